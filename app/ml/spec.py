@@ -1,0 +1,62 @@
+"""What learning needs to know of a prepared dataset; no torch, so that readers and planners stay light."""
+
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+ModalityKind = Literal["image", "table"]
+
+
+class Frozen(BaseModel):
+    """A value: unknown keys are refused and fields never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ColumnSpec(Frozen):
+    """One input column of a table, in the order of `inputs.npy`."""
+
+    name: str
+    type: Literal["number", "category"]
+    categories: tuple[str, ...] = Field(default=(), description="The known categories; code i means categories[i].")
+
+
+class TargetSpec(Frozen):
+    """One thing that rows are labelled with."""
+
+    name: str
+    type: Literal["number", "category"]
+    classes: tuple[str, ...] = Field(default=(), description="The classes in code order; empty for a number.")
+
+
+class DataSpec(Frozen):
+    """Shape and meaning of a prepared dataset.
+
+    `shape` is one row's: `(height, width, channels)` for images, `(columns,)` for tables.
+    """
+
+    modality: ModalityKind
+    shape: tuple[int, ...]
+    columns: tuple[ColumnSpec, ...] = ()
+    targets: tuple[TargetSpec, ...] = ()
+    rows: dict[Split, int]
+    labelled: dict[str, dict[Split, int]] = Field(
+        default_factory=dict, description="Per target: how many rows of each split carry it."
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        expected = 3 if self.modality == "image" else 1
+        if len(self.shape) != expected or min(self.shape) < 1:
+            msg = f"a row of modality {self.modality} has {expected} positive dimensions, not {self.shape}"
+            raise ValueError(msg)
+        if self.modality == "table" and len(self.columns) != self.shape[0]:
+            msg = f"{len(self.columns)} columns are described and rows have {self.shape[0]}"
+            raise ValueError(msg)
+        return self
+
+    def target(self, name: str) -> TargetSpec | None:
+        """Return the target called `name`, or None."""
+        return next((target for target in self.targets if target.name == name), None)
