@@ -1,0 +1,1 @@
+"""Learning, pure: torch and pydantic; no HTTP, no SQL, no broker."""

@@ -20,7 +20,7 @@ class ColumnSpec(Frozen):
 
     name: str
     type: Literal["number", "category"]
-    categories: tuple[str, ...] = Field(default=(), description="The known categories; code i means categories[i].")
+    categories: tuple[str, ...] = Field(default=(), description="Code i means categories[i].")
 
 
 class TargetSpec(Frozen):
