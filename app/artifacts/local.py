@@ -1,0 +1,60 @@
+"""Artifacts on the local disk."""
+
+import os
+import shutil
+from pathlib import Path
+
+from app.errors import CorruptError
+from app.kit.ids import new_id
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the folder's entries durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def place(source: Path, target: Path) -> None:
+    """Copy `source` to `target` so that `target` is whole and durable, or not there.
+
+    A hard link spares the copy where the file system has them; both are read-only from then on.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    scratch = target.parent / new_id(".new")
+    try:
+        try:
+            scratch.hardlink_to(source)
+        except OSError:
+            shutil.copyfile(source, scratch)
+        with scratch.open("rb") as file:
+            os.fsync(file.fileno())
+        scratch.replace(target)
+    finally:
+        scratch.unlink(missing_ok=True)
+    sync_folder(target.parent)
+
+
+class LocalArtifacts:
+    """Files below one folder; `fetch` gives the file itself."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def put(self, key: str, source: Path) -> None:
+        """See `ArtifactStore.put`."""
+        place(source, self.root / key)
+
+    def fetch(self, key: str) -> Path:
+        """See `ArtifactStore.fetch`."""
+        path = self.root / key
+        if not path.is_file():
+            msg = f"The artifact {key} is missing; restore it from a backup."
+            raise CorruptError(msg)
+        return path
+
+    def delete(self, key: str) -> None:
+        """See `ArtifactStore.delete`."""
+        (self.root / key).unlink(missing_ok=True)

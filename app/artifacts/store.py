@@ -1,0 +1,76 @@
+"""What an artifact store does, and content addressing on top of it."""
+
+import hashlib
+from pathlib import Path
+from typing import Protocol
+
+from pydantic import BaseModel
+
+from app.errors import CorruptError
+from app.settings import Settings
+
+
+class ArtifactStore(Protocol):
+    """Files by key. A key is seen only once all of its bytes are durable."""
+
+    def put(self, key: str, source: Path) -> None:
+        """Keep the bytes of `source` under `key`; the caller still owns `source`."""
+
+    def fetch(self, key: str) -> Path:
+        """Return a local file with the bytes of `key`, not to be written to.
+
+        Raises:
+            CorruptError: there is no such key.
+        """
+
+    def delete(self, key: str) -> None:
+        """Forget `key`; it may be gone already."""
+
+
+class Blob(BaseModel):
+    """A file by its content."""
+
+    sha256: str
+    bytes: int
+
+
+def open_store(settings: Settings) -> ArtifactStore:
+    """Return the store that the settings name."""
+    if settings.artifacts_url:
+        from app.artifacts.s3 import S3Artifacts  # noqa: PLC0415 - only where a bucket is used
+
+        return S3Artifacts(settings.artifacts_url, settings.data_folder / "cache")
+    from app.artifacts.local import LocalArtifacts  # noqa: PLC0415 - the same, for the local disk
+
+    return LocalArtifacts(settings.data_folder / "artifacts")
+
+
+def file_sha256(path: Path) -> str:
+    """Return the sha256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def blob_key(sha256: str) -> str:
+    """Return the key of the blob with this digest."""
+    return f"blobs/{sha256[:2]}/{sha256}"
+
+
+def put_blob(store: ArtifactStore, source: Path, sha256: str | None = None) -> Blob:
+    """Keep a file by its content; twice the same content is kept once."""
+    digest = sha256 or file_sha256(source)
+    store.put(blob_key(digest), source)
+    return Blob(sha256=digest, bytes=source.stat().st_size)
+
+
+def fetch_blob(store: ArtifactStore, sha256: str) -> Path:
+    """Return a local file with exactly the bytes of this digest.
+
+    Raises:
+        CorruptError: the bytes are gone, or are others.
+    """
+    path = store.fetch(blob_key(sha256))
+    if file_sha256(path) != sha256:
+        msg = f"The stored bytes of {sha256[:12]} are damaged; restore them from a backup."
+        raise CorruptError(msg)
+    return path

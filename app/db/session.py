@@ -1,0 +1,114 @@
+"""Engines and transactions: one transaction a request; what must follow a commit (ringing a worker) follows it.
+
+SQLite begins writing transactions with BEGIN IMMEDIATE (one that reads first and then writes fails with "database is
+locked" under load) and comes from `pysqlite3`, whose SQLite has the WAL-reset fix of 3.51.3.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, ExecutionContext, create_engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.orm import Session
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.expression import FunctionElement
+from sqlalchemy.types import Double
+
+log = logging.getLogger(__name__)
+
+_AFTER_COMMIT = "after_commit"
+_MIN_SQLITE = (3, 51, 3)
+
+
+class db_now(FunctionElement[float]):  # noqa: N801 - reads like the SQL function that it is
+    """Seconds since the epoch by the database's clock, the only clock that leases know."""
+
+    type = Double()
+    inherit_cache = True
+
+
+@compiles(db_now, "sqlite")
+def _sqlite_now(_element: db_now, _compiler: SQLCompiler, **_options: Any) -> str:
+    return "unixepoch('subsec')"
+
+
+@compiles(db_now, "postgresql")
+def _postgresql_now(_element: db_now, _compiler: SQLCompiler, **_options: Any) -> str:
+    return "extract(epoch from clock_timestamp())::double precision"
+
+
+def _sqlite_engine(url: str) -> Engine:
+    import pysqlite3  # noqa: PLC0415 - only where SQLite is used
+
+    if pysqlite3.sqlite_version_info < _MIN_SQLITE:
+        msg = f"SQLite {pysqlite3.sqlite_version} can corrupt its log; install pysqlite3>=0.6.1"
+        raise RuntimeError(msg)
+    if path := make_url(url).database:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(url, module=pysqlite3, connect_args={"timeout": 10, "check_same_thread": False})
+
+    @event.listens_for(engine, "connect")
+    def _connect(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        reading = connection.get_execution_options().get("reading", False)
+        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _postgresql_engine(url: str) -> Engine:
+    return create_engine(
+        make_url(url).set(drivername="postgresql+psycopg"),
+        pool_pre_ping=True,
+        pool_size=10,
+        max_overflow=20,
+        pool_timeout=10,
+        connect_args={"connect_timeout": 5, "options": "-c statement_timeout=30000 -c lock_timeout=10000"},
+    )
+
+
+class Database:
+    """One engine and its transactions."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.engine = _sqlite_engine(url) if url.startswith("sqlite") else _postgresql_engine(url)
+        self._reading = self.engine.execution_options(reading=True)
+        self.statements = 0
+        event.listen(self.engine, "before_cursor_execute", self._count)
+
+    def _count(self, *_: ExecutionContext | Any) -> None:
+        self.statements += 1
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """A transaction that only reads; it never waits for a writer."""
+        with Session(self._reading, expire_on_commit=False) as session:
+            yield session
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """A transaction that is committed at the end of the block, and then runs what waits for the commit."""
+        with Session(self.engine, expire_on_commit=False) as session:
+            yield session
+            session.commit()
+        for action in session.info.pop(_AFTER_COMMIT, ()):
+            action()
+
+    def close(self) -> None:
+        """Give all connections back."""
+        self.engine.dispose()
+
+
+def after_commit(session: Session, action: Callable[[], Any]) -> None:
+    """Run `action` once this transaction is committed; never if it is not."""
+    session.info.setdefault(_AFTER_COMMIT, []).append(action)

@@ -1,0 +1,194 @@
+"""The tables. Times are seconds since the epoch by the database's clock where leases are concerned."""
+
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, Double, ForeignKey, Index, String, Text, UniqueConstraint
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+Id = String(64)
+Name = String(200)
+
+
+class Base(DeclarativeBase):
+    """Root of the tables."""
+
+    type_annotation_map = {float: Double, int: BigInteger, dict[str, Any]: Json, list[Any]: Json}  # noqa: RUF012
+
+
+class ProjectRow(Base):
+    """Whom rows belong to; nothing is visible across projects."""
+
+    __tablename__ = "projects"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    name: Mapped[str] = mapped_column(Name, unique=True)
+    created_at: Mapped[float]
+
+
+class ApiKeyRow(Base):
+    """A key: only its sha256 is kept."""
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
+    name: Mapped[str] = mapped_column(Name)
+    sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    scopes: Mapped[list[Any]]
+    created_at: Mapped[float]
+    expires_at: Mapped[float | None]
+    revoked_at: Mapped[float | None]
+
+
+class DatasetRow(Base):
+    """An upload and what its preparation made of it."""
+
+    __tablename__ = "datasets"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
+    name: Mapped[str] = mapped_column(Name)
+    status: Mapped[str] = mapped_column(String(20))
+    filename: Mapped[str] = mapped_column(Name)
+    options: Mapped[dict[str, Any]]
+    source_sha256: Mapped[str] = mapped_column(String(64))
+    source_bytes: Mapped[int]
+    job_id: Mapped[str | None] = mapped_column(Id)
+    spec: Mapped[dict[str, Any] | None]
+    files: Mapped[dict[str, Any] | None]
+    report: Mapped[dict[str, Any] | None]
+    error: Mapped[dict[str, Any] | None]
+    created_at: Mapped[float]
+    prepared_at: Mapped[float | None]
+    deleted_at: Mapped[float | None]
+
+    __table_args__ = (Index("ix_datasets_project", "project_id", "id"),)
+
+
+class JobRow(Base):
+    """A job: what was asked for, how far it is, and under which lease; also its own outbox."""
+
+    __tablename__ = "jobs"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
+    kind: Mapped[str] = mapped_column(String(20))
+    name: Mapped[str | None] = mapped_column(Name)
+    status: Mapped[str] = mapped_column(String(20))
+    phase: Mapped[str | None] = mapped_column(String(50))
+    priority: Mapped[int] = mapped_column(default=0)
+    config: Mapped[dict[str, Any]]
+    job_metadata: Mapped[dict[str, Any]] = mapped_column("metadata")
+    dataset_id: Mapped[str | None] = mapped_column(ForeignKey("datasets.id"))
+    parent_model_id: Mapped[str | None] = mapped_column(Id)
+    progress: Mapped[dict[str, Any] | None]
+    metrics: Mapped[dict[str, Any] | None]
+    error: Mapped[dict[str, Any] | None]
+    last_seq: Mapped[int] = mapped_column(default=0)
+
+    token: Mapped[int] = mapped_column(default=0)
+    attempts: Mapped[int] = mapped_column(default=0)
+    owner: Mapped[str | None] = mapped_column(Name)
+    lease_until: Mapped[float | None]
+    not_before: Mapped[float | None]
+
+    created_at: Mapped[float]
+    queued_at: Mapped[float]
+    started_at: Mapped[float | None]
+    finished_at: Mapped[float | None]
+
+    __table_args__ = (
+        Index("ix_jobs_queue", "status", "priority", "id"),
+        Index("ix_jobs_project", "project_id", "id"),
+    )
+
+
+class EventRow(Base):
+    """One numbered line of a job's story."""
+
+    __tablename__ = "events"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
+    seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    created_at: Mapped[float]
+    level: Mapped[str] = mapped_column(String(10))
+    type: Mapped[str] = mapped_column(String(50))
+    message: Mapped[str] = mapped_column(Text)
+    data: Mapped[dict[str, Any]]
+
+
+class MetricRow(Base):
+    """What was measured at one step."""
+
+    __tablename__ = "metrics"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
+    step: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    epoch: Mapped[int]
+    created_at: Mapped[float]
+    values: Mapped[dict[str, Any]]
+
+
+class CheckpointRow(Base):
+    """Where a resumable state lies; the newest intact one counts."""
+
+    __tablename__ = "checkpoints"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), index=True)
+    token: Mapped[int]
+    step: Mapped[int]
+    epoch: Mapped[int]
+    key: Mapped[str] = mapped_column(String(300))
+    sha256: Mapped[str] = mapped_column(String(64))
+    bytes: Mapped[int]
+    manifest: Mapped[dict[str, Any]]
+    created_at: Mapped[float]
+
+
+class ModelRow(Base):
+    """An immutable registered model; `files` says by which digest each of its files is kept."""
+
+    __tablename__ = "models"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
+    name: Mapped[str] = mapped_column(Name)
+    version: Mapped[int]
+    kind: Mapped[str] = mapped_column(String(20))
+    job_id: Mapped[str | None] = mapped_column(Id)
+    dataset_id: Mapped[str | None] = mapped_column(Id)
+    parent_id: Mapped[str | None] = mapped_column(Id)
+    manifest: Mapped[dict[str, Any]]
+    files: Mapped[dict[str, Any]]
+    metrics: Mapped[dict[str, Any]]
+    created_at: Mapped[float]
+    deleted_at: Mapped[float | None]
+
+    __table_args__ = (UniqueConstraint("project_id", "name", "version"), UniqueConstraint("job_id"))
+
+
+class AliasRow(Base):
+    """A movable name for one version of a model."""
+
+    __tablename__ = "aliases"
+
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"), primary_key=True)
+    name: Mapped[str] = mapped_column(Name, primary_key=True)
+    alias: Mapped[str] = mapped_column(Name, primary_key=True)
+    model_id: Mapped[str] = mapped_column(ForeignKey("models.id"))
+    updated_at: Mapped[float]
+
+
+class IdempotencyRow(Base):
+    """The first answer to a creating request, replayed to its repetitions."""
+
+    __tablename__ = "idempotency"
+
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"), primary_key=True)
+    key: Mapped[str] = mapped_column(String(255), primary_key=True)
+    fingerprint: Mapped[str] = mapped_column(String(64))
+    answer: Mapped[dict[str, Any]]
+    created_at: Mapped[float]

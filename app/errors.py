@@ -1,0 +1,263 @@
+"""Every error that users meet, and how it is rendered (RFC 9457 problem details).
+
+    GraftworkError
+    ├── BadRequestError 400           the request itself is malformed
+    ├── UnauthorizedError 401         no valid key
+    ├── ForbiddenError 403            the key lacks a scope
+    ├── NotFoundError 404             no such thing in this project
+    ├── ConflictError 409             not in this state
+    ├── TooLargeError 413
+    ├── UnsupportedMediaError 415
+    ├── UnprocessableError 422        understood, and wrong; `errors` names the places
+    ├── TooManyError 429
+    ├── CorruptError 500              stored bytes are not what was stored
+    └── UnavailableError 503          try again later
+
+Anything else that escapes is recorded with its traceback; users get `internal_error` and a request id.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, ClassVar
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from starlette.exceptions import HTTPException
+
+log = logging.getLogger(__name__)
+
+
+class ErrorItem(BaseModel):
+    """One place in the request or one row of a file, and what is wrong there."""
+
+    loc: list[str | int]
+    msg: str
+    row: int | None = None
+
+
+class Problem(BaseModel):
+    """Body of every error answer, `application/problem+json`."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
+    errors: list[ErrorItem]
+    request_id: str | None
+
+
+class GraftworkError(Exception):
+    """Root of the tree: a status, a stable code, a sentence that says what to do, and the places it is about."""
+
+    status: ClassVar[int] = 500
+    default_code: ClassVar[str] = "error"
+
+    def __init__(self, detail: str, *, code: str | None = None, errors: Sequence[ErrorItem] = ()) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.code = code or self.default_code
+        self.errors = list(errors)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Headers that the answer carries."""
+        return {}
+
+
+class BadRequestError(GraftworkError):
+    """The request itself is malformed."""
+
+    status, default_code = 400, "bad_request"
+
+
+class UnauthorizedError(GraftworkError):
+    """No valid key; the same answer whatever is wrong with it."""
+
+    status, default_code = 401, "unauthorized"
+
+    def __init__(self) -> None:
+        super().__init__("Send a valid API key: 'Authorization: Bearer KEY'.")
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """RFC 6750's challenge."""
+        return {"WWW-Authenticate": "Bearer"}
+
+
+class ForbiddenError(GraftworkError):
+    """The key lacks a scope."""
+
+    status, default_code = 403, "missing_scope"
+
+
+class NotFoundError(GraftworkError):
+    """No such thing in this project."""
+
+    status, default_code = 404, "not_found"
+
+
+class ConflictError(GraftworkError):
+    """The thing is not in a state that allows this."""
+
+    status, default_code = 409, "conflict"
+
+
+class TooLargeError(GraftworkError):
+    """More bytes than the limit."""
+
+    status, default_code = 413, "too_large"
+
+
+class UnsupportedMediaError(GraftworkError):
+    """Bytes of a kind that is not read here."""
+
+    status, default_code = 415, "unsupported_media_type"
+
+
+class UnprocessableError(GraftworkError):
+    """Understood, and wrong; `errors` names the places."""
+
+    status, default_code = 422, "invalid_request"
+
+
+class TooManyError(GraftworkError):
+    """A limit of use is reached."""
+
+    status, default_code = 429, "too_many"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """When to come back."""
+        return {"Retry-After": "30"}
+
+
+class CorruptError(GraftworkError):
+    """Stored bytes are not what was stored; never served."""
+
+    status, default_code = 500, "corrupt_artifact"
+
+
+class UnavailableError(GraftworkError):
+    """Try again later."""
+
+    status, default_code = 503, "unavailable"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """When to come back."""
+        return {"Retry-After": "2"}
+
+
+_FRAMEWORK_CODES = {
+    400: "bad_request",
+    401: "unauthorized",
+    403: "forbidden",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "too_large",
+    415: "unsupported_media_type",
+}
+_TITLES = {
+    400: "Bad request",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "Not found",
+    405: "Method not allowed",
+    409: "Conflict",
+    413: "Too large",
+    415: "Unsupported media type",
+    422: "Not acceptable as it stands",
+    429: "Too many",
+    500: "Internal error",
+    503: "Unavailable",
+}
+
+
+def problem(
+    request: Request,
+    status: int,
+    code: str,
+    detail: str,
+    errors: Sequence[ErrorItem] = (),
+    headers: dict[str, str] | None = None,
+) -> JSONResponse:
+    """Render one error answer."""
+    body = Problem(
+        type=f"urn:graftwork:problem:{code}",
+        title=_TITLES.get(status, "Error"),
+        status=status,
+        code=code,
+        detail=_printable(detail),
+        errors=list(errors),
+        request_id=getattr(request.state, "request_id", None),
+    )
+    return JSONResponse(body.model_dump(), status, headers, media_type="application/problem+json")
+
+
+def _printable(text: str) -> str:
+    """Half surrogates cannot be encoded; show them escaped."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _item(error: dict[str, Any]) -> ErrorItem:
+    """Keep place and sentence of a validation error; its input (a password, an infinity) is not echoed."""
+    loc = [_printable(part)[:200] if isinstance(part, str) else int(part) for part in error["loc"]]
+    return ErrorItem(loc=loc, msg=_printable(str(error["msg"]).removeprefix("Value error, "))[:1000])
+
+
+def _sentence(errors: list[ErrorItem]) -> str:
+    first = errors[0]
+    place = ".".join(str(part) for part in first.loc)
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    return f"{place}: {first.msg}{more}"
+
+
+async def _on_graftwork_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, GraftworkError)  # noqa: S101 - registered for this class only
+    return problem(request, error.status, error.code, error.detail, error.errors, error.headers)
+
+
+async def _on_validation_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this class only
+    items = [_item(entry) for entry in error.errors()[:50]]
+    return problem(request, 422, "invalid_request", _sentence(items), items)
+
+
+async def _on_http_exception(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class only
+    code = _FRAMEWORK_CODES.get(error.status_code, "error")
+    headers = dict(error.headers) if error.headers else None
+    return problem(request, error.status_code, code, str(error.detail), headers=headers)
+
+
+async def _on_database_error(request: Request, error: Exception) -> JSONResponse:
+    log.warning("database unavailable: %s", error)
+    detail = "The database does not answer; nothing was changed. Try again."
+    return problem(request, 503, "database_unavailable", detail, headers={"Retry-After": "2"})
+
+
+async def _on_anything(request: Request, error: Exception) -> JSONResponse:
+    log.error("request %s failed", getattr(request.state, "request_id", None), exc_info=error)
+    return problem(request, 500, "internal_error", "This is a fault of the service; its log has the details.")
+
+
+Handler = Callable[[Request, Exception], Awaitable[JSONResponse]]
+
+
+def install(app: FastAPI) -> None:
+    """Let `app` answer every error as problem details."""
+    handlers: dict[type[Exception], Handler] = {
+        GraftworkError: _on_graftwork_error,
+        RequestValidationError: _on_validation_error,
+        HTTPException: _on_http_exception,
+        OperationalError: _on_database_error,
+        PoolTimeoutError: _on_database_error,
+        Exception: _on_anything,
+    }
+    for kind, handler in handlers.items():
+        app.add_exception_handler(kind, handler)

@@ -1,0 +1,68 @@
+"""Lists in pages: `limit`, `after` and `order` in, `data`, `has_more`, `first_id` and `last_id` out."""
+
+from typing import Annotated, Any, Generic, Literal, Protocol, TypeVar
+
+from fastapi import Depends, Query
+from pydantic import BaseModel
+from sqlalchemy import Select, asc, desc
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+
+class Page(BaseModel):
+    """Which part of a list is asked for."""
+
+    limit: int
+    after: str | None
+    order: Literal["asc", "desc"]
+
+
+def _page(
+    limit: Annotated[int, Query(ge=1, le=200, description="Entries in one page.")] = 20,
+    after: Annotated[str | None, Query(max_length=64, description="The last id of the page before.")] = None,
+    order: Annotated[Literal["asc", "desc"], Query(description="By time of creation.")] = "desc",
+) -> Page:
+    return Page(limit=limit, after=after, order=order)
+
+
+PageQuery = Annotated[Page, Depends(_page)]
+
+
+class Identified(Protocol):
+    """Anything with an id, as every listed answer has."""
+
+    id: str
+
+
+T = TypeVar("T", bound=Identified)
+R = TypeVar("R")
+
+
+class Listing(BaseModel, Generic[T]):
+    """One page of a list."""
+
+    object: Literal["list"] = "list"
+    data: list[T]
+    has_more: bool
+    first_id: str | None
+    last_id: str | None
+
+
+def fetch_page(
+    session: Session, query: Select[R], id_column: InstrumentedAttribute[str], page: Page
+) -> tuple[list[R], bool]:
+    """Return the rows of one page and whether more follow; ids sort by time of creation."""
+    if page.after is not None:
+        query = query.where(id_column < page.after if page.order == "desc" else id_column > page.after)
+    direction = desc if page.order == "desc" else asc
+    rows = list(session.scalars(query.order_by(direction(id_column)).limit(page.limit + 1)))
+    return rows[: page.limit], len(rows) > page.limit
+
+
+def listing(data: list[T], *, has_more: bool) -> dict[str, Any]:
+    """Build the fields of a `Listing`."""
+    return {
+        "data": data,
+        "has_more": has_more,
+        "first_id": data[0].id if data else None,
+        "last_id": data[-1].id if data else None,
+    }

@@ -1,0 +1,58 @@
+"""The doorbell: "there is work". It carries no job; a lost, doubled or late ring harms nothing."""
+
+import logging
+from typing import Any, Protocol
+
+log = logging.getLogger(__name__)
+
+QUEUE = "default"
+TASK = "graftwork.work"
+
+TRANSPORT = {
+    "socket_timeout": 0.5,
+    "socket_connect_timeout": 0.5,
+    "max_retries": 0,
+    "global_keyprefix": "graftwork:",
+}
+
+
+class JobQueue(Protocol):
+    """Rings for a worker."""
+
+    def ring(self) -> bool:
+        """Say that there is work; False if nobody could be told, which the sweeper makes good."""
+
+
+class CeleryQueue:
+    """Rings by Celery's task name; the service never imports the worker. A dead or hung broker costs 0.5 s."""
+
+    def __init__(self, broker_url: str) -> None:
+        from celery import Celery  # noqa: PLC0415 - a process that rings in memory needs no Celery
+
+        self._celery: Any = Celery("graftwork", broker=broker_url, set_as_current=False)
+        self._celery.conf.update(
+            broker_transport_options=TRANSPORT, task_ignore_result=True, task_publish_retry=False, task_serializer="json"
+        )
+        self.failures = 0
+
+    def ring(self) -> bool:
+        """See `JobQueue.ring`."""
+        try:
+            self._celery.send_task(TASK, queue=QUEUE, retry=False, ignore_result=True)
+        except Exception as error:  # noqa: BLE001 - whatever a broker does wrong, the job row is committed
+            self.failures += 1
+            log.warning("the broker could not be rung (the sweeper will): %s", error)
+            return False
+        return True
+
+
+class MemoryQueue:
+    """The in-memory twin: counts rings. For tests and for running without a broker."""
+
+    def __init__(self) -> None:
+        self.rings = 0
+
+    def ring(self) -> bool:
+        """See `JobQueue.ring`."""
+        self.rings += 1
+        return True

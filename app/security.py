@@ -1,0 +1,172 @@
+"""API keys, scopes and projects; every route of a router made here is closed until a key opens it.
+
+The key is checked before the body is read, so that strangers cannot make the service parse anything.
+"""
+
+import hashlib
+import secrets
+import threading
+import time
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any, Literal, get_args
+
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from fastapi.security import HTTPBearer
+from pydantic import BaseModel
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+from starlette.concurrency import run_in_threadpool
+
+from app.db.session import Database
+from app.db.tables import ApiKeyRow, ProjectRow
+from app.errors import ForbiddenError, Problem, UnauthorizedError
+from app.kit import strict_json
+from app.kit.ids import new_id
+
+Scope = Literal["read", "write", "predict", "admin"]
+SCOPES: tuple[Scope, ...] = get_args(Scope)
+MIN_KEY_LENGTH = 32
+_CACHE_SECONDS = 5.0
+_CACHE_SIZE = 10_000
+
+
+class Principal(BaseModel):
+    """Who asks: a key, the project that it belongs to, and what it may do there."""
+
+    key_id: str
+    project_id: str
+    scopes: frozenset[Scope]
+
+
+class Authenticator:
+    """Looks keys up by their sha256 and remembers valid ones for a few seconds (a revocation's longest delay)."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._known: dict[str, tuple[float, Principal]] = {}
+        self._lock = threading.Lock()
+
+    def remembered(self, digest: str) -> Principal | None:
+        """Return the principal without asking the database, if it was seen lately."""
+        expiry, principal = self._known.get(digest, (0.0, None))
+        return principal if time.monotonic() < expiry else None
+
+    def look_up(self, digest: str) -> Principal | None:
+        """Return the principal of a key, or None for a key that is unknown, revoked or expired."""
+        with self._database.reading() as session:
+            row = session.scalar(select(ApiKeyRow).where(ApiKeyRow.sha256 == digest))
+        now = time.time()
+        if row is None or row.revoked_at is not None or (row.expires_at is not None and row.expires_at <= now):
+            return None
+        principal = Principal(key_id=row.id, project_id=row.project_id, scopes=frozenset(row.scopes))
+        with self._lock:
+            if len(self._known) >= _CACHE_SIZE:
+                self._known.clear()
+            self._known[digest] = (time.monotonic() + _CACHE_SECONDS, principal)
+        return principal
+
+    async def authenticate(self, request: Request) -> Principal:
+        """Return who sent the request.
+
+        Raises:
+            UnauthorizedError: no key, or not a valid one.
+        """
+        scheme, _, key = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not key.strip():
+            raise UnauthorizedError
+        digest = hash_key(key.strip())
+        principal = self.remembered(digest) or await run_in_threadpool(self.look_up, digest)
+        if principal is None:
+            raise UnauthorizedError
+        return principal
+
+
+class _StrictRequest(Request):
+    """A request whose JSON is decoded strictly."""
+
+    async def json(self) -> Any:
+        try:
+            return strict_json.loads(await self.body())
+        except strict_json.StrictJsonError as error:
+            detail = {"type": "json_invalid", "loc": ("body",), "msg": str(error)}
+            raise RequestValidationError([detail]) from None
+
+
+class SecureRoute(APIRoute):
+    """A route that authenticates before anything else happens."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Wrap FastAPI's handler."""
+        handler = super().get_route_handler()
+
+        async def secured(request: Request) -> Response:
+            authenticator: Authenticator = request.app.state.authenticator
+            request.state.principal = await authenticator.authenticate(request)
+            return await handler(_StrictRequest(request.scope, request.receive))
+
+        return secured
+
+
+_bearer = HTTPBearer(auto_error=False, description="An API key, as printed by `graftwork keys create`.")
+
+
+def secure_router(prefix: str, tag: str) -> APIRouter:
+    """Return a router whose routes all need a key; the only way that routers are made here."""
+    errors: dict[int | str, dict[str, Any]] = {
+        status: {"model": Problem, "content": {"application/problem+json": {}}} for status in (401, 403, 422)
+    }
+    return APIRouter(
+        prefix=prefix, tags=[tag], route_class=SecureRoute, responses=errors, dependencies=[Depends(_bearer)]
+    )
+
+
+def _requires(scope: Scope) -> Callable[[Request], Principal]:
+    def check(request: Request) -> Principal:
+        principal: Principal = request.state.principal
+        if scope not in principal.scopes and "admin" not in principal.scopes:
+            msg = f"This key lacks the scope {scope!r}; it has {sorted(principal.scopes)}."
+            raise ForbiddenError(msg)
+        return principal
+
+    return check
+
+
+Reader = Annotated[Principal, Depends(_requires("read"))]
+Writer = Annotated[Principal, Depends(_requires("write"))]
+Predictor = Annotated[Principal, Depends(_requires("predict"))]
+
+
+def hash_key(key: str) -> str:
+    """Return what is kept of a key. Keys are long and random, so a plain sha256 is enough."""
+    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def create_key(session: Session, project: str, name: str, scopes: list[Scope], key: str | None = None) -> str:
+    """Add a key to a project (made if need be) and return it; it is not shown again.
+
+    Raises:
+        ValueError: a given key is too short.
+    """
+    secret = key or f"gw_{secrets.token_urlsafe(32)}"
+    if len(secret) < MIN_KEY_LENGTH:
+        msg = f"A key has at least {MIN_KEY_LENGTH} characters."
+        raise ValueError(msg)
+    owner = session.scalar(select(ProjectRow).where(ProjectRow.name == project))
+    if owner is None:
+        owner = ProjectRow(id=new_id("prj"), name=project, created_at=time.time())
+        session.add(owner)
+        session.flush()
+    row = ApiKeyRow(
+        id=new_id("key"),
+        project_id=owner.id,
+        name=name,
+        sha256=hash_key(secret),
+        scopes=list(scopes),
+        created_at=time.time(),
+        expires_at=None,
+        revoked_at=None,
+    )
+    session.add(row)
+    return secret

@@ -1,0 +1,50 @@
+"""Every setting of the service, read from the environment (`GRAFTWORK_...`); with none set, everything is embedded."""
+
+from functools import cached_property
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """One typed value that every process of the service is started with."""
+
+    model_config = SettingsConfigDict(env_prefix="GRAFTWORK_", frozen=True, extra="ignore")
+
+    data: Path = Field(default=Path("data"), description="Folder of the database, the artifacts and caches.")
+    host: str = Field(default="127.0.0.1", description="Address that the API binds.")
+    port: int = Field(default=8000, ge=0, le=65535, description="Port that the API binds; 0 takes a free one.")
+    database_url: str = Field(default="", description="SQLAlchemy URL; empty: SQLite in the data folder.")
+    broker_url: str = Field(default="", description="Redis URL; empty: `graftwork up` starts an embedded one.")
+    artifacts_url: str = Field(default="", description="s3://bucket/prefix; empty: the data folder.")
+    bootstrap_key: SecretStr | None = Field(
+        default=None, min_length=32, description="API key with every scope, created at the first start."
+    )
+    allowed_hosts: list[str] = Field(
+        default=["localhost", "127.0.0.1", "[::1]"],
+        description="Host headers that are answered, beside the bound address; ['*'] answers all.",
+    )
+    docs: bool = Field(default=True, description="Serve /docs and /openapi.json without a key.")
+    max_upload_bytes: int = Field(default=8 << 30, gt=0, description="Largest dataset upload.")
+    max_json_bytes: int = Field(default=32 << 20, gt=0, description="Largest JSON body.")
+    max_queued_jobs: int = Field(default=10_000, gt=0, description="Unfinished jobs that a project may have.")
+    loaded_models: int = Field(default=16, gt=0, description="Models that an API process keeps in memory.")
+    lease_seconds: float = Field(default=60, gt=0, description="A silent worker loses its job after this time.")
+    sweep_seconds: float = Field(default=10, gt=0, description="How often lost work is looked for.")
+    poll_seconds: float = Field(default=30, gt=0, description="How often a worker looks for work unrung.")
+    max_attempts: int = Field(default=3, ge=1, description="Starts of a job before it fails as worker_lost.")
+    cancel_grace_seconds: float = Field(
+        default=20, gt=0, description="Time that a trainer gets to stop by itself before it is killed."
+    )
+    threads: int = Field(default=0, ge=0, description="CPU threads of a trainer; 0: all cores.")
+
+    @cached_property
+    def data_folder(self) -> Path:
+        """The data folder as an absolute path."""
+        return self.data.expanduser().resolve()
+
+    @cached_property
+    def sql_url(self) -> str:
+        """The database that is used."""
+        return self.database_url or f"sqlite:///{self.data_folder / 'graftwork.db'}"
