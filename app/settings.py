@@ -22,8 +22,7 @@ class Settings(BaseSettings):
         default=None, min_length=32, description="API key with every scope, created at the first start."
     )
     allowed_hosts: list[str] = Field(
-        default=["localhost", "127.0.0.1", "[::1]"],
-        description="Host headers that are answered, beside the bound address; ['*'] answers all.",
+        default=[], description="Host headers that are answered; empty: loopback names when bound there, else all."
     )
     docs: bool = Field(default=True, description="Serve /docs and /openapi.json without a key.")
     max_upload_bytes: int = Field(default=8 << 30, gt=0, description="Largest dataset upload.")

@@ -1,0 +1,51 @@
+"""What endpoints ask for: the state of this process, and one transaction a request.
+
+`scope="function"` ends a transaction before the answer is sent; with FastAPI's default a commit that fails would still
+answer 200.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+from sqlalchemy.orm import Session
+
+from app.artifacts import ArtifactStore
+from app.db.session import Database
+from app.queue import JobQueue
+from app.serving.engine import Engine
+from app.settings import Settings
+
+
+@dataclass(frozen=True)
+class Services:
+    """What lives as long as the process; set once by `create_app` as `app.state.services`."""
+
+    settings: Settings
+    database: Database
+    artifacts: ArtifactStore
+    queue: JobQueue
+    engine: Engine
+
+
+def _services(request: Request) -> Services:
+    services: Services = request.app.state.services
+    return services
+
+
+State = Annotated[Services, Depends(_services)]
+
+
+def _reading(state: State) -> Iterator[Session]:
+    with state.database.reading() as session:
+        yield session
+
+
+def _writing(state: State) -> Iterator[Session]:
+    with state.database.writing() as session:
+        yield session
+
+
+Reading = Annotated[Session, Depends(_reading, scope="function")]
+Writing = Annotated[Session, Depends(_writing, scope="function")]

@@ -1,0 +1,60 @@
+"""The FastAPI application: routers, error handlers, lifespan."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from app import errors, health
+from app.artifacts import ArtifactStore, open_store
+from app.catalogue.endpoints import router as catalogue
+from app.datasets.endpoints import router as datasets
+from app.db.session import Database
+from app.dependencies import Services
+from app.jobs.endpoints import router as jobs
+from app.jobs.sweeper import Sweeper
+from app.middleware import Entrance, hosts_for
+from app.models.endpoints import router as models
+from app.predictions.endpoints import router as predictions
+from app.queue import CeleryQueue, JobQueue
+from app.security import Authenticator
+from app.serving.engine import Engine
+from app.settings import Settings
+
+
+def create_app(settings: Settings, queue: JobQueue | None = None, artifacts: ArtifactStore | None = None) -> FastAPI:
+    """Build the application. `queue` and `artifacts` stand in for those that the settings name."""
+    database = Database(settings.sql_url)
+    services = Services(
+        settings=settings,
+        database=database,
+        artifacts=artifacts or open_store(settings),
+        queue=queue or CeleryQueue(settings.broker_url),
+        engine=Engine(settings.loaded_models),
+    )
+    app = FastAPI(
+        title="Graftwork",
+        summary="Transfer learning as a service: pretrain one backbone, fine-tune many heads, predict.",
+        version="0.1.0",
+        lifespan=_lifespan,
+        docs_url="/docs" if settings.docs else None,
+        redoc_url=None,
+        openapi_url="/openapi.json" if settings.docs else None,
+    )
+    app.state.services = services
+    app.state.authenticator = Authenticator(database)
+    errors.install(app)
+    for router in (health.router, datasets, jobs, models, predictions, catalogue):
+        app.include_router(router)
+    app.add_middleware(Entrance, hosts=hosts_for(settings.host, settings.allowed_hosts))
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    services: Services = app.state.services
+    sweeper = Sweeper(services.database, services.queue, services.settings)
+    sweeper.start()
+    yield
+    sweeper.stop()
+    services.database.close()
