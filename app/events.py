@@ -1,0 +1,69 @@
+"""A job's story: numbered events, appended in the transaction that they tell of, followed from any number on."""
+
+from collections.abc import AsyncIterator
+from typing import Any, Literal
+
+import anyio
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+from starlette.concurrency import run_in_threadpool
+
+from app.db.session import Database, db_now
+from app.db.tables import EventRow, JobRow
+
+Level = Literal["info", "warning", "error"]
+POLL_SECONDS = 0.25
+PING_SECONDS = 15.0
+
+
+def append(
+    session: Session, job_id: str, kind: str, message: str, data: dict[str, Any] | None = None, level: Level = "info"
+) -> int:
+    """Append one event and return its number. Numbers of a job have no gaps: its row is locked while one is taken."""
+    number = (
+        update(JobRow).where(JobRow.id == job_id).values(last_seq=JobRow.last_seq + 1).returning(JobRow.last_seq)
+    ).execution_options(synchronize_session=False)
+    seq = session.execute(number).scalar_one()
+    created_at = session.execute(select(db_now())).scalar_one()
+    row = EventRow(
+        job_id=job_id, seq=seq, created_at=created_at, level=level, type=kind, message=message, data=data or {}
+    )
+    session.add(row)
+    session.flush()
+    return seq
+
+
+def since(session: Session, job_id: str, seq: int, limit: int = 1000) -> list[EventRow]:
+    """Return the events after number `seq`, in order."""
+    query = select(EventRow).where(EventRow.job_id == job_id, EventRow.seq > seq).order_by(EventRow.seq).limit(limit)
+    return list(session.scalars(query))
+
+
+async def follow(database: Database, job_id: str, seq: int, ends: frozenset[str]) -> AsyncIterator[EventRow | None]:
+    """Yield the events after number `seq` as they come, and None after each silence of `PING_SECONDS`.
+
+    Ends when the job is in one of the states `ends` and everything was told. The database is asked every quarter of a
+    second, so that it makes no difference which process wrote.
+    """
+
+    def look(after: int) -> tuple[list[EventRow], bool]:
+        with database.reading() as session:
+            status = session.scalar(select(JobRow.status).where(JobRow.id == job_id))
+            return since(session, job_id, after), status is None or status in ends
+
+    silence = 0.0
+    while True:
+        rows, ended = await run_in_threadpool(look, seq)
+        for row in rows:
+            yield row
+            seq = row.seq
+        if rows:
+            silence = 0.0
+        elif ended:
+            return
+        else:
+            await anyio.sleep(POLL_SECONDS)
+            silence += POLL_SECONDS
+        if silence >= PING_SECONDS:
+            yield None
+            silence = 0.0

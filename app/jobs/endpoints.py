@@ -1,0 +1,97 @@
+"""/v1/jobs."""
+
+from typing import Annotated, Any
+
+from fastapi import Header, Query, Response
+from fastapi.responses import StreamingResponse
+
+from app.db.tables import JobRow
+from app.dependencies import Reading, State, Writing
+from app.errors import Problem
+from app.idempotency import IdempotencyKey, fingerprint, once
+from app.jobs import repository, service, stream
+from app.jobs.schemas import CheckpointList, EventList, Job, JobRequest, Kind, MetricList
+from app.jobs.states import Status
+from app.kit.pages import Listing, PageQuery, fetch_page, listing
+from app.security import Reader, Writer, secure_router
+
+router = secure_router("/v1/jobs", "jobs")
+
+_NOT_FOUND: dict[int | str, dict[str, Any]] = {404: {"model": Problem}}
+_CONFLICT: dict[int | str, dict[str, Any]] = {**_NOT_FOUND, 409: {"model": Problem}}
+
+
+@router.post("", status_code=202, responses={**_CONFLICT, 429: {"model": Problem}})
+def create_job(
+    body: JobRequest, session: Writing, state: State, principal: Writer, key: IdempotencyKey, response: Response
+) -> Job:
+    """Queue a pretraining or a fine-tuning. A 202 means that the job will reach an end."""
+    project = principal.project_id
+    request = fingerprint("POST /v1/jobs", body.model_dump_json())
+    limit = state.settings.max_queued_jobs
+    job = once(session, project, key, request, lambda: service.submit(session, state.queue, project, body, limit), Job)
+    response.headers["Location"] = job.links.self
+    return job
+
+
+@router.get("")
+def list_jobs(
+    session: Reading, principal: Reader, page: PageQuery, kind: Kind | None = None, status: Status | None = None
+) -> Listing[Job]:
+    """List jobs, newest first."""
+    rows, more = fetch_page(session, repository.query(principal.project_id, kind, status), JobRow.id, page)
+    return Listing[Job](**listing([service.answer(session, row) for row in rows], has_more=more))
+
+
+@router.get("/{job_id}", responses=_NOT_FOUND)
+def get_job(job_id: str, session: Reading, principal: Reader) -> Job:
+    """Look at one job."""
+    return service.answer(session, service.find(session, principal.project_id, job_id))
+
+
+@router.post("/{job_id}/cancel", status_code=202, responses=_CONFLICT)
+def cancel_job(job_id: str, session: Writing, principal: Writer) -> Job:
+    """Cancel a job; a running one stops within seconds, and nothing of it is published any more."""
+    return service.cancel(session, principal.project_id, job_id)
+
+
+@router.get("/{job_id}/metrics", responses=_NOT_FOUND)
+def get_job_metrics(
+    job_id: str,
+    session: Reading,
+    principal: Reader,
+    after: Annotated[int, Query(ge=-1, description="Only steps above this one.")] = -1,
+    limit: Annotated[int, Query(ge=1, le=5000)] = 1000,
+) -> MetricList:
+    """List what was measured, by step."""
+    points, more = service.metrics(session, principal.project_id, job_id, after, limit)
+    return MetricList(data=points, has_more=more)
+
+
+@router.get("/{job_id}/checkpoints", responses=_NOT_FOUND)
+def get_job_checkpoints(job_id: str, session: Reading, principal: Reader) -> CheckpointList:
+    """List the checkpoints that are kept, newest first."""
+    return CheckpointList(data=service.checkpoints(session, principal.project_id, job_id))
+
+
+_STREAM: dict[int | str, dict[str, Any]] = {**_NOT_FOUND, 200: {"content": {"text/event-stream": {}}}}
+
+
+@router.get("/{job_id}/events", responses=_STREAM, response_model=EventList)
+def get_job_events(
+    job_id: str,
+    state: State,
+    principal: Reader,
+    after: Annotated[int, Query(ge=0, description="Only events above this number.")] = 0,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    accept: Annotated[str, Header(description="text/event-stream follows the job until it ends.")] = "",
+    last_event_id: Annotated[int | None, Header(ge=0, description="Where a broken stream goes on.")] = None,
+) -> EventList | StreamingResponse:
+    """List a job's events or, asked for text/event-stream, follow them; both give the same rows."""
+    project = principal.project_id
+    with state.database.reading() as session:
+        data, more = service.events_after(session, project, job_id, after, limit)
+    if "text/event-stream" not in accept:
+        return EventList(data=data, has_more=more)
+    lines = stream.event_lines(state.database, job_id, after if last_event_id is None else last_event_id)
+    return StreamingResponse(lines, media_type="text/event-stream", headers={"Cache-Control": "no-store"})

@@ -1,0 +1,55 @@
+"""The checks before queueing: what a request asks for must fit the dataset and the pretrained model."""
+
+from typing import Any
+
+from app.db.tables import DatasetRow, ModelRow
+from app.errors import ConflictError, ErrorItem, UnprocessableError
+from app.jobs.schemas import FineTuningRequest, PretrainingRequest
+from app.ml.errors import ConfigError
+from app.ml.recipes import resolve_fine_tuning, resolve_pretraining
+from app.ml.spec import DataSpec
+from app.models.refs import as_name
+
+
+def ready_spec(dataset: DatasetRow) -> DataSpec:
+    """Return what learning needs to know of the dataset.
+
+    Raises:
+        ConflictError: it is not ready.
+    """
+    if dataset.status != "ready" or dataset.spec is None:
+        advice = {"preparing": "Wait until it is ready.", "failed": "See its error, and upload it again."}
+        msg = f"The dataset is {dataset.status}. {advice.get(dataset.status, '')}".strip()
+        raise ConflictError(msg, code="dataset_not_ready")
+    return DataSpec.model_validate(dataset.spec)
+
+
+def resolve(
+    request: PretrainingRequest | FineTuningRequest, dataset: DatasetRow, parent: ModelRow | None
+) -> dict[str, Any]:
+    """Return the job's config with every "auto" replaced, and the decisions that replaced them.
+
+    Raises:
+        ConflictError: the dataset is not ready.
+        UnprocessableError: a choice does not fit the data or the model.
+    """
+    spec = ready_spec(dataset)
+    config = request.model_dump(mode="json", exclude={"kind", "name", "dataset", "model", "metadata"})
+    try:
+        if isinstance(request, PretrainingRequest):
+            settled, decisions = resolve_pretraining(request, spec)
+        else:
+            settled, decisions = resolve_fine_tuning(request, spec, parent and parent.manifest)
+    except ConfigError as error:
+        item = ErrorItem(loc=["body", *error.loc], msg=error.msg)
+        raise UnprocessableError(str(error), code="config_does_not_fit", errors=[item]) from None
+    chosen = [decision.model_dump(mode="json") for decision in decisions]
+    if request.name is None:
+        reason = {"field": "name", "value": model_name(request, dataset), "reason": "Named after the dataset."}
+        chosen.append(reason)
+    return {**config, **settled.model_dump(mode="json"), "decisions": chosen}
+
+
+def model_name(request: PretrainingRequest | FineTuningRequest, dataset: DatasetRow) -> str:
+    """Return the name that the job's model will have."""
+    return request.name or as_name(f"{dataset.name}-{request.kind.replace('_', '-')}")

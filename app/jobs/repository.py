@@ -1,0 +1,51 @@
+"""The SQL of jobs, as endpoints need it; the lease protocol has its own file."""
+
+from sqlalchemy import Select, func, select
+from sqlalchemy.orm import Session
+
+from app.db.tables import CheckpointRow, JobRow, MetricRow, ModelRow
+from app.jobs.states import TERMINAL
+
+
+def find(session: Session, project_id: str, job_id: str) -> JobRow | None:
+    """Return a job of this project."""
+    return session.scalar(select(JobRow).where(JobRow.project_id == project_id, JobRow.id == job_id))
+
+
+def query(project_id: str, kind: str | None, status: str | None) -> Select[JobRow]:
+    """Return the query for the jobs of a project."""
+    jobs = select(JobRow).where(JobRow.project_id == project_id)
+    if kind is not None:
+        jobs = jobs.where(JobRow.kind == kind)
+    return jobs if status is None else jobs.where(JobRow.status == status)
+
+
+def unfinished(session: Session, project_id: str) -> int:
+    """Count the jobs of a project that have not ended."""
+    count = select(func.count()).where(JobRow.project_id == project_id, JobRow.status.not_in(TERMINAL))
+    return session.execute(count).scalar_one()
+
+
+def queue_position(session: Session, job: JobRow) -> int | None:
+    """Return how many jobs start before this one, None once it has started."""
+    if job.status != "queued":
+        return None
+    before = (JobRow.priority > job.priority) | ((JobRow.priority == job.priority) & (JobRow.id < job.id))
+    return session.execute(select(func.count()).where(JobRow.status == "queued", before)).scalar_one()
+
+
+def outputs(session: Session, job_id: str) -> list[str]:
+    """Return the ids of the models that a job made and that still are."""
+    return list(session.scalars(select(ModelRow.id).where(ModelRow.job_id == job_id, ModelRow.deleted_at.is_(None))))
+
+
+def metrics(session: Session, job_id: str, after: int, limit: int) -> list[MetricRow]:
+    """Return measurements after a step, in order."""
+    points = select(MetricRow).where(MetricRow.job_id == job_id, MetricRow.step > after)
+    return list(session.scalars(points.order_by(MetricRow.step).limit(limit)))
+
+
+def checkpoints(session: Session, job_id: str) -> list[CheckpointRow]:
+    """Return the checkpoints that are kept, newest first."""
+    rows = select(CheckpointRow).where(CheckpointRow.job_id == job_id)
+    return list(session.scalars(rows.order_by(CheckpointRow.step.desc(), CheckpointRow.token.desc())))

@@ -1,0 +1,172 @@
+"""What can be done with jobs: submitted, looked at, cancelled."""
+
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app import events
+from app.datasets import repository as datasets
+from app.db.session import after_commit, db_now
+from app.db.tables import DatasetRow, EventRow, JobRow, ModelRow
+from app.errors import ConflictError, NotFoundError, TooManyError
+from app.jobs import lease, plan, repository
+from app.jobs.schemas import (
+    Checkpoint,
+    FineTuningRequest,
+    Job,
+    JobEvent,
+    JobLinks,
+    JobRequest,
+    MetricPoint,
+    Output,
+)
+from app.kit.ids import new_id
+from app.models import service as models
+from app.queue import JobQueue
+
+
+def submit(session: Session, queue: JobQueue, project_id: str, request: JobRequest, most_unfinished: int) -> Job:
+    """Check a request and queue its job; the worker is rung once it is committed."""
+    if repository.unfinished(session, project_id) >= most_unfinished:
+        msg = f"{most_unfinished} jobs of this project are unfinished; wait for some or cancel them."
+        raise TooManyError(msg, code="too_many_jobs")
+    dataset = _dataset(session, project_id, request.dataset)
+    parent = _parent(session, project_id, request)
+    row = _enqueue(
+        session,
+        queue,
+        project_id=project_id,
+        kind=request.kind,
+        name=plan.model_name(request, dataset),
+        config=plan.resolve(request, dataset, parent),
+        job_metadata=dict(request.metadata),
+        dataset_id=dataset.id,
+        parent_model_id=parent.id if parent else None,
+    )
+    return answer(session, row)
+
+
+def enqueue_preparation(session: Session, queue: JobQueue, project_id: str, dataset_id: str) -> str:
+    """Queue the preparation of a dataset and return the job's id."""
+    row = _enqueue(
+        session,
+        queue,
+        project_id=project_id,
+        kind="preparation",
+        name=None,
+        config={},
+        job_metadata={},
+        dataset_id=dataset_id,
+        parent_model_id=None,
+    )
+    return row.id
+
+
+def _enqueue(session: Session, queue: JobQueue, **fields: Any) -> JobRow:
+    now = session.execute(select(db_now())).scalar_one()
+    row = JobRow(id=new_id("job"), status="queued", created_at=now, queued_at=now, **fields)
+    session.add(row)
+    session.flush()
+    events.append(session, row.id, "job.queued", "Queued.")
+    session.refresh(row)
+    after_commit(session, queue.ring)
+    return row
+
+
+def _dataset(session: Session, project_id: str, dataset_id: str) -> DatasetRow:
+    row = datasets.find(session, project_id, dataset_id)
+    if row is None:
+        msg = f"There is no dataset {dataset_id!r}."
+        raise NotFoundError(msg, code="dataset_not_found")
+    return row
+
+
+def _parent(session: Session, project_id: str, request: JobRequest) -> ModelRow | None:
+    if not isinstance(request, FineTuningRequest) or request.model is None:
+        return None
+    return models.resolve(session, project_id, request.model)
+
+
+def find(session: Session, project_id: str, job_id: str) -> JobRow:
+    """Return a job of this project.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    row = repository.find(session, project_id, job_id)
+    if row is None:
+        msg = f"There is no job {job_id!r}."
+        raise NotFoundError(msg, code="job_not_found")
+    return row
+
+
+def cancel(session: Session, project_id: str, job_id: str) -> Job:
+    """Cancel a job, or ask its worker to.
+
+    Raises:
+        ConflictError: it has ended otherwise.
+    """
+    row = find(session, project_id, job_id)
+    if row.status != "cancelled" and lease.cancel(session, job_id) is None:
+        session.refresh(row)
+        msg = f"The job has already {row.status}."
+        raise ConflictError(msg, code="job_has_ended")
+    session.refresh(row)
+    return answer(session, row)
+
+
+def answer(session: Session, row: JobRow) -> Job:
+    """Render a job."""
+    base = f"/v1/jobs/{row.id}"
+    links = JobLinks(
+        self=base,
+        events=f"{base}/events",
+        metrics=f"{base}/metrics",
+        checkpoints=f"{base}/checkpoints",
+        dataset=row.dataset_id and f"/v1/datasets/{row.dataset_id}",
+    )
+    fields = {
+        name: getattr(row, name)
+        for name in ("id", "kind", "name", "status", "phase", "progress", "created_at", "started_at", "finished_at")
+    }
+    return Job(
+        **fields,
+        queue_position=repository.queue_position(session, row),
+        attempt=row.attempts,
+        dataset=row.dataset_id,
+        model=row.parent_model_id,
+        config=row.config,
+        outputs=[Output(model=model) for model in repository.outputs(session, row.id)],
+        metrics=row.metrics,
+        error=row.error,
+        metadata=row.job_metadata,
+        links=links,
+    )
+
+
+def event(row: EventRow) -> JobEvent:
+    """Render an event."""
+    return JobEvent.model_validate(row, from_attributes=True)
+
+
+def events_after(session: Session, project_id: str, job_id: str, after: int, limit: int) -> tuple[list[JobEvent], bool]:
+    """Return the events after a number, and whether there are more."""
+    find(session, project_id, job_id)
+    rows = events.since(session, job_id, after, limit + 1)
+    return [event(row) for row in rows[:limit]], len(rows) > limit
+
+
+def metrics(session: Session, project_id: str, job_id: str, after: int, limit: int) -> tuple[list[MetricPoint], bool]:
+    """Return the measurements after a step, and whether there are more."""
+    find(session, project_id, job_id)
+    rows = repository.metrics(session, job_id, after, limit + 1)
+    points = [MetricPoint.model_validate(row, from_attributes=True) for row in rows[:limit]]
+    return points, len(rows) > limit
+
+
+def checkpoints(session: Session, project_id: str, job_id: str) -> list[Checkpoint]:
+    """Return the checkpoints that are kept, newest first."""
+    find(session, project_id, job_id)
+    rows = repository.checkpoints(session, job_id)
+    return [Checkpoint.model_validate(row, from_attributes=True) for row in rows]

@@ -1,0 +1,65 @@
+"""The sweeper: a thread in every API and worker process that finds what was lost, and rings again.
+
+It is idempotent and needs no leader. While the database is away nobody can renew a lease, so after its return a whole
+lease is waited before anything is swept: a restart of the database costs no attempt.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from sqlalchemy.exc import OperationalError
+
+from app.db.session import Database
+from app.jobs import lease
+from app.queue import JobQueue
+from app.settings import Settings
+
+log = logging.getLogger(__name__)
+
+RING_AGAIN_SECONDS = 5.0
+
+
+class Sweeper:
+    """Looks every `sweep_seconds`; `idle` is called after each look (a worker uses it to look for unrung work)."""
+
+    def __init__(
+        self, database: Database, queue: JobQueue, settings: Settings, idle: Callable[[], None] | None = None
+    ) -> None:
+        self._database = database
+        self._queue = queue
+        self._settings = settings
+        self._idle = idle
+        self._patient_until = 0.0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the look under way."""
+        self._stop.set()
+        self._thread.join(timeout=5)
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._settings.sweep_seconds):
+            try:
+                self.look()
+            except OperationalError as error:
+                log.warning("the database is away: %s", error)
+                self._patient_until = time.monotonic() + self._settings.lease_seconds
+            if self._idle is not None:
+                self._idle()
+
+    def look(self) -> None:
+        """Sweep expired leases, and ring if work has waited for long."""
+        with self._database.writing() as session:
+            swept = 0 if time.monotonic() < self._patient_until else lease.sweep(session, self._settings.max_attempts)
+            unrung = lease.waiting(session, RING_AGAIN_SECONDS)
+        if swept:
+            log.warning("%d jobs of silent workers were taken back", swept)
+        if swept or unrung:
+            self._queue.ring()
