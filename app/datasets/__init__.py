@@ -1,0 +1,1 @@
+"""Datasets: what users upload is read, cleaned, split and written in one canonical form."""

@@ -1,0 +1,41 @@
+"""The canonical form: inputs.npy, targets.npy, split.npy, rows.npy and manifest.json in one folder."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from app.datasets.frame import Bools, Bytes, Frame
+from app.ml.spec import DataSpec
+
+FORMAT = 1
+CHUNK_BYTES = 32 << 20
+
+
+def write_inputs(inputs: npt.NDArray[Any], keep: Bools, out: Path) -> npt.NDArray[Any]:
+    """Write the kept rows of `inputs` in pieces of bounded size and return them, mapped."""
+    dtype = np.uint8 if inputs.dtype == np.uint8 else np.float32
+    shape = (int(keep.sum()), *inputs.shape[1:])
+    written = np.lib.format.open_memmap(out / "inputs.npy", mode="w+", dtype=dtype, shape=shape)
+    step = max(1, CHUNK_BYTES // max(1, inputs[:1].nbytes))
+    at = 0
+    for start in range(0, len(inputs), step):
+        piece = inputs[start : start + step][keep[start : start + step]]
+        written[at : at + len(piece)] = piece
+        at += len(piece)
+    written.flush()
+    return written
+
+
+def write_rest(frame: Frame, split: Bytes, spec: DataSpec, out: Path) -> list[str]:
+    """Write what belongs to the kept rows and return the names of all files of the folder."""
+    arrays: dict[str, npt.NDArray[Any]] = {"split": split, "rows": frame.rows}
+    if spec.targets:
+        arrays["targets"] = np.ascontiguousarray(frame.targets)
+    for name, array in arrays.items():
+        np.save(out / f"{name}.npy", array, allow_pickle=False)
+    manifest = {"format": FORMAT, "spec": spec.model_dump(mode="json")}
+    (out / "manifest.json").write_text(json.dumps(manifest, ensure_ascii=False), encoding="utf-8")
+    return ["inputs.npy", *(f"{name}.npy" for name in arrays), "manifest.json"]

@@ -1,0 +1,94 @@
+"""The two shapes a dataset has on its way: as a reader found it, and as numbers."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from app.datasets.options import ColumnType, Role
+from app.datasets.report import Decision, Removal
+from app.ml.spec import ColumnSpec, ModalityKind, TargetSpec
+
+Floats: TypeAlias = npt.NDArray[np.float64]
+Ints: TypeAlias = npt.NDArray[np.int64]
+Bools: TypeAlias = npt.NDArray[np.bool_]
+Bytes: TypeAlias = npt.NDArray[np.uint8]
+Progress: TypeAlias = Callable[[float, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class NumberColumn:
+    """Numbers that the container itself calls numbers: (N,), NaN = missing."""
+
+    name: str
+    values: Floats
+    whole: bool = False
+    boolean: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TextColumn:
+    """Text, or numbers written as text: an Arrow string array of N, null = missing."""
+
+    name: str
+    values: Any
+    typed: bool = False
+    """True where the container says that this is text, so that "3" is not taken for a number."""
+
+
+Column: TypeAlias = NumberColumn | TextColumn
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What a reader found: `read` rows, of which it could open N.
+
+    `inputs` are images uint8 (N, H, W, C) or a matrix of numbers float32 (N, D); without it `columns` hold the
+    inputs too. `roles` and `types` are what the container itself says of its columns.
+    """
+
+    format: str
+    modality: ModalityKind
+    read: int
+    rows: Ints
+    inputs: npt.NDArray[Any] | None
+    columns: tuple[Column, ...]
+    roles: dict[str, Role] = field(default_factory=dict)
+    types: dict[str, ColumnType] = field(default_factory=dict)
+    corrupt: tuple[Removal, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Every row as numbers, in source order.
+
+    inputs (N, *shape); targets (N, T) with NaN = missing; rows (N,) numbers in the source; given_split (N,) of
+    0, 1, 2 and groups (N,) digests only where the user has said so.
+    """
+
+    modality: ModalityKind
+    inputs: npt.NDArray[Any]
+    columns: tuple[ColumnSpec, ...]
+    targets: Floats
+    target_specs: tuple[TargetSpec, ...]
+    rows: Ints
+    given_split: Bytes | None
+    groups: npt.NDArray[np.uint64] | None
+
+
+@dataclass(slots=True)
+class Notes:
+    """Collects what the report will say."""
+
+    decisions: list[Decision] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
+
+    def decide(self, name: str, value: str, reason: str) -> None:
+        """Remember a choice that was made for the user."""
+        self.decisions.append(Decision(field=name, value=value, reason=reason))
+
+    def notice(self, text: str) -> None:
+        """Remember something the user should know."""
+        self.notices.append(text)

@@ -1,0 +1,166 @@
+"""From named columns to numbers: types, inputs, targets, groups and given splits."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from app.datasets.errors import Code, DatasetError, RowError
+from app.datasets.frame import Bytes, Column, Floats, Frame, Loaded, Notes
+from app.datasets.options import Limits, PrepareOptions
+from app.datasets.roles import SPLIT_WORDS, TARGET_NAMES, Assigned, assign_roles
+from app.datasets.values import FEW, MANY, Categories, Numbers, Reader, Unusable
+from app.ml.spec import ColumnSpec, TargetSpec
+
+
+def arrange(loaded: Loaded, options: PrepareOptions, work: Path, limits: Limits, notes: Notes) -> Frame:
+    """Give every column its role and type and return the rows as numbers.
+
+    Raises:
+        DatasetError: the columns and the options do not fit together; rows are named where there are any.
+    """
+    if options.modality not in (None, loaded.modality):
+        message = f"the file holds {loaded.modality} data and modality says {options.modality}; correct one of them"
+        raise DatasetError(Code.WRONG_MODALITY, message, [RowError(("modality",), message)])
+    roles = assign_roles(loaded, options, notes)
+    reader = Reader(options, limits, loaded.rows, notes)
+    specs, targets = _targets(loaded, roles, options, reader)
+    split = [column for column in loaded.columns if roles[column.name] == "split"]
+    group = [column for column in loaded.columns if roles[column.name] == "group"]
+    given = _given_split(split[0], reader) if split else None
+    groups = _groups(group[0], reader) if group else None
+    if loaded.inputs is not None:
+        inputs, columns = loaded.inputs, _array_columns(loaded)
+    else:
+        chosen = [column for column in loaded.columns if roles[column.name] in {"input", "auto"}]
+        inputs, columns = _inputs(chosen, roles, options, reader, work)
+    return Frame(loaded.modality, inputs, columns, targets, specs, loaded.rows, given, groups)
+
+
+def _array_columns(loaded: Loaded) -> tuple[ColumnSpec, ...]:
+    """Columns of a plain matrix; all are kept, since position is their only name."""
+    if loaded.modality == "image" or loaded.inputs is None:
+        return ()
+    for start in range(0, loaded.inputs.shape[1], 64):
+        empty = np.isnan(loaded.inputs[:, start : start + 64]).all(axis=0)
+        if empty.any():
+            name = f"x{start + int(np.flatnonzero(empty)[0])}"
+            message = f"column {name} of array x holds no value; remove it"
+            raise DatasetError(Code.EMPTY_COLUMN, message, [RowError((name,), message)])
+    return tuple(ColumnSpec(name=f"x{j}", type="number") for j in range(loaded.inputs.shape[1]))
+
+
+def _inputs(
+    chosen: list[Column], roles: dict[str, Assigned], options: PrepareOptions, reader: Reader, work: Path
+) -> tuple[npt.NDArray[Any], tuple[ColumnSpec, ...]]:
+    rows = len(reader.rows)
+    matrix = np.lib.format.open_memmap(
+        work / "table.npy", mode="w+", dtype=np.float32, shape=(rows, max(1, len(chosen)))
+    )
+    specs: list[ColumnSpec] = []
+    for column in chosen:
+        values = reader.read(column, options.types.get(column.name))
+        reason = _unfit(values)
+        if reason is not None:
+            _leave_out(column.name, reason, roles, reader.notes)
+        elif isinstance(values, Categories):
+            matrix[:, len(specs)] = values.codes
+            specs.append(ColumnSpec(name=column.name, type="category", categories=values.names))
+        elif isinstance(values, Numbers):
+            matrix[:, len(specs)] = values.values
+            specs.append(ColumnSpec(name=column.name, type="number"))
+    if not specs:
+        message = "no column is left to learn from; the report of each column says why: " + "; ".join(
+            reader.notes.notices[:5]
+        )
+        raise DatasetError(Code.NO_INPUTS, message)
+    return matrix[:, : len(specs)], tuple(specs)
+
+
+def _unfit(values: Numbers | Categories | Unusable) -> str | None:
+    """Say why a column cannot be an input, or None."""
+    if isinstance(values, Unusable):
+        return values.reason
+    numbers = values.values if isinstance(values, Numbers) else values.codes
+    present = numbers[~np.isnan(numbers)]
+    if present.min() == present.max() and len(present) == len(numbers):
+        return "every row holds the same value"
+    return None
+
+
+def _leave_out(name: str, reason: str, roles: dict[str, Assigned], notes: Notes) -> None:
+    if roles[name] == "input" and reason.startswith("it is text"):
+        message = f"column {name} cannot be an input: {reason}; give it the role ignored"
+        raise DatasetError(Code.TEXT_COLUMN, message, [RowError((name,), message)])
+    notes.notice(f"column {name} is left out: {reason}")
+
+
+def _targets(
+    loaded: Loaded, roles: dict[str, Assigned], options: PrepareOptions, reader: Reader
+) -> tuple[tuple[TargetSpec, ...], Floats]:
+    specs: list[TargetSpec] = []
+    values: list[Floats] = []
+    for column in loaded.columns:
+        if roles[column.name] == "target":
+            spec, numbers = _target(column, loaded, options, reader)
+            specs.append(spec)
+            values.append(numbers)
+    stacked = np.stack(values, axis=1) if values else np.empty((len(loaded.rows), 0))
+    return tuple(specs), stacked
+
+
+def _target(column: Column, loaded: Loaded, options: PrepareOptions, reader: Reader) -> tuple[TargetSpec, Floats]:
+    name = column.name
+    declared = options.types.get(name, loaded.types.get(name))
+    values = reader.read(column, declared)
+    if isinstance(values, Unusable):
+        message = f"target {name} cannot be learned: {values.reason}"
+        raise DatasetError(Code.BAD_TARGET, message, [RowError((name,), message)])
+    if isinstance(values, Numbers):
+        if declared == "number" or not _are_classes(name, values, reader.notes):
+            return TargetSpec(name=name, type="number"), values.values
+        values = reader.as_categories(name, values)
+    return TargetSpec(name=name, type="category", classes=values.names), values.codes
+
+
+def _are_classes(name: str, numbers: Numbers, notes: Notes) -> bool:
+    """Decide whether a target of numbers means classes: few whole values do, and booleans."""
+    present = numbers.values[~np.isnan(numbers.values)]
+    distinct = len(np.unique(present))
+    named = name.casefold().rstrip("0123456789") in TARGET_NAMES
+    many = numbers.whole and named and distinct <= MANY and 2 * distinct <= len(present)
+    yes = numbers.boolean or bool((present == np.floor(present)).all() and (distinct <= FEW or many))
+    reason = f"its {distinct} different values are {'' if yes else 'not '}few whole numbers; types can say otherwise"
+    notes.decide(f"types.{name}", "category" if yes else "number", reason)
+    return yes
+
+
+def _given_split(column: Column, reader: Reader) -> Bytes:
+    """Return 0, 1, 2 for each row from numbers or names."""
+    values = reader.read(column, None)
+    codes = np.full(len(reader.rows), np.nan)
+    if isinstance(values, Numbers):
+        codes = np.where(np.isin(values.values, (0, 1, 2)), values.values, np.nan)
+    elif isinstance(values, Categories):
+        meaning = np.array([SPLIT_WORDS.get(name.strip().casefold(), np.nan) for name in values.names])
+        known = ~np.isnan(values.codes)
+        codes[known] = meaning[values.codes[known].astype(np.int64)]
+    if np.isnan(codes).any():
+        row = int(reader.rows[np.flatnonzero(np.isnan(codes))[0]])
+        message = f"column {column.name} says train, validation or test (or 0, 1, 2) in every row; row {row} does not"
+        raise DatasetError(Code.BAD_SPLIT, message, [RowError((column.name,), message, row)])
+    return codes.astype(np.uint8)
+
+
+def _groups(column: Column, reader: Reader) -> npt.NDArray[np.uint64]:
+    """Return a digest of each row's group, the same in whatever order the rows come."""
+    values = reader.read(column, "category")
+    if isinstance(values, Unusable) or (isinstance(values, Categories) and np.isnan(values.codes).any()):
+        message = f"column {column.name} names the group of every row; some rows have none"
+        raise DatasetError(Code.BAD_GROUP, message, [RowError((column.name,), message)])
+    if isinstance(values, Numbers):
+        values = reader.as_categories(column.name, values)
+    digests = [hashlib.sha256(name.encode()).digest()[:8] for name in values.names]
+    return np.frombuffer(b"".join(digests), dtype=">u8").astype(np.uint64)[values.codes.astype(np.int64)]

@@ -1,0 +1,79 @@
+"""What a user may choose about the preparation of a dataset, and the bounds the service sets."""
+
+import math
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from app.ml.spec import SPLITS, Frozen, ModalityKind, Split
+
+Role = Literal["input", "target", "group", "ignored", "split"]
+ColumnType = Literal["number", "category"]
+
+
+class ImageOptions(Frozen):
+    """The size and colours that every image of a zip is brought to."""
+
+    height: int = Field(ge=1, le=1024, description="Height in pixels.")
+    width: int = Field(ge=1, le=1024, description="Width in pixels.")
+    mode: Literal["gray", "rgb"] | None = Field(
+        default=None, description="Colours; null: gray when every image is gray, else rgb."
+    )
+
+
+class PrepareOptions(Frozen):
+    """How a file becomes a dataset; everything has a default."""
+
+    modality: ModalityKind | None = Field(default=None, description="Refuse the file unless it holds this.")
+    columns: dict[str, Role] = Field(
+        default_factory=dict, max_length=4096, description="Role of a column by its name; others are inferred."
+    )
+    types: dict[str, ColumnType] = Field(
+        default_factory=dict, max_length=4096, description="Type of a column by its name; others are inferred."
+    )
+    splits: dict[Split, float] = Field(
+        default={"train": 0.8, "validation": 0.1, "test": 0.1},
+        description="Share of each split; the shares add up to 1 and train has some.",
+    )
+    seed: int = Field(default=0, ge=0, lt=2**63, description="Another seed gives another split.")
+    missing: Literal["reject", "impute"] = Field(
+        default="reject",
+        description="What NaN, inf, 1e999, NA, null written out in a number column are: an error, or missing values.",
+    )
+    duplicates: Literal["remove", "keep"] = Field(
+        default="remove", description="What happens to rows whose inputs are the same, byte for byte."
+    )
+    image: ImageOptions | None = Field(default=None, description="Size of the images of a zip; null: decided.")
+
+    @model_validator(mode="after")
+    def _shares(self) -> Self:
+        shares = [self.splits.get(split, 0.0) for split in SPLITS]
+        if not all(math.isfinite(share) and 0 <= share <= 1 for share in shares):
+            msg = "each share of splits lies between 0 and 1"
+            raise ValueError(msg)
+        if abs(sum(shares) - 1) > 1e-6:  # noqa: PLR2004 - shares written with a few decimals
+            msg = f"the shares of splits add up to 1, not {sum(shares):g}"
+            raise ValueError(msg)
+        if shares[0] <= 0:
+            msg = "splits.train must be above 0: a model learns from it"
+            raise ValueError(msg)
+        return self
+
+
+class Limits(Frozen):
+    """Bounds on what one upload may hold, so that no file exhausts a machine."""
+
+    rows: int = Field(default=10_000_000, description="Most rows, or images.")
+    columns: int = Field(default=4096, description="Most columns of a table.")
+    cells: int = Field(default=250_000_000, description="Most rows times columns of a table.")
+    canonical_bytes: int = Field(default=8 << 30, description="Most bytes that the prepared inputs take.")
+    unpacked_bytes: int = Field(default=4 << 30, description="Most bytes that all members of an archive unpack to.")
+    ratio: int = Field(default=200, description="Most bytes that one packed byte unpacks to.")
+    ratio_free_bytes: int = Field(default=16 << 20, description="Archives that unpack to less skip the ratio rule.")
+    members: int = Field(default=200_000, description="Most members of an archive.")
+    member_bytes: int = Field(default=64 << 20, description="Most bytes of one image file.")
+    pixels: int = Field(default=25_000_000, description="Most pixels of one image.")
+    side: int = Field(default=10_000, description="Longest side of one image.")
+    classes: int = Field(default=10_000, description="Most classes of a target, or categories of a column.")
+    field_bytes: int = Field(default=1 << 20, description="Longest field of a CSV file, in characters.")
+    removals_listed: int = Field(default=10_000, description="Removals that the report lists one by one.")

@@ -1,0 +1,218 @@
+"""NumPy files: .npy holds `x`; .npz holds `x` and, if it likes, `y` (labels) and `split`."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from app.datasets.errors import Code, DatasetError, RowError
+from app.datasets.frame import Column, Loaded, Notes, NumberColumn, TextColumn
+from app.datasets.options import Limits, PrepareOptions, Role
+from app.datasets.readers.archive import chunks, open_archive, refuse
+from app.datasets.readers.npy import bad_array, open_array
+from app.ml.spec import ModalityKind
+
+Array = npt.NDArray[Any]
+X = "x"
+KNOWN = (X, "y", "split")
+CHANNELS = (1, 3, 4)
+CHUNK_BYTES = 32 << 20
+MAX_TEXT = 255
+MAX_ROW_ERRORS = 20
+FLOAT32_MAX = float(np.finfo(np.float32).max)
+
+
+def read_npy(path: Path, work: Path, options: PrepareOptions, limits: Limits, notes: Notes) -> Loaded:
+    """Read one array of images or rows."""
+    return _load("npy", {"x": open_array(path, "x")}, work, options, limits, notes)
+
+
+def read_npz(path: Path, work: Path, options: PrepareOptions, limits: Limits, notes: Notes) -> Loaded:
+    """Read the arrays of an .npz; its members are unpacked into `work` within the limits and mapped."""
+    arrays: dict[str, Array] = {}
+    with open_archive(path, limits) as (archive, infos):
+        names = [info.filename.removesuffix(".npy") for info in infos]
+        if "x" not in names or not set(names) <= set(KNOWN):
+            found = ", ".join(names)[:200] or "nothing"
+            message = f"an .npz holds arrays x and, if there are any, y and split; this one holds {found}"
+            raise DatasetError(Code.BAD_ARRAY, message)
+        for info, name in zip(infos, names, strict=True):
+            if not info.filename.endswith(".npy"):
+                raise refuse(Code.BAD_ARRAY, f"{name!r} in the .npz is no array; save it with numpy.savez", name)
+            target = work / f"{name}.npy"
+            with target.open("wb") as file:
+                for piece in chunks(archive, info, limits.unpacked_bytes):
+                    file.write(piece)
+            arrays[name] = open_array(target, name)
+    return _load("npz", arrays, work, options, limits, notes)
+
+
+def _load(
+    kind: str, arrays: dict[str, Array], work: Path, options: PrepareOptions, limits: Limits, notes: Notes
+) -> Loaded:
+    x = arrays["x"]
+    rows = _check_x(x, limits)
+    for name, array in arrays.items():
+        if array.ndim == 0 or len(array) != rows:
+            raise bad_array(name, f"it has shape {array.shape} and x has {rows} rows; give one entry per row")
+    labels, roles = _labels(arrays, notes)
+    inputs: Array | None = None
+    if x.ndim > 2:  # noqa: PLR2004 - (N, H, W) and (N, H, W, C)
+        inputs = _images(x, work, limits, notes)
+    elif _names_inputs(x, options):
+        labels = (*_columns(x), *labels)
+    else:
+        inputs = _matrix(x, work, options, limits)
+    modality: ModalityKind = "image" if x.ndim > 2 else "table"  # noqa: PLR2004 - as above
+    return Loaded(kind, modality, rows, np.arange(rows), inputs, labels, roles)
+
+
+def _check_x(x: Array, limits: Limits) -> int:
+    """Refuse shapes that are neither images nor rows; return the number of rows."""
+    if x.ndim not in {2, 3, 4} or (x.ndim == 4 and x.shape[3] not in CHANNELS):  # noqa: PLR2004
+        problem = f"shape {x.shape} is neither images (N, H, W), (N, H, W, C) with C of 1, 3 or 4, nor rows (N, D)"
+        raise bad_array(X, problem)
+    if x.size == 0:
+        raise DatasetError(Code.EMPTY_DATASET, "array x holds no values; upload at least one row")
+    if x.dtype.kind == "U":
+        raise bad_array(X, "it holds text; upload text columns as CSV or Parquet")
+    if x.shape[0] > limits.rows:
+        raise DatasetError(Code.TOO_LARGE, f"array x has {x.shape[0]} rows; at most {limits.rows} are taken")
+    if x.ndim == 2 and (x.shape[1] > limits.columns or x.size > limits.cells):  # noqa: PLR2004
+        message = f"array x has shape {x.shape}; at most {limits.columns} columns and {limits.cells} cells are taken"
+        raise DatasetError(Code.TOO_LARGE, f"{message}; upload images as (N, H, W)")
+    return int(x.shape[0])
+
+
+def _pieces(array: Array) -> Iterator[tuple[int, Array]]:
+    """Give `array` by runs of rows of bounded size, each with the number of its first row."""
+    step = max(1, CHUNK_BYTES // max(1, array[:1].nbytes))
+    for start in range(0, len(array), step):
+        yield start, array[start : start + step]
+
+
+def _images(x: Array, work: Path, limits: Limits, notes: Notes) -> Array:
+    """Return the images as uint8 (N, H, W, C); see _scale for what other types become."""
+    shape = (*x.shape, 1) if x.ndim == 3 else x.shape  # noqa: PLR2004 - (N, H, W)
+    if max(shape[1:3]) > limits.side or x.size > limits.canonical_bytes:
+        raise DatasetError(Code.TOO_LARGE, f"array x holds images of shape {x.shape}; make them smaller")
+    if x.dtype == np.uint8:
+        return x.reshape(shape)
+    scale = _scale(x, notes)
+    out = np.lib.format.open_memmap(work / "images.npy", mode="w+", dtype=np.uint8, shape=shape)
+    for start, piece in _pieces(x):
+        pixels = piece.astype(np.float32) * np.float32(scale)
+        out[start : start + len(piece)] = np.rint(pixels).reshape(len(piece), *shape[1:])
+    return out
+
+
+def _scale(x: Array, notes: Notes) -> int:
+    """Return what pixels are multiplied with to lie in 0 .. 255, or refuse."""
+    low, high = _range(x)
+    if x.dtype.kind == "b" or (x.dtype.kind == "f" and low >= 0 and high <= 1):
+        notes.decide("x", "0 .. 255", f"{x.dtype} pixels between 0 and 1 were multiplied by 255 and rounded")
+        return 255
+    if low >= 0 and high <= 255:  # noqa: PLR2004 - a byte
+        notes.decide("x", "uint8", f"{x.dtype} pixels between 0 and 255 were rounded to whole bytes")
+        return 1
+    problem = f"pixels run from {low:g} to {high:g}; scale them to 0 .. 255 (uint8) or 0 .. 1 (float)"
+    raise bad_array(X, problem)
+
+
+def _range(x: Array) -> tuple[float, float]:
+    low, high = np.inf, -np.inf
+    for start, piece in _pieces(x):
+        if piece.dtype.kind == "f":
+            bad = ~np.isfinite(piece).reshape(len(piece), -1).all(axis=1)
+            if bad.any():
+                row = start + int(np.flatnonzero(bad)[0])
+                message = f"array x: image {row} holds NaN or infinity; remove it or fill the pixels"
+                raise DatasetError(Code.BAD_NUMBER, message, [RowError(("x",), message, row)])
+        low, high = min(low, float(piece.min())), max(high, float(piece.max()))
+    return low, high
+
+
+def _matrix(x: Array, work: Path, options: PrepareOptions, limits: Limits) -> Array:
+    """Return the rows as float32 (N, D); NaN is a missing value, infinity and what float32 cannot hold is refused."""
+    if x.size * 4 > limits.canonical_bytes:
+        raise DatasetError(Code.TOO_LARGE, f"array x of shape {x.shape} is too large to prepare")
+    out = np.lib.format.open_memmap(work / "matrix.npy", mode="w+", dtype=np.float32, shape=x.shape)
+    errors: list[RowError] = []
+    for start, piece in _pieces(x):
+        numbers = piece.astype(np.float64)
+        wrong = np.abs(numbers) > FLOAT32_MAX
+        if wrong.any():
+            errors += _wrong(numbers, wrong, start)
+            numbers[wrong] = np.nan
+        out[start : start + len(piece)] = numbers
+    if errors and options.missing == "reject":
+        message = f'array x: {errors[0].msg}; or set missing to "impute"'
+        raise DatasetError(Code.BAD_NUMBER, message, errors[:MAX_ROW_ERRORS])
+    return out
+
+
+def _wrong(numbers: Array, wrong: npt.NDArray[np.bool_], start: int) -> list[RowError]:
+    places = np.argwhere(wrong)[:MAX_ROW_ERRORS]
+    return [
+        RowError((f"x{j}",), f"{numbers[i, j]:g} is no number that a model can use; correct it", start + int(i))
+        for i, j in places
+    ]
+
+
+def _names_inputs(x: Array, options: PrepareOptions) -> bool:
+    """Whether the options speak of single columns of x, which then become columns of their own."""
+    return any(f"x{j}" in options.columns or f"x{j}" in options.types for j in range(x.shape[1]))
+
+
+def _columns(x: Array) -> tuple[Column, ...]:
+    return tuple(_numbers(f"x{j}", x[:, j]) for j in range(x.shape[1]))
+
+
+def _numbers(name: str, values: Array) -> NumberColumn:
+    kind = values.dtype.kind
+    return NumberColumn(name, values.astype(np.float64), whole=kind in "biu", boolean=kind == "b")
+
+
+def _labels(arrays: dict[str, Array], notes: Notes) -> tuple[tuple[Column, ...], dict[str, Role]]:
+    columns: list[Column] = []
+    roles: dict[str, Role] = {}
+    for name, y in _label_arrays(arrays).items():
+        column = _text(name, y) if y.dtype.kind == "U" else _numbers(name, y)
+        if isinstance(column, NumberColumn) and column.whole and (y == -1).any():
+            notes.notice(f"target {name}: -1 is a class like any other; give NaN where a label is missing")
+        columns.append(column)
+        roles[name] = "target"
+    if "split" in arrays:
+        split = _one_dimension("split", arrays["split"])
+        columns.append(_text("split", split) if split.dtype.kind == "U" else _numbers("split", split))
+        roles["split"] = "split"
+    return tuple(columns), roles
+
+
+def _label_arrays(arrays: dict[str, Array]) -> dict[str, Array]:
+    y = arrays.get("y")
+    if y is None:
+        return {}
+    if y.ndim == 2 and 1 < y.shape[1] <= 64:  # noqa: PLR2004 - more are rather a one-hot matrix
+        return {f"label{t}": y[:, t] for t in range(y.shape[1])}
+    return {"label": _one_dimension("y", y)}
+
+
+def _one_dimension(name: str, array: Array) -> Array:
+    if array.ndim == 2 and array.shape[1] == 1:  # noqa: PLR2004 - (N, 1)
+        return array[:, 0]
+    if array.ndim != 1:
+        raise bad_array(name, f"it has shape {array.shape}; give one value per row, (N,), or up to 64, (N, T)")
+    return array
+
+
+def _text(name: str, values: Array) -> TextColumn:
+    if values.dtype.itemsize > 4 * MAX_TEXT:
+        raise bad_array(name, f"its texts are longer than {MAX_TEXT} characters")
+    try:
+        return TextColumn(name, pa.array(values.tolist(), pa.string()), typed=True)
+    except (UnicodeError, ValueError, pa.ArrowInvalid) as error:
+        raise bad_array(name, "it holds characters that are not valid Unicode") from error

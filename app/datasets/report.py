@@ -1,0 +1,86 @@
+"""What was found in an upload and what was done to it; JSON-able, no NaN inside."""
+
+from typing import Literal, get_args
+
+from app.ml.spec import Frozen, ModalityKind, Split
+
+Reason = Literal["corrupt", "duplicate", "conflicting_labels", "missing_target"]
+REASONS: tuple[Reason, ...] = get_args(Reason)
+
+
+class SourceInfo(Frozen):
+    """The uploaded file; `name` is what the user called it."""
+
+    name: str
+    format: str
+    bytes: int
+
+
+class Removal(Frozen):
+    """A row that was left out: its 0-based number in the source, why, and what helps to find it."""
+
+    row: int
+    reason: Reason
+    detail: str
+
+
+class RowCounts(Frozen):
+    """Rows in the source, rows kept, and how many each reason removed; read = kept + all removed."""
+
+    read: int
+    kept: int
+    removed: dict[Reason, int]
+
+
+class Decision(Frozen):
+    """Something the user left open: what it became and why."""
+
+    field: str
+    value: str
+    reason: str
+
+
+class ColumnProfile(Frozen):
+    """One column over the kept rows; numbers have moments, categories their most frequent values."""
+
+    name: str
+    type: Literal["number", "category"]
+    count: int
+    missing: int
+    distinct: int | None
+    min: float | None
+    max: float | None
+    mean: float | None
+    std: float | None
+    top: dict[str, int]
+
+
+class TargetProfile(ColumnProfile):
+    """A target; `classes` counts the rows of each class in each split."""
+
+    classes: dict[str, dict[Split, int]]
+
+
+class ImageProfile(Frozen):
+    """The kept images: size and the mean and deviation of each channel, in 0 .. 255."""
+
+    height: int
+    width: int
+    channels: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+class Report(Frozen):
+    """The whole account of a preparation."""
+
+    source: SourceInfo
+    modality: ModalityKind
+    rows: RowCounts
+    removals: tuple[Removal, ...]
+    splits: dict[Split, int]
+    columns: tuple[ColumnProfile, ...]
+    targets: tuple[TargetProfile, ...]
+    image: ImageProfile | None
+    decisions: tuple[Decision, ...]
+    notices: tuple[str, ...]

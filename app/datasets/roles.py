@@ -1,0 +1,68 @@
+"""Which column is what: as the user says, as the container says, or by name."""
+
+from typing import Literal, TypeAlias
+
+import pyarrow.compute as pc
+
+from app.datasets.errors import Code, DatasetError, RowError
+from app.datasets.frame import Column, Loaded, Notes, TextColumn
+from app.datasets.options import PrepareOptions, Role
+
+Assigned: TypeAlias = Role | Literal["auto"]
+TARGET_NAMES = ("label", "target", "class", "y")
+SPLIT_WORDS = {"train": 0, "validation": 1, "val": 1, "test": 2}
+
+
+def assign_roles(loaded: Loaded, options: PrepareOptions, notes: Notes) -> dict[str, Assigned]:
+    """Return a role for every column of `loaded`; "auto" is an input if it can be one.
+
+    Raises:
+        DatasetError: unknown_column, or bad_roles.
+    """
+    names = [column.name for column in loaded.columns]
+    _check_names(names, options)
+    roles: dict[str, Assigned] = dict.fromkeys(names, "auto")
+    roles.update(loaded.roles)
+    roles.update(options.columns)
+    _guess_split(loaded.columns, roles, notes)
+    _guess_target(names, roles, notes)
+    for single in ("split", "group"):
+        if sum(role == single for role in roles.values()) > 1:
+            raise DatasetError(Code.BAD_ROLES, f"more than one column has the role {single}; keep one")
+    return roles
+
+
+def _check_names(names: list[str], options: PrepareOptions) -> None:
+    known = set(names)
+    unknown = [name for name in (*options.columns, *options.types) if name not in known]
+    if unknown:
+        there = ", ".join(names[:50]) or "none"
+        message = f"the file has no column {unknown[0][:100]!r}; its columns are: {there}"
+        raise DatasetError(Code.UNKNOWN_COLUMN, message, [RowError(("columns", unknown[0]), message)])
+
+
+def _guess_target(names: list[str], roles: dict[str, Assigned], notes: Notes) -> None:
+    if "target" in roles.values():
+        return
+    for wanted in TARGET_NAMES:
+        for name in names:
+            if name.casefold() == wanted and roles[name] == "auto":
+                roles[name] = "target"
+                notes.decide(f"columns.{name}", "target", "its name says so; give it another role to change that")
+                return
+
+
+def _guess_split(columns: tuple[Column, ...], roles: dict[str, Assigned], notes: Notes) -> None:
+    if "split" in roles.values():
+        return
+    for column in columns:
+        if column.name.casefold() == "split" and roles[column.name] == "auto" and _says_splits(column):
+            roles[column.name] = "split"
+            notes.decide(f"columns.{column.name}", "split", "every value is train, validation or test")
+            return
+
+
+def _says_splits(column: Column) -> bool:
+    if not isinstance(column, TextColumn) or not len(column.values):
+        return False
+    return all(value in SPLIT_WORDS for value in pc.unique(column.values).to_pylist())

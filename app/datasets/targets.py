@@ -1,0 +1,55 @@
+"""What a target must be once the rows are cleaned, and what the user is told of it."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from app.datasets.errors import Code, DatasetError, RowError
+from app.datasets.frame import Floats, Frame, Notes
+from app.ml.spec import TargetSpec
+
+SHOWN = 10
+
+
+def settle_targets(frame: Frame, notes: Notes) -> Frame:
+    """Drop the classes that no row carries any more and check that something is left to learn.
+
+    Raises:
+        DatasetError: one_class, or constant_target.
+    """
+    specs: list[TargetSpec] = []
+    targets = frame.targets.copy()
+    for t, spec in enumerate(frame.target_specs):
+        if spec.type == "category":
+            spec, targets[:, t] = _settle_classes(spec, targets[:, t], notes)  # noqa: PLW2901 - the settled one
+        else:
+            _check_number(spec, targets[:, t])
+        specs.append(spec)
+    return replace(frame, targets=targets, target_specs=tuple(specs))
+
+
+def _settle_classes(spec: TargetSpec, codes: Floats, notes: Notes) -> tuple[TargetSpec, Floats]:
+    present = ~np.isnan(codes)
+    used, inverse, counts = np.unique(codes[present], return_inverse=True, return_counts=True)
+    classes = tuple(spec.classes[int(code)] for code in used)
+    if len(classes) < 2:  # noqa: PLR2004 - a choice needs two
+        what = f"only the class {classes[0]!r}" if classes else "no class"
+        message = f"target {spec.name} holds {what}; a classifier needs two, or leave the target out"
+        raise DatasetError(Code.ONE_CLASS, message, [RowError((spec.name,), message)])
+    gone = sorted(set(spec.classes) - set(classes))
+    if gone:
+        notes.notice(f"target {spec.name}: cleaning left no row of {', '.join(gone[:SHOWN])}")
+    single = [name for name, count in zip(classes, counts, strict=True) if count == 1]
+    if single:
+        shown = ", ".join(single[:SHOWN]) + (" ..." if len(single) > SHOWN else "")
+        notes.notice(f"target {spec.name}: {len(single)} classes have one row, which cannot be tested: {shown}")
+    settled = codes.copy()
+    settled[present] = inverse
+    return spec.model_copy(update={"classes": classes}), settled
+
+
+def _check_number(spec: TargetSpec, values: Floats) -> None:
+    present = values[~np.isnan(values)]
+    if not len(present) or present.min() == present.max():
+        message = f"target {spec.name} is the same in every row; there is nothing to learn"
+        raise DatasetError(Code.CONSTANT_TARGET, message, [RowError((spec.name,), message)])

@@ -1,0 +1,185 @@
+"""What a column holds: numbers, categories, or nothing that a model can use."""
+
+import re
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from app.datasets.errors import Code, DatasetError, RowError
+from app.datasets.frame import Bools, Column, Floats, Ints, Notes, NumberColumn, TextColumn
+from app.datasets.numerics import Lexed, lex, looks_like_other_notation
+from app.datasets.options import ColumnType, Limits, PrepareOptions
+
+FLOAT32_MAX = float(np.finfo(np.float32).max)
+EXACT = 2.0**53
+MOSTLY = 0.8
+FEW = 20
+MANY = 1000
+MAX_NAME = 255
+MAX_ROW_ERRORS = 20
+INTEGER = re.compile(r"-?(0|[1-9]\d{0,15})")
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """A column of numbers: (N,), NaN = missing."""
+
+    values: Floats
+    whole: bool = False
+    boolean: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Categories:
+    """A column of categories: codes (N,), NaN = missing; code i means names[i]."""
+
+    codes: Floats
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Unusable:
+    """A column that no model of today can use, and why."""
+
+    reason: str
+
+
+Values: TypeAlias = Numbers | Categories | Unusable
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Reads columns under the user's options and the service's limits."""
+
+    options: PrepareOptions
+    limits: Limits
+    rows: Ints
+    notes: Notes
+
+    def read(self, column: Column, declared: ColumnType | None) -> Values:
+        """Return what `column` holds; `declared` is its type where somebody has said it.
+
+        Raises:
+            DatasetError: mixed_types, bad_number, too_many_classes; each names rows of the source.
+        """
+        if isinstance(column, NumberColumn):
+            return self._number_column(column, declared)
+        if declared == "category" or (column.typed and declared is None):
+            return self._categories(column, declared)
+        return self._lexed(column, lex(column.values), declared)
+
+    def _number_column(self, column: NumberColumn, declared: ColumnType | None) -> Values:
+        bad = np.abs(column.values) > FLOAT32_MAX
+        values = self._without(column.name, column.values, bad, column.values)
+        if np.isnan(values).all():
+            return Unusable("it holds no value")
+        if declared == "category":
+            return self.as_categories(column.name, Numbers(values, column.whole, column.boolean))
+        return self._numbers(column.name, values, whole=column.whole, boolean=column.boolean)
+
+    def _lexed(self, column: TextColumn, lexed: Lexed, declared: ColumnType | None) -> Values:
+        foreign = int(lexed.foreign.sum())
+        numbers = int(np.isfinite(lexed.values).sum())
+        if foreign and (declared == "number" or numbers >= MOSTLY * (numbers + foreign)):
+            raise self._mixed(column, lexed.foreign, declared)
+        if foreign:
+            return self._categories(column, declared)
+        if not numbers and declared is None:
+            return Unusable("it holds no value")
+        bad = lexed.special | (np.abs(lexed.values) > FLOAT32_MAX)
+        values = self._without(column.name, lexed.values, bad, column.values)
+        return self._numbers(column.name, values, whole=lexed.whole)
+
+    def _numbers(self, name: str, values: Floats, *, whole: bool, boolean: bool = False) -> Values:
+        if np.isnan(values).all():
+            return Unusable("it holds no number")
+        if whole and np.nanmax(np.abs(values)) > EXACT:
+            self.notes.notice(f"column {name}: integers above 2^53 were rounded; ignore the column if it is an id")
+        return Numbers(values, whole, boolean)
+
+    def _without(self, name: str, values: Floats, bad: Bools, source: Any) -> Floats:
+        """Refuse bad numbers by row, or make them missing where the user asked for that."""
+        if not bad.any():
+            return values
+        if self.options.missing == "reject":
+            hint = 'correct it, leave the field empty, or set missing to "impute"'
+            raise DatasetError(
+                Code.BAD_NUMBER,
+                f"column {name} holds {int(bad.sum())} values that are no finite numbers; {hint}",
+                self._rows(name, bad, source, f"is no finite number that a model can use; {hint}"),
+            )
+        self.notes.notice(f"column {name}: {int(bad.sum())} values that are no finite numbers count as missing")
+        return np.where(bad, np.nan, values)
+
+    def _mixed(self, column: TextColumn, foreign: Bools, declared: ColumnType | None) -> DatasetError:
+        why = "is declared to hold numbers" if declared else "holds numbers in nearly all rows"
+        message = f"column {column.name} {why}, but {int(foreign.sum())} rows hold text; correct them"
+        if looks_like_other_notation(column.values.filter(pa.array(foreign))):
+            message += " (write numbers as 1234.5: no thousands separator, a point, no currency)"
+        message += f', or declare types {{"{column.name}": "category"}}'
+        return DatasetError(
+            Code.MIXED_TYPES, message, self._rows(column.name, foreign, column.values, "is no number; correct it")
+        )
+
+    def _rows(self, name: str, bad: Bools, source: Any, what: str) -> list[RowError]:
+        return [
+            RowError((name,), f"{_shown(source[int(i)])} {what}", int(self.rows[i]))
+            for i in np.flatnonzero(bad)[:MAX_ROW_ERRORS]
+        ]
+
+    def _categories(self, column: TextColumn, declared: ColumnType | None) -> Values:
+        blank = pc.equal(pc.utf8_trim_whitespace(column.values), "")
+        text = pc.if_else(blank, pa.scalar(None, pa.string()), column.values)
+        names = pc.unique(text).drop_null().to_pylist()
+        present = len(text) - text.null_count
+        if not names:
+            return Unusable("it holds no value")
+        if declared is None and (len(names) > MANY or (len(names) > FEW and 2 * len(names) > present)):
+            return Unusable(_too_many(len(names), column))
+        self._check_count(column.name, len(names))
+        if max(map(len, names)) > MAX_NAME or any("\0" in name for name in names):
+            return Unusable(f"it holds texts longer than {MAX_NAME} characters, or with NUL inside")
+        names = _in_order(names)
+        codes = pc.index_in(text, pa.array(names, pa.string()))
+        return Categories(np.array(codes.to_numpy(zero_copy_only=False), dtype=np.float64), tuple(names))
+
+    def as_categories(self, name: str, numbers: Numbers) -> Categories:
+        """Return numbers as categories, named by their value, in its order."""
+        present = ~np.isnan(numbers.values)
+        distinct = np.unique(numbers.values[present])
+        self._check_count(name, len(distinct))
+        codes = np.full(len(present), np.nan)
+        codes[present] = np.searchsorted(distinct, numbers.values[present])
+        if numbers.boolean:
+            return Categories(codes, tuple("true" if value else "false" for value in distinct))
+        return Categories(codes, tuple(_number_name(float(value)) for value in distinct))
+
+    def _check_count(self, name: str, count: int) -> None:
+        if count > self.limits.classes:
+            message = f"column {name} has {count} different values; a category has at most {self.limits.classes}"
+            raise DatasetError(Code.TOO_MANY_CLASSES, message, [RowError((name,), message)])
+
+
+def _too_many(distinct: int, column: TextColumn) -> str:
+    reason = f"it is text with {distinct} different values; only categories of up to {MANY} are used"
+    if looks_like_other_notation(column.values):
+        reason += " (its values look like numbers: write them as 1234.5, without separators or currency)"
+    return reason
+
+
+def _shown(value: Any) -> str:
+    return repr(value.as_py() if isinstance(value, pa.Scalar) else float(value))[:60]
+
+
+def _number_name(value: float) -> str:
+    return str(int(value)) if value.is_integer() else repr(value)
+
+
+def _in_order(names: list[str]) -> list[str]:
+    """Sort names; integers by their value, so that class 10 follows class 9."""
+    if all(INTEGER.fullmatch(name) for name in names):
+        return sorted(names, key=lambda name: (int(name), name))
+    return sorted(names)
