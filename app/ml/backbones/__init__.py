@@ -1,0 +1,14 @@
+"""Backbones: networks from rows to features. A new kind is a file here and two lines below."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from app.ml.backbones.convnet import ConvNet
+from app.ml.backbones.mlp import Mlp
+
+AnyBackbone = Annotated[
+    Mlp
+    | ConvNet,
+    Field(discriminator="kind"),
+]  # fmt: skip

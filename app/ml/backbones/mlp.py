@@ -1,0 +1,62 @@
+"""A multilayer perceptron: h_i = activation(W_i h_{i-1} + b_i), after every layer, the last included.
+
+Rosenblatt 1958; Rumelhart, Hinton and Williams, "Learning representations by back-propagating errors", 1986.
+Images are flattened. With `hidden` [256, 128] on 28 x 28 images an autoencoder is 784-256-128-256-784.
+"""
+
+import math
+from typing import Annotated, Literal
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from app.ml.blocks.activations import ActivationName
+from app.ml.blocks.perceptron import perceptron_layers
+from app.ml.fields import Integer, Rate
+from app.ml.interfaces import Backbone, BackboneConfig, Shape
+
+
+class Mlp(BackboneConfig):
+    """A multilayer perceptron over the flattened row."""
+
+    kind: Literal["mlp"] = "mlp"
+    hidden: tuple[Annotated[Integer, Field(ge=1, le=8192)], ...] = Field(
+        (256, 128), min_length=1, max_length=16, description="Width of each layer; the last is the features."
+    )
+    activation: ActivationName = Field("relu", description="Applied after every layer, the last included.")
+    dropout: Rate = Field(0.0, description="Share of activations dropped after each layer while training.")
+
+    def build(self, input_shape: Shape) -> "MlpBackbone":
+        """Build it with fresh weights."""
+        return MlpBackbone(self, input_shape)
+
+
+class MlpBackbone(Backbone):
+    """(B, *input_shape) to (B, hidden[-1])."""
+
+    def __init__(self, config: Mlp, input_shape: Shape) -> None:
+        super().__init__()
+        self.config = config
+        self.input_shape = input_shape
+        self.features = config.hidden[-1]
+        sizes = (math.prod(input_shape), *config.hidden)
+        self.blocks = nn.ModuleList(perceptron_layers(sizes, config.activation, config.dropout))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(B, *input_shape) to (B, F)."""
+        return self.layers(inputs)[-1]
+
+    def layers(self, inputs: Tensor) -> list[Tensor]:
+        """The activations of every layer, each (B, hidden[i])."""
+        values = inputs.flatten(1)
+        found = []
+        for block in self.blocks:
+            values = block(values)
+            found.append(values)
+        return found
+
+    def mirror(self) -> nn.Module:
+        """The same widths backwards, linear at the end: (B, F) to (B, *input_shape)."""
+        sizes = (*reversed(self.config.hidden), math.prod(self.input_shape))
+        layers = perceptron_layers(sizes, self.config.activation, self.config.dropout, last_is_linear=True)
+        return nn.Sequential(*layers, nn.Unflatten(1, self.input_shape))

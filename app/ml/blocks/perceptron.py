@@ -1,0 +1,23 @@
+"""Fully connected layers."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from torch import nn
+
+from app.ml.blocks.activations import ActivationName, activation
+
+
+def perceptron_layers(
+    sizes: Sequence[int], name: ActivationName, dropout: float = 0.0, *, last_is_linear: bool = False
+) -> list[nn.Sequential]:
+    """One Sequential(Linear, activation, Dropout) per step of `sizes`; the last may be the Linear alone."""
+    layers = []
+    for index, (size, next_size) in enumerate(pairwise(sizes)):
+        parts: list[nn.Module] = [nn.Linear(size, next_size)]
+        if not (last_is_linear and index == len(sizes) - 2):
+            parts.append(activation(name))
+            if dropout > 0:
+                parts.append(nn.Dropout(dropout))
+        layers.append(nn.Sequential(*parts))
+    return layers

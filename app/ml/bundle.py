@@ -1,0 +1,171 @@
+"""A registered model as files, and back.
+
+    manifest.json          what it is: `Manifest`, with the SHA-256 of every other file
+    backbone.safetensors   weights; a linear probe's are byte for byte its parent's
+    heads.safetensors      only when it has heads
+    golden.safetensors     up to 8 stored rows, and the outputs that they gave when the model was made
+
+Nothing here is code: architectures come from our own unions, weights from safetensors.
+"""
+
+import copy
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pydantic
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from app.ml import checkpoint
+from app.ml.backbones import AnyBackbone
+from app.ml.errors import CorruptCheckpointError, CorruptModelError
+from app.ml.heads import AnyHead
+from app.ml.interfaces import Backbone, Head, Rows
+from app.ml.methods import AnyMethod
+from app.ml.modalities import AnyModality
+from app.ml.spec import Frozen, TargetSpec
+from app.ml.strategies import AnyStrategy
+
+MANIFEST = "manifest.json"
+BACKBONE = "backbone.safetensors"
+HEADS = "heads.safetensors"
+GOLDEN = "golden.safetensors"
+GOLDEN_ROWS = 8
+_RTOL, _ATOL = 1e-3, 1e-4  # float32 on another processor differs by less; a changed model by far more
+
+
+class HeadEntry(Frozen):
+    """A head of the model."""
+
+    config: AnyHead
+    target: TargetSpec
+
+
+class Manifest(Frozen):
+    """What a model is, without its weights."""
+
+    format: Literal[1] = 1
+    kind: Literal["backbone", "fine_tuned"]
+    modality: AnyModality
+    backbone: AnyBackbone
+    input_shape: tuple[int, ...]
+    features: int
+    heads: tuple[HeadEntry, ...] = ()
+    method: AnyMethod | None = Field(None, description="How a backbone was pretrained.")
+    strategy: AnyStrategy | None = Field(None, description="How a backbone was adapted.")
+    files: dict[str, str] = Field(default_factory=dict, description="SHA-256 by file name.")
+    versions: dict[str, str] = Field(default_factory=dict, description="Of the libraries that made it.")
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A model in memory: what it is, and its modules on the CPU in eval mode."""
+
+    manifest: Manifest
+    backbone: Backbone
+    heads: Mapping[str, Head]  # by key, in order
+
+
+def save_bundle(folder: Path, bundle: Bundle, rows: Rows) -> list[str]:
+    """Write a model's files and return their names. `rows` (n, ...) as stored become the golden inputs."""
+    bundle = copy.deepcopy(bundle)  # the training goes on, maybe on another device
+    modules = [bundle.backbone, *bundle.heads.values()]
+    for module in modules:
+        module.cpu().eval()
+    tensors = {BACKBONE: bundle.backbone.state_dict(), GOLDEN: _golden(bundle, rows[:GOLDEN_ROWS])}
+    if bundle.heads:
+        tensors[HEADS] = _head_modules(bundle.heads).state_dict()
+    files = {
+        name: checkpoint.write_atomically(folder / name, checkpoint.to_bytes(values))
+        for name, values in tensors.items()
+    }
+    versions = {"torch": str(torch.__version__), "numpy": np.__version__}
+    manifest = bundle.manifest.model_copy(update={"files": files, "versions": versions})
+    checkpoint.write_atomically(folder / MANIFEST, manifest.model_dump_json(indent=2).encode())
+    return [MANIFEST, *files]
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Raises `CorruptModelError`."""
+    try:
+        return Manifest.model_validate_json((folder / MANIFEST).read_bytes())
+    except (OSError, pydantic.ValidationError) as error:
+        msg = f"{MANIFEST} cannot be read: {error}"
+        raise CorruptModelError(msg) from error
+
+
+def read_bundle(folder: Path, known: Mapping[str, Backbone] | None = None) -> Bundle:
+    """Load a model, check every file's hash and tensors, and replay its golden rows. Raises `CorruptModelError`.
+
+    `known` holds backbones already in memory by the SHA-256 of their weights: many heads share one.
+    """
+    manifest = read_manifest(folder)
+    backbone = (known or {}).get(manifest.files.get(BACKBONE, ""))
+    if backbone is None:
+        with torch.device("meta"):
+            backbone = manifest.backbone.build(manifest.input_shape)
+        _fill(backbone, folder, BACKBONE, manifest)
+    with torch.device("meta"):
+        heads = {entry.config.key: entry.config.build(manifest.features, entry.target) for entry in manifest.heads}
+    if heads:
+        _fill(_head_modules(heads), folder, HEADS, manifest)
+    bundle = Bundle(manifest, backbone.eval(), {key: head.eval() for key, head in heads.items()})
+    _replay(bundle, _read(folder, GOLDEN, manifest))
+    return bundle
+
+
+def _head_modules(heads: Mapping[str, Head]) -> nn.ModuleDict:
+    return nn.ModuleDict({str(index): head for index, head in enumerate(heads.values())})
+
+
+def _read(folder: Path, name: str, manifest: Manifest) -> dict[str, Tensor]:
+    try:
+        content = (folder / name).read_bytes()
+        if hashlib.sha256(content).hexdigest() != manifest.files.get(name):
+            msg = f"{name} is damaged: its SHA-256 differs from the manifest's"
+            raise CorruptModelError(msg)
+        return checkpoint.read(folder / name)[0]
+    except (OSError, CorruptCheckpointError) as error:
+        msg = f"{name} cannot be read: {error}"
+        raise CorruptModelError(msg) from error
+
+
+def _fill(module: nn.Module, folder: Path, name: str, manifest: Manifest) -> None:
+    """Give a module on the meta device its weights."""
+    found = _read(folder, name, manifest)
+    wrong = checkpoint.differences(found, module.state_dict())
+    if wrong:
+        msg = f"{name} does not fit its manifest: {'; '.join(wrong)}"
+        raise CorruptModelError(msg)
+    module.load_state_dict(found, assign=True)
+
+
+@torch.inference_mode()
+def _golden(bundle: Bundle, rows: Rows) -> dict[str, Tensor]:
+    features = bundle.backbone(bundle.manifest.modality.encode(rows))
+    outputs = {f"head.{index}": head(features) for index, head in enumerate(bundle.heads.values())}
+    return {"inputs": torch.from_numpy(np.ascontiguousarray(rows)), "features": features, **outputs}
+
+
+def _replay(bundle: Bundle, golden: dict[str, Tensor]) -> None:
+    again = _golden(bundle, golden["inputs"].numpy()) if "inputs" in golden else {}
+    wrong = checkpoint.differences(golden, again)
+    wrong += [name for name, value in again.items() if not wrong and not _close(golden[name], value)]
+    if wrong:
+        msg = f"the model does not answer as when it was saved: {', '.join(wrong)}"
+        raise CorruptModelError(msg)
+
+
+def _close(saved: Tensor, now: Tensor) -> bool:
+    scale = saved.abs().amax().item() if saved.is_floating_point() and saved.numel() else 0.0
+    return torch.allclose(now, saved, rtol=_RTOL, atol=_ATOL * max(scale, 1.0), equal_nan=True)
+
+
+def json_of(manifest: Manifest) -> dict[str, Any]:
+    """The manifest as plain JSON values."""
+    return manifest.model_dump(mode="json")

@@ -1,0 +1,137 @@
+"""A prepared dataset in memory: stored rows, their labels, and encoded tensors of a split."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from app.ml.interfaces import Batch, Modality, Rows, each_block
+from app.ml.spec import SPLITS, DataSpec, Split
+
+MOST_BYTES_IN_MEMORY = 1 << 30  # of encoded rows; above it every batch is encoded from the mapped file
+_BLOCK = 4096  # rows encoded at a time
+
+
+class RowSource(Protocol):
+    """Encoded rows to draw batches from."""
+
+    def __len__(self) -> int: ...
+
+    def take(self, indices: Tensor | None) -> Tensor:
+        """Rows by index (B,), or all of them in order, (B, *shape)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class InMemory:
+    """Encoded once: (N, *shape) on the training device."""
+
+    values: Tensor
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def take(self, indices: Tensor | None) -> Tensor:
+        """Index on the device; all rows cost nothing."""
+        return self.values if indices is None else self.values.index_select(0, indices.to(self.values.device))
+
+
+@dataclass(frozen=True, slots=True)
+class OnDisk:
+    """Encoded anew for every batch, for splits that do not fit."""
+
+    data: "ArrayData"
+    positions: Rows  # (n,) of this split's rows
+    modality: Modality
+    device: torch.device
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def take(self, indices: Tensor | None) -> Tensor:
+        """Read, encode and move the rows."""
+        wanted = self.positions if indices is None else self.positions[indices.numpy()]
+        return self.data.encoded(wanted, self.modality).to(self.device)
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """A split that can be trained on or measured: rows and labels, N of each."""
+
+    inputs: RowSource
+    targets: dict[str, Tensor]
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def batch(self, indices: Tensor | None) -> Batch:
+        """The rows at `indices` (B,), or all of them."""
+        targets = self.targets
+        if indices is not None:
+            targets = {name: values[indices.to(values.device)] for name, values in targets.items()}
+        return Batch(self.inputs.take(indices), targets)
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayData:
+    """A prepared dataset as its files hold it: inputs (N, ...), targets (N, T), split (N,)."""
+
+    spec: DataSpec
+    inputs: Rows
+    targets: Rows
+    split: Rows
+
+    @classmethod
+    def open(cls, folder: Path) -> "ArrayData":
+        """Map a canonical folder; only the labels and the split are read now."""
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        inputs = np.load(folder / "inputs.npy", mmap_mode="r", allow_pickle=False)
+        target_file = folder / "targets.npy"
+        no_targets = np.empty((len(inputs), 0))
+        return cls(
+            spec=DataSpec.model_validate(manifest["spec"]),
+            inputs=inputs,
+            targets=np.load(target_file, allow_pickle=False) if target_file.exists() else no_targets,
+            split=np.load(folder / "split.npy", allow_pickle=False),
+        )
+
+    def positions(self, split: Split, labelled: Sequence[str] = ()) -> Rows:
+        """Positions (n,) of a split's rows; with `labelled`, only of those that carry at least one such target."""
+        chosen = self.split == SPLITS.index(split)
+        if labelled:
+            chosen &= ~np.isnan(self.targets[:, [self._column(name) for name in labelled]]).all(1)
+        return np.flatnonzero(chosen)
+
+    def labels(self, name: str, positions: Rows) -> Tensor:
+        """A target of some rows, (n,): class codes int64 with -1 missing, or numbers float64 with NaN missing."""
+        values = self.targets[positions, self._column(name)]
+        if self.spec.targets[self._column(name)].type == "number":
+            return torch.from_numpy(values.astype(np.float64))
+        return torch.from_numpy(np.where(np.isnan(values), -1, values).astype(np.int64))
+
+    def examples(
+        self, split: Split, modality: Modality, device: torch.device, labelled: Sequence[str] = ()
+    ) -> Examples:
+        """Encode a split, once if it fits into memory."""
+        positions = self.positions(split, labelled)
+        targets = {name: self.labels(name, positions).to(device) for name in labelled}
+        row_bytes = 4 * int(np.prod(modality.shape))
+        if len(positions) * row_bytes > MOST_BYTES_IN_MEMORY:
+            return Examples(OnDisk(self, positions, modality, device), targets)
+        return Examples(InMemory(self.encoded(positions, modality).to(device)), targets)
+
+    def encoded(self, positions: Rows, modality: Modality) -> Tensor:
+        """Encode chosen rows block by block, so that only the result is large: float32 (n, *shape)."""
+        result = torch.empty((len(positions), *modality.shape))
+        for block in each_block(len(positions), _BLOCK):
+            rows = modality.aligned(self.inputs[positions[block]], self.spec)
+            result[block] = modality.encode(rows)
+        return result
+
+    def _column(self, name: str) -> int:
+        return [target.name for target in self.spec.targets].index(name)

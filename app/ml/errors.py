@@ -1,0 +1,43 @@
+"""What can go wrong in learning.
+
+LearningError
+├── ConfigError               a choice does not fit the data; the user changes the choice
+├── InputError                rows sent for prediction cannot be read; the user changes the rows
+├── CorruptCheckpointError    a resumable state does not belong to this job, or is damaged
+└── CorruptModelError         a model's files are damaged, or it no longer answers as when it was saved
+"""
+
+Location = tuple[str | int, ...]
+
+
+class LearningError(Exception):
+    """The root of this tree."""
+
+
+class ConfigError(LearningError):
+    """A choice does not fit the data; `loc` is its place in the job's request, `msg` says what to do."""
+
+    def __init__(self, loc: Location, msg: str) -> None:
+        super().__init__(f"{'.'.join(str(part) for part in loc)}: {msg}")
+        self.loc = loc
+        self.msg = msg
+
+    def under(self, *prefix: str | int) -> "ConfigError":
+        """The same error, seen from an enclosing config."""
+        return ConfigError((*prefix, *self.loc), self.msg)
+
+
+class InputError(LearningError):
+    """Rows that cannot be read: one `(loc, msg)` each, where `loc` begins with the row's index."""
+
+    def __init__(self, errors: list[tuple[Location, str]]) -> None:
+        super().__init__("; ".join(f"{loc}: {msg}" for loc, msg in errors))
+        self.errors = errors
+
+
+class CorruptCheckpointError(LearningError):
+    """A checkpoint is damaged or belongs to another training; an earlier one may be whole."""
+
+
+class CorruptModelError(LearningError):
+    """A model's files are damaged or no longer give the outputs saved with them."""

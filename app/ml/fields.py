@@ -1,0 +1,22 @@
+"""Field types of configs: numbers are numbers (no strings, no booleans, no NaN), and some may be left to us."""
+
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import Discriminator, Field, Tag
+
+Integer = Annotated[int, Field(strict=True)]
+Real = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Rate = Annotated[Real, Field(ge=0, lt=1)]
+Name = Annotated[str, Field(min_length=1, max_length=255)]
+
+Value = TypeVar("Value")
+
+
+def _auto_or_value(value: object) -> str:
+    return "auto" if isinstance(value, str) else "value"
+
+
+# A tagged union, so that a wrong number is reported once and not also as "not the word auto".
+Auto = Annotated[
+    Annotated[Value, Tag("value")] | Annotated[Literal["auto"], Tag("auto")], Discriminator(_auto_or_value)
+]

@@ -1,0 +1,14 @@
+"""Heads: one answers one target. A new kind is a file here and two lines below."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from app.ml.heads.classifier import Classifier
+from app.ml.heads.regressor import Regressor
+
+AnyHead = Annotated[
+    Classifier
+    | Regressor,
+    Field(discriminator="kind"),
+]  # fmt: skip

@@ -1,0 +1,104 @@
+"""A classifier: softmax over the classes, trained by cross-entropy.
+
+loss = - sum_k q_k log p_k per row, where q is the class or, with label smoothing e, (1 - e) of it and e / K of every
+class (Szegedy et al., "Rethinking the Inception architecture", 2016), weighted by w_class: 1, or for "balanced"
+N / (K N_class) over the train rows (King and Zeng, 2001).
+"""
+
+from typing import Annotated, Any, ClassVar, Literal
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - the name everybody knows
+from pydantic import Field
+from torch import Tensor, nn
+
+from app.ml import metrics
+from app.ml.blocks.perceptron import perceptron_layers
+from app.ml.blocks.standardize import Standardize
+from app.ml.fields import Integer, Name, Rate
+from app.ml.interfaces import Head, HeadConfig
+from app.ml.spec import TargetSpec
+
+
+class Classifier(HeadConfig):
+    """Which class a row belongs to."""
+
+    accepts: ClassVar[Literal["number", "category"]] = "category"
+    kind: Literal["classifier"] = "classifier"
+    target: Name = Field(description="The target to learn, by its name in the dataset.")
+    name: Name | None = Field(None, description="The key of its answers; null takes the target's name.")
+    hidden: tuple[Annotated[Integer, Field(ge=1, le=8192)], ...] = Field(
+        (), max_length=8, description="Widths of layers before the last; none makes a linear classifier."
+    )
+    dropout: Rate = Field(0.0, description="Share of hidden activations dropped while training.")
+    label_smoothing: Rate = Field(0.0, description="Share of certainty spread over all classes.")
+    class_weights: Literal["none", "balanced"] = Field("none", description="Whether rare classes weigh more.")
+
+    def build(self, features: int, target: TargetSpec) -> "ClassifierHead":
+        """Build it for the target's classes."""
+        return ClassifierHead(self, features, target.classes)
+
+
+class ClassifierHead(Head):
+    """(B, F) to logits (B, K)."""
+
+    class_weight: Tensor
+
+    def __init__(self, config: Classifier, features: int, classes: tuple[str, ...]) -> None:
+        super().__init__()
+        self.config = config
+        self.classes = classes
+        self.standardize = Standardize(features)
+        sizes = (features, *config.hidden, len(classes))
+        self.layers = nn.Sequential(*perceptron_layers(sizes, "relu", config.dropout, last_is_linear=True))
+        self.register_buffer("class_weight", torch.ones(len(classes)))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, F) to (B, K)."""
+        return self.layers(self.standardize(features))  # type: ignore[no-any-return]
+
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        """Weighted mean cross-entropy over rows whose class is known (not -1)."""
+        summed = F.cross_entropy(
+            output,
+            target,
+            self.class_weight,
+            ignore_index=-1,
+            reduction="sum",
+            label_smoothing=self.config.label_smoothing,
+        )
+        weights = self.class_weight[target.clamp(min=0)] * (target >= 0)
+        return summed / weights.sum().clamp(min=torch.finfo(output.dtype).tiny)
+
+    def predict(self, output: Tensor) -> list[dict[str, Any]]:
+        """{"class", "probabilities"}; the probabilities are finite and sum to 1."""
+        probabilities = _probabilities(output)
+        best = probabilities.argmax(1).tolist()
+        return [
+            {"class": self.classes[top], "probabilities": dict(zip(self.classes, row, strict=True))}
+            for top, row in zip(best, probabilities.tolist(), strict=True)
+        ]
+
+    def evaluate(self, output: Tensor, target: Tensor) -> dict[str, Any]:
+        """accuracy, macro_f1, auc_roc, log_loss, confusion_matrix, rows."""
+        known = target >= 0
+        return metrics.classification(
+            _probabilities(output[known]).cpu().numpy(), target[known].cpu().numpy(), self.classes
+        )
+
+    def fit_features(self, features: Tensor) -> None:
+        """Standardise by (N, F)."""
+        self.standardize.fit(features)
+
+    def fit_target(self, target: Tensor) -> None:
+        """Weigh the classes by how rare they are in (N,), if asked to; an absent class keeps 1."""
+        if self.config.class_weights == "none":
+            return
+        counts = torch.bincount(target[target >= 0], minlength=len(self.classes))
+        weights = counts.sum() / (len(self.classes) * counts.clamp(min=1))
+        self.class_weight.copy_(torch.where(counts > 0, weights, 1.0))
+
+
+def _probabilities(output: Tensor) -> Tensor:
+    """(B, K) to float64 (B, K); infinite logits count as the largest finite ones."""
+    return torch.nan_to_num(output.double()).softmax(1)

@@ -1,0 +1,89 @@
+"""A regressor: one number, trained on the standardised target and answering in the target's own unit.
+
+With t = (y - mean) / std over the train rows, the loss is mse (t - o)^2 or huber, which is 1/2 (t - o)^2 near 0 and
+|t - o| - 1/2 beyond 1 (Huber, "Robust estimation of a location parameter", 1964).
+"""
+
+from typing import Annotated, Any, ClassVar, Literal
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - the name everybody knows
+from pydantic import Field
+from torch import Tensor, nn
+
+from app.ml import metrics
+from app.ml.blocks.perceptron import perceptron_layers
+from app.ml.blocks.standardize import Standardize
+from app.ml.fields import Integer, Name, Rate
+from app.ml.interfaces import Head, HeadConfig
+from app.ml.spec import TargetSpec
+
+
+class Regressor(HeadConfig):
+    """A number that belongs to a row."""
+
+    accepts: ClassVar[Literal["number", "category"]] = "number"
+    kind: Literal["regressor"] = "regressor"
+    target: Name = Field(description="The target to learn, by its name in the dataset.")
+    name: Name | None = Field(None, description="The key of its answers; null takes the target's name.")
+    hidden: tuple[Annotated[Integer, Field(ge=1, le=8192)], ...] = Field(
+        (), max_length=8, description="Widths of layers before the last; none makes a linear regressor."
+    )
+    dropout: Rate = Field(0.0, description="Share of hidden activations dropped while training.")
+    loss: Literal["mse", "huber"] = Field("mse", description="Squared error, or huber, which outliers move less.")
+
+    def build(self, features: int, target: TargetSpec) -> "RegressorHead":  # noqa: ARG002 - a number has no classes
+        """Build it."""
+        return RegressorHead(self, features)
+
+
+class RegressorHead(Head):
+    """(B, F) to (B, 1), in deviations from the train rows' mean."""
+
+    target_mean: Tensor
+    target_std: Tensor
+
+    def __init__(self, config: Regressor, features: int) -> None:
+        super().__init__()
+        self.config = config
+        self.standardize = Standardize(features)
+        sizes = (features, *config.hidden, 1)
+        self.layers = nn.Sequential(*perceptron_layers(sizes, "relu", config.dropout, last_is_linear=True))
+        self.register_buffer("target_mean", torch.zeros((), dtype=torch.float64))
+        self.register_buffer("target_std", torch.ones((), dtype=torch.float64))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, F) to (B, 1)."""
+        return self.layers(self.standardize(features))  # type: ignore[no-any-return]
+
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        """Mean over rows whose number is known (not NaN)."""
+        known = ~target.isnan()
+        wanted = ((target - self.target_mean) / self.target_std).nan_to_num().to(output.dtype)
+        loss = F.mse_loss if self.config.loss == "mse" else F.huber_loss
+        errors = loss(output[:, 0], wanted, reduction="none") * known
+        return errors.sum() / known.sum().clamp(min=1)
+
+    def predict(self, output: Tensor) -> list[dict[str, Any]]:
+        """{"value"} in the target's unit, finite."""
+        return [{"value": value} for value in self._values(output).tolist()]
+
+    def evaluate(self, output: Tensor, target: Tensor) -> dict[str, Any]:
+        """mae, rmse, r2, rows, in the target's unit."""
+        known = ~target.isnan()
+        return metrics.regression(self._values(output[known]).cpu().numpy(), target[known].cpu().numpy())
+
+    def fit_features(self, features: Tensor) -> None:
+        """Standardise by (N, F)."""
+        self.standardize.fit(features)
+
+    def fit_target(self, target: Tensor) -> None:
+        """Take mean and deviation of the known numbers of (N,); a constant's deviation counts as 1."""
+        known = target[~target.isnan()]
+        if len(known):
+            std = known.std(correction=0)
+            self.target_mean.copy_(known.mean())
+            self.target_std.copy_(torch.where(std > 0, std, torch.ones_like(std)))
+
+    def _values(self, output: Tensor) -> Tensor:
+        return torch.nan_to_num(output[:, 0].double() * self.target_std + self.target_mean)

@@ -1,0 +1,134 @@
+"""The variational autoencoder: maximise the evidence lower bound of a row.
+
+    ELBO(x) = E_q(z|x)[log p(x|z)] - beta KL(q(z|x) || p(z)),    p(z) = N(0, I),  q(z|x) = N(mu(x), diag sigma(x)^2)
+
+with one sample of z per row by the reparameterisation z = mu + sigma * epsilon. Kingma and Welling, "Auto-encoding
+variational Bayes", 2014 (equation 10 and appendix B); beta: Higgins et al., "beta-VAE", 2017. log p(x|z) is
+    bernoulli  the sum over dimensions of x log m + (1 - x) log(1 - m), with logits from the decoder
+    gaussian   log N(x; m, s^2 I) with all its constants and one learned variance s^2 for all dimensions (Rybkin,
+               Daniilidis and Levine, "Simple and effective VAE training with calibrated decoders", 2021)
+The loss is the negative ELBO in nats per row. The backbone's features, before mu and sigma, are what is transferred.
+"""
+
+import math
+from typing import Annotated, Literal, Self
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - the name everybody knows
+from pydantic import Field
+from torch import Tensor, nn
+
+from app.ml.errors import ConfigError
+from app.ml.fields import Auto, Integer, Real
+from app.ml.interfaces import Backbone, Batch, Decision, Facts, Losses, MethodConfig, Objective
+
+_NOISE_SEED = 0  # the noise of evaluations is always the same, so that one batch has one value
+_MOST_LOG_VARIANCE = 20.0  # e^20: far beyond use, keeps exp() finite in a bad first step
+_LEAST_LOG_VARIANCE = -12.0
+
+
+class VariationalAutoencoder(MethodConfig):
+    """Learn a distribution of features from which rows can be drawn."""
+
+    kind: Literal["vae"] = "vae"
+    likelihood: Literal["auto", "bernoulli", "gaussian"] = Field(
+        "auto", description="p(x|z): bernoulli for values in [0, 1], gaussian for any."
+    )
+    beta: Real = Field(1.0, ge=0, le=1000, description="Weight of the KL divergence; 1 is the lower bound itself.")
+    latent: Auto[Annotated[Integer, Field(ge=1, le=4096)]] = Field("auto", description="Dimensions of z.")
+
+    def settle(self, facts: Facts) -> tuple[Self, tuple[Decision, ...]]:
+        """Bernoulli for images, gaussian for tables; 32 latent dimensions."""
+        decisions = []
+        changes: dict[str, object] = {}
+        if self.likelihood == "bernoulli" and facts.modality != "image":
+            msg = "bernoulli needs values between 0 and 1, and this dataset has tables: choose gaussian or auto"
+            raise ConfigError(("likelihood",), msg)
+        if self.likelihood == "auto":
+            bounded = facts.modality == "image"
+            changes["likelihood"] = "bernoulli" if bounded else "gaussian"
+            reason = "pixels lie between 0 and 1" if bounded else "standardised columns are unbounded"
+            decisions.append(Decision(field="likelihood", value=changes["likelihood"], reason=reason))
+        if self.latent == "auto":
+            changes["latent"] = min(32, math.prod(facts.shape))
+            reason = "32, or as many as a row has values"
+            decisions.append(Decision(field="latent", value=changes["latent"], reason=reason))
+        return self.model_copy(update=changes), tuple(decisions)
+
+    def build(self, backbone: Backbone) -> "VariationalAutoencoderObjective":
+        """Put mu, sigma and the mirrored decoder behind the backbone."""
+        return VariationalAutoencoderObjective(self, backbone)
+
+
+class VariationalAutoencoderObjective(Objective):
+    """Reports loss = reconstruction + beta * kl, in nats per row; reconstruction is -log p(x|z)."""
+
+    def __init__(self, config: VariationalAutoencoder, backbone: Backbone) -> None:
+        super().__init__()
+        assert config.latent != "auto"  # noqa: S101 - for programmers: settle() comes first
+        assert config.likelihood != "auto"  # noqa: S101 - the same
+        self.config = config
+        self.backbone = backbone
+        self.posterior = nn.Linear(backbone.features, 2 * config.latent)
+        self.from_latent = nn.Sequential(nn.Linear(config.latent, backbone.features), nn.ReLU())
+        self.decoder = backbone.mirror()
+        if config.likelihood == "gaussian":
+            self.log_variance = nn.Parameter(torch.zeros(()))
+
+    def loss(self, batch: Batch) -> Losses:
+        """Scalars loss, reconstruction, kl."""
+        mean, log_variance = self.encode(batch.inputs)
+        latents = reparameterize(mean, log_variance, self._noise(mean))
+        reconstruction = -self.log_likelihood(batch.inputs, self.decode(latents)).mean()
+        divergence = kl_divergence(mean, log_variance).mean()
+        return {
+            "loss": reconstruction + self.config.beta * divergence,
+            "reconstruction": reconstruction.detach(),
+            "kl": divergence.detach(),
+        }
+
+    def encode(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Mu and log sigma^2 of q(z|x), each (B, Z)."""
+        mean, log_variance = self.posterior(self.backbone(inputs)).chunk(2, dim=1)
+        return mean, log_variance.clamp(-_MOST_LOG_VARIANCE, _MOST_LOG_VARIANCE)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """(B, Z) to the likelihood's parameters (B, *shape): logits or means."""
+        return self.decoder(self.from_latent(latents))  # type: ignore[no-any-return]
+
+    def log_likelihood(self, inputs: Tensor, decoded: Tensor) -> Tensor:
+        """Log p(x|z) per row, (B,)."""
+        if self.config.likelihood == "bernoulli":
+            return bernoulli_log_likelihood(inputs, decoded)
+        return gaussian_log_likelihood(inputs, decoded, floored(self.log_variance))
+
+    def _noise(self, mean: Tensor) -> Tensor:
+        generator = None if self.training else torch.Generator(mean.device).manual_seed(_NOISE_SEED)
+        return torch.randn(mean.shape, generator=generator, device=mean.device, dtype=mean.dtype)
+
+
+def reparameterize(mean: Tensor, log_variance: Tensor, noise: Tensor) -> Tensor:
+    """Z = mu + sigma * epsilon; all (B, Z)."""
+    return mean + noise * (0.5 * log_variance).exp()
+
+
+def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """KL(N(mu, sigma^2) || N(0, I)) per row: 1/2 sum(mu^2 + sigma^2 - log sigma^2 - 1). (B, Z) to (B,)."""
+    return 0.5 * (mean.square() + log_variance.exp() - log_variance - 1).sum(1)
+
+
+def bernoulli_log_likelihood(inputs: Tensor, logits: Tensor) -> Tensor:
+    """Sum over dimensions of x log m + (1 - x) log(1 - m), m = sigmoid(logits). (B, ...) to (B,)."""
+    return -F.binary_cross_entropy_with_logits(logits, inputs, reduction="none").flatten(1).sum(1)
+
+
+def gaussian_log_likelihood(inputs: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
+    """Log N(x; m, s^2 I) with constants; (B, ...), (B, ...), () to (B,)."""
+    squares = (inputs - mean).square().flatten(1)
+    constant = squares.shape[1] * (math.log(2 * math.pi) + log_variance)
+    return -0.5 * (squares.sum(1) / log_variance.exp() + constant)
+
+
+def floored(log_variance: Tensor) -> Tensor:
+    """Smoothly at least -12, so that a perfect reconstruction has a finite density. () to ()."""
+    return _LEAST_LOG_VARIANCE + F.softplus(log_variance - _LEAST_LOG_VARIANCE)

@@ -1,0 +1,14 @@
+"""Modalities: how stored rows and JSON become tensors. A new kind is a file here and two lines below."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from app.ml.modalities.image import Image
+from app.ml.modalities.table import Table
+
+AnyModality = Annotated[
+    Image
+    | Table,
+    Field(discriminator="kind"),
+]  # fmt: skip

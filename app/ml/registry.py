@@ -1,0 +1,28 @@
+"""Every choosable kind, read from the families' unions: the one place that the catalogue and the tests ask."""
+
+from typing import Any, get_args
+
+from app.ml.backbones import AnyBackbone
+from app.ml.heads import AnyHead
+from app.ml.methods import AnyMethod
+from app.ml.modalities import AnyModality
+from app.ml.spec import Frozen
+from app.ml.strategies import AnyStrategy
+from app.ml.training import AnyOptimizer, AnySchedule
+
+FAMILIES: dict[str, Any] = {
+    "modalities": AnyModality,
+    "backbones": AnyBackbone,
+    "methods": AnyMethod,
+    "heads": AnyHead,
+    "strategies": AnyStrategy,
+    "optimizers": AnyOptimizer,
+    "schedules": AnySchedule,
+}
+
+
+def kinds(union: Any) -> dict[str, type[Frozen]]:
+    """The configs of a family by kind, in the order written. `Annotated[A | B, ...]` and a lone `A` both work."""
+    inner = get_args(union)[0] if hasattr(union, "__metadata__") else union
+    members = get_args(inner) or (inner,)
+    return {member.model_fields["kind"].default: member for member in members}

@@ -1,0 +1,27 @@
+"""Which rows a step takes: a pure function of seed, epoch and position, so that a resumed run needs no memory."""
+
+import hashlib
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+
+def epoch_order(rows: int, seed: int, epoch: int) -> Tensor:
+    """The permutation (rows,) of an epoch."""
+    digest = hashlib.sha256(f"{seed}/{epoch}".encode()).digest()
+    generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+    return torch.randperm(rows, generator=generator)
+
+
+def epoch_batches(rows: int, batch_size: int, seed: int, epoch: int, start: int = 0) -> Iterator[Tensor | None]:
+    """Row indices of an epoch's batches from position `start` on; None means all rows, in their order.
+
+    The last batch holds what is left. A batch of all rows needs no order: their mean does not depend on it.
+    """
+    if batch_size >= rows:
+        yield from [None] * (1 - start)
+        return
+    order = epoch_order(rows, seed, epoch)
+    for first in range(start * batch_size, rows, batch_size):
+        yield order[first : first + batch_size]

@@ -1,0 +1,56 @@
+"""What the loop tells its caller, in order."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+Reason = Literal["completed", "early_stopping"]
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """Before the first step; `step` is above 0 after a resume."""
+
+    step: int
+    total_steps: int
+    steps_per_epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class StepDone:
+    """After a step. `step` counts from 1, `epoch` from 0. Reading `losses` waits for the device: not every step."""
+
+    step: int
+    epoch: int
+    lr: float
+    losses: dict[str, Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class EpochDone:
+    """After an epoch's last step; `epoch` counts from 0."""
+
+    epoch: int
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """After a measurement on the validation split."""
+
+    epoch: int
+    step: int
+    metrics: dict[str, float]
+    best: bool  # whether the validation loss is the lowest so far
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """After the last step; the weights are final (with early stopping: the best ones)."""
+
+    step: int
+    reason: Reason
+
+
+Event = Started | StepDone | EpochDone | Evaluated | Finished

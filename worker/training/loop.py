@@ -1,0 +1,114 @@
+"""The loop, for pretraining and fine-tuning alike. Whoever iterates it decides when to report, save or stop."""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+
+from app.ml.data import Examples
+from app.ml.training import TrainingConfig
+from worker.training.batches import epoch_batches
+from worker.training.events import EpochDone, Evaluated, Event, Finished, Started, StepDone
+from worker.training.optimizer import set_rate
+from worker.training.schedule import rate_factor
+from worker.training.state import LoopState
+
+Metrics = dict[str, float]
+VALIDATION_LOSS = "val/loss"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How long a training is, known before it starts."""
+
+    config: TrainingConfig
+    rows: int
+
+    @property
+    def batch_size(self) -> int:
+        """Rows per step."""
+        assert self.config.batch_size != "auto"  # noqa: S101 - for programmers: recipes settle it
+        return min(self.config.batch_size, self.rows)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """The last of them may take fewer rows."""
+        return math.ceil(self.rows / self.batch_size)
+
+    @property
+    def total_steps(self) -> int:
+        """As configured, or the epochs' steps."""
+        if self.config.steps is not None:
+            return self.config.steps
+        assert isinstance(self.config.epochs, int)  # noqa: S101 - for programmers: recipes settle it
+        return self.config.epochs * self.steps_per_epoch
+
+    def lr(self, step: int) -> float:
+        """The rate of step `step`, counted from 0."""
+        assert self.config.optimizer.lr != "auto"  # noqa: S101 - for programmers: recipes settle it
+        return self.config.optimizer.lr * rate_factor(self.config.schedule, step, self.total_steps)
+
+    def evaluates(self, epoch: int, step: int) -> bool:
+        """Whether to measure after this epoch: every so many, and at the end."""
+        assert self.config.evaluate_every != "auto"  # noqa: S101 - for programmers: recipes settle it
+        return (epoch + 1) % self.config.evaluate_every == 0 or step >= self.total_steps
+
+
+def train(state: LoopState, examples: Examples, plan: Plan, evaluate: Callable[[], Metrics] | None) -> Iterator[Event]:
+    """Train from where `state` is to the end of the plan.
+
+    A run resumed from a save repeats the events after the one it was saved at, EpochDone and Evaluated at most
+    once more, and its steps give the same losses bit for bit (on the CPU, with as many threads).
+    """
+    progress, config = state.progress, plan.config
+    yield Started(progress.step, plan.total_steps, plan.steps_per_epoch)
+    while (progress.step < plan.total_steps or progress.position > 0) and not progress.stopped_early:
+        state.objective.train()
+        for indices in epoch_batches(plan.rows, plan.batch_size, config.seed, progress.epoch, progress.position):
+            if progress.step >= plan.total_steps:
+                break
+            yield _step(state, examples, plan, indices)
+        yield EpochDone(progress.epoch, progress.step)
+        metrics = evaluate() if evaluate and plan.evaluates(progress.epoch, progress.step) else None
+        evaluated = metrics and _judge(state, plan, metrics)
+        progress.epoch, progress.position = progress.epoch + 1, 0
+        if evaluated:
+            yield evaluated
+    state.restore_best()
+    yield Finished(progress.step, "early_stopping" if progress.stopped_early else "completed")
+
+
+def _step(state: LoopState, examples: Examples, plan: Plan, indices: torch.Tensor | None) -> StepDone:
+    """Rate, forward, backward, clip, step, count. Nothing here reads a value: on a GPU that would wait for it."""
+    progress, optimizer = state.progress, state.optimizer
+    lr = plan.lr(progress.step)
+    set_rate(optimizer, lr)
+    losses = state.objective.loss(examples.batch(indices))
+    optimizer.zero_grad()
+    losses["loss"].backward()  # type: ignore[no-untyped-call]
+    if plan.config.clip_grad_norm is not None:
+        parameters = (parameter for group in optimizer.param_groups for parameter in group["params"])
+        torch.nn.utils.clip_grad_norm_(parameters, plan.config.clip_grad_norm)
+    optimizer.step()
+    progress.step += 1
+    progress.position += 1
+    return StepDone(progress.step, progress.epoch, lr, {name: value.detach() for name, value in losses.items()})
+
+
+def _judge(state: LoopState, plan: Plan, metrics: Metrics) -> Evaluated:
+    """Count evaluations without gain, keep the best weights, and stop where patience ends."""
+    progress, stopping = state.progress, plan.config.early_stopping
+    loss = metrics[VALIDATION_LOSS]
+    delta = stopping.min_delta if stopping else 0.0
+    # A loss that is not a number is no gain.
+    better = math.isfinite(loss) and (progress.best_loss is None or loss < progress.best_loss - delta)
+    if better:
+        progress.best_loss, progress.evaluations_without_gain = loss, 0
+    else:
+        progress.evaluations_without_gain += 1
+    if stopping is not None:
+        if better:
+            state.keep_best()
+        progress.stopped_early = progress.evaluations_without_gain >= stopping.patience
+    return Evaluated(progress.epoch, progress.step, metrics, best=better)

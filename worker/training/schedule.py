@@ -1,0 +1,16 @@
+"""The learning rate of a step, as a share of the configured one."""
+
+import math
+
+from app.ml.training import AnySchedule, Cosine
+
+
+def rate_factor(schedule: AnySchedule, step: int, total_steps: int) -> float:
+    """Factor of step `step` (from 0): linear warm-up that ends at 1, then constant or half a cosine."""
+    if step < schedule.warmup_steps:
+        return (step + 1) / schedule.warmup_steps
+    if not isinstance(schedule, Cosine):
+        return 1.0
+    length = max(1, total_steps - schedule.warmup_steps)
+    progress = min(1.0, (step - schedule.warmup_steps) / length)
+    return schedule.final_fraction + (1 - schedule.final_fraction) * 0.5 * (1 + math.cos(math.pi * progress))

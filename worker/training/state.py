@@ -1,0 +1,141 @@
+"""Loop state: all that a resumed run needs, and how it is kept."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pydantic
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from app.ml import checkpoint
+from app.ml.checkpoint import Tensors
+from app.ml.errors import CorruptCheckpointError
+from app.ml.interfaces import Objective
+
+
+class Progress(pydantic.BaseModel):
+    """Where a training is. `position` counts the steps done in this epoch."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", strict=True)
+
+    step: int = 0
+    epoch: int = 0
+    position: int = 0
+    best_loss: float | None = None
+    evaluations_without_gain: int = 0
+    stopped_early: bool = False
+
+
+@dataclass
+class LoopState:
+    """Objective, optimizer, progress and best weights. `save` is legal at any event of the loop."""
+
+    objective: Objective
+    optimizer: Optimizer
+    device: torch.device
+    progress: Progress = field(default_factory=Progress)
+    best: Tensors | None = None
+
+    def save(self, path: Path) -> str:
+        """Write everything, random generators included, atomically; returns the file's SHA-256."""
+        tensors = {
+            **_prefixed("objective", self.objective.state_dict()),
+            **_prefixed("best", self.best or {}),
+            **_prefixed("optimizer", self._optimizer_tensors()),
+            **_prefixed("random", self._generators()),
+        }
+        manifest = {"format": 1, "progress": self.progress.model_dump()}
+        return checkpoint.write_atomically(path, checkpoint.to_bytes(tensors, manifest))
+
+    def load(self, path: Path) -> None:
+        """Take everything back, bit for bit. Raises `CorruptCheckpointError`, and then nothing has changed."""
+        tensors, manifest = checkpoint.read(path)
+        progress = _progress(manifest)
+        objective, best = _under(tensors, "objective"), _under(tensors, "best")
+        expected = self.objective.state_dict()
+        wrong = checkpoint.differences(objective, expected)
+        wrong += checkpoint.differences(best, expected) if best else []
+        generators = _under(tensors, "random")
+        wrong += checkpoint.differences(generators, self._generators())
+        optimizer = _under(tensors, "optimizer")
+        wrong += self._optimizer_differences(optimizer)
+        if wrong:
+            msg = f"{path.name} does not belong to this training: {'; '.join(wrong[:10])}"
+            raise CorruptCheckpointError(msg)
+        self.progress = progress
+        self.objective.load_state_dict(objective)
+        self.best = {name: tensor.to(self.device) for name, tensor in best.items()} or None
+        self._load_optimizer(optimizer)
+        self._set_generators(generators)
+
+    def keep_best(self) -> None:
+        """Remember the weights as they are now."""
+        self.best = {name: tensor.detach().clone() for name, tensor in self.objective.state_dict().items()}
+
+    def restore_best(self) -> None:
+        """Return to the remembered weights, if there are any."""
+        if self.best is not None:
+            self.objective.load_state_dict(self.best)
+
+    def _parameters(self) -> Iterator[tuple[int, Tensor]]:
+        """Numbered as torch numbers them in an optimizer's state_dict."""
+        groups = self.optimizer.param_groups
+        return enumerate(parameter for group in groups for parameter in group["params"])
+
+    def _optimizer_tensors(self) -> Tensors:
+        """Per parameter and moment; empty before the first step."""
+        return {
+            f"{index}.{name}": value
+            for index, state in self.optimizer.state_dict()["state"].items()
+            for name, value in state.items()
+            if isinstance(value, Tensor)
+        }
+
+    def _optimizer_differences(self, found: Tensors) -> list[str]:
+        """Moments have their parameter's shape; step counts are scalars."""
+        parameters = dict(self._parameters())
+        wrong = []
+        for name, value in found.items():
+            index, _, moment = name.partition(".")
+            parameter = parameters.get(int(index)) if index.isdigit() else None
+            if parameter is None or (moment != "step" and value.shape != parameter.shape):
+                wrong.append(f"optimizer state {name} fits no parameter")
+        return wrong
+
+    def _load_optimizer(self, found: Tensors) -> None:
+        state: dict[int, dict[str, Any]] = {}
+        for name, value in found.items():
+            index, _, moment = name.partition(".")
+            state.setdefault(int(index), {})[moment] = value
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
+
+    def _generators(self) -> Tensors:
+        found = {"cpu": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            found["cuda"] = torch.cuda.get_rng_state(self.device)
+        return found
+
+    def _set_generators(self, found: Tensors) -> None:
+        torch.set_rng_state(found["cpu"])
+        if self.device.type == "cuda":
+            torch.cuda.set_rng_state(found["cuda"], self.device)
+
+
+def _progress(manifest: dict[str, Any]) -> Progress:
+    try:
+        return Progress.model_validate(manifest.get("progress"))
+    except pydantic.ValidationError as error:
+        msg = f"the checkpoint's progress cannot be read: {error}"
+        raise CorruptCheckpointError(msg) from error
+
+
+def _prefixed(prefix: str, tensors: Tensors) -> Tensors:
+    return {f"{prefix}/{name}": tensor for name, tensor in tensors.items()}
+
+
+def _under(tensors: Tensors, prefix: str) -> Tensors:
+    start = f"{prefix}/"
+    return {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
