@@ -16,7 +16,7 @@ from app.jobs.sweeper import Sweeper
 from app.middleware import Entrance, hosts_for
 from app.models.endpoints import router as models
 from app.predictions.endpoints import router as predictions
-from app.queue import CeleryQueue, JobQueue
+from app.queue import CeleryQueue, JobQueue, MemoryQueue
 from app.security import Authenticator
 from app.serving.engine import Engine
 from app.settings import Settings
@@ -29,7 +29,7 @@ def create_app(settings: Settings, queue: JobQueue | None = None, artifacts: Art
         settings=settings,
         database=database,
         artifacts=artifacts or open_store(settings),
-        queue=queue or CeleryQueue(settings.broker_url),
+        queue=queue or (CeleryQueue(settings.broker_url) if settings.broker_url else MemoryQueue()),
         engine=Engine(settings.loaded_models),
     )
     app = FastAPI(

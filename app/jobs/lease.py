@@ -102,6 +102,11 @@ def write(session: Session, lease: Lease, **values: Any) -> None:
         raise CancelledError
 
 
+def hold(session: Session, lease: Lease) -> None:
+    """Make sure that the lease is ours until this transaction ends. Raises like `write`."""
+    write(session, lease, token=JobRow.token)
+
+
 def move(session: Session, lease: Lease, to: Status, **values: Any) -> None:
     """Change the job's state, if that is legal from where it is.
 
@@ -117,7 +122,7 @@ def move(session: Session, lease: Lease, to: Status, **values: Any) -> None:
     )
     row = session.execute(change.execution_options(**_NO_ORM)).one_or_none()
     if row is None:
-        write(session, lease)
+        hold(session, lease)
         msg = f"no legal change to {to}"
         raise RuntimeError(msg)
     if to in TERMINAL:

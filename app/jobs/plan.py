@@ -1,14 +1,18 @@
 """The checks before queueing: what a request asks for must fit the dataset and the pretrained model."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 from app.db.tables import DatasetRow, ModelRow
 from app.errors import ConflictError, ErrorItem, UnprocessableError
 from app.jobs.schemas import FineTuningRequest, PretrainingRequest
+from app.ml.bundle import Manifest
+from app.ml.configs import FineTuningConfig, PretrainingConfig
 from app.ml.errors import ConfigError
 from app.ml.recipes import resolve_fine_tuning, resolve_pretraining
 from app.ml.spec import DataSpec
 from app.models.refs import as_name
+
+Config = TypeVar("Config", PretrainingConfig, FineTuningConfig)
 
 
 def ready_spec(dataset: DatasetRow) -> DataSpec:
@@ -34,20 +38,33 @@ def resolve(
         UnprocessableError: a choice does not fit the data or the model.
     """
     spec = ready_spec(dataset)
-    config = request.model_dump(mode="json", exclude={"kind", "name", "dataset", "model", "metadata"})
     try:
         if isinstance(request, PretrainingRequest):
-            settled, decisions = resolve_pretraining(request, spec)
+            resolved = resolve_pretraining(_half(request, PretrainingConfig), spec)
         else:
-            settled, decisions = resolve_fine_tuning(request, spec, parent and parent.manifest)
+            manifest = Manifest.model_validate(parent.manifest) if parent else None
+            resolved = resolve_fine_tuning(_half(request, FineTuningConfig), spec, manifest)
     except ConfigError as error:
         item = ErrorItem(loc=["body", *error.loc], msg=error.msg)
         raise UnprocessableError(str(error), code="config_does_not_fit", errors=[item]) from None
-    chosen = [decision.model_dump(mode="json") for decision in decisions]
+    chosen = [decision.model_dump(mode="json") for decision in resolved.decisions]
     if request.name is None:
-        reason = {"field": "name", "value": model_name(request, dataset), "reason": "Named after the dataset."}
-        chosen.append(reason)
-    return {**config, **settled.model_dump(mode="json"), "decisions": chosen}
+        chosen.append({"field": "name", "value": model_name(request, dataset), "reason": "named after the dataset"})
+    return {
+        **resolved.config.model_dump(mode="json"),
+        "resources": request.resources.model_dump(mode="json"),
+        "decisions": chosen,
+    }
+
+
+def learning_config(kind: str, config: dict[str, Any]) -> PretrainingConfig | FineTuningConfig:
+    """Return the learning half of a job's stored config."""
+    half = PretrainingConfig if kind == "pretraining" else FineTuningConfig
+    return half.model_validate({name: config[name] for name in half.model_fields})
+
+
+def _half(request: PretrainingRequest | FineTuningRequest, half: type[Config]) -> Config:
+    return half(**{name: getattr(request, name) for name in half.model_fields})
 
 
 def model_name(request: PretrainingRequest | FineTuningRequest, dataset: DatasetRow) -> str:

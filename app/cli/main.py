@@ -1,0 +1,94 @@
+"""`graftwork`: start the service or one of its parts. Everything heavy is imported by the command that needs it."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="graftwork",
+    help="Pretrain one backbone, fine-tune many heads, predict, all over HTTP.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+keys = typer.Typer(help="API keys.", no_args_is_help=True)
+app.add_typer(keys, name="keys")
+
+Host = Annotated[str | None, typer.Option(help="Address to bind; 127.0.0.1 unless GRAFTWORK_HOST says otherwise.")]
+Port = Annotated[int | None, typer.Option(help="Port to bind; 0 takes a free one.", min=0, max=65535)]
+Data = Annotated[Path | None, typer.Option(help="Folder for database, artifacts and caches.")]
+
+
+def _environment(**values: str | int | Path | None) -> None:
+    """Options are settings: children read them from the environment like everything else."""
+    for name, value in values.items():
+        if value is not None:
+            os.environ[f"GRAFTWORK_{name.upper()}"] = str(value)
+
+
+@app.command()
+def up(host: Host = None, port: Port = None, data: Data = None) -> None:
+    """Run everything: API, worker and, unless GRAFTWORK_BROKER_URL names one, a broker."""
+    _environment(host=host, port=port, data=data)
+    from app.cli.up import run  # noqa: PLC0415 - keeps --help fast
+
+    sys.exit(run())
+
+
+@app.command()
+def api(host: Host = None, port: Port = None, data: Data = None) -> None:
+    """Run the HTTP API."""
+    _environment(host=host, port=port, data=data)
+    from app.cli.api import run  # noqa: PLC0415 - keeps --help fast
+
+    run()
+
+
+@app.command()
+def worker(data: Data = None) -> None:
+    """Run a worker: one job at a time."""
+    _environment(data=data)
+    if not os.environ.get("GRAFTWORK_BROKER_URL"):
+        sys.exit("graftwork worker: set GRAFTWORK_BROKER_URL (redis://...); `graftwork up` brings a broker of its own.")
+    options = "--pool prefork --concurrency 1 --disable-prefetch --without-gossip --without-mingle --loglevel WARNING"
+    command = [sys.executable, "-m", "celery", "--quiet", "-A", "worker.celery_app", "worker", *options.split()]
+    os.execv(sys.executable, command)  # noqa: S606 - the worker takes this process over
+
+
+@app.command()
+def migrate(data: Data = None) -> None:
+    """Bring the database to the tables of this release."""
+    _environment(data=data)
+    from app.db.migrate import migrate as upgrade  # noqa: PLC0415 - keeps --help fast
+    from app.db.session import Database  # noqa: PLC0415 - the same
+    from app.settings import Settings  # noqa: PLC0415 - the same
+
+    database = Database(Settings().sql_url)
+    upgrade(database)
+    database.close()
+
+
+@keys.command("create")
+def create_key(
+    project: Annotated[str, typer.Option(help="Project that the key belongs to; made if it is new.")] = "default",
+    name: Annotated[str, typer.Option(help="What the key is for.")] = "key",
+    scope: Annotated[list[str] | None, typer.Option(help="read, write, predict or admin; repeat for several.")] = None,
+    data: Data = None,
+) -> None:
+    """Create an API key and print it; it is not shown again."""
+    _environment(data=data)
+    from app.cli.keys import create  # noqa: PLC0415 - keeps --help fast
+
+    print(create(project, name, scope or ["read", "write", "predict"]))
+
+
+def main() -> None:
+    """Entry point of the `graftwork` command."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,158 @@
+"""`graftwork up`: API, worker and an embedded broker as children of one process that starts, mends and ends them."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import httpx
+
+from app.cli.broker import EmbeddedBroker
+from app.cli.keys import bootstrap
+from app.db.migrate import migrate
+from app.db.session import Database
+from app.kit.process import die_with_parent, free_port
+from app.settings import Settings
+
+_READY_SECONDS = 60.0
+_STOP_SECONDS = 40.0
+_RESTART_PAUSE_SECONDS = 1.0
+
+Start = Callable[[], "subprocess.Popen[bytes]"]
+
+
+@dataclass
+class Child:
+    """A process that is started again when it dies."""
+
+    name: str
+    start: Start
+    process: "subprocess.Popen[bytes] | None" = None
+
+    def ensure(self) -> None:
+        """Start it if it does not run."""
+        if self.process is not None and self.process.poll() is None:
+            return
+        if self.process is not None:
+            print(f"{self.name} ended ({self.process.returncode}); starting it again", file=sys.stderr, flush=True)
+            time.sleep(_RESTART_PAUSE_SECONDS)
+        self.process = self.start()
+
+    def stop(self, until: float) -> None:
+        """End it, gently until the time `until`."""
+        if self.process is None:
+            return
+        if self.process.poll() is None:
+            self.process.terminate()
+        try:
+            self.process.wait(max(0.1, until - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+
+class _StoppedError(Exception):
+    """A signal asked for the end."""
+
+
+def _on_signal(*_: object) -> None:
+    raise _StoppedError
+
+
+def _part(*command: str) -> Start:
+    """Return what starts one part of the service as a process that dies with this one."""
+
+    def start() -> "subprocess.Popen[bytes]":
+        parent = os.getpid()
+        return subprocess.Popen(
+            [sys.executable, "-m", "app.cli.main", *command],
+            start_new_session=True,
+            preexec_fn=lambda: die_with_parent(parent),  # noqa: PLW1509 - the starter has one thread
+        )
+
+    return start
+
+
+def _prepare(settings: Settings) -> str | None:
+    """Migrate, and return the first key if this is the first start."""
+    settings.data_folder.mkdir(parents=True, exist_ok=True)
+    database = Database(settings.sql_url)
+    migrate(database)
+    given = settings.bootstrap_key.get_secret_value() if settings.bootstrap_key else None
+    key = bootstrap(database, given)
+    database.close()
+    return key
+
+
+def _wait_ready(url: str, api: Child) -> None:
+    deadline = time.monotonic() + _READY_SECONDS
+    with httpx.Client(trust_env=False) as client:
+        while time.monotonic() < deadline:
+            if api.process is not None and api.process.poll() is not None:
+                break
+            try:
+                if client.get(f"{url}/health/ready", timeout=2).is_success:
+                    return
+            except httpx.TransportError:
+                pass
+            time.sleep(0.05)
+    sys.exit("graftwork up: the API did not start; its messages are above.")
+
+
+def run() -> int:
+    """Run until SIGINT or SIGTERM; leave no process behind."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _on_signal)
+    settings = Settings()
+    port = settings.port or free_port(settings.host)
+    children: list[Child] = []
+    os.environ["GRAFTWORK_PORT"] = str(port)
+    os.environ["GRAFTWORK_DATA"] = str(settings.data_folder)
+    try:
+        if not settings.broker_url:
+            broker = EmbeddedBroker()
+            os.environ["GRAFTWORK_BROKER_URL"] = broker.url
+            children.append(Child("broker", broker.start))
+        key = _prepare(settings)
+        children += [Child("api", _part("api")), Child("worker", _part("worker"))]
+        for child in children:
+            child.ensure()
+        url = f"http://{_reachable(settings.host)}:{port}"
+        _wait_ready(url, next(child for child in children if child.name == "api"))
+        _greet(url, key, settings)
+        while True:
+            time.sleep(0.5)
+            for child in children:
+                child.ensure()
+    except _StoppedError:
+        print("stopping", flush=True)
+        return 0
+    finally:
+        _stop(children)
+
+
+def _reachable(host: str) -> str:
+    """Return an address that reaches a server bound to `host`."""
+    return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)  # noqa: S104 - compared, not bound
+
+
+def _greet(url: str, key: str | None, settings: Settings) -> None:
+    print(f"Graftwork serves at {url} (documentation: {url}/docs); data in {settings.data_folder}")
+    if key is not None and settings.bootstrap_key is None:
+        print(f"API key, shown only now: {key}")
+    print("Ctrl-C stops everything.", flush=True)
+
+
+def _stop(children: list[Child]) -> None:
+    """End in reverse order, so that the broker goes last; all gentle ends run at the same time."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    until = time.monotonic() + _STOP_SECONDS
+    for child in children:
+        if child.name != "broker" and child.process is not None and child.process.poll() is None:
+            child.process.terminate()
+    for child in reversed(children):
+        child.stop(until)

@@ -1,0 +1,161 @@
+"""One attempt at a job, as the trainer writes it: every write is fenced by the lease.
+
+While the database is away, reports are dropped (the training goes on) and what must be said is said again until it is
+heard; nobody else can claim the job meanwhile.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import func, select
+from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.orm import Session
+
+from app import events
+from app.artifacts import ArtifactStore, file_sha256, put_blob
+from app.db.session import Database, after_commit, db_now
+from app.db.tables import CheckpointRow, JobRow, MetricRow
+from app.jobs import lease as leases
+from app.jobs.lease import JobError, Lease
+from app.jobs.states import Status
+from app.kit.ids import new_id
+
+log = logging.getLogger(__name__)
+
+KEPT_CHECKPOINTS = 2
+_RETRY_SECONDS = 1.0
+T = TypeVar("T")
+
+
+class Attempt:
+    """What one attempt may do to its job's rows and artifacts."""
+
+    def __init__(self, database: Database, artifacts: ArtifactStore, lease: Lease) -> None:
+        self.database = database
+        self.artifacts = artifacts
+        self.lease = lease
+
+    def insist(self, action: Callable[[Session], T]) -> T:
+        """Run `action` in a transaction, again and again while the database is away or another write came between."""
+        while True:
+            try:
+                with self.database.writing() as session:
+                    return action(session)
+            except (OperationalError, IntegrityError) as error:
+                log.warning("will be written again: %s", error)
+                time.sleep(_RETRY_SECONDS)
+
+    def job(self) -> JobRow:
+        """Read the job."""
+        return self.insist(lambda session: session.get_one(JobRow, self.lease.job_id))
+
+    def enter(self, status: Status, phase: str | None, message: str) -> None:
+        """Change the job's state and tell."""
+
+        def change(session: Session) -> None:
+            leases.move(session, self.lease, status, phase=phase)
+            events.append(session, self.lease.job_id, f"job.{status}", message)
+
+        self.insist(change)
+
+    def tell(self, kind: str, message: str, data: dict[str, Any], level: events.Level = "info") -> None:
+        """Append an event."""
+
+        def append(session: Session) -> None:
+            leases.hold(session, self.lease)
+            events.append(session, self.lease.job_id, kind, message, data, level)
+
+        self.insist(append)
+
+    def report(self, progress: dict[str, Any], points: list[dict[str, Any]], phase: str | None = None) -> bool:
+        """Write progress and measurements; False where the database is away, to be tried again with the next ones."""
+        try:
+            with self.database.writing() as session:
+                leases.write(session, self.lease, progress=progress, phase=phase)
+                known = self._last_step(session)
+                now = session.execute(select(db_now())).scalar_one()
+                fresh = [point for point in points if point["step"] > known]
+                session.add_all(MetricRow(job_id=self.lease.job_id, created_at=now, **point) for point in fresh)
+        except OperationalError as error:
+            log.warning("a report is put off: %s", error)
+            return False
+        return True
+
+    def _last_step(self, session: Session) -> int:
+        """Steps that an earlier attempt reported are the same again; the first report stays."""
+        query = select(func.coalesce(func.max(MetricRow.step), -1)).where(MetricRow.job_id == self.lease.job_id)
+        return session.execute(query).scalar_one()
+
+    def save_checkpoint(self, file: Path, step: int, epoch: int, manifest: dict[str, Any]) -> None:
+        """Keep a resumable state; the pointer moves once the bytes are durable, then the oldest ones go."""
+        lease = self.lease
+        key = f"jobs/{lease.job_id}/t{lease.token}/s{step}.safetensors"
+        sha256, size = file_sha256(file), file.stat().st_size
+        self.artifacts.put(key, file)
+
+        def point(session: Session) -> None:
+            leases.hold(session, lease)
+            now = session.execute(select(db_now())).scalar_one()
+            row = CheckpointRow(
+                id=new_id("ckpt"),
+                job_id=lease.job_id,
+                token=lease.token,
+                step=step,
+                epoch=epoch,
+                key=key,
+                sha256=sha256,
+                bytes=size,
+                manifest=manifest,
+                created_at=now,
+            )
+            session.add(row)
+            session.flush()
+            self._prune(session)
+            message = f"Checkpoint at step {step}."
+            events.append(
+                session, lease.job_id, "checkpoint.saved", message, {"step": step, "epoch": epoch, "bytes": size}
+            )
+
+        self.insist(point)
+
+    def _prune(self, session: Session) -> None:
+        for row in self._checkpoints(session)[KEPT_CHECKPOINTS:]:
+            session.delete(row)
+            after_commit(session, lambda key=row.key: self.artifacts.delete(key))
+
+    def _checkpoints(self, session: Session) -> list[CheckpointRow]:
+        rows = select(CheckpointRow).where(CheckpointRow.job_id == self.lease.job_id)
+        return list(session.scalars(rows.order_by(CheckpointRow.step.desc(), CheckpointRow.token.desc())))
+
+    def checkpoints(self) -> list[CheckpointRow]:
+        """Return the states to resume from, the newest first."""
+        return self.insist(self._checkpoints)
+
+    def keep(self, folder: Path) -> dict[str, Any]:
+        """Keep every file of a folder by its content; return name to digest and size."""
+        return {file.name: put_blob(self.artifacts, file).model_dump() for file in sorted(folder.iterdir())}
+
+    def succeed(self, message: str, publish: Callable[[Session], None]) -> None:
+        """End well: what the attempt made becomes visible in the same transaction."""
+
+        def end(session: Session) -> None:
+            leases.hold(session, self.lease)
+            publish(session)
+            leases.finish(session, self.lease, "succeeded", message)
+
+        self.insist(end)
+
+    def fail(self, error: JobError) -> None:
+        """End badly."""
+        self.insist(lambda session: leases.finish(session, self.lease, "failed", error.message, error))
+
+    def cancelled(self) -> None:
+        """End because the user asked for it."""
+        self.insist(lambda session: leases.finish(session, self.lease, "cancelled", "Cancelled."))
+
+    def give_back(self, reason: str) -> None:
+        """Let another worker go on; no attempt is charged."""
+        self.insist(lambda session: leases.requeue(session, self.lease, reason, charged=False))

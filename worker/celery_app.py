@@ -1,0 +1,73 @@
+"""Celery's application: the doorbell's other end. No truth is kept in the broker and no torch is imported here."""
+
+import multiprocessing
+from typing import Any
+
+from celery import Celery
+from celery.signals import worker_process_init, worker_process_shutdown, worker_shutting_down
+
+from app.db.session import Database
+from app.jobs.sweeper import Sweeper
+from app.kit.process import die_with_parent
+from app.queue import QUEUE, TRANSPORT, CeleryQueue
+from app.settings import Settings
+from worker.supervisor import Supervisor
+
+settings = Settings()
+celery = Celery("graftwork", broker=settings.broker_url, include=["worker.tasks"])
+celery.conf.update(
+    task_default_queue=QUEUE,
+    task_ignore_result=True,  # the truth is in SQL
+    task_acks_late=False,  # a doorbell may be lost
+    task_reject_on_worker_lost=False,
+    worker_prefetch_multiplier=1,
+    worker_disable_prefetch=True,  # no ring is held hostage by a busy worker
+    task_serializer="json",
+    accept_content=["json"],
+    broker_connection_retry_on_startup=True,
+    worker_cancel_long_running_tasks_on_connection_loss=False,
+    worker_max_tasks_per_child=None,
+    task_publish_retry=False,
+    broker_transport_options={**TRANSPORT, "socket_timeout": 5, "health_check_interval": 25},
+    worker_send_task_events=False,
+    worker_enable_remote_control=False,
+    worker_hijack_root_logger=False,
+)
+
+_draining = multiprocessing.get_context("fork").Event()
+"""Set in Celery's parent when the worker is to end, seen in its forked child."""
+
+
+class Slot:
+    """What the Celery child has: a supervisor, and a sweeper that also polls."""
+
+    supervisor: Supervisor
+    sweeper: Sweeper
+    database: Database
+
+
+slot = Slot()
+
+
+@worker_process_init.connect
+def _open_slot(**_: Any) -> None:
+    """Everything is opened in the child: connections do not survive a fork."""
+    die_with_parent()
+    slot.database = Database(settings.sql_url)
+    slot.supervisor = Supervisor(settings, slot.database, _draining)
+    queue = CeleryQueue(settings.broker_url)
+    slot.sweeper = Sweeper(slot.database, queue, settings, idle=slot.supervisor.poll)
+    slot.sweeper.start()
+
+
+@worker_process_shutdown.connect
+def _close_slot(**_: Any) -> None:
+    slot.sweeper.stop()
+    slot.supervisor.close()
+    slot.database.close()
+
+
+@worker_shutting_down.connect
+def _drain(**_: Any) -> None:
+    """The job under way writes a checkpoint and goes back to the queue, no attempt charged."""
+    _draining.set()

@@ -1,0 +1,82 @@
+"""A dataset's preparation: the uploaded file becomes the canonical form and a report."""
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+from sqlalchemy import update
+from sqlalchemy.orm import Session
+
+from app.artifacts import fetch_blob
+from app.datasets.errors import DatasetError
+from app.datasets.options import Limits, PrepareOptions
+from app.datasets.preparation import Prepared, prepare
+from app.db.session import db_now
+from app.db.tables import DatasetRow, JobRow
+from app.jobs import lease as leases
+from worker.attempt import Attempt
+
+_REPORT_SECONDS = 0.5
+
+
+def run(attempt: Attempt, job: JobRow, folder: Path) -> None:
+    """Prepare the job's dataset; a user's fault is recorded row by row in the dataset, too."""
+    dataset = attempt.insist(lambda session: session.get_one(DatasetRow, job.dataset_id))
+    source = fetch_blob(attempt.artifacts, dataset.source_sha256)
+    options = PrepareOptions.model_validate(dataset.options)
+    attempt.enter("running", "reading", "Preparing the dataset.")
+    out = folder / "canonical"
+    out.mkdir()
+    try:
+        prepared = prepare(source, dataset.filename, options, out, Limits(), _Progress(attempt))
+    except DatasetError as error:
+        _record(attempt, dataset.id, error)
+        raise
+    _publish(attempt, dataset.id, prepared, out)
+
+
+class _Progress:
+    """Hears fractions and tells the job, at most twice a second; raises where the job is cancelled."""
+
+    def __init__(self, attempt: Attempt) -> None:
+        self._attempt = attempt
+        self._told = time.monotonic()
+
+    def __call__(self, fraction: float, phase: str) -> None:
+        if time.monotonic() - self._told < _REPORT_SECONDS:
+            return
+        self._told = time.monotonic()
+        steps = {"step": round(100 * fraction), "total_steps": 100, "epoch": 0}
+        self._attempt.report({"fraction": fraction, **steps, "eta_seconds": None}, [], phase[:50])
+
+
+def _record(attempt: Attempt, dataset_id: str, error: DatasetError) -> None:
+    answer = {"code": str(error.code), "message": error.message, "errors": [asdict(item) for item in error.errors]}
+
+    def record(session: Session) -> None:
+        leases.hold(session, attempt.lease)
+        change = update(DatasetRow).where(DatasetRow.id == dataset_id).values(status="failed", error=answer)
+        session.execute(change)
+
+    attempt.insist(record)
+
+
+def _publish(attempt: Attempt, dataset_id: str, prepared: Prepared, out: Path) -> None:
+    attempt.enter("finalizing", "storing", "Storing the prepared dataset.")
+    files = attempt.keep(out)
+
+    def publish(session: Session) -> None:
+        change = (
+            update(DatasetRow)
+            .where(DatasetRow.id == dataset_id)
+            .values(
+                status="ready",
+                spec=prepared.spec.model_dump(mode="json"),
+                report=prepared.report.model_dump(mode="json"),
+                files=files,
+                prepared_at=db_now(),
+            )
+        )
+        session.execute(change.execution_options(synchronize_session=False))
+
+    attempt.succeed("The dataset is ready.", publish)

@@ -1,0 +1,74 @@
+"""One job's life inside the trainer: prepared, run, finalized, and ended in one of the ways that a job can end.
+
+This is the runner's edge: whatever goes wrong below is recorded in the job's row here.
+"""
+
+import logging
+import threading
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from app.artifacts import open_store
+from app.datasets.errors import DatasetError
+from app.db.session import Database
+from app.errors import CorruptError
+from app.jobs.lease import CancelledError, JobError, Lease, LeaseLostError
+from app.ml.errors import ConfigError, CorruptModelError
+from app.settings import Settings
+from worker import preparation, training_job
+from worker.attempt import Attempt
+from worker.drain import DrainedError
+
+log = logging.getLogger(__name__)
+
+
+def run(lease: Lease, draining: threading.Event) -> None:
+    """Run the job of `lease` to its end, or give it back when `draining` is set."""
+    settings = Settings()
+    database = Database(settings.sql_url)
+    attempt = Attempt(database, open_store(settings), lease)
+    scratch = settings.data_folder / "tmp"
+    scratch.mkdir(parents=True, exist_ok=True)
+    try:
+        with TemporaryDirectory(dir=scratch, prefix=f"{lease.job_id}-") as folder:
+            _run(attempt, Path(folder), draining)
+    except LeaseLostError:
+        log.warning("job %s: another attempt holds it; this one ends without a trace", lease.job_id)
+    finally:
+        database.close()
+
+
+def _run(attempt: Attempt, folder: Path, draining: threading.Event) -> None:
+    try:
+        try:
+            _work(attempt, folder, draining)
+        except DrainedError:
+            attempt.give_back("The worker is shutting down; another goes on.")
+        except (CancelledError, LeaseLostError):
+            raise
+        except Exception as error:
+            log.exception("job %s failed", attempt.lease.job_id)
+            attempt.fail(_explain(error))
+    except CancelledError:
+        attempt.cancelled()
+
+
+def _work(attempt: Attempt, folder: Path, draining: threading.Event) -> None:
+    job = attempt.job()
+    if job.kind == "preparation":
+        preparation.run(attempt, job, folder)
+    else:
+        training_job.run(attempt, job, folder, draining)
+
+
+def _explain(error: Exception) -> JobError:
+    """Say whose fault it is, and what to do."""
+    if isinstance(error, DatasetError):
+        return JobError(code=str(error.code), category="user", message=error.message)
+    if isinstance(error, ConfigError):
+        param = ".".join(str(part) for part in error.loc)
+        return JobError(code="config_does_not_fit", category="user", message=error.msg, param=param)
+    if isinstance(error, CorruptError | CorruptModelError):
+        return JobError(code="corrupt_artifact", category="platform", message=str(error))
+    message = f"A fault of the service ({type(error).__name__}); the worker's log has the details. Submit it again."
+    return JobError(code="internal_error", category="platform", message=message)

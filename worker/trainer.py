@@ -1,0 +1,53 @@
+"""The trainer's program: `python -m worker.trainer SUPERVISOR_PID`.
+
+It imports torch and takes one throw-away training step (optimizers import much at their first use), then waits for its
+job on standard input. One trainer runs one job and ends.
+"""
+
+import json
+import logging
+import sys
+import threading
+
+from app.jobs.lease import Lease
+from app.kit.process import die_with_parent
+
+
+def _warm_up() -> None:
+    """Import and touch what every job uses."""
+    import sklearn.metrics  # noqa: F401, PLC0415 - imported late so that this file costs nothing to look at
+    import torch  # noqa: PLC0415
+
+    from app.jobs import plan  # noqa: F401, PLC0415
+    from worker import runner  # noqa: F401, PLC0415
+
+    layer = torch.nn.Linear(4, 4)
+    optimizer = torch.optim.AdamW(layer.parameters())
+    layer(torch.zeros(2, 4)).sum().backward()
+    optimizer.step()
+
+
+def _listen(draining: threading.Event) -> None:
+    for line in sys.stdin:
+        if "drain" in json.loads(line):
+            draining.set()
+
+
+def main() -> None:
+    """Warm up, wait, run one job."""
+    die_with_parent(int(sys.argv[1]))
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s trainer %(process)d %(name)s %(message)s")
+    _warm_up()
+    line = sys.stdin.readline()
+    if not line:
+        return
+    draining = threading.Event()
+    threading.Thread(target=_listen, args=(draining,), daemon=True).start()
+
+    from worker import runner  # noqa: PLC0415 - imported by the warm-up
+
+    runner.run(Lease.model_validate_json(line), draining)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,232 @@
+"""A pretraining or a fine-tuning as a job: from its rows in SQL to a registered model."""
+
+import logging
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from sqlalchemy.orm import Session
+
+from app.artifacts import file_sha256
+from app.artifacts.folder import link_files
+from app.db.tables import CheckpointRow, DatasetRow, JobRow, ModelRow
+from app.errors import CorruptError
+from app.jobs import lease as leases
+from app.jobs.plan import learning_config
+from app.ml.bundle import Bundle, read_bundle, read_manifest
+from app.ml.data import ArrayData
+from app.ml.errors import CorruptCheckpointError
+from app.ml.training import TrainingConfig
+from app.models import service as models
+from worker.attempt import Attempt
+from worker.drain import DrainedError
+from worker.training.evaluate import Evaluation
+from worker.training.events import Evaluated, Finished, Started, StepDone
+from worker.training.run import Run, prepare
+
+log = logging.getLogger(__name__)
+
+_REPORT_SECONDS = 1.0
+
+
+def run(attempt: Attempt, job: JobRow, folder: Path, draining: threading.Event) -> None:
+    """Train, evaluate, register."""
+    attempt.report(_progress(0, 1, 0, None), [], "loading the data")
+    training = _prepare(attempt, job, folder)
+    resumed = _resume(attempt, training)
+    attempt.enter("running", "training", f"Training goes on from step {resumed}." if resumed else "Training started.")
+    _train(attempt, training, folder, draining)
+    attempt.enter("finalizing", "evaluating", "Training has ended; measuring on the test split.")
+    measured = training.evaluate("test") or training.evaluate("validation")
+    _register(attempt, job, training, folder, measured)
+
+
+def _prepare(attempt: Attempt, job: JobRow, folder: Path) -> Run:
+    dataset = attempt.insist(lambda session: session.get_one(DatasetRow, job.dataset_id))
+    data = ArrayData.open(link_files(attempt.artifacts, dataset.files or {}, folder / "data"))
+    config = learning_config(job.kind, job.config)
+    device = _device(job.config["resources"]["device"])
+    return prepare(config, data, device=device, parent=_parent(attempt, job, folder))
+
+
+def _device(asked: str) -> str:
+    if asked == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return asked
+
+
+def _parent(attempt: Attempt, job: JobRow, folder: Path) -> Bundle | None:
+    if job.parent_model_id is None:
+        return None
+    row = attempt.insist(lambda session: session.get_one(ModelRow, job.parent_model_id))
+    return read_bundle(link_files(attempt.artifacts, row.files, folder / "parent"))
+
+
+def _resume(attempt: Attempt, training: Run) -> int:
+    """Take up the newest intact checkpoint and return its step; 0 where there is none."""
+    for row in attempt.checkpoints():
+        try:
+            training.state.load(_intact(attempt, row))
+        except (CorruptCheckpointError, CorruptError) as error:
+            data = {"step": row.step, "reason": str(error)}
+            attempt.tell("checkpoint.damaged", f"The checkpoint of step {row.step} is damaged.", data, "warning")
+        else:
+            return row.step
+    return 0
+
+
+def _intact(attempt: Attempt, row: CheckpointRow) -> Path:
+    path = attempt.artifacts.fetch(row.key)
+    if file_sha256(path) != row.sha256:
+        msg = "its bytes are not those that were written"
+        raise CorruptCheckpointError(msg)
+    return path
+
+
+@dataclass
+class _Reporter:
+    """Collects what the loop tells and writes it at most once a second: reading a loss waits for the device."""
+
+    attempt: Attempt
+    first_step: int = 0
+    total_steps: int = 1
+    began: float = field(default_factory=time.monotonic)
+    reported: float = 0.0
+    points: dict[int, dict[str, Any]] = field(default_factory=dict)
+    losses: list[dict[str, torch.Tensor]] = field(default_factory=list)
+    last: StepDone | None = None
+
+    def start(self, event: Started) -> None:
+        """Note where the run begins."""
+        self.first_step, self.total_steps = event.step, event.total_steps
+
+    def step(self, event: StepDone) -> None:
+        """Collect a step; report when it is time to, and at once after the first."""
+        self.last = event
+        self.losses.append(event.losses)
+        if time.monotonic() - self.reported >= _REPORT_SECONDS:
+            self._write(event)
+            self.reported = time.monotonic()
+
+    def finish(self) -> None:
+        """Write what is left."""
+        if self.last is not None:
+            self._write(self.last)
+
+    def evaluated(self, event: Evaluated) -> None:
+        """Collect a measurement."""
+        self._point(event.step, event.epoch, event.metrics)
+
+    def _write(self, event: StepDone) -> None:
+        self._point(event.step, event.epoch, {**self._mean_losses(), "train/lr": event.lr})
+        left = self.total_steps - event.step
+        done = event.step - self.first_step
+        eta = (time.monotonic() - self.began) / done * left if done else None
+        progress = _progress(event.step, self.total_steps, event.epoch, eta)
+        if self.attempt.report(progress, list(self.points.values()), "training"):
+            self.points.clear()
+
+    def _mean_losses(self) -> dict[str, float]:
+        """Means over the steps since the last report, in one read."""
+        collected, self.losses = self.losses, []
+        names = list(collected[0]) if collected else []
+        if not names:
+            return {}
+        table = torch.stack([torch.stack([step[name] for name in names]) for step in collected])
+        return {f"train/{name}": value for name, value in zip(names, table.mean(0).tolist(), strict=True)}
+
+    def _point(self, step: int, epoch: int, values: dict[str, float]) -> None:
+        point = self.points.setdefault(step, {"step": step, "epoch": epoch, "values": {}})
+        point["values"].update({name: _finite(value) for name, value in values.items()})
+
+
+def _progress(step: int, total: int, epoch: int, eta: float | None) -> dict[str, Any]:
+    fraction = min(1.0, step / max(total, 1))
+    return {"fraction": fraction, "step": step, "total_steps": total, "epoch": epoch, "eta_seconds": eta}
+
+
+def _finite(value: float) -> float | None:
+    """JSON has no NaN and no infinity."""
+    return value if value - value == 0 else None
+
+
+@dataclass
+class _Clock:
+    """When checkpoints are due, and what the training costs."""
+
+    config: TrainingConfig
+    wall: float = field(default_factory=time.monotonic)
+    cpu: float = field(default_factory=time.process_time)
+    saved: float = field(default_factory=time.monotonic)
+
+    def due(self, step: int) -> bool:
+        """Tell whether to save now, by steps or by seconds."""
+        every = self.config.checkpoint_steps
+        return (every is not None and step % every == 0) or self._silence() >= self.config.checkpoint_seconds
+
+    def _silence(self) -> float:
+        return time.monotonic() - self.saved
+
+    def spent(self) -> dict[str, float]:
+        """Return the seconds since the first step."""
+        return {"seconds": time.monotonic() - self.wall, "cpu_seconds": time.process_time() - self.cpu}
+
+
+def _train(attempt: Attempt, training: Run, folder: Path, draining: threading.Event) -> None:
+    reporter = _Reporter(attempt)
+    clock = _Clock(training.config.training)
+    for event in training.train():
+        if isinstance(event, StepDone):
+            reporter.step(event)
+            if clock.due(event.step) or draining.is_set():
+                _save(attempt, training, folder)
+                clock.saved = time.monotonic()
+            if draining.is_set():
+                raise DrainedError
+        elif isinstance(event, Started):
+            reporter.start(event)
+        elif isinstance(event, Evaluated):
+            reporter.evaluated(event)
+        elif isinstance(event, Finished):
+            reporter.finish()
+            data = {**clock.spent(), "reason": event.reason, "step": event.step}
+            attempt.tell("training.finished", f"Trained to step {event.step} ({event.reason}).", data)
+
+
+def _save(attempt: Attempt, training: Run, folder: Path) -> None:
+    path = folder / "state.safetensors"
+    training.state.save(path)
+    progress = training.state.progress
+    attempt.save_checkpoint(path, progress.step, progress.epoch, {"progress": progress.model_dump()})
+    path.unlink()
+
+
+def _register(attempt: Attempt, job: JobRow, training: Run, folder: Path, measured: Evaluation | None) -> None:
+    """Keep the model's files and make it visible together with the job's success."""
+    out = folder / "model"
+    out.mkdir()
+    training.save_bundle(out)
+    manifest = read_manifest(out).model_dump(mode="json")
+    files = attempt.keep(out)
+    metrics = measured.as_json() if measured else {}
+
+    def publish(session: Session) -> None:
+        row = models.register(
+            session,
+            project_id=job.project_id,
+            name=job.name or job.id,
+            kind=manifest["kind"],
+            job_id=job.id,
+            dataset_id=job.dataset_id,
+            parent_id=job.parent_model_id,
+            manifest=manifest,
+            files=files,
+            metrics=metrics,
+        )
+        leases.write(session, attempt.lease, metrics=metrics)
+        log.info("job %s: model %s, %s version %d", job.id, row.id, row.name, row.version)
+
+    attempt.succeed("The model is registered.", publish)
