@@ -18,12 +18,15 @@ from pydantic import BaseModel
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from app.db.session import Database
 from app.db.tables import ApiKeyRow, ProjectRow
-from app.errors import ForbiddenError, Problem, UnauthorizedError
+from app.errors import BadRequestError, ForbiddenError, GraftworkError, Problem, UnauthorizedError
 from app.kit import strict_json
 from app.kit.ids import new_id
+from app.kit.streaming import refuse_announced, refuse_encoded, too_large
 
 Scope = Literal["read", "write", "predict", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
@@ -84,7 +87,28 @@ class Authenticator:
 
 
 class _StrictRequest(Request):
-    """A request whose JSON is decoded strictly."""
+    """A request whose body is bounded, and whose JSON is decoded strictly."""
+
+    async def body(self) -> bytes:
+        if not hasattr(self, "_body"):
+            self._body = await self._bounded_body(self.app.state.services.settings.max_json_bytes)
+        return self._body
+
+    async def _bounded_body(self, limit: int) -> bytes:
+        """Read at most `limit` bytes; announced lengths are refused at once, others when they are passed."""
+        refuse_encoded(self)
+        refuse_announced(self, limit)
+        chunks, size = [], 0
+        try:
+            async for chunk in self.stream():
+                size += len(chunk)
+                if size > limit:
+                    raise too_large(limit)
+                chunks.append(chunk)
+        except ClientDisconnect:
+            msg = "The connection ended before the body did."
+            raise BadRequestError(msg, code="aborted") from None
+        return b"".join(chunks)
 
     async def json(self) -> Any:
         try:
@@ -104,9 +128,23 @@ class SecureRoute(APIRoute):
         async def secured(request: Request) -> Response:
             authenticator: Authenticator = request.app.state.authenticator
             request.state.principal = await authenticator.authenticate(request)
-            return await handler(_StrictRequest(request.scope, request.receive))
+            _refuse_nul(request)
+            try:
+                return await handler(_StrictRequest(request.scope, request.receive))
+            except HTTPException as error:
+                # FastAPI hides whatever reading a body raises behind a 400 of its own.
+                if isinstance(error.__cause__, GraftworkError | RequestValidationError):
+                    raise error.__cause__ from None
+                raise
 
         return secured
+
+
+def _refuse_nul(request: Request) -> None:
+    """No name or id of anything holds a NUL, and PostgreSQL takes none."""
+    if "\0" in request.scope["path"] or b"%00" in request.scope["query_string"]:
+        msg = "The URL holds a NUL."
+        raise BadRequestError(msg)
 
 
 _bearer = HTTPBearer(auto_error=False, description="An API key, as printed by `graftwork keys create`.")

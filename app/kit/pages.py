@@ -1,5 +1,7 @@
 """Lists in pages: `limit`, `after` and `order` in, `data`, `has_more`, `first_id` and `last_id` out."""
 
+from collections.abc import Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any, Generic, Literal, Protocol, TypeVar
 
 from fastapi import Depends, Query
@@ -30,10 +32,12 @@ PageQuery = Annotated[Page, Depends(_page)]
 class Identified(Protocol):
     """Anything with an id, as every listed answer has."""
 
-    id: str
+    @property
+    def id(self) -> str:
+        """Its identifier."""
 
 
-T = TypeVar("T", bound=Identified)
+T = TypeVar("T", bound=BaseModel)
 R = TypeVar("R")
 
 
@@ -58,7 +62,7 @@ def fetch_page(
     return rows[: page.limit], len(rows) > page.limit
 
 
-def listing(data: list[T], *, has_more: bool) -> dict[str, Any]:
+def listing(data: Sequence[Identified], *, has_more: bool) -> dict[str, Any]:
     """Build the fields of a `Listing`."""
     return {
         "data": data,

@@ -1,0 +1,1 @@
+"""The catalogue: what can be chosen, read from the unions of `app.ml`."""

@@ -1,0 +1,93 @@
+"""Datasets over HTTP."""
+
+from typing import Annotated, Any
+
+from fastapi import Query, Request, Response
+from starlette.concurrency import run_in_threadpool
+
+from app.datasets import service
+from app.datasets.options import PrepareOptions
+from app.datasets.report import Report
+from app.datasets.schemas import Dataset, RowsPage, Status
+from app.dependencies import Reading, State, Writing
+from app.errors import Problem
+from app.idempotency import IdempotencyKey
+from app.kit.pages import Listing, PageQuery
+from app.kit.streaming import receive_form
+from app.security import Reader, Writer, secure_router
+
+router = secure_router("/v1/datasets", "datasets")
+
+MISSING: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "No such dataset."}}
+NOT_READY: dict[int | str, dict[str, Any]] = {409: {"model": Problem, "description": "Not prepared, or in use."}}
+REFUSED: dict[int | str, dict[str, Any]] = {
+    400: {"model": Problem, "description": "The multipart body is malformed, or not what its Content-Digest says."},
+    409: {"model": Problem, "description": "The first request with this Idempotency-Key is still under way."},
+    413: {"model": Problem, "description": "The upload is too large."},
+    415: {"model": Problem, "description": "The body is no multipart/form-data, or the file of no known format."},
+}
+
+
+def _upload_schema() -> dict[str, Any]:
+    """Describe the form, for OpenAPI: the body is read as a stream, so FastAPI does not see it."""
+    options = PrepareOptions.model_json_schema(ref_template="#/components/schemas/{model}")
+    options.pop("$defs", None)
+    fields = {
+        "file": {"type": "string", "format": "binary", "description": "CSV, Parquet, .npy, .npz, or a zip of images."},
+        "name": {"type": "string", "minLength": 1, "maxLength": service.MAX_NAME},
+    }
+    schema = {"type": "object", "required": ["file", "name"], "properties": fields | options["properties"]}
+    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
+
+
+@router.post("", status_code=202, responses=REFUSED, openapi_extra=_upload_schema())
+async def create(
+    request: Request, response: Response, principal: Writer, state: State, key: IdempotencyKey
+) -> Dataset:
+    """Upload a dataset. It is `preparing` until its job is done, then `ready` or `failed`."""
+    async with receive_form(request, state.settings.data_folder / "tmp", state.settings.max_upload_bytes) as form:
+        dataset = await run_in_threadpool(service.create, state, principal.project_id, key, form)
+    response.headers["Location"] = dataset.links.self
+    return dataset
+
+
+@router.get("")
+def index(
+    session: Reading,
+    principal: Reader,
+    page: PageQuery,
+    status: Status | None = None,
+    name: Annotated[str | None, Query(max_length=service.MAX_NAME)] = None,
+) -> Listing[Dataset]:
+    """List datasets."""
+    return service.list_page(session, principal.project_id, page, status, name)
+
+
+@router.get("/{dataset_id}", responses=MISSING)
+def get(session: Reading, principal: Reader, dataset_id: str) -> Dataset:
+    """Return a dataset."""
+    return service.get(session, principal.project_id, dataset_id)
+
+
+@router.get("/{dataset_id}/report", responses=MISSING | NOT_READY, response_model=Report)
+def report(session: Reading, principal: Reader, dataset_id: str) -> dict[str, Any]:
+    """Return what the preparation found, removed and decided."""
+    return service.report(session, principal.project_id, dataset_id)
+
+
+@router.get("/{dataset_id}/rows", responses=MISSING | NOT_READY)
+def rows(
+    state: State,
+    principal: Reader,
+    dataset_id: str,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    offset: Annotated[int, Query(ge=0, lt=2**53)] = 0,
+) -> RowsPage:
+    """Return some rows as they were prepared."""
+    return service.rows(state, principal.project_id, dataset_id, limit, offset)
+
+
+@router.delete("/{dataset_id}", status_code=204, responses=MISSING | NOT_READY)
+def delete(session: Writing, principal: Writer, dataset_id: str) -> None:
+    """Delete a dataset. Models that were made from it stay."""
+    service.delete(session, principal.project_id, dataset_id)

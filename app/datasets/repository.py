@@ -1,0 +1,48 @@
+"""SQL of datasets. Every query names the project."""
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from app.db.session import db_now
+from app.db.tables import DatasetRow, JobRow
+from app.jobs.states import TERMINAL
+from app.kit.pages import Page, fetch_page
+
+
+def find(session: Session, project_id: str, dataset_id: str) -> DatasetRow | None:
+    """Return a dataset of the project that is not deleted."""
+    return session.scalar(
+        select(DatasetRow).where(
+            DatasetRow.id == dataset_id, DatasetRow.project_id == project_id, DatasetRow.deleted_at.is_(None)
+        )
+    )
+
+
+def page(
+    session: Session, project_id: str, asked: Page, status: str | None, name: str | None
+) -> tuple[list[DatasetRow], bool]:
+    """Return one page of the project's datasets, and whether more follow."""
+    query = select(DatasetRow).where(DatasetRow.project_id == project_id, DatasetRow.deleted_at.is_(None))
+    if status is not None:
+        query = query.where(DatasetRow.status == status)
+    if name is not None:
+        query = query.where(DatasetRow.name == name)
+    return fetch_page(session, query, DatasetRow.id, asked)
+
+
+def job_using(session: Session, project_id: str, dataset_id: str) -> str | None:
+    """Return an unfinished job that reads the dataset."""
+    return session.scalar(
+        select(JobRow.id)
+        .where(JobRow.project_id == project_id, JobRow.dataset_id == dataset_id, JobRow.status.not_in(TERMINAL))
+        .limit(1)
+    )
+
+
+def mark_deleted(session: Session, project_id: str, dataset_id: str) -> None:
+    """Hide the dataset; garbage collection takes its bytes."""
+    session.execute(
+        update(DatasetRow)
+        .where(DatasetRow.id == dataset_id, DatasetRow.project_id == project_id)
+        .values(deleted_at=db_now())
+    )

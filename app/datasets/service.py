@@ -1,0 +1,223 @@
+"""Decides about datasets: what an upload may be, what is answered, what may be deleted. No torch."""
+
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from sqlalchemy.orm import Session
+
+from app.artifacts import ArtifactStore, put_blob
+from app.artifacts.folder import link_files
+from app.datasets import repository
+from app.datasets.errors import DatasetError
+from app.datasets.options import Limits, PrepareOptions
+from app.datasets.schemas import Dataset, DatasetLinks, RowsPage
+from app.db.tables import DatasetRow
+from app.dependencies import Services
+from app.errors import ConflictError, ErrorItem, NotFoundError, UnprocessableError, UnsupportedMediaError
+from app.idempotency import fingerprint, once
+from app.jobs.service import enqueue_preparation
+from app.kit import strict_json
+from app.kit.ids import new_id
+from app.kit.pages import Listing, Page, listing
+from app.kit.streaming import Form, display_name
+from app.ml.spec import DataSpec
+
+MAX_NAME = 200
+
+
+def create(state: Services, project_id: str, key: str | None, form: Form) -> Dataset:
+    """Keep an upload and queue its preparation. Only here is a transaction opened, once the body is in.
+
+    Raises:
+        UnprocessableError: a field is wrong, or the file is empty.
+        UnsupportedMediaError: the file is of no known format.
+    """
+    name, options = _name(form.fields), _options(form.fields)
+    _check_content(form.path)
+    blob = put_blob(state.artifacts, form.path, form.sha256)
+    request = fingerprint("datasets", form.sha256, form.filename, *(f"{k}={v}" for k, v in sorted(form.fields.items())))
+    row = DatasetRow(
+        id=new_id("ds"),
+        project_id=project_id,
+        name=name,
+        status="preparing",
+        filename=form.filename[:MAX_NAME],
+        options=options.model_dump(mode="json"),
+        source_sha256=blob.sha256,
+        source_bytes=blob.bytes,
+        created_at=time.time(),
+    )
+    with state.database.writing() as session:
+        return once(session, project_id, key, request, lambda: _queue(session, state, row), Dataset)
+
+
+def _queue(session: Session, state: Services, row: DatasetRow) -> Dataset:
+    session.add(row)
+    session.flush()
+    row.job_id = enqueue_preparation(session, state.queue, row.project_id, row.id)
+    session.flush()
+    return to_answer(row)
+
+
+def _refuse(loc: list[str | int], msg: str) -> UnprocessableError:
+    return UnprocessableError(f"{loc[-1]}: {msg}", errors=[ErrorItem(loc=loc, msg=msg)])
+
+
+def _name(fields: Mapping[str, str]) -> str:
+    name = fields.get("name", "").strip()
+    if not 1 <= len(name) <= MAX_NAME or display_name(name) != name:
+        msg = f"give the dataset a name of 1 to {MAX_NAME} characters, without control characters"
+        raise _refuse(["body", "name"], msg)
+    return name
+
+
+def _options(fields: Mapping[str, str]) -> PrepareOptions:
+    """Read the other fields: objects are JSON, the rest is text; an empty field is as good as none."""
+    given = {name: _value(name, text) for name, text in fields.items() if name != "name" and text.strip()}
+    try:
+        return PrepareOptions.model_validate(given)
+    except ValidationError as error:
+        items = [
+            ErrorItem(loc=["body", *entry["loc"]], msg=entry["msg"].removeprefix("Value error, "))
+            for entry in error.errors(include_url=False, include_input=False, include_context=False)[:20]
+        ]
+        msg = f"{'.'.join(str(part) for part in items[0].loc)}: {items[0].msg}"
+        raise UnprocessableError(msg, errors=items) from None
+
+
+def _value(name: str, text: str) -> Any:
+    if not text.lstrip().startswith("{"):
+        return text.strip()
+    try:
+        return strict_json.loads(text.encode())
+    except strict_json.StrictJsonError as error:
+        raise _refuse(["body", name], str(error)) from None
+
+
+def _check_content(path: Path) -> None:
+    """Look at the first bytes, so that what can never be read is refused at once."""
+    from app.datasets.readers import detect  # noqa: PLC0415 - brings pyarrow, which only uploads need
+
+    try:
+        detect(path, Limits())
+    except DatasetError as error:
+        items = [ErrorItem(loc=["body", *fault.loc], msg=fault.msg, row=fault.row) for fault in error.errors]
+        kind = UnsupportedMediaError if error.code == "unsupported_format" else UnprocessableError
+        raise kind(error.message, code=error.code, errors=items) from None
+
+
+def list_page(
+    session: Session, project_id: str, page: Page, status: str | None, name: str | None
+) -> Listing[Dataset]:
+    """Return one page of datasets."""
+    rows, more = repository.page(session, project_id, page, status, name)
+    return Listing[Dataset](**listing([to_answer(row) for row in rows], has_more=more))
+
+
+def get(session: Session, project_id: str, dataset_id: str) -> Dataset:
+    """Return one dataset."""
+    return to_answer(_find(session, project_id, dataset_id))
+
+
+def report(session: Session, project_id: str, dataset_id: str) -> dict[str, Any]:
+    """Return what the preparation found and did.
+
+    Raises:
+        ConflictError: there is no report, or not yet.
+    """
+    row = _find(session, project_id, dataset_id)
+    if row.report is None:
+        raise _not_ready(row)
+    return row.report
+
+
+def rows(state: Services, project_id: str, dataset_id: str, limit: int, offset: int) -> RowsPage:
+    """Return some prepared rows. The transaction ends before the files are touched.
+
+    Raises:
+        ConflictError: the dataset is not ready.
+    """
+    from app.datasets.rows import preview  # noqa: PLC0415 - brings Pillow, which only previews need
+
+    with state.database.reading() as session:
+        row = _find(session, project_id, dataset_id)
+    if row.status != "ready" or row.spec is None or row.files is None:
+        raise _not_ready(row)
+    spec = DataSpec.model_validate(row.spec)
+    total = sum(spec.rows.values())
+    with tempfile.TemporaryDirectory(dir=_scratch(state)) as scratch:
+        folder = open_canonical(state.artifacts, row.files, Path(scratch))
+        data = preview(folder, spec, offset, limit)
+    return RowsPage(data=data, offset=offset, total=total, has_more=offset + len(data) < total)
+
+
+def delete(session: Session, project_id: str, dataset_id: str) -> None:
+    """Delete a dataset. Models made from it stay.
+
+    Raises:
+        ConflictError: an unfinished job reads it.
+    """
+    _find(session, project_id, dataset_id)
+    job_id = repository.job_using(session, project_id, dataset_id)
+    if job_id is not None:
+        msg = f"The job {job_id} uses this dataset; wait for it or cancel it first."
+        raise ConflictError(msg, code="in_use")
+    repository.mark_deleted(session, project_id, dataset_id)
+
+
+def open_canonical(store: ArtifactStore, files: Mapping[str, Mapping[str, Any]], folder: Path) -> Path:
+    """Bring the canonical files of a prepared dataset, `DatasetRow.files`, together in `folder`, for reading only.
+
+    Raises:
+        CorruptError: the bytes of a file are gone, or are others.
+    """
+    return link_files(store, files, folder)
+
+
+def to_answer(row: DatasetRow) -> Dataset:
+    """Return what is told of a dataset."""
+    spec = row.spec or {}
+    path = f"/v1/datasets/{row.id}"
+    job = f"/v1/jobs/{row.job_id}" if row.job_id else None
+    return Dataset(
+        id=row.id,
+        name=row.name,
+        status=row.status,
+        modality=spec.get("modality") or row.options.get("modality"),
+        filename=row.filename,
+        bytes=row.source_bytes,
+        sha256=row.source_sha256,
+        rows=spec.get("rows"),
+        targets=spec.get("targets"),
+        columns=spec["columns"] if spec.get("modality") == "table" else None,
+        job=row.job_id,
+        error=row.error,
+        created_at=row.created_at,
+        prepared_at=row.prepared_at,
+        links=DatasetLinks(self=path, report=f"{path}/report", rows=f"{path}/rows", job=job),
+    )
+
+
+def _find(session: Session, project_id: str, dataset_id: str) -> DatasetRow:
+    row = repository.find(session, project_id, dataset_id)
+    if row is None:
+        msg = "There is no such dataset."
+        raise NotFoundError(msg, code="dataset_not_found")
+    return row
+
+
+def _not_ready(row: DatasetRow) -> ConflictError:
+    if row.status == "failed":
+        msg = "The preparation of this dataset failed; its `error` says why."
+        return ConflictError(msg, code="dataset_failed")
+    return ConflictError("This dataset is still being prepared; follow its job.", code="dataset_not_ready")
+
+
+def _scratch(state: Services) -> Path:
+    folder = state.settings.data_folder / "tmp"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

@@ -1,0 +1,275 @@
+"""A multipart upload taken in as it arrives: the file goes to disk while it is hashed, and nothing is ever held whole.
+
+Everything is bounded: the body, the fields, their number, the headers of a part. Whatever goes wrong, the file is gone
+when the block ends; it is the caller's to keep its bytes elsewhere before.
+"""
+
+import base64
+import binascii
+import hashlib
+import re
+import unicodedata
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect, Request
+
+from app.errors import BadRequestError, ErrorItem, TooLargeError, UnprocessableError, UnsupportedMediaError
+from app.kit.ids import new_id
+
+if TYPE_CHECKING:
+    from python_multipart.multipart import MultipartCallbacks
+
+MAX_FIELD_BYTES = 64 << 10
+MAX_FIELDS = 20
+MAX_NAME_BYTES = 255
+MAX_HEADER_BYTES = 8 << 10  # holds the longest filename that browsers send; it is cut to 255 characters
+FILE_FIELD = "file"
+_WRITE_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Form:
+    """A multipart body: one file on disk, and its fields."""
+
+    path: Path
+    sha256: str
+    bytes: int
+    filename: str
+    fields: dict[str, str]
+
+
+def refuse_encoded(request: Request) -> None:
+    """Bodies are read as they are.
+
+    Raises:
+        UnsupportedMediaError: the body is compressed.
+    """
+    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
+        msg = "Send the body as it is, without Content-Encoding."
+        raise UnsupportedMediaError(msg)
+
+
+def too_large(limit: int) -> TooLargeError:
+    """Return the refusal of a body over `limit` bytes."""
+    return TooLargeError(f"The body is larger than the {limit} bytes that this service takes.")
+
+
+def refuse_announced(request: Request, limit: int) -> None:
+    """Look at the announced length, before anything is read.
+
+    Raises:
+        TooLargeError: it is above the limit.
+    """
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced[:20]) > limit:
+        raise too_large(limit)
+
+
+def display_name(text: str) -> str:
+    """Return a filename as text to show: no control or format characters (they reorder what is read), at most 255."""
+    kept = "".join(char for char in text if unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Zl", "Zp"))
+    return kept.strip()[:255] or "unnamed"
+
+
+@asynccontextmanager
+async def receive_form(request: Request, folder: Path, max_bytes: int) -> AsyncIterator[Form]:
+    """Take in a multipart body; its file lives in `folder` until the block ends.
+
+    Raises:
+        UnsupportedMediaError: not multipart/form-data, or compressed.
+        TooLargeError: more than `max_bytes`, as announced or as counted.
+        BadRequestError: malformed, aborted, or not what its Content-Digest says.
+        UnprocessableError: no file, two files, too long a field.
+    """
+    refuse_encoded(request)
+    boundary = _boundary(request)
+    digest = _wanted_digest(request)
+    refuse_announced(request, max_bytes)
+    await run_in_threadpool(folder.mkdir, parents=True, exist_ok=True)
+    path = folder / new_id("upload")
+    try:
+        with path.open("wb") as file:
+            parts = _Parts(file)
+            await _receive(request, _parser(boundary, parts), parts, max_bytes, digest)
+        yield parts.form(path)
+    finally:
+        path.unlink(missing_ok=True)  # here and not in a thread, which a cancelled request would not wait for
+
+
+def _parser(boundary: bytes, parts: "_Parts") -> MultipartParser:
+    return MultipartParser(boundary, parts.callbacks(), max_header_count=8, max_header_size=MAX_HEADER_BYTES)
+
+
+def _boundary(request: Request) -> bytes:
+    kind, parameters = parse_options_header(request.headers.get("content-type"))
+    if kind != b"multipart/form-data":
+        msg = "Send multipart/form-data with a part named 'file'."
+        raise UnsupportedMediaError(msg)
+    boundary = parameters.get(b"boundary", b"")
+    if not re.fullmatch(rb"[\x20-\x7e]{1,70}", boundary):
+        msg = "The Content-Type needs a boundary of 1 to 70 characters."
+        raise BadRequestError(msg, code="malformed_multipart")
+    return boundary
+
+
+def _wanted_digest(request: Request) -> bytes | None:
+    """Return the sha-256 of the body by RFC 9530, where one is sent; other algorithms are passed over."""
+    found = re.search(r"(?:^|,)\s*sha-256=:([^:]*):", request.headers.get("content-digest", ""))
+    try:
+        return base64.b64decode(found[1], validate=True) if found else None
+    except binascii.Error:
+        msg = "The Content-Digest is no base64."
+        raise BadRequestError(msg, code="digest_mismatch") from None
+
+
+async def _receive(
+    request: Request, parser: MultipartParser, parts: "_Parts", max_bytes: int, digest: bytes | None
+) -> None:
+    whole, size = hashlib.sha256(), 0
+    try:
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size > max_bytes:
+                raise too_large(max_bytes)
+            if digest is not None:
+                whole.update(chunk)
+            parser.write(chunk)
+            if parts.waiting >= _WRITE_BYTES:
+                await run_in_threadpool(parts.write)
+        parser.finalize()
+    except FormParserError:
+        msg = "The multipart body is malformed or ends too early."
+        raise BadRequestError(msg, code="malformed_multipart") from None
+    except ClientDisconnect:
+        msg = "The connection ended before the body did."
+        raise BadRequestError(msg, code="aborted") from None
+    await run_in_threadpool(parts.write)
+    if digest is not None and whole.digest() != digest:
+        msg = "The body's sha-256 is not the one of its Content-Digest; send it again."
+        raise BadRequestError(msg, code="digest_mismatch")
+
+
+def _unprocessable(name: str, msg: str) -> UnprocessableError:
+    return UnprocessableError(f"{name}: {msg}", errors=[ErrorItem(loc=["body", name], msg=msg)])
+
+
+@dataclass
+class _Parts:
+    """What the parser's callbacks make of the parts. File bytes wait here until there are enough to write."""
+
+    file: IO[bytes]
+    fields: dict[str, str] = field(default_factory=dict)
+    filename: str | None = None
+    size: int = 0
+    sha256: "hashlib._Hash" = field(default_factory=hashlib.sha256)
+    waiting: int = 0
+    _pieces: list[bytes] = field(default_factory=list)
+    _header: tuple[bytearray, bytearray] = field(default_factory=lambda: (bytearray(), bytearray()))
+    _headers: dict[bytes, bytes] = field(default_factory=dict)
+    _name: str = ""
+    _value: bytearray | None = None
+    _ended: bool = False
+
+    def callbacks(self) -> "MultipartCallbacks":
+        """Return what the parser calls."""
+        return {
+            "on_part_begin": self._headers.clear,
+            "on_header_field": lambda data, start, end: self._header[0].extend(data[start:end]),
+            "on_header_value": lambda data, start, end: self._header[1].extend(data[start:end]),
+            "on_header_end": self._header_end,
+            "on_headers_finished": self._begin,
+            "on_part_data": self._data,
+            "on_part_end": self._end,
+            "on_end": self._all_ended,
+        }
+
+    def write(self) -> None:
+        """Write and hash what waits. Runs in a thread, while the parser rests."""
+        block = b"".join(self._pieces)
+        self._pieces.clear()
+        self.waiting = 0
+        self.size += len(block)
+        self.sha256.update(block)
+        self.file.write(block)
+        self.file.flush()
+
+    def form(self, path: Path) -> Form:
+        """Return the whole form, once everything is written."""
+        if not self._ended:
+            msg = "The multipart body ends before its last boundary."
+            raise BadRequestError(msg, code="malformed_multipart")
+        if self.filename is None:
+            raise _unprocessable(FILE_FIELD, "send the file as a part of this name, with a filename")
+        return Form(path, self.sha256.hexdigest(), self.size, self.filename, self.fields)
+
+    def _header_end(self) -> None:
+        name, value = self._header
+        self._headers[bytes(name).lower()] = bytes(value)
+        self._header = (bytearray(), bytearray())
+
+    def _begin(self) -> None:
+        _, options = parse_options_header(self._headers.get(b"content-disposition", b""))
+        name = options.get(b"name", b"")
+        if not 0 < len(name) <= MAX_NAME_BYTES:
+            msg = "Every part needs a Content-Disposition with a name of at most 255 bytes."
+            raise BadRequestError(msg, code="malformed_multipart")
+        self._name = _text(name, "a part's name")
+        if self._name == FILE_FIELD:
+            self._begin_file(options)
+        else:
+            self._begin_field(b"filename" in options)
+
+    def _begin_file(self, options: dict[bytes, bytes]) -> None:
+        if self.filename is not None:
+            raise _unprocessable(FILE_FIELD, "send one file only")
+        if b"filename" not in options:
+            raise _unprocessable(FILE_FIELD, "this part is a field; give it a filename so that it is a file")
+        self.filename = display_name(options[b"filename"].decode("utf-8", "replace"))
+        self._value = None
+
+    def _begin_field(self, is_file: bool) -> None:
+        name = self._name[:100]
+        if is_file:
+            raise _unprocessable(name, f"only the part {FILE_FIELD!r} may be a file")
+        if name in self.fields:
+            raise _unprocessable(name, "this field stands twice; send it once")
+        if len(self.fields) >= MAX_FIELDS:
+            msg = f"A form has at most {MAX_FIELDS} fields."
+            raise BadRequestError(msg, code="malformed_multipart")
+        self._value = bytearray()
+
+    def _data(self, data: bytes, start: int, end: int) -> None:
+        if self._value is None:
+            self._pieces.append(data[start:end])
+            self.waiting += end - start
+            return
+        self._value += data[start:end]
+        if len(self._value) > MAX_FIELD_BYTES:
+            raise _unprocessable(self._name[:100], f"a field has at most {MAX_FIELD_BYTES} bytes")
+
+    def _end(self) -> None:
+        if self._value is not None:
+            self.fields[self._name[:100]] = _text(bytes(self._value), f"the field {self._name[:100]!r}")
+        self._value = None
+
+    def _all_ended(self) -> None:
+        self._ended = True
+
+
+def _text(raw: bytes, what: str) -> str:
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        msg = f"The body is malformed: {what} is not UTF-8."
+        raise BadRequestError(msg, code="malformed_multipart") from None
+    if "\0" in text:
+        msg = f"The body is malformed: {what} holds a NUL."
+        raise BadRequestError(msg, code="malformed_multipart")
+    return text

@@ -1,0 +1,1 @@
+"""Models: the registry of what jobs have made; versions, aliases, lineage and files."""

@@ -1,0 +1,52 @@
+"""How models are named: `mdl_...`, `name` (its newest version), `name@version` or `name@alias`."""
+
+import re
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, StringConstraints
+
+from app.kit.ids import is_id
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
+ALIAS = r"^(?=.*[^0-9])[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
+MAX_REF = 250
+
+ModelName = Annotated[str, StringConstraints(pattern=NAME)]
+_NAME, _ALIAS = re.compile(NAME[:-1] + r"\Z"), re.compile(ALIAS[:-1] + r"\Z")
+_MAX_VERSION = 2**31 - 1
+
+
+class Ref(BaseModel):
+    """What a reference asks for: an id, or a name with at most one of version and alias."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str | None = None
+    name: str | None = None
+    version: int | None = None
+    alias: str | None = None
+
+
+def is_alias(text: str) -> bool:
+    """Tell whether `text` may be an alias: like a name, and not digits alone, which are versions."""
+    return _ALIAS.match(text) is not None
+
+
+def parse(text: str) -> Ref | None:
+    """Read a reference; None if nothing can be called so."""
+    if is_id(text, "mdl"):
+        return Ref(id=text)
+    name, at, selector = text.partition("@")
+    if _NAME.match(name) is None:
+        return None
+    if not at:
+        return Ref(name=name)
+    if re.fullmatch("[0-9]{1,10}", selector):
+        version = int(selector)
+        return Ref(name=name, version=version) if version <= _MAX_VERSION else None
+    return Ref(name=name, alias=selector) if is_alias(selector) else None
+
+
+def as_name(text: str) -> str:
+    """Make a model's name of any text."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")[:100] or "model"

@@ -1,0 +1,100 @@
+"""SQL of models. Every query names the project."""
+
+from sqlalchemy import ColumnElement, delete, func, select, update
+from sqlalchemy.orm import Session
+
+from app.db.session import db_now
+from app.db.tables import AliasRow, JobRow, ModelRow
+from app.jobs.states import TERMINAL
+from app.kit.pages import Page, fetch_page
+from app.models.refs import Ref
+
+
+def _of(project_id: str) -> ColumnElement[bool]:
+    return (ModelRow.project_id == project_id) & ModelRow.deleted_at.is_(None)
+
+
+def find(session: Session, project_id: str, ref: Ref) -> ModelRow | None:
+    """Return the model that a reference means now."""
+    query = select(ModelRow).where(_of(project_id))
+    if ref.id is not None:
+        query = query.where(ModelRow.id == ref.id)
+    elif ref.alias is not None:
+        mine = (AliasRow.project_id == project_id) & (AliasRow.name == ref.name) & (AliasRow.alias == ref.alias)
+        query = query.join(AliasRow, AliasRow.model_id == ModelRow.id).where(mine)
+    elif ref.version is not None:
+        query = query.where(ModelRow.name == ref.name, ModelRow.version == ref.version)
+    else:
+        query = query.where(ModelRow.name == ref.name).order_by(ModelRow.version.desc()).limit(1)
+    return session.scalar(query)
+
+
+def page(
+    session: Session, project_id: str, asked: Page, name: str | None, kind: str | None
+) -> tuple[list[ModelRow], bool]:
+    """Return one page of the project's models, and whether more follow."""
+    query = select(ModelRow).where(_of(project_id))
+    if name is not None:
+        query = query.where(ModelRow.name == name)
+    if kind is not None:
+        query = query.where(ModelRow.kind == kind)
+    return fetch_page(session, query, ModelRow.id, asked)
+
+
+def next_version(session: Session, project_id: str, name: str) -> int:
+    """Return the version after the last one, deleted ones included, so that no version ever means two models."""
+    query = select(func.max(ModelRow.version)).where(ModelRow.project_id == project_id, ModelRow.name == name)
+    return (session.scalar(query) or 0) + 1
+
+
+def aliases_of(session: Session, project_id: str, model_ids: list[str]) -> dict[str, list[str]]:
+    """Return the aliases of each of these models, in order."""
+    query = (
+        select(AliasRow.model_id, AliasRow.alias)
+        .where(AliasRow.project_id == project_id, AliasRow.model_id.in_(model_ids))
+        .order_by(AliasRow.alias)
+    )
+    found: dict[str, list[str]] = {model_id: [] for model_id in model_ids}
+    for model_id, alias in session.execute(query):
+        found[model_id].append(alias)
+    return found
+
+
+def by_id(session: Session, project_id: str, model_id: str) -> ModelRow | None:
+    """Return a model of the project, deleted or not."""
+    return session.scalar(select(ModelRow).where(ModelRow.id == model_id, ModelRow.project_id == project_id))
+
+
+def children(session: Session, project_id: str, model_id: str, most: int) -> list[ModelRow]:
+    """Return models that were fine-tuned directly from this one, deleted or not."""
+    query = select(ModelRow).where(ModelRow.project_id == project_id, ModelRow.parent_id == model_id)
+    return list(session.scalars(query.order_by(ModelRow.id).limit(most)))
+
+
+def job_using(session: Session, project_id: str, model_id: str) -> str | None:
+    """Return an unfinished job that starts from the model."""
+    return session.scalar(
+        select(JobRow.id)
+        .where(JobRow.project_id == project_id, JobRow.parent_model_id == model_id, JobRow.status.not_in(TERMINAL))
+        .limit(1)
+    )
+
+
+def mark_deleted(session: Session, project_id: str, model_id: str) -> None:
+    """Hide the model and take its aliases away; garbage collection takes bytes that nothing else needs."""
+    session.execute(delete(AliasRow).where(AliasRow.project_id == project_id, AliasRow.model_id == model_id))
+    session.execute(
+        update(ModelRow).where(ModelRow.id == model_id, ModelRow.project_id == project_id).values(deleted_at=db_now())
+    )
+
+
+def put_alias(session: Session, project_id: str, name: str, alias: str, model_id: str, now: float) -> AliasRow:
+    """Point an alias at a model."""
+    row = session.get(AliasRow, (project_id, name, alias))
+    if row is None:
+        row = AliasRow(project_id=project_id, name=name, alias=alias, model_id=model_id, updated_at=now)
+        session.add(row)
+    else:
+        row.model_id, row.updated_at = model_id, now
+    session.flush()
+    return row

@@ -1,0 +1,104 @@
+"""What the models endpoints take and answer. Every field is present, null where empty."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.kit.clock import Timestamp
+from app.models.refs import MAX_REF
+
+Kind = Literal["backbone", "fine_tuned"]
+
+
+class HeadSummary(BaseModel):
+    """One head: what it answers."""
+
+    name: str
+    kind: str
+    target: str
+    classes: list[str]
+
+
+class FileSummary(BaseModel):
+    """One of a model's files."""
+
+    name: str
+    sha256: str
+    bytes: int
+    url: str
+
+
+class ModelLinks(BaseModel):
+    """Where to go from here."""
+
+    self: str
+    lineage: str
+    predictions: str | None
+    embeddings: str
+    job: str | None
+    dataset: str | None
+    parent: str | None
+
+
+class Model(BaseModel):
+    """A registered model; it never changes."""
+
+    id: str
+    object: Literal["model"] = "model"
+    name: str
+    version: int
+    kind: Kind
+    modality: str
+    backbone: dict[str, Any] = Field(description="The backbone's config.")
+    heads: list[HeadSummary]
+    method: dict[str, Any] | None = Field(description="How it was pretrained; null for a fine-tuned model.")
+    strategy: dict[str, Any] | None = Field(description="How it was adapted; null for a backbone.")
+    job: str | None
+    dataset: str | None
+    parent: str | None = Field(description="The model that it was fine-tuned from; null when from scratch.")
+    metrics: dict[str, Any]
+    files: list[FileSummary]
+    aliases: list[str]
+    created_at: Timestamp
+    links: ModelLinks
+
+
+class LineageModel(BaseModel):
+    """One model of a lineage. A deleted one is still told of."""
+
+    id: str
+    name: str
+    version: int
+    kind: Kind
+    job: str | None
+    dataset: str | None
+    created_at: Timestamp
+    deleted: bool
+
+
+class Lineage(BaseModel):
+    """Where a model comes from and what came of it."""
+
+    object: Literal["lineage"] = "lineage"
+    model: LineageModel
+    ancestors: list[LineageModel] = Field(description="Its parent first, the root last.")
+    children: list[LineageModel] = Field(description="Models fine-tuned directly from it, oldest first.")
+
+
+class AliasRequest(BaseModel):
+    """Where an alias is to point."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: Annotated[str, Field(min_length=1, max_length=MAX_REF, description="A reference to a version of the model.")]
+
+
+class Alias(BaseModel):
+    """A movable name for one version."""
+
+    object: Literal["alias"] = "alias"
+    name: str
+    alias: str
+    model: str
+    version: int
+    updated_at: Timestamp

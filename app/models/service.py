@@ -1,0 +1,220 @@
+"""Decides about models: what a reference means, what is registered, told, deleted. No torch."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from app.artifacts import fetch_blob
+from app.db.session import after_commit, db_now
+from app.db.tables import ModelRow
+from app.dependencies import Services
+from app.errors import ConflictError, ErrorItem, NotFoundError, UnprocessableError
+from app.kit.ids import new_id
+from app.kit.pages import Listing, Page, listing
+from app.models import repository
+from app.models.refs import ALIAS, is_alias, parse
+from app.models.schemas import Alias, FileSummary, HeadSummary, Lineage, LineageModel, Model, ModelLinks
+
+MAX_ANCESTORS = 1000
+MAX_CHILDREN = 1000
+
+
+def register(  # noqa: PLR0913 - a model is made of this, and all of it is named
+    session: Session,
+    *,
+    project_id: str,
+    name: str,
+    kind: str,
+    job_id: str | None,
+    dataset_id: str | None,
+    parent_id: str | None,
+    manifest: dict[str, Any],
+    files: Mapping[str, Mapping[str, Any]],
+    metrics: dict[str, Any],
+) -> ModelRow:
+    """Add a model as the next version of its name; part of the caller's transaction.
+
+    `files` is `{name: {"sha256", "bytes"}}` of blobs that are already kept.
+
+    Raises:
+        IntegrityError: another transaction took this version, or the job has registered before; repeat the
+            transaction or leave it.
+    """
+    row = ModelRow(
+        id=new_id("mdl"),
+        project_id=project_id,
+        name=name,
+        version=repository.next_version(session, project_id, name),
+        kind=kind,
+        job_id=job_id,
+        dataset_id=dataset_id,
+        parent_id=parent_id,
+        manifest=manifest,
+        files={file: {"sha256": blob["sha256"], "bytes": blob["bytes"]} for file, blob in files.items()},
+        metrics=metrics,
+        created_at=session.execute(select(db_now())).scalar_one(),
+    )
+    session.add(row)
+    session.flush()
+    return row
+
+
+def resolve(session: Session, project_id: str, ref: str) -> ModelRow:
+    """Return the model that a reference means now.
+
+    Raises:
+        NotFoundError: nothing is called so in this project.
+    """
+    asked = parse(ref)
+    row = repository.find(session, project_id, asked) if asked is not None else None
+    if row is None:
+        msg = "There is no such model. A reference is an id, a name, name@version or name@alias."
+        raise NotFoundError(msg, code="model_not_found")
+    return row
+
+
+def list_page(session: Session, project_id: str, page: Page, name: str | None, kind: str | None) -> Listing[Model]:
+    """Return one page of models."""
+    rows, more = repository.page(session, project_id, page, name, kind)
+    aliases = repository.aliases_of(session, project_id, [row.id for row in rows])
+    return Listing[Model](**listing([_answer(row, aliases[row.id]) for row in rows], has_more=more))
+
+
+def get(session: Session, project_id: str, ref: str) -> Model:
+    """Return one model."""
+    row = resolve(session, project_id, ref)
+    return _answer(row, repository.aliases_of(session, project_id, [row.id])[row.id])
+
+
+def delete(session: Session, state: Services, project_id: str, ref: str) -> None:
+    """Delete one version and its aliases. Models made from it keep working: files belong to whoever names them.
+
+    Raises:
+        ConflictError: an unfinished job starts from it.
+    """
+    row = resolve(session, project_id, ref)
+    job_id = repository.job_using(session, project_id, row.id)
+    if job_id is not None:
+        msg = f"The job {job_id} starts from this model; wait for it or cancel it first."
+        raise ConflictError(msg, code="in_use")
+    repository.mark_deleted(session, project_id, row.id)
+    after_commit(session, state.engine.references.forget)
+    after_commit(session, lambda: state.engine.forget(row.id))
+
+
+def lineage(session: Session, project_id: str, ref: str) -> Lineage:
+    """Return a model's ancestors up to the root, and its children."""
+    row = resolve(session, project_id, ref)
+    ancestors: list[ModelRow] = []
+    parent = row.parent_id
+    while parent is not None and len(ancestors) < MAX_ANCESTORS:
+        above = repository.by_id(session, project_id, parent)
+        if above is None:
+            break
+        ancestors.append(above)
+        parent = above.parent_id
+    below = repository.children(session, project_id, row.id, MAX_CHILDREN)
+    return Lineage(
+        model=_relative(row), ancestors=[_relative(each) for each in ancestors], children=[_relative(c) for c in below]
+    )
+
+
+def file(state: Services, project_id: str, ref: str, name: str) -> tuple[Path, str]:
+    """Return one file of a model, verified, and its sha256. The transaction ends before the bytes are read.
+
+    Raises:
+        NotFoundError: the model has no such file.
+    """
+    with state.database.reading() as session:
+        row = resolve(session, project_id, ref)
+    blob = row.files.get(name)
+    if blob is None:
+        msg = f"This model has the files {', '.join(sorted(row.files))}."
+        raise NotFoundError(msg, code="file_not_found")
+    return fetch_blob(state.artifacts, blob["sha256"]), blob["sha256"]
+
+
+def put_alias(session: Session, state: Services, project_id: str, name: str, alias: str, ref: str) -> Alias:
+    """Point an alias of a name at one of its versions; requests here follow at once, other processes within 2 s.
+
+    Raises:
+        UnprocessableError: no alias can be called so, or the model has another name.
+        ConflictError: somebody else is making this alias.
+    """
+    if not is_alias(alias):
+        raise _refuse(["path", "alias"], f"an alias matches {ALIAS}")
+    row = resolve(session, project_id, ref)
+    if row.name != name:
+        msg = f"this is a version of {row.name!r}; an alias points at a version of its own name"
+        raise _refuse(["body", "model"], msg)
+    now = session.execute(select(db_now())).scalar_one()
+    try:
+        made = repository.put_alias(session, project_id, name, alias, row.id, now)
+    except IntegrityError:
+        msg = "Another request is making this alias; repeat this one."
+        raise ConflictError(msg, code="alias_in_progress") from None
+    after_commit(session, state.engine.references.forget)
+    return Alias(name=name, alias=alias, model=row.id, version=row.version, updated_at=made.updated_at)
+
+
+def _refuse(loc: list[str | int], msg: str) -> UnprocessableError:
+    return UnprocessableError(f"{loc[-1]}: {msg}", errors=[ErrorItem(loc=loc, msg=msg)])
+
+
+def _relative(row: ModelRow) -> LineageModel:
+    return LineageModel.model_validate(
+        {
+            "id": row.id,
+            "name": row.name,
+            "version": row.version,
+            "kind": row.kind,
+            "job": row.job_id,
+            "dataset": row.dataset_id,
+            "created_at": row.created_at,
+            "deleted": row.deleted_at is not None,
+        }
+    )
+
+
+def _answer(row: ModelRow, aliases: list[str]) -> Model:
+    manifest, path = row.manifest, f"/v1/models/{row.id}"
+    links = ModelLinks(
+        self=path,
+        lineage=f"{path}/lineage",
+        predictions=f"{path}/predictions" if manifest["heads"] else None,
+        embeddings=f"{path}/embeddings",
+        job=row.job_id and f"/v1/jobs/{row.job_id}",
+        dataset=row.dataset_id and f"/v1/datasets/{row.dataset_id}",
+        parent=row.parent_id and f"/v1/models/{row.parent_id}",
+    )
+    return Model.model_validate(
+        {
+            "id": row.id,
+            "name": row.name,
+            "version": row.version,
+            "kind": row.kind,
+            "modality": manifest["modality"]["kind"],
+            "backbone": manifest["backbone"],
+            "heads": [_head(head) for head in manifest["heads"]],
+            "method": manifest.get("method"),
+            "strategy": manifest.get("strategy"),
+            "job": row.job_id,
+            "dataset": row.dataset_id,
+            "parent": row.parent_id,
+            "metrics": row.metrics,
+            "files": [FileSummary(name=n, url=f"{path}/files/{n}", **blob) for n, blob in sorted(row.files.items())],
+            "aliases": aliases,
+            "created_at": row.created_at,
+            "links": links,
+        }
+    )
+
+
+def _head(head: Mapping[str, Any]) -> HeadSummary:
+    config, target = head["config"], head["target"]
+    name = config["name"] or target["name"]
+    return HeadSummary(name=name, kind=config["kind"], target=target["name"], classes=list(target["classes"]))

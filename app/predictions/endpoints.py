@@ -1,0 +1,30 @@
+"""Predictions and embeddings over HTTP. No session is asked for: a warm request needs no database."""
+
+from typing import Any
+
+from app.dependencies import State
+from app.errors import Problem
+from app.models.endpoints import Ref
+from app.predictions import service
+from app.predictions.schemas import Embeddings, Inputs, Predictions
+from app.security import Predictor, secure_router
+
+router = secure_router("/v1/models", "predictions")
+
+MISSING: dict[int | str, dict[str, Any]] = {
+    404: {"model": Problem, "description": "No such model."},
+    413: {"model": Problem, "description": "The body is too large."},
+}
+NO_HEADS: dict[int | str, dict[str, Any]] = {409: {"model": Problem, "description": "A backbone without heads."}}
+
+
+@router.post("/{ref}/predictions", responses=MISSING | NO_HEADS)
+def predict(state: State, principal: Predictor, ref: Ref, body: Inputs) -> Predictions:
+    """Answer every head of a model for every input."""
+    return service.predict(state, principal.project_id, ref, body.inputs)
+
+
+@router.post("/{ref}/embeddings", responses=MISSING)
+def embed(state: State, principal: Predictor, ref: Ref, body: Inputs) -> Embeddings:
+    """Return the features of every input."""
+    return service.embed(state, principal.project_id, ref, body.inputs)

@@ -1,0 +1,101 @@
+"""Answers with loaded models. Warm, it asks no database: which model is meant is remembered for two seconds."""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from app.artifacts import ArtifactStore
+from app.artifacts.folder import link_files
+from app.dependencies import Services
+from app.errors import ConflictError, CorruptError, ErrorItem, UnprocessableError
+from app.ml.errors import CorruptModelError, InputError, Location
+from app.models import service as models
+from app.predictions.schemas import Embeddings, ModelName, Predictions
+from app.serving.engine import Predictor
+
+
+@dataclass(frozen=True)
+class _Meant:
+    """What a reference means, as far as answering needs it."""
+
+    name: ModelName
+    files: dict[str, Any]
+    has_heads: bool
+
+
+def predict(state: Services, project_id: str, ref: str, inputs: Sequence[Any]) -> Predictions:
+    """Answer every head of the model for every input, or none.
+
+    Raises:
+        ConflictError: the model has no heads.
+        UnprocessableError: some inputs cannot be read.
+    """
+    meant = _resolve(state, project_id, ref)
+    if not meant.has_heads:
+        msg = "This model is a backbone without heads; ask it for embeddings, or fine-tune it and ask the new model."
+        raise ConflictError(msg, code="model_has_no_heads")
+    predictor = _predictor(state, meant)
+    with state.engine.computing:
+        return Predictions(model=meant.name, predictions=predictor.predict(_decode(predictor, inputs)))
+
+
+def embed(state: Services, project_id: str, ref: str, inputs: Sequence[Any]) -> Embeddings:
+    """Return the features of every input, or of none.
+
+    Raises:
+        UnprocessableError: some inputs cannot be read, or are so large that their features are not finite.
+    """
+    meant = _resolve(state, project_id, ref)
+    predictor = _predictor(state, meant)
+    with state.engine.computing:
+        features = predictor.embed(_decode(predictor, inputs))
+    overflown = np.flatnonzero(~np.isfinite(features).all(axis=1))[:20]
+    if len(overflown):
+        raise _unprocessable([((int(row),), "its values are too large for this model") for row in overflown])
+    return Embeddings(model=meant.name, embeddings=features.tolist())
+
+
+def _resolve(state: Services, project_id: str, ref: str) -> _Meant:
+    def look_up() -> _Meant:
+        with state.database.reading() as session:
+            row = models.resolve(session, project_id, ref)
+        name = ModelName(id=row.id, name=row.name, version=row.version)
+        return _Meant(name, row.files, has_heads=bool(row.manifest["heads"]))
+
+    meant: _Meant = state.engine.references.get((project_id, ref), look_up)
+    return meant
+
+
+def _predictor(state: Services, meant: _Meant) -> Predictor:
+    try:
+        return state.engine.predictor(meant.name.id, lambda: _load(state.artifacts, meant.files))
+    except CorruptModelError as error:
+        raise CorruptError(str(error)) from error
+
+
+def _load(store: ArtifactStore, files: dict[str, Any]) -> Predictor:
+    """Read a model's verified files; its golden outputs are replayed before it answers anybody."""
+    import torch  # noqa: PLC0415 - a process that predicts nothing does without
+
+    from app.ml.predictor import load_bundle  # noqa: PLC0415 - the same
+
+    torch.set_num_threads(1)  # requests run side by side; threads inside each would fight over the cores
+    with tempfile.TemporaryDirectory() as scratch:
+        return load_bundle(link_files(store, files, Path(scratch)))
+
+
+def _decode(predictor: Predictor, inputs: Sequence[Any]) -> Any:
+    try:
+        return predictor.decode(inputs)
+    except InputError as error:
+        raise _unprocessable(error.errors) from None
+
+
+def _unprocessable(errors: Sequence[tuple[Location, str]]) -> UnprocessableError:
+    items = [ErrorItem(loc=["inputs", *loc], msg=msg) for loc, msg in errors]
+    place = ".".join(str(part) for part in items[0].loc)
+    return UnprocessableError(f"{place}: {items[0].msg}", code="invalid_input", errors=items)

@@ -1,0 +1,82 @@
+"""Which models are in memory, and how many compute at once. It is given loaders; it knows no SQL and no files."""
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.serving.memory import ShortMemory
+
+REMEMBER_SECONDS = 2.0
+Rows = NDArray[Any]
+
+
+class Predictor(Protocol):
+    """A loaded model. Safe to use from several threads."""
+
+    def decode(self, inputs: Sequence[Any]) -> Rows:
+        """JSON values to rows (N, ...); raises `InputError` naming the bad ones."""
+
+    def predict(self, rows: Rows) -> list[dict[str, Any]]:
+        """Rows (N, ...) to one answer each: {head: {...}}."""
+
+    def embed(self, rows: Rows) -> NDArray[np.float32]:
+        """Rows (N, ...) to features (N, F)."""
+
+
+class Engine:
+    """Keeps the `capacity` models used last. `references` remembers briefly which model a name means."""
+
+    def __init__(self, capacity: int, references: ShortMemory[tuple[str, str], Any] | None = None) -> None:
+        self.references = references or ShortMemory(REMEMBER_SECONDS)
+        self.computing = threading.BoundedSemaphore(os.cpu_count() or 1)
+        self._capacity = capacity
+        self._loaded: OrderedDict[str, Future[Predictor]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def predictor(self, model_id: str, load: Callable[[], Predictor]) -> Predictor:
+        """Return the model, loaded once however many ask at the same time.
+
+        What `load` raises is raised to all who wait for it; the next who asks loads again.
+        """
+        with self._lock:
+            future = self._loaded.get(model_id)
+            if future is not None:
+                self._loaded.move_to_end(model_id)
+                mine = False
+            else:
+                future, mine = Future(), True
+                self._loaded[model_id] = future
+                self._shrink()
+        if mine:
+            self._load(model_id, future, load)
+        return future.result()
+
+    def forget(self, model_id: str) -> None:
+        """Drop a model; requests under way finish with it."""
+        with self._lock:
+            self._loaded.pop(model_id, None)
+
+    def loaded(self) -> list[str]:
+        """Return the ids of the models in memory, the one used last at the end."""
+        with self._lock:
+            return [model_id for model_id, future in self._loaded.items() if future.done()]
+
+    def _shrink(self) -> None:
+        while len(self._loaded) > self._capacity:
+            self._loaded.popitem(last=False)
+
+    def _load(self, model_id: str, future: "Future[Predictor]", load: Callable[[], Predictor]) -> None:
+        try:
+            future.set_result(load())
+        except BaseException as error:
+            with self._lock:
+                if self._loaded.get(model_id) is future:
+                    del self._loaded[model_id]
+            future.set_exception(error)
+            raise
