@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from app.datasets.options import ColumnType, Role
+from app.datasets.options import ColumnType, Limits, PrepareOptions, Role
 from app.datasets.report import Decision, Removal
 from app.ml.spec import ColumnSpec, ModalityKind, TargetSpec
 
@@ -92,3 +93,14 @@ class Notes:
     def notice(self, text: str) -> None:
         """Remember something the user should know."""
         self.notices.append(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a preparation works with: a folder for its scratch files, wishes, bounds, and who listens."""
+
+    work: Path
+    options: PrepareOptions
+    limits: Limits
+    notes: Notes
+    progress: Progress

@@ -8,22 +8,26 @@ import numpy as np
 import numpy.typing as npt
 
 from app.datasets.errors import Code, DatasetError, RowError
-from app.datasets.frame import Bytes, Column, Floats, Frame, Loaded, Notes
-from app.datasets.options import Limits, PrepareOptions
+from app.datasets.frame import Bytes, Column, Context, Floats, Frame, Loaded, Notes
+from app.datasets.options import PrepareOptions
 from app.datasets.roles import SPLIT_WORDS, TARGET_NAMES, Assigned, assign_roles
 from app.datasets.values import FEW, MANY, Categories, Numbers, Reader, Unusable
 from app.ml.spec import ColumnSpec, TargetSpec
 
 
-def arrange(loaded: Loaded, options: PrepareOptions, work: Path, limits: Limits, notes: Notes) -> Frame:
+def arrange(loaded: Loaded, context: Context) -> Frame:
     """Give every column its role and type and return the rows as numbers.
 
     Raises:
         DatasetError: the columns and the options do not fit together; rows are named where there are any.
     """
+    options, limits, notes = context.options, context.limits, context.notes
     if options.modality not in (None, loaded.modality):
         message = f"the file holds {loaded.modality} data and modality says {options.modality}; correct one of them"
         raise DatasetError(Code.WRONG_MODALITY, message, [RowError(("modality",), message)])
+    if options.image is not None and loaded.format != "zip":
+        message = "image sets the size of images in a zip; arrays and tables keep theirs, so leave it out"
+        raise DatasetError(Code.BAD_OPTION, message, [RowError(("image",), message)])
     roles = assign_roles(loaded, options, notes)
     reader = Reader(options, limits, loaded.rows, notes)
     specs, targets = _targets(loaded, roles, options, reader)
@@ -35,7 +39,7 @@ def arrange(loaded: Loaded, options: PrepareOptions, work: Path, limits: Limits,
         inputs, columns = loaded.inputs, _array_columns(loaded)
     else:
         chosen = [column for column in loaded.columns if roles[column.name] in {"input", "auto"}]
-        inputs, columns = _inputs(chosen, roles, options, reader, work)
+        inputs, columns = _inputs(chosen, roles, options, reader, context.work)
     return Frame(loaded.modality, inputs, columns, targets, specs, loaded.rows, given, groups)
 
 

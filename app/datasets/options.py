@@ -65,7 +65,7 @@ class Limits(Frozen):
 
     rows: int = Field(default=10_000_000, description="Most rows, or images.")
     columns: int = Field(default=4096, description="Most columns of a table.")
-    cells: int = Field(default=250_000_000, description="Most rows times columns of a table.")
+    cells: int = Field(default=100_000_000, description="Most rows times columns of a table.")
     canonical_bytes: int = Field(default=8 << 30, description="Most bytes that the prepared inputs take.")
     unpacked_bytes: int = Field(default=4 << 30, description="Most bytes that all members of an archive unpack to.")
     ratio: int = Field(default=200, description="Most bytes that one packed byte unpacks to.")
@@ -75,5 +75,6 @@ class Limits(Frozen):
     pixels: int = Field(default=25_000_000, description="Most pixels of one image.")
     side: int = Field(default=10_000, description="Longest side of one image.")
     classes: int = Field(default=10_000, description="Most classes of a target, or categories of a column.")
-    field_bytes: int = Field(default=1 << 20, description="Longest field of a CSV file, in characters.")
+    field_chars: int = Field(default=1 << 20, description="Longest field of a table, in characters.")
+    text_bytes: int = Field(default=1 << 30, description="Most bytes of text that a table unpacks to.")
     removals_listed: int = Field(default=10_000, description="Removals that the report lists one by one.")

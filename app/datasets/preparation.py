@@ -11,7 +11,7 @@ import numpy.typing as npt
 from app.datasets.canonical import write_inputs, write_rest
 from app.datasets.cleaning import Cleaned, clean, digest_rows
 from app.datasets.errors import Code, DatasetError
-from app.datasets.frame import Bools, Bytes, Floats, Frame, Loaded, Notes, Progress
+from app.datasets.frame import Bools, Bytes, Context, Floats, Frame, Loaded, Notes, Progress
 from app.datasets.infer import arrange
 from app.datasets.options import Limits, PrepareOptions
 from app.datasets.profile import column_profiles, image_profile, target_profiles
@@ -41,18 +41,19 @@ def prepare(
 ) -> Prepared:
     """Turn the file `source` into the canonical form in the empty folder `out`.
 
-    The format is told by content; `filename_hint` is the user's name for the file and only shown in the report. `progress` hears fractions of 0 .. 1 and may raise to stop the work.
+    The format is told by content; `filename_hint` is the user's name for the file and only shown in the report.
+    `progress` hears fractions of 0 .. 1 and may raise to stop the work.
 
     Raises:
         DatasetError: the file or the options are at fault; nothing usable is left in `out`.
     """
     notes = Notes()
     with TemporaryDirectory(dir=out, prefix=".work-") as folder:
-        work = Path(folder)
+        context = Context(Path(folder), options, limits, notes, progress)
         progress(0.0, "reading")
-        loaded = detect(source, limits)(source, work, options, limits, notes)
+        loaded = detect(source, limits)(source, context)
         progress(0.5, "finding out what each column holds")
-        frame = arrange(loaded, options, work, limits, notes)
+        frame = arrange(loaded, context)
         progress(0.7, "cleaning")
         digests = digest_rows(frame.inputs)
         cleaned = clean(frame, digests, loaded, options, limits.removals_listed, notes)
@@ -121,14 +122,14 @@ def _per_split(split: Bytes) -> dict[Split, int]:
     return {name: int(count) for name, count in zip(SPLITS, counts, strict=True)}
 
 
-def _report(
-    origin: SourceInfo, loaded: Loaded, frame: Frame, cleaned: Cleaned, split: Bytes, notes: Notes
-) -> Report:
+def _report(origin: SourceInfo, loaded: Loaded, frame: Frame, cleaned: Cleaned, split: Bytes, notes: Notes) -> Report:
     image = image_profile(frame.inputs) if frame.modality == "image" else None
     return Report(
         source=origin,
         modality=frame.modality,
-        rows=RowCounts(read=loaded.read, kept=len(frame.rows), removed={reason: cleaned.counts[reason] for reason in REASONS}),
+        rows=RowCounts(
+            read=loaded.read, kept=len(frame.rows), removed={reason: cleaned.counts[reason] for reason in REASONS}
+        ),
         removals=tuple(cleaned.removals),
         splits=_per_split(split),
         columns=column_profiles(frame.inputs, frame.columns),

@@ -5,15 +5,20 @@ from pathlib import Path
 from typing import TypeAlias
 
 from app.datasets.errors import Code, DatasetError
-from app.datasets.frame import Loaded, Notes
-from app.datasets.options import Limits, PrepareOptions
+from app.datasets.frame import Context, Loaded
+from app.datasets.options import Limits
 from app.datasets.readers.archive import open_archive
 from app.datasets.readers.arrays import read_npy, read_npz
+from app.datasets.readers.csv import read_csv
+from app.datasets.readers.images import read_images
 from app.datasets.readers.npy import MAGIC as NPY
+from app.datasets.readers.parquet import read_parquet
 
-Reader: TypeAlias = Callable[[Path, Path, PrepareOptions, Limits, Notes], Loaded]
+Reader: TypeAlias = Callable[[Path, Context], Loaded]
 ACCEPTED = "CSV, Parquet, .npy, .npz, and zips of JPEG, PNG or WebP images"
 IMAGES = {b"\x89PNG\r\n\x1a\n": "PNG", b"\xff\xd8\xff": "JPEG", b"GIF8": "GIF", b"BM": "BMP", b"II*\0": "TIFF"}
+UTF16 = (b"\xff\xfe", b"\xfe\xff")
+LOOKED_AT = 4096
 REFUSED = {
     b"\x1f\x8b": "a gzip file; unpack it first",
     b"\xfd7zXZ\0": "an xz file; unpack it first",
@@ -27,6 +32,8 @@ REFUSED = {
     b"\x89HDF": "an HDF5 file; save the arrays with numpy.savez",
     b"SQLite format 3": "an SQLite database; export the table as CSV",
     b"ARROW1": "an Arrow file; save it as Parquet",
+    b"{": "JSON; export the table as CSV",
+    b"<": "HTML or XML; export the table as CSV",
 }
 
 
@@ -34,18 +41,28 @@ def detect(path: Path, limits: Limits) -> Reader:
     """Return the reader for `path` by its content.
 
     Raises:
-        DatasetError: empty_dataset, or unsupported_format, which names what is accepted.
+        DatasetError: empty_dataset; unsupported_format, which names what is accepted; or what is wrong with a zip.
     """
     with path.open("rb") as file:
-        head = file.read(16)
-    if not head:
+        head = file.read(LOOKED_AT)
+    if not head.strip():
         raise DatasetError(Code.EMPTY_DATASET, "the file is empty; upload one that holds rows or images")
     if head.startswith(NPY):
         return read_npy
+    if head.startswith((b"PAR1", b"PARE")):
+        return read_parquet
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return _zip_reader(path, limits)
     _refuse_known(head)
-    raise DatasetError(Code.UNSUPPORTED_FORMAT, f"the format of this file is not known; {ACCEPTED} are accepted")
+    if b"\0" in head and not head.startswith(UTF16) and not _mostly_text(head):
+        raise DatasetError(Code.UNSUPPORTED_FORMAT, f"the format of this file is not known; {ACCEPTED} are accepted")
+    return read_csv
+
+
+def _mostly_text(head: bytes) -> bool:
+    """Whether these bytes look like text into which a few NULs have slipped."""
+    printable = sum(byte >= 0x20 or byte in b"\t\r\n" for byte in head)  # noqa: PLR2004 - ASCII controls end there
+    return printable > 0.9 * len(head)
 
 
 def _refuse_known(head: bytes) -> None:
@@ -59,4 +76,11 @@ def _refuse_known(head: bytes) -> None:
 
 
 def _zip_reader(path: Path, limits: Limits) -> Reader:
-    return read_npz
+    with open_archive(path, limits) as (_, infos):
+        names = [info.filename for info in infos]
+    if not names:
+        raise DatasetError(Code.EMPTY_DATASET, "the archive holds no files; put images into it")
+    if "[Content_Types].xml" in names:
+        message = f"this is an Office file; export the table as CSV; {ACCEPTED} are accepted"
+        raise DatasetError(Code.UNSUPPORTED_FORMAT, message)
+    return read_npz if any(name.endswith(".npy") for name in names) else read_images

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from app.datasets.errors import Code, DatasetError, RowError
-from app.datasets.frame import Column, Loaded, Notes, NumberColumn, TextColumn
+from app.datasets.frame import Column, Context, Loaded, Notes, NumberColumn, TextColumn
 from app.datasets.options import Limits, PrepareOptions, Role
 from app.datasets.readers.archive import chunks, open_archive, refuse
 from app.datasets.readers.npy import bad_array, open_array
@@ -25,15 +25,15 @@ MAX_ROW_ERRORS = 20
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
-def read_npy(path: Path, work: Path, options: PrepareOptions, limits: Limits, notes: Notes) -> Loaded:
+def read_npy(path: Path, context: Context) -> Loaded:
     """Read one array of images or rows."""
-    return _load("npy", {"x": open_array(path, "x")}, work, options, limits, notes)
+    return _load("npy", {X: open_array(path, X)}, context)
 
 
-def read_npz(path: Path, work: Path, options: PrepareOptions, limits: Limits, notes: Notes) -> Loaded:
-    """Read the arrays of an .npz; its members are unpacked into `work` within the limits and mapped."""
+def read_npz(path: Path, context: Context) -> Loaded:
+    """Read the arrays of an .npz; its members are unpacked into the scratch folder within the limits and mapped."""
     arrays: dict[str, Array] = {}
-    with open_archive(path, limits) as (archive, infos):
+    with open_archive(path, context.limits) as (archive, infos):
         names = [info.filename.removesuffix(".npy") for info in infos]
         if "x" not in names or not set(names) <= set(KNOWN):
             found = ", ".join(names)[:200] or "nothing"
@@ -42,30 +42,28 @@ def read_npz(path: Path, work: Path, options: PrepareOptions, limits: Limits, no
         for info, name in zip(infos, names, strict=True):
             if not info.filename.endswith(".npy"):
                 raise refuse(Code.BAD_ARRAY, f"{name!r} in the .npz is no array; save it with numpy.savez", name)
-            target = work / f"{name}.npy"
+            target = context.work / f"{name}.npy"
             with target.open("wb") as file:
-                for piece in chunks(archive, info, limits.unpacked_bytes):
+                for piece in chunks(archive, info, context.limits.unpacked_bytes):
                     file.write(piece)
             arrays[name] = open_array(target, name)
-    return _load("npz", arrays, work, options, limits, notes)
+    return _load("npz", arrays, context)
 
 
-def _load(
-    kind: str, arrays: dict[str, Array], work: Path, options: PrepareOptions, limits: Limits, notes: Notes
-) -> Loaded:
-    x = arrays["x"]
-    rows = _check_x(x, limits)
+def _load(kind: str, arrays: dict[str, Array], context: Context) -> Loaded:
+    x = arrays[X]
+    rows = _check_x(x, context.limits)
     for name, array in arrays.items():
         if array.ndim == 0 or len(array) != rows:
             raise bad_array(name, f"it has shape {array.shape} and x has {rows} rows; give one entry per row")
-    labels, roles = _labels(arrays, notes)
+    labels, roles = _labels(arrays, context.notes)
     inputs: Array | None = None
     if x.ndim > 2:  # noqa: PLR2004 - (N, H, W) and (N, H, W, C)
-        inputs = _images(x, work, limits, notes)
-    elif _names_inputs(x, options):
+        inputs = _images(x, context)
+    elif _names_inputs(x, context.options):
         labels = (*_columns(x), *labels)
     else:
-        inputs = _matrix(x, work, options, limits)
+        inputs = _matrix(x, context)
     modality: ModalityKind = "image" if x.ndim > 2 else "table"  # noqa: PLR2004 - as above
     return Loaded(kind, modality, rows, np.arange(rows), inputs, labels, roles)
 
@@ -94,15 +92,15 @@ def _pieces(array: Array) -> Iterator[tuple[int, Array]]:
         yield start, array[start : start + step]
 
 
-def _images(x: Array, work: Path, limits: Limits, notes: Notes) -> Array:
+def _images(x: Array, context: Context) -> Array:
     """Return the images as uint8 (N, H, W, C); see _scale for what other types become."""
     shape = (*x.shape, 1) if x.ndim == 3 else x.shape  # noqa: PLR2004 - (N, H, W)
-    if max(shape[1:3]) > limits.side or x.size > limits.canonical_bytes:
+    if max(shape[1:3]) > context.limits.side or x.size > context.limits.canonical_bytes:
         raise DatasetError(Code.TOO_LARGE, f"array x holds images of shape {x.shape}; make them smaller")
     if x.dtype == np.uint8:
         return x.reshape(shape)
-    scale = _scale(x, notes)
-    out = np.lib.format.open_memmap(work / "images.npy", mode="w+", dtype=np.uint8, shape=shape)
+    scale = _scale(x, context.notes)
+    out = np.lib.format.open_memmap(context.work / "images.npy", mode="w+", dtype=np.uint8, shape=shape)
     for start, piece in _pieces(x):
         pixels = piece.astype(np.float32) * np.float32(scale)
         out[start : start + len(piece)] = np.rint(pixels).reshape(len(piece), *shape[1:])
@@ -135,11 +133,11 @@ def _range(x: Array) -> tuple[float, float]:
     return low, high
 
 
-def _matrix(x: Array, work: Path, options: PrepareOptions, limits: Limits) -> Array:
+def _matrix(x: Array, context: Context) -> Array:
     """Return the rows as float32 (N, D); NaN is a missing value, infinity and what float32 cannot hold is refused."""
-    if x.size * 4 > limits.canonical_bytes:
+    if x.size * 4 > context.limits.canonical_bytes:
         raise DatasetError(Code.TOO_LARGE, f"array x of shape {x.shape} is too large to prepare")
-    out = np.lib.format.open_memmap(work / "matrix.npy", mode="w+", dtype=np.float32, shape=x.shape)
+    out = np.lib.format.open_memmap(context.work / "matrix.npy", mode="w+", dtype=np.float32, shape=x.shape)
     errors: list[RowError] = []
     for start, piece in _pieces(x):
         numbers = piece.astype(np.float64)
@@ -148,7 +146,7 @@ def _matrix(x: Array, work: Path, options: PrepareOptions, limits: Limits) -> Ar
             errors += _wrong(numbers, wrong, start)
             numbers[wrong] = np.nan
         out[start : start + len(piece)] = numbers
-    if errors and options.missing == "reject":
+    if errors and context.options.missing == "reject":
         message = f'array x: {errors[0].msg}; or set missing to "impute"'
         raise DatasetError(Code.BAD_NUMBER, message, errors[:MAX_ROW_ERRORS])
     return out

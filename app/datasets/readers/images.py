@@ -1,0 +1,205 @@
+"""Zips of images: a folder for each class, or flat and unlabelled.
+
+Names of members are labels only; nothing is written under them. Rows are numbered by the sorted names of the images.
+"""
+
+import statistics
+import unicodedata
+import zipfile
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import pyarrow as pa
+
+from app.datasets.errors import Code, DatasetError, RowError
+from app.datasets.frame import Bytes, Column, Context, Ints, Loaded, Notes, TextColumn
+from app.datasets.options import ColumnType, ImageOptions, Limits, Role
+from app.datasets.readers.archive import open_archive, read_member, refuse
+from app.datasets.readers.names import clean_name
+from app.datasets.readers.pixels import CorruptImageError, HugeImageError, Look, decode, look
+from app.datasets.report import Removal
+
+ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".webp"})
+JUNK = frozenset({".ds_store", "thumbs.db", "desktop.ini"})
+MACOS = "__MACOSX/"
+MEDIAN_LIMIT = 128
+MAX_ERRORS = 20
+SHOWN = 5
+LABEL = "label"
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """An image of the archive: its row, its member and what its header says."""
+
+    row: int
+    info: zipfile.ZipInfo
+    look: Look
+
+
+def read_images(path: Path, context: Context) -> Loaded:
+    """Read all images into one array of one size.
+
+    Raises:
+        DatasetError: bad_archive, bad_name, bad_image, mixed_layout, encrypted, too_large or empty_dataset.
+    """
+    with open_archive(path, context.limits) as (archive, infos):
+        members = _images_among(infos, context.notes)
+        labels = _labels([info.filename for info in members], context)
+        seen, corrupt = _look_at_all(archive, members, context)
+        inputs, rows = _decode_all(archive, seen, corrupt, context)
+    _check_corrupt(len(corrupt), len(members), corrupt)
+    columns: tuple[Column, ...] = ()
+    roles: dict[str, Role] = {}
+    types: dict[str, ColumnType] = {}
+    if labels is not None:
+        columns = (TextColumn(LABEL, pa.array([labels[row] for row in rows], pa.string()), typed=True),)
+        roles, types = {LABEL: "target"}, {LABEL: "category"}
+    found = tuple(sorted(corrupt, key=lambda removal: removal.row))
+    return Loaded("zip", "image", len(members), rows, inputs, columns, roles, types, found)
+
+
+def _images_among(infos: list[zipfile.ZipInfo], notes: Notes) -> list[zipfile.ZipInfo]:
+    junk = [info for info in infos if _is_junk(info.filename)]
+    rest = [info for info in infos if not _is_junk(info.filename)]
+    others = [info for info in rest if PurePosixPath(info.filename).suffix.lower() not in ENDINGS]
+    if junk:
+        notes.notice(f"{len(junk)} files that systems leave behind were ignored: {_some(junk)}")
+    if others:
+        message = f"{len(others)} files are no .jpg, .png or .webp images; take them out: {_some(others)}"
+        errors = [RowError(("file", info.filename[:200]), "this is no image") for info in others[:MAX_ERRORS]]
+        raise DatasetError(Code.BAD_IMAGE, message, errors)
+    if not rest:
+        raise DatasetError(Code.EMPTY_DATASET, "the archive holds no images; put some into it")
+    return rest
+
+
+def _is_junk(name: str) -> bool:
+    last = name.rsplit("/", 1)[-1].lower()
+    return name.startswith(MACOS) or last in JUNK or last.startswith("._")
+
+
+def _some(infos: list[zipfile.ZipInfo]) -> str:
+    names = [repr(info.filename[:100]) for info in infos[:SHOWN]]
+    return ", ".join(names) + (" ..." if len(infos) > SHOWN else "")
+
+
+def _labels(names: list[str], context: Context) -> list[str] | None:
+    """Return the class of each image by its folder, or None where there are no classes."""
+    paths = [name.split("/") for name in names]
+    if all(len(parts) > 1 and parts[0] == paths[0][0] for parts in paths):
+        why = "one folder holds everything, so it is taken for a wrapper and not for a class"
+        context.notes.decide("folder", paths[0][0][:100], why)
+        paths = [parts[1:] for parts in paths]
+    loose = sum(len(parts) == 1 for parts in paths)
+    if loose == len(paths):
+        return None
+    if loose:
+        message = f"{loose} images lie beside the folders of classes; move each into a folder, or leave out folders"
+        raise DatasetError(Code.MIXED_LAYOUT, message)
+    return _class_names([parts[0] for parts in paths], context.limits)
+
+
+def _class_names(folders: list[str], limits: Limits) -> list[str]:
+    cleaned = {folder: clean_name(folder) for folder in dict.fromkeys(folders)}
+    if len(cleaned) > limits.classes:
+        message = f"the archive has {len(cleaned)} folders; at most {limits.classes} classes are taken"
+        raise DatasetError(Code.TOO_MANY_CLASSES, message)
+    folded = Counter(unicodedata.normalize("NFC", name.casefold()) for name in cleaned.values())
+    for folder, name in cleaned.items():
+        if folded[unicodedata.normalize("NFC", name.casefold())] > 1:
+            message = f"two folders are called {name!r} but for case, spaces or accents; make them one"
+            raise refuse(Code.BAD_NAME, message, folder[:200])
+    return [cleaned[folder] for folder in folders]
+
+
+def _look_at_all(
+    archive: zipfile.ZipFile, members: list[zipfile.ZipInfo], context: Context
+) -> tuple[list[_Seen], list[Removal]]:
+    seen: list[_Seen] = []
+    corrupt: list[Removal] = []
+    huge: list[RowError] = []
+    for row, info in enumerate(members):
+        try:
+            data = read_member(archive, info, context.limits.member_bytes)
+            seen.append(_Seen(row, info, look(data, context.limits)))
+        except CorruptImageError as error:
+            corrupt.append(_corrupt(row, info, error))
+        except HugeImageError as error:
+            huge.append(RowError(("file", info.filename[:200]), f"{error}; make it smaller", row))
+        if len(huge) >= MAX_ERRORS:
+            break
+        if row % 256 == 0:
+            context.progress(0.2 * row / len(members), f"{row} images looked at")
+    if huge:
+        raise DatasetError(Code.BAD_IMAGE, f"{huge[0].loc[1]}: {huge[0].msg}", huge)
+    _check_corrupt(len(corrupt), len(members), corrupt)
+    return seen, corrupt
+
+
+def _corrupt(row: int, info: zipfile.ZipInfo, error: CorruptImageError) -> Removal:
+    return Removal(row=row, reason="corrupt", detail=f"{info.filename[:200]}: {error}")
+
+
+def _check_corrupt(bad: int, total: int, corrupt: list[Removal]) -> None:
+    if 2 * bad > total:
+        message = f"{bad} of {total} images cannot be read; is this archive whole?"
+        errors = [RowError(("file",), removal.detail, removal.row) for removal in corrupt[:MAX_ERRORS]]
+        raise DatasetError(Code.BAD_IMAGE, message, errors)
+
+
+def _decode_all(
+    archive: zipfile.ZipFile, seen: list[_Seen], corrupt: list[Removal], context: Context
+) -> tuple[Bytes, Ints]:
+    """Return the images that can be decoded, uint8 (N, H, W, C), and their rows (N,)."""
+    looks = [item.look for item in seen]
+    height, width, gray = _common_shape(looks, context.options.image, context.notes)
+    shape = (len(seen), height, width, 1 if gray else 3)
+    if np.prod(shape, dtype=np.float64) > context.limits.canonical_bytes:
+        message = f"{shape[0]} images of {height} x {width} are too large; give a smaller image.height and image.width"
+        raise DatasetError(Code.TOO_LARGE, message)
+    out = np.lib.format.open_memmap(context.work / "images.npy", mode="w+", dtype=np.uint8, shape=shape)
+    rows: list[int] = []
+    for item in seen:
+        data = read_member(archive, item.info, context.limits.member_bytes)
+        try:
+            out[len(rows)] = decode(data, height, width, gray=gray, limits=context.limits)
+            rows.append(item.row)
+        except CorruptImageError as error:
+            corrupt.append(_corrupt(item.row, item.info, error))
+        if item.row % 256 == 0:
+            context.progress(0.2 + 0.3 * len(rows) / len(seen), f"{len(rows)} images decoded")
+    return out[: len(rows)], np.array(rows, dtype=np.int64)
+
+
+def _common_shape(looks: list[Look], wish: ImageOptions | None, notes: Notes) -> tuple[int, int, bool]:
+    _notice_kinds(looks, notes)
+    all_gray = all(item.gray for item in looks)
+    gray = all_gray if wish is None or wish.mode is None else wish.mode == "gray"
+    if wish is None or wish.mode is None:
+        some = "every image is gray" if all_gray else "at least one image has colours"
+        notes.decide("image.mode", "gray" if gray else "rgb", some)
+    sizes = {(item.height, item.width) for item in looks}
+    if wish is not None:
+        return wish.height, wish.width, gray
+    if len(sizes) == 1:
+        return *sizes.pop(), gray
+    height = min(MEDIAN_LIMIT, int(statistics.median(item.height for item in looks)))
+    width = min(MEDIAN_LIMIT, int(statistics.median(item.width for item in looks)))
+    why = f"images have {len(sizes)} sizes; all were resized to the median, at most {MEDIAN_LIMIT}"
+    notes.decide("image", f"{height} x {width}", why)
+    return height, width, gray
+
+
+def _notice_kinds(looks: list[Look], notes: Notes) -> None:
+    animated = sum(item.animated for item in looks)
+    deep = sum(item.deep for item in looks)
+    transparent = sum(item.transparent for item in looks)
+    if animated:
+        notes.notice(f"{animated} images have several frames; the first was taken")
+    if deep:
+        notes.notice(f"{deep} images have 16 bits a pixel and were scaled to 8")
+    if transparent:
+        notes.notice(f"{transparent} images are transparent and were laid over black")

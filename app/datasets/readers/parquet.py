@@ -1,0 +1,149 @@
+"""Parquet: plain columns only, judged by the metadata and read in small batches.
+
+The sizes that a Parquet file declares of itself are no bound on what it unpacks to (a run length of one value may
+stand for millions), so rows times columns are bounded instead, and text stays dictionary-encoded until it is counted.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pyarrow.types as pt
+
+from app.datasets.errors import Code, DatasetError, RowError
+from app.datasets.frame import Column, Context, Floats, Loaded, NumberColumn, TextColumn
+from app.datasets.options import Limits
+from app.datasets.readers.names import check_names
+
+CELLS_AT_ONCE = 1 << 20
+THRIFT_STRING = 16 << 20
+THRIFT_CONTAINER = 1_000_000
+INDEX = "__index_level_"
+
+
+def read_parquet(path: Path, context: Context) -> Loaded:
+    """Read a table of numbers, booleans and text.
+
+    Raises:
+        DatasetError: bad_parquet, encrypted, unsupported_column, duplicate_columns, too_large or empty_dataset.
+    """
+    _check_footer(path)
+    with _faults():
+        file = pq.ParquetFile(
+            path, thrift_string_size_limit=THRIFT_STRING, thrift_container_size_limit=THRIFT_CONTAINER
+        )
+        with file:
+            names = _check_schema(file, context.limits)
+            text = [field.name for field in file.schema_arrow if _is_text(field.type)]
+        with pq.ParquetFile(
+            path,
+            read_dictionary=text,
+            thrift_string_size_limit=THRIFT_STRING,
+            thrift_container_size_limit=THRIFT_CONTAINER,
+        ) as file:
+            columns, count = _read(file, names, context)
+    kept = tuple(column for column in columns if not column.name.startswith(INDEX))
+    if len(kept) < len(columns):
+        context.notes.notice("the index that pandas stored was left out")
+    return Loaded("parquet", "table", count, np.arange(count), None, kept)
+
+
+def _check_footer(path: Path) -> None:
+    with path.open("rb") as file:
+        head = file.read(4)
+        file.seek(max(0, file.seek(0, 2) - 4))
+        tail = file.read()
+    if b"PARE" in {head, tail}:
+        raise DatasetError(Code.ENCRYPTED, "the Parquet file is encrypted; write it without encryption")
+    if tail != b"PAR1":
+        raise DatasetError(Code.BAD_PARQUET, "the Parquet file is cut short: its footer is missing; upload it again")
+
+
+@contextmanager
+def _faults() -> Iterator[None]:
+    """Turn what Arrow says of a damaged file into our words; its own may hold anything."""
+    try:
+        yield
+    except (pa.ArrowException, OSError, ValueError, OverflowError, KeyError) as error:
+        message = "the Parquet file is damaged or of a kind that is not read; write it again"
+        raise DatasetError(Code.BAD_PARQUET, message) from error
+
+
+def _check_schema(file: Any, limits: Limits) -> list[str]:
+    schema, metadata = file.schema_arrow, file.metadata
+    names = check_names(schema.names, limits)
+    wrong = [
+        RowError((name,), f"column {name} is of type {str(field.type)[:60]}; use numbers, booleans or text")
+        for name, field in zip(names, schema, strict=True)
+        if not (_is_text(field.type) or _is_number(field.type))
+    ]
+    if wrong:
+        raise DatasetError(Code.UNSUPPORTED_COLUMN, wrong[0].msg, wrong[:20])
+    if not metadata.num_rows:
+        raise DatasetError(Code.EMPTY_DATASET, "the table has no rows; add rows")
+    if metadata.num_rows > limits.rows or metadata.num_rows * len(names) > limits.cells:
+        message = f"the table has {metadata.num_rows} rows of {len(names)} columns; at most {limits.rows} rows"
+        raise DatasetError(Code.TOO_LARGE, f"{message} and {limits.cells} cells are taken")
+    return names
+
+
+def _is_text(kind: Any) -> bool:
+    if pt.is_dictionary(kind):
+        kind = kind.value_type
+    return bool(pt.is_string(kind) or pt.is_large_string(kind))
+
+
+def _is_number(kind: Any) -> bool:
+    return bool(pt.is_integer(kind) or pt.is_floating(kind) or pt.is_boolean(kind) or pt.is_null(kind))
+
+
+def _read(file: Any, names: list[str], context: Context) -> tuple[tuple[Column, ...], int]:
+    pieces: list[list[Any]] = [[] for _ in names]
+    total = file.metadata.num_rows
+    count = text = 0
+    for batch in file.iter_batches(batch_size=max(1, CELLS_AT_ONCE // len(names)), use_threads=False):
+        batch.validate(full=True)
+        count += len(batch)
+        for column, values in zip(pieces, batch.columns, strict=True):
+            if _is_text(values.type):
+                text += _text_bytes(values, context.limits)
+                if text > context.limits.text_bytes:
+                    message = f"the table unpacks to more than {context.limits.text_bytes} bytes of text"
+                    raise DatasetError(Code.TOO_LARGE, message)
+                column.append(values.cast(pa.string()))
+            else:
+                column.append(_floats(values))
+        context.progress(0.5 * min(1.0, count / total), f"{count} rows read")
+    if count != total:
+        raise DatasetError(Code.BAD_PARQUET, f"the file promises {total} rows and holds {count}; write it again")
+    types = file.schema_arrow.types
+    return tuple(map(_column, names, pieces, types)), count
+
+
+def _text_bytes(values: Any, limits: Limits) -> int:
+    """Return how long a dictionary-encoded column gets once it is written out."""
+    if not pt.is_dictionary(values.type):
+        values = values.dictionary_encode()
+    lengths = pc.binary_length(values.dictionary)
+    if (pc.max(lengths).as_py() or 0) > limits.field_chars:
+        raise DatasetError(Code.TOO_LARGE, f"a text is longer than {limits.field_chars} bytes; shorten it")
+    return int(pc.sum(pc.take(lengths.cast(pa.int64()), values.indices)).as_py() or 0)
+
+
+def _floats(values: Any) -> Floats:
+    if pt.is_boolean(values.type):
+        values = values.cast(pa.uint8())
+    numbers = values.cast(pa.float64(), safe=False)
+    return np.array(numbers.to_numpy(zero_copy_only=False), dtype=np.float64)
+
+
+def _column(name: str, pieces: list[Any], kind: Any) -> Column:
+    if _is_text(kind):
+        return TextColumn(name, pa.chunked_array(pieces, pa.string()), typed=True)
+    whole, boolean = bool(pt.is_integer(kind)), bool(pt.is_boolean(kind))
+    return NumberColumn(name, np.concatenate(pieces), whole=whole or boolean, boolean=boolean)
