@@ -101,4 +101,4 @@ class ClassifierHead(Head):
 
 def _probabilities(output: Tensor) -> Tensor:
     """(B, K) to float64 (B, K); infinite logits count as the largest finite ones."""
-    return torch.nan_to_num(output.double()).softmax(1)
+    return torch.nan_to_num(output.detach().double()).softmax(1)

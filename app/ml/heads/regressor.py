@@ -86,4 +86,4 @@ class RegressorHead(Head):
             self.target_std.copy_(torch.where(std > 0, std, torch.ones_like(std)))
 
     def _values(self, output: Tensor) -> Tensor:
-        return torch.nan_to_num(output[:, 0].double() * self.target_std + self.target_mean)
+        return torch.nan_to_num(output[:, 0].detach().double() * self.target_std + self.target_mean)

@@ -1,0 +1,69 @@
+"""Tiny made-up datasets for proofs and first tries: a class decides a row's pattern, a number its strength."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from app.ml.data import ArrayData
+from app.ml.interfaces import Rows
+from app.ml.spec import SPLITS, ColumnSpec, DataSpec, ModalityKind, Split, TargetSpec
+
+CLASSES = ("circle", "cross", "bar")
+LABEL = TargetSpec(name="label", type="category", classes=CLASSES)
+SIZE = TargetSpec(name="size", type="number")
+_SIDE = 8
+
+
+def images(rows: int = 48, seed: int = 0) -> ArrayData:
+    """Nearly black and white images 8 x 8 x 1: each class lights up its own third of the pixels."""
+    random = np.random.default_rng(seed)
+    codes, sizes = _targets(rows, random)
+    owner = random.integers(0, len(CLASSES), (_SIDE, _SIDE))
+    lit = owner[None] == codes[:, None, None]
+    lit ^= random.random((rows, _SIDE, _SIDE)) < 0.05  # noqa: PLR2004 - a twentieth of the pixels flips
+    pixels = np.where(lit, 220 + 35 * sizes[:, None, None], 5)
+    return _data("image", pixels.astype(np.uint8)[..., None], codes, sizes, ())
+
+
+def table(rows: int = 48, seed: int = 0) -> ArrayData:
+    """Four columns: two numbers, one with missing values, one category."""
+    random = np.random.default_rng(seed)
+    codes, sizes = _targets(rows, random)
+    values = np.stack(
+        [
+            100 + 20 * codes + random.normal(size=rows),
+            sizes + 0.1 * random.normal(size=rows),
+            np.where(np.arange(rows) % 5 == 0, np.nan, codes - sizes),
+            (codes + (random.random(rows) < 0.2)) % 2,  # noqa: PLR2004 - a fifth differs
+        ],
+        axis=1,
+    )
+    columns = (
+        ColumnSpec(name="width", type="number"),
+        ColumnSpec(name="weight", type="number"),
+        ColumnSpec(name="age", type="number"),
+        ColumnSpec(name="colour", type="category", categories=("red", "blue")),
+    )
+    return _data("table", values.astype(np.float32), codes, sizes, columns)
+
+
+DATASETS: dict[ModalityKind, Callable[..., ArrayData]] = {"image": images, "table": table}
+
+
+def _targets(rows: int, random: np.random.Generator) -> tuple[Rows, Rows]:
+    return np.arange(rows) % len(CLASSES), random.random(rows)
+
+
+def _data(modality: ModalityKind, inputs: Rows, codes: Rows, sizes: Rows, columns: tuple[ColumnSpec, ...]) -> ArrayData:
+    """Two thirds train, the rest validation and test."""
+    split = np.array([0, 0, 0, 0, 1, 2], np.uint8)[np.arange(len(inputs)) // 3 % 6]
+    counts: dict[Split, int] = {name: int((split == code).sum()) for code, name in enumerate(SPLITS)}
+    spec = DataSpec(
+        modality=modality,
+        shape=inputs.shape[1:],
+        columns=columns,
+        targets=(LABEL, SIZE),
+        rows=counts,
+        labelled={"label": counts, "size": counts},
+    )
+    return ArrayData(spec, inputs, np.stack([codes, sizes], axis=1).astype(np.float64), split)

@@ -1,0 +1,362 @@
+"""One suite over every registered kind, present and future: nothing here names a kind that is being proved.
+
+A kind is proved inside a whole training: the kind with its defaults, and the plainest choice of everything else.
+"""
+
+import inspect
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from pydantic import BaseModel, TypeAdapter
+
+from app.ml import tiny
+from app.ml.assembly import FineTuning
+from app.ml.bundle import Bundle
+from app.ml.configs import FineTuningConfig, PretrainingConfig
+from app.ml.data import ArrayData
+from app.ml.errors import CorruptCheckpointError
+from app.ml.interfaces import Backbone, BackboneConfig, HeadConfig, MethodConfig, ModalityKind, StrategyConfig
+from app.ml.predictor import load_bundle
+from app.ml.recipes import resolve_fine_tuning, resolve_pretraining
+from app.ml.registry import FAMILIES, kinds
+from worker.training.evaluate import evaluate
+from worker.training.events import EpochDone, Evaluated, Event, Finished, Started, StepDone
+from worker.training.run import Run, prepare
+
+MLP = {"kind": "mlp"}
+TARGETS = {"category": "label", "number": "size"}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A training in which one kind is proved."""
+
+    modality: ModalityKind
+    request: dict[str, Any]
+    from_parent: bool = False
+
+    def run(self, *, rows: int = 48, **training: Any) -> Run:
+        data = tiny.DATASETS[self.modality](rows)
+        parent = pretrained(self.modality) if self.from_parent else None
+        return make_run(data, {**self.request, "training": {"batch_size": 7, "epochs": 8, **training}}, parent)
+
+
+def make_run(data: ArrayData, request: dict[str, Any], parent: Bundle | None = None) -> Run:
+    if "heads" in request:
+        config = FineTuningConfig.model_validate(request)
+        settled = resolve_fine_tuning(config, data.spec, parent.manifest if parent else None)
+        return prepare(settled.config, data, parent=parent)
+    return prepare(resolve_pretraining(PretrainingConfig.model_validate(request), data.spec).config, data)
+
+
+def pretrained(modality: ModalityKind) -> Bundle:
+    run = make_run(tiny.DATASETS[modality](), {"backbone": MLP, "training": {"epochs": 2}})
+    for _ in run.train():
+        pass
+    return Bundle(run._manifest(), run.state.objective.backbone, {})
+
+
+def registered(family: str) -> list[tuple[str, type[Any]]]:
+    return [(f"{family}-{kind}", config) for kind, config in kinds(FAMILIES[family]).items()]
+
+
+def example(config: type[Any]) -> dict[str, Any]:
+    """A kind's defaults as JSON; a head also needs a target."""
+    if issubclass(config, HeadConfig):
+        return config.model_validate({"target": TARGETS[config.accepts]}).model_dump(mode="json")
+    return config().model_dump(mode="json")
+
+
+def cases() -> dict[str, Case]:
+    found: dict[str, Case] = {}
+    classify = {"kind": "classifier", "target": "label"}
+    for name, config in registered("backbones"):
+        assert issubclass(config, BackboneConfig)
+        for modality in config.accepts:
+            found[f"{name}-{modality}"] = Case(modality, {"backbone": example(config)})
+    for name, config in registered("methods"):
+        for modality in tiny.DATASETS:
+            found[f"{name}-{modality}"] = Case(modality, {"backbone": MLP, "method": example(config)})
+    for name, config in registered("heads"):
+        found[name] = Case("table", {"backbone": MLP, "heads": [example(config)], "strategy": {"kind": "full"}})
+    for name, config in registered("strategies"):
+        found[name] = Case("image", {"heads": [classify], "strategy": example(config)}, from_parent=True)
+    return found
+
+
+CASES = cases()
+EVERY_CASE = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+EVERY_KIND = [(name, kind) for family in FAMILIES for name, kind in registered(family)]
+CHOOSABLE = [(name, kind) for name, kind in EVERY_KIND if not name.startswith("modalities")]
+
+
+def losses_of(events: list[Event]) -> list[float]:
+    return [event.losses["loss"].item() for event in events if isinstance(event, StepDone)]
+
+
+def everything(backbone: Backbone, run: Run) -> torch.Tensor:
+    with torch.no_grad():
+        return backbone(run.modality.encode(run.data.inputs))
+
+
+@pytest.mark.parametrize(("name", "kind"), CHOOSABLE, ids=[name for name, _ in CHOOSABLE])
+def test_a_config_survives_json_and_refuses_unknown_fields(name: str, kind: type[BaseModel]) -> None:
+    family = TypeAdapter(FAMILIES[name.partition("-")[0]])
+    config = kind.model_validate(example(kind))
+    assert family.validate_json(config.model_dump_json()) == config
+    with pytest.raises(ValueError, match="unknown_field"):
+        family.validate_python({**example(kind), "unknown_field": 1})
+
+
+@pytest.mark.parametrize(("name", "kind"), EVERY_KIND, ids=[name for name, _ in EVERY_KIND])
+def test_a_kind_is_documented(name: str, kind: type[BaseModel]) -> None:
+    module = inspect.getmodule(kind)
+    assert module is not None
+    assert len(module.__doc__ or "") > 40
+    assert (kind.__doc__ or "").endswith(".")
+    for field, info in kind.model_fields.items():
+        assert field == "kind" or (info.description or "").endswith("."), f"{field} needs a sentence"
+    assert FAMILIES[name.partition("-")[0]], "belongs to a family"
+
+
+@pytest.mark.parametrize(("name", "kind"), CHOOSABLE, ids=[name for name, _ in CHOOSABLE])
+def test_numbers_are_bounded_and_strict(name: str, kind: type[BaseModel]) -> None:
+    def numbers(schema: dict[str, Any]) -> list[dict[str, Any]]:
+        nested = [value for value in schema.values() if isinstance(value, dict)]
+        nested += [
+            item for value in schema.values() if isinstance(value, list) for item in value if isinstance(item, dict)
+        ]
+        is_open = schema.get("type") in ("number", "integer") and not {"enum", "const"} & schema.keys()
+        here = [schema] if is_open else []
+        return here + [found for one in nested for found in numbers(one)]
+
+    for number in numbers(kind.model_json_schema()):
+        assert {"minimum", "exclusiveMinimum"} & number.keys(), f"{name}: {number} has no lower bound"
+        assert {"maximum", "exclusiveMaximum"} & number.keys(), f"{name}: {number} has no upper bound"
+    for field, info in kind.model_fields.items():
+        if isinstance(info.default, int | float) and not isinstance(info.default, bool):
+            for bad in (True, str(info.default), math.nan, math.inf):
+                with pytest.raises(ValueError, match=field):
+                    kind.model_validate({**example(kind), field: bad})
+
+
+@EVERY_CASE
+def test_it_builds_on_the_meta_device(case: Case) -> None:
+    run = case.run()
+    config = run.config
+    with torch.device("meta"):
+        backbone = config.backbone.build(run.modality.shape)
+        modules: list[torch.nn.Module] = [backbone, backbone.mirror()]
+        if isinstance(config, PretrainingConfig):
+            modules.append(config.method.build(backbone))
+        else:
+            modules += [head.build(backbone.features, run.data.spec.target(head.target)) for head in config.heads]
+    assert all(value.is_meta for module in modules for value in module.state_dict().values())
+
+
+@EVERY_CASE
+def test_the_loss_is_finite_and_reaches_every_parameter_that_trains(case: Case) -> None:
+    run = case.run()
+    objective = run.state.objective
+    losses = objective.loss(run.examples("train").batch(None))
+    assert all(value.ndim == 0 and value.isfinite() for value in losses.values())
+    losses["loss"].backward()
+    trained = {id(one) for group in objective.groups() for one in group.params}
+    frozen = isinstance(objective, FineTuning) and objective.strategy.caches_features
+    for name, parameter in objective.named_parameters():
+        assert (id(parameter) in trained) == parameter.requires_grad, name
+        if id(parameter) in trained:
+            assert parameter.grad is not None, name
+            assert parameter.grad.isfinite().all(), name
+            assert parameter.grad.count_nonzero() > 0, name
+        if name.startswith("backbone.") and not frozen and not isinstance(objective, FineTuning):
+            assert id(parameter) in trained, f"pretraining leaves {name} untouched"
+
+
+@EVERY_CASE
+@pytest.mark.parametrize("batch_size", [1, 5, 32])
+def test_any_batch_size_trains(case: Case, batch_size: int) -> None:
+    run = case.run(batch_size=batch_size, epochs=1)
+    events = list(run.train())
+    assert len(losses_of(events)) == math.ceil(run.plan.rows / batch_size)
+    assert all(math.isfinite(loss) for loss in losses_of(events))
+
+
+@EVERY_CASE
+def test_a_tiny_set_is_overfitted(case: Case) -> None:
+    optimizer = {"kind": "adam", "lr": 0.005}
+    run = case.run(rows=12, epochs=150, batch_size=100, optimizer=optimizer, schedule={"kind": "constant"})
+    losses = losses_of(list(run.train()))
+    assert min(losses[-10:]) < losses[0] - 0.2 * abs(losses[0])
+
+
+@EVERY_CASE
+def test_measuring_is_deterministic_and_leaves_training_untouched(case: Case) -> None:
+    run = case.run()
+    random = torch.get_rng_state()
+    weights = {name: value.clone() for name, value in run.state.objective.state_dict().items()}
+    first, second = run.evaluate("test"), run.evaluate("test")
+    assert first == second
+    assert first is not None
+    json.dumps(first.as_json(), allow_nan=False)
+    assert torch.equal(random, torch.get_rng_state())
+    assert all(torch.equal(weights[name], value) for name, value in run.state.objective.state_dict().items())
+    assert evaluate(run.state.objective, run.examples("test"), "test").scalars()["test/loss"] == first.losses["loss"]
+
+
+@EVERY_CASE
+def test_a_saved_model_answers_the_same(case: Case, tmp_path: Path) -> None:
+    run = case.run(epochs=1)
+    list(run.train())
+    names = run.save_bundle(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
+    predictor = load_bundle(tmp_path)
+    objective = run.state.objective.eval()
+    features = everything(objective.backbone, run)
+    assert torch.equal(torch.from_numpy(predictor.embed(run.data.inputs)), features)
+    answers = predictor.predict(run.data.inputs)
+    json.dumps(answers, allow_nan=False)
+    assert len(answers) == 48
+    heads = run.config.heads if isinstance(run.config, FineTuningConfig) else ()
+    assert all(set(answer) == {head.key for head in heads} for answer in answers)
+    with torch.no_grad():
+        expected = [head.predict(head(features)) for head in run._heads().values()]
+    assert [[answer[head.key] for answer in answers] for head in heads] == expected
+
+
+@EVERY_CASE
+def test_a_resumed_training_gives_the_same_losses_bit_for_bit(case: Case, tmp_path: Path) -> None:
+    undisturbed = case.run()
+    expected = list(undisturbed.train())
+    first = case.run()
+    before: list[Event] = []
+    for event in first.train():
+        before.append(event)
+        if isinstance(event, StepDone) and event.step == 25:
+            break
+    first.state.save(tmp_path / "state.safetensors")
+    torch.manual_seed(999)  # whatever the new process has drawn before
+    again = case.run()
+    again.state.load(tmp_path / "state.safetensors")
+    after = list(again.train())
+    assert isinstance(after[0], Started)
+    assert after[0].step == 25
+    assert losses_of(before) + losses_of(after) == losses_of(expected)
+    assert [one for one in after if isinstance(one, Evaluated)] == [
+        one for one in expected if isinstance(one, Evaluated) and one.step >= 25
+    ]
+    wanted = undisturbed.state.objective.state_dict()
+    assert all(torch.equal(wanted[name], value) for name, value in again.state.objective.state_dict().items())
+
+
+@EVERY_CASE
+def test_two_runs_of_one_seed_are_equal_and_another_seed_differs(case: Case) -> None:
+    first, second, other = (losses_of(list(case.run(epochs=1, seed=seed).train())) for seed in (3, 3, 4))
+    assert first == second
+    assert first != other
+
+
+@EVERY_CASE
+def test_a_state_of_another_training_is_refused(case: Case, tmp_path: Path) -> None:
+    run = case.run()
+    path = tmp_path / "state.safetensors"
+    other = make_run(tiny.table(), {"backbone": {"kind": "mlp", "hidden": [3]}, "training": {"epochs": 1}})
+    other.state.save(path)
+    before = {name: value.clone() for name, value in run.state.objective.state_dict().items()}
+    with pytest.raises(CorruptCheckpointError, match="does not belong"):
+        run.state.load(path)
+    assert all(torch.equal(before[name], value) for name, value in run.state.objective.state_dict().items())
+
+
+@EVERY_CASE
+def test_the_decisions_explain_every_auto(case: Case) -> None:
+    data = tiny.DATASETS[case.modality]()
+    parent = pretrained(case.modality) if case.from_parent else None
+    if "heads" in case.request:
+        settled: Any = resolve_fine_tuning(
+            FineTuningConfig.model_validate(case.request), data.spec, parent.manifest if parent else None
+        )
+    else:
+        settled = resolve_pretraining(PretrainingConfig.model_validate(case.request), data.spec)
+    assert '"auto"' not in settled.config.model_dump_json()
+    assert all(decision.reason for decision in settled.decisions)
+    for decision in settled.decisions:
+        value: Any = settled.config.model_dump(mode="json")
+        for part in decision.field.split("."):
+            value = value[int(part)] if isinstance(value, list) else value[part]
+        assert value == decision.value, decision.field
+    again = type(settled.config).model_validate_json(settled.config.model_dump_json())
+    assert again == settled.config
+
+
+BACKBONE_CASES = {name: case for name, case in CASES.items() if name.startswith("backbones")}
+
+
+@pytest.mark.parametrize("case", BACKBONE_CASES.values(), ids=BACKBONE_CASES)
+def test_a_backbone_keeps_its_shapes(case: Case) -> None:
+    run = case.run()
+    backbone = run.state.objective.backbone.eval()
+    inputs = run.modality.encode(run.data.inputs[:3])
+    features = backbone(inputs)
+    assert features.shape == (3, backbone.features)
+    layers = backbone.layers(inputs)
+    assert all(layer.ndim == 2 and len(layer) == 3 for layer in layers)
+    assert torch.equal(layers[-1], features)
+    assert backbone.mirror()(features).shape == inputs.shape
+    assert torch.allclose(backbone(inputs[1:2]), features[1:2], atol=1e-5), "rows do not depend on each other"
+
+
+HEAD_CASES = {name: case for name, case in CASES.items() if name.startswith("heads")}
+
+
+@pytest.mark.parametrize("case", HEAD_CASES.values(), ids=HEAD_CASES)
+def test_a_head_ignores_missing_labels_and_stays_finite(case: Case) -> None:
+    run = case.run()
+    (head,) = run._heads().values()
+    config = run.config.heads[0]
+    target = run.examples("train").targets[config.target].clone()
+    features = torch.randn(len(target), run.state.objective.backbone.features)
+    output = head(features)
+    missing = -1 if config.accepts == "category" else math.nan
+    half = target.clone()
+    half[::2] = missing
+    assert torch.allclose(head.loss(output, half), head.loss(output[1::2], target[1::2]), rtol=1e-5)
+    assert head.loss(output, torch.full_like(target, missing)).item() == 0
+    nothing = head.evaluate(output, torch.full_like(target, missing))
+    assert set(nothing) == set(head.evaluate(output, target))
+    for scale in (1, 1e38, math.inf):
+        json.dumps(head.predict(output * scale), allow_nan=False)
+
+
+STRATEGIES = [config for _, config in registered("strategies")]
+
+
+@pytest.mark.parametrize("config", STRATEGIES, ids=[config.__name__ for config in STRATEGIES])
+def test_a_strategy_moves_what_it_says_and_nothing_else(config: type[StrategyConfig]) -> None:
+    parent = pretrained("image")
+    before = {name: value.clone() for name, value in parent.backbone.state_dict().items()}
+    request = {"heads": [{"kind": "classifier", "target": "label"}], "strategy": example(config)}
+    run = make_run(tiny.images(), {**request, "training": {"epochs": 2}}, parent)
+    list(run.train())
+    after = run.state.objective.backbone.state_dict()
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    trained = {id(one) for group in run.state.objective.groups() for one in group.params}
+    expected = {name for name, one in run.state.objective.backbone.named_parameters() if id(one) in trained}
+    assert moved == expected
+    assert all(torch.equal(before[name], value) for name, value in parent.backbone.state_dict().items())
+
+
+def test_the_loop_tells_everything_in_order() -> None:
+    events = list(CASES["backbones-mlp-image"].run(epochs=2, batch_size=20, evaluate_every=1).train())
+    kinds_told = [type(event) for event in events]
+    epoch = [StepDone, StepDone, EpochDone, Evaluated]
+    assert kinds_told == [Started, *epoch, *epoch, Finished]
+
+
+def test_every_method_is_a_method() -> None:
+    assert all(issubclass(config, MethodConfig) for _, config in registered("methods"))
