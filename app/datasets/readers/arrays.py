@@ -21,6 +21,8 @@ KNOWN = (X, "y", "split")
 CHANNELS = (1, 3, 4)
 CHUNK_BYTES = 32 << 20
 MAX_TEXT = 255
+LAST_POINT = 0x10FFFF
+SURROGATES = (0xD800, 0xDFFF)
 MAX_ROW_ERRORS = 20
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 
@@ -210,7 +212,8 @@ def _one_dimension(name: str, array: Array) -> Array:
 def _text(name: str, values: Array) -> TextColumn:
     if values.dtype.itemsize > 4 * MAX_TEXT:
         raise bad_array(name, f"its texts are longer than {MAX_TEXT} characters")
-    try:
-        return TextColumn(name, pa.array(values.tolist(), pa.string()), typed=True)
-    except (UnicodeError, ValueError, pa.ArrowInvalid) as error:
-        raise bad_array(name, "it holds characters that are not valid Unicode") from error
+    raw = np.ascontiguousarray(values)
+    points = raw.view(np.dtype(np.uint32).newbyteorder(raw.dtype.byteorder))
+    if (points > LAST_POINT).any() or ((points >= SURROGATES[0]) & (points <= SURROGATES[1])).any():
+        raise bad_array(name, "it holds characters that are not valid Unicode")
+    return TextColumn(name, pa.array(raw.tolist(), pa.string()), typed=True)

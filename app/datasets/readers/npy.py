@@ -2,6 +2,7 @@
 
 import math
 import struct
+import tokenize
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,16 @@ MAGIC = b"\x93NUMPY"
 MAX_HEADER = 8192
 MAX_DIMENSIONS = 8
 KINDS = "biufU"
-HEADER_FAULTS = (ValueError, SyntaxError, TypeError, KeyError, RecursionError, MemoryError, OverflowError)
+HEADER_FAULTS = (
+    ValueError,
+    SyntaxError,
+    TypeError,
+    KeyError,
+    RecursionError,
+    MemoryError,
+    OverflowError,
+    tokenize.TokenError,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,36 @@
+"""The preview of prepared rows."""
+
+import base64
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from app.datasets.rows import preview
+
+from .conftest import Preparer, npz
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_images_are_png(make: Preparer, channels: int) -> None:
+    x = np.random.default_rng(0).integers(0, 256, (10, 5, 4, channels), dtype=np.uint8)
+    done = make(npz(x=x, y=np.arange(10) % 2))
+    rows = preview(done.folder, done.spec, 3, 4)
+    json.dumps(rows, allow_nan=False)
+    assert [row["row"] for row in rows] == [3, 4, 5, 6]
+    assert rows[0]["targets"] == {"label": "1"}
+    data = base64.b64decode(rows[0]["input"].removeprefix("data:image/png;base64,"))
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(data))).reshape(5, 4, channels), x[3])
+
+
+def test_tables_are_named_cells(make: Preparer) -> None:
+    done = make("a,s,label\n1,x,p\n,y,q\n3,,p\n")
+    rows = preview(done.folder, done.spec, 0, 10)
+    assert [row["input"] for row in rows] == [{"a": 1, "s": "x"}, {"a": None, "s": "y"}, {"a": 3, "s": None}]
+    assert [row["targets"]["label"] for row in rows] == ["p", "q", "p"]
+    assert {row["split"] for row in rows} <= {"train", "validation", "test"}
+    assert preview(done.folder, done.spec, 3, 10) == []
+    unlabelled = make("a,b\n1,2\n3,4\n")
+    assert preview(unlabelled.folder, unlabelled.spec, 0, 1)[0]["targets"] == {}
