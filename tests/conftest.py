@@ -52,7 +52,7 @@ def key(make_key: MakeKey) -> str:
 
 
 @pytest.fixture
-def project_id(database: Database, key: str) -> str:  # noqa: ARG001 - the key brings its project
+def project_id(database: Database, key: str) -> str:
     with database.reading() as session:
         return session.scalars(select(ProjectRow.id)).one()
 
@@ -66,7 +66,7 @@ def queue() -> MemoryQueue:
 
 
 @pytest.fixture
-def app(settings: Settings, database: Database, queue: MemoryQueue) -> Iterator[FastAPI]:  # noqa: ARG001 - migrated
+def app(settings: Settings, database: Database, queue: MemoryQueue) -> Iterator[FastAPI]:
     app = create_app(settings, queue=queue)
     yield app
     app.state.services.database.close()

@@ -41,9 +41,7 @@ def _upload_schema() -> dict[str, Any]:
 
 
 @router.post("", status_code=202, responses=REFUSED, openapi_extra=_upload_schema())
-async def create(
-    request: Request, response: Response, principal: Writer, state: State, key: IdempotencyKey
-) -> Dataset:
+async def create(request: Request, response: Response, principal: Writer, state: State, key: IdempotencyKey) -> Dataset:
     """Upload a dataset. It is `preparing` until its job is done, then `ready` or `failed`."""
     async with receive_form(request, state.settings.data_folder / "tmp", state.settings.max_upload_bytes) as form:
         dataset = await run_in_threadpool(service.create, state, principal.project_id, key, form)

@@ -110,9 +110,7 @@ def _check_content(path: Path) -> None:
         raise kind(error.message, code=error.code, errors=items) from None
 
 
-def list_page(
-    session: Session, project_id: str, page: Page, status: str | None, name: str | None
-) -> Listing[Dataset]:
+def list_page(session: Session, project_id: str, page: Page, status: str | None, name: str | None) -> Listing[Dataset]:
     """Return one page of datasets."""
     rows, more = repository.page(session, project_id, page, status, name)
     return Listing[Dataset](**listing([to_answer(row) for row in rows], has_more=more))

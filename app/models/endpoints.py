@@ -67,7 +67,11 @@ def file(state: State, principal: Reader, ref: Ref, name: Annotated[str, Path(ma
 
 @router.put("/{name}/aliases/{alias}", responses=MISSING | BUSY)
 def put_alias(
-    session: Writing, principal: Writer, state: State, name: Ref, alias: Annotated[str, Path(max_length=100)],
+    session: Writing,
+    principal: Writer,
+    state: State,
+    name: Ref,
+    alias: Annotated[str, Path(max_length=100)],
     body: AliasRequest,
 ) -> Alias:
     """Point an alias at a version; it moves at once."""

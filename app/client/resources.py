@@ -1,0 +1,269 @@
+"""The resources of the API. Answers are the service's JSON, as dictionaries."""
+
+import hashlib
+import json
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, TypeAlias
+from urllib.parse import quote
+
+import httpx
+
+from app.client.errors import DamagedError, DatasetFailedError, JobFailedError
+from app.client.events import read_events
+from app.client.transport import Transport
+
+Json: TypeAlias = dict[str, Any]
+Predictions: TypeAlias = list[Json]
+Embeddings: TypeAlias = list[list[float]]
+Source: TypeAlias = "str | Path | bytes | Mapping[str, Any]"
+
+ENDED = ("succeeded", "failed", "cancelled")
+_UPLOAD_TIMEOUT = httpx.Timeout(600, connect=10)
+FIRST_LOOK, LONGEST_LOOK = 0.05, 1.0
+_FOLLOW_TIMEOUT = httpx.Timeout(60, connect=10)  # the service sends a ping well within this
+
+
+def _pages(transport: Transport, path: str, filters: Mapping[str, Any]) -> Iterator[Json]:
+    after = None
+    while True:
+        page = transport.get(path, after=after, limit=100, **filters)
+        yield from page["data"]
+        if not page["has_more"]:
+            return
+        after = page["last_id"]
+
+
+class Datasets:
+    """/v1/datasets."""
+
+    def __init__(self, transport: Transport, jobs: "Jobs") -> None:
+        self._transport = transport
+        self._jobs = jobs
+
+    def create(
+        self, source: Source, *, name: str, filename: str | None = None, wait: bool = True, **options: Any
+    ) -> Json:
+        """Upload a dataset: a path, the bytes of a file, or arrays by name (`x`, and `y` if labelled).
+
+        `options` are the form's fields, such as `columns={"age": "input"}`. With `wait` the dataset is `ready`.
+
+        Raises:
+            DatasetFailedError: its preparation has failed.
+        """
+        fields = {key: value if isinstance(value, str) else json.dumps(value) for key, value in options.items()}
+        with _opened(source, filename) as (file, shown):
+            dataset = self._transport.create(
+                "/v1/datasets", data={"name": name, **fields}, files={"file": (shown, file)}, timeout=_UPLOAD_TIMEOUT
+            )
+        return self.wait(dataset["id"]) if wait else dataset
+
+    def wait(self, dataset_id: str) -> Json:
+        """Return the dataset once it is ready.
+
+        Raises:
+            DatasetFailedError: its preparation has failed.
+        """
+        dataset = self.get(dataset_id)
+        if dataset["status"] == "preparing":
+            self._jobs.wait(dataset["job"], check=False)
+            dataset = self.get(dataset_id)
+        if dataset["status"] != "ready":
+            raise DatasetFailedError(dataset)
+        return dataset
+
+    def get(self, dataset_id: str) -> Json:
+        """Return a dataset."""
+        return self._transport.get(_path("datasets", dataset_id))
+
+    def list(self, **filters: Any) -> Iterator[Json]:
+        """Go through the datasets, the newest first."""
+        return _pages(self._transport, "/v1/datasets", filters)
+
+    def report(self, dataset_id: str) -> Json:
+        """Return what the preparation found and did."""
+        return self._transport.get(_path("datasets", dataset_id, "report"))
+
+    def rows(self, dataset_id: str, *, limit: int = 20, offset: int = 0) -> Json:
+        """Return some prepared rows."""
+        return self._transport.get(_path("datasets", dataset_id, "rows"), limit=limit, offset=offset)
+
+    def delete(self, dataset_id: str) -> None:
+        """Delete a dataset."""
+        self._transport.send("DELETE", _path("datasets", dataset_id))
+
+
+class Jobs:
+    """/v1/jobs."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def create(self, *, kind: str, dataset: str, wait: bool = False, **fields: Any) -> Json:
+        """Submit a job. With `wait` it has succeeded.
+
+        Raises:
+            JobFailedError: it ended without success.
+        """
+        job = self._transport.create("/v1/jobs", json={"kind": kind, "dataset": dataset, **fields})
+        return self.wait(job["id"]) if wait else job
+
+    def get(self, job_id: str) -> Json:
+        """Return a job."""
+        return self._transport.get(_path("jobs", job_id))
+
+    def list(self, **filters: Any) -> Iterator[Json]:
+        """Go through the jobs, the newest first."""
+        return _pages(self._transport, "/v1/jobs", filters)
+
+    def cancel(self, job_id: str) -> Json:
+        """Cancel a job, or ask its worker to."""
+        return self._transport.send("POST", _path("jobs", job_id, "cancel"))
+
+    def metrics(self, job_id: str, *, after: int = -1, limit: int = 1000) -> Json:
+        """Return what was measured after a step."""
+        return self._transport.get(_path("jobs", job_id, "metrics"), after=after, limit=limit)
+
+    def wait(self, job_id: str, *, check: bool = True, timeout: float | None = None) -> Json:
+        """Return the job once it has ended; `timeout` is in seconds.
+
+        Raises:
+            JobFailedError: it ended without success, and `check` is set.
+            TimeoutError: it did not end in time; it goes on.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        pause = FIRST_LOOK
+        while (job := self.get(job_id))["status"] not in ENDED:
+            if deadline is not None and time.monotonic() + pause > deadline:
+                msg = f"{job_id} has not ended within {timeout} seconds."
+                raise TimeoutError(msg)
+            self._transport.sleep(pause)
+            pause = min(pause * 1.5, LONGEST_LOOK)
+        if check and job["status"] != "succeeded":
+            raise JobFailedError(job)
+        return job
+
+    def events(self, job_id: str, *, after: int = 0) -> Iterator[Json]:
+        """Go through the events after a number, as far as the job's story has come."""
+        while True:
+            page = self._transport.get(_path("jobs", job_id, "events"), after=after, limit=1000)
+            yield from page["data"]
+            if not page["has_more"]:
+                return
+            after = page["data"][-1]["seq"]
+
+    def follow(self, job_id: str, *, after: int = 0) -> Iterator[Json]:
+        """Yield the events after a number as they come, each once, until the job has ended.
+
+        A broken stream is taken up again behind the last event that came.
+        """
+        failures = 0
+        while True:
+            try:
+                for event in self._stream(job_id, after):
+                    yield event
+                    after, failures = event["seq"], 0
+                if self.get(job_id)["status"] in ENDED:
+                    yield from self.events(job_id, after=after)
+                    return
+            except httpx.TransportError as error:
+                failures += 1
+                self._transport.pause_or_raise(failures, error)
+
+    def _stream(self, job_id: str, after: int) -> Iterator[Json]:
+        headers = {"Accept": "text/event-stream", "Last-Event-ID": str(after)}
+        path = _path("jobs", job_id, "events")
+        with self._transport.stream(path, headers=headers, timeout=_FOLLOW_TIMEOUT) as answer:
+            yield from read_events(answer.iter_lines())
+
+
+class Models:
+    """/v1/models. `ref` is an id, a name, name@version or name@alias."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def get(self, ref: str) -> Json:
+        """Return a model."""
+        return self._transport.get(_path("models", ref))
+
+    def list(self, **filters: Any) -> Iterator[Json]:
+        """Go through the models, the newest first."""
+        return _pages(self._transport, "/v1/models", filters)
+
+    def delete(self, ref: str) -> None:
+        """Delete one version of a model."""
+        self._transport.send("DELETE", _path("models", ref))
+
+    def lineage(self, ref: str) -> Json:
+        """Return what a model was made from, and what was made from it."""
+        return self._transport.get(_path("models", ref, "lineage"))
+
+    def alias(self, name: str, alias: str, ref: str) -> Json:
+        """Point an alias of a name at one of its versions."""
+        return self._transport.send("PUT", _path("models", name, "aliases", alias), json={"model": ref})
+
+    def predict(self, ref: str, inputs: Any) -> Predictions:
+        """Return one prediction per input, `{head: answer}`; an array (N, ...) will do as inputs."""
+        answer = self._transport.send("POST", _path("models", ref, "predictions"), json={"inputs": _plain(inputs)})
+        predictions: Predictions = answer["predictions"]
+        return predictions
+
+    def embed(self, ref: str, inputs: Any) -> Embeddings:
+        """Return one embedding per input; an array (N, ...) will do as inputs."""
+        answer = self._transport.send("POST", _path("models", ref, "embeddings"), json={"inputs": _plain(inputs)})
+        embeddings: Embeddings = answer["embeddings"]
+        return embeddings
+
+    def download(self, ref: str, name: str, target: Path) -> Path:
+        """Write one file of a model to `target`.
+
+        Raises:
+            DamagedError: what came is not what the service announced; nothing is written then.
+        """
+        scratch = target.with_name(f".{target.name}.part")
+        try:
+            self._fetch(_path("models", ref, "files", name), scratch)
+            return scratch.replace(target)
+        finally:
+            scratch.unlink(missing_ok=True)
+
+    def _fetch(self, path: str, target: Path) -> None:
+        digest = hashlib.sha256()
+        with self._transport.stream(path) as answer, target.open("wb") as file:
+            for chunk in answer.iter_bytes():
+                digest.update(chunk)
+                file.write(chunk)
+        if answer.headers.get("etag") != f'"{digest.hexdigest()}"':
+            msg = f"{path} came damaged; download it again."
+            raise DamagedError(msg)
+
+
+def _path(*parts: str) -> str:
+    return "/v1/" + "/".join(quote(part, safe="@") for part in parts)
+
+
+def _plain(inputs: Any) -> Any:
+    """Arrays and tensors as lists."""
+    return inputs.tolist() if hasattr(inputs, "tolist") else inputs
+
+
+@contextmanager
+def _opened(source: Source, filename: str | None) -> Iterator[tuple[IO[bytes] | bytes, str]]:
+    """Give the file to send and the name to show for it."""
+    if isinstance(source, bytes):
+        yield source, filename or "upload"
+    elif isinstance(source, Mapping):
+        import numpy as np  # noqa: PLC0415 - only where arrays are sent
+
+        with tempfile.TemporaryFile() as file:
+            np.savez(file, **source)
+            file.seek(0)
+            yield file, filename or "arrays.npz"
+    else:
+        path = Path(source)
+        with path.open("rb") as file:
+            yield file, filename or path.name

@@ -1,0 +1,65 @@
+"""Small registered models, made without any training."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from app.artifacts import put_blob
+from app.db.tables import ModelRow
+from app.dependencies import Services
+from app.ml.backbones.mlp import Mlp
+from app.ml.bundle import Bundle, HeadEntry, Manifest, json_of, read_manifest, save_bundle
+from app.ml.heads.classifier import Classifier
+from app.ml.methods.autoencoder import Autoencoder
+from app.ml.modalities.table import NumberColumn, Table
+from app.ml.spec import TargetSpec
+from app.ml.strategies.linear_probe import LinearProbe
+from app.models.service import register
+
+COLUMNS = ("width", "height", "depth")
+CLASSES = ("large", "small")
+
+
+def make_bundle(*, heads: bool = True, seed: int = 0) -> Bundle:
+    """A table model with three columns and, if asked for, one head of two classes; weights are random."""
+    torch.manual_seed(seed)
+    table = Table(columns=tuple(NumberColumn(name=name) for name in COLUMNS))
+    mlp = Mlp(hidden=(4,))
+    target = TargetSpec(name="size", type="category", classes=CLASSES)
+    entries = (HeadEntry(config=Classifier(target="size"), target=target),) if heads else ()
+    manifest = Manifest(
+        kind="fine_tuned" if heads else "backbone",
+        modality=table,
+        backbone=mlp,
+        input_shape=table.shape,
+        features=4,
+        heads=entries,
+        method=None if heads else Autoencoder(),
+        strategy=LinearProbe() if heads else None,
+    )
+    built = {entry.config.key: entry.config.build(4, entry.target).eval() for entry in entries}
+    return Bundle(manifest, mlp.build(table.shape).eval(), built)
+
+
+def add_model(services: Services, project_id: str, name: str, *, heads: bool = True, **fields: Any) -> ModelRow:
+    """Register such a model as the next version of `name`, as a worker does."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        rows = np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)
+        names = save_bundle(folder, make_bundle(heads=heads, seed=fields.pop("seed", 0)), rows)
+        manifest = json_of(read_manifest(folder))
+        files = {name: put_blob(services.artifacts, folder / name).model_dump() for name in names}
+    with services.database.writing() as session:
+        defaults = {"job_id": None, "dataset_id": None, "parent_id": None, "metrics": {"val/accuracy": 0.9}}
+        return register(
+            session,
+            project_id=project_id,
+            name=name,
+            kind=manifest["kind"],
+            manifest=manifest,
+            files=files,
+            **{**defaults, **fields},
+        )

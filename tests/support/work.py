@@ -1,0 +1,24 @@
+"""A worker in this process: the real runner, without Celery and without processes of its own."""
+
+import threading
+
+from app.db.session import Database
+from app.jobs import lease as leases
+from app.settings import Settings
+from worker import runner
+
+
+def run_jobs(settings: Settings) -> int:
+    """Run every queued job to its end; return how many there were."""
+    database = Database(settings.sql_url)
+    count = 0
+    try:
+        while True:
+            with database.writing() as session:
+                lease = leases.claim(session, "test", 60)
+            if lease is None:
+                return count
+            runner.run(lease, threading.Event(), settings)
+            count += 1
+    finally:
+        database.close()

@@ -1,0 +1,229 @@
+import hashlib
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from app.client import (
+    DamagedError,
+    DatasetFailedError,
+    Graftwork,
+    GraftworkApiError,
+    JobFailedError,
+    UnreachableError,
+)
+from app.client.events import read_events
+
+Handler = Callable[[httpx.Request], httpx.Response]
+
+
+def connect(handler: Handler) -> tuple[Graftwork, list[float]]:
+    """A client whose service is `handler`, and the pauses that it makes instead of sleeping."""
+    graftwork, pauses = Graftwork("http://service", "a-key", transport=httpx.MockTransport(handler)), []
+    graftwork._transport.sleep = pauses.append  # type: ignore[method-assign]
+    return graftwork, pauses
+
+
+def answer(body: Any, status: int = 200) -> httpx.Response:
+    return httpx.Response(status, json=body)
+
+
+def sse(*events: dict[str, Any], tail: str = "") -> httpx.Response:
+    lines = [f": ping\n\nid: {event['seq']}\nevent: x\ndata: {json.dumps(event)}\n\n" for event in events]
+    return httpx.Response(200, text="".join(lines) + tail, headers={"content-type": "text/event-stream"})
+
+
+def test_creating_survives_broken_connections_under_one_key() -> None:
+    seen: list[tuple[str, bytes]] = []
+
+    def service(request: httpx.Request) -> httpx.Response:
+        seen.append((request.headers["idempotency-key"], request.read()))
+        if len(seen) == 1:
+            msg = "broken"
+            raise httpx.ReadError(msg)
+        if len(seen) == 2:
+            return httpx.Response(503, headers={"retry-after": "2"}, json={"code": "unavailable"})
+        return answer({"id": "job_1"}, 202)
+
+    graftwork, pauses = connect(service)
+    assert graftwork.jobs.create(kind="pretraining", dataset="ds_1")["id"] == "job_1"
+    assert len(seen) == 3
+    assert len(set(seen)) == 1
+    assert pauses[1] == pytest.approx(2, rel=0.21)
+    graftwork.jobs.create(kind="pretraining", dataset="ds_1")
+    assert seen[3][0] != seen[0][0]
+
+
+def test_the_whole_upload_is_sent_again(tmp_path: Path) -> None:
+    bodies: list[bytes] = []
+    file = tmp_path / "rows.csv"
+    file.write_bytes(b"a,b\n1,2\n" * 10_000)
+
+    def service(request: httpx.Request) -> httpx.Response:
+        bodies.append(request.read().split(b"\r\n\r\n", 1)[1])
+        assert request.headers["authorization"] == "Bearer a-key"
+        return answer({"id": "ds_1"}, 202) if len(bodies) > 1 else answer({}, 503)
+
+    graftwork, _ = connect(service)
+    graftwork.datasets.create(file, name="rows", wait=False, columns={"a": "input"})
+    first, second = bodies
+    assert len(first) == len(second)
+    assert file.read_bytes() in second
+
+
+def test_arrays_are_sent_as_npz() -> None:
+    sent: list[bytes] = []
+
+    def service(request: httpx.Request) -> httpx.Response:
+        sent.append(request.read())
+        return answer({"id": "ds_1"}, 202)
+
+    graftwork, _ = connect(service)
+    graftwork.datasets.create({"x": np.arange(6).reshape(3, 2)}, name="rows", wait=False)
+    start, end = sent[0].index(b"PK\x03\x04"), sent[0].rindex(b"\r\n--")
+    with np.load(io.BytesIO(sent[0][start:end])) as arrays:
+        assert arrays["x"].tolist() == [[0, 1], [2, 3], [4, 5]]
+    assert b'filename="arrays.npz"' in sent[0]
+
+
+def test_a_refusal_carries_the_problem() -> None:
+    problem = {"code": "config_does_not_fit", "detail": "no", "errors": [{"loc": ["a"], "msg": "m"}], "request_id": "r"}
+    graftwork, pauses = connect(lambda _: answer(problem, 422))
+    with pytest.raises(GraftworkApiError, match="422 config_does_not_fit: no") as caught:
+        graftwork.jobs.create(kind="pretraining", dataset="ds_1")
+    assert (caught.value.status, caught.value.errors, caught.value.request_id) == (422, problem["errors"], "r")
+    assert pauses == []
+
+
+def test_a_proxys_error_page_is_an_api_error_too() -> None:
+    graftwork, _ = connect(lambda _: httpx.Response(502, text="<h1>Bad gateway</h1>"))
+    with pytest.raises(GraftworkApiError, match="502 error: <h1>"):
+        graftwork.models.get("m")
+
+
+def test_it_gives_up_in_the_end() -> None:
+    calls = []
+
+    def service(request: httpx.Request) -> httpx.Response:
+        calls.append(request)
+        msg = "refused"
+        raise httpx.ConnectError(msg)
+
+    graftwork, pauses = connect(service)
+    with pytest.raises(UnreachableError, match="refused"):
+        graftwork.models.get("m")
+    assert len(calls) == len(pauses) + 1 == 5
+    assert sum(pauses) < 10
+
+
+def test_lists_go_through_all_pages() -> None:
+    pages = {None: (["a", "b"], True), "b": (["c"], False)}
+
+    def service(request: httpx.Request) -> httpx.Response:
+        assert request.url.params["status"] == "ready"
+        ids, more = pages[request.url.params.get("after")]
+        return answer({"data": [{"id": one} for one in ids], "has_more": more, "last_id": ids[-1]})
+
+    graftwork, _ = connect(service)
+    assert [one["id"] for one in graftwork.datasets.list(status="ready")] == ["a", "b", "c"]
+
+
+def test_waiting_looks_until_the_job_has_ended() -> None:
+    states = iter(["queued", "running", "running", "succeeded"])
+    graftwork, pauses = connect(lambda _: answer({"id": "job_1", "status": next(states)}))
+    assert graftwork.jobs.wait("job_1")["status"] == "succeeded"
+    assert pauses == sorted(pauses)
+    assert len(pauses) == 3
+
+
+def test_waiting_tells_a_failure_and_a_timeout() -> None:
+    failed = {"id": "job_1", "status": "failed", "error": {"message": "too little memory"}}
+    graftwork, _ = connect(lambda _: answer(failed))
+    with pytest.raises(JobFailedError, match="job_1 failed: too little memory"):
+        graftwork.jobs.wait("job_1")
+    assert graftwork.jobs.wait("job_1", check=False) == failed
+    graftwork, _ = connect(lambda _: answer({"id": "job_1", "status": "running"}))
+    with pytest.raises(TimeoutError):
+        graftwork.jobs.wait("job_1", timeout=0.01)
+
+
+def test_a_dataset_that_cannot_be_prepared_raises() -> None:
+    dataset = {"id": "ds_1", "status": "failed", "job": "job_1", "error": {"message": "line 3 has 2 fields"}}
+    graftwork, _ = connect(lambda _: answer(dataset))
+    with pytest.raises(DatasetFailedError, match="ds_1: line 3 has 2 fields"):
+        graftwork.datasets.create(b"a,b\n", name="rows")
+
+
+def test_a_broken_event_stream_goes_on_where_it_broke() -> None:
+    resumed: list[str] = []
+    one, two, three = ({"seq": seq, "type": "x"} for seq in (1, 2, 3))
+
+    def service(request: httpx.Request) -> httpx.Response:
+        if "text/event-stream" not in request.headers["accept"]:
+            ended = request.url.path == "/v1/jobs/job_1"
+            return answer({"status": "succeeded"} if ended else {"data": [], "has_more": False})
+        resumed.append(request.headers["last-event-id"])
+        if len(resumed) == 1:
+            return sse(one, two, tail='id: 3\ndata: {"seq": 3, "ty')  # cut in the middle
+        if len(resumed) == 2:
+            msg = "broken"
+            raise httpx.ReadError(msg)
+        return sse(three)
+
+    states = iter(["running", "succeeded"])
+
+    def with_states(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/v1/jobs/job_1":
+            return answer({"status": next(states)})
+        return service(request)
+
+    graftwork, _ = connect(with_states)
+    assert [event["seq"] for event in graftwork.jobs.follow("job_1")] == [1, 2, 3]
+    assert resumed == ["0", "2", "2"]
+
+
+def test_following_gives_up_when_nothing_comes_any_more() -> None:
+    def service(request: httpx.Request) -> httpx.Response:
+        msg = "refused"
+        raise httpx.ConnectError(msg, request=request)
+
+    graftwork, pauses = connect(service)
+    with pytest.raises(UnreachableError):
+        list(graftwork.jobs.follow("job_1"))
+    assert len(pauses) == 4
+
+
+def test_events_are_read_as_the_standard_says() -> None:
+    lines = [": comment", "retry: 2000", "", "id: 1", "data: {", 'data: "a": 1}', "", 'data:{"b": 2}', "", 'data: {"c"']
+    assert list(read_events(lines)) == [{"a": 1}, {"b": 2}]
+
+
+def test_references_are_quoted_and_arrays_become_lists() -> None:
+    seen: list[httpx.Request] = []
+
+    def service(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        return answer({"predictions": [{}], "embeddings": [[1.0]]})
+
+    graftwork, _ = connect(service)
+    graftwork.models.predict("a/../b@x", np.zeros((1, 2)))
+    graftwork.models.embed("m@best", [[1, 2]])
+    assert seen[0].url.raw_path == b"/v1/models/a%2F..%2Fb@x/predictions"
+    assert json.loads(seen[0].content) == {"inputs": [[0.0, 0.0]]}
+    assert seen[1].url.raw_path == b"/v1/models/m@best/embeddings"
+
+
+def test_a_download_is_whole_or_not_there(tmp_path: Path) -> None:
+    content = b"weights"
+    tag = f'"{hashlib.sha256(content).hexdigest()}"'
+    graftwork, _ = connect(lambda _: httpx.Response(200, content=content, headers={"etag": tag}))
+    assert graftwork.models.download("m", "x", tmp_path / "x").read_bytes() == content
+    graftwork, _ = connect(lambda _: httpx.Response(200, content=b"weighty", headers={"etag": tag}))
+    with pytest.raises(DamagedError):
+        graftwork.models.download("m", "y", tmp_path / "y")
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]

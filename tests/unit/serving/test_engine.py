@@ -1,0 +1,96 @@
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from app.serving.engine import Engine
+
+
+class Echo:
+    def decode(self, inputs: Sequence[Any]) -> NDArray[Any]:
+        return np.asarray(inputs)
+
+    def predict(self, rows: NDArray[Any]) -> list[dict[str, Any]]:
+        return [{} for _ in rows]
+
+    def embed(self, rows: NDArray[Any]) -> NDArray[np.float32]:
+        return rows.astype(np.float32)
+
+
+def refuse() -> Echo:
+    msg = "loaded although it is in memory"
+    raise AssertionError(msg)
+
+
+def test_a_model_is_loaded_once_however_many_ask() -> None:
+    engine, loads = Engine(4), []
+
+    def load() -> Echo:
+        loads.append(threading.get_ident())
+        time.sleep(0.05)
+        return Echo()
+
+    with ThreadPoolExecutor(8) as pool:
+        predictors = list(pool.map(lambda _: engine.predictor("m", load), range(32)))
+    assert len(loads) == 1
+    assert len(set(map(id, predictors))) == 1
+
+
+def test_loading_one_model_does_not_hold_up_another() -> None:
+    engine, gate = Engine(4), threading.Event()
+
+    def slow() -> Echo:
+        assert gate.wait(10)
+        return Echo()
+
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(engine.predictor, "slow", slow)
+        engine.predictor("fast", Echo)
+        assert engine.loaded() == ["fast"]
+        gate.set()
+        waiting.result(10)
+    assert set(engine.loaded()) == {"slow", "fast"}
+
+
+def test_the_model_used_longest_ago_goes_first() -> None:
+    engine = Engine(2)
+    engine.predictor("a", Echo)
+    engine.predictor("b", Echo)
+    engine.predictor("a", refuse)
+    engine.predictor("c", Echo)
+    assert engine.loaded() == ["a", "c"]
+
+
+def test_a_failed_load_reaches_all_who_wait_and_is_tried_again() -> None:
+    engine, asked = Engine(4), threading.Barrier(2)
+
+    def damaged() -> Echo:
+        asked.wait(10)
+        time.sleep(0.05)
+        msg = "damaged"
+        raise OSError(msg)
+
+    def second() -> None:
+        asked.wait(10)
+        engine.predictor("m", refuse)
+
+    with ThreadPoolExecutor(2) as pool:
+        first, other = pool.submit(engine.predictor, "m", damaged), pool.submit(second)
+        for future in (first, other):
+            with pytest.raises(OSError, match="damaged"):
+                future.result(10)
+    assert engine.loaded() == []
+    engine.predictor("m", Echo)
+    assert engine.loaded() == ["m"]
+
+
+def test_a_forgotten_model_is_loaded_anew() -> None:
+    engine = Engine(4)
+    first = engine.predictor("m", Echo)
+    engine.forget("m")
+    assert engine.predictor("m", Echo) is not first
