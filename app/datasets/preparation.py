@@ -18,7 +18,7 @@ from app.datasets.profile import column_profiles, image_profile, target_profiles
 from app.datasets.readers import detect
 from app.datasets.report import REASONS, Report, RowCounts, SourceInfo
 from app.datasets.splits import check_given, split_groups, split_rows
-from app.datasets.targets import settle_targets
+from app.datasets.targets import notice_untrained, settle_targets
 from app.ml.spec import SPLITS, DataSpec, Split
 
 
@@ -60,6 +60,7 @@ def prepare(
         inputs = _write_kept(frame.inputs, cleaned.keep, loaded, out)
         frame = settle_targets(_kept(frame, cleaned.keep, inputs), notes)
         split = _split(frame, digests[cleaned.keep], options, notes)
+        notice_untrained(frame, split, notes)
         spec = _spec(frame, split, notes)
         progress(0.9, "writing")
         files = write_rest(frame, split, spec, out)

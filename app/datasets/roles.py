@@ -10,7 +10,7 @@ from app.datasets.options import PrepareOptions, Role
 
 Assigned: TypeAlias = Role | Literal["auto"]
 TARGET_NAMES = ("label", "target", "class", "y")
-SPLIT_WORDS = {"train": 0, "validation": 1, "val": 1, "test": 2}
+SPLIT_WORDS = {"train": 0, "validation": 1, "val": 1, "valid": 1, "test": 2}
 
 
 def assign_roles(loaded: Loaded, options: PrepareOptions, notes: Notes) -> dict[str, Assigned]:
@@ -22,7 +22,7 @@ def assign_roles(loaded: Loaded, options: PrepareOptions, notes: Notes) -> dict[
     names = [column.name for column in loaded.columns]
     _check_names(names, options)
     roles: dict[str, Assigned] = dict.fromkeys(names, "auto")
-    roles.update(loaded.roles)
+    roles.update({name: role for name, role in loaded.roles.items() if name in roles})
     roles.update(options.columns)
     _guess_split(loaded.columns, roles, notes)
     _guess_target(names, roles, notes)

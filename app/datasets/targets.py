@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from app.datasets.errors import Code, DatasetError, RowError
-from app.datasets.frame import Floats, Frame, Notes
+from app.datasets.frame import Bytes, Floats, Frame, Notes
 from app.ml.spec import TargetSpec
 
 SHOWN = 10
@@ -46,6 +46,18 @@ def _settle_classes(spec: TargetSpec, codes: Floats, notes: Notes) -> tuple[Targ
     settled = codes.copy()
     settled[present] = inverse
     return spec.model_copy(update={"classes": classes}), settled
+
+
+def notice_untrained(frame: Frame, split: Bytes, notes: Notes) -> None:
+    """Tell the user of classes without a row in train, which no model can learn (a given split may do that)."""
+    for t, spec in enumerate(frame.target_specs):
+        trained = frame.targets[split == 0, t]
+        if spec.type == "category":
+            seen = set(trained[~np.isnan(trained)].astype(int).tolist())
+            never = [name for code, name in enumerate(spec.classes) if code not in seen]
+            if never:
+                shown = ", ".join(never[:SHOWN])
+                notes.notice(f"target {spec.name}: train has no row of {len(never)} classes: {shown}")
 
 
 def _check_number(spec: TargetSpec, values: Floats) -> None:

@@ -64,11 +64,12 @@ def _directory(file: BinaryIO) -> tuple[int, int]:
     size, _ = struct.unpack_from("<II", tail, at + 12)
     locator = tail[max(0, at - 20) : at]
     if locator[:4] == END64_LOCATOR:
-        file.seek(struct.unpack_from("<Q", locator, 8)[0])
+        end -= 76  # the locator has 20 bytes, the record before it 56: where zipfile looks, too
+        file.seek(max(0, end))
         record = file.read(56)
-        if len(record) == 56 and record[:4] == END64:  # noqa: PLR2004 - the record's fixed length
-            size = struct.unpack_from("<Q", record, 40)[0]
-            end -= 76
+        if record[:4] != END64 or struct.unpack_from("<Q", locator, 8)[0] != end:
+            raise refuse(Code.BAD_ARCHIVE, "the zip archive is damaged: its end records contradict each other")
+        size = struct.unpack_from("<Q", record, 40)[0]
     if size > end:
         raise refuse(Code.BAD_ARCHIVE, "the zip archive is damaged: its directory is larger than the file")
     return end - size, size

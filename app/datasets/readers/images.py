@@ -1,4 +1,4 @@
-"""Zips of images: a folder for each class, or flat and unlabelled.
+"""Zips of images: a folder for each class, or flat and unlabelled; folders train and test around them are splits.
 
 Names of members are labels only; nothing is written under them. Rows are numbered by the sorted names of the images.
 """
@@ -14,12 +14,13 @@ import numpy as np
 import pyarrow as pa
 
 from app.datasets.errors import Code, DatasetError, RowError
-from app.datasets.frame import Bytes, Column, Context, Ints, Loaded, Notes, TextColumn
+from app.datasets.frame import Bytes, Context, Ints, Loaded, Notes, TextColumn
 from app.datasets.options import ColumnType, ImageOptions, Limits, Role
 from app.datasets.readers.archive import open_archive, read_member, refuse
 from app.datasets.readers.names import clean_name
 from app.datasets.readers.pixels import CorruptImageError, HugeImageError, Look, decode, look
 from app.datasets.report import Removal
+from app.datasets.roles import SPLIT_WORDS
 
 ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 JUNK = frozenset({".ds_store", "thumbs.db", "desktop.ini"})
@@ -27,7 +28,9 @@ MACOS = "__MACOSX/"
 MEDIAN_LIMIT = 128
 MAX_ERRORS = 20
 SHOWN = 5
-LABEL = "label"
+LABEL, SPLIT = "label", "split"
+ROLES: dict[str, Role] = {LABEL: "target", SPLIT: "split"}
+TYPES: dict[str, ColumnType] = {LABEL: "category"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,18 +50,16 @@ def read_images(path: Path, context: Context) -> Loaded:
     """
     with open_archive(path, context.limits) as (archive, infos):
         members = _images_among(infos, context.notes)
-        labels = _labels([info.filename for info in members], context)
+        said = _folders([info.filename for info in members], context)
         seen, corrupt = _look_at_all(archive, members, context)
         inputs, rows = _decode_all(archive, seen, corrupt, context)
     _check_corrupt(len(corrupt), len(members), corrupt)
-    columns: tuple[Column, ...] = ()
-    roles: dict[str, Role] = {}
-    types: dict[str, ColumnType] = {}
-    if labels is not None:
-        columns = (TextColumn(LABEL, pa.array([labels[row] for row in rows], pa.string()), typed=True),)
-        roles, types = {LABEL: "target"}, {LABEL: "category"}
+    columns = tuple(
+        TextColumn(name, pa.array([values[row] for row in rows], pa.string()), typed=True)
+        for name, values in said.items()
+    )
     found = tuple(sorted(corrupt, key=lambda removal: removal.row))
-    return Loaded("zip", "image", len(members), rows, inputs, columns, roles, types, found)
+    return Loaded("zip", "image", len(members), rows, inputs, columns, dict(ROLES), dict(TYPES), found)
 
 
 def _images_among(infos: list[zipfile.ZipInfo], notes: Notes) -> list[zipfile.ZipInfo]:
@@ -86,20 +87,25 @@ def _some(infos: list[zipfile.ZipInfo]) -> str:
     return ", ".join(names) + (" ..." if len(infos) > SHOWN else "")
 
 
-def _labels(names: list[str], context: Context) -> list[str] | None:
-    """Return the class of each image by its folder, or None where there are no classes."""
+def _folders(names: list[str], context: Context) -> dict[str, list[str]]:
+    """Return what the folders say of each image: its label and its split, where they say anything."""
     paths = [name.split("/") for name in names]
     if all(len(parts) > 1 and parts[0] == paths[0][0] for parts in paths):
         why = "one folder holds everything, so it is taken for a wrapper and not for a class"
         context.notes.decide("folder", paths[0][0][:100], why)
         paths = [parts[1:] for parts in paths]
+    said: dict[str, list[str]] = {}
+    tops = {parts[0].casefold() if len(parts) > 1 else "" for parts in paths}
+    if "train" in tops and tops <= SPLIT_WORDS.keys():
+        said[SPLIT] = [parts[0] for parts in paths]
+        paths = [parts[1:] for parts in paths]
     loose = sum(len(parts) == 1 for parts in paths)
-    if loose == len(paths):
-        return None
-    if loose:
+    if 0 < loose < len(paths):
         message = f"{loose} images lie beside the folders of classes; move each into a folder, or leave out folders"
         raise DatasetError(Code.MIXED_LAYOUT, message)
-    return _class_names([parts[0] for parts in paths], context.limits)
+    if not loose:
+        said[LABEL] = _class_names([parts[0] for parts in paths], context.limits)
+    return said
 
 
 def _class_names(folders: list[str], limits: Limits) -> list[str]:

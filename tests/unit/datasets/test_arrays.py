@@ -265,11 +265,15 @@ def test_zip64_archives_are_counted_too(make: Preparer, refused: Refuser) -> Non
         for k in range(70_000):
             archive.writestr(zipfile.ZipInfo(f"{k}.txt"), b"")
     refused(Code.TOO_LARGE, buffer.getvalue(), Limits(members=69_999))
+    moved = bytearray(buffer.getvalue())
+    moved[moved.rindex(b"PK\x06\x07") + 8] ^= 1
+    refused(Code.BAD_ARCHIVE, bytes(moved))
     refused(Code.BAD_IMAGE, buffer.getvalue(), Limits(members=70_000))
 
 
 @pytest.mark.parametrize(
-    "head", [b"\x1f\x8b\x08", b"%PDF-1.7", b"\x80\x04\x95", b"Rar!", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b"GIF89a"]
+    "head",
+    [b"\x1f\x8b\x08", b"%PDF-1.7", b"\x80\x04\x95", b"Rar!", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b"GIF89a"],
 )
 def test_other_formats_are_named(refused: Refuser, head: bytes) -> None:
     refused(Code.UNSUPPORTED_FORMAT, head + bytes(range(256)))

@@ -48,6 +48,21 @@ def test_flat_and_wrapped_archives(make: Preparer) -> None:
     assert single.spec.targets == ()
 
 
+def test_folders_of_splits(make: Preparer) -> None:
+    members = {
+        f"set/{('train', 'val', 'test')[k % 3]}/{('cat', 'dog')[k // 3 % 2]}/{k}.png": picture(k) for k in range(12)
+    }
+    done = make(zipped(members))
+    assert done.spec.targets[0].classes == ("cat", "dog")
+    assert done.spec.rows == {"train": 4, "validation": 4, "test": 4}
+    assert done.array("split").tolist() == [2] * 4 + [0] * 4 + [1] * 4
+    flat = make(zipped({f"{('train', 'test')[k % 2]}/{k}.png": picture(k) for k in range(4)}))
+    assert flat.spec.targets == ()
+    assert flat.spec.rows == {"train": 2, "validation": 0, "test": 2}
+    lopsided = make(zipped({"train/cat/1.png": picture(1), "test/dog/2.png": picture(2)}))
+    assert lopsided.says("train has no row of 1 classes: dog")
+
+
 def test_many_small_classes_are_classes(make: Preparer) -> None:
     done = make(zipped({f"c{k:02}/1.png": picture(k) for k in range(30)}))
     assert len(done.spec.targets[0].classes) == 30
@@ -173,7 +188,9 @@ def test_class_names_that_are_none(refused: Refuser, folder: str) -> None:
 
 @pytest.mark.parametrize("twin", ["Caf\u00e9", unicodedata.normalize("NFD", "caf\u00e9"), "caf\u00e9 "])
 def test_twins_of_a_class_are_refused(refused: Refuser, twin: str) -> None:
-    refused(Code.BAD_NAME, zipped({"caf\u00e9/1.png": picture(1), f"{twin}/2.png": picture(2), "tea/3.png": picture(3)}))
+    refused(
+        Code.BAD_NAME, zipped({"caf\u00e9/1.png": picture(1), f"{twin}/2.png": picture(2), "tea/3.png": picture(3)})
+    )
 
 
 def test_class_names_are_labels_only(make: Preparer) -> None:

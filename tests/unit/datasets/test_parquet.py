@@ -103,9 +103,7 @@ def test_damage_is_refused(refused: Refuser) -> None:
 
 
 def test_text_that_is_not_utf8_is_refused(refused: Refuser) -> None:
-    text = pa.StringArray.from_buffers(
-        N, pa.py_buffer(np.arange(N + 1, dtype=np.int32)), pa.py_buffer(b"\xff" * N)
-    )
+    text = pa.StringArray.from_buffers(N, pa.py_buffer(np.arange(N + 1, dtype=np.int32)), pa.py_buffer(b"\xff" * N))
     for dictionary in (True, False):
         refused(Code.BAD_PARQUET, parquet({"i": PLAIN["i"], "s": text}, use_dictionary=dictionary))
 

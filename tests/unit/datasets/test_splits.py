@@ -59,9 +59,7 @@ def test_all_rows_may_train(make: Preparer) -> None:
 )
 def test_quotas(sizes: list[int], validation: float, test: float, seed: int) -> None:
     strata = np.repeat(np.arange(len(sizes)), sizes).astype(np.float64)
-    options = PrepareOptions(
-        splits={"train": 1 - validation - test, "validation": validation, "test": test}, seed=seed
-    )
+    options = PrepareOptions(splits={"train": 1 - validation - test, "validation": validation, "test": test}, seed=seed)
     digests = digest_rows(np.arange(len(strata), dtype=np.int64).reshape(-1, 1))
     split = split_rows(digests, strata, options)
     for code, size in enumerate(sizes):
