@@ -127,8 +127,8 @@ def _bytes(flat: list[Any]) -> Rows:
         good = (numbers >= 0) & (numbers <= 255) & (numbers == np.floor(numbers))  # noqa: PLR2004 - a byte
         if good.all():
             return numbers.astype(np.uint8)
-        msg = f"value {flat[int(np.argmin(good))]} at position {int(np.argmin(good))}: use whole numbers 0..255"
-        raise BadValue(msg[:200])
+        msg = f"the value at position {int(np.argmin(good))} is not a whole number 0..255"
+        raise BadValue(msg)
     position, kind = next((i, type(v).__name__) for i, v in enumerate(flat) if type(v) not in (int, float))
     msg = f"a {kind} at position {position}: use whole numbers 0..255"
     raise BadValue(msg)

@@ -1,0 +1,142 @@
+"""The autoencoder's loss against independent computations of 1/2 ||x - d(c(x))||^2 + lambda R(W)."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.func import jacrev, vmap
+
+from app.ml.backbones.convnet import ConvNet
+from app.ml.backbones.mlp import Mlp
+from app.ml.interfaces import Backbone, Batch
+from app.ml.methods.autoencoder import Autoencoder, AutoencoderObjective, squared_projections
+
+
+def mlp() -> Backbone:
+    torch.manual_seed(1)
+    return Mlp(hidden=(7, 4), activation="tanh").build((1, 3, 4))
+
+
+def convnet() -> Backbone:
+    torch.manual_seed(1)
+    return ConvNet(channels=(3, 5), features=6, activation="gelu").build((2, 7, 6))
+
+
+BACKBONES = pytest.mark.parametrize("make", [mlp, convnet])
+
+
+def objective(backbone: Backbone, regularizer: dict[str, Any]) -> AutoencoderObjective:
+    config = Autoencoder.model_validate({"regularizer": regularizer})
+    return config.build(backbone)
+
+
+def rows(backbone: Backbone) -> torch.Tensor:
+    return torch.rand(5, *backbone.input_shape, generator=torch.Generator().manual_seed(2))
+
+
+def reference_reconstruction(found: AutoencoderObjective, inputs: torch.Tensor) -> float:
+    """Row by row and number by number, in float64 NumPy."""
+    with torch.no_grad():
+        again = found.decoder(found.backbone(inputs)).double().numpy()
+    x = inputs.double().numpy()
+    return float(np.mean([0.5 * sum((a - b) ** 2 for a, b in zip(p.flat, q.flat)) for p, q in zip(x, again)]))  # noqa: B905
+
+
+def matrices(found: AutoencoderObjective) -> list[np.ndarray[Any, Any]]:
+    return [value.double().numpy() for name, value in found.state_dict().items() if name.endswith("weight")]
+
+
+@BACKBONES
+def test_without_a_penalty_it_is_half_the_squared_error(make: Any) -> None:
+    found = objective(make(), {"kind": "none"})
+    inputs = rows(found.backbone)
+    losses = found.loss(Batch(inputs))
+    expected = reference_reconstruction(found, inputs)
+    assert losses["loss"].item() == pytest.approx(expected, rel=1e-5)
+    assert losses["penalty"].item() == 0
+    assert losses["mse"].item() == pytest.approx(2 * expected / inputs[0].numel(), rel=1e-5)
+
+
+@BACKBONES
+@pytest.mark.parametrize("kind", ["l2", "l1"])
+def test_weight_penalties_sum_over_matrices_and_leave_biases(make: Any, kind: str) -> None:
+    found = objective(make(), {"kind": kind, "strength": 0.03})
+    with torch.no_grad():
+        for name, parameter in found.named_parameters():
+            if name.endswith("bias"):
+                parameter.fill_(1000.0)
+    power = 2 if kind == "l2" else 1
+    expected = 0.03 * sum(float(np.sum(np.abs(matrix) ** power)) for matrix in matrices(found))
+    losses = found.loss(Batch(rows(found.backbone)))
+    assert losses["penalty"].item() == pytest.approx(expected, rel=1e-5)
+    assert losses["loss"].item() == pytest.approx((losses["reconstruction"] + losses["penalty"]).item(), rel=1e-6)
+
+
+def exact_jacobian_norm(backbone: Backbone, inputs: torch.Tensor) -> float:
+    """Batch mean of ||d c(x) / d x||_F^2 by torch.func, one row at a time."""
+    jacobians = vmap(jacrev(lambda row: backbone(row[None])[0]))(inputs)
+    return float(jacobians.detach().double().flatten(1).square().sum(1).mean())
+
+
+@BACKBONES
+def test_the_contractive_penalty_is_exact_over_basis_probes(make: Any) -> None:
+    backbone = make()
+    inputs = rows(backbone).requires_grad_()
+    basis = torch.eye(backbone.features)[:, None].expand(-1, len(inputs), -1)
+    norms = squared_projections(backbone(inputs), inputs, basis, differentiable=False)
+    assert norms.sum().item() == pytest.approx(exact_jacobian_norm(backbone, inputs.detach()), rel=1e-4)
+
+
+@BACKBONES
+def test_the_contractive_estimate_is_unbiased(make: Any) -> None:
+    found = objective(make(), {"kind": "contractive", "strength": 1.0, "projections": 1024})
+    inputs = rows(found.backbone)
+    torch.manual_seed(3)
+    estimates = torch.stack([found.loss(Batch(inputs))["penalty"] for _ in range(4)])
+    assert estimates.std() > 0
+    assert estimates.mean().item() == pytest.approx(exact_jacobian_norm(found.backbone, inputs), rel=0.03)
+
+
+def test_the_contractive_gradient_is_that_of_the_jacobians_norm() -> None:
+    backbone = mlp()
+    inputs = rows(backbone).requires_grad_()
+    basis = torch.eye(backbone.features)[:, None].expand(-1, len(inputs), -1)
+    squared_projections(backbone(inputs), inputs, basis, differentiable=True).sum().backward()
+    ours = [parameter.grad.clone() for parameter in backbone.parameters() if parameter.grad is not None]
+    parameters = dict(backbone.named_parameters())
+
+    def norm(values: dict[str, torch.Tensor]) -> torch.Tensor:
+        def features(row: torch.Tensor) -> torch.Tensor:
+            return torch.func.functional_call(backbone, values, (row[None],))[0]  # type: ignore[no-any-return]
+
+        return vmap(jacrev(features))(inputs.detach()).flatten(1).square().sum(1).mean()
+
+    theirs = torch.func.grad(norm)(parameters)
+    # The last bias has no gradient of ours: the Jacobian of tanh depends on it, so it must be there.
+    assert len(ours) == len(parameters)
+    for mine, expected in zip(ours, theirs.values(), strict=True):
+        assert torch.allclose(mine, expected, rtol=1e-3, atol=1e-6)
+
+
+def test_measuring_uses_fixed_probes_and_training_fresh_ones() -> None:
+    found = objective(mlp(), {"kind": "contractive", "strength": 1.0})
+    batch = Batch(rows(found.backbone))
+    assert found.loss(batch)["penalty"] != found.loss(batch)["penalty"]
+    found.eval()
+    with torch.no_grad():
+        assert found.loss(batch)["penalty"] == found.loss(batch)["penalty"]
+
+
+def test_a_contracted_backbone_moves_less_with_its_input() -> None:
+    def trained(strength: float) -> float:
+        found = objective(mlp(), {"kind": "contractive", "strength": strength})
+        inputs = rows(found.backbone)
+        optimizer = torch.optim.Adam(found.parameters(), 0.01)
+        for _ in range(60):
+            optimizer.zero_grad()
+            found.loss(Batch(inputs))["loss"].backward()
+            optimizer.step()
+        return exact_jacobian_norm(found.backbone, inputs)
+
+    assert trained(1.0) < 0.5 * trained(0.0)

@@ -1,0 +1,177 @@
+"""What "auto" becomes, and what a dataset refuses in words."""
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from app.ml import tiny
+from app.ml.backbones import AnyBackbone
+from app.ml.bundle import Manifest
+from app.ml.configs import FineTuningConfig, PretrainingConfig
+from app.ml.errors import ConfigError
+from app.ml.modalities.image import Image
+from app.ml.modalities.table import Table
+from app.ml.recipes import resolve_fine_tuning, resolve_pretraining
+from app.ml.spec import DataSpec, TargetSpec
+
+IMAGES, TABLE = tiny.images().spec, tiny.table().spec
+CLASSIFY = [{"kind": "classifier", "target": "label"}]
+
+
+def pretraining(spec: DataSpec, **request: Any) -> PretrainingConfig:
+    return resolve_pretraining(PretrainingConfig.model_validate(request), spec).config
+
+
+def fine_tuning(spec: DataSpec, parent: Manifest | None = None, **request: Any) -> FineTuningConfig:
+    config = FineTuningConfig.model_validate({"heads": CLASSIFY, **request})
+    return resolve_fine_tuning(config, spec, parent).config
+
+
+def manifest(backbone: AnyBackbone, modality: Image | Table) -> Manifest:
+    return Manifest(kind="backbone", modality=modality, backbone=backbone, input_shape=modality.shape, features=8)
+
+
+def image_parent() -> Manifest:
+    return manifest(pretraining(IMAGES).backbone, Image(height=8, width=8))  # type: ignore[arg-type]
+
+
+def sized(rows: int, classes: int = 10) -> DataSpec:
+    target = TargetSpec(name="label", type="category", classes=tuple(str(code) for code in range(classes)))
+    counts: Any = {"train": rows, "validation": 5, "test": 5}
+    return DataSpec(modality="image", shape=(28, 28, 1), targets=(target,), rows=counts, labelled={"label": counts})
+
+
+def test_the_backbone_follows_the_data() -> None:
+    assert pretraining(IMAGES).backbone.kind == "convnet"  # type: ignore[union-attr]
+    assert pretraining(TABLE).backbone.kind == "mlp"  # type: ignore[union-attr]
+    dots = IMAGES.model_copy(update={"shape": (3, 9, 1)})
+    assert pretraining(dots).backbone.kind == "mlp"  # type: ignore[union-attr]
+
+
+def test_a_given_value_is_never_changed() -> None:
+    training = {"epochs": 3, "batch_size": 1000, "optimizer": {"kind": "sgd", "lr": 0.5}, "evaluate_every": 2}
+    found = pretraining(IMAGES, training=training).training
+    assert (found.epochs, found.batch_size, found.optimizer.lr, found.evaluate_every) == (3, 1000, 0.5, 2)
+    assert pretraining(IMAGES, training={"steps": 7}).training.epochs is None
+
+
+@pytest.mark.parametrize("rows", [1, 8, 100, 4000, 60_000, 1_000_000])
+def test_the_recipes_stay_sane_at_every_size(rows: int) -> None:
+    for config in (pretraining(sized(rows)).training, fine_tuning(sized(rows)).training):
+        assert isinstance(config.batch_size, int)
+        assert isinstance(config.epochs, int)
+        assert 1 <= config.batch_size <= min(rows, 512)
+        assert 5 <= config.epochs <= 300
+
+
+def test_the_strategy_follows_parent_and_labels() -> None:
+    parent = manifest(pretraining(IMAGES).backbone, Image(height=28, width=28))  # type: ignore[arg-type]
+    assert fine_tuning(sized(100), None).strategy.kind == "full"  # type: ignore[union-attr]
+    kinds = {rows: fine_tuning(sized(rows), parent).strategy.kind for rows in (100, 60_000)}  # type: ignore[union-attr]
+    assert kinds[60_000] == "full"
+    assert kinds[100] in ("full", "linear_probe")
+
+
+@pytest.mark.parametrize(
+    ("spec", "request_", "loc", "words"),
+    [
+        (TABLE, {"backbone": {"kind": "convnet"}}, ("backbone", "kind"), "choose mlp"),
+        (
+            IMAGES.model_copy(update={"shape": (3, 9, 1)}),
+            {"backbone": {"kind": "convnet"}},
+            ("backbone", "kind"),
+            "at least 4 x 4",
+        ),
+        (TABLE, {"method": {"kind": "vae", "likelihood": "bernoulli"}}, ("method", "likelihood"), "gaussian"),
+        (
+            IMAGES.model_copy(update={"shape": (5000, 5000, 3)}),
+            {"backbone": {"kind": "mlp", "hidden": [8192, 8192]}},
+            ("backbone",),
+            "parameters",
+        ),
+        (
+            IMAGES.model_copy(update={"rows": {"train": 9}}),
+            {"training": {"early_stopping": {}}},
+            ("training", "early_stopping"),
+            "validation",
+        ),
+        (IMAGES.model_copy(update={"rows": {"test": 9}}), {}, ("dataset",), "no training rows"),
+    ],
+)
+def test_what_does_not_fit_is_refused_in_words(
+    spec: DataSpec, request_: dict[str, Any], loc: tuple[Any, ...], words: str
+) -> None:
+    with pytest.raises(ConfigError, match=words) as caught:
+        pretraining(spec, **request_)
+    assert caught.value.loc == loc
+
+
+@pytest.mark.parametrize(
+    ("spec", "head", "loc", "words"),
+    [
+        (IMAGES, {"kind": "classifier", "target": "nope"}, "target", "it has 'label', 'size'"),
+        (IMAGES, {"kind": "classifier", "target": "size"}, "kind", "use a regressor"),
+        (IMAGES, {"kind": "regressor", "target": "label"}, "kind", "use a classifier"),
+        (sized(9, classes=1), {"kind": "classifier", "target": "label"}, "target", "one class only"),
+        (sized(0), {"kind": "classifier", "target": "label"}, "target", "no training row"),
+    ],
+)
+def test_a_head_that_does_not_fit_is_refused_in_words(
+    spec: DataSpec, head: dict[str, Any], loc: str, words: str
+) -> None:
+    with pytest.raises(ConfigError, match=words) as caught:
+        fine_tuning(spec, heads=[*CLASSIFY[:0], head])
+    assert caught.value.loc == ("heads", 0, loc)
+
+
+def test_a_parent_that_does_not_fit_is_refused_naming_the_differences() -> None:
+    with pytest.raises(ConfigError, match="8 x 8 pixels .* 28 x 28 pixels"):
+        fine_tuning(sized(100), image_parent())
+    with pytest.raises(ConfigError, match="takes images and the dataset is a table"):
+        fine_tuning(TABLE, image_parent())
+    with pytest.raises(ConfigError, match="brings its own backbone"):
+        fine_tuning(IMAGES, image_parent(), backbone={"kind": "mlp"})
+    inherited = fine_tuning(IMAGES, image_parent())
+    assert inherited.backbone == image_parent().backbone
+
+
+@pytest.mark.parametrize(
+    "training",
+    [
+        {"epochs": 0},
+        {"epochs": 100_001},
+        {"epochs": 1.5},
+        {"epochs": True},
+        {"epochs": "3"},
+        {"epochs": 3, "steps": 3},
+        {"batch_size": -1},
+        {"batch_size": 2**31},
+        {"seed": -1},
+        {"optimizer": {"kind": "adam", "lr": float("nan")}},
+        {"optimizer": {"kind": "adam", "lr": float("inf")}},
+        {"optimizer": {"kind": "adam", "lr": "0.1"}},
+        {"optimizer": {"kind": "adam", "lr": True}},
+        {"optimizer": {"kind": "adam", "lr": 0}},
+        {"optimizer": {"kind": "adam", "betas": [0.9, 1.0]}},
+        {"optimizer": {"kind": "sgd", "momentum": 0, "nesterov": True}},
+        {"optimizer": {"kind": "lion"}},
+        {"schedule": {"kind": "cosine", "warmup_steps": -1}},
+        {"unknown": 1},
+    ],
+)
+def test_a_bad_training_is_refused(training: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        PretrainingConfig.model_validate({"training": training})
+
+
+def test_a_wrong_number_is_reported_once() -> None:
+    with pytest.raises(ValidationError) as caught:
+        PretrainingConfig.model_validate({"training": {"epochs": -1}})
+    assert len(caught.value.errors()) == 1
+
+
+def test_two_heads_of_one_name_are_refused() -> None:
+    with pytest.raises(ValidationError, match="another name"):
+        FineTuningConfig.model_validate({"heads": CLASSIFY * 2})
+    FineTuningConfig.model_validate({"heads": [CLASSIFY[0], {**CLASSIFY[0], "name": "second"}]})

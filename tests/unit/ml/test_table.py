@@ -1,0 +1,148 @@
+"""Tables: what is fitted, what becomes of rows, and how every bad one is named."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.ml import tiny
+from app.ml.errors import InputError
+from app.ml.modalities import AnyModality
+from app.ml.modalities.table import Table
+from app.ml.registry import kinds
+from app.ml.spec import ColumnSpec, DataSpec
+
+NAN = math.nan
+COLUMNS = (
+    ColumnSpec(name="age", type="number"),
+    ColumnSpec(name="constant", type="number"),
+    ColumnSpec(name="income", type="number"),
+    ColumnSpec(name="colour", type="category", categories=("red", "blue")),
+)
+SPEC = DataSpec(modality="table", shape=(4,), columns=COLUMNS, rows={"train": 4})
+TRAIN = np.array([[10, 0.1, 1, 0], [20, 0.1, NAN, 1], [30, 0.1, 3, 1], [40, 0.1, 5, 0]], np.float32)
+
+
+@pytest.fixture
+def table() -> Table:
+    return Table.fit(TRAIN, SPEC)
+
+
+def errors(table: Table, *inputs: Any) -> list[tuple[tuple[str | int, ...], str]]:
+    with pytest.raises(InputError) as caught:
+        table.decode(list(inputs))
+    return caught.value.errors
+
+
+def test_numbers_are_standardised_by_the_rows_that_have_them(table: Table) -> None:
+    encoded = table.encode(TRAIN).numpy()
+    assert encoded.shape == (4, 7)  # age, constant, income and its indicator, red, blue, unknown
+    assert encoded[:, 0] == pytest.approx((TRAIN[:, 0] - 25) / np.std([10, 20, 30, 40]), rel=1e-6)
+    assert encoded[:, 1] == pytest.approx([0, 0, 0, 0], abs=1e-6)
+    assert encoded[:, 2] == pytest.approx([-2 / np.std([1, 3, 5]), 0, 0, 2 / np.std([1, 3, 5])], rel=1e-6)
+    assert encoded[:, 3].tolist() == [0, 1, 0, 0]
+    assert encoded[:, 4:].tolist() == [[1, 0, 0], [0, 1, 0], [0, 1, 0], [1, 0, 0]]
+
+
+def test_a_column_without_any_value_is_harmless() -> None:
+    empty = Table.fit(np.full((3, 4), NAN, np.float32), SPEC)
+    assert np.isfinite(empty.encode(TRAIN).numpy()).all()
+
+
+def test_the_fitted_numbers_survive_json_exactly(table: Table) -> None:
+    assert kinds(AnyModality)["table"].model_validate_json(table.model_dump_json()) == table
+
+
+def test_lists_and_objects_are_read(table: Table) -> None:
+    stored = table.decode([[1, 2.5, None, "blue"], {"colour": "green", "income": 3, "constant": 0, "age": -1}])
+    assert stored.dtype == np.float32
+    assert stored[0].tolist()[:2] == [1, 2.5]
+    assert math.isnan(stored[0, 2])
+    assert stored[0, 3] == 1
+    assert table.encode(stored).numpy()[1, 4:].tolist() == [0, 0, 1]  # an unknown category has its own place
+
+
+@pytest.mark.parametrize(
+    ("row", "column", "words"),
+    [
+        ([None, 0, 1, "red"], "age", "no training row lacked it"),
+        ([1, 0, 1, None], "colour", "no training row lacked it"),
+        (["1", 0, 1, "red"], "age", "not a str"),
+        ([True, 0, 1, "red"], "age", "not a bool"),
+        ([NAN, 0, 1, "red"], "age", "finite"),
+        ([math.inf, 0, 1, "red"], "age", "finite"),
+        ([10**400, 0, 1, "red"], "age", "finite"),
+        ([1e39, 0, 1, "red"], "age", "finite"),
+        ([1, 0, 1, 3], "colour", "not a int"),
+    ],
+)
+def test_a_bad_value_is_named_by_input_and_column(table: Table, row: Any, column: str, words: str) -> None:
+    ((loc, message),) = errors(table, [1, 0, 1, "red"], row)
+    assert loc == (1, column)
+    assert words in message
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ([1, 2, 3], "3 values are given; expected 4"),
+        ({"age": 1}, "missing: 'constant', 'income', 'colour'"),
+        ({"age": 1, "constant": 0, "income": 1, "colour": "red", "shoe": 3}, "unknown: 'shoe'"),
+        (3, "list of values"),
+        ("red", "list of values"),
+    ],
+)
+def test_a_bad_row_is_named(table: Table, row: Any, words: str) -> None:
+    ((loc, message),) = errors(table, row)
+    assert loc == (0,)
+    assert words in message
+
+
+VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
+
+
+@given(st.lists(st.lists(VALUES, max_size=5) | st.dictionaries(st.sampled_from("ab"), VALUES), max_size=30))
+def test_any_json_is_read_or_refused(inputs: list[Any]) -> None:
+    table = Table.fit(TRAIN, SPEC)
+    try:
+        stored = table.decode(inputs)
+    except InputError as error:
+        assert 1 <= len(error.errors) <= 20
+    else:
+        assert np.isfinite(table.encode(stored).numpy()).all()
+
+
+def test_differences_name_columns(table: Table) -> None:
+    changed = (
+        ColumnSpec(name="age", type="category", categories=("old",)),
+        *COLUMNS[1:3],
+        ColumnSpec(name="shoe", type="number"),
+    )
+    other = SPEC.model_copy(update={"columns": changed})
+    words = " ".join(table.differences(other))
+    assert table.differences(SPEC) == []
+    assert "'age' is a number for the model and a category" in words
+    assert "lacks column 'colour'" in words
+    assert "does not know column 'shoe'" in words
+
+
+def test_another_datasets_order_and_codes_are_translated(table: Table) -> None:
+    colours = ColumnSpec(name="colour", type="category", categories=("blue", "green", "red"))
+    other = SPEC.model_copy(update={"columns": (colours, *COLUMNS[:3])})
+    assert table.differences(other) == []
+    rows = np.array([[0, 1, 2, 3], [1, 1, 2, 3], [2, 1, 2, 3], [NAN, 1, 2, 3]], np.float32)
+    aligned = table.aligned(rows, other)
+    assert aligned[:, :3].tolist() == [[1, 2, 3]] * 4
+    assert np.nan_to_num(aligned[:, 3], nan=-1).tolist() == [1, -1, 0, -1]
+
+
+def test_statistics_come_from_the_train_split_alone() -> None:
+    data = tiny.table()
+    train = data.inputs[data.positions("train")]
+    fitted = Table.fit(train, data.spec)
+    assert fitted.columns[0].mean == pytest.approx(float(train[:, 0].astype(float).mean()))  # type: ignore[union-attr]
+    assert fitted.columns[2].had_missing
+    assert not fitted.columns[1].had_missing

@@ -1,0 +1,135 @@
+"""The evidence lower bound against torch.distributions, closed forms and Monte Carlo."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch.distributions import Bernoulli, Independent, Normal, kl_divergence
+
+from app.ml.backbones.convnet import ConvNet
+from app.ml.backbones.mlp import Mlp
+from app.ml.errors import ConfigError
+from app.ml.interfaces import Batch, Facts
+from app.ml.methods import variational_autoencoder as vae
+from app.ml.methods.variational_autoencoder import VariationalAutoencoder, VariationalAutoencoderObjective
+
+SHAPE = (1, 6, 5)
+CHOICES: list[Any] = [Mlp(hidden=(9, 8)), ConvNet(channels=(3, 4), features=8)]
+EVERY = pytest.mark.parametrize("backbone", CHOICES, ids=["mlp", "convnet"])
+
+
+def objective(backbone: Any, likelihood: str, beta: float = 1.0) -> VariationalAutoencoderObjective:
+    torch.manual_seed(5)
+    config = VariationalAutoencoder.model_validate({"likelihood": likelihood, "latent": 3, "beta": beta})
+    return config.build(backbone.build(SHAPE))
+
+
+def rows() -> torch.Tensor:
+    return torch.rand(4, *SHAPE, generator=torch.Generator().manual_seed(6))
+
+
+def posterior(mean: torch.Tensor, log_variance: torch.Tensor) -> Independent:
+    return Independent(Normal(mean, (0.5 * log_variance).exp()), 1)
+
+
+def prior(latent: int) -> Independent:
+    return Independent(Normal(torch.zeros(latent), torch.ones(latent)), 1)
+
+
+def likelihood_of(found: VariationalAutoencoderObjective, latents: torch.Tensor) -> Independent:
+    decoded = found.decode(latents)
+    if found.config.likelihood == "bernoulli":
+        return Independent(Bernoulli(logits=decoded, validate_args=False), len(SHAPE))
+    return Independent(Normal(decoded, (0.5 * vae.floored(found.log_variance)).exp()), len(SHAPE))
+
+
+def test_the_divergence_is_the_closed_form() -> None:
+    mean, log_variance = torch.randn(6, 4), torch.randn(6, 4)
+    expected = kl_divergence(posterior(mean, log_variance), prior(4))
+    assert torch.allclose(vae.kl_divergence(mean, log_variance), expected, rtol=1e-5)
+
+
+def test_the_divergence_is_what_sampling_says() -> None:
+    mean, log_variance = torch.tensor([[0.5, -1.0]]), torch.tensor([[-1.0, 0.3]])
+    noise = torch.randn(200_000, 2, generator=torch.Generator().manual_seed(7))
+    latents = vae.reparameterize(mean, log_variance, noise)
+    sampled = posterior(mean, log_variance).log_prob(latents) - prior(2).log_prob(latents)
+    assert vae.kl_divergence(mean, log_variance).item() == pytest.approx(sampled.mean().item(), rel=0.02)
+
+
+def test_reparameterised_samples_have_the_posteriors_moments() -> None:
+    mean, log_variance = torch.tensor([[0.5, -1.0]]), torch.tensor([[-1.0, 0.3]])
+    noise = torch.randn(200_000, 2, generator=torch.Generator().manual_seed(8))
+    latents = vae.reparameterize(mean, log_variance, noise)
+    assert torch.allclose(latents.mean(0), mean[0], atol=0.01)
+    assert torch.allclose(latents.var(0), log_variance[0].exp(), rtol=0.02)
+
+
+@EVERY
+@pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian"])
+def test_the_log_likelihood_is_the_full_density(backbone: Any, likelihood: str) -> None:
+    found = objective(backbone, likelihood)
+    latents = torch.randn(4, 3)
+    ours = found.log_likelihood(rows(), found.decode(latents))
+    assert torch.allclose(ours, likelihood_of(found, latents).log_prob(rows()), rtol=1e-4)
+
+
+def test_the_gaussian_counts_its_constants_and_its_variance() -> None:
+    inputs, mean = torch.rand(3, 7), torch.rand(3, 7)
+    log_variance = torch.tensor(-1.3)
+    expected = Normal(mean, (0.5 * log_variance).exp()).log_prob(inputs).sum(1)
+    assert torch.allclose(vae.gaussian_log_likelihood(inputs, mean, log_variance), expected, rtol=1e-5)
+
+
+@EVERY
+@pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian"])
+@pytest.mark.parametrize("beta", [1.0, 4.0])
+def test_the_loss_is_the_negative_bound_on_average(backbone: Any, likelihood: str, beta: float) -> None:
+    found = objective(backbone, likelihood, beta)
+    torch.manual_seed(9)
+    with torch.no_grad():
+        ours = torch.stack([found.loss(Batch(rows()))["loss"] for _ in range(300)]).mean()
+        q = posterior(*found.encode(rows()))
+        expected = [
+            -likelihood_of(found, z).log_prob(rows()).mean() - beta * (prior(3).log_prob(z) - q.log_prob(z)).mean()
+            for z in (q.sample() for _ in range(300))
+        ]
+    assert ours.item() == pytest.approx(torch.stack(expected).mean().item(), rel=0.02)
+
+
+def test_the_parts_add_up_with_beta() -> None:
+    losses = objective(CHOICES[0], "bernoulli", 4.0).loss(Batch(rows()))
+    total = losses["reconstruction"] + 4.0 * losses["kl"]
+    assert losses["loss"].item() == pytest.approx(total.item(), rel=1e-6)
+
+
+def test_the_bound_lies_below_the_likelihood() -> None:
+    """log p(x) by importance sampling is never below the bound (beyond sampling error)."""
+    found = objective(CHOICES[0], "bernoulli")
+    torch.manual_seed(10)
+    with torch.no_grad():
+        q = posterior(*found.encode(rows()))
+        latents = [q.sample() for _ in range(400)]
+        weights = torch.stack(
+            [likelihood_of(found, z).log_prob(rows()) + prior(3).log_prob(z) - q.log_prob(z) for z in latents]
+        )
+        log_evidence = weights.logsumexp(0) - torch.tensor(400.0).log()
+        bound = weights.mean(0)
+    assert (bound <= log_evidence + 1e-4).all()
+
+
+def test_extreme_encodings_stay_finite() -> None:
+    found = objective(CHOICES[0], "gaussian")
+    with torch.no_grad():
+        found.posterior.bias.fill_(1e6)
+    assert found.loss(Batch(rows()))["loss"].isfinite()
+
+
+def test_auto_follows_the_data_and_bernoulli_refuses_tables() -> None:
+    image, table = Facts("image", (6, 5, 1), 10), Facts("table", (4,), 10)
+    settled, decisions = VariationalAutoencoder().settle(image)
+    assert (settled.likelihood, settled.latent) == ("bernoulli", 30)
+    assert {decision.field for decision in decisions} == {"likelihood", "latent"}
+    assert VariationalAutoencoder().settle(table)[0].likelihood == "gaussian"
+    with pytest.raises(ConfigError, match="choose gaussian"):
+        VariationalAutoencoder(likelihood="bernoulli").settle(table)
