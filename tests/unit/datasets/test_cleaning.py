@@ -30,7 +30,7 @@ def test_exact_duplicates_leave_the_first(make: Preparer) -> None:
 
 def test_images_with_conflicting_labels_all_go(make: Preparer) -> None:
     x = np.concatenate([IMAGES, IMAGES[:3], IMAGES[:1]])
-    done = make(npz(x=x, y=np.concatenate([LABELS, LABELS[:3] + [1, 0, 1], [0]])))
+    done = make(npz(x=x, y=np.concatenate([LABELS, LABELS[:3] + np.array([1, 0, 1]), [0]])))
     assert done.report.rows.removed == {"corrupt": 0, "missing_target": 0, "conflicting_labels": 5, "duplicate": 1}
     assert balanced(done)
     assert sorted(item.row for item in done.report.removals) == [0, 2, 40, 41, 42, 43]

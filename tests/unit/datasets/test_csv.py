@@ -94,7 +94,7 @@ def test_a_late_text_in_a_number_column_is_named(refused: Refuser) -> None:
 def test_a_declared_category_may_mix(make: Preparer) -> None:
     rows = "".join(f"{i % 10},{i}\n" for i in range(60))
     done = make(f"a,b\n{rows}other,1\n", types={"a": "category"})
-    assert done.spec.columns[0].categories == tuple(map(str, range(10))) + ("other",)
+    assert done.spec.columns[0].categories == (*map(str, range(10)), "other")
 
 
 @pytest.mark.parametrize("text", ["NaN", "inf", "-Infinity", "1e999", "NA", "null", "1e300"])

@@ -1,6 +1,6 @@
 """Parquet: plain columns are read, everything else is refused in words."""
 
-import datetime
+import datetime as dt
 import decimal
 import io
 from typing import Any
@@ -80,9 +80,9 @@ def test_pandas_index_is_left_out(make: Preparer) -> None:
         pa.array([[1]] * N),
         pa.array([{"a": 1}] * N),
         pa.array([decimal.Decimal("1.5")] * N),
-        pa.array([datetime.date(2020, 1, 1)] * N),
-        pa.array([datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)] * N),
-        pa.array([datetime.timedelta(1)] * N),
+        pa.array([dt.date(2020, 1, 1)] * N),
+        pa.array([dt.datetime(2020, 1, 1, tzinfo=dt.UTC)] * N),
+        pa.array([dt.timedelta(1)] * N),
         pa.array([b"x"] * N),
     ],
 )
