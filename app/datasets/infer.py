@@ -24,6 +24,9 @@ def arrange(loaded: Loaded, context: Context) -> Frame:
     options, limits, notes = context.options, context.limits, context.notes
     if options.modality not in (None, loaded.modality):
         message = f"the file holds {loaded.modality} data and modality says {options.modality}; correct one of them"
+        message += (
+            " (arrays of images have the shape (N, H, W) or (N, H, W, C))" if loaded.format in {"npy", "npz"} else ""
+        )
         raise DatasetError(Code.WRONG_MODALITY, message, [RowError(("modality",), message)])
     if options.image is not None and loaded.format != "zip":
         message = "image sets the size of images in a zip; arrays and tables keep theirs, so leave it out"

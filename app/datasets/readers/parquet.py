@@ -33,24 +33,26 @@ def read_parquet(path: Path, context: Context) -> Loaded:
         DatasetError: bad_parquet, encrypted, unsupported_column, duplicate_columns, too_large or empty_dataset.
     """
     _check_footer(path)
-    with _faults():
-        file = pq.ParquetFile(
-            path, thrift_string_size_limit=THRIFT_STRING, thrift_container_size_limit=THRIFT_CONTAINER
-        )
-        with file:
-            names = _check_schema(file, context.limits)
-            text = [field.name for field in file.schema_arrow if _is_text(field.type)]
-        with pq.ParquetFile(
-            path,
-            read_dictionary=text,
-            thrift_string_size_limit=THRIFT_STRING,
-            thrift_container_size_limit=THRIFT_CONTAINER,
-        ) as file:
-            columns, count = _read(file, names, context)
+    with _faults(), _open(path, []) as file:
+        names = _check_schema(file, context.limits)
+        text = [field.name for field in file.schema_arrow if _is_text(field.type)]
+    with _faults(), _open(path, text) as file:
+        columns, count = _read(file, names, context)
     kept = tuple(column for column in columns if not column.name.startswith(INDEX))
     if len(kept) < len(columns):
         context.notes.notice("the index that pandas stored was left out")
     return Loaded("parquet", "table", count, np.arange(count), None, kept)
+
+
+def _open(path: Path, text: list[str]) -> Any:
+    """Open the file; the columns of `text` stay dictionary-encoded."""
+    return pq.ParquetFile(
+        path,
+        read_dictionary=text,
+        pre_buffer=False,
+        thrift_string_size_limit=THRIFT_STRING,
+        thrift_container_size_limit=THRIFT_CONTAINER,
+    )
 
 
 def _check_footer(path: Path) -> None:
