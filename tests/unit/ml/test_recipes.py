@@ -126,7 +126,7 @@ def test_a_head_that_does_not_fit_is_refused_in_words(
 
 
 def test_a_parent_that_does_not_fit_is_refused_naming_the_differences() -> None:
-    with pytest.raises(ConfigError, match="8 x 8 pixels .* 28 x 28 pixels"):
+    with pytest.raises(ConfigError, match=r"8 x 8 pixels .* 28 x 28 pixels"):
         fine_tuning(sized(100), image_parent())
     with pytest.raises(ConfigError, match="takes images and the dataset is a table"):
         fine_tuning(TABLE, image_parent())

