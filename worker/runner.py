@@ -22,9 +22,9 @@ from worker.drain import DrainedError
 log = logging.getLogger(__name__)
 
 
-def run(lease: Lease, draining: threading.Event) -> None:
+def run(lease: Lease, draining: threading.Event, settings: Settings | None = None) -> None:
     """Run the job of `lease` to its end, or give it back when `draining` is set."""
-    settings = Settings()
+    settings = settings or Settings()
     database = Database(settings.sql_url)
     attempt = Attempt(database, open_store(settings), lease)
     scratch = settings.data_folder / "tmp"

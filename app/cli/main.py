@@ -60,15 +60,12 @@ def worker(data: Data = None) -> None:
 
 @app.command()
 def migrate(data: Data = None) -> None:
-    """Bring the database to the tables of this release."""
+    """Bring the database to the tables of this release, and make GRAFTWORK_BOOTSTRAP_KEY valid if it is set."""
     _environment(data=data)
-    from app.db.migrate import migrate as upgrade  # noqa: PLC0415 - keeps --help fast
-    from app.db.session import Database  # noqa: PLC0415 - the same
+    from app.cli.prepare import prepare  # noqa: PLC0415 - keeps --help fast
     from app.settings import Settings  # noqa: PLC0415 - the same
 
-    database = Database(Settings().sql_url)
-    upgrade(database)
-    database.close()
+    prepare(Settings(), invent_key=False)
 
 
 @keys.command("create")

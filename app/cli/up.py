@@ -11,9 +11,7 @@ from dataclasses import dataclass
 import httpx
 
 from app.cli.broker import EmbeddedBroker
-from app.cli.keys import bootstrap
-from app.db.migrate import migrate
-from app.db.session import Database
+from app.cli.prepare import prepare
 from app.kit.process import die_with_parent, free_port
 from app.settings import Settings
 
@@ -76,17 +74,6 @@ def _part(*command: str) -> Start:
     return start
 
 
-def _prepare(settings: Settings) -> str | None:
-    """Migrate, and return the first key if this is the first start."""
-    settings.data_folder.mkdir(parents=True, exist_ok=True)
-    database = Database(settings.sql_url)
-    migrate(database)
-    given = settings.bootstrap_key.get_secret_value() if settings.bootstrap_key else None
-    key = bootstrap(database, given)
-    database.close()
-    return key
-
-
 def _wait_ready(url: str, api: Child) -> None:
     deadline = time.monotonic() + _READY_SECONDS
     with httpx.Client(trust_env=False) as client:
@@ -107,6 +94,7 @@ def run() -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _on_signal)
     settings = Settings()
+    settings.data_folder.mkdir(parents=True, exist_ok=True)
     port = settings.port or free_port(settings.host)
     children: list[Child] = []
     os.environ["GRAFTWORK_PORT"] = str(port)
@@ -116,7 +104,7 @@ def run() -> int:
             broker = EmbeddedBroker()
             os.environ["GRAFTWORK_BROKER_URL"] = broker.url
             children.append(Child("broker", broker.start))
-        key = _prepare(settings)
+        key = prepare(settings, invent_key=True)
         children += [Child("api", _part("api")), Child("worker", _part("worker"))]
         for child in children:
             child.ensure()

