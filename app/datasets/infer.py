@@ -21,18 +21,10 @@ def arrange(loaded: Loaded, context: Context) -> Frame:
     Raises:
         DatasetError: the columns and the options do not fit together; rows are named where there are any.
     """
-    options, limits, notes = context.options, context.limits, context.notes
-    if options.modality not in (None, loaded.modality):
-        message = f"the file holds {loaded.modality} data and modality says {options.modality}; correct one of them"
-        message += (
-            " (arrays of images have the shape (N, H, W) or (N, H, W, C))" if loaded.format in {"npy", "npz"} else ""
-        )
-        raise DatasetError(Code.WRONG_MODALITY, message, [RowError(("modality",), message)])
-    if options.image is not None and loaded.format != "zip":
-        message = "image sets the size of images in a zip; arrays and tables keep theirs, so leave it out"
-        raise DatasetError(Code.BAD_OPTION, message, [RowError(("image",), message)])
+    options, notes = context.options, context.notes
+    _check_wishes(loaded, options)
     roles = assign_roles(loaded, options, notes)
-    reader = Reader(options, limits, loaded.rows, notes)
+    reader = Reader(options, context.limits, loaded.rows, notes)
     specs, targets = _targets(loaded, roles, options, reader)
     split = [column for column in loaded.columns if roles[column.name] == "split"]
     group = [column for column in loaded.columns if roles[column.name] == "group"]
@@ -44,6 +36,22 @@ def arrange(loaded: Loaded, context: Context) -> Frame:
         chosen = [column for column in loaded.columns if roles[column.name] in {"input", "auto"}]
         inputs, columns = _inputs(chosen, roles, options, reader, context.work)
     return Frame(loaded.modality, inputs, columns, targets, specs, loaded.rows, given, groups)
+
+
+def _check_wishes(loaded: Loaded, options: PrepareOptions) -> None:
+    """Refuse options that this kind of file cannot follow."""
+    if options.modality not in (None, loaded.modality):
+        message = f"the file holds {loaded.modality} data and modality says {options.modality}; correct one of them"
+        if loaded.format in {"npy", "npz"}:
+            message += "; arrays of images have the shape (N, H, W) or (N, H, W, C)"
+        raise DatasetError(Code.WRONG_MODALITY, message, [RowError(("modality",), message)])
+    if options.image is not None and loaded.format != "zip":
+        message = "image sets the size of images in a zip; arrays and tables keep theirs, so leave it out"
+        raise DatasetError(Code.BAD_OPTION, message, [RowError(("image",), message)])
+    wanted = [name for name, role in options.columns.items() if role == "input"]
+    if wanted and loaded.inputs is not None:
+        message = f"{wanted[0]} cannot be an input beside the images or rows of x; call it target, group or ignored"
+        raise DatasetError(Code.BAD_ROLES, message, [RowError(("columns", wanted[0]), message)])
 
 
 def _array_columns(loaded: Loaded) -> tuple[ColumnSpec, ...]:

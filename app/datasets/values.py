@@ -20,6 +20,7 @@ FEW = 20
 MANY = 1000
 MAX_NAME = 255
 MAX_ROW_ERRORS = 20
+NOTATION = "write numbers as 1234.5, with a point, without separators or currency"
 INTEGER = re.compile(r"-?(0|[1-9]\d{0,15})")
 
 
@@ -118,7 +119,7 @@ class Reader:
         why = "is declared to hold numbers" if declared else "holds numbers in nearly all rows"
         message = f"column {column.name} {why}, but {int(foreign.sum())} rows hold text; correct them"
         if looks_like_other_notation(column.values.filter(pa.array(foreign))):
-            message += " (write numbers as 1234.5: no thousands separator, a point, no currency)"
+            message += f" ({NOTATION})"
         message += f', or declare types {{"{column.name}": "category"}}'
         return DatasetError(
             Code.MIXED_TYPES, message, self._rows(column.name, foreign, column.values, "is no number; correct it")
@@ -143,6 +144,8 @@ class Reader:
         if max(map(len, names)) > MAX_NAME or any("\0" in name for name in names):
             return Unusable(f"it holds texts longer than {MAX_NAME} characters, or with NUL inside")
         names = _in_order(names)
+        if not column.typed and declared is None and looks_like_other_notation(pa.array(names)):
+            self.notes.notice(f"column {column.name} became a category, but its values look like numbers: {NOTATION}")
         codes = pc.index_in(text, pa.array(names, pa.string()))
         return Categories(np.array(codes.to_numpy(zero_copy_only=False), dtype=np.float64), tuple(names))
 
@@ -166,7 +169,7 @@ class Reader:
 def _too_many(distinct: int, column: TextColumn) -> str:
     reason = f"it is text with {distinct} different values; only categories of up to {MANY} are used"
     if looks_like_other_notation(column.values):
-        reason += " (its values look like numbers: write them as 1234.5, without separators or currency)"
+        reason += f" (its values look like numbers: {NOTATION})"
     return reason
 
 

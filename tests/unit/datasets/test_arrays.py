@@ -234,6 +234,14 @@ def test_single_columns_of_an_array_can_be_named(make: Preparer) -> None:
     assert done.spec.targets[0].name == "x2"
 
 
+def test_labels_beside_an_array(make: Preparer, refused: Refuser) -> None:
+    data = npz(x=IMAGES, y=np.arange(30) % 3)
+    assert make(data, columns={"label": "ignored"}).spec.targets == ()
+    grouped = make(data, columns={"label": "group"})
+    assert len(set(zip(grouped.array("split").tolist(), (np.arange(30) % 3).tolist(), strict=True))) == 3
+    refused(Code.BAD_ROLES, data, columns={"label": "input"})
+
+
 def test_constant_columns_of_an_array_stay(make: Preparer) -> None:
     x = ROWS.copy()
     x[:, 1] = 4

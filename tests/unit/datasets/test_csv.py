@@ -130,6 +130,12 @@ def test_other_notations_of_numbers_get_a_hint(make: Preparer, refused: Refuser)
     assert refused(Code.MIXED_TYPES, text, types={"price": "number"}).errors[0].row == 0
 
 
+def test_a_category_of_odd_numbers_gets_a_hint(make: Preparer) -> None:
+    done = make("price,kind,b\n" + "".join(f'"{i % 3},50",k{i % 3},{i}\n' for i in range(30)))
+    assert done.says("column price became a category")
+    assert not done.says("column kind")
+
+
 def test_formulas_are_kept_verbatim(make: Preparer) -> None:
     names = ["=cmd|' /C calc'!A0", "+1+1x", "-2-x", "@SUM(1)", "\tx"]
     done = make("a,b\n" + "".join(f"{name},{i}\n" for i, name in enumerate(names)))
