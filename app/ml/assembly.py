@@ -11,12 +11,20 @@ from app.ml.interfaces import Backbone, Batch, Head, Losses, Objective, ParamGro
 from app.ml.spec import DataSpec
 
 
-def count_parameters(config: AnyBackbone, input_shape: Shape) -> int:
-    """How many numbers a backbone and its mirror would train; nothing is allocated."""
+def count_parameters(config: AnyBackbone, input_shape: Shape, heads: tuple[AnyHead, ...], spec: DataSpec) -> int:
+    """How many numbers a backbone with its mirror, or with its heads, would train; nothing is allocated."""
     with torch.device("meta"):
         backbone = config.build(input_shape)
-        modules = (backbone, backbone.mirror())
-        return sum(parameter.numel() for module in modules for parameter in module.parameters())
+        other = build_heads(heads, backbone.features, spec) if heads else backbone.mirror()
+        return sum(parameter.numel() for module in (backbone, other) for parameter in module.parameters())
+
+
+def encoded_shape(spec: DataSpec) -> Shape:
+    """The largest shape that a dataset's encoded rows can have, before preprocessing is fitted."""
+    if spec.modality == "image":
+        height, width, channels = spec.shape
+        return (channels, height, width)
+    return (sum(len(column.categories) + 1 if column.categories else 2 for column in spec.columns),)
 
 
 def build_heads(configs: tuple[AnyHead, ...], features: int, spec: DataSpec) -> nn.ModuleDict:

@@ -79,6 +79,7 @@ class Modality(Config, ABC):
     """Preprocessing, with its fitted numbers: part of the model."""
 
     bounded: ClassVar[bool]  # whether encoded values lie in [0, 1]
+    learns: ClassVar[bool]  # whether fit() looks at the rows at all
 
     @classmethod
     @abstractmethod

@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from app.ml.assembly import count_parameters
+from app.ml.assembly import count_parameters, encoded_shape
 from app.ml.backbones import AnyBackbone
 from app.ml.backbones.convnet import ConvNet
 from app.ml.backbones.mlp import Mlp
@@ -45,6 +45,7 @@ def resolve_pretraining(config: PretrainingConfig, spec: DataSpec) -> Resolved[P
         raise ConfigError(("dataset",), "the dataset has no training rows")
     facts = Facts(spec.modality, spec.shape, rows)
     backbone, decisions = _settle_backbone(config.backbone, facts)
+    _check_size(backbone, (), spec)
     method, more = _settle(config.method, facts, "method")
     training, rest = settle_training(config.training, Purpose("pretraining", rows, spec))
     resolved = config.model_copy(update={"backbone": backbone, "method": method, "training": training})
@@ -62,8 +63,9 @@ def resolve_fine_tuning(
         backbone, more = _settle_backbone(config.backbone, facts)
     else:
         backbone, more = _inherit_backbone(config, spec, parent)
+    _check_size(backbone, heads, spec)
     strategy, why = _settle_strategy(config, spec, parent, facts)
-    purpose = Purpose("linear_probe" if strategy.caches_features else "full", rows, spec, tuple(heads))
+    purpose = Purpose("linear_probe" if strategy.caches_features else "full", rows, spec)
     training, rest = settle_training(config.training, purpose)
     resolved = config.model_copy(
         update={"heads": heads, "backbone": backbone, "strategy": strategy, "training": training}
@@ -92,10 +94,6 @@ def _settle_backbone(choice: AnyBackbone | str, facts: Facts) -> tuple[AnyBackbo
     if isinstance(choice, ConvNet) and min(facts.shape[:2]) < _SMALLEST_SIDE_FOR_CONVNET:
         raise ConfigError(("backbone", "kind"), "convnet needs images of at least 4 x 4 pixels: choose mlp")
     settled, more = _settle(choice, facts, "backbone")
-    parameters = count_parameters(settled, _encoded_shape(facts))
-    if parameters > MOST_PARAMETERS:
-        msg = f"the network would have {parameters:,} parameters, at most {MOST_PARAMETERS:,}: choose smaller layers"
-        raise ConfigError(("backbone",), msg)
     return settled, (*decided, *more)
 
 
@@ -107,8 +105,11 @@ def _default_backbone(facts: Facts) -> tuple[AnyBackbone, str]:
     return ConvNet(), "the dataset holds images"
 
 
-def _encoded_shape(facts: Facts) -> tuple[int, ...]:
-    return (facts.shape[2], *facts.shape[:2]) if facts.modality == "image" else facts.shape
+def _check_size(backbone: AnyBackbone, heads: tuple[AnyHead, ...], spec: DataSpec) -> None:
+    parameters = count_parameters(backbone, encoded_shape(spec), heads, spec)
+    if parameters > MOST_PARAMETERS:
+        msg = f"the network would have {parameters:,} parameters, at most {MOST_PARAMETERS:,}: choose smaller layers"
+        raise ConfigError(("backbone",), msg)
 
 
 def _inherit_backbone(

@@ -1,5 +1,6 @@
 """How to train: the amount, the optimizer, the schedule and when to stop. Pure pydantic, no torch."""
 
+import math
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -125,3 +126,13 @@ class TrainingConfig(Frozen):
             msg = "give epochs or steps, not both"
             raise ValueError(msg)
         return self
+
+    def steps_per_epoch(self, rows: int) -> int:
+        """Steps of one pass over `rows`; the last may take fewer rows. Only once recipes settled the batch."""
+        assert self.batch_size != "auto"  # noqa: S101 - for programmers
+        return math.ceil(rows / self.batch_size)
+
+    def total_steps(self, rows: int) -> int:
+        """As configured, or the epochs' steps over `rows`. Only once recipes settled the length."""
+        assert self.epochs != "auto"  # noqa: S101 - for programmers
+        return self.steps or (self.epochs or 0) * self.steps_per_epoch(rows)

@@ -19,7 +19,6 @@ class Purpose:
     kind: Literal["pretraining", "linear_probe", "full"]
     rows: int
     spec: DataSpec
-    heads: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """Measuring an objective on a split, in eval mode and batch by batch."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,8 +35,9 @@ class Evaluation:
         return found
 
     def as_json(self) -> dict[str, Any]:
-        """Everything."""
-        return {"split": self.split, "rows": self.rows, "losses": self.losses, "heads": self.heads}
+        """Everything; a loss that is not a number is null."""
+        losses = {name: value if math.isfinite(value) else None for name, value in self.losses.items()}
+        return {"split": self.split, "rows": self.rows, "losses": losses, "heads": self.heads}
 
 
 def evaluate(objective: Objective, examples: Examples, split: Split) -> Evaluation:

@@ -34,15 +34,12 @@ class Plan:
     @property
     def steps_per_epoch(self) -> int:
         """The last of them may take fewer rows."""
-        return math.ceil(self.rows / self.batch_size)
+        return self.config.steps_per_epoch(self.rows)
 
     @property
     def total_steps(self) -> int:
         """As configured, or the epochs' steps."""
-        if self.config.steps is not None:
-            return self.config.steps
-        assert isinstance(self.config.epochs, int)  # noqa: S101 - for programmers: recipes settle it
-        return self.config.epochs * self.steps_per_epoch
+        return self.config.total_steps(self.rows)
 
     def lr(self, step: int) -> float:
         """The rate of step `step`, counted from 0."""

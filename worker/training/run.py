@@ -130,7 +130,8 @@ def fit_modality(data: ArrayData) -> AnyModality:
     """Preprocessing learned from the train split."""
     kind = kinds(FAMILIES["modalities"])[data.spec.modality]
     assert issubclass(kind, Modality)  # noqa: S101 - for programmers
-    return kind.fit(data.inputs[data.positions("train")], data.spec)  # type: ignore[return-value]
+    rows = data.inputs[data.positions("train")] if kind.learns else data.inputs[:0]
+    return kind.fit(rows, data.spec)  # type: ignore[return-value]
 
 
 def _objective(config: AnyRunConfig, data: ArrayData, modality: AnyModality, parent: Bundle | None) -> Objective:

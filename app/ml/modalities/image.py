@@ -36,6 +36,7 @@ class Image(Modality):
 
     kind: Literal["image"] = "image"
     bounded: ClassVar[bool] = True
+    learns: ClassVar[bool] = False
     height: Integer = Field(28, ge=1, le=10_000, description="Height in pixels.")
     width: Integer = Field(28, ge=1, le=10_000, description="Width in pixels.")
     channels: Integer = Field(1, ge=1, le=16, description="Channels: 1 grey, 3 colour, 4 with transparency.")

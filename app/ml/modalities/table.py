@@ -113,6 +113,7 @@ class Table(Modality):
 
     kind: Literal["table"] = "table"
     bounded: ClassVar[bool] = False
+    learns: ClassVar[bool] = True
     columns: tuple[AnyColumn, ...] = Field(min_length=1, description="The columns in order, with what was learned.")
 
     @classmethod
