@@ -31,6 +31,7 @@ class Prepared:
     files: list[str]
 
 
+@np.errstate(invalid="ignore")  # a stranger's floats may hold signalling NaNs, of which every cast would warn
 def prepare(
     source: Path,
     filename_hint: str,

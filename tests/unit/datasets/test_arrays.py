@@ -144,6 +144,16 @@ def test_number_faults_name_row_and_column(make: Preparer, refused: Refuser) -> 
     assert refused(Code.BAD_NUMBER, npy(images)).errors[0].row == 3
 
 
+@pytest.mark.parametrize(("dtype", "raw", "bits"), [("f4", "u4", 0x7F800001), ("f8", "u8", 0x7FF0000000000001)])
+def test_signalling_nans_are_missing_values(make: Preparer, dtype: str, raw: str, bits: int) -> None:
+    x, y = ROWS.astype(dtype), RNG.normal(size=30).astype(dtype)
+    x.view(raw)[3, 0] = bits
+    y.view(raw)[4] = bits
+    done = make(npz(x=x, y=y))
+    assert done.report.columns[0].missing == 1
+    assert done.report.rows.removed["missing_target"] == 1
+
+
 def test_an_array_column_without_values_is_refused(refused: Refuser) -> None:
     x = ROWS.copy()
     x[:, 1] = np.nan
