@@ -207,7 +207,10 @@ def _printable(text: str) -> str:
 def _item(error: dict[str, Any]) -> ErrorItem:
     """Keep place and sentence of a validation error; its input (a password, an infinity) is not echoed."""
     loc = [_printable(part)[:200] if isinstance(part, str) else int(part) for part in error["loc"]]
-    return ErrorItem(loc=loc, msg=_printable(str(error["msg"]).removeprefix("Value error, "))[:1000])
+    msg = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "union_tag_invalid":  # pydantic's sentence repeats the tag that was sent
+        msg = f"{error['ctx']['discriminator']} is one of {error['ctx']['expected_tags']}"
+    return ErrorItem(loc=loc, msg=_printable(msg)[:1000])
 
 
 def _sentence(errors: list[ErrorItem]) -> str:

@@ -28,15 +28,26 @@ REFUSED: dict[int | str, dict[str, Any]] = {
 }
 
 
+def _inlined(schema: Any, definitions: dict[str, Any]) -> Any:
+    """Put the schemas that are referred to where they are referred to."""
+    if isinstance(schema, list):
+        return [_inlined(item, definitions) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        return _inlined(definitions[schema["$ref"].rpartition("/")[2]], definitions)
+    return {key: _inlined(value, definitions) for key, value in schema.items()}
+
+
 def _upload_schema() -> dict[str, Any]:
     """Describe the form, for OpenAPI: the body is read as a stream, so FastAPI does not see it."""
-    options = PrepareOptions.model_json_schema(ref_template="#/components/schemas/{model}")
-    options.pop("$defs", None)
+    options = PrepareOptions.model_json_schema()
+    properties = _inlined(options["properties"], options.get("$defs", {}))
     fields = {
         "file": {"type": "string", "format": "binary", "description": "CSV, Parquet, .npy, .npz, or a zip of images."},
         "name": {"type": "string", "minLength": 1, "maxLength": service.MAX_NAME},
     }
-    schema = {"type": "object", "required": ["file", "name"], "properties": fields | options["properties"]}
+    schema = {"type": "object", "required": ["file", "name"], "properties": fields | properties}
     return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
 
 

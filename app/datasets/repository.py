@@ -9,13 +9,12 @@ from app.jobs.states import TERMINAL
 from app.kit.pages import Page, fetch_page
 
 
-def find(session: Session, project_id: str, dataset_id: str) -> DatasetRow | None:
-    """Return a dataset of the project that is not deleted."""
-    return session.scalar(
-        select(DatasetRow).where(
-            DatasetRow.id == dataset_id, DatasetRow.project_id == project_id, DatasetRow.deleted_at.is_(None)
-        )
+def find(session: Session, project_id: str, dataset_id: str, *, lock: bool = False) -> DatasetRow | None:
+    """Return a dataset of the project that is not deleted; locked, no job for it begins until the transaction ends."""
+    query = select(DatasetRow).where(
+        DatasetRow.id == dataset_id, DatasetRow.project_id == project_id, DatasetRow.deleted_at.is_(None)
     )
+    return session.scalar(query.with_for_update() if lock else query)
 
 
 def page(

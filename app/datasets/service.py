@@ -159,7 +159,7 @@ def delete(session: Session, project_id: str, dataset_id: str) -> None:
     Raises:
         ConflictError: an unfinished job reads it.
     """
-    _find(session, project_id, dataset_id)
+    _find(session, project_id, dataset_id, lock=True)
     job_id = repository.job_using(session, project_id, dataset_id)
     if job_id is not None:
         msg = f"The job {job_id} uses this dataset; wait for it or cancel it first."
@@ -200,8 +200,8 @@ def to_answer(row: DatasetRow) -> Dataset:
     )
 
 
-def _find(session: Session, project_id: str, dataset_id: str) -> DatasetRow:
-    row = repository.find(session, project_id, dataset_id)
+def _find(session: Session, project_id: str, dataset_id: str, *, lock: bool = False) -> DatasetRow:
+    row = repository.find(session, project_id, dataset_id, lock=lock)
     if row is None:
         msg = "There is no such dataset."
         raise NotFoundError(msg, code="dataset_not_found")

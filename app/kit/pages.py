@@ -1,7 +1,6 @@
 """Lists in pages: `limit`, `after` and `order` in, `data`, `has_more`, `first_id` and `last_id` out."""
 
 from collections.abc import Sequence
-from collections.abc import Sequence
 from typing import Annotated, Any, Generic, Literal, Protocol, TypeVar
 
 from fastapi import Depends, Query

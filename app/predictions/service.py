@@ -39,7 +39,7 @@ def predict(state: Services, project_id: str, ref: str, inputs: Sequence[Any]) -
         msg = "This model is a backbone without heads; ask it for embeddings, or fine-tune it and ask the new model."
         raise ConflictError(msg, code="model_has_no_heads")
     predictor = _predictor(state, meant)
-    with state.engine.computing:
+    with state.engine.computing, _quietly():
         return Predictions(model=meant.name, predictions=predictor.predict(_decode(predictor, inputs)))
 
 
@@ -51,7 +51,7 @@ def embed(state: Services, project_id: str, ref: str, inputs: Sequence[Any]) -> 
     """
     meant = _resolve(state, project_id, ref)
     predictor = _predictor(state, meant)
-    with state.engine.computing:
+    with state.engine.computing, _quietly():
         features = predictor.embed(_decode(predictor, inputs))
     overflown = np.flatnonzero(~np.isfinite(features).all(axis=1))[:20]
     if len(overflown):
@@ -86,6 +86,11 @@ def _load(store: ArtifactStore, files: dict[str, Any]) -> Predictor:
     torch.set_num_threads(1)  # requests run side by side; threads inside each would fight over the cores
     with tempfile.TemporaryDirectory() as scratch:
         return load_bundle(link_files(store, files, Path(scratch)))
+
+
+def _quietly() -> np.errstate:
+    """Whoever sends the largest numbers there are overflows float32; the answer is looked at, the log says nothing."""
+    return np.errstate(over="ignore", invalid="ignore")
 
 
 def _decode(predictor: Predictor, inputs: Sequence[Any]) -> Any:

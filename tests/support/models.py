@@ -23,10 +23,10 @@ COLUMNS = ("width", "height", "depth")
 CLASSES = ("large", "small")
 
 
-def make_bundle(*, heads: bool = True, seed: int = 0) -> Bundle:
+def make_bundle(*, heads: bool = True, seed: int = 0, std: float = 1.0) -> Bundle:
     """A table model with three columns and, if asked for, one head of two classes; weights are random."""
     torch.manual_seed(seed)
-    table = Table(columns=tuple(NumberColumn(name=name) for name in COLUMNS))
+    table = Table(columns=tuple(NumberColumn(name=name, std=std) for name in COLUMNS))
     mlp = Mlp(hidden=(4,))
     target = TargetSpec(name="size", type="category", classes=CLASSES)
     entries = (HeadEntry(config=Classifier(target="size"), target=target),) if heads else ()
@@ -49,7 +49,8 @@ def add_model(services: Services, project_id: str, name: str, *, heads: bool = T
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         rows = np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)
-        names = save_bundle(folder, make_bundle(heads=heads, seed=fields.pop("seed", 0)), rows)
+        chosen = {key: fields.pop(key) for key in ("seed", "std") if key in fields}
+        names = save_bundle(folder, make_bundle(heads=heads, **chosen), rows)
         manifest = json_of(read_manifest(folder))
         files = {name: put_blob(services.artifacts, folder / name).model_dump() for name in names}
     with services.database.writing() as session:

@@ -1,6 +1,7 @@
 import asyncio
 import hashlib
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ def test_the_form_is_the_same_however_it_is_cut(
     if f"--{BOUNDARY}".encode() in content:
         return
     points = [0, *sorted(min(cut, len(body)) for cut in cuts), len(body)]
-    chunks = [body[a:b] for a, b in zip(points, points[1:], strict=False)]
+    chunks = [body[a:b] for a, b in pairwise(points)]
     form, kept = receive(tmp_path_factory.getbasetemp() / "cut", chunks)
     assert kept == content
     assert (form.sha256, form.bytes) == (hashlib.sha256(content).hexdigest(), len(content))
@@ -124,10 +125,15 @@ def test_a_wrong_length_is_refused_before_anything_is_read(tmp_path: Path) -> No
 @settings(max_examples=150, deadline=None)
 def test_no_bytes_break_it(tmp_path_factory: pytest.TempPathFactory, noise: bytes, inside: bool) -> None:
     body = FILE[:20] + noise + FILE[20:] + END if inside else noise
+    assert status_of(tmp_path_factory.getbasetemp() / "noise", body) in {200, 400, 422}
+
+
+def status_of(folder: Path, body: bytes) -> int:
     try:
-        receive(tmp_path_factory.getbasetemp() / "noise", [body])
+        receive(folder, [body])
     except GraftworkError as error:
-        assert error.status in {400, 422}
+        return error.status
+    return 200
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,198 @@
+"""What holds for every route there is, and for those that will come."""
+
+import asyncio
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from fastapi.routing import APIRoute, iter_route_contexts
+from sqlalchemy import select
+
+from app.db.tables import AliasRow, DatasetRow, JobRow, ModelRow
+from app.dependencies import Services
+from app.settings import Settings
+from tests.conftest import MakeKey
+from tests.support.http import Http
+from tests.support.models import add_model
+from tests.support.problems import check_problem
+from tests.support.work import run_jobs
+
+OPEN = re.compile(r"/health/\w+|/docs(/oauth2-redirect)?|/openapi\.json")
+CSV = b"a,b\n" + b"".join(b"%d,%d\n" % (i, i * i) for i in range(20))
+
+
+def routes(app: FastAPI) -> Iterator[tuple[str, str]]:
+    """Every (method, path) that the application answers."""
+    for context in iter_route_contexts(app.routes):
+        path = context.path
+        for method in sorted(context.methods or ()):
+            yield method, path
+
+
+def closed(app: FastAPI) -> list[tuple[str, str]]:
+    return [(method, path) for method, path in routes(app) if not OPEN.fullmatch(path)]
+
+
+def test_the_routes_are_found(app: FastAPI) -> None:
+    """So that the tests below are about something."""
+    found = closed(app)
+    assert ("POST", "/v1/datasets") in found
+    assert ("DELETE", "/v1/models/{ref}") in found
+    assert ("GET", "/v1/jobs/{job_id}/events") in found
+    assert len(found) >= 22
+    assert {path for _, path in routes(app)} - {path for _, path in found} >= {"/health/live", "/openapi.json"}
+
+
+def ask(app: FastAPI, method: str, path: str, headers: dict[str, str]) -> tuple[int, dict[str, str], bool]:
+    """Return status and headers of an answer, and whether any of the request's body was read for it."""
+    read, sent = False, []
+
+    async def receive() -> dict[str, Any]:
+        nonlocal read
+        read = True
+        return {"type": "http.request", "body": b"{", "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    raw = [(name.lower().encode(), value.encode()) for name, value in {"host": "127.0.0.1", **headers}.items()]
+    scope = {"type": "http", "method": method, "path": path, "raw_path": path.encode(), "query_string": b""}
+    scope |= {"headers": raw, "http_version": "1.1", "scheme": "http", "root_path": "", "client": None}
+    scope |= {"server": ("127.0.0.1", 80), "asgi": {"version": "3.0"}}
+    asyncio.run(app(scope, receive, send))
+    start = sent[0]
+    return start["status"], {name.decode(): value.decode() for name, value in start["headers"]}, read
+
+
+def test_nothing_is_answered_or_read_without_a_valid_key(app: FastAPI) -> None:
+    headers = {"content-type": "application/json", "content-length": "1"}
+    for method, path in closed(app):
+        concrete = re.sub(r"\{\w+\}", "x", path)
+        for key in ({}, {"authorization": "Bearer " + "w" * 43}, {"authorization": "Basic Zm9vOmJhcg=="}):
+            status, answer, read = ask(app, method, concrete, {**headers, **key})
+            assert (status, read) == (401, False), (method, path)
+            assert answer["www-authenticate"] == "Bearer"
+            assert answer["content-type"] == "application/problem+json"
+
+
+def test_every_closed_route_is_of_the_secure_kind(app: FastAPI) -> None:
+    for context in iter_route_contexts(app.routes):
+        if not OPEN.fullmatch(context.path):
+            assert isinstance(context.original_route, APIRoute)
+            assert type(context.original_route).__name__ == "SecureRoute"
+
+
+def test_a_key_with_no_scope_may_do_nothing(app: FastAPI, make_key: MakeKey, key: str) -> None:
+    powerless = Http(app, make_key(scopes=()))
+    for method, path in closed(app):
+        answer = powerless.request(method, re.sub(r"\{\w+\}", "x", path), **body_for(path, method))
+        check_problem(answer, 403, "missing_scope")
+    assert key
+
+
+def body_for(path: str, method: str) -> dict[str, Any]:
+    """A body that the route accepts, so that it gets as far as looking for its thing."""
+    if method == "PUT":
+        return {"json": {"model": "sizes"}}
+    if path == "/v1/datasets" and method == "POST":
+        return {"files": {"file": ("a.csv", CSV)}, "data": {"name": "mine"}}
+    if path == "/v1/jobs" and method == "POST":
+        return {"json": {"kind": "pretraining", "dataset": "ds_x"}}
+    if path.endswith(("predictions", "embeddings")):
+        return {"json": {"inputs": [[1, 2, 3]]}}
+    return {}
+
+
+@pytest.fixture
+def things(client: Http, services: Services, settings: Settings, project_id: str) -> dict[str, str]:
+    """One of each, of the first project: what stands in for a path's parameters."""
+    model = add_model(services, project_id, "sizes")
+    client.put("/v1/models/sizes/aliases/best", json={"model": model.id})
+    dataset = client.post("/v1/datasets", files={"file": ("a.csv", CSV)}, data={"name": "mine"}).json()
+    run_jobs(settings)
+    return {"dataset_id": dataset["id"], "job_id": dataset["job"], "ref": model.id}
+
+
+def snapshot(services: Services) -> list[dict[str, Any]]:
+    with services.database.reading() as session:
+        rows = [row for table in (DatasetRow, JobRow, ModelRow, AliasRow) for row in session.scalars(select(table))]
+        return [{column.key: getattr(row, column.key) for column in row.__table__.columns} for row in rows]
+
+
+def test_another_project_sees_and_changes_nothing(
+    app: FastAPI, client: Http, services: Services, make_key: MakeKey, things: dict[str, str]
+) -> None:
+    stranger = Http(app, make_key(project="another"))
+    before = snapshot(services)
+    parameters = {**things, "name": "sizes", "alias": "best"}
+    tried = 0
+    for ref in (things["ref"], "sizes", "sizes@1", "sizes@best"):
+        for method, path in closed(app):
+            if "{" not in path:
+                continue
+            here = {**parameters, "ref": ref}
+            here |= {"name": "manifest.json"} if "files" in path else {}
+            answer = stranger.request(method, path.format(**here), **body_for(path, method))
+            check_problem(answer, 404)
+            tried += 1
+    assert tried >= 60
+    for path in ("/v1/datasets", "/v1/jobs", "/v1/models"):
+        assert stranger.get(path).json()["data"] == []
+        assert len(client.get(path).json()["data"]) == 1
+        after = client.get(path).json()["data"][0]["id"]
+        assert stranger.get(path, params={"after": after, "order": "asc"}).json()["data"] == []
+    assert snapshot(services) == before
+
+
+def test_the_owner_does_see_them(app: FastAPI, client: Http, things: dict[str, str]) -> None:
+    """So that the 404s above come from the other project and not from a wrong path."""
+    parameters = {**things, "name": "manifest.json"}
+    for method, path in closed(app):
+        if method == "GET":
+            assert client.get(path.format(**parameters)).status_code == 200, path
+
+
+def test_a_strangers_things_cannot_be_named_in_a_body(app: FastAPI, make_key: MakeKey, things: dict[str, str]) -> None:
+    stranger = Http(app, make_key(project="another"))
+    job = {"kind": "pretraining", "dataset": things["dataset_id"]}
+    check_problem(stranger.post("/v1/jobs", json=job), 404)
+    check_problem(stranger.put("/v1/models/sizes/aliases/x", json={"model": things["ref"]}), 404)
+
+
+def test_one_key_of_idempotency_in_two_projects_is_two(app: FastAPI, client: Http, make_key: MakeKey) -> None:
+    stranger = Http(app, make_key(project="another"))
+    ids = []
+    for one in (client, stranger):
+        form = {"files": {"file": ("a.csv", CSV)}, "data": {"name": "mine"}}
+        ids.append(one.post("/v1/datasets", headers={"Idempotency-Key": "k"}, **form).json()["id"])
+    assert ids[0] != ids[1]
+
+
+def test_the_frameworks_own_errors_are_problems(client: Http) -> None:
+    check_problem(client.get("/v1/nothing"), 404, "not_found")
+    check_problem(client.get("/"), 404, "not_found")
+    answer = client.request("PATCH", "/v1/models/x")
+    check_problem(answer, 405, "method_not_allowed")
+    assert answer.headers["allow"]
+    for method in ("OPTIONS", "HEAD", "TRACE"):
+        assert client.request(method, "/v1/models").status_code == 405
+    check_problem(client.post("/v1/datasets", content=b"{}"), 415)
+    plain = client.post("/v1/jobs", content=b"{}", headers={"content-type": "text/plain"})
+    check_problem(plain, 422)
+    check_problem(client.get("/v1/models", headers={"host": "evil.example"}), 400, "unknown_host")
+
+
+def test_openapi_describes_every_route_and_its_errors(app: FastAPI, client: Http) -> None:
+    document = client.get("/openapi.json").json()
+    for method, path in closed(app):
+        operation = document["paths"][path][method.lower()]
+        assert operation["security"]
+        assert {"401", "403", "422"} <= set(operation["responses"])
+        if "{" in path:
+            assert "404" in operation["responses"], path
+    form = document["paths"]["/v1/datasets"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
+    assert {"file", "name", "columns", "splits"} <= set(form["properties"])
+    references = set(re.findall(r'"#/components/schemas/([^"]+)"', client.get("/openapi.json").text))
+    assert references <= set(document["components"]["schemas"])
