@@ -44,6 +44,7 @@ class Facts:
     modality: ModalityKind
     shape: Shape  # of one row as stored: (H, W, C) or (D,)
     train_rows: int
+    pretrained: bool = False  # whether the backbone comes from a model
 
 
 class Config(Frozen):

@@ -20,11 +20,11 @@ from app.ml.spec import DataSpec
 from app.ml.strategies import AnyStrategy
 from app.ml.strategies.full import Full
 from app.ml.strategies.linear_probe import LinearProbe
-from app.ml.training_recipe import Purpose, settle_training
+from app.ml.training_recipe import Purpose, PurposeKind, settle_training
 
 MOST_PARAMETERS = 500_000_000
 _SMALLEST_SIDE_FOR_CONVNET = 4
-_FEW_LABELS_PER_CLASS = 100
+_FEW_LABELS_PER_CLASS = 10
 
 AnyConfig = TypeVar("AnyConfig", PretrainingConfig, FineTuningConfig)
 AnyKind = TypeVar("AnyKind", bound=Config)
@@ -57,7 +57,7 @@ def resolve_fine_tuning(
 ) -> Resolved[FineTuningConfig]:
     """Settle a fine-tuning of `parent`, or from scratch. Raises `ConfigError`."""
     rows = _labelled_rows(config, spec)
-    facts = Facts(spec.modality, spec.shape, rows)
+    facts = Facts(spec.modality, spec.shape, rows, pretrained=parent is not None)
     heads, decisions = _settle_heads(config.heads, spec, facts)
     if parent is None:
         backbone, more = _settle_backbone(config.backbone, facts)
@@ -65,12 +65,17 @@ def resolve_fine_tuning(
         backbone, more = _inherit_backbone(config, spec, parent)
     _check_size(backbone, heads, spec)
     strategy, why = _settle_strategy(config, spec, parent, facts)
-    purpose = Purpose("linear_probe" if strategy.caches_features else "full", rows, spec)
-    training, rest = settle_training(config.training, purpose)
+    training, rest = settle_training(config.training, Purpose(_purpose(strategy, parent), rows, spec))
     resolved = config.model_copy(
         update={"heads": heads, "backbone": backbone, "strategy": strategy, "training": training}
     )
     return Resolved(resolved, (*decisions, *more, *why, *rest))
+
+
+def _purpose(strategy: AnyStrategy, parent: Manifest | None) -> PurposeKind:
+    if strategy.caches_features:
+        return "linear_probe"
+    return "from_scratch" if parent is None else "fine_tuning"
 
 
 def _settle(config: AnyKind, facts: Facts, *loc: str | int) -> tuple[AnyKind, tuple[Decision, ...]]:
@@ -162,14 +167,22 @@ def _labelled_rows(config: FineTuningConfig, spec: DataSpec) -> int:
 def _settle_strategy(
     config: FineTuningConfig, spec: DataSpec, parent: Manifest | None, facts: Facts
 ) -> tuple[AnyStrategy, tuple[Decision, ...]]:
-    if not isinstance(config.strategy, str):
-        return _settle(config.strategy, facts, "strategy")
+    strategy = config.strategy
+    decided: tuple[Decision, ...] = ()
+    if isinstance(strategy, str):
+        strategy, reason = _default_strategy(config, spec, parent, facts)
+        decided = (Decision(field="strategy.kind", value=strategy.kind, reason=reason),)
+    settled, more = _settle(strategy, facts, "strategy")
+    return settled, (*decided, *more)
+
+
+def _default_strategy(
+    config: FineTuningConfig, spec: DataSpec, parent: Manifest | None, facts: Facts
+) -> tuple[AnyStrategy, str]:
     if parent is None:
-        chosen, reason = Full(), "a backbone from scratch must learn too"
-        return chosen, (Decision(field="strategy", value=chosen.model_dump(mode="json"), reason=reason),)
+        return Full(), "a backbone from scratch must learn too"
     classes = max(len(spec.target(head.target).classes) or 1 for head in config.heads)  # type: ignore[union-attr]
     per_class = math.ceil(facts.train_rows / classes)
-    few = per_class <= _FEW_LABELS_PER_CLASS
-    strategy: AnyStrategy = LinearProbe() if few else Full()
-    reason = f"{per_class} labelled rows a class {'are few' if few else 'are enough to move the backbone'}"
-    return strategy, (Decision(field="strategy", value=strategy.model_dump(mode="json"), reason=reason),)
+    if per_class < _FEW_LABELS_PER_CLASS:
+        return LinearProbe(), f"{per_class} labelled rows a class are too few to move the backbone"
+    return Full(), f"{per_class} labelled rows a class are enough to move the backbone"

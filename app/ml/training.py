@@ -27,7 +27,7 @@ class AdamW(Frozen):
     kind: Literal["adamw"] = "adamw"
     lr: Lr = Field("auto", description="Learning rate.")
     betas: tuple[Rate, Rate] = Field((0.9, 0.999), description="Decay rates of the two running moments.")
-    weight_decay: Decay = Field(0.01, description="Decoupled weight decay, relative to the learning rate.")
+    weight_decay: Auto[Decay] = Field("auto", description="Decoupled weight decay, relative to the learning rate.")
 
 
 class Sgd(Frozen):

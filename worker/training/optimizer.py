@@ -19,6 +19,7 @@ def build_optimizer(config: AnyOptimizer, groups: list[ParamGroup]) -> Optimizer
     params: list[dict[str, Any]] = [
         {"params": group.params, "lr": config.lr * group.lr_scale, "lr_scale": group.lr_scale} for group in groups
     ]
+    assert config.weight_decay != "auto"  # noqa: S101 - the same
     decay = config.weight_decay
     match config:
         case Adam():

@@ -30,7 +30,10 @@ class ConvNet(BackboneConfig):
     )
     kernel_size: Literal[3, 5, 7] = Field(3, description="Side of the convolutions' windows, in pixels.")
     features: Integer = Field(128, ge=1, le=8192, description="Width of the last layer: the number of features.")
-    activation: ActivationName = Field("relu", description="Applied after every layer, the last included.")
+    activation: ActivationName = Field(
+        "gelu",  # with relu more than half of a small autoencoder's features died
+        description="Applied after every layer, the last included.",
+    )
     norm: Literal["none", "group"] = Field("none", description="Normalisation after each convolution.")
 
     def build(self, input_shape: Shape) -> "ConvNetBackbone":
