@@ -1,5 +1,6 @@
 """Fixtures of all tests. A database, an application and keys are made afresh for each test."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -26,10 +27,21 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(data=tmp_path / "data")
 
 
-@pytest.fixture
-def database(settings: Settings) -> Iterator[Database]:
-    database = Database(settings.sql_url)
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty SQLite database with every table: migrated once, copied for each test."""
+    path = tmp_path_factory.mktemp("migrated") / "graftwork.db"
+    database = Database(f"sqlite:///{path}")
     migrate(database)
+    database.close()
+    return path
+
+
+@pytest.fixture
+def database(settings: Settings, migrated: Path) -> Iterator[Database]:
+    settings.data_folder.mkdir(parents=True, exist_ok=True)
+    shutil.copy(migrated, settings.data_folder / "graftwork.db")
+    database = Database(settings.sql_url)
     yield database
     database.close()
 
