@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.datasets.errors import DatasetError
@@ -18,6 +18,7 @@ from app.datasets.preparation import prepare
 
 from .conftest import npy, npz, picture, zipped
 
+SLOW = [HealthCheck.too_slow]  # a busy machine is no fault of the readers
 LIMITS = Limits(rows=5000, cells=100_000, unpacked_bytes=1 << 24, canonical_bytes=1 << 24, pixels=10_000, members=200)
 X = np.random.default_rng(5).integers(0, 256, (12, 3, 3), dtype=np.uint8)
 
@@ -90,7 +91,7 @@ def damage(draw: st.DrawFn, seed: bytes) -> bytes:
 def test_damaged_files(name: str) -> None:
     seed = VALID[name]()
 
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=150, deadline=None, suppress_health_check=SLOW)
     @given(content=damage(seed), impute=st.booleans())
     def run(content: bytes, *, impute: bool) -> None:
         attempt(content, impute=impute)
@@ -102,7 +103,7 @@ def test_damaged_files(name: str) -> None:
 def test_damaged_pictures_in_a_whole_archive(name: str) -> None:
     kind = name.upper()
 
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100, deadline=None, suppress_health_check=SLOW)
     @given(content=damage(picture(1, kind=kind)))
     def run(content: bytes) -> None:
         members = {f"{k}.{name}": picture(k, kind=kind) for k in range(3)}
@@ -111,7 +112,7 @@ def test_damaged_pictures_in_a_whole_archive(name: str) -> None:
     run()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, suppress_health_check=SLOW)
 @given(
     head=st.sampled_from([b"", b"\x93NUMPY\x01\x00", b"PK\x03\x04", b"PAR1", b"a,b\n", b"\xff\xfe"]),
     body=st.binary(max_size=300),
@@ -127,7 +128,7 @@ CELLS = st.one_of(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200, deadline=None, suppress_health_check=SLOW)
 @given(table=st.integers(1, 4).flatmap(lambda d: st.lists(st.lists(CELLS, min_size=d, max_size=d), max_size=30)))
 def test_random_tables(table: list[list[str]]) -> None:
     width = len(table[0]) if table else 1
@@ -135,7 +136,7 @@ def test_random_tables(table: list[list[str]]) -> None:
     attempt("\n".join(lines).encode())
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100, deadline=None, suppress_health_check=SLOW)
 @given(
     descr=st.sampled_from(
         ["<f8", ">f4", "|u1", "|b1", "<f2", "<i8", "<u8", "|S2", "|O", "<U2", "<M8[s]", "|V8", "<c8"]
