@@ -13,9 +13,11 @@
     ├── CorruptError 500              stored bytes are not what was stored
     └── UnavailableError 503          try again later
 
-Anything else that escapes is recorded with its traceback; users get `internal_error` and a request id.
+A full disk is answered 507 `storage_full`. Anything else that escapes is recorded with its traceback; users get
+`internal_error` and a request id.
 """
 
+import errno
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, ClassVar
@@ -175,6 +177,7 @@ _TITLES = {
     429: "Too many",
     500: "Internal error",
     503: "Unavailable",
+    507: "Storage full",
 }
 
 
@@ -244,11 +247,20 @@ async def _on_database_error(request: Request, error: Exception) -> JSONResponse
     return problem(request, 503, "database_unavailable", detail, headers={"Retry-After": "2"})
 
 
+async def _on_system_error(request: Request, error: Exception) -> JSONResponse:
+    if getattr(error, "errno", None) not in _FULL:
+        return await _on_anything(request, error)
+    log.error("no room left: %s", error)
+    detail = "The service has no room left for this; nothing was kept. Free some, or ask who runs it to."
+    return problem(request, 507, "storage_full", detail)
+
+
 async def _on_anything(request: Request, error: Exception) -> JSONResponse:
     log.error("request %s failed", getattr(request.state, "request_id", None), exc_info=error)
     return problem(request, 500, "internal_error", "This is a fault of the service; its log has the details.")
 
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 Handler = Callable[[Request, Exception], Awaitable[JSONResponse]]
 
 
@@ -260,6 +272,7 @@ def install(app: FastAPI) -> None:
         HTTPException: _on_http_exception,
         OperationalError: _on_database_error,
         PoolTimeoutError: _on_database_error,
+        OSError: _on_system_error,
         Exception: _on_anything,
     }
     for kind, handler in handlers.items():

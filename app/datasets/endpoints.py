@@ -25,6 +25,7 @@ REFUSED: dict[int | str, dict[str, Any]] = {
     409: {"model": Problem, "description": "The first request with this Idempotency-Key is still under way."},
     413: {"model": Problem, "description": "The upload is too large."},
     415: {"model": Problem, "description": "The body is no multipart/form-data, or the file of no known format."},
+    507: {"model": Problem, "description": "The service has no room left for the upload."},
 }
 
 

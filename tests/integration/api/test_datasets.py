@@ -2,6 +2,7 @@ import base64
 import hashlib
 import io
 import json
+import resource
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -251,6 +252,19 @@ def test_an_upload_that_is_too_large_is_refused(app: FastAPI, client: Http, serv
     check_problem(client.post("/v1/datasets", content=chunks(), headers=headers), 413, "too_large")
     assert leftovers(services) == []
     assert count(services.database) == 0
+
+
+def test_a_full_disk_is_told_and_nothing_stays(client: Http, services: Services) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2 << 20, hard))
+    try:
+        answer = upload(client, b"a,b\n" * (1 << 20))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    check_problem(answer, 507, "storage_full")
+    assert leftovers(services) == []
+    assert count(services.database) == 0
+    assert upload(client).status_code == 202
 
 
 def test_a_job_of_another_dataset_does_not_hold_this_one(client: Http, services: Services, project_id: str) -> None:
