@@ -6,13 +6,16 @@ import pytest
 from pydantic import ValidationError
 
 from app.ml import tiny
+from app.ml.assembly import encoded_shape
 from app.ml.backbones import AnyBackbone
+from app.ml.backbones.mlp import Mlp
 from app.ml.bundle import Manifest
 from app.ml.configs import FineTuningConfig, PretrainingConfig
 from app.ml.errors import ConfigError
 from app.ml.modalities.image import Image
 from app.ml.modalities.table import Table
 from app.ml.recipes import resolve_fine_tuning, resolve_pretraining
+from app.ml.registry import kinds
 from app.ml.spec import DataSpec, TargetSpec
 
 IMAGES, TABLE = tiny.images().spec, tiny.table().spec
@@ -175,3 +178,37 @@ def test_two_heads_of_one_name_are_refused() -> None:
     with pytest.raises(ValidationError, match="another name"):
         FineTuningConfig.model_validate({"heads": CLASSIFY * 2})
     FineTuningConfig.model_validate({"heads": [CLASSIFY[0], {**CLASSIFY[0], "name": "second"}]})
+
+
+def test_a_pretrained_backbone_moves_slowly_and_a_new_one_does_not() -> None:
+    def scale(parent: Manifest | None) -> tuple[float, float]:
+        config = fine_tuning(IMAGES, parent, strategy={"kind": "full"})
+        return config.strategy.backbone_lr_scale, config.training.optimizer.lr  # type: ignore[union-attr,return-value]
+
+    assert scale(image_parent()) == (0.1, 0.01)
+    assert scale(None) == (1.0, 0.001)
+
+
+def test_a_probe_decays_with_the_rows() -> None:
+    decays = {
+        rows: fine_tuning(sized(rows), None, strategy={"kind": "linear_probe"}).training.optimizer.weight_decay
+        for rows in (10, 1000, 10_000_000)
+    }
+    assert decays == {10: 1.0, 1000: 0.1, 10_000_000: 1e-4}
+    assert pretraining(IMAGES).training.optimizer.weight_decay == 0.01
+
+
+def test_heads_count_among_the_parameters() -> None:
+    wide = {"kind": "classifier", "target": "label", "hidden": [8192] * 8}
+    with pytest.raises(ConfigError, match="parameters"):
+        fine_tuning(IMAGES, heads=[wide, {**wide, "name": "second"}])
+
+
+def test_the_largest_encoding_of_a_table_counts() -> None:
+    assert encoded_shape(TABLE) == (3 * 2 + 3,)
+    assert encoded_shape(IMAGES) == (1, 8, 8)
+
+
+def test_kinds_reads_unions_and_lone_members() -> None:
+    assert list(kinds(AnyBackbone)) == ["mlp", "convnet"]
+    assert kinds(Mlp) == {"mlp": Mlp}
