@@ -31,7 +31,10 @@ class CeleryQueue:
 
         self._celery: Any = Celery("graftwork", broker=broker_url, set_as_current=False)
         self._celery.conf.update(
-            broker_transport_options=TRANSPORT, task_ignore_result=True, task_publish_retry=False, task_serializer="json"
+            broker_transport_options=TRANSPORT,
+            task_ignore_result=True,
+            task_publish_retry=False,
+            task_serializer="json",
         )
         self.failures = 0
 

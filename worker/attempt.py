@@ -7,6 +7,7 @@ heard; nobody else can claim the job meanwhile.
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -52,12 +53,12 @@ class Attempt:
         """Read the job."""
         return self.insist(lambda session: session.get_one(JobRow, self.lease.job_id))
 
-    def enter(self, status: Status, phase: str | None, message: str) -> None:
+    def enter(self, status: Status, phase: str | None, message: str, data: dict[str, Any] | None = None) -> None:
         """Change the job's state and tell."""
 
         def change(session: Session) -> None:
             leases.move(session, self.lease, status, phase=phase)
-            events.append(session, self.lease.job_id, f"job.{status}", message)
+            events.append(session, self.lease.job_id, f"job.{status}", message, data)
 
         self.insist(change)
 
@@ -124,7 +125,7 @@ class Attempt:
     def _prune(self, session: Session) -> None:
         for row in self._checkpoints(session)[KEPT_CHECKPOINTS:]:
             session.delete(row)
-            after_commit(session, lambda key=row.key: self.artifacts.delete(key))
+            after_commit(session, partial(self.artifacts.delete, row.key))
 
     def _checkpoints(self, session: Session) -> list[CheckpointRow]:
         rows = select(CheckpointRow).where(CheckpointRow.job_id == self.lease.job_id)

@@ -49,7 +49,7 @@ class Slot:
 slot = Slot()
 
 
-@worker_process_init.connect
+@worker_process_init.connect  # type: ignore[untyped-decorator]
 def _open_slot(**_: Any) -> None:
     """Everything is opened in the child: connections do not survive a fork."""
     die_with_parent()
@@ -60,14 +60,14 @@ def _open_slot(**_: Any) -> None:
     slot.sweeper.start()
 
 
-@worker_process_shutdown.connect
+@worker_process_shutdown.connect  # type: ignore[untyped-decorator]
 def _close_slot(**_: Any) -> None:
     slot.sweeper.stop()
     slot.supervisor.close()
     slot.database.close()
 
 
-@worker_shutting_down.connect
+@worker_shutting_down.connect  # type: ignore[untyped-decorator]
 def _drain(**_: Any) -> None:
     """The job under way writes a checkpoint and goes back to the queue, no attempt charged."""
     _draining.set()

@@ -34,10 +34,12 @@ _REPORT_SECONDS = 1.0
 
 def run(attempt: Attempt, job: JobRow, folder: Path, draining: threading.Event) -> None:
     """Train, evaluate, register."""
+    began = _Costs()
     attempt.report(_progress(0, 1, 0, None), [], "loading the data")
     training = _prepare(attempt, job, folder)
-    resumed = _resume(attempt, training)
-    attempt.enter("running", "training", f"Training goes on from step {resumed}." if resumed else "Training started.")
+    step = _resume(attempt, training)
+    message = f"Training goes on from step {step}." if step else "Training started."
+    attempt.enter("running", "training", message, {**began.spent(), "step": step})
     _train(attempt, training, folder, draining)
     attempt.enter("finalizing", "evaluating", "Training has ended; measuring on the test split.")
     measured = training.evaluate("test") or training.evaluate("validation")
@@ -154,36 +156,40 @@ def _finite(value: float) -> float | None:
 
 
 @dataclass
-class _Clock:
-    """When checkpoints are due, and what the training costs."""
+class _Costs:
+    """What something costs, from now on."""
 
-    config: TrainingConfig
     wall: float = field(default_factory=time.monotonic)
     cpu: float = field(default_factory=time.process_time)
-    saved: float = field(default_factory=time.monotonic)
-
-    def due(self, step: int) -> bool:
-        """Tell whether to save now, by steps or by seconds."""
-        every = self.config.checkpoint_steps
-        return (every is not None and step % every == 0) or self._silence() >= self.config.checkpoint_seconds
-
-    def _silence(self) -> float:
-        return time.monotonic() - self.saved
 
     def spent(self) -> dict[str, float]:
-        """Return the seconds since the first step."""
+        """Return the seconds since then, by the wall and of the processor."""
         return {"seconds": time.monotonic() - self.wall, "cpu_seconds": time.process_time() - self.cpu}
+
+
+@dataclass
+class _Saves:
+    """When checkpoints are due: by steps or by seconds."""
+
+    config: TrainingConfig
+    last: float = field(default_factory=time.monotonic)
+
+    def due(self, step: int) -> bool:
+        """Tell whether to save now."""
+        every = self.config.checkpoint_steps
+        silent = time.monotonic() - self.last >= self.config.checkpoint_seconds
+        return silent or (every is not None and step % every == 0)
 
 
 def _train(attempt: Attempt, training: Run, folder: Path, draining: threading.Event) -> None:
     reporter = _Reporter(attempt)
-    clock = _Clock(training.config.training)
+    costs, saves = _Costs(), _Saves(training.config.training)
     for event in training.train():
         if isinstance(event, StepDone):
             reporter.step(event)
-            if clock.due(event.step) or draining.is_set():
+            if saves.due(event.step) or draining.is_set():
                 _save(attempt, training, folder)
-                clock.saved = time.monotonic()
+                saves.last = time.monotonic()
             if draining.is_set():
                 raise DrainedError
         elif isinstance(event, Started):
@@ -192,7 +198,7 @@ def _train(attempt: Attempt, training: Run, folder: Path, draining: threading.Ev
             reporter.evaluated(event)
         elif isinstance(event, Finished):
             reporter.finish()
-            data = {**clock.spent(), "reason": event.reason, "step": event.step}
+            data = {**costs.spent(), "reason": event.reason, "step": event.step}
             attempt.tell("training.finished", f"Trained to step {event.step} ({event.reason}).", data)
 
 

@@ -5,14 +5,13 @@ from typing import Annotated, Any
 from fastapi import Header, Query, Response
 from fastapi.responses import StreamingResponse
 
-from app.db.tables import JobRow
 from app.dependencies import Reading, State, Writing
 from app.errors import Problem
 from app.idempotency import IdempotencyKey, fingerprint, once
-from app.jobs import repository, service, stream
+from app.jobs import service, stream
 from app.jobs.schemas import CheckpointList, EventList, Job, JobRequest, Kind, MetricList
 from app.jobs.states import Status
-from app.kit.pages import Listing, PageQuery, fetch_page, listing
+from app.kit.pages import Listing, PageQuery, listing
 from app.security import Reader, Writer, secure_router
 
 router = secure_router("/v1/jobs", "jobs")
@@ -39,14 +38,14 @@ def list_jobs(
     session: Reading, principal: Reader, page: PageQuery, kind: Kind | None = None, status: Status | None = None
 ) -> Listing[Job]:
     """List jobs, newest first."""
-    rows, more = fetch_page(session, repository.query(principal.project_id, kind, status), JobRow.id, page)
-    return Listing[Job](**listing([service.answer(session, row) for row in rows], has_more=more))
+    jobs, more = service.index(session, principal.project_id, page, kind, status)
+    return Listing[Job](**listing(jobs, has_more=more))
 
 
 @router.get("/{job_id}", responses=_NOT_FOUND)
 def get_job(job_id: str, session: Reading, principal: Reader) -> Job:
     """Look at one job."""
-    return service.answer(session, service.find(session, principal.project_id, job_id))
+    return service.look(session, principal.project_id, job_id)
 
 
 @router.post("/{job_id}/cancel", status_code=202, responses=_CONFLICT)

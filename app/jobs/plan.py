@@ -8,7 +8,7 @@ from app.jobs.schemas import FineTuningRequest, PretrainingRequest
 from app.ml.bundle import Manifest
 from app.ml.configs import FineTuningConfig, PretrainingConfig
 from app.ml.errors import ConfigError
-from app.ml.recipes import resolve_fine_tuning, resolve_pretraining
+from app.ml.recipes import Resolved, resolve_fine_tuning, resolve_pretraining
 from app.ml.spec import DataSpec
 from app.models.refs import as_name
 
@@ -38,6 +38,7 @@ def resolve(
         UnprocessableError: a choice does not fit the data or the model.
     """
     spec = ready_spec(dataset)
+    resolved: Resolved[PretrainingConfig] | Resolved[FineTuningConfig]
     try:
         if isinstance(request, PretrainingRequest):
             resolved = resolve_pretraining(_half(request, PretrainingConfig), spec)

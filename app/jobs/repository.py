@@ -1,10 +1,11 @@
 """The SQL of jobs, as endpoints need it; the lease protocol has its own file."""
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.db.tables import CheckpointRow, JobRow, MetricRow, ModelRow
 from app.jobs.states import TERMINAL
+from app.kit.pages import Page, fetch_page
 
 
 def find(session: Session, project_id: str, job_id: str) -> JobRow | None:
@@ -12,12 +13,16 @@ def find(session: Session, project_id: str, job_id: str) -> JobRow | None:
     return session.scalar(select(JobRow).where(JobRow.project_id == project_id, JobRow.id == job_id))
 
 
-def query(project_id: str, kind: str | None, status: str | None) -> Select[JobRow]:
-    """Return the query for the jobs of a project."""
+def page(
+    session: Session, project_id: str, asked: Page, kind: str | None, status: str | None
+) -> tuple[list[JobRow], bool]:
+    """Return one page of the project's jobs, and whether more follow."""
     jobs = select(JobRow).where(JobRow.project_id == project_id)
     if kind is not None:
         jobs = jobs.where(JobRow.kind == kind)
-    return jobs if status is None else jobs.where(JobRow.status == status)
+    if status is not None:
+        jobs = jobs.where(JobRow.status == status)
+    return fetch_page(session, jobs, JobRow.id, asked)
 
 
 def unfinished(session: Session, project_id: str) -> int:

@@ -22,6 +22,7 @@ from app.jobs.schemas import (
     Output,
 )
 from app.kit.ids import new_id
+from app.kit.pages import Page
 from app.models import service as models
 from app.queue import JobQueue
 
@@ -88,6 +89,11 @@ def _parent(session: Session, project_id: str, request: JobRequest) -> ModelRow 
     return models.resolve(session, project_id, request.model)
 
 
+def look(session: Session, project_id: str, job_id: str) -> Job:
+    """Return a job as it is answered. Raises like `find`."""
+    return answer(session, find(session, project_id, job_id))
+
+
 def find(session: Session, project_id: str, job_id: str) -> JobRow:
     """Return a job of this project.
 
@@ -99,6 +105,14 @@ def find(session: Session, project_id: str, job_id: str) -> JobRow:
         msg = f"There is no job {job_id!r}."
         raise NotFoundError(msg, code="job_not_found")
     return row
+
+
+def index(
+    session: Session, project_id: str, page: Page, kind: str | None, status: str | None
+) -> tuple[list[Job], bool]:
+    """Return one page of jobs, and whether more follow."""
+    rows, more = repository.page(session, project_id, page, kind, status)
+    return [answer(session, row) for row in rows], more
 
 
 def cancel(session: Session, project_id: str, job_id: str) -> Job:

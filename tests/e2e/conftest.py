@@ -1,7 +1,6 @@
 """The whole service as processes, with real data."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np

@@ -114,8 +114,14 @@ def test_events_and_metrics_tell_the_story(client: Http, settings: Settings, unl
     events = client.get(f"/v1/jobs/{job['id']}/events").json()
     assert [event["seq"] for event in events["data"]] == list(range(1, len(events["data"]) + 1))
     types = [event["type"] for event in events["data"]]
-    expected = "job.queued attempt.started job.running training.finished job.finalizing job.succeeded".split()
-    assert types == expected
+    assert types == [
+        "job.queued",
+        "attempt.started",
+        "job.running",
+        "training.finished",
+        "job.finalizing",
+        "job.succeeded",
+    ]
     page = client.get(f"/v1/jobs/{job['id']}/events?after=2&limit=2").json()
     assert ([event["seq"] for event in page["data"]], page["has_more"]) == ([3, 4], True)
     points = client.get(f"/v1/jobs/{job['id']}/metrics").json()["data"]

@@ -237,9 +237,14 @@ def test_a_refused_write_changes_nothing_of_its_transaction(db: Database) -> Non
     with db.writing() as session:
         leases.cancel(session, job)
     seq = read(db, job).last_seq
-    with pytest.raises(CancelledError), db.writing() as session:
-        events.append(session, job, "made.up", "must vanish")
-        leases.hold(session, lease)
+
+    def tell_and_hold() -> None:
+        with db.writing() as session:
+            events.append(session, job, "made.up", "must vanish")
+            leases.hold(session, lease)
+
+    with pytest.raises(CancelledError):
+        tell_and_hold()
     assert read(db, job).last_seq == seq
     assert "made.up" not in types(db, job)
 

@@ -1,0 +1,50 @@
+# Two commands on a fresh machine with Python 3.11 or newer: `make demo` and `make test`.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+TORCH := torch==2.13.0
+STAMP := $(VENV)/installed
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: help install test slow check demo bench lock clean
+
+help: ## Say what can be made
+	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/'
+
+install: $(STAMP) ## Make .venv with everything in it
+
+# torch comes first and by its exact version, so that nothing later pulls another build in.
+$(STAMP): requirements-dev.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(BIN)/python -m pip check
+	touch $@
+
+test: $(STAMP) ## Run all fast tests
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu"
+
+slow: $(STAMP) ## Run the slow tests
+	$(BIN)/python -m pytest -m "slow and not gpu"
+
+check: $(STAMP) ## Lint, types and architecture
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+demo: $(STAMP) ## Pretrain, fine-tune and predict on real digits over HTTP; CI=1 ends by itself
+	OMP_NUM_THREADS= $(BIN)/python bench/demo.py $(if $(CI),--ci,)
+
+bench: $(STAMP) ## Time training, probing and starting against their plain counterparts
+	$(BIN)/python bench/start.py
+	$(BIN)/python bench/train.py
+	$(BIN)/python bench/probe.py
+
+lock: ## Write the lock files anew
+	$(BIN)/pip-compile --quiet -o requirements.lock pyproject.toml
+	$(BIN)/pip-compile --quiet --extra test --extra dev -o requirements-dev.lock pyproject.toml
+
+clean: ## Remove what was made
+	rm -rf $(VENV) demo-data dist

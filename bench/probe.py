@@ -1,0 +1,111 @@
+"""A linear probe on a frozen convnet as a job against the plain loop that runs the backbone in each epoch.
+
+10,000 rows, 20 epochs, batches of 256, AdamW 0.01; interleaved, one thread each. The job's time is that of making the
+features and of training on them; both are measured on the same 1,000 rows that neither has seen.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from digits import digits, many
+from service import event, service
+
+from app.client import Graftwork
+from app.ml.bundle import read_bundle
+
+EPOCHS, ROWS, TEST = 20, 10_000, 1000
+FILES = ("manifest.json", "backbone.safetensors", "golden.safetensors")
+
+
+def labelled() -> dict[str, np.ndarray]:
+    images, labels = digits()
+    x, y = many(images[TEST:], labels[TEST:], ROWS)
+    split = np.array(["train"] * ROWS + ["test"] * TEST)
+    return {"x": np.concatenate([x, images[:TEST]]), "y": np.concatenate([y, labels[:TEST]]), "split": split}
+
+
+def plain(folder: Path) -> None:
+    """Freeze the backbone, train a linear layer, run both in each epoch; prints seconds and accuracy."""
+    arrays = labelled()
+    x = torch.from_numpy(arrays["x"].astype(np.float32) / 255).unsqueeze(1)
+    y = torch.from_numpy(arrays["y"].astype(np.int64))
+    backbone = read_bundle(folder).backbone.requires_grad_(requires_grad=False).eval()
+    torch.manual_seed(0)
+    head = torch.nn.Linear(backbone.features, 10)
+    wall, cpu = time.monotonic(), time.process_time()
+    with torch.no_grad():  # standardised features, as the job's
+        sample = torch.cat([backbone(block) for block in x[:ROWS].split(1024)])
+        mean, deviation = sample.mean(0), sample.std(0).clamp_min(1e-6)
+    optimizer = torch.optim.AdamW(head.parameters(), lr=0.01)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, EPOCHS * -(-ROWS // 256))
+    for _ in range(EPOCHS):
+        for chosen in torch.randperm(ROWS).split(256):
+            with torch.no_grad():
+                features = backbone(x[chosen])
+            loss = torch.nn.functional.cross_entropy(head((features - mean) / deviation), y[chosen])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+    spent = {"seconds": time.monotonic() - wall, "cpu_seconds": time.process_time() - cpu}
+    with torch.no_grad():
+        found = head((backbone(x[ROWS:]) - mean) / deviation).argmax(1)
+    print(json.dumps({**spent, "accuracy": (found == y[ROWS:]).double().mean().item()}))
+
+
+def run_plain(folder: Path) -> dict[str, float]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    program = [sys.executable, __file__, "--plain", str(folder)]
+    found: dict[str, float] = json.loads(
+        subprocess.run(program, env=environment, check=True, capture_output=True).stdout
+    )
+    return found
+
+
+def run_job(client: Graftwork, dataset: str) -> dict[str, float]:
+    training = {"epochs": EPOCHS, "batch_size": 256, "optimizer": {"kind": "adamw", "lr": 0.01}}
+    heads, strategy = [{"kind": "classifier", "target": "label"}], {"kind": "linear_probe"}
+    body = {"model": "root", "heads": heads, "strategy": strategy, "training": training}
+    job = client.jobs.create(kind="fine_tuning", dataset=dataset, **body, wait=True)
+    prepared, trained = event(client, job["id"], "job.running"), event(client, job["id"], "training.finished")
+    spent = {unit: prepared[unit] + trained[unit] for unit in ("seconds", "cpu_seconds")}
+    return {**spent, "accuracy": job["metrics"]["heads"]["label"]["accuracy"]}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--plain", type=Path, help="only the plain loop, on the model in this folder")
+    parser.add_argument("--runs", type=int, default=3)
+    arguments = parser.parse_args()
+    if arguments.plain:
+        plain(arguments.plain)
+        return
+    with service() as client, tempfile.TemporaryDirectory() as scratch:
+        arrays = labelled()
+        dataset = client.datasets.create(arrays, name="digits", duplicates="keep")["id"]
+        root = {"backbone": {"kind": "convnet"}, "training": {"epochs": 1}}
+        client.jobs.create(kind="pretraining", dataset=dataset, name="root", **root, wait=True)
+        for name in FILES:
+            client.models.download("root", name, Path(scratch) / name)
+        pairs = []
+        for number in range(arguments.runs):
+            pairs.append((run_plain(Path(scratch)), run_job(client, dataset)))
+            print(f"run {number + 1}: plain {pairs[-1][0]}, job {pairs[-1][1]}", flush=True)
+        for unit in ("cpu_seconds", "seconds"):
+            ratio = statistics.median(loop[unit] / job[unit] for loop, job in pairs)
+            print(f"plain loop / job, {unit}, median of {len(pairs)} pairs: {ratio:.1f} (asked: at least 5)")
+        found = [statistics.median(pair[side]["accuracy"] for pair in pairs) for side in (0, 1)]
+        print(f"test accuracy: plain {found[0]:.3f}, job {found[1]:.3f}")
+
+
+if __name__ == "__main__":
+    main()
