@@ -40,7 +40,7 @@ class Recipe:
 
 
 RECIPES: dict[PurposeKind, Recipe] = {
-    "pretraining": Recipe(lr=1e-3, batches=100, steps=1500, fewest_epochs=10, most_epochs=300),
+    "pretraining": Recipe(lr=1e-3, batches=100, steps=1000, fewest_epochs=10, most_epochs=300),
     "linear_probe": Recipe(lr=1e-2, batches=8, steps=400, fewest_epochs=10, most_epochs=100),
     # The heads' rate; Full moves a pretrained backbone at a tenth of it.
     "fine_tuning": Recipe(lr=1e-2, batches=8, steps=400, fewest_epochs=10, most_epochs=100),
@@ -70,8 +70,9 @@ def settle_training(config: TrainingConfig, purpose: Purpose) -> tuple[TrainingC
         epochs = _epochs(recipe, purpose.rows, batch_size)
         decide("epochs", epochs, f"{purpose.rows} rows in batches of {min(batch_size, purpose.rows)}")
     if config.evaluate_every == "auto":
-        every, reason = _evaluate_every(config, changes.get("epochs", config.epochs))
-        decide("evaluate_every", every, reason)
+        steps_per_epoch = math.ceil(purpose.rows / batch_size)
+        epochs = changes.get("epochs", config.epochs) or math.ceil((config.steps or 1) / steps_per_epoch)
+        decide("evaluate_every", *_evaluate_every(config, epochs))
     optimizer, more = _settle_optimizer(config.optimizer, recipe, purpose)
     changes["optimizer"] = optimizer
     return config.model_copy(update=changes), (*decisions, *more)
@@ -88,11 +89,9 @@ def _epochs(recipe: Recipe, rows: int, batch_size: int) -> int:
     return max(recipe.fewest_epochs, min(recipe.most_epochs, round(recipe.steps / steps_per_epoch)))
 
 
-def _evaluate_every(config: TrainingConfig, epochs: int | None) -> tuple[int, str]:
+def _evaluate_every(config: TrainingConfig, epochs: int) -> tuple[int, str]:
     if config.early_stopping is not None:
         return 1, "early stopping looks after every epoch"
-    if epochs is None:
-        return 1, "the length is given in steps"
     return max(1, epochs // EVALUATIONS), f"about {EVALUATIONS} measurements on the validation split"
 
 

@@ -59,6 +59,13 @@ def test_a_given_value_is_never_changed() -> None:
     assert pretraining(IMAGES, training={"steps": 7}).training.epochs is None
 
 
+def test_a_long_training_is_measured_about_twenty_times() -> None:
+    assert pretraining(sized(100), training={"epochs": 100}).training.evaluate_every == 5
+    assert pretraining(sized(100), training={"steps": 400, "batch_size": 100}).training.evaluate_every == 20
+    stopping = {"epochs": 100, "early_stopping": {}}
+    assert pretraining(sized(100), training=stopping).training.evaluate_every == 1
+
+
 @pytest.mark.parametrize("rows", [1, 8, 100, 4000, 60_000, 1_000_000])
 def test_the_recipes_stay_sane_at_every_size(rows: int) -> None:
     for config in (pretraining(sized(rows)).training, fine_tuning(sized(rows)).training):
