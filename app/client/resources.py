@@ -49,12 +49,13 @@ class Datasets:
     ) -> Json:
         """Upload a dataset: a path, the bytes of a file, or arrays by name (`x`, and `y` if labelled).
 
-        `options` are the form's fields, such as `columns={"age": "input"}`. With `wait` the dataset is `ready`.
+        `options` are the form's fields, such as `columns={"age": "input"}`; None leaves one out. With `wait`
+        the dataset is `ready`.
 
         Raises:
             DatasetFailedError: its preparation has failed.
         """
-        fields = {key: value if isinstance(value, str) else json.dumps(value) for key, value in options.items()}
+        fields = {key: _field(value) for key, value in options.items() if value is not None}
         with _opened(source, filename) as (file, shown):
             dataset = self._transport.create(
                 "/v1/datasets", data={"name": name, **fields}, files={"file": (shown, file)}, timeout=_UPLOAD_TIMEOUT
@@ -244,6 +245,10 @@ class Models:
 
 def _path(*parts: str) -> str:
     return "/v1/" + "/".join(quote(part, safe="@") for part in parts)
+
+
+def _field(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _plain(inputs: Any) -> Any:

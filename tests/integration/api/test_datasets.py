@@ -197,6 +197,14 @@ def test_the_first_answer_to_a_key_is_repeated(client: Http, services: Services,
     check_problem(upload(client, headers={"Idempotency-Key": "two words"}), 400, "invalid_idempotency_key")
 
 
+def test_one_key_at_once_is_one_dataset(client: Http, services: Services, queue: MemoryQueue) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda _: upload(client, headers={"Idempotency-Key": "once"}), range(4)))
+    assert len({answer.json()["id"] for answer in answers}) == 1
+    assert count(services.database) == 1
+    assert queue.rings == 1
+
+
 def test_the_same_bytes_twice_at_once_are_one_blob_and_two_datasets(client: Http, services: Services) -> None:
     with ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(lambda _: upload(client), range(4)))

@@ -70,8 +70,11 @@ def test_the_whole_upload_is_sent_again(tmp_path: Path) -> None:
         return answer({"id": "ds_1"}, 202) if len(bodies) > 1 else answer({}, 503)
 
     graftwork, _ = connect(service)
-    graftwork.datasets.create(file, name="rows", wait=False, columns={"a": "input"})
+    graftwork.datasets.create(file, name="rows", wait=False, columns={"a": "input"}, image=None, seed=3)
     first, second = bodies
+    assert b'{"a": "input"}' in second
+    assert b'name="seed"\r\n\r\n3\r\n' in second
+    assert b"image" not in second
     assert len(first) == len(second)
     assert file.read_bytes() in second
 
