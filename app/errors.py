@@ -207,13 +207,34 @@ def _printable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def _item(error: dict[str, Any]) -> ErrorItem:
+def _item(error: dict[str, Any], body: Any) -> ErrorItem:
     """Keep place and sentence of a validation error; its input (a password, an infinity) is not echoed."""
-    loc = [_printable(part)[:200] if isinstance(part, str) else int(part) for part in error["loc"]]
+    loc = _place(error, body) if error["loc"][:1] == ("body",) else list(error["loc"])
     msg = str(error["msg"]).removeprefix("Value error, ")
     if error["type"] == "union_tag_invalid":  # pydantic's sentence repeats the tag that was sent
         msg = f"{error['ctx']['discriminator']} is one of {error['ctx']['expected_tags']}"
-    return ErrorItem(loc=loc, msg=_printable(msg)[:1000])
+    return ErrorItem(
+        loc=[_printable(part)[:200] if isinstance(part, str) else part for part in loc], msg=_printable(msg)[:1000]
+    )
+
+
+def _place(error: dict[str, Any], body: Any) -> list[str | int]:
+    """Follow the place through the body that was sent: pydantic also names the branch of each union on the way."""
+    place: list[str | int] = ["body"]
+    parts = error["loc"][1:]
+    for part in parts:
+        if _holds(body, part):
+            body = body[part]
+            place.append(part)
+    if error["type"] == "missing" and parts and place[-1] != parts[-1]:
+        place.append(parts[-1])
+    return place
+
+
+def _holds(value: Any, part: str | int) -> bool:
+    if isinstance(value, dict):
+        return part in value
+    return isinstance(value, list) and isinstance(part, int) and part < len(value)
 
 
 def _sentence(errors: list[ErrorItem]) -> str:
@@ -230,7 +251,7 @@ async def _on_graftwork_error(request: Request, error: Exception) -> JSONRespons
 
 async def _on_validation_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this class only
-    items = [_item(entry) for entry in error.errors()[:50]]
+    items = [_item(entry, error.body) for entry in error.errors()[:50]]
     return problem(request, 422, "invalid_request", _sentence(items), items)
 
 

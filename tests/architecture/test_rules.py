@@ -11,7 +11,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 SOURCES = [path for folder in ("app", "worker", "migrations") for path in (ROOT / folder).rglob("*.py")]
 UNPICKLERS = re.compile(
-    r"(?:import|from) +(?:pickle|cloudpickle|dill|joblib|shelve|marshal)\b|(?<!safetensors\.)torch\.(?:load|save)\b|allow_pickle=True"
+    r"(?:import|from) +(?:pickle|cloudpickle|dill|joblib|shelve|marshal)\b"
+    r"|(?<!safetensors\.)torch\.(?:load|save)\b|allow_pickle=True"
 )
 
 

@@ -14,7 +14,6 @@ import pytest
 import torch
 from pydantic import BaseModel, TypeAdapter
 
-from app.ml import tiny
 from app.ml.assembly import FineTuning
 from app.ml.bundle import Bundle
 from app.ml.configs import FineTuningConfig, PretrainingConfig
@@ -24,6 +23,7 @@ from app.ml.interfaces import Backbone, BackboneConfig, HeadConfig, MethodConfig
 from app.ml.predictor import load_bundle
 from app.ml.recipes import resolve_fine_tuning, resolve_pretraining
 from app.ml.registry import FAMILIES, kinds
+from tests.support import tiny
 from worker.training.evaluate import evaluate
 from worker.training.events import EpochDone, Evaluated, Event, Finished, Started, StepDone
 from worker.training.run import Run, prepare

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from app.ml import tiny
 from app.ml.configs import FineTuningConfig, PretrainingConfig
 from app.ml.recipes import resolve_fine_tuning, resolve_pretraining
 from app.ml.registry import FAMILIES, kinds
+from tests.support import tiny
 from worker.training.events import StepDone
 from worker.training.run import prepare
 

@@ -1,57 +1,31 @@
 """Both artifact stores with the same tests: the local disk, and a bucket behind a real S3 server."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import boto3
-import httpx
 import pytest
 
 from app.artifacts import ArtifactStore, blob_key, fetch_blob, open_store, put_blob
 from app.artifacts.folder import link_files
 from app.errors import CorruptError
-from app.kit.process import free_port
 from app.settings import Settings
-from tests.support.servers import wait_until
+from tests.support.servers import make_bucket, s3
 
 
 @pytest.fixture(scope="module")
-def s3_server() -> Iterator[str]:
-    port = free_port()
-    program = [str(Path(sys.executable).with_name("moto_server")), "-p", str(port)]
-    server = subprocess.Popen(program, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    url = f"http://127.0.0.1:{port}"
-
-    def answers() -> bool:
-        try:
-            return httpx.get(url, trust_env=False).status_code > 0
-        except httpx.TransportError:
-            return False
-
-    wait_until(answers, "the S3 server answers")
-    yield url
-    server.kill()
-    server.wait()
+def bucket_server() -> Iterator[dict[str, str]]:
+    with s3() as variables:
+        yield variables
 
 
 @pytest.fixture(params=["local", "s3"])
 def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ArtifactStore:
     if request.param == "local":
         return open_store(Settings(data=tmp_path / "data"))
-    url = request.getfixturevalue("s3_server")
-    for name, value in {
-        "AWS_ENDPOINT_URL": url,
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_REGION": "us-east-1",
-    }.items():
+    variables = request.getfixturevalue("bucket_server")
+    for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    bucket = f"b-{os.urandom(4).hex()}"
-    boto3.client("s3", endpoint_url=url, region_name="us-east-1").create_bucket(Bucket=bucket)
-    return open_store(Settings(data=tmp_path / "data", artifacts_url=f"s3://{bucket}/graftwork"))
+    return open_store(Settings(data=tmp_path / "data", artifacts_url=make_bucket(variables)))
 
 
 @pytest.fixture

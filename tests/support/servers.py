@@ -109,6 +109,36 @@ def valkey() -> Iterator[str]:
         server.wait()
 
 
+@contextmanager
+def s3() -> Iterator[dict[str, str]]:
+    """An S3 server; gives the `AWS_...` variables that lead to it."""
+    url = f"http://127.0.0.1:{free_port()}"
+    program = [str(Path(sys.executable).with_name("moto_server")), "-p", url.rsplit(":", 1)[1]]
+    server = subprocess.Popen(program, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    variables = {"AWS_ENDPOINT_URL": url, "AWS_REGION": "us-east-1"}
+    variables |= dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "test")
+    try:
+        wait_until(lambda: _reachable(url), "the S3 server answers")
+        yield variables
+    finally:
+        server.kill()
+        server.wait()
+
+
+def make_bucket(variables: dict[str, str]) -> str:
+    """A new bucket; its URL as the service's settings name it."""
+    bucket = f"b-{secrets.token_hex(4)}"
+    httpx.put(f"{variables['AWS_ENDPOINT_URL']}/{bucket}", trust_env=False).raise_for_status()
+    return f"s3://{bucket}/graftwork"
+
+
+def _reachable(url: str) -> bool:
+    try:
+        return httpx.get(url, trust_env=False).status_code > 0
+    except httpx.TransportError:
+        return False
+
+
 class Service:
     """`graftwork up`, or some of its parts, in processes of their own, as a user starts them."""
 
@@ -147,10 +177,7 @@ class Service:
         def ready() -> bool:
             if self.processes[-1].poll() is not None:
                 raise AssertionError(self.log.read_text())
-            try:
-                return httpx.get(f"{self.url}/health/ready", trust_env=False).is_success
-            except httpx.TransportError:
-                return False
+            return _reachable(f"{self.url}/health/ready")
 
         wait_until(ready, "the service is ready")
 

@@ -166,6 +166,30 @@ def test_a_choice_that_does_not_fit_the_data_is_refused_by_name(
     assert client.get("/v1/jobs?kind=fine_tuning").json()["data"] == []
 
 
+PLACES: list[tuple[dict[str, Any], list[str | int]]] = [
+    ({"training": {"epochs": 0}}, ["body", "training", "epochs"]),
+    ({"training": {"optimizer": {"kind": "adamw", "lr": -1}}}, ["body", "training", "optimizer", "lr"]),
+    ({"backbone": {"kind": "mlp", "hidden": [4, 0]}}, ["body", "backbone", "hidden", 1]),
+    ({"backbone": {"kind": "mlp", "depth": 3}}, ["body", "backbone", "depth"]),
+    ({"backbone": {"kind": "nonesuch"}}, ["body", "backbone"]),
+    ({"method": {"kind": "autoencoder", "regularizer": {"kind": "l2", "strength": -1}}},
+     ["body", "method", "regularizer", "strength"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "place"), PLACES, ids=lambda value: str(value)[:40])
+def test_an_error_names_the_place_as_it_was_sent(
+    client: Http, unlabelled: str, change: dict[str, Any], place: list[str | int]
+) -> None:
+    answer = client.post("/v1/jobs", json={**pretraining(unlabelled), **change})
+    assert [error["loc"] for error in answer.json()["errors"]] == [place]
+
+
+def test_a_missing_field_is_named(client: Http) -> None:
+    answer = client.post("/v1/jobs", json={"kind": "pretraining"})
+    assert answer.json()["errors"][0]["loc"] == ["body", "dataset"]
+
+
 BAD_FIELDS: list[dict[str, Any]] = [
     {"unknown": 1},
     {"training": {"epochs": 1e9}},

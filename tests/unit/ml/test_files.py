@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from app.ml import bundle, checkpoint, tiny
+from app.ml import bundle, checkpoint
 from app.ml.configs import FineTuningConfig, PretrainingConfig
 from app.ml.data import ArrayData, InMemory, OnDisk
 from app.ml.errors import CorruptCheckpointError, CorruptModelError
 from app.ml.predictor import load_bundle
 from app.ml.recipes import resolve_fine_tuning, resolve_pretraining
+from tests.support import tiny
 from worker.training.run import Run, fit_modality, prepare
 
 TRAINING = {"epochs": 2, "batch_size": 16}

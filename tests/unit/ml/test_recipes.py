@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from app.ml import tiny
 from app.ml.assembly import encoded_shape
 from app.ml.backbones import AnyBackbone
 from app.ml.backbones.mlp import Mlp
@@ -17,6 +16,7 @@ from app.ml.modalities.table import Table
 from app.ml.recipes import resolve_fine_tuning, resolve_pretraining
 from app.ml.registry import kinds
 from app.ml.spec import DataSpec, TargetSpec
+from tests.support import tiny
 
 IMAGES, TABLE = tiny.images().spec, tiny.table().spec
 CLASSIFY = [{"kind": "classifier", "target": "label"}]

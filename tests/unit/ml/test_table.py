@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.ml import tiny
 from app.ml.errors import InputError
 from app.ml.modalities import AnyModality
 from app.ml.modalities.table import Table
 from app.ml.registry import kinds
 from app.ml.spec import ColumnSpec, DataSpec
+from tests.support import tiny
 
 NAN = math.nan
 COLUMNS = (

@@ -6,9 +6,9 @@ import math
 import pytest
 import torch
 
-from app.ml import tiny
 from app.ml.configs import FineTuningConfig, PretrainingConfig
 from app.ml.recipes import resolve_fine_tuning, resolve_pretraining
+from tests.support import tiny
 from worker.training import evaluate as module
 from worker.training.evaluate import Evaluation
 from worker.training.run import Run, prepare

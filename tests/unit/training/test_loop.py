@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import nn
 
-from app.ml import tiny
 from app.ml.assembly import FineTuning
 from app.ml.configs import FineTuningConfig, PretrainingConfig
 from app.ml.data import Examples, InMemory
 from app.ml.recipes import resolve_fine_tuning, resolve_pretraining
 from app.ml.training import Constant, Cosine, TrainingConfig
+from tests.support import tiny
 from worker.training import loop
 from worker.training.batches import epoch_batches, epoch_order
 from worker.training.events import EpochDone, Evaluated, Event, Finished, Started, StepDone

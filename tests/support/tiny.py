@@ -20,7 +20,7 @@ def images(rows: int = 48, seed: int = 0) -> ArrayData:
     codes, sizes = _targets(rows, random)
     owner = random.integers(0, len(CLASSES), (_SIDE, _SIDE))
     lit = owner[None] == codes[:, None, None]
-    lit ^= random.random((rows, _SIDE, _SIDE)) < 0.05  # noqa: PLR2004 - a twentieth of the pixels flips
+    lit ^= random.random((rows, _SIDE, _SIDE)) < 0.05
     pixels = np.where(lit, 220 + 35 * sizes[:, None, None], 5)
     return _data("image", pixels.astype(np.uint8)[..., None], codes, sizes, ())
 
@@ -34,7 +34,7 @@ def table(rows: int = 48, seed: int = 0) -> ArrayData:
             100 + 20 * codes + random.normal(size=rows),
             sizes + 0.1 * random.normal(size=rows),
             np.where(np.arange(rows) % 5 == 0, np.nan, codes - sizes),
-            (codes + (random.random(rows) < 0.2)) % 2,  # noqa: PLR2004 - a fifth differs
+            (codes + (random.random(rows) < 0.2)) % 2,
         ],
         axis=1,
     )

@@ -1,0 +1,102 @@
+"""docker-compose.yml, without Docker: the commands and settings that it names, against a real PostgreSQL, a real
+Valkey and a real S3 server."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from tests.support.servers import KEY, Postgres, Service, make_bucket, s3, service, valkey
+
+EVERYWHERE = "0.0.0.0"  # noqa: S104 - compared, not bound
+ROOT = Path(__file__).parents[2]
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def settings() -> Iterator[dict[str, str]]:
+    """The environment that compose gives, with the addresses of servers that run here."""
+    given: dict[str, str] = COMPOSE["services"]["api"]["environment"]
+    assert given == COMPOSE["services"]["worker"]["environment"] == COMPOSE["services"]["migrate"]["environment"]
+    server = Postgres()
+    with valkey() as broker:
+        real = {
+            "postgresql://graftwork:graftwork@postgres/graftwork": server.url(server.create()),
+            "redis://redis:6379/0": broker,
+        }
+        names = {key.removeprefix("GRAFTWORK_").lower(): value for key, value in given.items()}
+        yield {key: real.get(value, KEY) for key, value in names.items()}
+    server.stop()
+
+
+def command(part: str) -> list[str]:
+    """The part's command as compose says it, without the program's name."""
+    program, *arguments = COMPOSE["services"][part]["command"]
+    assert program == "graftwork"
+    return list(arguments)
+
+
+def start(running: Service) -> None:
+    migration = running.run(*command("migrate"))
+    assert migration.wait(60) == 0, running.log.read_text()
+    running.run(*command("worker"))
+    start_api(running)
+
+
+def start_api(running: Service) -> None:
+    """As compose does, on the loopback and a free port."""
+    program, *_ = arguments = command("api")
+    assert arguments == [program, "--host", EVERYWHERE, "--port", "8000"]
+    running.run(program, "--host", "127.0.0.1", "--port", str(running.port))
+    running.wait_ready()
+
+
+def main_job(running: Service) -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(80, 5)), np.arange(80) % 2
+    x[:, 0] += 4 * y
+    with running.client() as graftwork:
+        dataset = graftwork.datasets.create({"x": x, "y": y}, name="rows")["id"]
+        training = {"epochs": 2, "batch_size": 16, "checkpoint_steps": 2}
+        graftwork.jobs.create(kind="pretraining", dataset=dataset, name="root", training=training, wait=True)
+        heads = [{"kind": "classifier", "target": "label"}]
+        fields = {"model": "root", "heads": heads, "strategy": {"kind": "linear_probe"}, "name": "probe"}
+        graftwork.jobs.create(kind="fine_tuning", dataset=dataset, **fields, wait=True)
+        answers = graftwork.models.predict("probe", x[:4])
+        assert [set(answer["label"]["probabilities"]) for answer in answers] == [{"0", "1"}] * 4
+
+
+def test_the_parts_do_the_main_job_on_postgresql_and_redis(settings: dict[str, str], tmp_path: Path) -> None:
+    with service(tmp_path, **settings) as running:
+        start(running)
+        main_job(running)
+        assert not list(tmp_path.rglob("*.db"))
+
+
+def test_the_parts_do_the_main_job_on_s3_with_separate_folders(settings: dict[str, str], tmp_path: Path) -> None:
+    """API and worker as on two machines: nothing shared but PostgreSQL, Redis and the bucket."""
+    with s3() as variables:
+        both = {**settings, "artifacts_url": make_bucket(variables)}
+        with service(tmp_path / "api", **both) as api, service(tmp_path / "worker", **both) as worker:
+            for machine in (api, worker):
+                machine.environment.update(variables)
+            assert api.run(*command("migrate")).wait(60) == 0, api.log.read_text()
+            worker.run(*command("worker"))
+            start_api(api)
+            main_job(api)
+            assert not (tmp_path / "api" / "data" / "artifacts").exists()
+
+
+def test_the_image_holds_what_the_commands_need() -> None:
+    dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    for folder in ("app", "worker", "migrations"):
+        assert re.search(rf"^COPY {folder} {folder}$", dockerfile, re.MULTILINE)
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    (torch,) = re.findall(r"^TORCH := (torch==[\d.]+)$", makefile, re.MULTILINE)
+    assert f'ARG TORCH="{torch}"' in dockerfile
+    assert "USER graftwork" in dockerfile
+    assert {"postgres", "redis", "migrate", "api", "worker"} == set(COMPOSE["services"])
