@@ -25,10 +25,10 @@ UNLABELLED, PER_CLASS = 4000, 10
 HEADS = [{"kind": "classifier", "target": "label"}]
 RUNS = (
     ("linear probe on the pretrained backbone", "digits-probe", "digits", "linear_probe"),
-    ("full fine-tuning of the pretrained backbone", "digits-full", "digits", "full"),
+    ("full fine-tuning of it", "digits-full", "digits", "full"),
     ("the same network from scratch", "digits-scratch", None, "full"),
 )
-console = Console(highlight=False)
+console = Console(highlight=False, soft_wrap=True)
 
 
 def labelled(images: Array, labels: Array) -> dict[str, Array]:
@@ -42,9 +42,10 @@ def labelled(images: Array, labels: Array) -> dict[str, Array]:
 
 def pretrain(client: Graftwork, images: Array) -> None:
     """Upload, pretrain, tell how it goes."""
-    dataset = client.datasets.create({"x": images}, name="digits")
+    everything = {"train": 1.0, "validation": 0.0, "test": 0.0}
+    dataset = client.datasets.create({"x": images}, name="digits", splits=everything)
     console.print(f"uploaded {len(images)} digits without labels: {dataset['rows']}")
-    job = client.jobs.create(kind="pretraining", dataset=dataset["id"], name="digits")
+    job = client.jobs.create(kind="pretraining", dataset=dataset["id"], name="digits", method={"kind": "vae"})
     choice = job["config"]
     console.print(f"pretraining: {choice['method']['kind']} with a {choice['backbone']['kind']}")
     with console.status("pretraining") as status:

@@ -34,7 +34,7 @@ def service(folder: Path | None = None, threads: int = 1) -> Iterator[Graftwork]
 
 
 def start(folder: Path, url: str, threads: int) -> "subprocess.Popen[bytes]":
-    """Start `graftwork up` on the port of `url`."""
+    """Start `graftwork up` on the port of `url`; what it says goes to service.log in its folder."""
     environment = {
         **os.environ,
         "OMP_NUM_THREADS": str(threads),
@@ -42,7 +42,9 @@ def start(folder: Path, url: str, threads: int) -> "subprocess.Popen[bytes]":
         "PYTHONWARNINGS": "ignore",
     }
     command = [sys.executable, "-m", "app.cli.main", "up", "--data", str(folder), "--port", url.rsplit(":", 1)[1]]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "service.log").open("ab") as log:
+        return subprocess.Popen(command, env=environment, stdout=log, stderr=log)
 
 
 def wait_ready(url: str, process: "subprocess.Popen[bytes]", seconds: float = 60) -> None:

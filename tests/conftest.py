@@ -1,7 +1,6 @@
 """Fixtures of all tests. A database, an application and keys are made afresh for each test."""
 
 import shutil
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,10 +18,6 @@ from app.queue import MemoryQueue
 from app.security import SCOPES, Scope, create_key
 from app.settings import Settings
 from tests.support.http import Http
-
-# Before torch is imported, as a trainer has them: one thread here, and sums in the same order in each run.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("MKL_CBWR", "AUTO")
 
 # ---- settings, database, keys -------------------------------------------------------------------------------------
 
