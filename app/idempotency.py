@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app.db.tables import IdempotencyRow
-from app.errors import BadRequestError, ConflictError, UnprocessableError
+from app.errors import BadRequestError, UnprocessableError
 
 Answer = TypeVar("Answer", bound=BaseModel)
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
@@ -47,7 +47,6 @@ def once(
 
     Raises:
         UnprocessableError: the key came with another request before.
-        ConflictError: the first request with this key is still under way.
     """
     if key is None:
         return create()
@@ -55,12 +54,11 @@ def once(
     if earlier is not None:
         return _replay(earlier, request, kind)
     row = IdempotencyRow(project_id=project_id, key=key, fingerprint=request, answer={}, created_at=time.time())
-    session.add(row)
     try:
-        session.flush()
+        with session.begin_nested():  # waits for another request with this key, and fails once that one is committed
+            session.add(row)
     except IntegrityError:
-        msg = "The first request with this Idempotency-Key is still under way; repeat this one shortly."
-        raise ConflictError(msg, code="idempotency_in_progress") from None
+        return _replay(session.get_one(IdempotencyRow, (project_id, key)), request, kind)
     answer = create()
     row.answer = answer.model_dump(mode="json")
     return answer

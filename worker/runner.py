@@ -68,6 +68,8 @@ def _explain(error: Exception) -> JobError:
     if isinstance(error, ConfigError):
         param = ".".join(str(part) for part in error.loc)
         return JobError(code="config_does_not_fit", category="user", message=error.msg, param=param)
+    if isinstance(error, training_job.DivergedError):
+        return JobError(code="diverged", category="user", message=str(error), param="training.optimizer.lr")
     if isinstance(error, CorruptError | CorruptModelError):
         return JobError(code="corrupt_artifact", category="platform", message=str(error))
     message = f"A fault of the service ({type(error).__name__}); the worker's log has the details. Submit it again."

@@ -1,6 +1,7 @@
 """A pretraining or a fine-tuning as a job: from its rows in SQL to a registered model."""
 
 import logging
+import math
 import threading
 import time
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from app.jobs import lease as leases
 from app.jobs.plan import learning_config
 from app.ml.bundle import Bundle, read_bundle, read_manifest
 from app.ml.data import ArrayData
-from app.ml.errors import CorruptCheckpointError
+from app.ml.errors import ConfigError, CorruptCheckpointError
 from app.ml.training import TrainingConfig
 from app.models import service as models
 from worker.attempt import Attempt
@@ -32,6 +33,16 @@ log = logging.getLogger(__name__)
 _REPORT_SECONDS = 1.0
 
 
+class DivergedError(Exception):
+    """The loss is no number any more."""
+
+    def __init__(self, step: int, lr: float) -> None:
+        super().__init__(
+            f"The loss is not finite any more by step {step} (learning rate {lr:g}). Lower training.optimizer.lr, "
+            "or set training.clip_grad_norm."
+        )
+
+
 def run(attempt: Attempt, job: JobRow, folder: Path, draining: threading.Event) -> None:
     """Train, evaluate, register."""
     began = _Costs()
@@ -39,7 +50,8 @@ def run(attempt: Attempt, job: JobRow, folder: Path, draining: threading.Event) 
     training = _prepare(attempt, job, folder)
     step = _resume(attempt, training)
     message = f"Training goes on from step {step}." if step else "Training started."
-    attempt.enter("running", "training", message, {**began.spent(), "step": step})
+    data = {**began.spent(), "step": step, "device": training.state.device.type}
+    attempt.enter("running", "training", message, data)
     _train(attempt, training, folder, draining)
     attempt.enter("finalizing", "evaluating", "Training has ended; measuring on the test split.")
     measured = training.evaluate("test") or training.evaluate("validation")
@@ -55,6 +67,10 @@ def _prepare(attempt: Attempt, job: JobRow, folder: Path) -> Run:
 
 
 def _device(asked: str) -> str:
+    """Return the device to train on; auto takes a GPU where there is one."""
+    if asked == "cuda" and not torch.cuda.is_available():
+        msg = "this worker has no GPU: choose auto or cpu, or start a worker where one is"
+        raise ConfigError(("resources", "device"), msg)
     if asked == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     return asked
@@ -123,7 +139,10 @@ class _Reporter:
         self._point(event.step, event.epoch, event.metrics)
 
     def _write(self, event: StepDone) -> None:
-        self._point(event.step, event.epoch, {**self._mean_losses(), "train/lr": event.lr})
+        losses = self._mean_losses()
+        if not math.isfinite(losses.get("train/loss", 0.0)):
+            raise DivergedError(event.step, event.lr)
+        self._point(event.step, event.epoch, {**losses, "train/lr": event.lr})
         left = self.total_steps - event.step
         done = event.step - self.first_step
         eta = (time.monotonic() - self.began) / done * left if done else None
@@ -152,7 +171,7 @@ def _progress(step: int, total: int, epoch: int, eta: float | None) -> dict[str,
 
 def _finite(value: float) -> float | None:
     """JSON has no NaN and no infinity."""
-    return value if value - value == 0 else None
+    return value if math.isfinite(value) else None
 
 
 @dataclass

@@ -83,8 +83,21 @@ def create_key(
 
 
 def main() -> None:
-    """Entry point of the `graftwork` command."""
-    app()
+    """Entry point of the `graftwork` command; a wrong setting is told in one line."""
+    try:
+        app()
+    except ValueError as error:
+        sys.exit(_wrong_setting(error))
+
+
+def _wrong_setting(error: ValueError) -> str:
+    """Name the setting and what is wrong with it, without its value (it may be a key). Other errors are raised."""
+    from pydantic import ValidationError  # noqa: PLC0415 - keeps --help fast
+
+    if not isinstance(error, ValidationError) or error.title != "Settings":
+        raise error
+    first = error.errors(include_input=False)[0]
+    return f"graftwork: GRAFTWORK_{str(first['loc'][0]).upper()}: {first['msg']}"
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -12,7 +13,7 @@ import httpx
 
 from app.cli.broker import EmbeddedBroker
 from app.cli.prepare import prepare
-from app.kit.process import die_with_parent, free_port
+from app.kit.process import die_with_parent
 from app.settings import Settings
 
 _READY_SECONDS = 60.0
@@ -95,7 +96,7 @@ def run() -> int:
         signal.signal(number, _on_signal)
     settings = Settings()
     settings.data_folder.mkdir(parents=True, exist_ok=True)
-    port = settings.port or free_port(settings.host)
+    port = _claim_port(settings)
     children: list[Child] = []
     os.environ["GRAFTWORK_PORT"] = str(port)
     os.environ["GRAFTWORK_DATA"] = str(settings.data_folder)
@@ -120,6 +121,18 @@ def run() -> int:
         return 0
     finally:
         _stop(children)
+
+
+def _claim_port(settings: Settings) -> int:
+    """Return the port to serve on, once it is sure that nobody else does."""
+    with socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+        except OSError as error:
+            sys.exit(f"graftwork up: {settings.host}:{settings.port} cannot be served ({error.strerror}); see --port.")
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def _reachable(host: str) -> str:

@@ -128,6 +128,10 @@ class Jobs:
         """Return what was measured after a step."""
         return self._transport.get(_path("jobs", job_id, "metrics"), after=after, limit=limit)
 
+    def checkpoints(self, job_id: str) -> Json:
+        """Return the checkpoints that are kept, the newest first."""
+        return self._transport.get(_path("jobs", job_id, "checkpoints"))
+
     def wait(self, job_id: str, *, check: bool = True, timeout: float | None = None) -> Json:
         """Return the job once it has ended; `timeout` is in seconds.
 

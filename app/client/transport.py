@@ -95,7 +95,7 @@ def api_error(answer: httpx.Response) -> GraftworkApiError:
 
 
 def _worth_repeating(error: GraftworkApiError) -> bool:
-    return error.status == httpx.codes.SERVICE_UNAVAILABLE or error.code == "idempotency_in_progress"
+    return error.status == httpx.codes.SERVICE_UNAVAILABLE
 
 
 def _pause(attempt: int, answer: httpx.Response | None) -> float:

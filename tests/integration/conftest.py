@@ -1,5 +1,6 @@
 """Both databases that the service runs on, real ones; every test gets an empty, migrated one."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from app.db.migrate import migrate
 from app.db.session import Database
+from app.settings import Settings
 from tests.support.servers import Postgres
 
 
@@ -28,16 +30,19 @@ def template(postgres: Postgres) -> str:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def any_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
+    """Every test of this folder runs on both databases."""
+    data = tmp_path / "data"
     if request.param == "postgresql":
         server: Postgres = request.getfixturevalue("postgres")
-        return server.url(server.create(request.getfixturevalue("template")))
-    return f"sqlite:///{tmp_path / 'test.db'}"
+        return Settings(data=data, database_url=server.url(server.create(request.getfixturevalue("template"))))
+    data.mkdir()
+    shutil.copy(request.getfixturevalue("migrated"), data / "graftwork.db")
+    return Settings(data=data)
 
 
 @pytest.fixture
-def any_database(any_database_url: str) -> Iterator[Database]:
-    database = Database(any_database_url)
-    migrate(database)
+def database(settings: Settings) -> Iterator[Database]:
+    database = Database(settings.sql_url)
     yield database
     database.close()

@@ -14,17 +14,17 @@ from app.db.tables import Base
 from tests.support.servers import Postgres
 
 
-def test_the_migrated_tables_are_those_of_the_code(any_database: Database) -> None:
-    with any_database.engine.begin() as connection:
+def test_the_migrated_tables_are_those_of_the_code(database: Database) -> None:
+    with database.engine.begin() as connection:
         command.check(config(connection))
-    names = set(inspect(any_database.engine).get_table_names())
+    names = set(inspect(database.engine).get_table_names())
     assert names == {*Base.metadata.tables, "alembic_version"}
 
 
-def test_migrating_again_changes_nothing(any_database: Database) -> None:
-    before = {name: len(inspect(any_database.engine).get_columns(name)) for name in Base.metadata.tables}
-    migrate(any_database)
-    assert before == {name: len(inspect(any_database.engine).get_columns(name)) for name in Base.metadata.tables}
+def test_migrating_again_changes_nothing(database: Database) -> None:
+    before = {name: len(inspect(database.engine).get_columns(name)) for name in Base.metadata.tables}
+    migrate(database)
+    assert before == {name: len(inspect(database.engine).get_columns(name)) for name in Base.metadata.tables}
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
@@ -44,8 +44,8 @@ def test_four_processes_may_migrate_at_once(kind: str, tmp_path: Path, request: 
     database.close()
 
 
-def test_down_and_up_again(any_database: Database) -> None:
-    with any_database.engine.begin() as connection:
+def test_down_and_up_again(database: Database) -> None:
+    with database.engine.begin() as connection:
         command.downgrade(config(connection), "base")
-    assert set(inspect(any_database.engine).get_table_names()) <= {"alembic_version"}
-    migrate(any_database)
+    assert set(inspect(database.engine).get_table_names()) <= {"alembic_version"}
+    migrate(database)

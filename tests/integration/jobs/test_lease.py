@@ -23,10 +23,10 @@ PROJECT = "prj_test"
 
 
 @pytest.fixture
-def db(any_database: Database) -> Database:
-    with any_database.writing() as session:
+def db(database: Database) -> Database:
+    with database.writing() as session:
         session.add(ProjectRow(id=PROJECT, name="test", created_at=0.0))
-    return any_database
+    return database
 
 
 def add_job(db: Database, **fields: Any) -> str:
