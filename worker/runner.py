@@ -4,9 +4,9 @@ This is the runner's edge: whatever goes wrong below is recorded in the job's ro
 """
 
 import logging
+import shutil
 import threading
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from app.artifacts import open_store
 from app.datasets.errors import DatasetError
@@ -27,15 +27,23 @@ def run(lease: Lease, draining: threading.Event, settings: Settings | None = Non
     settings = settings or Settings()
     database = Database(settings.sql_url)
     attempt = Attempt(database, open_store(settings), lease)
-    scratch = settings.data_folder / "tmp"
-    scratch.mkdir(parents=True, exist_ok=True)
+    folder = _fresh_folder(settings.data_folder / "tmp", lease)
     try:
-        with TemporaryDirectory(dir=scratch, prefix=f"{lease.job_id}-") as folder:
-            _run(attempt, Path(folder), draining)
+        _run(attempt, folder, draining)
     except LeaseLostError:
         log.warning("job %s: another attempt holds it; this one ends without a trace", lease.job_id)
     finally:
+        shutil.rmtree(folder, ignore_errors=True)
         database.close()
+
+
+def _fresh_folder(scratch: Path, lease: Lease) -> Path:
+    """Make an empty folder for this attempt; those that killed attempts at the same job left behind go."""
+    for left in scratch.glob(f"{lease.job_id}-t*"):
+        shutil.rmtree(left, ignore_errors=True)
+    folder = scratch / f"{lease.job_id}-t{lease.token}"
+    folder.mkdir(parents=True)
+    return folder
 
 
 def _run(attempt: Attempt, folder: Path, draining: threading.Event) -> None:

@@ -5,16 +5,8 @@ import shutil
 from pathlib import Path
 
 from app.errors import CorruptError
+from app.kit.files import sync_folder
 from app.kit.ids import new_id
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the folder's entries durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def place(source: Path, target: Path) -> None:

@@ -22,7 +22,6 @@ MISSING: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description
 NOT_READY: dict[int | str, dict[str, Any]] = {409: {"model": Problem, "description": "Not prepared, or in use."}}
 REFUSED: dict[int | str, dict[str, Any]] = {
     400: {"model": Problem, "description": "The multipart body is malformed, or not what its Content-Digest says."},
-    409: {"model": Problem, "description": "The first request with this Idempotency-Key is still under way."},
     413: {"model": Problem, "description": "The upload is too large."},
     415: {"model": Problem, "description": "The body is no multipart/form-data, or the file of no known format."},
     507: {"model": Problem, "description": "The service has no room left for the upload."},

@@ -19,6 +19,7 @@ from app.settings import Settings
 log = logging.getLogger(__name__)
 
 RING_AGAIN_SECONDS = 5.0
+_STOP_SECONDS = 35.0  # a drained job writes its checkpoint within less
 
 
 class Sweeper:
@@ -40,9 +41,9 @@ class Sweeper:
         self._thread.start()
 
     def stop(self) -> None:
-        """End after the look under way."""
+        """End after the look under way, and what `idle` does."""
         self._stop.set()
-        self._thread.join(timeout=5)
+        self._thread.join(timeout=_STOP_SECONDS)
 
     def _run(self) -> None:
         while not self._stop.wait(self._settings.sweep_seconds):

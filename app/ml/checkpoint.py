@@ -11,6 +11,7 @@ import safetensors
 import safetensors.torch
 from torch import Tensor
 
+from app.kit.files import sync_folder
 from app.ml.errors import CorruptCheckpointError
 
 _KEY = "manifest"  # one key only: the order of several in a safetensors header is not deterministic
@@ -30,7 +31,7 @@ def write_atomically(path: Path, content: bytes) -> str:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
     return hashlib.sha256(content).hexdigest()
 
 
@@ -65,11 +66,3 @@ def differences(found: Tensors, expected: Tensors) -> list[str]:
         if (mine.shape, mine.dtype) != (theirs.shape, theirs.dtype):
             words.append(f"{name} is {theirs.dtype} {tuple(theirs.shape)}, not {mine.dtype} {tuple(mine.shape)}")
     return sorted(words)[:10]
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -1,8 +1,10 @@
 """The main job and the life of the processes, as a user sees them from outside."""
 
+import random
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +80,27 @@ def test_a_job_whose_worker_tree_is_killed_ends_with_the_same_weights(
     assert resumed["type"] == "job.running"
     points = graftwork.jobs.metrics(job)["data"]
     assert points[-1]["step"] == LONG["steps"]
+
+
+@pytest.mark.slow
+def test_a_worker_killed_again_and_again_ends_with_the_same_weights(tmp_path: Path, digits: Digits) -> None:
+    moments = random.Random(7)  # noqa: S311 - moments of kills, not secrets
+    with service(tmp_path, lease_seconds=2, sweep_seconds=0.5, max_attempts=20) as running:
+        running.up()
+        with running.client() as graftwork:
+            dataset = str(graftwork.datasets.create({"x": digits[0][:1000]}, name="digits")["id"])
+            undisturbed = weights(graftwork, long_job(graftwork, dataset, "undisturbed"))
+            job = long_job(graftwork, dataset, "disturbed")
+            for kill in range(1, 7):
+                wait_until(lambda: graftwork.jobs.get(job)["status"] == "running", "it runs")
+                time.sleep(moments.uniform(0, 2))
+                if graftwork.jobs.get(job)["status"] == "succeeded":
+                    break
+                running.kill_worker()
+                wait_until(lambda: graftwork.jobs.get(job)["attempt"] > kill, "another attempt has it")  # noqa: B023
+            assert weights(graftwork, job) == undisturbed
+            assert graftwork.jobs.get(job)["attempt"] >= 4
+            assert not list((tmp_path / "data" / "tmp").iterdir())
 
 
 def test_a_killed_trainer_is_replaced(running: Service, graftwork: Graftwork, unlabelled: str) -> None:

@@ -1,0 +1,58 @@
+"""The same trainings on a CUDA device: near the CPU's losses, resumable, and saved as models that a CPU loads."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from app.ml.configs import FineTuningConfig, PretrainingConfig
+from app.ml.predictor import load_bundle
+from app.ml.recipes import resolve_fine_tuning, resolve_pretraining
+from tests.support import tiny
+from worker.training.events import StepDone
+from worker.training.run import Run, prepare
+
+TRAINING = {"steps": 20, "batch_size": 8, "optimizer": {"kind": "adamw", "lr": 0.003}}
+HEADS = [{"kind": "classifier", "target": "label"}, {"kind": "regressor", "target": "size"}]
+REQUESTS: list[dict[str, Any]] = [
+    {"backbone": {"kind": "mlp"}, "method": {"kind": "autoencoder", "regularizer": {"kind": "l2"}}},
+    {"backbone": {"kind": "convnet"}, "method": {"kind": "autoencoder"}},
+    {"backbone": {"kind": "convnet"}, "heads": HEADS, "strategy": {"kind": "full"}},
+    {"backbone": {"kind": "convnet"}, "heads": HEADS, "strategy": {"kind": "linear_probe"}},
+]
+
+
+def make(request: dict[str, Any], device: str) -> Run:
+    data = tiny.images(48)
+    request = {**request, "training": TRAINING}
+    if "heads" in request:
+        settled: Any = resolve_fine_tuning(FineTuningConfig.model_validate(request), data.spec, None).config
+    else:
+        settled = resolve_pretraining(PretrainingConfig.model_validate(request), data.spec).config
+    return prepare(settled, data, device=device)
+
+
+def losses(run: Run) -> list[float]:
+    return [event.losses["loss"].item() for event in run.train() if isinstance(event, StepDone)]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("request_", REQUESTS, ids=str)
+def test_a_gpu_learns_as_the_cpu_does(request_: dict[str, Any], tmp_path: Path) -> None:
+    on_gpu = make(request_, "cuda")
+    assert all(parameter.device.type == "cuda" for parameter in on_gpu.state.objective.parameters())
+    assert losses(on_gpu) == pytest.approx(losses(make(request_, "cpu")), rel=0.02)
+    on_gpu.state.save(tmp_path / "state.safetensors")
+    again = make(request_, "cuda")
+    again.state.load(tmp_path / "state.safetensors")
+    for mine, theirs in zip(
+        again.state.objective.state_dict().values(), on_gpu.state.objective.state_dict().values(), strict=True
+    ):
+        assert torch.equal(mine, theirs)
+    folder = tmp_path / "model"
+    folder.mkdir()
+    on_gpu.save_bundle(folder)
+    predictor = load_bundle(folder)
+    assert predictor.embed(on_gpu.data.inputs[:3]).shape[0] == 3
