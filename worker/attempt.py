@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Session
 
@@ -76,19 +76,25 @@ class Attempt:
         try:
             with self.database.writing() as session:
                 leases.write(session, self.lease, progress=progress, phase=phase)
-                known = self._last_step(session)
-                now = session.execute(select(db_now())).scalar_one()
-                fresh = [point for point in points if point["step"] > known]
-                session.add_all(MetricRow(job_id=self.lease.job_id, created_at=now, **point) for point in fresh)
+                self._add_points(session, points)
         except OperationalError as error:
             log.warning("a report is put off: %s", error)
             return False
         return True
 
-    def _last_step(self, session: Session) -> int:
-        """Steps that an earlier attempt reported are the same again; the first report stays."""
-        query = select(func.coalesce(func.max(MetricRow.step), -1)).where(MetricRow.job_id == self.lease.job_id)
-        return session.execute(query).scalar_one()
+    def _add_points(self, session: Session, points: list[dict[str, Any]]) -> None:
+        """What is measured at one step may come in parts; what an earlier attempt reported comes again and stays."""
+        job_id = self.lease.job_id
+        steps = [point["step"] for point in points]
+        query = select(MetricRow).where(MetricRow.job_id == job_id, MetricRow.step.in_(steps))
+        known = {row.step: row for row in session.scalars(query)}
+        now = session.execute(select(db_now())).scalar_one()
+        for point in points:
+            row = known.get(point["step"])
+            if row is None:
+                session.add(MetricRow(job_id=job_id, created_at=now, **point))
+            else:
+                row.values = {**point["values"], **row.values}
 
     def save_checkpoint(self, file: Path, step: int, epoch: int, manifest: dict[str, Any]) -> None:
         """Keep a resumable state; the pointer moves once the bytes are durable, then the oldest ones go."""

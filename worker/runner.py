@@ -18,6 +18,7 @@ from app.settings import Settings
 from worker import preparation, training_job
 from worker.attempt import Attempt
 from worker.drain import DrainedError
+from worker.reporter import DivergedError
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +77,7 @@ def _explain(error: Exception) -> JobError:
     if isinstance(error, ConfigError):
         param = ".".join(str(part) for part in error.loc)
         return JobError(code="config_does_not_fit", category="user", message=error.msg, param=param)
-    if isinstance(error, training_job.DivergedError):
+    if isinstance(error, DivergedError):
         return JobError(code="diverged", category="user", message=str(error), param="training.optimizer.lr")
     if isinstance(error, CorruptError | CorruptModelError):
         return JobError(code="corrupt_artifact", category="platform", message=str(error))

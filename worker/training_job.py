@@ -1,12 +1,10 @@
 """A pretraining or a fine-tuning as a job: from its rows in SQL to a registered model."""
 
 import logging
-import math
 import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from sqlalchemy.orm import Session
@@ -24,29 +22,18 @@ from app.ml.training import TrainingConfig
 from app.models import service as models
 from worker.attempt import Attempt
 from worker.drain import DrainedError
+from worker.reporter import Reporter, progress_of
 from worker.training.evaluate import Evaluation
 from worker.training.events import Evaluated, Finished, Started, StepDone
 from worker.training.run import Run, prepare
 
 log = logging.getLogger(__name__)
 
-_REPORT_SECONDS = 1.0
-
-
-class DivergedError(Exception):
-    """The loss is no number any more."""
-
-    def __init__(self, step: int, lr: float) -> None:
-        super().__init__(
-            f"The loss is not finite any more by step {step} (learning rate {lr:g}). Lower training.optimizer.lr, "
-            "or set training.clip_grad_norm."
-        )
-
 
 def run(attempt: Attempt, job: JobRow, folder: Path, draining: threading.Event) -> None:
     """Train, evaluate, register."""
     began = _Costs()
-    attempt.report(_progress(0, 1, 0, None), [], "loading the data")
+    attempt.report(progress_of(0, 1, 0, None), [], "loading the data")
     training = _prepare(attempt, job, folder)
     step = _resume(attempt, training)
     message = f"Training goes on from step {step}." if step else "Training started."
@@ -105,76 +92,6 @@ def _intact(attempt: Attempt, row: CheckpointRow) -> Path:
 
 
 @dataclass
-class _Reporter:
-    """Collects what the loop tells and writes it at most once a second: reading a loss waits for the device."""
-
-    attempt: Attempt
-    first_step: int = 0
-    total_steps: int = 1
-    began: float = field(default_factory=time.monotonic)
-    reported: float = 0.0
-    points: dict[int, dict[str, Any]] = field(default_factory=dict)
-    losses: list[dict[str, torch.Tensor]] = field(default_factory=list)
-    last: StepDone | None = None
-
-    def start(self, event: Started) -> None:
-        """Note where the run begins."""
-        self.first_step, self.total_steps = event.step, event.total_steps
-
-    def step(self, event: StepDone) -> None:
-        """Collect a step; report when it is time to, and at once after the first."""
-        self.last = event
-        self.losses.append(event.losses)
-        if time.monotonic() - self.reported >= _REPORT_SECONDS:
-            self._write(event)
-            self.reported = time.monotonic()
-
-    def finish(self) -> None:
-        """Write what is left."""
-        if self.last is not None:
-            self._write(self.last)
-
-    def evaluated(self, event: Evaluated) -> None:
-        """Collect a measurement."""
-        self._point(event.step, event.epoch, event.metrics)
-
-    def _write(self, event: StepDone) -> None:
-        losses = self._mean_losses()
-        if not math.isfinite(losses.get("train/loss", 0.0)):
-            raise DivergedError(event.step, event.lr)
-        self._point(event.step, event.epoch, {**losses, "train/lr": event.lr})
-        left = self.total_steps - event.step
-        done = event.step - self.first_step
-        eta = (time.monotonic() - self.began) / done * left if done else None
-        progress = _progress(event.step, self.total_steps, event.epoch, eta)
-        if self.attempt.report(progress, list(self.points.values()), "training"):
-            self.points.clear()
-
-    def _mean_losses(self) -> dict[str, float]:
-        """Means over the steps since the last report, in one read."""
-        collected, self.losses = self.losses, []
-        names = list(collected[0]) if collected else []
-        if not names:
-            return {}
-        table = torch.stack([torch.stack([step[name] for name in names]) for step in collected])
-        return {f"train/{name}": value for name, value in zip(names, table.mean(0).tolist(), strict=True)}
-
-    def _point(self, step: int, epoch: int, values: dict[str, float]) -> None:
-        point = self.points.setdefault(step, {"step": step, "epoch": epoch, "values": {}})
-        point["values"].update({name: _finite(value) for name, value in values.items()})
-
-
-def _progress(step: int, total: int, epoch: int, eta: float | None) -> dict[str, Any]:
-    fraction = min(1.0, step / max(total, 1))
-    return {"fraction": fraction, "step": step, "total_steps": total, "epoch": epoch, "eta_seconds": eta}
-
-
-def _finite(value: float) -> float | None:
-    """JSON has no NaN and no infinity."""
-    return value if math.isfinite(value) else None
-
-
-@dataclass
 class _Costs:
     """What something costs, from now on."""
 
@@ -201,7 +118,7 @@ class _Saves:
 
 
 def _train(attempt: Attempt, training: Run, folder: Path, draining: threading.Event) -> None:
-    reporter = _Reporter(attempt)
+    reporter = Reporter(attempt)
     costs, saves = _Costs(), _Saves(training.config.training)
     for event in training.train():
         if isinstance(event, StepDone):

@@ -1,0 +1,85 @@
+"""What one attempt writes into its job."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from app.artifacts.local import LocalArtifacts
+from app.db.session import Database
+from app.db.tables import JobRow, MetricRow, ProjectRow
+from app.jobs import lease as leases
+from app.jobs.lease import CancelledError, LeaseLostError
+from app.kit.ids import new_id
+from worker.attempt import Attempt
+
+PROGRESS = {"fraction": 0.5, "step": 1, "total_steps": 2, "epoch": 0, "eta_seconds": None}
+
+
+@pytest.fixture
+def attempt(database: Database, tmp_path: Path) -> Attempt:
+    fields: dict[str, Any] = {"config": {}, "job_metadata": {}, "created_at": 0.0, "queued_at": 0.0}
+    with database.writing() as session:
+        session.add(ProjectRow(id="prj_1", name="test", created_at=0.0))
+        session.flush()
+        session.add(JobRow(id=new_id("job"), project_id="prj_1", kind="pretraining", status="queued", **fields))
+    return Attempt(database, LocalArtifacts(tmp_path / "artifacts"), claim(database))
+
+
+def claim(database: Database) -> leases.Lease:
+    with database.writing() as session:
+        lease = leases.claim(session, "w1", 60)
+    assert lease is not None
+    return lease
+
+
+def point(step: int, **values: float | None) -> dict[str, Any]:
+    return {"step": step, "epoch": 0, "values": values}
+
+
+def points(database: Database) -> dict[int, dict[str, float | None]]:
+    with database.reading() as session:
+        return {row.step: row.values for row in session.scalars(select(MetricRow).order_by(MetricRow.step))}
+
+
+def test_measurements_of_one_step_may_come_in_parts(attempt: Attempt, database: Database) -> None:
+    attempt.report(PROGRESS, [point(1, loss=1.0), point(2, loss=2.0)])
+    attempt.report(PROGRESS, [point(2, accuracy=0.5), point(3, loss=None)])
+    assert points(database) == {1: {"loss": 1.0}, 2: {"loss": 2.0, "accuracy": 0.5}, 3: {"loss": None}}
+
+
+def test_what_an_earlier_attempt_measured_stays(attempt: Attempt, database: Database) -> None:
+    attempt.report(PROGRESS, [point(1, loss=1.0), point(2, loss=2.0)])
+    attempt.give_back("drained")
+    heir = Attempt(database, attempt.artifacts, claim(database))
+    heir.report(PROGRESS, [point(2, loss=9.0), point(3, loss=3.0)])
+    assert points(database) == {1: {"loss": 1.0}, 2: {"loss": 2.0}, 3: {"loss": 3.0}}
+
+
+def test_a_zombie_reports_and_saves_nothing(attempt: Attempt, database: Database, tmp_path: Path) -> None:
+    attempt.give_back("drained")
+    claim(database)
+    state = tmp_path / "state"
+    state.write_bytes(b"state")
+    with pytest.raises(LeaseLostError):
+        attempt.report(PROGRESS, [point(1, loss=1.0)])
+    with pytest.raises(LeaseLostError):
+        attempt.save_checkpoint(state, 1, 0, {})
+    with pytest.raises(LeaseLostError):
+        attempt.succeed("Done.", lambda _: None)
+    assert points(database) == {}
+    assert attempt.checkpoints() == []
+
+
+def test_a_cancelled_attempt_publishes_nothing(attempt: Attempt, database: Database) -> None:
+    attempt.enter("running", None, "Started.")
+    attempt.enter("finalizing", None, "Ending.")
+    with database.writing() as session:
+        leases.cancel(session, attempt.lease.job_id)
+    published: list[object] = []
+    with pytest.raises(CancelledError):
+        attempt.succeed("Done.", published.append)
+    assert published == []
+    attempt.cancelled()
+    assert attempt.job().status == "cancelled"
