@@ -26,7 +26,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DataError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 
@@ -276,6 +276,11 @@ async def _on_system_error(request: Request, error: Exception) -> JSONResponse:
     return problem(request, 507, "storage_full", detail)
 
 
+async def _on_unstorable(request: Request, error: Exception) -> JSONResponse:
+    log.warning("a value does not fit the database: %s", error)
+    return problem(request, 422, "invalid_request", "A value is out of the range that can be stored.")
+
+
 async def _on_anything(request: Request, error: Exception) -> JSONResponse:
     log.error("request %s failed", getattr(request.state, "request_id", None), exc_info=error)
     return problem(request, 500, "internal_error", "This is a fault of the service; its log has the details.")
@@ -293,6 +298,8 @@ def install(app: FastAPI) -> None:
         HTTPException: _on_http_exception,
         OperationalError: _on_database_error,
         PoolTimeoutError: _on_database_error,
+        DataError: _on_unstorable,
+        OverflowError: _on_unstorable,
         OSError: _on_system_error,
         Exception: _on_anything,
     }

@@ -20,8 +20,8 @@ class Health(BaseModel):
 
 
 @router.get("/live")
-def live() -> Health:
-    """The process is alive."""
+async def live() -> Health:
+    """The process is alive. It waits for no thread, however busy they are."""
     return Health()
 
 

@@ -15,6 +15,7 @@ from app.jobs.endpoints import router as jobs
 from app.jobs.sweeper import Sweeper
 from app.middleware import Entrance, hosts_for
 from app.models.endpoints import router as models
+from app.openapi import document
 from app.predictions.endpoints import router as predictions
 from app.queue import CeleryQueue, JobQueue, MemoryQueue
 from app.security import Authenticator
@@ -46,6 +47,7 @@ def create_app(settings: Settings, queue: JobQueue | None = None, artifacts: Art
     errors.install(app)
     for router in (health.router, datasets, jobs, models, predictions, catalogue):
         app.include_router(router)
+    app.openapi = lambda: document(app)  # type: ignore[method-assign]
     app.add_middleware(Entrance, hosts=hosts_for(settings.host, settings.allowed_hosts))
     return app
 

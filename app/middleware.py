@@ -10,6 +10,7 @@ from app.errors import problem
 from app.kit.ids import new_id
 
 _REQUEST_ID = re.compile(r"[\w.-]{1,64}")
+_HEALTH = ("/health/live", "/health/ready")  # asked by those who know an address, not a name
 _LOOPBACK = ("127.0.0.1", "localhost", "::1", "[::1]")
 
 
@@ -47,7 +48,7 @@ class Entrance:
                 answer["X-Content-Type-Options"] = "nosniff"
             await send(message)
 
-        if self.hosts is not None and _host(headers) not in self.hosts:
+        if self.hosts is not None and _host(headers) not in self.hosts and scope["path"] not in _HEALTH:
             refusal = problem(Request(scope), 400, "unknown_host", "This service does not answer to that Host header.")
             await refusal(scope, receive, labelled)
             return

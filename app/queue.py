@@ -1,10 +1,12 @@
 """The doorbell: "there is work". It carries no job; a lost, doubled or late ring harms nothing."""
 
 import logging
+import time
 from typing import Any, Protocol
 
 log = logging.getLogger(__name__)
 
+_SILENT_SECONDS = 5.0
 QUEUE = "default"
 TASK = "graftwork.work"
 
@@ -37,13 +39,17 @@ class CeleryQueue:
             task_serializer="json",
         )
         self.failures = 0
+        self._silent_until = 0.0
 
     def ring(self) -> bool:
-        """See `JobQueue.ring`."""
+        """See `JobQueue.ring`; after a failure nobody waits for the broker again for a while."""
+        if time.monotonic() < self._silent_until:
+            return False
         try:
             self._celery.send_task(TASK, queue=QUEUE, retry=False, ignore_result=True)
         except Exception as error:  # noqa: BLE001 - whatever a broker does wrong, the job row is committed
             self.failures += 1
+            self._silent_until = time.monotonic() + _SILENT_SECONDS
             log.warning("the broker could not be rung (the sweeper will): %s", error)
             return False
         return True

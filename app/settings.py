@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 class Settings(BaseSettings):
     """One typed value that every process of the service is started with."""
 
-    model_config = SettingsConfigDict(env_prefix="GRAFTWORK_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="GRAFTWORK_", frozen=True, extra="ignore", hide_input_in_errors=True)
 
     data: Path = Field(default=Path("data"), description="Folder of the database, the artifacts and caches.")
     host: str = Field(default="127.0.0.1", description="Address that the API binds.")

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Session
 
@@ -106,6 +106,8 @@ class Attempt:
         def point(session: Session) -> None:
             leases.hold(session, lease)
             now = session.execute(select(db_now())).scalar_one()
+            if session.scalar(select(CheckpointRow.id).where(CheckpointRow.key == key)) is not None:
+                return  # said before, and the answer was lost
             row = CheckpointRow(
                 id=new_id("ckpt"),
                 job_id=lease.job_id,
@@ -131,11 +133,31 @@ class Attempt:
     def _prune(self, session: Session) -> None:
         for row in self._checkpoints(session)[KEPT_CHECKPOINTS:]:
             session.delete(row)
-            after_commit(session, partial(self.artifacts.delete, row.key))
+            after_commit(session, partial(self._delete, row.key))
+
+    def _delete(self, key: str) -> None:
+        """Forget an artifact; one that cannot be deleted just now is left over, and no reason to fail."""
+        try:
+            self.artifacts.delete(key)
+        except Exception:
+            log.exception("%s could not be deleted", key)
 
     def _checkpoints(self, session: Session) -> list[CheckpointRow]:
         rows = select(CheckpointRow).where(CheckpointRow.job_id == self.lease.job_id)
         return list(session.scalars(rows.order_by(CheckpointRow.step.desc(), CheckpointRow.token.desc())))
+
+    def drop_checkpoint(self, row: CheckpointRow, reason: str) -> None:
+        """Forget a damaged state, so that it no longer counts among those that are kept."""
+
+        def drop(session: Session) -> None:
+            leases.hold(session, self.lease)
+            session.execute(delete(CheckpointRow).where(CheckpointRow.id == row.id))
+            message = f"The checkpoint of step {row.step} is damaged."
+            data = {"step": row.step, "reason": reason}
+            events.append(session, self.lease.job_id, "checkpoint.damaged", message, data, "warning")
+            after_commit(session, partial(self._delete, row.key))
+
+        self.insist(drop)
 
     def checkpoints(self) -> list[CheckpointRow]:
         """Return the states to resume from, the newest first."""

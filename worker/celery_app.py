@@ -34,8 +34,23 @@ celery.conf.update(
     worker_hijack_root_logger=False,
 )
 
-_draining = multiprocessing.get_context("fork").Event()
-"""Set in Celery's parent when the worker is to end, seen in its forked child."""
+
+class SharedFlag:
+    """Set in Celery's parent, seen in its forked child. Without a lock: a killed process would hold it for ever."""
+
+    def __init__(self) -> None:
+        self._value = multiprocessing.get_context("fork").RawValue("b", 0)
+
+    def set(self) -> None:
+        """Set it."""
+        self._value.value = 1
+
+    def is_set(self) -> bool:
+        """Tell whether it is set."""
+        return bool(self._value.value)
+
+
+_draining = SharedFlag()
 
 
 class Slot:

@@ -1,5 +1,6 @@
 """A dataset's preparation: the uploaded file becomes the canonical form and a report."""
 
+import threading
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -15,11 +16,12 @@ from app.db.session import db_now
 from app.db.tables import DatasetRow, JobRow
 from app.jobs import lease as leases
 from worker.attempt import Attempt
+from worker.drain import DrainedError
 
 _REPORT_SECONDS = 0.5
 
 
-def run(attempt: Attempt, job: JobRow, folder: Path) -> None:
+def run(attempt: Attempt, job: JobRow, folder: Path, draining: threading.Event) -> None:
     """Prepare the job's dataset; a user's fault is recorded row by row in the dataset, too."""
     dataset = attempt.insist(lambda session: session.get_one(DatasetRow, job.dataset_id))
     source = fetch_blob(attempt.artifacts, dataset.source_sha256)
@@ -28,7 +30,7 @@ def run(attempt: Attempt, job: JobRow, folder: Path) -> None:
     out = folder / "canonical"
     out.mkdir()
     try:
-        prepared = prepare(source, dataset.filename, options, out, Limits(), _Progress(attempt))
+        prepared = prepare(source, dataset.filename, options, out, Limits(), _Progress(attempt, draining))
     except DatasetError as error:
         _record(attempt, dataset.id, error)
         raise
@@ -36,13 +38,16 @@ def run(attempt: Attempt, job: JobRow, folder: Path) -> None:
 
 
 class _Progress:
-    """Hears fractions and tells the job, at most twice a second; raises where the job is cancelled."""
+    """Hears fractions and tells the job, at most twice a second; raises where the job or the worker is to stop."""
 
-    def __init__(self, attempt: Attempt) -> None:
+    def __init__(self, attempt: Attempt, draining: threading.Event) -> None:
         self._attempt = attempt
+        self._draining = draining
         self._told = time.monotonic()
 
     def __call__(self, fraction: float, phase: str) -> None:
+        if self._draining.is_set():
+            raise DrainedError
         if time.monotonic() - self._told < _REPORT_SECONDS:
             return
         self._told = time.monotonic()
@@ -79,4 +84,5 @@ def _publish(attempt: Attempt, dataset_id: str, prepared: Prepared, out: Path) -
         )
         session.execute(change.execution_options(synchronize_session=False))
 
+    attempt.report({"fraction": 1.0, "step": 100, "total_steps": 100, "epoch": 0, "eta_seconds": 0.0}, [], "storing")
     attempt.succeed("The dataset is ready.", publish)

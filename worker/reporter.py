@@ -48,10 +48,12 @@ class Reporter:
             self._write(event)
             self.reported = time.monotonic()
 
-    def finish(self) -> None:
-        """Write what is left."""
+    def finish(self, step: int) -> None:
+        """Write what is left; after a resume at the last step that may be measurements alone."""
         if self.last is not None:
             self._write(self.last)
+        elif self.points:
+            self.attempt.report(progress_of(step, self.total_steps, 0, 0.0), list(self.points.values()), "training")
 
     def evaluated(self, event: Evaluated) -> None:
         """Collect a measurement."""

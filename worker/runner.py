@@ -17,6 +17,7 @@ from app.ml.errors import ConfigError, CorruptModelError
 from app.settings import Settings
 from worker import preparation, training_job
 from worker.attempt import Attempt
+from worker.attempt_folder import attempt_folder
 from worker.drain import DrainedError
 from worker.reporter import DivergedError
 
@@ -28,7 +29,7 @@ def run(lease: Lease, draining: threading.Event, settings: Settings | None = Non
     settings = settings or Settings()
     database = Database(settings.sql_url)
     attempt = Attempt(database, open_store(settings), lease)
-    folder = _fresh_folder(settings.data_folder / "tmp", lease)
+    folder = _fresh_folder(attempt_folder(settings, lease), lease)
     try:
         _run(attempt, folder, draining)
     except LeaseLostError:
@@ -38,11 +39,10 @@ def run(lease: Lease, draining: threading.Event, settings: Settings | None = Non
         database.close()
 
 
-def _fresh_folder(scratch: Path, lease: Lease) -> Path:
+def _fresh_folder(folder: Path, lease: Lease) -> Path:
     """Make an empty folder for this attempt; those that killed attempts at the same job left behind go."""
-    for left in scratch.glob(f"{lease.job_id}-t*"):
+    for left in folder.parent.glob(f"{lease.job_id}-t*"):
         shutil.rmtree(left, ignore_errors=True)
-    folder = scratch / f"{lease.job_id}-t{lease.token}"
     folder.mkdir(parents=True)
     return folder
 
@@ -56,8 +56,10 @@ def _run(attempt: Attempt, folder: Path, draining: threading.Event) -> None:
         except (CancelledError, LeaseLostError):
             raise
         except Exception as error:
-            log.exception("job %s failed", attempt.lease.job_id)
-            attempt.fail(_explain(error))
+            explained = _explain(error)
+            user = explained.category == "user"
+            log.log(logging.INFO if user else logging.ERROR, "job %s failed", attempt.lease.job_id, exc_info=not user)
+            attempt.fail(explained)
     except CancelledError:
         attempt.cancelled()
 
@@ -65,7 +67,7 @@ def _run(attempt: Attempt, folder: Path, draining: threading.Event) -> None:
 def _work(attempt: Attempt, folder: Path, draining: threading.Event) -> None:
     job = attempt.job()
     if job.kind == "preparation":
-        preparation.run(attempt, job, folder)
+        preparation.run(attempt, job, folder, draining)
     else:
         training_job.run(attempt, job, folder, draining)
 

@@ -6,18 +6,20 @@ touched here.
 
 import logging
 import os
+import shutil
 import socket
 import threading
 import time
 from collections.abc import Callable
 from typing import Protocol
 
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import SQLAlchemyError
 
 from app.db.session import Database
 from app.jobs import lease as leases
 from app.jobs.lease import Lease
 from app.settings import Settings
+from worker.attempt_folder import attempt_folder
 from worker.trainer_process import TrainerProcess
 
 log = logging.getLogger(__name__)
@@ -25,6 +27,7 @@ log = logging.getLogger(__name__)
 _LOOK_SECONDS = 0.05
 _DRAIN_SECONDS = 30.0
 _CRASH_PAUSE_SECONDS = 1.0
+_LONGEST_BEAT_SECONDS = 5.0  # a cancel is seen with a beat
 
 
 class Flag(Protocol):
@@ -57,7 +60,7 @@ class Supervisor:
         if due and self._busy.acquire(blocking=False):
             try:
                 self._work()
-            except OperationalError as error:
+            except SQLAlchemyError as error:
                 log.warning("the database is away: %s", error)
             finally:
                 self._polled = time.monotonic()
@@ -88,10 +91,10 @@ class Supervisor:
 
     def _run(self, lease: Lease) -> None:
         trainer = self._take_spare()
-        trainer.start(lease)
-        self._spare = TrainerProcess(self._settings.threads)
-        log.info("job %s, attempt %d: trainer %d", lease.job_id, lease.attempt, trainer.pid)
         try:
+            trainer.start(lease)
+            self._spare = TrainerProcess(self._settings.threads)
+            log.info("job %s, attempt %d: trainer %d", lease.job_id, lease.attempt, trainer.pid)
             code = self._watch(lease, trainer)
         finally:
             trainer.kill()
@@ -99,7 +102,7 @@ class Supervisor:
 
     def _watch(self, lease: Lease, trainer: TrainerProcess) -> int | None:
         """Renew the lease until the trainer ends; None if it had to be stopped."""
-        every = self._settings.lease_seconds / 4
+        every = min(self._settings.lease_seconds / 4, _LONGEST_BEAT_SECONDS)
         beaten = time.monotonic()
         deadline: float | None = None
         while (code := trainer.wait(_LOOK_SECONDS)) is None:
@@ -126,7 +129,7 @@ class Supervisor:
         try:
             with self._database.writing() as session:
                 return leases.beat(session, lease, self._settings.lease_seconds)
-        except OperationalError as error:
+        except SQLAlchemyError as error:
             log.warning("job %s: the lease could not be renewed: %s", lease.job_id, error)
             return "unknown"
 
@@ -136,10 +139,14 @@ class Supervisor:
             return
 
         def abandon() -> None:
-            reason = "The trainer was stopped." if code is None else f"The trainer died (exit code {code})."
             with self._database.writing() as session:
+                if code is None and self._draining.is_set():
+                    leases.requeue(session, lease, "The worker shut down before the job could be saved.", charged=False)
+                    return
+                reason = "The trainer was stopped." if code is None else f"The trainer died (exit code {code})."
                 leases.abandon(session, lease, self._settings.max_attempts, reason)
 
+        shutil.rmtree(attempt_folder(self._settings, lease), ignore_errors=True)
         _try(abandon)
         time.sleep(_CRASH_PAUSE_SECONDS)
 
@@ -147,5 +154,5 @@ class Supervisor:
 def _try(action: Callable[[], None]) -> None:
     try:
         action()
-    except (OperationalError, leases.LeaseLostError, leases.CancelledError) as error:
+    except (SQLAlchemyError, leases.LeaseLostError, leases.CancelledError) as error:
         log.warning("left to the sweeper: %s", error)

@@ -6,6 +6,7 @@ job on standard input. One trainer runs one job and ends.
 
 import json
 import logging
+import signal
 import sys
 import threading
 
@@ -42,6 +43,7 @@ def main() -> None:
     if not line:
         return
     draining = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: draining.set())  # whoever ends every process at once means the same
     threading.Thread(target=_listen, args=(draining,), daemon=True).start()
 
     from worker import runner  # noqa: PLC0415 - imported by the warm-up

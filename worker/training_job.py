@@ -1,6 +1,7 @@
 """A pretraining or a fine-tuning as a job: from its rows in SQL to a registered model."""
 
 import logging
+import math
 import threading
 import time
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ from app.ml.training import TrainingConfig
 from app.models import service as models
 from worker.attempt import Attempt
 from worker.drain import DrainedError
-from worker.reporter import Reporter, progress_of
+from worker.reporter import DivergedError, Reporter, progress_of
 from worker.training.evaluate import Evaluation
 from worker.training.events import Evaluated, Finished, Started, StepDone
 from worker.training.run import Run, prepare
@@ -42,6 +43,7 @@ def run(attempt: Attempt, job: JobRow, folder: Path, draining: threading.Event) 
     _train(attempt, training, folder, draining)
     attempt.enter("finalizing", "evaluating", "Training has ended; measuring on the test split.")
     measured = training.evaluate("test") or training.evaluate("validation")
+    _refuse_diverged(training, measured)
     _register(attempt, job, training, folder, measured)
 
 
@@ -76,8 +78,7 @@ def _resume(attempt: Attempt, training: Run) -> int:
         try:
             training.state.load(_intact(attempt, row))
         except (CorruptCheckpointError, CorruptError) as error:
-            data = {"step": row.step, "reason": str(error)}
-            attempt.tell("checkpoint.damaged", f"The checkpoint of step {row.step} is damaged.", data, "warning")
+            attempt.drop_checkpoint(row, str(error))
         else:
             return row.step
     return 0
@@ -133,9 +134,19 @@ def _train(attempt: Attempt, training: Run, folder: Path, draining: threading.Ev
         elif isinstance(event, Evaluated):
             reporter.evaluated(event)
         elif isinstance(event, Finished):
-            reporter.finish()
+            reporter.finish(event.step)
             data = {**costs.spent(), "reason": event.reason, "step": event.step}
             attempt.tell("training.finished", f"Trained to step {event.step} ({event.reason}).", data)
+
+
+def _refuse_diverged(training: Run, measured: Evaluation | None) -> None:
+    """The last step may be the one that went astray: what is no number, or answers none, is not registered."""
+    state = training.state
+    finite = all(
+        tensor.isfinite().all() for tensor in state.objective.state_dict().values() if tensor.is_floating_point()
+    )
+    if not finite or (measured is not None and not all(map(math.isfinite, measured.losses.values()))):
+        raise DivergedError(state.progress.step, training.plan.lr(max(state.progress.step - 1, 0)))
 
 
 def _save(attempt: Attempt, training: Run, folder: Path) -> None:

@@ -21,6 +21,8 @@ def run() -> None:
         log_level=logging.WARNING,
         access_log=False,
         server_header=False,
+        http="h11",  # the other parser takes headers of any size
+        h11_max_incomplete_event_size=1 << 16,
         limit_concurrency=512,
         timeout_graceful_shutdown=3,
     )

@@ -53,7 +53,8 @@ def worker(data: Data = None) -> None:
     _environment(data=data)
     if not os.environ.get("GRAFTWORK_BROKER_URL"):
         sys.exit("graftwork worker: set GRAFTWORK_BROKER_URL (redis://...); `graftwork up` brings a broker of its own.")
-    options = "--pool prefork --concurrency 1 --disable-prefetch --without-gossip --without-mingle --loglevel WARNING"
+    options = "--pool prefork --concurrency 1 --disable-prefetch --without-gossip --without-mingle"
+    options += " --without-heartbeat --loglevel WARNING"  # a heartbeat would wait for a dead broker for ever
     command = [sys.executable, "-m", "celery", "--quiet", "-A", "worker.celery_app", "worker", *options.split()]
     os.execv(sys.executable, command)  # noqa: S606 - the worker takes this process over
 

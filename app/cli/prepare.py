@@ -29,5 +29,8 @@ def _first_key(database: Database, settings: Settings, *, invent_key: bool) -> s
         if given is None:
             known = not invent_key or session.scalar(select(ApiKeyRow.id).limit(1)) is not None
         else:
-            known = session.scalar(select(ApiKeyRow.id).where(ApiKeyRow.sha256 == hash_key(given))) is not None
+            known = (
+                session.scalar(select(ApiKeyRow.id).where(ApiKeyRow.sha256 == hash_key(given.strip().encode())))
+                is not None
+            )
         return None if known else create_key(session, PROJECT, "bootstrap", list(SCOPES), given)

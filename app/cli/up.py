@@ -18,6 +18,7 @@ from app.settings import Settings
 
 _READY_SECONDS = 60.0
 _STOP_SECONDS = 40.0
+_BROKER_STOP_SECONDS = 2.0  # it holds nothing that could be lost
 _RESTART_PAUSE_SECONDS = 1.0
 
 Start = Callable[[], "subprocess.Popen[bytes]"]
@@ -53,7 +54,7 @@ class Child:
             self.process.wait()
 
 
-class _StoppedError(Exception):
+class _StoppedError(BaseException):
     """A signal asked for the end."""
 
 
@@ -137,7 +138,8 @@ def _claim_port(settings: Settings) -> int:
 
 def _reachable(host: str) -> str:
     """Return an address that reaches a server bound to `host`."""
-    return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)  # noqa: S104 - compared, not bound
+    near = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
+    return f"[{near}]" if ":" in near else near
 
 
 def _greet(url: str, key: str | None, settings: Settings) -> None:
@@ -156,4 +158,4 @@ def _stop(children: list[Child]) -> None:
         if child.name != "broker" and child.process is not None and child.process.poll() is None:
             child.process.terminate()
     for child in reversed(children):
-        child.stop(until)
+        child.stop(until if child.name != "broker" else time.monotonic() + _BROKER_STOP_SECONDS)

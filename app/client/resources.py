@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -256,8 +257,15 @@ def _field(value: Any) -> str:
 
 
 def _plain(inputs: Any) -> Any:
-    """Arrays and tensors as lists."""
-    return inputs.tolist() if hasattr(inputs, "tolist") else inputs
+    """Arrays and tensors as lists, also within lists; NaN, which JSON has not, as null: a missing value."""
+    if hasattr(inputs, "tolist"):
+        whole = bool((inputs == inputs).all())  # noqa: PLR0124 - NaN alone differs from itself
+        return inputs.tolist() if whole else _plain(inputs.tolist())
+    if isinstance(inputs, list | tuple):
+        return [_plain(one) for one in inputs]
+    if isinstance(inputs, dict):
+        return {name: _plain(value) for name, value in inputs.items()}
+    return None if isinstance(inputs, float) and math.isnan(inputs) else inputs
 
 
 @contextmanager

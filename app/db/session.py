@@ -72,7 +72,15 @@ def _postgresql_engine(url: str) -> Engine:
         pool_size=10,
         max_overflow=20,
         pool_timeout=10,
-        connect_args={"connect_timeout": 5, "options": "-c statement_timeout=30000 -c lock_timeout=10000"},
+        connect_args={
+            "connect_timeout": 5,
+            # A frozen or vanished process must not keep its job's row locked: nobody else could take the job.
+            "options": "-c statement_timeout=30000 -c lock_timeout=10000 -c idle_in_transaction_session_timeout=15000",
+            "keepalives_idle": 10,
+            "keepalives_interval": 5,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 20000,
+        },
     )
 
 

@@ -59,7 +59,7 @@ def get_job_metrics(
     job_id: str,
     session: Reading,
     principal: Reader,
-    after: Annotated[int, Query(ge=-1, description="Only steps above this one.")] = -1,
+    after: Annotated[int, Query(ge=-1, lt=2**63, description="Only steps above this one.")] = -1,
     limit: Annotated[int, Query(ge=1, le=5000)] = 1000,
 ) -> MetricList:
     """List what was measured, by step."""
@@ -81,16 +81,16 @@ def get_job_events(
     job_id: str,
     state: State,
     principal: Reader,
-    after: Annotated[int, Query(ge=0, description="Only events above this number.")] = 0,
+    after: Annotated[int, Query(ge=0, lt=2**63, description="Only events above this number.")] = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     accept: Annotated[str, Header(description="text/event-stream follows the job until it ends.")] = "",
-    last_event_id: Annotated[int | None, Header(ge=0, description="Where a broken stream goes on.")] = None,
+    last_event_id: Annotated[int | None, Header(ge=0, lt=2**63, description="Where a broken stream goes on.")] = None,
 ) -> EventList | StreamingResponse:
     """List a job's events or, asked for text/event-stream, follow them; both give the same rows."""
     project = principal.project_id
     with state.database.reading() as session:
         data, more = service.events_after(session, project, job_id, after, limit)
-    if "text/event-stream" not in accept:
+    if "text/event-stream" not in accept.lower():
         return EventList(data=data, has_more=more)
     lines = stream.event_lines(state.database, job_id, after if last_event_id is None else last_event_id)
     return StreamingResponse(lines, media_type="text/event-stream", headers={"Cache-Control": "no-store"})

@@ -78,7 +78,7 @@ def _enqueue(session: Session, queue: JobQueue, **fields: Any) -> JobRow:
 def _dataset(session: Session, project_id: str, dataset_id: str) -> DatasetRow:
     row = datasets.find(session, project_id, dataset_id)
     if row is None:
-        msg = f"There is no dataset {dataset_id!r}."
+        msg = "There is no such dataset in this project."
         raise NotFoundError(msg, code="dataset_not_found")
     return row
 
@@ -102,7 +102,7 @@ def find(session: Session, project_id: str, job_id: str) -> JobRow:
     """
     row = repository.find(session, project_id, job_id)
     if row is None:
-        msg = f"There is no job {job_id!r}."
+        msg = "There is no such job in this project."
         raise NotFoundError(msg, code="job_not_found")
     return row
 

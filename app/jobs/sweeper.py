@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from app.db.session import Database
 from app.jobs import lease
@@ -33,6 +34,7 @@ class Sweeper:
         self._settings = settings
         self._idle = idle
         self._patient_until = 0.0
+        self._looked = time.time()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
 
@@ -47,13 +49,27 @@ class Sweeper:
 
     def _run(self) -> None:
         while not self._stop.wait(self._settings.sweep_seconds):
+            self._notice_sleep()
             try:
                 self.look()
-            except OperationalError as error:
+            except (OperationalError, PoolTimeoutError) as error:
                 log.warning("the database is away: %s", error)
-                self._patient_until = time.monotonic() + self._settings.lease_seconds
+                self._be_patient()
+            except Exception:
+                log.exception("a look failed; the next is in %s s", self._settings.sweep_seconds)
             if self._idle is not None:
                 self._idle()
+
+    def _be_patient(self) -> None:
+        """Nobody could renew a lease just now: give everybody a whole one to do so."""
+        self._patient_until = time.monotonic() + self._settings.lease_seconds
+
+    def _notice_sleep(self) -> None:
+        """A process that was stopped, or whose machine slept, is not the one to judge others' silence."""
+        now = time.time()
+        if now - self._looked > self._settings.sweep_seconds + self._settings.lease_seconds / 4:
+            self._be_patient()
+        self._looked = now
 
     def look(self) -> None:
         """Sweep expired leases, and ring if work has waited for long."""

@@ -4,7 +4,8 @@ import os
 import re
 import time
 
-_SHAPE = re.compile(r"[a-z]+_[0-9a-f]{32}")
+ID_PATTERN = r"^[a-z]+_[0-9a-f]{32}$"
+_SHAPE = re.compile(ID_PATTERN)
 
 
 def new_id(prefix: str) -> str:

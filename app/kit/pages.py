@@ -8,6 +8,8 @@ from pydantic import BaseModel
 from sqlalchemy import Select, asc, desc
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
+from app.kit.ids import ID_PATTERN
+
 
 class Page(BaseModel):
     """Which part of a list is asked for."""
@@ -19,7 +21,9 @@ class Page(BaseModel):
 
 def _page(
     limit: Annotated[int, Query(ge=1, le=200, description="Entries in one page.")] = 20,
-    after: Annotated[str | None, Query(max_length=64, description="The last id of the page before.")] = None,
+    after: Annotated[
+        str | None, Query(max_length=64, pattern=ID_PATTERN, description="The last id of the page before.")
+    ] = None,
     order: Annotated[Literal["asc", "desc"], Query(description="By time of creation.")] = "desc",
 ) -> Page:
     return Page(limit=limit, after=after, order=order)

@@ -3,7 +3,7 @@
 import re
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
 
 from app.kit.ids import is_id
 
@@ -11,7 +11,15 @@ NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 ALIAS = r"^(?=.*[^0-9])[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 MAX_REF = 250
 
-ModelName = Annotated[str, StringConstraints(pattern=NAME)]
+
+def _no_id(name: str) -> str:
+    if is_id(name, "mdl"):
+        msg = "a name that looks like a model's id could never be asked for"
+        raise ValueError(msg)
+    return name
+
+
+ModelName = Annotated[str, StringConstraints(pattern=NAME), AfterValidator(_no_id)]
 _NAME, _ALIAS = re.compile(NAME[:-1] + r"\Z"), re.compile(ALIAS[:-1] + r"\Z")
 _MAX_VERSION = 2**31 - 1
 

@@ -1,7 +1,8 @@
 """Answers with loaded models. Warm, it asks no database: which model is meant is remembered for two seconds."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,13 @@ import numpy as np
 from app.artifacts import ArtifactStore
 from app.artifacts.folder import link_files
 from app.dependencies import Services
-from app.errors import ConflictError, CorruptError, ErrorItem, UnprocessableError
+from app.errors import ConflictError, CorruptError, ErrorItem, UnavailableError, UnprocessableError
 from app.ml.errors import CorruptModelError, InputError, Location
 from app.models import service as models
 from app.predictions.schemas import Embeddings, ModelName, Predictions
 from app.serving.engine import Predictor
+
+_PATIENCE_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ def predict(state: Services, project_id: str, ref: str, inputs: Sequence[Any]) -
         msg = "This model is a backbone without heads; ask it for embeddings, or fine-tune it and ask the new model."
         raise ConflictError(msg, code="model_has_no_heads")
     predictor = _predictor(state, meant)
-    with state.engine.computing, _quietly():
+    with _turn(state), _quietly():
         return Predictions(model=meant.name, predictions=predictor.predict(_decode(predictor, inputs)))
 
 
@@ -51,12 +54,24 @@ def embed(state: Services, project_id: str, ref: str, inputs: Sequence[Any]) -> 
     """
     meant = _resolve(state, project_id, ref)
     predictor = _predictor(state, meant)
-    with state.engine.computing, _quietly():
+    with _turn(state), _quietly():
         features = predictor.embed(_decode(predictor, inputs))
     overflown = np.flatnonzero(~np.isfinite(features).all(axis=1))[:20]
     if len(overflown):
         raise _unprocessable([((int(row),), "its values are too large for this model") for row in overflown])
     return Embeddings(model=meant.name, embeddings=features.tolist())
+
+
+@contextmanager
+def _turn(state: Services) -> Iterator[None]:
+    """As many compute at once as there are cores; who waits too long is sent away, and leaves its thread to others."""
+    if not state.engine.computing.acquire(timeout=_PATIENCE_SECONDS):
+        msg = "All cores are busy with predictions; try again."
+        raise UnavailableError(msg, code="busy")
+    try:
+        yield
+    finally:
+        state.engine.computing.release()
 
 
 def _resolve(state: Services, project_id: str, ref: str) -> _Meant:

@@ -13,6 +13,7 @@ import numpy as np
 import psutil
 import pytest
 
+from app.cli.broker import EmbeddedBroker
 from app.client import Graftwork
 from tests.support.servers import KEY, Service, service, wait_until
 
@@ -168,6 +169,24 @@ def test_a_stop_leaves_no_process_and_the_job_goes_on_at_the_next_start(
             assert done["attempt"] == 1
             (requeued,) = [event for event in graftwork.jobs.events(job) if event["type"] == "job.requeued"]
             assert requeued["data"] == {"charged": False}
+
+
+def test_a_worker_without_its_broker_works_on_and_stops_when_told(tmp_path: Path, digits: Digits) -> None:
+    broker = EmbeddedBroker()
+    server = broker.start()
+    with service(tmp_path, broker_url=broker.url, sweep_seconds=0.5, poll_seconds=1) as running:
+        assert running.run("migrate").wait(60) == 0
+        worker = running.run("worker")
+        running.run("api", "--port", str(running.port))
+        running.wait_ready()
+        with running.client() as graftwork:
+            graftwork.datasets.create({"x": digits[0][:100]}, name="with")
+            server.kill()
+            server.wait()
+            assert graftwork.datasets.create({"x": digits[0][100:200]}, name="without")["status"] == "ready"
+        time.sleep(5)  # the broker's absence has been noticed everywhere
+        worker.terminate()
+        assert worker.wait(30) is not None
 
 
 def test_the_first_start_prints_a_key_and_a_later_one_does_not(tmp_path: Path) -> None:

@@ -83,3 +83,46 @@ def test_a_cancelled_attempt_publishes_nothing(attempt: Attempt, database: Datab
     assert published == []
     attempt.cancelled()
     assert attempt.job().status == "cancelled"
+
+
+def test_what_is_said_twice_since_the_answer_was_lost_counts_once(
+    attempt: Attempt, database: Database, tmp_path: Path
+) -> None:
+    state = tmp_path / "state"
+    state.write_bytes(b"state")
+    for _ in range(2):
+        attempt.enter("running", None, "Started.")
+    for _ in range(2):
+        attempt.save_checkpoint(state, 5, 0, {})
+    assert [row.step for row in attempt.checkpoints()] == [5]
+    for step in (6, 7):
+        attempt.save_checkpoint(state, step, 0, {})
+    assert [row.step for row in attempt.checkpoints()] == [7, 6]
+    assert all(attempt.artifacts.fetch(row.key).is_file() for row in attempt.checkpoints())
+
+
+class Undeletable(LocalArtifacts):
+    """A store that has a bad day."""
+
+    def delete(self, key: str) -> None:
+        raise OSError(key)
+
+
+def test_a_checkpoint_that_cannot_be_deleted_is_no_reason_to_fail(attempt: Attempt, tmp_path: Path) -> None:
+    attempt.artifacts = Undeletable(tmp_path / "artifacts")
+    state = tmp_path / "state"
+    state.write_bytes(b"state")
+    for step in range(4):
+        attempt.save_checkpoint(state, step, 0, {})
+    assert [row.step for row in attempt.checkpoints()] == [3, 2]
+
+
+def test_damaged_states_make_room_for_sound_ones(attempt: Attempt, tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    state.write_bytes(b"state")
+    for step in (900, 1000):
+        attempt.save_checkpoint(state, step, 0, {})
+    for row in attempt.checkpoints():
+        attempt.drop_checkpoint(row, "its bytes are others")
+    attempt.save_checkpoint(state, 10, 0, {})
+    assert [row.step for row in attempt.checkpoints()] == [10]

@@ -135,6 +135,18 @@ def test_a_diverged_training_fails_in_words(client: Http, settings: Settings, da
     assert "100" in done["error"]["message"]
 
 
+def test_a_training_that_goes_astray_in_its_last_step_is_not_registered(
+    client: Http, settings: Settings, dataset: str
+) -> None:
+    method = {"kind": "autoencoder", "regularizer": {"kind": "l2", "strength": 1e6}}
+    wild = {"steps": 1, "optimizer": {"kind": "sgd", "lr": 100, "momentum": 0}, "schedule": {"kind": "constant"}}
+    deep = {"kind": "mlp", "hidden": [64] * 8}
+    job = submit(client, dataset, method=method, training=wild, backbone=deep)
+    run_jobs(settings)
+    done = job_of(client, job)
+    assert (done["status"], done["error"] and done["error"]["code"]) == ("failed", "diverged")
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU, and the job runs on it")
 def test_a_gpu_that_is_not_there_is_said(client: Http, settings: Settings, dataset: str) -> None:
     job = submit(client, dataset, resources={"device": "cuda"})

@@ -108,6 +108,29 @@ def test_a_pretraining_and_a_fine_tuning_run_to_registered_models(
     assert answer["model"]["id"] == model["id"]
 
 
+@pytest.mark.parametrize("kind", [np.float32, np.bool_])
+def test_a_model_is_asked_in_the_scale_of_its_dataset(
+    client: Http, settings: Settings, upload: Upload, unlabelled: str, kind: type[np.generic]
+) -> None:
+    x, y = images(60, seed=2) > 127, np.arange(60) % 3
+    small, large = upload(npz(x=x.astype(kind), y=y)), upload(npz(x=x * np.uint8(255), y=y))
+    submit(client, pretraining(unlabelled, name="root"))  # on bytes: the new model speaks its own dataset's scale
+    run_jobs(settings)
+    for parent in ("root", None):
+        for name, dataset in (("unit", small), ("bytes", large)):
+            submit(client, fine_tuning(dataset, parent, name=name, training={**TRAINING, "seed": 1}))
+        assert run_jobs(settings) == 2
+        unit, whole = (
+            client.post(f"/v1/models/{name}/predictions", json={"inputs": inputs.tolist()}).json()["predictions"]
+            for name, inputs in (("unit", x[:20].astype(kind)), ("bytes", x[:20] * 255))
+        )
+        assert unit == whole
+        assert len({str(answer) for answer in unit}) > 1
+    refused = client.post("/v1/models/unit/predictions", json={"inputs": (x[:2] * 255).tolist()})
+    assert refused.status_code == 422
+    assert refused.json()["errors"][0]["loc"][-1] == 0
+
+
 def test_events_and_metrics_tell_the_story(client: Http, settings: Settings, unlabelled: str) -> None:
     job = submit(client, pretraining(unlabelled))
     run_jobs(settings)

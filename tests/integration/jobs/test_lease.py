@@ -321,3 +321,37 @@ def test_the_drawn_states_are_sound() -> None:
         assert not LEGAL[status]
     for status in LEASED - {"cancelling"}:
         assert {"queued", "cancelling", "failed"} <= LEGAL[status]
+
+
+class BadQueue:
+    """A queue whose every ring fails in a way that nobody foresaw."""
+
+    def __init__(self) -> None:
+        self.rings = 0
+
+    def ring(self) -> bool:
+        self.rings += 1
+        raise RuntimeError
+
+
+def test_the_sweeper_outlives_what_nobody_foresaw(db: Database) -> None:
+    add_job(db, queued_at=time.time() - 60)
+    queue = BadQueue()
+    sweeper = Sweeper(db, queue, Settings(sweep_seconds=0.02))
+    sweeper.start()
+    deadline = time.monotonic() + 10
+    while queue.rings < 3 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    sweeper.stop()
+    assert queue.rings >= 3
+
+
+def test_a_sweeper_that_slept_itself_takes_nobodys_job(db: Database) -> None:
+    job = add_job(db)
+    take(db, seconds=0.01)
+    time.sleep(0.05)
+    sweeper = Sweeper(db, MemoryQueue(), Settings(sweep_seconds=1, lease_seconds=4))
+    sweeper._looked -= 100  # as after a night with the lid closed
+    sweeper._notice_sleep()
+    sweeper.look()
+    assert read(db, job).status == "preparing"

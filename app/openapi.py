@@ -1,0 +1,27 @@
+"""The OpenAPI document, told the truth about errors: every one of them is a problem document."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+_PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+_FIRST_ERROR = 400
+
+
+def document(app: FastAPI) -> dict[str, Any]:
+    """Return the document, made once."""
+    if app.openapi_schema is None:
+        made = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
+        for path in made["paths"].values():
+            for operation in path.values():
+                _tell_errors(operation["responses"])
+        app.openapi_schema = made
+    return app.openapi_schema
+
+
+def _tell_errors(responses: dict[str, Any]) -> None:
+    for status, response in responses.items():
+        if status.isdecimal() and int(status) >= _FIRST_ERROR:
+            response["content"] = _PROBLEM
+    responses["default"] = {"description": "Any other error.", "content": _PROBLEM}

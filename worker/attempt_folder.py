@@ -1,0 +1,11 @@
+"""Where an attempt keeps its files; apart from its runner, since the supervisor cleans up after deaths."""
+
+from pathlib import Path
+
+from app.jobs.lease import Lease
+from app.settings import Settings
+
+
+def attempt_folder(settings: Settings, lease: Lease) -> Path:
+    """Return the folder of one attempt."""
+    return settings.data_folder / "tmp" / f"{lease.job_id}-t{lease.token}"
