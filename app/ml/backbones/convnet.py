@@ -18,6 +18,7 @@ from app.ml.fields import Integer
 from app.ml.interfaces import Backbone, BackboneConfig, Shape
 
 _POOLED_SIDE = 4  # layers() pools larger maps to 4 x 4, which keeps C * 16 features of them
+_MOST_GROUPS, _LEAST_IN_A_GROUP = 8, 4
 
 
 class ConvNet(BackboneConfig):
@@ -51,7 +52,7 @@ class ConvNetBackbone(Backbone):
         self.features = config.features
         self.shapes = _map_shapes(input_shape, config.channels)
         self.blocks = nn.ModuleList(
-            nn.Sequential(_conv(before[0], after[0], config.kernel_size), *_after_conv(after[0], config))
+            nn.Sequential(_conv(before[0], after[0], config.kernel_size), *_after_conv(after, config))
             for before, after in zip(self.shapes, self.shapes[1:], strict=False)
         )
         self.last = nn.Sequential(nn.Linear(math.prod(self.shapes[-1]), config.features), activation(config.activation))
@@ -84,7 +85,7 @@ class ConvNetBackbone(Backbone):
         for before, after in backwards:
             parts.append(_transposed(before, after, config.kernel_size))
             if after is not self.shapes[0]:
-                parts.extend(_after_conv(after[0], config))
+                parts.extend(_after_conv(after, config))
         return nn.Sequential(*parts)
 
 
@@ -108,6 +109,16 @@ def _transposed(before: Shape, after: Shape, kernel_size: int) -> nn.Module:
     )
 
 
-def _after_conv(channels: int, config: ConvNet) -> list[nn.Module]:
-    norm = [nn.GroupNorm(math.gcd(channels, 8), channels)] if config.norm == "group" else []
+def _after_conv(maps: Shape, config: ConvNet) -> list[nn.Module]:
+    norm = _group_norm(maps) if config.norm == "group" else []
     return [*norm, activation(config.activation)]
+
+
+def _group_norm(maps: Shape) -> list[nn.Module]:
+    """At most eight groups of at least four channels; none where a group would have no more than two values."""
+    channels, height, width = maps
+    groups = math.gcd(channels, _MOST_GROUPS)
+    while groups > 1 and channels // groups < _LEAST_IN_A_GROUP:
+        groups //= 2
+    # A lone value normalises to 0 whatever it was, and of two only which one is larger would remain.
+    return [nn.GroupNorm(groups, channels)] if channels // groups * height * width > 2 else []  # noqa: PLR2004
