@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from app.datasets.options import ColumnType, Limits, PrepareOptions, Role
 from app.datasets.report import Decision, Removal
-from app.ml.spec import ColumnSpec, ModalityKind, TargetSpec
+from app.ml.spec import ColumnSpec, ModalityKind, TargetSpec, ValueScale
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Ints: TypeAlias = npt.NDArray[np.int64]
@@ -47,7 +47,8 @@ class Loaded:
     """What a reader found: `read` rows, of which it could open N.
 
     `inputs` are images uint8 (N, H, W, C) or a matrix of numbers float32 (N, D); without it `columns` hold the
-    inputs too. `roles` and `types` are what the container itself says of its columns.
+    inputs too. `roles` and `types` are what the container itself says of its columns. Pixels were multiplied with
+    `value_scale`.
     """
 
     format: str
@@ -59,6 +60,7 @@ class Loaded:
     roles: dict[str, Role] = field(default_factory=dict)
     types: dict[str, ColumnType] = field(default_factory=dict)
     corrupt: tuple[Removal, ...] = ()
+    value_scale: ValueScale = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,7 @@ class Frame:
     rows: Ints
     given_split: Bytes | None
     groups: npt.NDArray[np.uint64] | None
+    value_scale: ValueScale = 1
 
 
 @dataclass(slots=True)

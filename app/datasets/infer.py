@@ -35,7 +35,7 @@ def arrange(loaded: Loaded, context: Context) -> Frame:
     else:
         chosen = [column for column in loaded.columns if roles[column.name] in {"input", "auto"}]
         inputs, columns = _inputs(chosen, roles, options, reader, context.work)
-    return Frame(loaded.modality, inputs, columns, targets, specs, loaded.rows, given, groups)
+    return Frame(loaded.modality, inputs, columns, targets, specs, loaded.rows, given, groups, loaded.value_scale)
 
 
 def _check_wishes(loaded: Loaded, options: PrepareOptions) -> None:

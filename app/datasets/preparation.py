@@ -112,6 +112,7 @@ def _spec(frame: Frame, split: Bytes, notes: Notes) -> DataSpec:
     return DataSpec(
         modality=frame.modality,
         shape=tuple(int(n) for n in frame.inputs.shape[1:]),
+        value_scale=frame.value_scale,
         columns=frame.columns,
         targets=frame.target_specs,
         rows=rows,

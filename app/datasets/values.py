@@ -132,8 +132,7 @@ class Reader:
         ]
 
     def _categories(self, column: TextColumn, declared: ColumnType | None) -> Values:
-        blank = pc.equal(pc.utf8_trim_whitespace(column.values), "")
-        text = pc.if_else(blank, pa.scalar(None, pa.string()), column.values)
+        text = self._named(column)
         names = pc.unique(text).drop_null().to_pylist()
         present = len(text) - text.null_count
         if not names:
@@ -148,6 +147,19 @@ class Reader:
             self.notes.notice(f"column {column.name} became a category, but its values look like numbers: {NOTATION}")
         codes = pc.index_in(text, pa.array(names, pa.string()))
         return Categories(np.array(codes.to_numpy(zero_copy_only=False), dtype=np.float64), tuple(names))
+
+    def _named(self, column: TextColumn) -> Any:
+        """Return the texts, blank ones as missing, without blanks around them where the container has no types."""
+        trimmed = pc.utf8_trim_whitespace(column.values)
+        blank = pc.equal(trimmed, "")
+        written = pc.if_else(blank, pa.scalar(None, pa.string()), column.values)
+        if column.typed:
+            return written
+        text = pc.if_else(blank, pa.scalar(None, pa.string()), trimmed)
+        merged = pc.count_distinct(written).as_py() - pc.count_distinct(text).as_py()
+        if merged:
+            self.notes.notice(f"column {column.name}: {merged} spellings that differ only in blanks were merged")
+        return text
 
     def as_categories(self, name: str, numbers: Numbers) -> Categories:
         """Return numbers as categories, named by their value, in its order."""

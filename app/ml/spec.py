@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 ModalityKind = Literal["image", "table"]
+ValueScale = Literal[1, 255]
 
 
 class Frozen(BaseModel):
@@ -39,6 +40,7 @@ class DataSpec(Frozen):
 
     modality: ModalityKind
     shape: tuple[int, ...]
+    value_scale: ValueScale = Field(default=1, description="What the pixels of the source were multiplied with.")
     columns: tuple[ColumnSpec, ...] = ()
     targets: tuple[TargetSpec, ...] = ()
     rows: dict[Split, int]
@@ -54,6 +56,9 @@ class DataSpec(Frozen):
             raise ValueError(msg)
         if self.modality == "table" and len(self.columns) != self.shape[0]:
             msg = f"{len(self.columns)} columns are described and rows have {self.shape[0]}"
+            raise ValueError(msg)
+        if self.modality != "image" and self.value_scale != 1:
+            msg = "only the values of images are scaled"
             raise ValueError(msg)
         return self
 

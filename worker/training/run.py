@@ -112,11 +112,12 @@ def prepare(
 ) -> Run:
     """Build everything for a resolved config. The seed is set here, before the first weight is drawn.
 
-    With a `parent` its preprocessing and backbone are used, as copies; recipes have checked that they fit.
+    With a `parent` its preprocessing and backbone are used, as copies; recipes have checked that they fit. Only the
+    scale of numbers in JSON is the new dataset's: whoever asks the new model sends images as they were uploaded for it.
     """
     torch.manual_seed(config.training.seed)
     device = torch.device(device)
-    modality = parent.manifest.modality if parent else fit_modality(data)
+    modality = _inherited(parent.manifest.modality, data) if parent else fit_modality(data)
     objective = _objective(config, data, modality, parent)
     objective.to(device)
     optimizer = build_optimizer(config.training.optimizer, objective.groups())
@@ -132,6 +133,13 @@ def fit_modality(data: ArrayData) -> AnyModality:
     assert issubclass(kind, Modality)  # noqa: S101 - for programmers
     rows = data.inputs[data.positions("train")] if kind.learns else data.inputs[:0]
     return kind.fit(rows, data.spec)  # type: ignore[return-value]
+
+
+def _inherited(modality: AnyModality, data: ArrayData) -> AnyModality:
+    """A parent's preprocessing. Stored images are bytes whatever their source's scale, so encoding stays the same."""
+    if modality.kind != "image":
+        return modality
+    return modality.model_copy(update={"value_scale": data.spec.value_scale})
 
 
 def _objective(config: AnyRunConfig, data: ArrayData, modality: AnyModality, parent: Bundle | None) -> Objective:

@@ -1,5 +1,6 @@
 """Readers: one file per container; what a file is, its first bytes say, never its name."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
@@ -16,9 +17,10 @@ from app.datasets.readers.parquet import read_parquet
 
 Reader: TypeAlias = Callable[[Path, Context], Loaded]
 ACCEPTED = "CSV, Parquet, .npy, .npz, and zips of JPEG, PNG or WebP images"
-IMAGES = {b"\x89PNG\r\n\x1a\n": "PNG", b"\xff\xd8\xff": "JPEG", b"GIF8": "GIF", b"BM": "BMP", b"II*\0": "TIFF"}
+IMAGES = {b"\x89PNG\r\n\x1a\n": "PNG", b"\xff\xd8\xff": "JPEG", b"GIF8": "GIF", b"II*\0": "TIFF"}
 UTF16 = (b"\xff\xfe", b"\xfe\xff")
 LOOKED_AT = 4096
+JSON_LIST = re.compile(rb"\[\s*[\[{]")
 REFUSED = {
     b"\x1f\x8b": "a gzip file; unpack it first",
     b"\xfd7zXZ\0": "an xz file; unpack it first",
@@ -45,11 +47,13 @@ def detect(path: Path, limits: Limits) -> Reader:
     """
     with path.open("rb") as file:
         head = file.read(LOOKED_AT)
+        file.seek(max(0, file.seek(0, 2) - 4))
+        tail = file.read()
     if not head.strip():
         raise DatasetError(Code.EMPTY_DATASET, "the file is empty; upload one that holds rows or images")
     if head.startswith(NPY):
         return read_npy
-    if head.startswith((b"PAR1", b"PARE")):
+    if head.startswith(b"PAR1") or (head.startswith(b"PARE") and tail == b"PARE"):
         return read_parquet
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return _zip_reader(path, limits)
@@ -67,10 +71,14 @@ def _mostly_text(head: bytes) -> bool:
 
 def _refuse_known(head: bytes) -> None:
     kind = next((kind for magic, kind in IMAGES.items() if head.startswith(magic)), None)
+    if head.startswith(b"BM") and head[6:10] == bytes(4):  # two letters are no proof; these bytes are reserved
+        kind = "BMP"
     if kind is not None or (head.startswith(b"RIFF") and head[8:12] == b"WEBP"):
         message = f"this is one single {kind or 'WebP'} image; put many images into a zip and upload that"
         raise DatasetError(Code.UNSUPPORTED_FORMAT, message)
     what = next((what for magic, what in REFUSED.items() if head.startswith(magic)), None)
+    if JSON_LIST.match(head):
+        what = REFUSED[b"{"]
     if what is not None:
         raise DatasetError(Code.UNSUPPORTED_FORMAT, f"this is {what}; {ACCEPTED} are accepted")
 

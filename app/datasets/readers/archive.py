@@ -15,6 +15,7 @@ from app.datasets.options import Limits
 
 END, END64_LOCATOR, END64, ENTRY = b"PK\x05\x06", b"PK\x06\x07", b"PK\x06\x06", b"PK\x01\x02"
 CHUNK = 1 << 20
+MAX_DIRECTORY = 64 << 20
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
@@ -41,6 +42,9 @@ def open_archive(path: Path, limits: Limits) -> Iterator[tuple[zipfile.ZipFile, 
 def _count_members(file: BinaryIO, limits: Limits) -> None:
     """Walk the central directory before zipfile builds an object for each of its entries."""
     offset, size = _directory(file)
+    if size > MAX_DIRECTORY:
+        message = f"the archive's directory has {size} bytes; at most {MAX_DIRECTORY} are read; upload it in parts"
+        raise refuse(Code.TOO_LARGE, message)
     file.seek(offset)
     data, at, count = file.read(size), 0, 0
     while data[at : at + 4] == ENTRY and at + 46 <= len(data):

@@ -13,7 +13,7 @@ from app.datasets.frame import Column, Context, Loaded, Notes, NumberColumn, Tex
 from app.datasets.options import Limits, PrepareOptions, Role
 from app.datasets.readers.archive import chunks, open_archive, refuse
 from app.datasets.readers.npy import bad_array, open_array
-from app.ml.spec import ModalityKind
+from app.ml.spec import ModalityKind, ValueScale
 
 Array = npt.NDArray[Any]
 X = "x"
@@ -60,14 +60,15 @@ def _load(kind: str, arrays: dict[str, Array], context: Context) -> Loaded:
             raise bad_array(name, f"it has shape {array.shape} and x has {rows} rows; give one entry per row")
     labels, roles = _labels(arrays, context.notes)
     inputs: Array | None = None
+    scale: ValueScale = 1
     if x.ndim > 2:  # noqa: PLR2004 - (N, H, W) and (N, H, W, C)
-        inputs = _images(x, context)
+        inputs, scale = _images(x, context)
     elif _names_inputs(x, context.options):
         labels = (*_columns(x), *labels)
     else:
         inputs = _matrix(x, context)
     modality: ModalityKind = "image" if x.ndim > 2 else "table"  # noqa: PLR2004 - as above
-    return Loaded(kind, modality, rows, np.arange(rows), inputs, labels, roles)
+    return Loaded(kind, modality, rows, np.arange(rows), inputs, labels, roles, value_scale=scale)
 
 
 def _check_x(x: Array, limits: Limits) -> int:
@@ -94,22 +95,22 @@ def _pieces(array: Array) -> Iterator[tuple[int, Array]]:
         yield start, array[start : start + step]
 
 
-def _images(x: Array, context: Context) -> Array:
-    """Return the images as uint8 (N, H, W, C); see _scale for what other types become."""
+def _images(x: Array, context: Context) -> tuple[Array, ValueScale]:
+    """Return the images as uint8 (N, H, W, C) and what they were multiplied with; see _scale."""
     shape = (*x.shape, 1) if x.ndim == 3 else x.shape  # noqa: PLR2004 - (N, H, W)
     if max(shape[1:3]) > context.limits.side or x.size > context.limits.canonical_bytes:
         raise DatasetError(Code.TOO_LARGE, f"array x holds images of shape {x.shape}; make them smaller")
     if x.dtype == np.uint8:
-        return x.reshape(shape)
+        return x.reshape(shape), 1
     scale = _scale(x, context.notes)
     out = np.lib.format.open_memmap(context.work / "images.npy", mode="w+", dtype=np.uint8, shape=shape)
     for start, piece in _pieces(x):
         pixels = piece.astype(np.float32) * np.float32(scale)
         out[start : start + len(piece)] = np.rint(pixels).reshape(len(piece), *shape[1:])
-    return out
+    return out, scale
 
 
-def _scale(x: Array, notes: Notes) -> int:
+def _scale(x: Array, notes: Notes) -> ValueScale:
     """Return what pixels are multiplied with to lie in 0 .. 255, or refuse."""
     low, high = _range(x)
     if x.dtype.kind == "b" or (x.dtype.kind == "f" and low >= 0 and high <= 1):

@@ -34,10 +34,13 @@ def read_parquet(path: Path, context: Context) -> Loaded:
     """
     _check_footer(path)
     with _faults(), _open(path, []) as file:
-        names = _check_schema(file, context.limits)
-        text = [field.name for field in file.schema_arrow if _is_text(field.type)]
+        ignored = {name for name, role in context.options.columns.items() if role == "ignored"}
+        names = _check_schema(file, ignored, context.limits)
+        fields = {name: field for name, field in zip(names, file.schema_arrow, strict=True) if name not in ignored}
+        text = [field.name for field in fields.values() if _is_text(field.type)]
     with _faults(), _open(path, text) as file:
-        columns, count = _read(file, names, context)
+        columns, count = _read(file, fields, context)
+    columns += tuple(_unread(name, count) for name in names if name in ignored)
     kept = tuple(column for column in columns if not column.name.startswith(INDEX))
     if len(kept) < len(columns):
         context.notes.notice("the index that pandas stored was left out")
@@ -76,13 +79,13 @@ def _faults() -> Iterator[None]:
         raise DatasetError(Code.BAD_PARQUET, message) from error
 
 
-def _check_schema(file: Any, limits: Limits) -> list[str]:
+def _check_schema(file: Any, ignored: set[str], limits: Limits) -> list[str]:
     schema, metadata = file.schema_arrow, file.metadata
     names = check_names(schema.names, limits)
     wrong = [
-        RowError((name,), f"column {name} is of type {str(field.type)[:60]}; use numbers, booleans or text")
+        RowError((name,), f"column {name} is of type {str(field.type)[:60]}; {_hint(name)}")
         for name, field in zip(names, schema, strict=True)
-        if not (_is_text(field.type) or _is_number(field.type))
+        if not (name in ignored or _is_text(field.type) or _is_number(field.type))
     ]
     if wrong:
         raise DatasetError(Code.UNSUPPORTED_COLUMN, wrong[0].msg, wrong[:20])
@@ -92,6 +95,10 @@ def _check_schema(file: Any, limits: Limits) -> list[str]:
         message = f"the table has {metadata.num_rows} rows of {len(names)} columns; at most {limits.rows} rows"
         raise DatasetError(Code.TOO_LARGE, f"{message} and {limits.cells} cells are taken")
     return names
+
+
+def _hint(name: str) -> str:
+    return f'use numbers, booleans or text, or leave it out with columns={{"{name}": "ignored"}}'
 
 
 def _is_text(kind: Any) -> bool:
@@ -104,14 +111,17 @@ def _is_number(kind: Any) -> bool:
     return bool(pt.is_integer(kind) or pt.is_floating(kind) or pt.is_boolean(kind) or pt.is_null(kind))
 
 
-def _read(file: Any, names: list[str], context: Context) -> tuple[tuple[Column, ...], int]:
-    pieces: list[list[Any]] = [[] for _ in names]
+def _read(file: Any, fields: dict[str, Any], context: Context) -> tuple[tuple[Column, ...], int]:
+    """Return the columns of `fields`, {name as stored: field of the file}, and the number of rows."""
+    pieces: list[list[Any]] = [[] for _ in fields]
+    chosen = [field.name for field in fields.values()]
+    step = max(1, CELLS_AT_ONCE // max(1, len(chosen)))
     total = file.metadata.num_rows
     count = text = 0
-    for batch in file.iter_batches(batch_size=max(1, CELLS_AT_ONCE // len(names)), use_threads=False):
+    for batch in file.iter_batches(batch_size=step, columns=chosen, use_threads=False):
         batch.validate(full=True)
         count += len(batch)
-        for column, values in zip(pieces, batch.columns, strict=True):
+        for column, values in zip(pieces, map(batch.column, chosen), strict=True):
             if _is_text(values.type):
                 text += _text_bytes(values, context.limits)
                 if text > context.limits.text_bytes:
@@ -123,8 +133,13 @@ def _read(file: Any, names: list[str], context: Context) -> tuple[tuple[Column, 
         context.progress(0.5 * min(1.0, count / total), f"{count} rows read")
     if count != total:
         raise DatasetError(Code.BAD_PARQUET, f"the file promises {total} rows and holds {count}; write it again")
-    types = file.schema_arrow.types
-    return tuple(map(_column, names, pieces, types)), count
+    types = [field.type for field in fields.values()]
+    return tuple(map(_column, fields, pieces, types)), count
+
+
+def _unread(name: str, count: int) -> Column:
+    """Stand for a column that nobody will look at; its role needs its name."""
+    return NumberColumn(name, np.broadcast_to(np.float64(np.nan), (count,)))
 
 
 def _text_bytes(values: Any, limits: Limits) -> int:

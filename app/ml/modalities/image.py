@@ -1,20 +1,22 @@
 """Images of one size, scaled to [0, 1].
 
-Stored as uint8 (N, H, W, C), encoded as float32 (N, C, H, W) = x / 255. JSON inputs are nested lists of whole
-numbers 0..255, (H, W) where C is 1 or (H, W, C), or a PNG, JPEG or WEBP as base64 (plain or a data: URL), which is
-turned upright by its EXIF orientation, converted to C channels and resized to (H, W).
+Stored as uint8 (N, H, W, C), encoded as float32 (N, C, H, W) = x / 255. JSON inputs are nested lists of numbers in the
+dataset's own scale, (H, W) where C is 1 or (H, W, C): whole numbers 0..255, or where its pixels were 0..1 and
+multiplied by 255 (`value_scale`), numbers 0..1 and booleans; or a PNG, JPEG or WEBP as base64 (plain or a data: URL),
+which becomes bytes as the pictures of a dataset do (app.ml.pictures).
 """
 
 import base64
 import binascii
 import io
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import PIL.Image
-import PIL.ImageOps
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -22,13 +24,12 @@ from torch import Tensor
 from app.ml.fields import Integer
 from app.ml.interfaces import Modality, Rows, Shape, as_rows
 from app.ml.modalities.collect import BadValue, decode_each
-from app.ml.spec import DataSpec
+from app.ml.pictures import FAULTS, FORMATS, MODES, draw
+from app.ml.spec import DataSpec, ValueScale
 
 MOST_PIXELS = 25_000_000
 MOST_ENCODED_CHARACTERS = 48 * 1024 * 1024
-FORMATS = ("PNG", "JPEG", "WEBP")
-_MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
-_WIDE_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")  # more than 8 bits: Pillow would clip them to white
+MOST_PIXELS_TOGETHER = 100_000_000
 
 
 class Image(Modality):
@@ -41,12 +42,13 @@ class Image(Modality):
     width: Integer = Field(28, ge=1, le=10_000, description="Width in pixels.")
     channels: Integer = Field(1, ge=1, le=16, description="Channels: 1 grey, 3 colour, 4 with transparency.")
     scaling: Literal["unit"] = Field("unit", description="How bytes become numbers: unit is x / 255.")
+    value_scale: ValueScale = Field(1, description="Range of numbers in JSON: 1 for bytes 0..255, 255 for 0..1.")
 
     @classmethod
     def fit(cls, inputs: Rows, spec: DataSpec) -> Self:  # noqa: ARG003 - nothing to learn from the rows
         """The size comes from the dataset; nothing is learned."""
         height, width, channels = spec.shape
-        return cls(height=height, width=width, channels=channels)
+        return cls(height=height, width=width, channels=channels, value_scale=spec.value_scale)
 
     @property
     def shape(self) -> Shape:
@@ -60,7 +62,8 @@ class Image(Modality):
 
     def decode(self, inputs: Sequence[Any]) -> Rows:
         """JSON to uint8 (N, H, W, C). Raises `InputError`."""
-        return as_rows(decode_each(inputs, self._decode_one), np.uint8)
+        budget = _Budget(MOST_PIXELS_TOGETHER)
+        return as_rows(decode_each(inputs, lambda value: self._decode_one(value, budget)), np.uint8)
 
     def differences(self, spec: DataSpec) -> list[str]:
         """In words, how a dataset's images differ."""
@@ -71,12 +74,12 @@ class Image(Modality):
             return []
         return [f"the model takes images of {_words(mine)} and the dataset's are {_words(spec.shape)}"]
 
-    def _decode_one(self, value: Any) -> Rows:
+    def _decode_one(self, value: Any, budget: "_Budget") -> Rows:
         if isinstance(value, str):
-            return self._from_picture(value)
+            return self._from_picture(value, budget)
         if isinstance(value, list):
             return self._from_numbers(value)
-        msg = "an image is a nested list of numbers 0..255 or a base64 string of a PNG, JPEG or WEBP"
+        msg = f"an image is a nested list of {_numbers(self.value_scale)} or a base64 string of a PNG, JPEG or WEBP"
         raise BadValue(msg)
 
     def _from_numbers(self, value: list[Any]) -> Rows:
@@ -88,18 +91,28 @@ class Image(Modality):
         if shape not in wanted:
             msg = f"the image has shape {shape}; expected {' or '.join(str(one) for one in wanted)}"
             raise BadValue(msg)
-        return _bytes(flat).reshape(wanted[-1])
+        return _bytes(flat, self.value_scale).reshape(wanted[-1])
 
-    def _from_picture(self, text: str) -> Rows:
-        picture = _open(_unwrap(text))
-        picture = PIL.ImageOps.exif_transpose(picture)
-        if self.channels not in _MODES:
+    def _from_picture(self, text: str, budget: "_Budget") -> Rows:
+        if self.channels not in MODES:
             msg = f"images of {self.channels} channels can only be given as nested lists"
             raise BadValue(msg)
-        picture = _narrow(picture).convert(_MODES[self.channels])
-        if picture.size != (self.width, self.height):
-            picture = picture.resize((self.width, self.height), PIL.Image.Resampling.BILINEAR)
-        return np.asarray(picture, np.uint8).reshape(self.height, self.width, self.channels)
+        with _opened(_unwrap(text)) as picture:
+            budget.take(picture.width * picture.height)
+            return draw(picture, self.height, self.width, self.channels)
+
+
+@dataclass
+class _Budget:
+    """How many pixels the pictures of one request may still have: small files unpack to a lot of work."""
+
+    left: int
+
+    def take(self, pixels: int) -> None:
+        self.left -= pixels
+        if self.left < 0:
+            msg = f"the pictures up to this one have over {MOST_PIXELS_TOGETHER} pixels together: send fewer at once"
+            raise BadValue(msg)
 
 
 def _words(shape: Shape) -> str:
@@ -122,17 +135,27 @@ def _walk(value: list[Any], flat: list[Any], depth: int) -> Shape:
     return (len(value), *shapes.pop())
 
 
-def _bytes(flat: list[Any]) -> Rows:
-    if {type(item) for item in flat} <= {int, float}:
-        numbers = np.array([float(item) if abs(item) <= 255 else np.nan for item in flat])  # noqa: PLR2004 - a byte
-        good = (numbers >= 0) & (numbers <= 255) & (numbers == np.floor(numbers))  # noqa: PLR2004 - a byte
+def _bytes(flat: list[Any], scale: ValueScale) -> Rows:
+    """Numbers in the dataset's scale to bytes, rounded in float32 as in preparation."""
+    kinds = {int, float} if scale == 1 else {int, float, bool}
+    if {type(item) for item in flat} <= kinds:
+        most = 255 // scale
+        numbers = np.array([float(item) if abs(item) <= most else np.nan for item in flat])
+        good = (numbers >= 0) & (numbers <= most)
+        if scale == 1:
+            good &= numbers == np.floor(numbers)
         if good.all():
-            return numbers.astype(np.uint8)
-        msg = f"the value at position {int(np.argmin(good))} is not a whole number 0..255"
+            pixels: Rows = np.rint(numbers.astype(np.float32) * np.float32(scale)).astype(np.uint8)
+            return pixels
+        msg = f"the value at position {int(np.argmin(good))} is not among {_numbers(scale)}"
         raise BadValue(msg)
-    position, kind = next((i, type(v).__name__) for i, v in enumerate(flat) if type(v) not in (int, float))
-    msg = f"a {kind} at position {position}: use whole numbers 0..255"
+    position, kind = next((i, type(v).__name__) for i, v in enumerate(flat) if type(v) not in kinds)
+    msg = f"a {kind} at position {position}: use {_numbers(scale)}"
     raise BadValue(msg)
+
+
+def _numbers(scale: ValueScale) -> str:
+    return "whole numbers 0..255" if scale == 1 else "numbers 0..1, as in the dataset"
 
 
 def _unwrap(text: str) -> bytes:
@@ -155,25 +178,18 @@ def _unwrap(text: str) -> bytes:
         raise BadValue(msg) from error
 
 
-def _open(content: bytes) -> PIL.Image.Image:
-    unreadable = f"the picture cannot be read as {', '.join(FORMATS)}"
+@contextmanager
+def _opened(content: bytes) -> Iterator[PIL.Image.Image]:
+    """Open a picture of bounded size. What fails inside, as drawing a damaged one does, becomes a BadValue."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # damaged metadata is only a warning, and we ignore metadata
-            picture = PIL.Image.open(io.BytesIO(content), formats=FORMATS)
-            width, height = picture.size
-            if width * height <= MOST_PIXELS:
-                picture.load()
-                return picture
-    except (OSError, ValueError, SyntaxError, EOFError, PIL.Image.DecompressionBombError) as error:
-        raise BadValue(unreadable) from error
-    msg = f"the picture has {width * height} pixels; at most {MOST_PIXELS}"
-    raise BadValue(msg)
-
-
-def _narrow(picture: PIL.Image.Image) -> PIL.Image.Image:
-    """More than 8 bits a pixel become 8 by dropping the low ones."""
-    if picture.mode not in _WIDE_MODES:
-        return picture
-    wide = np.asarray(picture)
-    return PIL.Image.fromarray((np.clip(wide, 0, 65535).astype(np.uint32) >> 8).astype(np.uint8), "L")
+            with PIL.Image.open(io.BytesIO(content), formats=FORMATS) as picture:
+                pixels = picture.width * picture.height
+                if pixels > MOST_PIXELS:
+                    msg = f"the picture has {pixels} pixels; at most {MOST_PIXELS}"
+                    raise BadValue(msg)
+                yield picture
+    except FAULTS as error:
+        msg = f"the picture cannot be read as {', '.join(FORMATS)}"
+        raise BadValue(msg) from error

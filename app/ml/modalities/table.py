@@ -4,7 +4,9 @@ Stored as float32 (N, D), categories as codes, NaN = missing; encoded as float32
     number     (x - mean) / std, a missing one as the mean (0), and, only where the train split had missing values,
                one more feature that is 1 when missing
     category   one feature per category and one for "unknown or missing"
-JSON inputs are lists of D values in column order or objects {column: value}.
+JSON inputs are lists of D values in column order or objects {column: value}. true and false are 1 and 0 for a number
+and "true" and "false" for a category; a whole number given for a category is its text, and blanks around text are
+trimmed where only that makes it a known category.
 """
 
 import math
@@ -22,6 +24,7 @@ from app.ml.modalities.collect import BadValue, decode_each
 from app.ml.spec import ColumnSpec, DataSpec, Frozen
 
 _LARGEST = float(np.finfo(np.float32).max)
+_LARGEST_NAME = 2**63
 
 
 class NumberColumn(Frozen):
@@ -61,7 +64,7 @@ class NumberColumn(Frozen):
                 return math.nan
             msg = "no value is given, and no training row lacked it: give a number"
             raise BadValue(msg, self.name)
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if not isinstance(value, int | float):  # a bool is an int: 1 or 0
             msg = f"expected a number, not a {type(value).__name__}"
             raise BadValue(msg, self.name)
         if not -_LARGEST <= value <= _LARGEST:  # also catches NaN
@@ -96,13 +99,26 @@ class CategoryColumn(Frozen):
 
     def decode(self, value: Any) -> float:
         """A JSON value to the stored code; an unknown category is stored as missing."""
-        if value is None and not self.had_missing:
+        if value is None:
+            if self.had_missing:
+                return math.nan
             msg = "no value is given, and no training row lacked it: give a category"
             raise BadValue(msg, self.name)
-        if value is not None and not isinstance(value, str):
-            msg = f"expected a category as text, not a {type(value).__name__}"
+        text = _text(value)
+        if text is None:
+            msg = f"expected a category as text or a whole number, not a {type(value).__name__}"
             raise BadValue(msg, self.name)
-        return float(self.categories.index(value)) if value in self.categories else math.nan
+        known = text if text in self.categories else text.strip()
+        return float(self.categories.index(known)) if known in self.categories else math.nan
+
+
+def _text(value: Any) -> str | None:
+    """A JSON value as the name of a category: text, true, false and whole numbers have one."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return str(int(value)) if abs(value) <= _LARGEST_NAME and value == int(value) else None
+    return value if isinstance(value, str) else None
 
 
 AnyColumn = Annotated[NumberColumn | CategoryColumn, Field(discriminator="type")]

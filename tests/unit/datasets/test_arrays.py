@@ -56,6 +56,7 @@ def test_other_pixel_types_are_converted_and_said(make: Preparer, x: Any, expect
     np.testing.assert_array_equal(done.array("inputs")[..., 0], expected)
     assert done.array("inputs").flags.c_contiguous
     assert x.dtype == np.uint8 or done.decision("x")
+    assert done.spec.value_scale == (255 if x.max() <= 1 else 1)
 
 
 @pytest.mark.parametrize("dtype", ["f2", ">f4", ">f8", "i1", "u8", "?"])

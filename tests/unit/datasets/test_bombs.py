@@ -12,6 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from app.datasets.errors import Code, DatasetError
+from app.datasets.options import Limits
+from app.datasets.readers.archive import open_archive
+
 from .conftest import npy, picture, zipped
 
 MIB = 1 << 20
@@ -91,6 +95,17 @@ def directory_bomb() -> bytes:
     count = 300_000
     end = b"PK\x05\x06" + b"\0" * 4 + b"\xff\xff" * 2 + (len(entry) * count).to_bytes(4, "little") + b"\0" * 6
     return b"PK\x03\x04" + entry * count + end
+
+
+def test_a_giant_directory_is_refused_before_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, size = tmp_path / "z.zip", 65 * MIB
+    with path.open("wb") as file:
+        file.seek(size)
+        file.write(b"PK\x05\x06" + bytes(8) + size.to_bytes(4, "little") + bytes(6))
+    monkeypatch.setattr(zipfile, "ZipFile", None)  # opening it would fail differently
+    with pytest.raises(DatasetError, match="directory has 68157440 bytes") as caught, open_archive(path, Limits()):
+        pass
+    assert caught.value.code == Code.TOO_LARGE
 
 
 @pytest.mark.parametrize(

@@ -121,6 +121,33 @@ def test_odd_numbers_are_defined(make: Preparer) -> None:
     assert done.says("2^53")
 
 
+def test_blanks_around_categories_are_trimmed_and_said(make: Preparer) -> None:
+    spelled = ["red", " red", "red ", "blue"]
+    done = make("a,c,label\n" + "".join(f"{i},{spelled[i % 4]},{'x ' if i % 3 else 'y'}\n" for i in range(40)))
+    assert done.spec.columns[1].categories == ("blue", "red")
+    assert done.spec.targets[0].classes == ("x", "y")
+    assert done.says("column c: 2 spellings that differ only in blanks were merged")
+    assert not done.says("column label")
+
+
+@pytest.mark.parametrize("name", ["BMI", "PARENT", "[unit]"])
+def test_first_letters_alone_do_not_make_another_format(make: Preparer, name: str) -> None:
+    done = make(f"{name},b\n" + "".join(f"{i},{i * i}\n" for i in range(9)))
+    assert done.spec.columns[0].name == name
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"BM\x9a\0\0\0\0\0\0\0\x36\0\0\0", "BMP"),
+        (b'[{"a": 1}]', "JSON"),
+        (b"[\n  [1, 2]]", "JSON"),
+    ],
+)
+def test_other_formats_are_named(refused: Refuser, content: bytes, words: str) -> None:
+    assert words in str(refused(Code.UNSUPPORTED_FORMAT, content))
+
+
 def test_other_notations_of_numbers_get_a_hint(make: Preparer, refused: Refuser) -> None:
     prices = [f'"{i},{i:02d}"' for i in range(10, 60)]
     text = "price,b\n" + "".join(f"{price},{i}\n" for i, price in enumerate(prices))
@@ -139,7 +166,7 @@ def test_a_category_of_odd_numbers_gets_a_hint(make: Preparer) -> None:
 def test_formulas_are_kept_verbatim(make: Preparer) -> None:
     names = ["=cmd|' /C calc'!A0", "+1+1x", "-2-x", "@SUM(1)", "\tx"]
     done = make("a,b\n" + "".join(f"{name},{i}\n" for i, name in enumerate(names)))
-    assert set(done.spec.columns[0].categories) == set(names)
+    assert set(done.spec.columns[0].categories) == {name.strip() for name in names}
 
 
 def test_useless_columns_are_left_out_and_named(make: Preparer) -> None:

@@ -91,6 +91,20 @@ def test_other_types_are_refused(refused: Refuser, column: Any) -> None:
     assert error.errors[0].loc == ("odd",)
 
 
+def test_an_ignored_column_may_be_of_any_type(make: Preparer, refused: Refuser) -> None:
+    columns = {"a": pa.array([{"b": "x", "c": dt.date(2020, 1, 1)}] * N), "i": PLAIN["i"], "a.b": PLAIN["i"]}
+    error = refused(Code.UNSUPPORTED_COLUMN, parquet(columns))
+    assert 'columns={"a": "ignored"}' in str(error)
+    done = make(parquet(columns), columns={"a": "ignored"})
+    assert [column.name for column in done.spec.columns] == ["i", "a.b"]
+    np.testing.assert_array_equal(done.array("inputs")[:, 0], done.array("inputs")[:, 1])
+    refused(Code.NO_INPUTS, parquet(columns), columns=dict.fromkeys(columns, "ignored"))
+
+
+def test_an_encrypted_footer_is_named(refused: Refuser) -> None:
+    refused(Code.ENCRYPTED, b"PARE" + bytes(100) + b"PARE")
+
+
 def test_damage_is_refused(refused: Refuser) -> None:
     good = parquet(PLAIN)
     refused(Code.BAD_PARQUET, good[:-10])

@@ -79,11 +79,25 @@ def test_a_picture_is_turned_upright() -> None:
 
 def test_sixteen_bits_become_eight_without_clipping() -> None:
     wide = np.array([[0, 255, 256, 32768, 65535]] * 4, np.uint16)
-    assert GREY.decode([picture(wide)])[0, 0, :, 0].tolist() == [0, 0, 1, 128, 255]
+    assert GREY.decode([picture(wide)])[0, 0, :, 0].tolist() == [0, 1, 1, 128, 255]
 
 
-def with_value(value: Any) -> list[Any]:
-    rows = ramp(4, 5).tolist()
+def test_a_dataset_of_numbers_up_to_one_is_asked_in_the_same_numbers() -> None:
+    spec = DataSpec(modality="image", shape=(4, 5, 1), value_scale=255, rows={"train": 1})
+    unit = Image.fit(ramp(0, 4, 5, 1), spec)
+    assert (unit.decode([(ramp(4, 5) / 255).tolist()])[0, :, :, 0] == ramp(4, 5)).all()
+    assert (unit.decode([(ramp(4, 5) > 9).tolist()])[0, :, :, 0] == (ramp(4, 5) > 9) * 255).all()
+    assert (unit.decode([picture(ramp(4, 5))])[0, :, :, 0] == ramp(4, 5)).all()
+    for value in (2, 1.01, -0.1, float("nan")):
+        ((loc, message),) = errors(unit, (ramp(4, 5) > 9).tolist(), with_value(value, 0))
+        assert loc == (1,)
+        assert "position 7 is not among numbers 0..1" in message
+    assert "a str at position 7" in errors(unit, with_value("1", 0))[0][1]
+    assert Image.model_validate({"kind": "image"}).value_scale == 1
+
+
+def with_value(value: Any, scale: int = 1) -> list[Any]:
+    rows: list[Any] = (ramp(4, 5) * scale).tolist()
     rows[1][2] = value
     return rows
 
@@ -143,6 +157,15 @@ def test_a_giant_picture_is_refused_before_it_is_unpacked(monkeypatch: pytest.Mo
     assert "pixels" in errors(GREY, bomb)[0][1]
     monkeypatch.setattr(module, "MOST_ENCODED_CHARACTERS", 10)
     assert "longer than" in errors(GREY, bomb)[0][1]
+
+
+def test_the_pictures_of_one_request_share_a_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_PIXELS_TOGETHER", 40)
+    small = picture(ramp(4, 5))
+    assert len(GREY.decode([small, ramp(4, 5).tolist(), small])) == 3
+    ((loc, message),) = errors(GREY, small, ramp(4, 5).tolist(), small, small)
+    assert loc == (3,)
+    assert "over 40 pixels together" in message
 
 
 def test_at_most_twenty_bad_inputs_are_listed_and_none_is_not_a_request() -> None:

@@ -65,18 +65,29 @@ def test_lists_and_objects_are_read(table: Table) -> None:
     assert table.encode(stored).numpy()[1, 4:].tolist() == [0, 0, 1]  # an unknown category has its own place
 
 
+def test_booleans_whole_numbers_and_blanks_are_read_as_they_were_learned() -> None:
+    codes = ColumnSpec(name="code", type="category", categories=("12345", "false", "true", " kept "))
+    spec = DataSpec(modality="table", shape=(2,), columns=(COLUMNS[0], codes), rows={"train": 4})
+    table = Table.fit(TRAIN[:, [0, 3]], spec)
+    stored = table.decode([[True, 12345], [False, 12345.0], [1, True], [1, False], [1, " true"], [1, " kept "]])
+    assert stored.tolist() == [[1, 0], [0, 0], [1, 2], [1, 1], [1, 2], [1, 3]]
+    assert np.isnan(table.decode([[1, 7]])[0, 1])
+
+
 @pytest.mark.parametrize(
     ("row", "column", "words"),
     [
         ([None, 0, 1, "red"], "age", "no training row lacked it"),
         ([1, 0, 1, None], "colour", "no training row lacked it"),
         (["1", 0, 1, "red"], "age", "not a str"),
-        ([True, 0, 1, "red"], "age", "not a bool"),
         ([NAN, 0, 1, "red"], "age", "finite"),
         ([math.inf, 0, 1, "red"], "age", "finite"),
         ([10**400, 0, 1, "red"], "age", "finite"),
         ([1e39, 0, 1, "red"], "age", "finite"),
-        ([1, 0, 1, 3], "colour", "not a int"),
+        ([1, 0, 1, 1.5], "colour", "whole number, not a float"),
+        ([1, 0, 1, 10**5000], "colour", "not a int"),
+        ([1, 0, 1, NAN], "colour", "not a float"),
+        ([1, 0, 1, []], "colour", "not a list"),
     ],
 )
 def test_a_bad_value_is_named_by_input_and_column(table: Table, row: Any, column: str, words: str) -> None:
