@@ -65,9 +65,13 @@ class FineTuning(Objective):
 
     def loss(self, batch: Batch) -> Losses:
         """Scalars loss and, with several heads, each head's under its key."""
+        return self.losses_of(self.outputs(batch.inputs), batch.targets)
+
+    def losses_of(self, outputs: list[Tensor], targets: dict[str, Tensor]) -> Losses:
+        """The same from every head's raw output; a head's is a mean over the rows that carry its target."""
         losses = [
-            head.loss(output, batch.targets[config.target])
-            for config, head, output in zip(self.configs, self._heads(), self.outputs(batch.inputs), strict=True)
+            head.loss(output, targets[config.target])
+            for config, head, output in zip(self.configs, self._heads(), outputs, strict=True)
         ]
         if len(losses) == 1:
             return {"loss": losses[0]}

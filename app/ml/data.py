@@ -1,7 +1,7 @@
 """A prepared dataset in memory: stored rows, their labels, and encoded tensors of a split."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -10,17 +10,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from app.ml.interfaces import Batch, Modality, Rows, each_block
+from app.ml.interfaces import Batch, Modality, Rows, Shape, each_block, rows_per_block
 from app.ml.spec import SPLITS, DataSpec, Split
 
 MOST_BYTES_IN_MEMORY = 1 << 30  # of encoded rows; above it every batch is encoded from the mapped file
-_BLOCK = 4096  # rows encoded at a time
 
 
 class RowSource(Protocol):
     """Encoded rows to draw batches from."""
 
     def __len__(self) -> int: ...
+
+    @property
+    def shape(self) -> Shape:
+        """Shape of one row."""
+        ...
 
     def take(self, indices: Tensor | None) -> Tensor:
         """Rows by index (B,), or all of them in order, (B, *shape)."""
@@ -35,6 +39,11 @@ class InMemory:
 
     def __len__(self) -> int:
         return len(self.values)
+
+    @property
+    def shape(self) -> Shape:
+        """Shape of one row."""
+        return tuple(self.values.shape[1:])
 
     def take(self, indices: Tensor | None) -> Tensor:
         """Index on the device; all rows cost nothing."""
@@ -52,6 +61,11 @@ class OnDisk:
 
     def __len__(self) -> int:
         return len(self.positions)
+
+    @property
+    def shape(self) -> Shape:
+        """Shape of one row."""
+        return self.modality.shape
 
     def take(self, indices: Tensor | None) -> Tensor:
         """Read, encode and move the rows."""
@@ -75,6 +89,11 @@ class Examples:
         if indices is not None:
             targets = {name: values[indices.to(values.device)] for name, values in targets.items()}
         return Batch(self.inputs.take(indices), targets)
+
+    def blocks(self) -> Iterator[Tensor]:
+        """Indices (b,) of all rows in order, in blocks that fit into memory."""
+        blocks = each_block(len(self), rows_per_block(self.inputs.shape))
+        return (torch.arange(block.start, block.stop) for block in blocks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +147,7 @@ class ArrayData:
     def encoded(self, positions: Rows, modality: Modality) -> Tensor:
         """Encode chosen rows block by block, so that only the result is large: float32 (n, *shape)."""
         result = torch.empty((len(positions), *modality.shape))
-        for block in each_block(len(positions), _BLOCK):
+        for block in each_block(len(positions), rows_per_block(modality.shape)):
             rows = modality.aligned(self.inputs[positions[block]], self.spec)
             result[block] = modality.encode(rows)
         return result

@@ -13,6 +13,7 @@ features, `shape` the shape of one encoded row: `(C, H, W)` for images, `(D,)` f
 Each kind is one file in its family's folder; the folder's `__init__.py` is the written union of them.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ from app.ml.spec import DataSpec, Frozen, ModalityKind, TargetSpec
 Shape = tuple[int, ...]
 Rows = NDArray[Any]
 Losses = dict[str, Tensor]
+_MOST_ROWS, _BLOCK_BYTES = 1024, 64 << 20
 
 
 class Decision(Frozen):
@@ -218,6 +220,11 @@ class StrategyConfig(Config, ABC):
 def each_block(rows: int, block: int) -> Iterator[slice]:
     """Cut `rows` into slices of at most `block`."""
     return (slice(start, min(start + block, rows)) for start in range(0, rows, block))
+
+
+def rows_per_block(shape: Shape) -> int:
+    """How many encoded rows of `shape` go through a network at once: 1 to 1,024, and near 64 MiB of float32."""
+    return max(1, min(_MOST_ROWS, _BLOCK_BYTES // (4 * math.prod(shape))))
 
 
 def as_rows(values: Sequence[Any], dtype: type[np.generic]) -> Rows:

@@ -10,9 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from app.ml.bundle import Bundle, Manifest, read_bundle
-from app.ml.interfaces import Backbone, Rows, each_block
-
-_BLOCK = 1024  # rows per forward: bounds the memory of a large request
+from app.ml.interfaces import Backbone, Rows, each_block, rows_per_block
 
 
 class Predictor:
@@ -41,8 +39,9 @@ class Predictor:
     @torch.inference_mode()
     def features(self, rows: Rows) -> Tensor:
         """Rows as stored to features (N, F): once for all the heads of a backbone."""
-        encode, backbone = self.manifest.modality.encode, self.bundle.backbone
-        return torch.cat([backbone(encode(rows[block])) for block in each_block(len(rows), _BLOCK)])
+        modality, backbone = self.manifest.modality, self.bundle.backbone
+        blocks = each_block(len(rows), rows_per_block(modality.shape))  # bounds the memory of a large request
+        return torch.cat([backbone(modality.encode(rows[block])) for block in blocks])
 
     @torch.inference_mode()
     def answer(self, features: Tensor) -> list[dict[str, Any]]:

@@ -5,14 +5,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from app.ml.assembly import FineTuning
 from app.ml.data import Examples, InMemory
-from app.ml.interfaces import Backbone, Objective, each_block
+from app.ml.interfaces import Backbone, Losses, Objective
 from app.ml.spec import Split
 
-_BLOCK = 1024
 _PREFIX: dict[Split, str] = {"train": "train", "validation": "val", "test": "test"}
 
 
@@ -41,34 +39,36 @@ class Evaluation:
 
 
 def evaluate(objective: Objective, examples: Examples, split: Split) -> Evaluation:
-    """Measure. Losses are means of the batches' losses weighted by their rows; metrics see the split as a whole."""
+    """Measure in eval mode; afterwards the objective trains again."""
     objective.eval()
-    totals: dict[str, Tensor] = {}
-    outputs: list[list[Tensor]] = []
     with torch.no_grad():  # not inference mode: a contractive penalty differentiates inside
-        for block in each_block(len(examples), _BLOCK):
-            batch = examples.batch(torch.arange(block.start, block.stop))
-            for name, value in objective.loss(batch).items():
-                totals[name] = totals.get(name, torch.zeros((), device=value.device)) + value * len(batch)
-            if isinstance(objective, FineTuning):
-                outputs.append(objective.outputs(batch.inputs))
-        heads = _head_metrics(objective, outputs, examples)
+        if isinstance(objective, FineTuning):
+            losses, heads = _measure_heads(objective, examples)
+        else:
+            losses, heads = _mean_losses(objective, examples), {}
     objective.train()
-    losses = {name: total.item() / len(examples) for name, total in totals.items()}
-    return Evaluation(split, len(examples), losses, heads)
+    return Evaluation(split, len(examples), {name: value.item() for name, value in losses.items()}, heads)
 
 
-def _head_metrics(objective: Objective, outputs: list[list[Tensor]], examples: Examples) -> dict[str, dict[str, Any]]:
-    if not isinstance(objective, FineTuning) or not outputs:
-        return {}
-    whole = [torch.cat(of_head) for of_head in zip(*outputs, strict=True)]
-    return objective.evaluate(whole, examples.targets)
+def _mean_losses(objective: Objective, examples: Examples) -> Losses:
+    """Means of the blocks' losses weighted by their rows."""
+    totals: Losses = {}
+    for block in examples.blocks():
+        for name, value in objective.loss(examples.batch(block)).items():
+            totals[name] = totals.get(name, torch.zeros((), device=value.device)) + value * len(block)
+    return {name: total / len(examples) for name, total in totals.items()}
+
+
+def _measure_heads(objective: FineTuning, examples: Examples) -> tuple[Losses, dict[str, dict[str, Any]]]:
+    """Losses and metrics of the split as a whole: a head's loss is a mean over the rows that carry its target."""
+    blocks = [objective.outputs(examples.inputs.take(block)) for block in examples.blocks()]
+    outputs = [torch.cat(of_head) for of_head in zip(*blocks, strict=True)]
+    return objective.losses_of(outputs, examples.targets), objective.evaluate(outputs, examples.targets)
 
 
 @torch.no_grad()
 def features_of(backbone: Backbone, examples: Examples) -> Examples:
     """The same rows as features (N, F), computed once in eval mode."""
     backbone.eval()
-    blocks = (torch.arange(block.start, block.stop) for block in each_block(len(examples), _BLOCK))
-    features = [backbone(examples.inputs.take(block)) for block in blocks]
+    features = [backbone(examples.inputs.take(block)) for block in examples.blocks()]
     return Examples(InMemory(torch.cat(features)), examples.targets)

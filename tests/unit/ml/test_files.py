@@ -93,6 +93,16 @@ def test_predictions_start_from_json(fine_tuned: Path) -> None:
     assert predictor.embed(stored).shape == (2, 8)
 
 
+def test_large_rows_go_through_the_backbone_in_small_blocks(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    predictor, rows = load_bundle(model), tiny.images().inputs
+    expected = predictor.embed(rows)
+    seen: list[int] = []
+    predictor.bundle.backbone.register_forward_hook(lambda _module, inputs, _output: seen.append(len(inputs[0])))
+    monkeypatch.setattr("app.ml.interfaces._BLOCK_BYTES", 4 * 64 * 20)
+    assert np.allclose(predictor.embed(rows), expected, atol=1e-6)
+    assert seen == [20, 20, 8]
+
+
 @pytest.mark.parametrize("name", [bundle.BACKBONE, bundle.HEADS, bundle.GOLDEN, bundle.MANIFEST])
 @pytest.mark.parametrize("damage", ["flip", "cut", "empty", "gone"])
 def test_a_damaged_model_is_refused(fine_tuned: Path, name: str, damage: str) -> None:

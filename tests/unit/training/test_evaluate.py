@@ -2,22 +2,26 @@
 
 import json
 import math
+from typing import Any
 
 import pytest
 import torch
 
+from app.ml import data as data_module
+from app.ml.backbones.mlp import Mlp
 from app.ml.configs import FineTuningConfig, PretrainingConfig
+from app.ml.data import ArrayData, Examples, InMemory
+from app.ml.interfaces import rows_per_block
 from app.ml.recipes import resolve_fine_tuning, resolve_pretraining
 from tests.support import tiny
-from worker.training import evaluate as module
-from worker.training.evaluate import Evaluation
+from worker.training.evaluate import Evaluation, features_of
 from worker.training.run import Run, prepare
 
 
-def two_heads() -> Run:
-    data = tiny.table()
+def two_heads(data: ArrayData | None = None, **request: Any) -> Run:
+    data = data or tiny.table()
     heads = [{"kind": "classifier", "target": "label"}, {"kind": "regressor", "target": "size"}]
-    config = FineTuningConfig.model_validate({"heads": heads, "training": {"epochs": 1}})
+    config = FineTuningConfig.model_validate({"heads": heads, "training": {"epochs": 1}, **request})
     return prepare(resolve_fine_tuning(config, data.spec, None).config, data)
 
 
@@ -26,7 +30,7 @@ def test_losses_are_means_over_rows_whatever_the_block(monkeypatch: pytest.Monke
     config = PretrainingConfig.model_validate({"training": {"epochs": 1}})
     run = prepare(resolve_pretraining(config, data.spec).config, data)
     whole = run.evaluate("train")
-    monkeypatch.setattr(module, "_BLOCK", 7)
+    monkeypatch.setattr(data_module, "rows_per_block", lambda _: 7)
     blocks = run.evaluate("train")
     assert whole is not None
     assert blocks is not None
@@ -39,7 +43,7 @@ def test_losses_are_means_over_rows_whatever_the_block(monkeypatch: pytest.Monke
 def test_metrics_see_the_split_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     run = two_heads()
     whole = run.evaluate("test")
-    monkeypatch.setattr(module, "_BLOCK", 3)
+    monkeypatch.setattr(data_module, "rows_per_block", lambda _: 3)
     blocks = run.evaluate("test")
     assert whole is not None
     assert blocks is not None
@@ -59,3 +63,39 @@ def test_curves_are_named_after_the_head_where_there_are_several() -> None:
 def test_a_diverged_loss_is_null_in_json() -> None:
     found = Evaluation("test", 3, {"loss": math.nan, "mse": math.inf})
     assert json.loads(json.dumps(found.as_json(), allow_nan=False))["losses"] == {"loss": None, "mse": None}
+
+
+def test_a_heads_loss_is_a_mean_over_the_rows_that_carry_its_target() -> None:
+    data = tiny.table(2500)
+    data.split[:] = 2
+    data.split[0] = 0
+    data.targets[500:, 1] = math.nan
+    run = two_heads(data, strategy={"kind": "full"})
+    seen: list[int] = []
+    run.state.objective.backbone.register_forward_hook(lambda _module, inputs, _output: seen.append(len(inputs[0])))
+    found = run.evaluate("test")
+    assert found is not None
+    assert seen == [1024, 1024, 451], "the backbone runs once per row"
+    with torch.no_grad():
+        whole = run.state.objective.eval().loss(run.examples("test").batch(None))
+    assert found.losses == pytest.approx({name: value.item() for name, value in whole.items()}, rel=1e-5)
+    assert found.losses.keys() == {"loss", "label", "size"}
+
+
+@pytest.mark.parametrize(
+    ("shape", "rows"), [((4,), 1024), ((1, 28, 28), 1024), ((3, 224, 224), 111), ((3, 9000, 9000), 1)]
+)
+def test_a_block_is_bounded_in_rows_and_bytes(shape: tuple[int, ...], rows: int) -> None:
+    assert rows_per_block(shape) == rows
+
+
+def test_features_are_computed_in_blocks_and_without_dropout() -> None:
+    torch.manual_seed(0)
+    backbone = Mlp(hidden=(4, 3), dropout=0.5).build((1, 1500, 1500))
+    seen: list[int] = []
+    backbone.register_forward_hook(lambda _module, inputs, _output: seen.append(len(inputs[0])))
+    rows = torch.rand(9, 1, 1500, 1500)
+    features = features_of(backbone.train(), Examples(InMemory(rows), {})).inputs.take(None)
+    assert seen == [7, 2]
+    with torch.no_grad():
+        assert torch.allclose(features, backbone.eval()(rows), atol=1e-5)
