@@ -65,7 +65,8 @@ def resolve_fine_tuning(
         backbone, more = _inherit_backbone(config, spec, parent)
     _check_size(backbone, heads, spec)
     strategy, why = _settle_strategy(config, spec, parent, facts)
-    training, rest = settle_training(config.training, Purpose(_purpose(strategy, parent), rows, spec))
+    purpose = Purpose(_purpose(strategy, parent), rows, spec, tuple(head.target for head in heads))
+    training, rest = settle_training(config.training, purpose)
     resolved = config.model_copy(
         update={"heads": heads, "backbone": backbone, "strategy": strategy, "training": training}
     )

@@ -21,11 +21,18 @@ PurposeKind = Literal["pretraining", "linear_probe", "fine_tuning", "from_scratc
 
 @dataclass(frozen=True, slots=True)
 class Purpose:
-    """What is trained on how many rows."""
+    """What is trained on how many rows, and for a fine-tuning the targets of its heads."""
 
     kind: PurposeKind
     rows: int
     spec: DataSpec
+    targets: tuple[str, ...] = ()
+
+    @property
+    def validation_rows(self) -> int:
+        """Rows that the validation loss looks at: those that carry one of the targets, at least so many."""
+        counts = [self.spec.labelled.get(target, self.spec.rows) for target in self.targets] or [self.spec.rows]
+        return max(rows.get("validation", 0) for rows in counts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +59,9 @@ _USUAL_DECAY = 0.01
 
 def settle_training(config: TrainingConfig, purpose: Purpose) -> tuple[TrainingConfig, tuple[Decision, ...]]:
     """Replace every `"auto"`. Raises `ConfigError` for a choice that the data refuses."""
-    if config.early_stopping is not None and purpose.spec.rows.get("validation", 0) < 1:
-        msg = "early stopping needs validation rows, and the dataset has none: leave it out or split the dataset"
+    if config.early_stopping is not None and purpose.validation_rows < 1:
+        what = "validation rows that carry a head's target" if purpose.targets else "validation rows"
+        msg = f"early stopping needs {what}, and the dataset has none: leave it out or split the dataset"
         raise ConfigError(("training", "early_stopping"), msg)
     recipe = RECIPES[purpose.kind]
     changes: dict[str, Any] = {}

@@ -78,9 +78,8 @@ def test_the_recipes_stay_sane_at_every_size(rows: int) -> None:
 def test_the_strategy_follows_parent_and_labels() -> None:
     parent = manifest(pretraining(IMAGES).backbone, Image(height=28, width=28))  # type: ignore[arg-type]
     assert fine_tuning(sized(100), None).strategy.kind == "full"  # type: ignore[union-attr]
-    kinds = {rows: fine_tuning(sized(rows), parent).strategy.kind for rows in (100, 60_000)}  # type: ignore[union-attr]
-    assert kinds[60_000] == "full"
-    assert kinds[100] in ("full", "linear_probe")
+    found = {rows: fine_tuning(sized(rows), parent).strategy.kind for rows in (9, 90, 91, 60_000)}  # type: ignore[union-attr]
+    assert found == {9: "linear_probe", 90: "linear_probe", 91: "full", 60_000: "full"}
 
 
 @pytest.mark.parametrize(
@@ -115,6 +114,18 @@ def test_what_does_not_fit_is_refused_in_words(
     with pytest.raises(ConfigError, match=words) as caught:
         pretraining(spec, **request_)
     assert caught.value.loc == loc
+
+
+def test_early_stopping_of_a_fine_tuning_needs_labelled_validation_rows() -> None:
+    unlabelled = {**IMAGES.labelled, "label": {"train": 32, "validation": 0, "test": 8}}
+    spec = IMAGES.model_copy(update={"labelled": unlabelled})
+    stopping: dict[str, Any] = {"early_stopping": {}}
+    with pytest.raises(ConfigError, match="validation rows that carry a head's target") as caught:
+        fine_tuning(spec, training=stopping)
+    assert caught.value.loc == ("training", "early_stopping")
+    fine_tuning(IMAGES, training=stopping)
+    fine_tuning(spec, heads=[*CLASSIFY, {"kind": "regressor", "target": "size"}], training=stopping)
+    pretraining(spec, training=stopping)
 
 
 @pytest.mark.parametrize(
