@@ -59,7 +59,7 @@ class LoopState:
         wrong = checkpoint.differences(objective, expected)
         wrong += checkpoint.differences(best, expected) if best else []
         generators = _under(tensors, "random")
-        wrong += checkpoint.differences(generators, self._generators())
+        wrong += self._generator_differences(generators)
         optimizer = _under(tensors, "optimizer")
         wrong += self._optimizer_differences(optimizer)
         if wrong:
@@ -95,15 +95,17 @@ class LoopState:
         }
 
     def _optimizer_differences(self, found: Tensors) -> list[str]:
-        """Moments have their parameter's shape; step counts are scalars."""
+        """Moments have their parameter's shape, step counts are scalars, and all parameters have the same ones."""
         parameters = dict(self._parameters())
         wrong = []
         for name, value in found.items():
             index, _, moment = name.partition(".")
             parameter = parameters.get(int(index)) if index.isdigit() else None
-            if parameter is None or (moment != "step" and value.shape != parameter.shape):
+            if parameter is None or value.shape != (() if moment == "step" else parameter.shape):
                 wrong.append(f"optimizer state {name} fits no parameter")
-        return wrong
+        moments = {name.partition(".")[2] for name in found}
+        expected = [f"{index}.{moment}" for index in parameters for moment in sorted(moments)]
+        return wrong + [f"lacks optimizer state {name}" for name in expected if name not in found]
 
     def _load_optimizer(self, found: Tensors) -> None:
         state: dict[int, dict[str, Any]] = {}
@@ -118,9 +120,16 @@ class LoopState:
             found["cuda"] = torch.cuda.get_rng_state(self.device)
         return found
 
+    def _generator_differences(self, found: Tensors) -> list[str]:
+        """A GPU's generator may be on one side only: a training may move between workers with and without one."""
+        mine = self._generators()
+        optional = {"cuda"} - (found.keys() & mine.keys())
+        found = {name: value for name, value in found.items() if name not in optional}
+        return checkpoint.differences(found, {name: value for name, value in mine.items() if name not in optional})
+
     def _set_generators(self, found: Tensors) -> None:
         torch.set_rng_state(found["cpu"])
-        if self.device.type == "cuda":
+        if self.device.type == "cuda" and "cuda" in found:
             torch.cuda.set_rng_state(found["cuda"], self.device)
 
 
