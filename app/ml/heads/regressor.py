@@ -18,6 +18,8 @@ from app.ml.fields import Integer, Name, Rate
 from app.ml.interfaces import Head, HeadConfig
 from app.ml.spec import TargetSpec
 
+_LEAST_DEVIATION = 1e-7  # relative to the mean, as in tables; targets may be in any unit, so none is absolute
+
 
 class Regressor(HeadConfig):
     """A number that belongs to a row."""
@@ -81,9 +83,11 @@ class RegressorHead(Head):
         """Take mean and deviation of the known numbers of (N,); a constant's deviation counts as 1."""
         known = target[~target.isnan()]
         if len(known):
-            std = known.std(correction=0)
-            self.target_mean.copy_(known.mean())
-            self.target_std.copy_(torch.where(std > 0, std, torch.ones_like(std)))
+            mean, std = known.mean(), known.std(correction=0)
+            # Rounding gives a constant a tiny deviation: seven times 0.1 has 1.4e-17.
+            constant = std <= _LEAST_DEVIATION * mean.abs()
+            self.target_mean.copy_(mean)
+            self.target_std.copy_(torch.where(constant, torch.ones_like(std), std))
 
     def _values(self, output: Tensor) -> Tensor:
         return torch.nan_to_num(output[:, 0].detach().double() * self.target_std + self.target_mean)

@@ -97,3 +97,10 @@ def test_a_constant_target_is_harmless() -> None:
     head = Regressor(target="y").build(2, TargetSpec(name="y", type="number"))
     head.fit_target(torch.tensor([5.0, 5.0], dtype=torch.float64))
     assert head.predict(torch.zeros(1, 1)) == [{"value": 5.0}]
+
+
+@pytest.mark.parametrize(("values", "std"), [([0.1] * 7, 1.0), ([0.0] * 3, 1.0), ([1e-12, 3e-12], 1e-12)])
+def test_a_target_constant_but_for_rounding_has_no_deviation(values: list[float], std: float) -> None:
+    head = Regressor(target="size").build(4, TargetSpec(name="size", type="number"))
+    head.fit_target(torch.tensor(values, dtype=torch.float64))
+    assert head.target_std.item() == pytest.approx(std, rel=1e-6, abs=0)
