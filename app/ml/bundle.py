@@ -105,7 +105,20 @@ def read_bundle(folder: Path, known: Mapping[str, Backbone] | None = None) -> Bu
     `known` holds backbones already in memory by the SHA-256 of their weights: many heads share one.
     """
     manifest = read_manifest(folder)
-    backbone = (known or {}).get(manifest.files.get(BACKBONE, ""))
+    if manifest.input_shape != manifest.modality.shape:
+        msg = f"the backbone takes rows {manifest.input_shape} and preprocessing gives {manifest.modality.shape}"
+        raise CorruptModelError(msg)
+    try:
+        bundle = _built(folder, manifest, known or {})
+        _replay(bundle, _read(folder, GOLDEN, manifest))
+    except (RuntimeError, ValueError, IndexError, TypeError) as error:  # torch's and numpy's, for what does not fit
+        msg = f"the model cannot be built or replayed: {error}"
+        raise CorruptModelError(msg) from error
+    return bundle
+
+
+def _built(folder: Path, manifest: Manifest, known: Mapping[str, Backbone]) -> Bundle:
+    backbone = known.get(manifest.files.get(BACKBONE, ""))
     if backbone is None:
         with torch.device("meta"):
             backbone = manifest.backbone.build(manifest.input_shape)
@@ -114,9 +127,7 @@ def read_bundle(folder: Path, known: Mapping[str, Backbone] | None = None) -> Bu
         heads = {entry.config.key: entry.config.build(manifest.features, entry.target) for entry in manifest.heads}
     if heads:
         _fill(_head_modules(heads), folder, HEADS, manifest)
-    bundle = Bundle(manifest, backbone.eval(), {key: head.eval() for key, head in heads.items()})
-    _replay(bundle, _read(folder, GOLDEN, manifest))
-    return bundle
+    return Bundle(manifest, backbone.eval(), {key: head.eval() for key, head in heads.items()})
 
 
 def _head_modules(heads: Mapping[str, Head]) -> nn.ModuleDict:
@@ -153,18 +164,24 @@ def _golden(bundle: Bundle, rows: Rows) -> dict[str, Tensor]:
 
 
 def _replay(bundle: Bundle, golden: dict[str, Tensor]) -> None:
-    again = _golden(bundle, golden["inputs"].numpy()) if "inputs" in golden else {}
+    if "inputs" not in golden:
+        msg = f"{GOLDEN} holds no inputs"
+        raise CorruptModelError(msg)
+    again = _golden(bundle, golden["inputs"].numpy())
     wrong = checkpoint.differences(golden, again)
     if not wrong:
-        wrong = [name for name in again.keys() - {"inputs"} if not _close(golden[name], again[name])]
+        wrong = [name for name in sorted(again.keys() - {"inputs"}) if not _close(golden[name], again[name])]
     if wrong:
         msg = f"the model does not answer as when it was saved: {', '.join(wrong)}"
         raise CorruptModelError(msg)
 
 
 def _close(saved: Tensor, now: Tensor) -> bool:
-    scale = saved.nan_to_num().abs().amax().item() if saved.numel() else 0.0
-    return torch.allclose(now, saved, rtol=_RTOL, atol=_ATOL * max(scale, 1.0), equal_nan=True)
+    """Whether both are finite and nearly equal: a model that answers inf or NaN is of no use."""
+    if not (saved.isfinite().all() and now.isfinite().all()):
+        return False
+    scale = saved.abs().amax().item() if saved.numel() else 0.0
+    return torch.allclose(now, saved, rtol=_RTOL, atol=_ATOL * max(scale, 1.0))
 
 
 def json_of(manifest: Manifest) -> dict[str, Any]:

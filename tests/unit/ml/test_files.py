@@ -136,6 +136,47 @@ def test_other_weights_do_not_pass_the_golden_rows(fine_tuned: Path) -> None:
         load_bundle(fine_tuned)
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_model_without_finite_answers_is_refused_even_where_it_was_saved_so(model: Path, value: float) -> None:
+    rewrite(model, bundle.BACKBONE, lambda tensors: tensors["blocks.0.0.bias"].fill_(value))
+    rewrite(model, bundle.GOLDEN, lambda tensors: tensors["features"].fill_(value))
+    with pytest.raises(CorruptModelError, match="does not answer as when it was saved: features"):
+        load_bundle(model)
+
+
+def test_golden_rows_are_needed(model: Path) -> None:
+    rewrite(model, bundle.GOLDEN, lambda tensors: tensors.clear())
+    with pytest.raises(CorruptModelError, match="holds no inputs"):
+        load_bundle(model)
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (3, 5, 5, 1), (3,), (8, 8, 8, 3)])
+def test_golden_rows_of_another_shape_are_refused(model: Path, shape: tuple[int, ...]) -> None:
+    rewrite(model, bundle.GOLDEN, lambda tensors: tensors.update(inputs=torch.zeros(shape, dtype=torch.uint8)))
+    with pytest.raises(CorruptModelError):
+        load_bundle(model)
+
+
+def edit(folder: Path, **changes: Any) -> None:
+    manifest = json.loads((folder / bundle.MANIFEST).read_text())
+    (folder / bundle.MANIFEST).write_text(json.dumps({**manifest, **changes}))
+
+
+def test_preprocessing_and_backbone_agree_on_the_shape(model: Path) -> None:
+    edit(model, input_shape=[1, 4, 16])  # as many values, so that the weights would fit
+    with pytest.raises(CorruptModelError, match="preprocessing gives"):
+        load_bundle(model)
+
+
+def test_a_backbone_that_cannot_be_built_is_a_corrupt_model(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        raise RuntimeError("no such network")  # noqa: EM101, TRY003 - short
+
+    monkeypatch.setattr("app.ml.backbones.mlp.Mlp.build", fail)
+    with pytest.raises(CorruptModelError, match="no such network"):
+        load_bundle(model)
+
+
 def test_changed_preprocessing_does_not_pass_the_golden_rows(tmp_path: Path) -> None:
     data = tiny.table()
     config = PretrainingConfig.model_validate({"training": {"epochs": 1}})
