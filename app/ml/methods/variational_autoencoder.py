@@ -23,7 +23,7 @@ from app.ml.fields import Auto, Integer, Real
 from app.ml.interfaces import Backbone, Batch, Decision, Facts, Losses, MethodConfig, Objective
 
 _NOISE_SEED = 0  # the noise of evaluations is always the same, so that one batch has one value
-_MOST_LOG_VARIANCE = 20.0  # e^20: far beyond use, keeps exp() finite in a bad first step
+_MOST_LOG_VARIANCE = 20.0  # e^20: far beyond use; what is above it grows slowly, so that exp() stays finite
 _LEAST_LOG_VARIANCE = -12.0
 
 
@@ -90,7 +90,7 @@ class VariationalAutoencoderObjective(Objective):
     def encode(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Mu and log sigma^2 of q(z|x), each (B, Z)."""
         mean, log_variance = self.posterior(self.backbone(inputs)).chunk(2, dim=1)
-        return mean, log_variance.clamp(-_MOST_LOG_VARIANCE, _MOST_LOG_VARIANCE)
+        return mean, softly_bounded(log_variance)
 
     def decode(self, latents: Tensor) -> Tensor:
         """(B, Z) to the likelihood's parameters (B, *shape): logits or means."""
@@ -127,6 +127,12 @@ def gaussian_log_likelihood(inputs: Tensor, mean: Tensor, log_variance: Tensor) 
     squares = (inputs - mean).square().flatten(1)
     constant = squares.shape[1] * (math.log(2 * math.pi) + log_variance)
     return -0.5 * (squares.sum(1) / log_variance.exp() + constant)
+
+
+def softly_bounded(log_variance: Tensor) -> Tensor:
+    """As it is within +-20, beyond that 20 + log(1 + excess): a clamp there has no gradient, and no way back."""
+    excess = (log_variance.abs() - _MOST_LOG_VARIANCE).clamp(min=0)
+    return log_variance.clamp(-_MOST_LOG_VARIANCE, _MOST_LOG_VARIANCE) + log_variance.sign() * excess.log1p()
 
 
 def floored(log_variance: Tensor) -> Tensor:

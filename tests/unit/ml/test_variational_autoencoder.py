@@ -1,15 +1,16 @@
 """The evidence lower bound against torch.distributions, closed forms and Monte Carlo."""
 
+import math
 from typing import Any
 
 import pytest
 import torch
-from torch.distributions import Bernoulli, Independent, Normal, kl_divergence
+from torch.distributions import Bernoulli, Independent, MultivariateNormal, Normal, kl_divergence
 
 from app.ml.backbones.convnet import ConvNet
 from app.ml.backbones.mlp import Mlp
 from app.ml.errors import ConfigError
-from app.ml.interfaces import Batch, Facts
+from app.ml.interfaces import Backbone, Batch, Facts
 from app.ml.methods import variational_autoencoder as vae
 from app.ml.methods.variational_autoencoder import VariationalAutoencoder, VariationalAutoencoderObjective
 
@@ -103,19 +104,93 @@ def test_the_parts_add_up_with_beta() -> None:
     assert losses["loss"].item() == pytest.approx(total.item(), rel=1e-6)
 
 
-def test_the_bound_lies_below_the_likelihood() -> None:
-    """log p(x) by importance sampling is never below the bound (beyond sampling error)."""
-    found = objective(CHOICES[0], "bernoulli")
-    torch.manual_seed(10)
+class Identity(Backbone):
+    """Rows (B, D) as they are."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.input_shape, self.features = (size,), size
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return inputs
+
+    def layers(self, inputs: torch.Tensor) -> list[torch.Tensor]:
+        return [inputs]
+
+    def mirror(self) -> torch.nn.Module:
+        return torch.nn.Identity()
+
+
+def linear_gaussian() -> tuple[VariationalAutoencoderObjective, MultivariateNormal, torch.Tensor]:
+    """Z ~ N(0, I), x = W z + b + s noise with orthogonal columns, encoded by the exact posterior, which is diagonal.
+
+    Also the exact p(x), and the posterior's variances.
+    """
+    config = VariationalAutoencoder(likelihood="gaussian", latent=2)
+    found = config.build(Identity(4))
+    weight = torch.tensor([[1.0, 1.0], [1.0, -1.0], [1.0, 1.0], [1.0, -1.0]]) * torch.tensor([0.9, 0.4])
+    offset, variance = torch.tensor([0.5, -1.0, 2.0, 0.0]), vae.floored(torch.tensor(-1.0)).exp().item()
+    decoder = torch.nn.Linear(2, 4)
+    found.from_latent, found.decoder = torch.nn.Sequential(), decoder
+    spread = 1 / (weight.square().sum(0) / variance + 1)
+    gain = spread[:, None] * weight.T / variance
     with torch.no_grad():
-        q = posterior(*found.encode(rows()))
-        latents = [q.sample() for _ in range(400)]
-        weights = torch.stack(
-            [likelihood_of(found, z).log_prob(rows()) + prior(3).log_prob(z) - q.log_prob(z) for z in latents]
-        )
-        log_evidence = weights.logsumexp(0) - torch.tensor(400.0).log()
-        bound = weights.mean(0)
-    assert (bound <= log_evidence + 1e-4).all()
+        found.log_variance.fill_(-1.0)
+        decoder.weight.copy_(weight)
+        decoder.bias.copy_(offset)
+        found.posterior.weight.copy_(torch.cat([gain, torch.zeros(2, 4)]))
+        found.posterior.bias.copy_(torch.cat([-gain @ offset, spread.log()]))
+    evidence = MultivariateNormal(offset, weight @ weight.T + variance * torch.eye(4))
+    return found, evidence, spread
+
+
+@pytest.mark.parametrize("row", [[0.5, -1.0, 2.0, 0.0], [2.0, 1.0, -1.0, 0.5]])
+def test_the_bound_is_the_exact_likelihood_under_the_exact_posterior(row: list[float]) -> None:
+    """And below it by exactly KL(q || posterior) under another q."""
+    found, evidence, spread = linear_gaussian()
+    torch.manual_seed(10)
+    batch = Batch(torch.tensor([row]).expand(100_000, 4))
+    exact = evidence.log_prob(torch.tensor(row)).item()
+    with torch.no_grad():
+        assert -found.loss(batch)["loss"].item() == pytest.approx(exact, abs=0.02)
+        shift = torch.tensor([0.3, -0.5])
+        found.posterior.bias[:2] += shift
+        found.posterior.bias[2:] += 0.7
+        widened = 0.5 * (math.exp(0.7) - 1 - 0.7) * 2
+        gap = 0.5 * (shift.square() / spread).sum().item() + widened
+        assert gap > 0.5
+        assert -found.loss(batch)["loss"].item() == pytest.approx(exact - gap, abs=0.02)
+
+
+@pytest.mark.parametrize("likelihood", ["gaussian", "bernoulli"])
+@pytest.mark.parametrize("start", [25.0, -25.0])
+def test_a_posterior_far_too_wide_or_narrow_finds_back(likelihood: str, start: float) -> None:
+    found = objective(CHOICES[0], likelihood)
+    with torch.no_grad():
+        found.posterior.bias[3:] = start
+    optimizer = torch.optim.Adam(found.parameters(), 0.03)
+    reported = []
+    for _ in range(200):
+        losses = found.loss(Batch(rows()))
+        optimizer.zero_grad()
+        losses["loss"].backward()
+        optimizer.step()
+        reported.append((losses["loss"].item(), losses["kl"].item()))
+    assert all(math.isfinite(value) for pair in reported for value in pair)
+    assert reported[-1][0] < 0.8 * reported[0][0]
+    assert reported[-1][1] < 0.9 * reported[0][1]
+
+
+def test_log_variances_in_use_are_untouched_and_the_bound_is_smooth() -> None:
+    inside = torch.linspace(-20, 20, 401)
+    assert torch.equal(vae.softly_bounded(inside), inside)
+    outside = torch.tensor([-1e6, -25.0, -20.001, 20.001, 25.0, 1e6], requires_grad=True)
+    bounded = vae.softly_bounded(outside)
+    assert torch.equal(bounded, bounded.sort().values)
+    assert bounded.abs().max() < 40
+    (slope,) = torch.autograd.grad(bounded.sum(), outside)
+    assert (slope > 0).all()
+    assert slope[2:4].tolist() == pytest.approx([1, 1], abs=0.01)
 
 
 def test_extreme_encodings_stay_finite() -> None:
