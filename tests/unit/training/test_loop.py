@@ -156,6 +156,16 @@ def test_early_stopping_waits_for_its_patience_and_returns_to_the_best() -> None
     assert any(not torch.equal(weights[3][name], value) for name, value in final.items())
 
 
+@pytest.mark.parametrize(("min_delta", "gains"), [(0.0, [True, True, True, True]), (0.5, [True, False, True, False])])
+def test_a_gain_is_a_fall_by_more_than_min_delta(min_delta: float, gains: list[bool]) -> None:
+    run = pretraining(epochs=4, early_stopping={"patience": 3, "min_delta": min_delta})
+    validation = iter([5.0, 4.75, 4.25, 4.0])  # 4.25 is 0.75 below the best until then, 4.0 only 0.25 below that
+    metrics = ({"val/loss": loss} for loss in validation)
+    events = list(loop.train(run.state, run.examples("train"), run.plan, lambda: next(metrics)))
+    assert [event.best for event in events if isinstance(event, Evaluated)] == gains
+    assert run.state.progress.best_loss == (4.25 if min_delta else 4.0)
+
+
 def test_early_stopping_survives_a_resume(tmp_path: Path) -> None:
     def stopping() -> Run:
         return pretraining(epochs=200, early_stopping={"patience": 1}, optimizer={"kind": "sgd", "lr": 0.3})

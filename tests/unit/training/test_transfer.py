@@ -13,6 +13,7 @@ from app.ml.configs import FineTuningConfig, PretrainingConfig
 from app.ml.data import ArrayData
 from app.ml.recipes import resolve_fine_tuning, resolve_pretraining
 from app.ml.spec import SPLITS, DataSpec, Split, TargetSpec
+from tests.support import tiny
 from worker.training.evaluate import Evaluation
 from worker.training.run import Run, prepare
 
@@ -130,3 +131,22 @@ def test_probe_features_are_standardised_by_the_train_split(pretrained: Bundle) 
     alive = features.std(0) > 0.1 * features.std(0).max()
     assert standardised.mean(0).abs().max() < 1e-3
     assert torch.allclose(standardised[:, alive].std(0, correction=0), torch.ones(int(alive.sum())), atol=1e-3)
+
+
+@pytest.mark.parametrize("strategy", ["linear_probe", "full"])
+def test_new_rows_are_encoded_as_the_parents_were(strategy: str) -> None:
+    """The backbone knows the parent's scale: rows 1,000 wider are far out for it, not average again."""
+    old, new = tiny.table(), tiny.table(seed=1)
+    new.inputs[:, 0] += 1000
+    config = PretrainingConfig.model_validate({"backbone": {"kind": "mlp", "hidden": [8]}, "training": {"epochs": 1}})
+    source = prepare(resolve_pretraining(config, old.spec).config, old)
+    parent = Bundle(source._manifest(), source.state.objective.backbone.eval(), {})
+    request = {"heads": [{"kind": "classifier", "target": "label"}], "strategy": {"kind": strategy}}
+    settled = resolve_fine_tuning(FineTuningConfig.model_validate(request), new.spec, parent.manifest).config
+    run = prepare(settled, new, parent=parent)
+    assert run._manifest().modality == parent.manifest.modality
+    rows = parent.manifest.modality.encode(new.inputs[new.positions("train")])
+    assert rows[:, 0].min() > 20
+    with torch.no_grad():
+        expected = parent.backbone(rows) if strategy == "linear_probe" else rows
+    assert torch.allclose(run.examples("train").inputs.take(None), expected)
