@@ -35,6 +35,7 @@ class NumberColumn(Frozen):
     mean: Real = Field(0.0, description="Mean over the train rows that have it.")
     std: Real = Field(1.0, gt=0, description="Deviation over the train rows that have it; 1 for a constant.")
     had_missing: bool = Field(default=False, description="Whether train rows lacked it, so that null is understood.")
+    binary: bool = Field(default=False, description="Whether train rows had 0 and 1 alone, so that true is understood.")
 
     @property
     def width(self) -> int:
@@ -48,7 +49,13 @@ class NumberColumn(Frozen):
         mean, std = (float(present.mean()), float(present.std())) if len(present) else (0.0, 0.0)
         # A constant stored as float32 may show a deviation of rounding size.
         constant = std <= 1e-7 * abs(mean)
-        return cls(name=column.name, mean=mean, std=1.0 if constant else std, had_missing=len(present) < len(values))
+        return cls(
+            name=column.name,
+            mean=mean,
+            std=1.0 if constant else std,
+            had_missing=len(present) < len(values),
+            binary=len(present) > 0 and bool(np.isin(present, (0, 1)).all()),
+        )
 
     def encode(self, values: Rows, into: Rows) -> None:
         """(N,) to (N, width)."""
@@ -64,7 +71,7 @@ class NumberColumn(Frozen):
                 return math.nan
             msg = "no value is given, and no training row lacked it: give a number"
             raise BadValue(msg, self.name)
-        if not isinstance(value, int | float):  # a bool is an int: 1 or 0
+        if not isinstance(value, int | float) or (isinstance(value, bool) and not self.binary):
             msg = f"expected a number, not a {type(value).__name__}"
             raise BadValue(msg, self.name)
         if not -_LARGEST <= value <= _LARGEST:  # also catches NaN

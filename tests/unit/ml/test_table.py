@@ -68,7 +68,7 @@ def test_lists_and_objects_are_read(table: Table) -> None:
 def test_booleans_whole_numbers_and_blanks_are_read_as_they_were_learned() -> None:
     codes = ColumnSpec(name="code", type="category", categories=("12345", "false", "true", " kept "))
     spec = DataSpec(modality="table", shape=(2,), columns=(COLUMNS[0], codes), rows={"train": 4})
-    table = Table.fit(TRAIN[:, [0, 3]], spec)
+    table = Table.fit(TRAIN[:, [3, 3]], spec)  # the first column holds 0 and 1 alone
     stored = table.decode([[True, 12345], [False, 12345.0], [1, True], [1, False], [1, " true"], [1, " kept "]])
     assert stored.tolist() == [[1, 0], [0, 0], [1, 2], [1, 1], [1, 2], [1, 3]]
     assert np.isnan(table.decode([[1, 7]])[0, 1])
@@ -80,6 +80,7 @@ def test_booleans_whole_numbers_and_blanks_are_read_as_they_were_learned() -> No
         ([None, 0, 1, "red"], "age", "no training row lacked it"),
         ([1, 0, 1, None], "colour", "no training row lacked it"),
         (["1", 0, 1, "red"], "age", "not a str"),
+        ([True, 0, 1, "red"], "age", "not a bool"),
         ([NAN, 0, 1, "red"], "age", "finite"),
         ([math.inf, 0, 1, "red"], "age", "finite"),
         ([10**400, 0, 1, "red"], "age", "finite"),
