@@ -6,7 +6,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
-ModalityKind = Literal["image", "table"]
+ModalityKind = Literal["image", "table", "text", "series"]
+DIMENSIONS: dict[ModalityKind, int] = {"image": 3, "table": 1, "text": 1, "series": 2}
 ValueScale = Literal[1, 255]
 
 
@@ -17,10 +18,10 @@ class Frozen(BaseModel):
 
 
 class ColumnSpec(Frozen):
-    """One input column of a table, in the order of `inputs.npy`."""
+    """One input column of a table, or one channel of a series, in the order of `inputs.npy`."""
 
     name: str
-    type: Literal["number", "category"]
+    type: Literal["number", "category", "date"]
     categories: tuple[str, ...] = Field(default=(), description="Code i means categories[i].")
 
 
@@ -35,7 +36,8 @@ class TargetSpec(Frozen):
 class DataSpec(Frozen):
     """Shape and meaning of a prepared dataset.
 
-    `shape` is one row's: `(height, width, channels)` for images, `(columns,)` for tables.
+    `shape` is one row's: `(height, width, channels)` for images, `(columns,)` for tables, `(steps, channels)` for
+    series, where shorter ones end in NaN, and `(characters,)` of the longest for texts.
     """
 
     modality: ModalityKind
@@ -50,12 +52,12 @@ class DataSpec(Frozen):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        expected = 3 if self.modality == "image" else 1
+        expected = DIMENSIONS[self.modality]
         if len(self.shape) != expected or min(self.shape) < 1:
             msg = f"a row of modality {self.modality} has {expected} positive dimensions, not {self.shape}"
             raise ValueError(msg)
-        if self.modality == "table" and len(self.columns) != self.shape[0]:
-            msg = f"{len(self.columns)} columns are described and rows have {self.shape[0]}"
+        if self.modality in {"table", "series"} and len(self.columns) != self.shape[-1]:
+            msg = f"{len(self.columns)} columns are described and rows have {self.shape[-1]}"
             raise ValueError(msg)
         if self.modality != "image" and self.value_scale != 1:
             msg = "only the values of images are scaled"
