@@ -83,6 +83,8 @@ class JobRow(Base):
     job_metadata: Mapped[dict[str, Any]] = mapped_column("metadata")
     dataset_id: Mapped[str | None] = mapped_column(ForeignKey("datasets.id"))
     parent_model_id: Mapped[str | None] = mapped_column(Id)
+    sweep_id: Mapped[str | None] = mapped_column(Id)  # of a trial: the job that searches
+    wakes_at: Mapped[int | None]  # of a waiting sweep: it goes on once at most so many of its trials are unfinished
     progress: Mapped[dict[str, Any] | None]
     metrics: Mapped[dict[str, Any] | None]
     error: Mapped[dict[str, Any] | None]
@@ -102,7 +104,25 @@ class JobRow(Base):
     __table_args__ = (
         Index("ix_jobs_queue", "status", "priority", "id"),
         Index("ix_jobs_project", "project_id", "id"),
+        Index("ix_jobs_sweep", "sweep_id", "status"),
     )
+
+
+class TrialRow(Base):
+    """One trial of a sweep: what was tried, and what came out; the job that tries it has its own row."""
+
+    __tablename__ = "trials"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
+    sweep_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"))
+    number: Mapped[int]
+    values: Mapped[dict[str, Any]]  # by searched field
+    metric: Mapped[float | None]  # of the weights that came out, or where it was pruned
+    rungs: Mapped[list[Any]]  # the metric at each rung that successive halving let it reach
+    pruned: Mapped[bool] = mapped_column(default=False)
+    candidate: Mapped[dict[str, Any] | None]  # what a model is registered from, until the sweep has chosen
+
+    __table_args__ = (UniqueConstraint("sweep_id", "number"),)
 
 
 class EventRow(Base):
