@@ -10,14 +10,14 @@
 import hashlib
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from app.datasets.frame import Bools, Floats, Frame, Ints, Loaded, Notes
+from app.datasets.frame import Bools, Floats, Frame, Inputs, Ints, Loaded, Notes
 from app.datasets.options import PrepareOptions
 from app.datasets.report import Reason, Removal
+from app.datasets.texts import Texts
 
 CHUNK_BYTES = 32 << 20
 Digests = npt.NDArray[np.uint64]
@@ -55,13 +55,15 @@ def clean(
     cleaned = Cleaned(keep=np.ones(len(frame.rows), dtype=np.bool_), listed=listed)
     for removal in loaded.corrupt:
         cleaned.add(removal)
-    _missing_targets(frame, cleaned)
+    _missing_targets(frame, options, cleaned, notes)
     _repeats(frame, digests, options, cleaned, notes)
     return cleaned
 
 
-def digest_rows(inputs: npt.NDArray[Any]) -> Digests:
+def digest_rows(inputs: Inputs) -> Digests:
     """Return the first 128 bits of the SHA-256 of each row's bytes, (N, 2); -0.0 counts as 0.0."""
+    if isinstance(inputs, Texts):
+        return inputs.digests()
     step = max(1, CHUNK_BYTES // max(1, inputs[:1].nbytes))
     found = bytearray()
     for start in range(0, len(inputs), step):
@@ -74,17 +76,22 @@ def digest_rows(inputs: npt.NDArray[Any]) -> Digests:
     return np.frombuffer(bytes(found), dtype=">u8").astype(np.uint64).reshape(-1, 2)
 
 
-def _missing_targets(frame: Frame, cleaned: Cleaned) -> None:
+def _missing_targets(frame: Frame, options: PrepareOptions, cleaned: Cleaned, notes: Notes) -> None:
+    """Remove rows without any label, or keep them for learning without labels, as the user says."""
     if not frame.target_specs:
         return
     lacking = np.flatnonzero(np.isnan(frame.targets).all(axis=1))
     names = ", ".join(spec.name for spec in frame.target_specs)
+    if options.unlabelled == "keep":
+        if len(lacking):
+            notes.notice(f"{len(lacking)} rows have no value for {names}; they are kept, in train, as unlabelled says")
+        return
     cleaned.remove(lacking, frame.rows, "missing_target", f"no value for {names}")
 
 
 def _repeats(frame: Frame, digests: Digests, options: PrepareOptions, cleaned: Cleaned, notes: Notes) -> None:
     places = np.flatnonzero(cleaned.keep)
-    if not len(places):
+    if not len(places) or frame.windows:
         return
     groups = _groups(digests[places])
     if options.duplicates == "keep":
@@ -98,7 +105,7 @@ def _repeats(frame: Frame, digests: Digests, options: PrepareOptions, cleaned: C
         keys = np.concatenate([digests[places], digest_rows(frame.targets[places])], axis=1)
         groups = _groups(keys)
     else:
-        detail = "the same image has other labels elsewhere"
+        detail = f"the same {frame.modality} has other labels elsewhere"
         cleaned.remove(places[conflicting], frame.rows, "conflicting_labels", detail)
         places, groups = places[~conflicting], groups[~conflicting]
     _drop_repeats(places, groups, frame, cleaned)

@@ -10,12 +10,14 @@ import numpy.typing as npt
 
 from app.datasets.options import ColumnType, Limits, PrepareOptions, Role
 from app.datasets.report import Decision, Removal
+from app.datasets.texts import Texts
 from app.ml.spec import ColumnSpec, ModalityKind, TargetSpec, ValueScale
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Ints: TypeAlias = npt.NDArray[np.int64]
 Bools: TypeAlias = npt.NDArray[np.bool_]
 Bytes: TypeAlias = npt.NDArray[np.uint8]
+Inputs: TypeAlias = npt.NDArray[Any] | Texts
 Progress: TypeAlias = Callable[[float, str], None]
 
 
@@ -39,40 +41,53 @@ class TextColumn:
     """True where the container says that this is text, so that "3" is not taken for a number."""
 
 
-Column: TypeAlias = NumberColumn | TextColumn
+@dataclass(frozen=True, slots=True)
+class DateColumn:
+    """Dates that the container itself calls dates: days since 1970-01-01 (N,), NaN = missing."""
+
+    name: str
+    values: Floats
+
+
+Column: TypeAlias = NumberColumn | TextColumn | DateColumn
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
     """What a reader found: `read` rows, of which it could open N.
 
-    `inputs` are images uint8 (N, H, W, C) or a matrix of numbers float32 (N, D); without it `columns` hold the
-    inputs too. `roles` and `types` are what the container itself says of its columns. Pixels were multiplied with
-    `value_scale`.
+    `inputs` are images uint8 (N, H, W, C), a matrix of numbers float32 (N, D), series float32 (N, T, C) that end in
+    NaN, or texts; without it `columns` hold the inputs too. `roles` and `types` are what the container itself says of
+    its columns. Pixels were multiplied with `value_scale`. `channels` names those of series, `taken` the columns that
+    became the inputs. `windows`: the rows are pieces of one long text, in order.
     """
 
     format: str
     modality: ModalityKind
     read: int
     rows: Ints
-    inputs: npt.NDArray[Any] | None
+    inputs: Inputs | None
     columns: tuple[Column, ...]
     roles: dict[str, Role] = field(default_factory=dict)
     types: dict[str, ColumnType] = field(default_factory=dict)
     corrupt: tuple[Removal, ...] = ()
     value_scale: ValueScale = 1
+    channels: tuple[str, ...] = ()
+    taken: tuple[str, ...] = ()
+    windows: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
     """Every row as numbers, in source order.
 
-    inputs (N, *shape); targets (N, T) with NaN = missing; rows (N,) numbers in the source; given_split (N,) of
-    0, 1, 2 and groups (N,) digests only where the user has said so.
+    inputs (N, *shape) or texts; targets (N, T) with NaN = missing; rows (N,) numbers in the source; given_split (N,)
+    of 0, 1, 2, groups (N,) digests and times (N,) only where the user has said so. `windows`: the rows are pieces of
+    one long text, in order, so that none repeats another and a split goes by position.
     """
 
     modality: ModalityKind
-    inputs: npt.NDArray[Any]
+    inputs: Inputs
     columns: tuple[ColumnSpec, ...]
     targets: Floats
     target_specs: tuple[TargetSpec, ...]
@@ -80,6 +95,8 @@ class Frame:
     given_split: Bytes | None
     groups: npt.NDArray[np.uint64] | None
     value_scale: ValueScale = 1
+    times: Floats | None = None
+    windows: bool = False
 
 
 @dataclass(slots=True)

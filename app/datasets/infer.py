@@ -2,16 +2,17 @@
 
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from app.datasets.errors import Code, DatasetError, RowError
-from app.datasets.frame import Bytes, Column, Context, Floats, Frame, Loaded, Notes
+from app.datasets.frame import Bytes, Column, Context, Floats, Frame, Inputs, Loaded, Notes
 from app.datasets.options import PrepareOptions
 from app.datasets.roles import SPLIT_WORDS, TARGET_NAMES, Assigned, assign_roles
-from app.datasets.values import FEW, MANY, Categories, Numbers, Reader, Unusable
+from app.datasets.texts import Texts
+from app.datasets.values import FEW, MANY, Categories, Dates, Numbers, Reader, Unusable, Values
 from app.ml.spec import ColumnSpec, TargetSpec
 
 
@@ -26,16 +27,29 @@ def arrange(loaded: Loaded, context: Context) -> Frame:
     roles = assign_roles(loaded, options, notes)
     reader = Reader(options, context.limits, loaded.rows, notes)
     specs, targets = _targets(loaded, roles, options, reader)
-    split = [column for column in loaded.columns if roles[column.name] == "split"]
-    group = [column for column in loaded.columns if roles[column.name] == "group"]
-    given = _given_split(split[0], reader) if split else None
-    groups = _groups(group[0], reader) if group else None
+    single = {roles[column.name]: column for column in loaded.columns}
+    given = _given_split(single["split"], reader) if "split" in single else None
+    groups = _groups(single["group"], reader) if "group" in single else None
+    times = _times(single["time"], reader) if "time" in single else None
     if loaded.inputs is not None:
-        inputs, columns = loaded.inputs, _array_columns(loaded)
+        inputs: Inputs = loaded.inputs
+        columns = _array_columns(loaded)
     else:
         chosen = [column for column in loaded.columns if roles[column.name] in {"input", "auto"}]
         inputs, columns = _inputs(chosen, roles, options, reader, context.work)
-    return Frame(loaded.modality, inputs, columns, targets, specs, loaded.rows, given, groups, loaded.value_scale)
+    return Frame(
+        modality=loaded.modality,
+        inputs=inputs,
+        columns=columns,
+        targets=targets,
+        target_specs=specs,
+        rows=loaded.rows,
+        given_split=given,
+        groups=groups,
+        value_scale=loaded.value_scale,
+        times=times,
+        windows=loaded.windows,
+    )
 
 
 def _check_wishes(loaded: Loaded, options: PrepareOptions) -> None:
@@ -56,7 +70,7 @@ def _check_wishes(loaded: Loaded, options: PrepareOptions) -> None:
 
 def _array_columns(loaded: Loaded) -> tuple[ColumnSpec, ...]:
     """Columns of a plain matrix; all are kept, since position is their only name."""
-    if loaded.modality == "image" or loaded.inputs is None:
+    if loaded.modality != "table" or loaded.inputs is None or isinstance(loaded.inputs, Texts):
         return ()
     for start in range(0, loaded.inputs.shape[1], 64):
         empty = np.isnan(loaded.inputs[:, start : start + 64]).all(axis=0)
@@ -76,16 +90,17 @@ def _inputs(
     )
     specs: list[ColumnSpec] = []
     for column in chosen:
-        values = reader.read(column, options.types.get(column.name))
+        values = reader.read(column, options.types.get(column.name), dates=True)
         reason = _unfit(values)
         if reason is not None:
             _leave_out(column.name, reason, roles, reader.notes)
         elif isinstance(values, Categories):
             matrix[:, len(specs)] = values.codes
             specs.append(ColumnSpec(name=column.name, type="category", categories=values.names))
-        elif isinstance(values, Numbers):
+        elif isinstance(values, Numbers | Dates):
             matrix[:, len(specs)] = values.values
-            specs.append(ColumnSpec(name=column.name, type="number"))
+            kind: Literal["number", "date"] = "date" if isinstance(values, Dates) else "number"
+            specs.append(ColumnSpec(name=column.name, type=kind))
     if not specs:
         message = "no column is left to learn from; the report of each column says why: " + "; ".join(
             reader.notes.notices[:5]
@@ -94,11 +109,11 @@ def _inputs(
     return matrix[:, : len(specs)], tuple(specs)
 
 
-def _unfit(values: Numbers | Categories | Unusable) -> str | None:
+def _unfit(values: Values) -> str | None:
     """Say why a column cannot be an input, or None."""
     if isinstance(values, Unusable):
         return values.reason
-    numbers = values.values if isinstance(values, Numbers) else values.codes
+    numbers = values.codes if isinstance(values, Categories) else values.values
     present = numbers[~np.isnan(numbers)]
     if present.min() == present.max() and len(present) == len(numbers):
         return "every row holds the same value"
@@ -132,6 +147,9 @@ def _target(column: Column, loaded: Loaded, options: PrepareOptions, reader: Rea
     values = reader.read(column, declared)
     if isinstance(values, Unusable):
         message = f"target {name} cannot be learned: {values.reason}"
+        raise DatasetError(Code.BAD_TARGET, message, [RowError((name,), message)])
+    if isinstance(values, Dates):
+        message = f"target {name} holds dates, which no head answers; write them as numbers, of days say"
         raise DatasetError(Code.BAD_TARGET, message, [RowError((name,), message)])
     if isinstance(values, Numbers):
         if declared == "number" or not _are_classes(name, values, reader.notes):
@@ -169,13 +187,26 @@ def _given_split(column: Column, reader: Reader) -> Bytes:
     return codes.astype(np.uint8)
 
 
+def _times(column: Column, reader: Reader) -> Floats:
+    """Return what orders the rows: numbers, or days since 1970-01-01."""
+    values = reader.read(column, None, dates=True)
+    if not isinstance(values, Numbers | Dates):
+        message = f"column {column.name} has the role time and holds neither numbers nor ISO 8601 dates"
+        raise DatasetError(Code.BAD_ROLES, message, [RowError((column.name,), message)])
+    lacking = np.flatnonzero(np.isnan(values.values))
+    if len(lacking):
+        message = f"column {column.name} has the role time and gives none in {len(lacking)} rows; fill them"
+        raise DatasetError(Code.BAD_ROLES, message, [RowError((column.name,), message, int(reader.rows[lacking[0]]))])
+    return values.values
+
+
 def _groups(column: Column, reader: Reader) -> npt.NDArray[np.uint64]:
     """Return a digest of each row's group, the same in whatever order the rows come."""
     values = reader.read(column, "category")
     if isinstance(values, Unusable) or (isinstance(values, Categories) and np.isnan(values.codes).any()):
         message = f"column {column.name} names the group of every row; some rows have none"
         raise DatasetError(Code.BAD_GROUP, message, [RowError((column.name,), message)])
-    if isinstance(values, Numbers):
-        values = reader.as_categories(column.name, values)
+    if isinstance(values, Numbers | Dates):
+        values = reader.as_categories(column.name, Numbers(values.values))
     digests = [hashlib.sha256(name.encode()).digest()[:8] for name in values.names]
     return np.frombuffer(b"".join(digests), dtype=">u8").astype(np.uint64)[values.codes.astype(np.int64)]

@@ -7,8 +7,8 @@ from pydantic import Field, model_validator
 
 from app.ml.spec import SPLITS, Frozen, ModalityKind, Split
 
-Role = Literal["input", "target", "group", "ignored", "split"]
-ColumnType = Literal["number", "category"]
+Role = Literal["input", "target", "group", "ignored", "split", "time"]
+ColumnType = Literal["number", "category", "date"]
 
 
 class ImageOptions(Frozen):
@@ -18,6 +18,33 @@ class ImageOptions(Frozen):
     width: int = Field(ge=1, le=1024, description="Width in pixels.")
     mode: Literal["gray", "rgb"] | None = Field(
         default=None, description="Colours; null: gray when every image is gray, else rgb."
+    )
+
+
+class TextOptions(Frozen):
+    """How a plain text file is cut into rows."""
+
+    rows: Literal["auto", "lines", "paragraphs", "windows"] = Field(
+        default="auto",
+        description="A row is a line, a paragraph (blank lines part them), or a window of characters; auto: windows.",
+    )
+    window: int = Field(
+        default=256,
+        ge=2,
+        le=65_536,
+        description="Characters of a window; it repeats the last character of the one before.",
+    )
+
+
+class SeriesOptions(Frozen):
+    """How the rows of a table in long form become series: the rows of one id, in the order of time."""
+
+    id: str = Field(min_length=1, max_length=255, description="Column that says which series a row belongs to.")
+    time: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=255,
+        description="Column of numbers or dates that orders the rows of a series; null: their order in the file.",
     )
 
 
@@ -44,6 +71,16 @@ class PrepareOptions(Frozen):
         default="remove", description="What happens to rows whose inputs are the same, byte for byte."
     )
     image: ImageOptions | None = Field(default=None, description="Size of the images of a zip; null: decided.")
+    text: TextOptions | None = Field(default=None, description="How plain text is cut into rows; null: decided.")
+    series: SeriesOptions | None = Field(
+        default=None, description="Columns that make series of a table in long form; null: it is not in long form."
+    )
+    unlabelled: Literal["remove", "keep"] = Field(
+        default="remove", description="What happens to rows without any label; kept ones go to train."
+    )
+    unlabelled_value: str | None = Field(
+        default=None, max_length=255, description="A value of targets that means no label, such as -1; null: none does."
+    )
 
     @model_validator(mode="after")
     def _shares(self) -> Self:
@@ -76,5 +113,6 @@ class Limits(Frozen):
     side: int = Field(default=10_000, description="Longest side of one image.")
     classes: int = Field(default=10_000, description="Most classes of a target, or categories of a column.")
     field_chars: int = Field(default=1 << 20, description="Longest field of a table, in characters.")
-    text_bytes: int = Field(default=1 << 30, description="Most bytes of text that a table unpacks to.")
+    text_bytes: int = Field(default=1 << 30, description="Most bytes of text, also of what a table unpacks to.")
+    series_values: int = Field(default=1_000_000, description="Most steps times channels of one series.")
     removals_listed: int = Field(default=10_000, description="Removals that the report lists one by one.")

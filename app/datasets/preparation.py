@@ -3,7 +3,6 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,11 +10,11 @@ import numpy.typing as npt
 from app.datasets.canonical import write_inputs, write_rest
 from app.datasets.cleaning import Cleaned, clean, digest_rows
 from app.datasets.errors import Code, DatasetError
-from app.datasets.frame import Bools, Bytes, Context, Floats, Frame, Loaded, Notes, Progress
+from app.datasets.frame import Bools, Bytes, Context, Floats, Frame, Inputs, Loaded, Notes, Progress
 from app.datasets.infer import arrange
 from app.datasets.options import Limits, PrepareOptions
-from app.datasets.profile import column_profiles, image_profile, target_profiles
-from app.datasets.readers import detect
+from app.datasets.profile import column_profiles, image_profile, series_profile, target_profiles, text_profile
+from app.datasets.readers import read
 from app.datasets.report import REASONS, Report, RowCounts, SourceInfo
 from app.datasets.splits import check_given, split_groups, split_rows
 from app.datasets.targets import notice_untrained, settle_targets
@@ -52,7 +51,7 @@ def prepare(
     with TemporaryDirectory(dir=out, prefix=".work-") as folder:
         context = Context(Path(folder), options, limits, notes, progress)
         progress(0.0, "reading")
-        loaded = detect(source, limits)(source, context)
+        loaded = read(source, context)
         progress(0.5, "finding out what each column holds")
         frame = arrange(loaded, context)
         progress(0.7, "cleaning")
@@ -71,14 +70,14 @@ def prepare(
     return Prepared(spec, report, files)
 
 
-def _write_kept(inputs: npt.NDArray[Any], keep: Bools, loaded: Loaded, out: Path) -> npt.NDArray[Any]:
+def _write_kept(inputs: Inputs, keep: Bools, loaded: Loaded, out: Path) -> Inputs:
     if not keep.any():
         message = f"none of the {loaded.read} rows is left: they are corrupt, lack a target or contradict each other"
         raise DatasetError(Code.EMPTY_DATASET, message)
     return write_inputs(inputs, keep, out)
 
 
-def _kept(frame: Frame, keep: Bools, inputs: npt.NDArray[Any]) -> Frame:
+def _kept(frame: Frame, keep: Bools, inputs: Inputs) -> Frame:
     return replace(
         frame,
         inputs=inputs,
@@ -86,6 +85,7 @@ def _kept(frame: Frame, keep: Bools, inputs: npt.NDArray[Any]) -> Frame:
         rows=frame.rows[keep].astype(np.int64),
         given_split=None if frame.given_split is None else frame.given_split[keep],
         groups=None if frame.groups is None else frame.groups[keep],
+        times=None if frame.times is None else frame.times[keep],
     )
 
 
@@ -126,7 +126,6 @@ def _per_split(split: Bytes) -> dict[Split, int]:
 
 
 def _report(origin: SourceInfo, loaded: Loaded, frame: Frame, cleaned: Cleaned, split: Bytes, notes: Notes) -> Report:
-    image = image_profile(frame.inputs) if frame.modality == "image" else None
     return Report(
         source=origin,
         modality=frame.modality,
@@ -135,9 +134,11 @@ def _report(origin: SourceInfo, loaded: Loaded, frame: Frame, cleaned: Cleaned, 
         ),
         removals=tuple(cleaned.removals),
         splits=_per_split(split),
-        columns=column_profiles(frame.inputs, frame.columns),
+        columns=column_profiles(frame),
         targets=target_profiles(frame.targets, frame.target_specs, split),
-        image=image,
+        image=image_profile(frame),
+        text=text_profile(frame),
+        series=series_profile(frame),
         decisions=tuple(notes.decisions),
         notices=tuple(notes.notices),
     )

@@ -1,21 +1,29 @@
 """What the kept rows look like, column by column; single pass over bounded pieces."""
 
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from app.datasets.frame import Bytes, Floats
-from app.datasets.report import ColumnProfile, ImageProfile, TargetProfile
-from app.ml.spec import SPLITS, ColumnSpec, TargetSpec
+from app.datasets.frame import Bytes, Floats, Frame
+from app.datasets.report import ChannelProfile, ColumnProfile, ImageProfile, SeriesProfile, TargetProfile, TextProfile
+from app.datasets.texts import Texts
+from app.ml.dates import to_iso
+from app.ml.spec import SPLITS, TargetSpec
 
 TOP = 10
 COUNTED = 100_000
 CHUNK_BYTES = 32 << 20
 
 
-def image_profile(inputs: npt.NDArray[Any]) -> ImageProfile:
+def image_profile(frame: Frame) -> ImageProfile | None:
     """Return size and channel moments of images uint8 (N, H, W, C)."""
+    inputs = frame.inputs
+    if frame.modality != "image" or isinstance(inputs, Texts):
+        return None
     step = max(1, CHUNK_BYTES // max(1, inputs[:1].nbytes))
     levels = np.arange(256, dtype=np.float64)
     counts = np.zeros((inputs.shape[3], 256))
@@ -35,8 +43,101 @@ def image_profile(inputs: npt.NDArray[Any]) -> ImageProfile:
     )
 
 
-def column_profiles(inputs: npt.NDArray[Any], columns: tuple[ColumnSpec, ...]) -> tuple[ColumnProfile, ...]:
+def text_profile(frame: Frame) -> TextProfile | None:
+    """Return what texts are made of; their bytes are looked at in pieces."""
+    texts = frame.inputs
+    if not isinstance(texts, Texts):
+        return None
+    lengths = texts.lengths()
+    words, seen = 0, set[str]()
+    for text in texts:
+        words += len(text.split())
+        seen.update(text)
+    total = int(lengths.sum())
+    # Every character beyond ASCII has one leading byte of 0xC0 or more.
+    wide = sum(int((piece >= 0xC0).sum()) for piece in _pieces(texts.content))  # noqa: PLR2004
+    return TextProfile(
+        characters=total,
+        words=words,
+        shortest=int(lengths.min()),
+        mean=total / len(texts),
+        longest=int(lengths.max()),
+        distinct_characters=len(seen),
+        non_ascii=wide / max(1, total),
+    )
+
+
+def _pieces(content: npt.NDArray[np.uint8]) -> Iterator[npt.NDArray[np.uint8]]:
+    return (content[start : start + CHUNK_BYTES] for start in range(0, len(content), CHUNK_BYTES))
+
+
+def series_profile(frame: Frame) -> SeriesProfile | None:
+    """Return lengths and channel moments of series float32 (N, T, C); a series ends with its last value."""
+    inputs = frame.inputs
+    if frame.modality != "series" or isinstance(inputs, Texts):
+        return None
+    step = max(1, CHUNK_BYTES // max(1, 2 * inputs[:1].nbytes))
+    lengths = np.zeros(len(inputs), dtype=np.int64)
+    moments = [Moments() for _ in frame.columns]
+    for start in range(0, len(inputs), step):
+        piece = np.asarray(inputs[start : start + step], dtype=np.float64)
+        lengths[start : start + step] = series_lengths(piece)
+        for channel, moment in enumerate(moments):
+            moment.add(piece[:, :, channel])
+    total = int(lengths.sum())
+    return SeriesProfile(
+        shortest=int(lengths.min()),
+        mean=total / len(lengths),
+        longest=int(lengths.max()),
+        channels=tuple(
+            ChannelProfile(name=spec.name, missing=total - moment.count, **moment.facts())
+            for spec, moment in zip(frame.columns, moments, strict=True)
+        ),
+    )
+
+
+def series_lengths(series: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """Return the steps of each series (N, T, C) up to its last value, (N,)."""
+    held = ~np.isnan(series).all(axis=2)
+    return np.where(held.any(axis=1), held.shape[1] - held[:, ::-1].argmax(axis=1), 0).astype(np.int64)
+
+
+@dataclass(slots=True)
+class Moments:
+    """Count, bounds, mean and deviation of values that come in pieces; pieces are joined as Chan et al. (1983) do."""
+
+    count: int = 0
+    low: float = math.inf
+    high: float = -math.inf
+    mean: float = 0.0
+    squares: float = 0.0
+
+    def add(self, values: Floats) -> None:
+        """Take in a piece of any shape; NaN = missing."""
+        present = values[~np.isnan(values)]
+        if not len(present):
+            return
+        mean, count = float(present.mean()), len(present)
+        total = self.count + count
+        gap = mean - self.mean
+        self.squares += float(np.square(present - mean).sum()) + gap**2 * self.count * count / total
+        self.mean += gap * count / total
+        self.count = total
+        self.low, self.high = min(self.low, float(present.min())), max(self.high, float(present.max()))
+
+    def facts(self) -> dict[str, Any]:
+        """Return what a report says; null where nothing is."""
+        if not self.count:
+            return {"count": 0} | dict.fromkeys(("min", "max", "mean", "std"))
+        std = math.sqrt(self.squares / self.count)
+        return {"count": self.count, "min": self.low, "max": self.high, "mean": self.mean, "std": std}
+
+
+def column_profiles(frame: Frame) -> tuple[ColumnProfile, ...]:
     """Return a profile of each column of a table float32 (N, D), read in blocks of columns."""
+    inputs, columns = frame.inputs, frame.columns
+    if frame.modality != "table" or isinstance(inputs, Texts):
+        return ()
     profiles: list[ColumnProfile] = []
     width = max(1, CHUNK_BYTES // max(1, 8 * len(inputs)))
     for start in range(0, len(columns), width):
@@ -68,7 +169,7 @@ def _classes(spec: TargetSpec, values: Floats, split: Bytes) -> dict[str, dict[s
 def _facts(name: str, categories: tuple[str, ...], kind: str, values: Floats) -> dict[str, Any]:
     present = values[~np.isnan(values)]
     facts: dict[str, Any] = {"name": name, "type": kind, "count": len(present), "missing": len(values) - len(present)}
-    facts |= dict.fromkeys(("min", "max", "mean", "std", "distinct"))
+    facts |= dict.fromkeys(("min", "max", "mean", "std", "distinct", "earliest", "latest"))
     facts["top"] = {}
     if kind == "category":
         counts = np.bincount(present.astype(np.int64), minlength=len(categories))
@@ -80,4 +181,6 @@ def _facts(name: str, categories: tuple[str, ...], kind: str, values: Floats) ->
         facts |= {"mean": float(present.mean()), "std": float(present.std())}
         if len(present) <= COUNTED:
             facts["distinct"] = len(np.unique(present))
+        if kind == "date":
+            facts |= {"earliest": to_iso(facts["min"]), "latest": to_iso(facts["max"])}
     return facts

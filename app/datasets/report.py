@@ -41,10 +41,13 @@ class Decision(Frozen):
 
 
 class ColumnProfile(Frozen):
-    """One column over the kept rows; numbers have moments, categories their most frequent values."""
+    """One column over the kept rows; numbers have moments, categories their most frequent values.
+
+    The numbers of a date are days since 1970-01-01; `earliest` and `latest` are ISO 8601, null for other types.
+    """
 
     name: str
-    type: Literal["number", "category"]
+    type: Literal["number", "category", "date"]
     count: int
     missing: int
     distinct: int | None
@@ -53,6 +56,8 @@ class ColumnProfile(Frozen):
     mean: float | None
     std: float | None
     top: dict[str, int]
+    earliest: str | None
+    latest: str | None
 
 
 class TargetProfile(ColumnProfile):
@@ -71,6 +76,39 @@ class ImageProfile(Frozen):
     std: tuple[float, ...]
 
 
+class TextProfile(Frozen):
+    """The kept texts: their lengths, and what they are written in."""
+
+    characters: int
+    words: int
+    shortest: int
+    mean: float
+    longest: int
+    distinct_characters: int
+    non_ascii: float
+
+
+class ChannelProfile(Frozen):
+    """One channel over the steps of all kept series; `missing` counts those before a series ends."""
+
+    name: str
+    count: int
+    missing: int
+    min: float | None
+    max: float | None
+    mean: float | None
+    std: float | None
+
+
+class SeriesProfile(Frozen):
+    """The kept series: their lengths in steps, and their channels."""
+
+    shortest: int
+    mean: float
+    longest: int
+    channels: tuple[ChannelProfile, ...]
+
+
 class Report(Frozen):
     """The whole account of a preparation."""
 
@@ -82,5 +120,7 @@ class Report(Frozen):
     columns: tuple[ColumnProfile, ...]
     targets: tuple[TargetProfile, ...]
     image: ImageProfile | None
+    text: TextProfile | None
+    series: SeriesProfile | None
     decisions: tuple[Decision, ...]
     notices: tuple[str, ...]

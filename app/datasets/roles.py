@@ -26,7 +26,7 @@ def assign_roles(loaded: Loaded, options: PrepareOptions, notes: Notes) -> dict[
     roles.update(options.columns)
     _guess_split(loaded.columns, roles, notes)
     _guess_target(names, roles, notes)
-    for single in ("split", "group"):
+    for single in ("split", "group", "time"):
         if sum(role == single for role in roles.values()) > 1:
             raise DatasetError(Code.BAD_ROLES, f"more than one column has the role {single}; keep one")
     return roles

@@ -1,6 +1,7 @@
 """What a column holds: numbers, categories, or nothing that a model can use."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -8,8 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from app.datasets.dates import DATE_NOTATION, FIRST, LAST, Parsed, looks_like_other_dates, parse, to_iso
 from app.datasets.errors import Code, DatasetError, RowError
-from app.datasets.frame import Bools, Column, Floats, Ints, Notes, NumberColumn, TextColumn
+from app.datasets.frame import Bools, Column, DateColumn, Floats, Ints, Notes, NumberColumn, TextColumn
 from app.datasets.numerics import Lexed, lex, looks_like_other_notation
 from app.datasets.options import ColumnType, Limits, PrepareOptions
 
@@ -42,13 +44,20 @@ class Categories:
 
 
 @dataclass(frozen=True, slots=True)
+class Dates:
+    """A column of dates: days since 1970-01-01 (N,), NaN = missing."""
+
+    values: Floats
+
+
+@dataclass(frozen=True, slots=True)
 class Unusable:
     """A column that no model of today can use, and why."""
 
     reason: str
 
 
-Values: TypeAlias = Numbers | Categories | Unusable
+Values: TypeAlias = Numbers | Categories | Dates | Unusable
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,26 +69,82 @@ class Reader:
     rows: Ints
     notes: Notes
 
-    def read(self, column: Column, declared: ColumnType | None) -> Values:
+    def read(self, column: Column, declared: ColumnType | None, *, dates: bool = False) -> Values:
         """Return what `column` holds; `declared` is its type where somebody has said it.
 
+        With `dates`, text that is all ISO 8601 is read as dates without being declared.
+
         Raises:
-            DatasetError: mixed_types, bad_number, too_many_classes; each names rows of the source.
+            DatasetError: mixed_types, bad_number, bad_date, too_many_classes; each names rows of the source.
         """
+        if isinstance(column, DateColumn):
+            return self._date_column(column, declared)
         if isinstance(column, NumberColumn):
             return self._number_column(column, declared)
+        if declared == "date" or (dates and declared is None):
+            found = self._dates(column, declared)
+            if found is not None:
+                return found
         if declared == "category" or (column.typed and declared is None):
             return self._categories(column, declared)
         return self._lexed(column, lex(column.values), declared)
+
+    def _date_column(self, column: DateColumn, declared: ColumnType | None) -> Values:
+        if np.isnan(column.values).all():
+            return Unusable("it holds no value")
+        if declared == "number":
+            return Numbers(column.values)
+        if declared == "category":
+            return self.as_categories(column.name, Numbers(column.values), to_iso)
+        return Dates(column.values)
+
+    def _dates(self, column: TextColumn, declared: ColumnType | None) -> Values | None:
+        """Read text as dates; None where it does not look like that and nobody said so."""
+        parsed = parse(column.values, anyway=declared == "date")
+        if parsed is None:
+            return None
+        if declared == "date" and parsed.foreign.any():
+            raise self._no_dates(column, parsed)
+        if np.isnan(parsed.days).all():
+            return Unusable("it holds no value")
+        if parsed.foreign.any():
+            first = int(np.flatnonzero(parsed.foreign)[0])
+            hint = f"{int(parsed.foreign.sum())} values are no ISO 8601 dates, the first in row {int(self.rows[first])}"
+            self.notes.notice(f"column {column.name} looks like dates, but {hint}; it stays text")
+            return None
+        if declared is None:
+            self.notes.decide(
+                f"types.{column.name}", "date", "every value is an ISO 8601 date; types can say otherwise"
+            )
+        if 0 < parsed.zoned < parsed.present:
+            self.notes.notice(f"column {column.name}: times without a zone were taken as UTC, as some have one")
+        return Dates(parsed.days)
+
+    def _no_dates(self, column: TextColumn, parsed: Parsed) -> DatasetError:
+        message = f"column {column.name} is declared to hold dates, but {int(parsed.foreign.sum())} rows hold none"
+        what = "is no date; write it as 2024-02-29 or 2024-02-29T13:45"
+        errors = self._rows(column.name, parsed.foreign, column.values, what)
+        return DatasetError(Code.BAD_DATE, f"{message}; write them as 2024-02-29 or 2024-02-29T13:45", errors)
 
     def _number_column(self, column: NumberColumn, declared: ColumnType | None) -> Values:
         bad = np.abs(column.values) > FLOAT32_MAX
         values = self._without(column.name, column.values, bad, column.values)
         if np.isnan(values).all():
             return Unusable("it holds no value")
+        if declared == "date":
+            return self._days(column.name, values)
         if declared == "category":
             return self.as_categories(column.name, Numbers(values, column.whole, column.boolean))
         return self._numbers(column.name, values, whole=column.whole, boolean=column.boolean)
+
+    def _days(self, name: str, values: Floats) -> Dates:
+        """Take declared numbers for days since 1970-01-01."""
+        bad = (values < FIRST) | (values > LAST)
+        if bad.any():
+            what = "is no number of days since 1970-01-01 between the years 1 and 9999; write ISO 8601 dates"
+            message = f"column {name} is declared to hold dates, but {int(bad.sum())} of its numbers are no days"
+            raise DatasetError(Code.BAD_DATE, message, self._rows(name, bad, values, what))
+        return Dates(values)
 
     def _lexed(self, column: TextColumn, lexed: Lexed, declared: ColumnType | None) -> Values:
         foreign = int(lexed.foreign.sum())
@@ -143,7 +208,11 @@ class Reader:
         if max(map(len, names)) > MAX_NAME or any("\0" in name for name in names):
             return Unusable(f"it holds texts longer than {MAX_NAME} characters, or with NUL inside")
         names = _in_order(names)
-        if not column.typed and declared is None and looks_like_other_notation(pa.array(names)):
+        if declared is None and looks_like_other_dates(pa.array(names)):
+            self.notes.notice(
+                f"column {column.name} became a category, but its values look like dates: {DATE_NOTATION}"
+            )
+        elif not column.typed and declared is None and looks_like_other_notation(pa.array(names)):
             self.notes.notice(f"column {column.name} became a category, but its values look like numbers: {NOTATION}")
         codes = pc.index_in(text, pa.array(names, pa.string()))
         return Categories(np.array(codes.to_numpy(zero_copy_only=False), dtype=np.float64), tuple(names))
@@ -161,8 +230,8 @@ class Reader:
             self.notes.notice(f"column {column.name}: {merged} spellings that differ only in blanks were merged")
         return text
 
-    def as_categories(self, name: str, numbers: Numbers) -> Categories:
-        """Return numbers as categories, named by their value, in its order."""
+    def as_categories(self, name: str, numbers: Numbers, called: Callable[[float], str] | None = None) -> Categories:
+        """Return numbers as categories, named by their value (or as `called` says), in its order."""
         present = ~np.isnan(numbers.values)
         distinct = np.unique(numbers.values[present])
         self._check_count(name, len(distinct))
@@ -170,7 +239,7 @@ class Reader:
         codes[present] = np.searchsorted(distinct, numbers.values[present])
         if numbers.boolean:
             return Categories(codes, tuple("true" if value else "false" for value in distinct))
-        return Categories(codes, tuple(_number_name(float(value)) for value in distinct))
+        return Categories(codes, tuple(map(called or _number_name, map(float, distinct))))
 
     def _check_count(self, name: str, count: int) -> None:
         if count > self.limits.classes:
@@ -180,7 +249,9 @@ class Reader:
 
 def _too_many(distinct: int, column: TextColumn) -> str:
     reason = f"it is text with {distinct} different values; only categories of up to {MANY} are used"
-    if looks_like_other_notation(column.values):
+    if looks_like_other_dates(column.values):
+        reason += f" (its values look like dates: {DATE_NOTATION})"
+    elif looks_like_other_notation(column.values):
         reason += f" (its values look like numbers: {NOTATION})"
     return reason
 

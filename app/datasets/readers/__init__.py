@@ -39,6 +39,15 @@ REFUSED = {
 }
 
 
+def read(path: Path, context: Context) -> Loaded:
+    """Read the file by its content.
+
+    Raises:
+        DatasetError: what is wrong with it, in words for whoever uploaded it.
+    """
+    return detect(path, context.limits)(path, context)
+
+
 def detect(path: Path, limits: Limits) -> Reader:
     """Return the reader for `path` by its content.
 

@@ -1,0 +1,32 @@
+"""Dates as numbers: days since 1970-01-01, the fraction being the time of day; no torch, so that readers may use it.
+
+ISO 8601 as in 2024-02-29, 2024-02-29T13:45, 2024-02-29 13:45:30.5+01:00; a time zone is converted to UTC, a time
+without one is taken as it stands. Rounded to float32, today's dates keep the time of day to about three minutes.
+"""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+PATTERN = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}([.,]\d{1,9})?)?(Z|[+-]\d{2}(:?\d{2})?)?)?$"
+FIRST, LAST = -719_162.0, 2_932_897.0  # 0001-01-01 and the end of 9999-12-31
+_ISO = re.compile(PATTERN, re.ASCII)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_DAY = timedelta(days=1)
+
+
+def from_iso(text: str) -> float | None:
+    """Return the days of an ISO 8601 date or date-time, or None where `text` is none."""
+    trimmed = text.strip()
+    if not _ISO.match(trimmed):
+        return None
+    try:
+        moment = datetime.fromisoformat(trimmed)
+        return (moment.replace(tzinfo=moment.tzinfo or UTC) - _EPOCH) / _DAY
+    except (ValueError, OverflowError):
+        return None
+
+
+def to_iso(days: float) -> str:
+    """Return days within FIRST .. LAST as a date, or as a date-time in whole seconds where they have a fraction."""
+    moment = _EPOCH + timedelta(seconds=round(min(max(days, FIRST), LAST - 1e-5) * 86_400))
+    return moment.date().isoformat() if days == int(days) else moment.replace(tzinfo=None).isoformat()
