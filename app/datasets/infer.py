@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from app.datasets.errors import Code, DatasetError, RowError
 from app.datasets.frame import Bytes, Column, Context, Floats, Frame, Inputs, Loaded, Notes
+from app.datasets.labels import without_value
 from app.datasets.options import PrepareOptions
 from app.datasets.roles import SPLIT_WORDS, TARGET_NAMES, Assigned, assign_roles
 from app.datasets.texts import Texts
@@ -144,7 +145,7 @@ def _targets(
 def _target(column: Column, loaded: Loaded, options: PrepareOptions, reader: Reader) -> tuple[TargetSpec, Floats]:
     name = column.name
     declared = options.types.get(name, loaded.types.get(name))
-    values = reader.read(column, declared)
+    values = reader.read(without_value(column, options.unlabelled_value, reader.notes), declared)
     if isinstance(values, Unusable):
         message = f"target {name} cannot be learned: {values.reason}"
         raise DatasetError(Code.BAD_TARGET, message, [RowError((name,), message)])

@@ -100,7 +100,10 @@ def _split(frame: Frame, digests: npt.NDArray[np.uint64], options: PrepareOption
         if spec.type == "category" and strata is None:
             strata = frame.targets[:, t]
             notes.decide("splits", f"stratified by {spec.name}", "every split holds the classes in proportion")
-    return split_rows(digests, strata, options)
+    labelled = ~np.isnan(frame.targets).all(axis=1) if frame.target_specs else np.ones(len(digests), dtype=np.bool_)
+    split = np.zeros(len(digests), dtype=np.uint8)  # what nobody labelled can only be learned from
+    split[labelled] = split_rows(digests[labelled], None if strata is None else strata[labelled], options)
+    return split
 
 
 def _spec(frame: Frame, split: Bytes, notes: Notes) -> DataSpec:
