@@ -15,11 +15,12 @@ from app.errors import CorruptError
 from app.jobs.lease import CancelledError, JobError, Lease, LeaseLostError
 from app.ml.errors import ConfigError, CorruptModelError
 from app.settings import Settings
-from worker import preparation, training_job
+from worker import preparation, sweep, training_job
 from worker.attempt import Attempt
 from worker.attempt_folder import attempt_folder
 from worker.drain import DrainedError
 from worker.reporter import DivergedError
+from worker.trial import PrunedError
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ def run(lease: Lease, draining: threading.Event, settings: Settings | None = Non
     attempt = Attempt(database, open_store(settings), lease)
     folder = _fresh_folder(attempt_folder(settings, lease), lease)
     try:
-        _run(attempt, folder, draining)
+        _run(attempt, folder, draining, settings)
     except LeaseLostError:
         log.warning("job %s: another attempt holds it; this one ends without a trace", lease.job_id)
     finally:
@@ -47,10 +48,12 @@ def _fresh_folder(folder: Path, lease: Lease) -> Path:
     return folder
 
 
-def _run(attempt: Attempt, folder: Path, draining: threading.Event) -> None:
+def _run(attempt: Attempt, folder: Path, draining: threading.Event, settings: Settings) -> None:
     try:
         try:
-            _work(attempt, folder, draining)
+            _work(attempt, folder, draining, settings)
+        except PrunedError:
+            log.info("job %s: left behind by other trials", attempt.lease.job_id)
         except DrainedError:
             attempt.give_back("The worker is shutting down; another goes on.")
         except (CancelledError, LeaseLostError):
@@ -64,10 +67,12 @@ def _run(attempt: Attempt, folder: Path, draining: threading.Event) -> None:
         attempt.cancelled()
 
 
-def _work(attempt: Attempt, folder: Path, draining: threading.Event) -> None:
+def _work(attempt: Attempt, folder: Path, draining: threading.Event, settings: Settings) -> None:
     job = attempt.job()
     if job.kind == "preparation":
         preparation.run(attempt, job, folder, draining)
+    elif job.kind == "sweep":
+        sweep.run(attempt, job, settings)
     else:
         training_job.run(attempt, job, folder, draining)
 

@@ -6,6 +6,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from sqlalchemy.orm import Session
@@ -27,6 +28,7 @@ from worker.reporter import DivergedError, Reporter, progress_of
 from worker.training.evaluate import Evaluation
 from worker.training.events import Evaluated, Finished, Started, StepDone
 from worker.training.run import Run, prepare
+from worker.trial import Trial, trial_of
 
 log = logging.getLogger(__name__)
 
@@ -36,15 +38,19 @@ def run(attempt: Attempt, job: JobRow, folder: Path, draining: threading.Event) 
     began = _Costs()
     attempt.report(progress_of(0, 1, 0, None), [], "loading the data")
     training = _prepare(attempt, job, folder)
+    trial = trial_of(attempt, job)
     step = _resume(attempt, training)
     message = f"Training goes on from step {step}." if step else "Training started."
     data = {**began.spent(), "step": step, "device": training.state.device.type}
     attempt.enter("running", "training", message, data)
-    _train(attempt, training, folder, draining)
+    _train(attempt, training, trial, folder, draining)
     attempt.enter("finalizing", "evaluating", "Training has ended; measuring on the test split.")
     measured = training.evaluate("test") or training.evaluate("validation")
     _refuse_diverged(training, measured)
-    _register(attempt, job, training, folder, measured)
+    if trial is None:
+        _register(attempt, job, training, folder, measured)
+    else:
+        _offer(attempt, trial, training, folder, measured)
 
 
 def _prepare(attempt: Attempt, job: JobRow, folder: Path) -> Run:
@@ -118,7 +124,7 @@ class _Saves:
         return silent or (every is not None and step % every == 0)
 
 
-def _train(attempt: Attempt, training: Run, folder: Path, draining: threading.Event) -> None:
+def _train(attempt: Attempt, training: Run, trial: Trial | None, folder: Path, draining: threading.Event) -> None:
     reporter = Reporter(attempt)
     costs, saves = _Costs(), _Saves(training.config.training)
     for event in training.train():
@@ -133,6 +139,8 @@ def _train(attempt: Attempt, training: Run, folder: Path, draining: threading.Ev
             reporter.start(event)
         elif isinstance(event, Evaluated):
             reporter.evaluated(event)
+            if trial is not None:
+                trial.evaluated(event, reporter)
         elif isinstance(event, Finished):
             reporter.finish(event.step)
             data = {**costs.spent(), "reason": event.reason, "step": event.step}
@@ -157,29 +165,42 @@ def _save(attempt: Attempt, training: Run, folder: Path) -> None:
     path.unlink()
 
 
-def _register(attempt: Attempt, job: JobRow, training: Run, folder: Path, measured: Evaluation | None) -> None:
-    """Keep the model's files and make it visible together with the job's success."""
+def _candidate(attempt: Attempt, training: Run, folder: Path, measured: Evaluation | None) -> dict[str, Any]:
+    """Keep the model's files; return what it is registered from."""
     out = folder / "model"
     out.mkdir()
     training.save_bundle(out)
     manifest = read_manifest(out).model_dump(mode="json")
-    files = attempt.keep(out)
     metrics = measured.as_json() if measured else {}
+    return {"kind": manifest["kind"], "manifest": manifest, "files": attempt.keep(out), "metrics": metrics}
+
+
+def _register(attempt: Attempt, job: JobRow, training: Run, folder: Path, measured: Evaluation | None) -> None:
+    """Make the model visible together with the job's success."""
+    candidate = _candidate(attempt, training, folder, measured)
 
     def publish(session: Session) -> None:
         row = models.register(
             session,
             project_id=job.project_id,
             name=job.name or job.id,
-            kind=manifest["kind"],
             job_id=job.id,
             dataset_id=job.dataset_id,
             parent_id=job.parent_model_id,
-            manifest=manifest,
-            files=files,
-            metrics=metrics,
+            **candidate,
         )
-        leases.write(session, attempt.lease, metrics=metrics)
+        leases.write(session, attempt.lease, metrics=candidate["metrics"])
         log.info("job %s: model %s, %s version %d", job.id, row.id, row.name, row.version)
 
     attempt.succeed("The model is registered.", publish)
+
+
+def _offer(attempt: Attempt, trial: Trial, training: Run, folder: Path, measured: Evaluation | None) -> None:
+    """Leave the model to the sweep. A trial tells of the validation split alone: no choice may look at the test."""
+    candidate = _candidate(attempt, training, folder, measured)
+    compared = training.evaluate("validation")
+
+    def publish(session: Session) -> None:
+        leases.write(session, attempt.lease, metrics=trial.offer(session, candidate, compared))
+
+    attempt.succeed("Measured; the sweep keeps the best trial's model.", publish)

@@ -11,6 +11,7 @@ from app.idempotency import IdempotencyKey, fingerprint, once
 from app.jobs import service, stream
 from app.jobs.schemas import CheckpointList, EventList, Job, JobRequest, Kind, MetricList
 from app.jobs.states import Status
+from app.kit.ids import ID_PATTERN
 from app.kit.pages import Listing, PageQuery, listing
 from app.security import Reader, Writer, secure_router
 
@@ -24,7 +25,7 @@ _CONFLICT: dict[int | str, dict[str, Any]] = {**_NOT_FOUND, 409: {"model": Probl
 def create_job(
     body: JobRequest, session: Writing, state: State, principal: Writer, key: IdempotencyKey, response: Response
 ) -> Job:
-    """Queue a pretraining or a fine-tuning. A 202 means that the job will reach an end."""
+    """Queue a pretraining, a fine-tuning or a sweep of such. A 202 means that the job will reach an end."""
     project = principal.project_id
     request = fingerprint("POST /v1/jobs", body.model_dump_json())
     limit = state.settings.max_queued_jobs
@@ -35,10 +36,17 @@ def create_job(
 
 @router.get("")
 def list_jobs(
-    session: Reading, principal: Reader, page: PageQuery, kind: Kind | None = None, status: Status | None = None
+    session: Reading,
+    principal: Reader,
+    page: PageQuery,
+    kind: Kind | None = None,
+    status: Status | None = None,
+    sweep: Annotated[
+        str | None, Query(max_length=64, pattern=ID_PATTERN, description="Only the trials of this sweep.")
+    ] = None,
 ) -> Listing[Job]:
     """List jobs, newest first."""
-    jobs, more = service.index(session, principal.project_id, page, kind, status)
+    jobs, more = service.index(session, principal.project_id, page, kind, status, sweep)
     return Listing[Job](**listing(jobs, has_more=more))
 
 

@@ -9,13 +9,14 @@ from collections.abc import Iterable
 from typing import Any
 
 from pydantic import BaseModel
-from sqlalchemy import ColumnElement, or_, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, case, func, or_, select, update
+from sqlalchemy.orm import Session, aliased
 
 from app import events
 from app.db.session import db_now
 from app.db.tables import DatasetRow, JobRow
 from app.jobs.states import LEASED, TERMINAL, Status, sources
+from app.sweeps import repository as trials
 
 _NO_ORM = {"synchronize_session": False}
 
@@ -49,12 +50,29 @@ def _mine(lease: Lease) -> ColumnElement[bool]:
     return (JobRow.id == lease.job_id) & (JobRow.token == lease.token) & JobRow.status.in_(LEASED)
 
 
+def _startable(now: float) -> ColumnElement[bool]:
+    """Queued and due; of a waiting sweep few enough trials are unfinished.
+
+    Asked of the trials themselves and written nowhere, so that no end of a trial can be missed.
+    """
+    trial = aliased(JobRow)
+    unfinished = (
+        select(func.count())
+        .select_from(trial)
+        .where(trial.sweep_id == JobRow.id, trial.status.not_in(TERMINAL))
+        .correlate(JobRow)
+        .scalar_subquery()
+    )
+    due = or_(JobRow.not_before.is_(None), JobRow.not_before <= now)
+    return (JobRow.status == "queued") & due & or_(JobRow.wakes_at.is_(None), unfinished <= JobRow.wakes_at)
+
+
 def claim(session: Session, owner: str, seconds: float) -> Lease | None:
     """Take the best queued job, or None. Counts the attempt at once, so that a poisonous job runs out of them."""
     now = session.execute(select(db_now())).scalar_one()
     best = (
         select(JobRow.id)
-        .where(JobRow.status == "queued", or_(JobRow.not_before.is_(None), JobRow.not_before <= now))
+        .where(_startable(now))
         .order_by(JobRow.priority.desc(), JobRow.id)
         .limit(1)
         .with_for_update(skip_locked=True)
@@ -69,15 +87,16 @@ def claim(session: Session, owner: str, seconds: float) -> Lease | None:
             attempts=JobRow.attempts + 1,
             owner=owner,
             lease_until=now + seconds,
-            started_at=now,
+            started_at=case((JobRow.wakes_at.is_not(None), JobRow.started_at), else_=now),
         )
-        .returning(JobRow.id, JobRow.token, JobRow.attempts)
+        .returning(JobRow.id, JobRow.token, JobRow.attempts, JobRow.wakes_at)
     ).execution_options(**_NO_ORM)
     row = session.execute(take).one_or_none()
     if row is None:
         return None
     lease = Lease(job_id=row.id, token=row.token, attempt=row.attempts)
-    events.append(session, row.id, "attempt.started", f"Attempt {row.attempts} started.", {"attempt": row.attempts})
+    if row.wakes_at is None:  # a sweep's story is that of its trials, not of its turns between them
+        events.append(session, row.id, "attempt.started", f"Attempt {row.attempts} started.", {"attempt": row.attempts})
     return lease
 
 
@@ -146,6 +165,28 @@ def requeue(session: Session, lease: Lease, reason: str, *, charged: bool) -> No
     events.append(session, lease.job_id, "job.requeued", reason, {"charged": charged}, level="warning")
 
 
+def park(session: Session, lease: Lease, wakes_at: int, **values: Any) -> None:
+    """Let a sweep wait without a worker until at most so many of its trials are unfinished. Raises like `move`.
+
+    The turn went well, so that the attempts that died before it are forgiven.
+    """
+    waiting = {"lease_until": None, "owner": None, "queued_at": db_now(), "attempts": 0, "wakes_at": wakes_at}
+    move(session, lease, "queued", **waiting, **values)
+
+
+def prune(session: Session, lease: Lease, message: str, data: dict[str, Any]) -> None:
+    """End a trial that others have left behind. Raises like `move`."""
+    move(session, lease, "cancelling")
+    events.append(session, lease.job_id, "trial.pruned", message, data)
+    finish(session, lease, "cancelled", message)
+
+
+def refuse(session: Session, job_id: str, error: JobError) -> None:
+    """Fail a queued job that cannot be run at all."""
+    if _change(session, job_id, ("queued",), status="failed", finished_at=db_now(), error=error.model_dump()):
+        _tell_end(session, job_id, "failed", error.message, error)
+
+
 def abandon(session: Session, lease: Lease, max_attempts: int, reason: str) -> None:
     """Take the job from an attempt that died: cancelled if asked for, else queued again or, at the limit, failed."""
     status = session.scalar(select(JobRow.status).where(_mine(lease)))
@@ -180,11 +221,7 @@ def sweep(session: Session, max_attempts: int) -> int:
 def waiting(session: Session, longer_than: float) -> bool:
     """Tell whether a job that may start has been queued for longer than so many seconds."""
     now = session.execute(select(db_now())).scalar_one()
-    query = select(JobRow.id).where(
-        JobRow.status == "queued",
-        JobRow.queued_at < now - longer_than,
-        or_(JobRow.not_before.is_(None), JobRow.not_before <= now),
-    )
+    query = select(JobRow.id).where(_startable(now), JobRow.queued_at < now - longer_than)
     return session.execute(query.limit(1)).first() is not None
 
 
@@ -214,8 +251,12 @@ def _change(session: Session, job_id: str, before: Iterable[str], **values: Any)
 def _leave(
     session: Session, job_id: str, kind: str, dataset_id: str | None, status: str, error: dict[str, Any] | None
 ) -> None:
-    """A dataset whose preparation ends without success has failed with it."""
-    if kind != "preparation" or status == "succeeded":
+    """What ends with a job that ends without success: a preparation's dataset, a sweep's trials."""
+    if status == "succeeded":
+        return
+    if kind == "sweep":
+        _leave_trials(session, job_id)
+    if kind != "preparation":
         return
     reason = error or {"code": "cancelled", "message": "Its preparation was cancelled."}
     dataset_error = {"code": reason["code"], "message": reason["message"], "errors": []}
@@ -225,6 +266,14 @@ def _leave(
         .values(status="failed", error=dataset_error)
     )
     session.execute(change.execution_options(**_NO_ORM))
+
+
+def _leave_trials(session: Session, sweep_id: str) -> None:
+    """Cancel the trials under way, and forget what the others made."""
+    unfinished = select(JobRow.id).where(JobRow.sweep_id == sweep_id, JobRow.status.not_in(TERMINAL))
+    for trial in session.scalars(unfinished.order_by(JobRow.id)).all():
+        cancel(session, trial)
+    trials.forget_candidates(session, sweep_id)
 
 
 def _tell_end(session: Session, job_id: str, to: Status, message: str, error: JobError | None) -> None:

@@ -14,7 +14,7 @@ def find(session: Session, project_id: str, job_id: str) -> JobRow | None:
 
 
 def page(
-    session: Session, project_id: str, asked: Page, kind: str | None, status: str | None
+    session: Session, project_id: str, asked: Page, kind: str | None, status: str | None, sweep_id: str | None
 ) -> tuple[list[JobRow], bool]:
     """Return one page of the project's jobs, and whether more follow."""
     jobs = select(JobRow).where(JobRow.project_id == project_id)
@@ -22,6 +22,8 @@ def page(
         jobs = jobs.where(JobRow.kind == kind)
     if status is not None:
         jobs = jobs.where(JobRow.status == status)
+    if sweep_id is not None:
+        jobs = jobs.where(JobRow.sweep_id == sweep_id)
     return fetch_page(session, jobs, JobRow.id, asked)
 
 
@@ -32,8 +34,8 @@ def unfinished(session: Session, project_id: str) -> int:
 
 
 def queue_position(session: Session, job: JobRow) -> int | None:
-    """Return how many jobs start before this one, None once it has started."""
-    if job.status != "queued":
+    """Return how many jobs start before this one, None once it has started; a sweep has, while its trials run."""
+    if job.status != "queued" or job.wakes_at is not None:
         return None
     before = (JobRow.priority > job.priority) | ((JobRow.priority == job.priority) & (JobRow.id < job.id))
     return session.execute(select(func.count()).where(JobRow.status == "queued", before)).scalar_one()

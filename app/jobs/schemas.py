@@ -7,10 +7,12 @@ from pydantic import BaseModel, Field, StringConstraints
 from app.jobs.states import Status
 from app.kit.clock import Timestamp
 from app.ml.configs import FineTuningConfig, PretrainingConfig
+from app.ml.fields import Integer
 from app.ml.spec import Frozen
 from app.models.refs import ModelName
+from app.sweeps.space import AnyAlgorithm, AnyRange, Direction, RandomSearch
 
-Kind = Literal["preparation", "pretraining", "fine_tuning"]
+Kind = Literal["preparation", "pretraining", "fine_tuning", "sweep"]
 ShortText = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Metadata = Annotated[dict[ShortText, Annotated[str, StringConstraints(max_length=1000)]], Field(max_length=16)]
 
@@ -43,7 +45,32 @@ class FineTuningRequest(_Common, FineTuningConfig):
     )
 
 
-JobRequest = Annotated[PretrainingRequest | FineTuningRequest, Field(discriminator="kind")]
+BaseRequest = Annotated[PretrainingRequest | FineTuningRequest, Field(discriminator="kind")]
+SearchedField = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*(\.[a-z0-9_]+)*$", max_length=200)]
+ValidationMetric = Annotated[str, StringConstraints(pattern=r"^val/[^\x00-\x1f]+$", max_length=300)]
+
+
+class SweepRequest(Frozen):
+    """Try many values for some fields of a pretraining or a fine-tuning, and keep the best model."""
+
+    kind: Literal["sweep"]
+    name: ModelName | None = Field(None, description="Name of the best model; null: the base's.")
+    base: BaseRequest = Field(description="The job whose fields are searched.")
+    space: dict[SearchedField, AnyRange] = Field(
+        min_length=1, max_length=20, description='By field, such as "training.optimizer.lr": where values come from.'
+    )
+    algorithm: AnyAlgorithm = Field(default_factory=RandomSearch, description="How values are chosen.")
+    trials: Integer = Field(20, ge=1, le=1000, description="How many jobs are tried in all.")
+    parallel: Integer = Field(1, ge=1, le=16, description="Trials that are under way at once.")
+    metric: Literal["auto"] | ValidationMetric = Field(
+        "auto", description="What trials are compared by, on the validation split, such as val/accuracy."
+    )
+    direction: Literal["auto"] | Direction = Field("auto", description="What is good in it; auto: known metrics.")
+    seed: Integer = Field(0, ge=0, le=2**63 - 1, description="Starts the choice of values.")
+    metadata: Metadata = Field(default_factory=dict, description="Up to 16 strings of your own.")
+
+
+JobRequest = Annotated[PretrainingRequest | FineTuningRequest | SweepRequest, Field(discriminator="kind")]
 
 
 class Progress(BaseModel):
@@ -79,6 +106,7 @@ class JobLinks(BaseModel):
     metrics: str
     checkpoints: str
     dataset: str | None
+    trials: str | None
 
 
 class Job(BaseModel):
@@ -98,6 +126,7 @@ class Job(BaseModel):
     finished_at: Timestamp | None
     dataset: str | None
     model: str | None
+    sweep: str | None
     config: dict[str, Any]
     outputs: list[Output]
     metrics: dict[str, Any] | None

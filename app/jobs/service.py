@@ -1,5 +1,6 @@
 """What can be done with jobs: submitted, looked at, cancelled."""
 
+from functools import partial
 from typing import Any
 
 from sqlalchemy import select
@@ -12,6 +13,7 @@ from app.db.tables import DatasetRow, EventRow, JobRow, ModelRow
 from app.errors import ConflictError, NotFoundError, TooManyError
 from app.jobs import lease, plan, repository
 from app.jobs.schemas import (
+    BaseRequest,
     Checkpoint,
     FineTuningRequest,
     Job,
@@ -20,11 +22,13 @@ from app.jobs.schemas import (
     JobRequest,
     MetricPoint,
     Output,
+    SweepRequest,
 )
 from app.kit.ids import new_id
 from app.kit.pages import Page
 from app.models import service as models
 from app.queue import JobQueue
+from app.sweeps import plan as sweeps
 
 
 def submit(session: Session, queue: JobQueue, project_id: str, request: JobRequest, most_unfinished: int) -> Job:
@@ -32,25 +36,48 @@ def submit(session: Session, queue: JobQueue, project_id: str, request: JobReque
     if repository.unfinished(session, project_id) >= most_unfinished:
         msg = f"{most_unfinished} jobs of this project are unfinished; wait for some or cancel them."
         raise TooManyError(msg, code="too_many_jobs")
+    if isinstance(request, SweepRequest):
+        fields = settle_sweep(session, project_id, request)
+    else:
+        fields = settle(session, project_id, request)
+    return answer(session, enqueue(session, queue, project_id=project_id, **fields))
+
+
+def settle(session: Session, project_id: str, request: BaseRequest) -> dict[str, Any]:
+    """Check a request and return the columns of its job. Raises like `plan.resolve`."""
     dataset = _dataset(session, project_id, request.dataset)
     parent = _parent(session, project_id, request)
-    row = _enqueue(
-        session,
-        queue,
-        project_id=project_id,
-        kind=request.kind,
-        name=plan.model_name(request, dataset),
-        config=plan.resolve(request, dataset, parent),
-        job_metadata=dict(request.metadata),
-        dataset_id=dataset.id,
-        parent_model_id=parent.id if parent else None,
-    )
-    return answer(session, row)
+    return {
+        "kind": request.kind,
+        "name": plan.model_name(request, dataset),
+        "config": plan.resolve(request, dataset, parent),
+        "job_metadata": dict(request.metadata),
+        "dataset_id": dataset.id,
+        "parent_model_id": parent.id if parent else None,
+    }
+
+
+def settle_sweep(session: Session, project_id: str, request: SweepRequest) -> dict[str, Any]:
+    """Check a sweep and return the columns of its job. Its base's model is fixed, whatever a name means later."""
+    base = request.base
+    dataset = _dataset(session, project_id, base.dataset)
+    parent = _parent(session, project_id, base)
+    if parent is not None:
+        request = request.model_copy(update={"base": base.model_copy(update={"model": parent.id})})
+    config = sweeps.resolve(request, plan.ready_spec(dataset), partial(settle, session, project_id))
+    return {
+        "kind": request.kind,
+        "name": request.name or plan.model_name(base, dataset),
+        "config": config.model_dump(mode="json"),
+        "job_metadata": dict(request.metadata),
+        "dataset_id": dataset.id,
+        "parent_model_id": parent.id if parent else None,
+    }
 
 
 def enqueue_preparation(session: Session, queue: JobQueue, project_id: str, dataset_id: str) -> str:
     """Queue the preparation of a dataset and return the job's id."""
-    row = _enqueue(
+    row = enqueue(
         session,
         queue,
         project_id=project_id,
@@ -64,7 +91,8 @@ def enqueue_preparation(session: Session, queue: JobQueue, project_id: str, data
     return row.id
 
 
-def _enqueue(session: Session, queue: JobQueue, **fields: Any) -> JobRow:
+def enqueue(session: Session, queue: JobQueue, **fields: Any) -> JobRow:
+    """Add a job that is queued, with its first event."""
     now = session.execute(select(db_now())).scalar_one()
     row = JobRow(id=new_id("job"), status="queued", created_at=now, queued_at=now, **fields)
     session.add(row)
@@ -83,7 +111,7 @@ def _dataset(session: Session, project_id: str, dataset_id: str) -> DatasetRow:
     return row
 
 
-def _parent(session: Session, project_id: str, request: JobRequest) -> ModelRow | None:
+def _parent(session: Session, project_id: str, request: BaseRequest) -> ModelRow | None:
     if not isinstance(request, FineTuningRequest) or request.model is None:
         return None
     return models.resolve(session, project_id, request.model)
@@ -108,10 +136,10 @@ def find(session: Session, project_id: str, job_id: str) -> JobRow:
 
 
 def index(
-    session: Session, project_id: str, page: Page, kind: str | None, status: str | None
+    session: Session, project_id: str, page: Page, kind: str | None, status: str | None, sweep_id: str | None
 ) -> tuple[list[Job], bool]:
     """Return one page of jobs, and whether more follow."""
-    rows, more = repository.page(session, project_id, page, kind, status)
+    rows, more = repository.page(session, project_id, page, kind, status, sweep_id)
     return [answer(session, row) for row in rows], more
 
 
@@ -139,6 +167,7 @@ def answer(session: Session, row: JobRow) -> Job:
         metrics=f"{base}/metrics",
         checkpoints=f"{base}/checkpoints",
         dataset=row.dataset_id and f"/v1/datasets/{row.dataset_id}",
+        trials=f"/v1/jobs?sweep={row.id}" if row.kind == "sweep" else None,
     )
     fields = {
         name: getattr(row, name)
@@ -150,6 +179,7 @@ def answer(session: Session, row: JobRow) -> Job:
         attempt=row.attempts,
         dataset=row.dataset_id,
         model=row.parent_model_id,
+        sweep=row.sweep_id,
         config=row.config,
         outputs=[Output(model=model) for model in repository.outputs(session, row.id)],
         metrics=row.metrics,
