@@ -1,40 +1,92 @@
 """Configs to modules. Fresh weights come from torch's global generator: call `torch.manual_seed(seed)` first."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from app.ml.backbones import AnyBackbone
+from app.ml.abilities import Sequences
 from app.ml.heads import AnyHead
-from app.ml.interfaces import Backbone, Batch, Head, Losses, Objective, ParamGroup, Shape, StrategyConfig
-from app.ml.spec import DataSpec
+from app.ml.interfaces import (
+    Backbone,
+    Batch,
+    Head,
+    HeadConfig,
+    Losses,
+    Mix,
+    Modality,
+    Objective,
+    ParamGroup,
+    StrategyConfig,
+)
+from app.ml.spec import DataSpec, TargetSpec
+
+INPUTS = "\0inputs"  # no target's name: those hold no NUL
 
 
-def count_parameters(config: AnyBackbone, input_shape: Shape, heads: tuple[AnyHead, ...], spec: DataSpec) -> int:
-    """How many numbers a backbone with its mirror, or with its heads, would train; nothing is allocated."""
-    with torch.device("meta"):
-        backbone = config.build(input_shape)
-        other = build_heads(heads, backbone.features, spec) if heads else backbone.mirror()
-        return sum(parameter.numel() for module in (backbone, other) for parameter in module.parameters())
+def count_parameters(module: nn.Module) -> int:
+    """How many numbers a module trains."""
+    return sum(parameter.numel() for parameter in module.parameters())
 
 
-def encoded_shape(spec: DataSpec) -> Shape:
-    """The largest shape that a dataset's encoded rows can have, before preprocessing is fitted."""
-    if spec.modality == "image":
-        height, width, channels = spec.shape
-        return (channels, height, width)
-    return (sum(len(column.categories) + 1 if column.categories else 2 for column in spec.columns),)
+def targets_of(config: HeadConfig, spec: DataSpec, modality: Modality | None = None) -> tuple[TargetSpec, ...]:
+    """The dataset's targets that a head answers; one that learns from texts themselves answers their tokens."""
+    if config.accepts == "inputs":
+        size = (modality.encoding.vocabulary if modality else None) or 1
+        return (TargetSpec(name=config.key, type="category", classes=tuple(map(str, range(size)))),)
+    found = tuple(spec.target(name) for name in config.targets)
+    assert None not in found, config.targets  # noqa: S101 - for programmers: recipes refuse it
+    return found  # type: ignore[return-value]
 
 
-def build_heads(configs: tuple[AnyHead, ...], features: int, spec: DataSpec) -> nn.ModuleDict:
+def head_width(config: HeadConfig, strategy: StrategyConfig | None, backbone: Backbone) -> int:
+    """How many features a head gets, of a row or of every step."""
+    if "sequence" in config.needs:
+        assert isinstance(backbone, Sequences)  # noqa: S101 - for programmers: recipes refuse it
+        return backbone.width
+    return strategy.width(backbone) if strategy else backbone.features
+
+
+def build_heads(
+    configs: Sequence[AnyHead], strategy: StrategyConfig, backbone: Backbone, targets: Sequence[tuple[TargetSpec, ...]]
+) -> nn.ModuleDict:
     """One head per config, in order, under keys "0", "1", ... (names of users may hold dots)."""
-    heads = nn.ModuleDict()
-    for index, config in enumerate(configs):
-        target = spec.target(config.target)
-        assert target is not None, config.target  # noqa: S101 - for programmers: recipes refuse it
-        heads[str(index)] = config.build(features, target)
-    return heads
+    pairs = enumerate(zip(configs, targets, strict=True))
+    return nn.ModuleDict(
+        {str(index): config.build(head_width(config, strategy, backbone), of) for index, (config, of) in pairs}
+    )
+
+
+def outputs_of(
+    backbone: Backbone,
+    strategy: StrategyConfig,
+    configs: Sequence[HeadConfig],
+    heads: Sequence[Head],
+    inputs: Tensor,
+) -> list[Tensor]:
+    """Every head's raw output for encoded rows (B, *shape); the backbone runs once for each form that is needed."""
+    per_step = per_row = None
+    outputs = []
+    for config, head in zip(configs, heads, strict=True):
+        if "sequence" in config.needs:
+            if per_step is None:
+                assert isinstance(backbone, Sequences)  # noqa: S101 - for programmers: recipes refuse it
+                per_step = backbone.sequence(inputs)
+            outputs.append(head(per_step))
+        else:
+            per_row = strategy.features(backbone, inputs) if per_row is None else per_row
+            outputs.append(head(per_row))
+    return outputs
+
+
+def stacked(config: HeadConfig, targets: dict[str, Tensor]) -> Tensor:
+    """A head's labels: (B,), for several targets (B, T), or the rows themselves."""
+    if config.accepts == "inputs":
+        return targets[INPUTS]
+    if len(config.targets) == 1:
+        return targets[config.targets[0]]
+    return torch.stack([targets[name] for name in config.targets], dim=1)
 
 
 class FineTuning(Objective):
@@ -65,34 +117,58 @@ class FineTuning(Objective):
 
     def loss(self, batch: Batch) -> Losses:
         """Scalars loss and, with several heads, each head's under its key."""
-        return self.losses_of(self.outputs(batch.inputs), batch.targets)
+        outputs, targets = self.outputs(batch.inputs), self._with_inputs(batch)
+        if batch.mix is None:
+            return self.losses_of(outputs, targets)
+        return self._mixed(outputs, targets, batch.mix)
+
+    def _with_inputs(self, batch: Batch) -> dict[str, Tensor]:
+        """The targets, and the rows themselves for heads that learn from those."""
+        return {**batch.targets, INPUTS: batch.inputs}
+
+    def _mixed(self, outputs: list[Tensor], targets: dict[str, Tensor], mix: Mix) -> Losses:
+        """The losses for a row's own labels and for its partner's, by their shares of the batch."""
+        others = {name: values[mix.order] for name, values in targets.items()}
+        share = mix.share.mean()
+        own, other = self.losses_of(outputs, targets), self.losses_of(outputs, others)
+        return {name: share * own[name] + (1 - share) * other[name] for name in own}
 
     def losses_of(self, outputs: list[Tensor], targets: dict[str, Tensor]) -> Losses:
         """The same from every head's raw output; a head's is a mean over the rows that carry its target."""
-        losses = [
-            head.loss(output, targets[config.target])
-            for config, head, output in zip(self.configs, self._heads(), outputs, strict=True)
-        ]
+        losses = self.head_losses(outputs, targets)
         if len(losses) == 1:
             return {"loss": losses[0]}
         parts = {config.key: loss.detach() for config, loss in zip(self.configs, losses, strict=True)}
         return {**parts, "loss": torch.stack(losses).sum()}
 
+    def head_losses(self, outputs: list[Tensor], targets: dict[str, Tensor]) -> list[Tensor]:
+        """Every head's loss, in order."""
+        return [
+            head.loss(output, stacked(config, targets))
+            for config, head, output in zip(self.configs, self.each_head(), outputs, strict=True)
+        ]
+
     def outputs(self, inputs: Tensor) -> list[Tensor]:
         """Every head's raw output (B, K)."""
-        features = inputs if self.strategy.caches_features else self.backbone(inputs)
-        return [head(features) for head in self._heads()]
+        if self.strategy.caches_features:
+            return [head(inputs) for head in self.each_head()]
+        return outputs_of(self.backbone, self.strategy, self.configs, self.each_head(), inputs)
+
+    def begin(self, step: int, total: int) -> None:
+        """As the strategy says."""
+        self.strategy.begin(self.backbone, step, total)
 
     def evaluate(self, outputs: list[Tensor], targets: dict[str, Tensor]) -> dict[str, dict[str, Any]]:
         """Every head's metrics over a whole split, by the head's key."""
         return {
-            config.key: head.evaluate(output, targets[config.target])
-            for config, head, output in zip(self.configs, self._heads(), outputs, strict=True)
+            config.key: head.evaluate(output, stacked(config, targets))
+            for config, head, output in zip(self.configs, self.each_head(), outputs, strict=True)
         }
 
     def groups(self) -> list[ParamGroup]:
         """The strategy's."""
         return self._groups
 
-    def _heads(self) -> list[Head]:
+    def each_head(self) -> list[Head]:
+        """The heads, in order."""
         return [head for head in self.heads.values() if isinstance(head, Head)]

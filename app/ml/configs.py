@@ -1,24 +1,31 @@
 """The learning half of a job's request."""
 
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
+from app.ml.augmentations import AnyAugmentation
 from app.ml.backbones import AnyBackbone
 from app.ml.fields import Auto
 from app.ml.heads import AnyHead
 from app.ml.methods import AnyMethod
-from app.ml.methods.autoencoder import Autoencoder
+from app.ml.preprocessing import AnyPreprocessing
 from app.ml.spec import Frozen
 from app.ml.strategies import AnyStrategy
 from app.ml.training import TrainingConfig
+
+Augmentations = Annotated[tuple[AnyAugmentation, ...], Field(max_length=16)]
 
 
 class PretrainingConfig(Frozen):
     """Learn a backbone from rows without labels."""
 
-    backbone: Auto[AnyBackbone] = Field("auto", description="The network; auto: convnet for images, mlp for tables.")
-    method: AnyMethod = Field(default_factory=Autoencoder, description="What it learns from.")
+    preprocessing: Auto[AnyPreprocessing] = Field("auto", description="How rows become numbers; auto: as data is.")
+    backbone: Auto[AnyBackbone] = Field("auto", description="The network; auto: one that suits data and method.")
+    method: Auto[AnyMethod] = Field("auto", description="What it learns from; auto: one that suits the data.")
+    augmentations: Auto[Augmentations] = Field(
+        "auto", description="Random changes of every batch, in order; auto: none, or what the method needs."
+    )
     training: TrainingConfig = Field(default_factory=TrainingConfig, description="How it is trained.")
 
 
@@ -29,7 +36,11 @@ class FineTuningConfig(Frozen):
     strategy: Auto[AnyStrategy] = Field(
         "auto", description="How the backbone is adapted; auto: linear_probe with few labels, else full."
     )
+    preprocessing: Auto[AnyPreprocessing] = Field(
+        "auto", description="How rows become numbers, when no pretrained model is given."
+    )
     backbone: Auto[AnyBackbone] = Field("auto", description="The network, when no pretrained model is given.")
+    augmentations: Augmentations = Field((), description="Random changes of every training batch, in order.")
     training: TrainingConfig = Field(default_factory=TrainingConfig, description="How it is trained.")
 
     @model_validator(mode="after")

@@ -10,10 +10,31 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from app.ml.interfaces import Batch, Modality, Rows, Shape, each_block, rows_per_block
+from app.ml.interfaces import Batch, Modality, Rows, Shape
+from app.ml.rows import each_block, rows_per_block
 from app.ml.spec import SPLITS, DataSpec, Split
 
 MOST_BYTES_IN_MEMORY = 1 << 30  # of encoded rows; above it every batch is encoded from the mapped file
+
+
+@dataclass(frozen=True, slots=True)
+class TextRows:
+    """Texts in one mapped file: UTF-8 bytes (total,) and where each begins, offsets (N + 1,)."""
+
+    content: Rows
+    offsets: Rows
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, chosen: Rows | slice) -> Rows:
+        """Texts by position, an object array (n,) of str."""
+        places = np.arange(len(self))[chosen]
+        found = np.empty(len(places), dtype=object)
+        for index, place in enumerate(places):
+            start, end = int(self.offsets[place]), int(self.offsets[place + 1])
+            found[index] = self.content[start:end].tobytes().decode("utf-8")
+        return found
 
 
 class RowSource(Protocol):
@@ -101,7 +122,7 @@ class ArrayData:
     """A prepared dataset as its files hold it: inputs (N, ...), targets (N, T), split (N,)."""
 
     spec: DataSpec
-    inputs: Rows
+    inputs: Rows | TextRows
     targets: Rows
     split: Rows
 
@@ -109,7 +130,7 @@ class ArrayData:
     def open(cls, folder: Path) -> "ArrayData":
         """Map a canonical folder; only the labels and the split are read now."""
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        inputs = np.load(folder / "inputs.npy", mmap_mode="r", allow_pickle=False)
+        inputs = _open_inputs(folder)
         target_file = folder / "targets.npy"
         no_targets = np.empty((len(inputs), 0))
         return cls(
@@ -139,14 +160,15 @@ class ArrayData:
         """Encode a split, once if it fits into memory."""
         positions = self.positions(split, labelled)
         targets = {name: self.labels(name, positions).to(device) for name in labelled}
-        row_bytes = 4 * int(np.prod(modality.shape))
+        row_bytes = (8 if modality.encoding.vocabulary else 4) * int(np.prod(modality.shape))
         if len(positions) * row_bytes > MOST_BYTES_IN_MEMORY:
             return Examples(OnDisk(self, positions, modality, device), targets)
         return Examples(InMemory(self.encoded(positions, modality).to(device)), targets)
 
     def encoded(self, positions: Rows, modality: Modality) -> Tensor:
-        """Encode chosen rows block by block, so that only the result is large: float32 (n, *shape)."""
-        result = torch.empty((len(positions), *modality.shape))
+        """Encode chosen rows block by block, so that only the result is large: (n, *shape)."""
+        dtype = torch.int64 if modality.encoding.vocabulary else torch.float32
+        result = torch.empty((len(positions), *modality.shape), dtype=dtype)
         for block in each_block(len(positions), rows_per_block(modality.shape)):
             rows = modality.aligned(self.inputs[positions[block]], self.spec)
             result[block] = modality.encode(rows)
@@ -154,3 +176,12 @@ class ArrayData:
 
     def _column(self, name: str) -> int:
         return [target.name for target in self.spec.targets].index(name)
+
+
+def _open_inputs(folder: Path) -> Rows | TextRows:
+    text = folder / "text.npy"
+    if text.exists():
+        content = np.load(text, mmap_mode="r", allow_pickle=False)
+        return TextRows(content, np.load(folder / "offsets.npy", allow_pickle=False))
+    inputs: Rows = np.load(folder / "inputs.npy", mmap_mode="r", allow_pickle=False)
+    return inputs

@@ -1,34 +1,39 @@
 """The shapes of learning, on one page.
 
 A **config** is a frozen choice with a `kind`; it builds a module. B is the batch, F a backbone's number of
-features, `shape` the shape of one encoded row: `(C, H, W)` for images, `(D,)` for tables.
+features, `shape` the shape of one encoded row: `(C, H, W)` for images, `(D,)` for tables, `(C, T)` for series, whose
+last channel is 1 where a step was observed and 0 where it is padding or missing, and `(T,)` for texts, which are
+int64 codes of tokens below `vocabulary`, 0 being padding at the end.
 
-    Modality   rows as stored (N, ...)  -> encode -> float32 (N, *shape);  JSON -> decode -> rows as stored
-    Backbone   (B, *shape) -> (B, F);  mirror() is the way back, (B, F) -> (B, *shape)
-    Objective  Batch -> {"loss": scalar to minimise, ...};  what a training step works on
-    Method     builds an Objective around a backbone: how one pretrains
-    Head       (B, F) -> (B, K);  answers one target
-    Strategy   how a pretrained backbone is adapted: what trains, how fast, and whether features are cached
+    Preprocessing  what a user may choose of it;  builds nothing, a Modality is fitted with it
+    Modality       rows as stored (N, ...)  -> encode -> (N, *shape);  JSON -> decode -> rows as stored
+    Augmentation   Batch -> Batch, at random, while training
+    Backbone       (B, *shape) -> (B, F);  what else it can do, its config `provides`
+    Objective      Batch -> {"loss": scalar to minimise, ...};  what a training step works on
+    Method         builds an Objective around a backbone: how one pretrains
+    Head           (B, F) -> (B, K), or per step (B, T, F) -> (B, T, K);  answers one target
+    Strategy       how a pretrained backbone is adapted: what trains, how fast, and whether features are cached
 
 Each kind is one file in its family's folder; the folder's `__init__.py` is the written union of them.
 """
 
-import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Self
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol, Self
 
-import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from app.ml.abilities import Ability
 from app.ml.spec import DataSpec, Frozen, ModalityKind, TargetSpec
 
 Shape = tuple[int, ...]
 Rows = NDArray[Any]
 Losses = dict[str, Tensor]
-_MOST_ROWS, _BLOCK_BYTES = 1024, 64 << 20
+Accepts = Literal["number", "category", "inputs"]
+"""The type of a head's targets; "inputs": it learns from the rows themselves."""
 
 
 class Decision(Frozen):
@@ -47,6 +52,14 @@ class Facts:
     shape: Shape  # of one row as stored: (H, W, C) or (D,)
     train_rows: int
     pretrained: bool = False  # whether the backbone comes from a model
+    causal: bool = False  # whether step t of a sequence may only see the steps up to t
+
+
+class Encoding(Frozen):
+    """What preprocessing hands to a backbone: float32 (B, *shape), or with a vocabulary int64 codes (B, T) below it."""
+
+    shape: tuple[int, ...]
+    vocabulary: int | None = None
 
 
 class Config(Frozen):
@@ -60,22 +73,54 @@ class Config(Frozen):
 
 
 @dataclass(frozen=True, slots=True)
+class Mix:
+    """Every row b was mixed with row order[b]: its own labels count `share`, the other's 1 - share."""
+
+    order: Tensor  # int64 (B,)
+    share: Tensor  # (B,)
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """Rows and their labels: inputs (B, *shape); classes int64 with -1 missing, numbers float64 with NaN missing."""
 
     inputs: Tensor
     targets: dict[str, Tensor] = field(default_factory=dict)
+    mix: Mix | None = None
 
     def __len__(self) -> int:
         return len(self.inputs)
 
+    def with_inputs(self, inputs: Tensor) -> "Batch":
+        """The same labels for other inputs (B, *shape)."""
+        return replace(self, inputs=inputs)
+
 
 @dataclass(frozen=True, slots=True)
 class ParamGroup:
-    """Parameters that share a learning rate, `lr_scale` times the configured one."""
+    """Parameters that share a learning rate, `lr_scale` times the configured one; only some shrink by weight decay."""
 
     params: list[nn.Parameter]
     lr_scale: float = 1.0
+    decays: bool = True
+
+
+class Examples(Protocol):
+    """A split's rows as an objective may look at them before training; see app.ml.data."""
+
+    def __len__(self) -> int: ...
+
+    def batch(self, indices: Tensor | None) -> Batch:
+        """The rows at `indices` (B,), or all of them."""
+        ...
+
+
+class Preprocessing(Config, ABC):
+    """What a user may choose of a modality's preprocessing; the kind is the modality's."""
+
+    @abstractmethod
+    def largest(self, spec: DataSpec) -> Encoding:
+        """The largest encoding that a dataset's rows can get, before anything is fitted."""
 
 
 class Modality(Config, ABC):
@@ -86,13 +131,18 @@ class Modality(Config, ABC):
 
     @classmethod
     @abstractmethod
-    def fit(cls, inputs: Rows, spec: DataSpec) -> Self:
-        """Learn from the train split's rows as stored (N, ...)."""
+    def fit(cls, inputs: Rows, spec: DataSpec, chosen: Any) -> Self:
+        """Learn from the train split's rows as stored (N, ...); `chosen` is the modality's Preprocessing, settled."""
 
     @property
     @abstractmethod
     def shape(self) -> Shape:
         """Shape of one encoded row."""
+
+    @property
+    def encoding(self) -> Encoding:
+        """What a backbone gets."""
+        return Encoding(shape=self.shape)
 
     def aligned(self, inputs: Rows, spec: DataSpec) -> Rows:  # noqa: ARG002 - tables use it
         """A fitting dataset's rows (N, ...) as this modality stores them: same order of columns, same codes."""
@@ -100,7 +150,7 @@ class Modality(Config, ABC):
 
     @abstractmethod
     def encode(self, inputs: Rows) -> Tensor:
-        """Rows as stored (N, ...) to float32 (N, *shape)."""
+        """Rows as stored to float32 (N, *shape), or for texts int64 (N, T)."""
 
     @abstractmethod
     def decode(self, inputs: Sequence[Any]) -> Rows:
@@ -110,12 +160,39 @@ class Modality(Config, ABC):
     def differences(self, spec: DataSpec) -> list[str]:
         """In words, how a dataset's rows differ from those this was fitted on; empty when they fit."""
 
+    @abstractmethod
+    def specimens(self, count: int) -> Rows:
+        """Made-up rows as stored (count, ...), always the same ones: a saved model proves itself on them."""
+
+    def save(self, folder: Path) -> list[str]:  # noqa: ARG002 - texts use it
+        """Write what is too large for the manifest (a vocabulary) and return the files' names."""
+        return []
+
+    def loaded(self, folder: Path) -> Self:  # noqa: ARG002 - the same
+        """This one with what `save` wrote. Raises `CorruptModelError`."""
+        return self
+
+
+class AugmentationConfig(Config, ABC):
+    """A random change of training rows that keeps what they mean."""
+
+    accepts: ClassVar[tuple[ModalityKind, ...]]
+
+    @abstractmethod
+    def apply(self, batch: Batch) -> Batch:
+        """Change a batch on its device; only torch's global generators are drawn from, so that a resume repeats it."""
+
 
 class Backbone(nn.Module, ABC):
     """A network from rows (B, *shape) to features (B, F)."""
 
-    input_shape: Shape
+    encoding: Encoding
     features: int
+
+    @property
+    def input_shape(self) -> Shape:
+        """Shape of one encoded row."""
+        return self.encoding.shape
 
     @abstractmethod
     def forward(self, inputs: Tensor) -> Tensor:
@@ -125,18 +202,24 @@ class Backbone(nn.Module, ABC):
     def layers(self, inputs: Tensor) -> list[Tensor]:
         """Intermediate features, one (B, F_i) per layer, the last being forward's."""
 
-    @abstractmethod
-    def mirror(self) -> nn.Module:
-        """A new network (B, F) to (B, *input_shape): this one's layers backwards, linear at its end."""
+    def stages(self) -> list[list[nn.Parameter]]:
+        """Every parameter once, from the stage nearest to the input to the last; strategies treat stages apart."""
+        found: list[list[nn.Parameter]] = []
+        for child in self.children():
+            parts = child if isinstance(child, nn.ModuleList | nn.Sequential) else [child]
+            found += [list(part.parameters()) for part in parts]
+        own = list(self.parameters(recurse=False))
+        return [stage for stage in [own, *found] if stage]
 
 
 class BackboneConfig(Config, ABC):
     """A choice of backbone."""
 
     accepts: ClassVar[tuple[ModalityKind, ...]] = ("image", "table")
+    provides: ClassVar[frozenset[Ability]] = frozenset()
 
     @abstractmethod
-    def build(self, input_shape: Shape) -> Backbone:
+    def build(self, encoding: Encoding) -> Backbone:
         """Build it with fresh weights from torch's global generator."""
 
 
@@ -144,18 +227,50 @@ class Objective(nn.Module, ABC):
     """A loss with everything that it trains."""
 
     backbone: Backbone
+    augmentations: tuple[AugmentationConfig, ...] = ()
 
     @abstractmethod
     def loss(self, batch: Batch) -> Losses:
-        """Scalars (); "loss" is minimised, the rest are reported. In eval mode: the same batch, the same values."""
+        """Scalars (); "loss" is minimised, the rest are reported. May draw from torch's global generators.
+
+        Whoever measures seeds them before and restores them after, so that in eval mode one batch has one value.
+        """
+
+    def training_loss(self, batch: Batch) -> Losses:
+        """The loss of a training step: that of the augmented batch. Methods that compare views override it."""
+        return self.loss(self.augmented(batch))
+
+    def augmented(self, batch: Batch) -> Batch:
+        """A batch after every augmentation in order."""
+        for augmentation in self.augmentations:
+            batch = augmentation.apply(batch)
+        return batch
 
     def groups(self) -> list[ParamGroup]:
         """What the optimizer moves: by default every parameter at the configured rate."""
         return [ParamGroup(list(self.parameters()))]
 
+    def fit(self, examples: Examples) -> None:
+        """Look at the train split once before the first step (initial centroids, say): sets parameters and buffers."""
+
+    def begin(self, step: int, total: int) -> None:
+        """Before step `step` of `total`, counted from 0: warm a weight up, unfreeze a stage. A function of these alone.
+
+        Only `requires_grad` and plain attributes may change here; a resumed training calls it again.
+        """
+
 
 class MethodConfig(Config, ABC):
     """A choice of pretraining method."""
+
+    accepts: ClassVar[tuple[ModalityKind, ...]] = ("image", "table", "series")
+    needs: ClassVar[frozenset[Ability]] = frozenset()  # of the backbone
+    causal: ClassVar[bool] = False  # whether the backbone must not look ahead
+    compares_views: ClassVar[bool] = False  # whether it cannot do without augmentations
+
+    def usual_views(self, facts: Facts) -> tuple[AugmentationConfig, ...]:  # noqa: ARG002 - for those that need some
+        """The augmentations of a pretraining that names none."""
+        return ()
 
     @abstractmethod
     def build(self, backbone: Backbone) -> Objective:
@@ -167,11 +282,11 @@ class Head(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, features: Tensor) -> Tensor:
-        """(B, F) to raw outputs (B, K)."""
+        """(B, F) to raw outputs (B, K); a head that takes sequences (B, T, F) to (B, T, K)."""
 
     @abstractmethod
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
-        """Mean over the rows that carry the target; 0 where none does. (B, K), (B,) to ()."""
+        """Mean over the rows that carry the target; 0 where none does. (B, K), (B,) or for T targets (B, T) to ()."""
 
     @abstractmethod
     def predict(self, output: Tensor) -> list[dict[str, Any]]:
@@ -189,22 +304,36 @@ class Head(nn.Module, ABC):
     def fit_target(self, target: Tensor) -> None:
         """Take from the train split's labels (N,) what the loss needs (balance, mean, deviation)."""
 
+    def fit_calibration(self, output: Tensor, target: Tensor) -> None:
+        """After training, from the validation split's raw outputs (N, K) and labels (N,): set calibration buffers."""
+
 
 class HeadConfig(Config, ABC):
-    """A choice of head for one target."""
+    """A choice of head for one target, or for several."""
 
-    accepts: ClassVar[Literal["number", "category"]]
-    target: str
+    accepts: ClassVar[Accepts]
+    needs: ClassVar[frozenset[Ability]] = frozenset()  # {"sequence"}: it takes features of every step
+    causal: ClassVar[bool] = False
+    target: str | None
     name: str | None
 
     @property
     def key(self) -> str:
         """The name of this head's answers."""
-        return self.name or self.target
+        return self.name or self.target or self.kind
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The targets that it answers; none where it learns from the rows themselves."""
+        return () if self.target is None else (self.target,)
 
     @abstractmethod
-    def build(self, features: int, target: TargetSpec) -> Head:
-        """Build it for `features` inputs, with fresh weights from torch's global generator."""
+    def build(self, features: int, targets: tuple[TargetSpec, ...]) -> Head:
+        """Build it for `features` inputs, with fresh weights from torch's global generator.
+
+        `targets` are those of the dataset that it answers; for one that learns from texts themselves there is a single
+        one, whose classes are the vocabulary's tokens.
+        """
 
 
 class StrategyConfig(Config, ABC):
@@ -216,17 +345,21 @@ class StrategyConfig(Config, ABC):
     def groups(self, backbone: Backbone, heads: nn.ModuleDict) -> list[ParamGroup]:
         """What the optimizer moves; every other parameter is frozen."""
 
+    def adapt(self, backbone: Backbone) -> Backbone:
+        """Put modules into a backbone before training (adapters); called once, after its weights are loaded."""
+        return backbone
 
-def each_block(rows: int, block: int) -> Iterator[slice]:
-    """Cut `rows` into slices of at most `block`."""
-    return (slice(start, min(start + block, rows)) for start in range(0, rows, block))
+    def merged(self, backbone: Backbone) -> Backbone:
+        """Take them out again for the model's files: the same function with a plain backbone's parameters."""
+        return backbone
 
+    def begin(self, backbone: Backbone, step: int, total: int) -> None:
+        """Before step `step` of `total`: freeze or unfreeze; as `Objective.begin`."""
 
-def rows_per_block(shape: Shape) -> int:
-    """How many encoded rows of `shape` go through a network at once: 1 to 1,024, and near 64 MiB of float32."""
-    return max(1, min(_MOST_ROWS, _BLOCK_BYTES // (4 * math.prod(shape))))
+    def features(self, backbone: Backbone, inputs: Tensor) -> Tensor:
+        """What the heads get, (B, *shape) to (B, F): by default the backbone's features."""
+        return backbone(inputs)  # type: ignore[no-any-return]
 
-
-def as_rows(values: Sequence[Any], dtype: type[np.generic]) -> Rows:
-    """Stack decoded rows (N, ...)."""
-    return np.stack([np.asarray(value, dtype=dtype) for value in values])
+    def width(self, backbone: Backbone) -> int:
+        """F of `features`."""
+        return backbone.features

@@ -1,6 +1,6 @@
 """Answers from a model in memory: JSON rows to features and to every head's answer."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from app.ml.bundle import Bundle, Manifest, read_bundle
-from app.ml.interfaces import Backbone, Rows, each_block, rows_per_block
+from app.ml.interfaces import Backbone, Rows
+from app.ml.rows import each_block, rows_per_block
 
 
 class Predictor:
@@ -30,24 +31,23 @@ class Predictor:
 
     def predict(self, rows: Rows) -> list[dict[str, Any]]:
         """Rows as stored to one answer per row, {head key: JSON}."""
-        return self.answer(self.features(rows))
+        return [answer for encoded in self._encoded(rows) for answer in self._answer(encoded)]
 
+    @torch.inference_mode()
     def embed(self, rows: Rows) -> NDArray[np.float32]:
         """Rows as stored to features (N, F)."""
-        return self.features(rows).numpy()
+        return torch.cat([self.bundle.backbone(encoded) for encoded in self._encoded(rows)]).numpy()
 
-    @torch.inference_mode()
-    def features(self, rows: Rows) -> Tensor:
-        """Rows as stored to features (N, F): once for all the heads of a backbone."""
-        modality, backbone = self.manifest.modality, self.bundle.backbone
-        blocks = each_block(len(rows), rows_per_block(modality.shape))  # bounds the memory of a large request
-        return torch.cat([backbone(modality.encode(rows[block])) for block in blocks])
+    def _encoded(self, rows: Rows) -> Iterator[Tensor]:
+        """Encoded blocks (b, *shape) of bounded size, so that a large request takes bounded memory."""
+        modality = self.manifest.modality
+        blocks = each_block(len(rows), rows_per_block(modality.shape))
+        return (modality.encode(rows[block]) for block in blocks)
 
-    @torch.inference_mode()
-    def answer(self, features: Tensor) -> list[dict[str, Any]]:
-        """Features (N, F), also from another model with the same backbone, to one answer per row."""
-        answers = {key: head.predict(head(features)) for key, head in self.bundle.heads.items()}
-        return [{key: answers[key][row] for key in answers} for row in range(len(features))]
+    def _answer(self, encoded: Tensor) -> list[dict[str, Any]]:
+        outputs = self.bundle.outputs(encoded)
+        answers = {key: head.predict(outputs[key]) for key, head in self.bundle.heads.items()}
+        return [{key: answers[key][row] for key in answers} for row in range(len(encoded))]
 
 
 def load_bundle(folder: Path, known: Mapping[str, Backbone] | None = None) -> Predictor:

@@ -4,18 +4,31 @@ Nothing here reads rows: the description of the data is enough, so that a reques
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
-from app.ml.assembly import count_parameters, encoded_shape
+import torch
+from torch import nn
+
+from app.ml.abilities import Ability
+from app.ml.assembly import build_heads, count_parameters, targets_of
 from app.ml.backbones import AnyBackbone
-from app.ml.backbones.convnet import ConvNet
-from app.ml.backbones.mlp import Mlp
 from app.ml.bundle import Manifest
 from app.ml.configs import FineTuningConfig, PretrainingConfig
 from app.ml.errors import ConfigError
 from app.ml.heads import AnyHead
-from app.ml.interfaces import Config, Decision, Facts
+from app.ml.interfaces import Backbone, Decision, Facts
+from app.ml.network_recipe import (
+    check_abilities,
+    check_augmentations,
+    settle,
+    settle_backbone,
+    settle_method,
+    settle_preprocessing,
+    settle_views,
+)
+from app.ml.preprocessing import AnyPreprocessing
 from app.ml.spec import DataSpec
 from app.ml.strategies import AnyStrategy
 from app.ml.strategies.full import Full
@@ -23,11 +36,9 @@ from app.ml.strategies.linear_probe import LinearProbe
 from app.ml.training_recipe import Purpose, PurposeKind, settle_training
 
 MOST_PARAMETERS = 500_000_000
-_SMALLEST_SIDE_FOR_CONVNET = 4
 _FEW_LABELS_PER_CLASS = 10
 
 AnyConfig = TypeVar("AnyConfig", PretrainingConfig, FineTuningConfig)
-AnyKind = TypeVar("AnyKind", bound=Config)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +55,22 @@ def resolve_pretraining(config: PretrainingConfig, spec: DataSpec) -> Resolved[P
     if rows < 1:
         raise ConfigError(("dataset",), "the dataset has no training rows")
     facts = Facts(spec.modality, spec.shape, rows)
-    backbone, decisions = _settle_backbone(config.backbone, facts)
-    _check_size(backbone, (), spec)
-    method, more = _settle(config.method, facts, "method")
+    preprocessing, decisions = settle_preprocessing(config.preprocessing, facts)
+    method, of_method = settle_method(config.method, facts)
+    facts = replace(facts, causal=method.causal)
+    backbone, of_backbone = settle_backbone(config.backbone, facts, method.needs, method.kind)
+    augmentations, of_views = settle_views(config.augmentations, method, facts)
+    _check_size(lambda: method.build(backbone.build(preprocessing.largest(spec))))
     training, rest = settle_training(config.training, Purpose("pretraining", rows, spec))
-    resolved = config.model_copy(update={"backbone": backbone, "method": method, "training": training})
-    return Resolved(resolved, (*decisions, *more, *rest))
+    changes = {
+        "preprocessing": preprocessing,
+        "backbone": backbone,
+        "method": method,
+        "augmentations": augmentations,
+        "training": training,
+    }
+    decided = (*decisions, *of_backbone, *of_method, *of_views, *rest)
+    return Resolved(config.model_copy(update=changes), decided)
 
 
 def resolve_fine_tuning(
@@ -57,20 +78,51 @@ def resolve_fine_tuning(
 ) -> Resolved[FineTuningConfig]:
     """Settle a fine-tuning of `parent`, or from scratch. Raises `ConfigError`."""
     rows = _labelled_rows(config, spec)
-    facts = Facts(spec.modality, spec.shape, rows, pretrained=parent is not None)
+    causal = any(head.causal for head in config.heads)
+    facts = Facts(spec.modality, spec.shape, rows, pretrained=parent is not None, causal=causal)
     heads, decisions = _settle_heads(config.heads, spec, facts)
+    needs = frozenset[Ability]().union(*(head.needs for head in heads))
     if parent is None:
-        backbone, more = _settle_backbone(config.backbone, facts)
+        preprocessing, of_preprocessing = settle_preprocessing(config.preprocessing, facts)
+        backbone, of_backbone = settle_backbone(config.backbone, facts, needs, "this head")
     else:
-        backbone, more = _inherit_backbone(config, spec, parent)
-    _check_size(backbone, heads, spec)
+        preprocessing, of_preprocessing = _inherit_preprocessing(config, parent)
+        backbone, of_backbone = _inherit_backbone(config, spec, parent)
+        check_abilities(backbone, needs, "this head")
     strategy, why = _settle_strategy(config, spec, parent, facts)
-    purpose = Purpose(_purpose(strategy, parent), rows, spec, tuple(head.target for head in heads))
+    check_augmentations(config.augmentations, facts, ("augmentations",))
+    _check_frozen(config, strategy, heads)
+    encoding = parent.encoding if parent else preprocessing.largest(spec)
+    _check_size(lambda: _network(backbone.build(encoding), heads, strategy, spec))
+    purpose = Purpose(_purpose(strategy, parent), rows, spec, tuple(name for head in heads for name in head.targets))
     training, rest = settle_training(config.training, purpose)
-    resolved = config.model_copy(
-        update={"heads": heads, "backbone": backbone, "strategy": strategy, "training": training}
-    )
-    return Resolved(resolved, (*decisions, *more, *why, *rest))
+    changes = {
+        "heads": heads,
+        "preprocessing": preprocessing,
+        "backbone": backbone,
+        "strategy": strategy,
+        "training": training,
+    }
+    decided = (*decisions, *of_preprocessing, *of_backbone, *why, *rest)
+    return Resolved(config.model_copy(update=changes), decided)
+
+
+def _network(backbone: Backbone, heads: tuple[AnyHead, ...], strategy: AnyStrategy, spec: DataSpec) -> nn.Module:
+    targets = [targets_of(head, spec) for head in heads]
+    return nn.ModuleList([backbone, build_heads(heads, strategy, backbone, targets)])
+
+
+def _check_frozen(config: FineTuningConfig, strategy: AnyStrategy, heads: tuple[AnyHead, ...]) -> None:
+    """What needs the backbone anew in every step does not go with features that are kept."""
+    if not strategy.caches_features:
+        return
+    if config.augmentations:
+        msg = f"{strategy.kind} keeps every row's features, so nothing is augmented: leave this out, or choose full"
+        raise ConfigError(("augmentations",), msg)
+    for index, head in enumerate(heads):
+        if head.needs:
+            msg = f"{head.kind} needs the backbone in every step: choose the strategy full"
+            raise ConfigError(("heads", index, "kind"), msg)
 
 
 def _purpose(strategy: AnyStrategy, parent: Manifest | None) -> PurposeKind:
@@ -79,43 +131,21 @@ def _purpose(strategy: AnyStrategy, parent: Manifest | None) -> PurposeKind:
     return "from_scratch" if parent is None else "fine_tuning"
 
 
-def _settle(config: AnyKind, facts: Facts, *loc: str | int) -> tuple[AnyKind, tuple[Decision, ...]]:
-    """Let a kind settle itself, and put its place in the request before what it says."""
-    try:
-        settled, decisions = config.settle(facts)
-    except ConfigError as error:
-        raise error.under(*loc) from error
-    prefix = ".".join(str(part) for part in loc)
-    return settled, tuple(one.model_copy(update={"field": f"{prefix}.{one.field}"}) for one in decisions)
-
-
-def _settle_backbone(choice: AnyBackbone | str, facts: Facts) -> tuple[AnyBackbone, tuple[Decision, ...]]:
-    decided: tuple[Decision, ...] = ()
-    if isinstance(choice, str):
-        choice, reason = _default_backbone(facts)
-        decided = (Decision(field="backbone", value=choice.model_dump(mode="json"), reason=reason),)
-    if facts.modality not in choice.accepts:
-        msg = f"{choice.kind} takes {' or '.join(choice.accepts)} data, this dataset is a {facts.modality}: choose mlp"
-        raise ConfigError(("backbone", "kind"), msg)
-    if isinstance(choice, ConvNet) and min(facts.shape[:2]) < _SMALLEST_SIDE_FOR_CONVNET:
-        raise ConfigError(("backbone", "kind"), "convnet needs images of at least 4 x 4 pixels: choose mlp")
-    settled, more = _settle(choice, facts, "backbone")
-    return settled, (*decided, *more)
-
-
-def _default_backbone(facts: Facts) -> tuple[AnyBackbone, str]:
-    if facts.modality == "table":
-        return Mlp(), "the dataset is a table"
-    if min(facts.shape[:2]) < _SMALLEST_SIDE_FOR_CONVNET:
-        return Mlp(), "the images are smaller than 4 x 4"
-    return ConvNet(), "the dataset holds images"
-
-
-def _check_size(backbone: AnyBackbone, heads: tuple[AnyHead, ...], spec: DataSpec) -> None:
-    parameters = count_parameters(backbone, encoded_shape(spec), heads, spec)
+def _check_size(build: Callable[[], nn.Module]) -> None:
+    """Refuse networks that no machine of ours would hold; nothing is allocated."""
+    with torch.device("meta"):
+        parameters = count_parameters(build())
     if parameters > MOST_PARAMETERS:
         msg = f"the network would have {parameters:,} parameters, at most {MOST_PARAMETERS:,}: choose smaller layers"
         raise ConfigError(("backbone",), msg)
+
+
+def _inherit_preprocessing(config: FineTuningConfig, parent: Manifest) -> tuple[AnyPreprocessing, tuple[Decision, ...]]:
+    if config.preprocessing not in ("auto", parent.preprocessing):
+        msg = "the model brings its own preprocessing: leave this out, or set model to null"
+        raise ConfigError(("preprocessing",), msg)
+    value = parent.preprocessing.model_dump(mode="json")
+    return parent.preprocessing, (Decision(field="preprocessing", value=value, reason="the pretrained model's"),)
 
 
 def _inherit_backbone(
@@ -138,31 +168,42 @@ def _settle_heads(
     decisions: list[Decision] = []
     for index, head in enumerate(heads):
         _check_head(head, index, spec)
-        one, more = _settle(head, facts, "heads", index)
+        one, more = settle(head, facts, "heads", index)
         settled.append(one)
         decisions.extend(more)
     return tuple(settled), tuple(decisions)
 
 
 def _check_head(head: AnyHead, index: int, spec: DataSpec) -> None:
+    for name in head.targets:
+        _check_target(head, name, index, spec)
+
+
+def _check_target(head: AnyHead, name: str, index: int, spec: DataSpec) -> None:
     place = ("heads", index, "target")
-    target = spec.target(head.target)
+    target = spec.target(name)
     if target is None:
         known = ", ".join(repr(one.name) for one in spec.targets[:10]) or "none: upload labels"
-        raise ConfigError(place, f"the dataset has no target {head.target!r}; it has {known}")
+        raise ConfigError(place, f"the dataset has no target {name!r}; it has {known}")
     if target.type != head.accepts:
         kind = "a regressor" if target.type == "number" else "a classifier"
-        raise ConfigError(("heads", index, "kind"), f"target {head.target!r} is a {target.type}: use {kind}")
+        raise ConfigError(("heads", index, "kind"), f"target {name!r} is a {target.type}: use {kind}")
     if target.type == "category" and len(target.classes) < 2:  # noqa: PLR2004 - nothing to tell apart
-        raise ConfigError(place, f"target {head.target!r} has one class only: there is nothing to learn")
-    if spec.labelled.get(head.target, spec.rows).get("train", 0) < 1:
-        raise ConfigError(place, f"no training row carries target {head.target!r}")
+        raise ConfigError(place, f"target {name!r} has one class only: there is nothing to learn")
+    if spec.labelled.get(name, spec.rows).get("train", 0) < 1:
+        raise ConfigError(place, f"no training row carries target {name!r}")
 
 
 def _labelled_rows(config: FineTuningConfig, spec: DataSpec) -> int:
     """Train rows that carry at least one of the heads' targets, as far as the description tells."""
-    counts = [spec.labelled.get(head.target, spec.rows).get("train", 0) for head in config.heads]
+    counts = [_rows_of(head, spec) for head in config.heads]
     return max(counts, default=0) or 1
+
+
+def _rows_of(head: AnyHead, spec: DataSpec) -> int:
+    if head.accepts == "inputs":
+        return spec.rows.get("train", 0)
+    return max(spec.labelled.get(name, spec.rows).get("train", 0) for name in head.targets)
 
 
 def _settle_strategy(
@@ -173,7 +214,7 @@ def _settle_strategy(
     if isinstance(strategy, str):
         strategy, reason = _default_strategy(config, spec, parent, facts)
         decided = (Decision(field="strategy.kind", value=strategy.kind, reason=reason),)
-    settled, more = _settle(strategy, facts, "strategy")
+    settled, more = settle(strategy, facts, "strategy")
     return settled, (*decided, *more)
 
 
@@ -182,7 +223,7 @@ def _default_strategy(
 ) -> tuple[AnyStrategy, str]:
     if parent is None:
         return Full(), "a backbone from scratch must learn too"
-    classes = max(len(spec.target(head.target).classes) or 1 for head in config.heads)  # type: ignore[union-attr]
+    classes = max((len(one.classes) or 1 for head in config.heads for one in targets_of(head, spec)), default=1)
     per_class = math.ceil(facts.train_rows / classes)
     if per_class < _FEW_LABELS_PER_CLASS:
         return LinearProbe(), f"{per_class} labelled rows a class are too few to move the backbone"

@@ -2,16 +2,20 @@
 
 from typing import Any, get_args
 
+from app.ml.augmentations import AnyAugmentation
 from app.ml.backbones import AnyBackbone
 from app.ml.heads import AnyHead
 from app.ml.methods import AnyMethod
 from app.ml.modalities import AnyModality
+from app.ml.preprocessing import AnyPreprocessing
 from app.ml.spec import Frozen
 from app.ml.strategies import AnyStrategy
 from app.ml.training import AnyOptimizer, AnySchedule
 
 FAMILIES: dict[str, Any] = {
     "modalities": AnyModality,
+    "preprocessing": AnyPreprocessing,
+    "augmentations": AnyAugmentation,
     "backbones": AnyBackbone,
     "methods": AnyMethod,
     "heads": AnyHead,

@@ -103,6 +103,9 @@ class TrainingConfig(Frozen):
     clip_grad_norm: Annotated[Real, Field(gt=0, le=1e6)] | None = Field(
         None, description="Longest allowed gradient; null leaves it."
     )
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="Arithmetic of matrix products and convolutions; weights stay float32."
+    )
     seed: Integer = Field(0, ge=0, le=2**63 - 1, description="Starts every random choice.")
     early_stopping: EarlyStopping | None = Field(None, description="When to stop early; null trains to the end.")
     evaluate_every: Auto[Annotated[Integer, Field(ge=1, le=100_000)]] = Field(

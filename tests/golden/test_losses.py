@@ -45,6 +45,10 @@ RUNS: dict[str, tuple[str, dict[str, Any]]] = {
         "table",
         {"backbone": MLP, "heads": [LABEL, SIZE], "strategy": {"kind": "full"}, "optimizer": ADAM},
     ),
+    "noise_series": (
+        "series",
+        {"backbone": MLP, "heads": [LABEL], "strategy": {"kind": "full"}, "augmentations": [{"kind": "noise"}]},
+    ),
     "linear_probe": ("image", {"backbone": CONVNET, "heads": [LABEL], "strategy": {"kind": "linear_probe"}}),
 }
 
@@ -76,7 +80,7 @@ def test_every_file_belongs_to_a_run() -> None:
     assert {path.stem for path in FOLDER.iterdir()} == set(RUNS)
 
 
-@pytest.mark.parametrize("family", sorted(FAMILIES.keys() - {"modalities"}))
+@pytest.mark.parametrize("family", sorted(FAMILIES.keys() - {"modalities", "preprocessing"}))
 def test_every_kind_has_golden_losses(family: str) -> None:
     text = f"{RUNS} {ADAMW} 'constant' 'cosine'"
     assert [kind for kind in kinds(FAMILIES[family]) if f"'{kind}'" not in text] == []

@@ -4,7 +4,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from app.artifacts import put_blob
@@ -15,6 +14,7 @@ from app.ml.bundle import Bundle, HeadEntry, Manifest, json_of, read_manifest, s
 from app.ml.heads.classifier import Classifier
 from app.ml.methods.autoencoder import Autoencoder
 from app.ml.modalities.table import NumberColumn, Table
+from app.ml.preprocessing.table import TablePreprocessing
 from app.ml.spec import TargetSpec
 from app.ml.strategies.linear_probe import LinearProbe
 from app.models.service import register
@@ -29,28 +29,28 @@ def make_bundle(*, heads: bool = True, seed: int = 0, std: float = 1.0) -> Bundl
     table = Table(columns=tuple(NumberColumn(name=name, std=std) for name in COLUMNS))
     mlp = Mlp(hidden=(4,))
     target = TargetSpec(name="size", type="category", classes=CLASSES)
-    entries = (HeadEntry(config=Classifier(target="size"), target=target),) if heads else ()
+    entries = (HeadEntry(config=Classifier(target="size"), targets=(target,)),) if heads else ()
     manifest = Manifest(
         kind="fine_tuned" if heads else "backbone",
+        preprocessing=TablePreprocessing(),
         modality=table,
         backbone=mlp,
-        input_shape=table.shape,
+        encoding=table.encoding,
         features=4,
         heads=entries,
         method=None if heads else Autoencoder(),
         strategy=LinearProbe() if heads else None,
     )
-    built = {entry.config.key: entry.config.build(4, entry.target).eval() for entry in entries}
-    return Bundle(manifest, mlp.build(table.shape).eval(), built)
+    built = {entry.config.key: entry.config.build(4, entry.targets).eval() for entry in entries}
+    return Bundle(manifest, mlp.build(table.encoding).eval(), built)
 
 
 def add_model(services: Services, project_id: str, name: str, *, heads: bool = True, **fields: Any) -> ModelRow:
     """Register such a model as the next version of `name`, as a worker does."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        rows = np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)
         chosen = {key: fields.pop(key) for key in ("seed", "std") if key in fields}
-        names = save_bundle(folder, make_bundle(heads=heads, **chosen), rows)
+        names = save_bundle(folder, make_bundle(heads=heads, **chosen))
         manifest = json_of(read_manifest(folder))
         files = {name: put_blob(services.artifacts, folder / name).model_dump() for name in names}
     with services.database.writing() as session:

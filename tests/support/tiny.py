@@ -47,7 +47,22 @@ def table(rows: int = 48, seed: int = 0) -> ArrayData:
     return _data("table", values.astype(np.float32), codes, sizes, columns)
 
 
-DATASETS: dict[ModalityKind, Callable[..., ArrayData]] = {"image": images, "table": table}
+def series(rows: int = 48, seed: int = 0) -> ArrayData:
+    """Two channels over at most 12 steps: a class decides the frequency, a number the height; some are shorter."""
+    random = np.random.default_rng(seed)
+    codes, sizes = _targets(rows, random)
+    steps = np.arange(12)
+    waves = np.sin((codes[:, None] + 1) * steps / 2 + random.random((rows, 1)))
+    values = np.stack(
+        [waves * (1 + sizes[:, None]), 5 + codes[:, None] + 0.1 * random.normal(size=waves.shape)], axis=2
+    )
+    values[::4, 9:] = np.nan
+    values[1::4, 3, 0] = np.nan
+    columns = (ColumnSpec(name="left", type="number"), ColumnSpec(name="right", type="number"))
+    return _data("series", values.astype(np.float32), codes, sizes, columns)
+
+
+DATASETS: dict[ModalityKind, Callable[..., ArrayData]] = {"image": images, "table": table, "series": series}
 
 
 def _targets(rows: int, random: np.random.Generator) -> tuple[Rows, Rows]:

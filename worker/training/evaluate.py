@@ -1,16 +1,19 @@
 """Measuring an objective on a split, in eval mode and batch by batch."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
-from app.ml.assembly import FineTuning
+from app.ml.assembly import INPUTS, FineTuning
 from app.ml.data import Examples, InMemory
-from app.ml.interfaces import Backbone, Losses, Objective
+from app.ml.interfaces import Losses, Objective
 from app.ml.spec import Split
 
+_SEED = 0
 _PREFIX: dict[Split, str] = {"train": "train", "validation": "val", "test": "test"}
 
 
@@ -39,15 +42,24 @@ class Evaluation:
 
 
 def evaluate(objective: Objective, examples: Examples, split: Split) -> Evaluation:
-    """Measure in eval mode; afterwards the objective trains again."""
+    """Measure in eval mode and with the same random numbers every time; afterwards the objective trains again."""
     objective.eval()
-    with torch.no_grad():  # not inference mode: a contractive penalty differentiates inside
+    with torch.no_grad(), _same_randomness(objective):  # not inference mode: a penalty may differentiate inside
         if isinstance(objective, FineTuning):
             losses, heads = _measure_heads(objective, examples)
         else:
             losses, heads = _mean_losses(objective, examples), {}
     objective.train()
     return Evaluation(split, len(examples), {name: value.item() for name, value in losses.items()}, heads)
+
+
+@contextmanager
+def _same_randomness(objective: Objective) -> Iterator[None]:
+    """Seeded generators inside, and the training's own again outside."""
+    devices = {parameter.device for parameter in objective.parameters() if parameter.is_cuda}
+    with torch.random.fork_rng(devices=list(devices)):
+        torch.manual_seed(_SEED)
+        yield
 
 
 def _mean_losses(objective: Objective, examples: Examples) -> Losses:
@@ -63,12 +75,16 @@ def _measure_heads(objective: FineTuning, examples: Examples) -> tuple[Losses, d
     """Losses and metrics of the split as a whole: a head's loss is a mean over the rows that carry its target."""
     blocks = [objective.outputs(examples.inputs.take(block)) for block in examples.blocks()]
     outputs = [torch.cat(of_head) for of_head in zip(*blocks, strict=True)]
-    return objective.losses_of(outputs, examples.targets), objective.evaluate(outputs, examples.targets)
+    targets = examples.targets
+    if any(config.accepts == "inputs" for config in objective.configs):
+        targets = {**targets, INPUTS: examples.inputs.take(None)}
+    return objective.losses_of(outputs, targets), objective.evaluate(outputs, targets)
 
 
 @torch.no_grad()
-def features_of(backbone: Backbone, examples: Examples) -> Examples:
-    """The same rows as features (N, F), computed once in eval mode."""
-    backbone.eval()
-    features = [backbone(examples.inputs.take(block)) for block in examples.blocks()]
+def features_of(objective: FineTuning, examples: Examples) -> Examples:
+    """The same rows as the features (N, F) that the heads get, computed once in eval mode."""
+    backbone = objective.backbone.eval()
+    blocks = (examples.inputs.take(block) for block in examples.blocks())
+    features = [objective.strategy.features(backbone, block) for block in blocks]
     return Examples(InMemory(torch.cat(features)), examples.targets)

@@ -11,6 +11,7 @@ from app.ml.training import TrainingConfig
 from worker.training.batches import epoch_batches
 from worker.training.events import EpochDone, Evaluated, Event, Finished, Started, StepDone
 from worker.training.optimizer import set_rate
+from worker.training.precision import precision
 from worker.training.schedule import rate_factor
 from worker.training.state import LoopState
 
@@ -81,7 +82,9 @@ def _step(state: LoopState, examples: Examples, plan: Plan, indices: torch.Tenso
     progress, optimizer = state.progress, state.optimizer
     lr = plan.lr(progress.step)
     set_rate(optimizer, lr)
-    losses = state.objective.loss(examples.batch(indices))
+    state.objective.begin(progress.step, plan.total_steps)
+    with precision(plan.config, state.device):
+        losses = state.objective.training_loss(examples.batch(indices))
     optimizer.zero_grad()
     losses["loss"].backward()  # type: ignore[no-untyped-call]
     if plan.config.clip_grad_norm is not None:

@@ -17,7 +17,13 @@ def build_optimizer(config: AnyOptimizer, groups: list[ParamGroup]) -> Optimizer
     """
     assert config.lr != "auto"  # noqa: S101 - for programmers: recipes settle it
     params: list[dict[str, Any]] = [
-        {"params": group.params, "lr": config.lr * group.lr_scale, "lr_scale": group.lr_scale} for group in groups
+        {
+            "params": group.params,
+            "lr": config.lr * group.lr_scale,
+            "lr_scale": group.lr_scale,
+            **({} if group.decays else {"weight_decay": 0.0}),
+        }
+        for group in groups
     ]
     assert config.weight_decay != "auto"  # noqa: S101 - the same
     decay = config.weight_decay

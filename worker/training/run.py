@@ -15,11 +15,13 @@ from pathlib import Path
 
 import torch
 
-from app.ml.assembly import FineTuning, build_heads
-from app.ml.bundle import GOLDEN_ROWS, Bundle, HeadEntry, Manifest, save_bundle
+from app.ml.assembly import FineTuning, build_heads, stacked, targets_of
+from app.ml.bundle import Bundle, HeadEntry, Manifest, save_bundle
+from app.ml.checkpoint import Tensors
 from app.ml.configs import FineTuningConfig, PretrainingConfig
 from app.ml.data import ArrayData, Examples
 from app.ml.interfaces import Backbone, Head, Modality, Objective
+from app.ml.methods import AnyMethod
 from app.ml.modalities import AnyModality
 from app.ml.registry import FAMILIES, kinds
 from app.ml.spec import Split
@@ -65,16 +67,28 @@ class Run:
             examples = self.data.examples(split, self.modality, self.state.device, targets)
             objective = self.state.objective
             if isinstance(objective, FineTuning) and objective.strategy.caches_features and len(examples):
-                examples = features_of(objective.backbone, examples)
+                examples = features_of(objective, examples)
             self.splits[split] = examples
         return self.splits[split]
 
     def save_bundle(self, folder: Path) -> list[str]:
         """Write the model's files into an existing folder; returns their names."""
-        positions = self.data.positions("train", _targets(self.config))[:GOLDEN_ROWS]
-        rows = self.modality.aligned(self.data.inputs[positions], self.data.spec)
+        return save_bundle(folder, self.bundle())
+
+    def bundle(self) -> Bundle:
+        """The model as it is now."""
         objective = self.state.objective
-        return save_bundle(folder, Bundle(self._manifest(), objective.backbone, self._heads()), rows)
+        backbone = objective.backbone
+        if isinstance(objective, FineTuning):
+            backbone = objective.strategy.merged(backbone)
+        return Bundle(self._manifest(), backbone, self._heads(), self._method_state())
+
+    def _method_state(self) -> Tensors:
+        """What a pretraining method learned beside the backbone."""
+        objective = self.state.objective
+        if isinstance(objective, FineTuning):
+            return {}
+        return {name: value for name, value in objective.state_dict().items() if not name.startswith("backbone.")}
 
     def _validate(self) -> Metrics:
         measured = self.evaluate("validation")
@@ -85,24 +99,22 @@ class Run:
         objective = self.state.objective
         if not isinstance(objective, FineTuning):
             return {}
-        return {
-            config.key: head
-            for config, head in zip(objective.configs, objective.heads.values(), strict=True)
-            if isinstance(head, Head)
-        }
+        return {config.key: head for config, head in zip(objective.configs, objective.each_head(), strict=True)}
 
     def _manifest(self) -> Manifest:
         config, backbone = self.config, self.state.objective.backbone
         assert not isinstance(config.backbone, str)  # noqa: S101 - for programmers: recipes settle it
+        assert not isinstance(config.preprocessing, str)  # noqa: S101 - the same
         fine_tuned = isinstance(config, FineTuningConfig)
         return Manifest(
             kind="fine_tuned" if fine_tuned else "backbone",
+            preprocessing=config.preprocessing,
             modality=self.modality,
             backbone=config.backbone,
-            input_shape=backbone.input_shape,
+            encoding=backbone.encoding,
             features=backbone.features,
-            heads=_head_entries(config, self.data),
-            method=config.method if isinstance(config, PretrainingConfig) else None,
+            heads=_head_entries(config, self.data, self.modality),
+            method=_method(config),
             strategy=_strategy(config),
         )
 
@@ -117,22 +129,23 @@ def prepare(
     """
     torch.manual_seed(config.training.seed)
     device = torch.device(device)
-    modality = _inherited(parent.manifest.modality, data) if parent else fit_modality(data)
+    modality = _inherited(parent.manifest.modality, data) if parent else fit_modality(config, data)
     objective = _objective(config, data, modality, parent)
     objective.to(device)
     optimizer = build_optimizer(config.training.optimizer, objective.groups())
     run = Run(config, data, modality, LoopState(objective, optimizer, device))
+    objective.fit(run.examples("train"))
     if isinstance(objective, FineTuning):
         _fit_heads(run, objective)
     return run
 
 
-def fit_modality(data: ArrayData) -> AnyModality:
+def fit_modality(config: AnyRunConfig, data: ArrayData) -> AnyModality:
     """Preprocessing learned from the train split."""
     kind = kinds(FAMILIES["modalities"])[data.spec.modality]
     assert issubclass(kind, Modality)  # noqa: S101 - for programmers
     rows = data.inputs[data.positions("train")] if kind.learns else data.inputs[:0]
-    return kind.fit(rows, data.spec)  # type: ignore[return-value]
+    return kind.fit(rows, data.spec, config.preprocessing)  # type: ignore[return-value]
 
 
 def _inherited(modality: AnyModality, data: ArrayData) -> AnyModality:
@@ -145,16 +158,23 @@ def _inherited(modality: AnyModality, data: ArrayData) -> AnyModality:
 def _objective(config: AnyRunConfig, data: ArrayData, modality: AnyModality, parent: Bundle | None) -> Objective:
     backbone = _backbone(config, modality, parent)
     if isinstance(config, PretrainingConfig):
-        return config.method.build(backbone)
-    strategy = _strategy(config)
-    assert strategy is not None  # noqa: S101 - for programmers: a fine-tuning has one
-    heads = build_heads(config.heads, backbone.features, data.spec)
-    return FineTuning(backbone, heads, config.heads, strategy)
+        method = _method(config)
+        assert method is not None  # noqa: S101 - for programmers: a pretraining has one
+        objective: Objective = method.build(backbone)
+    else:
+        strategy = _strategy(config)
+        assert strategy is not None  # noqa: S101 - for programmers: a fine-tuning has one
+        targets = [targets_of(head, data.spec, modality) for head in config.heads]
+        heads = build_heads(config.heads, strategy, backbone, targets)
+        objective = FineTuning(strategy.adapt(backbone), heads, config.heads, strategy)
+    assert not isinstance(config.augmentations, str)  # noqa: S101 - for programmers: recipes settle them
+    objective.augmentations = config.augmentations
+    return objective
 
 
 def _backbone(config: AnyRunConfig, modality: AnyModality, parent: Bundle | None) -> Backbone:
     assert not isinstance(config.backbone, str)  # noqa: S101 - for programmers: recipes settle it
-    built = config.backbone.build(modality.shape)
+    built = config.backbone.build(modality.encoding)
     if parent is not None:
         built.load_state_dict(parent.backbone.state_dict())  # copies: the parent may be serving
     return built
@@ -163,9 +183,9 @@ def _backbone(config: AnyRunConfig, modality: AnyModality, parent: Bundle | None
 def _fit_heads(run: Run, objective: FineTuning) -> None:
     examples = run.examples("train")
     features = examples if objective.strategy.caches_features else None
-    for config, head in zip(objective.configs, objective.heads.values(), strict=True):
-        assert isinstance(head, Head)  # noqa: S101 - for programmers
-        head.fit_target(examples.targets[config.target])
+    for config, head in zip(objective.configs, objective.each_head(), strict=True):
+        if config.accepts != "inputs":
+            head.fit_target(stacked(config, examples.targets))
         if features is not None:
             head.fit_features(features.inputs.take(None))
 
@@ -177,14 +197,20 @@ def _strategy(config: AnyRunConfig) -> AnyStrategy | None:
     return config.strategy
 
 
-def _head_entries(config: AnyRunConfig, data: ArrayData) -> tuple[HeadEntry, ...]:
+def _method(config: AnyRunConfig) -> AnyMethod | None:
+    if not isinstance(config, PretrainingConfig):
+        return None
+    assert not isinstance(config.method, str)  # noqa: S101 - for programmers: recipes settle it
+    return config.method
+
+
+def _head_entries(config: AnyRunConfig, data: ArrayData, modality: Modality) -> tuple[HeadEntry, ...]:
     if isinstance(config, PretrainingConfig):
         return ()
-    found = ((head, data.spec.target(head.target)) for head in config.heads)
-    return tuple(HeadEntry(config=head, target=target) for head, target in found if target is not None)
+    return tuple(HeadEntry(config=head, targets=targets_of(head, data.spec, modality)) for head in config.heads)
 
 
 def _targets(config: AnyRunConfig) -> tuple[str, ...]:
     if isinstance(config, PretrainingConfig):
         return ()
-    return tuple(dict.fromkeys(head.target for head in config.heads))
+    return tuple(dict.fromkeys(name for head in config.heads for name in head.targets))

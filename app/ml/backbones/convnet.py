@@ -7,15 +7,17 @@ autoencoder of Masci et al., 2011.
 """
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch.nn.functional as F  # noqa: N812 - the name everybody knows
 from pydantic import Field
 from torch import Tensor, nn
 
+from app.ml.abilities import Ability, Mirrors
 from app.ml.blocks.activations import ActivationName, activation
 from app.ml.fields import Integer
-from app.ml.interfaces import Backbone, BackboneConfig, Shape
+from app.ml.interfaces import Backbone, BackboneConfig, Encoding, Shape
+from app.ml.spec import ModalityKind
 
 _POOLED_SIDE = 4  # layers() pools larger maps to 4 x 4, which keeps C * 16 features of them
 _MOST_GROUPS, _LEAST_IN_A_GROUP = 8, 4
@@ -25,7 +27,8 @@ class ConvNet(BackboneConfig):
     """Strided convolutions that halve the image, then a linear layer."""
 
     kind: Literal["convnet"] = "convnet"
-    accepts = ("image",)
+    accepts: ClassVar[tuple[ModalityKind, ...]] = ("image",)
+    provides: ClassVar[frozenset[Ability]] = frozenset({"mirror"})
     channels: tuple[Annotated[Integer, Field(ge=1, le=2048)], ...] = Field(
         (32, 64, 128), min_length=1, max_length=8, description="Channels of each convolution; each halves the image."
     )
@@ -37,20 +40,20 @@ class ConvNet(BackboneConfig):
     )
     norm: Literal["none", "group"] = Field("none", description="Normalisation after each convolution.")
 
-    def build(self, input_shape: Shape) -> "ConvNetBackbone":
+    def build(self, encoding: Encoding) -> "ConvNetBackbone":
         """Build it for (C, H, W) with fresh weights."""
-        return ConvNetBackbone(self, input_shape)
+        return ConvNetBackbone(self, encoding)
 
 
-class ConvNetBackbone(Backbone):
+class ConvNetBackbone(Backbone, Mirrors):
     """(B, C, H, W) to (B, F); a map of side s becomes one of side ceil(s / 2) in each block."""
 
-    def __init__(self, config: ConvNet, input_shape: Shape) -> None:
+    def __init__(self, config: ConvNet, encoding: Encoding) -> None:
         super().__init__()
         self.config = config
-        self.input_shape = input_shape
+        self.encoding = encoding
         self.features = config.features
-        self.shapes = _map_shapes(input_shape, config.channels)
+        self.shapes = _map_shapes(encoding.shape, config.channels)
         self.blocks = nn.ModuleList(
             nn.Sequential(_conv(before[0], after[0], config.kernel_size), *_after_conv(after, config))
             for before, after in zip(self.shapes, self.shapes[1:], strict=False)

@@ -5,20 +5,24 @@ Images are flattened. With `hidden` [256, 128] on 28 x 28 images an autoencoder 
 """
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 from torch import Tensor, nn
 
+from app.ml.abilities import Ability, Mirrors
 from app.ml.blocks.activations import ActivationName
 from app.ml.blocks.perceptron import perceptron_layers
 from app.ml.fields import Integer, Rate
-from app.ml.interfaces import Backbone, BackboneConfig, Shape
+from app.ml.interfaces import Backbone, BackboneConfig, Encoding
+from app.ml.spec import ModalityKind
 
 
 class Mlp(BackboneConfig):
     """A multilayer perceptron over the flattened row."""
 
+    accepts: ClassVar[tuple[ModalityKind, ...]] = ("image", "table", "series")
+    provides: ClassVar[frozenset[Ability]] = frozenset({"mirror"})
     kind: Literal["mlp"] = "mlp"
     hidden: tuple[Annotated[Integer, Field(ge=1, le=8192)], ...] = Field(
         (256, 128), min_length=1, max_length=16, description="Width of each layer; the last is the features."
@@ -26,20 +30,20 @@ class Mlp(BackboneConfig):
     activation: ActivationName = Field("relu", description="Applied after every layer, the last included.")
     dropout: Rate = Field(0.0, description="Share of activations dropped after each layer while training.")
 
-    def build(self, input_shape: Shape) -> "MlpBackbone":
+    def build(self, encoding: Encoding) -> "MlpBackbone":
         """Build it with fresh weights."""
-        return MlpBackbone(self, input_shape)
+        return MlpBackbone(self, encoding)
 
 
-class MlpBackbone(Backbone):
+class MlpBackbone(Backbone, Mirrors):
     """(B, *input_shape) to (B, hidden[-1])."""
 
-    def __init__(self, config: Mlp, input_shape: Shape) -> None:
+    def __init__(self, config: Mlp, encoding: Encoding) -> None:
         super().__init__()
         self.config = config
-        self.input_shape = input_shape
+        self.encoding = encoding
         self.features = config.hidden[-1]
-        sizes = (math.prod(input_shape), *config.hidden)
+        sizes = (math.prod(encoding.shape), *config.hidden)
         self.blocks = nn.ModuleList(perceptron_layers(sizes, config.activation, config.dropout))
 
     def forward(self, inputs: Tensor) -> Tensor:

@@ -16,14 +16,14 @@ from app.ml import metrics
 from app.ml.blocks.perceptron import perceptron_layers
 from app.ml.blocks.standardize import Standardize
 from app.ml.fields import Integer, Name, Rate
-from app.ml.interfaces import Head, HeadConfig
+from app.ml.interfaces import Accepts, Head, HeadConfig
 from app.ml.spec import TargetSpec
 
 
 class Classifier(HeadConfig):
     """Which class a row belongs to."""
 
-    accepts: ClassVar[Literal["number", "category"]] = "category"
+    accepts: ClassVar[Accepts] = "category"
     kind: Literal["classifier"] = "classifier"
     target: Name = Field(description="The target to learn, by its name in the dataset.")
     name: Name | None = Field(None, description="The key of its answers; null takes the target's name.")
@@ -34,9 +34,9 @@ class Classifier(HeadConfig):
     label_smoothing: Rate = Field(0.0, description="Share of certainty spread over all classes.")
     class_weights: Literal["none", "balanced"] = Field("none", description="Whether rare classes weigh more.")
 
-    def build(self, features: int, target: TargetSpec) -> "ClassifierHead":
+    def build(self, features: int, targets: tuple[TargetSpec, ...]) -> "ClassifierHead":
         """Build it for the target's classes."""
-        return ClassifierHead(self, features, target.classes)
+        return ClassifierHead(self, features, targets[0].classes)
 
 
 class ClassifierHead(Head):

@@ -15,7 +15,7 @@ from app.ml import metrics
 from app.ml.blocks.perceptron import perceptron_layers
 from app.ml.blocks.standardize import Standardize
 from app.ml.fields import Integer, Name, Rate
-from app.ml.interfaces import Head, HeadConfig
+from app.ml.interfaces import Accepts, Head, HeadConfig
 from app.ml.spec import TargetSpec
 
 _LEAST_DEVIATION = 1e-7  # relative to the mean, as in tables; targets may be in any unit, so none is absolute
@@ -24,7 +24,7 @@ _LEAST_DEVIATION = 1e-7  # relative to the mean, as in tables; targets may be in
 class Regressor(HeadConfig):
     """A number that belongs to a row."""
 
-    accepts: ClassVar[Literal["number", "category"]] = "number"
+    accepts: ClassVar[Accepts] = "number"
     kind: Literal["regressor"] = "regressor"
     target: Name = Field(description="The target to learn, by its name in the dataset.")
     name: Name | None = Field(None, description="The key of its answers; null takes the target's name.")
@@ -34,7 +34,7 @@ class Regressor(HeadConfig):
     dropout: Rate = Field(0.0, description="Share of hidden activations dropped while training.")
     loss: Literal["mse", "huber"] = Field("mse", description="Squared error, or huber, which outliers move less.")
 
-    def build(self, features: int, target: TargetSpec) -> "RegressorHead":  # noqa: ARG002 - a number has no classes
+    def build(self, features: int, targets: tuple[TargetSpec, ...]) -> "RegressorHead":  # noqa: ARG002 - a number has no classes
         """Build it."""
         return RegressorHead(self, features)
 

@@ -12,18 +12,17 @@ Rumelhart, Hinton and Williams 1986; Bengio, Courville and Vincent, "Representat
 """
 
 from collections.abc import Iterable
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody knows
 from pydantic import Field
 from torch import Tensor, nn
 
+from app.ml.abilities import Ability, Mirrors
 from app.ml.fields import Integer, Real
 from app.ml.interfaces import Backbone, Batch, Losses, MethodConfig, Objective
-from app.ml.spec import Frozen
-
-_PROBE_SEED = 0  # probes of evaluations are always the same, so that one batch has one value
+from app.ml.spec import Frozen, ModalityKind
 
 
 class NoPenalty(Frozen):
@@ -60,6 +59,8 @@ AnyPenalty = Annotated[NoPenalty | L2 | L1 | Contractive, Field(discriminator="k
 class Autoencoder(MethodConfig):
     """Learn features from which the row can be rebuilt."""
 
+    accepts: ClassVar[tuple[ModalityKind, ...]] = ("image", "table", "series")
+    needs: ClassVar[frozenset[Ability]] = frozenset({"mirror"})
     kind: Literal["autoencoder"] = "autoencoder"
     regularizer: AnyPenalty = Field(default_factory=NoPenalty, description="R and lambda.")
 
@@ -75,6 +76,7 @@ class AutoencoderObjective(Objective):
         super().__init__()
         self.regularizer = config.regularizer
         self.backbone = backbone
+        assert isinstance(backbone, Mirrors)  # noqa: S101 - for programmers: recipes see to it
         self.decoder = backbone.mirror()
 
     def loss(self, batch: Batch) -> Losses:
@@ -112,8 +114,7 @@ class AutoencoderObjective(Objective):
         """Random signs (P, B, F)."""
         assert isinstance(self.regularizer, Contractive)  # noqa: S101 - for programmers
         shape = (self.regularizer.projections, *features.shape)
-        generator = None if self.training else torch.Generator(features.device).manual_seed(_PROBE_SEED)
-        signs = torch.randint(0, 2, shape, generator=generator, device=features.device)
+        signs = torch.randint(0, 2, shape, device=features.device)
         return signs.to(features.dtype) * 2 - 1
 
 

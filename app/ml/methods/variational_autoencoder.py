@@ -11,18 +11,19 @@ The loss is the negative ELBO in nats per row. The backbone's features, before m
 """
 
 import math
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody knows
 from pydantic import Field
 from torch import Tensor, nn
 
+from app.ml.abilities import Ability, Mirrors
 from app.ml.errors import ConfigError
 from app.ml.fields import Auto, Integer, Real
 from app.ml.interfaces import Backbone, Batch, Decision, Facts, Losses, MethodConfig, Objective
+from app.ml.spec import ModalityKind
 
-_NOISE_SEED = 0  # the noise of evaluations is always the same, so that one batch has one value
 _MOST_LOG_VARIANCE = 20.0  # e^20: far beyond use; what is above it grows slowly, so that exp() stays finite
 _LEAST_LOG_VARIANCE = -12.0
 
@@ -30,6 +31,8 @@ _LEAST_LOG_VARIANCE = -12.0
 class VariationalAutoencoder(MethodConfig):
     """Learn a distribution of features from which rows can be drawn."""
 
+    accepts: ClassVar[tuple[ModalityKind, ...]] = ("image", "table", "series")
+    needs: ClassVar[frozenset[Ability]] = frozenset({"mirror"})
     kind: Literal["vae"] = "vae"
     likelihood: Literal["auto", "bernoulli", "gaussian"] = Field(
         "auto", description="p(x|z): bernoulli for values in [0, 1], gaussian for any."
@@ -71,6 +74,7 @@ class VariationalAutoencoderObjective(Objective):
         self.backbone = backbone
         self.posterior = nn.Linear(backbone.features, 2 * config.latent)
         self.from_latent = nn.Sequential(nn.Linear(config.latent, backbone.features), nn.ReLU())
+        assert isinstance(backbone, Mirrors)  # noqa: S101 - for programmers: recipes see to it
         self.decoder = backbone.mirror()
         if config.likelihood == "gaussian":
             self.log_variance = nn.Parameter(torch.zeros(()))
@@ -78,7 +82,7 @@ class VariationalAutoencoderObjective(Objective):
     def loss(self, batch: Batch) -> Losses:
         """Scalars loss, reconstruction, kl."""
         mean, log_variance = self.encode(batch.inputs)
-        latents = reparameterize(mean, log_variance, self._noise(mean))
+        latents = reparameterize(mean, log_variance, torch.randn_like(mean))
         reconstruction = -self.log_likelihood(batch.inputs, self.decode(latents)).mean()
         divergence = kl_divergence(mean, log_variance).mean()
         return {
@@ -101,10 +105,6 @@ class VariationalAutoencoderObjective(Objective):
         if self.config.likelihood == "bernoulli":
             return bernoulli_log_likelihood(inputs, decoded)
         return gaussian_log_likelihood(inputs, decoded, floored(self.log_variance))
-
-    def _noise(self, mean: Tensor) -> Tensor:
-        generator = None if self.training else torch.Generator(mean.device).manual_seed(_NOISE_SEED)
-        return torch.randn(mean.shape, generator=generator, device=mean.device, dtype=mean.dtype)
 
 
 def reparameterize(mean: Tensor, log_variance: Tensor, noise: Tensor) -> Tensor:

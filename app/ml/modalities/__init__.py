@@ -5,10 +5,12 @@ from typing import Annotated
 from pydantic import Field
 
 from app.ml.modalities.image import Image
+from app.ml.modalities.series import Series
 from app.ml.modalities.table import Table
 
 AnyModality = Annotated[
     Image
-    | Table,
+    | Table
+    | Series,
     Field(discriminator="kind"),
 ]  # fmt: skip

@@ -22,14 +22,17 @@ from pydantic import Field
 from torch import Tensor
 
 from app.ml.fields import Integer
-from app.ml.interfaces import Modality, Rows, Shape, as_rows
+from app.ml.interfaces import Modality, Rows, Shape
 from app.ml.modalities.collect import BadValue, decode_each
 from app.ml.pictures import FAULTS, FORMATS, MODES, draw
+from app.ml.preprocessing.image import ImagePreprocessing
+from app.ml.rows import as_rows
 from app.ml.spec import DataSpec, ValueScale
 
 MOST_PIXELS = 25_000_000
 MOST_ENCODED_CHARACTERS = 48 * 1024 * 1024
 MOST_PIXELS_TOGETHER = 100_000_000
+_USUAL = ImagePreprocessing()
 
 
 class Image(Modality):
@@ -45,7 +48,7 @@ class Image(Modality):
     value_scale: ValueScale = Field(1, description="Range of numbers in JSON: 1 for bytes 0..255, 255 for 0..1.")
 
     @classmethod
-    def fit(cls, inputs: Rows, spec: DataSpec) -> Self:  # noqa: ARG003 - nothing to learn from the rows
+    def fit(cls, inputs: Rows, spec: DataSpec, chosen: ImagePreprocessing = _USUAL) -> Self:  # noqa: ARG003 - nothing to learn
         """The size comes from the dataset; nothing is learned."""
         height, width, channels = spec.shape
         return cls(height=height, width=width, channels=channels, value_scale=spec.value_scale)
@@ -73,6 +76,11 @@ class Image(Modality):
         if spec.shape == mine:
             return []
         return [f"the model takes images of {_words(mine)} and the dataset's are {_words(spec.shape)}"]
+
+    def specimens(self, count: int) -> Rows:
+        """Random pixels, uint8 (count, H, W, C)."""
+        shape = (count, self.height, self.width, self.channels)
+        return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
 
     def _decode_one(self, value: Any, budget: "_Budget") -> Rows:
         if isinstance(value, str):

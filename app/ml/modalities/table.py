@@ -19,12 +19,16 @@ from pydantic import Field
 from torch import Tensor
 
 from app.ml.fields import Integer, Real
-from app.ml.interfaces import Modality, Rows, Shape, as_rows
+from app.ml.interfaces import Modality, Rows, Shape
 from app.ml.modalities.collect import BadValue, decode_each
+from app.ml.preprocessing.table import TablePreprocessing
+from app.ml.rows import as_rows
 from app.ml.spec import ColumnSpec, DataSpec, Frozen
 
 _LARGEST = float(np.finfo(np.float32).max)
 _LARGEST_NAME = 2**63
+_MISSING_SPECIMENS = 0.2
+_USUAL = TablePreprocessing()
 
 
 class NumberColumn(Frozen):
@@ -56,6 +60,11 @@ class NumberColumn(Frozen):
             had_missing=len(present) < len(values),
             binary=len(present) > 0 and bool(np.isin(present, (0, 1)).all()),
         )
+
+    def specimens(self, count: int, random: np.random.Generator) -> Rows:
+        """Numbers within two deviations, and now and then a missing one where that is understood; (count,)."""
+        values = self.mean + self.std * random.uniform(-2, 2, count)
+        return np.where(self.had_missing & (random.random(count) < _MISSING_SPECIMENS), np.nan, values)
 
     def encode(self, values: Rows, into: Rows) -> None:
         """(N,) to (N, width)."""
@@ -97,6 +106,11 @@ class CategoryColumn(Frozen):
     def fit(cls, column: ColumnSpec, values: Rows) -> Self:
         """Learn from the train rows' codes (N,)."""
         return cls(name=column.name, categories=column.categories, had_missing=bool(np.isnan(values).any()))
+
+    def specimens(self, count: int, random: np.random.Generator) -> Rows:
+        """Codes, one of them unknown; (count,)."""
+        codes = random.integers(0, len(self.categories) + 1, count)
+        return np.where(codes < len(self.categories), codes, np.nan)
 
     def encode(self, values: Rows, into: Rows) -> None:
         """(N,) to (N, width), one-hot."""
@@ -140,7 +154,7 @@ class Table(Modality):
     columns: tuple[AnyColumn, ...] = Field(min_length=1, description="The columns in order, with what was learned.")
 
     @classmethod
-    def fit(cls, inputs: Rows, spec: DataSpec) -> Self:
+    def fit(cls, inputs: Rows, spec: DataSpec, chosen: TablePreprocessing = _USUAL) -> Self:  # noqa: ARG003 - no choice yet
         """Learn every column from the train rows (N, D)."""
         types: dict[str, type[NumberColumn | CategoryColumn]] = {"number": NumberColumn, "category": CategoryColumn}
         return cls(columns=tuple(types[one.type].fit(one, inputs[:, index]) for index, one in enumerate(spec.columns)))
@@ -191,6 +205,11 @@ class Table(Modality):
             position, theirs = positions[mine.name]
             result[:, index] = _recoded(inputs[:, position], mine, theirs)
         return result
+
+    def specimens(self, count: int) -> Rows:
+        """Numbers near the train split's, every category and missing values, float32 (count, D)."""
+        random = np.random.default_rng(0)
+        return np.stack([column.specimens(count, random) for column in self.columns], axis=1).astype(np.float32)
 
     def _decode_one(self, value: Any) -> list[float]:
         values = self._ordered(value)

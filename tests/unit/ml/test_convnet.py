@@ -5,10 +5,11 @@ import torch
 from torch import nn
 
 from app.ml.backbones.convnet import ConvNet
+from app.ml.interfaces import Encoding
 
 
 def groups(channels: tuple[int, ...], side: int) -> list[int]:
-    backbone = ConvNet(channels=channels, norm="group").build((1, side, side))
+    backbone = ConvNet(channels=channels, norm="group").build(Encoding(shape=(1, side, side)))
     return [module.num_groups for module in backbone.blocks.modules() if isinstance(module, nn.GroupNorm)]
 
 
@@ -16,7 +17,7 @@ def groups(channels: tuple[int, ...], side: int) -> list[int]:
 @pytest.mark.parametrize("training", [True, False])
 def test_features_vary_over_rows_down_to_maps_of_one_pixel(channels: tuple[int, ...], training: bool) -> None:
     torch.manual_seed(0)
-    backbone = ConvNet(channels=channels, norm="group", features=6).build((1, 8, 8)).train(training)
+    backbone = ConvNet(channels=channels, norm="group", features=6).build(Encoding(shape=(1, 8, 8))).train(training)
     rows = torch.rand(5, 1, 8, 8)
     features = torch.cat([backbone(row[None]) for row in rows])
     assert features.isfinite().all()

@@ -16,7 +16,7 @@ from app.ml.errors import CorruptCheckpointError, CorruptModelError
 from app.ml.predictor import load_bundle
 from app.ml.recipes import resolve_fine_tuning, resolve_pretraining
 from tests.support import tiny
-from worker.training.run import Run, fit_modality, prepare
+from worker.training.run import Run, prepare
 
 TRAINING = {"epochs": 2, "batch_size": 16}
 
@@ -81,7 +81,7 @@ def test_models_share_a_backbone_already_in_memory(model: Path, fine_tuned: Path
     child = load_bundle(fine_tuned, known)
     assert child.bundle.backbone is parent.bundle.backbone
     rows = tiny.images().inputs
-    assert child.answer(parent.features(rows)) == child.predict(rows)
+    assert np.array_equal(child.embed(rows), parent.embed(rows))
     assert set(child.predict(rows)[0]) == {"label", "how.big"}
 
 
@@ -98,7 +98,7 @@ def test_large_rows_go_through_the_backbone_in_small_blocks(model: Path, monkeyp
     expected = predictor.embed(rows)
     seen: list[int] = []
     predictor.bundle.backbone.register_forward_hook(lambda _module, inputs, _output: seen.append(len(inputs[0])))
-    monkeypatch.setattr("app.ml.interfaces._BLOCK_BYTES", 4 * 64 * 20)
+    monkeypatch.setattr("app.ml.rows._BLOCK_BYTES", 4 * 64 * 20)
     assert np.allclose(predictor.embed(rows), expected, atol=1e-6)
     assert seen == [20, 20, 8]
 
@@ -163,7 +163,7 @@ def edit(folder: Path, **changes: Any) -> None:
 
 
 def test_preprocessing_and_backbone_agree_on_the_shape(model: Path) -> None:
-    edit(model, input_shape=[1, 4, 16])  # as many values, so that the weights would fit
+    edit(model, encoding={"shape": [1, 4, 16], "vocabulary": None})  # as many values, so that the weights would fit
     with pytest.raises(CorruptModelError, match="preprocessing gives"):
         load_bundle(model)
 
@@ -251,10 +251,14 @@ def test_a_folder_opens_as_it_was_prepared(tmp_path: Path) -> None:
     assert ArrayData.open(tmp_path).targets.shape == (48, 0)
 
 
+def prepared(data: ArrayData) -> Run:
+    return prepare(resolve_pretraining(PretrainingConfig(), data.spec).config, data)
+
+
 @pytest.mark.parametrize("make", tiny.DATASETS.values())
 def test_a_split_too_large_for_memory_gives_the_same_batches(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     data = make()
-    modality, device = fit_modality(data), torch.device("cpu")
+    modality, device = prepared(data).modality, torch.device("cpu")
     small = data.examples("train", modality, device, ("label",))
     monkeypatch.setattr("app.ml.data.MOST_BYTES_IN_MEMORY", 0)
     large = data.examples("train", modality, device, ("label",))

@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from app.ml.assembly import encoded_shape
 from app.ml.backbones import AnyBackbone
 from app.ml.backbones.mlp import Mlp
 from app.ml.bundle import Manifest
@@ -13,6 +12,8 @@ from app.ml.configs import FineTuningConfig, PretrainingConfig
 from app.ml.errors import ConfigError
 from app.ml.modalities.image import Image
 from app.ml.modalities.table import Table
+from app.ml.preprocessing.image import ImagePreprocessing
+from app.ml.preprocessing.table import TablePreprocessing
 from app.ml.recipes import resolve_fine_tuning, resolve_pretraining
 from app.ml.registry import kinds
 from app.ml.spec import DataSpec, TargetSpec
@@ -32,7 +33,14 @@ def fine_tuning(spec: DataSpec, parent: Manifest | None = None, **request: Any) 
 
 
 def manifest(backbone: AnyBackbone, modality: Image | Table) -> Manifest:
-    return Manifest(kind="backbone", modality=modality, backbone=backbone, input_shape=modality.shape, features=8)
+    return Manifest(
+        kind="backbone",
+        preprocessing={"kind": modality.kind},
+        modality=modality,
+        backbone=backbone,
+        encoding=modality.encoding,
+        features=8,
+    )
 
 
 def image_parent() -> Manifest:
@@ -223,8 +231,8 @@ def test_heads_count_among_the_parameters() -> None:
 
 
 def test_the_largest_encoding_of_a_table_counts() -> None:
-    assert encoded_shape(TABLE) == (3 * 2 + 3,)
-    assert encoded_shape(IMAGES) == (1, 8, 8)
+    assert TablePreprocessing().largest(TABLE).shape == (3 * 2 + 3,)
+    assert ImagePreprocessing().largest(IMAGES).shape == (1, 8, 8)
 
 
 def test_kinds_reads_unions_and_lone_members() -> None:

@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch.distributions import Bernoulli, Independent, MultivariateNormal, Normal, kl_divergence
 
+from app.ml.abilities import Mirrors
 from app.ml.backbones.convnet import ConvNet
 from app.ml.backbones.mlp import Mlp
 from app.ml.errors import ConfigError
-from app.ml.interfaces import Backbone, Batch, Facts
+from app.ml.interfaces import Backbone, Batch, Encoding, Facts
 from app.ml.methods import variational_autoencoder as vae
 from app.ml.methods.variational_autoencoder import VariationalAutoencoder, VariationalAutoencoderObjective
 
@@ -22,7 +23,7 @@ EVERY = pytest.mark.parametrize("backbone", CHOICES, ids=["mlp", "convnet"])
 def objective(backbone: Any, likelihood: str, beta: float = 1.0) -> VariationalAutoencoderObjective:
     torch.manual_seed(5)
     config = VariationalAutoencoder.model_validate({"likelihood": likelihood, "latent": 3, "beta": beta})
-    return config.build(backbone.build(SHAPE))
+    return config.build(backbone.build(Encoding(shape=SHAPE)))
 
 
 def rows() -> torch.Tensor:
@@ -104,12 +105,12 @@ def test_the_parts_add_up_with_beta() -> None:
     assert losses["loss"].item() == pytest.approx(total.item(), rel=1e-6)
 
 
-class Identity(Backbone):
+class Identity(Backbone, Mirrors):
     """Rows (B, D) as they are."""
 
     def __init__(self, size: int) -> None:
         super().__init__()
-        self.input_shape, self.features = (size,), size
+        self.encoding, self.features = Encoding(shape=(size,)), size
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         return inputs

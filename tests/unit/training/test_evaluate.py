@@ -8,11 +8,14 @@ import pytest
 import torch
 
 from app.ml import data as data_module
+from app.ml.assembly import FineTuning
 from app.ml.backbones.mlp import Mlp
 from app.ml.configs import FineTuningConfig, PretrainingConfig
 from app.ml.data import ArrayData, Examples, InMemory
-from app.ml.interfaces import rows_per_block
+from app.ml.interfaces import Encoding
 from app.ml.recipes import resolve_fine_tuning, resolve_pretraining
+from app.ml.rows import rows_per_block
+from app.ml.strategies.linear_probe import LinearProbe
 from tests.support import tiny
 from worker.training.evaluate import Evaluation, features_of
 from worker.training.run import Run, prepare
@@ -91,11 +94,12 @@ def test_a_block_is_bounded_in_rows_and_bytes(shape: tuple[int, ...], rows: int)
 
 def test_features_are_computed_in_blocks_and_without_dropout() -> None:
     torch.manual_seed(0)
-    backbone = Mlp(hidden=(4, 3), dropout=0.5).build((1, 1500, 1500))
+    backbone = Mlp(hidden=(4, 3), dropout=0.5).build(Encoding(shape=(1, 1500, 1500)))
     seen: list[int] = []
     backbone.register_forward_hook(lambda _module, inputs, _output: seen.append(len(inputs[0])))
     rows = torch.rand(9, 1, 1500, 1500)
-    features = features_of(backbone.train(), Examples(InMemory(rows), {})).inputs.take(None)
+    objective = FineTuning(backbone.train(), torch.nn.ModuleDict(), (), LinearProbe())
+    features = features_of(objective, Examples(InMemory(rows), {})).inputs.take(None)
     assert seen == [7, 2]
     with torch.no_grad():
         assert torch.allclose(features, backbone.eval()(rows), atol=1e-5)

@@ -43,7 +43,7 @@ def pretrained() -> Bundle:
     run = prepare(resolve_pretraining(PretrainingConfig.model_validate(request), data.spec).config, data)
     for _ in run.train():
         pass
-    return Bundle(run._manifest(), run.state.objective.backbone, {})
+    return run.bundle()
 
 
 def few_labels() -> ArrayData:
@@ -75,7 +75,7 @@ def accuracy(run: Run) -> float:
 def shuffled(parent: Bundle) -> Bundle:
     """The same numbers in every tensor, at other places."""
     torch.manual_seed(0)
-    backbone = parent.manifest.backbone.build(parent.manifest.input_shape)
+    backbone = parent.manifest.backbone.build(parent.manifest.encoding)
     backbone.load_state_dict(
         {
             name: value.flatten()[torch.randperm(value.numel())].view_as(value)
@@ -140,7 +140,7 @@ def test_new_rows_are_encoded_as_the_parents_were(strategy: str) -> None:
     new.inputs[:, 0] += 1000
     config = PretrainingConfig.model_validate({"backbone": {"kind": "mlp", "hidden": [8]}, "training": {"epochs": 1}})
     source = prepare(resolve_pretraining(config, old.spec).config, old)
-    parent = Bundle(source._manifest(), source.state.objective.backbone.eval(), {})
+    parent = source.bundle()
     request = {"heads": [{"kind": "classifier", "target": "label"}], "strategy": {"kind": strategy}}
     settled = resolve_fine_tuning(FineTuningConfig.model_validate(request), new.spec, parent.manifest).config
     run = prepare(settled, new, parent=parent)

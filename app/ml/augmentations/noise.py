@@ -1,0 +1,31 @@
+"""Gaussian noise: x + strength * epsilon, epsilon ~ N(0, I).
+
+Sietsma and Dow, "Creating artificial neural networks that generalize", 1991; Bishop, "Training with noise is
+equivalent to Tikhonov regularization", 1995. The last channel of a series says what was observed: it stays.
+"""
+
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+
+from app.ml.fields import Real
+from app.ml.interfaces import AugmentationConfig, Batch
+from app.ml.spec import ModalityKind
+
+
+class Noise(AugmentationConfig):
+    """Add gaussian noise to every value."""
+
+    accepts: ClassVar[tuple[ModalityKind, ...]] = ("image", "table", "series")
+    kind: Literal["noise"] = "noise"
+    strength: Real = Field(0.1, ge=0, le=100, description="The noise's standard deviation, in units of encoded values.")
+
+    def apply(self, batch: Batch) -> Batch:
+        """Shapes stay."""
+        inputs = batch.inputs
+        noise = self.strength * torch.randn_like(inputs)
+        if inputs.ndim == 3:  # noqa: PLR2004 - (B, C, T): a series
+            noise = noise * inputs[:, -1:]
+            noise[:, -1] = 0
+        return batch.with_inputs(inputs + noise)

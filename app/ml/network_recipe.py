@@ -1,0 +1,146 @@
+"""What an `"auto"` preprocessing, backbone, method or list of augmentations becomes, and which do not go together."""
+
+from typing import TypeVar
+
+from app.ml.abilities import Ability
+from app.ml.augmentations import AnyAugmentation
+from app.ml.backbones import AnyBackbone
+from app.ml.backbones.convnet import ConvNet
+from app.ml.backbones.mlp import Mlp
+from app.ml.errors import ConfigError, Location
+from app.ml.interfaces import Config, Decision, Facts
+from app.ml.methods import AnyMethod
+from app.ml.methods.autoencoder import Autoencoder
+from app.ml.preprocessing import AnyPreprocessing
+from app.ml.preprocessing.image import ImagePreprocessing
+from app.ml.preprocessing.series import SeriesPreprocessing
+from app.ml.preprocessing.table import TablePreprocessing
+from app.ml.spec import ModalityKind
+
+AnyKind = TypeVar("AnyKind", bound=Config)
+Decisions = tuple[Decision, ...]
+_SMALLEST_SIDE_FOR_CONVNET = 4
+
+PREPROCESSING: dict[ModalityKind, AnyPreprocessing] = {
+    "image": ImagePreprocessing(),
+    "table": TablePreprocessing(),
+    "series": SeriesPreprocessing(),
+}
+# In order of preference: the first that is able to do what the method or head needs.
+BACKBONES: dict[ModalityKind, tuple[AnyBackbone, ...]] = {
+    "image": (ConvNet(), Mlp()),
+    "table": (Mlp(),),
+    "series": (Mlp(),),
+}
+METHODS: dict[ModalityKind, AnyMethod] = {"image": Autoencoder(), "table": Autoencoder(), "series": Autoencoder()}
+
+
+def settle(config: AnyKind, facts: Facts, *loc: str | int) -> tuple[AnyKind, Decisions]:
+    """Let a kind settle itself, and put its place in the request before what it says."""
+    try:
+        settled, decisions = config.settle(facts)
+    except ConfigError as error:
+        raise error.under(*loc) from error
+    prefix = ".".join(str(part) for part in loc)
+    return settled, tuple(one.model_copy(update={"field": f"{prefix}.{one.field}"}) for one in decisions)
+
+
+def settle_preprocessing(choice: AnyPreprocessing | str, facts: Facts) -> tuple[AnyPreprocessing, Decisions]:
+    """Choose the modality's own, unless it is given. Raises `ConfigError`."""
+    decided: Decisions = ()
+    if isinstance(choice, str):
+        choice = PREPROCESSING[facts.modality]
+        decided = (_whole("preprocessing", choice, f"the dataset is of modality {facts.modality}"),)
+    if choice.kind != facts.modality:
+        msg = f"the dataset is of modality {facts.modality}: use its kind, or auto"
+        raise ConfigError(("preprocessing", "kind"), msg)
+    settled, more = settle(choice, facts, "preprocessing")
+    return settled, _merged(decided, settled, more)
+
+
+def settle_method(choice: AnyMethod | str, facts: Facts) -> tuple[AnyMethod, Decisions]:
+    """Choose the modality's usual one, unless it is given. Raises `ConfigError`."""
+    decided: Decisions = ()
+    if isinstance(choice, str):
+        choice = METHODS[facts.modality]
+        decided = (_whole("method", choice, f"the usual one for modality {facts.modality}"),)
+    if facts.modality not in choice.accepts:
+        msg = f"{choice.kind} learns from {' or '.join(choice.accepts)} data, and this dataset is a {facts.modality}"
+        raise ConfigError(("method", "kind"), msg)
+    settled, more = settle(choice, facts, "method")
+    return settled, _merged(decided, settled, more)
+
+
+def settle_backbone(
+    choice: AnyBackbone | str, facts: Facts, needs: frozenset[Ability], who: str
+) -> tuple[AnyBackbone, Decisions]:
+    """Choose one that is able to do what `who` needs, unless it is given. Raises `ConfigError`."""
+    decided: Decisions = ()
+    if isinstance(choice, str):
+        choice = _default_backbone(facts, needs, who)
+        decided = (_whole("backbone", choice, f"suits {facts.modality} data of shape {facts.shape}"),)
+    if facts.modality not in choice.accepts:
+        able = " or ".join(one.kind for one in BACKBONES[facts.modality])
+        msg = (
+            f"{choice.kind} takes {' or '.join(choice.accepts)} data, this dataset is a {facts.modality}: choose {able}"
+        )
+        raise ConfigError(("backbone", "kind"), msg)
+    if isinstance(choice, ConvNet) and _is_small(facts):
+        raise ConfigError(("backbone", "kind"), "convnet needs images of at least 4 x 4 pixels: choose mlp")
+    check_abilities(choice, needs, who)
+    settled, more = settle(choice, facts, "backbone")
+    return settled, _merged(decided, settled, more)
+
+
+def check_abilities(backbone: AnyBackbone, needs: frozenset[Ability], who: str) -> None:
+    """Raises `ConfigError` where the backbone cannot do what `who` needs."""
+    lacking = sorted(needs - backbone.provides)
+    if lacking:
+        msg = f"{who} needs a backbone with the ability {lacking[0]!r}, and {backbone.kind} lacks it: choose another"
+        raise ConfigError(("backbone", "kind"), msg)
+
+
+def settle_views(
+    choice: tuple[AnyAugmentation, ...] | str, method: AnyMethod, facts: Facts
+) -> tuple[tuple[AnyAugmentation, ...], Decisions]:
+    """Choose what the method cannot do without, or none. Raises `ConfigError`."""
+    place: Location = ("augmentations",)
+    if not isinstance(choice, str):
+        if not choice and method.compares_views:
+            raise ConfigError(place, f"{method.kind} compares views of a row: give some, or leave this out")
+        check_augmentations(choice, facts, place)
+        return choice, ()
+    usual: tuple[AnyAugmentation, ...] = method.usual_views(facts)  # type: ignore[assignment]
+    reason = f"the usual views of {method.kind}" if usual else f"{method.kind} needs none"
+    value = [one.model_dump(mode="json") for one in usual]
+    return usual, (Decision(field="augmentations", value=value, reason=reason),)
+
+
+def check_augmentations(choice: tuple[AnyAugmentation, ...], facts: Facts, place: Location) -> None:
+    """Raises `ConfigError` for one of another modality."""
+    for index, one in enumerate(choice):
+        if facts.modality not in one.accepts:
+            msg = f"{one.kind} changes {' or '.join(one.accepts)} data, and this dataset is a {facts.modality}"
+            raise ConfigError((*place, index, "kind"), msg)
+
+
+def _default_backbone(facts: Facts, needs: frozenset[Ability], who: str) -> AnyBackbone:
+    for candidate in BACKBONES[facts.modality]:
+        if needs <= candidate.provides and not (isinstance(candidate, ConvNet) and _is_small(facts)):
+            return candidate
+    msg = f"{who} needs a backbone with the abilities {sorted(needs)}, and none fits {facts.modality} data"
+    raise ConfigError(("backbone",), msg)
+
+
+def _is_small(facts: Facts) -> bool:
+    return min(facts.shape[:2]) < _SMALLEST_SIDE_FOR_CONVNET
+
+
+def _whole(field: str, choice: Config, reason: str) -> Decision:
+    return Decision(field=field, value=choice.model_dump(mode="json"), reason=reason)
+
+
+def _merged(decided: Decisions, settled: Config, more: Decisions) -> Decisions:
+    """A decision for a whole kind tells the kind as it settled itself."""
+    value = settled.model_dump(mode="json")
+    return (*(one.model_copy(update={"value": value}) for one in decided), *more)

@@ -1,0 +1,16 @@
+"""What may be chosen of preprocessing, one kind per modality. A new kind is a file here and two lines below."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from app.ml.preprocessing.image import ImagePreprocessing
+from app.ml.preprocessing.series import SeriesPreprocessing
+from app.ml.preprocessing.table import TablePreprocessing
+
+AnyPreprocessing = Annotated[
+    ImagePreprocessing
+    | TablePreprocessing
+    | SeriesPreprocessing,
+    Field(discriminator="kind"),
+]  # fmt: skip

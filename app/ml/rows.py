@@ -1,0 +1,25 @@
+"""Rows in blocks of bounded size."""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_MOST_ROWS, _BLOCK_BYTES = 1024, 64 << 20
+
+
+def each_block(rows: int, block: int) -> Iterator[slice]:
+    """Cut `rows` into slices of at most `block`."""
+    return (slice(start, min(start + block, rows)) for start in range(0, rows, block))
+
+
+def rows_per_block(shape: tuple[int, ...]) -> int:
+    """How many encoded rows of `shape` go through a network at once: 1 to 1,024, and near 64 MiB of float32."""
+    return max(1, min(_MOST_ROWS, _BLOCK_BYTES // (4 * math.prod(shape))))
+
+
+def as_rows(values: Sequence[Any], dtype: type[np.generic]) -> NDArray[Any]:
+    """Stack decoded rows (N, ...)."""
+    return np.stack([np.asarray(value, dtype=dtype) for value in values])
