@@ -75,7 +75,7 @@ def _parent(attempt: Attempt, job: JobRow, folder: Path) -> Bundle | None:
     if job.parent_model_id is None:
         return None
     row = attempt.insist(lambda session: session.get_one(ModelRow, job.parent_model_id))
-    return read_bundle(link_files(attempt.artifacts, row.files, folder / "parent"))
+    return read_bundle(link_files(attempt.artifacts, row.files, folder / "parent"), for_training=True)
 
 
 def _resume(attempt: Attempt, training: Run) -> int:
