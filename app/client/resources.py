@@ -113,6 +113,17 @@ class Jobs:
         job = self._transport.create("/v1/jobs", json={"kind": kind, "dataset": dataset, **fields})
         return self.wait(job["id"]) if wait else job
 
+    def sweep(self, *, base: Json, space: Json, wait: bool = False, **fields: Any) -> Json:
+        """Search fields of a job: `space` says by dotted field where values come from, `base` is the job's request.
+
+        `list(sweep=job["id"])` goes through its trials. With `wait` it has succeeded.
+
+        Raises:
+            JobFailedError: it ended without success.
+        """
+        job = self._transport.create("/v1/jobs", json={"kind": "sweep", "base": base, "space": space, **fields})
+        return self.wait(job["id"]) if wait else job
+
     def get(self, job_id: str) -> Json:
         """Return a job."""
         return self._transport.get(_path("jobs", job_id))

@@ -1,0 +1,590 @@
+"""Sweeps: trials as jobs, one worker for both, pruning, ranking, and kills between any two transactions."""
+
+import json
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from app.db.session import Database
+from app.db.tables import JobRow, TrialRow
+from app.jobs import lease as leases
+from app.queue import MemoryQueue
+from app.settings import Settings
+from tests.conftest import MakeKey
+from tests.support.http import Http
+from tests.support.work import run_jobs
+from worker import runner
+
+BASE_TRAINING: dict[str, Any] = {"epochs": 3, "batch_size": 16, "evaluate_every": 1, "seed": 1}
+LR = {"kind": "log_uniform", "low": 1e-4, "high": 1e-1}
+SPACE = {
+    "training.optimizer.lr": LR,
+    "training.batch_size": {"kind": "integer", "low": 8, "high": 32},
+    "strategy.kind": {"kind": "choice", "values": ["full", "linear_probe"]},
+}
+
+
+def table(labelled: int = 90, rows: int = 90) -> str:
+    values = np.random.default_rng(0).normal(size=(rows, 4))
+    lines = ["a,b,c,d,label"]
+    for number, row in enumerate(values):
+        label = f"class{int(row[0] + row[1] > 0)}" if number < labelled else ""
+        lines.append(",".join([*(f"{value:.4f}" for value in row), label]))
+    return "\n".join(lines) + "\n"
+
+
+@pytest.fixture
+def dataset(client: Http, settings: Settings) -> str:
+    return upload(client, settings, table())
+
+
+def upload(client: Http, settings: Settings, text: str, **fields: str) -> str:
+    answer = client.post("/v1/datasets", files={"file": ("rows.csv", text.encode())}, data={"name": "rows", **fields})
+    assert answer.status_code == 202, answer.text
+    run_jobs(settings)
+    found = client.get(f"/v1/datasets/{answer.json()['id']}").json()
+    assert found["status"] == "ready", found["error"]
+    return str(found["id"])
+
+
+def base(dataset: str, **fields: Any) -> dict[str, Any]:
+    return {
+        "kind": "fine_tuning",
+        "dataset": dataset,
+        "name": "tuned",
+        "heads": [{"kind": "classifier", "target": "label"}],
+        "backbone": {"kind": "mlp", "hidden": [8]},
+        "training": BASE_TRAINING,
+        **fields,
+    }
+
+
+def sweep(dataset: str, **fields: Any) -> dict[str, Any]:
+    return {"kind": "sweep", "base": base(dataset), "space": SPACE, "trials": 4, "seed": 5, **fields}
+
+
+def submit(client: Http, body: dict[str, Any]) -> str:
+    answer = client.post("/v1/jobs", json=body)
+    assert answer.status_code == 202, answer.text
+    return str(answer.json()["id"])
+
+
+def job_of(client: Http, job: str) -> dict[str, Any]:
+    found: dict[str, Any] = client.get(f"/v1/jobs/{job}").json()
+    return found
+
+
+def trials_of(client: Http, job: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = client.get(f"/v1/jobs?sweep={job}&order=asc&limit=200").json()["data"]
+    return found
+
+
+def events_of(client: Http, job: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = client.get(f"/v1/jobs/{job}/events?limit=1000").json()["data"]
+    return found
+
+
+def run_one(settings: Settings, database: Database) -> str | None:
+    """One attempt at one job; return its id."""
+    with database.writing() as session:
+        lease = leases.claim(session, "one", 60)
+    if lease is None:
+        return None
+    runner.run(lease, threading.Event(), settings)
+    return lease.job_id
+
+
+def tried(done: dict[str, Any]) -> list[dict[str, Any]]:
+    """The ranked table without the ids of jobs, which differ from sweep to sweep."""
+    return [{name: value for name, value in line.items() if name != "job"} for line in done["metrics"]["trials"]]
+
+
+@pytest.mark.parametrize("algorithm", ["random", "tpe", "successive_halving"])
+def test_a_sweep_ranks_its_trials_and_registers_the_best(
+    client: Http, settings: Settings, dataset: str, algorithm: str
+) -> None:
+    more = {"startup_trials": 2} if algorithm == "tpe" else {}
+    job = submit(client, sweep(dataset, algorithm={"kind": algorithm, **more}, name="found"))
+    assert run_jobs(settings) == 4 + 5  # trials, and a turn of the sweep before, between and after them
+    done = job_of(client, job)
+    assert done["status"] == "succeeded", done["error"]
+    assert (done["progress"]["fraction"], done["attempt"], done["links"]["trials"]) == (1, 1, f"/v1/jobs?sweep={job}")
+    found = done["metrics"]
+    assert (found["metric"], found["direction"], found["best"]) == ("val/accuracy", "maximize", found["trials"][0])
+    assert sorted(line["trial"] for line in found["trials"]) == [0, 1, 2, 3]
+    ended = [line for line in found["trials"] if line["status"] == "succeeded"]
+    assert found["trials"][: len(ended)] == ended
+    assert [line["metric"] for line in ended] == sorted((line["metric"] for line in ended), reverse=True)
+    assert found["measured"]["split"] == "test"
+
+    trials = {trial["id"]: trial for trial in trials_of(client, job)}
+    assert [trial["name"] for trial in trials.values()] == [f"found-trial-{number}" for number in range(4)]
+    for line in found["trials"]:
+        trial = trials[line["job"]]
+        assert (trial["status"], trial["sweep"], trial["outputs"]) == (line["status"], job, [])
+        if line["status"] == "succeeded":
+            assert trial["metrics"]["split"] == "validation"
+            assert trial["metrics"]["heads"]["label"]["accuracy"] == line["metric"]
+        assert "test" not in json.dumps(trial["metrics"])
+    (output,) = done["outputs"]
+    models = client.get("/v1/models").json()["data"]
+    assert [(model["id"], model["name"], model["version"]) for model in models] == [(output["model"], "found", 1)]
+    assert models[0]["metrics"] == found["measured"]
+    answer = client.post("/v1/models/found/predictions", json={"inputs": [{"a": 1, "b": 0, "c": 0, "d": 0}]})
+    assert answer.status_code == 200, answer.text
+
+
+def test_a_trials_config_is_the_bases_with_its_values(client: Http, settings: Settings, dataset: str) -> None:
+    job = submit(client, sweep(dataset))
+    run_jobs(settings)
+    done = job_of(client, job)
+    configs = {trial["id"]: trial["config"] for trial in trials_of(client, job)}
+    for line in done["metrics"]["trials"]:
+        values = line["values"]
+        assert set(values) == set(SPACE)
+        assert 1e-4 <= values["training.optimizer.lr"] <= 1e-1
+        assert values["training.batch_size"] in range(8, 33)
+        training = {**BASE_TRAINING, "batch_size": values["training.batch_size"]}
+        training["optimizer"] = {"kind": "adamw", "lr": values["training.optimizer.lr"]}
+        wanted = base(dataset, training=training, strategy={"kind": values["strategy.kind"]})
+        alone = submit(client, wanted)
+        assert job_of(client, alone)["config"] == configs[line["job"]]
+        client.post(f"/v1/jobs/{alone}/cancel")
+    assert len({json.dumps(line["values"]) for line in done["metrics"]["trials"]}) == 4
+
+
+def test_the_best_model_is_the_one_that_its_request_alone_would_have_made(
+    client: Http, settings: Settings, dataset: str
+) -> None:
+    job = submit(client, sweep(dataset, trials=2, space={"training.optimizer.lr": LR}))
+    run_jobs(settings)
+    done = job_of(client, job)
+    optimizer = {"kind": "adamw", "lr": done["metrics"]["best"]["values"]["training.optimizer.lr"]}
+    alone = submit(client, base(dataset, training={**BASE_TRAINING, "optimizer": optimizer}))
+    run_jobs(settings)
+    assert weights(client, alone) == weights(client, job)
+    assert job_of(client, alone)["metrics"] == done["metrics"]["measured"]
+
+
+def weights(client: Http, job: str) -> dict[str, str]:
+    (output,) = job_of(client, job)["outputs"]
+    files = client.get(f"/v1/models/{output['model']}").json()["files"]
+    return {file["name"]: file["sha256"] for file in files if "golden" not in file["name"]}
+
+
+def test_a_pretraining_is_swept_by_its_loss(client: Http, settings: Settings, dataset: str) -> None:
+    pretraining = {"kind": "pretraining", "dataset": dataset, "backbone": {"kind": "mlp", "hidden": [8]}}
+    body = {"kind": "sweep", "base": {**pretraining, "training": BASE_TRAINING}, "trials": 3}
+    hidden = {"backbone.hidden": {"kind": "choice", "values": [[4], [8, 4]]}, "training.optimizer.lr": LR}
+    job = submit(client, {**body, "space": hidden})
+    run_jobs(settings)
+    done = job_of(client, job)
+    assert done["status"] == "succeeded", done["error"]
+    assert (done["metrics"]["metric"], done["metrics"]["direction"]) == ("val/loss", "minimize")
+    measured = [line["metric"] for line in done["metrics"]["trials"]]
+    assert measured == sorted(measured)
+    assert client.get(f"/v1/models/{done['outputs'][0]['model']}").json()["kind"] == "backbone"
+    refused = client.post("/v1/jobs", json={**body, "space": {"method.regularizer": {"kind": "choice", "values": []}}})
+    assert refused.status_code == 422
+    l2 = [{"kind": "l2", "strength": strength} for strength in (1e-4, 1e-2)]
+    refused = client.post("/v1/jobs", json={**body, "space": {"method.regularizer": {"kind": "choice", "values": l2}}})
+    assert refused.json()["errors"][0]["loc"] == ["body", "metric"]
+
+
+# ---- waiting and cancelling -----------------------------------------------------------------------------------------
+
+
+def test_a_waiting_sweep_holds_no_worker_and_says_what_it_waits_for(
+    client: Http, settings: Settings, database: Database, dataset: str
+) -> None:
+    job = submit(client, sweep(dataset, parallel=2))
+    assert run_one(settings, database) == job
+    waiting = job_of(client, job)
+    assert (waiting["status"], waiting["phase"], waiting["queue_position"]) == ("queued", "waiting for trials", None)
+    assert (waiting["progress"]["step"], waiting["progress"]["total_steps"], waiting["attempt"]) == (0, 4, 0)
+    first, second = trials_of(client, job)
+    assert run_one(settings, database) == first["id"]
+    assert run_one(settings, database) == job  # one has ended, so that a third may begin
+    assert len(trials_of(client, job)) == 3
+    assert run_one(settings, database) == second["id"]
+    run_jobs(settings)
+    assert job_of(client, job)["status"] == "succeeded"
+    assert [event["type"] for event in events_of(client, job)] == [
+        "job.queued", "attempt.started", "sweep.trial", "sweep.trial", "sweep.trial", "sweep.trial",
+        "job.running", "job.finalizing", "job.succeeded",
+    ]  # fmt: skip
+
+
+def test_a_waiting_sweep_rings_for_nobody(client: Http, settings: Settings, database: Database, dataset: str) -> None:
+    job = submit(client, sweep(dataset))
+    run_one(settings, database)
+    with database.writing() as session:
+        session.execute(update(JobRow).where(JobRow.sweep_id == job).values(status="running"))
+        session.execute(update(JobRow).values(queued_at=0.0))
+        assert not leases.waiting(session, 5)
+        assert leases.claim(session, "nobody", 60) is None
+        session.execute(update(JobRow).where(JobRow.sweep_id == job).values(status="failed"))
+        assert leases.waiting(session, 5)
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2, 3])
+def test_cancelling_a_sweep_cancels_its_trials_and_publishes_nothing(
+    client: Http, settings: Settings, database: Database, dataset: str, turns: int
+) -> None:
+    job = submit(client, sweep(dataset, parallel=2))
+    for _ in range(turns):
+        run_one(settings, database)
+    with database.writing() as session:
+        held = leases.claim(session, "elsewhere", 60) if turns == 1 else None
+    assert client.post(f"/v1/jobs/{job}/cancel").json()["status"] == "cancelled"
+    if held is not None:
+        assert job_of(client, held.job_id)["status"] == "cancelling"
+        with database.writing() as session:
+            leases.abandon(session, held, 3, "gone")
+    assert run_jobs(settings) == 0
+    done = job_of(client, job)
+    assert (done["status"], done["outputs"]) == ("cancelled", [])
+    assert {trial["status"] for trial in trials_of(client, job)} <= {"cancelled", "succeeded"}
+    assert client.get("/v1/models").json()["data"] == []
+    with database.reading() as session:
+        assert not any(session.scalars(select(TrialRow.candidate)))
+
+
+def test_a_sweep_that_is_cancelled_in_its_turn_ends(
+    client: Http, settings: Settings, database: Database, dataset: str
+) -> None:
+    job = submit(client, sweep(dataset))
+    with database.writing() as session:
+        lease = leases.claim(session, "one", 60)
+    assert lease is not None
+    assert client.post(f"/v1/jobs/{job}/cancel").json()["status"] == "cancelling"
+    runner.run(lease, threading.Event(), settings)
+    assert job_of(client, job)["status"] == "cancelled"
+    assert trials_of(client, job) == []
+
+
+def test_a_cancelled_trial_does_not_end_the_sweep(
+    client: Http, settings: Settings, database: Database, dataset: str
+) -> None:
+    job = submit(client, sweep(dataset))
+    run_one(settings, database)
+    (first,) = trials_of(client, job)
+    client.post(f"/v1/jobs/{first['id']}/cancel")
+    run_jobs(settings)
+    done = job_of(client, job)
+    assert done["status"] == "succeeded"
+    assert [line["status"] for line in done["metrics"]["trials"]] == ["succeeded"] * 3 + ["cancelled"]
+    assert not done["metrics"]["trials"][-1]["pruned"]
+
+
+# ---- failing --------------------------------------------------------------------------------------------------------
+
+WILD = {"optimizer": {"kind": "sgd", "momentum": 0}, "schedule": {"kind": "constant"}, "steps": 60, "batch_size": 16}
+
+
+def wild(dataset: str, rates: list[float]) -> dict[str, Any]:
+    pretraining = {"kind": "pretraining", "dataset": dataset, "backbone": {"kind": "mlp", "hidden": [8]}}
+    space = {"training.optimizer.lr": {"kind": "choice", "values": rates}}
+    return {"kind": "sweep", "base": {**pretraining, "training": WILD}, "space": space, "trials": 6, "seed": 1}
+
+
+def test_a_trial_that_diverges_does_not_end_the_sweep(client: Http, settings: Settings, dataset: str) -> None:
+    job = submit(client, wild(dataset, [100.0, 0.001]))
+    run_jobs(settings)
+    done = job_of(client, job)
+    assert done["status"] == "succeeded", done["error"]
+    lines = done["metrics"]["trials"]
+    assert {line["values"]["training.optimizer.lr"]: line["status"] for line in lines} == {
+        0.001: "succeeded",
+        100.0: "failed",
+    }
+    assert [line["status"] for line in lines] == sorted((line["status"] for line in lines), reverse=True)
+    assert "finite" in lines[-1]["error"]
+
+
+def test_a_sweep_of_which_all_trials_fail_fails_in_words(client: Http, settings: Settings, dataset: str) -> None:
+    job = submit(client, wild(dataset, [100.0]))
+    run_jobs(settings)
+    done = job_of(client, job)
+    assert (done["status"], done["error"]["code"], done["outputs"]) == ("failed", "no_trial_succeeded", [])
+    assert "None of the 6 trials succeeded." in done["error"]["message"]
+    assert "training.optimizer.lr" in done["error"]["message"]
+
+
+def test_a_metric_that_nobody_measures_is_named(client: Http, settings: Settings, dataset: str) -> None:
+    body = sweep(dataset, trials=2, metric="val/beauty", direction="maximize", space={"training.optimizer.lr": LR})
+    job = submit(client, body)
+    run_jobs(settings)
+    message = job_of(client, job)["error"]["message"]
+    assert "val/beauty was not measured" in message
+    assert "val/accuracy" in message
+
+
+def test_values_that_do_not_go_together_are_a_failed_trial(client: Http, settings: Settings, dataset: str) -> None:
+    """Both ends fit beside the first value of the other field, and still not every pair does."""
+    optimizer = {"kind": "sgd", "lr": 0.01, "nesterov": True}
+    space = {
+        "training.optimizer.nesterov": {"kind": "choice", "values": [False, True]},
+        "training.optimizer.momentum": {"kind": "choice", "values": [0.5, 0.0]},
+    }
+    body = sweep(dataset, trials=12, space=space)
+    body["base"]["training"] = {**BASE_TRAINING, "epochs": 1, "optimizer": optimizer}
+    job = submit(client, body)
+    run_jobs(settings)
+    done = job_of(client, job)
+    assert done["status"] == "succeeded", done["error"]
+    bad = {"training.optimizer.nesterov": True, "training.optimizer.momentum": 0.0}
+    lines = done["metrics"]["trials"]
+    assert len(lines) == 12
+    assert any(line["values"] == bad for line in lines)
+    for line in lines:
+        assert line["status"] == ("failed" if line["values"] == bad else "succeeded")
+    assert "momentum" in lines[-1]["error"]
+
+
+# ---- pruning --------------------------------------------------------------------------------------------------------
+
+
+def test_successive_halving_prunes_and_says_why(
+    client: Http, settings: Settings, database: Database, dataset: str
+) -> None:
+    halving = {"kind": "successive_halving", "min_epochs": 1, "reduction_factor": 2}
+    lr = {"kind": "choice", "values": [1e-7, 1e-6, 0.05]}
+    body = sweep(
+        dataset, trials=8, algorithm=halving, metric="val/loss", space={"training.optimizer.lr": lr}, name="halved"
+    )
+    body["base"]["training"] = {**BASE_TRAINING, "epochs": 6, "schedule": {"kind": "constant"}}
+    job = submit(client, body)
+    run_jobs(settings)
+    done = job_of(client, job)
+    assert done["status"] == "succeeded", done["error"]
+    lines = done["metrics"]["trials"]
+    pruned = [line for line in lines if line["pruned"]]
+    assert pruned
+    assert lines == [line for line in lines if not line["pruned"]] + pruned
+    assert all(line["status"] == "cancelled" and line["metric"] is not None for line in pruned)
+    assert done["metrics"]["best"]["values"]["training.optimizer.lr"] == 0.05
+    for line in pruned:
+        assert line["values"]["training.optimizer.lr"] < 0.05
+        (told,) = [event for event in events_of(client, line["job"]) if event["type"] == "trial.pruned"]
+        assert re.search(r"After \d epochs val/loss is .* 1 / 2 of the \d trials", told["message"])
+        epochs = [point["epoch"] for point in client.get(f"/v1/jobs/{line['job']}/metrics").json()["data"]]
+        assert max(epochs) + 1 == told["data"]["epoch"] < 6
+        assert job_of(client, line["job"])["outputs"] == []
+    assert [model["name"] for model in client.get("/v1/models").json()["data"]] == ["halved"]
+    with database.reading() as session:
+        rungs = {row.job_id: row.rungs for row in session.scalars(select(TrialRow))}
+    assert all(len(rungs[line["job"]]) == 3 for line in lines if not line["pruned"])  # after 1, 2 and 4 epochs
+
+
+# ---- kills ----------------------------------------------------------------------------------------------------------
+
+
+class Killed(BaseException):
+    """The process is gone: nothing below may catch this."""
+
+
+@contextmanager
+def killed_at(moment: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """Every process of this block dies at its `moment`th writing transaction: even ones before, odd ones after it."""
+    count = [0]
+    original = Database.writing
+
+    @contextmanager
+    def writing(self: Database) -> Iterator[Session]:
+        count[0] += 1
+        if count[0] == moment // 2 and moment % 2 == 0:
+            raise Killed
+        with original(self) as session:
+            yield session
+        if count[0] == moment // 2 and moment % 2 == 1:
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Database, "writing", writing)
+        yield count
+
+
+def run_with_a_kill(settings: Settings, database: Database, moment: int, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Run everything, with one kill on the way; tell whether it came to that."""
+    try:
+        with killed_at(moment, monkeypatch):
+            run_jobs(settings)
+    except Killed:
+        with database.writing() as session:
+            session.execute(update(JobRow).where(JobRow.lease_until.is_not(None)).values(lease_until=1.0))
+            leases.sweep(session, 3)
+        run_jobs(settings)
+        return True
+    return False
+
+
+def kill_everywhere(
+    client: Http, settings: Settings, database: Database, dataset: str, monkeypatch: pytest.MonkeyPatch, stride: int
+) -> None:
+    halving = {"kind": "successive_halving", "sampler": "tpe", "reduction_factor": 2}
+    training = {**BASE_TRAINING, "epochs": 2, "checkpoint_steps": 4}
+    body = sweep(dataset, trials=3, algorithm=halving, metric="val/loss", base=base(dataset, training=training))
+    undisturbed = submit(client, body)
+    run_jobs(settings)
+    wanted = job_of(client, undisturbed)
+    assert wanted["status"] == "succeeded", wanted["error"]
+    moment, kills = 2, 0
+    while True:
+        job = submit(client, body)
+        if not run_with_a_kill(settings, database, moment, monkeypatch):
+            break
+        done = job_of(client, job)
+        assert done["status"] == "succeeded", (moment, done["error"])
+        assert tried(done) == tried(wanted), moment
+        assert weights(client, job) == weights(client, undisturbed), moment
+        assert len(trials_of(client, job)) == 3
+        moment, kills = moment + stride, kills + 1
+    assert kills >= 5
+
+
+def test_a_kill_between_transactions_loses_and_doubles_no_trial(
+    client: Http, settings: Settings, database: Database, dataset: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kill_everywhere(client, settings, database, dataset, monkeypatch, stride=13)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_kill_between_any_two_transactions_loses_and_doubles_no_trial(
+    client: Http, settings: Settings, database: Database, dataset: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kill_everywhere(client, settings, database, dataset, monkeypatch, stride=1)
+
+
+def test_the_same_seed_gives_the_same_sweep_and_another_another(client: Http, settings: Settings, dataset: str) -> None:
+    jobs = [submit(client, sweep(dataset, seed=seed, trials=2)) for seed in (1, 1, 2)]
+    run_jobs(settings)
+    first, second, third = (tried(job_of(client, job)) for job in jobs)
+    assert first == second
+    assert first != third
+
+
+def test_a_worker_that_dies_in_every_turn_ends_the_sweep_and_its_trials(
+    client: Http, settings: Settings, database: Database, dataset: str
+) -> None:
+    job = submit(client, sweep(dataset, parallel=2))
+    run_one(settings, database)
+    with database.writing() as session:
+        session.execute(update(JobRow).where(JobRow.id == job).values(wakes_at=2))
+    for _ in range(3):
+        with database.writing() as session:
+            lease = leases.claim(session, "mortal", 60)
+            assert lease is not None
+            assert lease.job_id == job
+            leases.abandon(session, lease, 3, "It died.")
+    assert job_of(client, job)["error"]["code"] == "worker_lost"
+    assert {trial["status"] for trial in trials_of(client, job)} == {"cancelled"}
+
+
+# ---- refusals -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fields", "place"),
+    [
+        (
+            {"space": {"training.optimizer.lr": {**LR, "high": 1e4}}},
+            "training.optimizer.lr",
+        ),
+        ({"space": {"training.optimizer.lrr": LR}}, "training.optimizer.lrr"),
+        ({"space": {"training.optimizer": LR}}, "training.optimizer"),
+        ({"space": {"strategy.kind": {"kind": "choice", "values": ["full", "half"]}}}, "strategy.kind"),
+        ({"space": {"heads.0.dropout": {"kind": "uniform", "low": 0.1, "high": 1.5}}}, "heads.0.dropout"),
+        ({"space": {"heads.1.dropout": {"kind": "uniform", "low": 0.1, "high": 0.5}}}, "heads.1.dropout"),
+        ({"space": {"training.batch_size": {"kind": "integer", "low": 0, "high": 8}}}, "training.batch_size"),
+        ({"space": {"training.batch_size": {"kind": "uniform", "low": 1, "high": 8.5}}}, "training.batch_size"),
+        ({"space": {"model": {"kind": "choice", "values": [None, "nobody"]}}}, "model"),
+        ({"space": {"dataset": {"kind": "choice", "values": ["ds_1"]}}}, "dataset"),
+        ({"space": {"heads.0.target": {"kind": "choice", "values": ["label"]}}}, "heads.0.target"),
+        (
+            {
+                "space": {
+                    "strategy": {"kind": "choice", "values": ["auto"]},
+                    "strategy.kind": {"kind": "choice", "values": ["full"]},
+                }
+            },
+            "strategy.kind",
+        ),
+    ],
+)
+def test_a_space_that_does_not_fit_is_refused_with_its_place(
+    client: Http, settings: Settings, dataset: str, fields: dict[str, Any], place: str
+) -> None:
+    answer = client.post("/v1/jobs", json=sweep(dataset, **fields))
+    assert answer.status_code == 422, answer.text
+    assert answer.json()["errors"][0]["loc"] == ["body", "space", place]
+    assert client.get("/v1/jobs?kind=sweep").json()["data"] == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "loc"),
+    [
+        ({"space": {}}, ["body", "space"]),
+        ({"space": {f"training.f{number}": LR for number in range(21)}}, ["body", "space"]),
+        ({"space": {"training.optimizer.lr": {"kind": "uniform", "low": 2, "high": 1}}}, None),
+        ({"trials": 1001}, ["body", "trials"]),
+        ({"trials": 0}, ["body", "trials"]),
+        ({"parallel": 17}, ["body", "parallel"]),
+        ({"metric": "test/accuracy"}, ["body", "metric"]),
+        ({"metric": "val/beauty"}, ["body", "direction"]),
+        ({"algorithm": {"kind": "grid"}}, ["body", "algorithm"]),
+    ],
+)
+def test_what_is_out_of_bounds_is_refused(
+    client: Http, settings: Settings, dataset: str, fields: dict[str, Any], loc: list[str] | None
+) -> None:
+    answer = client.post("/v1/jobs", json=sweep(dataset, **fields))
+    assert answer.status_code == 422, answer.text
+    assert loc is None or answer.json()["errors"][0]["loc"] == loc, answer.text
+
+
+def test_a_base_that_does_not_fit_is_refused_at_its_place(client: Http, settings: Settings, dataset: str) -> None:
+    body = sweep(dataset, base=base(dataset, heads=[{"kind": "classifier", "target": "nothing"}]))
+    answer = client.post("/v1/jobs", json=body).json()
+    assert answer["errors"][0]["loc"] == ["body", "base", "heads", 0, "target"]
+
+
+def test_without_validation_rows_there_is_no_sweep(client: Http, settings: Settings) -> None:
+    unsplit = upload(client, settings, table(), splits=json.dumps({"train": 0.8, "validation": 0.0, "test": 0.2}))
+    answer = client.post("/v1/jobs", json=sweep(unsplit))
+    assert answer.status_code == 422, answer.text
+    assert answer.json()["errors"][0]["loc"] == ["body", "base", "heads", 0, "target"]
+    assert "no validation row" in answer.json()["detail"]
+    pretraining = {"kind": "pretraining", "dataset": unsplit}
+    body = {"kind": "sweep", "base": pretraining, "space": {"training.optimizer.lr": LR}}
+    assert client.post("/v1/jobs", json=body).json()["errors"][0]["loc"] == ["body", "base", "dataset"]
+
+
+def test_projects_do_not_see_each_others_sweeps(
+    client: Http, app: Any, make_key: MakeKey, settings: Settings, dataset: str, queue: MemoryQueue
+) -> None:
+    job = submit(client, sweep(dataset, trials=1))
+    run_jobs(settings)
+    other = Http(app, make_key("other"))
+    assert len(trials_of(client, job)) == 1
+    assert trials_of(other, job) == []
+    assert other.get(f"/v1/jobs/{job}").status_code == 404
+    assert other.post(f"/v1/jobs/{job}/cancel").status_code == 404
+    assert other.post("/v1/jobs", json=sweep(dataset)).status_code == 404
+
+
+def test_the_request_of_the_documentation_runs(client: Http, settings: Settings, dataset: str) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "sweeps.md").read_text(encoding="utf-8")
+    body = json.loads(page.split("```json")[1].split("```")[0].replace("ds_...", dataset))
+    job = submit(client, {**body, "trials": 2})
+    run_jobs(settings)
+    assert job_of(client, job)["status"] == "succeeded", job_of(client, job)["error"]
