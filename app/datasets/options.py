@@ -5,6 +5,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from app.datasets.cleaning import Cleaning
 from app.ml.spec import SPLITS, Frozen, ModalityKind, Split
 
 Role = Literal["input", "target", "group", "ignored", "split", "time"]
@@ -81,6 +82,22 @@ class PrepareOptions(Frozen):
     unlabelled_value: str | None = Field(
         default=None, max_length=255, description="A value of targets that means no label, such as -1; null: none does."
     )
+
+    cleaning: Cleaning = Field(
+        default="auto", description="Steps of cleaning, in order; auto: those that are safe for the kind of data."
+    )
+    same_splits_as: str | None = Field(
+        default=None,
+        pattern=r"^ds_[0-9A-Za-z]{1,60}$",
+        description="A prepared dataset: rows that are in it, too, keep the split they have there; null: none.",
+    )
+
+    @model_validator(mode="after")
+    def _one_word_on_duplicates(self) -> Self:
+        if self.duplicates == "keep" and self.cleaning != "auto":
+            msg = "leave duplicates out: the list of cleaning says what happens to them"
+            raise ValueError(msg)
+        return self
 
     @model_validator(mode="after")
     def _shares(self) -> Self:

@@ -4,7 +4,8 @@ from typing import Literal, get_args
 
 from app.ml.spec import Frozen, ModalityKind, Split
 
-Reason = Literal["corrupt", "duplicate", "conflicting_labels", "missing_target"]
+Reason = Literal["corrupt", "duplicate", "near_duplicate", "conflicting_labels", "missing_target", "outlier", "length"]
+Unit = Literal["rows", "values", "classes", "columns"]
 REASONS: tuple[Reason, ...] = get_args(Reason)
 
 
@@ -30,6 +31,44 @@ class RowCounts(Frozen):
     read: int
     kept: int
     removed: dict[Reason, int]
+
+
+class StepReport(Frozen):
+    """What a step of cleaning found and did: how many rows, values, classes or columns, some of them, and why."""
+
+    kind: str
+    action: str
+    affected: int
+    unit: Unit
+    decision: str
+    examples: tuple[str, ...]
+
+
+class LeakCount(Frozen):
+    """How many rows of `split` are also, exactly or nearly, among the rows of `other_split` of the other side."""
+
+    kind: Literal["exact", "near"]
+    split: Split
+    other_split: Split
+    rows: int
+
+
+class Leak(Frozen):
+    """A row that is on both sides, each by its 0-based number in its source."""
+
+    kind: Literal["exact", "near"]
+    row: int
+    split: Split
+    other_row: int
+    other_split: Split
+
+
+class LeakReport(Frozen):
+    """Rows that are on both sides of a comparison, at most 100 of them one by one, and what to do."""
+
+    counts: tuple[LeakCount, ...]
+    rows: tuple[Leak, ...]
+    advice: str
 
 
 class Decision(Frozen):
@@ -124,3 +163,5 @@ class Report(Frozen):
     series: SeriesProfile | None
     decisions: tuple[Decision, ...]
     notices: tuple[str, ...]
+    cleaning: tuple[StepReport, ...] = ()
+    leaks: LeakReport | None = None

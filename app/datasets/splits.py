@@ -2,7 +2,8 @@
 
 A row's place is a hash of its inputs and the seed. Within each class rows are sorted by place and cut in proportion,
 so that the same rows in another order fall into the same splits. Shares are carried over from class to class: totals
-are exact, each class is off by less than one row, and every class keeps at least one row to train on.
+are exact, each class is off by less than one row, and every class keeps at least one row to train on. Rows with a time
+are split by it instead, the latest into test; rows of an earlier dataset keep the split they have there.
 """
 
 import hashlib
@@ -10,13 +11,92 @@ import hashlib
 import numpy as np
 import numpy.typing as npt
 
-from app.datasets.errors import Code, DatasetError
-from app.datasets.frame import Bytes, Floats, Ints, Notes
+from app.datasets.digests import Digests, number_rows
+from app.datasets.errors import Code, DatasetError, RowError
+from app.datasets.frame import Bytes, Floats, Frame, Ints, Notes
+from app.datasets.leaks import Earlier
 from app.datasets.options import PrepareOptions
 from app.ml.spec import SPLITS
 
 Keys = npt.NDArray[np.uint64]
 ENOUGH = 3
+
+
+def assign_splits(
+    frame: Frame, digests: Digests, options: PrepareOptions, notes: Notes, earlier: Earlier | None = None
+) -> Bytes:
+    """Return 0, 1 or 2 for each row of `frame`, whose inputs have `digests` (N, 2).
+
+    Raises:
+        DatasetError: bad_split, or bad_roles where two ways to split are asked for at once.
+    """
+    _check_one_way(frame, earlier)
+    if frame.given_split is not None:
+        return check_given(frame.given_split, notes)
+    known = np.full(len(digests), -1) if earlier is None else _known(frame, digests, earlier, notes)
+    split = np.maximum(known, 0).astype(np.uint8)
+    fresh = np.flatnonzero(known < 0)
+    if len(fresh):
+        split[fresh] = _split_fresh(frame, digests, fresh, options, notes)
+    if not (split == 0).any():
+        message = "no row is left for train: all of them are in validation or test of the earlier dataset"
+        raise DatasetError(Code.BAD_SPLIT, message, [RowError(("same_splits_as",), message)])
+    return split
+
+
+def _check_one_way(frame: Frame, earlier: Earlier | None) -> None:
+    if frame.given_split is not None and earlier is not None:
+        message = "the file has a column that says the splits, and so does same_splits_as; ignore one of them"
+        raise DatasetError(Code.BAD_SPLIT, message, [RowError(("same_splits_as",), message)])
+    if frame.groups is not None and frame.times is not None:
+        message = "rows are split by group or by time, not by both; give one of the two columns another role"
+        raise DatasetError(Code.BAD_ROLES, message, [RowError(("columns",), message)])
+
+
+def _known(frame: Frame, digests: Digests, earlier: Earlier, notes: Notes) -> Ints:
+    """Return the split of each row in the earlier dataset, -1 where it is new; a group follows its known rows."""
+    known = earlier.splits_of(digests)
+    found = int((known >= 0).sum())
+    notes.decide("splits", f"as in {earlier.id}", f"{found} of {len(known)} rows are in it and keep their split")
+    if not found:
+        notes.notice(f"no row is in {earlier.id}; do the columns, or the size of the images, differ?")
+    if frame.groups is not None:
+        groups = number_rows(frame.groups[:, None])
+        of_group = np.full(int(groups.max()) + 1, -1)
+        np.maximum.at(of_group, groups, known)
+        known = of_group[groups]
+    return known
+
+
+def _split_fresh(frame: Frame, digests: Digests, fresh: Ints, options: PrepareOptions, notes: Notes) -> Bytes:
+    """Split the rows at `fresh` as the frame asks for: by group, by time, or by content."""
+    if frame.groups is not None:
+        notes.decide("splits", "by group", "rows of one group stay in one split")
+        return split_groups(frame.groups[fresh], options)
+    if frame.windows:
+        notes.decide("splits", "by position", "pieces of one text: its end is test, so that none is learned from")
+        return split_times(fresh.astype(np.float64), options)
+    if frame.times is not None:
+        notes.decide(
+            "splits", "by time", "the latest rows are test, the ones before validation; equal times stay together"
+        )
+        return split_times(frame.times[fresh], options)
+    return _split_classes(frame, digests, fresh, options, notes)
+
+
+def _split_classes(frame: Frame, digests: Digests, fresh: Ints, options: PrepareOptions, notes: Notes) -> Bytes:
+    """Split by content, in proportion to the classes of the first target of classes; unlabelled rows train."""
+    targets = frame.targets[fresh]
+    strata: Floats | None = None
+    for t, spec in enumerate(frame.target_specs):
+        if spec.type == "category" and strata is None:
+            strata = targets[:, t]
+            notes.decide("splits", f"stratified by {spec.name}", "every split holds the classes in proportion")
+    labelled = ~np.isnan(targets).all(axis=1) if frame.target_specs else np.ones(len(fresh), dtype=np.bool_)
+    split = np.zeros(len(fresh), dtype=np.uint8)  # what nobody labelled can only be learned from
+    if labelled.any():
+        split[labelled] = split_rows(digests[fresh[labelled]], None if strata is None else strata[labelled], options)
+    return split
 
 
 def split_rows(digests: Keys, strata: Floats | None, options: PrepareOptions) -> Bytes:
@@ -40,15 +120,26 @@ def split_groups(groups: Keys, options: PrepareOptions) -> Bytes:
     """Return 0, 1 or 2 for each row such that rows of one group stay together; groups (N,) digests."""
     distinct, inverse, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     order = np.lexsort((distinct, place(distinct, options.seed)))
-    middle = (np.cumsum(sizes[order]) - sizes[order] / 2) / len(groups)
+    return _cut(order, sizes, options)[inverse]
+
+
+def split_times(times: Floats, options: PrepareOptions) -> Bytes:
+    """Return 0, 1 or 2 for each row such that the latest are test; rows of one time stay together; times (N,)."""
+    _, inverse, sizes = np.unique(times, return_inverse=True, return_counts=True)
+    return _cut(np.arange(len(sizes))[::-1], sizes, options)[inverse]
+
+
+def _cut(order: Ints, sizes: Ints, options: PrepareOptions) -> Bytes:
+    """Cut bunches of rows, taken in `order`, into test, validation and train by where their middle lies."""
+    middle = (np.cumsum(sizes[order]) - sizes[order] / 2) / sizes.sum()
     test = options.splits.get("test", 0.0)
     edges = (test, test + options.splits.get("validation", 0.0))
     codes = np.where(middle < edges[0], 2, np.where(middle < edges[1], 1, 0)).astype(np.uint8)
     if not (codes == 0).any():
         codes[-1] = 0
-    by_group = np.empty(len(distinct), dtype=np.uint8)
-    by_group[order] = codes
-    return by_group[inverse]
+    by_bunch = np.empty(len(sizes), dtype=np.uint8)
+    by_bunch[order] = codes
+    return by_bunch
 
 
 def check_given(split: Bytes, notes: Notes) -> Bytes:

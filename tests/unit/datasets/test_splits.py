@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from app.datasets.cleaning import digest_rows
+from app.datasets.digests import digest_rows
 from app.datasets.options import PrepareOptions
 from app.datasets.splits import split_groups, split_rows
 

@@ -1,0 +1,94 @@
+"""Numbers of a table far from the others of their column.
+
+mad: z = 0.6745 (x - median) / MAD, where MAD is the median of |x - median| (Iglewicz and Hoaglin 1993); a number is an
+outlier where |z| > k. iqr: outside [Q1 - k (Q3 - Q1), Q3 + k (Q3 - Q1)] (Tukey 1977). Neither is moved by the outliers
+themselves. A column of which half the values or more are the same has no such scale and is left alone.
+"""
+
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from pydantic import Field
+
+from app.datasets.cleaning.step import CleaningStep
+from app.datasets.errors import Code, DatasetError, RowError
+
+if TYPE_CHECKING:
+    from app.datasets.cleaning.work import Work
+    from app.datasets.frame import Floats, Ints
+
+NORMAL = 0.6745  # the third quartile of the normal distribution
+DEFAULT_K = {"mad": 5.0, "iqr": 3.0}
+
+
+class Outliers(CleaningStep):
+    """Find numbers far from the others of their column, and report, clip, blank or remove them."""
+
+    modalities = ("table",)
+    kind: Literal["outliers"] = "outliers"
+    method: Literal["mad", "iqr"] = Field(
+        default="mad", description="Distance from the median by the median deviation, or from the quartiles."
+    )
+    k: float | None = Field(
+        default=None, gt=0, le=1000, description="How far is too far; null: 5 deviations, or 3 interquartile ranges."
+    )
+    action: Literal["report", "clip", "missing", "remove"] = Field(
+        default="report",
+        description="Report them, move them to the border, make them missing values, or remove their rows.",
+    )
+    columns: tuple[str, ...] | None = Field(
+        default=None, max_length=4096, description="Columns of numbers to look at; null: all of them."
+    )
+
+    def run(self, work: "Work") -> None:
+        """Look at each column of numbers over the rows that were kept when the step began."""
+        chosen = self._chosen(work)
+        places = work.kept()
+        for start, block in work.blocks(places):
+            for j in range(block.shape[1]):
+                if start + j in chosen:
+                    self._column(start + j, block[:, j], places, work)
+
+    def _chosen(self, work: "Work") -> set[int]:
+        numbers = {spec.name: j for j, spec in enumerate(work.frame.columns) if spec.type == "number"}
+        if self.columns is None:
+            return set(numbers.values())
+        unknown = [name for name in self.columns if name not in numbers]
+        if unknown:
+            message = f"the step outliers names {unknown[0][:100]!r}, which is no input column of numbers"
+            raise DatasetError(Code.UNKNOWN_COLUMN, message, [RowError(("cleaning", "outliers", "columns"), message)])
+        return {numbers[name] for name in self.columns}
+
+    def _column(self, j: int, values: "Floats", places: "Ints", work: "Work") -> None:
+        bounds = limits(values, self.method, self.k or DEFAULT_K[self.method])
+        if bounds is None:
+            return
+        outside = np.flatnonzero((values < bounds[0]) | (values > bounds[1]))
+        if not len(outside):
+            return
+        name = work.frame.columns[j].name
+        low, high = (f"{bound:.6g}" for bound in bounds)
+        examples = [f"{work.name(places[i])}: {values[i]:.6g}" for i in outside[:5]]
+        text = f"column {name}: {len(outside)} values lie outside {low} .. {high}, by {self.method}"
+        work.tell(self, len(outside), "values", text, examples)
+        self._act(j, places[outside], values[outside], bounds, work)
+
+    def _act(self, j: int, places: "Ints", values: "Floats", bounds: tuple[float, float], work: "Work") -> None:
+        if self.action == "remove":
+            fresh = places[work.keep[places]]
+            work.remove(fresh, "outlier", f"an outlier in column {work.frame.columns[j].name}")
+        elif self.action != "report":
+            work.writable()[places, j] = np.clip(values, *bounds) if self.action == "clip" else np.nan
+
+
+def limits(values: "Floats", method: str, k: float) -> tuple[float, float] | None:
+    """Return the least and the largest number that is no outlier, or None where the column has no scale."""
+    present = values[~np.isnan(values)]
+    if not len(present):
+        return None
+    low, middle, high = np.quantile(present, (0.25, 0.5, 0.75))
+    if method == "iqr":
+        reach = k * (high - low)
+        return (float(low - reach), float(high + reach)) if reach > 0 else None
+    reach = k * float(np.median(np.abs(present - middle))) / NORMAL
+    return (float(middle - reach), float(middle + reach)) if reach > 0 else None

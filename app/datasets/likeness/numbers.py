@@ -1,0 +1,52 @@
+"""Rows of numbers that agree in their leading digits."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from app.datasets.digests import Digests, digest_rows, find, number_rows, pieces
+from app.datasets.likeness.pairs import Pairs
+from app.ml.spec import ColumnSpec
+
+
+def sketch(inputs: npt.NDArray[Any], columns: Sequence[ColumnSpec], digits: int) -> Digests:
+    """Return a digest of each row's numbers, rounded; codes of categories stay as they are, (N, 2)."""
+    kept = [j for j, column in enumerate(columns) if column.type == "category"]
+    found = [digest_rows(_rounded(piece, kept, digits), columns) for piece in pieces(inputs)]
+    return np.concatenate(found) if found else np.empty((0, 2), np.uint64)
+
+
+def _rounded(piece: npt.NDArray[Any], kept: list[int], digits: int) -> npt.NDArray[Any]:
+    rounded = round_significant(piece, digits)
+    rounded[..., kept] = piece[..., kept]
+    return rounded
+
+
+def round_significant(values: npt.NDArray[Any], digits: int) -> npt.NDArray[np.float32]:
+    """Round each number to `digits` significant digits; 0, inf and NaN stay."""
+    wide = values.astype(np.float64)
+    plain = np.isfinite(wide) & (wide != 0)
+    size = np.abs(wide, where=plain, out=np.ones_like(wide))
+    scale = 10.0 ** (digits - 1 - np.floor(np.log10(size)))
+    return np.where(plain, np.rint(wide * scale) / scale, wide).astype(np.float32)
+
+
+def pairs(sketches: Digests) -> Pairs:
+    """Pair each row with the first one of the same sketch."""
+    if not len(sketches):
+        return np.empty((0, 2), dtype=np.int64)
+    numbers = number_rows(sketches)
+    _, first = np.unique(numbers, return_index=True)
+    places = np.arange(len(sketches))
+    again = places[first[numbers] != places]
+    found = np.stack([first[numbers[again]], again], axis=1)
+    return found[np.lexsort((found[:, 1], found[:, 0]))]
+
+
+def joined(mine: Digests, theirs: Digests) -> Pairs:
+    """Pair each of `mine` with the first of `theirs` that has its sketch."""
+    at = find(mine, theirs)
+    places = np.flatnonzero(at >= 0)
+    return np.stack([places, at[places]], axis=1)
