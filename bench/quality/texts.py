@@ -1,0 +1,71 @@
+"""P5: BANKING77 with an imported MiniLM, ten labels a class. P7: tiny Shakespeare, characters, the last tenth held out."""
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from protocol import DRAWS, Figure, Lab
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sources import Array, Labelled, banking77, few, shakespeare
+
+P7_REQUEST: dict[str, Any] = {"method": {"kind": "next_token"}}
+P5_STRATEGY: dict[str, Any] = {"kind": "lp_ft"}
+
+
+def banking(lab: Lab, data: Path) -> Iterator[Figure]:
+    """P5."""
+    queries = banking77(data)
+    model = lab.client.models.import_package("minilm", name="minilm")["id"]
+    chosen = [few(queries.y, 10, draw) for draw in DRAWS]
+    lab.fresh()
+    values = [_draw(lab, queries, model, rows, strategy=P5_STRATEGY) for rows in chosen]
+    cpu = lab.cpu_seconds
+    controls = {
+        "TF-IDF": float(np.mean([_tfidf(queries, rows) for rows in chosen])),
+        "linear probe": float(
+            np.mean([_draw(lab, queries, model, rows, strategy={"kind": "linear_probe"}) for rows in chosen])
+        ),
+        "defaults alone": float(np.mean([_draw(lab, queries, model, rows) for rows in chosen])),
+    }
+    reference = "USE+ConveRT 85.19, DNNC 86.71, CPFT 87.20"
+    yield Figure("P5", "accuracy, 10 labels a class", values, controls, reference, 86.7, cpu)
+
+
+def language(lab: Lab, data: Path) -> Iterator[Figure]:
+    """P7: the loss of the held-out tenth, in nats a character."""
+    text = shakespeare(data)
+    lab.fresh()
+    dataset = lab.upload(
+        text.encode(), filename="shakespeare.txt", modality="text", splits={"train": 0.9, "validation": 0.1, "test": 0}
+    )
+    job = lab.job(kind="pretraining", dataset=dataset, **P7_REQUEST)
+    loss = job["metrics"]["losses"]["loss"]
+    reference = "nanoGPT: CPU recipe 1.88, GPU 1.4697"
+    yield Figure("P7", "validation loss, nats", [loss], {}, reference, 1.70, lab.cpu_seconds, lower_is_better=True)
+
+
+def _draw(lab: Lab, queries: Labelled, model: str, chosen: Array, **fields: Any) -> float:
+    content = _csv([queries.x[index] for index in chosen], queries.y[chosen])
+    dataset = lab.upload(content, filename="queries.csv", modality="text", columns={"text": "input", "label": "target"})
+    fine_tuned = lab.fine_tune(dataset, model, **fields)
+    return lab.accuracy(fine_tuned, queries.test_x, queries.test_y)
+
+
+def _csv(texts: Sequence[str], labels: Array) -> bytes:
+    file = io.StringIO()
+    writer = csv.writer(file)
+    writer.writerow(("text", "label"))
+    writer.writerows(zip(texts, labels.tolist(), strict=True))
+    return file.getvalue().encode()
+
+
+def _tfidf(queries: Labelled, chosen: Array) -> float:
+    words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
+    model = make_pipeline(words, LogisticRegression(C=10, max_iter=1000))
+    model.fit([queries.x[index] for index in chosen], queries.y[chosen])
+    return 100 * float(model.score(queries.test_x, queries.test_y))
