@@ -1,4 +1,4 @@
-"""P5: BANKING77 with an imported MiniLM, ten labels a class. P7: tiny Shakespeare, characters, the last tenth held out."""
+"""P5: BANKING77 with an imported MiniLM, ten labels a class. P7: tiny Shakespeare, the last tenth held out."""
 
 import csv
 import io
