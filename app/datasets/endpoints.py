@@ -2,16 +2,17 @@
 
 from typing import Annotated, Any
 
-from fastapi import Query, Request, Response
+from fastapi import Body, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from app.datasets import service
+from app.datasets import service, versions
 from app.datasets.options import PrepareOptions
 from app.datasets.report import Report
-from app.datasets.schemas import Dataset, RowsPage, Status
+from app.datasets.schemas import Dataset, Leaks, RowsPage, Status, VersionRequest
 from app.dependencies import Reading, State, Writing
 from app.errors import Problem
-from app.idempotency import IdempotencyKey
+from app.idempotency import IdempotencyKey, fingerprint, once
+from app.kit.ids import ID_PATTERN
 from app.kit.pages import Listing, PageQuery
 from app.kit.streaming import receive_form
 from app.security import Reader, Writer, secure_router
@@ -36,7 +37,7 @@ def _inlined(schema: Any, definitions: dict[str, Any]) -> Any:
         return schema
     if "$ref" in schema:
         return _inlined(definitions[schema["$ref"].rpartition("/")[2]], definitions)
-    return {key: _inlined(value, definitions) for key, value in schema.items()}
+    return {key: _inlined(value, definitions) for key, value in schema.items() if key != "discriminator"}
 
 
 def _upload_schema() -> dict[str, Any]:
@@ -44,7 +45,11 @@ def _upload_schema() -> dict[str, Any]:
     options = PrepareOptions.model_json_schema()
     properties = _inlined(options["properties"], options.get("$defs", {}))
     fields = {
-        "file": {"type": "string", "format": "binary", "description": "CSV, Parquet, .npy, .npz, or a zip of images."},
+        "file": {
+            "type": "string",
+            "format": "binary",
+            "description": "CSV, JSON Lines, Parquet, plain text, .npy, .npz, or a zip of images or of .txt files.",
+        },
         "name": {"type": "string", "minLength": 1, "maxLength": service.MAX_NAME},
     }
     schema = {"type": "object", "required": ["file", "name"], "properties": fields | properties}
@@ -94,6 +99,47 @@ def rows(
 ) -> RowsPage:
     """Return some rows as they were prepared."""
     return service.rows(state, principal.project_id, dataset_id, limit, offset)
+
+
+@router.get("/{dataset_id}/leaks", responses=MISSING | NOT_READY)
+def leaks(
+    state: State,
+    principal: Reader,
+    dataset_id: str,
+    against: Annotated[
+        str | None,
+        Query(
+            max_length=64, pattern=ID_PATTERN, description="Another dataset, such as the one that was pretrained on."
+        ),
+    ] = None,
+) -> Leaks:
+    """Say which rows are in train and in what judges it, or in this dataset and in another, exactly or nearly."""
+    return versions.leaks(state, principal.project_id, dataset_id, against)
+
+
+@router.post("/{dataset_id}/versions", status_code=202, responses=MISSING | NOT_READY)
+def create_version(
+    session: Writing,
+    state: State,
+    principal: Writer,
+    dataset_id: str,
+    key: IdempotencyKey,
+    response: Response,
+    body: Annotated[VersionRequest | None, Body()] = None,
+) -> Dataset:
+    """Prepare the file of a dataset, also of a failed one, once more under other options; the dataset itself stays."""
+    wishes, project = body or VersionRequest(), principal.project_id
+    request = fingerprint("versions", dataset_id, wishes.model_dump_json(exclude_unset=True))
+    dataset = once(
+        session,
+        project,
+        key,
+        request,
+        lambda: versions.create_version(session, state.queue, project, dataset_id, wishes),
+        Dataset,
+    )
+    response.headers["Location"] = dataset.links.self
+    return dataset
 
 
 @router.delete("/{dataset_id}", status_code=204, responses=MISSING | NOT_READY)

@@ -1,6 +1,6 @@
 """The two shapes a dataset has on its way: as a reader found it, and as numbers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -70,7 +70,7 @@ class Loaded:
     columns: tuple[Column, ...]
     roles: dict[str, Role] = field(default_factory=dict)
     types: dict[str, ColumnType] = field(default_factory=dict)
-    corrupt: tuple[Removal, ...] = ()
+    corrupt: Sequence[Removal] = ()
     value_scale: ValueScale = 1
     channels: tuple[str, ...] = ()
     taken: tuple[str, ...] = ()

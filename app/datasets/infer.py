@@ -8,13 +8,16 @@ import numpy as np
 import numpy.typing as npt
 
 from app.datasets.errors import Code, DatasetError, RowError
-from app.datasets.frame import Bytes, Column, Context, Floats, Frame, Inputs, Loaded, Notes
+from app.datasets.frame import Bools, Bytes, Column, Context, Floats, Frame, Inputs, Loaded, Notes
 from app.datasets.labels import without_value
 from app.datasets.options import PrepareOptions
 from app.datasets.roles import SPLIT_WORDS, TARGET_NAMES, Assigned, assign_roles
 from app.datasets.texts import Texts
 from app.datasets.values import FEW, MANY, Categories, Dates, Numbers, Reader, Unusable, Values
 from app.ml.spec import ColumnSpec, TargetSpec
+
+CHUNK_BYTES = 32 << 20
+TEXT_HINT = 'give the modality "text" to learn from it alone'
 
 
 def arrange(loaded: Loaded, context: Context) -> Frame:
@@ -31,7 +34,7 @@ def arrange(loaded: Loaded, context: Context) -> Frame:
     single = {roles[column.name]: column for column in loaded.columns}
     given = _given_split(single["split"], reader) if "split" in single else None
     groups = _groups(single["group"], reader) if "group" in single else None
-    times = _times(single["time"], reader) if "time" in single else None
+    times = read_times(single["time"], reader) if "time" in single else None
     if loaded.inputs is not None:
         inputs: Inputs = loaded.inputs
         columns = _array_columns(loaded)
@@ -58,28 +61,45 @@ def _check_wishes(loaded: Loaded, options: PrepareOptions) -> None:
     if options.modality not in (None, loaded.modality):
         message = f"the file holds {loaded.modality} data and modality says {options.modality}; correct one of them"
         if loaded.format in {"npy", "npz"}:
-            message += "; arrays of images have the shape (N, H, W) or (N, H, W, C)"
+            message += "; arrays of images have the shape (N, H, W) or (N, H, W, C), of series (N, T) or (N, T, C)"
         raise DatasetError(Code.WRONG_MODALITY, message, [RowError(("modality",), message)])
     if options.image is not None and loaded.format != "zip":
         message = "image sets the size of images in a zip; arrays and tables keep theirs, so leave it out"
         raise DatasetError(Code.BAD_OPTION, message, [RowError(("image",), message)])
-    wanted = [name for name, role in options.columns.items() if role == "input"]
+    if options.text is not None and loaded.format != "text":
+        message = "text says how plain text is cut into rows; the rows of this file are given, so leave it out"
+        raise DatasetError(Code.BAD_OPTION, message, [RowError(("text",), message)])
+    wanted = [name for name, role in options.columns.items() if role == "input" and name not in loaded.taken]
     if wanted and loaded.inputs is not None:
-        message = f"{wanted[0]} cannot be an input beside the images or rows of x; call it target, group or ignored"
+        message = f"{wanted[0]} cannot be an input beside the {loaded.modality} rows; call it target, group or ignored"
         raise DatasetError(Code.BAD_ROLES, message, [RowError(("columns", wanted[0]), message)])
 
 
 def _array_columns(loaded: Loaded) -> tuple[ColumnSpec, ...]:
-    """Columns of a plain matrix; all are kept, since position is their only name."""
-    if loaded.modality != "table" or loaded.inputs is None or isinstance(loaded.inputs, Texts):
+    """Columns of a plain matrix, or channels of series; all are kept, since position is their only name."""
+    inputs = loaded.inputs
+    if loaded.modality not in {"table", "series"} or inputs is None or isinstance(inputs, Texts):
         return ()
-    for start in range(0, loaded.inputs.shape[1], 64):
-        empty = np.isnan(loaded.inputs[:, start : start + 64]).all(axis=0)
-        if empty.any():
-            name = f"x{start + int(np.flatnonzero(empty)[0])}"
-            message = f"column {name} of array x holds no value; remove it"
-            raise DatasetError(Code.EMPTY_COLUMN, message, [RowError((name,), message)])
-    return tuple(ColumnSpec(name=f"x{j}", type="number") for j in range(loaded.inputs.shape[1]))
+    names = loaded.channels or tuple(f"x{j}" for j in range(inputs.shape[-1]))
+    held = _any_value(inputs)
+    if not held.all():
+        name = names[int(np.flatnonzero(~held)[0])]
+        what = "channel" if loaded.modality == "series" else "column"
+        message = f"{what} {name} holds no value; remove it"
+        raise DatasetError(Code.EMPTY_COLUMN, message, [RowError((name,), message)])
+    return tuple(ColumnSpec(name=name, type="number") for name in names)
+
+
+def _any_value(inputs: npt.NDArray[Any]) -> Bools:
+    """Say for each column (N, D), or channel (N, T, C), whether any row has a value in it."""
+    held = np.zeros(inputs.shape[-1], dtype=np.bool_)
+    step = max(1, CHUNK_BYTES // max(1, inputs[:1].nbytes))
+    for start in range(0, len(inputs), step):
+        piece = inputs[start : start + step]
+        held |= ~np.isnan(piece).all(axis=tuple(range(piece.ndim - 1)))
+        if held.all():
+            break
+    return held
 
 
 def _inputs(
@@ -122,10 +142,11 @@ def _unfit(values: Values) -> str | None:
 
 
 def _leave_out(name: str, reason: str, roles: dict[str, Assigned], notes: Notes) -> None:
-    if roles[name] == "input" and reason.startswith("it is text"):
-        message = f"column {name} cannot be an input: {reason}; give it the role ignored"
+    is_text = reason.startswith("it is text")
+    if roles[name] == "input" and is_text:
+        message = f"column {name} cannot be an input: {reason}; give it the role ignored, or {TEXT_HINT}"
         raise DatasetError(Code.TEXT_COLUMN, message, [RowError((name,), message)])
-    notes.notice(f"column {name} is left out: {reason}")
+    notes.notice(f"column {name} is left out: {reason}{f'; {TEXT_HINT}' if is_text else ''}")
 
 
 def _targets(
@@ -188,16 +209,20 @@ def _given_split(column: Column, reader: Reader) -> Bytes:
     return codes.astype(np.uint8)
 
 
-def _times(column: Column, reader: Reader) -> Floats:
-    """Return what orders the rows: numbers, or days since 1970-01-01."""
+def read_times(column: Column, reader: Reader) -> Floats:
+    """Return what orders the rows, (N,): numbers, or days since 1970-01-01.
+
+    Raises:
+        DatasetError: bad_time: the column holds something else, or nothing in some rows.
+    """
     values = reader.read(column, None, dates=True)
     if not isinstance(values, Numbers | Dates):
-        message = f"column {column.name} has the role time and holds neither numbers nor ISO 8601 dates"
-        raise DatasetError(Code.BAD_ROLES, message, [RowError((column.name,), message)])
+        message = f"column {column.name} says the time of rows and holds neither numbers nor ISO 8601 dates"
+        raise DatasetError(Code.BAD_TIME, message, [RowError((column.name,), message)])
     lacking = np.flatnonzero(np.isnan(values.values))
     if len(lacking):
-        message = f"column {column.name} has the role time and gives none in {len(lacking)} rows; fill them"
-        raise DatasetError(Code.BAD_ROLES, message, [RowError((column.name,), message, int(reader.rows[lacking[0]]))])
+        message = f"column {column.name} says the time of rows and gives none in {len(lacking)} of them; fill them"
+        raise DatasetError(Code.BAD_TIME, message, [RowError((column.name,), message, int(reader.rows[lacking[0]]))])
     return values.values
 
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from app.datasets.frame import Bytes, Floats, Frame
 from app.datasets.report import ChannelProfile, ColumnProfile, ImageProfile, SeriesProfile, TargetProfile, TextProfile
 from app.datasets.texts import Texts
-from app.ml.dates import to_iso
+from app.ml.dates import stored_to_iso
 from app.ml.spec import SPLITS, TargetSpec
 
 TOP = 10
@@ -182,5 +182,5 @@ def _facts(name: str, categories: tuple[str, ...], kind: str, values: Floats) ->
         if len(present) <= COUNTED:
             facts["distinct"] = len(np.unique(present))
         if kind == "date":
-            facts |= {"earliest": to_iso(facts["min"]), "latest": to_iso(facts["max"])}
+            facts |= {"earliest": stored_to_iso(facts["min"]), "latest": stored_to_iso(facts["max"])}
     return facts

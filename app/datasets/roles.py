@@ -20,10 +20,10 @@ def assign_roles(loaded: Loaded, options: PrepareOptions, notes: Notes) -> dict[
         DatasetError: unknown_column, or bad_roles.
     """
     names = [column.name for column in loaded.columns]
-    _check_names(names, options)
+    _check_names([*names, *loaded.taken], options)
     roles: dict[str, Assigned] = dict.fromkeys(names, "auto")
     roles.update({name: role for name, role in loaded.roles.items() if name in roles})
-    roles.update(options.columns)
+    roles.update({name: role for name, role in options.columns.items() if name in roles})
     _guess_split(loaded.columns, roles, notes)
     _guess_target(names, roles, notes)
     for single in ("split", "group", "time"):

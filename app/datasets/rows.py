@@ -11,29 +11,57 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from app.datasets.texts import Texts
+from app.ml.dates import stored_to_iso
 from app.ml.spec import SPLITS, ColumnSpec, DataSpec, TargetSpec
 
 Cell = str | float | None
+MOST_CHARACTERS = 2000
 
 
 def preview(folder: Path, spec: DataSpec, offset: int, limit: int) -> list[dict[str, Any]]:
     """Return rows offset .. offset + limit - 1 of the canonical files in `folder`.
 
     A row is {"row": its number in the source, "split", "input", "targets": {name: value}}. The input is a PNG as a
-    data URL for images, {column: value} for tables; null stands for a missing value.
+    data URL for images, {column: value} for tables, with dates as ISO 8601; for texts {"text", "truncated"}, the text
+    to at most 2,000 characters; for series a list of steps, each a list with a number per channel, up to the last one
+    that has a value. Null stands for a missing value.
     """
     wanted = slice(offset, offset + limit)
-    inputs, split, rows = (_open(folder, name)[wanted] for name in ("inputs", "split", "rows"))
+    split, rows = (_open(folder, name)[wanted] for name in ("split", "rows"))
+    inputs = _inputs(folder, spec, wanted)
     targets = _open(folder, "targets")[wanted] if spec.targets else np.empty((len(rows), 0))
     return [
         {
             "row": int(rows[i]),
             "split": SPLITS[int(split[i])],
-            "input": _image(inputs[i]) if spec.modality == "image" else _cells(spec.columns, inputs[i]),
+            "input": inputs[i],
             "targets": _cells(spec.targets, targets[i]),
         }
         for i in range(len(rows))
     ]
+
+
+def _inputs(folder: Path, spec: DataSpec, wanted: slice) -> list[Any]:
+    if spec.modality == "text":
+        texts = Texts(_open(folder, "text"), _open(folder, "offsets"))
+        return [_text(text) for text in texts[wanted]]
+    stored = _open(folder, "inputs")[wanted]
+    if spec.modality == "image":
+        return [_image(row) for row in stored]
+    return [_steps(row) if spec.modality == "series" else _cells(spec.columns, row) for row in stored]
+
+
+def _text(text: str) -> dict[str, Any]:
+    truncated = len(text) > MOST_CHARACTERS
+    return {"text": text[: MOST_CHARACTERS - 1] + "\u2026" if truncated else text, "truncated": truncated}
+
+
+def _steps(series: npt.NDArray[Any]) -> list[list[float | None]]:
+    """Return a series (T, C) without the NaN that fill it up."""
+    held = np.flatnonzero(~np.isnan(series).all(axis=1))
+    steps = series[: int(held[-1]) + 1 if len(held) else 0]
+    return [[None if math.isnan(value) else float(value) for value in step] for step in steps]
 
 
 def _open(folder: Path, name: str) -> npt.NDArray[Any]:
@@ -50,6 +78,8 @@ def _cell(spec: ColumnSpec | TargetSpec, value: float) -> Cell:
         return None
     if spec.type == "number":
         return value
+    if spec.type == "date":
+        return stored_to_iso(value)
     names = spec.categories if isinstance(spec, ColumnSpec) else spec.classes
     return names[int(value)]
 

@@ -4,8 +4,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
+from app.datasets.options import PrepareOptions
+from app.datasets.report import Leak, LeakCount
 from app.errors import ErrorItem
 from app.kit.clock import Timestamp
+from app.ml.spec import Frozen
 
 Status = Literal["preparing", "ready", "failed"]
 
@@ -19,10 +22,10 @@ class Target(BaseModel):
 
 
 class Column(BaseModel):
-    """One input column of a table."""
+    """One input column of a table, or one channel of series."""
 
     name: str
-    type: Literal["number", "category"]
+    type: Literal["number", "category", "date"]
     categories: list[str]
 
 
@@ -56,7 +59,9 @@ class Dataset(BaseModel):
     sha256: str = Field(description="Of the uploaded file.")
     rows: dict[str, int] | None = Field(description="Rows in each split.")
     targets: list[Target] | None
-    columns: list[Column] | None = Field(description="Input columns of a table; null for images.")
+    columns: list[Column] | None = Field(
+        description="Columns of a table, or channels of series; else null."
+    )
     job: str | None = Field(description="The job that prepares it.")
     error: DatasetFailure | None
     created_at: Timestamp
@@ -72,3 +77,23 @@ class RowsPage(BaseModel):
     offset: int
     total: int
     has_more: bool
+
+
+class VersionRequest(Frozen):
+    """How another dataset is to be prepared from the source of one that is there."""
+
+    name: str | None = Field(default=None, max_length=200, description="Name of the new dataset; null: the same.")
+    options: PrepareOptions = Field(
+        default_factory=PrepareOptions, description="As in an upload; what is not given stays as it was."
+    )
+
+
+class Leaks(BaseModel):
+    """Rows on two sides: in train and in validation or test, or in this dataset and in another."""
+
+    object: Literal["leaks"] = "leaks"
+    dataset: str
+    against: str | None = Field(description="The other dataset; null: the splits of this one were compared.")
+    counts: tuple[LeakCount, ...] = Field(description="Rows that are the same or nearly so, by splits; none: empty.")
+    rows: tuple[Leak, ...] = Field(description="At most 100 of them, those of test first.")
+    advice: str

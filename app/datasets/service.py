@@ -2,14 +2,14 @@
 
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
-from app.artifacts import ArtifactStore, put_blob
+from app.artifacts import ArtifactStore, Blob, put_blob
 from app.artifacts.folder import link_files
 from app.datasets import repository
 from app.datasets.errors import DatasetError
@@ -25,8 +25,10 @@ from app.kit.ids import new_id
 from app.kit.pages import Listing, Page, listing
 from app.kit.streaming import Form, display_name
 from app.ml.spec import DataSpec
+from app.queue import JobQueue
 
 MAX_NAME = 200
+PRINTS = ("digests.npy", "likeness.npy", "split.npy", "rows.npy")
 
 
 def create(state: Services, project_id: str, key: str | None, form: Form) -> Dataset:
@@ -36,29 +38,37 @@ def create(state: Services, project_id: str, key: str | None, form: Form) -> Dat
         UnprocessableError: a field is wrong, or the file is empty.
         UnsupportedMediaError: the file is of no known format.
     """
-    name, options = _name(form.fields), _options(form.fields)
+    name, options = check_name(form.fields.get("name", "")), _options(form.fields)
+    with state.database.reading() as session:
+        check_earlier(session, project_id, options)
     _check_content(form.path)
     blob = put_blob(state.artifacts, form.path, form.sha256)
     request = fingerprint("datasets", form.sha256, form.filename, *(f"{k}={v}" for k, v in sorted(form.fields.items())))
-    row = DatasetRow(
+    row = new_row(project_id, name, form.filename[:MAX_NAME], options, blob)
+    with state.database.writing() as session:
+        return once(session, project_id, key, request, lambda: queue_preparation(session, state.queue, row), Dataset)
+
+
+def new_row(project_id: str, name: str, filename: str, options: PrepareOptions, source: Blob) -> DatasetRow:
+    """Return a dataset that is still to be prepared from a source that is kept."""
+    return DatasetRow(
         id=new_id("ds"),
         project_id=project_id,
         name=name,
         status="preparing",
-        filename=form.filename[:MAX_NAME],
+        filename=filename,
         options=options.model_dump(mode="json"),
-        source_sha256=blob.sha256,
-        source_bytes=blob.bytes,
+        source_sha256=source.sha256,
+        source_bytes=source.bytes,
         created_at=time.time(),
     )
-    with state.database.writing() as session:
-        return once(session, project_id, key, request, lambda: _queue(session, state, row), Dataset)
 
 
-def _queue(session: Session, state: Services, row: DatasetRow) -> Dataset:
+def queue_preparation(session: Session, queue: JobQueue, row: DatasetRow) -> Dataset:
+    """Add the dataset and the job that prepares it."""
     session.add(row)
     session.flush()
-    row.job_id = enqueue_preparation(session, state.queue, row.project_id, row.id)
+    row.job_id = enqueue_preparation(session, queue, row.project_id, row.id)
     session.flush()
     return to_answer(row)
 
@@ -67,8 +77,9 @@ def _refuse(loc: list[str | int], msg: str) -> UnprocessableError:
     return UnprocessableError(f"{loc[-1]}: {msg}", errors=[ErrorItem(loc=loc, msg=msg)])
 
 
-def _name(fields: Mapping[str, str]) -> str:
-    name = fields.get("name", "").strip()
+def check_name(given: str) -> str:
+    """Return the name without blanks around it, or refuse it."""
+    name = given.strip()
     if not 1 <= len(name) <= MAX_NAME or display_name(name) != name:
         msg = f"give the dataset a name of 1 to {MAX_NAME} characters, without control characters"
         raise _refuse(["body", "name"], msg)
@@ -78,11 +89,16 @@ def _name(fields: Mapping[str, str]) -> str:
 def _options(fields: Mapping[str, str]) -> PrepareOptions:
     """Read the other fields: objects are JSON, the rest is text; an empty field is as good as none."""
     given = {name: _value(name, text) for name, text in fields.items() if name != "name" and text.strip()}
+    return check_options(given, ["body"])
+
+
+def check_options(given: Mapping[str, Any], place: list[str | int]) -> PrepareOptions:
+    """Read options; `place` says where in the request they stand."""
     try:
         return PrepareOptions.model_validate(given)
     except ValidationError as error:
         items = [
-            ErrorItem(loc=["body", *entry["loc"]], msg=entry["msg"].removeprefix("Value error, "))
+            ErrorItem(loc=[*place, *entry["loc"]], msg=entry["msg"].removeprefix("Value error, "))
             for entry in error.errors(include_url=False, include_input=False, include_context=False)[:20]
         ]
         msg = f"{'.'.join(str(part) for part in items[0].loc)}: {items[0].msg}"
@@ -90,12 +106,37 @@ def _options(fields: Mapping[str, str]) -> PrepareOptions:
 
 
 def _value(name: str, text: str) -> Any:
-    if not text.lstrip().startswith("{"):
+    if not text.lstrip().startswith(("{", "[")):
         return text.strip()
     try:
         return strict_json.loads(text.encode())
     except strict_json.StrictJsonError as error:
         raise _refuse(["body", name], str(error)) from None
+
+
+def check_earlier(session: Session, project_id: str, options: PrepareOptions) -> None:
+    """Refuse same_splits_as where that dataset cannot say how its rows are split.
+
+    Raises:
+        NotFoundError: there is no such dataset.
+        ConflictError: it is not ready, or was prepared before rows had digests.
+    """
+    if options.same_splits_as is not None:
+        prepared_files(find(session, project_id, options.same_splits_as), PRINTS[:1])
+
+
+def prepared_files(row: DatasetRow, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return some of the files of a prepared dataset.
+
+    Raises:
+        ConflictError: it is not ready, or was prepared when there was no such file.
+    """
+    if row.status != "ready" or row.files is None:
+        raise _not_ready(row)
+    if not set(names) <= set(row.files):
+        msg = f"{row.id} was prepared by an earlier release; prepare it anew by POST /v1/datasets/{row.id}/versions."
+        raise ConflictError(msg, code="dataset_outdated")
+    return {name: row.files[name] for name in names}
 
 
 def _check_content(path: Path) -> None:
@@ -118,7 +159,7 @@ def list_page(session: Session, project_id: str, page: Page, status: str | None,
 
 def get(session: Session, project_id: str, dataset_id: str) -> Dataset:
     """Return one dataset."""
-    return to_answer(_find(session, project_id, dataset_id))
+    return to_answer(find(session, project_id, dataset_id))
 
 
 def report(session: Session, project_id: str, dataset_id: str) -> dict[str, Any]:
@@ -127,7 +168,7 @@ def report(session: Session, project_id: str, dataset_id: str) -> dict[str, Any]
     Raises:
         ConflictError: there is no report, or not yet.
     """
-    row = _find(session, project_id, dataset_id)
+    row = find(session, project_id, dataset_id)
     if row.report is None:
         raise _not_ready(row)
     return row.report
@@ -142,13 +183,13 @@ def rows(state: Services, project_id: str, dataset_id: str, limit: int, offset: 
     from app.datasets.rows import preview  # noqa: PLC0415 - brings Pillow, which only previews need
 
     with state.database.reading() as session:
-        row = _find(session, project_id, dataset_id)
+        row = find(session, project_id, dataset_id)
     if row.status != "ready" or row.spec is None or row.files is None:
         raise _not_ready(row)
     spec = DataSpec.model_validate(row.spec)
     total = sum(spec.rows.values())
-    with tempfile.TemporaryDirectory(dir=_scratch(state)) as scratch:
-        folder = open_canonical(state.artifacts, row.files, Path(scratch))
+    with tempfile.TemporaryDirectory(dir=scratch(state)) as place:
+        folder = open_canonical(state.artifacts, row.files, Path(place))
         data = preview(folder, spec, offset, limit)
     return RowsPage(data=data, offset=offset, total=total, has_more=offset + len(data) < total)
 
@@ -159,7 +200,7 @@ def delete(session: Session, project_id: str, dataset_id: str) -> None:
     Raises:
         ConflictError: an unfinished job reads it.
     """
-    _find(session, project_id, dataset_id, lock=True)
+    find(session, project_id, dataset_id, lock=True)
     job_id = repository.job_using(session, project_id, dataset_id)
     if job_id is not None:
         msg = f"The job {job_id} uses this dataset; wait for it or cancel it first."
@@ -191,7 +232,7 @@ def to_answer(row: DatasetRow) -> Dataset:
         sha256=row.source_sha256,
         rows=spec.get("rows"),
         targets=spec.get("targets"),
-        columns=spec["columns"] if spec.get("modality") == "table" else None,
+        columns=spec["columns"] if spec.get("modality") in {"table", "series"} else None,
         job=row.job_id,
         error=row.error,
         created_at=row.created_at,
@@ -200,7 +241,8 @@ def to_answer(row: DatasetRow) -> Dataset:
     )
 
 
-def _find(session: Session, project_id: str, dataset_id: str, *, lock: bool = False) -> DatasetRow:
+def find(session: Session, project_id: str, dataset_id: str, *, lock: bool = False) -> DatasetRow:
+    """Return a dataset of the project, or refuse: it is not there, or a stranger's."""
     row = repository.find(session, project_id, dataset_id, lock=lock)
     if row is None:
         msg = "There is no such dataset."
@@ -215,7 +257,8 @@ def _not_ready(row: DatasetRow) -> ConflictError:
     return ConflictError("This dataset is still being prepared; follow its job.", code="dataset_not_ready")
 
 
-def _scratch(state: Services) -> Path:
+def scratch(state: Services) -> Path:
+    """Return the folder for files that a request needs for a moment."""
     folder = state.settings.data_folder / "tmp"
     folder.mkdir(parents=True, exist_ok=True)
     return folder

@@ -1,6 +1,7 @@
 """Texts in bounded memory: UTF-8 bytes of all rows in one mapped array, and where each row begins."""
 
 import hashlib
+from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +60,7 @@ class TextWriter:
     def __init__(self, folder: Path) -> None:
         self._path = folder / "text.npy"
         self._file = self._path.open("wb")
-        self._offsets = [0]
+        self._offsets = array("q", [0])
         self._header()
 
     def __enter__(self) -> Self:

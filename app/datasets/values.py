@@ -202,7 +202,7 @@ class Reader:
         present = len(text) - text.null_count
         if not names:
             return Unusable("it holds no value")
-        if declared is None and (len(names) > MANY or (len(names) > FEW and 2 * len(names) > present)):
+        if declared is None and _is_varied(len(names), present):
             return Unusable(_too_many(len(names), column))
         self._check_count(column.name, len(names))
         if max(map(len, names)) > MAX_NAME or any("\0" in name for name in names):
@@ -245,6 +245,24 @@ class Reader:
         if count > self.limits.classes:
             message = f"column {name} has {count} different values; a category has at most {self.limits.classes}"
             raise DatasetError(Code.TOO_MANY_CLASSES, message, [RowError((name,), message)])
+
+
+def is_free(column: TextColumn) -> bool:
+    """Whether a column holds free text: neither numbers, nor dates, nor few enough different values for categories."""
+    if not column.typed and not lex(column.values).foreign.any():
+        return False
+    text = column.values
+    present = len(text) - text.null_count
+    longest = pc.max(pc.utf8_length(text)).as_py() or 0
+    if not _is_varied(pc.count_distinct(text).as_py(), present) and longest <= MAX_NAME:
+        return False
+    parsed = parse(text, anyway=False)
+    return parsed is None or bool(parsed.foreign.any())
+
+
+def _is_varied(distinct: int, present: int) -> bool:
+    """Whether a column has too many different values to be taken for categories."""
+    return distinct > MANY or (distinct > FEW and 2 * distinct > present)
 
 
 def _too_many(distinct: int, column: TextColumn) -> str:

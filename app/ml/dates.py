@@ -5,6 +5,7 @@ without one is taken as it stands. Rounded to float32, today's dates keep the ti
 """
 
 import re
+import struct
 from datetime import UTC, datetime, timedelta
 
 PATTERN = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}([.,]\d{1,9})?)?(Z|[+-]\d{2}(:?\d{2})?)?)?$"
@@ -12,6 +13,8 @@ FIRST, LAST = -719_162.0, 2_932_897.0  # 0001-01-01 and the end of 9999-12-31
 _ISO = re.compile(PATTERN, re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY = timedelta(days=1)
+_DAY_SECONDS = 86_400
+_GRIDS = (_DAY_SECONDS, 3600, 900, 300, 60, 1)
 
 
 def from_iso(text: str) -> float | None:
@@ -27,6 +30,19 @@ def from_iso(text: str) -> float | None:
 
 
 def to_iso(days: float) -> str:
-    """Return days within FIRST .. LAST as a date, or as a date-time in whole seconds where they have a fraction."""
-    moment = _EPOCH + timedelta(seconds=round(min(max(days, FIRST), LAST - 1e-5) * 86_400))
+    """Return days within FIRST .. LAST as a date, or as a date-time where they have a fraction."""
+    moment = _EPOCH + timedelta(microseconds=round(min(max(days, FIRST), LAST - 1e-9) * _DAY_SECONDS * 1e6))
     return moment.date().isoformat() if days == int(days) else moment.replace(tzinfo=None).isoformat()
+
+
+def stored_to_iso(days: float) -> str:
+    """Return days that were rounded to float32 as the roundest date-time that rounds to the same: 10:00, not 09:59."""
+    stored = _float32(days)
+    seconds = days * _DAY_SECONDS
+    near = (round(seconds / grid) * grid / _DAY_SECONDS for grid in _GRIDS)
+    return to_iso(next((candidate for candidate in near if _float32(candidate) == stored), days))
+
+
+def _float32(value: float) -> float:
+    rounded: float = struct.unpack("f", struct.pack("f", value))[0]
+    return rounded

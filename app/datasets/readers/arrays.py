@@ -1,4 +1,4 @@
-"""NumPy files: .npy holds `x`; .npz holds `x` and, if it likes, `y` (labels) and `split`."""
+"""NumPy files: .npy holds `x`; .npz holds `x` and, if it likes, `y` (labels), `split` and `lengths` (of series)."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,16 +8,18 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from app.datasets.collecting import Empty, open_series, select
 from app.datasets.errors import Code, DatasetError, RowError
-from app.datasets.frame import Column, Context, Loaded, Notes, NumberColumn, TextColumn
-from app.datasets.options import Limits, PrepareOptions, Role
+from app.datasets.frame import Column, Context, Ints, Loaded, Notes, NumberColumn, TextColumn
+from app.datasets.options import PrepareOptions, Role
 from app.datasets.readers.archive import chunks, open_archive, refuse
 from app.datasets.readers.npy import bad_array, open_array
 from app.ml.spec import ModalityKind, ValueScale
 
 Array = npt.NDArray[Any]
 X = "x"
-KNOWN = (X, "y", "split")
+LENGTHS = "lengths"
+KNOWN = (X, "y", "split", LENGTHS)
 CHANNELS = (1, 3, 4)
 CHUNK_BYTES = 32 << 20
 MAX_TEXT = 255
@@ -39,7 +41,7 @@ def read_npz(path: Path, context: Context) -> Loaded:
         names = [info.filename.removesuffix(".npy") for info in infos]
         if "x" not in names or not set(names) <= set(KNOWN):
             found = ", ".join(names)[:200] or "nothing"
-            message = f"an .npz holds arrays x and, if there are any, y and split; this one holds {found}"
+            message = f"an .npz holds arrays x and, if there are any, y, split and lengths; this one holds {found}"
             raise DatasetError(Code.BAD_ARRAY, message)
         for info, name in zip(infos, names, strict=True):
             if not info.filename.endswith(".npy"):
@@ -54,11 +56,15 @@ def read_npz(path: Path, context: Context) -> Loaded:
 
 def _load(kind: str, arrays: dict[str, Array], context: Context) -> Loaded:
     x = arrays[X]
-    rows = _check_x(x, context.limits)
+    rows = _check_x(x, context)
     for name, array in arrays.items():
         if array.ndim == 0 or len(array) != rows:
             raise bad_array(name, f"it has shape {array.shape} and x has {rows} rows; give one entry per row")
     labels, roles = _labels(arrays, context.notes)
+    if context.options.modality == "series":
+        return _series(kind, arrays, labels, roles, context)
+    if LENGTHS in arrays:
+        raise bad_array(LENGTHS, 'it belongs to series; give the modality "series", or leave it out')
     inputs: Array | None = None
     scale: ValueScale = 1
     if x.ndim > 2:  # noqa: PLR2004 - (N, H, W) and (N, H, W, C)
@@ -71,21 +77,83 @@ def _load(kind: str, arrays: dict[str, Array], context: Context) -> Loaded:
     return Loaded(kind, modality, rows, np.arange(rows), inputs, labels, roles, value_scale=scale)
 
 
-def _check_x(x: Array, limits: Limits) -> int:
-    """Refuse shapes that are neither images nor rows; return the number of rows."""
-    if x.ndim not in {2, 3, 4} or (x.ndim == 4 and x.shape[3] not in CHANNELS):  # noqa: PLR2004
+def _check_x(x: Array, context: Context) -> int:
+    """Refuse shapes that are neither images nor rows, nor series where those are asked for; return how many rows."""
+    if context.options.modality == "series":
+        if x.ndim not in {2, 3}:
+            raise bad_array(X, f"shape {x.shape} is no series; they are (N, T), or (N, T, C) with C channels")
+    elif x.ndim not in {2, 3, 4} or (x.ndim == 4 and x.shape[3] not in CHANNELS):  # noqa: PLR2004
         problem = f"shape {x.shape} is neither images (N, H, W), (N, H, W, C) with C of 1, 3 or 4, nor rows (N, D)"
         raise bad_array(X, problem)
     if x.size == 0:
         raise DatasetError(Code.EMPTY_DATASET, "array x holds no values; upload at least one row")
     if x.dtype.kind == "U":
-        raise bad_array(X, "it holds text; upload text columns as CSV or Parquet")
+        raise bad_array(X, "it holds text; upload text columns as CSV, JSON Lines or Parquet")
+    _check_size(x, context)
+    return int(x.shape[0])
+
+
+def _check_size(x: Array, context: Context) -> None:
+    limits = context.limits
     if x.shape[0] > limits.rows:
         raise DatasetError(Code.TOO_LARGE, f"array x has {x.shape[0]} rows; at most {limits.rows} are taken")
-    if x.ndim == 2 and (x.shape[1] > limits.columns or x.size > limits.cells):  # noqa: PLR2004
+    is_table = x.ndim == 2 and context.options.modality != "series"  # noqa: PLR2004 - (N, D)
+    if is_table and (x.shape[1] > limits.columns or x.size > limits.cells):
         message = f"array x has shape {x.shape}; at most {limits.columns} columns and {limits.cells} cells are taken"
         raise DatasetError(Code.TOO_LARGE, f"{message}; upload images as (N, H, W)")
-    return int(x.shape[0])
+
+
+def _series(
+    kind: str, arrays: dict[str, Array], labels: tuple[Column, ...], roles: dict[str, Role], context: Context
+) -> Loaded:
+    """Return x (N, T) or (N, T, C) as series, cut at their lengths; those without any value are left out."""
+    x = arrays[X]
+    out = open_series((x.shape[0], x.shape[1], x.shape[2] if x.ndim == 3 else 1), context)  # noqa: PLR2004
+    lengths = _lengths(arrays.get(LENGTHS), x)
+    kept: list[Array] = []
+    at = 0
+    for start, piece in _pieces(x):
+        series = piece.reshape(len(piece), *out.shape[1:]).astype(np.float64)
+        series[np.arange(series.shape[1]) >= lengths[start : start + len(series), None]] = np.nan
+        _check_finite(series, start, context.options)
+        held = np.flatnonzero(~np.isnan(series).all(axis=(1, 2)))
+        out[at : at + len(held)] = series[held]
+        at += len(held)
+        kept.append(start + held)
+    places = np.concatenate(kept)
+    if not at:
+        raise DatasetError(Code.EMPTY_DATASET, f"none of the {len(x)} series holds any value; add some")
+    return Loaded(
+        format=kind,
+        modality="series",
+        read=len(x),
+        rows=places,
+        inputs=out[:at],
+        columns=tuple(select(column, places) for column in labels),
+        roles=roles,
+        corrupt=Empty(np.setdiff1d(np.arange(len(x)), places), "the series holds no value"),
+        channels=tuple(f"x{channel}" for channel in range(out.shape[2])),
+    )
+
+
+def _lengths(given: Array | None, x: Array) -> Ints:
+    if given is None:
+        return np.full(len(x), x.shape[1], dtype=np.int64)
+    if given.ndim != 1 or given.dtype.kind not in "iu" or given.min() < 0 or given.max() > x.shape[1]:
+        raise bad_array(LENGTHS, f"it holds whole numbers of steps, (N,), from 0 to {x.shape[1]}")
+    return given.astype(np.int64)
+
+
+def _check_finite(series: Array, start: int, options: PrepareOptions) -> None:
+    """Refuse infinite numbers, or make them missing where the user asked for that."""
+    wrong = np.abs(series) > FLOAT32_MAX
+    if not wrong.any():
+        return
+    if options.missing == "reject":
+        row = start + int(np.argwhere(wrong)[0][0])
+        message = f'array x: series {row} holds a number that no model can use; correct it, or set missing to "impute"'
+        raise DatasetError(Code.BAD_NUMBER, message, [RowError(("x",), message, row)])
+    series[wrong] = np.nan
 
 
 def _pieces(array: Array) -> Iterator[tuple[int, Array]]:

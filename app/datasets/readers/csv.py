@@ -19,6 +19,7 @@ from app.datasets.frame import Context, Loaded, TextColumn
 from app.datasets.numerics import NUMBER
 from app.datasets.options import Limits
 from app.datasets.readers.names import check_names
+from app.datasets.readers.spill import spill
 
 DELIMITERS = ",;\t|"
 WORDS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
@@ -26,6 +27,7 @@ SAMPLE_CHARS = 1 << 16
 SAMPLE_ROWS = 50
 MAX_LINE = 16 << 20
 CELLS_AT_ONCE = 1 << 18
+CELL_CHARS = 64
 MAX_ROW_ERRORS = 20
 
 
@@ -41,7 +43,7 @@ def read_csv(path: Path, context: Context) -> Loaded:
             table = _Table(file, context)
             columns = table.read()
     except UnicodeDecodeError as error:
-        raise _encoding(path) from error
+        raise not_utf8(path) from error
     if not table.count:
         raise DatasetError(Code.EMPTY_DATASET, "the file holds a header and no rows; add rows")
     if table.blank:
@@ -68,9 +70,10 @@ class _Table:
         pieces: list[list[Any]] = [[] for _ in names]
         for rows in self._runs(len(names)):
             for column, values in zip(pieces, zip(*rows, strict=True), strict=True):
-                column.append(pa.array(values, pa.string()))
+                column.append(spill(pa.array(values, pa.string()), self._context.work))
         if self._ragged:
-            raise DatasetError(Code.RAGGED_ROWS, self._ragged[0].msg, self._ragged)
+            message = f"{self._ragged[0].msg}; if this is plain text, give the modality text"
+            raise DatasetError(Code.RAGGED_ROWS, message, self._ragged)
         return tuple(
             TextColumn(name, pa.chunked_array(column, pa.string())) for name, column in zip(names, pieces, strict=True)
         )
@@ -83,12 +86,18 @@ class _Table:
         return check_names(names, self._limits)
 
     def _runs(self, width: int) -> Iterator[list[list[str]]]:
-        """Give runs of rows of the right width, so many that their cells stay within bounds."""
-        size = max(1, CELLS_AT_ONCE // width)
-        records = self._whole(width)
-        while run := list(islice(records, size)):
+        """Give runs of rows of the right width, so many that their cells and characters stay within bounds."""
+        run: list[list[str]] = []
+        room = CELL_CHARS * CELLS_AT_ONCE
+        for record in self._whole(width):
+            run.append(record)
+            room -= CELL_CHARS * width + sum(map(len, record))
+            if room < 0:
+                yield run
+                self._context.progress(0.25, f"{self.count} rows read")
+                run, room = [], CELL_CHARS * CELLS_AT_ONCE
+        if run:
             yield run
-            self._context.progress(0.25, f"{self.count} rows read")
 
     def _whole(self, width: int) -> Iterator[list[str]]:
         for record in self._records():
@@ -143,11 +152,26 @@ def _lines(file: io.TextIOWrapper) -> Iterator[str]:
         yield line
 
 
+def is_regular(path: Path, limits: Limits) -> bool:
+    """Whether the first lines look like rows of a table: at least two, with equally many fields, and more than one."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            sample = file.read(SAMPLE_CHARS)
+    except UnicodeDecodeError:
+        return False
+    widths = _widths(sample, _best(sample, limits), whole=len(sample) < SAMPLE_CHARS)
+    return len(widths) > 1 and widths[0] > 1 and len(set(widths)) == 1
+
+
 def _sniff(file: io.TextIOWrapper, limits: Limits) -> str:
-    """Return the delimiter under which the first lines have equally many, and most, fields."""
     sample = file.read(SAMPLE_CHARS)
-    whole = len(sample) < SAMPLE_CHARS
     file.seek(0)
+    return _best(sample, limits)
+
+
+def _best(sample: str, limits: Limits) -> str:
+    """Return the delimiter under which the first lines have equally many, and most, fields."""
+    whole = len(sample) < SAMPLE_CHARS
     best, best_score = ",", (False, 1)
     for delimiter in DELIMITERS:
         widths = _widths(sample, delimiter, whole=whole)
@@ -168,8 +192,8 @@ def _widths(sample: str, delimiter: str, *, whole: bool) -> list[int]:
     return widths if whole or len(widths) in {1, SAMPLE_ROWS} else widths[:-1]
 
 
-def _encoding(path: Path) -> DatasetError:
-    """Find the first line that is not UTF-8."""
+def not_utf8(path: Path, header: int = 1) -> DatasetError:
+    """Return the error of a text file that names its first line that is not UTF-8; `header` lines are no rows."""
     row = 0
     with path.open("rb") as file:
         while line := file.readline(MAX_LINE):
@@ -179,4 +203,5 @@ def _encoding(path: Path) -> DatasetError:
             except UnicodeDecodeError:
                 break
     message = f"line {row} is not UTF-8 text; save the file in the encoding UTF-8"
-    return DatasetError(Code.ENCODING, message, [RowError(("file",), message, row - 2 if row > 1 else None)])
+    place = row - 1 - header if row > header else None
+    return DatasetError(Code.ENCODING, message, [RowError(("file",), message, place)])

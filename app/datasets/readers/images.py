@@ -4,33 +4,23 @@ Names of members are labels only; nothing is written under them. Rows are number
 """
 
 import statistics
-import unicodedata
 import zipfile
-from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 
 from app.datasets.errors import Code, DatasetError, RowError
-from app.datasets.frame import Bytes, Context, Ints, Loaded, Notes, TextColumn
-from app.datasets.options import ColumnType, ImageOptions, Limits, Role
-from app.datasets.readers.archive import open_archive, read_member, refuse
-from app.datasets.readers.names import clean_name
+from app.datasets.frame import Bytes, Context, Ints, Loaded, Notes
+from app.datasets.options import ImageOptions
+from app.datasets.readers.archive import open_archive, read_member
+from app.datasets.readers.folders import ROLES, TYPES, ends_in, folder_columns, read_folders, some, without_junk
 from app.datasets.readers.pixels import CorruptImageError, HugeImageError, Look, decode, look
 from app.datasets.report import Removal
-from app.datasets.roles import SPLIT_WORDS
 
 ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".webp"})
-JUNK = frozenset({".ds_store", "thumbs.db", "desktop.ini"})
-MACOS = "__MACOSX/"
 MEDIAN_LIMIT = 128
 MAX_ERRORS = 20
-SHOWN = 5
-LABEL, SPLIT = "label", "split"
-ROLES: dict[str, Role] = {LABEL: "target", SPLIT: "split"}
-TYPES: dict[str, ColumnType] = {LABEL: "category"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,75 +40,25 @@ def read_images(path: Path, context: Context) -> Loaded:
     """
     with open_archive(path, context.limits) as (archive, infos):
         members = _images_among(infos, context.notes)
-        said = _folders([info.filename for info in members], context)
+        said = read_folders([info.filename for info in members], context)
         seen, corrupt = _look_at_all(archive, members, context)
         inputs, rows = _decode_all(archive, seen, corrupt, context)
     _check_corrupt(len(corrupt), len(members), corrupt)
-    columns = tuple(
-        TextColumn(name, pa.array([values[row] for row in rows], pa.string()), typed=True)
-        for name, values in said.items()
-    )
+    columns = folder_columns(said, rows)
     found = tuple(sorted(corrupt, key=lambda removal: removal.row))
     return Loaded("zip", "image", len(members), rows, inputs, columns, dict(ROLES), dict(TYPES), found)
 
 
 def _images_among(infos: list[zipfile.ZipInfo], notes: Notes) -> list[zipfile.ZipInfo]:
-    junk = [info for info in infos if _is_junk(info.filename)]
-    rest = [info for info in infos if not _is_junk(info.filename)]
-    others = [info for info in rest if PurePosixPath(info.filename).suffix.lower() not in ENDINGS]
-    if junk:
-        notes.notice(f"{len(junk)} files that systems leave behind were ignored: {_some(junk)}")
+    rest = without_junk(infos, notes)
+    others = [info for info in rest if not ends_in(info, ENDINGS)]
     if others:
-        message = f"{len(others)} files are no .jpg, .png or .webp images; take them out: {_some(others)}"
+        message = f"{len(others)} files are no .jpg, .png or .webp images; take them out: {some(others)}"
         errors = [RowError(("file", info.filename[:200]), "this is no image") for info in others[:MAX_ERRORS]]
         raise DatasetError(Code.BAD_IMAGE, message, errors)
     if not rest:
         raise DatasetError(Code.EMPTY_DATASET, "the archive holds no images; put some into it")
     return rest
-
-
-def _is_junk(name: str) -> bool:
-    last = name.rsplit("/", 1)[-1].lower()
-    return name.startswith(MACOS) or last in JUNK or last.startswith("._")
-
-
-def _some(infos: list[zipfile.ZipInfo]) -> str:
-    names = [repr(info.filename[:100]) for info in infos[:SHOWN]]
-    return ", ".join(names) + (" ..." if len(infos) > SHOWN else "")
-
-
-def _folders(names: list[str], context: Context) -> dict[str, list[str]]:
-    """Return what the folders say of each image: its label and its split, where they say anything."""
-    paths = [name.split("/") for name in names]
-    if all(len(parts) > 1 and parts[0] == paths[0][0] for parts in paths):
-        why = "one folder holds everything, so it is taken for a wrapper and not for a class"
-        context.notes.decide("folder", paths[0][0][:100], why)
-        paths = [parts[1:] for parts in paths]
-    said: dict[str, list[str]] = {}
-    tops = {parts[0].casefold() if len(parts) > 1 else "" for parts in paths}
-    if "train" in tops and tops <= SPLIT_WORDS.keys():
-        said[SPLIT] = [parts[0] for parts in paths]
-        paths = [parts[1:] for parts in paths]
-    loose = sum(len(parts) == 1 for parts in paths)
-    if 0 < loose < len(paths):
-        message = f"{loose} images lie beside the folders of classes; move each into a folder, or leave out folders"
-        raise DatasetError(Code.MIXED_LAYOUT, message)
-    if not loose:
-        said[LABEL] = _class_names([parts[0] for parts in paths], context.limits)
-    return said
-
-
-def _class_names(folders: list[str], limits: Limits) -> list[str]:
-    cleaned = {folder: clean_name(folder) for folder in dict.fromkeys(folders)}
-    if len(cleaned) > limits.classes:
-        message = f"the archive has {len(cleaned)} folders; at most {limits.classes} classes are taken"
-        raise DatasetError(Code.TOO_MANY_CLASSES, message)
-    folded = Counter(unicodedata.normalize("NFC", name.casefold()) for name in cleaned.values())
-    for folder, name in cleaned.items():
-        if folded[unicodedata.normalize("NFC", name.casefold())] > 1:
-            message = f"two folders are called {name!r} but for case, spaces or accents; make them one"
-            raise refuse(Code.BAD_NAME, message, folder[:200])
-    return [cleaned[folder] for folder in folders]
 
 
 def _look_at_all(

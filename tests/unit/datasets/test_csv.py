@@ -66,7 +66,7 @@ def test_ragged_rows_name_their_lines(refused: Refuser) -> None:
         (Code.NO_INPUTS, "a,label\n,x\n,y\n"),
         (Code.ONE_CLASS, "a,label\n1,x\n2,x\n"),
         (Code.CONSTANT_TARGET, "a,label\n1,1.5\n2,1.5\n"),
-        (Code.UNSUPPORTED_FORMAT, '{"a": 1}\n'),
+        (Code.UNSUPPORTED_FORMAT, '{\n"a": 1}\n'),
         (Code.UNSUPPORTED_FORMAT, b"\x00\x01\x02\x03" * 50),
     ],
 )

@@ -1,0 +1,203 @@
+"""JSON Lines: one row a line, an object of columns and values, or a list that is a series.
+
+A value is a number, true or false, a text or null; in one column of them it may be a list: of numbers (a series of
+one channel) or of lists of numbers (a step each, with a number per channel). Blank lines are skipped.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+from app.datasets.collecting import SeriesRows, select
+from app.datasets.errors import Code, DatasetError, RowError
+from app.datasets.frame import Column, Context, Loaded
+from app.datasets.readers.json_values import JsonColumn, channel_names, to_series
+from app.datasets.readers.names import check_names
+from app.kit import strict_json
+
+MAX_LINE = 16 << 20
+BYTES_AT_ONCE = 32 << 20
+CELL_BYTES = 64
+PASSED_ON = 1 << 16
+MAX_ROW_ERRORS = 20
+BOM = b"\xef\xbb\xbf"
+
+
+def read_jsonl(path: Path, context: Context) -> Loaded:
+    """Read a table, texts or series.
+
+    Raises:
+        DatasetError: bad_json, encoding, mixed_types, bad_series, bad_number, bad_name, too_large or empty_dataset.
+    """
+    table = _Table(context)
+    for row, value, size in _values(path, context):
+        table.add(row, value, size)
+    return table.finish()
+
+
+def _values(path: Path, context: Context) -> Iterator[tuple[int, Any, int]]:
+    """Give each line's value with the number of its row and its size in bytes."""
+    row = blank = 0
+    with path.open("rb") as file:
+        for number, line in enumerate(iter(lambda: file.readline(MAX_LINE), b""), 1):
+            text = line.removeprefix(BOM) if number == 1 else line
+            if not text.strip():
+                blank += 1
+                continue
+            if len(line) >= MAX_LINE:
+                raise _bad(Code.TOO_LARGE, number, row, f"it is longer than {MAX_LINE} bytes; is this JSON Lines?")
+            yield row, _decode(text, number, row), len(line)
+            row += 1
+            if row % PASSED_ON == 0:
+                context.progress(0.25, f"{row} rows read")
+    if blank:
+        context.notes.notice(f"{blank} blank lines were skipped")
+
+
+def _decode(line: bytes, number: int, row: int) -> Any:
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        raise _bad(Code.ENCODING, number, row, "it is not UTF-8; save the file in the encoding UTF-8") from None
+    try:
+        value = strict_json.loads(line)
+    except strict_json.StrictJsonError as error:
+        hint = "; write each row as one line of JSON" if number == 1 else ""
+        raise _bad(Code.BAD_JSON, number, row, f"{str(error).replace(' (line 1, ', ' (')}{hint}") from None
+    if isinstance(value, list) and any(isinstance(item, dict) for item in value[:1]):
+        raise _bad(Code.BAD_JSON, number, row, "this is a list of rows; write each row on a line of its own")
+    if not isinstance(value, dict | list):
+        raise _bad(Code.BAD_JSON, number, row, "a row is an object of columns and values, or a list of numbers")
+    return value
+
+
+def _bad(code: Code, number: int, row: int, what: str) -> DatasetError:
+    message = f"line {number}: {what}"
+    return DatasetError(code, message, [RowError(("file",), message, row)])
+
+
+class _Table:
+    """All rows on their way."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._columns: dict[str, JsonColumn] = {}
+        self._series: SeriesRows | None = None
+        self._series_name: str | None = None
+        self._errors: list[RowError] = []
+        self._lists: bool | None = None
+        self._count = 0
+        self._waiting = 0
+
+    def add(self, row: int, value: Any, size: int) -> None:
+        """Take the next line's value; the line has `size` bytes."""
+        is_list = isinstance(value, list)
+        if self._lists not in {None, is_list}:
+            self._refuse(row, "some lines are lists and some are objects; make them alike")
+        self._lists = is_list
+        if is_list:
+            self._add_series(row, value)
+        else:
+            self._add_object(row, value)
+        self._count += 1
+        limits, width = self._context.limits, max(1, len(self._columns))
+        if self._count > limits.rows or self._count * width > limits.cells or width > limits.columns:
+            message = f"there are more than {limits.rows} rows, {limits.columns} columns or {limits.cells} cells"
+            raise DatasetError(Code.TOO_LARGE, f"{message}; upload less")
+        self._waiting += size + CELL_BYTES * width
+        if self._waiting > BYTES_AT_ONCE:
+            self._pack()
+
+    def _pack(self) -> None:
+        for column in self._columns.values():
+            column.pack(self._context.work)
+        self._waiting = 0
+
+    def _add_object(self, row: int, value: dict[str, Any]) -> None:
+        name = self._series_name or self._find_series(row, value)
+        if name is not None:
+            given = value.get(name)
+            self._add_series(row, [] if given is None else given)
+        for key in value:
+            if key != name and key not in self._columns:
+                self._columns[key] = JsonColumn(row)
+        for key, column in self._columns.items():
+            given = value.get(key)
+            self._check_length(row, key, given)
+            problem = column.add(given)
+            if problem is not None:
+                self._mixed(row, key, problem)
+
+    def _find_series(self, row: int, value: dict[str, Any]) -> str | None:
+        """Return the column that holds series from this row on, if there is one; it may have been null before."""
+        for name, item in value.items():
+            known = self._columns.get(name)
+            if isinstance(item, list) and (known is None or known.kind is None):
+                self._series_name = name
+                self._columns.pop(name, None)
+                self._collect(row)
+                return name
+        return None
+
+    def _collect(self, before: int) -> SeriesRows:
+        if self._series is None:
+            self._series = SeriesRows(self._context)
+            for _ in range(before):
+                self._series.add(np.empty((0, 1)))
+        return self._series
+
+    def _add_series(self, row: int, value: Any) -> None:
+        try:
+            series = to_series(value)
+        except ValueError as error:
+            where = "" if self._series_name is None else f" in {self._series_name}"
+            self._refuse(row, f"the series{where} {error}", Code.BAD_SERIES)
+        self._collect(row).add(series)
+
+    def _check_length(self, row: int, name: str, value: Any) -> None:
+        limit = self._context.limits.field_chars
+        if isinstance(value, str) and len(value) > limit:
+            self._refuse(row, f"{name} has {len(value)} characters and at most {limit} are taken", Code.TOO_LARGE)
+
+    def _refuse(self, row: int, what: str, code: Code = Code.MIXED_TYPES) -> NoReturn:
+        message = f"row {row}: {what}"
+        raise DatasetError(code, message, [*self._errors, RowError(("file",), message, row)])
+
+    def _mixed(self, row: int, name: str, problem: str) -> None:
+        self._columns[name].add(None)
+        self._errors.append(RowError((name,), f"row {row}: column {name[:100]} {problem}", row))
+        if len(self._errors) >= MAX_ROW_ERRORS:
+            self._raise_mixed()
+
+    def _raise_mixed(self) -> NoReturn:
+        raise DatasetError(Code.MIXED_TYPES, self._errors[0].msg, self._errors)
+
+    def finish(self) -> Loaded:
+        """Return what was read."""
+        if self._errors:
+            self._raise_mixed()
+        if self._series is None:
+            columns = self._finish_columns()
+            return Loaded("jsonl", "table", self._count, np.arange(self._count), None, columns)
+        series, kept = self._series.finish()
+        columns = tuple(select(column, kept.places) for column in self._finish_columns())
+        return Loaded(
+            format="jsonl",
+            modality="series",
+            read=self._count,
+            rows=kept.places,
+            inputs=series,
+            columns=columns,
+            corrupt=kept.empty,
+            channels=channel_names(self._series_name, series.shape[2]),
+            taken=() if self._series_name is None else (self._series_name,),
+        )
+
+    def _finish_columns(self) -> tuple[Column, ...]:
+        if not self._columns and self._series is not None:
+            return ()
+        self._pack()
+        names = check_names(list(self._columns), self._context.limits)
+        return tuple(column.finish(name) for name, column in zip(names, self._columns.values(), strict=True))
