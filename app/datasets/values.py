@@ -96,7 +96,7 @@ class Reader:
             return Numbers(column.values)
         if declared == "category":
             return self.as_categories(column.name, Numbers(column.values), to_iso)
-        return Dates(column.values)
+        return self._days(column.name, column.values)
 
     def _dates(self, column: TextColumn, declared: ColumnType | None) -> Values | None:
         """Read text as dates; None where it does not look like that and nobody said so."""

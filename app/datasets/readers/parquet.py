@@ -16,18 +16,20 @@ import pyarrow.parquet as pq
 import pyarrow.types as pt
 
 from app.datasets.errors import Code, DatasetError, RowError
-from app.datasets.frame import Column, Context, Floats, Loaded, NumberColumn, TextColumn
+from app.datasets.frame import Column, Context, DateColumn, Floats, Loaded, NumberColumn, TextColumn
 from app.datasets.options import Limits
 from app.datasets.readers.names import check_names
+from app.datasets.readers.spill import spill
 
 CELLS_AT_ONCE = 1 << 20
 THRIFT_STRING = 16 << 20
 THRIFT_CONTAINER = 1_000_000
 INDEX = "__index_level_"
+PER_DAY = {"s": 86_400, "ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
 
 
 def read_parquet(path: Path, context: Context) -> Loaded:
-    """Read a table of numbers, booleans and text.
+    """Read a table of numbers, booleans, dates and text.
 
     Raises:
         DatasetError: bad_parquet, encrypted, unsupported_column, duplicate_columns, too_large or empty_dataset.
@@ -85,7 +87,7 @@ def _check_schema(file: Any, ignored: set[str], limits: Limits) -> list[str]:
     wrong = [
         RowError((name,), f"column {name} is of type {str(field.type)[:60]}; {_hint(name)}")
         for name, field in zip(names, schema, strict=True)
-        if not (name in ignored or _is_text(field.type) or _is_number(field.type))
+        if not (name in ignored or _is_text(field.type) or _is_number(field.type) or _is_date(field.type))
     ]
     if wrong:
         raise DatasetError(Code.UNSUPPORTED_COLUMN, wrong[0].msg, wrong[:20])
@@ -98,7 +100,7 @@ def _check_schema(file: Any, ignored: set[str], limits: Limits) -> list[str]:
 
 
 def _hint(name: str) -> str:
-    return f'use numbers, booleans or text, or leave it out with columns={{"{name}": "ignored"}}'
+    return f'use numbers, booleans, dates or text, or leave it out with columns={{"{name}": "ignored"}}'
 
 
 def _is_text(kind: Any) -> bool:
@@ -109,6 +111,10 @@ def _is_text(kind: Any) -> bool:
 
 def _is_number(kind: Any) -> bool:
     return bool(pt.is_integer(kind) or pt.is_floating(kind) or pt.is_boolean(kind) or pt.is_null(kind))
+
+
+def _is_date(kind: Any) -> bool:
+    return bool(pt.is_date(kind) or pt.is_timestamp(kind))
 
 
 def _read(file: Any, fields: dict[str, Any], context: Context) -> tuple[tuple[Column, ...], int]:
@@ -127,7 +133,9 @@ def _read(file: Any, fields: dict[str, Any], context: Context) -> tuple[tuple[Co
                 if text > context.limits.text_bytes:
                     message = f"the table unpacks to more than {context.limits.text_bytes} bytes of text"
                     raise DatasetError(Code.TOO_LARGE, message)
-                column.append(values.cast(pa.string()))
+                column.append(spill(values.cast(pa.string()), context.work))
+            elif _is_date(values.type):
+                column.append(_days(values))
             else:
                 column.append(_floats(values))
         context.progress(0.5 * min(1.0, count / total), f"{count} rows read")
@@ -159,8 +167,18 @@ def _floats(values: Any) -> Floats:
     return np.array(numbers.to_numpy(zero_copy_only=False), dtype=np.float64)
 
 
+def _days(values: Any) -> Floats:
+    """Return dates as days since 1970-01-01; a time zone is part of the type, and stored times are UTC."""
+    if pt.is_date32(values.type):
+        return _floats(values.cast(pa.int32()))
+    unit = values.type.unit if pt.is_timestamp(values.type) else "ms"
+    return _floats(values.cast(pa.int64())) / PER_DAY[unit]
+
+
 def _column(name: str, pieces: list[Any], kind: Any) -> Column:
     if _is_text(kind):
         return TextColumn(name, pa.chunked_array(pieces, pa.string()), typed=True)
+    if _is_date(kind):
+        return DateColumn(name, np.concatenate(pieces))
     whole, boolean = bool(pt.is_integer(kind)), bool(pt.is_boolean(kind))
     return NumberColumn(name, np.concatenate(pieces), whole=whole or boolean, boolean=boolean)
