@@ -5,11 +5,14 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from app.artifacts import fetch_blob
-from app.datasets.errors import DatasetError
+from app.datasets import repository
+from app.datasets.errors import Code, DatasetError, RowError
+from app.datasets.leaks import Earlier
 from app.datasets.options import Limits, PrepareOptions
 from app.datasets.preparation import Prepared, prepare
 from app.db.session import db_now
@@ -30,11 +33,26 @@ def run(attempt: Attempt, job: JobRow, folder: Path, draining: threading.Event) 
     out = folder / "canonical"
     out.mkdir()
     try:
-        prepared = prepare(source, dataset.filename, options, out, Limits(), _Progress(attempt, draining))
+        earlier = _earlier(attempt, dataset.project_id, options.same_splits_as)
+        prepared = prepare(source, dataset.filename, options, out, Limits(), _Progress(attempt, draining), earlier)
     except DatasetError as error:
         _record(attempt, dataset.id, error)
         raise
     _publish(attempt, dataset.id, prepared, out)
+
+
+def _earlier(attempt: Attempt, project_id: str, dataset_id: str | None) -> Earlier | None:
+    """Open the digests and splits of the dataset whose splits are to be kept."""
+    if dataset_id is None:
+        return None
+    row = attempt.insist(lambda session: repository.find(session, project_id, dataset_id))
+    files = {} if row is None else row.files or {}
+    if not {"digests.npy", "split.npy"} <= set(files):
+        message = f"the dataset {dataset_id}, whose splits are to be kept, is gone; leave same_splits_as out"
+        raise DatasetError(Code.BAD_OPTION, message, [RowError(("same_splits_as",), message)])
+    names = ("digests.npy", "split.npy")
+    paths = (fetch_blob(attempt.artifacts, files[name]["sha256"]) for name in names)
+    return Earlier(dataset_id, *(np.load(path, mmap_mode="r", allow_pickle=False) for path in paths))
 
 
 class _Progress:

@@ -88,7 +88,7 @@ class PrepareOptions(Frozen):
     )
     same_splits_as: str | None = Field(
         default=None,
-        pattern=r"^ds_[0-9A-Za-z]{1,60}$",
+        pattern=r"^ds_[0-9a-f]{32}$",
         description="A prepared dataset: rows that are in it, too, keep the split they have there; null: none.",
     )
 

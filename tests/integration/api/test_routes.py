@@ -41,7 +41,7 @@ def test_the_routes_are_found(app: FastAPI) -> None:
     assert ("POST", "/v1/datasets") in found
     assert ("DELETE", "/v1/models/{ref}") in found
     assert ("GET", "/v1/jobs/{job_id}/events") in found
-    assert len(found) >= 22
+    assert len(found) >= 24
     assert {path for _, path in routes(app)} - {path for _, path in found} >= {"/health/live", "/openapi.json"}
 
 
