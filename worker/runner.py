@@ -12,6 +12,7 @@ from app.artifacts import open_store
 from app.datasets.errors import DatasetError
 from app.db.session import Database
 from app.errors import CorruptError
+from app.jobs import lease as leases
 from app.jobs.lease import CancelledError, JobError, Lease, LeaseLostError
 from app.ml.errors import ConfigError, CorruptModelError
 from app.settings import Settings
@@ -33,11 +34,22 @@ def run(lease: Lease, draining: threading.Event, settings: Settings | None = Non
     folder = _fresh_folder(attempt_folder(settings, lease), lease)
     try:
         _run(attempt, folder, draining, settings)
-    except LeaseLostError:
-        log.warning("job %s: another attempt holds it; this one ends without a trace", lease.job_id)
+        if not draining.is_set():
+            _go_on_with_sweep(attempt, folder, draining, settings)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         database.close()
+
+
+def _go_on_with_sweep(attempt: Attempt, folder: Path, draining: threading.Event, settings: Settings) -> None:
+    """Take the turn that a trial's end gives its sweep, here where all is imported: a trainer more costs seconds.
+
+    The supervisor has no eye on it and may kill it as overdue; then the next turn gets a trainer of its own.
+    """
+    trial = attempt.lease.job_id
+    lease = attempt.insist(lambda session: leases.claim_sweep(session, trial, settings.lease_seconds))
+    if lease is not None:
+        _run(Attempt(attempt.database, attempt.artifacts, lease), folder, draining, settings)
 
 
 def _fresh_folder(folder: Path, lease: Lease) -> Path:
@@ -49,6 +61,13 @@ def _fresh_folder(folder: Path, lease: Lease) -> Path:
 
 
 def _run(attempt: Attempt, folder: Path, draining: threading.Event, settings: Settings) -> None:
+    try:
+        _run_to_its_end(attempt, folder, draining, settings)
+    except LeaseLostError:
+        log.warning("job %s: another attempt holds it; this one ends without a trace", attempt.lease.job_id)
+
+
+def _run_to_its_end(attempt: Attempt, folder: Path, draining: threading.Event, settings: Settings) -> None:
     try:
         try:
             _work(attempt, folder, draining, settings)

@@ -70,9 +70,22 @@ def _startable(now: float) -> ColumnElement[bool]:
 def claim(session: Session, owner: str, seconds: float) -> Lease | None:
     """Take the best queued job, or None. Counts the attempt at once, so that a poisonous job runs out of them."""
     now = session.execute(select(db_now())).scalar_one()
+    return _claim(session, _startable(now), owner, now, seconds)
+
+
+def claim_sweep(session: Session, trial_id: str, seconds: float) -> Lease | None:
+    """Take the sweep of a trial that has just ended, if it may go on and no turn of it has died before this one."""
+    now = session.execute(select(db_now())).scalar_one()
+    trial = aliased(JobRow)
+    sweep_id = select(trial.sweep_id).where(trial.id == trial_id).scalar_subquery()
+    which = _startable(now) & (JobRow.id == sweep_id) & (JobRow.attempts == 0)
+    return _claim(session, which, trial_id, now, seconds)
+
+
+def _claim(session: Session, which: ColumnElement[bool], owner: str, now: float, seconds: float) -> Lease | None:
     best = (
         select(JobRow.id)
-        .where(_startable(now))
+        .where(which)
         .order_by(JobRow.priority.desc(), JobRow.id)
         .limit(1)
         .with_for_update(skip_locked=True)

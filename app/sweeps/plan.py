@@ -90,9 +90,10 @@ def resolve(request: SweepRequest, spec: DataSpec, settle: Settle) -> SweepConfi
     )
 
 
-def _refuse(loc: list[str | int], msg: str, code: str = "sweep_does_not_fit") -> UnprocessableError:
+def _refuse(loc: list[str | int], msg: str) -> UnprocessableError:
     place = ".".join(str(part) for part in loc)
-    return UnprocessableError(f"{place}: {msg}", code=code, errors=[ErrorItem(loc=["body", *loc], msg=msg)])
+    item = ErrorItem(loc=["body", *loc], msg=msg)
+    return UnprocessableError(f"{place}: {msg}", code="sweep_does_not_fit", errors=[item])
 
 
 def _check_base(request: SweepRequest, settle: Settle) -> None:
