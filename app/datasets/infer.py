@@ -37,7 +37,7 @@ def arrange(loaded: Loaded, context: Context) -> Frame:
     times = read_times(single["time"], reader) if "time" in single else None
     if loaded.inputs is not None:
         inputs: Inputs = loaded.inputs
-        columns = _array_columns(loaded)
+        columns = _array_columns(loaded, nullable=options.missing == "impute")
     else:
         chosen = [column for column in loaded.columns if roles[column.name] in {"input", "auto"}]
         inputs, columns = _inputs(chosen, roles, options, reader, context.work)
@@ -75,7 +75,7 @@ def _check_wishes(loaded: Loaded, options: PrepareOptions) -> None:
         raise DatasetError(Code.BAD_ROLES, message, [RowError(("columns", wanted[0]), message)])
 
 
-def _array_columns(loaded: Loaded) -> tuple[ColumnSpec, ...]:
+def _array_columns(loaded: Loaded, *, nullable: bool) -> tuple[ColumnSpec, ...]:
     """Columns of a plain matrix, or channels of series; all are kept, since position is their only name."""
     inputs = loaded.inputs
     if loaded.modality not in {"table", "series"} or inputs is None or isinstance(inputs, Texts):
@@ -87,7 +87,7 @@ def _array_columns(loaded: Loaded) -> tuple[ColumnSpec, ...]:
         what = "channel" if loaded.modality == "series" else "column"
         message = f"{what} {name} holds no value; remove it"
         raise DatasetError(Code.EMPTY_COLUMN, message, [RowError((name,), message)])
-    return tuple(ColumnSpec(name=name, type="number") for name in names)
+    return tuple(ColumnSpec(name=name, type="number", nullable=nullable) for name in names)
 
 
 def _any_value(inputs: npt.NDArray[Any]) -> Bools:
@@ -110,6 +110,7 @@ def _inputs(
         work / "table.npy", mode="w+", dtype=np.float32, shape=(rows, max(1, len(chosen)))
     )
     specs: list[ColumnSpec] = []
+    nullable = options.missing == "impute"
     for column in chosen:
         values = reader.read(column, options.types.get(column.name), dates=True)
         reason = _unfit(values)
@@ -117,11 +118,12 @@ def _inputs(
             _leave_out(column.name, reason, roles, reader.notes)
         elif isinstance(values, Categories):
             matrix[:, len(specs)] = values.codes
-            specs.append(ColumnSpec(name=column.name, type="category", categories=values.names))
+            spec = ColumnSpec(name=column.name, type="category", categories=values.names, nullable=nullable)
+            specs.append(spec)
         elif isinstance(values, Numbers | Dates):
             matrix[:, len(specs)] = values.values
             kind: Literal["number", "date"] = "date" if isinstance(values, Dates) else "number"
-            specs.append(ColumnSpec(name=column.name, type=kind))
+            specs.append(ColumnSpec(name=column.name, type=kind, nullable=nullable))
     if not specs:
         message = "no column is left to learn from; the report of each column says why: " + "; ".join(
             reader.notes.notices[:5]

@@ -23,6 +23,7 @@ class ColumnSpec(Frozen):
     name: str
     type: Literal["number", "category", "date"]
     categories: tuple[str, ...] = Field(default=(), description="Code i means categories[i].")
+    nullable: bool = Field(default=False, description="Whether a missing value is fine even where no row lacks it.")
 
 
 class TargetSpec(Frozen):

@@ -1,5 +1,6 @@
 """Tables: what is fitted, what becomes of rows, and how every bad one is named."""
 
+import datetime as dt
 import math
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.ml.dates import from_iso, stored_to_iso, to_iso
 from app.ml.errors import InputError
 from app.ml.modalities import AnyModality
 from app.ml.modalities.table import Table
@@ -62,7 +64,7 @@ def test_lists_and_objects_are_read(table: Table) -> None:
     assert stored[0].tolist()[:2] == [1, 2.5]
     assert math.isnan(stored[0, 2])
     assert stored[0, 3] == 1
-    assert table.encode(stored).numpy()[1, 4:].tolist() == [0, 0, 1]  # an unknown category has its own place
+    assert table.encode(stored).numpy()[1, 4:].tolist() == [0, 0, 0]  # an unknown category is none of them
 
 
 def test_booleans_whole_numbers_and_blanks_are_read_as_they_were_learned() -> None:
@@ -160,3 +162,91 @@ def test_statistics_come_from_the_train_split_alone() -> None:
     assert fitted.columns[0].mean == pytest.approx(float(train[:, 0].astype(float).mean()))  # type: ignore[union-attr]
     assert fitted.columns[2].had_missing
     assert not fitted.columns[1].had_missing
+
+
+def test_an_unknown_category_is_like_a_missing_one_only_where_that_was_learned() -> None:
+    codes = np.array([[0], [1], [1]], np.float32)
+    colour = ColumnSpec(name="colour", type="category", categories=("red", "blue", "green"))
+    spec = DataSpec(modality="table", shape=(1,), columns=(colour,), rows={"train": 3})
+    asked = ["red", "green", "mauve"]  # green is known to the dataset, and no train row has it
+    untold = Table.fit(codes, spec)
+    assert untold.encode(untold.decode([[one] for one in asked])).tolist() == [[1, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
+    told = Table.fit(np.concatenate([codes, [[NAN]]]).astype(np.float32), spec)
+    assert told.encode(told.decode([[one] for one in asked])).tolist() == [[1, 0, 0, 0], [0, 0, 0, 1], [0, 0, 0, 1]]
+
+
+def test_far_away_values_stay_within_bounds(table: Table) -> None:
+    encoded = table.encode(table.decode([[3e38, 0, 1, "red"], [-3e38, 0, 1, "red"]]))
+    assert encoded[:, 0].tolist() == [1e4, -1e4]
+
+
+def test_null_is_understood_where_the_dataset_says_so() -> None:
+    columns = tuple(column.model_copy(update={"nullable": True}) for column in COLUMNS)
+    table = Table.fit(TRAIN, SPEC.model_copy(update={"columns": columns}))
+    encoded = table.encode(table.decode([[None, None, None, None]])).numpy()
+    assert encoded.tolist() == [[0, 0, 0, 1, 0, 0, 0]]  # only income lacked values in train
+
+
+DATES = DataSpec(
+    modality="table",
+    shape=(2,),
+    columns=(ColumnSpec(name="day", type="date"), ColumnSpec(name="at", type="date")),
+    rows={"train": 4},
+)
+
+
+def dates() -> Table:
+    return Table.fit(np.array([[0, 0.5], [10, 1.25], [20, 2], [30, NAN]], np.float32), DATES)
+
+
+def test_dates_become_a_number_and_places_in_year_week_and_day() -> None:
+    table = dates()
+    encoded = table.encode(table.decode([["1970-01-08", "1972-02-29T06:00"]])).numpy()[0]
+    day, at = encoded[:5], encoded[5:]
+    assert day[0] == pytest.approx((7 - 15) / np.std([0, 10, 20, 30]))
+    year = 2 * math.pi * 7 / 365.2425
+    assert day[1:] == pytest.approx([math.sin(year), math.cos(year), 0, 1], abs=1e-6)
+    days = dt.date(1972, 2, 29).toordinal() - dt.date(1970, 1, 1).toordinal() + 0.25
+    week = 2 * math.pi * (days % 7) / 7
+    assert at[0] == pytest.approx((days - 1.25) / np.std([0.5, 1.25, 2]), rel=1e-5)
+    assert at[3:] == pytest.approx([math.sin(week), math.cos(week), 1, 0, 0], abs=2e-3)  # 6 o'clock: a quarter of a day
+
+
+def test_missing_dates_have_their_own_feature_where_that_was_learned() -> None:
+    table = dates()
+    assert table.encode(table.decode([[3, None]])).numpy()[0, 5:].tolist() == [0, 0, 0, 0, 0, 0, 0, 1]
+    ((loc, message),) = errors(table, [None, 1])
+    assert loc == (0, "day")
+    assert "give a date" in message
+
+
+@pytest.mark.parametrize("value", ["03/04/2020", "2020-13-01", "2020-02-30", True, 1e9, NAN, [], {}, 10**400])
+def test_a_bad_date_is_named(value: Any) -> None:
+    ((loc, message),) = errors(dates(), [value, 1])
+    assert loc == (0, "day")
+    assert "2024-02-29" in message
+
+
+def test_time_zones_are_converted() -> None:
+    stored = dates().decode([["1970-01-02T00:00+12:00", "1970-01-01T12:00:00Z"]])
+    assert stored.tolist() == [[0.5, 0.5]]
+
+
+def test_specimens_are_rows_that_the_table_understands() -> None:
+    for table in (dates(), Table.fit(TRAIN, SPEC)):
+        rows = table.specimens(64)
+        assert rows.dtype == np.float32
+        assert rows.shape == (64, len(table.columns))
+        assert np.array_equal(rows, table.specimens(64), equal_nan=True)
+        assert np.isfinite(table.encode(rows).numpy()).all()
+    assert np.isnan(rows[:, 2]).any()
+    assert not np.isnan(rows[:, :2]).any()
+    assert set(np.nan_to_num(rows[:, 3], nan=-1).tolist()) == {-1, 0, 1}
+
+
+def test_dates_are_written_as_they_were_meant() -> None:
+    for text in ("2024-02-29", "2024-02-29T10:00:00", "1999-12-31T23:45:00", "2024-05-05T10:35:00"):
+        days = from_iso(text)
+        assert days is not None
+        assert stored_to_iso(float(np.float32(days))) == text
+        assert to_iso(days) == text
