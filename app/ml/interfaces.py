@@ -28,6 +28,7 @@ from torch import Tensor, nn
 
 from app.ml.abilities import Ability
 from app.ml.spec import DataSpec, Frozen, ModalityKind, TargetSpec
+from app.ml.training import Recipe
 
 Shape = tuple[int, ...]
 Rows = NDArray[Any]
@@ -177,6 +178,7 @@ class AugmentationConfig(Config, ABC):
     """A random change of training rows that keeps what they mean."""
 
     accepts: ClassVar[tuple[ModalityKind, ...]]
+    mixes: ClassVar[bool] = False  # whether it sets a batch's `mix`: one such is enough
 
     @abstractmethod
     def apply(self, batch: Batch) -> Batch:
@@ -271,6 +273,10 @@ class MethodConfig(Config, ABC):
     def usual_views(self, facts: Facts) -> tuple[AugmentationConfig, ...]:  # noqa: ARG002 - for those that need some
         """The augmentations of a pretraining that names none."""
         return ()
+
+    def recipe(self, facts: Facts) -> Recipe | None:  # noqa: ARG002 - for those that have one of their own
+        """What a training's "auto" fields start from, if it is not the usual."""
+        return None
 
     @abstractmethod
     def build(self, backbone: Backbone) -> Objective:

@@ -37,6 +37,7 @@ from app.ml.training_recipe import Purpose, PurposeKind, settle_training
 
 MOST_PARAMETERS = 500_000_000
 _FEW_LABELS_PER_CLASS = 10
+_NUMBER_AS_CLASSES = 10  # a number takes about as many rows to learn as this many classes
 
 AnyConfig = TypeVar("AnyConfig", PretrainingConfig, FineTuningConfig)
 
@@ -61,7 +62,7 @@ def resolve_pretraining(config: PretrainingConfig, spec: DataSpec) -> Resolved[P
     backbone, of_backbone = settle_backbone(config.backbone, facts, method.needs, method.kind)
     augmentations, of_views = settle_views(config.augmentations, method, facts)
     _check_size(lambda: method.build(backbone.build(preprocessing.largest(spec))))
-    training, rest = settle_training(config.training, Purpose("pretraining", rows, spec))
+    training, rest = settle_training(config.training, Purpose("pretraining", rows, spec, own=method.recipe(facts)))
     changes = {
         "preprocessing": preprocessing,
         "backbone": backbone,
@@ -223,7 +224,9 @@ def _default_strategy(
 ) -> tuple[AnyStrategy, str]:
     if parent is None:
         return Full(), "a backbone from scratch must learn too"
-    classes = max((len(one.classes) or 1 for head in config.heads for one in targets_of(head, spec)), default=1)
+    classes = max(
+        (len(one.classes) or _NUMBER_AS_CLASSES for head in config.heads for one in targets_of(head, spec)), default=1
+    )
     per_class = math.ceil(facts.train_rows / classes)
     if per_class < _FEW_LABELS_PER_CLASS:
         return LinearProbe(), f"{per_class} labelled rows a class are too few to move the backbone"

@@ -1,6 +1,7 @@
 """How to train: the amount, the optimizer, the schedule and when to stop. Pure pydantic, no torch."""
 
 import math
+from dataclasses import dataclass
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -10,6 +11,8 @@ from app.ml.spec import Frozen
 
 Lr = Auto[Annotated[Real, Field(gt=0, le=100)]]
 Decay = Annotated[Real, Field(ge=0, le=100)]
+Warmup = Auto[Annotated[Integer, Field(ge=0, le=10_000_000)]]
+_WARMUP = "Steps in which the rate rises linearly."
 
 
 class Adam(Frozen):
@@ -61,15 +64,15 @@ class Constant(Frozen):
     """The rate stays, after a linear warm-up."""
 
     kind: Literal["constant"] = "constant"
-    warmup_steps: Integer = Field(0, ge=0, le=10_000_000, description="Steps in which the rate rises linearly.")
+    warmup_steps: Warmup = Field("auto", description=_WARMUP)
 
 
 class Cosine(Frozen):
     """Half a cosine from the full rate to its end (Loshchilov and Hutter, 2017), after a linear warm-up."""
 
     kind: Literal["cosine"] = "cosine"
-    warmup_steps: Integer = Field(0, ge=0, le=10_000_000, description="Steps in which the rate rises linearly.")
-    final_fraction: Real = Field(0.0, ge=0, le=1, description="The last rate, as a share of the full one.")
+    warmup_steps: Warmup = Field("auto", description=_WARMUP)
+    final_fraction: Real = Field(0.01, ge=0, le=1, description="The last step's rate, as a share of the full one.")
 
 
 AnySchedule = Annotated[
@@ -77,6 +80,25 @@ AnySchedule = Annotated[
     | Cosine,
     Field(discriminator="kind"),
 ]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Starting values for what is left "auto": the batch is near `rows / batches`, at least 32 and at most the largest.
+
+    A pretraining method may have its own.
+    """
+
+    lr: float  # of adam and adamw
+    batches: int
+    steps: int  # roughly this many optimizer steps ...
+    fewest_epochs: int  # ... but at least so many passes
+    most_epochs: int
+    largest_batch: int = 256
+    weight_decay: float = 0.01  # of adamw
+    warmup: float = 0.0  # share of the steps
+    precision: Literal["float32", "native"] = "float32"
+    sums_values: bool = False  # whether a row's loss is a sum over its values, and with it sgd's gradient
 
 
 class EarlyStopping(Frozen):
@@ -103,8 +125,10 @@ class TrainingConfig(Frozen):
     clip_grad_norm: Annotated[Real, Field(gt=0, le=1e6)] | None = Field(
         None, description="Longest allowed gradient; null leaves it."
     )
-    precision: Literal["float32", "bfloat16"] = Field(
-        "float32", description="Arithmetic of matrix products and convolutions; weights stay float32."
+    precision: Literal["auto", "float32", "bfloat16", "native"] = Field(
+        "auto",
+        description="Arithmetic of matrix products and convolutions while training; weights stay float32. "
+        "native: bfloat16 where the worker's processor or GPU multiplies it in hardware, else float32.",
     )
     seed: Integer = Field(0, ge=0, le=2**63 - 1, description="Starts every random choice.")
     early_stopping: EarlyStopping | None = Field(None, description="When to stop early; null trains to the end.")

@@ -60,7 +60,7 @@ def losses(name: str) -> list[float]:
     optimizer = request.pop("optimizer", ADAMW)
     schedule = {"kind": "constant"} if optimizer["kind"] == "adam" else {"kind": "cosine", "warmup_steps": 3}
     training = {"steps": STEPS, "batch_size": 10, "optimizer": optimizer, "schedule": schedule}
-    request["training"] = {**training, "clip_grad_norm": 10.0}
+    request["training"] = {**training, "clip_grad_norm": 10.0, "precision": "float32"}
     if "heads" in request:
         config: Any = resolve_fine_tuning(FineTuningConfig.model_validate(request), data.spec, None).config
     else:

@@ -9,6 +9,20 @@ from app.ml.training import TrainingConfig
 
 def precision(config: TrainingConfig, device: torch.device) -> AbstractContextManager[object]:
     """What a forward pass runs under: bfloat16 for matrix products where asked for, weights stay float32."""
-    if config.precision == "float32":
+    if not computes_in_bfloat16(config, device):
         return nullcontext()
     return torch.autocast(device.type, dtype=torch.bfloat16, cache_enabled=False)
+
+
+def computes_in_bfloat16(config: TrainingConfig, device: torch.device) -> bool:
+    """As configured; native means what the device itself is able to do."""
+    if config.precision == "native":
+        return multiplies_bfloat16(device)
+    return config.precision == "bfloat16"
+
+
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 matrices in hardware; a CPU that emulates it is slower than in float32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return device.type == "cpu" and bool(torch.cpu.get_capabilities().get("amx_bf16", False))

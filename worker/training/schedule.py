@@ -6,11 +6,15 @@ from app.ml.training import AnySchedule, Cosine
 
 
 def rate_factor(schedule: AnySchedule, step: int, total_steps: int) -> float:
-    """Factor of step `step` (from 0): linear warm-up that ends at 1, then constant or half a cosine."""
+    """Factor of step `step` (from 0): linear warm-up that ends at 1, then constant or half a cosine.
+
+    The cosine's last step, `total_steps - 1`, has exactly the final fraction.
+    """
+    assert schedule.warmup_steps != "auto"  # noqa: S101 - for programmers: recipes settle it
     if step < schedule.warmup_steps:
         return (step + 1) / schedule.warmup_steps
     if not isinstance(schedule, Cosine):
         return 1.0
-    length = max(1, total_steps - schedule.warmup_steps)
+    length = max(1, total_steps - 1 - schedule.warmup_steps)
     progress = min(1.0, (step - schedule.warmup_steps) / length)
     return schedule.final_fraction + (1 - schedule.final_fraction) * 0.5 * (1 + math.cos(math.pi * progress))

@@ -90,6 +90,13 @@ def test_the_strategy_follows_parent_and_labels() -> None:
     assert found == {9: "linear_probe", 90: "linear_probe", 91: "full", 60_000: "full"}
 
 
+def test_a_number_is_not_one_class() -> None:
+    parent = manifest(pretraining(IMAGES).backbone, Image(height=28, width=28))  # type: ignore[arg-type]
+    number = sized(60).model_copy(update={"targets": (TargetSpec(name="label", type="number"),)})
+    regress = [{"kind": "regressor", "target": "label"}]
+    assert fine_tuning(number, parent, heads=regress).strategy.kind == "linear_probe"  # type: ignore[union-attr]
+
+
 @pytest.mark.parametrize(
     ("spec", "request_", "loc", "words"),
     [
@@ -192,6 +199,16 @@ def test_a_parent_that_does_not_fit_is_refused_naming_the_differences() -> None:
 def test_a_bad_training_is_refused(training: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         PretrainingConfig.model_validate({"training": training})
+
+
+@pytest.mark.parametrize(("warmup", "training"), [(8, {"steps": 8}), (5, {"epochs": 1, "batch_size": 10})])
+def test_a_warm_up_as_long_as_the_training_is_refused(warmup: int, training: dict[str, Any]) -> None:
+    schedule = {"kind": "constant", "warmup_steps": warmup}
+    with pytest.raises(ConfigError, match=rf"takes {warmup} steps and the whole training [48]: warm up for") as caught:
+        pretraining(IMAGES, training={**training, "schedule": schedule})
+    assert caught.value.loc == ("training", "schedule", "warmup_steps")
+    shorter = {"kind": "constant", "warmup_steps": 3}
+    assert pretraining(IMAGES, training={**training, "schedule": shorter}).training.schedule.warmup_steps == 3
 
 
 def test_a_wrong_number_is_reported_once() -> None:
