@@ -1,6 +1,8 @@
 """A table whose rows are texts with labels: its one column of text becomes the inputs."""
 
+from contextlib import closing
 from dataclasses import replace
+from itertools import chain
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -73,12 +75,12 @@ def _has_words(column: TextColumn) -> bool:
 
 
 def _with_texts(loaded: Loaded, column: TextColumn, context: Context) -> Loaded:
-    rows = TextRows(context)
-    for chunk in column.values.chunks if isinstance(column.values, pa.ChunkedArray) else [column.values]:
-        for start in range(0, len(chunk), AT_ONCE):
-            for text in chunk.slice(start, AT_ONCE).to_pylist():
-                rows.add(text)
-    texts, kept = rows.finish()
+    chunks = column.values.chunks if isinstance(column.values, pa.ChunkedArray) else [column.values]
+    pieces = (chunk.slice(start, AT_ONCE) for chunk in chunks for start in range(0, len(chunk), AT_ONCE))
+    with closing(TextRows(context)) as rows:
+        for text in chain.from_iterable(piece.to_pylist() for piece in pieces):
+            rows.add(text)
+        texts, kept = rows.finish()
     return replace(
         loaded,
         modality="text",

@@ -4,6 +4,7 @@ Texts have text.npy, the UTF-8 bytes of all rows, and offsets.npy, where each be
 """
 
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ def write_inputs(inputs: Inputs, keep: Bools, out: Path) -> Inputs:
 
 
 def _write_texts(texts: Texts, keep: Bools, out: Path) -> Texts:
-    with TextWriter(out) as writer:
+    with closing(TextWriter(out)) as writer:
         for place in np.flatnonzero(keep):
             writer.add_raw(texts.raw(int(place)))
         written = writer.finish()

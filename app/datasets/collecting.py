@@ -52,7 +52,10 @@ class Kept:
 
 
 class TextRows:
-    """Collects texts; feed it every row in order, then `finish`. With `blank`, white space counts as text."""
+    """Collects texts; feed it every row in order, then `finish`, and `close` in any case.
+
+    With `blank`, white space counts as text.
+    """
 
     def __init__(self, context: Context, *, blank: bool = False) -> None:
         self._blank = blank
@@ -81,6 +84,10 @@ class TextRows:
         if row % PASSED_ON == 0:
             self._progress(0.4, f"{row} texts read")
 
+    def close(self) -> None:
+        """Let go of the file."""
+        self._writer.close()
+
     def finish(self) -> tuple[Texts, Kept]:
         """Return the texts, mapped, and which rows they are."""
         texts = self._writer.finish()
@@ -100,7 +107,7 @@ def check_text(text: str, row: int, limits: Limits) -> None:
 
 
 class SeriesRows:
-    """Collects series of any length and one number of channels; feed it every row in order, then `finish`."""
+    """Collects series of any length and one number of channels; to be fed and closed like `TextRows`."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -144,6 +151,10 @@ class SeriesRows:
                 hint = 'correct it, leave it out, or set missing to "impute"'
                 _refuse(Code.BAD_NUMBER, f"{series[bad][0]:g} is no number that a model can use; {hint}", row)
             series[bad] = np.nan
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._file.close()
 
     def finish(self) -> tuple[npt.NDArray[np.float32], Kept]:
         """Return the series float32 (n, T, C), mapped, each filled up with NaN, and which rows they are."""

@@ -3,10 +3,10 @@
 import hashlib
 from array import array
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -55,7 +55,7 @@ class Texts:
 
 
 class TextWriter:
-    """Writes texts one by one into `folder`/text.npy and keeps their ends; a context, whose end closes the file."""
+    """Writes texts one by one into `folder`/text.npy and keeps their ends; `close` it in any case."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "text.npy"
@@ -63,12 +63,9 @@ class TextWriter:
         self._offsets = array("q", [0])
         self._header()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if not self._file.closed:
-            self._file.close()
+    def close(self) -> None:
+        """Let go of the file."""
+        self._file.close()
 
     def __len__(self) -> int:
         return len(self._offsets) - 1
@@ -105,7 +102,7 @@ class TextWriter:
 
 def write_texts(texts: Iterable[str], folder: Path) -> Texts:
     """Write `texts` into `folder`/text.npy and return them, mapped."""
-    with TextWriter(folder) as writer:
+    with closing(TextWriter(folder)) as writer:
         for text in texts:
             writer.add(text)
         return writer.finish()

@@ -1,6 +1,7 @@
 """Zips of .txt files: a row each, a folder for each class, or flat and unlabelled; as for images."""
 
 import zipfile
+from contextlib import closing
 from pathlib import Path
 
 from app.datasets.collecting import TextRows
@@ -24,13 +25,12 @@ def read_documents(path: Path, context: Context) -> Loaded:
     Raises:
         DatasetError: bad_archive, bad_name, encoding, bad_text, mixed_layout, encrypted, too_large or empty_dataset.
     """
-    rows = TextRows(context)
-    with open_archive(path, context.limits) as (archive, infos):
+    with open_archive(path, context.limits) as (archive, infos), closing(TextRows(context)) as rows:
         members = without_junk(infos, context.notes)
         said = read_folders([info.filename for info in members], context)
         for info in members:
             rows.add(_text(archive, info, context))
-    texts, kept = rows.finish()
+        texts, kept = rows.finish()
     return Loaded(
         format="zip",
         modality="text",

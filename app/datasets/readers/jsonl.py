@@ -5,6 +5,7 @@ one channel) or of lists of numbers (a step each, with a number per channel). Bl
 """
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -31,10 +32,10 @@ def read_jsonl(path: Path, context: Context) -> Loaded:
     Raises:
         DatasetError: bad_json, encoding, mixed_types, bad_series, bad_number, bad_name, too_large or empty_dataset.
     """
-    table = _Table(context)
-    for row, value, size in _values(path, context):
-        table.add(row, value, size)
-    return table.finish()
+    with closing(_Table(context)) as table:
+        for row, value, size in _values(path, context):
+            table.add(row, value, size)
+        return table.finish()
 
 
 def _values(path: Path, context: Context) -> Iterator[tuple[int, Any, int]]:
@@ -109,6 +110,11 @@ class _Table:
         self._waiting += size + CELL_BYTES * width
         if self._waiting > BYTES_AT_ONCE:
             self._pack()
+
+    def close(self) -> None:
+        """Let go of files."""
+        if self._series is not None:
+            self._series.close()
 
     def _pack(self) -> None:
         for column in self._columns.values():

@@ -5,6 +5,7 @@ the file's first exactly once. Every kind of line end becomes a newline.
 """
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import TextIO
 
@@ -31,14 +32,13 @@ def read_plain(path: Path, context: Context) -> Loaded:
         why = f"pieces of {wish.window} characters that overlap by one; text.rows may say lines or paragraphs"
         context.notes.decide("text.rows", "windows", why)
     windows = wish.rows in {"auto", "windows"}
-    rows = TextRows(context, blank=windows)
     try:
-        with path.open(encoding="utf-8-sig") as file:
+        with path.open(encoding="utf-8-sig") as file, closing(TextRows(context, blank=windows)) as rows:
             for piece in _windows(file, wish.window) if windows else WAYS[wish.rows](file, context):
                 rows.add(piece)
+            texts, kept = rows.finish()
     except UnicodeDecodeError as error:
         raise not_utf8(path, header=0) from error
-    texts, kept = rows.finish()
     return Loaded("text", "text", rows.count, kept.places, texts, (), corrupt=kept.empty, windows=windows)
 
 
