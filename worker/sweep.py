@@ -25,6 +25,7 @@ from worker.attempt import Attempt
 from worker.sweep_study import next_values
 
 _NAME_CHARACTERS = 180
+_MOST_A_TURN = 32  # of trials that are refused at once there may be many, and a transaction is to be short
 
 
 def run(attempt: Attempt, job: JobRow, settings: Settings) -> None:
@@ -50,13 +51,15 @@ def _turn(lease: Lease, config: SweepConfig, queue: JobQueue, session: Session) 
     leases.hold(session, lease)
     sweep = session.get_one(JobRow, lease.job_id)
     trials = repository.trials(session, sweep.id)
-    while len(trials) < config.trials and _unfinished(trials) < config.parallel:
+    for _ in range(_MOST_A_TURN):
+        if len(trials) == config.trials or _unfinished(trials) >= config.parallel:
+            break
         _add(session, queue, sweep, config, trials)
         trials = repository.trials(session, sweep.id)
     leases.write(session, lease, metrics=table.table(config, trials), progress=_progress(config, trials))
-    if not _unfinished(trials):
-        return trials
     more = len(trials) < config.trials
+    if not more and not _unfinished(trials):
+        return trials
     leases.park(session, lease, config.parallel - 1 if more else 0, phase="waiting for trials")
     return None
 

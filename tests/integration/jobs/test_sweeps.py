@@ -110,7 +110,7 @@ def tried(done: dict[str, Any]) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("algorithm", ["random", "tpe", "successive_halving"])
 def test_a_sweep_ranks_its_trials_and_registers_the_best(
-    client: Http, settings: Settings, dataset: str, algorithm: str
+    client: Http, settings: Settings, database: Database, dataset: str, algorithm: str
 ) -> None:
     more = {"startup_trials": 2} if algorithm == "tpe" else {}
     job = submit(client, sweep(dataset, algorithm={"kind": algorithm, **more}, name="found"))
@@ -139,6 +139,8 @@ def test_a_sweep_ranks_its_trials_and_registers_the_best(
     models = client.get("/v1/models").json()["data"]
     assert [(model["id"], model["name"], model["version"]) for model in models] == [(output["model"], "found", 1)]
     assert models[0]["metrics"] == found["measured"]
+    with database.reading() as session:
+        assert not any(session.scalars(select(TrialRow.candidate)))  # nothing holds the other trials' files any more
     answer = client.post("/v1/models/found/predictions", json={"inputs": [{"a": 1, "b": 0, "c": 0, "d": 0}]})
     assert answer.status_code == 200, answer.text
 
@@ -348,6 +350,25 @@ def test_values_that_do_not_go_together_are_a_failed_trial(client: Http, setting
     for line in lines:
         assert line["status"] == ("failed" if line["values"] == bad else "succeeded")
     assert "momentum" in lines[-1]["error"]
+
+
+def test_many_refused_trials_are_no_long_transaction(
+    client: Http, settings: Settings, database: Database, dataset: str
+) -> None:
+    space = {
+        "training.optimizer.nesterov": {"kind": "choice", "values": [False, *[True] * 49]},
+        "training.optimizer.momentum": {"kind": "choice", "values": [0.5, *[0.0] * 49]},
+    }
+    body = sweep(dataset, trials=80, space=space)
+    body["base"]["training"] = {**BASE_TRAINING, "epochs": 1, "optimizer": {"kind": "sgd", "lr": 0.01}}
+    job = submit(client, body)
+    most, before = 0, 0
+    while run_one(settings, database) is not None:
+        now = len(trials_of(client, job))
+        most, before = max(most, now - before), now
+    assert 16 < most <= 32
+    assert job_of(client, job)["status"] == "succeeded"
+    assert before == 80
 
 
 # ---- pruning --------------------------------------------------------------------------------------------------------
