@@ -20,6 +20,7 @@ from app.ml.interfaces import (
     ParamGroup,
     StrategyConfig,
 )
+from app.ml.solvers.solution import Solution
 from app.ml.spec import DataSpec, TargetSpec
 
 INPUTS = "\0inputs"  # no target's name: those hold no NUL
@@ -157,6 +158,16 @@ class FineTuning(Objective):
     def begin(self, step: int, total: int) -> None:
         """As the strategy says."""
         self.strategy.begin(self.backbone, step, total)
+
+    @torch.no_grad()
+    def solve(self, features: Tensor, targets: dict[str, Tensor]) -> dict[str, Solution]:
+        """Set every head to its optimum on the train split's features (N, F); what was found, by the head's key."""
+        widths = self.strategy.widths(self.backbone)
+        found = {
+            config.key: head.solve(features, stacked(config, targets), widths)
+            for config, head in zip(self.configs, self.each_head(), strict=True)
+        }
+        return {key: solution for key, solution in found.items() if solution is not None}
 
     def evaluate(self, outputs: list[Tensor], targets: dict[str, Tensor]) -> dict[str, dict[str, Any]]:
         """Every head's metrics over a whole split, by the head's key."""

@@ -18,21 +18,24 @@ Each kind is one file in its family's folder; the folder's `__init__.py` is the 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, Self
 
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from app.ml.abilities import Ability
+from app.ml.solvers.solution import Solution
 from app.ml.spec import DataSpec, Frozen, ModalityKind, TargetSpec
 from app.ml.training import Recipe
 
 Shape = tuple[int, ...]
 Rows = NDArray[Any]
 Losses = dict[str, Tensor]
+_TOKEN_VALUES = 256  # at least, of a token inside a network
 Accepts = Literal["number", "category", "inputs"]
 """The type of a head's targets; "inputs": it learns from the rows themselves."""
 
@@ -54,6 +57,8 @@ class Facts:
     train_rows: int
     pretrained: bool = False  # whether the backbone comes from a model
     causal: bool = False  # whether step t of a sequence may only see the steps up to t
+    continuous: bool = False  # whether texts are pieces of one long text
+    solvable: bool = True  # whether the best weights of every head can be solved for
 
 
 class Encoding(Frozen):
@@ -61,6 +66,11 @@ class Encoding(Frozen):
 
     shape: tuple[int, ...]
     vocabulary: int | None = None
+
+    @property
+    def volume(self) -> Shape:
+        """Shape that a row takes up inside a network: a text's codes become vectors, and answers over the vocabulary."""
+        return self.shape if self.vocabulary is None else (*self.shape, max(_TOKEN_VALUES, self.vocabulary))
 
 
 class Config(Frozen):
@@ -108,6 +118,8 @@ class ParamGroup:
 
 class Examples(Protocol):
     """A split's rows as an objective may look at them before training; see app.ml.data."""
+
+    characters: Tensor | None  # int64 (V,): how many characters each code of a text stands for
 
     def __len__(self) -> int: ...
 
@@ -164,6 +176,10 @@ class Modality(Config, ABC):
     @abstractmethod
     def specimens(self, count: int) -> Rows:
         """Made-up rows as stored (count, ...), always the same ones: a saved model proves itself on them."""
+
+    def characters(self) -> list[int] | None:
+        """Of texts: how many characters each code stands for, (V,)."""
+        return None
 
     def save(self, folder: Path) -> list[str]:  # noqa: ARG002 - texts use it
         """Write what is too large for the manifest (a vocabulary) and return the files' names."""
@@ -242,6 +258,16 @@ class Objective(nn.Module, ABC):
         """The loss of a training step: that of the augmented batch. Methods that compare views override it."""
         return self.loss(self.augmented(batch))
 
+    def measure(self, batches: Iterable[Batch]) -> Losses:
+        """The losses of a whole split: by default means of its batches' weighted by their rows."""
+        totals: Losses = {}
+        rows = 0
+        for batch in batches:
+            rows += len(batch)
+            for name, value in self.loss(batch).items():
+                totals[name] = totals.get(name, torch.zeros((), device=value.device)) + value * len(batch)
+        return {name: total / rows for name, total in totals.items()}
+
     def augmented(self, batch: Batch) -> Batch:
         """A batch after every augmentation in order."""
         for augmentation in self.augmentations:
@@ -290,6 +316,10 @@ class Head(nn.Module, ABC):
     def forward(self, features: Tensor) -> Tensor:
         """(B, F) to raw outputs (B, K); a head that takes sequences (B, T, F) to (B, T, K)."""
 
+    def read(self, features: Tensor, inputs: Tensor) -> Tensor:  # noqa: ARG002 - for those that learn from rows themselves
+        """Raw outputs of rows (B, *shape) that have these features; heads that learn from the rows look at both."""
+        return self(features)  # type: ignore[no-any-return]
+
     @abstractmethod
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """Mean over the rows that carry the target; 0 where none does. (B, K), (B,) or for T targets (B, T) to ()."""
@@ -310,6 +340,19 @@ class Head(nn.Module, ABC):
     def fit_target(self, target: Tensor) -> None:
         """Take from the train split's labels (N,) what the loss needs (balance, mean, deviation)."""
 
+    def solve(self, features: Tensor, target: Tensor, widths: Sequence[int]) -> Solution | None:  # noqa: ARG002
+        """Set standardisation and weights to the optimum on the train split's features (N, F) and labels (N,).
+
+        `widths` are those of the layers that the features come from. None where the head cannot be solved for.
+        """
+        return None
+
+    def fit_examples(self, examples: Examples) -> None:
+        """The same for one that learns from the rows themselves, which has no labels."""
+
+    def inherit(self, learned: Mapping[str, Tensor], backbone: Backbone) -> None:
+        """Start from what a parent's pretraining method learned beside its backbone; by default nothing of it."""
+
     def fit_calibration(self, output: Tensor, target: Tensor) -> None:
         """After training, from the validation split's raw outputs (N, K) and labels (N,): set calibration buffers."""
 
@@ -327,6 +370,11 @@ class HeadConfig(Config, ABC):
     def key(self) -> str:
         """The name of this head's answers."""
         return self.name or self.target or self.kind
+
+    @property
+    def solvable(self) -> bool:
+        """Whether its best weights on fixed features can be solved for: it is linear, and its loss convex."""
+        return False
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -347,6 +395,11 @@ class StrategyConfig(Config, ABC):
 
     caches_features: ClassVar[bool]  # True: the backbone is frozen and runs once per row, heads train on features
 
+    @property
+    def solving(self) -> Literal["never", "first", "only"]:
+        """Whether the heads are solved for on the features: never, before the first step, or instead of all steps."""
+        return "never"
+
     @abstractmethod
     def groups(self, backbone: Backbone, heads: nn.ModuleDict) -> list[ParamGroup]:
         """What the optimizer moves; every other parameter is frozen."""
@@ -366,6 +419,10 @@ class StrategyConfig(Config, ABC):
         """What the heads get, (B, *shape) to (B, F): by default the backbone's features."""
         return backbone(inputs)  # type: ignore[no-any-return]
 
+    def widths(self, backbone: Backbone) -> tuple[int, ...]:
+        """How many of `features` come from each layer."""
+        return (backbone.features,)
+
     def width(self, backbone: Backbone) -> int:
         """F of `features`."""
-        return backbone.features
+        return sum(self.widths(backbone))

@@ -21,3 +21,9 @@ def perceptron_layers(
                 parts.append(nn.Dropout(dropout))
         layers.append(nn.Sequential(*parts))
     return layers
+
+
+def single_layer(layers: nn.Sequential) -> nn.Linear:
+    """The one Linear of a perceptron without hidden layers."""
+    (layer,) = (module for module in layers.modules() if isinstance(module, nn.Linear))
+    return layer

@@ -5,6 +5,7 @@ class (Szegedy et al., "Rethinking the Inception architecture", 2016), weighted 
 N / (K N_class) over the train rows (King and Zeng, 2001).
 """
 
+from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
@@ -13,10 +14,12 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from app.ml import metrics
-from app.ml.blocks.perceptron import perceptron_layers
+from app.ml.blocks.perceptron import perceptron_layers, single_layer
 from app.ml.blocks.standardize import Standardize
 from app.ml.fields import Integer, Name, Rate
 from app.ml.interfaces import Accepts, Head, HeadConfig
+from app.ml.solvers.logistic import solve_logistic
+from app.ml.solvers.solution import Solution
 from app.ml.spec import TargetSpec
 
 
@@ -33,6 +36,11 @@ class Classifier(HeadConfig):
     dropout: Rate = Field(0.0, description="Share of hidden activations dropped while training.")
     label_smoothing: Rate = Field(0.0, description="Share of certainty spread over all classes.")
     class_weights: Literal["none", "balanced"] = Field("none", description="Whether rare classes weigh more.")
+
+    @property
+    def solvable(self) -> bool:
+        """Where it has no hidden layers."""
+        return not self.hidden
 
     def build(self, features: int, targets: tuple[TargetSpec, ...]) -> "ClassifierHead":
         """Build it for the target's classes."""
@@ -89,6 +97,17 @@ class ClassifierHead(Head):
     def fit_features(self, features: Tensor) -> None:
         """Standardise by (N, F)."""
         self.standardize.fit(features)
+
+    def solve(self, features: Tensor, target: Tensor, widths: Sequence[int]) -> Solution | None:
+        """Multinomial logistic regression on the rows whose class is known."""
+        if not self.config.solvable:
+            return None
+        known = target >= 0
+        self.standardize.fit_together(features[known], widths)
+        rows = self.standardize(features[known])
+        found = solve_logistic(rows, target[known], self.class_weight, self.config.label_smoothing)
+        found.put_into(single_layer(self.layers))
+        return found
 
     def fit_target(self, target: Tensor) -> None:
         """Weigh the classes by how rare they are in (N,), if asked to; an absent class keeps 1."""

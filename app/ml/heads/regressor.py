@@ -4,6 +4,7 @@ With t = (y - mean) / std over the train rows, the loss is mse (t - o)^2 or hube
 |t - o| - 1/2 beyond 1 (Huber, "Robust estimation of a location parameter", 1964).
 """
 
+from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
@@ -12,10 +13,12 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from app.ml import metrics
-from app.ml.blocks.perceptron import perceptron_layers
+from app.ml.blocks.perceptron import perceptron_layers, single_layer
 from app.ml.blocks.standardize import Standardize
 from app.ml.fields import Integer, Name, Rate
 from app.ml.interfaces import Accepts, Head, HeadConfig
+from app.ml.solvers.ridge import solve_ridge
+from app.ml.solvers.solution import Solution
 from app.ml.spec import TargetSpec
 
 _LEAST_DEVIATION = 1e-7  # relative to the mean, as in tables; targets may be in any unit, so none is absolute
@@ -33,6 +36,11 @@ class Regressor(HeadConfig):
     )
     dropout: Rate = Field(0.0, description="Share of hidden activations dropped while training.")
     loss: Literal["mse", "huber"] = Field("mse", description="Squared error, or huber, which outliers move less.")
+
+    @property
+    def solvable(self) -> bool:
+        """Where it has no hidden layers and the loss is the squared error."""
+        return not self.hidden and self.loss == "mse"
 
     def build(self, features: int, targets: tuple[TargetSpec, ...]) -> "RegressorHead":  # noqa: ARG002 - a number has no classes
         """Build it."""
@@ -78,6 +86,17 @@ class RegressorHead(Head):
     def fit_features(self, features: Tensor) -> None:
         """Standardise by (N, F)."""
         self.standardize.fit(features)
+
+    def solve(self, features: Tensor, target: Tensor, widths: Sequence[int]) -> Solution | None:
+        """Ridge regression on the rows whose number is known."""
+        if not self.config.solvable:
+            return None
+        known = ~target.isnan()
+        self.standardize.fit_together(features[known], widths)
+        wanted = (target[known] - self.target_mean) / self.target_std
+        found = solve_ridge(self.standardize(features[known]), wanted[:, None])
+        found.put_into(single_layer(self.layers))
+        return found
 
     def fit_target(self, target: Tensor) -> None:
         """Take mean and deviation of the known numbers of (N,); a constant's deviation counts as 1."""

@@ -1,0 +1,112 @@
+"""The strength of the L2 penalty by cross-validation, along a path from strong to weak; each solve starts from the last.
+
+    minimise over W, b:  sum_n loss(W x_n + b, y_n) + strength / 2 |W|^2
+
+The folds are solved side by side. The path ends where the held-out loss has grown twice: it has one valley, and the
+weakest penalties take by far the longest.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from app.ml.solvers.basis import Basis
+from app.ml.solvers.folds import NEVER
+from app.ml.solvers.lbfgs import minimise
+from app.ml.solvers.losses import RowLoss
+from app.ml.solvers.solution import Score, Solution
+
+STRENGTHS = tuple(10.0 ** (1 - half / 2) for half in range(17))  # 10 to 1e-7, per unit of the features' variance
+UNTESTED = 1e-2  # where there is nothing to hold out
+_PATIENCE = 2
+_MOST_AT_ONCE = 1 << 26  # outputs of all folds together
+_ROUGHLY, _EXACTLY = 1e-6, {torch.float64: 1e-12, torch.float32: 1e-8}
+_MOST_STEPS = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A linear model to fit: rows in some basis, and what its outputs cost."""
+
+    basis: Basis
+    loss: RowLoss
+
+    @property
+    def unit(self) -> float:
+        """The features' variance, summed over all: what strengths are relative to."""
+        return max(self.basis.spectrum.sum().item(), torch.finfo(torch.float32).tiny)
+
+    def start(self, problems: int) -> Tensor:
+        """Weights and, last, biases: zeros (P, R + 1, K)."""
+        rows = self.basis.rows
+        return rows.new_zeros(problems, rows.shape[1] + 1, self.loss.outputs)
+
+    def outputs(self, point: Tensor) -> Tensor:
+        """(P, R + 1, K) to (N, P, K)."""
+        problems, size, outputs = point.shape
+        weights = point[:, :-1].transpose(0, 1).reshape(size - 1, problems * outputs)
+        return (self.basis.rows @ weights).view(-1, problems, outputs) + point[:, -1]
+
+    def solved(self, start: Tensor, taught: Tensor, strength: float, tolerance: float) -> Tensor:
+        """The optimum (P, R + 1, K) over the rows that each problem is taught, (N, P) of 0 and 1."""
+        share = taught * self.loss.share[:, None]
+        total = share.sum(0).clamp(min=torch.finfo(share.dtype).tiny)  # (P,)
+        penalty = (strength / total)[:, None, None]
+
+        def function(point: Tensor) -> tuple[Tensor, Tensor]:
+            outputs, weights = self.outputs(point), point[:, :-1]
+            value = (self.loss.rows(outputs) * taught).sum(0) / total
+            value = value[:, None, None] + penalty / 2 * weights.square().sum((1, 2), keepdim=True)
+            slopes = self.loss.slopes(outputs) * (taught / total)[:, :, None]
+            flat = self.basis.rows.T @ slopes.flatten(1)
+            by_weight = flat.view(-1, *point.shape[::2]).transpose(0, 1) + penalty * weights
+            return value, torch.cat([by_weight, slopes.sum(0)[:, None]], dim=1)
+
+        scale = 1 / (self.loss.curvature * self.basis.spectrum[None, :, None] + penalty)
+        bias = torch.full_like(scale[:, :1], 1 / self.loss.curvature)
+        return minimise(function, start, torch.cat([scale, bias], dim=1), tolerance, _MOST_STEPS)
+
+
+def solve(problem: Problem, folds: Tensor, count: int) -> Solution:
+    """The strength that costs least on the held-out rows of `count` folds (N,), and the optimum over all rows."""
+    scores = _scores(problem, folds, count) if (folds != NEVER).any() else ()
+    strength = min(scores, key=lambda score: score.loss).strength if scores else UNTESTED * problem.unit
+    everything = torch.ones_like(folds, dtype=problem.basis.rows.dtype)[:, None]
+    exactly = _EXACTLY[problem.basis.rows.dtype]
+    point = problem.solved(problem.start(1), everything, strength, exactly)[0]
+    return Solution(problem.basis.weights(point[:-1]).T, point[-1], strength, scores)
+
+
+def _scores(problem: Problem, folds: Tensor, count: int) -> tuple[Score, ...]:
+    dtype = problem.basis.rows.dtype
+    held = (folds[:, None] == torch.arange(count, device=folds.device)).to(dtype)  # (N, P)
+    held = held[:, held.any(0)]
+    at_once = max(1, _MOST_AT_ONCE // (len(folds) * problem.loss.outputs))
+    groups = list(torch.split(held, at_once, dim=1))
+    points = [problem.start(group.shape[1]) for group in groups]
+    scores: list[Score] = []
+    for relative in STRENGTHS:
+        strength = relative * problem.unit
+        points = [
+            problem.solved(point, 1 - group, strength, _ROUGHLY) for point, group in zip(points, groups, strict=True)
+        ]
+        scores.append(_score(problem, points, groups, strength))
+        best = min(range(len(scores)), key=lambda index: scores[index].loss)
+        if len(scores) - 1 - best >= _PATIENCE:
+            break
+    return tuple(scores)
+
+
+def _score(problem: Problem, points: list[Tensor], groups: list[Tensor], strength: float) -> Score:
+    """Every row's loss where it was held out, as a mean."""
+    costs = sum(
+        (problem.loss.rows(problem.outputs(point)) * group).sum(1) for point, group in zip(points, groups, strict=True)
+    )
+    tested = sum(group.sum(1) for group in groups) > 0
+    assert isinstance(costs, Tensor)  # noqa: S101 - for programmers: there is at least one fold
+    assert isinstance(tested, Tensor)  # noqa: S101 - the same
+    costs, share = costs[tested], problem.loss.share[tested]
+    mean = costs.sum() / share.sum()
+    error = (costs - mean * share).square().sum().sqrt() / share.sum()
+    return Score(strength, mean.item(), error.item())

@@ -1,0 +1,36 @@
+"""What a solver found."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """What one strength of the L2 penalty cost on rows held out, a mean over them, and its standard error."""
+
+    strength: float
+    loss: float
+    error: float
+
+
+@dataclass(frozen=True, slots=True)
+class Solution:
+    """The optimum: outputs = features @ weight.T + bias."""
+
+    weight: Tensor  # (K, F)
+    bias: Tensor  # (K,)
+    strength: float  # minimises sum(losses) + strength / 2 * |weight|^2
+    scores: tuple[Score, ...]  # from the strongest; empty where nothing could be held out
+
+    @property
+    def loss(self) -> float | None:
+        """The cross-validated loss of the chosen strength."""
+        return min((score.loss for score in self.scores), default=None)
+
+    @torch.no_grad()
+    def put_into(self, layer: nn.Linear) -> None:
+        """Make it the weights of a layer."""
+        layer.weight.copy_(self.weight)
+        layer.bias.copy_(self.bias)
