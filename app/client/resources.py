@@ -24,6 +24,7 @@ Source: TypeAlias = "str | Path | bytes | Mapping[str, Any]"
 
 ENDED = ("succeeded", "failed", "cancelled")
 _UPLOAD_TIMEOUT = httpx.Timeout(600, connect=10)
+_MOST_INPUTS = 1000  # of one request: 1,000 images as numbers are a few megabytes
 FIRST_LOOK, LONGEST_LOOK = 0.05, 1.0
 _FOLLOW_TIMEOUT = httpx.Timeout(60, connect=10)  # the service sends a ping well within this
 
@@ -225,15 +226,19 @@ class Models:
 
     def predict(self, ref: str, inputs: Any) -> Predictions:
         """Return one prediction per input, `{head: answer}`; an array (N, ...) will do as inputs."""
-        answer = self._transport.send("POST", _path("models", ref, "predictions"), json={"inputs": _plain(inputs)})
-        predictions: Predictions = answer["predictions"]
-        return predictions
+        return self._ask(_path("models", ref, "predictions"), "predictions", inputs)
 
     def embed(self, ref: str, inputs: Any) -> Embeddings:
         """Return one embedding per input; an array (N, ...) will do as inputs."""
-        answer = self._transport.send("POST", _path("models", ref, "embeddings"), json={"inputs": _plain(inputs)})
-        embeddings: Embeddings = answer["embeddings"]
-        return embeddings
+        return self._ask(_path("models", ref, "embeddings"), "embeddings", inputs)
+
+    def _ask(self, path: str, field: str, inputs: Any) -> Any:
+        """The answers in order; many inputs are sent in several requests."""
+        answers = []
+        for start in range(0, max(len(inputs), 1), _MOST_INPUTS):
+            part = _plain(inputs[start : start + _MOST_INPUTS])
+            answers += self._transport.send("POST", path, json={"inputs": part})[field]
+        return answers
 
     def download(self, ref: str, name: str, target: Path) -> Path:
         """Write one file of a model to `target`.

@@ -17,7 +17,6 @@ from app.client import Graftwork
 Json = dict[str, Any]
 DRAWS = (0, 1, 2)
 TRAIN_ONLY = {"train": 1.0, "validation": 0.0, "test": 0.0}
-_MOST_INPUTS = 1000
 
 
 @dataclass(frozen=True)
@@ -88,11 +87,7 @@ class Lab:
 
     def classes(self, model: str, inputs: Any) -> Array:
         """The classes that a model answers, as text (N,)."""
-        answers: list[str] = []
-        for start in range(0, len(inputs), _MOST_INPUTS):
-            found = self.client.models.predict(model, inputs[start : start + _MOST_INPUTS])
-            answers += [one["label"]["class"] for one in found]
-        return np.array(answers)
+        return np.array([one["label"]["class"] for one in self.client.models.predict(model, inputs)])
 
     def accuracy(self, model: str, inputs: Any, truth: Array) -> float:
         """Percent of the answers that are right."""

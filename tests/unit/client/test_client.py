@@ -221,6 +221,22 @@ def test_references_are_quoted_and_arrays_become_lists() -> None:
     assert seen[1].url.raw_path == b"/v1/models/m@best/embeddings"
 
 
+def test_many_inputs_are_sent_in_several_requests_and_answered_in_order() -> None:
+    sizes: list[int] = []
+
+    def service(request: httpx.Request) -> httpx.Response:
+        inputs = json.loads(request.read())["inputs"]
+        sizes.append(len(inputs))
+        return answer({"predictions": [{"echo": one} for one in inputs]})
+
+    graftwork, _ = connect(service)
+    rows = np.arange(2500).reshape(-1, 1)
+    assert graftwork.models.predict("m", rows) == [{"echo": [row]} for row in range(2500)]
+    assert sizes == [1000, 1000, 500]
+    graftwork.models.predict("m", [])
+    assert sizes[3:] == [0], "the service says what is wrong with none"
+
+
 def test_a_download_is_whole_or_not_there(tmp_path: Path) -> None:
     content = b"weights"
     tag = f'"{hashlib.sha256(content).hexdigest()}"'
