@@ -90,8 +90,6 @@ class Reader:
         return self._lexed(column, lex(column.values), declared)
 
     def _date_column(self, column: DateColumn, declared: ColumnType | None) -> Values:
-        if np.isnan(column.values).all():
-            return Unusable("it holds no value")
         if declared == "number":
             return Numbers(column.values)
         if declared == "category":
@@ -100,6 +98,8 @@ class Reader:
 
     def _dates(self, column: TextColumn, declared: ColumnType | None) -> Values | None:
         """Read text as dates; None where it does not look like that and nobody said so."""
+        if declared == "date" and not (lexed := lex(column.values)).foreign.any():
+            return self._days(column.name, lexed.values)
         parsed = parse(column.values, anyway=declared == "date")
         if parsed is None:
             return None
@@ -137,8 +137,10 @@ class Reader:
             return self.as_categories(column.name, Numbers(values, column.whole, column.boolean))
         return self._numbers(column.name, values, whole=column.whole, boolean=column.boolean)
 
-    def _days(self, name: str, values: Floats) -> Dates:
+    def _days(self, name: str, values: Floats) -> Values:
         """Take declared numbers for days since 1970-01-01."""
+        if np.isnan(values).all():
+            return Unusable("it holds no value")
         bad = (values < FIRST) | (values > LAST)
         if bad.any():
             what = "is no number of days since 1970-01-01 between the years 1 and 9999; write ISO 8601 dates"
