@@ -1,9 +1,11 @@
 """Damaged and invented files: whatever comes, the answer is a dataset or a DatasetError, never anything else."""
 
 import io
+import json
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,15 +25,14 @@ LIMITS = Limits(rows=5000, cells=100_000, unpacked_bytes=1 << 24, canonical_byte
 X = np.random.default_rng(5).integers(0, 256, (12, 3, 3), dtype=np.uint8)
 
 
-def attempt(content: bytes, *, impute: bool = False) -> str:
+def attempt(content: bytes, **wishes: Any) -> str:
     """Return "prepared", or the code of the refusal; every refusal says something."""
-    answer = prepared_or_refused(content, impute=impute)
+    answer = prepared_or_refused(content, PrepareOptions.model_validate(wishes))
     assert answer != "silent"
     return answer
 
 
-def prepared_or_refused(content: bytes, *, impute: bool) -> str:
-    options = PrepareOptions(missing="impute" if impute else "reject")
+def prepared_or_refused(content: bytes, options: PrepareOptions) -> str:
     with tempfile.TemporaryDirectory() as folder:
         source, out = Path(folder) / "source", Path(folder) / "out"
         source.write_bytes(content)
@@ -48,12 +49,20 @@ def prepared_or_refused(content: bytes, *, impute: bool) -> str:
 def parquet() -> bytes:
     sink = io.BytesIO()
     words = ["a", "b", None, "c"] * 5
-    table = pa.table({"i": range(20), "f": np.linspace(0, 1, 20), "s": words, "label": ["x", "y"] * 10})
+    dates = pa.array(range(18000, 18020), pa.date32())
+    table = pa.table({"i": range(20), "f": np.linspace(0, 1, 20), "s": words, "d": dates, "label": ["x", "y"] * 10})
     pq.write_table(table, sink, row_group_size=8)
     return sink.getvalue()
 
 
 VALID: dict[str, Callable[[], bytes]] = {
+    "jsonl": lambda: b"".join(
+        b'{"a": %d, "d": "2020-01-%02d", "label": "%c"}\n' % (i, i, 97 + i % 2) for i in range(9)
+    ),
+    "texts": lambda: b"".join(b'{"text": "%d of the texts", "label": "%c"}\n' % (i, 97 + i % 2) for i in range(30)),
+    "series": lambda: b"".join(b'{"s": [[%d, null], [2.5, 1e3]], "label": %d}\n' % (i, i % 2) for i in range(9)),
+    "lists": lambda: b"[1, 2.5, null]\n[3]\n\n[4, 5]\n",
+    "documents": lambda: zipped({f"{'ab'[k % 2]}/{k}.txt": f"text {k}".encode() for k in range(6)}),
     "csv": lambda: b'a;b;label\n1;x;p\n2,5;"y;""";q\n;z;p\n',
     "npy": lambda: npy(X),
     "npz": lambda: npz(x=X.astype(np.float32) / 255, y=np.array(["u", "v", "w"] * 4), split=np.arange(12) % 3),
@@ -94,7 +103,7 @@ def test_damaged_files(name: str) -> None:
     @settings(max_examples=150, deadline=None, suppress_health_check=SLOW)
     @given(content=damage(seed), impute=st.booleans())
     def run(content: bytes, *, impute: bool) -> None:
-        attempt(content, impute=impute)
+        attempt(content, missing="impute" if impute else "reject")
 
     run()
 
@@ -151,3 +160,89 @@ def test_random_arrays(descr: str, shape: tuple[int, ...], data: bytes, *, fortr
         data[: int(np.prod(shape, dtype=np.int64)) * np.dtype(descr).itemsize] if min(shape, default=0) >= 0 else data
     )
     attempt(b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + exact)
+
+
+TEXTS = st.text(max_size=300) | st.lists(st.sampled_from("a \n\r\0\ufeff\u2028"), max_size=99).map("".join)
+TEXT_WISHES = st.fixed_dictionaries(
+    {
+        "rows": st.sampled_from(["auto", "lines", "paragraphs", "windows"]),
+        "window": st.integers(2, 40),
+    }
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=SLOW)
+@given(
+    text=st.text(max_size=300) | st.lists(st.sampled_from("a \n\r\0\ufeff\u2028"), max_size=99).map("".join),
+    wish=TEXT_WISHES,
+)
+def test_random_text(text: str, wish: dict[str, Any]) -> None:
+    content = text.encode("utf-8", "surrogatepass")
+    answer = attempt(content, text=wish, splits={"train": 1.0})
+    assert answer in {
+        "prepared",
+        "bad_text",
+        "encoding",
+        "empty_dataset",
+        "unsupported_format",
+        "bad_array",
+        "bad_archive",
+    }
+    attempt(content, modality="text")
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=SLOW)
+@given(content=st.binary(max_size=300), wish=TEXT_WISHES)
+def test_random_bytes_as_text(content: bytes, wish: dict[str, Any]) -> None:
+    attempt(content, text=wish)
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.sampled_from(["2020-01-01", ""]),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["a", "s", ""]), inner, max_size=2),
+    max_leaves=8,
+)
+ROWS = st.dictionaries(st.sampled_from(["a", "b", "label", "text", "s\u0301", "split", ""]), VALUES, max_size=4)
+MODALITIES = st.sampled_from([None, "table", "text", "series"])
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=SLOW)
+@given(rows=st.lists(ROWS, min_size=1, max_size=20), modality=MODALITIES, impute=st.booleans())
+def test_random_json_rows(rows: list[Any], modality: str | None, *, impute: bool) -> None:
+    content = "\n".join(map(json.dumps, rows)).encode()
+    attempt(content, modality=modality, missing="impute" if impute else "reject")
+
+
+NUMBERS = st.none() | st.integers(-5, 5) | st.floats(width=32)
+SERIES = st.lists(NUMBERS, max_size=5) | st.lists(st.lists(NUMBERS, min_size=2, max_size=2), max_size=4)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=SLOW)
+@given(rows=st.lists(SERIES, min_size=1, max_size=20), impute=st.booleans())
+def test_random_series(rows: list[Any], *, impute: bool) -> None:
+    wrapped = [{"s": row, "label": index % 2} for index, row in enumerate(rows)]
+    for content in (rows, wrapped):
+        attempt("\n".join(map(json.dumps, content)).encode(), missing="impute" if impute else "reject")
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=SLOW)
+@given(
+    table=st.lists(st.lists(CELLS, min_size=3, max_size=3), max_size=30),
+    wish=st.sampled_from([None, {"id": "a"}, {"id": "a", "time": "b"}, {"id": "d"}]),
+)
+def test_random_tables_as_series(table: list[list[str]], wish: dict[str, str] | None) -> None:
+    lines = ["a,b,c", *(",".join(row) for row in table)]
+    attempt("\n".join(lines).encode(), modality="series", series=wish)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=SLOW)
+@given(
+    dtype=st.sampled_from(["f4", "f8", "i2", "?", "u8", "U3"]),
+    shape=st.lists(st.integers(0, 4), min_size=1, max_size=4),
+    lengths=st.none() | st.lists(st.integers(-1, 5), max_size=4),
+    seed=st.integers(0, 9),
+)
+def test_random_arrays_as_series(dtype: str, shape: list[int], lengths: list[int] | None, seed: int) -> None:
+    x = (np.random.default_rng(seed).normal(size=shape) * 3).astype(dtype)
+    arrays = {"x": x} if lengths is None else {"x": x, "lengths": np.array(lengths, int)}
+    attempt(npz(**arrays), modality="series")
