@@ -8,21 +8,32 @@ loss is the published one per row. R is one of
                  invariance during feature extraction", 2011; estimated without bias from random projections
                  (Hutchinson, 1990), since E ||v^T J||^2 = ||J||_F^2 for v of uncorrelated entries with mean 0
                  and variance 1
+    sparse       the sum over features j of KL(rho || a_j), Ng, "Sparse autoencoder", 2011, where a_j is the batch
+                 mean of feature j's activity; features of any activation are made activities in [0, 1) by
+                 1 - exp(-|f|)
+Steps of a series that were not observed do not count in the squared norm.
 Rumelhart, Hinton and Williams 1986; Bengio, Courville and Vincent, "Representation learning", 2013.
 """
 
-from collections.abc import Iterable
+from dataclasses import replace
 from typing import Annotated, ClassVar, Literal
 
-import torch
-import torch.nn.functional as F  # noqa: N812 - the name everybody knows
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from app.ml.abilities import Ability, Mirrors
+from app.ml.blocks.penalties import (
+    contraction,
+    divergence_from_rate,
+    sum_of_absolutes,
+    sum_of_squares,
+    weight_matrices,
+)
+from app.ml.blocks.reconstruction import RECONSTRUCTION, counted, half_squared_error, values_per_row
 from app.ml.fields import Integer, Real
-from app.ml.interfaces import Backbone, Batch, Losses, MethodConfig, Objective
+from app.ml.interfaces import Backbone, Batch, Facts, Losses, MethodConfig, Objective
 from app.ml.spec import Frozen, ModalityKind
+from app.ml.training import Recipe
 
 
 class NoPenalty(Frozen):
@@ -53,7 +64,15 @@ class Contractive(Frozen):
     projections: Integer = Field(1, ge=1, le=1024, description="Random projections per row and step.")
 
 
-AnyPenalty = Annotated[NoPenalty | L2 | L1 | Contractive, Field(discriminator="kind")]
+class Sparse(Frozen):
+    """Features that are silent for most rows."""
+
+    kind: Literal["sparse"] = "sparse"
+    strength: Real = Field(0.1, ge=0, le=1e6, description="Lambda, the weight of the sum of divergences.")
+    rate: Real = Field(0.05, gt=0, lt=1, description="Rho, the wanted mean activity of every feature.")
+
+
+AnyPenalty = Annotated[NoPenalty | L2 | L1 | Contractive | Sparse, Field(discriminator="kind")]
 
 
 class Autoencoder(MethodConfig):
@@ -63,6 +82,12 @@ class Autoencoder(MethodConfig):
     needs: ClassVar[frozenset[Ability]] = frozenset({"mirror"})
     kind: Literal["autoencoder"] = "autoencoder"
     regularizer: AnyPenalty = Field(default_factory=NoPenalty, description="R and lambda.")
+
+    def recipe(self, facts: Facts) -> Recipe:  # noqa: ARG002 - the same for all data
+        """The optimizer shrinks no weights where the method already does."""
+        if isinstance(self.regularizer, L1 | L2):
+            return replace(RECONSTRUCTION, weight_decay=0.0)
+        return RECONSTRUCTION
 
     def build(self, backbone: Backbone) -> "AutoencoderObjective":
         """Put the mirrored decoder behind the backbone."""
@@ -81,73 +106,33 @@ class AutoencoderObjective(Objective):
 
     def loss(self, batch: Batch) -> Losses:
         """Scalars loss, reconstruction, penalty, mse."""
-        inputs = batch.inputs
+        inputs, weights = batch.inputs, counted(batch.inputs)
         features, penalty = self._encode(inputs)
-        reconstruction = half_squared_error(inputs, self.decoder(features))
+        reconstruction = half_squared_error(inputs, self.decoder(features), weights)
         return {
             "loss": reconstruction + penalty,
             "reconstruction": reconstruction.detach(),
             "penalty": penalty.detach(),
-            "mse": reconstruction.detach() * (2 / inputs[0].numel()),
+            "mse": 2 * reconstruction.detach() / values_per_row(inputs, weights),
         }
 
     def _encode(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """c(x) (B, F), and lambda R(W) ()."""
+        """c(x) (B, F), and lambda R ()."""
+        if isinstance(self.regularizer, Contractive):
+            features, norm = contraction(
+                self.backbone, inputs, self.regularizer.projections, differentiable=self.training
+            )
+            return features, self.regularizer.strength * norm
+        features = self.backbone(inputs)
+        return features, self._penalty(features)
+
+    def _penalty(self, features: Tensor) -> Tensor:
         match self.regularizer:
-            case NoPenalty():
-                return self.backbone(inputs), inputs.new_zeros(())
             case L2(strength=strength):
-                return self.backbone(inputs), strength * sum_of_squares(weight_matrices(self))
+                return strength * sum_of_squares(weight_matrices(self))
             case L1(strength=strength):
-                return self.backbone(inputs), strength * sum_of_absolutes(weight_matrices(self))
-            case Contractive(strength=strength):
-                return self._encode_contractively(inputs, strength)
-
-    def _encode_contractively(self, inputs: Tensor, strength: float) -> tuple[Tensor, Tensor]:
-        with torch.enable_grad():  # the penalty is a derivative, also where the loss is only measured
-            moved = inputs.detach().requires_grad_()
-            features = self.backbone(moved)
-            norms = squared_projections(features, moved, self._probes(features), differentiable=self.training)
-        return features, strength * norms.mean()
-
-    def _probes(self, features: Tensor) -> Tensor:
-        """Random signs (P, B, F)."""
-        assert isinstance(self.regularizer, Contractive)  # noqa: S101 - for programmers
-        shape = (self.regularizer.projections, *features.shape)
-        signs = torch.randint(0, 2, shape, device=features.device)
-        return signs.to(features.dtype) * 2 - 1
-
-
-def half_squared_error(inputs: Tensor, reconstructions: Tensor) -> Tensor:
-    """Mean over the batch of 1/2 ||x - r||^2; both (B, ...), result ()."""
-    return F.mse_loss(reconstructions, inputs, reduction="sum") / (2 * len(inputs))
-
-
-def weight_matrices(module: nn.Module) -> Iterable[Tensor]:
-    """The weights of linear and convolutional layers: parameters of two or more dimensions, never biases."""
-    return (parameter for parameter in module.parameters() if parameter.ndim > 1)
-
-
-def sum_of_squares(weights: Iterable[Tensor]) -> Tensor:
-    """The sum of W_ij^2 over all matrices, ()."""
-    return torch.stack([weight.square().sum() for weight in weights]).sum()
-
-
-def sum_of_absolutes(weights: Iterable[Tensor]) -> Tensor:
-    """The sum of |W_ij| over all matrices, ()."""
-    return torch.stack([weight.abs().sum() for weight in weights]).sum()
-
-
-def squared_projections(features: Tensor, inputs: Tensor, probes: Tensor, *, differentiable: bool) -> Tensor:
-    """Per probe v, the batch mean of ||v^T J||^2, where J = d features / d inputs of a row.
-
-    features (B, F), inputs (B, ...), probes (P, B, F), result (P,). Over random signs its mean estimates
-    ||J||_F^2 without bias; over the F basis vectors its sum is ||J||_F^2 exactly.
-    """
-    norms = []
-    for probe in probes:
-        (gradient,) = torch.autograd.grad(
-            features, inputs, probe, create_graph=differentiable, retain_graph=True
-        )  # a row's features depend on that row alone: this is v^T J of each row
-        norms.append(gradient.flatten(1).square().sum(1).mean())
-    return torch.stack(norms)
+                return strength * sum_of_absolutes(weight_matrices(self))
+            case Sparse(strength=strength, rate=rate):
+                return strength * divergence_from_rate(features, rate)
+            case _:
+                return features.new_zeros(())

@@ -5,13 +5,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.distributions import Bernoulli, kl_divergence
 from torch.func import jacrev, vmap
 
 from app.ml.backbones.convnet import ConvNet
 from app.ml.backbones.mlp import Mlp
+from app.ml.blocks.penalties import contraction, divergence_from_rate, squared_projections
+from app.ml.configs import PretrainingConfig
 from app.ml.data import Examples, InMemory
 from app.ml.interfaces import Backbone, Batch, Encoding
-from app.ml.methods.autoencoder import Autoencoder, AutoencoderObjective, squared_projections
+from app.ml.methods.autoencoder import Autoencoder, AutoencoderObjective
+from app.ml.recipes import resolve_pretraining
+from tests.support import tiny
 from worker.training.evaluate import evaluate
 
 
@@ -144,3 +149,75 @@ def test_a_contracted_backbone_moves_less_with_its_input() -> None:
         return exact_jacobian_norm(found.backbone, inputs)
 
     assert trained(1.0) < 0.5 * trained(0.0)
+
+
+@BACKBONES
+@pytest.mark.parametrize("projections", [16, 40])
+def test_many_projections_in_parts_have_the_penalty_and_gradient_of_all_at_once(make: Any, projections: int) -> None:
+    backbone = make()
+    inputs = rows(backbone)
+    torch.manual_seed(4)
+    features, penalty = contraction(backbone, inputs, projections, differentiable=True)
+    (2 * penalty).backward()
+    ours = [parameter.grad.clone() for parameter in backbone.parameters() if parameter.grad is not None]
+    torch.manual_seed(4)
+    parts = [min(16, projections - start) for start in range(0, projections, 16)]
+    signs = torch.cat([torch.randint(0, 2, (count, *features.shape)).float() * 2 - 1 for count in parts])
+    moved = inputs.clone().requires_grad_()
+    expected = squared_projections(backbone(moved), moved, signs, differentiable=True).mean()
+    theirs = torch.autograd.grad(2 * expected, list(backbone.parameters()), allow_unused=True)
+    assert penalty.item() == pytest.approx(expected.item(), rel=1e-5)
+    present = [one for one in theirs if one is not None]
+    assert len(ours) == len(present)
+    assert all(torch.allclose(mine, other, rtol=1e-4, atol=1e-7) for mine, other in zip(ours, present, strict=True))
+
+
+def test_the_sparse_penalty_is_the_divergence_of_two_coins() -> None:
+    features = torch.randn(6, 3, generator=torch.Generator().manual_seed(5))
+    expected = 0.0
+    for column in features.double().numpy().T:
+        mean = float(np.mean([1 - np.exp(-abs(value)) for value in column]))
+        coins = [Bernoulli(torch.tensor(p, dtype=torch.float64)) for p in (0.1, mean)]
+        expected += kl_divergence(*coins).item()
+    assert divergence_from_rate(features, 0.1).item() == pytest.approx(expected, rel=1e-5)
+    assert divergence_from_rate(torch.zeros(2, 3), 0.1).isfinite()
+
+
+def test_a_sparse_autoencoder_is_silent_for_most_rows() -> None:
+    def activity(strength: float) -> float:
+        found = objective(mlp(), {"kind": "sparse", "strength": strength})
+        inputs = rows(found.backbone)
+        optimizer = torch.optim.Adam(found.parameters(), 0.01)
+        for _ in range(150):
+            optimizer.zero_grad()
+            found.loss(Batch(inputs))["loss"].backward()
+            optimizer.step()
+        return (1 - (-found.backbone(inputs).abs()).exp()).mean().item()
+
+    assert activity(10.0) < 0.1 < activity(0.0)
+
+
+def test_steps_of_a_series_that_were_not_observed_do_not_count() -> None:
+    torch.manual_seed(6)
+    found = Autoencoder().build(Mlp(hidden=(5,)).build(Encoding(shape=(3, 4))))
+    inputs = torch.randn(2, 3, 4)
+    inputs[:, 2] = torch.tensor([[1.0, 1.0, 0.0, 1.0], [1.0, 0.0, 0.0, 0.0]])
+    inputs[:, :2] *= inputs[:, 2:]
+    again = found.decoder(found.backbone(inputs)).detach().numpy()
+    expected = []
+    for row, rebuilt in zip(inputs.numpy(), again, strict=True):
+        expected += [
+            (row[channel, step] - rebuilt[channel, step]) ** 2
+            for channel in range(2)
+            for step in range(4)
+            if row[2, step]
+        ]
+    losses = found.loss(Batch(inputs))
+    assert losses["loss"].item() == pytest.approx(sum(expected) / 2 / 2, rel=1e-5)
+    assert losses["mse"].item() == pytest.approx(sum(expected) / len(expected), rel=1e-5)
+
+
+@pytest.mark.parametrize(("kind", "decay"), [("l2", 0.0), ("l1", 0.0), ("contractive", 0.01), ("none", 0.01)])
+def test_adamw_shrinks_no_weights_where_the_method_does(kind: str, decay: float) -> None:
+    config = PretrainingConfig.model_validate({"method": {"kind": "autoencoder", "regularizer": {"kind": kind}}})
+    assert resolve_pretraining(config, tiny.images().spec).config.training.optimizer.weight_decay == decay

@@ -1,0 +1,39 @@
+"""How well rows were rebuilt, counting only what was there to be rebuilt.
+
+The last channel of a series (C + 1, T) says what was observed: steps that were not, and that channel itself, which is
+no value, do not count. Images and tables count whole.
+"""
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - the name everybody knows
+from torch import Tensor
+
+from app.ml.training import Recipe
+
+RECONSTRUCTION = Recipe(
+    lr=1e-3, batches=100, steps=1000, fewest_epochs=10, most_epochs=300, precision="native", sums_values=True
+)
+_SERIES = 3  # dimensions of a batch (B, C + 1, T)
+
+
+def counted(inputs: Tensor) -> Tensor | None:
+    """1 where a value of (B, *shape) counts, else 0, of the same shape; None where all do."""
+    if inputs.ndim != _SERIES:
+        return None
+    values = inputs[:, -1:].expand(-1, inputs.shape[1] - 1, -1)
+    return torch.cat([values, torch.zeros_like(inputs[:, -1:])], dim=1)
+
+
+def half_squared_error(inputs: Tensor, reconstructions: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Mean over the batch of 1/2 sum w (x - r)^2, where w is 1, or as given; all (B, *shape), result ()."""
+    reconstructions = reconstructions.to(inputs.dtype)
+    if weights is None:
+        return F.mse_loss(reconstructions, inputs, reduction="sum") / (2 * len(inputs))
+    return (weights * (reconstructions - inputs).square()).sum() / (2 * len(inputs))
+
+
+def values_per_row(inputs: Tensor, weights: Tensor | None) -> Tensor | int:
+    """How many values of a row count, the mean over the batch: what an error per value is divided by."""
+    if weights is None:
+        return inputs[0].numel()
+    return (weights.sum() / len(inputs)).clamp(min=1)
