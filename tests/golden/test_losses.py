@@ -39,7 +39,12 @@ RUNS: dict[str, tuple[str, dict[str, Any]]] = {
         {"backbone": MLP, "method": _autoencoder("l1"), "optimizer": {"kind": "sgd", "lr": 1e-3}},
     ),
     "autoencoder_contractive": ("image", {"backbone": MLP, "method": _autoencoder("contractive")}),
+    "autoencoder_sparse": ("image", {"backbone": MLP, "method": _autoencoder("sparse")}),
     "vae_bernoulli_convnet": ("image", {"backbone": CONVNET, "method": {"kind": "vae", "latent": 4}}),
+    "denoising_swap_table": (
+        "table",
+        {"backbone": MLP, "method": {"kind": "denoising_autoencoder", "emphasis": 2}},
+    ),
     "vae_gaussian_table": ("table", {"backbone": MLP, "method": {"kind": "vae", "latent": 3, "beta": 2}}),
     "full_two_heads": (
         "table",
