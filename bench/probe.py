@@ -23,6 +23,7 @@ from app.client import Graftwork
 from app.ml.bundle import read_bundle
 
 EPOCHS, ROWS, TEST = 20, 10_000, 1000
+PROBE = {"kind": "linear_probe", "solver": "gradient", "layer": "last"}  # as the plain loop does
 FILES = ("manifest.json", "backbone.safetensors", "golden.safetensors")
 
 
@@ -73,7 +74,7 @@ def run_plain(folder: Path) -> dict[str, float]:
 
 def run_job(client: Graftwork, dataset: str) -> dict[str, float]:
     training = {"epochs": EPOCHS, "batch_size": 256, "optimizer": {"kind": "adamw", "lr": 0.01}}
-    heads, strategy = [{"kind": "classifier", "target": "label"}], {"kind": "linear_probe"}
+    heads, strategy = [{"kind": "classifier", "target": "label"}], PROBE
     body = {"model": "root", "heads": heads, "strategy": strategy, "training": training}
     job = client.jobs.create(kind="fine_tuning", dataset=dataset, **body, wait=True)
     prepared, trained = event(client, job["id"], "job.running"), event(client, job["id"], "training.finished")

@@ -26,7 +26,7 @@ from worker.attempt import Attempt
 from worker.drain import DrainedError
 from worker.reporter import DivergedError, Reporter, progress_of
 from worker.training.evaluate import Evaluation
-from worker.training.events import Evaluated, Finished, Started, StepDone
+from worker.training.events import Evaluated, Finished, Noted, Started, StepDone
 from worker.training.run import Run, prepare
 from worker.trial import Trial, trial_of
 
@@ -141,6 +141,8 @@ def _train(attempt: Attempt, training: Run, trial: Trial | None, folder: Path, d
             reporter.evaluated(event)
             if trial is not None:
                 trial.evaluated(event, reporter)
+        elif isinstance(event, Noted):
+            attempt.tell(event.kind, event.message, event.data)
         elif isinstance(event, Finished):
             reporter.finish(event.step)
             data = {**costs.spent(), "reason": event.reason, "step": event.step}

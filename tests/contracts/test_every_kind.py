@@ -6,6 +6,7 @@ A kind is proved inside a whole training: the kind with its defaults, and the pl
 import inspect
 import json
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,12 @@ def losses_of(events: list[Event]) -> list[float]:
     return [event.losses["loss"].item() for event in events if isinstance(event, StepDone)]
 
 
+def measured_loss(run: Run) -> float:
+    measured = run.evaluate("train")
+    assert measured is not None
+    return measured.losses["loss"]
+
+
 def everything(backbone: Backbone, run: Run) -> torch.Tensor:
     with torch.no_grad():
         return backbone(run.modality.encode(run.data.inputs[:]))
@@ -184,6 +191,9 @@ def test_the_loss_is_finite_and_reaches_every_parameter_that_trains(case: Case) 
     losses = objective.loss(run.examples("train").batch(None))
     assert all(value.ndim == 0 and value.isfinite() for value in losses.values())
     losses["loss"].backward()
+    reached = {name for name, one in objective.named_parameters() if one.grad is not None and one.grad.any()}
+    run.state.optimizer.step()  # of two factors, one may begin at 0 and hide the other
+    objective.loss(run.examples("train").batch(None))["loss"].backward()
     trained = {id(one) for group in objective.groups() for one in group.params}
     frozen = isinstance(objective, FineTuning) and objective.strategy.caches_features
     for name, parameter in objective.named_parameters():
@@ -191,7 +201,7 @@ def test_the_loss_is_finite_and_reaches_every_parameter_that_trains(case: Case) 
         if id(parameter) in trained:
             assert parameter.grad is not None, name
             assert parameter.grad.isfinite().all(), name
-            assert parameter.grad.count_nonzero() > 0, name
+            assert name in reached or parameter.grad.any(), name
         if name.startswith("backbone.") and not frozen and not isinstance(objective, FineTuning):
             assert id(parameter) in trained, f"pretraining leaves {name} untouched"
 
@@ -201,7 +211,7 @@ def test_the_loss_is_finite_and_reaches_every_parameter_that_trains(case: Case) 
 def test_any_batch_size_trains(case: Case, batch_size: int) -> None:
     run = case.run(batch_size=batch_size, epochs=1)
     events = list(run.train())
-    assert len(losses_of(events)) == math.ceil(run.plan.rows / batch_size)
+    assert len(losses_of(events)) == (1 if run.plan.solves else math.ceil(run.plan.rows / batch_size))
     assert all(math.isfinite(loss) for loss in losses_of(events))
 
 
@@ -209,7 +219,8 @@ def test_any_batch_size_trains(case: Case, batch_size: int) -> None:
 def test_a_tiny_set_is_overfitted(case: Case) -> None:
     optimizer = {"kind": "adam", "lr": 0.005}
     run = case.run(rows=12, epochs=150, batch_size=100, optimizer=optimizer, schedule={"kind": "constant"})
-    losses = losses_of(list(run.train()))
+    losses = [measured_loss(run)] if run.plan.solves else []
+    losses += losses_of(list(run.train()))
     assert min(losses[-10:]) < losses[0] - 0.2 * abs(losses[0])
 
 
@@ -253,10 +264,11 @@ def test_a_resumed_training_gives_the_same_losses_bit_for_bit(case: Case, tmp_pa
     undisturbed = case.run()
     expected = list(undisturbed.train())
     first = case.run()
+    stop = min(25, first.plan.total_steps)
     before: list[Event] = []
     for event in first.train():
         before.append(event)
-        if isinstance(event, StepDone) and event.step == 25:
+        if isinstance(event, StepDone) and event.step == stop:
             break
     first.state.save(tmp_path / "state.safetensors")
     torch.manual_seed(999)  # whatever the new process has drawn before
@@ -264,10 +276,10 @@ def test_a_resumed_training_gives_the_same_losses_bit_for_bit(case: Case, tmp_pa
     again.state.load(tmp_path / "state.safetensors")
     after = list(again.train())
     assert isinstance(after[0], Started)
-    assert after[0].step == 25
+    assert after[0].step == stop
     assert losses_of(before) + losses_of(after) == losses_of(expected)
     assert [one for one in after if isinstance(one, Evaluated)] == [
-        one for one in expected if isinstance(one, Evaluated) and one.step >= 25
+        one for one in expected if isinstance(one, Evaluated) and one.step >= stop
     ]
     wanted = undisturbed.state.objective.state_dict()
     assert all(torch.equal(wanted[name], value) for name, value in again.state.objective.state_dict().items())
@@ -275,9 +287,10 @@ def test_a_resumed_training_gives_the_same_losses_bit_for_bit(case: Case, tmp_pa
 
 @EVERY_CASE
 def test_two_runs_of_one_seed_are_equal_and_another_seed_differs(case: Case) -> None:
-    first, second, other = (losses_of(list(case.run(epochs=1, seed=seed).train())) for seed in (3, 3, 4))
+    runs = [case.run(epochs=1, seed=seed) for seed in (3, 3, 4)]
+    first, second, other = (losses_of(list(run.train())) for run in runs)
     assert first == second
-    assert first != other
+    assert (first == other) == runs[0].plan.solves, "only an optimum does not depend on where one starts"
 
 
 @EVERY_CASE
@@ -359,6 +372,11 @@ def test_a_head_ignores_missing_labels_and_stays_finite(case: Case) -> None:
         json.dumps(head.predict(output * scale), allow_nan=False)
 
 
+def plain_name(name: str) -> str:
+    """The tensor that a parameter is, or corrects."""
+    return re.sub(r"parametrizations\.(\w+)\..*", r"\1", name)
+
+
 STRATEGIES = [config for _, config in registered("strategies")]
 
 
@@ -369,11 +387,14 @@ def test_a_strategy_moves_what_it_says_and_nothing_else(config: type[StrategyCon
     request = {"heads": [{"kind": "classifier", "target": "label"}], "strategy": example(config)}
     run = make_run(tiny.images(), {**request, "training": {"epochs": 2}}, parent)
     list(run.train())
-    after = run.state.objective.backbone.state_dict()
-    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    backbone = run.state.objective.backbone
     trained = {id(one) for group in run.state.objective.groups() for one in group.params}
-    expected = {name for name, one in run.state.objective.backbone.named_parameters() if id(one) in trained}
-    assert moved == expected
+    expected = {plain_name(name) for name, one in backbone.named_parameters() if id(one) in trained}
+    kept = run.bundle().backbone.state_dict()
+    assert kept.keys() == before.keys(), "what a strategy puts in, it takes out again"
+    assert {name for name in before if not torch.equal(before[name], kept[name])} == expected
+    for name, one in backbone.named_parameters():
+        assert id(one) in trained or torch.equal(one, before[plain_name(name)]), name
     assert all(torch.equal(before[name], value) for name, value in parent.backbone.state_dict().items())
 
 

@@ -20,8 +20,12 @@ FOLDER = Path(__file__).parent / "losses"
 STEPS = 20
 MLP = {"kind": "mlp", "hidden": [24, 12]}
 CONVNET = {"kind": "convnet", "channels": [8, 12], "features": 16}
+RESNET = {"kind": "resnet", "widths": [4, 8], "stem": "small"}
 ADAMW, ADAM = {"kind": "adamw", "lr": 0.003}, {"kind": "adam", "lr": 0.003}
 LABEL, SIZE = {"kind": "classifier", "target": "label"}, {"kind": "regressor", "target": "size"}
+
+GRADIENT = {"kind": "linear_probe", "solver": "gradient", "layer": "last"}
+CONVOLUTIONS: dict[str, Any] = {"backbone": CONVNET, "heads": [LABEL]}
 
 
 def _autoencoder(regularizer: str) -> dict[str, Any]:
@@ -54,7 +58,46 @@ RUNS: dict[str, tuple[str, dict[str, Any]]] = {
         "series",
         {"backbone": MLP, "heads": [LABEL], "strategy": {"kind": "full"}, "augmentations": [{"kind": "noise"}]},
     ),
-    "linear_probe": ("image", {"backbone": CONVNET, "heads": [LABEL], "strategy": {"kind": "linear_probe"}}),
+    "simclr_resnet": ("image", {"backbone": RESNET, "method": {"kind": "simclr", "hidden": 16, "projection": 8}}),
+    "simclr_mlp_series": ("series", {"backbone": MLP, "method": {"kind": "simclr", "hidden": 16, "projection": 8}}),
+    "vicreg_mlp_table": ("table", {"backbone": MLP, "method": {"kind": "vicreg", "hidden": 16, "projection": 8}}),
+    "augmented_images": (
+        "image",
+        {
+            "backbone": MLP,
+            "method": _autoencoder("none"),
+            "augmentations": [
+                {"kind": kind} for kind in ("crop", "shift", "flip", "rotate", "colour", "blur", "erase")
+            ],
+        },
+    ),
+    "augmented_series": (
+        "series",
+        {
+            "backbone": MLP,
+            "method": _autoencoder("none"),
+            "augmentations": [{"kind": kind} for kind in ("scale", "warp", "window", "gap", "shift")],
+        },
+    ),
+    "augmented_table": (
+        "table",
+        {
+            "backbone": MLP,
+            "heads": [LABEL],
+            "strategy": {"kind": "full"},
+            "augmentations": [{"kind": "swap"}, {"kind": "mask"}, {"kind": "mixup"}],
+        },
+    ),
+    "cutmix": (
+        "image",
+        {"backbone": CONVNET, "heads": [LABEL], "strategy": {"kind": "full"}, "augmentations": [{"kind": "cutmix"}]},
+    ),
+    "linear_probe": ("image", {"backbone": CONVNET, "heads": [LABEL], "strategy": GRADIENT}),
+    "lp_ft": ("table", {"backbone": MLP, "heads": [LABEL, SIZE], "strategy": {"kind": "lp_ft"}}),
+    "gradual_unfreezing": ("image", {**CONVOLUTIONS, "strategy": {"kind": "gradual_unfreezing"}}),
+    "layerwise_decay": ("image", {**CONVOLUTIONS, "strategy": {"kind": "layerwise_decay"}}),
+    "lora": ("image", {**CONVOLUTIONS, "strategy": {"kind": "lora", "rank": 2}}),
+    "bias_only": ("image", {**CONVOLUTIONS, "strategy": {"kind": "bias_only"}}),
 }
 
 

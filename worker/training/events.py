@@ -1,7 +1,7 @@
 """What the loop tells its caller, in order."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -46,6 +46,15 @@ class Evaluated:
 
 
 @dataclass(frozen=True, slots=True)
+class Noted:
+    """Something that a user may want to know: what was chosen or found, and why. `data` is JSON."""
+
+    kind: str
+    message: str
+    data: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """After the last step; the weights are final (with early stopping: the best ones)."""
 
@@ -53,4 +62,4 @@ class Finished:
     reason: Reason
 
 
-Event = Started | StepDone | EpochDone | Evaluated | Finished
+Event = Started | StepDone | EpochDone | Evaluated | Noted | Finished

@@ -25,22 +25,23 @@ class Plan:
 
     config: TrainingConfig
     rows: int
+    solves: bool = False  # then all there is is one step over all rows
 
     @property
     def batch_size(self) -> int:
         """Rows per step."""
         assert self.config.batch_size != "auto"  # noqa: S101 - for programmers: recipes settle it
-        return min(self.config.batch_size, self.rows)
+        return self.rows if self.solves else min(self.config.batch_size, self.rows)
 
     @property
     def steps_per_epoch(self) -> int:
         """The last of them may take fewer rows."""
-        return self.config.steps_per_epoch(self.rows)
+        return 1 if self.solves else self.config.steps_per_epoch(self.rows)
 
     @property
     def total_steps(self) -> int:
         """As configured, or the epochs' steps."""
-        return self.config.total_steps(self.rows)
+        return 1 if self.solves else self.config.total_steps(self.rows)
 
     def lr(self, step: int) -> float:
         """The rate of step `step`, counted from 0."""

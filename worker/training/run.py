@@ -30,6 +30,7 @@ from worker.training.evaluate import Evaluation, evaluate, features_of
 from worker.training.events import Event
 from worker.training.loop import Metrics, Plan, train
 from worker.training.optimizer import build_optimizer
+from worker.training.solve import solve_first, train_by_solving
 from worker.training.state import LoopState
 
 AnyRunConfig = PretrainingConfig | FineTuningConfig
@@ -48,12 +49,24 @@ class Run:
     @property
     def plan(self) -> Plan:
         """Its length."""
-        return Plan(self.config.training, len(self.examples("train")))
+        return Plan(self.config.training, len(self.examples("train")), self._solving == "only")
 
     def train(self) -> Iterator[Event]:
         """The loop, from where the state is."""
-        validates = len(self.examples("validation")) > 0
-        return train(self.state, self.examples("train"), self.plan, self._validate if validates else None)
+        examples, objective = self.examples("train"), self.state.objective
+        validate = self._validate if len(self.examples("validation")) else None
+        if self._solving == "only":
+            yield from train_by_solving(self.state, examples, validate)
+            return
+        if self._solving == "first" and self.state.progress.step == 0:
+            assert isinstance(objective, FineTuning)  # noqa: S101 - for programmers: only heads are solved for
+            yield solve_first(objective, examples)
+        yield from train(self.state, examples, self.plan, validate)
+
+    @property
+    def _solving(self) -> str:
+        objective = self.state.objective
+        return objective.strategy.solving if isinstance(objective, FineTuning) else "never"
 
     def evaluate(self, split: Split) -> Evaluation | None:
         """Measure a split with the weights as they are; None where it has no rows."""

@@ -1,4 +1,4 @@
-"""The strength of the L2 penalty by cross-validation, along a path from strong to weak; each solve starts from the last.
+"""The strength of the L2 penalty by cross-validation, from strong to weak; each solve starts from the last one.
 
     minimise over W, b:  sum_n loss(W x_n + b, y_n) + strength / 2 |W|^2
 

@@ -1,0 +1,41 @@
+"""LP-FT: first a linear probe, then full fine-tuning from it.
+
+Kumar et al., "Fine-tuning can distort pretrained features and underperform out-of-distribution", 2022: heads that start
+at random push the backbone about before they know anything; heads that start at the probe's optimum do not. The probe
+is solved for on the backbone's features, its penalty by cross-validation on the labelled train rows.
+"""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field
+from torch import nn
+
+from app.ml.errors import ConfigError
+from app.ml.fields import Real
+from app.ml.interfaces import Backbone, Decision, Facts, ParamGroup, StrategyConfig
+from app.ml.strategies.grouping import groups_of
+
+
+class LpFt(StrategyConfig):
+    """Solve for the heads, then train everything."""
+
+    caches_features = False
+    kind: Literal["lp_ft"] = "lp_ft"
+    lr_scale: Annotated[Real, Field(gt=0, le=100)] = Field(
+        0.03, description="Rate of all parameters in the second part, as a multiple of the learning rate."
+    )
+
+    @property
+    def solving(self) -> Literal["never", "first", "only"]:
+        """Before the first step."""
+        return "first"
+
+    def settle(self, facts: Facts) -> tuple[Self, tuple[Decision, ...]]:
+        """Needs heads that can be solved for. Raises `ConfigError`."""
+        if not facts.solvable:
+            raise ConfigError(("kind",), "only linear heads with a convex loss are solved for: choose full")
+        return self, ()
+
+    def groups(self, backbone: Backbone, heads: nn.ModuleDict) -> list[ParamGroup]:
+        """Everything at one small rate: the heads have arrived already."""
+        return groups_of([*heads.parameters(), *backbone.parameters()], self.lr_scale)
