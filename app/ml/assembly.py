@@ -15,7 +15,6 @@ from app.ml.interfaces import (
     HeadConfig,
     Losses,
     Mix,
-    Modality,
     Objective,
     ParamGroup,
     StrategyConfig,
@@ -23,7 +22,6 @@ from app.ml.interfaces import (
 from app.ml.solvers.solution import Solution
 from app.ml.spec import DataSpec, TargetSpec
 
-INPUTS = "\0inputs"  # no target's name: those hold no NUL
 
 
 def count_parameters(module: nn.Module) -> int:
@@ -31,11 +29,8 @@ def count_parameters(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def targets_of(config: HeadConfig, spec: DataSpec, modality: Modality | None = None) -> tuple[TargetSpec, ...]:
-    """The dataset's targets that a head answers; one that learns from texts themselves answers their tokens."""
-    if config.accepts == "inputs":
-        size = (modality.encoding.vocabulary if modality else None) or 1
-        return (TargetSpec(name=config.key, type="category", classes=tuple(map(str, range(size)))),)
+def targets_of(config: HeadConfig, spec: DataSpec) -> tuple[TargetSpec, ...]:
+    """The dataset's targets that a head answers; none for one that learns from the rows themselves."""
     found = tuple(spec.target(name) for name in config.targets)
     assert None not in found, config.targets  # noqa: S101 - for programmers: recipes refuse it
     return found  # type: ignore[return-value]
@@ -54,9 +49,17 @@ def build_heads(
 ) -> nn.ModuleDict:
     """One head per config, in order, under keys "0", "1", ... (names of users may hold dots)."""
     pairs = enumerate(zip(configs, targets, strict=True))
-    return nn.ModuleDict(
-        {str(index): config.build(head_width(config, strategy, backbone), of) for index, (config, of) in pairs}
-    )
+    return nn.ModuleDict({str(index): build_head(config, strategy, backbone, of) for index, (config, of) in pairs})
+
+
+def build_head(
+    config: AnyHead, strategy: StrategyConfig | None, backbone: Backbone, targets: tuple[TargetSpec, ...]
+) -> Head:
+    """A head on a backbone; one that learns from texts themselves answers the tokens of its vocabulary."""
+    if config.accepts == "inputs":
+        tokens = tuple(map(str, range(backbone.encoding.vocabulary or 1)))
+        targets = (TargetSpec(name=config.key, type="category", classes=tokens),)
+    return config.build(head_width(config, strategy, backbone), targets)
 
 
 def outputs_of(
@@ -74,20 +77,23 @@ def outputs_of(
             if per_step is None:
                 assert isinstance(backbone, Sequences)  # noqa: S101 - for programmers: recipes refuse it
                 per_step = backbone.sequence(inputs)
-            outputs.append(head(per_step))
+            outputs.append(head.read(per_step, inputs))
         else:
             per_row = strategy.features(backbone, inputs) if per_row is None else per_row
-            outputs.append(head(per_row))
+            outputs.append(head.read(per_row, inputs))
     return outputs
 
 
 def stacked(config: HeadConfig, targets: dict[str, Tensor]) -> Tensor:
-    """A head's labels: (B,), for several targets (B, T), or the rows themselves."""
-    if config.accepts == "inputs":
-        return targets[INPUTS]
+    """A head's labels: (B,), for several targets (B, T)."""
     if len(config.targets) == 1:
         return targets[config.targets[0]]
     return torch.stack([targets[name] for name in config.targets], dim=1)
+
+
+def _target(config: HeadConfig, targets: dict[str, Tensor], output: Tensor) -> Tensor:
+    """A head's labels; the output of one that learns from the rows themselves holds the comparison already."""
+    return output if config.accepts == "inputs" else stacked(config, targets)
 
 
 class FineTuning(Objective):
@@ -118,14 +124,10 @@ class FineTuning(Objective):
 
     def loss(self, batch: Batch) -> Losses:
         """Scalars loss and, with several heads, each head's under its key."""
-        outputs, targets = self.outputs(batch.inputs), self._with_inputs(batch)
+        outputs = self.outputs(batch.inputs)
         if batch.mix is None:
-            return self.losses_of(outputs, targets)
-        return self._mixed(outputs, targets, batch.mix)
-
-    def _with_inputs(self, batch: Batch) -> dict[str, Tensor]:
-        """The targets, and the rows themselves for heads that learn from those."""
-        return {**batch.targets, INPUTS: batch.inputs}
+            return self.losses_of(outputs, batch.targets)
+        return self._mixed(outputs, batch.targets, batch.mix)
 
     def _mixed(self, outputs: list[Tensor], targets: dict[str, Tensor], mix: Mix) -> Losses:
         """The losses for a row's own labels and for its partner's, by their shares of the batch."""
@@ -145,7 +147,7 @@ class FineTuning(Objective):
     def head_losses(self, outputs: list[Tensor], targets: dict[str, Tensor]) -> list[Tensor]:
         """Every head's loss, in order."""
         return [
-            head.loss(output, stacked(config, targets))
+            head.loss(output, _target(config, targets, output))
             for config, head, output in zip(self.configs, self.each_head(), outputs, strict=True)
         ]
 
@@ -172,7 +174,7 @@ class FineTuning(Objective):
     def evaluate(self, outputs: list[Tensor], targets: dict[str, Tensor]) -> dict[str, dict[str, Any]]:
         """Every head's metrics over a whole split, by the head's key."""
         return {
-            config.key: head.evaluate(output, stacked(config, targets))
+            config.key: head.evaluate(output, _target(config, targets, output))
             for config, head, output in zip(self.configs, self.each_head(), outputs, strict=True)
         }
 

@@ -25,7 +25,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from app.ml import checkpoint
-from app.ml.assembly import head_width, outputs_of
+from app.ml.assembly import build_head, outputs_of
 from app.ml.backbones import AnyBackbone
 from app.ml.checkpoint import Tensors
 from app.ml.errors import CorruptCheckpointError, CorruptModelError
@@ -160,7 +160,7 @@ def _built(folder: Path, manifest: Manifest, known: Mapping[str, Backbone]) -> B
         _fill(backbone, folder, BACKBONE, manifest)
     with torch.device("meta"):
         heads = {
-            entry.config.key: entry.config.build(head_width(entry.config, manifest.strategy, backbone), entry.targets)
+            entry.config.key: build_head(entry.config, manifest.strategy, backbone, entry.targets)
             for entry in manifest.heads
         }
     if heads:

@@ -1,6 +1,7 @@
 """A prepared dataset in memory: stored rows, their labels, and encoded tensors of a split."""
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from app.ml.interfaces import Batch, Modality, Rows, Shape
+from app.ml.interfaces import Batch, Encoding, Modality, Rows, Shape
 from app.ml.rows import each_block, rows_per_block
 from app.ml.spec import SPLITS, DataSpec, Split
 
+_MOST_BYTES_TO_FIT = 64 << 20
 MOST_BYTES_IN_MEMORY = 1 << 30  # of encoded rows; above it every batch is encoded from the mapped file
 
 
@@ -43,8 +45,8 @@ class RowSource(Protocol):
     def __len__(self) -> int: ...
 
     @property
-    def shape(self) -> Shape:
-        """Shape of one row."""
+    def volume(self) -> Shape:
+        """Shape that a row takes up inside a network."""
         ...
 
     def take(self, indices: Tensor | None) -> Tensor:
@@ -57,14 +59,15 @@ class InMemory:
     """Encoded once: (N, *shape) on the training device."""
 
     values: Tensor
+    vocabulary: int | None = None  # of texts
 
     def __len__(self) -> int:
         return len(self.values)
 
     @property
-    def shape(self) -> Shape:
-        """Shape of one row."""
-        return tuple(self.values.shape[1:])
+    def volume(self) -> Shape:
+        """Shape that a row takes up inside a network."""
+        return Encoding(shape=tuple(self.values.shape[1:]), vocabulary=self.vocabulary).volume
 
     def take(self, indices: Tensor | None) -> Tensor:
         """Index on the device; all rows cost nothing."""
@@ -84,9 +87,9 @@ class OnDisk:
         return len(self.positions)
 
     @property
-    def shape(self) -> Shape:
-        """Shape of one row."""
-        return self.modality.shape
+    def volume(self) -> Shape:
+        """Shape that a row takes up inside a network."""
+        return self.modality.encoding.volume
 
     def take(self, indices: Tensor | None) -> Tensor:
         """Read, encode and move the rows."""
@@ -100,6 +103,7 @@ class Examples:
 
     inputs: RowSource
     targets: dict[str, Tensor]
+    characters: Tensor | None = None  # int64 (V,): how many characters each code of a text stands for
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -113,7 +117,7 @@ class Examples:
 
     def blocks(self) -> Iterator[Tensor]:
         """Indices (b,) of all rows in order, in blocks that fit into memory."""
-        blocks = each_block(len(self), rows_per_block(self.inputs.shape))
+        blocks = each_block(len(self), rows_per_block(self.inputs.volume))
         return (torch.arange(block.start, block.stop) for block in blocks)
 
 
@@ -160,10 +164,21 @@ class ArrayData:
         """Encode a split, once if it fits into memory."""
         positions = self.positions(split, labelled)
         targets = {name: self.labels(name, positions).to(device) for name in labelled}
+        characters = modality.characters()
+        counts = None if characters is None else torch.tensor(characters, device=device)
         row_bytes = (8 if modality.encoding.vocabulary else 4) * int(np.prod(modality.shape))
         if len(positions) * row_bytes > MOST_BYTES_IN_MEMORY:
-            return Examples(OnDisk(self, positions, modality, device), targets)
-        return Examples(InMemory(self.encoded(positions, modality).to(device)), targets)
+            return Examples(OnDisk(self, positions, modality, device), targets, counts)
+        encoded = self.encoded(positions, modality).to(device)
+        return Examples(InMemory(encoded, modality.encoding.vocabulary), targets, counts)
+
+    def to_fit(self) -> Rows:
+        """The train rows that preprocessing learns from: all, but of texts some of 64 MiB together, evenly spread."""
+        positions = self.positions("train")
+        if isinstance(self.inputs, TextRows):
+            sizes = self.inputs.offsets[positions + 1] - self.inputs.offsets[positions]
+            positions = positions[:: max(1, math.ceil(int(sizes.sum()) / _MOST_BYTES_TO_FIT))]
+        return self.inputs[positions]
 
     def encoded(self, positions: Rows, modality: Modality) -> Tensor:
         """Encode chosen rows block by block, so that only the result is large: (n, *shape)."""

@@ -119,7 +119,10 @@ class ParamGroup:
 class Examples(Protocol):
     """A split's rows as an objective may look at them before training; see app.ml.data."""
 
-    characters: Tensor | None  # int64 (V,): how many characters each code of a text stands for
+    @property
+    def characters(self) -> Tensor | None:
+        """How many characters each code of a text stands for, int64 (V,)."""
+        ...
 
     def __len__(self) -> int: ...
 

@@ -41,7 +41,7 @@ class Predictor:
     def _encoded(self, rows: Rows) -> Iterator[Tensor]:
         """Encoded blocks (b, *shape) of bounded size, so that a large request takes bounded memory."""
         modality = self.manifest.modality
-        blocks = each_block(len(rows), rows_per_block(modality.shape))
+        blocks = each_block(len(rows), rows_per_block(modality.encoding.volume))
         return (modality.encode(rows[block]) for block in blocks)
 
     def _answer(self, encoded: Tensor) -> list[dict[str, Any]]:

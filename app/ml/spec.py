@@ -46,6 +46,10 @@ class DataSpec(Frozen):
     value_scale: ValueScale = Field(default=1, description="What the pixels of the source were multiplied with.")
     columns: tuple[ColumnSpec, ...] = ()
     targets: tuple[TargetSpec, ...] = ()
+    continuous: bool = Field(
+        default=False,
+        description="Whether texts are pieces of one long text, each repeating the last character of the one before.",
+    )
     rows: dict[Split, int]
     labelled: dict[str, dict[Split, int]] = Field(
         default_factory=dict, description="Per target: how many rows of each split carry it."

@@ -179,7 +179,7 @@ def test_it_builds_on_the_meta_device(case: Case) -> None:
         if isinstance(config, PretrainingConfig):
             modules.append(config.method.build(backbone))
         else:
-            targets = [targets_of(head, run.data.spec, run.modality) for head in config.heads]
+            targets = [targets_of(head, run.data.spec) for head in config.heads]
             modules.append(build_heads(config.heads, config.strategy, backbone, targets))
     assert all(value.is_meta for module in modules for value in module.state_dict().values())
 

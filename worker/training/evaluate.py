@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from app.ml.assembly import INPUTS, FineTuning
+from app.ml.assembly import FineTuning
 from app.ml.data import Examples, InMemory
 from app.ml.interfaces import Losses, Objective
 from app.ml.spec import Split
@@ -48,7 +48,7 @@ def evaluate(objective: Objective, examples: Examples, split: Split) -> Evaluati
         if isinstance(objective, FineTuning):
             losses, heads = _measure_heads(objective, examples)
         else:
-            losses, heads = _mean_losses(objective, examples), {}
+            losses, heads = objective.measure(examples.batch(block) for block in examples.blocks()), {}
     objective.train()
     return Evaluation(split, len(examples), {name: value.item() for name, value in losses.items()}, heads)
 
@@ -62,23 +62,11 @@ def _same_randomness(objective: Objective) -> Iterator[None]:
         yield
 
 
-def _mean_losses(objective: Objective, examples: Examples) -> Losses:
-    """Means of the blocks' losses weighted by their rows."""
-    totals: Losses = {}
-    for block in examples.blocks():
-        for name, value in objective.loss(examples.batch(block)).items():
-            totals[name] = totals.get(name, torch.zeros((), device=value.device)) + value * len(block)
-    return {name: total / len(examples) for name, total in totals.items()}
-
-
 def _measure_heads(objective: FineTuning, examples: Examples) -> tuple[Losses, dict[str, dict[str, Any]]]:
     """Losses and metrics of the split as a whole: a head's loss is a mean over the rows that carry its target."""
     blocks = [objective.outputs(examples.inputs.take(block)) for block in examples.blocks()]
     outputs = [torch.cat(of_head) for of_head in zip(*blocks, strict=True)]
-    targets = examples.targets
-    if any(config.accepts == "inputs" for config in objective.configs):
-        targets = {**targets, INPUTS: examples.inputs.take(None)}
-    return objective.losses_of(outputs, targets), objective.evaluate(outputs, targets)
+    return objective.losses_of(outputs, examples.targets), objective.evaluate(outputs, examples.targets)
 
 
 @torch.no_grad()

@@ -126,7 +126,7 @@ class Run:
             backbone=config.backbone,
             encoding=backbone.encoding,
             features=backbone.features,
-            heads=_head_entries(config, self.data, self.modality),
+            heads=_head_entries(config, self.data),
             method=_method(config),
             strategy=_strategy(config),
         )
@@ -157,7 +157,7 @@ def fit_modality(config: AnyRunConfig, data: ArrayData) -> AnyModality:
     """Preprocessing learned from the train split."""
     kind = kinds(FAMILIES["modalities"])[data.spec.modality]
     assert issubclass(kind, Modality)  # noqa: S101 - for programmers
-    rows = data.inputs[data.positions("train")] if kind.learns else data.inputs[:0]
+    rows = data.to_fit() if kind.learns else data.inputs[:0]
     return kind.fit(rows, data.spec, config.preprocessing)  # type: ignore[return-value]
 
 
@@ -177,9 +177,11 @@ def _objective(config: AnyRunConfig, data: ArrayData, modality: AnyModality, par
     else:
         strategy = _strategy(config)
         assert strategy is not None  # noqa: S101 - for programmers: a fine-tuning has one
-        targets = [targets_of(head, data.spec, modality) for head in config.heads]
+        targets = [targets_of(head, data.spec) for head in config.heads]
         heads = build_heads(config.heads, strategy, backbone, targets)
         objective = FineTuning(strategy.adapt(backbone), heads, config.heads, strategy)
+        for head in objective.each_head():
+            head.inherit(parent.method if parent else {}, backbone)
     assert not isinstance(config.augmentations, str)  # noqa: S101 - for programmers: recipes settle them
     objective.augmentations = config.augmentations
     return objective
@@ -197,7 +199,9 @@ def _fit_heads(run: Run, objective: FineTuning) -> None:
     examples = run.examples("train")
     features = examples if objective.strategy.caches_features else None
     for config, head in zip(objective.configs, objective.each_head(), strict=True):
-        if config.accepts != "inputs":
+        if config.accepts == "inputs":
+            head.fit_examples(examples)
+        else:
             head.fit_target(stacked(config, examples.targets))
         if features is not None:
             head.fit_features(features.inputs.take(None))
@@ -217,10 +221,10 @@ def _method(config: AnyRunConfig) -> AnyMethod | None:
     return config.method
 
 
-def _head_entries(config: AnyRunConfig, data: ArrayData, modality: Modality) -> tuple[HeadEntry, ...]:
+def _head_entries(config: AnyRunConfig, data: ArrayData) -> tuple[HeadEntry, ...]:
     if isinstance(config, PretrainingConfig):
         return ()
-    return tuple(HeadEntry(config=head, targets=targets_of(head, data.spec, modality)) for head in config.heads)
+    return tuple(HeadEntry(config=head, targets=targets_of(head, data.spec)) for head in config.heads)
 
 
 def _targets(config: AnyRunConfig) -> tuple[str, ...]:
