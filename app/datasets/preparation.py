@@ -108,6 +108,7 @@ def _spec(frame: Frame, split: Bytes, notes: Notes) -> DataSpec:
         value_scale=frame.value_scale,
         columns=frame.columns,
         targets=frame.target_specs,
+        continuous=frame.windows,
         rows=rows,
         labelled={spec.name: _per_split(split[present[:, t]]) for t, spec in enumerate(frame.target_specs)},
     )

@@ -55,7 +55,7 @@ def resolve_pretraining(config: PretrainingConfig, spec: DataSpec) -> Resolved[P
     rows = spec.rows.get("train", 0)
     if rows < 1:
         raise ConfigError(("dataset",), "the dataset has no training rows")
-    facts = Facts(spec.modality, spec.shape, rows)
+    facts = Facts(spec.modality, spec.shape, rows, continuous=spec.continuous)
     preprocessing, decisions = settle_preprocessing(config.preprocessing, facts)
     method, of_method = settle_method(config.method, facts)
     facts = replace(facts, causal=method.causal)
@@ -80,7 +80,15 @@ def resolve_fine_tuning(
     """Settle a fine-tuning of `parent`, or from scratch. Raises `ConfigError`."""
     rows = _labelled_rows(config, spec)
     causal = any(head.causal for head in config.heads)
-    facts = Facts(spec.modality, spec.shape, rows, pretrained=parent is not None, causal=causal)
+    facts = Facts(
+        spec.modality,
+        spec.shape,
+        rows,
+        pretrained=parent is not None,
+        causal=causal,
+        solvable=all(head.solvable for head in config.heads),
+        continuous=spec.continuous,
+    )
     heads, decisions = _settle_heads(config.heads, spec, facts)
     needs = frozenset[Ability]().union(*(head.needs for head in heads))
     if parent is None:
@@ -110,7 +118,7 @@ def resolve_fine_tuning(
 
 def _network(backbone: Backbone, heads: tuple[AnyHead, ...], strategy: AnyStrategy, spec: DataSpec) -> nn.Module:
     targets = [targets_of(head, spec) for head in heads]
-    return nn.ModuleList([backbone, build_heads(heads, strategy, backbone, targets)])
+    return nn.ModuleList([build_heads(heads, strategy, backbone, targets), strategy.adapt(backbone)])
 
 
 def _check_frozen(config: FineTuningConfig, strategy: AnyStrategy, heads: tuple[AnyHead, ...]) -> None:
