@@ -7,6 +7,7 @@ from pydantic import Discriminator, Field, Tag
 Integer = Annotated[int, Field(strict=True)]
 Real = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Rate = Annotated[Real, Field(ge=0, lt=1)]
+Share = Annotated[Real, Field(ge=0, le=1)]
 Name = Annotated[str, Field(min_length=1, max_length=255)]
 
 Value = TypeVar("Value")

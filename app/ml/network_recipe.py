@@ -122,6 +122,8 @@ def check_augmentations(choice: tuple[AnyAugmentation, ...], facts: Facts, place
         if facts.modality not in one.accepts:
             msg = f"{one.kind} changes {' or '.join(one.accepts)} data, and this dataset is a {facts.modality}"
             raise ConfigError((*place, index, "kind"), msg)
+        if one.mixes and any(before.mixes for before in choice[:index]):
+            raise ConfigError((*place, index, "kind"), "rows are mixed by one augmentation before: choose one of them")
 
 
 def _default_backbone(facts: Facts, needs: frozenset[Ability], who: str) -> AnyBackbone:

@@ -1,7 +1,8 @@
 """Gaussian noise: x + strength * epsilon, epsilon ~ N(0, I).
 
 Sietsma and Dow, "Creating artificial neural networks that generalize", 1991; Bishop, "Training with noise is
-equivalent to Tikhonov regularization", 1995. The last channel of a series says what was observed: it stays.
+equivalent to Tikhonov regularization", 1995. Images stay within [0, 1]; the last channel of a series says what was
+observed: it stays.
 """
 
 from typing import ClassVar, Literal
@@ -9,6 +10,7 @@ from typing import ClassVar, Literal
 import torch
 from pydantic import Field
 
+from app.ml.augmentations.drawing import IMAGES, SERIES
 from app.ml.fields import Real
 from app.ml.interfaces import AugmentationConfig, Batch
 from app.ml.spec import ModalityKind
@@ -25,7 +27,8 @@ class Noise(AugmentationConfig):
         """Shapes stay."""
         inputs = batch.inputs
         noise = self.strength * torch.randn_like(inputs)
-        if inputs.ndim == 3:  # noqa: PLR2004 - (B, C, T): a series
+        if inputs.ndim == SERIES:
             noise = noise * inputs[:, -1:]
             noise[:, -1] = 0
-        return batch.with_inputs(inputs + noise)
+        noisy = inputs + noise
+        return batch.with_inputs(noisy.clamp(0, 1) if inputs.ndim == IMAGES else noisy)

@@ -6,9 +6,11 @@ from pydantic import Field
 
 from app.ml.backbones.convnet import ConvNet
 from app.ml.backbones.mlp import Mlp
+from app.ml.backbones.resnet import ResNet
 
 AnyBackbone = Annotated[
     Mlp
-    | ConvNet,
+    | ConvNet
+    | ResNet,
     Field(discriminator="kind"),
 ]  # fmt: skip

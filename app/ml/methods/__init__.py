@@ -6,11 +6,15 @@ from pydantic import Field
 
 from app.ml.methods.autoencoder import Autoencoder
 from app.ml.methods.denoising_autoencoder import DenoisingAutoencoder
+from app.ml.methods.simclr import SimClr
 from app.ml.methods.variational_autoencoder import VariationalAutoencoder
+from app.ml.methods.vicreg import VicReg
 
 AnyMethod = Annotated[
     Autoencoder
     | DenoisingAutoencoder
-    | VariationalAutoencoder,
+    | VariationalAutoencoder
+    | SimClr
+    | VicReg,
     Field(discriminator="kind"),
 ]  # fmt: skip

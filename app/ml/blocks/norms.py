@@ -1,0 +1,30 @@
+"""Normalisations of maps (B, C, H, W)."""
+
+import math
+from typing import Literal
+
+import torch.nn.functional as F  # noqa: N812 - the name everybody knows
+from torch import Tensor, nn
+
+NormName = Literal["batch", "group"]
+_MOST_GROUPS, _LEAST_IN_A_GROUP = 8, 4
+
+
+class BatchNorm(nn.BatchNorm2d):
+    """Over rows and pixels (Ioffe and Szegedy, 2015); a lone value, which has no variance, by the running figures."""
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's name
+        """(B, C, H, W), the same out."""
+        if self.training and input.numel() == self.num_features:
+            return F.batch_norm(input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+        return super().forward(input)
+
+
+def norm(name: NormName, channels: int) -> nn.Module:
+    """A fresh one. Groups (Wu and He, 2018) are at most eight, and of at least four channels where there are four."""
+    if name == "batch":
+        return BatchNorm(channels)
+    groups = math.gcd(channels, _MOST_GROUPS)
+    while groups > 1 and channels // groups < _LEAST_IN_A_GROUP:
+        groups //= 2
+    return nn.GroupNorm(groups, channels)
