@@ -44,9 +44,9 @@ def from_bytes(found: bytes) -> Digests:
     return np.frombuffer(found, dtype=">u8").astype(np.uint64).reshape(-1, 2)
 
 
-def pieces(inputs: npt.NDArray[Any]) -> Iterator[npt.NDArray[Any]]:
+def pieces(inputs: npt.NDArray[Any], size: int = CHUNK_BYTES) -> Iterator[npt.NDArray[Any]]:
     """Cut rows into pieces of bounded size, in order."""
-    step = max(1, CHUNK_BYTES // max(1, inputs[:1].nbytes))
+    step = max(1, size // max(1, inputs[:1].nbytes))
     for start in range(0, len(inputs), step):
         yield np.ascontiguousarray(inputs[start : start + step])
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from app.datasets.digests import Digests, Ints, find
-from app.datasets.likeness import Sketches, across
+from app.datasets.likeness import Pairs, Sketches, across
 from app.datasets.report import Leak, LeakCount, LeakReport
 from app.ml.spec import SPLITS, ModalityKind
 
@@ -72,34 +72,46 @@ def write_prints(prints: Prints, out: Path) -> list[str]:
     return list(FILES[:2])
 
 
-def leaks_between_splits(prints: Prints) -> LeakReport:
-    """Look for rows of validation and test that are, exactly or nearly, in train."""
+def leaks_between_splits(prints: Prints, pairs: Pairs) -> LeakReport:
+    """Look for rows of validation and test that are in train; `pairs` (P, 2) of rows that are nearly the same."""
     judged, train = np.flatnonzero(prints.split != 0), np.flatnonzero(prints.split == 0)
-    return _compare(prints.at(judged), prints.at(train), _advise_splits)
+    at = find(prints.digests[judged], prints.digests[train])
+    exact = np.stack([judged[at >= 0], train[at[at >= 0]]], axis=1)
+    if prints.modality in {"image", "text"}:
+        near = _crossing(pairs, prints.split)
+    else:
+        near = across(prints.modality, prints.sketches[judged], prints.sketches[train])
+        near = np.stack([judged[near[:, 0]], train[near[:, 1]]], axis=1)
+    return _report(prints, prints, exact, near, _advise_splits)
+
+
+def _crossing(pairs: Pairs, split: Bytes) -> Pairs:
+    """Return for each row of validation or test its first near twin in train, (P, 2)."""
+    both = np.concatenate([pairs, pairs[:, ::-1]])
+    both = both[(split[both[:, 0]] != 0) & (split[both[:, 1]] == 0)]
+    both = both[np.lexsort((both[:, 1], both[:, 0]))]
+    crossing: Pairs = both[np.unique(both[:, 0], return_index=True)[1]]
+    return crossing
 
 
 def leaks_against(mine: Prints, theirs: Prints, other: str) -> LeakReport:
     """Look for rows of a dataset that are, exactly or nearly, in the dataset called `other`."""
+    at = find(mine.digests, theirs.digests)
+    places = np.flatnonzero(at >= 0)
+    exact = np.stack([places, at[places]], axis=1)
+    near = across(mine.modality, mine.sketches, theirs.sketches)
+    return _report(mine, theirs, exact, near, lambda counts: _advise_corpus(counts, other))
 
-    def advise(counts: list[LeakCount]) -> str:
-        return _advise_corpus(counts, other)
 
-    return _compare(mine, theirs, advise)
-
-
-def _compare(mine: Prints, theirs: Prints, advise: Advise) -> LeakReport:
+def _report(mine: Prints, theirs: Prints, exact: Pairs, near: Pairs, advise: Advise) -> LeakReport:
+    """Account for the pairs (P, 2) of a row of mine with one of theirs; what is there exactly is not near, too."""
     found = _Found()
-    at = find(mine.digests, theirs.digests) if len(mine.rows) else np.empty(0, np.int64)
-    exact = np.flatnonzero(at >= 0)
-    _account(found, "exact", mine, theirs, np.stack([exact, at[exact]], axis=1))
-    rest = np.flatnonzero(at < 0)
-    near = across(mine.modality, mine.sketches[rest], theirs.sketches) if len(rest) and len(theirs.rows) else None
-    if near is not None:
-        _account(found, "near", mine, theirs, np.stack([rest[near[:, 0]], near[:, 1]], axis=1))
+    _account(found, "exact", mine, theirs, exact)
+    _account(found, "near", mine, theirs, near[~np.isin(near[:, 0], exact[:, 0])])
     return LeakReport(counts=tuple(found.counts), rows=tuple(found.rows), advice=advise(found.counts))
 
 
-def _account(found: _Found, kind: str, mine: Prints, theirs: Prints, pairs: Ints) -> None:
+def _account(found: _Found, kind: str, mine: Prints, theirs: Prints, pairs: Pairs) -> None:
     """Count the pairs (P, 2) by their splits, and list them while there is room; test comes first."""
     own, other = mine.split[pairs[:, 0]], theirs.split[pairs[:, 1]]
     for a in (2, 1, 0):

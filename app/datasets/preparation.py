@@ -13,6 +13,7 @@ from app.datasets.errors import Code, DatasetError
 from app.datasets.frame import Bytes, Context, Frame, Notes, Progress
 from app.datasets.infer import arrange
 from app.datasets.leaks import Earlier, Prints, leaks_between_splits, write_prints
+from app.datasets.likeness import Pairs
 from app.datasets.options import Limits, PrepareOptions
 from app.datasets.profile import column_profiles, image_profile, series_profile, target_profiles, text_profile
 from app.datasets.readers import read
@@ -96,6 +97,13 @@ def _prints(work: Work, frame: Frame, split: Bytes) -> Prints:
     return Prints(frame.modality, work.digests()[keep], work.sketches()[keep], split, frame.rows)
 
 
+def _near_pairs(work: Work) -> Pairs:
+    """Return the pairs of nearly equal rows as places among the kept ones."""
+    if work.frame.windows or work.frame.modality in {"table", "series"}:
+        return np.empty((0, 2), dtype=np.int64)
+    return np.cumsum(work.keep)[work.pairs()] - 1
+
+
 def _spec(frame: Frame, split: Bytes, notes: Notes) -> DataSpec:
     rows = _per_split(split)
     for name, count in rows.items():
@@ -136,5 +144,5 @@ def _report(origin: SourceInfo, work: Work, frame: Frame, prints: Prints, notes:
         decisions=tuple(notes.decisions),
         notices=tuple(notes.notices),
         cleaning=tuple(work.steps),
-        leaks=leaks_between_splits(prints),
+        leaks=leaks_between_splits(prints, _near_pairs(work)),
     )

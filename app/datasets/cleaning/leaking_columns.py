@@ -92,7 +92,8 @@ def leak(column: "ColumnSpec", values: "Floats", target: "TargetSpec", answers: 
     if known.sum() < FEWEST or gap.all():
         return None
     values, answers = values[known], answers[known]
-    if not gap.any() and np.array_equal(values.astype(np.float32), answers.astype(np.float32)):
+    comparable = column.categories == target.classes  # both are numbers, or their codes mean the same
+    if comparable and not gap.any() and np.array_equal(values.astype(np.float32), answers.astype(np.float32)):
         return f"it equals target {target.name}"
     values = np.where(gap, np.nanmin(values) - 1, values)
     if target.type == "category":

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from app.datasets.cleaning.step import CleaningStep
-from app.datasets.likeness import DIGITS, DISTANCE, Pairs, Sketches, sketch, within
+from app.datasets.likeness import DIGITS, DISTANCE, Pairs, sketch, within
 
 if TYPE_CHECKING:
     from app.datasets.cleaning.work import Work
@@ -33,10 +33,9 @@ class NearDuplicates(CleaningStep):
 
     def run(self, work: "Work") -> None:
         """Find the pairs among the kept rows; exact repetitions are the step duplicates' own."""
-        places = work.kept()
-        if len(places) < 2 or work.frame.windows:  # noqa: PLR2004 - a pair
+        if work.frame.windows:
             return
-        found = places[within(work.frame.modality, self._sketches(work)[places], self.distance, self.similarity)]
+        found = self._pairs(work)
         found = found[(work.digests()[found[:, 0]] != work.digests()[found[:, 1]]).any(axis=1)]
         if not len(found):
             return
@@ -47,10 +46,15 @@ class NearDuplicates(CleaningStep):
             work.tell(self, rows, "rows", text, _examples(found[other_label], work), "report")
         self._settle(found[~other_label], work)
 
-    def _sketches(self, work: "Work") -> Sketches:
-        if self.digits != DIGITS and work.frame.modality in {"table", "series"}:
-            return sketch(work.frame.inputs, work.frame.columns, self.digits)
-        return work.sketches()
+    def _pairs(self, work: "Work") -> Pairs:
+        """Return pairs of places; those of the default likeness serve the report of leaks, too."""
+        modality, frame = work.frame.modality, work.frame
+        rounded = modality in {"table", "series"}
+        if (self.digits == DIGITS) if rounded else (self.distance == DISTANCE and self.similarity is None):
+            return work.pairs()
+        places = work.kept()
+        sketches = sketch(frame.inputs, frame.columns, self.digits) if rounded else work.sketches()
+        return places[within(modality, sketches[places], self.distance, self.similarity)]
 
     def _settle(self, found: Pairs, work: "Work") -> None:
         if not len(found):

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from app.datasets.cleaning.step import CleaningStep
 from app.datasets.digests import CHUNK_BYTES, Digests, digest_rows
 from app.datasets.frame import Bools, Bytes, Floats, Frame, Inputs, Ints, Loaded, Notes
-from app.datasets.likeness import Sketches, sketch
+from app.datasets.likeness import Pairs, Sketches, sketch, within
 from app.datasets.report import Reason, Removal, StepReport, Unit
 
 EXAMPLES = 5
@@ -34,6 +34,7 @@ class Work:
     steps: list[StepReport] = field(default_factory=list)
     _digests: Digests | None = None
     _sketches: Sketches | None = None
+    _pairs: Pairs | None = None
     _own: bool = False
 
     def __post_init__(self) -> None:
@@ -96,18 +97,25 @@ class Work:
             self._sketches = sketch(self.frame.inputs, self.frame.columns)
         return self._sketches
 
+    def pairs(self) -> Pairs:
+        """Return the pairs of near duplicates among the rows that stay, as places, lower first, (P, 2)."""
+        if self._pairs is None:
+            places = self.kept()
+            self._pairs = places[within(self.frame.modality, self.sketches()[places])]
+        return self._pairs[self.keep[self._pairs].all(axis=1)]
+
     def change(self, **fields: Any) -> None:
         """Put other fields into the frame; new inputs have new digests."""
         self.frame = replace(self.frame, **fields)
         if "inputs" in fields:
-            self._digests = self._sketches = None
+            self._forget()
 
     def writable(self) -> npt.NDArray[Any]:
         """Return the inputs for writing: a copy on disk, made once, since the reader's may be the upload itself."""
         if not self._own:
             self.change(inputs=self._copy(np.arange(self._matrix().shape[1]), "own.npy"))
             self._own = True
-        self._digests = self._sketches = None
+        self._forget()
         return self._matrix()
 
     def drop_columns(self, dropped: Sequence[int]) -> None:
@@ -123,6 +131,9 @@ class Work:
         width = max(1, CHUNK_BYTES // max(1, 8 * len(places)))
         for start in range(0, matrix.shape[1], width):
             yield start, np.array(matrix[places, start : start + width], dtype=np.float64, order="F")
+
+    def _forget(self) -> None:
+        self._digests = self._sketches = self._pairs = None
 
     def _matrix(self) -> npt.NDArray[Any]:
         inputs: Inputs = self.frame.inputs

@@ -11,18 +11,19 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-WINDOW = 16
+WINDOW = 6
 Ints: TypeAlias = npt.NDArray[np.int64]
 Pairs: TypeAlias = npt.NDArray[np.int64]
 Test: TypeAlias = Callable[[Ints, Ints], npt.NDArray[np.bool_]]
 
 
-def neighbours(keys: npt.NDArray[Any], test: Test) -> Pairs:
+def neighbours(keys: npt.NDArray[Any], test: Test, order_by: npt.NDArray[Any] | None = None) -> Pairs:
     """Return the pairs that share a key and pass `test(first, second)`, (P, 2): lower place first, each once.
 
-    `keys` (N, B) are B keys a row; among rows with one key those with a like next key come first.
+    `keys` (N, B) are B keys a row. Rows with one key lie in the order of their next key, then of `order_by` (N, B),
+    numbers that are close where rows are alike.
     """
-    found = [pair for band in range(keys.shape[1]) for pair in _of_band(keys, band, test)]
+    found = [pair for band in range(keys.shape[1]) for pair in _of_band(keys, band, test, order_by)]
     if not found:
         return np.empty((0, 2), dtype=np.int64)
     pairs = np.sort(np.concatenate(found), axis=1)
@@ -30,8 +31,9 @@ def neighbours(keys: npt.NDArray[Any], test: Test) -> Pairs:
     return np.stack([flat // len(keys), flat % len(keys)], axis=1)
 
 
-def _of_band(keys: npt.NDArray[Any], band: int, test: Test) -> Iterator[Pairs]:
-    order = np.lexsort((keys[:, (band + 1) % keys.shape[1]], keys[:, band]))
+def _of_band(keys: npt.NDArray[Any], band: int, test: Test, order_by: npt.NDArray[Any] | None) -> Iterator[Pairs]:
+    by = (keys[:, (band + 1) % keys.shape[1]], keys[:, band])
+    order = np.lexsort(by if order_by is None else (order_by[:, band], *by))
     own = keys[order, band]
     for offset in range(1, min(WINDOW, len(order) - 1) + 1):
         at = np.flatnonzero(own[offset:] == own[:-offset])
