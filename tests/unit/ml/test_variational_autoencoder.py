@@ -10,6 +10,7 @@ from torch.distributions import Bernoulli, Independent, MultivariateNormal, Norm
 from app.ml.abilities import Mirrors
 from app.ml.backbones.convnet import ConvNet
 from app.ml.backbones.mlp import Mlp
+from app.ml.blocks.reconstruction import counted
 from app.ml.errors import ConfigError
 from app.ml.interfaces import Backbone, Batch, Encoding, Facts
 from app.ml.methods import variational_autoencoder as vae
@@ -209,3 +210,55 @@ def test_auto_follows_the_data_and_bernoulli_refuses_tables() -> None:
     assert VariationalAutoencoder().settle(table)[0].likelihood == "gaussian"
     with pytest.raises(ConfigError, match="choose gaussian"):
         VariationalAutoencoder(likelihood="bernoulli").settle(table)
+
+
+def test_beta_warms_up_while_training_and_counts_whole_when_measured() -> None:
+    config = VariationalAutoencoder(likelihood="bernoulli", latent=3, beta=4.0, warmup=0.5)
+    torch.manual_seed(11)
+    found = config.build(CHOICES[0].build(Encoding(shape=SHAPE)))
+    for step, share in [(0, 0.0), (10, 0.5), (20, 1.0), (39, 1.0)]:
+        found.begin(step, 40)
+        losses = found.train().loss(Batch(rows()))
+        assert losses["loss"].item() == pytest.approx((losses["reconstruction"] + 4 * share * losses["kl"]).item())
+        measured = found.eval().loss(Batch(rows()))
+        assert measured["loss"].item() == pytest.approx((measured["reconstruction"] + 4 * measured["kl"]).item())
+    without = VariationalAutoencoder(likelihood="bernoulli", latent=3).build(CHOICES[0].build(Encoding(shape=SHAPE)))
+    without.begin(0, 40)
+    assert without.warmth == 1
+
+
+def test_free_bits_cost_nothing_and_have_no_gradient() -> None:
+    found = objective(CHOICES[0], "bernoulli")
+    found.config = found.config.model_copy(update={"free_bits": 0.7})
+    with torch.no_grad():
+        found.posterior.weight.zero_()
+        found.posterior.bias.copy_(torch.tensor([2.0, 0.1, 0.0, 0.0, 0.0, 0.0]))  # KL 2, 0.005 and 0 nats
+    losses = found.loss(Batch(rows()))
+    assert losses["kl"].item() == pytest.approx(2.005, rel=1e-5)
+    assert (losses["loss"] - losses["reconstruction"]).item() == pytest.approx(2 + 0.7 + 0.7, rel=1e-5)
+    assert losses["active_units"].item() == pytest.approx(1 / 3)
+
+
+def test_a_collapsed_posterior_is_told() -> None:
+    def gauges(beta: float) -> dict[str, float]:
+        found = objective(CHOICES[0], "bernoulli", beta)
+        optimizer = torch.optim.Adam(found.parameters(), 0.02)
+        for _ in range(250):
+            optimizer.zero_grad()
+            losses = found.loss(Batch(rows()))
+            losses["loss"].backward()
+            optimizer.step()
+        return {name: value.item() for name, value in losses.items()}
+
+    assert gauges(1000.0)["active_units"] == 0
+    assert gauges(0.01)["active_units"] > 0.6
+
+
+def test_steps_of_a_series_that_were_not_observed_have_no_likelihood() -> None:
+    inputs, mean = torch.randn(2, 3, 4), torch.randn(2, 3, 4)
+    inputs[:, 2] = torch.tensor([[1.0, 1.0, 0.0, 1.0], [0.0, 0.0, 0.0, 0.0]])
+    log_variance = torch.tensor(0.4)
+    ours = vae.gaussian_log_likelihood(inputs, mean, log_variance, counted(inputs))
+    densities = Normal(mean, (0.5 * log_variance).exp()).log_prob(inputs)[:, :2]
+    expected = [densities[0][:, [0, 1, 3]].sum().item(), 0.0]
+    assert ours.tolist() == pytest.approx(expected, rel=1e-5)
