@@ -3,8 +3,10 @@
 from abc import ABC, abstractmethod
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
+State = list[Tensor]  # what a backbone remembers of the steps before, each (B, ...); empty at the start
 Ability = Literal["mirror", "sequence", "patches"]
 
 
@@ -25,6 +27,18 @@ class Sequences(ABC):
     @abstractmethod
     def sequence(self, inputs: Tensor) -> Tensor:
         """(B, *input_shape) to (B, T, width)."""
+
+    def embeddings(self) -> Tensor | None:
+        """The vectors that a text's codes enter by, (V, width), where there are such."""
+        return None
+
+    def advance(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
+        """The next S codes of texts, (B, S), after those of `state`: their features (B, S, width) and the state then.
+
+        For a causal one in eval mode. Unless there is a shorter way, the state is all codes, which are read anew.
+        """
+        codes = torch.cat([*state, inputs], dim=1)
+        return self.sequence(codes)[:, -inputs.shape[1] :], [codes]
 
 
 class Patches(ABC):

@@ -7,14 +7,17 @@ from app.ml.augmentations import AnyAugmentation
 from app.ml.backbones import AnyBackbone
 from app.ml.backbones.convnet import ConvNet
 from app.ml.backbones.mlp import Mlp
+from app.ml.backbones.transformer import Transformer
 from app.ml.errors import ConfigError, Location
 from app.ml.interfaces import Config, Decision, Facts
 from app.ml.methods import AnyMethod
 from app.ml.methods.autoencoder import Autoencoder
+from app.ml.methods.next_token import NextToken
 from app.ml.preprocessing import AnyPreprocessing
 from app.ml.preprocessing.image import ImagePreprocessing
 from app.ml.preprocessing.series import SeriesPreprocessing
 from app.ml.preprocessing.table import TablePreprocessing
+from app.ml.preprocessing.text import TextPreprocessing
 from app.ml.spec import ModalityKind
 
 AnyKind = TypeVar("AnyKind", bound=Config)
@@ -25,14 +28,21 @@ PREPROCESSING: dict[ModalityKind, AnyPreprocessing] = {
     "image": ImagePreprocessing(),
     "table": TablePreprocessing(),
     "series": SeriesPreprocessing(),
+    "text": TextPreprocessing(),
 }
 # In order of preference: the first that is able to do what the method or head needs.
 BACKBONES: dict[ModalityKind, tuple[AnyBackbone, ...]] = {
     "image": (ConvNet(), Mlp()),
     "table": (Mlp(),),
     "series": (Mlp(),),
+    "text": (Transformer(),),
 }
-METHODS: dict[ModalityKind, AnyMethod] = {"image": Autoencoder(), "table": Autoencoder(), "series": Autoencoder()}
+METHODS: dict[ModalityKind, AnyMethod] = {
+    "image": Autoencoder(),
+    "table": Autoencoder(),
+    "series": Autoencoder(),
+    "text": NextToken(),
+}
 
 
 def settle(config: AnyKind, facts: Facts, *loc: str | int) -> tuple[AnyKind, Decisions]:

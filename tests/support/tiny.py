@@ -12,6 +12,8 @@ CLASSES = ("circle", "cross", "bar")
 LABEL = TargetSpec(name="label", type="category", classes=CLASSES)
 SIZE = TargetSpec(name="size", type="number")
 _SIDE = 8
+_COLOURS = ("red", "blue", "gray")
+_THINGS = (("ring", "disc", "ball"), ("plus", "star"), ("line", "rod", "pole"))  # by class
 
 
 def images(rows: int = 48, seed: int = 0) -> ArrayData:
@@ -62,20 +64,44 @@ def series(rows: int = 48, seed: int = 0) -> ArrayData:
     return _data("series", values.astype(np.float32), codes, sizes, columns)
 
 
-DATASETS: dict[ModalityKind, Callable[..., ArrayData]] = {"image": images, "table": table, "series": series}
+def texts(rows: int = 48, seed: int = 0) -> ArrayData:
+    """A few words each: a class decides what is named, a number whether it is big."""
+    random = np.random.default_rng(seed)
+    codes, sizes = _targets(rows, random)
+    inputs = np.empty(rows, dtype=object)
+    inputs[:] = [
+        f"a {random.choice(_COLOURS)} {'big' if size > 0.5 else 'tiny'} {random.choice(_THINGS[code])}"
+        for code, size in zip(codes, sizes, strict=True)
+    ]
+    return _data("text", inputs, codes, sizes, (), shape=(max(map(len, inputs)),))
+
+
+DATASETS: dict[ModalityKind, Callable[..., ArrayData]] = {
+    "image": images,
+    "table": table,
+    "series": series,
+    "text": texts,
+}
 
 
 def _targets(rows: int, random: np.random.Generator) -> tuple[Rows, Rows]:
     return np.arange(rows) % len(CLASSES), random.random(rows)
 
 
-def _data(modality: ModalityKind, inputs: Rows, codes: Rows, sizes: Rows, columns: tuple[ColumnSpec, ...]) -> ArrayData:
+def _data(
+    modality: ModalityKind,
+    inputs: Rows,
+    codes: Rows,
+    sizes: Rows,
+    columns: tuple[ColumnSpec, ...],
+    shape: tuple[int, ...] | None = None,
+) -> ArrayData:
     """Two thirds train, the rest validation and test."""
     split = np.array([0, 0, 0, 0, 1, 2], np.uint8)[np.arange(len(inputs)) // 3 % 6]
     counts: dict[Split, int] = {name: int((split == code).sum()) for code, name in enumerate(SPLITS)}
     spec = DataSpec(
         modality=modality,
-        shape=inputs.shape[1:],
+        shape=shape or inputs.shape[1:],
         columns=columns,
         targets=(LABEL, SIZE),
         rows=counts,

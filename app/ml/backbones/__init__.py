@@ -7,10 +7,12 @@ from pydantic import Field
 from app.ml.backbones.convnet import ConvNet
 from app.ml.backbones.mlp import Mlp
 from app.ml.backbones.resnet import ResNet
+from app.ml.backbones.transformer import Transformer
 
 AnyBackbone = Annotated[
     Mlp
     | ConvNet
-    | ResNet,
+    | ResNet
+    | Transformer,
     Field(discriminator="kind"),
 ]  # fmt: skip

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from app.ml.methods.autoencoder import Autoencoder
 from app.ml.methods.denoising_autoencoder import DenoisingAutoencoder
+from app.ml.methods.next_token import NextToken
 from app.ml.methods.simclr import SimClr
 from app.ml.methods.variational_autoencoder import VariationalAutoencoder
 from app.ml.methods.vicreg import VicReg
@@ -15,6 +16,7 @@ AnyMethod = Annotated[
     | DenoisingAutoencoder
     | VariationalAutoencoder
     | SimClr
-    | VicReg,
+    | VicReg
+    | NextToken,
     Field(discriminator="kind"),
 ]  # fmt: skip

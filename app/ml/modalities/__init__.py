@@ -7,10 +7,12 @@ from pydantic import Field
 from app.ml.modalities.image import Image
 from app.ml.modalities.series import Series
 from app.ml.modalities.table import Table
+from app.ml.modalities.text import Text
 
 AnyModality = Annotated[
     Image
     | Table
-    | Series,
+    | Series
+    | Text,
     Field(discriminator="kind"),
 ]  # fmt: skip

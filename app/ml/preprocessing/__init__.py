@@ -7,10 +7,12 @@ from pydantic import Field
 from app.ml.preprocessing.image import ImagePreprocessing
 from app.ml.preprocessing.series import SeriesPreprocessing
 from app.ml.preprocessing.table import TablePreprocessing
+from app.ml.preprocessing.text import TextPreprocessing
 
 AnyPreprocessing = Annotated[
     ImagePreprocessing
     | TablePreprocessing
-    | SeriesPreprocessing,
+    | SeriesPreprocessing
+    | TextPreprocessing,
     Field(discriminator="kind"),
 ]  # fmt: skip

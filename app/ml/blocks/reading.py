@@ -1,0 +1,28 @@
+"""What backbones that read step by step have in common: whether they look ahead is settled by who asks."""
+
+from abc import ABC
+from typing import Annotated, Self
+
+from pydantic import Field
+
+from app.ml.errors import ConfigError
+from app.ml.fields import Auto
+from app.ml.interfaces import BackboneConfig, Decision, Facts
+
+
+class ReadsSteps(BackboneConfig, ABC):
+    """A backbone over the steps of a text or series."""
+
+    causal: Auto[Annotated[bool, Field(strict=True)]] = Field(
+        "auto", description="Whether a step sees only what came before it; auto: only where method or head ask for it."
+    )
+
+    def settle(self, facts: Facts) -> tuple[Self, tuple[Decision, ...]]:
+        """Look ahead, unless the method or a head forbids it. Raises `ConfigError`."""
+        if self.causal != "auto":
+            if facts.causal and not self.causal:
+                raise ConfigError(("causal",), "what is learned here must not look ahead: set this to true or auto")
+            return self, ()
+        reason = "what comes next is to be said" if facts.causal else "nothing has to be continued"
+        decision = Decision(field="causal", value=facts.causal, reason=reason)
+        return self.model_copy(update={"causal": facts.causal}), (decision,)

@@ -1,0 +1,93 @@
+"""A causal language model: every token is said from those before it.
+
+loss = - mean over all tokens t of log p(x_t | x_1 .. x_{t-1}), in nats, over all tokens of a split and not over its rows.
+Bengio et al., "A neural probabilistic language model", 2003; Radford et al., "Improving language understanding by
+generative pre-training", 2018. With `tied` the vectors that tokens enter by also say them: Press and Wolf, "Using the
+output embedding to improve language models", 2017.
+"""
+
+from collections.abc import Iterable
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from app.ml.abilities import Ability, Sequences
+from app.ml.blocks.tokens import TokenLayer, is_asked, mean_nats, rates, row_sums
+from app.ml.errors import ConfigError
+from app.ml.interfaces import Backbone, Batch, Examples, Facts, Losses, MethodConfig, Objective
+from app.ml.spec import ModalityKind
+from app.ml.training import Recipe
+
+RECIPE = Recipe(
+    lr=2e-3,
+    batches=100,
+    steps=1500,
+    fewest_epochs=5,
+    most_epochs=100,
+    largest_batch=32,
+    weight_decay=0.1,
+    warmup=0.05,
+    precision="native",
+)
+
+
+class NextToken(MethodConfig):
+    """Learn to say a text's next token."""
+
+    accepts: ClassVar[tuple[ModalityKind, ...]] = ("text",)
+    needs: ClassVar[frozenset[Ability]] = frozenset({"sequence"})
+    causal: ClassVar[bool] = True
+    kind: Literal["next_token"] = "next_token"
+    tied: bool = Field(
+        default=False, strict=True, description="Say tokens by the vectors that they enter by; saves a layer."
+    )
+
+    def recipe(self, facts: Facts) -> Recipe:  # noqa: ARG002 - one for all texts
+        """Small batches: every row holds hundreds of tokens to learn from."""
+        return RECIPE
+
+    def build(self, backbone: Backbone) -> "NextTokenObjective":
+        """Put a layer over the vocabulary behind the backbone. Raises `ConfigError`."""
+        return NextTokenObjective(self, backbone)
+
+
+class NextTokenObjective(Objective):
+    """Reports loss (nats per token), perplexity, token_accuracy and bits_per_character."""
+
+    characters: Tensor
+
+    def __init__(self, config: NextToken, backbone: Backbone) -> None:
+        super().__init__()
+        assert isinstance(backbone, Sequences)  # noqa: S101 - for programmers: recipes see to it
+        vocabulary = backbone.encoding.vocabulary
+        assert vocabulary is not None  # noqa: S101 - the same
+        self.backbone: Backbone = backbone
+        if config.tied and backbone.embeddings() is None:
+            raise ConfigError(("method", "tied"), "this backbone has no vectors of tokens to share: set this to false")
+        self.layer = TokenLayer(backbone.width, vocabulary, tied=config.tied)
+        self.register_buffer("characters", torch.ones(vocabulary, dtype=torch.int64))
+
+    def fit(self, examples: Examples) -> None:
+        """Learn how many characters each token stands for."""
+        if examples.characters is not None:
+            self.characters.copy_(examples.characters)
+
+    def loss(self, batch: Batch) -> Losses:
+        """Means over all tokens of the batch."""
+        sums = self.sums(batch.inputs)
+        return {"loss": mean_nats(sums), **rates(sums)}
+
+    def measure(self, batches: Iterable[Batch]) -> Losses:
+        """Means over all tokens of the split."""
+        sums = torch.cat([self.sums(batch.inputs) for batch in batches])
+        return {"loss": mean_nats(sums.double()), **rates(sums)}
+
+    def sums(self, codes: Tensor) -> Tensor:
+        """Sums (B, 4) over the tokens of each row (B, T) but its first."""
+        backbone = self.backbone
+        assert isinstance(backbone, Sequences)  # noqa: S101 - for mypy
+        steps, said = backbone.sequence(codes)[:, :-1], codes[:, 1:]
+        logits = self.layer(steps, backbone.embeddings())
+        return row_sums(logits, said, is_asked(said), self.characters)

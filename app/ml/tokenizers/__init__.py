@@ -1,0 +1,16 @@
+"""Tokenizers: text to codes and back. A new kind is a file here and two lines below."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from app.ml.tokenizers.bpe import BpeTokenizer
+from app.ml.tokenizers.byte import ByteTokenizer
+from app.ml.tokenizers.character import CharacterTokenizer
+
+AnyTokenizer = Annotated[
+    ByteTokenizer
+    | CharacterTokenizer
+    | BpeTokenizer,
+    Field(discriminator="kind"),
+]  # fmt: skip
