@@ -1,4 +1,4 @@
-"""Reads the catalogue from the registry; nothing is listed by hand."""
+"""Reads the catalogue from the registries of cleaning and of learning; nothing is listed by hand."""
 
 import inspect
 import re
@@ -6,8 +6,11 @@ import sys
 from functools import cache
 
 from app.catalogue.schemas import Catalogue, CatalogueEntry
+from app.datasets.cleaning import Step
 from app.ml.registry import FAMILIES, kinds
 from app.ml.spec import Frozen
+
+EVERY_FAMILY = {"cleaning": Step, **FAMILIES}
 
 
 @cache
@@ -16,7 +19,7 @@ def catalogue() -> Catalogue:
     return Catalogue(
         families={
             family: [_entry(kind, config) for kind, config in kinds(union).items()]
-            for family, union in FAMILIES.items()
+            for family, union in EVERY_FAMILY.items()
         }
     )
 

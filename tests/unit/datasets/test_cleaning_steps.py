@@ -11,13 +11,14 @@ import sklearn.datasets
 from PIL import Image
 from pydantic import TypeAdapter, ValidationError
 
-from app.datasets.cleaning import Cleaning
+from app.datasets.cleaning import Cleaning, Step
 from app.datasets.cleaning.labels import find_slips, find_twins
 from app.datasets.cleaning.leaking_columns import leak
 from app.datasets.cleaning.outliers import limits
 from app.datasets.cleaning.text import Text
 from app.datasets.errors import Code
 from app.datasets.report import StepReport
+from app.ml.registry import kinds as kinds_of
 from app.ml.spec import ColumnSpec, TargetSpec
 
 from .conftest import Outcome, Preparer, Refuser, npz, zipped
@@ -425,6 +426,18 @@ def test_a_step_for_other_data_is_refused_by_its_place(refused: Refuser) -> None
 def test_lists_that_are_refused(wrong: Any) -> None:
     with pytest.raises(ValidationError):
         TypeAdapter(Cleaning).validate_python(wrong)
+
+
+@pytest.mark.parametrize(("kind", "config"), kinds_of(Step).items())
+def test_every_step_has_defaults_sentences_and_bounds(kind: str, config: Any) -> None:
+    assert TypeAdapter(Cleaning).validate_python([{"kind": kind}]) == (config(),)
+    for name, info in config.model_fields.items():
+        assert name == "kind" or str(info.description).endswith("."), name
+    for name, described in config.model_json_schema()["properties"].items():
+        for part in [described, *described.get("anyOf", [])]:
+            if part.get("type") in {"number", "integer"}:
+                assert {"minimum", "exclusiveMinimum"} & set(part), name
+                assert {"maximum", "exclusiveMaximum"} & set(part), name
 
 
 def test_everything_that_was_done_is_told(make: Preparer) -> None:
