@@ -64,6 +64,20 @@ class Datasets:
             )
         return self.wait(dataset["id"]) if wait else dataset
 
+    def version(self, dataset_id: str, *, name: str | None = None, wait: bool = True, **options: Any) -> Json:
+        """Prepare the file of a dataset once more; `options` that are not given stay as they were.
+
+        Raises:
+            DatasetFailedError: its preparation has failed.
+        """
+        body = {"name": name, "options": options}
+        dataset = self._transport.create(_path("datasets", dataset_id, "versions"), json=body)
+        return self.wait(dataset["id"]) if wait else dataset
+
+    def leaks(self, dataset_id: str, *, against: str | None = None) -> Json:
+        """Return the rows that train shares with validation and test, or that are in another dataset, too."""
+        return self._transport.get(_path("datasets", dataset_id, "leaks"), against=against)
+
     def wait(self, dataset_id: str) -> Json:
         """Return the dataset once it is ready.
 

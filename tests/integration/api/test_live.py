@@ -102,9 +102,12 @@ def test_the_client_uploads_waits_and_looks(graftwork: Graftwork, tmp_path: Path
     assert (dataset["status"], dataset["filename"]) == ("ready", "shapes.csv")
     assert graftwork.datasets.report(dataset["id"])["rows"]["read"] == 40
     assert len(graftwork.datasets.rows(dataset["id"], limit=5)["data"]) == 5
+    other = graftwork.datasets.version(dataset["id"], name="other", seed=5)
+    assert (other["name"], other["sha256"]) == ("other", dataset["sha256"])
+    assert graftwork.datasets.leaks(dataset["id"], against=dataset["id"])["against"] == dataset["id"]
     images = np.random.default_rng(0).integers(0, 256, (12, 5, 4), np.uint8)
     assert graftwork.datasets.create({"x": images}, name="images")["modality"] == "image"
-    assert len(list(graftwork.datasets.list())) == 2
+    assert len(list(graftwork.datasets.list())) == 3
     graftwork.datasets.delete(dataset["id"])
     with pytest.raises(GraftworkApiError, match="404 dataset_not_found"):
         graftwork.datasets.get(dataset["id"])
