@@ -30,4 +30,4 @@ class Crop(AugmentationConfig):
         narrow = uniform(inputs, -1, 1).mul(math.log(self.stretch) / 2).exp()
         scale = torch.stack([side * narrow, side / narrow], dim=1).clamp(max=1)
         offset = uniform(inputs, -1, 1, 2) * (1 - scale)
-        return batch.with_inputs(seen_through(inputs, scaled_and_moved(scale, offset)))
+        return batch.with_inputs(seen_through(inputs, scaled_and_moved(scale, offset), "border"))

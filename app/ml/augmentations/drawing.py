@@ -4,6 +4,8 @@ A series (B, C + 1, T) keeps its promise through all of them: its last channel i
 is 0. A row whose last observed step would be lost stays as it was.
 """
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody knows
 from torch import Tensor
@@ -21,15 +23,15 @@ def chance(like: Tensor, probability: float, *shape: int) -> Tensor:
     return torch.rand(len(like), *shape, device=like.device) < probability
 
 
-def seen_through(images: Tensor, maps: Tensor) -> Tensor:
+def seen_through(images: Tensor, maps: Tensor, beyond: Literal["zeros", "border"] = "zeros") -> Tensor:
     """Images (B, C, H, W) where every place p of a row, in [-1, 1], shows what was at map(p); maps (B, 2, 3).
 
-    Bilinear, and black beyond the border, so that values stay in their range. In full precision: a bfloat16 coordinate
-    would be wrong by a pixel.
+    Bilinear, so that values stay in their range; beyond the border it is black, or as on the border. In full precision:
+    a bfloat16 coordinate would be wrong by a pixel.
     """
     with torch.autocast(images.device.type, enabled=False):
         grid = F.affine_grid(maps, list(images.shape), align_corners=False)
-        return F.grid_sample(images, grid, align_corners=False)
+        return F.grid_sample(images, grid, padding_mode=beyond, align_corners=False)
 
 
 def scaled_and_moved(scale: Tensor, offset: Tensor) -> Tensor:
