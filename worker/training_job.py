@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import TypeAdapter
 from sqlalchemy.orm import Session
 
 from app.artifacts import file_sha256
@@ -20,6 +21,7 @@ from app.jobs.plan import learning_config
 from app.ml.bundle import Bundle, read_bundle, read_manifest
 from app.ml.data import ArrayData
 from app.ml.errors import ConfigError, CorruptCheckpointError
+from app.ml.strategies import AnyStrategy
 from app.ml.training import TrainingConfig
 from app.models import service as models
 from worker.attempt import Attempt
@@ -43,6 +45,8 @@ def run(attempt: Attempt, job: JobRow, folder: Path, draining: threading.Event) 
     message = f"Training goes on from step {step}." if step else "Training started."
     data = {**began.spent(), "step": step, "device": training.state.device.type}
     attempt.enter("running", "training", message, data)
+    for note in training.notes:
+        attempt.tell(note.kind, note.message, note.data)
     _train(attempt, training, trial, folder, draining)
     attempt.enter("finalizing", "evaluating", "Training has ended; measuring on the test split.")
     measured = training.evaluate("test") or training.evaluate("validation")
@@ -58,7 +62,15 @@ def _prepare(attempt: Attempt, job: JobRow, folder: Path) -> Run:
     data = ArrayData.open(link_files(attempt.artifacts, dataset.files or {}, folder / "data"))
     config = learning_config(job.kind, job.config)
     device = _device(job.config["resources"]["device"])
-    return prepare(config, data, device=device, parent=_parent(attempt, job, folder))
+    return prepare(config, data, device=device, parent=_parent(attempt, job, folder), strategy=_chosen(attempt))
+
+
+def _chosen(attempt: Attempt) -> AnyStrategy | None:
+    """What an earlier attempt chose; its checkpoints belong to that choice."""
+    for row in attempt.checkpoints():
+        if row.manifest.get("strategy") is not None:
+            return TypeAdapter[AnyStrategy](AnyStrategy).validate_python(row.manifest["strategy"])
+    return None
 
 
 def _device(asked: str) -> str:
@@ -163,7 +175,9 @@ def _save(attempt: Attempt, training: Run, folder: Path) -> None:
     path = folder / "state.safetensors"
     training.state.save(path)
     progress = training.state.progress
-    attempt.save_checkpoint(path, progress.step, progress.epoch, {"progress": progress.model_dump()})
+    strategy = training.strategy.model_dump(mode="json") if training.strategy else None
+    manifest = {"progress": progress.model_dump(), "strategy": strategy}
+    attempt.save_checkpoint(path, progress.step, progress.epoch, manifest)
     path.unlink()
 
 

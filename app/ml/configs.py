@@ -1,6 +1,6 @@
 """The learning half of a job's request."""
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -34,12 +34,19 @@ class FineTuningConfig(Frozen):
 
     heads: tuple[AnyHead, ...] = Field(min_length=1, max_length=64, description="What to predict.")
     strategy: Auto[AnyStrategy] = Field(
-        "auto", description="How the backbone is adapted; auto: linear_probe with few labels, else full."
+        "auto",
+        description="How the backbone is adapted; auto: a pretrained one as cross-validation on the labels says, a new "
+        "one by full.",
     )
     preprocessing: Auto[AnyPreprocessing] = Field(
         "auto", description="How rows become numbers, when no pretrained model is given."
     )
     backbone: Auto[AnyBackbone] = Field("auto", description="The network, when no pretrained model is given.")
+    loading: Literal["strict", "partial"] = Field(
+        "strict",
+        description="How the pretrained model's weights are loaded: strict takes its backbone and preprocessing as "
+        "they are; partial lets another backbone take over what fits, and tells what did.",
+    )
     augmentations: Augmentations = Field((), description="Random changes of every training batch, in order.")
     training: TrainingConfig = Field(default_factory=TrainingConfig, description="How it is trained.")
 

@@ -28,9 +28,11 @@ from app.ml.network_recipe import (
     settle_preprocessing,
     settle_views,
 )
+from app.ml.partial_recipe import inherits_preprocessing, planned_loading
 from app.ml.preprocessing import AnyPreprocessing
 from app.ml.spec import DataSpec
 from app.ml.strategies import AnyStrategy
+from app.ml.strategies.automatic import Automatic
 from app.ml.strategies.full import Full
 from app.ml.strategies.linear_probe import LinearProbe
 from app.ml.training_recipe import Purpose, PurposeKind, settle_training
@@ -91,17 +93,21 @@ def resolve_fine_tuning(
     )
     heads, decisions = _settle_heads(config.heads, spec, facts)
     needs = frozenset[Ability]().union(*(head.needs for head in heads))
-    if parent is None:
-        preprocessing, of_preprocessing = settle_preprocessing(config.preprocessing, facts)
-        backbone, of_backbone = settle_backbone(config.backbone, facts, needs, "this head")
-    else:
+    if parent is not None and inherits_preprocessing(config, spec, parent):
         preprocessing, of_preprocessing = _inherit_preprocessing(config, parent)
+        encoding = parent.encoding
+    else:
+        preprocessing, of_preprocessing = settle_preprocessing(config.preprocessing, facts)
+        encoding = preprocessing.largest(spec)
+    if parent is not None and (config.loading == "strict" or config.backbone == "auto"):
         backbone, of_backbone = _inherit_backbone(config, spec, parent)
         check_abilities(backbone, needs, "this head")
+    else:
+        backbone, of_backbone = settle_backbone(config.backbone, facts, needs, "this head")
+    of_loading = planned_loading(config, backbone, encoding, parent)
     strategy, why = _settle_strategy(config, spec, parent, facts)
     check_augmentations(config.augmentations, facts, ("augmentations",))
     _check_frozen(config, strategy, heads)
-    encoding = parent.encoding if parent else preprocessing.largest(spec)
     _check_size(lambda: _network(backbone.build(encoding), heads, strategy, spec))
     purpose = Purpose(_purpose(strategy, parent), rows, spec, tuple(name for head in heads for name in head.targets))
     training, rest = settle_training(config.training, purpose)
@@ -112,7 +118,7 @@ def resolve_fine_tuning(
         "strategy": strategy,
         "training": training,
     }
-    decided = (*decisions, *of_preprocessing, *of_backbone, *why, *rest)
+    decided = (*decisions, *of_preprocessing, *of_backbone, *of_loading, *why, *rest)
     return Resolved(config.model_copy(update=changes), decided)
 
 
@@ -135,7 +141,7 @@ def _check_frozen(config: FineTuningConfig, strategy: AnyStrategy, heads: tuple[
 
 
 def _purpose(strategy: AnyStrategy, parent: Manifest | None) -> PurposeKind:
-    if strategy.caches_features:
+    if strategy.caches_features and not isinstance(strategy, Automatic):
         return "linear_probe"
     return "from_scratch" if parent is None else "fine_tuning"
 
@@ -161,8 +167,11 @@ def _inherit_backbone(
     config: FineTuningConfig, spec: DataSpec, parent: Manifest
 ) -> tuple[AnyBackbone, tuple[Decision, ...]]:
     differences = parent.modality.differences(spec)
-    if differences:
+    if differences and config.loading == "strict":
         raise ConfigError(("model",), f"the model does not fit this dataset: {'; '.join(differences[:5])}")
+    if spec.modality not in parent.backbone.accepts:
+        msg = f"{parent.backbone.kind} takes no {spec.modality} data: choose another backbone, or set model to null"
+        raise ConfigError(("backbone",), msg)
     if config.backbone not in ("auto", parent.backbone):
         raise ConfigError(("backbone",), "the model brings its own backbone: leave this out, or set model to null")
     reason = "the pretrained model's"
@@ -236,6 +245,8 @@ def _default_strategy(
         (len(one.classes) or _NUMBER_AS_CLASSES for head in config.heads for one in targets_of(head, spec)), default=1
     )
     per_class = math.ceil(facts.train_rows / classes)
+    if facts.solvable and not config.augmentations and not any(head.needs for head in config.heads):
+        return Automatic(), f"chosen by cross-validation on {per_class} labelled rows a class, in the trainer"
     if per_class < _FEW_LABELS_PER_CLASS:
         return LinearProbe(), f"{per_class} labelled rows a class are too few to move the backbone"
     return Full(), f"{per_class} labelled rows a class are enough to move the backbone"

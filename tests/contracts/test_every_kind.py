@@ -15,7 +15,7 @@ import pytest
 import torch
 from pydantic import BaseModel, TypeAdapter
 
-from app.ml.abilities import Mirrors, Patches, Sequences
+from app.ml.abilities import Centroids, Mirrors, Patches, Sequences
 from app.ml.assembly import FineTuning, build_heads, stacked, targets_of
 from app.ml.bundle import Bundle
 from app.ml.configs import FineTuningConfig, PretrainingConfig
@@ -342,7 +342,7 @@ def test_a_backbone_keeps_its_shapes(case: Case) -> None:
         assert backbone.mirror()(features).shape == inputs.shape
     stages = [parameter for stage in backbone.stages() for parameter in stage]
     assert len(stages) == len(set(map(id, stages))) == len(list(backbone.parameters()))
-    abilities = {"mirror": Mirrors, "sequence": Sequences, "patches": Patches}
+    abilities = {"mirror": Mirrors, "sequence": Sequences, "patches": Patches, "centroids": Centroids}
     assert run.config.backbone.provides == {name for name, kind in abilities.items() if isinstance(backbone, kind)}
     assert torch.allclose(backbone(inputs[1:2]), features[1:2], atol=1e-5), "rows do not depend on each other"
 

@@ -44,6 +44,7 @@ RUNS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "autoencoder_contractive": ("image", {"backbone": MLP, "method": _autoencoder("contractive")}),
     "autoencoder_sparse": ("image", {"backbone": MLP, "method": _autoencoder("sparse")}),
+    "kmeans": ("image", {"backbone": {"kind": "kmeans_patches", "patch": 4}, "method": {"kind": "kmeans"}}),
     "vae_bernoulli_convnet": ("image", {"backbone": CONVNET, "method": {"kind": "vae", "latent": 4}}),
     "denoising_swap_table": (
         "table",
@@ -94,6 +95,7 @@ RUNS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "linear_probe": ("image", {"backbone": CONVNET, "heads": [LABEL], "strategy": GRADIENT}),
     "lp_ft": ("table", {"backbone": MLP, "heads": [LABEL, SIZE], "strategy": {"kind": "lp_ft"}}),
+    "automatic": ("image", {**CONVOLUTIONS, "strategy": {"kind": "automatic", "candidates": ["full"]}}),
     "gradual_unfreezing": ("image", {**CONVOLUTIONS, "strategy": {"kind": "gradual_unfreezing"}}),
     "layerwise_decay": ("image", {**CONVOLUTIONS, "strategy": {"kind": "layerwise_decay"}}),
     "lora": ("image", {**CONVOLUTIONS, "strategy": {"kind": "lora", "rank": 2}}),

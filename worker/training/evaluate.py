@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from app.ml.assembly import FineTuning
 from app.ml.data import Examples, InMemory
-from app.ml.interfaces import Losses, Objective
+from app.ml.interfaces import Backbone, Losses, Objective
 from app.ml.spec import Split
 
 _SEED = 0
@@ -67,6 +68,12 @@ def _measure_heads(objective: FineTuning, examples: Examples) -> tuple[Losses, d
     blocks = [objective.outputs(examples.inputs.take(block)) for block in examples.blocks()]
     outputs = [torch.cat(of_head) for of_head in zip(*blocks, strict=True)]
     return objective.losses_of(outputs, examples.targets), objective.evaluate(outputs, examples.targets)
+
+
+@torch.no_grad()
+def layers_of(backbone: Backbone, inputs: Tensor) -> list[Tensor]:
+    """Every layer's features (n, F) in eval mode."""
+    return backbone.eval().layers(inputs)
 
 
 @torch.no_grad()

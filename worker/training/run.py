@@ -11,6 +11,7 @@ names = run.save_bundle(folder)
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -23,11 +24,14 @@ from app.ml.data import ArrayData, Examples
 from app.ml.interfaces import Backbone, Head, Modality, Objective
 from app.ml.methods import AnyMethod
 from app.ml.modalities import AnyModality
+from app.ml.partial_recipe import inherits_preprocessing
 from app.ml.registry import FAMILIES, kinds
 from app.ml.spec import Split
 from app.ml.strategies import AnyStrategy
+from app.ml.transfer import take_over
+from worker.training.choose import Ground, chosen
 from worker.training.evaluate import Evaluation, evaluate, features_of
-from worker.training.events import Event
+from worker.training.events import Event, Noted
 from worker.training.loop import Metrics, Plan, train
 from worker.training.optimizer import build_optimizer
 from worker.training.solve import solve_first, train_by_solving
@@ -45,6 +49,7 @@ class Run:
     modality: AnyModality
     state: LoopState
     splits: dict[Split, Examples] = field(default_factory=dict)
+    notes: tuple[Noted, ...] = ()  # what was found and chosen while preparing
 
     @property
     def plan(self) -> Plan:
@@ -128,25 +133,47 @@ class Run:
             features=backbone.features,
             heads=_head_entries(config, self.data),
             method=_method(config),
-            strategy=_strategy(config),
+            strategy=self.strategy,
         )
+
+    @property
+    def strategy(self) -> AnyStrategy | None:
+        """How the backbone is adapted, with nothing left to choose; None where there is nothing to adapt to."""
+        objective = self.state.objective
+        return objective.strategy if isinstance(objective, FineTuning) else None  # type: ignore[return-value]
 
 
 def prepare(
-    config: AnyRunConfig, data: ArrayData, *, device: str | torch.device = "cpu", parent: Bundle | None = None
+    config: AnyRunConfig,
+    data: ArrayData,
+    *,
+    device: str | torch.device = "cpu",
+    parent: Bundle | None = None,
+    strategy: AnyStrategy | None = None,
 ) -> Run:
     """Build everything for a resolved config. The seed is set here, before the first weight is drawn.
 
     With a `parent` its preprocessing and backbone are used, as copies; recipes have checked that they fit. Only the
     scale of numbers in JSON is the new dataset's: whoever asks the new model sends images as they were uploaded for it.
+    A `strategy` is what an earlier attempt at the same training chose; it is not chosen again.
     """
     torch.manual_seed(config.training.seed)
     device = torch.device(device)
-    modality = _inherited(parent.manifest.modality, data) if parent else fit_modality(config, data)
-    objective = _objective(config, data, modality, parent)
+    modality = _modality(config, data, parent)
+    backbone, loaded = _backbone(config, modality, parent)
+    objective: Objective
+    notes: tuple[Noted, ...] = ()
+    if isinstance(config, PretrainingConfig):
+        objective = _pretraining(config, backbone)
+    else:
+        ground = Ground(config, data, modality, backbone, parent is not None, device, partial(_trial, device, parent))
+        found, notes = chosen(_strategy(config), ground) if strategy is None else (strategy, ())
+        objective = _fine_tuning(config, data, backbone.cpu(), found, parent)
+    assert not isinstance(config.augmentations, str)  # noqa: S101 - for programmers: recipes settle them
+    objective.augmentations = config.augmentations
     objective.to(device)
     optimizer = build_optimizer(config.training.optimizer, objective.groups())
-    run = Run(config, data, modality, LoopState(objective, optimizer, device))
+    run = Run(config, data, modality, LoopState(objective, optimizer, device), notes=(*loaded, *notes))
     objective.fit(run.examples("train"))
     if isinstance(objective, FineTuning):
         _fit_heads(run, objective)
@@ -161,6 +188,13 @@ def fit_modality(config: AnyRunConfig, data: ArrayData) -> AnyModality:
     return kind.fit(rows, data.spec, config.preprocessing)  # type: ignore[return-value]
 
 
+def _modality(config: AnyRunConfig, data: ArrayData, parent: Bundle | None) -> AnyModality:
+    """The parent's preprocessing, unless it does not fit and the backbone is loaded in part."""
+    if parent is None or not inherits_preprocessing(config, data.spec, parent.manifest):
+        return fit_modality(config, data)
+    return _inherited(parent.manifest.modality, data)
+
+
 def _inherited(modality: AnyModality, data: ArrayData) -> AnyModality:
     """A parent's preprocessing. Stored images are bytes whatever their source's scale, so encoding stays the same."""
     if modality.kind != "image":
@@ -168,31 +202,42 @@ def _inherited(modality: AnyModality, data: ArrayData) -> AnyModality:
     return modality.model_copy(update={"value_scale": data.spec.value_scale})
 
 
-def _objective(config: AnyRunConfig, data: ArrayData, modality: AnyModality, parent: Bundle | None) -> Objective:
-    backbone = _backbone(config, modality, parent)
-    if isinstance(config, PretrainingConfig):
-        method = _method(config)
-        assert method is not None  # noqa: S101 - for programmers: a pretraining has one
-        objective: Objective = method.build(backbone)
-    else:
-        strategy = _strategy(config)
-        assert strategy is not None  # noqa: S101 - for programmers: a fine-tuning has one
-        targets = [targets_of(head, data.spec) for head in config.heads]
-        heads = build_heads(config.heads, strategy, backbone, targets)
-        objective = FineTuning(strategy.adapt(backbone), heads, config.heads, strategy)
-        for head in objective.each_head():
-            head.inherit(parent.method if parent else {}, backbone)
-    assert not isinstance(config.augmentations, str)  # noqa: S101 - for programmers: recipes settle them
-    objective.augmentations = config.augmentations
+def _pretraining(config: PretrainingConfig, backbone: Backbone) -> Objective:
+    method = _method(config)
+    assert method is not None  # noqa: S101 - for programmers: a pretraining has one
+    return method.build(backbone)
+
+
+def _fine_tuning(
+    config: FineTuningConfig, data: ArrayData, backbone: Backbone, strategy: AnyStrategy, parent: Bundle | None
+) -> FineTuning:
+    targets = [targets_of(head, data.spec) for head in config.heads]
+    heads = build_heads(config.heads, strategy, backbone, targets)
+    objective = FineTuning(strategy.adapt(backbone), heads, config.heads, strategy)
+    for head in objective.each_head():
+        head.inherit(parent.method if parent else {}, backbone)
     return objective
 
 
-def _backbone(config: AnyRunConfig, modality: AnyModality, parent: Bundle | None) -> Backbone:
+def _trial(device: torch.device, parent: Bundle | None, config: FineTuningConfig, data: ArrayData) -> Evaluation | None:
+    """A training of its own, measured on the validation split."""
+    run = prepare(config, data, device=device, parent=parent)
+    for _ in run.train():
+        pass
+    return run.evaluate("validation")
+
+
+def _backbone(config: AnyRunConfig, modality: AnyModality, parent: Bundle | None) -> tuple[Backbone, tuple[Noted, ...]]:
+    """The backbone with the weights that training starts from: copies, the parent may be serving."""
     assert not isinstance(config.backbone, str)  # noqa: S101 - for programmers: recipes settle it
     built = config.backbone.build(modality.encoding)
-    if parent is not None:
-        built.load_state_dict(parent.backbone.state_dict())  # copies: the parent may be serving
-    return built
+    if parent is None:
+        return built, ()
+    if isinstance(config, FineTuningConfig) and config.loading == "partial":
+        done = take_over(built, parent.backbone.state_dict(), parent.manifest.encoding)
+        return built, (Noted("weights.loaded", f"{done.words}.", done.as_json()),)
+    built.load_state_dict(parent.backbone.state_dict())
+    return built, ()
 
 
 def _fit_heads(run: Run, objective: FineTuning) -> None:
@@ -207,9 +252,7 @@ def _fit_heads(run: Run, objective: FineTuning) -> None:
             head.fit_features(features.inputs.take(None))
 
 
-def _strategy(config: AnyRunConfig) -> AnyStrategy | None:
-    if isinstance(config, PretrainingConfig):
-        return None
+def _strategy(config: FineTuningConfig) -> AnyStrategy:
     assert not isinstance(config.strategy, str)  # noqa: S101 - for programmers: recipes settle it
     return config.strategy
 

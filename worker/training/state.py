@@ -47,7 +47,7 @@ class LoopState:
             **_prefixed("optimizer", self._optimizer_tensors()),
             **_prefixed("random", self._generators()),
         }
-        manifest = {"format": 1, "progress": self.progress.model_dump()}
+        manifest = {"format": 1, "progress": self.progress.model_dump(), "stepped": self._stepped()}
         return checkpoint.write_atomically(path, checkpoint.to_bytes(tensors, manifest))
 
     def load(self, path: Path) -> None:
@@ -61,7 +61,7 @@ class LoopState:
         generators = _under(tensors, "random")
         wrong += self._generator_differences(generators)
         optimizer = _under(tensors, "optimizer")
-        wrong += self._optimizer_differences(optimizer)
+        wrong += self._optimizer_differences(optimizer, manifest.get("stepped"))
         if wrong:
             msg = f"{path.name} does not belong to this training: {'; '.join(wrong[:10])}"
             raise CorruptCheckpointError(msg)
@@ -94,8 +94,12 @@ class LoopState:
             if isinstance(value, Tensor)
         }
 
-    def _optimizer_differences(self, found: Tensors) -> list[str]:
-        """Moments have their parameter's shape, step counts are scalars, and all parameters have the same ones."""
+    def _stepped(self) -> list[int]:
+        """The parameters that the optimizer has moved; one that is still frozen has no moments."""
+        return sorted(self.optimizer.state_dict()["state"])
+
+    def _optimizer_differences(self, found: Tensors, stepped: object) -> list[str]:
+        """Moments have their parameter's shape, step counts are scalars, and all that moved have the same ones."""
         parameters = dict(self._parameters())
         wrong = []
         for name, value in found.items():
@@ -104,7 +108,8 @@ class LoopState:
             if parameter is None or value.shape != (() if moment == "step" else parameter.shape):
                 wrong.append(f"optimizer state {name} fits no parameter")
         moments = {name.partition(".")[2] for name in found}
-        expected = [f"{index}.{moment}" for index in parameters for moment in sorted(moments)]
+        moved = stepped if isinstance(stepped, list) else list(parameters)
+        expected = [f"{index}.{moment}" for index in moved for moment in sorted(moments)]
         return wrong + [f"lacks optimizer state {name}" for name in expected if name not in found]
 
     def _load_optimizer(self, found: Tensors) -> None:

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from app.ml.strategies.automatic import Automatic
 from app.ml.strategies.bias_only import BiasOnly
 from app.ml.strategies.full import Full
 from app.ml.strategies.gradual_unfreezing import GradualUnfreezing
@@ -19,6 +20,7 @@ AnyStrategy = Annotated[
     | GradualUnfreezing
     | LayerwiseDecay
     | Lora
-    | BiasOnly,
+    | BiasOnly
+    | Automatic,
     Field(discriminator="kind"),
 ]  # fmt: skip

@@ -78,7 +78,7 @@ class LowRank(nn.Module):
 
 def _merge(module: nn.Module) -> None:
     """Give back a plain layer; torch's own way would also change the class, which a copy shares with its original."""
-    weight = nn.Parameter(module.weight.detach())  # type: ignore[operator, union-attr]
+    weight = nn.Parameter(module.weight.detach())  # type: ignore[operator]
     plain = parametrize.type_before_parametrizations(module)
     del module.parametrizations
     module.__class__ = plain

@@ -109,7 +109,8 @@ def test_a_probe_leaves_the_backbone_bit_identical_and_runs_it_once_per_row(pret
     before = {name: value.clone() for name, value in pretrained.backbone.state_dict().items()}
     seen: list[int] = []
     data = few_labels()
-    request = {"heads": [{"kind": "classifier", "target": "digit"}], "strategy": PROBE, "training": {"epochs": 30}}
+    probe = {**PROBE, "layer": "last"}
+    request = {"heads": [{"kind": "classifier", "target": "digit"}], "strategy": probe, "training": {"epochs": 30}}
     config = resolve_fine_tuning(FineTuningConfig.model_validate(request), data.spec, pretrained.manifest).config
     run = prepare(config, data, parent=pretrained)
     run.splits.clear()
