@@ -86,14 +86,45 @@ def test_the_recipes_stay_sane_at_every_size(rows: int) -> None:
 def test_the_strategy_follows_parent_and_labels() -> None:
     parent = manifest(pretraining(IMAGES).backbone, Image(height=28, width=28))  # type: ignore[arg-type]
     assert fine_tuning(sized(100), None).strategy.kind == "full"  # type: ignore[union-attr]
-    found = {rows: fine_tuning(sized(rows), parent).strategy.kind for rows in (9, 90, 91, 60_000)}  # type: ignore[union-attr]
+    assert fine_tuning(sized(100), parent).strategy.kind == "automatic"  # type: ignore[union-attr]
+    deep = [{**CLASSIFY[0], "hidden": [16]}]  # cannot be solved for
+    found = {rows: fine_tuning(sized(rows), parent, heads=deep).strategy.kind for rows in (9, 90, 91, 60_000)}  # type: ignore[union-attr]
     assert found == {9: "linear_probe", 90: "linear_probe", 91: "full", 60_000: "full"}
+    augmented: dict[str, Any] = {"augmentations": [{"kind": "noise"}]}
+    assert fine_tuning(sized(100), parent, **augmented).strategy.kind == "full"  # type: ignore[union-attr]
+
+
+def test_a_probe_is_solved_for_where_it_can_be() -> None:
+    def settled(heads: list[dict[str, Any]], **fields: Any) -> tuple[Any, Any]:
+        strategy = fine_tuning(IMAGES, image_parent(), heads=heads, strategy={"kind": "linear_probe", **fields}).strategy
+        return strategy.solver, strategy.layer  # type: ignore[union-attr]
+
+    deep = [{**CLASSIFY[0], "hidden": [16]}]
+    assert settled(CLASSIFY) == ("exact", "best")
+    assert settled(deep) == ("gradient", "last")
+    assert settled(CLASSIFY, solver="gradient") == ("gradient", "last")
+    assert settled(CLASSIFY, layer=0) == ("exact", 0)
+    for heads, fields, loc, words in (
+        (deep, {"solver": "exact"}, ("strategy", "solver"), "choose gradient"),
+        (CLASSIFY, {"solver": "gradient", "layer": "best"}, ("strategy", "layer"), "solver exact"),
+        (CLASSIFY, {"layer": 99}, ("strategy", "layer"), "layers: choose 0 to"),
+    ):
+        with pytest.raises(ConfigError, match=words) as caught:
+            settled(heads, **fields)
+        assert caught.value.loc == loc
+
+
+@pytest.mark.parametrize("kind", ["lp_ft", "automatic"])
+def test_only_linear_heads_are_solved_for(kind: str) -> None:
+    with pytest.raises(ConfigError, match="choose full") as caught:
+        fine_tuning(IMAGES, image_parent(), heads=[{**CLASSIFY[0], "hidden": [16]}], strategy={"kind": kind})
+    assert caught.value.loc == ("strategy", "kind")
 
 
 def test_a_number_is_not_one_class() -> None:
     parent = manifest(pretraining(IMAGES).backbone, Image(height=28, width=28))  # type: ignore[arg-type]
     number = sized(60).model_copy(update={"targets": (TargetSpec(name="label", type="number"),)})
-    regress = [{"kind": "regressor", "target": "label"}]
+    regress = [{"kind": "regressor", "target": "label", "hidden": [16]}]
     assert fine_tuning(number, parent, heads=regress).strategy.kind == "linear_probe"  # type: ignore[union-attr]
 
 

@@ -18,7 +18,8 @@ from worker.training.evaluate import Evaluation
 from worker.training.run import Run, prepare
 
 DIGITS = TargetSpec(name="digit", type="category", classes=tuple("0123456789"))
-PROBE = {"kind": "linear_probe"}
+PROBE = {"kind": "linear_probe", "layer": "last"}
+BY_GRADIENT = {**PROBE, "solver": "gradient"}
 
 
 @cache
@@ -105,12 +106,14 @@ def test_full_fine_tuning_starts_from_the_pretrained_weights_and_moves_a_copy(pr
     assert all(torch.equal(parent[name], value) for name, value in pretrained.backbone.state_dict().items())
 
 
-def test_a_probe_leaves_the_backbone_bit_identical_and_runs_it_once_per_row(pretrained: Bundle) -> None:
+@pytest.mark.parametrize("strategy", [PROBE, BY_GRADIENT])
+def test_a_probe_leaves_the_backbone_bit_identical_and_runs_it_once_per_row(
+    pretrained: Bundle, strategy: dict[str, Any]
+) -> None:
     before = {name: value.clone() for name, value in pretrained.backbone.state_dict().items()}
     seen: list[int] = []
     data = few_labels()
-    probe = {**PROBE, "layer": "last"}
-    request = {"heads": [{"kind": "classifier", "target": "digit"}], "strategy": probe, "training": {"epochs": 30}}
+    request = {"heads": [{"kind": "classifier", "target": "digit"}], "strategy": strategy, "training": {"epochs": 30}}
     config = resolve_fine_tuning(FineTuningConfig.model_validate(request), data.spec, pretrained.manifest).config
     run = prepare(config, data, parent=pretrained)
     run.splits.clear()
@@ -125,7 +128,7 @@ def test_a_probe_leaves_the_backbone_bit_identical_and_runs_it_once_per_row(pret
 
 
 def test_probe_features_are_standardised_by_the_train_split(pretrained: Bundle) -> None:
-    run = fine_tuned(pretrained, PROBE, epochs=1)
+    run = fine_tuned(pretrained, BY_GRADIENT, epochs=1)
     (head,) = run._heads().values()
     features = run.examples("train").inputs.take(None)
     standardised = (features - head.standardize.mean) / head.standardize.std  # type: ignore[union-attr]
@@ -134,20 +137,20 @@ def test_probe_features_are_standardised_by_the_train_split(pretrained: Bundle) 
     assert torch.allclose(standardised[:, alive].std(0, correction=0), torch.ones(int(alive.sum())), atol=1e-3)
 
 
-@pytest.mark.parametrize("strategy", ["linear_probe", "full"])
-def test_new_rows_are_encoded_as_the_parents_were(strategy: str) -> None:
+@pytest.mark.parametrize("strategy", [PROBE, {"kind": "full"}])
+def test_new_rows_are_encoded_as_the_parents_were(strategy: dict[str, Any]) -> None:
     """The backbone knows the parent's scale: rows 1,000 wider are far out for it, not average again."""
     old, new = tiny.table(), tiny.table(seed=1)
     new.inputs[:, 0] += 1000
     config = PretrainingConfig.model_validate({"backbone": {"kind": "mlp", "hidden": [8]}, "training": {"epochs": 1}})
     source = prepare(resolve_pretraining(config, old.spec).config, old)
     parent = source.bundle()
-    request = {"heads": [{"kind": "classifier", "target": "label"}], "strategy": {"kind": strategy}}
+    request = {"heads": [{"kind": "classifier", "target": "label"}], "strategy": strategy}
     settled = resolve_fine_tuning(FineTuningConfig.model_validate(request), new.spec, parent.manifest).config
     run = prepare(settled, new, parent=parent)
     assert run._manifest().modality == parent.manifest.modality
     rows = parent.manifest.modality.encode(new.inputs[new.positions("train")])
     assert rows[:, 0].min() > 20
     with torch.no_grad():
-        expected = parent.backbone(rows) if strategy == "linear_probe" else rows
+        expected = parent.backbone(rows) if strategy is PROBE else rows
     assert torch.allclose(run.examples("train").inputs.take(None), expected)
