@@ -99,7 +99,9 @@ def leaks_against(mine: Prints, theirs: Prints, other: str) -> LeakReport:
     at = find(mine.digests, theirs.digests)
     places = np.flatnonzero(at >= 0)
     exact = np.stack([places, at[places]], axis=1)
-    near = across(mine.modality, mine.sketches, theirs.sketches)
+    rest = np.flatnonzero(at < 0)
+    near = across(mine.modality, mine.sketches[rest], theirs.sketches)
+    near[:, 0] = rest[near[:, 0]]
     return _report(mine, theirs, exact, near, lambda counts: _advise_corpus(counts, other))
 
 

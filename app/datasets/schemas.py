@@ -59,9 +59,7 @@ class Dataset(BaseModel):
     sha256: str = Field(description="Of the uploaded file.")
     rows: dict[str, int] | None = Field(description="Rows in each split.")
     targets: list[Target] | None
-    columns: list[Column] | None = Field(
-        description="Columns of a table, or channels of series; else null."
-    )
+    columns: list[Column] | None = Field(description="Columns of a table, or channels of series; else null.")
     job: str | None = Field(description="The job that prepares it.")
     error: DatasetFailure | None
     created_at: Timestamp

@@ -2,7 +2,8 @@
 
 mad: z = 0.6745 (x - median) / MAD, where MAD is the median of |x - median| (Iglewicz and Hoaglin 1993); a number is an
 outlier where |z| > k. iqr: outside [Q1 - k (Q3 - Q1), Q3 + k (Q3 - Q1)] (Tukey 1977). Neither is moved by the outliers
-themselves. A column of which half the values or more are the same has no such scale and is left alone.
+themselves; both are taken from at most 10,000 rows, evenly spaced. A column of which half the values or more are the
+same has no such scale and is left alone.
 """
 
 from typing import TYPE_CHECKING, Literal
@@ -15,9 +16,10 @@ from app.datasets.errors import Code, DatasetError, RowError
 
 if TYPE_CHECKING:
     from app.datasets.cleaning.work import Work
-    from app.datasets.frame import Floats, Ints
+    from app.datasets.frame import Bools, Floats, Ints
 
 NORMAL = 0.6745  # the third quartile of the normal distribution
+SAMPLED = 10_000
 DEFAULT_K = {"mad": 5.0, "iqr": 3.0}
 
 
@@ -44,10 +46,15 @@ class Outliers(CleaningStep):
         """Look at each column of numbers over the rows that were kept when the step began."""
         chosen = self._chosen(work)
         places = work.kept()
+        found: list[tuple[int, str]] = []
         for start, block in work.blocks(places):
             for j in range(block.shape[1]):
                 if start + j in chosen:
-                    self._column(start + j, block[:, j], places, work)
+                    found += self._column(start + j, block[:, j], places, work)
+        if found and self.action == "report":
+            examples = [text for _, text in sorted(found, reverse=True)]
+            text = f"values far from the others of their column, by {self.method}, in {len(found)} columns"
+            work.tell(self, sum(count for count, _ in found), "values", text, examples)
 
     def _chosen(self, work: "Work") -> set[int]:
         numbers = {spec.name: j for j, spec in enumerate(work.frame.columns) if spec.type == "number"}
@@ -59,26 +66,31 @@ class Outliers(CleaningStep):
             raise DatasetError(Code.UNKNOWN_COLUMN, message, [RowError(("cleaning", "outliers", "columns"), message)])
         return {numbers[name] for name in self.columns}
 
-    def _column(self, j: int, values: "Floats", places: "Ints", work: "Work") -> None:
-        bounds = limits(values, self.method, self.k or DEFAULT_K[self.method])
-        if bounds is None:
-            return
-        outside = np.flatnonzero((values < bounds[0]) | (values > bounds[1]))
-        if not len(outside):
-            return
-        name = work.frame.columns[j].name
-        low, high = (f"{bound:.6g}" for bound in bounds)
+    def _column(self, j: int, values: "Floats", places: "Ints", work: "Work") -> list[tuple[int, str]]:
+        """Settle one column and return how many values lie outside, with a sentence, if any do."""
+        sample = values[:: -(-len(values) // SAMPLED)]
+        bounds = limits(sample, self.method, self.k or DEFAULT_K[self.method])
+        outside = np.empty(0, np.int64) if bounds is None else np.flatnonzero(_outside(values, bounds))
+        if bounds is None or not len(outside):
+            return []
         examples = [f"{work.name(places[i])}: {values[i]:.6g}" for i in outside[:5]]
-        text = f"column {name}: {len(outside)} values lie outside {low} .. {high}, by {self.method}"
-        work.tell(self, len(outside), "values", text, examples)
-        self._act(j, places[outside], values[outside], bounds, work)
+        name, (low, high) = work.frame.columns[j].name, bounds
+        text = f"column {name}: {len(outside)} values lie outside {low:.6g} .. {high:.6g}"
+        if self.action != "report":
+            work.tell(self, len(outside), "values", f"{text}, by {self.method}", examples)
+            self._act(j, places[outside], values[outside], bounds, work)
+        return [(len(outside), f"{text} ({examples[0]})")]
 
     def _act(self, j: int, places: "Ints", values: "Floats", bounds: tuple[float, float], work: "Work") -> None:
         if self.action == "remove":
             fresh = places[work.keep[places]]
             work.remove(fresh, "outlier", f"an outlier in column {work.frame.columns[j].name}")
-        elif self.action != "report":
+        else:
             work.writable()[places, j] = np.clip(values, *bounds) if self.action == "clip" else np.nan
+
+
+def _outside(values: "Floats", bounds: tuple[float, float]) -> "Bools":
+    return (values < bounds[0]) | (values > bounds[1])
 
 
 def limits(values: "Floats", method: str, k: float) -> tuple[float, float] | None:

@@ -1,6 +1,7 @@
 """Texts brought into one form: Unicode, blanks, case, markup; and texts too short or too long.
 
-Pieces of one long text keep their blanks and lengths, which are part of it.
+Pieces of one long text keep their blanks and lengths, which are part of it. A model that is asked later gets texts as
+they come: what it must not tell apart there (case, the form of letters) belongs into its own preprocessing.
 """
 
 import html

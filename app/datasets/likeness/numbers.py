@@ -15,6 +15,8 @@ from app.datasets.likeness.pairs import Pairs
 from app.ml.spec import ColumnSpec
 
 UP = 1 - 0.363
+MIDDLE = 60
+POWERS = 10.0 ** np.arange(-MIDDLE, MIDDLE + 1)  # those that numbers of 32 bits can ask for, and some more
 
 
 def sketch(inputs: npt.NDArray[Any], columns: Sequence[ColumnSpec], digits: int) -> Digests:
@@ -32,11 +34,10 @@ def _rounded(piece: npt.NDArray[Any], kept: list[int], digits: int) -> npt.NDArr
 
 def round_significant(values: npt.NDArray[Any], digits: int) -> npt.NDArray[np.float32]:
     """Round the size of each number to `digits` significant digits, up from .363; 0, inf and NaN stay."""
-    wide = values.astype(np.float64)
-    plain = np.isfinite(wide) & (wide != 0)
-    size = np.abs(wide, where=plain, out=np.ones_like(wide))
-    scale = 10.0 ** (digits - 1 - np.floor(np.log10(size)))
-    return np.where(plain, np.sign(wide) * np.floor(size * scale + UP) / scale, wide).astype(np.float32)
+    plain = np.isfinite(values) & (values != 0)
+    size = np.where(plain, np.abs(values), 1).astype(np.float64)
+    scale = POWERS[MIDDLE + digits - 1 - np.floor(np.log10(size.astype(np.float32))).astype(np.int64)]
+    return np.where(plain, np.copysign(np.floor(size * scale + UP) / scale, values), values).astype(np.float32)
 
 
 def pairs(sketches: Digests) -> Pairs:

@@ -219,7 +219,8 @@ def test_what_happens_to_outliers(make: Preparer, action: str) -> None:
     done = make(csv(columns), cleaning=steps)
     plain = make(csv(columns), cleaning=[])
     told = step(done, "outliers")
-    assert (told.action, told.unit, told.affected, told.examples) == (action, "values", 1, ("row 17: 9999",))
+    assert (told.action, told.unit, told.affected) == (action, "values", 1)
+    assert "row 17: 9999" in told.examples[0]
     radius = done.array("inputs")[:, 0]
     if action == "remove":
         assert 17 not in done.array("rows")
