@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 State = list[Tensor]  # what a backbone remembers of the steps before, each (B, ...); empty at the start
-Ability = Literal["mirror", "sequence", "patches"]
+Ability = Literal["mirror", "sequence", "patches", "centroids"]
 
 
 class Mirrors(ABC):
@@ -55,3 +55,21 @@ class Patches(ABC):
     @abstractmethod
     def encode_patches(self, patches: Tensor, places: Tensor) -> Tensor:
         """Raw patches (B, K, patch_values) at places int64 (B, K) to features (B, K, width)."""
+
+
+class Centroids(ABC):
+    """Ability "centroids": features say how near a row's patches are to K centroids of whitened patches."""
+
+    centroids: nn.Parameter  # (K, D)
+
+    @abstractmethod
+    def draw_patches(self, inputs: Tensor, count: int) -> Tensor:
+        """Normalised patches at random places, (B, *input_shape) to (B * count, D); torch's global generator draws."""
+
+    @abstractmethod
+    def fit_whitening(self, patches: Tensor) -> None:
+        """Learn from normalised patches (N, D) how they are whitened."""
+
+    @abstractmethod
+    def whitened(self, patches: Tensor) -> Tensor:
+        """Normalised patches (N, D) to whitened ones (N, D)."""

@@ -6,6 +6,7 @@ from app.ml.abilities import Ability
 from app.ml.augmentations import AnyAugmentation
 from app.ml.backbones import AnyBackbone
 from app.ml.backbones.convnet import ConvNet
+from app.ml.backbones.kmeans_patches import KMeansPatches
 from app.ml.backbones.mlp import Mlp
 from app.ml.backbones.transformer import Transformer
 from app.ml.errors import ConfigError, Location
@@ -32,7 +33,7 @@ PREPROCESSING: dict[ModalityKind, AnyPreprocessing] = {
 }
 # In order of preference: the first that is able to do what the method or head needs.
 BACKBONES: dict[ModalityKind, tuple[AnyBackbone, ...]] = {
-    "image": (ConvNet(), Mlp()),
+    "image": (ConvNet(), Mlp(), KMeansPatches()),
     "table": (Mlp(),),
     "series": (Mlp(),),
     "text": (Transformer(),),

@@ -5,12 +5,14 @@ from typing import Annotated
 from pydantic import Field
 
 from app.ml.backbones.convnet import ConvNet
+from app.ml.backbones.kmeans_patches import KMeansPatches
 from app.ml.backbones.mlp import Mlp
 from app.ml.backbones.resnet import ResNet
 from app.ml.backbones.transformer import Transformer
 
 AnyBackbone = Annotated[
     Mlp
+    | KMeansPatches
     | ConvNet
     | ResNet
     | Transformer,

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from app.ml.methods.autoencoder import Autoencoder
 from app.ml.methods.denoising_autoencoder import DenoisingAutoencoder
+from app.ml.methods.kmeans import KMeans
 from app.ml.methods.next_token import NextToken
 from app.ml.methods.simclr import SimClr
 from app.ml.methods.variational_autoencoder import VariationalAutoencoder
@@ -14,6 +15,7 @@ from app.ml.methods.vicreg import VicReg
 AnyMethod = Annotated[
     Autoencoder
     | DenoisingAutoencoder
+    | KMeans
     | VariationalAutoencoder
     | SimClr
     | VicReg
