@@ -8,6 +8,7 @@ from app.ml.augmentations.blur import Blur
 from app.ml.augmentations.colour import Colour
 from app.ml.augmentations.crop import Crop
 from app.ml.augmentations.cutmix import CutMix
+from app.ml.augmentations.drop import Drop
 from app.ml.augmentations.erase import Erase
 from app.ml.augmentations.flip import Flip
 from app.ml.augmentations.gap import Gap
@@ -34,6 +35,7 @@ AnyAugmentation = Annotated[
     | CutMix
     | Swap
     | Mask
+    | Drop
     | Scale
     | Warp
     | Window

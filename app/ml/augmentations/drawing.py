@@ -10,7 +10,14 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody knows
 from torch import Tensor
 
+from app.ml.tokenizers.base import FIRST, UNKNOWN
+
 TABLE, SERIES, IMAGES = 2, 3, 4  # dimensions of encoded batches
+
+
+def tokens(codes: Tensor) -> Tensor:
+    """Where a text's own tokens are, neither padding nor mask nor its limits: (B, T)."""
+    return (codes == UNKNOWN) | (codes >= FIRST)
 
 
 def uniform(like: Tensor, low: float, high: float, *shape: int) -> Tensor:

@@ -14,6 +14,7 @@ from app.ml.errors import ConfigError
 from app.ml.interfaces import AugmentationConfig, Batch, Facts
 from app.ml.network_recipe import check_augmentations
 from app.ml.registry import FAMILIES, kinds
+from app.ml.tokenizers.base import BEGIN, END, FIRST, MASK, PADDING, UNKNOWN
 
 ADAPTER: TypeAdapter[AnyAugmentation] = TypeAdapter(AnyAugmentation)
 NOTHING: dict[str, dict[str, Any]] = {
@@ -29,6 +30,7 @@ NOTHING: dict[str, dict[str, Any]] = {
     "cutmix": {"alpha": 0},
     "swap": {"share": 0},
     "mask": {"share": 0},
+    "drop": {"share": 0},
     "scale": {"strength": 0},
     "warp": {"strength": 0},
     "window": {"smallest": 1},
@@ -46,6 +48,7 @@ STRONGEST: dict[str, dict[str, Any]] = {
     "mixup": {"alpha": 1},
     "swap": {"share": 1},
     "mask": {"share": 1},
+    "drop": {"share": 1},
     "scale": {"strength": 3},
     "warp": {"strength": 3},
     "window": {"smallest": 0.01},
@@ -74,9 +77,21 @@ def series(rows: int = 40) -> Tensor:
     return values * values[:, -1:]
 
 
+def texts(rows: int = 40) -> Tensor:
+    """Codes between begin and end, of unequal lengths, now and then an unknown one; the rest is padding."""
+    random = torch.Generator().manual_seed(4)
+    codes = torch.randint(FIRST, 30, (rows, 12), generator=random)
+    codes[torch.rand(rows, 12, generator=random) < 0.1] = UNKNOWN
+    ends = torch.randint(2, 12, (rows, 1), generator=random)
+    places = torch.arange(12)
+    codes = codes.masked_fill(places == ends, END).masked_fill(places > ends, PADDING)
+    codes[:, 0] = BEGIN
+    return codes
+
+
 def rows_of(modality: str) -> Tensor:
     table = torch.randn(40, 6, generator=torch.Generator().manual_seed(3))
-    return {"image": images(), "table": table, "series": series()}[modality]
+    return {"image": images(), "table": table, "series": series(), "text": texts()}[modality]
 
 
 def applied(kind: str, inputs: Tensor, seed: int = 0, **fields: Any) -> Batch:
@@ -120,7 +135,7 @@ def test_the_defaults_change_something_and_rows_differ(kind: str, modality: str)
 def test_strength_zero_changes_nothing(kind: str, modality: str) -> None:
     inputs = rows_of(modality)
     after = applied(kind, inputs, **NOTHING[kind])
-    assert torch.allclose(after.inputs, inputs, atol=1e-5)
+    assert torch.allclose(after.inputs.double(), inputs.double(), atol=1e-5)
     assert after.mix is None
 
 
@@ -274,6 +289,32 @@ def test_masked_values_are_zero() -> None:
     after = applied("mask", inputs, share=0.4).inputs
     assert ((after == 0) | (after == inputs)).all()
     assert (after == 0).float().mean().item() == pytest.approx(0.4, abs=0.08)
+
+
+def test_masked_tokens_are_the_mask_and_limits_stay() -> None:
+    inputs = texts()
+    after = applied("mask", inputs, share=0.4).inputs
+    own = (inputs == UNKNOWN) | (inputs >= FIRST)
+    assert ((after == MASK) | (after == inputs)).all()
+    assert torch.equal(after[~own], inputs[~own])
+    assert (after == MASK)[own].float().mean().item() == pytest.approx(0.4, abs=0.1)
+
+
+def test_dropped_tokens_are_gone_and_the_rest_closes_up_in_order() -> None:
+    inputs = texts()
+    for share in (0.3, 1):
+        after = applied("drop", inputs, share=share).inputs
+        for before, left in zip(inputs.tolist(), after.tolist(), strict=True):
+            kept = [code for code in left if code != PADDING]
+            assert left == kept + [PADDING] * (len(left) - len(kept))
+            rest = iter(before)
+            assert all(code in rest for code in kept), "in their order"
+            assert (kept[0], kept[-1]) == (BEGIN, END)
+            assert len(kept) > 2, "something is left"
+    own = (inputs == UNKNOWN) | (inputs >= FIRST)
+    after = applied("drop", inputs, share=0.3).inputs
+    lost = 1 - (after != PADDING).sum().item() / (inputs != PADDING).sum().item()
+    assert lost == pytest.approx(0.3 * own.sum().item() / (inputs != PADDING).sum().item(), abs=0.08)
 
 
 def test_scaling_multiplies_every_channel_by_one_factor() -> None:
