@@ -8,6 +8,7 @@ from app.ml.backbones import AnyBackbone
 from app.ml.backbones.convnet import ConvNet
 from app.ml.backbones.kmeans_patches import KMeansPatches
 from app.ml.backbones.mlp import Mlp
+from app.ml.backbones.vit import Vit
 from app.ml.backbones.transformer import Transformer
 from app.ml.errors import ConfigError, Location
 from app.ml.interfaces import Config, Decision, Facts
@@ -33,7 +34,7 @@ PREPROCESSING: dict[ModalityKind, AnyPreprocessing] = {
 }
 # In order of preference: the first that is able to do what the method or head needs.
 BACKBONES: dict[ModalityKind, tuple[AnyBackbone, ...]] = {
-    "image": (ConvNet(), Mlp(), KMeansPatches()),
+    "image": (ConvNet(), Mlp(), KMeansPatches(), Vit()),
     "table": (Mlp(),),
     "series": (Mlp(),),
     "text": (Transformer(),),

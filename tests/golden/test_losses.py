@@ -45,6 +45,10 @@ RUNS: dict[str, tuple[str, dict[str, Any]]] = {
     "autoencoder_contractive": ("image", {"backbone": MLP, "method": _autoencoder("contractive")}),
     "autoencoder_sparse": ("image", {"backbone": MLP, "method": _autoencoder("sparse")}),
     "kmeans": ("image", {"backbone": {"kind": "kmeans_patches", "patch": 4}, "method": {"kind": "kmeans"}}),
+    "masked_autoencoder_vit": (
+        "image",
+        {"backbone": {"kind": "vit", "width": 16, "depth": 2}, "method": {"kind": "masked_autoencoder"}},
+    ),
     "vae_bernoulli_convnet": ("image", {"backbone": CONVNET, "method": {"kind": "vae", "latent": 4}}),
     "denoising_swap_table": (
         "table",

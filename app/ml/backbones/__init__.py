@@ -9,10 +9,12 @@ from app.ml.backbones.kmeans_patches import KMeansPatches
 from app.ml.backbones.mlp import Mlp
 from app.ml.backbones.resnet import ResNet
 from app.ml.backbones.transformer import Transformer
+from app.ml.backbones.vit import Vit
 
 AnyBackbone = Annotated[
     Mlp
     | KMeansPatches
+    | Vit
     | ConvNet
     | ResNet
     | Transformer,

@@ -7,6 +7,7 @@ from pydantic import Field
 from app.ml.methods.autoencoder import Autoencoder
 from app.ml.methods.denoising_autoencoder import DenoisingAutoencoder
 from app.ml.methods.kmeans import KMeans
+from app.ml.methods.masked_autoencoder import MaskedAutoencoder
 from app.ml.methods.next_token import NextToken
 from app.ml.methods.simclr import SimClr
 from app.ml.methods.variational_autoencoder import VariationalAutoencoder
@@ -16,6 +17,7 @@ AnyMethod = Annotated[
     Autoencoder
     | DenoisingAutoencoder
     | KMeans
+    | MaskedAutoencoder
     | VariationalAutoencoder
     | SimClr
     | VicReg
