@@ -38,12 +38,20 @@ class Settings(BaseSettings):
     cancel_grace_seconds: float = Field(
         default=20, gt=0, description="Time that a trainer gets to stop by itself before it is killed."
     )
+    feature_cache_bytes: int = Field(
+        default=4 << 30, ge=0, description="Features of frozen backbones that a worker keeps on disk for later jobs."
+    )
     threads: int = Field(default=0, ge=0, description="CPU threads of a trainer; 0: all cores.")
 
     @cached_property
     def data_folder(self) -> Path:
         """The data folder as an absolute path."""
         return self.data.expanduser().resolve()
+
+    @cached_property
+    def feature_cache(self) -> Path:
+        """Where features of frozen backbones are kept."""
+        return self.data_folder / "cache" / "features"
 
     @cached_property
     def sql_url(self) -> str:

@@ -93,7 +93,7 @@ def _work(attempt: Attempt, folder: Path, draining: threading.Event, settings: S
     elif job.kind == "sweep":
         sweep.run(attempt, job, settings)
     else:
-        training_job.run(attempt, job, folder, draining)
+        training_job.run(attempt, job, folder, draining, settings)
 
 
 def _explain(error: Exception) -> JobError:

@@ -1,5 +1,7 @@
 """A pretraining or a fine-tuning as a job: from its rows in SQL to a registered model."""
 
+import hashlib
+import json
 import logging
 import math
 import threading
@@ -24,8 +26,10 @@ from app.ml.errors import ConfigError, CorruptCheckpointError
 from app.ml.strategies import AnyStrategy
 from app.ml.training import TrainingConfig
 from app.models import service as models
+from app.settings import Settings
 from worker.attempt import Attempt
 from worker.drain import DrainedError
+from worker.feature_cache import FeatureCache
 from worker.reporter import DivergedError, Reporter, progress_of
 from worker.training.evaluate import Evaluation
 from worker.training.events import Evaluated, Finished, Noted, Started, StepDone
@@ -34,12 +38,14 @@ from worker.trial import Trial, trial_of
 
 log = logging.getLogger(__name__)
 
+_INPUT_FILES = ("inputs.npy", "text.npy", "offsets.npy")
 
-def run(attempt: Attempt, job: JobRow, folder: Path, draining: threading.Event) -> None:
+
+def run(attempt: Attempt, job: JobRow, folder: Path, draining: threading.Event, settings: Settings) -> None:
     """Train, evaluate, register."""
     began = _Costs()
     attempt.report(progress_of(0, 1, 0, None), [], "loading the data")
-    training = _prepare(attempt, job, folder)
+    training = _prepare(attempt, job, folder, settings)
     trial = trial_of(attempt, job)
     step = _resume(attempt, training)
     message = f"Training goes on from step {step}." if step else "Training started."
@@ -57,12 +63,22 @@ def run(attempt: Attempt, job: JobRow, folder: Path, draining: threading.Event) 
         _offer(attempt, trial, training, folder, measured)
 
 
-def _prepare(attempt: Attempt, job: JobRow, folder: Path) -> Run:
+def _prepare(attempt: Attempt, job: JobRow, folder: Path, settings: Settings) -> Run:
     dataset = attempt.insist(lambda session: session.get_one(DatasetRow, job.dataset_id))
     data = ArrayData.open(link_files(attempt.artifacts, dataset.files or {}, folder / "data"))
     config = learning_config(job.kind, job.config)
     device = _device(job.config["resources"]["device"])
-    return prepare(config, data, device=device, parent=_parent(attempt, job, folder), strategy=_chosen(attempt))
+    keep = FeatureCache(settings.feature_cache, settings.feature_cache_bytes, _rows_digest(dataset))
+    parent, strategy = _parent(attempt, job, folder), _chosen(attempt)
+    return prepare(config, data, device=device, parent=parent, strategy=strategy, keep=keep)
+
+
+def _rows_digest(dataset: DatasetRow) -> str:
+    """What the stored rows are: their files, and how they are to be read."""
+    files = {name: blob["sha256"] for name, blob in (dataset.files or {}).items() if name in _INPUT_FILES}
+    spec = dataset.spec or {}
+    meaning = {name: spec.get(name) for name in ("modality", "shape", "value_scale", "columns")}
+    return hashlib.sha256(json.dumps([files, meaning], sort_keys=True).encode()).hexdigest()
 
 
 def _chosen(attempt: Attempt) -> AnyStrategy | None:

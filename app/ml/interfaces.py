@@ -422,6 +422,11 @@ class StrategyConfig(Config, ABC):
         """What the heads get, (B, *shape) to (B, F): by default the backbone's features."""
         return backbone(inputs)  # type: ignore[no-any-return]
 
+    @property
+    def source(self) -> str:
+        """What `features` are made of, in a word that tells it from others: features are kept under it."""
+        return "last"
+
     def widths(self, backbone: Backbone) -> tuple[int, ...]:
         """How many of `features` come from each layer."""
         return (backbone.features,)

@@ -25,6 +25,7 @@ from app.ml.strategies.lp_ft import LpFt
 from worker.training.costs import row_seconds, solving_seconds, training_seconds
 from worker.training.evaluate import Evaluation, layers_of
 from worker.training.events import Noted
+from worker.training.features import Keeper, computed, feature_key
 
 Layer = Literal["last", "all"] | int
 Trial = Callable[[FineTuningConfig, ArrayData], Evaluation | None]
@@ -48,6 +49,7 @@ class Ground:
     pretrained: bool
     device: torch.device
     trial: Trial
+    keep: Keeper = computed
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -85,7 +87,7 @@ def _choose_layer(strategy: LinearProbe, ground: Ground) -> tuple[LinearProbe, N
     backbone = ground.backbone.to(ground.device)
     widths = layer_widths(backbone)
     rows = ground.rows()[: max(1, min(_MOST_ROWS_FOR_LAYERS, _MOST_BYTES_FOR_LAYERS // (4 * sum(widths))))]
-    layers, examples = _layers(ground, rows)
+    layers, examples = _layers(ground, rows, widths)
     left = strategy.budget_seconds - len(rows) * row_seconds(backbone)
     tried: list[dict[str, Any]] = []
     for layer in _candidates(widths):
@@ -116,12 +118,17 @@ def _index(layer: Layer, widths: Sequence[int]) -> int:
     return layer if isinstance(layer, int) else len(widths) - 1
 
 
-def _layers(ground: Ground, rows: Rows) -> tuple[list[torch.Tensor], Examples]:
+def _layers(ground: Ground, rows: Rows, widths: Sequence[int]) -> tuple[list[torch.Tensor], Examples]:
     """Every layer's features of some rows, each (n, F), and the rows' labels."""
     targets = {name: ground.data.labels(name, rows).to(ground.device) for name in ground.labels}
     examples = Examples(OnDisk(ground.data, rows, ground.modality, ground.device), targets)
-    found = [layers_of(ground.backbone, examples.inputs.take(block)) for block in examples.blocks()]
-    return [torch.cat(parts) for parts in zip(*found, strict=True)], examples
+
+    def compute() -> torch.Tensor:
+        blocks = (layers_of(ground.backbone, examples.inputs.take(block)) for block in examples.blocks())
+        return torch.cat([torch.cat(layers, dim=1) for layers in blocks])
+
+    key = feature_key(ground.backbone, ground.modality, rows, "each layer", ground.config.backbone)
+    return list(torch.split(ground.keep(key, compute), list(widths), dim=1)), examples
 
 
 @torch.no_grad()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from app.ml.assembly import FineTuning
-from app.ml.data import Examples, InMemory
+from app.ml.data import Examples
 from app.ml.interfaces import Backbone, Losses, Objective
 from app.ml.spec import Split
 
@@ -77,9 +77,8 @@ def layers_of(backbone: Backbone, inputs: Tensor) -> list[Tensor]:
 
 
 @torch.no_grad()
-def features_of(objective: FineTuning, examples: Examples) -> Examples:
-    """The same rows as the features (N, F) that the heads get, computed once in eval mode."""
+def features_of(objective: FineTuning, examples: Examples) -> Tensor:
+    """The features (N, F) that the heads get of these rows, in eval mode."""
     backbone = objective.backbone.eval()
     blocks = (examples.inputs.take(block) for block in examples.blocks())
-    features = [objective.strategy.features(backbone, block) for block in blocks]
-    return Examples(InMemory(torch.cat(features)), examples.targets)
+    return torch.cat([objective.strategy.features(backbone, block) for block in blocks])

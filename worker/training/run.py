@@ -20,7 +20,7 @@ from app.ml.assembly import FineTuning, build_heads, stacked, targets_of
 from app.ml.bundle import Bundle, HeadEntry, Manifest, save_bundle
 from app.ml.checkpoint import Tensors
 from app.ml.configs import FineTuningConfig, PretrainingConfig
-from app.ml.data import ArrayData, Examples
+from app.ml.data import ArrayData, Examples, InMemory
 from app.ml.interfaces import Backbone, Head, Modality, Objective
 from app.ml.methods import AnyMethod
 from app.ml.modalities import AnyModality
@@ -32,6 +32,7 @@ from app.ml.transfer import take_over
 from worker.training.choose import Ground, chosen
 from worker.training.evaluate import Evaluation, evaluate, features_of
 from worker.training.events import Event, Noted
+from worker.training.features import Keeper, computed, feature_key
 from worker.training.loop import Metrics, Plan, train
 from worker.training.optimizer import build_optimizer
 from worker.training.solve import solve_first, train_by_solving
@@ -50,6 +51,7 @@ class Run:
     state: LoopState
     splits: dict[Split, Examples] = field(default_factory=dict)
     notes: tuple[Noted, ...] = ()  # what was found and chosen while preparing
+    keep: Keeper = computed  # features of a frozen backbone
 
     @property
     def plan(self) -> Plan:
@@ -85,9 +87,15 @@ class Run:
             examples = self.data.examples(split, self.modality, self.state.device, targets)
             objective = self.state.objective
             if isinstance(objective, FineTuning) and objective.strategy.caches_features and len(examples):
-                examples = features_of(objective, examples)
+                features = partial(features_of, objective, examples)
+                examples = Examples(InMemory(self.keep(self._feature_key(split), features)), examples.targets)
             self.splits[split] = examples
         return self.splits[split]
+
+    def _feature_key(self, split: Split) -> str:
+        rows, strategy = self.data.positions(split, _targets(self.config)), self.strategy
+        assert strategy is not None  # noqa: S101 - for programmers: only a fine-tuning freezes a backbone
+        return feature_key(self.state.objective.backbone, self.modality, rows, strategy.source, self.config.backbone)
 
     def save_bundle(self, folder: Path) -> list[str]:
         """Write the model's files into an existing folder; returns their names."""
@@ -150,12 +158,14 @@ def prepare(
     device: str | torch.device = "cpu",
     parent: Bundle | None = None,
     strategy: AnyStrategy | None = None,
+    keep: Keeper = computed,
 ) -> Run:
     """Build everything for a resolved config. The seed is set here, before the first weight is drawn.
 
     With a `parent` its preprocessing and backbone are used, as copies; recipes have checked that they fit. Only the
     scale of numbers in JSON is the new dataset's: whoever asks the new model sends images as they were uploaded for it.
-    A `strategy` is what an earlier attempt at the same training chose; it is not chosen again.
+    A `strategy` is what an earlier attempt at the same training chose; it is not chosen again. `keep` may know
+    features already.
     """
     torch.manual_seed(config.training.seed)
     device = torch.device(device)
@@ -166,14 +176,15 @@ def prepare(
     if isinstance(config, PretrainingConfig):
         objective = _pretraining(config, backbone)
     else:
-        ground = Ground(config, data, modality, backbone, parent is not None, device, partial(_trial, device, parent))
+        trial = partial(_trial, device, parent)
+        ground = Ground(config, data, modality, backbone, parent is not None, device, trial, keep)
         found, notes = chosen(_strategy(config), ground) if strategy is None else (strategy, ())
         objective = _fine_tuning(config, data, backbone.cpu(), found, parent)
     assert not isinstance(config.augmentations, str)  # noqa: S101 - for programmers: recipes settle them
     objective.augmentations = config.augmentations
     objective.to(device)
     optimizer = build_optimizer(config.training.optimizer, objective.groups())
-    run = Run(config, data, modality, LoopState(objective, optimizer, device), notes=(*loaded, *notes))
+    run = Run(config, data, modality, LoopState(objective, optimizer, device), notes=(*loaded, *notes), keep=keep)
     objective.fit(run.examples("train"))
     if isinstance(objective, FineTuning):
         _fit_heads(run, objective)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import torch
 
 from app.ml.assembly import FineTuning
-from app.ml.data import Examples
+from app.ml.data import Examples, InMemory
 from app.ml.solvers.solution import Solution
 from worker.training.evaluate import features_of
 from worker.training.events import EpochDone, Evaluated, Event, Finished, Noted, Started, StepDone
@@ -35,7 +35,7 @@ def train_by_solving(
 
 def solve_first(objective: FineTuning, examples: Examples) -> Noted:
     """Set the heads to their optimum on the features of rows as they are now."""
-    return _solved(objective, features_of(objective, examples))[1]
+    return _solved(objective, Examples(InMemory(features_of(objective, examples)), examples.targets))[1]
 
 
 def _solved(objective: FineTuning, features: Examples) -> tuple[dict[str, Solution], Noted]:

@@ -2,8 +2,8 @@
 
 Which way to adapt a backbone is best depends on how many labels there are and how near they are to what it knows; so
 the ways are tried, each trained and measured on the same folds, as far as they are affordable. A dearer one is
-taken only where it is better by more than a standard error. The budget is time that is computed, not measured: operations
-at 2e10 a second, about what one core does. So the same data always give the same choice.
+taken only where it is better by more than a standard error. The budget is time that is computed, not measured:
+operations at 2e10 a second, about what one core does. So the same data always give the same choice.
 """
 
 from typing import Annotated, Literal, Self

@@ -66,6 +66,11 @@ class LinearProbe(StrategyConfig):
         """(B, *shape) to the chosen layer's (B, F), or all layers' side by side."""
         return layered_features(backbone, inputs, self._chosen)
 
+    @property
+    def source(self) -> str:
+        """The chosen layer."""
+        return str(self._chosen)
+
     def widths(self, backbone: Backbone) -> tuple[int, ...]:
         """Of the layers that `features` come from. Raises `ConfigError` where there is no such layer."""
         if self._chosen == "last":

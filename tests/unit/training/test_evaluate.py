@@ -99,7 +99,7 @@ def test_features_are_computed_in_blocks_and_without_dropout() -> None:
     backbone.register_forward_hook(lambda _module, inputs, _output: seen.append(len(inputs[0])))
     rows = torch.rand(9, 1, 1500, 1500)
     objective = FineTuning(backbone.train(), torch.nn.ModuleDict(), (), LinearProbe())
-    features = features_of(objective, Examples(InMemory(rows), {})).inputs.take(None)
+    features = features_of(objective, Examples(InMemory(rows), {}))
     assert seen == [7, 2]
     with torch.no_grad():
         assert torch.allclose(features, backbone.eval()(rows), atol=1e-5)
