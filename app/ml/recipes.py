@@ -102,6 +102,9 @@ def resolve_fine_tuning(
     if parent is not None and (config.loading == "strict" or config.backbone == "auto"):
         backbone, of_backbone = _inherit_backbone(config, spec, parent)
         check_abilities(backbone, needs, "this head")
+        if causal and not getattr(backbone, "causal", True):
+            msg = "this head must not look ahead, and the model's backbone does: pretrain one with next_token"
+            raise ConfigError(("model",), msg)
     else:
         backbone, of_backbone = settle_backbone(config.backbone, facts, needs, "this head")
     of_loading = planned_loading(config, backbone, encoding, parent)
@@ -193,6 +196,9 @@ def _settle_heads(
 
 
 def _check_head(head: AnyHead, index: int, spec: DataSpec) -> None:
+    if head.accepts == "inputs" and spec.modality != "text":
+        msg = f"{head.kind} learns from texts, and this dataset is of modality {spec.modality}: choose another head"
+        raise ConfigError(("heads", index, "kind"), msg)
     for name in head.targets:
         _check_target(head, name, index, spec)
 

@@ -22,6 +22,8 @@ MLP = {"kind": "mlp", "hidden": [24, 12]}
 CONVNET = {"kind": "convnet", "channels": [8, 12], "features": 16}
 RESNET = {"kind": "resnet", "widths": [4, 8], "stem": "small"}
 ADAMW, ADAM = {"kind": "adamw", "lr": 0.003}, {"kind": "adam", "lr": 0.003}
+GRU, LSTM = {"kind": "gru", "width": 16}, {"kind": "lstm", "width": 16}
+TRANSFORMER = {"kind": "transformer", "width": 16, "depth": 2, "heads": 2}
 LABEL, SIZE = {"kind": "classifier", "target": "label"}, {"kind": "regressor", "target": "size"}
 
 GRADIENT = {"kind": "linear_probe", "solver": "gradient", "layer": "last"}
@@ -97,6 +99,14 @@ RUNS: dict[str, tuple[str, dict[str, Any]]] = {
         "image",
         {"backbone": CONVNET, "heads": [LABEL], "strategy": {"kind": "full"}, "augmentations": [{"kind": "cutmix"}]},
     ),
+    "next_token_transformer": ("text", {"backbone": TRANSFORMER, "method": {"kind": "next_token"}}),
+    "next_token_tied_gru": ("text", {"backbone": GRU, "method": {"kind": "next_token", "tied": True}}),
+    "masked_language_transformer": ("text", {"backbone": TRANSFORMER, "method": {"kind": "masked_language"}}),
+    "generator_lstm": (
+        "text",
+        {"backbone": LSTM, "heads": [{"kind": "generator"}, LABEL], "strategy": {"kind": "full"}},
+    ),
+    "lstm_series": ("series", {"backbone": LSTM, "heads": [LABEL], "strategy": {"kind": "full"}}),
     "linear_probe": ("image", {"backbone": CONVNET, "heads": [LABEL], "strategy": GRADIENT}),
     "lp_ft": ("table", {"backbone": MLP, "heads": [LABEL, SIZE], "strategy": {"kind": "lp_ft"}}),
     "automatic": ("image", {**CONVOLUTIONS, "strategy": {"kind": "automatic", "candidates": ["full"]}}),

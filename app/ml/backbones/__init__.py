@@ -6,6 +6,8 @@ from pydantic import Field
 
 from app.ml.backbones.convnet import ConvNet
 from app.ml.backbones.kmeans_patches import KMeansPatches
+from app.ml.backbones.gru import Gru
+from app.ml.backbones.lstm import Lstm
 from app.ml.backbones.mlp import Mlp
 from app.ml.backbones.resnet import ResNet
 from app.ml.backbones.transformer import Transformer
@@ -17,6 +19,8 @@ AnyBackbone = Annotated[
     | Vit
     | ConvNet
     | ResNet
+    | Gru
+    | Lstm
     | Transformer,
     Field(discriminator="kind"),
 ]  # fmt: skip

@@ -27,7 +27,7 @@ _STD = 0.02
 class Transformer(ReadsSteps):
     """Layers of attention."""
 
-    accepts: ClassVar[tuple[ModalityKind, ...]] = ("text",)
+    accepts: ClassVar[tuple[ModalityKind, ...]] = ("text", "series")
     provides: ClassVar[frozenset[Ability]] = frozenset({"sequence"})
     kind: Literal["transformer"] = "transformer"
     width: Integer = Field(128, ge=2, le=4096, description="Features of every step; a multiple of twice the heads.")

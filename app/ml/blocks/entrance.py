@@ -27,7 +27,7 @@ class Entrance(nn.Module):
         return self.table(inputs) if self.is_text else self.map(inputs.transpose(1, 2))  # type: ignore[no-any-return]
 
     def observed(self, inputs: Tensor) -> Tensor:
-        """Whether a step is there, bool (B, T): no padding, and something was observed. A row of nothing counts whole."""
+        """Whether a step is there, bool (B, T): no padding, and something observed; a row of nothing counts whole."""
         there = inputs != 0 if self.is_text else inputs[:, -1] > 0
         return there | ~there.any(1, keepdim=True)
 

@@ -8,6 +8,7 @@ from app.ml.methods.autoencoder import Autoencoder
 from app.ml.methods.denoising_autoencoder import DenoisingAutoencoder
 from app.ml.methods.kmeans import KMeans
 from app.ml.methods.masked_autoencoder import MaskedAutoencoder
+from app.ml.methods.masked_language import MaskedLanguage
 from app.ml.methods.next_token import NextToken
 from app.ml.methods.simclr import SimClr
 from app.ml.methods.variational_autoencoder import VariationalAutoencoder
@@ -21,6 +22,7 @@ AnyMethod = Annotated[
     | VariationalAutoencoder
     | SimClr
     | VicReg
-    | NextToken,
+    | NextToken
+    | MaskedLanguage,
     Field(discriminator="kind"),
 ]  # fmt: skip

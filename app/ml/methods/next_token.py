@@ -1,6 +1,6 @@
 """A causal language model: every token is said from those before it.
 
-loss = - mean over all tokens t of log p(x_t | x_1 .. x_{t-1}), in nats, over all tokens of a split and not over its rows.
+loss = - mean over all tokens t of log p(x_t | x_1 .. x_{t-1}), in nats; over a split's tokens, not over its rows.
 Bengio et al., "A neural probabilistic language model", 2003; Radford et al., "Improving language understanding by
 generative pre-training", 2018. With `tied` the vectors that tokens enter by also say them: Press and Wolf, "Using the
 output embedding to improve language models", 2017.
