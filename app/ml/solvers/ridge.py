@@ -8,6 +8,8 @@ row n had it been left out is e_n / (1 - h_n) with h_n = 1/N + sum_j u_nj^2 s_j^
 is quick, the same problem is solved by L-BFGS on folds.
 """
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -17,13 +19,13 @@ from app.ml.solvers.path import STRENGTHS, UNTESTED, Problem, solve
 from app.ml.solvers.solution import Score, Solution
 
 _FOLDS = 3
-_LEAST_LEFT = 1e-10  # of 1 - h: a row that alone decides its own answer
+_LEAST_ROOM = 1e-6  # what is below is rounding
 
 
 def solve_ridge(features: Tensor, wanted: Tensor) -> Solution:
     """Fit features (N, F) to numbers (N, K)."""
-    middle = features.mean(0)
-    basis = principal(features - middle)
+    middle = features.mean(0, dtype=torch.float64)
+    basis = principal(features - middle.to(features))
     wanted = wanted.to(basis.rows)
     if basis.axes is None:
         folds = torch.arange(len(features), device=features.device) % _FOLDS
@@ -39,21 +41,41 @@ def _closed_form(basis: Basis, wanted: Tensor) -> Solution:
     mean = wanted.mean(0)
     squares = basis.spectrum * len(wanted)
     unit = max(basis.spectrum.sum().item(), torch.finfo(torch.float32).tiny)
+    left_out = _LeftOut.of(basis.rows, squares, wanted - mean)
+    scores = tuple(left_out.score(relative * unit) for relative in STRENGTHS) if len(wanted) > 1 else ()
+    strength = min(scores, key=lambda score: score.loss).strength if scores else UNTESTED * unit
     against = basis.rows.T @ (wanted - mean)  # (R, K): s_j u_j'y
-    strengths = [relative * unit for relative in STRENGTHS]
-    scores = tuple(_left_out(basis, wanted - mean, against, squares, strength) for strength in strengths)
-    if len(wanted) > 1:
-        strength = min(scores, key=lambda score: score.loss).strength
-    else:
-        scores, strength = (), UNTESTED * unit
     weight = basis.weights(against / (squares + strength)[:, None])
     return Solution(weight.T, mean, strength, scores)
 
 
-def _left_out(basis: Basis, wanted: Tensor, against: Tensor, squares: Tensor, strength: float) -> Score:
-    """Half the squared errors of rows left out, summed over the outputs."""
-    shrunk = (squares + strength).reciprocal()
-    errors = wanted - basis.rows @ (against * shrunk[:, None])
-    leverage = 1 / len(wanted) + basis.rows.square() @ shrunk
-    costs = (errors / (1 - leverage).clamp(min=_LEAST_LEFT)[:, None]).square().sum(1) / 2
-    return Score(strength, costs.mean().item(), (costs.std(correction=0) / len(costs) ** 0.5).item())
+@dataclass(frozen=True, slots=True)
+class _LeftOut:
+    """Errors of rows left out.
+
+    Where a fit is nearly exact both e and 1 - h vanish; so both are added up from what each axis leaves, not subtracted.
+    """
+
+    left: Tensor  # U (N, R)
+    squares: Tensor  # (R,)
+    explained: Tensor  # U'y (R, K)
+    rest: Tensor  # y - UU'y (N, K)
+    room: Tensor  # 1 - 1/N - sum_j u_nj^2 (N,)
+
+    @classmethod
+    def of(cls, rows: Tensor, squares: Tensor, wanted: Tensor) -> "_LeftOut":
+        """From U S (N, R), S^2 (R,) and centred numbers (N, K)."""
+        left = rows * torch.where(squares > 0, squares, torch.inf).rsqrt()
+        explained = left.T @ wanted
+        room = 1 - 1 / len(rows) - left.square().sum(1)
+        room = torch.where(room > _LEAST_ROOM, room, 0.0)
+        rest = (wanted - left @ explained) * (room > 0)[:, None]
+        return cls(left, squares, explained, rest, room)
+
+    def score(self, strength: float) -> Score:
+        """Half the squared errors, summed over the outputs."""
+        kept = strength / (self.squares + strength)
+        errors = self.rest + self.left @ (kept[:, None] * self.explained)
+        room = self.room + self.left.square() @ kept
+        costs = (errors / room.clamp(min=torch.finfo(room.dtype).tiny)[:, None]).square().sum(1) / 2
+        return Score(strength, costs.mean().item(), (costs.std(correction=0) / len(costs) ** 0.5).item())
