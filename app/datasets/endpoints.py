@@ -5,8 +5,9 @@ from typing import Annotated, Any
 from fastapi import Body, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from app.datasets import service, versions
+from app.datasets import previews, service, versions
 from app.datasets.options import PrepareOptions
+from app.datasets.previews import Preview, PreviewRequest
 from app.datasets.report import Report
 from app.datasets.schemas import Dataset, Leaks, RowsPage, Status, VersionRequest
 from app.dependencies import Reading, State, Writing
@@ -99,6 +100,12 @@ def rows(
 ) -> RowsPage:
     """Return some rows as they were prepared."""
     return service.rows(state, principal.project_id, dataset_id, limit, offset)
+
+
+@router.post("/{dataset_id}/previews", responses=MISSING | NOT_READY)
+def preview(state: State, principal: Reader, dataset_id: str, body: PreviewRequest) -> Preview:
+    """Show what augmentations would do to some rows. Nothing is kept; the same request gives the same answer."""
+    return previews.preview(state, principal.project_id, dataset_id, body)
 
 
 @router.get("/{dataset_id}/leaks", responses=MISSING | NOT_READY)

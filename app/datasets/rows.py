@@ -48,7 +48,7 @@ def _inputs(folder: Path, spec: DataSpec, wanted: slice) -> list[Any]:
         return [_text(text) for text in texts[wanted]]
     stored = _open(folder, "inputs")[wanted]
     if spec.modality == "image":
-        return [_image(row) for row in stored]
+        return [as_png(row) for row in stored]
     return [_steps(row) if spec.modality == "series" else _cells(spec.columns, row) for row in stored]
 
 
@@ -84,7 +84,7 @@ def _cell(spec: ColumnSpec | TargetSpec, value: float) -> Cell:
     return names[int(value)]
 
 
-def _image(pixels: npt.NDArray[Any]) -> str:
+def as_png(pixels: npt.NDArray[Any]) -> str:
     """Return uint8 (H, W, C) with C of 1, 3 or 4 as a PNG in a data URL."""
     image = Image.fromarray(np.ascontiguousarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels))
     buffer = io.BytesIO()

@@ -1,0 +1,175 @@
+"""What augmentations would do to some rows of a dataset. Nothing is kept, and no training is touched."""
+
+import itertools
+import tempfile
+import threading
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+from pydantic import BaseModel, Field
+from torch import Tensor
+
+from app.datasets.rows import as_png
+from app.datasets.service import find, open_canonical, prepared_files, scratch
+from app.dependencies import Services
+from app.errors import ErrorItem, UnprocessableError
+from app.ml.configs import Augmentations
+from app.ml.data import ArrayData
+from app.ml.errors import ConfigError
+from app.ml.fields import Integer
+from app.ml.interfaces import Batch, Facts, Modality, Rows
+from app.ml.modalities.text import Text
+from app.ml.network_recipe import check_augmentations, settle_preprocessing
+from app.ml.registry import FAMILIES, kinds
+from app.ml.spec import DataSpec, Frozen
+from app.ml.tokenizers.base import MASK, Tokenizer
+
+MOST_ROWS = 16
+_ROWS_TO_FIT = 2000
+_ONE_AT_A_TIME = threading.Lock()  # torch's global generator is one for the whole process
+
+
+class PreviewRequest(Frozen):
+    """Which augmentations, and of which rows."""
+
+    augmentations: Augmentations = Field(description="As in a job: applied in order.")
+    rows: Annotated[tuple[Annotated[Integer, Field(ge=0, lt=2**53)], ...], Field(max_length=MOST_ROWS)] = Field(
+        (), description="Numbers of rows as `rows` tells them; none: the first of the train split."
+    )
+    limit: Integer = Field(8, ge=1, le=MOST_ROWS, description="How many rows, where none are named.")
+    seed: Integer = Field(0, ge=0, le=2**63 - 1, description="Starts every random choice: the same gives the same.")
+
+
+class MixedWith(BaseModel):
+    """Whose labels count too."""
+
+    row: int = Field(description="The row that it was mixed with.")
+    share: float = Field(description="What its own labels count; the other's count the rest.")
+
+
+class PreviewedRow(BaseModel):
+    """A row, as a network gets it without and with the augmentations."""
+
+    row: int
+    before: Any = Field(
+        description="Images: a PNG as a data URL. Tables: standardised features. Series: a list of steps, each with a "
+        "standardised number per channel, null where nothing was observed. Texts: the text, with [MASK] for a mask."
+    )
+    after: Any
+    mix: MixedWith | None
+
+
+class Preview(BaseModel):
+    """Some rows before and after; those that borrow from other rows borrow from the ones shown."""
+
+    object: Literal["preview"] = "preview"
+    modality: str
+    data: list[PreviewedRow]
+
+
+def preview(state: Services, project_id: str, dataset_id: str, request: PreviewRequest) -> Preview:
+    """Augment some rows. The transaction ends before the files are touched.
+
+    Raises:
+        NotFoundError: there is no such dataset.
+        ConflictError: it is not ready.
+        UnprocessableError: an augmentation is of another modality, or the dataset has no such row.
+    """
+    with state.database.reading() as session:
+        row = find(session, project_id, dataset_id)
+    files = prepared_files(row, list(row.files or ()))
+    spec = DataSpec.model_validate(row.spec)
+    _check(request, spec)
+    with tempfile.TemporaryDirectory(dir=scratch(state)) as place:
+        folder = open_canonical(state.artifacts, files, Path(place))
+        data = ArrayData.open(folder)
+        numbers = np.load(folder / "rows.npy", mmap_mode="r", allow_pickle=False)
+        return _previewed(data, numbers, _positions(request, data, numbers), request)
+
+
+def _check(request: PreviewRequest, spec: DataSpec) -> None:
+    facts = Facts(spec.modality, spec.shape, spec.rows["train"])
+    try:
+        check_augmentations(request.augmentations, facts, ("augmentations",))
+    except ConfigError as error:
+        item = ErrorItem(loc=["body", *error.loc], msg=error.msg)
+        raise UnprocessableError(str(error), code="config_does_not_fit", errors=[item]) from None
+
+
+def _positions(request: PreviewRequest, data: ArrayData, numbers: Rows) -> Rows:
+    if not request.rows:
+        return data.positions("train")[: request.limit]
+    places = [np.flatnonzero(numbers == number)[:1] for number in request.rows]
+    missing = [index for index, found in enumerate(places) if not len(found)]
+    if missing:
+        items = [ErrorItem(loc=["body", "rows", index], msg="the dataset has no such row") for index in missing]
+        msg = "rows: the dataset has no such row; its rows tell their numbers"
+        raise UnprocessableError(msg, code="no_such_row", errors=items)
+    return np.concatenate(places)
+
+
+def _previewed(data: ArrayData, numbers: Rows, positions: Rows, request: PreviewRequest) -> Preview:
+    modality = _fitted(data)
+    before = Batch(data.encoded(positions, modality))
+    after = _augmented(before, request)
+    shown = zip(_shown(before.inputs, modality), _shown(after.inputs, modality), strict=True)
+    mixes = _mixes(after, numbers[positions])
+    rows = [
+        PreviewedRow(row=int(numbers[place]), before=one, after=other, mix=mix)
+        for place, (one, other), mix in zip(positions, shown, mixes, strict=True)
+    ]
+    return Preview(modality=data.spec.modality, data=rows)
+
+
+def _fitted(data: ArrayData) -> Modality:
+    """The usual preprocessing, learned from at most 2,000 train rows: near enough for looking."""
+    facts = Facts(data.spec.modality, data.spec.shape, data.spec.rows["train"])
+    chosen, _ = settle_preprocessing("auto", facts)
+    kind = kinds(FAMILIES["modalities"])[data.spec.modality]
+    assert issubclass(kind, Modality)  # noqa: S101 - for programmers
+    return kind.fit(data.inputs[data.positions("train")[:_ROWS_TO_FIT]], data.spec, chosen)
+
+
+def _augmented(batch: Batch, request: PreviewRequest) -> Batch:
+    """A seeded generator inside, the process's own again outside."""
+    with _ONE_AT_A_TIME, torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(request.seed)
+        for augmentation in request.augmentations:
+            batch = augmentation.apply(batch)
+    return batch
+
+
+def _mixes(batch: Batch, numbers: Rows) -> list[MixedWith | None]:
+    if batch.mix is None:
+        return [None] * len(batch)
+    pairs = zip(batch.mix.order.tolist(), batch.mix.share.tolist(), strict=True)
+    return [MixedWith(row=int(numbers[other]), share=share) for other, share in pairs]
+
+
+def _shown(inputs: Tensor, modality: Modality) -> list[Any]:
+    """Encoded rows (B, ...) as JSON."""
+    if isinstance(modality, Text):
+        return [_text(row, modality.codec) for row in inputs.tolist()]
+    match modality.kind:
+        case "image":
+            pixels = (inputs * 255).round().byte().permute(0, 2, 3, 1)
+            return [as_png(image) for image in pixels.numpy()]
+        case "series":
+            return [_steps(series) for series in inputs]
+        case _:
+            return inputs.tolist()
+
+
+def _text(codes: list[int], codec: Tokenizer) -> str:
+    """Codes (T,) as text, where every mask is written as [MASK]."""
+    runs = itertools.groupby(codes, key=lambda code: code == MASK)
+    return "".join("[MASK]" * len(list(run)) if masked else codec.decode(list(run)) for masked, run in runs)
+
+
+def _steps(series: Tensor) -> list[list[float | None]]:
+    """(C + 1, T) up to the last observed step; a step that was not observed is null in every channel."""
+    *channels, observed = series.tolist()
+    last = max((step for step, seen in enumerate(observed) if seen), default=-1)
+    return [[channel[step] if observed[step] else None for channel in channels] for step in range(last + 1)]
