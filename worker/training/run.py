@@ -35,6 +35,7 @@ from worker.training.events import Event, Noted
 from worker.training.features import Keeper, computed, feature_key
 from worker.training.loop import Metrics, Plan, train
 from worker.training.optimizer import build_optimizer
+from worker.training.precision import lay_out
 from worker.training.solve import solve_first, train_by_solving
 from worker.training.state import LoopState
 
@@ -183,6 +184,7 @@ def prepare(
     assert not isinstance(config.augmentations, str)  # noqa: S101 - for programmers: recipes settle them
     objective.augmentations = config.augmentations
     objective.to(device)
+    lay_out(objective)
     optimizer = build_optimizer(config.training.optimizer, objective.groups())
     run = Run(config, data, modality, LoopState(objective, optimizer, device), notes=(*loaded, *notes), keep=keep)
     objective.fit(run.examples("train"))
