@@ -5,7 +5,7 @@ import json
 import math
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, TypeAlias
@@ -20,6 +20,7 @@ from app.client.transport import Transport
 Json: TypeAlias = dict[str, Any]
 Predictions: TypeAlias = list[Json]
 Embeddings: TypeAlias = list[list[float]]
+Generations: TypeAlias = list[Json]
 Source: TypeAlias = "str | Path | bytes | Mapping[str, Any]"
 
 ENDED = ("succeeded", "failed", "cancelled")
@@ -253,6 +254,17 @@ class Models:
             part = _plain(inputs[start : start + _MOST_INPUTS])
             answers += self._transport.send("POST", path, json={"inputs": part})[field]
         return answers
+
+    def generate(self, ref: str, inputs: Sequence[str], **wish: Any) -> Generations:
+        """Return one generation per text: whether it was `truncated`, and its `continuations`.
+
+        `wish` says how: max_tokens, temperature, top_k, top_p, beams, n, seed, stop.
+        """
+        answer = self._transport.send(
+            "POST", _path("models", ref, "generations"), json={"inputs": list(inputs), **wish}
+        )
+        generations: Generations = answer["generations"]
+        return generations
 
     def download(self, ref: str, name: str, target: Path) -> Path:
         """Write one file of a model to `target`.

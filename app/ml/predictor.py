@@ -1,6 +1,8 @@
 """Answers from a model in memory: JSON rows to features and to every head's answer."""
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from app.ml.abilities import Sequences
 from app.ml.bundle import Bundle, Manifest, read_bundle
+from app.ml.continuation import Continued, Wish
+from app.ml.generation import LanguageModel, continued
+from app.ml.heads.generator import GeneratorHead
 from app.ml.interfaces import Backbone, Rows
+from app.ml.modalities.text import Text
 from app.ml.rows import each_block, rows_per_block
 
 
@@ -37,6 +44,25 @@ class Predictor:
     def embed(self, rows: Rows) -> NDArray[np.float32]:
         """Rows as stored to features (N, F)."""
         return torch.cat([self.bundle.backbone(encoded) for encoded in self._encoded(rows)]).numpy()
+
+    def generate(self, inputs: Sequence[Any], wish: Wish, seconds: float) -> list[Continued]:
+        """Continue JSON texts, within so many seconds. Raises `InputError`; ask only a model that has a generator."""
+        deadline = time.monotonic() + seconds
+        modality, model = self.manifest.modality, self._language_model()
+        assert isinstance(modality, Text)  # noqa: S101 - for programmers: only texts have a generator
+        prompts = modality.prompts(inputs)
+        wishes = [replace(wish, seed=(wish.seed + row) % 2**63) for row in range(len(prompts))]
+        return [
+            Continued(len(prompt) > modality.tokens, continued(model, prompt, one, deadline))
+            for prompt, one in zip(prompts, wishes, strict=True)
+        ]
+
+    def _language_model(self) -> LanguageModel:
+        modality, backbone = self.manifest.modality, self.bundle.backbone
+        head = next(head for head in self.bundle.heads.values() if isinstance(head, GeneratorHead))
+        assert isinstance(modality, Text)  # noqa: S101 - for programmers: as above
+        assert isinstance(backbone, Sequences)  # noqa: S101 - the same
+        return LanguageModel(backbone, head, modality.codec, modality.tokens, modality.marked)
 
     def _encoded(self, rows: Rows) -> Iterator[Tensor]:
         """Encoded blocks (b, *shape) of bounded size, so that a large request takes bounded memory."""

@@ -1,1 +1,1 @@
-"""Predictions and embeddings of registered models."""
+"""Predictions, embeddings and generations of registered models."""

@@ -1,4 +1,4 @@
-"""Predictions and embeddings over HTTP. No session is asked for: a warm request needs no database."""
+"""Predictions, embeddings and generations over HTTP. No session is asked for: a warm request needs no database."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from app.dependencies import State
 from app.errors import Problem
 from app.models.endpoints import Ref
 from app.predictions import service
-from app.predictions.schemas import Embeddings, Inputs, Predictions
+from app.predictions.schemas import Embeddings, Generations, Inputs, Predictions, Prompts
 from app.security import Predictor, secure_router
 
 router = secure_router("/v1/models", "predictions")
@@ -15,6 +15,7 @@ MISSING: dict[int | str, dict[str, Any]] = {
     404: {"model": Problem, "description": "No such model."},
     413: {"model": Problem, "description": "The body is too large."},
 }
+NO_GENERATOR: dict[int | str, dict[str, Any]] = {409: {"model": Problem, "description": "Without a generator."}}
 NO_HEADS: dict[int | str, dict[str, Any]] = {409: {"model": Problem, "description": "A backbone without heads."}}
 
 
@@ -22,6 +23,12 @@ NO_HEADS: dict[int | str, dict[str, Any]] = {409: {"model": Problem, "descriptio
 def predict(state: State, principal: Predictor, ref: Ref, body: Inputs) -> Predictions:
     """Answer every head of a model for every input."""
     return service.predict(state, principal.project_id, ref, body.inputs)
+
+
+@router.post("/{ref}/generations", responses=MISSING | NO_GENERATOR)
+def generate(state: State, principal: Predictor, ref: Ref, body: Prompts) -> Generations:
+    """Continue texts by a model that has a generator."""
+    return service.generate(state, principal.project_id, ref, body)
 
 
 @router.post("/{ref}/embeddings", responses=MISSING)

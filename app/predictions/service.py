@@ -3,7 +3,7 @@
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,14 @@ from app.artifacts import ArtifactStore
 from app.artifacts.folder import link_files
 from app.dependencies import Services
 from app.errors import ConflictError, CorruptError, ErrorItem, UnavailableError, UnprocessableError
+from app.ml.continuation import Wish
 from app.ml.errors import CorruptModelError, InputError, Location
 from app.models import service as models
-from app.predictions.schemas import Embeddings, ModelName, Predictions
+from app.predictions.schemas import Embeddings, Generation, Generations, ModelName, Predictions, Prompts
 from app.serving.engine import Predictor
 
 _PATIENCE_SECONDS = 5.0
+_GENERATION_SECONDS = 20.0  # then texts end where they are
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class _Meant:
     name: ModelName
     files: dict[str, Any]
     has_heads: bool
+    generates: bool
 
 
 def predict(state: Services, project_id: str, ref: str, inputs: Sequence[Any]) -> Predictions:
@@ -62,6 +65,27 @@ def embed(state: Services, project_id: str, ref: str, inputs: Sequence[Any]) -> 
     return Embeddings(model=meant.name, embeddings=features.tolist())
 
 
+def generate(state: Services, project_id: str, ref: str, prompts: Prompts) -> Generations:
+    """Continue every text, or none.
+
+    Raises:
+        ConflictError: the model has no generator.
+        UnprocessableError: some inputs are no texts.
+    """
+    meant = _resolve(state, project_id, ref)
+    if not meant.generates:
+        msg = 'This model continues no texts; fine-tune a language model with {"kind": "generator"} among its heads.'
+        raise ConflictError(msg, code="model_has_no_generator")
+    predictor = _predictor(state, meant)
+    fields = prompts.model_dump(exclude={"inputs", "stop"})
+    with _turn(state):
+        try:
+            found = predictor.generate(prompts.inputs, Wish(**fields, stop=tuple(prompts.stop)), _GENERATION_SECONDS)
+        except InputError as error:
+            raise _unprocessable(error.errors) from None
+    return Generations(model=meant.name, generations=[Generation.model_validate(asdict(one)) for one in found])
+
+
 @contextmanager
 def _turn(state: Services) -> Iterator[None]:
     """As many compute at once as there are cores; who waits too long is sent away, and leaves its thread to others."""
@@ -79,7 +103,8 @@ def _resolve(state: Services, project_id: str, ref: str) -> _Meant:
         with state.database.reading() as session:
             row = models.resolve(session, project_id, ref)
         name = ModelName(id=row.id, name=row.name, version=row.version)
-        return _Meant(name, row.files, has_heads=bool(row.manifest["heads"]))
+        kinds = {head["config"]["kind"] for head in row.manifest["heads"]}
+        return _Meant(name, row.files, has_heads=bool(kinds), generates="generator" in kinds)
 
     meant: _Meant = state.engine.references.get((project_id, ref), look_up)
     return meant

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from app.ml.continuation import Continued, Wish
 from app.serving.memory import ShortMemory
 
 REMEMBER_SECONDS = 2.0
@@ -27,6 +28,9 @@ class Predictor(Protocol):
 
     def embed(self, rows: Rows) -> NDArray[np.float32]:
         """Rows (N, ...) to features (N, F)."""
+
+    def generate(self, inputs: Sequence[Any], wish: Wish, seconds: float) -> list[Continued]:
+        """Texts to what follows them; raises `InputError` naming the bad ones."""
 
 
 class Engine:

@@ -17,10 +17,10 @@ from pydantic import Field, TypeAdapter
 from torch import Tensor
 
 from app.ml.checkpoint import write_atomically
-from app.ml.errors import CorruptModelError
+from app.ml.errors import CorruptModelError, InputError, Location
 from app.ml.fields import Integer
 from app.ml.interfaces import Encoding, Modality, Rows, Shape
-from app.ml.modalities.collect import BadValue, decode_each
+from app.ml.modalities.collect import MOST_ERRORS, BadValue, decode_each
 from app.ml.preprocessing.text import TextPreprocessing
 from app.ml.spec import DataSpec
 from app.ml.tokenizers import AnyTokenizer
@@ -96,6 +96,17 @@ class Text(Modality):
     def codes(self, texts: Sequence[str]) -> list[list[int]]:
         """Every text's tokens, all of them, without its limits."""
         return self.codec.encode([_written(text, self) for text in texts])
+
+    def prompts(self, inputs: Sequence[Any]) -> list[list[int]]:
+        """JSON texts to the codes that a model continues, whole. Raises `InputError`."""
+        found = self.codes(decode_each(inputs, text_of))
+        if self.marked:
+            return [[BEGIN, *codes] for codes in found]
+        why = "the text is empty; this model goes on from something"
+        empty: list[tuple[Location, str]] = [((row,), why) for row, codes in enumerate(found) if not codes]
+        if empty:
+            raise InputError(empty[:MOST_ERRORS])
+        return found
 
     def characters(self) -> list[int]:
         """How many characters each code stands for, (V,)."""

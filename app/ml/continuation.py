@@ -1,0 +1,45 @@
+"""How a text is wanted to be continued, and what came of it; no torch, so that schemas stay light."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Finish = Literal["end", "stop", "length", "time"]
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """How to continue. Temperature 0 takes the most probable token every time, or with `beams` searches further."""
+
+    max_tokens: int = 64
+    temperature: float = 0.0
+    top_k: int | None = None
+    top_p: float | None = None
+    beams: int = 1
+    n: int = 1
+    seed: int = 0
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Continuation:
+    """What follows a text, and why it ends there.
+
+    end: the model ended the text; stop: a stop string came, which is left out; length: `max_tokens` are said; time: the
+    request took too long. `log_probability`: of all tokens said, in nats, by the model itself (temperature 1).
+    """
+
+    text: str
+    tokens: int
+    log_probability: float
+    finish: Finish
+
+
+@dataclass(frozen=True, slots=True)
+class Continued:
+    """A text's continuations, the most probable first where beams were searched.
+
+    `truncated`: the text is longer than the model can see, and only its end was read.
+    """
+
+    truncated: bool
+    continuations: tuple[Continuation, ...]
