@@ -1,8 +1,8 @@
 """Long short-term memory over the steps of a text or a series.
 
 i, f, o = s(W x + U h), g = tanh(W_g x + U_g h), c' = f * c + i * g, h' = o * tanh(c'), with biases: Hochreiter and
-Schmidhuber, "Long short-term memory", 1997, with the forget gate of Gers, Schmidhuber and Cummins, "Learning to forget",
-2000, whose bias starts at 1 (Jozefowicz, Zaremba and Sutskever, "An empirical exploration of recurrent network
+Schmidhuber, "Long short-term memory", 1997, with the forget gate of Gers, Schmidhuber and Cummins, "Learning to
+forget", 2000, whose bias starts at 1 (Jozefowicz, Zaremba and Sutskever, "An empirical exploration of recurrent network
 architectures", 2015).
 """
 

@@ -32,7 +32,7 @@ class Transformer(ReadsSteps):
     kind: Literal["transformer"] = "transformer"
     width: Integer = Field(128, ge=2, le=4096, description="Features of every step; a multiple of twice the heads.")
     depth: Integer = Field(4, ge=1, le=48, description="Blocks.")
-    heads: Integer = Field(4, ge=1, le=64, description="Ways in which a step looks at the others.")
+    heads: Integer = Field(2, ge=1, le=64, description="Ways in which a step looks at the others.")
     expansion: Integer = Field(4, ge=1, le=16, description="Width of the perceptron in a block, as a multiple.")
     dropout: Rate = Field(0.0, description="Share of activations dropped while training.")
     positions: Literal["rotary", "learned"] = Field(

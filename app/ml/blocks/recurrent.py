@@ -32,7 +32,7 @@ class Recurrent(ReadsSteps):
 class RecurrentBackbone(Backbone, Sequences):
     """(B, T) codes, or a series (B, C + 1, T), to (B, width). `cell` is nn.GRU or nn.LSTM."""
 
-    def __init__(self, config: Recurrent, encoding: Encoding, cell: type[nn.RNNBase]) -> None:
+    def __init__(self, config: Recurrent, encoding: Encoding, cell: type[nn.GRU | nn.LSTM]) -> None:
         super().__init__()
         assert config.causal != "auto"  # noqa: S101 - for programmers: recipes settle it
         self.encoding, self.pooling, self.causal = encoding, config.pooling, config.causal

@@ -1,7 +1,7 @@
 """A generator: it continues texts, by saying the next token again and again.
 
-loss = - mean over all tokens t of log p(x_t | x_1 .. x_{t-1}), in nats, as in pretraining by `next_token`; on a backbone
-that was pretrained so, it starts from the layer that was learned there. How texts are continued: app.ml.generation.
+loss = - mean over all tokens t of log p(x_t | x_1 .. x_{t-1}), in nats, as in pretraining by `next_token`; on one that
+was pretrained so, it starts from the layer that was learned there. How texts are continued: app.ml.generation.
 Asked for predictions it says how well it foresees a text: perplexity, accuracy and bits per character.
 """
 

@@ -21,12 +21,12 @@ from app.ml.spec import ModalityKind
 from app.ml.training import Recipe
 
 RECIPE = Recipe(
-    lr=2e-3,
+    lr=3e-3,
     batches=100,
     steps=1500,
     fewest_epochs=5,
     most_epochs=100,
-    largest_batch=32,
+    largest_batch=16,
     weight_decay=0.1,
     warmup=0.05,
     precision="native",

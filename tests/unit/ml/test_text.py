@@ -1,0 +1,139 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from app.ml.bundle import json_of, read_bundle, read_manifest
+from app.ml.data import ArrayData, TextRows
+from app.ml.errors import CorruptModelError, InputError
+from app.ml.interfaces import Facts
+from app.ml.modalities.text import MOST_BYTES, TOKENIZER, Text
+from app.ml.preprocessing.text import TextPreprocessing
+from app.ml.tokenizers.base import BEGIN, END, FIRST, PADDING, UNKNOWN
+from tests.support.texts import CHARACTERS, SMALL, run_of, text_data
+
+
+def fitted(texts: list[str], **choices: Any) -> Text:
+    data = text_data(texts, continuous=choices.pop("continuous", False))
+    facts = Facts("text", data.spec.shape, len(texts), continuous=data.spec.continuous)
+    chosen, _ = TextPreprocessing.model_validate({"tokenizer": "character", **choices}).settle(facts)
+    assert chosen.largest(data.spec).shape >= Text.fit(data.inputs, data.spec, chosen).shape
+    return Text.fit(data.inputs, data.spec, chosen)
+
+
+def test_rows_are_marked_and_filled_up() -> None:
+    text = fitted(["abb", "b"])
+    assert text.encode(np.array(["abb", "b", "z"], dtype=object)).tolist() == [
+        [BEGIN, FIRST + 1, FIRST, FIRST, END],
+        [BEGIN, FIRST, END, PADDING, PADDING],
+        [BEGIN, UNKNOWN, END, PADDING, PADDING],
+    ]
+
+
+def test_a_longer_text_is_cut_and_its_end_not_claimed() -> None:
+    text = fitted(["abb", "b"])
+    assert text.encode(np.array(["abbb"], dtype=object)).tolist() == [[BEGIN, FIRST + 1, FIRST, FIRST, FIRST]]
+    assert fitted(["abcdefgh"], max_tokens=4).shape == (4,)
+
+
+def test_pieces_of_one_text_have_no_limits() -> None:
+    text = fitted(["abb", "bba"], continuous=True)
+    assert text.encode(np.array(["abb"], dtype=object)).tolist() == [[FIRST + 1, FIRST, FIRST]]
+
+
+def test_texts_are_written_as_chosen() -> None:
+    upper = fitted(["\u00e9a"], lowercase=True, form="nfc")
+    assert (
+        upper.encode(np.array(["\u00e9A", "e\u0301a"], dtype=object)).tolist()
+        == [upper.encode(np.array(["\u00e9a"], dtype=object)).tolist()[0]] * 2
+    )
+    assert fitted(["fi"], form="nfkc").codes(["\ufb01"]) == fitted(["fi"]).codes(["fi"])
+
+
+@pytest.mark.parametrize(
+    ("value", "msg"),
+    [
+        (3, "is a string"),
+        (None, "is a string"),
+        (["a"], "is a string"),
+        ("", "empty"),
+        ("a\ud800", "surrogate pair at character 1"),
+        ("x" * (MOST_BYTES + 1), "at most"),
+    ],
+)
+def test_what_is_no_text_is_refused_by_its_place(value: Any, msg: str) -> None:
+    text = fitted(["ab"])
+    with pytest.raises(InputError, match=msg) as caught:
+        text.decode(["ab", value])
+    assert [loc for loc, _ in caught.value.errors] == [(1,)]
+
+
+def test_only_texts_fit() -> None:
+    text = fitted(["ab"])
+    assert text.differences(text_data(["a much longer one"]).spec) == []
+    other = text_data(["ab"]).spec.model_copy(update={"modality": "image", "shape": (2, 2, 1)})
+    assert "image" in text.differences(other)[0]
+
+
+@pytest.mark.parametrize(("text", "kind"), [(["ab"] * 10, "character"), (["a" * 100] * 6000, "bpe")])
+def test_the_tokenizer_is_chosen_by_how_much_text_there_is(text: list[str], kind: str) -> None:
+    facts = Facts("text", (max(map(len, text)),), len(text))
+    chosen, decisions = TextPreprocessing().settle(facts)
+    assert chosen.tokenizer == kind
+    assert {one.field for one in decisions} == {"tokenizer", "vocabulary", "max_tokens", "limits"}
+    assert chosen.settle(facts) == (chosen, ())
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("model")
+    data = text_data(["the cat", "a dog", "the end"] * 4)
+    run_of(data, {"backbone": SMALL, "preprocessing": CHARACTERS, "training": {"epochs": 1}}).save_bundle(folder)
+    return folder
+
+
+def copied(saved: Path, to: Path) -> Path:
+    for path in saved.iterdir():
+        (to / path.name).write_bytes(path.read_bytes())
+    return to
+
+
+def test_the_vocabulary_is_a_file_and_not_in_the_manifest(saved: Path) -> None:
+    manifest = json_of(read_manifest(saved))
+    assert "alphabet" not in json.dumps(manifest)
+    assert json.loads((saved / TOKENIZER).read_text())["kind"] == "character"
+    again = read_bundle(saved).manifest.modality
+    assert isinstance(again, Text)
+    assert again.codec.decode(again.codes(["the cat"])[0]) == "the cat"
+
+
+def test_a_changed_tokenizer_is_refused(saved: Path, tmp_path: Path) -> None:
+    folder = copied(saved, tmp_path)
+    (folder / TOKENIZER).write_text((folder / TOKENIZER).read_text().replace("cat", "cot"))
+    (folder / TOKENIZER).write_text('{"kind": "byte"}')
+    with pytest.raises(CorruptModelError, match=r"tokenizer\.json"):
+        read_bundle(folder)
+    (folder / TOKENIZER).unlink()
+    with pytest.raises(CorruptModelError, match=r"tokenizer\.json"):
+        read_bundle(folder)
+
+
+@pytest.mark.parametrize(
+    "content", ['{"kind": "byte"}', '{"kind": "python"}', "[]", '{"kind": "bpe", "merges": [["q", "zz"]]}']
+)
+def test_a_tokenizer_that_does_not_belong_is_refused(saved: Path, tmp_path: Path, content: str) -> None:
+    (tmp_path / TOKENIZER).write_text(content)
+    modality = read_manifest(saved).modality
+    with pytest.raises(CorruptModelError, match=r"tokenizer\.json"):
+        modality.loaded(tmp_path)
+
+
+def test_a_vocabulary_is_learned_from_a_part_of_a_huge_corpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.ml.data._MOST_BYTES_TO_FIT", 100)
+    texts = [f"row {index:04}" for index in range(100)]  # 8 bytes each
+    content = np.frombuffer("".join(texts).encode(), np.uint8)
+    data = text_data(texts)
+    rows = ArrayData(data.spec, TextRows(content, np.arange(0, 801, 8)), data.targets, data.split).to_fit()
+    assert list(rows) == texts[::8]

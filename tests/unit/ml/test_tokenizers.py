@@ -1,0 +1,86 @@
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter
+from tokenizers import pre_tokenizers
+
+from app.ml.tokenizers import AnyTokenizer
+from app.ml.tokenizers.base import BEGIN, END, FIRST, MASK, PADDING, UNKNOWN, Tokenizer
+from app.ml.tokenizers.bpe import LETTERS, BpeTokenizer
+from app.ml.tokenizers.byte import ByteTokenizer
+from app.ml.tokenizers.character import CharacterTokenizer
+
+CORPUS = ["the cat sat on the mat", "the other cat", "na\u00efve \u6f22\u5b57 \U0001f600", "the the the"]
+BPE = BpeTokenizer.fit(CORPUS * 3, 300)
+KINDS: list[Tokenizer] = [ByteTokenizer(), CharacterTokenizer.fit(CORPUS, 4096), BPE]
+EACH = pytest.mark.parametrize("tokenizer", KINDS, ids=[one.kind for one in KINDS])
+ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
+
+
+@EACH
+def test_what_is_known_comes_back(tokenizer: Tokenizer) -> None:
+    for text, codes in zip(CORPUS, tokenizer.encode(CORPUS), strict=True):
+        assert tokenizer.decode(codes) == text
+        assert all(FIRST <= code < tokenizer.size for code in codes)
+    assert tokenizer.decode([BEGIN, *tokenizer.encode(["cat"])[0], END, PADDING, MASK]) == "cat"
+
+
+@EACH
+@given(text=ANY_TEXT)
+def test_the_codes_characters_add_up_to_the_texts(tokenizer: Tokenizer, text: str) -> None:
+    counts = tokenizer.characters()
+    assert len(counts) == tokenizer.size
+    assert sum(counts[code] for code in tokenizer.encode([text])[0]) == len(text)
+
+
+@pytest.mark.parametrize("tokenizer", [KINDS[0], KINDS[2]], ids=["byte", "bpe"])
+@given(text=ANY_TEXT)
+def test_bytes_and_their_pairs_know_every_text(tokenizer: Tokenizer, text: str) -> None:
+    assert tokenizer.decode(tokenizer.encode([text])[0]) == text
+
+
+@EACH
+def test_a_tokenizer_is_data(tokenizer: Tokenizer) -> None:
+    again = TypeAdapter[AnyTokenizer](AnyTokenizer).validate_json(tokenizer.model_dump_json())
+    assert again == tokenizer
+    assert again.encode(CORPUS) == tokenizer.encode(CORPUS)
+    assert all(len(again.encode([piece])[0]) >= 1 for piece in again.pieces())
+
+
+def test_characters_are_ranked_by_frequency_and_then_by_code_point() -> None:
+    assert CharacterTokenizer.fit(["bbaac", "d"], 4096).alphabet == "abcd"
+    few = CharacterTokenizer.fit(["bbaac", "d"], FIRST + 2)
+    assert few.alphabet == "ab"
+    assert few.encode(["acb"]) == [[FIRST, UNKNOWN, FIRST + 1]]
+    assert few.decode([FIRST, UNKNOWN]) == "a\ufffd"
+
+
+def test_byte_pairs_are_merged_as_published() -> None:
+    # Sennrich et al.: the most frequent pair first; here "lo", then "low", in 5 of 9 words.
+    tokenizer = BpeTokenizer.fit(["low"] * 5 + ["newest"] * 4, FIRST + 256 + 2)
+    assert [left + right for left, right in tokenizer.merges] in (["lo", "low"], ["ow", "low"])
+    assert tokenizer.encode(["low"]) == [[tokenizer.size - 1]]
+    assert set(LETTERS) == set(pre_tokenizers.ByteLevel.alphabet())
+
+
+def test_merges_are_the_same_in_every_process() -> None:
+    code = f"from app.ml.tokenizers.bpe import BpeTokenizer as B; print(B.fit({CORPUS * 3!r}, 300).model_dump_json())"
+    found = {
+        subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.strip()
+        for _ in range(2)
+    }
+    assert found == {BPE.model_dump_json()}
+
+
+@pytest.mark.parametrize("merges", [[["ab", "c"]], [["a", "b"], ["ab", "x" * 63]], [["a", ""]]])
+def test_merges_of_what_is_no_token_are_refused(merges: list[list[str]]) -> None:
+    with pytest.raises(ValueError, match="merge"):
+        BpeTokenizer.model_validate({"merges": merges})
+
+
+def test_an_alphabet_names_a_character_once() -> None:
+    with pytest.raises(ValueError, match="twice"):
+        CharacterTokenizer(alphabet="aba")
