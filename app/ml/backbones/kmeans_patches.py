@@ -23,7 +23,7 @@ from app.ml.fields import Auto, Integer, Real
 from app.ml.interfaces import Backbone, BackboneConfig, Decision, Encoding, Facts
 from app.ml.spec import ModalityKind
 
-_USUAL_PATCH, _USUAL_CENTROIDS = 6, 400
+_USUAL_PATCH, _USUAL_CENTROIDS = 6, 200
 _PATCHES_PER_CENTROID = 10  # fewer cannot tell where its middle is
 _CONTRAST = 10 / 255**2  # e: what a patch varies by noise alone
 _WHITENING = 0.1  # e'
@@ -42,14 +42,14 @@ class KMeansPatches(BackboneConfig):
     )
     patch: Auto[Annotated[Integer, Field(ge=2, le=64)]] = Field("auto", description="Side of a patch, in pixels.")
     stride: Integer = Field(1, ge=1, le=64, description="Pixels between two patches; 2 is a quarter of the work.")
-    grid: Integer = Field(4, ge=1, le=16, description="Codes are pooled in so many cells each way.")
+    grid: Integer = Field(5, ge=1, le=16, description="Codes are pooled in so many cells each way.")
     code: Literal["triangle", "soft_threshold"] = Field(
         "triangle", description="How nearness becomes a number; soft_threshold is cheaper."
     )
     threshold: Real = Field(0.25, ge=0, le=100, description="What soft_threshold takes off; triangle needs none.")
 
     def settle(self, facts: Facts) -> tuple[Self, tuple[Decision, ...]]:
-        """Patches of 6 pixels, 400 centroids; fewer where there are too few patches to find them."""
+        """Patches of 6 pixels, 200 centroids; fewer where there are too few patches to find them."""
         changes: dict[str, tuple[int, str]] = {}
         patch: int = min(_USUAL_PATCH, *facts.shape[:2]) if self.patch == "auto" else self.patch
         if self.patch == "auto":

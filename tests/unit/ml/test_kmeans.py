@@ -148,7 +148,7 @@ def test_sizes_follow_the_data() -> None:
         found, _ = KMeansPatches().settle(Facts("image", (side, side, 1), rows))
         return found.patch, found.centroids
 
-    assert settled(60_000, 28) == (6, 400)
+    assert settled(60_000, 28) == (6, 200)
     assert settled(3, 8) == (6, 2)
     assert settled(100, 4) == (4, 10)
     request = {"backbone": {"kind": "kmeans_patches", "patch": 9}, "method": {"kind": "kmeans"}}
