@@ -23,7 +23,6 @@ from app.ml.solvers.solution import Solution
 from app.ml.spec import DataSpec, TargetSpec
 
 
-
 def count_parameters(module: nn.Module) -> int:
     """How many numbers a module trains."""
     return sum(parameter.numel() for parameter in module.parameters())

@@ -69,7 +69,7 @@ class Encoding(Frozen):
 
     @property
     def volume(self) -> Shape:
-        """Shape that a row takes up inside a network: a text's codes become vectors, and answers over the vocabulary."""
+        """Shape that a row takes up inside a network: a text's codes become vectors, then answers over tokens."""
         return self.shape if self.vocabulary is None else (*self.shape, max(_TOKEN_VALUES, self.vocabulary))
 
 

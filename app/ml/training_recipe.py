@@ -104,7 +104,7 @@ def _manner(config: TrainingConfig, purpose: Purpose) -> Choices:
 def _batch_size(recipe: Recipe, rows: int) -> int:
     """A power of two near rows / batches."""
     wanted: int = 2 ** round(math.log2(max(rows / recipe.batches, 1)))
-    return max(1, min(rows, min(recipe.largest_batch, max(_SMALLEST_BATCH, wanted))))
+    return max(1, min(rows, recipe.largest_batch, max(_SMALLEST_BATCH, wanted)))
 
 
 def _epochs(recipe: Recipe, rows: int, batch_size: int) -> int:
