@@ -33,7 +33,4 @@ def planned_loading(
         found = transfer.shapes_of(parent.backbone.build(parent.encoding).state_dict())
         wanted = transfer.shapes_of(backbone.build(encoding).state_dict())
     done = transfer.plan(found, parent.encoding, wanted, encoding)
-    if not (done.matched or done.resized):
-        msg = "no tensor of the model fits this backbone: choose one of the same kind with layers of the same widths"
-        raise ConfigError(("loading",), msg)
     return (Decision(field="loading", value="partial", reason=done.words),)

@@ -15,6 +15,7 @@ import torch.nn.functional as F  # noqa: N812 - the name everybody knows
 from torch import Tensor
 
 from app.ml.checkpoint import Tensors
+from app.ml.errors import ConfigError
 from app.ml.interfaces import Backbone, Encoding, Shape
 
 _IMAGE, _KERNEL = 3, 4  # dimensions
@@ -48,7 +49,11 @@ class Transfer:
 
 
 def plan(found: Mapping[str, Shape], old: Encoding, wanted: Mapping[str, Shape], new: Encoding) -> Transfer:
-    """What shapes alone tell; `old` and `new` are what the backbones take."""
+    """What shapes alone tell; `old` and `new` are what the backbones take.
+
+    Raises:
+        ConfigError: no matrix fits; biases alone are worth nothing.
+    """
     matched = [name for name, shape in wanted.items() if found.get(name) == shape]
     resized = [
         name
@@ -56,6 +61,9 @@ def plan(found: Mapping[str, Shape], old: Encoding, wanted: Mapping[str, Shape],
         if name in found and (_other_channels(found[name], old, shape, new) or _other_length(name, found[name], shape))
     ]
     taken = {*matched, *resized}
+    if not any(len(wanted[name]) > 1 for name in taken):
+        msg = "no weights of the model fit this backbone: choose one of the same kind with layers of the same widths"
+        raise ConfigError(("loading",), msg)
     return Transfer(
         tuple(matched),
         tuple(resized),
@@ -65,7 +73,7 @@ def plan(found: Mapping[str, Shape], old: Encoding, wanted: Mapping[str, Shape],
 
 
 def take_over(backbone: Backbone, found: Tensors, old: Encoding) -> Transfer:
-    """Load what fits into a backbone with fresh weights, and tell what did."""
+    """Load what fits into a backbone with fresh weights, and tell what did. Raises `ConfigError` where nothing does."""
     own = backbone.state_dict()
     done = plan(shapes_of(found), old, shapes_of(own), backbone.encoding)
     taken = {name: found[name] for name in done.matched}

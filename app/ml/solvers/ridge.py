@@ -53,7 +53,7 @@ def _closed_form(basis: Basis, wanted: Tensor) -> Solution:
 class _LeftOut:
     """Errors of rows left out.
 
-    Where a fit is nearly exact both e and 1 - h vanish; so both are added up from what each axis leaves, not subtracted.
+    Where a fit is nearly exact both e and 1 - h vanish: so both are sums of what each axis leaves, not differences.
     """
 
     left: Tensor  # U (N, R)

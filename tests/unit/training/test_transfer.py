@@ -13,12 +13,14 @@ from app.ml.configs import FineTuningConfig, PretrainingConfig
 from app.ml.data import ArrayData
 from app.ml.recipes import resolve_fine_tuning, resolve_pretraining
 from app.ml.spec import SPLITS, DataSpec, Split, TargetSpec
+from app.ml.strategies.full import Full
 from tests.support import tiny
 from worker.training.evaluate import Evaluation
 from worker.training.run import Run, prepare
 
 DIGITS = TargetSpec(name="digit", type="category", classes=tuple("0123456789"))
 PROBE = {"kind": "linear_probe", "layer": "last"}
+STRATEGIES = ("lp_ft", "gradual_unfreezing", "layerwise_decay", "lora", "bias_only")
 BY_GRADIENT = {**PROBE, "solver": "gradient"}
 
 
@@ -90,6 +92,77 @@ def test_a_shuffled_backbone_is_worse(pretrained: Bundle) -> None:
     with_it, without = accuracy(fine_tuned(pretrained, PROBE)), accuracy(fine_tuned(shuffled(pretrained), PROBE))
     assert with_it > 0.65
     assert with_it > without + 0.05
+
+
+@pytest.fixture(scope="module")
+def taught() -> Bundle:
+    """A backbone that knows digits from 1,500 labels."""
+    data = dataset(slice(0, 1500), np.zeros(1500, np.uint8))
+    request = {"heads": [{"kind": "classifier", "target": "digit"}], "backbone": {"kind": "mlp"}}
+    config = FineTuningConfig.model_validate({**request, "training": {"epochs": 15}})
+    run = prepare(resolve_fine_tuning(config, data.spec, None).config, data)
+    for _ in run.train():
+        pass
+    return run.bundle()
+
+
+@pytest.mark.parametrize(
+    "strategy",
+    [PROBE, BY_GRADIENT, *({"kind": kind} for kind in STRATEGIES)],
+    ids=["exact", "gradient", *STRATEGIES],
+)
+def test_every_strategy_starts_from_the_pretrained_weights(taught: Bundle, strategy: dict[str, Any]) -> None:
+    with_it = accuracy(fine_tuned(taught, strategy, epochs=25))
+    without = accuracy(fine_tuned(shuffled(taught), strategy, epochs=25))
+    assert with_it > 0.8
+    assert with_it > without + 0.08
+
+
+def test_what_was_chosen_is_better_than_what_was_not(taught: Bundle) -> None:
+    """Layers and strategies by cross-validation, measured on rows that no choice saw."""
+    probe = fine_tuned(taught, {"kind": "linear_probe"})
+    (note,) = probe.notes
+    assert note.kind == "layer.chosen"
+    assert [one["layer"] for one in note.data["candidates"]] == ["last", "all", 0]
+    assert probe.strategy.layer == note.data["layer"]  # type: ignore[union-attr]
+    losses = {one["layer"]: one["held_out_loss"] for one in note.data["candidates"]}
+    assert min(losses, key=losses.__getitem__) == note.data["layer"] == probe.bundle().manifest.strategy.layer  # type: ignore[union-attr]
+    lowest = {**PROBE, "layer": 0}
+    assert losses[0] > losses["last"]
+    assert probe.evaluate("test").losses["loss"] < fine_tuned(taught, lowest).evaluate("test").losses["loss"]  # type: ignore[union-attr]
+
+
+def test_the_strategy_is_chosen_within_a_budget_and_told(taught: Bundle) -> None:
+    """Five steps ruin what a probe would keep; no budget leaves the preferred one."""
+    run = fine_tuned(taught, {"kind": "automatic"}, epochs=1)
+    layer, told = run.notes
+    assert (layer.kind, told.kind) == ("layer.chosen", "strategy.chosen")
+    assert set(told.data["scores"]) == {"linear_probe", "lp_ft", "full"}
+    assert told.data["rows"] == 100
+    assert run.strategy.kind == told.data["strategy"] == run.bundle().manifest.strategy.kind  # type: ignore[union-attr]
+    assert told.data["scores"][told.data["strategy"]] > told.data["scores"]["full"]
+    assert run.config.strategy.kind == "automatic"  # type: ignore[union-attr]
+    poor = fine_tuned(taught, {"kind": "automatic", "budget_seconds": 0, "candidates": ["full", "lp_ft"]}, epochs=1)
+    assert poor.strategy.kind == "full"  # type: ignore[union-attr]
+    assert "within the budget" in poor.notes[-1].message
+
+
+def test_a_choice_made_before_is_not_made_again(taught: Bundle) -> None:
+    run = fine_tuned(taught, {"kind": "automatic"}, epochs=1)
+    earlier = Full(backbone_lr_scale=0.5)
+    again = prepare(run.config, run.data, parent=taught, strategy=earlier)
+    assert again.strategy == earlier
+    assert again.notes == ()
+
+
+def test_a_choice_leaves_no_trace_in_the_training(taught: Bundle) -> None:
+    """The same losses as if the choice had been given: the generators are left alone."""
+    chosen = fine_tuned(taught, {"kind": "automatic", "candidates": ["lp_ft", "linear_probe"]}, epochs=2)
+    assert chosen.strategy is not None
+    given = fine_tuned(taught, chosen.strategy.model_dump(mode="json"), epochs=2)
+    assert accuracy(chosen) == accuracy(given)
+    expected = given.state.objective.state_dict()
+    assert all(torch.equal(value, expected[name]) for name, value in chosen.state.objective.state_dict().items())
 
 
 def test_full_fine_tuning_starts_from_the_pretrained_weights_and_moves_a_copy(pretrained: Bundle) -> None:
