@@ -4,16 +4,31 @@ The last channel of a series (C + 1, T) says what was observed: steps that were 
 no value, do not count. Images and tables count whole.
 """
 
+import math
+
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody knows
 from torch import Tensor
 
+from app.ml.interfaces import Facts
 from app.ml.training import Recipe
 
-RECONSTRUCTION = Recipe(
-    lr=1e-3, batches=100, steps=1000, fewest_epochs=10, most_epochs=300, precision="native", sums_values=True
-)
+_FEW_VALUES = 64  # of a row: layers are so small that converting their numbers takes longer than multiplying them
 _SERIES = 3  # dimensions of a batch (B, C + 1, T)
+
+
+def reconstruction_recipe(facts: Facts, weight_decay: float = 0.01) -> Recipe:
+    """What a training that rebuilds rows starts from."""
+    return Recipe(
+        lr=1e-3,
+        batches=100,
+        steps=1000,
+        fewest_epochs=10,
+        most_epochs=300,
+        weight_decay=weight_decay,
+        precision="float32" if math.prod(facts.shape) < _FEW_VALUES else "native",
+        sums_values=True,
+    )
 
 
 def counted(inputs: Tensor) -> Tensor | None:

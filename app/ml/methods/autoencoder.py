@@ -15,7 +15,6 @@ Steps of a series that were not observed do not count in the squared norm.
 Rumelhart, Hinton and Williams 1986; Bengio, Courville and Vincent, "Representation learning", 2013.
 """
 
-from dataclasses import replace
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -29,7 +28,7 @@ from app.ml.blocks.penalties import (
     sum_of_squares,
     weight_matrices,
 )
-from app.ml.blocks.reconstruction import RECONSTRUCTION, counted, half_squared_error, values_per_row
+from app.ml.blocks.reconstruction import counted, half_squared_error, reconstruction_recipe, values_per_row
 from app.ml.fields import Integer, Real
 from app.ml.interfaces import Backbone, Batch, Facts, Losses, MethodConfig, Objective
 from app.ml.spec import Frozen, ModalityKind
@@ -83,11 +82,11 @@ class Autoencoder(MethodConfig):
     kind: Literal["autoencoder"] = "autoencoder"
     regularizer: AnyPenalty = Field(default_factory=NoPenalty, description="R and lambda.")
 
-    def recipe(self, facts: Facts) -> Recipe:  # noqa: ARG002 - the same for all data
+    def recipe(self, facts: Facts) -> Recipe:
         """The optimizer shrinks no weights where the method already does."""
         if isinstance(self.regularizer, L1 | L2):
-            return replace(RECONSTRUCTION, weight_decay=0.0)
-        return RECONSTRUCTION
+            return reconstruction_recipe(facts, weight_decay=0.0)
+        return reconstruction_recipe(facts)
 
     def build(self, backbone: Backbone) -> "AutoencoderObjective":
         """Put the mirrored decoder behind the backbone."""

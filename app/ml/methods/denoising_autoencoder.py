@@ -17,7 +17,7 @@ from pydantic import Field
 from torch import Tensor
 
 from app.ml.abilities import Ability, Mirrors
-from app.ml.blocks.reconstruction import RECONSTRUCTION, counted, half_squared_error, values_per_row
+from app.ml.blocks.reconstruction import counted, half_squared_error, reconstruction_recipe, values_per_row
 from app.ml.fields import Auto, Real
 from app.ml.interfaces import Backbone, Batch, Decision, Facts, Losses, MethodConfig, Objective
 from app.ml.spec import Frozen, ModalityKind
@@ -89,9 +89,9 @@ class DenoisingAutoencoder(MethodConfig):
         decision = Decision(field="corruption", value=chosen.model_dump(mode="json"), reason=reason)
         return self.model_copy(update={"corruption": chosen}), (decision,)
 
-    def recipe(self, facts: Facts) -> Recipe:  # noqa: ARG002 - the same for all data
+    def recipe(self, facts: Facts) -> Recipe:
         """That of every reconstruction."""
-        return RECONSTRUCTION
+        return reconstruction_recipe(facts)
 
     def build(self, backbone: Backbone) -> "DenoisingAutoencoderObjective":
         """Put the mirrored decoder behind the backbone."""

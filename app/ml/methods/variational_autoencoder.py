@@ -27,7 +27,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from app.ml.abilities import Ability, Mirrors
-from app.ml.blocks.reconstruction import RECONSTRUCTION, counted
+from app.ml.blocks.reconstruction import counted, reconstruction_recipe
 from app.ml.errors import ConfigError
 from app.ml.fields import Auto, Integer, Real
 from app.ml.interfaces import Backbone, Batch, Decision, Facts, Losses, MethodConfig, Objective
@@ -75,9 +75,9 @@ class VariationalAutoencoder(MethodConfig):
             decisions.append(Decision(field="latent", value=changes["latent"], reason=reason))
         return self.model_copy(update=changes), tuple(decisions)
 
-    def recipe(self, facts: Facts) -> Recipe:  # noqa: ARG002 - the same for all data
+    def recipe(self, facts: Facts) -> Recipe:
         """That of every reconstruction."""
-        return RECONSTRUCTION
+        return reconstruction_recipe(facts)
 
     def build(self, backbone: Backbone) -> "VariationalAutoencoderObjective":
         """Put mu, sigma and the mirrored decoder behind the backbone."""

@@ -89,7 +89,16 @@ def test_maps_lie_with_channels_last_in_bfloat16_alone() -> None:
     assert all(seen)
 
 
-@pytest.mark.parametrize(("method", "expected"), [("autoencoder", "native"), ("vae", "native"), ("kmeans", "float32")])
-def test_auto_follows_the_method(method: str, expected: str) -> None:
+@pytest.mark.parametrize(
+    ("method", "modality", "expected"),
+    [
+        ("autoencoder", "image", "native"),
+        ("vae", "image", "native"),
+        ("kmeans", "image", "float32"),
+        ("autoencoder", "table", "float32"),  # of four columns
+    ],
+)
+def test_auto_follows_method_and_size(method: str, modality: str, expected: str) -> None:
     request = PretrainingConfig.model_validate({"method": {"kind": method}})
-    assert resolve_pretraining(request, tiny.images().spec).config.training.precision == expected
+    spec = tiny.DATASETS[modality]().spec  # type: ignore[index]
+    assert resolve_pretraining(request, spec).config.training.precision == expected
