@@ -23,7 +23,7 @@ from app.ml.training import Recipe
 
 _ROWS_TO_WHITEN, _PATCHES_TO_WHITEN, _ROWS_AT_ONCE = 10_000, 100_000, 500
 _APART = 0.1  # many patches are equal (all black, say): centroids begin at one and a little beside it
-_PATIENCE = 20  # times K patches without being the nearest to any
+_PATIENCE = 200  # times K patches without being the nearest to any
 
 
 class KMeans(MethodConfig):

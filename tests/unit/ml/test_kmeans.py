@@ -112,13 +112,13 @@ def test_the_loss_falls_to_that_of_lloyds_algorithm() -> None:
 
 
 def test_dead_centroids_move_to_the_farthest_patches() -> None:
-    points = clusters(40)
+    points = clusters(400)
     found = KMeans().build(KMeansPatches(centroids=4, patch=2).build(Encoding(shape=(1, 2, 2))))
     far = torch.full((2, 3), 100.0)
     found.backbone.centroids = torch.nn.Parameter(torch.cat([points[:2], far]))
     found._revive(points)
     assert torch.equal(found.backbone.centroids.detach()[2:], far), "patience"
-    found._revive(points)  # 2 * 40 patches are 20 for each of 4 centroids
+    found._revive(points)  # 2 * 400 patches are 200 for each of 4 centroids
     moved = found.backbone.centroids.detach()
     distances = torch.cdist(points, points[:2]).min(1).values
     assert torch.equal(moved[2:], points[distances.argsort(descending=True)[:2]])
