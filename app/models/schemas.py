@@ -15,7 +15,7 @@ class HeadSummary(BaseModel):
 
     name: str
     kind: str
-    target: str
+    target: str | None = Field(description="Null where it answers several targets, or learns from the rows themselves.")
     classes: list[str]
 
 

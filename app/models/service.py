@@ -215,6 +215,8 @@ def _answer(row: ModelRow, aliases: list[str]) -> Model:
 
 
 def _head(head: Mapping[str, Any]) -> HeadSummary:
-    config, target = head["config"], head["target"]
-    name = config["name"] or target["name"]
-    return HeadSummary(name=name, kind=config["kind"], target=target["name"], classes=list(target["classes"]))
+    config, targets = head["config"], head["targets"]
+    only = targets[0] if len(targets) == 1 else None
+    name = config.get("name") or (only["name"] if only else config["kind"])
+    target, classes = (only["name"], list(only["classes"])) if only else (None, [])
+    return HeadSummary(name=name, kind=config["kind"], target=target, classes=classes)
