@@ -33,6 +33,7 @@ from worker.feature_cache import FeatureCache
 from worker.reporter import DivergedError, Reporter, progress_of
 from worker.training.evaluate import Evaluation
 from worker.training.events import Evaluated, Finished, Noted, Started, StepDone
+from worker.training.precision import computes_in_bfloat16
 from worker.training.run import Run, prepare
 from worker.trial import Trial, trial_of
 
@@ -49,7 +50,9 @@ def run(attempt: Attempt, job: JobRow, folder: Path, draining: threading.Event, 
     trial = trial_of(attempt, job)
     step = _resume(attempt, training)
     message = f"Training goes on from step {step}." if step else "Training started."
-    data = {**began.spent(), "step": step, "device": training.state.device.type}
+    device = training.state.device
+    arithmetic = "bfloat16" if computes_in_bfloat16(training.config.training, device) else "float32"
+    data = {**began.spent(), "step": step, "device": device.type, "precision": arithmetic}
     attempt.enter("running", "training", message, data)
     for note in training.notes:
         attempt.tell(note.kind, note.message, note.data)

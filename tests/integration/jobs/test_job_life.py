@@ -232,3 +232,13 @@ def test_the_weights_of_the_model_matter(client: Http, settings: Settings) -> No
 def weights_of(client: Http, model: str) -> str:
     files = client.get(f"/v1/models/{model}").json()["files"]
     return str(next(file["sha256"] for file in files if file["name"] == "backbone.safetensors"))
+
+
+@pytest.mark.parametrize(("asked", "told"), [("float32", "float32"), ("bfloat16", "bfloat16")])
+def test_a_job_tells_in_which_arithmetic_it_computes(
+    client: Http, settings: Settings, dataset: str, asked: str, told: str
+) -> None:
+    job = submit(client, dataset, training={**TRAINING, "precision": asked})
+    run_jobs(settings)
+    (started,) = [one for one in events_of(client, job) if one["message"] == "Training started."]
+    assert started["data"]["precision"] == told
