@@ -1,0 +1,118 @@
+"""What a fine-tuning chooses in the trainer, as its user sees it; and features that the next job finds."""
+
+from typing import Any
+
+import pytest
+
+from app.db.session import Database
+from app.settings import Settings
+from tests.integration.jobs.test_job_life import events_of, job_of, run_drained, submit, upload
+from tests.support.http import Http
+from tests.support.work import run_jobs
+
+HEADS = [{"kind": "classifier", "target": "label"}]
+ROWS = 90
+
+
+@pytest.fixture
+def labelled(client: Http, settings: Settings) -> str:
+    """Two columns whose sum decides the label, and two of noise."""
+    numbers = [[((row * step) % 97) / 97 - 0.5 for step in (31, 57, 11, 73)] for row in range(1, ROWS + 1)]
+    lines = [
+        ",".join(f"{value:.4f}" for value in row) + f",{'up' if row[0] + row[1] > 0 else 'down'}" for row in numbers
+    ]
+    dataset = upload(client, settings, "a,b,c,d,label\n" + "\n".join(lines) + "\n")
+    submit(client, dataset, name="root")
+    run_jobs(settings)
+    return dataset
+
+
+def fine_tune(client: Http, dataset: str, **fields: Any) -> str:
+    body = {"kind": "fine_tuning", "dataset": dataset, "heads": HEADS, "model": "root", **fields}
+    answer = client.post("/v1/jobs", json=body)
+    assert answer.status_code == 202, answer.text
+    return str(answer.json()["id"])
+
+
+def data_of(client: Http, job: str, kind: str) -> dict[str, Any]:
+    (found,) = [event["data"] for event in events_of(client, job) if event["type"] == kind]
+    return dict(found)
+
+
+def strategy_of(client: Http, job: str) -> dict[str, Any]:
+    (output,) = job_of(client, job)["outputs"]
+    return dict(client.get(f"/v1/models/{output['model']}").json()["strategy"])
+
+
+def test_a_pretrained_model_is_adapted_as_its_labels_say(client: Http, settings: Settings, labelled: str) -> None:
+    job = fine_tune(client, labelled, training={"epochs": 3})
+    assert job_of(client, job)["config"]["strategy"]["kind"] == "automatic"
+    assert "strategy.kind" in {one["field"] for one in job_of(client, job)["config"]["decisions"]}
+    run_jobs(settings)
+    told = data_of(client, job, "strategy.chosen")
+    assert set(told["scores"]) == {"linear_probe", "lp_ft", "full"}
+    assert strategy_of(client, job)["kind"] == told["strategy"]
+
+
+def test_a_solved_probe_tells_its_penalty_and_the_next_one_finds_its_features(
+    client: Http, settings: Settings, labelled: str
+) -> None:
+    job = fine_tune(client, labelled, strategy={"kind": "linear_probe"})
+    run_jobs(settings)
+    solved = data_of(client, job, "heads.solved")["heads"]["label"]
+    assert solved["strength"] in [score["strength"] for score in solved["scores"]]
+    assert strategy_of(client, job)["layer"] == data_of(client, job, "layer.chosen")["layer"]
+    (point,) = client.get(f"/v1/jobs/{job}/metrics").json()["data"]
+    assert point["values"]["train/held_out_loss"] == pytest.approx(solved["held_out_loss"], rel=1e-5)
+    assert "val/accuracy" in point["values"]
+    kept = {path: path.stat().st_mtime_ns for path in settings.feature_cache.iterdir()}
+    again = fine_tune(client, labelled, strategy={"kind": "linear_probe"}, name="again")
+    run_jobs(settings)
+    assert {path.name for path in settings.feature_cache.iterdir()} == {path.name for path in kept}
+    assert all(path.stat().st_mtime_ns > before for path, before in kept.items())
+    assert job_of(client, again)["metrics"] == job_of(client, job)["metrics"]
+
+
+def test_a_resumed_attempt_keeps_what_the_first_one_chose(
+    client: Http, settings: Settings, database: Database, labelled: str
+) -> None:
+    job = fine_tune(client, labelled, strategy={"kind": "automatic", "candidates": ["lp_ft", "full"]})
+    run_drained(settings, database)
+    run_drained(settings, database)
+    run_jobs(settings)
+    assert job_of(client, job)["status"] == "succeeded"
+    assert strategy_of(client, job)["kind"] == data_of(client, job, "strategy.chosen")["strategy"]
+    data_of(client, job, "heads.solved")
+
+
+def test_a_solved_probe_survives_a_drained_worker(
+    client: Http, settings: Settings, database: Database, labelled: str
+) -> None:
+    job = fine_tune(client, labelled, strategy={"kind": "linear_probe"})
+    run_drained(settings, database)
+    assert job_of(client, job)["status"] == "queued"
+    run_jobs(settings)
+    found = job_of(client, job)
+    assert (found["status"], found["progress"]["step"]) == ("succeeded", 1)
+
+
+def test_partial_loading_is_told_in_the_answer_and_in_an_event(client: Http, settings: Settings, labelled: str) -> None:
+    deeper = {"kind": "mlp", "hidden": [16, 8, 8]}
+    job = fine_tune(client, labelled, backbone=deeper, loading="partial", strategy={"kind": "full"})
+    (told,) = [one for one in job_of(client, job)["config"]["decisions"] if one["field"] == "loading"]
+    assert told["reason"].startswith("4 tensors taken over, 0 resized, 2 new")
+    run_jobs(settings)
+    assert len(data_of(client, job, "weights.loaded")["matched"]) == 4
+    refused = client.post(
+        "/v1/jobs",
+        json={
+            "kind": "fine_tuning",
+            "dataset": labelled,
+            "heads": HEADS,
+            "model": "root",
+            "backbone": {"kind": "mlp", "hidden": [5]},
+            "loading": "partial",
+        },
+    )
+    assert refused.status_code == 422
+    assert refused.json()["errors"][0]["loc"] == ["body", "loading"]
