@@ -17,8 +17,9 @@ from torch import Tensor
 from app.ml.blocks.projector import projector
 from app.ml.fields import Integer, Real
 from app.ml.interfaces import AugmentationConfig, Backbone, Batch, Facts, Losses, MethodConfig, Objective
-from app.ml.methods.views import usual_views
+from app.ml.methods.views import RECIPE, usual_views
 from app.ml.spec import ModalityKind
+from app.ml.training import Recipe
 
 
 class SimClr(MethodConfig):
@@ -34,6 +35,10 @@ class SimClr(MethodConfig):
     def usual_views(self, facts: Facts) -> tuple[AugmentationConfig, ...]:
         """Light ones, per modality."""
         return usual_views(facts)
+
+    def recipe(self, facts: Facts) -> Recipe:  # noqa: ARG002 - one for all
+        """Longer than where rows are rebuilt, at a higher rate, in the processor's own arithmetic."""
+        return RECIPE
 
     def build(self, backbone: Backbone) -> "SimClrObjective":
         """Put the projection behind the backbone."""

@@ -31,8 +31,9 @@ from app.ml.interfaces import (
     MethodConfig,
     Objective,
 )
-from app.ml.methods.views import usual_views
+from app.ml.methods.views import RECIPE, usual_views
 from app.ml.spec import ModalityKind
+from app.ml.training import Recipe
 
 _GAMMA, _EPSILON = 1.0, 1e-4
 
@@ -63,6 +64,10 @@ class VicReg(MethodConfig):
     def usual_views(self, facts: Facts) -> tuple[AugmentationConfig, ...]:
         """Light ones, per modality."""
         return usual_views(facts)
+
+    def recipe(self, facts: Facts) -> Recipe:  # noqa: ARG002 - one for all
+        """Longer than where rows are rebuilt, at a higher rate, in the processor's own arithmetic."""
+        return RECIPE
 
     def build(self, backbone: Backbone) -> "VicRegObjective":
         """Put the projection (the paper's expander) behind the backbone."""

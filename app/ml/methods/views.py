@@ -1,9 +1,7 @@
 """The views that contrasting methods take where a user names none: light ones, that leave a row's meaning alone."""
 
-from app.ml.augmentations.blur import Blur
 from app.ml.augmentations.colour import Colour
 from app.ml.augmentations.crop import Crop
-from app.ml.augmentations.erase import Erase
 from app.ml.augmentations.flip import Flip
 from app.ml.augmentations.gap import Gap
 from app.ml.augmentations.noise import Noise
@@ -12,16 +10,29 @@ from app.ml.augmentations.shift import Shift
 from app.ml.augmentations.swap import Swap
 from app.ml.augmentations.warp import Warp
 from app.ml.interfaces import AugmentationConfig, Facts
+from app.ml.training import Recipe
 
 _COLOURED = 3
+# Without strong changes of brightness two views are recognised by it: two points of accuracy on Fashion-MNIST.
+_COLOURS = Colour(brightness=0.8, contrast=0.8)
+RECIPE = Recipe(
+    lr=2e-3,
+    batches=16,
+    steps=3000,
+    fewest_epochs=10,
+    most_epochs=300,
+    weight_decay=1e-4,
+    warmup=0.03,
+    precision="native",
+)
 
 
 def usual_views(facts: Facts) -> tuple[AugmentationConfig, ...]:
-    """For photographs as SimCLR's own; grey images are never mirrored, since they may be letters."""
+    """Only images of many colours are mirrored: grey ones may be letters."""
     match facts.modality:
         case "image":
             coloured = facts.shape[2] >= _COLOURED
-            return (Crop(), Flip(), Colour(), Blur()) if coloured else (Crop(), Erase(), Noise())
+            return (Crop(smallest=0.3), *((Flip(),) if coloured else ()), _COLOURS, Noise())
         case "series":
             return (Shift(), Warp(), Scale(), Noise(), Gap())
         case "table":
