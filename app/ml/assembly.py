@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from app.ml.abilities import Sequences
+from app.ml.adaptation import StrategyConfig
 from app.ml.heads import AnyHead
 from app.ml.interfaces import (
     Backbone,
@@ -17,7 +18,6 @@ from app.ml.interfaces import (
     Mix,
     Objective,
     ParamGroup,
-    StrategyConfig,
 )
 from app.ml.solvers.solution import Solution
 from app.ml.spec import DataSpec, TargetSpec

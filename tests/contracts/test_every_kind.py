@@ -16,12 +16,13 @@ import torch
 from pydantic import BaseModel, TypeAdapter
 
 from app.ml.abilities import Centroids, Mirrors, Patches, Sequences
+from app.ml.adaptation import StrategyConfig
 from app.ml.assembly import FineTuning, build_heads, stacked, targets_of
 from app.ml.bundle import Bundle
 from app.ml.configs import FineTuningConfig, PretrainingConfig
 from app.ml.data import ArrayData
 from app.ml.errors import CorruptCheckpointError
-from app.ml.interfaces import Backbone, BackboneConfig, HeadConfig, MethodConfig, ModalityKind, StrategyConfig
+from app.ml.interfaces import Backbone, BackboneConfig, HeadConfig, MethodConfig, ModalityKind
 from app.ml.predictor import load_bundle
 from app.ml.recipes import resolve_fine_tuning, resolve_pretraining
 from app.ml.registry import FAMILIES, kinds

@@ -9,8 +9,9 @@ from typing import Annotated, Literal, Self
 from pydantic import Field
 from torch import nn
 
+from app.ml.adaptation import StrategyConfig
 from app.ml.fields import Auto, Real
-from app.ml.interfaces import Backbone, Decision, Facts, ParamGroup, StrategyConfig
+from app.ml.interfaces import Backbone, Decision, Facts, ParamGroup
 
 
 class Full(StrategyConfig):

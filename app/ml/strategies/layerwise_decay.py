@@ -11,8 +11,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 from torch import nn
 
+from app.ml.adaptation import StrategyConfig
 from app.ml.fields import Real
-from app.ml.interfaces import Backbone, ParamGroup, StrategyConfig
+from app.ml.interfaces import Backbone, ParamGroup
 from app.ml.strategies.grouping import groups_of
 
 

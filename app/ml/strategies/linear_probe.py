@@ -11,9 +11,10 @@ from typing import Annotated, Literal, Self
 from pydantic import Field
 from torch import Tensor, nn
 
+from app.ml.adaptation import StrategyConfig
 from app.ml.errors import ConfigError
 from app.ml.fields import Integer, Real
-from app.ml.interfaces import Backbone, Decision, Facts, ParamGroup, StrategyConfig
+from app.ml.interfaces import Backbone, Decision, Facts, ParamGroup
 from app.ml.strategies.layers import layer_widths, layered_features
 
 _MOST_ROWS = 200_000  # solving keeps all rows' features in memory, twice

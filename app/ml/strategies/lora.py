@@ -15,9 +15,10 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from app.ml.adaptation import StrategyConfig
 from app.ml.errors import ConfigError
 from app.ml.fields import Integer, Real
-from app.ml.interfaces import Backbone, ParamGroup, StrategyConfig
+from app.ml.interfaces import Backbone, ParamGroup
 from app.ml.strategies.grouping import groups_of
 
 

@@ -10,9 +10,10 @@ from typing import Annotated, Literal, Self
 from pydantic import Field
 from torch import nn
 
+from app.ml.adaptation import StrategyConfig
 from app.ml.errors import ConfigError
 from app.ml.fields import Real
-from app.ml.interfaces import Backbone, Decision, Facts, ParamGroup, StrategyConfig
+from app.ml.interfaces import Backbone, Decision, Facts, ParamGroup
 from app.ml.strategies.grouping import groups_of
 
 
