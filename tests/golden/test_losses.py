@@ -95,6 +95,15 @@ RUNS: dict[str, tuple[str, dict[str, Any]]] = {
             "augmentations": [{"kind": "swap"}, {"kind": "mask"}, {"kind": "mixup"}],
         },
     ),
+    "augmented_text": (
+        "text",
+        {
+            "backbone": {"kind": "transformer", "width": 16, "depth": 1, "heads": 2},
+            "heads": [LABEL],
+            "strategy": {"kind": "full"},
+            "augmentations": [{"kind": "mask"}, {"kind": "drop"}],
+        },
+    ),
     "cutmix": (
         "image",
         {"backbone": CONVNET, "heads": [LABEL], "strategy": {"kind": "full"}, "augmentations": [{"kind": "cutmix"}]},
