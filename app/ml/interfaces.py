@@ -12,7 +12,7 @@ int64 codes of tokens below `vocabulary`, 0 being padding at the end.
     Objective      Batch -> {"loss": scalar to minimise, ...};  what a training step works on
     Method         builds an Objective around a backbone: how one pretrains
     Head           (B, F) -> (B, K), or per step (B, T, F) -> (B, T, K);  answers one target
-    Strategy       how a pretrained backbone is adapted: what trains, how fast, and whether features are cached;  see `adaptation`
+    Strategy       how a pretrained backbone is adapted: what trains, how fast, and which features are kept
 
 Each kind is one file in its family's folder; the folder's `__init__.py` is the written union of them.
 """
