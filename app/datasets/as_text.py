@@ -15,6 +15,7 @@ from app.datasets.roles import assign_roles
 from app.datasets.values import MAX_NAME, is_free
 
 AT_ONCE = 1024
+LOOKED_AT = 10_000
 
 
 def as_text(loaded: Loaded, context: Context) -> Loaded:
@@ -63,12 +64,12 @@ def _one(wanted: list[Column], free: list[Column], notes: Notes) -> TextColumn:
 
 
 def _is_text(column: TextColumn) -> bool:
-    return column.typed or bool(lex(column.values).foreign.any())
+    return column.typed or bool(lex(column.values.slice(0, LOOKED_AT)).foreign.any())
 
 
 def _has_words(column: TextColumn) -> bool:
-    """Whether most values hold blanks, or are longer than any name: prose rather than ids."""
-    text = pc.utf8_trim_whitespace(column.values)
+    """Whether most of the first values hold blanks, or are longer than any name: prose rather than ids."""
+    text = pc.utf8_trim_whitespace(column.values.slice(0, LOOKED_AT))
     longer = pc.greater(pc.utf8_length(text), MAX_NAME)
     hits = pc.sum(pc.or_(pc.match_substring(text, " "), longer)).as_py() or 0
     return bool(2 * hits > len(text) - text.null_count)

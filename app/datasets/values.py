@@ -251,12 +251,12 @@ class Reader:
 
 def is_free(column: TextColumn) -> bool:
     """Whether a column holds free text: neither numbers, nor dates, nor few enough different values for categories."""
-    if not column.typed and not lex(column.values).foreign.any():
-        return False
     text = column.values
-    present = len(text) - text.null_count
-    longest = pc.max(pc.utf8_length(text)).as_py() or 0
-    if not _is_varied(pc.count_distinct(text).as_py(), present) and longest <= MAX_NAME:
+    if (pc.max(pc.utf8_length(text)).as_py() or 0) > MAX_NAME:  # what follows would copy all of the text
+        return True
+    if not column.typed and not lex(text).foreign.any():
+        return False
+    if not _is_varied(pc.count_distinct(text).as_py(), len(text) - text.null_count):
         return False
     parsed = parse(text, anyway=False)
     return parsed is None or bool(parsed.foreign.any())
