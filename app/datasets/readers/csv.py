@@ -153,13 +153,13 @@ def _lines(file: io.TextIOWrapper) -> Iterator[str]:
 
 
 def is_regular(path: Path, limits: Limits) -> bool:
-    """Whether the first lines look like rows of a table: at least two, with equally many fields, and more than one."""
+    """Whether the first 65,536 characters look like a table: two or more lines, each of as many fields, of two or more."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             sample = file.read(SAMPLE_CHARS)
     except UnicodeDecodeError:
         return False
-    widths = _widths(sample, _best(sample, limits), whole=len(sample) < SAMPLE_CHARS)
+    widths = _widths(sample, _best(sample, limits), whole=len(sample) < SAMPLE_CHARS, most=SAMPLE_CHARS)
     return len(widths) > 1 and widths[0] > 1 and len(set(widths)) == 1
 
 
@@ -182,14 +182,14 @@ def _best(sample: str, limits: Limits) -> str:
     return best
 
 
-def _widths(sample: str, delimiter: str, *, whole: bool) -> list[int]:
+def _widths(sample: str, delimiter: str, *, whole: bool, most: int = SAMPLE_ROWS) -> list[int]:
     widths: list[int] = []
     try:
         records = csv.reader(io.StringIO(sample, newline=""), delimiter=delimiter)
-        widths.extend(len(record) for record in islice(records, SAMPLE_ROWS) if record)
+        widths.extend(len(record) for record in islice(records, most) if record)
     except csv.Error:
         return widths
-    return widths if whole or len(widths) in {1, SAMPLE_ROWS} else widths[:-1]
+    return widths if whole or len(widths) in {1, most} else widths[:-1]
 
 
 def not_utf8(path: Path, header: int = 1) -> DatasetError:
