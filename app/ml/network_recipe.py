@@ -8,8 +8,8 @@ from app.ml.backbones import AnyBackbone
 from app.ml.backbones.convnet import ConvNet
 from app.ml.backbones.kmeans_patches import KMeansPatches
 from app.ml.backbones.mlp import Mlp
-from app.ml.backbones.vit import Vit
 from app.ml.backbones.transformer import Transformer
+from app.ml.backbones.vit import Vit
 from app.ml.errors import ConfigError, Location
 from app.ml.interfaces import Config, Decision, Facts
 from app.ml.methods import AnyMethod

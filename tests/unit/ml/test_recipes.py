@@ -96,7 +96,8 @@ def test_the_strategy_follows_parent_and_labels() -> None:
 
 def test_a_probe_is_solved_for_where_it_can_be() -> None:
     def settled(heads: list[dict[str, Any]], **fields: Any) -> tuple[Any, Any]:
-        strategy = fine_tuning(IMAGES, image_parent(), heads=heads, strategy={"kind": "linear_probe", **fields}).strategy
+        probe = {"kind": "linear_probe", **fields}
+        strategy = fine_tuning(IMAGES, image_parent(), heads=heads, strategy=probe).strategy
         return strategy.solver, strategy.layer  # type: ignore[union-attr]
 
     deep = [{**CLASSIFY[0], "hidden": [16]}]
