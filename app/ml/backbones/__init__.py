@@ -5,8 +5,8 @@ from typing import Annotated
 from pydantic import Field
 
 from app.ml.backbones.convnet import ConvNet
-from app.ml.backbones.kmeans_patches import KMeansPatches
 from app.ml.backbones.gru import Gru
+from app.ml.backbones.kmeans_patches import KMeansPatches
 from app.ml.backbones.lstm import Lstm
 from app.ml.backbones.mlp import Mlp
 from app.ml.backbones.resnet import ResNet
