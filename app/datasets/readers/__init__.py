@@ -45,7 +45,7 @@ REFUSED = {
     b"ARROW1": "an Arrow file; save it as Parquet",
 }
 WRITTEN = {
-    re.compile(rb"%PDF-\d\.\d\s*[\r\n]"): "a PDF",
+    re.compile(rb"%PDF-\d\.\d(\s|$)"): "a PDF",
     re.compile(rb"\s*<"): "HTML or XML; export the table as CSV",
     JSON_DOCUMENT: "one JSON document; write each row on a line of its own (JSON Lines)",
 }

@@ -153,7 +153,7 @@ def _lines(file: io.TextIOWrapper) -> Iterator[str]:
 
 
 def is_regular(path: Path, limits: Limits) -> bool:
-    """Whether the first 65,536 characters look like a table: two or more lines, each of as many fields, of two or more."""
+    """Whether the first 65,536 characters look like a table: two lines or more, each of as many fields, two or more."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             sample = file.read(SAMPLE_CHARS)
