@@ -34,7 +34,7 @@ def usual_views(facts: Facts) -> tuple[AugmentationConfig, ...]:
             coloured = facts.shape[2] >= _COLOURED
             return (Crop(smallest=0.3), *((Flip(),) if coloured else ()), _COLOURS, Noise())
         case "series":
-            return (Shift(), Warp(), Scale(), Noise(), Gap())
+            return (Shift(share=0.3), Warp(), Scale(), Noise(), Gap())
         case "table":
             return (Swap(),)
         case _:
