@@ -55,10 +55,13 @@ def test_a_key_that_a_row_lacks_is_missing_there(make: Preparer) -> None:
 
 @pytest.mark.parametrize("size", [1, 200])
 def test_pieces_do_not_show(make: Preparer, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
-    whole = make(lines(*TABLE, {"s": "w"}, {"new": 3.5, "n": 1}, {"new": 4.5, "n": 1}))
+    last = [{"s": "w"}, {"new": 3.5, "late": 1}, {"new": 4.5, "late": 2}]
+    rows = lines(*({"late": None, **row} for row in TABLE), *(row | {"label": "a"} for row in last))
+    whole = make(rows)
     monkeypatch.setattr(jsonl, "BYTES_AT_ONCE", size)
-    cut = make(lines(*TABLE, {"s": "w"}, {"new": 3.5, "n": 1}, {"new": 4.5, "n": 1}))
+    cut = make(rows)
     assert cut.spec == whole.spec
+    assert cut.array("inputs")[-1, 0] == 2
     np.testing.assert_array_equal(cut.array("inputs"), whole.array("inputs"))
 
 

@@ -90,6 +90,11 @@ def test_plain_text_may_begin_like_something_else(make: Preparer, content: str) 
     assert texts(make(content, text={"rows": "lines"}, splits={"train": 1.0}))[0] == content.split("\n", maxsplit=1)[0]
 
 
+def test_prose_with_a_comma_in_many_lines_is_no_csv(make: Preparer) -> None:
+    prose = "here, there\n" * 80 + "and nowhere else\n"
+    assert make(prose, modality="text").decision("format") == "plain text"
+
+
 def test_a_column_of_text_with_labels(make: Preparer) -> None:
     done = make(TABLE)
     assert done.spec.modality == "text"
