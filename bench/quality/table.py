@@ -12,8 +12,8 @@ HEAD = """# Learning quality
 
 Every figure was reached over HTTP: upload, pretrain, fine-tune, predict the test inputs. Test labels stay with the
 scorer. Accuracies are percent, mean and deviation over three draws of the labels; the controls learned from the same
-draws. CPU seconds are those of the jobs that made the figure, pretraining included. Written by `python bench/quality --data DIR`
-({machine}).
+draws. CPU seconds are those of the jobs that made the figure, pretraining included. Written by
+`python bench/quality --data DIR` ({machine}).
 
 | row | what | reached | target | met | controls | reference | CPU s |
 |---|---|---|---|---|---|---|---|
