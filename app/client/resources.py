@@ -1,5 +1,6 @@
 """The resources of the API. Answers are the service's JSON, as dictionaries."""
 
+import builtins
 import hashlib
 import json
 import math
@@ -247,9 +248,9 @@ class Models:
         """Return one embedding per input; an array (N, ...) will do as inputs."""
         return self._ask(_path("models", ref, "embeddings"), "embeddings", inputs)
 
-    def _ask(self, path: str, field: str, inputs: Any) -> Any:
+    def _ask(self, path: str, field: str, inputs: Any) -> builtins.list[Any]:
         """The answers in order; many inputs are sent in several requests."""
-        answers = []
+        answers: builtins.list[Any] = []
         for start in range(0, max(len(inputs), 1), _MOST_INPUTS):
             part = _plain(inputs[start : start + _MOST_INPUTS])
             answers += self._transport.send("POST", path, json={"inputs": part})[field]

@@ -107,11 +107,13 @@ def _check_base(request: SweepRequest, settle: Settle) -> None:
 
 def _check_validation(base: BaseRequest, spec: DataSpec) -> None:
     """Trials are compared on the validation split and on nothing else."""
-    if isinstance(base, FineTuningRequest):
+    labelled = isinstance(base, FineTuningRequest) and any(head.targets for head in base.heads)
+    if isinstance(base, FineTuningRequest) and labelled:
         for index, head in enumerate(base.heads):
-            if spec.labelled.get(head.target, spec.rows).get("validation", 0) < 1:
-                msg = f"no validation row carries target {head.target!r}, and trials are compared there"
-                raise _refuse(["base", "heads", index, "target"], msg)
+            for target in head.targets:
+                if spec.labelled.get(target, spec.rows).get("validation", 0) < 1:
+                    msg = f"no validation row carries target {target!r}, and trials are compared there"
+                    raise _refuse(["base", "heads", index, "target"], msg)
     elif spec.rows.get("validation", 0) < 1:
         raise _refuse(["base", "dataset"], "it has no validation rows, and trials are compared there: split it")
 
