@@ -67,6 +67,10 @@ RUNS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "simclr_resnet": ("image", {"backbone": RESNET, "method": {"kind": "simclr", "hidden": 16, "projection": 8}}),
     "simclr_mlp_series": ("series", {"backbone": MLP, "method": {"kind": "simclr", "hidden": 16, "projection": 8}}),
+    "simclr_tcn_series": (
+        "series",
+        {"backbone": {"kind": "tcn", "width": 8, "depth": 2}, "method": {"kind": "simclr", "hidden": 16}},
+    ),
     "vicreg_mlp_table": ("table", {"backbone": MLP, "method": {"kind": "vicreg", "hidden": 16, "projection": 8}}),
     "augmented_images": (
         "image",

@@ -10,6 +10,7 @@ from app.ml.backbones.kmeans_patches import KMeansPatches
 from app.ml.backbones.lstm import Lstm
 from app.ml.backbones.mlp import Mlp
 from app.ml.backbones.resnet import ResNet
+from app.ml.backbones.tcn import Tcn
 from app.ml.backbones.transformer import Transformer
 from app.ml.backbones.vit import Vit
 
@@ -21,6 +22,7 @@ AnyBackbone = Annotated[
     | ResNet
     | Gru
     | Lstm
+    | Tcn
     | Transformer,
     Field(discriminator="kind"),
 ]  # fmt: skip

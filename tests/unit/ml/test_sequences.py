@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from app.ml.backbones.gru import Gru
 from app.ml.backbones.lstm import Lstm
+from app.ml.backbones.tcn import DilatedConvolution, Tcn
 from app.ml.backbones.transformer import Transformer
 from app.ml.blocks.attention import Attention, rotated
 from app.ml.blocks.entrance import pooled
@@ -17,8 +18,8 @@ from app.ml.interfaces import Encoding, Facts
 
 TEXT, SERIES = Encoding(shape=(9,), vocabulary=20), Encoding(shape=(3, 9))
 KINDS = [Transformer(width=16, depth=2, heads=2), Transformer(width=16, depth=2, heads=2, positions="learned")]
-ALL = [*KINDS, Gru(width=16), Lstm(width=16)]
-EACH = pytest.mark.parametrize("config", ALL, ids=["rotary", "learned", "gru", "lstm"])
+ALL = [*KINDS, Gru(width=16), Lstm(width=16), Tcn(width=16, depth=2)]
+EACH = pytest.mark.parametrize("config", ALL, ids=["rotary", "learned", "gru", "lstm", "tcn"])
 EITHER = pytest.mark.parametrize("causal", [True, False])
 
 
@@ -74,8 +75,9 @@ def test_padding_behind_a_series_changes_nothing(config: Any, causal: bool) -> N
 
 
 @EITHER
-def test_a_step_that_was_not_observed_is_seen_by_nobody(causal: bool) -> None:
-    backbone = built(KINDS[0], causal, SERIES)
+@pytest.mark.parametrize("config", [KINDS[0], ALL[-1]], ids=["transformer", "tcn"])
+def test_a_step_that_was_not_observed_is_seen_by_nobody(config: Any, causal: bool) -> None:
+    backbone = built(config, causal, SERIES)
     values = series()
     values[:, -1, 4] = 0
     other = values.clone()
@@ -214,3 +216,49 @@ def test_whether_it_looks_ahead_is_settled_by_who_asks(config: Any) -> None:
 def test_a_width_that_the_heads_do_not_divide_is_refused() -> None:
     with pytest.raises(ValueError, match="no multiple"):
         Transformer(width=20, heads=4)
+
+
+@EITHER
+@pytest.mark.parametrize(("kernel", "depth"), [(2, 3), (3, 1), (3, 3), (5, 2)])
+def test_a_tcn_sees_as_far_as_its_formula_says(kernel: int, depth: int, causal: bool) -> None:
+    config = Tcn(width=4, depth=depth, kernel=kernel)
+    steps, place = 2 * config.receptive_field + 1, config.receptive_field
+    backbone = built(config, causal, Encoding(shape=(3, steps)))
+    for convolution in (one for one in backbone.modules() if isinstance(one, DilatedConvolution)):
+        convolution.weight.data.abs_()  # so that no relu cuts a path off
+        convolution.bias.data.fill_(1)
+    values = series(1, steps).requires_grad_()
+    backbone.sequence(values)[0, place].abs().sum().backward()
+    assert values.grad is not None
+    seen = values.grad[0, 0].ne(0).nonzero().flatten()
+    assert seen[-1] - seen[0] + 1 == config.receptive_field
+    halves = [2 * ((kernel - 1) * 2**level // 2) for level in range(depth)]
+    assert place - seen[0] == (config.receptive_field - 1 if causal else sum(halves))
+
+
+def test_a_block_of_a_tcn_is_as_published() -> None:
+    block = built(Tcn(width=4, depth=2), causal=True).blocks[1]
+    values = torch.randn(2, 4, 9)
+
+    def convolved(inputs: Tensor, one: DilatedConvolution) -> Tensor:
+        length = one.weight.square().sum((1, 2)).sqrt()
+        result = torch.zeros_like(inputs)
+        for step in range(9):
+            for tap in range(3):
+                place = step - 2 * (2 - tap)
+                if place >= 0:
+                    kernel = one.weight[:, :, tap] * (one.gain / length)[:, None]
+                    result[:, :, step] += inputs[:, :, place] @ kernel.T
+        return result + one.bias[:, None]
+
+    inner = convolved(convolved(values, block.first).relu(), block.second).relu()
+    everything = torch.ones(2, 1, 9, dtype=torch.bool)
+    assert torch.allclose(block(values, everything), (values + inner).relu(), atol=1e-5)
+
+
+def test_a_fresh_tcn_is_one_without_weight_normalisation() -> None:
+    torch.manual_seed(0)
+    one = DilatedConvolution(4, 3, 2, causal=True)
+    values = torch.randn(2, 4, 9)
+    plain = torch.nn.functional.conv1d(torch.nn.functional.pad(values, (4, 0)), one.weight, one.bias, dilation=2)
+    assert torch.allclose(one(values), plain, atol=1e-6)
