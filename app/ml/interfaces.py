@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from app.ml.abilities import Ability
+from app.ml.evaluation.outcomes import Outcomes
 from app.ml.solvers.solution import Solution
 from app.ml.spec import DataSpec, Frozen, ModalityKind, TargetSpec
 from app.ml.training import Recipe
@@ -332,8 +333,12 @@ class Head(nn.Module, ABC):
         """Raw outputs to one JSON answer per row; every number is finite."""
 
     @abstractmethod
+    def outcomes(self, output: Tensor, target: Tensor) -> Outcomes:
+        """What came of the rows that carry the target: metrics, their intervals and curves follow from it."""
+
     def evaluate(self, output: Tensor, target: Tensor) -> dict[str, Any]:
         """Metrics over the rows that carry the target: JSON, null where one is undefined."""
+        return self.outcomes(output, target).metrics()
 
     @abstractmethod
     def fit_features(self, features: Tensor) -> None:

@@ -13,9 +13,9 @@ import torch.nn.functional as F  # noqa: N812 - the name everybody knows
 from pydantic import Field
 from torch import Tensor, nn
 
-from app.ml import metrics
 from app.ml.blocks.perceptron import perceptron_layers, single_layer
 from app.ml.blocks.standardize import Standardize
+from app.ml.evaluation.classification import Classification
 from app.ml.fields import Integer, Name, Rate
 from app.ml.interfaces import Accepts, Head, HeadConfig
 from app.ml.solvers.logistic import solve_logistic
@@ -87,12 +87,11 @@ class ClassifierHead(Head):
             for top, row in zip(best, probabilities.tolist(), strict=True)
         ]
 
-    def evaluate(self, output: Tensor, target: Tensor) -> dict[str, Any]:
-        """accuracy, macro_f1, auc_roc, log_loss, confusion_matrix, rows."""
+    def outcomes(self, output: Tensor, target: Tensor) -> Classification:
+        """Probabilities of the rows whose class is known."""
         known = target >= 0
-        return metrics.classification(
-            _probabilities(output[known]).cpu().numpy(), target[known].cpu().numpy(), self.classes
-        )
+        probabilities = _probabilities(output[known]).cpu().numpy()
+        return Classification(probabilities, target[known].cpu().numpy(), self.classes)
 
     def fit_features(self, features: Tensor) -> None:
         """Standardise by (N, F)."""

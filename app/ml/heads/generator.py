@@ -14,6 +14,7 @@ from torch import Tensor
 
 from app.ml.abilities import Ability, Sequences
 from app.ml.blocks.tokens import TOKENS, TokenLayer, is_asked, mean_nats, rates, row_sums
+from app.ml.evaluation.texts import TokenSums
 from app.ml.fields import Name
 from app.ml.interfaces import Accepts, Backbone, Examples, Head, HeadConfig
 from app.ml.spec import TargetSpec
@@ -64,10 +65,9 @@ class GeneratorHead(Head):
         """{"perplexity", "token_accuracy", "bits_per_character", "tokens"} of every text."""
         return [_said(row) for row in torch.nan_to_num(output.detach())]
 
-    def evaluate(self, output: Tensor, target: Tensor) -> dict[str, Any]:  # noqa: ARG002 - the same
-        """The same over all texts: null where there is no token to say."""
-        found: dict[str, Any] = dict(_said(output.detach().sum(0)))
-        return found if found["tokens"] else {**dict.fromkeys(found), "tokens": 0}
+    def outcomes(self, output: Tensor, target: Tensor) -> TokenSums:  # noqa: ARG002 - the same
+        """Sums of every text: the same rates over all of them follow."""
+        return TokenSums(output.detach().double().cpu().numpy())
 
     def fit_features(self, features: Tensor) -> None:
         """Nothing: it takes features as they are, so that it can start from pretrained weights."""

@@ -12,9 +12,9 @@ import torch.nn.functional as F  # noqa: N812 - the name everybody knows
 from pydantic import Field
 from torch import Tensor, nn
 
-from app.ml import metrics
 from app.ml.blocks.perceptron import perceptron_layers, single_layer
 from app.ml.blocks.standardize import Standardize
+from app.ml.evaluation.regression import Regression
 from app.ml.fields import Integer, Name, Rate
 from app.ml.interfaces import Accepts, Head, HeadConfig
 from app.ml.solvers.ridge import solve_ridge
@@ -78,10 +78,10 @@ class RegressorHead(Head):
         """{"value"} in the target's unit, finite."""
         return [{"value": value} for value in self._values(output).tolist()]
 
-    def evaluate(self, output: Tensor, target: Tensor) -> dict[str, Any]:
-        """mae, rmse, r2, rows, in the target's unit."""
+    def outcomes(self, output: Tensor, target: Tensor) -> Regression:
+        """Values of the rows whose number is known, in the target's unit."""
         known = ~target.isnan()
-        return metrics.regression(self._values(output[known]).cpu().numpy(), target[known].cpu().numpy())
+        return Regression(self._values(output[known]).cpu().numpy(), target[known].cpu().numpy())
 
     def fit_features(self, features: Tensor) -> None:
         """Standardise by (N, F)."""

@@ -1,0 +1,141 @@
+"""Bootstrap intervals: of metrics, and of the difference of two models on the same rows.
+
+N rows are drawn out of the N with replacement, again and again (Efron, "Bootstrap methods", 1979); what a metric became
+in the middle share of the resamples is its interval. On few rows such an interval is too narrow, so that its ends are
+the quantiles of a wider level, by which it is as wide as Student's would be: the expanded percentile interval of
+Hesterberg, "What teachers should know about the bootstrap", 2015: Phi(-sqrt(n / (n - 1)) t) in each tail.
+
+A difference is paired: both models are measured on the same resample, so that rows which are hard for both cancel out.
+
+Time is bounded: many rows get fewer resamples (200 at least), and beyond that m of the N rows are resampled and the
+deviations shrunk by sqrt(m / N), as a mean's are.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr, stdtrit
+
+from app.ml.evaluation.figures import figure
+from app.ml.evaluation.outcomes import Outcomes, Values, Weights
+
+LEVEL = 0.95
+RESAMPLES = 1000
+FEWEST_ROWS = 10  # fewer say nothing about others
+_FEWEST_RESAMPLES = 200
+_MOST_WORK = 40_000_000  # numbers looked at in all
+_BLOCK = 50_000  # numbers of weights in memory at once
+
+Verdict = Literal["better", "no evidence", "worse"]
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """Where a metric would lie on other rows of the same kind, at `level`."""
+
+    low: float
+    high: float
+    level: float = LEVEL
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A metric of the first model minus the second's, and where that difference lies."""
+
+    difference: float
+    interval: Interval
+    verdict: Verdict | None  # on the first; None for a metric of which is not known what is good in it
+
+
+def intervals(outcomes: Outcomes, level: float = LEVEL, seed: int = 0) -> dict[str, Interval]:
+    """Return an interval of every metric; none on fewer than 10 rows, nor where most resamples leave it undefined."""
+    found = _intervals((outcomes,), lambda each, weights: each[0].measure(weights), level, seed)
+    return {name: _bounded(name, interval) for name, (_, interval) in found.items()}
+
+
+def paired(first: Outcomes, second: Outcomes, level: float = LEVEL, seed: int = 0) -> dict[str, Difference]:
+    """Compare two models on the same N rows, given in the same order, in every metric that both have."""
+    assert len(first) == len(second)  # noqa: S101 - for programmers
+    found = _intervals((first, second), _differences, level, seed)
+    return {name: Difference(value, where, _verdict(name, where)) for name, (value, where) in found.items()}
+
+
+def _differences(both: tuple[Outcomes, ...], weights: Weights) -> dict[str, Values]:
+    first, second = (one.measure(weights) for one in both)
+    return {name: first[name] - second[name] for name in first if name in second}
+
+
+def _verdict(name: str, where: Interval) -> Verdict | None:
+    known = figure(name)
+    if known is None:
+        return None
+    if where.low <= 0 <= where.high:
+        return "no evidence"
+    return "better" if (where.low > 0) == (known.direction == "maximize") else "worse"
+
+
+def _bounded(name: str, interval: Interval) -> Interval:
+    known = figure(name)
+    if known is None:
+        return interval
+    return Interval(max(interval.low, known.least), min(interval.high, known.most), interval.level)
+
+
+def _intervals(
+    outcomes: tuple[Outcomes, ...],
+    measure: Callable[[tuple[Outcomes, ...], Weights], dict[str, Values]],
+    level: float,
+    seed: int,
+) -> dict[str, tuple[float, Interval]]:
+    """The value of every metric that has one, and its interval."""
+    rows, cost = len(outcomes[0]), sum(one.cost for one in outcomes)
+    if rows < FEWEST_ROWS:
+        return {}
+    generator = np.random.default_rng(seed)
+    whole = measure(outcomes, np.ones((1, rows)))
+    part, shrink = whole, 1.0
+    most = max(FEWEST_ROWS, _MOST_WORK // (_FEWEST_RESAMPLES * cost))
+    if rows > most:
+        chosen = np.sort(generator.choice(rows, most, replace=False))
+        outcomes, shrink = tuple(one.take(chosen) for one in outcomes), math.sqrt(most / rows)
+        part = measure(outcomes, np.ones((1, most)))
+    resampled = _resampled(partial(measure, outcomes), min(rows, most), cost, generator)
+    tail = _tail(level, rows)
+    found = {}
+    for name, values in resampled.items():
+        value, known = float(whole[name][0]), values[np.isfinite(values)]
+        if math.isfinite(value) and len(known) * 2 >= len(values):
+            low, high = np.quantile(known, [tail, 1 - tail])
+            low, high = (value + shrink * (float(end) - float(part[name][0])) for end in (low, high))
+            found[name] = (value, Interval(low, high, level))
+    return found
+
+
+def _resampled(
+    measure: Callable[[Weights], dict[str, Values]], rows: int, cost: int, generator: np.random.Generator
+) -> dict[str, Values]:
+    """Every metric (R,) of R resamples."""
+    count = min(RESAMPLES, max(_FEWEST_RESAMPLES, _MOST_WORK // (rows * cost)))
+    parts = [measure(weights) for weights in _weights(rows, count, generator)]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _weights(rows: int, count: int, generator: np.random.Generator) -> Iterator[Weights]:
+    """How often each row was drawn, `count` times over, in blocks (r, rows) that fit into a processor's cache."""
+    block = max(1, _BLOCK // rows)
+    for start in range(0, count, block):
+        size = min(block, count - start)
+        drawn: NDArray[np.int64] = generator.integers(0, rows, (size, rows))
+        drawn += np.arange(size)[:, None] * rows
+        yield np.bincount(drawn.ravel(), minlength=size * rows).reshape(size, rows).astype(np.float64)
+
+
+def _tail(level: float, rows: int) -> float:
+    """The share of resamples beyond each end of an interval over so many rows."""
+    students = stdtrit(rows - 1, (1 + level) / 2)
+    return float(ndtr(-math.sqrt(rows / (rows - 1)) * students))

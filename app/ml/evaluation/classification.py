@@ -1,0 +1,135 @@
+"""Metrics of classifiers. Where the truth lacks a class, what is a mean over classes is one over those that occur.
+
+ECE is the expected calibration error of Guo et al., "On calibration of modern neural networks", 2017: over 15 equal
+bins of the highest probability, the mean distance of accuracy from confidence, weighted by rows.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.ml.evaluation.outcomes import Outcomes, Values, Weights, mean, ratio
+from app.ml.evaluation.ranking import Ranking
+
+BINS = 15
+_LEAST_PROBABILITY = 1e-15
+
+
+@dataclass(frozen=True)
+class Classification(Outcomes):
+    """Probabilities (N, K) against class codes (N,), every one of them known.
+
+    With two classes auc_roc and average_precision are those of the second, else means of one against the rest.
+    `unscaled` holds the probabilities before temperature scaling, where there was any.
+    """
+
+    probabilities: Values
+    truth: NDArray[np.int64]
+    classes: tuple[str, ...]
+    unscaled: Values | None = None
+
+    def __len__(self) -> int:
+        return len(self.truth)
+
+    def take(self, rows: NDArray[np.int64]) -> "Classification":
+        """Some of the rows."""
+        unscaled = None if self.unscaled is None else self.unscaled[rows]
+        return Classification(self.probabilities[rows], self.truth[rows], self.classes, unscaled)
+
+    @property
+    def cost(self) -> int:
+        """One number a class."""
+        return len(self.classes)
+
+    @cached_property
+    def answers(self) -> NDArray[np.int64]:
+        """The most probable class of each row (N,)."""
+        best: NDArray[np.int64] = self.probabilities.argmax(1)
+        return best
+
+    def rankings(self) -> Iterator[tuple[int, Ranking]]:
+        """Each class against the rest, with its code; of two classes the second alone."""
+        yield from self._rankings
+
+    @cached_property
+    def _rankings(self) -> list[tuple[int, Ranking]]:
+        codes = [1] if len(self.classes) == 2 else range(len(self.classes))  # noqa: PLR2004 - the binary case
+        found = ((code, self.truth == code) for code in codes)
+        return [(code, Ranking.of(self.probabilities[:, code], is_it)) for code, is_it in found if is_it.any()]
+
+    def measure(self, weights: Weights) -> dict[str, Values]:
+        """accuracy, balanced_accuracy, macro_f1, weighted_f1, auc_roc, average_precision, log_loss, ece(_unscaled)."""
+        auc, average = self._ranks(weights)
+        of_truth = self.probabilities[np.arange(len(self)), self.truth]
+        unscaled = self.probabilities if self.unscaled is None else self.unscaled
+        ece = calibration_error(weights, self.probabilities, self.truth)
+        return {
+            "accuracy": mean(weights, (self.answers == self.truth).astype(np.float64)),
+            **self._of_counts(weights),
+            "auc_roc": auc,
+            "average_precision": average,
+            "log_loss": mean(weights, -np.log(of_truth.clip(_LEAST_PROBABILITY))),
+            "ece": ece,
+            "ece_unscaled": ece if self.unscaled is None else calibration_error(weights, unscaled, self.truth),
+        }
+
+    def _ranks(self, weights: Weights) -> tuple[Values, Values]:
+        """Means over the classes that some rows are of, and some are not."""
+        found = [ranking.measure(weights) for _, ranking in self._rankings]
+        if not found:
+            return np.full(len(weights), np.nan), np.full(len(weights), np.nan)
+        auc, average = (mean_of_defined(np.stack(each)) for each in zip(*found, strict=True))
+        return auc, average
+
+    def _of_counts(self, weights: Weights) -> dict[str, Values]:
+        """From right answers, answers and rows of each class, (R, K)."""
+        count = len(self.classes)
+        right = weights * (self.answers == self.truth)
+        hits, actual = by_code(right, self.truth, count), by_code(weights, self.truth, count)
+        f1 = ratio(2 * hits, actual + by_code(weights, self.answers, count))
+        return {
+            "balanced_accuracy": mean_of_defined(ratio(hits, actual).T),
+            "macro_f1": mean_of_defined(f1.T),
+            "weighted_f1": ratio((np.nan_to_num(f1) * actual).sum(1), actual.sum(1)),
+        }
+
+    def details(self) -> dict[str, Any]:
+        """confusion_matrix counts truth by row and answer by column."""
+        return {"confusion_matrix": {"classes": list(self.classes), "counts": self.confusion().tolist()}}
+
+    def confusion(self) -> NDArray[np.int64]:
+        """(K, K)."""
+        count = len(self.classes)
+        return np.bincount(self.truth * count + self.answers, minlength=count * count).reshape(count, count)
+
+
+def by_code(weights: Weights, codes: NDArray[np.int64], count: int) -> Values:
+    """Weights (R, N) summed by the code (N,) of their row: (R, count)."""
+    places = codes + count * np.arange(len(weights))[:, None]
+    sums: Values = np.bincount(places.ravel(), weights.ravel(), len(weights) * count).astype(np.float64)
+    return sums.reshape(len(weights), count)
+
+
+def mean_of_defined(values: Values) -> Values:
+    """Means over the first axis of (K, R), leaving out what is NaN; NaN where nothing is left."""
+    defined = np.isfinite(values)
+    return ratio(np.where(defined, values, 0).sum(0), defined.sum(0).astype(np.float64))
+
+
+def bins_of(probabilities: Values) -> tuple[Values, NDArray[np.int64]]:
+    """The highest probability of each row, and which of 15 equal bins it falls into, each (N,)."""
+    confidence = probabilities.max(1, initial=0)
+    return confidence, np.clip(np.ceil(confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)
+
+
+def calibration_error(weights: Weights, probabilities: Values, truth: NDArray[np.int64]) -> Values:
+    """ECE (R,)."""
+    confidence, bins = bins_of(probabilities)
+    gap = (probabilities.argmax(1) == truth) - confidence if len(truth) else confidence
+    each = np.zeros((len(truth), BINS))
+    each[np.arange(len(truth)), bins] = gap
+    return ratio(np.abs(weights @ each).sum(1), weights.sum(1))

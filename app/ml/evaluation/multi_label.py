@@ -1,0 +1,96 @@
+"""Metrics of classifiers that say of each of several labels whether a row has it."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.ml.evaluation.classification import mean_of_defined
+from app.ml.evaluation.outcomes import Outcomes, Values, Weights, finite, ratio
+from app.ml.evaluation.ranking import Ranking
+
+_LEAST_PROBABILITY = 1e-15
+
+
+@dataclass(frozen=True)
+class MultiLabel(Outcomes):
+    """Probabilities (N, L) against 0 and 1 (N, L), NaN where a label is not known; a label is answered from 0.5 on.
+
+    subset_accuracy is that of rows whose every label is known.
+    """
+
+    probabilities: Values
+    truth: Values
+    labels: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.truth)
+
+    def take(self, rows: NDArray[np.int64]) -> "MultiLabel":
+        """Some of the rows."""
+        return MultiLabel(self.probabilities[rows], self.truth[rows], self.labels)
+
+    @property
+    def cost(self) -> int:
+        """One number a label."""
+        return len(self.labels)
+
+    @cached_property
+    def known(self) -> NDArray[np.bool_]:
+        """Which labels of which rows are known (N, L)."""
+        return ~np.isnan(self.truth)
+
+    @cached_property
+    def right(self) -> NDArray[np.bool_]:
+        """Which are answered rightly (N, L)."""
+        right: NDArray[np.bool_] = (self.probabilities >= 0.5) == (self.truth > 0)  # noqa: PLR2004 - an even chance
+        return self.known & right
+
+    @cached_property
+    def _rankings(self) -> list[tuple[NDArray[np.int64], Ranking]]:
+        """Of each label the rows where it is known, and their order."""
+        rows = [np.flatnonzero(self.known[:, label]) for label in range(len(self.labels))]
+        return [
+            (of, Ranking.of(self.probabilities[of, label], self.truth[of, label] > 0))
+            for label, of in enumerate(rows)
+            if len(of)
+        ]
+
+    def measure(self, weights: Weights) -> dict[str, Values]:
+        """subset_accuracy, hamming_loss, micro_f1, macro_f1, auc_roc, average_precision (macro), log_loss."""
+        known = self.known.astype(np.float64)
+        whole = self.known.all(1).astype(np.float64)
+        both = [ranking.measure(weights[:, rows]) for rows, ranking in self._rankings]
+        nothing = np.full((1, len(weights)), np.nan)
+        auc, average = (np.stack(each) for each in zip(*both, strict=True)) if both else (nothing, nothing)
+        asked = weights @ known.sum(1)
+        return {
+            "subset_accuracy": ratio(weights @ self.right.all(1).astype(np.float64), weights @ whole),
+            "hamming_loss": ratio(weights @ (known - self.right).sum(1), asked),
+            **self._f1(weights),
+            "auc_roc": mean_of_defined(auc),
+            "average_precision": mean_of_defined(average),
+            "log_loss": ratio(weights @ self._nats().sum(1), asked),
+        }
+
+    def _f1(self, weights: Weights) -> dict[str, Values]:
+        """From hits, answers and rows of each label, (R, L)."""
+        has, says = self.truth > 0, self.known & (self.probabilities >= 0.5)  # noqa: PLR2004 - NaN is never above
+        hits, of = weights @ (has & says).astype(np.float64), weights @ (has.astype(np.float64) + says)
+        return {"micro_f1": ratio(2 * hits.sum(1), of.sum(1)), "macro_f1": mean_of_defined(ratio(2 * hits, of).T)}
+
+    def _nats(self) -> Values:
+        """-log of what was said of the truth, 0 where it is not known (N, L)."""
+        of_truth = np.where(self.truth > 0, self.probabilities, 1 - self.probabilities)
+        return np.where(self.known, -np.log(of_truth.clip(_LEAST_PROBABILITY)), 0)
+
+    def details(self) -> dict[str, Any]:
+        """average_precision_by_label, null where a label is never there, or always."""
+        ones = np.ones((1, len(self)))
+        found: dict[str, float | None] = dict.fromkeys(self.labels)
+        counted = [label for label in range(len(self.labels)) if self.known[:, label].any()]
+        for label, (rows, ranking) in zip(counted, self._rankings, strict=True):
+            found[self.labels[label]] = finite(float(ranking.measure(ones[:, rows])[1][0]))
+        return {"average_precision_by_label": found}

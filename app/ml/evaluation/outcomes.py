@@ -1,0 +1,77 @@
+"""What came of rows, and the metrics that it makes: one function of weights gives a metric and its resamples."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+Values = NDArray[np.float64]
+Weights = NDArray[np.float64]  # (R, N): how often each of N rows counts, R times over
+
+
+class Outcomes(ABC):
+    """The answers to N rows, and the truth."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """N."""
+
+    @abstractmethod
+    def take(self, rows: NDArray[np.int64]) -> Self:
+        """Some of the rows (n,)."""
+
+    @abstractmethod
+    def measure(self, weights: Weights) -> dict[str, Values]:
+        """Every metric (R,) under each of R weightings (R, N) of the rows; NaN where one is undefined."""
+
+    @property
+    def cost(self) -> int:
+        """How many numbers of a row are looked at when it is measured."""
+        return 1
+
+    def details(self) -> dict[str, Any]:
+        """What is no single number, as JSON."""
+        return {}
+
+    def metrics(self) -> dict[str, Any]:
+        """Every metric as JSON, null where it is undefined; and how many rows there were."""
+        found = self.measure(np.ones((1, len(self))))
+        return {**{name: finite(float(value[0])) for name, value in found.items()}, **self.details(), "rows": len(self)}
+
+
+@dataclass(frozen=True)
+class Means(Outcomes):
+    """Metrics that are means of values of rows, each (N,): 1 where an answer is right, say, or its squared error."""
+
+    values: Mapping[str, Values]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.values.values())))
+
+    def take(self, rows: NDArray[np.int64]) -> "Means":
+        """Some of the rows."""
+        return Means({name: values[rows] for name, values in self.values.items()})
+
+    def measure(self, weights: Weights) -> dict[str, Values]:
+        """Weighted means."""
+        return {name: mean(weights, values) for name, values in self.values.items()}
+
+
+def mean(weights: Weights, values: Values) -> Values:
+    """Means (R,) of values (N,) under weights (R, N); NaN where nothing counts."""
+    return ratio(weights @ values, weights.sum(1))
+
+
+def ratio(above: Values, below: Values, otherwise: float = math.nan) -> Values:
+    """`above` / `below`, and `otherwise` where `below` is 0."""
+    defined = below > 0
+    return np.where(defined, above / np.where(defined, below, 1), otherwise)
+
+
+def finite(value: float) -> float | None:
+    """JSON has no NaN and no infinity."""
+    return value if math.isfinite(value) else None

@@ -1,0 +1,50 @@
+"""How well scores rank rows: the area under the ROC curve, and average precision, both for weighted rows."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.ml.evaluation.outcomes import Values, Weights, ratio
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """Rows in falling order of score; rows of equal score form one group, since no threshold parts them."""
+
+    order: NDArray[np.int64]  # (N,)
+    positive: NDArray[np.bool_]  # (N,) in that order
+    starts: NDArray[np.int64]  # (G,): where each group begins
+    thresholds: Values  # (G,): each group's score
+
+    @classmethod
+    def of(cls, scores: Values, positive: NDArray[np.bool_]) -> "Ranking":
+        """Rank (N,) scores of rows that are positive or not."""
+        order = np.argsort(-scores, kind="stable")
+        falling = scores[order]
+        starts = np.flatnonzero(np.concatenate([[True], falling[1:] != falling[:-1]]))
+        return cls(order, positive[order], starts, falling[starts])
+
+    def counts(self, weights: Weights) -> tuple[Values, Values]:
+        """Positive and negative weight of every group, each (R, G), of weights (R, N)."""
+        sorted_weights = weights[:, self.order]
+        hits = sorted_weights * self.positive
+        misses = sorted_weights - hits
+        if len(self.starts) < len(self.order):
+            hits, misses = (np.add.reduceat(each, self.starts, axis=1) for each in (hits, misses))
+        return hits, misses
+
+    def measure(self, weights: Weights) -> tuple[Values, Values]:
+        """AUC-ROC and average precision, each (R,); NaN without both positive and negative rows.
+
+        The first is the chance that a positive row scores above a negative one, ties counting one half (Hanley and
+        McNeil, 1982); the second sum over groups of (R_g - R_g-1) P_g, without interpolation.
+        """
+        hits, misses = self.counts(weights)
+        found, false = hits.cumsum(1), misses.cumsum(1)
+        positives, negatives = found[:, -1], false[:, -1]
+        below = negatives[:, None] - false + misses / 2
+        auc = ratio((hits * below).sum(1), positives * negatives)
+        precision = found / np.maximum(found + false, 1e-300)
+        average = ratio((hits * precision).sum(1), np.where(negatives > 0, positives, 0))
+        return auc, average
