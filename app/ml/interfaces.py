@@ -11,7 +11,7 @@ int64 codes of tokens below `vocabulary`, 0 being padding at the end.
     Backbone       (B, *shape) -> (B, F);  what else it can do, its config `provides`
     Objective      Batch -> {"loss": scalar to minimise, ...};  what a training step works on
     Method         builds an Objective around a backbone: how one pretrains
-    Head           (B, F) -> (B, K), or per step (B, T, F) -> (B, T, K);  answers one target
+    Head           (B, F) -> (B, K), or per step (B, T, F) -> (B, T, K);  answers one target, or some together
     Strategy       how a pretrained backbone is adapted: what trains, how fast, and which features are kept
 
 Each kind is one file in its family's folder; the folder's `__init__.py` is the written union of them.
@@ -37,8 +37,8 @@ Shape = tuple[int, ...]
 Rows = NDArray[Any]
 Losses = dict[str, Tensor]
 _TOKEN_VALUES = 256  # at least, of a token inside a network
-Accepts = Literal["number", "category", "inputs"]
-"""The type of a head's targets; "inputs": it learns from the rows themselves."""
+Accepts = Literal["number", "category", "label", "inputs"]
+"""The type of a head's targets; "label": a category of no and yes; "inputs": it learns from the rows themselves."""
 
 
 class Decision(Frozen):
@@ -314,7 +314,7 @@ class MethodConfig(Config, ABC):
 
 
 class Head(nn.Module, ABC):
-    """Answers one target from features (B, F). `fit_*` set buffers from the train split before training."""
+    """Answers a target from features (B, F). `fit_*` set buffers from the train split before training."""
 
     @abstractmethod
     def forward(self, features: Tensor) -> Tensor:
@@ -371,13 +371,13 @@ class HeadConfig(Config, ABC):
     accepts: ClassVar[Accepts]
     needs: ClassVar[frozenset[Ability]] = frozenset()  # {"sequence"}: it takes features of every step
     causal: ClassVar[bool] = False
-    target: str | None
+    target: str | tuple[str, ...] | None
     name: str | None
 
     @property
     def key(self) -> str:
         """The name of this head's answers."""
-        return self.name or self.target or self.kind
+        return self.name or (self.target if isinstance(self.target, str) else None) or self.kind
 
     @property
     def solvable(self) -> bool:
@@ -387,7 +387,9 @@ class HeadConfig(Config, ABC):
     @property
     def targets(self) -> tuple[str, ...]:
         """The targets that it answers; none where it learns from the rows themselves."""
-        return () if self.target is None else (self.target,)
+        if self.target is None:
+            return ()
+        return (self.target,) if isinstance(self.target, str) else self.target
 
     @abstractmethod
     def build(self, features: int, targets: tuple[TargetSpec, ...]) -> Head:

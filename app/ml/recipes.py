@@ -209,9 +209,13 @@ def _check_target(head: AnyHead, name: str, index: int, spec: DataSpec) -> None:
     if target is None:
         known = ", ".join(repr(one.name) for one in spec.targets[:10]) or "none: upload labels"
         raise ConfigError(place, f"the dataset has no target {name!r}; it has {known}")
-    if target.type != head.accepts:
+    if target.type != ("category" if head.accepts == "label" else head.accepts):
         kind = "a regressor" if target.type == "number" else "a classifier"
         raise ConfigError(("heads", index, "kind"), f"target {name!r} is a {target.type}: use {kind}")
+    if head.accepts == "label" and not target.is_label:
+        shown = ", ".join(target.classes[:5])
+        msg = f"target {name!r} has the classes {shown}, and a label is 0 or 1, or no or yes: use a classifier"
+        raise ConfigError(("heads", index, "kind"), msg)
     if target.type == "category" and len(target.classes) < 2:  # noqa: PLR2004 - nothing to tell apart
         raise ConfigError(place, f"target {name!r} has one class only: there is nothing to learn")
     if spec.labelled.get(name, spec.rows).get("train", 0) < 1:

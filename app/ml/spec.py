@@ -9,6 +9,7 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 ModalityKind = Literal["image", "table", "text", "series"]
 DIMENSIONS: dict[ModalityKind, int] = {"image": 3, "table": 1, "text": 1, "series": 2}
 ValueScale = Literal[1, 255]
+_NO_AND_YES = {("0", "1"), ("-1", "1"), ("false", "true"), ("no", "yes"), ("n", "y"), ("f", "t"), ("absent", "present")}
 
 
 class Frozen(BaseModel):
@@ -32,6 +33,11 @@ class TargetSpec(Frozen):
     name: str
     type: Literal["number", "category"]
     classes: tuple[str, ...] = Field(default=(), description="The classes in code order; empty for a number.")
+
+    @property
+    def is_label(self) -> bool:
+        """Whether its classes are no and yes, in this order, by whatever name."""
+        return tuple(name.casefold() for name in self.classes) in _NO_AND_YES
 
 
 class DataSpec(Frozen):

@@ -169,6 +169,8 @@ def _headline(request: SweepRequest) -> tuple[str, str]:
     base = request.base
     if isinstance(base, FineTuningRequest) and len(base.heads) == 1 and base.heads[0].kind in _HEADLINE:
         kind = base.heads[0].kind
+        if len(base.heads[0].targets) > 1:
+            return "val/loss", "the loss of the validation split: the targets may have different units"
         return f"val/{_HEADLINE[kind]}", f"what a {kind} is judged by"
     changing = "heads" if isinstance(base, FineTuningRequest) else "method"
     for field in request.space:

@@ -24,6 +24,8 @@ RESNET = {"kind": "resnet", "widths": [4, 8], "stem": "small"}
 ADAMW, ADAM = {"kind": "adamw", "lr": 0.003}, {"kind": "adam", "lr": 0.003}
 GRU, LSTM = {"kind": "gru", "width": 16}, {"kind": "lstm", "width": 16}
 TRANSFORMER = {"kind": "transformer", "width": 16, "depth": 2, "heads": 2}
+SURE = {"kind": "regressor", "target": ["size"], "loss": "gaussian", "hidden": [8]}
+LABELS = {"kind": "multi_label", "target": ["round", "large"], "positive_weights": "balanced"}
 LABEL, SIZE = {"kind": "classifier", "target": "label"}, {"kind": "regressor", "target": "size"}
 
 GRADIENT = {"kind": "linear_probe", "solver": "gradient", "layer": "last"}
@@ -60,6 +62,10 @@ RUNS: dict[str, tuple[str, dict[str, Any]]] = {
     "full_two_heads": (
         "table",
         {"backbone": MLP, "heads": [LABEL, SIZE], "strategy": {"kind": "full"}, "optimizer": ADAM},
+    ),
+    "full_gaussian_and_labels": (
+        "table",
+        {"backbone": MLP, "heads": [SURE, LABELS], "strategy": {"kind": "full"}},
     ),
     "noise_series": (
         "series",

@@ -11,6 +11,8 @@ from app.ml.spec import SPLITS, ColumnSpec, DataSpec, ModalityKind, Split, Targe
 CLASSES = ("circle", "cross", "bar")
 LABEL = TargetSpec(name="label", type="category", classes=CLASSES)
 SIZE = TargetSpec(name="size", type="number")
+ROUND = TargetSpec(name="round", type="category", classes=("no", "yes"))
+LARGE = TargetSpec(name="large", type="category", classes=("0", "1"))
 _SIDE = 8
 _COLOURS = ("red", "blue", "gray")
 _THINGS = (("ring", "disc", "ball"), ("plus", "star"), ("line", "rod", "pole"))  # by class
@@ -103,8 +105,9 @@ def _data(
         modality=modality,
         shape=shape or inputs.shape[1:],
         columns=columns,
-        targets=(LABEL, SIZE),
+        targets=(LABEL, SIZE, ROUND, LARGE),
         rows=counts,
-        labelled={"label": counts, "size": counts},
+        labelled=dict.fromkeys(("label", "size", "round", "large"), counts),
     )
-    return ArrayData(spec, inputs, np.stack([codes, sizes], axis=1).astype(np.float64), split)
+    targets = np.stack([codes, sizes, codes == 0, sizes > 0.5], axis=1)
+    return ArrayData(spec, inputs, targets.astype(np.float64), split)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from app.ml.assembly import FineTuning
+from app.ml.assembly import FineTuning, stacked
 from app.ml.data import Examples
 from app.ml.interfaces import Backbone, Losses, Objective
 from app.ml.spec import Split
@@ -65,9 +65,24 @@ def _same_randomness(objective: Objective) -> Iterator[None]:
 
 def _measure_heads(objective: FineTuning, examples: Examples) -> tuple[Losses, dict[str, dict[str, Any]]]:
     """Losses and metrics of the split as a whole: a head's loss is a mean over the rows that carry its target."""
-    blocks = [objective.outputs(examples.inputs.take(block)) for block in examples.blocks()]
-    outputs = [torch.cat(of_head) for of_head in zip(*blocks, strict=True)]
+    outputs = _outputs(objective, examples)
     return objective.losses_of(outputs, examples.targets), objective.evaluate(outputs, examples.targets)
+
+
+def _outputs(objective: FineTuning, examples: Examples) -> list[Tensor]:
+    """Every head's raw output (N, K) for all rows."""
+    blocks = [objective.outputs(examples.inputs.take(block)) for block in examples.blocks()]
+    return [torch.cat(of_head) for of_head in zip(*blocks, strict=True)]
+
+
+@torch.no_grad()
+def calibrate(objective: FineTuning, examples: Examples) -> None:
+    """Let the heads see how far off they are on rows that they did not learn from."""
+    outputs = _outputs(objective.eval(), examples)
+    for config, head, output in zip(objective.configs, objective.each_head(), outputs, strict=True):
+        if config.accepts != "inputs":
+            head.fit_calibration(output, stacked(config, examples.targets))
+    objective.train()
 
 
 @torch.no_grad()

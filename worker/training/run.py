@@ -30,7 +30,7 @@ from app.ml.spec import Split
 from app.ml.strategies import AnyStrategy
 from app.ml.transfer import take_over
 from worker.training.choose import Ground, chosen
-from worker.training.evaluate import Evaluation, evaluate, features_of
+from worker.training.evaluate import Evaluation, calibrate, evaluate, features_of
 from worker.training.events import Event, Noted
 from worker.training.features import Keeper, computed, feature_key
 from worker.training.loop import Metrics, Plan, train
@@ -60,7 +60,12 @@ class Run:
         return Plan(self.config.training, len(self.examples("train")), self._solving == "only")
 
     def train(self) -> Iterator[Event]:
-        """The loop, from where the state is."""
+        """The loop, from where the state is; once it has ended, heads are calibrated on the validation rows."""
+        yield from self._steps()
+        if isinstance(self.state.objective, FineTuning) and len(self.examples("validation")):
+            calibrate(self.state.objective, self.examples("validation"))
+
+    def _steps(self) -> Iterator[Event]:
         examples, objective = self.examples("train"), self.state.objective
         validate = self._validate if len(self.examples("validation")) else None
         if self._solving == "only":

@@ -12,25 +12,27 @@ from app.ml.evaluation.outcomes import Outcomes, Values, Weights, finite, ratio
 from app.ml.evaluation.ranking import Ranking
 
 _LEAST_PROBABILITY = 1e-15
+_EVEN = 0.5
 
 
 @dataclass(frozen=True)
 class MultiLabel(Outcomes):
-    """Probabilities (N, L) against 0 and 1 (N, L), NaN where a label is not known; a label is answered from 0.5 on.
+    """Probabilities (N, L) against 0 and 1 (N, L), NaN where a label is not known.
 
-    subset_accuracy is that of rows whose every label is known.
+    A label is answered from its threshold (L,) on, or from 0.5. subset_accuracy is that of rows with every label known.
     """
 
     probabilities: Values
     truth: Values
     labels: tuple[str, ...]
+    thresholds: Values | None = None
 
     def __len__(self) -> int:
         return len(self.truth)
 
     def take(self, rows: NDArray[np.int64]) -> "MultiLabel":
         """Some of the rows."""
-        return MultiLabel(self.probabilities[rows], self.truth[rows], self.labels)
+        return MultiLabel(self.probabilities[rows], self.truth[rows], self.labels, self.thresholds)
 
     @property
     def cost(self) -> int:
@@ -43,9 +45,15 @@ class MultiLabel(Outcomes):
         return ~np.isnan(self.truth)
 
     @cached_property
+    def says(self) -> NDArray[np.bool_]:
+        """Which are answered, where they are known (N, L)."""
+        says: NDArray[np.bool_] = self.probabilities >= (_EVEN if self.thresholds is None else self.thresholds)
+        return self.known & says
+
+    @cached_property
     def right(self) -> NDArray[np.bool_]:
         """Which are answered rightly (N, L)."""
-        right: NDArray[np.bool_] = (self.probabilities >= 0.5) == (self.truth > 0)  # noqa: PLR2004 - an even chance
+        right: NDArray[np.bool_] = self.says == (self.truth > 0)
         return self.known & right
 
     @cached_property
@@ -77,7 +85,7 @@ class MultiLabel(Outcomes):
 
     def _f1(self, weights: Weights) -> dict[str, Values]:
         """From hits, answers and rows of each label, (R, L)."""
-        has, says = self.truth > 0, self.known & (self.probabilities >= 0.5)  # noqa: PLR2004 - NaN is never above
+        has, says = self.truth > 0, self.says  # NaN is never above
         hits, of = weights @ (has & says).astype(np.float64), weights @ (has.astype(np.float64) + says)
         return {"micro_f1": ratio(2 * hits.sum(1), of.sum(1)), "macro_f1": mean_of_defined(ratio(2 * hits, of).T)}
 

@@ -1,10 +1,13 @@
 """Metrics of regressors, and of the intervals that they may give."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from app.ml.evaluation.classification import mean_of_defined
 from app.ml.evaluation.outcomes import Outcomes, Values, Weights, mean, ratio
 
 
@@ -36,6 +39,40 @@ class Regression(Outcomes):
             "r2": 1 - ratio(squared, _variance(weights, self.truth)),
             **{name: mean(weights, values) for name, values in ends.items()},
         }
+
+
+@dataclass(frozen=True)
+class Regressions(Outcomes):
+    """Several numbers of the same N rows, by target, NaN where one is not known; units may differ, so few are means."""
+
+    targets: Mapping[str, Regression]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.targets.values())))
+
+    def take(self, rows: NDArray[np.int64]) -> "Regressions":
+        """Some of the rows."""
+        return Regressions({name: one.take(rows) for name, one in self.targets.items()})
+
+    @property
+    def cost(self) -> int:
+        """One number a target."""
+        return len(self.targets)
+
+    def measure(self, weights: Weights) -> dict[str, Values]:
+        """r2 and coverage: means over the targets."""
+        each = [one.measure(weights[:, rows]) for rows, one in map(_known, self.targets.values())]
+        return {name: mean_of_defined(np.stack([one[name] for one in each])) for name in ("r2", "coverage")}
+
+    def details(self) -> dict[str, Any]:
+        """Every target's own metrics."""
+        return {"targets": {name: _known(one)[1].metrics() for name, one in self.targets.items()}}
+
+
+def _known(one: Regression) -> tuple[NDArray[np.int64], Regression]:
+    """The rows where the truth is known, and what came of them."""
+    rows = np.flatnonzero(~np.isnan(one.truth))
+    return rows, one.take(rows)
 
 
 def of_intervals(low: Values, high: Values, truth: Values) -> dict[str, Values]:

@@ -1,4 +1,4 @@
-"""Heads: one answers one target. A new kind is a file here and two lines below."""
+"""Heads: one answers a target, or some together. A new kind is a file here and two lines below."""
 
 from typing import Annotated
 
@@ -6,10 +6,12 @@ from pydantic import Field
 
 from app.ml.heads.classifier import Classifier
 from app.ml.heads.generator import Generator
+from app.ml.heads.multi_label import MultiLabel
 from app.ml.heads.regressor import Regressor
 
 AnyHead = Annotated[
     Classifier
+    | MultiLabel
     | Regressor
     | Generator,
     Field(discriminator="kind"),

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
+import torch.nn.functional as F  # noqa: N812 - the name everybody knows
 from torch import Tensor
 
 
@@ -59,6 +60,30 @@ class SoftmaxLoss:
     def slopes(self, outputs: Tensor) -> Tensor:
         """(N, P, K)."""
         return outputs.softmax(2) * self.mass.sum(1)[:, None, None] - self.mass[:, None]
+
+
+@dataclass(frozen=True, slots=True)
+class SigmoidLoss:
+    """Binary cross-entropy: output k of row n costs there_nk log(1 + e^-z) + gone_nk log(1 + e^z)."""
+
+    there: Tensor  # (N, K) what counts for the label
+    gone: Tensor  # (N, K) and against it; both are 0 where nobody knows
+    share: Tensor  # (N,)
+    curvature: float = 0.25
+
+    @property
+    def outputs(self) -> int:
+        """K."""
+        return self.there.shape[1]
+
+    def rows(self, outputs: Tensor) -> Tensor:
+        """(N, P, K) to (N, P)."""
+        costs = self.there[:, None] * F.logsigmoid(outputs) + self.gone[:, None] * F.logsigmoid(-outputs)
+        return -costs.sum(2)
+
+    def slopes(self, outputs: Tensor) -> Tensor:
+        """(N, P, K)."""
+        return self.gone[:, None] * outputs.sigmoid() - self.there[:, None] * (-outputs).sigmoid()
 
 
 @dataclass(frozen=True, slots=True)

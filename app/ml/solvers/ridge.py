@@ -8,7 +8,7 @@ row n had it been left out is e_n / (1 - h_n) with h_n = 1/N + sum_j u_nj^2 s_j^
 is quick, the same problem is solved by L-BFGS on folds.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -34,7 +34,7 @@ def solve_ridge(features: Tensor, wanted: Tensor) -> Solution:
     else:
         found = _closed_form(basis, wanted)
     bias = found.bias - found.weight @ middle.to(found.weight)
-    return Solution(found.weight, bias, found.strength, found.scores)
+    return replace(found, bias=bias)
 
 
 def _closed_form(basis: Basis, wanted: Tensor) -> Solution:
@@ -46,7 +46,7 @@ def _closed_form(basis: Basis, wanted: Tensor) -> Solution:
     strength = min(scores, key=lambda score: score.loss).strength if scores else UNTESTED * unit
     against = basis.rows.T @ (wanted - mean)  # (R, K): s_j u_j'y
     weight = basis.weights(against / (squares + strength)[:, None])
-    return Solution(weight.T, mean, strength, scores)
+    return Solution(weight.T, mean, strength, scores, left_out.deviations(strength) if scores else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +74,16 @@ class _LeftOut:
 
     def score(self, strength: float) -> Score:
         """Half the squared errors, summed over the outputs."""
+        costs = self._errors(strength).square().sum(1) / 2
+        return Score(strength, costs.mean().item(), (costs.std(correction=0) / len(costs) ** 0.5).item())
+
+    def deviations(self, strength: float) -> Tensor:
+        """Root mean square of every output's errors, (K,)."""
+        return self._errors(strength).square().mean(0).sqrt()
+
+    def _errors(self, strength: float) -> Tensor:
+        """(N, K)."""
         kept = strength / (self.squares + strength)
         errors = self.rest + self.left @ (kept[:, None] * self.explained)
         room = self.room + self.left.square() @ kept
-        costs = (errors / room.clamp(min=torch.finfo(room.dtype).tiny)[:, None]).square().sum(1) / 2
-        return Score(strength, costs.mean().item(), (costs.std(correction=0) / len(costs) ** 0.5).item())
+        return errors / room.clamp(min=torch.finfo(room.dtype).tiny)[:, None]

@@ -23,6 +23,7 @@ class Solution:
     bias: Tensor  # (K,)
     strength: float  # minimises sum(losses) + strength / 2 * |weight|^2
     scores: tuple[Score, ...]  # from the strongest; empty where nothing could be held out
+    left_out: Tensor | None = None  # (K,) root mean square error of squared losses on rows left out, where it is known
 
     @property
     def loss(self) -> float | None:

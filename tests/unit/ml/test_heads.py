@@ -45,7 +45,9 @@ def test_a_regressor_answers_in_the_targets_unit(loss: str) -> None:
 def test_a_constant_target_is_harmless() -> None:
     head = Regressor(target="y").build(2, (TargetSpec(name="y", type="number"),))
     head.fit_target(torch.tensor([5.0, 5.0], dtype=torch.float64))
-    assert head.predict(torch.zeros(1, 1)) == [{"value": 5.0}]
+    (answer,) = head.predict(torch.zeros(1, 1))
+    assert answer["value"] == 5.0
+    assert answer["interval"] == pytest.approx([5 - 1.645, 5 + 1.645], abs=1e-3)
 
 
 @pytest.mark.parametrize(("values", "std"), [([0.1] * 7, 1.0), ([0.0] * 3, 1.0), ([1e-12, 3e-12], 1e-12)])

@@ -181,6 +181,7 @@ def test_early_stopping_of_a_fine_tuning_needs_labelled_validation_rows() -> Non
         (IMAGES, {"kind": "classifier", "target": "nope"}, "target", "it has 'label', 'size'"),
         (IMAGES, {"kind": "classifier", "target": "size"}, "kind", "use a regressor"),
         (IMAGES, {"kind": "regressor", "target": "label"}, "kind", "use a classifier"),
+        (IMAGES, {"kind": "multi_label", "target": ["label"]}, "kind", "use a classifier"),
         (sized(9, classes=1), {"kind": "classifier", "target": "label"}, "target", "one class only"),
         (sized(0), {"kind": "classifier", "target": "label"}, "target", "no training row"),
     ],
