@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, StringConstraints
+from pydantic import BaseModel, Field, StringConstraints, field_validator
 
 from app.jobs.states import Status
 from app.kit.clock import Timestamp
@@ -21,6 +21,15 @@ class Resources(Frozen):
     """What the job may use."""
 
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: a GPU where the worker has one.")
+    devices: Integer = Field(1, ge=1, description="On how many devices one job trains; 1 is all that there is today.")
+
+    @field_validator("devices")
+    @classmethod
+    def _one(cls, devices: int) -> int:
+        if devices > 1:
+            msg = f"a job trains on one device so far, not on {devices}: leave devices at 1"
+            raise ValueError(msg)
+        return devices
 
 
 class _Common(Frozen):

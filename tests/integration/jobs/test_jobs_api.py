@@ -234,6 +234,7 @@ BAD_FIELDS: list[dict[str, Any]] = [
     {"metadata": {"k": "v" * 2000}},
     {"metadata": {str(number): "v" for number in range(100)}},
     {"resources": {"device": "tpu"}},
+    {"resources": {"devices": 2}},
     {"priority": 100},
 ]
 
