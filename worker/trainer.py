@@ -16,8 +16,7 @@ from app.kit.process import die_with_parent
 
 def _warm_up() -> None:
     """Import and touch what every job uses."""
-    import sklearn.metrics  # noqa: F401, PLC0415 - imported late so that this file costs nothing to look at
-    import torch  # noqa: PLC0415
+    import torch  # noqa: PLC0415 - imported late so that this file costs nothing to look at
 
     from app.jobs import plan  # noqa: F401, PLC0415
     from worker import runner  # noqa: F401, PLC0415

@@ -1,13 +1,13 @@
 """Configs to modules. Fresh weights come from torch's global generator: call `torch.manual_seed(seed)` first."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from app.ml.abilities import Sequences
 from app.ml.adaptation import StrategyConfig
+from app.ml.evaluation.outcomes import Outcomes
 from app.ml.heads import AnyHead
 from app.ml.interfaces import (
     Backbone,
@@ -170,10 +170,10 @@ class FineTuning(Objective):
         }
         return {key: solution for key, solution in found.items() if solution is not None}
 
-    def evaluate(self, outputs: list[Tensor], targets: dict[str, Tensor]) -> dict[str, dict[str, Any]]:
-        """Every head's metrics over a whole split, by the head's key."""
+    def outcomes(self, outputs: list[Tensor], targets: dict[str, Tensor]) -> dict[str, Outcomes]:
+        """What came of a whole split for every head, by the head's key."""
         return {
-            config.key: head.evaluate(output, _target(config, targets, output))
+            config.key: head.outcomes(output, _target(config, targets, output))
             for config, head, output in zip(self.configs, self.each_head(), outputs, strict=True)
         }
 

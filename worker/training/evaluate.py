@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -11,6 +11,8 @@ from torch import Tensor
 
 from app.ml.assembly import FineTuning, stacked
 from app.ml.data import Examples
+from app.ml.evaluation.bootstrap import intervals
+from app.ml.evaluation.outcomes import Outcomes
 from app.ml.interfaces import Backbone, Losses, Objective
 from app.ml.spec import Split
 
@@ -26,6 +28,7 @@ class Evaluation:
     rows: int
     losses: dict[str, float]
     heads: dict[str, dict[str, Any]] = field(default_factory=dict)
+    outcomes: dict[str, Outcomes] = field(default_factory=dict, repr=False, compare=False)
 
     def scalars(self) -> dict[str, float]:
         """Flat names for curves: val/loss, val/accuracy; with several heads val/NAME/accuracy. Undefined: absent."""
@@ -37,9 +40,15 @@ class Evaluation:
         return found
 
     def as_json(self) -> dict[str, Any]:
-        """Everything; a loss that is not a number is null."""
+        """Everything, with an interval of every metric; a loss that is not a number is null."""
         losses = {name: value if math.isfinite(value) else None for name, value in self.losses.items()}
-        return {"split": self.split, "rows": self.rows, "losses": losses, "heads": self.heads}
+        heads = {key: {**metrics, "intervals": self._intervals(key)} for key, metrics in self.heads.items()}
+        return {"split": self.split, "rows": self.rows, "losses": losses, "heads": heads}
+
+    def _intervals(self, key: str) -> dict[str, Any]:
+        """Of a head's metrics; none where its outcomes were not kept."""
+        found = intervals(self.outcomes[key]) if key in self.outcomes else {}
+        return {name: asdict(interval) for name, interval in found.items()}
 
 
 def evaluate(objective: Objective, examples: Examples, split: Split) -> Evaluation:
@@ -47,11 +56,12 @@ def evaluate(objective: Objective, examples: Examples, split: Split) -> Evaluati
     objective.eval()
     with torch.no_grad(), _same_randomness(objective):  # not inference mode: a penalty may differentiate inside
         if isinstance(objective, FineTuning):
-            losses, heads = _measure_heads(objective, examples)
+            losses, outcomes = _measure_heads(objective, examples)
         else:
-            losses, heads = objective.measure(examples.batch(block) for block in examples.blocks()), {}
+            losses, outcomes = objective.measure(examples.batch(block) for block in examples.blocks()), {}
     objective.train()
-    return Evaluation(split, len(examples), {name: value.item() for name, value in losses.items()}, heads)
+    heads = {key: one.metrics() for key, one in outcomes.items()}
+    return Evaluation(split, len(examples), {name: value.item() for name, value in losses.items()}, heads, outcomes)
 
 
 @contextmanager
@@ -63,10 +73,10 @@ def _same_randomness(objective: Objective) -> Iterator[None]:
         yield
 
 
-def _measure_heads(objective: FineTuning, examples: Examples) -> tuple[Losses, dict[str, dict[str, Any]]]:
-    """Losses and metrics of the split as a whole: a head's loss is a mean over the rows that carry its target."""
+def _measure_heads(objective: FineTuning, examples: Examples) -> tuple[Losses, dict[str, Outcomes]]:
+    """Losses and outcomes of the split as a whole: a head's loss is a mean over the rows that carry its target."""
     outputs = _outputs(objective, examples)
-    return objective.losses_of(outputs, examples.targets), objective.evaluate(outputs, examples.targets)
+    return objective.losses_of(outputs, examples.targets), objective.outcomes(outputs, examples.targets)
 
 
 def _outputs(objective: FineTuning, examples: Examples) -> list[Tensor]:

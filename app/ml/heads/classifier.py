@@ -2,7 +2,7 @@
 
 loss = - sum_k q_k log p_k per row, where q is the class or, with label smoothing e, (1 - e) of it and e / K of every
 class (Szegedy et al., "Rethinking the Inception architecture", 2016), weighted by w_class: 1, or for "balanced"
-N / (K N_class) over the train rows (King and Zeng, 2001).
+N / (K N_class) over the train rows (King and Zeng, 2001). Answers are scaled by a temperature: see temperature.py.
 """
 
 from collections.abc import Sequence
@@ -17,6 +17,7 @@ from app.ml.blocks.perceptron import perceptron_layers, single_layer
 from app.ml.blocks.standardize import Standardize
 from app.ml.evaluation.classification import Classification
 from app.ml.fields import Integer, Name, Rate
+from app.ml.heads.temperature import fitted_temperature
 from app.ml.interfaces import Accepts, Head, HeadConfig
 from app.ml.solvers.logistic import solve_logistic
 from app.ml.solvers.solution import Solution
@@ -51,6 +52,7 @@ class ClassifierHead(Head):
     """(B, F) to logits (B, K)."""
 
     class_weight: Tensor
+    temperature: Tensor  # (), float64
 
     def __init__(self, config: Classifier, features: int, classes: tuple[str, ...]) -> None:
         super().__init__()
@@ -60,6 +62,7 @@ class ClassifierHead(Head):
         sizes = (features, *config.hidden, len(classes))
         self.layers = nn.Sequential(*perceptron_layers(sizes, "relu", config.dropout, last_is_linear=True))
         self.register_buffer("class_weight", torch.ones(len(classes)))
+        self.register_buffer("temperature", torch.ones((), dtype=torch.float64))
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, F) to (B, K)."""
@@ -80,7 +83,7 @@ class ClassifierHead(Head):
 
     def predict(self, output: Tensor) -> list[dict[str, Any]]:
         """{"class", "probabilities"}; the probabilities are finite and sum to 1."""
-        probabilities = _probabilities(output)
+        probabilities = _probabilities(output, self.temperature)
         best = probabilities.argmax(1).tolist()
         return [
             {"class": self.classes[top], "probabilities": dict(zip(self.classes, row, strict=True))}
@@ -90,12 +93,17 @@ class ClassifierHead(Head):
     def outcomes(self, output: Tensor, target: Tensor) -> Classification:
         """Probabilities of the rows whose class is known."""
         known = target >= 0
-        probabilities = _probabilities(output[known]).cpu().numpy()
-        return Classification(probabilities, target[known].cpu().numpy(), self.classes)
+        unscaled, scaled = (_probabilities(output[known], by).cpu().numpy() for by in (None, self.temperature))
+        return Classification(scaled, target[known].cpu().numpy(), self.classes, unscaled)
 
     def fit_features(self, features: Tensor) -> None:
         """Standardise by (N, F)."""
         self.standardize.fit(features)
+
+    def fit_calibration(self, output: Tensor, target: Tensor) -> None:
+        """Fit the temperature on (N, K) and (N,); few rows leave it 1."""
+        known = target >= 0
+        self.temperature.fill_(fitted_temperature(_finite(output[known]), target[known]))
 
     def solve(self, features: Tensor, target: Tensor, widths: Sequence[int]) -> Solution | None:
         """Multinomial logistic regression on the rows whose class is known."""
@@ -117,6 +125,12 @@ class ClassifierHead(Head):
         self.class_weight.copy_(torch.where(counts > 0, weights, 1.0))
 
 
-def _probabilities(output: Tensor) -> Tensor:
+def _probabilities(output: Tensor, temperature: Tensor | None) -> Tensor:
     """(B, K) to float64 (B, K); infinite logits count as the largest finite ones."""
-    return torch.nan_to_num(output.detach().double()).softmax(1)
+    logits = _finite(output)
+    return (logits if temperature is None else logits / temperature).softmax(1)
+
+
+def _finite(output: Tensor) -> Tensor:
+    """As float64, with the largest number of its type for infinity, so that scaling keeps it finite."""
+    return torch.nan_to_num(output.detach()).double()

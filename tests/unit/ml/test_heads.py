@@ -2,9 +2,12 @@
 
 import pytest
 import torch
+from scipy import optimize
+from torch import Tensor
 
 from app.ml.heads.classifier import Classifier
 from app.ml.heads.regressor import Regressor
+from app.ml.heads.temperature import fitted_temperature
 from app.ml.spec import TargetSpec
 
 
@@ -55,3 +58,54 @@ def test_a_target_constant_but_for_rounding_has_no_deviation(values: list[float]
     head = Regressor(target="size").build(4, (TargetSpec(name="size", type="number"),))
     head.fit_target(torch.tensor(values, dtype=torch.float64))
     assert head.target_std.item() == pytest.approx(std, rel=1e-6, abs=0)
+
+
+def digits_head(rows: int, scale: float) -> tuple[Tensor, Tensor]:
+    """Logits whose calibrated ones they are `scale` times, and the classes drawn from those."""
+    generator = torch.Generator().manual_seed(0)
+    honest = 2 * torch.randn(rows, 5, generator=generator, dtype=torch.float64)
+    truth = torch.multinomial(honest.softmax(1), 1, generator=generator)[:, 0]
+    return honest * scale, truth
+
+
+@pytest.mark.parametrize("scale", [0.2, 1.0, 4.0])
+def test_the_temperature_undoes_a_scale(scale: float) -> None:
+    logits, truth = digits_head(20_000, scale)
+    assert fitted_temperature(logits, truth) == pytest.approx(scale, rel=0.05)
+
+
+def test_the_temperature_is_where_scipy_finds_the_least_loss() -> None:
+    logits, truth = digits_head(300, 3.0)
+
+    def loss(inverse: float) -> float:
+        nats = torch.nn.functional.cross_entropy(logits * inverse, truth, reduction="sum").item()
+        return nats + (inverse - 1) ** 2 / 2
+
+    best = optimize.minimize_scalar(loss, bounds=(0.01, 10), method="bounded", options={"xatol": 1e-9}).x
+    assert fitted_temperature(logits, truth) == pytest.approx(1 / best, rel=1e-5)
+
+
+def test_few_or_perfect_rows_do_not_make_it_certain() -> None:
+    logits, truth = digits_head(49, 3.0)
+    assert fitted_temperature(logits, truth) == 1.0
+    perfect = 5 * torch.eye(5, dtype=torch.float64).repeat(40, 1)
+    assert 0.3 < fitted_temperature(perfect, torch.arange(200) % 5) < 1
+    assert fitted_temperature(perfect, (torch.arange(200) + 1) % 5) > 1
+    infinite = torch.full((60, 2), 3e38, dtype=torch.float64)
+    assert fitted_temperature(infinite, torch.zeros(60, dtype=torch.int64)) > 0
+
+
+def test_calibration_changes_probabilities_alone_and_is_saved() -> None:
+    spec = TargetSpec(name="y", type="category", classes=tuple("abcde"))
+    head = Classifier(target="y").build(3, (spec,))
+    logits, truth = digits_head(2_000, 4.0)
+    before = head.outcomes(logits, truth)
+    head.fit_calibration(logits, torch.where(torch.arange(2_000) % 3 == 0, -1, truth))
+    after = head.outcomes(logits, truth)
+    assert (after.answers == before.answers).all()
+    assert after.metrics()["ece"] < 0.03
+    assert after.metrics()["ece_unscaled"] > 0.1
+    assert after.metrics()["ece_unscaled"] == before.metrics()["ece"]
+    again = Classifier(target="y").build(3, (spec,))
+    again.load_state_dict(head.state_dict())
+    assert again.predict(logits[:5]) == head.predict(logits[:5])

@@ -2,8 +2,10 @@
 
 import json
 import math
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -12,7 +14,9 @@ from app.ml.assembly import FineTuning
 from app.ml.backbones.mlp import Mlp
 from app.ml.configs import FineTuningConfig, PretrainingConfig
 from app.ml.data import ArrayData, Examples, InMemory
+from app.ml.heads.classifier import ClassifierHead
 from app.ml.interfaces import Encoding
+from app.ml.predictor import load_bundle
 from app.ml.recipes import resolve_fine_tuning, resolve_pretraining
 from app.ml.rows import rows_per_block
 from app.ml.strategies.linear_probe import LinearProbe
@@ -103,3 +107,56 @@ def test_features_are_computed_in_blocks_and_without_dropout() -> None:
     assert seen == [7, 2]
     with torch.no_grad():
         assert torch.allclose(features, backbone.eval()(rows), atol=1e-5)
+
+
+def overconfident(data: ArrayData) -> Run:
+    """Half of the labels say nothing, and the network is large enough to learn them all the same."""
+    random = np.random.default_rng(0)
+    data.targets[:, 0] = np.where(random.random(600) < 0.5, random.integers(0, 3, 600), data.targets[:, 0])
+    request = {
+        "heads": [{"kind": "classifier", "target": "label"}],
+        "backbone": {"kind": "mlp", "hidden": [128, 64]},
+        "strategy": {"kind": "full"},
+        "training": {"epochs": 150, "optimizer": {"kind": "adam", "lr": 0.01}},
+    }
+    return prepare(resolve_fine_tuning(FineTuningConfig.model_validate(request), data.spec, None).config, data)
+
+
+def temperature(run: Run) -> float:
+    (head,) = run._heads().values()
+    assert isinstance(head, ClassifierHead)
+    return head.temperature.item()
+
+
+def test_training_ends_with_calibrated_heads_resumed_or_not(tmp_path: Path) -> None:
+    run = overconfident(tiny.table(600))
+    list(run.train())
+    assert temperature(run) > 1.5
+    measured = run.evaluate("test")
+    assert measured is not None
+    label = measured.as_json()["heads"]["label"]
+    assert label["ece"] < label["ece_unscaled"] - 0.05
+    assert label["intervals"]["ece"]["low"] < label["ece"] < label["intervals"]["ece"]["high"]
+    assert label["intervals"]["accuracy"]["level"] == 0.95
+    assert "confusion_matrix" not in label["intervals"]
+    run.state.save(tmp_path / "state.safetensors")
+    again = overconfident(tiny.table(600))
+    again.state.load(tmp_path / "state.safetensors")
+    list(again.train())
+    assert temperature(again) == temperature(run)
+    run.save_bundle(tmp_path)
+    rows = run.data.inputs[:20]
+    with torch.no_grad():
+        outputs = run.bundle().outputs(run.modality.encode(rows))["label"]
+    scaled = (outputs.double() / temperature(run)).softmax(1)
+    answers = load_bundle(tmp_path).predict(rows)
+    probabilities = [list(answer["label"]["probabilities"].values()) for answer in answers]
+    assert torch.allclose(torch.tensor(probabilities, dtype=torch.float64), scaled)
+
+
+def test_without_validation_rows_nothing_is_scaled() -> None:
+    data = tiny.table(600)
+    data.split[data.split == 1] = 0
+    run = overconfident(data)
+    list(run.train())
+    assert temperature(run) == 1
