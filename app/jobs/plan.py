@@ -61,7 +61,7 @@ def resolve(
 def learning_config(kind: str, config: dict[str, Any]) -> PretrainingConfig | FineTuningConfig:
     """Return the learning half of a job's stored config."""
     half = PretrainingConfig if kind == "pretraining" else FineTuningConfig
-    return half.model_validate({name: config[name] for name in half.model_fields})
+    return half.model_validate({name: config[name] for name in half.model_fields if name in config})
 
 
 def _half(request: PretrainingRequest | FineTuningRequest, half: type[Config]) -> Config:

@@ -36,6 +36,7 @@ from app.ml.modalities import AnyModality
 from app.ml.preprocessing import AnyPreprocessing
 from app.ml.spec import Frozen, TargetSpec
 from app.ml.strategies import AnyStrategy
+from app.ml.supervision import AnySupervision
 
 MANIFEST = "manifest.json"
 BACKBONE = "backbone.safetensors"
@@ -65,6 +66,7 @@ class Manifest(Frozen):
     features: int
     heads: tuple[HeadEntry, ...] = ()
     method: AnyMethod | None = Field(None, description="How a backbone was pretrained.")
+    labels: AnySupervision | None = Field(None, description="What labels added to the pretraining.")
     strategy: AnyStrategy | None = Field(None, description="How a backbone was adapted.")
     files: dict[str, str] = Field(default_factory=dict, description="SHA-256 by file name.")
     versions: dict[str, str] = Field(default_factory=dict, description="Of the libraries that made it.")

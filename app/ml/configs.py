@@ -12,19 +12,23 @@ from app.ml.methods import AnyMethod
 from app.ml.preprocessing import AnyPreprocessing
 from app.ml.spec import Frozen
 from app.ml.strategies import AnyStrategy
+from app.ml.supervision import AnySupervision
 from app.ml.training import TrainingConfig
 
 Augmentations = Annotated[tuple[AnyAugmentation, ...], Field(max_length=16)]
 
 
 class PretrainingConfig(Frozen):
-    """Learn a backbone from rows without labels."""
+    """Learn a backbone from rows without labels, or with few."""
 
     preprocessing: Auto[AnyPreprocessing] = Field("auto", description="How rows become numbers; auto: as data is.")
     backbone: Auto[AnyBackbone] = Field("auto", description="The network; auto: one that suits data and method.")
     method: Auto[AnyMethod] = Field("auto", description="What it learns from; auto: one that suits the data.")
     augmentations: Auto[Augmentations] = Field(
         "auto", description="Random changes of every batch, in order; auto: none, or what the method needs."
+    )
+    labels: AnySupervision | None = Field(
+        None, description="What the labels of some rows add to the loss; null: no label is looked at."
     )
     training: TrainingConfig = Field(default_factory=TrainingConfig, description="How it is trained.")
 

@@ -159,11 +159,16 @@ class ArrayData:
         return torch.from_numpy(np.where(np.isnan(values), -1, values).astype(np.int64))
 
     def examples(
-        self, split: Split, modality: Modality, device: torch.device, labelled: Sequence[str] = ()
+        self,
+        split: Split,
+        modality: Modality,
+        device: torch.device,
+        labelled: Sequence[str] = (),
+        also: Sequence[str] = (),
     ) -> Examples:
-        """Encode a split, once if it fits into memory."""
+        """Encode a split, once if it fits into memory; `also` are targets that a row may lack."""
         positions = self.positions(split, labelled)
-        targets = {name: self.labels(name, positions).to(device) for name in labelled}
+        targets = {name: self.labels(name, positions).to(device) for name in (*labelled, *also)}
         characters = modality.characters()
         counts = None if characters is None else torch.tensor(characters, device=device)
         row_bytes = (8 if modality.encoding.vocabulary else 4) * int(np.prod(modality.shape))

@@ -125,6 +125,11 @@ class Examples(Protocol):
         """How many characters each code of a text stands for, int64 (V,)."""
         ...
 
+    @property
+    def targets(self) -> dict[str, Tensor]:
+        """Labels (N,) by target."""
+        ...
+
     def __len__(self) -> int: ...
 
     def batch(self, indices: Tensor | None) -> Batch:
@@ -277,6 +282,10 @@ class Objective(nn.Module, ABC):
         for augmentation in self.augmentations:
             batch = augmentation.apply(batch)
         return batch
+
+    def learned(self) -> dict[str, Tensor]:
+        """What it learned beside the backbone, by name: a pretraining keeps it with its model."""
+        return {name: value for name, value in self.state_dict().items() if not name.startswith("backbone.")}
 
     def groups(self) -> list[ParamGroup]:
         """What the optimizer moves: by default every parameter at the configured rate."""

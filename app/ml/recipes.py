@@ -35,6 +35,7 @@ from app.ml.strategies import AnyStrategy
 from app.ml.strategies.automatic import Automatic
 from app.ml.strategies.full import Full
 from app.ml.strategies.linear_probe import LinearProbe
+from app.ml.supervision_recipe import settle_supervision, settle_target
 from app.ml.training_recipe import Purpose, PurposeKind, settle_training
 
 MOST_PARAMETERS = 500_000_000
@@ -63,6 +64,7 @@ def resolve_pretraining(config: PretrainingConfig, spec: DataSpec) -> Resolved[P
     facts = replace(facts, causal=method.causal)
     backbone, of_backbone = settle_backbone(config.backbone, facts, method.needs, method.kind)
     augmentations, of_views = settle_views(config.augmentations, method, facts)
+    labels, of_labels = settle_supervision(config.labels, method, spec, facts)
     _check_size(lambda: method.build(backbone.build(preprocessing.largest(spec))))
     training, rest = settle_training(config.training, Purpose("pretraining", rows, spec, own=method.recipe(facts)))
     changes = {
@@ -70,9 +72,10 @@ def resolve_pretraining(config: PretrainingConfig, spec: DataSpec) -> Resolved[P
         "backbone": backbone,
         "method": method,
         "augmentations": augmentations,
+        "labels": labels,
         "training": training,
     }
-    decided = (*decisions, *of_backbone, *of_method, *of_views, *rest)
+    decided = (*decisions, *of_backbone, *of_method, *of_views, *of_labels, *rest)
     return Resolved(config.model_copy(update=changes), decided)
 
 
@@ -205,10 +208,7 @@ def _check_head(head: AnyHead, index: int, spec: DataSpec) -> None:
 
 def _check_target(head: AnyHead, name: str, index: int, spec: DataSpec) -> None:
     place = ("heads", index, "target")
-    target = spec.target(name)
-    if target is None:
-        known = ", ".join(repr(one.name) for one in spec.targets[:10]) or "none: upload labels"
-        raise ConfigError(place, f"the dataset has no target {name!r}; it has {known}")
+    target = settle_target(spec, name, place)
     if target.type != ("category" if head.accepts == "label" else head.accepts):
         kind = "a regressor" if target.type == "number" else "a classifier"
         raise ConfigError(("heads", index, "kind"), f"target {name!r} is a {target.type}: use {kind}")
@@ -216,10 +216,6 @@ def _check_target(head: AnyHead, name: str, index: int, spec: DataSpec) -> None:
         shown = ", ".join(target.classes[:5])
         msg = f"target {name!r} has the classes {shown}, and a label is 0 or 1, or no or yes: use a classifier"
         raise ConfigError(("heads", index, "kind"), msg)
-    if target.type == "category" and len(target.classes) < 2:  # noqa: PLR2004 - nothing to tell apart
-        raise ConfigError(place, f"target {name!r} has one class only: there is nothing to learn")
-    if spec.labelled.get(name, spec.rows).get("train", 0) < 1:
-        raise ConfigError(place, f"no training row carries target {name!r}")
 
 
 def _labelled_rows(config: FineTuningConfig, spec: DataSpec) -> int:

@@ -10,6 +10,7 @@ from app.ml.modalities import AnyModality
 from app.ml.preprocessing import AnyPreprocessing
 from app.ml.spec import Frozen
 from app.ml.strategies import AnyStrategy
+from app.ml.supervision import AnySupervision
 from app.ml.training import AnyOptimizer, AnySchedule
 
 FAMILIES: dict[str, Any] = {
@@ -18,6 +19,7 @@ FAMILIES: dict[str, Any] = {
     "augmentations": AnyAugmentation,
     "backbones": AnyBackbone,
     "methods": AnyMethod,
+    "supervision": AnySupervision,
     "heads": AnyHead,
     "strategies": AnyStrategy,
     "optimizers": AnyOptimizer,

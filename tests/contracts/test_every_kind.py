@@ -26,6 +26,7 @@ from app.ml.interfaces import Backbone, BackboneConfig, HeadConfig, MethodConfig
 from app.ml.predictor import load_bundle
 from app.ml.recipes import resolve_fine_tuning, resolve_pretraining
 from app.ml.registry import FAMILIES, kinds
+from app.ml.supervision.term import SupervisionConfig
 from tests.support import tiny
 from worker.training.evaluate import evaluate
 from worker.training.events import EpochDone, Evaluated, Event, Finished, Started, StepDone
@@ -69,9 +70,11 @@ def registered(family: str) -> list[tuple[str, type[Any]]]:
 
 
 def example(config: type[Any]) -> dict[str, Any]:
-    """A kind's defaults as JSON; a head also needs a target."""
+    """A kind's defaults as JSON; what learns labels also needs a target."""
     if issubclass(config, HeadConfig) and config.accepts != "inputs":
         return config.model_validate({"target": TARGETS[config.accepts]}).model_dump(mode="json")
+    if issubclass(config, SupervisionConfig):
+        return config.model_validate({"target": TARGETS[config.accepts[0]]}).model_dump(mode="json")
     return config().model_dump(mode="json")
 
 
@@ -95,6 +98,7 @@ def cases() -> dict[str, Case]:
     for name, config in registered("methods"):
         for modality in config.accepts:
             found[f"{name}-{modality}"] = Case(modality, {"method": example(config)})
+    found |= supervision_cases()
     for name, config in registered("augmentations"):
         for modality in config.accepts:
             found[f"{name}-{modality}"] = Case(
@@ -105,6 +109,15 @@ def cases() -> dict[str, Case]:
         found[name] = Case(modality, {"heads": [example(config)], "strategy": {"kind": "full"}})
     for name, config in registered("strategies"):
         found[name] = Case("image", {"heads": [classify], "strategy": example(config)}, from_parent=True)
+    return found
+
+
+def supervision_cases() -> dict[str, Case]:
+    found = {}
+    for name, config in registered("supervision"):
+        for accepted in config.accepts:
+            labels = {**example(config), "target": TARGETS[accepted], "rows": 8}
+            found[f"{name}-{accepted}"] = Case("image", {"backbone": MLP, "labels": labels})
     return found
 
 

@@ -118,6 +118,14 @@ RUNS: dict[str, tuple[str, dict[str, Any]]] = {
         "image",
         {"backbone": CONVNET, "heads": [LABEL], "strategy": {"kind": "full"}, "augmentations": [{"kind": "cutmix"}]},
     ),
+    "supervised_vae": (
+        "image",
+        {"backbone": MLP, "method": {"kind": "vae"}, "labels": {"kind": "supervised", "target": "label", "rows": 8}},
+    ),
+    "contrastive_labels_table": (
+        "table",
+        {"backbone": MLP, "labels": {"kind": "contrastive", "target": "label", "hidden": 16, "projection": 8}},
+    ),
     "next_token_transformer": ("text", {"backbone": TRANSFORMER, "method": {"kind": "next_token"}}),
     "next_token_tied_gru": ("text", {"backbone": GRU, "method": {"kind": "next_token", "tied": True}}),
     "masked_language_transformer": ("text", {"backbone": TRANSFORMER, "method": {"kind": "masked_language"}}),

@@ -28,6 +28,7 @@ from app.ml.partial_recipe import inherits_preprocessing
 from app.ml.registry import FAMILIES, kinds
 from app.ml.spec import Split
 from app.ml.strategies import AnyStrategy
+from app.ml.supervision.term import JointObjective
 from app.ml.transfer import take_over
 from worker.training.choose import Ground, chosen
 from worker.training.evaluate import Evaluation, calibrate, evaluate, features_of
@@ -90,7 +91,7 @@ class Run:
         """A split's rows, or for a frozen backbone their features; for fine-tuning only labelled rows."""
         if split not in self.splits:
             targets = _targets(self.config)
-            examples = self.data.examples(split, self.modality, self.state.device, targets)
+            examples = self.data.examples(split, self.modality, self.state.device, targets, _joining(self.config))
             objective = self.state.objective
             if isinstance(objective, FineTuning) and objective.strategy.caches_features and len(examples):
                 features = partial(features_of, objective, examples)
@@ -118,9 +119,7 @@ class Run:
     def _method_state(self) -> Tensors:
         """What a pretraining method learned beside the backbone."""
         objective = self.state.objective
-        if isinstance(objective, FineTuning):
-            return {}
-        return {name: value for name, value in objective.state_dict().items() if not name.startswith("backbone.")}
+        return {} if isinstance(objective, FineTuning) else objective.learned()
 
     def _validate(self) -> Metrics:
         measured = self.evaluate("validation")
@@ -147,6 +146,7 @@ class Run:
             features=backbone.features,
             heads=_head_entries(config, self.data),
             method=_method(config),
+            labels=config.labels if isinstance(config, PretrainingConfig) else None,
             strategy=self.strategy,
         )
 
@@ -180,7 +180,7 @@ def prepare(
     objective: Objective
     notes: tuple[Noted, ...] = ()
     if isinstance(config, PretrainingConfig):
-        objective = _pretraining(config, backbone)
+        objective = _pretraining(config, data, backbone)
     else:
         trial = partial(_trial, device, parent)
         ground = Ground(config, data, modality, backbone, parent is not None, device, trial, keep)
@@ -220,10 +220,14 @@ def _inherited(modality: AnyModality, data: ArrayData) -> AnyModality:
     return modality.model_copy(update={"value_scale": data.spec.value_scale})
 
 
-def _pretraining(config: PretrainingConfig, backbone: Backbone) -> Objective:
-    method = _method(config)
+def _pretraining(config: PretrainingConfig, data: ArrayData, backbone: Backbone) -> Objective:
+    method, labels = _method(config), config.labels
     assert method is not None  # noqa: S101 - for programmers: a pretraining has one
-    return method.build(backbone)
+    objective = method.build(backbone)
+    target = data.spec.target(labels.target) if labels else None
+    if labels is None or target is None:
+        return objective
+    return JointObjective(objective, labels.build(backbone.features, target), labels)
 
 
 def _fine_tuning(
@@ -292,3 +296,8 @@ def _targets(config: AnyRunConfig) -> tuple[str, ...]:
     if isinstance(config, PretrainingConfig):
         return ()
     return tuple(dict.fromkeys(name for head in config.heads for name in head.targets))
+
+
+def _joining(config: AnyRunConfig) -> tuple[str, ...]:
+    """The targets that rows of a pretraining may carry."""
+    return (config.labels.target,) if isinstance(config, PretrainingConfig) and config.labels else ()

@@ -1,0 +1,48 @@
+"""Real handwritten digits 8 x 8, of which few are labelled: scikit-learn's 1,797 (Alpaydin and Kaynak, 1998)."""
+
+import math
+
+import numpy as np
+from sklearn.datasets import load_digits
+
+from app.ml.bundle import Bundle
+from app.ml.configs import FineTuningConfig
+from app.ml.data import ArrayData
+from app.ml.recipes import resolve_fine_tuning
+from app.ml.spec import SPLITS, DataSpec, Split, TargetSpec
+from worker.training.run import prepare
+
+TRAIN = 1200
+LABEL = TargetSpec(name="label", type="category", classes=tuple("0123456789"))
+
+
+def few_labels(draw: int, per_class: int) -> ArrayData:
+    """1,200 train rows, of which so many of each digit are labelled, and 597 labelled test rows."""
+    pixels, digits = load_digits(return_X_y=True)
+    order = np.random.default_rng(draw).permutation(len(pixels))
+    images = (pixels[order] * 15.9).astype(np.uint8).reshape(-1, 8, 8, 1)
+    labels = digits[order].astype(np.float64)
+    split = np.where(np.arange(len(images)) < TRAIN, 0, 2).astype(np.uint8)
+    kept = [np.flatnonzero(labels[:TRAIN] == digit)[:per_class] for digit in range(10)]
+    hidden = np.setdiff1d(np.arange(TRAIN), np.concatenate(kept))
+    labels[hidden] = math.nan
+    counts: dict[Split, int] = {name: int((split == code).sum()) for code, name in enumerate(SPLITS)}
+    labelled = {"label": {**counts, "train": TRAIN - len(hidden)}}
+    spec = DataSpec(modality="image", shape=(8, 8, 1), targets=(LABEL,), rows=counts, labelled=labelled)
+    return ArrayData(spec, images, labels[:, None], split)
+
+
+def probed(model: Bundle, data: ArrayData) -> float:
+    """Test accuracy of a linear probe on a pretrained model, trained on the labelled train rows."""
+    request = {
+        "heads": [{"kind": "classifier", "target": "label"}],
+        "strategy": {"kind": "linear_probe", "layer": "last"},
+    }
+    config = FineTuningConfig.model_validate(request)
+    run = prepare(resolve_fine_tuning(config, data.spec, model.manifest).config, data, parent=model)
+    for _ in run.train():
+        pass
+    measured = run.evaluate("test")
+    assert measured is not None
+    accuracy: float = measured.heads["label"]["accuracy"]
+    return accuracy
