@@ -206,7 +206,7 @@ def _candidate(attempt: Attempt, training: Run, folder: Path, measured: Evaluati
     out.mkdir()
     training.save_bundle(out)
     manifest = read_manifest(out).model_dump(mode="json")
-    metrics = measured.as_json() if measured else {}
+    metrics = {**(measured.as_json() if measured else {}), **training.tasks()}
     return {"kind": manifest["kind"], "manifest": manifest, "files": attempt.keep(out), "metrics": metrics}
 
 

@@ -7,20 +7,14 @@ from torch import Tensor, nn
 
 from app.ml.abilities import Sequences
 from app.ml.adaptation import StrategyConfig
+from app.ml.affinity import Affinity
+from app.ml.balancing.fixed import Fixed
 from app.ml.evaluation.outcomes import Outcomes
 from app.ml.heads import AnyHead
-from app.ml.interfaces import (
-    Backbone,
-    Batch,
-    Head,
-    HeadConfig,
-    Losses,
-    Mix,
-    Objective,
-    ParamGroup,
-)
+from app.ml.interfaces import Backbone, Batch, Head, HeadConfig, Losses, Objective, ParamGroup
 from app.ml.solvers.solution import Solution
 from app.ml.spec import DataSpec, TargetSpec
+from app.ml.weighing import BalancingConfig, Tasks
 
 
 def count_parameters(module: nn.Module) -> int:
@@ -95,21 +89,37 @@ def _target(config: HeadConfig, targets: dict[str, Tensor], output: Tensor) -> T
     return output if config.accepts == "inputs" else stacked(config, targets)
 
 
+def _carried(config: HeadConfig, batch: Batch) -> Tensor:
+    """Whether a row carries the head's target, or one of them."""
+    if config.accepts == "inputs":
+        return torch.ones((), dtype=torch.bool, device=batch.inputs.device)
+    labels = stacked(config, batch.targets)
+    return (~labels.isnan() if labels.is_floating_point() else labels >= 0).any()
+
+
 class FineTuning(Objective):
-    """Backbone and heads under a strategy; the loss is the sum of the heads' losses.
+    """Backbone and heads under a strategy; several heads' losses become one as `balance` says, by default their sum.
 
     Where the strategy caches features, a batch's inputs are features (B, F); else rows (B, *shape).
     """
 
     def __init__(
-        self, backbone: Backbone, heads: nn.ModuleDict, configs: tuple[AnyHead, ...], strategy: StrategyConfig
+        self,
+        backbone: Backbone,
+        heads: nn.ModuleDict,
+        configs: tuple[AnyHead, ...],
+        strategy: StrategyConfig,
+        balancing: BalancingConfig | None = None,
     ) -> None:
         super().__init__()
         self.backbone = backbone
         self.heads = heads
         self.configs = configs
         self.strategy = strategy
-        self._groups = strategy.groups(backbone, heads)
+        self.balance = (balancing or Fixed()).build(configs)
+        together = len(configs) > 1 and not strategy.caches_features
+        self.affinity = Affinity(len(configs)) if together else None
+        self._groups = [*strategy.groups(backbone, heads), *self.balance.groups()]
         trained = {id(parameter) for group in self._groups for parameter in group.params}
         for parameter in self.parameters():
             parameter.requires_grad_(id(parameter) in trained)
@@ -123,32 +133,62 @@ class FineTuning(Objective):
 
     def loss(self, batch: Batch) -> Losses:
         """Scalars loss and, with several heads, each head's under its key."""
-        outputs = self.outputs(batch.inputs)
-        if batch.mix is None:
-            return self.losses_of(outputs, batch.targets)
-        return self._mixed(outputs, batch.targets, batch.mix)
+        return self._told(self.batch_losses(batch))
 
-    def _mixed(self, outputs: list[Tensor], targets: dict[str, Tensor], mix: Mix) -> Losses:
-        """The losses for a row's own labels and for its partner's, by their shares of the batch."""
-        others = {name: values[mix.order] for name, values in targets.items()}
-        share = mix.share.mean()
-        own, other = self.losses_of(outputs, targets), self.losses_of(outputs, others)
-        return {name: share * own[name] + (1 - share) * other[name] for name in own}
+    def training_loss(self, batch: Batch) -> Losses:
+        """The same of the augmented batch; with several heads the loss is the balanced one, and weights are told."""
+        batch = self.augmented(batch)
+        losses = self.batch_losses(batch)
+        told = self._told(losses)
+        if len(losses) == 1:
+            return told
+        total, weights = self.balance.combine(self._tasks(losses, batch))
+        if weights is not None:
+            told |= {f"{config.key}/weight": one for config, one in zip(self.configs, weights, strict=True)}
+        return {**told, "loss": total}
+
+    def batch_losses(self, batch: Batch) -> Tensor:
+        """Every head's loss (T,), over the rows that carry its target; for mixed rows by the shares of both labels."""
+        outputs = self.outputs(batch.inputs)
+        own = self.head_losses(outputs, batch.targets)
+        if batch.mix is None:
+            return own
+        order, share = batch.mix.order, batch.mix.share.mean()
+        others = {name: values[order] for name, values in batch.targets.items()}
+        return share * own + (1 - share) * self.head_losses(outputs, others)
 
     def losses_of(self, outputs: list[Tensor], targets: dict[str, Tensor]) -> Losses:
-        """The same from every head's raw output; a head's is a mean over the rows that carry its target."""
-        losses = self.head_losses(outputs, targets)
+        """As `loss`, from every head's raw output."""
+        return self._told(self.head_losses(outputs, targets))
+
+    def _told(self, losses: Tensor) -> Losses:
         if len(losses) == 1:
             return {"loss": losses[0]}
         parts = {config.key: loss.detach() for config, loss in zip(self.configs, losses, strict=True)}
-        return {**parts, "loss": torch.stack(losses).sum()}
+        return {**parts, "loss": self.balance.total(losses)}
 
-    def head_losses(self, outputs: list[Tensor], targets: dict[str, Tensor]) -> list[Tensor]:
-        """Every head's loss, in order."""
-        return [
-            head.loss(output, _target(config, targets, output))
-            for config, head, output in zip(self.configs, self.each_head(), outputs, strict=True)
-        ]
+    def head_losses(self, outputs: list[Tensor], targets: dict[str, Tensor]) -> Tensor:
+        """Every head's loss (T,), in order."""
+        return torch.stack(
+            [
+                head.loss(output, _target(config, targets, output))
+                for config, head, output in zip(self.configs, self.each_head(), outputs, strict=True)
+            ]
+        )
+
+    def _tasks(self, losses: Tensor, batch: Batch) -> Tasks:
+        stages = ([one for one in stage if one.requires_grad] for stage in reversed(self.backbone.stages()))
+        last = next((stage for stage in stages if stage), [])
+        own = [one for one in self.heads.parameters() if one.requires_grad]
+        return Tasks(losses, self.present(batch), self.shared(), last, own)
+
+    def present(self, batch: Batch) -> Tensor:
+        """Whether any row of the batch carries a head's target, bool (T,)."""
+        return torch.stack([_carried(config, batch) for config in self.configs])
+
+    def shared(self) -> list[nn.Parameter]:
+        """The backbone's parameters that train now."""
+        return [one for one in self.backbone.parameters() if one.requires_grad]
 
     def outputs(self, inputs: Tensor) -> list[Tensor]:
         """Every head's raw output (B, K)."""
@@ -178,7 +218,7 @@ class FineTuning(Objective):
         }
 
     def groups(self) -> list[ParamGroup]:
-        """The strategy's."""
+        """The strategy's, and the balance's."""
         return self._groups
 
     def each_head(self) -> list[Head]:

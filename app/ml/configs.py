@@ -6,6 +6,8 @@ from pydantic import Field, model_validator
 
 from app.ml.augmentations import AnyAugmentation
 from app.ml.backbones import AnyBackbone
+from app.ml.balancing import AnyBalancing
+from app.ml.balancing.fixed import Fixed
 from app.ml.fields import Auto
 from app.ml.heads import AnyHead
 from app.ml.methods import AnyMethod
@@ -50,6 +52,9 @@ class FineTuningConfig(Frozen):
         "strict",
         description="How the pretrained model's weights are loaded: strict takes its backbone and preprocessing as "
         "they are; partial lets another backbone take over what fits, and tells what did.",
+    )
+    balancing: AnyBalancing = Field(
+        default_factory=Fixed, description="How several heads share the backbone: whose loss counts how much."
     )
     augmentations: Augmentations = Field((), description="Random changes of every training batch, in order.")
     training: TrainingConfig = Field(default_factory=TrainingConfig, description="How it is trained.")

@@ -12,6 +12,7 @@ int64 codes of tokens below `vocabulary`, 0 being padding at the end.
     Objective      Batch -> {"loss": scalar to minimise, ...};  what a training step works on
     Method         builds an Objective around a backbone: how one pretrains
     Head           (B, F) -> (B, K), or per step (B, T, F) -> (B, T, K);  answers one target, or some together
+    Balancing      losses of several heads -> the one that is minimised
     Strategy       how a pretrained backbone is adapted: what trains, how fast, and which features are kept
 
 Each kind is one file in its family's folder; the folder's `__init__.py` is the written union of them.
@@ -391,6 +392,11 @@ class HeadConfig(Config, ABC):
     @property
     def solvable(self) -> bool:
         """Whether its best weights on fixed features can be solved for: it is linear, and its loss convex."""
+        return False
+
+    @property
+    def signed(self) -> bool:
+        """Whether its loss may be below 0."""
         return False
 
     @property

@@ -14,6 +14,7 @@ from torch import nn
 from app.ml.abilities import Ability
 from app.ml.assembly import build_heads, count_parameters, targets_of
 from app.ml.backbones import AnyBackbone
+from app.ml.balancing.fixed import Fixed
 from app.ml.bundle import Manifest
 from app.ml.configs import FineTuningConfig, PretrainingConfig
 from app.ml.errors import ConfigError
@@ -95,6 +96,7 @@ def resolve_fine_tuning(
         continuous=spec.continuous,
     )
     heads, decisions = _settle_heads(config.heads, spec, facts)
+    _check_balancing(config, heads)
     needs = frozenset[Ability]().union(*(head.needs for head in heads))
     if parent is not None and inherits_preprocessing(config, spec, parent):
         preprocessing, of_preprocessing = _inherit_preprocessing(config, parent)
@@ -216,6 +218,23 @@ def _check_target(head: AnyHead, name: str, index: int, spec: DataSpec) -> None:
         shown = ", ".join(target.classes[:5])
         msg = f"target {name!r} has the classes {shown}, and a label is 0 or 1, or no or yes: use a classifier"
         raise ConfigError(("heads", index, "kind"), msg)
+
+
+def _check_balancing(config: FineTuningConfig, heads: tuple[AnyHead, ...]) -> None:
+    balancing = config.balancing
+    if len(heads) == 1 and balancing != Fixed():
+        raise ConfigError(("balancing",), "there is one head, and nothing to balance it with: leave this out")
+    if isinstance(balancing, Fixed):
+        known = [head.key for head in heads]
+        for name in balancing.weights.keys() - set(known):
+            msg = f"no head answers under the name {name!r}; there are {', '.join(map(repr, known))}"
+            raise ConfigError(("balancing", "weights", name), msg)
+    signed = next((head for head in heads if head.signed), None)
+    if balancing.needs_positive and signed is not None:
+        msg = (
+            f"the loss of head {signed.key!r} may be below 0, which {balancing.kind} makes no sense of: choose another"
+        )
+        raise ConfigError(("balancing", "kind"), msg)
 
 
 def _labelled_rows(config: FineTuningConfig, spec: DataSpec) -> int:

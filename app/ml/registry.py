@@ -4,6 +4,7 @@ from typing import Any, get_args
 
 from app.ml.augmentations import AnyAugmentation
 from app.ml.backbones import AnyBackbone
+from app.ml.balancing import AnyBalancing
 from app.ml.heads import AnyHead
 from app.ml.methods import AnyMethod
 from app.ml.modalities import AnyModality
@@ -22,6 +23,7 @@ FAMILIES: dict[str, Any] = {
     "supervision": AnySupervision,
     "heads": AnyHead,
     "strategies": AnyStrategy,
+    "balancing": AnyBalancing,
     "optimizers": AnyOptimizer,
     "schedules": AnySchedule,
 }

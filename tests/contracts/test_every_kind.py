@@ -107,6 +107,9 @@ def cases() -> dict[str, Case]:
     for name, config in registered("heads"):
         modality = "text" if config.accepts == "inputs" else "table"
         found[name] = Case(modality, {"heads": [example(config)], "strategy": {"kind": "full"}})
+    together = [{"kind": "classifier", "target": "label"}, {"kind": "regressor", "target": "size"}]
+    for name, config in registered("balancing"):
+        found[name] = Case("table", {"heads": together, "strategy": {"kind": "full"}, "balancing": example(config)})
     for name, config in registered("strategies"):
         found[name] = Case("image", {"heads": [classify], "strategy": example(config)}, from_parent=True)
     return found
@@ -202,12 +205,12 @@ def test_it_builds_on_the_meta_device(case: Case) -> None:
 def test_the_loss_is_finite_and_reaches_every_parameter_that_trains(case: Case) -> None:
     run = case.run()
     objective = run.state.objective
-    losses = objective.loss(run.examples("train").batch(None))
+    losses = objective.training_loss(run.examples("train").batch(None))
     assert all(value.ndim == 0 and value.isfinite() for value in losses.values())
     losses["loss"].backward()
     reached = {name for name, one in objective.named_parameters() if one.grad is not None and one.grad.any()}
     run.state.optimizer.step()  # of two factors, one may begin at 0 and hide the other
-    objective.loss(run.examples("train").batch(None))["loss"].backward()
+    objective.training_loss(run.examples("train").batch(None))["loss"].backward()
     trained = {id(one) for group in objective.groups() for one in group.params}
     frozen = isinstance(objective, FineTuning) and objective.strategy.caches_features
     for name, parameter in objective.named_parameters():

@@ -67,6 +67,22 @@ RUNS: dict[str, tuple[str, dict[str, Any]]] = {
         "table",
         {"backbone": MLP, "heads": [SURE, LABELS], "strategy": {"kind": "full"}},
     ),
+    **{
+        f"full_two_heads_{kind}": (
+            "table",
+            {"backbone": MLP, "heads": [LABEL, SIZE], "strategy": {"kind": "full"}, "balancing": {"kind": kind}},
+        )
+        for kind in ("uncertainty", "gradnorm", "pcgrad")
+    },
+    "full_two_heads_fixed": (
+        "table",
+        {
+            "backbone": MLP,
+            "heads": [LABEL, SIZE],
+            "strategy": {"kind": "full"},
+            "balancing": {"kind": "fixed", "weights": {"size": 0.2}},
+        },
+    ),
     "noise_series": (
         "series",
         {"backbone": MLP, "heads": [LABEL], "strategy": {"kind": "full"}, "augmentations": [{"kind": "noise"}]},

@@ -54,7 +54,7 @@ class Evaluation:
 def evaluate(objective: Objective, examples: Examples, split: Split) -> Evaluation:
     """Measure in eval mode and with the same random numbers every time; afterwards the objective trains again."""
     objective.eval()
-    with torch.no_grad(), _same_randomness(objective):  # not inference mode: a penalty may differentiate inside
+    with torch.no_grad(), same_randomness(objective):  # not inference mode: a penalty may differentiate inside
         if isinstance(objective, FineTuning):
             losses, outcomes = _measure_heads(objective, examples)
         else:
@@ -65,7 +65,7 @@ def evaluate(objective: Objective, examples: Examples, split: Split) -> Evaluati
 
 
 @contextmanager
-def _same_randomness(objective: Objective) -> Iterator[None]:
+def same_randomness(objective: Objective) -> Iterator[None]:
     """Seeded generators inside, and the training's own again outside."""
     devices = {parameter.device for parameter in objective.parameters() if parameter.is_cuda}
     with torch.random.fork_rng(devices=list(devices)):

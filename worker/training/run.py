@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -32,13 +33,14 @@ from app.ml.supervision.term import JointObjective
 from app.ml.transfer import take_over
 from worker.training.choose import Ground, chosen
 from worker.training.evaluate import Evaluation, calibrate, evaluate, features_of
-from worker.training.events import Event, Noted
+from worker.training.events import EpochDone, Event, Noted
 from worker.training.features import Keeper, computed, feature_key
 from worker.training.loop import Metrics, Plan, train
 from worker.training.optimizer import build_optimizer
 from worker.training.precision import lay_out
 from worker.training.solve import solve_first, train_by_solving
 from worker.training.state import LoopState
+from worker.training.tasks import is_due, measure_tasks
 
 AnyRunConfig = PretrainingConfig | FineTuningConfig
 
@@ -75,7 +77,10 @@ class Run:
         if self._solving == "first" and self.state.progress.step == 0:
             assert isinstance(objective, FineTuning)  # noqa: S101 - for programmers: only heads are solved for
             yield solve_first(objective, examples)
-        yield from train(self.state, examples, self.plan, validate)
+        for event in train(self.state, examples, self.plan, validate):
+            yield event
+            if isinstance(event, EpochDone) and is_due(self.plan, event.epoch, event.step):
+                measure_tasks(objective, examples, self.plan, event.epoch)
 
     @property
     def _solving(self) -> str:
@@ -86,6 +91,13 @@ class Run:
         """Measure a split with the weights as they are; None where it has no rows."""
         examples = self.examples(split)
         return evaluate(self.state.objective, examples, split) if len(examples) else None
+
+    def tasks(self) -> dict[str, Any]:
+        """{"tasks": which head helps which}, where several have learned together."""
+        objective = self.state.objective
+        if not isinstance(objective, FineTuning) or objective.affinity is None:
+            return {}
+        return {"tasks": objective.affinity.as_json([config.key for config in objective.configs])}
 
     def examples(self, split: Split) -> Examples:
         """A split's rows, or for a frozen backbone their features; for fine-tuning only labelled rows."""
@@ -235,7 +247,7 @@ def _fine_tuning(
 ) -> FineTuning:
     targets = [targets_of(head, data.spec) for head in config.heads]
     heads = build_heads(config.heads, strategy, backbone, targets)
-    objective = FineTuning(strategy.adapt(backbone), heads, config.heads, strategy)
+    objective = FineTuning(strategy.adapt(backbone), heads, config.heads, strategy, config.balancing)
     for head in objective.each_head():
         head.inherit(parent.method if parent else {}, backbone)
     return objective

@@ -61,6 +61,11 @@ class Regressor(HeadConfig):
         """Where it has no hidden layers and the loss is the squared error."""
         return not self.hidden and self.loss == "mse"
 
+    @property
+    def signed(self) -> bool:
+        """Where it is a log likelihood."""
+        return self.loss == "gaussian"
+
     def build(self, features: int, targets: tuple[TargetSpec, ...]) -> "RegressorHead":
         """Build it with an output, or two, for every target."""
         return RegressorHead(self, features, tuple(target.name for target in targets))

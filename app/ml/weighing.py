@@ -1,0 +1,91 @@
+"""How the losses of several heads become the one that is minimised: the shape of a balancing."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from app.ml.interfaces import Config, HeadConfig, ParamGroup
+
+
+class BalancingConfig(Config, ABC):
+    """A choice of how several heads share a backbone."""
+
+    needs_positive: ClassVar[bool] = False  # whether it makes no sense of a loss below 0
+
+    @abstractmethod
+    def build(self, heads: Sequence[HeadConfig]) -> "Balance":
+        """Build it for these heads, in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tasks:
+    """What a step knows of T heads: their losses (T,), whether any row of the batch carries a target, and who learns.
+
+    `shared` are the backbone's parameters that train in this step, `last` those of the last stage that has any, `own`
+    the heads'.
+    """
+
+    losses: Tensor
+    present: Tensor  # bool (T,)
+    shared: list[nn.Parameter]
+    last: list[nn.Parameter]
+    own: list[nn.Parameter]
+
+
+class Balance(nn.Module, ABC):
+    """Several losses to one. What it learns is saved with the training, and draws are torch's global generator's."""
+
+    @abstractmethod
+    def combine(self, tasks: Tasks) -> tuple[Tensor, Tensor | None]:
+        """A scalar whose gradient the step follows; and the weight of every head (T,), to be told, if it moves.
+
+        Nothing is read from the device here: on a GPU that would wait for it.
+        """
+
+    def total(self, losses: Tensor) -> Tensor:
+        """What is measured of losses (T,): their sum, so that trainings can be compared."""
+        return losses.sum()
+
+    def groups(self) -> list[ParamGroup]:
+        """What the optimizer moves beside backbone and heads."""
+        return []
+
+
+def gradients(losses: Tensor, parameters: list[nn.Parameter]) -> Tensor:
+    """The gradient of every loss (T,) by all parameters, flat: (T, D). The graph stays."""
+    if not parameters:
+        return losses.new_zeros(len(losses), 0)
+    rows = []
+    for loss in losses:
+        found = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True, materialize_grads=True)
+        rows.append(torch.cat([one.flatten() for one in found]))
+    return torch.stack(rows)
+
+
+def with_gradient(value: Tensor, parameters: list[nn.Parameter], gradient: Tensor) -> Tensor:
+    """`value` (), as a scalar whose gradient by the parameters is the given one, flat (D,)."""
+    return _Given.apply(value.detach(), gradient, *parameters)  # type: ignore[no-any-return, no-untyped-call]
+
+
+class _Given(torch.autograd.Function):
+    """A value whose gradient was computed elsewhere."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, gradient: Tensor, *parameters: Tensor) -> Tensor:
+        ctx.save_for_backward(gradient, *parameters)
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Any) -> tuple[Tensor | None, ...]:
+        gradient, *parameters = ctx.saved_tensors
+        sizes = [parameter.numel() for parameter in parameters]
+        parts = torch.split(gradient, sizes)
+        found = (
+            upstream[0] * part.view_as(parameter).to(parameter)
+            for part, parameter in zip(parts, parameters, strict=True)
+        )
+        return None, None, *found

@@ -1,0 +1,31 @@
+"""Measuring which head helps which: a few times in a training, on a batch of it."""
+
+import torch
+
+from app.ml.assembly import FineTuning
+from app.ml.data import Examples
+from app.ml.interfaces import Objective
+from worker.training.batches import epoch_order
+from worker.training.evaluate import same_randomness
+from worker.training.loop import Plan
+
+_TIMES = 5  # evenly over a training: a few per cent of its cost
+
+
+def is_due(plan: Plan, epoch: int, step: int) -> bool:
+    """Whether to measure after this epoch, counted from 0."""
+    epochs = -(-plan.total_steps // plan.steps_per_epoch)
+    return (epoch + 1) % max(1, epochs // _TIMES) == 0 or step >= plan.total_steps
+
+
+def measure_tasks(objective: Objective, examples: Examples, plan: Plan, epoch: int) -> None:
+    """Look ahead on as many train rows as a step takes, in eval mode; weights and generators stay as they are."""
+    if not isinstance(objective, FineTuning) or objective.affinity is None or not objective.shared():
+        return
+    affinity, shared = objective.affinity, objective.shared()
+    batch = examples.batch(epoch_order(plan.rows, plan.config.seed, epoch)[: plan.batch_size])
+    objective.eval()
+    # cuDNN's recurrent layers have no backward pass in eval mode.
+    with same_randomness(objective), torch.backends.cudnn.flags(enabled=False):
+        affinity.measure(lambda: objective.batch_losses(batch), objective.present(batch), shared)
+    objective.train()
