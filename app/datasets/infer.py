@@ -63,8 +63,8 @@ def _check_wishes(loaded: Loaded, options: PrepareOptions) -> None:
         if loaded.format in {"npy", "npz"}:
             message += "; arrays of images have the shape (N, H, W) or (N, H, W, C), of series (N, T) or (N, T, C)"
         raise DatasetError(Code.WRONG_MODALITY, message, [RowError(("modality",), message)])
-    if options.image is not None and loaded.format != "zip":
-        message = "image sets the size of images in a zip; arrays and tables keep theirs, so leave it out"
+    if options.image is not None and loaded.modality != "image":
+        message = f"image sets the size of images, and this file holds {loaded.modality} data; leave it out"
         raise DatasetError(Code.BAD_OPTION, message, [RowError(("image",), message)])
     if options.text is not None and loaded.format != "text":
         message = "text says how plain text is cut into rows; the rows of this file are given, so leave it out"

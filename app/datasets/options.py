@@ -6,20 +6,32 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from app.datasets.cleaning import Cleaning
-from app.ml.spec import SPLITS, Frozen, ModalityKind, Split
+from app.ml.spec import SPLITS, Frozen, ModalityKind, Resize, Split
 
 Role = Literal["input", "target", "group", "ignored", "split", "time"]
 ColumnType = Literal["number", "category", "date"]
 
 
 class ImageOptions(Frozen):
-    """The size and colours that every image of a zip is brought to."""
+    """The size and colours that every image is brought to, and how."""
 
-    height: int = Field(ge=1, le=1024, description="Height in pixels.")
-    width: int = Field(ge=1, le=1024, description="Width in pixels.")
+    height: int | None = Field(default=None, ge=1, le=1024, description="Height in pixels; null: decided.")
+    width: int | None = Field(default=None, ge=1, le=1024, description="Width in pixels; null: decided.")
     mode: Literal["gray", "rgb"] | None = Field(
-        default=None, description="Colours; null: gray when every image is gray, else rgb."
+        default=None, description="Colours; null: those of an array, of files gray when every image is gray, else rgb."
     )
+    resize: Resize = Field(
+        default="stretch",
+        description="How images of another size are brought to this one: stretch scales each side on its own, pad both "
+        "alike and leaves black around, crop both alike and cuts off what stands out.",
+    )
+
+    @model_validator(mode="after")
+    def _both_sides(self) -> Self:
+        if (self.height is None) != (self.width is None):
+            msg = "give height and width, or neither"
+            raise ValueError(msg)
+        return self
 
 
 class TextOptions(Frozen):
@@ -71,7 +83,7 @@ class PrepareOptions(Frozen):
     duplicates: Literal["remove", "keep"] = Field(
         default="remove", description="What happens to rows whose inputs are the same, byte for byte."
     )
-    image: ImageOptions | None = Field(default=None, description="Size of the images of a zip; null: decided.")
+    image: ImageOptions | None = Field(default=None, description="Size and colours of images; null: decided.")
     text: TextOptions | None = Field(default=None, description="How plain text is cut into rows; null: decided.")
     series: SeriesOptions | None = Field(
         default=None, description="Columns that make series of a table in long form; null: it is not in long form."

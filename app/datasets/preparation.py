@@ -67,7 +67,7 @@ def prepare(
         progress(0.9, "writing")
         frame = replace(frame, columns=work.frame.columns, inputs=write_inputs(work.frame.inputs, work.keep, out))
         prints = _prints(work, frame, split)
-        spec = _spec(frame, split, notes)
+        spec = _spec(frame, split, options, notes)
         files = [*write_rest(frame, split, spec, out), *write_prints(prints, out)]
         origin = SourceInfo(name=filename_hint, format=loaded.format, bytes=source.stat().st_size)
         report = _report(origin, work, frame, prints, notes)
@@ -104,7 +104,7 @@ def _near_pairs(work: Work) -> Pairs:
     return np.cumsum(work.keep)[work.pairs()] - 1
 
 
-def _spec(frame: Frame, split: Bytes, notes: Notes) -> DataSpec:
+def _spec(frame: Frame, split: Bytes, options: PrepareOptions, notes: Notes) -> DataSpec:
     rows = _per_split(split)
     for name, count in rows.items():
         if not count:
@@ -114,6 +114,7 @@ def _spec(frame: Frame, split: Bytes, notes: Notes) -> DataSpec:
         modality=frame.modality,
         shape=tuple(int(n) for n in frame.inputs.shape[1:]),
         value_scale=frame.value_scale,
+        resize=options.image.resize if options.image else "stretch",
         columns=frame.columns,
         targets=frame.target_specs,
         continuous=frame.windows,

@@ -1,8 +1,6 @@
 """What the kept rows look like, column by column; single pass over bounded pieces."""
 
-import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +10,7 @@ from app.datasets.frame import Bytes, Floats, Frame
 from app.datasets.report import ChannelProfile, ColumnProfile, ImageProfile, SeriesProfile, TargetProfile, TextProfile
 from app.datasets.texts import Texts
 from app.ml.dates import stored_to_iso
+from app.ml.moments import Moments
 from app.ml.spec import SPLITS, TargetSpec
 
 TOP = 10
@@ -100,37 +99,6 @@ def series_lengths(series: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     """Return the steps of each series (N, T, C) up to its last value, (N,)."""
     held = ~np.isnan(series).all(axis=2)
     return np.where(held.any(axis=1), held.shape[1] - held[:, ::-1].argmax(axis=1), 0).astype(np.int64)
-
-
-@dataclass(slots=True)
-class Moments:
-    """Count, bounds, mean and deviation of values that come in pieces; pieces are joined as Chan et al. (1983) do."""
-
-    count: int = 0
-    low: float = math.inf
-    high: float = -math.inf
-    mean: float = 0.0
-    squares: float = 0.0
-
-    def add(self, values: Floats) -> None:
-        """Take in a piece of any shape; NaN = missing."""
-        present = values[~np.isnan(values)]
-        if not len(present):
-            return
-        mean, count = float(present.mean()), len(present)
-        total = self.count + count
-        gap = mean - self.mean
-        self.squares += float(np.square(present - mean).sum()) + gap**2 * self.count * count / total
-        self.mean += gap * count / total
-        self.count = total
-        self.low, self.high = min(self.low, float(present.min())), max(self.high, float(present.max()))
-
-    def facts(self) -> dict[str, Any]:
-        """Return what a report says; null where nothing is."""
-        if not self.count:
-            return {"count": 0} | dict.fromkeys(("min", "max", "mean", "std"))
-        std = math.sqrt(self.squares / self.count)
-        return {"count": self.count, "min": self.low, "max": self.high, "mean": self.mean, "std": std}
 
 
 def column_profiles(frame: Frame) -> tuple[ColumnProfile, ...]:

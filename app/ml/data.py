@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from app.ml.interfaces import Batch, Encoding, Modality, Rows, Shape
+from app.ml.interfaces import Batch, Encoding, Modality, Rows, Shape, StoredRows
 from app.ml.rows import each_block, rows_per_block
 from app.ml.spec import SPLITS, DataSpec, Split
 
 _MOST_BYTES_TO_FIT = 64 << 20
-MOST_BYTES_IN_MEMORY = 1 << 30  # of encoded rows; above it every batch is encoded from the mapped file
+MOST_BYTES_IN_MEMORY = 1 << 30  # of all splits' encoded rows; above it every batch is encoded from the mapped file
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,21 @@ class TextRows:
             start, end = int(self.offsets[place]), int(self.offsets[place + 1])
             found[index] = self.content[start:end].tobytes().decode("utf-8")
         return found
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Some of the stored rows, at positions (n,), read when they are looked at."""
+
+    rows: Rows | TextRows
+    positions: Rows
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def __getitem__(self, chosen: slice) -> Rows:
+        """Rows as stored (m, ...)."""
+        return self.rows[self.positions[chosen]]
 
 
 class RowSource(Protocol):
@@ -166,24 +181,24 @@ class ArrayData:
         labelled: Sequence[str] = (),
         also: Sequence[str] = (),
     ) -> Examples:
-        """Encode a split, once if it fits into memory; `also` are targets that a row may lack."""
+        """Encode a split, once if all splits fit into memory; `also` are targets that a row may lack."""
         positions = self.positions(split, labelled)
         targets = {name: self.labels(name, positions).to(device) for name in (*labelled, *also)}
         characters = modality.characters()
         counts = None if characters is None else torch.tensor(characters, device=device)
         row_bytes = (8 if modality.encoding.vocabulary else 4) * int(np.prod(modality.shape))
-        if len(positions) * row_bytes > MOST_BYTES_IN_MEMORY:
+        if sum(len(self.positions(one, labelled)) for one in SPLITS) * row_bytes > MOST_BYTES_IN_MEMORY:
             return Examples(OnDisk(self, positions, modality, device), targets, counts)
         encoded = self.encoded(positions, modality).to(device)
         return Examples(InMemory(encoded, modality.encoding.vocabulary), targets, counts)
 
-    def to_fit(self) -> Rows:
+    def to_fit(self) -> StoredRows:
         """The train rows that preprocessing learns from: all, but of texts some of 64 MiB together, evenly spread."""
         positions = self.positions("train")
         if isinstance(self.inputs, TextRows):
             sizes = self.inputs.offsets[positions + 1] - self.inputs.offsets[positions]
             positions = positions[:: max(1, math.ceil(int(sizes.sum()) / _MOST_BYTES_TO_FIT))]
-        return self.inputs[positions]
+        return Chosen(self.inputs, positions)
 
     def encoded(self, positions: Rows, modality: Modality) -> Tensor:
         """Encode chosen rows block by block, so that only the result is large: (n, *shape)."""

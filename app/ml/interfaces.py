@@ -138,6 +138,14 @@ class Examples(Protocol):
         ...
 
 
+class StoredRows(Protocol):
+    """Rows as stored (N, ...), read from disk by slices; an array is such, too."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, chosen: slice) -> Rows: ...
+
+
 class Preprocessing(Config, ABC):
     """What a user may choose of a modality's preprocessing; the kind is the modality's."""
 
@@ -154,8 +162,11 @@ class Modality(Config, ABC):
 
     @classmethod
     @abstractmethod
-    def fit(cls, inputs: Rows, spec: DataSpec, chosen: Any) -> Self:
-        """Learn from the train split's rows as stored (N, ...); `chosen` is the modality's Preprocessing, settled."""
+    def fit(cls, inputs: StoredRows, spec: DataSpec, chosen: Any) -> Self:
+        """Learn from the train split's rows as stored (N, ...), which may be more than memory holds.
+
+        `chosen` is the modality's Preprocessing, settled.
+        """
 
     @property
     @abstractmethod

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _MOST_ROWS, _BLOCK_BYTES = 1024, 64 << 20
+_READ_BYTES = 32 << 20
 
 
 def each_block(rows: int, block: int) -> Iterator[slice]:
@@ -18,6 +19,11 @@ def each_block(rows: int, block: int) -> Iterator[slice]:
 def rows_per_block(shape: tuple[int, ...]) -> int:
     """How many encoded rows of `shape` go through a network at once: 1 to 1,024, and near 64 MiB of float32."""
     return max(1, min(_MOST_ROWS, _BLOCK_BYTES // (4 * math.prod(shape))))
+
+
+def rows_per_read(values: int) -> int:
+    """How many stored rows of so many values are looked at together: near 32 MiB of float64."""
+    return max(1, _READ_BYTES // (8 * values))
 
 
 def as_rows(values: Sequence[Any], dtype: type[np.generic]) -> NDArray[Any]:

@@ -9,6 +9,7 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 ModalityKind = Literal["image", "table", "text", "series"]
 DIMENSIONS: dict[ModalityKind, int] = {"image": 3, "table": 1, "text": 1, "series": 2}
 ValueScale = Literal[1, 255]
+Resize = Literal["stretch", "pad", "crop"]
 _NO_AND_YES = {("0", "1"), ("-1", "1"), ("false", "true"), ("no", "yes"), ("n", "y"), ("f", "t"), ("absent", "present")}
 
 
@@ -50,6 +51,7 @@ class DataSpec(Frozen):
     modality: ModalityKind
     shape: tuple[int, ...]
     value_scale: ValueScale = Field(default=1, description="What the pixels of the source were multiplied with.")
+    resize: Resize = Field(default="stretch", description="How images of other sizes were brought to this one.")
     columns: tuple[ColumnSpec, ...] = ()
     targets: tuple[TargetSpec, ...] = ()
     continuous: bool = Field(

@@ -105,5 +105,11 @@ def layers_of(backbone: Backbone, inputs: Tensor) -> list[Tensor]:
 def features_of(objective: FineTuning, examples: Examples) -> Tensor:
     """The features (N, F) that the heads get of these rows, in eval mode."""
     backbone = objective.backbone.eval()
-    blocks = (examples.inputs.take(block) for block in examples.blocks())
-    return torch.cat([objective.strategy.features(backbone, block) for block in blocks])
+    found: Tensor | None = None
+    for block in examples.blocks():
+        features = objective.strategy.features(backbone, examples.inputs.take(block))
+        if found is None:  # filled rather than joined at the end, which would hold everything twice
+            found = features.new_empty((len(examples), features.shape[1]))
+        found[int(block[0]) : int(block[-1]) + 1] = features
+    assert found is not None  # noqa: S101 - for programmers: there are rows
+    return found

@@ -21,7 +21,7 @@ from app.ml.assembly import FineTuning, build_heads, stacked, targets_of
 from app.ml.bundle import Bundle, HeadEntry, Manifest, save_bundle
 from app.ml.checkpoint import Tensors
 from app.ml.configs import FineTuningConfig, PretrainingConfig
-from app.ml.data import ArrayData, Examples, InMemory
+from app.ml.data import ArrayData, Chosen, Examples, InMemory
 from app.ml.interfaces import Backbone, Head, Modality, Objective
 from app.ml.methods import AnyMethod
 from app.ml.modalities import AnyModality
@@ -181,7 +181,8 @@ def prepare(
     """Build everything for a resolved config. The seed is set here, before the first weight is drawn.
 
     With a `parent` its preprocessing and backbone are used, as copies; recipes have checked that they fit. Only the
-    scale of numbers in JSON is the new dataset's: whoever asks the new model sends images as they were uploaded for it.
+    scale of numbers in JSON, and how other sizes are treated, are the new dataset's: whoever asks the new model sends
+    images as they were uploaded for it.
     A `strategy` is what an earlier attempt at the same training chose; it is not chosen again. `keep` may know
     features already.
     """
@@ -214,7 +215,7 @@ def fit_modality(config: AnyRunConfig, data: ArrayData) -> AnyModality:
     """Preprocessing learned from the train split."""
     kind = kinds(FAMILIES["modalities"])[data.spec.modality]
     assert issubclass(kind, Modality)  # noqa: S101 - for programmers
-    rows = data.to_fit() if kind.learns else data.inputs[:0]
+    rows = data.to_fit() if kind.learns else Chosen(data.inputs, data.split[:0])
     return kind.fit(rows, data.spec, config.preprocessing)  # type: ignore[return-value]
 
 
@@ -229,7 +230,7 @@ def _inherited(modality: AnyModality, data: ArrayData) -> AnyModality:
     """A parent's preprocessing. Stored images are bytes whatever their source's scale, so encoding stays the same."""
     if modality.kind != "image":
         return modality
-    return modality.model_copy(update={"value_scale": data.spec.value_scale})
+    return modality.model_copy(update={"value_scale": data.spec.value_scale, "resize": data.spec.resize})
 
 
 def _pretraining(config: PretrainingConfig, data: ArrayData, backbone: Backbone) -> Objective:

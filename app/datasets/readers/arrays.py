@@ -14,6 +14,7 @@ from app.datasets.frame import Column, Context, Ints, Loaded, Notes, NumberColum
 from app.datasets.options import PrepareOptions, Role
 from app.datasets.readers.archive import chunks, open_archive, refuse
 from app.datasets.readers.npy import bad_array, open_array
+from app.datasets.readers.resizing import resized
 from app.ml.spec import ModalityKind, ValueScale
 
 Array = npt.NDArray[Any]
@@ -169,13 +170,13 @@ def _images(x: Array, context: Context) -> tuple[Array, ValueScale]:
     if max(shape[1:3]) > context.limits.side or x.size > context.limits.canonical_bytes:
         raise DatasetError(Code.TOO_LARGE, f"array x holds images of shape {x.shape}; make them smaller")
     if x.dtype == np.uint8:
-        return x.reshape(shape), 1
+        return resized(x.reshape(shape), context), 1
     scale = _scale(x, context.notes)
     out = np.lib.format.open_memmap(context.work / "images.npy", mode="w+", dtype=np.uint8, shape=shape)
     for start, piece in _pieces(x):
         pixels = piece.astype(np.float32) * np.float32(scale)
         out[start : start + len(piece)] = np.rint(pixels).reshape(len(piece), *shape[1:])
-    return out, scale
+    return resized(out, context), scale
 
 
 def _scale(x: Array, notes: Notes) -> ValueScale:

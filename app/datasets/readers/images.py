@@ -17,10 +17,16 @@ from app.datasets.readers.archive import open_archive, read_member
 from app.datasets.readers.folders import ROLES, TYPES, ends_in, folder_columns, read_folders, some, without_junk
 from app.datasets.readers.pixels import CorruptImageError, HugeImageError, Look, decode, look
 from app.datasets.report import Removal
+from app.ml.spec import Resize
 
 ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 MEDIAN_LIMIT = 128
 MAX_ERRORS = 20
+HOW: dict[Resize, str] = {
+    "stretch": "each side was scaled on its own",
+    "pad": "both sides were scaled alike, with black around",
+    "crop": "both sides were scaled alike, and the edges cut off",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +107,8 @@ def _decode_all(
 ) -> tuple[Bytes, Ints]:
     """Return the images that can be decoded, uint8 (N, H, W, C), and their rows (N,)."""
     looks = [item.look for item in seen]
-    height, width, gray = _common_shape(looks, context.options.image, context.notes)
+    wish = context.options.image or ImageOptions()
+    height, width, gray = _common_shape(looks, wish, context.notes)
     shape = (len(seen), height, width, 1 if gray else 3)
     if np.prod(shape, dtype=np.float64) > context.limits.canonical_bytes:
         message = f"{shape[0]} images of {height} x {width} are too large; give a smaller image.height and image.width"
@@ -111,7 +118,7 @@ def _decode_all(
     for item in seen:
         data = read_member(archive, item.info, context.limits.member_bytes)
         try:
-            out[len(rows)] = decode(data, height, width, gray=gray, limits=context.limits)
+            out[len(rows)] = decode(data, height, width, gray=gray, limits=context.limits, resize=wish.resize)
             rows.append(item.row)
         except CorruptImageError as error:
             corrupt.append(_corrupt(item.row, item.info, error))
@@ -120,23 +127,32 @@ def _decode_all(
     return out[: len(rows)], np.array(rows, dtype=np.int64)
 
 
-def _common_shape(looks: list[Look], wish: ImageOptions | None, notes: Notes) -> tuple[int, int, bool]:
+def _common_shape(looks: list[Look], wish: ImageOptions, notes: Notes) -> tuple[int, int, bool]:
     _notice_kinds(looks, notes)
-    all_gray = all(item.gray for item in looks)
-    gray = all_gray if wish is None or wish.mode is None else wish.mode == "gray"
-    if wish is None or wish.mode is None:
-        some = "every image is gray" if all_gray else "at least one image has colours"
+    gray = wish.mode == "gray"
+    if wish.mode is None:
+        gray = all(item.gray for item in looks)
+        some = "every image is gray" if gray else "at least one image has colours"
         notes.decide("image.mode", "gray" if gray else "rgb", some)
+    height, width = _common_size(looks, wish, notes)
+    others = sum((item.height, item.width) != (height, width) for item in looks)
+    if others:
+        why = f"{others} of {len(looks)} images have another size: {HOW[wish.resize]}"
+        notes.decide("image.resize", wish.resize, why)
+    return height, width, gray
+
+
+def _common_size(looks: list[Look], wish: ImageOptions, notes: Notes) -> tuple[int, int]:
+    if wish.height is not None and wish.width is not None:
+        return wish.height, wish.width
     sizes = {(item.height, item.width) for item in looks}
-    if wish is not None:
-        return wish.height, wish.width, gray
     if len(sizes) == 1:
-        return *sizes.pop(), gray
+        return sizes.pop()
     height = min(MEDIAN_LIMIT, int(statistics.median(item.height for item in looks)))
     width = min(MEDIAN_LIMIT, int(statistics.median(item.width for item in looks)))
     why = f"images have {len(sizes)} sizes; all were resized to the median, at most {MEDIAN_LIMIT}"
     notes.decide("image", f"{height} x {width}", why)
-    return height, width, gray
+    return height, width
 
 
 def _notice_kinds(looks: list[Look], notes: Notes) -> None:

@@ -14,6 +14,7 @@ from PIL import Image, UnidentifiedImageError
 from app.datasets.frame import Bytes
 from app.datasets.options import Limits
 from app.ml.pictures import FAULTS, FORMATS, draw
+from app.ml.spec import Resize
 
 GRAY = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L"})
 ORIENTATION = 0x0112
@@ -61,7 +62,7 @@ def look(data: bytes, limits: Limits) -> Look:
         )
 
 
-def decode(data: bytes, height: int, width: int, *, gray: bool, limits: Limits) -> Bytes:
+def decode(data: bytes, height: int, width: int, *, gray: bool, limits: Limits, resize: Resize = "stretch") -> Bytes:
     """Return the first frame, upright, over black, as uint8 (height, width, 1 or 3).
 
     Raises:
@@ -69,7 +70,7 @@ def decode(data: bytes, height: int, width: int, *, gray: bool, limits: Limits) 
         HugeImageError: see look.
     """
     with _opened(data, limits) as image:
-        return draw(image, height, width, 1 if gray else 3)
+        return draw(image, height, width, 1 if gray else 3, resize)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ date       days since 1970-01-01 like a number; sine and cosine of the place in 
 """
 
 import math
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
@@ -16,8 +17,10 @@ from pydantic import Field
 
 from app.ml.dates import FIRST, LAST, from_iso
 from app.ml.fields import Real
-from app.ml.interfaces import Rows
+from app.ml.interfaces import Rows, StoredRows
 from app.ml.modalities.collect import BadValue
+from app.ml.moments import Moments
+from app.ml.rows import each_block, rows_per_read
 from app.ml.spec import ColumnSpec, Frozen
 
 MOST_DEVIATIONS = 1e4  # beyond it a squared error in float32 would drown every other column
@@ -25,6 +28,35 @@ YEAR, WEEK, DAY = 365.2425, 7.0, 1.0
 _LARGEST = float(np.finfo(np.float32).max)
 _LARGEST_NAME = 2**63
 _MISSING_SPECIMENS = 0.2
+
+
+class Seen:
+    """What a column's train rows hold, gathered piece by piece."""
+
+    def __init__(self) -> None:
+        self.moments = Moments()
+        self.missing = False
+        self.binary = True  # nothing but 0 and 1
+        self.whole = True
+        self.codes: set[int] = set()  # of a category
+
+    def add(self, values: Rows, *, codes: bool) -> None:
+        """Take in more values (n,), NaN = missing; `codes`: they are those of categories."""
+        present = values[~np.isnan(values)].astype(np.float64)
+        self.missing |= len(present) < len(values)
+        if codes:
+            self.codes.update(np.unique(present).astype(int).tolist())
+            return
+        self.moments.add(present)
+        self.binary = self.binary and bool(np.isin(present, (0, 1)).all())
+        self.whole = self.whole and bool((present == np.floor(present)).all())
+
+    @property
+    def scale(self) -> tuple[float, float]:
+        """Mean and deviation; 1 where nothing varies."""
+        mean, std = self.moments.mean, self.moments.std
+        # A constant stored as float32 may show a deviation of rounding size.
+        return mean, 1.0 if std <= 1e-7 * abs(mean) else std
 
 
 class Column(Frozen):
@@ -60,17 +92,16 @@ class NumberColumn(Column):
         return 2 if self.had_missing else 1
 
     @classmethod
-    def fit(cls, column: ColumnSpec, values: Rows) -> Self:
-        """Learn from the train rows' values (N,)."""
-        present = values[~np.isnan(values)].astype(np.float64)
-        mean, std = _moments(present)
+    def fit(cls, column: ColumnSpec, seen: Seen) -> Self:
+        """Learn from the train rows' values."""
+        mean, std = seen.scale
         return cls(
             name=column.name,
             nullable=column.nullable,
             mean=mean,
             std=std,
-            had_missing=len(present) < len(values),
-            binary=len(present) > 0 and bool(np.isin(present, (0, 1)).all()),
+            had_missing=seen.missing,
+            binary=seen.moments.count > 0 and seen.binary,
         )
 
     def specimens(self, count: int, random: np.random.Generator) -> Rows:
@@ -110,16 +141,14 @@ class CategoryColumn(Column):
         return len(self.categories) + 1
 
     @classmethod
-    def fit(cls, column: ColumnSpec, values: Rows) -> Self:
-        """Learn from the train rows' codes (N,)."""
-        missing = np.isnan(values)
-        unseen = set(range(len(column.categories))) - set(np.unique(values[~missing]).astype(int).tolist())
+    def fit(cls, column: ColumnSpec, seen: Seen) -> Self:
+        """Learn from the train rows' codes."""
         return cls(
             name=column.name,
             nullable=column.nullable,
             categories=column.categories,
-            unseen=tuple(sorted(unseen)),
-            had_missing=bool(missing.any()),
+            unseen=tuple(sorted(set(range(len(column.categories))) - seen.codes)),
+            had_missing=seen.missing,
         )
 
     def specimens(self, count: int, random: np.random.Generator) -> Rows:
@@ -160,17 +189,16 @@ class DateColumn(Column):
         return 1 + 2 * len(self._periods()) + self.had_missing
 
     @classmethod
-    def fit(cls, column: ColumnSpec, values: Rows) -> Self:
-        """Learn from the train rows' days (N,)."""
-        present = values[~np.isnan(values)].astype(np.float64)
-        mean, std = _moments(present)
+    def fit(cls, column: ColumnSpec, seen: Seen) -> Self:
+        """Learn from the train rows' days."""
+        mean, std = seen.scale
         return cls(
             name=column.name,
             nullable=column.nullable,
             mean=mean,
             std=std,
-            had_missing=len(present) < len(values),
-            timed=bool((present != np.floor(present)).any()),
+            had_missing=seen.missing,
+            timed=not seen.whole,
         )
 
     def specimens(self, count: int, random: np.random.Generator) -> Rows:
@@ -213,16 +241,14 @@ _TYPES: dict[str, type[NumberColumn | CategoryColumn | DateColumn]] = {
 }
 
 
-def fit_column(column: ColumnSpec, values: Rows) -> AnyColumn:
-    """Learn a column from the train rows' values (N,)."""
-    return _TYPES[column.type].fit(column, values)
-
-
-def _moments(present: Rows) -> tuple[float, float]:
-    """Mean and deviation of (n,) values; 1 where nothing varies."""
-    mean, std = (float(present.mean()), float(present.std())) if len(present) else (0.0, 0.0)
-    # A constant stored as float32 may show a deviation of rounding size.
-    return mean, 1.0 if std <= 1e-7 * abs(mean) else std
+def fit_columns(columns: Sequence[ColumnSpec], rows: StoredRows) -> tuple[AnyColumn, ...]:
+    """Learn columns from the train rows (N, D), a block of them at a time."""
+    seen = [Seen() for _ in columns]
+    for block in each_block(len(rows), rows_per_read(len(columns))):
+        values = rows[block]
+        for index, (column, one) in enumerate(zip(columns, seen, strict=True)):
+            one.add(values[:, index], codes=column.type == "category")
+    return tuple(_TYPES[column.type].fit(column, one) for column, one in zip(columns, seen, strict=True))
 
 
 def _standardised(values: Rows, mean: float, std: float) -> Rows:

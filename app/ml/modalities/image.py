@@ -22,16 +22,17 @@ from pydantic import Field
 from torch import Tensor
 
 from app.ml.fields import Integer
-from app.ml.interfaces import Modality, Rows, Shape
+from app.ml.interfaces import Modality, Rows, Shape, StoredRows
 from app.ml.modalities.collect import BadValue, decode_each
 from app.ml.pictures import FAULTS, FORMATS, MODES, draw
 from app.ml.preprocessing.image import ImagePreprocessing
 from app.ml.rows import as_rows
-from app.ml.spec import DataSpec, ValueScale
+from app.ml.spec import DataSpec, Resize, ValueScale
 
 MOST_PIXELS = 25_000_000
 MOST_ENCODED_CHARACTERS = 48 * 1024 * 1024
 MOST_PIXELS_TOGETHER = 100_000_000
+_MODE = {1: " and image.mode gray", 3: " and image.mode rgb"}
 _USUAL = ImagePreprocessing()
 
 
@@ -45,13 +46,18 @@ class Image(Modality):
     width: Integer = Field(28, ge=1, le=10_000, description="Width in pixels.")
     channels: Integer = Field(1, ge=1, le=16, description="Channels: 1 grey, 3 colour, 4 with transparency.")
     scaling: Literal["unit"] = Field("unit", description="How bytes become numbers: unit is x / 255.")
+    resize: Resize = Field(
+        "stretch",
+        description="How pictures of other sizes are brought to this one: sides scaled each on its own, or both alike, "
+        "with black around (pad) or cut off at the edges (crop).",
+    )
     value_scale: ValueScale = Field(1, description="Range of numbers in JSON: 1 for bytes 0..255, 255 for 0..1.")
 
     @classmethod
-    def fit(cls, inputs: Rows, spec: DataSpec, chosen: ImagePreprocessing = _USUAL) -> Self:  # noqa: ARG003 - nothing to learn
+    def fit(cls, inputs: StoredRows, spec: DataSpec, chosen: ImagePreprocessing = _USUAL) -> Self:  # noqa: ARG003 - nothing to learn
         """The size comes from the dataset; nothing is learned."""
         height, width, channels = spec.shape
-        return cls(height=height, width=width, channels=channels, value_scale=spec.value_scale)
+        return cls(height=height, width=width, channels=channels, resize=spec.resize, value_scale=spec.value_scale)
 
     @property
     def shape(self) -> Shape:
@@ -75,7 +81,8 @@ class Image(Modality):
         mine = (self.height, self.width, self.channels)
         if spec.shape == mine:
             return []
-        return [f"the model takes images of {_words(mine)} and the dataset's are {_words(spec.shape)}"]
+        how = f"prepare it with image.height {self.height}, image.width {self.width}{_MODE.get(self.channels, '')}"
+        return [f"the model takes images of {_words(mine)} and the dataset's are {_words(spec.shape)} ({how})"]
 
     def specimens(self, count: int) -> Rows:
         """Random pixels, uint8 (count, H, W, C)."""
@@ -107,7 +114,7 @@ class Image(Modality):
             raise BadValue(msg)
         with _opened(_unwrap(text)) as picture:
             budget.take(picture.width * picture.height)
-            return draw(picture, self.height, self.width, self.channels)
+            return draw(picture, self.height, self.width, self.channels, self.resize)
 
 
 @dataclass

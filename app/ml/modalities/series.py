@@ -16,10 +16,11 @@ from pydantic import Field
 from torch import Tensor
 
 from app.ml.fields import Integer, Real
-from app.ml.interfaces import Modality, Rows, Shape
+from app.ml.interfaces import Modality, Rows, Shape, StoredRows
 from app.ml.modalities.collect import BadValue, decode_each
+from app.ml.moments import Moments
 from app.ml.preprocessing.series import SeriesPreprocessing
-from app.ml.rows import as_rows
+from app.ml.rows import as_rows, each_block, rows_per_read
 from app.ml.spec import DataSpec, Frozen
 
 _LARGEST = float(np.finfo(np.float32).max)
@@ -47,9 +48,14 @@ class Series(Modality):
     scaling: Literal["channel", "series"] = Field("channel", description="Whose values standardise.")
 
     @classmethod
-    def fit(cls, inputs: Rows, spec: DataSpec, chosen: SeriesPreprocessing = _USUAL) -> Self:
-        """Learn every channel from the train rows (N, T, C)."""
-        channels = tuple(_fitted(one.name, inputs[:, :, index]) for index, one in enumerate(spec.columns))
+    def fit(cls, inputs: StoredRows, spec: DataSpec, chosen: SeriesPreprocessing = _USUAL) -> Self:
+        """Learn every channel from the train rows (N, T, C), a block of them at a time."""
+        found = [Moments() for _ in spec.columns]
+        for block in each_block(len(inputs), rows_per_read(math.prod(spec.shape))):
+            values = inputs[block]
+            for index, moments in enumerate(found):
+                moments.add(values[:, :, index].astype(np.float64))
+        channels = tuple(_fitted(one.name, moments) for one, moments in zip(spec.columns, found, strict=True))
         return cls(steps=spec.shape[0], channels=channels, scaling=chosen.scaling)
 
     @property
@@ -143,8 +149,6 @@ def _number(value: Any, step: int) -> float:
     return float(value)
 
 
-def _fitted(name: str, values: Rows) -> Channel:
-    """Learn a channel from values (N, T), NaN where there is none."""
-    present = values[~np.isnan(values)].astype(np.float64)
-    mean, std = (float(present.mean()), float(present.std())) if len(present) else (0.0, 0.0)
-    return Channel(name=name, mean=mean, std=std if std > 1e-7 * abs(mean) else 1.0)
+def _fitted(name: str, found: Moments) -> Channel:
+    """A channel of which so much was seen; 1 is the deviation where nothing varies."""
+    return Channel(name=name, mean=found.mean, std=found.std if found.std > 1e-7 * abs(found.mean) else 1.0)

@@ -16,9 +16,9 @@ from pydantic import Field
 from torch import Tensor
 
 from app.ml.fields import Integer
-from app.ml.interfaces import Modality, Rows, Shape
+from app.ml.interfaces import Modality, Rows, Shape, StoredRows
 from app.ml.modalities.collect import BadValue, decode_each
-from app.ml.modalities.columns import AnyColumn, CategoryColumn, fit_column
+from app.ml.modalities.columns import AnyColumn, CategoryColumn, fit_columns
 from app.ml.preprocessing.table import TablePreprocessing
 from app.ml.rows import as_rows
 from app.ml.spec import ColumnSpec, DataSpec
@@ -35,9 +35,9 @@ class Table(Modality):
     columns: tuple[AnyColumn, ...] = Field(min_length=1, description="The columns in order, with what was learned.")
 
     @classmethod
-    def fit(cls, inputs: Rows, spec: DataSpec, chosen: TablePreprocessing = _USUAL) -> Self:  # noqa: ARG003 - no choice yet
+    def fit(cls, inputs: StoredRows, spec: DataSpec, chosen: TablePreprocessing = _USUAL) -> Self:  # noqa: ARG003 - no choice yet
         """Learn every column from the train rows (N, D)."""
-        return cls(columns=tuple(fit_column(one, inputs[:, index]) for index, one in enumerate(spec.columns)))
+        return cls(columns=fit_columns(spec.columns, inputs))
 
     @property
     def shape(self) -> Shape:

@@ -19,9 +19,10 @@ from torch import Tensor
 from app.ml.checkpoint import write_atomically
 from app.ml.errors import CorruptModelError, InputError, Location
 from app.ml.fields import Integer
-from app.ml.interfaces import Encoding, Modality, Rows, Shape
+from app.ml.interfaces import Encoding, Modality, Rows, Shape, StoredRows
 from app.ml.modalities.collect import MOST_ERRORS, BadValue, decode_each
 from app.ml.preprocessing.text import TextPreprocessing
+from app.ml.rows import each_block
 from app.ml.spec import DataSpec
 from app.ml.tokenizers import AnyTokenizer
 from app.ml.tokenizers.base import BEGIN, END, MOST_TOKENS, PADDING
@@ -33,6 +34,7 @@ TOKENIZER = "tokenizer.json"
 MOST_BYTES = 1 << 20  # of one text to answer
 _MOST_FILE_BYTES = 32 << 20
 _SPECIMEN_TOKENS = 64
+_ENCODED_AT_ONCE = 1024
 _USUAL = TextPreprocessing(tokenizer="character", vocabulary=4096, max_tokens=512, limits="marked")
 _TOKENIZERS: TypeAdapter[AnyTokenizer] = TypeAdapter(AnyTokenizer)
 
@@ -53,13 +55,14 @@ class Text(Modality):
     )
 
     @classmethod
-    def fit(cls, inputs: Rows, spec: DataSpec, chosen: TextPreprocessing = _USUAL) -> Self:  # noqa: ARG003 - rows tell all
+    def fit(cls, inputs: StoredRows, spec: DataSpec, chosen: TextPreprocessing = _USUAL) -> Self:  # noqa: ARG003 - rows tell all
         """Learn the vocabulary from the train rows (N,), and how many tokens the longest of them has."""
-        texts = [_written(text, chosen) for text in inputs]
+        texts = [_written(text, chosen) for text in inputs[:]]
         tokenizer = _fitted(texts, chosen)
         assert chosen.max_tokens != "auto"  # noqa: S101 - for programmers: recipes settle it
         marked = chosen.limits == "marked"
-        longest = max(map(len, tokenizer.encode(texts)), default=1) + 2 * marked
+        encoded = (tokenizer.encode(texts[block]) for block in each_block(len(texts), _ENCODED_AT_ONCE))
+        longest = max((len(codes) for some in encoded for codes in some), default=1) + 2 * marked
         return cls(
             tokens=max(1, min(chosen.max_tokens, longest)),
             vocabulary=tokenizer.size,

@@ -13,6 +13,8 @@ from PIL import Image
 
 from app.datasets.errors import Code
 from app.datasets.options import Limits
+from app.ml.pictures import draw
+from app.ml.spec import Resize
 
 from .conftest import Preparer, Refuser, picture, zipped
 
@@ -236,3 +238,65 @@ def test_a_damaged_member_is_named(refused: Refuser) -> None:
     data = bytearray(zipped(classes()))
     data[data.index(b"IDAT") + 10] ^= 0xFF
     assert "cat/0.png" in refused(Code.BAD_ARCHIVE, bytes(data)).message
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "I;16"])
+@pytest.mark.parametrize("size", [(1, 1), (3, 7), (31, 2)])
+def test_images_of_any_mode_and_size(make: Preparer, mode: str, size: tuple[int, int]) -> None:
+    buffer = io.BytesIO()
+    source = Image.open(io.BytesIO(picture(5, size=size)))
+    if mode == "I;16":
+        source = Image.fromarray(np.asarray(source.convert("L"), dtype=np.uint16) * 257)
+    else:
+        source = source.convert("RGBA").convert(mode) if mode == "LA" else source.convert(mode)
+    source.save(buffer, "JPEG" if mode in ("CMYK", "YCbCr") else "PNG")
+    done = make(zipped({"1.png": buffer.getvalue(), "2.png": picture(1)}), image={"height": 5, "width": 6})
+    assert done.spec.shape == (5, 6, 3)
+    assert done.report.rows.kept == 2
+    reference = Image.open(io.BytesIO(buffer.getvalue()))
+    reference = source.convert("L") if mode == "I;16" else reference.convert("RGB")
+    if mode == "I;16":
+        reference = Image.fromarray((np.asarray(source) // 257).astype(np.uint8)).convert("RGB")
+    wanted = np.asarray(reference.resize((6, 5), Image.Resampling.BILINEAR))
+    assert np.abs(done.array("inputs")[0].astype(int) - wanted).max() <= 1
+
+
+def test_three_ways_to_resize(make: Preparer) -> None:
+    wide = np.full((4, 8, 3), 200, np.uint8)
+    wide[:, :2], wide[:, 6:] = 10, 90  # what crop cuts off
+    buffer = io.BytesIO()
+    Image.fromarray(wide).save(buffer, "PNG")
+    members = {"1.png": buffer.getvalue(), "2.png": picture(1, size=(4, 4))}
+    found = {
+        way: make(zipped(members), image={"height": 4, "width": 4, "resize": way}) for way in ("stretch", "pad", "crop")
+    }
+    rows = {way: done.array("inputs")[0][..., 0] for way, done in found.items()}
+    assert (rows["crop"] == 200).all()
+    assert (rows["pad"][[0, 3]] == 0).all()
+    assert rows["pad"][1, 0] < 100 < rows["pad"][1, 1]
+    assert rows["stretch"][0, 0] < 100 < rows["stretch"][0, 1]
+    assert {way: (done.decision("image.resize"), done.spec.resize) for way, done in found.items()} == {
+        way: (way, way) for way in found
+    }
+
+
+@pytest.mark.parametrize("way", ["stretch", "pad", "crop"])
+@pytest.mark.parametrize("shape", [(1, 900), (900, 1), (3, 2), (5, 5)])
+def test_any_size_is_resized_in_any_way(way: Resize, shape: tuple[int, int]) -> None:
+    image = Image.fromarray(np.full(shape, 255, np.uint8))
+    drawn = draw(image, 4, 6, 1, way)
+    assert drawn.shape == (4, 6, 1)
+    assert drawn.max() > 0
+    assert (drawn == 255).all() == (way != "pad" or shape == (4, 6))
+
+
+def test_images_of_arrays_are_resized_where_asked_for(make: Preparer) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 8, 8), np.uint8)
+    buffer = io.BytesIO()
+    np.savez(buffer, x=pixels, y=np.arange(6) % 2)
+    done = make(buffer.getvalue(), image={"height": 4, "width": 6, "mode": "rgb"})
+    assert (done.spec.shape, done.decision("image.resize")) == ((4, 6, 3), "stretch")
+    wanted = [np.asarray(Image.fromarray(one).resize((6, 4), Image.Resampling.BILINEAR)) for one in pixels]
+    order = done.array("rows")
+    np.testing.assert_array_equal(done.array("inputs")[..., 1], np.stack(wanted)[order])
+    assert make(buffer.getvalue(), image={"mode": "gray"}).spec.shape == (8, 8, 1)

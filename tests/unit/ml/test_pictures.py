@@ -49,16 +49,19 @@ SAMPLES = {
 
 @pytest.mark.parametrize("name", SAMPLES)
 @pytest.mark.parametrize("mode", ["gray", "rgb"])
-@pytest.mark.parametrize("size", [(6, 8), (8, 6), (5, 3)])
+@pytest.mark.parametrize(
+    ("height", "width", "resize"), [(6, 8, "stretch"), (8, 6, "pad"), (5, 3, "crop"), (5, 3, "stretch")]
+)
 def test_a_member_of_a_zip_and_its_base64_are_equal(
-    tmp_path: Path, name: str, mode: str, size: tuple[int, int]
+    tmp_path: Path, name: str, mode: str, height: int, width: int, resize: str
 ) -> None:
-    height, width = size
     source, out = tmp_path / "source", tmp_path / "out"
     out.mkdir()
     with zipfile.ZipFile(source, "w") as archive:
         archive.writestr("1.png", SAMPLES[name])
-    options = PrepareOptions.model_validate({"image": {"height": height, "width": width, "mode": mode}})
+    options = PrepareOptions.model_validate(
+        {"image": {"height": height, "width": width, "mode": mode, "resize": resize}}
+    )
     spec = prepare(source, "a.zip", options, out, Limits(), lambda _fraction, _message: None).spec
     stored = np.load(out / "inputs.npy", allow_pickle=False)
     asked = Image.fit(stored, spec).decode([base64.b64encode(SAMPLES[name]).decode()])

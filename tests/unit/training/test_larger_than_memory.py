@@ -1,0 +1,110 @@
+"""Data that is larger than the memory one would give it: prepared and trained in a process that is watched."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+# Each part is a process of its own. It says by how many MB the memory that is its own (not that of mapped files, which
+# the kernel takes back) grew at most after everything was imported.
+WATCH = """
+import sys, threading, time
+from pathlib import Path
+import numpy as np
+import torch
+from app.datasets.options import Limits, PrepareOptions
+from app.datasets.preparation import prepare as prepare_dataset
+from app.ml.configs import FineTuningConfig, PretrainingConfig
+from app.ml.data import ArrayData, OnDisk
+from app.ml.recipes import resolve_fine_tuning, resolve_pretraining
+from worker.training.run import prepare
+
+def own():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) / 1024
+
+def watch():
+    while True:
+        peaks.append(own())
+        time.sleep(0.005)
+
+def settled(config, spec):
+    if isinstance(config, PretrainingConfig):
+        return resolve_pretraining(config, spec).config
+    return resolve_fine_tuning(config, spec, None).config
+
+def learn(config):
+    data = ArrayData.open(folder / "out")
+    run = prepare(settled(config, data.spec), data)
+    for event in run.train():
+        pass
+    measured = run.evaluate("test")
+    assert measured.rows == data.spec.rows["test"]
+    run.save_bundle(folder)
+    return run.examples("train").inputs
+
+folder = Path(sys.argv[1])
+torch.ones(8, 8) @ torch.ones(8, 8)
+before = own()
+peaks = [before]
+threading.Thread(target=watch, daemon=True).start()
+"""
+PREPARE = """
+(folder / "out").mkdir()
+options = PrepareOptions.model_validate(OPTIONS)
+prepare_dataset(folder / "source", "source", options, folder / "out", Limits(), lambda fraction, phase: None)
+"""
+TELL = """
+print(max(peaks) - before)
+"""
+
+
+def grown(folder: Path, code: str) -> float:
+    """By how many MB the process grew."""
+    script = WATCH + code + TELL
+    done = subprocess.run([sys.executable, "-c", script, str(folder)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return float(done.stdout)
+
+
+def write_array(path: Path, shape: tuple[int, ...], dtype: type) -> float:
+    """Write rows that all differ, in pieces; returns their MB."""
+    random = np.random.default_rng(0)
+    pattern = random.integers(0, 256, shape[1:])
+    array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+    for start in range(0, len(array), 1000):
+        level = random.integers(0, 64, (len(array[start : start + 1000]), *[1] * (len(shape) - 1)))
+        piece = (pattern[None] + level) % 256
+        piece[:, 0] = random.integers(0, 256, piece[:, 0].shape)
+        array[start : start + 1000] = piece
+    array.flush()
+    return array.nbytes / 2**20
+
+
+@pytest.mark.slow
+def test_images_are_prepared_and_trained_on_within_a_fraction_of_their_size(tmp_path: Path) -> None:
+    size = write_array(tmp_path / "source", (50_000, 64, 64, 3), np.uint8)
+    assert size > 580
+    assert grown(tmp_path, PREPARE.replace("OPTIONS", "{}")) < 200
+    code = """
+config = {"backbone": {"kind": "mlp", "hidden": [8]}, "method": {"kind": "autoencoder"}, "training": {"epochs": 1}}
+assert isinstance(learn(PretrainingConfig.model_validate(config)), OnDisk)
+"""
+    assert grown(tmp_path, code) < 400  # of 2,300 MB as float32
+
+
+@pytest.mark.slow
+def test_tables_are_prepared_and_trained_on_within_a_fraction_of_their_size(tmp_path: Path) -> None:
+    size = write_array(tmp_path / "source", (950_000, 100), np.float32)
+    assert size > 360
+    assert grown(tmp_path, PREPARE.replace("OPTIONS", "{}")) < 250
+    code = """
+import app.ml.data
+app.ml.data.MOST_BYTES_IN_MEMORY = 64 << 20
+config = {"backbone": {"kind": "mlp", "hidden": [8]}, "method": {"kind": "autoencoder"},
+          "training": {"epochs": 1, "batch_size": 4096}}
+assert isinstance(learn(PretrainingConfig.model_validate(config)), OnDisk)
+"""
+    assert grown(tmp_path, code) < 200
