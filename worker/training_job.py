@@ -10,19 +10,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from pydantic import TypeAdapter
 from sqlalchemy.orm import Session
 
 from app.artifacts import file_sha256
-from app.artifacts.folder import link_files
-from app.db.tables import CheckpointRow, DatasetRow, JobRow, ModelRow
+from app.db.tables import CheckpointRow, DatasetRow, JobRow
 from app.errors import CorruptError
 from app.jobs import lease as leases
 from app.jobs.plan import learning_config
-from app.ml.bundle import Bundle, read_bundle, read_manifest
-from app.ml.data import ArrayData
-from app.ml.errors import ConfigError, CorruptCheckpointError
+from app.ml.bundle import Bundle, read_manifest
+from app.ml.errors import CorruptCheckpointError
 from app.ml.strategies import AnyStrategy
 from app.ml.training import TrainingConfig
 from app.models import service as models
@@ -30,6 +27,7 @@ from app.settings import Settings
 from worker.attempt import Attempt
 from worker.drain import DrainedError
 from worker.feature_cache import FeatureCache
+from worker.opening import device_for, open_data, open_model
 from worker.reporter import DivergedError, Reporter, progress_of
 from worker.training.evaluate import Evaluation
 from worker.training.events import Evaluated, Finished, Noted, Started, StepDone
@@ -67,10 +65,9 @@ def run(attempt: Attempt, job: JobRow, folder: Path, draining: threading.Event, 
 
 
 def _prepare(attempt: Attempt, job: JobRow, folder: Path, settings: Settings) -> Run:
-    dataset = attempt.insist(lambda session: session.get_one(DatasetRow, job.dataset_id))
-    data = ArrayData.open(link_files(attempt.artifacts, dataset.files or {}, folder / "data"))
+    dataset, data = open_data(attempt, job, folder / "data")
     config = learning_config(job.kind, job.config)
-    device = _device(job.config["resources"]["device"])
+    device = device_for(job)
     keep = FeatureCache(settings.feature_cache, settings.feature_cache_bytes, _rows_digest(dataset))
     parent, strategy = _parent(attempt, job, folder), _chosen(attempt)
     return prepare(config, data, device=device, parent=parent, strategy=strategy, keep=keep)
@@ -92,21 +89,10 @@ def _chosen(attempt: Attempt) -> AnyStrategy | None:
     return None
 
 
-def _device(asked: str) -> str:
-    """Return the device to train on; auto takes a GPU where there is one."""
-    if asked == "cuda" and not torch.cuda.is_available():
-        msg = "this worker has no GPU: choose auto or cpu, or start a worker where one is"
-        raise ConfigError(("resources", "device"), msg)
-    if asked == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return asked
-
-
 def _parent(attempt: Attempt, job: JobRow, folder: Path) -> Bundle | None:
     if job.parent_model_id is None:
         return None
-    row = attempt.insist(lambda session: session.get_one(ModelRow, job.parent_model_id))
-    return read_bundle(link_files(attempt.artifacts, row.files, folder / "parent"), for_training=True)
+    return open_model(attempt, job.parent_model_id, folder / "parent", for_training=True)
 
 
 def _resume(attempt: Attempt, training: Run) -> int:

@@ -141,6 +141,20 @@ class Jobs:
         job = self._transport.create("/v1/jobs", json={"kind": "sweep", "base": base, "space": space, **fields})
         return self.wait(job["id"]) if wait else job
 
+    def evaluate(
+        self, model: str, dataset: str, *, baseline: str | None = None, wait: bool = True, **fields: Any
+    ) -> Json:
+        """Measure a model on a dataset; with a `baseline` both on the same rows, see `metrics["comparison"]`.
+
+        `list(kind="evaluation", model=model)` goes through what was measured before. With `wait` it has succeeded.
+
+        Raises:
+            JobFailedError: it ended without success.
+        """
+        body = {"kind": "evaluation", "model": model, "dataset": dataset, "baseline": baseline, **fields}
+        job = self._transport.create("/v1/jobs", json=body)
+        return self.wait(job["id"]) if wait else job
+
     def get(self, job_id: str) -> Json:
         """Return a job."""
         return self._transport.get(_path("jobs", job_id))

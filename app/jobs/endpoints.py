@@ -9,10 +9,12 @@ from app.dependencies import Reading, State, Writing
 from app.errors import Problem
 from app.idempotency import IdempotencyKey, fingerprint, once
 from app.jobs import service, stream
+from app.jobs.repository import JobFilter
 from app.jobs.schemas import CheckpointList, EventList, Job, JobRequest, Kind, MetricList
 from app.jobs.states import Status
 from app.kit.ids import ID_PATTERN
 from app.kit.pages import Listing, PageQuery, listing
+from app.models.refs import MAX_REF
 from app.security import Reader, Writer, secure_router
 
 router = secure_router("/v1/jobs", "jobs")
@@ -25,7 +27,7 @@ _CONFLICT: dict[int | str, dict[str, Any]] = {**_NOT_FOUND, 409: {"model": Probl
 def create_job(
     body: JobRequest, session: Writing, state: State, principal: Writer, key: IdempotencyKey, response: Response
 ) -> Job:
-    """Queue a pretraining, a fine-tuning or a sweep of such. A 202 means that the job will reach an end."""
+    """Queue a pretraining, a fine-tuning, a sweep of such or an evaluation. A 202 means that it will reach an end."""
     project = principal.project_id
     request = fingerprint("POST /v1/jobs", body.model_dump_json())
     limit = state.settings.max_queued_jobs
@@ -34,7 +36,7 @@ def create_job(
     return job
 
 
-@router.get("")
+@router.get("", responses=_NOT_FOUND)
 def list_jobs(
     session: Reading,
     principal: Reader,
@@ -44,9 +46,13 @@ def list_jobs(
     sweep: Annotated[
         str | None, Query(max_length=64, pattern=ID_PATTERN, description="Only the trials of this sweep.")
     ] = None,
+    model: Annotated[
+        str | None, Query(max_length=MAX_REF, description="Only what starts from this model, or measures it.")
+    ] = None,
 ) -> Listing[Job]:
     """List jobs, newest first."""
-    jobs, more = service.index(session, principal.project_id, page, kind, status, sweep)
+    wanted = JobFilter(kind, status, sweep)
+    jobs, more = service.index(session, principal.project_id, page, wanted, model)
     return Listing[Job](**listing(jobs, has_more=more))
 
 

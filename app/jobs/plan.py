@@ -4,10 +4,11 @@ from typing import Any, TypeVar
 
 from app.db.tables import DatasetRow, ModelRow
 from app.errors import ConflictError, ErrorItem, UnprocessableError
-from app.jobs.schemas import FineTuningRequest, PretrainingRequest
+from app.jobs.schemas import EvaluationRequest, FineTuningRequest, PretrainingRequest
 from app.ml.bundle import Manifest
 from app.ml.configs import FineTuningConfig, PretrainingConfig
 from app.ml.errors import ConfigError
+from app.ml.fitting import check_comparable, check_measurable
 from app.ml.recipes import Resolved, resolve_fine_tuning, resolve_pretraining
 from app.ml.spec import DataSpec
 from app.models.refs import as_name
@@ -46,8 +47,7 @@ def resolve(
             manifest = Manifest.model_validate(parent.manifest) if parent else None
             resolved = resolve_fine_tuning(_half(request, FineTuningConfig), spec, manifest)
     except ConfigError as error:
-        item = ErrorItem(loc=["body", *error.loc], msg=error.msg)
-        raise UnprocessableError(str(error), code="config_does_not_fit", errors=[item]) from None
+        raise _refused(error) from None
     chosen = [decision.model_dump(mode="json") for decision in resolved.decisions]
     if request.name is None:
         chosen.append({"field": "name", "value": model_name(request, dataset), "reason": "named after the dataset"})
@@ -56,6 +56,33 @@ def resolve(
         "resources": request.resources.model_dump(mode="json"),
         "decisions": chosen,
     }
+
+
+def resolve_evaluation(
+    request: EvaluationRequest, dataset: DatasetRow, model: ModelRow, baseline: ModelRow | None
+) -> dict[str, Any]:
+    """Return an evaluation's config: what a name means is fixed now.
+
+    Raises:
+        ConflictError: the dataset is not ready.
+        UnprocessableError: a model does not fit the data, or the models cannot be compared.
+    """
+    spec, manifest = ready_spec(dataset), Manifest.model_validate(model.manifest)
+    try:
+        check_measurable(manifest, spec, request.split)
+        if baseline is not None:
+            theirs = Manifest.model_validate(baseline.manifest)
+            check_comparable(manifest, theirs)
+            check_measurable(theirs, spec, request.split, "baseline")
+    except ConfigError as error:
+        raise _refused(error) from None
+    fixed = {"model": model.id, "baseline": baseline.id if baseline else None}
+    return {**request.model_dump(mode="json", exclude={"kind", "dataset", "metadata"}), **fixed}
+
+
+def _refused(error: ConfigError) -> UnprocessableError:
+    item = ErrorItem(loc=["body", *error.loc], msg=error.msg)
+    return UnprocessableError(str(error), code="config_does_not_fit", errors=[item])
 
 
 def learning_config(kind: str, config: dict[str, Any]) -> PretrainingConfig | FineTuningConfig:

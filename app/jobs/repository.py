@@ -1,5 +1,7 @@
 """The SQL of jobs, as endpoints need it; the lease protocol has its own file."""
 
+from dataclasses import asdict, dataclass
+
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
@@ -13,17 +15,20 @@ def find(session: Session, project_id: str, job_id: str) -> JobRow | None:
     return session.scalar(select(JobRow).where(JobRow.project_id == project_id, JobRow.id == job_id))
 
 
-def page(
-    session: Session, project_id: str, asked: Page, kind: str | None, status: str | None, sweep_id: str | None
-) -> tuple[list[JobRow], bool]:
+@dataclass(frozen=True, slots=True)
+class JobFilter:
+    """Which jobs are listed, by columns of theirs; None asks for nothing."""
+
+    kind: str | None = None
+    status: str | None = None
+    sweep_id: str | None = None
+    parent_model_id: str | None = None
+
+
+def page(session: Session, project_id: str, asked: Page, wanted: JobFilter) -> tuple[list[JobRow], bool]:
     """Return one page of the project's jobs, and whether more follow."""
-    jobs = select(JobRow).where(JobRow.project_id == project_id)
-    if kind is not None:
-        jobs = jobs.where(JobRow.kind == kind)
-    if status is not None:
-        jobs = jobs.where(JobRow.status == status)
-    if sweep_id is not None:
-        jobs = jobs.where(JobRow.sweep_id == sweep_id)
+    asked_for = {name: value for name, value in asdict(wanted).items() if value is not None}
+    jobs = select(JobRow).where(JobRow.project_id == project_id).filter_by(**asked_for)
     return fetch_page(session, jobs, JobRow.id, asked)
 
 

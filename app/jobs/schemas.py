@@ -8,12 +8,14 @@ from app.jobs.states import Status
 from app.kit.clock import Timestamp
 from app.ml.configs import FineTuningConfig, PretrainingConfig
 from app.ml.fields import Integer
+from app.ml.fitting import Part
 from app.ml.spec import Frozen
-from app.models.refs import ModelName
+from app.models.refs import MAX_REF, ModelName
 from app.sweeps.space import AnyAlgorithm, AnyRange, Direction, RandomSearch
 
-Kind = Literal["preparation", "pretraining", "fine_tuning", "sweep"]
+Kind = Literal["preparation", "pretraining", "fine_tuning", "sweep", "evaluation"]
 ShortText = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+ModelRef = Annotated[str, Field(max_length=MAX_REF)]
 Metadata = Annotated[dict[ShortText, Annotated[str, StringConstraints(max_length=1000)]], Field(max_length=16)]
 
 
@@ -49,7 +51,7 @@ class FineTuningRequest(_Common, FineTuningConfig):
     """Train heads for labels, on a pretrained backbone or from scratch."""
 
     kind: Literal["fine_tuning"]
-    model: Annotated[str, Field(max_length=250)] | None = Field(
+    model: ModelRef | None = Field(
         None, description="The pretrained model: an id, name, name@version or name@alias; null trains from scratch."
     )
 
@@ -79,7 +81,23 @@ class SweepRequest(Frozen):
     metadata: Metadata = Field(default_factory=dict, description="Up to 16 strings of your own.")
 
 
-JobRequest = Annotated[PretrainingRequest | FineTuningRequest | SweepRequest, Field(discriminator="kind")]
+class EvaluationRequest(Frozen):
+    """Measure a fine-tuned model on a dataset, or compare it with another one on the same rows."""
+
+    kind: Literal["evaluation"]
+    model: ModelRef = Field(description="The model: an id, name, name@version or name@alias.")
+    dataset: Annotated[str, Field(max_length=64, description="Id of a ready dataset that the model fits.")]
+    split: Part = Field("test", description="Which of its rows.")
+    baseline: ModelRef | None = Field(
+        None, description="A model to compare it with, metric by metric: better, no evidence or worse."
+    )
+    resources: Resources = Field(default_factory=Resources)
+    metadata: Metadata = Field(default_factory=dict, description="Up to 16 strings of your own.")
+
+
+JobRequest = Annotated[
+    PretrainingRequest | FineTuningRequest | SweepRequest | EvaluationRequest, Field(discriminator="kind")
+]
 
 
 class Progress(BaseModel):

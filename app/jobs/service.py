@@ -1,5 +1,6 @@
 """What can be done with jobs: submitted, looked at, cancelled."""
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -12,9 +13,11 @@ from app.db.session import after_commit, db_now
 from app.db.tables import DatasetRow, EventRow, JobRow, ModelRow
 from app.errors import ConflictError, NotFoundError, TooManyError
 from app.jobs import lease, plan, repository
+from app.jobs.repository import JobFilter
 from app.jobs.schemas import (
     BaseRequest,
     Checkpoint,
+    EvaluationRequest,
     FineTuningRequest,
     Job,
     JobEvent,
@@ -38,6 +41,8 @@ def submit(session: Session, queue: JobQueue, project_id: str, request: JobReque
         raise TooManyError(msg, code="too_many_jobs")
     if isinstance(request, SweepRequest):
         fields = settle_sweep(session, project_id, request)
+    elif isinstance(request, EvaluationRequest):
+        fields = settle_evaluation(session, project_id, request)
     else:
         fields = settle(session, project_id, request)
     return answer(session, enqueue(session, queue, project_id=project_id, **fields))
@@ -72,6 +77,21 @@ def settle_sweep(session: Session, project_id: str, request: SweepRequest) -> di
         "job_metadata": dict(request.metadata),
         "dataset_id": dataset.id,
         "parent_model_id": parent.id if parent else None,
+    }
+
+
+def settle_evaluation(session: Session, project_id: str, request: EvaluationRequest) -> dict[str, Any]:
+    """Check an evaluation and return the columns of its job. Raises like `plan.resolve_evaluation`."""
+    dataset = _dataset(session, project_id, request.dataset)
+    model = models.resolve(session, project_id, request.model)
+    baseline = models.resolve(session, project_id, request.baseline) if request.baseline is not None else None
+    return {
+        "kind": request.kind,
+        "name": None,
+        "config": plan.resolve_evaluation(request, dataset, model, baseline),
+        "job_metadata": dict(request.metadata),
+        "dataset_id": dataset.id,
+        "parent_model_id": model.id,
     }
 
 
@@ -136,10 +156,12 @@ def find(session: Session, project_id: str, job_id: str) -> JobRow:
 
 
 def index(
-    session: Session, project_id: str, page: Page, kind: str | None, status: str | None, sweep_id: str | None
+    session: Session, project_id: str, page: Page, wanted: JobFilter, model: str | None
 ) -> tuple[list[Job], bool]:
-    """Return one page of jobs, and whether more follow."""
-    rows, more = repository.page(session, project_id, page, kind, status, sweep_id)
+    """Return one page of jobs, and whether more follow; `model` is a reference to what they start from or measure."""
+    if model is not None:
+        wanted = replace(wanted, parent_model_id=models.resolve(session, project_id, model).id)
+    rows, more = repository.page(session, project_id, page, wanted)
     return [answer(session, row) for row in rows], more
 
 

@@ -35,6 +35,7 @@ class ModelLinks(BaseModel):
     lineage: str
     predictions: str | None
     embeddings: str
+    evaluations: str | None = Field(description="The jobs that measure it.")
     job: str | None
     dataset: str | None
     parent: str | None

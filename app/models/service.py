@@ -187,6 +187,7 @@ def _answer(row: ModelRow, aliases: list[str]) -> Model:
         lineage=f"{path}/lineage",
         predictions=f"{path}/predictions" if manifest["heads"] else None,
         embeddings=f"{path}/embeddings",
+        evaluations=f"/v1/jobs?kind=evaluation&model={row.id}" if manifest["heads"] else None,
         job=row.job_id and f"/v1/jobs/{row.job_id}",
         dataset=row.dataset_id and f"/v1/datasets/{row.dataset_id}",
         parent=row.parent_id and f"/v1/models/{row.parent_id}",

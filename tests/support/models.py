@@ -13,7 +13,8 @@ from app.ml.backbones.mlp import Mlp
 from app.ml.bundle import Bundle, HeadEntry, Manifest, json_of, read_manifest, save_bundle
 from app.ml.heads.classifier import Classifier
 from app.ml.methods.autoencoder import Autoencoder
-from app.ml.modalities.table import NumberColumn, Table
+from app.ml.modalities.columns import NumberColumn
+from app.ml.modalities.table import Table
 from app.ml.preprocessing.table import TablePreprocessing
 from app.ml.spec import TargetSpec
 from app.ml.strategies.linear_probe import LinearProbe

@@ -13,18 +13,19 @@ from app.ml.assembly import FineTuning, stacked
 from app.ml.data import Examples
 from app.ml.evaluation.bootstrap import intervals
 from app.ml.evaluation.outcomes import Outcomes
+from app.ml.fitting import Part
 from app.ml.interfaces import Backbone, Losses, Objective
 from app.ml.spec import Split
 
 _SEED = 0
-_PREFIX: dict[Split, str] = {"train": "train", "validation": "val", "test": "test"}
+_PREFIX: dict[Part, str] = {"train": "train", "validation": "val", "test": "test", "all": "all"}
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
     """What a split says: mean losses over its rows, and every head's metrics as JSON."""
 
-    split: Split
+    split: Part
     rows: int
     losses: dict[str, float]
     heads: dict[str, dict[str, Any]] = field(default_factory=dict)

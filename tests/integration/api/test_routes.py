@@ -92,17 +92,22 @@ def test_a_key_with_no_scope_may_do_nothing(app: FastAPI, make_key: MakeKey, key
     assert key
 
 
+BODIES: dict[str, dict[str, Any]] = {
+    "/v1/datasets": {"files": {"file": ("a.csv", CSV)}, "data": {"name": "mine"}},
+    "/v1/jobs": {"json": {"kind": "pretraining", "dataset": "ds_x"}},
+    "previews": {"json": {"augmentations": [{"kind": "noise"}]}},
+    "versions": {"json": {}},
+    "predictions": {"json": {"inputs": [[1, 2, 3]]}},
+    "embeddings": {"json": {"inputs": [[1, 2, 3]]}},
+    "generations": {"json": {"inputs": ["once"]}},
+}
+
+
 def body_for(path: str, method: str) -> dict[str, Any]:
     """A body that the route accepts, so that it gets as far as looking for its thing."""
     if method == "PUT":
         return {"json": {"model": "sizes"}}
-    if path == "/v1/datasets" and method == "POST":
-        return {"files": {"file": ("a.csv", CSV)}, "data": {"name": "mine"}}
-    if path == "/v1/jobs" and method == "POST":
-        return {"json": {"kind": "pretraining", "dataset": "ds_x"}}
-    if path.endswith(("predictions", "embeddings")):
-        return {"json": {"inputs": [[1, 2, 3]]}}
-    return {}
+    return next((body for end, body in BODIES.items() if method == "POST" and path.endswith(end)), {})
 
 
 @pytest.fixture

@@ -1,0 +1,53 @@
+"""Measuring a saved model on rows of a dataset gives what its training measured, for every kind of head."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from app.ml.bundle import read_bundle
+from app.ml.configs import FineTuningConfig
+from app.ml.data import ArrayData
+from app.ml.fitting import check_measurable
+from app.ml.recipes import resolve_fine_tuning
+from tests.support import tiny
+from worker.training import measure
+from worker.training.measure import measured, rows_of
+from worker.training.run import Run, prepare
+
+HEADS: dict[str, tuple[list[dict[str, Any]], ArrayData]] = {
+    "classifier": ([{"kind": "classifier", "target": "label"}], tiny.images(60)),
+    "regressor": ([{"kind": "regressor", "target": "size"}], tiny.table(60)),
+    "both": ([{"kind": "classifier", "target": "label"}, {"kind": "regressor", "target": "size"}], tiny.series(60)),
+    "generator": ([{"kind": "generator"}], tiny.texts(60)),
+}
+
+
+def trained(heads: list[dict[str, Any]], data: ArrayData) -> Run:
+    request = {"heads": heads, "strategy": {"kind": "full"}, "training": {"epochs": 2}}
+    run = prepare(resolve_fine_tuning(FineTuningConfig.model_validate(request), data.spec, None).config, data)
+    list(run.train())
+    return run
+
+
+@pytest.mark.parametrize(("heads", "data"), HEADS.values(), ids=HEADS)
+def test_a_saved_model_measures_as_its_training_did(
+    heads: list[dict[str, Any]], data: ArrayData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data.targets[::7, 0] = float("nan")
+    run = trained(heads, data)
+    run.save_bundle(tmp_path)
+    bundle = read_bundle(tmp_path)
+    check_measurable(bundle.manifest, data.spec, "test")
+    rows = rows_of(data, "test", bundle.manifest.heads)
+    monkeypatch.setattr(measure, "rows_per_block", lambda _: 4)
+    told: list[int] = []
+    found = measured(bundle, data, rows, "test", torch.device("cpu"), told.append)
+    wanted = run.evaluate("test")
+    assert wanted is not None
+    assert told == [*range(4, len(rows), 4), len(rows)]
+    assert (found.rows, found.losses) == (wanted.rows, pytest.approx(wanted.losses, rel=1e-4))
+    for key, metrics in wanted.heads.items():
+        numbers = {name: value for name, value in metrics.items() if isinstance(value, int | float)}
+        assert {name: found.heads[key][name] for name in numbers} == pytest.approx(numbers, rel=1e-4, abs=1e-6)

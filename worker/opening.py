@@ -1,0 +1,35 @@
+"""What a job works on: its dataset, a model, and the device that it asks for."""
+
+from pathlib import Path
+
+import torch
+
+from app.artifacts.folder import link_files
+from app.db.tables import DatasetRow, JobRow, ModelRow
+from app.ml.bundle import Bundle, read_bundle
+from app.ml.data import ArrayData
+from app.ml.errors import ConfigError
+from worker.attempt import Attempt
+
+
+def open_data(attempt: Attempt, job: JobRow, folder: Path) -> tuple[DatasetRow, ArrayData]:
+    """Link the job's dataset into `folder`, and map it."""
+    row = attempt.insist(lambda session: session.get_one(DatasetRow, job.dataset_id))
+    return row, ArrayData.open(link_files(attempt.artifacts, row.files or {}, folder))
+
+
+def open_model(attempt: Attempt, model_id: str, folder: Path, *, for_training: bool = False) -> Bundle:
+    """Link a model into `folder`, and load it. Raises `CorruptModelError`."""
+    row = attempt.insist(lambda session: session.get_one(ModelRow, model_id))
+    return read_bundle(link_files(attempt.artifacts, row.files, folder), for_training=for_training)
+
+
+def device_for(job: JobRow) -> torch.device:
+    """Return the device that the job asks for; auto takes a GPU where there is one."""
+    asked = job.config["resources"]["device"]
+    if asked == "cuda" and not torch.cuda.is_available():
+        msg = "this worker has no GPU: choose auto or cpu, or start a worker where one is"
+        raise ConfigError(("resources", "device"), msg)
+    if asked == "auto":
+        asked = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(asked)
