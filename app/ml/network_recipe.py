@@ -8,6 +8,7 @@ from app.ml.backbones import AnyBackbone
 from app.ml.backbones.convnet import ConvNet
 from app.ml.backbones.kmeans_patches import KMeansPatches
 from app.ml.backbones.mlp import Mlp
+from app.ml.backbones.tcn import Tcn
 from app.ml.backbones.transformer import Transformer
 from app.ml.backbones.vit import Vit
 from app.ml.errors import ConfigError, Location
@@ -36,7 +37,7 @@ PREPROCESSING: dict[ModalityKind, AnyPreprocessing] = {
 BACKBONES: dict[ModalityKind, tuple[AnyBackbone, ...]] = {
     "image": (ConvNet(), Mlp(), KMeansPatches(), Vit()),
     "table": (Mlp(),),
-    "series": (Mlp(),),
+    "series": (Mlp(), Tcn()),
     "text": (Transformer(),),
 }
 METHODS: dict[ModalityKind, AnyMethod] = {

@@ -9,6 +9,7 @@ from app.ml.methods.denoising_autoencoder import DenoisingAutoencoder
 from app.ml.methods.kmeans import KMeans
 from app.ml.methods.masked_autoencoder import MaskedAutoencoder
 from app.ml.methods.masked_language import MaskedLanguage
+from app.ml.methods.masked_steps import MaskedSteps
 from app.ml.methods.next_token import NextToken
 from app.ml.methods.simclr import SimClr
 from app.ml.methods.variational_autoencoder import VariationalAutoencoder
@@ -23,6 +24,7 @@ AnyMethod = Annotated[
     | SimClr
     | VicReg
     | NextToken
-    | MaskedLanguage,
+    | MaskedLanguage
+    | MaskedSteps,
     Field(discriminator="kind"),
 ]  # fmt: skip
