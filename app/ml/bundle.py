@@ -133,7 +133,7 @@ def read_bundle(folder: Path, known: Mapping[str, Backbone] | None = None, *, fo
     learned beside the backbone is only read for training.
     """
     manifest = _with_assets(folder, read_manifest(folder))
-    if manifest.encoding != manifest.modality.encoding:
+    if not manifest.encoding.fits(manifest.modality.encoding):
         msg = f"the backbone takes {manifest.encoding} and preprocessing gives {manifest.modality.encoding}"
         raise CorruptModelError(msg)
     try:

@@ -68,6 +68,11 @@ class Encoding(Frozen):
 
     shape: tuple[int, ...]
     vocabulary: int | None = None
+    numbers: tuple[int, ...] | None = None  # of a table: which features are measured, not 0 or 1; None: any may be
+
+    def fits(self, given: "Encoding") -> bool:
+        """Whether a backbone built for this can take `given`; models of old do not know which features are numbers."""
+        return self in {given, given.model_copy(update={"numbers": None})}
 
     @property
     def volume(self) -> Shape:

@@ -58,6 +58,10 @@ RUNS: dict[str, tuple[str, dict[str, Any]]] = {
         "table",
         {"backbone": MLP, "method": {"kind": "denoising_autoencoder", "emphasis": 2}},
     ),
+    "denoising_tabular_resnet": (
+        "table",
+        {"backbone": {"kind": "tabular_resnet", "width": 8, "depth": 1}, "method": {"kind": "denoising_autoencoder"}},
+    ),
     "vae_gaussian_table": ("table", {"backbone": MLP, "method": {"kind": "vae", "latent": 3, "beta": 2}}),
     "full_two_heads": (
         "table",

@@ -10,6 +10,7 @@ from app.ml.backbones.kmeans_patches import KMeansPatches
 from app.ml.backbones.lstm import Lstm
 from app.ml.backbones.mlp import Mlp
 from app.ml.backbones.resnet import ResNet
+from app.ml.backbones.tabular_resnet import TabularResNet
 from app.ml.backbones.tcn import Tcn
 from app.ml.backbones.transformer import Transformer
 from app.ml.backbones.vit import Vit
@@ -23,6 +24,7 @@ AnyBackbone = Annotated[
     | Gru
     | Lstm
     | Tcn
+    | TabularResNet
     | Transformer,
     Field(discriminator="kind"),
 ]  # fmt: skip

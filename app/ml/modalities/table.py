@@ -8,6 +8,7 @@ text, or a number of days.
 """
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -16,7 +17,7 @@ from pydantic import Field
 from torch import Tensor
 
 from app.ml.fields import Integer
-from app.ml.interfaces import Modality, Rows, Shape, StoredRows
+from app.ml.interfaces import Encoding, Modality, Rows, Shape, StoredRows
 from app.ml.modalities.collect import BadValue, decode_each
 from app.ml.modalities.columns import AnyColumn, CategoryColumn, fit_columns
 from app.ml.preprocessing.table import TablePreprocessing
@@ -43,6 +44,13 @@ class Table(Modality):
     def shape(self) -> Shape:
         """(D',)."""
         return (sum(column.width for column in self.columns),)
+
+    @property
+    def encoding(self) -> Encoding:
+        """(D',), and where each number's or date's standardised value is among them."""
+        starts = accumulate((column.width for column in self.columns), initial=0)
+        pairs = zip(starts, self.columns, strict=False)
+        return Encoding(shape=self.shape, numbers=tuple(start for start, one in pairs if one.type != "category"))
 
     @property
     def row_width(self) -> Integer:
