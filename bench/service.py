@@ -47,7 +47,7 @@ def start(folder: Path, url: str, threads: int) -> "subprocess.Popen[bytes]":
         return subprocess.Popen(command, env=environment, stdout=log, stderr=log)
 
 
-def wait_ready(url: str, process: "subprocess.Popen[bytes]", seconds: float = 60) -> None:
+def wait_ready(url: str, process: "subprocess.Popen[bytes]", seconds: float = 300) -> None:
     """Return once the API answers that it is ready."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and process.poll() is None:

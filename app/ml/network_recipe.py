@@ -15,7 +15,11 @@ from app.ml.errors import ConfigError, Location
 from app.ml.interfaces import Config, Decision, Facts
 from app.ml.methods import AnyMethod
 from app.ml.methods.autoencoder import Autoencoder
+from app.ml.methods.denoising_autoencoder import DenoisingAutoencoder
+from app.ml.methods.kmeans import KMeans
+from app.ml.methods.masked_autoencoder import MaskedAutoencoder
 from app.ml.methods.next_token import NextToken
+from app.ml.methods.simclr import SimClr
 from app.ml.preprocessing import AnyPreprocessing
 from app.ml.preprocessing.image import ImagePreprocessing
 from app.ml.preprocessing.series import SeriesPreprocessing
@@ -40,12 +44,25 @@ BACKBONES: dict[ModalityKind, tuple[AnyBackbone, ...]] = {
     "series": (Mlp(), Tcn()),
     "text": (Transformer(),),
 }
-METHODS: dict[ModalityKind, AnyMethod] = {
-    "image": Autoencoder(),
-    "table": Autoencoder(),
-    "series": Autoencoder(),
-    "text": NextToken(),
+# The same: the first that the backbone, where one is given, is able to serve; each with why it comes where it does.
+METHODS: dict[ModalityKind, tuple[tuple[AnyMethod, str], ...]] = {
+    "image": (
+        (KMeans(), "for small images patches are cheaper, and probes learn more from them, than from autoencoders"),
+        (Autoencoder(), "the usual one for images"),
+        (MaskedAutoencoder(), "the usual one for backbones that see patches"),
+        (SimClr(), "it asks nothing of the backbone"),
+    ),
+    "table": (
+        (DenoisingAutoencoder(), "swapped values teach which columns go together; a plain autoencoder copies"),
+        (SimClr(), "it asks nothing of the backbone"),
+    ),
+    "series": (
+        (Autoencoder(), "the usual one for series"),
+        (SimClr(), "it asks nothing of the backbone"),
+    ),
+    "text": ((NextToken(), "the usual one for texts"),),
 }
+_LARGEST_SIDE_FOR_PATCHES = 64  # of larger images a few pixels say little
 
 
 def settle(config: AnyKind, facts: Facts, *loc: str | int) -> tuple[AnyKind, Decisions]:
@@ -71,12 +88,12 @@ def settle_preprocessing(choice: AnyPreprocessing | str, facts: Facts) -> tuple[
     return settled, _merged(decided, settled, more)
 
 
-def settle_method(choice: AnyMethod | str, facts: Facts) -> tuple[AnyMethod, Decisions]:
-    """Choose the modality's usual one, unless it is given. Raises `ConfigError`."""
+def settle_method(choice: AnyMethod | str, backbone: AnyBackbone | str, facts: Facts) -> tuple[AnyMethod, Decisions]:
+    """Choose one that suits the data and the backbone, unless it is given. Raises `ConfigError`."""
     decided: Decisions = ()
     if isinstance(choice, str):
-        choice = METHODS[facts.modality]
-        decided = (_whole("method", choice, f"the usual one for modality {facts.modality}"),)
+        choice, reason = _default_method(backbone, facts)
+        decided = (_whole("method", choice, reason),)
     if facts.modality not in choice.accepts:
         msg = f"{choice.kind} learns from {' or '.join(choice.accepts)} data, and this dataset is a {facts.modality}"
         raise ConfigError(("method", "kind"), msg)
@@ -139,12 +156,24 @@ def check_augmentations(choice: tuple[AnyAugmentation, ...], facts: Facts, place
             raise ConfigError((*place, index, "kind"), "rows are mixed by one augmentation before: choose one of them")
 
 
+def _default_method(backbone: AnyBackbone | str, facts: Facts) -> tuple[AnyMethod, str]:
+    candidates = [one for one in METHODS[facts.modality] if not isinstance(one[0], KMeans) or _has_small_sides(facts)]
+    if isinstance(backbone, str):
+        return candidates[0]
+    able = [one for one in candidates if one[0].needs <= backbone.provides]
+    return able[0] if able else candidates[0]  # which is then refused in words
+
+
 def _default_backbone(facts: Facts, needs: frozenset[Ability], who: str) -> AnyBackbone:
     for candidate in BACKBONES[facts.modality]:
         if needs <= candidate.provides and not (isinstance(candidate, ConvNet) and _is_small(facts)):
             return candidate
     msg = f"{who} needs a backbone with the abilities {sorted(needs)}, and none fits {facts.modality} data"
     raise ConfigError(("backbone",), msg)
+
+
+def _has_small_sides(facts: Facts) -> bool:
+    return max(facts.shape[:2]) <= _LARGEST_SIDE_FOR_PATCHES and not _is_small(facts)
 
 
 def _is_small(facts: Facts) -> bool:

@@ -61,7 +61,7 @@ def resolve_pretraining(config: PretrainingConfig, spec: DataSpec) -> Resolved[P
         raise ConfigError(("dataset",), "the dataset has no training rows")
     facts = Facts(spec.modality, spec.shape, rows, continuous=spec.continuous)
     preprocessing, decisions = settle_preprocessing(config.preprocessing, facts)
-    method, of_method = settle_method(config.method, facts)
+    method, of_method = settle_method(config.method, config.backbone, facts)
     facts = replace(facts, causal=method.causal)
     backbone, of_backbone = settle_backbone(config.backbone, facts, method.needs, method.kind)
     augmentations, of_views = settle_views(config.augmentations, method, facts)
@@ -270,6 +270,8 @@ def _default_strategy(
         (len(one.classes) or _NUMBER_AS_CLASSES for head in config.heads for one in targets_of(head, spec)), default=1
     )
     per_class = math.ceil(facts.train_rows / classes)
+    if "centroids" in parent.backbone.provides and not config.augmentations:
+        return LinearProbe(), "labels have nothing to teach typical patches"
     if facts.solvable and not config.augmentations and not any(head.needs for head in config.heads):
         return Automatic(), f"chosen by cross-validation on {per_class} labelled rows a class, in the trainer"
     if per_class < _FEW_LABELS_PER_CLASS:

@@ -1,10 +1,13 @@
-"""Learning quality, measured over HTTP: `python bench/quality --data DIR [--rows P1 P4]`; writes docs/quality.md."""
+"""Learning quality, measured over HTTP: `python bench/quality --data DIR`; writes docs/quality.md.
+
+Rows can be run one by one (`--rows P4 --keep p4.json`) and put together later (`--merge p1.json p4.json`). With
+`--blind` rows run twice, the second time with permuted test labels, and no byte of any model may change.
+"""
 
 import argparse
-import json
-import os
 import sys
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # beside this folder stand the modules that all benches share
@@ -14,10 +17,11 @@ import series
 import speed
 import tables
 import texts
+from blind import differences, permuted
 from protocol import Figure, Lab
 from service import service
 from sources import MissingDataError
-from table import PAGE, line, write
+from table import keep, kept, line, write
 
 Row = Callable[[Lab, Path], Iterator[Figure]]
 ROWS: dict[str, Row] = {
@@ -29,40 +33,55 @@ ROWS: dict[str, Row] = {
     "P7": texts.language,
     "P8": speed.autoencoder,
 }
-NOTES = "<!-- notes -->\n"
 
 
 def main() -> None:
     """Run the rows that were asked for; without any, all of them, and write the page."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder of the public data, see sources.py")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--data", type=Path, help="folder of the public data, see sources.py")
+    what.add_argument("--merge", type=Path, nargs="+", help="write the page from kept figures, later ones win")
     parser.add_argument("--rows", nargs="+", choices=sorted(ROWS), default=sorted(ROWS), help="only these")
-    parser.add_argument("--keep", type=Path, help="also write the figures as JSON into this file")
+    parser.add_argument("--keep", type=Path, help="write the figures as JSON into this file")
+    parser.add_argument("--blind", action="store_true", help="prove that no test label reaches a job")
     arguments = parser.parse_args()
-    figures = list(run(arguments.rows, arguments.data))
-    if arguments.keep:
-        arguments.keep.write_text(json.dumps([vars(figure) for figure in figures], default=list))
-    if set(arguments.rows) == set(ROWS):
-        write(figures, _notes())
+    if arguments.merge:
+        write(kept(arguments.merge))
+    elif arguments.blind:
+        prove(arguments.rows, arguments.data)
+    else:
+        figures, _ = measure(arguments.rows, arguments.data)
+        if arguments.keep:
+            keep(figures, arguments.keep)
+        if set(arguments.rows) == set(ROWS):
+            write(figures)
 
 
-def run(rows: list[str], data: Path) -> Iterator[Figure]:
+def measure(rows: Sequence[str], data: Path) -> tuple[list[Figure], Lab]:
     """Measure on a service of its own."""
-    with service(threads=os.cpu_count() or 1) as client:
-        lab = Lab(client, say=print)
-        for row in rows:
-            try:
-                for figure in ROWS[row](lab, data):
-                    print(line(figure), end="", flush=True)
-                    yield figure
-            except MissingDataError as missing:
-                print(f"{row}: {missing} is missing, so it is left out", flush=True)
+    with service(threads=1) as client:
+        lab = Lab(client)
+        return list(_figures(lab, rows, data)), lab
 
 
-def _notes() -> str:
-    """What people wrote under the table stays."""
-    text = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
-    return NOTES + text.partition(NOTES)[2]
+def prove(rows: Sequence[str], data: Path) -> None:
+    """Run twice, the second time with permuted test labels; exits with 1 where any model differs."""
+    with tempfile.TemporaryDirectory(prefix="graftwork-blind-") as scratch:
+        as_is, shuffled = (measure(rows, folder)[1].digests for folder in (data, permuted(data, Path(scratch))))
+    found = differences(as_is, shuffled)
+    if found:
+        sys.exit(f"test labels change models: {'; '.join(found)}")
+    print(f"blind: {len(as_is)} models, each the same to the last byte under permuted test labels")
+
+
+def _figures(lab: Lab, rows: Sequence[str], data: Path) -> Iterator[Figure]:
+    for row in rows:
+        try:
+            for figure in ROWS[row](lab, data):
+                print(line(figure), end="", flush=True)
+                yield figure
+        except MissingDataError as missing:
+            print(f"{row}: {missing} is missing, so it is left out", flush=True)
 
 
 if __name__ == "__main__":

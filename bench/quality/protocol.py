@@ -1,16 +1,16 @@
 """How a figure is reached: everything over HTTP, and the test labels stay here.
 
 A job is given unlabelled rows and labelled training rows. The test inputs are sent to the finished model as any user's
-would be; only its answers meet the test labels.
+would be; only its answers meet the test labels. What every model's files hash to is kept, so that `blind` can prove it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import mean, stdev
 from typing import Any
 
 import numpy as np
-from sources import Array
+from sources import Array, Labelled
 
 from app.client import Graftwork
 
@@ -48,15 +48,21 @@ class Figure:
         """Whether the target is reached."""
         return self.mean <= self.target if self.lower_is_better else self.mean >= self.target
 
+    def of_defaults(self, values: Sequence[float], cpu_seconds: float) -> "Figure":
+        """What a user gets who chooses nothing: at least half of the way from the best control to the target."""
+        below = [value for value in self.controls.values() if value < self.target]
+        half = round((max(below, default=self.target) + self.target) / 2, 1)
+        return Figure(self.row, f"defaults alone: {self.what}", values, self.controls, "", half, cpu_seconds)
+
 
 @dataclass
 class Lab:
-    """The service, and how many CPU seconds its jobs have taken since `fresh`."""
+    """The service, how many CPU seconds its jobs have taken since `fresh`, and the digests of all models' files."""
 
     client: Graftwork
-    say: Callable[[str], None]
     cpu_seconds: float = 0.0
-    _uploads: int = field(default=0)
+    digests: list[dict[str, str]] = field(default_factory=list)
+    _uploads: int = 0
 
     def fresh(self) -> None:
         """Begin to count anew."""
@@ -69,6 +75,11 @@ class Lab:
         dataset = self.client.datasets.create(source, name=f"set-{self._uploads}", **fields)
         return str(dataset["id"])
 
+    def labelled(self, data: Labelled, chosen: Array) -> str:
+        """Upload the chosen rows of what is trained on, with their labels."""
+        arrays = {"x": data.x[chosen], "y": data.y[chosen]}
+        return self.upload(arrays, modality=data.modality)
+
     def job(self, **request: Any) -> Json:
         """Run a job to its end and count its CPU seconds."""
         job = self.client.jobs.create(wait=True, **request)
@@ -78,12 +89,12 @@ class Lab:
 
     def pretrain(self, dataset: str, **fields: Any) -> str:
         """Pretrain and return the model's id."""
-        return _model(self.job(kind="pretraining", dataset=dataset, **fields))
+        return self._model(self.job(kind="pretraining", dataset=dataset, **fields))
 
     def fine_tune(self, dataset: str, model: str | None, **fields: Any) -> str:
         """Fine-tune a classifier of `label` and return the model's id."""
         request = {"heads": [{"kind": "classifier", "target": "label"}], "model": model, **fields}
-        return _model(self.job(kind="fine_tuning", dataset=dataset, **request))
+        return self._model(self.job(kind="fine_tuning", dataset=dataset, **request))
 
     def classes(self, model: str, inputs: Any) -> Array:
         """The classes that a model answers, as text (N,)."""
@@ -93,11 +104,18 @@ class Lab:
         """Percent of the answers that are right."""
         return accuracy(self.classes(model, inputs), truth)
 
+    def scores(self, data: Labelled, datasets: Sequence[str], model: str | None, **fields: Any) -> list[float]:
+        """Accuracies on the test inputs, fine-tuned on one labelled dataset after the other."""
+        fine_tuned = [self.fine_tune(dataset, model, **fields) for dataset in datasets]
+        return [self.accuracy(one, data.test_x, data.test_y) for one in fine_tuned]
+
+    def _model(self, job: Json) -> str:
+        model = str(job["outputs"][0]["model"])
+        files = self.client.models.get(model)["files"]
+        self.digests.append({one["name"]: one["sha256"] for one in files})
+        return model
+
 
 def accuracy(answers: Array, truth: Array) -> float:
     """Percent."""
     return 100 * float(np.mean(answers.astype(str) == truth.astype(str)))
-
-
-def _model(job: Json) -> str:
-    return str(job["outputs"][0]["model"])

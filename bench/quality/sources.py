@@ -29,6 +29,7 @@ class Labelled:
     y: Array
     test_x: Any
     test_y: Array
+    modality: str | None = None  # None: texts
 
 
 def idx_images(data: Path, name: str) -> Labelled:
@@ -36,13 +37,13 @@ def idx_images(data: Path, name: str) -> Labelled:
     folders = [data / name, DEBIAN / name]
     parts = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
     x, y, test_x, test_y = (_idx(folders, f"{part}-ubyte") for part in parts)
-    return Labelled(x, y, test_x, test_y)
+    return Labelled(x, y, test_x, test_y, "image")
 
 
 def mnist1d(data: Path) -> Labelled:
     """Series (N, 40) of ten classes."""
     with np.load(_found(data / "mnist1d.npz"), allow_pickle=False) as arrays:
-        return Labelled(arrays["x"], arrays["y"], arrays["x_test"], arrays["y_test"])
+        return Labelled(arrays["x"], arrays["y"], arrays["x_test"], arrays["y_test"], "series")
 
 
 def banking77(data: Path) -> Labelled:

@@ -1,44 +1,63 @@
-"""docs/quality.md: the figures that were measured last."""
+"""docs/quality.md: the figures that were measured last, merged from runs of one row or several."""
 
+import json
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
 from protocol import Figure
 
 PAGE = Path(__file__).parents[2] / "docs" / "quality.md"
+NOTES = "<!-- notes -->\n"
 HEAD = """# Learning quality
 
 Every figure was reached over HTTP: upload, pretrain, fine-tune, predict the test inputs. Test labels stay with the
 scorer. Accuracies are percent, mean and deviation over three draws of the labels; the controls learned from the same
-draws. CPU seconds are those of the jobs that made the figure, pretraining included. Written by
-`python bench/quality --data DIR` ({machine}).
+draws. CPU seconds are those of the jobs that made the figure, pretraining included. Of "defaults alone", whose
+requests choose nothing but the kind of autoencoder in P3, half of the way from the best control to the target is asked.
+Written by `python bench/quality --data DIR` ({machine}).
 
-| row | what | reached | target | met | controls | reference | CPU s |
+| row | what | reached | asked | met | controls | reference | CPU s |
 |---|---|---|---|---|---|---|---|
 """
 
 
-def write(figures: Sequence[Figure], notes: str) -> None:
-    """Write the page anew."""
-    machine = f"{platform.machine()}, torch {torch.__version__}, two cores"
-    PAGE.write_text(HEAD.format(machine=machine) + "".join(map(line, figures)) + notes, encoding="utf-8")
+def keep(figures: Iterable[Figure], path: Path) -> None:
+    """Write figures down, to be merged into the page later."""
+    path.write_text(json.dumps([vars(figure) for figure in figures], default=list), encoding="utf-8")
+
+
+def kept(paths: Iterable[Path]) -> list[Figure]:
+    """Read figures that were written down."""
+    return [Figure(**fields) for path in paths for fields in json.loads(path.read_text(encoding="utf-8"))]
+
+
+def merged(figures: Iterable[Figure]) -> list[Figure]:
+    """One figure for each row and what it tells, the last one; by row, else in the order they came."""
+    last = {(figure.row, figure.what): figure for figure in figures}
+    return sorted(last.values(), key=lambda figure: figure.row)
+
+
+def write(figures: Sequence[Figure]) -> None:
+    """Write the page anew; what people wrote under the table stays."""
+    text = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
+    machine = f"{platform.machine()}, torch {torch.__version__}, one thread"
+    lines = "".join(map(line, merged(figures)))
+    PAGE.write_text(HEAD.format(machine=machine) + lines + NOTES + text.partition(NOTES)[2], encoding="utf-8")
 
 
 def line(figure: Figure) -> str:
     """One row of the table."""
     digits = 2 if figure.lower_is_better else 1
     value = f"{figure.mean:.{digits}f}" + (f" ± {figure.std:.1f}" if len(figure.values) > 1 else "")
-    controls = ", ".join(f"{name} {value:.1f}" for name, value in figure.controls.items())
-    what = f"{figure.what}; {figure.note}" if figure.note else figure.what
-    met = "yes" if figure.met else "no"
+    controls = ", ".join(f"{name} {value:.{digits}f}" for name, value in figure.controls.items())
     cells = (
         figure.row,
-        what,
+        f"{figure.what}; {figure.note}" if figure.note else figure.what,
         value,
         f"{figure.target:g}",
-        met,
+        "yes" if figure.met else "no",
         controls,
         figure.reference,
         f"{figure.cpu_seconds:.0f}",

@@ -1,39 +1,36 @@
 """P6: MNIST flattened as a table, a linear probe on frozen features with every label."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from controls import PROBE, raw, scratch, untrained
 from protocol import Figure, Lab
-from sklearn.linear_model import LogisticRegression
-from sources import Labelled, idx_images
-
-METHOD: dict[str, Any] = {"method": {"kind": "denoising_autoencoder"}}
-PROBE = {"kind": "linear_probe", "layer": "all"}
+from sources import idx_images
 
 
 def probe(lab: Lab, data: Path) -> Iterator[Figure]:
-    """P6."""
+    """P6: the pretraining that "auto" chooses, a linear probe; and what fine-tuning itself chooses."""
     digits = idx_images(data, "mnist")
     rows, test = (x.reshape(len(x), -1).astype(np.float32) / 255 for x in (digits.x, digits.test_x))
-    labelled = lab.upload({"x": rows, "y": digits.y}, columns={"y": "target"})
+    table = replace(digits, x=rows, test_x=test, modality="table")
+    every = np.arange(len(rows))
+    labelled = lab.labelled(table, every)
     lab.fresh()
-    model = lab.pretrain(labelled, **METHOD)
-    value = _probe(lab, labelled, model, test, digits, strategy=PROBE)
+    model = lab.pretrain(labelled)
+    pretraining = lab.cpu_seconds
+    values = lab.scores(table, [labelled], model, strategy=PROBE)
     cpu = lab.cpu_seconds
-    raw = LogisticRegression(C=0.1, max_iter=200).fit(rows, digits.y)
-    usual = lab.pretrain(labelled)
+    backbone = lab.client.models.get(model)["backbone"]
     controls = {
-        "raw": 100 * float(raw.score(test, digits.test_y)),
-        "untrained": _probe(lab, labelled, None, test, digits, strategy=PROBE),
-        "defaults alone": _probe(lab, labelled, usual, test, digits),
+        "raw": raw(table, [every]),
+        "untrained": untrained(lab, table, [labelled], backbone),
+        "scratch, not frozen": scratch(lab, table, [labelled], backbone, training={"epochs": 3}),
     }
     reference = "AE 92.77, DAE 96.30, SubTab 97.86"
-    yield Figure("P6", "accuracy, linear probe, all labels", [value], controls, reference, 97.0, cpu)
-
-
-def _probe(lab: Lab, dataset: str, model: str | None, test: Any, digits: Labelled, **fields: Any) -> float:
-    heads = [{"kind": "classifier", "target": "y", "name": "label"}]
-    fine_tuned = lab.fine_tune(dataset, model, heads=heads, **fields)
-    return lab.accuracy(fine_tuned, test, digits.test_y)
+    figure = Figure("P6", "accuracy, linear probe, all labels", values, controls, reference, 97.0, cpu)
+    yield figure
+    lab.fresh()
+    values = lab.scores(table, [labelled], model)
+    yield figure.of_defaults(values, pretraining + lab.cpu_seconds)

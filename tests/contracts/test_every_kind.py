@@ -26,6 +26,7 @@ from app.ml.interfaces import Backbone, BackboneConfig, HeadConfig, MethodConfig
 from app.ml.predictor import load_bundle
 from app.ml.recipes import resolve_fine_tuning, resolve_pretraining
 from app.ml.registry import FAMILIES, kinds
+from app.ml.strategies.layers import layer_widths
 from app.ml.supervision.term import SupervisionConfig
 from tests.support import tiny
 from worker.training.evaluate import evaluate
@@ -355,6 +356,9 @@ def test_a_backbone_keeps_its_shapes(case: Case) -> None:
     layers = backbone.layers(inputs)
     assert all(layer.ndim == 2 and len(layer) == 3 for layer in layers)
     assert torch.equal(layers[-1], features)
+    with torch.device("meta"):  # as a request for a probe on all layers is checked
+        widths = layer_widths(run.config.backbone.build(run.modality.encoding))
+    assert widths == tuple(layer.shape[1] for layer in layers)
     if isinstance(backbone, Mirrors):
         assert backbone.mirror()(features).shape == inputs.shape
     stages = [parameter for stage in backbone.stages() for parameter in stage]

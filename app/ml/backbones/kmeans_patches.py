@@ -18,6 +18,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from app.ml.abilities import Ability, Centroids
+from app.ml.blocks.arithmetic import full_precision
 from app.ml.errors import ConfigError
 from app.ml.fields import Auto, Integer, Real
 from app.ml.interfaces import Backbone, BackboneConfig, Decision, Encoding, Facts
@@ -92,7 +93,7 @@ class KMeansPatchesBackbone(Backbone, Centroids):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(B, C, H, W) to (B, F), in float32 whatever the precision: distances are differences of large numbers."""
-        with torch.autocast(inputs.device.type, enabled=False):
+        with full_precision(inputs.device):
             return torch.cat([self._features(rows) for rows in torch.split(inputs, _ROWS_AT_ONCE)])
 
     def layers(self, inputs: Tensor) -> list[Tensor]:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from app.ml.abilities import Ability, Centroids
 from app.ml.backbones.kmeans_patches import squared_distances
+from app.ml.blocks.arithmetic import full_precision
 from app.ml.fields import Integer
 from app.ml.interfaces import Backbone, Batch, Examples, Facts, Losses, MethodConfig, Objective, ParamGroup
 from app.ml.spec import ModalityKind
@@ -94,7 +95,7 @@ class KMeansObjective(Objective):
         return self.learner.whitened(self.learner.draw_patches(batch.inputs, self.patches_per_row))
 
     def _losses(self, patches: Tensor) -> Losses:
-        with torch.autocast(patches.device.type, enabled=False):
+        with full_precision(patches.device):
             distances = squared_distances(patches, self.learner.centroids).min(1).values
         return {"loss": distances.clamp(min=0).mean(), "used": (self.idle < self._patience).float().mean()}
 

@@ -14,6 +14,7 @@ import torch.nn.functional as F  # noqa: N812 - the name everybody knows
 from pydantic import Field
 from torch import Tensor
 
+from app.ml.blocks.arithmetic import full_precision
 from app.ml.blocks.projector import projector
 from app.ml.fields import Integer, Real
 from app.ml.interfaces import AugmentationConfig, Backbone, Batch, Facts, Losses, MethodConfig, Objective
@@ -69,7 +70,7 @@ class SimClrObjective(Objective):
 
 def similarities(projected: Tensor, temperature: float) -> Tensor:
     """s(z_i, z_k) / tau, (2N, D) to (2N, 2N) in full precision; a view is never compared with itself."""
-    with torch.autocast(projected.device.type, enabled=False):
+    with full_precision(projected.device):
         unit = F.normalize(projected.float(), dim=1)
         logits = unit @ unit.T / temperature
     itself = torch.eye(len(logits), dtype=torch.bool, device=logits.device)

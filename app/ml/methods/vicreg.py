@@ -19,6 +19,7 @@ import torch.nn.functional as F  # noqa: N812 - the name everybody knows
 from pydantic import Field
 from torch import Tensor
 
+from app.ml.blocks.arithmetic import full_precision
 from app.ml.blocks.projector import projector
 from app.ml.fields import Auto, Integer, Real
 from app.ml.interfaces import (
@@ -92,7 +93,7 @@ class VicRegObjective(Objective):
         """Scalars loss, invariance, variance and covariance, over two views of every row."""
         views = torch.cat([self.augmented(batch).inputs, self.augmented(batch).inputs])
         projected = self.projector(self.backbone(views))
-        with torch.autocast(projected.device.type, enabled=False):
+        with full_precision(projected.device):
             first, second = projected.float().chunk(2)
             invariance = F.mse_loss(first, second)
             variance = variance_loss(first) + variance_loss(second)

@@ -20,6 +20,7 @@ from app.ml.spec import DataSpec, TargetSpec
 from tests.support import tiny
 
 IMAGES, TABLE = tiny.images().spec, tiny.table().spec
+CONVNET: dict[str, Any] = {"backbone": {"kind": "convnet"}}
 CLASSIFY = [{"kind": "classifier", "target": "label"}]
 
 
@@ -44,7 +45,7 @@ def manifest(backbone: AnyBackbone, modality: Image | Table) -> Manifest:
 
 
 def image_parent() -> Manifest:
-    return manifest(pretraining(IMAGES).backbone, Image(height=8, width=8))  # type: ignore[arg-type]
+    return manifest(pretraining(IMAGES, **CONVNET).backbone, Image(height=8, width=8))  # type: ignore[arg-type]
 
 
 def sized(rows: int, classes: int = 10) -> DataSpec:
@@ -54,10 +55,37 @@ def sized(rows: int, classes: int = 10) -> DataSpec:
 
 
 def test_the_backbone_follows_the_data() -> None:
-    assert pretraining(IMAGES).backbone.kind == "convnet"  # type: ignore[union-attr]
+    assert pretraining(IMAGES).backbone.kind == "kmeans_patches"  # type: ignore[union-attr]
+    assert pretraining(IMAGES.model_copy(update={"shape": (96, 96, 3)})).backbone.kind == "convnet"  # type: ignore[union-attr]
     assert pretraining(TABLE).backbone.kind == "mlp"  # type: ignore[union-attr]
     dots = IMAGES.model_copy(update={"shape": (3, 9, 1)})
     assert pretraining(dots).backbone.kind == "mlp"  # type: ignore[union-attr]
+
+
+def test_the_method_follows_the_data_and_the_backbone() -> None:
+    def method(spec: DataSpec, backbone: str | None = None) -> str:
+        given = {} if backbone is None else {"backbone": {"kind": backbone}}
+        return pretraining(spec, **given).method.kind  # type: ignore[union-attr]
+
+    photos = IMAGES.model_copy(update={"shape": (96, 96, 3)})
+    assert method(IMAGES) == "kmeans"
+    assert method(photos) == "autoencoder"
+    assert method(TABLE) == "denoising_autoencoder"
+    found = {kind: method(IMAGES, kind) for kind in ("kmeans_patches", "mlp", "convnet", "vit", "resnet")}
+    assert found == {
+        "kmeans_patches": "kmeans",
+        "mlp": "autoencoder",
+        "convnet": "autoencoder",
+        "vit": "masked_autoencoder",
+        "resnet": "simclr",
+    }
+
+
+def test_labels_do_not_move_typical_patches() -> None:
+    parent = manifest(pretraining(IMAGES).backbone, Image(height=28, width=28))  # type: ignore[arg-type]
+    assert fine_tuning(sized(100), parent).strategy.kind == "linear_probe"  # type: ignore[union-attr]
+    views: dict[str, Any] = {"augmentations": [{"kind": "noise"}]}
+    assert fine_tuning(sized(100), parent, **views).strategy.kind == "full"  # type: ignore[union-attr]
 
 
 def test_a_given_value_is_never_changed() -> None:
@@ -76,7 +104,7 @@ def test_a_long_training_is_measured_about_twenty_times() -> None:
 
 @pytest.mark.parametrize("rows", [1, 8, 100, 4000, 60_000, 1_000_000])
 def test_the_recipes_stay_sane_at_every_size(rows: int) -> None:
-    for config in (pretraining(sized(rows)).training, fine_tuning(sized(rows)).training):
+    for config in (pretraining(sized(rows), **CONVNET).training, fine_tuning(sized(rows)).training):
         assert isinstance(config.batch_size, int)
         assert isinstance(config.epochs, int)
         assert 1 <= config.batch_size <= min(rows, 512)
@@ -84,7 +112,7 @@ def test_the_recipes_stay_sane_at_every_size(rows: int) -> None:
 
 
 def test_the_strategy_follows_parent_and_labels() -> None:
-    parent = manifest(pretraining(IMAGES).backbone, Image(height=28, width=28))  # type: ignore[arg-type]
+    parent = manifest(pretraining(IMAGES, **CONVNET).backbone, Image(height=28, width=28))  # type: ignore[arg-type]
     assert fine_tuning(sized(100), None).strategy.kind == "full"  # type: ignore[union-attr]
     assert fine_tuning(sized(100), parent).strategy.kind == "automatic"  # type: ignore[union-attr]
     deep = [{**CLASSIFY[0], "hidden": [16]}]  # cannot be solved for
@@ -123,7 +151,7 @@ def test_only_linear_heads_are_solved_for(kind: str) -> None:
 
 
 def test_a_number_is_not_one_class() -> None:
-    parent = manifest(pretraining(IMAGES).backbone, Image(height=28, width=28))  # type: ignore[arg-type]
+    parent = manifest(pretraining(IMAGES, **CONVNET).backbone, Image(height=28, width=28))  # type: ignore[arg-type]
     number = sized(60).model_copy(update={"targets": (TargetSpec(name="label", type="number"),)})
     regress = [{"kind": "regressor", "target": "label", "hidden": [16]}]
     assert fine_tuning(number, parent, heads=regress).strategy.kind == "linear_probe"  # type: ignore[union-attr]
@@ -271,7 +299,7 @@ def test_a_probe_decays_with_the_rows() -> None:
         for rows in (10, 1000, 10_000_000)
     }
     assert decays == {10: 1.0, 1000: 0.1, 10_000_000: 1e-4}
-    assert pretraining(IMAGES).training.optimizer.weight_decay == 0.01
+    assert pretraining(IMAGES, **CONVNET).training.optimizer.weight_decay == 0.01
 
 
 def test_heads_count_among_the_parameters() -> None:

@@ -1,0 +1,67 @@
+"""Proof that no test label reaches a job: permuting the test labels changes no byte of any model.
+
+A row runs on the data as it is and on a copy of the folder whose test labels are permuted. Trainings repeat
+themselves bit for bit, so that every file of every model, in order, has to hash to the same.
+"""
+
+import csv
+import gzip
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from sources import DEBIAN
+
+Digests = Sequence[Mapping[str, str]]  # by model, in order: a file's SHA-256 by its name
+
+SETS = ("fashion-mnist", "mnist")
+
+
+def permuted(data: Path, target: Path) -> Path:
+    """Fill the empty folder `target` with the sets of `data`, test labels permuted and all else as it is."""
+    for folder in (DEBIAN, data):
+        for path in (path for path in folder.rglob("*") if path.is_file()):
+            place = target / path.relative_to(folder)
+            if folder == DEBIAN and place.parent.name not in SETS:
+                continue
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.unlink(missing_ok=True)  # the folder's own set comes before the package's
+            _write(path, place)
+    return target
+
+
+def differences(one: Digests, other: Digests) -> list[str]:
+    """Which files of which models differ between two runs; empty, as it should be."""
+    if len(one) != len(other):
+        return [f"{len(one)} models and {len(other)}"]
+    return [
+        f"{name} of model {index}"
+        for index, (files, others) in enumerate(zip(one, other, strict=True))
+        for name in sorted(files.keys() | others.keys())
+        if files.get(name) != others.get(name)
+    ]
+
+
+def _write(path: Path, place: Path) -> None:
+    """Link a file, or write it with its test labels permuted."""
+    if "t10k-labels" in path.name:
+        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        labels = np.frombuffer(content, np.uint8, offset=8)
+        place.with_suffix("").write_bytes(content[:8] + np.random.default_rng(0).permutation(labels).tobytes())
+    elif path.name == "mnist1d.npz":
+        with np.load(path, allow_pickle=False) as arrays:
+            np.savez(place, **{**arrays, "y_test": np.random.default_rng(0).permutation(arrays["y_test"])})
+    elif path.parts[-2:] == ("banking77", "test.csv"):
+        _write_queries(path, place)
+    else:
+        place.symlink_to(path.resolve())
+
+
+def _write_queries(path: Path, place: Path) -> None:
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    labels = np.random.default_rng(0).permutation([row["category"] for row in rows])
+    with place.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, rows[0].keys())
+        writer.writeheader()
+        writer.writerows({**row, "category": label} for row, label in zip(rows, labels, strict=True))
