@@ -24,10 +24,13 @@ COLUMNS = ("width", "height", "depth")
 CLASSES = ("large", "small")
 
 
-def make_bundle(*, heads: bool = True, seed: int = 0, std: float = 1.0) -> Bundle:
-    """A table model with three columns and, if asked for, one head of two classes; weights are random."""
+def make_bundle(*, heads: bool = True, seed: int = 0, gain: float = 1.0) -> Bundle:
+    """A table model with three columns and, if asked for, one head of two classes; weights are random.
+
+    Its features are `gain` times as large as usual.
+    """
     torch.manual_seed(seed)
-    table = Table(columns=tuple(NumberColumn(name=name, std=std) for name in COLUMNS))
+    table = Table(columns=tuple(NumberColumn(name=name) for name in COLUMNS))
     mlp = Mlp(hidden=(4,))
     target = TargetSpec(name="size", type="category", classes=CLASSES)
     entries = (HeadEntry(config=Classifier(target="size"), targets=(target,)),) if heads else ()
@@ -43,14 +46,18 @@ def make_bundle(*, heads: bool = True, seed: int = 0, std: float = 1.0) -> Bundl
         strategy=LinearProbe() if heads else None,
     )
     built = {entry.config.key: entry.config.build(4, entry.targets).eval() for entry in entries}
-    return Bundle(manifest, mlp.build(table.encoding).eval(), built)
+    backbone = mlp.build(table.encoding).eval()
+    with torch.no_grad():
+        for parameter in backbone.parameters():
+            parameter.mul_(gain)
+    return Bundle(manifest, backbone, built)
 
 
 def add_model(services: Services, project_id: str, name: str, *, heads: bool = True, **fields: Any) -> ModelRow:
     """Register such a model as the next version of `name`, as a worker does."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        chosen = {key: fields.pop(key) for key in ("seed", "std") if key in fields}
+        chosen = {key: fields.pop(key) for key in ("seed", "gain") if key in fields}
         names = save_bundle(folder, make_bundle(heads=heads, **chosen))
         manifest = json_of(read_manifest(folder))
         files = {name: put_blob(services.artifacts, folder / name).model_dump() for name in names}

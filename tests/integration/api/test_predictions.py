@@ -112,7 +112,7 @@ def test_too_many_inputs_are_refused(client: Http, model: ModelRow) -> None:
 def test_overflow_is_refused_in_embeddings_and_finite_in_predictions(
     client: Http, services: Services, project_id: str
 ) -> None:
-    add_model(services, project_id, "fine", std=1e-3)
+    add_model(services, project_id, "fine", gain=1e36)
     inputs = [ROWS[0], [3e38, 3e38, 3e38], [-3e38, -3e38, -3e38]]
     body = check_problem(client.post("/v1/models/fine/embeddings", json={"inputs": inputs}), 422, "invalid_input")
     assert {item["loc"][1] for item in body["errors"]} <= {1, 2}  # type: ignore[attr-defined]
