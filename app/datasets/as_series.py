@@ -94,7 +94,8 @@ def _steps(columns: Sequence[Column], roles: dict[str, Assigned], notes: Notes) 
     free = [column for column in columns if roles[column.name] == "auto"]
     found = wanted or [column for column in free if not _is_text(column)]
     for column in _without(free, found):
-        notes.notice(f"column {column.name} is left out: series hold the numbers of other columns")
+        hint = "if it says something of a whole series, give it the role target or group"
+        notes.notice(f"column {column.name} is left out: series hold the numbers of other columns; {hint}")
     if not found:
         raise DatasetError(Code.NO_INPUTS, "no column is left to hold steps of the series; give some the role input")
     return found

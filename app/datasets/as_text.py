@@ -1,5 +1,6 @@
 """A table whose rows are texts with labels: its one column of text becomes the inputs."""
 
+import re
 from contextlib import closing
 from dataclasses import replace
 from itertools import chain
@@ -16,6 +17,7 @@ from app.datasets.values import MAX_NAME, is_free
 
 AT_ONCE = 1024
 LOOKED_AT = 10_000
+ID_NAME = re.compile(r"(^|[_ .-])(id|uuid|guid|index|key)$|^unnamed: 0$", re.IGNORECASE)
 
 
 def as_text(loaded: Loaded, context: Context) -> Loaded:
@@ -36,13 +38,17 @@ def _chosen(loaded: Loaded, context: Context) -> TextColumn | None:
     free = [column for column in loaded.columns if roles[column.name] == "auto"]
     if context.options.modality == "text":
         return _one(wanted, free, context.notes)
-    if len(wanted) + len(free) != 1:
+    others = free if wanted or len(free) == 1 else [column for column in free if not _names_rows(column)]
+    if len(wanted) + len(others) != 1:
         return None
-    (column,) = wanted or free
+    (column,) = wanted or others
     if not isinstance(column, TextColumn) or not is_free(column) or not (wanted or _has_words(column)):
         return None
     why = f"column {column.name} is free text and there is nothing else to learn from"
     context.notes.decide("modality", "text", why)
+    ids = [other.name for other in free if other is not column]
+    if ids:
+        context.notes.notice(f"columns left out, as they only name the rows: {', '.join(ids[:20])}")
     return column
 
 
@@ -73,6 +79,14 @@ def _has_words(column: TextColumn) -> bool:
     longer = pc.greater(pc.utf8_length(text), MAX_NAME)
     hits = pc.sum(pc.or_(pc.match_substring(text, " "), longer)).as_py() or 0
     return bool(2 * hits > len(text) - text.null_count)
+
+
+def _names_rows(column: Column) -> bool:
+    """Whether a column is called an id and has another value in each row."""
+    if not ID_NAME.search(column.name):
+        return False
+    values = column.values if isinstance(column, TextColumn) else pa.array(column.values)
+    return bool(pc.count_distinct(values, mode="all").as_py() == len(values))
 
 
 def _with_texts(loaded: Loaded, column: TextColumn, context: Context) -> Loaded:

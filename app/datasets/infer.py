@@ -189,8 +189,9 @@ def _are_classes(name: str, numbers: Numbers, notes: Notes) -> bool:
     named = name.casefold().rstrip("0123456789") in TARGET_NAMES
     many = numbers.whole and named and distinct <= MANY and 2 * distinct <= len(present)
     yes = numbers.boolean or bool((present == np.floor(present)).all() and (distinct <= FEW or many))
-    reason = f"its {distinct} different values are {'' if yes else 'not '}few whole numbers; types can say otherwise"
-    notes.decide(f"types.{name}", "category" if yes else "number", reason)
+    what = f"its {distinct} different values are {'' if yes else 'not '}few whole numbers"
+    reason = "it holds true and false" if numbers.boolean else what
+    notes.decide(f"types.{name}", "category" if yes else "number", f"{reason}; types can say otherwise")
     return yes
 
 

@@ -80,6 +80,11 @@ class PrepareOptions(Frozen):
         default="reject",
         description="What NaN, inf, 1e999, NA, null written out in a number column are: an error, or missing values.",
     )
+    decimal: Literal["auto", "point", "comma"] = Field(
+        default="auto",
+        description="What parts the fraction of numbers in a CSV file; auto: a comma where it parts no fields, and "
+        "columns hold numbers such as 14,23 and nothing else.",
+    )
     duplicates: Literal["remove", "keep"] = Field(
         default="remove", description="What happens to rows whose inputs are the same, byte for byte."
     )

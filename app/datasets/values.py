@@ -22,7 +22,7 @@ FEW = 20
 MANY = 1000
 MAX_NAME = 255
 MAX_ROW_ERRORS = 20
-NOTATION = "write numbers as 1234.5, with a point, without separators or currency"
+NOTATION = "write numbers as 1234.5, without separators or currency; of a CSV with 1,5 for 1.5 set decimal to comma"
 INTEGER = re.compile(r"-?(0|[1-9]\d{0,15})")
 
 

@@ -18,6 +18,7 @@ from app.datasets.errors import Code, DatasetError, RowError
 from app.datasets.frame import Context, Loaded, TextColumn
 from app.datasets.numerics import NUMBER
 from app.datasets.options import Limits
+from app.datasets.readers.decimals import with_points
 from app.datasets.readers.names import check_names
 from app.datasets.readers.spill import spill
 
@@ -41,7 +42,7 @@ def read_csv(path: Path, context: Context) -> Loaded:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             table = _Table(file, context)
-            columns = table.read()
+            columns = with_points(table.read(), table.delimiter, context)
     except UnicodeDecodeError as error:
         raise not_utf8(path) from error
     if not table.count:
@@ -60,6 +61,7 @@ class _Table:
         delimiter = _sniff(file, context.limits)
         if delimiter != ",":
             context.notes.decide("delimiter", WORDS[delimiter], "the first lines are consistent that way")
+        self.delimiter = delimiter
         self._rows = csv.reader(_lines(file), delimiter=delimiter, strict=True)
         self.count = 0
         self.blank = 0

@@ -4,6 +4,7 @@ import io
 import subprocess
 import sys
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -81,6 +82,42 @@ def parquet_text() -> bytes:
     return sink.getvalue()
 
 
+def parquet_metadata() -> bytes:
+    """A key with 32 MiB of value in the footer."""
+    sink = io.BytesIO()
+    pq.write_table(pa.table({"a": np.arange(50)}).replace_schema_metadata({"x": "y" * (32 * MIB)}), sink)
+    return sink.getvalue()
+
+
+def parquet_groups() -> bytes:
+    """5,000 groups of one row each."""
+    sink = io.BytesIO()
+    pq.write_table(pa.table({"a": np.arange(5000) * 0.5}), sink, row_group_size=1)
+    return sink.getvalue()
+
+
+def picture_words() -> bytes:
+    """A picture whose comment, or colour profile, unpacks to 200 MiB."""
+    words = b"c\0\0" + zlib.compress(bytes(200 * MIB))
+    return zipped({f"{kind}.png": _with_chunk(kind.encode(), words) for kind in ("zTXt", "iCCP")})
+
+
+def _with_chunk(kind: bytes, data: bytes) -> bytes:
+    """A picture with one more chunk behind its header."""
+    whole, header = picture(1), 33
+    chunk = len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
+    return whole[:header] + chunk + whole[header:]
+
+
+def json_line() -> bytes:
+    return b'{"a": 1}\n{"a": "' + b"x" * (64 * MIB) + b'"}\n'
+
+
+def json_text() -> bytes:
+    """One text of 10 MiB among short ones."""
+    return b'{"text": "a few words"}\n{"text": "' + b"x " * (5 * MIB) + b'"}\n'
+
+
 def csv_line() -> bytes:
     return b"a,b\n" + b"1" * (64 * MIB)
 
@@ -117,6 +154,11 @@ def test_a_giant_directory_is_refused_before_it_is_read(tmp_path: Path, monkeypa
         (picture_bomb, "bad_image"),
         (parquet_rows, "too_large"),
         (parquet_text, "too_large"),
+        (parquet_metadata, "bad_parquet"),
+        (parquet_groups, "prepared"),
+        (picture_words, "bad_image"),
+        (json_line, "too_large"),
+        (json_text, "too_large"),
         (csv_line, "too_large"),
         (csv_field, "bad_csv"),
         (directory_bomb, "too_large"),

@@ -234,3 +234,34 @@ def test_limits(refused: Refuser) -> None:
 def test_modality_is_checked(refused: Refuser) -> None:
     refused(Code.WRONG_MODALITY, ROWS, modality="image")
     refused(Code.BAD_OPTION, ROWS, image={"height": 8, "width": 8})
+
+
+GERMAN = "weight;height;count;label\n" + "".join(
+    f"{k % 9},{k % 97:02d};1.{k % 10}34,5;{k};{'ab'[k % 2]}\n" for k in range(40)
+)
+
+
+def test_decimal_commas_are_read_where_the_file_shows_them(make: Preparer) -> None:
+    done = make("﻿" + GERMAN.replace("\n", "\r\n"))
+    assert [(column.name, column.type) for column in done.spec.columns] == [
+        (name, "number") for name in ("weight", "height", "count")
+    ]
+    assert done.decision("decimal") == "comma"
+    row = done.array("inputs")[list(done.array("rows")).index(23)]
+    np.testing.assert_allclose(row, [5.23, 1334.5, 23])
+    quoted = "\n".join(",".join(f'"{field}"' for field in line.split(";")) for line in GERMAN.splitlines())
+    assert make(quoted, decimal="comma").spec.columns == done.spec.columns
+
+
+@pytest.mark.parametrize(
+    ("content", "options"),
+    [
+        ("a;b;label\n" + "".join(f"{k % 7},{k:03d};{k}.5;x{k % 2}\n" for k in range(40)), {}),  # thousands, or not
+        (GERMAN, {"decimal": "point"}),
+        ("a;b;label\n" + "".join(f"{k % 7},{k:02d};{k}.5;x{k % 2}\n" for k in range(39)) + "about 3;1.5;x0\n", {}),
+    ],
+)
+def test_other_commas_are_left_alone_with_a_hint(make: Preparer, content: str, options: dict[str, str]) -> None:
+    done = make(content, **options)
+    assert all(decision.field != "decimal" for decision in done.report.decisions)
+    assert done.says("set decimal to comma")

@@ -222,3 +222,14 @@ def test_a_name_that_begins_like_a_magic_number_is_a_name(make: Preparer, magic:
     tail = "PAR1" if magic == "PAR1" else "0"
     done = make(f"{magic}x,b\n" + "".join(f"{i},{i * i}\n" for i in range(9)) + f"9,{'1' if tail == '0' else '2'}\n")
     assert done.spec.columns[0].name == f"{magic}x"
+
+
+def test_an_id_beside_the_text_is_no_reason_to_learn_from_the_id(make: Preparer) -> None:
+    rows = [{"id": 99 - k, "text": f"these are some words, {k} of them", "label": "ab"[k % 2]} for k in range(40)]
+    done = make("\n".join(map(json.dumps, rows)))
+    assert (done.spec.modality, [target.name for target in done.spec.targets]) == ("text", ["label"])
+    assert done.says("only name the rows: id")
+    weighed = [{**row, "weight": k / 3} for k, row in enumerate(rows)]
+    assert make("\n".join(map(json.dumps, weighed))).spec.modality == "table"
+    twice = [{**row, "id": k // 2} for k, row in enumerate(rows)]
+    assert make("\n".join(map(json.dumps, twice))).spec.modality == "table"
