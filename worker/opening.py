@@ -7,6 +7,7 @@ import torch
 from app.artifacts.folder import link_files
 from app.db.tables import DatasetRow, JobRow, ModelRow
 from app.ml.bundle import Bundle, read_bundle
+from app.ml.configs import FineTuningConfig, PretrainingConfig
 from app.ml.data import ArrayData
 from app.ml.errors import ConfigError
 from worker.attempt import Attempt
@@ -16,6 +17,15 @@ def open_data(attempt: Attempt, job: JobRow, folder: Path) -> tuple[DatasetRow, 
     """Link the job's dataset into `folder`, and map it."""
     row = attempt.insist(lambda session: session.get_one(DatasetRow, job.dataset_id))
     return row, ArrayData.open(link_files(attempt.artifacts, row.files or {}, folder))
+
+
+def open_beside(attempt: Attempt, config: PretrainingConfig | FineTuningConfig, folder: Path) -> ArrayData | None:
+    """The rows of the other dataset that a config names; it is not deleted while the job is unfinished."""
+    if config.beside is None:
+        return None
+    _, dataset_id = config.beside
+    row = attempt.insist(lambda session: session.get_one(DatasetRow, dataset_id))
+    return ArrayData.open(link_files(attempt.artifacts, row.files or {}, folder))
 
 
 def open_model(attempt: Attempt, model_id: str, folder: Path, *, for_training: bool = False) -> Bundle:

@@ -27,7 +27,7 @@ from app.settings import Settings
 from worker.attempt import Attempt
 from worker.drain import DrainedError
 from worker.feature_cache import FeatureCache
-from worker.opening import device_for, open_data, open_model
+from worker.opening import device_for, open_beside, open_data, open_model
 from worker.reporter import DivergedError, Reporter, progress_of
 from worker.training.evaluate import Evaluation
 from worker.training.events import Evaluated, Finished, Noted, Started, StepDone
@@ -70,7 +70,8 @@ def _prepare(attempt: Attempt, job: JobRow, folder: Path, settings: Settings) ->
     device = device_for(job)
     keep = FeatureCache(settings.feature_cache, settings.feature_cache_bytes, _rows_digest(dataset))
     parent, strategy = _parent(attempt, job, folder), _chosen(attempt)
-    return prepare(config, data, device=device, parent=parent, strategy=strategy, keep=keep)
+    beside = open_beside(attempt, config, folder / "beside")
+    return prepare(config, data, device=device, parent=parent, strategy=strategy, keep=keep, beside=beside)
 
 
 def _rows_digest(dataset: DatasetRow) -> str:

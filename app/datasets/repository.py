@@ -1,5 +1,7 @@
 """SQL of datasets. Every query names the project."""
 
+from typing import Any
+
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
@@ -30,12 +32,16 @@ def page(
 
 
 def job_using(session: Session, project_id: str, dataset_id: str) -> str | None:
-    """Return an unfinished job that reads the dataset."""
-    return session.scalar(
-        select(JobRow.id)
-        .where(JobRow.project_id == project_id, JobRow.dataset_id == dataset_id, JobRow.status.not_in(TERMINAL))
-        .limit(1)
-    )
+    """Return an unfinished job that reads the dataset, as its own or beside it."""
+    jobs = select(JobRow.id, JobRow.dataset_id, JobRow.config)
+    unfinished = session.execute(jobs.where(JobRow.project_id == project_id, JobRow.status.not_in(TERMINAL)))
+    return next((job for job, own, config in unfinished if dataset_id == own or _reads(config, dataset_id)), None)
+
+
+def _reads(config: dict[str, Any], dataset_id: str) -> bool:
+    """Whether a part of a job's config, or of the base of a sweep, names the dataset."""
+    parts = [*config.values(), *(config.get("base") or {}).values()]
+    return any(part.get("dataset") == dataset_id for part in parts if isinstance(part, dict))
 
 
 def mark_deleted(session: Session, project_id: str, dataset_id: str) -> None:

@@ -30,24 +30,29 @@ def ready_spec(dataset: DatasetRow) -> DataSpec:
 
 
 def resolve(
-    request: PretrainingRequest | FineTuningRequest, dataset: DatasetRow, parent: ModelRow | None
+    request: PretrainingRequest | FineTuningRequest,
+    dataset: DatasetRow,
+    parent: ModelRow | None,
+    beside: DatasetRow | None = None,
 ) -> dict[str, Any]:
     """Return the job's config with every "auto" replaced, and the decisions that replaced them.
+
+    `beside` is the other dataset that the request names.
 
     Raises:
         ConflictError: the dataset is not ready.
         UnprocessableError: a choice does not fit the data or the model.
     """
-    spec = ready_spec(dataset)
+    spec, other = ready_spec(dataset), ready_spec(beside) if beside else None
     resolved: Resolved[PretrainingConfig] | Resolved[FineTuningConfig]
     try:
         if isinstance(request, PretrainingRequest):
-            resolved = resolve_pretraining(_half(request, PretrainingConfig), spec)
+            resolved = resolve_pretraining(_half(request, PretrainingConfig), spec, other)
         else:
             manifest = Manifest.model_validate(parent.manifest) if parent else None
             resolved = resolve_fine_tuning(_half(request, FineTuningConfig), spec, manifest)
     except ConfigError as error:
-        raise _refused(error) from None
+        raise misfit(error) from None
     chosen = [decision.model_dump(mode="json") for decision in resolved.decisions]
     if request.name is None:
         chosen.append({"field": "name", "value": model_name(request, dataset), "reason": "named after the dataset"})
@@ -75,12 +80,13 @@ def resolve_evaluation(
             check_comparable(manifest, theirs)
             check_measurable(theirs, spec, request.split, "baseline")
     except ConfigError as error:
-        raise _refused(error) from None
+        raise misfit(error) from None
     fixed = {"model": model.id, "baseline": baseline.id if baseline else None}
     return {**request.model_dump(mode="json", exclude={"kind", "dataset", "metadata"}), **fixed}
 
 
-def _refused(error: ConfigError) -> UnprocessableError:
+def misfit(error: ConfigError) -> UnprocessableError:
+    """Return the answer to a choice that does not fit."""
     item = ErrorItem(loc=["body", *error.loc], msg=error.msg)
     return UnprocessableError(str(error), code="config_does_not_fit", errors=[item])
 

@@ -29,6 +29,7 @@ from app.jobs.schemas import (
 )
 from app.kit.ids import new_id
 from app.kit.pages import Page
+from app.ml.errors import ConfigError
 from app.models import service as models
 from app.queue import JobQueue
 from app.sweeps import plan as sweeps
@@ -55,7 +56,7 @@ def settle(session: Session, project_id: str, request: BaseRequest) -> dict[str,
     return {
         "kind": request.kind,
         "name": plan.model_name(request, dataset),
-        "config": plan.resolve(request, dataset, parent),
+        "config": plan.resolve(request, dataset, parent, _beside(session, project_id, request)),
         "job_metadata": dict(request.metadata),
         "dataset_id": dataset.id,
         "parent_model_id": parent.id if parent else None,
@@ -128,6 +129,17 @@ def _dataset(session: Session, project_id: str, dataset_id: str) -> DatasetRow:
     if row is None:
         msg = "There is no such dataset in this project."
         raise NotFoundError(msg, code="dataset_not_found")
+    return row
+
+
+def _beside(session: Session, project_id: str, request: BaseRequest) -> DatasetRow | None:
+    """The other dataset that a request names."""
+    if request.beside is None:
+        return None
+    place, dataset_id = request.beside
+    row = datasets.find(session, project_id, dataset_id, lock=True)  # it is not deleted before the job is there
+    if row is None:
+        raise plan.misfit(ConfigError(place, "there is no such dataset in this project"))
     return row
 
 

@@ -37,6 +37,7 @@ from app.ml.preprocessing import AnyPreprocessing
 from app.ml.spec import Frozen, TargetSpec
 from app.ml.strategies import AnyStrategy
 from app.ml.supervision import AnySupervision
+from app.ml.watching import Watch
 
 MANIFEST = "manifest.json"
 BACKBONE = "backbone.safetensors"
@@ -67,6 +68,7 @@ class Manifest(Frozen):
     heads: tuple[HeadEntry, ...] = ()
     method: AnyMethod | None = Field(None, description="How a backbone was pretrained.")
     labels: AnySupervision | None = Field(None, description="What labels added to the pretraining.")
+    watch: Watch | None = Field(None, description="What watched the pretraining, and may have chosen its weights.")
     strategy: AnyStrategy | None = Field(None, description="How a backbone was adapted.")
     files: dict[str, str] = Field(default_factory=dict, description="SHA-256 by file name.")
     versions: dict[str, str] = Field(default_factory=dict, description="Of the libraries that made it.")

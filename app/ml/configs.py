@@ -8,6 +8,7 @@ from app.ml.augmentations import AnyAugmentation
 from app.ml.backbones import AnyBackbone
 from app.ml.balancing import AnyBalancing
 from app.ml.balancing.fixed import Fixed
+from app.ml.errors import Location
 from app.ml.fields import Auto
 from app.ml.heads import AnyHead
 from app.ml.methods import AnyMethod
@@ -16,6 +17,7 @@ from app.ml.spec import Frozen
 from app.ml.strategies import AnyStrategy
 from app.ml.supervision import AnySupervision
 from app.ml.training import TrainingConfig
+from app.ml.watching import Watch
 
 Augmentations = Annotated[tuple[AnyAugmentation, ...], Field(max_length=16)]
 
@@ -32,7 +34,15 @@ class PretrainingConfig(Frozen):
     labels: AnySupervision | None = Field(
         None, description="What the labels of some rows add to the loss; null: no label is looked at."
     )
+    watch: Watch | None = Field(
+        None, description="What is looked at at each evaluation, and whether it chooses the weights; null: nothing."
+    )
     training: TrainingConfig = Field(default_factory=TrainingConfig, description="How it is trained.")
+
+    @property
+    def beside(self) -> tuple[Location, str] | None:
+        """Another dataset that is looked at, and the field that names it."""
+        return (("watch", "dataset"), self.watch.dataset) if self.watch and self.watch.dataset else None
 
 
 class FineTuningConfig(Frozen):
@@ -58,6 +68,11 @@ class FineTuningConfig(Frozen):
     )
     augmentations: Augmentations = Field((), description="Random changes of every training batch, in order.")
     training: TrainingConfig = Field(default_factory=TrainingConfig, description="How it is trained.")
+
+    @property
+    def beside(self) -> tuple[Location, str] | None:
+        """Another dataset that is looked at, and the field that names it."""
+        return None
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:

@@ -38,6 +38,7 @@ from app.ml.strategies.full import Full
 from app.ml.strategies.linear_probe import LinearProbe
 from app.ml.supervision_recipe import settle_supervision, settle_target
 from app.ml.training_recipe import Purpose, PurposeKind, settle_training
+from app.ml.watching_recipe import check_watch
 
 MOST_PARAMETERS = 500_000_000
 _FEW_LABELS_PER_CLASS = 10
@@ -54,8 +55,10 @@ class Resolved(Generic[AnyConfig]):
     decisions: tuple[Decision, ...]
 
 
-def resolve_pretraining(config: PretrainingConfig, spec: DataSpec) -> Resolved[PretrainingConfig]:
-    """Settle a pretraining. Raises `ConfigError`."""
+def resolve_pretraining(
+    config: PretrainingConfig, spec: DataSpec, beside: DataSpec | None = None
+) -> Resolved[PretrainingConfig]:
+    """Settle a pretraining; `beside` describes the dataset that watches it. Raises `ConfigError`."""
     rows = spec.rows.get("train", 0)
     if rows < 1:
         raise ConfigError(("dataset",), "the dataset has no training rows")
@@ -66,6 +69,7 @@ def resolve_pretraining(config: PretrainingConfig, spec: DataSpec) -> Resolved[P
     backbone, of_backbone = settle_backbone(config.backbone, facts, method.needs, method.kind)
     augmentations, of_views = settle_views(config.augmentations, method, facts)
     labels, of_labels = settle_supervision(config.labels, method, spec, facts)
+    check_watch(config.watch, config.training, spec, beside)
     _check_size(lambda: method.build(backbone.build(preprocessing.largest(spec))))
     training, rest = settle_training(config.training, Purpose("pretraining", rows, spec, own=method.recipe(facts)))
     changes = {

@@ -53,6 +53,8 @@ class Model(BaseModel):
     backbone: dict[str, Any] = Field(description="The backbone's config.")
     heads: list[HeadSummary]
     method: dict[str, Any] | None = Field(description="How it was pretrained; null for a fine-tuned model.")
+    labels: dict[str, Any] | None = Field(description="What labels added to its pretraining; null: it saw none.")
+    watch: dict[str, Any] | None = Field(description="What watched its pretraining; null: nothing.")
     strategy: dict[str, Any] | None = Field(description="How it was adapted; null for a backbone.")
     job: str | None
     dataset: str | None

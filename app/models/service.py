@@ -202,6 +202,8 @@ def _answer(row: ModelRow, aliases: list[str]) -> Model:
             "backbone": manifest["backbone"],
             "heads": [_head(head) for head in manifest["heads"]],
             "method": manifest.get("method"),
+            "labels": manifest.get("labels"),
+            "watch": manifest.get("watch"),
             "strategy": manifest.get("strategy"),
             "job": row.job_id,
             "dataset": row.dataset_id,

@@ -14,6 +14,7 @@ from worker.training.optimizer import set_rate
 from worker.training.precision import precision
 from worker.training.schedule import rate_factor
 from worker.training.state import LoopState
+from worker.training.watch import Watcher
 
 Metrics = dict[str, float]
 VALIDATION_LOSS = "val/loss"
@@ -54,7 +55,13 @@ class Plan:
         return (epoch + 1) % self.config.evaluate_every == 0 or step >= self.total_steps
 
 
-def train(state: LoopState, examples: Examples, plan: Plan, evaluate: Callable[[], Metrics] | None) -> Iterator[Event]:
+def train(
+    state: LoopState,
+    examples: Examples,
+    plan: Plan,
+    evaluate: Callable[[], Metrics] | None,
+    watcher: Watcher | None = None,
+) -> Iterator[Event]:
     """Train from where `state` is to the end of the plan.
 
     A run resumed from a save repeats the events after the one it was saved at, EpochDone and Evaluated at most
@@ -69,12 +76,13 @@ def train(state: LoopState, examples: Examples, plan: Plan, evaluate: Callable[[
                 break
             yield _step(state, examples, plan, indices)
         yield EpochDone(progress.epoch, progress.step)
-        metrics = evaluate() if evaluate and plan.evaluates(progress.epoch, progress.step) else None
-        evaluated = metrics and _judge(state, plan, metrics)
+        evaluated = _measure(state, plan, evaluate, watcher) if plan.evaluates(progress.epoch, progress.step) else None
         progress.epoch, progress.position = progress.epoch + 1, 0
         if evaluated:
             yield evaluated
     state.restore_best()
+    if watcher and watcher.chooses and progress.best_step is not None:
+        yield watcher.told(progress)
     yield Finished(progress.step, "early_stopping" if progress.stopped_early else "completed")
 
 
@@ -97,8 +105,19 @@ def _step(state: LoopState, examples: Examples, plan: Plan, indices: torch.Tenso
     return StepDone(progress.step, progress.epoch, lr, {name: value.detach() for name, value in losses.items()})
 
 
-def _judge(state: LoopState, plan: Plan, metrics: Metrics) -> Evaluated:
-    """Count evaluations without gain, keep the best weights, and stop where patience ends."""
+def _measure(
+    state: LoopState, plan: Plan, evaluate: Callable[[], Metrics] | None, watcher: Watcher | None
+) -> Evaluated | None:
+    """The validation split's losses, and what is watched; None where there is neither."""
+    metrics = evaluate() if evaluate else {}
+    best = bool(metrics) and _judge(state, plan, metrics)
+    if watcher is not None:
+        metrics = {**metrics, **watcher.look(state)}
+    return Evaluated(state.progress.epoch, state.progress.step, metrics, best) if metrics else None
+
+
+def _judge(state: LoopState, plan: Plan, metrics: Metrics) -> bool:
+    """Tell whether the loss is the lowest so far. Counts what brought no gain, keeps the best weights, may stop."""
     progress, stopping = state.progress, plan.config.early_stopping
     loss = metrics[VALIDATION_LOSS]
     delta = stopping.min_delta if stopping else 0.0
@@ -112,4 +131,4 @@ def _judge(state: LoopState, plan: Plan, metrics: Metrics) -> Evaluated:
         if better:
             state.keep_best()
         progress.stopped_early = progress.evaluations_without_gain >= stopping.patience
-    return Evaluated(progress.epoch, progress.step, metrics, best=better)
+    return better

@@ -41,6 +41,7 @@ from worker.training.precision import lay_out
 from worker.training.solve import solve_first, train_by_solving
 from worker.training.state import LoopState
 from worker.training.tasks import is_due, measure_tasks
+from worker.training.watch import Watcher, watcher
 
 AnyRunConfig = PretrainingConfig | FineTuningConfig
 
@@ -56,6 +57,7 @@ class Run:
     splits: dict[Split, Examples] = field(default_factory=dict)
     notes: tuple[Noted, ...] = ()  # what was found and chosen while preparing
     keep: Keeper = computed  # features of a frozen backbone
+    watcher: Watcher | None = None  # of a pretraining
 
     @property
     def plan(self) -> Plan:
@@ -77,7 +79,7 @@ class Run:
         if self._solving == "first" and self.state.progress.step == 0:
             assert isinstance(objective, FineTuning)  # noqa: S101 - for programmers: only heads are solved for
             yield solve_first(objective, examples)
-        for event in train(self.state, examples, self.plan, validate):
+        for event in train(self.state, examples, self.plan, validate, self.watcher):
             yield event
             if isinstance(event, EpochDone) and is_due(self.plan, event.epoch, event.step):
                 measure_tasks(objective, examples, self.plan, event.epoch)
@@ -159,6 +161,7 @@ class Run:
             heads=_head_entries(config, self.data),
             method=_method(config),
             labels=config.labels if isinstance(config, PretrainingConfig) else None,
+            watch=config.watch if isinstance(config, PretrainingConfig) else None,
             strategy=self.strategy,
         )
 
@@ -177,6 +180,7 @@ def prepare(
     parent: Bundle | None = None,
     strategy: AnyStrategy | None = None,
     keep: Keeper = computed,
+    beside: ArrayData | None = None,
 ) -> Run:
     """Build everything for a resolved config. The seed is set here, before the first weight is drawn.
 
@@ -184,7 +188,7 @@ def prepare(
     scale of numbers in JSON, and how other sizes are treated, are the new dataset's: whoever asks the new model sends
     images as they were uploaded for it.
     A `strategy` is what an earlier attempt at the same training chose; it is not chosen again. `keep` may know
-    features already.
+    features already. `beside` are the rows of another dataset that the config names.
     """
     torch.manual_seed(config.training.seed)
     device = torch.device(device)
@@ -204,7 +208,10 @@ def prepare(
     objective.to(device)
     lay_out(objective)
     optimizer = build_optimizer(config.training.optimizer, objective.groups())
-    run = Run(config, data, modality, LoopState(objective, optimizer, device), notes=(*loaded, *notes), keep=keep)
+    state = LoopState(objective, optimizer, device)
+    run = Run(config, data, modality, state, notes=(*loaded, *notes), keep=keep)
+    if isinstance(config, PretrainingConfig):
+        run.watcher = watcher(config.watch, data, beside, modality, device)
     objective.fit(run.examples("train"))
     if isinstance(objective, FineTuning):
         _fit_heads(run, objective)

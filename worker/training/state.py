@@ -27,6 +27,9 @@ class Progress(pydantic.BaseModel):
     best_loss: float | None = None
     evaluations_without_gain: int = 0
     stopped_early: bool = False
+    best_score: float | None = None  # of a watching probe
+    best_step: int | None = None  # where it was
+    looks_without_gain: int = 0
 
 
 @dataclass

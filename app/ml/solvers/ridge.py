@@ -37,16 +37,35 @@ def solve_ridge(features: Tensor, wanted: Tensor) -> Solution:
     return replace(found, bias=bias)
 
 
+def left_out(features: Tensor, wanted: Tensor) -> Tensor:
+    """What is answered for each row of (N, F) by a fit to all others, (N, K), at the strength that errs least.
+
+    N is at most MOST_AXES, so that all fits are in closed form.
+    """
+    basis = principal(features - features.mean(0, dtype=torch.float64).to(features))
+    assert basis.axes is not None  # noqa: S101 - for programmers: few rows have few axes
+    wanted = wanted.to(basis.rows)
+    found = _LeftOut.of(basis.rows, basis.spectrum * len(wanted), wanted - wanted.mean(0))
+    unit = _unit(basis)
+    scores = [found.score(relative * unit) for relative in STRENGTHS]
+    return wanted - found.errors(min(scores, key=lambda score: score.loss).strength)
+
+
+def _unit(basis: Basis) -> float:
+    """The features' variance, summed over all: what strengths are relative to."""
+    return max(basis.spectrum.sum().item(), torch.finfo(torch.float32).tiny)
+
+
 def _closed_form(basis: Basis, wanted: Tensor) -> Solution:
     mean = wanted.mean(0)
     squares = basis.spectrum * len(wanted)
-    unit = max(basis.spectrum.sum().item(), torch.finfo(torch.float32).tiny)
-    left_out = _LeftOut.of(basis.rows, squares, wanted - mean)
-    scores = tuple(left_out.score(relative * unit) for relative in STRENGTHS) if len(wanted) > 1 else ()
+    unit = _unit(basis)
+    found = _LeftOut.of(basis.rows, squares, wanted - mean)
+    scores = tuple(found.score(relative * unit) for relative in STRENGTHS) if len(wanted) > 1 else ()
     strength = min(scores, key=lambda score: score.loss).strength if scores else UNTESTED * unit
     against = basis.rows.T @ (wanted - mean)  # (R, K): s_j u_j'y
     weight = basis.weights(against / (squares + strength)[:, None])
-    return Solution(weight.T, mean, strength, scores, left_out.deviations(strength) if scores else None)
+    return Solution(weight.T, mean, strength, scores, found.deviations(strength) if scores else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +93,15 @@ class _LeftOut:
 
     def score(self, strength: float) -> Score:
         """Half the squared errors, summed over the outputs."""
-        costs = self._errors(strength).square().sum(1) / 2
+        costs = self.errors(strength).square().sum(1) / 2
         return Score(strength, costs.mean().item(), (costs.std(correction=0) / len(costs) ** 0.5).item())
 
     def deviations(self, strength: float) -> Tensor:
         """Root mean square of every output's errors, (K,)."""
-        return self._errors(strength).square().mean(0).sqrt()
+        return self.errors(strength).square().mean(0).sqrt()
 
-    def _errors(self, strength: float) -> Tensor:
-        """(N, K)."""
+    def errors(self, strength: float) -> Tensor:
+        """What is wanted less what is answered, (N, K)."""
         kept = strength / (self.squares + strength)
         errors = self.rest + self.left @ (kept[:, None] * self.explained)
         room = self.room + self.left.square() @ kept

@@ -1,0 +1,208 @@
+"""Watching: what is told, that it disturbs nothing, and that the best weights for the probe are the ones kept."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from app.ml.configs import PretrainingConfig
+from app.ml.data import ArrayData
+from app.ml.errors import ConfigError
+from app.ml.gauges import effective_rank, probe_score
+from app.ml.recipes import resolve_pretraining
+from tests.support import digits, tiny
+from worker.training.events import Evaluated, Event, Finished, Noted, StepDone
+from worker.training.run import Run, prepare
+
+PROBE = {"target": "label"}
+TRAINING = {"epochs": 6, "batch_size": 7, "evaluate_every": 1, "optimizer": {"kind": "adamw", "lr": 0.01}}
+
+
+def watched(data: ArrayData, watch: dict[str, Any] | None, beside: ArrayData | None = None, **fields: Any) -> Run:
+    request = {"backbone": {"kind": "mlp", "hidden": [16, 8]}, "training": TRAINING, "watch": watch, **fields}
+    config = PretrainingConfig.model_validate(request)
+    settled = resolve_pretraining(config, data.spec, beside.spec if beside else None)
+    return prepare(settled.config, data, beside=beside)
+
+
+def weights(run: Run) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in run.state.objective.state_dict().items()}
+
+
+def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def scores(events: list[Event]) -> list[float]:
+    return [one.metrics["watch/probe_accuracy"] for one in events if isinstance(one, Evaluated)]
+
+
+def test_every_evaluation_tells_the_gauges_and_the_probe() -> None:
+    data = tiny.images()
+    run = watched(data, PROBE)
+    events = list(run.train())
+    told = [one.metrics for one in events if isinstance(one, Evaluated)]
+    assert len(told) == 6
+    names = {"watch/effective_rank", "watch/dead_units", "watch/probe_accuracy"}
+    assert all(names <= one.keys() and "val/loss" in one for one in told)
+    positions = data.positions("train")
+    with torch.no_grad():
+        features = run.state.objective.backbone.eval()(data.encoded(positions, run.modality))
+    assert told[-1]["watch/effective_rank"] == effective_rank(features)
+    assert told[-1]["watch/probe_accuracy"] == probe_score(
+        features, data.labels("label", positions), data.spec.targets[0]
+    )
+
+
+def test_without_labels_the_gauges_are_told_alone_and_without_a_validation_split_too() -> None:
+    data = tiny.table()
+    data.split[data.split == 1] = 0
+    told = [one.metrics for one in watched(data, {}).train() if isinstance(one, Evaluated)]
+    assert len(told) == 6
+    assert all(one.keys() == {"watch/effective_rank", "watch/dead_units"} for one in told)
+
+
+@pytest.mark.parametrize(
+    ("method", "backbone"),
+    [
+        ("vae", {"kind": "convnet", "channels": [4, 8], "features": 8}),
+        ("simclr", {"kind": "resnet", "widths": [4, 8], "stem": "small"}),
+    ],
+)
+def test_watching_changes_no_weight(method: str, backbone: dict[str, Any]) -> None:
+    """Whatever the labels say: they only watch. Neither noise nor running statistics are disturbed."""
+    other = tiny.images()
+    other.targets[:, 0] = np.random.default_rng(1).permutation(other.targets[:, 0])
+    found = []
+    for data, watch in ((tiny.images(), None), (tiny.images(), PROBE), (other, PROBE)):
+        run = watched(data, watch, method={"kind": method}, backbone=backbone)
+        losses = [one.losses["loss"].item() for one in run.train() if isinstance(one, StepDone)]
+        found.append((losses, weights(run), torch.get_rng_state()))
+    for losses, kept, generator in found[1:]:
+        assert losses == found[0][0]
+        assert equal(kept, found[0][1])
+        assert torch.equal(generator, found[0][2])
+
+
+def ruin(run: Run, event: Event) -> None:
+    """Forget all that was learned after the first epoch, as a too high rate would."""
+    if isinstance(event, StepDone) and event.epoch >= 1:
+        for parameter in run.state.objective.backbone.parameters():
+            parameter.data.zero_()
+
+
+def test_the_best_weights_for_the_probe_are_kept_and_training_ends() -> None:
+    run = watched(tiny.images(), {**PROBE, "keep": "best", "patience": 3})
+    remembered: dict[int, dict[str, torch.Tensor]] = {}
+    events = []
+    for event in run.train():
+        events.append(event)
+        ruin(run, event)
+        if isinstance(event, Evaluated):
+            remembered[event.step] = weights(run)
+    told = scores(events)
+    assert max(told[1:]) < told[0]
+    assert len(told) == 4, "three evaluations without gain end it"
+    (note,) = [one for one in events if isinstance(one, Noted)]
+    assert (note.kind, note.data) == ("watch.kept", {"step": 6, "score": told[0]})
+    assert equal(weights(run), remembered[6])
+    assert events[-1] == Finished(24, "early_stopping")
+
+
+def test_the_last_weights_are_kept_unless_told_otherwise() -> None:
+    run = watched(tiny.images(), PROBE)
+    for event in run.train():
+        ruin(run, event)
+    assert not any(parameter.any() for parameter in run.state.objective.backbone.parameters())
+
+
+@pytest.mark.parametrize("stop", [3, 10, 17])
+def test_a_resumed_training_watches_and_keeps_the_same(stop: int, tmp_path: Path) -> None:
+    data = tiny.images()
+    data.targets[::2, 0] = np.nan
+    request = {"keep": "best", "patience": 3, **PROBE}
+    labels = {"kind": "supervised", "target": "label", "rows": 4}
+    undisturbed = watched(data, request, labels=labels)
+    expected = list(undisturbed.train())
+    first = watched(data, request, labels=labels)
+    before = []
+    for event in first.train():
+        before.append(event)
+        if isinstance(event, StepDone) and event.step == stop:
+            break
+    first.state.save(tmp_path / "state.safetensors")
+    torch.manual_seed(5)
+    again = watched(data, request, labels=labels)
+    again.state.load(tmp_path / "state.safetensors")
+    after = list(again.train())
+    assert scores(before) + scores(after) == scores(expected)
+    assert after[-1] == expected[-1]
+    assert equal(weights(again), weights(undisturbed))
+    assert again.state.progress == undisturbed.state.progress
+
+
+def test_a_small_set_of_its_own_watches() -> None:
+    """Columns may come in another order; the rows that are pretrained on carry no label at all."""
+    labelled, data = tiny.table(24, seed=3), tiny.table()
+    unlabelled = ArrayData(
+        data.spec.model_copy(update={"targets": (), "labelled": {}}), data.inputs, data.targets[:, :0], data.split
+    )
+    columns = labelled.spec.columns[::-1]
+    mirrored = ArrayData(
+        labelled.spec.model_copy(update={"columns": columns}),
+        np.ascontiguousarray(labelled.inputs[:, ::-1]),
+        labelled.targets,
+        labelled.split,
+    )
+    found = []
+    for beside in (labelled, mirrored):
+        run = watched(unlabelled, {**PROBE, "dataset": "ds_small"}, beside)
+        found.append(scores(list(run.train())))
+    assert found[0] == found[1]
+    assert len(found[0]) == 6
+
+
+def test_few_rows_are_looked_at() -> None:
+    run = watched(digits.few_labels(0, per_class=5), {**PROBE, "rows": 30})
+    assert run.watcher is not None
+    assert run.watcher.labelled is not None
+    assert (len(run.watcher.rows), len(run.watcher.labelled)) == (30, 30)
+
+
+def test_a_collapse_is_seen() -> None:
+    run = watched(tiny.images(), {})
+    told = []
+    for event in run.train():
+        ruin(run, event)
+        if isinstance(event, Evaluated):
+            told.append((event.metrics["watch/effective_rank"], event.metrics["watch/dead_units"]))
+    assert told[0][0] > 1
+    assert told[0][1] < 1
+    assert told[-1] == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("watch", "word"), [({"keep": "best"}, "keep is about a probe"), ({"patience": 3}, "patience is about a probe")]
+)
+def test_what_needs_a_probe_needs_a_target(watch: dict[str, Any], word: str) -> None:
+    with pytest.raises(ValueError, match=word):
+        PretrainingConfig.model_validate({"watch": watch})
+
+
+def test_what_does_not_fit_is_refused_by_name() -> None:
+    stopping = {**TRAINING, "early_stopping": {}}
+    for watch, beside, training, place, word in (
+        ({"target": "colour"}, None, TRAINING, ("watch", "target"), "it has 'label', 'size'"),
+        ({**PROBE, "keep": "best"}, None, stopping, ("watch", "keep"), "choose one of the two"),
+        ({**PROBE, "dataset": "ds_1"}, tiny.images(), TRAINING, ("watch", "dataset"), "of modality image"),
+    ):
+        with pytest.raises(ConfigError, match=word) as refused:
+            watched(tiny.table(), watch, beside, training=training)
+        assert refused.value.loc == place
+    fewer = tiny.table()
+    spec = fewer.spec.model_copy(update={"columns": fewer.spec.columns[1:], "shape": (3,)})
+    config = PretrainingConfig.model_validate({"watch": {**PROBE, "dataset": "ds_1"}})
+    with pytest.raises(ConfigError, match="it lacks column 'width'"):
+        resolve_pretraining(config, fewer.spec, spec)
