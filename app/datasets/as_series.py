@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from app.datasets.collecting import Empty, open_series, select
 from app.datasets.errors import Code, DatasetError, RowError
-from app.datasets.frame import Bools, Column, Context, DateColumn, Floats, Ints, Loaded, Notes, TextColumn
+from app.datasets.frame import Bools, Column, Context, DateColumn, Floats, Ints, LabelsColumn, Loaded, Notes, TextColumn
 from app.datasets.infer import read_times
 from app.datasets.numerics import lex
 from app.datasets.options import SeriesOptions
@@ -31,6 +31,10 @@ def as_series(loaded: Loaded, context: Context) -> Loaded:
     if wish is not None and loaded.inputs is not None:
         message = "series says how rows of a table make series; the rows of this file are given, so leave it out"
         raise DatasetError(Code.BAD_OPTION, message, [RowError(("series",), message)])
+    lists = [column.name for column in loaded.columns if isinstance(column, LabelsColumn)]
+    if wish is not None and lists:
+        message = f"column {lists[0]} holds lists of labels, which a table in long form does not; remove it"
+        raise DatasetError(Code.BAD_SERIES, message, [RowError((lists[0],), message)])
     if wish is not None:
         return _long(loaded, wish, context)
     return _wide(loaded, context) if context.options.modality == "series" and loaded.inputs is None else loaded
@@ -104,7 +108,7 @@ def _steps(columns: Sequence[Column], roles: dict[str, Assigned], notes: Notes) 
 def _is_text(column: Column) -> bool:
     """Whether most values of a column are no numbers."""
     if not isinstance(column, TextColumn):
-        return isinstance(column, DateColumn)
+        return isinstance(column, DateColumn | LabelsColumn)
     lexed = lex(column.values)
     numbers, foreign = int(np.isfinite(lexed.values).sum()), int(lexed.foreign.sum())
     return column.typed or numbers < MOSTLY * (numbers + foreign)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from app.datasets.errors import Code, DatasetError, RowError
-from app.datasets.frame import Column, Context, Floats, Ints, TextColumn
+from app.datasets.frame import Column, Context, Floats, Ints, LabelsColumn, TextColumn
 from app.datasets.options import Limits
 from app.datasets.report import Removal
 from app.datasets.texts import Texts, TextWriter
@@ -186,7 +186,7 @@ def open_series(shape: tuple[int, int, int], context: Context) -> npt.NDArray[np
 
 def select(column: Column, places: Ints) -> Column:
     """Return the rows of a column at `places` (n,)."""
-    if isinstance(column, TextColumn):
+    if isinstance(column, TextColumn | LabelsColumn):
         return replace(column, values=column.values.take(pa.array(places)))
     return replace(column, values=column.values[places])
 

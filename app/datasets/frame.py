@@ -49,7 +49,15 @@ class DateColumn:
     values: Floats
 
 
-Column: TypeAlias = NumberColumn | TextColumn | DateColumn
+@dataclass(frozen=True, slots=True)
+class LabelsColumn:
+    """Lists of labels: an Arrow array of N lists of strings; an empty list is a row without any, null is missing."""
+
+    name: str
+    values: Any
+
+
+Column: TypeAlias = NumberColumn | TextColumn | DateColumn | LabelsColumn
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from app.datasets.errors import Code, DatasetError, RowError
-from app.datasets.frame import Bools, Bytes, Column, Context, Floats, Frame, Inputs, Loaded, Notes
-from app.datasets.labels import without_value
+from app.datasets.frame import Bools, Bytes, Column, Context, Floats, Frame, Inputs, LabelsColumn, Loaded, Notes
+from app.datasets.labels import label_targets, separated, without_value
 from app.datasets.options import PrepareOptions
 from app.datasets.roles import SPLIT_WORDS, TARGET_NAMES, Assigned, assign_roles
 from app.datasets.texts import Texts
@@ -158,11 +158,23 @@ def _targets(
     values: list[Floats] = []
     for column in loaded.columns:
         if roles[column.name] == "target":
-            spec, numbers = _target(column, loaded, options, reader)
-            specs.append(spec)
-            values.append(numbers)
+            found = _labels(column, options, reader) or [_target(column, loaded, options, reader)]
+            specs += [spec for spec, _ in found]
+            values += [numbers for _, numbers in found]
+    names = [spec.name for spec in specs]
+    twice = next((name for name in names if names.count(name) > 1), None) if len(set(names)) < len(names) else None
+    if twice is not None:
+        message = f"two targets would be called {twice}; give one of the columns another name"
+        raise DatasetError(Code.BAD_TARGET, message, [RowError((twice,), message)])
     stacked = np.stack(values, axis=1) if values else np.empty((len(loaded.rows), 0))
     return tuple(specs), stacked
+
+
+def _labels(column: Column, options: PrepareOptions, reader: Reader) -> list[tuple[TargetSpec, Floats]]:
+    """The targets of a column of lists of labels; none where it is no such column."""
+    if options.types.get(column.name) == "labels":
+        column = separated(column, options.label_separator)
+    return label_targets(column, reader.limits, reader.notes) if isinstance(column, LabelsColumn) else []
 
 
 def _target(column: Column, loaded: Loaded, options: PrepareOptions, reader: Reader) -> tuple[TargetSpec, Floats]:

@@ -1,4 +1,4 @@
-"""Values of a target that mean no label."""
+"""Labels of targets: values that mean none, and lists of them."""
 
 from dataclasses import replace
 
@@ -6,12 +6,20 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from app.datasets.frame import Column, Notes, TextColumn
+from app.datasets.errors import Code, DatasetError, RowError
+from app.datasets.frame import Column, Floats, LabelsColumn, Notes, TextColumn
+from app.datasets.options import Limits
+from app.ml.fields import MOST_TARGETS
+from app.ml.spec import TargetSpec
+
+MAX_NAME = 255
+NO_AND_YES = ("no", "yes")
+SHOWN = 5
 
 
 def without_value(column: Column, value: str | None, notes: Notes) -> Column:
     """Return the column of a target with `value`, as the user writes it, made missing."""
-    if value is None:
+    if value is None or isinstance(column, LabelsColumn):
         return column
     if isinstance(column, TextColumn):
         hits = pc.fill_null(pc.equal(pc.utf8_trim_whitespace(column.values), value.strip()), fill_value=False)
@@ -31,3 +39,57 @@ def _number(value: str) -> float:
         return float(value)
     except ValueError:
         return np.nan
+
+
+def separated(column: Column, separator: str) -> LabelsColumn:
+    """Return a column of text as lists of labels; blank cells are missing.
+
+    Raises:
+        DatasetError: bad_target, where it holds no text.
+    """
+    if isinstance(column, LabelsColumn):
+        return column
+    if not isinstance(column, TextColumn):
+        message = f"column {column.name} is declared to hold labels, but it holds no text; write them as text"
+        raise DatasetError(Code.BAD_TARGET, message, [RowError((column.name,), message)])
+    blank = pc.equal(pc.utf8_trim_whitespace(column.values), "")
+    text = pc.if_else(blank, pa.scalar(None, pa.string()), column.values)
+    return LabelsColumn(column.name, pc.split_pattern(text, separator))
+
+
+def label_targets(column: LabelsColumn, limits: Limits, notes: Notes) -> list[tuple[TargetSpec, Floats]]:
+    """Return a target of no and yes (N,) for each label, NaN in all of them where the row has no list.
+
+    Raises:
+        DatasetError: bad_target, or too_many_classes.
+    """
+    name, values = column.name, column.values
+    lists = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+    said = pc.utf8_trim_whitespace(pc.list_flatten(lists))
+    rows = pc.list_parent_indices(lists).to_numpy()
+    labels = sorted({label for label in pc.unique(said).to_pylist() if label})
+    _check_labels(name, labels, len(lists), limits)
+    table = np.zeros((len(labels), len(lists)))
+    codes = np.array(pc.index_in(said, pa.array(labels, pa.string())).to_numpy(zero_copy_only=False), dtype=np.float64)
+    meant = ~np.isnan(codes)
+    table[codes[meant].astype(np.int64), rows[meant]] = 1
+    table[:, np.array(lists.is_null())] = np.nan
+    notes.decide(f"types.{name}", "labels", f"its lists hold {len(labels)} different labels, each a target of its own")
+    return [
+        (TargetSpec(name=f"{name}.{label}", type="category", classes=NO_AND_YES, group=name), table[code])
+        for code, label in enumerate(labels)
+    ]
+
+
+def _check_labels(name: str, labels: list[str], rows: int, limits: Limits) -> None:
+    most = min(MOST_TARGETS, limits.classes, limits.cells // max(rows, 1))
+    if len(labels) > most:
+        message = f"column {name} has {len(labels)} different labels, at most {most} are taken; leave rare ones out"
+        raise DatasetError(Code.TOO_MANY_CLASSES, message, [RowError((name,), message)])
+    if not labels:
+        message = f"target {name} cannot be learned: none of its lists holds a label"
+        raise DatasetError(Code.BAD_TARGET, message, [RowError((name,), message)])
+    bad = next((label for label in labels if len(name) + 1 + len(label) > MAX_NAME or "\0" in label), None)
+    if bad is not None:
+        message = f"column {name}: the label {bad[:40]!r} is longer than a name may be, or holds NUL; shorten it"
+        raise DatasetError(Code.BAD_TARGET, message, [RowError((name,), message)])

@@ -9,7 +9,7 @@ from app.datasets.cleaning import Cleaning
 from app.ml.spec import SPLITS, Frozen, ModalityKind, Resize, Split
 
 Role = Literal["input", "target", "group", "ignored", "split", "time"]
-ColumnType = Literal["number", "category", "date"]
+ColumnType = Literal["number", "category", "date", "labels"]
 
 
 class ImageOptions(Frozen):
@@ -99,7 +99,12 @@ class PrepareOptions(Frozen):
     unlabelled_value: str | None = Field(
         default=None, max_length=255, description="A value of targets that means no label, such as -1; null: none does."
     )
-
+    label_separator: str = Field(
+        default=";",
+        min_length=1,
+        max_length=10,
+        description="What parts the labels in a column of text whose type is labels; alone in a cell: none of them.",
+    )
     cleaning: Cleaning = Field(
         default="auto", description="Steps of cleaning, in order; auto: those that are safe for the kind of data."
     )

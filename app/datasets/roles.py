@@ -5,7 +5,7 @@ from typing import Literal, TypeAlias
 import pyarrow.compute as pc
 
 from app.datasets.errors import Code, DatasetError, RowError
-from app.datasets.frame import Column, Loaded, Notes, TextColumn
+from app.datasets.frame import Column, LabelsColumn, Loaded, Notes, TextColumn
 from app.datasets.options import PrepareOptions, Role
 
 Assigned: TypeAlias = Role | Literal["auto"]
@@ -25,7 +25,7 @@ def assign_roles(loaded: Loaded, options: PrepareOptions, notes: Notes) -> dict[
     roles.update({name: role for name, role in loaded.roles.items() if name in roles})
     roles.update({name: role for name, role in options.columns.items() if name in roles})
     _guess_split(loaded.columns, roles, notes)
-    _guess_target(names, roles, notes)
+    _guess_target(loaded.columns, roles, notes)
     for single in ("split", "group", "time"):
         if sum(role == single for role in roles.values()) > 1:
             raise DatasetError(Code.BAD_ROLES, f"more than one column has the role {single}; keep one")
@@ -41,15 +41,21 @@ def _check_names(names: list[str], options: PrepareOptions) -> None:
         raise DatasetError(Code.UNKNOWN_COLUMN, message, [RowError(("columns", unknown[0]), message)])
 
 
-def _guess_target(names: list[str], roles: dict[str, Assigned], notes: Notes) -> None:
+def _guess_target(columns: tuple[Column, ...], roles: dict[str, Assigned], notes: Notes) -> None:
     if "target" in roles.values():
         return
     for wanted in TARGET_NAMES:
-        for name in names:
-            if name.casefold() == wanted and roles[name] == "auto":
-                roles[name] = "target"
-                notes.decide(f"columns.{name}", "target", "its name says so; give it another role to change that")
+        for column in columns:
+            if column.name.casefold() == wanted and roles[column.name] == "auto":
+                roles[column.name] = "target"
+                notes.decide(
+                    f"columns.{column.name}", "target", "its name says so; give it another role to change that"
+                )
                 return
+    for column in columns:
+        if isinstance(column, LabelsColumn) and roles[column.name] == "auto":
+            roles[column.name] = "target"
+            notes.decide(f"columns.{column.name}", "target", "it holds lists of labels")
 
 
 def _guess_split(columns: tuple[Column, ...], roles: dict[str, Assigned], notes: Notes) -> None:

@@ -89,7 +89,7 @@ def _split_classes(frame: Frame, digests: Digests, fresh: Ints, options: Prepare
     targets = frame.targets[fresh]
     strata: Floats | None = None
     for t, spec in enumerate(frame.target_specs):
-        if spec.type == "category" and strata is None:
+        if spec.type == "category" and spec.group is None and strata is None:
             strata = targets[:, t]
             notes.decide("splits", f"stratified by {spec.name}", "every split holds the classes in proportion")
     labelled = ~np.isnan(targets).all(axis=1) if frame.target_specs else np.ones(len(fresh), dtype=np.bool_)

@@ -14,9 +14,12 @@ SHOWN = 10
 def settle_targets(frame: Frame, notes: Notes) -> Frame:
     """Drop the classes that no row carries any more and check that something is left to learn.
 
+    A label of lists that no row has any more, or every row, is left out: there is nothing to learn of it.
+
     Raises:
         DatasetError: one_class, or constant_target.
     """
+    frame = _without_constant_labels(frame, notes)
     specs: list[TargetSpec] = []
     targets = frame.targets.copy()
     for t, spec in enumerate(frame.target_specs):
@@ -26,6 +29,23 @@ def settle_targets(frame: Frame, notes: Notes) -> Frame:
             _check_number(spec, targets[:, t])
         specs.append(spec)
     return replace(frame, targets=targets, target_specs=tuple(specs))
+
+
+def _without_constant_labels(frame: Frame, notes: Notes) -> Frame:
+    varies = [
+        spec.group is None or len(np.unique(column[~np.isnan(column)])) > 1
+        for spec, column in zip(frame.target_specs, frame.targets.T, strict=True)
+    ]
+    if all(varies):
+        return frame
+    gone = [spec for spec, stays in zip(frame.target_specs, varies, strict=True) if not stays]
+    left = tuple(spec for spec, stays in zip(frame.target_specs, varies, strict=True) if stays)
+    shown = ", ".join(spec.label for spec in gone[:SHOWN])
+    notes.notice(f"labels that every row has, or none, are left out: {shown}")
+    for group in {spec.group for spec in gone} - {spec.group for spec in left}:
+        message = f"target {group}: every row has the same labels; there is nothing to learn"
+        raise DatasetError(Code.CONSTANT_TARGET, message, [RowError((str(group),), message)])
+    return replace(frame, targets=frame.targets[:, varies], target_specs=left)
 
 
 def _settle_classes(spec: TargetSpec, codes: Floats, notes: Notes) -> tuple[TargetSpec, Floats]:

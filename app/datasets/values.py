@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from app.datasets.dates import DATE_NOTATION, FIRST, LAST, Parsed, looks_like_other_dates, parse, to_iso
 from app.datasets.errors import Code, DatasetError, RowError
-from app.datasets.frame import Bools, Column, DateColumn, Floats, Ints, Notes, NumberColumn, TextColumn
+from app.datasets.frame import Bools, Column, DateColumn, Floats, Ints, LabelsColumn, Notes, NumberColumn, TextColumn
 from app.datasets.numerics import Lexed, lex, looks_like_other_notation
 from app.datasets.options import ColumnType, Limits, PrepareOptions
 
@@ -77,6 +77,8 @@ class Reader:
         Raises:
             DatasetError: mixed_types, bad_number, bad_date, too_many_classes; each names rows of the source.
         """
+        if isinstance(column, LabelsColumn) or declared == "labels":
+            return Unusable("it holds lists of labels, which only a target does; give it that role")
         if isinstance(column, DateColumn):
             return self._date_column(column, declared)
         if isinstance(column, NumberColumn):

@@ -88,6 +88,7 @@ def resolve_fine_tuning(
     config: FineTuningConfig, spec: DataSpec, parent: Manifest | None
 ) -> Resolved[FineTuningConfig]:
     """Settle a fine-tuning of `parent`, or from scratch. Raises `ConfigError`."""
+    config, of_labels = _with_labels(config, spec)
     rows = _labelled_rows(config, spec)
     causal = any(head.causal for head in config.heads)
     facts = Facts(
@@ -130,7 +131,7 @@ def resolve_fine_tuning(
         "strategy": strategy,
         "training": training,
     }
-    decided = (*decisions, *of_preprocessing, *of_backbone, *of_loading, *why, *rest)
+    decided = (*of_labels, *decisions, *of_preprocessing, *of_backbone, *of_loading, *why, *rest)
     return Resolved(config.model_copy(update=changes), decided)
 
 
@@ -191,6 +192,19 @@ def _inherit_backbone(
     return parent.backbone, (Decision(field="backbone", value=value, reason=reason),)
 
 
+def _with_labels(config: FineTuningConfig, spec: DataSpec) -> tuple[FineTuningConfig, tuple[Decision, ...]]:
+    """A column of lists by the labels that it holds: a target each."""
+    heads: list[AnyHead] = []
+    decisions: list[Decision] = []
+    for index, head in enumerate(config.heads):
+        labels = spec.labels_of(head.target) if head.accepts == "label" and isinstance(head.target, str) else ()
+        heads.append(head.model_copy(update={"target": labels, "name": head.key}) if labels else head)
+        if labels:
+            reason = f"the labels in the lists of {head.target}"
+            decisions.append(Decision(field=f"heads.{index}.target", value=list(labels), reason=reason))
+    return config.model_copy(update={"heads": tuple(heads)}), tuple(decisions)
+
+
 def _settle_heads(
     heads: tuple[AnyHead, ...], spec: DataSpec, facts: Facts
 ) -> tuple[tuple[AnyHead, ...], tuple[Decision, ...]]:
@@ -214,6 +228,8 @@ def _check_head(head: AnyHead, index: int, spec: DataSpec) -> None:
 
 def _check_target(head: AnyHead, name: str, index: int, spec: DataSpec) -> None:
     place = ("heads", index, "target")
+    if spec.labels_of(name):
+        raise ConfigError(("heads", index, "kind"), f"target {name!r} holds lists of labels: use multi_label")
     target = settle_target(spec, name, place)
     if target.type != ("category" if head.accepts == "label" else head.accepts):
         kind = "a regressor" if target.type == "number" else "a classifier"

@@ -34,6 +34,12 @@ class TargetSpec(Frozen):
     name: str
     type: Literal["number", "category"]
     classes: tuple[str, ...] = Field(default=(), description="The classes in code order; empty for a number.")
+    group: str | None = Field(default=None, description="The column of lists that this is one of the labels of.")
+
+    @property
+    def label(self) -> str:
+        """Its name, without the column of lists before it."""
+        return self.name if self.group is None else self.name.removeprefix(f"{self.group}.")
 
     @property
     def is_label(self) -> bool:
@@ -80,3 +86,7 @@ class DataSpec(Frozen):
     def target(self, name: str) -> TargetSpec | None:
         """Return the target called `name`, or None."""
         return next((target for target in self.targets if target.name == name), None)
+
+    def labels_of(self, column: str) -> tuple[str, ...]:
+        """Return the targets that a column of lists has become, by name; none where it is no such column."""
+        return tuple(target.name for target in self.targets if target.group == column)

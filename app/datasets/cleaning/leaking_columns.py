@@ -23,6 +23,7 @@ SCREENED = 10_000
 FEWEST = 30
 A_BIN = 5  # rows a bin holds on average, or more: fewer would predict anything
 MOST_BINS = 64
+MOST_TARGETS = 50  # are looked at; lists of labels may be many more
 TRIVIAL = 0.99  # a class that common is guessed as well without any column
 
 
@@ -54,7 +55,7 @@ class LeakingColumns(CleaningStep):
     def _reason(self, column: "ColumnSpec", values: "Floats", places: "Ints", work: "Work") -> str | None:
         if _names_rows(column, values, work.frame.rows[places]):
             return "it numbers or names every row"
-        for t, target in enumerate(work.frame.target_specs):
+        for t, target in enumerate(work.frame.target_specs[:MOST_TARGETS]):
             reason = leak(column, values, target, work.frame.targets[places, t], self.above)
             if reason is not None:
                 return reason

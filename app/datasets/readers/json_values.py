@@ -7,11 +7,19 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
-from app.datasets.frame import Column, Floats, NumberColumn, TextColumn
+from app.datasets.frame import Column, Floats, LabelsColumn, NumberColumn, TextColumn
 from app.datasets.readers.spill import spill
 
-Kind = Literal["number", "boolean", "text"]
-WORDS: dict[Kind, str] = {"number": "numbers", "boolean": "true and false", "text": "text"}
+Kind = Literal["number", "boolean", "text", "labels"]
+WORDS: dict[Kind, str] = {
+    "number": "numbers",
+    "boolean": "true and false",
+    "text": "text",
+    "labels": "lists of labels",
+}
+
+
+_ARROW: dict[Kind | None, Any] = {"text": pa.string(), "labels": pa.list_(pa.string())}
 
 
 class JsonColumn:
@@ -21,6 +29,7 @@ class JsonColumn:
         self.start = start
         self.kind: Kind | None = None
         self.whole = True
+        self.blank = True  # whether there was nothing yet but null and empty lists, which any list may follow
         self._waiting: list[Any] = []
         self._packed: list[Any] = []
 
@@ -29,18 +38,20 @@ class JsonColumn:
         if value is not None:
             kind = _kind(value)
             if kind is None:
-                return f"holds {'an object' if isinstance(value, dict) else 'a list'}; give each value a key of its own"
+                what = "an object" if isinstance(value, dict) else "a list that is neither labels nor a series"
+                return f"holds {what}; give each value a key of its own"
             if self.kind is not None and self.kind != kind:
                 return f"holds {WORDS[kind]} and rows before hold {WORDS[self.kind]}; make them alike"
             self.kind = kind
+            self.blank &= value == []
             self.whole &= not isinstance(value, float)
         self._waiting.append(value)
         return None
 
     def pack(self, work: Path) -> None:
         """Turn waiting values into an array."""
-        if self.kind == "text":
-            self._packed.append(spill(pa.array(self._waiting, pa.string()), work))
+        if self.kind in _ARROW:
+            self._packed.append(spill(pa.array(self._waiting, _ARROW[self.kind]), work))
         elif self.kind is None:
             self.start += len(self._waiting)
         else:
@@ -49,12 +60,13 @@ class JsonColumn:
 
     def finish(self, name: str) -> Column:
         """Return the column, once all is packed; rows before its first value lack it."""
-        if self.kind == "text":
-            before = pa.nulls(self.start, pa.string())
-            return TextColumn(name, pa.chunked_array([before, *self._packed], pa.string()), typed=True)
-        values = np.concatenate([np.full(self.start, np.nan), *self._packed])
+        if self.kind in _ARROW:
+            kind = _ARROW[self.kind]
+            values = pa.chunked_array([pa.nulls(self.start, kind), *self._packed], kind)
+            return TextColumn(name, values, typed=True) if self.kind == "text" else LabelsColumn(name, values)
+        numbers = np.concatenate([np.full(self.start, np.nan), *self._packed])
         boolean = self.kind == "boolean"
-        return NumberColumn(name, values, whole=self.kind is not None and self.whole, boolean=boolean)
+        return NumberColumn(name, numbers, whole=self.kind is not None and self.whole, boolean=boolean)
 
 
 def channel_names(name: str | None, count: int) -> tuple[str, ...]:
@@ -93,7 +105,14 @@ def _kind(value: Any) -> Kind | None:
         return "boolean"
     if isinstance(value, int | float):
         return "number"
+    if is_labels(value):
+        return "labels"
     return "text" if isinstance(value, str) else None
+
+
+def is_labels(value: Any) -> bool:
+    """Whether a value is a list of texts, or of nothing yet."""
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
 def _number(value: Any) -> float:

@@ -1,7 +1,7 @@
 """JSON Lines: one row a line, an object of columns and values, or a list that is a series.
 
-A value is a number, true or false, a text or null; in one column of them it may be a list: of numbers (a series of
-one channel) or of lists of numbers (a step each, with a number per channel). Blank lines are skipped.
+A value is a number, true or false, a text, a list of texts (labels) or null; in one column it may be a list of numbers
+(a series of one channel) or of lists of numbers (a step each, with a number per channel). Blank lines are skipped.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ import numpy as np
 from app.datasets.collecting import SeriesRows, select
 from app.datasets.errors import Code, DatasetError, RowError
 from app.datasets.frame import Column, Context, Loaded
-from app.datasets.readers.json_values import JsonColumn, channel_names, to_series
+from app.datasets.readers.json_values import JsonColumn, channel_names, is_labels, to_series
 from app.datasets.readers.names import check_names
 from app.kit import strict_json
 
@@ -140,7 +140,7 @@ class _Table:
         """Return the column that holds series from this row on, if there is one; it may have been null before."""
         for name, item in value.items():
             known = self._columns.get(name)
-            if isinstance(item, list) and (known is None or known.kind is None):
+            if isinstance(item, list) and not is_labels(item) and (known is None or known.blank):
                 self._series_name = name
                 self._columns.pop(name, None)
                 self._collect(row)

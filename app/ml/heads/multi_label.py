@@ -33,7 +33,8 @@ class MultiLabel(HeadConfig):
     accepts: ClassVar[Accepts] = "label"
     kind: Literal["multi_label"] = "multi_label"
     target: NameOrNames = Field(
-        description="The labels: targets of two classes, no and yes by any name (0 and 1, false and true ...)."
+        description="The column of lists whose labels are learned; or, by name, targets of two classes, no and yes "
+        "(0 and 1, false and true ...), each a label."
     )
     name: Name | None = Field(None, description="The key of its answers; null takes multi_label, or the only target's.")
     hidden: tuple[Annotated[Integer, Field(ge=1, le=8192)], ...] = Field(
@@ -56,7 +57,8 @@ class MultiLabel(HeadConfig):
 
     def build(self, features: int, targets: tuple[TargetSpec, ...]) -> "MultiLabelHead":
         """Build it with one output a label."""
-        return MultiLabelHead(self, features, tuple(target.name for target in targets))
+        alike = len({target.group for target in targets}) == 1
+        return MultiLabelHead(self, features, tuple(target.label if alike else target.name for target in targets))
 
 
 class MultiLabelHead(Head):

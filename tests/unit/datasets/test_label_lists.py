@@ -1,0 +1,123 @@
+"""Columns of lists of labels become targets of no and yes: from JSON Lines, and from text that a separator parts."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from app.datasets.errors import Code
+from app.ml.configs import FineTuningConfig
+from app.ml.data import ArrayData
+from app.ml.errors import ConfigError
+from app.ml.heads.multi_label import MultiLabel
+from app.ml.recipes import resolve_fine_tuning
+
+from .conftest import Preparer, Refuser
+
+TAGS: list[Any] = [["a", "b"], [], ["b"], None, ["a", "c"], ["c", " a "], [], ["b", "b"]] * 4
+TABLE = np.array(
+    [[1, 1, 0], [0, 0, 0], [0, 1, 0], [np.nan] * 3, [1, 0, 1], [1, 0, 1], [0, 0, 0], [0, 1, 0]] * 4, dtype=np.float64
+)
+KEEP: dict[str, Any] = {"unlabelled": "keep", "splits": {"train": 0.5, "validation": 0.25, "test": 0.25}}
+
+
+def lines(tags: list[Any], **columns: list[Any]) -> str:
+    rows: list[dict[str, Any]] = [{"x": i / 3, "tags": tag} for i, tag in enumerate(tags)]
+    for name, values in columns.items():
+        for row, value in zip(rows, values, strict=True):
+            row[name] = value
+    return "\n".join(json.dumps(row) for row in rows)
+
+
+def test_a_list_makes_a_target_of_each_label(make: Preparer) -> None:
+    done = make(lines(TAGS), **KEEP)
+    assert [target.name for target in done.spec.targets] == ["tags.a", "tags.b", "tags.c"]
+    assert all(target.group == "tags" and target.is_label for target in done.spec.targets)
+    assert [target.label for target in done.spec.targets] == ["a", "b", "c"]
+    np.testing.assert_array_equal(done.array("targets"), TABLE)
+    assert done.decision("columns.tags") == "target"
+    assert done.decision("types.tags") == "labels"
+    assert done.spec.rows["test"] > 0
+
+
+def test_the_same_labels_in_csv_make_the_same_targets(make: Preparer) -> None:
+    cells = ["" if tags is None else "|".join(tags) or "|" for tags in TAGS]
+    text = "x,tags\n" + "".join(f"{i / 3},{cell}\n" for i, cell in enumerate(cells))
+    done = make(text, columns={"tags": "target"}, types={"tags": "labels"}, label_separator="|", **KEEP)
+    np.testing.assert_array_equal(done.array("targets"), TABLE)
+
+
+def test_empty_lists_may_come_first_of_labels_and_of_series(make: Preparer) -> None:
+    done = make(lines([[], None, [], *TAGS]), **KEEP)
+    assert done.array("targets")[0].tolist() == [0, 0, 0]
+    assert np.isnan(done.array("targets")[1]).all()
+    series = make("\n".join(json.dumps({"s": s}) for s in [[], *([i, i + 1, 2 * i] for i in range(30))]))
+    assert series.spec.modality == "series"
+    assert series.report.rows.removed["corrupt"] == 1
+
+
+def test_texts_and_series_may_have_lists_of_labels(make: Preparer) -> None:
+    words = [f"some words about number {i} here" for i in range(len(TAGS))]
+    texts = "\n".join(json.dumps({"text": word, "tags": tags}) for word, tags in zip(words, TAGS, strict=True))
+    done = make(texts, **KEEP)
+    assert done.spec.modality == "text"
+    assert len(done.spec.targets) == 3
+    waves = [[float(i), i / 2, -i / 3] for i in range(len(TAGS))]
+    rows = "\n".join(json.dumps({"wave": wave, "tags": tags}) for wave, tags in zip(waves, TAGS, strict=True))
+    done = make(rows, **KEEP)
+    assert done.spec.modality == "series"
+    np.testing.assert_array_equal(done.array("targets"), TABLE)
+
+
+def test_a_label_that_every_row_has_is_left_out(make: Preparer, refused: Refuser) -> None:
+    tags = [["every", *(["some"] if i % 3 == 0 else [])] for i in range(30)]
+    done = make(lines(tags))
+    assert [target.name for target in done.spec.targets] == ["tags.some"]
+    assert done.array("targets").shape == (30, 1)
+    assert done.says("every row has")
+    refused(Code.CONSTANT_TARGET, lines([["every"]] * 30))
+
+
+def test_beside_another_target_lists_are_left_out_unless_named(make: Preparer) -> None:
+    text = lines(TAGS, label=["p", "q"] * 16)
+    assert [target.name for target in make(text).spec.targets] == ["label"]
+    both = make(text, columns={"tags": "target", "label": "target"})
+    assert len(both.spec.targets) == 4
+    assert both.decision("splits") == "stratified by label"
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "code", "words"),
+    [
+        (lines([["a"], "b"] * 9), {}, Code.MIXED_TYPES, "holds text and rows before hold lists of labels"),
+        (lines([["a"], ["b", 3]] * 9), {}, Code.MIXED_TYPES, "neither labels nor a series"),
+        (lines([["a"], ["b" * 300]] * 9), {}, Code.BAD_TARGET, "longer than a name"),
+        (lines([[str(i)] for i in range(1200)]), {}, Code.TOO_MANY_CLASSES, "1200 different labels"),
+        (lines([["a"], ["b"]] * 9), {"columns": {"tags": "group"}}, Code.BAD_GROUP, "group"),
+        (lines([1, 2] * 9), {"columns": {"tags": "target"}, "types": {"tags": "labels"}}, Code.BAD_TARGET, "no text"),
+        (lines([["b"], ["a"]] * 9, **{"tags.a": list("pq") * 9}), {"columns": {"tags": "target", "tags.a": "target"}},
+         Code.BAD_TARGET, "two targets would be called tags.a"),
+    ],
+)  # fmt: skip
+def test_what_makes_no_labels_is_refused_in_words(
+    refused: Refuser, text: str, options: dict[str, Any], code: Code, words: str
+) -> None:
+    assert words in refused(code, text, **options).message
+
+
+def test_a_head_names_the_column_and_answers_its_labels(make: Preparer) -> None:
+    done = make(lines(TAGS), **KEEP)
+    data = ArrayData.open(done.folder)
+    config = FineTuningConfig.model_validate({"heads": [{"kind": "multi_label", "target": "tags"}]})
+    settled = resolve_fine_tuning(config, data.spec, None)
+    (head,) = settled.config.heads
+    assert isinstance(head, MultiLabel)
+    assert head.key == "tags"
+    assert head.targets == ("tags.a", "tags.b", "tags.c")
+    assert "heads.0.target" in {decision.field for decision in settled.decisions}
+    assert head.build(4, data.spec.targets).names == ("a", "b", "c")
+    for kind in ("classifier", "regressor"):
+        wrong = FineTuningConfig.model_validate({"heads": [{"kind": kind, "target": "tags"}]})
+        with pytest.raises(ConfigError, match="use multi_label"):
+            resolve_fine_tuning(wrong, data.spec, None)
