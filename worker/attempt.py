@@ -20,9 +20,11 @@ from app.artifacts import ArtifactStore, file_sha256, put_blob
 from app.db.session import Database, after_commit, db_now
 from app.db.tables import CheckpointRow, JobRow, MetricRow
 from app.jobs import lease as leases
+from app.jobs.curves import CURVES, FILE
 from app.jobs.lease import JobError, Lease
 from app.jobs.states import Status
 from app.kit.ids import new_id
+from app.ml.evaluation.curve import Curve
 
 log = logging.getLogger(__name__)
 
@@ -166,6 +168,12 @@ class Attempt:
     def keep(self, folder: Path) -> dict[str, Any]:
         """Keep every file of a folder by its content; return name to digest and size."""
         return {file.name: put_blob(self.artifacts, file).model_dump() for file in sorted(folder.iterdir())}
+
+    def keep_curves(self, curves: list[Curve], folder: Path) -> dict[str, Any]:
+        """Keep curves as a file of the job by its content; `folder` is made for it."""
+        folder.mkdir()
+        (folder / FILE).write_bytes(CURVES.dump_json(curves))
+        return self.keep(folder)
 
     def succeed(self, message: str, publish: Callable[[Session], None]) -> None:
         """End well: what the attempt made becomes visible in the same transaction."""

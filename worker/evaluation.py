@@ -41,8 +41,10 @@ def run(attempt: Attempt, job: JobRow, folder: Path, draining: threading.Event) 
         metrics["baseline"] = {"model": job.config["baseline"], **found[1].as_json()}
         metrics["comparison"] = _compared(bundles, [one.outcomes for one in found])
 
+    files = attempt.keep_curves(found[0].curves(), folder / "curves")
+
     def publish(session: Session) -> None:
-        leases.write(session, attempt.lease, metrics=metrics)
+        leases.write(session, attempt.lease, metrics=metrics, files=files)
 
     attempt.succeed("Measured.", publish)
 

@@ -200,6 +200,7 @@ def _candidate(attempt: Attempt, training: Run, folder: Path, measured: Evaluati
 def _register(attempt: Attempt, job: JobRow, training: Run, folder: Path, measured: Evaluation | None) -> None:
     """Make the model visible together with the job's success."""
     candidate = _candidate(attempt, training, folder, measured)
+    files = attempt.keep_curves(measured.curves(), folder / "curves") if measured else None
 
     def publish(session: Session) -> None:
         row = models.register(
@@ -211,7 +212,7 @@ def _register(attempt: Attempt, job: JobRow, training: Run, folder: Path, measur
             parent_id=job.parent_model_id,
             **candidate,
         )
-        leases.write(session, attempt.lease, metrics=candidate["metrics"])
+        leases.write(session, attempt.lease, metrics=candidate["metrics"], files=files)
         log.info("job %s: model %s, %s version %d", job.id, row.id, row.name, row.version)
 
     attempt.succeed("The model is registered.", publish)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, TypeAlias
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import httpx
 
@@ -170,6 +170,22 @@ class Jobs:
     def metrics(self, job_id: str, *, after: int = -1, limit: int = 1000) -> Json:
         """Return what was measured after a step."""
         return self._transport.get(_path("jobs", job_id, "metrics"), after=after, limit=limit)
+
+    def curves(self, job_id: str) -> builtins.list[Json]:
+        """Return which curves a job has: each one's `kind` and `head`."""
+        found: builtins.list[Json] = self._transport.get(_path("jobs", job_id, "curves"))["data"]
+        return found
+
+    def curve(self, job_id: str, kind: str, *, head: str | None = None) -> Json:
+        """Return a curve as numbers: its `lines`, each with `x` and `y`."""
+        return self._transport.get(_path("jobs", job_id, "curves", kind), head=head)
+
+    def draw(self, job_id: str, kind: str, *, head: str | None = None, form: str = "png") -> bytes:
+        """Return a curve as a picture, png or svg."""
+        wanted = {"format": form} if head is None else {"format": form, "head": head}
+        path = f"{_path('jobs', job_id, 'curves', kind)}?{urlencode(wanted)}"
+        with self._transport.stream(path) as answer:
+            return b"".join(answer.iter_bytes())
 
     def checkpoints(self, job_id: str) -> Json:
         """Return the checkpoints that are kept, the newest first."""

@@ -87,6 +87,7 @@ class JobRow(Base):
     wakes_at: Mapped[int | None]  # of a waiting sweep: it goes on once at most so many of its trials are unfinished
     progress: Mapped[dict[str, Any] | None]
     metrics: Mapped[dict[str, Any] | None]
+    files: Mapped[dict[str, Any] | None]  # by name, the digest and the size of what it made beside a model
     error: Mapped[dict[str, Any] | None]
     last_seq: Mapped[int] = mapped_column(default=0)
 

@@ -1,6 +1,6 @@
 """/v1/jobs."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import Header, Query, Response
 from fastapi.responses import StreamingResponse
@@ -8,12 +8,15 @@ from fastapi.responses import StreamingResponse
 from app.dependencies import Reading, State, Writing
 from app.errors import Problem
 from app.idempotency import IdempotencyKey, fingerprint, once
-from app.jobs import service, stream
+from app.jobs import curves, service, stream
+from app.jobs.curves import CurveList
+from app.jobs.drawing import MEDIA, draw
 from app.jobs.repository import JobFilter
 from app.jobs.schemas import CheckpointList, EventList, Job, JobRequest, Kind, MetricList
 from app.jobs.states import Status
 from app.kit.ids import ID_PATTERN
 from app.kit.pages import Listing, PageQuery, listing
+from app.ml.evaluation.curve import Curve, CurveKind
 from app.models.refs import MAX_REF
 from app.security import Reader, Writer, secure_router
 
@@ -85,6 +88,36 @@ def get_job_metrics(
 def get_job_checkpoints(job_id: str, session: Reading, principal: Reader) -> CheckpointList:
     """List the checkpoints that are kept, newest first."""
     return CheckpointList(data=service.checkpoints(session, principal.project_id, job_id))
+
+
+_PICTURE: dict[int | str, dict[str, Any]] = {
+    **_NOT_FOUND,
+    200: {"content": {media: {"schema": {"type": "string", "format": "binary"}} for media in MEDIA.values()}},
+}
+_INERT = "default-src 'none'; style-src 'unsafe-inline'; sandbox"  # whatever a picture holds, nothing of it runs
+
+
+@router.get("/{job_id}/curves", responses=_NOT_FOUND)
+def list_job_curves(job_id: str, state: State, principal: Reader) -> CurveList:
+    """List a job's curves: of its learning, and once it has measured its heads, of those."""
+    return curves.index(state, principal.project_id, job_id)
+
+
+@router.get("/{job_id}/curves/{kind}", responses=_PICTURE, response_model=Curve)
+def get_job_curve(
+    job_id: str,
+    kind: CurveKind,
+    state: State,
+    principal: Reader,
+    head: Annotated[str | None, Query(max_length=255, description="Needed where several heads have one.")] = None,
+    form: Annotated[Literal["json", "png", "svg"], Query(alias="format")] = "json",
+) -> Curve | Response:
+    """Look at one curve, as numbers or as a picture."""
+    curve = curves.get(state, principal.project_id, job_id, kind, head)
+    if form == "json":
+        return curve
+    shown = {"Content-Disposition": f'attachment; filename="{kind}.{form}"', "Content-Security-Policy": _INERT}
+    return Response(draw(curve, form), media_type=MEDIA[form], headers=shown)
 
 
 _STREAM: dict[int | str, dict[str, Any]] = {**_NOT_FOUND, 200: {"content": {"text/event-stream": {}}}}

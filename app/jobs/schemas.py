@@ -132,6 +132,7 @@ class JobLinks(BaseModel):
     events: str
     metrics: str
     checkpoints: str
+    curves: str
     dataset: str | None
     trials: str | None
 

@@ -200,6 +200,7 @@ def answer(session: Session, row: JobRow) -> Job:
         events=f"{base}/events",
         metrics=f"{base}/metrics",
         checkpoints=f"{base}/checkpoints",
+        curves=f"{base}/curves",
         dataset=row.dataset_id and f"/v1/datasets/{row.dataset_id}",
         trials=f"/v1/jobs?sweep={row.id}" if row.kind == "sweep" else None,
     )

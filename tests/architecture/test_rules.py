@@ -37,6 +37,12 @@ def test_every_numpy_load_refuses_objects() -> None:
             assert "allow_pickle=False" in call, f"{path}: {call}"
 
 
+def test_matplotlib_is_imported_by_who_draws_alone() -> None:
+    """It takes a second, and no process needs it to start."""
+    for path in SOURCES:
+        assert not re.search(r"^(import|from) matplotlib", code_of(path), re.MULTILINE), path
+
+
 def test_the_architecture_contracts_hold() -> None:
     program = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"]
     result = subprocess.run(program, capture_output=True, text=True, cwd=ROOT, check=False)

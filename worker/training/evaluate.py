@@ -12,6 +12,7 @@ from torch import Tensor
 from app.ml.assembly import FineTuning, stacked
 from app.ml.data import Examples
 from app.ml.evaluation.bootstrap import intervals
+from app.ml.evaluation.curve import Curve
 from app.ml.evaluation.outcomes import Outcomes
 from app.ml.fitting import Part
 from app.ml.interfaces import Backbone, Losses, Objective
@@ -39,6 +40,10 @@ class Evaluation:
             place = prefix if len(self.heads) == 1 else f"{prefix}/{key}"
             found |= {f"{place}/{name}": value for name, value in metrics.items() if isinstance(value, float)}
         return found
+
+    def curves(self) -> list[Curve]:
+        """Of every head."""
+        return [curve for key, one in self.outcomes.items() for curve in one.curves(key)]
 
     def as_json(self) -> dict[str, Any]:
         """Everything, with an interval of every metric; a loss that is not a number is null."""

@@ -1,1 +1,1 @@
-"""How good answers are: metrics, their bootstrap intervals, comparisons of two models, and curves. numpy alone."""
+"""How good answers are: metrics, their bootstrap intervals, two models compared, and curves. It needs no torch."""

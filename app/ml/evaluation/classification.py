@@ -4,7 +4,6 @@ ECE is the expected calibration error of Guo et al., "On calibration of modern n
 bins of the highest probability, the mean distance of accuracy from confidence, weighted by rows.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from app.ml.evaluation import curves
+from app.ml.evaluation.curve import Curve
 from app.ml.evaluation.outcomes import Outcomes, Values, Weights, mean, ratio
 from app.ml.evaluation.ranking import Ranking
 
@@ -51,15 +52,13 @@ class Classification(Outcomes):
         best: NDArray[np.int64] = self.probabilities.argmax(1)
         return best
 
-    def rankings(self) -> Iterator[tuple[int, Ranking]]:
-        """Each class against the rest, with its code; of two classes the second alone."""
-        yield from self._rankings
-
     @cached_property
-    def _rankings(self) -> list[tuple[int, Ranking]]:
+    def _rankings(self) -> dict[str, Ranking]:
+        """Each class that occurs against the rest; of two classes the second alone."""
         codes = [1] if len(self.classes) == 2 else range(len(self.classes))  # noqa: PLR2004 - the binary case
         found = ((code, self.truth == code) for code in codes)
-        return [(code, Ranking.of(self.probabilities[:, code], is_it)) for code, is_it in found if is_it.any()]
+        ranked = ((code, Ranking.of(self.probabilities[:, code], is_it)) for code, is_it in found if is_it.any())
+        return {self.classes[code]: ranking for code, ranking in ranked}
 
     def measure(self, weights: Weights) -> dict[str, Values]:
         """accuracy, balanced_accuracy, macro_f1, weighted_f1, auc_roc, average_precision, log_loss, ece(_unscaled)."""
@@ -79,7 +78,7 @@ class Classification(Outcomes):
 
     def _ranks(self, weights: Weights) -> tuple[Values, Values]:
         """Means over the classes that some rows are of, and some are not."""
-        found = [ranking.measure(weights) for _, ranking in self._rankings]
+        found = [ranking.measure(weights) for ranking in self._rankings.values()]
         if not found:
             return np.full(len(weights), np.nan), np.full(len(weights), np.nan)
         auc, average = (mean_of_defined(np.stack(each)) for each in zip(*found, strict=True))
@@ -100,6 +99,21 @@ class Classification(Outcomes):
     def details(self) -> dict[str, Any]:
         """confusion_matrix counts truth by row and answer by column."""
         return {"confusion_matrix": {"classes": list(self.classes), "counts": self.confusion().tolist()}}
+
+    def curves(self, head: str) -> list[Curve]:
+        """roc, precision_recall, calibration (after temperature scaling and before), confusion_matrix."""
+        bins = {"scaled": self._bins(self.probabilities)}
+        if self.unscaled is not None:
+            bins["unscaled"] = self._bins(self.unscaled)
+        return [
+            curves.roc(head, self._rankings),
+            curves.precision_recall(head, self._rankings),
+            curves.calibration(head, bins),
+            curves.confusion_matrix(head, self.classes, self.confusion()),
+        ]
+
+    def _bins(self, probabilities: Values) -> tuple[Values, NDArray[np.int64], Values]:
+        return *bins_of(probabilities), (self.answers == self.truth).astype(np.float64)
 
     def confusion(self) -> NDArray[np.int64]:
         """(K, K)."""

@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from app.ml.evaluation import curves
 from app.ml.evaluation.classification import mean_of_defined
+from app.ml.evaluation.curve import Curve
 from app.ml.evaluation.outcomes import Outcomes, Values, Weights, finite, ratio
 from app.ml.evaluation.ranking import Ranking
 
@@ -93,6 +95,13 @@ class MultiLabel(Outcomes):
         """-log of what was said of the truth, 0 where it is not known (N, L)."""
         of_truth = np.where(self.truth > 0, self.probabilities, 1 - self.probabilities)
         return np.where(self.known, -np.log(of_truth.clip(_LEAST_PROBABILITY)), 0)
+
+    def curves(self, head: str) -> list[Curve]:
+        """Roc and precision_recall, a line a label."""
+        counted = (label for label in range(len(self.labels)) if self.known[:, label].any())
+        ranked = {self.labels[label]: ranking for label, (_, ranking) in zip(counted, self._rankings, strict=True)}
+        found = {name: ranking for name, ranking in ranked.items() if ranking.positive.any()}
+        return [curves.roc(head, found), curves.precision_recall(head, found)]
 
     def details(self) -> dict[str, Any]:
         """average_precision_by_label, null where a label is never there, or always."""

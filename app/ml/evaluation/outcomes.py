@@ -9,6 +9,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from app.ml.evaluation.curve import Curve
+
 Values = NDArray[np.float64]
 Weights = NDArray[np.float64]  # (R, N): how often each of N rows counts, R times over
 
@@ -36,6 +38,10 @@ class Outcomes(ABC):
     def details(self) -> dict[str, Any]:
         """What is no single number, as JSON."""
         return {}
+
+    def curves(self, head: str) -> list[Curve]:  # noqa: ARG002 - those that have some name them after it
+        """Curves of the head called so."""
+        return []
 
     def metrics(self) -> dict[str, Any]:
         """Every metric as JSON, null where it is undefined; and how many rows there were."""

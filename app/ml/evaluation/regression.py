@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from app.ml.evaluation import curves
 from app.ml.evaluation.classification import mean_of_defined
+from app.ml.evaluation.curve import Curve
 from app.ml.evaluation.outcomes import Outcomes, Values, Weights, mean, ratio
 
 
@@ -40,6 +42,10 @@ class Regression(Outcomes):
             **{name: mean(weights, values) for name, values in ends.items()},
         }
 
+    def curves(self, head: str) -> list[Curve]:
+        """Predictions."""
+        return [curves.predictions(head, {head: _points(self)})]
+
 
 @dataclass(frozen=True)
 class Regressions(Outcomes):
@@ -64,6 +70,10 @@ class Regressions(Outcomes):
         each = [one.measure(weights[:, rows]) for rows, one in map(_known, self.targets.values())]
         return {name: mean_of_defined(np.stack([one[name] for one in each])) for name in ("r2", "coverage")}
 
+    def curves(self, head: str) -> list[Curve]:
+        """predictions, a line a target."""
+        return [curves.predictions(head, {name: _points(_known(one)[1]) for name, one in self.targets.items()})]
+
     def details(self) -> dict[str, Any]:
         """Every target's own metrics."""
         return {"targets": {name: _known(one)[1].metrics() for name, one in self.targets.items()}}
@@ -73,6 +83,10 @@ def _known(one: Regression) -> tuple[NDArray[np.int64], Regression]:
     """The rows where the truth is known, and what came of them."""
     rows = np.flatnonzero(~np.isnan(one.truth))
     return rows, one.take(rows)
+
+
+def _points(one: Regression) -> tuple[Values, Values]:
+    return one.truth, one.values
 
 
 def of_intervals(low: Values, high: Values, truth: Values) -> dict[str, Values]:

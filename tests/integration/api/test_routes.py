@@ -117,7 +117,7 @@ def things(client: Http, services: Services, settings: Settings, project_id: str
     client.put("/v1/models/sizes/aliases/best", json={"model": model.id})
     dataset = client.post("/v1/datasets", files={"file": ("a.csv", CSV)}, data={"name": "mine"}).json()
     run_jobs(settings)
-    return {"dataset_id": dataset["id"], "job_id": dataset["job"], "ref": model.id}
+    return {"dataset_id": dataset["id"], "job_id": dataset["job"], "ref": model.id, "kind": "learning"}
 
 
 def snapshot(services: Services) -> list[dict[str, Any]]:

@@ -246,3 +246,31 @@ def test_a_download_is_whole_or_not_there(tmp_path: Path) -> None:
     with pytest.raises(DamagedError):
         graftwork.models.download("m", "y", tmp_path / "y")
     assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
+
+def test_evaluations_and_curves_are_asked_for() -> None:
+    asked: list[tuple[str, dict[str, str], Any]] = []
+
+    def service(request: httpx.Request) -> httpx.Response:
+        asked.append((request.url.path, dict(request.url.params), json.loads(request.read() or b"null")))
+        if request.method == "POST":
+            return answer({"id": "job_1"}, 202)
+        if request.url.path.endswith("curves"):
+            return answer({"data": [{"kind": "roc", "head": "a b"}]})
+        if request.url.params.get("format") == "svg":
+            return httpx.Response(200, content=b"<svg/>")
+        return answer({"id": "job_1", "status": "succeeded", "kind": "roc"})
+
+    graftwork, _ = connect(service)
+    assert graftwork.jobs.evaluate("mine@2", "ds_1", baseline="theirs")["status"] == "succeeded"
+    body = {"kind": "evaluation", "model": "mine@2", "dataset": "ds_1", "baseline": "theirs"}
+    assert asked[0] == ("/v1/jobs", {}, body)
+    assert graftwork.jobs.curves("job_1") == [{"kind": "roc", "head": "a b"}]
+    assert graftwork.jobs.curve("job_1", "roc", head="a b")["kind"] == "roc"
+    assert graftwork.jobs.draw("job_1", "roc", head="a b", form="svg") == b"<svg/>"
+    graftwork.jobs.draw("job_1", "learning")
+    assert asked[-3:] == [
+        ("/v1/jobs/job_1/curves/roc", {"head": "a b"}, None),
+        ("/v1/jobs/job_1/curves/roc", {"format": "svg", "head": "a b"}, None),
+        ("/v1/jobs/job_1/curves/learning", {"format": "png"}, None),
+    ]

@@ -1,0 +1,134 @@
+"""Curves, thinned to what a picture can show.
+
+ROC         at most 502 points, the first and the last of each 1/125 of the way; the area under the polygon differs from
+            that under all points by at most 0.002: in each of the 250 pieces by dx dy / 2 <= (1 / 125)^2 / 8
+precision   at most 250 steps, each with the mean precision over the recall that it stands for, weighted by it: the area
+            under the steps, from the left, is the average precision exactly
+calibration one point a bin of confidence
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.ml.evaluation.curve import Curve, Line
+from app.ml.evaluation.outcomes import Values, finite
+from app.ml.evaluation.ranking import Ranking
+
+MOST_LINES = 20
+_PIECES_TO_ONE = 125
+_STEPS = 250
+_MOST_POINTS = 500
+
+
+def roc(head: str, rankings: Mapping[str, Ranking]) -> Curve:
+    """How many of the others are taken for a class, and how many of its own, at each threshold."""
+    lines = (_roc_line(name, ranking) for name, ranking in _largest(rankings))
+    return Curve(
+        kind="roc",
+        head=head,
+        x_label="false positive rate",
+        y_label="true positive rate",
+        lines=tuple(line for line in lines if line is not None),
+    )
+
+
+def precision_recall(head: str, rankings: Mapping[str, Ranking]) -> Curve:
+    """How many of a class are found, and how many of those taken for it are of it."""
+    lines = tuple(_precision_line(name, ranking) for name, ranking in _largest(rankings))
+    return Curve(kind="precision_recall", head=head, x_label="recall", y_label="precision", lines=lines)
+
+
+def calibration(head: str, bins: Mapping[str, tuple[Values, NDArray[np.int64], Values]]) -> Curve:
+    """How sure answers are, and how often they are right: by name confidence, bin and right answers, each (N,)."""
+    lines = tuple(_calibration_line(name, *each) for name, each in bins.items())
+    return Curve(kind="calibration", head=head, x_label="confidence", y_label="accuracy", lines=lines)
+
+
+def confusion_matrix(head: str, classes: tuple[str, ...], counts: NDArray[np.int64]) -> Curve:
+    """Of (K, K)."""
+    rows = tuple(map(tuple, counts.tolist()))
+    return Curve(kind="confusion_matrix", head=head, x_label="answer", y_label="truth", classes=classes, counts=rows)
+
+
+def predictions(head: str, targets: Mapping[str, tuple[Values, Values]]) -> Curve:
+    """True numbers and answers of at most 500 rows, evenly spread in the order of the truth: by target, each (N,)."""
+    lines = []
+    for name, (truth, values) in targets.items():
+        order = np.argsort(truth, kind="stable")
+        chosen = order[_spread(len(order))]
+        lines.append(Line(name=name, x=tuple(truth[chosen].tolist()), y=tuple(values[chosen].tolist())))
+    return Curve(kind="predictions", head=head, x_label="truth", y_label="prediction", lines=tuple(lines))
+
+
+def learning(points: Sequence[tuple[int, Mapping[str, float | None]]]) -> Curve:
+    """What was measured at steps, a line a metric, of each at most 500 points, evenly spread."""
+    names = dict.fromkeys(name for _, values in points for name in values)
+    lines = []
+    for name in names:
+        measured = [(step, values[name]) for step, values in points if name in values]
+        chosen = [measured[index] for index in _spread(len(measured))]
+        lines.append(Line(name=name, x=tuple(step for step, _ in chosen), y=tuple(value for _, value in chosen)))
+    return Curve(kind="learning", head=None, x_label="step", y_label="value", lines=tuple(lines))
+
+
+def _largest(rankings: Mapping[str, Ranking]) -> Iterable[tuple[str, Ranking]]:
+    """The classes with the most rows, in their own order."""
+    ranked = sorted(rankings, key=lambda name: -int(rankings[name].positive.sum()))
+    kept = set(ranked[:MOST_LINES])
+    return ((name, ranking) for name, ranking in rankings.items() if name in kept)
+
+
+def _counts(ranking: Ranking) -> tuple[Values, Values]:
+    hits, misses = ranking.counts(np.ones((1, len(ranking.order))))
+    return hits[0], misses[0]
+
+
+def _roc_line(name: str, ranking: Ranking) -> Line | None:
+    hits, misses = _counts(ranking)
+    if not misses.sum():
+        return None
+    x, y = (np.concatenate([[0], each.cumsum() / each.sum()]) for each in (misses, hits))
+    kept = _ends_of_pieces(np.floor((x + y) * _PIECES_TO_ONE))
+    thresholds = (None, *ranking.thresholds.tolist())
+    return Line(
+        name=name,
+        x=tuple(x[kept].tolist()),
+        y=tuple(y[kept].tolist()),
+        area=float(np.trapezoid(y, x)),
+        thresholds=tuple(thresholds[index] for index in kept),
+    )
+
+
+def _ends_of_pieces(pieces: Values) -> NDArray[np.int64]:
+    """Where each run of equal numbers begins and where it ends."""
+    changes = np.flatnonzero(np.diff(pieces))
+    return np.unique(np.concatenate([[0], changes, changes + 1, [len(pieces) - 1]]))
+
+
+def _precision_line(name: str, ranking: Ranking) -> Line:
+    hits, misses = _counts(ranking)
+    found = hits.cumsum()
+    precision = found / (found + misses.cumsum())
+    pieces = np.ceil(found / found[-1] * _STEPS - 1e-9)[hits > 0]
+    weights, values = hits[hits > 0], precision[hits > 0]
+    starts = np.flatnonzero(np.concatenate([[True], np.diff(pieces) > 0]))
+    total = np.add.reduceat(weights, starts)
+    mean = np.add.reduceat(weights * values, starts) / total
+    recall = total.cumsum() / found[-1]
+    return Line(
+        name=name, x=tuple(recall.tolist()), y=tuple(mean.tolist()), area=float((weights * values).sum() / found[-1])
+    )
+
+
+def _calibration_line(name: str, confidence: Values, bins: NDArray[np.int64], right: Values) -> Line:
+    rows = np.bincount(bins)
+    kept = np.flatnonzero(rows)
+    x, y = (np.bincount(bins, each)[kept] / rows[kept] for each in (confidence, right))
+    return Line(name=name, x=tuple(x.tolist()), y=tuple(map(finite, y.tolist())), rows=tuple(rows[kept].tolist()))
+
+
+def _spread(count: int) -> NDArray[np.int64]:
+    """At most 500 of so many places, the first and the last among them."""
+    return np.unique(np.linspace(0, count - 1, min(count, _MOST_POINTS)).round().astype(np.int64))
