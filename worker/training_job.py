@@ -19,6 +19,7 @@ from app.errors import CorruptError
 from app.jobs import lease as leases
 from app.jobs.plan import learning_config
 from app.ml.bundle import Bundle, read_manifest
+from app.ml.configs import FineTuningConfig
 from app.ml.errors import CorruptCheckpointError
 from app.ml.strategies import AnyStrategy
 from app.ml.training import TrainingConfig
@@ -33,6 +34,7 @@ from worker.training.evaluate import Evaluation
 from worker.training.events import Evaluated, Finished, Noted, Started, StepDone
 from worker.training.precision import computes_in_bfloat16
 from worker.training.run import Run, prepare
+from worker.transfer import report_on
 from worker.trial import Trial, trial_of
 
 log = logging.getLogger(__name__)
@@ -44,7 +46,8 @@ def run(attempt: Attempt, job: JobRow, folder: Path, draining: threading.Event, 
     """Train, evaluate, register."""
     began = _Costs()
     attempt.report(progress_of(0, 1, 0, None), [], "loading the data")
-    training = _prepare(attempt, job, folder, settings)
+    parent = _parent(attempt, job, folder)
+    training = _prepare(attempt, job, folder, settings, parent)
     trial = trial_of(attempt, job)
     step = _resume(attempt, training)
     message = f"Training goes on from step {step}." if step else "Training started."
@@ -55,23 +58,23 @@ def run(attempt: Attempt, job: JobRow, folder: Path, draining: threading.Event, 
     for note in training.notes:
         attempt.tell(note.kind, note.message, note.data)
     _train(attempt, training, trial, folder, draining)
+    transfer = _transfer(attempt, training, parent, folder, draining)
     attempt.enter("finalizing", "evaluating", "Training has ended; measuring on the test split.")
     measured = training.evaluate("test") or training.evaluate("validation")
     _refuse_diverged(training, measured)
     if trial is None:
-        _register(attempt, job, training, folder, measured)
+        _register(attempt, job, training, folder, measured, transfer)
     else:
         _offer(attempt, trial, training, folder, measured)
 
 
-def _prepare(attempt: Attempt, job: JobRow, folder: Path, settings: Settings) -> Run:
+def _prepare(attempt: Attempt, job: JobRow, folder: Path, settings: Settings, parent: Bundle | None) -> Run:
     dataset, data = open_data(attempt, job, folder / "data")
     config = learning_config(job.kind, job.config)
     device = device_for(job)
     keep = FeatureCache(settings.feature_cache, settings.feature_cache_bytes, _rows_digest(dataset))
-    parent, strategy = _parent(attempt, job, folder), _chosen(attempt)
     beside = open_beside(attempt, config, folder / "beside")
-    return prepare(config, data, device=device, parent=parent, strategy=strategy, keep=keep, beside=beside)
+    return prepare(config, data, device=device, parent=parent, strategy=_chosen(attempt), keep=keep, beside=beside)
 
 
 def _rows_digest(dataset: DatasetRow) -> str:
@@ -167,6 +170,18 @@ def _train(attempt: Attempt, training: Run, trial: Trial | None, folder: Path, d
             attempt.tell("training.finished", f"Trained to step {event.step} ({event.reason}).", data)
 
 
+def _transfer(
+    attempt: Attempt, training: Run, parent: Bundle | None, folder: Path, draining: threading.Event
+) -> dict[str, Any] | None:
+    """The transfer report, where one was asked for. What was trained is kept first: the controls may take long."""
+    config = training.config
+    if not isinstance(config, FineTuningConfig) or config.transfer_report is None or parent is None:
+        return None
+    _refuse_diverged(training, None)
+    _save(attempt, training, folder)
+    return report_on(attempt, training, parent, draining)
+
+
 def _refuse_diverged(training: Run, measured: Evaluation | None) -> None:
     """The last step may be the one that went astray: what is no number, or answers none, is not registered."""
     state = training.state
@@ -197,10 +212,18 @@ def _candidate(attempt: Attempt, training: Run, folder: Path, measured: Evaluati
     return {"kind": manifest["kind"], "manifest": manifest, "files": attempt.keep(out), "metrics": metrics}
 
 
-def _register(attempt: Attempt, job: JobRow, training: Run, folder: Path, measured: Evaluation | None) -> None:
-    """Make the model visible together with the job's success."""
+def _register(
+    attempt: Attempt,
+    job: JobRow,
+    training: Run,
+    folder: Path,
+    measured: Evaluation | None,
+    transfer: dict[str, Any] | None,
+) -> None:
+    """Make the model visible together with the job's success. What pretraining is worth is the job's to tell."""
     candidate = _candidate(attempt, training, folder, measured)
     files = attempt.keep_curves(measured.curves(), folder / "curves") if measured else None
+    metrics = candidate["metrics"] if transfer is None else {**candidate["metrics"], "transfer": transfer}
 
     def publish(session: Session) -> None:
         row = models.register(
@@ -212,7 +235,7 @@ def _register(attempt: Attempt, job: JobRow, training: Run, folder: Path, measur
             parent_id=job.parent_model_id,
             **candidate,
         )
-        leases.write(session, attempt.lease, metrics=candidate["metrics"], files=files)
+        leases.write(session, attempt.lease, metrics=metrics, files=files)
         log.info("job %s: model %s, %s version %d", job.id, row.id, row.name, row.version)
 
     attempt.succeed("The model is registered.", publish)

@@ -85,6 +85,22 @@ def resolve_evaluation(
     return {**request.model_dump(mode="json", exclude={"kind", "dataset", "metadata"}), **fixed}
 
 
+def check_held_out(config: dict[str, Any], taught_by: ModelRow | None) -> None:
+    """Refuse to hold out rows whose labels the model has learned from.
+
+    Raises:
+        UnprocessableError: a transfer report would do so.
+    """
+    report = config.get("transfer_report")
+    if taught_by is None or report is None or report["measured_on"] != "folds":
+        return
+    msg = (
+        f"{taught_by.name}@{taught_by.version}, which the model is or was made from, has learned the labels of these "
+        "train rows: measure on the test split, or name a model that has not seen them"
+    )
+    raise misfit(ConfigError(("transfer_report", "measured_on"), msg))
+
+
 def misfit(error: ConfigError) -> UnprocessableError:
     """Return the answer to a choice that does not fit."""
     item = ErrorItem(loc=["body", *error.loc], msg=error.msg)

@@ -53,10 +53,13 @@ def settle(session: Session, project_id: str, request: BaseRequest) -> dict[str,
     """Check a request and return the columns of its job. Raises like `plan.resolve`."""
     dataset = _dataset(session, project_id, request.dataset)
     parent = _parent(session, project_id, request)
+    config = plan.resolve(request, dataset, parent, _beside(session, project_id, request))
+    if parent is not None:
+        plan.check_held_out(config, models.taught_by(session, parent, dataset.source_sha256))
     return {
         "kind": request.kind,
         "name": plan.model_name(request, dataset),
-        "config": plan.resolve(request, dataset, parent, _beside(session, project_id, request)),
+        "config": config,
         "job_metadata": dict(request.metadata),
         "dataset_id": dataset.id,
         "parent_model_id": parent.id if parent else None,

@@ -17,6 +17,7 @@ from app.ml.spec import Frozen
 from app.ml.strategies import AnyStrategy
 from app.ml.supervision import AnySupervision
 from app.ml.training import TrainingConfig
+from app.ml.transfer_report import TransferReport
 from app.ml.watching import Watch
 
 Augmentations = Annotated[tuple[AnyAugmentation, ...], Field(max_length=16)]
@@ -68,6 +69,9 @@ class FineTuningConfig(Frozen):
     )
     augmentations: Augmentations = Field((), description="Random changes of every training batch, in order.")
     training: TrainingConfig = Field(default_factory=TrainingConfig, description="How it is trained.")
+    transfer_report: TransferReport | None = Field(
+        None, description="Also find out what the pretrained weights are worth, beside controls; null does not."
+    )
 
     @property
     def beside(self) -> tuple[Location, str] | None:

@@ -366,6 +366,21 @@ class Head(nn.Module, ABC):
         """Metrics over the rows that carry the target: JSON, null where one is undefined."""
         return self.outcomes(output, target).metrics()
 
+    @property
+    def score(self) -> str:
+        """What `row_scores` are, in a word: their mean over rows is what answers are compared by."""
+        return "negative_loss"
+
+    def row_scores(self, output: Tensor, target: Tensor) -> Tensor:
+        """How well each row is answered, float64 (B,): more is better, NaN where its label is missing.
+
+        By default its loss, negated.
+        """
+        known = target.isfinite() if target.is_floating_point() else target >= 0
+        rows = [-self.loss(output[row : row + 1], target[row : row + 1]) for row in range(len(output))]
+        scores = torch.stack(rows).double() if rows else output.new_zeros(0, dtype=torch.float64)
+        return torch.where(known.flatten(1).any(1) if known.ndim > 1 else known, scores, torch.nan)
+
     @abstractmethod
     def fit_features(self, features: Tensor) -> None:
         """Standardise what comes in by the train split's features (N, F)."""

@@ -31,6 +31,7 @@ from app.ml.network_recipe import (
 )
 from app.ml.partial_recipe import inherits_preprocessing, planned_loading
 from app.ml.preprocessing import AnyPreprocessing
+from app.ml.report_recipe import settle_report
 from app.ml.spec import DataSpec
 from app.ml.strategies import AnyStrategy
 from app.ml.strategies.automatic import Automatic
@@ -124,14 +125,16 @@ def resolve_fine_tuning(
     _check_size(lambda: _network(backbone.build(encoding), heads, strategy, spec))
     purpose = Purpose(_purpose(strategy, parent), rows, spec, tuple(name for head in heads for name in head.targets))
     training, rest = settle_training(config.training, purpose)
+    report, of_report = settle_report(config, parent, purpose, heads)
     changes = {
         "heads": heads,
         "preprocessing": preprocessing,
         "backbone": backbone,
         "strategy": strategy,
         "training": training,
+        "transfer_report": report,
     }
-    decided = (*of_labels, *decisions, *of_preprocessing, *of_backbone, *of_loading, *why, *rest)
+    decided = (*of_labels, *decisions, *of_preprocessing, *of_backbone, *of_loading, *why, *rest, *of_report)
     return Resolved(config.model_copy(update=changes), decided)
 
 

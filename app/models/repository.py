@@ -4,7 +4,7 @@ from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from app.db.session import db_now
-from app.db.tables import AliasRow, JobRow, ModelRow
+from app.db.tables import AliasRow, DatasetRow, JobRow, ModelRow
 from app.jobs.states import TERMINAL
 from app.kit.pages import Page, fetch_page
 from app.models.refs import Ref
@@ -69,6 +69,11 @@ def children(session: Session, project_id: str, model_id: str, most: int) -> lis
     """Return models that were fine-tuned directly from this one, deleted or not."""
     query = select(ModelRow).where(ModelRow.project_id == project_id, ModelRow.parent_id == model_id)
     return list(session.scalars(query.order_by(ModelRow.id).limit(most)))
+
+
+def source_of(session: Session, model: ModelRow) -> str | None:
+    """Return the sha256 of the upload that a model was trained on."""
+    return session.scalar(select(DatasetRow.source_sha256).where(DatasetRow.id == model.dataset_id))
 
 
 def job_using(session: Session, project_id: str, model_id: str) -> str | None:

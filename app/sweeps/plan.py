@@ -14,7 +14,7 @@ from app.sweeps.space import AnyAlgorithm, AnyRange, Direction
 
 MOST_PROBES = 200
 _REQUEST: TypeAdapter[BaseRequest] = TypeAdapter(BaseRequest)
-_FIXED = ("kind", "dataset", "name", "metadata", "resources")
+_FIXED = ("kind", "dataset", "name", "metadata", "resources", "transfer_report")
 _HEADLINE = {"classifier": "accuracy", "regressor": "rmse"}  # of a lone head; any other sweep looks at the loss
 _MAXIMISED = frozenset(
     {"accuracy", "balanced_accuracy", "macro_f1", "weighted_f1", "micro_f1", "auc_roc", "average_precision", "r2"}
@@ -97,6 +97,9 @@ def _refuse(loc: list[str | int], msg: str) -> UnprocessableError:
 
 
 def _check_base(request: SweepRequest, settle: Settle) -> None:
+    if isinstance(request.base, FineTuningRequest) and request.base.transfer_report is not None:
+        msg = "every trial would train the controls: leave this out, and fine-tune once more with what was found best"
+        raise _refuse(["base", "transfer_report"], msg)
     try:
         settle(request.base)
     except UnprocessableError as error:

@@ -386,6 +386,10 @@ def test_a_head_ignores_missing_labels_and_stays_finite(case: Case) -> None:
     half[::2] = missing
     assert torch.allclose(head.loss(output, half), head.loss(output[1::2], target[1::2]), rtol=1e-5)
     assert head.loss(output, torch.full_like(target, missing)).item() == 0
+    scores = head.row_scores(output, half)
+    assert scores[::2].isnan().all()
+    assert torch.allclose(scores[1::2], head.row_scores(output[1::2], target[1::2]))
+    assert scores[1::2].isfinite().all()
     nothing = head.evaluate(output, torch.full_like(target, missing))
     assert set(nothing) == set(head.evaluate(output, target))
     for scale in (1, 1e38, math.inf):

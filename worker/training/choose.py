@@ -4,7 +4,7 @@ Everything here sees labelled train rows alone, so that validation rows measure 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -14,7 +14,6 @@ from app.ml.assembly import stacked, targets_of
 from app.ml.configs import FineTuningConfig
 from app.ml.data import ArrayData, Examples, OnDisk
 from app.ml.interfaces import Backbone, Facts, Modality, Rows
-from app.ml.solvers.folds import stratified
 from app.ml.spec import SPLITS
 from app.ml.strategies import AnyStrategy
 from app.ml.strategies.automatic import Automatic, Candidate
@@ -26,6 +25,7 @@ from worker.training.costs import row_seconds, solving_seconds, training_seconds
 from worker.training.evaluate import Evaluation, layers_of
 from worker.training.events import Noted
 from worker.training.features import Keeper, computed, feature_key
+from worker.training.folding import folds_of, with_held_out
 
 Layer = Literal["last", "all"] | int
 Trial = Callable[[FineTuningConfig, ArrayData], Evaluation | None]
@@ -35,7 +35,6 @@ _FOLDS = 3
 _MOST_ROWS_FOR_LAYERS = 10_000
 _MOST_BYTES_FOR_LAYERS = 1 << 30
 _FEWEST_ROWS = 100  # fewer say nothing, where there are more
-_OUTSIDE = 255  # a split that is none
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,8 +185,8 @@ def _splits(strategy: Automatic, ground: Ground) -> list[ArrayData]:
     if affordable < min(len(rows), _FEWEST_ROWS):
         return []
     rows = rows[:affordable]
-    folds = _folds(ground, rows)
-    return [_split(ground.data, rows, folds == fold) for fold in range(count) if (folds == fold).any()]
+    folds = folds_of(ground.data, ground.labels, rows, _FOLDS)
+    return [with_held_out(ground.data, rows, folds == fold) for fold in range(count) if (folds == fold).any()]
 
 
 def _seconds(strategy: Automatic, ground: Ground, rows: int) -> float:
@@ -201,23 +200,6 @@ def _seconds(strategy: Automatic, ground: Ground, rows: int) -> float:
     }
     each["lp_ft"] = each["full"] + each["linear_probe"]
     return sum(each[name] for name in strategy.candidates)
-
-
-def _folds(ground: Ground, rows: Rows) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """Stratified by the first category among the targets."""
-    for target in ground.data.spec.targets:
-        if target.name in ground.labels and target.type == "category":
-            classes = ground.data.labels(target.name, rows) + 1  # rows without a label are a class too
-            return stratified(classes, _FOLDS).numpy()
-    return np.arange(len(rows)) % _FOLDS
-
-
-def _split(data: ArrayData, rows: Rows, held: Rows) -> ArrayData:
-    """The same data with some rows as its train split, and those held out as its validation split."""
-    split = np.full_like(data.split, _OUTSIDE)
-    split[rows] = SPLITS.index("train")
-    split[rows[held]] = SPLITS.index("validation")
-    return replace(data, split=split)
 
 
 def _score(strategy: AnyStrategy, ground: Ground, splits: Sequence[ArrayData]) -> float:

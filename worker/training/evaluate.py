@@ -102,6 +102,18 @@ def calibrate(objective: FineTuning, examples: Examples) -> None:
 
 
 @torch.no_grad()
+def row_scores(objective: FineTuning, examples: Examples) -> dict[str, Tensor]:
+    """How well each row of a split is answered, by every head's key (N,), in eval mode; see `Head.row_scores`."""
+    objective.eval()
+    heads = zip(objective.configs, objective.each_head(), _outputs(objective, examples), strict=True)
+    found = {
+        config.key: head.row_scores(output, stacked(config, examples.targets)).cpu() for config, head, output in heads
+    }
+    objective.train()
+    return found
+
+
+@torch.no_grad()
 def layers_of(backbone: Backbone, inputs: Tensor) -> list[Tensor]:
     """Every layer's features (n, F) in eval mode."""
     return backbone.eval().layers(inputs)

@@ -96,6 +96,16 @@ class ClassifierHead(Head):
         unscaled, scaled = (_probabilities(output[known], by).cpu().numpy() for by in (None, self.temperature))
         return Classification(scaled, target[known].cpu().numpy(), self.classes, unscaled)
 
+    @property
+    def score(self) -> str:
+        """The share of right answers."""
+        return "accuracy"
+
+    def row_scores(self, output: Tensor, target: Tensor) -> Tensor:
+        """1 where the answer is right, else 0."""
+        right = (output.argmax(1) == target).double()
+        return torch.where(target >= 0, right, torch.nan)
+
     def fit_features(self, features: Tensor) -> None:
         """Standardise by (N, F)."""
         self.standardize.fit(features)

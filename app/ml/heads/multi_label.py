@@ -110,6 +110,17 @@ class MultiLabelHead(Head):
         probabilities = _probabilities(output[known]).cpu().numpy()
         return multi_label.MultiLabel(probabilities, truth, self.names, self.thresholds.cpu().numpy())
 
+    @property
+    def score(self) -> str:
+        """The share of right labels."""
+        return "label_accuracy"
+
+    def row_scores(self, output: Tensor, target: Tensor) -> Tensor:
+        """The share of a row's known labels that are answered right."""
+        wanted = self._table(target)
+        right = ((_probabilities(output) >= self.thresholds) == (wanted == 1)).double()
+        return torch.where(wanted >= 0, right, torch.nan).nanmean(1)
+
     def fit_features(self, features: Tensor) -> None:
         """Standardise by (N, F)."""
         self.standardize.fit(features)

@@ -129,6 +129,16 @@ class RegressorHead(Head):
         each = [Regression(values[k], truth[k], low[k], high[k]) for k in range(len(self.names))]
         return each[0] if len(each) == 1 else Regressions(dict(zip(self.names, each, strict=True)))
 
+    @property
+    def score(self) -> str:
+        """The share of the variance that is explained."""
+        return "r2"
+
+    def row_scores(self, output: Tensor, target: Tensor) -> Tensor:
+        """1 - (error / the train labels' deviation)^2, so that their mean is about r2; over the numbers known."""
+        errors = (self._table(target) - self._intervals(output)[0]) / self.target_std
+        return (1 - errors.square()).nanmean(1)
+
     def fit_features(self, features: Tensor) -> None:
         """Standardise by (N, F)."""
         self.standardize.fit(features)

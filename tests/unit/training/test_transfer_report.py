@@ -1,0 +1,211 @@
+"""The transfer report: what is trained, on which rows, and what is told. Real data and verdicts: test_verdicts.py."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from app.ml.bundle import Bundle
+from app.ml.configs import FineTuningConfig, PretrainingConfig
+from app.ml.controls import Constant, Raw, coarser
+from app.ml.data import ArrayData
+from app.ml.errors import ConfigError
+from app.ml.interfaces import Encoding
+from app.ml.recipes import resolve_fine_tuning, resolve_pretraining
+from app.ml.spec import ModalityKind
+from app.ml.transfer_report import TransferReport
+from tests.support import tiny
+from tests.support.reports import report_on
+from worker.training.held_out import HeldOut
+from worker.training.run import prepare
+
+LABEL, SIZE = {"kind": "classifier", "target": "label"}, {"kind": "regressor", "target": "size"}
+SHORT: dict[str, Any] = {"epochs": 2}
+QUICK: dict[str, Any] = {"rounds": 2, "folds": 2, "budget_seconds": 3000}
+FOLDS = {**QUICK, "measured_on": "folds"}
+PROBE: dict[str, Any] = {"strategy": {"kind": "linear_probe", "layer": "last"}, "training": SHORT}
+SMALL: dict[ModalityKind, dict[str, Any]] = {
+    "image": {"kind": "mlp", "hidden": [12, 7]},
+    "table": {"kind": "mlp", "hidden": [8]},
+    "series": {"kind": "mlp", "hidden": [8]},
+    "text": {"kind": "transformer", "width": 16, "depth": 1, "heads": 2},
+}
+
+
+def pretrained(data: ArrayData) -> Bundle:
+    request = {"backbone": SMALL[data.spec.modality], "training": SHORT}
+    run = prepare(resolve_pretraining(PretrainingConfig.model_validate(request), data.spec).config, data)
+    for _ in run.train():
+        pass
+    return run.bundle()
+
+
+@pytest.mark.parametrize("modality", tiny.DATASETS)
+def test_every_modality_gets_all_controls(modality: ModalityKind) -> None:
+    data = tiny.DATASETS[modality](rows=48)
+    heads = [SIZE, {**LABEL, "hidden": [6]}] if modality == "image" else [SIZE]
+    found, notes = report_on(data, pretrained(data), {"heads": heads, **PROBE}, FOLDS)
+    rows = len(data.positions("train"))
+    assert (found["measured_on"], found["folds"], found["rounds"], found["labels"]) == ("folds", 2, 2, rows)
+    for key, score in (("size", "r2"), ("label", "accuracy"))[: len(heads)]:
+        head = found["heads"][key]
+        assert (head["score"], head["rows"]) == (score, rows)
+        assert head["verdict"] in ("helps", "no evidence", "hurts")
+        assert list(head["controls"]) == ["majority", "raw_linear", "untrained", "scratch"]
+        for control in head["controls"].values():
+            assert control["trainings"] == 2
+            assert control["gain"]["low"] <= control["gain"]["value"] <= control["gain"]["high"]
+            assert control["gain"]["value"] == pytest.approx(head["pretrained"] - control["score"], abs=1e-5)
+        expected = 0 if key == "size" else 1 / 3
+        assert head["controls"]["majority"]["score"] == pytest.approx(expected, abs=0.3)
+    assert [note.kind for note in notes] == ["transfer.round", "transfer.round", "transfer.judged"]
+    assert set(notes[0].data["scores"]) == {"pretrained", "majority", "raw_linear", "untrained", "scratch"}
+
+
+@pytest.mark.parametrize(
+    "strategy",
+    [{"kind": "automatic"}, {"kind": "full"}, {"kind": "lora"}, {"kind": "lp_ft"}],
+    ids=lambda one: one["kind"],
+)
+def test_every_strategy_is_compared_under_itself(strategy: dict[str, Any]) -> None:
+    data = tiny.images()
+    request = {"heads": [SIZE], "strategy": strategy, "training": SHORT}
+    found, _ = report_on(data, pretrained(data), request, FOLDS)
+    assert all(control["score"] is not None for control in found["heads"]["size"]["controls"].values())
+
+
+def test_heads_that_cannot_be_solved_for_and_partial_loading() -> None:
+    data = tiny.images()
+    request = {
+        "heads": [{**LABEL, "hidden": [6]}],
+        "backbone": {"kind": "mlp", "hidden": [12, 9]},
+        "loading": "partial",
+        "training": SHORT,
+    }
+    found, _ = report_on(data, pretrained(data), request, FOLDS)
+    assert found["heads"]["label"]["controls"]["raw_linear"]["trainings"] == 2
+
+
+def test_on_a_split_what_is_solved_for_is_trained_once_and_fewer_labels_are_tried() -> None:
+    data = tiny.images(rows=192)
+    request = {"heads": [SIZE], "strategy": {"kind": "linear_probe"}, "training": SHORT}
+    found, _ = report_on(data, pretrained(data), request, {**QUICK, "measured_on": "test"})
+    head = found["heads"]["size"]
+    assert head["rows"] == data.spec.rows["test"]
+    trainings = {name: control["trainings"] for name, control in head["controls"].items()}
+    assert trainings == {"majority": 1, "raw_linear": 1, "untrained": 2, "scratch": 2}
+    assert [point["labels"] for point in head["labels_saved"]["curve"]] == [132, 66, 33, 16, 8]
+    again, _ = report_on(data, pretrained(data), request, {**QUICK, "measured_on": "test"})
+    assert again["heads"] == found["heads"]
+
+
+def test_what_the_budget_does_not_allow_is_null_and_told() -> None:
+    data = tiny.images()
+    request = {"heads": [LABEL], "strategy": {"kind": "full"}, "training": SHORT}
+    found, _ = report_on(data, pretrained(data), request, {**QUICK, "budget_seconds": 1e-6})
+    head = found["heads"]["label"]
+    assert (head["verdict"], head["gain"], head["pretrained"]) == ("no evidence", None, None)
+    assert {control["score"] for control in head["controls"].values()} == {None}
+    assert "budget" in head["reason"]
+    assert all("budget" in control["reason"] for control in head["controls"].values())
+
+
+def test_rows_without_a_label_are_not_compared() -> None:
+    data = tiny.table(rows=96)
+    data.targets[::4, 1] = np.nan
+    found, _ = report_on(data, pretrained(data), {"heads": [SIZE], **PROBE}, FOLDS)
+    train = data.positions("train")
+    assert found["heads"]["size"]["rows"] == int(np.isfinite(data.targets[train, 1]).sum())
+
+
+def test_held_out_rows_are_never_trained_on() -> None:
+    data = tiny.images(rows=96)
+    train = data.positions("train")
+    folds = HeldOut(data, ("label",), TransferReport(measured_on="folds", folds=3))
+    for number in range(2):
+        splits = list(folds.splits(number))
+        held = [split.positions(folds.split) for split in splits]
+        assert sorted(np.concatenate(held)) == sorted(train)
+        for split, rows in zip(splits, held, strict=True):
+            assert set(split.positions("train")) == set(train) - set(rows)
+            some = folds.some(split, 2, number)
+            assert set(some.positions("train")) < set(split.positions("train"))
+            assert len(some.positions("train")) == pytest.approx(len(split.positions("train")) / 4, abs=1)
+            assert np.array_equal(some.positions(folds.split), rows)
+    assert [list(rows) for rows in held] != [list(one.positions("validation")) for one in folds.splits(0)]
+    (test,) = HeldOut(data, ("label",), TransferReport(measured_on="test")).splits(0)
+    assert np.array_equal(test.split, data.split)
+
+
+@pytest.mark.parametrize(
+    ("fields", "model", "loc", "words"),
+    [
+        ({}, False, ("transfer_report",), "nothing was transferred"),
+        ({"measured_on": "folds", "folds": 10, "labels": 15}, True, ("transfer_report", "measured_on"), "needs 20"),
+        ({"measured_on": "test", "test": 3}, True, ("transfer_report", "measured_on"), "3 test rows carry a target"),
+    ],
+)
+def test_where_it_can_tell_nothing_it_is_refused(
+    fields: dict[str, Any], model: bool, loc: tuple[str, ...], words: str
+) -> None:
+    data = tiny.images()
+    labelled = {"train": fields.pop("labels", 60), "validation": 0, "test": fields.pop("test", 0)}
+    spec = data.spec.model_copy(update={"labelled": {"label": labelled}})
+    config = FineTuningConfig.model_validate({"heads": [LABEL], "transfer_report": fields})
+    parent = pretrained(data).manifest if model else None
+    with pytest.raises(ConfigError, match=words) as caught:
+        resolve_fine_tuning(config, spec, parent)
+    assert caught.value.loc == loc
+
+
+def test_a_head_without_labels_has_no_report() -> None:
+    data = tiny.texts()
+    config = FineTuningConfig.model_validate({"heads": [{"kind": "generator"}], "transfer_report": {}})
+    parent = pretrained(data).manifest
+    with pytest.raises(ConfigError, match="compares by labels"):
+        resolve_fine_tuning(config, data.spec, parent)
+
+
+@pytest.mark.parametrize(("test", "train", "wanted"), [(300, 1000, "test"), (299, 1000, "folds"), (40, 40, "test")])
+def test_auto_measures_on_a_split_that_has_many_labelled_rows(test: int, train: int, wanted: str) -> None:
+    data = tiny.images()
+    spec = data.spec.model_copy(update={"labelled": {"label": {"train": train, "validation": 5000, "test": test}}})
+    config = FineTuningConfig.model_validate({"heads": [LABEL], "transfer_report": {}})
+    resolved = resolve_fine_tuning(config, spec, pretrained(data).manifest)
+    report = resolved.config.transfer_report
+    assert report is not None
+    assert report.measured_on == wanted
+    assert not isinstance(report.scratch, str)
+    assert report.scratch.optimizer.lr == 1e-3, "new weights have a recipe of their own"
+    assert "transfer_report.measured_on" in {decision.field for decision in resolved.decisions}
+
+
+def test_the_controls_that_know_nothing_say_what_they_say_they_do() -> None:
+    rows = torch.rand(5, 3, 4, 6)
+    encoding = Encoding(shape=(3, 4, 6))
+    assert torch.equal(Raw().build(encoding)(rows), rows.flatten(1))
+    assert torch.equal(Constant().build(encoding)(rows), torch.zeros(5, 1))
+    assert coarser((3, 640, 480)) == (3, 73, 55)
+    assert coarser((9, 100_000)) == (9, 1365)
+    large = Raw().build(Encoding(shape=(1, 200, 200)))
+    assert large(torch.ones(2, 1, 200, 200)).shape == (2, large.features)
+
+
+def test_texts_are_counted_by_their_runs_of_tokens() -> None:
+    torch.manual_seed(0)
+    raw = Raw().build(Encoding(shape=(6,), vocabulary=1000))
+    texts = torch.tensor([[5, 6, 7, 0, 0, 0], [6, 5, 7, 7, 0, 0], [5, 6, 7, 0, 0, 0], [8, 8, 8, 8, 8, 8]])
+    raw.fit(texts)
+    found = raw(texts)
+    assert torch.equal(found[0], found[2])
+    assert torch.allclose(found.norm(dim=1), torch.ones(4))
+    assert int((found[0] > 0).sum()) == 5, "three tokens and two pairs"
+    assert int((found[1] > 0).sum()) == 6, "7 counts once, beside 65, 57 and 77"
+    shared = (found[0] * found[1]).sum()
+    assert 0 < shared < 0.9, "the same tokens in another order are another text"
+    assert found[3] @ found[0] == 0
+    only_rare = raw(torch.tensor([[5, 8, 0, 0, 0, 0]]))[0]
+    of_5, of_8 = (found[row][only_rare > 0] for row in (0, 3))
+    assert of_5.max() > 0
+    assert of_8.max() > 0
