@@ -16,6 +16,7 @@ class HeadSummary(BaseModel):
     name: str
     kind: str
     target: str | None = Field(description="Null where it answers several targets, or learns from the rows themselves.")
+    targets: list[str] = Field(description="All that it answers, in order.")
     classes: list[str]
 
 

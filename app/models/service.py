@@ -235,4 +235,5 @@ def _head(head: Mapping[str, Any]) -> HeadSummary:
     only = targets[0] if len(targets) == 1 else None
     name = config.get("name") or (only["name"] if only else config["kind"])
     target, classes = (only["name"], list(only["classes"])) if only else (None, [])
-    return HeadSummary(name=name, kind=config["kind"], target=target, classes=classes)
+    names = [one["name"] for one in targets]
+    return HeadSummary(name=name, kind=config["kind"], target=target, targets=names, classes=classes)

@@ -203,7 +203,7 @@ def _seconds(strategy: Automatic, ground: Ground, rows: int) -> float:
 
 
 def _score(strategy: AnyStrategy, ground: Ground, splits: Sequence[ArrayData]) -> float:
-    """The mean over splits and heads of accuracy or R2, or where a head has neither of its loss, negated."""
+    """The mean over splits and heads of accuracy, R2 or average precision; without any, of the loss, negated."""
     # What stops early by the rows it is compared on would have seen them.
     training = ground.config.training.model_copy(update={"early_stopping": None, "evaluate_every": 100_000})
     config = ground.config.model_copy(update={"strategy": strategy, "training": training})
@@ -213,7 +213,10 @@ def _score(strategy: AnyStrategy, ground: Ground, splits: Sequence[ArrayData]) -
 
 def _of_heads(measured: Evaluation) -> float:
     figures = [
-        next((metrics[name] for name in ("accuracy", "r2") if isinstance(metrics.get(name), float)), None)
+        next(
+            (metrics[name] for name in ("accuracy", "r2", "average_precision") if isinstance(metrics.get(name), float)),
+            None,
+        )
         for metrics in measured.heads.values()
     ]
     known = [figure for figure in figures if figure is not None]

@@ -21,7 +21,7 @@ Told = Callable[[int], None]
 
 def rows_of(data: ArrayData, part: Part, entries: Sequence[HeadEntry]) -> Rows:
     """Positions (n,) of a split's rows, or of all splits'; where heads have targets, of those that carry one."""
-    targets = [name for entry in entries for name in entry.config.targets]
+    targets = [name for entry in entries for name in entry.config.targets if data.spec.target(name)]
     if any(entry.config.accepts == "inputs" for entry in entries):
         targets = []
     splits = SPLITS if part == "all" else (part,)
@@ -62,8 +62,15 @@ def _truth(entry: HeadEntry, data: ArrayData, rows: Rows, output: Tensor) -> Ten
     """A head's labels in the model's codes; the output of one that learns from the rows holds the comparison."""
     if entry.config.accepts == "inputs":
         return output
-    labels = {one.name: _recoded(data.labels(one.name, rows), one, data.spec) for one in entry.targets}
-    return stacked(entry.config, labels)
+    return stacked(entry.config, {one.name: _labels(one, data, rows) for one in entry.targets})
+
+
+def _labels(mine: TargetSpec, data: ArrayData, rows: Rows) -> Tensor:
+    """A target's labels (n,); a label that no list of the dataset holds is in none of them."""
+    if data.spec.target(mine.name) is None and mine.group is not None:
+        of_another = data.labels(data.spec.labels_of(mine.group)[0], rows)
+        return of_another.clamp(max=0)
+    return _recoded(data.labels(mine.name, rows), mine, data.spec)
 
 
 def _recoded(labels: Tensor, mine: TargetSpec, spec: DataSpec) -> Tensor:

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pyarrow.types as pt
 
 from app.datasets.errors import Code, DatasetError, RowError
-from app.datasets.frame import Column, Context, DateColumn, Floats, Loaded, NumberColumn, TextColumn
+from app.datasets.frame import Column, Context, DateColumn, Floats, LabelsColumn, Loaded, NumberColumn, TextColumn
 from app.datasets.options import Limits
 from app.datasets.readers.names import check_names
 from app.datasets.readers.spill import spill
@@ -29,7 +29,7 @@ PER_DAY = {"s": 86_400, "ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000
 
 
 def read_parquet(path: Path, context: Context) -> Loaded:
-    """Read a table of numbers, booleans, dates and text.
+    """Read a table of numbers, booleans, dates, text and lists of labels.
 
     Raises:
         DatasetError: bad_parquet, encrypted, unsupported_column, duplicate_columns, too_large or empty_dataset.
@@ -87,7 +87,7 @@ def _check_schema(file: Any, ignored: set[str], limits: Limits) -> list[str]:
     wrong = [
         RowError((name,), f"column {name} is of type {str(field.type)[:60]}; {_hint(name)}")
         for name, field in zip(names, schema, strict=True)
-        if not (name in ignored or _is_text(field.type) or _is_number(field.type) or _is_date(field.type))
+        if not (name in ignored or any(is_it(field.type) for is_it in (_is_text, _is_number, _is_date, _is_labels)))
     ]
     if wrong:
         raise DatasetError(Code.UNSUPPORTED_COLUMN, wrong[0].msg, wrong[:20])
@@ -100,13 +100,17 @@ def _check_schema(file: Any, ignored: set[str], limits: Limits) -> list[str]:
 
 
 def _hint(name: str) -> str:
-    return f'use numbers, booleans, dates or text, or leave it out with columns={{"{name}": "ignored"}}'
+    return f'use numbers, booleans, dates, text or lists of text, or leave it out with columns={{"{name}": "ignored"}}'
 
 
 def _is_text(kind: Any) -> bool:
     if pt.is_dictionary(kind):
         kind = kind.value_type
     return bool(pt.is_string(kind) or pt.is_large_string(kind))
+
+
+def _is_labels(kind: Any) -> bool:
+    return bool(pt.is_list(kind) and _is_text(kind.value_type))
 
 
 def _is_number(kind: Any) -> bool:
@@ -128,12 +132,13 @@ def _read(file: Any, fields: dict[str, Any], context: Context) -> tuple[tuple[Co
         batch.validate(full=True)
         count += len(batch)
         for column, values in zip(pieces, map(batch.column, chosen), strict=True):
-            if _is_text(values.type):
-                text += _text_bytes(values, context.limits)
+            if _is_text(values.type) or _is_labels(values.type):
+                text += _text_bytes(values.flatten() if _is_labels(values.type) else values, context.limits)
                 if text > context.limits.text_bytes:
                     message = f"the table unpacks to more than {context.limits.text_bytes} bytes of text"
                     raise DatasetError(Code.TOO_LARGE, message)
-                column.append(spill(values.cast(pa.string()), context.work))
+                plain = pa.list_(pa.string()) if _is_labels(values.type) else pa.string()
+                column.append(spill(values.cast(plain), context.work))
             elif _is_date(values.type):
                 column.append(_days(values))
             else:
@@ -178,6 +183,8 @@ def _days(values: Any) -> Floats:
 def _column(name: str, pieces: list[Any], kind: Any) -> Column:
     if _is_text(kind):
         return TextColumn(name, pa.chunked_array(pieces, pa.string()), typed=True)
+    if _is_labels(kind):
+        return LabelsColumn(name, pa.chunked_array(pieces, pa.list_(pa.string())))
     if _is_date(kind):
         return DateColumn(name, np.concatenate(pieces))
     whole, boolean = bool(pt.is_integer(kind)), bool(pt.is_boolean(kind))

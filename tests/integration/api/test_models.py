@@ -38,7 +38,9 @@ def test_a_model_tells_what_it_is(client: Http, services: Services, project_id: 
     assert (model["id"], model["name"], model["version"], model["kind"]) == (row.id, "sizes", 1, "fine_tuned")
     assert model["modality"] == "table"
     assert model["backbone"]["hidden"] == [4]
-    assert model["heads"] == [{"name": "size", "kind": "classifier", "target": "size", "classes": list(CLASSES)}]
+    assert model["heads"] == [
+        {"name": "size", "kind": "classifier", "target": "size", "targets": ["size"], "classes": list(CLASSES)}
+    ]
     assert (model["method"], model["strategy"]["kind"]) == (None, "linear_probe")
     assert (model["job"], model["dataset"], model["parent"]) == ("job_1", "ds_1", backbone.id)
     assert model["metrics"] == {"val/accuracy": 0.9}

@@ -91,6 +91,7 @@ def test_heads_of_every_kind_learn_together_and_answer_under_their_names(
     assert "heavy" not in light["traits"]["labels"]
     model = client.get("/v1/models/cars").json()
     assert [head["target"] for head in model["heads"]] == ["origin", "mpg", None, None]
+    assert [head["targets"] for head in model["heads"][1:3]] == [["mpg"], ["mpg", "pace"]]
 
 
 def test_linear_heads_of_several_kinds_are_solved_for(client: Http, settings: Settings, dataset: str) -> None:

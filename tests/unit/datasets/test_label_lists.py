@@ -1,17 +1,25 @@
 """Columns of lists of labels become targets of no and yes: from JSON Lines, and from text that a separator parts."""
 
+import io
 import json
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+import torch
 
 from app.datasets.errors import Code
 from app.ml.configs import FineTuningConfig
 from app.ml.data import ArrayData
 from app.ml.errors import ConfigError
+from app.ml.evaluation.multi_label import MultiLabel as Outcome
+from app.ml.fitting import check_measurable
 from app.ml.heads.multi_label import MultiLabel
 from app.ml.recipes import resolve_fine_tuning
+from tests.support.texts import run_of
+from worker.training.measure import measured, rows_of
 
 from .conftest import Preparer, Refuser
 
@@ -46,6 +54,13 @@ def test_the_same_labels_in_csv_make_the_same_targets(make: Preparer) -> None:
     text = "x,tags\n" + "".join(f"{i / 3},{cell}\n" for i, cell in enumerate(cells))
     done = make(text, columns={"tags": "target"}, types={"tags": "labels"}, label_separator="|", **KEEP)
     np.testing.assert_array_equal(done.array("targets"), TABLE)
+
+
+def test_lists_in_parquet_make_the_same_targets(make: Preparer) -> None:
+    table = pa.table({"x": [i / 3 for i in range(len(TAGS))], "tags": pa.array(TAGS, pa.list_(pa.string()))})
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, row_group_size=5)
+    np.testing.assert_array_equal(make(buffer.getvalue(), **KEEP).array("targets"), TABLE)
 
 
 def test_empty_lists_may_come_first_of_labels_and_of_series(make: Preparer) -> None:
@@ -121,3 +136,16 @@ def test_a_head_names_the_column_and_answers_its_labels(make: Preparer) -> None:
         wrong = FineTuningConfig.model_validate({"heads": [{"kind": kind, "target": "tags"}]})
         with pytest.raises(ConfigError, match="use multi_label"):
             resolve_fine_tuning(wrong, data.spec, None)
+
+
+def test_a_model_is_measured_on_lists_that_lack_some_of_its_labels(make: Preparer) -> None:
+    data, other = (
+        ArrayData.open(make(lines(tags), **KEEP).folder) for tags in (TAGS, [["a"], [], None, ["a", "new"]] * 8)
+    )
+    request = {"heads": [{"kind": "multi_label", "target": "tags"}], "backbone": {"kind": "mlp", "hidden": [4]}}
+    bundle = run_of(data, {**request, "training": {"epochs": 1}}).bundle()
+    check_measurable(bundle.manifest, other.spec, "all")
+    rows = rows_of(other, "all", bundle.manifest.heads)
+    found = measured(bundle, other, rows, "all", torch.device("cpu")).outcomes["tags"]
+    assert isinstance(found, Outcome)
+    assert found.truth.tolist() == [[1, 0, 0], [0, 0, 0], [1, 0, 0]] * 8
