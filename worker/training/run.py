@@ -25,6 +25,7 @@ from app.ml.data import ArrayData, Chosen, Examples, InMemory
 from app.ml.interfaces import Backbone, Head, Modality, Objective
 from app.ml.methods import AnyMethod
 from app.ml.modalities import AnyModality
+from app.ml.modalities.table import Table
 from app.ml.partial_recipe import inherits_preprocessing
 from app.ml.registry import FAMILIES, kinds
 from app.ml.spec import Split
@@ -235,6 +236,8 @@ def _modality(config: AnyRunConfig, data: ArrayData, parent: Bundle | None) -> A
 
 def _inherited(modality: AnyModality, data: ArrayData) -> AnyModality:
     """A parent's preprocessing. Stored images are bytes whatever their source's scale, so encoding stays the same."""
+    if isinstance(modality, Table):
+        return modality.meeting(data.to_fit(), data.spec)
     if modality.kind != "image":
         return modality
     return modality.model_copy(update={"value_scale": data.spec.value_scale, "resize": data.spec.resize})

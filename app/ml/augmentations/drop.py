@@ -15,7 +15,7 @@ from app.ml.tokenizers.base import PADDING
 
 
 class Drop(AugmentationConfig):
-    """Leave out some tokens."""
+    """Leave out some tokens; also called deletion."""
 
     accepts: ClassVar[tuple[ModalityKind, ...]] = ("text",)
     kind: Literal["drop"] = "drop"

@@ -1,4 +1,4 @@
-"""Gaussian noise: x + strength * epsilon, epsilon ~ N(0, I).
+"""Gaussian noise, which for series is called jitter: x + strength * epsilon, epsilon ~ N(0, I).
 
 Sietsma and Dow, "Creating artificial neural networks that generalize", 1991; Bishop, "Training with noise is
 equivalent to Tikhonov regularization", 1995. Images stay within [0, 1]; the last channel of a series says what was
@@ -17,7 +17,7 @@ from app.ml.spec import ModalityKind
 
 
 class Noise(AugmentationConfig):
-    """Add gaussian noise to every value."""
+    """Add gaussian noise to every value; of series: jitter."""
 
     accepts: ClassVar[tuple[ModalityKind, ...]] = ("image", "table", "series")
     kind: Literal["noise"] = "noise"

@@ -21,7 +21,7 @@ from app.ml.interfaces import Encoding, Modality, Rows, Shape, StoredRows
 from app.ml.modalities.collect import BadValue, decode_each
 from app.ml.modalities.columns import AnyColumn, CategoryColumn, fit_columns
 from app.ml.preprocessing.table import TablePreprocessing
-from app.ml.rows import as_rows
+from app.ml.rows import as_rows, each_block, rows_per_read
 from app.ml.spec import ColumnSpec, DataSpec
 
 _USUAL = TablePreprocessing()
@@ -39,6 +39,18 @@ class Table(Modality):
     def fit(cls, inputs: StoredRows, spec: DataSpec, chosen: TablePreprocessing = _USUAL) -> Self:  # noqa: ARG003 - no choice yet
         """Learn every column from the train rows (N, D)."""
         return cls(columns=fit_columns(spec.columns, inputs))
+
+    def meeting(self, inputs: StoredRows, spec: DataSpec) -> Self:
+        """This one, which also understands null where another dataset's train rows (N, D) lack a value."""
+        places = {column.name: index for index, column in enumerate(spec.columns)}
+        lacking = np.array([column.nullable for column in spec.columns])
+        for block in each_block(len(inputs), rows_per_read(len(spec.columns))):
+            lacking |= np.isnan(inputs[block]).any(0)
+        columns = tuple(
+            column.model_copy(update={"nullable": column.nullable or bool(lacking[places[column.name]])})
+            for column in self.columns
+        )
+        return self.model_copy(update={"columns": columns})
 
     @property
     def shape(self) -> Shape:

@@ -144,6 +144,14 @@ def test_a_model_without_finite_answers_is_refused_even_where_it_was_saved_so(mo
         load_bundle(model)
 
 
+def test_golden_rows_are_nobodys(fine_tuned: Path) -> None:
+    """A model goes where its data may not: no row of the dataset is in its files."""
+    golden, _ = checkpoint.read(fine_tuned / bundle.GOLDEN)
+    asked = {row.tobytes() for row in golden["inputs"].numpy()}
+    assert len(asked) == len(golden["inputs"])
+    assert asked.isdisjoint({row.tobytes() for row in tiny.images().inputs})
+
+
 def test_golden_rows_are_needed(model: Path) -> None:
     rewrite(model, bundle.GOLDEN, lambda tensors: tensors.clear())
     with pytest.raises(CorruptModelError, match="holds no inputs"):

