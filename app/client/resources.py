@@ -250,6 +250,19 @@ class Models:
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
+    def create(
+        self, source: Source, *, name: str, architecture: str, filename: str | None = None, **options: Any
+    ) -> Json:
+        """Import a pretrained backbone: weights of a known architecture, a .safetensors file or a zip or wheel of one.
+
+        `options` are the form's fields: image_size; for bert vocab (vocab.txt's text), config, max_tokens, uncased.
+        """
+        fields = {key: _field(value) for key, value in options.items() if value is not None}
+        fields |= {"name": name, "architecture": architecture}
+        with _opened(source, filename) as (file, shown):
+            files = {"file": (shown, file)}
+            return self._transport.create("/v1/models", data=fields, files=files, timeout=_UPLOAD_TIMEOUT)
+
     def get(self, ref: str) -> Json:
         """Return a model."""
         return self._transport.get(_path("models", ref))

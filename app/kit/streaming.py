@@ -79,7 +79,9 @@ def display_name(text: str) -> str:
 
 
 @asynccontextmanager
-async def receive_form(request: Request, folder: Path, max_bytes: int) -> AsyncIterator[Form]:
+async def receive_form(
+    request: Request, folder: Path, max_bytes: int, *, field_bytes: int = MAX_FIELD_BYTES
+) -> AsyncIterator[Form]:
     """Take in a multipart body; its file lives in `folder` until the block ends.
 
     Raises:
@@ -96,7 +98,7 @@ async def receive_form(request: Request, folder: Path, max_bytes: int) -> AsyncI
     path = folder / new_id("upload")
     try:
         with path.open("wb") as file:
-            parts = _Parts(file)
+            parts = _Parts(file, field_bytes)
             await _receive(request, _parser(boundary, parts), parts, max_bytes, digest)
         yield parts.form(path)
     finally:
@@ -165,6 +167,7 @@ class _Parts:
     """What the parser's callbacks make of the parts. File bytes wait here until there are enough to write."""
 
     file: IO[bytes]
+    field_bytes: int
     fields: dict[str, str] = field(default_factory=dict)
     filename: str | None = None
     size: int = 0
@@ -251,8 +254,8 @@ class _Parts:
             self.waiting += end - start
             return
         self._value += data[start:end]
-        if len(self._value) > MAX_FIELD_BYTES:
-            raise _unprocessable(self._name[:100], f"a field has at most {MAX_FIELD_BYTES} bytes")
+        if len(self._value) > self.field_bytes:
+            raise _unprocessable(self._name[:100], f"a field has at most {self.field_bytes} bytes")
 
     def _end(self) -> None:
         if self._value is not None:

@@ -4,10 +4,14 @@ LearningError
 ├── ConfigError               a choice does not fit the data; the user changes the choice
 ├── InputError                rows sent for prediction cannot be read; the user changes the rows
 ├── CorruptCheckpointError    a resumable state does not belong to this job, or is damaged
-└── CorruptModelError         a model's files are damaged, or it no longer answers as when it was saved
+├── CorruptModelError         a model's files are damaged, or it no longer answers as when it was saved
+└── WeightsError              a file of weights cannot be imported; the user sends another
 """
 
+from typing import Literal
+
 Location = tuple[str | int, ...]
+WeightsCode = Literal["unsupported_format", "damaged_weights", "weights_do_not_fit", "bad_vocabulary"]
 
 
 class LearningError(Exception):
@@ -41,3 +45,12 @@ class CorruptCheckpointError(LearningError):
 
 class CorruptModelError(LearningError):
     """A model's files are damaged or no longer give the outputs saved with them."""
+
+
+class WeightsError(LearningError):
+    """Weights that cannot be imported: a stable `code`, and one `(loc, msg)` for each thing that is wrong."""
+
+    def __init__(self, errors: list[tuple[Location, str]], *, code: WeightsCode) -> None:
+        super().__init__("; ".join(msg for _, msg in errors))
+        self.errors = errors
+        self.code = code

@@ -3,13 +3,17 @@
 import base64
 from typing import Annotated, Any
 
-from fastapi import Path, Query
+from fastapi import Path, Query, Request, Response
 from fastapi.responses import FileResponse
+from starlette.concurrency import run_in_threadpool
 
 from app.dependencies import Reading, State, Writing
 from app.errors import Problem
+from app.idempotency import IdempotencyKey
 from app.kit.pages import Listing, PageQuery
-from app.models import service
+from app.kit.streaming import receive_form
+from app.models import importing, service
+from app.models.packages import MOST_VOCAB_BYTES
 from app.models.refs import MAX_REF
 from app.models.schemas import Alias, AliasRequest, Kind, Lineage, Model
 from app.security import Reader, Writer, secure_router
@@ -23,7 +27,42 @@ BYTES: dict[int | str, dict[str, Any]] = {
     200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
 }
 
+REFUSED: dict[int | str, dict[str, Any]] = {
+    400: {"model": Problem, "description": "The multipart body is malformed, or not what its Content-Digest says."},
+    409: {"model": Problem, "description": "Other requests are making versions of this name."},
+    413: {"model": Problem, "description": "The upload is too large, or unpacks to too much."},
+    415: {"model": Problem, "description": "The file is neither safetensors nor a package that holds them."},
+    503: {"model": Problem, "description": "Another import is under way."},
+    507: {"model": Problem, "description": "The service has no room left for the upload."},
+}
+
 Ref = Annotated[str, Path(max_length=MAX_REF, description="`mdl_...`, `name`, `name@version` or `name@alias`.")]
+
+
+def _import_schema() -> dict[str, Any]:
+    """Describe the form, for OpenAPI: the body is read as a stream, so FastAPI does not see it."""
+    options = importing.ImportOptions.model_json_schema()
+    file = {
+        "type": "string",
+        "format": "binary",
+        "description": "A .safetensors file, or a zip or wheel that holds one.",
+    }
+    schema = {
+        "type": "object",
+        "required": ["file", *options["required"]],
+        "properties": {"file": file} | options["properties"],
+    }
+    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
+
+
+@router.post("", status_code=201, responses=REFUSED, openapi_extra=_import_schema())
+async def create(request: Request, response: Response, principal: Writer, state: State, key: IdempotencyKey) -> Model:
+    """Import a pretrained backbone: weights of a known architecture, as data."""
+    folder, most = state.settings.data_folder / "tmp", state.settings.max_upload_bytes
+    async with receive_form(request, folder, most, field_bytes=MOST_VOCAB_BYTES) as form:
+        model = await run_in_threadpool(importing.create, state, principal.project_id, key, form)
+    response.headers["Location"] = model.links.self
+    return model
 
 
 @router.get("")

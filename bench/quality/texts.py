@@ -11,7 +11,7 @@ from protocol import DRAWS, Figure, Lab
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sources import Array, Labelled, banking77, few, shakespeare
+from sources import Array, Labelled, banking77, few, minilm, shakespeare
 
 P7_REQUEST: dict[str, Any] = {"method": {"kind": "next_token"}}
 P5_STRATEGY: dict[str, Any] = {"kind": "lp_ft"}
@@ -20,7 +20,7 @@ P5_STRATEGY: dict[str, Any] = {"kind": "lp_ft"}
 def banking(lab: Lab, data: Path) -> Iterator[Figure]:
     """P5."""
     queries = banking77(data)
-    model = lab.client.models.import_package("minilm", name="minilm")["id"]
+    model = lab.client.models.create(minilm(), name="minilm", architecture="bert")["id"]
     chosen = [few(queries.y, 10, draw) for draw in DRAWS]
     lab.fresh()
     values = [_draw(lab, queries, model, rows, strategy=P5_STRATEGY) for rows in chosen]

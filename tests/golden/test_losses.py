@@ -92,6 +92,13 @@ RUNS: dict[str, tuple[str, dict[str, Any]]] = {
         {"backbone": MLP, "heads": [LABEL], "strategy": {"kind": "full"}, "augmentations": [{"kind": "noise"}]},
     ),
     "simclr_resnet": ("image", {"backbone": RESNET, "method": {"kind": "simclr", "hidden": 16, "projection": 8}}),
+    "simclr_efficientnet": (
+        "image",
+        {
+            "backbone": {"kind": "efficientnet_lite0", "width": 0.25, "depth": 0.25, "features": 16},
+            "method": {"kind": "simclr", "hidden": 16, "projection": 8},
+        },
+    ),
     "simclr_mlp_series": ("series", {"backbone": MLP, "method": {"kind": "simclr", "hidden": 16, "projection": 8}}),
     "simclr_tcn_series": (
         "series",
@@ -150,6 +157,10 @@ RUNS: dict[str, tuple[str, dict[str, Any]]] = {
     "next_token_transformer": ("text", {"backbone": TRANSFORMER, "method": {"kind": "next_token"}}),
     "next_token_tied_gru": ("text", {"backbone": GRU, "method": {"kind": "next_token", "tied": True}}),
     "masked_language_transformer": ("text", {"backbone": TRANSFORMER, "method": {"kind": "masked_language"}}),
+    "masked_language_bert": (
+        "text",
+        {"backbone": {"kind": "bert", "width": 16, "hidden": 32}, "method": {"kind": "masked_language"}},
+    ),
     "generator_lstm": (
         "text",
         {"backbone": LSTM, "heads": [{"kind": "generator"}, LABEL], "strategy": {"kind": "full"}},

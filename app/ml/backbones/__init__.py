@@ -4,7 +4,9 @@ from typing import Annotated
 
 from pydantic import Field
 
+from app.ml.backbones.bert import Bert
 from app.ml.backbones.convnet import ConvNet
+from app.ml.backbones.efficientnet_lite0 import EfficientNetLite0
 from app.ml.backbones.gru import Gru
 from app.ml.backbones.kmeans_patches import KMeansPatches
 from app.ml.backbones.lstm import Lstm
@@ -21,10 +23,12 @@ AnyBackbone = Annotated[
     | Vit
     | ConvNet
     | ResNet
+    | EfficientNetLite0
     | Gru
     | Lstm
     | Tcn
     | TabularResNet
-    | Transformer,
+    | Transformer
+    | Bert,
     Field(discriminator="kind"),
 ]  # fmt: skip

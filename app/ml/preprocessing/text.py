@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field
 
+from app.ml.errors import ConfigError
 from app.ml.fields import Auto, Integer
 from app.ml.interfaces import Decision, Encoding, Facts, Preprocessing
 from app.ml.spec import DataSpec
@@ -12,17 +13,19 @@ from app.ml.tokenizers.base import FIRST, MOST_TOKENS
 _SMALL, _LARGE = 500_000, 20_000_000  # characters of a train split, by its rows and the longest of them
 _USUAL_TOKENS = 512
 _MOST_BYTES = 4  # of a character
-_BYTES = FIRST + 256
+LEAST_TOKENS = FIRST + 256  # every byte is known
 
 
 class TextPreprocessing(Preprocessing):
     """How texts become codes."""
 
     kind: Literal["text"] = "text"
-    tokenizer: Literal["auto", "byte", "character", "bpe"] = Field(
-        "auto", description="What a token is; auto: a character of little text, else byte pairs that are learned."
+    tokenizer: Literal["auto", "byte", "character", "bpe", "wordpiece"] = Field(
+        "auto",
+        description="What a token is; auto: a character of little text, else byte pairs that are learned; wordpiece "
+        "comes with imported models alone.",
     )
-    vocabulary: Auto[Annotated[Integer, Field(ge=_BYTES, le=MOST_TOKENS)]] = Field(
+    vocabulary: Auto[Annotated[Integer, Field(ge=LEAST_TOKENS, le=MOST_TOKENS)]] = Field(
         "auto", description="Most tokens to know; more are learned from more text."
     )
     max_tokens: Auto[Annotated[Integer, Field(ge=4, le=8192)]] = Field(
@@ -37,7 +40,9 @@ class TextPreprocessing(Preprocessing):
     )
 
     def settle(self, facts: Facts) -> tuple[Self, tuple[Decision, ...]]:
-        """Choose by how much text there may be."""
+        """Choose by how much text there may be. Raises `ConfigError` for a vocabulary that is not learned."""
+        if self.tokenizer == "wordpiece":
+            raise ConfigError(("tokenizer",), "a wordpiece vocabulary comes with an imported model: choose bpe")
         text = facts.train_rows * facts.shape[0]
         found = {name: pair for name, pair in self._choices(facts, text).items() if getattr(self, name) == "auto"}
         decisions = tuple(Decision(field=name, value=value, reason=why) for name, (value, why) in found.items())
@@ -67,7 +72,7 @@ class TextPreprocessing(Preprocessing):
 
 def _vocabulary(tokenizer: str, text: int) -> int:
     if tokenizer == "byte":
-        return _BYTES
+        return LEAST_TOKENS
     if tokenizer == "character":
         return 4096
     return 2048 if text < _LARGE else 8192

@@ -7,10 +7,12 @@ from pydantic import Field
 from app.ml.tokenizers.bpe import BpeTokenizer
 from app.ml.tokenizers.byte import ByteTokenizer
 from app.ml.tokenizers.character import CharacterTokenizer
+from app.ml.tokenizers.wordpiece import WordPieceTokenizer
 
 AnyTokenizer = Annotated[
     ByteTokenizer
     | CharacterTokenizer
-    | BpeTokenizer,
+    | BpeTokenizer
+    | WordPieceTokenizer,
     Field(discriminator="kind"),
 ]  # fmt: skip

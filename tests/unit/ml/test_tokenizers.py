@@ -7,11 +7,15 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 from tokenizers import pre_tokenizers
 
+from app.ml.errors import ConfigError
+from app.ml.interfaces import Facts
+from app.ml.preprocessing.text import TextPreprocessing
 from app.ml.tokenizers import AnyTokenizer
 from app.ml.tokenizers.base import BEGIN, END, FIRST, MASK, PADDING, UNKNOWN, Tokenizer
 from app.ml.tokenizers.bpe import LETTERS, BpeTokenizer
 from app.ml.tokenizers.byte import ByteTokenizer
 from app.ml.tokenizers.character import CharacterTokenizer
+from app.ml.tokenizers.wordpiece import WordPieceTokenizer
 
 CORPUS = ["the cat sat on the mat", "the other cat", "na\u00efve \u6f22\u5b57 \U0001f600", "the the the"]
 BPE = BpeTokenizer.fit(CORPUS * 3, 300)
@@ -84,3 +88,32 @@ def test_merges_of_what_is_no_token_are_refused(merges: list[list[str]]) -> None
 def test_an_alphabet_names_a_character_once() -> None:
     with pytest.raises(ValueError, match="twice"):
         CharacterTokenizer(alphabet="aba")
+
+
+PIECES = WordPieceTokenizer(tokens=("play", "##ing", "##s", "cafe", "!", "\u6f22"))
+
+
+def test_words_are_cut_into_their_longest_pieces() -> None:
+    codes = PIECES.encode(["Plays, PLAYING!  caf\u00e9\u6f22 x", "play[SEP]", ""])
+    assert codes[0] == [FIRST, FIRST + 2, UNKNOWN, FIRST, FIRST + 1, FIRST + 4, FIRST + 3, FIRST + 5, UNKNOWN]
+    assert codes[1] == [FIRST, UNKNOWN, UNKNOWN, UNKNOWN]  # no text can write a common code
+    assert codes[2] == []
+    assert PIECES.decode([BEGIN, *codes[0], END]) == " plays \ufffd playing ! cafe \u6f22 \ufffd"
+    assert WordPieceTokenizer(tokens=("Play",), uncased=False).encode(["Play play"]) == [[FIRST, UNKNOWN]]
+    assert PIECES.encode(["play" * 26]) == [[UNKNOWN]]
+    assert PIECES.characters() == [0, 1, 0, 0, 0, 4, 3, 1, 4, 1, 1]
+
+
+def test_pieces_are_data_and_each_stands_once() -> None:
+    again = TypeAdapter[AnyTokenizer](AnyTokenizer).validate_json(PIECES.model_dump_json())
+    assert again == PIECES
+    assert [PIECES.encode([piece]) for piece in PIECES.pieces()] == [[[FIRST]], [[FIRST + 3]]]
+    for tokens in (("a", "a"), ("a", "[UNK]"), ()):
+        with pytest.raises(ValueError, match=r"twice|at least"):
+            WordPieceTokenizer(tokens=tokens)
+
+
+def test_a_wordpiece_vocabulary_is_not_learned() -> None:
+    facts = Facts("text", (10,), 100)
+    with pytest.raises(ConfigError, match="comes with an imported model"):
+        TextPreprocessing(tokenizer="wordpiece").settle(facts)

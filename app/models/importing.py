@@ -1,0 +1,148 @@
+"""Decides about imported weights: what an upload may be, where its parts lie, how the model is kept and registered."""
+
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+from sqlalchemy.exc import IntegrityError
+
+from app.artifacts import put_blob
+from app.dependencies import Services
+from app.errors import (
+    ConflictError,
+    ErrorItem,
+    GraftworkError,
+    UnavailableError,
+    UnprocessableError,
+    UnsupportedMediaError,
+)
+from app.idempotency import fingerprint, once
+from app.kit.streaming import Form
+from app.ml.errors import CorruptModelError, WeightsError
+from app.ml.spec import Frozen
+from app.models import service
+from app.models.packages import Parts, json_field, parts_of
+from app.models.refs import ModelName
+from app.models.schemas import Model
+
+_PATIENCE_SECONDS = 5.0
+_ATTEMPTS = 5
+_turn = threading.Lock()  # one at a time: each holds a whole network in memory
+
+
+class ImportOptions(Frozen):
+    """The fields beside the file."""
+
+    name: ModelName = Field(description="What the model is called; a name that is known gets its next version.")
+    architecture: Literal["efficientnet_lite0", "bert"] = Field(description="What the weights belong to.")
+    image_size: int = Field(
+        224, ge=32, le=1024, description="Side of the square images that an image model is to take, in pixels."
+    )
+    vocab: str | None = Field(
+        None, description="The lines of vocab.txt, for bert; not needed where the package holds one."
+    )
+    config: dict[str, Any] | None = Field(
+        None, description="The numbers of config.json as JSON, for bert; not needed where the package holds one."
+    )
+    max_tokens: int | None = Field(
+        None, ge=4, le=8192, description="Most tokens of a text, for bert; null: 256, or as many as have places."
+    )
+    uncased: bool = Field(default=True, description="Whether the vocabulary lacks capitals and accents, for bert.")
+
+
+def create(state: Services, project_id: str, key: str | None, form: Form) -> Model:
+    """Turn the weights into a model of ours and register it.
+
+    Raises:
+        UnprocessableError: a field is wrong, the file is damaged, or its tensors are not the architecture's.
+        UnsupportedMediaError: the file is neither safetensors nor a package that holds them.
+        TooLargeError: it unpacks to too much.
+        UnavailableError: other imports are under way.
+    """
+    options = _options(form.fields)
+    request = fingerprint("models", form.sha256, *(f"{k}={v}" for k, v in sorted(form.fields.items())))
+    with _alone(), tempfile.TemporaryDirectory(dir=form.path.parent) as scratch:
+        folder = Path(scratch)
+        manifest, names = _build(options, parts_of(form.path, folder / "weights"), folder / "model")
+        files = {name: put_blob(state.artifacts, folder / "model" / name).model_dump() for name in names}
+    candidate = {"name": options.name, "kind": manifest["kind"], "manifest": manifest, "files": files, "metrics": {}}
+    return _registered(state, project_id, key, request, candidate)
+
+
+def _registered(state: Services, project_id: str, key: str | None, request: str, candidate: dict[str, Any]) -> Model:
+    """Take the next version of the name, which another request may have taken in between."""
+    origin = {"project_id": project_id, "job_id": None, "dataset_id": None, "parent_id": None}
+    for _ in range(_ATTEMPTS):
+        try:
+            with state.database.writing() as session:
+                add = partial(service.add, session, **origin, **candidate)
+                return once(session, project_id, key, request, add, Model)
+        except IntegrityError:
+            continue
+    msg = "Other requests are making versions of this name; repeat this one."
+    raise ConflictError(msg, code="version_in_progress")
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    if not _turn.acquire(timeout=_PATIENCE_SECONDS):
+        msg = "Another import is under way; try again."
+        raise UnavailableError(msg, code="busy")
+    try:
+        yield
+    finally:
+        _turn.release()
+
+
+def _build(options: ImportOptions, parts: Parts, folder: Path) -> tuple[dict[str, Any], list[str]]:
+    """Write the model's files and load them as they will be served; returns manifest and names."""
+    from app.ml.bundle import json_of, read_bundle, save_bundle  # noqa: PLC0415 - brings torch, which only this needs
+    from app.ml.imports import Wanted, imported  # noqa: PLC0415 - the same
+
+    wanted = Wanted(
+        options.architecture,
+        parts.weights,
+        side=options.image_size,
+        vocabulary=options.vocab or parts.vocab,
+        config=options.config or parts.config or {},
+        max_tokens=options.max_tokens,
+        uncased=options.uncased,
+    )
+    folder.mkdir()
+    try:
+        names = save_bundle(folder, imported(wanted))
+        return json_of(read_bundle(folder).manifest), names
+    except WeightsError as error:
+        raise _refusal(error) from None
+    except CorruptModelError as error:
+        msg = f"file: the weights make a model that does not answer with numbers: {error}"
+        raise UnprocessableError(msg, code="weights_do_not_fit") from None
+
+
+def _refusal(error: WeightsError) -> GraftworkError:
+    items = [ErrorItem(loc=["body", *loc], msg=msg) for loc, msg in error.errors]
+    more = f" (and {len(items) - 1} more)" if len(items) > 1 else ""
+    first = f"{'.'.join(map(str, error.errors[0][0]))}: {error.errors[0][1]}{more}"
+    kind = UnsupportedMediaError if error.code == "unsupported_format" else UnprocessableError
+    return kind(first, code=error.code, errors=items)
+
+
+def _options(fields: Mapping[str, str]) -> ImportOptions:
+    """Read the fields: what begins like an object is JSON, numbers and booleans are written out."""
+    given: dict[str, Any] = {name: text for name, text in fields.items() if text.strip()}
+    for name in given.keys() & {"image_size", "max_tokens", "uncased", "config"}:
+        given[name] = json_field(name, given[name])
+    try:
+        return ImportOptions.model_validate(given)
+    except ValidationError as error:
+        items = [
+            ErrorItem(loc=["body", *entry["loc"]], msg=entry["msg"].removeprefix("Value error, "))
+            for entry in error.errors(include_url=False, include_input=False, include_context=False)[:20]
+        ]
+        msg = f"{'.'.join(str(part) for part in items[0].loc)}: {items[0].msg}"
+        raise UnprocessableError(msg, errors=items) from None

