@@ -7,6 +7,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from app.errors import ErrorItem, GraftworkError, UnprocessableError
 from app.jobs.schemas import BaseRequest, FineTuningRequest, SweepRequest
+from app.ml.evaluation.figures import figure
 from app.ml.interfaces import Decision
 from app.ml.spec import DataSpec, Frozen
 from app.sweeps.candidates import candidate
@@ -16,15 +17,6 @@ MOST_PROBES = 200
 _REQUEST: TypeAdapter[BaseRequest] = TypeAdapter(BaseRequest)
 _FIXED = ("kind", "dataset", "name", "metadata", "resources", "transfer_report")
 _HEADLINE = {"classifier": "accuracy", "regressor": "rmse"}  # of a lone head; any other sweep looks at the loss
-_MAXIMISED = frozenset(
-    {"accuracy", "balanced_accuracy", "macro_f1", "weighted_f1", "micro_f1", "auc_roc", "average_precision", "r2"}
-    | {"subset_accuracy", "top5_accuracy"}
-)
-_MINIMISED = frozenset(
-    {"loss", "log_loss", "brier", "ece", "mae", "rmse", "median_absolute_error", "hamming", "perplexity"}
-    | {"reconstruction", "bits_per_character", "bits_per_token"}
-)
-
 Settle = Callable[[BaseRequest], dict[str, Any]]
 
 
@@ -185,6 +177,7 @@ def _headline(request: SweepRequest) -> tuple[str, str]:
 
 def _direction(metric: str) -> Literal["minimize", "maximize"]:
     name = metric.rsplit("/", 1)[-1]
-    if name not in _MAXIMISED | _MINIMISED:
+    known = figure(name)
+    if known is None or known.direction is None:
         raise _refuse(["direction"], f"say minimize or maximize: it is not known which {name} is better")
-    return "maximize" if name in _MAXIMISED else "minimize"
+    return known.direction

@@ -72,7 +72,7 @@ def _differences(both: tuple[Outcomes, ...], weights: Weights) -> dict[str, Valu
 
 def _verdict(name: str, where: Interval) -> Verdict | None:
     known = figure(name)
-    if known is None:
+    if known is None or known.direction is None:
         return None
     if where.low <= 0 <= where.high:
         return "no evidence"

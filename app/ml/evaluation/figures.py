@@ -8,22 +8,25 @@ Direction = Literal["minimize", "maximize"]
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A metric: where it is best, and what it can be at all."""
+    """A metric: where it is best, if more or less of it is better at all; and what it can be."""
 
-    direction: Direction
+    direction: Direction | None
     least: float = float("-inf")
     most: float = float("inf")
 
 
-_SHARE, _DISTANCE, _SCORE = Figure("maximize", 0, 1), Figure("minimize", 0), Figure("maximize", most=1)
+_SHARE, _DISTANCE = Figure("maximize", 0, 1), Figure("minimize", 0)
 
 FIGURES: dict[str, Figure] = {
     **dict.fromkeys(("accuracy", "balanced_accuracy", "macro_f1", "weighted_f1", "micro_f1"), _SHARE),
-    **dict.fromkeys(("auc_roc", "average_precision", "subset_accuracy", "token_accuracy", "coverage"), _SHARE),
+    **dict.fromkeys(("auc_roc", "average_precision", "subset_accuracy", "token_accuracy"), _SHARE),
     **dict.fromkeys(("ece", "ece_unscaled", "hamming_loss"), Figure("minimize", 0, 1)),
-    **dict.fromkeys(("log_loss", "mae", "rmse", "bits_per_character", "interval_width", "loss"), _DISTANCE),
+    **dict.fromkeys(("log_loss", "mae", "rmse", "bits_per_character"), _DISTANCE),
+    **dict.fromkeys(("loss", "reconstruction"), Figure("minimize")),
     "perplexity": Figure("minimize", 1),
-    "r2": _SCORE,
+    "r2": Figure("maximize", most=1),
+    "coverage": Figure(None, 0, 1),  # best where it is what was promised
+    "interval_width": Figure(None, 0),  # only of two with the same coverage is the narrower one better
 }
 
 
