@@ -50,18 +50,22 @@ def main() -> None:
     elif arguments.blind:
         prove(arguments.rows, arguments.data)
     else:
-        figures, _ = measure(arguments.rows, arguments.data)
-        if arguments.keep:
-            keep(figures, arguments.keep)
+        figures, _ = measure(arguments.rows, arguments.data, arguments.keep)
         if set(arguments.rows) == set(ROWS):
             write(figures)
 
 
-def measure(rows: Sequence[str], data: Path) -> tuple[list[Figure], Lab]:
-    """Measure on a service of its own."""
+def measure(rows: Sequence[str], data: Path, kept_in: Path | None = None) -> tuple[list[Figure], Lab]:
+    """Measure on a service of its own; what is measured is kept at once, so that a broken run loses little."""
+    figures: list[Figure] = []
     with service(threads=1) as client:
         lab = Lab(client)
-        return list(_figures(lab, rows, data)), lab
+        for figure in _figures(lab, rows, data):
+            print(line(figure), end="", flush=True)
+            figures.append(figure)
+            if kept_in:
+                keep(figures, kept_in)
+    return figures, lab
 
 
 def prove(rows: Sequence[str], data: Path) -> None:
@@ -77,9 +81,7 @@ def prove(rows: Sequence[str], data: Path) -> None:
 def _figures(lab: Lab, rows: Sequence[str], data: Path) -> Iterator[Figure]:
     for row in rows:
         try:
-            for figure in ROWS[row](lab, data):
-                print(line(figure), end="", flush=True)
-                yield figure
+            yield from ROWS[row](lab, data)
         except MissingDataError as missing:
             print(f"{row}: {missing} is missing, so it is left out", flush=True)
 

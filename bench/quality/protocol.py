@@ -4,6 +4,7 @@ A job is given unlabelled rows and labelled training rows. The test inputs are s
 would be; only its answers meet the test labels. What every model's files hash to is kept, so that `blind` can prove it.
 """
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import mean, stdev
@@ -106,8 +107,12 @@ class Lab:
 
     def scores(self, data: Labelled, datasets: Sequence[str], model: str | None, **fields: Any) -> list[float]:
         """Accuracies on the test inputs, fine-tuned on one labelled dataset after the other."""
-        fine_tuned = [self.fine_tune(dataset, model, **fields) for dataset in datasets]
-        return [self.accuracy(one, data.test_x, data.test_y) for one in fine_tuned]
+        found = []
+        for dataset in datasets:
+            fine_tuned = self.fine_tune(dataset, model, **fields)
+            found.append(self.accuracy(fine_tuned, data.test_x, data.test_y))
+            print(f"  {found[-1]:.1f} {fields}", file=sys.stderr, flush=True)
+        return found
 
     def _model(self, job: Json) -> str:
         model = str(job["outputs"][0]["model"])

@@ -9,7 +9,7 @@ from controls import raw, scratch, untrained
 from protocol import DRAWS, Figure, Lab
 from sources import few, mnist1d
 
-METHOD: dict[str, Any] = {"method": {"kind": "simclr"}}
+PRETRAINING: dict[str, Any] = {"backbone": {"kind": "tcn"}, "method": {"kind": "simclr"}}
 
 
 def probes(lab: Lab, data: Path) -> Iterator[Figure]:
@@ -17,7 +17,7 @@ def probes(lab: Lab, data: Path) -> Iterator[Figure]:
     series = mnist1d(data)
     unlabelled = lab.upload({"x": series.x}, modality="series")
     lab.fresh()
-    model = lab.pretrain(unlabelled, **METHOD)
+    model = lab.pretrain(unlabelled, **PRETRAINING)
     pretraining = lab.cpu_seconds
     backbone = lab.client.models.get(model)["backbone"]
     every = [np.arange(len(series.y))]

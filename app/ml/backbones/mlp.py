@@ -1,11 +1,12 @@
 """A multilayer perceptron: h_i = activation(W_i h_{i-1} + b_i), after every layer, the last included.
 
 Rosenblatt 1958; Rumelhart, Hinton and Williams, "Learning representations by back-propagating errors", 1986.
-Images are flattened. With `hidden` [256, 128] on 28 x 28 images an autoencoder is 784-256-128-256-784.
+Images are flattened. Wide rows get wide layers: probes learn more from many features than from few, and labels are few.
+With `hidden` [256, 128] on 28 x 28 images an autoencoder is 784-256-128-256-784.
 """
 
 import math
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -13,9 +14,14 @@ from torch import Tensor, nn
 from app.ml.abilities import Ability, Mirrors
 from app.ml.blocks.activations import ActivationName
 from app.ml.blocks.perceptron import perceptron_layers
-from app.ml.fields import Integer, Rate
-from app.ml.interfaces import Backbone, BackboneConfig, Encoding
+from app.ml.fields import Auto, Integer, Rate
+from app.ml.interfaces import Backbone, BackboneConfig, Decision, Encoding, Facts
 from app.ml.spec import ModalityKind
+
+_MANY_VALUES = 256
+_USUAL, _WIDE = (256, 128), (1024, 256)
+# Columns are rebuilt from corrupted ones, which needs no narrow place.
+_OF_WIDE_ROWS: dict[str, tuple[int, ...]] = {"table": (1024, 1024)}
 
 
 class Mlp(BackboneConfig):
@@ -24,14 +30,23 @@ class Mlp(BackboneConfig):
     accepts: ClassVar[tuple[ModalityKind, ...]] = ("image", "table", "series")
     provides: ClassVar[frozenset[Ability]] = frozenset({"mirror"})
     kind: Literal["mlp"] = "mlp"
-    hidden: tuple[Annotated[Integer, Field(ge=1, le=8192)], ...] = Field(
-        (256, 128), min_length=1, max_length=16, description="Width of each layer; the last is the features."
-    )
+    hidden: Auto[
+        Annotated[tuple[Annotated[Integer, Field(ge=1, le=8192)], ...], Field(min_length=1, max_length=16)]
+    ] = Field("auto", description="Width of each layer; the last is the features.")
     activation: ActivationName = Field("relu", description="Applied after every layer, the last included.")
     dropout: Rate = Field(0.0, description="Share of activations dropped after each layer while training.")
 
+    def settle(self, facts: Facts) -> tuple[Self, tuple[Decision, ...]]:
+        """256 and 128, for rows of many values 1024 and more."""
+        if self.hidden != "auto":
+            return self, ()
+        values = math.prod(facts.shape)
+        hidden = _USUAL if values < _MANY_VALUES else _OF_WIDE_ROWS.get(facts.modality, _WIDE)
+        decision = Decision(field="hidden", value=list(hidden), reason=f"a row has {values} values")
+        return self.model_copy(update={"hidden": hidden}), (decision,)
+
     def build(self, encoding: Encoding) -> "MlpBackbone":
-        """Build it with fresh weights."""
+        """Build it with fresh weights; "auto" must be settled."""
         return MlpBackbone(self, encoding)
 
 
@@ -40,8 +55,10 @@ class MlpBackbone(Backbone, Mirrors):
 
     def __init__(self, config: Mlp, encoding: Encoding) -> None:
         super().__init__()
+        assert config.hidden != "auto"  # noqa: S101 - for programmers: settle() comes first
         self.config = config
         self.encoding = encoding
+        self.hidden = config.hidden
         self.features = config.hidden[-1]
         sizes = (math.prod(encoding.shape), *config.hidden)
         self.blocks = nn.ModuleList(perceptron_layers(sizes, config.activation, config.dropout))
@@ -61,6 +78,6 @@ class MlpBackbone(Backbone, Mirrors):
 
     def mirror(self) -> nn.Module:
         """The same widths backwards, linear at the end: (B, F) to (B, *input_shape)."""
-        sizes = (*reversed(self.config.hidden), math.prod(self.input_shape))
+        sizes = (*reversed(self.hidden), math.prod(self.input_shape))
         layers = perceptron_layers(sizes, self.config.activation, self.config.dropout, last_is_linear=True)
         return nn.Sequential(*layers, nn.Unflatten(1, self.input_shape))
