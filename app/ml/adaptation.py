@@ -14,8 +14,8 @@ class StrategyConfig(Config, ABC):
     caches_features: ClassVar[bool]  # True: the backbone is frozen and runs once per row, heads train on features
 
     @property
-    def solving(self) -> Literal["never", "first", "only"]:
-        """Whether the heads are solved for on the features: never, before the first step, or instead of all steps."""
+    def solving(self) -> Literal["never", "first", "only", "around"]:
+        """Whether heads are solved for on the features: never, before the steps, before and after, or instead."""
         return "never"
 
     @abstractmethod

@@ -39,7 +39,7 @@ from worker.training.features import Keeper, computed, feature_key
 from worker.training.loop import Metrics, Plan, train
 from worker.training.optimizer import build_optimizer
 from worker.training.precision import lay_out
-from worker.training.solve import solve_first, train_by_solving
+from worker.training.solve import solve_heads, train_by_solving
 from worker.training.state import LoopState
 from worker.training.tasks import is_due, measure_tasks
 from worker.training.watch import Watcher, watcher
@@ -77,13 +77,17 @@ class Run:
         if self._solving == "only":
             yield from train_by_solving(self.state, examples, validate)
             return
-        if self._solving == "first" and self.state.progress.step == 0:
+        if self._solving in ("first", "around") and self.state.progress.step == 0:
             assert isinstance(objective, FineTuning)  # noqa: S101 - for programmers: only heads are solved for
-            yield solve_first(objective, examples)
+            yield solve_heads(objective, examples)
         for event in train(self.state, examples, self.plan, validate, self.watcher):
             yield event
             if isinstance(event, EpochDone) and is_due(self.plan, event.epoch, event.step):
                 measure_tasks(objective, examples, self.plan, event.epoch)
+        if self._solving == "around":
+            assert isinstance(objective, FineTuning)  # noqa: S101 - the same
+            _fit_heads(self, objective)  # as before the first time: solutions scale some of it
+            yield solve_heads(objective, examples)
 
     @property
     def _solving(self) -> str:

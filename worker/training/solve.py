@@ -1,4 +1,4 @@
-"""Solving for linear heads: instead of the loop as one step, or before its first."""
+"""Solving for linear heads: instead of the loop as one step, or before its first and after its last."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -33,7 +33,7 @@ def train_by_solving(
     yield Finished(1, "completed")
 
 
-def solve_first(objective: FineTuning, examples: Examples) -> Noted:
+def solve_heads(objective: FineTuning, examples: Examples) -> Noted:
     """Set the heads to their optimum on the features of rows as they are now."""
     return _solved(objective, Examples(InMemory(features_of(objective, examples)), examples.targets))[1]
 

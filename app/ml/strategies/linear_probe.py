@@ -39,7 +39,7 @@ class LinearProbe(StrategyConfig):
     )
 
     @property
-    def solving(self) -> Literal["never", "first", "only"]:
+    def solving(self) -> Literal["never", "first", "only", "around"]:
         """Instead of all steps, where exact."""
         return "only" if self.solver == "exact" else "never"
 

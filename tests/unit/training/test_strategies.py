@@ -24,6 +24,7 @@ from app.ml.strategies.lora import Lora, LowRank
 from tests.support import tiny
 from worker.training.events import EpochDone, Evaluated, Finished, Noted, Started, StepDone
 from worker.training.run import Run, prepare
+from worker.training.solve import solve_heads
 
 LABEL, SIZE = {"kind": "classifier", "target": "label"}, {"kind": "regressor", "target": "size"}
 IMAGE = Encoding(shape=(1, 8, 8))
@@ -123,6 +124,20 @@ def test_lp_ft_starts_at_the_probes_optimum() -> None:
     list(events)
     moved = run.state.objective.state_dict()
     assert not any(torch.equal(wanted[name], moved[name]) for name, _ in run.state.objective.named_parameters())
+
+
+def test_lp_ft_leaves_frozen_stages_and_ends_at_an_optimum() -> None:
+    run = fine_tuned({"kind": "lp_ft", "frozen": 1, "again": True}, tiny.images(), epochs=2)
+    objective = run.state.objective
+    before = [[one.clone() for one in stage] for stage in objective.backbone.stages()]
+    events = list(run.train())
+    assert [type(event) for event in events[-2:]] == [Finished, Noted]
+    for index, stage in enumerate(objective.backbone.stages()):
+        same = [torch.equal(old, new) for old, new in zip(before[index], stage, strict=True)]
+        assert same == [index == 0] * len(stage)
+    once = {name: value.clone() for name, value in objective.heads.state_dict().items()}
+    solve_heads(objective, run.examples("train"))
+    assert all(torch.allclose(once[name], value) for name, value in objective.heads.state_dict().items())
 
 
 def test_stages_join_from_the_top_and_the_lowest_by_the_share() -> None:
