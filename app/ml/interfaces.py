@@ -217,6 +217,10 @@ class Objective(nn.Module, ABC):
                 totals[name] = totals.get(name, torch.zeros((), device=value.device)) + value * len(batch)
         return {name: total / rows for name, total in totals.items()}
 
+    def measured(self, batches: Iterable[Batch]) -> tuple[Losses, Outcomes | None]:
+        """The same, and for rates over rows what they are made of, so that they can have intervals."""
+        return self.measure(batches), None
+
     def augmented(self, batch: Batch) -> Batch:
         """A batch after every augmentation in order."""
         for augmentation in self.augmentations:

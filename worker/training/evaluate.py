@@ -31,6 +31,7 @@ class Evaluation:
     losses: dict[str, float]
     heads: dict[str, dict[str, Any]] = field(default_factory=dict)
     outcomes: dict[str, Outcomes] = field(default_factory=dict, repr=False, compare=False)
+    whole: Outcomes | None = field(default=None, repr=False, compare=False)  # what rates among the losses are made of
 
     def scalars(self) -> dict[str, float]:
         """Flat names for curves: val/loss, val/accuracy; with several heads val/NAME/accuracy. Undefined: absent."""
@@ -48,26 +49,33 @@ class Evaluation:
     def as_json(self) -> dict[str, Any]:
         """Everything, with an interval of every metric; a loss that is not a number is null."""
         losses = {name: value if math.isfinite(value) else None for name, value in self.losses.items()}
-        heads = {key: {**metrics, "intervals": self._intervals(key)} for key, metrics in self.heads.items()}
-        return {"split": self.split, "rows": self.rows, "losses": losses, "heads": heads}
+        heads = {
+            key: {**metrics, "intervals": _intervals(self.outcomes.get(key))} for key, metrics in self.heads.items()
+        }
+        found = {"losses": losses, "intervals": _intervals(self.whole), "heads": heads}
+        return {"split": self.split, "rows": self.rows, **found}
 
-    def _intervals(self, key: str) -> dict[str, Any]:
-        """Of a head's metrics; none where its outcomes were not kept."""
-        found = intervals(self.outcomes[key]) if key in self.outcomes else {}
-        return {name: asdict(interval) for name, interval in found.items()}
+
+def _intervals(outcomes: Outcomes | None) -> dict[str, Any]:
+    """Of every metric as JSON; none where outcomes were not kept."""
+    found = intervals(outcomes) if outcomes is not None else {}
+    return {name: asdict(interval) for name, interval in found.items()}
 
 
 def evaluate(objective: Objective, examples: Examples, split: Split) -> Evaluation:
     """Measure in eval mode and with the same random numbers every time; afterwards the objective trains again."""
     objective.eval()
+    outcomes: dict[str, Outcomes] = {}
+    whole: Outcomes | None = None
     with torch.no_grad(), same_randomness(objective):  # not inference mode: a penalty may differentiate inside
         if isinstance(objective, FineTuning):
             losses, outcomes = _measure_heads(objective, examples)
         else:
-            losses, outcomes = objective.measure(examples.batch(block) for block in examples.blocks()), {}
+            losses, whole = objective.measured(examples.batch(block) for block in examples.blocks())
     objective.train()
     heads = {key: one.metrics() for key, one in outcomes.items()}
-    return Evaluation(split, len(examples), {name: value.item() for name, value in losses.items()}, heads, outcomes)
+    numbers = {name: value.item() for name, value in losses.items()}
+    return Evaluation(split, len(examples), numbers, heads, outcomes, whole)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from torch import Tensor
 from app.ml.abilities import Ability, Sequences
 from app.ml.blocks.tokens import TokenLayer, is_asked, mean_nats, rates, row_sums
 from app.ml.errors import ConfigError
+from app.ml.evaluation.texts import TokenSums
 from app.ml.interfaces import Backbone, Batch, Examples, Facts, Losses, MethodConfig, Objective
 from app.ml.spec import ModalityKind
 from app.ml.training import Recipe
@@ -81,8 +82,12 @@ class NextTokenObjective(Objective):
 
     def measure(self, batches: Iterable[Batch]) -> Losses:
         """Means over all tokens of the split."""
-        sums = torch.cat([self.sums(batch.inputs) for batch in batches])
-        return {"loss": mean_nats(sums.double()), **rates(sums)}
+        return self.measured(batches)[0]
+
+    def measured(self, batches: Iterable[Batch]) -> tuple[Losses, TokenSums]:
+        """The same, and the sums of every text."""
+        sums = torch.cat([self.sums(batch.inputs) for batch in batches]).double()
+        return {"loss": mean_nats(sums), **rates(sums)}, TokenSums(sums.detach().cpu().numpy())
 
     def sums(self, codes: Tensor) -> Tensor:
         """Sums (B, 4) over the tokens of each row (B, T) but its first."""

@@ -34,7 +34,7 @@ def two_heads(data: ArrayData | None = None, **request: Any) -> Run:
 
 def test_losses_are_means_over_rows_whatever_the_block(monkeypatch: pytest.MonkeyPatch) -> None:
     data = tiny.images()
-    config = PretrainingConfig.model_validate({"training": {"epochs": 1}})
+    config = PretrainingConfig.model_validate({"method": {"kind": "autoencoder"}, "training": {"epochs": 1}})
     run = prepare(resolve_pretraining(config, data.spec).config, data)
     whole = run.evaluate("train")
     monkeypatch.setattr(data_module, "rows_per_block", lambda _: 7)
@@ -109,7 +109,7 @@ def test_features_are_computed_in_blocks_and_without_dropout() -> None:
         assert torch.allclose(features, backbone.eval()(rows), atol=1e-5)
 
 
-def overconfident(data: ArrayData) -> Run:
+def overconfident(data: ArrayData, epochs: int = 150) -> Run:
     """Half of the labels say nothing, and the network is large enough to learn them all the same."""
     random = np.random.default_rng(0)
     data.targets[:, 0] = np.where(random.random(600) < 0.5, random.integers(0, 3, 600), data.targets[:, 0])
@@ -117,7 +117,7 @@ def overconfident(data: ArrayData) -> Run:
         "heads": [{"kind": "classifier", "target": "label"}],
         "backbone": {"kind": "mlp", "hidden": [128, 64]},
         "strategy": {"kind": "full"},
-        "training": {"epochs": 150, "optimizer": {"kind": "adam", "lr": 0.01}},
+        "training": {"epochs": epochs, "batch_size": 128, "optimizer": {"kind": "adam", "lr": 0.01}},
     }
     return prepare(resolve_fine_tuning(FineTuningConfig.model_validate(request), data.spec, None).config, data)
 
@@ -157,6 +157,20 @@ def test_training_ends_with_calibrated_heads_resumed_or_not(tmp_path: Path) -> N
 def test_without_validation_rows_nothing_is_scaled() -> None:
     data = tiny.table(600)
     data.split[data.split == 1] = 0
-    run = overconfident(data)
+    run = overconfident(data, epochs=2)
     list(run.train())
     assert temperature(run) == 1
+
+
+def test_a_language_models_pretraining_has_intervals_too() -> None:
+    data = tiny.texts(60)
+    config = PretrainingConfig.model_validate({"method": {"kind": "next_token"}, "training": {"epochs": 1}})
+    run = prepare(resolve_pretraining(config, data.spec).config, data)
+    measured = run.evaluate("train")
+    assert measured is not None
+    found = measured.as_json()
+    assert found["intervals"].keys() == {"perplexity", "token_accuracy", "bits_per_character"}
+    for name, interval in found["intervals"].items():
+        assert interval["low"] <= found["losses"][name] <= interval["high"]
+    pretrained = Evaluation("test", 60, {"loss": 1.0}).as_json()
+    assert pretrained == {"split": "test", "rows": 60, "losses": {"loss": 1.0}, "intervals": {}, "heads": {}}
