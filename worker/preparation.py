@@ -33,7 +33,7 @@ def run(attempt: Attempt, job: JobRow, folder: Path, draining: threading.Event) 
     out = folder / "canonical"
     out.mkdir()
     try:
-        earlier = _earlier(attempt, dataset.project_id, options.same_splits_as)
+        earlier = _earlier(attempt, dataset, options)
         prepared = prepare(source, dataset.filename, options, out, Limits(), _Progress(attempt, draining), earlier)
     except DatasetError as error:
         _record(attempt, dataset.id, error)
@@ -41,18 +41,26 @@ def run(attempt: Attempt, job: JobRow, folder: Path, draining: threading.Event) 
     _publish(attempt, dataset.id, prepared, out)
 
 
-def _earlier(attempt: Attempt, project_id: str, dataset_id: str | None) -> Earlier | None:
-    """Open the digests and splits of the dataset whose splits are to be kept."""
+def _earlier(attempt: Attempt, dataset: DatasetRow, options: PrepareOptions) -> Earlier | None:
+    """Open the digests and splits of the dataset whose splits are to be kept; of the same source its rows, too."""
+    dataset_id = options.same_splits_as
     if dataset_id is None:
         return None
-    row = attempt.insist(lambda session: repository.find(session, project_id, dataset_id))
+    row = attempt.insist(lambda session: repository.find(session, dataset.project_id, dataset_id))
     files = {} if row is None else row.files or {}
-    if not {"digests.npy", "split.npy"} <= set(files):
+    if row is None or not {"digests.npy", "split.npy", "rows.npy"} <= set(files):
         message = f"the dataset {dataset_id}, whose splits are to be kept, is gone; leave same_splits_as out"
         raise DatasetError(Code.BAD_OPTION, message, [RowError(("same_splits_as",), message)])
-    names = ("digests.npy", "split.npy")
+    theirs = PrepareOptions.model_validate(row.options)
+    same = row.source_sha256 == dataset.source_sha256 and _numbering(theirs) == _numbering(options)
+    names = ("digests.npy", "split.npy", *(["rows.npy"] if same else []))
     paths = (fetch_blob(attempt.artifacts, files[name]["sha256"]) for name in names)
     return Earlier(dataset_id, *(np.load(path, mmap_mode="r", allow_pickle=False) for path in paths))
+
+
+def _numbering(options: PrepareOptions) -> tuple[object, ...]:
+    """What the numbers of a source's rows depend on."""
+    return options.modality, options.text, options.series
 
 
 class _Progress:

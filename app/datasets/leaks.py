@@ -40,17 +40,30 @@ class Prints:
 
 @dataclass(frozen=True, slots=True)
 class Earlier:
-    """A dataset whose rows keep their splits: its id, digests (M, 2) and splits (M,)."""
+    """A dataset whose rows keep their splits: its id, digests (M, 2) and splits (M,).
+
+    Where it was made from the same source, also the rows' numbers there (M,): cleaning may change what a row holds,
+    and it remains the same row.
+    """
 
     id: str
     digests: Digests
     split: Bytes
+    rows: Ints | None = None
 
-    def splits_of(self, digests: Digests) -> npt.NDArray[np.int64]:
-        """Return the split of each row (N, 2) there, -1 where it is not; a row in several is in the later of them."""
+    def splits_of(self, digests: Digests, rows: Ints) -> Ints:
+        """Return the split there of each row, by its number (N,) or else its digest (N, 2); -1 where it is not.
+
+        A digest in several splits is in the later of them.
+        """
         order = np.argsort(-self.split.astype(np.int64), kind="stable")
         at = find(digests, self.digests[order])
-        return np.where(at >= 0, self.split[order][at].astype(np.int64), -1)
+        known = np.where(at >= 0, self.split[order][at].astype(np.int64), -1)
+        if self.rows is None:
+            return known
+        order = np.argsort(self.rows)
+        at = order[np.minimum(np.searchsorted(self.rows[order], rows), len(order) - 1)]
+        return np.where(self.rows[at] == rows, self.split[at].astype(np.int64), known)
 
 
 @dataclass(slots=True)

@@ -111,7 +111,8 @@ class PrepareOptions(Frozen):
     same_splits_as: str | None = Field(
         default=None,
         pattern=r"^ds_[0-9a-f]{32}$",
-        description="A prepared dataset: rows that are in it, too, keep the split they have there; null: none.",
+        description="A prepared dataset: rows that are in it, too, keep the split they have there; null: none, or of a "
+        "version the dataset it is made from.",
     )
 
     @model_validator(mode="after")

@@ -82,7 +82,9 @@ class VersionRequest(Frozen):
 
     name: str | None = Field(default=None, max_length=200, description="Name of the new dataset; null: the same.")
     options: PrepareOptions = Field(
-        default_factory=PrepareOptions, description="As in an upload; what is not given stays as it was."
+        default_factory=PrepareOptions,
+        description="As in an upload; what is not given stays as it was, also the splits of rows, unless `splits`, "
+        "`seed`, `same_splits_as` or a column's role says how they are split.",
     )
 
 

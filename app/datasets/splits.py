@@ -55,7 +55,7 @@ def _check_one_way(frame: Frame, earlier: Earlier | None) -> None:
 
 def _known(frame: Frame, digests: Digests, earlier: Earlier, notes: Notes) -> Ints:
     """Return the split of each row in the earlier dataset, -1 where it is new; a group follows its known rows."""
-    known = earlier.splits_of(digests)
+    known = earlier.splits_of(digests, frame.rows)
     found = int((known >= 0).sum())
     notes.decide("splits", f"as in {earlier.id}", f"{found} of {len(known)} rows are in it and keep their split")
     if not found:

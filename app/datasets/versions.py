@@ -1,7 +1,9 @@
 """Another dataset from a source that is kept, and what two datasets share. Nothing is uploaded for either."""
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy.orm import Session
 
@@ -27,12 +29,15 @@ from app.ml.spec import DataSpec
 from app.queue import JobQueue
 
 MOST_ROWS = 2_000_000
+SPLITTING = frozenset({"splits", "seed", "same_splits_as"})
 
 
 def create_version(
     session: Session, queue: JobQueue, project_id: str, dataset_id: str, body: VersionRequest
 ) -> Dataset:
     """Queue the preparation of the dataset's source under other options; what is not given stays as it was.
+
+    Rows keep the splits that they have in the dataset, unless the request says how they are split.
 
     Raises:
         NotFoundError: there is no such dataset, or no such one as same_splits_as says.
@@ -41,10 +46,20 @@ def create_version(
     row = find(session, project_id, dataset_id, lock=True)
     name = check_name(body.name or row.name)
     given = body.options.model_dump(mode="json", exclude_unset=True)
-    options = check_options({**row.options, **given}, ["body", "options"])
+    options = check_options({**row.options, **_kept_splits(row, given), **given}, ["body", "options"])
     check_earlier(session, project_id, options)
     source = Blob(sha256=row.source_sha256, bytes=row.source_bytes)
     return queue_preparation(session, queue, new_row(project_id, name, row.filename, options, source))
+
+
+def _kept_splits(row: DatasetRow, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Let the rows keep their splits, unless the request or the file says how they are split."""
+    roles = set((given.get("columns") or {}).values())
+    if not SPLITTING.isdisjoint(given) or roles & {"split", "group", "time"}:
+        return {}
+    decided = {item["field"]: item["value"] for item in (row.report or {}).get("decisions", ())}
+    known = row.status == "ready" and set(PRINTS) <= set(row.files or ())
+    return {"same_splits_as": row.id} if known and decided.get("splits") != "given" else {}
 
 
 def leaks(state: Services, project_id: str, dataset_id: str, against: str | None) -> Leaks:

@@ -20,7 +20,7 @@ from app.datasets.numerics import NUMBER
 from app.datasets.options import Limits
 from app.datasets.readers.decimals import with_points
 from app.datasets.readers.names import check_names
-from app.datasets.readers.spill import spill
+from app.datasets.readers.spill import spill_all
 
 DELIMITERS = ",;\t|"
 WORDS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
@@ -71,8 +71,9 @@ class _Table:
         names = self._header()
         pieces: list[list[Any]] = [[] for _ in names]
         for rows in self._runs(len(names)):
-            for column, values in zip(pieces, zip(*rows, strict=True), strict=True):
-                column.append(spill(pa.array(values, pa.string()), self._context.work))
+            arrays = [pa.array(values, pa.string()) for values in zip(*rows, strict=True)]
+            for column, values in zip(pieces, spill_all(arrays, self._context.work), strict=True):
+                column.append(values)
         if self._ragged:
             message = f"{self._ragged[0].msg}; if this is plain text, give the modality text"
             raise DatasetError(Code.RAGGED_ROWS, message, self._ragged)

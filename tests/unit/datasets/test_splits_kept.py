@@ -81,7 +81,16 @@ def test_known_rows_keep_their_split_and_new_ones_are_split_in_proportion() -> N
 
 def test_a_row_in_several_splits_is_kept_out_of_train() -> None:
     twice = Earlier(ID, np.concatenate([DIGESTS[:2]] * 3), np.array([0, 1, 2, 0, 1, 1], np.uint8))
-    assert twice.splits_of(DIGESTS[:3]).tolist() == [2, 1, -1]
+    assert twice.splits_of(DIGESTS[:3], np.arange(3)).tolist() == [2, 1, -1]
+
+
+def test_a_row_of_the_same_source_is_known_by_its_number_whatever_cleaning_made_of_it() -> None:
+    numbers = np.array([7, 3, 5])
+    same = Earlier(ID, DIGESTS[numbers], np.array([2, 1, 0], np.uint8), numbers)
+    changed = digest_rows(ROWS[[3, 5, 6, 7]] + 1)
+    assert same.splits_of(changed, np.array([3, 5, 6, 7])).tolist() == [1, 0, -1, 2]
+    repeated = DIGESTS[[7, 3]]  # rows 8 and 9 say what row 7 and 3 say
+    assert same.splits_of(repeated, np.array([8, 9])).tolist() == [2, 1]
 
 
 def test_a_group_follows_the_rows_of_it_that_are_known() -> None:

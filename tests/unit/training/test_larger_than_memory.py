@@ -28,7 +28,7 @@ def own():
 def watch():
     while True:
         peaks.append(own())
-        time.sleep(0.005)
+        time.sleep(0.01)
 
 def settled(config, spec):
     if isinstance(config, PretrainingConfig):
@@ -108,3 +108,16 @@ config = {"backbone": {"kind": "mlp", "hidden": [8]}, "method": {"kind": "autoen
 assert isinstance(learn(PretrainingConfig.model_validate(config)), OnDisk)
 """
     assert grown(tmp_path, code) < 200
+
+
+@pytest.mark.slow
+def test_a_csv_is_prepared_within_a_fraction_of_its_size(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    with (tmp_path / "source").open("w") as file:
+        file.write(",".join(f"c{place}" for place in range(100)) + "\n")
+        for _ in range(60):
+            rows = (random.random((1000, 100)) * 1e6).round(7).tolist()
+            file.write("\n".join(",".join(map(str, row)) for row in rows) + "\n")
+    size = (tmp_path / "source").stat().st_size / 2**20
+    assert size > 80
+    assert grown(tmp_path, PREPARE.replace("OPTIONS", "{}")) < size
