@@ -50,7 +50,7 @@ def resolve(
             resolved = resolve_pretraining(_half(request, PretrainingConfig), spec, other)
         else:
             manifest = Manifest.model_validate(parent.manifest) if parent else None
-            resolved = resolve_fine_tuning(_half(request, FineTuningConfig), spec, manifest)
+            resolved = resolve_fine_tuning(_half(request, FineTuningConfig), spec, manifest, other)
     except ConfigError as error:
         raise misfit(error) from None
     chosen = [decision.model_dump(mode="json") for decision in resolved.decisions]

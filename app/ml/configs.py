@@ -13,6 +13,7 @@ from app.ml.fields import Auto
 from app.ml.heads import AnyHead
 from app.ml.methods import AnyMethod
 from app.ml.preprocessing import AnyPreprocessing
+from app.ml.pseudo_labels import PseudoLabels
 from app.ml.spec import Frozen
 from app.ml.strategies import AnyStrategy
 from app.ml.supervision import AnySupervision
@@ -68,6 +69,9 @@ class FineTuningConfig(Frozen):
         default_factory=Fixed, description="How several heads share the backbone: whose loss counts how much."
     )
     augmentations: Augmentations = Field((), description="Random changes of every training batch, in order.")
+    unlabelled: PseudoLabels | None = Field(
+        None, description="Rows without labels that join a linear probe by pseudo-labels; null: none."
+    )
     training: TrainingConfig = Field(default_factory=TrainingConfig, description="How it is trained.")
     transfer_report: TransferReport | None = Field(
         None, description="Also find out what the pretrained weights are worth, beside controls; null does not."
@@ -76,7 +80,8 @@ class FineTuningConfig(Frozen):
     @property
     def beside(self) -> tuple[Location, str] | None:
         """Another dataset that is looked at, and the field that names it."""
-        return None
+        chosen = self.unlabelled
+        return (("unlabelled", "dataset"), chosen.dataset) if chosen and chosen.dataset else None
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:

@@ -39,7 +39,7 @@ from app.ml.strategies.full import Full
 from app.ml.strategies.linear_probe import LinearProbe
 from app.ml.supervision_recipe import settle_supervision, settle_target
 from app.ml.training_recipe import Purpose, PurposeKind, settle_training
-from app.ml.watching_recipe import check_watch
+from app.ml.watching_recipe import check_unlabelled, check_watch
 
 MOST_PARAMETERS = 500_000_000
 _FEW_LABELS_PER_CLASS = 10
@@ -86,9 +86,9 @@ def resolve_pretraining(
 
 
 def resolve_fine_tuning(
-    config: FineTuningConfig, spec: DataSpec, parent: Manifest | None
+    config: FineTuningConfig, spec: DataSpec, parent: Manifest | None, beside: DataSpec | None = None
 ) -> Resolved[FineTuningConfig]:
-    """Settle a fine-tuning of `parent`, or from scratch. Raises `ConfigError`."""
+    """Settle a fine-tuning of `parent`, or from scratch; `beside` are its unlabelled rows. Raises `ConfigError`."""
     config, of_labels = _with_labels(config, spec)
     rows = _labelled_rows(config, spec)
     causal = any(head.causal for head in config.heads)
@@ -122,6 +122,7 @@ def resolve_fine_tuning(
     strategy, why = _settle_strategy(config, spec, parent, facts)
     check_augmentations(config.augmentations, facts, ("augmentations",))
     _check_frozen(config, strategy, heads)
+    check_unlabelled(config.unlabelled, strategy, heads, spec, beside)
     _check_size(lambda: _network(backbone.build(encoding), heads, strategy, spec))
     purpose = Purpose(_purpose(strategy, parent), rows, spec, tuple(name for head in heads for name in head.targets))
     training, rest = settle_training(config.training, purpose)
@@ -287,6 +288,8 @@ def _settle_strategy(
 def _default_strategy(
     config: FineTuningConfig, spec: DataSpec, parent: Manifest | None, facts: Facts
 ) -> tuple[AnyStrategy, str]:
+    if config.unlabelled is not None:
+        return LinearProbe(), "pseudo-labels join a probe"
     if parent is None:
         return Full(), "a backbone from scratch must learn too"
     classes = max(

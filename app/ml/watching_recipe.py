@@ -1,7 +1,12 @@
-"""Which labels may watch a pretraining, and whether another dataset's rows fit."""
+"""What another dataset may do for a training: watch it, or join it without labels."""
 
 from app.ml.errors import ConfigError
+from app.ml.heads import AnyHead
+from app.ml.heads.classifier import Classifier
+from app.ml.pseudo_labels import PseudoLabels
 from app.ml.spec import DataSpec
+from app.ml.strategies import AnyStrategy
+from app.ml.strategies.linear_probe import LinearProbe
 from app.ml.supervision_recipe import settle_target
 from app.ml.training import TrainingConfig
 from app.ml.watching import Watch
@@ -19,6 +24,29 @@ def check_watch(choice: Watch | None, training: TrainingConfig, spec: DataSpec, 
         raise ConfigError(("watch", "dataset"), f"its rows do not fit: {'; '.join(differences[:5])}")
     if choice.target is not None:
         settle_target(beside or spec, choice.target, ("watch", "target"))
+
+
+def check_unlabelled(
+    choice: PseudoLabels | None,
+    strategy: AnyStrategy,
+    heads: tuple[AnyHead, ...],
+    spec: DataSpec,
+    beside: DataSpec | None,
+) -> None:
+    """Raises `ConfigError` where pseudo-labels have nothing to join, or no rows."""
+    if choice is None:
+        return
+    if not isinstance(strategy, LinearProbe) or strategy.solving != "only":
+        msg = "pseudo-labels join a linear_probe that is solved for: choose that strategy, or leave this out"
+        raise ConfigError(("unlabelled",), msg)
+    if len(heads) != 1 or not isinstance(heads[0], Classifier):
+        raise ConfigError(("unlabelled",), "pseudo-labels are classes: give a lone classifier, or leave this out")
+    differences = spec_differences(spec, beside) if beside else []
+    if differences:
+        raise ConfigError(("unlabelled", "dataset"), f"its rows do not fit: {'; '.join(differences[:5])}")
+    rows = spec.rows.get("train", 0) - spec.labelled.get(heads[0].target, spec.rows).get("train", 0)
+    if (beside.rows.get("train", 0) if beside else rows) < 1:
+        raise ConfigError(("unlabelled", "dataset"), "there are no train rows without a label: name other rows")
 
 
 def spec_differences(mine: DataSpec, theirs: DataSpec) -> list[str]:

@@ -39,6 +39,7 @@ from worker.training.features import Keeper, computed, feature_key
 from worker.training.loop import Metrics, Plan, train
 from worker.training.optimizer import build_optimizer
 from worker.training.precision import lay_out
+from worker.training.pseudo import Unlabelled
 from worker.training.solve import solve_heads, train_by_solving
 from worker.training.state import LoopState
 from worker.training.tasks import is_due, measure_tasks
@@ -59,6 +60,7 @@ class Run:
     notes: tuple[Noted, ...] = ()  # what was found and chosen while preparing
     keep: Keeper = computed  # features of a frozen backbone
     watcher: Watcher | None = None  # of a pretraining
+    unlabelled: Unlabelled | None = None  # of a fine-tuning
 
     @property
     def plan(self) -> Plan:
@@ -75,7 +77,7 @@ class Run:
         examples, objective = self.examples("train"), self.state.objective
         validate = self._validate if len(self.examples("validation")) else None
         if self._solving == "only":
-            yield from train_by_solving(self.state, examples, validate)
+            yield from train_by_solving(self.state, examples, validate, self.unlabelled)
             return
         if self._solving in ("first", "around") and self.state.progress.step == 0:
             assert isinstance(objective, FineTuning)  # noqa: S101 - for programmers: only heads are solved for
@@ -217,6 +219,8 @@ def prepare(
     run = Run(config, data, modality, state, notes=(*loaded, *notes), keep=keep)
     if isinstance(config, PretrainingConfig):
         run.watcher = watcher(config.watch, data, beside, modality, device)
+    elif config.unlabelled is not None:
+        run.unlabelled = Unlabelled.of(config, data, beside, modality, device)
     objective.fit(run.examples("train"))
     if isinstance(objective, FineTuning):
         _fit_heads(run, objective)

@@ -10,22 +10,26 @@ from app.ml.data import Examples, InMemory
 from app.ml.solvers.solution import Solution
 from worker.training.evaluate import features_of
 from worker.training.events import EpochDone, Evaluated, Event, Finished, Noted, Started, StepDone
+from worker.training.pseudo import Unlabelled
 from worker.training.state import LoopState
 
 _DIGITS = 6
 
 
 def train_by_solving(
-    state: LoopState, features: Examples, evaluate: Callable[[], dict[str, float]] | None
+    state: LoopState,
+    features: Examples,
+    evaluate: Callable[[], dict[str, float]] | None,
+    unlabelled: Unlabelled | None = None,
 ) -> Iterator[Event]:
     """A training of one step, which is the solution. A run resumed before it solves again, after it measures again."""
     objective, progress = state.objective, state.progress
     assert isinstance(objective, FineTuning)  # noqa: S101 - for programmers: only heads are solved for
     yield Started(progress.step, 1, 1)
     if progress.step == 0:
-        found, note = _solved(objective, features)
+        found, notes = _solved(objective, features, unlabelled)
         progress.step, progress.epoch = 1, 1
-        yield note
+        yield from notes
         yield StepDone(1, 0, 0.0, _losses(objective, features, found))
     yield EpochDone(0, 1)
     if evaluate is not None:
@@ -35,16 +39,24 @@ def train_by_solving(
 
 def solve_heads(objective: FineTuning, examples: Examples) -> Noted:
     """Set the heads to their optimum on the features of rows as they are now."""
-    return _solved(objective, Examples(InMemory(features_of(objective, examples)), examples.targets))[1]
+    return _solved(objective, Examples(InMemory(features_of(objective, examples)), examples.targets))[1][-1]
 
 
-def _solved(objective: FineTuning, features: Examples) -> tuple[dict[str, Solution], Noted]:
+def _solved(
+    objective: FineTuning, features: Examples, unlabelled: Unlabelled | None = None
+) -> tuple[dict[str, Solution], tuple[Noted, ...]]:
+    """What was found by the head's key, and what is told of it."""
     began = time.monotonic()
-    found = objective.solve(features.inputs.take(None), features.targets)
+    told: tuple[Noted, ...] = ()
+    if unlabelled is None:
+        found = objective.solve(features.inputs.take(None), features.targets)
+    else:
+        found, note = unlabelled.solve(objective, features)
+        told = (note,)
     seconds = time.monotonic() - began
     words = ", ".join(f"{key} with an L2 penalty of {one.strength:.3g}" for key, one in found.items())
     data = {"seconds": seconds, "rows": len(features), "heads": {key: _as_json(one) for key, one in found.items()}}
-    return found, Noted("heads.solved", f"Solved for {words}, in {seconds:.1f} s.", data)
+    return found, (*told, Noted("heads.solved", f"Solved for {words}, in {seconds:.1f} s.", data))
 
 
 def _as_json(found: Solution) -> dict[str, object]:

@@ -32,6 +32,16 @@ def solve_logistic(features: Tensor, classes: Tensor, class_weight: Tensor, smoo
     return _with_absent(solve(problem, stratified(classes, folds), folds), present, len(features))
 
 
+def solve_soft(features: Tensor, shares: Tensor, certainty: Tensor, class_weight: Tensor) -> Solution:
+    """Fit features (N, F) to soft classes (N, K), a row counting by its certainty (N,) and its classes' weights."""
+    basis = principal(features)
+    mass = (shares * certainty[:, None] * class_weight).to(basis.rows)
+    present = mass.sum(0) > 0
+    folds = 3 if features.numel() > _FEW_FOLDS_ABOVE else 5
+    problem = Problem(basis, SoftmaxLoss(mass[:, present], mass.sum(1)))
+    return _with_absent(solve(problem, stratified(shares.argmax(1), folds), folds), present, len(features))
+
+
 def _with_absent(found: Solution, present: Tensor, rows: int) -> Solution:
     """Classes that no row has get no weights, and a bias as if they had been seen less than once."""
     weight = found.weight.new_zeros(len(present), found.weight.shape[1])

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from app.settings import Settings
-from tests.integration.jobs.test_choices import ROWS, labelled  # noqa: F401 - a fixture
+from tests.integration.jobs.test_choices import HEADS, ROWS, labelled  # noqa: F401 - a fixture
 from tests.integration.jobs.test_job_life import events_of, job_of, upload
 from tests.support.http import Http
 from tests.support.work import run_jobs
@@ -77,3 +77,23 @@ def test_what_does_not_fit_is_refused_before_queueing(
         answer = client.post("/v1/jobs", json={"kind": "pretraining", "dataset": unlabelled, **fields})
         assert answer.status_code == 422, fields
         assert [one["loc"] for one in answer.json()["errors"]] == [place]
+
+
+def test_rows_of_another_dataset_join_a_probe(
+    client: Http,
+    settings: Settings,
+    unlabelled: str,
+    labelled: str,  # noqa: F811 - the fixture
+) -> None:
+    body = {"kind": "fine_tuning", "dataset": labelled, "model": "root", "heads": HEADS}
+    answer = client.post("/v1/jobs", json={**body, "unlabelled": {"dataset": unlabelled, "use": "always"}})
+    assert answer.status_code == 202, answer.text
+    job = answer.json()
+    assert job["config"]["strategy"]["kind"] == "linear_probe"
+    assert client.delete(f"/v1/datasets/{unlabelled}").status_code == 409
+    run_jobs(settings)
+    assert job_of(client, job["id"])["status"] == "succeeded"
+    (used,) = [event["data"] for event in events_of(client, job["id"]) if event["type"] == "pseudo_labels.used"]
+    assert used["rows"] > ROWS / 2
+    refused = client.post("/v1/jobs", json={**body, "unlabelled": {}})
+    assert [one["loc"] for one in refused.json()["errors"]] == [["body", "unlabelled", "dataset"]]

@@ -1,0 +1,26 @@
+"""Rows without labels that join a fine-tuning by labels of their own: a graph of neighbours hands the known ones on."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from app.ml.fields import Integer, Real
+from app.ml.spec import Frozen
+
+
+class PseudoLabels(Frozen):
+    """Labels that spread over a graph of nearest neighbours join a linear probe, by how certain they are."""
+
+    dataset: Annotated[str, Field(min_length=1, max_length=64)] | None = Field(
+        None,
+        description="Id of the dataset whose train rows are used, labels or not; null: the rows of this one that "
+        "carry no label.",
+    )
+    use: Literal["auto", "always"] = Field(
+        "auto", description="auto: only where the graph answers labels left out at least as well as a probe without it."
+    )
+    neighbours: Integer = Field(10, ge=2, le=100, description="Edges that start at every row.")
+    alpha: Real = Field(0.99, gt=0, lt=1, description="How far labels spread: the weight of a row's neighbours.")
+    rows: Integer = Field(
+        10_000, ge=1, le=100_000, description="Rows that the probe learns from at most; the graph takes 100,000."
+    )

@@ -1,0 +1,140 @@
+"""Pseudo-labels: that they help where labels are few, and are left out where the labels say that they mislead."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from app.ml.configs import FineTuningConfig
+from app.ml.data import ArrayData
+from app.ml.errors import ConfigError
+from app.ml.recipes import resolve_fine_tuning
+from app.ml.spec import ColumnSpec, DataSpec, TargetSpec
+from tests.support import digits, tiny
+from worker.training.events import Noted
+from worker.training.run import Run, prepare
+
+LABEL = {"kind": "classifier", "target": "label"}
+
+
+def probe(data: ArrayData, unlabelled: dict[str, Any] | None, beside: ArrayData | None = None, **fields: Any) -> Run:
+    request = {
+        "heads": [LABEL],
+        "backbone": {"kind": "mlp", "hidden": [128]},
+        "strategy": {"kind": "linear_probe", "layer": "last"},
+        "unlabelled": unlabelled,
+        **fields,
+    }
+    config = FineTuningConfig.model_validate(request)
+    settled = resolve_fine_tuning(config, data.spec, None, beside.spec if beside else None).config
+    return prepare(settled, data, beside=beside)
+
+
+def trained(run: Run) -> list[Noted]:
+    return [event for event in run.train() if isinstance(event, Noted) and event.kind.startswith("pseudo_labels")]
+
+
+def accuracy(run: Run) -> float:
+    measured = run.evaluate("test")
+    assert measured is not None
+    found: float = measured.heads["label"]["accuracy"]
+    return found
+
+
+def named_apart(data: ArrayData) -> tuple[ArrayData, ArrayData]:
+    """The labelled rows and the others as two datasets; the second has other targets."""
+    labelled = np.flatnonzero((data.split != 0) | ~np.isnan(data.targets[:, 0]))
+    others = np.setdiff1d(np.arange(len(data.split)), labelled)
+    counts = {**data.spec.rows, "train": int((data.split[labelled] == 0).sum())}
+    small = ArrayData(
+        data.spec.model_copy(update={"rows": counts, "labelled": {"label": counts}}),
+        data.inputs[labelled],
+        data.targets[labelled],
+        data.split[labelled],
+    )
+    plain = {"rows": {"train": len(others), "validation": 0, "test": 0}, "targets": (), "labelled": {}}
+    spec = data.spec.model_copy(update=plain)
+    return small, ArrayData(spec, data.inputs[others], np.empty((len(others), 0)), data.split[others])
+
+
+@pytest.mark.parametrize("draw", [0, *(pytest.param(draw, marks=pytest.mark.slow) for draw in (1, 2))])
+def test_they_help_where_real_digits_have_three_labels_each(draw: int) -> None:
+    data = digits.few_labels(draw, per_class=3)
+    runs = [probe(data, None), probe(data, {})]
+    plain, (note,) = trained(runs[0]), trained(runs[1])
+    assert (plain, note.kind) == ([], "pseudo_labels.used")
+    assert note.data["rows"] == 1170
+    assert note.data["graph"] >= note.data["probe"]
+    assert accuracy(runs[1]) > accuracy(runs[0]) + 0.02
+
+
+def test_rows_of_another_dataset_are_the_same_to_it() -> None:
+    data = digits.few_labels(0, per_class=3)
+    small, others = named_apart(data)
+    found = [probe(data, {}), probe(small, {"dataset": "ds_others"}, others)]
+    for run in found:
+        trained(run)
+    assert accuracy(found[1]) == pytest.approx(accuracy(found[0]), abs=0.02)
+
+
+def hidden_direction(rows: int = 400, labelled: int = 60) -> ArrayData:
+    """The class is a small direction among loud ones: neighbours say nothing of it, and a line tells it."""
+    random = np.random.default_rng(0)
+    values = random.normal(size=(rows, 6)).astype(np.float32)
+    classes = (values[:, 0] > 0).astype(np.float64)
+    classes[labelled : rows // 2] = np.nan
+    split = np.where(np.arange(rows) < rows // 2, 0, 2).astype(np.uint8)
+    columns = tuple(ColumnSpec(name=name, type="number") for name in "abcdef")
+    label = TargetSpec(name="label", type="category", classes=("no", "yes"))
+    counts = {"train": rows // 2, "validation": 0, "test": rows // 2}
+    spec = DataSpec(
+        modality="table",
+        shape=(6,),
+        columns=columns,
+        targets=(label,),
+        rows=counts,
+        labelled={"label": {**counts, "train": labelled}},
+    )
+    return ArrayData(spec, values, classes[:, None], split)
+
+
+def test_they_are_left_out_where_the_labels_say_that_the_graph_misleads() -> None:
+    plain, auto = probe(hidden_direction(), None), probe(hidden_direction(), {})
+    trained(plain)
+    (note,) = trained(auto)
+    assert note.kind == "pseudo_labels.left_out"
+    assert note.data["graph"] < note.data["probe"]
+    weights = plain.state.objective.state_dict()
+    assert all(torch.equal(weights[name], value) for name, value in auto.state.objective.state_dict().items())
+    always = probe(hidden_direction(), {"use": "always"})
+    (note,) = trained(always)
+    assert note.kind == "pseudo_labels.used"
+    assert accuracy(always) < accuracy(auto)
+
+
+def test_few_rows_may_be_learned_from() -> None:
+    data = digits.few_labels(0, per_class=3)
+    (note,) = trained(probe(data, {"rows": 100, "use": "always"}))
+    assert note.data["learned_from"] == 100
+
+
+@pytest.mark.parametrize(
+    ("fields", "place", "word"),
+    [
+        ({"strategy": {"kind": "full"}}, ("unlabelled",), "join a linear_probe"),
+        ({"heads": [LABEL, {"kind": "regressor", "target": "size"}]}, ("unlabelled",), "give a lone classifier"),
+        ({}, ("unlabelled", "dataset"), "no train rows without a label"),
+    ],
+)
+def test_what_does_not_fit_is_refused_by_name(fields: dict[str, Any], place: tuple[str, ...], word: str) -> None:
+    with pytest.raises(ConfigError, match=word) as refused:
+        probe(tiny.images(), {}, **fields)
+    assert refused.value.loc == place
+
+
+def test_another_shape_is_refused_and_the_strategy_is_a_probe_by_itself() -> None:
+    with pytest.raises(ConfigError, match="its rows do not fit"):
+        probe(tiny.images(), {"dataset": "ds_1"}, tiny.table())
+    run = probe(digits.few_labels(0, per_class=3), {}, strategy="auto")
+    assert run.config.strategy.kind == "linear_probe"  # type: ignore[union-attr]
