@@ -38,10 +38,11 @@ check: $(STAMP) ## Lint, types and architecture
 demo: $(STAMP) ## Pretrain, fine-tune and predict on real digits over HTTP; CI=1 ends by itself
 	OMP_NUM_THREADS= $(BIN)/python bench/demo.py $(if $(CI),--ci,)
 
-bench: $(STAMP) ## Time training, probing and starting against their plain counterparts
+bench: $(STAMP) ## Time training, probing, starting and each lever against their plain counterparts
 	$(BIN)/python bench/start.py
 	$(BIN)/python bench/train.py
 	$(BIN)/python bench/probe.py
+	$(BIN)/python bench/levers.py
 
 lock: ## Write the lock files anew
 	$(BIN)/pip-compile --quiet -o requirements.lock pyproject.toml

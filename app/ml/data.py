@@ -127,7 +127,7 @@ class Examples:
         """The rows at `indices` (B,), or all of them."""
         targets = self.targets
         if indices is not None:
-            targets = {name: values[indices.to(values.device)] for name, values in targets.items()}
+            targets = {name: values.index_select(0, indices.to(values.device)) for name, values in targets.items()}
         return Batch(self.inputs.take(indices), targets)
 
     def blocks(self) -> Iterator[Tensor]:

@@ -15,17 +15,28 @@ from worker.training.run import Run, prepare
 
 TRAINING = {"steps": 20, "batch_size": 8, "optimizer": {"kind": "adamw", "lr": 0.003}}
 HEADS = [{"kind": "classifier", "target": "label"}, {"kind": "regressor", "target": "size"}]
+NEXT = {"method": {"kind": "next_token"}}
+# Of images, and of other data where a request says so.
 REQUESTS: list[dict[str, Any]] = [
     {"backbone": {"kind": "mlp"}, "method": {"kind": "autoencoder", "regularizer": {"kind": "l2"}}},
     {"backbone": {"kind": "convnet"}, "method": {"kind": "autoencoder"}},
     {"backbone": {"kind": "convnet"}, "heads": HEADS, "strategy": {"kind": "full"}},
     {"backbone": {"kind": "convnet"}, "heads": HEADS, "strategy": {"kind": "linear_probe"}},
+    {
+        "data": "table",
+        "backbone": {"kind": "tabular_resnet", "dropout": 0.0},
+        "heads": HEADS,
+        "strategy": {"kind": "full"},
+    },
+    {"data": "series", "backbone": {"kind": "tcn", "width": 16}, "heads": HEADS, "strategy": {"kind": "full"}},
+    {"data": "text", "backbone": {"kind": "tcn", "width": 16}, **NEXT},
+    {"data": "text", "backbone": {"kind": "transformer", "width": 16, "depth": 2}, **NEXT},
 ]
 
 
 def make(request: dict[str, Any], device: str) -> Run:
-    data = tiny.images(48)
     request = {**request, "training": TRAINING}
+    data = tiny.DATASETS[request.pop("data", "image")](48)
     if "heads" in request:
         settled: Any = resolve_fine_tuning(FineTuningConfig.model_validate(request), data.spec, None).config
     else:
