@@ -101,7 +101,9 @@ def _alone() -> Iterator[None]:
 
 def _build(options: ImportOptions, parts: Parts, folder: Path) -> tuple[dict[str, Any], list[str]]:
     """Write the model's files and load them as they will be served; returns manifest and names."""
-    from app.ml.bundle import json_of, read_bundle, save_bundle  # noqa: PLC0415 - brings torch, which only this needs
+    import torch  # noqa: PLC0415 - only this needs it
+
+    from app.ml.bundle import json_of, read_bundle, save_bundle  # noqa: PLC0415 - the same
     from app.ml.imports import Wanted, imported  # noqa: PLC0415 - the same
 
     wanted = Wanted(
@@ -114,6 +116,7 @@ def _build(options: ImportOptions, parts: Parts, folder: Path) -> tuple[dict[str
         uncased=options.uncased,
     )
     folder.mkdir()
+    torch.set_num_threads(1)  # the other cores are for those who ask for predictions
     try:
         names = save_bundle(folder, imported(wanted))
         return json_of(read_bundle(folder).manifest), names

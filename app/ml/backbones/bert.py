@@ -148,8 +148,8 @@ class BertBackbone(Backbone, Sequences):
         codes = inputs[:, : len(self.places)]
         if codes.is_meta:
             return codes
-        longest = int((codes != PADDING).sum(1).max()) if len(codes) else 0
-        return codes[:, : longest or None]
+        used = (codes != PADDING).any(0).nonzero()
+        return codes[:, : int(used[-1]) + 1] if len(used) else codes
 
     def _each_layer(self, codes: Tensor, layout: Layout) -> list[Tensor]:
         """After every block, packed (N, width)."""

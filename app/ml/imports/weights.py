@@ -4,6 +4,7 @@ The library refuses headers that are too long, cut short, overlapping or past th
 types, bounds, and names. Metadata is not looked at.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from torch import Tensor
 from app.ml.checkpoint import Tensors
 from app.ml.errors import WeightsError
 from app.ml.interfaces import Shape
+from app.ml.recipes import MOST_PARAMETERS
 
 MOST_TENSORS = 10_000
 MOST_ERRORS = 20
@@ -53,6 +55,9 @@ class Weights:
                 words.append(f"{name} holds {self.dtypes[name]} numbers: {', '.join(FLOATS)} are read")
             elif name not in wanted and not passed_over(name):
                 words.append(f"has an unknown {name[:200]}")
+        numbers = sum(math.prod(shape) for shape in wanted.values())
+        if numbers > MOST_PARAMETERS:
+            words.insert(0, f"the network has {numbers:,} parameters; at most {MOST_PARAMETERS:,} are taken")
         if words:
             refuse(words)
 

@@ -170,6 +170,7 @@ def test_halves_are_read_as_they_are(folder: Path) -> None:
             "config.position_embedding_type",
             "another",
         ),
+        ({"config": {**CONFIG, "num_hidden_layers": 48, "hidden_size": 4096}}, "file", "at most 500,000,000"),
         ({"config": {}}, "config.hidden_size", "required"),
         ({"max_tokens": 13}, "max_tokens", "places for 12"),
     ],
@@ -226,6 +227,15 @@ def test_padding_changes_nothing_and_every_token_has_its_place() -> None:
     assert not steps[0, 5:].any()
     assert not steps[3, 12:].any()  # no places, so they are not read
     assert torch.allclose(backbone(pooling="first")(CODES)[1], network.sequence(CODES)[1, 0], atol=1e-6)
+
+
+def test_padding_between_tokens_is_padding_too() -> None:
+    network = backbone()
+    holes = torch.tensor([[3, 7, 0, 9, 4] + [0] * 11])
+    steps = network.sequence(holes)
+    assert steps[0, 4].any()
+    assert not steps[0, 2].any()
+    assert torch.allclose(steps[0, [0, 1, 3, 4]].mean(0), network(holes)[0], atol=1e-6)
 
 
 def test_it_looks_ahead_and_says_so() -> None:
