@@ -16,7 +16,7 @@ from torch import Tensor
 from app.ml.rows import each_block
 
 _PAIRS_AT_ONCE = 1 << 26  # distances in memory
-_MOST_STEPS, _TOLERANCE = 500, 1e-6
+_MOST_STEPS, _TOLERANCE = 500, 1e-5
 _TINY = 1e-30
 _MOST_TURNS, _EVEN = 300, 1e-3  # of the shares
 _RATE, _FADING = 0.5, 0.98
