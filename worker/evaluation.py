@@ -19,7 +19,7 @@ from worker.attempt import Attempt
 from worker.drain import DrainedError
 from worker.opening import device_for, open_data, open_model
 from worker.reporter import progress_of
-from worker.training.measure import measured, rows_of
+from worker.training.measure import affordable, measured, rows_of
 
 _REPORT_SECONDS = 0.5
 
@@ -30,8 +30,10 @@ def run(attempt: Attempt, job: JobRow, folder: Path, draining: threading.Event) 
     part: Part = job.config["split"]
     data = open_data(attempt, job, folder / "data")[1]
     bundles = [open_model(attempt, name, folder / f"model{index}") for index, name in enumerate(_models(job))]
-    rows = rows_of(data, part, bundles[0].manifest.heads)
-    attempt.enter("running", "measuring", f"Measuring on {len(rows)} rows.", {"rows": len(rows)})
+    every = rows_of(data, part, bundles[0].manifest.heads)
+    rows = affordable(every, [entry for bundle in bundles for entry in bundle.manifest.heads])
+    message = f"Measuring on {len(rows)} of {len(every)} rows."
+    attempt.enter("running", "measuring", message, {"rows": len(rows), "of": len(every)})
     told = _Progress(attempt, draining, len(rows) * len(bundles))
     device = device_for(job)
     found = [measured(bundle, data, rows, part, device, told.after(len(rows) * i)) for i, bundle in enumerate(bundles)]

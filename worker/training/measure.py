@@ -15,6 +15,8 @@ from app.ml.rows import each_block, rows_per_block
 from app.ml.spec import SPLITS, DataSpec, TargetSpec
 from worker.training.evaluate import Evaluation
 
+MOST_NUMBERS = 20_000_000
+_FEWEST_NUMBERS = 4  # of a row for any head
 Told = Callable[[int], None]
 """Hears how many rows have been answered; it may raise to stop."""
 
@@ -26,6 +28,13 @@ def rows_of(data: ArrayData, part: Part, entries: Sequence[HeadEntry]) -> Rows:
         targets = []
     splits = SPLITS if part == "all" else (part,)
     return np.sort(np.concatenate([data.positions(split, targets) for split in splits]))
+
+
+def affordable(rows: Rows, entries: Sequence[HeadEntry]) -> Rows:
+    """The rows (n,), or so many of them, evenly spread, that all answers to them are 20,000,000 numbers."""
+    wide = sum(max(_FEWEST_NUMBERS, sum(len(target.classes) for target in entry.targets)) for entry in entries)
+    most = max(1, MOST_NUMBERS // wide)
+    return rows if len(rows) <= most else rows[np.linspace(0, len(rows) - 1, most).round().astype(np.int64)]
 
 
 def measured(

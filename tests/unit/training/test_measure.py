@@ -13,13 +13,18 @@ from app.ml.fitting import check_measurable
 from app.ml.recipes import resolve_fine_tuning
 from tests.support import tiny
 from worker.training import measure
-from worker.training.measure import measured, rows_of
+from worker.training.measure import affordable, measured, rows_of
 from worker.training.run import Run, prepare
 
 HEADS: dict[str, tuple[list[dict[str, Any]], ArrayData]] = {
     "classifier": ([{"kind": "classifier", "target": "label"}], tiny.images(60)),
     "regressor": ([{"kind": "regressor", "target": "size"}], tiny.table(60)),
     "both": ([{"kind": "classifier", "target": "label"}, {"kind": "regressor", "target": "size"}], tiny.series(60)),
+    "labels": ([{"kind": "multi_label", "target": ["round", "large"]}], tiny.table(60)),
+    "numbers and a class": (
+        [{"kind": "regressor", "target": "size", "name": "one"}, {"kind": "classifier", "target": "round"}],
+        tiny.images(60),
+    ),
     "generator": ([{"kind": "generator"}], tiny.texts(60)),
 }
 
@@ -51,3 +56,13 @@ def test_a_saved_model_measures_as_its_training_did(
     for key, metrics in wanted.heads.items():
         numbers = {name: value for name, value in metrics.items() if isinstance(value, int | float)}
         assert {name: found.heads[key][name] for name in numbers} == pytest.approx(numbers, rel=1e-4, abs=1e-6)
+
+
+def test_of_too_many_rows_some_are_measured_evenly_spread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    heads, data = HEADS["both"]
+    trained(heads, data).save_bundle(tmp_path)
+    entries = read_bundle(tmp_path).manifest.heads
+    rows = rows_of(data, "all", entries)
+    assert len(affordable(rows, entries)) == len(rows) == 60
+    monkeypatch.setattr(measure, "MOST_NUMBERS", 100)
+    assert affordable(rows, entries).tolist() == [0, 5, 11, 16, 21, 27, 32, 38, 43, 48, 54, 59]
