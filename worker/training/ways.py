@@ -89,7 +89,8 @@ def ways_of(run: Run, parent: Bundle) -> list[Way]:
     report = config.transfer_report
     assert report is not None  # noqa: S101 - the same
     assert not isinstance(report.scratch, str)  # noqa: S101 - recipes settle it
-    same = {"strategy": _left_open(config, run.strategy), "training": _quiet(config.training), "transfer_report": None}
+    alone = {"transfer_report": None, "unlabelled": None}  # what rows without labels add is another question
+    same = {"strategy": _left_open(config, run.strategy), "training": _quiet(config.training), **alone}
     pretrained = config.model_copy(update=same)
     # What has learned nothing comes in through the same door as the pretrained model, and whole.
     plain = pretrained.model_copy(update={"loading": "strict"})

@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from app.ml.configs import FineTuningConfig
+from app.ml.configs import FineTuningConfig, PretrainingConfig
 from app.ml.data import ArrayData
 from app.ml.errors import ConfigError
-from app.ml.recipes import resolve_fine_tuning
+from app.ml.recipes import resolve_fine_tuning, resolve_pretraining
 from app.ml.spec import ColumnSpec, DataSpec, TargetSpec
 from tests.support import digits, tiny
 from worker.training.events import Noted
 from worker.training.run import Run, prepare
+from worker.training.ways import ways_of
 
 LABEL = {"kind": "classifier", "target": "label"}
 
@@ -138,3 +139,18 @@ def test_another_shape_is_refused_and_the_strategy_is_a_probe_by_itself() -> Non
         probe(tiny.images(), {"dataset": "ds_1"}, tiny.table())
     run = probe(digits.few_labels(0, per_class=3), {}, strategy="auto")
     assert run.config.strategy.kind == "linear_probe"  # type: ignore[union-attr]
+
+
+def test_a_transfer_report_compares_without_them() -> None:
+    """Its trainings have no rows of another dataset."""
+    data = hidden_direction()
+    settled = resolve_pretraining(PretrainingConfig.model_validate({"training": {"epochs": 1}}), data.spec)
+    pretraining = prepare(settled.config, data)
+    list(pretraining.train())
+    parent = pretraining.bundle()
+    request = {"heads": [LABEL], "unlabelled": {"dataset": "ds_others"}, "transfer_report": {}}
+    config = FineTuningConfig.model_validate(request)
+    resolved = resolve_fine_tuning(config, data.spec, parent.manifest, data.spec).config
+    run = prepare(resolved, data, parent=parent, beside=data)
+    assert run.unlabelled is not None
+    assert [way.config.unlabelled for way in ways_of(run, parent)] == [None] * 5
