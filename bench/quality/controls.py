@@ -29,7 +29,7 @@ def scratch(lab: Lab, data: Labelled, datasets: Sequence[str], backbone: Json, *
 
 def _raw(data: Labelled, chosen: Array) -> float:
     rows, test = (_flat(data, x) for x in (data.x[chosen], data.test_x))
-    model = LogisticRegression(C=0.1, max_iter=200).fit(rows, data.y[chosen])
+    model = LogisticRegression(C=0.1, max_iter=1000).fit(rows, data.y[chosen])
     return 100 * float(model.score(test, data.test_y))
 
 

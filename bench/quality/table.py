@@ -12,11 +12,11 @@ PAGE = Path(__file__).parents[2] / "docs" / "quality.md"
 NOTES = "<!-- notes -->\n"
 HEAD = """# Learning quality
 
-Every figure was reached over HTTP: upload, pretrain, fine-tune, predict the test inputs. Test labels stay with the
-scorer. Accuracies are percent, mean and deviation over three draws of the labels; the controls learned from the same
-draws. CPU seconds are those of the jobs that made the figure, pretraining included. Of "defaults alone", whose
-requests choose nothing but the kind of autoencoder in P3, half of the way from the best control to the target is asked.
-Written by `python bench/quality --data DIR` ({machine}).
+Unless a row says otherwise it was measured over HTTP: upload, pretrain, fine-tune, predict the test inputs. Test labels
+stay with the scorer. Accuracies are percent, mean and deviation over three draws of the labels; the controls learned
+from the same draws. CPU seconds are those of the jobs that made the figure, pretraining included. "Defaults alone" are
+requests that choose nothing but the kind of autoencoder in P3; half of the way from the best control to the target is
+asked of them. Written by `python bench/quality --data DIR` ({machine}).
 
 | row | what | reached | asked | met | controls | reference | CPU s |
 |---|---|---|---|---|---|---|---|
@@ -44,7 +44,7 @@ def write(figures: Sequence[Figure]) -> None:
     text = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
     machine = f"{platform.machine()}, torch {torch.__version__}, one thread"
     lines = "".join(map(line, merged(figures)))
-    PAGE.write_text(HEAD.format(machine=machine) + lines + NOTES + text.partition(NOTES)[2], encoding="utf-8")
+    PAGE.write_text(HEAD.format(machine=machine) + lines + "\n" + NOTES + text.partition(NOTES)[2], encoding="utf-8")
 
 
 def line(figure: Figure) -> str:

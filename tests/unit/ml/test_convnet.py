@@ -1,4 +1,4 @@
-"""Group normalisation leaves every map something to say, however few channels and pixels there are."""
+"""Group normalisation leaves every map something to say, however few its pixels; layers are pooled."""
 
 import pytest
 import torch
@@ -30,3 +30,9 @@ def test_a_group_normalises_several_channels() -> None:
     assert groups((2, 8, 12, 32, 128), 64) == [1, 2, 2, 8, 8]
     assert groups((8, 8, 1), 8) == [2, 2], "a map of one value is left alone"
     assert groups((8, 8, 8, 2), 8) == [2, 2, 2], "and so is one of two"
+
+
+def test_layers_are_maps_of_at_most_seven_by_seven() -> None:
+    backbone = ConvNet(channels=(3, 4, 5), features=6).build(Encoding(shape=(1, 28, 28)))
+    found = backbone.layers(torch.rand(2, 1, 28, 28))
+    assert [layer.shape for layer in found] == [(2, 3 * 49), (2, 4 * 49), (2, 5 * 16), (2, 6)]
