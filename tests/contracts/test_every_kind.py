@@ -124,7 +124,8 @@ def supervision_cases() -> dict[str, Case]:
     for name, config in registered("supervision"):
         for accepted in config.accepts:
             labels = {**example(config), "target": TARGETS[accepted], "rows": 8}
-            found[f"{name}-{accepted}"] = Case("image", {"backbone": MLP, "labels": labels})
+            watch = {"target": TARGETS[accepted], "keep": "best", "rows": 20}
+            found[f"{name}-{accepted}"] = Case("image", {"backbone": MLP, "labels": labels, "watch": watch})
     return found
 
 
