@@ -17,7 +17,8 @@ class PseudoLabels(Frozen):
         "carry no label.",
     )
     use: Literal["auto", "always"] = Field(
-        "auto", description="auto: only where the graph answers labels left out at least as well as a probe without it."
+        "auto",
+        description="auto: unless the graph answers labels left out worse than a probe by over a standard error.",
     )
     neighbours: Integer = Field(10, ge=2, le=100, description="Edges that start at every row.")
     alpha: Real = Field(0.99, gt=0, lt=1, description="How far labels spread: the weight of a row's neighbours.")

@@ -1,7 +1,8 @@
 """Pseudo-labels for a linear probe: a graph over labelled and unlabelled rows' features hands the labels on.
 
 The graph's points are the features' first principal axes, as the probe scales them. Whether pseudo-labels are used at
-all is decided on the labels alone: each fold is answered by the graph and by a probe that know the other folds.
+all is decided on the labels alone: each fold is answered by the graph and by a probe that know the other folds. They
+are left out where the graph is worse by more than a standard error of the difference: few labels cannot tell more.
 """
 
 import copy
@@ -122,7 +123,7 @@ class Unlabelled:
             reason = "as asked for" if self.config.use == "always" else "no label can be left out to compare on"
             return True, Noted("pseudo_labels.used", f"Pseudo-labels are used: {reason}.", data)
         widths = objective.strategy.widths(objective.backbone)
-        right = torch.zeros(2, device=labels.device)
+        right = torch.zeros(2, len(labels), dtype=torch.float64, device=labels.device)
         for fold in range(_FOLDS):
             held = folds == fold
             kept = labels.masked_fill(held, NEVER)
@@ -130,10 +131,12 @@ class Unlabelled:
             probe = copy.deepcopy(head)
             probe.solve(features, kept, widths)
             answers = (shares[: len(labels)][held], probe(features[held]))
-            right += torch.stack([(one.argmax(1) == labels[held]).sum() for one in answers])
-        by_graph, by_probe = (right / tested.sum()).tolist()
-        data |= {"graph": by_graph, "probe": by_probe}
+            right[:, held] = torch.stack([(one.argmax(1) == labels[held]).double() for one in answers])
+        right = right[:, tested]
+        by_graph, by_probe = right.mean(1).tolist()
+        error = float((right[0] - right[1]).std(correction=0)) / right.shape[1] ** 0.5
+        data |= {"graph": by_graph, "probe": by_probe, "standard_error": error}
         words = f"of {int(tested.sum())} labels left out the graph knows {by_graph:.3f} and a probe {by_probe:.3f}"
-        if by_graph >= by_probe:
+        if by_graph >= by_probe - error:
             return True, Noted("pseudo_labels.used", f"Pseudo-labels are used: {words}.", data)
         return False, Noted("pseudo_labels.left_out", f"Pseudo-labels are left out: {words}.", data)

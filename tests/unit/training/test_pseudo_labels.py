@@ -66,7 +66,7 @@ def test_they_help_where_real_digits_have_three_labels_each(draw: int) -> None:
     plain, (note,) = trained(runs[0]), trained(runs[1])
     assert (plain, note.kind) == ([], "pseudo_labels.used")
     assert note.data["rows"] == 1170
-    assert note.data["graph"] >= note.data["probe"]
+    assert note.data["graph"] >= note.data["probe"] - note.data["standard_error"]
     assert accuracy(runs[1]) > accuracy(runs[0]) + 0.02
 
 
@@ -105,7 +105,7 @@ def test_they_are_left_out_where_the_labels_say_that_the_graph_misleads() -> Non
     trained(plain)
     (note,) = trained(auto)
     assert note.kind == "pseudo_labels.left_out"
-    assert note.data["graph"] < note.data["probe"]
+    assert note.data["graph"] < note.data["probe"] - note.data["standard_error"]
     weights = plain.state.objective.state_dict()
     assert all(torch.equal(weights[name], value) for name, value in auto.state.objective.state_dict().items())
     always = probe(hidden_direction(), {"use": "always"})
