@@ -5,8 +5,9 @@ down the slope of head i's loss alone; by how much of itself head j's loss falls
 
     1 - L_j(after a step for i) / L_j(before)
 
-Every step is a thousandth as long as the backbone's weights, so that heads compare. Beside it stands the cosine between
-the two gradients (Du et al., "Adapting auxiliary losses using gradient similarity", 2018). Both are means over the
+A step is as long as lowers its own head's loss by a hundredth, by the slope, so that heads compare and curvature stays
+out of it; but never longer than a thousandth of the backbone's weights. Beside it stands the cosine between the two
+gradients (Du et al., "Adapting auxiliary losses using gradient similarity", 2018). Both are means over the
 times they were measured; afterwards every weight is what it was.
 """
 
@@ -18,7 +19,8 @@ from torch import Tensor, nn
 
 from app.ml.weighing import gradients
 
-_STEP = 1e-3  # of the weights' length
+_GAIN = 1e-2  # of the stepping head's own loss
+_LONGEST = 1e-3  # of the weights' length
 
 
 class Affinity(nn.Module):
@@ -40,27 +42,28 @@ class Affinity(nn.Module):
             before = losses()
             slopes = gradients(before, parameters)
         lengths = slopes.norm(dim=1)
-        ahead = self._ahead(losses, parameters, slopes, lengths)
+        tiny = torch.finfo(slopes.dtype).tiny
+        units = slopes / lengths.clamp(min=tiny)[:, None]
+        wanted = _GAIN * before.detach().clamp(min=0) / lengths.clamp(min=tiny)
+        ahead = self._ahead(losses, parameters, units, wanted)
         both = present & (lengths > 0)
         known = (both[:, None] & present[None, :] & (before.detach() > 0)[None, :]).double()
-        tiny = torch.finfo(slopes.dtype).tiny
         gains = 1 - ahead / before.detach()[None, :].clamp(min=tiny)
-        units = slopes / lengths.clamp(min=tiny)[:, None]
         self.lookahead += known * gains
         self.cosine += known * (units @ units.T)
         self.counts += known
 
     @torch.no_grad()
     def _ahead(
-        self, losses: Callable[[], Tensor], parameters: list[nn.Parameter], slopes: Tensor, lengths: Tensor
+        self, losses: Callable[[], Tensor], parameters: list[nn.Parameter], units: Tensor, wanted: Tensor
     ) -> Tensor:
-        """Every loss (column) after a step for every head (row), (T, T); then the weights are put back."""
+        """Every loss (column) after a step of a wanted length (T,) for every head (row); then weights are put back."""
         kept = [one.detach().clone() for one in parameters]
         size = torch.cat([one.flatten() for one in kept]).norm()
         sizes = [one.numel() for one in kept]
         rows = []
-        for slope, length in zip(slopes, lengths, strict=True):
-            step = slope * (_STEP * size / length.clamp(min=torch.finfo(slope.dtype).tiny))
+        for unit, length in zip(units, wanted, strict=True):
+            step = unit * torch.minimum(length, _LONGEST * size)
             for one, part in zip(parameters, torch.split(step, sizes), strict=True):
                 one.sub_(part.view_as(one))
             rows.append(losses())

@@ -1,5 +1,7 @@
 """Measuring which head helps which: a few times in a training, on a batch of it."""
 
+import math
+
 import torch
 
 from app.ml.assembly import FineTuning
@@ -14,8 +16,8 @@ _TIMES = 5  # evenly over a training: a few per cent of its cost
 
 def is_due(plan: Plan, epoch: int, step: int) -> bool:
     """Whether to measure after this epoch, counted from 0."""
-    epochs = -(-plan.total_steps // plan.steps_per_epoch)
-    return (epoch + 1) % max(1, epochs // _TIMES) == 0 or step >= plan.total_steps
+    epochs = math.ceil(plan.total_steps / plan.steps_per_epoch)
+    return (epoch + 1) % math.ceil(epochs / _TIMES) == 0 or step >= plan.total_steps
 
 
 def measure_tasks(objective: Objective, examples: Examples, plan: Plan, epoch: int) -> None:
