@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pyarrow as pa
 
-SMALL = 4 << 20
+SMALL = 1 << 20
 
 
 def spill(values: Any, work: Path) -> Any:

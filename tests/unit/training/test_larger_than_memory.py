@@ -77,7 +77,7 @@ def write_array(path: Path, shape: tuple[int, ...], dtype: type) -> float:
     for start in range(0, len(array), 1000):
         level = random.integers(0, 64, (len(array[start : start + 1000]), *[1] * (len(shape) - 1)))
         piece = (pattern[None] + level) % 256
-        piece[:, 0] = random.integers(0, 256, piece[:, 0].shape)
+        piece[:, :8] = random.integers(0, 256, piece[:, :8].shape)
         array[start : start + 1000] = piece
     array.flush()
     return array.nbytes / 2**20
@@ -85,29 +85,29 @@ def write_array(path: Path, shape: tuple[int, ...], dtype: type) -> float:
 
 @pytest.mark.slow
 def test_images_are_prepared_and_trained_on_within_a_fraction_of_their_size(tmp_path: Path) -> None:
-    size = write_array(tmp_path / "source", (50_000, 64, 64, 3), np.uint8)
-    assert size > 580
+    size = write_array(tmp_path / "source", (30_000, 64, 64, 3), np.uint8)
+    assert size > 350
     assert grown(tmp_path, PREPARE.replace("OPTIONS", "{}")) < 200
     code = """
 config = {"backbone": {"kind": "mlp", "hidden": [8]}, "method": {"kind": "autoencoder"}, "training": {"epochs": 1}}
 assert isinstance(learn(PretrainingConfig.model_validate(config)), OnDisk)
 """
-    assert grown(tmp_path, code) < 400  # of 2,300 MB as float32
+    assert grown(tmp_path, code) < 400  # of 1,400 MB as float32
 
 
 @pytest.mark.slow
 def test_tables_are_prepared_and_trained_on_within_a_fraction_of_their_size(tmp_path: Path) -> None:
-    size = write_array(tmp_path / "source", (950_000, 100), np.float32)
-    assert size > 360
-    assert grown(tmp_path, PREPARE.replace("OPTIONS", "{}")) < 250
+    size = write_array(tmp_path / "source", (50_000, 900), np.float32)
+    assert size > 170
+    assert grown(tmp_path, PREPARE.replace("OPTIONS", "{}")) < 150
     code = """
 import app.ml.data
 app.ml.data.MOST_BYTES_IN_MEMORY = 64 << 20
 config = {"backbone": {"kind": "mlp", "hidden": [8]}, "method": {"kind": "autoencoder"},
-          "training": {"epochs": 1, "batch_size": 4096}}
+          "training": {"epochs": 1, "batch_size": 1024}}
 assert isinstance(learn(PretrainingConfig.model_validate(config)), OnDisk)
 """
-    assert grown(tmp_path, code) < 200
+    assert grown(tmp_path, code) < 150
 
 
 @pytest.mark.slow
@@ -115,9 +115,8 @@ def test_a_csv_is_prepared_within_a_fraction_of_its_size(tmp_path: Path) -> None
     random = np.random.default_rng(0)
     with (tmp_path / "source").open("w") as file:
         file.write(",".join(f"c{place}" for place in range(100)) + "\n")
-        for _ in range(60):
+        for _ in range(90):
             rows = (random.random((1000, 100)) * 1e6).round(7).tolist()
             file.write("\n".join(",".join(map(str, row)) for row in rows) + "\n")
-    size = (tmp_path / "source").stat().st_size / 2**20
-    assert size > 80
-    assert grown(tmp_path, PREPARE.replace("OPTIONS", "{}")) < size
+    assert (tmp_path / "source").stat().st_size / 2**20 > 120
+    assert grown(tmp_path, PREPARE.replace("OPTIONS", "{}")) < 120
