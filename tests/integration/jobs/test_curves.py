@@ -14,6 +14,7 @@ from tests.support.http import Http
 from tests.support.problems import check_problem
 from tests.support.work import run_jobs
 
+pytestmark = pytest.mark.parametrize("settings", ["sqlite"], indirect=True)  # drawing asks no database
 KINDS = {"roc", "precision_recall", "calibration", "confusion_matrix"}
 
 

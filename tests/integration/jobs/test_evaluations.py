@@ -85,6 +85,7 @@ def test_an_evaluation_measures_what_the_training_measured_and_makes_no_model(
     assert [one["type"] for one in events_of(client, found["id"])][-1] == "job.succeeded"
 
 
+@pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
 def test_every_split_and_a_dataset_with_fewer_classes(client: Http, settings: Settings) -> None:
     whole = upload(client, settings, flowers("setosa", "versicolor", "virginica"), columns=LABELLED)
     train(client, settings, whole, "irises")
@@ -119,6 +120,7 @@ def test_two_models_are_compared_on_the_same_rows(client: Http, settings: Settin
     assert {one["difference"] for one in same["comparison"]["tumour"].values()} == {0}
 
 
+@pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
 def test_what_does_not_fit_is_refused_in_words_before_queueing(client: Http, settings: Settings, cancer: str) -> None:
     train(client, settings, cancer, "tumours")
     pretraining = client.post("/v1/jobs", json={"kind": "pretraining", "dataset": cancer, "name": "root"})
@@ -170,6 +172,7 @@ def test_a_cancelled_or_drained_evaluation_ends_as_any_job(
     assert run_jobs(settings) == 0
 
 
+@pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
 def test_a_damaged_model_fails_the_evaluation_in_words(
     client: Http, settings: Settings, database: Database, cancer: str
 ) -> None:
