@@ -20,6 +20,11 @@ class PseudoLabels(Frozen):
         "auto",
         description="auto: unless the graph answers labels left out worse than a probe by over a standard error.",
     )
+    answers: Literal["soft", "hard"] = Field(
+        "soft",
+        description="What a row is given: its share of each class, or its most probable class; either way it "
+        "counts by its certainty.",
+    )
     neighbours: Integer = Field(10, ge=2, le=100, description="Edges that start at every row.")
     alpha: Real = Field(0.99, gt=0, lt=1, description="How far labels spread: the weight of a row's neighbours.")
     rows: Integer = Field(

@@ -77,6 +77,8 @@ class Unlabelled:
             return objective.solve(features, {config.targets[0]: labels}), note
         others = torch.cat(list(self._features(objective, self.config.rows)))
         shares, certainty = self._answers(graph, labels, len(head.classes))
+        if self.config.answers == "hard":
+            shares = F.one_hot(shares.argmax(1), len(head.classes)).to(shares)
         count = len(labels) + len(others)
         shares[: len(labels)] = F.one_hot(labels, len(head.classes))
         certainty[: len(labels)] = 1

@@ -70,6 +70,14 @@ def test_they_help_where_real_digits_have_three_labels_each(draw: int) -> None:
     assert accuracy(runs[1]) > accuracy(runs[0]) + 0.02
 
 
+def test_a_row_may_be_given_its_most_probable_class() -> None:
+    data = digits.few_labels(0, per_class=3)
+    runs = [probe(data, fields) for fields in (None, {"use": "always"}, {"use": "always", "answers": "hard"})]
+    plain, soft, hard = (accuracy(run) for run in runs if trained(run) is not None)
+    assert hard > plain + 0.02
+    assert hard != soft
+
+
 def test_rows_of_another_dataset_are_the_same_to_it() -> None:
     data = digits.few_labels(0, per_class=3)
     small, others = named_apart(data)
