@@ -28,5 +28,5 @@ class PseudoLabels(Frozen):
     neighbours: Integer = Field(10, ge=2, le=100, description="Edges that start at every row.")
     alpha: Real = Field(0.99, gt=0, lt=1, description="How far labels spread: the weight of a row's neighbours.")
     rows: Integer = Field(
-        10_000, ge=1, le=100_000, description="Rows that the probe learns from at most; the graph takes 100,000."
+        2000, ge=1, le=100_000, description="Rows that the probe learns from at most; the graph takes 100,000."
     )
