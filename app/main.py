@@ -18,6 +18,7 @@ from app.models.endpoints import router as models
 from app.openapi import document
 from app.predictions.endpoints import router as predictions
 from app.queue import CeleryQueue, JobQueue, MemoryQueue
+from app.recommendations.endpoints import router as recommendations
 from app.security import Authenticator
 from app.serving.engine import Engine
 from app.settings import Settings
@@ -45,7 +46,7 @@ def create_app(settings: Settings, queue: JobQueue | None = None, artifacts: Art
     app.state.services = services
     app.state.authenticator = Authenticator(database)
     errors.install(app)
-    for router in (health.router, datasets, jobs, models, predictions, catalogue):
+    for router in (health.router, datasets, jobs, models, predictions, recommendations, catalogue):
         app.include_router(router)
     app.openapi = lambda: document(app)  # type: ignore[method-assign]
     app.add_middleware(Entrance, hosts=hosts_for(settings.host, settings.allowed_hosts))

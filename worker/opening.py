@@ -1,5 +1,7 @@
 """What a job works on: its dataset, a model, and the device that it asks for."""
 
+import hashlib
+import json
 from pathlib import Path
 
 import torch
@@ -11,6 +13,8 @@ from app.ml.configs import FineTuningConfig, PretrainingConfig
 from app.ml.data import ArrayData
 from app.ml.errors import ConfigError
 from worker.attempt import Attempt
+
+_INPUT_FILES = ("inputs.npy", "text.npy", "offsets.npy")
 
 
 def open_data(attempt: Attempt, job: JobRow, folder: Path) -> tuple[DatasetRow, ArrayData]:
@@ -43,3 +47,11 @@ def device_for(job: JobRow) -> torch.device:
     if asked == "auto":
         asked = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(asked)
+
+
+def rows_digest(dataset: DatasetRow) -> str:
+    """What the stored rows are: their files, and how they are to be read."""
+    files = {name: blob["sha256"] for name, blob in (dataset.files or {}).items() if name in _INPUT_FILES}
+    spec = dataset.spec or {}
+    meaning = {name: spec.get(name) for name in ("modality", "shape", "value_scale", "columns")}
+    return hashlib.sha256(json.dumps([files, meaning], sort_keys=True).encode()).hexdigest()

@@ -16,7 +16,7 @@ from app.jobs import lease as leases
 from app.jobs.lease import CancelledError, JobError, Lease, LeaseLostError
 from app.ml.errors import ConfigError, CorruptModelError
 from app.settings import Settings
-from worker import evaluation, preparation, sweep, training_job
+from worker import evaluation, preparation, recommendation, sweep, training_job
 from worker.attempt import Attempt
 from worker.attempt_folder import attempt_folder
 from worker.drain import DrainedError
@@ -94,6 +94,8 @@ def _work(attempt: Attempt, folder: Path, draining: threading.Event, settings: S
         sweep.run(attempt, job, settings)
     elif job.kind == "evaluation":
         evaluation.run(attempt, job, folder, draining)
+    elif job.kind == "recommendation":
+        recommendation.run(attempt, job, folder, draining, settings)
     else:
         training_job.run(attempt, job, folder, draining, settings)
 

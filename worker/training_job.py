@@ -1,7 +1,5 @@
 """A pretraining or a fine-tuning as a job: from its rows in SQL to a registered model."""
 
-import hashlib
-import json
 import logging
 import math
 import threading
@@ -14,7 +12,7 @@ from pydantic import TypeAdapter
 from sqlalchemy.orm import Session
 
 from app.artifacts import file_sha256
-from app.db.tables import CheckpointRow, DatasetRow, JobRow
+from app.db.tables import CheckpointRow, JobRow
 from app.errors import CorruptError
 from app.jobs import lease as leases
 from app.jobs.plan import learning_config
@@ -28,7 +26,7 @@ from app.settings import Settings
 from worker.attempt import Attempt
 from worker.drain import DrainedError
 from worker.feature_cache import FeatureCache
-from worker.opening import device_for, open_beside, open_data, open_model
+from worker.opening import device_for, open_beside, open_data, open_model, rows_digest
 from worker.reporter import DivergedError, Reporter, progress_of
 from worker.training.evaluate import Evaluation
 from worker.training.events import Evaluated, Finished, Noted, Started, StepDone
@@ -38,8 +36,6 @@ from worker.transfer import report_on
 from worker.trial import Trial, trial_of
 
 log = logging.getLogger(__name__)
-
-_INPUT_FILES = ("inputs.npy", "text.npy", "offsets.npy")
 
 
 def run(attempt: Attempt, job: JobRow, folder: Path, draining: threading.Event, settings: Settings) -> None:
@@ -72,17 +68,9 @@ def _prepare(attempt: Attempt, job: JobRow, folder: Path, settings: Settings, pa
     dataset, data = open_data(attempt, job, folder / "data")
     config = learning_config(job.kind, job.config)
     device = device_for(job)
-    keep = FeatureCache(settings.feature_cache, settings.feature_cache_bytes, _rows_digest(dataset))
+    keep = FeatureCache(settings.feature_cache, settings.feature_cache_bytes, rows_digest(dataset))
     beside = open_beside(attempt, config, folder / "beside")
     return prepare(config, data, device=device, parent=parent, strategy=_chosen(attempt), keep=keep, beside=beside)
-
-
-def _rows_digest(dataset: DatasetRow) -> str:
-    """What the stored rows are: their files, and how they are to be read."""
-    files = {name: blob["sha256"] for name, blob in (dataset.files or {}).items() if name in _INPUT_FILES}
-    spec = dataset.spec or {}
-    meaning = {name: spec.get(name) for name in ("modality", "shape", "value_scale", "columns")}
-    return hashlib.sha256(json.dumps([files, meaning], sort_keys=True).encode()).hexdigest()
 
 
 def _chosen(attempt: Attempt) -> AnyStrategy | None:

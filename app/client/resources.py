@@ -155,6 +155,21 @@ class Jobs:
         job = self._transport.create("/v1/jobs", json=body)
         return self.wait(job["id"]) if wait else job
 
+    def recommend(
+        self, dataset: str, target: str, *, models: Sequence[str] | None = None, wait: bool = True, **fields: Any
+    ) -> Json:
+        """Rank backbones for a labelled dataset, see `metrics["ranking"]`; null models are all of the project.
+
+        With `wait` it has succeeded.
+
+        Raises:
+            JobFailedError: it ended without success.
+        """
+        named = None if models is None else [*models]
+        body = {"dataset": dataset, "target": target, "models": named, **fields}
+        job = self._transport.create("/v1/recommendations", json=body)
+        return self.wait(job["id"]) if wait else job
+
     def get(self, job_id: str) -> Json:
         """Return a job."""
         return self._transport.get(_path("jobs", job_id))

@@ -37,9 +37,7 @@ from app.sweeps import plan as sweeps
 
 def submit(session: Session, queue: JobQueue, project_id: str, request: JobRequest, most_unfinished: int) -> Job:
     """Check a request and queue its job; the worker is rung once it is committed."""
-    if repository.unfinished(session, project_id) >= most_unfinished:
-        msg = f"{most_unfinished} jobs of this project are unfinished; wait for some or cancel them."
-        raise TooManyError(msg, code="too_many_jobs")
+    check_room(session, project_id, most_unfinished)
     if isinstance(request, SweepRequest):
         fields = settle_sweep(session, project_id, request)
     elif isinstance(request, EvaluationRequest):
@@ -49,9 +47,16 @@ def submit(session: Session, queue: JobQueue, project_id: str, request: JobReque
     return answer(session, enqueue(session, queue, project_id=project_id, **fields))
 
 
+def check_room(session: Session, project_id: str, most_unfinished: int) -> None:
+    """Raises TooManyError where no further job may be queued."""
+    if repository.unfinished(session, project_id) >= most_unfinished:
+        msg = f"{most_unfinished} jobs of this project are unfinished; wait for some or cancel them."
+        raise TooManyError(msg, code="too_many_jobs")
+
+
 def settle(session: Session, project_id: str, request: BaseRequest) -> dict[str, Any]:
     """Check a request and return the columns of its job. Raises like `plan.resolve`."""
-    dataset = _dataset(session, project_id, request.dataset)
+    dataset = dataset_of(session, project_id, request.dataset)
     parent = _parent(session, project_id, request)
     config = plan.resolve(request, dataset, parent, _beside(session, project_id, request))
     if parent is not None:
@@ -69,7 +74,7 @@ def settle(session: Session, project_id: str, request: BaseRequest) -> dict[str,
 def settle_sweep(session: Session, project_id: str, request: SweepRequest) -> dict[str, Any]:
     """Check a sweep and return the columns of its job. Its base's model is fixed, whatever a name means later."""
     base = request.base
-    dataset = _dataset(session, project_id, base.dataset)
+    dataset = dataset_of(session, project_id, base.dataset)
     parent = _parent(session, project_id, base)
     if parent is not None:
         request = request.model_copy(update={"base": base.model_copy(update={"model": parent.id})})
@@ -86,7 +91,7 @@ def settle_sweep(session: Session, project_id: str, request: SweepRequest) -> di
 
 def settle_evaluation(session: Session, project_id: str, request: EvaluationRequest) -> dict[str, Any]:
     """Check an evaluation and return the columns of its job. Raises like `plan.resolve_evaluation`."""
-    dataset = _dataset(session, project_id, request.dataset)
+    dataset = dataset_of(session, project_id, request.dataset)
     model = models.resolve(session, project_id, request.model)
     baseline = models.resolve(session, project_id, request.baseline) if request.baseline is not None else None
     return {
@@ -127,7 +132,12 @@ def enqueue(session: Session, queue: JobQueue, **fields: Any) -> JobRow:
     return row
 
 
-def _dataset(session: Session, project_id: str, dataset_id: str) -> DatasetRow:
+def dataset_of(session: Session, project_id: str, dataset_id: str) -> DatasetRow:
+    """Return a dataset of this project.
+
+    Raises:
+        NotFoundError: there is none.
+    """
     row = datasets.find(session, project_id, dataset_id)
     if row is None:
         msg = "There is no such dataset in this project."

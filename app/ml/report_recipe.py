@@ -26,6 +26,9 @@ def settle_report(
         return None, ()
     if parent is None:
         raise ConfigError(_PLACE, "nothing was transferred: name a pretrained model, or leave this out")
+    if config.unlabelled is not None:
+        msg = "rows without labels would be labelled by what is compared: leave unlabelled out, or this"
+        raise ConfigError(_PLACE, msg)
     for index, head in enumerate(heads):
         if head.accepts == "inputs":
             msg = f"heads.{index}: a {head.kind} learns from rows without labels, and the report compares by labels"

@@ -41,6 +41,11 @@ def page(
     return fetch_page(session, query, ModelRow.id, asked)
 
 
+def newest(session: Session, project_id: str, most: int) -> list[ModelRow]:
+    """Return the project's models, the newest first."""
+    return list(session.scalars(select(ModelRow).where(_of(project_id)).order_by(ModelRow.id.desc()).limit(most)))
+
+
 def next_version(session: Session, project_id: str, name: str) -> int:
     """Return the version after the last one, deleted ones included, so that no version ever means two models."""
     query = select(func.max(ModelRow.version)).where(ModelRow.project_id == project_id, ModelRow.name == name)

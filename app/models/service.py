@@ -129,13 +129,14 @@ def lineage(session: Session, project_id: str, ref: str) -> Lineage:
 
 
 def taught_by(session: Session, model: ModelRow, source_sha256: str) -> ModelRow | None:
-    """Return the model itself or the ancestor that has learned labels of this very upload, if one has."""
+    """Return the model itself or the ancestor whose backbone has learned labels of this very upload, if one has."""
     row: ModelRow | None = model
     for _ in range(MAX_ANCESTORS):
         if row is None:
             return None
-        labels = row.kind == "fine_tuned" or row.manifest.get("labels") is not None
-        if labels and repository.source_of(session, row) == source_sha256:
+        strategy, labels = row.manifest.get("strategy"), row.manifest.get("labels")
+        moved = labels is not None or (strategy is not None and strategy["kind"] != "linear_probe")
+        if moved and repository.source_of(session, row) == source_sha256:
             return row
         row = repository.by_id(session, row.project_id, row.parent_id) if row.parent_id else None
     return None

@@ -55,10 +55,15 @@ def make_bundle(*, heads: bool = True, seed: int = 0, gain: float = 1.0) -> Bund
 
 def add_model(services: Services, project_id: str, name: str, *, heads: bool = True, **fields: Any) -> ModelRow:
     """Register such a model as the next version of `name`, as a worker does."""
+    chosen = {key: fields.pop(key) for key in ("seed", "std") if key in fields}
+    return add_bundle(services, project_id, name, make_bundle(heads=heads, **chosen), **fields)
+
+
+def add_bundle(services: Services, project_id: str, name: str, bundle: Bundle, **fields: Any) -> ModelRow:
+    """Register any model as the next version of `name`."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        chosen = {key: fields.pop(key) for key in ("seed", "gain") if key in fields}
-        names = save_bundle(folder, make_bundle(heads=heads, **chosen))
+        names = save_bundle(folder, bundle)
         manifest = json_of(read_manifest(folder))
         files = {name: put_blob(services.artifacts, folder / name).model_dump() for name in names}
     with services.database.writing() as session:

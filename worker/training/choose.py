@@ -76,21 +76,21 @@ def chosen(strategy: AnyStrategy, ground: Ground) -> tuple[AnyStrategy, tuple[No
         if isinstance(strategy, Automatic):
             return _choose_strategy(strategy, ground)
         if isinstance(strategy, LinearProbe) and strategy.layer == "best":
-            probe, note = _choose_layer(strategy, ground)
+            probe, note = choose_layer(strategy, ground)
             return probe, (note,)
     return strategy, ()
 
 
-def _choose_layer(strategy: LinearProbe, ground: Ground) -> tuple[LinearProbe, Noted]:
+def choose_layer(strategy: LinearProbe, ground: Ground) -> tuple[LinearProbe, Noted]:
     """The layer, or all of them, whose features cost the heads least on rows held out."""
     backbone = ground.backbone.to(ground.device)
     widths = layer_widths(backbone)
     rows = ground.rows()[: max(1, min(_MOST_ROWS_FOR_LAYERS, _MOST_BYTES_FOR_LAYERS // (4 * sum(widths))))]
-    layers, examples = _layers(ground, rows, widths)
+    layers, examples = layers_for(ground, rows, widths)
     left = strategy.budget_seconds - len(rows) * row_seconds(backbone)
     tried: list[dict[str, Any]] = []
     for layer in _candidates(widths):
-        of_layer = list(range(len(widths))) if layer == "all" else [_index(layer, widths)]
+        of_layer = list(range(len(widths))) if layer == "all" else [place_of(layer, widths)]
         parts = [widths[index] for index in of_layer]
         left -= solving_seconds(len(rows), sum(parts), ground.outputs)
         entry: dict[str, Any] = {"layer": layer, "features": sum(parts), "held_out_loss": None}
@@ -113,11 +113,12 @@ def _candidates(widths: Sequence[int]) -> list[Layer]:
     return ["last", "all", *reversed(range(len(widths) - 1))]
 
 
-def _index(layer: Layer, widths: Sequence[int]) -> int:
+def place_of(layer: Layer, widths: Sequence[int]) -> int:
+    """Which of the layers is meant."""
     return layer if isinstance(layer, int) else len(widths) - 1
 
 
-def _layers(ground: Ground, rows: Rows, widths: Sequence[int]) -> tuple[list[torch.Tensor], Examples]:
+def layers_for(ground: Ground, rows: Rows, widths: Sequence[int]) -> tuple[list[torch.Tensor], Examples]:
     """Every layer's features of some rows, each (n, F), and the rows' labels."""
     targets = {name: ground.data.labels(name, rows).to(ground.device) for name in ground.labels}
     examples = Examples(OnDisk(ground.data, rows, ground.modality, ground.device), targets)
@@ -150,7 +151,7 @@ def _choose_strategy(strategy: Automatic, ground: Ground) -> tuple[AnyStrategy, 
     notes: list[Noted] = []
     if "linear_probe" in strategy.candidates:
         wanted = LinearProbe(solver="exact", layer="best", budget_seconds=strategy.budget_seconds / 2)
-        probe, note = _choose_layer(wanted, ground)
+        probe, note = choose_layer(wanted, ground)
         notes = [note]
     facts = Facts(ground.data.spec.modality, ground.data.spec.shape, len(ground.rows()), pretrained=ground.pretrained)
     ways: dict[Candidate, AnyStrategy] = {"linear_probe": probe, "lp_ft": LpFt(), "full": Full().settle(facts)[0]}

@@ -60,14 +60,19 @@ class Study:
         ways = ways_of(self.trained, self.parent)
         try:
             yield from self._rounds(ways)
-            yield from self._fewer_labels(ways[0])
+            if "helps" in self._verdicts(ways).values():
+                yield from self._fewer_labels(ways[0])
         except _SpentError:
             spent = f"the budget of {self.report.budget_seconds:g} seconds was spent before"
             self.missing |= {way.name: spent for way in ways if way.name not in self.scores | self.missing}
-        self.found = self._answer({way.name: way for way in ways})
-        verdicts = {key: head["verdict"] for key, head in self.found["heads"].items()}
+        verdicts = self._verdicts(ways)
         words = ", ".join(f"{key}: {verdict}" for key, verdict in verdicts.items())
         yield Noted("transfer.judged", f"Pretraining beside its controls: {words}.", {"verdicts": verdicts})
+
+    def _verdicts(self, ways: list[Way]) -> dict[str, str]:
+        """By head, as far as things are measured by now; `found` is that."""
+        self.found = self._answer({way.name: way for way in ways})
+        return {key: head["verdict"] for key, head in self.found["heads"].items()}
 
     @property
     def seconds(self) -> float:

@@ -87,15 +87,15 @@ def test_heads_that_cannot_be_solved_for_and_partial_loading() -> None:
     assert found["heads"]["label"]["controls"]["raw_linear"]["trainings"] == 2
 
 
-def test_on_a_split_what_is_solved_for_is_trained_once_and_fewer_labels_are_tried() -> None:
-    data = tiny.images(rows=192)
+def test_on_a_split_what_is_solved_for_is_trained_once() -> None:
+    data = tiny.images(rows=96)
     request = {"heads": [SIZE], "strategy": {"kind": "linear_probe"}, "training": SHORT}
     found, _ = report_on(data, pretrained(data), request, {**QUICK, "measured_on": "test"})
     head = found["heads"]["size"]
     assert head["rows"] == data.spec.rows["test"]
     trainings = {name: control["trainings"] for name, control in head["controls"].items()}
     assert trainings == {"majority": 1, "raw_linear": 1, "untrained": 2, "scratch": 2}
-    assert [point["labels"] for point in head["labels_saved"]["curve"]] == [132, 66, 33, 16, 8]
+    assert [point["labels"] for point in head["labels_saved"]["curve"]] == [len(data.positions("train"))]
     again, _ = report_on(data, pretrained(data), request, {**QUICK, "measured_on": "test"})
     assert again["heads"] == found["heads"]
 
@@ -157,6 +157,14 @@ def test_where_it_can_tell_nothing_it_is_refused(
     with pytest.raises(ConfigError, match=words) as caught:
         resolve_fine_tuning(config, spec, parent)
     assert caught.value.loc == loc
+
+
+def test_pseudo_labels_have_no_report() -> None:
+    data = tiny.images()
+    spec = data.spec.model_copy(update={"labelled": {"label": {"train": 20, "validation": 0, "test": 0}}})
+    request = {"heads": [LABEL], "transfer_report": {}, "unlabelled": {}, "strategy": {"kind": "linear_probe"}}
+    with pytest.raises(ConfigError, match="labelled by what is compared"):
+        resolve_fine_tuning(FineTuningConfig.model_validate(request), spec, pretrained(data).manifest)
 
 
 def test_a_head_without_labels_has_no_report() -> None:

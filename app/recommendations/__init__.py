@@ -1,0 +1,1 @@
+"""Which backbone for which labels."""

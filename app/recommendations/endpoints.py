@@ -1,0 +1,34 @@
+"""/v1/recommendations."""
+
+from typing import Any
+
+from fastapi import Response
+
+from app.dependencies import State, Writing
+from app.errors import Problem
+from app.idempotency import IdempotencyKey, fingerprint, once
+from app.jobs.schemas import Job
+from app.recommendations import service
+from app.recommendations.schemas import RecommendationRequest
+from app.security import Writer, secure_router
+
+router = secure_router("/v1/recommendations", "recommendations")
+
+_RESPONSES: dict[int | str, dict[str, Any]] = {code: {"model": Problem} for code in (404, 409, 429)}
+
+
+@router.post("", status_code=202, responses=_RESPONSES)
+def create_recommendation(
+    body: RecommendationRequest,
+    session: Writing,
+    state: State,
+    principal: Writer,
+    key: IdempotencyKey,
+    response: Response,
+) -> Job:
+    """Rank backbones for a labelled dataset, by a job of seconds whose metrics hold the ranking."""
+    project, limit = principal.project_id, state.settings.max_queued_jobs
+    request = fingerprint("POST /v1/recommendations", body.model_dump_json())
+    job = once(session, project, key, request, lambda: service.submit(session, state.queue, project, body, limit), Job)
+    response.headers["Location"] = job.links.self
+    return job
