@@ -1,8 +1,7 @@
 """A multilayer perceptron: h_i = activation(W_i h_{i-1} + b_i), after every layer, the last included.
 
 Rosenblatt 1958; Rumelhart, Hinton and Williams, "Learning representations by back-propagating errors", 1986.
-Images are flattened. Wide rows get wide layers: probes learn more from many features than from few, and labels are few.
-With `hidden` [256, 128] on 28 x 28 images an autoencoder is 784-256-128-256-784.
+Images are flattened. With `hidden` [256, 128] on 28 x 28 images an autoencoder is 784-256-128-256-784.
 """
 
 import math
@@ -18,10 +17,8 @@ from app.ml.fields import Auto, Integer, Rate
 from app.ml.interfaces import Backbone, BackboneConfig, Decision, Encoding, Facts
 from app.ml.spec import ModalityKind
 
-_MANY_VALUES = 256
-_USUAL, _WIDE = (256, 128), (1024, 256)
-# Columns are rebuilt from corrupted ones, which needs no narrow place.
-_OF_WIDE_ROWS: dict[str, tuple[int, ...]] = {"table": (1024, 1024)}
+_MANY_COLUMNS = 256
+_USUAL, _OF_MANY_COLUMNS = (256, 128), (1024, 1024)  # columns are rebuilt from corrupted ones: nothing need be narrow
 
 
 class Mlp(BackboneConfig):
@@ -37,11 +34,11 @@ class Mlp(BackboneConfig):
     dropout: Rate = Field(0.0, description="Share of activations dropped after each layer while training.")
 
     def settle(self, facts: Facts) -> tuple[Self, tuple[Decision, ...]]:
-        """256 and 128, for rows of many values 1024 and more."""
+        """256 and 128, for tables of many columns 1024 twice."""
         if self.hidden != "auto":
             return self, ()
         values = math.prod(facts.shape)
-        hidden = _USUAL if values < _MANY_VALUES else _OF_WIDE_ROWS.get(facts.modality, _WIDE)
+        hidden = _OF_MANY_COLUMNS if facts.modality == "table" and values >= _MANY_COLUMNS else _USUAL
         decision = Decision(field="hidden", value=list(hidden), reason=f"a row has {values} values")
         return self.model_copy(update={"hidden": hidden}), (decision,)
 

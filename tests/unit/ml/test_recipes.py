@@ -81,14 +81,14 @@ def test_the_method_follows_the_data_and_the_backbone() -> None:
     }
 
 
-def test_wide_rows_get_wide_layers() -> None:
+def test_wide_tables_get_wide_layers() -> None:
     def hidden(spec: DataSpec, **fields: Any) -> Any:
         return pretraining(spec, backbone={"kind": "mlp", **fields}).backbone.hidden  # type: ignore[union-attr]
 
     columns = tuple({"name": f"c{index}", "type": "number"} for index in range(300))
     wide = DataSpec.model_validate({**TABLE.model_dump(), "shape": (300,), "columns": columns})
     assert (hidden(IMAGES), hidden(TABLE)) == ((256, 128), (256, 128))
-    assert (hidden(sized(100)), hidden(wide)) == ((1024, 256), (1024, 1024))
+    assert (hidden(sized(100)), hidden(wide)) == ((256, 128), (1024, 1024))
     assert hidden(wide, hidden=[7]) == (7,)
 
 
