@@ -184,7 +184,8 @@ def weights(client: Http, job: str) -> dict[str, str]:
 
 
 def test_a_pretraining_is_swept_by_its_loss(client: Http, settings: Settings, dataset: str) -> None:
-    pretraining = {"kind": "pretraining", "dataset": dataset, "backbone": {"kind": "mlp", "hidden": [8]}}
+    network = {"backbone": {"kind": "mlp", "hidden": [8]}, "method": {"kind": "autoencoder"}}
+    pretraining = {"kind": "pretraining", "dataset": dataset, **network}
     body = {"kind": "sweep", "base": {**pretraining, "training": BASE_TRAINING}, "trials": 3}
     hidden = {"backbone.hidden": {"kind": "choice", "values": [[4], [8, 4]]}, "training.optimizer.lr": LR}
     job = submit(client, {**body, "space": hidden})
@@ -293,7 +294,8 @@ WILD = {"optimizer": {"kind": "sgd", "momentum": 0}, "schedule": {"kind": "const
 
 
 def wild(dataset: str, rates: list[float]) -> dict[str, Any]:
-    pretraining = {"kind": "pretraining", "dataset": dataset, "backbone": {"kind": "mlp", "hidden": [8]}}
+    network = {"backbone": {"kind": "mlp", "hidden": [8]}, "method": {"kind": "autoencoder"}}
+    pretraining = {"kind": "pretraining", "dataset": dataset, **network}
     space = {"training.optimizer.lr": {"kind": "choice", "values": rates}}
     return {"kind": "sweep", "base": {**pretraining, "training": WILD}, "space": space, "trials": 6, "seed": 1}
 
