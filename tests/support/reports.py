@@ -17,7 +17,7 @@ from worker.training.run import Run, prepare
 from worker.training.transfer_report import Study
 
 HEADS = [{"kind": "classifier", "target": "label"}]
-MLP = {"kind": "mlp", "hidden": [64]}
+MLP = {"kind": "mlp", "hidden": [64, 24]}
 PER_CLASS = 4
 CASES = ("taught", "shuffled", "noise", "labels")
 _TAUGHT = 1000  # of the 1,200 train rows the last so many teach a backbone; labels are drawn from the others
