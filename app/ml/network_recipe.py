@@ -41,7 +41,7 @@ PREPROCESSING: dict[ModalityKind, AnyPreprocessing] = {
 BACKBONES: dict[ModalityKind, tuple[AnyBackbone, ...]] = {
     "image": (ConvNet(), Mlp(), KMeansPatches(), Vit()),
     "table": (Mlp(),),
-    "series": (Mlp(), Tcn()),
+    "series": (ConvNet(), Mlp(), Tcn()),
     "text": (Transformer(),),
 }
 # The same: the first that the backbone, where one is given, is able to serve; each with why it comes where it does.
@@ -177,7 +177,8 @@ def _has_small_sides(facts: Facts) -> bool:
 
 
 def _is_small(facts: Facts) -> bool:
-    return min(facts.shape[:2]) < _SMALLEST_SIDE_FOR_CONVNET
+    """Whether an image is; series may be as short as they like."""
+    return facts.modality == "image" and min(facts.shape[:2]) < _SMALLEST_SIDE_FOR_CONVNET
 
 
 def _whole(field: str, choice: Config, reason: str) -> Decision:

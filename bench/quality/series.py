@@ -9,7 +9,13 @@ from controls import raw, scratch, untrained
 from protocol import DRAWS, Figure, Lab
 from sources import few, mnist1d
 
-PRETRAINING: dict[str, Any] = {"backbone": {"kind": "tcn"}, "method": {"kind": "simclr"}}
+PRETRAINING: dict[str, Any] = {
+    "backbone": {"kind": "convnet", "channels": [64, 128, 128]},
+    "method": {"kind": "simclr"},
+    "augmentations": [{"kind": "shift", "share": 0.3}, *({"kind": kind} for kind in ("warp", "scale", "noise", "gap"))],
+    "training": {"batch_size": 256, "epochs": 40},
+}
+PROBE: dict[str, Any] = {"kind": "linear_probe", "layer": "all"}
 
 
 def probes(lab: Lab, data: Path) -> Iterator[Figure]:
@@ -28,7 +34,7 @@ def probes(lab: Lab, data: Path) -> Iterator[Figure]:
     ):
         sets = [lab.labelled(series, chosen) for chosen in draws]
         lab.fresh()
-        values = lab.scores(series, sets, model, strategy={"kind": "linear_probe"})
+        values = lab.scores(series, sets, model, strategy=PROBE)
         cpu = pretraining + lab.cpu_seconds
         controls = {
             "raw": raw(series, draws),

@@ -41,6 +41,7 @@ RUNS: dict[str, tuple[str, dict[str, Any]]] = {
     "autoencoder_mlp_image": ("image", {"backbone": MLP, "method": _autoencoder("none")}),
     "autoencoder_mlp_table": ("table", {"backbone": MLP, "method": _autoencoder("none")}),
     "autoencoder_convnet": ("image", {"backbone": CONVNET, "method": _autoencoder("none")}),
+    "autoencoder_convnet_series": ("series", {"backbone": CONVNET, "method": _autoencoder("none")}),
     "autoencoder_l2": ("image", {"backbone": MLP, "method": _autoencoder("l2")}),
     "autoencoder_l1_sgd": (
         "image",

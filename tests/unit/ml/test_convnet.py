@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from torch import nn
+import torch.nn.functional as F  # noqa: N812 - the name everybody knows
+from torch import Tensor, nn
 
 from app.ml.backbones.convnet import ConvNet
 from app.ml.interfaces import Encoding
@@ -36,3 +37,57 @@ def test_layers_are_maps_of_at_most_seven_by_seven() -> None:
     backbone = ConvNet(channels=(3, 4, 5), features=6).build(Encoding(shape=(1, 28, 28)))
     found = backbone.layers(torch.rand(2, 1, 28, 28))
     assert [layer.shape for layer in found] == [(2, 3 * 49), (2, 4 * 49), (2, 5 * 16), (2, 6)]
+
+
+def series(rows: int, steps: int) -> Tensor:
+    values = torch.randn(rows, 3, steps, generator=torch.Generator().manual_seed(1))
+    values[:, -1] = 1
+    return values
+
+
+@pytest.mark.parametrize("kernel", [3, 5, 7])
+def test_a_series_is_convolved_in_time(kernel: int) -> None:
+    torch.manual_seed(0)
+    config = ConvNet(channels=(4, 6), kernel_size=kernel, features=5, activation="relu")
+    backbone = config.build(Encoding(shape=(3, 10)))
+    rows = series(2, 10)
+    rows[1, :, 7:] = 0
+    maps, weights = rows, dict(backbone.named_parameters())
+    for block in range(2):
+        weight, bias = weights[f"blocks.{block}.0.weight"], weights[f"blocks.{block}.0.bias"]
+        maps = F.relu(F.conv1d(maps, weight, bias, stride=2, padding=kernel // 2))
+    assert maps.shape == (2, 6, 3)
+    expected = F.relu(F.linear(maps.flatten(1), weights["last.0.weight"], weights["last.0.bias"]))
+    assert torch.equal(backbone(rows), expected)
+    assert torch.equal(backbone.layers(rows)[1], maps.flatten(1))
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 5, 8, 9])
+@pytest.mark.parametrize("norm", ["none", "group"])
+def test_series_down_to_one_step_are_told_apart_and_rebuilt(steps: int, norm: str) -> None:
+    torch.manual_seed(0)
+    backbone = ConvNet(channels=(8, 8, 8), norm=norm, features=6).build(Encoding(shape=(3, steps)))
+    rows = series(5, steps)
+    assert backbone(rows).std(0).max() > 1e-5
+    restored = backbone.mirror()(backbone(rows))
+    assert restored.shape == rows.shape
+    assert restored.isfinite().all()
+
+
+def test_what_was_not_observed_is_seen_by_nobody() -> None:
+    torch.manual_seed(0)
+    backbone = ConvNet(channels=(4, 6), features=5).build(Encoding(shape=(3, 9)))
+    rows = series(2, 9)
+    rows[0, -1, 3], rows[1, -1, 6:] = 0, 0  # a gap, and padding behind a shorter series
+    other = rows.clone()
+    other[0, :2, 3], other[1, :2, 6:] = 77, -77
+    assert torch.equal(backbone(rows), backbone(other))
+    for one, same in zip(backbone.layers(rows), backbone.layers(other), strict=True):
+        assert torch.equal(one, same)
+    assert backbone(torch.zeros(1, 3, 9)).isfinite().all()
+
+
+def test_layers_of_a_series_are_maps_of_at_most_sixteen_steps() -> None:
+    backbone = ConvNet(channels=(3, 4, 5), features=6).build(Encoding(shape=(2, 50)))
+    found = backbone.layers(torch.ones(2, 2, 50))
+    assert [layer.shape for layer in found] == [(2, 3 * 16), (2, 4 * 13), (2, 5 * 7), (2, 6)]

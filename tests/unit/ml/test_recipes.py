@@ -62,6 +62,17 @@ def test_the_backbone_follows_the_data() -> None:
     assert pretraining(dots).backbone.kind == "mlp"  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize("steps", [1, 40])
+def test_series_are_convolved_unless_each_step_is_asked_for(steps: int) -> None:
+    columns: Any = ({"name": "left", "type": "number"},)
+    series = DataSpec.model_validate(
+        {**TABLE.model_dump(), "modality": "series", "shape": (steps, 1), "columns": columns}
+    )
+    found = {kind: pretraining(series, method={"kind": kind}).backbone.kind for kind in ("simclr", "autoencoder")}  # type: ignore[union-attr]
+    assert found == {"simclr": "convnet", "autoencoder": "convnet"}
+    assert pretraining(series, method={"kind": "masked_steps"}).backbone.kind == "tcn"  # type: ignore[union-attr]
+
+
 def test_the_method_follows_the_data_and_the_backbone() -> None:
     def method(spec: DataSpec, backbone: str | None = None) -> str:
         given = {} if backbone is None else {"backbone": {"kind": backbone}}
