@@ -15,7 +15,7 @@ PRETRAINING: dict[str, Any] = {
     "augmentations": [{"kind": "shift", "share": 0.3}, *({"kind": kind} for kind in ("warp", "scale", "noise", "gap"))],
     "training": {"batch_size": 256, "epochs": 40},
 }
-PROBE: dict[str, Any] = {"kind": "linear_probe", "layer": "all"}
+PROBE: dict[str, Any] = {"kind": "linear_probe", "layer": "best"}
 
 
 def probes(lab: Lab, data: Path) -> Iterator[Figure]:
