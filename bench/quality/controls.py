@@ -16,9 +16,9 @@ def raw(data: Labelled, draws: Sequence[Array]) -> float:
     return float(np.mean([_raw(data, chosen) for chosen in draws]))
 
 
-def untrained(lab: Lab, data: Labelled, datasets: Sequence[str], backbone: Json) -> float:
+def untrained(lab: Lab, data: Labelled, datasets: Sequence[str], backbone: Json, probe: Json = PROBE) -> float:
     """A linear probe on the same backbone with its first, random weights."""
-    return float(np.mean(lab.scores(data, datasets, None, backbone=backbone, strategy=PROBE)))
+    return float(np.mean(lab.scores(data, datasets, None, backbone=backbone, strategy=probe)))
 
 
 def scratch(lab: Lab, data: Labelled, datasets: Sequence[str], backbone: Json, **fields: Any) -> float:

@@ -38,7 +38,7 @@ def probes(lab: Lab, data: Path) -> Iterator[Figure]:
         cpu = pretraining + lab.cpu_seconds
         controls = {
             "raw": raw(series, draws),
-            "untrained": untrained(lab, series, sets, backbone),
+            "untrained": untrained(lab, series, sets, backbone, PROBE),
             "scratch, not frozen": scratch(lab, series, sets, backbone),
         }
         yield Figure("P4", what, values, controls, reference, target, cpu)
