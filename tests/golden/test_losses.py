@@ -153,7 +153,11 @@ RUNS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "contrastive_labels_table": (
         "table",
-        {"backbone": MLP, "labels": {"kind": "contrastive", "target": "label", "hidden": 16, "projection": 8}},
+        {
+            "backbone": MLP,
+            "method": {"kind": "autoencoder"},
+            "labels": {"kind": "contrastive", "target": "label", "hidden": 16, "projection": 8},
+        },
     ),
     "next_token_transformer": ("text", {"backbone": TRANSFORMER, "method": {"kind": "next_token"}}),
     "next_token_tied_gru": ("text", {"backbone": GRU, "method": {"kind": "next_token", "tied": True}}),

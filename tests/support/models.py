@@ -55,7 +55,7 @@ def make_bundle(*, heads: bool = True, seed: int = 0, gain: float = 1.0) -> Bund
 
 def add_model(services: Services, project_id: str, name: str, *, heads: bool = True, **fields: Any) -> ModelRow:
     """Register such a model as the next version of `name`, as a worker does."""
-    chosen = {key: fields.pop(key) for key in ("seed", "std") if key in fields}
+    chosen = {key: fields.pop(key) for key in ("seed", "gain") if key in fields}
     return add_bundle(services, project_id, name, make_bundle(heads=heads, **chosen), **fields)
 
 
