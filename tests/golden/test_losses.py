@@ -160,6 +160,10 @@ RUNS: dict[str, tuple[str, dict[str, Any]]] = {
         },
     ),
     "next_token_transformer": ("text", {"backbone": TRANSFORMER, "method": {"kind": "next_token"}}),
+    "next_token_ngrams": (
+        "text",
+        {"backbone": {**TRANSFORMER, "ngrams": 3, "ngram_slots": 128}, "method": {"kind": "next_token"}},
+    ),
     "next_token_tied_gru": ("text", {"backbone": GRU, "method": {"kind": "next_token", "tied": True}}),
     "masked_language_transformer": ("text", {"backbone": TRANSFORMER, "method": {"kind": "masked_language"}}),
     "masked_language_bert": (

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from app.ml.abilities import Ability, Sequences, State
 from app.ml.blocks.attention import AttentionBlock
 from app.ml.blocks.entrance import Entrance, Pooling, pooled
+from app.ml.blocks.ngrams import NGrams
 from app.ml.blocks.reading import ReadsSteps
 from app.ml.fields import Integer, Rate
 from app.ml.interfaces import Backbone, Encoding
@@ -37,6 +38,12 @@ class Transformer(ReadsSteps):
     dropout: Rate = Field(0.0, description="Share of activations dropped while training.")
     positions: Literal["rotary", "learned"] = Field(
         "rotary", description="Rotary turns queries and keys, learned adds a vector to every step."
+    )
+    ngrams: Integer = Field(
+        1, ge=1, le=8, description="Of texts: runs of up to so many codes have vectors, too; 1: only codes themselves."
+    )
+    ngram_slots: Integer = Field(
+        32768, ge=64, le=2**20, description="Vectors for the runs of each length; runs may share one."
     )
     pooling: Pooling = Field("mean", description="A row's features: the mean over its steps, or the last step's.")
 
@@ -62,6 +69,9 @@ class TransformerBackbone(Backbone, Sequences):
         self.causal, self.is_text = config.causal, encoding.vocabulary is not None
         self.features = self.width = config.width
         self.entrance = Entrance(encoding, config.width)
+        self.ngrams = None
+        if self.is_text and config.ngrams > 1:
+            self.ngrams = NGrams(config.ngrams, config.ngram_slots, config.width)
         self.places = None
         if config.positions == "learned":
             self.places = nn.Parameter(torch.empty(encoding.shape[-1], config.width).normal_(std=_STD))
@@ -92,9 +102,12 @@ class TransformerBackbone(Backbone, Sequences):
         return self.entrance.table.weight if self.is_text else None
 
     def advance(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
-        """The state is every block's keys and values."""
+        """The state is every block's keys and values, and the codes that later runs begin with."""
         first = state[0].shape[2] if state else 0
         values = self.entrance(inputs)
+        codes = torch.cat([*state[2 * len(self.blocks) :], inputs], dim=1)
+        if self.ngrams is not None:
+            values = values + self.ngrams(codes)[:, -inputs.shape[1] :]
         if self.places is not None:
             values = values + self.places[first : first + inputs.shape[1]]
         after: State = []
@@ -103,10 +116,13 @@ class TransformerBackbone(Backbone, Sequences):
             assert isinstance(block, AttentionBlock)  # noqa: S101 - for mypy
             values, (keys, kept) = block.advance(values, past)
             after += [keys, kept]
+        after += [] if self.ngrams is None else [self.ngrams.context(codes)]
         return self.norm(values), after
 
     def _each_layer(self, inputs: Tensor) -> list[Tensor]:
         values = self.entrance(inputs)
+        if self.ngrams is not None:
+            values = values + self.ngrams(inputs)
         if self.places is not None:
             values = values + self.places[: values.shape[1]]
         values = self.dropout(values)

@@ -13,13 +13,15 @@ from app.ml.backbones.tcn import DilatedConvolution, Tcn
 from app.ml.backbones.transformer import Transformer
 from app.ml.blocks.attention import Attention, rotated
 from app.ml.blocks.entrance import pooled
+from app.ml.blocks.ngrams import NGrams
 from app.ml.errors import ConfigError
 from app.ml.interfaces import Encoding, Facts
 
 TEXT, SERIES = Encoding(shape=(9,), vocabulary=20), Encoding(shape=(3, 9))
 KINDS = [Transformer(width=16, depth=2, heads=2), Transformer(width=16, depth=2, heads=2, positions="learned")]
-ALL = [*KINDS, Gru(width=16), Lstm(width=16), Tcn(width=16, depth=2)]
-EACH = pytest.mark.parametrize("config", ALL, ids=["rotary", "learned", "gru", "lstm", "tcn"])
+NGRAMS = Transformer(width=16, depth=2, heads=2, ngrams=3, ngram_slots=64)
+ALL = [*KINDS, NGRAMS, Gru(width=16), Lstm(width=16), Tcn(width=16, depth=2)]
+EACH = pytest.mark.parametrize("config", ALL, ids=["rotary", "learned", "ngrams", "gru", "lstm", "tcn"])
 EITHER = pytest.mark.parametrize("causal", [True, False])
 
 
@@ -110,6 +112,29 @@ def test_every_parameter_belongs_to_one_stage_in_order(config: Any) -> None:
         backbone = built(config, causal)
         stages = [parameter for stage in backbone.stages() for parameter in stage]
         assert len(stages) == len(set(map(id, stages))) == len(list(backbone.parameters()))
+
+
+def test_runs_of_codes_are_looked_up_where_they_end() -> None:
+    torch.manual_seed(0)
+    runs = NGrams(longest=3, slots=1000, width=4)
+    codes = texts(rows=2, steps=5)
+    found = runs(codes)
+    for row in range(2):
+        padded = [0, 0, *codes[row].tolist()]
+        for step in range(5):
+            pair, triple = padded[step + 1 : step + 3], padded[step : step + 3]
+            slots = [_slot(pair[::-1]), _slot(triple[::-1])]
+            expected = runs.tables[0].weight[slots[0]] + runs.tables[1].weight[slots[1]]
+            assert torch.allclose(found[row, step], expected)
+    assert len({_slot([a, b, c]) for a in range(10) for b in range(10) for c in range(10)}) > 500, "they spread out"
+    assert runs.context(codes[:, :1]).tolist() == [[0, int(row[0])] for row in codes]
+
+
+def _slot(codes_from_the_last: list[int]) -> int:
+    hashed = codes_from_the_last[0]
+    for code in codes_from_the_last[1:]:
+        hashed = (hashed * 2_654_435_761 + code) % (2**31 - 1)
+    return hashed % 1000
 
 
 def test_attention_is_as_published() -> None:
