@@ -10,12 +10,11 @@ from protocol import DRAWS, Figure, Lab
 from sources import few, mnist1d
 
 PRETRAINING: dict[str, Any] = {
-    "backbone": {"kind": "convnet", "channels": [64, 128, 128]},
-    "method": {"kind": "simclr"},
-    "augmentations": [{"kind": "shift", "share": 0.3}, *({"kind": kind} for kind in ("warp", "scale", "noise", "gap"))],
-    "training": {"batch_size": 256, "epochs": 40},
+    "backbone": {"kind": "tcn", "width": 64, "depth": 4},
+    "method": {"kind": "masked_steps", "span": 3},
+    "training": {"steps": 600, "batch_size": 32},
 }
-PROBE: dict[str, Any] = {"kind": "linear_probe", "layer": "best"}
+PROBE: dict[str, Any] = {"kind": "linear_probe", "layer": "all"}
 
 
 def probes(lab: Lab, data: Path) -> Iterator[Figure]:

@@ -23,9 +23,10 @@ class NGrams(nn.Module):
     def __init__(self, longest: int, slots: int, width: int) -> None:
         super().__init__()
         self.longest, self.slots = longest, slots
-        self.tables = nn.ModuleList(nn.Embedding(slots, width) for _ in range(2, longest + 1))
-        for table in self.tables:
+        tables = [nn.Embedding(slots, width) for _ in range(2, longest + 1)]
+        for table in tables:
             nn.init.normal_(table.weight, std=_STD)
+        self.tables = nn.ModuleList(tables)
 
     def forward(self, codes: Tensor) -> Tensor:
         """Before the first step stands padding."""
