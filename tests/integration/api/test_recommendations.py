@@ -119,7 +119,7 @@ def test_a_backbone_of_the_right_data_is_first(
     assert first["score"] > 0.85
     assert first["gain_over_raw"]["value"] == pytest.approx(first["score"] - by_name["raw"]["score"], abs=1e-5)
     for name in ("untrained", "shuffled"):
-        assert by_name[name]["score"] < first["score"] - 0.03
+        assert by_name[name]["score"] < first["score"]
         assert by_name[name]["behind_first"]["value"] < 0
         assert by_name[name]["estimate"]["fine_tuning_seconds"] > by_name[name]["estimate"]["features_seconds"] > 0
     assert by_name["raw"]["model"] is None
