@@ -84,6 +84,7 @@ def test_a_job_whose_worker_tree_is_killed_ends_with_the_same_weights(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)  # six lives of a long job
 def test_a_worker_killed_again_and_again_ends_with_the_same_weights(tmp_path: Path, digits: Digits) -> None:
     moments = random.Random(7)  # noqa: S311 - moments of kills, not secrets
     with service(tmp_path, lease_seconds=2, sweep_seconds=0.5, max_attempts=20) as running:
