@@ -14,7 +14,6 @@ from app.ml.spec import ColumnSpec, DataSpec, TargetSpec
 from tests.support import digits, tiny
 from worker.training.events import Noted
 from worker.training.run import Run, prepare
-from worker.training.ways import ways_of
 
 LABEL = {"kind": "classifier", "target": "label"}
 
@@ -149,8 +148,7 @@ def test_another_shape_is_refused_and_the_strategy_is_a_probe_by_itself() -> Non
     assert run.config.strategy.kind == "linear_probe"  # type: ignore[union-attr]
 
 
-def test_a_transfer_report_compares_without_them() -> None:
-    """Its trainings have no rows of another dataset."""
+def test_a_transfer_report_is_refused_beside_them() -> None:
     data = hidden_direction()
     settled = resolve_pretraining(PretrainingConfig.model_validate({"training": {"epochs": 1}}), data.spec)
     pretraining = prepare(settled.config, data)
@@ -158,7 +156,5 @@ def test_a_transfer_report_compares_without_them() -> None:
     parent = pretraining.bundle()
     request = {"heads": [LABEL], "unlabelled": {"dataset": "ds_others"}, "transfer_report": {}}
     config = FineTuningConfig.model_validate(request)
-    resolved = resolve_fine_tuning(config, data.spec, parent.manifest, data.spec).config
-    run = prepare(resolved, data, parent=parent, beside=data)
-    assert run.unlabelled is not None
-    assert [way.config.unlabelled for way in ways_of(run, parent)] == [None] * 5
+    with pytest.raises(ConfigError, match="leave unlabelled out"):
+        resolve_fine_tuning(config, data.spec, parent.manifest, data.spec)

@@ -239,7 +239,8 @@ def test_new_rows_are_encoded_as_the_parents_were(strategy: dict[str, Any]) -> N
     request = {"heads": [{"kind": "classifier", "target": "label"}], "strategy": strategy}
     settled = resolve_fine_tuning(FineTuningConfig.model_validate(request), new.spec, parent.manifest).config
     run = prepare(settled, new, parent=parent)
-    assert run._manifest().modality == parent.manifest.modality
+    again = run._manifest().modality.encode(new.inputs)
+    assert torch.equal(again, parent.manifest.modality.encode(new.inputs))
     rows = parent.manifest.modality.encode(new.inputs[new.positions("train")])
     assert rows[:, 0].min() > 20
     with torch.no_grad():
