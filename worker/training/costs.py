@@ -6,11 +6,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from app.ml.abilities import Sequences
 from app.ml.assembly import count_parameters
 from app.ml.interfaces import Backbone
-from app.ml.solvers.basis import MOST_AXES
+from app.ml.solvers.basis import MOST_AXES, is_large
 
 RATE = 2e10  # operations in a second, about what one core does
 _STEP = 3  # forward, and about twice as much backward
-_SOLVES = 500  # products with the features that a cross-validated solution takes, in operations per number
+_SOLVES, _LARGE_SOLVES = 8000, 2000  # operations per number and output of a cross-validated solution, see docs/log.md
 _EIGEN = 10  # operations of an eigendecomposition, per cube of its size
 _EXPONENTIALS = 30  # products that the losses of a row's output weigh
 
@@ -38,6 +38,8 @@ def training_seconds(backbone: Backbone, rows: int) -> float:
 def solving_seconds(rows: int, width: int, outputs: int) -> float:
     """Solving for a head with cross-validation on features (rows, width)."""
     axes = min(rows, width)
-    small = axes <= MOST_AXES
-    basis = 2.0 * rows * width * axes + _EIGEN * axes**3 if small else 0.0
-    return (basis + _SOLVES * rows * outputs * ((axes if small else width) + _EXPONENTIALS)) / RATE
+    by_axes = axes <= MOST_AXES
+    basis = 2.0 * rows * width * axes + _EIGEN * axes**3 if by_axes else 0.0
+    numbers = axes if by_axes else width
+    solves = _LARGE_SOLVES if is_large(rows, numbers) else _SOLVES
+    return (basis + solves * rows * outputs * (numbers + _EXPONENTIALS)) / RATE

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-MOST_AXES = 2500  # an eigenbasis of more takes longer than it saves
-_IN_DOUBLE = 1 << 24  # as many numbers are worked on in float64, more in float32
+MOST_AXES = 4096  # an eigenbasis of more takes longer than it saves
+_MANY, _OUTPUTS = 1 << 21, 100  # numbers of a problem, and how many of them a row's outputs are worth
 _LEAST_AXIS = 1e-12  # of the largest variance: with fewer rows than features what is below is rounding
 _ROWS = 4096
 
@@ -29,10 +29,15 @@ class Basis:
         return found if self.axes is None else self.axes.to(found) @ found
 
 
+def is_large(rows: int, width: int) -> bool:
+    """Whether a problem has rows enough to spare precision: float32 does, and one fold tells enough."""
+    return rows * (width + _OUTPUTS) > _MANY
+
+
 def principal(features: Tensor) -> Basis:
     """Principal axes of (N, F) where they are few enough to be found quickly, else the features as they are."""
     rows, width = features.shape
-    dtype = torch.float64 if rows * min(rows, width) <= _IN_DOUBLE else torch.float32
+    dtype = torch.float32 if is_large(rows, min(rows, width)) else torch.float64
     if min(rows, width) > MOST_AXES:
         return Basis(features.to(dtype), None, features.square().mean(0).to(dtype))
     return (_from_rows if rows < width else _from_features)(features, dtype)

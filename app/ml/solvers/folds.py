@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+FOLDS = 5
 NEVER = -1  # held out with none
 
 

@@ -11,12 +11,10 @@ import torch
 from torch import Tensor
 
 from app.ml.solvers.basis import principal
-from app.ml.solvers.folds import stratified
+from app.ml.solvers.folds import FOLDS, stratified
 from app.ml.solvers.losses import SigmoidLoss
 from app.ml.solvers.path import Problem, solve
 from app.ml.solvers.solution import Solution
-
-_FEW_FOLDS_ABOVE = 1 << 24  # features in all: then three folds tell as much as five
 
 
 def solve_labels(features: Tensor, labels: Tensor, positive_weight: Tensor) -> Solution:
@@ -30,8 +28,7 @@ def solve_labels(features: Tensor, labels: Tensor, positive_weight: Tensor) -> S
     dtype = basis.rows.dtype
     known = (labels >= 0)[:, taught].sum(1).to(dtype)
     loss = SigmoidLoss((there * positive_weight)[:, taught].to(dtype), gone[:, taught].to(dtype), known)
-    folds = 3 if features.numel() > _FEW_FOLDS_ABOVE else 5
-    found = solve(Problem(basis, loss), stratified(_rarest(there), folds), folds)
+    found = solve(Problem(basis, loss), stratified(_rarest(there), FOLDS), FOLDS)
     weight = found.weight.new_zeros(len(taught), found.weight.shape[1])
     bias = odds.to(found.bias)
     weight[taught], bias[taught] = found.weight, found.bias

@@ -11,12 +11,10 @@ import torch
 from torch import Tensor
 
 from app.ml.solvers.basis import principal
-from app.ml.solvers.folds import stratified
+from app.ml.solvers.folds import FOLDS, stratified
 from app.ml.solvers.losses import SoftmaxLoss
 from app.ml.solvers.path import Problem, solve
 from app.ml.solvers.solution import Solution
-
-_FEW_FOLDS_ABOVE = 1 << 24  # features in all: then three folds tell as much as five
 
 
 def solve_logistic(features: Tensor, classes: Tensor, class_weight: Tensor, smoothing: float = 0.0) -> Solution:
@@ -27,9 +25,8 @@ def solve_logistic(features: Tensor, classes: Tensor, class_weight: Tensor, smoo
     certain = torch.nn.functional.one_hot(classes, count).to(basis.rows)
     mass = (certain * (1 - smoothing) + smoothing / count) * weight
     present = mass.sum(0) > 0
-    folds = 3 if features.numel() > _FEW_FOLDS_ABOVE else 5
     problem = Problem(basis, SoftmaxLoss(mass[:, present], weight[classes]))
-    return _with_absent(solve(problem, stratified(classes, folds), folds), present, len(features))
+    return _with_absent(solve(problem, stratified(classes, FOLDS), FOLDS), present, len(features))
 
 
 def solve_soft(features: Tensor, shares: Tensor, certainty: Tensor, class_weight: Tensor) -> Solution:
@@ -37,9 +34,8 @@ def solve_soft(features: Tensor, shares: Tensor, certainty: Tensor, class_weight
     basis = principal(features)
     mass = (shares * certainty[:, None] * class_weight).to(basis.rows)
     present = mass.sum(0) > 0
-    folds = 3 if features.numel() > _FEW_FOLDS_ABOVE else 5
     problem = Problem(basis, SoftmaxLoss(mass[:, present], mass.sum(1)))
-    return _with_absent(solve(problem, stratified(shares.argmax(1), folds), folds), present, len(features))
+    return _with_absent(solve(problem, stratified(shares.argmax(1), FOLDS), FOLDS), present, len(features))
 
 
 def _with_absent(found: Solution, present: Tensor, rows: int) -> Solution:

@@ -9,8 +9,8 @@ from sklearn.linear_model import LogisticRegression, Ridge, RidgeCV
 from sklearn.metrics import log_loss
 from torch import Tensor
 
-from app.ml.solvers import basis, path, ridge
-from app.ml.solvers.folds import NEVER, stratified
+from app.ml.solvers import basis, path
+from app.ml.solvers.folds import FOLDS, NEVER, stratified
 from app.ml.solvers.logistic import solve_logistic
 from app.ml.solvers.ridge import solve_ridge
 
@@ -77,6 +77,24 @@ def test_every_strengths_score_is_the_log_loss_of_rows_held_out() -> None:
     assert found.scores[-1].loss > found.scores[-2].loss > found.loss, "the path ends beyond its valley"  # type: ignore[operator]
 
 
+def test_a_large_problem_holds_out_one_fold_and_keeps_its_optimum(monkeypatch: pytest.MonkeyPatch) -> None:
+    features, labels = problem(150, 30, 3)
+    small = solve_logistic(features, labels, torch.ones(3))
+    monkeypatch.setattr(basis, "_MANY", 1)
+    large = solve_logistic(features, labels, torch.ones(3))
+    held = stratified(labels, FOLDS).numpy() == 0
+    rows, classes = features.double().numpy(), labels.numpy()
+    for score in large.scores:
+        model = LogisticRegression(C=1 / score.strength, tol=1e-9, max_iter=100_000).fit(rows[~held], classes[~held])
+        expected = log_loss(classes[held], model.predict_proba(rows[held]), labels=range(3))
+        assert score.loss == pytest.approx(expected, abs=1e-3)
+    assert large.scores[-1].loss > large.scores[-2].loss == large.loss, "the path ends at the first rise"
+    assert large.weight.dtype == torch.float32
+    assert small.weight.dtype == torch.float64
+    reference = LogisticRegression(C=1 / large.strength, tol=1e-9, max_iter=100_000).fit(rows, classes)
+    assert np.allclose(centred(large.weight.numpy()), reference.coef_, atol=1e-3)
+
+
 def test_the_folds_may_be_solved_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     features, labels = problem(150, 30, 3)
     together = solve_logistic(features, labels, torch.ones(3))
@@ -124,7 +142,7 @@ def test_a_large_ridge_is_solved_step_by_step(monkeypatch: pytest.MonkeyPatch) -
     found = solve_ridge(features, wanted)
     reference = Ridge(alpha=found.strength).fit(features.double().numpy(), wanted[:, 0].double().numpy())
     assert np.allclose(found.weight[0].numpy(), reference.coef_, atol=1e-5)
-    assert len(found.scores) <= len(ridge.STRENGTHS)
+    assert len(found.scores) <= len(path.STRENGTHS)
 
 
 def test_folds_are_stratified_and_never_hold_out_a_lone_row() -> None:
