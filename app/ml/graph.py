@@ -5,8 +5,9 @@ Zhou et al., "Learning with local and global consistency", 2004: with W the weig
 as the solution of linear equations by conjugate gradients, and soft labels with a certainty (Iscen et al., "Label
 propagation for deep semi-supervised learning", 2019)
     q_ik = F_ik / sum_j F_ij,    w_i = 1 - H(q_i) / log K
-The columns of F are first scaled until every class has the share of the rows that it has of the labels: the volume
-constraint of PoissonMBO (Calder et al., "Poisson learning", 2020), whose weights are used too:
+The columns of F are first scaled to the masses that the classes have of the labels, or further, until every class has
+that share of the rows: the volume constraint of PoissonMBO (Calder et al., "Poisson learning", 2020), whose weights
+are used too:
     w_ij = exp(-4 |x_i - x_j|^2 / d_i^2),  d_i the distance to i's last neighbour,  W = (w + w') / 2
 """
 
@@ -70,13 +71,17 @@ def spread(graph: Tensor, labels: Tensor, classes: int, alpha: float) -> Tensor:
     return found.clamp(min=0)
 
 
-def soft_labels(found: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Shares (N, K) of each class, and certainty (N,), from F; the classes' masses are those of the labels (N,)."""
+def soft_labels(found: Tensor, labels: Tensor, *, as_labels: bool) -> tuple[Tensor, Tensor]:
+    """Shares (N, K) of each class, and certainty (N,), from F; the classes' masses are those of the labels (N,).
+
+    With `as_labels` every class is also the most probable one of as many rows as it has of the labels.
+    """
     known = labels[labels >= 0]
     masses = torch.bincount(known, minlength=found.shape[1]).to(found) / len(known)
     reached = found.sum(1) > _TINY
     shares = masses.expand_as(found).clone()
-    scaled = balanced(found[reached], masses)
+    scaled = found[reached] * masses / found[reached].sum(0).clamp(min=_TINY)
+    scaled = balanced(scaled, masses) if as_labels else scaled
     shares[reached] = scaled / scaled.sum(1, keepdim=True)
     entropy = -torch.special.xlogy(shares, shares).sum(1)
     return shares, (1 - entropy / torch.log(torch.tensor(float(found.shape[1])))).clamp(min=0)
@@ -84,12 +89,11 @@ def soft_labels(found: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 
 def balanced(found: Tensor, masses: Tensor) -> Tensor:
     """F (N, K) with scaled columns, so that about a share `masses` (K,) of its rows is largest in each."""
-    scaled = found * masses / found.sum(0).clamp(min=_TINY)
     scales = torch.ones_like(masses)
     for turn in range(_MOST_TURNS):
-        counts = torch.bincount((scaled * scales).argmax(1), minlength=len(masses)).to(masses)
+        counts = torch.bincount((found * scales).argmax(1), minlength=len(masses)).to(masses)
         gaps = masses - counts / len(found)
         if bool(gaps.abs().max() <= _EVEN):
             break
         scales *= torch.exp(_RATE * _FADING**turn * gaps / masses.clamp(min=_EVEN))
-    return scaled * scales
+    return found * scales

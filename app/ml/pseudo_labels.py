@@ -25,6 +25,11 @@ class PseudoLabels(Frozen):
         description="What a row is given: its share of each class, or its most probable class; either way it "
         "counts by its certainty.",
     )
+    shares: Literal["auto", "labels", "free"] = Field(
+        "auto",
+        description="How many rows each class gets: labels: the share that it has of the labels; free: as the graph "
+        "says; auto: whichever answers more labels left out.",
+    )
     neighbours: Integer = Field(10, ge=2, le=100, description="Edges that start at every row.")
     alpha: Real = Field(0.99, gt=0, lt=1, description="How far labels spread: the weight of a row's neighbours.")
     rows: Integer = Field(

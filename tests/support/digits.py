@@ -32,6 +32,12 @@ def few_labels(draw: int, per_class: int) -> ArrayData:
     return ArrayData(spec, images, labels[:, None], split)
 
 
+def truth(draw: int) -> np.ndarray:
+    """Which digit every row of `few_labels` is, (1797,)."""
+    _, digits = load_digits(return_X_y=True)
+    return digits[np.random.default_rng(draw).permutation(len(digits))]  # type: ignore[no-any-return]
+
+
 def probed(model: Bundle, data: ArrayData) -> float:
     """Test accuracy of a linear probe on a pretrained model, trained on the labelled train rows."""
     request = {

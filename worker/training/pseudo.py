@@ -1,12 +1,14 @@
 """Pseudo-labels for a linear probe: a graph over labelled and unlabelled rows' features hands the labels on.
 
-The graph's points are the features' first principal axes, as the probe scales them. Whether pseudo-labels are used at
-all is decided on the labels alone: each fold is answered by the graph and by a probe that know the other folds. They
-are left out where the graph is worse by more than a standard error of the difference: few labels cannot tell more.
+The graph's points are the features as the probe scales them, of wide ones the first principal axes. All else is decided
+on the labels alone: each fold is answered by the graph and by a probe that know the other folds. The classes' shares
+are those that answer more. Pseudo-labels are left out where the graph is worse by more than a standard error of the
+difference: few labels cannot tell more. The probe's penalty is what costs least on each fold, learned from what the
+graph says who knows the other folds.
 """
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,12 +28,22 @@ from app.ml.interfaces import Modality
 from app.ml.pseudo_labels import PseudoLabels
 from app.ml.rows import each_block, rows_per_block
 from app.ml.solvers.basis import principal
-from app.ml.solvers.folds import NEVER, stratified
+from app.ml.solvers.folds import FOLDS, NEVER, stratified
+from app.ml.solvers.logistic import SoftRows
 from app.ml.solvers.solution import Solution
 from worker.training.events import Noted
 
-_MOST_NODES, _MOST_AXES, _ROWS_FOR_AXES = 100_000, 100, 2000
-_FOLDS, _MOST_ROWS_TO_DECIDE = 5, 2000
+_MOST_NODES, _ROWS_FOR_AXES = 100_000, 2000
+_WIDE, _AXES_OF_WIDE = 512, 100
+_MOST_ROWS_TO_DECIDE = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class _Fold:
+    """What the graph says of all nodes that does not know the labels (n,) held out, by how classes are shared."""
+
+    held: Tensor
+    answers: dict[str, SoftRows]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,19 +84,48 @@ class Unlabelled:
         labels = labelled.targets[config.targets[0]]
         features, labels = labelled.inputs.take(None)[labels >= 0], labels[labels >= 0]
         graph = self._graph(objective, features)
-        taken, note = self._decided(objective, head, graph, features, labels)
+        folds = self._folds(graph, labels, len(head.classes))
+        right = {name: _right(folds, name, labels) for name in self._ways}
+        way = max(self._ways, key=lambda name: int(right[name].sum()))
+        taken, note = self._decided(objective, head, folds, right[way], features, labels, way)
         if not taken:
             return objective.solve(features, {config.targets[0]: labels}), note
-        others = torch.cat(list(self._features(objective, self.config.rows)))
-        shares, certainty = self._answers(graph, labels, len(head.classes))
-        if self.config.answers == "hard":
-            shares = F.one_hot(shares.argmax(1), len(head.classes)).to(shares)
-        count = len(labels) + len(others)
-        shares[: len(labels)] = F.one_hot(labels, len(head.classes))
-        certainty[: len(labels)] = 1
+        rows = torch.cat([features, *self._features(objective, self.config.rows)])
+        answers = self._answers(graph, labels, len(head.classes))[way]
+        trials = []
+        for fold in folds:
+            held = F.pad(fold.held, (0, len(rows) - len(labels)))
+            trials.append((self._taught(fold.answers[way], labels.masked_fill(fold.held, NEVER), len(rows)), held))
         widths = objective.strategy.widths(objective.backbone)
-        found = head.solve_soft(torch.cat([features, others]), shares[:count], certainty[:count], widths)
+        found = head.solve_soft(rows, self._taught(answers, labels, len(rows)), trials, widths)
         return {config.key: found}, note
+
+    @property
+    def _ways(self) -> tuple[str, ...]:
+        """In which classes may be shared out; the first wins where labels cannot tell."""
+        return ("labels", "free") if self.config.shares == "auto" else (self.config.shares,)
+
+    def _taught(self, answers: SoftRows, labels: Tensor, rows: int) -> SoftRows:
+        """Of the first `rows` nodes: labels (n,) for certain, nothing of those held out, and what the graph says."""
+        answers = answers.first(rows)
+        shares, certainty = answers.shares.clone(), answers.certainty.clone()
+        if self.config.answers == "hard":
+            shares = F.one_hot(shares.argmax(1), shares.shape[1]).to(shares)
+        shares[: len(labels)] = F.one_hot(labels.clamp(min=0), shares.shape[1]).to(shares)
+        certainty[: len(labels)] = (labels >= 0).to(certainty)
+        return SoftRows(shares, certainty)
+
+    def _folds(self, graph: Tensor, labels: Tensor, classes: int) -> list[_Fold]:
+        """Empty where no label can be left out."""
+        parts = stratified(labels, FOLDS)
+        parts[_MOST_ROWS_TO_DECIDE:] = NEVER
+        first = len(labels) + self.config.rows  # what is learned from: no more need be kept
+        folds = []
+        for held in (parts == part for part in range(FOLDS)):
+            if held.any():
+                answers = self._answers(graph, labels.masked_fill(held, NEVER), classes)
+                folds.append(_Fold(held, {way: one.first(first) for way, one in answers.items()}))
+        return folds
 
     def _graph(self, objective: FineTuning, features: Tensor) -> Tensor:
         """S of the labelled rows, with features (n, F), and then all others."""
@@ -94,7 +135,8 @@ class Unlabelled:
         scale.fit_together(sample, objective.strategy.widths(objective.backbone))
         basis = principal(scale(sample))
         assert basis.axes is not None  # noqa: S101 - for programmers: few rows have few axes
-        axes = basis.axes[:, basis.spectrum.topk(min(_MOST_AXES, len(basis.spectrum))).indices].to(features)
+        count = _AXES_OF_WIDE if features.shape[1] > _WIDE else len(basis.spectrum)
+        axes = basis.axes[:, basis.spectrum.topk(min(count, len(basis.spectrum))).indices].to(features)
         points = [scale(features) @ axes]
         points += [scale(block) @ axes for block in self._features(objective, len(self.inputs))]
         nodes = torch.cat(points)
@@ -106,39 +148,48 @@ class Unlabelled:
         for block in each_block(min(count, len(self.inputs)), rows_per_block(self.inputs.volume)):
             yield objective.strategy.features(backbone, self.inputs.take(torch.arange(block.start, block.stop)))
 
-    def _answers(self, graph: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
-        """Soft labels (nodes, K) and certainty (nodes,) from the labels (n,) of the first nodes, -1 where held out."""
-        every = torch.full((len(graph),), -1, device=labels.device)
+    def _answers(self, graph: Tensor, labels: Tensor, classes: int) -> dict[str, SoftRows]:
+        """Of every node, from the labels (n,) of the first ones, -1 where held out."""
+        every = torch.full((len(graph),), NEVER, device=labels.device)
         every[: len(labels)] = labels
-        return soft_labels(spread(graph, every, classes, self.config.alpha), every)
+        found = spread(graph, every, classes, self.config.alpha)
+        return {way: SoftRows(*soft_labels(found, every, as_labels=way == "labels")) for way in self._ways}
 
     def _decided(
-        self, objective: FineTuning, head: ClassifierHead, graph: Tensor, features: Tensor, labels: Tensor
+        self,
+        objective: FineTuning,
+        head: ClassifierHead,
+        folds: Sequence[_Fold],
+        by_graph: Tensor,
+        features: Tensor,
+        labels: Tensor,
+        way: str,
     ) -> tuple[bool, Noted]:
         """Whether to use pseudo-labels, and why."""
         rows = len(self.inputs)
-        data: dict[str, Any] = {"rows": rows, "learned_from": min(rows, self.config.rows), "graph": None, "probe": None}
-        folds = stratified(labels, _FOLDS)
-        folds[_MOST_ROWS_TO_DECIDE:] = NEVER
-        tested = folds != NEVER
-        if self.config.use == "always" or not tested.any():
+        data: dict[str, Any] = {"rows": rows, "learned_from": min(rows, self.config.rows), "shares": way}
+        data |= {"graph": float(by_graph.mean()) if folds else None, "probe": None}
+        if self.config.use == "always" or not folds:
             reason = "as asked for" if self.config.use == "always" else "no label can be left out to compare on"
             return True, Noted("pseudo_labels.used", f"Pseudo-labels are used: {reason}.", data)
         widths = objective.strategy.widths(objective.backbone)
-        right = torch.zeros(2, len(labels), dtype=torch.float64, device=labels.device)
-        for fold in range(_FOLDS):
-            held = folds == fold
-            kept = labels.masked_fill(held, NEVER)
-            shares, _ = self._answers(graph, kept, len(head.classes))
+        answers = []
+        for fold in folds:
             probe = copy.deepcopy(head)
-            probe.solve(features, kept, widths)
-            answers = (shares[: len(labels)][held], probe(features[held]))
-            right[:, held] = torch.stack([(one.argmax(1) == labels[held]).double() for one in answers])
-        right = right[:, tested]
-        by_graph, by_probe = right.mean(1).tolist()
-        error = float((right[0] - right[1]).std(correction=0)) / right.shape[1] ** 0.5
-        data |= {"graph": by_graph, "probe": by_probe, "standard_error": error}
-        words = f"of {int(tested.sum())} labels left out the graph knows {by_graph:.3f} and a probe {by_probe:.3f}"
-        if by_graph >= by_probe - error:
+            probe.solve(features, labels.masked_fill(fold.held, NEVER), widths)
+            answers.append((probe(features[fold.held]).argmax(1) == labels[fold.held]).double())
+        by_probe = torch.cat(answers)
+        error = float((by_graph - by_probe).std(correction=0)) / len(by_probe) ** 0.5
+        data |= {"probe": float(by_probe.mean()), "standard_error": error}
+        words = (
+            f"of {len(by_probe)} labels left out the graph knows {data['graph']:.3f} and a probe {data['probe']:.3f}"
+        )
+        if data["graph"] >= data["probe"] - error:
             return True, Noted("pseudo_labels.used", f"Pseudo-labels are used: {words}.", data)
         return False, Noted("pseudo_labels.left_out", f"Pseudo-labels are left out: {words}.", data)
+
+
+def _right(folds: Sequence[_Fold], way: str, labels: Tensor) -> Tensor:
+    """Of the labels held out, fold by fold, which the graph knows (m,), 1 or 0."""
+    found = [(fold.answers[way].shares[: len(labels)].argmax(1) == labels)[fold.held] for fold in folds]
+    return torch.cat(found).double() if found else torch.zeros(0, dtype=torch.float64)

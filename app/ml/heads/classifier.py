@@ -19,7 +19,7 @@ from app.ml.evaluation.classification import Classification
 from app.ml.fields import Integer, Name, Rate
 from app.ml.heads.temperature import fitted_temperature
 from app.ml.interfaces import Accepts, Head, HeadConfig
-from app.ml.solvers.logistic import solve_logistic, solve_soft
+from app.ml.solvers.logistic import SoftRows, solve_logistic, solve_soft
 from app.ml.solvers.solution import Solution
 from app.ml.spec import TargetSpec
 
@@ -126,10 +126,12 @@ class ClassifierHead(Head):
         found.put_into(single_layer(self.layers))
         return found
 
-    def solve_soft(self, features: Tensor, shares: Tensor, certainty: Tensor, widths: Sequence[int]) -> Solution:
-        """The same on rows (N, F) with soft classes (N, K), each row counting by its certainty (N,)."""
+    def solve_soft(
+        self, features: Tensor, rows: SoftRows, trials: Sequence[tuple[SoftRows, Tensor]], widths: Sequence[int]
+    ) -> Solution:
+        """The same on rows (N, F) with soft classes; each trial holds rows (N,) out."""
         self.standardize.fit_together(features, widths)
-        found = solve_soft(self.standardize(features), shares, certainty, self.class_weight)
+        found = solve_soft(self.standardize(features), rows, trials, self.class_weight)
         found.put_into(single_layer(self.layers))
         return found
 

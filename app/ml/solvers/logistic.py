@@ -7,13 +7,16 @@ stratified cross-validation of the log loss (`path`). A class without rows stays
 probability; a class with one row is always learned from.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 from app.ml.solvers.basis import principal
 from app.ml.solvers.folds import FOLDS, stratified
 from app.ml.solvers.losses import SoftmaxLoss
-from app.ml.solvers.path import Problem, solve
+from app.ml.solvers.path import Problem, Trial, solve, solve_tried
 from app.ml.solvers.solution import Solution
 
 
@@ -29,13 +32,39 @@ def solve_logistic(features: Tensor, classes: Tensor, class_weight: Tensor, smoo
     return _with_absent(solve(problem, stratified(classes, FOLDS), FOLDS), present, len(features))
 
 
-def solve_soft(features: Tensor, shares: Tensor, certainty: Tensor, class_weight: Tensor) -> Solution:
-    """Fit features (N, F) to soft classes (N, K), a row counting by its certainty (N,) and its classes' weights."""
+@dataclass(frozen=True, slots=True)
+class SoftRows:
+    """Soft classes (N, K) of rows that count by their certainty (N,)."""
+
+    shares: Tensor
+    certainty: Tensor
+
+    def first(self, count: int) -> "SoftRows":
+        """Of the first so many rows."""
+        return SoftRows(self.shares[:count], self.certainty[:count])
+
+    def mass(self, class_weight: Tensor) -> Tensor:
+        """(N, K)."""
+        return self.shares * self.certainty[:, None] * class_weight
+
+
+def solve_soft(
+    features: Tensor, rows: SoftRows, trials: Sequence[tuple[SoftRows, Tensor]], class_weight: Tensor
+) -> Solution:
+    """Fit features (N, F) to soft classes.
+
+    The strength is what costs least in the trials, each of which knows the rows without those that it holds out (N,):
+    pseudo-labels may depend on labels, so that a fold of rows would still know what it holds out.
+    """
     basis = principal(features)
-    mass = (shares * certainty[:, None] * class_weight).to(basis.rows)
+    mass = rows.mass(class_weight).to(basis.rows)
     present = mass.sum(0) > 0
-    problem = Problem(basis, SoftmaxLoss(mass[:, present], mass.sum(1)))
-    return _with_absent(solve(problem, stratified(shares.argmax(1), FOLDS), FOLDS), present, len(features))
+
+    def loss(mass: Tensor) -> SoftmaxLoss:
+        return SoftmaxLoss(mass[:, present], mass[:, present].sum(1))
+
+    tried = [Trial(loss(taught.mass(class_weight).to(mass)), held) for taught, held in trials]
+    return _with_absent(solve_tried(Problem(basis, loss(mass)), tried), present, len(features))
 
 
 def _with_absent(found: Solution, present: Tensor, rows: int) -> Solution:

@@ -7,6 +7,7 @@ weakest penalties take by far the longest. Of a large problem one fold is held o
 first rise: there are rows enough to tell, and every solve is dear.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -43,6 +44,12 @@ class Problem:
         rows = self.basis.rows
         return rows.new_zeros(problems, rows.shape[1] + 1, self.loss.outputs)
 
+    @property
+    def every_row(self) -> Tensor:
+        """All are taught: ones (N, 1)."""
+        rows = self.basis.rows
+        return rows.new_ones(len(rows), 1)
+
     def outputs(self, point: Tensor) -> Tensor:
         """(P, R + 1, K) to (N, P, K)."""
         problems, size, outputs = point.shape
@@ -73,31 +80,66 @@ class Problem:
 
 def solve(problem: Problem, folds: Tensor, count: int) -> Solution:
     """The strength that costs least on the held-out rows of `count` folds (N,), and the optimum over all rows."""
-    scores = _scores(problem, folds, count) if (folds != NEVER).any() else ()
+    return _solved(problem, _scores(problem, folds, count) if (folds != NEVER).any() else ())
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What is learned from while rows are held out: the same rows with other labels, those held out without weight."""
+
+    loss: RowLoss
+    held: Tensor  # (N,) bool
+
+
+def solve_tried(problem: Problem, trials: Sequence[Trial]) -> Solution:
+    """The strength that costs least on what the trials hold out, one after the other, and the problem's optimum."""
+    return _solved(problem, _scores_of_trials(problem, trials) if trials else ())
+
+
+def _solved(problem: Problem, scores: tuple[Score, ...]) -> Solution:
     strength = min(scores, key=lambda score: score.loss).strength if scores else UNTESTED * problem.unit
-    everything = torch.ones_like(folds, dtype=problem.basis.rows.dtype)[:, None]
     exactly = _EXACTLY[problem.basis.rows.dtype]
-    point = problem.solved(problem.start(1), everything, strength, exactly)[0]
+    point = problem.solved(problem.start(1), problem.every_row, strength, exactly)[0]
     return Solution(problem.basis.weights(point[:-1]).T, point[-1], strength, scores)
 
 
 def _scores(problem: Problem, folds: Tensor, count: int) -> tuple[Score, ...]:
     rows = problem.basis.rows
-    large = is_large(*rows.shape)
     held = (folds[:, None] == torch.arange(count, device=folds.device)).to(rows.dtype)  # (N, P)
-    held = held[:, held.any(0)][:, : 1 if large else count]
+    held = held[:, held.any(0)][:, : 1 if is_large(*rows.shape) else count]
     at_once = max(1, _MOST_AT_ONCE // (len(folds) * problem.loss.outputs))
     groups = list(torch.split(held, at_once, dim=1))
     points = [problem.start(group.shape[1]) for group in groups]
+
+    def score(strength: float) -> Score:
+        for index, group in enumerate(groups):
+            points[index] = problem.solved(points[index], 1 - group, strength, _ROUGHLY)
+        return _score(problem, points, groups, strength)
+
+    return _walk(problem, score)
+
+
+def _scores_of_trials(problem: Problem, trials: Sequence[Trial]) -> tuple[Score, ...]:
+    points = [problem.start(1) for _ in trials]
+    held = [trial.held.to(problem.basis.rows.dtype)[:, None] for trial in trials]
+
+    def score(strength: float) -> Score:
+        for index, trial in enumerate(trials):
+            taught = Problem(problem.basis, trial.loss)
+            points[index] = taught.solved(points[index], problem.every_row, strength, _ROUGHLY)
+        return _score(problem, points, held, strength)
+
+    return _walk(problem, score)
+
+
+def _walk(problem: Problem, score: Callable[[float], Score]) -> tuple[Score, ...]:
+    """Scores from the strongest on, until they have risen often enough."""
+    patience = _PATIENCE_IF_LARGE if is_large(*problem.basis.rows.shape) else _PATIENCE
     scores: list[Score] = []
     for relative in STRENGTHS:
-        strength = relative * problem.unit
-        points = [
-            problem.solved(point, 1 - group, strength, _ROUGHLY) for point, group in zip(points, groups, strict=True)
-        ]
-        scores.append(_score(problem, points, groups, strength))
+        scores.append(score(relative * problem.unit))
         best = min(range(len(scores)), key=lambda index: scores[index].loss)
-        if len(scores) - 1 - best >= (_PATIENCE_IF_LARGE if large else _PATIENCE):
+        if len(scores) - 1 - best >= patience:
             break
     return tuple(scores)
 

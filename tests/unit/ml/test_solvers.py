@@ -11,7 +11,7 @@ from torch import Tensor
 
 from app.ml.solvers import basis, path
 from app.ml.solvers.folds import FOLDS, NEVER, stratified
-from app.ml.solvers.logistic import solve_logistic
+from app.ml.solvers.logistic import SoftRows, solve_logistic, solve_soft
 from app.ml.solvers.ridge import solve_ridge
 
 
@@ -93,6 +93,26 @@ def test_a_large_problem_holds_out_one_fold_and_keeps_its_optimum(monkeypatch: p
     assert small.weight.dtype == torch.float64
     reference = LogisticRegression(C=1 / large.strength, tol=1e-9, max_iter=100_000).fit(rows, classes)
     assert np.allclose(centred(large.weight.numpy()), reference.coef_, atol=1e-3)
+
+
+def test_trials_choose_the_strength_by_what_they_hold_out() -> None:
+    features, labels = problem(150, 30, 3)
+    held = torch.arange(150) < 40
+    certain = torch.nn.functional.one_hot(labels, 3).double()
+    rows = SoftRows(certain, torch.ones(150).double())
+    misled = SoftRows(certain.roll(1, 1) * 0.1 + certain * 0.9, torch.where(held, 0.0, 0.5).double())
+    found = solve_soft(features, rows, [(misled, held)], torch.ones(3))
+    data, classes = features.double().numpy(), labels.numpy()
+    others = np.tile(data[~held], (2, 1))
+    taught = np.concatenate([classes[~held], (classes[~held] + 1) % 3])
+    weight = np.repeat([0.45, 0.05], len(others) // 2)
+    for score in found.scores:
+        model = LogisticRegression(C=1 / score.strength, tol=1e-9, max_iter=100_000).fit(others, taught, weight)
+        assert score.loss == pytest.approx(log_loss(classes[held], model.predict_proba(data[held])), abs=1e-3)
+    reference = LogisticRegression(C=1 / found.strength, tol=1e-9, max_iter=100_000).fit(data, classes)
+    assert np.allclose(centred(found.weight.numpy()), reference.coef_, atol=1e-4)
+    assert len({score.loss for score in found.scores}) > 1
+    assert solve_soft(features, rows, [], torch.ones(3)).scores == ()
 
 
 def test_the_folds_may_be_solved_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:

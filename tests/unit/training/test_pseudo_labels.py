@@ -77,6 +77,29 @@ def test_a_row_may_be_given_its_most_probable_class() -> None:
     assert hard != soft
 
 
+def test_labels_say_whether_classes_have_their_shares_among_the_other_rows_too() -> None:
+    """Three labels of each digit, and among the other rows a tenth as many of the upper five."""
+    data = digits.few_labels(0, per_class=3)
+    truth = digits.truth(0)
+    other = np.isnan(data.targets[:, 0]) & (data.split == 0)
+    rare = other & (truth >= 5) & (np.cumsum(other) % 10 > 0)
+    kept = ~rare
+    counts = {**data.spec.rows, "train": int((data.split[kept] == 0).sum())}
+    skewed = ArrayData(
+        data.spec.model_copy(update={"rows": counts}), data.inputs[kept], data.targets[kept], data.split[kept]
+    )
+    found = {}
+    for shares in ("auto", "labels", "free"):
+        run = probe(skewed, {"shares": shares, "use": "always"})
+        (note,) = trained(run)
+        found[shares] = (note.data["shares"], note.data["graph"], accuracy(run))
+    assert found["auto"] == found["free"]
+    assert found["free"][1] > found["labels"][1]
+    assert found["free"][2] > found["labels"][2] + 0.02
+    (note,) = trained(probe(data, {"use": "always"}))
+    assert note.data["shares"] == "labels", "where the classes are as many as the labels say"
+
+
 def test_rows_of_another_dataset_are_the_same_to_it() -> None:
     data = digits.few_labels(0, per_class=3)
     small, others = named_apart(data)
