@@ -18,6 +18,7 @@ from app.ml.methods.autoencoder import Autoencoder
 from app.ml.methods.denoising_autoencoder import DenoisingAutoencoder
 from app.ml.methods.kmeans import KMeans
 from app.ml.methods.masked_autoencoder import MaskedAutoencoder
+from app.ml.methods.masked_steps import MaskedSteps
 from app.ml.methods.next_token import NextToken
 from app.ml.methods.simclr import SimClr
 from app.ml.preprocessing import AnyPreprocessing
@@ -57,7 +58,8 @@ METHODS: dict[ModalityKind, tuple[tuple[AnyMethod, str], ...]] = {
         (SimClr(), "it asks nothing of the backbone"),
     ),
     "series": (
-        (Autoencoder(), "the usual one for series"),
+        (MaskedSteps(), "probes learn far more from guessing hidden steps than from rebuilding all"),
+        (Autoencoder(), "the usual one for series that are seen as a whole"),
         (SimClr(), "it asks nothing of the backbone"),
     ),
     "text": ((NextToken(), "the usual one for texts"),),
