@@ -31,6 +31,12 @@ LABEL, SIZE = {"kind": "classifier", "target": "label"}, {"kind": "regressor", "
 GRADIENT = {"kind": "linear_probe", "solver": "gradient", "layer": "last"}
 CONVOLUTIONS: dict[str, Any] = {"backbone": CONVNET, "heads": [LABEL]}
 
+# Over twenty convolutions, each normalised over the batch and none beside a shortcut, are chaotic: at ADAMW's rate a
+# difference of 2e-6 in step 0 is one of 5 % in step 3, between two instruction sets of one processor
+# (ONEDNN_MAX_CPU_ISA=SSE41 and AVX2) as between two processors. In so few steps of this rate, other last bits of the
+# first weights stay below 2e-5 of the loss, and what is learned changes it by 3e-3.
+BRIEF = {"optimizer": {"kind": "adamw", "lr": 3e-5}, "steps": 5}
+
 
 def _autoencoder(regularizer: str) -> dict[str, Any]:
     return {"kind": "autoencoder", "regularizer": {"kind": regularizer}}
@@ -98,6 +104,7 @@ RUNS: dict[str, tuple[str, dict[str, Any]]] = {
         {
             "backbone": {"kind": "efficientnet_lite0", "width": 0.25, "depth": 0.25, "features": 16},
             "method": {"kind": "simclr", "hidden": 16, "projection": 8},
+            **BRIEF,
         },
     ),
     "simclr_mlp_series": ("series", {"backbone": MLP, "method": {"kind": "simclr", "hidden": 16, "projection": 8}}),
@@ -191,7 +198,7 @@ def losses(name: str) -> list[float]:
     request = dict(request)
     optimizer = request.pop("optimizer", ADAMW)
     schedule = {"kind": "constant"} if optimizer["kind"] == "adam" else {"kind": "cosine", "warmup_steps": 3}
-    training = {"steps": STEPS, "batch_size": 10, "optimizer": optimizer, "schedule": schedule}
+    training = {"steps": request.pop("steps", STEPS), "batch_size": 10, "optimizer": optimizer, "schedule": schedule}
     request["training"] = {**training, "clip_grad_norm": 10.0, "precision": "float32"}
     if "heads" in request:
         config: Any = resolve_fine_tuning(FineTuningConfig.model_validate(request), data.spec, None).config
@@ -204,7 +211,7 @@ def losses(name: str) -> list[float]:
 @pytest.mark.parametrize("name", RUNS)
 def test_every_step_gives_the_loss_it_gave(name: str) -> None:
     kept = [float(line) for line in (FOLDER / f"{name}.txt").read_text().split()]
-    assert len(kept) == STEPS
+    assert len(kept) == RUNS[name][1].get("steps", STEPS)
     assert losses(name) == pytest.approx(kept, rel=1e-4)
 
 
