@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -197,7 +197,8 @@ class Service:
         """kill -9 of the whole worker tree at once."""
         (main,) = [one for one in self.tree("celery") if "celery" not in " ".join(_command(one.parent()))]
         for one in [main, *main.children(recursive=True)]:
-            one.kill()
+            with suppress(psutil.NoSuchProcess):  # a child may follow its parent by itself
+                one.kill()
 
     def stop(self, number: int = signal.SIGTERM) -> None:
         for process in reversed(self.processes):
