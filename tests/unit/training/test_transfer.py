@@ -42,8 +42,12 @@ def dataset(rows: slice, split: Any) -> ArrayData:
 
 @pytest.fixture(scope="module")
 def pretrained() -> Bundle:
+    return without_labels({"kind": "autoencoder"}, epochs=15)
+
+
+def without_labels(method: dict[str, Any], epochs: int) -> Bundle:
     data = dataset(slice(0, 1500), np.zeros(1500, np.uint8))
-    request = {"backbone": {"kind": "mlp"}, "training": {"epochs": 15, "batch_size": 64}}
+    request = {"backbone": {"kind": "mlp"}, "method": method, "training": {"epochs": epochs, "batch_size": 64}}
     run = prepare(resolve_pretraining(PretrainingConfig.model_validate(request), data.spec).config, data)
     for _ in run.train():
         pass
@@ -89,10 +93,15 @@ def shuffled(parent: Bundle) -> Bundle:
     return Bundle(parent.manifest, backbone, {})
 
 
-def test_a_shuffled_backbone_is_worse(pretrained: Bundle) -> None:
-    with_it, without = accuracy(fine_tuned(pretrained, PROBE)), accuracy(fine_tuned(shuffled(pretrained), PROBE))
-    assert with_it > 0.65
-    assert with_it > without + 0.02
+def test_a_shuffled_backbone_is_worse() -> None:
+    """In ten draws of digits, weights and places 0.654 to 0.734 against 0.569 to 0.613: a gap of 0.083 at least.
+
+    Of the autoencoder of 15 epochs it was 0.039 to 0.135 in four draws, of that of 40 epochs 0.027 to 0.098.
+    """
+    learned = without_labels({"kind": "vae"}, epochs=40)
+    with_it, without = accuracy(fine_tuned(learned, PROBE)), accuracy(fine_tuned(shuffled(learned), PROBE))
+    assert with_it > 0.6
+    assert with_it > without + 0.04
 
 
 @pytest.fixture(scope="module")
