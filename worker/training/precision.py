@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 from app.ml.training import TrainingConfig
 
+_MULTIPLIES = ("amx_bf16", "avx512_bf16")
+
 
 def precision(config: TrainingConfig, device: torch.device) -> AbstractContextManager[object]:
     """What a forward pass runs under: bfloat16 for matrix products where asked for, weights stay float32."""
@@ -24,10 +26,13 @@ def computes_in_bfloat16(config: TrainingConfig, device: torch.device) -> bool:
 
 
 def multiplies_bfloat16(device: torch.device) -> bool:
-    """Whether the device multiplies bfloat16 matrices in hardware; a CPU that emulates it is slower than in float32."""
+    """Whether the device multiplies bfloat16 in hardware; a CPU that emulates it is slower than in float32.
+
+    CPUs do so by matrices (AMX) or by vectors (AVX-512 BF16), which is about twice as fast as float32.
+    """
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return device.type == "cpu" and bool(torch.cpu.get_capabilities().get("amx_bf16", False))
+    return device.type == "cpu" and any(torch.cpu.get_capabilities().get(name, False) for name in _MULTIPLIES)
 
 
 def lay_out(module: nn.Module) -> None:

@@ -67,9 +67,12 @@ def test_a_model_trained_in_bfloat16_is_a_plain_model(backbone: str, tmp_path: P
     assert all(value.is_contiguous() for value in run.state.objective.state_dict().values())
 
 
-@pytest.mark.parametrize(("has", "reaches"), [(True, True), (False, False)])
-def test_native_is_what_the_device_has(has: bool, reaches: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": has})
+@pytest.mark.parametrize(
+    ("has", "reaches"),
+    [({"amx_bf16": True}, True), ({"amx_bf16": False, "avx512_bf16": True}, True), ({"avx512_bf16": False}, False)],
+)
+def test_native_is_what_the_device_has(has: dict[str, bool], reaches: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: has)
     assert precision.computes_in_bfloat16(TrainingConfig(precision="native"), CPU) is reaches
     assert not precision.computes_in_bfloat16(TrainingConfig(precision="float32"), CPU)
     assert precision.computes_in_bfloat16(TrainingConfig(precision="bfloat16"), CPU)
