@@ -85,18 +85,34 @@ def _split_fresh(frame: Frame, digests: Digests, fresh: Ints, options: PrepareOp
 
 
 def _split_classes(frame: Frame, digests: Digests, fresh: Ints, options: PrepareOptions, notes: Notes) -> Bytes:
-    """Split by content, in proportion to the classes of the first target of classes; unlabelled rows train."""
+    """Split by content, in proportion to the classes of the first target that has some; unlabelled rows train."""
     targets = frame.targets[fresh]
-    strata: Floats | None = None
-    for t, spec in enumerate(frame.target_specs):
-        if spec.type == "category" and spec.group is None and strata is None:
-            strata = targets[:, t]
-            notes.decide("splits", f"stratified by {spec.name}", "every split holds the classes in proportion")
+    strata = _strata(frame, targets, notes)
     labelled = ~np.isnan(targets).all(axis=1) if frame.target_specs else np.ones(len(fresh), dtype=np.bool_)
     split = np.zeros(len(fresh), dtype=np.uint8)  # what nobody labelled can only be learned from
     if labelled.any():
         split[labelled] = split_rows(digests[fresh[labelled]], None if strata is None else strata[labelled], options)
     return split
+
+
+def _strata(frame: Frame, targets: Floats, notes: Notes) -> Floats | None:
+    """The class (N,) of the first target of classes, of lists the rarest label; None where there is neither."""
+    for t, spec in enumerate(frame.target_specs):
+        if spec.type == "category" and spec.group is None:
+            notes.decide("splits", f"stratified by {spec.name}", "every split holds the classes in proportion")
+            return targets[:, t]
+    group = next((spec.group for spec in frame.target_specs if spec.group is not None), None)
+    if group is None:
+        return None
+    notes.decide("splits", f"stratified by {group}", "by a row's rarest label: every split holds some of each")
+    return _rarest(targets[:, [spec.group == group for spec in frame.target_specs]])
+
+
+def _rarest(labels: Floats) -> Floats:
+    """Of rows (N, K) of 0 and 1 the rarest label that each has, from 1; 0 where it has none, NaN where nobody knows."""
+    there = labels == 1
+    rarest = np.where(there, there.sum(0), len(labels) + 1).argmin(1) + 1.0
+    return np.where(np.isnan(labels).all(1), np.nan, np.where(there.any(1), rarest, 0.0))
 
 
 def split_rows(digests: Keys, strata: Floats | None, options: PrepareOptions) -> Bytes:

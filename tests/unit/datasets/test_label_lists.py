@@ -102,6 +102,18 @@ def test_beside_another_target_lists_are_left_out_unless_named(make: Preparer) -
     assert both.decision("splits") == "stratified by label"
 
 
+def test_every_split_holds_some_of_a_rare_label(make: Preparer) -> None:
+    tags = [["common", *(["rare"] if i % 25 == 0 else [])] if i % 3 else [] for i in range(750)]
+    shares = {"train": 0.6, "validation": 0.2, "test": 0.2}
+    for seed in range(5):
+        done = make(lines(tags), splits=shares, seed=seed, unlabelled="keep")
+        assert done.decision("splits") == "stratified by tags"
+        names = [target.name for target in done.spec.targets]
+        rare = done.array("targets")[:, names.index("tags.rare")] == 1
+        counts = np.bincount(done.array("split")[rare], minlength=3)
+        assert counts.tolist() == [12, 4, 4]
+
+
 @pytest.mark.parametrize(
     ("text", "options", "code", "words"),
     [
