@@ -1,9 +1,12 @@
 """How often a transfer report tells a gain where there is none, and where there is one.
 
-On scikit-learn's digits, 8 x 8: four labels a digit to learn from and 597 others to compare on, another draw each time.
+On scikit-learn's digits, 8 x 8: two or four labels a digit to learn from and 597 others to compare on; another draw
+each time.
 
     taught      a backbone that has learned the labels of other digits: a gain
-    shuffled    the same weights at other places
+    unlabelled  SimCLR on the train rows, without any label; two labels a digit: a gain
+    fresh       new weights that never learned, of a network so wide that every control is as good; two labels a digit
+    shuffled    the taught weights at other places
     noise       an autoencoder of images of noise: an unrelated corpus
     labels      `taught`, but the labels are shuffled
 """
@@ -24,11 +27,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--draws", type=int, default=20)
     parser.add_argument("--first", type=int, default=0, help="the first draw")
+    parser.add_argument("--only", nargs="+", choices=CASES, default=list(CASES), metavar="CASE")
     asked = parser.parse_args()
-    verdicts: dict[str, list[str]] = {name: [] for name in CASES}
-    gains: dict[str, list[float]] = {name: [] for name in CASES}
+    verdicts: dict[str, list[str]] = {name: [] for name in asked.only}
+    gains: dict[str, list[float]] = {name: [] for name in asked.only}
     for draw in range(asked.first, asked.first + asked.draws):
-        for name in CASES:
+        for name in asked.only:
             began = time.process_time()
             head = case(name, draw, rounds=EVERY)["heads"]["label"]
             verdicts[name].append(head["verdict"])
@@ -38,7 +42,7 @@ def main() -> None:
                 f"{draw} {name}: {head['verdict']}, {head['gain']}, {head['best_control']}, {spent:.0f} CPU s",
                 flush=True,
             )
-    for name in CASES:
+    for name in asked.only:
         print(f"{name}: {dict(Counter(verdicts[name]))}, mean gain {np.mean(gains[name]):+.3f}")
 
 

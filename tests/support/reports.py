@@ -18,8 +18,9 @@ from worker.training.transfer_report import Study
 
 HEADS = [{"kind": "classifier", "target": "label"}]
 MLP = {"kind": "mlp", "hidden": [64, 24]}
-PER_CLASS = 4
-CASES = ("taught", "shuffled", "noise", "labels")
+RESNET = {"kind": "resnet", "widths": [16, 32], "stem": "small"}
+WIDE = {"kind": "mlp", "hidden": [512]}
+CASES = {"taught": 4, "unlabelled": 2, "fresh": 2, "shuffled": 4, "noise": 4, "labels": 4}  # labels of each digit
 _TAUGHT = 1000  # of the 1,200 train rows the last so many teach a backbone; labels are drawn from the others
 
 
@@ -36,10 +37,14 @@ def report_on(
 
 def case(name: str, draw: int, rounds: int) -> dict[str, Any]:
     """The report on one of `CASES`, with another draw of rows and labels each time."""
-    data = _few(draw)
-    parent = {"shuffled": lambda: shuffled(taught(draw), draw), "noise": lambda: noise(draw)}.get(
-        name, lambda: taught(draw)
-    )()
+    data = digits.few_labels(draw, CASES[name])
+    parents = {
+        "unlabelled": lambda: unlabelled(data),
+        "fresh": lambda: fresh(data, draw),
+        "shuffled": lambda: shuffled(taught(draw), draw),
+        "noise": lambda: noise(draw),
+    }
+    parent = parents.get(name, lambda: taught(draw))()
     if name == "labels":
         known = np.flatnonzero(np.isfinite(data.targets[:, 0]))
         data.targets[known, 0] = data.targets[np.random.default_rng(draw).permutation(known), 0]
@@ -48,15 +53,10 @@ def case(name: str, draw: int, rounds: int) -> dict[str, Any]:
     return found
 
 
-def _few(draw: int) -> ArrayData:
-    """Four labels a digit, and 597 labelled test rows."""
-    return digits.few_labels(draw, PER_CLASS)
-
-
 @cache
 def taught(draw: int) -> Bundle:
     """A backbone that has learned the labels of the draw's later train rows."""
-    data = digits.few_labels(draw, PER_CLASS)
+    data = digits.few_labels(draw, CASES["taught"])
     every = digits.few_labels(draw, digits.TRAIN)
     rows = np.arange(digits.TRAIN)
     others = (rows >= digits.TRAIN - _TAUGHT) & np.isnan(data.targets[rows, 0])
@@ -67,6 +67,19 @@ def taught(draw: int) -> Bundle:
     request = {"heads": HEADS, "backbone": MLP, "training": {"epochs": 60, "batch_size": 32}}
     config = resolve_fine_tuning(FineTuningConfig.model_validate(request), spec, None).config
     return trained(prepare(config, ArrayData(spec, every.inputs, labels, every.split))).bundle()
+
+
+def unlabelled(data: ArrayData) -> Bundle:
+    """A backbone that has compared views of the 1,200 train rows, without a label."""
+    return trained(
+        _pretraining(data, {"backbone": RESNET, "method": {"kind": "simclr"}, "training": {"epochs": 40}})
+    ).bundle()
+
+
+def fresh(data: ArrayData, seed: int) -> Bundle:
+    """New weights of a network so wide that untrained it is worth about as much as the raw rows."""
+    training = {"epochs": 1, "seed": 1000 + seed}
+    return _pretraining(data, {"backbone": WIDE, "method": {"kind": "autoencoder"}, "training": training}).bundle()
 
 
 def shuffled(parent: Bundle, seed: int) -> Bundle:
@@ -88,7 +101,11 @@ def noise(seed: int) -> Bundle:
     spec = DataSpec(modality="image", shape=(8, 8, 1), rows={"train": 800, "validation": 0, "test": 0})
     data = ArrayData(spec, pixels, np.empty((800, 0)), np.zeros(800, np.uint8))
     request = {"backbone": MLP, "method": {"kind": "autoencoder"}, "training": {"epochs": 10}}
-    return trained(prepare(resolve_pretraining(PretrainingConfig.model_validate(request), spec).config, data)).bundle()
+    return trained(_pretraining(data, request)).bundle()
+
+
+def _pretraining(data: ArrayData, request: dict[str, Any]) -> Run:
+    return prepare(resolve_pretraining(PretrainingConfig.model_validate(request), data.spec).config, data)
 
 
 def trained(run: Run) -> Run:
