@@ -6,6 +6,10 @@ Springenberg et al., "Striving for simplicity", 2015. Its mirror uses transposed
 autoencoder of Masci et al., 2011. A series is convolved in time, as in Wang, Yan and Oates, "Time series classification
 from scratch with deep neural networks", 2017: its values where it was observed, 0 where it was not, and beside them the
 channel that says which is which.
+
+`norm: contrast` sees no brightness: a convolution has no bias, what it answers is normalised over the channels at each
+place, and the first windows over an image have weights of mean 0. So many maps are silent at every place, and weak
+edges count as much as strong ones, as behind the patches of Coates, Lee and Ng, 2011.
 """
 
 import math
@@ -17,6 +21,7 @@ from torch import Tensor, nn
 
 from app.ml.abilities import Ability, Mirrors
 from app.ml.blocks.activations import ActivationName, activation
+from app.ml.blocks.norms import ChannelNorm, ContrastConv2d
 from app.ml.fields import Integer
 from app.ml.interfaces import Backbone, BackboneConfig, Encoding, Shape
 from app.ml.spec import ModalityKind
@@ -41,7 +46,14 @@ class ConvNet(BackboneConfig):
         "gelu",  # with relu more than half of a small autoencoder's features died
         description="Applied after every layer, the last included.",
     )
-    norm: Literal["none", "group"] = Field("none", description="Normalisation after each convolution.")
+    norm: Literal["none", "group", "contrast"] = Field(
+        "none",
+        description="Normalisation after each convolution: group, over groups of channels; contrast, over the channels "
+        "at each place, and the first windows over an image weigh its pixels with a mean of 0.",
+    )
+    first_stride: Integer = Field(
+        2, ge=1, le=2, description="Of the first convolution; 1 keeps an image's size, for four times the work."
+    )
 
     def build(self, encoding: Encoding) -> "ConvNetBackbone":
         """Build it for (C, H, W), or a series (C + 1, T), with fresh weights."""
@@ -49,17 +61,19 @@ class ConvNet(BackboneConfig):
 
 
 class ConvNetBackbone(Backbone, Mirrors):
-    """(B, C, H, W), or a series (B, C + 1, T), to (B, F); side s of a map becomes ceil(s / 2) in each block."""
+    """(B, C, H, W), or a series (B, C + 1, T), to (B, F); a stride of 2 makes ceil(s / 2) of a side s."""
 
     def __init__(self, config: ConvNet, encoding: Encoding) -> None:
         super().__init__()
         self.config = config
         self.encoding = encoding
         self.features = config.features
-        self.shapes = _map_shapes(encoding.shape, config.channels)
+        self.shapes = _map_shapes(encoding.shape, config)
         self.blocks = nn.ModuleList(
-            nn.Sequential(_conv(before, after, config.kernel_size), *_after_conv(after, config))
-            for before, after in zip(self.shapes, self.shapes[1:], strict=False)
+            nn.Sequential(
+                _conv(before, after, config, stride, first=before is encoding.shape), *_after_conv(after, config)
+            )
+            for before, after, stride in zip(self.shapes, self.shapes[1:], _strides(config), strict=False)
         )
         self.last = nn.Sequential(nn.Linear(math.prod(self.shapes[-1]), config.features), activation(config.activation))
 
@@ -86,18 +100,22 @@ class ConvNetBackbone(Backbone, Mirrors):
             activation(config.activation),
             nn.Unflatten(1, top),
         ]
-        backwards = list(zip(self.shapes[::-1], self.shapes[-2::-1], strict=False))
-        for before, after in backwards:
-            parts.append(_transposed(before, after, config.kernel_size))
+        backwards = zip(self.shapes[::-1], self.shapes[-2::-1], reversed(_strides(config)), strict=False)
+        for before, after, stride in backwards:
+            parts.append(_transposed(before, after, config, stride, linear=after is self.shapes[0]))
             if after is not self.shapes[0]:
                 parts.extend(_after_conv(after, config))
         return nn.Sequential(*parts)
 
 
-def _map_shapes(input_shape: Shape, channels: tuple[int, ...]) -> list[Shape]:
+def _strides(config: ConvNet) -> list[int]:
+    return [config.first_stride, *[2] * (len(config.channels) - 1)]
+
+
+def _map_shapes(input_shape: Shape, config: ConvNet) -> list[Shape]:
     shapes = [input_shape]
-    for channel in channels:
-        shapes.append((channel, *((side + 1) // 2 for side in shapes[-1][1:])))
+    for channel, stride in zip(config.channels, _strides(config), strict=True):
+        shapes.append((channel, *(math.ceil(side / stride) for side in shapes[-1][1:])))
     return shapes
 
 
@@ -116,22 +134,36 @@ def _pooled(maps: Tensor) -> Tensor:
     return F.adaptive_avg_pool2d(maps, (min(maps.shape[2], _POOLED_SIDE), min(maps.shape[3], _POOLED_SIDE)))
 
 
-def _conv(before: Shape, after: Shape, kernel_size: int) -> nn.Module:
-    kind = nn.Conv1d if _is_series(before) else nn.Conv2d
-    return kind(before[0], after[0], kernel_size, stride=2, padding=kernel_size // 2)
+def _conv(before: Shape, after: Shape, config: ConvNet, stride: int, *, first: bool) -> nn.Module:
+    kind: Any = nn.Conv1d if _is_series(before) else nn.Conv2d
+    if first and config.norm == "contrast" and not _is_series(before):
+        kind = ContrastConv2d
+    size, bias = config.kernel_size, not _by_channel(after, config)
+    module: nn.Module = kind(before[0], after[0], size, stride=stride, padding=size // 2, bias=bias)
+    return module
 
 
-def _transposed(before: Shape, after: Shape, kernel_size: int) -> nn.Module:
-    # Without output padding a side s becomes 2 s - 1: one is added where the original side was even.
-    extra = tuple(wide - (2 * narrow - 1) for narrow, wide in zip(before[1:], after[1:], strict=True))
+def _transposed(before: Shape, after: Shape, config: ConvNet, stride: int, *, linear: bool) -> nn.Module:
+    # Without output padding a side s becomes 2 s - 1 by a stride of 2: one is added where the original side was even.
+    extra = tuple(wide - (stride * (narrow - 1) + 1) for narrow, wide in zip(before[1:], after[1:], strict=True))
     kind: Any = nn.ConvTranspose1d if _is_series(before) else nn.ConvTranspose2d
-    module: nn.Module = kind(before[0], after[0], kernel_size, stride=2, padding=kernel_size // 2, output_padding=extra)
+    size, bias = config.kernel_size, linear or not _by_channel(after, config)
+    module: nn.Module = kind(before[0], after[0], size, stride, size // 2, output_padding=extra, bias=bias)
     return module
 
 
 def _after_conv(maps: Shape, config: ConvNet) -> list[nn.Module]:
-    norm = _group_norm(maps) if config.norm == "group" else []
-    return [*norm, activation(config.activation)]
+    norms: list[nn.Module] = []
+    if config.norm == "group":
+        norms = _group_norm(maps)
+    elif _by_channel(maps, config):
+        norms = [ChannelNorm(maps[0])]
+    return [*norms, activation(config.activation)]
+
+
+def _by_channel(maps: Shape, config: ConvNet) -> bool:
+    """Whether places are normalised. Then convolutions have no bias: weak contrast would not count beside it."""
+    return config.norm == "contrast" and maps[0] > 2  # noqa: PLR2004 - of two only which one is larger would remain
 
 
 def _group_norm(maps: Shape) -> list[nn.Module]:

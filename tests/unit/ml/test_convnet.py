@@ -1,4 +1,4 @@
-"""Group normalisation leaves every map something to say, however few its pixels; layers are pooled."""
+"""Normalisation leaves every map something to say, however few its pixels; contrast alone counts where asked for."""
 
 import pytest
 import torch
@@ -33,6 +33,38 @@ def test_a_group_normalises_several_channels() -> None:
     assert groups((8, 8, 8, 2), 8) == [2, 2, 2], "and so is one of two"
 
 
+def test_contrast_is_what_remains_of_an_image() -> None:
+    torch.manual_seed(0)
+    config = ConvNet(channels=(6, 5), kernel_size=3, features=4, activation="relu", norm="contrast", first_stride=1)
+    backbone = config.build(Encoding(shape=(2, 9, 9)))
+    rows = torch.rand(3, 2, 9, 9)
+    maps, weights = rows, dict(backbone.named_parameters())
+    for block, stride in enumerate((1, 2)):
+        weight = weights[f"blocks.{block}.0.weight"]
+        if block == 0:
+            weight = weight - weight.mean((1, 2, 3), keepdim=True)
+        maps = F.conv2d(maps, weight, stride=stride, padding=1)
+        deviations = maps - maps.mean(1, keepdim=True)
+        maps = F.relu(deviations / (deviations.square().mean(1, keepdim=True) + 1e-5).sqrt())
+    torch.testing.assert_close(backbone.layers(rows)[1], F.adaptive_avg_pool2d(maps, 5).flatten(1))
+    inside = backbone.blocks[0](rows)[:, :, 1:-1, 1:-1]
+    brighter = backbone.blocks[0](3 * rows + 5)[:, :, 1:-1, 1:-1]
+    torch.testing.assert_close(brighter, inside, rtol=1e-2, atol=1e-2)
+
+
+@pytest.mark.parametrize("side", [1, 2, 7, 28])
+@pytest.mark.parametrize("channels", [(1, 2), (4, 6, 8)])
+@pytest.mark.parametrize("norm", ["none", "contrast"])
+def test_a_first_convolution_may_keep_the_size(side: int, channels: tuple[int, ...], norm: str) -> None:
+    torch.manual_seed(0)
+    backbone = ConvNet(channels=channels, norm=norm, first_stride=1, features=5).build(Encoding(shape=(1, side, side)))
+    rows = torch.rand(3, 1, side, side)
+    assert backbone.blocks[0](rows).shape == (3, channels[0], side, side)
+    restored = backbone.mirror()(backbone(rows))
+    assert restored.shape == rows.shape
+    assert restored.isfinite().all()
+
+
 def test_layers_are_maps_of_at_most_seven_by_seven() -> None:
     backbone = ConvNet(channels=(3, 4, 5), features=6).build(Encoding(shape=(1, 28, 28)))
     found = backbone.layers(torch.rand(2, 1, 28, 28))
@@ -63,7 +95,7 @@ def test_a_series_is_convolved_in_time(kernel: int) -> None:
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 5, 8, 9])
-@pytest.mark.parametrize("norm", ["none", "group"])
+@pytest.mark.parametrize("norm", ["none", "group", "contrast"])
 def test_series_down_to_one_step_are_told_apart_and_rebuilt(steps: int, norm: str) -> None:
     torch.manual_seed(0)
     backbone = ConvNet(channels=(8, 8, 8), norm=norm, features=6).build(Encoding(shape=(3, steps)))
