@@ -35,14 +35,13 @@ P3_METHODS: dict[str, tuple[dict[str, Any], float]] = {
         {
             "backbone": {
                 "kind": "convnet",
-                "channels": [64, 16],
-                "features": 64,
-                "activation": "relu",
+                "channels": [64, 32, 64],
+                "kernel_size": 5,
                 "norm": "contrast",
                 "first_stride": 1,
             },
             "method": {"kind": "autoencoder"},
-            "training": {"epochs": 1, "batch_size": 128},
+            "training": {"steps": 700, "batch_size": 128},
         },
         84.0,
     ),
@@ -109,7 +108,7 @@ def autoencoders(lab: Lab, data: Path) -> Iterator[Figure]:
         controls = {
             "pixels": pixels,
             "untrained": untrained(lab, images, sets, backbone, FIRST),
-            "scratch": scratch(lab, images, sets, backbone),
+            "scratch": scratch(lab, images, sets[:1], backbone),
         }
         figure = Figure("P3", f"accuracy, {name}", values, controls, "", target, cpu)
         yield figure
