@@ -26,7 +26,7 @@ from app.ml.graph import neighbour_graph, soft_labels, spread
 from app.ml.heads.classifier import ClassifierHead
 from app.ml.interfaces import Modality
 from app.ml.pseudo_labels import PseudoLabels
-from app.ml.rows import each_block, rows_per_block
+from app.ml.rows import rows_per_block
 from app.ml.solvers.basis import principal
 from app.ml.solvers.folds import FOLDS, NEVER, stratified
 from app.ml.solvers.logistic import SoftRows
@@ -83,14 +83,16 @@ class Unlabelled:
         assert isinstance(head, ClassifierHead)  # noqa: S101 - for programmers: recipes see to it
         labels = labelled.targets[config.targets[0]]
         features, labels = labelled.inputs.take(None)[labels >= 0], labels[labels >= 0]
-        graph = self._graph(objective, features)
+        most = max(self.config.rows, _ROWS_FOR_AXES)  # looked at again: the others' features are too many to keep
+        first = torch.cat(list(self._features(objective, 0, most)))
+        graph = self._graph(objective, features, first)
         folds = self._folds(graph, labels, len(head.classes))
         right = {name: _right(folds, name, labels) for name in self._ways}
         way = max(self._ways, key=lambda name: int(right[name].sum()))
         taken, note = self._decided(objective, head, folds, right[way], features, labels, way)
         if not taken:
             return objective.solve(features, {config.targets[0]: labels}), note
-        rows = torch.cat([features, *self._features(objective, self.config.rows)])
+        rows = torch.cat([features, first[: self.config.rows]])
         answers = self._answers(graph, labels, len(head.classes))[way]
         trials = []
         for fold in folds:
@@ -127,26 +129,28 @@ class Unlabelled:
                 folds.append(_Fold(held, {way: one.first(first) for way, one in answers.items()}))
         return folds
 
-    def _graph(self, objective: FineTuning, features: Tensor) -> Tensor:
-        """S of the labelled rows, with features (n, F), and then all others."""
+    def _graph(self, objective: FineTuning, features: Tensor, first: Tensor) -> Tensor:
+        """S of the labelled rows, with features (n, F), and then all others, the first with features (m, F)."""
         few = min(len(features), _ROWS_FOR_AXES // 2)
-        sample = torch.cat([features[:few], *self._features(objective, _ROWS_FOR_AXES - few)])
+        sample = torch.cat([features[:few], first[: _ROWS_FOR_AXES - few]])
         scale = Standardize(features.shape[1]).to(features.device)
         scale.fit_together(sample, objective.strategy.widths(objective.backbone))
         basis = principal(scale(sample))
         assert basis.axes is not None  # noqa: S101 - for programmers: few rows have few axes
         count = _AXES_OF_WIDE if features.shape[1] > _WIDE else len(basis.spectrum)
         axes = basis.axes[:, basis.spectrum.topk(min(count, len(basis.spectrum))).indices].to(features)
-        points = [scale(features) @ axes]
-        points += [scale(block) @ axes for block in self._features(objective, len(self.inputs))]
+        points = [scale(features) @ axes, scale(first) @ axes]
+        points += [scale(block) @ axes for block in self._features(objective, len(first), len(self.inputs))]
         nodes = torch.cat(points)
         return neighbour_graph(nodes, min(self.config.neighbours, len(nodes) - 1))
 
-    def _features(self, objective: FineTuning, count: int) -> Iterator[Tensor]:
-        """What the head gets of the first `count` rows, in blocks (b, F)."""
+    def _features(self, objective: FineTuning, start: int, stop: int) -> Iterator[Tensor]:
+        """What the head gets of rows `start` to `stop`, as far as there are some, in blocks (b, F)."""
         backbone = objective.backbone.eval()
-        for block in each_block(min(count, len(self.inputs)), rows_per_block(self.inputs.volume)):
-            yield objective.strategy.features(backbone, self.inputs.take(torch.arange(block.start, block.stop)))
+        chosen = torch.arange(start, max(start, min(stop, len(self.inputs))))
+        for rows in torch.split(chosen, rows_per_block(self.inputs.volume)):
+            if len(rows):
+                yield objective.strategy.features(backbone, self.inputs.take(rows))
 
     def _answers(self, graph: Tensor, labels: Tensor, classes: int) -> dict[str, SoftRows]:
         """Of every node, from the labels (n,) of the first ones, -1 where held out."""
