@@ -85,6 +85,9 @@ class JobRow(Base):
     parent_model_id: Mapped[str | None] = mapped_column(Id)
     sweep_id: Mapped[str | None] = mapped_column(Id)  # of a trial: the job that searches
     wakes_at: Mapped[int | None]  # of a waiting sweep: it goes on once at most so many of its trials are unfinished
+    extends_id: Mapped[str | None] = mapped_column(Id)  # the ended job from whose last checkpoint this one goes on
+    device: Mapped[str] = mapped_column(String(10), default="auto", server_default="auto")
+    traceparent: Mapped[str | None] = mapped_column(String(55))  # of the request that made it, as W3C writes it
     progress: Mapped[dict[str, Any] | None]
     metrics: Mapped[dict[str, Any] | None]
     files: Mapped[dict[str, Any] | None]  # by name, the digest and the size of what it made beside a model
@@ -96,6 +99,7 @@ class JobRow(Base):
     owner: Mapped[str | None] = mapped_column(Name)
     lease_until: Mapped[float | None]
     not_before: Mapped[float | None]
+    tried_since: Mapped[float | None]  # the last retry, before which attempts no longer count
 
     created_at: Mapped[float]
     queued_at: Mapped[float]
@@ -107,6 +111,32 @@ class JobRow(Base):
         Index("ix_jobs_project", "project_id", "id"),
         Index("ix_jobs_sweep", "sweep_id", "status"),
     )
+
+
+class AttemptRow(Base):
+    """One execution of a job, under one fencing token; `ending` is null while it runs."""
+
+    __tablename__ = "attempts"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
+    token: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    worker: Mapped[str] = mapped_column(Name)
+    started_at: Mapped[float]
+    ended_at: Mapped[float | None]
+    ending: Mapped[str | None] = mapped_column(String(20))
+    message: Mapped[str | None] = mapped_column(Text)
+    charged: Mapped[bool] = mapped_column(default=True)
+
+
+class WorkerRow(Base):
+    """A worker that signs in as long as it lives, and the kinds of device that it has, with blanks between."""
+
+    __tablename__ = "workers"
+
+    id: Mapped[str] = mapped_column(Name, primary_key=True)
+    devices: Mapped[str] = mapped_column(String(100))
+    started_at: Mapped[float]
+    seen_at: Mapped[float]
 
 
 class TrialRow(Base):
