@@ -2,6 +2,7 @@
 
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -32,9 +33,21 @@ class Settings(BaseSettings):
     max_queued_jobs: int = Field(default=10_000, gt=0, description="Unfinished jobs that a project may have.")
     loaded_models: int = Field(default=16, gt=0, description="Models that an API process keeps in memory.")
     lease_seconds: float = Field(default=60, gt=0, description="A silent worker loses its job after this time.")
-    sweep_seconds: float = Field(default=10, gt=0, description="How often lost work is looked for.")
+    sweep_seconds: float = Field(default=5, gt=0, description="How often lost work is looked for.")
     poll_seconds: float = Field(default=30, gt=0, description="How often a worker looks for work unrung.")
     max_attempts: int = Field(default=3, ge=1, description="Starts of a job before it fails as worker_lost.")
+    backoff_seconds: float = Field(
+        default=30, ge=0, description="Wait before the third start of a job; doubled for each further one."
+    )
+    stall_seconds: float = Field(
+        default=300, gt=0, description="A trainer that does nothing for this time is killed, and its job tried again."
+    )
+    worker_device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description="What a worker trains on; auto: a GPU where there is one. Others' jobs it leaves."
+    )
+    memory_events: Path = Field(
+        default=Path("/sys/fs/cgroup/memory.events"), description="Where the kernel counts its kills for memory."
+    )
     cancel_grace_seconds: float = Field(
         default=20, gt=0, description="Time that a trainer gets to stop by itself before it is killed."
     )

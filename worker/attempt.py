@@ -20,8 +20,10 @@ from app.artifacts import ArtifactStore, file_sha256, put_blob
 from app.db.session import Database, after_commit, db_now
 from app.db.tables import CheckpointRow, JobRow, MetricRow
 from app.jobs import lease as leases
+from app.jobs import repository
+from app.jobs.attempts import Ending, Lease
 from app.jobs.curves import CURVES, FILE
-from app.jobs.lease import JobError, Lease
+from app.jobs.ending import JobError
 from app.jobs.states import Status
 from app.kit.ids import new_id
 from app.ml.evaluation.curve import Curve
@@ -145,25 +147,32 @@ class Attempt:
             log.exception("%s could not be deleted", key)
 
     def _checkpoints(self, session: Session) -> list[CheckpointRow]:
-        rows = select(CheckpointRow).where(CheckpointRow.job_id == self.lease.job_id)
-        return list(session.scalars(rows.order_by(CheckpointRow.step.desc(), CheckpointRow.token.desc())))
+        return repository.checkpoints(session, self.lease.job_id)
+
+    def _source_checkpoints(self, session: Session) -> list[CheckpointRow]:
+        """Those of the job that this one extends."""
+        source = session.get_one(JobRow, self.lease.job_id).extends_id
+        return repository.checkpoints(session, source) if source else []
 
     def drop_checkpoint(self, row: CheckpointRow, reason: str) -> None:
-        """Forget a damaged state, so that it no longer counts among those that are kept."""
+        """Forget a damaged state, so that it no longer counts among those that are kept; another job's stays."""
 
         def drop(session: Session) -> None:
             leases.hold(session, self.lease)
-            session.execute(delete(CheckpointRow).where(CheckpointRow.id == row.id))
+            mine = row.job_id == self.lease.job_id
+            if mine:
+                session.execute(delete(CheckpointRow).where(CheckpointRow.id == row.id))
             message = f"The checkpoint of step {row.step} is damaged."
             data = {"step": row.step, "reason": reason}
             events.append(session, self.lease.job_id, "checkpoint.damaged", message, data, "warning")
-            after_commit(session, partial(self._delete, row.key))
+            if mine:
+                after_commit(session, partial(self._delete, row.key))
 
         self.insist(drop)
 
     def checkpoints(self) -> list[CheckpointRow]:
-        """Return the states to resume from, the newest first."""
-        return self.insist(self._checkpoints)
+        """Return the states to resume from, the newest first: its own, then those of the job that it extends."""
+        return self.insist(lambda session: self._checkpoints(session) + self._source_checkpoints(session))
 
     def keep(self, folder: Path) -> dict[str, Any]:
         """Keep every file of a folder by its content; return name to digest and size."""
@@ -185,14 +194,14 @@ class Attempt:
 
         self.insist(end)
 
-    def fail(self, error: JobError) -> None:
+    def fail(self, error: JobError, ending: Ending = "failed") -> None:
         """End badly."""
-        self.insist(lambda session: leases.finish(session, self.lease, "failed", error.message, error))
+        self.insist(lambda session: leases.finish(session, self.lease, "failed", error.message, error, ending))
 
     def cancelled(self) -> None:
         """End because the user asked for it."""
         self.insist(lambda session: leases.finish(session, self.lease, "cancelled", "Cancelled."))
 
     def give_back(self, reason: str) -> None:
-        """Let another worker go on; no attempt is charged."""
+        """Let another worker go on, or nobody where the job is to be paused; no attempt is charged."""
         self.insist(lambda session: leases.requeue(session, self.lease, reason, charged=False))

@@ -2,10 +2,15 @@
 
 from pathlib import Path
 
-from app.jobs.lease import Lease
+from app.jobs.attempts import Lease
 from app.settings import Settings
 
 
 def attempt_folder(settings: Settings, lease: Lease) -> Path:
     """Return the folder of one attempt."""
     return settings.data_folder / "tmp" / f"{lease.job_id}-t{lease.token}"
+
+
+def stacks_file(folder: Path) -> Path:
+    """Return where a trainer writes its threads' stacks when it is asked to."""
+    return folder / "stacks.txt"

@@ -1,5 +1,32 @@
-"""How an attempt learns that its worker is to end."""
+"""How an attempt learns that it is to stop, and why."""
+
+import threading
+from typing import Literal
+
+from app.jobs.ending import JobError
+
+StopReason = Literal["shutdown", "pause", "time_limit"]
+
+OVERDUE = JobError(
+    code="time_limit",
+    category="user",
+    message="The job ran for as long as resources.max_seconds allows. Retry lets it go on from its last checkpoint, "
+    "for as long again.",
+    param="resources.max_seconds",
+)
 
 
 class DrainedError(Exception):
-    """The worker shuts down; the job goes back to the queue as it stands."""
+    """The attempt stops; the job is left as it stands."""
+
+
+class Draining(threading.Event):
+    """Set once the attempt is to stop."""
+
+    reason: StopReason = "shutdown"
+
+    def ask(self, reason: StopReason) -> None:
+        """Set it, and say why; the first reason stays."""
+        if not self.is_set():
+            self.reason = reason
+            self.set()

@@ -1,6 +1,5 @@
 """An evaluation as a job: a model, and maybe a baseline, measured on the same rows. It makes no model."""
 
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -16,7 +15,7 @@ from app.ml.evaluation.bootstrap import Difference, paired
 from app.ml.evaluation.outcomes import Outcomes
 from app.ml.fitting import Part, check_comparable
 from worker.attempt import Attempt
-from worker.drain import DrainedError
+from worker.drain import DrainedError, Draining
 from worker.opening import device_for, open_data, open_model
 from worker.reporter import progress_of
 from worker.training.measure import affordable, measured, rows_of
@@ -24,7 +23,7 @@ from worker.training.measure import affordable, measured, rows_of
 _REPORT_SECONDS = 0.5
 
 
-def run(attempt: Attempt, job: JobRow, folder: Path, draining: threading.Event) -> None:
+def run(attempt: Attempt, job: JobRow, folder: Path, draining: Draining) -> None:
     """Measure, compare, and write both into the job."""
     attempt.report(progress_of(0, 1, 0, None), [], "loading")
     part: Part = job.config["split"]
@@ -73,7 +72,7 @@ def _as_json(found: Mapping[str, Difference]) -> dict[str, Any]:
 class _Progress:
     """Hears how many rows are answered and tells the job, at most twice a second; raises where it is to stop."""
 
-    def __init__(self, attempt: Attempt, draining: threading.Event, total: int) -> None:
+    def __init__(self, attempt: Attempt, draining: Draining, total: int) -> None:
         self._attempt = attempt
         self._draining = draining
         self._total = total

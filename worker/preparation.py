@@ -1,6 +1,5 @@
 """A dataset's preparation: the uploaded file becomes the canonical form and a report."""
 
-import threading
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -19,12 +18,12 @@ from app.db.session import db_now
 from app.db.tables import DatasetRow, JobRow
 from app.jobs import lease as leases
 from worker.attempt import Attempt
-from worker.drain import DrainedError
+from worker.drain import DrainedError, Draining
 
 _REPORT_SECONDS = 0.5
 
 
-def run(attempt: Attempt, job: JobRow, folder: Path, draining: threading.Event) -> None:
+def run(attempt: Attempt, job: JobRow, folder: Path, draining: Draining) -> None:
     """Prepare the job's dataset; a user's fault is recorded row by row in the dataset, too."""
     dataset = attempt.insist(lambda session: session.get_one(DatasetRow, job.dataset_id))
     source = fetch_blob(attempt.artifacts, dataset.source_sha256)
@@ -66,7 +65,7 @@ def _numbering(options: PrepareOptions) -> tuple[object, ...]:
 class _Progress:
     """Hears fractions and tells the job, at most twice a second; raises where the job or the worker is to stop."""
 
-    def __init__(self, attempt: Attempt, draining: threading.Event) -> None:
+    def __init__(self, attempt: Attempt, draining: Draining) -> None:
         self._attempt = attempt
         self._draining = draining
         self._told = time.monotonic()

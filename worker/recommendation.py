@@ -1,6 +1,5 @@
 """A recommendation as a job: backbones ranked for a target. It makes no model; its metrics are the ranking."""
 
-import threading
 import time
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from app.ml.strategies.full import Full
 from app.recommendations.schemas import Candidate, RecommendationConfig
 from app.settings import Settings
 from worker.attempt import Attempt
-from worker.drain import DrainedError
+from worker.drain import DrainedError, Draining
 from worker.feature_cache import FeatureCache
 from worker.opening import device_for, open_data, open_model, rows_digest
 from worker.reporter import progress_of
@@ -27,7 +26,7 @@ from worker.training.rank import Ranked, estimates, measured, named, ranking, ro
 from worker.training.run import fit_modality
 
 
-def run(attempt: Attempt, job: JobRow, folder: Path, draining: threading.Event, settings: Settings) -> None:
+def run(attempt: Attempt, job: JobRow, folder: Path, draining: Draining, settings: Settings) -> None:
     """Measure the raw rows and every candidate on the same rows, and rank them."""
     began = time.monotonic()
     config = RecommendationConfig.model_validate(job.config)

@@ -3,9 +3,12 @@
 This is the runner's edge: whatever goes wrong below is recorded in the job's row here.
 """
 
+import faulthandler
 import logging
 import shutil
-import threading
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from app.artifacts import open_store
@@ -13,27 +16,30 @@ from app.datasets.errors import DatasetError
 from app.db.session import Database
 from app.errors import CorruptError
 from app.jobs import lease as leases
-from app.jobs.lease import CancelledError, JobError, Lease, LeaseLostError
+from app.jobs.attempts import Lease
+from app.jobs.ending import JobError
+from app.jobs.lease import CancelledError, LeaseLostError, PausingError
 from app.ml.errors import ConfigError, CorruptModelError
 from app.settings import Settings
 from worker import evaluation, preparation, recommendation, sweep, training_job
 from worker.attempt import Attempt
-from worker.attempt_folder import attempt_folder
-from worker.drain import DrainedError
+from worker.attempt_folder import attempt_folder, stacks_file
+from worker.drain import OVERDUE, DrainedError, Draining
 from worker.reporter import DivergedError
 from worker.trial import PrunedError
 
 log = logging.getLogger(__name__)
 
 
-def run(lease: Lease, draining: threading.Event, settings: Settings | None = None) -> None:
+def run(lease: Lease, draining: Draining, settings: Settings | None = None) -> None:
     """Run the job of `lease` to its end, or give it back when `draining` is set."""
     settings = settings or Settings()
     database = Database(settings.sql_url)
     attempt = Attempt(database, open_store(settings), lease)
     folder = _fresh_folder(attempt_folder(settings, lease), lease)
     try:
-        _run(attempt, folder, draining, settings)
+        with _stacks_on_demand(folder):
+            _run(attempt, folder, draining, settings)
         if not draining.is_set():
             _go_on_with_sweep(attempt, folder, draining, settings)
     finally:
@@ -41,7 +47,18 @@ def run(lease: Lease, draining: threading.Event, settings: Settings | None = Non
         database.close()
 
 
-def _go_on_with_sweep(attempt: Attempt, folder: Path, draining: threading.Event, settings: Settings) -> None:
+@contextmanager
+def _stacks_on_demand(folder: Path) -> Iterator[None]:
+    """A signal makes the interpreter write all threads' stacks into a file, however the trainer hangs."""
+    with stacks_file(folder).open("w") as file:
+        faulthandler.register(signal.SIGUSR1, file=file)
+        try:
+            yield
+        finally:
+            faulthandler.unregister(signal.SIGUSR1)
+
+
+def _go_on_with_sweep(attempt: Attempt, folder: Path, draining: Draining, settings: Settings) -> None:
     """Take the turn that a trial's end gives its sweep, here where all is imported: a trainer more costs seconds.
 
     The supervisor has no eye on it and may kill it as overdue; then the next turn gets a trainer of its own.
@@ -60,21 +77,21 @@ def _fresh_folder(folder: Path, lease: Lease) -> Path:
     return folder
 
 
-def _run(attempt: Attempt, folder: Path, draining: threading.Event, settings: Settings) -> None:
+def _run(attempt: Attempt, folder: Path, draining: Draining, settings: Settings) -> None:
     try:
         _run_to_its_end(attempt, folder, draining, settings)
     except LeaseLostError:
         log.warning("job %s: another attempt holds it; this one ends without a trace", attempt.lease.job_id)
 
 
-def _run_to_its_end(attempt: Attempt, folder: Path, draining: threading.Event, settings: Settings) -> None:
+def _run_to_its_end(attempt: Attempt, folder: Path, draining: Draining, settings: Settings) -> None:
     try:
         try:
             _work(attempt, folder, draining, settings)
         except PrunedError:
             log.info("job %s: left behind by other trials", attempt.lease.job_id)
-        except DrainedError:
-            attempt.give_back("The worker is shutting down; another goes on.")
+        except (DrainedError, PausingError):
+            _let_go(attempt, draining)
         except (CancelledError, LeaseLostError):
             raise
         except Exception as error:
@@ -86,7 +103,14 @@ def _run_to_its_end(attempt: Attempt, folder: Path, draining: threading.Event, s
         attempt.cancelled()
 
 
-def _work(attempt: Attempt, folder: Path, draining: threading.Event, settings: Settings) -> None:
+def _let_go(attempt: Attempt, draining: Draining) -> None:
+    if draining.is_set() and draining.reason == "time_limit":
+        attempt.fail(OVERDUE, "time_limit")
+    else:
+        attempt.give_back("The worker is shutting down; another goes on.")
+
+
+def _work(attempt: Attempt, folder: Path, draining: Draining, settings: Settings) -> None:
     job = attempt.job()
     if job.kind == "preparation":
         preparation.run(attempt, job, folder, draining)

@@ -1,4 +1,4 @@
-"""Supervises trainers: claims a job, hands it to the warm spare, renews the lease, and cleans up after a death.
+"""Supervises trainers: claims a job, hands it to the warm spare, watches it, and cleans up after a death.
 
 Lives in the Celery child and never imports torch: a process that has used OpenMP must not fork, and a GPU is not to be
 touched here.
@@ -7,34 +7,32 @@ touched here.
 import logging
 import os
 import shutil
+import signal
 import socket
 import threading
 import time
-from collections.abc import Callable
-from typing import Protocol
+from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.db.session import Database
 from app.jobs import lease as leases
-from app.jobs.lease import Lease
+from app.jobs import workers
+from app.jobs.attempts import Lease
 from app.settings import Settings
-from worker.attempt_folder import attempt_folder
+from worker.attempt_folder import attempt_folder, stacks_file
+from worker.closing import close
+from worker.exits import DEVICE_LOST
+from worker.memory import oom_kills
 from worker.trainer_process import TrainerProcess
+from worker.watching import End, Flag, Watch
 
 log = logging.getLogger(__name__)
 
-_LOOK_SECONDS = 0.05
-_DRAIN_SECONDS = 30.0
 _CRASH_PAUSE_SECONDS = 1.0
-_LONGEST_BEAT_SECONDS = 5.0  # a cancel is seen with a beat
-
-
-class Flag(Protocol):
-    """Something that is set or not, as threading's and multiprocessing's events."""
-
-    def is_set(self) -> bool:
-        """Tell which."""
+_REST_SECONDS, _LONGEST_REST = 60.0, 3600.0
+_DUMP_SECONDS = 1.0
+_LONGEST_DUMP = 20_000
 
 
 class Supervisor:
@@ -45,9 +43,11 @@ class Supervisor:
         self._database = database
         self._draining = draining
         self._owner = f"{socket.gethostname()}:{os.getpid()}"
+        self._devices = kinds_of_device(settings)
         self._busy = threading.Lock()
         self._spare = TrainerProcess(settings.threads)
         self._polled = time.monotonic()
+        self._rest, self._rests_until = _REST_SECONDS, 0.0
 
     def work(self) -> None:
         """Run jobs until none is left; waits for its turn where another thread is at it."""
@@ -55,23 +55,37 @@ class Supervisor:
             self._work()
 
     def poll(self) -> None:
-        """Look for work that nobody rang for, every `poll_seconds`, unless busy; a dead broker stops nothing."""
+        """Sign in; where idle, look for work that nobody rang for, every `poll_seconds`."""
+        try:
+            self._sign_in()
+            self._look_for_work()
+        except SQLAlchemyError as error:
+            log.warning("the database is away: %s", error)
+
+    def _sign_in(self) -> None:
+        with self._database.writing() as session:
+            workers.sign_in(session, self._owner, self._devices)
+
+    def _look_for_work(self) -> None:
         due = time.monotonic() - self._polled >= self._settings.poll_seconds
         if due and self._busy.acquire(blocking=False):
             try:
                 self._work()
-            except SQLAlchemyError as error:
-                log.warning("the database is away: %s", error)
             finally:
                 self._polled = time.monotonic()
                 self._busy.release()
 
     def close(self) -> None:
-        """End the spare."""
+        """End the spare and sign out."""
         self._spare.kill()
+        try:
+            with self._database.writing() as session:
+                workers.sign_out(session, self._owner)
+        except SQLAlchemyError as error:
+            log.warning("not signed out: %s", error)
 
     def _work(self) -> None:
-        while not self._draining.is_set():
+        while not self._draining.is_set() and time.monotonic() >= self._rests_until:
             lease = self._claim()
             if lease is None:
                 return
@@ -79,7 +93,7 @@ class Supervisor:
 
     def _claim(self) -> Lease | None:
         with self._database.writing() as session:
-            return leases.claim(session, self._owner, self._settings.lease_seconds)
+            return leases.claim(session, self._owner, self._settings.lease_seconds, self._devices)
 
     def _take_spare(self) -> TrainerProcess:
         """Return the warm trainer and begin to warm the next."""
@@ -91,68 +105,53 @@ class Supervisor:
 
     def _run(self, lease: Lease) -> None:
         trainer = self._take_spare()
+        kills = oom_kills(self._settings.memory_events)
+        stacks = ""
         try:
             trainer.start(lease)
             self._spare = TrainerProcess(self._settings.threads)
             log.info("job %s, attempt %d: trainer %d", lease.job_id, lease.attempt, trainer.pid)
-            code = self._watch(lease, trainer)
+            end = Watch(self._settings, self._database, lease, trainer, self._draining).until_it_ends()
+            if end.reason == "stalled":
+                stacks = self._stacks(lease, trainer)
         finally:
             trainer.kill()
-        self._clean_up(lease, code)
+        if end.code == -signal.SIGKILL and oom_kills(self._settings.memory_events) > kills:
+            end = End(None, "out_of_memory")
+        self._heed_device(end)
+        if end.code != 0:
+            self._clean_up(lease, end, stacks)
 
-    def _watch(self, lease: Lease, trainer: TrainerProcess) -> int | None:
-        """Renew the lease until the trainer ends; None if it had to be stopped."""
-        every = min(self._settings.lease_seconds / 4, _LONGEST_BEAT_SECONDS)
-        beaten = time.monotonic()
-        deadline: float | None = None
-        while (code := trainer.wait(_LOOK_SECONDS)) is None:
-            now = time.monotonic()
-            if self._draining.is_set() and deadline is None:
-                trainer.drain()
-                deadline = now + _DRAIN_SECONDS
-            if now - beaten >= every:
-                beaten = now
-                status = self._beat(lease)
-                if status is None and (code := trainer.wait(every)) is None:
-                    log.warning("job %s: the lease is lost", lease.job_id)
-                if status is None:
-                    return code
-                if status == "cancelling" and deadline is None:
-                    deadline = now + self._settings.cancel_grace_seconds
-            if deadline is not None and now > deadline:
-                log.warning("job %s: the trainer did not stop by itself", lease.job_id)
-                return None
-        return code
+    def _stacks(self, lease: Lease, trainer: TrainerProcess) -> str:
+        """Where a hanging trainer's threads are."""
+        trainer.dump_stacks()
+        trainer.wait(_DUMP_SECONDS)
+        file = stacks_file(attempt_folder(self._settings, lease))
+        return file.read_text(errors="replace")[:_LONGEST_DUMP] if file.exists() else ""
 
-    def _beat(self, lease: Lease) -> str | None:
-        """Renew; "unknown" while the database is away, when nobody else can claim the job either."""
+    def _heed_device(self, end: End) -> None:
+        """A worker whose GPU is gone takes no job for a while, longer each time."""
+        if end.code == DEVICE_LOST:
+            log.error("the device is lost; no job is taken for %s s", self._rest)
+            self._rests_until = time.monotonic() + self._rest
+            self._rest = min(2 * self._rest, _LONGEST_REST)
+        elif end.code == 0:
+            self._rest = _REST_SECONDS
+
+    def _clean_up(self, lease: Lease, end: End, stacks: str) -> None:
+        """A trainer closes its job itself; where it could not, do it. The sweeper would, later."""
+        shutil.rmtree(attempt_folder(self._settings, lease), ignore_errors=True)
         try:
             with self._database.writing() as session:
-                return leases.beat(session, lease, self._settings.lease_seconds)
-        except SQLAlchemyError as error:
-            log.warning("job %s: the lease could not be renewed: %s", lease.job_id, error)
-            return "unknown"
-
-    def _clean_up(self, lease: Lease, code: int | None) -> None:
-        """A trainer closes its job itself; where it could not, do it. The sweeper would, later."""
-        if code == 0:
-            return
-
-        def abandon() -> None:
-            with self._database.writing() as session:
-                if code is None and self._draining.is_set():
-                    leases.requeue(session, lease, "The worker shut down before the job could be saved.", charged=False)
-                    return
-                reason = "The trainer was stopped." if code is None else f"The trainer died (exit code {code})."
-                leases.abandon(session, lease, self._settings.max_attempts, reason)
-
-        shutil.rmtree(attempt_folder(self._settings, lease), ignore_errors=True)
-        _try(abandon)
+                close(session, lease, end, self._settings, stacks)
+        except (SQLAlchemyError, leases.LeaseLostError, leases.CancelledError) as error:
+            log.warning("left to the sweeper: %s", error)
         time.sleep(_CRASH_PAUSE_SECONDS)
 
 
-def _try(action: Callable[[], None]) -> None:
-    try:
-        action()
-    except (SQLAlchemyError, leases.LeaseLostError, leases.CancelledError) as error:
-        log.warning("left to the sweeper: %s", error)
+def kinds_of_device(settings: Settings) -> tuple[str, ...]:
+    """Say which kinds of device this worker has, without touching any."""
+    if settings.worker_device != "auto":
+        return ("cpu",) if settings.worker_device == "cpu" else leases.DEVICES
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES") not in ("", "-1")
+    return leases.DEVICES if visible and any(Path("/dev").glob("nvidia[0-9]*")) else ("cpu",)

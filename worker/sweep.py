@@ -12,9 +12,10 @@ from sqlalchemy.orm import Session
 from app import events
 from app.db.tables import JobRow
 from app.errors import GraftworkError
+from app.jobs import ending, service
 from app.jobs import lease as leases
-from app.jobs import service
-from app.jobs.lease import JobError, Lease
+from app.jobs.attempts import Lease
+from app.jobs.ending import JobError
 from app.models import service as models
 from app.queue import CeleryQueue, JobQueue, MemoryQueue
 from app.settings import Settings
@@ -89,7 +90,7 @@ def _add(session: Session, queue: JobQueue, sweep: JobRow, config: SweepConfig, 
     job = service.enqueue(session, queue, **fields, **shared)
     repository.add(session, sweep.id, job.id, number, values)
     if refused is not None:
-        leases.refuse(session, job.id, JobError(code=refused.code, category="user", message=refused.detail))
+        ending.refuse(session, job.id, JobError(code=refused.code, category="user", message=refused.detail))
     data = {"trial": number, "job": job.id, "values": values}
     events.append(session, sweep.id, "sweep.trial", f"Trial {number} is queued.", data)
 

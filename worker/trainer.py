@@ -10,8 +10,9 @@ import signal
 import sys
 import threading
 
-from app.jobs.lease import Lease
+from app.jobs.attempts import Lease
 from app.kit.process import die_with_parent
+from worker.drain import Draining
 
 
 def _warm_up() -> None:
@@ -27,10 +28,9 @@ def _warm_up() -> None:
     optimizer.step()
 
 
-def _listen(draining: threading.Event) -> None:
+def _listen(draining: Draining) -> None:
     for line in sys.stdin:
-        if "drain" in json.loads(line):
-            draining.set()
+        draining.ask(json.loads(line)["drain"])
 
 
 def main() -> None:
@@ -41,8 +41,10 @@ def main() -> None:
     line = sys.stdin.readline()
     if not line:
         return
-    draining = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: draining.set())  # whoever ends every process at once means the same
+    draining = Draining()
+    signal.signal(
+        signal.SIGTERM, lambda *_: draining.ask("shutdown")
+    )  # whoever ends every process at once means the same
     threading.Thread(target=_listen, args=(draining,), daemon=True).start()
 
     from worker import runner  # noqa: PLC0415 - imported by the warm-up

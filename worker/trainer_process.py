@@ -11,7 +11,8 @@ import subprocess
 import sys
 from typing import Any
 
-from app.jobs.lease import Lease
+from app.jobs.attempts import Lease
+from worker.drain import StopReason
 
 
 def environment(threads: int) -> dict[str, str]:
@@ -44,9 +45,14 @@ class TrainerProcess:
         """Give it a job."""
         self._send(lease.model_dump())
 
-    def drain(self) -> None:
-        """Ask it to write a checkpoint, give the job back and end."""
-        self._send({"drain": True})
+    def drain(self, reason: StopReason) -> None:
+        """Ask it to write a checkpoint, let go of the job and end."""
+        self._send({"drain": reason})
+
+    def dump_stacks(self) -> None:
+        """Have it write where each of its threads is, see `worker.attempt_folder`; a hanging one does, too."""
+        if self.alive():
+            os.kill(self._process.pid, signal.SIGUSR1)
 
     def alive(self) -> bool:
         """Tell whether it runs."""

@@ -2,7 +2,6 @@
 
 import logging
 import math
-import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +23,7 @@ from app.ml.training import TrainingConfig
 from app.models import service as models
 from app.settings import Settings
 from worker.attempt import Attempt
-from worker.drain import DrainedError
+from worker.drain import DrainedError, Draining
 from worker.feature_cache import FeatureCache
 from worker.opening import device_for, open_beside, open_data, open_model, rows_digest
 from worker.reporter import DivergedError, Reporter, progress_of
@@ -38,7 +37,7 @@ from worker.trial import Trial, trial_of
 log = logging.getLogger(__name__)
 
 
-def run(attempt: Attempt, job: JobRow, folder: Path, draining: threading.Event, settings: Settings) -> None:
+def run(attempt: Attempt, job: JobRow, folder: Path, draining: Draining, settings: Settings) -> None:
     """Train, evaluate, register."""
     began = _Costs()
     attempt.report(progress_of(0, 1, 0, None), [], "loading the data")
@@ -95,6 +94,8 @@ def _resume(attempt: Attempt, training: Run) -> int:
         except (CorruptCheckpointError, CorruptError) as error:
             attempt.drop_checkpoint(row, str(error))
         else:
+            if row.job_id != attempt.lease.job_id:
+                training.state.go_on()
             return row.step
     return 0
 
@@ -121,35 +122,38 @@ class _Costs:
 
 @dataclass
 class _Saves:
-    """When checkpoints are due: by steps or by seconds."""
+    """When checkpoints are due: by steps, by seconds, and at the last step, from where a job may be extended."""
 
     config: TrainingConfig
+    last_step: int | None
     last: float = field(default_factory=time.monotonic)
 
     def due(self, step: int) -> bool:
         """Tell whether to save now."""
         every = self.config.checkpoint_steps
         silent = time.monotonic() - self.last >= self.config.checkpoint_seconds
-        return silent or (every is not None and step % every == 0)
+        return silent or step == self.last_step or (every is not None and step % every == 0)
 
 
-def _train(attempt: Attempt, training: Run, trial: Trial | None, folder: Path, draining: threading.Event) -> None:
+def _train(attempt: Attempt, training: Run, trial: Trial | None, folder: Path, draining: Draining) -> None:
     reporter = Reporter(attempt)
-    costs, saves = _Costs(), _Saves(training.config.training)
+    last = None if trial else training.plan.total_steps  # nobody goes on from a trial
+    costs, saves = _Costs(), _Saves(training.config.training, last)
     for event in training.train():
         if isinstance(event, StepDone):
             reporter.step(event)
             if saves.due(event.step) or draining.is_set():
                 _save(attempt, training, folder)
                 saves.last = time.monotonic()
-            if draining.is_set():
-                raise DrainedError
+            _stop_where_asked(draining)
         elif isinstance(event, Started):
             reporter.start(event)
         elif isinstance(event, Evaluated):
             reporter.evaluated(event)
             if trial is not None:
                 trial.evaluated(event, reporter)
+            elif training.state.progress.stopped_early:
+                _save(attempt, training, folder)  # the last step came early
         elif isinstance(event, Noted):
             attempt.tell(event.kind, event.message, event.data)
         elif isinstance(event, Finished):
@@ -158,8 +162,13 @@ def _train(attempt: Attempt, training: Run, trial: Trial | None, folder: Path, d
             attempt.tell("training.finished", f"Trained to step {event.step} ({event.reason}).", data)
 
 
+def _stop_where_asked(draining: Draining) -> None:
+    if draining.is_set():
+        raise DrainedError
+
+
 def _transfer(
-    attempt: Attempt, training: Run, parent: Bundle | None, folder: Path, draining: threading.Event
+    attempt: Attempt, training: Run, parent: Bundle | None, folder: Path, draining: Draining
 ) -> dict[str, Any] | None:
     """The transfer report, where one was asked for. What was trained is kept first: the controls may take long."""
     config = training.config

@@ -1,12 +1,11 @@
 """A fine-tuning's transfer report as part of its job: told in events, kept in `metrics`, drained and cancelled."""
 
-import threading
 import time
 from typing import Any
 
 from app.ml.bundle import Bundle
 from worker.attempt import Attempt
-from worker.drain import DrainedError
+from worker.drain import DrainedError, Draining
 from worker.reporter import progress_of
 from worker.training.events import Noted
 from worker.training.run import Run
@@ -15,7 +14,7 @@ from worker.training.transfer_report import Study
 _LOOK_SECONDS = 1.0
 
 
-def report_on(attempt: Attempt, trained: Run, parent: Bundle, draining: threading.Event) -> dict[str, Any]:
+def report_on(attempt: Attempt, trained: Run, parent: Bundle, draining: Draining) -> dict[str, Any]:
     """Train the controls and return what they tell.
 
     Raises:

@@ -20,7 +20,8 @@ from app.client.errors import (
     JobFailedError,
     UnreachableError,
 )
-from app.client.resources import Datasets, Jobs, Models
+from app.client.jobs import Jobs
+from app.client.resources import Datasets, Models
 from app.client.transport import Transport
 
 __all__ = [

@@ -1,5 +1,6 @@
 """/v1/jobs."""
 
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from fastapi import Header, Query, Response
@@ -8,11 +9,11 @@ from fastapi.responses import StreamingResponse
 from app.dependencies import Reading, State, Writing
 from app.errors import Problem
 from app.idempotency import IdempotencyKey, fingerprint, once
-from app.jobs import curves, service, stream
+from app.jobs import control, curves, service, stream
 from app.jobs.curves import CurveList
 from app.jobs.drawing import MEDIA, draw
 from app.jobs.repository import JobFilter
-from app.jobs.schemas import CheckpointList, EventList, Job, JobRequest, Kind, MetricList
+from app.jobs.schemas import AttemptList, CheckpointList, EventList, ExtendRequest, Job, JobRequest, Kind, MetricList
 from app.jobs.states import Status
 from app.kit.ids import ID_PATTERN
 from app.kit.pages import Listing, PageQuery, listing
@@ -68,7 +69,50 @@ def get_job(job_id: str, session: Reading, principal: Reader) -> Job:
 @router.post("/{job_id}/cancel", status_code=202, responses=_CONFLICT)
 def cancel_job(job_id: str, session: Writing, principal: Writer) -> Job:
     """Cancel a job; a running one stops within seconds, and nothing of it is published any more."""
-    return service.cancel(session, principal.project_id, job_id)
+    return control.cancel(session, principal.project_id, job_id)
+
+
+@router.post("/{job_id}/pause", status_code=202, responses=_CONFLICT)
+def pause_job(job_id: str, session: Writing, principal: Writer) -> Job:
+    """Pause a job: it writes a checkpoint and frees its worker within seconds."""
+    return control.pause(session, principal.project_id, job_id)
+
+
+@router.post("/{job_id}/resume", status_code=202, responses=_CONFLICT)
+def resume_job(job_id: str, session: Writing, state: State, principal: Writer) -> Job:
+    """Queue a paused job again; it goes on exactly where it stopped."""
+    return control.resume(session, state.queue, principal.project_id, job_id)
+
+
+@router.post("/{job_id}/retry", status_code=202, responses={**_CONFLICT, 429: {"model": Problem}})
+def retry_job(job_id: str, session: Writing, state: State, principal: Writer) -> Job:
+    """Queue a failed or cancelled job again; it goes on from its last checkpoint."""
+    return control.retry(session, state.queue, principal.project_id, job_id, state.settings.max_queued_jobs)
+
+
+@router.post("/{job_id}/extend", status_code=202, responses={**_CONFLICT, 429: {"model": Problem}})
+def extend_job(
+    job_id: str,
+    body: ExtendRequest,
+    session: Writing,
+    state: State,
+    principal: Writer,
+    key: IdempotencyKey,
+    response: Response,
+) -> Job:
+    """Queue a new job that goes on training where a succeeded one ended; it makes the next version of its model."""
+    project, limit = principal.project_id, state.settings.max_queued_jobs
+    request = fingerprint(f"POST /v1/jobs/{job_id}/extend", body.model_dump_json())
+    more = partial(control.extend, session, state.queue, project, job_id, body, limit)
+    job = once(session, project, key, request, more, Job)
+    response.headers["Location"] = job.links.self
+    return job
+
+
+@router.get("/{job_id}/attempts", responses=_NOT_FOUND)
+def list_job_attempts(job_id: str, session: Reading, principal: Reader) -> AttemptList:
+    """List a job's attempts, and how each ended."""
+    return AttemptList(data=service.attempts_of(session, principal.project_id, job_id))
 
 
 @router.get("/{job_id}/metrics", responses=_NOT_FOUND)

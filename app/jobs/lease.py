@@ -5,20 +5,23 @@ A worker claims the best queued row by compare-and-set and gets a lease and a fe
 leases are swept up by whoever looks (`sweep`). Only the database's clock is asked.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Any
 
-from pydantic import BaseModel
 from sqlalchemy import ColumnElement, case, func, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from app import events
 from app.db.session import db_now
-from app.db.tables import DatasetRow, JobRow
+from app.db.tables import JobRow
+from app.jobs import attempts
+from app.jobs.attempts import Ending, Lease
+from app.jobs.ending import JobError, leave, tell_end
 from app.jobs.states import LEASED, TERMINAL, Status, sources
-from app.sweeps import repository as trials
 
 _NO_ORM = {"synchronize_session": False}
+DEVICES = ("cpu", "cuda")
+BACKOFF_SECONDS, _LONGEST_BACKOFF = 30.0, 600.0
 
 
 class LeaseLostError(Exception):
@@ -29,21 +32,8 @@ class CancelledError(Exception):
     """The user wants the job cancelled; the holder of the lease closes it."""
 
 
-class Lease(BaseModel):
-    """The right to work on one job."""
-
-    job_id: str
-    token: int
-    attempt: int
-
-
-class JobError(BaseModel):
-    """Why a job failed: whose fault it is, and what to do."""
-
-    code: str
-    category: str
-    message: str
-    param: str | None = None
+class PausingError(Exception):
+    """The user wants the job paused; nothing more of it is to be begun."""
 
 
 def _mine(lease: Lease) -> ColumnElement[bool]:
@@ -67,10 +57,13 @@ def _startable(now: float) -> ColumnElement[bool]:
     return (JobRow.status == "queued") & due & or_(JobRow.wakes_at.is_(None), unfinished <= JobRow.wakes_at)
 
 
-def claim(session: Session, owner: str, seconds: float) -> Lease | None:
-    """Take the best queued job, or None. Counts the attempt at once, so that a poisonous job runs out of them."""
+def claim(session: Session, owner: str, seconds: float, devices: Collection[str] = DEVICES) -> Lease | None:
+    """Take the best queued job that one of these kinds of device can run, or None.
+
+    Counts the attempt at once, so that a poisonous job runs out of them.
+    """
     now = session.execute(select(db_now())).scalar_one()
-    return _claim(session, _startable(now), owner, now, seconds)
+    return _claim(session, _startable(now) & JobRow.device.in_(["auto", *devices]), owner, now, seconds)
 
 
 def claim_sweep(session: Session, trial_id: str, seconds: float) -> Lease | None:
@@ -109,7 +102,9 @@ def _claim(session: Session, which: ColumnElement[bool], owner: str, now: float,
         return None
     lease = Lease(job_id=row.id, token=row.token, attempt=row.attempts)
     if row.wakes_at is None:  # a sweep's story is that of its trials, not of its turns between them
-        events.append(session, row.id, "attempt.started", f"Attempt {row.attempts} started.", {"attempt": row.attempts})
+        attempts.begin(session, lease, owner, now)
+        data = {"attempt": row.token, "worker": owner}
+        events.append(session, row.id, "attempt.started", f"Attempt {row.token} started.", data)
     return lease
 
 
@@ -117,6 +112,13 @@ def beat(session: Session, lease: Lease, seconds: float) -> str | None:
     """Renew the lease and return the job's status, or None where the lease is no longer ours."""
     renew = update(JobRow).where(_mine(lease)).values(lease_until=db_now() + seconds).returning(JobRow.status)
     return session.execute(renew.execution_options(**_NO_ORM)).scalar_one_or_none()
+
+
+def told(session: Session, lease: Lease) -> tuple[Any, ...] | None:
+    """Return all in the job's row that its trainer changes while it works."""
+    query = select(JobRow.status, JobRow.phase, JobRow.last_seq, JobRow.progress).where(_mine(lease))
+    row = session.execute(query).one_or_none()
+    return None if row is None else tuple(row)
 
 
 def write(session: Session, lease: Lease, **values: Any) -> None:
@@ -144,6 +146,7 @@ def move(session: Session, lease: Lease, to: Status, **values: Any) -> None:
 
     Raises:
         CancelledError: the job is to be cancelled instead.
+        PausingError: the job is to be paused instead.
         LeaseLostError: the lease is not ours.
     """
     change = (
@@ -154,28 +157,61 @@ def move(session: Session, lease: Lease, to: Status, **values: Any) -> None:
     )
     row = session.execute(change.execution_options(**_NO_ORM)).one_or_none()
     if row is None:
-        hold(session, lease)
-        if session.scalar(select(JobRow.status).where(_mine(lease))) == to:
+        status = _held(session, lease)
+        if status == to:
             return  # said before, and the answer was lost
-        msg = f"no legal change to {to}"
+        if status == "pausing":
+            raise PausingError
+        msg = f"no legal change from {status} to {to}"
         raise RuntimeError(msg)
     if to in TERMINAL:
-        _leave(session, lease.job_id, row.kind, row.dataset_id, to, values.get("error"))
+        leave(session, lease.job_id, row.kind, row.dataset_id, to, values.get("error"))
 
 
-def finish(session: Session, lease: Lease, to: Status, message: str, error: JobError | None = None) -> None:
-    """End the job and tell so. Raises like `move`."""
+def _held(session: Session, lease: Lease) -> str:
+    """Return the status of a job that is ours until this transaction ends. Raises like `write`."""
+    hold(session, lease)
+    return session.execute(select(JobRow.status).where(_mine(lease))).scalar_one()
+
+
+def finish(
+    session: Session,
+    lease: Lease,
+    to: Status,
+    message: str,
+    error: JobError | None = None,
+    ending: Ending | None = None,
+) -> None:
+    """End the job and tell so; `ending` is how its attempt ended, where that says more. Raises like `move`."""
     ended = {"finished_at": db_now(), "phase": None, "lease_until": None, "error": error and error.model_dump()}
     move(session, lease, to, **ended)
-    _tell_end(session, lease.job_id, to, message, error)
+    attempts.end(session, lease, ending or to, message)
+    tell_end(session, lease.job_id, to, message, error)
 
 
-def requeue(session: Session, lease: Lease, reason: str, *, charged: bool) -> None:
-    """Give the job back to the queue; an attempt that is not charged was no fault of the job. Raises like `move`."""
-    attempts = JobRow.attempts if charged else JobRow.attempts - 1
-    again = {"lease_until": None, "owner": None, "queued_at": db_now(), "attempts": attempts}
-    move(session, lease, "queued", **again)
-    events.append(session, lease.job_id, "job.requeued", reason, {"charged": charged}, level="warning")
+def requeue(
+    session: Session, lease: Lease, message: str, *, charged: bool, ending: Ending = "drained", after: float = 0.0
+) -> None:
+    """Give the job back to the queue, to start in `after` seconds, or pause it where that was asked for.
+
+    An attempt that is not charged was no fault of the job. Raises like `move`.
+    """
+    start = None if after == 0 else db_now() + after
+    to = _release(session, lease, attempts=JobRow.attempts if charged else JobRow.attempts - 1, not_before=start)
+    paused = to == "paused" and not charged
+    attempts.end(session, lease, "paused" if paused else ending, message, charged=charged)
+    if to == "paused":
+        events.append(session, lease.job_id, "job.paused", "Paused; resume lets it go on from its last checkpoint.")
+    else:
+        data = {"charged": charged, "ending": ending}
+        events.append(session, lease.job_id, "job.requeued", message, data, level="warning")
+
+
+def _release(session: Session, lease: Lease, **values: Any) -> Status:
+    """Let go of the job: queued again or, where that was asked for, paused."""
+    to: Status = "paused" if _held(session, lease) == "pausing" else "queued"
+    move(session, lease, to, **{"lease_until": None, "owner": None, "queued_at": db_now(), **values})
+    return to
 
 
 def park(session: Session, lease: Lease, wakes_at: int, **values: Any) -> None:
@@ -183,8 +219,8 @@ def park(session: Session, lease: Lease, wakes_at: int, **values: Any) -> None:
 
     The turn went well, so that the attempts that died before it are forgiven.
     """
-    waiting = {"lease_until": None, "owner": None, "queued_at": db_now(), "attempts": 0, "wakes_at": wakes_at}
-    move(session, lease, "queued", **waiting, **values)
+    _release(session, lease, attempts=0, wakes_at=wakes_at, not_before=None, **values)
+    attempts.end(session, lease, "parked", "It waits for its trials.", charged=False)
 
 
 def prune(session: Session, lease: Lease, message: str, data: dict[str, Any]) -> None:
@@ -194,29 +230,42 @@ def prune(session: Session, lease: Lease, message: str, data: dict[str, Any]) ->
     finish(session, lease, "cancelled", message)
 
 
-def refuse(session: Session, job_id: str, error: JobError) -> None:
-    """Fail a queued job that cannot be run at all."""
-    if _change(session, job_id, ("queued",), status="failed", finished_at=db_now(), error=error.model_dump()):
-        _tell_end(session, job_id, "failed", error.message, error)
+def abandon(
+    session: Session,
+    lease: Lease,
+    max_attempts: int,
+    message: str,
+    ending: Ending = "died",
+    backoff: float = BACKOFF_SECONDS,
+) -> None:
+    """Take the job from an attempt that died: cancelled if asked for, else queued again or, at the limit, failed.
 
-
-def abandon(session: Session, lease: Lease, max_attempts: int, reason: str) -> None:
-    """Take the job from an attempt that died: cancelled if asked for, else queued again or, at the limit, failed."""
+    The first death is made good at once; after each further one the job waits, twice as long each time.
+    """
     status = session.scalar(select(JobRow.status).where(_mine(lease)))
     if status is None:
         return
     if status == "cancelling":
         finish(session, lease, "cancelled", "Cancelled.")
     elif lease.attempt >= max_attempts:
-        advice = "See the worker's log; too little memory is the usual cause. Then submit it again."
-        message = f"{reason} This was attempt {lease.attempt} of {max_attempts}. {advice}"
-        error = JobError(code="worker_lost", category="platform", message=message)
-        finish(session, lease, "failed", message, error)
+        told = f"{message} This was attempt {lease.attempt} of {max_attempts}. {_ADVICE.get(ending, _ADVICE['died'])}"
+        error = JobError(code=_CODES.get(ending, "worker_lost"), category="platform", message=told)
+        finish(session, lease, "failed", told, error, ending)
     else:
-        requeue(session, lease, f"{reason} The job goes on from its last checkpoint.", charged=True)
+        wait = 0.0 if lease.attempt == 1 else min(backoff * 2 ** (lease.attempt - 2), _LONGEST_BACKOFF)
+        told = f"{message} The job goes on from its last checkpoint."
+        requeue(session, lease, told, charged=True, ending=ending, after=wait)
 
 
-def sweep(session: Session, max_attempts: int) -> int:
+_CODES: dict[Ending, str] = {"stalled": "stalled", "out_of_memory": "out_of_memory"}
+_ADVICE: dict[Ending, str] = {
+    "died": "See the worker's log; too little memory is the usual cause. Then retry it.",
+    "stalled": "The last event of this kind shows where it hung. Then retry it.",
+    "out_of_memory": "Give the worker more memory, or lower training.batch_size and submit it again.",
+}
+
+
+def sweep(session: Session, max_attempts: int, backoff: float = BACKOFF_SECONDS) -> int:
     """Take the jobs of silent workers from them; return how many there were."""
     now = session.execute(select(db_now())).scalar_one()
     expired = (
@@ -227,7 +276,7 @@ def sweep(session: Session, max_attempts: int) -> int:
     rows = session.execute(expired).all()
     for row in rows:
         lease = Lease(job_id=row.id, token=row.token, attempt=row.attempts)
-        abandon(session, lease, max_attempts, "The worker fell silent.")
+        abandon(session, lease, max_attempts, "The worker fell silent.", "silent", backoff)
     return len(rows)
 
 
@@ -236,59 +285,3 @@ def waiting(session: Session, longer_than: float) -> bool:
     now = session.execute(select(db_now())).scalar_one()
     query = select(JobRow.id).where(_startable(now), JobRow.queued_at < now - longer_than)
     return session.execute(query.limit(1)).first() is not None
-
-
-def cancel(session: Session, job_id: str) -> str | None:
-    """Cancel a queued job, or ask the holder of its lease to; return the new status, None if it had ended."""
-    ended = _change(session, job_id, ("queued",), status="cancelled", finished_at=db_now())
-    if ended is not None:
-        _leave(session, job_id, ended.kind, ended.dataset_id, "cancelled", None)
-        _tell_end(session, job_id, "cancelled", "Cancelled before it started.", None)
-        return "cancelled"
-    if _change(session, job_id, sources("cancelling"), status="cancelling") is not None:
-        events.append(session, job_id, "job.cancelling", "Asked to stop.")
-        return "cancelling"
-    return session.scalar(select(JobRow.status).where(JobRow.id == job_id, JobRow.status == "cancelling"))
-
-
-def _change(session: Session, job_id: str, before: Iterable[str], **values: Any) -> Any:
-    change = (
-        update(JobRow)
-        .where(JobRow.id == job_id, JobRow.status.in_(list(before)))
-        .values(**values)
-        .returning(JobRow.kind, JobRow.dataset_id)
-    )
-    return session.execute(change.execution_options(**_NO_ORM)).one_or_none()
-
-
-def _leave(
-    session: Session, job_id: str, kind: str, dataset_id: str | None, status: str, error: dict[str, Any] | None
-) -> None:
-    """What ends with a job that ends without success: a preparation's dataset, a sweep's trials."""
-    if status == "succeeded":
-        return
-    if kind == "sweep":
-        _leave_trials(session, job_id)
-    if kind != "preparation":
-        return
-    reason = error or {"code": "cancelled", "message": "Its preparation was cancelled."}
-    dataset_error = {"code": reason["code"], "message": reason["message"], "errors": []}
-    change = (
-        update(DatasetRow)
-        .where(DatasetRow.id == dataset_id, DatasetRow.job_id == job_id, DatasetRow.status == "preparing")
-        .values(status="failed", error=dataset_error)
-    )
-    session.execute(change.execution_options(**_NO_ORM))
-
-
-def _leave_trials(session: Session, sweep_id: str) -> None:
-    """Cancel the trials under way, and forget what the others made."""
-    unfinished = select(JobRow.id).where(JobRow.sweep_id == sweep_id, JobRow.status.not_in(TERMINAL))
-    for trial in session.scalars(unfinished.order_by(JobRow.id)).all():
-        cancel(session, trial)
-    trials.forget_candidates(session, sweep_id)
-
-
-def _tell_end(session: Session, job_id: str, to: Status, message: str, error: JobError | None) -> None:
-    level: events.Level = "error" if to == "failed" else "info"
-    events.append(session, job_id, f"job.{to}", message, {"error": error and error.model_dump()}, level=level)

@@ -82,7 +82,7 @@ def resolve_evaluation(
     except ConfigError as error:
         raise misfit(error) from None
     fixed = {"model": model.id, "baseline": baseline.id if baseline else None}
-    return {**request.model_dump(mode="json", exclude={"kind", "dataset", "metadata"}), **fixed}
+    return {**request.model_dump(mode="json", exclude={"kind", "dataset", "priority", "metadata"}), **fixed}
 
 
 def check_held_out(config: dict[str, Any], taught_by: ModelRow | None) -> None:

@@ -1,13 +1,14 @@
 """What a job request says and what a job answers."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, Field, StringConstraints, field_validator
+from pydantic import BaseModel, Field, StringConstraints, field_validator, model_validator
 
+from app.jobs.attempts import Ending
 from app.jobs.states import Status
 from app.kit.clock import Timestamp
 from app.ml.configs import FineTuningConfig, PretrainingConfig
-from app.ml.fields import Integer
+from app.ml.fields import Integer, Real
 from app.ml.fitting import Part
 from app.ml.spec import Frozen
 from app.models.refs import MAX_REF, ModelName
@@ -23,6 +24,10 @@ class Resources(Frozen):
     """What the job may use."""
 
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: a GPU where the worker has one.")
+    max_seconds: Annotated[Real, Field(gt=0, le=1e8)] | None = Field(
+        None,
+        description="How long its attempts may run together; then it stops at a checkpoint and fails, to be retried.",
+    )
     devices: Integer = Field(1, ge=1, description="On how many devices one job trains; 1 is all that there is today.")
 
     @field_validator("devices")
@@ -34,10 +39,15 @@ class Resources(Frozen):
         return devices
 
 
+Priority = Annotated[Integer, Field(ge=-100, le=100)]
+PRIORITY = "Higher ones start first; of equal ones the oldest."
+
+
 class _Common(Frozen):
     name: ModelName | None = Field(None, description="Name of the model that comes out; null: after the dataset.")
     dataset: Annotated[str, Field(max_length=64, description="Id of a ready dataset.")]
     resources: Resources = Field(default_factory=Resources)
+    priority: Priority = Field(0, description=PRIORITY)
     metadata: Metadata = Field(default_factory=dict, description="Up to 16 strings of your own.")
 
 
@@ -78,6 +88,7 @@ class SweepRequest(Frozen):
     )
     direction: Literal["auto"] | Direction = Field("auto", description="What is good in it; auto: known metrics.")
     seed: Integer = Field(0, ge=0, le=2**63 - 1, description="Starts the choice of values.")
+    priority: Priority = Field(0, description="Of it and of its trials. " + PRIORITY)
     metadata: Metadata = Field(default_factory=dict, description="Up to 16 strings of your own.")
 
 
@@ -92,6 +103,7 @@ class EvaluationRequest(Frozen):
         None, description="A model to compare it with, metric by metric: better, no evidence or worse."
     )
     resources: Resources = Field(default_factory=Resources)
+    priority: Priority = Field(0, description=PRIORITY)
     metadata: Metadata = Field(default_factory=dict, description="Up to 16 strings of your own.")
 
 
@@ -130,6 +142,7 @@ class JobLinks(BaseModel):
 
     self: str
     events: str
+    attempts: str
     metrics: str
     checkpoints: str
     curves: str
@@ -147,7 +160,9 @@ class Job(BaseModel):
     status: Status
     phase: str | None
     progress: Progress | None
+    priority: int
     queue_position: int | None
+    waiting_for: str | None
     attempt: int
     created_at: Timestamp
     started_at: Timestamp | None
@@ -155,6 +170,7 @@ class Job(BaseModel):
     dataset: str | None
     model: str | None
     sweep: str | None
+    extends: str | None
     config: dict[str, Any]
     outputs: list[Output]
     metrics: dict[str, Any] | None
@@ -180,6 +196,41 @@ class EventList(BaseModel):
     object: Literal["list"] = "list"
     data: list[JobEvent]
     has_more: bool
+
+
+class Attempt(BaseModel):
+    """One execution of a job; `ending` is null while it runs, and an attempt that is not charged does not count."""
+
+    object: Literal["attempt"] = "attempt"
+    number: Annotated[int, Field(validation_alias="token")]
+    worker: str
+    started_at: Timestamp
+    ended_at: Timestamp | None
+    ending: Ending | None
+    charged: bool
+    message: str | None
+
+
+class AttemptList(BaseModel):
+    """A job's attempts, the first first."""
+
+    object: Literal["list"] = "list"
+    data: list[Attempt]
+    has_more: Literal[False] = False
+
+
+class ExtendRequest(Frozen):
+    """How much longer a job is to train: give one of the two, the one that its training is counted in."""
+
+    epochs: Annotated[Integer, Field(ge=1, le=100_000)] | None = Field(None, description="Further passes.")
+    steps: Annotated[Integer, Field(ge=1, le=100_000_000)] | None = Field(None, description="Further optimizer steps.")
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if (self.epochs is None) == (self.steps is None):
+            msg = "give either epochs or steps"
+            raise ValueError(msg)
+        return self
 
 
 class MetricPoint(BaseModel):

@@ -11,10 +11,11 @@ from app import events
 from app.datasets import repository as datasets
 from app.db.session import after_commit, db_now
 from app.db.tables import DatasetRow, EventRow, JobRow, ModelRow
-from app.errors import ConflictError, NotFoundError, TooManyError
-from app.jobs import lease, plan, repository
+from app.errors import NotFoundError, TooManyError
+from app.jobs import attempts, plan, repository, workers
 from app.jobs.repository import JobFilter
 from app.jobs.schemas import (
+    Attempt,
     BaseRequest,
     Checkpoint,
     EvaluationRequest,
@@ -44,7 +45,7 @@ def submit(session: Session, queue: JobQueue, project_id: str, request: JobReque
         fields = settle_evaluation(session, project_id, request)
     else:
         fields = settle(session, project_id, request)
-    return answer(session, enqueue(session, queue, project_id=project_id, **fields))
+    return answer(session, enqueue(session, queue, project_id=project_id, priority=request.priority, **fields))
 
 
 def check_room(session: Session, project_id: str, most_unfinished: int) -> None:
@@ -123,7 +124,8 @@ def enqueue_preparation(session: Session, queue: JobQueue, project_id: str, data
 def enqueue(session: Session, queue: JobQueue, **fields: Any) -> JobRow:
     """Add a job that is queued, with its first event."""
     now = session.execute(select(db_now())).scalar_one()
-    row = JobRow(id=new_id("job"), status="queued", created_at=now, queued_at=now, **fields)
+    device = fields["config"].get("resources", {}).get("device", "auto")
+    row = JobRow(id=new_id("job"), status="queued", device=device, created_at=now, queued_at=now, **fields)
     session.add(row)
     session.flush()
     events.append(session, row.id, "job.queued", "Queued.")
@@ -190,27 +192,13 @@ def index(
     return [answer(session, row) for row in rows], more
 
 
-def cancel(session: Session, project_id: str, job_id: str) -> Job:
-    """Cancel a job, or ask its worker to.
-
-    Raises:
-        ConflictError: it has ended otherwise.
-    """
-    row = find(session, project_id, job_id)
-    if row.status != "cancelled" and lease.cancel(session, job_id) is None:
-        session.refresh(row)
-        msg = f"The job has already {row.status}."
-        raise ConflictError(msg, code="job_has_ended")
-    session.refresh(row)
-    return answer(session, row)
-
-
 def answer(session: Session, row: JobRow) -> Job:
     """Render a job."""
     base = f"/v1/jobs/{row.id}"
     links = JobLinks(
         self=base,
         events=f"{base}/events",
+        attempts=f"{base}/attempts",
         metrics=f"{base}/metrics",
         checkpoints=f"{base}/checkpoints",
         curves=f"{base}/curves",
@@ -219,15 +207,28 @@ def answer(session: Session, row: JobRow) -> Job:
     )
     fields = {
         name: getattr(row, name)
-        for name in ("id", "kind", "name", "status", "phase", "progress", "created_at", "started_at", "finished_at")
+        for name in (
+            "id",
+            "kind",
+            "name",
+            "status",
+            "phase",
+            "progress",
+            "priority",
+            "created_at",
+            "started_at",
+            "finished_at",
+        )
     }
     return Job(
         **fields,
         queue_position=repository.queue_position(session, row),
+        waiting_for=_waiting_for(session, row),
         attempt=row.attempts,
         dataset=row.dataset_id,
         model=row.parent_model_id,
         sweep=row.sweep_id,
+        extends=row.extends_id,
         config=row.config,
         outputs=[Output(model=model) for model in repository.outputs(session, row.id)],
         metrics=row.metrics,
@@ -235,6 +236,25 @@ def answer(session: Session, row: JobRow) -> Job:
         metadata=row.job_metadata,
         links=links,
     )
+
+
+def _waiting_for(session: Session, row: JobRow) -> str | None:
+    """What a queued job lacks that time alone does not bring."""
+    if row.status != "queued" or row.wakes_at is not None:
+        return None
+    seen = workers.devices_seen(session)
+    if not seen:
+        return "A worker: none was seen in the last two minutes."
+    if row.device not in {"auto", *seen}:
+        return f"A worker with {row.device}: none was seen in the last two minutes."
+    return None
+
+
+def attempts_of(session: Session, project_id: str, job_id: str) -> list[Attempt]:
+    """Return a job's attempts, the first first."""
+    find(session, project_id, job_id)
+    rows = attempts.of_job(session, job_id)
+    return [Attempt.model_validate(row, from_attributes=True) for row in rows]
 
 
 def event(row: EventRow) -> JobEvent:

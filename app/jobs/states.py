@@ -1,27 +1,42 @@
 """The states of a job and the legal changes between them.
 
 queued ─> preparing ─> running ─> finalizing ─> succeeded
-  │  <──────┴────────────┴────────────┘ (requeued)  └──> failed
-  └─> cancelled <── cancelling <── any state under a lease
+  │  <──────┴────────────┴────────────┘ (requeued)  └──> failed ─> queued (retried)
+  ├─> cancelled <── cancelling <── any state under a lease     cancelled ─> queued (retried)
+  └─> paused <── pausing <── preparing, running                paused ─> queued (resumed)
+
+A job that is asked to pause at its very end ends.
 """
 
 from typing import Literal
 
-Status = Literal["queued", "preparing", "running", "finalizing", "cancelling", "cancelled", "succeeded", "failed"]
+Status = Literal[
+    "queued",
+    "preparing",
+    "running",
+    "finalizing",
+    "pausing",
+    "paused",
+    "cancelling",
+    "cancelled",
+    "succeeded",
+    "failed",
+]
 
-LEASED: frozenset[Status] = frozenset({"preparing", "running", "finalizing", "cancelling"})
+LEASED: frozenset[Status] = frozenset({"preparing", "running", "finalizing", "pausing", "cancelling"})
 TERMINAL: frozenset[Status] = frozenset({"succeeded", "failed", "cancelled"})
-WORKING: frozenset[Status] = LEASED - {"cancelling"}
 
 LEGAL: dict[Status, frozenset[Status]] = {
-    "queued": frozenset({"preparing", "cancelled", "failed"}),
-    "preparing": frozenset({"running", "cancelling", "failed", "queued"}),
-    "running": frozenset({"finalizing", "cancelling", "failed", "queued"}),
+    "queued": frozenset({"preparing", "paused", "cancelled", "failed"}),
+    "preparing": frozenset({"running", "pausing", "cancelling", "failed", "queued"}),
+    "running": frozenset({"finalizing", "pausing", "cancelling", "failed", "queued"}),
     "finalizing": frozenset({"succeeded", "cancelling", "failed", "queued"}),
+    "pausing": frozenset({"paused", "finalizing", "cancelling", "failed"}),
+    "paused": frozenset({"queued", "cancelled"}),
     "cancelling": frozenset({"cancelled"}),
-    "cancelled": frozenset(),
+    "cancelled": frozenset({"queued"}),
     "succeeded": frozenset(),
-    "failed": frozenset(),
+    "failed": frozenset({"queued"}),
 }
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.orm import Session
 
 from app.db.session import Database
 from app.jobs import lease
@@ -74,9 +75,12 @@ class Sweeper:
     def look(self) -> None:
         """Sweep expired leases, and ring if work has waited for long."""
         with self._database.writing() as session:
-            swept = 0 if time.monotonic() < self._patient_until else lease.sweep(session, self._settings.max_attempts)
+            swept = 0 if time.monotonic() < self._patient_until else self._sweep(session)
             unrung = lease.waiting(session, RING_AGAIN_SECONDS)
         if swept:
             log.warning("%d jobs of silent workers were taken back", swept)
         if swept or unrung:
             self._queue.ring()
+
+    def _sweep(self, session: Session) -> int:
+        return lease.sweep(session, self._settings.max_attempts, self._settings.backoff_seconds)

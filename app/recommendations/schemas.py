@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from app.jobs.schemas import Metadata, ModelRef, Resources
+from app.jobs.schemas import PRIORITY, Metadata, ModelRef, Priority, Resources
 from app.ml.fields import Integer, Name
 from app.ml.spec import Frozen
 
@@ -23,6 +23,7 @@ class RecommendationRequest(Frozen):
         1000, ge=50, le=10_000, description="Labelled train rows that are looked at, of each class alike."
     )
     resources: Resources = Field(default_factory=Resources)
+    priority: Priority = Field(0, description=PRIORITY)
     metadata: Metadata = Field(default_factory=dict, description="Up to 16 strings of your own.")
 
 

@@ -47,6 +47,7 @@ def submit(
         job_metadata=dict(request.metadata),
         dataset_id=dataset.id,
         parent_model_id=None,
+        priority=request.priority,
     )
     return jobs.answer(session, row)
 

@@ -15,7 +15,7 @@ from app.sweeps.space import AnyAlgorithm, AnyRange, Direction
 
 MOST_PROBES = 200
 _REQUEST: TypeAdapter[BaseRequest] = TypeAdapter(BaseRequest)
-_FIXED = ("kind", "dataset", "name", "metadata", "resources", "transfer_report")
+_FIXED = ("kind", "dataset", "name", "metadata", "priority", "resources", "transfer_report")
 _HEADLINE = {"classifier": "accuracy", "regressor": "rmse"}  # of a lone head; any other sweep looks at the loss
 Settle = Callable[[BaseRequest], dict[str, Any]]
 

@@ -193,6 +193,10 @@ class Service:
                 found += [me, *me.children(recursive=True)]
         return [one for one in found if all(word in " ".join(_command(one)) for word in words)]
 
+    def trainer(self) -> psutil.Process:
+        """The trainer at work, not its spare."""
+        return max(self.tree("worker.trainer"), key=lambda one: sum(one.cpu_times()[:2]))
+
     def kill_worker(self) -> None:
         """kill -9 of the whole worker tree at once."""
         (main,) = [one for one in self.tree("celery") if "celery" not in " ".join(_command(one.parent()))]

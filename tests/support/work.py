@@ -1,11 +1,10 @@
 """A worker in this process: the real runner, without Celery and without processes of its own."""
 
-import threading
-
 from app.db.session import Database
 from app.jobs import lease as leases
 from app.settings import Settings
 from worker import runner
+from worker.drain import Draining
 
 
 def run_jobs(settings: Settings) -> int:
@@ -18,7 +17,7 @@ def run_jobs(settings: Settings) -> int:
                 lease = leases.claim(session, "test", 60)
             if lease is None:
                 return count
-            runner.run(lease, threading.Event(), settings)
+            runner.run(lease, Draining(), settings)
             count += 1
     finally:
         database.close()

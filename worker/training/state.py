@@ -74,6 +74,11 @@ class LoopState:
         self._load_optimizer(optimizer)
         self._set_generators(generators)
 
+    def go_on(self) -> None:
+        """Forget that the training has ended: what stopped it early may come again."""
+        self.progress.stopped_early = False
+        self.progress.evaluations_without_gain = self.progress.looks_without_gain = 0
+
     def keep_best(self) -> None:
         """Remember the weights as they are now."""
         self.best = {name: tensor.detach().clone() for name, tensor in self.objective.state_dict().items()}

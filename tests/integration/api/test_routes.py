@@ -93,6 +93,7 @@ def test_a_key_with_no_scope_may_do_nothing(app: FastAPI, make_key: MakeKey, key
 
 
 BODIES: dict[str, dict[str, Any]] = {
+    "/extend": {"json": {"epochs": 1}},
     "/v1/datasets": {"files": {"file": ("a.csv", CSV)}, "data": {"name": "mine"}},
     "/v1/jobs": {"json": {"kind": "pretraining", "dataset": "ds_x"}},
     "previews": {"json": {"augmentations": [{"kind": "noise"}]}},

@@ -1,6 +1,5 @@
 """Evaluations through the API and the real runner: on real rows, on other datasets, compared, refused, cancelled."""
 
-import threading
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from tests.support.http import Http
 from tests.support.problems import check_problem
 from tests.support.work import run_jobs
 from worker import runner
+from worker.drain import Draining
 
 HEADS = [{"kind": "classifier", "target": "tumour"}]
 COLUMNS = 6
@@ -164,7 +164,7 @@ def test_a_cancelled_or_drained_evaluation_ends_as_any_job(
     with database.writing() as session:
         lease = leases.claim(session, "drained", 60)
     assert lease is not None
-    draining = threading.Event()
+    draining = Draining()
     draining.set()
     runner.run(lease, draining, settings)
     assert (job_of(client, job)["status"], job_of(client, job)["attempt"]) == ("queued", 0)

@@ -1,6 +1,5 @@
 """How a job ends, other than well: drained, damaged, diverged, refused by its worker; and a table from end to end."""
 
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from app.settings import Settings
 from tests.support.http import Http
 from tests.support.work import run_jobs
 from worker import runner
+from worker.drain import Draining
 
 BACKBONE = {"kind": "mlp", "hidden": [16, 8]}
 TRAINING: dict[str, Any] = {"steps": 12, "batch_size": 16, "seed": 1}
@@ -58,7 +58,7 @@ def run_drained(settings: Settings, database: Database) -> None:
     with database.writing() as session:
         lease = leases.claim(session, "drained", 60)
     assert lease is not None
-    draining = threading.Event()
+    draining = Draining()
     draining.set()
     runner.run(lease, draining, settings)
 

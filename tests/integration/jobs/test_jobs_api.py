@@ -141,6 +141,7 @@ def test_events_and_metrics_tell_the_story(client: Http, settings: Settings, unl
         "job.queued",
         "attempt.started",
         "job.running",
+        "checkpoint.saved",
         "training.finished",
         "job.finalizing",
         "job.succeeded",
@@ -235,7 +236,7 @@ BAD_FIELDS: list[dict[str, Any]] = [
     {"metadata": {str(number): "v" for number in range(100)}},
     {"resources": {"device": "tpu"}},
     {"resources": {"devices": 2}},
-    {"priority": 100},
+    {"priority": 101},
 ]
 
 

@@ -11,8 +11,11 @@ from sqlalchemy import select, update
 from app import events
 from app.db.session import Database
 from app.db.tables import DatasetRow, EventRow, JobRow, ProjectRow
+from app.jobs import ending
 from app.jobs import lease as leases
-from app.jobs.lease import CancelledError, JobError, Lease, LeaseLostError
+from app.jobs.attempts import Lease
+from app.jobs.ending import JobError
+from app.jobs.lease import CancelledError, LeaseLostError
 from app.jobs.states import LEASED, LEGAL, TERMINAL
 from app.jobs.sweeper import Sweeper
 from app.kit.ids import new_id
@@ -149,7 +152,7 @@ def test_a_poisonous_job_fails_after_its_attempts(db: Database) -> None:
         assert take(db, seconds=0.01) is not None
         time.sleep(0.03)
         with db.writing() as session:
-            leases.sweep(session, 3)
+            leases.sweep(session, 3, backoff=0)
     row = read(db, job)
     assert (row.status, row.attempts) == ("failed", 3)
     assert row.error is not None
@@ -171,11 +174,11 @@ def test_an_uncharged_requeue_gives_the_attempt_back(db: Database) -> None:
 def test_cancel_of_a_queued_job_ends_it(db: Database) -> None:
     job = add_job(db)
     with db.writing() as session:
-        assert leases.cancel(session, job) == "cancelled"
+        assert ending.cancel(session, job) == "cancelled"
     assert read(db, job).status == "cancelled"
     assert take(db) is None
     with db.writing() as session:
-        assert leases.cancel(session, job) is None
+        assert ending.cancel(session, job) is None
 
 
 @pytest.mark.parametrize("at", ["preparing", "running", "finalizing"])
@@ -187,8 +190,8 @@ def test_cancel_of_a_worked_on_job_stops_every_further_write(db: Database, at: s
         for status in ("running", "finalizing")[: ["preparing", "running", "finalizing"].index(at)]:
             leases.move(session, lease, status)
     with db.writing() as session:
-        assert leases.cancel(session, job) == "cancelling"
-        assert leases.cancel(session, job) == "cancelling"
+        assert ending.cancel(session, job) == "cancelling"
+        assert ending.cancel(session, job) == "cancelling"
     with db.writing() as session:
         assert leases.beat(session, lease, 60) == "cancelling"
     for write in (
@@ -215,7 +218,7 @@ def test_done_wins_over_a_later_cancel(db: Database) -> None:
         leases.move(session, lease, "finalizing")
         leases.finish(session, lease, "succeeded", "Done.")
     with db.writing() as session:
-        assert leases.cancel(session, job) is None
+        assert ending.cancel(session, job) is None
     assert read(db, job).status == "succeeded"
 
 
@@ -223,7 +226,7 @@ def test_a_job_whose_worker_dies_while_cancelling_is_cancelled(db: Database) -> 
     job = add_job(db)
     take(db, seconds=0.01)
     with db.writing() as session:
-        leases.cancel(session, job)
+        ending.cancel(session, job)
     time.sleep(0.03)
     with db.writing() as session:
         leases.sweep(session, 3)
@@ -235,7 +238,7 @@ def test_a_refused_write_changes_nothing_of_its_transaction(db: Database) -> Non
     lease = take(db)
     assert lease is not None
     with db.writing() as session:
-        leases.cancel(session, job)
+        ending.cancel(session, job)
     seq = read(db, job).last_seq
 
     def tell_and_hold() -> None:
@@ -316,11 +319,13 @@ def test_the_sweeper_rings_for_what_was_never_rung(db: Database) -> None:
 
 
 def test_the_drawn_states_are_sound() -> None:
-    assert set(LEGAL) == LEASED | TERMINAL | {"queued"}
-    for status in TERMINAL:
-        assert not LEGAL[status]
+    assert set(LEGAL) == LEASED | TERMINAL | {"queued", "paused"}
+    assert not LEGAL["succeeded"]
+    for status in TERMINAL - {"succeeded"}:
+        assert LEGAL[status] == {"queued"}
     for status in LEASED - {"cancelling"}:
-        assert {"queued", "cancelling", "failed"} <= LEGAL[status]
+        assert {"cancelling", "failed"} <= LEGAL[status]
+        assert LEGAL[status] & {"queued", "paused"}
 
 
 class BadQueue:

@@ -23,6 +23,7 @@ from tests.conftest import MakeKey
 from tests.support.http import Http
 from tests.support.work import run_jobs
 from worker import runner
+from worker.drain import Draining
 
 BASE_TRAINING: dict[str, Any] = {"epochs": 3, "batch_size": 16, "evaluate_every": 1, "seed": 1}
 LR = {"kind": "log_uniform", "low": 1e-4, "high": 1e-1}
@@ -99,7 +100,7 @@ def run_one(settings: Settings, database: Database) -> str | None:
         lease = leases.claim(session, "one", 60)
     if lease is None:
         return None
-    runner.run(lease, threading.Event(), settings)
+    runner.run(lease, Draining(), settings)
     return lease.job_id
 
 
@@ -269,7 +270,7 @@ def test_a_sweep_that_is_cancelled_in_its_turn_ends(
         lease = leases.claim(session, "one", 60)
     assert lease is not None
     assert client.post(f"/v1/jobs/{job}/cancel").json()["status"] == "cancelling"
-    runner.run(lease, threading.Event(), settings)
+    runner.run(lease, Draining(), settings)
     assert job_of(client, job)["status"] == "cancelled"
     assert trials_of(client, job) == []
 
@@ -540,7 +541,7 @@ def test_a_worker_that_dies_in_every_turn_ends_the_sweep_and_its_trials(
             lease = leases.claim(session, "mortal", 60)
             assert lease is not None
             assert lease.job_id == job
-            leases.abandon(session, lease, 3, "It died.")
+            leases.abandon(session, lease, 3, "It died.", backoff=0)
     assert job_of(client, job)["error"]["code"] == "worker_lost"
     assert {trial["status"] for trial in trials_of(client, job)} == {"cancelled"}
 

@@ -1,6 +1,5 @@
 """The transfer report of a fine-tuning, as its user sees it."""
 
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +13,7 @@ from tests.support.http import Http
 from tests.support.work import run_jobs
 from worker import runner
 from worker.attempt import Attempt
+from worker.drain import Draining
 
 REPORT = {"rounds": 2, "folds": 2, "measured_on": "folds", "budget_seconds": 3000}
 
@@ -42,12 +42,12 @@ def fine_tune(client: Http, dataset: str, **fields: Any) -> str:
     return str(answer.json()["id"])
 
 
-def run_until(settings: Settings, database: Database, monkeypatch: Any, act: Callable[[threading.Event], None]) -> None:
+def run_until(settings: Settings, database: Database, monkeypatch: Any, act: Callable[[Draining], None]) -> None:
     """One attempt; `act` is called once the first round of the controls is told."""
     with database.writing() as session:
         lease = leases.claim(session, "test", 60)
     assert lease is not None
-    draining, tell = threading.Event(), Attempt.tell
+    draining, tell = Draining(), Attempt.tell
 
     def told(self: Attempt, kind: str, *rest: Any) -> None:
         tell(self, kind, *rest)
@@ -77,7 +77,7 @@ def test_a_drained_report_is_made_anew_and_the_training_is_not(
     client: Http, settings: Settings, database: Database, labelled: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = fine_tune(client, labelled)
-    run_until(settings, database, monkeypatch, threading.Event.set)
+    run_until(settings, database, monkeypatch, Draining.set)
     assert job_of(client, job)["status"] == "queued"
     run_jobs(settings)
     found = job_of(client, job)

@@ -1,0 +1,64 @@
+"""Attempts: each execution of a job, and how it ended. Their number is the fencing token that they write under."""
+
+from typing import Literal
+
+from pydantic import BaseModel
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from app.db.session import db_now
+from app.db.tables import AttemptRow, JobRow
+
+Ending = Literal[
+    "succeeded",
+    "failed",
+    "cancelled",
+    "paused",  # a user asked for it
+    "parked",  # a sweep waits for its trials
+    "drained",  # the worker shut down
+    "silent",  # its worker no longer renewed the lease
+    "died",  # its trainer ended by itself
+    "stopped",  # its trainer was killed, since it did not stop in time
+    "stalled",  # its trainer did nothing any more
+    "time_limit",
+    "out_of_memory",  # the host's, by the kernel
+    "device_lost",
+]
+
+
+class Lease(BaseModel):
+    """The right to work on one job."""
+
+    job_id: str
+    token: int
+    attempt: int
+
+
+def begin(session: Session, lease: Lease, worker: str, now: float) -> None:
+    """Note that an attempt starts."""
+    session.add(AttemptRow(job_id=lease.job_id, token=lease.token, worker=worker, started_at=now, charged=True))
+    session.flush()
+
+
+def end(session: Session, lease: Lease, ending: str, message: str, *, charged: bool = True) -> None:
+    """Note how an attempt ended; of a sweep's turns only the first is one."""
+    values = {"ended_at": db_now(), "ending": ending, "message": message, "charged": charged}
+    mine = (AttemptRow.job_id == lease.job_id) & (AttemptRow.token == lease.token) & AttemptRow.ended_at.is_(None)
+    session.execute(update(AttemptRow).where(mine).values(**values).execution_options(synchronize_session=False))
+
+
+def of_job(session: Session, job_id: str) -> list[AttemptRow]:
+    """Return a job's attempts, the first first."""
+    rows = select(AttemptRow).where(AttemptRow.job_id == job_id).order_by(AttemptRow.token)
+    return list(session.scalars(rows))
+
+
+def seconds_left(session: Session, job_id: str) -> float | None:
+    """Return how much longer a job may run, None for as long as it likes: its attempts count since the last retry."""
+    job = session.get_one(JobRow, job_id)
+    most = (job.config.get("resources") or {}).get("max_seconds")
+    if most is None:
+        return None
+    spent = func.coalesce(func.sum(AttemptRow.ended_at - AttemptRow.started_at), 0.0)
+    ended = select(spent).where(AttemptRow.job_id == job_id, AttemptRow.started_at >= (job.tried_since or 0.0))
+    return float(most - session.execute(ended).scalar_one())

@@ -1,0 +1,94 @@
+"""What a supervisor does with its trainer: pauses it, ends it in time, and tells how it died."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from app.client import Graftwork
+from tests.support.servers import Service, service, wait_until
+
+Digits = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
+LONG = {"steps": 6000, "batch_size": 32, "checkpoint_steps": 200, "seed": 3}
+MLP = {"kind": "mlp", "hidden": [128, 64]}
+
+
+@pytest.fixture(scope="module")
+def memory_events(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Stands for the kernel's count of its kills: a control group of our own is not to be had."""
+    file = tmp_path_factory.mktemp("cgroup") / "memory.events"
+    file.write_text("low 0\nhigh 0\nmax 3\noom 0\noom_kill 0\n")
+    return file
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory, memory_events: Path) -> Iterator[Service]:
+    short = {"lease_seconds": 4, "sweep_seconds": 0.5, "poll_seconds": 2, "stall_seconds": 5}
+    with service(tmp_path_factory.mktemp("service"), **short, memory_events=memory_events) as started:
+        yield started.up()
+
+
+@pytest.fixture
+def unlabelled(graftwork: Graftwork, digits: Digits) -> str:
+    return str(graftwork.datasets.create({"x": digits[0][:1000]}, name="digits")["id"])
+
+
+def begun(graftwork: Graftwork, dataset: str, **fields: Any) -> str:
+    job = graftwork.jobs.create(kind="pretraining", dataset=dataset, backbone=MLP, training=LONG, **fields)["id"]
+    wait_until(lambda: (graftwork.jobs.get(job)["progress"] or {"step": 0})["step"] > 0, "it has begun")
+    return str(job)
+
+
+def endings(graftwork: Graftwork, job: str) -> list[tuple[str | None, bool]]:
+    return [(attempt["ending"], attempt["charged"]) for attempt in graftwork.jobs.attempts(job)]
+
+
+def test_a_paused_job_frees_its_worker_and_goes_on_when_asked(graftwork: Graftwork, unlabelled: str) -> None:
+    job = begun(graftwork, unlabelled)
+    assert graftwork.jobs.pause(job)["status"] == "pausing"
+    wait_until(lambda: graftwork.jobs.get(job)["status"] == "paused", "it is paused")
+    other = graftwork.jobs.create(kind="pretraining", dataset=unlabelled, backbone=MLP, training={"steps": 5})
+    assert graftwork.jobs.wait(other["id"], timeout=60)["status"] == "succeeded"
+    assert graftwork.jobs.get(job)["status"] == "paused"
+    graftwork.jobs.resume(job)
+    done = graftwork.jobs.wait(job, timeout=120)
+    assert (done["attempt"], endings(graftwork, job)) == (1, [("paused", False), ("succeeded", True)])
+    resumed = [one["data"]["step"] for one in graftwork.jobs.events(job) if one["type"] == "job.running"]
+    assert resumed[0] == 0 < resumed[1]
+
+
+def test_a_job_that_runs_too_long_stops_at_a_checkpoint(graftwork: Graftwork, unlabelled: str) -> None:
+    job = begun(graftwork, unlabelled, resources={"max_seconds": 1.0})
+    done = graftwork.jobs.wait(job, check=False, timeout=60)
+    assert (done["status"], done["error"]["code"], done["outputs"]) == ("failed", "time_limit", [])
+    assert endings(graftwork, job) == [("time_limit", True)]
+    assert graftwork.jobs.checkpoints(job)["data"][0]["step"] == done["progress"]["step"] < LONG["steps"]
+
+
+def test_a_trainer_that_does_nothing_any_more_is_replaced(
+    running: Service, graftwork: Graftwork, unlabelled: str
+) -> None:
+    job = begun(graftwork, unlabelled)
+    running.trainer().suspend()
+    assert graftwork.jobs.wait(job, timeout=120)["attempt"] == 2
+    assert endings(graftwork, job) == [("stalled", True), ("succeeded", True)]
+
+
+def test_a_kill_for_memory_is_told_from_another(
+    running: Service, graftwork: Graftwork, unlabelled: str, memory_events: Path
+) -> None:
+    job = begun(graftwork, unlabelled)
+    memory_events.write_text(memory_events.read_text().replace("oom_kill 0", "oom_kill 1"))
+    running.trainer().kill()
+    wait_until(lambda: len(graftwork.jobs.attempts(job)) > 1, "the next attempt")
+    running.trainer().kill()
+    graftwork.jobs.wait(job, timeout=120)
+    assert [ending for ending, _ in endings(graftwork, job)] == ["out_of_memory", "died", "succeeded"]
+
+
+def test_a_worker_signs_in_so_that_jobs_know_what_they_wait_for(graftwork: Graftwork, unlabelled: str) -> None:
+    job = graftwork.jobs.create(kind="pretraining", dataset=unlabelled, resources={"device": "cuda"})["id"]
+    wait_until(lambda: "cuda" in (graftwork.jobs.get(job)["waiting_for"] or ""), "it says what it waits for")
+    assert graftwork.jobs.cancel(job)["status"] == "cancelled"
