@@ -15,7 +15,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Session
 
-from app import events
+from app import events, failpoints
 from app.artifacts import ArtifactStore, file_sha256, put_blob
 from app.db.session import Database, after_commit, db_now
 from app.db.tables import CheckpointRow, JobRow, MetricRow
@@ -106,6 +106,7 @@ class Attempt:
         key = f"jobs/{lease.job_id}/t{lease.token}/s{step}.safetensors"
         sha256, size = file_sha256(file), file.stat().st_size
         self.artifacts.put(key, file)
+        failpoints.reach("checkpoint.stored")
 
         def point(session: Session) -> None:
             leases.hold(session, lease)
@@ -133,6 +134,7 @@ class Attempt:
             )
 
         self.insist(point)
+        failpoints.reach("checkpoint.pointed")
 
     def _prune(self, session: Session) -> None:
         for row in self._checkpoints(session)[KEPT_CHECKPOINTS:]:
@@ -191,8 +193,10 @@ class Attempt:
             leases.hold(session, self.lease)
             publish(session)
             leases.finish(session, self.lease, "succeeded", message)
+            failpoints.reach("finish.before_commit")
 
         self.insist(end)
+        failpoints.reach("finish.committed")
 
     def fail(self, error: JobError, ending: Ending = "failed") -> None:
         """End badly."""

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from app import failpoints
 from app.db.session import Database
 from app.jobs import lease as leases
 from app.jobs import workers
@@ -93,7 +94,9 @@ class Supervisor:
 
     def _claim(self) -> Lease | None:
         with self._database.writing() as session:
-            return leases.claim(session, self._owner, self._settings.lease_seconds, self._devices)
+            lease = leases.claim(session, self._owner, self._settings.lease_seconds, self._devices)
+        failpoints.reach("claim.committed")
+        return lease
 
     def _take_spare(self) -> TrainerProcess:
         """Return the warm trainer and begin to warm the next."""
@@ -140,6 +143,7 @@ class Supervisor:
 
     def _clean_up(self, lease: Lease, end: End, stacks: str) -> None:
         """A trainer closes its job itself; where it could not, do it. The sweeper would, later."""
+        failpoints.reach("cleanup.begun")
         shutil.rmtree(attempt_folder(self._settings, lease), ignore_errors=True)
         try:
             with self._database.writing() as session:

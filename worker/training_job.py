@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import TypeAdapter
 from sqlalchemy.orm import Session
 
+from app import failpoints
 from app.artifacts import file_sha256
 from app.db.tables import CheckpointRow, JobRow
 from app.errors import CorruptError
@@ -141,6 +142,7 @@ def _train(attempt: Attempt, training: Run, trial: Trial | None, folder: Path, d
     costs, saves = _Costs(), _Saves(training.config.training, last)
     for event in training.train():
         if isinstance(event, StepDone):
+            failpoints.reach("training.step")
             reporter.step(event)
             if saves.due(event.step) or draining.is_set():
                 _save(attempt, training, folder)

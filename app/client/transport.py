@@ -11,7 +11,7 @@ import httpx
 
 from app.client.errors import GraftworkApiError, UnreachableError
 
-ATTEMPTS = 5
+ATTEMPTS = 7  # about 13 s in all: a restart of the service takes less
 FIRST_PAUSE = 0.25
 LONGEST_PAUSE = 5.0
 TIMEOUT = httpx.Timeout(60, connect=10)

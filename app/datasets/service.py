@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
+from app import failpoints
 from app.artifacts import ArtifactStore, Blob, put_blob
 from app.artifacts.folder import link_files
 from app.datasets import repository
@@ -43,6 +44,7 @@ def create(state: Services, project_id: str, key: str | None, form: Form) -> Dat
         check_earlier(session, project_id, options)
     _check_content(form.path)
     blob = put_blob(state.artifacts, form.path, form.sha256)
+    failpoints.reach("upload.stored")
     request = fingerprint("datasets", form.sha256, form.filename, *(f"{k}={v}" for k, v in sorted(form.fields.items())))
     row = new_row(project_id, name, form.filename[:MAX_NAME], options, blob)
     with state.database.writing() as session:

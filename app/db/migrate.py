@@ -6,6 +6,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, text
 
+from app import failpoints
 from app.db.session import Database
 
 _FOLDER = Path(__file__).parents[2] / "migrations"
@@ -25,4 +26,5 @@ def migrate(database: Database) -> None:
     with database.engine.begin() as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
+        failpoints.reach("migration.begun")
         command.upgrade(config(connection), "head")

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app import events
+from app import events, failpoints
 from app.datasets import repository as datasets
 from app.db.session import after_commit, db_now
 from app.db.tables import DatasetRow, EventRow, JobRow, ModelRow
@@ -130,7 +130,9 @@ def enqueue(session: Session, queue: JobQueue, **fields: Any) -> JobRow:
     session.flush()
     events.append(session, row.id, "job.queued", "Queued.")
     session.refresh(row)
+    after_commit(session, partial(failpoints.reach, "submit.committed"))
     after_commit(session, queue.ring)
+    failpoints.reach("submit.before_commit")
     return row
 
 
