@@ -1,4 +1,4 @@
-"""Places at which a test makes a process die, stop or wait, exactly there. Off unless the environment names one.
+"""Places at which a test makes a process die or wait, exactly there. Off unless the environment names one.
 
 `GRAFTWORK_FAILPOINTS="checkpoint.stored=kill claim.committed=sleep:5@2"` acts when a place is come to, with `@N` when
 a process comes to it for the Nth time. In all the processes that share the folder `GRAFTWORK_FAILPOINTS_ONCE` a place
@@ -26,11 +26,7 @@ PLACES = {
     "cleanup.begun": "a supervisor cleans up after a trainer's death",
     "migration.begun": "a migration's transaction is open",
 }
-_ACTION = re.compile(r"^(kill|stop|error|exit:\d{1,3}|sleep:\d+(?:\.\d+)?)(?:@(\d+))?$")
-
-
-class FailpointError(Exception):
-    """What a place raises that is to fail."""
+_ACTION = re.compile(r"^(kill|exit:\d{1,3}|sleep:\d+(?:\.\d+)?)(?:@(\d+))?$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +42,7 @@ def parse(text: str) -> dict[str, _Action]:
         place, _, what = one.partition("=")
         match = _ACTION.match(what)
         if place not in PLACES or match is None:
-            msg = f"no failpoint {one!r}: places are {', '.join(PLACES)}; actions kill, stop, error, exit:N, sleep:S"
+            msg = f"no failpoint {one!r}: places are {', '.join(PLACES)}; actions kill, exit:N, sleep:S"
             raise ValueError(msg)
         found[place] = _Action(match[1], int(match[2] or 1))
     return found
@@ -86,11 +82,7 @@ def _do(what: str) -> None:
     name, _, number = what.partition(":")
     if name == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
-    elif name == "stop":
-        os.kill(os.getpid(), signal.SIGSTOP)
     elif name == "exit":
         os._exit(int(number))
-    elif name == "sleep":
-        time.sleep(float(number))
     else:
-        raise FailpointError
+        time.sleep(float(number))

@@ -24,6 +24,7 @@ from app.settings import Settings
 from worker import evaluation, preparation, recommendation, sweep, training_job
 from worker.attempt import Attempt
 from worker.attempt_folder import attempt_folder, stacks_file
+from worker.device_loss import leaving_a_lost_device
 from worker.drain import OVERDUE, DrainedError, Draining
 from worker.reporter import DivergedError
 from worker.trial import PrunedError
@@ -87,7 +88,8 @@ def _run(attempt: Attempt, folder: Path, draining: Draining, settings: Settings)
 def _run_to_its_end(attempt: Attempt, folder: Path, draining: Draining, settings: Settings) -> None:
     try:
         try:
-            _work(attempt, folder, draining, settings)
+            with leaving_a_lost_device():
+                _work(attempt, folder, draining, settings)
         except PrunedError:
             log.info("job %s: left behind by other trials", attempt.lease.job_id)
         except (DrainedError, PausingError):

@@ -130,12 +130,19 @@ def _longer(row: JobRow, request: ExtendRequest) -> dict[str, Any]:
 
 def _check_sources(session: Session, row: JobRow) -> None:
     """What the job starts from is still there."""
-    if row.dataset_id is not None and datasets.find(session, row.project_id, row.dataset_id, lock=True) is None:
-        msg = "Its dataset has been deleted."
-        raise ConflictError(msg, code="dataset_deleted")
+    for dataset in (row.dataset_id, _beside(row)):
+        if dataset is not None and datasets.find(session, row.project_id, dataset, lock=True) is None:
+            msg = f"Its dataset {dataset} has been deleted."
+            raise ConflictError(msg, code="dataset_deleted")
     if row.parent_model_id is not None and models.find(session, row.project_id, Ref(id=row.parent_model_id)) is None:
         msg = "The model that it starts from has been deleted."
         raise ConflictError(msg, code="model_deleted")
+
+
+def _beside(row: JobRow) -> str | None:
+    """The other dataset that its config names."""
+    named = plan.learning_config(row.kind, row.config).beside if row.kind in _TRAINED else None
+    return named and named[1]
 
 
 def _refused(session: Session, row: JobRow, done: str) -> ConflictError:

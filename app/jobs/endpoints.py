@@ -8,8 +8,9 @@ from fastapi.responses import StreamingResponse
 
 from app.dependencies import Reading, State, Writing
 from app.errors import Problem
-from app.idempotency import IdempotencyKey, fingerprint, once
+from app.idempotency import IdempotencyKey
 from app.jobs import control, curves, service, stream
+from app.jobs.accepting import accept
 from app.jobs.curves import CurveList
 from app.jobs.drawing import MEDIA, draw
 from app.jobs.repository import JobFilter
@@ -32,12 +33,9 @@ def create_job(
     body: JobRequest, session: Writing, state: State, principal: Writer, key: IdempotencyKey, response: Response
 ) -> Job:
     """Queue a pretraining, a fine-tuning, a sweep of such or an evaluation. A 202 means that it will reach an end."""
-    project = principal.project_id
-    request = fingerprint("POST /v1/jobs", body.model_dump_json())
     limit = state.settings.max_queued_jobs
-    job = once(session, project, key, request, lambda: service.submit(session, state.queue, project, body, limit), Job)
-    response.headers["Location"] = job.links.self
-    return job
+    submit = partial(service.submit, session, state.queue, principal.project_id, body, limit)
+    return accept(session, principal, key, "POST /v1/jobs", body, response, submit)
 
 
 @router.get("", responses=_NOT_FOUND)
@@ -101,12 +99,9 @@ def extend_job(
     response: Response,
 ) -> Job:
     """Queue a new job that goes on training where a succeeded one ended; it makes the next version of its model."""
-    project, limit = principal.project_id, state.settings.max_queued_jobs
-    request = fingerprint(f"POST /v1/jobs/{job_id}/extend", body.model_dump_json())
-    more = partial(control.extend, session, state.queue, project, job_id, body, limit)
-    job = once(session, project, key, request, more, Job)
-    response.headers["Location"] = job.links.self
-    return job
+    limit = state.settings.max_queued_jobs
+    submit = partial(control.extend, session, state.queue, principal.project_id, job_id, body, limit)
+    return accept(session, principal, key, f"POST /v1/jobs/{job_id}/extend", body, response, submit)
 
 
 @router.get("/{job_id}/attempts", responses=_NOT_FOUND)

@@ -248,20 +248,31 @@ def abandon(
     if status == "cancelling":
         finish(session, lease, "cancelled", "Cancelled.")
     elif lease.attempt >= max_attempts:
-        told = f"{message} This was attempt {lease.attempt} of {max_attempts}. {_ADVICE.get(ending, _ADVICE['died'])}"
-        error = JobError(code=_CODES.get(ending, "worker_lost"), category="platform", message=told)
-        finish(session, lease, "failed", told, error, ending)
+        death = _DEATHS.get(ending, _LOST)
+        told = f"{message} This was attempt {lease.attempt} of {max_attempts}. {death.message}"
+        finish(session, lease, "failed", told, death.model_copy(update={"message": told}), ending)
     else:
         wait = 0.0 if lease.attempt == 1 else min(backoff * 2 ** (lease.attempt - 2), _LONGEST_BACKOFF)
         told = f"{message} The job goes on from its last checkpoint."
         requeue(session, lease, told, charged=True, ending=ending, after=wait)
 
 
-_CODES: dict[Ending, str] = {"stalled": "stalled", "out_of_memory": "out_of_memory"}
-_ADVICE: dict[Ending, str] = {
-    "died": "See the worker's log; too little memory is the usual cause. Then retry it.",
-    "stalled": "The last event of this kind shows where it hung. Then retry it.",
-    "out_of_memory": "Give the worker more memory, or lower training.batch_size and submit it again.",
+_LOST = JobError(
+    code="worker_lost",
+    category="platform",
+    message="See the worker's log; too little memory is the usual cause. Then retry it.",
+)
+_DEATHS: dict[Ending, JobError] = {
+    "stalled": JobError(
+        code="stalled",
+        category="platform",
+        message="The last event attempt.stalled shows where it hung. Then retry it.",
+    ),
+    "out_of_memory": JobError(
+        code="out_of_memory",
+        category="platform",
+        message="Give the worker more memory, or lower training.batch_size and submit it again.",
+    ),
 }
 
 

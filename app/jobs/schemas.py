@@ -91,6 +91,14 @@ class SweepRequest(Frozen):
     priority: Priority = Field(0, description="Of it and of its trials. " + PRIORITY)
     metadata: Metadata = Field(default_factory=dict, description="Up to 16 strings of your own.")
 
+    @field_validator("base")
+    @classmethod
+    def _has_no_priority(cls, base: PretrainingRequest | FineTuningRequest) -> PretrainingRequest | FineTuningRequest:
+        if base.priority != 0:
+            msg = "trials start with the sweep's priority: give it beside base, and leave base.priority out"
+            raise ValueError(msg)
+        return base
+
 
 class EvaluationRequest(Frozen):
     """Measure a fine-tuned model on a dataset, or compare it with another one on the same rows."""

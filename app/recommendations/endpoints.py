@@ -1,12 +1,14 @@
 """/v1/recommendations."""
 
+from functools import partial
 from typing import Any
 
 from fastapi import Response
 
 from app.dependencies import State, Writing
 from app.errors import Problem
-from app.idempotency import IdempotencyKey, fingerprint, once
+from app.idempotency import IdempotencyKey
+from app.jobs.accepting import accept
 from app.jobs.schemas import Job
 from app.recommendations import service
 from app.recommendations.schemas import RecommendationRequest
@@ -27,8 +29,6 @@ def create_recommendation(
     response: Response,
 ) -> Job:
     """Rank backbones for a labelled dataset, by a job of seconds whose metrics hold the ranking."""
-    project, limit = principal.project_id, state.settings.max_queued_jobs
-    request = fingerprint("POST /v1/recommendations", body.model_dump_json())
-    job = once(session, project, key, request, lambda: service.submit(session, state.queue, project, body, limit), Job)
-    response.headers["Location"] = job.links.self
-    return job
+    limit = state.settings.max_queued_jobs
+    submit = partial(service.submit, session, state.queue, principal.project_id, body, limit)
+    return accept(session, principal, key, "POST /v1/recommendations", body, response, submit)

@@ -13,7 +13,6 @@ def upgrade() -> None:
     op.add_column("jobs", sa.Column("device", sa.String(length=10), nullable=False, server_default="auto"))
     op.add_column("jobs", sa.Column("extends_id", sa.String(length=64), nullable=True))
     op.add_column("jobs", sa.Column("tried_since", sa.Double(), nullable=True))
-    op.add_column("jobs", sa.Column("traceparent", sa.String(length=55), nullable=True))
     op.create_table(
         "attempts",
         sa.Column("job_id", sa.String(length=64), nullable=False),
@@ -40,5 +39,5 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_table("workers")
     op.drop_table("attempts")
-    for column in ("traceparent", "tried_since", "extends_id", "device"):
+    for column in ("tried_since", "extends_id", "device"):
         op.drop_column("jobs", column)

@@ -174,7 +174,7 @@ def test_a_stop_leaves_no_process_and_the_job_goes_on_at_the_next_start(
             assert done["status"] == "succeeded"
             assert done["attempt"] == 1
             (requeued,) = [event for event in graftwork.jobs.events(job) if event["type"] == "job.requeued"]
-            assert requeued["data"] == {"charged": False}
+            assert requeued["data"] == {"charged": False, "ending": "drained"}
 
 
 def test_a_worker_without_its_broker_works_on_and_stops_when_told(tmp_path: Path, digits: Digits) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from app.client import Graftwork
 from tests.support.servers import Service, service, wait_until
+from worker.exits import DEVICE_LOST
 
 Digits = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
 LONG = {"steps": 6000, "batch_size": 32, "checkpoint_steps": 200, "seed": 3}
@@ -86,6 +87,27 @@ def test_a_kill_for_memory_is_told_from_another(
     running.trainer().kill()
     graftwork.jobs.wait(job, timeout=120)
     assert [ending for ending, _ in endings(graftwork, job)] == ["out_of_memory", "died", "succeeded"]
+
+
+def test_a_hanging_trainer_shows_where_and_a_lost_device_is_no_fault_of_the_job(tmp_path: Path, digits: Digits) -> None:
+    """Asleep in its third step; then, in its next life, gone with the code of a lost GPU at its first checkpoint."""
+    once = tmp_path / "once"
+    once.mkdir()
+    quick = {"lease_seconds": 4, "sweep_seconds": 0.5, "poll_seconds": 2, "stall_seconds": 5}
+    asked = f"training.step=sleep:600@3 checkpoint.stored=exit:{DEVICE_LOST}"
+    with (
+        service(tmp_path, **quick, failpoints=asked, failpoints_once=once) as running,
+        running.up().client() as graftwork,
+    ):
+        dataset = graftwork.datasets.create({"x": digits[0][:1000]}, name="digits")["id"]
+        job = graftwork.jobs.create(kind="pretraining", dataset=dataset, backbone=MLP, training=LONG)["id"]
+        wait_until((once / "checkpoint.stored").exists, "the second life is over")
+        wait_until(lambda: graftwork.jobs.get(job)["status"] == "queued", "it is queued again")
+        assert endings(graftwork, job) == [("stalled", True), ("device_lost", False)]
+        assert graftwork.jobs.get(job)["attempt"] == 1
+        (stalled,) = [event for event in graftwork.jobs.events(job) if event["type"] == "attempt.stalled"]
+        assert "failpoints.py" in stalled["data"]["stacks"]
+        assert "training_job.py" in stalled["data"]["stacks"]
 
 
 def test_a_worker_signs_in_so_that_jobs_know_what_they_wait_for(graftwork: Graftwork, unlabelled: str) -> None:

@@ -48,6 +48,9 @@ def test_a_small_labelled_set_watches_and_is_not_deleted_meanwhile(
     model = client.get(f"/v1/models/{output['model']}").json()
     assert (model["watch"]["dataset"], model["labels"]) == (labelled, None)
     assert client.delete(f"/v1/datasets/{labelled}").status_code == 204
+    refused = client.post(f"/v1/jobs/{job['id']}/extend", json={"epochs": 1})
+    assert (refused.status_code, refused.json()["code"]) == (409, "dataset_deleted")
+    assert labelled in refused.json()["detail"]
 
 
 def test_labels_join_and_the_model_says_so(client: Http, settings: Settings, labelled: str) -> None:  # noqa: F811

@@ -608,6 +608,15 @@ def test_what_is_out_of_bounds_is_refused(
     assert loc is None or answer.json()["errors"][0]["loc"] == loc, answer.text
 
 
+def test_trials_have_the_sweeps_priority(client: Http, settings: Settings, database: Database, dataset: str) -> None:
+    refused = client.post("/v1/jobs", json=sweep(dataset, base=base(dataset, priority=3)))
+    assert refused.status_code == 422
+    assert refused.json()["errors"][0]["loc"] == ["body", "base"], refused.text
+    job = submit(client, sweep(dataset, priority=3))
+    run_one(settings, database)
+    assert {trial["priority"] for trial in trials_of(client, job)} == {3}
+
+
 def test_a_base_that_does_not_fit_is_refused_at_its_place(client: Http, settings: Settings, dataset: str) -> None:
     body = sweep(dataset, base=base(dataset, heads=[{"kind": "classifier", "target": "nothing"}]))
     answer = client.post("/v1/jobs", json=body).json()
