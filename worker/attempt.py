@@ -75,6 +75,18 @@ class Attempt:
 
         self.insist(append)
 
+    def go_back(self, step: int, message: str, data: dict[str, Any]) -> None:
+        """Tell that the training goes on from an earlier step; what was measured after it counts no longer."""
+
+        def forget(session: Session) -> None:
+            leases.hold(session, self.lease)
+            later = (MetricRow.job_id == self.lease.job_id) & (MetricRow.step > step)
+            session.execute(delete(MetricRow).where(later))
+            told = {**data, "back_to": step}
+            events.append(session, self.lease.job_id, "training.restored", message, told, "warning")
+
+        self.insist(forget)
+
     def report(self, progress: dict[str, Any], points: list[dict[str, Any]], phase: str | None = None) -> bool:
         """Write progress and measurements; False where the database is away, to be tried again with the next ones."""
         try:

@@ -8,19 +8,11 @@ from typing import Any
 import torch
 
 from worker.attempt import Attempt
+from worker.divergence import DivergedError
 from worker.training.events import Evaluated, Started, StepDone
+from worker.training.state import LoopState
 
 _REPORT_SECONDS = 1.0
-
-
-class DivergedError(Exception):
-    """The loss is no number any more."""
-
-    def __init__(self, step: int, lr: float) -> None:
-        super().__init__(
-            f"The loss is not finite any more by step {step} (learning rate {lr:g}). Lower training.optimizer.lr, "
-            "or set training.clip_grad_norm."
-        )
 
 
 @dataclass
@@ -28,6 +20,7 @@ class Reporter:
     """Collects what the loop tells and writes it at most once a second: reading a loss waits for the device."""
 
     attempt: Attempt
+    state: LoopState
     first_step: int = 0
     total_steps: int = 1
     began: float = field(default_factory=time.monotonic)
@@ -41,8 +34,14 @@ class Reporter:
         self.first_step, self.total_steps = event.step, event.total_steps
 
     def step(self, event: StepDone) -> None:
-        """Collect a step; report when it is time to, and at once after the first."""
+        """Collect a step; report when it is time to, and at once after the first.
+
+        Raises:
+            DivergedError: the loss is no number. On a GPU, where looking costs, that is seen when it is reported.
+        """
         self.last = event
+        if event.losses["loss"].device.type == "cpu":
+            self._refuse_diverged(event, event.losses["loss"].item())
         self.losses.append(event.losses)
         if time.monotonic() - self.reported >= _REPORT_SECONDS:
             self._write(event)
@@ -61,8 +60,7 @@ class Reporter:
 
     def _write(self, event: StepDone) -> None:
         losses = self._mean_losses()
-        if not math.isfinite(losses.get("train/loss", 0.0)):
-            raise DivergedError(event.step, event.lr)
+        self._refuse_diverged(event, losses.get("train/loss", 0.0))
         self._point(event.step, event.epoch, {**losses, "train/lr": event.lr})
         left = self.total_steps - event.step
         done = event.step - self.first_step
@@ -70,6 +68,10 @@ class Reporter:
         progress = progress_of(event.step, self.total_steps, event.epoch, eta)
         if self.attempt.report(progress, list(self.points.values()), "training"):
             self.points.clear()
+
+    def _refuse_diverged(self, event: StepDone, loss: float) -> None:
+        if not math.isfinite(loss):
+            raise DivergedError(event.step, event.lr, self.state)
 
     def _mean_losses(self) -> dict[str, float]:
         """Means over the steps since the last report, in one read."""

@@ -3,6 +3,7 @@
 This is the runner's edge: whatever goes wrong below is recorded in the job's row here.
 """
 
+import errno
 import faulthandler
 import logging
 import shutil
@@ -24,9 +25,11 @@ from app.settings import Settings
 from worker import evaluation, preparation, recommendation, sweep, training_job
 from worker.attempt import Attempt
 from worker.attempt_folder import attempt_folder, stacks_file
+from worker.checkpoints import StorageFullError
 from worker.device_loss import leaving_a_lost_device
+from worker.divergence import DivergedError
 from worker.drain import OVERDUE, DrainedError, Draining
-from worker.reporter import DivergedError
+from worker.training.micro_batches import DeviceMemoryError
 from worker.trial import PrunedError
 
 log = logging.getLogger(__name__)
@@ -126,16 +129,32 @@ def _work(attempt: Attempt, folder: Path, draining: Draining, settings: Settings
         training_job.run(attempt, job, folder, draining, settings)
 
 
+_FULL_STORAGE = JobError(
+    code="storage_full",
+    category="transient",
+    message="There is no room for what the job has to keep. Free some, or ask who runs the service to; then retry it: "
+    "it goes on from its last checkpoint.",
+)
+
+
 def _explain(error: Exception) -> JobError:
     """Say whose fault it is, and what to do."""
-    if isinstance(error, DatasetError):
-        return JobError(code=str(error.code), category="user", message=error.message)
-    if isinstance(error, ConfigError):
-        param = ".".join(str(part) for part in error.loc)
-        return JobError(code="config_does_not_fit", category="user", message=error.msg, param=param)
-    if isinstance(error, DivergedError):
-        return JobError(code="diverged", category="user", message=str(error), param="training.optimizer.lr")
-    if isinstance(error, CorruptError | CorruptModelError):
-        return JobError(code="corrupt_artifact", category="platform", message=str(error))
-    message = f"A fault of the service ({type(error).__name__}); the worker's log has the details. Submit it again."
-    return JobError(code="internal_error", category="platform", message=message)
+    match error:
+        case DatasetError():
+            told = JobError(code=str(error.code), category="user", message=error.message)
+        case ConfigError():
+            param = ".".join(str(part) for part in error.loc)
+            told = JobError(code="config_does_not_fit", category="user", message=error.msg, param=param)
+        case DivergedError():
+            told = JobError(code="diverged", category="user", message=str(error), param="training.optimizer.lr")
+        case DeviceMemoryError():
+            told = JobError(code="device_memory", category="user", message=str(error), param="training.batch_size")
+        case CorruptError() | CorruptModelError():
+            told = JobError(code="corrupt_artifact", category="platform", message=str(error))
+        case StorageFullError() | OSError(errno=errno.ENOSPC | errno.EDQUOT | errno.EFBIG):
+            told = _FULL_STORAGE
+        case _:
+            fault = f"A fault of the service ({type(error).__name__})"
+            message = f"{fault}; the worker's log has the details. Submit it again."
+            told = JobError(code="internal_error", category="platform", message=message)
+    return told

@@ -11,23 +11,21 @@ from pydantic import TypeAdapter
 from sqlalchemy.orm import Session
 
 from app import failpoints
-from app.artifacts import file_sha256
-from app.db.tables import CheckpointRow, JobRow
-from app.errors import CorruptError
+from app.db.tables import JobRow
 from app.jobs import lease as leases
 from app.jobs.plan import learning_config
 from app.ml.bundle import Bundle, read_manifest
 from app.ml.configs import FineTuningConfig
-from app.ml.errors import CorruptCheckpointError
 from app.ml.strategies import AnyStrategy
-from app.ml.training import TrainingConfig
 from app.models import service as models
 from app.settings import Settings
 from worker.attempt import Attempt
+from worker.checkpoints import Checkpoints
+from worker.divergence import DivergedError
 from worker.drain import DrainedError, Draining
 from worker.feature_cache import FeatureCache
 from worker.opening import device_for, open_beside, open_data, open_model, rows_digest
-from worker.reporter import DivergedError, Reporter, progress_of
+from worker.reporter import Reporter, progress_of
 from worker.training.evaluate import Evaluation
 from worker.training.events import Evaluated, Finished, Noted, Started, StepDone
 from worker.training.precision import computes_in_bfloat16
@@ -45,7 +43,8 @@ def run(attempt: Attempt, job: JobRow, folder: Path, draining: Draining, setting
     parent = _parent(attempt, job, folder)
     training = _prepare(attempt, job, folder, settings, parent)
     trial = trial_of(attempt, job)
-    step = _resume(attempt, training)
+    checkpoints = Checkpoints(attempt, training, folder, None if trial else training.plan.total_steps)
+    step = checkpoints.resume()
     message = f"Training goes on from step {step}." if step else "Training started."
     device = training.state.device
     arithmetic = "bfloat16" if computes_in_bfloat16(training.config.training, device) else "float32"
@@ -53,11 +52,12 @@ def run(attempt: Attempt, job: JobRow, folder: Path, draining: Draining, setting
     attempt.enter("running", "training", message, data)
     for note in training.notes:
         attempt.tell(note.kind, note.message, note.data)
-    _train(attempt, training, trial, folder, draining)
-    transfer = _transfer(attempt, training, parent, folder, draining)
+    _train(attempt, training, trial, checkpoints, draining)
+    transfer = _transfer(attempt, training, parent, checkpoints, draining)
     attempt.enter("finalizing", "evaluating", "Training has ended; measuring on the test split.")
     measured = training.evaluate("test") or training.evaluate("validation")
-    _refuse_diverged(training, measured)
+    if measured is not None and not all(map(math.isfinite, measured.losses.values())):
+        raise DivergedError(training.state.progress.step, training.lr, training.state)
     if trial is None:
         _register(attempt, job, training, folder, measured, transfer)
     else:
@@ -87,28 +87,6 @@ def _parent(attempt: Attempt, job: JobRow, folder: Path) -> Bundle | None:
     return open_model(attempt, job.parent_model_id, folder / "parent", for_training=True)
 
 
-def _resume(attempt: Attempt, training: Run) -> int:
-    """Take up the newest intact checkpoint and return its step; 0 where there is none."""
-    for row in attempt.checkpoints():
-        try:
-            training.state.load(_intact(attempt, row))
-        except (CorruptCheckpointError, CorruptError) as error:
-            attempt.drop_checkpoint(row, str(error))
-        else:
-            if row.job_id != attempt.lease.job_id:
-                training.state.go_on()
-            return row.step
-    return 0
-
-
-def _intact(attempt: Attempt, row: CheckpointRow) -> Path:
-    path = attempt.artifacts.fetch(row.key)
-    if file_sha256(path) != row.sha256:
-        msg = "its bytes are not those that were written"
-        raise CorruptCheckpointError(msg)
-    return path
-
-
 @dataclass
 class _Costs:
     """What something costs, from now on."""
@@ -121,32 +99,29 @@ class _Costs:
         return {"seconds": time.monotonic() - self.wall, "cpu_seconds": time.process_time() - self.cpu}
 
 
-@dataclass
-class _Saves:
-    """When checkpoints are due: by steps, by seconds, and at the last step, from where a job may be extended."""
-
-    config: TrainingConfig
-    last_step: int | None
-    last: float = field(default_factory=time.monotonic)
-
-    def due(self, step: int) -> bool:
-        """Tell whether to save now."""
-        every = self.config.checkpoint_steps
-        silent = time.monotonic() - self.last >= self.config.checkpoint_seconds
-        return silent or step == self.last_step or (every is not None and step % every == 0)
+def _train(attempt: Attempt, training: Run, trial: Trial | None, checkpoints: Checkpoints, draining: Draining) -> None:
+    """Train to the end; where it goes astray, again from the last sound state. A trial tells how its own rate does."""
+    while True:
+        try:
+            _train_on(attempt, training, trial, checkpoints, draining)
+        except DivergedError as error:
+            if trial is not None:
+                raise
+            checkpoints.go_back(error)
+        else:
+            return
 
 
-def _train(attempt: Attempt, training: Run, trial: Trial | None, folder: Path, draining: Draining) -> None:
-    reporter = Reporter(attempt)
-    last = None if trial else training.plan.total_steps  # nobody goes on from a trial
-    costs, saves = _Costs(), _Saves(training.config.training, last)
+def _train_on(
+    attempt: Attempt, training: Run, trial: Trial | None, checkpoints: Checkpoints, draining: Draining
+) -> None:
+    reporter, costs = Reporter(attempt, training.state), _Costs()
     for event in training.train():
         if isinstance(event, StepDone):
             failpoints.reach("training.step")
             reporter.step(event)
-            if saves.due(event.step) or draining.is_set():
-                _save(attempt, training, folder)
-                saves.last = time.monotonic()
+            if checkpoints.due(event.step) or draining.is_set():
+                checkpoints.save()
             _stop_where_asked(draining)
         elif isinstance(event, Started):
             reporter.start(event)
@@ -155,10 +130,11 @@ def _train(attempt: Attempt, training: Run, trial: Trial | None, folder: Path, d
             if trial is not None:
                 trial.evaluated(event, reporter)
             elif training.state.progress.stopped_early:
-                _save(attempt, training, folder)  # the last step came early
+                checkpoints.save()  # the last step came early
         elif isinstance(event, Noted):
             attempt.tell(event.kind, event.message, event.data)
         elif isinstance(event, Finished):
+            checkpoints.refuse_unsound()
             reporter.finish(event.step)
             data = {**costs.spent(), "reason": event.reason, "step": event.step}
             attempt.tell("training.finished", f"Trained to step {event.step} ({event.reason}).", data)
@@ -170,35 +146,14 @@ def _stop_where_asked(draining: Draining) -> None:
 
 
 def _transfer(
-    attempt: Attempt, training: Run, parent: Bundle | None, folder: Path, draining: Draining
+    attempt: Attempt, training: Run, parent: Bundle | None, checkpoints: Checkpoints, draining: Draining
 ) -> dict[str, Any] | None:
     """The transfer report, where one was asked for. What was trained is kept first: the controls may take long."""
     config = training.config
     if not isinstance(config, FineTuningConfig) or config.transfer_report is None or parent is None:
         return None
-    _refuse_diverged(training, None)
-    _save(attempt, training, folder)
+    checkpoints.save()
     return report_on(attempt, training, parent, draining)
-
-
-def _refuse_diverged(training: Run, measured: Evaluation | None) -> None:
-    """The last step may be the one that went astray: what is no number, or answers none, is not registered."""
-    state = training.state
-    finite = all(
-        tensor.isfinite().all() for tensor in state.objective.state_dict().values() if tensor.is_floating_point()
-    )
-    if not finite or (measured is not None and not all(map(math.isfinite, measured.losses.values()))):
-        raise DivergedError(state.progress.step, training.plan.lr(max(state.progress.step - 1, 0)))
-
-
-def _save(attempt: Attempt, training: Run, folder: Path) -> None:
-    path = folder / "state.safetensors"
-    training.state.save(path)
-    progress = training.state.progress
-    strategy = training.strategy.model_dump(mode="json") if training.strategy else None
-    manifest = {"progress": progress.model_dump(), "strategy": strategy}
-    attempt.save_checkpoint(path, progress.step, progress.epoch, manifest)
-    path.unlink()
 
 
 def _candidate(attempt: Attempt, training: Run, folder: Path, measured: Evaluation | None) -> dict[str, Any]:

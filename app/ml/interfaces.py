@@ -195,6 +195,7 @@ class Objective(nn.Module, ABC):
 
     backbone: Backbone
     augmentations: tuple[AugmentationConfig, ...] = ()
+    compares_rows: bool = False  # whether a row's loss depends on the others of its batch, which so cannot be cut
 
     @abstractmethod
     def loss(self, batch: Batch) -> Losses:

@@ -10,8 +10,8 @@ from app.ml.data import Examples
 from app.ml.training import TrainingConfig
 from worker.training.batches import epoch_batches
 from worker.training.events import EpochDone, Evaluated, Event, Finished, Started, StepDone
+from worker.training.micro_batches import backward, with_less_memory
 from worker.training.optimizer import set_rate
-from worker.training.precision import precision
 from worker.training.schedule import rate_factor
 from worker.training.state import LoopState
 from worker.training.watch import Watcher
@@ -74,7 +74,7 @@ def train(
         for indices in epoch_batches(plan.rows, plan.batch_size, config.seed, progress.epoch, progress.position):
             if progress.step >= plan.total_steps:
                 break
-            yield _step(state, examples, plan, indices)
+            yield from _fitting_step(state, examples, plan, indices)
         yield EpochDone(progress.epoch, progress.step)
         evaluated = _measure(state, plan, evaluate, watcher) if plan.evaluates(progress.epoch, progress.step) else None
         progress.epoch, progress.position = progress.epoch + 1, 0
@@ -86,23 +86,32 @@ def train(
     yield Finished(progress.step, "early_stopping" if progress.stopped_early else "completed")
 
 
-def _step(state: LoopState, examples: Examples, plan: Plan, indices: torch.Tensor | None) -> StepDone:
-    """Rate, forward, backward, clip, step, count. Nothing here reads a value: on a GPU that would wait for it."""
+def _fitting_step(state: LoopState, examples: Examples, plan: Plan, indices: torch.Tensor | None) -> Iterator[Event]:
+    """A step, in pieces small enough for the device's memory."""
+    while (done := _step(state, examples, plan, indices)) is None:
+        yield with_less_memory(state, plan.rows if indices is None else len(indices))
+    yield done
+
+
+def _step(state: LoopState, examples: Examples, plan: Plan, indices: torch.Tensor | None) -> StepDone | None:
+    """Rate, forward, backward, clip, step, count; None, and nothing has changed, where the memory was too little.
+
+    Nothing here reads a value: on a GPU that would wait for it.
+    """
     progress, optimizer = state.progress, state.optimizer
-    lr = plan.lr(progress.step)
+    lr = plan.lr(progress.step) * progress.rate
     set_rate(optimizer, lr)
     state.objective.begin(progress.step, plan.total_steps)
-    with precision(plan.config, state.device):
-        losses = state.objective.training_loss(examples.batch(indices))
-    optimizer.zero_grad()
-    losses["loss"].backward()  # type: ignore[no-untyped-call]
+    losses = backward(state, examples, indices, plan.config)
+    if losses is None:
+        return None
     if plan.config.clip_grad_norm is not None:
         parameters = (parameter for group in optimizer.param_groups for parameter in group["params"])
         torch.nn.utils.clip_grad_norm_(parameters, plan.config.clip_grad_norm)
     optimizer.step()
     progress.step += 1
     progress.position += 1
-    return StepDone(progress.step, progress.epoch, lr, {name: value.detach() for name, value in losses.items()})
+    return StepDone(progress.step, progress.epoch, lr, losses)
 
 
 def _measure(

@@ -67,6 +67,12 @@ class Run:
         """Its length."""
         return Plan(self.config.training, len(self.examples("train")), self._solving == "only")
 
+    @property
+    def lr(self) -> float:
+        """The rate of the last step, as it really was."""
+        progress = self.state.progress
+        return self.plan.lr(max(progress.step - 1, 0)) * progress.rate
+
     def train(self) -> Iterator[Event]:
         """The loop, from where the state is; once it has ended, heads are calibrated on the validation rows."""
         yield from self._steps()

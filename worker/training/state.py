@@ -30,6 +30,9 @@ class Progress(pydantic.BaseModel):
     best_score: float | None = None  # of a watching probe
     best_step: int | None = None  # where it was
     looks_without_gain: int = 0
+    pieces: int = 1  # into which a batch is cut, where the device has too little memory for all of it
+    rate: float = 1.0  # share of the configured learning rate
+    setbacks: int = 0  # how often the training diverged and went back
 
 
 @dataclass
@@ -78,6 +81,16 @@ class LoopState:
         """Forget that the training has ended: what stopped it early may come again."""
         self.progress.stopped_early = False
         self.progress.evaluations_without_gain = self.progress.looks_without_gain = 0
+
+    def is_finite(self) -> bool:
+        """Tell whether every weight is a number."""
+        tensors = self.objective.state_dict().values()
+        return all(bool(tensor.isfinite().all()) for tensor in tensors if tensor.is_floating_point())
+
+    def gradient_norm(self) -> float:
+        """The Euclidean norm of the last step's gradients; infinite or no number where one of them is."""
+        gradients = [parameter.grad for _, parameter in self._parameters() if parameter.grad is not None]
+        return float(torch.nn.utils.get_total_norm(gradients))
 
     def keep_best(self) -> None:
         """Remember the weights as they are now."""

@@ -49,6 +49,8 @@ class SimClr(MethodConfig):
 class SimClrObjective(Objective):
     """Reports loss, and accuracy: how often a view's nearest other view is its partner."""
 
+    compares_rows = True
+
     def __init__(self, config: SimClr, backbone: Backbone) -> None:
         super().__init__()
         self.config = config

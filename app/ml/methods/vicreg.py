@@ -78,6 +78,8 @@ class VicReg(MethodConfig):
 class VicRegObjective(Objective):
     """Reports loss and its three parts, before their weights."""
 
+    compares_rows = True
+
     def __init__(self, config: VicReg, backbone: Backbone) -> None:
         super().__init__()
         assert config.projection != "auto"  # noqa: S101 - for programmers: settle() comes first

@@ -63,6 +63,7 @@ class JointObjective(Objective):
     def __init__(self, method: Objective, term: Term, config: SupervisionConfig) -> None:
         super().__init__()
         self.method, self.term, self.config = method, term, config
+        self.compares_rows = method.compares_rows
         self._examples: Examples | None = None
         self._carriers = torch.empty(0, dtype=torch.int64)
 

@@ -132,7 +132,23 @@ def test_a_diverged_training_fails_in_words(client: Http, settings: Settings, da
     assert (done["status"], done["outputs"]) == ("failed", [])
     assert (done["error"]["code"], done["error"]["category"]) == ("diverged", "user")
     assert done["error"]["param"] == "training.optimizer.lr"
-    assert "100" in done["error"]["message"]
+    assert "learning rate 25, gradient norm not finite" in done["error"]["message"]
+    restored = [event["data"] for event in events_of(client, job) if event["type"] == "training.restored"]
+    assert [(one["lr"], one["rate"], one["back_to"]) for one in restored] == [(100, 0.5, 0), (50, 0.25, 0)]
+
+
+def test_a_training_that_goes_astray_goes_back_and_on_at_half_the_rate(
+    client: Http, settings: Settings, dataset: str
+) -> None:
+    wild = {"steps": 60, "optimizer": {"kind": "sgd", "lr": 4, "momentum": 0}, "schedule": {"kind": "constant"}}
+    job = submit(client, dataset, training={**TRAINING, **wild})
+    run_jobs(settings)
+    assert job_of(client, job)["status"] == "succeeded"
+    restored = [event["data"] for event in events_of(client, job) if event["type"] == "training.restored"]
+    assert [(one["lr"], one["rate"], one["back_to"]) for one in restored] == [(4, 0.5, 0), (2, 0.25, 0)]
+    points = client.get(f"/v1/jobs/{job}/metrics").json()["data"]
+    told = {point["values"]["train/lr"] for point in points if "train/lr" in point["values"]}
+    assert (told, points[-1]["step"]) == ({1.0}, 60)
 
 
 def test_a_training_that_goes_astray_in_its_last_step_is_not_registered(

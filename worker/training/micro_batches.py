@@ -1,0 +1,82 @@
+"""Gradients of a batch, in one piece or, where the device has too little memory, in several whose gradients add up."""
+
+import logging
+
+import torch
+from torch import Tensor
+
+from app.ml.data import Examples
+from app.ml.interfaces import Losses
+from app.ml.training import TrainingConfig
+from worker.training.events import Noted
+from worker.training.precision import precision
+from worker.training.state import LoopState
+
+log = logging.getLogger(__name__)
+
+_MOST_PIECES = 8
+
+
+class DeviceMemoryError(Exception):
+    """The device has too little memory for a step, however small its pieces may be."""
+
+    def __init__(self, rows: int, pieces: int) -> None:
+        tried = f", even in {pieces} pieces" if pieces > 1 else ""
+        super().__init__(
+            f"The device has too little memory for a step of {rows} rows{tried}. Lower training.batch_size, or choose "
+            "a smaller backbone."
+        )
+
+
+def backward(state: LoopState, examples: Examples, indices: Tensor | None, config: TrainingConfig) -> Losses | None:
+    """Leave the gradients of the rows at `indices` (B,) in the parameters, None being all rows; return the losses, ().
+
+    None where the memory was too little. Several pieces give the mean of their losses, weighted by their rows.
+    """
+    state.optimizer.zero_grad()
+    try:
+        if state.progress.pieces == 1:
+            return _of_piece(state, examples, indices, config, 1.0)
+        rows = torch.arange(len(examples)) if indices is None else indices
+        pieces = rows.tensor_split(min(state.progress.pieces, len(rows)))
+        parts = [_of_piece(state, examples, piece, config, len(piece) / len(rows)) for piece in pieces]
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        log.warning("too little memory for a step: %s", error)
+        return None
+    return {name: torch.stack([part[name] for part in parts]).sum(0) for name in parts[0]}
+
+
+def _of_piece(
+    state: LoopState, examples: Examples, indices: Tensor | None, config: TrainingConfig, share: float
+) -> Losses:
+    with precision(config, state.device):
+        losses = state.objective.training_loss(examples.batch(indices))
+    if share < 1:
+        losses = {name: value * share for name, value in losses.items()}
+    losses["loss"].backward()  # type: ignore[no-untyped-call]
+    return {name: value.detach() for name, value in losses.items()}
+
+
+def with_less_memory(state: LoopState, rows: int) -> Noted:
+    """Cut each batch, of `rows` rows, into twice as many pieces from now on.
+
+    Raises:
+        DeviceMemoryError: the pieces cannot be smaller, or the objective compares a batch's rows with each other.
+    """
+    progress = state.progress
+    pieces = 2 * progress.pieces
+    if state.objective.compares_rows or pieces > min(_MOST_PIECES, rows):
+        raise DeviceMemoryError(rows, progress.pieces)
+    progress.pieces = pieces
+    state.optimizer.zero_grad()
+    if state.device.type == "cuda":
+        torch.cuda.empty_cache()
+    message = f"Too little memory for {rows} rows at once: from here on steps add up the gradients of {pieces} pieces."
+    return Noted("training.micro_batches", message, {"step": progress.step, "rows": rows, "pieces": pieces})
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Tell whether memory was asked for that a GPU, or the host, does not have."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
