@@ -6,7 +6,7 @@ TORCH := torch==2.13.0
 STAMP := $(VENV)/installed
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help install test slow check demo bench lock clean
+.PHONY: help install test slow check chaos demo bench lock clean
 
 help: ## Say what can be made
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/'
@@ -34,6 +34,10 @@ check: $(STAMP) ## Lint, types and architecture
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+chaos: $(STAMP) ## Kill, freeze and empty what can be while jobs run; SEED=7 JOBS=200 SECONDS=90 DATABASE="sqlite postgresql"
+	$(BIN)/python -m tests.chaos.run $(if $(SEED),--seed $(SEED)) $(if $(JOBS),--jobs $(JOBS)) \
+		$(if $(SECONDS),--seconds $(SECONDS)) $(if $(DATABASE),--database $(DATABASE))
 
 demo: $(STAMP) ## Pretrain, fine-tune and predict on real digits over HTTP; CI=1 ends by itself
 	OMP_NUM_THREADS= $(BIN)/python bench/demo.py $(if $(CI),--ci,)

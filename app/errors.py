@@ -26,7 +26,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
-from sqlalchemy.exc import DataError, OperationalError
+from sqlalchemy.exc import DataError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 
@@ -297,6 +297,8 @@ def install(app: FastAPI) -> None:
         RequestValidationError: _on_validation_error,
         HTTPException: _on_http_exception,
         OperationalError: _on_database_error,
+        InterfaceError: _on_database_error,  # a connection that broke
+        InternalError: _on_database_error,  # a transaction that the database has ended
         PoolTimeoutError: _on_database_error,
         DataError: _on_unstorable,
         OverflowError: _on_unstorable,

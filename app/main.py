@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from anyio import to_thread
 from fastapi import FastAPI
 
 from app import errors, health
@@ -49,13 +50,16 @@ def create_app(settings: Settings, queue: JobQueue | None = None, artifacts: Art
     for router in (health.router, datasets, jobs, models, predictions, recommendations, catalogue):
         app.include_router(router)
     app.openapi = lambda: document(app)  # type: ignore[method-assign]
-    app.add_middleware(Entrance, hosts=hosts_for(settings.host, settings.allowed_hosts))
+    hosts = hosts_for(settings.host, settings.allowed_hosts)
+    app.add_middleware(Entrance, hosts=hosts, most=settings.max_requests)
     return app
 
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     services: Services = app.state.services
+    # A thread for every request: one that has ended its work must never wait for one that waits for its connection.
+    to_thread.current_default_thread_limiter().total_tokens = services.settings.max_requests
     sweeper = Sweeper(services.database, services.queue, services.settings)
     sweeper.start()
     yield

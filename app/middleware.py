@@ -1,4 +1,4 @@
-"""What happens to every request before routing: its Host is checked, and it gets an id."""
+"""What happens to every request before routing: its Host is checked, it gets an id, and too many are refused."""
 
 import re
 
@@ -25,11 +25,13 @@ def hosts_for(bound: str, configured: list[str]) -> frozenset[str] | None:
 
 
 class Entrance:
-    """Labels each request and its answer with an id, and refuses foreign Host headers."""
+    """Labels each request and its answer with an id; refuses foreign Host headers, and more than `most` at a time."""
 
-    def __init__(self, app: ASGIApp, hosts: frozenset[str] | None) -> None:
+    def __init__(self, app: ASGIApp, hosts: frozenset[str] | None, most: int) -> None:
         self.app = app
         self.hosts = hosts
+        self.most = most
+        self.under_way = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -52,7 +54,21 @@ class Entrance:
             refusal = problem(Request(scope), 400, "unknown_host", "This service does not answer to that Host header.")
             await refusal(scope, receive, labelled)
             return
-        await self.app(scope, receive, labelled)
+        if scope["path"] in _HEALTH:
+            await self.app(scope, receive, labelled)
+        elif self.under_way >= self.most:
+            told = "Too many requests are under way; nothing was done. Try again."
+            refusal = problem(Request(scope), 429, "too_many_requests", told, headers={"Retry-After": "1"})
+            await refusal(scope, receive, labelled)
+        else:
+            await self._counted(scope, receive, labelled)
+
+    async def _counted(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.under_way += 1
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            self.under_way -= 1
 
 
 def _host(headers: Headers) -> str:

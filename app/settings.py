@@ -30,6 +30,9 @@ class Settings(BaseSettings):
     max_json_bytes: int = Field(
         default=32 << 20, gt=0, description="Largest body of rows to predict; any other JSON has at most 1 MiB."
     )
+    max_requests: int = Field(
+        default=256, gt=0, description="Requests that an API process works on at a time; others are answered 429."
+    )
     max_queued_jobs: int = Field(default=10_000, gt=0, description="Unfinished jobs that a project may have.")
     loaded_models: int = Field(default=16, gt=0, description="Models that an API process keeps in memory.")
     lease_seconds: float = Field(default=60, gt=0, description="A silent worker loses its job after this time.")

@@ -1,11 +1,23 @@
 """`graftwork api`: the HTTP API under uvicorn."""
 
 import logging
+import resource
 
 import uvicorn
 
 from app.main import create_app
 from app.settings import Settings
+
+_MOST_FILES = 8192
+_SPARE_FILES = 200  # those of the database and of everything else that is open
+
+
+def _connections() -> int:
+    """As many as files may be open; what they ask for at a time is limited elsewhere."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    files = min(most, _MOST_FILES) if most != resource.RLIM_INFINITY else _MOST_FILES
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files, most))
+    return max(files - _SPARE_FILES, _SPARE_FILES)
 
 
 def run() -> None:
@@ -23,6 +35,6 @@ def run() -> None:
         server_header=False,
         http="h11",  # the other parser takes headers of any size
         h11_max_incomplete_event_size=1 << 16,
-        limit_concurrency=512,
+        limit_concurrency=_connections(),
         timeout_graceful_shutdown=3,
     )

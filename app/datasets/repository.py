@@ -11,12 +11,17 @@ from app.jobs.states import TERMINAL
 from app.kit.pages import Page, fetch_page
 
 
-def find(session: Session, project_id: str, dataset_id: str, *, lock: bool = False) -> DatasetRow | None:
-    """Return a dataset of the project that is not deleted; locked, no job for it begins until the transaction ends."""
+def find(
+    session: Session, project_id: str, dataset_id: str, *, lock: bool = False, keep: bool = False
+) -> DatasetRow | None:
+    """Return a dataset of the project that is not deleted.
+
+    Until the transaction ends no job for it begins where it is locked, and nobody locks it where it is kept.
+    """
     query = select(DatasetRow).where(
         DatasetRow.id == dataset_id, DatasetRow.project_id == project_id, DatasetRow.deleted_at.is_(None)
     )
-    return session.scalar(query.with_for_update() if lock else query)
+    return session.scalar(query.with_for_update(read=keep) if lock or keep else query)
 
 
 def page(

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Double, ForeignKey, Index, String, Text, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, Double, ForeignKey, Index, String, Text, UniqueConstraint, desc
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -106,7 +106,7 @@ class JobRow(Base):
     finished_at: Mapped[float | None]
 
     __table_args__ = (
-        Index("ix_jobs_queue", "status", "priority", "id"),
+        Index("ix_jobs_queue", "status", desc("priority"), "id"),
         Index("ix_jobs_project", "project_id", "id"),
         Index("ix_jobs_sweep", "sweep_id", "status"),
     )

@@ -131,7 +131,7 @@ def _longer(row: JobRow, request: ExtendRequest) -> dict[str, Any]:
 def _check_sources(session: Session, row: JobRow) -> None:
     """What the job starts from is still there."""
     for dataset in (row.dataset_id, _beside(row)):
-        if dataset is not None and datasets.find(session, row.project_id, dataset, lock=True) is None:
+        if dataset is not None and datasets.find(session, row.project_id, dataset, keep=True) is None:
             msg = f"Its dataset {dataset} has been deleted."
             raise ConflictError(msg, code="dataset_deleted")
     if row.parent_model_id is not None and models.find(session, row.project_id, Ref(id=row.parent_model_id)) is None:

@@ -154,7 +154,7 @@ def _beside(session: Session, project_id: str, request: BaseRequest) -> DatasetR
     if request.beside is None:
         return None
     place, dataset_id = request.beside
-    row = datasets.find(session, project_id, dataset_id, lock=True)  # it is not deleted before the job is there
+    row = datasets.find(session, project_id, dataset_id, keep=True)  # it is not deleted before the job is there
     if row is None:
         raise plan.misfit(ConfigError(place, "there is no such dataset in this project"))
     return row

@@ -13,6 +13,8 @@ def upgrade() -> None:
     op.add_column("jobs", sa.Column("device", sa.String(length=10), nullable=False, server_default="auto"))
     op.add_column("jobs", sa.Column("extends_id", sa.String(length=64), nullable=True))
     op.add_column("jobs", sa.Column("tried_since", sa.Double(), nullable=True))
+    op.drop_index("ix_jobs_queue", "jobs")
+    op.create_index("ix_jobs_queue", "jobs", ["status", sa.text("priority DESC"), "id"])
     op.create_table(
         "attempts",
         sa.Column("job_id", sa.String(length=64), nullable=False),
@@ -39,5 +41,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_table("workers")
     op.drop_table("attempts")
+    op.drop_index("ix_jobs_queue", "jobs")
+    op.create_index("ix_jobs_queue", "jobs", ["status", "priority", "id"])
     for column in ("tried_since", "extends_id", "device"):
         op.drop_column("jobs", column)

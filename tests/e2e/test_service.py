@@ -89,7 +89,7 @@ def test_a_job_whose_worker_tree_is_killed_ends_with_the_same_weights(
 def test_a_worker_killed_again_and_again_ends_with_the_same_weights(tmp_path: Path, digits: Digits) -> None:
     """Killed before its first step and at steps drawn by chance: at states, so that no pace of the machine matters."""
     moments = [0, *sorted(random.Random(7).sample(range(LONG["steps"] // 2), 5))]  # noqa: S311 - no secrets
-    with service(tmp_path, lease_seconds=2, sweep_seconds=0.5, max_attempts=30) as running:
+    with service(tmp_path, lease_seconds=2, sweep_seconds=0.5, max_attempts=30, backoff_seconds=0.1) as running:
         running.up()
         with running.client() as graftwork:
             dataset = str(graftwork.datasets.create({"x": digits[0][:1000]}, name="digits")["id"])

@@ -44,7 +44,8 @@ def _wheel_folder(package: str) -> Path:
 class Postgres:
     """A PostgreSQL cluster of its own; PostgreSQL refuses root, so as root it runs as nobody."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, durable: bool = False) -> None:
+        self._fsync = "on" if durable else "off"
         self.folder = Path(tempfile.mkdtemp(prefix="graftwork-pg-"))
         self.port = free_port()
         self._user = "nobody" if os.geteuid() == 0 else None
@@ -55,23 +56,25 @@ class Postgres:
         if self._user:
             for path in (self.folder, *self.folder.rglob("*")):
                 shutil.chown(path, self._user)
-        data = str(self.folder / "data")
-        self._run("initdb", "-D", data, "-U", "graftwork", "--auth=trust", "--no-sync", "-E", "UTF8", "--locale=C")
-        self._server = self._start(data)
+        self._data = str(self.folder / "data")
+        self._run(
+            "initdb", "-D", self._data, "-U", "graftwork", "--auth=trust", "--no-sync", "-E", "UTF8", "--locale=C"
+        )
+        self._server = self._start()
+        wait_until(self._answers, "PostgreSQL answers")
 
     def _run(self, program: str, *arguments: str) -> None:
         command = [str(self._bin / program), *arguments]
         subprocess.run(command, user=self._user, check=True, capture_output=True, cwd=self.folder)
 
-    def _start(self, data: str) -> "subprocess.Popen[bytes]":
-        options = ("fsync=off", "listen_addresses=127.0.0.1", f"unix_socket_directories={self.folder}")
-        command = [str(self._bin / "postgres"), "-D", data, "-p", str(self.port)]
+    def _start(self) -> "subprocess.Popen[bytes]":
+        options = (f"fsync={self._fsync}", "listen_addresses=127.0.0.1", f"unix_socket_directories={self.folder}")
+        command = [str(self._bin / "postgres"), "-D", self._data, "-p", str(self.port)]
         for option in options:
             command += ["-c", option]
-        log = (self.folder / "log").open("wb")
+        log = (self.folder / "log").open("ab")
         server = subprocess.Popen(command, user=self._user, stdout=log, stderr=log, cwd=self.folder)
         log.close()
-        wait_until(self._answers, "PostgreSQL answers")
         return server
 
     def _answers(self) -> bool:
@@ -89,6 +92,18 @@ class Postgres:
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
         return name
+
+    def restart(self, number: int = signal.SIGINT) -> None:
+        """End it as by a signal, and start it again on the same port and data."""
+        self._server.send_signal(number)
+        self._server.wait(30)
+
+        def back() -> bool:
+            if self._server.poll() is not None:  # what a killed one left may hold its memory for a moment
+                self._server = self._start()
+            return self._answers()
+
+        wait_until(back, "PostgreSQL is back")
 
     def stop(self) -> None:
         self._server.send_signal(signal.SIGINT)

@@ -1,0 +1,19 @@
+"""The chaos suite as CI runs it: smaller than `make chaos`, two seeds on each database."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.run import run
+
+JOBS, SECONDS = 30, 40
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_no_rule_is_violated(tmp_path: Path, database: str, seed: int) -> None:
+    outcome = run(tmp_path, database, seed, JOBS, SECONDS)
+    assert outcome.violations == [], outcome.figures
+    assert outcome.figures["faults"], "nothing happened"
