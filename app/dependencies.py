@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from app.artifacts import ArtifactStore
 from app.db.session import Database
+from app.metrics import Metrics
 from app.queue import JobQueue
 from app.serving.engine import Engine
 from app.settings import Settings
@@ -27,6 +28,7 @@ class Services:
     artifacts: ArtifactStore
     queue: JobQueue
     engine: Engine
+    metrics: Metrics
 
 
 def _services(request: Request) -> Services:

@@ -1,22 +1,36 @@
-"""Whether the process lives, and whether it can serve."""
+"""Whether the process lives, whether it can serve and what it lacks, and the figures of how it does."""
 
+import shutil
 from typing import Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
+from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
-from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.dependencies import State
+from app.dependencies import Services, State
 from app.errors import UnavailableError
+from app.jobs import workers
+from app.security import Admin, secure_router
 
 router = APIRouter(prefix="/health", tags=["health"])
+figures = secure_router("", "operations")
+_SCARCE_BYTES = 1 << 30
+
+Part = Literal["ok", "degraded"]
 
 
 class Health(BaseModel):
     """The process answers."""
 
     status: Literal["ok"] = "ok"
+
+
+class Readiness(BaseModel):
+    """The process can serve; degraded where something is missing without which less is done, or later."""
+
+    status: Part
+    parts: dict[str, str]
 
 
 @router.get("/live")
@@ -26,12 +40,30 @@ async def live() -> Health:
 
 
 @router.get("/ready")
-def ready(state: State) -> Health:
-    """The process can serve: its database answers."""
+def ready(state: State) -> Readiness:
+    """The process can serve: its database answers. Says what else is missing."""
     try:
         with state.database.reading() as session:
-            session.execute(text("SELECT 1"))
+            worked_for = bool(workers.count_seen(session))
     except SQLAlchemyError as error:
         msg = "The database does not answer."
         raise UnavailableError(msg, code="database_unavailable") from error
-    return Health()
+    parts = {"database": "ok", "workers": "ok" if worked_for else "none was seen of late: jobs wait", **_others(state)}
+    return Readiness(status="ok" if set(parts.values()) == {"ok"} else "degraded", parts=parts)
+
+
+def _others(state: Services) -> dict[str, str]:
+    folder = state.settings.data_folder
+    free = shutil.disk_usage(next(one for one in (folder, *folder.parents) if one.exists())).free
+    scarce = f"only {free >> 20} MiB are free" if free < _SCARCE_BYTES else "ok"
+    answers = state.queue.reachable()
+    return {
+        "broker": "ok" if answers else "does not answer: jobs start when workers look by themselves",
+        "storage": scarce,
+    }
+
+
+@figures.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+def read_metrics(state: State, _: Admin) -> Response:
+    """Give the figures of this service, over all projects, in Prometheus' text format."""
+    return Response(state.metrics.text(), media_type=CONTENT_TYPE_LATEST)

@@ -14,6 +14,7 @@ from app.db.session import Database
 from app.dependencies import Services
 from app.jobs.endpoints import router as jobs
 from app.jobs.sweeper import Sweeper
+from app.metrics import Metrics
 from app.middleware import Entrance, hosts_for
 from app.models.endpoints import router as models
 from app.openapi import document
@@ -28,12 +29,14 @@ from app.settings import Settings
 def create_app(settings: Settings, queue: JobQueue | None = None, artifacts: ArtifactStore | None = None) -> FastAPI:
     """Build the application. `queue` and `artifacts` stand in for those that the settings name."""
     database = Database(settings.sql_url)
+    queue = queue or (CeleryQueue(settings.broker_url) if settings.broker_url else MemoryQueue())
     services = Services(
         settings=settings,
         database=database,
         artifacts=artifacts or open_store(settings),
-        queue=queue or (CeleryQueue(settings.broker_url) if settings.broker_url else MemoryQueue()),
+        queue=queue,
         engine=Engine(settings.loaded_models),
+        metrics=Metrics(database, queue),
     )
     app = FastAPI(
         title="Graftwork",
@@ -47,11 +50,11 @@ def create_app(settings: Settings, queue: JobQueue | None = None, artifacts: Art
     app.state.services = services
     app.state.authenticator = Authenticator(database)
     errors.install(app)
-    for router in (health.router, datasets, jobs, models, predictions, recommendations, catalogue):
+    for router in (health.router, health.figures, datasets, jobs, models, predictions, recommendations, catalogue):
         app.include_router(router)
     app.openapi = lambda: document(app)  # type: ignore[method-assign]
     hosts = hosts_for(settings.host, settings.allowed_hosts)
-    app.add_middleware(Entrance, hosts=hosts, most=settings.max_requests)
+    app.add_middleware(Entrance, hosts=hosts, most=settings.max_requests, metrics=services.metrics)
     return app
 
 

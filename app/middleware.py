@@ -1,16 +1,23 @@
 """What happens to every request before routing: its Host is checked, it gets an id, and too many are refused."""
 
+import logging
 import re
+import time
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.errors import problem
+from app.kit import logs
 from app.kit.ids import new_id
+from app.metrics import Metrics
+
+log = logging.getLogger(__name__)
 
 _REQUEST_ID = re.compile(r"[\w.-]{1,64}")
 _HEALTH = ("/health/live", "/health/ready")  # asked by those who know an address, not a name
+_UNLOGGED = (*_HEALTH, "/metrics")
 _LOOPBACK = ("127.0.0.1", "localhost", "::1", "[::1]")
 
 
@@ -27,10 +34,11 @@ def hosts_for(bound: str, configured: list[str]) -> frozenset[str] | None:
 class Entrance:
     """Labels each request and its answer with an id; refuses foreign Host headers, and more than `most` at a time."""
 
-    def __init__(self, app: ASGIApp, hosts: frozenset[str] | None, most: int) -> None:
+    def __init__(self, app: ASGIApp, hosts: frozenset[str] | None, most: int, metrics: Metrics) -> None:
         self.app = app
         self.hosts = hosts
         self.most = most
+        self.metrics = metrics
         self.under_way = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -42,9 +50,15 @@ class Entrance:
         given = headers.get("x-request-id", "")
         request_id = given if _REQUEST_ID.fullmatch(given) else new_id("req")
         scope.setdefault("state", {})["request_id"] = request_id
+        with logs.traced(headers.get("traceparent")), logs.bound(request_id=request_id):
+            await self._answer(scope, receive, send, headers, request_id)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, headers: Headers, request_id: str) -> None:
+        began = time.perf_counter()
 
         async def labelled(message: Message) -> None:
             if message["type"] == "http.response.start":
+                self._told(scope, message["status"], time.perf_counter() - began)
                 answer = MutableHeaders(scope=message)
                 answer["X-Request-Id"] = request_id
                 answer["X-Content-Type-Options"] = "nosniff"
@@ -62,6 +76,13 @@ class Entrance:
             await refusal(scope, receive, labelled)
         else:
             await self._counted(scope, receive, labelled)
+
+    def _told(self, scope: Scope, status: int, seconds: float) -> None:
+        """Count and log an answer. Its route is known by then; paths that lead nowhere are one."""
+        route = getattr(scope.get("route"), "path", "none")
+        self.metrics.request(scope["method"], route, status, seconds)
+        if route not in _UNLOGGED:
+            log.info("%s %s %d %.0f ms", scope["method"], route, status, 1000 * seconds)
 
     async def _counted(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.under_way += 1

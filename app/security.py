@@ -186,6 +186,7 @@ def _requires(scope: Scope) -> Callable[[Request], Principal]:
 Reader = Annotated[Principal, Depends(_requires("read"))]
 Writer = Annotated[Principal, Depends(_requires("write"))]
 Predictor = Annotated[Principal, Depends(_requires("predict"))]
+Admin = Annotated[Principal, Depends(_requires("admin"))]
 
 
 def hash_key(key: bytes) -> str:

@@ -25,6 +25,9 @@ class Settings(BaseSettings):
     allowed_hosts: list[str] = Field(
         default=[], description="Host headers that are answered; empty: loopback names when bound there, else all."
     )
+    log_format: Literal["text", "json"] = Field(
+        default="text", description="Lines for people, or one JSON object a line."
+    )
     docs: bool = Field(default=True, description="Serve /docs and /openapi.json without a key.")
     max_upload_bytes: int = Field(default=8 << 30, gt=0, description="Largest dataset upload.")
     max_json_bytes: int = Field(

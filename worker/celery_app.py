@@ -4,10 +4,11 @@ import multiprocessing
 from typing import Any
 
 from celery import Celery
-from celery.signals import worker_process_init, worker_process_shutdown, worker_shutting_down
+from celery.signals import setup_logging, worker_process_init, worker_process_shutdown, worker_shutting_down
 
 from app.db.session import Database
 from app.jobs.sweeper import Sweeper
+from app.kit import logs
 from app.kit.process import die_with_parent
 from app.queue import QUEUE, TRANSPORT, CeleryQueue
 from app.settings import Settings
@@ -62,6 +63,12 @@ class Slot:
 
 
 slot = Slot()
+
+
+@setup_logging.connect  # type: ignore[untyped-decorator]
+def _configure_logs(**_: Any) -> None:
+    """Celery leaves logging alone where somebody is connected here."""
+    logs.configure("worker")
 
 
 @worker_process_init.connect  # type: ignore[untyped-decorator]

@@ -20,6 +20,7 @@ from app.db.session import Database
 from app.jobs import lease as leases
 from app.jobs import workers
 from app.jobs.attempts import Lease
+from app.kit import logs
 from app.settings import Settings
 from worker.attempt_folder import attempt_folder, stacks_file
 from worker.closing import close
@@ -90,7 +91,8 @@ class Supervisor:
             lease = self._claim()
             if lease is None:
                 return
-            self._run(lease)
+            with logs.traced(lease.traceparent), logs.bound(job_id=lease.job_id, attempt=str(lease.token)):
+                self._run(lease)
 
     def _claim(self) -> Lease | None:
         with self._database.writing() as session:

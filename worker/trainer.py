@@ -5,12 +5,12 @@ job on standard input. One trainer runs one job and ends.
 """
 
 import json
-import logging
 import signal
 import sys
 import threading
 
 from app.jobs.attempts import Lease
+from app.kit import logs
 from app.kit.process import die_with_parent
 from worker.drain import Draining
 
@@ -36,7 +36,7 @@ def _listen(draining: Draining) -> None:
 def main() -> None:
     """Warm up, wait, run one job."""
     die_with_parent(int(sys.argv[1]))
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s trainer %(process)d %(name)s %(message)s")
+    logs.configure("trainer")
     _warm_up()
     line = sys.stdin.readline()
     if not line:
@@ -49,7 +49,9 @@ def main() -> None:
 
     from worker import runner  # noqa: PLC0415 - imported by the warm-up
 
-    runner.run(Lease.model_validate_json(line), draining)
+    lease = Lease.model_validate_json(line)
+    with logs.traced(lease.traceparent), logs.bound(job_id=lease.job_id, attempt=str(lease.token)):
+        runner.run(lease, draining)
 
 
 if __name__ == "__main__":

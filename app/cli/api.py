@@ -5,6 +5,7 @@ import resource
 
 import uvicorn
 
+from app.kit import logs
 from app.main import create_app
 from app.settings import Settings
 
@@ -22,8 +23,7 @@ def _connections() -> int:
 
 def run() -> None:
     """Serve until a signal comes; open event streams are cut after a few seconds."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s api %(process)d %(name)s %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    logs.configure("api")
     settings = Settings()
     uvicorn.run(
         create_app(settings),

@@ -69,6 +69,16 @@ def migrate(data: Data = None) -> None:
     prepare(Settings(), invent_key=False)
 
 
+@app.command()
+def backup(target: Annotated[Path, typer.Argument(help="New folder for the copy.")], data: Data = None) -> None:
+    """Copy the embedded database and artifacts while the service runs; the copy is a data folder itself."""
+    _environment(data=data)
+    from app.cli.backup import backup as copy  # noqa: PLC0415 - keeps --help fast
+    from app.settings import Settings  # noqa: PLC0415 - the same
+
+    copy(Settings(), target)
+
+
 @keys.command("create")
 def create_key(
     project: Annotated[str, typer.Option(help="Project that the key belongs to; made if it is new.")] = "default",

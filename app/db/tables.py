@@ -87,6 +87,7 @@ class JobRow(Base):
     wakes_at: Mapped[int | None]  # of a waiting sweep: it goes on once at most so many of its trials are unfinished
     extends_id: Mapped[str | None] = mapped_column(Id)  # the ended job from whose last checkpoint this one goes on
     device: Mapped[str] = mapped_column(String(10), default="auto", server_default="auto")
+    traceparent: Mapped[str | None] = mapped_column(String(55))  # of the request that made it, as W3C writes it
     progress: Mapped[dict[str, Any] | None]
     metrics: Mapped[dict[str, Any] | None]
     files: Mapped[dict[str, Any] | None]  # by name, the digest and the size of what it made beside a model

@@ -32,6 +32,7 @@ class Lease(BaseModel):
     job_id: str
     token: int
     attempt: int
+    traceparent: str | None = None  # what its work belongs to
 
 
 def begin(session: Session, lease: Lease, worker: str, now: float) -> None:

@@ -95,12 +95,12 @@ def _claim(session: Session, which: ColumnElement[bool], owner: str, now: float,
             lease_until=now + seconds,
             started_at=case((JobRow.wakes_at.is_not(None), JobRow.started_at), else_=now),
         )
-        .returning(JobRow.id, JobRow.token, JobRow.attempts, JobRow.wakes_at)
+        .returning(JobRow.id, JobRow.token, JobRow.attempts, JobRow.wakes_at, JobRow.traceparent)
     ).execution_options(**_NO_ORM)
     row = session.execute(take).one_or_none()
     if row is None:
         return None
-    lease = Lease(job_id=row.id, token=row.token, attempt=row.attempts)
+    lease = Lease(job_id=row.id, token=row.token, attempt=row.attempts, traceparent=row.traceparent)
     if row.wakes_at is None:  # a sweep's story is that of its trials, not of its turns between them
         attempts.begin(session, lease, owner, now)
         data = {"attempt": row.token, "worker": owner}
@@ -296,3 +296,10 @@ def waiting(session: Session, longer_than: float) -> bool:
     now = session.execute(select(db_now())).scalar_one()
     query = select(JobRow.id).where(_startable(now), JobRow.queued_at < now - longer_than)
     return session.execute(query.limit(1)).first() is not None
+
+
+def longest_wait(session: Session) -> float:
+    """Return for how many seconds the oldest of the jobs that may start has been queued, 0 where there is none."""
+    now = session.execute(select(db_now())).scalar_one()
+    oldest = session.execute(select(func.min(JobRow.queued_at)).where(_startable(now))).scalar_one()
+    return 0.0 if oldest is None else max(0.0, now - oldest)

@@ -1,5 +1,6 @@
 """What can be done with jobs: submitted, looked at, cancelled."""
 
+import logging
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -28,12 +29,15 @@ from app.jobs.schemas import (
     Output,
     SweepRequest,
 )
+from app.kit import logs
 from app.kit.ids import new_id
 from app.kit.pages import Page
 from app.ml.errors import ConfigError
 from app.models import service as models
 from app.queue import JobQueue
 from app.sweeps import plan as sweeps
+
+log = logging.getLogger(__name__)
 
 
 def submit(session: Session, queue: JobQueue, project_id: str, request: JobRequest, most_unfinished: int) -> Job:
@@ -125,10 +129,12 @@ def enqueue(session: Session, queue: JobQueue, **fields: Any) -> JobRow:
     """Add a job that is queued, with its first event."""
     now = session.execute(select(db_now())).scalar_one()
     device = fields["config"].get("resources", {}).get("device", "auto")
-    row = JobRow(id=new_id("job"), status="queued", device=device, created_at=now, queued_at=now, **fields)
+    times = {"created_at": now, "queued_at": now}
+    row = JobRow(id=new_id("job"), status="queued", device=device, traceparent=logs.trace.get(), **times, **fields)
     session.add(row)
     session.flush()
     events.append(session, row.id, "job.queued", "Queued.")
+    after_commit(session, partial(log.info, "job %s is queued", row.id))
     session.refresh(row)
     after_commit(session, partial(failpoints.reach, "submit.committed"))
     after_commit(session, queue.ring)

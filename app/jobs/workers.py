@@ -1,5 +1,6 @@
 """Workers sign in as long as they live, so that a job that none of them can run says so instead of waiting silently."""
 
+from collections import Counter
 from collections.abc import Collection
 
 from sqlalchemy import delete, select, update
@@ -29,5 +30,10 @@ def sign_out(session: Session, worker: str) -> None:
 
 def devices_seen(session: Session) -> frozenset[str]:
     """Return the kinds of device that living workers have; empty where no worker was seen of late."""
+    return frozenset(count_seen(session))
+
+
+def count_seen(session: Session) -> Counter[str]:
+    """Count the living workers that have each kind of device."""
     recent = select(WorkerRow.devices).where(WorkerRow.seen_at > db_now() - SEEN_SECONDS)
-    return frozenset(kind for devices in session.scalars(recent) for kind in devices.split())
+    return Counter(kind for devices in session.scalars(recent) for kind in devices.split())

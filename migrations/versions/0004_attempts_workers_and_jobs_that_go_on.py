@@ -13,6 +13,7 @@ def upgrade() -> None:
     op.add_column("jobs", sa.Column("device", sa.String(length=10), nullable=False, server_default="auto"))
     op.add_column("jobs", sa.Column("extends_id", sa.String(length=64), nullable=True))
     op.add_column("jobs", sa.Column("tried_since", sa.Double(), nullable=True))
+    op.add_column("jobs", sa.Column("traceparent", sa.String(length=55), nullable=True))
     op.drop_index("ix_jobs_queue", "jobs")
     op.create_index("ix_jobs_queue", "jobs", ["status", sa.text("priority DESC"), "id"])
     op.create_table(
@@ -43,5 +44,5 @@ def downgrade() -> None:
     op.drop_table("attempts")
     op.drop_index("ix_jobs_queue", "jobs")
     op.create_index("ix_jobs_queue", "jobs", ["status", "priority", "id"])
-    for column in ("tried_since", "extends_id", "device"):
+    for column in ("traceparent", "tried_since", "extends_id", "device"):
         op.drop_column("jobs", column)

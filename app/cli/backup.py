@@ -1,0 +1,45 @@
+"""`graftwork backup`: a copy of the embedded database and artifacts, of one moment, while the service runs."""
+
+import shutil
+import sys
+from contextlib import closing
+from pathlib import Path
+
+from pysqlite3 import dbapi2 as sqlite
+
+from app.settings import Settings
+
+_ARTIFACTS = "artifacts"
+
+
+def backup(settings: Settings, target: Path) -> None:
+    """Write a data folder that a service may be started on.
+
+    The database comes first: every file that it names is there by then, and what is added later is left over in the
+    copy. A checkpoint that has been replaced in between is missing there; its job goes on from an earlier one.
+    """
+    source = settings.data_folder
+    if settings.database_url or settings.artifacts_url:
+        sys.exit("graftwork backup: for the embedded database and local artifacts. See docs/operations.md for others.")
+    if target.exists() and any(target.iterdir()):
+        sys.exit(f"graftwork backup: {target} is not empty; name a new folder.")
+    if not (source / "graftwork.db").exists():
+        sys.exit(f"graftwork backup: there is no database in {source}; give the service's folder with --data.")
+    target.mkdir(parents=True, exist_ok=True)
+    _copy_database(source / "graftwork.db", target / "graftwork.db")
+    if (source / _ARTIFACTS).exists():
+        shutil.copytree(source / _ARTIFACTS, target / _ARTIFACTS, copy_function=_copy_if_there)
+
+
+def _copy_database(source: Path, target: Path) -> None:
+    """As of one moment, whoever writes meanwhile."""
+    with closing(sqlite.connect(source, timeout=30, isolation_level=None)) as connection:
+        connection.execute("VACUUM INTO ?", (str(target),))
+
+
+def _copy_if_there(source: str, target: str) -> None:
+    """What vanishes under the copy was replaced."""
+    try:
+        shutil.copy2(source, target)
+    except FileNotFoundError:
+        return
