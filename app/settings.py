@@ -36,6 +36,12 @@ class Settings(BaseSettings):
     max_requests: int = Field(
         default=256, gt=0, description="Requests that an API process works on at a time; others are answered 429."
     )
+    receive_seconds: float = Field(
+        default=20, gt=0, description="Time for a request's head, and that much again for its body; then it is cut."
+    )
+    receive_rate: int = Field(
+        default=1024, gt=0, description="Bytes of a body that give it a second more: slower uploads are cut."
+    )
     max_queued_jobs: int = Field(default=10_000, gt=0, description="Unfinished jobs that a project may have.")
     loaded_models: int = Field(default=16, gt=0, description="Models that an API process keeps in memory.")
     lease_seconds: float = Field(default=60, gt=0, description="A silent worker loses its job after this time.")

@@ -5,6 +5,7 @@ import resource
 
 import uvicorn
 
+from app.cli.patience import patient
 from app.kit import logs
 from app.main import create_app
 from app.settings import Settings
@@ -33,7 +34,7 @@ def run() -> None:
         log_level=logging.WARNING,
         access_log=False,
         server_header=False,
-        http="h11",  # the other parser takes headers of any size
+        http=patient(settings.receive_seconds, settings.receive_rate),  # h11: the other takes headers of any size
         h11_max_incomplete_event_size=1 << 16,
         limit_concurrency=_connections(),
         timeout_graceful_shutdown=3,

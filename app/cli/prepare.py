@@ -1,5 +1,10 @@
 """What a database needs before the service runs on it: its tables, and a first key."""
 
+import sys
+from contextlib import closing
+from urllib.parse import quote
+
+from pysqlite3 import dbapi2 as sqlite
 from sqlalchemy import select
 
 from app.cli.keys import PROJECT
@@ -15,12 +20,29 @@ def prepare(settings: Settings, *, invent_key: bool) -> str | None:
 
     Returns the key if it is a new one.
     """
+    if settings.sql_url.startswith("sqlite"):
+        _refuse_damaged(settings)
     database = Database(settings.sql_url)
     try:
         migrate(database)
         return _first_key(database, settings, invent_key=invent_key)
     finally:
         database.close()
+
+
+def _refuse_damaged(settings: Settings) -> None:
+    """Exit where SQLite's file is not whole: what is written into such a one makes it worse. A second for each GB."""
+    file = settings.data_folder / "graftwork.db"
+    if settings.database_url or not file.exists():
+        return
+    try:
+        with closing(sqlite.connect(f"file:{quote(str(file))}?mode=ro", uri=True, timeout=10)) as connection:
+            found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    except sqlite.DatabaseError as error:
+        found = str(error)
+    if found != "ok":
+        said = " ".join(found.split())
+        sys.exit(f"graftwork: {file} is damaged ({said}). Restore a backup of it: docs/operations.md says how.")
 
 
 def _first_key(database: Database, settings: Settings, *, invent_key: bool) -> str | None:

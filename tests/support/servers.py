@@ -95,9 +95,14 @@ class Postgres:
 
     def restart(self, number: int = signal.SIGINT) -> None:
         """End it as by a signal, and start it again on the same port and data."""
+        self.halt(number)
+        self.resume()
+
+    def halt(self, number: int = signal.SIGINT) -> None:
         self._server.send_signal(number)
         self._server.wait(30)
 
+    def resume(self) -> None:
         def back() -> bool:
             if self._server.poll() is not None:  # what a killed one left may hold its memory for a moment
                 self._server = self._start()
