@@ -22,6 +22,7 @@ from app.recommendations.endpoints import router as recommendations
 from app.security import Authenticator
 from app.serving.engine import Engine
 from app.settings import Settings
+from app.storage.endpoints import router as storage
 
 
 def create_app(settings: Settings, queue: JobQueue | None = None, artifacts: ArtifactStore | None = None) -> FastAPI:
@@ -46,7 +47,7 @@ def create_app(settings: Settings, queue: JobQueue | None = None, artifacts: Art
     app.state.services = services
     app.state.authenticator = Authenticator(database)
     errors.install(app)
-    for router in (health.router, datasets, jobs, models, predictions, recommendations, catalogue):
+    for router in (health.router, datasets, jobs, models, predictions, recommendations, catalogue, storage):
         app.include_router(router)
     app.openapi = lambda: document(app)  # type: ignore[method-assign]
     app.add_middleware(Entrance, hosts=hosts_for(settings.host, settings.allowed_hosts))

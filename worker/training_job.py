@@ -11,8 +11,8 @@ from pydantic import TypeAdapter
 from sqlalchemy.orm import Session
 
 from app import failpoints
-from app.artifacts import file_sha256
-from app.db.tables import CheckpointRow, JobRow
+from app.artifacts import fetch_intact
+from app.db.tables import JobRow
 from app.errors import CorruptError
 from app.jobs import lease as leases
 from app.jobs.plan import learning_config
@@ -91,7 +91,7 @@ def _resume(attempt: Attempt, training: Run) -> int:
     """Take up the newest intact checkpoint and return its step; 0 where there is none."""
     for row in attempt.checkpoints():
         try:
-            training.state.load(_intact(attempt, row))
+            training.state.load(fetch_intact(attempt.artifacts, row.key, row.sha256))
         except (CorruptCheckpointError, CorruptError) as error:
             attempt.drop_checkpoint(row, str(error))
         else:
@@ -99,14 +99,6 @@ def _resume(attempt: Attempt, training: Run) -> int:
                 training.state.go_on()
             return row.step
     return 0
-
-
-def _intact(attempt: Attempt, row: CheckpointRow) -> Path:
-    path = attempt.artifacts.fetch(row.key)
-    if file_sha256(path) != row.sha256:
-        msg = "its bytes are not those that were written"
-        raise CorruptCheckpointError(msg)
-    return path
 
 
 @dataclass
