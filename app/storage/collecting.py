@@ -28,6 +28,7 @@ class Decision(BaseModel):
     name: str
     bytes: int
     action: Action
+    named_by: str | None
     reason: str
 
 
@@ -38,20 +39,24 @@ def plan(database: Database, store: ArtifactStore, settings: Settings) -> list[D
     named = _named(database, grace)
     with database.reading() as session:
         held = attempts_under_way(session)
-    return [*_of_store(found, named, now, grace), *(_local(one, named, held, now, grace) for one in _locals(found))]
+    local = [_local(one, named, held, now - grace) for one in found if one.place != "store"]
+    return [*_of_store(found, named, now - grace), *local]
 
 
 def carry_out(decisions: Iterable[Decision], database: Database, store: ArtifactStore, settings: Settings) -> None:
-    """Do what was decided; what a row has come to name since then stays."""
+    """Do what was decided; a file that a row has come to name since then stays."""
     named = _named(database, settings.gc_grace_seconds)
     for one in decisions:
+        key = one.name.removeprefix(TRASH)
         if one.place != "store":
             _remove(one, settings)
+        elif one.named_by is None and key in named:
+            continue
         elif one.action == "restore":
-            store.move(one.name, one.name.removeprefix(TRASH))
-        elif one.action == "trash" and one.name not in named:
-            store.move(one.name, trash_key(one.name))
-        elif one.action == "delete" and one.name.removeprefix(TRASH) not in named:
+            store.move(one.name, key)
+        elif one.action == "trash":
+            store.move(one.name, trash_key(key))
+        elif one.action == "delete":
             store.delete(one.name)
 
 
@@ -69,46 +74,42 @@ def _named(database: Database, grace: float) -> dict[str, str]:
         return {one.key: one.row for one in references(session, grace)}
 
 
-def _of_store(found: list[Found], named: Mapping[str, str], now: float, grace: float) -> Iterator[Decision]:
+def _of_store(found: list[Found], named: Mapping[str, str], before: float) -> Iterator[Decision]:
     store = [one for one in found if one.place == "store"]
     present = {one.name for one in store}
     for one in store:
         key = one.name.removeprefix(TRASH)
+        row = named.get(key)
         if not key.startswith(_OURS):
-            yield _decision(one, "keep", "it is not of this service")
+            yield _decision(one, "keep", None, "it is not of this service")
         elif key == one.name:
-            yield _unless_needed(one, "trash", named.get(key), now, grace)
-        elif key in named and key not in present:
-            yield _decision(one, "restore", f"{named[key]} names it")
+            yield _unless_named(one, "trash", row, before)
+        elif row is not None and key not in present:
+            yield _decision(one, "restore", row, f"{row} names it")
         else:
-            yield _unless_young(one, "delete", "it is in the trash", now, grace)
+            yield _unless_young(one, "delete", row, "it is in the trash", before)
 
 
-def _locals(found: list[Found]) -> Iterator[Found]:
-    return (one for one in found if one.place != "store")
-
-
-def _local(one: Found, named: Mapping[str, str], held: Mapping[str, str], now: float, grace: float) -> Decision:
-    owner = {"cache": named, "tmp": held, "scratch": {}}[one.place].get(one.name.partition("/")[2])
+def _local(one: Found, named: Mapping[str, str], held: Mapping[str, str], before: float) -> Decision:
+    name = one.name.partition("/")[2]
     if one.place == "cache":
-        return _unless_needed(one, "delete", owner, now, grace)
-    if owner is not None:
-        return _decision(one, "keep", f"{owner} is under way")
-    return _unless_young(one, "delete", "it was begun and not ended", now, grace)
+        return _unless_named(one, "delete", named.get(name), before)
+    if one.place == "tmp" and name in held:
+        return _decision(one, "keep", held[name], f"{held[name]} is under way")
+    return _unless_young(one, "delete", None, "it was begun and not ended", before)
 
 
-def _unless_needed(one: Found, action: Action, owner: str | None, now: float, grace: float) -> Decision:
-    if owner is not None:
-        return _decision(one, "keep", f"{owner} names it")
-    return _unless_young(one, action, "no row names it", now, grace)
+def _unless_named(one: Found, action: Action, row: str | None, before: float) -> Decision:
+    if row is not None:
+        return _decision(one, "keep", row, f"{row} names it")
+    return _unless_young(one, action, None, "no row names it", before)
 
 
-def _unless_young(one: Found, action: Action, why: str, now: float, grace: float) -> Decision:
-    age = max(0.0, now - one.changed_at)
-    if age < grace:
-        return _decision(one, "keep", f"{why}, but for {age:.0f} s only; it may stay {grace:.0f} s")
-    return _decision(one, action, f"{why}, for {age:.0f} s")
+def _unless_young(one: Found, action: Action, row: str | None, why: str, before: float) -> Decision:
+    if one.changed_at > before:
+        return _decision(one, "keep", row, f"{why}, and it is too young to go for {one.changed_at - before:.0f} s more")
+    return _decision(one, action, row, why)
 
 
-def _decision(one: Found, action: Action, reason: str) -> Decision:
-    return Decision(place=one.place, name=one.name, bytes=one.bytes, action=action, reason=reason)
+def _decision(one: Found, action: Action, row: str | None, reason: str) -> Decision:
+    return Decision(place=one.place, name=one.name, bytes=one.bytes, action=action, named_by=row, reason=reason)

@@ -111,7 +111,7 @@ def test_what_is_deleted_goes_after_a_grace_by_way_of_the_trash(
 def test_young_leftovers_stay(collection: Collection, artifacts: ArtifactStore, source: Path) -> None:
     key = blob_key(put_blob(artifacts, source).sha256)
     assert collection.run() == {}
-    assert "no row names it, but for" in collection.plan()[key].reason
+    assert "no row names it, and it is too young" in collection.plan()[key].reason
 
 
 def test_an_upload_that_comes_between_check_and_removal_loses_nothing(
@@ -147,6 +147,7 @@ def test_what_was_put_again_outlives_its_trash(
     upload(client)
     collection.grow_older()
     assert collection.run() == {trash_key(blob_key(blob.sha256)): "delete"}
+    assert [entry.key for entry in artifacts.entries()] == [blob_key(blob.sha256)]
     assert fetch_blob(artifacts, blob.sha256).read_bytes() == CSV
 
 
