@@ -29,6 +29,7 @@ def whole_service(database: Database, store: ArtifactStore, settings: Settings) 
         named = list(references(session, settings.gc_grace_seconds))
     keys = {one.key for one in named}
     stored = [one for one in found if one.place == "store"]
+    settings.data_folder.mkdir(parents=True, exist_ok=True)
     space = shutil.disk_usage(settings.data_folder)
     return ServiceStorage(
         named=usage(named),

@@ -81,6 +81,12 @@ def test_a_project_sees_what_is_its_own(
     assert all(amount == {"count": 0, "bytes": 0} for amount in stranger["project"].values())
 
 
+def test_a_service_that_holds_nothing_yet_says_so(client: Http) -> None:
+    answer = client.get("/v1/storage")
+    assert answer.status_code == 200
+    assert answer.json()["service"]["unreferenced"] == {"count": 0, "bytes": 0}
+
+
 def test_what_rows_name_stays_however_old(client: Http, settings: Settings, collection: Collection) -> None:
     upload(client)
     run_jobs(settings)
