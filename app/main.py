@@ -24,6 +24,7 @@ from app.recommendations.endpoints import router as recommendations
 from app.security import Authenticator
 from app.serving.engine import Engine
 from app.settings import Settings
+from app.storage.endpoints import router as storage
 
 
 def create_app(settings: Settings, queue: JobQueue | None = None, artifacts: ArtifactStore | None = None) -> FastAPI:
@@ -50,7 +51,8 @@ def create_app(settings: Settings, queue: JobQueue | None = None, artifacts: Art
     app.state.services = services
     app.state.authenticator = Authenticator(database)
     errors.install(app)
-    for router in (health.router, health.figures, datasets, jobs, models, predictions, recommendations, catalogue):
+    secured = (datasets, jobs, models, predictions, recommendations, catalogue, storage)
+    for router in (health.router, health.figures, *secured):
         app.include_router(router)
     app.openapi = lambda: document(app)  # type: ignore[method-assign]
     hosts = hosts_for(settings.host, settings.allowed_hosts)

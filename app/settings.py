@@ -19,6 +19,12 @@ class Settings(BaseSettings):
     database_url: str = Field(default="", description="SQLAlchemy URL; empty: SQLite in the data folder.")
     broker_url: str = Field(default="", description="Redis URL; empty: `graftwork up` starts an embedded one.")
     artifacts_url: str = Field(default="", description="s3://bucket/prefix; empty: the data folder.")
+    artifacts_patience_seconds: float = Field(
+        default=180, gt=0, description="How long a bucket that does not answer is asked again."
+    )
+    gc_grace_seconds: float = Field(
+        default=86_400, ge=0, description="`graftwork gc` leaves files alone that are younger; it deletes none earlier."
+    )
     bootstrap_key: SecretStr | None = Field(
         default=None, min_length=32, description="API key with every scope, created at the first start."
     )

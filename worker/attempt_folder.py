@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from app.jobs.attempts import Lease
+from app.jobs.attempts import Lease, folder_name
 from app.settings import Settings
 
 
 def attempt_folder(settings: Settings, lease: Lease) -> Path:
     """Return the folder of one attempt."""
-    return settings.data_folder / "tmp" / f"{lease.job_id}-t{lease.token}"
+    return settings.data_folder / "tmp" / folder_name(lease.job_id, lease.token)
 
 
 def stacks_file(folder: Path) -> Path:

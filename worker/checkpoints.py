@@ -5,8 +5,7 @@ import shutil
 import time
 from pathlib import Path
 
-from app.artifacts import file_sha256
-from app.db.tables import CheckpointRow
+from app.artifacts import fetch_intact
 from app.errors import CorruptError
 from app.ml.errors import CorruptCheckpointError
 from worker.attempt import Attempt
@@ -39,7 +38,7 @@ class Checkpoints:
         """Take up the newest intact checkpoint and return its step; 0 where there is none."""
         for row in self._attempt.checkpoints():
             try:
-                self._sound = self._intact(row)
+                self._sound = fetch_intact(self._attempt.artifacts, row.key, row.sha256)
                 self._training.state.load(self._sound)
             except (CorruptCheckpointError, CorruptError) as error:
                 self._attempt.drop_checkpoint(row, str(error))
@@ -51,13 +50,6 @@ class Checkpoints:
         self._training.state.save(self._path)
         refuse_where_too_full(self._path)
         return 0
-
-    def _intact(self, row: CheckpointRow) -> Path:
-        path = self._attempt.artifacts.fetch(row.key)
-        if file_sha256(path) != row.sha256:
-            msg = "its bytes are not those that were written"
-            raise CorruptCheckpointError(msg)
-        return path
 
     def due(self, step: int) -> bool:
         """Tell whether to save now."""

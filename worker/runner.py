@@ -15,7 +15,7 @@ from pathlib import Path
 from app.artifacts import open_store
 from app.datasets.errors import DatasetError
 from app.db.session import Database
-from app.errors import CorruptError
+from app.errors import CorruptError, UnavailableError
 from app.jobs import lease as leases
 from app.jobs.attempts import Lease
 from app.jobs.ending import JobError
@@ -97,6 +97,9 @@ def _run_to_its_end(attempt: Attempt, folder: Path, draining: Draining, settings
             log.info("job %s: left behind by other trials", attempt.lease.job_id)
         except (DrainedError, PausingError):
             _let_go(attempt, draining)
+        except UnavailableError as error:
+            log.warning("job %s is given back: %s", attempt.lease.job_id, error)
+            attempt.give_back("The artifact store did not answer; it is tried again.")
         except (CancelledError, LeaseLostError):
             raise
         except Exception as error:

@@ -2,8 +2,11 @@
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
+from app.artifacts.store import Entry, trash_key
 from app.errors import CorruptError
 from app.kit.files import sync_folder
 from app.kit.ids import new_id
@@ -21,6 +24,7 @@ def place(source: Path, target: Path) -> None:
             scratch.hardlink_to(source)
         except OSError:
             shutil.copyfile(source, scratch)
+        os.utime(scratch)
         with scratch.open("rb") as file:
             os.fsync(file.fileno())
         scratch.replace(target)
@@ -39,9 +43,11 @@ class LocalArtifacts:
         """See `ArtifactStore.put`."""
         place(source, self.root / key)
 
-    def fetch(self, key: str) -> Path:
+    def fetch(self, key: str, *, anew: bool = False) -> Path:  # noqa: ARG002 - there are no copies
         """See `ArtifactStore.fetch`."""
         path = self.root / key
+        if not path.is_file():
+            self.move(trash_key(key), key)
         if not path.is_file():
             msg = f"The artifact {key} is missing; restore it from a backup."
             raise CorruptError(msg)
@@ -50,3 +56,20 @@ class LocalArtifacts:
     def delete(self, key: str) -> None:
         """See `ArtifactStore.delete`."""
         (self.root / key).unlink(missing_ok=True)
+
+    def move(self, key: str, to: str) -> None:
+        """See `ArtifactStore.move`."""
+        source, target = self.root / key, self.root / to
+        with suppress(FileNotFoundError):
+            os.utime(source)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            source.replace(target)
+            sync_folder(target.parent)
+
+    def entries(self) -> Iterator[Entry]:
+        """See `ArtifactStore.entries`; files with a dot are not whole yet."""
+        for path in sorted(self.root.rglob("*")):
+            with suppress(FileNotFoundError):
+                if path.is_file() and not path.name.startswith("."):
+                    stat = path.stat()
+                    yield Entry(path.relative_to(self.root).as_posix(), stat.st_size, stat.st_mtime)

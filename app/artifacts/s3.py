@@ -4,51 +4,120 @@ Credentials, region and endpoint come from the usual `AWS_...` variables.
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
 from app.artifacts.local import place
-from app.errors import CorruptError
+from app.artifacts.store import Entry, trash_key
+from app.errors import CorruptError, UnavailableError
 from app.kit.ids import new_id
+
+if TYPE_CHECKING:
+    from obstore import GetResult
+
+_FIRST_PAUSE, _LONGEST_PAUSE = timedelta(milliseconds=100), timedelta(seconds=2)
+_NO_END = 1_000_000  # time ends the tries, not their number
 
 
 class S3Artifacts:
-    """Objects below one prefix; `fetch` downloads once."""
+    """Objects below one prefix; `fetch` downloads once. A server that does not answer is asked again for `patience`."""
 
-    def __init__(self, url: str, cache: Path) -> None:
+    def __init__(self, url: str, cache: Path, patience: float) -> None:
         plain = os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
-        self.store = S3Store.from_url(url, client_options={"allow_http": plain})
+        self.store = S3Store.from_url(
+            url,
+            client_options={"allow_http": plain},
+            retry_config={
+                "max_retries": _NO_END,
+                "retry_timeout": timedelta(seconds=patience),
+                "backoff": {"init_backoff": _FIRST_PAUSE, "max_backoff": _LONGEST_PAUSE, "base": 2},
+            },
+        )
         self.cache = cache
 
     def put(self, key: str, source: Path) -> None:
-        """See `ArtifactStore.put`; an object becomes visible only once its upload is complete."""
-        with source.open("rb") as file:
+        """See `ArtifactStore.put`; an object becomes visible only once its upload is complete, and its size is checked.
+
+        Raises:
+            UnavailableError: the bucket does not answer.
+        """
+        with _answering(), source.open("rb") as file:
             self.store.put(key, file)
+            kept, sent = self.store.head(key)["size"], source.stat().st_size
+        if kept != sent:
+            msg = f"The bucket has {kept} of the {sent} bytes of {key}; send it again."
+            raise UnavailableError(msg, code="storage_unavailable")
         place(source, self.cache / key)
 
-    def fetch(self, key: str) -> Path:
-        """See `ArtifactStore.fetch`."""
+    def fetch(self, key: str, *, anew: bool = False) -> Path:
+        """See `ArtifactStore.fetch`.
+
+        Raises:
+            UnavailableError: the bucket does not answer.
+        """
         path = self.cache / key
-        if not path.is_file():
+        if anew or not path.is_file():
             self._download(key, path)
         return path
 
     def delete(self, key: str) -> None:
         """See `ArtifactStore.delete`."""
-        self.store.delete(key)
+        with _answering():
+            self.store.delete(key)
         (self.cache / key).unlink(missing_ok=True)
+
+    def move(self, key: str, to: str) -> None:
+        """See `ArtifactStore.move`; in between there are both."""
+        with _answering():
+            try:
+                self.store.copy(key, to)
+            except FileNotFoundError:
+                return
+            self.store.delete(key)
+
+    def entries(self) -> Iterator[Entry]:
+        """See `ArtifactStore.entries`."""
+        with _answering():
+            for page in self.store.list():
+                for one in page:
+                    yield Entry(one["path"], one["size"], one["last_modified"].timestamp())
 
     def _download(self, key: str, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         scratch = path.parent / new_id(".new")
         try:
-            with scratch.open("wb") as file:
-                for chunk in self.store.get(key).stream():
-                    file.write(chunk)
+            self._write(key, scratch)
             place(scratch, path)
+        finally:
+            scratch.unlink(missing_ok=True)
+
+    def _write(self, key: str, target: Path) -> None:
+        with _answering(), target.open("wb") as file:
+            for chunk in self._found(key).stream():
+                file.write(chunk)
+
+    def _found(self, key: str) -> "GetResult":
+        try:
+            return self.store.get(key)
+        except FileNotFoundError:
+            self.move(trash_key(key), key)
+        try:
+            return self.store.get(key)
         except FileNotFoundError as error:
             msg = f"The artifact {key} is missing; restore it from a backup."
             raise CorruptError(msg) from error
-        finally:
-            scratch.unlink(missing_ok=True)
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    try:
+        yield
+    except BaseError as error:
+        msg = "The bucket does not answer; nothing was changed. Try again."
+        raise UnavailableError(msg, code="storage_unavailable") from error

@@ -1,6 +1,8 @@
 """What an artifact store does, and content addressing on top of it."""
 
 import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -9,15 +11,28 @@ from pydantic import BaseModel
 from app.errors import CorruptError
 from app.settings import Settings
 
+TRASH = "trash/"  # where garbage collection puts keys for a while
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A key, how large its file is, and when it was put or moved there."""
+
+    key: str
+    bytes: int
+    changed_at: float
+
 
 class ArtifactStore(Protocol):
     """Files by key. A key is seen only once all of its bytes are durable."""
 
     def put(self, key: str, source: Path) -> None:
-        """Keep the bytes of `source` under `key`; the caller still owns `source`."""
+        """Keep the bytes of `source` under `key`, which is as young as this put; the caller still owns `source`."""
 
-    def fetch(self, key: str) -> Path:
-        """Return a local file with the bytes of `key`, not to be written to.
+    def fetch(self, key: str, *, anew: bool = False) -> Path:
+        """Return a local file with the bytes of `key`, not to be written to; what is in the trash is brought back.
+
+        `anew` passes over a copy from an earlier fetch.
 
         Raises:
             CorruptError: there is no such key.
@@ -25,6 +40,12 @@ class ArtifactStore(Protocol):
 
     def delete(self, key: str) -> None:
         """Forget `key`; it may be gone already."""
+
+    def move(self, key: str, to: str) -> None:
+        """Give a file another key, with which its age begins anew; it may be gone already."""
+
+    def entries(self) -> Iterator[Entry]:
+        """List every key. A list is for looking around: whether a key is needed the database says."""
 
 
 class Blob(BaseModel):
@@ -39,7 +60,7 @@ def open_store(settings: Settings) -> ArtifactStore:
     if settings.artifacts_url:
         from app.artifacts.s3 import S3Artifacts  # noqa: PLC0415 - only where a bucket is used
 
-        return S3Artifacts(settings.artifacts_url, settings.data_folder / "cache")
+        return S3Artifacts(settings.artifacts_url, settings.data_folder / "cache", settings.artifacts_patience_seconds)
     from app.artifacts.local import LocalArtifacts  # noqa: PLC0415 - the same, for the local disk
 
     return LocalArtifacts(settings.data_folder / "artifacts")
@@ -56,6 +77,11 @@ def blob_key(sha256: str) -> str:
     return f"blobs/{sha256[:2]}/{sha256}"
 
 
+def trash_key(key: str) -> str:
+    """Return where garbage collection keeps a key for a while."""
+    return TRASH + key
+
+
 def put_blob(store: ArtifactStore, source: Path, sha256: str | None = None) -> Blob:
     """Keep a file by its content; twice the same content is kept once."""
     digest = sha256 or file_sha256(source)
@@ -69,8 +95,18 @@ def fetch_blob(store: ArtifactStore, sha256: str) -> Path:
     Raises:
         CorruptError: the bytes are gone, or are others.
     """
-    path = store.fetch(blob_key(sha256))
-    if file_sha256(path) != sha256:
-        msg = f"The stored bytes of {sha256[:12]} are damaged; restore them from a backup."
-        raise CorruptError(msg)
-    return path
+    return fetch_intact(store, blob_key(sha256), sha256)
+
+
+def fetch_intact(store: ArtifactStore, key: str, sha256: str) -> Path:
+    """Return a local file with exactly the bytes of this digest; a damaged copy is fetched once more.
+
+    Raises:
+        CorruptError: the bytes are gone, or are others.
+    """
+    for anew in (False, True):
+        path = store.fetch(key, anew=anew)
+        if file_sha256(path) == sha256:
+            return path
+    msg = f"The stored bytes of {sha256[:12]} are damaged; restore them from a backup."
+    raise CorruptError(msg)

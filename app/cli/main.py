@@ -79,6 +79,31 @@ def backup(target: Annotated[Path, typer.Argument(help="New folder for the copy.
     copy(Settings(), target)
 
 
+@app.command()
+def storage(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    data: Data = None,
+) -> None:
+    """Print what the files of the service take."""
+    _environment(data=data)
+    from app.cli.storage import show  # noqa: PLC0415 - keeps --help fast
+
+    show(as_json=as_json)
+
+
+@app.command()
+def gc(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell of every file why it stays or goes.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    data: Data = None,
+) -> None:
+    """Delete files that nobody needs: first into the trash, a grace (GRAFTWORK_GC_GRACE_SECONDS) later for good."""
+    _environment(data=data)
+    from app.cli.storage import collect  # noqa: PLC0415 - keeps --help fast
+
+    collect(dry_run=dry_run, as_json=as_json)
+
+
 @keys.command("create")
 def create_key(
     project: Annotated[str, typer.Option(help="Project that the key belongs to; made if it is new.")] = "default",

@@ -35,6 +35,11 @@ class Lease(BaseModel):
     traceparent: str | None = None  # what its work belongs to
 
 
+def folder_name(job_id: str, token: int) -> str:
+    """Return what an attempt calls its folder among the temporary files of its machine."""
+    return f"{job_id}-t{token}"
+
+
 def begin(session: Session, lease: Lease, worker: str, now: float) -> None:
     """Note that an attempt starts."""
     session.add(AttemptRow(job_id=lease.job_id, token=lease.token, worker=worker, started_at=now, charged=True))

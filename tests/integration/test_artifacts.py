@@ -1,13 +1,15 @@
 """Both artifact stores with the same tests: the local disk, and a bucket behind a real S3 server."""
 
+import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from app.artifacts import ArtifactStore, blob_key, fetch_blob, open_store, put_blob
+from app.artifacts import ArtifactStore, blob_key, fetch_blob, open_store, put_blob, trash_key
 from app.artifacts.folder import link_files
-from app.errors import CorruptError
+from app.errors import CorruptError, UnavailableError
 from app.settings import Settings
 from tests.support.servers import make_bucket, s3
 
@@ -63,9 +65,9 @@ def test_a_missing_artifact_is_an_error_in_words(store: ArtifactStore) -> None:
 
 def test_damaged_bytes_are_never_given(store: ArtifactStore, source: Path) -> None:
     blob = put_blob(store, source)
-    path = store.fetch(blob_key(blob.sha256))
-    path.unlink()
-    path.write_bytes(b"weighty" * 1000)
+    source.unlink()
+    source.write_bytes(b"weighty" * 1000)
+    store.put(blob_key(blob.sha256), source)
     with pytest.raises(CorruptError, match="damaged"):
         fetch_blob(store, blob.sha256)
 
@@ -87,4 +89,52 @@ def test_a_folder_of_blobs_has_the_files_by_name(store: ArtifactStore, source: P
 def test_a_failed_put_leaves_nothing(store: ArtifactStore, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         store.put("jobs/1/t1/s1", tmp_path / "not-there")
+    assert not [path for path in cached(store).rglob("*") if path.is_file()]
+
+
+def test_a_list_tells_size_and_age_and_nothing_that_is_not_whole(store: ArtifactStore, source: Path) -> None:
+    os.utime(source, (0, 0))
+    store.put("jobs/1/t1/s1", source)
+    (cached(store) / "jobs/1/t1/.new_half").write_bytes(b"half")
+    (entry,) = store.entries()
+    assert (entry.key, entry.bytes) == ("jobs/1/t1/s1", 7000)
+    assert abs(entry.changed_at - time.time()) < 60
+
+
+def test_what_is_in_the_trash_is_brought_back_by_whoever_needs_it(store: ArtifactStore, source: Path) -> None:
+    blob = put_blob(store, source)
+    key = blob_key(blob.sha256)
+    store.move(key, trash_key(key))
+    (cached(store) / key).unlink(missing_ok=True)
+    assert [entry.key for entry in store.entries()] == [trash_key(key)]
+    assert fetch_blob(store, blob.sha256).stat().st_size == 7000
+    assert [entry.key for entry in store.entries()] == [key]
+    store.move("jobs/not/there", "trash/jobs/not/there")
+
+
+def test_a_damaged_copy_of_what_is_in_a_bucket_is_fetched_anew(
+    tmp_path: Path, source: Path, bucket_server: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in bucket_server.items():
+        monkeypatch.setenv(name, value)
+    store = open_store(Settings(data=tmp_path / "data", artifacts_url=make_bucket(bucket_server)))
+    blob = put_blob(store, source)
+    copy = store.fetch(blob_key(blob.sha256))
+    copy.unlink()
+    copy.write_bytes(b"weighty" * 1000)
+    assert fetch_blob(store, blob.sha256).read_bytes() == source.read_bytes()
+    assert copy.read_bytes() == source.read_bytes()
+
+
+def test_a_bucket_that_does_not_answer_is_an_error_in_words(
+    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with s3() as variables:
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        url = make_bucket(variables)
+        store = open_store(Settings(data=tmp_path / "data", artifacts_url=url, artifacts_patience_seconds=1))
+    for action in (lambda: store.put("jobs/1/t1/s1", source), lambda: store.fetch("k"), lambda: list(store.entries())):
+        with pytest.raises(UnavailableError, match="does not answer"):
+            action()
     assert not [path for path in cached(store).rglob("*") if path.is_file()]

@@ -132,6 +132,13 @@ def valkey() -> Iterator[str]:
 @contextmanager
 def s3() -> Iterator[dict[str, str]]:
     """An S3 server; gives the `AWS_...` variables that lead to it."""
+    with s3_server() as (_, variables):
+        yield variables
+
+
+@contextmanager
+def s3_server() -> Iterator[tuple["subprocess.Popen[bytes]", dict[str, str]]]:
+    """An S3 server, its process too; killed, it has lost everything."""
     url = f"http://127.0.0.1:{free_port()}"
     program = [str(Path(sys.executable).with_name("moto_server")), "-p", url.rsplit(":", 1)[1]]
     server = subprocess.Popen(program, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -139,7 +146,7 @@ def s3() -> Iterator[dict[str, str]]:
     variables |= dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "test")
     try:
         wait_until(lambda: _reachable(url), "the S3 server answers")
-        yield variables
+        yield server, variables
     finally:
         server.kill()
         server.wait()

@@ -1,0 +1,1 @@
+"""Storage: what the files are, which rows name them, and which ones nobody needs any more."""

@@ -1,0 +1,169 @@
+"""Storage that is full, away, or left behind by the dead, on real processes."""
+
+import json
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import psutil
+import pytest
+
+from app.client import Graftwork, GraftworkApiError
+from tests.support.servers import KEY, Service, make_bucket, s3_server, service, wait_until
+
+Digits = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
+QUICK = {"lease_seconds": 3, "sweep_seconds": 0.5, "poll_seconds": 1}
+BOUNDARY = b"--b\r\nContent-Disposition: form-data; name=file; filename=a.csv\r\n\r\n"
+CSV = b"a,b\n" + b"".join(b"%d,%d\n" % (i, i * i) for i in range(500))
+
+
+def graftwork_command(running: Service, *words: str, **settings: object) -> str:
+    environment = running.environment | {f"GRAFTWORK_{name.upper()}": str(value) for name, value in settings.items()}
+    command = [sys.executable, "-m", "app.cli.main", *words]
+    return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
+
+
+def collected(running: Service, *words: str) -> dict[str, str]:
+    """Collect garbage at once; what became of each file."""
+    told = json.loads(graftwork_command(running, "gc", "--json", *words, gc_grace_seconds=0))
+    return {one["name"]: one["action"] for one in told}
+
+
+def files(running: Service, name: str) -> list[str]:
+    folder = running.folder / "data" / name
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def api(running: Service) -> psutil.Process:
+    (found,) = [one for one in running.tree("app.cli.main", "api") if one.cmdline()[-1] == "api"]
+    return found
+
+
+def started_api_again(running: Service, dead: psutil.Process) -> None:
+    dead.wait(10)
+    running.wait_ready()
+
+
+def send(running: Service, content: object) -> httpx.Response:
+    headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "multipart/form-data; boundary=b"}
+    return httpx.post(f"{running.url}/v1/datasets", headers=headers, content=content, trust_env=False)  # type: ignore[arg-type]
+
+
+def form(content: bytes) -> bytes:
+    name = b"\r\n--b\r\nContent-Disposition: form-data; name=name\r\n\r\nmine\r\n--b--\r\n"
+    return BOUNDARY + content + name
+
+
+def test_an_upload_for_which_there_is_no_room_leaves_nothing(running: Service, graftwork: Graftwork) -> None:
+    process = api(running)
+    before = files(running, "artifacts")
+    _, hard = process.rlimit(resource.RLIMIT_FSIZE)
+    process.rlimit(resource.RLIMIT_FSIZE, (2 << 20, hard))
+    large = {"x": np.random.default_rng(0).integers(0, 255, (4000, 28, 28), dtype=np.uint8)}
+    with pytest.raises(GraftworkApiError) as caught:
+        graftwork.datasets.create(large, name="large")
+    assert (caught.value.status, caught.value.code) == (507, "storage_full")
+    assert files(running, "tmp") == []
+    assert files(running, "artifacts") == before
+    assert list(graftwork.datasets.list()) == []
+    process.rlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    graftwork.datasets.create(large, name="large", wait=True)
+    assert [one["name"] for one in graftwork.datasets.list()] == ["large"]
+
+
+def test_an_api_that_is_killed_in_an_upload_leaves_what_gc_takes(running: Service, graftwork: Graftwork) -> None:
+    known = [one["id"] for one in graftwork.datasets.list()]
+    wait_until(lambda: files(running, "tmp") == [], "nothing is under way")
+    kept = files(running, "artifacts")
+    process = api(running)
+
+    def body() -> Iterator[bytes]:
+        yield BOUNDARY
+        for _ in range(64):
+            yield b"1,2\n" * 16384
+        wait_until(lambda: files(running, "tmp") != [], "a part is on the disk")
+        process.kill()
+        process.wait(10)
+        yield b"1,2\n" * (1 << 20)
+
+    with pytest.raises(httpx.TransportError):
+        send(running, body())
+    running.wait_ready()
+    (left,) = files(running, "tmp")
+    assert collected(running, "--dry-run")[f"tmp/{left}"] == "delete"
+    assert files(running, "tmp") == [left]
+    assert collected(running) == {f"tmp/{left}": "delete"}
+    assert files(running, "tmp") == []
+    assert files(running, "artifacts") == kept
+    assert [one["id"] for one in graftwork.datasets.list()] == known
+
+
+def test_an_api_that_is_killed_before_the_row_is_there_leaves_one_blob_for_the_same_upload(tmp_path: Path) -> None:
+    once = tmp_path / "once"
+    once.mkdir()
+    with service(tmp_path, **QUICK, failpoints="upload.stored=kill", failpoints_once=once) as running:
+        running.up()
+        process = api(running)
+        with pytest.raises(httpx.TransportError):
+            send(running, form(CSV))
+        started_api_again(running, process)
+        (blob,) = files(running, "artifacts")
+        assert "no row names it, and it is too young" in graftwork_command(running, "gc", "--dry-run")
+        assert collected(running)[blob] == "trash"
+        assert files(running, "artifacts") == [f"trash/{blob}"]
+        assert send(running, form(CSV)).status_code == 202
+        with running.client() as graftwork:
+            wait_until(lambda: next(iter(graftwork.datasets.list()))["status"] == "ready", "it is prepared")
+        assert collected(running) == {f"trash/{blob}": "delete"}
+        assert [name for name in files(running, "artifacts") if name.endswith(blob)] == [blob]
+        assert "datasets" in graftwork_command(running, "storage")
+
+
+def trained(graftwork: Graftwork, job: str) -> str:
+    (output,) = graftwork.jobs.wait(job, timeout=120)["outputs"]
+    listed = graftwork.models.get(output["model"])["files"]
+    return str(next(file["sha256"] for file in listed if file["name"] == "backbone.safetensors"))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_bucket_that_is_away_costs_no_attempt_and_no_result(tmp_path: Path, digits: Digits) -> None:
+    """Ten seconds without an answer are waited out; when it is away for good, the job waits and is not charged."""
+    with s3_server() as (server, variables):
+        settings = {**QUICK, "artifacts_url": make_bucket(variables), "artifacts_patience_seconds": 15}
+        with service(tmp_path, **settings) as running:
+            running.environment.update(variables)
+            with running.up().client() as graftwork:
+                dataset = graftwork.datasets.create({"x": digits[0][:1000]}, name="digits", wait=True)["id"]
+                undisturbed = trained(graftwork, begun(graftwork, dataset))
+                disturbed = begun(graftwork, dataset)
+                server.send_signal(signal.SIGSTOP)
+                time.sleep(10)
+                assert graftwork.jobs.get(disturbed)["status"] == "running"
+                server.send_signal(signal.SIGCONT)
+                assert trained(graftwork, disturbed) == undisturbed
+                assert endings(graftwork, disturbed) == [("succeeded", True)]
+                lost = begun(graftwork, dataset)
+                server.kill()
+                wait_until(lambda: endings(graftwork, lost)[0][0] is not None, "it is given back", 60)
+                assert endings(graftwork, lost)[0] == ("drained", False)
+                graftwork.jobs.cancel(lost)
+
+
+def begun(graftwork: Graftwork, dataset: str) -> str:
+    training = {"steps": 3000, "batch_size": 32, "checkpoint_steps": 100, "seed": 3}
+    backbone = {"kind": "mlp", "hidden": [128, 64]}
+    job = graftwork.jobs.create(kind="pretraining", dataset=dataset, backbone=backbone, training=training)["id"]
+    wait_until(lambda: (graftwork.jobs.get(job)["progress"] or {"step": 0})["step"] > 0, "it has begun")
+    return str(job)
+
+
+def endings(graftwork: Graftwork, job: str) -> list[tuple[str | None, bool]]:
+    return [(attempt["ending"], attempt["charged"]) for attempt in graftwork.jobs.attempts(job)]
