@@ -11,6 +11,7 @@ from app.catalogue.endpoints import router as catalogue
 from app.datasets.endpoints import router as datasets
 from app.db.session import Database
 from app.dependencies import Services
+from app.estimates.endpoints import router as estimates
 from app.jobs.endpoints import router as jobs
 from app.jobs.sweeper import Sweeper
 from app.middleware import Entrance, hosts_for
@@ -46,7 +47,7 @@ def create_app(settings: Settings, queue: JobQueue | None = None, artifacts: Art
     app.state.services = services
     app.state.authenticator = Authenticator(database)
     errors.install(app)
-    for router in (health.router, datasets, jobs, models, predictions, recommendations, catalogue):
+    for router in (health.router, datasets, estimates, jobs, models, predictions, recommendations, catalogue):
         app.include_router(router)
     app.openapi = lambda: document(app)  # type: ignore[method-assign]
     app.add_middleware(Entrance, hosts=hosts_for(settings.host, settings.allowed_hosts))

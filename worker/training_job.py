@@ -14,6 +14,7 @@ from app import failpoints
 from app.artifacts import file_sha256
 from app.db.tables import CheckpointRow, JobRow
 from app.errors import CorruptError
+from app.estimates import service as estimates
 from app.jobs import lease as leases
 from app.jobs.plan import learning_config
 from app.ml.bundle import Bundle, read_manifest
@@ -53,13 +54,14 @@ def run(attempt: Attempt, job: JobRow, folder: Path, draining: Draining, setting
     attempt.enter("running", "training", message, data)
     for note in training.notes:
         attempt.tell(note.kind, note.message, note.data)
-    _train(attempt, training, trial, folder, draining)
+    seconds = _train(attempt, training, trial, folder, draining)
+    whole = step == 0 and not training.state.progress.stopped_early
     transfer = _transfer(attempt, training, parent, folder, draining)
     attempt.enter("finalizing", "evaluating", "Training has ended; measuring on the test split.")
     measured = training.evaluate("test") or training.evaluate("validation")
     _refuse_diverged(training, measured)
     if trial is None:
-        _register(attempt, job, training, folder, measured, transfer)
+        _register(attempt, job, training, folder, measured, transfer, seconds if whole else None)
     else:
         _offer(attempt, trial, training, folder, measured)
 
@@ -136,7 +138,8 @@ class _Saves:
         return silent or step == self.last_step or (every is not None and step % every == 0)
 
 
-def _train(attempt: Attempt, training: Run, trial: Trial | None, folder: Path, draining: Draining) -> None:
+def _train(attempt: Attempt, training: Run, trial: Trial | None, folder: Path, draining: Draining) -> float:
+    """Train to the end; return the seconds that it took from here."""
     reporter = Reporter(attempt)
     last = None if trial else training.plan.total_steps  # nobody goes on from a trial
     costs, saves = _Costs(), _Saves(training.config.training, last)
@@ -162,6 +165,7 @@ def _train(attempt: Attempt, training: Run, trial: Trial | None, folder: Path, d
             reporter.finish(event.step)
             data = {**costs.spent(), "reason": event.reason, "step": event.step}
             attempt.tell("training.finished", f"Trained to step {event.step} ({event.reason}).", data)
+    return costs.spent()["seconds"]
 
 
 def _stop_where_asked(draining: Draining) -> None:
@@ -218,6 +222,7 @@ def _register(
     folder: Path,
     measured: Evaluation | None,
     transfer: dict[str, Any] | None,
+    seconds: float | None,
 ) -> None:
     """Make the model visible together with the job's success. What pretraining is worth is the job's to tell."""
     candidate = _candidate(attempt, training, folder, measured)
@@ -235,6 +240,8 @@ def _register(
             **candidate,
         )
         leases.write(session, attempt.lease, metrics=metrics, files=files)
+        if seconds is not None:  # else it did not train all steps at one go
+            estimates.compare(session, job, seconds)
         log.info("job %s: model %s, %s version %d", job.id, row.id, row.name, row.version)
 
     attempt.succeed("The model is registered.", publish)
