@@ -20,6 +20,8 @@ from worker.reporter import progress_of
 from worker.training import cost
 from worker.training.run import Run, prepare
 
+_BLOCKS = 10
+
 
 def run(attempt: Attempt, job: JobRow, folder: Path, draining: Draining, settings: Settings) -> None:
     """Measure the training as it is asked for, then larger batches of it."""
@@ -104,14 +106,14 @@ def _costs(training: Run, steps: cost.Steps, folder: Path) -> dict[str, float | 
         return looped + checkpoint * _checkpoints(training, looped)
 
     median = statistics.median(steps.seconds)
-    low, high = (float(value) for value in np.quantile(steps.seconds, [0.1, 0.9]))
+    blocks = [float(block.mean()) for block in np.array_split(steps.seconds, min(_BLOCKS, len(steps.seconds)))]
     return {
         "step_seconds": median,
         "timed_steps": len(steps.seconds),
         "total_steps": plan.total_steps,
-        "seconds": total(median),
-        "low": total(low),
-        "high": total(high),
+        "seconds": total(statistics.mean(steps.seconds)),
+        "low": total(min(blocks)),
+        "high": total(max(blocks)),
         "evaluation_seconds": evaluation,
         "checkpoint_seconds": checkpoint,
         "checkpoint_bytes": file.stat().st_size,

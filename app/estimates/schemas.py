@@ -18,11 +18,11 @@ class Estimate(BaseModel):
     timed_steps: int
     total_steps: int = Field(description="All that are configured: early stopping is not foreseen.")
     seconds: float = Field(
-        description="Of the whole training loop: steps, evaluations and checkpoints, the last two measured once. "
+        description="Of the whole training loop: steps of the mean time, evaluations and checkpoints, the last two measured once. "
         "Waiting in the queue, loading, preparing, the final measurement and registering are not in it."
     )
-    low: float = Field(description="The same if every step took as long as the fastest tenth of the timed ones.")
-    high: float = Field(description="The same if every step took as long as the slowest tenth of the timed ones.")
+    low: float = Field(description="The same with the mean of the fastest of ten consecutive blocks of steps.")
+    high: float = Field(description="The same with the mean of the slowest of ten consecutive blocks of steps.")
     evaluation_seconds: float = Field(description="One look at the validation split, with what is watched.")
     checkpoint_seconds: float = Field(description="Writing one to the local disk; uploading it is not in it.")
     checkpoint_bytes: int = Field(description="One that was written. Early stopping adds the best weights to it.")
@@ -32,7 +32,7 @@ class Estimate(BaseModel):
         "its tensors took."
     )
     measured: list[Measured] = Field(
-        description="What the largest batch is reckoned from: the job's batch, twice and four times as much where there "
+        description="What the largest batch is reckoned from: the batch, twice and four times as much where there "
         "are as many rows and where twice the peak so far would fit."
     )
     available_bytes: int = Field(

@@ -58,7 +58,8 @@ def test_an_estimate_is_near_what_the_job_takes_and_its_error_is_kept(
     assert told["estimate.error"]["estimate"] == estimate["id"]
     assert told["estimate.error"]["ratio"] == ratio
     assert told["training.finished"]["step"] == found["total_steps"]
-    assert 0.5 < told["training.finished"]["seconds"] / found["seconds"] < 2
+    taken = told["training.finished"]  # on a quiet machine its two times are one; on a busy one the truth lies between
+    assert taken["cpu_seconds"] / 2 < found["seconds"] < 2 * taken["seconds"], (found, taken)
     (saved,) = client.get(f"/v1/jobs/{job['id']}/checkpoints").json()["data"]
     assert saved["bytes"] == pytest.approx(found["checkpoint_bytes"], rel=0.01)
 
