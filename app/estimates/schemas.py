@@ -19,7 +19,8 @@ class Estimate(BaseModel):
     total_steps: int = Field(description="All that are configured: early stopping is not foreseen.")
     seconds: float = Field(
         description="Of the whole training loop: steps of the mean time, evaluations and checkpoints, "
-        "the last two measured once. Waiting in the queue, loading, preparing, the final measurement and registering are not in it."
+        "the last two measured once. Waiting in the queue, loading, "
+        "preparing, the final measurement and registering are not in it."
     )
     low: float = Field(description="The same with the mean of the fastest of ten consecutive blocks of steps.")
     high: float = Field(description="The same with the mean of the slowest of ten consecutive blocks of steps.")
