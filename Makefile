@@ -47,6 +47,8 @@ bench: $(STAMP) ## Time training, probing, starting and each lever against their
 	$(BIN)/python bench/train.py
 	$(BIN)/python bench/probe.py
 	$(BIN)/python bench/levers.py
+	$(BIN)/python bench/estimate.py
+	$(BIN)/python -m bench.jobs
 
 lock: ## Write the lock files anew
 	$(BIN)/pip-compile --quiet -o requirements.lock pyproject.toml

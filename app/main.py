@@ -12,6 +12,7 @@ from app.catalogue.endpoints import router as catalogue
 from app.datasets.endpoints import router as datasets
 from app.db.session import Database
 from app.dependencies import Services
+from app.estimates.endpoints import router as estimates
 from app.jobs.endpoints import router as jobs
 from app.jobs.sweeper import Sweeper
 from app.metrics import Metrics
@@ -51,7 +52,7 @@ def create_app(settings: Settings, queue: JobQueue | None = None, artifacts: Art
     app.state.services = services
     app.state.authenticator = Authenticator(database)
     errors.install(app)
-    secured = (datasets, jobs, models, predictions, recommendations, catalogue, storage)
+    secured = (datasets, estimates, jobs, models, predictions, recommendations, catalogue, storage)
     for router in (health.router, health.figures, *secured):
         app.include_router(router)
     app.openapi = lambda: document(app)  # type: ignore[method-assign]

@@ -6,6 +6,7 @@ and rings are counted by the process that is asked.
 
 from collections.abc import Iterator
 
+import numpy as np
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -14,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from app.db.session import Database
 from app.db.tables import AttemptRow, JobRow
+from app.estimates import record
 from app.jobs import lease, workers
 from app.jobs.states import TERMINAL
 from app.queue import JobQueue
@@ -67,6 +69,7 @@ class _Jobs(Collector):
             yield from _queue(session)
             yield from _attempts(session)
             yield _steps(session)
+            yield _estimates(session)
 
 
 def _queue(session: Session) -> Iterator[Metric]:
@@ -108,3 +111,14 @@ def _steps(session: Session) -> Metric:
     for kind, seconds in taken.items():
         steps.add_metric((kind,), sum(seconds) / len(seconds))
     return steps
+
+
+def _estimates(session: Session) -> Metric:
+    """Above 1 where trainings took longer than they were estimated to."""
+    told = "Seconds that trainings took by those that were estimated; over all that were."
+    found = record.errors(session)
+    ratios = GaugeMetricFamily("graftwork_estimate_ratio", told, labels=("quantile",))
+    if found:
+        for quantile, value in zip(("0.1", "0.5", "0.9"), np.quantile(found, (0.1, 0.5, 0.9)), strict=True):
+            ratios.add_metric((quantile,), float(value))
+    return ratios

@@ -22,7 +22,7 @@ from app.jobs.ending import JobError
 from app.jobs.lease import CancelledError, LeaseLostError, PausingError
 from app.ml.errors import ConfigError, CorruptModelError
 from app.settings import Settings
-from worker import evaluation, preparation, recommendation, sweep, training_job
+from worker import estimate, evaluation, preparation, recommendation, sweep, training_job
 from worker.attempt import Attempt
 from worker.attempt_folder import attempt_folder, stacks_file
 from worker.checkpoints import StorageFullError
@@ -128,6 +128,8 @@ def _work(attempt: Attempt, folder: Path, draining: Draining, settings: Settings
         evaluation.run(attempt, job, folder, draining)
     elif job.kind == "recommendation":
         recommendation.run(attempt, job, folder, draining, settings)
+    elif job.kind == "estimate":
+        estimate.run(attempt, job, folder, draining, settings)
     else:
         training_job.run(attempt, job, folder, draining, settings)
 

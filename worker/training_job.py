@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from app import failpoints
 from app.db.tables import JobRow
+from app.estimates import record
 from app.jobs import lease as leases
 from app.jobs.plan import learning_config
 from app.ml.bundle import Bundle, read_manifest
@@ -52,14 +53,16 @@ def run(attempt: Attempt, job: JobRow, folder: Path, draining: Draining, setting
     attempt.enter("running", "training", message, data)
     for note in training.notes:
         attempt.tell(note.kind, note.message, note.data)
+    costs = _Costs()
     _train(attempt, training, trial, checkpoints, draining)
+    seconds = costs.spent()["seconds"] if step == 0 and training.state.progress.went_through else None
     transfer = _transfer(attempt, training, parent, checkpoints, draining)
     attempt.enter("finalizing", "evaluating", "Training has ended; measuring on the test split.")
     measured = training.evaluate("test") or training.evaluate("validation")
     if measured is not None and not all(map(math.isfinite, measured.losses.values())):
         raise DivergedError(training.state.progress.step, training.lr, training.state)
     if trial is None:
-        _register(attempt, job, training, folder, measured, transfer)
+        _register(attempt, job, training, folder, measured, transfer, seconds)
     else:
         _offer(attempt, trial, training, folder, measured)
 
@@ -173,6 +176,7 @@ def _register(
     folder: Path,
     measured: Evaluation | None,
     transfer: dict[str, Any] | None,
+    seconds: float | None,
 ) -> None:
     """Make the model visible together with the job's success. What pretraining is worth is the job's to tell."""
     candidate = _candidate(attempt, training, folder, measured)
@@ -190,6 +194,8 @@ def _register(
             **candidate,
         )
         leases.write(session, attempt.lease, metrics=metrics, files=files)
+        if seconds is not None:  # else it did not train all steps at one go
+            record.compare(session, job, seconds)
         log.info("job %s: model %s, %s version %d", job.id, row.id, row.name, row.version)
 
     attempt.succeed("The model is registered.", publish)

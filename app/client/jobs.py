@@ -75,6 +75,15 @@ class Jobs:
         job = self._transport.create("/v1/recommendations", json=body)
         return self.wait(job["id"]) if wait else job
 
+    def estimate(self, *, kind: str, dataset: str, wait: bool = True, **fields: Any) -> Json:
+        """Measure what a job would cost, see `metrics`; the fields are those of `create`. With `wait` it has succeeded.
+
+        Raises:
+            JobFailedError: it ended without success.
+        """
+        job = self._transport.create("/v1/jobs/estimate", json={"kind": kind, "dataset": dataset, **fields})
+        return self.wait(job["id"]) if wait else job
+
     def get(self, job_id: str) -> Json:
         """Return a job."""
         return self._transport.get(path_of("jobs", job_id))

@@ -14,7 +14,7 @@ from app.ml.spec import Frozen
 from app.models.refs import MAX_REF, ModelName
 from app.sweeps.space import AnyAlgorithm, AnyRange, Direction, RandomSearch
 
-Kind = Literal["preparation", "pretraining", "fine_tuning", "sweep", "evaluation", "recommendation"]
+Kind = Literal["preparation", "pretraining", "fine_tuning", "sweep", "evaluation", "recommendation", "estimate"]
 ShortText = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 ModelRef = Annotated[str, Field(max_length=MAX_REF)]
 Metadata = Annotated[dict[ShortText, Annotated[str, StringConstraints(max_length=1000)]], Field(max_length=16)]

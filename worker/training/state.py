@@ -34,6 +34,11 @@ class Progress(pydantic.BaseModel):
     rate: float = 1.0  # share of the configured learning rate
     setbacks: int = 0  # how often the training diverged and went back
 
+    @property
+    def went_through(self) -> bool:
+        """Whether every step was taken once, as configured."""
+        return not self.stopped_early and self.setbacks == 0 and self.pieces == 1
+
 
 @dataclass
 class LoopState:

@@ -1,0 +1,28 @@
+"""/v1/jobs/estimate."""
+
+from functools import partial
+from typing import Any
+
+from fastapi import Response
+
+from app.dependencies import State, Writing
+from app.errors import Problem
+from app.estimates import service
+from app.idempotency import IdempotencyKey
+from app.jobs.accepting import accept
+from app.jobs.schemas import BaseRequest, Job
+from app.security import Writer, secure_router
+
+router = secure_router("/v1/jobs/estimate", "jobs")
+
+_RESPONSES: dict[int | str, dict[str, Any]] = {code: {"model": Problem} for code in (404, 409, 429)}
+
+
+@router.post("", status_code=202, responses=_RESPONSES)
+def estimate_job(
+    body: BaseRequest, session: Writing, state: State, principal: Writer, key: IdempotencyKey, response: Response
+) -> Job:
+    """Measure what a training would cost, by a job of seconds that makes no model; its metrics hold the estimate."""
+    limit = state.settings.max_queued_jobs
+    submit = partial(service.submit, session, state.queue, principal.project_id, body, limit)
+    return accept(session, principal, key, "POST /v1/jobs/estimate", body, response, submit)
