@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 
 _REQUEST_ID = re.compile(r"[\w.-]{1,64}")
 _HEALTH = ("/health/live", "/health/ready")  # asked by those who know an address, not a name
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _UNLOGGED = (*_HEALTH, "/metrics")
 _LOOPBACK = ("127.0.0.1", "localhost", "::1", "[::1]")
 
@@ -80,7 +81,8 @@ class Entrance:
     def _told(self, scope: Scope, status: int, seconds: float) -> None:
         """Count and log an answer. Its route is known by then; paths that lead nowhere are one."""
         route = getattr(scope.get("route"), "path", "none")
-        self.metrics.request(scope["method"], route, status, seconds)
+        method = scope["method"] if scope["method"] in _METHODS else "other"  # anybody may make some up
+        self.metrics.request(method, route, status, seconds)
         if route not in _UNLOGGED:
             log.info("%s %s %d %.0f ms", scope["method"], route, status, 1000 * seconds)
 

@@ -58,7 +58,7 @@ def codes() -> list[str]:
         text = path.read_text(encoding="utf-8")
         found |= set(re.findall(r'\bcode="([a-z_]+)"', text))
         found |= set(re.findall(r'default_code = \d+, "([a-z_]+)"', text))
-        found |= set(re.findall(r'problem\(request, \d+, "([a-z_]+)"', text))
+        found |= set(re.findall(r'problem\((?:request|Request\(scope\)), \d+, "([a-z_]+)"', text))
     listed = ", ".join(f"`{code}`" for code in sorted(found))
     sentence = "The `code` of a problem document, of a failed dataset and of a failed job:"
     return ["## Error codes", "", sentence, "", f"{listed}."]

@@ -6,7 +6,7 @@ import pytest
 
 from tests.chaos.run import run
 
-JOBS, SECONDS = 30, 40
+JOBS, SECONDS = 20, 25
 
 
 @pytest.mark.slow

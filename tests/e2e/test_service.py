@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -72,10 +73,13 @@ def test_a_job_whose_worker_tree_is_killed_ends_with_the_same_weights(
     job = long_job(graftwork, unlabelled, "disturbed")
     wait_until(lambda: step_of(graftwork, job) > LONG["checkpoint_steps"], "it has begun")
     running.kill_worker()
+    killed = datetime.now(UTC)
     assert graftwork.jobs.get(job)["status"] == "running"
     assert weights(graftwork, job) == undisturbed
     done = graftwork.jobs.get(job)
     assert done["attempt"] == 2
+    again = datetime.fromisoformat(graftwork.jobs.attempts(job)[1]["started_at"])
+    assert (again - killed).total_seconds() < float(running.environment["GRAFTWORK_LEASE_SECONDS"]) + 10
     types = [event["type"] for event in graftwork.jobs.events(job)]
     assert types.count("job.requeued") == 1
     resumed = next(event for event in graftwork.jobs.events(job) if "goes on from step" in event["message"])

@@ -56,6 +56,7 @@ def test_the_figures_follow_a_job(client: Http, database: Database) -> None:
     posted = {"method": "POST", "route": "/v1/datasets", "status": "202"}
     assert value(found, "graftwork_request_seconds_count", **posted) == 1
     client.get("/nowhere")
+    client.request("MADE-UP", "/health/live")
     with database.writing() as session:
         workers.sign_in(session, "one", ["cpu", "cuda"])
         lease = leases.claim(session, "one", -1)
@@ -69,6 +70,7 @@ def test_the_figures_follow_a_job(client: Http, database: Database) -> None:
     assert value(found, "graftwork_workers", device="cuda") == 1
     assert value(found, "graftwork_step_seconds", kind="preparation") == 0.5
     assert value(found, "graftwork_request_seconds_count", method="GET", route="none", status="404") == 1
+    assert not any("MADE-UP" in str(labels) for _, labels in found)
     with database.writing() as session:
         assert leases.sweep(session, 3) == 1
     assert value(figures(client), "graftwork_attempts_total", ending="silent") == 1
