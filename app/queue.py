@@ -65,6 +65,12 @@ class CeleryQueue:
             return False
         return True
 
+    def close(self) -> None:
+        """Give its connections back."""
+        self._broker.close()
+        self._celery.pool.force_close_all()
+        self._celery.close()
+
     def reachable(self) -> bool:
         """See `JobQueue.reachable`."""
         try:

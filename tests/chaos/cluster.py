@@ -120,6 +120,7 @@ class Cluster:
         queue = CeleryQueue(self.settings.broker_url)
         for _ in range(times):
             queue.ring()
+        queue.close()
 
     def hurt_database(self, number: int, seconds: float) -> None:
         """Restart PostgreSQL as by a signal; of SQLite hold the lock, so that nobody else writes."""

@@ -44,6 +44,7 @@ def run(folder: Path, database: str, seed: int, jobs: int, seconds: float) -> Ou
         faults.close()
         found = violations(running.settings, users.record, faults.deaths, faults.blurred)
         figures = _figures(running.settings.sql_url, users, faults)
+        users.close()
         figures |= {"seconds": round(time.monotonic() - began), "starts": sum(node.starts for node in running.nodes)}
     return Outcome(found, figures)
 

@@ -43,6 +43,9 @@ class Users:
         self._http = httpx.Client(headers={"Authorization": f"Bearer {KEY}"}, timeout=_ANSWER, trust_env=False)
         self.templates: dict[str, Json] = {}
 
+    def close(self) -> None:
+        self._http.close()
+
     def prepare(self) -> None:
         """Before the faults: a dataset, a backbone, and what jobs are made from."""
         dataset = self.upload()
