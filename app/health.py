@@ -1,6 +1,5 @@
 """Whether the process lives, whether it can serve and what it lacks, and the figures of how it does."""
 
-import shutil
 from typing import Literal
 
 from fastapi import APIRouter, Response
@@ -11,6 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.dependencies import Services, State
 from app.errors import UnavailableError
 from app.jobs import workers
+from app.kit.files import space
 from app.security import Admin, secure_router
 
 router = APIRouter(prefix="/health", tags=["health"])
@@ -53,8 +53,7 @@ def ready(state: State) -> Readiness:
 
 
 def _others(state: Services) -> dict[str, str]:
-    folder = state.settings.data_folder
-    free = shutil.disk_usage(next(one for one in (folder, *folder.parents) if one.exists())).free
+    free, _ = space(state.settings.data_folder)
     scarce = f"only {free >> 20} MiB are free" if free < _SCARCE_BYTES else "ok"
     answers = state.queue.reachable()
     return {

@@ -17,7 +17,7 @@ from app.db.session import Database
 from app.db.tables import AttemptRow, JobRow
 from app.estimates import record
 from app.jobs import lease, workers
-from app.jobs.states import TERMINAL
+from app.jobs.states import LIVING
 from app.queue import JobQueue
 
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -74,7 +74,7 @@ class _Jobs(Collector):
 
 def _queue(session: Session) -> Iterator[Metric]:
     jobs = GaugeMetricFamily("graftwork_jobs", "Jobs that have not ended.", labels=("kind", "status"))
-    count = select(JobRow.kind, JobRow.status, func.count()).where(JobRow.status.not_in(TERMINAL))
+    count = select(JobRow.kind, JobRow.status, func.count()).where(JobRow.status.in_(LIVING))
     for kind, status, number in session.execute(count.group_by(JobRow.kind, JobRow.status)):
         jobs.add_metric((kind, status), number)
     yield jobs

@@ -1,12 +1,12 @@
 """A training's checkpoints: when one is due, how it is kept and taken up again, and the way back to the last one."""
 
 import errno
-import shutil
 import time
 from pathlib import Path
 
 from app.artifacts import fetch_intact
 from app.errors import CorruptError
+from app.kit.files import space
 from app.ml.errors import CorruptCheckpointError
 from worker.attempt import Attempt
 from worker.divergence import DivergedError
@@ -113,5 +113,6 @@ class Checkpoints:
 
 def refuse_where_too_full(state: Path) -> None:
     """Raise `StorageFullError` where the disk has not the room for a few states like this one."""
-    if shutil.disk_usage(state.parent).free < _ROOM * state.stat().st_size:
+    free, _ = space(state.parent)
+    if free < _ROOM * state.stat().st_size:
         raise StorageFullError

@@ -59,6 +59,7 @@ def run(attempt: Attempt, job: JobRow, folder: Path, draining: Draining, setting
     transfer = _transfer(attempt, training, parent, checkpoints, draining)
     attempt.enter("finalizing", "evaluating", "Training has ended; measuring on the test split.")
     measured = training.evaluate("test") or training.evaluate("validation")
+    checkpoints.refuse_unsound()
     if measured is not None and not all(map(math.isfinite, measured.losses.values())):
         raise DivergedError(training.state.progress.step, training.lr, training.state)
     if trial is None:

@@ -38,6 +38,7 @@ LEGAL: dict[Status, frozenset[Status]] = {
     "succeeded": frozenset(),
     "failed": frozenset({"queued"}),
 }
+LIVING: frozenset[Status] = frozenset(LEGAL) - TERMINAL
 
 
 def sources(to: Status) -> frozenset[Status]:

@@ -1,7 +1,14 @@
-"""Durable files."""
+"""Durable files, and room for them."""
 
 import os
+import shutil
 from pathlib import Path
+
+
+def space(folder: Path) -> tuple[int, int]:
+    """Return the free and all bytes of a folder's file system; the folder may yet have to be made."""
+    usage = shutil.disk_usage(next(one for one in (folder, *folder.parents) if one.exists()))
+    return usage.free, usage.total
 
 
 def sync_folder(folder: Path) -> None:

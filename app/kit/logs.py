@@ -1,6 +1,7 @@
 """Logs of every process: lines for people, or one JSON object a line, with what they belong to.
 
-What is under way (a request, a job) is bound to the context, which threads that work for it inherit.
+What is under way (a request, a job) is bound to the context, which the threads of the
+thread pool that work for it take over.
 """
 
 import json

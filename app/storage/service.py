@@ -1,11 +1,11 @@
 """Adds up what files take."""
 
-import shutil
 from collections.abc import Iterable
 
 from app.artifacts import TRASH, ArtifactStore
 from app.db.session import Database
 from app.dependencies import Services
+from app.kit.files import space
 from app.security import Principal
 from app.settings import Settings
 from app.storage.inventory import inventory
@@ -29,16 +29,15 @@ def whole_service(database: Database, store: ArtifactStore, settings: Settings) 
         named = list(references(session, settings.gc_grace_seconds))
     keys = {one.key for one in named}
     stored = [one for one in found if one.place == "store"]
-    settings.data_folder.mkdir(parents=True, exist_ok=True)
-    space = shutil.disk_usage(settings.data_folder)
+    free, total = space(settings.data_folder)
     return ServiceStorage(
         named=usage(named),
         unreferenced=_amount(one.bytes for one in stored if one.name not in keys and not one.name.startswith(TRASH)),
         trash=_amount(one.bytes for one in stored if one.name.startswith(TRASH)),
         cache=_amount(one.bytes for one in found if one.place == "cache"),
         tmp=_amount(one.bytes for one in found if one.place in {"tmp", "scratch"}),
-        free_bytes=space.free,
-        total_bytes=space.total,
+        free_bytes=free,
+        total_bytes=total,
     )
 
 

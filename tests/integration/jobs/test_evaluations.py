@@ -9,7 +9,7 @@ from sklearn.datasets import load_breast_cancer, load_iris
 from app.db.session import Database
 from app.jobs import lease as leases
 from app.settings import Settings
-from tests.integration.jobs.test_job_life import events_of, job_of, upload
+from tests.integration.jobs.test_job_life import done, events_of, job_of, upload
 from tests.support.http import Http
 from tests.support.problems import check_problem
 from tests.support.work import run_jobs
@@ -42,21 +42,11 @@ def flowers(*kinds: str) -> str:
 
 def train(client: Http, settings: Settings, dataset: str, name: str, **fields: Any) -> str:
     body = {"kind": "fine_tuning", "dataset": dataset, "heads": HEADS, "name": name, "training": TRAINING, **fields}
-    answer = client.post("/v1/jobs", json=body)
-    assert answer.status_code == 202, answer.text
-    run_jobs(settings)
-    job = job_of(client, answer.json()["id"])
-    assert job["status"] == "succeeded", job["error"]
-    return str(job["id"])
+    return str(done(client, settings, "/v1/jobs", body)["id"])
 
 
 def evaluate(client: Http, settings: Settings, **fields: Any) -> dict[str, Any]:
-    answer = client.post("/v1/jobs", json={"kind": "evaluation", **fields})
-    assert answer.status_code == 202, answer.text
-    run_jobs(settings)
-    job = job_of(client, answer.json()["id"])
-    assert job["status"] == "succeeded", job["error"]
-    return job
+    return done(client, settings, "/v1/jobs", {"kind": "evaluation", **fields})
 
 
 @pytest.fixture

@@ -48,6 +48,16 @@ def job_of(client: Http, job: str) -> dict[str, Any]:
     return found
 
 
+def done(client: Http, settings: Settings, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    """Ask for a job and run it; it has to succeed."""
+    answer = client.post(path, json=body)
+    assert answer.status_code == 202, answer.text
+    run_jobs(settings)
+    job = job_of(client, answer.json()["id"])
+    assert job["status"] == "succeeded", job["error"]
+    return job
+
+
 def events_of(client: Http, job: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = client.get(f"/v1/jobs/{job}/events?limit=1000").json()["data"]
     return found

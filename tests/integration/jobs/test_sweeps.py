@@ -1,17 +1,13 @@
-"""Sweeps: trials as jobs, one worker for both, pruning, ranking, and kills between any two transactions."""
+"""Sweeps: trials as jobs, one worker for both, pruning and ranking."""
 
 import json
 import re
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from sqlalchemy import select, update
-from sqlalchemy.orm import Session
 
 from app.db.session import Database
 from app.db.tables import JobRow, TrialRow
@@ -21,92 +17,30 @@ from app.queue import MemoryQueue
 from app.settings import Settings
 from tests.conftest import MakeKey
 from tests.support.http import Http
+from tests.support.sweeps import (
+    BASE_TRAINING,
+    LR,
+    SPACE,
+    base,
+    events_of,
+    job_of,
+    run_one,
+    submit,
+    sweep,
+    table,
+    trials_of,
+    tried,
+    upload,
+    weights,
+)
 from tests.support.work import run_jobs
 from worker import runner
 from worker.drain import Draining
-
-BASE_TRAINING: dict[str, Any] = {"epochs": 3, "batch_size": 16, "evaluate_every": 1, "seed": 1}
-LR = {"kind": "log_uniform", "low": 1e-4, "high": 1e-1}
-SPACE = {
-    "training.optimizer.lr": LR,
-    "training.batch_size": {"kind": "integer", "low": 8, "high": 32},
-    "strategy.kind": {"kind": "choice", "values": ["full", "linear_probe"]},
-}
-
-
-def table(labelled: int = 90, rows: int = 90) -> str:
-    values = np.random.default_rng(0).normal(size=(rows, 4))
-    lines = ["a,b,c,d,label"]
-    for number, row in enumerate(values):
-        label = f"class{int(row[0] + row[1] > 0)}" if number < labelled else ""
-        lines.append(",".join([*(f"{value:.4f}" for value in row), label]))
-    return "\n".join(lines) + "\n"
 
 
 @pytest.fixture
 def dataset(client: Http, settings: Settings) -> str:
     return upload(client, settings, table())
-
-
-def upload(client: Http, settings: Settings, text: str, **fields: str) -> str:
-    answer = client.post("/v1/datasets", files={"file": ("rows.csv", text.encode())}, data={"name": "rows", **fields})
-    assert answer.status_code == 202, answer.text
-    run_jobs(settings)
-    found = client.get(f"/v1/datasets/{answer.json()['id']}").json()
-    assert found["status"] == "ready", found["error"]
-    return str(found["id"])
-
-
-def base(dataset: str, **fields: Any) -> dict[str, Any]:
-    return {
-        "kind": "fine_tuning",
-        "dataset": dataset,
-        "name": "tuned",
-        "heads": [{"kind": "classifier", "target": "label"}],
-        "backbone": {"kind": "mlp", "hidden": [8]},
-        "training": BASE_TRAINING,
-        **fields,
-    }
-
-
-def sweep(dataset: str, **fields: Any) -> dict[str, Any]:
-    return {"kind": "sweep", "base": base(dataset), "space": SPACE, "trials": 4, "seed": 5, **fields}
-
-
-def submit(client: Http, body: dict[str, Any]) -> str:
-    answer = client.post("/v1/jobs", json=body)
-    assert answer.status_code == 202, answer.text
-    return str(answer.json()["id"])
-
-
-def job_of(client: Http, job: str) -> dict[str, Any]:
-    found: dict[str, Any] = client.get(f"/v1/jobs/{job}").json()
-    return found
-
-
-def trials_of(client: Http, job: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = client.get(f"/v1/jobs?sweep={job}&order=asc&limit=200").json()["data"]
-    return found
-
-
-def events_of(client: Http, job: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = client.get(f"/v1/jobs/{job}/events?limit=1000").json()["data"]
-    return found
-
-
-def run_one(settings: Settings, database: Database) -> str | None:
-    """One attempt at one job; return its id."""
-    with database.writing() as session:
-        lease = leases.claim(session, "one", 60)
-    if lease is None:
-        return None
-    runner.run(lease, Draining(), settings)
-    return lease.job_id
-
-
-def tried(done: dict[str, Any]) -> list[dict[str, Any]]:
-    """The ranked table without the ids of jobs, which differ from sweep to sweep."""
-    return [{name: value for name, value in line.items() if name != "job"} for line in done["metrics"]["trials"]]
 
 
 @pytest.mark.parametrize("algorithm", ["random", "tpe", "successive_halving"])
@@ -176,12 +110,6 @@ def test_the_best_model_is_the_one_that_its_request_alone_would_have_made(
     run_jobs(settings)
     assert weights(client, alone) == weights(client, job)
     assert job_of(client, alone)["metrics"] == done["metrics"]["measured"]
-
-
-def weights(client: Http, job: str) -> dict[str, str]:
-    (output,) = job_of(client, job)["outputs"]
-    files = client.get(f"/v1/models/{output['model']}").json()["files"]
-    return {file["name"]: file["sha256"] for file in files if "golden" not in file["name"]}
 
 
 def test_a_pretraining_is_swept_by_its_loss(client: Http, settings: Settings, dataset: str) -> None:
@@ -409,86 +337,6 @@ def test_successive_halving_prunes_and_says_why(
     assert all(len(rungs[line["job"]]) == 3 for line in lines if not line["pruned"])  # after 1, 2 and 4 epochs
 
 
-# ---- kills ----------------------------------------------------------------------------------------------------------
-
-
-class Killed(BaseException):
-    """The process is gone: nothing below may catch this."""
-
-
-@contextmanager
-def killed_at(moment: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
-    """Every process of this block dies at its `moment`th writing transaction: even ones before, odd ones after it."""
-    count = [0]
-    original = Database.writing
-
-    @contextmanager
-    def writing(self: Database) -> Iterator[Session]:
-        count[0] += 1
-        if count[0] == moment // 2 and moment % 2 == 0:
-            raise Killed
-        with original(self) as session:
-            yield session
-        if count[0] == moment // 2 and moment % 2 == 1:
-            raise Killed
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Database, "writing", writing)
-        yield count
-
-
-def run_with_a_kill(settings: Settings, database: Database, moment: int, monkeypatch: pytest.MonkeyPatch) -> bool:
-    """Run everything, with one kill on the way; tell whether it came to that."""
-    try:
-        with killed_at(moment, monkeypatch):
-            run_jobs(settings)
-    except Killed:
-        with database.writing() as session:
-            session.execute(update(JobRow).where(JobRow.lease_until.is_not(None)).values(lease_until=1.0))
-            leases.sweep(session, 3)
-        run_jobs(settings)
-        return True
-    return False
-
-
-def kill_everywhere(
-    client: Http, settings: Settings, database: Database, dataset: str, monkeypatch: pytest.MonkeyPatch, stride: int
-) -> None:
-    halving = {"kind": "successive_halving", "sampler": "tpe", "reduction_factor": 2}
-    training = {**BASE_TRAINING, "epochs": 2, "checkpoint_steps": 4}
-    body = sweep(dataset, trials=3, algorithm=halving, metric="val/loss", base=base(dataset, training=training))
-    undisturbed = submit(client, body)
-    run_jobs(settings)
-    wanted = job_of(client, undisturbed)
-    assert wanted["status"] == "succeeded", wanted["error"]
-    moment, kills = 2, 0
-    while True:
-        job = submit(client, body)
-        if not run_with_a_kill(settings, database, moment, monkeypatch):
-            break
-        done = job_of(client, job)
-        assert done["status"] == "succeeded", (moment, done["error"])
-        assert tried(done) == tried(wanted), moment
-        assert weights(client, job) == weights(client, undisturbed), moment
-        assert len(trials_of(client, job)) == 3
-        moment, kills = moment + stride, kills + 1
-    assert kills >= 5
-
-
-def test_a_kill_between_transactions_loses_and_doubles_no_trial(
-    client: Http, settings: Settings, database: Database, dataset: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    kill_everywhere(client, settings, database, dataset, monkeypatch, stride=13)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_a_kill_between_any_two_transactions_loses_and_doubles_no_trial(
-    client: Http, settings: Settings, database: Database, dataset: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    kill_everywhere(client, settings, database, dataset, monkeypatch, stride=1)
-
-
 def test_several_workers_share_a_sweep_and_make_no_trial_twice(client: Http, settings: Settings, dataset: str) -> None:
     """Threads stand for workers: what they train is not repeatable then, but the rows must be right."""
     job = submit(client, sweep(dataset, trials=10, parallel=3))
@@ -527,111 +375,6 @@ def test_the_same_seed_gives_the_same_sweep_and_another_another(client: Http, se
     first, second, third = (tried(job_of(client, job)) for job in jobs)
     assert first == second
     assert first != third
-
-
-def test_a_worker_that_dies_in_every_turn_ends_the_sweep_and_its_trials(
-    client: Http, settings: Settings, database: Database, dataset: str
-) -> None:
-    job = submit(client, sweep(dataset, parallel=2))
-    run_one(settings, database)
-    with database.writing() as session:
-        session.execute(update(JobRow).where(JobRow.id == job).values(wakes_at=2))
-    for _ in range(3):
-        with database.writing() as session:
-            lease = leases.claim(session, "mortal", 60)
-            assert lease is not None
-            assert lease.job_id == job
-            leases.abandon(session, lease, 3, "It died.", backoff=0)
-    assert job_of(client, job)["error"]["code"] == "worker_lost"
-    assert {trial["status"] for trial in trials_of(client, job)} == {"cancelled"}
-
-
-# ---- refusals -------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("fields", "place"),
-    [
-        (
-            {"space": {"training.optimizer.lr": {**LR, "high": 1e4}}},
-            "training.optimizer.lr",
-        ),
-        ({"space": {"training.optimizer.lrr": LR}}, "training.optimizer.lrr"),
-        ({"space": {"training.optimizer": LR}}, "training.optimizer"),
-        ({"space": {"strategy.kind": {"kind": "choice", "values": ["full", "half"]}}}, "strategy.kind"),
-        ({"space": {"heads.0.dropout": {"kind": "uniform", "low": 0.1, "high": 1.5}}}, "heads.0.dropout"),
-        ({"space": {"heads.1.dropout": {"kind": "uniform", "low": 0.1, "high": 0.5}}}, "heads.1.dropout"),
-        ({"space": {"training.batch_size": {"kind": "integer", "low": 0, "high": 8}}}, "training.batch_size"),
-        ({"space": {"training.batch_size": {"kind": "uniform", "low": 1, "high": 8.5}}}, "training.batch_size"),
-        ({"space": {"model": {"kind": "choice", "values": [None, "nobody"]}}}, "model"),
-        ({"space": {"dataset": {"kind": "choice", "values": ["ds_1"]}}}, "dataset"),
-        ({"space": {"heads.0.target": {"kind": "choice", "values": ["label"]}}}, "heads.0.target"),
-        (
-            {
-                "space": {
-                    "strategy": {"kind": "choice", "values": ["auto"]},
-                    "strategy.kind": {"kind": "choice", "values": ["full"]},
-                }
-            },
-            "strategy.kind",
-        ),
-    ],
-)
-def test_a_space_that_does_not_fit_is_refused_with_its_place(
-    client: Http, settings: Settings, dataset: str, fields: dict[str, Any], place: str
-) -> None:
-    answer = client.post("/v1/jobs", json=sweep(dataset, **fields))
-    assert answer.status_code == 422, answer.text
-    assert answer.json()["errors"][0]["loc"] == ["body", "space", place]
-    assert client.get("/v1/jobs?kind=sweep").json()["data"] == []
-
-
-@pytest.mark.parametrize(
-    ("fields", "loc"),
-    [
-        ({"space": {}}, ["body", "space"]),
-        ({"space": {f"training.f{number}": LR for number in range(21)}}, ["body", "space"]),
-        ({"space": {"training.optimizer.lr": {"kind": "uniform", "low": 2, "high": 1}}}, None),
-        ({"trials": 1001}, ["body", "trials"]),
-        ({"trials": 0}, ["body", "trials"]),
-        ({"parallel": 17}, ["body", "parallel"]),
-        ({"metric": "test/accuracy"}, ["body", "metric"]),
-        ({"metric": "val/beauty"}, ["body", "direction"]),
-        ({"algorithm": {"kind": "grid"}}, ["body", "algorithm"]),
-    ],
-)
-def test_what_is_out_of_bounds_is_refused(
-    client: Http, settings: Settings, dataset: str, fields: dict[str, Any], loc: list[str] | None
-) -> None:
-    answer = client.post("/v1/jobs", json=sweep(dataset, **fields))
-    assert answer.status_code == 422, answer.text
-    assert loc is None or answer.json()["errors"][0]["loc"] == loc, answer.text
-
-
-def test_trials_have_the_sweeps_priority(client: Http, settings: Settings, database: Database, dataset: str) -> None:
-    refused = client.post("/v1/jobs", json=sweep(dataset, base=base(dataset, priority=3)))
-    assert refused.status_code == 422
-    assert refused.json()["errors"][0]["loc"] == ["body", "base"], refused.text
-    job = submit(client, sweep(dataset, priority=3))
-    run_one(settings, database)
-    assert {trial["priority"] for trial in trials_of(client, job)} == {3}
-
-
-def test_a_base_that_does_not_fit_is_refused_at_its_place(client: Http, settings: Settings, dataset: str) -> None:
-    body = sweep(dataset, base=base(dataset, heads=[{"kind": "classifier", "target": "nothing"}]))
-    answer = client.post("/v1/jobs", json=body).json()
-    assert answer["errors"][0]["loc"] == ["body", "base", "heads", 0, "target"]
-
-
-def test_without_validation_rows_there_is_no_sweep(client: Http, settings: Settings) -> None:
-    unsplit = upload(client, settings, table(), splits=json.dumps({"train": 0.8, "validation": 0.0, "test": 0.2}))
-    answer = client.post("/v1/jobs", json=sweep(unsplit))
-    assert answer.status_code == 422, answer.text
-    assert answer.json()["errors"][0]["loc"] == ["body", "base", "heads", 0, "target"]
-    assert "no validation row" in answer.json()["detail"]
-    pretraining = {"kind": "pretraining", "dataset": unsplit}
-    body = {"kind": "sweep", "base": pretraining, "space": {"training.optimizer.lr": LR}}
-    assert client.post("/v1/jobs", json=body).json()["errors"][0]["loc"] == ["body", "base", "dataset"]
 
 
 def test_projects_do_not_see_each_others_sweeps(
