@@ -1,4 +1,4 @@
-"""Supervises trainers: claims a job, hands it to the warm spare, watches it, and cleans up after a death.
+"""Supervises trainers: claims a job, hands it to the waiting spare, watches it, and cleans up after a death.
 
 Lives in the Celery child and never imports torch: a process that has used OpenMP must not fork, and a GPU is not to be
 touched here.
@@ -26,7 +26,7 @@ from worker.attempt_folder import attempt_folder, stacks_file
 from worker.closing import close
 from worker.exits import DEVICE_LOST
 from worker.memory import oom_kills
-from worker.trainer_process import TrainerProcess
+from worker.trainer_process import ForkServer, TrainerProcess
 from worker.watching import End, Flag, Watch
 
 log = logging.getLogger(__name__)
@@ -47,7 +47,8 @@ class Supervisor:
         self._owner = f"{socket.gethostname()}:{os.getpid()}"
         self._devices = kinds_of_device(settings)
         self._busy = threading.Lock()
-        self._spare = TrainerProcess(settings.threads)
+        self._trainers = ForkServer(settings.threads)
+        self._spare: TrainerProcess | None = None
         self._polled = time.monotonic()
         self._rest, self._rests_until = _REST_SECONDS, 0.0
 
@@ -79,7 +80,9 @@ class Supervisor:
 
     def close(self) -> None:
         """End the spare and sign out."""
-        self._spare.kill()
+        if self._spare is not None:
+            self._spare.kill()
+        self._trainers.close()
         try:
             with self._database.writing() as session:
                 workers.sign_out(session, self._owner)
@@ -88,11 +91,13 @@ class Supervisor:
 
     def _work(self) -> None:
         while not self._draining.is_set() and time.monotonic() >= self._rests_until:
+            trainer = self._ready_spare()
             lease = self._claim()
             if lease is None:
                 return
+            self._spare = None
             with logs.traced(lease.traceparent), logs.bound(job_id=lease.job_id, attempt=str(lease.token)):
-                self._run(lease)
+                self._run(lease, trainer)
 
     def _claim(self) -> Lease | None:
         with self._database.writing() as session:
@@ -100,21 +105,19 @@ class Supervisor:
         failpoints.reach("claim.committed")
         return lease
 
-    def _take_spare(self) -> TrainerProcess:
-        """Return the warm trainer and begin to warm the next."""
-        trainer = self._spare
-        if not trainer.alive():
-            trainer.kill()
-            trainer = TrainerProcess(self._settings.threads)
-        return trainer
+    def _ready_spare(self) -> TrainerProcess:
+        """Return a trainer that waits: no job is claimed before there is one."""
+        if self._spare is not None and not self._spare.alive():
+            self._spare.kill()
+            self._spare = None
+        self._spare = self._spare or self._trainers.fork()
+        return self._spare
 
-    def _run(self, lease: Lease) -> None:
-        trainer = self._take_spare()
+    def _run(self, lease: Lease, trainer: TrainerProcess) -> None:
         kills = oom_kills(self._settings.memory_events)
         stacks = ""
         try:
             trainer.start(lease)
-            self._spare = TrainerProcess(self._settings.threads)
             log.info("job %s, attempt %d: trainer %d", lease.job_id, lease.attempt, trainer.pid)
             end = Watch(self._settings, self._database, lease, trainer, self._draining).until_it_ends()
             if end.reason == "stalled":

@@ -1,8 +1,4 @@
-"""The trainer's program: `python -m worker.trainer SUPERVISOR_PID`.
-
-It imports torch and takes one throw-away training step (optimizers import much at their first use), then waits for its
-job on standard input. One trainer runs one job and ends.
-"""
+"""What a trainer does: it is forked, takes a throw-away step, waits for a job on standard input, runs it and ends."""
 
 import json
 import signal
@@ -11,16 +7,12 @@ import threading
 
 from app.jobs.attempts import Lease
 from app.kit import logs
-from app.kit.process import die_with_parent
 from worker.drain import Draining
 
 
 def _warm_up() -> None:
-    """Import and touch what every job uses."""
-    import torch  # noqa: PLC0415 - imported late so that this file costs nothing to look at
-
-    from app.jobs import plan  # noqa: F401, PLC0415
-    from worker import runner  # noqa: F401, PLC0415
+    """Do once what is slow only at first."""
+    import torch  # noqa: PLC0415 - imported already where trainers are forked
 
     layer = torch.nn.Linear(4, 4)
     optimizer = torch.optim.AdamW(layer.parameters())
@@ -35,8 +27,6 @@ def _listen(draining: Draining) -> None:
 
 def main() -> None:
     """Warm up, wait, run one job."""
-    die_with_parent(int(sys.argv[1]))
-    logs.configure("trainer")
     _warm_up()
     line = sys.stdin.readline()
     if not line:
@@ -47,12 +37,8 @@ def main() -> None:
     )  # whoever ends every process at once means the same
     threading.Thread(target=_listen, args=(draining,), daemon=True).start()
 
-    from worker import runner  # noqa: PLC0415 - imported by the warm-up
+    from worker import runner  # noqa: PLC0415 - imported already where trainers are forked
 
     lease = Lease.model_validate_json(line)
     with logs.traced(lease.traceparent), logs.bound(job_id=lease.job_id, attempt=str(lease.token)):
         runner.run(lease, draining)
-
-
-if __name__ == "__main__":
-    main()

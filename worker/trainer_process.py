@@ -1,18 +1,31 @@
-"""A trainer process as its supervisor sees it: started warm, given one job, told to drain, killed.
+"""A trainer process as its supervisor sees it: forked, given one job, told to drain, killed.
 
-A trainer is a program of its own (`python -m worker.trainer`), never a fork: OpenMP and CUDA do not survive forks.
-It reads JSON lines from its standard input.
+It reads JSON lines from its standard input, see `worker.trainer`; where it comes from is told in `worker.fork_server`.
 """
 
 import json
+import logging
 import os
+import select
 import signal
+import socket
 import subprocess
 import sys
+from contextlib import suppress
 from typing import Any
 
 from app.jobs.attempts import Lease
+from app.kit.process import adopt_orphans
 from worker.drain import StopReason
+
+log = logging.getLogger(__name__)
+
+_FORK_SECONDS = 60.0  # the imports come first
+_TRIES = 3
+
+
+class NoTrainerError(Exception):
+    """No trainer could be forked; the log says why."""
 
 
 def environment(threads: int) -> dict[str, str]:
@@ -25,21 +38,77 @@ def environment(threads: int) -> dict[str, str]:
     return {"OMP_NUM_THREADS": count, "MKL_CBWR": "AUTO", **os.environ}
 
 
-class TrainerProcess:
-    """One trainer; it imports torch at once and then waits for its job."""
+class ForkServer:
+    """The process that trainers are forked from; started again where it was killed or hangs for `patience` seconds."""
 
-    def __init__(self, threads: int) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "worker.trainer", str(os.getpid())],
-            stdin=subprocess.PIPE,
-            env=environment(threads),
-            start_new_session=True,
-        )
+    def __init__(self, threads: int, patience: float = _FORK_SECONDS) -> None:
+        self._threads, self._patience = threads, patience
+        adopt_orphans()
+        self._start()
+
+    def _start(self) -> None:
+        self._control, theirs = socket.socketpair()
+        self._control.settimeout(self._patience)
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "worker.fork_server", str(os.getpid())],
+                stdin=theirs.fileno(),
+                env=environment(self._threads),
+                start_new_session=True,
+            )
 
     @property
     def pid(self) -> int:
-        """Its process id, which is also its process group's."""
-        return self._process.pid
+        """Its process id."""
+        pid: int = self._process.pid
+        return pid
+
+    def fork(self) -> "TrainerProcess":
+        """Return a new trainer. Raises `NoTrainerError`."""
+        for _ in range(_TRIES):
+            reading, writing = os.pipe()
+            try:
+                pid = self._ask(reading)
+            finally:
+                os.close(reading)
+            if pid is not None:
+                return TrainerProcess(pid, writing)
+            os.close(writing)
+            log.error("the trainers' fork server does not answer (code %s); it is started again", self._process.poll())
+            self.close()
+            self._start()
+        raise NoTrainerError
+
+    def _ask(self, stdin: int) -> int | None:
+        with suppress(OSError):
+            socket.send_fds(self._control, [b"f"], [stdin])
+            if answer := self._control.recv(20):
+                return int(answer)
+        return None
+
+    def close(self) -> None:
+        """End it; its trainers go on."""
+        self._process.kill()
+        self._process.wait()
+        self._control.close()
+
+
+class TrainerProcess:
+    """One trainer; it warms up and then waits for its job.
+
+    Parameters
+    ----------
+    pid
+        Its process id, a child of ours, which is also its process group's.
+    stdin
+        The descriptor that writes to its standard input.
+    """
+
+    def __init__(self, pid: int, stdin: int) -> None:
+        self.pid = pid
+        self._stdin = os.fdopen(stdin, "wb")
+        self._handle = os.pidfd_open(pid)
+        self._code: int | None = None
 
     def start(self, lease: Lease) -> None:
         """Give it a job."""
@@ -52,32 +121,33 @@ class TrainerProcess:
     def dump_stacks(self) -> None:
         """Have it write where each of its threads is, see `worker.attempt_folder`; a hanging one does, too."""
         if self.alive():
-            os.kill(self._process.pid, signal.SIGUSR1)
+            os.kill(self.pid, signal.SIGUSR1)
 
     def alive(self) -> bool:
         """Tell whether it runs."""
-        return self._process.poll() is None
+        return self.wait(0) is None
 
     def wait(self, seconds: float) -> int | None:
-        """Return its exit code, None if it still runs after so many seconds."""
-        try:
-            return self._process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            return None
+        """Return its exit code (minus the signal's number where one killed it), None if it still runs after that."""
+        if self._code is None and select.select([self._handle], [], [], seconds)[0]:
+            self._code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+            os.close(self._handle)
+        return self._code
 
     def kill(self) -> None:
         """End it and all that it started, at once."""
         if self.alive():
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-        if self._process.stdin is not None:
-            self._process.stdin.close()
+            os.killpg(self.pid, signal.SIGKILL)
+        while self.wait(60) is None:
+            log.error("trainer %d does not die", self.pid)
+        with suppress(ChildProcessError):  # what it had started is ours now
+            while os.waitpid(-self.pid, os.WNOHANG)[0]:
+                pass
+        self._stdin.close()
 
     def _send(self, message: dict[str, Any]) -> None:
-        stdin = self._process.stdin
-        assert stdin is not None  # noqa: S101 - opened as a pipe above
         try:
-            stdin.write(json.dumps(message).encode() + b"\n")
-            stdin.flush()
+            self._stdin.write(json.dumps(message).encode() + b"\n")
+            self._stdin.flush()
         except BrokenPipeError:
             return  # it is dead already, which its exit code tells

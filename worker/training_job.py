@@ -124,9 +124,9 @@ def _train_on(
         if isinstance(event, StepDone):
             failpoints.reach("training.step")
             reporter.step(event)
-            if checkpoints.due(event.step) or draining.is_set():
+            if checkpoints.due(event.step):
                 checkpoints.save()
-            _stop_where_asked(draining)
+            _stop_where_asked(event.step, draining, reporter, checkpoints)
         elif isinstance(event, Started):
             reporter.start(event)
         elif isinstance(event, Evaluated):
@@ -144,8 +144,10 @@ def _train_on(
             attempt.tell("training.finished", f"Trained to step {event.step} ({event.reason}).", data)
 
 
-def _stop_where_asked(draining: Draining) -> None:
+def _stop_where_asked(step: int, draining: Draining, reporter: Reporter, checkpoints: Checkpoints) -> None:
     if draining.is_set():
+        reporter.finish(step)
+        checkpoints.save()
         raise DrainedError
 
 

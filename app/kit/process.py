@@ -5,7 +5,7 @@ import os
 import signal
 import socket
 
-_PR_SET_PDEATHSIG = 1
+_PR_SET_PDEATHSIG, _PR_SET_NAME, _PR_SET_CHILD_SUBREAPER = 1, 15, 36
 
 
 def die_with_parent(parent: int | None = None) -> None:
@@ -13,9 +13,23 @@ def die_with_parent(parent: int | None = None) -> None:
 
     With the id of the `parent` that should still be there, end at once where it is not.
     """
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if parent is not None and os.getppid() != parent:
         os._exit(1)
+
+
+def adopt_orphans() -> None:
+    """Let processes below this one become its children when their parent ends, rather than init's."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def name_process(name: str) -> None:
+    """Give this process a name of at most 15 characters for `ps` and `top`."""
+    _prctl(_PR_SET_NAME, name.encode())
+
+
+def _prctl(option: int, value: int | bytes) -> None:
+    ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
 
 
 def free_port(host: str = "127.0.0.1") -> int:

@@ -72,7 +72,7 @@ class Node:
 
 def _command_of(process: psutil.Process) -> str:
     try:
-        return " ".join(process.cmdline())
+        return " ".join([process.name(), *process.cmdline()])
     except (psutil.NoSuchProcess, psutil.ZombieProcess):
         return ""
 

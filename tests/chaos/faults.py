@@ -46,7 +46,8 @@ class Faults:
         self._kinds: list[tuple[str, int, Callable[[], None]]] = [
             ("killed worker", 4, self._kill_worker),
             ("killed supervisor", 2, self._kill_supervisor),
-            ("killed trainer", 4, self._kill_trainer),
+            ("killed trainer", 4, lambda: self._kill_one("trainer")),
+            ("killed fork server", 1, lambda: self._kill_one("forkserver")),
             (_DRAINED, 2, self._drain_worker),
             ("frozen worker", 3, self._freeze_worker),
             ("frozen trainer", 1, self._freeze_trainer),
@@ -109,11 +110,11 @@ class Faults:
             with suppress(psutil.NoSuchProcess):
                 one.kill()
 
-    def _kill_trainer(self) -> None:
-        trainers = self._worker().tree("worker.trainer")
-        if trainers:
+    def _kill_one(self, word: str) -> None:
+        found = self._worker().tree(word)
+        if found:
             with suppress(psutil.NoSuchProcess):
-                self._chance.choice(trainers).kill()
+                self._chance.choice(found).kill()
 
     def _drain_worker(self) -> None:
         self._worker().process.send_signal(signal.SIGTERM)
@@ -122,7 +123,7 @@ class Faults:
         self._freeze(self._worker().tree(), self._chance.choice([1, LEASE + 3]))
 
     def _freeze_trainer(self) -> None:
-        self._freeze(self._worker().tree("worker.trainer"), self._chance.choice([1, 20]))
+        self._freeze(self._worker().tree("trainer"), self._chance.choice([1, 20]))
 
     def _freeze(self, processes: list[psutil.Process], seconds: float) -> None:
         frozen = []

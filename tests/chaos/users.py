@@ -14,7 +14,7 @@ from tests.chaos.cluster import Cluster, new_key
 from tests.support.servers import KEY
 
 Json = dict[str, Any]
-TRAINING: Json = {"steps": 60, "batch_size": 16, "checkpoint_steps": 15, "seed": 5}
+TRAINING: Json = {"steps": 600, "batch_size": 16, "checkpoint_steps": 60, "seed": 5}
 MLP: Json = {"kind": "mlp", "hidden": [32, 8]}
 LIMIT = 60.0  # seconds, within which every request has to be answered, however often it is repeated
 _ANSWER = httpx.Timeout(30, connect=5)

@@ -222,7 +222,7 @@ class Service:
 
     def trainer(self) -> psutil.Process:
         """The trainer at work, not its spare."""
-        return max(self.tree("worker.trainer"), key=lambda one: sum(one.cpu_times()[:2]))
+        return max(self.tree("trainer"), key=lambda one: sum(one.cpu_times()[:2]))
 
     def kill_worker(self) -> None:
         """kill -9 of the whole worker tree at once."""
@@ -242,7 +242,7 @@ class Service:
 
 def _command(process: psutil.Process | None) -> list[str]:
     try:
-        return process.cmdline() if process else []
+        return [process.name(), *process.cmdline()] if process else []
     except (psutil.NoSuchProcess, psutil.ZombieProcess):
         return []
 

@@ -1,0 +1,101 @@
+"""Trainers are forked, belong to whoever asked for them, and outlive only what they may outlive."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.support.servers import wait_until
+from worker.trainer_process import ForkServer
+
+_PATIENCE = 15.0
+
+# A supervisor that says which processes are its own, and then waits to be killed.
+_SUPERVISOR = """
+import sys
+from worker.trainer_process import ForkServer
+server = ForkServer(1)
+trainer = server.fork()
+print(server.pid, trainer.pid, flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ForkServer]:
+    server = ForkServer(1, _PATIENCE)
+    yield server
+    server.close()
+
+
+def test_a_trainer_is_a_child_in_a_group_of_its_own_and_its_end_is_told(server: ForkServer) -> None:
+    trainer = server.fork()
+    process = psutil.Process(trainer.pid)
+    assert (process.name(), process.ppid(), os.getpgid(trainer.pid)) == ("trainer", os.getpid(), trainer.pid)
+    assert trainer.wait(0.1) is None
+    process.send_signal(signal.SIGTERM)
+    assert trainer.wait(10) == -signal.SIGTERM
+    trainer.kill()
+    other = server.fork()
+    other.kill()
+    assert (other.wait(0), other.alive()) == (-signal.SIGKILL, False)
+    assert not psutil.pid_exists(trainer.pid)
+    assert not psutil.pid_exists(other.pid)
+
+
+def test_where_trainers_are_forked_only_threads_that_heed_forks_run(server: ForkServer) -> None:
+    server.fork().kill()
+    threads = [path.read_text().strip() for path in Path(f"/proc/{server.pid}/task").glob("*/comm")]
+    assert set(threads) <= {"forkserver", "jemalloc_bg_thd"}
+    assert len(threads) <= 2
+
+
+_ON_A_GPU = """
+import os, torch
+from worker.fork_server import import_all
+import_all()
+child = os.fork()
+if child == 0:
+    os._exit(0 if torch.ones(2, device="cuda").sum().item() == 2 else 1)
+assert os.waitpid(child, 0)[1] == 0
+"""
+
+
+@pytest.mark.gpu
+def test_a_forked_process_can_use_a_gpu() -> None:
+    subprocess.run([sys.executable, "-c", _ON_A_GPU], check=True)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_lost_fork_server_is_replaced_and_its_trainers_go_on(server: ForkServer, number: int) -> None:
+    first, lost = server.fork(), server.pid
+    os.kill(lost, number)
+    second = server.fork()
+    assert first.alive()
+    assert second.alive()
+    assert server.pid != lost
+    assert not psutil.pid_exists(lost)
+    first.kill()
+    second.kill()
+
+
+def test_all_die_with_the_supervisor() -> None:
+    program = [sys.executable, "-c", _SUPERVISOR]
+    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as supervisor:
+        assert supervisor.stdout is not None
+        mine = [int(pid) for pid in supervisor.stdout.readline().split()]
+        assert len(mine) == 2
+        supervisor.kill()
+    wait_until(lambda: not any(map(_runs, mine)), "all have ended", 5)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
