@@ -63,6 +63,12 @@ class Settings(BaseSettings):
     worker_device: Literal["auto", "cpu", "cuda"] = Field(
         default="auto", description="What a worker trains on; auto: a GPU where there is one. Others' jobs it leaves."
     )
+    worker_devices: int = Field(
+        default=1,
+        ge=1,
+        le=8,
+        description="On how many processes of its CPU a worker may train one job; GPUs it counts.",
+    )
     memory_events: Path = Field(
         default=Path("/sys/fs/cgroup/memory.events"), description="Where the kernel counts its kills for memory."
     )

@@ -5,10 +5,19 @@ from sqlalchemy.orm import Session
 from app import events
 from app.jobs import lease as leases
 from app.jobs.attempts import Ending, Lease
+from app.jobs.ending import JobError
 from app.settings import Settings
 from worker.drain import OVERDUE
-from worker.exits import DEVICE_LOST
+from worker.exits import DEVICE_LOST, RANK_OUT_OF_MEMORY
 from worker.watching import End
+
+_SMALL = JobError(
+    code="device_memory",
+    category="user",
+    message="One of the devices has too little memory for its share of a step. Lower training.batch_size, ask for more "
+    "devices, or choose a smaller backbone.",
+    param="training.batch_size",
+)
 
 
 def close(session: Session, lease: Lease, end: End, settings: Settings, stacks: str) -> None:
@@ -24,6 +33,8 @@ def close(session: Session, lease: Lease, end: End, settings: Settings, stacks: 
         leases.finish(session, lease, "failed", OVERDUE.message, OVERDUE, "time_limit")
     elif end.code == DEVICE_LOST:
         leases.requeue(session, lease, "The device was lost.", charged=False, ending="device_lost")
+    elif end.code == RANK_OUT_OF_MEMORY:
+        leases.finish(session, lease, "failed", _SMALL.message, _SMALL, "failed")
     else:
         if stacks:
             _tell_stacks(session, lease, stacks)

@@ -16,6 +16,7 @@ from worker.attempt import Attempt
 from worker.drain import DrainedError, Draining
 from worker.feature_cache import FeatureCache
 from worker.opening import device_for, open_beside, open_data, open_model, rows_digest
+from worker.ranks import together
 from worker.reporter import progress_of
 from worker.training import cost
 from worker.training.run import Run, prepare
@@ -30,7 +31,7 @@ def run(attempt: Attempt, job: JobRow, folder: Path, draining: Draining, setting
     cost.forget_peak(work.device)
     training = work.prepared(None, None)
     attempt.enter("running", "measuring", "Measuring some steps.", {"device": work.device.type})
-    steps = cost.run_steps(training)
+    steps = work.steps_of(training)
     found = _costs(training, steps, folder)
     plan, strategy = training.plan, training.strategy
     peaks, sizes = {plan.batch_size: steps.peak_bytes}, cost.batch_sizes(plan.batch_size, plan.rows)
@@ -43,7 +44,7 @@ def run(attempt: Attempt, job: JobRow, folder: Path, draining: Draining, setting
             raise DrainedError
         attempt.report(progress_of(len(peaks), len(sizes), 0, None), [], "measuring")
         cost.forget_peak(work.device)
-        peaks[size] = cost.run_steps(work.prepared(size, strategy)).peak_bytes
+        peaks[size] = work.steps_of(work.prepared(size, strategy)).peak_bytes
     attempt.enter("finalizing", "measuring", "All is measured.")
     metrics = Estimate(
         **found,
@@ -66,11 +67,16 @@ class _Work:
     def __init__(self, attempt: Attempt, job: JobRow, folder: Path, settings: Settings) -> None:
         dataset, self.data = open_data(attempt, job, folder / "data")
         self.config = learning_config(job.config["estimates"], job.config)
-        self.device = device_for(job)
+        self.device, self._devices, self._folder = device_for(job), job.devices, folder
         self.keep = FeatureCache(settings.feature_cache, settings.feature_cache_bytes, rows_digest(dataset))
         self.beside = open_beside(attempt, self.config, folder / "beside")
         parent = job.parent_model_id
         self.parent = open_model(attempt, parent, folder / "parent", for_training=True) if parent else None
+
+    def steps_of(self, training: Run) -> cost.Steps:
+        """Some of its steps, measured, on as many devices as the job asks for."""
+        with together(training, self._devices, self._folder):
+            return cost.run_steps(training)
 
     def prepared(self, batch_size: int | None, strategy: AnyStrategy | None) -> Run:
         """The training as the real job would prepare it, with another batch size where one is given."""

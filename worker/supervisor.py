@@ -45,7 +45,7 @@ class Supervisor:
         self._database = database
         self._draining = draining
         self._owner = f"{socket.gethostname()}:{os.getpid()}"
-        self._devices = kinds_of_device(settings)
+        self._devices = devices_of(settings)
         self._busy = threading.Lock()
         self._trainers = ForkServer(settings.threads)
         self._spare: TrainerProcess | None = None
@@ -158,9 +158,14 @@ class Supervisor:
         time.sleep(_CRASH_PAUSE_SECONDS)
 
 
-def kinds_of_device(settings: Settings) -> tuple[str, ...]:
-    """Say which kinds of device this worker has, without touching any."""
-    if settings.worker_device != "auto":
-        return ("cpu",) if settings.worker_device == "cpu" else leases.DEVICES
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES") not in ("", "-1")
-    return leases.DEVICES if visible and any(Path("/dev").glob("nvidia[0-9]*")) else ("cpu",)
+def devices_of(settings: Settings) -> dict[str, int]:
+    """Say how many devices of which kind this worker has, without touching any."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    gpus = len(list(Path("/dev").glob("nvidia[0-9]*")))
+    if visible is not None:
+        gpus = min(gpus, len([one for one in visible.split(",") if one not in ("", "-1")]))
+    asked = settings.worker_device
+    found = {"cpu": settings.worker_devices}
+    if asked == "cuda" or (asked == "auto" and gpus):
+        found["cuda"] = max(gpus, 1)
+    return found

@@ -3,6 +3,8 @@
 import logging
 import math
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,7 @@ from worker.divergence import DivergedError
 from worker.drain import DrainedError, Draining
 from worker.feature_cache import FeatureCache
 from worker.opening import device_for, open_beside, open_data, open_model, rows_digest
+from worker.ranks import together
 from worker.reporter import Reporter, progress_of
 from worker.training.evaluate import Evaluation
 from worker.training.events import Evaluated, Finished, Noted, Started, StepDone
@@ -54,7 +57,7 @@ def run(attempt: Attempt, job: JobRow, folder: Path, draining: Draining, setting
     for note in training.notes:
         attempt.tell(note.kind, note.message, note.data)
     costs = _Costs()
-    _train(attempt, training, trial, checkpoints, draining)
+    _train(attempt, training, trial, checkpoints, draining, lambda: together(training, job.devices, folder))
     seconds = costs.spent()["seconds"] if step == 0 and training.state.progress.went_through else None
     transfer = _transfer(attempt, training, parent, checkpoints, draining)
     attempt.enter("finalizing", "evaluating", "Training has ended; measuring on the test split.")
@@ -103,11 +106,22 @@ class _Costs:
         return {"seconds": time.monotonic() - self.wall, "cpu_seconds": time.process_time() - self.cpu}
 
 
-def _train(attempt: Attempt, training: Run, trial: Trial | None, checkpoints: Checkpoints, draining: Draining) -> None:
-    """Train to the end; where it goes astray, again from the last sound state. A trial tells how its own rate does."""
+def _train(
+    attempt: Attempt,
+    training: Run,
+    trial: Trial | None,
+    checkpoints: Checkpoints,
+    draining: Draining,
+    together: Callable[[], AbstractContextManager[None]],
+) -> None:
+    """Train to the end; where it goes astray, again from the last sound state. A trial tells how its own rate does.
+
+    `together` has other devices, where there are some, take up the state as it is then.
+    """
     while True:
         try:
-            _train_on(attempt, training, trial, checkpoints, draining)
+            with together():
+                _train_on(attempt, training, trial, checkpoints, draining)
         except DivergedError as error:
             if trial is not None:
                 raise

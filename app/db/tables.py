@@ -87,6 +87,7 @@ class JobRow(Base):
     wakes_at: Mapped[int | None]  # of a waiting sweep: it goes on once at most so many of its trials are unfinished
     extends_id: Mapped[str | None] = mapped_column(Id)  # the ended job from whose last checkpoint this one goes on
     device: Mapped[str] = mapped_column(String(10), default="auto", server_default="auto")
+    devices: Mapped[int] = mapped_column(default=1, server_default="1")
     traceparent: Mapped[str | None] = mapped_column(String(55))  # of the request that made it, as W3C writes it
     progress: Mapped[dict[str, Any] | None]
     metrics: Mapped[dict[str, Any] | None]
@@ -129,7 +130,7 @@ class AttemptRow(Base):
 
 
 class WorkerRow(Base):
-    """A worker that signs in as long as it lives, and the kinds of device that it has, with blanks between."""
+    """A worker that signs in as long as it lives, and the devices that it has: `cpu:2 cuda:4`."""
 
     __tablename__ = "workers"
 

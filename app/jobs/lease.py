@@ -5,7 +5,7 @@ A worker claims the best queued row by compare-and-set and gets a lease and a fe
 leases are swept up by whoever looks (`sweep`). Only the database's clock is asked.
 """
 
-from collections.abc import Collection
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import ColumnElement, case, func, or_, select, update
@@ -18,9 +18,10 @@ from app.jobs import attempts
 from app.jobs.attempts import Ending, Lease
 from app.jobs.ending import JobError, leave, tell_end
 from app.jobs.states import LEASED, TERMINAL, Status, sources
+from app.jobs.workers import usual
 
 _NO_ORM = {"synchronize_session": False}
-DEVICES = ("cpu", "cuda")
+ONE_EACH = {"cpu": 1, "cuda": 1}
 BACKOFF_SECONDS, _LONGEST_BACKOFF = 30.0, 600.0
 
 
@@ -57,13 +58,18 @@ def _startable(now: float) -> ColumnElement[bool]:
     return (JobRow.status == "queued") & due & or_(JobRow.wakes_at.is_(None), unfinished <= JobRow.wakes_at)
 
 
-def claim(session: Session, owner: str, seconds: float, devices: Collection[str] = DEVICES) -> Lease | None:
-    """Take the best queued job that one of these kinds of device can run, or None.
+def claim(session: Session, owner: str, seconds: float, devices: Mapping[str, int] = ONE_EACH) -> Lease | None:
+    """Take the best queued job that so many devices of these kinds can run, or None.
 
     Counts the attempt at once, so that a poisonous job runs out of them.
     """
     now = session.execute(select(db_now())).scalar_one()
-    return _claim(session, _startable(now) & JobRow.device.in_(["auto", *devices]), owner, now, seconds)
+    return _claim(session, _startable(now) & _fits(devices), owner, now, seconds)
+
+
+def _fits(devices: Mapping[str, int]) -> ColumnElement[bool]:
+    counts = {**devices, "auto": usual(devices)}
+    return or_(*((JobRow.device == kind) & (JobRow.devices <= count) for kind, count in counts.items()))
 
 
 def claim_sweep(session: Session, trial_id: str, seconds: float) -> Lease | None:

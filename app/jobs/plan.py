@@ -9,6 +9,7 @@ from app.ml.bundle import Manifest
 from app.ml.configs import FineTuningConfig, PretrainingConfig
 from app.ml.errors import ConfigError
 from app.ml.fitting import check_comparable, check_measurable
+from app.ml.parallel import check_splittable
 from app.ml.recipes import Resolved, resolve_fine_tuning, resolve_pretraining
 from app.ml.spec import DataSpec
 from app.models.refs import as_name
@@ -51,6 +52,7 @@ def resolve(
         else:
             manifest = Manifest.model_validate(parent.manifest) if parent else None
             resolved = resolve_fine_tuning(_half(request, FineTuningConfig), spec, manifest, other)
+        check_splittable(resolved.config, request.resources.devices)
     except ConfigError as error:
         raise misfit(error) from None
     chosen = [decision.model_dump(mode="json") for decision in resolved.decisions]

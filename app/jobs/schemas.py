@@ -28,15 +28,9 @@ class Resources(Frozen):
         None,
         description="How long its attempts may run together; then it stops at a checkpoint and fails, to be retried.",
     )
-    devices: Integer = Field(1, ge=1, description="On how many devices one job trains; 1 is all that there is today.")
-
-    @field_validator("devices")
-    @classmethod
-    def _one(cls, devices: int) -> int:
-        if devices > 1:
-            msg = f"a job trains on one device so far, not on {devices}: leave devices at 1"
-            raise ValueError(msg)
-        return devices
+    devices: Integer = Field(
+        1, ge=1, le=8, description="On how many devices of one worker a training runs: each takes its share of a batch."
+    )
 
 
 Priority = Annotated[Integer, Field(ge=-100, le=100)]

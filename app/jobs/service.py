@@ -128,9 +128,10 @@ def enqueue_preparation(session: Session, queue: JobQueue, project_id: str, data
 def enqueue(session: Session, queue: JobQueue, **fields: Any) -> JobRow:
     """Add a job that is queued, with its first event."""
     now = session.execute(select(db_now())).scalar_one()
-    device = fields["config"].get("resources", {}).get("device", "auto")
+    resources = fields["config"].get("resources", {})
+    where = {name: resources[name] for name in ("device", "devices") if name in resources}
     times = {"created_at": now, "queued_at": now}
-    row = JobRow(id=new_id("job"), status="queued", device=device, traceparent=logs.trace.get(), **times, **fields)
+    row = JobRow(id=new_id("job"), status="queued", traceparent=logs.trace.get(), **times, **where, **fields)
     session.add(row)
     session.flush()
     events.append(session, row.id, "job.queued", "Queued.")
@@ -253,8 +254,10 @@ def _waiting_for(session: Session, row: JobRow) -> str | None:
     seen = workers.devices_seen(session)
     if not seen:
         return "A worker: none was seen in the last two minutes."
-    if row.device not in {"auto", *seen}:
+    if row.device not in seen:
         return f"A worker with {row.device}: none was seen in the last two minutes."
+    if row.devices > seen[row.device]:
+        return f"A worker with {row.devices} devices ({row.device}): the most that one has is {seen[row.device]}."
     return None
 
 

@@ -1,7 +1,7 @@
 """Workers sign in as long as they live, so that a job that none of them can run says so instead of waiting silently."""
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Mapping
 
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
@@ -13,10 +13,10 @@ SEEN_SECONDS = 120.0  # a worker that was not seen for longer is not counted on
 _FORGOTTEN_SECONDS = 86400.0
 
 
-def sign_in(session: Session, worker: str, devices: Collection[str]) -> None:
-    """Say that a worker lives and which kinds of device it has; forget those that were not seen for a day."""
+def sign_in(session: Session, worker: str, devices: Mapping[str, int]) -> None:
+    """Say that a worker lives and how many devices of which kind it has; forget those that were not seen for a day."""
     now = session.execute(select(db_now())).scalar_one()
-    kinds = " ".join(devices)
+    kinds = " ".join(f"{kind}:{count}" for kind, count in devices.items())
     mine = update(WorkerRow).where(WorkerRow.id == worker).values(seen_at=now, devices=kinds).returning(WorkerRow.id)
     if session.execute(mine.execution_options(synchronize_session=False)).first() is None:
         session.add(WorkerRow(id=worker, devices=kinds, started_at=now, seen_at=now))
@@ -28,12 +28,29 @@ def sign_out(session: Session, worker: str) -> None:
     session.execute(delete(WorkerRow).where(WorkerRow.id == worker))
 
 
-def devices_seen(session: Session) -> frozenset[str]:
-    """Return the kinds of device that living workers have; empty where no worker was seen of late."""
-    return frozenset(count_seen(session))
-
-
 def count_seen(session: Session) -> Counter[str]:
     """Count the living workers that have each kind of device."""
+    return Counter(kind for devices in _seen(session) for kind in devices)
+
+
+def devices_seen(session: Session) -> dict[str, int]:
+    """Return the kinds of device that living workers have, and how many of each the best of them has.
+
+    Empty where no worker was seen of late. `auto` is what a worker takes for a job that names no kind.
+    """
+    most: dict[str, int] = {}
+    for mine in _seen(session):
+        for kind, count in {**mine, "auto": usual(mine)}.items():
+            most[kind] = max(most.get(kind, 0), count)
+    return most
+
+
+def usual(devices: Mapping[str, int]) -> int:
+    """Return on how many devices a worker can run a job that names no kind: it takes GPUs where there are any."""
+    return devices.get("cuda") or devices.get("cpu", 0)
+
+
+def _seen(session: Session) -> list[dict[str, int]]:
     recent = select(WorkerRow.devices).where(WorkerRow.seen_at > db_now() - SEEN_SECONDS)
-    return Counter(kind for devices in session.scalars(recent) for kind in devices.split())
+    words = [[word.partition(":") for word in row.split()] for row in session.scalars(recent)]
+    return [{kind: int(count) for kind, _, count in row} for row in words]

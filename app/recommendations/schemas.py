@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from app.jobs.schemas import PRIORITY, Metadata, ModelRef, Priority, Resources
 from app.ml.fields import Integer, Name
@@ -25,6 +25,14 @@ class RecommendationRequest(Frozen):
     resources: Resources = Field(default_factory=Resources)
     priority: Priority = Field(0, description=PRIORITY)
     metadata: Metadata = Field(default_factory=dict, description="Up to 16 strings of your own.")
+
+    @field_validator("resources")
+    @classmethod
+    def _one_device(cls, resources: Resources) -> Resources:
+        if resources.devices > 1:
+            msg = "only trainings take several devices: leave devices at 1"
+            raise ValueError(msg)
+        return resources
 
 
 class Candidate(Frozen):

@@ -10,8 +10,9 @@ from app.ml.data import Examples
 from app.ml.training import TrainingConfig
 from worker.training.batches import epoch_batches
 from worker.training.events import EpochDone, Evaluated, Event, Finished, Started, StepDone
-from worker.training.micro_batches import backward, with_less_memory
+from worker.training.micro_batches import DeviceMemoryError, backward, with_less_memory
 from worker.training.optimizer import set_rate
+from worker.training.parallel import Team
 from worker.training.schedule import rate_factor
 from worker.training.state import LoopState
 from worker.training.watch import Watcher
@@ -93,8 +94,21 @@ def _fitting_step(state: LoopState, examples: Examples, plan: Plan, indices: tor
     yield done
 
 
+def follow(state: LoopState, examples: Examples, plan: Plan, team: Team) -> None:
+    """Take part in every step that the team's leader takes; whoever started this process ends it.
+
+    Raises:
+        DeviceMemoryError: the device has too little memory for its share.
+    """
+    while True:
+        state.progress.step, indices = team.next_order()
+        state.objective.train()
+        if _step(state, examples, plan, indices) is None:
+            raise DeviceMemoryError(len(indices), state.progress.pieces)
+
+
 def _step(state: LoopState, examples: Examples, plan: Plan, indices: torch.Tensor | None) -> StepDone | None:
-    """Rate, forward, backward, clip, step, count; None, and nothing has changed, where the memory was too little.
+    """Rate, forward, backward, clip, step, count; None, and no weight has changed, where the memory was too little.
 
     Nothing here reads a value: on a GPU that would wait for it.
     """
@@ -102,9 +116,13 @@ def _step(state: LoopState, examples: Examples, plan: Plan, indices: torch.Tenso
     lr = plan.lr(progress.step) * progress.rate
     set_rate(optimizer, lr)
     state.objective.begin(progress.step, plan.total_steps)
+    if state.team is not None:
+        indices = state.team.share(progress.step, indices, plan.rows)
     losses = backward(state, examples, indices, plan.config)
     if losses is None:
         return None
+    if state.team is not None:
+        losses = state.team.average(optimizer, losses)
     if plan.config.clip_grad_norm is not None:
         parameters = (parameter for group in optimizer.param_groups for parameter in group["params"])
         torch.nn.utils.clip_grad_norm_(parameters, plan.config.clip_grad_norm)

@@ -63,11 +63,12 @@ def with_less_memory(state: LoopState, rows: int) -> Noted:
     """Cut each batch, of `rows` rows, into twice as many pieces from now on.
 
     Raises:
-        DeviceMemoryError: the pieces cannot be smaller, or the objective compares a batch's rows with each other.
+        DeviceMemoryError: the pieces cannot be smaller, the objective compares a batch's rows with each other, or
+            other devices wait for this one's share of the step.
     """
     progress = state.progress
     pieces = 2 * progress.pieces
-    if state.objective.compares_rows or pieces > min(_MOST_PIECES, rows):
+    if state.team is not None or state.objective.compares_rows or pieces > min(_MOST_PIECES, rows):
         raise DeviceMemoryError(rows, progress.pieces)
     progress.pieces = pieces
     state.optimizer.zero_grad()

@@ -14,6 +14,7 @@ from app.ml import checkpoint
 from app.ml.checkpoint import Tensors
 from app.ml.errors import CorruptCheckpointError
 from app.ml.interfaces import Objective
+from worker.training.parallel import Team
 
 
 class Progress(pydantic.BaseModel):
@@ -49,6 +50,7 @@ class LoopState:
     device: torch.device
     progress: Progress = field(default_factory=Progress)
     best: Tensors | None = None
+    team: Team | None = None  # where several devices train together
 
     def save(self, path: Path) -> str:
         """Write everything, random generators included, atomically; returns the file's SHA-256."""

@@ -235,7 +235,9 @@ BAD_FIELDS: list[dict[str, Any]] = [
     {"metadata": {"k": "v" * 2000}},
     {"metadata": {str(number): "v" for number in range(100)}},
     {"resources": {"device": "tpu"}},
-    {"resources": {"devices": 2}},
+    {"resources": {"devices": 9}},
+    {"resources": {"devices": 2}, "method": {"kind": "vae", "free_bits": 0.1}},
+    {"resources": {"devices": 2}, "backbone": {"kind": "resnet"}},
     {"priority": 101},
 ]
 

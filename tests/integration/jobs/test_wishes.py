@@ -19,7 +19,10 @@ from tests.support.http import Http
 from tests.support.servers import wait_until
 from tests.support.work import run_jobs
 from worker import runner
+from worker.closing import close
 from worker.drain import Draining, StopReason
+from worker.exits import RANK_OUT_OF_MEMORY
+from worker.watching import End
 
 TRAINING: dict[str, Any] = {"steps": 12, "batch_size": 16, "seed": 1, "schedule": {"kind": "constant"}}
 LONG = {**TRAINING, "steps": 4000}
@@ -264,14 +267,38 @@ def test_only_a_worker_with_the_device_takes_a_job_and_it_says_what_it_waits_for
     job = submit(client, dataset, resources={"device": "cuda"})
     assert (look(client, job)["waiting_for"] or "").startswith("A worker: none")
     with database.writing() as session:
-        workers.sign_in(session, "here:1", ["cpu"])
-        assert leases.claim(session, "here:1", 60, ["cpu"]) is None
+        workers.sign_in(session, "here:1", {"cpu": 1})
+        assert leases.claim(session, "here:1", 60, {"cpu": 1}) is None
     assert (look(client, job)["waiting_for"] or "").startswith("A worker with cuda: none")
     with database.writing() as session:
-        workers.sign_in(session, "there:1", ["cpu", "cuda"])
-        workers.sign_in(session, "there:1", ["cpu", "cuda"])
+        workers.sign_in(session, "there:1", {"cpu": 1, "cuda": 1})
+        workers.sign_in(session, "there:1", {"cpu": 1, "cuda": 1})
     assert look(client, job)["waiting_for"] is None
-    assert take(database, devices=["cpu", "cuda"]).job_id == job
+    assert take(database, devices={"cpu": 1, "cuda": 1}).job_id == job
+
+
+def test_a_job_for_several_devices_waits_for_a_worker_that_has_them(
+    client: Http, database: Database, dataset: str
+) -> None:
+    job = submit(client, dataset, resources={"devices": 2}, method={"kind": "autoencoder"}, backbone={"kind": "mlp"})
+    with database.writing() as session:
+        workers.sign_in(session, "here:1", {"cpu": 4, "cuda": 1})  # it would take its GPU, of which it has one
+        assert leases.claim(session, "here:1", 60, {"cpu": 4, "cuda": 1}) is None
+    assert look(client, job)["waiting_for"] == "A worker with 2 devices (auto): the most that one has is 1."
+    with database.writing() as session:
+        workers.sign_in(session, "there:1", {"cpu": 2})
+    assert look(client, job)["waiting_for"] is None
+    assert take(database, devices={"cpu": 2}).job_id == job
+
+
+def test_too_little_memory_on_one_of_several_devices_is_the_requests_fault(
+    client: Http, database: Database, dataset: str, settings: Settings
+) -> None:
+    job = submit(client, dataset)
+    lease = take(database)
+    with database.writing() as session:
+        close(session, lease, End(RANK_OUT_OF_MEMORY), settings, "")
+    assert (look(client, job)["status"], look(client, job)["error"]["code"]) == ("failed", "device_memory")
 
 
 def test_the_first_death_is_made_good_at_once_and_further_ones_later(

@@ -1,0 +1,64 @@
+"""A job on two devices, through the service: it trains, outlives a rank's death, and leaves no process behind."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+
+from app.client import Graftwork
+from tests.support.servers import Service, service, wait_until
+
+TRAINING = {"steps": 1500, "batch_size": 32, "checkpoint_steps": 50, "seed": 3}
+MLP = {"kind": "mlp", "hidden": [64, 32]}
+
+
+@pytest.mark.slow
+def test_two_ranks_train_and_a_killed_one_is_made_good(
+    tmp_path: Path, digits: tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
+) -> None:
+    short = {"lease_seconds": 4, "sweep_seconds": 0.5, "poll_seconds": 2, "worker_devices": 2}
+    with service(tmp_path, **short) as running, running.up().client() as graftwork:
+        dataset = graftwork.datasets.create({"x": digits[0][:1000]}, name="digits")["id"]
+        job = graftwork.jobs.create(
+            kind="pretraining",
+            dataset=dataset,
+            backbone=MLP,
+            method={"kind": "autoencoder"},
+            training=TRAINING,
+            resources={"device": "cpu", "devices": 2},
+        )["id"]
+        wait_until(lambda: bool(graftwork.jobs.checkpoints(job)["data"]), "it has a checkpoint")
+        follower, leader = pair(running)
+        follower.kill()
+        wait_until(lambda: gone(leader, follower), "both are gone", 5)
+        wait_until(lambda: len(running.tree("worker.rank")) == 1 and progress(graftwork, job) > 50, "it goes on")
+        follower, leader = pair(running)
+        supervisor = leader.parent()
+        assert supervisor is not None
+        supervisor.kill()
+        wait_until(lambda: gone(leader, follower), "nothing outlives the supervisor", 5)
+        assert graftwork.jobs.wait(job, timeout=180)["attempt"] == 3
+        endings = [(one["ending"], one["charged"]) for one in graftwork.jobs.attempts(job)]
+        assert endings == [("died", True), ("silent", True), ("succeeded", True)]
+        resumed = [one["data"]["step"] for one in graftwork.jobs.events(job) if one["type"] == "job.running"]
+        assert resumed[0] == 0 < resumed[1] <= resumed[2]
+        assert running.tree("worker.rank") == []
+
+
+def pair(running: Service) -> tuple[psutil.Process, psutil.Process]:
+    """The rank that follows, and the one that leads: the trainer."""
+    (follower,) = running.tree("worker.rank")
+    leader = follower.parent()
+    assert leader is not None
+    assert leader.name() == "trainer"
+    return follower, leader
+
+
+def progress(graftwork: Graftwork, job: str) -> int:
+    return int((graftwork.jobs.get(job)["progress"] or {"step": 0})["step"])
+
+
+def gone(*processes: psutil.Process) -> bool:
+    return not any(one.is_running() and one.status() != psutil.STATUS_ZOMBIE for one in processes)
