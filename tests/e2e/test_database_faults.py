@@ -14,6 +14,7 @@ import pytest
 from pysqlite3 import dbapi2 as sqlite
 
 from app.client import Graftwork
+from tests.support.jobs import step_of, weights
 from tests.support.servers import KEY, Postgres, Service, service, wait_until
 
 Digits = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
@@ -34,18 +35,8 @@ def begin(graftwork: Graftwork, digits: Digits) -> str:
     return str(graftwork.jobs.create(kind="pretraining", dataset=dataset, backbone=MLP, training=TRAINING)["id"])
 
 
-def step_of(graftwork: Graftwork, job: str) -> int:
-    return int((graftwork.jobs.get(job)["progress"] or {"step": 0})["step"])
-
-
 def goes_on(graftwork: Graftwork, job: str, step: int) -> bool:
     return step_of(graftwork, job) > step
-
-
-def weights(graftwork: Graftwork, job: str) -> str:
-    (output,) = graftwork.jobs.wait(job, timeout=150)["outputs"]
-    files = graftwork.models.get(output["model"])["files"]
-    return str(next(file["sha256"] for file in files if file["name"] == "backbone.safetensors"))
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from app import failpoints
-from app.client import Graftwork
+from tests.support.jobs import weights
 from tests.support.servers import Service, service
 
 Digits = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
@@ -22,12 +22,6 @@ PLACES = [
     pytest.param(place, marks=[] if place in FAST else [pytest.mark.slow])
     for place in sorted(failpoints.PLACES.keys() - STARTING)
 ]
-
-
-def weights(graftwork: Graftwork, job: str) -> str:
-    (output,) = graftwork.jobs.wait(job, timeout=120)["outputs"]
-    files = graftwork.models.get(output["model"])["files"]
-    return str(next(file["sha256"] for file in files if file["name"] == "backbone.safetensors"))
 
 
 def run_job(running: Service, digits: Digits) -> tuple[str, str]:

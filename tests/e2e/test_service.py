@@ -17,6 +17,7 @@ import pytest
 
 from app.cli.broker import EmbeddedBroker
 from app.client import Graftwork
+from tests.support.jobs import step_of, weights
 from tests.support.servers import KEY, Service, service, wait_until
 
 Digits = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
@@ -33,16 +34,6 @@ def unlabelled(graftwork: Graftwork, digits: Digits) -> str:
 def long_job(graftwork: Graftwork, dataset: str, name: str) -> str:
     job = graftwork.jobs.create(kind="pretraining", dataset=dataset, name=name, backbone=MLP, training=LONG)
     return str(job["id"])
-
-
-def step_of(graftwork: Graftwork, job: str) -> int:
-    return int((graftwork.jobs.get(job)["progress"] or {"step": 0})["step"])
-
-
-def weights(graftwork: Graftwork, job: str, timeout: float = 120) -> str:
-    (output,) = graftwork.jobs.wait(job, timeout=timeout)["outputs"]
-    files = graftwork.models.get(output["model"])["files"]
-    return str(next(file["sha256"] for file in files if file["name"] == "backbone.safetensors"))
 
 
 def test_the_main_job(graftwork: Graftwork, digits: Digits, unlabelled: str) -> None:

@@ -1,10 +1,7 @@
 """Storage that is full, away, or left behind by the dead, on real processes."""
 
-import json
 import resource
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,29 +13,14 @@ import psutil
 import pytest
 
 from app.client import Graftwork, GraftworkApiError
+from tests.support.jobs import endings, weights
 from tests.support.servers import KEY, Service, make_bucket, s3_server, service, wait_until
+from tests.support.storage import collected, files, graftwork_command
 
 Digits = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
 QUICK = {"lease_seconds": 3, "sweep_seconds": 0.5, "poll_seconds": 1}
 BOUNDARY = b"--b\r\nContent-Disposition: form-data; name=file; filename=a.csv\r\n\r\n"
 CSV = b"a,b\n" + b"".join(b"%d,%d\n" % (i, i * i) for i in range(500))
-
-
-def graftwork_command(running: Service, *words: str, **settings: object) -> str:
-    environment = running.environment | {f"GRAFTWORK_{name.upper()}": str(value) for name, value in settings.items()}
-    command = [sys.executable, "-m", "app.cli.main", *words]
-    return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
-
-
-def collected(running: Service, *words: str) -> dict[str, str]:
-    """Collect garbage at once; what became of each file."""
-    told = json.loads(graftwork_command(running, "gc", "--json", *words, gc_grace_seconds=0))
-    return {one["name"]: one["action"] for one in told}
-
-
-def files(running: Service, name: str) -> list[str]:
-    folder = running.folder / "data" / name
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
 def api(running: Service) -> psutil.Process:
@@ -126,12 +108,6 @@ def test_an_api_that_is_killed_before_the_row_is_there_leaves_one_blob_for_the_s
         assert "datasets" in graftwork_command(running, "storage")
 
 
-def trained(graftwork: Graftwork, job: str) -> str:
-    (output,) = graftwork.jobs.wait(job, timeout=120)["outputs"]
-    listed = graftwork.models.get(output["model"])["files"]
-    return str(next(file["sha256"] for file in listed if file["name"] == "backbone.safetensors"))
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_bucket_that_is_away_costs_no_attempt_and_no_result(tmp_path: Path, digits: Digits) -> None:
@@ -142,13 +118,13 @@ def test_a_bucket_that_is_away_costs_no_attempt_and_no_result(tmp_path: Path, di
             running.environment.update(variables)
             with running.up().client() as graftwork:
                 dataset = graftwork.datasets.create({"x": digits[0][:1000]}, name="digits", wait=True)["id"]
-                undisturbed = trained(graftwork, begun(graftwork, dataset))
+                undisturbed = weights(graftwork, begun(graftwork, dataset))
                 disturbed = begun(graftwork, dataset)
                 server.send_signal(signal.SIGSTOP)
                 time.sleep(10)
                 assert graftwork.jobs.get(disturbed)["status"] == "running"
                 server.send_signal(signal.SIGCONT)
-                assert trained(graftwork, disturbed) == undisturbed
+                assert weights(graftwork, disturbed) == undisturbed
                 assert endings(graftwork, disturbed) == [("succeeded", True)]
                 lost = begun(graftwork, dataset)
                 server.kill()
@@ -163,7 +139,3 @@ def begun(graftwork: Graftwork, dataset: str) -> str:
     job = graftwork.jobs.create(kind="pretraining", dataset=dataset, backbone=backbone, training=training)["id"]
     wait_until(lambda: (graftwork.jobs.get(job)["progress"] or {"step": 0})["step"] > 0, "it has begun")
     return str(job)
-
-
-def endings(graftwork: Graftwork, job: str) -> list[tuple[str | None, bool]]:
-    return [(attempt["ending"], attempt["charged"]) for attempt in graftwork.jobs.attempts(job)]

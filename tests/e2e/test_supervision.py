@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from app.client import Graftwork
+from tests.support.jobs import endings
 from tests.support.servers import Service, service, wait_until
 from worker.exits import DEVICE_LOST
 
@@ -40,10 +41,6 @@ def begun(graftwork: Graftwork, dataset: str, **fields: Any) -> str:
     job = graftwork.jobs.create(kind="pretraining", dataset=dataset, backbone=MLP, training=LONG, **fields)["id"]
     wait_until(lambda: (graftwork.jobs.get(job)["progress"] or {"step": 0})["step"] > 0, "it has begun")
     return str(job)
-
-
-def endings(graftwork: Graftwork, job: str) -> list[tuple[str | None, bool]]:
-    return [(attempt["ending"], attempt["charged"]) for attempt in graftwork.jobs.attempts(job)]
 
 
 def test_a_paused_job_frees_its_worker_and_goes_on_when_asked(graftwork: Graftwork, unlabelled: str) -> None:
