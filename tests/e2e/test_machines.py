@@ -44,7 +44,7 @@ class Machines:
             elif not machine.tree("celery"):
                 machine.run("worker")
         for machine in wanted:
-            wait_until(partial(machine.tree, "worker.trainer"), "it has a trainer")
+            wait_until(partial(machine.tree, "trainer"), "it has a trainer")
 
     def at_work(self) -> Service:
         """A machine with a worker."""
