@@ -4,8 +4,15 @@ import multiprocessing
 from typing import Any
 
 from celery import Celery
-from celery.signals import setup_logging, worker_process_init, worker_process_shutdown, worker_shutting_down
+from celery.signals import (
+    setup_logging,
+    worker_init,
+    worker_process_init,
+    worker_process_shutdown,
+    worker_shutting_down,
+)
 
+from app.cli.schema import refuse_other_schema
 from app.db.session import Database
 from app.jobs.sweeper import Sweeper
 from app.kit import logs
@@ -69,6 +76,11 @@ slot = Slot()
 def _configure_logs(**_: Any) -> None:
     """Celery leaves logging alone where somebody is connected here."""
     logs.configure("worker")
+
+
+@worker_init.connect  # type: ignore[untyped-decorator]
+def _check_schema(**_: Any) -> None:
+    refuse_other_schema(settings)
 
 
 @worker_process_init.connect  # type: ignore[untyped-decorator]

@@ -9,6 +9,7 @@ from sqlalchemy import select
 
 from app.cli.keys import PROJECT
 from app.db.migrate import migrate
+from app.db.revisions import OtherSchemaError
 from app.db.session import Database
 from app.db.tables import ApiKeyRow
 from app.security import SCOPES, create_key, hash_key
@@ -25,6 +26,9 @@ def prepare(settings: Settings, *, invent_key: bool) -> str | None:
     database = Database(settings.sql_url)
     try:
         migrate(database)
+    except OtherSchemaError as error:
+        sys.exit(f"graftwork: {error}.")
+    else:
         return _first_key(database, settings, invent_key=invent_key)
     finally:
         database.close()

@@ -1,30 +1,35 @@
 """Bring a database to the tables of this release; several processes may try at once, one does it."""
 
-from pathlib import Path
-
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, text
 
 from app import failpoints
+from app.db import revisions
 from app.db.session import Database
 
-_FOLDER = Path(__file__).parents[2] / "migrations"
 _LOCK = 0x67726166  # "graf", PostgreSQL's advisory lock for migrations
 
 
 def config(connection: Connection) -> Config:
     """Return Alembic's configuration on an open connection."""
     alembic = Config()
-    alembic.set_main_option("script_location", str(_FOLDER))
+    alembic.set_main_option("script_location", str(revisions.FOLDER))
     alembic.attributes["connection"] = connection
     return alembic
 
 
 def migrate(database: Database) -> None:
-    """Upgrade to the newest revision, in one transaction. SQLite's is a writing one, which locks others out."""
+    """Upgrade to the newest revision, in one transaction. SQLite's is a writing one, which locks others out.
+
+    A later one of the same generation stays. Raises `OtherSchemaError` for one of a later generation.
+    """
     with database.engine.begin() as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
         failpoints.reach("migration.begun")
-        command.upgrade(config(connection), "head")
+        there = revisions.revision_of(connection)
+        if there is None or there <= revisions.newest():
+            command.upgrade(config(connection), "head")
+        else:
+            revisions.refuse_later_generation(there)

@@ -83,7 +83,7 @@ def _settle(users: Users, patience: float) -> None:
     while open_jobs and time.monotonic() < deadline:
         users.resume()
         open_jobs = {job for job in open_jobs if users.job(job)["status"] not in ENDED}
-        time.sleep(0.5)
+        time.sleep(3)  # the machines are to work for jobs rather than for who asks after them
     while time.monotonic() < deadline and _preparing(users):
         time.sleep(0.5)
 
