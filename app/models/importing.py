@@ -76,7 +76,7 @@ def create(state: Services, project_id: str, key: str | None, form: Form) -> Mod
 
 def _registered(state: Services, project_id: str, key: str | None, request: str, candidate: dict[str, Any]) -> Model:
     """Take the next version of the name, which another request may have taken in between."""
-    origin = {"project_id": project_id, "job_id": None, "dataset_id": None, "parent_id": None}
+    origin: dict[str, Any] = {"project_id": project_id, "job_id": None, "dataset_id": None, "parent_id": None}
     add = partial(service.add, **origin, **candidate)
     for _ in range(_ATTEMPTS):
         try:
