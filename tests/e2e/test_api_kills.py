@@ -1,4 +1,4 @@
-"""The API killed again and again, at moments drawn by chance: a key makes one job."""
+"""The API killed again and again, at moments drawn by chance: a key makes one job, and a stream has no gap."""
 
 import random
 import statistics
@@ -10,23 +10,27 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import partial
 from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import psutil
 import pytest
 
-from app.client import Graftwork
+from app.client import Graftwork, UnreachableError
 from app.kit.process import free_port
 from app.settings import Settings
 from tests.support.servers import KEY, Postgres, Service, service, wait_until
 from tests.support.work import run_jobs
 
+Digits = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
 Json = dict[str, Any]
 SEED, APIS, USERS, KILLS = 7, 2, 4, 25  # on each database
+RESTARTS = 3
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # where others use the machine, too
 
@@ -208,3 +212,52 @@ def check_what_was_told(users: Users, api: Api) -> None:
             assert users.answers[job["metadata"]["key"]]["id"] == job["id"]
             told = [(event["seq"], event["type"]) for event in graftwork.jobs.events(job["id"])]
             assert told == [(1, "job.queued"), (2, "job.paused")]
+
+
+def follow(graftwork: Graftwork, job: str, seen: list[Json]) -> None:
+    """Follow a job to its end; begin again where the client lost its patience before an API was back."""
+    while True:
+        try:
+            for event in graftwork.jobs.follow(job, after=seen[-1]["seq"] if seen else 0):
+                seen.append(event)  # noqa: PERF402 - others look at it meanwhile
+        except UnreachableError:
+            continue
+        return
+
+
+def kill_the_api(running: Service, chance: random.Random, seen: list[Json]) -> tuple[float, float]:
+    """Kill it at some moment while a client is told something; return from when to when there was none."""
+    told = len(seen)
+    wait_until(lambda: len(seen) > told, "the client is told more")
+    time.sleep(chance.uniform(0, 0.5))
+    began = time.time()
+    api = running.api()  # `graftwork up` starts it again
+    api.kill()
+    api.wait(30)
+    running.wait_ready()
+    return began, time.time()
+
+
+def test_a_stream_is_followed_through_kills_of_the_api(tmp_path: Path, database: Json, digits: Digits) -> None:
+    """A training tells of its checkpoints as fast as it can; it is cancelled after the last kill."""
+    chance = random.Random(SEED)  # noqa: S311 - no secrets
+    training = {"steps": 1_000_000, "batch_size": 32, "checkpoint_steps": 50, "seed": 3}
+    with service(tmp_path, **database) as running, running.up().client() as graftwork:
+        dataset = graftwork.datasets.create({"x": digits[0][:300]}, name="digits")["id"]
+        backbone = {"kind": "mlp", "hidden": [16]}
+        job = graftwork.jobs.create(kind="pretraining", dataset=dataset, backbone=backbone, training=training)["id"]
+        seen: list[Json] = []
+        following = threading.Thread(target=follow, args=(graftwork, job, seen))
+        following.start()
+        gaps = [kill_the_api(running, chance, seen) for _ in range(RESTARTS)]
+        graftwork.jobs.cancel(job)
+        following.join()
+        assert [event["seq"] for event in seen] == list(range(1, len(seen) + 1))
+        assert seen == list(graftwork.jobs.events(job))
+        assert seen[-1]["type"] == "job.cancelled"
+        for begin, end in gaps:
+            assert any(begin < moment(event) < end for event in seen), "nothing was told while there was no API"
+
+
+def moment(event: Json) -> float:
+    return datetime.fromisoformat(event["created_at"]).timestamp()
