@@ -1,7 +1,7 @@
-"""What endpoints ask for: the state of this process, and one transaction a request.
+"""What endpoints ask for: the state of this process, and a transaction to read in.
 
-`scope="function"` ends a transaction before the answer is sent; with FastAPI's default a commit that fails would still
-answer 200.
+Those that write call `state.database.transact`, which repeats the whole of it where two collide, and ends before the
+answer is sent.
 """
 
 from collections.abc import Iterator
@@ -44,10 +44,4 @@ def _reading(state: State) -> Iterator[Session]:
         yield session
 
 
-def _writing(state: State) -> Iterator[Session]:
-    with state.database.writing() as session:
-        yield session
-
-
 Reading = Annotated[Session, Depends(_reading, scope="function")]
-Writing = Annotated[Session, Depends(_writing, scope="function")]

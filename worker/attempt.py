@@ -47,8 +47,7 @@ class Attempt:
         """Run `action` in a transaction, again and again while the database is away or another write came between."""
         while True:
             try:
-                with self.database.writing() as session:
-                    return action(session)
+                return self.database.transact(action)
             except (OperationalError, IntegrityError) as error:
                 log.warning("will be written again: %s", error)
                 time.sleep(_RETRY_SECONDS)

@@ -151,8 +151,7 @@ class Supervisor:
         failpoints.reach("cleanup.begun")
         shutil.rmtree(attempt_folder(self._settings, lease), ignore_errors=True)
         try:
-            with self._database.writing() as session:
-                close(session, lease, end, self._settings, stacks)
+            self._database.transact(lambda session: close(session, lease, end, self._settings, stacks))
         except (SQLAlchemyError, leases.LeaseLostError, leases.CancelledError) as error:
             log.warning("left to the sweeper: %s", error)
         time.sleep(_CRASH_PAUSE_SECONDS)

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 import httpx
 
-from app.client.errors import JobFailedError
+from app.client.errors import GraftworkApiError, JobFailedError
 from app.client.events import read_events
 from app.client.lists import pages, path_of
 from app.client.transport import Transport
@@ -179,7 +179,7 @@ class Jobs:
     def follow(self, job_id: str, *, after: int = 0) -> Iterator[Json]:
         """Yield the events after a number as they come, each once, until the job has ended.
 
-        A broken stream is taken up again behind the last event that came.
+        A stream that is broken, or refused for now, is taken up again behind the last event that came.
         """
         failures = 0
         while True:
@@ -187,12 +187,13 @@ class Jobs:
                 for event in self._stream(job_id, after):
                     yield event
                     after, failures = event["seq"], 0
-                if self.get(job_id)["status"] in ENDED:
-                    yield from self.events(job_id, after=after)
-                    return
-            except httpx.TransportError as error:
+            except (httpx.TransportError, GraftworkApiError) as error:
                 failures += 1
                 self._transport.pause_or_raise(failures, error)
+                continue
+            if self.get(job_id)["status"] in ENDED:
+                yield from self.events(job_id, after=after)
+                return
 
     def _stream(self, job_id: str, after: int) -> Iterator[Json]:
         headers = {"Accept": "text/event-stream", "Last-Event-ID": str(after)}

@@ -66,9 +66,12 @@ class Transport:
         msg = "unreachable: the last attempt returns or raises"
         raise AssertionError(msg)
 
-    def pause_or_raise(self, attempt: int, error: httpx.TransportError) -> None:
+    def pause_or_raise(self, attempt: int, error: httpx.TransportError | GraftworkApiError) -> None:
         """Wait before the next attempt, if there is one."""
-        if attempt >= ATTEMPTS:
+        if isinstance(error, GraftworkApiError):
+            if attempt >= ATTEMPTS or not _worth_repeating(error):
+                raise error
+        elif attempt >= ATTEMPTS:
             msg = f"The service could not be reached: {type(error).__name__}: {error}"
             raise UnreachableError(msg) from error
         self.sleep(_pause(attempt, None))

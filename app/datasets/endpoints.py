@@ -1,5 +1,6 @@
 """Datasets over HTTP."""
 
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import Body, Query, Request, Response
@@ -10,7 +11,7 @@ from app.datasets.options import PrepareOptions
 from app.datasets.previews import Preview, PreviewRequest
 from app.datasets.report import Report
 from app.datasets.schemas import Dataset, Leaks, RowsPage, Status, VersionRequest
-from app.dependencies import Reading, State, Writing
+from app.dependencies import Reading, State
 from app.errors import Problem
 from app.idempotency import IdempotencyKey, fingerprint, once
 from app.kit.ids import ID_PATTERN
@@ -126,7 +127,6 @@ def leaks(
 
 @router.post("/{dataset_id}/versions", status_code=202, responses=MISSING | NOT_READY)
 def create_version(
-    session: Writing,
     state: State,
     principal: Writer,
     dataset_id: str,
@@ -137,19 +137,17 @@ def create_version(
     """Prepare the file of a dataset, also of a failed one, once more under other options; the dataset itself stays."""
     wishes, project = body or VersionRequest(), principal.project_id
     request = fingerprint("versions", dataset_id, wishes.model_dump_json(exclude_unset=True))
-    dataset = once(
-        session,
-        project,
-        key,
-        request,
-        lambda: versions.create_version(session, state.queue, project, dataset_id, wishes),
-        Dataset,
+    prepare = partial(
+        versions.create_version, queue=state.queue, project_id=project, dataset_id=dataset_id, body=wishes
+    )
+    dataset = state.database.transact(
+        lambda session: once(session, project, key, request, partial(prepare, session), Dataset)
     )
     response.headers["Location"] = dataset.links.self
     return dataset
 
 
 @router.delete("/{dataset_id}", status_code=204, responses=MISSING | NOT_READY)
-def delete(session: Writing, principal: Writer, dataset_id: str) -> None:
+def delete(state: State, principal: Writer, dataset_id: str) -> None:
     """Delete a dataset. Models that were made from it stay."""
-    service.delete(session, principal.project_id, dataset_id)
+    state.database.transact(lambda session: service.delete(session, principal.project_id, dataset_id))

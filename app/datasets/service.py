@@ -46,9 +46,12 @@ def create(state: Services, project_id: str, key: str | None, form: Form) -> Dat
     blob = put_blob(state.artifacts, form.path, form.sha256)
     failpoints.reach("upload.stored")
     request = fingerprint("datasets", form.sha256, form.filename, *(f"{k}={v}" for k, v in sorted(form.fields.items())))
-    row = new_row(project_id, name, form.filename[:MAX_NAME], options, blob)
-    with state.database.writing() as session:
+
+    def add(session: Session) -> Dataset:
+        row = new_row(project_id, name, form.filename[:MAX_NAME], options, blob)
         return once(session, project_id, key, request, lambda: queue_preparation(session, state.queue, row), Dataset)
+
+    return state.database.transact(add)
 
 
 def new_row(project_id: str, name: str, filename: str, options: PrepareOptions, source: Blob) -> DatasetRow:

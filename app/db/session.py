@@ -5,13 +5,16 @@ locked" under load) and comes from `pysqlite3`, whose SQLite has the WAL-reset f
 """
 
 import logging
+import random
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, ExecutionContext, create_engine, event
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -22,6 +25,10 @@ log = logging.getLogger(__name__)
 
 _AFTER_COMMIT = "after_commit"
 _MIN_SQLITE = (3, 51, 3)
+REPEATS = 5
+_LONGEST_FIRST_PAUSE = 0.05
+_COLLISIONS = ("40001", "40P01")  # what PostgreSQL calls serialization_failure and deadlock_detected
+T = TypeVar("T")
 
 
 class db_now(FunctionElement[float]):  # noqa: N801 - reads like the SQL function that it is
@@ -111,6 +118,24 @@ class Database:
             session.commit()
         for action in session.info.pop(_AFTER_COMMIT, ()):
             action()
+
+    def transact(self, action: Callable[[Session], T]) -> T:
+        """Run `action` as one transaction; where it collided with another one, all of it again, at most REPEATS times.
+
+        A collision is a deadlock or a failed serialization: the database has undone everything, so that nothing happens
+        twice. `action` must change nothing but the database; the rest is for `after_commit`.
+        """
+        for repeat in range(REPEATS):
+            try:
+                with self.writing() as session:
+                    return action(session)
+            except OperationalError as error:
+                if getattr(error.orig, "sqlstate", None) not in _COLLISIONS:
+                    raise
+                log.warning("two transactions collided, this one is repeated: %s", error.orig)
+                time.sleep(random.uniform(0, _LONGEST_FIRST_PAUSE * 2**repeat))  # noqa: S311 - spreads those that collided
+        with self.writing() as session:
+            return action(session)
 
     def close(self) -> None:
         """Give all connections back."""

@@ -5,7 +5,7 @@ from typing import Any
 
 from fastapi import Response
 
-from app.dependencies import State, Writing
+from app.dependencies import State
 from app.errors import Problem
 from app.estimates import service
 from app.idempotency import IdempotencyKey
@@ -19,10 +19,8 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {code: {"model": Problem} for code
 
 
 @router.post("", status_code=202, responses=_RESPONSES)
-def estimate_job(
-    body: BaseRequest, session: Writing, state: State, principal: Writer, key: IdempotencyKey, response: Response
-) -> Job:
+def estimate_job(body: BaseRequest, state: State, principal: Writer, key: IdempotencyKey, response: Response) -> Job:
     """Measure what a training would cost, by a job of seconds that makes no model; its metrics hold the estimate."""
-    limit = state.settings.max_queued_jobs
-    submit = partial(service.submit, session, state.queue, principal.project_id, body, limit)
-    return accept(session, principal, key, "POST /v1/jobs/estimate", body, response, submit)
+    project, limit = principal.project_id, state.settings.max_queued_jobs
+    submit = partial(service.submit, queue=state.queue, project_id=project, request=body, most_unfinished=limit)
+    return accept(state.database, principal, key, "POST /v1/jobs/estimate", body, response, submit)

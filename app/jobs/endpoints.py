@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from fastapi import Header, Query, Response
 from fastapi.responses import StreamingResponse
 
-from app.dependencies import Reading, State, Writing
+from app.dependencies import Reading, State
 from app.errors import Problem
 from app.idempotency import IdempotencyKey
 from app.jobs import control, curves, service, stream
@@ -29,13 +29,11 @@ _CONFLICT: dict[int | str, dict[str, Any]] = {**_NOT_FOUND, 409: {"model": Probl
 
 
 @router.post("", status_code=202, responses={**_CONFLICT, 429: {"model": Problem}})
-def create_job(
-    body: JobRequest, session: Writing, state: State, principal: Writer, key: IdempotencyKey, response: Response
-) -> Job:
+def create_job(body: JobRequest, state: State, principal: Writer, key: IdempotencyKey, response: Response) -> Job:
     """Queue a pretraining, a fine-tuning, a sweep of such or an evaluation. A 202 means that it will reach an end."""
-    limit = state.settings.max_queued_jobs
-    submit = partial(service.submit, session, state.queue, principal.project_id, body, limit)
-    return accept(session, principal, key, "POST /v1/jobs", body, response, submit)
+    project, limit = principal.project_id, state.settings.max_queued_jobs
+    submit = partial(service.submit, queue=state.queue, project_id=project, request=body, most_unfinished=limit)
+    return accept(state.database, principal, key, "POST /v1/jobs", body, response, submit)
 
 
 @router.get("", responses=_NOT_FOUND)
@@ -65,43 +63,47 @@ def get_job(job_id: str, session: Reading, principal: Reader) -> Job:
 
 
 @router.post("/{job_id}/cancel", status_code=202, responses=_CONFLICT)
-def cancel_job(job_id: str, session: Writing, principal: Writer) -> Job:
+def cancel_job(job_id: str, state: State, principal: Writer) -> Job:
     """Cancel a job; a running one stops within seconds, and nothing of it is published any more."""
-    return control.cancel(session, principal.project_id, job_id)
+    return state.database.transact(lambda session: control.cancel(session, principal.project_id, job_id))
 
 
 @router.post("/{job_id}/pause", status_code=202, responses=_CONFLICT)
-def pause_job(job_id: str, session: Writing, principal: Writer) -> Job:
+def pause_job(job_id: str, state: State, principal: Writer) -> Job:
     """Pause a job: it writes a checkpoint and frees its worker within seconds."""
-    return control.pause(session, principal.project_id, job_id)
+    return state.database.transact(lambda session: control.pause(session, principal.project_id, job_id))
 
 
 @router.post("/{job_id}/resume", status_code=202, responses=_CONFLICT)
-def resume_job(job_id: str, session: Writing, state: State, principal: Writer) -> Job:
+def resume_job(job_id: str, state: State, principal: Writer) -> Job:
     """Queue a paused job again; it goes on exactly where it stopped."""
-    return control.resume(session, state.queue, principal.project_id, job_id)
+    return state.database.transact(lambda session: control.resume(session, state.queue, principal.project_id, job_id))
 
 
 @router.post("/{job_id}/retry", status_code=202, responses={**_CONFLICT, 429: {"model": Problem}})
-def retry_job(job_id: str, session: Writing, state: State, principal: Writer) -> Job:
+def retry_job(job_id: str, state: State, principal: Writer) -> Job:
     """Queue a failed or cancelled job again; it goes on from its last checkpoint."""
-    return control.retry(session, state.queue, principal.project_id, job_id, state.settings.max_queued_jobs)
+    limit = state.settings.max_queued_jobs
+    return state.database.transact(
+        lambda session: control.retry(session, state.queue, principal.project_id, job_id, limit)
+    )
 
 
 @router.post("/{job_id}/extend", status_code=202, responses={**_CONFLICT, 429: {"model": Problem}})
 def extend_job(
     job_id: str,
     body: ExtendRequest,
-    session: Writing,
     state: State,
     principal: Writer,
     key: IdempotencyKey,
     response: Response,
 ) -> Job:
     """Queue a new job that goes on training where a succeeded one ended; it makes the next version of its model."""
-    limit = state.settings.max_queued_jobs
-    submit = partial(control.extend, session, state.queue, principal.project_id, job_id, body, limit)
-    return accept(session, principal, key, f"POST /v1/jobs/{job_id}/extend", body, response, submit)
+    project, limit = principal.project_id, state.settings.max_queued_jobs
+    submit = partial(
+        control.extend, queue=state.queue, project_id=project, job_id=job_id, request=body, most_unfinished=limit
+    )
+    return accept(state.database, principal, key, f"POST /v1/jobs/{job_id}/extend", body, response, submit)
 
 
 @router.get("/{job_id}/attempts", responses=_NOT_FOUND)

@@ -74,13 +74,15 @@ class Sweeper:
 
     def look(self) -> None:
         """Sweep expired leases, and ring if work has waited for long."""
-        with self._database.writing() as session:
-            swept = 0 if time.monotonic() < self._patient_until else self._sweep(session)
-            unrung = lease.waiting(session, RING_AGAIN_SECONDS)
+        swept, unrung = self._database.transact(self._look)
         if swept:
             log.warning("%d jobs of silent workers were taken back", swept)
         if swept or unrung:
             self._queue.ring()
+
+    def _look(self, session: Session) -> tuple[int, bool]:
+        swept = 0 if time.monotonic() < self._patient_until else self._sweep(session)
+        return swept, lease.waiting(session, RING_AGAIN_SECONDS)
 
     def _sweep(self, session: Session) -> int:
         return lease.sweep(session, self._settings.max_attempts, self._settings.backoff_seconds)

@@ -7,7 +7,7 @@ from fastapi import Path, Query, Request, Response
 from fastapi.responses import FileResponse
 from starlette.concurrency import run_in_threadpool
 
-from app.dependencies import Reading, State, Writing
+from app.dependencies import Reading, State
 from app.errors import Problem
 from app.idempotency import IdempotencyKey
 from app.kit.pages import Listing, PageQuery
@@ -84,9 +84,9 @@ def get(session: Reading, principal: Reader, ref: Ref) -> Model:
 
 
 @router.delete("/{ref}", status_code=204, responses=MISSING | IN_USE)
-def delete(session: Writing, principal: Writer, state: State, ref: Ref) -> None:
+def delete(principal: Writer, state: State, ref: Ref) -> None:
     """Delete one version of a model, with its aliases."""
-    service.delete(session, state, principal.project_id, ref)
+    state.database.transact(lambda session: service.delete(session, state, principal.project_id, ref))
 
 
 @router.get("/{ref}/lineage", responses=MISSING)
@@ -106,7 +106,6 @@ def file(state: State, principal: Reader, ref: Ref, name: Annotated[str, Path(ma
 
 @router.put("/{name}/aliases/{alias}", responses=MISSING | BUSY)
 def put_alias(
-    session: Writing,
     principal: Writer,
     state: State,
     name: Ref,
@@ -114,4 +113,6 @@ def put_alias(
     body: AliasRequest,
 ) -> Alias:
     """Point an alias at a version; it moves at once."""
-    return service.put_alias(session, state, principal.project_id, name, alias, body.model)
+    return state.database.transact(
+        lambda session: service.put_alias(session, state, principal.project_id, name, alias, body.model)
+    )

@@ -76,12 +76,13 @@ def create(state: Services, project_id: str, key: str | None, form: Form) -> Mod
 
 def _registered(state: Services, project_id: str, key: str | None, request: str, candidate: dict[str, Any]) -> Model:
     """Take the next version of the name, which another request may have taken in between."""
-    origin = {"project_id": project_id, "job_id": None, "dataset_id": None, "parent_id": None}
+    origin: dict[str, Any] = {"project_id": project_id, "job_id": None, "dataset_id": None, "parent_id": None}
+    add = partial(service.add, **origin, **candidate)
     for _ in range(_ATTEMPTS):
         try:
-            with state.database.writing() as session:
-                add = partial(service.add, session, **origin, **candidate)
-                return once(session, project_id, key, request, add, Model)
+            return state.database.transact(
+                lambda session: once(session, project_id, key, request, partial(add, session), Model)
+            )
         except IntegrityError:
             continue
     msg = "Other requests are making versions of this name; repeat this one."

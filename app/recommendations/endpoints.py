@@ -5,7 +5,7 @@ from typing import Any
 
 from fastapi import Response
 
-from app.dependencies import State, Writing
+from app.dependencies import State
 from app.errors import Problem
 from app.idempotency import IdempotencyKey
 from app.jobs.accepting import accept
@@ -22,13 +22,12 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {code: {"model": Problem} for code
 @router.post("", status_code=202, responses=_RESPONSES)
 def create_recommendation(
     body: RecommendationRequest,
-    session: Writing,
     state: State,
     principal: Writer,
     key: IdempotencyKey,
     response: Response,
 ) -> Job:
     """Rank backbones for a labelled dataset, by a job of seconds whose metrics hold the ranking."""
-    limit = state.settings.max_queued_jobs
-    submit = partial(service.submit, session, state.queue, principal.project_id, body, limit)
-    return accept(session, principal, key, "POST /v1/recommendations", body, response, submit)
+    project, limit = principal.project_id, state.settings.max_queued_jobs
+    submit = partial(service.submit, queue=state.queue, project_id=project, request=body, most_unfinished=limit)
+    return accept(state.database, principal, key, "POST /v1/recommendations", body, response, submit)

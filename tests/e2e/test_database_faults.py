@@ -71,6 +71,28 @@ def test_while_the_database_is_away_every_answer_says_so_in_time(tmp_path: Path,
         assert httpx.get(f"{running.url}/v1/jobs", headers=HEADERS, trust_env=False).status_code == 200
 
 
+def test_a_stream_goes_on_once_the_database_is_back(tmp_path: Path, postgres: Postgres, digits: Digits) -> None:
+    with service(tmp_path, database_url=postgres.url(postgres.create()), sweep_seconds=0.5) as running:
+        graftwork = running.up().client()
+        job = begin(graftwork, digits)
+        seen: list[int] = []
+        following = threading.Thread(target=lambda: seen.extend(event["seq"] for event in graftwork.jobs.follow(job)))
+        following.start()
+        wait_until(lambda: seen, "something was told")
+        postgres.halt()
+        wait_until(lambda: refused(running, f"/v1/jobs/{job}/events"), "the stream is refused")
+        time.sleep(2)  # whoever follows has met with that, too
+        postgres.resume()
+        graftwork.jobs.cancel(job)
+        following.join()
+        assert seen == [event["seq"] for event in graftwork.jobs.events(job)]
+        graftwork.close()
+
+
+def refused(running: Service, path: str) -> bool:
+    return httpx.get(running.url + path, headers=HEADERS, trust_env=False, timeout=30).status_code == 503
+
+
 def test_a_lock_that_is_held_for_long_delays_and_loses_nothing(tmp_path: Path, digits: Digits) -> None:
     """Somebody else writes for longer than anybody waits: a submit is refused in time, and works when repeated."""
     with service(tmp_path, lease_seconds=30) as running:

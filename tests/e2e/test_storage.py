@@ -23,11 +23,6 @@ BOUNDARY = b"--b\r\nContent-Disposition: form-data; name=file; filename=a.csv\r\
 CSV = b"a,b\n" + b"".join(b"%d,%d\n" % (i, i * i) for i in range(500))
 
 
-def api(running: Service) -> psutil.Process:
-    (found,) = [one for one in running.tree("app.cli.main", "api") if one.cmdline()[-1] == "api"]
-    return found
-
-
 def started_api_again(running: Service, dead: psutil.Process) -> None:
     dead.wait(10)
     running.wait_ready()
@@ -44,7 +39,7 @@ def form(content: bytes) -> bytes:
 
 
 def test_an_upload_for_which_there_is_no_room_leaves_nothing(running: Service, graftwork: Graftwork) -> None:
-    process = api(running)
+    process = running.api()
     before = files(running, "artifacts")
     _, hard = process.rlimit(resource.RLIMIT_FSIZE)
     process.rlimit(resource.RLIMIT_FSIZE, (2 << 20, hard))
@@ -64,7 +59,7 @@ def test_an_api_that_is_killed_in_an_upload_leaves_what_gc_takes(running: Servic
     known = [one["id"] for one in graftwork.datasets.list()]
     wait_until(lambda: files(running, "tmp") == [], "nothing is under way")
     kept = files(running, "artifacts")
-    process = api(running)
+    process = running.api()
 
     def body() -> Iterator[bytes]:
         yield BOUNDARY
@@ -92,7 +87,7 @@ def test_an_api_that_is_killed_before_the_row_is_there_leaves_one_blob_for_the_s
     once.mkdir()
     with service(tmp_path, **QUICK, failpoints="upload.stored=kill", failpoints_once=once) as running:
         running.up()
-        process = api(running)
+        process = running.api()
         with pytest.raises(httpx.TransportError):
             send(running, form(CSV))
         started_api_again(running, process)

@@ -231,6 +231,11 @@ class Service:
             with suppress(psutil.NoSuchProcess):  # a child may follow its parent by itself
                 one.kill()
 
+    def api(self) -> psutil.Process:
+        """The API of `graftwork up`."""
+        (found,) = [one for one in self.tree("app.cli.main", "api") if _command(one)[-1] == "api"]
+        return found
+
     def stop(self, number: int = signal.SIGTERM) -> None:
         for process in reversed(self.processes):
             if process.poll() is None:

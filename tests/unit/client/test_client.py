@@ -191,6 +191,33 @@ def test_a_broken_event_stream_goes_on_where_it_broke() -> None:
     assert resumed == ["0", "2", "2"]
 
 
+def test_a_stream_that_is_refused_for_a_while_is_asked_for_again() -> None:
+    answers = iter([httpx.Response(503), httpx.Response(503), sse({"seq": 1, "type": "x"})])
+
+    def service(request: httpx.Request) -> httpx.Response:
+        if "text/event-stream" in request.headers["accept"]:
+            return next(answers)
+        return answer({"status": "succeeded", "data": [], "has_more": False})
+
+    graftwork, pauses = connect(service)
+    assert [event["seq"] for event in graftwork.jobs.follow("job_1")] == [1]
+    assert len(pauses) == 2
+
+
+@pytest.mark.parametrize(("status", "tries"), [(503, ATTEMPTS), (404, 1)])
+def test_a_stream_that_is_refused_for_good_is_told_so(status: int, tries: int) -> None:
+    asked: list[httpx.Request] = []
+
+    def service(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        return httpx.Response(status, json={"code": "c"})
+
+    graftwork, _ = connect(service)
+    with pytest.raises(GraftworkApiError, match=f"{status} c"):
+        list(graftwork.jobs.follow("job_1"))
+    assert len(asked) == tries
+
+
 def test_following_gives_up_when_nothing_comes_any_more() -> None:
     def service(request: httpx.Request) -> httpx.Response:
         msg = "refused"
