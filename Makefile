@@ -27,7 +27,7 @@ test: $(STAMP) ## Run all fast tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu"
 
 slow: $(STAMP) ## Run the slow tests
-	$(BIN)/python -m pytest -m "slow and not gpu"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "slow and not gpu"
 
 check: $(STAMP) ## Lint, types and architecture
 	$(BIN)/ruff check .

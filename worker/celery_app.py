@@ -12,7 +12,7 @@ from celery.signals import (
     worker_shutting_down,
 )
 
-from app.cli.schema import refuse_other_schema
+from app.db.revisions import exit_unless_fit
 from app.db.session import Database
 from app.jobs.sweeper import Sweeper
 from app.kit import logs
@@ -80,7 +80,7 @@ def _configure_logs(**_: Any) -> None:
 
 @worker_init.connect  # type: ignore[untyped-decorator]
 def _check_schema(**_: Any) -> None:
-    refuse_other_schema(settings)
+    exit_unless_fit(settings.sql_url)
 
 
 @worker_process_init.connect  # type: ignore[untyped-decorator]

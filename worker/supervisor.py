@@ -59,11 +59,8 @@ class Supervisor:
 
     def poll(self) -> None:
         """Sign in; where idle, look for work that nobody rang for, every `poll_seconds`."""
-        try:
-            self._sign_in()
-            self._look_for_work()
-        except SQLAlchemyError as error:
-            log.warning("the database is away: %s", error)
+        self._sign_in()
+        self._look_for_work()
 
     def _sign_in(self) -> None:
         with self._database.writing() as session:

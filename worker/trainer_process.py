@@ -106,7 +106,7 @@ class TrainerProcess:
 
     def __init__(self, pid: int, stdin: int) -> None:
         self.pid = pid
-        self._stdin = os.fdopen(stdin, "wb")
+        self._stdin = os.fdopen(stdin, "wb", buffering=0)
         self._handle = os.pidfd_open(pid)
         self._code: int | None = None
 
@@ -148,6 +148,5 @@ class TrainerProcess:
     def _send(self, message: dict[str, Any]) -> None:
         try:
             self._stdin.write(json.dumps(message).encode() + b"\n")
-            self._stdin.flush()
         except BrokenPipeError:
             return  # it is dead already, which its exit code tells

@@ -6,7 +6,7 @@ import resource
 import uvicorn
 
 from app.cli.patience import patient
-from app.cli.schema import refuse_other_schema
+from app.db.revisions import exit_unless_fit
 from app.kit import logs
 from app.main import create_app
 from app.settings import Settings
@@ -27,7 +27,7 @@ def run() -> None:
     """Serve until a signal comes; open event streams are cut after a few seconds."""
     logs.configure("api")
     settings = Settings()
-    refuse_other_schema(settings)
+    exit_unless_fit(settings.sql_url)
     uvicorn.run(
         create_app(settings),
         host=settings.host,

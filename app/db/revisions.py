@@ -4,6 +4,8 @@ A revision's name is four digits, the first two its generation. Within a generat
 add has a default, so that processes of the release before go on working while others run the next one already.
 """
 
+import sys
+from contextlib import closing
 from pathlib import Path
 
 from sqlalchemy import Connection, text
@@ -38,6 +40,15 @@ def check(database: Database) -> None:
         msg = f"the database {state}: run `graftwork migrate`"
         raise OtherSchemaError(msg)
     refuse_later_generation(there)
+
+
+def exit_unless_fit(url: str) -> None:
+    """End this program, with the reason, where it cannot work on the database at `url`."""
+    with closing(Database(url)) as database:
+        try:
+            check(database)
+        except OtherSchemaError as error:
+            sys.exit(f"graftwork: {error}.")
 
 
 def refuse_later_generation(there: str) -> None:

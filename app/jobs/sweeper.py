@@ -51,15 +51,19 @@ class Sweeper:
     def _run(self) -> None:
         while not self._stop.wait(self._settings.sweep_seconds):
             self._notice_sleep()
-            try:
-                self.look()
-            except (OperationalError, PoolTimeoutError) as error:
-                log.warning("the database is away: %s", error)
-                self._be_patient()
-            except Exception:
-                log.exception("a look failed; the next is in %s s", self._settings.sweep_seconds)
+            self._try(self.look)
             if self._idle is not None:
-                self._idle()
+                self._try(self._idle)
+
+    def _try(self, action: Callable[[], None]) -> None:
+        """Whatever goes wrong, there is a next time."""
+        try:
+            action()
+        except (OperationalError, PoolTimeoutError) as error:
+            log.warning("the database is away: %s", error)
+            self._be_patient()
+        except Exception:
+            log.exception("a look failed; the next is in %s s", self._settings.sweep_seconds)
 
     def _be_patient(self) -> None:
         """Nobody could renew a lease just now: give everybody a whole one to do so."""

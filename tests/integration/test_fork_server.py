@@ -55,20 +55,28 @@ def test_where_trainers_are_forked_only_threads_that_heed_forks_run(server: Fork
     assert len(threads) <= 2
 
 
-_ON_A_GPU = """
-import os, torch
+_FORKED = """
+import os, sys
 from worker.fork_server import import_all
 import_all()
-child = os.fork()
-if child == 0:
-    os._exit(0 if torch.ones(2, device="cuda").sum().item() == 2 else 1)
-assert os.waitpid(child, 0)[1] == 0
+for _ in range(3):
+    child = os.fork()
+    if child == 0:
+        import torch
+        rows = torch.rand(64, 3, 32, 32, device=sys.argv[1])
+        layer = torch.nn.Conv2d(3, 64, 3).to(rows.device)
+        for _ in range(3):
+            layer(rows).square().sum().backward()
+        os._exit(0 if torch.get_num_threads() == 2 and layer.weight.grad.isfinite().all() else 1)
+    assert os.waitpid(child, 0)[1] == 0
 """
 
 
-@pytest.mark.gpu
-def test_a_forked_process_can_use_a_gpu() -> None:
-    subprocess.run([sys.executable, "-c", _ON_A_GPU], check=True)
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_forked_processes_compute_with_several_threads_and_on_a_gpu(device: str) -> None:
+    """Neither works in the child of a process that has used it itself: that would hang, or be refused."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "2"}
+    subprocess.run([sys.executable, "-c", _FORKED, device], env=environment, check=True, timeout=100)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
