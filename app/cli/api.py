@@ -20,7 +20,7 @@ def _connections() -> int:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     files = min(most, _MOST_FILES) if most != resource.RLIM_INFINITY else _MOST_FILES
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, most))
-    return max(files - _SPARE_FILES, _SPARE_FILES)
+    return max(files - _SPARE_FILES, files // 2)
 
 
 def run() -> None:

@@ -1,5 +1,6 @@
 """`graftwork backup`: a copy of the embedded database and artifacts, of one moment, while the service runs."""
 
+import os
 import shutil
 import sys
 from contextlib import closing
@@ -29,6 +30,7 @@ def backup(settings: Settings, target: Path) -> None:
     _copy_database(source / "graftwork.db", target / "graftwork.db")
     if (source / _ARTIFACTS).exists():
         shutil.copytree(source / _ARTIFACTS, target / _ARTIFACTS, copy_function=_copy_if_there)
+    os.sync()  # what was said to be a backup outlives a loss of power
 
 
 def _copy_database(source: Path, target: Path) -> None:

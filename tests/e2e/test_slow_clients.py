@@ -4,11 +4,12 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.support.servers import KEY, Service, service
+from tests.support.servers import KEY, Service, service, wait_until
 
 SECONDS, RATE = 1.5, 1024
 REPEATED = 200  # answers that are asked for at once
@@ -108,3 +109,26 @@ def test_the_log_of_events_may_be_followed_for_long(running: Service) -> None:
         pytest.raises(httpx.ReadTimeout),  # it is still open, and nothing happens
     ):
         list(answer.iter_lines())
+
+
+def test_an_api_that_may_open_few_files_outlives_many_connections(tmp_path: Path) -> None:
+    """They get 503 or are hung up on, and once they are cut all is as before."""
+    with service(tmp_path, receive_seconds=SECONDS) as limited:
+        assert limited.run("migrate").wait(60) == 0
+        limited.run("api", "--port", str(limited.port), open_files=64)
+        limited.wait_ready()
+        with httpx.Client(headers={"Authorization": f"Bearer {KEY}"}, trust_env=False, timeout=20) as known:
+            assert known.get(f"{limited.url}/v1/jobs").status_code == 200
+            crowd = [socket.create_connection(("127.0.0.1", limited.port)) for _ in range(300)]
+            assert known.get(f"{limited.url}/v1/jobs").status_code in (200, 503)
+            wait_until(lambda: well(f"{limited.url}/health/ready"), "it answers again", 10 * SECONDS)
+            assert known.get(f"{limited.url}/v1/jobs").status_code == 200
+        for one in crowd:
+            one.close()
+        assert limited.processes[-1].poll() is None
+
+
+def well(url: str) -> bool:
+    with suppress(httpx.TransportError):
+        return httpx.get(url, trust_env=False).is_success
+    return False

@@ -187,10 +187,12 @@ class Service:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def run(self, *command: str) -> "subprocess.Popen[bytes]":
-        """Start `graftwork COMMAND`; its output goes to the log."""
+    def run(self, *command: str, open_files: int | None = None) -> "subprocess.Popen[bytes]":
+        """Start `graftwork COMMAND`, which may open so many files; its output goes to the log."""
         with self.log.open("ab") as log:
             program = [sys.executable, "-m", "app.cli.main", *command]
+            if open_files:
+                program = ["bash", "-c", f'ulimit -n {open_files}; exec "$@"', "limited", *program]
             process = subprocess.Popen(program, env=self.environment, stdout=log, stderr=log, start_new_session=True)
         self.processes.append(process)
         return process
