@@ -23,7 +23,12 @@ from app.client import Graftwork
 BODY = {
     "backbone": {"kind": "mlp", "hidden": [256, 128]},
     "method": {"kind": "autoencoder"},
-    "training": {"batch_size": 10_000, "optimizer": {"kind": "adam", "lr": 0.001}, "schedule": {"kind": "constant"}},
+    "training": {
+        "batch_size": 10_000,
+        "optimizer": {"kind": "adam", "lr": 0.001},
+        "schedule": {"kind": "constant"},
+        "precision": "float32",
+    },
 }
 
 
