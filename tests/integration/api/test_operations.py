@@ -38,7 +38,7 @@ def test_readiness_says_what_is_missing(client: Http, database: Database) -> Non
     assert answer.json()["parts"]["database"] == "ok"
     assert "none was seen" in answer.json()["parts"]["workers"]
     with database.writing() as session:
-        workers.sign_in(session, "one", ["cpu"])
+        workers.sign_in(session, "one", {"cpu": 1})
     assert client.get("/health/ready").json() == {
         "status": "ok",
         "parts": {"database": "ok", "workers": "ok", "broker": "ok", "storage": "ok"},
@@ -58,7 +58,7 @@ def test_the_figures_follow_a_job(client: Http, database: Database) -> None:
     client.get("/nowhere")
     client.request("MADE-UP", "/health/live")
     with database.writing() as session:
-        workers.sign_in(session, "one", ["cpu", "cuda"])
+        workers.sign_in(session, "one", {"cpu": 1, "cuda": 1})
         lease = leases.claim(session, "one", -1)
         assert lease is not None
         leases.move(session, lease, "running")
