@@ -18,9 +18,9 @@ def die_with_parent(parent: int | None = None) -> None:
         os._exit(1)
 
 
-def adopt_orphans() -> None:
-    """Let processes below this one become its children when their parent ends, rather than init's."""
-    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+def adopt_orphans(*, adopt: bool = True) -> None:
+    """Let processes below this one become its children when their parent ends, rather than init's; or no longer."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, int(adopt))
 
 
 def name_process(name: str) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from app.kit.process import adopt_orphans
 from tests.support.servers import wait_until
 from worker.trainer_process import ForkServer
 
@@ -31,6 +32,7 @@ def server() -> Iterator[ForkServer]:
     server = ForkServer(1, _PATIENCE)
     yield server
     server.close()
+    adopt_orphans(adopt=False)
 
 
 def test_a_trainer_is_a_child_in_a_group_of_its_own_and_its_end_is_told(server: ForkServer) -> None:
