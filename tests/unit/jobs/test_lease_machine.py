@@ -174,7 +174,7 @@ class Leases(RuleBasedStateMachine):
     def _enter(self, session: Session, lease: Lease) -> None:
         leases.hold(session, lease)
         status = session.get_one(JobRow, lease.job_id).status
-        leases.move(session, lease, "finalizing" if status in ("running", "pausing") else "running")
+        leases.move(session, lease, "running" if status == "preparing" else "finalizing")
 
     def _succeed(self, session: Session, lease: Lease) -> None:
         leases.hold(session, lease)
