@@ -53,4 +53,4 @@ def usual(devices: Mapping[str, int]) -> int:
 def _seen(session: Session) -> list[dict[str, int]]:
     recent = select(WorkerRow.devices).where(WorkerRow.seen_at > db_now() - SEEN_SECONDS)
     words = [[word.partition(":") for word in row.split()] for row in session.scalars(recent)]
-    return [{kind: int(count) for kind, _, count in row} for row in words]
+    return [{kind: int(count or 1) for kind, _, count in row} for row in words]  # those of a release before: no count

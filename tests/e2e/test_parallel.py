@@ -21,14 +21,19 @@ def test_two_ranks_train_and_a_killed_one_is_made_good(
     short = {"lease_seconds": 4, "sweep_seconds": 0.5, "poll_seconds": 2, "worker_devices": 2}
     with service(tmp_path, **short) as running, running.up().client() as graftwork:
         dataset = graftwork.datasets.create({"x": digits[0][:1000]}, name="digits")["id"]
-        job = graftwork.jobs.create(
-            kind="pretraining",
-            dataset=dataset,
-            backbone=MLP,
-            method={"kind": "autoencoder"},
-            training=TRAINING,
-            resources={"device": "cpu", "devices": 2},
-        )["id"]
+        body: dict[str, Any] = {
+            "kind": "pretraining",
+            "dataset": dataset,
+            "backbone": MLP,
+            "method": {"kind": "autoencoder"},
+            "training": TRAINING,
+            "resources": {"device": "cpu", "devices": 2},
+        }
+        estimate = graftwork.jobs.estimate(**body, wait=False)["id"]
+        wait_until(lambda: running.tree("worker.rank"), "two ranks are measured")
+        assert graftwork.jobs.wait(estimate, timeout=120)["metrics"]["seconds"] > 0
+        assert running.tree("worker.rank") == []
+        job = graftwork.jobs.create(**body)["id"]
         wait_until(lambda: bool(graftwork.jobs.checkpoints(job)["data"]), "it has a checkpoint")
         follower, leader = pair(running)
         follower.kill()

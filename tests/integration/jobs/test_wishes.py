@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from app.db.session import Database
-from app.db.tables import JobRow
+from app.db.tables import JobRow, WorkerRow
 from app.jobs import lease as leases
 from app.jobs import workers
 from app.jobs.attempts import Lease
@@ -284,6 +284,9 @@ def test_a_job_for_several_devices_waits_for_a_worker_that_has_them(
     with database.writing() as session:
         workers.sign_in(session, "here:1", {"cpu": 4, "cuda": 1})  # it would take its GPU, of which it has one
         assert leases.claim(session, "here:1", 60, {"cpu": 4, "cuda": 1}) is None
+    assert look(client, job)["waiting_for"] == "A worker with 2 devices (auto): the most that one has is 1."
+    with database.writing() as session:
+        session.add(WorkerRow(id="old:1", devices="cpu", started_at=time.time(), seen_at=time.time()))
     assert look(client, job)["waiting_for"] == "A worker with 2 devices (auto): the most that one has is 1."
     with database.writing() as session:
         workers.sign_in(session, "there:1", {"cpu": 2})
