@@ -18,7 +18,7 @@ from app.ml.backbones import AnyBackbone
 from app.ml.bundle import Bundle, Manifest
 from app.ml.errors import WeightsError
 from app.ml.imports import bert, efficientnet_lite0
-from app.ml.imports.legacy import read_legacy
+from app.ml.imports.published import SHA256, read_published
 from app.ml.imports.weights import Weights, from_tensors, open_safetensors
 from app.ml.interfaces import Backbone
 from app.ml.modalities import AnyModality
@@ -27,8 +27,6 @@ from app.ml.preprocessing.image import ImagePreprocessing
 
 Architecture = Literal["efficientnet_lite0", "bert"]
 USUAL_TOKENS = 256
-# Old torch checkpoints are pickles. This one is known, and even so it is read as data.
-KNOWN_CHECKPOINTS = {"579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +78,11 @@ def _bundle(preprocessing: AnyPreprocessing, modality: AnyModality, config: AnyB
 
 @contextmanager
 def _weights(path: Path) -> Iterator[Weights]:
-    """The known checkpoint by its digest, anything else as safetensors."""
+    """Open the published checkpoint, known by its SHA-256; anything else as safetensors. Raises `WeightsError`."""
     with path.open("rb") as file:
-        known = hashlib.file_digest(file, "sha256").hexdigest() in KNOWN_CHECKPOINTS
-    if known:
-        yield from_tensors(read_legacy(path.read_bytes()))
+        published = hashlib.file_digest(file, "sha256").hexdigest() == SHA256
+    if published:
+        yield from_tensors(read_published(path.read_bytes()))
         return
     with open_safetensors(path) as weights:
         yield weights
