@@ -245,18 +245,18 @@ def _sentence(errors: list[ErrorItem]) -> str:
 
 
 async def _on_graftwork_error(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, GraftworkError)  # noqa: S101 - registered for this class only
+    assert isinstance(error, GraftworkError)
     return problem(request, error.status, error.code, error.detail, error.errors, error.headers)
 
 
 async def _on_validation_error(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this class only
+    assert isinstance(error, RequestValidationError)
     items = [_item(entry, error.body) for entry in error.errors()[:50]]
     return problem(request, 422, "invalid_request", _sentence(items), items)
 
 
 async def _on_http_exception(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class only
+    assert isinstance(error, HTTPException)
     code = _FRAMEWORK_CODES.get(error.status_code, "error")
     headers = dict(error.headers) if error.headers else None
     return problem(request, error.status_code, code, str(error.detail), headers=headers)

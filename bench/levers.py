@@ -17,12 +17,12 @@ import torch
 from digits import digits, many
 from torch.utils.data import DataLoader, TensorDataset
 
-from app.ml.configs import PretrainingConfig
-from app.ml.data import ArrayData, InMemory
-from app.ml.recipes import resolve_pretraining
-from app.ml.spec import DataSpec
+from app.ml.configs.learning import PretrainingConfig
+from app.ml.data.arrays import ArrayData, InMemory
+from app.ml.data.spec import DataSpec
+from app.ml.resolution.requests import resolve_pretraining
 from worker.training.batches import epoch_batches
-from worker.training.evaluate import evaluate
+from worker.training.evaluation import evaluate
 from worker.training.events import EpochDone, StepDone
 from worker.training.precision import multiplies_bfloat16
 from worker.training.run import Run, prepare

@@ -25,7 +25,7 @@ from digits import digits, many
 from service import event, service
 
 from app.client import Graftwork
-from app.ml.bundle import read_bundle
+from app.ml.models.bundle import read_bundle
 
 EPOCHS, ROWS, TEST = 20, 10_000, 1000
 ASKED = {"mlp": 5, "convnet": 10}  # how many times faster

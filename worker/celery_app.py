@@ -19,7 +19,7 @@ from app.kit import logs
 from app.kit.process import die_with_parent
 from app.queue import QUEUE, TRANSPORT, CeleryQueue
 from app.settings import Settings
-from worker.supervisor import Supervisor
+from worker.process.supervisor import Supervisor
 
 settings = Settings()
 celery = Celery("graftwork", broker=settings.broker_url, include=["worker.tasks"])

@@ -43,7 +43,7 @@ class LocalArtifacts:
         """See `ArtifactStore.put`."""
         place(source, self.root / key)
 
-    def fetch(self, key: str, *, anew: bool = False) -> Path:  # noqa: ARG002 - there are no copies
+    def fetch(self, key: str, *, anew: bool = False) -> Path:
         """See `ArtifactStore.fetch`."""
         path = self.root / key
         if not path.is_file():

@@ -21,7 +21,7 @@ from app.kit.ids import new_id
 if TYPE_CHECKING:
     from obstore import GetResult
 
-_FIRST_PAUSE, _LONGEST_PAUSE = timedelta(milliseconds=100), timedelta(seconds=2)
+_FIRST_PAUSE, _MAX_PAUSE = timedelta(milliseconds=100), timedelta(seconds=2)
 _NO_END = 1_000_000  # time ends the tries, not their number
 
 
@@ -36,7 +36,7 @@ class S3Artifacts:
             retry_config={
                 "max_retries": _NO_END,
                 "retry_timeout": timedelta(seconds=patience),
-                "backoff": {"init_backoff": _FIRST_PAUSE, "max_backoff": _LONGEST_PAUSE, "base": 2},
+                "backoff": {"init_backoff": _FIRST_PAUSE, "max_backoff": _MAX_PAUSE, "base": 2},
             },
         )
         self.cache = cache

@@ -11,14 +11,14 @@ from app.kit import logs
 from app.main import create_app
 from app.settings import Settings
 
-_MOST_FILES = 8192
+_MAX_FILES = 8192
 _SPARE_FILES = 200  # those of the database and of everything else that is open
 
 
 def _connections() -> int:
     """As many as files may be open; what they ask for at a time is limited elsewhere."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    files = min(most, _MOST_FILES) if most != resource.RLIM_INFINITY else _MOST_FILES
+    files = min(most, _MAX_FILES) if most != resource.RLIM_INFINITY else _MAX_FILES
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, most))
     return max(files - _SPARE_FILES, files // 2)
 

@@ -43,7 +43,7 @@ class EmbeddedBroker:
             start_new_session=True,
             preexec_fn=lambda: die_with_parent(parent),  # noqa: PLW1509 - the starter has one thread
         )
-        assert server.stdin is not None  # noqa: S101 - opened as a pipe above
+        assert server.stdin is not None
         server.stdin.write("\n".join(lines).encode())
         server.stdin.close()
         return server

@@ -16,7 +16,7 @@ from app.client.transport import Transport
 Json: TypeAlias = dict[str, Any]
 
 ENDED = ("succeeded", "failed", "cancelled")
-FIRST_LOOK, LONGEST_LOOK = 0.05, 1.0
+FIRST_LOOK, MAX_LOOK = 0.05, 1.0
 _FOLLOW_TIMEOUT = httpx.Timeout(60, connect=10)  # the service sends a ping well within this
 
 
@@ -162,7 +162,7 @@ class Jobs:
                 msg = f"{job_id} has not ended within {timeout} seconds."
                 raise TimeoutError(msg)
             self._transport.sleep(pause)
-            pause = min(pause * 1.5, LONGEST_LOOK)
+            pause = min(pause * 1.5, MAX_LOOK)
         if check and job["status"] != "succeeded":
             raise JobFailedError(job)
         return job

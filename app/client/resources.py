@@ -24,7 +24,7 @@ Generations: TypeAlias = list[Json]
 Source: TypeAlias = "str | Path | bytes | Mapping[str, Any]"
 
 _UPLOAD_TIMEOUT = httpx.Timeout(600, connect=10)
-_MOST_INPUTS = 1000  # of one request: 1,000 images as numbers are a few megabytes
+_MAX_INPUTS = 1000  # of one request: 1,000 images as numbers are a few megabytes
 
 
 class Datasets:
@@ -151,8 +151,8 @@ class Models:
     def _ask(self, path: str, field: str, inputs: Any) -> builtins.list[Any]:
         """The answers in order; many inputs are sent in several requests."""
         answers: builtins.list[Any] = []
-        for start in range(0, max(len(inputs), 1), _MOST_INPUTS):
-            part = _plain(inputs[start : start + _MOST_INPUTS])
+        for start in range(0, max(len(inputs), 1), _MAX_INPUTS):
+            part = _plain(inputs[start : start + _MAX_INPUTS])
             answers += self._transport.send("POST", path, json={"inputs": part})[field]
         return answers
 

@@ -13,7 +13,7 @@ from app.client.errors import GraftworkApiError, UnreachableError
 
 ATTEMPTS = 7  # about 13 s in all: a restart of the service takes less
 FIRST_PAUSE = 0.25
-LONGEST_PAUSE = 5.0
+MAX_PAUSE = 5.0
 TIMEOUT = httpx.Timeout(60, connect=10)
 
 Json: TypeAlias = dict[str, Any]
@@ -105,4 +105,4 @@ def _pause(attempt: int, answer: httpx.Response | None) -> float:
     """Twice as long each time, or as long as the service says; a little random, so that clients spread out."""
     asked = answer.headers.get("retry-after", "") if answer is not None else ""
     seconds = float(asked) if asked.isdecimal() else FIRST_PAUSE * 2 ** (attempt - 1)
-    return min(seconds, LONGEST_PAUSE) * random.uniform(0.8, 1.2)  # noqa: S311 - spreads load, hides nothing
+    return min(seconds, MAX_PAUSE) * random.uniform(0.8, 1.2)  # noqa: S311 - spreads load, hides nothing

@@ -119,7 +119,7 @@ def _numbers(column: Column, reader: Reader) -> Floats:
     values = reader.read(column, "number")
     if isinstance(values, Unusable):
         return np.full(len(reader.rows), np.nan)
-    assert isinstance(values, Numbers)  # noqa: S101 - for programmers: "number" reads as nothing else
+    assert isinstance(values, Numbers)
     return values.values
 
 

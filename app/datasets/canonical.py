@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from app.datasets.frame import Bools, Bytes, Frame, Inputs
 from app.datasets.texts import Texts, TextWriter
-from app.ml.spec import DataSpec
+from app.ml.data.spec import DataSpec
 
 FORMAT = 1
 CHUNK_BYTES = 32 << 20

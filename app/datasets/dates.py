@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from app.datasets.frame import Bools, Floats
-from app.ml.dates import FIRST, LAST, PATTERN, from_iso, to_iso
+from app.ml.data.dates import FIRST, LAST, PATTERN, from_iso, to_iso
 
 __all__ = ["DATE_NOTATION", "FIRST", "LAST", "Parsed", "looks_like_other_dates", "parse", "to_iso"]
 DATE_NOTATION = "write dates as 2024-02-29 or 2024-02-29T13:45 (ISO 8601)"

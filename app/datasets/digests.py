@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from app.datasets.texts import Texts
-from app.ml.spec import ColumnSpec
+from app.ml.data.spec import ColumnSpec
 
 CHUNK_BYTES = 32 << 20
 NO_NUMBER = np.uint32(0x7FC00000)  # the bits of the one NaN that stands for all

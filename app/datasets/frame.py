@@ -11,7 +11,7 @@ import numpy.typing as npt
 from app.datasets.options import ColumnType, Limits, PrepareOptions, Role
 from app.datasets.report import Decision, Removal
 from app.datasets.texts import Texts
-from app.ml.spec import ColumnSpec, ModalityKind, TargetSpec, ValueScale
+from app.ml.data.spec import ColumnSpec, ModalityKind, TargetSpec, ValueScale
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Ints: TypeAlias = npt.NDArray[np.int64]

@@ -14,7 +14,7 @@ from app.datasets.options import PrepareOptions
 from app.datasets.roles import SPLIT_WORDS, TARGET_NAMES, Assigned, assign_roles
 from app.datasets.texts import Texts
 from app.datasets.values import FEW, MANY, Categories, Dates, Numbers, Reader, Unusable, Values
-from app.ml.spec import ColumnSpec, TargetSpec
+from app.ml.data.spec import ColumnSpec, TargetSpec
 
 CHUNK_BYTES = 32 << 20
 TEXT_HINT = 'give the modality "text" to learn from it alone'

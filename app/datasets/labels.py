@@ -9,8 +9,8 @@ import pyarrow.compute as pc
 from app.datasets.errors import Code, DatasetError, RowError
 from app.datasets.frame import Column, Floats, LabelsColumn, Notes, TextColumn
 from app.datasets.options import Limits
-from app.ml.fields import MOST_TARGETS
-from app.ml.spec import TargetSpec
+from app.ml.configs.fields import MAX_TARGETS
+from app.ml.data.spec import TargetSpec
 
 MAX_NAME = 255
 NO_AND_YES = ("no", "yes")
@@ -82,7 +82,7 @@ def label_targets(column: LabelsColumn, limits: Limits, notes: Notes) -> list[tu
 
 
 def _check_labels(name: str, labels: list[str], rows: int, limits: Limits) -> None:
-    most = min(MOST_TARGETS, limits.classes, limits.cells // max(rows, 1))
+    most = min(MAX_TARGETS, limits.classes, limits.cells // max(rows, 1))
     if len(labels) > most:
         message = f"column {name} has {len(labels)} different labels, at most {most} are taken; leave rare ones out"
         raise DatasetError(Code.TOO_MANY_CLASSES, message, [RowError((name,), message)])

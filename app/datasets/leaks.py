@@ -15,7 +15,7 @@ import numpy.typing as npt
 from app.datasets.digests import Digests, Ints, find
 from app.datasets.likeness import Pairs, Sketches, across
 from app.datasets.report import Leak, LeakCount, LeakReport
-from app.ml.spec import SPLITS, ModalityKind
+from app.ml.data.spec import SPLITS, ModalityKind
 
 LISTED = 100
 FILES = ("digests.npy", "likeness.npy", "split.npy", "rows.npy")

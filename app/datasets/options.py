@@ -6,7 +6,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from app.datasets.cleaning import Cleaning
-from app.ml.spec import SPLITS, Frozen, ModalityKind, Resize, Split
+from app.ml.data.spec import SPLITS, Frozen, ModalityKind, Resize, Split
 
 Role = Literal["input", "target", "group", "ignored", "split", "time"]
 ColumnType = Literal["number", "category", "date", "labels"]

@@ -20,7 +20,7 @@ from app.datasets.readers import read
 from app.datasets.report import REASONS, Report, RowCounts, SourceInfo
 from app.datasets.splits import assign_splits
 from app.datasets.targets import notice_untrained, settle_targets
-from app.ml.spec import SPLITS, DataSpec, Split
+from app.ml.data.spec import SPLITS, DataSpec, Split
 
 
 @dataclass(frozen=True, slots=True)

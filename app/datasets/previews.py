@@ -15,18 +15,18 @@ from app.datasets.rows import as_png
 from app.datasets.service import find, open_canonical, prepared_files, scratch
 from app.dependencies import Services
 from app.errors import ErrorItem, UnprocessableError
-from app.ml.configs import Augmentations
-from app.ml.data import ArrayData
+from app.ml.configs.fields import Integer
+from app.ml.configs.learning import Augmentations
+from app.ml.data.arrays import ArrayData
+from app.ml.data.spec import DataSpec, Frozen
 from app.ml.errors import ConfigError
-from app.ml.fields import Integer
 from app.ml.interfaces import Batch, Facts, Modality, Rows
-from app.ml.modalities.text import Text
-from app.ml.network_recipe import check_augmentations, settle_preprocessing
-from app.ml.registry import FAMILIES, kinds
-from app.ml.spec import DataSpec, Frozen
-from app.ml.tokenizers.base import MASK, Tokenizer
+from app.ml.kinds.modalities.text import Text
+from app.ml.kinds.registry import FAMILIES, kinds
+from app.ml.kinds.tokenizers.base import MASK, Tokenizer
+from app.ml.resolution.network import check_augmentations, settle_preprocessing
 
-MOST_ROWS = 16
+MAX_ROWS = 16
 _ROWS_TO_FIT = 2000
 _ONE_AT_A_TIME = threading.Lock()  # torch's global generator is one for the whole process
 
@@ -35,10 +35,10 @@ class PreviewRequest(Frozen):
     """Which augmentations, and of which rows."""
 
     augmentations: Augmentations = Field(description="As in a job: applied in order.")
-    rows: Annotated[tuple[Annotated[Integer, Field(ge=0, lt=2**53)], ...], Field(max_length=MOST_ROWS)] = Field(
+    rows: Annotated[tuple[Annotated[Integer, Field(ge=0, lt=2**53)], ...], Field(max_length=MAX_ROWS)] = Field(
         (), description="Numbers of rows as `rows` tells them; none: the first of the train split."
     )
-    limit: Integer = Field(8, ge=1, le=MOST_ROWS, description="How many rows, where none are named.")
+    limit: Integer = Field(8, ge=1, le=MAX_ROWS, description="How many rows, where none are named.")
     seed: Integer = Field(0, ge=0, le=2**63 - 1, description="Starts every random choice: the same gives the same.")
 
 
@@ -128,7 +128,7 @@ def _fitted(data: ArrayData) -> Modality:
     facts = Facts(data.spec.modality, data.spec.shape, data.spec.rows["train"])
     chosen, _ = settle_preprocessing("auto", facts)
     kind = kinds(FAMILIES["modalities"])[data.spec.modality]
-    assert issubclass(kind, Modality)  # noqa: S101 - for programmers
+    assert issubclass(kind, Modality)
     return kind.fit(data.inputs[data.positions("train")[:_ROWS_TO_FIT]], data.spec, chosen)
 
 

@@ -9,9 +9,9 @@ import numpy.typing as npt
 from app.datasets.frame import Bytes, Floats, Frame
 from app.datasets.report import ChannelProfile, ColumnProfile, ImageProfile, SeriesProfile, TargetProfile, TextProfile
 from app.datasets.texts import Texts
-from app.ml.dates import stored_to_iso
-from app.ml.moments import Moments
-from app.ml.spec import SPLITS, TargetSpec
+from app.ml.data.dates import stored_to_iso
+from app.ml.data.moments import Moments
+from app.ml.data.spec import SPLITS, TargetSpec
 
 TOP = 10
 COUNTED = 100_000

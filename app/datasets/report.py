@@ -2,7 +2,7 @@
 
 from typing import Literal, get_args
 
-from app.ml.spec import Frozen, ModalityKind, Split
+from app.ml.data.spec import Frozen, ModalityKind, Split
 
 Reason = Literal["corrupt", "duplicate", "near_duplicate", "conflicting_labels", "missing_target", "outlier", "length"]
 Unit = Literal["rows", "values", "classes", "columns"]

@@ -12,11 +12,11 @@ import numpy.typing as npt
 from PIL import Image
 
 from app.datasets.texts import Texts
-from app.ml.dates import stored_to_iso
-from app.ml.spec import SPLITS, ColumnSpec, DataSpec, TargetSpec
+from app.ml.data.dates import stored_to_iso
+from app.ml.data.spec import SPLITS, ColumnSpec, DataSpec, TargetSpec
 
 Cell = str | float | None
-MOST_CHARACTERS = 2000
+MAX_CHARACTERS = 2000
 
 
 def preview(folder: Path, spec: DataSpec, offset: int, limit: int) -> list[dict[str, Any]]:
@@ -53,8 +53,8 @@ def _inputs(folder: Path, spec: DataSpec, wanted: slice) -> list[Any]:
 
 
 def _text(text: str) -> dict[str, Any]:
-    truncated = len(text) > MOST_CHARACTERS
-    return {"text": text[: MOST_CHARACTERS - 1] + "\u2026" if truncated else text, "truncated": truncated}
+    truncated = len(text) > MAX_CHARACTERS
+    return {"text": text[: MAX_CHARACTERS - 1] + "\u2026" if truncated else text, "truncated": truncated}
 
 
 def _steps(series: npt.NDArray[Any]) -> list[list[float | None]]:

@@ -25,7 +25,7 @@ from app.kit import strict_json
 from app.kit.ids import new_id
 from app.kit.pages import Listing, Page, listing
 from app.kit.streaming import Form, display_name
-from app.ml.spec import DataSpec
+from app.ml.data.spec import DataSpec
 from app.queue import JobQueue
 
 MAX_NAME = 200

@@ -16,7 +16,7 @@ from app.datasets.errors import Code, DatasetError, RowError
 from app.datasets.frame import Bytes, Floats, Frame, Ints, Notes
 from app.datasets.leaks import Earlier
 from app.datasets.options import PrepareOptions
-from app.ml.spec import SPLITS
+from app.ml.data.spec import SPLITS
 
 Keys = npt.NDArray[np.uint64]
 ENOUGH = 3

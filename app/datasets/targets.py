@@ -6,7 +6,7 @@ import numpy as np
 
 from app.datasets.errors import Code, DatasetError, RowError
 from app.datasets.frame import Bytes, Floats, Frame, Notes
-from app.ml.spec import TargetSpec
+from app.ml.data.spec import TargetSpec
 
 SHOWN = 10
 

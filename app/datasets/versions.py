@@ -25,10 +25,10 @@ from app.datasets.service import (
 from app.db.tables import DatasetRow
 from app.dependencies import Services
 from app.errors import UnprocessableError
-from app.ml.spec import DataSpec
+from app.ml.data.spec import DataSpec
 from app.queue import JobQueue
 
-MOST_ROWS = 2_000_000
+MAX_ROWS = 2_000_000
 SPLITTING = frozenset({"splits", "seed", "same_splits_as"})
 
 
@@ -90,8 +90,8 @@ def _compare(state: Services, mine: DatasetRow, theirs: DatasetRow) -> LeakRepor
         msg = f"{mine.id} holds {specs[0].modality} data and {theirs.id} {specs[1].modality}; compare like with like."
         raise UnprocessableError(msg, code="wrong_modality")
     rows = sum(sum(spec.rows.values()) for spec in specs)
-    if rows > MOST_ROWS:
-        msg = f"The two datasets have {rows} rows; at most {MOST_ROWS} are compared."
+    if rows > MAX_ROWS:
+        msg = f"The two datasets have {rows} rows; at most {MAX_ROWS} are compared."
         raise UnprocessableError(msg, code="too_many_rows")
     with tempfile.TemporaryDirectory(dir=scratch(state)) as folder:
         prints = [

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 _AFTER_COMMIT = "after_commit"
 _MIN_SQLITE = (3, 51, 3)
 REPEATS = 5
-_LONGEST_FIRST_PAUSE = 0.05
+_MAX_FIRST_PAUSE = 0.05
 _COLLISIONS = ("40001", "40P01")  # what PostgreSQL calls serialization_failure and deadlock_detected
 T = TypeVar("T")
 
@@ -133,7 +133,7 @@ class Database:
                 if getattr(error.orig, "sqlstate", None) not in _COLLISIONS:
                     raise
                 log.warning("two transactions collided, this one is repeated: %s", error.orig)
-                time.sleep(random.uniform(0, _LONGEST_FIRST_PAUSE * 2**repeat))  # noqa: S311 - spreads those that collided
+                time.sleep(random.uniform(0, _MAX_FIRST_PAUSE * 2**repeat))  # noqa: S311 - spreads those that collided
         with self.writing() as session:
             return action(session)
 

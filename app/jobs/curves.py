@@ -14,7 +14,7 @@ from app.ml.evaluation.curves import learning
 
 FILE = "curves.json"
 CURVES = TypeAdapter(list[Curve])
-_MOST_POINTS = 100_000
+_MAX_POINTS = 100_000
 
 
 class CurveEntry(BaseModel):
@@ -60,7 +60,7 @@ def _all(state: Services, project_id: str, job_id: str) -> list[Curve]:
     """The transaction ends before the artifact is read."""
     with state.database.reading() as session:
         row = service.find(session, project_id, job_id)
-        measured = repository.metrics(session, job_id, -1, _MOST_POINTS)
+        measured = repository.metrics(session, job_id, -1, _MAX_POINTS)
         first = learning([(point.step, point.values) for point in measured])
     kept = (row.files or {}).get(FILE)
     if kept is None:

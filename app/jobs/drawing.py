@@ -19,8 +19,8 @@ Format = Literal["png", "svg"]
 Place = Literal["lower right", "lower left", "upper left", "best"]
 MEDIA: dict[Format, str] = {"png": "image/png", "svg": "image/svg+xml"}
 _INCHES, _DOTS = (6.4, 4.8), 100
-_MOST_NAMED, _MOST_WRITTEN = 10, 12  # lines in a legend; classes whose counts are written into their cells
-_MOST_CHARACTERS = 30
+_MAX_NAMED, _MAX_WRITTEN = 10, 12  # lines in a legend; classes whose counts are written into their cells
+_MAX_CHARACTERS = 30
 _drawing = threading.Lock()  # matplotlib is made for one thread at a time
 
 
@@ -85,12 +85,12 @@ def _draw_confusion(curve: Curve, figure: "Figure") -> None:
     shares = [[count / max(sum(row), 1) for count in row] for row in counts]
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(image, label="share of the truth")
-    if len(counts) > 2 * _MOST_WRITTEN:
+    if len(counts) > 2 * _MAX_WRITTEN:
         return
     names = [_printable(name) for name in curve.classes]
     axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
     axes.set_yticks(range(len(names)), names)
-    if len(counts) <= _MOST_WRITTEN:
+    if len(counts) <= _MAX_WRITTEN:
         for row, of_row in enumerate(counts):
             for column, count in enumerate(of_row):
                 dark = shares[row][column] > 0.5  # noqa: PLR2004 - half of the scale
@@ -116,7 +116,7 @@ def _draw_learning(curve: Curve, figure: "Figure") -> None:
         axes = figure.add_subplot(len(parts), 1, index + 1)
         axes.set_xlabel(curve.x_label)
         for line in part:
-            marker = "." if len(line.x) < _MOST_WRITTEN else ""
+            marker = "." if len(line.x) < _MAX_WRITTEN else ""
             axes.plot(line.x, _heights(line), marker=marker, label=_printable(line.name))
         _legend(axes, part, "best")
 
@@ -129,7 +129,7 @@ def _unit(axes: "Axes") -> None:
 def _legend(axes: "Axes", lines: Sequence[Line], place: Place) -> None:
     handles, labels = axes.get_legend_handles_labels()
     if lines:
-        axes.legend(handles[:_MOST_NAMED], labels[:_MOST_NAMED], loc=place, fontsize="small")
+        axes.legend(handles[:_MAX_NAMED], labels[:_MAX_NAMED], loc=place, fontsize="small")
 
 
 def _heights(line: Line) -> list[float]:
@@ -143,7 +143,7 @@ def _with_area(line: Line, name: str) -> str:
 
 def _printable(name: str) -> str:
     """A name without formulas and control characters, and never one that matplotlib would hide."""
-    cut = name if len(name) <= _MOST_CHARACTERS else f"{name[:_MOST_CHARACTERS]}…"
+    cut = name if len(name) <= _MAX_CHARACTERS else f"{name[:_MAX_CHARACTERS]}…"
     plain = "".join(one if one.isprintable() else " " for one in cut).replace("$", r"\$")
     return f" {plain}" if plain.startswith("_") else plain
 

@@ -22,7 +22,7 @@ from app.jobs.workers import usual
 
 _NO_ORM = {"synchronize_session": False}
 ONE_EACH = {"cpu": 1, "cuda": 1}
-BACKOFF_SECONDS, _LONGEST_BACKOFF = 30.0, 600.0
+BACKOFF_SECONDS, _MAX_BACKOFF = 30.0, 600.0
 
 
 class LeaseLostError(Exception):
@@ -258,7 +258,7 @@ def abandon(
         told = f"{message} This was attempt {lease.attempt} of {max_attempts}. {death.message}"
         finish(session, lease, "failed", told, death.model_copy(update={"message": told}), ending)
     else:
-        wait = 0.0 if lease.attempt == 1 else min(backoff * 2 ** (lease.attempt - 2), _LONGEST_BACKOFF)
+        wait = 0.0 if lease.attempt == 1 else min(backoff * 2 ** (lease.attempt - 2), _MAX_BACKOFF)
         told = f"{message} The job goes on from its last checkpoint."
         requeue(session, lease, told, charged=True, ending=ending, after=wait)
 

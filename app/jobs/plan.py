@@ -5,13 +5,13 @@ from typing import Any, TypeVar
 from app.db.tables import DatasetRow, ModelRow
 from app.errors import ConflictError, ErrorItem, UnprocessableError
 from app.jobs.schemas import EvaluationRequest, FineTuningRequest, PretrainingRequest
-from app.ml.bundle import Manifest
-from app.ml.configs import FineTuningConfig, PretrainingConfig
+from app.ml.configs.learning import FineTuningConfig, PretrainingConfig
+from app.ml.data.spec import DataSpec
 from app.ml.errors import ConfigError
-from app.ml.fitting import check_comparable, check_measurable
-from app.ml.parallel import check_splittable
-from app.ml.recipes import Resolved, resolve_fine_tuning, resolve_pretraining
-from app.ml.spec import DataSpec
+from app.ml.models.bundle import Manifest
+from app.ml.resolution.compatibility import check_comparable, check_measurable
+from app.ml.resolution.devices import check_splittable
+from app.ml.resolution.requests import Resolved, resolve_fine_tuning, resolve_pretraining
 from app.models.refs import as_name
 
 Config = TypeVar("Config", PretrainingConfig, FineTuningConfig)

@@ -7,10 +7,10 @@ from pydantic import BaseModel, Field, StringConstraints, field_validator, model
 from app.jobs.attempts import Ending
 from app.jobs.states import Status
 from app.kit.clock import Timestamp
-from app.ml.configs import FineTuningConfig, PretrainingConfig
-from app.ml.fields import Integer, Real
-from app.ml.fitting import Part
-from app.ml.spec import Frozen
+from app.ml.configs.fields import Integer, Real
+from app.ml.configs.learning import FineTuningConfig, PretrainingConfig
+from app.ml.data.spec import Frozen
+from app.ml.resolution.compatibility import Part
 from app.models.refs import MAX_REF, ModelName
 from app.sweeps.space import AnyAlgorithm, AnyRange, Direction, RandomSearch
 

@@ -13,7 +13,7 @@ from app.idempotency import IdempotencyKey
 from app.kit.pages import Listing, PageQuery
 from app.kit.streaming import receive_form
 from app.models import importing, service
-from app.models.packages import MOST_VOCAB_BYTES
+from app.models.packages import MAX_VOCAB_BYTES
 from app.models.refs import MAX_REF
 from app.models.schemas import Alias, AliasRequest, Kind, Lineage, Model
 from app.security import Reader, Writer, secure_router
@@ -59,7 +59,7 @@ def _import_schema() -> dict[str, Any]:
 async def create(request: Request, response: Response, principal: Writer, state: State, key: IdempotencyKey) -> Model:
     """Import a pretrained backbone: weights of a known architecture, as data."""
     folder, most = state.settings.data_folder / "tmp", state.settings.max_upload_bytes
-    async with receive_form(request, folder, most, field_bytes=MOST_VOCAB_BYTES) as form:
+    async with receive_form(request, folder, most, field_bytes=MAX_VOCAB_BYTES) as form:
         model = await run_in_threadpool(importing.create, state, principal.project_id, key, form)
     response.headers["Location"] = model.links.self
     return model

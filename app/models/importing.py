@@ -23,8 +23,8 @@ from app.errors import (
 )
 from app.idempotency import fingerprint, once
 from app.kit.streaming import Form
+from app.ml.data.spec import Frozen
 from app.ml.errors import CorruptModelError, WeightsError
-from app.ml.spec import Frozen
 from app.models import service
 from app.models.packages import Parts, json_field, parts_of
 from app.models.refs import ModelName
@@ -104,8 +104,8 @@ def _build(options: ImportOptions, parts: Parts, folder: Path) -> tuple[dict[str
     """Write the model's files and load them as they will be served; returns manifest and names."""
     import torch  # noqa: PLC0415 - only this needs it
 
-    from app.ml.bundle import json_of, read_bundle, save_bundle  # noqa: PLC0415 - the same
-    from app.ml.imports import Wanted, imported  # noqa: PLC0415 - the same
+    from app.ml.models.bundle import json_of, read_bundle, save_bundle  # noqa: PLC0415 - the same
+    from app.ml.models.imports import Wanted, imported  # noqa: PLC0415 - the same
 
     wanted = Wanted(
         options.architecture,

@@ -10,10 +10,10 @@ from pydantic import TypeAdapter
 from app.errors import ErrorItem, TooLargeError, UnprocessableError, UnsupportedMediaError
 from app.kit import strict_json
 
-MOST_VOCAB_BYTES = 2 << 20
-_MOST_CONFIG_BYTES = 64 << 10
-_MOST_UNPACKED = 4 << 30
-_MOST_MEMBERS = 10_000
+MAX_VOCAB_BYTES = 2 << 20
+_MAX_CONFIG_BYTES = 64 << 10
+_MAX_UNPACKED = 4 << 30
+_MAX_MEMBERS = 10_000
 _ZIP = b"PK\x03\x04"
 # Ends of names, the preferred first.
 _WEIGHTS = ("model.safetensors", ".safetensors", "efficientnet-lite0-57934424.pth")
@@ -56,7 +56,7 @@ def parts_of(path: Path, target: Path) -> Parts:
     from app.datasets.options import Limits  # noqa: PLC0415 - the same
     from app.datasets.readers.archive import open_archive  # noqa: PLC0415 - the same
 
-    limits = Limits(members=_MOST_MEMBERS, unpacked_bytes=_MOST_UNPACKED)
+    limits = Limits(members=_MAX_MEMBERS, unpacked_bytes=_MAX_UNPACKED)
     try:
         with open_archive(path, limits) as (archive, members):
             return _found(archive, members, target)
@@ -74,7 +74,7 @@ def _found(archive: zipfile.ZipFile, members: list[zipfile.ZipInfo], target: Pat
         msg = "the package holds no .safetensors file, and no published checkpoint: pickles are not read"
         raise UnsupportedMediaError(msg, code="unsupported_format", errors=[_item(msg)])
     with target.open("wb") as file:
-        for piece in chunks(archive, by_end[0], _MOST_UNPACKED):
+        for piece in chunks(archive, by_end[0], _MAX_UNPACKED):
             file.write(piece)
     beside = {
         PurePosixPath(one.filename).name: one
@@ -84,8 +84,8 @@ def _found(archive: zipfile.ZipFile, members: list[zipfile.ZipInfo], target: Pat
     vocab, config = beside.get("vocab.txt"), beside.get("config.json")
     return Parts(
         target,
-        _decoded(read_member(archive, vocab, MOST_VOCAB_BYTES)) if vocab else None,
-        _object(read_member(archive, config, _MOST_CONFIG_BYTES)) if config else None,
+        _decoded(read_member(archive, vocab, MAX_VOCAB_BYTES)) if vocab else None,
+        _object(read_member(archive, config, _MAX_CONFIG_BYTES)) if config else None,
     )
 
 

@@ -13,7 +13,7 @@ from app.artifacts import ArtifactStore
 from app.artifacts.folder import link_files
 from app.dependencies import Services
 from app.errors import ConflictError, CorruptError, ErrorItem, UnavailableError, UnprocessableError
-from app.ml.continuation import Wish
+from app.ml.configs.generation import Wish
 from app.ml.errors import CorruptModelError, InputError, Location
 from app.models import service as models
 from app.predictions.schemas import Embeddings, Generation, Generations, ModelName, Predictions, Prompts
@@ -121,7 +121,7 @@ def _load(store: ArtifactStore, files: dict[str, Any]) -> Predictor:
     """Read a model's verified files; its golden outputs are replayed before it answers anybody."""
     import torch  # noqa: PLC0415 - a process that predicts nothing does without
 
-    from app.ml.predictor import load_bundle  # noqa: PLC0415 - the same
+    from app.ml.models.predictor import load_bundle  # noqa: PLC0415 - the same
 
     torch.set_num_threads(1)  # requests run side by side; threads inside each would fight over the cores
     with tempfile.TemporaryDirectory() as scratch:

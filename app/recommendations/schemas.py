@@ -5,10 +5,10 @@ from typing import Annotated
 from pydantic import Field, field_validator
 
 from app.jobs.schemas import PRIORITY, Metadata, ModelRef, Priority, Resources
-from app.ml.fields import Integer, Name
-from app.ml.spec import Frozen
+from app.ml.configs.fields import Integer, Name
+from app.ml.data.spec import Frozen
 
-MOST_MODELS = 200
+MAX_MODELS = 200
 
 
 class RecommendationRequest(Frozen):
@@ -17,7 +17,7 @@ class RecommendationRequest(Frozen):
     dataset: Annotated[str, Field(max_length=64, description="Id of a ready dataset with labels.")]
     target: Name = Field(description="The target, by its name in the dataset: classes or numbers.")
     models: tuple[ModelRef, ...] | None = Field(
-        None, min_length=1, max_length=MOST_MODELS, description="What is ranked; null: every model of the project."
+        None, min_length=1, max_length=MAX_MODELS, description="What is ranked; null: every model of the project."
     )
     rows: Integer = Field(
         1000, ge=50, le=10_000, description="Labelled train rows that are looked at, of each class alike."

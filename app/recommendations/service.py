@@ -8,14 +8,14 @@ from app.db.tables import DatasetRow, ModelRow
 from app.jobs import plan
 from app.jobs import service as jobs
 from app.jobs.schemas import Job
-from app.ml.bundle import BACKBONE, Manifest
+from app.ml.data.spec import DataSpec
 from app.ml.errors import ConfigError
-from app.ml.probing import probe_of
-from app.ml.spec import DataSpec
+from app.ml.models.bundle import BACKBONE, Manifest
+from app.ml.resolution.probe import probe_of
 from app.models import repository
 from app.models import service as models
 from app.queue import JobQueue
-from app.recommendations.schemas import MOST_MODELS, Candidate, Misfit, RecommendationConfig, RecommendationRequest
+from app.recommendations.schemas import MAX_MODELS, Candidate, Misfit, RecommendationConfig, RecommendationRequest
 
 
 def submit(
@@ -77,7 +77,7 @@ def _config(
 def _rows(session: Session, project_id: str, request: RecommendationRequest) -> list[ModelRow]:
     """The models that are named, or the newest of all."""
     if request.models is None:
-        return repository.newest(session, project_id, MOST_MODELS)
+        return repository.newest(session, project_id, MAX_MODELS)
     found = [models.resolve(session, project_id, ref) for ref in request.models]
     return list({row.id: row for row in found}.values())
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from app.ml.continuation import Continued, Wish
+from app.ml.configs.generation import Continued, Wish
 from app.serving.memory import ShortMemory
 
 REMEMBER_SECONDS = 2.0

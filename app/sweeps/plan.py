@@ -7,13 +7,13 @@ from pydantic import TypeAdapter, ValidationError
 
 from app.errors import ErrorItem, GraftworkError, UnprocessableError
 from app.jobs.schemas import BaseRequest, FineTuningRequest, SweepRequest
+from app.ml.data.spec import DataSpec, Frozen
 from app.ml.evaluation.figures import figure
 from app.ml.interfaces import Decision
-from app.ml.spec import DataSpec, Frozen
 from app.sweeps.candidates import candidate
 from app.sweeps.space import AnyAlgorithm, AnyRange, Direction
 
-MOST_PROBES = 200
+MAX_PROBES = 200
 _REQUEST: TypeAdapter[BaseRequest] = TypeAdapter(BaseRequest)
 _FIXED = ("kind", "dataset", "name", "metadata", "priority", "resources", "transfer_report")
 _HEADLINE = {"classifier": "accuracy", "regressor": "rmse"}  # of a lone head; any other sweep looks at the loss
@@ -123,8 +123,8 @@ def _check_fields(request: SweepRequest) -> None:
         if inside is not None:
             raise _refuse(["space", inside], f"{field!r} is searched as a whole already")
     probes = sum(len(entry.probes()) for entry in request.space.values())
-    if probes > MOST_PROBES:
-        raise _refuse(["space"], f"there are {probes} choices and ends in all, at most {MOST_PROBES}")
+    if probes > MAX_PROBES:
+        raise _refuse(["space"], f"there are {probes} choices and ends in all, at most {MAX_PROBES}")
 
 
 def _check_values(request: SweepRequest, settle: Settle) -> None:

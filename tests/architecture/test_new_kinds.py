@@ -42,7 +42,7 @@ def documented_method() -> NewKind:
 
 def derived(family: str, module: str, base: str) -> NewKind:
     name, kind = f"Another{base}", f"another_{module}"
-    source = DERIVED.format(module=f"app.ml.{family}.{module}", base=base, name=name, kind=kind)
+    source = DERIVED.format(module=f"app.ml.kinds.{family}.{module}", base=base, name=name, kind=kind)
     return NewKind(family, kind, name, source)
 
 
@@ -55,12 +55,12 @@ NEW_KINDS = (
 
 
 def add(kind: NewKind, tree: Path) -> None:
-    folder = tree / "app" / "ml" / kind.family
+    folder = tree / "app" / "ml" / "kinds" / kind.family
     (folder / f"{kind.kind}.py").write_text(kind.source, encoding="utf-8")
     registry = folder / "__init__.py"
     lines = registry.read_text(encoding="utf-8").splitlines()
     first_import = next(index for index, line in enumerate(lines) if line.startswith("from app.ml."))
-    lines.insert(first_import, f"from app.ml.{kind.family}.{kind.kind} import {kind.name}")
+    lines.insert(first_import, f"from app.ml.kinds.{kind.family}.{kind.kind} import {kind.name}")
     last_member = next(index for index, line in enumerate(lines) if "Field(discriminator" in line)
     lines[last_member - 1] = lines[last_member - 1].rstrip(",") + f" | {kind.name},"
     before = len(registry.read_text(encoding="utf-8").splitlines())

@@ -15,21 +15,21 @@ import pytest
 import torch
 from pydantic import BaseModel, TypeAdapter
 
-from app.ml.abilities import Centroids, Mirrors, Patches, Sequences
-from app.ml.adaptation import StrategyConfig
-from app.ml.assembly import FineTuning, build_heads, stacked, targets_of
-from app.ml.bundle import Bundle
-from app.ml.configs import FineTuningConfig, PretrainingConfig
-from app.ml.data import ArrayData
+from app.ml.configs.learning import FineTuningConfig, PretrainingConfig
+from app.ml.data.arrays import ArrayData
 from app.ml.errors import CorruptCheckpointError
 from app.ml.interfaces import Backbone, BackboneConfig, HeadConfig, MethodConfig, ModalityKind
-from app.ml.predictor import load_bundle
-from app.ml.recipes import resolve_fine_tuning, resolve_pretraining
-from app.ml.registry import FAMILIES, kinds
-from app.ml.strategies.layers import layer_widths
-from app.ml.supervision.term import SupervisionConfig
+from app.ml.interfaces.abilities import Centroids, Mirrors, Patches, Sequences
+from app.ml.kinds.registry import FAMILIES, kinds
+from app.ml.kinds.strategies.base import StrategyConfig
+from app.ml.kinds.strategies.layers import layer_widths
+from app.ml.kinds.supervision.term import SupervisionConfig
+from app.ml.models.assembly import FineTuning, build_heads, stacked, targets_of
+from app.ml.models.bundle import Bundle
+from app.ml.models.predictor import load_bundle
+from app.ml.resolution.requests import resolve_fine_tuning, resolve_pretraining
 from tests.support import tiny
-from worker.training.evaluate import evaluate
+from worker.training.evaluation import evaluate
 from worker.training.events import EpochDone, Evaluated, Event, Finished, Started, StepDone
 from worker.training.run import Run, prepare
 

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import torch
 
-from app.ml.configs import FineTuningConfig, PretrainingConfig
-from app.ml.predictor import load_bundle
-from app.ml.recipes import resolve_fine_tuning, resolve_pretraining
+from app.ml.configs.learning import FineTuningConfig, PretrainingConfig
+from app.ml.models.predictor import load_bundle
+from app.ml.resolution.requests import resolve_fine_tuning, resolve_pretraining
 from tests.support import tiny
 from worker.training.events import StepDone
 from worker.training.run import Run, prepare

@@ -9,7 +9,7 @@ import httpx
 from tests.support.servers import KEY, service, wait_until
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
-LOGGERS = {"api": "app.jobs.service", "worker": "worker.supervisor", "trainer": "worker.training_job"}
+LOGGERS = {"api": "app.jobs.service", "worker": "worker.process.supervisor", "trainer": "worker.jobs.training"}
 
 
 def lines_of(log: Path) -> list[dict[str, Any]]:

@@ -30,15 +30,17 @@ def test_two_ranks_train_and_a_killed_one_is_made_good(
             "resources": {"device": "cpu", "devices": 2},
         }
         estimate = graftwork.jobs.estimate(**body, wait=False)["id"]
-        wait_until(lambda: running.tree("worker.rank"), "two ranks are measured")
+        wait_until(lambda: running.tree("worker.distributed.rank"), "two ranks are measured")
         assert graftwork.jobs.wait(estimate, timeout=120)["metrics"]["seconds"] > 0
-        assert running.tree("worker.rank") == []
+        assert running.tree("worker.distributed.rank") == []
         job = graftwork.jobs.create(**body)["id"]
         wait_until(lambda: bool(graftwork.jobs.checkpoints(job)["data"]), "it has a checkpoint")
         follower, leader = pair(running)
         follower.kill()
         wait_until(lambda: gone(leader, follower), "both are gone", 5)
-        wait_until(lambda: len(running.tree("worker.rank")) == 1 and progress(graftwork, job) > 50, "it goes on")
+        wait_until(
+            lambda: len(running.tree("worker.distributed.rank")) == 1 and progress(graftwork, job) > 50, "it goes on"
+        )
         follower, leader = pair(running)
         supervisor = leader.parent()
         assert supervisor is not None
@@ -49,12 +51,12 @@ def test_two_ranks_train_and_a_killed_one_is_made_good(
         assert endings == [("died", True), ("silent", True), ("succeeded", True)]
         resumed = [one["data"]["step"] for one in graftwork.jobs.events(job) if one["type"] == "job.running"]
         assert resumed[0] == 0 < resumed[1] <= resumed[2]
-        assert running.tree("worker.rank") == []
+        assert running.tree("worker.distributed.rank") == []
 
 
 def pair(running: Service) -> tuple[psutil.Process, psutil.Process]:
     """The rank that follows, and the one that leads: the trainer."""
-    (follower,) = running.tree("worker.rank")
+    (follower,) = running.tree("worker.distributed.rank")
     leader = follower.parent()
     assert leader is not None
     assert leader.name() == "trainer"

@@ -206,7 +206,9 @@ def test_the_first_start_prints_a_key_and_a_later_one_does_not(tmp_path: Path) -
 
 
 def test_the_supervising_process_never_imports_torch() -> None:
-    code = "import sys, worker.tasks; assert 'torch' not in sys.modules; assert 'worker.supervisor' in sys.modules"
+    code = (
+        "import sys, worker.tasks; assert 'torch' not in sys.modules; assert 'worker.process.supervisor' in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from app.ml.configs import FineTuningConfig, PretrainingConfig
-from app.ml.recipes import resolve_fine_tuning, resolve_pretraining
-from app.ml.registry import FAMILIES, kinds
+from app.ml.configs.learning import FineTuningConfig, PretrainingConfig
+from app.ml.kinds.registry import FAMILIES, kinds
+from app.ml.resolution.requests import resolve_fine_tuning, resolve_pretraining
 from tests.support import tiny
 from worker.training.events import StepDone
 from worker.training.run import prepare

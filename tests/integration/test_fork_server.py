@@ -12,14 +12,14 @@ import pytest
 
 from app.kit.process import adopt_orphans
 from tests.support.servers import wait_until
-from worker.trainer_process import ForkServer
+from worker.process.trainer_process import ForkServer
 
 _PATIENCE = 15.0
 
 # A supervisor that says which processes are its own, and then waits to be killed.
 _SUPERVISOR = """
 import sys
-from worker.trainer_process import ForkServer
+from worker.process.trainer_process import ForkServer
 server = ForkServer(1)
 trainer = server.fork()
 print(server.pid, trainer.pid, flush=True)
@@ -59,7 +59,7 @@ def test_where_trainers_are_forked_only_threads_that_heed_forks_run(server: Fork
 
 _FORKED = """
 import os, sys
-from worker.fork_server import import_all
+from worker.process.fork_server import import_all
 import_all()
 for _ in range(3):
     child = os.fork()

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from worker.trainer_process import environment
+from worker.process.trainer_process import environment
 
 ROOT = Path(__file__).parents[2]
 CODE = """
 import torch
-from app.ml.configs import PretrainingConfig
-from app.ml.recipes import resolve_pretraining
+from app.ml.configs.learning import PretrainingConfig
+from app.ml.resolution.requests import resolve_pretraining
 from tests.support import tiny
 from worker.training.events import StepDone
 from worker.training.run import prepare

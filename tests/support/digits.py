@@ -5,11 +5,11 @@ import math
 import numpy as np
 from sklearn.datasets import load_digits
 
-from app.ml.bundle import Bundle
-from app.ml.configs import FineTuningConfig
-from app.ml.data import ArrayData
-from app.ml.recipes import resolve_fine_tuning
-from app.ml.spec import SPLITS, DataSpec, Split, TargetSpec
+from app.ml.configs.learning import FineTuningConfig
+from app.ml.data.arrays import ArrayData
+from app.ml.data.spec import SPLITS, DataSpec, Split, TargetSpec
+from app.ml.models.bundle import Bundle
+from app.ml.resolution.requests import resolve_fine_tuning
 from worker.training.run import prepare
 
 TRAIN = 1200

@@ -9,15 +9,15 @@ import torch
 from app.artifacts import put_blob
 from app.db.tables import ModelRow
 from app.dependencies import Services
-from app.ml.backbones.mlp import Mlp
-from app.ml.bundle import Bundle, HeadEntry, Manifest, json_of, read_manifest, save_bundle
-from app.ml.heads.classifier import Classifier
-from app.ml.methods.autoencoder import Autoencoder
-from app.ml.modalities.columns import NumberColumn
-from app.ml.modalities.table import Table
-from app.ml.preprocessing.table import TablePreprocessing
-from app.ml.spec import TargetSpec
-from app.ml.strategies.linear_probe import LinearProbe
+from app.ml.data.spec import TargetSpec
+from app.ml.kinds.backbones.mlp import Mlp
+from app.ml.kinds.heads.classifier import Classifier
+from app.ml.kinds.methods.autoencoder import Autoencoder
+from app.ml.kinds.modalities.columns import NumberColumn
+from app.ml.kinds.modalities.table import Table
+from app.ml.kinds.preprocessing.table import TablePreprocessing
+from app.ml.kinds.strategies.linear_probe import LinearProbe
+from app.ml.models.bundle import Bundle, HeadEntry, Manifest, json_of, read_manifest, save_bundle
 from app.models.service import register
 
 COLUMNS = ("width", "height", "depth")

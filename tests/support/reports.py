@@ -6,15 +6,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from app.ml.bundle import Bundle
-from app.ml.configs import FineTuningConfig, PretrainingConfig
-from app.ml.data import ArrayData
-from app.ml.recipes import resolve_fine_tuning, resolve_pretraining
-from app.ml.spec import DataSpec
+from app.ml.configs.learning import FineTuningConfig, PretrainingConfig
+from app.ml.data.arrays import ArrayData
+from app.ml.data.spec import DataSpec
+from app.ml.models.bundle import Bundle
+from app.ml.resolution.requests import resolve_fine_tuning, resolve_pretraining
 from tests.support import digits
 from worker.training.events import Noted
 from worker.training.run import Run, prepare
-from worker.training.transfer_report import Study
+from worker.training.transfer_report.study import Study
 
 HEADS = [{"kind": "classifier", "target": "label"}]
 MLP = {"kind": "mlp", "hidden": [64, 24]}

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from app.ml.bundle import Bundle
-from app.ml.configs import FineTuningConfig, PretrainingConfig
-from app.ml.data import ArrayData
-from app.ml.recipes import resolve_fine_tuning, resolve_pretraining
-from app.ml.spec import SPLITS, DataSpec, Split, TargetSpec
+from app.ml.configs.learning import FineTuningConfig, PretrainingConfig
+from app.ml.data.arrays import ArrayData
+from app.ml.data.spec import SPLITS, DataSpec, Split, TargetSpec
+from app.ml.models.bundle import Bundle
+from app.ml.resolution.requests import resolve_fine_tuning, resolve_pretraining
 from worker.training.run import Run, prepare
 
 CHARACTERS = {"kind": "text", "tokenizer": "character"}

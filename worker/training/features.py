@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from app.ml import checkpoint
 from app.ml.interfaces import Backbone, Modality, Rows
+from app.ml.models import checkpoint
 
 Keeper = Callable[[str, Callable[[], Tensor]], Tensor]
 """A key and how to compute; returns the tensor, computed now or by whoever had the same key before."""

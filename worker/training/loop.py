@@ -6,16 +6,16 @@ from dataclasses import dataclass
 
 import torch
 
-from app.ml.data import Examples
-from app.ml.training import TrainingConfig
+from app.ml.configs.training import TrainingConfig
+from app.ml.data.arrays import Examples
 from worker.training.batches import epoch_batches
+from worker.training.collectives import Team
 from worker.training.events import EpochDone, Evaluated, Event, Finished, Started, StepDone
 from worker.training.micro_batches import DeviceMemoryError, backward, with_less_memory
+from worker.training.online_probe import Watcher
 from worker.training.optimizer import set_rate
-from worker.training.parallel import Team
 from worker.training.schedule import rate_factor
 from worker.training.state import LoopState
-from worker.training.watch import Watcher
 
 Metrics = dict[str, float]
 VALIDATION_LOSS = "val/loss"
@@ -32,7 +32,7 @@ class Plan:
     @property
     def batch_size(self) -> int:
         """Rows per step."""
-        assert self.config.batch_size != "auto"  # noqa: S101 - for programmers: recipes settle it
+        assert self.config.batch_size != "auto"
         return self.rows if self.solves else min(self.config.batch_size, self.rows)
 
     @property
@@ -47,12 +47,12 @@ class Plan:
 
     def lr(self, step: int) -> float:
         """The rate of step `step`, counted from 0."""
-        assert self.config.optimizer.lr != "auto"  # noqa: S101 - for programmers: recipes settle it
+        assert self.config.optimizer.lr != "auto"
         return self.config.optimizer.lr * rate_factor(self.config.schedule, step, self.total_steps)
 
     def evaluates(self, epoch: int, step: int) -> bool:
         """Whether to measure after this epoch: every so many, and at the end."""
-        assert self.config.evaluate_every != "auto"  # noqa: S101 - for programmers: recipes settle it
+        assert self.config.evaluate_every != "auto"
         return (epoch + 1) % self.config.evaluate_every == 0 or step >= self.total_steps
 
 

@@ -5,16 +5,16 @@ import logging
 import torch
 from torch import Tensor
 
-from app.ml.data import Examples
+from app.ml.configs.training import TrainingConfig
+from app.ml.data.arrays import Examples
 from app.ml.interfaces import Losses
-from app.ml.training import TrainingConfig
 from worker.training.events import Noted
 from worker.training.precision import precision
 from worker.training.state import LoopState
 
 log = logging.getLogger(__name__)
 
-_MOST_PIECES = 8
+_MAX_PIECES = 8
 
 
 class DeviceMemoryError(Exception):
@@ -68,7 +68,7 @@ def with_less_memory(state: LoopState, rows: int) -> Noted:
     """
     progress = state.progress
     pieces = 2 * progress.pieces
-    if state.team is not None or state.objective.compares_rows or pieces > min(_MOST_PIECES, rows):
+    if state.team is not None or state.objective.compares_rows or pieces > min(_MAX_PIECES, rows):
         raise DeviceMemoryError(rows, progress.pieces)
     progress.pieces = pieces
     state.optimizer.zero_grad()

@@ -6,8 +6,8 @@ from torch.optim import SGD, Optimizer
 from torch.optim import Adam as TorchAdam
 from torch.optim import AdamW as TorchAdamW
 
+from app.ml.configs.training import Adam, AdamW, AnyOptimizer, Sgd
 from app.ml.interfaces import ParamGroup
-from app.ml.training import Adam, AdamW, AnyOptimizer, Sgd
 
 
 def build_optimizer(config: AnyOptimizer, groups: list[ParamGroup]) -> Optimizer:
@@ -15,7 +15,7 @@ def build_optimizer(config: AnyOptimizer, groups: list[ParamGroup]) -> Optimizer
 
     The fused kernels are the fastest on the CPU (2.8 times the default's step on a 784-256-128 autoencoder).
     """
-    assert config.lr != "auto"  # noqa: S101 - for programmers: recipes settle it
+    assert config.lr != "auto"
     params: list[dict[str, Any]] = [
         {
             "params": group.params,
@@ -25,7 +25,7 @@ def build_optimizer(config: AnyOptimizer, groups: list[ParamGroup]) -> Optimizer
         }
         for group in groups
     ]
-    assert config.weight_decay != "auto"  # noqa: S101 - the same
+    assert config.weight_decay != "auto"
     decay = config.weight_decay
     match config:
         case Adam():

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from app.ml.training import TrainingConfig
+from app.ml.configs.training import TrainingConfig
 
 _MULTIPLIES = ("amx_bf16", "avx512_bf16")
 

@@ -17,33 +17,33 @@ from typing import Any
 
 import torch
 
-from app.ml.assembly import FineTuning, build_heads, stacked, targets_of
-from app.ml.bundle import Bundle, HeadEntry, Manifest, save_bundle
-from app.ml.checkpoint import Tensors
-from app.ml.configs import FineTuningConfig, PretrainingConfig
-from app.ml.data import ArrayData, Chosen, Examples, InMemory
+from app.ml.configs.learning import FineTuningConfig, PretrainingConfig
+from app.ml.data.arrays import ArrayData, Chosen, Examples, InMemory
+from app.ml.data.spec import Split
 from app.ml.interfaces import Backbone, Head, Modality, Objective
-from app.ml.methods import AnyMethod
-from app.ml.modalities import AnyModality
-from app.ml.modalities.table import Table
-from app.ml.partial_recipe import inherits_preprocessing
-from app.ml.registry import FAMILIES, kinds
-from app.ml.spec import Split
-from app.ml.strategies import AnyStrategy
-from app.ml.supervision.term import JointObjective
-from app.ml.transfer import take_over
-from worker.training.choose import Ground, chosen
-from worker.training.evaluate import Evaluation, calibrate, evaluate, features_of
+from app.ml.kinds.methods import AnyMethod
+from app.ml.kinds.modalities import AnyModality
+from app.ml.kinds.modalities.table import Table
+from app.ml.kinds.registry import FAMILIES, kinds
+from app.ml.kinds.strategies import AnyStrategy
+from app.ml.kinds.supervision.term import JointObjective
+from app.ml.models.assembly import FineTuning, build_heads, stacked, targets_of
+from app.ml.models.bundle import Bundle, HeadEntry, Manifest, save_bundle
+from app.ml.models.checkpoint import Tensors
+from app.ml.models.partial_loading import take_over
+from app.ml.resolution.pretrained import inherits_preprocessing
+from worker.training.evaluation import Evaluation, calibrate, evaluate, features_of
 from worker.training.events import EpochDone, Event, Noted
 from worker.training.features import Keeper, computed, feature_key
+from worker.training.label_propagation import Unlabelled
 from worker.training.loop import Metrics, Plan, train
+from worker.training.model_selection import Ground, chosen
+from worker.training.online_probe import Watcher, watcher
 from worker.training.optimizer import build_optimizer
 from worker.training.precision import lay_out
-from worker.training.pseudo import Unlabelled
 from worker.training.solve import solve_heads, train_by_solving
 from worker.training.state import LoopState
-from worker.training.tasks import is_due, measure_tasks
-from worker.training.watch import Watcher, watcher
+from worker.training.task_affinity import is_due, measure_tasks
 
 AnyRunConfig = PretrainingConfig | FineTuningConfig
 
@@ -86,14 +86,14 @@ class Run:
             yield from train_by_solving(self.state, examples, validate, self.unlabelled)
             return
         if self._solving in ("first", "around") and self.state.progress.step == 0:
-            assert isinstance(objective, FineTuning)  # noqa: S101 - for programmers: only heads are solved for
+            assert isinstance(objective, FineTuning)
             yield solve_heads(objective, examples)
         for event in train(self.state, examples, self.plan, validate, self.watcher):
             yield event
             if isinstance(event, EpochDone) and is_due(self.plan, event.epoch, event.step):
                 measure_tasks(objective, examples, self.plan, event.epoch)
         if self._solving == "around":
-            assert isinstance(objective, FineTuning)  # noqa: S101 - the same
+            assert isinstance(objective, FineTuning)
             _fit_heads(self, objective)  # as before the first time: solutions scale some of it
             yield solve_heads(objective, examples)
 
@@ -128,7 +128,7 @@ class Run:
 
     def _feature_key(self, split: Split) -> str:
         rows, strategy = self.data.positions(split, _targets(self.config)), self.strategy
-        assert strategy is not None  # noqa: S101 - for programmers: only a fine-tuning freezes a backbone
+        assert strategy is not None
         return feature_key(self.state.objective.backbone, self.modality, rows, strategy.source, self.config.backbone)
 
     def save_bundle(self, folder: Path) -> list[str]:
@@ -150,7 +150,7 @@ class Run:
 
     def _validate(self) -> Metrics:
         measured = self.evaluate("validation")
-        assert measured is not None  # noqa: S101 - for programmers: asked only where there are rows
+        assert measured is not None
         return measured.scalars()
 
     def _heads(self) -> dict[str, Head]:
@@ -161,8 +161,8 @@ class Run:
 
     def _manifest(self) -> Manifest:
         config, backbone = self.config, self.state.objective.backbone
-        assert not isinstance(config.backbone, str)  # noqa: S101 - for programmers: recipes settle it
-        assert not isinstance(config.preprocessing, str)  # noqa: S101 - the same
+        assert not isinstance(config.backbone, str)
+        assert not isinstance(config.preprocessing, str)
         fine_tuned = isinstance(config, FineTuningConfig)
         return Manifest(
             kind="fine_tuned" if fine_tuned else "backbone",
@@ -216,7 +216,7 @@ def prepare(
         ground = Ground(config, data, modality, backbone, parent is not None, device, trial, keep)
         found, notes = chosen(_strategy(config), ground) if strategy is None else (strategy, ())
         objective = _fine_tuning(config, data, backbone.cpu(), found, parent)
-    assert not isinstance(config.augmentations, str)  # noqa: S101 - for programmers: recipes settle them
+    assert not isinstance(config.augmentations, str)
     objective.augmentations = config.augmentations
     objective.to(device)
     lay_out(objective)
@@ -236,7 +236,7 @@ def prepare(
 def fit_modality(config: AnyRunConfig, data: ArrayData) -> AnyModality:
     """Preprocessing learned from the train split."""
     kind = kinds(FAMILIES["modalities"])[data.spec.modality]
-    assert issubclass(kind, Modality)  # noqa: S101 - for programmers
+    assert issubclass(kind, Modality)
     rows = data.to_fit() if kind.learns else Chosen(data.inputs, data.split[:0])
     return kind.fit(rows, data.spec, config.preprocessing)  # type: ignore[return-value]
 
@@ -259,7 +259,7 @@ def _inherited(modality: AnyModality, data: ArrayData) -> AnyModality:
 
 def _pretraining(config: PretrainingConfig, data: ArrayData, backbone: Backbone) -> Objective:
     method, labels = _method(config), config.labels
-    assert method is not None  # noqa: S101 - for programmers: a pretraining has one
+    assert method is not None
     objective = method.build(backbone)
     target = data.spec.target(labels.target) if labels else None
     if labels is None or target is None:
@@ -288,7 +288,7 @@ def _trial(device: torch.device, parent: Bundle | None, config: FineTuningConfig
 
 def _backbone(config: AnyRunConfig, modality: AnyModality, parent: Bundle | None) -> tuple[Backbone, tuple[Noted, ...]]:
     """The backbone with the weights that training starts from: copies, the parent may be serving."""
-    assert not isinstance(config.backbone, str)  # noqa: S101 - for programmers: recipes settle it
+    assert not isinstance(config.backbone, str)
     built = config.backbone.build(modality.encoding)
     if parent is None:
         return built, ()
@@ -312,14 +312,14 @@ def _fit_heads(run: Run, objective: FineTuning) -> None:
 
 
 def _strategy(config: FineTuningConfig) -> AnyStrategy:
-    assert not isinstance(config.strategy, str)  # noqa: S101 - for programmers: recipes settle it
+    assert not isinstance(config.strategy, str)
     return config.strategy
 
 
 def _method(config: AnyRunConfig) -> AnyMethod | None:
     if not isinstance(config, PretrainingConfig):
         return None
-    assert not isinstance(config.method, str)  # noqa: S101 - for programmers: recipes settle it
+    assert not isinstance(config.method, str)
     return config.method
 
 

@@ -2,7 +2,7 @@
 
 import math
 
-from app.ml.training import AnySchedule, Cosine
+from app.ml.configs.training import AnySchedule, Cosine
 
 
 def rate_factor(schedule: AnySchedule, step: int, total_steps: int) -> float:
@@ -10,7 +10,7 @@ def rate_factor(schedule: AnySchedule, step: int, total_steps: int) -> float:
 
     The cosine's last step, `total_steps - 1`, has exactly the final fraction.
     """
-    assert schedule.warmup_steps != "auto"  # noqa: S101 - for programmers: recipes settle it
+    assert schedule.warmup_steps != "auto"
     if step < schedule.warmup_steps:
         return (step + 1) / schedule.warmup_steps
     if not isinstance(schedule, Cosine):

@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterator
 
 import torch
 
-from app.ml.assembly import FineTuning
-from app.ml.data import Examples, InMemory
+from app.ml.data.arrays import Examples, InMemory
+from app.ml.models.assembly import FineTuning
 from app.ml.solvers.solution import Solution
-from worker.training.evaluate import features_of
+from worker.training.evaluation import features_of
 from worker.training.events import EpochDone, Evaluated, Event, Finished, Noted, Started, StepDone
-from worker.training.pseudo import Unlabelled
+from worker.training.label_propagation import Unlabelled
 from worker.training.state import LoopState
 
 _DIGITS = 6
@@ -24,7 +24,7 @@ def train_by_solving(
 ) -> Iterator[Event]:
     """A training of one step, which is the solution. A run resumed before it solves again, after it measures again."""
     objective, progress = state.objective, state.progress
-    assert isinstance(objective, FineTuning)  # noqa: S101 - for programmers: only heads are solved for
+    assert isinstance(objective, FineTuning)
     yield Started(progress.step, 1, 1)
     if progress.step == 0:
         found, notes = _solved(objective, features, unlabelled)

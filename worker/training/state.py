@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from app.ml import checkpoint
-from app.ml.checkpoint import Tensors
 from app.ml.errors import CorruptCheckpointError
 from app.ml.interfaces import Objective
-from worker.training.parallel import Team
+from app.ml.models import checkpoint
+from app.ml.models.checkpoint import Tensors
+from worker.training.collectives import Team
 
 
 class Progress(pydantic.BaseModel):

@@ -17,13 +17,13 @@ from app.datasets.errors import Code, DatasetError
 if TYPE_CHECKING:
     from app.datasets.cleaning.work import Work
     from app.datasets.frame import Floats, Ints
-    from app.ml.spec import ColumnSpec, TargetSpec
+    from app.ml.data.spec import ColumnSpec, TargetSpec
 
 SCREENED = 10_000
-FEWEST = 30
+MIN = 30
 A_BIN = 5  # rows a bin holds on average, or more: fewer would predict anything
-MOST_BINS = 64
-MOST_TARGETS = 50  # are looked at; lists of labels may be many more
+MAX_BINS = 64
+MAX_TARGETS = 50  # are looked at; lists of labels may be many more
 TRIVIAL = 0.99  # a class that common is guessed as well without any column
 
 
@@ -41,7 +41,7 @@ class LeakingColumns(CleaningStep):
     def run(self, work: "Work") -> None:
         """Look at every column over at most 10,000 rows of train, evenly spaced."""
         places = work.kept() if work.split is None else work.kept()[work.split == 0]
-        if len(places) < FEWEST:
+        if len(places) < MIN:
             return
         places = places[np.linspace(0, len(places) - 1, min(SCREENED, len(places))).astype(np.int64)]
         found: dict[int, str] = {}
@@ -55,7 +55,7 @@ class LeakingColumns(CleaningStep):
     def _reason(self, column: "ColumnSpec", values: "Floats", places: "Ints", work: "Work") -> str | None:
         if _names_rows(column, values, work.frame.rows[places]):
             return "it numbers or names every row"
-        for t, target in enumerate(work.frame.target_specs[:MOST_TARGETS]):
+        for t, target in enumerate(work.frame.target_specs[:MAX_TARGETS]):
             reason = leak(column, values, target, work.frame.targets[places, t], self.above)
             if reason is not None:
                 return reason
@@ -90,7 +90,7 @@ def leak(column: "ColumnSpec", values: "Floats", target: "TargetSpec", answers: 
     """Say why a column (n,) gives the target (n,) away, or return None."""
     known = ~np.isnan(answers)
     gap = np.isnan(values[known])
-    if known.sum() < FEWEST or gap.all():
+    if known.sum() < MIN or gap.all():
         return None
     values, answers = values[known], answers[known]
     comparable = column.categories == target.classes  # both are numbers, or their codes mean the same
@@ -148,7 +148,7 @@ def _bins(values: "Floats", category: bool) -> "Ints | None":
     distinct, inverse = np.unique(values, return_inverse=True)
     if A_BIN * len(distinct) <= len(values):
         return inverse.astype(np.int64)
-    count = min(MOST_BINS, len(values) // (2 * A_BIN))
+    count = min(MAX_BINS, len(values) // (2 * A_BIN))
     if category or count < 2:  # noqa: PLR2004 - one bin says nothing
         return None
     edges = np.quantile(values, np.linspace(0, 1, count + 1)[1:-1])

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
-from app.ml.spec import Frozen, ModalityKind
+from app.ml.data.spec import Frozen, ModalityKind
 
 if TYPE_CHECKING:
     from app.datasets.cleaning.work import Work

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from app.datasets.cleaning.work import Work
 
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
-LONGEST = 1 << 20
+MAX = 1 << 20
 
 
 class Text(CleaningStep):
@@ -36,9 +36,9 @@ class Text(CleaningStep):
     control: bool = Field(default=False, description="Take away control characters, but for tabs and line ends.")
     lower: bool = Field(default=False, description="Write everything in lower case.")
     entities: bool = Field(default=False, description="Write HTML entities as what they stand for: &amp; becomes &.")
-    shortest: int = Field(default=1, ge=0, le=LONGEST, description="Texts of fewer characters are removed.")
+    shortest: int = Field(default=1, ge=0, le=MAX, description="Texts of fewer characters are removed.")
     longest: int | None = Field(
-        default=None, ge=1, le=LONGEST, description="Texts of more characters are removed; null: none are."
+        default=None, ge=1, le=MAX, description="Texts of more characters are removed; null: none are."
     )
 
     @model_validator(mode="after")
@@ -51,7 +51,7 @@ class Text(CleaningStep):
     def run(self, work: "Work") -> None:
         """Normalise all texts, then look at their lengths."""
         texts = work.frame.inputs
-        assert isinstance(texts, Texts)  # noqa: S101 - the step is for texts alone
+        assert isinstance(texts, Texts)
         windows = work.frame.windows
         changed = [place for place, (old, new) in enumerate(self._both(texts, windows)) if old != new]
         if changed:
@@ -83,7 +83,7 @@ class Text(CleaningStep):
 
     def _lengths(self, work: "Work") -> None:
         texts = work.frame.inputs
-        assert isinstance(texts, Texts)  # noqa: S101 - as above
+        assert isinstance(texts, Texts)
         lengths = texts.lengths()
         bad = (lengths < self.shortest) | (lengths > (self.longest or np.inf))
         places = np.flatnonzero(bad & work.keep)

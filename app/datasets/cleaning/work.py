@@ -137,7 +137,7 @@ class Work:
 
     def _matrix(self) -> npt.NDArray[Any]:
         inputs: Inputs = self.frame.inputs
-        assert isinstance(inputs, np.ndarray)  # noqa: S101 - only steps for tables ask
+        assert isinstance(inputs, np.ndarray)
         return inputs
 
     def _copy(self, columns: Ints, name: str) -> npt.NDArray[Any]:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from app.datasets.digests import Digests, digest_rows, find, number_rows, pieces
 from app.datasets.likeness.pairs import Pairs
-from app.ml.spec import ColumnSpec
+from app.ml.data.spec import ColumnSpec
 
 PIECE_BYTES = 4 << 20  # rounding takes ten times as much
 UP = 1 - 0.363

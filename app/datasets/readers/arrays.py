@@ -15,7 +15,7 @@ from app.datasets.options import PrepareOptions, Role
 from app.datasets.readers.archive import chunks, open_archive, refuse
 from app.datasets.readers.npy import bad_array, open_array
 from app.datasets.readers.resizing import resized
-from app.ml.spec import ModalityKind, ValueScale
+from app.ml.data.spec import ModalityKind, ValueScale
 
 Array = npt.NDArray[Any]
 X = "x"

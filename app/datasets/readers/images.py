@@ -17,7 +17,7 @@ from app.datasets.readers.archive import open_archive, read_member
 from app.datasets.readers.folders import ROLES, TYPES, ends_in, folder_columns, read_folders, some, without_junk
 from app.datasets.readers.pixels import CorruptImageError, HugeImageError, Look, decode, look
 from app.datasets.report import Removal
-from app.ml.spec import Resize
+from app.ml.data.spec import Resize
 
 ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 MEDIAN_LIMIT = 128

@@ -13,8 +13,8 @@ from PIL import Image, UnidentifiedImageError
 
 from app.datasets.frame import Bytes
 from app.datasets.options import Limits
-from app.ml.pictures import FAULTS, FORMATS, draw
-from app.ml.spec import Resize
+from app.ml.data.image_decoding import FAULTS, FORMATS, draw
+from app.ml.data.spec import Resize
 
 GRAY = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L"})
 ORIENTATION = 0x0112

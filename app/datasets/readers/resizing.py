@@ -5,7 +5,7 @@ from PIL import Image
 
 from app.datasets.errors import Code, DatasetError
 from app.datasets.frame import Bytes, Context
-from app.ml.pictures import draw
+from app.ml.data.image_decoding import draw
 
 CHANNELS = {"gray": 1, "rgb": 3}
 

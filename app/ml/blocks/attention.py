@@ -7,7 +7,7 @@ embedding", 2021.
 """
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - the name everybody knows
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 _BASE = 10_000.0  # of the rotary wavelengths, as published

@@ -10,7 +10,7 @@ layers and many steps for, which few characters stand together, is looked up. No
 """
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - the name everybody knows
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 _STD = 0.02

@@ -3,11 +3,11 @@
 import math
 from typing import Literal
 
-import torch.nn.functional as F  # noqa: N812 - the name everybody knows
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 NormName = Literal["batch", "group"]
-_MOST_GROUPS, _LEAST_IN_A_GROUP = 8, 4
+_MAX_GROUPS, _MIN_IN_A_GROUP = 8, 4
 
 
 class BatchNorm(nn.BatchNorm2d):
@@ -41,7 +41,7 @@ def norm(name: NormName, channels: int) -> nn.Module:
     """A fresh one. Groups (Wu and He, 2018) are at most eight, and of at least four channels where there are four."""
     if name == "batch":
         return BatchNorm(channels)
-    groups = math.gcd(channels, _MOST_GROUPS)
-    while groups > 1 and channels // groups < _LEAST_IN_A_GROUP:
+    groups = math.gcd(channels, _MAX_GROUPS)
+    while groups > 1 and channels // groups < _MIN_IN_A_GROUP:
         groups //= 2
     return nn.GroupNorm(groups, channels)

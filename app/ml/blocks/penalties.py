@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 _AT_ONCE = 16  # projections whose graphs are held in memory together
-_LEAST_ACTIVITY = 1e-6
+_MIN_ACTIVITY = 1e-6
 
 
 def weight_matrices(module: nn.Module) -> Iterable[Tensor]:
@@ -29,7 +29,7 @@ def divergence_from_rate(features: Tensor, rate: float) -> Tensor:
 
     a_j is the batch mean of 1 - exp(-|feature j|), which is 0 for a silent feature and near 1 for a loud one.
     """
-    activity = (1 - (-features.float().abs()).exp()).mean(0).clamp(_LEAST_ACTIVITY, 1 - _LEAST_ACTIVITY)
+    activity = (1 - (-features.float().abs()).exp()).mean(0).clamp(_MIN_ACTIVITY, 1 - _MIN_ACTIVITY)
     target = torch.full_like(activity, rate)
     return (target * (target / activity).log() + (1 - target) * ((1 - target) / (1 - activity)).log()).sum()
 

@@ -7,11 +7,11 @@ no value, do not count. Images and tables count whole.
 import math
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - the name everybody knows
+import torch.nn.functional as F
 from torch import Tensor
 
+from app.ml.configs.training import Recipe
 from app.ml.interfaces import Facts
-from app.ml.training import Recipe
 
 _FEW_VALUES = 64  # of a row: layers are so small that converting their numbers takes longer than multiplying them
 _SERIES = 3  # dimensions of a batch (B, C + 1, T)

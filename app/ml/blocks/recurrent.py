@@ -10,12 +10,12 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from app.ml.abilities import Ability, Sequences, State
 from app.ml.blocks.entrance import Entrance, Pooling, pooled
 from app.ml.blocks.reading import ReadsSteps
-from app.ml.fields import Integer, Rate
+from app.ml.configs.fields import Integer, Rate
+from app.ml.data.spec import ModalityKind
 from app.ml.interfaces import Backbone, Encoding
-from app.ml.spec import ModalityKind
+from app.ml.interfaces.abilities import Ability, Sequences, State
 
 
 class Recurrent(ReadsSteps):
@@ -34,7 +34,7 @@ class RecurrentBackbone(Backbone, Sequences):
 
     def __init__(self, config: Recurrent, encoding: Encoding, cell: type[nn.GRU | nn.LSTM]) -> None:
         super().__init__()
-        assert config.causal != "auto"  # noqa: S101 - for programmers: recipes settle it
+        assert config.causal != "auto"
         self.encoding, self.pooling, self.causal = encoding, config.pooling, config.causal
         self.features = self.width = config.width
         self.entrance = Entrance(encoding, config.width)

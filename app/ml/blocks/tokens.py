@@ -1,10 +1,10 @@
 """From features to tokens: a layer over the vocabulary, and what it costs to say the tokens that are there."""
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - the name everybody knows
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from app.ml.tokenizers.base import FIRST, MASK, PADDING
+from app.ml.kinds.tokenizers.base import FIRST, MASK, PADDING
 
 _STD = 0.02
 NATS, TOKENS, HITS, CHARACTERS = range(4)  # the columns of `row_sums`
@@ -24,7 +24,7 @@ class TokenLayer(nn.Module):
     def forward(self, features: Tensor, vectors: Tensor | None = None) -> Tensor:
         """(..., F) to (..., V)."""
         weight = vectors if self.weight is None else self.weight
-        assert weight is not None  # noqa: S101 - for programmers: who ties gives the vectors
+        assert weight is not None
         return F.linear(features, weight, self.bias)
 
 

@@ -26,9 +26,9 @@ from app.ml.evaluation.outcomes import Outcomes, Values, Weights
 
 LEVEL = 0.95
 RESAMPLES = 1000
-FEWEST_ROWS = 10  # fewer say nothing about others
-_FEWEST_RESAMPLES = 200
-_MOST_WORK = 40_000_000  # numbers looked at in all
+MIN_ROWS = 10  # fewer say nothing about others
+_MIN_RESAMPLES = 200
+_MAX_WORK = 40_000_000  # numbers looked at in all
 _BLOCK = 50_000  # numbers of weights in memory at once
 
 Verdict = Literal["better", "no evidence", "worse"]
@@ -60,7 +60,7 @@ def intervals(outcomes: Outcomes, level: float = LEVEL, seed: int = 0) -> dict[s
 
 def paired(first: Outcomes, second: Outcomes, level: float = LEVEL, seed: int = 0) -> dict[str, Difference]:
     """Compare two models on the same N rows, given in the same order, in every metric that both have."""
-    assert len(first) == len(second)  # noqa: S101 - for programmers
+    assert len(first) == len(second)
     found = _intervals((first, second), _differences, level, seed)
     return {name: Difference(value, where, _verdict(name, where)) for name, (value, where) in found.items()}
 
@@ -94,12 +94,12 @@ def _intervals(
 ) -> dict[str, tuple[float, Interval]]:
     """The value of every metric that has one, and its interval."""
     rows, cost = len(outcomes[0]), sum(one.cost for one in outcomes)
-    if rows < FEWEST_ROWS:
+    if rows < MIN_ROWS:
         return {}
     generator = np.random.default_rng(seed)
     whole = measure(outcomes, np.ones((1, rows)))
     part, shrink = whole, 1.0
-    most = max(FEWEST_ROWS, _MOST_WORK // (_FEWEST_RESAMPLES * cost))
+    most = max(MIN_ROWS, _MAX_WORK // (_MIN_RESAMPLES * cost))
     if rows > most:
         chosen = np.sort(generator.choice(rows, most, replace=False))
         outcomes, shrink = tuple(one.take(chosen) for one in outcomes), math.sqrt(most / rows)
@@ -120,7 +120,7 @@ def _resampled(
     measure: Callable[[Weights], dict[str, Values]], rows: int, cost: int, generator: np.random.Generator
 ) -> dict[str, Values]:
     """Every metric (R,) of R resamples."""
-    count = min(RESAMPLES, max(_FEWEST_RESAMPLES, _MOST_WORK // (rows * cost)))
+    count = min(RESAMPLES, max(_MIN_RESAMPLES, _MAX_WORK // (rows * cost)))
     parts = [measure(weights) for weights in _weights(rows, count, generator)]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 

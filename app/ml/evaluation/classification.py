@@ -17,7 +17,7 @@ from app.ml.evaluation.outcomes import Outcomes, Values, Weights, mean, ratio
 from app.ml.evaluation.ranking import Ranking
 
 BINS = 15
-_LEAST_PROBABILITY = 1e-15
+_MIN_PROBABILITY = 1e-15
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Classification(Outcomes):
             **self._of_counts(weights),
             "auc_roc": auc,
             "average_precision": average,
-            "log_loss": mean(weights, -np.log(of_truth.clip(_LEAST_PROBABILITY))),
+            "log_loss": mean(weights, -np.log(of_truth.clip(_MIN_PROBABILITY))),
             "ece": ece,
             "ece_unscaled": ece if self.unscaled is None else calibration_error(weights, unscaled, self.truth),
         }

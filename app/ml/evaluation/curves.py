@@ -16,10 +16,10 @@ from app.ml.evaluation.curve import Curve, Line
 from app.ml.evaluation.outcomes import Values, finite
 from app.ml.evaluation.ranking import Ranking
 
-MOST_LINES = 20
+MAX_LINES = 20
 _PIECES_TO_ONE = 125
 _STEPS = 250
-_MOST_POINTS = 500
+_MAX_POINTS = 500
 
 
 def roc(head: str, rankings: Mapping[str, Ranking]) -> Curve:
@@ -76,7 +76,7 @@ def learning(points: Sequence[tuple[int, Mapping[str, float | None]]]) -> Curve:
 def _largest(rankings: Mapping[str, Ranking]) -> Iterable[tuple[str, Ranking]]:
     """The classes with the most rows, in their own order."""
     ranked = sorted(rankings, key=lambda name: -int(rankings[name].positive.sum()))
-    kept = set(ranked[:MOST_LINES])
+    kept = set(ranked[:MAX_LINES])
     return ((name, ranking) for name, ranking in rankings.items() if name in kept)
 
 
@@ -131,4 +131,4 @@ def _calibration_line(name: str, confidence: Values, bins: NDArray[np.int64], ri
 
 def _spread(count: int) -> NDArray[np.int64]:
     """At most 500 of so many places, the first and the last among them."""
-    return np.unique(np.linspace(0, count - 1, min(count, _MOST_POINTS)).round().astype(np.int64))
+    return np.unique(np.linspace(0, count - 1, min(count, _MAX_POINTS)).round().astype(np.int64))

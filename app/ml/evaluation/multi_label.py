@@ -13,7 +13,7 @@ from app.ml.evaluation.curve import Curve
 from app.ml.evaluation.outcomes import Outcomes, Values, Weights, finite, ratio
 from app.ml.evaluation.ranking import Ranking
 
-_LEAST_PROBABILITY = 1e-15
+_MIN_PROBABILITY = 1e-15
 _EVEN = 0.5
 
 
@@ -94,7 +94,7 @@ class MultiLabel(Outcomes):
     def _nats(self) -> Values:
         """-log of what was said of the truth, 0 where it is not known (N, L)."""
         of_truth = np.where(self.truth > 0, self.probabilities, 1 - self.probabilities)
-        return np.where(self.known, -np.log(of_truth.clip(_LEAST_PROBABILITY)), 0)
+        return np.where(self.known, -np.log(of_truth.clip(_MIN_PROBABILITY)), 0)
 
     def curves(self, head: str) -> list[Curve]:
         """Roc and precision_recall, a line a label."""

@@ -39,7 +39,7 @@ class Outcomes(ABC):
         """What is no single number, as JSON."""
         return {}
 
-    def curves(self, head: str) -> list[Curve]:  # noqa: ARG002 - those that have some name them after it
+    def curves(self, head: str) -> list[Curve]:
         """Curves of the head called so."""
         return []
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from app.ml.evaluation.outcomes import Outcomes, Values, Weights, ratio
 
-_MOST_NATS = 80  # beyond, exp overflows a float32
+_MAX_NATS = 80  # beyond, exp overflows a float32
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class TokenSums(Outcomes):
         """perplexity, token_accuracy, bits_per_character: over all tokens, not means over texts."""
         nats, tokens, hits, characters = (weights @ self.sums).T
         return {
-            "perplexity": np.exp(np.minimum(ratio(nats, tokens), _MOST_NATS)),
+            "perplexity": np.exp(np.minimum(ratio(nats, tokens), _MAX_NATS)),
             "token_accuracy": ratio(hits, tokens),
             "bits_per_character": ratio(nats, characters) / math.log(2),
         }

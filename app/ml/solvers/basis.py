@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-MOST_AXES = 4096  # an eigenbasis of more takes longer than it saves
+MAX_AXES = 4096  # an eigenbasis of more takes longer than it saves
 _MANY, _OUTPUTS = 1 << 21, 100  # numbers of a problem, and how many of them a row's outputs are worth
-_LEAST_AXIS = 1e-12  # of the largest variance: with fewer rows than features what is below is rounding
+_MIN_AXIS = 1e-12  # of the largest variance: with fewer rows than features what is below is rounding
 _ROWS = 4096
 
 
@@ -38,7 +38,7 @@ def principal(features: Tensor) -> Basis:
     """Principal axes of (N, F) where they are few enough to be found quickly, else the features as they are."""
     rows, width = features.shape
     dtype = torch.float32 if is_large(rows, min(rows, width)) else torch.float64
-    if min(rows, width) > MOST_AXES:
+    if min(rows, width) > MAX_AXES:
         return Basis(features.to(dtype), None, features.square().mean(0).to(dtype))
     return (_from_rows if rows < width else _from_features)(features, dtype)
 
@@ -56,9 +56,9 @@ def _from_features(features: Tensor, dtype: torch.dtype) -> Basis:
 def _from_rows(features: Tensor, dtype: torch.dtype) -> Basis:
     """U S from XX' = U S^2 U', and V = X'U / S."""
     total = sum(block @ block.T for block in _double_columns(features))
-    assert isinstance(total, Tensor)  # noqa: S101 - for programmers: there is at least one feature
+    assert isinstance(total, Tensor)
     squares, left = torch.linalg.eigh(total)
-    alive = squares > _LEAST_AXIS * squares[-1].clamp(min=torch.finfo(torch.float64).tiny)
+    alive = squares > _MIN_AXIS * squares[-1].clamp(min=torch.finfo(torch.float64).tiny)
     sizes, left = squares[alive].sqrt(), left[:, alive]
     axes = torch.cat([block.T @ left / sizes for block in _double_columns(features)])
     return Basis((left * sizes).to(dtype), axes, (squares[alive] / len(features)).to(dtype))

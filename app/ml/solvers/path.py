@@ -22,9 +22,9 @@ from app.ml.solvers.solution import Score, Solution
 STRENGTHS = tuple(10.0 ** (1 - half / 2) for half in range(17))  # 10 to 1e-7, per unit of the features' variance
 UNTESTED = 1e-2  # where there is nothing to hold out
 _PATIENCE, _PATIENCE_IF_LARGE = 2, 1
-_MOST_AT_ONCE = 1 << 26  # outputs of all folds together
+_MAX_AT_ONCE = 1 << 26  # outputs of all folds together
 _ROUGHLY, _EXACTLY = 1e-6, {torch.float64: 1e-12, torch.float32: 1e-8}
-_MOST_STEPS = 300
+_MAX_STEPS = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class Problem:
 
         scale = 1 / (self.loss.curvature * self.basis.spectrum[None, :, None] + penalty)
         bias = torch.full_like(scale[:, :1], 1 / self.loss.curvature)
-        return minimise(function, start, torch.cat([scale, bias], dim=1), tolerance, _MOST_STEPS)
+        return minimise(function, start, torch.cat([scale, bias], dim=1), tolerance, _MAX_STEPS)
 
 
 def solve(problem: Problem, folds: Tensor, count: int) -> Solution:
@@ -107,7 +107,7 @@ def _scores(problem: Problem, folds: Tensor, count: int) -> tuple[Score, ...]:
     rows = problem.basis.rows
     held = (folds[:, None] == torch.arange(count, device=folds.device)).to(rows.dtype)  # (N, P)
     held = held[:, held.any(0)][:, : 1 if is_large(*rows.shape) else count]
-    at_once = max(1, _MOST_AT_ONCE // (len(folds) * problem.loss.outputs))
+    at_once = max(1, _MAX_AT_ONCE // (len(folds) * problem.loss.outputs))
     groups = list(torch.split(held, at_once, dim=1))
     points = [problem.start(group.shape[1]) for group in groups]
 
@@ -150,8 +150,8 @@ def _score(problem: Problem, points: list[Tensor], groups: list[Tensor], strengt
         (problem.loss.rows(problem.outputs(point)) * group).sum(1) for point, group in zip(points, groups, strict=True)
     )
     tested = sum(group.sum(1) for group in groups) > 0
-    assert isinstance(costs, Tensor)  # noqa: S101 - for programmers: there is at least one fold
-    assert isinstance(tested, Tensor)  # noqa: S101 - the same
+    assert isinstance(costs, Tensor)
+    assert isinstance(tested, Tensor)
     costs, share = costs[tested], problem.loss.share[tested]
     mean = costs.sum() / share.sum()
     error = (costs - mean * share).square().sum().sqrt() / share.sum()

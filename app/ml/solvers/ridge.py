@@ -19,7 +19,7 @@ from app.ml.solvers.path import STRENGTHS, UNTESTED, Problem, solve
 from app.ml.solvers.solution import Score, Solution
 
 _FOLDS = 3
-_LEAST_ROOM = 1e-6  # what is below is rounding
+_MIN_ROOM = 1e-6  # what is below is rounding
 
 
 def solve_ridge(features: Tensor, wanted: Tensor) -> Solution:
@@ -40,10 +40,10 @@ def solve_ridge(features: Tensor, wanted: Tensor) -> Solution:
 def left_out(features: Tensor, wanted: Tensor) -> Tensor:
     """What is answered for each row of (N, F) by a fit to all others, (N, K), at the strength that errs least.
 
-    N is at most MOST_AXES, so that all fits are in closed form.
+    N is at most MAX_AXES, so that all fits are in closed form.
     """
     basis = principal(features - features.mean(0, dtype=torch.float64).to(features))
-    assert basis.axes is not None  # noqa: S101 - for programmers: few rows have few axes
+    assert basis.axes is not None
     wanted = wanted.to(basis.rows)
     found = _LeftOut.of(basis.rows, basis.spectrum * len(wanted), wanted - wanted.mean(0))
     unit = _unit(basis)
@@ -87,7 +87,7 @@ class _LeftOut:
         left = rows * torch.where(squares > 0, squares, torch.inf).rsqrt()
         explained = left.T @ wanted
         room = 1 - 1 / len(rows) - left.square().sum(1)
-        room = torch.where(room > _LEAST_ROOM, room, 0.0)
+        room = torch.where(room > _MIN_ROOM, room, 0.0)
         rest = (wanted - left @ explained) * (room > 0)[:, None]
         return cls(left, squares, explained, rest, room)
 

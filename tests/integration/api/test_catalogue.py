@@ -1,7 +1,7 @@
 from typing import Any
 
 from app.catalogue.service import EVERY_FAMILY
-from app.ml.registry import FAMILIES, kinds
+from app.ml.kinds.registry import FAMILIES, kinds
 from tests.support.http import Http
 
 

@@ -15,7 +15,7 @@ from app.artifacts import fetch_blob
 from app.db.session import Database
 from app.db.tables import ModelRow
 from app.dependencies import Services
-from app.ml.bundle import Bundle, read_bundle
+from app.ml.models.bundle import Bundle, read_bundle
 from app.settings import Settings
 from tests.integration.jobs.test_job_life import run_drained
 from tests.support.http import Http

@@ -13,7 +13,7 @@ from app.jobs import ending
 from app.jobs import lease as leases
 from app.jobs.lease import CancelledError, LeaseLostError
 from app.kit.ids import new_id
-from worker.attempt import Attempt
+from worker.attempt.attempt import Attempt
 
 PROGRESS = {"fraction": 0.5, "step": 1, "total_steps": 2, "epoch": 0, "eta_seconds": None}
 

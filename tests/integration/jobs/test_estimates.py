@@ -10,7 +10,7 @@ from app.settings import Settings
 from tests.integration.jobs.test_evaluations import HEADS, LABELLED, rows
 from tests.integration.jobs.test_job_life import done, events_of, upload
 from tests.support.http import Http
-from worker.training.cost import largest_batch
+from worker.training.measured_cost import largest_batch
 
 PRETRAINING = {
     "kind": "pretraining",

@@ -18,11 +18,11 @@ from app.settings import Settings
 from tests.support.http import Http
 from tests.support.servers import wait_until
 from tests.support.work import run_jobs
-from worker import runner
-from worker.closing import close
-from worker.drain import Draining, StopReason
-from worker.exits import RANK_OUT_OF_MEMORY
-from worker.watching import End
+from worker.attempt import runner
+from worker.process.drain import Draining, StopReason
+from worker.process.exit_codes import RANK_OUT_OF_MEMORY
+from worker.process.heartbeat import End
+from worker.process.postmortem import close
 
 TRAINING: dict[str, Any] = {"steps": 12, "batch_size": 16, "seed": 1, "schedule": {"kind": "constant"}}
 LONG = {**TRAINING, "steps": 4000}

@@ -16,7 +16,7 @@ from app.datasets.errors import Code, DatasetError
 from app.datasets.options import Limits, PrepareOptions
 from app.datasets.preparation import prepare
 from app.datasets.report import Report
-from app.ml.spec import DataSpec
+from app.ml.data.spec import DataSpec
 
 
 @dataclass(frozen=True)

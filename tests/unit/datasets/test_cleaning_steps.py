@@ -17,7 +17,7 @@ from app.datasets.cleaning.text import Text
 from app.datasets.digests import digest_rows
 from app.datasets.errors import Code
 from app.datasets.likeness import sketch
-from app.ml.registry import kinds as kinds_of
+from app.ml.kinds.registry import kinds as kinds_of
 
 from .conftest import Preparer, Refuser, npz, zipped
 from .samples import cancer, csv, digits, step, texts

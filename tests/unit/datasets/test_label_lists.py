@@ -11,15 +11,15 @@ import pytest
 import torch
 
 from app.datasets.errors import Code
-from app.ml.configs import FineTuningConfig
-from app.ml.data import ArrayData
+from app.ml.configs.learning import FineTuningConfig
+from app.ml.data.arrays import ArrayData
 from app.ml.errors import ConfigError
 from app.ml.evaluation.multi_label import MultiLabel as Outcome
-from app.ml.fitting import check_measurable
-from app.ml.heads.multi_label import MultiLabel
-from app.ml.recipes import resolve_fine_tuning
+from app.ml.kinds.heads.multi_label import MultiLabel
+from app.ml.resolution.compatibility import check_measurable
+from app.ml.resolution.requests import resolve_fine_tuning
 from tests.support.texts import run_of
-from worker.training.measure import measured, rows_of
+from worker.training.model_evaluation import measured, rows_of
 
 from .conftest import Preparer, Refuser
 

@@ -15,7 +15,7 @@ from PIL import Image
 from app.datasets.digests import digest_rows, find
 from app.datasets.likeness import across, images, numbers, pairs, sketch, texts, within
 from app.datasets.texts import Texts
-from app.ml.spec import ColumnSpec
+from app.ml.data.spec import ColumnSpec
 
 Pixels = npt.NDArray[np.uint8]
 

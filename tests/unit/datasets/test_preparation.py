@@ -10,7 +10,7 @@ import pytest
 
 from app.datasets.options import Limits, PrepareOptions
 from app.datasets.preparation import prepare
-from app.ml.spec import DataSpec
+from app.ml.data.spec import DataSpec
 
 from .conftest import Preparer, npz, picture, zipped
 

@@ -13,7 +13,7 @@ from app.datasets.frame import Frame, Notes
 from app.datasets.leaks import Earlier
 from app.datasets.options import PrepareOptions
 from app.datasets.splits import assign_splits, split_times
-from app.ml.spec import TargetSpec
+from app.ml.data.spec import TargetSpec
 
 from .conftest import Preparer, Refuser
 

@@ -9,12 +9,12 @@ from pydantic import TypeAdapter
 from scipy import ndimage
 from torch import Tensor
 
-from app.ml.augmentations import AnyAugmentation
 from app.ml.errors import ConfigError
 from app.ml.interfaces import AugmentationConfig, Batch, Facts
-from app.ml.network_recipe import check_augmentations
-from app.ml.registry import FAMILIES, kinds
-from app.ml.tokenizers.base import BEGIN, END, FIRST, MASK, PADDING, UNKNOWN
+from app.ml.kinds.augmentations import AnyAugmentation
+from app.ml.kinds.registry import FAMILIES, kinds
+from app.ml.kinds.tokenizers.base import BEGIN, END, FIRST, MASK, PADDING, UNKNOWN
+from app.ml.resolution.network import check_augmentations
 
 ADAPTER: TypeAdapter[AnyAugmentation] = TypeAdapter(AnyAugmentation)
 NOTHING: dict[str, dict[str, Any]] = {

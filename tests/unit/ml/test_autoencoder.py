@@ -8,16 +8,16 @@ import torch
 from torch.distributions import Bernoulli, kl_divergence
 from torch.func import jacrev, vmap
 
-from app.ml.backbones.convnet import ConvNet
-from app.ml.backbones.mlp import Mlp
 from app.ml.blocks.penalties import contraction, divergence_from_rate, squared_projections
-from app.ml.configs import PretrainingConfig
-from app.ml.data import Examples, InMemory
+from app.ml.configs.learning import PretrainingConfig
+from app.ml.data.arrays import Examples, InMemory
 from app.ml.interfaces import Backbone, Batch, Encoding
-from app.ml.methods.autoencoder import Autoencoder, AutoencoderObjective
-from app.ml.recipes import resolve_pretraining
+from app.ml.kinds.backbones.convnet import ConvNet
+from app.ml.kinds.backbones.mlp import Mlp
+from app.ml.kinds.methods.autoencoder import Autoencoder, AutoencoderObjective
+from app.ml.resolution.requests import resolve_pretraining
 from tests.support import tiny
-from worker.training.evaluate import evaluate
+from worker.training.evaluation import evaluate
 
 
 def mlp() -> Backbone:

@@ -8,19 +8,19 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from app.ml.affinity import Affinity
-from app.ml.assembly import FineTuning
-from app.ml.balancing.fixed import Fixed
-from app.ml.balancing.gradnorm import GradNorm, NormedGradients
-from app.ml.balancing.pcgrad import PcGrad
-from app.ml.balancing.uncertainty import Uncertainty
-from app.ml.configs import FineTuningConfig
+from app.ml.configs.learning import FineTuningConfig
 from app.ml.errors import ConfigError
-from app.ml.heads.classifier import Classifier
-from app.ml.heads.regressor import Regressor
 from app.ml.interfaces import Batch
-from app.ml.recipes import resolve_fine_tuning
-from app.ml.weighing import Balance, Tasks
+from app.ml.kinds.balancing.base import Balance, Tasks
+from app.ml.kinds.balancing.fixed import Fixed
+from app.ml.kinds.balancing.gradnorm import GradNorm, NormedGradients
+from app.ml.kinds.balancing.pcgrad import PcGrad
+from app.ml.kinds.balancing.uncertainty import Uncertainty
+from app.ml.kinds.heads.classifier import Classifier
+from app.ml.kinds.heads.regressor import Regressor
+from app.ml.learning.task_affinity import Affinity
+from app.ml.models.assembly import FineTuning
+from app.ml.resolution.requests import resolve_fine_tuning
 from tests.support import tiny
 from tests.support.texts import run_of
 from worker.training.run import Run

@@ -12,14 +12,14 @@ import torch
 from scipy.special import erf
 from tokenizers import Tokenizer
 
-from app.ml.backbones.bert import Bert, BertBackbone
-from app.ml.bundle import Bundle
 from app.ml.errors import ConfigError, WeightsError
-from app.ml.imports import Wanted, imported
 from app.ml.interfaces import Encoding, Facts
-from app.ml.modalities.text import Text
-from app.ml.strategies.bias_only import BiasOnly
-from app.ml.strategies.lora import Lora
+from app.ml.kinds.backbones.bert import Bert, BertBackbone
+from app.ml.kinds.modalities.text import Text
+from app.ml.kinds.strategies.bias_only import BiasOnly
+from app.ml.kinds.strategies.lora import Lora
+from app.ml.models.bundle import Bundle
+from app.ml.models.imports import Wanted, imported
 from tests.support.weights import CONFIG, MINILM, VOCAB, as_file, member, small_bert
 
 Array = np.ndarray[Any, Any]

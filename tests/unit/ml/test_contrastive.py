@@ -5,18 +5,18 @@ import math
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F  # noqa: N812 - the name everybody knows
+import torch.nn.functional as F
 from torch import Tensor
 
-from app.ml.augmentations.noise import Noise
-from app.ml.augmentations.swap import Swap
-from app.ml.backbones.mlp import Mlp
-from app.ml.configs import PretrainingConfig
+from app.ml.configs.learning import PretrainingConfig
 from app.ml.errors import ConfigError
 from app.ml.interfaces import Batch, Encoding, Facts, MethodConfig
-from app.ml.methods.simclr import SimClr, partners_of, similarities
-from app.ml.methods.vicreg import VicReg, covariance_loss, variance_loss
-from app.ml.recipes import resolve_pretraining
+from app.ml.kinds.augmentations.noise import Noise
+from app.ml.kinds.augmentations.swap import Swap
+from app.ml.kinds.backbones.mlp import Mlp
+from app.ml.kinds.methods.simclr import SimClr, partners_of, similarities
+from app.ml.kinds.methods.vicreg import VicReg, covariance_loss, variance_loss
+from app.ml.resolution.requests import resolve_pretraining
 from tests.support import tiny
 
 METHODS = [SimClr(), VicReg(projection=16)]

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-import torch.nn.functional as F  # noqa: N812 - the name everybody knows
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from app.ml.backbones.convnet import ConvNet
 from app.ml.interfaces import Encoding
+from app.ml.kinds.backbones.convnet import ConvNet
 
 
 def groups(channels: tuple[int, ...], side: int) -> list[int]:

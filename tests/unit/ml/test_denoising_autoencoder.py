@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from app.ml.backbones.mlp import Mlp
 from app.ml.blocks.reconstruction import counted
-from app.ml.configs import PretrainingConfig
+from app.ml.configs.learning import PretrainingConfig
 from app.ml.interfaces import Batch, Encoding
-from app.ml.methods.denoising_autoencoder import (
+from app.ml.kinds.backbones.mlp import Mlp
+from app.ml.kinds.methods.denoising_autoencoder import (
     DenoisingAutoencoder,
     DenoisingAutoencoderObjective,
     MaskCorruption,
@@ -18,7 +18,7 @@ from app.ml.methods.denoising_autoencoder import (
     SwapCorruption,
     corrupt,
 )
-from app.ml.recipes import resolve_pretraining
+from app.ml.resolution.requests import resolve_pretraining
 from tests.support import tiny
 
 EVERY = pytest.mark.parametrize("corruption", [NoiseCorruption(), MaskCorruption(share=0.4), SwapCorruption(share=0.4)])

@@ -6,15 +6,15 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
-import torch.nn.functional as F  # noqa: N812 - the name everybody knows
+import torch.nn.functional as F
 from sklearn.datasets import load_sample_images
 from torch import Tensor
 
-from app.ml.backbones.efficientnet_lite0 import rounded
-from app.ml.bundle import Bundle
 from app.ml.errors import WeightsError
-from app.ml.imports import Wanted, imported
-from app.ml.imports.published import read_published
+from app.ml.kinds.backbones.efficientnet_lite0 import rounded
+from app.ml.models.bundle import Bundle
+from app.ml.models.imports import Wanted, imported
+from app.ml.models.imports.published import read_published
 from tests.support.weights import CHECKPOINT, as_file, member
 
 # Of every block: stride, side of the window; whether it expands, the tensors say.

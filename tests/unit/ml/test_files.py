@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from app.ml import bundle, checkpoint
-from app.ml.configs import FineTuningConfig, PretrainingConfig
-from app.ml.data import ArrayData, InMemory, OnDisk
+from app.ml.configs.learning import FineTuningConfig, PretrainingConfig
+from app.ml.data.arrays import ArrayData, InMemory, OnDisk
 from app.ml.errors import CorruptCheckpointError, CorruptModelError
-from app.ml.predictor import load_bundle
-from app.ml.recipes import resolve_fine_tuning, resolve_pretraining
+from app.ml.models import bundle, checkpoint
+from app.ml.models.predictor import load_bundle
+from app.ml.resolution.requests import resolve_fine_tuning, resolve_pretraining
 from tests.support import tiny
 from worker.training.run import Run, prepare
 
@@ -98,7 +98,7 @@ def test_large_rows_go_through_the_backbone_in_small_blocks(model: Path, monkeyp
     expected = predictor.embed(rows)
     seen: list[int] = []
     predictor.bundle.backbone.register_forward_hook(lambda _module, inputs, _output: seen.append(len(inputs[0])))
-    monkeypatch.setattr("app.ml.rows._BLOCK_BYTES", 4 * 64 * 20)
+    monkeypatch.setattr("app.ml.data.chunks._BLOCK_BYTES", 4 * 64 * 20)
     assert np.allclose(predictor.embed(rows), expected, atol=1e-6)
     assert seen == [20, 20, 8]
 
@@ -180,7 +180,7 @@ def test_a_backbone_that_cannot_be_built_is_a_corrupt_model(model: Path, monkeyp
     def fail(*_: Any) -> None:
         raise RuntimeError("no such network")  # noqa: EM101, TRY003 - short
 
-    monkeypatch.setattr("app.ml.backbones.mlp.Mlp.build", fail)
+    monkeypatch.setattr("app.ml.kinds.backbones.mlp.Mlp.build", fail)
     with pytest.raises(CorruptModelError, match="no such network"):
         load_bundle(model)
 
@@ -268,7 +268,7 @@ def test_a_split_too_large_for_memory_gives_the_same_batches(make: Any, monkeypa
     data = make()
     modality, device = prepared(data).modality, torch.device("cpu")
     small = data.examples("train", modality, device, ("label",))
-    monkeypatch.setattr("app.ml.data.MOST_BYTES_IN_MEMORY", 0)
+    monkeypatch.setattr("app.ml.data.arrays.MAX_BYTES_IN_MEMORY", 0)
     large = data.examples("train", modality, device, ("label",))
     assert isinstance(small.inputs, InMemory)
     assert isinstance(large.inputs, OnDisk)

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import torch
 
-from app.ml.bundle import Bundle, read_bundle
-from app.ml.continuation import Continuation, Wish
+from app.ml.configs.generation import Continuation, Wish
 from app.ml.errors import ConfigError, InputError
-from app.ml.generation import LanguageModel, continued, narrowed
-from app.ml.predictor import Predictor
-from app.ml.tokenizers.base import BEGIN, END, FIRST
+from app.ml.kinds.tokenizers.base import BEGIN, END, FIRST
+from app.ml.models.bundle import Bundle, read_bundle
+from app.ml.models.generation import LanguageModel, continued, narrowed
+from app.ml.models.predictor import Predictor
 from tests.support import tiny
 from tests.support.texts import CHARACTERS, SMALL, run_of, text_data
 from worker.training.run import Run

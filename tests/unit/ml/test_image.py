@@ -11,10 +11,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.ml.data.spec import DataSpec
 from app.ml.errors import InputError
-from app.ml.modalities import image as module
-from app.ml.modalities.image import Image
-from app.ml.spec import DataSpec
+from app.ml.kinds.modalities import image as module
+from app.ml.kinds.modalities.image import Image
 
 GREY = Image(height=4, width=5, channels=1)
 COLOUR = Image(height=4, width=5, channels=3)
@@ -155,12 +155,12 @@ def test_a_giant_picture_is_refused_before_it_is_unpacked(monkeypatch: pytest.Mo
     bomb = picture(np.zeros((6000, 5000), np.uint8))
     monkeypatch.setattr(PIL.Image.Image, "load", None)  # unpacking it would fail differently
     assert "pixels" in errors(GREY, bomb)[0][1]
-    monkeypatch.setattr(module, "MOST_ENCODED_CHARACTERS", 10)
+    monkeypatch.setattr(module, "MAX_ENCODED_CHARACTERS", 10)
     assert "longer than" in errors(GREY, bomb)[0][1]
 
 
 def test_the_pictures_of_one_request_share_a_budget(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MOST_PIXELS_TOGETHER", 40)
+    monkeypatch.setattr(module, "MAX_PIXELS_TOGETHER", 40)
     small = picture(ramp(4, 5))
     assert len(GREY.decode([small, ramp(4, 5).tolist(), small])) == 3
     ((loc, message),) = errors(GREY, small, ramp(4, 5).tolist(), small, small)

@@ -8,13 +8,13 @@ import pytest
 import torch
 from sklearn.cluster import KMeans as Lloyd
 
-from app.ml.backbones.kmeans_patches import KMeansPatches, KMeansPatchesBackbone, normalised, zca
-from app.ml.configs import PretrainingConfig
-from app.ml.data import Examples, InMemory
+from app.ml.configs.learning import PretrainingConfig
+from app.ml.data.arrays import Examples, InMemory
 from app.ml.errors import ConfigError
 from app.ml.interfaces import Batch, Encoding, Facts
-from app.ml.methods.kmeans import KMeans, KMeansObjective
-from app.ml.recipes import resolve_pretraining
+from app.ml.kinds.backbones.kmeans_patches import KMeansPatches, KMeansPatchesBackbone, normalised, zca
+from app.ml.kinds.methods.kmeans import KMeans, KMeansObjective
+from app.ml.resolution.requests import resolve_pretraining
 from tests.support import tiny
 from worker.training.run import prepare
 

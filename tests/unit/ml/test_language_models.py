@@ -9,8 +9,8 @@ from torch import Tensor
 
 from app.ml.errors import ConfigError
 from app.ml.interfaces import Batch
-from app.ml.methods.masked_language import masked
-from app.ml.tokenizers.base import FIRST, MASK
+from app.ml.kinds.methods.masked_language import masked
+from app.ml.kinds.tokenizers.base import FIRST, MASK
 from tests.support.texts import CHARACTERS, SMALL, run_of, text_data
 from worker.training.run import Run
 
@@ -59,7 +59,7 @@ def test_next_token_is_the_mean_over_all_tokens_of_a_split(tied: bool) -> None:
 def test_blocks_of_any_size_measure_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     run = untrained({"kind": "next_token"})
     whole = run.evaluate("train")
-    monkeypatch.setattr("app.ml.data.rows_per_block", lambda _: 1)
+    monkeypatch.setattr("app.ml.data.arrays.rows_per_block", lambda _: 1)
     alone = run.evaluate("train")
     assert whole is not None
     assert alone is not None
@@ -94,7 +94,7 @@ def test_a_tied_language_model_has_no_layer_of_its_own() -> None:
 
 
 def test_a_backbone_without_vectors_of_tokens_cannot_share_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.ml.backbones.transformer.TransformerBackbone.embeddings", lambda _: None)
+    monkeypatch.setattr("app.ml.kinds.backbones.transformer.TransformerBackbone.embeddings", lambda _: None)
     for kind in ("next_token", "masked_language"):
         with pytest.raises(ConfigError, match="no vectors of tokens to share"):
             untrained({"kind": kind, "tied": True})

@@ -7,12 +7,12 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from app.ml.backbones.vit import Vit, VitBackbone, sinusoids
-from app.ml.configs import PretrainingConfig
+from app.ml.configs.learning import PretrainingConfig
 from app.ml.errors import ConfigError
 from app.ml.interfaces import Batch, Encoding, Facts
-from app.ml.methods.masked_autoencoder import MaskedAutoencoder, MaskedAutoencoderObjective
-from app.ml.recipes import resolve_pretraining
+from app.ml.kinds.backbones.vit import Vit, VitBackbone, sinusoids
+from app.ml.kinds.methods.masked_autoencoder import MaskedAutoencoder, MaskedAutoencoderObjective
+from app.ml.resolution.requests import resolve_pretraining
 from tests.support import tiny
 
 

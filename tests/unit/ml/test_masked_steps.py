@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from app.ml.backbones.gru import Gru
-from app.ml.backbones.tcn import Tcn
 from app.ml.interfaces import Batch, Encoding
-from app.ml.methods.masked_steps import MaskedSteps, MaskedStepsObjective, spans
+from app.ml.kinds.backbones.gru import Gru
+from app.ml.kinds.backbones.tcn import Tcn
+from app.ml.kinds.methods.masked_steps import MaskedSteps, MaskedStepsObjective, spans
 
 
 def objective(**fields: float) -> MaskedStepsObjective:

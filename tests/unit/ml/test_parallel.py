@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from app.ml.configs import FineTuningConfig, PretrainingConfig
+from app.ml.configs.learning import FineTuningConfig, PretrainingConfig
 from app.ml.errors import ConfigError
-from app.ml.parallel import check_splittable
-from app.ml.recipes import resolve_fine_tuning, resolve_pretraining
+from app.ml.resolution.devices import check_splittable
+from app.ml.resolution.requests import resolve_fine_tuning, resolve_pretraining
 from tests.support import tiny
 
 Config = PretrainingConfig | FineTuningConfig

@@ -11,7 +11,7 @@ from PIL import Image as Pictures
 
 from app.datasets.options import Limits, PrepareOptions
 from app.datasets.preparation import prepare
-from app.ml.modalities.image import Image
+from app.ml.kinds.modalities.image import Image
 
 RNG = np.random.default_rng(3)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from app.ml.errors import WeightsError
-from app.ml.imports import Wanted, imported, published
+from app.ml.models.imports import Wanted, imported, published
 from tests.support.weights import CHECKPOINT, member
 
 # Of all tensors in the order of their names: name, shape and numbers, as the pickle in the file describes them.

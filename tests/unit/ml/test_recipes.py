@@ -5,18 +5,18 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from app.ml.backbones import AnyBackbone
-from app.ml.backbones.mlp import Mlp
-from app.ml.bundle import Manifest
-from app.ml.configs import FineTuningConfig, PretrainingConfig
+from app.ml.configs.learning import FineTuningConfig, PretrainingConfig
+from app.ml.data.spec import DataSpec, TargetSpec
 from app.ml.errors import ConfigError
-from app.ml.modalities.image import Image
-from app.ml.modalities.table import Table
-from app.ml.preprocessing.image import ImagePreprocessing
-from app.ml.preprocessing.table import TablePreprocessing
-from app.ml.recipes import resolve_fine_tuning, resolve_pretraining
-from app.ml.registry import kinds
-from app.ml.spec import DataSpec, TargetSpec
+from app.ml.kinds.backbones import AnyBackbone
+from app.ml.kinds.backbones.mlp import Mlp
+from app.ml.kinds.modalities.image import Image
+from app.ml.kinds.modalities.table import Table
+from app.ml.kinds.preprocessing.image import ImagePreprocessing
+from app.ml.kinds.preprocessing.table import TablePreprocessing
+from app.ml.kinds.registry import kinds
+from app.ml.models.bundle import Manifest
+from app.ml.resolution.requests import resolve_fine_tuning, resolve_pretraining
 from tests.support import tiny
 
 IMAGES, TABLE = tiny.images().spec, tiny.table().spec

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from app.ml.backbones.resnet import ResidualBlock, ResNet
 from app.ml.interfaces import Encoding
+from app.ml.kinds.backbones.resnet import ResidualBlock, ResNet
 
 
 def test_the_published_eighteen_layers_have_their_published_size() -> None:

@@ -7,15 +7,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from app.ml.backbones.gru import Gru
-from app.ml.backbones.lstm import Lstm
-from app.ml.backbones.tcn import DilatedConvolution, Tcn
-from app.ml.backbones.transformer import Transformer
 from app.ml.blocks.attention import Attention, rotated
 from app.ml.blocks.entrance import pooled
 from app.ml.blocks.ngrams import NGrams
 from app.ml.errors import ConfigError
 from app.ml.interfaces import Encoding, Facts
+from app.ml.kinds.backbones.gru import Gru
+from app.ml.kinds.backbones.lstm import Lstm
+from app.ml.kinds.backbones.tcn import DilatedConvolution, Tcn
+from app.ml.kinds.backbones.transformer import Transformer
 
 TEXT, SERIES = Encoding(shape=(9,), vocabulary=20), Encoding(shape=(3, 9))
 KINDS = [Transformer(width=16, depth=2, heads=2), Transformer(width=16, depth=2, heads=2, positions="learned")]

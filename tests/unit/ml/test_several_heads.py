@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from torch import nn
 
-from app.ml.predictor import load_bundle
+from app.ml.models.predictor import load_bundle
 from tests.support import tiny
 from tests.support.texts import run_of
 

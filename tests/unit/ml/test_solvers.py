@@ -34,7 +34,7 @@ def centred(values: Any) -> Any:
 @pytest.mark.parametrize("by_axes", [True, False])
 def test_the_optimum_is_scikit_learns(rows: int, width: int, monkeypatch: pytest.MonkeyPatch, by_axes: bool) -> None:
     if not by_axes:
-        monkeypatch.setattr(basis, "MOST_AXES", 1)
+        monkeypatch.setattr(basis, "MAX_AXES", 1)
     features, labels = problem(rows, width, 4)
     found = solve_logistic(features, labels, torch.ones(4))
     reference = LogisticRegression(C=1 / found.strength, tol=1e-9, max_iter=100_000)
@@ -118,7 +118,7 @@ def test_trials_choose_the_strength_by_what_they_hold_out() -> None:
 def test_the_folds_may_be_solved_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     features, labels = problem(150, 30, 3)
     together = solve_logistic(features, labels, torch.ones(3))
-    monkeypatch.setattr(path, "_MOST_AT_ONCE", 1)
+    monkeypatch.setattr(path, "_MAX_AT_ONCE", 1)
     in_turn = solve_logistic(features, labels, torch.ones(3))
     assert [one.loss for one in in_turn.scores] == pytest.approx([one.loss for one in together.scores], abs=1e-3)
     assert torch.allclose(in_turn.weight, together.weight, atol=1e-5)
@@ -158,7 +158,7 @@ def test_a_fit_that_is_nearly_exact_is_not_taken_for_a_good_one() -> None:
 def test_a_large_ridge_is_solved_step_by_step(monkeypatch: pytest.MonkeyPatch) -> None:
     features, _ = problem(120, 20, 2)
     wanted = features[:, :1] + 0.5 * torch.randn(120, 1, generator=torch.Generator().manual_seed(0))
-    monkeypatch.setattr(basis, "MOST_AXES", 1)
+    monkeypatch.setattr(basis, "MAX_AXES", 1)
     found = solve_ridge(features, wanted)
     reference = Ridge(alpha=found.strength).fit(features.double().numpy(), wanted[:, 0].double().numpy())
     assert np.allclose(found.weight[0].numpy(), reference.coef_, atol=1e-5)

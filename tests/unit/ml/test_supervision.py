@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from app.ml.configs import PretrainingConfig
-from app.ml.data import ArrayData
+from app.ml.configs.learning import PretrainingConfig
+from app.ml.data.arrays import ArrayData
 from app.ml.errors import ConfigError
 from app.ml.interfaces import Batch
-from app.ml.recipes import resolve_pretraining
-from app.ml.registry import FAMILIES, kinds
-from app.ml.supervision.contrastive import class_contrast
-from app.ml.supervision.term import JointObjective
+from app.ml.kinds.registry import FAMILIES, kinds
+from app.ml.kinds.supervision.contrastive import class_contrast
+from app.ml.kinds.supervision.term import JointObjective
+from app.ml.resolution.requests import resolve_pretraining
 from tests.support import digits, tiny
 from worker.training.run import Run, prepare
 

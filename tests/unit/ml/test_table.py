@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.ml.dates import from_iso, stored_to_iso, to_iso
+from app.ml.data.dates import from_iso, stored_to_iso, to_iso
+from app.ml.data.spec import ColumnSpec, DataSpec
 from app.ml.errors import InputError
-from app.ml.modalities import AnyModality
-from app.ml.modalities.table import Table
-from app.ml.registry import kinds
-from app.ml.spec import ColumnSpec, DataSpec
+from app.ml.kinds.modalities import AnyModality
+from app.ml.kinds.modalities.table import Table
+from app.ml.kinds.registry import kinds
 from tests.support import tiny
 
 NAN = math.nan

@@ -9,14 +9,14 @@ import pytest
 import torch
 from sklearn.datasets import load_breast_cancer
 
-from app.ml.backbones.tabular_resnet import TabularResNet
-from app.ml.bundle import MANIFEST, read_bundle
-from app.ml.configs import FineTuningConfig, PretrainingConfig
-from app.ml.data import ArrayData
+from app.ml.configs.learning import FineTuningConfig, PretrainingConfig
+from app.ml.data.arrays import ArrayData
+from app.ml.data.spec import ColumnSpec, DataSpec, TargetSpec
 from app.ml.interfaces import Encoding
-from app.ml.modalities.table import Table
-from app.ml.recipes import resolve_fine_tuning, resolve_pretraining
-from app.ml.spec import ColumnSpec, DataSpec, TargetSpec
+from app.ml.kinds.backbones.tabular_resnet import TabularResNet
+from app.ml.kinds.modalities.table import Table
+from app.ml.models.bundle import MANIFEST, read_bundle
+from app.ml.resolution.requests import resolve_fine_tuning, resolve_pretraining
 from tests.support import tiny
 from worker.training.run import prepare
 

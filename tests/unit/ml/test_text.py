@@ -5,13 +5,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.ml.bundle import json_of, read_bundle, read_manifest
-from app.ml.data import ArrayData, TextRows
+from app.ml.data.arrays import ArrayData, TextRows
 from app.ml.errors import CorruptModelError, InputError
 from app.ml.interfaces import Facts
-from app.ml.modalities.text import MOST_BYTES, TOKENIZER, Text
-from app.ml.preprocessing.text import TextPreprocessing
-from app.ml.tokenizers.base import BEGIN, END, FIRST, PADDING, UNKNOWN
+from app.ml.kinds.modalities.text import MAX_BYTES, TOKENIZER, Text
+from app.ml.kinds.preprocessing.text import TextPreprocessing
+from app.ml.kinds.tokenizers.base import BEGIN, END, FIRST, PADDING, UNKNOWN
+from app.ml.models.bundle import json_of, read_bundle, read_manifest
 from tests.support.texts import CHARACTERS, SMALL, run_of, text_data
 
 
@@ -60,7 +60,7 @@ def test_texts_are_written_as_chosen() -> None:
         (["a"], "is a string"),
         ("", "empty"),
         ("a\ud800", "surrogate pair at character 1"),
-        ("x" * (MOST_BYTES + 1), "at most"),
+        ("x" * (MAX_BYTES + 1), "at most"),
     ],
 )
 def test_what_is_no_text_is_refused_by_its_place(value: Any, msg: str) -> None:
@@ -131,7 +131,7 @@ def test_a_tokenizer_that_does_not_belong_is_refused(saved: Path, tmp_path: Path
 
 
 def test_a_vocabulary_is_learned_from_a_part_of_a_huge_corpus(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.ml.data._MOST_BYTES_TO_FIT", 100)
+    monkeypatch.setattr("app.ml.data.arrays._MAX_BYTES_TO_FIT", 100)
     texts = [f"row {index:04}" for index in range(100)]  # 8 bytes each
     content = np.frombuffer("".join(texts).encode(), np.uint8)
     data = text_data(texts)

@@ -9,13 +9,13 @@ from tokenizers import pre_tokenizers
 
 from app.ml.errors import ConfigError
 from app.ml.interfaces import Facts
-from app.ml.preprocessing.text import TextPreprocessing
-from app.ml.tokenizers import AnyTokenizer
-from app.ml.tokenizers.base import BEGIN, END, FIRST, MASK, PADDING, UNKNOWN, Tokenizer
-from app.ml.tokenizers.bpe import LETTERS, BpeTokenizer
-from app.ml.tokenizers.byte import ByteTokenizer
-from app.ml.tokenizers.character import CharacterTokenizer
-from app.ml.tokenizers.wordpiece import WordPieceTokenizer
+from app.ml.kinds.preprocessing.text import TextPreprocessing
+from app.ml.kinds.tokenizers import AnyTokenizer
+from app.ml.kinds.tokenizers.base import BEGIN, END, FIRST, MASK, PADDING, UNKNOWN, Tokenizer
+from app.ml.kinds.tokenizers.bpe import LETTERS, BpeTokenizer
+from app.ml.kinds.tokenizers.byte import ByteTokenizer
+from app.ml.kinds.tokenizers.character import CharacterTokenizer
+from app.ml.kinds.tokenizers.wordpiece import WordPieceTokenizer
 
 CORPUS = ["the cat sat on the mat", "the other cat", "na\u00efve \u6f22\u5b57 \U0001f600", "the the the"]
 BPE = BpeTokenizer.fit(CORPUS * 3, 300)
@@ -71,7 +71,10 @@ def test_byte_pairs_are_merged_as_published() -> None:
 
 
 def test_merges_are_the_same_in_every_process() -> None:
-    code = f"from app.ml.tokenizers.bpe import BpeTokenizer as B; print(B.fit({CORPUS * 3!r}, 300).model_dump_json())"
+    code = (
+        "from app.ml.kinds.tokenizers.bpe import BpeTokenizer as B\n"
+        f"print(B.fit({CORPUS * 3!r}, 300).model_dump_json())"
+    )
     found = {
         subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.strip()
         for _ in range(2)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from app.ml.interfaces import Backbone, Encoding
-from app.ml.transfer import plan, take_over
+from app.ml.models.partial_loading import plan, take_over
 
 GREY, COLOUR = Encoding(shape=(1, 8, 8)), Encoding(shape=(3, 8, 8))
 

@@ -7,14 +7,14 @@ import pytest
 import torch
 from torch.distributions import Bernoulli, Independent, MultivariateNormal, Normal, kl_divergence
 
-from app.ml.abilities import Mirrors
-from app.ml.backbones.convnet import ConvNet
-from app.ml.backbones.mlp import Mlp
 from app.ml.blocks.reconstruction import counted
 from app.ml.errors import ConfigError
 from app.ml.interfaces import Backbone, Batch, Encoding, Facts
-from app.ml.methods import variational_autoencoder as vae
-from app.ml.methods.variational_autoencoder import VariationalAutoencoder, VariationalAutoencoderObjective
+from app.ml.interfaces.abilities import Mirrors
+from app.ml.kinds.backbones.convnet import ConvNet
+from app.ml.kinds.backbones.mlp import Mlp
+from app.ml.kinds.methods import variational_autoencoder as vae
+from app.ml.kinds.methods.variational_autoencoder import VariationalAutoencoder, VariationalAutoencoderObjective
 
 SHAPE = (1, 6, 5)
 CHOICES: list[Any] = [Mlp(hidden=(9, 8)), ConvNet(channels=(3, 4), features=8)]

@@ -8,7 +8,7 @@ import pytest
 
 from app.sweeps.plan import SweepConfig
 from app.sweeps.repository import Trial
-from worker.sweep_study import next_values
+from worker.jobs.sweep_study import next_values
 
 SPACE: dict[str, Any] = {
     "training.optimizer.lr": {"kind": "log_uniform", "low": 1e-5, "high": 1.0},

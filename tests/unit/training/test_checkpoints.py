@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from app.kit.files import space
-from worker.checkpoints import StorageFullError, refuse_where_too_full
+from worker.attempt.checkpoints import StorageFullError, refuse_where_too_full
 
 
 def test_a_training_whose_states_do_not_fit_on_the_disk_is_refused(tmp_path: Path) -> None:

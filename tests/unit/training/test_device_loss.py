@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from worker.device_loss import leaving_a_lost_device
-from worker.exits import DEVICE_LOST
+from worker.attempt.device_loss import leaving_a_lost_device
+from worker.process.exit_codes import DEVICE_LOST
 
 
 @pytest.mark.parametrize(

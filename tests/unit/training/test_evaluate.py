@@ -9,19 +9,19 @@ import numpy as np
 import pytest
 import torch
 
-from app.ml import data as data_module
-from app.ml.assembly import FineTuning
-from app.ml.backbones.mlp import Mlp
-from app.ml.configs import FineTuningConfig, PretrainingConfig
-from app.ml.data import ArrayData, Examples, InMemory
-from app.ml.heads.classifier import ClassifierHead
+from app.ml.configs.learning import FineTuningConfig, PretrainingConfig
+from app.ml.data import arrays as data_module
+from app.ml.data.arrays import ArrayData, Examples, InMemory
+from app.ml.data.chunks import rows_per_block
 from app.ml.interfaces import Encoding
-from app.ml.predictor import load_bundle
-from app.ml.recipes import resolve_fine_tuning, resolve_pretraining
-from app.ml.rows import rows_per_block
-from app.ml.strategies.linear_probe import LinearProbe
+from app.ml.kinds.backbones.mlp import Mlp
+from app.ml.kinds.heads.classifier import ClassifierHead
+from app.ml.kinds.strategies.linear_probe import LinearProbe
+from app.ml.models.assembly import FineTuning
+from app.ml.models.predictor import load_bundle
+from app.ml.resolution.requests import resolve_fine_tuning, resolve_pretraining
 from tests.support import tiny
-from worker.training.evaluate import Evaluation, features_of
+from worker.training.evaluation import Evaluation, features_of
 from worker.training.run import Run, prepare
 
 

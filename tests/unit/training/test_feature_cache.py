@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from app.ml.bundle import Bundle
-from app.ml.configs import FineTuningConfig, PretrainingConfig
-from app.ml.recipes import resolve_fine_tuning, resolve_pretraining
+from app.ml.configs.learning import FineTuningConfig, PretrainingConfig
+from app.ml.models.bundle import Bundle
+from app.ml.resolution.requests import resolve_fine_tuning, resolve_pretraining
 from tests.support import tiny
-from worker.feature_cache import FeatureCache
+from worker.attempt.feature_cache import FeatureCache
 from worker.training.features import Keeper
 from worker.training.run import Run, prepare
 
@@ -126,7 +126,7 @@ def test_the_second_probe_of_a_backbone_never_runs_it(parent: Bundle, tmp_path: 
         pytest.fail("the backbone runs again")
 
     monkeypatch.setattr("worker.training.run.features_of", runs)
-    monkeypatch.setattr("worker.training.choose.layers_of", runs)
+    monkeypatch.setattr("worker.training.model_selection.layers_of", runs)
     second = probed(parent, cache)
     wanted = first.state.objective.state_dict()
     assert all(torch.equal(wanted[name], value) for name, value in second.state.objective.state_dict().items())

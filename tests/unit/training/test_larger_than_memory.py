@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from app.datasets.options import Limits, PrepareOptions
 from app.datasets.preparation import prepare as prepare_dataset
-from app.ml.configs import FineTuningConfig, PretrainingConfig
-from app.ml.data import ArrayData, OnDisk
-from app.ml.recipes import resolve_fine_tuning, resolve_pretraining
+from app.ml.configs.learning import FineTuningConfig, PretrainingConfig
+from app.ml.data.arrays import ArrayData, OnDisk
+from app.ml.resolution.requests import resolve_fine_tuning, resolve_pretraining
 from worker.training.run import prepare
 
 def own():
@@ -104,8 +104,8 @@ def test_tables_are_prepared_and_trained_on_within_a_fraction_of_their_size(tmp_
     assert size > 170
     assert grown(tmp_path, PREPARE.replace("OPTIONS", "{}")) < 150
     code = """
-import app.ml.data
-app.ml.data.MOST_BYTES_IN_MEMORY = 64 << 20
+import app.ml.data.arrays
+app.ml.data.arrays.MAX_BYTES_IN_MEMORY = 64 << 20
 config = {"backbone": {"kind": "mlp", "hidden": [8]}, "method": {"kind": "autoencoder"},
           "training": {"epochs": 1, "batch_size": 1024}}
 assert isinstance(learn(PretrainingConfig.model_validate(config)), OnDisk)

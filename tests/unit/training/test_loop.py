@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-from app.ml.assembly import FineTuning
-from app.ml.configs import FineTuningConfig, PretrainingConfig
-from app.ml.data import Examples, InMemory
-from app.ml.recipes import resolve_fine_tuning, resolve_pretraining
-from app.ml.training import Constant, Cosine, TrainingConfig
+from app.ml.configs.learning import FineTuningConfig, PretrainingConfig
+from app.ml.configs.training import Constant, Cosine, TrainingConfig
+from app.ml.data.arrays import Examples, InMemory
+from app.ml.models.assembly import FineTuning
+from app.ml.resolution.requests import resolve_fine_tuning, resolve_pretraining
 from tests.support import tiny
 from worker.training import loop
 from worker.training.batches import epoch_batches, epoch_order

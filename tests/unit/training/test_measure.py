@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 import torch
 
-from app.ml.bundle import read_bundle
-from app.ml.configs import FineTuningConfig
-from app.ml.data import ArrayData
-from app.ml.fitting import check_measurable
-from app.ml.recipes import resolve_fine_tuning
+from app.ml.configs.learning import FineTuningConfig
+from app.ml.data.arrays import ArrayData
+from app.ml.models.bundle import read_bundle
+from app.ml.resolution.compatibility import check_measurable
+from app.ml.resolution.requests import resolve_fine_tuning
 from tests.support import tiny
-from worker.training import measure
-from worker.training.measure import affordable, measured, rows_of
+from worker.training import model_evaluation
+from worker.training.model_evaluation import affordable, measured, rows_of
 from worker.training.run import Run, prepare
 
 HEADS: dict[str, tuple[list[dict[str, Any]], ArrayData]] = {
@@ -46,7 +46,7 @@ def test_a_saved_model_measures_as_its_training_did(
     bundle = read_bundle(tmp_path)
     check_measurable(bundle.manifest, data.spec, "test")
     rows = rows_of(data, "test", bundle.manifest.heads)
-    monkeypatch.setattr(measure, "rows_per_block", lambda _: 4)
+    monkeypatch.setattr(model_evaluation, "rows_per_block", lambda _: 4)
     told: list[int] = []
     found = measured(bundle, data, rows, "test", torch.device("cpu"), told.append)
     wanted = run.evaluate("test")
@@ -64,5 +64,5 @@ def test_of_too_many_rows_some_are_measured_evenly_spread(tmp_path: Path, monkey
     entries = read_bundle(tmp_path).manifest.heads
     rows = rows_of(data, "all", entries)
     assert len(affordable(rows, entries)) == len(rows) == 60
-    monkeypatch.setattr(measure, "MOST_NUMBERS", 100)
+    monkeypatch.setattr(model_evaluation, "MAX_NUMBERS", 100)
     assert affordable(rows, entries).tolist() == [0, 5, 11, 16, 21, 27, 32, 38, 43, 48, 54, 59]

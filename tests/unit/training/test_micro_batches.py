@@ -8,9 +8,9 @@ from typing import Literal
 import pytest
 import torch
 
-from app.ml.configs import PretrainingConfig
+from app.ml.configs.learning import PretrainingConfig
 from app.ml.interfaces import AugmentationConfig, Batch
-from app.ml.recipes import resolve_pretraining
+from app.ml.resolution.requests import resolve_pretraining
 from tests.support import tiny
 from worker.training.events import Noted, StepDone
 from worker.training.micro_batches import DeviceMemoryError, with_less_memory

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from app.ml.configs import FineTuningConfig, PretrainingConfig
-from app.ml.data import ArrayData
-from app.ml.recipes import resolve_fine_tuning, resolve_pretraining
+from app.ml.configs.learning import FineTuningConfig, PretrainingConfig
+from app.ml.data.arrays import ArrayData
+from app.ml.resolution.requests import resolve_fine_tuning, resolve_pretraining
 from tests.support import tiny
-from worker.ranks import together
+from worker.distributed.leader import together
 from worker.training.events import StepDone
 from worker.training.run import Run, prepare
 

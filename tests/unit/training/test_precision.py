@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 import torch
 
-from app.ml.bundle import read_bundle
-from app.ml.configs import PretrainingConfig
-from app.ml.recipes import resolve_pretraining
-from app.ml.training import TrainingConfig
+from app.ml.configs.learning import PretrainingConfig
+from app.ml.configs.training import TrainingConfig
+from app.ml.models.bundle import read_bundle
+from app.ml.resolution.requests import resolve_pretraining
 from tests.support import tiny
 from worker.training import precision
 from worker.training.events import StepDone

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from app.ml.configs import FineTuningConfig, PretrainingConfig
-from app.ml.data import ArrayData
+from app.ml.configs.learning import FineTuningConfig, PretrainingConfig
+from app.ml.data.arrays import ArrayData
+from app.ml.data.spec import ColumnSpec, DataSpec, TargetSpec
 from app.ml.errors import ConfigError
-from app.ml.recipes import resolve_fine_tuning, resolve_pretraining
-from app.ml.spec import ColumnSpec, DataSpec, TargetSpec
+from app.ml.resolution.requests import resolve_fine_tuning, resolve_pretraining
 from tests.support import digits, tiny
 from worker.training.events import Noted
 from worker.training.run import Run, prepare

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import torch
 
-from app.ml import checkpoint
-from app.ml.checkpoint import Tensors
-from app.ml.configs import PretrainingConfig
+from app.ml.configs.learning import PretrainingConfig
 from app.ml.errors import CorruptCheckpointError
-from app.ml.recipes import resolve_pretraining
+from app.ml.models import checkpoint
+from app.ml.models.checkpoint import Tensors
+from app.ml.resolution.requests import resolve_pretraining
 from tests.support import tiny
 from worker.training.run import Run, prepare
 

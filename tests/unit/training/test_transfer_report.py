@@ -6,19 +6,19 @@ import numpy as np
 import pytest
 import torch
 
-from app.ml.bundle import Bundle
-from app.ml.configs import FineTuningConfig, PretrainingConfig
-from app.ml.controls import Constant, Raw, coarser
-from app.ml.data import ArrayData
+from app.ml.configs.learning import FineTuningConfig, PretrainingConfig
+from app.ml.configs.transfer_report import TransferReport
+from app.ml.data.arrays import ArrayData
+from app.ml.data.spec import ModalityKind
 from app.ml.errors import ConfigError
 from app.ml.interfaces import Encoding
-from app.ml.recipes import resolve_fine_tuning, resolve_pretraining
-from app.ml.spec import ModalityKind
-from app.ml.transfer_report import TransferReport
+from app.ml.learning.untrained_backbones import Constant, Raw, coarser
+from app.ml.models.bundle import Bundle
+from app.ml.resolution.requests import resolve_fine_tuning, resolve_pretraining
 from tests.support import tiny
 from tests.support.reports import report_on
-from worker.training.held_out import HeldOut
 from worker.training.run import prepare
+from worker.training.transfer_report.held_out import HeldOut
 
 LABEL, SIZE = {"kind": "classifier", "target": "label"}, {"kind": "regressor", "target": "size"}
 SHORT: dict[str, Any] = {"epochs": 2}

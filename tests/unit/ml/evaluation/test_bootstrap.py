@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from app.ml.evaluation.bootstrap import FEWEST_ROWS, intervals, paired
+from app.ml.evaluation.bootstrap import MIN_ROWS, intervals, paired
 from app.ml.evaluation.classification import Classification
 from app.ml.evaluation.outcomes import Means, Values, Weights
 from app.ml.evaluation.regression import Regression
@@ -89,7 +89,7 @@ def test_a_verdict_minds_what_is_good() -> None:
 
 
 def test_few_rows_and_undefined_metrics_have_no_interval() -> None:
-    assert intervals(Means({"mae": np.ones(FEWEST_ROWS - 1)})) == {}
+    assert intervals(Means({"mae": np.ones(MIN_ROWS - 1)})) == {}
     one_class = Classification(np.full((20, 2), 0.5), np.zeros(20, np.int64), ("a", "b"))
     assert "auc_roc" not in intervals(one_class)
     assert "accuracy" in intervals(one_class)
@@ -109,7 +109,7 @@ def test_a_part_of_many_rows_gives_the_interval_of_all(monkeypatch: pytest.Monke
     random = np.random.default_rng(0)
     outcomes = Means({"score": random.normal(size=20_000)})
     whole = intervals(outcomes)["score"]
-    monkeypatch.setattr("app.ml.evaluation.bootstrap._MOST_WORK", 400_000)
+    monkeypatch.setattr("app.ml.evaluation.bootstrap._MAX_WORK", 400_000)
     part = intervals(outcomes)["score"]
     assert (part.low + part.high) / 2 == pytest.approx(outcomes.values["score"].mean(), abs=0.003)
     assert part.high - part.low == pytest.approx(whole.high - whole.low, rel=0.25)

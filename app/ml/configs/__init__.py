@@ -1,0 +1,1 @@
+"""What a request says of learning: pydantic models, fields with bounds, no rows."""

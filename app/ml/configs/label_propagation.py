@@ -1,0 +1,37 @@
+"""Rows without labels that join a fine-tuning by labels of their own: a graph of neighbours hands the known ones on."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from app.ml.configs.fields import Integer, Real
+from app.ml.data.spec import Frozen
+
+
+class PseudoLabels(Frozen):
+    """Labels that spread over a graph of nearest neighbours join a linear probe, by how certain they are."""
+
+    dataset: Annotated[str, Field(min_length=1, max_length=64)] | None = Field(
+        None,
+        description="Id of the dataset whose train rows are used, labels or not; null: the rows of this one that "
+        "carry no label.",
+    )
+    use: Literal["auto", "always"] = Field(
+        "auto",
+        description="auto: unless the graph answers labels left out worse than a probe by over a standard error.",
+    )
+    answers: Literal["soft", "hard"] = Field(
+        "soft",
+        description="What a row is given: its share of each class, or its most probable class; either way it "
+        "counts by its certainty.",
+    )
+    shares: Literal["auto", "labels", "free"] = Field(
+        "auto",
+        description="How many rows each class gets: labels: the share that it has of the labels; free: as the graph "
+        "says; auto: whichever answers more labels left out.",
+    )
+    neighbours: Integer = Field(10, ge=2, le=100, description="Edges that start at every row.")
+    alpha: Real = Field(0.99, gt=0, lt=1, description="How far labels spread: the weight of a row's neighbours.")
+    rows: Integer = Field(
+        2000, ge=1, le=100_000, description="Rows that the probe learns from at most; the graph takes 100,000."
+    )

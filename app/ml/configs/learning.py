@@ -1,0 +1,93 @@
+"""The learning half of a job's request."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from app.ml.configs.fields import Auto
+from app.ml.configs.label_propagation import PseudoLabels
+from app.ml.configs.online_probe import Watch
+from app.ml.configs.training import TrainingConfig
+from app.ml.configs.transfer_report import TransferReport
+from app.ml.data.spec import Frozen
+from app.ml.errors import Location
+from app.ml.kinds.augmentations import AnyAugmentation
+from app.ml.kinds.backbones import AnyBackbone
+from app.ml.kinds.balancing import AnyBalancing
+from app.ml.kinds.balancing.fixed import Fixed
+from app.ml.kinds.heads import AnyHead
+from app.ml.kinds.methods import AnyMethod
+from app.ml.kinds.preprocessing import AnyPreprocessing
+from app.ml.kinds.strategies import AnyStrategy
+from app.ml.kinds.supervision import AnySupervision
+
+Augmentations = Annotated[tuple[AnyAugmentation, ...], Field(max_length=16)]
+
+
+class PretrainingConfig(Frozen):
+    """Learn a backbone from rows without labels, or with few."""
+
+    preprocessing: Auto[AnyPreprocessing] = Field("auto", description="How rows become numbers; auto: as data is.")
+    backbone: Auto[AnyBackbone] = Field("auto", description="The network; auto: one that suits data and method.")
+    method: Auto[AnyMethod] = Field("auto", description="What it learns from; auto: one that suits the data.")
+    augmentations: Auto[Augmentations] = Field(
+        "auto", description="Random changes of every batch, in order; auto: none, or what the method needs."
+    )
+    labels: AnySupervision | None = Field(
+        None, description="What the labels of some rows add to the loss; null: no label is looked at."
+    )
+    watch: Watch | None = Field(
+        None, description="What is looked at at each evaluation, and whether it chooses the weights; null: nothing."
+    )
+    training: TrainingConfig = Field(default_factory=TrainingConfig, description="How it is trained.")
+
+    @property
+    def beside(self) -> tuple[Location, str] | None:
+        """Another dataset that is looked at, and the field that names it."""
+        return (("watch", "dataset"), self.watch.dataset) if self.watch and self.watch.dataset else None
+
+
+class FineTuningConfig(Frozen):
+    """Learn heads, on a pretrained backbone or from scratch."""
+
+    heads: tuple[AnyHead, ...] = Field(min_length=1, max_length=64, description="What to predict.")
+    strategy: Auto[AnyStrategy] = Field(
+        "auto",
+        description="How the backbone is adapted; auto: a pretrained one as cross-validation on the labels says, a new "
+        "one by full.",
+    )
+    preprocessing: Auto[AnyPreprocessing] = Field(
+        "auto", description="How rows become numbers, when no pretrained model is given."
+    )
+    backbone: Auto[AnyBackbone] = Field("auto", description="The network, when no pretrained model is given.")
+    loading: Literal["strict", "partial"] = Field(
+        "strict",
+        description="How the pretrained model's weights are loaded: strict takes its backbone and preprocessing as "
+        "they are; partial lets another backbone take over what fits, and tells what did.",
+    )
+    balancing: AnyBalancing = Field(
+        default_factory=Fixed, description="How several heads share the backbone: whose loss counts how much."
+    )
+    augmentations: Augmentations = Field((), description="Random changes of every training batch, in order.")
+    unlabelled: PseudoLabels | None = Field(
+        None, description="Rows without labels that join a linear probe by pseudo-labels; null: none."
+    )
+    training: TrainingConfig = Field(default_factory=TrainingConfig, description="How it is trained.")
+    transfer_report: TransferReport | None = Field(
+        None, description="Also find out what the pretrained weights are worth, beside controls; null does not."
+    )
+
+    @property
+    def beside(self) -> tuple[Location, str] | None:
+        """Another dataset that is looked at, and the field that names it."""
+        chosen = self.unlabelled
+        return (("unlabelled", "dataset"), chosen.dataset) if chosen and chosen.dataset else None
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Self:
+        keys = [head.key for head in self.heads]
+        twice = sorted({key for key in keys if keys.count(key) > 1})
+        if twice:
+            msg = f"two heads answer under the name {twice[0]!r}: give one of them another name"
+            raise ValueError(msg)
+        return self

@@ -1,0 +1,31 @@
+"""What a fine-tuning may ask for beside its model: proof that the pretrained weights help. See docs/transfer.md."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from app.ml.configs.fields import Auto, Integer, Real
+from app.ml.configs.training import TrainingConfig
+from app.ml.data.spec import Frozen
+
+
+class TransferReport(Frozen):
+    """Train the controls as well, and tell what pretraining is worth on these labels."""
+
+    budget_seconds: Real = Field(
+        60.0, gt=0, le=86_400, description="Time that the controls may take; what does not fit in is told, and null."
+    )
+    rounds: Integer = Field(
+        5, ge=2, le=20, description="How often everything is trained, each time with another seed and other folds."
+    )
+    measured_on: Literal["auto", "folds", "test", "validation"] = Field(
+        "auto",
+        description="What is compared: answers to the labelled train rows by cross-validation (folds), or to those of "
+        "a split; auto: the test or validation split where it has many labelled rows, else folds.",
+    )
+    folds: Integer = Field(5, ge=2, le=10, description="Parts of the train rows, each held out once a round.")
+    scratch: Auto[TrainingConfig] = Field(
+        "auto",
+        description="How the same network is trained from scratch; auto: as the model is, but what was left to auto "
+        "there becomes what suits new weights.",
+    )

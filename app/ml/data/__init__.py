@@ -1,0 +1,1 @@
+"""Prepared datasets: their description, their rows in memory or on disk, and values decoded alike everywhere."""

@@ -1,0 +1,374 @@
+"""The shapes of learning, on one page.
+
+A **config** is a frozen choice with a `kind`; it builds a module. B is the batch, F a backbone's number of
+features, `shape` the shape of one encoded row: `(C, H, W)` for images, `(D,)` for tables, `(C, T)` for series, whose
+last channel is 1 where a step was observed and 0 where it is padding or missing, and `(T,)` for texts, which are
+int64 codes of tokens below `vocabulary`, 0 being padding at the end.
+
+    Preprocessing  what a user may choose of it;  builds nothing, a Modality is fitted with it
+    Modality       rows as stored (N, ...)  -> encode -> (N, *shape);  JSON -> decode -> rows as stored
+    Augmentation   Batch -> Batch, at random, while training
+    Backbone       (B, *shape) -> (B, F);  what else it can do, its config `provides`
+    Objective      Batch -> {"loss": scalar to minimise, ...};  what a training step works on
+    Method         builds an Objective around a backbone: how one pretrains
+    Head           (B, F) -> (B, K), or per step (B, T, F) -> (B, T, K);  answers one target, or some together
+    Balancing      losses of several heads -> the one that is minimised
+    Strategy       how a pretrained backbone is adapted: what trains, how fast, and which features are kept
+
+Each kind is one file in its family's folder; the folder's `__init__.py` is the written union of them. The plain values
+that are passed around are in values.py, and can be imported from here.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+
+from app.ml.configs.training import Recipe
+from app.ml.data.spec import DataSpec, ModalityKind, TargetSpec
+from app.ml.evaluation.outcomes import Outcomes
+from app.ml.interfaces.abilities import Ability
+from app.ml.interfaces.values import (
+    Accepts,
+    Batch,
+    Config,
+    Decision,
+    Encoding,
+    Examples,
+    Facts,
+    Losses,
+    Mix,
+    ParamGroup,
+    Rows,
+    Shape,
+    StoredRows,
+)
+from app.ml.solvers.solution import Solution
+
+__all__ = [
+    "Accepts",
+    "AugmentationConfig",
+    "Backbone",
+    "BackboneConfig",
+    "Batch",
+    "Config",
+    "Decision",
+    "Encoding",
+    "Examples",
+    "Facts",
+    "Head",
+    "HeadConfig",
+    "Losses",
+    "MethodConfig",
+    "Mix",
+    "Modality",
+    "Objective",
+    "ParamGroup",
+    "Preprocessing",
+    "Rows",
+    "Shape",
+    "StoredRows",
+]
+
+
+class Preprocessing(Config, ABC):
+    """What a user may choose of a modality's preprocessing; the kind is the modality's."""
+
+    @abstractmethod
+    def largest(self, spec: DataSpec) -> Encoding:
+        """The largest encoding that a dataset's rows can get, before anything is fitted."""
+
+
+class Modality(Config, ABC):
+    """Preprocessing, with its fitted numbers: part of the model."""
+
+    bounded: ClassVar[bool]  # whether encoded values lie in [0, 1]
+    learns: ClassVar[bool]  # whether fit() looks at the rows at all
+
+    @classmethod
+    @abstractmethod
+    def fit(cls, inputs: StoredRows, spec: DataSpec, chosen: Any) -> Self:
+        """Learn from the train split's rows as stored (N, ...), which may be more than memory holds.
+
+        `chosen` is the modality's Preprocessing, settled.
+        """
+
+    @property
+    @abstractmethod
+    def shape(self) -> Shape:
+        """Shape of one encoded row."""
+
+    @property
+    def encoding(self) -> Encoding:
+        """What a backbone gets."""
+        return Encoding(shape=self.shape)
+
+    def aligned(self, inputs: Rows, spec: DataSpec) -> Rows:
+        """A fitting dataset's rows (N, ...) as this modality stores them: same order of columns, same codes."""
+        return inputs
+
+    @abstractmethod
+    def encode(self, inputs: Rows) -> Tensor:
+        """Rows as stored to float32 (N, *shape), or for texts int64 (N, T)."""
+
+    @abstractmethod
+    def decode(self, inputs: Sequence[Any]) -> Rows:
+        """JSON values to rows as stored (N, ...). Raises `InputError` naming every bad input (at most 20)."""
+
+    @abstractmethod
+    def differences(self, spec: DataSpec) -> list[str]:
+        """In words, how a dataset's rows differ from those this was fitted on; empty when they fit."""
+
+    @abstractmethod
+    def specimens(self, count: int) -> Rows:
+        """Made-up rows as stored (count, ...), always the same ones: a saved model proves itself on them."""
+
+    def characters(self) -> list[int] | None:
+        """Of texts: how many characters each code stands for, (V,)."""
+        return None
+
+    def save(self, folder: Path) -> list[str]:
+        """Write what is too large for the manifest (a vocabulary) and return the files' names."""
+        return []
+
+    def loaded(self, folder: Path) -> Self:
+        """This one with what `save` wrote. Raises `CorruptModelError`."""
+        return self
+
+
+class AugmentationConfig(Config, ABC):
+    """A random change of training rows that keeps what they mean."""
+
+    accepts: ClassVar[tuple[ModalityKind, ...]]
+    mixes: ClassVar[bool] = False  # whether it sets a batch's `mix`: one such is enough
+
+    @abstractmethod
+    def apply(self, batch: Batch) -> Batch:
+        """Change a batch on its device; only torch's global generators are drawn from, so that a resume repeats it."""
+
+
+class Backbone(nn.Module, ABC):
+    """A network from rows (B, *shape) to features (B, F)."""
+
+    encoding: Encoding
+    features: int
+
+    @property
+    def input_shape(self) -> Shape:
+        """Shape of one encoded row."""
+        return self.encoding.shape
+
+    @abstractmethod
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(B, *input_shape) to (B, F)."""
+
+    @abstractmethod
+    def layers(self, inputs: Tensor) -> list[Tensor]:
+        """Intermediate features, one (B, F_i) per layer, the last being forward's."""
+
+    def stages(self) -> list[list[nn.Parameter]]:
+        """Every parameter once, from the stage nearest to the input to the last; strategies treat stages apart."""
+        found: list[list[nn.Parameter]] = []
+        for child in self.children():
+            parts = child if isinstance(child, nn.ModuleList | nn.Sequential) else [child]
+            found += [list(part.parameters()) for part in parts]
+        own = list(self.parameters(recurse=False))
+        return [stage for stage in [own, *found] if stage]
+
+
+class BackboneConfig(Config, ABC):
+    """A choice of backbone."""
+
+    accepts: ClassVar[tuple[ModalityKind, ...]] = ("image", "table")
+    provides: ClassVar[frozenset[Ability]] = frozenset()
+
+    @abstractmethod
+    def build(self, encoding: Encoding) -> Backbone:
+        """Build it with fresh weights from torch's global generator."""
+
+
+class Objective(nn.Module, ABC):
+    """A loss with everything that it trains."""
+
+    backbone: Backbone
+    augmentations: tuple[AugmentationConfig, ...] = ()
+    compares_rows: bool = False  # whether a row's loss depends on the others of its batch, which so cannot be cut
+
+    @abstractmethod
+    def loss(self, batch: Batch) -> Losses:
+        """Scalars (); "loss" is minimised, the rest are reported. May draw from torch's global generators.
+
+        Whoever measures seeds them before and restores them after, so that in eval mode one batch has one value.
+        """
+
+    def training_loss(self, batch: Batch) -> Losses:
+        """The loss of a training step: that of the augmented batch. Methods that compare views override it."""
+        return self.loss(self.augmented(batch))
+
+    def measure(self, batches: Iterable[Batch]) -> Losses:
+        """The losses of a whole split: by default means of its batches' weighted by their rows."""
+        totals: Losses = {}
+        rows = 0
+        for batch in batches:
+            rows += len(batch)
+            for name, value in self.loss(batch).items():
+                totals[name] = totals.get(name, torch.zeros((), device=value.device)) + value * len(batch)
+        return {name: total / rows for name, total in totals.items()}
+
+    def measured(self, batches: Iterable[Batch]) -> tuple[Losses, Outcomes | None]:
+        """The same, and for rates over rows what they are made of, so that they can have intervals."""
+        return self.measure(batches), None
+
+    def augmented(self, batch: Batch) -> Batch:
+        """A batch after every augmentation in order."""
+        for augmentation in self.augmentations:
+            batch = augmentation.apply(batch)
+        return batch
+
+    def learned(self) -> dict[str, Tensor]:
+        """What it learned beside the backbone, by name: a pretraining keeps it with its model."""
+        return {name: value for name, value in self.state_dict().items() if not name.startswith("backbone.")}
+
+    def groups(self) -> list[ParamGroup]:
+        """What the optimizer moves: by default every parameter at the configured rate."""
+        return [ParamGroup(list(self.parameters()))]
+
+    def fit(self, examples: Examples) -> None:
+        """Look at the train split once before the first step (initial centroids, say): sets parameters and buffers."""
+
+    def begin(self, step: int, total: int) -> None:
+        """Before step `step` of `total`, counted from 0: warm a weight up, unfreeze a stage. A function of these alone.
+
+        Only `requires_grad` and plain attributes may change here; a resumed training calls it again.
+        """
+
+
+class MethodConfig(Config, ABC):
+    """A choice of pretraining method."""
+
+    accepts: ClassVar[tuple[ModalityKind, ...]] = ("image", "table", "series")
+    needs: ClassVar[frozenset[Ability]] = frozenset()  # of the backbone
+    causal: ClassVar[bool] = False  # whether the backbone must not look ahead
+    compares_views: ClassVar[bool] = False  # whether it cannot do without augmentations
+
+    def usual_views(self, facts: Facts) -> tuple[AugmentationConfig, ...]:
+        """The augmentations of a pretraining that names none."""
+        return ()
+
+    def recipe(self, facts: Facts) -> Recipe | None:
+        """What a training's "auto" fields start from, if it is not the usual."""
+        return None
+
+    @abstractmethod
+    def build(self, backbone: Backbone) -> Objective:
+        """Put the method's own modules around a backbone; "auto" must be settled."""
+
+
+class Head(nn.Module, ABC):
+    """Answers a target from features (B, F). `fit_*` set buffers from the train split before training."""
+
+    @abstractmethod
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, F) to raw outputs (B, K); a head that takes sequences (B, T, F) to (B, T, K)."""
+
+    def read(self, features: Tensor, inputs: Tensor) -> Tensor:
+        """Raw outputs of rows (B, *shape) that have these features; heads that learn from the rows look at both."""
+        return self(features)  # type: ignore[no-any-return]
+
+    @abstractmethod
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        """Mean over the rows that carry the target; 0 where none does. (B, K), (B,) or for T targets (B, T) to ()."""
+
+    @abstractmethod
+    def predict(self, output: Tensor) -> list[dict[str, Any]]:
+        """Raw outputs to one JSON answer per row; every number is finite."""
+
+    @abstractmethod
+    def outcomes(self, output: Tensor, target: Tensor) -> Outcomes:
+        """What came of the rows that carry the target: metrics, their intervals and curves follow from it."""
+
+    def evaluate(self, output: Tensor, target: Tensor) -> dict[str, Any]:
+        """Metrics over the rows that carry the target: JSON, null where one is undefined."""
+        return self.outcomes(output, target).metrics()
+
+    @property
+    def score(self) -> str:
+        """What `row_scores` are, in a word: their mean over rows is what answers are compared by."""
+        return "negative_loss"
+
+    def row_scores(self, output: Tensor, target: Tensor) -> Tensor:
+        """How well each row is answered, float64 (B,): more is better, NaN where its label is missing.
+
+        By default its loss, negated.
+        """
+        known = target.isfinite() if target.is_floating_point() else target >= 0
+        rows = [-self.loss(output[row : row + 1], target[row : row + 1]) for row in range(len(output))]
+        scores = torch.stack(rows).double() if rows else output.new_zeros(0, dtype=torch.float64)
+        return torch.where(known.flatten(1).any(1) if known.ndim > 1 else known, scores, torch.nan)
+
+    @abstractmethod
+    def fit_features(self, features: Tensor) -> None:
+        """Standardise what comes in by the train split's features (N, F)."""
+
+    @abstractmethod
+    def fit_target(self, target: Tensor) -> None:
+        """Take from the train split's labels (N,) what the loss needs (balance, mean, deviation)."""
+
+    def solve(self, features: Tensor, target: Tensor, widths: Sequence[int]) -> Solution | None:
+        """Set standardisation and weights to the optimum on the train split's features (N, F) and labels (N,).
+
+        `widths` are those of the layers that the features come from. None where the head cannot be solved for.
+        """
+        return None
+
+    def fit_examples(self, examples: Examples) -> None:
+        """The same for one that learns from the rows themselves, which has no labels."""
+
+    def inherit(self, learned: Mapping[str, Tensor], backbone: Backbone) -> None:
+        """Start from what a parent's pretraining method learned beside its backbone; by default nothing of it."""
+
+    def fit_calibration(self, output: Tensor, target: Tensor) -> None:
+        """After training, from the validation split's raw outputs (N, K) and labels (N,): set calibration buffers."""
+
+
+class HeadConfig(Config, ABC):
+    """A choice of head for one target, or for several."""
+
+    accepts: ClassVar[Accepts]
+    needs: ClassVar[frozenset[Ability]] = frozenset()  # {"sequence"}: it takes features of every step
+    causal: ClassVar[bool] = False
+    target: str | tuple[str, ...] | None
+    name: str | None
+
+    @property
+    def key(self) -> str:
+        """The name of this head's answers."""
+        return self.name or (self.target if isinstance(self.target, str) else None) or self.kind
+
+    @property
+    def solvable(self) -> bool:
+        """Whether its best weights on fixed features can be solved for: it is linear, and its loss convex."""
+        return False
+
+    @property
+    def signed(self) -> bool:
+        """Whether its loss may be below 0."""
+        return False
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The targets that it answers; none where it learns from the rows themselves."""
+        if self.target is None:
+            return ()
+        return (self.target,) if isinstance(self.target, str) else self.target
+
+    @abstractmethod
+    def build(self, features: int, targets: tuple[TargetSpec, ...]) -> Head:
+        """Build it for `features` inputs, with fresh weights from torch's global generator.
+
+        `targets` are those of the dataset that it answers; for one that learns from texts themselves there is a single
+        one, whose classes are the vocabulary's tokens.
+        """

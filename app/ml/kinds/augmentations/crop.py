@@ -1,0 +1,33 @@
+"""Random resized crop: a piece of random area and shape, stretched to the whole image.
+
+Szegedy et al., "Going deeper with convolutions", 2015: area uniform, log of the aspect ratio uniform.
+"""
+
+import math
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+
+from app.ml.configs.fields import Real
+from app.ml.data.spec import ModalityKind
+from app.ml.interfaces import AugmentationConfig, Batch
+from app.ml.kinds.augmentations.drawing import scaled_and_moved, seen_through, uniform
+
+
+class Crop(AugmentationConfig):
+    """Show a piece of the image, stretched to the image's size."""
+
+    accepts: ClassVar[tuple[ModalityKind, ...]] = ("image",)
+    kind: Literal["crop"] = "crop"
+    smallest: Real = Field(0.5, gt=0, le=1, description="Smallest area of the piece, as a share of the image.")
+    stretch: Real = Field(4 / 3, ge=1, le=4, description="Most that a piece's width is divided by its height, or back.")
+
+    def apply(self, batch: Batch) -> Batch:
+        """Images (B, C, H, W) stay in their range."""
+        inputs = batch.inputs
+        side = uniform(inputs, self.smallest, 1).sqrt()
+        narrow = uniform(inputs, -1, 1).mul(math.log(self.stretch) / 2).exp()
+        scale = torch.stack([side * narrow, side / narrow], dim=1).clamp(max=1)
+        offset = uniform(inputs, -1, 1, 2) * (1 - scale)
+        return batch.with_inputs(seen_through(inputs, scaled_and_moved(scale, offset), "border"))

@@ -1,0 +1,33 @@
+"""Rotation about the centre by a random angle; what comes in at the corners is black.
+
+Simard, Steinkraus and Platt, "Best practices for convolutional neural networks applied to visual document analysis",
+2003 (affine distortions).
+"""
+
+import math
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+
+from app.ml.configs.fields import Real
+from app.ml.data.spec import ModalityKind
+from app.ml.interfaces import AugmentationConfig, Batch
+from app.ml.kinds.augmentations.drawing import seen_through, uniform
+
+
+class Rotate(AugmentationConfig):
+    """Turn the image a little."""
+
+    accepts: ClassVar[tuple[ModalityKind, ...]] = ("image",)
+    kind: Literal["rotate"] = "rotate"
+    degrees: Real = Field(15, ge=0, le=180, description="Largest angle, either way.")
+
+    def apply(self, batch: Batch) -> Batch:
+        """Images (B, C, H, W) stay in their range."""
+        inputs = batch.inputs
+        angle = uniform(inputs, -1, 1) * math.radians(self.degrees)
+        sine, cosine, zero = angle.sin(), angle.cos(), torch.zeros_like(angle)
+        aspect = inputs.shape[2] / inputs.shape[3]  # coordinates run from -1 to 1 along sides of unequal length
+        rows = [cosine, -sine * aspect, zero, sine / aspect, cosine, zero]
+        return batch.with_inputs(seen_through(inputs, torch.stack(rows, dim=1).view(-1, 2, 3)))

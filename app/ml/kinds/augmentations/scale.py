@@ -1,0 +1,29 @@
+"""Scaling: every channel of a series times a random factor, e^(strength * epsilon), epsilon ~ N(0, 1).
+
+Um et al., "Data augmentation of wearable sensor data for Parkinson's disease monitoring", 2017; with a log-normal
+factor, so that a series is never turned upside down.
+"""
+
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+
+from app.ml.configs.fields import Real
+from app.ml.data.spec import ModalityKind
+from app.ml.interfaces import AugmentationConfig, Batch
+
+
+class Scale(AugmentationConfig):
+    """Make every channel larger or smaller."""
+
+    accepts: ClassVar[tuple[ModalityKind, ...]] = ("series",)
+    kind: Literal["scale"] = "scale"
+    strength: Real = Field(0.2, ge=0, le=3, description="Deviation of the factor's logarithm.")
+
+    def apply(self, batch: Batch) -> Batch:
+        """Series (B, C + 1, T)."""
+        inputs = batch.inputs
+        factors = (self.strength * torch.randn(*inputs.shape[:2], 1, device=inputs.device)).exp()
+        factors[:, -1] = 1  # what was observed stays
+        return batch.with_inputs(inputs * factors)

@@ -1,0 +1,31 @@
+"""Swap noise: every value is, with a probability, that of the same feature in another row of the batch.
+
+Bahri et al., "SCARF: self-supervised contrastive learning using random feature corruption", 2022; Ucar, Hajiramezanali
+and Edwards, "SubTab", 2021. Draws come from the feature's own distribution. Features are encoded ones: those of a
+category are swapped one by one.
+"""
+
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+
+from app.ml.configs.fields import Share
+from app.ml.data.spec import ModalityKind
+from app.ml.interfaces import AugmentationConfig, Batch
+from app.ml.kinds.augmentations.drawing import chance
+
+
+class Swap(AugmentationConfig):
+    """Take some values from other rows."""
+
+    accepts: ClassVar[tuple[ModalityKind, ...]] = ("table",)
+    kind: Literal["swap"] = "swap"
+    share: Share = Field(0.3, description="Share of the values that come from other rows.")
+
+    def apply(self, batch: Batch) -> Batch:
+        """Rows (B, D)."""
+        inputs = batch.inputs
+        donors = torch.randint(len(inputs), inputs.shape, device=inputs.device)
+        swapped = torch.where(chance(inputs, self.share, inputs.shape[1]), inputs.gather(0, donors), inputs)
+        return batch.with_inputs(swapped)

@@ -1,0 +1,122 @@
+"""A vision transformer: an image is a sequence of patches, each a linear map of its pixels plus its place.
+
+Dosovitskiy et al., "An image is worth 16x16 words", 2021, with the mean of all patches as features instead of a class
+token (appendix D.3 there) and places that begin as sinusoids of row and column. Images whose side is no multiple of
+the patch are filled up with zeros below and at the right.
+"""
+
+import math
+from typing import Annotated, ClassVar, Literal, Self
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from app.ml.blocks.attention import AttentionBlock
+from app.ml.configs.fields import Auto, Integer, Rate
+from app.ml.data.spec import ModalityKind
+from app.ml.interfaces import Backbone, BackboneConfig, Decision, Encoding, Facts
+from app.ml.interfaces.abilities import Ability, Patches
+
+_MAX_PATCHES = 64  # the work grows with their square
+_MIN_PATCH, _MAX_PATCH = 2, 128
+_WAVES = 4  # sine and cosine of row and column
+
+
+class Vit(BackboneConfig):
+    """A transformer over the patches of an image."""
+
+    kind: Literal["vit"] = "vit"
+    accepts: ClassVar[tuple[ModalityKind, ...]] = ("image",)
+    provides: ClassVar[frozenset[Ability]] = frozenset({"patches"})
+    patch: Auto[Annotated[Integer, Field(ge=1, le=_MAX_PATCH)]] = Field(
+        "auto", description="Side of a patch, in pixels; auto makes at most 64 patches of an image."
+    )
+    width: Integer = Field(128, ge=4, le=4096, description="Features of every patch, and of the image.")
+    depth: Integer = Field(4, ge=1, le=64, description="Blocks.")
+    heads: Integer = Field(4, ge=1, le=64, description="Ways in which patches look at each other, sharing the width.")
+    mlp_ratio: Integer = Field(2, ge=1, le=16, description="Width of a block's hidden layer, in widths.")
+    dropout: Rate = Field(0.0, description="Share of activations dropped in every block while training.")
+
+    @model_validator(mode="after")
+    def _width_is_shared(self) -> Self:
+        if self.width % self.heads or self.width % _WAVES:
+            msg = f"the width must be a multiple of 4 and of the {self.heads} heads"
+            raise ValueError(msg)
+        return self
+
+    def settle(self, facts: Facts) -> tuple[Self, tuple[Decision, ...]]:
+        """The smallest patch that makes at most 64 of them."""
+        if self.patch != "auto":
+            return self, ()
+        sizes = range(_MIN_PATCH, _MAX_PATCH)
+        fitting = (size for size in sizes if _count(facts.shape[:2], size) <= _MAX_PATCHES)
+        patch = next(fitting, _MAX_PATCH)
+        reason = f"{_count(facts.shape[:2], patch)} patches an image"
+        return self.model_copy(update={"patch": patch}), (Decision(field="patch", value=patch, reason=reason),)
+
+    def build(self, encoding: Encoding) -> "VitBackbone":
+        """Build it for (C, H, W) with fresh weights."""
+        return VitBackbone(self, encoding)
+
+
+class VitBackbone(Backbone, Patches):
+    """(B, C, H, W) to (B, width)."""
+
+    def __init__(self, config: Vit, encoding: Encoding) -> None:
+        super().__init__()
+        assert config.patch != "auto"
+        channels, height, width = encoding.shape
+        self.encoding, self.patch = encoding, config.patch
+        self.features = self.width = config.width
+        rows, columns = -(-height // config.patch), -(-width // config.patch)
+        self.padding = (0, columns * config.patch - width, 0, rows * config.patch - height)
+        self.patch_count, self.patch_values = rows * columns, channels * config.patch**2
+        self.places = nn.Parameter(sinusoids(rows, columns, config.width))
+        self.embed = nn.Linear(self.patch_values, config.width)
+        self.blocks = nn.ModuleList(
+            AttentionBlock(config.width, config.heads, config.mlp_ratio * config.width, config.dropout, rotary=False)
+            for _ in range(config.depth)
+        )
+        self.norm = nn.LayerNorm(config.width)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(B, C, H, W) to (B, width)."""
+        return self.layers(inputs)[-1]
+
+    def layers(self, inputs: Tensor) -> list[Tensor]:
+        """The mean over all patches after every block, the last one normalised."""
+        return [values.mean(1) for values in self._run(self._embedded(self.patches(inputs), None))]
+
+    def patches(self, inputs: Tensor) -> Tensor:
+        """(B, C, H, W) to raw patches (B, P, C * patch * patch), row by row."""
+        return F.unfold(F.pad(inputs, self.padding), self.patch, stride=self.patch).transpose(1, 2)
+
+    def encode_patches(self, patches: Tensor, places: Tensor) -> Tensor:
+        """Raw patches (B, K, patch_values) at places int64 (B, K) to (B, K, width)."""
+        return self._run(self._embedded(patches, places))[-1]
+
+    def _embedded(self, patches: Tensor, places: Tensor | None) -> Tensor:
+        values: Tensor = self.embed(patches)
+        return values + (self.places if places is None else self.places[places])
+
+    def _run(self, values: Tensor) -> list[Tensor]:
+        """After every block, the last one normalised, each (B, K, width)."""
+        found = []
+        for block in self.blocks:
+            values = block(values, None, causal=False)
+            found.append(values)
+        return [*found[:-1], self.norm(values)]
+
+
+def sinusoids(rows: int, columns: int, width: int) -> Tensor:
+    """Places (rows * columns, width): sine and cosine of row and of column at wavelengths up to 10,000."""
+    rates = 10_000.0 ** (-torch.arange(width // _WAVES) / max(width // _WAVES, 1))
+    row, column = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
+    angles = [torch.outer(place.flatten(), rates) for place in (row, column)]
+    return torch.cat([wave(angle) for angle in angles for wave in (torch.sin, torch.cos)], dim=1)
+
+
+def _count(sides: tuple[int, ...], patch: int) -> int:
+    return math.prod(math.ceil(side / patch) for side in sides)

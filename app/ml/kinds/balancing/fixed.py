@@ -1,0 +1,47 @@
+"""Fixed weights: L = sum_t w_t L_t, as given."""
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from app.ml.configs.fields import Name, Real
+from app.ml.interfaces import HeadConfig
+from app.ml.kinds.balancing.base import Balance, BalancingConfig, Tasks
+
+Weight = Annotated[Real, Field(gt=0, le=1e6)]
+
+
+class Fixed(BalancingConfig):
+    """Add the heads' losses up, each with a weight that stays."""
+
+    kind: Literal["fixed"] = "fixed"
+    weights: dict[Name, Weight] = Field(
+        default_factory=dict,
+        max_length=64,
+        description="What a head's loss counts, by the head's name; others count 1.",
+    )
+
+    def build(self, heads: Sequence[HeadConfig]) -> "FixedWeights":
+        """Order the weights."""
+        return FixedWeights([self.weights.get(head.key, 1.0) for head in heads])
+
+
+class FixedWeights(Balance):
+    """Measures the weighted sum, too: it is what the user calls the loss."""
+
+    weights: Tensor
+
+    def __init__(self, weights: Sequence[float]) -> None:
+        super().__init__()
+        self.register_buffer("weights", torch.tensor(weights), persistent=False)
+
+    def combine(self, tasks: Tasks) -> tuple[Tensor, Tensor | None]:
+        """The weighted sum."""
+        return self.total(tasks.losses), None
+
+    def total(self, losses: Tensor) -> Tensor:
+        """The same."""
+        return (self.weights * losses).sum()

@@ -1,0 +1,155 @@
+"""A classifier: softmax over the classes, trained by cross-entropy.
+
+loss = - sum_k q_k log p_k per row, where q is the class or, with label smoothing e, (1 - e) of it and e / K of every
+class (Szegedy et al., "Rethinking the Inception architecture", 2016), weighted by w_class: 1, or for "balanced"
+N / (K N_class) over the train rows (King and Zeng, 2001). Answers are scaled by a temperature: see temperature.py.
+"""
+
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from app.ml.blocks.perceptron import perceptron_layers, single_layer
+from app.ml.blocks.standardize import Standardize
+from app.ml.configs.fields import Integer, Name, Rate
+from app.ml.data.spec import TargetSpec
+from app.ml.evaluation.classification import Classification
+from app.ml.interfaces import Accepts, Head, HeadConfig
+from app.ml.kinds.heads.temperature import fitted_temperature
+from app.ml.solvers.logistic import SoftRows, solve_logistic, solve_soft
+from app.ml.solvers.solution import Solution
+
+
+class Classifier(HeadConfig):
+    """Which class a row belongs to."""
+
+    accepts: ClassVar[Accepts] = "category"
+    kind: Literal["classifier"] = "classifier"
+    target: Name = Field(description="The target to learn, by its name in the dataset.")
+    name: Name | None = Field(None, description="The key of its answers; null takes the target's name.")
+    hidden: tuple[Annotated[Integer, Field(ge=1, le=8192)], ...] = Field(
+        (), max_length=8, description="Widths of layers before the last; none makes a linear classifier."
+    )
+    dropout: Rate = Field(0.0, description="Share of hidden activations dropped while training.")
+    label_smoothing: Rate = Field(0.0, description="Share of certainty spread over all classes.")
+    class_weights: Literal["none", "balanced"] = Field("none", description="Whether rare classes weigh more.")
+
+    @property
+    def solvable(self) -> bool:
+        """Where it has no hidden layers."""
+        return not self.hidden
+
+    def build(self, features: int, targets: tuple[TargetSpec, ...]) -> "ClassifierHead":
+        """Build it for the target's classes."""
+        return ClassifierHead(self, features, targets[0].classes)
+
+
+class ClassifierHead(Head):
+    """(B, F) to logits (B, K)."""
+
+    class_weight: Tensor
+    temperature: Tensor  # (), float64
+
+    def __init__(self, config: Classifier, features: int, classes: tuple[str, ...]) -> None:
+        super().__init__()
+        self.config = config
+        self.classes = classes
+        self.standardize = Standardize(features)
+        sizes = (features, *config.hidden, len(classes))
+        self.layers = nn.Sequential(*perceptron_layers(sizes, "relu", config.dropout, last_is_linear=True))
+        self.register_buffer("class_weight", torch.ones(len(classes)))
+        self.register_buffer("temperature", torch.ones((), dtype=torch.float64))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, F) to (B, K)."""
+        return self.layers(self.standardize(features))  # type: ignore[no-any-return]
+
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        """Weighted mean cross-entropy over rows whose class is known (not -1)."""
+        summed = F.cross_entropy(
+            output,
+            target,
+            self.class_weight,
+            ignore_index=-1,
+            reduction="sum",
+            label_smoothing=self.config.label_smoothing,
+        )
+        weights = self.class_weight[target.clamp(min=0)] * (target >= 0)
+        return summed / weights.sum().clamp(min=torch.finfo(output.dtype).tiny)
+
+    def predict(self, output: Tensor) -> list[dict[str, Any]]:
+        """{"class", "probabilities"}; the probabilities are finite and sum to 1."""
+        probabilities = _probabilities(output, self.temperature)
+        best = probabilities.argmax(1).tolist()
+        return [
+            {"class": self.classes[top], "probabilities": dict(zip(self.classes, row, strict=True))}
+            for top, row in zip(best, probabilities.tolist(), strict=True)
+        ]
+
+    def outcomes(self, output: Tensor, target: Tensor) -> Classification:
+        """Probabilities of the rows whose class is known."""
+        known = target >= 0
+        unscaled, scaled = (_probabilities(output[known], by).cpu().numpy() for by in (None, self.temperature))
+        return Classification(scaled, target[known].cpu().numpy(), self.classes, unscaled)
+
+    @property
+    def score(self) -> str:
+        """The share of right answers."""
+        return "accuracy"
+
+    def row_scores(self, output: Tensor, target: Tensor) -> Tensor:
+        """1 where the answer is right, else 0."""
+        right = (output.argmax(1) == target).double()
+        return torch.where(target >= 0, right, torch.nan)
+
+    def fit_features(self, features: Tensor) -> None:
+        """Standardise by (N, F)."""
+        self.standardize.fit(features)
+
+    def fit_calibration(self, output: Tensor, target: Tensor) -> None:
+        """Fit the temperature on (N, K) and (N,); few rows leave it 1."""
+        known = target >= 0
+        self.temperature.fill_(fitted_temperature(_finite(output[known]), target[known]))
+
+    def solve(self, features: Tensor, target: Tensor, widths: Sequence[int]) -> Solution | None:
+        """Multinomial logistic regression on the rows whose class is known."""
+        if not self.config.solvable:
+            return None
+        known = target >= 0
+        self.standardize.fit_together(features[known], widths)
+        rows = self.standardize(features[known])
+        found = solve_logistic(rows, target[known], self.class_weight, self.config.label_smoothing)
+        found.put_into(single_layer(self.layers))
+        return found
+
+    def solve_soft(
+        self, features: Tensor, rows: SoftRows, trials: Sequence[tuple[SoftRows, Tensor]], widths: Sequence[int]
+    ) -> Solution:
+        """The same on rows (N, F) with soft classes; each trial holds rows (N,) out."""
+        self.standardize.fit_together(features, widths)
+        found = solve_soft(self.standardize(features), rows, trials, self.class_weight)
+        found.put_into(single_layer(self.layers))
+        return found
+
+    def fit_target(self, target: Tensor) -> None:
+        """Weigh the classes by how rare they are in (N,), if asked to; an absent class keeps 1."""
+        if self.config.class_weights == "none":
+            return
+        counts = torch.bincount(target[target >= 0], minlength=len(self.classes))
+        weights = counts.sum() / (len(self.classes) * counts.clamp(min=1))
+        self.class_weight.copy_(torch.where(counts > 0, weights, 1.0))
+
+
+def _probabilities(output: Tensor, temperature: Tensor | None) -> Tensor:
+    """(B, K) to float64 (B, K); infinite logits count as the largest finite ones."""
+    logits = _finite(output)
+    return (logits if temperature is None else logits / temperature).softmax(1)
+
+
+def _finite(output: Tensor) -> Tensor:
+    """As float64, with the largest number of its type for infinity, so that scaling keeps it finite."""
+    return torch.nan_to_num(output.detach()).double()

@@ -1,0 +1,99 @@
+"""A generator: it continues texts, by saying the next token again and again.
+
+loss = - mean over all tokens t of log p(x_t | x_1 .. x_{t-1}), in nats, as in pretraining by `next_token`; on one that
+was pretrained so, it starts from the layer that was learned there. How texts are continued: app.ml.models.generation.
+Asked for predictions it says how well it foresees a text: perplexity, accuracy and bits per character.
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from app.ml.blocks.tokens import TOKENS, TokenLayer, is_asked, mean_nats, rates, row_sums
+from app.ml.configs.fields import Name
+from app.ml.data.spec import TargetSpec
+from app.ml.evaluation.texts import TokenSums
+from app.ml.interfaces import Accepts, Backbone, Examples, Head, HeadConfig
+from app.ml.interfaces.abilities import Ability, Sequences
+
+
+class Generator(HeadConfig):
+    """Continues texts."""
+
+    accepts: ClassVar[Accepts] = "inputs"
+    needs: ClassVar[frozenset[Ability]] = frozenset({"sequence"})
+    causal: ClassVar[bool] = True
+    kind: Literal["generator"] = "generator"
+    target: None = Field(None, description="None: it learns from the texts themselves.")
+    name: Name | None = Field(None, description="The key of its answers; null takes generator.")
+
+    def build(self, features: int, targets: tuple[TargetSpec, ...]) -> "GeneratorHead":
+        """Build it for the vocabulary, whose codes are the classes of the only target."""
+        return GeneratorHead(features, len(targets[0].classes))
+
+
+class GeneratorHead(Head):
+    """Features of every step (B, T, F) to logits (B, T, V); read with its text, a row gives sums (B, 4).
+
+    Those are its nats, tokens, tokens foreseen and characters: loss, answers and metrics follow from them.
+    """
+
+    characters: Tensor
+
+    def __init__(self, features: int, vocabulary: int) -> None:
+        super().__init__()
+        self.layer = TokenLayer(features, vocabulary)
+        self.register_buffer("characters", torch.ones(vocabulary, dtype=torch.int64))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(..., F) to logits (..., V)."""
+        return self.layer(features)  # type: ignore[no-any-return]
+
+    def read(self, features: Tensor, inputs: Tensor) -> Tensor:
+        """Features (B, T, F) of texts (B, T) to sums (B, 4)."""
+        said = inputs[:, 1:]
+        return row_sums(self.layer(features[:, :-1]), said, is_asked(said), self.characters)
+
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        """Nats per token of sums (B, 4)."""
+        return mean_nats(output)
+
+    def predict(self, output: Tensor) -> list[dict[str, Any]]:
+        """{"perplexity", "token_accuracy", "bits_per_character", "tokens"} of every text."""
+        return [_said(row) for row in torch.nan_to_num(output.detach())]
+
+    def outcomes(self, output: Tensor, target: Tensor) -> TokenSums:
+        """Sums of every text: the same rates over all of them follow."""
+        return TokenSums(output.detach().double().cpu().numpy())
+
+    def fit_features(self, features: Tensor) -> None:
+        """Nothing: it takes features as they are, so that it can start from pretrained weights."""
+
+    def fit_target(self, target: Tensor) -> None:
+        """Nothing: it has no labels."""
+
+    def fit_examples(self, examples: Examples) -> None:
+        """Learn how many characters each token stands for."""
+        if examples.characters is not None:
+            self.characters.copy_(examples.characters)
+
+    @torch.no_grad()
+    def inherit(self, learned: Mapping[str, Tensor], backbone: Backbone) -> None:
+        """Start from the layer of a language model: its own weights, or the vectors that it shared."""
+        own, bias = learned.get("layer.weight"), learned.get("layer.bias")
+        if own is None and bias is not None and isinstance(backbone, Sequences):
+            own = backbone.embeddings()
+        weight = self.layer.weight
+        if weight is None or own is None or bias is None or own.shape != weight.shape:
+            return
+        weight.copy_(own)
+        self.layer.bias.copy_(bias)
+
+
+def _said(sums: Tensor) -> dict[str, Any]:
+    """Rates of one row of sums (4,), as JSON."""
+    numbers = {name: float(value) for name, value in rates(sums.unsqueeze(0)).items()}
+    return {**numbers, "tokens": int(sums[TOKENS])}

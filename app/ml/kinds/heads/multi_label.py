@@ -1,0 +1,177 @@
+"""Several labels, of which a row may have any: one sigmoid each, trained by binary cross-entropy.
+
+loss = - mean over the known labels of w_k y log p + (1 - y) log (1 - p), w_k being 1, or for "balanced" the rows
+without label k over those with it, in train (at most 100). Binary relevance (Boutell et al., "Learning multi-label
+scene classification", 2004): given the features the labels are independent, and each may be known in other rows.
+"""
+
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from app.ml.blocks.perceptron import perceptron_layers, single_layer
+from app.ml.blocks.standardize import Standardize
+from app.ml.configs.fields import Integer, Name, NameOrNames, Rate
+from app.ml.data.spec import TargetSpec
+from app.ml.evaluation import multi_label
+from app.ml.interfaces import Accepts, Head, HeadConfig
+from app.ml.solvers.labels import solve_labels
+from app.ml.solvers.solution import Solution
+
+_HALF = 0.5
+_MAX_WEIGHT = 100.0
+
+
+class MultiLabel(HeadConfig):
+    """Which of several labels a row has: none, some or all."""
+
+    accepts: ClassVar[Accepts] = "label"
+    kind: Literal["multi_label"] = "multi_label"
+    target: NameOrNames = Field(
+        description="The column of lists whose labels are learned; or, by name, targets of two classes, no and yes "
+        "(0 and 1, false and true ...), each a label."
+    )
+    name: Name | None = Field(None, description="The key of its answers; null takes multi_label, or the only target's.")
+    hidden: tuple[Annotated[Integer, Field(ge=1, le=8192)], ...] = Field(
+        (), max_length=8, description="Widths of layers before the last; none makes linear classifiers."
+    )
+    dropout: Rate = Field(0.0, description="Share of hidden activations dropped while training.")
+    positive_weights: Literal["none", "balanced"] = Field(
+        "none", description="Whether a label that is there weighs more the rarer it is; the probabilities grow with it."
+    )
+    threshold: Literal["half", "fitted"] = Field(
+        "half",
+        description="From which probability on a label is answered: a half, or what gives its best F1 on the "
+        "validation rows, a half where no row there has it.",
+    )
+
+    @property
+    def solvable(self) -> bool:
+        """Where it has no hidden layers."""
+        return not self.hidden
+
+    def build(self, features: int, targets: tuple[TargetSpec, ...]) -> "MultiLabelHead":
+        """Build it with one output a label."""
+        alike = len({target.group for target in targets}) == 1
+        return MultiLabelHead(self, features, tuple(target.label if alike else target.name for target in targets))
+
+
+class MultiLabelHead(Head):
+    """(B, F) to logits (B, K); its labels are (B, K), or (B,) for one."""
+
+    positive_weight: Tensor
+    thresholds: Tensor
+
+    def __init__(self, config: MultiLabel, features: int, names: tuple[str, ...]) -> None:
+        super().__init__()
+        self.config = config
+        self.names = names
+        self.standardize = Standardize(features)
+        sizes = (features, *config.hidden, len(names))
+        self.layers = nn.Sequential(*perceptron_layers(sizes, "relu", config.dropout, last_is_linear=True))
+        self.register_buffer("positive_weight", torch.ones(len(names)))
+        self.register_buffer("thresholds", torch.full((len(names),), _HALF, dtype=torch.float64))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, F) to (B, K)."""
+        return self.layers(self.standardize(features))  # type: ignore[no-any-return]
+
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        """Mean binary cross-entropy over the labels that are known (not -1)."""
+        wanted = self._table(target)
+        known = wanted >= 0
+        losses = F.binary_cross_entropy_with_logits(
+            output, wanted.clamp(min=0).to(output.dtype), pos_weight=self.positive_weight, reduction="none"
+        )
+        return (losses * known).sum() / known.sum().clamp(min=1)
+
+    def predict(self, output: Tensor) -> list[dict[str, Any]]:
+        """{"labels", "probabilities"}: the labels answered, and every label's probability, finite."""
+        probabilities = _probabilities(output)
+        there = (probabilities >= self.thresholds).tolist()
+        return [
+            {
+                "labels": [name for name, answered in zip(self.names, row, strict=True) if answered],
+                "probabilities": dict(zip(self.names, of_row, strict=True)),
+            }
+            for row, of_row in zip(there, probabilities.tolist(), strict=True)
+        ]
+
+    def outcomes(self, output: Tensor, target: Tensor) -> multi_label.MultiLabel:
+        """Probabilities of the rows of which any label is known."""
+        wanted = self._table(target)
+        known = (wanted >= 0).any(1)
+        truth = torch.where(wanted >= 0, wanted.double(), torch.nan)[known].cpu().numpy()
+        probabilities = _probabilities(output[known]).cpu().numpy()
+        return multi_label.MultiLabel(probabilities, truth, self.names, self.thresholds.cpu().numpy())
+
+    @property
+    def score(self) -> str:
+        """The share of right labels."""
+        return "label_accuracy"
+
+    def row_scores(self, output: Tensor, target: Tensor) -> Tensor:
+        """The share of a row's known labels that are answered right."""
+        wanted = self._table(target)
+        right = ((_probabilities(output) >= self.thresholds) == (wanted == 1)).double()
+        return torch.where(wanted >= 0, right, torch.nan).nanmean(1)
+
+    def fit_features(self, features: Tensor) -> None:
+        """Standardise by (N, F)."""
+        self.standardize.fit(features)
+
+    def fit_target(self, target: Tensor) -> None:
+        """Weigh what is rare, if asked to; a label that no row has, or every row, keeps 1."""
+        if self.config.positive_weights == "none":
+            return
+        wanted = self._table(target)
+        there, gone = (wanted == 1).sum(0), (wanted == 0).sum(0)
+        weights = (gone / there.clamp(min=1)).clamp(max=_MAX_WEIGHT)
+        self.positive_weight.copy_(torch.where((there > 0) & (gone > 0), weights, 1.0))
+
+    def solve(self, features: Tensor, target: Tensor, widths: Sequence[int]) -> Solution | None:
+        """A logistic regression for every label, on the rows where any is known."""
+        if not self.config.solvable:
+            return None
+        wanted = self._table(target)
+        known = (wanted >= 0).any(1)
+        self.standardize.fit_together(features[known], widths)
+        found = solve_labels(self.standardize(features[known]), wanted[known], self.positive_weight)
+        found.put_into(single_layer(self.layers))
+        return found
+
+    def fit_calibration(self, output: Tensor, target: Tensor) -> None:
+        """Fit the thresholds, if asked to."""
+        if self.config.threshold == "half":
+            return
+        probabilities, wanted = _probabilities(output).cpu().numpy(), self._table(target).cpu().numpy()
+        for k in range(len(self.names)):
+            known = wanted[:, k] >= 0
+            self.thresholds[k] = best_threshold(probabilities[known, k], wanted[known, k] == 1)
+
+    def _table(self, target: Tensor) -> Tensor:
+        """(B, K), or (B,) of one label, to (B, K)."""
+        return target.reshape(len(target), len(self.names))
+
+
+def best_threshold(probabilities: np.ndarray[Any, Any], there: np.ndarray[Any, Any]) -> float:
+    """Where cutting (n,) gives the best F1, in the middle between two probabilities; a half where none is there."""
+    if not there.any():
+        return _HALF
+    order = np.argsort(-probabilities, kind="stable")
+    ranked = probabilities[order]
+    f1 = 2 * there[order].cumsum() / (np.arange(1, len(order) + 1) + there.sum())
+    below = np.append(ranked[1:], 0.0)
+    f1[ranked == below] = -1.0  # equals are answered alike
+    best = int(f1.argmax())
+    return float((ranked[best] + below[best]) / 2)
+
+
+def _probabilities(output: Tensor) -> Tensor:
+    """(B, K) to float64 (B, K)."""
+    return torch.nan_to_num(output.detach().double()).sigmoid()

@@ -1,0 +1,207 @@
+"""A regressor: numbers, trained on standardised targets and answered in the targets' own units, each with an interval.
+
+With t = (y - mean) / std over the train rows, the loss is mse (t - o)^2, huber, which is 1/2 (t - o)^2 near 0 and
+|t - o| - 1/2 beyond 1 (Huber, "Robust estimation of a location parameter", 1964), or gaussian, in which the head also
+says how sure it is (Nix and Weigend, "Estimating the mean and variance of the target probability distribution", 1994):
+
+    1/2 (log v + (t - o)^2 / v),   log v = 8 tanh(a / 8) of a second output a, so that no row's weight runs away
+
+The interval is o +- q s, s being sqrt(v), or 1 without a variance. q is the ceil((n + 1) level)-th smallest of
+|t - o| / s over the n validation rows (split conformal prediction: Lei et al., "Distribution-free predictive inference
+for regression", 2018): it holds a new row's number with at least that probability. Without enough such rows q is the
+normal quantile, times the leave-one-out error where the head was solved for, else times the target's own deviation
+(or sqrt(v)): rather too wide than too narrow.
+"""
+
+import math
+from collections.abc import Sequence
+from statistics import NormalDist
+from typing import Annotated, Any, ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from app.ml.blocks.perceptron import perceptron_layers, single_layer
+from app.ml.blocks.standardize import Standardize
+from app.ml.configs.fields import Integer, Name, NameOrNames, Rate, Real
+from app.ml.data.spec import TargetSpec
+from app.ml.evaluation.regression import Regression, Regressions
+from app.ml.interfaces import Accepts, Head, HeadConfig
+from app.ml.solvers.numbers import solve_numbers
+from app.ml.solvers.solution import Solution
+
+_MIN_DEVIATION = 1e-7  # relative to the mean, as in tables; targets may be in any unit, so none is absolute
+_MAX_LOG_VARIANCE = 8.0  # deviations from 0.02 to 55 of the target's
+
+
+class Regressor(HeadConfig):
+    """A number that belongs to a row, or several, each with an interval that is likely to hold it."""
+
+    accepts: ClassVar[Accepts] = "number"
+    kind: Literal["regressor"] = "regressor"
+    target: NameOrNames = Field(description="The target to learn, by its name in the dataset, or a list of them.")
+    name: Name | None = Field(None, description="The key of its answers; null takes the target's name, or regressor.")
+    hidden: tuple[Annotated[Integer, Field(ge=1, le=8192)], ...] = Field(
+        (), max_length=8, description="Widths of layers before the last; none makes a linear regressor."
+    )
+    dropout: Rate = Field(0.0, description="Share of hidden activations dropped while training.")
+    loss: Literal["mse", "huber", "gaussian"] = Field(
+        "mse",
+        description="Squared error; huber, which outliers move less; or gaussian, which learns for every row how far "
+        "off it will be.",
+    )
+    level: Annotated[Real, Field(ge=0.01, le=0.999)] = Field(
+        0.9, description="Share of numbers that the intervals are to hold; they are measured on the validation rows."
+    )
+
+    @property
+    def solvable(self) -> bool:
+        """Where it has no hidden layers and the loss is the squared error."""
+        return not self.hidden and self.loss == "mse"
+
+    @property
+    def signed(self) -> bool:
+        """Where it is a log likelihood."""
+        return self.loss == "gaussian"
+
+    def build(self, features: int, targets: tuple[TargetSpec, ...]) -> "RegressorHead":
+        """Build it with an output, or two, for every target."""
+        return RegressorHead(self, features, tuple(target.name for target in targets))
+
+
+class RegressorHead(Head):
+    """(B, F) to (B, T), or with variances (B, 2 T), in deviations from the train rows' means; labels (B,) or (B, T)."""
+
+    target_mean: Tensor
+    target_std: Tensor
+    spread: Tensor
+
+    def __init__(self, config: Regressor, features: int, names: tuple[str, ...]) -> None:
+        super().__init__()
+        self.config = config
+        self.names = names
+        self.standardize = Standardize(features)
+        outputs = len(names) * (2 if config.loss == "gaussian" else 1)
+        sizes = (features, *config.hidden, outputs)
+        self.layers = nn.Sequential(*perceptron_layers(sizes, "relu", config.dropout, last_is_linear=True))
+        quantile = NormalDist().inv_cdf((1 + config.level) / 2)
+        self.register_buffer("target_mean", torch.zeros(len(names), dtype=torch.float64))
+        self.register_buffer("target_std", torch.ones(len(names), dtype=torch.float64))
+        self.register_buffer("spread", torch.full((len(names),), quantile, dtype=torch.float64))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, F) to (B, T) or (B, 2 T)."""
+        return self.layers(self.standardize(features))  # type: ignore[no-any-return]
+
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        """Mean over the numbers that are known (not NaN)."""
+        wanted = self._standardised(target)
+        known = ~wanted.isnan()
+        losses = self._losses(output, wanted.nan_to_num().to(output.dtype)) * known
+        return losses.sum() / known.sum().clamp(min=1)
+
+    def _losses(self, output: Tensor, wanted: Tensor) -> Tensor:
+        """(B, T)."""
+        middle = output[:, : len(self.names)]
+        if self.config.loss == "gaussian":
+            log_variance = self._log_variance(output)
+            return (log_variance + (wanted - middle).square() * (-log_variance).exp()) / 2
+        return (F.mse_loss if self.config.loss == "mse" else F.huber_loss)(middle, wanted, reduction="none")
+
+    def predict(self, output: Tensor) -> list[dict[str, Any]]:
+        """{"value", "interval", "level"} in the target's unit, finite; of several targets one such under each name."""
+        values, low, high = (one.tolist() for one in self._intervals(output))
+        rows = [
+            [{"value": v, "interval": [a, b], "level": self.config.level} for v, a, b in zip(*row, strict=True)]
+            for row in zip(values, low, high, strict=True)
+        ]
+        if len(self.names) == 1:
+            return [row[0] for row in rows]
+        return [dict(zip(self.names, row, strict=True)) for row in rows]
+
+    def outcomes(self, output: Tensor, target: Tensor) -> Regression | Regressions:
+        """Values and intervals, in the targets' units, of the rows where any number is known."""
+        known = ~self._table(target).isnan().all(1)
+        found = (*self._intervals(output[known]), self._table(target)[known])
+        values, low, high, truth = (one.cpu().numpy().T for one in found)
+        each = [Regression(values[k], truth[k], low[k], high[k]) for k in range(len(self.names))]
+        return each[0] if len(each) == 1 else Regressions(dict(zip(self.names, each, strict=True)))
+
+    @property
+    def score(self) -> str:
+        """The share of the variance that is explained."""
+        return "r2"
+
+    def row_scores(self, output: Tensor, target: Tensor) -> Tensor:
+        """1 - (error / the train labels' deviation)^2, so that their mean is about r2; over the numbers known."""
+        errors = (self._table(target) - self._intervals(output)[0]) / self.target_std
+        return (1 - errors.square()).nanmean(1)
+
+    def fit_features(self, features: Tensor) -> None:
+        """Standardise by (N, F)."""
+        self.standardize.fit(features)
+
+    def solve(self, features: Tensor, target: Tensor, widths: Sequence[int]) -> Solution | None:
+        """Ridge regression on the rows where a number is known."""
+        if not self.config.solvable:
+            return None
+        wanted = self._standardised(target)
+        known = ~wanted.isnan().all(1)
+        self.standardize.fit_together(features[known], widths)
+        found = solve_numbers(self.standardize(features[known]), wanted[known])
+        found.put_into(single_layer(self.layers))
+        if found.left_out is not None:
+            self.spread.mul_(found.left_out.to(self.spread))
+        return found
+
+    def fit_target(self, target: Tensor) -> None:
+        """Take mean and deviation of the known numbers; a constant's deviation counts as 1."""
+        for index, numbers in enumerate(self._table(target).T):
+            known = numbers[~numbers.isnan()]
+            if len(known):
+                mean, std = known.mean(), known.std(correction=0)
+                # Rounding gives a constant a tiny deviation: seven times 0.1 has 1.4e-17.
+                constant = std <= _MIN_DEVIATION * mean.abs()
+                self.target_mean[index] = mean
+                self.target_std[index] = torch.where(constant, torch.ones_like(std), std)
+
+    def fit_calibration(self, output: Tensor, target: Tensor) -> None:
+        """Take the intervals' width from how far off these rows are, where there are enough of them."""
+        middle, deviation = self._normal(output)
+        errors = (self._standardised(target) - middle).abs() / deviation
+        for index, of_target in enumerate(errors.T):
+            known = of_target[~of_target.isnan()].sort().values
+            place = math.ceil((len(known) + 1) * self.config.level)
+            if place <= len(known):
+                self.spread[index] = known[place - 1]
+
+    def _table(self, target: Tensor) -> Tensor:
+        """(B, T), or (B,) of one target, to (B, T)."""
+        return target.reshape(len(target), len(self.names))
+
+    def _standardised(self, target: Tensor) -> Tensor:
+        """(B, T) in deviations from the mean."""
+        return (self._table(target) - self.target_mean) / self.target_std
+
+    def _log_variance(self, output: Tensor) -> Tensor:
+        """(B, T), bounded without ever losing its slope."""
+        raw = output[:, len(self.names) :].float() / _MAX_LOG_VARIANCE
+        return _MAX_LOG_VARIANCE * raw.tanh()
+
+    def _normal(self, output: Tensor) -> tuple[Tensor, Tensor]:
+        """Middle and deviation float64 (B, T), of the standardised target."""
+        output = torch.nan_to_num(output.detach())
+        middle = output[:, : len(self.names)].double()
+        if self.config.loss != "gaussian":
+            return middle, torch.ones_like(middle)
+        return middle, (self._log_variance(output).double() / 2).exp()
+
+    def _intervals(self, output: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Values, and the intervals' lower and upper ends, (B, T) in the targets' units."""
+        middle, deviation = self._normal(output)
+        values = middle * self.target_std + self.target_mean
+        half = deviation * self.spread * self.target_std
+        low, value, high = (torch.nan_to_num(one) for one in (values - half, values, values + half))
+        return value, low, high

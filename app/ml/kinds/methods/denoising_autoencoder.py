@@ -1,0 +1,132 @@
+"""The denoising autoencoder: min over c and d of  1/2 sum_j w_j (x_j - d(c(x~))_j)^2,  x~ a corrupted row.
+
+c is the backbone, d its mirror; the row to rebuild is the clean one. Vincent et al., "Extracting and composing robust
+features with denoising autoencoders", 2008, and "Stacked denoising autoencoders", 2010 (section 4.2: w_j is `emphasis`
+where a value was changed and 1 elsewhere). A row is corrupted by
+    noise  x_j + strength * epsilon, epsilon ~ N(0, 1)
+    mask   a share of the values becomes 0: black, or for standardised columns and channels the mean
+    swap   a share of the values is that of another row of the batch, each from its own, in the same place (swap noise;
+           Jahrer, "Porto Seguro's safe driver prediction, first place", 2017): what comes in stays a possible value
+What a series did not observe is left alone and does not count.
+"""
+
+from typing import Annotated, ClassVar, Literal, Self
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from app.ml.blocks.reconstruction import counted, half_squared_error, reconstruction_recipe, values_per_row
+from app.ml.configs.fields import Auto, Real
+from app.ml.configs.training import Recipe
+from app.ml.data.spec import Frozen, ModalityKind
+from app.ml.interfaces import Backbone, Batch, Decision, Facts, Losses, MethodConfig, Objective
+from app.ml.interfaces.abilities import Ability, Mirrors
+
+Share = Annotated[Real, Field(gt=0, lt=1)]
+
+
+class NoiseCorruption(Frozen):
+    """Gaussian noise on every value."""
+
+    kind: Literal["noise"] = "noise"
+    strength: Real = Field(0.3, gt=0, le=100, description="The noise's standard deviation, in units of encoded values.")
+
+    def apply(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Corrupted rows (B, *shape), and where they were changed, bool of the same shape."""
+        return inputs + self.strength * torch.randn_like(inputs), torch.ones_like(inputs, dtype=torch.bool)
+
+
+class MaskCorruption(Frozen):
+    """Some values become 0."""
+
+    kind: Literal["mask"] = "mask"
+    share: Share = Field(0.3, description="Share of a row's values that is masked.")
+
+    def apply(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Corrupted rows (B, *shape), and where they were changed, bool of the same shape."""
+        hidden = torch.rand_like(inputs) < self.share
+        return inputs.masked_fill(hidden, 0), hidden
+
+
+class SwapCorruption(Frozen):
+    """Some values are those of other rows."""
+
+    kind: Literal["swap"] = "swap"
+    share: Share = Field(0.15, description="Share of a row's values that is taken from other rows of the batch.")
+
+    def apply(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Corrupted rows (B, *shape), and where they were changed, bool of the same shape."""
+        swapped = torch.rand_like(inputs) < self.share
+        others = torch.randint(0, len(inputs), inputs.shape, device=inputs.device)
+        return torch.where(swapped, inputs.gather(0, others), inputs), swapped
+
+
+AnyCorruption = Annotated[NoiseCorruption | MaskCorruption | SwapCorruption, Field(discriminator="kind")]
+_USUAL: dict[str, tuple[AnyCorruption, str]] = {
+    "image": (MaskCorruption(), "pixels may be hidden"),
+    "table": (SwapCorruption(), "columns keep possible values"),
+    "series": (MaskCorruption(), "steps may be hidden"),
+}
+
+
+class DenoisingAutoencoder(MethodConfig):
+    """Learn features from which the clean row can be rebuilt, though they saw a corrupted one."""
+
+    accepts: ClassVar[tuple[ModalityKind, ...]] = ("image", "table", "series")
+    needs: ClassVar[frozenset[Ability]] = frozenset({"mirror"})
+    kind: Literal["denoising_autoencoder"] = "denoising_autoencoder"
+    corruption: Auto[AnyCorruption] = Field("auto", description="How rows are corrupted; auto: swap for tables.")
+    emphasis: Real = Field(
+        1.0, gt=0, le=1000, description="How much the error of a changed value counts; one left alone counts 1."
+    )
+
+    def settle(self, facts: Facts) -> tuple[Self, tuple[Decision, ...]]:
+        """Mask images and series, swap the values of tables."""
+        if self.corruption != "auto":
+            return self, ()
+        chosen, reason = _USUAL[facts.modality]
+        decision = Decision(field="corruption", value=chosen.model_dump(mode="json"), reason=reason)
+        return self.model_copy(update={"corruption": chosen}), (decision,)
+
+    def recipe(self, facts: Facts) -> Recipe:
+        """That of every reconstruction."""
+        return reconstruction_recipe(facts)
+
+    def build(self, backbone: Backbone) -> "DenoisingAutoencoderObjective":
+        """Put the mirrored decoder behind the backbone."""
+        return DenoisingAutoencoderObjective(self, backbone)
+
+
+class DenoisingAutoencoderObjective(Objective):
+    """Reports loss, and mse, the squared error per value without emphasis."""
+
+    def __init__(self, config: DenoisingAutoencoder, backbone: Backbone) -> None:
+        super().__init__()
+        assert config.corruption != "auto"
+        self.corruption = config.corruption
+        self.emphasis = config.emphasis
+        self.backbone = backbone
+        assert isinstance(backbone, Mirrors)
+        self.decoder = backbone.mirror()
+
+    def loss(self, batch: Batch) -> Losses:
+        """Scalars loss, mse."""
+        inputs, weights = batch.inputs, counted(batch.inputs)
+        corrupted, changed = corrupt(self.corruption, inputs, weights)
+        rebuilt = self.decoder(self.backbone(corrupted))
+        plain = half_squared_error(inputs, rebuilt, weights)
+        loss = plain if self.emphasis == 1 else half_squared_error(inputs, rebuilt, self._emphasised(changed, weights))
+        return {"loss": loss, "mse": 2 * plain.detach() / values_per_row(inputs, weights)}
+
+    def _emphasised(self, changed: Tensor, weights: Tensor | None) -> Tensor:
+        emphasis = 1 + (self.emphasis - 1) * changed
+        return emphasis if weights is None else emphasis * weights
+
+
+def corrupt(corruption: AnyCorruption, inputs: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Rows (B, *shape) corrupted where they count, and where they were changed, bool of the same shape."""
+    corrupted, changed = corruption.apply(inputs)
+    if weights is None:
+        return corrupted, changed
+    return torch.where(weights > 0, corrupted, inputs), changed & (weights > 0)

@@ -1,0 +1,117 @@
+"""K-means on patches: minimise the mean squared distance of whitened patches to the nearest centroid.
+
+    loss = mean_i min_k |z_i - c_k|^2
+
+Lloyd, "Least squares quantization in PCM", 1982; by the gradient on a batch at a time it is online k-means (Bottou and
+Bengio, "Convergence properties of the k-means algorithms", 1995; Sculley, "Web-scale k-means clustering", 2010), which
+for patches gives the features of Coates, Lee and Ng, 2011: see the backbone kmeans_patches. A centroid that has been
+nearest to nothing for long moves to the patch of the batch that is farthest from all others.
+"""
+
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from app.ml.blocks.arithmetic import full_precision
+from app.ml.configs.fields import Integer
+from app.ml.configs.training import Recipe
+from app.ml.data.spec import ModalityKind
+from app.ml.interfaces import Backbone, Batch, Examples, Facts, Losses, MethodConfig, Objective, ParamGroup
+from app.ml.interfaces.abilities import Ability, Centroids
+from app.ml.kinds.backbones.kmeans_patches import squared_distances
+
+_ROWS_TO_WHITEN, _PATCHES_TO_WHITEN, _ROWS_AT_ONCE = 10_000, 100_000, 500
+_APART = 0.1  # many patches are equal (all black, say): centroids begin at one and a little beside it
+_PATIENCE = 200  # times K patches without being the nearest to any
+
+
+class KMeans(MethodConfig):
+    """Learn typical patches."""
+
+    accepts: ClassVar[tuple[ModalityKind, ...]] = ("image",)
+    needs: ClassVar[frozenset[Ability]] = frozenset({"centroids"})
+    kind: Literal["kmeans"] = "kmeans"
+    patches_per_row: Integer = Field(16, ge=1, le=1024, description="Random patches of every image in a step.")
+
+    def recipe(self, facts: Facts) -> Recipe:
+        """Few steps at a high rate: a coordinate's typical size is 1. Nothing shrinks a centroid."""
+        return Recipe(lr=0.05, batches=100, steps=300, fewest_epochs=1, most_epochs=300, weight_decay=0.0)
+
+    def build(self, backbone: Backbone) -> "KMeansObjective":
+        """Wrap the backbone; there is nothing else to learn."""
+        return KMeansObjective(self, backbone)
+
+
+class KMeansObjective(Objective):
+    """Reports loss, and used, the share of centroids that were the nearest to some patch of late."""
+
+    idle: Tensor
+
+    def __init__(self, config: KMeans, backbone: Backbone) -> None:
+        super().__init__()
+        assert isinstance(backbone, Centroids)
+        self.patches_per_row = config.patches_per_row
+        self.backbone = backbone
+        # Patches since each centroid was last the nearest to one.
+        self.register_buffer("idle", torch.zeros(len(backbone.centroids), dtype=torch.int64))
+
+    @property
+    def learner(self) -> Centroids:
+        """The backbone, as what it is able to do."""
+        assert isinstance(self.backbone, Centroids)
+        return self.backbone
+
+    def groups(self) -> list[ParamGroup]:
+        """The centroids, which never decay: their length says something."""
+        return [ParamGroup(list(self.parameters()), decays=False)]
+
+    @torch.no_grad()
+    def fit(self, examples: Examples) -> None:
+        """Learn the whitening, and put the centroids on random patches."""
+        order = torch.randperm(len(examples))[:_ROWS_TO_WHITEN]
+        per_row = max(1, _PATCHES_TO_WHITEN // len(order))
+        rows = (examples.batch(some).inputs for some in torch.split(order, _ROWS_AT_ONCE))
+        patches = torch.cat([self.learner.draw_patches(some, per_row) for some in rows])
+        self.learner.fit_whitening(patches)
+        centroids = self.learner.centroids
+        chosen = torch.randint(len(patches), (len(centroids),), device=patches.device)
+        begin = self.learner.whitened(patches[chosen])
+        centroids.copy_(begin + _APART * torch.randn_like(begin))
+
+    def loss(self, batch: Batch) -> Losses:
+        """Scalars loss, used."""
+        return self._losses(self._patches(batch))
+
+    def training_loss(self, batch: Batch) -> Losses:
+        """The same, after dead centroids were moved."""
+        patches = self._patches(self.augmented(batch))
+        self._revive(patches)
+        return self._losses(patches)
+
+    def _patches(self, batch: Batch) -> Tensor:
+        """Whitened patches (N, D)."""
+        return self.learner.whitened(self.learner.draw_patches(batch.inputs, self.patches_per_row))
+
+    def _losses(self, patches: Tensor) -> Losses:
+        with full_precision(patches.device):
+            distances = squared_distances(patches, self.learner.centroids).min(1).values
+        return {"loss": distances.clamp(min=0).mean(), "used": (self.idle < self._patience).float().mean()}
+
+    @property
+    def _patience(self) -> int:
+        return _PATIENCE * len(self.idle)
+
+    @torch.no_grad()
+    def _revive(self, patches: Tensor) -> None:
+        """Count what is idle, and move what has been for too long; no value is read, so that no device waits."""
+        centroids = self.learner.centroids
+        distances, nearest = squared_distances(patches, centroids).min(1)
+        won = torch.zeros_like(self.idle, dtype=torch.bool).index_fill(0, nearest, value=True)
+        self.idle.copy_(torch.where(won, 0, self.idle + len(patches)))
+        dead = self.idle >= self._patience
+        farthest = distances.argsort(descending=True, stable=True)
+        turn = (dead.cumsum(0) - 1).clamp(0, len(patches) - 1)  # the first dead one gets the farthest patch, and so on
+        centroids.copy_(torch.where(dead[:, None], patches[farthest[turn]], centroids))
+        self.idle.masked_fill_(dead, 0)

@@ -1,0 +1,91 @@
+"""A masked language model: some tokens are hidden, and said from all around them.
+
+Of a text's own tokens `share` are chosen; of those 80 % become the mask, 10 % a random token and 10 % stay. loss =
+- mean over the chosen tokens of log p(x_t | the changed text), in nats; over a split's tokens, not over its rows.
+Devlin et al., "BERT: pre-training of deep bidirectional transformers for language understanding", 2019.
+"""
+
+from collections.abc import Iterable
+from typing import Annotated, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from app.ml.blocks.tokens import HITS, TOKENS, TokenLayer, is_text, mean_nats, row_sums
+from app.ml.configs.fields import Real
+from app.ml.configs.training import Recipe
+from app.ml.data.spec import ModalityKind
+from app.ml.errors import ConfigError
+from app.ml.interfaces import Backbone, Batch, Facts, Losses, MethodConfig, Objective
+from app.ml.interfaces.abilities import Ability, Sequences
+from app.ml.kinds.methods.next_token import RECIPE
+from app.ml.kinds.tokenizers.base import FIRST, MASK
+
+_HIDDEN, _REPLACED = 0.8, 0.9  # up to the first share a mask, from there up to the second a random token
+
+
+class MaskedLanguage(MethodConfig):
+    """Learn to say hidden tokens of a text."""
+
+    accepts: ClassVar[tuple[ModalityKind, ...]] = ("text",)
+    needs: ClassVar[frozenset[Ability]] = frozenset({"sequence"})
+    kind: Literal["masked_language"] = "masked_language"
+    share: Annotated[Real, Field(gt=0, lt=1)] = Field(0.15, description="Share of the tokens that have to be said.")
+    tied: bool = Field(
+        default=False, strict=True, description="Say tokens by the vectors that they enter by; saves a layer."
+    )
+
+    def recipe(self, facts: Facts) -> Recipe:
+        """As for saying the next token."""
+        return RECIPE
+
+    def build(self, backbone: Backbone) -> "MaskedLanguageObjective":
+        """Put a layer over the vocabulary behind the backbone. Raises `ConfigError`."""
+        return MaskedLanguageObjective(self, backbone)
+
+
+class MaskedLanguageObjective(Objective):
+    """Reports loss (nats per chosen token) and token_accuracy."""
+
+    def __init__(self, config: MaskedLanguage, backbone: Backbone) -> None:
+        super().__init__()
+        assert isinstance(backbone, Sequences)
+        vocabulary = backbone.encoding.vocabulary
+        assert vocabulary is not None
+        if config.tied and backbone.embeddings() is None:
+            raise ConfigError(("method", "tied"), "this backbone has no vectors of tokens to share: set this to false")
+        self.share = config.share
+        self.backbone: Backbone = backbone
+        self.layer = TokenLayer(backbone.width, vocabulary, tied=config.tied)
+
+    def loss(self, batch: Batch) -> Losses:
+        """Means over the chosen tokens of the batch; 0 where none was chosen."""
+        return _losses(self.sums(batch.inputs))
+
+    def measure(self, batches: Iterable[Batch]) -> Losses:
+        """Means over the chosen tokens of the split."""
+        return _losses(torch.cat([self.sums(batch.inputs) for batch in batches]).double())
+
+    def sums(self, codes: Tensor) -> Tensor:
+        """Sums (B, 4) over the chosen tokens of each row (B, T)."""
+        backbone = self.backbone
+        assert isinstance(backbone, Sequences)
+        changed, chosen = masked(codes, self.share, backbone.encoding.vocabulary or 1)
+        logits = self.layer(backbone.sequence(changed), backbone.embeddings())
+        return row_sums(logits, codes, chosen, torch.ones_like(self.layer.bias, dtype=torch.int64))
+
+
+def masked(codes: Tensor, share: float, vocabulary: int) -> tuple[Tensor, Tensor]:
+    """Codes (B, T) after hiding, and which were chosen, bool (B, T)."""
+    chosen = (torch.rand(codes.shape, device=codes.device) < share) & is_text(codes)
+    fate = torch.rand(codes.shape, device=codes.device)
+    others = torch.randint(min(FIRST, vocabulary - 1), vocabulary, codes.shape, device=codes.device)
+    changed = torch.where(chosen & (fate < _HIDDEN), MASK, codes)
+    changed = torch.where(chosen & (fate >= _HIDDEN) & (fate < _REPLACED), others, changed)
+    return changed, chosen
+
+
+def _losses(sums: Tensor) -> Losses:
+    total = sums.detach().sum(0)
+    return {"loss": mean_nats(sums), "token_accuracy": total[HITS] / total[TOKENS].clamp(min=1)}

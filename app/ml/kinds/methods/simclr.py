@@ -1,0 +1,84 @@
+"""SimCLR: two views of a row are to be more alike than those of any two rows (NT-Xent).
+
+Chen, Kornblith, Norouzi and Hinton, "A simple framework for contrastive learning of visual representations", 2020.
+With z_1 ... z_2N the projected views of N rows, s the cosine and i, j two views of one row:
+    l(i, j) = -log( exp(s(z_i, z_j) / tau) / sum over k != i of exp(s(z_i, z_k) / tau) )
+averaged over all 2N ordered pairs. The projection is thrown away afterwards: the backbone's features are kept.
+A batch of one row has nothing to tell it from: its loss is 0.
+"""
+
+from typing import ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor
+
+from app.ml.blocks.arithmetic import full_precision
+from app.ml.blocks.projector import projector
+from app.ml.configs.fields import Integer, Real
+from app.ml.configs.training import Recipe
+from app.ml.data.spec import ModalityKind
+from app.ml.interfaces import AugmentationConfig, Backbone, Batch, Facts, Losses, MethodConfig, Objective
+from app.ml.kinds.methods.views import RECIPE, usual_views
+
+
+class SimClr(MethodConfig):
+    """Learn to recognise a row behind two random views of it, among the others of the batch."""
+
+    accepts: ClassVar[tuple[ModalityKind, ...]] = ("image", "table", "series")
+    compares_views: ClassVar[bool] = True
+    kind: Literal["simclr"] = "simclr"
+    temperature: Real = Field(0.2, ge=0.01, le=10, description="Tau: the smaller, the more the nearest rows count.")
+    hidden: Integer = Field(256, ge=1, le=8192, description="Width of the projection's hidden layer.")
+    projection: Integer = Field(128, ge=1, le=8192, description="Dimensions in which views are compared.")
+
+    def usual_views(self, facts: Facts) -> tuple[AugmentationConfig, ...]:
+        """Light ones, per modality."""
+        return usual_views(facts)
+
+    def recipe(self, facts: Facts) -> Recipe:
+        """Longer than where rows are rebuilt, at a higher rate, in the processor's own arithmetic."""
+        return RECIPE
+
+    def build(self, backbone: Backbone) -> "SimClrObjective":
+        """Put the projection behind the backbone."""
+        return SimClrObjective(self, backbone)
+
+
+class SimClrObjective(Objective):
+    """Reports loss, and accuracy: how often a view's nearest other view is its partner."""
+
+    compares_rows = True
+
+    def __init__(self, config: SimClr, backbone: Backbone) -> None:
+        super().__init__()
+        self.config = config
+        self.backbone = backbone
+        self.projector = projector(backbone.features, config.hidden, config.projection)
+
+    def training_loss(self, batch: Batch) -> Losses:
+        """The same as `loss`, which makes its own views."""
+        return self.loss(batch)
+
+    def loss(self, batch: Batch) -> Losses:
+        """Scalars loss and accuracy, over two views of every row."""
+        views = torch.cat([self.augmented(batch).inputs, self.augmented(batch).inputs])
+        logits = similarities(self.projector(self.backbone(views)), self.config.temperature)
+        partners = partners_of(len(batch), views.device)
+        accuracy = (logits.detach().argmax(1) == partners).float().mean()
+        return {"loss": F.cross_entropy(logits, partners), "accuracy": accuracy}
+
+
+def similarities(projected: Tensor, temperature: float) -> Tensor:
+    """s(z_i, z_k) / tau, (2N, D) to (2N, 2N) in full precision; a view is never compared with itself."""
+    with full_precision(projected.device):
+        unit = F.normalize(projected.float(), dim=1)
+        logits = unit @ unit.T / temperature
+    itself = torch.eye(len(logits), dtype=torch.bool, device=logits.device)
+    return logits.masked_fill(itself, -torch.inf)
+
+
+def partners_of(rows: int, device: torch.device) -> Tensor:
+    """Where the other view of each is, when all first views come before all second ones: int64 (2 * rows,)."""
+    return torch.arange(2 * rows, device=device).roll(rows)

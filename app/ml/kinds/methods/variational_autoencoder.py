@@ -1,0 +1,176 @@
+"""The variational autoencoder: maximise the evidence lower bound of a row.
+
+    ELBO(x) = E_q(z|x)[log p(x|z)] - beta KL(q(z|x) || p(z)),    p(z) = N(0, I),  q(z|x) = N(mu(x), diag sigma(x)^2)
+
+with one sample of z per row by the reparameterisation z = mu + sigma * epsilon. Kingma and Welling, "Auto-encoding
+variational Bayes", 2014 (equation 10 and appendix B); beta: Higgins et al., "beta-VAE", 2017. log p(x|z) is
+    bernoulli  the sum over dimensions of x log m + (1 - x) log(1 - m), with logits from the decoder
+    gaussian   log N(x; m, s^2 I) with all its constants and one learned variance s^2 for all dimensions (Rybkin,
+               Daniilidis and Levine, "Simple and effective VAE training with calibrated decoders", 2021)
+The loss is the negative ELBO in nats per row. Two helps against a posterior that collapses onto the prior: beta may
+rise linearly from 0 over a share of the training (Bowman et al., "Generating sentences from a continuous space", 2016;
+a measured loss always counts all of it), and a dimension whose divergence, averaged over the batch, is below
+`free_bits` does not count less than that (Kingma et al., "Improved variational inference with inverse autoregressive
+flow", 2016). `active_units` tells: the share of latent dimensions with a mean divergence of more than 0.01 nats.
+
+The backbone's features, before mu and sigma, are what is transferred. Whoever uses mu instead should scale its
+dimensions together, never one by one: a collapsed one is noise, and would become as loud as the others. What a series
+did not observe has no likelihood.
+"""
+
+import math
+from typing import Annotated, ClassVar, Literal, Self
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from app.ml.blocks.reconstruction import counted, reconstruction_recipe
+from app.ml.configs.fields import Auto, Integer, Real
+from app.ml.configs.training import Recipe
+from app.ml.data.spec import ModalityKind
+from app.ml.errors import ConfigError
+from app.ml.interfaces import Backbone, Batch, Decision, Facts, Losses, MethodConfig, Objective
+from app.ml.interfaces.abilities import Ability, Mirrors
+
+_MAX_LOG_VARIANCE = 20.0  # e^20: far beyond use; what is above it grows slowly, so that exp() stays finite
+_MIN_LOG_VARIANCE = -12.0
+_ACTIVE = 0.01  # nats
+
+
+class VariationalAutoencoder(MethodConfig):
+    """Learn a distribution of features from which rows can be drawn."""
+
+    accepts: ClassVar[tuple[ModalityKind, ...]] = ("image", "table", "series")
+    needs: ClassVar[frozenset[Ability]] = frozenset({"mirror"})
+    kind: Literal["vae"] = "vae"
+    likelihood: Literal["auto", "bernoulli", "gaussian"] = Field(
+        "auto", description="p(x|z): bernoulli for values in [0, 1], gaussian for any."
+    )
+    beta: Real = Field(1.0, ge=0, le=1000, description="Weight of the KL divergence; 1 is the lower bound itself.")
+    warmup: Real = Field(
+        0.0, ge=0, le=1, description="Share of the training in which beta rises from 0; what is measured counts all."
+    )
+    free_bits: Real = Field(
+        0.0, ge=0, le=100, description="Nats of divergence that a dimension of z may have at no further cost."
+    )
+    latent: Auto[Annotated[Integer, Field(ge=1, le=4096)]] = Field("auto", description="Dimensions of z.")
+
+    def settle(self, facts: Facts) -> tuple[Self, tuple[Decision, ...]]:
+        """Bernoulli for images, gaussian for tables and series; 32 latent dimensions."""
+        decisions = []
+        changes: dict[str, object] = {}
+        if self.likelihood == "bernoulli" and facts.modality != "image":
+            msg = f"bernoulli needs values between 0 and 1, and this data is {facts.modality}: choose gaussian"
+            raise ConfigError(("likelihood",), msg)
+        if self.likelihood == "auto":
+            bounded = facts.modality == "image"
+            changes["likelihood"] = "bernoulli" if bounded else "gaussian"
+            reason = "pixels lie between 0 and 1" if bounded else "standardised values are unbounded"
+            decisions.append(Decision(field="likelihood", value=changes["likelihood"], reason=reason))
+        if self.latent == "auto":
+            changes["latent"] = min(32, math.prod(facts.shape))
+            reason = "32, or as many as a row has values"
+            decisions.append(Decision(field="latent", value=changes["latent"], reason=reason))
+        return self.model_copy(update=changes), tuple(decisions)
+
+    def recipe(self, facts: Facts) -> Recipe:
+        """That of every reconstruction."""
+        return reconstruction_recipe(facts)
+
+    def build(self, backbone: Backbone) -> "VariationalAutoencoderObjective":
+        """Put mu, sigma and the mirrored decoder behind the backbone."""
+        return VariationalAutoencoderObjective(self, backbone)
+
+
+class VariationalAutoencoderObjective(Objective):
+    """Reports loss = reconstruction + beta * kl, in nats per row; reconstruction is -log p(x|z). And active_units."""
+
+    warmth: float = 1.0  # the share of beta that counts while training
+
+    def __init__(self, config: VariationalAutoencoder, backbone: Backbone) -> None:
+        super().__init__()
+        assert config.latent != "auto"
+        assert config.likelihood != "auto"
+        self.config = config
+        self.backbone = backbone
+        self.posterior = nn.Linear(backbone.features, 2 * config.latent)
+        self.from_latent = nn.Sequential(nn.Linear(config.latent, backbone.features), nn.ReLU())
+        assert isinstance(backbone, Mirrors)
+        self.decoder = backbone.mirror()
+        if config.likelihood == "gaussian":
+            self.log_variance = nn.Parameter(torch.zeros(()))
+
+    def loss(self, batch: Batch) -> Losses:
+        """Scalars loss, reconstruction, kl, active_units."""
+        mean, log_variance = self.encode(batch.inputs)
+        latents = reparameterize(mean, log_variance, torch.randn_like(mean))
+        reconstruction = -self.log_likelihood(batch.inputs, self.decode(latents)).mean()
+        divergences = divergences_of(mean, log_variance).mean(0)
+        beta = self.config.beta * (self.warmth if self.training else 1.0)
+        return {
+            "loss": reconstruction + beta * divergences.clamp(min=self.config.free_bits).sum(),
+            "reconstruction": reconstruction.detach(),
+            "kl": divergences.detach().sum(),
+            "active_units": (divergences.detach() > _ACTIVE).float().mean(),
+        }
+
+    def begin(self, step: int, total: int) -> None:
+        """Warm beta up: it counts whole from the end of the warm-up on."""
+        steps = self.config.warmup * total
+        self.warmth = min(1.0, step / steps) if steps else 1.0
+
+    def encode(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Mu and log sigma^2 of q(z|x), each (B, Z)."""
+        mean, log_variance = self.posterior(self.backbone(inputs)).float().chunk(2, dim=1)
+        return mean, softly_bounded(log_variance)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """(B, Z) to the likelihood's parameters (B, *shape): logits or means."""
+        return self.decoder(self.from_latent(latents)).float()  # type: ignore[no-any-return]
+
+    def log_likelihood(self, inputs: Tensor, decoded: Tensor) -> Tensor:
+        """Log p(x|z) per row, (B,)."""
+        if self.config.likelihood == "bernoulli":
+            return bernoulli_log_likelihood(inputs, decoded)
+        return gaussian_log_likelihood(inputs, decoded, floored(self.log_variance), counted(inputs))
+
+
+def reparameterize(mean: Tensor, log_variance: Tensor, noise: Tensor) -> Tensor:
+    """Z = mu + sigma * epsilon; all (B, Z)."""
+    return mean + noise * (0.5 * log_variance).exp()
+
+
+def divergences_of(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """KL(N(mu, sigma^2) || N(0, 1)) per dimension: 1/2 (mu^2 + sigma^2 - log sigma^2 - 1). (B, Z) to (B, Z)."""
+    return 0.5 * (mean.square() + log_variance.exp() - log_variance - 1)
+
+
+def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """KL(N(mu, diag sigma^2) || N(0, I)) per row, the sum over dimensions. (B, Z) to (B,)."""
+    return divergences_of(mean, log_variance).sum(1)
+
+
+def bernoulli_log_likelihood(inputs: Tensor, logits: Tensor) -> Tensor:
+    """Sum over dimensions of x log m + (1 - x) log(1 - m), m = sigmoid(logits). (B, ...) to (B,)."""
+    return -F.binary_cross_entropy_with_logits(logits, inputs, reduction="none").flatten(1).sum(1)
+
+
+def gaussian_log_likelihood(
+    inputs: Tensor, mean: Tensor, log_variance: Tensor, weights: Tensor | None = None
+) -> Tensor:
+    """Log N(x; m, s^2 I) with constants, of the values whose weight is 1; (B, ...), (B, ...), () to (B,)."""
+    densities = -0.5 * ((inputs - mean).square() / log_variance.exp() + math.log(2 * math.pi) + log_variance)
+    return (densities if weights is None else densities * weights).flatten(1).sum(1)
+
+
+def softly_bounded(log_variance: Tensor) -> Tensor:
+    """As it is within +-20, beyond that 20 + log(1 + excess): a clamp there has no gradient, and no way back."""
+    excess = (log_variance.abs() - _MAX_LOG_VARIANCE).clamp(min=0)
+    return log_variance.clamp(-_MAX_LOG_VARIANCE, _MAX_LOG_VARIANCE) + log_variance.sign() * excess.log1p()
+
+
+def floored(log_variance: Tensor) -> Tensor:
+    """Smoothly at least -12, so that a perfect reconstruction has a finite density. () to ()."""
+    return _MIN_LOG_VARIANCE + F.softplus(log_variance - _MIN_LOG_VARIANCE)

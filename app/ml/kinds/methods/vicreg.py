@@ -1,0 +1,123 @@
+"""VICReg: two views of a row agree, every dimension varies over the batch, and no two dimensions say the same.
+
+Bardes, Ponce and LeCun, "VICReg: variance-invariance-covariance regularization for self-supervised learning", 2022.
+With Z, Z' the projected views (N, D) of N rows:
+    s(Z, Z') = 1/N sum_i ||z_i - z'_i||^2                      invariance
+    v(Z)     = 1/D sum_j max(0, gamma - sqrt(Var(z_j) + eps))  variance, gamma = 1, eps = 1e-4
+    c(Z)     = 1/D sum_{i != j} Cov(Z)_ij^2                    covariance
+    loss     = lambda s(Z, Z') + mu (v(Z) + v(Z')) + nu (c(Z) + c(Z'))
+Var and Cov divide by N - 1. A batch of one row has neither: only the invariance counts there.
+
+As in the authors' code s is averaged over the D dimensions too: lambda = mu = 25, nu = 1 belong to that scale.
+"""
+
+import math
+from typing import Annotated, ClassVar, Literal, Self
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor
+
+from app.ml.blocks.arithmetic import full_precision
+from app.ml.blocks.projector import projector
+from app.ml.configs.fields import Auto, Integer, Real
+from app.ml.configs.training import Recipe
+from app.ml.data.spec import ModalityKind
+from app.ml.interfaces import (
+    AugmentationConfig,
+    Backbone,
+    Batch,
+    Decision,
+    Facts,
+    Losses,
+    MethodConfig,
+    Objective,
+)
+from app.ml.kinds.methods.views import RECIPE, usual_views
+
+_GAMMA, _EPSILON = 1.0, 1e-4
+
+
+class VicReg(MethodConfig):
+    """Learn what two random views of a row share, without comparing rows with each other."""
+
+    accepts: ClassVar[tuple[ModalityKind, ...]] = ("image", "table", "series")
+    compares_views: ClassVar[bool] = True
+    kind: Literal["vicreg"] = "vicreg"
+    invariance: Real = Field(25.0, ge=0, le=1e4, description="Lambda, the weight of the views' distance.")
+    variance: Real = Field(25.0, ge=0, le=1e4, description="Mu, the weight of the hinge on each dimension's deviation.")
+    covariance: Real = Field(1.0, ge=0, le=1e4, description="Nu, the weight of the squared covariances.")
+    hidden: Integer = Field(512, ge=1, le=8192, description="Width of the projection's hidden layer.")
+    projection: Auto[Annotated[Integer, Field(ge=1, le=8192)]] = Field(
+        "auto", description="Dimensions in which views are compared."
+    )
+
+    def settle(self, facts: Facts) -> tuple[Self, tuple[Decision, ...]]:
+        """As many dimensions as rows can keep apart."""
+        if self.projection != "auto":
+            return self, ()
+        projection = 2 ** max(4, min(9, math.floor(math.log2(facts.train_rows))))
+        reason = "a power of two up to 512: more dimensions than rows cannot all be uncorrelated"
+        decision = Decision(field="projection", value=projection, reason=reason)
+        return self.model_copy(update={"projection": projection}), (decision,)
+
+    def usual_views(self, facts: Facts) -> tuple[AugmentationConfig, ...]:
+        """Light ones, per modality."""
+        return usual_views(facts)
+
+    def recipe(self, facts: Facts) -> Recipe:
+        """Longer than where rows are rebuilt, at a higher rate, in the processor's own arithmetic."""
+        return RECIPE
+
+    def build(self, backbone: Backbone) -> "VicRegObjective":
+        """Put the projection (the paper's expander) behind the backbone."""
+        return VicRegObjective(self, backbone)
+
+
+class VicRegObjective(Objective):
+    """Reports loss and its three parts, before their weights."""
+
+    compares_rows = True
+
+    def __init__(self, config: VicReg, backbone: Backbone) -> None:
+        super().__init__()
+        assert config.projection != "auto"
+        self.config = config
+        self.backbone = backbone
+        self.projector = projector(backbone.features, config.hidden, config.projection)
+
+    def training_loss(self, batch: Batch) -> Losses:
+        """The same as `loss`, which makes its own views."""
+        return self.loss(batch)
+
+    def loss(self, batch: Batch) -> Losses:
+        """Scalars loss, invariance, variance and covariance, over two views of every row."""
+        views = torch.cat([self.augmented(batch).inputs, self.augmented(batch).inputs])
+        projected = self.projector(self.backbone(views))
+        with full_precision(projected.device):
+            first, second = projected.float().chunk(2)
+            invariance = F.mse_loss(first, second)
+            variance = variance_loss(first) + variance_loss(second)
+            covariance = covariance_loss(first) + covariance_loss(second)
+        weights = self.config
+        loss = weights.invariance * invariance + weights.variance * variance + weights.covariance * covariance
+        parts = {"invariance": invariance, "variance": variance, "covariance": covariance}
+        return {"loss": loss, **{name: value.detach() for name, value in parts.items()}}
+
+
+def variance_loss(projected: Tensor) -> Tensor:
+    """v(Z) of (N, D), (); 0 for a single row."""
+    if len(projected) == 1:
+        return projected.new_zeros(())
+    return F.relu(_GAMMA - (projected.var(0) + _EPSILON).sqrt()).mean()
+
+
+def covariance_loss(projected: Tensor) -> Tensor:
+    """c(Z) of (N, D), (); 0 for a single row."""
+    rows, dimensions = projected.shape
+    if rows == 1:
+        return projected.new_zeros(())
+    centred = projected - projected.mean(0)
+    covariances = (centred.T @ centred / (rows - 1)).square()
+    return (covariances.sum() - covariances.diagonal().sum()) / dimensions

@@ -1,0 +1,265 @@
+"""The columns of a table, fitted on the train split: stored float32 (N,), NaN = missing, to float32 (N, width).
+
+number     (x - mean) / std, within +-10,000, a missing one as the mean (0); and, only where the train split had
+           missing values, one more feature that is 1 when missing
+category   one feature per category, and one that is 1 when missing, or when no train row had the category; that
+           one stays 0 where the train split had no missing values: its weights would be as they were born
+date       days since 1970-01-01 like a number; sine and cosine of the place in the year (of 365.2425 days) and in
+           the week; of the place in the day where the train split had times; and the feature for missing ones
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, Self
+
+import numpy as np
+from pydantic import Field
+
+from app.ml.configs.fields import Real
+from app.ml.data.chunks import each_block, rows_per_read
+from app.ml.data.dates import FIRST, LAST, from_iso
+from app.ml.data.moments import Moments
+from app.ml.data.spec import ColumnSpec, Frozen
+from app.ml.interfaces import Rows, StoredRows
+from app.ml.kinds.modalities.collect import BadValue
+
+MAX_DEVIATIONS = 1e4  # beyond it a squared error in float32 would drown every other column
+YEAR, WEEK, DAY = 365.2425, 7.0, 1.0
+_MAX = float(np.finfo(np.float32).max)
+_MAX_NAME = 2**63
+_MISSING_SPECIMENS = 0.2
+
+
+class Seen:
+    """What a column's train rows hold, gathered piece by piece."""
+
+    def __init__(self) -> None:
+        self.moments = Moments()
+        self.missing = False
+        self.binary = True  # nothing but 0 and 1
+        self.whole = True
+        self.codes: set[int] = set()  # of a category
+
+    def add(self, values: Rows, *, codes: bool) -> None:
+        """Take in more values (n,), NaN = missing; `codes`: they are those of categories."""
+        present = values[~np.isnan(values)].astype(np.float64)
+        self.missing |= len(present) < len(values)
+        if codes:
+            self.codes.update(np.unique(present).astype(int).tolist())
+            return
+        self.moments.add(present)
+        self.binary = self.binary and bool(np.isin(present, (0, 1)).all())
+        self.whole = self.whole and bool((present == np.floor(present)).all())
+
+    @property
+    def scale(self) -> tuple[float, float]:
+        """Mean and deviation; 1 where nothing varies."""
+        mean, std = self.moments.mean, self.moments.std
+        # A constant stored as float32 may show a deviation of rounding size.
+        return mean, 1.0 if std <= 1e-7 * abs(mean) else std
+
+
+class Column(Frozen):
+    """What all columns have."""
+
+    name: str = Field(description="The column's name.")
+    had_missing: bool = Field(default=False, description="Whether train rows lacked it, so that missing has a feature.")
+    nullable: bool = Field(default=False, description="Whether null is understood though no train row lacked it.")
+
+    def _missing(self, what: str) -> float:
+        """What null is stored as."""
+        if self.had_missing or self.nullable:
+            return math.nan
+        msg = f"no value is given, and no training row lacked it: give a {what}"
+        raise BadValue(msg, self.name)
+
+    def _specimens(self, values: Rows, random: np.random.Generator) -> Rows:
+        """Made-up values (count,), now and then a missing one where that is understood."""
+        return np.where(self.had_missing & (random.random(len(values)) < _MISSING_SPECIMENS), np.nan, values)
+
+
+class NumberColumn(Column):
+    """A fitted column of numbers."""
+
+    type: Literal["number"] = "number"
+    mean: Real = Field(0.0, description="Mean over the train rows that have it.")
+    std: Real = Field(1.0, gt=0, description="Deviation over the train rows that have it; 1 for a constant.")
+    binary: bool = Field(default=False, description="Whether train rows had 0 and 1 alone, so that true is understood.")
+
+    @property
+    def width(self) -> int:
+        """How many features it becomes."""
+        return 2 if self.had_missing else 1
+
+    @classmethod
+    def fit(cls, column: ColumnSpec, seen: Seen) -> Self:
+        """Learn from the train rows' values."""
+        mean, std = seen.scale
+        return cls(
+            name=column.name,
+            nullable=column.nullable,
+            mean=mean,
+            std=std,
+            had_missing=seen.missing,
+            binary=seen.moments.count > 0 and seen.binary,
+        )
+
+    def specimens(self, count: int, random: np.random.Generator) -> Rows:
+        """Numbers within two deviations, and now and then a missing one where that is understood; (count,)."""
+        return self._specimens(self.mean + self.std * random.uniform(-2, 2, count), random)
+
+    def encode(self, values: Rows, into: Rows) -> None:
+        """(N,) to (N, width)."""
+        missing = np.isnan(values)
+        into[:, 0] = np.where(missing, 0, _standardised(values, self.mean, self.std))
+        if self.had_missing:
+            into[:, 1] = missing
+
+    def decode(self, value: Any) -> float:
+        """A JSON value to the stored number."""
+        if value is None:
+            return self._missing("number")
+        if not isinstance(value, int | float) or (isinstance(value, bool) and not self.binary):
+            msg = f"expected a number, not a {type(value).__name__}"
+            raise BadValue(msg, self.name)
+        if not -_MAX <= value <= _MAX:  # also catches NaN
+            msg = "expected a finite number"
+            raise BadValue(msg, self.name)
+        return float(value)
+
+
+class CategoryColumn(Column):
+    """A column of categories."""
+
+    type: Literal["category"] = "category"
+    categories: tuple[str, ...] = Field(description="Code i means categories[i].")
+    unseen: tuple[int, ...] = Field(default=(), description="Codes that no train row had; they count as unknown.")
+
+    @property
+    def width(self) -> int:
+        """How many features it becomes."""
+        return len(self.categories) + 1
+
+    @classmethod
+    def fit(cls, column: ColumnSpec, seen: Seen) -> Self:
+        """Learn from the train rows' codes."""
+        return cls(
+            name=column.name,
+            nullable=column.nullable,
+            categories=column.categories,
+            unseen=tuple(sorted(set(range(len(column.categories))) - seen.codes)),
+            had_missing=seen.missing,
+        )
+
+    def specimens(self, count: int, random: np.random.Generator) -> Rows:
+        """Codes, one of them unknown; (count,)."""
+        codes = random.integers(0, len(self.categories) + 1, count)
+        return np.where(codes < len(self.categories), codes, np.nan)
+
+    def encode(self, values: Rows, into: Rows) -> None:
+        """(N,) to (N, width), one-hot."""
+        known = (values >= 0) & (values < len(self.categories)) & ~np.isin(values, self.unseen)  # NaN compares false
+        into[np.flatnonzero(known), values[known].astype(np.int64)] = 1
+        if self.had_missing:
+            into[~known, -1] = 1
+
+    def decode(self, value: Any) -> float:
+        """A JSON value to the stored code; an unknown category is stored as missing."""
+        if value is None:
+            return self._missing("category")
+        text = _text(value)
+        if text is None:
+            msg = f"expected a category as text or a whole number, not a {type(value).__name__}"
+            raise BadValue(msg, self.name)
+        known = text if text in self.categories else text.strip()
+        return float(self.categories.index(known)) if known in self.categories else math.nan
+
+
+class DateColumn(Column):
+    """A fitted column of dates."""
+
+    type: Literal["date"] = "date"
+    mean: Real = Field(0.0, description="Mean day since 1970-01-01 over the train rows that have it.")
+    std: Real = Field(1.0, gt=0, description="Deviation in days over the train rows that have it; 1 for a constant.")
+    timed: bool = Field(default=False, description="Whether train rows had times of day, so that those have features.")
+
+    @property
+    def width(self) -> int:
+        """How many features it becomes."""
+        return 1 + 2 * len(self._periods()) + self.had_missing
+
+    @classmethod
+    def fit(cls, column: ColumnSpec, seen: Seen) -> Self:
+        """Learn from the train rows' days."""
+        mean, std = seen.scale
+        return cls(
+            name=column.name,
+            nullable=column.nullable,
+            mean=mean,
+            std=std,
+            had_missing=seen.missing,
+            timed=not seen.whole,
+        )
+
+    def specimens(self, count: int, random: np.random.Generator) -> Rows:
+        """Days within two deviations, and now and then a missing one where that is understood; (count,)."""
+        days = self.mean + self.std * random.uniform(-2, 2, count)
+        return self._specimens(np.clip(days if self.timed else np.floor(days), FIRST, LAST), random)
+
+    def encode(self, values: Rows, into: Rows) -> None:
+        """(N,) to (N, width)."""
+        missing = np.isnan(values)
+        days = np.where(missing, 0, values).astype(np.float64)
+        into[:, 0] = _standardised(days, self.mean, self.std)
+        for index, period in enumerate(self._periods()):
+            angle = 2 * math.pi * (days % period) / period
+            into[:, 1 + 2 * index] = np.sin(angle)
+            into[:, 2 + 2 * index] = np.cos(angle)
+        into[missing] = 0
+        if self.had_missing:
+            into[:, -1] = missing
+
+    def decode(self, value: Any) -> float:
+        """A JSON value to the stored day."""
+        if value is None:
+            return self._missing("date")
+        days = from_iso(value) if isinstance(value, str) else value
+        if isinstance(days, bool) or not isinstance(days, int | float) or not FIRST <= days <= LAST:
+            msg = "expected a date as 2024-02-29 or 2024-02-29T13:45, or a number of days since 1970-01-01"
+            raise BadValue(msg, self.name)
+        return float(days)
+
+    def _periods(self) -> tuple[float, ...]:
+        return (YEAR, WEEK, DAY) if self.timed else (YEAR, WEEK)
+
+
+AnyColumn = Annotated[NumberColumn | CategoryColumn | DateColumn, Field(discriminator="type")]
+_TYPES: dict[str, type[NumberColumn | CategoryColumn | DateColumn]] = {
+    "number": NumberColumn,
+    "category": CategoryColumn,
+    "date": DateColumn,
+}
+
+
+def fit_columns(columns: Sequence[ColumnSpec], rows: StoredRows) -> tuple[AnyColumn, ...]:
+    """Learn columns from the train rows (N, D), a block of them at a time."""
+    seen = [Seen() for _ in columns]
+    for block in each_block(len(rows), rows_per_read(len(columns))):
+        values = rows[block]
+        for index, (column, one) in enumerate(zip(columns, seen, strict=True)):
+            one.add(values[:, index], codes=column.type == "category")
+    return tuple(_TYPES[column.type].fit(column, one) for column, one in zip(columns, seen, strict=True))
+
+
+def _standardised(values: Rows, mean: float, std: float) -> Rows:
+    """(N,) in deviations from the mean, bounded."""
+    return np.clip((values.astype(np.float64) - mean) / std, -MAX_DEVIATIONS, MAX_DEVIATIONS)
+
+
+def _text(value: Any) -> str | None:
+    """A JSON value as the name of a category: text, true, false and whole numbers have one."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return str(int(value)) if abs(value) <= _MAX_NAME and value == int(value) else None
+    return value if isinstance(value, str) else None

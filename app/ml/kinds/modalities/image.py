@@ -1,0 +1,210 @@
+"""Images of one size, scaled to [0, 1].
+
+Stored as uint8 (N, H, W, C), encoded as float32 (N, C, H, W) = x / 255. JSON inputs are nested lists of numbers in the
+dataset's own scale, (H, W) where C is 1 or (H, W, C): whole numbers 0..255, or where its pixels were 0..1 and
+multiplied by 255 (`value_scale`), numbers 0..1 and booleans; or a PNG, JPEG or WEBP as base64 (plain or a data: URL),
+which becomes bytes as the pictures of a dataset do (app.ml.data.image_decoding).
+"""
+
+import base64
+import binascii
+import io
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+import PIL.Image
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from app.ml.configs.fields import Integer
+from app.ml.data.chunks import as_rows
+from app.ml.data.image_decoding import FAULTS, FORMATS, MODES, draw
+from app.ml.data.spec import DataSpec, Resize, ValueScale
+from app.ml.interfaces import Modality, Rows, Shape, StoredRows
+from app.ml.kinds.modalities.collect import BadValue, decode_each
+from app.ml.kinds.preprocessing.image import ImagePreprocessing
+
+MAX_PIXELS = 25_000_000
+MAX_ENCODED_CHARACTERS = 48 * 1024 * 1024
+MAX_PIXELS_TOGETHER = 100_000_000
+_MODE = {1: " and image.mode gray", 3: " and image.mode rgb"}
+_USUAL = ImagePreprocessing()
+
+
+class Image(Modality):
+    """Images of one size and number of channels."""
+
+    kind: Literal["image"] = "image"
+    bounded: ClassVar[bool] = True
+    learns: ClassVar[bool] = False
+    height: Integer = Field(28, ge=1, le=10_000, description="Height in pixels.")
+    width: Integer = Field(28, ge=1, le=10_000, description="Width in pixels.")
+    channels: Integer = Field(1, ge=1, le=16, description="Channels: 1 grey, 3 colour, 4 with transparency.")
+    scaling: Literal["unit"] = Field("unit", description="How bytes become numbers: unit is x / 255.")
+    resize: Resize = Field(
+        "stretch",
+        description="How pictures of other sizes are brought to this one: sides scaled each on its own, or both alike, "
+        "with black around (pad) or cut off at the edges (crop).",
+    )
+    value_scale: ValueScale = Field(1, description="Range of numbers in JSON: 1 for bytes 0..255, 255 for 0..1.")
+
+    @classmethod
+    def fit(cls, inputs: StoredRows, spec: DataSpec, chosen: ImagePreprocessing = _USUAL) -> Self:  # noqa: ARG003 - nothing to learn
+        """The size comes from the dataset; nothing is learned."""
+        height, width, channels = spec.shape
+        return cls(height=height, width=width, channels=channels, resize=spec.resize, value_scale=spec.value_scale)
+
+    @property
+    def shape(self) -> Shape:
+        """(C, H, W)."""
+        return (self.channels, self.height, self.width)
+
+    def encode(self, inputs: Rows) -> Tensor:
+        """uint8 (N, H, W, C) to float32 (N, C, H, W) in [0, 1]."""
+        stored = torch.from_numpy(np.require(inputs, np.uint8, ["C", "W"]))
+        return stored.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format).div_(255)
+
+    def decode(self, inputs: Sequence[Any]) -> Rows:
+        """JSON to uint8 (N, H, W, C). Raises `InputError`."""
+        budget = _Budget(MAX_PIXELS_TOGETHER)
+        return as_rows(decode_each(inputs, lambda value: self._decode_one(value, budget)), np.uint8)
+
+    def differences(self, spec: DataSpec) -> list[str]:
+        """In words, how a dataset's images differ."""
+        if spec.modality != "image":
+            return [f"the model takes images and the dataset is a {spec.modality}"]
+        mine = (self.height, self.width, self.channels)
+        if spec.shape == mine:
+            return []
+        how = f"prepare it with image.height {self.height}, image.width {self.width}{_MODE.get(self.channels, '')}"
+        return [f"the model takes images of {_words(mine)} and the dataset's are {_words(spec.shape)} ({how})"]
+
+    def specimens(self, count: int) -> Rows:
+        """Random pixels, uint8 (count, H, W, C)."""
+        shape = (count, self.height, self.width, self.channels)
+        return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+
+    def _decode_one(self, value: Any, budget: "_Budget") -> Rows:
+        if isinstance(value, str):
+            return self._from_picture(value, budget)
+        if isinstance(value, list):
+            return self._from_numbers(value)
+        msg = f"an image is a nested list of {_numbers(self.value_scale)} or a base64 string of a PNG, JPEG or WEBP"
+        raise BadValue(msg)
+
+    def _from_numbers(self, value: list[Any]) -> Rows:
+        wanted: tuple[Shape, ...] = ((self.height, self.width, self.channels),)
+        if self.channels == 1:
+            wanted = ((self.height, self.width), *wanted)
+        flat: list[Any] = []
+        shape = _walk(value, flat, len(wanted[-1]))
+        if shape not in wanted:
+            msg = f"the image has shape {shape}; expected {' or '.join(str(one) for one in wanted)}"
+            raise BadValue(msg)
+        return _bytes(flat, self.value_scale).reshape(wanted[-1])
+
+    def _from_picture(self, text: str, budget: "_Budget") -> Rows:
+        if self.channels not in MODES:
+            msg = f"images of {self.channels} channels can only be given as nested lists"
+            raise BadValue(msg)
+        with _opened(_unwrap(text)) as picture:
+            budget.take(picture.width * picture.height)
+            return draw(picture, self.height, self.width, self.channels, self.resize)
+
+
+@dataclass
+class _Budget:
+    """How many pixels the pictures of one request may still have: small files unpack to a lot of work."""
+
+    left: int
+
+    def take(self, pixels: int) -> None:
+        self.left -= pixels
+        if self.left < 0:
+            msg = f"the pictures up to this one have over {MAX_PIXELS_TOGETHER} pixels together: send fewer at once"
+            raise BadValue(msg)
+
+
+def _words(shape: Shape) -> str:
+    height, width, channels = shape
+    return f"{height} x {width} pixels with {channels} channel{'s' if channels > 1 else ''}"
+
+
+def _walk(value: list[Any], flat: list[Any], depth: int) -> Shape:
+    """Append the leaves of a nested list to `flat` and return its shape; refuse a ragged or deeper one."""
+    if not any(isinstance(item, list) for item in value):
+        flat.extend(value)
+        return (len(value),)
+    if depth == 1 or not all(isinstance(item, list) for item in value):
+        msg = "the lists are nested too deep or unevenly"
+        raise BadValue(msg)
+    shapes = {_walk(item, flat, depth - 1) for item in value}
+    if len(shapes) > 1:
+        msg = f"the rows of the image differ in shape: {sorted(shapes)}"
+        raise BadValue(msg)
+    return (len(value), *shapes.pop())
+
+
+def _bytes(flat: list[Any], scale: ValueScale) -> Rows:
+    """Numbers in the dataset's scale to bytes, rounded in float32 as in preparation."""
+    kinds = {int, float} if scale == 1 else {int, float, bool}
+    if {type(item) for item in flat} <= kinds:
+        most = 255 // scale
+        numbers = np.array([float(item) if abs(item) <= most else np.nan for item in flat])
+        good = (numbers >= 0) & (numbers <= most)
+        if scale == 1:
+            good &= numbers == np.floor(numbers)
+        if good.all():
+            pixels: Rows = np.rint(numbers.astype(np.float32) * np.float32(scale)).astype(np.uint8)
+            return pixels
+        msg = f"the value at position {int(np.argmin(good))} is not among {_numbers(scale)}"
+        raise BadValue(msg)
+    position, kind = next((i, type(v).__name__) for i, v in enumerate(flat) if type(v) not in kinds)
+    msg = f"a {kind} at position {position}: use {_numbers(scale)}"
+    raise BadValue(msg)
+
+
+def _numbers(scale: ValueScale) -> str:
+    return "whole numbers 0..255" if scale == 1 else "numbers 0..1, as in the dataset"
+
+
+def _unwrap(text: str) -> bytes:
+    if len(text) > MAX_ENCODED_CHARACTERS:
+        msg = f"the picture is longer than {MAX_ENCODED_CHARACTERS} base64 characters"
+        raise BadValue(msg)
+    if text[:5].lower() == "data:":
+        header, separator, body = text.partition(",")
+        if not separator or not header.lower().endswith(";base64"):
+            msg = "a data: URL needs the form data:image/png;base64,..."
+            raise BadValue(msg)
+        text = body
+    elif "://" in text[:16] or text[:5].lower() == "file:":
+        msg = "URLs are never fetched: send the picture itself, as base64"
+        raise BadValue(msg)
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        msg = "the string is not valid base64"
+        raise BadValue(msg) from error
+
+
+@contextmanager
+def _opened(content: bytes) -> Iterator[PIL.Image.Image]:
+    """Open a picture of bounded size. What fails inside, as drawing a damaged one does, becomes a BadValue."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # damaged metadata is only a warning, and we ignore metadata
+            with PIL.Image.open(io.BytesIO(content), formats=FORMATS) as picture:
+                pixels = picture.width * picture.height
+                if pixels > MAX_PIXELS:
+                    msg = f"the picture has {pixels} pixels; at most {MAX_PIXELS}"
+                    raise BadValue(msg)
+                yield picture
+    except FAULTS as error:
+        msg = f"the picture cannot be read as {', '.join(FORMATS)}"
+        raise BadValue(msg) from error

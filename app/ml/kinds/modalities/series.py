@@ -1,0 +1,154 @@
+"""Series of one or many channels, of unequal length, standardised.
+
+Stored as float32 (N, T, C): shorter series end in NaN, NaN within is a missing value. Encoded as float32 (N, C + 1, T):
+    every channel  (x - mean) / std over the train split's values, or over the series' own; a missing value becomes 0
+    the last one   1 where a step was observed (any of its channels has a value), else 0
+JSON inputs are lists of numbers for one channel, or lists of steps, each a list of C numbers; null is a missing value.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from app.ml.configs.fields import Integer, Real
+from app.ml.data.chunks import as_rows, each_block, rows_per_read
+from app.ml.data.moments import Moments
+from app.ml.data.spec import DataSpec, Frozen
+from app.ml.interfaces import Modality, Rows, Shape, StoredRows
+from app.ml.kinds.modalities.collect import BadValue, decode_each
+from app.ml.kinds.preprocessing.series import SeriesPreprocessing
+
+_MAX = float(np.finfo(np.float32).max)
+_MAX_DEVIATIONS = 1e4  # a value beyond is a fault of measuring, and would drown every other one
+_MISSING_SPECIMENS = 0.1
+_USUAL = SeriesPreprocessing()
+
+
+class Channel(Frozen):
+    """A fitted channel."""
+
+    name: str = Field(description="The channel's name.")
+    mean: Real = Field(0.0, description="Mean of the train split's values.")
+    std: Real = Field(1.0, gt=0, description="Deviation of the train split's values; 1 for a constant.")
+
+
+class Series(Modality):
+    """Series of at most `steps` steps."""
+
+    kind: Literal["series"] = "series"
+    bounded: ClassVar[bool] = False
+    learns: ClassVar[bool] = True
+    steps: Integer = Field(ge=1, le=1_000_000, description="T, the longest series.")
+    channels: tuple[Channel, ...] = Field(min_length=1, description="The channels in order, with what was learned.")
+    scaling: Literal["channel", "series"] = Field("channel", description="Whose values standardise.")
+
+    @classmethod
+    def fit(cls, inputs: StoredRows, spec: DataSpec, chosen: SeriesPreprocessing = _USUAL) -> Self:
+        """Learn every channel from the train rows (N, T, C), a block of them at a time."""
+        found = [Moments() for _ in spec.columns]
+        for block in each_block(len(inputs), rows_per_read(math.prod(spec.shape))):
+            values = inputs[block]
+            for index, moments in enumerate(found):
+                moments.add(values[:, :, index].astype(np.float64))
+        channels = tuple(_fitted(one.name, moments) for one, moments in zip(spec.columns, found, strict=True))
+        return cls(steps=spec.shape[0], channels=channels, scaling=chosen.scaling)
+
+    @property
+    def shape(self) -> Shape:
+        """(C + 1, T)."""
+        return (len(self.channels) + 1, self.steps)
+
+    def encode(self, inputs: Rows) -> Tensor:
+        """float32 (N, T, C) to float32 (N, C + 1, T)."""
+        values = np.asarray(inputs, dtype=np.float64)
+        missing = np.isnan(values)
+        mean, std = self._moments(values, missing)
+        scaled = np.where(missing, 0, (values - mean) / std).clip(-_MAX_DEVIATIONS, _MAX_DEVIATIONS)
+        observed = ~missing.all(axis=2, keepdims=True)
+        together = np.concatenate([scaled, observed], axis=2).astype(np.float32)
+        return torch.from_numpy(np.ascontiguousarray(together.transpose(0, 2, 1)))
+
+    def decode(self, inputs: Sequence[Any]) -> Rows:
+        """JSON to float32 (N, T, C). Raises `InputError`."""
+        return as_rows(decode_each(inputs, self._decode_one), np.float32)
+
+    def aligned(self, inputs: Rows, spec: DataSpec) -> Rows:
+        """Another dataset's shorter series, padded to T, with the channels in this one's order."""
+        places = {column.name: index for index, column in enumerate(spec.columns)}
+        result = np.full((len(inputs), self.steps, len(self.channels)), np.nan, np.float32)
+        result[:, : spec.shape[0]] = inputs[:, :, [places[channel.name] for channel in self.channels]]
+        return result
+
+    def differences(self, spec: DataSpec) -> list[str]:
+        """In words, how a dataset's series differ by length or channels."""
+        if spec.modality != "series":
+            return [f"the model takes series and the dataset is of modality {spec.modality}"]
+        found = []
+        if spec.shape[0] > self.steps:
+            found.append(f"its series have up to {spec.shape[0]} steps and the model takes {self.steps}")
+        mine, theirs = [one.name for one in self.channels], [one.name for one in spec.columns]
+        found += [f"the dataset lacks channel {name!r}" for name in mine if name not in theirs]
+        found += [f"the model does not know channel {name!r}" for name in theirs if name not in mine]
+        return found
+
+    def specimens(self, count: int) -> Rows:
+        """Random walks around the train split's means, of several lengths, float32 (count, T, C)."""
+        random = np.random.default_rng(0)
+        std = np.array([one.std for one in self.channels])
+        mean = np.array([one.mean for one in self.channels])
+        values = mean + std * random.normal(size=(count, self.steps, len(self.channels)))
+        values[random.random(values.shape) < _MISSING_SPECIMENS] = np.nan
+        for index in range(count):
+            values[index, max(1, self.steps - index * self.steps // 10) :] = np.nan
+        return values.astype(np.float32)
+
+    def _moments(self, values: Rows, missing: Rows) -> tuple[Rows, Rows]:
+        """Mean and deviation to standardise with, broadcast over (N, T, C)."""
+        if self.scaling == "channel":
+            return np.array([one.mean for one in self.channels]), np.array([one.std for one in self.channels])
+        count = (~missing).sum(1, keepdims=True).clip(1)
+        mean = np.where(missing, 0, values).sum(1, keepdims=True) / count
+        variance = (np.where(missing, 0, values - mean) ** 2).sum(1, keepdims=True) / count
+        std = np.sqrt(variance)
+        return mean, np.where(std > 1e-7 * np.abs(mean), std, 1.0)
+
+    def _decode_one(self, value: Any) -> Rows:
+        if not isinstance(value, list) or not value:
+            msg = "a series is a list of numbers, or of steps that are lists of numbers"
+            raise BadValue(msg)
+        if len(value) > self.steps:
+            msg = f"the series has {len(value)} steps; the model takes at most {self.steps}"
+            raise BadValue(msg)
+        row = np.full((self.steps, len(self.channels)), np.nan, np.float32)
+        for step, one in enumerate(value):
+            row[step] = self._decode_step(one, step)
+        if np.isnan(row).all():
+            msg = "the series holds no value"
+            raise BadValue(msg)
+        return row
+
+    def _decode_step(self, value: Any, step: int) -> list[float]:
+        values = value if isinstance(value, list) else [value]
+        if len(values) != len(self.channels):
+            msg = f"the step has {len(values)} values; expected {len(self.channels)}"
+            raise BadValue(msg, step)
+        return [_number(one, step) for one in values]
+
+
+def _number(value: Any, step: int) -> float:
+    if value is None:
+        return math.nan
+    if isinstance(value, bool) or not isinstance(value, int | float) or not -_MAX <= value <= _MAX:
+        msg = "expected a finite number, or null for a missing one"
+        raise BadValue(msg, step)
+    return float(value)
+
+
+def _fitted(name: str, found: Moments) -> Channel:
+    """A channel of which so much was seen; 1 is the deviation where nothing varies."""
+    return Channel(name=name, mean=found.mean, std=found.std if found.std > 1e-7 * abs(found.mean) else 1.0)

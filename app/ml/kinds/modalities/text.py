@@ -1,0 +1,202 @@
+"""Texts as codes of tokens.
+
+Stored as an object array (N,) of str. Encoded as int64 (N, T): begin, the text's tokens, end, and 0 up to T; of a text
+with more tokens the first ones, without end. Rows that are pieces of one long text have neither begin nor end.
+JSON inputs are strings. The vocabulary is too large for a manifest: it is a file of its own, tokenizer.json.
+"""
+
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+import pydantic
+import torch
+from pydantic import Field, TypeAdapter
+from torch import Tensor
+
+from app.ml.configs.fields import Integer
+from app.ml.data.chunks import each_block
+from app.ml.data.spec import DataSpec
+from app.ml.errors import CorruptModelError, InputError, Location
+from app.ml.interfaces import Encoding, Modality, Rows, Shape, StoredRows
+from app.ml.kinds.modalities.collect import MAX_ERRORS, BadValue, decode_each
+from app.ml.kinds.preprocessing.text import TextPreprocessing
+from app.ml.kinds.tokenizers import AnyTokenizer
+from app.ml.kinds.tokenizers.base import BEGIN, END, MAX_TOKENS, PADDING
+from app.ml.kinds.tokenizers.bpe import BpeTokenizer
+from app.ml.kinds.tokenizers.byte import ByteTokenizer
+from app.ml.kinds.tokenizers.character import CharacterTokenizer
+from app.ml.models.checkpoint import write_atomically
+
+TOKENIZER = "tokenizer.json"
+MAX_BYTES = 1 << 20  # of one text to answer
+_MAX_FILE_BYTES = 32 << 20
+_SPECIMEN_TOKENS = 64
+_ENCODED_AT_ONCE = 1024
+_USUAL = TextPreprocessing(tokenizer="character", vocabulary=4096, max_tokens=512, limits="marked")
+_TOKENIZERS: TypeAdapter[AnyTokenizer] = TypeAdapter(AnyTokenizer)
+
+
+class Text(Modality):
+    """Texts of at most `tokens` tokens."""
+
+    kind: Literal["text"] = "text"
+    bounded: ClassVar[bool] = False
+    learns: ClassVar[bool] = True
+    tokens: Integer = Field(ge=1, le=8192, description="T, the most codes of a row, its limits included.")
+    vocabulary: Integer = Field(ge=1, le=MAX_TOKENS, description="Codes of the tokenizer.")
+    marked: bool = Field(default=True, description="Whether codes mark where a text begins and ends.")
+    lowercase: bool = Field(default=False, description="Whether everything is written in small letters.")
+    form: Literal["none", "nfc", "nfkc"] = Field("none", description="Unicode normal form.")
+    tokenizer: AnyTokenizer | None = Field(
+        None, exclude=True, repr=False, description="What tokenizer.json holds; None until it is read."
+    )
+
+    @classmethod
+    def fit(cls, inputs: StoredRows, spec: DataSpec, chosen: TextPreprocessing = _USUAL) -> Self:  # noqa: ARG003 - rows tell all
+        """Learn the vocabulary from the train rows (N,), and how many tokens the longest of them has."""
+        texts = [_written(text, chosen) for text in inputs[:]]
+        tokenizer = _fitted(texts, chosen)
+        assert chosen.max_tokens != "auto"
+        marked = chosen.limits == "marked"
+        encoded = (tokenizer.encode(texts[block]) for block in each_block(len(texts), _ENCODED_AT_ONCE))
+        longest = max((len(codes) for some in encoded for codes in some), default=1) + 2 * marked
+        return cls(
+            tokens=max(1, min(chosen.max_tokens, longest)),
+            vocabulary=tokenizer.size,
+            marked=marked,
+            lowercase=chosen.lowercase,
+            form=chosen.form,
+            tokenizer=tokenizer,
+        )
+
+    @property
+    def shape(self) -> Shape:
+        """(T,)."""
+        return (self.tokens,)
+
+    @property
+    def encoding(self) -> Encoding:
+        """(T,) codes below the vocabulary's size."""
+        return Encoding(shape=self.shape, vocabulary=self.vocabulary)
+
+    @property
+    def codec(self) -> AnyTokenizer:
+        """The tokenizer, which `fit` or `loaded` gave."""
+        assert self.tokenizer is not None
+        return self.tokenizer
+
+    def encode(self, inputs: Rows) -> Tensor:
+        """Texts (N,) to int64 (N, T)."""
+        result = np.full((len(inputs), self.tokens), PADDING, dtype=np.int64)
+        for row, codes in enumerate(self.codes(list(inputs))):
+            kept = [BEGIN, *codes, END][: self.tokens] if self.marked else codes[: self.tokens]
+            result[row, : len(kept)] = kept
+        return torch.from_numpy(result)
+
+    def codes(self, texts: Sequence[str]) -> list[list[int]]:
+        """Every text's tokens, all of them, without its limits."""
+        return self.codec.encode([_written(text, self) for text in texts])
+
+    def prompts(self, inputs: Sequence[Any]) -> list[list[int]]:
+        """JSON texts to the codes that a model continues, whole. Raises `InputError`."""
+        found = self.codes(decode_each(inputs, text_of))
+        if self.marked:
+            return [[BEGIN, *codes] for codes in found]
+        why = "the text is empty; this model goes on from something"
+        empty: list[tuple[Location, str]] = [((row,), why) for row, codes in enumerate(found) if not codes]
+        if empty:
+            raise InputError(empty[:MAX_ERRORS])
+        return found
+
+    def characters(self) -> list[int]:
+        """How many characters each code stands for, (V,)."""
+        return self.codec.characters()
+
+    def decode(self, inputs: Sequence[Any]) -> Rows:
+        """JSON to texts (N,). Raises `InputError`."""
+        return _as_objects(decode_each(inputs, _decode_one))
+
+    def differences(self, spec: DataSpec) -> list[str]:
+        """Texts of any length fit: what is too long is cut off."""
+        if spec.modality != "text":
+            return [f"the model takes texts and the dataset is of modality {spec.modality}"]
+        return []
+
+    def specimens(self, count: int) -> Rows:
+        """Random tokens in a row, (count,), of several lengths."""
+        random = np.random.default_rng(0)
+        pieces = self.codec.pieces()
+        lengths = [max(1, min(self.tokens, _SPECIMEN_TOKENS) - 7 * index) for index in range(count)]
+        return _as_objects(["".join(random.choice(pieces, size=length)) for length in lengths])
+
+    def save(self, folder: Path) -> list[str]:
+        """Write tokenizer.json."""
+        write_atomically(folder / TOKENIZER, self.codec.model_dump_json().encode())
+        return [TOKENIZER]
+
+    def loaded(self, folder: Path) -> Self:
+        """With the tokenizer of tokenizer.json. Raises `CorruptModelError`."""
+        try:
+            path = folder / TOKENIZER
+            if path.stat().st_size > _MAX_FILE_BYTES:
+                msg = f"{TOKENIZER} is larger than {_MAX_FILE_BYTES} bytes"
+                raise CorruptModelError(msg)
+            tokenizer = _TOKENIZERS.validate_json(path.read_bytes())
+        except (OSError, pydantic.ValidationError) as error:
+            msg = f"{TOKENIZER} cannot be read: {error}"
+            raise CorruptModelError(msg) from error
+        if tokenizer.size != self.vocabulary:
+            msg = f"{TOKENIZER} has {tokenizer.size} codes and the model knows {self.vocabulary}"
+            raise CorruptModelError(msg)
+        return self.model_copy(update={"tokenizer": tokenizer})
+
+
+def text_of(value: Any) -> str:
+    """A JSON value that has to be a text; it may be empty. Raises `BadValue`."""
+    if not isinstance(value, str):
+        msg = "a text is a string"
+        raise BadValue(msg)
+    try:
+        size = len(value.encode())
+    except UnicodeEncodeError as error:
+        msg = f"half of a surrogate pair at character {error.start}: send whole characters"
+        raise BadValue(msg) from None
+    if size > MAX_BYTES:
+        msg = f"the text has {size} bytes; at most {MAX_BYTES}"
+        raise BadValue(msg)
+    return value
+
+
+def _decode_one(value: Any) -> str:
+    text = text_of(value)
+    if not text:
+        msg = "the text is empty"
+        raise BadValue(msg)
+    return text
+
+
+def _written(text: str, how: TextPreprocessing | Text) -> str:
+    if how.form != "none":
+        text = unicodedata.normalize("NFC" if how.form == "nfc" else "NFKC", text)
+    return text.lower() if how.lowercase else text
+
+
+def _fitted(texts: list[str], chosen: TextPreprocessing) -> AnyTokenizer:
+    assert chosen.vocabulary != "auto"
+    match chosen.tokenizer:
+        case "character":
+            return CharacterTokenizer.fit(texts, chosen.vocabulary)
+        case "bpe":
+            return BpeTokenizer.fit(texts, chosen.vocabulary)
+        case _:
+            return ByteTokenizer()
+
+
+def _as_objects(texts: Sequence[str]) -> Rows:
+    """An object array (n,) of str, which keeps what a fixed width would cut."""
+    found = np.empty(len(texts), dtype=object)
+    found[:] = texts
+    return found

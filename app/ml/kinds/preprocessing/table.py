@@ -1,0 +1,22 @@
+"""Choices for tables: numbers are standardised, categories get a feature each."""
+
+from typing import Literal
+
+from app.ml.data.spec import ColumnSpec, DataSpec
+from app.ml.interfaces import Encoding, Preprocessing
+
+_MAX_WIDTH = {"number": 2, "date": 8}
+
+
+class TablePreprocessing(Preprocessing):
+    """How rows become numbers."""
+
+    kind: Literal["table"] = "table"
+
+    def largest(self, spec: DataSpec) -> Encoding:
+        """(D',)."""
+        return Encoding(shape=(sum(map(_most_features, spec.columns)),))
+
+
+def _most_features(column: ColumnSpec) -> int:
+    return _MAX_WIDTH.get(column.type, len(column.categories) + 1)

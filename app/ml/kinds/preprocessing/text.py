@@ -1,0 +1,78 @@
+"""Choices for texts: what a token is, how many a row may have, and how texts are written before."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field
+
+from app.ml.configs.fields import Auto, Integer
+from app.ml.data.spec import DataSpec
+from app.ml.errors import ConfigError
+from app.ml.interfaces import Decision, Encoding, Facts, Preprocessing
+from app.ml.kinds.tokenizers.base import FIRST, MAX_TOKENS
+
+_SMALL, _LARGE = 500_000, 20_000_000  # characters of a train split, by its rows and the longest of them
+_USUAL_TOKENS = 512
+_MAX_BYTES = 4  # of a character
+MIN_TOKENS = FIRST + 256  # every byte is known
+
+
+class TextPreprocessing(Preprocessing):
+    """How texts become codes."""
+
+    kind: Literal["text"] = "text"
+    tokenizer: Literal["auto", "byte", "character", "bpe", "wordpiece"] = Field(
+        "auto",
+        description="What a token is; auto: a character of little text, else byte pairs that are learned; wordpiece "
+        "comes with imported models alone.",
+    )
+    vocabulary: Auto[Annotated[Integer, Field(ge=MIN_TOKENS, le=MAX_TOKENS)]] = Field(
+        "auto", description="Most tokens to know; more are learned from more text."
+    )
+    max_tokens: Auto[Annotated[Integer, Field(ge=4, le=8192)]] = Field(
+        "auto", description="Most tokens of a row, its limits included; the rest of a longer text is cut off."
+    )
+    limits: Literal["auto", "marked", "open"] = Field(
+        "auto", description="Whether codes mark where a text begins and ends; open: rows are pieces of one long text."
+    )
+    lowercase: bool = Field(default=False, strict=True, description="Write everything in small letters.")
+    form: Literal["none", "nfc", "nfkc"] = Field(
+        "nfc", description="Unicode normal form: nfc writes equal letters equally, nfkc also drops their style."
+    )
+
+    def settle(self, facts: Facts) -> tuple[Self, tuple[Decision, ...]]:
+        """Choose by how much text there may be. Raises `ConfigError` for a vocabulary that is not learned."""
+        if self.tokenizer == "wordpiece":
+            raise ConfigError(("tokenizer",), "a wordpiece vocabulary comes with an imported model: choose bpe")
+        text = facts.train_rows * facts.shape[0]
+        found = {name: pair for name, pair in self._choices(facts, text).items() if getattr(self, name) == "auto"}
+        decisions = tuple(Decision(field=name, value=value, reason=why) for name, (value, why) in found.items())
+        return self.model_copy(update={name: value for name, (value, _) in found.items()}), decisions
+
+    def largest(self, spec: DataSpec) -> Encoding:
+        """(T,), and the size of the vocabulary."""
+        assert self.max_tokens != "auto"
+        assert self.vocabulary != "auto"
+        longest = _MAX_BYTES * spec.shape[0] + 2
+        return Encoding(shape=(min(self.max_tokens, longest),), vocabulary=self.vocabulary)
+
+    def _choices(self, facts: Facts, text: int) -> dict[str, tuple[Any, str]]:
+        tokenizer = self.tokenizer
+        if tokenizer == "auto":
+            tokenizer = "character" if text < _SMALL else "bpe"
+        some = f"{facts.train_rows} texts of up to {facts.shape[0]} characters"
+        longest = max(4, min(_USUAL_TOKENS, _MAX_BYTES * facts.shape[0] + 2))
+        pieces = "pieces of one text" if facts.continuous else "texts that stand alone"
+        return {
+            "tokenizer": (tokenizer, f"{some} are {'little' if tokenizer == 'character' else 'enough to learn from'}"),
+            "vocabulary": (_vocabulary(tokenizer, text), f"the usual size for {some}"),
+            "max_tokens": (longest, f"at most {_USUAL_TOKENS}, and no more than the longest text could have"),
+            "limits": ("open" if facts.continuous else "marked", f"the rows are {pieces}"),
+        }
+
+
+def _vocabulary(tokenizer: str, text: int) -> int:
+    if tokenizer == "byte":
+        return MIN_TOKENS
+    if tokenizer == "character":
+        return 4096
+    return 2048 if text < _LARGE else 8192

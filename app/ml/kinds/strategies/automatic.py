@@ -1,0 +1,42 @@
+"""Automatic: the strategy is chosen in the trainer by cross-validation on the labelled train rows.
+
+Which way to adapt a backbone is best depends on how many labels there are and how near they are to what it knows; so
+the ways are tried, each trained and measured on the same folds, as far as they are affordable. A dearer one is
+taken only where it is better by more than a standard error. The budget is time that is computed, not measured:
+operations at 2e10 a second, about what one core does. So the same data always give the same choice.
+"""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field
+from torch import nn
+
+from app.ml.configs.fields import Real
+from app.ml.errors import ConfigError
+from app.ml.interfaces import Backbone, Decision, Facts, ParamGroup
+from app.ml.kinds.strategies.base import StrategyConfig
+
+Candidate = Literal["linear_probe", "lp_ft", "full"]
+
+
+class Automatic(StrategyConfig):
+    """Try ways to adapt the backbone and take the one that the labels speak for."""
+
+    caches_features = True  # until something is chosen it is like a linear probe on the last layer
+    kind: Literal["automatic"] = "automatic"
+    candidates: Annotated[tuple[Candidate, ...], Field(min_length=1, max_length=3)] = Field(
+        ("linear_probe", "lp_ft", "full"), description="What is tried, the preferred one first."
+    )
+    budget_seconds: Real = Field(
+        60.0, ge=0, le=86_400, description="Computing time that the choice may take, at 2e10 operations a second."
+    )
+
+    def settle(self, facts: Facts) -> tuple[Self, tuple[Decision, ...]]:
+        """Needs heads that can be solved for. Raises `ConfigError`."""
+        if not facts.solvable:
+            raise ConfigError(("kind",), "only linear heads with a convex loss are solved for: choose full")
+        return self, ()
+
+    def groups(self, backbone: Backbone, heads: nn.ModuleDict) -> list[ParamGroup]:
+        """The heads."""
+        return [ParamGroup(list(heads.parameters()))]

@@ -1,0 +1,30 @@
+"""Only biases: the heads, and the backbone's vectors, that is its biases and the gains of its norms.
+
+Ben Zaken, Ravfogel and Goldberg, "BitFit: simple parameter-efficient fine-tuning for transformer-based masked
+language-models", 2022. The gains of norms are among them here: they are as few and move a channel as a whole.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+from torch import nn
+
+from app.ml.configs.fields import Real
+from app.ml.interfaces import Backbone, ParamGroup
+from app.ml.kinds.strategies.base import StrategyConfig
+from app.ml.kinds.strategies.grouping import groups_of
+
+
+class BiasOnly(StrategyConfig):
+    """Train the heads and the backbone's biases; its matrices and kernels stay."""
+
+    caches_features = False
+    kind: Literal["bias_only"] = "bias_only"
+    backbone_lr_scale: Annotated[Real, Field(gt=0, le=100)] = Field(
+        0.1, description="The biases' learning rate, as a multiple of the heads'."
+    )
+
+    def groups(self, backbone: Backbone, heads: nn.ModuleDict) -> list[ParamGroup]:
+        """The heads, and every parameter of the backbone with at most one dimension."""
+        vectors = [one for one in backbone.parameters() if one.ndim <= 1]
+        return [*groups_of(heads.parameters()), *groups_of(vectors, self.backbone_lr_scale)]

@@ -1,0 +1,104 @@
+"""A linear probe: the backbone is frozen, only the heads learn, on its features.
+
+Alain and Bengio, "Understanding intermediate layers using linear classifier probes", 2017: layers before the last often
+tell more. Since the features of a row never change, they are computed once and kept. Linear heads are solved for: their
+L2-regularised optimum, the penalty's strength by cross-validation on the labelled train rows alone, so that
+validation rows stay an honest measure.
+"""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from app.ml.configs.fields import Integer, Real
+from app.ml.errors import ConfigError
+from app.ml.interfaces import Backbone, Decision, Facts, ParamGroup
+from app.ml.kinds.strategies.base import StrategyConfig
+from app.ml.kinds.strategies.layers import layer_widths, layered_features
+
+_MAX_ROWS = 200_000  # solving keeps all rows' features in memory, twice
+
+
+class LinearProbe(StrategyConfig):
+    """Train the heads on the frozen backbone's features."""
+
+    caches_features = True
+    kind: Literal["linear_probe"] = "linear_probe"
+    layer: Literal["auto", "best", "last", "all"] | Annotated[Integer, Field(ge=0, le=999)] = Field(
+        "auto",
+        description="Whose features the heads get: the last layer's, all layers', those of one by its index, or of the "
+        "best in cross-validation; auto: the best where heads are solved for, else the last.",
+    )
+    solver: Literal["auto", "gradient", "exact"] = Field(
+        "auto",
+        description="How heads learn: exact solves for linear ones, gradient trains; auto: exact where it can be.",
+    )
+    budget_seconds: Real = Field(
+        30.0, ge=0, le=86_400, description="Computing time that the choice of the best layer may take."
+    )
+
+    @property
+    def solving(self) -> Literal["never", "first", "only", "around"]:
+        """Instead of all steps, where exact."""
+        return "only" if self.solver == "exact" else "never"
+
+    def settle(self, facts: Facts) -> tuple[Self, tuple[Decision, ...]]:
+        """Solve where every head is linear and the rows are not too many. Raises `ConfigError`."""
+        decisions = []
+        solver, layer = self.solver, self.layer
+        if solver == "auto":
+            solver, reason = _solver(facts)
+            decisions.append(Decision(field="solver", value=solver, reason=reason))
+        if layer == "auto":
+            layer, reason = _layer(solver)
+            decisions.append(Decision(field="layer", value=layer, reason=reason))
+        if solver == "exact" and not facts.solvable:
+            raise ConfigError(("solver",), "only linear heads with a convex loss are solved for: choose gradient")
+        if solver == "gradient" and layer == "best":
+            raise ConfigError(("layer",), "the best layer is found by solving: choose the solver exact, or a layer")
+        return self.model_copy(update={"solver": solver, "layer": layer}), tuple(decisions)
+
+    def groups(self, backbone: Backbone, heads: nn.ModuleDict) -> list[ParamGroup]:
+        """The heads alone."""
+        return [ParamGroup(list(heads.parameters()))]
+
+    def features(self, backbone: Backbone, inputs: Tensor) -> Tensor:
+        """(B, *shape) to the chosen layer's (B, F), or all layers' side by side."""
+        return layered_features(backbone, inputs, self._chosen)
+
+    @property
+    def source(self) -> str:
+        """The chosen layer."""
+        return str(self._chosen)
+
+    def widths(self, backbone: Backbone) -> tuple[int, ...]:
+        """Of the layers that `features` come from. Raises `ConfigError` where there is no such layer."""
+        if self._chosen == "last":
+            return (backbone.features,)
+        widths = layer_widths(backbone)
+        if self._chosen == "all":
+            return widths
+        if self._chosen >= len(widths):
+            msg = f"the backbone has {len(widths)} layers: choose 0 to {len(widths) - 1}, last or all"
+            raise ConfigError(("strategy", "layer"), msg)
+        return (widths[self._chosen],)
+
+    @property
+    def _chosen(self) -> Literal["last", "all"] | int:
+        """Until the best is chosen it is the last."""
+        return "last" if self.layer in ("auto", "best") else self.layer  # type: ignore[return-value]
+
+
+def _solver(facts: Facts) -> tuple[Literal["gradient", "exact"], str]:
+    if not facts.solvable:
+        return "gradient", "not every head is linear with a convex loss"
+    if facts.train_rows > _MAX_ROWS:
+        return "gradient", f"{facts.train_rows} labelled rows are too many to keep all of their features at once"
+    return "exact", "the heads are linear: they are solved for, and the settings of training do not matter"
+
+
+def _layer(solver: str) -> tuple[Literal["best", "last"], str]:
+    if solver == "exact":
+        return "best", "chosen in cross-validation on the labelled train rows"
+    return "last", "the backbone's features"

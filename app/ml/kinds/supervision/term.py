@@ -1,0 +1,157 @@
+"""Labels that join a pretraining: their loss is added to the method's, for the rows that carry the label.
+
+    L = L_method(batch) + w L_labels(rows drawn among those that carry the label)
+
+As in Kingma et al., "Semi-supervised learning with deep generative models", 2014 (equation 9), for any method. Where
+labels are few a batch holds hardly one of them, so every step draws some beside its batch. A measurement draws nothing:
+there L_labels is a mean over the split's own rows that carry the label, 0 where none does.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from typing import Annotated, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from app.ml.configs.fields import Auto, Integer, Name, Real
+from app.ml.data.spec import TargetSpec
+from app.ml.errors import ConfigError
+from app.ml.interfaces import AugmentationConfig, Backbone, Batch, Config, Examples, Losses, Objective, ParamGroup
+
+TargetType = Literal["number", "category"]
+
+
+class SupervisionConfig(Config, ABC):
+    """A choice of what labels add to a pretraining."""
+
+    accepts: ClassVar[tuple[TargetType, ...]] = ("category",)
+    target: Name = Field(description="The target whose labels join, by its name in the dataset.")
+    weight: Auto[Annotated[Real, Field(gt=0, le=1e6)]] = Field(
+        "auto",
+        description="What the labels' loss is multiplied with; auto: a tenth of a row's values where the method's loss "
+        "sums over them, else 1.",
+    )
+    rows: Integer = Field(64, ge=2, le=8192, description="Labelled rows drawn at random beside every batch.")
+
+    @abstractmethod
+    def build(self, features: int, target: TargetSpec) -> "Term":
+        """Build it for `features` inputs, with fresh weights from torch's global generator."""
+
+
+class Term(nn.Module, ABC):
+    """What labels cost."""
+
+    views: ClassVar[int] = 1  # how many augmented copies of a labelled row it compares
+
+    @abstractmethod
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, F) to outputs (B, K)."""
+
+    @abstractmethod
+    def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Mean over the rows of (B, K) that carry the label (B,); 0 where none does."""
+
+    def fit(self, labels: Tensor) -> None:
+        """Take from the train split's labels (N,) what the loss needs."""
+
+
+class JointObjective(Objective):
+    """A method's objective and a term for labels. Reports loss, the method's parts, and both shares of the loss."""
+
+    def __init__(self, method: Objective, term: Term, config: SupervisionConfig) -> None:
+        super().__init__()
+        self.method, self.term, self.config = method, term, config
+        self.compares_rows = method.compares_rows
+        self._examples: Examples | None = None
+        self._carriers = torch.empty(0, dtype=torch.int64)
+
+    @property
+    def backbone(self) -> Backbone:  # type: ignore[override]
+        """The method's, which has it among its modules."""
+        return self.method.backbone
+
+    @property
+    def augmentations(self) -> tuple[AugmentationConfig, ...]:
+        """The method's."""
+        return self.method.augmentations
+
+    @augmentations.setter
+    def augmentations(self, chosen: tuple[AugmentationConfig, ...]) -> None:
+        self.method.augmentations = chosen
+
+    def loss(self, batch: Batch) -> Losses:
+        """The labels are the batch's own."""
+        return self._joined(self.method.loss(batch), self._of_labels(batch))
+
+    def training_loss(self, batch: Batch) -> Losses:
+        """The labels are drawn, the method's loss is that of its own training step."""
+        losses = self.method.training_loss(batch)
+        drawn = self._drawn()
+        views = [self.augmented(drawn) for _ in range(self.term.views)]
+        return self._joined(losses, self._of_labels(*views))
+
+    def measure(self, batches: Iterable[Batch]) -> Losses:
+        """The method's over all rows, and the labels' over those that carry one."""
+        costs: list[Tensor] = []
+        carriers: list[Tensor] = []
+
+        def passing() -> Iterator[Batch]:
+            for batch in batches:
+                count = known(batch.targets[self.config.target]).sum()
+                costs.append(self._of_labels(batch) * count)
+                carriers.append(count)
+                yield batch
+
+        losses = self.method.measure(passing())
+        return self._joined(losses, torch.stack(costs).sum() / torch.stack(carriers).sum().clamp(min=1))
+
+    def groups(self) -> list[ParamGroup]:
+        """The method's, and the term's own weights."""
+        return [*self.method.groups(), ParamGroup(list(self.term.parameters()))]
+
+    def fit(self, examples: Examples) -> None:
+        """Remember the labelled rows, to draw from."""
+        self.method.fit(examples)
+        labels = examples.targets[self.config.target]
+        self._examples = examples
+        self._carriers = known(labels).nonzero()[:, 0].cpu()
+        if not len(self._carriers):
+            raise ConfigError(("labels", "target"), f"no training row carries target {self.config.target!r}")
+        self.term.fit(labels)
+
+    def begin(self, step: int, total: int) -> None:
+        """As the method says."""
+        self.method.begin(step, total)
+
+    def learned(self) -> dict[str, Tensor]:
+        """What the method learned: labels are learned again by whoever fine-tunes."""
+        return self.method.learned()
+
+    def _drawn(self) -> Batch:
+        assert self._examples is not None
+        places = torch.randint(len(self._carriers), (min(self.config.rows, len(self._carriers)),))
+        return self._examples.batch(self._carriers[places])
+
+    def _of_labels(self, *views: Batch) -> Tensor:
+        """The term's loss of one or more copies of the same rows; of mixed rows by their shares."""
+        labels = torch.cat([one.targets[self.config.target] for one in views])
+        outputs = self.term(self.backbone(torch.cat([one.inputs for one in views])))
+        if views[0].mix is None:
+            return self.term.loss(outputs, labels)
+        mixes = [one.mix for one in views if one.mix is not None]
+        others = torch.cat([one.targets[self.config.target][one.mix.order] for one in views if one.mix is not None])
+        share = torch.cat([mix.share for mix in mixes]).mean()
+        return share * self.term.loss(outputs, labels) + (1 - share) * self.term.loss(outputs, others)
+
+    def _joined(self, losses: Losses, labels: Tensor) -> Losses:
+        assert self.config.weight != "auto"
+        method = losses["loss"]
+        shares = {"method": method.detach(), "labels": labels.detach()}
+        return {**losses, **shares, "loss": method + self.config.weight * labels}
+
+
+def known(labels: Tensor) -> Tensor:
+    """Which rows of (N,) carry the label: a class that is not -1, or a number that is not NaN."""
+    return ~labels.isnan() if labels.is_floating_point() else labels >= 0

@@ -1,0 +1,1 @@
+"""Measurements and algorithms on features and labels that need no training loop."""

@@ -1,0 +1,1 @@
+"""Trained networks: assembled, kept as files, loaded, imported and asked for predictions."""

@@ -1,0 +1,226 @@
+"""Configs to modules. Fresh weights come from torch's global generator: call `torch.manual_seed(seed)` first."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from app.ml.data.spec import DataSpec, TargetSpec
+from app.ml.evaluation.outcomes import Outcomes
+from app.ml.interfaces import Backbone, Batch, Head, HeadConfig, Losses, Objective, ParamGroup
+from app.ml.interfaces.abilities import Sequences
+from app.ml.kinds.balancing.base import BalancingConfig, Tasks
+from app.ml.kinds.balancing.fixed import Fixed
+from app.ml.kinds.heads import AnyHead
+from app.ml.kinds.strategies.base import StrategyConfig
+from app.ml.learning.task_affinity import Affinity
+from app.ml.solvers.solution import Solution
+
+
+def count_parameters(module: nn.Module) -> int:
+    """How many numbers a module trains."""
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def targets_of(config: HeadConfig, spec: DataSpec) -> tuple[TargetSpec, ...]:
+    """The dataset's targets that a head answers; none for one that learns from the rows themselves."""
+    found = tuple(spec.target(name) for name in config.targets)
+    assert None not in found, config.targets
+    return found  # type: ignore[return-value]
+
+
+def head_width(config: HeadConfig, strategy: StrategyConfig | None, backbone: Backbone) -> int:
+    """How many features a head gets, of a row or of every step."""
+    if "sequence" in config.needs:
+        assert isinstance(backbone, Sequences)
+        return backbone.width
+    return strategy.width(backbone) if strategy else backbone.features
+
+
+def build_heads(
+    configs: Sequence[AnyHead], strategy: StrategyConfig, backbone: Backbone, targets: Sequence[tuple[TargetSpec, ...]]
+) -> nn.ModuleDict:
+    """One head per config, in order, under keys "0", "1", ... (names of users may hold dots)."""
+    pairs = enumerate(zip(configs, targets, strict=True))
+    return nn.ModuleDict({str(index): build_head(config, strategy, backbone, of) for index, (config, of) in pairs})
+
+
+def build_head(
+    config: AnyHead, strategy: StrategyConfig | None, backbone: Backbone, targets: tuple[TargetSpec, ...]
+) -> Head:
+    """A head on a backbone; one that learns from texts themselves answers the tokens of its vocabulary."""
+    if config.accepts == "inputs":
+        tokens = tuple(map(str, range(backbone.encoding.vocabulary or 1)))
+        targets = (TargetSpec(name=config.key, type="category", classes=tokens),)
+    return config.build(head_width(config, strategy, backbone), targets)
+
+
+def outputs_of(
+    backbone: Backbone,
+    strategy: StrategyConfig,
+    configs: Sequence[HeadConfig],
+    heads: Sequence[Head],
+    inputs: Tensor,
+) -> list[Tensor]:
+    """Every head's raw output for encoded rows (B, *shape); the backbone runs once for each form that is needed."""
+    per_step = per_row = None
+    outputs = []
+    for config, head in zip(configs, heads, strict=True):
+        if "sequence" in config.needs:
+            if per_step is None:
+                assert isinstance(backbone, Sequences)
+                per_step = backbone.sequence(inputs)
+            outputs.append(head.read(per_step, inputs))
+        else:
+            per_row = strategy.features(backbone, inputs) if per_row is None else per_row
+            outputs.append(head.read(per_row, inputs))
+    return outputs
+
+
+def stacked(config: HeadConfig, targets: dict[str, Tensor]) -> Tensor:
+    """A head's labels: (B,), for several targets (B, T)."""
+    if len(config.targets) == 1:
+        return targets[config.targets[0]]
+    return torch.stack([targets[name] for name in config.targets], dim=1)
+
+
+def _target(config: HeadConfig, targets: dict[str, Tensor], output: Tensor) -> Tensor:
+    """A head's labels; the output of one that learns from the rows themselves holds the comparison already."""
+    return output if config.accepts == "inputs" else stacked(config, targets)
+
+
+def _carried(config: HeadConfig, batch: Batch) -> Tensor:
+    """Whether a row carries the head's target, or one of them."""
+    if config.accepts == "inputs":
+        return torch.ones((), dtype=torch.bool, device=batch.inputs.device)
+    labels = stacked(config, batch.targets)
+    return (~labels.isnan() if labels.is_floating_point() else labels >= 0).any()
+
+
+class FineTuning(Objective):
+    """Backbone and heads under a strategy; several heads' losses become one as `balance` says, by default their sum.
+
+    Where the strategy caches features, a batch's inputs are features (B, F); else rows (B, *shape).
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        heads: nn.ModuleDict,
+        configs: tuple[AnyHead, ...],
+        strategy: StrategyConfig,
+        balancing: BalancingConfig | None = None,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.heads = heads
+        self.configs = configs
+        self.strategy = strategy
+        self.balance = (balancing or Fixed()).build(configs)
+        together = len(configs) > 1 and not strategy.caches_features
+        self.affinity = Affinity(len(configs)) if together else None
+        self._groups = [*strategy.groups(backbone, heads), *self.balance.groups()]
+        trained = {id(parameter) for group in self._groups for parameter in group.params}
+        for parameter in self.parameters():
+            parameter.requires_grad_(id(parameter) in trained)
+
+    def train(self, mode: bool = True) -> "FineTuning":
+        """As usual, except that a frozen backbone stays in eval mode (no dropout on features that are kept)."""
+        super().train(mode)
+        if self.strategy.caches_features:
+            self.backbone.eval()
+        return self
+
+    def loss(self, batch: Batch) -> Losses:
+        """Scalars loss and, with several heads, each head's under its key."""
+        return self._told(self.batch_losses(batch))
+
+    def training_loss(self, batch: Batch) -> Losses:
+        """The same of the augmented batch; with several heads the loss is the balanced one, and weights are told."""
+        batch = self.augmented(batch)
+        losses = self.batch_losses(batch)
+        told = self._told(losses)
+        if len(losses) == 1:
+            return told
+        total, weights = self.balance.combine(self._tasks(losses, batch))
+        if weights is not None:
+            told |= {f"{config.key}/weight": one for config, one in zip(self.configs, weights, strict=True)}
+        return {**told, "loss": total}
+
+    def batch_losses(self, batch: Batch) -> Tensor:
+        """Every head's loss (T,), over the rows that carry its target; for mixed rows by the shares of both labels."""
+        outputs = self.outputs(batch.inputs)
+        own = self.head_losses(outputs, batch.targets)
+        if batch.mix is None:
+            return own
+        order, share = batch.mix.order, batch.mix.share.mean()
+        others = {name: values[order] for name, values in batch.targets.items()}
+        return share * own + (1 - share) * self.head_losses(outputs, others)
+
+    def losses_of(self, outputs: list[Tensor], targets: dict[str, Tensor]) -> Losses:
+        """As `loss`, from every head's raw output."""
+        return self._told(self.head_losses(outputs, targets))
+
+    def _told(self, losses: Tensor) -> Losses:
+        if len(losses) == 1:
+            return {"loss": losses[0]}
+        parts = {config.key: loss.detach() for config, loss in zip(self.configs, losses, strict=True)}
+        return {**parts, "loss": self.balance.total(losses)}
+
+    def head_losses(self, outputs: list[Tensor], targets: dict[str, Tensor]) -> Tensor:
+        """Every head's loss (T,), in order."""
+        return torch.stack(
+            [
+                head.loss(output, _target(config, targets, output))
+                for config, head, output in zip(self.configs, self.each_head(), outputs, strict=True)
+            ]
+        )
+
+    def _tasks(self, losses: Tensor, batch: Batch) -> Tasks:
+        stages = ([one for one in stage if one.requires_grad] for stage in reversed(self.backbone.stages()))
+        last = next((stage for stage in stages if stage), [])
+        own = [one for one in self.heads.parameters() if one.requires_grad]
+        return Tasks(losses, self.present(batch), self.shared(), last, own)
+
+    def present(self, batch: Batch) -> Tensor:
+        """Whether any row of the batch carries a head's target, bool (T,)."""
+        return torch.stack([_carried(config, batch) for config in self.configs])
+
+    def shared(self) -> list[nn.Parameter]:
+        """The backbone's parameters that train now."""
+        return [one for one in self.backbone.parameters() if one.requires_grad]
+
+    def outputs(self, inputs: Tensor) -> list[Tensor]:
+        """Every head's raw output (B, K)."""
+        if self.strategy.caches_features:
+            return [head(inputs) for head in self.each_head()]
+        return outputs_of(self.backbone, self.strategy, self.configs, self.each_head(), inputs)
+
+    def begin(self, step: int, total: int) -> None:
+        """As the strategy says."""
+        self.strategy.begin(self.backbone, step, total)
+
+    @torch.no_grad()
+    def solve(self, features: Tensor, targets: dict[str, Tensor]) -> dict[str, Solution]:
+        """Set every head to its optimum on the train split's features (N, F); what was found, by the head's key."""
+        widths = self.strategy.widths(self.backbone)
+        found = {
+            config.key: head.solve(features, stacked(config, targets), widths)
+            for config, head in zip(self.configs, self.each_head(), strict=True)
+        }
+        return {key: solution for key, solution in found.items() if solution is not None}
+
+    def outcomes(self, outputs: list[Tensor], targets: dict[str, Tensor]) -> dict[str, Outcomes]:
+        """What came of a whole split for every head, by the head's key."""
+        return {
+            config.key: head.outcomes(output, _target(config, targets, output))
+            for config, head, output in zip(self.configs, self.each_head(), outputs, strict=True)
+        }
+
+    def groups(self) -> list[ParamGroup]:
+        """The strategy's, and the balance's."""
+        return self._groups
+
+    def each_head(self) -> list[Head]:
+        """The heads, in order."""
+        return [head for head in self.heads.values() if isinstance(head, Head)]

@@ -1,0 +1,257 @@
+"""A registered model as files, and back.
+
+    manifest.json          what it is: `Manifest`, with the SHA-256 of every other file
+    backbone.safetensors   weights; a linear probe's are byte for byte its parent's
+    heads.safetensors      only when it has heads
+    method.safetensors     what a pretraining method learned beside the backbone (a decoder, say)
+    golden.safetensors     what made-up rows became when the model was made: encoded, as features, and from every head
+    tokenizer.json         only for texts
+
+No file holds a row that the model was trained on: the golden rows are made up (`Modality.specimens`).
+Nothing here is code: architectures come from our own unions, weights from safetensors.
+"""
+
+import copy
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pydantic
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from app.ml.configs.online_probe import Watch
+from app.ml.data.spec import Frozen, TargetSpec
+from app.ml.errors import CorruptCheckpointError, CorruptModelError
+from app.ml.interfaces import Backbone, Encoding, Head, Rows
+from app.ml.kinds.backbones import AnyBackbone
+from app.ml.kinds.heads import AnyHead
+from app.ml.kinds.methods import AnyMethod
+from app.ml.kinds.modalities import AnyModality
+from app.ml.kinds.preprocessing import AnyPreprocessing
+from app.ml.kinds.strategies import AnyStrategy
+from app.ml.kinds.supervision import AnySupervision
+from app.ml.models import checkpoint
+from app.ml.models.assembly import build_head, outputs_of
+from app.ml.models.checkpoint import Tensors
+
+MANIFEST = "manifest.json"
+BACKBONE = "backbone.safetensors"
+HEADS = "heads.safetensors"
+METHOD = "method.safetensors"
+GOLDEN = "golden.safetensors"
+GOLDEN_ROWS = 8
+_RTOL, _ATOL = 1e-3, 1e-4  # float32 on another processor differs by less; a changed model by far more
+
+
+class HeadEntry(Frozen):
+    """A head of the model, and the targets that it answers."""
+
+    config: AnyHead
+    targets: tuple[TargetSpec, ...]
+
+
+class Manifest(Frozen):
+    """What a model is, without its weights."""
+
+    format: Literal[2] = 2
+    kind: Literal["backbone", "fine_tuned"]
+    preprocessing: AnyPreprocessing
+    modality: AnyModality
+    backbone: AnyBackbone
+    encoding: Encoding
+    features: int
+    heads: tuple[HeadEntry, ...] = ()
+    method: AnyMethod | None = Field(None, description="How a backbone was pretrained.")
+    labels: AnySupervision | None = Field(None, description="What labels added to the pretraining.")
+    watch: Watch | None = Field(None, description="What watched the pretraining, and may have chosen its weights.")
+    strategy: AnyStrategy | None = Field(None, description="How a backbone was adapted.")
+    files: dict[str, str] = Field(default_factory=dict, description="SHA-256 by file name.")
+    versions: dict[str, str] = Field(default_factory=dict, description="Of the libraries that made it.")
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A model in memory: what it is, and its modules on the CPU in eval mode."""
+
+    manifest: Manifest
+    backbone: Backbone
+    heads: Mapping[str, Head]  # by key, in order
+    method: Tensors = field(default_factory=dict)  # what the method learned beside the backbone
+
+    @torch.inference_mode()
+    def outputs(self, encoded: Tensor) -> dict[str, Tensor]:
+        """Encoded rows (n, *shape) to every head's raw output (n, ...), by key."""
+        configs = [entry.config for entry in self.manifest.heads]
+        strategy = self.manifest.strategy
+        assert strategy is not None or not configs
+        found = outputs_of(self.backbone, strategy, configs, list(self.heads.values()), encoded) if strategy else []
+        return dict(zip(self.heads, found, strict=True))
+
+
+def save_bundle(folder: Path, bundle: Bundle) -> list[str]:
+    """Write a model's files and return their names."""
+    bundle = copy.deepcopy(bundle)  # the training goes on, maybe on another device
+    modules = [bundle.backbone, *bundle.heads.values()]
+    for module in modules:
+        module.cpu().eval()
+    tensors = {
+        BACKBONE: bundle.backbone.state_dict(),
+        GOLDEN: _golden(bundle, bundle.manifest.modality.specimens(GOLDEN_ROWS)),
+    }
+    if bundle.heads:
+        tensors[HEADS] = _head_modules(bundle.heads).state_dict()
+    if bundle.method:
+        tensors[METHOD] = bundle.method
+    files = {
+        name: checkpoint.write_atomically(folder / name, checkpoint.to_bytes(values))
+        for name, values in tensors.items()
+    }
+    for name in bundle.manifest.modality.save(folder):
+        files[name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+    versions = {"torch": str(torch.__version__), "numpy": np.__version__}
+    manifest = bundle.manifest.model_copy(update={"files": files, "versions": versions})
+    checkpoint.write_atomically(folder / MANIFEST, manifest.model_dump_json(indent=2).encode())
+    return [MANIFEST, *files]
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Raises `CorruptModelError`."""
+    try:
+        return Manifest.model_validate_json((folder / MANIFEST).read_bytes())
+    except (OSError, pydantic.ValidationError) as error:
+        msg = f"{MANIFEST} cannot be read: {error}"
+        raise CorruptModelError(msg) from error
+
+
+def read_bundle(folder: Path, known: Mapping[str, Backbone] | None = None, *, for_training: bool = False) -> Bundle:
+    """Load a model, check every file's hash and tensors, and replay its golden rows. Raises `CorruptModelError`.
+
+    `known` holds backbones already in memory by the SHA-256 of their weights: many heads share one. What the method
+    learned beside the backbone is only read for training.
+    """
+    manifest = _with_assets(folder, read_manifest(folder))
+    if not manifest.encoding.fits(manifest.modality.encoding):
+        msg = f"the backbone takes {manifest.encoding} and preprocessing gives {manifest.modality.encoding}"
+        raise CorruptModelError(msg)
+    try:
+        bundle = _built(folder, manifest, known or {})
+        if for_training and METHOD in manifest.files:
+            bundle = replace(bundle, method=_read(folder, METHOD, manifest))
+        _replay(bundle, _read(folder, GOLDEN, manifest))
+    except (RuntimeError, ValueError, IndexError, TypeError) as error:  # torch's and numpy's, for what does not fit
+        msg = f"the model cannot be built or replayed: {error}"
+        raise CorruptModelError(msg) from error
+    return bundle
+
+
+def _with_assets(folder: Path, manifest: Manifest) -> Manifest:
+    """The manifest with its modality's own files, once their hashes are checked."""
+    for name in manifest.files.keys() - {BACKBONE, HEADS, METHOD, GOLDEN}:
+        _verified(folder, name, manifest)
+    return manifest.model_copy(update={"modality": manifest.modality.loaded(folder)})
+
+
+def _built(folder: Path, manifest: Manifest, known: Mapping[str, Backbone]) -> Bundle:
+    backbone = known.get(manifest.files.get(BACKBONE, ""))
+    if backbone is None:
+        with torch.device("meta"):
+            backbone = manifest.backbone.build(manifest.encoding)
+        _fill(backbone, folder, BACKBONE, manifest)
+    with torch.device("meta"):
+        heads = {
+            entry.config.key: build_head(entry.config, manifest.strategy, backbone, entry.targets)
+            for entry in manifest.heads
+        }
+    if heads:
+        _fill(_head_modules(heads), folder, HEADS, manifest)
+    return Bundle(manifest, backbone.eval(), {key: head.eval() for key, head in heads.items()})
+
+
+def _head_modules(heads: Mapping[str, Head]) -> nn.ModuleDict:
+    return nn.ModuleDict({str(index): head for index, head in enumerate(heads.values())})
+
+
+def _read(folder: Path, name: str, manifest: Manifest) -> Tensors:
+    try:
+        return checkpoint.read(_verified(folder, name, manifest))[0]
+    except CorruptCheckpointError as error:
+        msg = f"{name} cannot be read: {error}"
+        raise CorruptModelError(msg) from error
+
+
+def _verified(folder: Path, name: str, manifest: Manifest) -> Path:
+    try:
+        content = (folder / name).read_bytes()
+    except OSError as error:
+        msg = f"{name} cannot be read: {error}"
+        raise CorruptModelError(msg) from error
+    if hashlib.sha256(content).hexdigest() != manifest.files.get(name):
+        msg = f"{name} is damaged: its SHA-256 differs from the manifest's"
+        raise CorruptModelError(msg)
+    return folder / name
+
+
+def _fill(module: nn.Module, folder: Path, name: str, manifest: Manifest) -> None:
+    """Give a module on the meta device its weights."""
+    found = _read(folder, name, manifest)
+    wrong = checkpoint.differences(found, module.state_dict())
+    if wrong:
+        msg = f"{name} does not fit its manifest: {'; '.join(wrong)}"
+        raise CorruptModelError(msg)
+    module.load_state_dict(found, assign=True)
+
+
+@torch.inference_mode()
+def _golden(bundle: Bundle, rows: Rows) -> Tensors:
+    encoded = bundle.manifest.modality.encode(rows)
+    outputs = {f"head.{index}": output for index, output in enumerate(bundle.outputs(encoded).values())}
+    return {"inputs": _packed(rows), "encoded": encoded, "features": bundle.backbone(encoded), **outputs}
+
+
+def _packed(rows: Rows) -> Tensor:
+    """Stored rows as a tensor; texts as UTF-8 bytes, filled up with zeros."""
+    if rows.dtype == object:
+        rows = np.array([text.encode() for text in rows], dtype=bytes)
+        rows = rows.view(np.uint8).reshape(len(rows), -1)
+    return torch.from_numpy(np.ascontiguousarray(rows))
+
+
+def _unpacked(rows: Tensor, modality: AnyModality) -> Rows:
+    if modality.encoding.vocabulary is None:
+        return rows.numpy()
+    texts = np.empty(len(rows), dtype=object)
+    texts[:] = [bytes(row.tolist()).rstrip(b"\0").decode() for row in rows]
+    return texts
+
+
+def _replay(bundle: Bundle, golden: Tensors) -> None:
+    if "inputs" not in golden:
+        msg = f"{GOLDEN} holds no inputs"
+        raise CorruptModelError(msg)
+    again = _golden(bundle, _unpacked(golden["inputs"], bundle.manifest.modality))
+    wrong = checkpoint.differences(golden, again)
+    if not wrong:
+        wrong = [name for name in sorted(again.keys() - {"inputs"}) if not _close(golden[name], again[name])]
+    if wrong:
+        msg = f"the model does not answer as when it was saved: {', '.join(wrong)}"
+        raise CorruptModelError(msg)
+
+
+def _close(saved: Tensor, now: Tensor) -> bool:
+    """Whether both are finite and nearly equal: a model that answers inf or NaN is of no use."""
+    if not (saved.isfinite().all() and now.isfinite().all()):
+        return False
+    scale = saved.abs().amax().item() if saved.numel() else 0.0
+    if not saved.is_floating_point():
+        return torch.equal(now, saved)
+    return torch.allclose(now, saved, rtol=_RTOL, atol=_ATOL * max(scale, 1.0))
+
+
+def json_of(manifest: Manifest) -> dict[str, Any]:
+    """The manifest as plain JSON values."""
+    return manifest.model_dump(mode="json")

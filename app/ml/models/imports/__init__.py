@@ -1,0 +1,88 @@
+"""Imported backbones: weights of a closed list of architectures, read as data and turned into our own model's files.
+
+    efficientnet_lite0   images; safetensors, or the one published checkpoint that is known by its digest
+    bert                 texts; safetensors, with the lines of a vocab.txt and some numbers of a config.json
+
+The file never says what is built: it gives numbers, and every tensor's name, shape and type is compared with what the
+architecture has. What comes out is a `Bundle` like that of any pretraining.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from app.ml.errors import WeightsError
+from app.ml.interfaces import Backbone
+from app.ml.kinds.backbones import AnyBackbone
+from app.ml.kinds.modalities import AnyModality
+from app.ml.kinds.preprocessing import AnyPreprocessing
+from app.ml.kinds.preprocessing.image import ImagePreprocessing
+from app.ml.models.bundle import Bundle, Manifest
+from app.ml.models.imports import bert, efficientnet_lite0
+from app.ml.models.imports.published import SHA256, read_published
+from app.ml.models.imports.weights import Weights, from_tensors, open_safetensors
+
+Architecture = Literal["efficientnet_lite0", "bert"]
+USUAL_TOKENS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is imported: the file of weights, and what an architecture needs beside it."""
+
+    architecture: Architecture
+    path: Path
+    side: int = efficientnet_lite0.SIDE  # of images, in pixels
+    vocabulary: str | None = None  # the lines of a vocab.txt
+    config: dict[str, Any] = field(default_factory=dict)  # a config.json
+    max_tokens: int | None = None
+    uncased: bool = True
+
+
+def imported(wanted: Wanted) -> Bundle:
+    """The model that the weights make, on the CPU in eval mode. Raises `WeightsError`."""
+    return _image_model(wanted) if wanted.architecture == "efficientnet_lite0" else _text_model(wanted)
+
+
+def _image_model(wanted: Wanted) -> Bundle:
+    modality = efficientnet_lite0.modality(wanted.side)
+    with _weights(wanted.path) as weights:
+        return _bundle(ImagePreprocessing(), modality, *efficientnet_lite0.load(weights, modality.encoding))
+
+
+def _text_model(wanted: Wanted) -> Bundle:
+    numbers, tokens = bert.numbers_of(wanted.config), bert.vocabulary_of(wanted.vocabulary or "")
+    most = wanted.max_tokens or min(USUAL_TOKENS, numbers.max_position_embeddings)
+    if most > numbers.max_position_embeddings:
+        msg = f"the model has places for {numbers.max_position_embeddings} tokens: choose no more"
+        raise WeightsError([(("max_tokens",), msg)], code="weights_do_not_fit")
+    preprocessing, modality = bert.modality(tokens, most, uncased=wanted.uncased)
+    with _weights(wanted.path) as weights:
+        return _bundle(preprocessing, modality, *bert.load(weights, tokens, numbers, modality.encoding))
+
+
+def _bundle(preprocessing: AnyPreprocessing, modality: AnyModality, config: AnyBackbone, backbone: Backbone) -> Bundle:
+    manifest = Manifest(
+        kind="backbone",
+        preprocessing=preprocessing,
+        modality=modality,
+        backbone=config,
+        encoding=modality.encoding,
+        features=backbone.features,
+    )
+    return Bundle(manifest, backbone.eval(), {})
+
+
+@contextmanager
+def _weights(path: Path) -> Iterator[Weights]:
+    """Open the published checkpoint, known by its SHA-256; anything else as safetensors. Raises `WeightsError`."""
+    with path.open("rb") as file:
+        published = hashlib.file_digest(file, "sha256").hexdigest() == SHA256
+    if published:
+        yield from_tensors(read_published(path.read_bytes()))
+        return
+    with open_safetensors(path) as weights:
+        yield weights

@@ -1,0 +1,63 @@
+"""EfficientNet-Lite0's published weights (ImageNet, 224 x 224 RGB): names and shapes as its PyTorch ports have them.
+
+`_conv_stem`, `_blocks.N` counted over all stages, `_conv_head`; the last layer over ImageNet's classes is passed over.
+"""
+
+from collections.abc import Iterator
+
+import torch
+
+from app.ml.interfaces import Encoding
+from app.ml.kinds.backbones.efficientnet_lite0 import STAGES, EfficientNetLite0, EfficientNetLite0Backbone
+from app.ml.kinds.modalities.image import Image
+from app.ml.models.checkpoint import Tensors
+from app.ml.models.imports.weights import Weights
+
+SIDE = 224
+_PASSED_OVER = ("_fc.weight", "_fc.bias")
+_FIGURES = ("weight", "bias", "running_mean", "running_var")
+
+
+def modality(side: int) -> Image:
+    """Square RGB images."""
+    return Image(height=side, width=side, channels=3)
+
+
+def load(weights: Weights, encoding: Encoding) -> tuple[EfficientNetLite0, EfficientNetLite0Backbone]:
+    """The backbone with these weights. Raises `WeightsError`."""
+    config = EfficientNetLite0()
+    with torch.device("meta"):
+        backbone = config.build(encoding)
+    names = dict(_names())
+    own = backbone.state_dict()
+    wanted = {theirs: tuple(own[ours].shape) for ours, theirs in names.items()}
+    weights.check(wanted, _is_passed_over)
+    found: Tensors = {ours: weights.take(theirs) for ours, theirs in names.items()}
+    counts = {name: torch.zeros((), dtype=torch.int64) for name in own if name.endswith("num_batches_tracked")}
+    backbone.load_state_dict(found | counts, assign=True)
+    return config, backbone
+
+
+def _is_passed_over(name: str) -> bool:
+    return name in _PASSED_OVER or name.endswith(".num_batches_tracked")
+
+
+def _names() -> Iterator[tuple[str, str]]:
+    """Our name and theirs of every tensor."""
+    yield from _convolution("parts.0", "_conv_stem", "_bn0")
+    number = 0
+    for stage, (expansion, _, _, _, blocks) in enumerate(STAGES, start=1):
+        for index in range(blocks):
+            ours, theirs = f"parts.{stage}.{index}", f"_blocks.{number}"
+            if expansion > 1:
+                yield from _convolution(f"{ours}.expand", f"{theirs}._expand_conv", f"{theirs}._bn0")
+            yield from _convolution(f"{ours}.depthwise", f"{theirs}._depthwise_conv", f"{theirs}._bn1")
+            yield from _convolution(f"{ours}.project", f"{theirs}._project_conv", f"{theirs}._bn2")
+            number += 1
+    yield from _convolution(f"parts.{len(STAGES) + 1}", "_conv_head", "_bn1")
+
+
+def _convolution(ours: str, convolution: str, norm: str) -> Iterator[tuple[str, str]]:
+    yield f"{ours}.0.weight", f"{convolution}.weight"
+    for figure in _FIGURES:
+        yield f"{ours}.1.{figure}", f"{norm}.{figure}"

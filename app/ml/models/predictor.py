@@ -1,0 +1,81 @@
+"""Answers from a model in memory: JSON rows to features and to every head's answer."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from app.ml.configs.generation import Continued, Wish
+from app.ml.data.chunks import each_block, rows_per_block
+from app.ml.interfaces import Backbone, Rows
+from app.ml.interfaces.abilities import Sequences
+from app.ml.kinds.heads.generator import GeneratorHead
+from app.ml.kinds.modalities.text import Text
+from app.ml.models.bundle import Bundle, Manifest, read_bundle
+from app.ml.models.generation import LanguageModel, continued
+
+
+class Predictor:
+    """A model ready to answer. Nothing in it changes, so any number of threads may share it."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.bundle = bundle
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the model is."""
+        return self.bundle.manifest
+
+    def decode(self, inputs: Sequence[Any]) -> Rows:
+        """JSON values to rows as stored (N, ...). Raises `InputError` naming every bad input."""
+        return self.manifest.modality.decode(inputs)
+
+    def predict(self, rows: Rows) -> list[dict[str, Any]]:
+        """Rows as stored to one answer per row, {head key: JSON}."""
+        return [answer for encoded in self._encoded(rows) for answer in self._answer(encoded)]
+
+    @torch.inference_mode()
+    def embed(self, rows: Rows) -> NDArray[np.float32]:
+        """Rows as stored to features (N, F)."""
+        return torch.cat([self.bundle.backbone(encoded) for encoded in self._encoded(rows)]).numpy()
+
+    def generate(self, inputs: Sequence[Any], wish: Wish, seconds: float) -> list[Continued]:
+        """Continue JSON texts, within so many seconds. Raises `InputError`; ask only a model that has a generator."""
+        deadline = time.monotonic() + seconds
+        modality, model = self.manifest.modality, self._language_model()
+        assert isinstance(modality, Text)
+        prompts = modality.prompts(inputs)
+        wishes = [replace(wish, seed=(wish.seed + row) % 2**63) for row in range(len(prompts))]
+        return [
+            Continued(len(prompt) > modality.tokens, continued(model, prompt, one, deadline))
+            for prompt, one in zip(prompts, wishes, strict=True)
+        ]
+
+    def _language_model(self) -> LanguageModel:
+        modality, backbone = self.manifest.modality, self.bundle.backbone
+        head = next(head for head in self.bundle.heads.values() if isinstance(head, GeneratorHead))
+        assert isinstance(modality, Text)
+        assert isinstance(backbone, Sequences)
+        return LanguageModel(backbone, head, modality.codec, modality.tokens, modality.marked)
+
+    def _encoded(self, rows: Rows) -> Iterator[Tensor]:
+        """Encoded blocks (b, *shape) of bounded size, so that a large request takes bounded memory."""
+        modality = self.manifest.modality
+        blocks = each_block(len(rows), rows_per_block(modality.encoding.volume))
+        return (modality.encode(rows[block]) for block in blocks)
+
+    def _answer(self, encoded: Tensor) -> list[dict[str, Any]]:
+        outputs = self.bundle.outputs(encoded)
+        answers = {key: head.predict(outputs[key]) for key, head in self.bundle.heads.items()}
+        return [{key: answers[key][row] for key in answers} for row in range(len(encoded))]
+
+
+def load_bundle(folder: Path, known: Mapping[str, Backbone] | None = None) -> Predictor:
+    """Load a model and replay its golden rows. Raises `CorruptModelError`."""
+    return Predictor(read_bundle(folder, known))

@@ -1,0 +1,193 @@
+"""What an `"auto"` preprocessing, backbone, method or list of augmentations becomes, and which do not go together."""
+
+from typing import TypeVar
+
+from app.ml.data.spec import ModalityKind
+from app.ml.errors import ConfigError, Location
+from app.ml.interfaces import Config, Decision, Facts
+from app.ml.interfaces.abilities import Ability
+from app.ml.kinds.augmentations import AnyAugmentation
+from app.ml.kinds.backbones import AnyBackbone
+from app.ml.kinds.backbones.convnet import ConvNet
+from app.ml.kinds.backbones.kmeans_patches import KMeansPatches
+from app.ml.kinds.backbones.mlp import Mlp
+from app.ml.kinds.backbones.tcn import Tcn
+from app.ml.kinds.backbones.transformer import Transformer
+from app.ml.kinds.backbones.vit import Vit
+from app.ml.kinds.methods import AnyMethod
+from app.ml.kinds.methods.autoencoder import Autoencoder
+from app.ml.kinds.methods.denoising_autoencoder import DenoisingAutoencoder
+from app.ml.kinds.methods.kmeans import KMeans
+from app.ml.kinds.methods.masked_autoencoder import MaskedAutoencoder
+from app.ml.kinds.methods.masked_steps import MaskedSteps
+from app.ml.kinds.methods.next_token import NextToken
+from app.ml.kinds.methods.simclr import SimClr
+from app.ml.kinds.preprocessing import AnyPreprocessing
+from app.ml.kinds.preprocessing.image import ImagePreprocessing
+from app.ml.kinds.preprocessing.series import SeriesPreprocessing
+from app.ml.kinds.preprocessing.table import TablePreprocessing
+from app.ml.kinds.preprocessing.text import TextPreprocessing
+
+AnyKind = TypeVar("AnyKind", bound=Config)
+Decisions = tuple[Decision, ...]
+_MIN_SIDE_FOR_CONVNET = 4
+
+PREPROCESSING: dict[ModalityKind, AnyPreprocessing] = {
+    "image": ImagePreprocessing(),
+    "table": TablePreprocessing(),
+    "series": SeriesPreprocessing(),
+    "text": TextPreprocessing(),
+}
+# In order of preference: the first that is able to do what the method or head needs.
+BACKBONES: dict[ModalityKind, tuple[AnyBackbone, ...]] = {
+    "image": (ConvNet(), Mlp(), KMeansPatches(), Vit()),
+    "table": (Mlp(),),
+    "series": (ConvNet(), Mlp(), Tcn()),
+    "text": (Transformer(),),
+}
+# The same: the first that the backbone, where one is given, is able to serve; each with why it comes where it does.
+METHODS: dict[ModalityKind, tuple[tuple[AnyMethod, str], ...]] = {
+    "image": (
+        (KMeans(), "for small images patches are cheaper, and probes learn more from them, than from autoencoders"),
+        (Autoencoder(), "the usual one for images"),
+        (MaskedAutoencoder(), "the usual one for backbones that see patches"),
+        (SimClr(), "it asks nothing of the backbone"),
+    ),
+    "table": (
+        (DenoisingAutoencoder(), "swapped values teach which columns go together; a plain autoencoder copies"),
+        (SimClr(), "it asks nothing of the backbone"),
+    ),
+    "series": (
+        (MaskedSteps(), "probes learn far more from guessing hidden steps than from rebuilding all"),
+        (Autoencoder(), "the usual one for series that are seen as a whole"),
+        (SimClr(), "it asks nothing of the backbone"),
+    ),
+    "text": ((NextToken(), "the usual one for texts"),),
+}
+_MAX_SIDE_FOR_PATCHES = 64  # of larger images a few pixels say little
+
+
+def settle(config: AnyKind, facts: Facts, *loc: str | int) -> tuple[AnyKind, Decisions]:
+    """Let a kind settle itself, and put its place in the request before what it says."""
+    try:
+        settled, decisions = config.settle(facts)
+    except ConfigError as error:
+        raise error.under(*loc) from error
+    prefix = ".".join(str(part) for part in loc)
+    return settled, tuple(one.model_copy(update={"field": f"{prefix}.{one.field}"}) for one in decisions)
+
+
+def settle_preprocessing(choice: AnyPreprocessing | str, facts: Facts) -> tuple[AnyPreprocessing, Decisions]:
+    """Choose the modality's own, unless it is given. Raises `ConfigError`."""
+    decided: Decisions = ()
+    if isinstance(choice, str):
+        choice = PREPROCESSING[facts.modality]
+        decided = (_whole("preprocessing", choice, f"the dataset is of modality {facts.modality}"),)
+    if choice.kind != facts.modality:
+        msg = f"the dataset is of modality {facts.modality}: use its kind, or auto"
+        raise ConfigError(("preprocessing", "kind"), msg)
+    settled, more = settle(choice, facts, "preprocessing")
+    return settled, _merged(decided, settled, more)
+
+
+def settle_method(choice: AnyMethod | str, backbone: AnyBackbone | str, facts: Facts) -> tuple[AnyMethod, Decisions]:
+    """Choose one that suits the data and the backbone, unless it is given. Raises `ConfigError`."""
+    decided: Decisions = ()
+    if isinstance(choice, str):
+        choice, reason = _default_method(backbone, facts)
+        decided = (_whole("method", choice, reason),)
+    if facts.modality not in choice.accepts:
+        msg = f"{choice.kind} learns from {' or '.join(choice.accepts)} data, and this dataset is a {facts.modality}"
+        raise ConfigError(("method", "kind"), msg)
+    settled, more = settle(choice, facts, "method")
+    return settled, _merged(decided, settled, more)
+
+
+def settle_backbone(
+    choice: AnyBackbone | str, facts: Facts, needs: frozenset[Ability], who: str
+) -> tuple[AnyBackbone, Decisions]:
+    """Choose one that is able to do what `who` needs, unless it is given. Raises `ConfigError`."""
+    decided: Decisions = ()
+    if isinstance(choice, str):
+        choice = _default_backbone(facts, needs, who)
+        decided = (_whole("backbone", choice, f"suits {facts.modality} data of shape {facts.shape}"),)
+    if facts.modality not in choice.accepts:
+        able = " or ".join(one.kind for one in BACKBONES[facts.modality])
+        msg = (
+            f"{choice.kind} takes {' or '.join(choice.accepts)} data, this dataset is a {facts.modality}: choose {able}"
+        )
+        raise ConfigError(("backbone", "kind"), msg)
+    if isinstance(choice, ConvNet) and _is_small(facts):
+        raise ConfigError(("backbone", "kind"), "convnet needs images of at least 4 x 4 pixels: choose mlp")
+    check_abilities(choice, needs, who)
+    settled, more = settle(choice, facts, "backbone")
+    return settled, _merged(decided, settled, more)
+
+
+def check_abilities(backbone: AnyBackbone, needs: frozenset[Ability], who: str) -> None:
+    """Raises `ConfigError` where the backbone cannot do what `who` needs."""
+    lacking = sorted(needs - backbone.provides)
+    if lacking:
+        msg = f"{who} needs a backbone with the ability {lacking[0]!r}, and {backbone.kind} lacks it: choose another"
+        raise ConfigError(("backbone", "kind"), msg)
+
+
+def settle_views(
+    choice: tuple[AnyAugmentation, ...] | str, method: AnyMethod, facts: Facts
+) -> tuple[tuple[AnyAugmentation, ...], Decisions]:
+    """Choose what the method cannot do without, or none. Raises `ConfigError`."""
+    place: Location = ("augmentations",)
+    if not isinstance(choice, str):
+        if not choice and method.compares_views:
+            raise ConfigError(place, f"{method.kind} compares views of a row: give some, or leave this out")
+        check_augmentations(choice, facts, place)
+        return choice, ()
+    usual: tuple[AnyAugmentation, ...] = method.usual_views(facts)  # type: ignore[assignment]
+    reason = f"the usual views of {method.kind}" if usual else f"{method.kind} needs none"
+    value = [one.model_dump(mode="json") for one in usual]
+    return usual, (Decision(field="augmentations", value=value, reason=reason),)
+
+
+def check_augmentations(choice: tuple[AnyAugmentation, ...], facts: Facts, place: Location) -> None:
+    """Raises `ConfigError` for one of another modality."""
+    for index, one in enumerate(choice):
+        if facts.modality not in one.accepts:
+            msg = f"{one.kind} changes {' or '.join(one.accepts)} data, and this dataset is a {facts.modality}"
+            raise ConfigError((*place, index, "kind"), msg)
+        if one.mixes and any(before.mixes for before in choice[:index]):
+            raise ConfigError((*place, index, "kind"), "rows are mixed by one augmentation before: choose one of them")
+
+
+def _default_method(backbone: AnyBackbone | str, facts: Facts) -> tuple[AnyMethod, str]:
+    candidates = [one for one in METHODS[facts.modality] if not isinstance(one[0], KMeans) or _has_small_sides(facts)]
+    if isinstance(backbone, str):
+        return candidates[0]
+    able = [one for one in candidates if one[0].needs <= backbone.provides]
+    return able[0] if able else candidates[0]  # which is then refused in words
+
+
+def _default_backbone(facts: Facts, needs: frozenset[Ability], who: str) -> AnyBackbone:
+    for candidate in BACKBONES[facts.modality]:
+        if needs <= candidate.provides and not (isinstance(candidate, ConvNet) and _is_small(facts)):
+            return candidate
+    msg = f"{who} needs a backbone with the abilities {sorted(needs)}, and none fits {facts.modality} data"
+    raise ConfigError(("backbone",), msg)
+
+
+def _has_small_sides(facts: Facts) -> bool:
+    return max(facts.shape[:2]) <= _MAX_SIDE_FOR_PATCHES and not _is_small(facts)
+
+
+def _is_small(facts: Facts) -> bool:
+    """Whether an image is; series may be as short as they like."""
+    return facts.modality == "image" and min(facts.shape[:2]) < _MIN_SIDE_FOR_CONVNET
+
+
+def _whole(field: str, choice: Config, reason: str) -> Decision:
+    return Decision(field=field, value=choice.model_dump(mode="json"), reason=reason)
+
+
+def _merged(decided: Decisions, settled: Config, more: Decisions) -> Decisions:
+    """A decision for a whole kind tells the kind as it settled itself."""
+    value = settled.model_dump(mode="json")
+    return (*(one.model_copy(update={"value": value}) for one in decided), *more)

@@ -1,0 +1,30 @@
+"""The linear probe that backbones are compared by: the head that suits a target, and what a probe refuses."""
+
+from app.ml.configs.learning import FineTuningConfig
+from app.ml.data.spec import DataSpec
+from app.ml.errors import ConfigError
+from app.ml.kinds.heads.classifier import Classifier
+from app.ml.kinds.heads.regressor import Regressor
+from app.ml.kinds.strategies.linear_probe import LinearProbe
+from app.ml.models.bundle import Manifest
+from app.ml.resolution.requests import resolve_fine_tuning
+
+MIN_ROWS = 20
+
+
+def probe_of(spec: DataSpec, target: str, parent: Manifest | None = None) -> FineTuningConfig:
+    """A settled fine-tuning of one head, as a probe. Raises `ConfigError` naming `target` or `model`."""
+    known = spec.target(target)
+    if known is None:
+        names = ", ".join(repr(one.name) for one in spec.targets[:10]) or "none: upload labels"
+        raise ConfigError(("target",), f"the dataset has no target {target!r}; it has {names}")
+    labelled = spec.labelled.get(target, spec.rows).get("train", 0)
+    if labelled < MIN_ROWS:
+        msg = f"{labelled} train rows carry target {target!r}, and a comparison needs {MIN_ROWS}: label more"
+        raise ConfigError(("target",), msg)
+    head = Classifier(target=target) if known.type == "category" else Regressor(target=target)
+    config = FineTuningConfig(heads=(head,), strategy=LinearProbe(budget_seconds=10.0))
+    try:
+        return resolve_fine_tuning(config, spec, parent).config
+    except ConfigError as error:
+        raise error if error.loc[0] != "heads" else ConfigError(("target",), error.msg) from error

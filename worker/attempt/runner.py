@@ -1,0 +1,165 @@
+"""One job's life inside the trainer: prepared, run, finalized, and ended in one of the ways that a job can end.
+
+This is the runner's edge: whatever goes wrong below is recorded in the job's row here.
+"""
+
+import errno
+import faulthandler
+import logging
+import shutil
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from app.artifacts import open_store
+from app.datasets.errors import DatasetError
+from app.db.session import Database
+from app.errors import CorruptError, UnavailableError
+from app.jobs import lease as leases
+from app.jobs.attempts import Lease
+from app.jobs.ending import JobError
+from app.jobs.lease import CancelledError, LeaseLostError, PausingError
+from app.ml.errors import ConfigError, CorruptModelError
+from app.settings import Settings
+from worker.attempt.attempt import Attempt
+from worker.attempt.checkpoints import StorageFullError
+from worker.attempt.device_loss import leaving_a_lost_device
+from worker.attempt.divergence import DivergedError
+from worker.attempt.folder import attempt_folder, stacks_file
+from worker.jobs import estimate, evaluation, preparation, recommendation, sweep, training
+from worker.jobs.trial import PrunedError
+from worker.process.drain import OVERDUE, DrainedError, Draining
+from worker.training.micro_batches import DeviceMemoryError
+
+log = logging.getLogger(__name__)
+
+
+def run(lease: Lease, draining: Draining, settings: Settings | None = None) -> None:
+    """Run the job of `lease` to its end, or give it back when `draining` is set."""
+    settings = settings or Settings()
+    database = Database(settings.sql_url)
+    attempt = Attempt(database, open_store(settings), lease)
+    folder = _fresh_folder(attempt_folder(settings, lease), lease)
+    try:
+        with _stacks_on_demand(folder):
+            _run(attempt, folder, draining, settings)
+        if not draining.is_set():
+            _go_on_with_sweep(attempt, folder, draining, settings)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        database.close()
+
+
+@contextmanager
+def _stacks_on_demand(folder: Path) -> Iterator[None]:
+    """A signal makes the interpreter write all threads' stacks into a file, however the trainer hangs."""
+    with stacks_file(folder).open("w") as file:
+        faulthandler.register(signal.SIGUSR1, file=file)
+        try:
+            yield
+        finally:
+            faulthandler.unregister(signal.SIGUSR1)
+
+
+def _go_on_with_sweep(attempt: Attempt, folder: Path, draining: Draining, settings: Settings) -> None:
+    """Take the turn that a trial's end gives its sweep, here where all is imported: a trainer more costs seconds.
+
+    The supervisor has no eye on it and may kill it as overdue; then the next turn gets a trainer of its own.
+    """
+    trial = attempt.lease.job_id
+    lease = attempt.insist(lambda session: leases.claim_sweep(session, trial, settings.lease_seconds))
+    if lease is not None:
+        _run(Attempt(attempt.database, attempt.artifacts, lease), folder, draining, settings)
+
+
+def _fresh_folder(folder: Path, lease: Lease) -> Path:
+    """Make an empty folder for this attempt; those that killed attempts at the same job left behind go."""
+    for left in folder.parent.glob(f"{lease.job_id}-t*"):
+        shutil.rmtree(left, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def _run(attempt: Attempt, folder: Path, draining: Draining, settings: Settings) -> None:
+    try:
+        _run_to_its_end(attempt, folder, draining, settings)
+    except LeaseLostError:
+        log.warning("job %s: another attempt holds it; this one ends without a trace", attempt.lease.job_id)
+
+
+def _run_to_its_end(attempt: Attempt, folder: Path, draining: Draining, settings: Settings) -> None:
+    try:
+        try:
+            with leaving_a_lost_device():
+                _work(attempt, folder, draining, settings)
+        except PrunedError:
+            log.info("job %s: left behind by other trials", attempt.lease.job_id)
+        except (DrainedError, PausingError):
+            _let_go(attempt, draining)
+        except UnavailableError as error:
+            log.warning("job %s is given back: %s", attempt.lease.job_id, error)
+            attempt.give_back("The artifact store did not answer; it is tried again.")
+        except (CancelledError, LeaseLostError):
+            raise
+        except Exception as error:
+            explained = _explain(error)
+            user = explained.category == "user"
+            log.log(logging.INFO if user else logging.ERROR, "job %s failed", attempt.lease.job_id, exc_info=not user)
+            attempt.fail(explained)
+    except CancelledError:
+        attempt.cancelled()
+
+
+def _let_go(attempt: Attempt, draining: Draining) -> None:
+    if draining.is_set() and draining.reason == "time_limit":
+        attempt.fail(OVERDUE, "time_limit")
+    else:
+        attempt.give_back("The worker is shutting down; another goes on.")
+
+
+def _work(attempt: Attempt, folder: Path, draining: Draining, settings: Settings) -> None:
+    job = attempt.job()
+    if job.kind == "preparation":
+        preparation.run(attempt, job, folder, draining)
+    elif job.kind == "sweep":
+        sweep.run(attempt, job, settings)
+    elif job.kind == "evaluation":
+        evaluation.run(attempt, job, folder, draining)
+    elif job.kind == "recommendation":
+        recommendation.run(attempt, job, folder, draining, settings)
+    elif job.kind == "estimate":
+        estimate.run(attempt, job, folder, draining, settings)
+    else:
+        training.run(attempt, job, folder, draining, settings)
+
+
+_FULL_STORAGE = JobError(
+    code="storage_full",
+    category="transient",
+    message="There is no room for what the job has to keep. Free some, or ask who runs the service to; then retry it: "
+    "it goes on from its last checkpoint.",
+)
+
+
+def _explain(error: Exception) -> JobError:
+    """Say whose fault it is, and what to do."""
+    match error:
+        case DatasetError():
+            told = JobError(code=str(error.code), category="user", message=error.message)
+        case ConfigError():
+            param = ".".join(str(part) for part in error.loc)
+            told = JobError(code="config_does_not_fit", category="user", message=error.msg, param=param)
+        case DivergedError():
+            told = JobError(code="diverged", category="user", message=str(error), param="training.optimizer.lr")
+        case DeviceMemoryError():
+            told = JobError(code="device_memory", category="user", message=str(error), param="training.batch_size")
+        case CorruptError() | CorruptModelError():
+            told = JobError(code="corrupt_artifact", category="platform", message=str(error))
+        case StorageFullError() | OSError(errno=errno.ENOSPC | errno.EDQUOT | errno.EFBIG):
+            told = _FULL_STORAGE
+        case _:
+            fault = f"A fault of the service ({type(error).__name__})"
+            message = f"{fault}; the worker's log has the details. Submit it again."
+            told = JobError(code="internal_error", category="platform", message=message)
+    return told

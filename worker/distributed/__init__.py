@@ -1,0 +1,1 @@
+"""A training on several devices: its leader and the processes of the other ranks."""

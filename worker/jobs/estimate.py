@@ -1,0 +1,140 @@
+"""An estimate as a job: some real steps of a training, timed and weighed. It makes no model."""
+
+import statistics
+from pathlib import Path
+
+import numpy as np
+from sqlalchemy.orm import Session
+
+from app.db.tables import JobRow
+from app.estimates.schemas import Estimate, Measured
+from app.jobs import lease as leases
+from app.jobs.plan import learning_config
+from app.ml.kinds.strategies import AnyStrategy
+from app.settings import Settings
+from worker.attempt.attempt import Attempt
+from worker.attempt.feature_cache import FeatureCache
+from worker.attempt.job_inputs import device_for, open_beside, open_data, open_model, rows_digest
+from worker.attempt.reporter import progress_of
+from worker.distributed.leader import together
+from worker.process.drain import DrainedError, Draining
+from worker.training import measured_cost
+from worker.training.run import Run, prepare
+
+_BLOCKS = 10
+
+
+def run(attempt: Attempt, job: JobRow, folder: Path, draining: Draining, settings: Settings) -> None:
+    """Measure the training as it is asked for, then larger batches of it."""
+    attempt.report(progress_of(0, 1, 0, None), [], "loading the data")
+    work = _Work(attempt, job, folder, settings)
+    measured_cost.forget_peak(work.device)
+    training = work.prepared(None, None)
+    attempt.enter("running", "measuring", "Measuring some steps.", {"device": work.device.type})
+    steps = work.steps_of(training)
+    found = _costs(training, steps, folder)
+    plan, strategy = training.plan, training.strategy
+    peaks, sizes = {plan.batch_size: steps.peak_bytes}, measured_cost.batch_sizes(plan.batch_size, plan.rows)
+    del training
+    available = measured_cost.available_bytes(work.device)
+    for size in [] if plan.solves else sizes[1:]:
+        if 2 * max(peaks.values()) > measured_cost.MARGIN * available:
+            break
+        if draining.is_set():
+            raise DrainedError
+        attempt.report(progress_of(len(peaks), len(sizes), 0, None), [], "measuring")
+        measured_cost.forget_peak(work.device)
+        peaks[size] = work.steps_of(work.prepared(size, strategy)).peak_bytes
+    attempt.enter("finalizing", "measuring", "All is measured.")
+    metrics = Estimate(
+        **found,
+        device=work.device.type,
+        peak_bytes=steps.peak_bytes,
+        measured=[Measured(batch_size=size, peak_bytes=peak) for size, peak in peaks.items()],
+        available_bytes=available,
+        largest_batch=None if plan.solves else measured_cost.largest_batch(peaks, available, plan.rows),
+    ).model_dump()
+
+    def publish(session: Session) -> None:
+        leases.write(session, attempt.lease, metrics=metrics)
+
+    attempt.succeed("Estimated.", publish)
+
+
+class _Work:
+    """What is measured, to be prepared for any batch size."""
+
+    def __init__(self, attempt: Attempt, job: JobRow, folder: Path, settings: Settings) -> None:
+        dataset, self.data = open_data(attempt, job, folder / "data")
+        self.config = learning_config(job.config["estimates"], job.config)
+        self.device, self._devices, self._folder = device_for(job), job.devices, folder
+        self.keep = FeatureCache(settings.feature_cache, settings.feature_cache_bytes, rows_digest(dataset))
+        self.beside = open_beside(attempt, self.config, folder / "beside")
+        parent = job.parent_model_id
+        self.parent = open_model(attempt, parent, folder / "parent", for_training=True) if parent else None
+
+    def steps_of(self, training: Run) -> measured_cost.Steps:
+        """Some of its steps, measured, on as many devices as the job asks for."""
+        with together(training, self._devices, self._folder):
+            return measured_cost.run_steps(training)
+
+    def prepared(self, batch_size: int | None, strategy: AnyStrategy | None) -> Run:
+        """The training as the real job would prepare it, with another batch size where one is given."""
+        config = self.config
+        if batch_size is not None:
+            training = config.training.model_copy(update={"batch_size": batch_size})
+            config = config.model_copy(update={"training": training})
+        return prepare(
+            config,
+            self.data,
+            device=self.device,
+            parent=self.parent,
+            strategy=strategy,
+            keep=self.keep,
+            beside=self.beside,
+        )
+
+
+def _costs(training: Run, steps: measured_cost.Steps, folder: Path) -> dict[str, float | int]:
+    """What the steps, evaluations and files of a training cost."""
+    plan, state, watcher = training.plan, training.state, training.watcher
+    evaluation = measured_cost.timed(lambda: training.evaluate("validation"))
+    if watcher is not None:
+        evaluation += measured_cost.timed(lambda: watcher.look(state))
+    file, out = folder / "state.safetensors", folder / "model"
+    checkpoint = measured_cost.timed(lambda: state.save(file))
+    out.mkdir()
+    training.save_bundle(out)
+    evaluations = _evaluations(training)
+
+    def total(step: float) -> float:
+        looped = step * plan.total_steps + evaluation * evaluations
+        return looped + checkpoint * _checkpoints(training, looped)
+
+    median = statistics.median(steps.seconds)
+    blocks = [float(block.mean()) for block in np.array_split(steps.seconds, min(_BLOCKS, len(steps.seconds)))]
+    return {
+        "step_seconds": median,
+        "timed_steps": len(steps.seconds),
+        "total_steps": plan.total_steps,
+        "seconds": total(statistics.mean(steps.seconds)),
+        "low": total(min(blocks)),
+        "high": total(max(blocks)),
+        "evaluation_seconds": evaluation,
+        "checkpoint_seconds": checkpoint,
+        "checkpoint_bytes": file.stat().st_size,
+        "model_bytes": sum(one.stat().st_size for one in out.iterdir()),
+    }
+
+
+def _evaluations(training: Run) -> int:
+    plan = training.plan
+    epochs = -(-plan.total_steps // plan.steps_per_epoch)
+    ends = (min((epoch + 1) * plan.steps_per_epoch, plan.total_steps) for epoch in range(epochs))
+    return sum(plan.evaluates(epoch, step) for epoch, step in enumerate(ends))
+
+
+def _checkpoints(training: Run, seconds: float) -> int:
+    config, plan = training.config.training, training.plan
+    by_steps = plan.total_steps // config.checkpoint_steps if config.checkpoint_steps else 0
+    return max(by_steps, int(seconds / config.checkpoint_seconds)) + 1

@@ -1,0 +1,92 @@
+"""An evaluation as a job: a model, and maybe a baseline, measured on the same rows. It makes no model."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from app.db.tables import JobRow
+from app.jobs import lease as leases
+from app.ml.evaluation.bootstrap import Difference, paired
+from app.ml.evaluation.outcomes import Outcomes
+from app.ml.models.bundle import Bundle
+from app.ml.resolution.compatibility import Part, check_comparable
+from worker.attempt.attempt import Attempt
+from worker.attempt.job_inputs import device_for, open_data, open_model
+from worker.attempt.reporter import progress_of
+from worker.process.drain import DrainedError, Draining
+from worker.training.model_evaluation import affordable, measured, rows_of
+
+_REPORT_SECONDS = 0.5
+
+
+def run(attempt: Attempt, job: JobRow, folder: Path, draining: Draining) -> None:
+    """Measure, compare, and write both into the job."""
+    attempt.report(progress_of(0, 1, 0, None), [], "loading")
+    part: Part = job.config["split"]
+    data = open_data(attempt, job, folder / "data")[1]
+    bundles = [open_model(attempt, name, folder / f"model{index}") for index, name in enumerate(_models(job))]
+    every = rows_of(data, part, bundles[0].manifest.heads)
+    rows = affordable(every, [entry for bundle in bundles for entry in bundle.manifest.heads])
+    message = f"Measuring on {len(rows)} of {len(every)} rows."
+    attempt.enter("running", "measuring", message, {"rows": len(rows), "of": len(every)})
+    told = _Progress(attempt, draining, len(rows) * len(bundles))
+    device = device_for(job)
+    found = [measured(bundle, data, rows, part, device, told.after(len(rows) * i)) for i, bundle in enumerate(bundles)]
+    attempt.enter("finalizing", "comparing", "All rows are answered.")
+    metrics = found[0].as_json()
+    if len(found) > 1:
+        metrics["baseline"] = {"model": job.config["baseline"], **found[1].as_json()}
+        metrics["comparison"] = _compared(bundles, [one.outcomes for one in found])
+
+    files = attempt.keep_curves(found[0].curves(), folder / "curves")
+
+    def publish(session: Session) -> None:
+        leases.write(session, attempt.lease, metrics=metrics, files=files)
+
+    attempt.succeed("Measured.", publish)
+
+
+def _models(job: JobRow) -> list[str]:
+    """The model, and the baseline where there is one."""
+    return [name for name in (job.config["model"], job.config["baseline"]) if name is not None]
+
+
+def _compared(bundles: list[Bundle], outcomes: list[dict[str, Outcomes]]) -> dict[str, Any]:
+    """By head and metric: the model's minus the baseline's, with a paired interval."""
+    first, second = outcomes
+    shared = check_comparable(bundles[0].manifest, bundles[1].manifest)
+    return {key: _as_json(paired(first[key], second[key])) for key in shared}
+
+
+def _as_json(found: Mapping[str, Difference]) -> dict[str, Any]:
+    return {
+        name: {"difference": one.difference, **asdict(one.interval), "verdict": one.verdict}
+        for name, one in found.items()
+    }
+
+
+class _Progress:
+    """Hears how many rows are answered and tells the job, at most twice a second; raises where it is to stop."""
+
+    def __init__(self, attempt: Attempt, draining: Draining, total: int) -> None:
+        self._attempt = attempt
+        self._draining = draining
+        self._total = total
+        self._began = self._told = time.monotonic()
+
+    def after(self, before: int) -> Callable[[int], None]:
+        """Hear of rows that come after so many others."""
+        return lambda rows: self._hear(before + rows)
+
+    def _hear(self, rows: int) -> None:
+        if self._draining.is_set():
+            raise DrainedError
+        now = time.monotonic()
+        if now - self._told >= _REPORT_SECONDS:
+            self._told = now
+            eta = (now - self._began) / rows * (self._total - rows)
+            self._attempt.report(progress_of(rows, self._total, 0, eta), [], "measuring")

@@ -1,0 +1,113 @@
+"""A dataset's preparation: the uploaded file becomes the canonical form and a report."""
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from sqlalchemy import update
+from sqlalchemy.orm import Session
+
+from app.artifacts import fetch_blob
+from app.datasets import repository
+from app.datasets.errors import Code, DatasetError, RowError
+from app.datasets.leaks import Earlier
+from app.datasets.options import Limits, PrepareOptions
+from app.datasets.preparation import Prepared, prepare
+from app.db.session import db_now
+from app.db.tables import DatasetRow, JobRow
+from app.jobs import lease as leases
+from worker.attempt.attempt import Attempt
+from worker.process.drain import DrainedError, Draining
+
+_REPORT_SECONDS = 0.5
+
+
+def run(attempt: Attempt, job: JobRow, folder: Path, draining: Draining) -> None:
+    """Prepare the job's dataset; a user's fault is recorded row by row in the dataset, too."""
+    dataset = attempt.insist(lambda session: session.get_one(DatasetRow, job.dataset_id))
+    source = fetch_blob(attempt.artifacts, dataset.source_sha256)
+    options = PrepareOptions.model_validate(dataset.options)
+    attempt.enter("running", "reading", "Preparing the dataset.")
+    out = folder / "canonical"
+    out.mkdir()
+    try:
+        earlier = _earlier(attempt, dataset, options)
+        prepared = prepare(source, dataset.filename, options, out, Limits(), _Progress(attempt, draining), earlier)
+    except DatasetError as error:
+        _record(attempt, dataset.id, error)
+        raise
+    _publish(attempt, dataset.id, prepared, out)
+
+
+def _earlier(attempt: Attempt, dataset: DatasetRow, options: PrepareOptions) -> Earlier | None:
+    """Open the digests and splits of the dataset whose splits are to be kept; of the same source its rows, too."""
+    dataset_id = options.same_splits_as
+    if dataset_id is None:
+        return None
+    row = attempt.insist(lambda session: repository.find(session, dataset.project_id, dataset_id))
+    files = {} if row is None else row.files or {}
+    if row is None or not {"digests.npy", "split.npy", "rows.npy"} <= set(files):
+        message = f"the dataset {dataset_id}, whose splits are to be kept, is gone; leave same_splits_as out"
+        raise DatasetError(Code.BAD_OPTION, message, [RowError(("same_splits_as",), message)])
+    theirs = PrepareOptions.model_validate(row.options)
+    same = row.source_sha256 == dataset.source_sha256 and _numbering(theirs) == _numbering(options)
+    names = ("digests.npy", "split.npy", *(["rows.npy"] if same else []))
+    paths = (fetch_blob(attempt.artifacts, files[name]["sha256"]) for name in names)
+    return Earlier(dataset_id, *(np.load(path, mmap_mode="r", allow_pickle=False) for path in paths))
+
+
+def _numbering(options: PrepareOptions) -> tuple[object, ...]:
+    """What the numbers of a source's rows depend on."""
+    return options.modality, options.text, options.series
+
+
+class _Progress:
+    """Hears fractions and tells the job, at most twice a second; raises where the job or the worker is to stop."""
+
+    def __init__(self, attempt: Attempt, draining: Draining) -> None:
+        self._attempt = attempt
+        self._draining = draining
+        self._told = time.monotonic()
+
+    def __call__(self, fraction: float, phase: str) -> None:
+        if self._draining.is_set():
+            raise DrainedError
+        if time.monotonic() - self._told < _REPORT_SECONDS:
+            return
+        self._told = time.monotonic()
+        steps = {"step": round(100 * fraction), "total_steps": 100, "epoch": 0}
+        self._attempt.report({"fraction": fraction, **steps, "eta_seconds": None}, [], phase[:50])
+
+
+def _record(attempt: Attempt, dataset_id: str, error: DatasetError) -> None:
+    answer = {"code": str(error.code), "message": error.message, "errors": [asdict(item) for item in error.errors]}
+
+    def record(session: Session) -> None:
+        leases.hold(session, attempt.lease)
+        change = update(DatasetRow).where(DatasetRow.id == dataset_id).values(status="failed", error=answer)
+        session.execute(change)
+
+    attempt.insist(record)
+
+
+def _publish(attempt: Attempt, dataset_id: str, prepared: Prepared, out: Path) -> None:
+    attempt.enter("finalizing", "storing", "Storing the prepared dataset.")
+    files = attempt.keep(out)
+
+    def publish(session: Session) -> None:
+        change = (
+            update(DatasetRow)
+            .where(DatasetRow.id == dataset_id)
+            .values(
+                status="ready",
+                spec=prepared.spec.model_dump(mode="json"),
+                report=prepared.report.model_dump(mode="json"),
+                files=files,
+                prepared_at=db_now(),
+            )
+        )
+        session.execute(change.execution_options(synchronize_session=False))
+
+    attempt.report({"fraction": 1.0, "step": 100, "total_steps": 100, "epoch": 0, "eta_seconds": 0.0}, [], "storing")
+    attempt.succeed("The dataset is ready.", publish)

@@ -1,0 +1,119 @@
+"""A recommendation as a job: backbones ranked for a target. It makes no model; its metrics are the ranking."""
+
+import time
+from pathlib import Path
+
+from sqlalchemy.orm import Session
+
+from app.db.tables import DatasetRow, JobRow
+from app.jobs import lease as leases
+from app.ml.configs.learning import FineTuningConfig
+from app.ml.data.arrays import ArrayData
+from app.ml.data.spec import DataSpec
+from app.ml.kinds.strategies.full import Full
+from app.ml.learning.untrained_backbones import Raw, RawBackbone
+from app.ml.resolution.probe import probe_of
+from app.ml.resolution.requests import resolve_fine_tuning
+from app.recommendations.schemas import Candidate, RecommendationConfig
+from app.settings import Settings
+from worker.attempt.attempt import Attempt
+from worker.attempt.feature_cache import FeatureCache
+from worker.attempt.job_inputs import device_for, open_data, open_model, rows_digest
+from worker.attempt.reporter import progress_of
+from worker.process.drain import DrainedError, Draining
+from worker.training.backbone_ranking import Ranked, estimates, measured, named, ranking, rows_in, sampled
+from worker.training.features import Keeper
+from worker.training.run import fit_modality
+
+
+def run(attempt: Attempt, job: JobRow, folder: Path, draining: Draining, settings: Settings) -> None:
+    """Measure the raw rows and every candidate on the same rows, and rank them."""
+    began = time.monotonic()
+    config = RecommendationConfig.model_validate(job.config)
+    attempt.report(progress_of(0, 1, 0, None), [], "loading")
+    row, data = open_data(attempt, job, folder / "data")
+    work = _Work(attempt, job, config, row, data, settings)
+    attempt.enter("running", "ranking", f"Ranking {len(config.candidates)} backbones.", {"rows": work.rows})
+    raw, found = work.raw(), []
+    for index, candidate in enumerate(config.candidates):
+        if draining.is_set():
+            raise DrainedError
+        attempt.report(progress_of(index, len(config.candidates), 0, None), [], "ranking")
+        found.append(work.of(candidate, folder / f"model{index}"))
+    attempt.enter("finalizing", "ranking", "All are measured.")
+    metrics = {
+        "target": config.target,
+        "score": work.score,
+        "rows": work.rows,
+        "labelled_rows": len(data.positions("train", [config.target])),
+        "seconds": round(time.monotonic() - began, 3),
+        "ranking": ranking(found, raw),
+        "misfits": [one.model_dump(mode="json") for one in config.misfits],
+    }
+
+    def publish(session: Session) -> None:
+        leases.write(session, attempt.lease, metrics=metrics)
+
+    attempt.succeed("Ranked.", publish)
+
+
+class _Work:
+    """What all candidates are measured on."""
+
+    def __init__(
+        self,
+        attempt: Attempt,
+        job: JobRow,
+        config: RecommendationConfig,
+        row: DatasetRow,
+        data: ArrayData,
+        settings: Settings,
+    ) -> None:
+        self.attempt, self.config, self.data = attempt, config, data
+        self.some = sampled(data, config.target, config.rows)
+        self.rows = len(self.some.positions("train", [config.target]))
+        self.keep: Keeper = FeatureCache(settings.feature_cache, settings.feature_cache_bytes, rows_digest(row))
+        self.device = device_for(job)
+
+    @property
+    def spec(self) -> DataSpec:
+        """The dataset's."""
+        return self.data.spec
+
+    @property
+    def score(self) -> str:
+        """What the scores are."""
+        target = self.spec.target(self.config.target)
+        return "accuracy" if target is not None and target.type == "category" else "r2"
+
+    def raw(self) -> Ranked:
+        """The rows as they are encoded by default: what a backbone must be better than."""
+        config = probe_of(self.spec, self.config.target).model_copy(update={"backbone": Raw()})
+        modality = fit_modality(config, self.some)
+        backbone = RawBackbone(modality.encoding)
+        if backbone.grid is None:
+            backbone.fit(self.some.encoded(self.some.positions("train"), modality))
+        found = measured(config, self.some, modality, backbone, self.device, self.keep)
+        nothing = {"features_seconds": 0.0, "fine_tuning_seconds": None}
+        return self._told(named(found, model=None, name="raw", version=None, shared_by=[]), nothing)
+
+    def of(self, candidate: Candidate, folder: Path) -> Ranked:
+        """One candidate."""
+        bundle = open_model(self.attempt, candidate.model, folder)
+        config = probe_of(self.spec, self.config.target, bundle.manifest)
+        found = measured(config, self.some, bundle.manifest.modality, bundle.backbone, self.device, self.keep)
+        full = resolve_fine_tuning(_full(config), self.spec, bundle.manifest).config
+        train_rows = len(self.data.positions("train", [self.config.target]))
+        cost = estimates(bundle.backbone, full, rows_in(self.data), train_rows)
+        return self._told(named(found, **candidate.model_dump(mode="json")), cost)
+
+    def _told(self, found: Ranked, cost: dict[str, float | None] | dict[str, float]) -> Ranked:
+        told = {**found.told, "estimate": cost}
+        message = f"{told['name']}: {self.score} {told['score']}, features {told['features_from']}."
+        self.attempt.tell("recommendation.measured", message, told)
+        return Ranked(told, found.scores)
+
+
+def _full(config: FineTuningConfig) -> FineTuningConfig:
+    """The same head on a backbone that is trained as well, with the usual recipe."""
+    return FineTuningConfig(heads=config.heads, strategy=Full())

@@ -1,0 +1,125 @@
+"""A sweep as a job. It holds no worker while its trials run: each turn looks at them, adds the next ones, and parks.
+
+A turn is one transaction and a pure function of what SQL holds: killed before its commit it never was, and the next
+turn does the same; killed after it, everything is there. The last turn registers the best trial's model.
+"""
+
+from functools import partial
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from app import events
+from app.db.tables import JobRow
+from app.errors import GraftworkError
+from app.jobs import ending, service
+from app.jobs import lease as leases
+from app.jobs.attempts import Lease
+from app.jobs.ending import JobError
+from app.models import service as models
+from app.queue import CeleryQueue, JobQueue, MemoryQueue
+from app.settings import Settings
+from app.sweeps import repository, table
+from app.sweeps.plan import SweepConfig, requested
+from app.sweeps.repository import Trial
+from worker.attempt.attempt import Attempt
+from worker.jobs.sweep_study import next_values
+
+_NAME_CHARACTERS = 180
+_MAX_A_TURN = 32  # of trials that are refused at once there may be many, and a transaction is to be short
+
+
+def run(attempt: Attempt, job: JobRow, settings: Settings) -> None:
+    """Take one turn; the last one ends the sweep."""
+    config = SweepConfig.model_validate(job.config)
+    # This turn's own worker goes on to the next trial unasked; others are rung for.
+    alone = config.parallel == 1 or not settings.broker_url
+    queue = MemoryQueue() if alone else CeleryQueue(settings.broker_url)
+    trials = attempt.insist(partial(_turn, attempt.lease, config, queue))
+    if trials is None:
+        return
+    first = table.best(trials, maximize=config.maximize)
+    if first is None:
+        attempt.fail(_all_failed(trials))
+        return
+    attempt.enter("running", "choosing", f"All {len(trials)} trials have ended.")
+    attempt.enter("finalizing", "registering", f"Trial {first.number} is the best; its model is kept.")
+    attempt.succeed("The best model is registered.", partial(_publish, attempt.lease, config, first))
+
+
+def _turn(lease: Lease, config: SweepConfig, queue: JobQueue, session: Session) -> list[Trial] | None:
+    """Add trials as far as there may be more, and park; return all of them once every one has ended."""
+    leases.hold(session, lease)
+    sweep = session.get_one(JobRow, lease.job_id)
+    trials = repository.trials(session, sweep.id)
+    for _ in range(_MAX_A_TURN):
+        if len(trials) == config.trials or _unfinished(trials) >= config.parallel:
+            break
+        _add(session, queue, sweep, config, trials)
+        trials = repository.trials(session, sweep.id)
+    leases.write(session, lease, metrics=table.table(config, trials), progress=_progress(config, trials))
+    more = len(trials) < config.trials
+    if not more and not _unfinished(trials):
+        return trials
+    leases.park(session, lease, config.parallel - 1 if more else 0, phase="waiting for trials")
+    return None
+
+
+def _unfinished(trials: list[Trial]) -> int:
+    return sum(not trial.ended for trial in trials)
+
+
+def _progress(config: SweepConfig, trials: list[Trial]) -> dict[str, Any]:
+    ended = len(trials) - _unfinished(trials)
+    steps = {"step": ended, "total_steps": config.trials, "epoch": 0, "eta_seconds": None}
+    return {"fraction": ended / config.trials, **steps}
+
+
+def _add(session: Session, queue: JobQueue, sweep: JobRow, config: SweepConfig, trials: list[Trial]) -> None:
+    """Queue the next trial. Values that together make no valid request are a trial that has failed."""
+    number = len(trials)
+    values = next_values(config, trials, number)
+    refused: GraftworkError | None = None
+    try:
+        fields = service.settle(session, sweep.project_id, requested(config.base, values))
+    except GraftworkError as error:
+        refused = error
+        fields = {"kind": config.base["kind"], "config": {}, "job_metadata": {}, "dataset_id": sweep.dataset_id}
+    fields["name"] = f"{(sweep.name or sweep.id)[:_NAME_CHARACTERS]}-trial-{number}"
+    shared = {"project_id": sweep.project_id, "sweep_id": sweep.id, "priority": sweep.priority}
+    job = service.enqueue(session, queue, **fields, **shared)
+    repository.add(session, sweep.id, job.id, number, values)
+    if refused is not None:
+        ending.refuse(session, job.id, JobError(code=refused.code, category="user", message=refused.detail))
+    data = {"trial": number, "job": job.id, "values": values}
+    events.append(session, sweep.id, "sweep.trial", f"Trial {number} is queued.", data)
+
+
+def _all_failed(trials: list[Trial]) -> JobError:
+    reasons = sorted({trial.error["message"] for trial in trials if trial.error})
+    why = f" {reasons[0]}" if reasons else ""
+    more = f" (and {len(reasons) - 1} other reasons: see the trials)" if len(reasons) > 1 else ""
+    cancelled = sum(trial.status == "cancelled" for trial in trials)
+    also = f" {cancelled} were cancelled." if cancelled else ""
+    message = f"None of the {len(trials)} trials succeeded.{also}{why}{more}"
+    return JobError(code="no_trial_succeeded", category="user", message=message)
+
+
+def _publish(lease: Lease, config: SweepConfig, first: Trial, session: Session) -> None:
+    """Register what the best trial made as the sweep's own; only now is it measured on the test split in public."""
+    sweep = session.get_one(JobRow, lease.job_id)
+    chosen = repository.of_job(session, first.job_id)
+    trial = session.get_one(JobRow, first.job_id)
+    assert chosen.candidate is not None
+    models.register(
+        session,
+        project_id=sweep.project_id,
+        name=sweep.name or sweep.id,
+        job_id=sweep.id,
+        dataset_id=sweep.dataset_id,
+        parent_id=trial.parent_model_id,
+        **chosen.candidate,
+    )
+    repository.forget_candidates(session, sweep.id)
+    metrics = table.table(config, repository.trials(session, sweep.id))
+    leases.write(session, lease, metrics={**metrics, "measured": chosen.candidate["metrics"]})

@@ -1,0 +1,167 @@
+"""Supervises trainers: claims a job, hands it to the waiting spare, watches it, and cleans up after a death.
+
+Lives in the Celery child and never imports torch: a process that has used OpenMP must not fork, and a GPU is not to be
+touched here.
+"""
+
+import logging
+import os
+import shutil
+import signal
+import socket
+import threading
+import time
+from pathlib import Path
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from app import failpoints
+from app.db.session import Database
+from app.jobs import lease as leases
+from app.jobs import workers
+from app.jobs.attempts import Lease
+from app.kit import logs
+from app.settings import Settings
+from worker.attempt.folder import attempt_folder, stacks_file
+from worker.process.exit_codes import DEVICE_LOST
+from worker.process.heartbeat import End, Flag, Watch
+from worker.process.out_of_memory import oom_kills
+from worker.process.postmortem import close
+from worker.process.trainer_process import ForkServer, TrainerProcess
+
+log = logging.getLogger(__name__)
+
+_CRASH_PAUSE_SECONDS = 1.0
+_REST_SECONDS, _MAX_REST = 60.0, 3600.0
+_DUMP_SECONDS = 1.0
+_MAX_DUMP = 20_000
+
+
+class Supervisor:
+    """One slot for one job at a time."""
+
+    def __init__(self, settings: Settings, database: Database, draining: Flag) -> None:
+        self._settings = settings
+        self._database = database
+        self._draining = draining
+        self._owner = f"{socket.gethostname()}:{os.getpid()}"
+        self._devices = devices_of(settings)
+        self._busy = threading.Lock()
+        self._trainers = ForkServer(settings.threads)
+        self._spare: TrainerProcess | None = None
+        self._polled = time.monotonic()
+        self._rest, self._rests_until = _REST_SECONDS, 0.0
+
+    def work(self) -> None:
+        """Run jobs until none is left; waits for its turn where another thread is at it."""
+        with self._busy:
+            self._work()
+
+    def poll(self) -> None:
+        """Sign in; where idle, look for work that nobody rang for, every `poll_seconds`."""
+        self._sign_in()
+        self._look_for_work()
+
+    def _sign_in(self) -> None:
+        with self._database.writing() as session:
+            workers.sign_in(session, self._owner, self._devices)
+
+    def _look_for_work(self) -> None:
+        due = time.monotonic() - self._polled >= self._settings.poll_seconds
+        if due and self._busy.acquire(blocking=False):
+            try:
+                self._work()
+            finally:
+                self._polled = time.monotonic()
+                self._busy.release()
+
+    def close(self) -> None:
+        """End the spare and sign out."""
+        if self._spare is not None:
+            self._spare.kill()
+        self._trainers.close()
+        try:
+            with self._database.writing() as session:
+                workers.sign_out(session, self._owner)
+        except SQLAlchemyError as error:
+            log.warning("not signed out: %s", error)
+
+    def _work(self) -> None:
+        while not self._draining.is_set() and time.monotonic() >= self._rests_until:
+            trainer = self._ready_spare()
+            lease = self._claim()
+            if lease is None:
+                return
+            self._spare = None
+            with logs.traced(lease.traceparent), logs.bound(job_id=lease.job_id, attempt=str(lease.token)):
+                self._run(lease, trainer)
+
+    def _claim(self) -> Lease | None:
+        with self._database.writing() as session:
+            lease = leases.claim(session, self._owner, self._settings.lease_seconds, self._devices)
+        failpoints.reach("claim.committed")
+        return lease
+
+    def _ready_spare(self) -> TrainerProcess:
+        """Return a trainer that waits: no job is claimed before there is one."""
+        if self._spare is not None and not self._spare.alive():
+            self._spare.kill()
+            self._spare = None
+        self._spare = self._spare or self._trainers.fork()
+        return self._spare
+
+    def _run(self, lease: Lease, trainer: TrainerProcess) -> None:
+        kills = oom_kills(self._settings.memory_events)
+        stacks = ""
+        try:
+            trainer.start(lease)
+            log.info("job %s, attempt %d: trainer %d", lease.job_id, lease.attempt, trainer.pid)
+            end = Watch(self._settings, self._database, lease, trainer, self._draining).until_it_ends()
+            if end.reason == "stalled":
+                stacks = self._stacks(lease, trainer)
+        finally:
+            trainer.kill()
+        if end.code == -signal.SIGKILL and oom_kills(self._settings.memory_events) > kills:
+            end = End(None, "out_of_memory")
+        self._heed_device(end)
+        if end.code != 0:
+            self._clean_up(lease, end, stacks)
+
+    def _stacks(self, lease: Lease, trainer: TrainerProcess) -> str:
+        """Where a hanging trainer's threads are."""
+        trainer.dump_stacks()
+        trainer.wait(_DUMP_SECONDS)
+        file = stacks_file(attempt_folder(self._settings, lease))
+        return file.read_text(errors="replace")[:_MAX_DUMP] if file.exists() else ""
+
+    def _heed_device(self, end: End) -> None:
+        """A worker whose GPU is gone takes no job for a while, longer each time."""
+        if end.code == DEVICE_LOST:
+            log.error("the device is lost; no job is taken for %s s", self._rest)
+            self._rests_until = time.monotonic() + self._rest
+            self._rest = min(2 * self._rest, _MAX_REST)
+        elif end.code == 0:
+            self._rest = _REST_SECONDS
+
+    def _clean_up(self, lease: Lease, end: End, stacks: str) -> None:
+        """A trainer closes its job itself; where it could not, do it. The sweeper would, later."""
+        failpoints.reach("cleanup.begun")
+        shutil.rmtree(attempt_folder(self._settings, lease), ignore_errors=True)
+        try:
+            self._database.transact(lambda session: close(session, lease, end, self._settings, stacks))
+        except (SQLAlchemyError, leases.LeaseLostError, leases.CancelledError) as error:
+            log.warning("left to the sweeper: %s", error)
+        time.sleep(_CRASH_PAUSE_SECONDS)
+
+
+def devices_of(settings: Settings) -> dict[str, int]:
+    """Say how many devices of which kind this worker has, without touching any."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    gpus = len(list(Path("/dev").glob("nvidia[0-9]*")))
+    if visible is not None:
+        gpus = min(gpus, len([one for one in visible.split(",") if one not in ("", "-1")]))
+    asked = settings.worker_device
+    found = {"cpu": settings.worker_devices}
+    if asked == "cuda" or (asked == "auto" and gpus):
+        found["cuda"] = max(gpus, 1)
+    return found

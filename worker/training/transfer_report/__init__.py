@@ -1,0 +1,1 @@
+"""The transfer report: arms of learning, compared on rows held out, and the verdict."""
