@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Annotated, Any, Literal, get_args
 
+from cachetools import TTLCache
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
@@ -51,13 +52,13 @@ class Authenticator:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._known: dict[str, tuple[float, Principal]] = {}
+        self._known: TTLCache[str, Principal] = TTLCache(_CACHE_SIZE, _CACHE_SECONDS)
         self._lock = threading.Lock()
 
     def remembered(self, digest: str) -> Principal | None:
         """Return the principal without asking the database, if it was seen lately."""
-        expiry, principal = self._known.get(digest, (0.0, None))
-        return principal if time.monotonic() < expiry else None
+        with self._lock:
+            return self._known.get(digest)
 
     def look_up(self, digest: str) -> Principal | None:
         """Return the principal of a key, or None for a key that is unknown, revoked or expired."""
@@ -68,9 +69,7 @@ class Authenticator:
             return None
         principal = Principal(key_id=row.id, project_id=row.project_id, scopes=frozenset(row.scopes))
         with self._lock:
-            if len(self._known) >= _CACHE_SIZE:
-                self._known.clear()
-            self._known[digest] = (time.monotonic() + _CACHE_SECONDS, principal)
+            self._known[digest] = principal
         return principal
 
     async def authenticate(self, request: Request) -> Principal:

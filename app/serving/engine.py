@@ -1,13 +1,14 @@
 """Which models are in memory, and how many compute at once. It is given loaders; it knows no SQL and no files."""
 
+import copy
 import os
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any, Protocol
 
 import numpy as np
+from cachetools import LRUCache
 from numpy.typing import NDArray
 
 from app.ml.configs.generation import Continued, Wish
@@ -39,8 +40,7 @@ class Engine:
     def __init__(self, capacity: int, references: ShortMemory[tuple[str, str], Any] | None = None) -> None:
         self.references = references or ShortMemory(REMEMBER_SECONDS)
         self.computing = threading.BoundedSemaphore(os.cpu_count() or 1)
-        self._capacity = capacity
-        self._loaded: OrderedDict[str, Future[Predictor]] = OrderedDict()
+        self._loaded: LRUCache[str, Future[Predictor]] = LRUCache(capacity)
         self._lock = threading.Lock()
 
     def predictor(self, model_id: str, load: Callable[[], Predictor]) -> Predictor:
@@ -50,14 +50,9 @@ class Engine:
         """
         with self._lock:
             future = self._loaded.get(model_id)
-            if future is not None:
-                self._loaded.move_to_end(model_id)
-                mine = False
-            else:
-                future, mine = Future(), True
-                self._loaded[model_id] = future
-                self._shrink()
-        if mine:
+            if is_first := future is None:
+                future = self._loaded[model_id] = Future()
+        if is_first:
             self._load(model_id, future, load)
         return future.result()
 
@@ -67,13 +62,10 @@ class Engine:
             self._loaded.pop(model_id, None)
 
     def loaded(self) -> list[str]:
-        """Return the ids of the models in memory, the one used last at the end."""
+        """Return the ids of the models in memory."""
         with self._lock:
-            return [model_id for model_id, future in self._loaded.items() if future.done()]
-
-    def _shrink(self) -> None:
-        while len(self._loaded) > self._capacity:
-            self._loaded.popitem(last=False)
+            loaded = copy.copy(self._loaded)  # looking at its values would count as using them
+        return [model_id for model_id, future in loaded.items() if future.done()]
 
     def _load(self, model_id: str, future: "Future[Predictor]", load: Callable[[], Predictor]) -> None:
         try:

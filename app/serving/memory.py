@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
+from cachetools import TLRUCache
+
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 
@@ -16,25 +18,24 @@ class ShortMemory(Generic[Key, Value]):
     """
 
     def __init__(self, seconds: float, size: int = 10_000, clock: Callable[[], float] = time.monotonic) -> None:
-        self._seconds = seconds
-        self._size = size
         self._clock = clock
-        self._known: dict[Key, tuple[float, Value]] = {}
+        self._known: TLRUCache[Key, tuple[float, Value]] = TLRUCache(
+            size, ttu=lambda _, entry, __: entry[0] + seconds, timer=clock
+        )
         self._generation = 0
         self._lock = threading.Lock()
 
     def get(self, key: Key, look_up: Callable[[], Value]) -> Value:
         """Return what is remembered, or else what `look_up` returns; what it raises is not remembered."""
-        now, generation = self._clock(), self._generation
-        known = self._known.get(key)
-        if known is not None and now < known[0]:
+        with self._lock:
+            began, generation = self._clock(), self._generation
+            known = self._known.get(key)
+        if known is not None:
             return known[1]
         value = look_up()
         with self._lock:
             if generation == self._generation:
-                if len(self._known) >= self._size:
-                    self._known.clear()
-                self._known[key] = (now + self._seconds, value)
+                self._known[key] = (began, value)
         return value
 
     def forget(self) -> None:

@@ -63,7 +63,17 @@ def test_the_model_used_longest_ago_goes_first() -> None:
     engine.predictor("b", Echo)
     engine.predictor("a", refuse)
     engine.predictor("c", Echo)
-    assert engine.loaded() == ["a", "c"]
+    assert set(engine.loaded()) == {"a", "c"}
+
+
+def test_asking_what_is_loaded_uses_no_model() -> None:
+    engine = Engine(2)
+    engine.predictor("a", Echo)
+    engine.predictor("b", Echo)
+    engine.predictor("a", refuse)
+    assert set(engine.loaded()) == {"a", "b"}
+    engine.predictor("c", Echo)
+    engine.predictor("a", refuse)
 
 
 def test_a_failed_load_reaches_all_who_wait_and_is_tried_again() -> None:

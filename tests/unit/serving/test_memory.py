@@ -68,3 +68,4 @@ def test_it_does_not_grow_without_end() -> None:
     for number in range(100):
         memory.get(number, lambda number=number: number)
     assert len(memory._known) <= 10
+    assert memory.get(99, lambda: -1) == 99, "what was used last stays"
