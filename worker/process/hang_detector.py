@@ -10,12 +10,12 @@ import statistics
 import time
 from collections import deque
 from contextlib import suppress
-from pathlib import Path
+
+import psutil
 
 _PATIENCE = 10  # times the usual pause; and times the limit, where processor time is used
 _IDLE_SHARE = 0.01
 _PAUSES = 64
-_GROUP, _TIMES = 2, slice(11, 15)  # in /proc/PID/stat, counted after the name; its own times, and its ended children's
 
 
 class Watchdog:
@@ -48,11 +48,11 @@ class Watchdog:
 
 
 def cpu_seconds(group: int) -> float:
-    """Processor time that the processes of a group have used, ended ones included, as the kernel counts it."""
-    ticks = 0
-    for folder in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):  # it has just ended
-            fields = (folder / "stat").read_text().rpartition(")")[2].split()
-            if int(fields[_GROUP]) == group:
-                ticks += sum(map(int, fields[_TIMES]))
-    return ticks / os.sysconf("SC_CLK_TCK")
+    """Return the processor time in seconds that the processes of a group and their ended children have used."""
+    seconds = 0.0
+    for pid in psutil.pids():
+        with suppress(OSError, psutil.Error):  # it has just ended
+            if os.getpgid(pid) == group:
+                times = psutil.Process(pid).cpu_times()
+                seconds += times.user + times.system + times.children_user + times.children_system
+    return seconds

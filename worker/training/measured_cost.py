@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import torch
 
 from worker.training.events import StepDone
@@ -15,7 +16,7 @@ from worker.training.run import Run
 
 WARM_UP, MAX_STEPS, MAX_SECONDS = 3, 2000, 2.0  # many: a busy host stalls a few steps for long
 MARGIN = 0.8
-_PROC, _CGROUP = Path("/proc"), Path("/sys/fs/cgroup")
+_PROC, _CGROUP = Path("/proc/self"), Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,27 +78,23 @@ def forget_peak(device: torch.device) -> None:
         torch.cuda.reset_peak_memory_stats(device)
         return
     with contextlib.suppress(OSError):  # where it is not allowed the peak is that of the whole process so far
-        (_PROC / "self/clear_refs").write_text("5")
+        (_PROC / "clear_refs").write_text("5")
 
 
 def peak_bytes(device: torch.device) -> int:
     """The most bytes held since `forget_peak`."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    return _kilobytes("self/status", "VmHWM")
+    lines = (_PROC / "status").read_text().splitlines()  # psutil knows no peak that can be reset
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
 
 
 def available_bytes(device: torch.device) -> int:
     """What this process may hold in all."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device)
-    free = _kilobytes("meminfo", "MemAvailable")
+    free = psutil.virtual_memory().available
     with contextlib.suppress(OSError, ValueError):  # no control group, or no limit ("max")
         used = int((_CGROUP / "memory.current").read_text())
         free = min(free, int((_CGROUP / "memory.max").read_text()) - used)
-    return _kilobytes("self/status", "VmRSS") + max(free, 0)
-
-
-def _kilobytes(file: str, name: str) -> int:
-    lines = (_PROC / file).read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
+    return psutil.Process().memory_info().rss + max(free, 0)
