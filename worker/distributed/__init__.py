@@ -1,1 +1,1 @@
-"""A training on several devices: its leader and the processes of the other ranks."""
+"""Data-parallel training on several devices: the leader, the programs of the other ranks, their collectives."""

@@ -1,4 +1,4 @@
-"""The other ranks of a training on several devices, as its leader starts, watches and ends them."""
+"""The leader's side of a training on several devices: it starts the other ranks, watches them and ends them."""
 
 import json
 import logging
@@ -12,70 +12,73 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from app.ml.configs.learning import PretrainingConfig
+from worker.distributed.collectives import Ranks
 from worker.process.exit_codes import RANK_LOST, RANK_OUT_OF_MEMORY
-from worker.training.collectives import Team
 from worker.training.run import Run
 
 log = logging.getLogger(__name__)
 
-_LOOK_SECONDS = 0.2
+_POLL_SECONDS = 0.2
 _GRACE_SECONDS = 2.0
 
 Processes = list[subprocess.Popen[bytes]]
 
 
 @contextmanager
-def together(training: Run, devices: int, folder: Path) -> Iterator[None]:
-    """Train on so many devices within; `folder` is the attempt's, with its `data` and its `parent`.
+def distributed(training: Run, devices: int, folder: Path) -> Iterator[None]:
+    """Run the loop inside on `devices` devices; `folder` is the attempt's, with its `data` and its `parent`.
 
-    Where one of the others ends, this process ends, too: the attempt has died; the next goes on from its checkpoint.
+    When another rank ends, this process exits with a code of `worker.process.exit_codes`: the attempt has died, and the
+    next one resumes from its checkpoint.
     """
     if devices == 1:
         yield
         return
-    here = Path(tempfile.mkdtemp(prefix="team-", dir=folder))
-    _leave_order(training, folder, here)
+    rank_folder = Path(tempfile.mkdtemp(prefix="ranks-", dir=folder))
+    _write_setup(training, folder, rank_folder)
     ended = threading.Event()
-    processes = [_start(here, rank, devices, training.state.device.type) for rank in range(1, devices)]
-    watch = threading.Thread(target=_watch, args=(processes, ended), daemon=True)
-    watch.start()
+    processes = [_start(rank_folder, rank, devices, training.state.device.type) for rank in range(1, devices)]
+    watcher = threading.Thread(target=_exit_when_a_rank_ends, args=(processes, ended), daemon=True)
+    watcher.start()
+    ranks: Ranks | None = None
     try:
-        training.state.team = Team.meet(here, 0, devices, training.state.device)
+        training.state.ranks = ranks = Ranks.join(rank_folder, 0, devices, training.state.device)
         yield
     except RuntimeError:
-        watch.join(_GRACE_SECONDS)  # a lost rank shows as a broken connection first, and then this process ends
+        watcher.join(_GRACE_SECONDS)  # a lost rank shows as a broken connection first; then the watcher exits
         raise
     finally:
         ended.set()
-        watch.join()
+        watcher.join()
         for process in processes:
             process.kill()
             process.wait()
-        if training.state.team is not None:
-            training.state.team.part()
-            training.state.team = None
+        training.state.ranks = None
+        if ranks is not None:
+            ranks.leave()
 
 
-def _leave_order(training: Run, folder: Path, here: Path) -> None:
-    training.state.save(here / "state.safetensors")
+def _write_setup(training: Run, folder: Path, rank_folder: Path) -> None:
+    """Write what another rank prepares the same training from: the state, the config and where the files are."""
+    training.state.save(rank_folder / "state.safetensors")
     parent = folder / "parent"
-    order = {
+    setup = {
         "kind": "pretraining" if isinstance(training.config, PretrainingConfig) else "fine_tuning",
         "config": training.config.model_dump(mode="json"),
         "data": str(folder / "data"),
         "parent": str(parent) if parent.exists() else None,
         "strategy": training.strategy.model_dump(mode="json") if training.strategy else None,
     }
-    (here / "order.json").write_text(json.dumps(order))
+    (rank_folder / "setup.json").write_text(json.dumps(setup))
 
 
-def _start(here: Path, rank: int, size: int, kind: str) -> subprocess.Popen[bytes]:
-    words = [str(here), str(rank), str(size), kind, str(os.getpid())]
-    return subprocess.Popen([sys.executable, "-m", "worker.distributed.rank", *words], stdin=subprocess.DEVNULL)
+def _start(rank_folder: Path, rank: int, world_size: int, device: str) -> subprocess.Popen[bytes]:
+    arguments = [str(rank_folder), str(rank), str(world_size), device, str(os.getpid())]
+    return subprocess.Popen([sys.executable, "-m", "worker.distributed.rank", *arguments], stdin=subprocess.DEVNULL)
 
 
-def _watch(processes: Processes, ended: threading.Event) -> None:
-    while not ended.wait(_LOOK_SECONDS):
+def _exit_when_a_rank_ends(processes: Processes, ended: threading.Event) -> None:
+    while not ended.wait(_POLL_SECONDS):
         lost = [process for process in processes if process.poll() is not None]
         if lost and not ended.is_set():
             code = lost[0].returncode

@@ -1,7 +1,7 @@
-"""One more rank of a training on several devices: `python -m worker.distributed.rank FOLDER RANK SIZE DEVICE PARENT`.
+"""A rank other than the leader: `python -m worker.distributed.rank FOLDER RANK WORLD_SIZE DEVICE LEADER_PID`.
 
-It prepares the same training from what the leader left in the folder, takes up the leader's state, and takes part in
-each of its steps until it is killed. It reads no SQL and writes nothing.
+It prepares the same training from the files that the leader wrote into the folder, loads the leader's state, and takes
+part in each of its steps until it is killed. It reads no SQL and writes nothing.
 """
 
 import hashlib
@@ -23,8 +23,8 @@ from app.ml.configs.learning import PretrainingConfig
 from app.ml.data.arrays import ArrayData
 from app.ml.kinds.strategies import AnyStrategy
 from app.ml.models.bundle import read_bundle
+from worker.distributed.collectives import Ranks
 from worker.process.exit_codes import RANK_OUT_OF_MEMORY
-from worker.training.collectives import Team, device_of
 from worker.training.loop import follow
 from worker.training.micro_batches import DeviceMemoryError
 from worker.training.run import Run, prepare
@@ -33,35 +33,36 @@ log = logging.getLogger(__name__)
 
 
 def main() -> None:
-    """Prepare, meet the others, follow."""
-    folder, rank, size, kind, parent = sys.argv[1:]
-    die_with_parent(int(parent))
+    """Prepare the training, join the other ranks, take part in every step."""
+    folder, rank, world_size, kind, leader = sys.argv[1:]
+    die_with_parent(int(leader))
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the leader saves, and then ends this process
     logs.configure(f"rank {rank}")
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-    here, device = Path(folder), device_of(int(rank), kind)
+    rank_folder = Path(folder)
+    device = torch.device("cuda", int(rank)) if kind == "cuda" else torch.device(kind)
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    order = json.loads((here / "order.json").read_text())
-    training = _prepare(order, device)
-    training.state.load(here / "state.safetensors")
+    training = _prepare(json.loads((rank_folder / "setup.json").read_text()), device)
+    training.state.load(rank_folder / "state.safetensors")
+    # Noise and dropout must differ between ranks, and from the steps before a resume; weights are loaded already.
     seed = hashlib.sha256(f"{training.config.training.seed}/{rank}/{training.state.progress.step}".encode()).digest()
     torch.manual_seed(int.from_bytes(seed[:8], "little") >> 1)
-    training.state.team = team = Team.meet(here, int(rank), int(size), device)
+    training.state.ranks = ranks = Ranks.join(rank_folder, int(rank), int(world_size), device)
     try:
-        follow(training.state, training.examples("train"), training.plan, team)
+        follow(training.state, training.examples("train"), training.plan, ranks.announced_steps())
     except DeviceMemoryError:
         log.exception("rank %s has too little memory", rank)
         os._exit(RANK_OUT_OF_MEMORY)
 
 
-def _prepare(order: dict[str, Any], device: torch.device) -> Run:
-    config = learning_config(order["kind"], order["config"])
+def _prepare(setup: dict[str, Any], device: torch.device) -> Run:
+    config = learning_config(setup["kind"], setup["config"])
     if isinstance(config, PretrainingConfig):
-        config = config.model_copy(update={"watch": None})  # the leader looks
-    parent = read_bundle(Path(order["parent"]), for_training=True) if order["parent"] else None
-    strategy = TypeAdapter[AnyStrategy | None](AnyStrategy | None).validate_python(order["strategy"])
-    return prepare(config, ArrayData.open(Path(order["data"])), device=device, parent=parent, strategy=strategy)
+        config = config.model_copy(update={"watch": None})  # only the leader evaluates
+    parent = read_bundle(Path(setup["parent"]), for_training=True) if setup["parent"] else None
+    strategy = TypeAdapter[AnyStrategy | None](AnyStrategy | None).validate_python(setup["strategy"])
+    return prepare(config, ArrayData.open(Path(setup["data"])), device=device, parent=parent, strategy=strategy)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from worker.attempt.attempt import Attempt
 from worker.attempt.feature_cache import FeatureCache
 from worker.attempt.job_inputs import device_for, open_beside, open_data, open_model, rows_digest
 from worker.attempt.reporter import progress_of
-from worker.distributed.leader import together
+from worker.distributed.leader import distributed
 from worker.process.drain import DrainedError, Draining
 from worker.training import measured_cost
 from worker.training.run import Run, prepare
@@ -75,7 +75,7 @@ class _Work:
 
     def steps_of(self, training: Run) -> measured_cost.Steps:
         """Some of its steps, measured, on as many devices as the job asks for."""
-        with together(training, self._devices, self._folder):
+        with distributed(training, self._devices, self._folder):
             return measured_cost.run_steps(training)
 
     def prepared(self, batch_size: int | None, strategy: AnyStrategy | None) -> Run:

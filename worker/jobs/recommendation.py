@@ -21,7 +21,7 @@ from worker.attempt.feature_cache import FeatureCache
 from worker.attempt.job_inputs import device_for, open_data, open_model, rows_digest
 from worker.attempt.reporter import progress_of
 from worker.process.drain import DrainedError, Draining
-from worker.training.backbone_ranking import Ranked, estimates, measured, named, ranking, rows_in, sampled
+from worker.training.backbone_ranking.ranking import Ranked, estimates, measured, named, ranking, rows_in, sampled
 from worker.training.features import Keeper
 from worker.training.run import fit_modality
 

@@ -28,7 +28,7 @@ from worker.attempt.divergence import DivergedError
 from worker.attempt.feature_cache import FeatureCache
 from worker.attempt.job_inputs import device_for, open_beside, open_data, open_model, rows_digest
 from worker.attempt.reporter import Reporter, progress_of
-from worker.distributed.leader import together
+from worker.distributed.leader import distributed
 from worker.jobs.transfer_report import report_on
 from worker.jobs.trial import Trial, trial_of
 from worker.process.drain import DrainedError, Draining
@@ -57,7 +57,7 @@ def run(attempt: Attempt, job: JobRow, folder: Path, draining: Draining, setting
     for note in training.notes:
         attempt.tell(note.kind, note.message, note.data)
     costs = _Costs()
-    _train(attempt, training, trial, checkpoints, draining, lambda: together(training, job.devices, folder))
+    _train(attempt, training, trial, checkpoints, draining, lambda: distributed(training, job.devices, folder))
     seconds = costs.spent()["seconds"] if step == 0 and training.state.progress.went_through else None
     transfer = _transfer(attempt, training, parent, checkpoints, draining)
     attempt.enter("finalizing", "evaluating", "Training has ended; measuring on the test split.")

@@ -1,7 +1,7 @@
 """The loop, for pretraining and fine-tuning alike. Whoever iterates it decides when to report, save or stop."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -9,7 +9,6 @@ import torch
 from app.ml.configs.training import TrainingConfig
 from app.ml.data.arrays import Examples
 from worker.training.batches import epoch_batches
-from worker.training.collectives import Team
 from worker.training.events import EpochDone, Evaluated, Event, Finished, Started, StepDone
 from worker.training.micro_batches import DeviceMemoryError, backward, with_less_memory
 from worker.training.online_probe import Watcher
@@ -94,14 +93,14 @@ def _fitting_step(state: LoopState, examples: Examples, plan: Plan, indices: tor
     yield done
 
 
-def follow(state: LoopState, examples: Examples, plan: Plan, team: Team) -> None:
-    """Take part in every step that the team's leader takes; whoever started this process ends it.
+def follow(state: LoopState, examples: Examples, plan: Plan, steps: Iterable[tuple[int, torch.Tensor]]) -> None:
+    """Take part in the steps (number, rows (B,)) that another rank leads.
 
     Raises:
         DeviceMemoryError: the device has too little memory for its share.
     """
-    while True:
-        state.progress.step, indices = team.next_order()
+    for step, indices in steps:
+        state.progress.step = step
         state.objective.train()
         if _step(state, examples, plan, indices) is None:
             raise DeviceMemoryError(len(indices), state.progress.pieces)
@@ -116,13 +115,13 @@ def _step(state: LoopState, examples: Examples, plan: Plan, indices: torch.Tenso
     lr = plan.lr(progress.step) * progress.rate
     set_rate(optimizer, lr)
     state.objective.begin(progress.step, plan.total_steps)
-    if state.team is not None:
-        indices = state.team.share(progress.step, indices, plan.rows)
+    if state.ranks is not None:
+        indices = state.ranks.shard(progress.step, indices, plan.rows)
     losses = backward(state, examples, indices, plan.config)
     if losses is None:
         return None
-    if state.team is not None:
-        losses = state.team.average(optimizer, losses)
+    if state.ranks is not None:
+        losses = state.ranks.average(optimizer, losses)
     if plan.config.clip_grad_norm is not None:
         parameters = (parameter for group in optimizer.param_groups for parameter in group["params"])
         torch.nn.utils.clip_grad_norm_(parameters, plan.config.clip_grad_norm)

@@ -68,7 +68,7 @@ def with_less_memory(state: LoopState, rows: int) -> Noted:
     """
     progress = state.progress
     pieces = 2 * progress.pieces
-    if state.team is not None or state.objective.compares_rows or pieces > min(_MAX_PIECES, rows):
+    if state.ranks is not None or state.objective.compares_rows or pieces > min(_MAX_PIECES, rows):
         raise DeviceMemoryError(rows, progress.pieces)
     progress.pieces = pieces
     state.optimizer.zero_grad()

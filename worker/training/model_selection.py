@@ -21,11 +21,11 @@ from app.ml.kinds.strategies.layers import layer_widths
 from app.ml.kinds.strategies.linear_probe import LinearProbe
 from app.ml.kinds.strategies.lp_ft import LpFt
 from app.ml.models.assembly import stacked, targets_of
+from worker.training.cross_validation import folds_of, with_held_out
 from worker.training.evaluation import Evaluation, layers_of
 from worker.training.events import Noted
 from worker.training.features import Keeper, computed, feature_key
 from worker.training.flops import row_seconds, solving_seconds, training_seconds
-from worker.training.folds import folds_of, with_held_out
 
 Layer = Literal["last", "all"] | int
 Trial = Callable[[FineTuningConfig, ArrayData], Evaluation | None]

@@ -35,7 +35,7 @@ from app.ml.resolution.pretrained import inherits_preprocessing
 from worker.training.evaluation import Evaluation, calibrate, evaluate, features_of
 from worker.training.events import EpochDone, Event, Noted
 from worker.training.features import Keeper, computed, feature_key
-from worker.training.label_propagation import Unlabelled
+from worker.training.label_propagation.pseudo_labels import Unlabelled
 from worker.training.loop import Metrics, Plan, train
 from worker.training.model_selection import Ground, chosen
 from worker.training.online_probe import Watcher, watcher

@@ -10,7 +10,7 @@ from app.ml.models.assembly import FineTuning
 from app.ml.solvers.solution import Solution
 from worker.training.evaluation import features_of
 from worker.training.events import EpochDone, Evaluated, Event, Finished, Noted, Started, StepDone
-from worker.training.label_propagation import Unlabelled
+from worker.training.label_propagation.pseudo_labels import Unlabelled
 from worker.training.state import LoopState
 
 _DIGITS = 6

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pydantic
 import torch
@@ -11,10 +11,9 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from app.ml.errors import CorruptCheckpointError
-from app.ml.interfaces import Objective
+from app.ml.interfaces import Losses, Objective
 from app.ml.models import checkpoint
 from app.ml.models.checkpoint import Tensors
-from worker.training.collectives import Team
 
 
 class Progress(pydantic.BaseModel):
@@ -41,6 +40,16 @@ class Progress(pydantic.BaseModel):
         return not self.stopped_early and self.setbacks == 0 and self.pieces == 1
 
 
+class StepSharing(Protocol):
+    """How several devices share a step; `worker.distributed` implements it."""
+
+    def shard(self, step: int, indices: Tensor | None, rows: int) -> Tensor:
+        """Return this device's rows (b,) of a step on `indices` (B,), None being all `rows`."""
+
+    def average(self, optimizer: Optimizer, losses: Losses) -> Losses:
+        """Replace the gradients by those of the whole batch, and return the losses, (), of the whole batch."""
+
+
 @dataclass
 class LoopState:
     """Objective, optimizer, progress and best weights. `save` is legal at any event of the loop."""
@@ -50,7 +59,7 @@ class LoopState:
     device: torch.device
     progress: Progress = field(default_factory=Progress)
     best: Tensors | None = None
-    team: Team | None = None  # where several devices train together
+    ranks: StepSharing | None = None  # set while several devices share each step
 
     def save(self, path: Path) -> str:
         """Write everything, random generators included, atomically; returns the file's SHA-256."""

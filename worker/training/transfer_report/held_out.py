@@ -9,7 +9,7 @@ from app.ml.configs.transfer_report import TransferReport
 from app.ml.data.arrays import ArrayData
 from app.ml.data.spec import SPLITS, Split
 from app.ml.interfaces import Rows
-from worker.training.folds import folds_of, only, with_held_out
+from worker.training.cross_validation import folds_of, only, with_held_out
 
 _MAX_MEASURED = 5000  # rows of a split: more would narrow no interval that matters
 

@@ -16,10 +16,10 @@ from torch import Tensor
 
 from app.ml.configs.learning import FineTuningConfig
 from app.ml.data.arrays import ArrayData
+from app.ml.evaluation.paired_comparison import Rounds
 from app.ml.models.assembly import targets_of
 from app.ml.models.bundle import Bundle
 from worker.training.events import Event, Noted
-from worker.training.paired_comparison import Rounds
 from worker.training.run import Run
 from worker.training.transfer_report.arms import CONTROLS, PRETRAINED, Way, labels_of, ways_of
 from worker.training.transfer_report.held_out import HeldOut

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal
 
-from worker.training.paired_comparison import Gain, Rounds, gain
+from app.ml.evaluation.paired_comparison import Gain, Rounds, gain
 
 Verdict = Literal["helps", "no evidence", "hurts"]
 _DIGITS = 6

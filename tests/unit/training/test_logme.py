@@ -9,7 +9,7 @@ from scipy.optimize import minimize
 from scipy.stats import multivariate_normal
 from sklearn.datasets import load_diabetes, load_iris
 
-from app.ml.learning.logme import indicators, logme, standardised
+from worker.training.backbone_ranking.logme import indicators, logme, standardised
 
 
 def density(features: Any, target: Any, logs: Any) -> float:

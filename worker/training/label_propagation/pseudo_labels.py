@@ -25,13 +25,13 @@ from app.ml.data.chunks import rows_per_block
 from app.ml.errors import ConfigError
 from app.ml.interfaces import Modality
 from app.ml.kinds.heads.classifier import ClassifierHead
-from app.ml.learning.label_propagation import neighbour_graph, soft_labels, spread
 from app.ml.models.assembly import FineTuning
 from app.ml.solvers.basis import principal
 from app.ml.solvers.folds import FOLDS, NEVER, stratified
 from app.ml.solvers.logistic import SoftRows
 from app.ml.solvers.solution import Solution
 from worker.training.events import Noted
+from worker.training.label_propagation.graph import neighbour_graph, soft_labels, spread
 
 _MAX_NODES, _ROWS_FOR_AXES = 100_000, 2000
 _WIDE, _AXES_OF_WIDE = 512, 100

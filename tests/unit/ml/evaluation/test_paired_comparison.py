@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.stats import t
 
-from worker.training.paired_comparison import Gain, Rounds, gain
+from app.ml.evaluation.paired_comparison import Gain, Rounds, gain
 from worker.training.transfer_report.verdict import Comparison, judged, labels_needed
 
 CONTROLS = ("majority", "raw_linear", "untrained", "scratch")

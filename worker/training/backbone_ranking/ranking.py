@@ -3,7 +3,7 @@
 For each the probe's layer is chosen as a linear probe chooses it (`choose_layer`), and on that layer
 
     score     what rows are answered like while held out, in three folds; the ranking goes by it
-    logme     the evidence of a Bayesian linear model (app.ml.learning.logme)
+    logme     the evidence of a Bayesian linear model (worker.training.backbone_ranking.logme)
 
 Features are kept: the next ranking of the same backbone on the same rows computes none.
 """
@@ -20,17 +20,17 @@ from torch import Tensor
 from app.ml.configs.learning import FineTuningConfig
 from app.ml.data.arrays import ArrayData
 from app.ml.data.spec import SPLITS, TargetSpec
+from app.ml.evaluation.paired_comparison import Rounds, gain
 from app.ml.interfaces import Backbone, Modality, Rows
 from app.ml.kinds.heads import AnyHead
 from app.ml.kinds.strategies.layers import layer_widths
 from app.ml.kinds.strategies.linear_probe import LinearProbe
-from app.ml.learning.logme import indicators, logme, standardised
 from app.ml.models.assembly import stacked, targets_of
+from worker.training.backbone_ranking.logme import indicators, logme, standardised
+from worker.training.cross_validation import folds_of, only
 from worker.training.features import Keeper
 from worker.training.flops import row_seconds, training_seconds
-from worker.training.folds import folds_of, only
 from worker.training.model_selection import Ground, choose_layer, layers_for, place_of
-from worker.training.paired_comparison import Rounds, gain
 
 _FOLDS = 3
 _DIGITS = 6

@@ -13,7 +13,7 @@ from app.ml.configs.learning import FineTuningConfig, PretrainingConfig
 from app.ml.data.arrays import ArrayData
 from app.ml.resolution.requests import resolve_fine_tuning, resolve_pretraining
 from tests.support import tiny
-from worker.distributed.leader import together
+from worker.distributed.leader import distributed
 from worker.training.events import StepDone
 from worker.training.run import Run, prepare
 
@@ -77,7 +77,7 @@ def test_two_ranks_follow_one_process(tmp_path: Path, build: Build, batch_size: 
     assert data.spec.rows["train"] == 36
     alone, shared = build(data, batch_size), build(data, batch_size)
     expected = losses(alone)
-    with together(shared, 2, tmp_path):
+    with distributed(shared, 2, tmp_path):
         found = losses(shared)
     alike(found, expected)
     torch.testing.assert_close(weights(shared), weights(alone), rtol=1e-3, atol=1e-3)
@@ -92,7 +92,7 @@ def test_a_training_goes_on_with_another_number_of_ranks(tmp_path: Path) -> None
         run = autoencoder(data, 11)
         if step:
             run.state.load(file)
-        with together(run, ranks, tmp_path):
+        with distributed(run, ranks, tmp_path):
             found += losses(run, 10)
         run.state.save(file)
     alike(found, expected)
@@ -103,10 +103,10 @@ def test_ranks_take_up_what_the_leader_went_back_to(tmp_path: Path) -> None:
     data = written(tiny.images(), tmp_path / "data")
     run, file = autoencoder(data, 11), tmp_path / "state.safetensors"
     run.state.save(file)
-    with together(run, 2, tmp_path):
+    with distributed(run, 2, tmp_path):
         first = losses(run)
     run.state.load(file)
-    with together(run, 2, tmp_path):
+    with distributed(run, 2, tmp_path):
         alike(losses(run), first)
 
 
@@ -115,7 +115,7 @@ def test_ranks_draw_noise_of_their_own_and_learn_as_well(tmp_path: Path) -> None
     data = written(tiny.images(), tmp_path / "data")
     expected = losses(variational(data, 12))
     run = variational(data, 12)
-    with together(run, 2, tmp_path):
+    with distributed(run, 2, tmp_path):
         found = losses(run)
     assert found != expected
     assert found[-1] < 0.9 * found[0]

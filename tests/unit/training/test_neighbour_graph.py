@@ -7,7 +7,7 @@ from scipy.spatial.distance import cdist
 from scipy.stats import entropy
 from sklearn.datasets import load_digits
 
-from app.ml.learning.label_propagation import nearest, neighbour_graph, soft_labels, spread
+from worker.training.label_propagation.graph import nearest, neighbour_graph, soft_labels, spread
 
 
 def points(count: int = 60, seed: int = 0) -> torch.Tensor:
@@ -32,7 +32,7 @@ def test_the_nearest_are_found_block_by_block(monkeypatch: pytest.MonkeyPatch) -
     distances = cdist(rows.numpy(), rows.numpy(), "sqeuclidean")
     np.fill_diagonal(distances, np.inf)
     for most in (1 << 26, 350):
-        monkeypatch.setattr("app.ml.learning.label_propagation._PAIRS_AT_ONCE", most)
+        monkeypatch.setattr("worker.training.label_propagation.graph._PAIRS_AT_ONCE", most)
         found, squared = nearest(rows, 4)
         assert found.numpy().tolist() == np.argsort(distances, axis=1)[:, :4].tolist()
         assert squared.numpy() == pytest.approx(np.sort(distances, axis=1)[:, :4], rel=1e-3, abs=1e-5)

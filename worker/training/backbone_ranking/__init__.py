@@ -1,0 +1,1 @@
+"""Backbones ranked by how well a target follows from their features."""
