@@ -6,20 +6,22 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from app.datasets.canonical import write_inputs, write_rest
+from app.datasets.canonical.writer import write_inputs, write_rest
 from app.datasets.cleaning import clean_columns, clean_rows
-from app.datasets.cleaning.work import Work
+from app.datasets.cleaning.state import Work
+from app.datasets.columns.encoding import arrange
+from app.datasets.columns.profiles import column_profiles, image_profile, series_profile, target_profiles, text_profile
+from app.datasets.columns.targets import notice_untrained, settle_targets
+from app.datasets.context import Context, Progress
 from app.datasets.errors import Code, DatasetError
-from app.datasets.frame import Bytes, Context, Frame, Notes, Progress
-from app.datasets.infer import arrange
-from app.datasets.leaks import Earlier, Prints, leaks_between_splits, write_prints
+from app.datasets.frames import Bytes, Frame
 from app.datasets.likeness import Pairs
-from app.datasets.options import Limits, PrepareOptions
-from app.datasets.profile import column_profiles, image_profile, series_profile, target_profiles, text_profile
+from app.datasets.limits import Limits
+from app.datasets.options import PrepareOptions
 from app.datasets.readers import read
-from app.datasets.report import REASONS, Report, RowCounts, SourceInfo
-from app.datasets.splits import assign_splits
-from app.datasets.targets import notice_untrained, settle_targets
+from app.datasets.report import REASONS, Notes, Report, RowCounts, SourceInfo
+from app.datasets.splits.assignment import assign_splits
+from app.datasets.splits.leakage import Earlier, Prints, leaks_between_splits, write_prints
 from app.ml.data.spec import SPLITS, DataSpec, Split
 
 
@@ -59,7 +61,7 @@ def prepare(
         frame = arrange(loaded, context)
         progress(0.7, "cleaning")
         work = Work(frame, loaded, notes, context.work, limits.removals_listed)
-        steps = clean_rows(work, options)
+        steps = clean_rows(work, options.cleaning, duplicates=options.duplicates, unlabelled=options.unlabelled)
         frame = settle_targets(_kept(work), notes)
         split = assign_splits(frame, work.digests()[work.keep], options, notes, earlier)
         notice_untrained(frame, split, notes)

@@ -11,7 +11,7 @@ import torch
 from pydantic import BaseModel, Field
 from torch import Tensor
 
-from app.datasets.rows import as_png
+from app.datasets.canonical.rows import as_png
 from app.datasets.service import find, open_canonical, prepared_files, scratch
 from app.dependencies import Services
 from app.errors import ErrorItem, UnprocessableError

@@ -1,5 +1,6 @@
 """What was found in an upload and what was done to it; JSON-able, no NaN inside."""
 
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from app.ml.data.spec import Frozen, ModalityKind, Split
@@ -77,6 +78,22 @@ class Decision(Frozen):
     field: str
     value: str
     reason: str
+
+
+@dataclass(slots=True)
+class Notes:
+    """Collects what the report will say."""
+
+    decisions: list[Decision] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
+
+    def decide(self, name: str, value: str, reason: str) -> None:
+        """Remember a choice that was made for the user."""
+        self.decisions.append(Decision(field=name, value=value, reason=reason))
+
+    def notice(self, text: str) -> None:
+        """Remember something the user should know."""
+        self.notices.append(text)
 
 
 class ColumnProfile(Frozen):

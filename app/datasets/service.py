@@ -14,7 +14,8 @@ from app.artifacts import ArtifactStore, Blob, put_blob
 from app.artifacts.folder import link_files
 from app.datasets import repository
 from app.datasets.errors import DatasetError
-from app.datasets.options import Limits, PrepareOptions
+from app.datasets.limits import Limits
+from app.datasets.options import PrepareOptions
 from app.datasets.schemas import Dataset, DatasetLinks, RowsPage
 from app.db.tables import DatasetRow
 from app.dependencies import Services
@@ -185,7 +186,7 @@ def rows(state: Services, project_id: str, dataset_id: str, limit: int, offset: 
     Raises:
         ConflictError: the dataset is not ready.
     """
-    from app.datasets.rows import preview  # noqa: PLC0415 - brings Pillow, which only previews need
+    from app.datasets.canonical.rows import preview  # noqa: PLC0415 - brings Pillow, which only previews need
 
     with state.database.reading() as session:
         row = find(session, project_id, dataset_id)

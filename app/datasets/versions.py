@@ -83,7 +83,7 @@ def leaks(state: Services, project_id: str, dataset_id: str, against: str | None
 
 
 def _compare(state: Services, mine: DatasetRow, theirs: DatasetRow) -> LeakReport:
-    from app.datasets.leaks import leaks_against, open_prints  # noqa: PLC0415 - brings pyarrow, which few answers need
+    from app.datasets.splits.leakage import leaks_against, open_prints  # noqa: PLC0415 - brings pyarrow, which few answers need
 
     specs = [DataSpec.model_validate(row.spec) for row in (mine, theirs)]
     if specs[0].modality != specs[1].modality:

@@ -53,7 +53,7 @@ def parts_of(path: Path, target: Path) -> Parts:
         if file.read(4) != _ZIP:
             return Parts(path)
     from app.datasets.errors import Code, DatasetError  # noqa: PLC0415 - datasets' reader of archives brings pyarrow
-    from app.datasets.options import Limits  # noqa: PLC0415 - the same
+    from app.datasets.limits import Limits  # noqa: PLC0415 - the same
     from app.datasets.readers.archive import open_archive  # noqa: PLC0415 - the same
 
     limits = Limits(members=_MAX_MEMBERS, unpacked_bytes=_MAX_UNPACKED)

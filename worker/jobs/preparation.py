@@ -11,9 +11,10 @@ from sqlalchemy.orm import Session
 from app.artifacts import fetch_blob
 from app.datasets import repository
 from app.datasets.errors import Code, DatasetError, RowError
-from app.datasets.leaks import Earlier
-from app.datasets.options import Limits, PrepareOptions
+from app.datasets.limits import Limits
+from app.datasets.options import PrepareOptions
 from app.datasets.preparation import Prepared, prepare
+from app.datasets.splits.leakage import Earlier
 from app.db.session import db_now
 from app.db.tables import DatasetRow, JobRow
 from app.jobs import lease as leases

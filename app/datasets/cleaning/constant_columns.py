@@ -4,17 +4,15 @@ A named column that is constant in the whole file is left out when it is read; t
 constant by cleaning, and the columns of plain arrays, which are known only by their position.
 """
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 from pydantic import Field
 
-from app.datasets.cleaning.step import CleaningStep
+from app.datasets.cleaning.base import CleaningStep
+from app.datasets.cleaning.state import Work
 from app.datasets.errors import Code, DatasetError
-
-if TYPE_CHECKING:
-    from app.datasets.cleaning.work import Work
-    from app.datasets.frame import Floats
+from app.datasets.frames import Floats
 
 
 class ConstantColumns(CleaningStep):
@@ -25,7 +23,7 @@ class ConstantColumns(CleaningStep):
     kind: Literal["constant_columns"] = "constant_columns"
     action: Literal["report", "drop"] = Field(default="report", description="Report such columns, or leave them out.")
 
-    def run(self, work: "Work") -> None:
+    def run(self, work: Work) -> None:
         """Look at every column over the kept rows of train."""
         places = work.kept() if work.split is None else work.kept()[work.split == 0]
         found = [
@@ -43,9 +41,9 @@ class ConstantColumns(CleaningStep):
                 raise DatasetError(Code.NO_INPUTS, message)
             work.drop_columns(found)
         text = "columns that hold one value, or none, in all rows of train teach nothing"
-        work.tell(self, len(found), "columns", text, names)
+        self.record(work, len(found), "columns", text, names)
 
 
-def _is_constant(values: "Floats") -> bool:
+def _is_constant(values: Floats) -> bool:
     present = values[~np.isnan(values)]
     return not len(present) or (len(present) == len(values) and bool(present.min() == present.max()))

@@ -1,14 +1,12 @@
 """Items that the reader could not open: they are left out, or too many of them refuse the file."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pydantic import Field
 
-from app.datasets.cleaning.step import CleaningStep
+from app.datasets.cleaning.base import CleaningStep
+from app.datasets.cleaning.state import Work
 from app.datasets.errors import Code, DatasetError, RowError
-
-if TYPE_CHECKING:
-    from app.datasets.cleaning.work import Work
 
 SHOWN = 20
 
@@ -19,7 +17,7 @@ class Corrupt(CleaningStep):
     kind: Literal["corrupt"] = "corrupt"
     most: float = Field(default=1, ge=0, le=1, description="A larger share of such items refuses the whole file.")
 
-    def run(self, work: "Work") -> None:
+    def run(self, work: Work) -> None:
         """Account for what the reader found; what could not be opened was never among the rows."""
         corrupt, read = work.loaded.corrupt, work.loaded.read
         if len(corrupt) > self.most * read:
@@ -30,4 +28,4 @@ class Corrupt(CleaningStep):
             work.add(removal)
         if corrupt:
             examples = [f"row {item.row}: {item.detail}" for item in corrupt]
-            work.tell(self, len(corrupt), "rows", "what cannot be opened cannot be learned from", examples, "remove")
+            self.record(work, len(corrupt), "rows", "what cannot be opened cannot be learned from", examples, "remove")

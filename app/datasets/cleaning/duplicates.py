@@ -5,17 +5,15 @@ Rows of a table may repeat with another target: that is noise, and they stay. Of
 and the same targets) the best labelled, then first, stays. Pieces of one long text are never duplicates.
 """
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 from pydantic import Field
 
-from app.datasets.cleaning.step import CleaningStep
-from app.datasets.digests import digest_rows, number_rows
-
-if TYPE_CHECKING:
-    from app.datasets.cleaning.work import Work
-    from app.datasets.frame import Bools, Floats, Ints
+from app.datasets.cleaning.base import CleaningStep
+from app.datasets.cleaning.state import Work
+from app.datasets.frames import Bools, Floats, Ints
+from app.datasets.frames.digests import digest_rows, number_rows
 
 
 class Duplicates(CleaningStep):
@@ -28,7 +26,7 @@ class Duplicates(CleaningStep):
         description="Rows that are the same and labelled differently: auto keeps those of tables and removes others.",
     )
 
-    def run(self, work: "Work") -> None:
+    def run(self, work: Work) -> None:
         """Group the kept rows by their digests."""
         places = work.kept()
         if not len(places) or work.frame.windows:
@@ -48,27 +46,27 @@ class Duplicates(CleaningStep):
             places, groups = places[~conflicts], groups[~conflicts]
         self._drop_repeats(places, groups, work)
 
-    def _count(self, repeated: int, work: "Work") -> None:
+    def _count(self, repeated: int, work: Work) -> None:
         if repeated:
             text = f"{repeated} rows repeat the inputs of another row and are kept, as duplicates says"
             work.notes.notice(text)
-            work.tell(self, repeated, "rows", text, [])
+            self.record(work, repeated, "rows", text, [])
 
-    def _notice_noise(self, places: "Ints", work: "Work") -> None:
+    def _notice_noise(self, places: Ints, work: Work) -> None:
         if len(places):
             text = f"{len(places)} rows have the same inputs as others and other targets; they are kept"
             work.notes.notice(text)
-            work.tell(self, len(places), "rows", text, [work.name(place) for place in places[:5]], "report")
+            self.record(work, len(places), "rows", text, [work.name(place) for place in places[:5]], "report")
 
-    def _remove_conflicts(self, places: "Ints", work: "Work") -> None:
+    def _remove_conflicts(self, places: Ints, work: Work) -> None:
         if not len(places):
             return
         modality = work.frame.modality
         work.remove(places, "conflicting_labels", f"the same {modality} has other labels elsewhere")
         text = f"the same {modality} is labelled in several ways; nobody knows which is right, so all of them go"
-        work.tell(self, len(places), "rows", text, [work.name(place) for place in places[:5]])
+        self.record(work, len(places), "rows", text, [work.name(place) for place in places[:5]])
 
-    def _drop_repeats(self, places: "Ints", groups: "Ints", work: "Work") -> None:
+    def _drop_repeats(self, places: Ints, groups: Ints, work: Work) -> None:
         """Keep one row of each group: the best labelled, then the first."""
         lacking = np.isnan(work.frame.targets[places]).sum(axis=1)
         order = np.lexsort((places, lacking, groups))
@@ -82,10 +80,10 @@ class Duplicates(CleaningStep):
         if len(removed):
             pairs = zip(removed[:5], others[:5], strict=True)
             examples = [f"{work.name(place)} is the same as {work.name(other)}" for place, other in pairs]
-            work.tell(self, len(removed), "rows", "a row that repeats another teaches nothing new", examples)
+            self.record(work, len(removed), "rows", "a row that repeats another teaches nothing new", examples)
 
 
-def find_conflicts(groups: "Ints", targets: "Floats") -> "Bools":
+def find_conflicts(groups: Ints, targets: Floats) -> Bools:
     """Say for each group whether two of its rows carry different values of one target, (groups,)."""
     count = int(groups.max(initial=-1)) + 1
     found = np.zeros(count, dtype=np.bool_)

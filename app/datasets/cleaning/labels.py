@@ -8,16 +8,14 @@ class one letter away from a frequent one is only reported: it may be a slip of 
 import unicodedata
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 from pydantic import Field
 
-from app.datasets.cleaning.step import CleaningStep
-
-if TYPE_CHECKING:
-    from app.datasets.cleaning.work import Work
-    from app.datasets.frame import Floats
+from app.datasets.cleaning.base import CleaningStep
+from app.datasets.cleaning.state import Work
+from app.datasets.frames import Floats
 
 LETTERS = 4
 RARER = 10
@@ -32,13 +30,13 @@ class Labels(CleaningStep):
     shortest: int = Field(default=3, ge=1, le=255, description="Names with fewer characters are only reported.")
     inputs: bool = Field(default=False, description="Treat the categories of input columns in the same way.")
 
-    def run(self, work: "Work") -> None:
+    def run(self, work: Work) -> None:
         """Settle each target of classes, then, if asked, each column of categories."""
         self._targets(work)
         if self.inputs and work.frame.modality == "table":
             self._columns(work)
 
-    def _targets(self, work: "Work") -> None:
+    def _targets(self, work: Work) -> None:
         targets, specs = work.frame.targets, list(work.frame.target_specs)
         for t, spec in enumerate(specs):
             if spec.type == "category":
@@ -49,7 +47,7 @@ class Labels(CleaningStep):
                     specs[t] = spec.model_copy(update={"classes": names})
         work.change(targets=targets, target_specs=tuple(specs))
 
-    def _columns(self, work: "Work") -> None:
+    def _columns(self, work: Work) -> None:
         columns = list(work.frame.columns)
         for start, block in work.blocks(work.kept()):
             for j, spec in enumerate(columns[start : start + block.shape[1]], start):
@@ -61,7 +59,7 @@ class Labels(CleaningStep):
                         columns[j] = spec.model_copy(update={"categories": names})
         work.change(columns=tuple(columns))
 
-    def _settle(self, what: str, names: Names, codes: "Floats", work: "Work") -> tuple[tuple[str, ...], "Floats"]:
+    def _settle(self, what: str, names: Names, codes: Floats, work: Work) -> tuple[tuple[str, ...], Floats]:
         """Return the names that stay, and for each old code its new one."""
         counts = np.bincount(codes[~np.isnan(codes)].astype(np.int64), minlength=len(names)).tolist()
         twins = find_twins(names, counts)
@@ -76,20 +74,20 @@ class Labels(CleaningStep):
         new = {code: place for place, code in enumerate(stay)}
         return tuple(names[code] for code in stay), np.array([new[into.get(code, code)] for code in range(len(names))])
 
-    def _tell(self, text: str, groups: list[list[int]], names: Names, work: "Work", action: str = "") -> None:
+    def _tell(self, text: str, groups: list[list[int]], names: Names, work: Work, action: str = "") -> None:
         if groups:
             examples = [" = ".join(repr(names[code]) for code in group) for group in groups]
-            work.tell(self, sum(map(len, groups)), "classes", text, examples, action)
+            self.record(work, sum(map(len, groups)), "classes", text, examples, action)
             work.notes.notice(f"{text}: {'; '.join(examples[:5])}")
 
-    def _misspelt(self, what: str, names: Names, counts: list[int], work: "Work") -> None:
+    def _misspelt(self, what: str, names: Names, counts: list[int], work: Work) -> None:
         slips = find_slips(names, counts)
         if slips:
             examples = [
                 f"{names[rare]!r} ({counts[rare]}) for {names[often]!r} ({counts[often]})" for rare, often in slips
             ]
             text = f"{what}: rare names one letter away from frequent ones; correct them if they are slips"
-            work.tell(self, len(slips), "classes", text, examples, "report")
+            self.record(work, len(slips), "classes", text, examples, "report")
             work.notes.notice(f"{text}: {'; '.join(examples[:5])}")
 
 
@@ -97,7 +95,7 @@ def _plain(name: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
 
 
-def _recoded(codes: "Floats", meaning: "Floats") -> "Floats":
+def _recoded(codes: Floats, meaning: Floats) -> Floats:
     known = ~np.isnan(codes)
     out = np.full(len(codes), np.nan)
     out[known] = meaning[codes[known].astype(np.int64)]

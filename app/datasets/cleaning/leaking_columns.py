@@ -6,18 +6,16 @@ under the ROC curve, for more the best class of each value (or of each of some b
 the mean of each bin. A column that numbers or names every row is no property of the thing it describes.
 """
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 from pydantic import Field
 
-from app.datasets.cleaning.step import CleaningStep
+from app.datasets.cleaning.base import CleaningStep
+from app.datasets.cleaning.state import Work
 from app.datasets.errors import Code, DatasetError
-
-if TYPE_CHECKING:
-    from app.datasets.cleaning.work import Work
-    from app.datasets.frame import Floats, Ints
-    from app.ml.data.spec import ColumnSpec, TargetSpec
+from app.datasets.frames import Floats, Ints
+from app.ml.data.spec import ColumnSpec, TargetSpec
 
 SCREENED = 10_000
 MIN = 30
@@ -38,7 +36,7 @@ class LeakingColumns(CleaningStep):
         default=0.999, ge=0.9, lt=1, description="AUC, accuracy or R2 of a one-column rule that is too good to be true."
     )
 
-    def run(self, work: "Work") -> None:
+    def run(self, work: Work) -> None:
         """Look at every column over at most 10,000 rows of train, evenly spaced."""
         places = work.kept() if work.split is None else work.kept()[work.split == 0]
         if len(places) < MIN:
@@ -52,7 +50,7 @@ class LeakingColumns(CleaningStep):
                     found[start + j] = reason
         self._settle(found, work)
 
-    def _reason(self, column: "ColumnSpec", values: "Floats", places: "Ints", work: "Work") -> str | None:
+    def _reason(self, column: ColumnSpec, values: Floats, places: Ints, work: Work) -> str | None:
         if _names_rows(column, values, work.frame.rows[places]):
             return "it numbers or names every row"
         for t, target in enumerate(work.frame.target_specs[:MAX_TARGETS]):
@@ -61,7 +59,7 @@ class LeakingColumns(CleaningStep):
                 return reason
         return None
 
-    def _settle(self, found: dict[int, str], work: "Work") -> None:
+    def _settle(self, found: dict[int, str], work: Work) -> None:
         if not found:
             return
         told = [f"{work.frame.columns[j].name}: {reason}" for j, reason in found.items()]
@@ -73,11 +71,11 @@ class LeakingColumns(CleaningStep):
             text = "columns that give the answer away, or name the rows, were dropped"
         else:
             text = "columns that may give the answer away; ignore those that are not known when one predicts"
-        work.tell(self, len(found), "columns", text, told)
+        self.record(work, len(found), "columns", text, told)
         work.notes.notice(f"{text}: {'; '.join(told[:5])}")
 
 
-def _names_rows(column: "ColumnSpec", values: "Floats", rows: "Ints") -> bool:
+def _names_rows(column: ColumnSpec, values: Floats, rows: Ints) -> bool:
     """Whether a number counts the rows up, or each row has a category of its own."""
     if np.isnan(values).any():
         return False
@@ -86,7 +84,7 @@ def _names_rows(column: "ColumnSpec", values: "Floats", rows: "Ints") -> bool:
     return column.type == "number" and bool(np.ptp(values - rows) == 0)
 
 
-def leak(column: "ColumnSpec", values: "Floats", target: "TargetSpec", answers: "Floats", above: float) -> str | None:
+def leak(column: ColumnSpec, values: Floats, target: TargetSpec, answers: Floats, above: float) -> str | None:
     """Say why a column (n,) gives the target (n,) away, or return None."""
     known = ~np.isnan(answers)
     gap = np.isnan(values[known])
@@ -102,9 +100,7 @@ def leak(column: "ColumnSpec", values: "Floats", target: "TargetSpec", answers: 
     return _of_numbers(column, values, target, answers, above)
 
 
-def _of_classes(
-    column: "ColumnSpec", values: "Floats", target: "TargetSpec", codes: "Ints", above: float
-) -> str | None:
+def _of_classes(column: ColumnSpec, values: Floats, target: TargetSpec, codes: Ints, above: float) -> str | None:
     counts = np.bincount(codes, minlength=len(target.classes))
     if counts.max() >= TRIVIAL * len(codes):
         return None
@@ -127,9 +123,7 @@ def _of_classes(
     return None
 
 
-def _of_numbers(
-    column: "ColumnSpec", values: "Floats", target: "TargetSpec", answers: "Floats", above: float
-) -> str | None:
+def _of_numbers(column: ColumnSpec, values: Floats, target: TargetSpec, answers: Floats, above: float) -> str | None:
     spread = ((answers - answers.mean()) ** 2).sum()
     if spread <= 0:
         return None
@@ -143,7 +137,7 @@ def _of_numbers(
     return f"it alone predicts {target.name} with an R2 of {best:.4f}" if best >= above else None
 
 
-def _bins(values: "Floats", category: bool) -> "Ints | None":
+def _bins(values: Floats, category: bool) -> Ints | None:
     """Number the bin of each row: one a value where values repeat enough, else of equal counts; None: too few rows."""
     distinct, inverse = np.unique(values, return_inverse=True)
     if A_BIN * len(distinct) <= len(values):
@@ -155,7 +149,7 @@ def _bins(values: "Floats", category: bool) -> "Ints | None":
     return np.unique(np.searchsorted(edges, values, side="right"), return_inverse=True)[1].astype(np.int64)
 
 
-def _auc(values: "Floats", positive: "Ints") -> float:
+def _auc(values: Floats, positive: Ints) -> float:
     """Return the area under the ROC curve by ranks, ties in the middle (Mann and Whitney 1947), at least 0.5."""
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]

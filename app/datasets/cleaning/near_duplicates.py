@@ -4,17 +4,15 @@ How likeness is told is in `app/datasets/likeness`. A near duplicate with anothe
 two is wrong, or whether they do differ, is for a person to say.
 """
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 from pydantic import Field
 
-from app.datasets.cleaning.step import CleaningStep
+from app.datasets.cleaning.base import CleaningStep
+from app.datasets.cleaning.state import Work
+from app.datasets.frames import Bools
 from app.datasets.likeness import DIGITS, DISTANCE, Pairs, sketch, within
-
-if TYPE_CHECKING:
-    from app.datasets.cleaning.work import Work
-    from app.datasets.frame import Bools
 
 
 class NearDuplicates(CleaningStep):
@@ -31,7 +29,7 @@ class NearDuplicates(CleaningStep):
     )
     digits: int = Field(default=DIGITS, ge=1, le=7, description="Tables and series: digits in which all numbers agree.")
 
-    def run(self, work: "Work") -> None:
+    def run(self, work: Work) -> None:
         """Find the pairs among the kept rows; exact repetitions are the step duplicates' own."""
         if work.frame.windows:
             return
@@ -43,10 +41,10 @@ class NearDuplicates(CleaningStep):
         if other_label.any():
             text = "nearly the same rows with different labels; look at them, one of each pair may be labelled wrongly"
             rows = len(np.unique(found[other_label]))
-            work.tell(self, rows, "rows", text, _examples(found[other_label], work), "report")
+            self.record(work, rows, "rows", text, _examples(found[other_label], work), "report")
         self._settle(found[~other_label], work)
 
-    def _pairs(self, work: "Work") -> Pairs:
+    def _pairs(self, work: Work) -> Pairs:
         """Return pairs of places; those of the default likeness serve the report of leaks, too."""
         modality, frame = work.frame.modality, work.frame
         rounded = modality in {"table", "series"}
@@ -56,20 +54,20 @@ class NearDuplicates(CleaningStep):
         sketches = sketch(frame.inputs, frame.columns, self.digits) if rounded else work.sketches()
         return places[within(modality, sketches[places], self.distance, self.similarity)]
 
-    def _settle(self, found: Pairs, work: "Work") -> None:
+    def _settle(self, found: Pairs, work: Work) -> None:
         if not len(found):
             return
         if self.action == "report":
             text = "rows nearly the same as another stay; action = remove keeps one of each kind"
-            work.tell(self, len(np.unique(found[:, 1])), "rows", text, _examples(found, work))
+            self.record(work, len(np.unique(found[:, 1])), "rows", text, _examples(found, work))
             return
         removed = _choose(found, np.isnan(work.frame.targets).sum(axis=1))
         work.remove(removed[:, 0], "near_duplicate", "nearly the same as row", removed[:, 1])
         text = "of rows nearly the same the best labelled, then first, stays"
-        work.tell(self, len(removed), "rows", text, _examples(removed[:, ::-1], work))
+        self.record(work, len(removed), "rows", text, _examples(removed[:, ::-1], work))
 
 
-def _labelled_differently(found: Pairs, work: "Work") -> "Bools":
+def _labelled_differently(found: Pairs, work: Work) -> Bools:
     """Say of each pair whether its two rows carry different values of one target, (P,)."""
     first, second = work.frame.targets[found[:, 0]], work.frame.targets[found[:, 1]]
     differ: Bools = ((first != second) & ~np.isnan(first) & ~np.isnan(second)).any(axis=1)
@@ -87,5 +85,5 @@ def _choose(found: Pairs, lacking: Pairs) -> Pairs:
     return np.array(sorted(gone.items()), dtype=np.int64).reshape(-1, 2)
 
 
-def _examples(found: Pairs, work: "Work") -> list[str]:
+def _examples(found: Pairs, work: Work) -> list[str]:
     return [f"{work.name(second)} is nearly the same as {work.name(first)}" for first, second in found[:5]]

@@ -6,17 +6,15 @@ themselves; both are taken from at most 10,000 rows, evenly spaced. A column of 
 same has no such scale and is left alone.
 """
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 from pydantic import Field
 
-from app.datasets.cleaning.step import CleaningStep
+from app.datasets.cleaning.base import CleaningStep
+from app.datasets.cleaning.state import Work
 from app.datasets.errors import Code, DatasetError, RowError
-
-if TYPE_CHECKING:
-    from app.datasets.cleaning.work import Work
-    from app.datasets.frame import Bools, Floats, Ints
+from app.datasets.frames import Bools, Floats, Ints
 
 NORMAL = 0.6745  # the third quartile of the normal distribution
 SAMPLED = 10_000
@@ -42,7 +40,7 @@ class Outliers(CleaningStep):
         default=None, max_length=4096, description="Columns of numbers to look at; null: all of them."
     )
 
-    def run(self, work: "Work") -> None:
+    def run(self, work: Work) -> None:
         """Look at each column of numbers over the rows that were kept when the step began."""
         chosen = self._chosen(work)
         places = work.kept()
@@ -54,9 +52,9 @@ class Outliers(CleaningStep):
         if found and self.action == "report":
             examples = [text for _, text in sorted(found, reverse=True)]
             text = f"values far from the others of their column, by {self.method}, in {len(found)} columns"
-            work.tell(self, sum(count for count, _ in found), "values", text, examples)
+            self.record(work, sum(count for count, _ in found), "values", text, examples)
 
-    def _chosen(self, work: "Work") -> set[int]:
+    def _chosen(self, work: Work) -> set[int]:
         numbers = {spec.name: j for j, spec in enumerate(work.frame.columns) if spec.type == "number"}
         if self.columns is None:
             return set(numbers.values())
@@ -66,7 +64,7 @@ class Outliers(CleaningStep):
             raise DatasetError(Code.UNKNOWN_COLUMN, message, [RowError(("cleaning", "outliers", "columns"), message)])
         return {numbers[name] for name in self.columns}
 
-    def _column(self, j: int, values: "Floats", places: "Ints", work: "Work") -> list[tuple[int, str]]:
+    def _column(self, j: int, values: Floats, places: Ints, work: Work) -> list[tuple[int, str]]:
         """Settle one column and return how many values lie outside, with a sentence, if any do."""
         sample = values[:: -(-len(values) // SAMPLED)]
         bounds = limits(sample, self.method, self.k or DEFAULT_K[self.method])
@@ -77,11 +75,11 @@ class Outliers(CleaningStep):
         name, (low, high) = work.frame.columns[j].name, bounds
         text = f"column {name}: {len(outside)} values lie outside {low:.6g} .. {high:.6g}"
         if self.action != "report":
-            work.tell(self, len(outside), "values", f"{text}, by {self.method}", examples)
+            self.record(work, len(outside), "values", f"{text}, by {self.method}", examples)
             self._act(j, places[outside], values[outside], bounds, work)
         return [(len(outside), f"{text} ({examples[0]})")]
 
-    def _act(self, j: int, places: "Ints", values: "Floats", bounds: tuple[float, float], work: "Work") -> None:
+    def _act(self, j: int, places: Ints, values: Floats, bounds: tuple[float, float], work: Work) -> None:
         if self.action == "remove":
             fresh = places[work.keep[places]]
             work.remove(fresh, "outlier", f"an outlier in column {work.frame.columns[j].name}")
@@ -89,11 +87,11 @@ class Outliers(CleaningStep):
             work.writable()[places, j] = np.clip(values, *bounds) if self.action == "clip" else np.nan
 
 
-def _outside(values: "Floats", bounds: tuple[float, float]) -> "Bools":
+def _outside(values: Floats, bounds: tuple[float, float]) -> Bools:
     return (values < bounds[0]) | (values > bounds[1])
 
 
-def limits(values: "Floats", method: str, k: float) -> tuple[float, float] | None:
+def limits(values: Floats, method: str, k: float) -> tuple[float, float] | None:
     """Return the least and the largest number that is no outlier, or None where the column has no scale."""
     present = values[~np.isnan(values)]
     if not len(present):

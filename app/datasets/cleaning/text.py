@@ -8,16 +8,14 @@ import html
 import re
 import unicodedata
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal, Self
+from typing import Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from app.datasets.cleaning.step import CleaningStep
-from app.datasets.texts import Texts, write_texts
-
-if TYPE_CHECKING:
-    from app.datasets.cleaning.work import Work
+from app.datasets.cleaning.base import CleaningStep
+from app.datasets.cleaning.state import Work
+from app.datasets.frames.texts import Texts, write_texts
 
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 MAX = 1 << 20
@@ -48,7 +46,7 @@ class Text(CleaningStep):
             raise ValueError(msg)
         return self
 
-    def run(self, work: "Work") -> None:
+    def run(self, work: Work) -> None:
         """Normalise all texts, then look at their lengths."""
         texts = work.frame.inputs
         assert isinstance(texts, Texts)
@@ -59,7 +57,7 @@ class Text(CleaningStep):
             folder.mkdir()
             work.change(inputs=write_texts((new for _, new in self._both(texts, windows)), folder))
             examples = [f"{work.name(place)}" for place in changed[:5]]
-            work.tell(self, len(changed), "rows", f"texts were normalised: {self._forms()}", examples, "normalise")
+            self.record(work, len(changed), "rows", f"texts were normalised: {self._forms()}", examples, "normalise")
         if not windows:
             self._lengths(work)
 
@@ -81,7 +79,7 @@ class Text(CleaningStep):
         flags = [name for name in ("strip", "collapse", "control", "lower", "entities") if getattr(self, name)]
         return ", ".join([*([self.unicode] if self.unicode else []), *flags])
 
-    def _lengths(self, work: "Work") -> None:
+    def _lengths(self, work: Work) -> None:
         texts = work.frame.inputs
         assert isinstance(texts, Texts)
         lengths = texts.lengths()
@@ -91,4 +89,4 @@ class Text(CleaningStep):
             text = f"texts have {self.shortest} to {self.longest or 'any number of'} characters"
             work.remove(places, "length", text)
             examples = [f"{work.name(place)}: {lengths[place]} characters" for place in places[:5]]
-            work.tell(self, len(places), "rows", text, examples)
+            self.record(work, len(places), "rows", text, examples)

@@ -1,14 +1,13 @@
 """Rows without any label: left out, or kept for train, as the option `unlabelled` says. Every list begins with this."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from app.datasets.cleaning.work import Work
+from app.datasets.cleaning.state import Work
 
 
-def check_labels(work: "Work", choice: Literal["remove", "keep"]) -> None:
+def check_labels(work: Work, choice: Literal["remove", "keep"]) -> None:
     """With one target, mind the rows that lack it; with several, those that lack all of them."""
     specs = work.frame.target_specs
     lacking = np.flatnonzero(np.isnan(work.frame.targets).all(axis=1)) if specs else np.empty(0, np.int64)
@@ -22,4 +21,4 @@ def check_labels(work: "Work", choice: Literal["remove", "keep"]) -> None:
     else:
         text = f'rows without a value for {names} cannot teach it; unlabelled = "keep" keeps them for learning without'
         work.remove(lacking, "missing_target", f"no value for {names}")
-    work.tell("missing_target", len(lacking), "rows", text, examples, choice)
+    work.record("missing_target", choice, len(lacking), "rows", text, examples)

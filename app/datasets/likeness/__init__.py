@@ -10,9 +10,9 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from app.datasets.frames.texts import Texts
 from app.datasets.likeness import images, numbers, texts
 from app.datasets.likeness.pairs import Pairs, between
-from app.datasets.texts import Texts
 from app.ml.data.spec import ColumnSpec, ModalityKind
 
 DISTANCE = 4

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from app.datasets.digests import pieces
+from app.datasets.frames.digests import pieces
 from app.datasets.likeness.pairs import Ints, Pairs, neighbours
 
 SIDE = 16

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from app.datasets.digests import Digests, digest_rows, find, number_rows, pieces
+from app.datasets.frames.digests import Digests, digest_rows, find, number_rows, pieces
 from app.datasets.likeness.pairs import Pairs
 from app.ml.data.spec import ColumnSpec
 

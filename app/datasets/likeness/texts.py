@@ -12,9 +12,9 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from app.datasets.digests import number_rows
+from app.datasets.frames.digests import number_rows
+from app.datasets.frames.texts import Texts
 from app.datasets.likeness.pairs import Ints, Pairs, neighbours
-from app.datasets.texts import Texts
 
 SHINGLE = 5
 BINS = 64

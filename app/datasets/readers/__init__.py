@@ -6,17 +6,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
-from app.datasets.as_series import as_series
-from app.datasets.as_text import as_text
+from app.datasets.context import Context
 from app.datasets.errors import Code, DatasetError
-from app.datasets.frame import Context, Loaded
-from app.datasets.options import Limits
+from app.datasets.frames import Loaded
+from app.datasets.limits import Limits
 from app.datasets.readers.archive import open_archive
 from app.datasets.readers.arrays import read_npy, read_npz
 from app.datasets.readers.documents import holds_documents, read_documents
 from app.datasets.readers.images import read_images
 from app.datasets.readers.npy import MAGIC as NPY
 from app.datasets.readers.parquet import read_parquet
+from app.datasets.readers.series_tables import as_series
+from app.datasets.readers.text_tables import as_text
 from app.datasets.readers.written import read_json_or_text, read_written
 from app.kit import strict_json
 

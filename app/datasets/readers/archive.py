@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from app.datasets.errors import Code, DatasetError, RowError
-from app.datasets.options import Limits
+from app.datasets.limits import Limits
 
 END, END64_LOCATOR, END64, ENTRY = b"PK\x05\x06", b"PK\x06\x07", b"PK\x06\x06", b"PK\x01\x02"
 CHUNK = 1 << 20

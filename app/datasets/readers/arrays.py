@@ -8,13 +8,15 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from app.datasets.collecting import Empty, open_series, select
+from app.datasets.context import Context
 from app.datasets.errors import Code, DatasetError, RowError
-from app.datasets.frame import Column, Context, Ints, Loaded, Notes, NumberColumn, TextColumn
-from app.datasets.options import PrepareOptions, Role
+from app.datasets.frames import Column, Ints, Loaded, NumberColumn, Role, TextColumn
+from app.datasets.options import PrepareOptions
 from app.datasets.readers.archive import chunks, open_archive, refuse
+from app.datasets.readers.collectors import Empty, open_series, select
 from app.datasets.readers.npy import bad_array, open_array
 from app.datasets.readers.resizing import resized
+from app.datasets.report import Notes
 from app.ml.data.spec import ModalityKind, ValueScale
 
 Array = npt.NDArray[Any]

@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from app.datasets.columns.number_parsing import NUMBER
+from app.datasets.context import Context
 from app.datasets.errors import Code, DatasetError, RowError
-from app.datasets.frame import Context, Loaded, TextColumn
-from app.datasets.numerics import NUMBER
-from app.datasets.options import Limits
-from app.datasets.readers.decimals import with_points
+from app.datasets.frames import Loaded, TextColumn
+from app.datasets.limits import Limits
+from app.datasets.readers.decimal_commas import with_points
 from app.datasets.readers.names import check_names
 from app.datasets.readers.spill import spill_all
 

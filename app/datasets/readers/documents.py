@@ -4,10 +4,11 @@ import zipfile
 from contextlib import closing
 from pathlib import Path
 
-from app.datasets.collecting import TextRows
+from app.datasets.context import Context
 from app.datasets.errors import Code
-from app.datasets.frame import Context, Loaded
+from app.datasets.frames import Loaded
 from app.datasets.readers.archive import open_archive, read_member, refuse
+from app.datasets.readers.collectors import TextRows
 from app.datasets.readers.folders import ROLES, TYPES, ends_in, folder_columns, is_junk, read_folders, without_junk
 
 ENDINGS = frozenset({".txt"})

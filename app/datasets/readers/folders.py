@@ -8,12 +8,14 @@ from pathlib import PurePosixPath
 
 import pyarrow as pa
 
+from app.datasets.columns.roles import SPLIT_WORDS
+from app.datasets.context import Context
 from app.datasets.errors import Code, DatasetError
-from app.datasets.frame import Column, Context, Ints, Notes, TextColumn
-from app.datasets.options import ColumnType, Limits, Role
+from app.datasets.frames import Column, ColumnType, Ints, Role, TextColumn
+from app.datasets.limits import Limits
 from app.datasets.readers.archive import refuse
 from app.datasets.readers.names import clean_name
-from app.datasets.roles import SPLIT_WORDS
+from app.datasets.report import Notes
 
 JUNK = frozenset({".ds_store", "thumbs.db", "desktop.ini"})
 MACOS = "__MACOSX/"

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
+from app.datasets.context import Context
 from app.datasets.errors import Code, DatasetError, RowError
-from app.datasets.frame import Bytes, Context, Ints, Loaded, Notes
+from app.datasets.frames import Bytes, Ints, Loaded
 from app.datasets.options import ImageOptions
 from app.datasets.readers.archive import open_archive, read_member
 from app.datasets.readers.folders import ROLES, TYPES, ends_in, folder_columns, read_folders, some, without_junk
 from app.datasets.readers.pixels import CorruptImageError, HugeImageError, Look, decode, look
-from app.datasets.report import Removal
+from app.datasets.report import Notes, Removal
 from app.ml.data.spec import Resize
 
 ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".webp"})

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
-from app.datasets.frame import Column, Floats, LabelsColumn, NumberColumn, TextColumn
+from app.datasets.frames import Column, Floats, LabelsColumn, NumberColumn, TextColumn
 from app.datasets.readers.spill import spill
 
 Kind = Literal["number", "boolean", "text", "labels"]

@@ -11,9 +11,10 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from app.datasets.collecting import SeriesRows, select
+from app.datasets.context import Context
 from app.datasets.errors import Code, DatasetError, RowError
-from app.datasets.frame import Column, Context, Loaded
+from app.datasets.frames import Column, Loaded
+from app.datasets.readers.collectors import SeriesRows, select
 from app.datasets.readers.json_values import JsonColumn, channel_names, is_labels, to_series
 from app.datasets.readers.names import check_names
 from app.kit import strict_json

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from app.datasets.errors import Code, DatasetError, RowError
-from app.datasets.options import Limits
+from app.datasets.limits import Limits
 
 MAX_NAME = 255
 

@@ -15,9 +15,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pyarrow.types as pt
 
+from app.datasets.context import Context
 from app.datasets.errors import Code, DatasetError, RowError
-from app.datasets.frame import Column, Context, DateColumn, Floats, LabelsColumn, Loaded, NumberColumn, TextColumn
-from app.datasets.options import Limits
+from app.datasets.frames import Column, DateColumn, Floats, LabelsColumn, Loaded, NumberColumn, TextColumn
+from app.datasets.limits import Limits
 from app.datasets.readers.names import check_names
 from app.datasets.readers.spill import spill
 

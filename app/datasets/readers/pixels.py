@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from PIL import Image, UnidentifiedImageError
 
-from app.datasets.frame import Bytes
-from app.datasets.options import Limits
+from app.datasets.frames import Bytes
+from app.datasets.limits import Limits
 from app.ml.data.image_decoding import FAULTS, FORMATS, draw
 from app.ml.data.spec import Resize
 

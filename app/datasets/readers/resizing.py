@@ -3,8 +3,9 @@
 import numpy as np
 from PIL import Image
 
+from app.datasets.context import Context
 from app.datasets.errors import Code, DatasetError
-from app.datasets.frame import Bytes, Context
+from app.datasets.frames import Bytes
 from app.ml.data.image_decoding import draw
 
 CHANNELS = {"gray": 1, "rgb": 3}

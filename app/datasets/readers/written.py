@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-from app.datasets.frame import Context, Loaded
+from app.datasets.context import Context
+from app.datasets.frames import Loaded
 from app.datasets.readers.csv import is_regular, read_csv
 from app.datasets.readers.jsonl import read_jsonl
-from app.datasets.readers.plain import read_plain
+from app.datasets.readers.plain_text import read_plain
 
 
 def read_json_or_text(path: Path, context: Context) -> Loaded:

@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from app.datasets.errors import Code, DatasetError
-from app.datasets.options import Limits, PrepareOptions
+from app.datasets.limits import Limits
+from app.datasets.options import PrepareOptions
 from app.datasets.preparation import prepare
 from app.datasets.report import Report
 from app.ml.data.spec import DataSpec

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from app.datasets.errors import Code
-from app.datasets.options import Limits
+from app.datasets.limits import Limits
 
 from .conftest import Preparer, Refuser, npy, npz, zipped
 

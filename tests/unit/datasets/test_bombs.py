@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from app.datasets.errors import Code, DatasetError
-from app.datasets.options import Limits
+from app.datasets.limits import Limits
 from app.datasets.readers.archive import open_archive
 
 from .conftest import npy, picture, zipped
@@ -24,7 +24,8 @@ CHILD = """
 import resource, sys, tempfile
 from pathlib import Path
 from app.datasets.errors import DatasetError
-from app.datasets.options import Limits, PrepareOptions
+from app.datasets.limits import Limits
+from app.datasets.options import PrepareOptions
 from app.datasets.preparation import prepare
 
 resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))

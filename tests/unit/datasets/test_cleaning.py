@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from app.datasets.digests import digest_rows
 from app.datasets.errors import Code
-from app.datasets.options import Limits
+from app.datasets.frames.digests import digest_rows
+from app.datasets.limits import Limits
 
 from .conftest import Outcome, Preparer, Refuser, npy, npz
 

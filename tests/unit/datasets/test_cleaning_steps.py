@@ -14,8 +14,8 @@ from app.datasets.cleaning.labels import find_slips, find_twins
 from app.datasets.cleaning.near_duplicates import _choose as choose_removed
 from app.datasets.cleaning.outliers import limits
 from app.datasets.cleaning.text import Text
-from app.datasets.digests import digest_rows
 from app.datasets.errors import Code
+from app.datasets.frames.digests import digest_rows
 from app.datasets.likeness import sketch
 from app.ml.kinds.registry import kinds as kinds_of
 

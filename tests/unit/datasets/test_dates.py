@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from app.datasets.canonical.rows import preview
 from app.datasets.errors import Code
-from app.datasets.rows import preview
 
 from .conftest import Preparer, Refuser
 

@@ -15,7 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.datasets.errors import DatasetError
-from app.datasets.options import Limits, PrepareOptions
+from app.datasets.limits import Limits
+from app.datasets.options import PrepareOptions
 from app.datasets.preparation import prepare
 
 from .conftest import npy, npz, picture, zipped

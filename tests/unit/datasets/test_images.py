@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from app.datasets.errors import Code
-from app.datasets.options import Limits
+from app.datasets.limits import Limits
 from app.ml.data.image_decoding import draw
 from app.ml.data.spec import Resize
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from app.datasets.errors import Code
-from app.datasets.options import Limits
+from app.datasets.limits import Limits
 from app.datasets.readers import jsonl
 
 from .conftest import Preparer, Refuser

@@ -12,9 +12,9 @@ import pytest
 import sklearn.datasets
 from PIL import Image
 
-from app.datasets.digests import digest_rows, find
+from app.datasets.frames.digests import digest_rows, find
+from app.datasets.frames.texts import Texts
 from app.datasets.likeness import across, images, numbers, pairs, sketch, texts, within
-from app.datasets.texts import Texts
 from app.ml.data.spec import ColumnSpec
 
 Pixels = npt.NDArray[np.uint8]

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from app.datasets.errors import Code
-from app.datasets.options import Limits
+from app.datasets.limits import Limits
 
 from .conftest import Preparer, Refuser
 

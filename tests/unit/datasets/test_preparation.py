@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.datasets.options import Limits, PrepareOptions
+from app.datasets.limits import Limits
+from app.datasets.options import PrepareOptions
 from app.datasets.preparation import prepare
 from app.ml.data.spec import DataSpec
 
@@ -74,6 +75,7 @@ def test_tables_are_float32(make: Preparer) -> None:
 
 
 def test_readers_need_no_torch() -> None:
-    code = "import sys, app.datasets.preparation, app.datasets.rows; print({'torch', 'sklearn'} & set(sys.modules))"
+    modules = "app.datasets.preparation, app.datasets.canonical.rows"
+    code = f"import sys, {modules}; print({{'torch', 'sklearn'}} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.datasets.rows import preview
+from app.datasets.canonical.rows import preview
 
 from .conftest import Preparer, npz
 

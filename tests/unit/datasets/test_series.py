@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from app.datasets.errors import Code
-from app.datasets.options import Limits
+from app.datasets.limits import Limits
 
 from .conftest import Outcome, Preparer, Refuser, npy, npz
 

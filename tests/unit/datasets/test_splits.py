@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from app.datasets.digests import digest_rows
+from app.datasets.frames.digests import digest_rows
 from app.datasets.options import PrepareOptions
-from app.datasets.splits import split_groups, split_rows
+from app.datasets.splits.assignment import split_groups, split_rows
 
 from .conftest import Preparer, npz
 

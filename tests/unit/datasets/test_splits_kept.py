@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.datasets.digests import digest_rows
 from app.datasets.errors import Code, DatasetError
-from app.datasets.frame import Frame, Notes
-from app.datasets.leaks import Earlier
+from app.datasets.frames import Frame
+from app.datasets.frames.digests import digest_rows
 from app.datasets.options import PrepareOptions
-from app.datasets.splits import assign_splits, split_times
+from app.datasets.report import Notes
+from app.datasets.splits.assignment import assign_splits, split_times
+from app.datasets.splits.leakage import Earlier
 from app.ml.data.spec import TargetSpec
 
 from .conftest import Preparer, Refuser

@@ -10,9 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from app.datasets.errors import Code
-from app.datasets.options import Limits
-from app.datasets.readers import csv, plain
-from app.datasets.texts import Texts, write_texts
+from app.datasets.frames.texts import Texts, write_texts
+from app.datasets.limits import Limits
+from app.datasets.readers import csv
+from app.datasets.readers import plain_text as plain
 
 from .conftest import Outcome, Preparer, Refuser, zipped
 

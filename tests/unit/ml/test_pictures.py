@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image as Pictures
 
-from app.datasets.options import Limits, PrepareOptions
+from app.datasets.limits import Limits
+from app.datasets.options import PrepareOptions
 from app.datasets.preparation import prepare
 from app.ml.kinds.modalities.image import Image
 

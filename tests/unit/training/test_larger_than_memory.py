@@ -14,7 +14,8 @@ import sys, threading, time
 from pathlib import Path
 import numpy as np
 import torch
-from app.datasets.options import Limits, PrepareOptions
+from app.datasets.limits import Limits
+from app.datasets.options import PrepareOptions
 from app.datasets.preparation import prepare as prepare_dataset
 from app.ml.configs.learning import FineTuningConfig, PretrainingConfig
 from app.ml.data.arrays import ArrayData, OnDisk

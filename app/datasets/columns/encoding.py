@@ -7,13 +7,15 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from app.datasets.columns.label_lists import label_targets, separated, without_value
+from app.datasets.columns.roles import SPLIT_WORDS, TARGET_NAMES, Assigned, assign_roles
+from app.datasets.columns.type_inference import FEW, MANY, Categories, Dates, Numbers, Reader, Unusable, Values
+from app.datasets.context import Context
 from app.datasets.errors import Code, DatasetError, RowError
-from app.datasets.frame import Bools, Bytes, Column, Context, Floats, Frame, Inputs, LabelsColumn, Loaded, Notes
-from app.datasets.labels import label_targets, separated, without_value
+from app.datasets.frames import Bools, Bytes, Column, Floats, Frame, Inputs, LabelsColumn, Loaded
+from app.datasets.frames.texts import Texts
 from app.datasets.options import PrepareOptions
-from app.datasets.roles import SPLIT_WORDS, TARGET_NAMES, Assigned, assign_roles
-from app.datasets.texts import Texts
-from app.datasets.values import FEW, MANY, Categories, Dates, Numbers, Reader, Unusable, Values
+from app.datasets.report import Notes
 from app.ml.data.spec import ColumnSpec, TargetSpec
 
 CHUNK_BYTES = 32 << 20

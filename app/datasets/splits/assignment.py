@@ -11,11 +11,12 @@ import hashlib
 import numpy as np
 import numpy.typing as npt
 
-from app.datasets.digests import Digests, number_rows
 from app.datasets.errors import Code, DatasetError, RowError
-from app.datasets.frame import Bytes, Floats, Frame, Ints, Notes
-from app.datasets.leaks import Earlier
+from app.datasets.frames import Bytes, Floats, Frame, Ints
+from app.datasets.frames.digests import Digests, number_rows
 from app.datasets.options import PrepareOptions
+from app.datasets.report import Notes
+from app.datasets.splits.leakage import Earlier
 from app.ml.data.spec import SPLITS
 
 Keys = npt.NDArray[np.uint64]

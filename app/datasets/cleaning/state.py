@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from app.datasets.cleaning.step import CleaningStep
-from app.datasets.digests import CHUNK_BYTES, Digests, digest_rows
-from app.datasets.frame import Bools, Bytes, Floats, Frame, Inputs, Ints, Loaded, Notes
+from app.datasets.frames import Bools, Bytes, Floats, Frame, Inputs, Ints, Loaded
+from app.datasets.frames.digests import CHUNK_BYTES, Digests, digest_rows
 from app.datasets.likeness import Pairs, Sketches, sketch, within
-from app.datasets.report import Reason, Removal, StepReport, Unit
+from app.datasets.report import Notes, Reason, Removal, StepReport, Unit
 
 EXAMPLES = 5
 
@@ -40,26 +39,18 @@ class Work:
     def __post_init__(self) -> None:
         self.keep = np.ones(len(self.frame.rows), dtype=np.bool_)
 
-    def tell(
-        self,
-        step: CleaningStep | str,
-        affected: int,
-        unit: Unit,
-        decision: str,
-        examples: Sequence[str],
-        action: str = "",
-    ) -> None:
-        """Put into the report what a step found and did; `affected` counts rows, values, classes or columns."""
-        kind = step if isinstance(step, str) else step.kind
-        report = StepReport(
-            kind=kind,
-            action=action or getattr(step, "action", "remove"),
-            affected=affected,
-            unit=unit,
-            decision=decision,
-            examples=tuple(examples[:EXAMPLES]),
+    def record(self, kind: str, action: str, affected: int, unit: Unit, decision: str, examples: Sequence[str]) -> None:
+        """Put into the report what a step of cleaning found and did; `affected` counts things of the `unit`."""
+        self.steps.append(
+            StepReport(
+                kind=kind,
+                action=action,
+                affected=affected,
+                unit=unit,
+                decision=decision,
+                examples=tuple(examples[:EXAMPLES]),
+            )
         )
-        self.steps.append(report)
 
     def add(self, removal: Removal) -> None:
         """Count a removal and list it while there is room."""

@@ -1,16 +1,14 @@
 """The two shapes a dataset has on its way: as a reader found it, and as numbers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from app.datasets.options import ColumnType, Limits, PrepareOptions, Role
-from app.datasets.report import Decision, Removal
-from app.datasets.texts import Texts
+from app.datasets.frames.texts import Texts
+from app.datasets.report import Removal
 from app.ml.data.spec import ColumnSpec, ModalityKind, TargetSpec, ValueScale
 
 Floats: TypeAlias = npt.NDArray[np.float64]
@@ -18,7 +16,8 @@ Ints: TypeAlias = npt.NDArray[np.int64]
 Bools: TypeAlias = npt.NDArray[np.bool_]
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 Inputs: TypeAlias = npt.NDArray[Any] | Texts
-Progress: TypeAlias = Callable[[float, str], None]
+Role: TypeAlias = Literal["input", "target", "group", "ignored", "split", "time"]
+ColumnType: TypeAlias = Literal["number", "category", "date", "labels"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,30 +104,3 @@ class Frame:
     value_scale: ValueScale = 1
     times: Floats | None = None
     windows: bool = False
-
-
-@dataclass(slots=True)
-class Notes:
-    """Collects what the report will say."""
-
-    decisions: list[Decision] = field(default_factory=list)
-    notices: list[str] = field(default_factory=list)
-
-    def decide(self, name: str, value: str, reason: str) -> None:
-        """Remember a choice that was made for the user."""
-        self.decisions.append(Decision(field=name, value=value, reason=reason))
-
-    def notice(self, text: str) -> None:
-        """Remember something the user should know."""
-        self.notices.append(text)
-
-
-@dataclass(frozen=True, slots=True)
-class Context:
-    """What a preparation works with: a folder for its scratch files, wishes, bounds, and who listens."""
-
-    work: Path
-    options: PrepareOptions
-    limits: Limits
-    notes: Notes
-    progress: Progress

@@ -9,10 +9,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import TextIO
 
-from app.datasets.collecting import TextRows
+from app.datasets.context import Context
 from app.datasets.errors import Code, DatasetError
-from app.datasets.frame import Context, Loaded
+from app.datasets.frames import Loaded
 from app.datasets.options import TextOptions
+from app.datasets.readers.collectors import TextRows
 from app.datasets.readers.csv import not_utf8
 
 PIECE = 1 << 20

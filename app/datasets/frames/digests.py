@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from app.datasets.texts import Texts
+from app.datasets.frames.texts import Texts
 from app.ml.data.spec import ColumnSpec
 
 CHUNK_BYTES = 32 << 20

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from app.datasets.frame import Bytes, Floats, Frame
+from app.datasets.frames import Bytes, Floats, Frame
+from app.datasets.frames.texts import Texts
 from app.datasets.report import ChannelProfile, ColumnProfile, ImageProfile, SeriesProfile, TargetProfile, TextProfile
-from app.datasets.texts import Texts
 from app.ml.data.dates import stored_to_iso
 from app.ml.data.moments import Moments
 from app.ml.data.spec import SPLITS, TargetSpec

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from app.datasets.frame import Bools, Floats
+from app.datasets.frames import Bools, Floats
 from app.ml.data.dates import FIRST, LAST, PATTERN, from_iso, to_iso
 
 __all__ = ["DATE_NOTATION", "FIRST", "LAST", "Parsed", "looks_like_other_dates", "parse", "to_iso"]

@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 
 from app.datasets.errors import Code, DatasetError, RowError
-from app.datasets.frame import Bytes, Floats, Frame, Notes
+from app.datasets.frames import Bytes, Floats, Frame
+from app.datasets.report import Notes
 from app.ml.data.spec import TargetSpec
 
 SHOWN = 10

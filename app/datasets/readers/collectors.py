@@ -10,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from app.datasets.context import Context
 from app.datasets.errors import Code, DatasetError, RowError
-from app.datasets.frame import Column, Context, Floats, Ints, LabelsColumn, TextColumn
-from app.datasets.options import Limits
+from app.datasets.frames import Column, Floats, Ints, LabelsColumn, TextColumn
+from app.datasets.frames.texts import Texts, TextWriter
+from app.datasets.limits import Limits
 from app.datasets.report import Removal
-from app.datasets.texts import Texts, TextWriter
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 PASSED_ON = 1 << 14

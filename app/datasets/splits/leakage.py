@@ -12,7 +12,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from app.datasets.digests import Digests, Ints, find
+from app.datasets.frames.digests import Digests, Ints, find
 from app.datasets.likeness import Pairs, Sketches, across
 from app.datasets.report import Leak, LeakCount, LeakReport
 from app.ml.data.spec import SPLITS, ModalityKind

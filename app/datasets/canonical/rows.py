@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from app.datasets.texts import Texts
+from app.datasets.frames.texts import Texts
 from app.ml.data.dates import stored_to_iso
 from app.ml.data.spec import SPLITS, ColumnSpec, DataSpec, TargetSpec
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from app.datasets.frame import Bools, Bytes, Frame, Inputs
-from app.datasets.texts import Texts, TextWriter
+from app.datasets.frames import Bools, Bytes, Frame, Inputs
+from app.datasets.frames.texts import Texts, TextWriter
 from app.ml.data.spec import DataSpec
 
 FORMAT = 1

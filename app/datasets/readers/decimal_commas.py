@@ -6,7 +6,8 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from app.datasets.frame import Context, TextColumn
+from app.datasets.context import Context
+from app.datasets.frames import TextColumn
 from app.datasets.readers.spill import spill
 
 NUMBER = r"^\s*([+-]?(\d{1,3}(\.\d{3})+|\d+)(,\d+)?([eE][+-]?\d+)?|(?i:na|n/a|nan|null|none))?\s*$"

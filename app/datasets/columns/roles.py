@@ -5,8 +5,9 @@ from typing import Literal, TypeAlias
 import pyarrow.compute as pc
 
 from app.datasets.errors import Code, DatasetError, RowError
-from app.datasets.frame import Column, LabelsColumn, Loaded, Notes, TextColumn
-from app.datasets.options import PrepareOptions, Role
+from app.datasets.frames import Column, LabelsColumn, Loaded, Role, TextColumn
+from app.datasets.options import PrepareOptions
+from app.datasets.report import Notes
 
 Assigned: TypeAlias = Role | Literal["auto"]
 TARGET_NAMES = ("label", "target", "class", "y")

@@ -8,12 +8,14 @@ from itertools import chain
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from app.datasets.collecting import TextRows, select
+from app.datasets.columns.number_parsing import lex
+from app.datasets.columns.roles import assign_roles
+from app.datasets.columns.type_inference import MAX_NAME, is_free
+from app.datasets.context import Context
 from app.datasets.errors import Code, DatasetError, RowError
-from app.datasets.frame import Column, Context, Loaded, Notes, TextColumn
-from app.datasets.numerics import lex
-from app.datasets.roles import assign_roles
-from app.datasets.values import MAX_NAME, is_free
+from app.datasets.frames import Column, Loaded, TextColumn
+from app.datasets.readers.collectors import TextRows, select
+from app.datasets.report import Notes
 
 AT_ONCE = 1024
 LOOKED_AT = 10_000

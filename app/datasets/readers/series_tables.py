@@ -8,14 +8,16 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.compute as pc
 
-from app.datasets.collecting import Empty, open_series, select
+from app.datasets.columns.encoding import read_times
+from app.datasets.columns.number_parsing import lex
+from app.datasets.columns.roles import Assigned, assign_roles
+from app.datasets.columns.type_inference import MOSTLY, Numbers, Reader, Unusable
+from app.datasets.context import Context
 from app.datasets.errors import Code, DatasetError, RowError
-from app.datasets.frame import Bools, Column, Context, DateColumn, Floats, Ints, LabelsColumn, Loaded, Notes, TextColumn
-from app.datasets.infer import read_times
-from app.datasets.numerics import lex
+from app.datasets.frames import Bools, Column, DateColumn, Floats, Ints, LabelsColumn, Loaded, TextColumn
 from app.datasets.options import SeriesOptions
-from app.datasets.roles import Assigned, assign_roles
-from app.datasets.values import MOSTLY, Numbers, Reader, Unusable
+from app.datasets.readers.collectors import Empty, open_series, select
+from app.datasets.report import Notes
 
 VALUE = "value"
 CHUNK_BYTES = 32 << 20

@@ -9,11 +9,23 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from app.datasets.dates import DATE_NOTATION, FIRST, LAST, Parsed, looks_like_other_dates, parse, to_iso
+from app.datasets.columns.date_parsing import DATE_NOTATION, FIRST, LAST, Parsed, looks_like_other_dates, parse, to_iso
+from app.datasets.columns.number_parsing import Lexed, lex, looks_like_other_notation
 from app.datasets.errors import Code, DatasetError, RowError
-from app.datasets.frame import Bools, Column, DateColumn, Floats, Ints, LabelsColumn, Notes, NumberColumn, TextColumn
-from app.datasets.numerics import Lexed, lex, looks_like_other_notation
-from app.datasets.options import ColumnType, Limits, PrepareOptions
+from app.datasets.frames import (
+    Bools,
+    Column,
+    ColumnType,
+    DateColumn,
+    Floats,
+    Ints,
+    LabelsColumn,
+    NumberColumn,
+    TextColumn,
+)
+from app.datasets.limits import Limits
+from app.datasets.options import PrepareOptions
+from app.datasets.report import Notes
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 EXACT = 2.0**53

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from app.datasets.frame import Bools, Floats
+from app.datasets.frames import Bools, Floats
 
 NUMBER = r"^[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?$"
 WRITTEN_OUT = r"(?i)^([+-]?(nan|inf|infinity)|na|n/a|null|none|nil|\?|-)$"

@@ -7,8 +7,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from app.datasets.errors import Code, DatasetError, RowError
-from app.datasets.frame import Column, Floats, LabelsColumn, Notes, TextColumn
-from app.datasets.options import Limits
+from app.datasets.frames import Column, Floats, LabelsColumn, TextColumn
+from app.datasets.limits import Limits
+from app.datasets.report import Notes
 from app.ml.configs.fields import MAX_TARGETS
 from app.ml.data.spec import TargetSpec
 

@@ -1,0 +1,1 @@
+"""The canonical form of a prepared dataset: the files that it consists of, and rows read back from them."""
