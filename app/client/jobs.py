@@ -7,9 +7,9 @@ from typing import Any, TypeAlias
 from urllib.parse import urlencode
 
 import httpx
+from httpx_sse import EventSource
 
 from app.client.errors import GraftworkApiError, JobFailedError
-from app.client.events import read_events
 from app.client.lists import pages, path_of
 from app.client.transport import Transport
 
@@ -199,4 +199,6 @@ class Jobs:
         headers = {"Accept": "text/event-stream", "Last-Event-ID": str(after)}
         path = path_of("jobs", job_id, "events")
         with self._transport.stream(path, headers=headers, timeout=_FOLLOW_TIMEOUT) as answer:
-            yield from read_events(answer.iter_lines())
+            for event in EventSource(answer).iter_sse():
+                if event.data:  # a ping has none
+                    yield event.json()

@@ -17,7 +17,6 @@ from app.client import (
     JobFailedError,
     UnreachableError,
 )
-from app.client.events import read_events
 from app.client.transport import ATTEMPTS
 
 Handler = Callable[[httpx.Request], httpx.Response]
@@ -230,8 +229,24 @@ def test_following_gives_up_when_nothing_comes_any_more() -> None:
 
 
 def test_events_are_read_as_the_standard_says() -> None:
-    lines = [": comment", "retry: 2000", "", "id: 1", "data: {", 'data: "a": 1}', "", 'data:{"b": 2}', "", 'data: {"c"']
-    assert list(read_events(lines)) == [{"a": 1}, {"b": 2}]
+    story = (
+        ': comment\nretry: 2000\n\nid: 1\ndata: {"seq": 1,\ndata: "text": "a\u2028b"}\n\n: ping\n\n'
+        'data:{"seq": 2}\r\n\r\ndata: {"se'
+    )
+
+    def service(request: httpx.Request) -> httpx.Response:
+        if "text/event-stream" in request.headers["accept"]:
+            return httpx.Response(200, text=story, headers={"content-type": "text/event-stream; charset=utf-8"})
+        return answer({"status": "succeeded", "data": [], "has_more": False})
+
+    graftwork, _ = connect(service)
+    assert list(graftwork.jobs.follow("job_1")) == [{"seq": 1, "text": "a\u2028b"}, {"seq": 2}]
+
+
+def test_an_answer_that_is_no_event_stream_is_told_so() -> None:
+    graftwork, _ = connect(lambda _: httpx.Response(200, text="<html>", headers={"content-type": "text/html"}))
+    with pytest.raises(UnreachableError, match="text/html"):
+        list(graftwork.jobs.follow("job_1"))
 
 
 def test_references_are_quoted_and_arrays_become_lists() -> None:
