@@ -20,11 +20,11 @@ from app.ml.configs.learning import Augmentations
 from app.ml.data.arrays import ArrayData
 from app.ml.data.spec import DataSpec, Frozen
 from app.ml.errors import ConfigError
-from app.ml.interfaces import Batch, Facts, Modality, Rows
+from app.ml.interfaces import Batch, Modality, ResolutionContext, Rows
 from app.ml.kinds.modalities.text import Text
 from app.ml.kinds.registry import FAMILIES, kinds
 from app.ml.kinds.tokenizers.base import MASK, Tokenizer
-from app.ml.resolution.network import check_augmentations, settle_preprocessing
+from app.ml.resolution.network import check_augmentations, resolve_preprocessing
 
 MAX_ROWS = 16
 _ROWS_TO_FIT = 2000
@@ -90,9 +90,9 @@ def preview(state: Services, project_id: str, dataset_id: str, request: PreviewR
 
 
 def _check(request: PreviewRequest, spec: DataSpec) -> None:
-    facts = Facts(spec.modality, spec.shape, spec.rows["train"])
+    context = ResolutionContext(spec.modality, spec.shape, spec.rows["train"])
     try:
-        check_augmentations(request.augmentations, facts, ("augmentations",))
+        check_augmentations(request.augmentations, context, ("augmentations",))
     except ConfigError as error:
         item = ErrorItem(loc=["body", *error.loc], msg=error.msg)
         raise UnprocessableError(str(error), code="config_does_not_fit", errors=[item]) from None
@@ -125,8 +125,8 @@ def _previewed(data: ArrayData, numbers: Rows, positions: Rows, request: Preview
 
 def _fitted(data: ArrayData) -> Modality:
     """The usual preprocessing, learned from at most 2,000 train rows: near enough for looking."""
-    facts = Facts(data.spec.modality, data.spec.shape, data.spec.rows["train"])
-    chosen, _ = settle_preprocessing("auto", facts)
+    context = ResolutionContext(data.spec.modality, data.spec.shape, data.spec.rows["train"])
+    chosen, _ = resolve_preprocessing("auto", context)
     kind = kinds(FAMILIES["modalities"])[data.spec.modality]
     assert issubclass(kind, Modality)
     return kind.fit(data.inputs[data.positions("train")[:_ROWS_TO_FIT]], data.spec, chosen)

@@ -141,7 +141,7 @@ def _check_sources(session: Session, row: JobRow) -> None:
 
 def _beside(row: JobRow) -> str | None:
     """The other dataset that its config names."""
-    named = plan.learning_config(row.kind, row.config).beside if row.kind in _TRAINED else None
+    named = plan.learning_config(row.kind, row.config).auxiliary_dataset if row.kind in _TRAINED else None
     return named and named[1]
 
 

@@ -158,9 +158,9 @@ def dataset_of(session: Session, project_id: str, dataset_id: str) -> DatasetRow
 
 def _beside(session: Session, project_id: str, request: BaseRequest) -> DatasetRow | None:
     """The other dataset that a request names."""
-    if request.beside is None:
+    if request.auxiliary_dataset is None:
         return None
-    place, dataset_id = request.beside
+    place, dataset_id = request.auxiliary_dataset
     row = datasets.find(session, project_id, dataset_id, keep=True)  # it is not deleted before the job is there
     if row is None:
         raise plan.misfit(ConfigError(place, "there is no such dataset in this project"))

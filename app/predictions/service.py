@@ -13,7 +13,7 @@ from app.artifacts import ArtifactStore
 from app.artifacts.folder import link_files
 from app.dependencies import Services
 from app.errors import ConflictError, CorruptError, ErrorItem, UnavailableError, UnprocessableError
-from app.ml.configs.generation import Wish
+from app.ml.configs.generation import GenerationConfig
 from app.ml.errors import CorruptModelError, InputError, Location
 from app.models import service as models
 from app.predictions.schemas import Embeddings, Generation, Generations, ModelName, Predictions, Prompts
@@ -80,7 +80,9 @@ def generate(state: Services, project_id: str, ref: str, prompts: Prompts) -> Ge
     fields = prompts.model_dump(exclude={"inputs", "stop"})
     with _turn(state):
         try:
-            found = predictor.generate(prompts.inputs, Wish(**fields, stop=tuple(prompts.stop)), _GENERATION_SECONDS)
+            found = predictor.generate(
+                prompts.inputs, GenerationConfig(**fields, stop=tuple(prompts.stop)), _GENERATION_SECONDS
+            )
         except InputError as error:
             raise _unprocessable(error.errors) from None
     return Generations(model=meant.name, generations=[Generation.model_validate(asdict(one)) for one in found])

@@ -11,7 +11,7 @@ import numpy as np
 from cachetools import LRUCache
 from numpy.typing import NDArray
 
-from app.ml.configs.generation import Continued, Wish
+from app.ml.configs.generation import Continued, GenerationConfig
 from app.serving.memory import ShortMemory
 
 REMEMBER_SECONDS = 2.0
@@ -30,7 +30,7 @@ class Predictor(Protocol):
     def embed(self, rows: Rows) -> NDArray[np.float32]:
         """Rows (N, ...) to features (N, F)."""
 
-    def generate(self, inputs: Sequence[Any], wish: Wish, seconds: float) -> list[Continued]:
+    def generate(self, inputs: Sequence[Any], config: GenerationConfig, seconds: float) -> list[Continued]:
         """Texts to what follows them; raises `InputError` naming the bad ones."""
 
 

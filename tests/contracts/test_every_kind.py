@@ -54,8 +54,8 @@ class Case:
 def make_run(data: ArrayData, request: dict[str, Any], parent: Bundle | None = None) -> Run:
     if "heads" in request:
         config = FineTuningConfig.model_validate(request)
-        settled = resolve_fine_tuning(config, data.spec, parent.manifest if parent else None)
-        return prepare(settled.config, data, parent=parent)
+        resolved = resolve_fine_tuning(config, data.spec, parent.manifest if parent else None)
+        return prepare(resolved.config, data, parent=parent)
     return prepare(resolve_pretraining(PretrainingConfig.model_validate(request), data.spec).config, data)
 
 
@@ -332,20 +332,20 @@ def test_the_decisions_explain_every_auto(case: Case) -> None:
     data = tiny.DATASETS[case.modality]()
     parent = pretrained(case.modality) if case.from_parent else None
     if "heads" in case.request:
-        settled: Any = resolve_fine_tuning(
+        resolved: Any = resolve_fine_tuning(
             FineTuningConfig.model_validate(case.request), data.spec, parent.manifest if parent else None
         )
     else:
-        settled = resolve_pretraining(PretrainingConfig.model_validate(case.request), data.spec)
-    assert '"auto"' not in settled.config.model_dump_json()
-    assert all(decision.reason for decision in settled.decisions)
-    for decision in settled.decisions:
-        value: Any = settled.config.model_dump(mode="json")
+        resolved = resolve_pretraining(PretrainingConfig.model_validate(case.request), data.spec)
+    assert '"auto"' not in resolved.config.model_dump_json()
+    assert all(decision.reason for decision in resolved.decisions)
+    for decision in resolved.decisions:
+        value: Any = resolved.config.model_dump(mode="json")
         for part in decision.field.split("."):
             value = value[int(part)] if isinstance(value, list) else value[part]
         assert value == decision.value, decision.field
-    again = type(settled.config).model_validate_json(settled.config.model_dump_json())
-    assert again == settled.config
+    again = type(resolved.config).model_validate_json(resolved.config.model_dump_json())
+    assert again == resolved.config
 
 
 BACKBONE_CASES = {name: case for name, case in CASES.items() if name.startswith("backbones")}

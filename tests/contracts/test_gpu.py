@@ -38,10 +38,10 @@ def make(request: dict[str, Any], device: str) -> Run:
     request = {**request, "training": TRAINING}
     data = tiny.DATASETS[request.pop("data", "image")](48)
     if "heads" in request:
-        settled: Any = resolve_fine_tuning(FineTuningConfig.model_validate(request), data.spec, None).config
+        resolved: Any = resolve_fine_tuning(FineTuningConfig.model_validate(request), data.spec, None).config
     else:
-        settled = resolve_pretraining(PretrainingConfig.model_validate(request), data.spec).config
-    return prepare(settled, data, device=device)
+        resolved = resolve_pretraining(PretrainingConfig.model_validate(request), data.spec).config
+    return prepare(resolved, data, device=device)
 
 
 def losses(run: Run) -> list[float]:

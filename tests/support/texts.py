@@ -38,10 +38,10 @@ def run_of(data: ArrayData, request: dict[str, Any], parent: Bundle | None = Non
     """A run of a request, trained to its end."""
     if "heads" in request:
         wanted = FineTuningConfig.model_validate(request)
-        settled: Any = resolve_fine_tuning(wanted, data.spec, parent.manifest if parent else None)
+        resolved: Any = resolve_fine_tuning(wanted, data.spec, parent.manifest if parent else None)
     else:
-        settled = resolve_pretraining(PretrainingConfig.model_validate(request), data.spec)
-    run = prepare(settled.config, data, parent=parent)
+        resolved = resolve_pretraining(PretrainingConfig.model_validate(request), data.spec)
+    run = prepare(resolved.config, data, parent=parent)
     for _ in run.train() if train else ():
         pass
     return run

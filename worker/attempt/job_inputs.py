@@ -25,9 +25,9 @@ def open_data(attempt: Attempt, job: JobRow, folder: Path) -> tuple[DatasetRow, 
 
 def open_beside(attempt: Attempt, config: PretrainingConfig | FineTuningConfig, folder: Path) -> ArrayData | None:
     """The rows of the other dataset that a config names; it is not deleted while the job is unfinished."""
-    if config.beside is None:
+    if config.auxiliary_dataset is None:
         return None
-    _, dataset_id = config.beside
+    _, dataset_id = config.auxiliary_dataset
     row = attempt.insist(lambda session: session.get_one(DatasetRow, dataset_id))
     return ArrayData.open(link_files(attempt.artifacts, row.files or {}, folder))
 

@@ -13,7 +13,7 @@ import torch
 from app.ml.configs.learning import FineTuningConfig
 from app.ml.data.arrays import ArrayData, Examples, OnDisk
 from app.ml.data.spec import SPLITS
-from app.ml.interfaces import Backbone, Facts, Modality, Rows
+from app.ml.interfaces import Backbone, Modality, ResolutionContext, Rows
 from app.ml.kinds.strategies import AnyStrategy
 from app.ml.kinds.strategies.automatic import Automatic, Candidate
 from app.ml.kinds.strategies.full import Full
@@ -153,8 +153,10 @@ def _choose_strategy(strategy: Automatic, ground: Ground) -> tuple[AnyStrategy, 
         wanted = LinearProbe(solver="exact", layer="best", budget_seconds=strategy.budget_seconds / 2)
         probe, note = choose_layer(wanted, ground)
         notes = [note]
-    facts = Facts(ground.data.spec.modality, ground.data.spec.shape, len(ground.rows()), pretrained=ground.pretrained)
-    ways: dict[Candidate, AnyStrategy] = {"linear_probe": probe, "lp_ft": LpFt(), "full": Full().settle(facts)[0]}
+    context = ResolutionContext(
+        ground.data.spec.modality, ground.data.spec.shape, len(ground.rows()), pretrained=ground.pretrained
+    )
+    ways: dict[Candidate, AnyStrategy] = {"linear_probe": probe, "lp_ft": LpFt(), "full": Full().resolve(context)[0]}
     taken, message, data = _compared(strategy, ways, ground)
     return ways[taken], (*notes, Noted("strategy.chosen", message, {"strategy": taken, **data}))
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from app.ml.configs.online_probe import Watch
+from app.ml.configs.online_probe import OnlineProbeConfig
 from app.ml.data.arrays import ArrayData, Examples, InMemory
 from app.ml.data.spec import TargetSpec
 from app.ml.errors import ConfigError
@@ -24,7 +24,7 @@ from worker.training.state import LoopState, Progress
 class Watcher:
     """Some rows of what is pretrained on, and some labelled ones."""
 
-    config: Watch
+    config: OnlineProbeConfig
     rows: Examples
     labelled: Examples | None
     target: TargetSpec | None
@@ -68,7 +68,11 @@ class Watcher:
 
 
 def watcher(
-    config: Watch | None, data: ArrayData, beside: ArrayData | None, modality: Modality, device: torch.device
+    config: OnlineProbeConfig | None,
+    data: ArrayData,
+    beside: ArrayData | None,
+    modality: Modality,
+    device: torch.device,
 ) -> Watcher | None:
     """What was asked for, with its rows encoded once. Raises `ConfigError` where another dataset's rows do not fit."""
     if config is None:

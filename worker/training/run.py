@@ -197,9 +197,9 @@ def prepare(
 ) -> Run:
     """Build everything for a resolved config. The seed is set here, before the first weight is drawn.
 
-    With a `parent` its preprocessing and backbone are used, as copies; recipes have checked that they fit. Only the
-    scale of numbers in JSON, and how other sizes are treated, are the new dataset's: whoever asks the new model sends
-    images as they were uploaded for it.
+    With a `parent` its preprocessing and backbone are used, as copies; the resolution has checked that they fit. Only
+    the scale of numbers in JSON, and how other sizes are treated, are the new dataset's: whoever asks the new model
+    sends images as they were uploaded for it.
     A `strategy` is what an earlier attempt at the same training chose; it is not chosen again. `keep` may know
     features already. `beside` are the rows of another dataset that the config names.
     """

@@ -89,7 +89,7 @@ def series_profile(frame: Frame) -> SeriesProfile | None:
         mean=total / len(lengths),
         longest=int(lengths.max()),
         channels=tuple(
-            ChannelProfile(name=spec.name, missing=total - moment.count, **moment.facts())
+            ChannelProfile(name=spec.name, missing=total - moment.count, **moment.summary())
             for spec, moment in zip(frame.columns, moments, strict=True)
         ),
     )

@@ -1,4 +1,4 @@
-"""What backbones that read step by step have in common: whether they look ahead is settled by who asks."""
+"""What backbones that read step by step have in common: whether they look ahead is resolved by who asks."""
 
 from abc import ABC
 from typing import Annotated, Self
@@ -7,7 +7,7 @@ from pydantic import Field
 
 from app.ml.configs.fields import Auto
 from app.ml.errors import ConfigError
-from app.ml.interfaces import BackboneConfig, Decision, Facts
+from app.ml.interfaces import BackboneConfig, Decision, ResolutionContext
 
 
 class ReadsSteps(BackboneConfig, ABC):
@@ -17,12 +17,12 @@ class ReadsSteps(BackboneConfig, ABC):
         "auto", description="Whether a step sees only what came before it; auto: only where method or head ask for it."
     )
 
-    def settle(self, facts: Facts) -> tuple[Self, tuple[Decision, ...]]:
+    def resolve(self, context: ResolutionContext) -> tuple[Self, tuple[Decision, ...]]:
         """Look ahead, unless the method or a head forbids it. Raises `ConfigError`."""
         if self.causal != "auto":
-            if facts.causal and not self.causal:
+            if context.causal and not self.causal:
                 raise ConfigError(("causal",), "what is learned here must not look ahead: set this to true or auto")
             return self, ()
-        reason = "what comes next is to be said" if facts.causal else "nothing has to be continued"
-        decision = Decision(field="causal", value=facts.causal, reason=reason)
-        return self.model_copy(update={"causal": facts.causal}), (decision,)
+        reason = "what comes next is to be said" if context.causal else "nothing has to be continued"
+        decision = Decision(field="causal", value=context.causal, reason=reason)
+        return self.model_copy(update={"causal": context.causal}), (decision,)

@@ -10,23 +10,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from app.ml.configs.training import Recipe
-from app.ml.interfaces import Facts
+from app.ml.configs.training import TrainingDefaults
+from app.ml.interfaces import ResolutionContext
 
 _FEW_VALUES = 64  # of a row: layers are so small that converting their numbers takes longer than multiplying them
 _SERIES = 3  # dimensions of a batch (B, C + 1, T)
 
 
-def reconstruction_recipe(facts: Facts, weight_decay: float = 0.01) -> Recipe:
+def reconstruction_defaults(context: ResolutionContext, weight_decay: float = 0.01) -> TrainingDefaults:
     """What a training that rebuilds rows starts from."""
-    return Recipe(
+    return TrainingDefaults(
         lr=1e-3,
         batches=100,
         steps=1000,
-        fewest_epochs=5,
-        most_epochs=300,
+        min_epochs=5,
+        max_epochs=300,
         weight_decay=weight_decay,
-        precision="float32" if math.prod(facts.shape) < _FEW_VALUES else "native",
+        precision="float32" if math.prod(context.shape) < _FEW_VALUES else "native",
         sums_values=True,
     )
 

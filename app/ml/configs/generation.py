@@ -7,7 +7,7 @@ Finish = Literal["end", "stop", "length", "time"]
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class GenerationConfig:
     """How to continue. Temperature 0 takes the most probable token every time, or with `beams` searches further."""
 
     max_tokens: int = 64

@@ -8,8 +8,10 @@ from app.ml.configs.fields import Integer, Real
 from app.ml.data.spec import Frozen
 
 
-class PseudoLabels(Frozen):
+class LabelPropagationConfig(Frozen):
     """Labels that spread over a graph of nearest neighbours join a linear probe, by how certain they are."""
+
+    __qualname__ = "PseudoLabels"  # its name in the OpenAPI document, which clients know
 
     dataset: Annotated[str, Field(min_length=1, max_length=64)] | None = Field(
         None,

@@ -5,8 +5,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from app.ml.configs.fields import Auto
-from app.ml.configs.label_propagation import PseudoLabels
-from app.ml.configs.online_probe import Watch
+from app.ml.configs.label_propagation import LabelPropagationConfig
+from app.ml.configs.online_probe import OnlineProbeConfig
 from app.ml.configs.training import TrainingConfig
 from app.ml.configs.transfer_report import TransferReport
 from app.ml.data.spec import Frozen
@@ -36,13 +36,13 @@ class PretrainingConfig(Frozen):
     labels: AnySupervision | None = Field(
         None, description="What the labels of some rows add to the loss; null: no label is looked at."
     )
-    watch: Watch | None = Field(
+    watch: OnlineProbeConfig | None = Field(
         None, description="What is looked at at each evaluation, and whether it chooses the weights; null: nothing."
     )
     training: TrainingConfig = Field(default_factory=TrainingConfig, description="How it is trained.")
 
     @property
-    def beside(self) -> tuple[Location, str] | None:
+    def auxiliary_dataset(self) -> tuple[Location, str] | None:
         """Another dataset that is looked at, and the field that names it."""
         return (("watch", "dataset"), self.watch.dataset) if self.watch and self.watch.dataset else None
 
@@ -69,7 +69,7 @@ class FineTuningConfig(Frozen):
         default_factory=Fixed, description="How several heads share the backbone: whose loss counts how much."
     )
     augmentations: Augmentations = Field((), description="Random changes of every training batch, in order.")
-    unlabelled: PseudoLabels | None = Field(
+    unlabelled: LabelPropagationConfig | None = Field(
         None, description="Rows without labels that join a linear probe by pseudo-labels; null: none."
     )
     training: TrainingConfig = Field(default_factory=TrainingConfig, description="How it is trained.")
@@ -78,7 +78,7 @@ class FineTuningConfig(Frozen):
     )
 
     @property
-    def beside(self) -> tuple[Location, str] | None:
+    def auxiliary_dataset(self) -> tuple[Location, str] | None:
         """Another dataset that is looked at, and the field that names it."""
         chosen = self.unlabelled
         return (("unlabelled", "dataset"), chosen.dataset) if chosen and chosen.dataset else None

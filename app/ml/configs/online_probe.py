@@ -8,8 +8,10 @@ from app.ml.configs.fields import Integer, Name
 from app.ml.data.spec import Frozen
 
 
-class Watch(Frozen):
+class OnlineProbeConfig(Frozen):
     """At each evaluation: how much of the features is alive, and with a target how well a probe does on them."""
+
+    __qualname__ = "Watch"  # its name in the OpenAPI document, which clients know
 
     target: Name | None = Field(
         None, description="The target that a linear probe answers, on labelled train rows; null: no label is looked at."

@@ -83,7 +83,7 @@ AnySchedule = Annotated[
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class TrainingDefaults:
     """Starting values for what is left "auto": the batch is near `rows / batches`, at least 32 and at most the largest.
 
     A pretraining method may have its own.
@@ -92,9 +92,9 @@ class Recipe:
     lr: float  # of adam and adamw
     batches: int
     steps: int  # roughly this many optimizer steps ...
-    fewest_epochs: int  # ... but at least so many passes
-    most_epochs: int
-    largest_batch: int = 256
+    min_epochs: int  # ... but at least so many passes
+    max_epochs: int
+    max_batch_size: int = 256
     weight_decay: float = 0.01  # of adamw
     warmup: float = 0.0  # share of the steps
     precision: Literal["float32", "native"] = "float32"
@@ -155,11 +155,11 @@ class TrainingConfig(Frozen):
         return self
 
     def steps_per_epoch(self, rows: int) -> int:
-        """Steps of one pass over `rows`; the last may take fewer rows. Only once recipes settled the batch."""
+        """Steps of one pass over `rows`; the last may take fewer rows. Only once the batch is resolved."""
         assert self.batch_size != "auto"
         return math.ceil(rows / self.batch_size)
 
     def total_steps(self, rows: int) -> int:
-        """As configured, or the epochs' steps over `rows`. Only once recipes settled the length."""
+        """As configured, or the epochs' steps over `rows`. Only once the length is resolved."""
         assert self.epochs != "auto"
         return self.steps or (self.epochs or 0) * self.steps_per_epoch(rows)

@@ -36,7 +36,7 @@ class Moments:
         """Deviation of what was taken in; 0 of nothing."""
         return math.sqrt(self.squares / self.count) if self.count else 0.0
 
-    def facts(self) -> dict[str, Any]:
+    def summary(self) -> dict[str, Any]:
         """Return what a report says; null where nothing is."""
         if not self.count:
             return {"count": 0} | dict.fromkeys(("min", "max", "mean", "std"))

@@ -27,7 +27,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
-from app.ml.configs.training import Recipe
+from app.ml.configs.training import TrainingDefaults
 from app.ml.data.spec import DataSpec, ModalityKind, TargetSpec
 from app.ml.evaluation.outcomes import Outcomes
 from app.ml.interfaces.abilities import Ability
@@ -38,10 +38,10 @@ from app.ml.interfaces.values import (
     Decision,
     Encoding,
     Examples,
-    Facts,
     Losses,
     Mix,
     ParamGroup,
+    ResolutionContext,
     Rows,
     Shape,
     StoredRows,
@@ -58,7 +58,6 @@ __all__ = [
     "Decision",
     "Encoding",
     "Examples",
-    "Facts",
     "Head",
     "HeadConfig",
     "Losses",
@@ -68,6 +67,7 @@ __all__ = [
     "Objective",
     "ParamGroup",
     "Preprocessing",
+    "ResolutionContext",
     "Rows",
     "Shape",
     "StoredRows",
@@ -93,7 +93,7 @@ class Modality(Config, ABC):
     def fit(cls, inputs: StoredRows, spec: DataSpec, chosen: Any) -> Self:
         """Learn from the train split's rows as stored (N, ...), which may be more than memory holds.
 
-        `chosen` is the modality's Preprocessing, settled.
+        `chosen` is the modality's Preprocessing, resolved.
         """
 
     @property
@@ -254,17 +254,17 @@ class MethodConfig(Config, ABC):
     causal: ClassVar[bool] = False  # whether the backbone must not look ahead
     compares_views: ClassVar[bool] = False  # whether it cannot do without augmentations
 
-    def usual_views(self, facts: Facts) -> tuple[AugmentationConfig, ...]:
+    def usual_views(self, context: ResolutionContext) -> tuple[AugmentationConfig, ...]:
         """The augmentations of a pretraining that names none."""
         return ()
 
-    def recipe(self, facts: Facts) -> Recipe | None:
+    def training_defaults(self, context: ResolutionContext) -> TrainingDefaults | None:
         """What a training's "auto" fields start from, if it is not the usual."""
         return None
 
     @abstractmethod
     def build(self, backbone: Backbone) -> Objective:
-        """Put the method's own modules around a backbone; "auto" must be settled."""
+        """Put the method's own modules around a backbone; "auto" must be resolved."""
 
 
 class Head(nn.Module, ABC):

@@ -1,4 +1,4 @@
-"""The values that the interfaces speak of: what is known of data, batches of it, and choices that settle by it."""
+"""The values that the interfaces speak of: batches of rows, encodings, configs and what resolves them."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol, Self
@@ -25,8 +25,8 @@ class Decision(Frozen):
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
-    """What a config may know of the data when it settles its `"auto"` fields."""
+class ResolutionContext:
+    """What the resolution of `"auto"` fields may depend on: the data, the heads and where the backbone comes from."""
 
     modality: ModalityKind
     shape: Shape  # of one row as stored: (H, W, C) or (D,)
@@ -55,11 +55,11 @@ class Encoding(Frozen):
 
 
 class Config(Frozen):
-    """A validated choice. `settle` replaces its `"auto"` fields, or raises `ConfigError` where it cannot fit."""
+    """A validated choice. `resolve` replaces its `"auto"` fields, or raises `ConfigError` where it cannot fit."""
 
     kind: str
 
-    def settle(self, facts: Facts) -> tuple[Self, tuple[Decision, ...]]:
+    def resolve(self, context: ResolutionContext) -> tuple[Self, tuple[Decision, ...]]:
         """Return this config without any `"auto"`, and the decisions taken; fields are named relative to it."""
         return self, ()
 

@@ -24,7 +24,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from app.ml.configs.online_probe import Watch
+from app.ml.configs.online_probe import OnlineProbeConfig
 from app.ml.data.spec import Frozen, TargetSpec
 from app.ml.errors import CorruptCheckpointError, CorruptModelError
 from app.ml.interfaces import Backbone, Encoding, Head, Rows
@@ -68,7 +68,9 @@ class Manifest(Frozen):
     heads: tuple[HeadEntry, ...] = ()
     method: AnyMethod | None = Field(None, description="How a backbone was pretrained.")
     labels: AnySupervision | None = Field(None, description="What labels added to the pretraining.")
-    watch: Watch | None = Field(None, description="What watched the pretraining, and may have chosen its weights.")
+    watch: OnlineProbeConfig | None = Field(
+        None, description="What watched the pretraining, and may have chosen its weights."
+    )
     strategy: AnyStrategy | None = Field(None, description="How a backbone was adapted.")
     files: dict[str, str] = Field(default_factory=dict, description="SHA-256 by file name.")
     versions: dict[str, str] = Field(default_factory=dict, description="Of the libraries that made it.")

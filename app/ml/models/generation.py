@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from app.ml.configs.generation import Continuation, Finish, Wish
+from app.ml.configs.generation import Continuation, Finish, GenerationConfig
 from app.ml.interfaces.abilities import Sequences, State
 from app.ml.kinds.heads.generator import GeneratorHead
 from app.ml.kinds.tokenizers.base import END, FIRST, Tokenizer
@@ -33,11 +33,13 @@ class LanguageModel:
 
 
 @torch.inference_mode()
-def continued(model: LanguageModel, prompt: Sequence[int], wish: Wish, deadline: float) -> tuple[Continuation, ...]:
+def continued(
+    model: LanguageModel, prompt: Sequence[int], config: GenerationConfig, deadline: float
+) -> tuple[Continuation, ...]:
     """Continue the codes of one text, at least one; `deadline` is in seconds of time.monotonic()."""
-    if wish.beams > 1:
-        return _search(model, prompt, wish, deadline)
-    return _sample(model, prompt, wish, deadline)
+    if config.beams > 1:
+        return _search(model, prompt, config, deadline)
+    return _sample(model, prompt, config, deadline)
 
 
 def narrowed(logits: Tensor, top_k: int | None, top_p: float | None) -> Tensor:
@@ -121,62 +123,68 @@ def _only_end(logits: Tensor) -> Tensor:
     return special
 
 
-def _sample(model: LanguageModel, prompt: Sequence[int], wish: Wish, deadline: float) -> tuple[Continuation, ...]:
-    generator = torch.Generator().manual_seed(wish.seed)
-    drafts = [_Draft() for _ in range(wish.n)]
+def _sample(
+    model: LanguageModel, prompt: Sequence[int], config: GenerationConfig, deadline: float
+) -> tuple[Continuation, ...]:
+    generator = torch.Generator().manual_seed(config.seed)
+    drafts = [_Draft() for _ in range(config.n)]
     reading = _Reading(model, prompt)
-    rows, late = torch.zeros(wish.n, dtype=torch.int64), False
-    for _ in range(wish.max_tokens):
+    rows, late = torch.zeros(config.n, dtype=torch.int64), False
+    for _ in range(config.max_tokens):
         known = reading.log_probabilities()[rows]
-        chosen = _drawn(known, wish, generator)
+        chosen = _drawn(known, config, generator)
         scores = known.gather(1, chosen[:, None])[:, 0].tolist()
         for index, (draft, code, score) in enumerate(zip(drafts, chosen.tolist(), scores, strict=True)):
             if draft.finish is None:
-                drafts[index] = draft.grown(code, draft.score + score, model, wish.stop)
+                drafts[index] = draft.grown(code, draft.score + score, model, config.stop)
         late = time.monotonic() > deadline
         if late or all(draft.finish for draft in drafts):
             break
         reading.go_on(rows, chosen)
-        rows = torch.arange(wish.n)
-    return tuple(draft.told(model, wish.stop, "time" if late else "length") for draft in drafts)
+        rows = torch.arange(config.n)
+    return tuple(draft.told(model, config.stop, "time" if late else "length") for draft in drafts)
 
 
-def _drawn(known: Tensor, wish: Wish, generator: torch.Generator) -> Tensor:
+def _drawn(known: Tensor, config: GenerationConfig, generator: torch.Generator) -> Tensor:
     """Tokens (B,) by their log-probabilities (B, V)."""
-    if wish.temperature == 0:
+    if config.temperature == 0:
         return known.argmax(1)
-    shares = narrowed(known / wish.temperature, wish.top_k, wish.top_p).softmax(1)
+    shares = narrowed(known / config.temperature, config.top_k, config.top_p).softmax(1)
     return torch.multinomial(shares, 1, generator=generator)[:, 0]
 
 
-def _search(model: LanguageModel, prompt: Sequence[int], wish: Wish, deadline: float) -> tuple[Continuation, ...]:
+def _search(
+    model: LanguageModel, prompt: Sequence[int], config: GenerationConfig, deadline: float
+) -> tuple[Continuation, ...]:
     alive, ended = [_Draft()], list[_Draft]()
     reading, late = _Reading(model, prompt), False
-    for _ in range(wish.max_tokens):
-        grown = _best(reading, alive, wish, model)
-        ended = _ranked([*ended, *(draft for _, draft in grown if draft.finish)])[: wish.n]
-        going = [(row, draft) for row, draft in grown if not draft.finish][: wish.beams]
+    for _ in range(config.max_tokens):
+        grown = _best(reading, alive, config, model)
+        ended = _ranked([*ended, *(draft for _, draft in grown if draft.finish)])[: config.n]
+        going = [(row, draft) for row, draft in grown if not draft.finish][: config.beams]
         alive = [draft for _, draft in going]
         late = time.monotonic() > deadline
         # A probability only falls: once n ended ones are better than all that go on, nothing changes any more.
-        if late or not alive or (len(ended) == wish.n and ended[-1].score >= alive[0].score):
+        if late or not alive or (len(ended) == config.n and ended[-1].score >= alive[0].score):
             break
         last = torch.tensor([draft.codes[-1] for draft in alive])
         reading.go_on(torch.tensor([row for row, _ in going]), last)
-    best = _ranked([*ended, *alive])[: wish.n]
-    return tuple(draft.told(model, wish.stop, "time" if late else "length") for draft in best)
+    best = _ranked([*ended, *alive])[: config.n]
+    return tuple(draft.told(model, config.stop, "time" if late else "length") for draft in best)
 
 
-def _best(reading: _Reading, alive: list[_Draft], wish: Wish, model: LanguageModel) -> list[tuple[int, _Draft]]:
+def _best(
+    reading: _Reading, alive: list[_Draft], config: GenerationConfig, model: LanguageModel
+) -> list[tuple[int, _Draft]]:
     """The most probable drafts with one token more, and from which row each grew; half of them at most can end."""
     known = reading.log_probabilities()
     totals = known + torch.tensor([draft.score for draft in alive], dtype=known.dtype)[:, None]
-    scores, places = totals.flatten().topk(min(2 * wish.beams, totals.numel()))
+    scores, places = totals.flatten().topk(min(2 * config.beams, totals.numel()))
     found = []
     for score, place in zip(scores.tolist(), places.tolist(), strict=True):
         row, code = divmod(place, known.shape[1])
         if score > -torch.inf:
-            found.append((row, alive[row].grown(code, score, model, wish.stop)))
+            found.append((row, alive[row].grown(code, score, model, config.stop)))
     return found
 
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from app.ml.configs.generation import Continued, Wish
+from app.ml.configs.generation import Continued, GenerationConfig
 from app.ml.data.chunks import each_block, rows_per_block
 from app.ml.interfaces import Backbone, Rows
 from app.ml.interfaces.abilities import Sequences
@@ -45,16 +45,16 @@ class Predictor:
         """Rows as stored to features (N, F)."""
         return torch.cat([self.bundle.backbone(encoded) for encoded in self._encoded(rows)]).numpy()
 
-    def generate(self, inputs: Sequence[Any], wish: Wish, seconds: float) -> list[Continued]:
+    def generate(self, inputs: Sequence[Any], config: GenerationConfig, seconds: float) -> list[Continued]:
         """Continue JSON texts, within so many seconds. Raises `InputError`; ask only a model that has a generator."""
         deadline = time.monotonic() + seconds
         modality, model = self.manifest.modality, self._language_model()
         assert isinstance(modality, Text)
         prompts = modality.prompts(inputs)
-        wishes = [replace(wish, seed=(wish.seed + row) % 2**63) for row in range(len(prompts))]
+        configs = [replace(config, seed=(config.seed + row) % 2**63) for row in range(len(prompts))]
         return [
             Continued(len(prompt) > modality.tokens, continued(model, prompt, one, deadline))
-            for prompt, one in zip(prompts, wishes, strict=True)
+            for prompt, one in zip(prompts, configs, strict=True)
         ]
 
     def _language_model(self) -> LanguageModel:

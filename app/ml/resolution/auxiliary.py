@@ -1,7 +1,7 @@
 """What another dataset may do for a training: watch it, or join it without labels."""
 
-from app.ml.configs.label_propagation import PseudoLabels
-from app.ml.configs.online_probe import Watch
+from app.ml.configs.label_propagation import LabelPropagationConfig
+from app.ml.configs.online_probe import OnlineProbeConfig
 from app.ml.configs.training import TrainingConfig
 from app.ml.data.spec import DataSpec
 from app.ml.errors import ConfigError
@@ -9,29 +9,31 @@ from app.ml.kinds.heads import AnyHead
 from app.ml.kinds.heads.classifier import Classifier
 from app.ml.kinds.strategies import AnyStrategy
 from app.ml.kinds.strategies.linear_probe import LinearProbe
-from app.ml.resolution.supervision import settle_target
+from app.ml.resolution.supervision import resolve_target
 
 
-def check_watch(choice: Watch | None, training: TrainingConfig, spec: DataSpec, beside: DataSpec | None) -> None:
+def check_watch(
+    choice: OnlineProbeConfig | None, training: TrainingConfig, spec: DataSpec, auxiliary: DataSpec | None
+) -> None:
     """Raises `ConfigError` for a target or a dataset that does not fit."""
     if choice is None:
         return
     if choice.keep == "best" and training.early_stopping is not None:
         msg = "early stopping keeps the weights that are best for the validation loss: choose one of the two"
         raise ConfigError(("watch", "keep"), msg)
-    differences = spec_differences(spec, beside) if beside else []
+    differences = spec_differences(spec, auxiliary) if auxiliary else []
     if differences:
         raise ConfigError(("watch", "dataset"), f"its rows do not fit: {'; '.join(differences[:5])}")
     if choice.target is not None:
-        settle_target(beside or spec, choice.target, ("watch", "target"))
+        resolve_target(auxiliary or spec, choice.target, ("watch", "target"))
 
 
 def check_unlabelled(
-    choice: PseudoLabels | None,
+    choice: LabelPropagationConfig | None,
     strategy: AnyStrategy,
     heads: tuple[AnyHead, ...],
     spec: DataSpec,
-    beside: DataSpec | None,
+    auxiliary: DataSpec | None,
 ) -> None:
     """Raises `ConfigError` where pseudo-labels have nothing to join, or no rows."""
     if choice is None:
@@ -41,11 +43,11 @@ def check_unlabelled(
         raise ConfigError(("unlabelled",), msg)
     if len(heads) != 1 or not isinstance(heads[0], Classifier):
         raise ConfigError(("unlabelled",), "pseudo-labels are classes: give a lone classifier, or leave this out")
-    differences = spec_differences(spec, beside) if beside else []
+    differences = spec_differences(spec, auxiliary) if auxiliary else []
     if differences:
         raise ConfigError(("unlabelled", "dataset"), f"its rows do not fit: {'; '.join(differences[:5])}")
     rows = spec.rows.get("train", 0) - spec.labelled.get(heads[0].target, spec.rows).get("train", 0)
-    if (beside.rows.get("train", 0) if beside else rows) < 1:
+    if (auxiliary.rows.get("train", 0) if auxiliary else rows) < 1:
         raise ConfigError(("unlabelled", "dataset"), "there are no train rows without a label: name other rows")
 
 

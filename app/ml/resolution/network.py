@@ -4,7 +4,7 @@ from typing import TypeVar
 
 from app.ml.data.spec import ModalityKind
 from app.ml.errors import ConfigError, Location
-from app.ml.interfaces import Config, Decision, Facts
+from app.ml.interfaces import Config, Decision, ResolutionContext
 from app.ml.interfaces.abilities import Ability
 from app.ml.kinds.augmentations import AnyAugmentation
 from app.ml.kinds.backbones import AnyBackbone
@@ -67,61 +67,64 @@ METHODS: dict[ModalityKind, tuple[tuple[AnyMethod, str], ...]] = {
 _MAX_SIDE_FOR_PATCHES = 64  # of larger images a few pixels say little
 
 
-def settle(config: AnyKind, facts: Facts, *loc: str | int) -> tuple[AnyKind, Decisions]:
-    """Let a kind settle itself, and put its place in the request before what it says."""
+def resolve_kind(config: AnyKind, context: ResolutionContext, *loc: str | int) -> tuple[AnyKind, Decisions]:
+    """Let a kind resolve itself, and put its place in the request before what it says."""
     try:
-        settled, decisions = config.settle(facts)
+        resolved, decisions = config.resolve(context)
     except ConfigError as error:
         raise error.under(*loc) from error
     prefix = ".".join(str(part) for part in loc)
-    return settled, tuple(one.model_copy(update={"field": f"{prefix}.{one.field}"}) for one in decisions)
+    return resolved, tuple(one.model_copy(update={"field": f"{prefix}.{one.field}"}) for one in decisions)
 
 
-def settle_preprocessing(choice: AnyPreprocessing | str, facts: Facts) -> tuple[AnyPreprocessing, Decisions]:
+def resolve_preprocessing(
+    choice: AnyPreprocessing | str, context: ResolutionContext
+) -> tuple[AnyPreprocessing, Decisions]:
     """Choose the modality's own, unless it is given. Raises `ConfigError`."""
     decided: Decisions = ()
     if isinstance(choice, str):
-        choice = PREPROCESSING[facts.modality]
-        decided = (_whole("preprocessing", choice, f"the dataset is of modality {facts.modality}"),)
-    if choice.kind != facts.modality:
-        msg = f"the dataset is of modality {facts.modality}: use its kind, or auto"
+        choice = PREPROCESSING[context.modality]
+        decided = (_whole("preprocessing", choice, f"the dataset is of modality {context.modality}"),)
+    if choice.kind != context.modality:
+        msg = f"the dataset is of modality {context.modality}: use its kind, or auto"
         raise ConfigError(("preprocessing", "kind"), msg)
-    settled, more = settle(choice, facts, "preprocessing")
-    return settled, _merged(decided, settled, more)
+    resolved, more = resolve_kind(choice, context, "preprocessing")
+    return resolved, _merged(decided, resolved, more)
 
 
-def settle_method(choice: AnyMethod | str, backbone: AnyBackbone | str, facts: Facts) -> tuple[AnyMethod, Decisions]:
+def resolve_method(
+    choice: AnyMethod | str, backbone: AnyBackbone | str, context: ResolutionContext
+) -> tuple[AnyMethod, Decisions]:
     """Choose one that suits the data and the backbone, unless it is given. Raises `ConfigError`."""
     decided: Decisions = ()
     if isinstance(choice, str):
-        choice, reason = _default_method(backbone, facts)
+        choice, reason = _default_method(backbone, context)
         decided = (_whole("method", choice, reason),)
-    if facts.modality not in choice.accepts:
-        msg = f"{choice.kind} learns from {' or '.join(choice.accepts)} data, and this dataset is a {facts.modality}"
+    if context.modality not in choice.accepts:
+        msg = f"{choice.kind} learns from {' or '.join(choice.accepts)} data, and this dataset is a {context.modality}"
         raise ConfigError(("method", "kind"), msg)
-    settled, more = settle(choice, facts, "method")
-    return settled, _merged(decided, settled, more)
+    resolved, more = resolve_kind(choice, context, "method")
+    return resolved, _merged(decided, resolved, more)
 
 
-def settle_backbone(
-    choice: AnyBackbone | str, facts: Facts, needs: frozenset[Ability], who: str
+def resolve_backbone(
+    choice: AnyBackbone | str, context: ResolutionContext, needs: frozenset[Ability], who: str
 ) -> tuple[AnyBackbone, Decisions]:
     """Choose one that is able to do what `who` needs, unless it is given. Raises `ConfigError`."""
     decided: Decisions = ()
     if isinstance(choice, str):
-        choice = _default_backbone(facts, needs, who)
-        decided = (_whole("backbone", choice, f"suits {facts.modality} data of shape {facts.shape}"),)
-    if facts.modality not in choice.accepts:
-        able = " or ".join(one.kind for one in BACKBONES[facts.modality])
-        msg = (
-            f"{choice.kind} takes {' or '.join(choice.accepts)} data, this dataset is a {facts.modality}: choose {able}"
-        )
+        choice = _default_backbone(context, needs, who)
+        decided = (_whole("backbone", choice, f"suits {context.modality} data of shape {context.shape}"),)
+    if context.modality not in choice.accepts:
+        able = " or ".join(one.kind for one in BACKBONES[context.modality])
+        accepted = " or ".join(choice.accepts)
+        msg = f"{choice.kind} takes {accepted} data, this dataset is a {context.modality}: choose {able}"
         raise ConfigError(("backbone", "kind"), msg)
-    if isinstance(choice, ConvNet) and _is_small(facts):
+    if isinstance(choice, ConvNet) and _is_small(context):
         raise ConfigError(("backbone", "kind"), "convnet needs images of at least 4 x 4 pixels: choose mlp")
     check_abilities(choice, needs, who)
-    settled, more = settle(choice, facts, "backbone")
-    return settled, _merged(decided, settled, more)
+    resolved, more = resolve_kind(choice, context, "backbone")
+    return resolved, _merged(decided, resolved, more)
 
 
 def check_abilities(backbone: AnyBackbone, needs: frozenset[Ability], who: str) -> None:
@@ -132,62 +135,64 @@ def check_abilities(backbone: AnyBackbone, needs: frozenset[Ability], who: str) 
         raise ConfigError(("backbone", "kind"), msg)
 
 
-def settle_views(
-    choice: tuple[AnyAugmentation, ...] | str, method: AnyMethod, facts: Facts
+def resolve_views(
+    choice: tuple[AnyAugmentation, ...] | str, method: AnyMethod, context: ResolutionContext
 ) -> tuple[tuple[AnyAugmentation, ...], Decisions]:
     """Choose what the method cannot do without, or none. Raises `ConfigError`."""
     place: Location = ("augmentations",)
     if not isinstance(choice, str):
         if not choice and method.compares_views:
             raise ConfigError(place, f"{method.kind} compares views of a row: give some, or leave this out")
-        check_augmentations(choice, facts, place)
+        check_augmentations(choice, context, place)
         return choice, ()
-    usual: tuple[AnyAugmentation, ...] = method.usual_views(facts)  # type: ignore[assignment]
+    usual: tuple[AnyAugmentation, ...] = method.usual_views(context)  # type: ignore[assignment]
     reason = f"the usual views of {method.kind}" if usual else f"{method.kind} needs none"
     value = [one.model_dump(mode="json") for one in usual]
     return usual, (Decision(field="augmentations", value=value, reason=reason),)
 
 
-def check_augmentations(choice: tuple[AnyAugmentation, ...], facts: Facts, place: Location) -> None:
+def check_augmentations(choice: tuple[AnyAugmentation, ...], context: ResolutionContext, place: Location) -> None:
     """Raises `ConfigError` for one of another modality."""
     for index, one in enumerate(choice):
-        if facts.modality not in one.accepts:
-            msg = f"{one.kind} changes {' or '.join(one.accepts)} data, and this dataset is a {facts.modality}"
+        if context.modality not in one.accepts:
+            msg = f"{one.kind} changes {' or '.join(one.accepts)} data, and this dataset is a {context.modality}"
             raise ConfigError((*place, index, "kind"), msg)
         if one.mixes and any(before.mixes for before in choice[:index]):
             raise ConfigError((*place, index, "kind"), "rows are mixed by one augmentation before: choose one of them")
 
 
-def _default_method(backbone: AnyBackbone | str, facts: Facts) -> tuple[AnyMethod, str]:
-    candidates = [one for one in METHODS[facts.modality] if not isinstance(one[0], KMeans) or _has_small_sides(facts)]
+def _default_method(backbone: AnyBackbone | str, context: ResolutionContext) -> tuple[AnyMethod, str]:
+    candidates = [
+        one for one in METHODS[context.modality] if not isinstance(one[0], KMeans) or _has_small_sides(context)
+    ]
     if isinstance(backbone, str):
         return candidates[0]
     able = [one for one in candidates if one[0].needs <= backbone.provides]
     return able[0] if able else candidates[0]  # which is then refused in words
 
 
-def _default_backbone(facts: Facts, needs: frozenset[Ability], who: str) -> AnyBackbone:
-    for candidate in BACKBONES[facts.modality]:
-        if needs <= candidate.provides and not (isinstance(candidate, ConvNet) and _is_small(facts)):
+def _default_backbone(context: ResolutionContext, needs: frozenset[Ability], who: str) -> AnyBackbone:
+    for candidate in BACKBONES[context.modality]:
+        if needs <= candidate.provides and not (isinstance(candidate, ConvNet) and _is_small(context)):
             return candidate
-    msg = f"{who} needs a backbone with the abilities {sorted(needs)}, and none fits {facts.modality} data"
+    msg = f"{who} needs a backbone with the abilities {sorted(needs)}, and none fits {context.modality} data"
     raise ConfigError(("backbone",), msg)
 
 
-def _has_small_sides(facts: Facts) -> bool:
-    return max(facts.shape[:2]) <= _MAX_SIDE_FOR_PATCHES and not _is_small(facts)
+def _has_small_sides(context: ResolutionContext) -> bool:
+    return max(context.shape[:2]) <= _MAX_SIDE_FOR_PATCHES and not _is_small(context)
 
 
-def _is_small(facts: Facts) -> bool:
+def _is_small(context: ResolutionContext) -> bool:
     """Whether an image is; series may be as short as they like."""
-    return facts.modality == "image" and min(facts.shape[:2]) < _MIN_SIDE_FOR_CONVNET
+    return context.modality == "image" and min(context.shape[:2]) < _MIN_SIDE_FOR_CONVNET
 
 
 def _whole(field: str, choice: Config, reason: str) -> Decision:
     return Decision(field=field, value=choice.model_dump(mode="json"), reason=reason)
 
 
-def _merged(decided: Decisions, settled: Config, more: Decisions) -> Decisions:
-    """A decision for a whole kind tells the kind as it settled itself."""
-    value = settled.model_dump(mode="json")
+def _merged(decided: Decisions, resolved: Config, more: Decisions) -> Decisions:
+    """A decision for a whole kind tells the kind as it resolved itself."""
+    value = resolved.model_dump(mode="json")
     return (*(one.model_copy(update={"value": value}) for one in decided), *more)

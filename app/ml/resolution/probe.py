@@ -13,7 +13,7 @@ MIN_ROWS = 20
 
 
 def probe_of(spec: DataSpec, target: str, parent: Manifest | None = None) -> FineTuningConfig:
-    """A settled fine-tuning of one head, as a probe. Raises `ConfigError` naming `target` or `model`."""
+    """A resolved fine-tuning of one head, as a probe. Raises `ConfigError` naming `target` or `model`."""
     known = spec.target(target)
     if known is None:
         names = ", ".join(repr(one.name) for one in spec.targets[:10]) or "none: upload labels"

@@ -14,7 +14,7 @@ from torch import nn
 from app.ml.configs.learning import FineTuningConfig, PretrainingConfig
 from app.ml.data.spec import DataSpec
 from app.ml.errors import ConfigError
-from app.ml.interfaces import Backbone, Decision, Facts
+from app.ml.interfaces import Backbone, Decision, ResolutionContext
 from app.ml.interfaces.abilities import Ability
 from app.ml.kinds.backbones import AnyBackbone
 from app.ml.kinds.balancing.fixed import Fixed
@@ -30,16 +30,16 @@ from app.ml.resolution.auxiliary import check_unlabelled, check_watch
 from app.ml.resolution.network import (
     check_abilities,
     check_augmentations,
-    settle,
-    settle_backbone,
-    settle_method,
-    settle_preprocessing,
-    settle_views,
+    resolve_backbone,
+    resolve_kind,
+    resolve_method,
+    resolve_preprocessing,
+    resolve_views,
 )
 from app.ml.resolution.pretrained import inherits_preprocessing, planned_loading
-from app.ml.resolution.supervision import settle_supervision, settle_target
-from app.ml.resolution.training import Purpose, PurposeKind, settle_training
-from app.ml.resolution.transfer_report import settle_report
+from app.ml.resolution.supervision import resolve_supervision, resolve_target
+from app.ml.resolution.training import Purpose, PurposeKind, resolve_training
+from app.ml.resolution.transfer_report import resolve_report
 
 MAX_PARAMETERS = 500_000_000
 _FEW_LABELS_PER_CLASS = 10
@@ -57,22 +57,24 @@ class Resolved(Generic[AnyConfig]):
 
 
 def resolve_pretraining(
-    config: PretrainingConfig, spec: DataSpec, beside: DataSpec | None = None
+    config: PretrainingConfig, spec: DataSpec, auxiliary: DataSpec | None = None
 ) -> Resolved[PretrainingConfig]:
-    """Settle a pretraining; `beside` describes the dataset that watches it. Raises `ConfigError`."""
+    """Resolve a pretraining; `auxiliary` describes the dataset that watches it. Raises `ConfigError`."""
     rows = spec.rows.get("train", 0)
     if rows < 1:
         raise ConfigError(("dataset",), "the dataset has no training rows")
-    facts = Facts(spec.modality, spec.shape, rows, continuous=spec.continuous)
-    preprocessing, decisions = settle_preprocessing(config.preprocessing, facts)
-    method, of_method = settle_method(config.method, config.backbone, facts)
-    facts = replace(facts, causal=method.causal)
-    backbone, of_backbone = settle_backbone(config.backbone, facts, method.needs, method.kind)
-    augmentations, of_views = settle_views(config.augmentations, method, facts)
-    labels, of_labels = settle_supervision(config.labels, method, spec, facts)
-    check_watch(config.watch, config.training, spec, beside)
+    context = ResolutionContext(spec.modality, spec.shape, rows, continuous=spec.continuous)
+    preprocessing, decisions = resolve_preprocessing(config.preprocessing, context)
+    method, of_method = resolve_method(config.method, config.backbone, context)
+    context = replace(context, causal=method.causal)
+    backbone, of_backbone = resolve_backbone(config.backbone, context, method.needs, method.kind)
+    augmentations, of_views = resolve_views(config.augmentations, method, context)
+    labels, of_labels = resolve_supervision(config.labels, method, spec, context)
+    check_watch(config.watch, config.training, spec, auxiliary)
     _check_size(lambda: method.build(backbone.build(preprocessing.largest(spec))))
-    training, rest = settle_training(config.training, Purpose("pretraining", rows, spec, own=method.recipe(facts)))
+    training, rest = resolve_training(
+        config.training, Purpose("pretraining", rows, spec, own=method.training_defaults(context))
+    )
     changes = {
         "preprocessing": preprocessing,
         "backbone": backbone,
@@ -86,13 +88,13 @@ def resolve_pretraining(
 
 
 def resolve_fine_tuning(
-    config: FineTuningConfig, spec: DataSpec, parent: Manifest | None, beside: DataSpec | None = None
+    config: FineTuningConfig, spec: DataSpec, parent: Manifest | None, auxiliary: DataSpec | None = None
 ) -> Resolved[FineTuningConfig]:
-    """Settle a fine-tuning of `parent`, or from scratch; `beside` are its unlabelled rows. Raises `ConfigError`."""
+    """Resolve a fine-tuning of `parent`, or from scratch; `auxiliary` are its unlabelled rows. Raises `ConfigError`."""
     config, of_labels = _with_labels(config, spec)
     rows = _labelled_rows(config, spec)
     causal = any(head.causal for head in config.heads)
-    facts = Facts(
+    context = ResolutionContext(
         spec.modality,
         spec.shape,
         rows,
@@ -101,14 +103,14 @@ def resolve_fine_tuning(
         solvable=all(head.solvable for head in config.heads),
         continuous=spec.continuous,
     )
-    heads, decisions = _settle_heads(config.heads, spec, facts)
+    heads, decisions = _resolve_heads(config.heads, spec, context)
     _check_balancing(config, heads)
     needs = frozenset[Ability]().union(*(head.needs for head in heads))
     if parent is not None and inherits_preprocessing(config, spec, parent):
         preprocessing, of_preprocessing = _inherit_preprocessing(config, parent)
         encoding = parent.encoding
     else:
-        preprocessing, of_preprocessing = settle_preprocessing(config.preprocessing, facts)
+        preprocessing, of_preprocessing = resolve_preprocessing(config.preprocessing, context)
         encoding = preprocessing.largest(spec)
     if parent is not None and (config.loading == "strict" or config.backbone == "auto"):
         backbone, of_backbone = _inherit_backbone(config, spec, parent)
@@ -117,16 +119,16 @@ def resolve_fine_tuning(
             msg = "this head must not look ahead, and the model's backbone does: pretrain one with next_token"
             raise ConfigError(("model",), msg)
     else:
-        backbone, of_backbone = settle_backbone(config.backbone, facts, needs, "this head")
+        backbone, of_backbone = resolve_backbone(config.backbone, context, needs, "this head")
     of_loading = planned_loading(config, backbone, encoding, parent)
-    strategy, why = _settle_strategy(config, spec, parent, facts)
-    check_augmentations(config.augmentations, facts, ("augmentations",))
+    strategy, why = _resolve_strategy(config, spec, parent, context)
+    check_augmentations(config.augmentations, context, ("augmentations",))
     _check_frozen(config, strategy, heads)
-    check_unlabelled(config.unlabelled, strategy, heads, spec, beside)
+    check_unlabelled(config.unlabelled, strategy, heads, spec, auxiliary)
     _check_size(lambda: _network(backbone.build(encoding), heads, strategy, spec))
     purpose = Purpose(_purpose(strategy, parent), rows, spec, tuple(name for head in heads for name in head.targets))
-    training, rest = settle_training(config.training, purpose)
-    report, of_report = settle_report(config, parent, purpose, heads)
+    training, rest = resolve_training(config.training, purpose)
+    report, of_report = resolve_report(config, parent, purpose, heads)
     changes = {
         "heads": heads,
         "preprocessing": preprocessing,
@@ -209,17 +211,17 @@ def _with_labels(config: FineTuningConfig, spec: DataSpec) -> tuple[FineTuningCo
     return config.model_copy(update={"heads": tuple(heads)}), tuple(decisions)
 
 
-def _settle_heads(
-    heads: tuple[AnyHead, ...], spec: DataSpec, facts: Facts
+def _resolve_heads(
+    heads: tuple[AnyHead, ...], spec: DataSpec, context: ResolutionContext
 ) -> tuple[tuple[AnyHead, ...], tuple[Decision, ...]]:
-    settled: list[AnyHead] = []
+    resolved: list[AnyHead] = []
     decisions: list[Decision] = []
     for index, head in enumerate(heads):
         _check_head(head, index, spec)
-        one, more = settle(head, facts, "heads", index)
-        settled.append(one)
+        one, more = resolve_kind(head, context, "heads", index)
+        resolved.append(one)
         decisions.extend(more)
-    return tuple(settled), tuple(decisions)
+    return tuple(resolved), tuple(decisions)
 
 
 def _check_head(head: AnyHead, index: int, spec: DataSpec) -> None:
@@ -234,7 +236,7 @@ def _check_target(head: AnyHead, name: str, index: int, spec: DataSpec) -> None:
     place = ("heads", index, "target")
     if spec.labels_of(name):
         raise ConfigError(("heads", index, "kind"), f"target {name!r} holds lists of labels: use multi_label")
-    target = settle_target(spec, name, place)
+    target = resolve_target(spec, name, place)
     if target.type != ("category" if head.accepts == "label" else head.accepts):
         kind = "a regressor" if target.type == "number" else "a classifier"
         raise ConfigError(("heads", index, "kind"), f"target {name!r} is a {target.type}: use {kind}")
@@ -273,20 +275,20 @@ def _rows_of(head: AnyHead, spec: DataSpec) -> int:
     return max(spec.labelled.get(name, spec.rows).get("train", 0) for name in head.targets)
 
 
-def _settle_strategy(
-    config: FineTuningConfig, spec: DataSpec, parent: Manifest | None, facts: Facts
+def _resolve_strategy(
+    config: FineTuningConfig, spec: DataSpec, parent: Manifest | None, context: ResolutionContext
 ) -> tuple[AnyStrategy, tuple[Decision, ...]]:
     strategy = config.strategy
     decided: tuple[Decision, ...] = ()
     if isinstance(strategy, str):
-        strategy, reason = _default_strategy(config, spec, parent, facts)
+        strategy, reason = _default_strategy(config, spec, parent, context)
         decided = (Decision(field="strategy.kind", value=strategy.kind, reason=reason),)
-    settled, more = settle(strategy, facts, "strategy")
-    return settled, (*decided, *more)
+    resolved, more = resolve_kind(strategy, context, "strategy")
+    return resolved, (*decided, *more)
 
 
 def _default_strategy(
-    config: FineTuningConfig, spec: DataSpec, parent: Manifest | None, facts: Facts
+    config: FineTuningConfig, spec: DataSpec, parent: Manifest | None, context: ResolutionContext
 ) -> tuple[AnyStrategy, str]:
     if config.unlabelled is not None:
         return LinearProbe(), "pseudo-labels join a probe"
@@ -295,10 +297,10 @@ def _default_strategy(
     classes = max(
         (len(one.classes) or _NUMBER_AS_CLASSES for head in config.heads for one in targets_of(head, spec)), default=1
     )
-    per_class = math.ceil(facts.train_rows / classes)
+    per_class = math.ceil(context.train_rows / classes)
     if "centroids" in parent.backbone.provides and not config.augmentations:
         return LinearProbe(), "labels have nothing to teach typical patches"
-    if facts.solvable and not config.augmentations and not any(head.needs for head in config.heads):
+    if context.solvable and not config.augmentations and not any(head.needs for head in config.heads):
         return Automatic(), f"chosen by cross-validation on {per_class} labelled rows a class, in the trainer"
     if per_class < _FEW_LABELS_PER_CLASS:
         return LinearProbe(), f"{per_class} labelled rows a class are too few to move the backbone"

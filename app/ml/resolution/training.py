@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from app.ml.configs.training import AnyOptimizer, AnySchedule, Recipe, Sgd, TrainingConfig
+from app.ml.configs.training import AnyOptimizer, AnySchedule, Sgd, TrainingConfig, TrainingDefaults
 from app.ml.data.spec import DataSpec
 from app.ml.errors import ConfigError
 from app.ml.interfaces import Decision
@@ -28,12 +28,12 @@ class Purpose:
     rows: int
     spec: DataSpec
     targets: tuple[str, ...] = ()
-    own: Recipe | None = None  # the method's
+    own: TrainingDefaults | None = None  # the method's
 
     @property
-    def recipe(self) -> Recipe:
+    def defaults(self) -> TrainingDefaults:
         """What "auto" starts from."""
-        return self.own or RECIPES[self.kind]
+        return self.own or DEFAULTS[self.kind]
 
     @property
     def validation_rows(self) -> int:
@@ -42,27 +42,27 @@ class Purpose:
         return max(rows.get("validation", 0) for rows in counts)
 
 
-RECIPES: dict[PurposeKind, Recipe] = {
-    "pretraining": Recipe(lr=1e-3, batches=100, steps=1000, fewest_epochs=10, most_epochs=300),
-    "linear_probe": Recipe(lr=1e-2, batches=8, steps=400, fewest_epochs=10, most_epochs=100),
+DEFAULTS: dict[PurposeKind, TrainingDefaults] = {
+    "pretraining": TrainingDefaults(lr=1e-3, batches=100, steps=1000, min_epochs=10, max_epochs=300),
+    "linear_probe": TrainingDefaults(lr=1e-2, batches=8, steps=400, min_epochs=10, max_epochs=100),
     # The heads' rate; Full moves a pretrained backbone at a tenth of it.
-    "fine_tuning": Recipe(lr=1e-2, batches=8, steps=400, fewest_epochs=10, most_epochs=100),
-    "from_scratch": Recipe(lr=1e-3, batches=8, steps=400, fewest_epochs=10, most_epochs=100),
+    "fine_tuning": TrainingDefaults(lr=1e-2, batches=8, steps=400, min_epochs=10, max_epochs=100),
+    "from_scratch": TrainingDefaults(lr=1e-3, batches=8, steps=400, min_epochs=10, max_epochs=100),
 }
 _MIN_BATCH = 32
 
 
-def settle_training(config: TrainingConfig, purpose: Purpose) -> tuple[TrainingConfig, tuple[Decision, ...]]:
+def resolve_training(config: TrainingConfig, purpose: Purpose) -> tuple[TrainingConfig, tuple[Decision, ...]]:
     """Replace every `"auto"`. Raises `ConfigError` for a choice that the data refuses."""
     _check_early_stopping(config, purpose)
     changes = _length(config, purpose)
-    settled = config.model_copy(update={name: value for name, (value, _) in changes.items()})
-    changes |= _manner(settled, purpose)
+    resolved = config.model_copy(update={name: value for name, (value, _) in changes.items()})
+    changes |= _manner(resolved, purpose)
     decisions = tuple(
         Decision(field=f"training.{name}", value=value, reason=reason) for name, (value, reason) in changes.items()
     )
-    optimizer, of_optimizer = _settle_optimizer(config.optimizer, purpose)
-    schedule, of_schedule = _settle_schedule(config.schedule, purpose.recipe, settled.total_steps(purpose.rows))
+    optimizer, of_optimizer = _resolve_optimizer(config.optimizer, purpose)
+    schedule, of_schedule = _resolve_schedule(config.schedule, purpose.defaults, resolved.total_steps(purpose.rows))
     update = {name: value for name, (value, _) in changes.items()} | {"optimizer": optimizer, "schedule": schedule}
     return config.model_copy(update=update), (*decisions, *of_optimizer, *of_schedule)
 
@@ -80,10 +80,10 @@ def _length(config: TrainingConfig, purpose: Purpose) -> Choices:
     rows = purpose.rows
     batch_size = config.batch_size
     if batch_size == "auto":
-        batch_size = _batch_size(purpose.recipe, rows)
+        batch_size = _batch_size(purpose.defaults, rows)
         found["batch_size"] = (batch_size, f"{rows} rows to train on")
     if config.epochs == "auto":
-        epochs = _epochs(purpose.recipe, rows, batch_size)
+        epochs = _epochs(purpose.defaults, rows, batch_size)
         found["epochs"] = (epochs, f"{rows} rows in batches of {min(batch_size, rows)}")
     return found
 
@@ -95,21 +95,21 @@ def _manner(config: TrainingConfig, purpose: Purpose) -> Choices:
         epochs = math.ceil(config.total_steps(purpose.rows) / config.steps_per_epoch(purpose.rows))
         found["evaluate_every"] = _evaluate_every(config, epochs)
     if config.precision == "auto":
-        native = purpose.recipe.precision == "native"
+        native = purpose.defaults.precision == "native"
         reason = "bfloat16 where the worker has it: this loses nothing" if native else "exact, and no slower here"
-        found["precision"] = (purpose.recipe.precision, reason)
+        found["precision"] = (purpose.defaults.precision, reason)
     return found
 
 
-def _batch_size(recipe: Recipe, rows: int) -> int:
+def _batch_size(defaults: TrainingDefaults, rows: int) -> int:
     """A power of two near rows / batches."""
-    wanted: int = 2 ** round(math.log2(max(rows / recipe.batches, 1)))
-    return max(1, min(rows, recipe.largest_batch, max(_MIN_BATCH, wanted)))
+    wanted: int = 2 ** round(math.log2(max(rows / defaults.batches, 1)))
+    return max(1, min(rows, defaults.max_batch_size, max(_MIN_BATCH, wanted)))
 
 
-def _epochs(recipe: Recipe, rows: int, batch_size: int) -> int:
+def _epochs(defaults: TrainingDefaults, rows: int, batch_size: int) -> int:
     steps_per_epoch = math.ceil(rows / batch_size)
-    return max(recipe.fewest_epochs, min(recipe.most_epochs, round(recipe.steps / steps_per_epoch)))
+    return max(defaults.min_epochs, min(defaults.max_epochs, round(defaults.steps / steps_per_epoch)))
 
 
 def _evaluate_every(config: TrainingConfig, epochs: int) -> tuple[int, str]:
@@ -118,8 +118,8 @@ def _evaluate_every(config: TrainingConfig, epochs: int) -> tuple[int, str]:
     return max(1, epochs // EVALUATIONS), f"about {EVALUATIONS} measurements on the validation split"
 
 
-def _settle_schedule(
-    schedule: AnySchedule, recipe: Recipe, total_steps: int
+def _resolve_schedule(
+    schedule: AnySchedule, defaults: TrainingDefaults, total_steps: int
 ) -> tuple[AnySchedule, tuple[Decision, ...]]:
     """A warm-up as long as the training would never reach the full rate. Raises `ConfigError`."""
     if schedule.warmup_steps != "auto":
@@ -130,13 +130,13 @@ def _settle_schedule(
             )
             raise ConfigError(("training", "schedule", "warmup_steps"), msg)
         return schedule, ()
-    steps = int(recipe.warmup * total_steps)
-    reason = f"{recipe.warmup:.0%} of {total_steps} steps" if steps else "none is needed here"
+    steps = int(defaults.warmup * total_steps)
+    reason = f"{defaults.warmup:.0%} of {total_steps} steps" if steps else "none is needed here"
     decision = Decision(field="training.schedule.warmup_steps", value=steps, reason=reason)
     return schedule.model_copy(update={"warmup_steps": steps}), (decision,)
 
 
-def _settle_optimizer(optimizer: AnyOptimizer, purpose: Purpose) -> tuple[AnyOptimizer, tuple[Decision, ...]]:
+def _resolve_optimizer(optimizer: AnyOptimizer, purpose: Purpose) -> tuple[AnyOptimizer, tuple[Decision, ...]]:
     found: dict[str, tuple[float, str]] = {}
     if optimizer.lr == "auto":
         found["lr"] = _lr(optimizer, purpose)
@@ -151,8 +151,8 @@ def _settle_optimizer(optimizer: AnyOptimizer, purpose: Purpose) -> tuple[AnyOpt
 
 def _lr(optimizer: AnyOptimizer, purpose: Purpose) -> tuple[float, str]:
     if not isinstance(optimizer, Sgd):
-        return purpose.recipe.lr, f"the usual rate of {optimizer.kind} for {purpose.kind.replace('_', ' ')}"
-    if purpose.recipe.sums_values:
+        return purpose.defaults.lr, f"the usual rate of {optimizer.kind} for {purpose.kind.replace('_', ' ')}"
+    if purpose.defaults.sums_values:
         return 0.1 / math.prod(purpose.spec.shape), "0.1 over a row's dimensions, over which the loss sums"
     return 0.01, "the usual rate of sgd"
 
@@ -161,5 +161,5 @@ def _weight_decay(purpose: Purpose) -> tuple[float, str]:
     """A fixed prior on the weights weighs as 1 / rows against a mean loss."""
     if purpose.kind == "linear_probe":
         return min(1.0, max(1e-4, 100 / purpose.rows)), f"100 over {purpose.rows} labelled rows: few need much"
-    decay = purpose.recipe.weight_decay
+    decay = purpose.defaults.weight_decay
     return decay, "the usual decay of adamw" if decay else "the method itself says how weights shrink"

@@ -10,14 +10,14 @@ from app.ml.errors import ConfigError, Location
 from app.ml.interfaces import Decision
 from app.ml.kinds.heads import AnyHead
 from app.ml.models.bundle import Manifest
-from app.ml.resolution.training import Purpose, settle_training
+from app.ml.resolution.training import Purpose, resolve_training
 
 _PLACE: Location = ("transfer_report",)
 _MIN_ROWS = 10  # of a split that answers are compared on
 _MANY = 300  # then a split is preferred to folds, which take so many times as long
 
 
-def settle_report(
+def resolve_report(
     config: FineTuningConfig, parent: Manifest | None, purpose: Purpose, heads: tuple[AnyHead, ...]
 ) -> tuple[TransferReport | None, tuple[Decision, ...]]:
     """The report without any "auto", and what was decided. Raises `ConfigError` where it can tell nothing."""
@@ -34,14 +34,14 @@ def settle_report(
             msg = f"heads.{index}: a {head.kind} learns from rows without labels, and the report compares by labels"
             raise ConfigError(_PLACE, msg)
     measured_on, reason = _measured_on(report, purpose)
-    scratch, _ = settle_training(_for_scratch(config, report, measured_on), replace(purpose, kind="from_scratch"))
+    scratch, _ = resolve_training(_for_scratch(config, report, measured_on), replace(purpose, kind="from_scratch"))
     decided = (Decision(field="transfer_report.measured_on", value=measured_on, reason=reason),)
-    settled = report.model_copy(update={"measured_on": measured_on, "scratch": scratch})
-    return settled, decided if report.measured_on == "auto" else ()
+    resolved = report.model_copy(update={"measured_on": measured_on, "scratch": scratch})
+    return resolved, decided if report.measured_on == "auto" else ()
 
 
 def _for_scratch(config: FineTuningConfig, report: TransferReport, measured_on: str) -> TrainingConfig:
-    """What is not settled yet; nothing may stop early by the rows that it is compared on."""
+    """What is not resolved yet; nothing may stop early by the rows that it is compared on."""
     training = config.training if isinstance(report.scratch, str) else report.scratch
     return training if measured_on == "test" else training.model_copy(update={"early_stopping": None})
 

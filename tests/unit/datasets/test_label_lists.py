@@ -137,12 +137,12 @@ def test_a_head_names_the_column_and_answers_its_labels(make: Preparer) -> None:
     done = make(lines(TAGS), **KEEP)
     data = ArrayData.open(done.folder)
     config = FineTuningConfig.model_validate({"heads": [{"kind": "multi_label", "target": "tags"}]})
-    settled = resolve_fine_tuning(config, data.spec, None)
-    (head,) = settled.config.heads
+    resolved = resolve_fine_tuning(config, data.spec, None)
+    (head,) = resolved.config.heads
     assert isinstance(head, MultiLabel)
     assert head.key == "tags"
     assert head.targets == ("tags.a", "tags.b", "tags.c")
-    assert "heads.0.target" in {decision.field for decision in settled.decisions}
+    assert "heads.0.target" in {decision.field for decision in resolved.decisions}
     assert head.build(4, data.spec.targets).names == ("a", "b", "c")
     for kind in ("classifier", "regressor"):
         wrong = FineTuningConfig.model_validate({"heads": [{"kind": kind, "target": "tags"}]})

@@ -10,7 +10,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from app.ml.errors import ConfigError
-from app.ml.interfaces import AugmentationConfig, Batch, Facts
+from app.ml.interfaces import AugmentationConfig, Batch, ResolutionContext
 from app.ml.kinds.augmentations import AnyAugmentation
 from app.ml.kinds.registry import FAMILIES, kinds
 from app.ml.kinds.tokenizers.base import BEGIN, END, FIRST, MASK, PADDING, UNKNOWN
@@ -271,9 +271,9 @@ def test_cutmix_pastes_a_rectangle_and_counts_its_pixels() -> None:
 
 def test_two_mixings_of_labels_are_refused() -> None:
     both = (build("mixup"), build("noise"), build("cutmix"))
-    facts = Facts("image", (8, 8, 1), 100)
+    context = ResolutionContext("image", (8, 8, 1), 100)
     with pytest.raises(ConfigError, match=r"augmentations.2.kind: rows are mixed by one augmentation before"):
-        check_augmentations(both, facts, ("augmentations",))  # type: ignore[arg-type]
+        check_augmentations(both, context, ("augmentations",))  # type: ignore[arg-type]
 
 
 def test_swapped_values_come_from_their_own_column() -> None:

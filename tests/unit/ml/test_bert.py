@@ -13,7 +13,7 @@ from scipy.special import erf
 from tokenizers import Tokenizer
 
 from app.ml.errors import ConfigError, WeightsError
-from app.ml.interfaces import Encoding, Facts
+from app.ml.interfaces import Encoding, ResolutionContext
 from app.ml.kinds.backbones.bert import Bert, BertBackbone
 from app.ml.kinds.modalities.text import Text
 from app.ml.kinds.strategies.bias_only import BiasOnly
@@ -240,7 +240,7 @@ def test_padding_between_tokens_is_padding_too() -> None:
 
 def test_it_looks_ahead_and_says_so() -> None:
     with pytest.raises(ConfigError, match="must not look ahead"):
-        Bert().settle(Facts("text", (10,), 10, causal=True))
+        Bert().resolve(ResolutionContext("text", (10,), 10, causal=True))
     with pytest.raises(ValueError, match="no multiple"):
         Bert(width=10, heads=4)
 

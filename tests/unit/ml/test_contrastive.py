@@ -10,7 +10,7 @@ from torch import Tensor
 
 from app.ml.configs.learning import PretrainingConfig
 from app.ml.errors import ConfigError
-from app.ml.interfaces import Batch, Encoding, Facts, MethodConfig
+from app.ml.interfaces import Batch, Encoding, MethodConfig, ResolutionContext
 from app.ml.kinds.augmentations.noise import Noise
 from app.ml.kinds.augmentations.swap import Swap
 from app.ml.kinds.backbones.mlp import Mlp
@@ -136,9 +136,9 @@ def test_views_in_half_precision_are_compared_in_full(method: MethodConfig) -> N
 def test_views_are_chosen_where_none_are_named(method: MethodConfig, modality: str) -> None:
     data = tiny.DATASETS[modality]()  # type: ignore[index]
     config = PretrainingConfig.model_validate({"method": {"kind": method.kind}})
-    settled = resolve_pretraining(config, data.spec)
-    assert settled.config.augmentations
-    assert [one for one in settled.decisions if one.field == "augmentations"]
+    resolved = resolve_pretraining(config, data.spec)
+    assert resolved.config.augmentations
+    assert [one for one in resolved.decisions if one.field == "augmentations"]
     empty = config.model_copy(update={"augmentations": ()})
     with pytest.raises(ConfigError, match=r"augmentations: .* compares views"):
         resolve_pretraining(empty, data.spec)
@@ -150,7 +150,7 @@ def test_views_are_chosen_where_none_are_named(method: MethodConfig, modality: s
 
 def test_only_colour_images_are_mirrored() -> None:
     kinds = {
-        channels: {one.kind for one in SimClr().usual_views(Facts("image", (32, 32, channels), 100))}
+        channels: {one.kind for one in SimClr().usual_views(ResolutionContext("image", (32, 32, channels), 100))}
         for channels in (1, 3)
     }
     assert "flip" not in kinds[1]
@@ -159,5 +159,5 @@ def test_only_colour_images_are_mirrored() -> None:
 
 @pytest.mark.parametrize(("rows", "dimensions"), [(8, 16), (100, 64), (60_000, 512)])
 def test_vicreg_has_no_more_dimensions_than_rows_can_keep_apart(rows: int, dimensions: int) -> None:
-    settled, (decision,) = VicReg().settle(Facts("table", (4,), rows))
-    assert settled.projection == dimensions == decision.value
+    resolved, (decision,) = VicReg().resolve(ResolutionContext("table", (4,), rows))
+    assert resolved.projection == dimensions == decision.value

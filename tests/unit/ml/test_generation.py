@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from app.ml.configs.generation import Continuation, Wish
+from app.ml.configs.generation import Continuation, GenerationConfig
 from app.ml.errors import ConfigError, InputError
 from app.ml.kinds.tokenizers.base import BEGIN, END, FIRST
 from app.ml.models.bundle import Bundle, read_bundle
@@ -75,14 +75,14 @@ PROMPT = [BEGIN, FIRST, FIRST + 1]
 
 def test_a_wide_beam_finds_the_best_of_all(model: LanguageModel) -> None:
     best = sorted(((log_probability(model, PROMPT, codes), codes) for codes in all_of(model, 3)), reverse=True)
-    found = continued(model, PROMPT, Wish(max_tokens=3, beams=27, n=5), LATER)
+    found = continued(model, PROMPT, GenerationConfig(max_tokens=3, beams=27, n=5), LATER)
     assert [one.log_probability for one in found] == pytest.approx([score for score, _ in best[:5]], abs=1e-4)
     assert [one.text for one in found] == [model.tokenizer.decode(codes) for _, codes in best[:5]]
     assert [one.finish for one in found] == ["end" if codes[-1] == END else "length" for _, codes in best[:5]]
 
 
 def test_greedy_takes_the_most_probable_token(model: LanguageModel) -> None:
-    (found,) = continued(model, PROMPT, Wish(max_tokens=3), LATER)
+    (found,) = continued(model, PROMPT, GenerationConfig(max_tokens=3), LATER)
     codes: tuple[int, ...] = ()
     for _ in range(3):
         nexts = [END, *range(FIRST, model.tokenizer.size)]
@@ -95,7 +95,7 @@ def test_greedy_takes_the_most_probable_token(model: LanguageModel) -> None:
 
 @pytest.mark.parametrize("temperature", [1.0, 0.5])
 def test_samples_come_as_often_as_they_are_probable(model: LanguageModel, temperature: float) -> None:
-    found = continued(model, PROMPT, Wish(max_tokens=1, temperature=temperature, n=2000, seed=7), LATER)
+    found = continued(model, PROMPT, GenerationConfig(max_tokens=1, temperature=temperature, n=2000, seed=7), LATER)
     weights = {
         code: math.exp(log_probability(model, PROMPT, (code,)) / temperature)
         for code in [END, *range(FIRST, model.tokenizer.size)]
@@ -107,14 +107,16 @@ def test_samples_come_as_often_as_they_are_probable(model: LanguageModel, temper
 
 
 def test_a_seed_draws_the_same_and_another_differs(model: LanguageModel) -> None:
-    wish = Wish(max_tokens=8, temperature=1.5, n=4, seed=1)
-    assert continued(model, PROMPT, wish, LATER) == continued(model, PROMPT, wish, LATER)
-    assert continued(model, PROMPT, wish, LATER) != continued(model, PROMPT, Wish(8, 1.5, n=4, seed=2), LATER)
+    config = GenerationConfig(max_tokens=8, temperature=1.5, n=4, seed=1)
+    assert continued(model, PROMPT, config, LATER) == continued(model, PROMPT, config, LATER)
+    assert continued(model, PROMPT, config, LATER) != continued(
+        model, PROMPT, GenerationConfig(8, 1.5, n=4, seed=2), LATER
+    )
 
 
 def test_sampling_leaves_the_global_generator_alone(model: LanguageModel) -> None:
     before = torch.get_rng_state()
-    continued(model, PROMPT, Wish(max_tokens=4, temperature=1), LATER)
+    continued(model, PROMPT, GenerationConfig(max_tokens=4, temperature=1), LATER)
     assert torch.equal(before, torch.get_rng_state())
 
 
@@ -137,45 +139,45 @@ def test_only_the_most_probable_are_left() -> None:
 
 
 def test_top_k_of_one_is_greedy(model: LanguageModel) -> None:
-    drawn = continued(model, PROMPT, Wish(max_tokens=6, temperature=3, top_k=1), LATER)
-    assert drawn == continued(model, PROMPT, Wish(max_tokens=6), LATER)
+    drawn = continued(model, PROMPT, GenerationConfig(max_tokens=6, temperature=3, top_k=1), LATER)
+    assert drawn == continued(model, PROMPT, GenerationConfig(max_tokens=6), LATER)
 
 
 @pytest.mark.parametrize("beams", [1, 3])
 def test_a_stop_string_is_left_out_and_ends_the_text(model: LanguageModel, beams: int) -> None:
-    whole = continued(model, PROMPT, Wish(max_tokens=4, beams=beams), LATER)[0].text
+    whole = continued(model, PROMPT, GenerationConfig(max_tokens=4, beams=beams), LATER)[0].text
     assert len(whole) >= 2
-    (stopped, *_) = continued(model, PROMPT, Wish(max_tokens=4, stop=(whole[1], "zz")), LATER)
+    (stopped, *_) = continued(model, PROMPT, GenerationConfig(max_tokens=4, stop=(whole[1], "zz")), LATER)
     cut = whole.index(whole[1])
     assert stopped == Continuation(whole[:cut], cut + 1, stopped.log_probability, "stop")
 
 
 def test_a_deadline_ends_a_text_where_it_is(model: LanguageModel) -> None:
-    wish = Wish(max_tokens=50, temperature=1, stop=())
-    (found,) = continued(model, PROMPT, wish, time.monotonic() - 1)
+    config = GenerationConfig(max_tokens=50, temperature=1, stop=())
+    (found,) = continued(model, PROMPT, config, time.monotonic() - 1)
     assert (found.tokens, found.finish in {"time", "end"}) == (1, True)
-    (searched, *_) = continued(model, PROMPT, Wish(max_tokens=50, beams=2), time.monotonic() - 1)
+    (searched, *_) = continued(model, PROMPT, GenerationConfig(max_tokens=50, beams=2), time.monotonic() - 1)
     assert searched.tokens == 1
 
 
 def test_texts_longer_than_the_window_go_on(predictor: Predictor) -> None:
     window = predictor.manifest.modality.shape[0]
-    wish = Wish(max_tokens=3 * window, temperature=2, n=8, seed=3)
-    (short, long) = predictor.generate(["ab", "abc" * window], wish, 60)
+    config = GenerationConfig(max_tokens=3 * window, temperature=2, n=8, seed=3)
+    (short, long) = predictor.generate(["ab", "abc" * window], config, 60)
     assert (short.truncated, long.truncated) == (False, True)
     assert max(one.tokens for one in long.continuations) > 1
     assert all(one.finish in {"end", "length"} for one in (*short.continuations, *long.continuations))
 
 
 def test_a_row_does_not_depend_on_its_neighbours(predictor: Predictor) -> None:
-    wish = Wish(max_tokens=6)
-    together = predictor.generate(["ab", "c", ""], wish, 60)
-    assert together == [predictor.generate([one], wish, 60)[0] for one in ("ab", "c", "")]
+    config = GenerationConfig(max_tokens=6)
+    together = predictor.generate(["ab", "c", ""], config, 60)
+    assert together == [predictor.generate([one], config, 60)[0] for one in ("ab", "c", "")]
 
 
 def test_what_is_no_text_is_refused(predictor: Predictor) -> None:
     with pytest.raises(InputError, match="is a string"):
-        predictor.generate(["a", 3], Wish(), 60)
+        predictor.generate(["a", 3], GenerationConfig(), 60)
 
 
 def test_pieces_of_one_text_go_on_from_something() -> None:
@@ -188,8 +190,8 @@ def test_pieces_of_one_text_go_on_from_something() -> None:
     }
     predictor = Predictor(run_of(data, request).bundle())
     with pytest.raises(InputError, match="goes on from something"):
-        predictor.generate(["a", ""], Wish(), 60)
-    (found,) = predictor.generate(["ab"], Wish(max_tokens=12), 60)
+        predictor.generate(["a", ""], GenerationConfig(), 60)
+    (found,) = predictor.generate(["ab"], GenerationConfig(max_tokens=12), 60)
     assert (found.continuations[0].tokens, found.continuations[0].finish) == (12, "length")
 
 

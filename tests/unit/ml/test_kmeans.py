@@ -11,7 +11,7 @@ from sklearn.cluster import KMeans as Lloyd
 from app.ml.configs.learning import PretrainingConfig
 from app.ml.data.arrays import Examples, InMemory
 from app.ml.errors import ConfigError
-from app.ml.interfaces import Batch, Encoding, Facts
+from app.ml.interfaces import Batch, Encoding, ResolutionContext
 from app.ml.kinds.backbones.kmeans_patches import KMeansPatches, KMeansPatchesBackbone, normalised, zca
 from app.ml.kinds.methods.kmeans import KMeans, KMeansObjective
 from app.ml.resolution.requests import resolve_pretraining
@@ -144,13 +144,13 @@ def test_equal_patches_do_not_make_equal_centroids() -> None:
 
 
 def test_sizes_follow_the_data() -> None:
-    def settled(rows: int, side: int) -> tuple[object, object]:
-        found, _ = KMeansPatches().settle(Facts("image", (side, side, 1), rows))
+    def resolved(rows: int, side: int) -> tuple[object, object]:
+        found, _ = KMeansPatches().resolve(ResolutionContext("image", (side, side, 1), rows))
         return found.patch, found.centroids
 
-    assert settled(60_000, 28) == (6, 200)
-    assert settled(3, 8) == (6, 2)
-    assert settled(100, 4) == (4, 10)
+    assert resolved(60_000, 28) == (6, 200)
+    assert resolved(3, 8) == (6, 2)
+    assert resolved(100, 4) == (4, 10)
     request = {"backbone": {"kind": "kmeans_patches", "patch": 9}, "method": {"kind": "kmeans"}}
     with pytest.raises(ConfigError, match="do not fit into 8 x 8"):
         resolve_pretraining(PretrainingConfig.model_validate(request), tiny.images().spec)

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from app.ml.configs.learning import PretrainingConfig
 from app.ml.errors import ConfigError
-from app.ml.interfaces import Batch, Encoding, Facts
+from app.ml.interfaces import Batch, Encoding, ResolutionContext
 from app.ml.kinds.backbones.vit import Vit, VitBackbone, sinusoids
 from app.ml.kinds.methods.masked_autoencoder import MaskedAutoencoder, MaskedAutoencoderObjective
 from app.ml.resolution.requests import resolve_pretraining
@@ -104,7 +104,7 @@ def test_an_image_of_structure_is_learned() -> None:
 
 @pytest.mark.parametrize(("shape", "patch"), [((28, 28, 1), 4), ((8, 8, 3), 2), ((1, 1, 1), 2), ((224, 224, 3), 28)])
 def test_patches_follow_the_image(shape: tuple[int, int, int], patch: int) -> None:
-    assert Vit().settle(Facts("image", shape, 10))[0].patch == patch
+    assert Vit().resolve(ResolutionContext("image", shape, 10))[0].patch == patch
 
 
 def test_places_differ_and_are_bounded() -> None:

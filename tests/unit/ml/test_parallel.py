@@ -17,7 +17,7 @@ SIZE = {"kind": "regressor", "target": "size"}
 FULL = {"kind": "full"}
 
 
-def settled(request: Json) -> Config:
+def resolved(request: Json) -> Config:
     spec = tiny.images().spec
     if "heads" in request:
         return resolve_fine_tuning(FineTuningConfig.model_validate(request), spec, None).config
@@ -36,7 +36,7 @@ def settled(request: Json) -> Config:
     ],
 )
 def test_a_mean_over_rows_may_be_shared(request_: Json) -> None:
-    check_splittable(settled(request_), 2)
+    check_splittable(resolved(request_), 2)
 
 
 REFUSED: list[tuple[Json, str]] = [
@@ -55,7 +55,7 @@ REFUSED: list[tuple[Json, str]] = [
 
 @pytest.mark.parametrize(("request_", "words"), REFUSED)
 def test_what_looks_at_a_whole_batch_is_refused_on_several_devices_alone(request_: Json, words: str) -> None:
-    config = settled(request_)
+    config = resolved(request_)
     check_splittable(config, 1)
     with pytest.raises(ConfigError, match=words) as refusal:
         check_splittable(config, 2)

@@ -11,7 +11,7 @@ from app.ml.blocks.attention import Attention, rotated
 from app.ml.blocks.entrance import pooled
 from app.ml.blocks.ngrams import NGrams
 from app.ml.errors import ConfigError
-from app.ml.interfaces import Encoding, Facts
+from app.ml.interfaces import Encoding, ResolutionContext
 from app.ml.kinds.backbones.gru import Gru
 from app.ml.kinds.backbones.lstm import Lstm
 from app.ml.kinds.backbones.tcn import DilatedConvolution, Tcn
@@ -231,11 +231,11 @@ def test_features_are_the_mean_or_the_last_observed_step() -> None:
 
 @EACH
 def test_whether_it_looks_ahead_is_settled_by_who_asks(config: Any) -> None:
-    ahead, only_back = Facts("text", (9,), 10), Facts("text", (9,), 10, causal=True)
-    assert config.settle(ahead)[0].causal is False
-    assert config.settle(only_back)[0].causal is True
+    ahead, only_back = ResolutionContext("text", (9,), 10), ResolutionContext("text", (9,), 10, causal=True)
+    assert config.resolve(ahead)[0].causal is False
+    assert config.resolve(only_back)[0].causal is True
     with pytest.raises(ConfigError, match="must not look ahead"):
-        config.model_copy(update={"causal": False}).settle(only_back)
+        config.model_copy(update={"causal": False}).resolve(only_back)
 
 
 def test_a_width_that_the_heads_do_not_divide_is_refused() -> None:

@@ -108,8 +108,8 @@ def test_it_tells_tumours_apart_after_swap_noise() -> None:
     assert after.losses["mse"] < 0.5 * before.losses["mse"]
     parent = pretraining.bundle()
     request = {"heads": [{"kind": "classifier", "target": "label"}], "strategy": {"kind": "linear_probe"}}
-    settled = resolve_fine_tuning(FineTuningConfig.model_validate(request), data.spec, parent.manifest).config
-    probe = prepare(settled, data, parent=parent)
+    resolved = resolve_fine_tuning(FineTuningConfig.model_validate(request), data.spec, parent.manifest).config
+    probe = prepare(resolved, data, parent=parent)
     for _ in probe.train():
         pass
     found = probe.evaluate("test")

@@ -7,7 +7,7 @@ import pytest
 
 from app.ml.data.arrays import ArrayData, TextRows
 from app.ml.errors import CorruptModelError, InputError
-from app.ml.interfaces import Facts
+from app.ml.interfaces import ResolutionContext
 from app.ml.kinds.modalities.text import MAX_BYTES, TOKENIZER, Text
 from app.ml.kinds.preprocessing.text import TextPreprocessing
 from app.ml.kinds.tokenizers.base import BEGIN, END, FIRST, PADDING, UNKNOWN
@@ -17,8 +17,8 @@ from tests.support.texts import CHARACTERS, SMALL, run_of, text_data
 
 def fitted(texts: list[str], **choices: Any) -> Text:
     data = text_data(texts, continuous=choices.pop("continuous", False))
-    facts = Facts("text", data.spec.shape, len(texts), continuous=data.spec.continuous)
-    chosen, _ = TextPreprocessing.model_validate({"tokenizer": "character", **choices}).settle(facts)
+    context = ResolutionContext("text", data.spec.shape, len(texts), continuous=data.spec.continuous)
+    chosen, _ = TextPreprocessing.model_validate({"tokenizer": "character", **choices}).resolve(context)
     assert chosen.largest(data.spec).shape >= Text.fit(data.inputs, data.spec, chosen).shape
     return Text.fit(data.inputs, data.spec, chosen)
 
@@ -79,11 +79,11 @@ def test_only_texts_fit() -> None:
 
 @pytest.mark.parametrize(("text", "kind"), [(["ab"] * 10, "character"), (["a" * 100] * 6000, "bpe")])
 def test_the_tokenizer_is_chosen_by_how_much_text_there_is(text: list[str], kind: str) -> None:
-    facts = Facts("text", (max(map(len, text)),), len(text))
-    chosen, decisions = TextPreprocessing().settle(facts)
+    context = ResolutionContext("text", (max(map(len, text)),), len(text))
+    chosen, decisions = TextPreprocessing().resolve(context)
     assert chosen.tokenizer == kind
     assert {one.field for one in decisions} == {"tokenizer", "vocabulary", "max_tokens", "limits"}
-    assert chosen.settle(facts) == (chosen, ())
+    assert chosen.resolve(context) == (chosen, ())
 
 
 @pytest.fixture(scope="module")

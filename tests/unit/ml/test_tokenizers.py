@@ -8,7 +8,7 @@ from pydantic import TypeAdapter
 from tokenizers import pre_tokenizers
 
 from app.ml.errors import ConfigError
-from app.ml.interfaces import Facts
+from app.ml.interfaces import ResolutionContext
 from app.ml.kinds.preprocessing.text import TextPreprocessing
 from app.ml.kinds.tokenizers import AnyTokenizer
 from app.ml.kinds.tokenizers.base import BEGIN, END, FIRST, MASK, PADDING, UNKNOWN, Tokenizer
@@ -117,6 +117,6 @@ def test_pieces_are_data_and_each_stands_once() -> None:
 
 
 def test_a_wordpiece_vocabulary_is_not_learned() -> None:
-    facts = Facts("text", (10,), 100)
+    context = ResolutionContext("text", (10,), 100)
     with pytest.raises(ConfigError, match="comes with an imported model"):
-        TextPreprocessing(tokenizer="wordpiece").settle(facts)
+        TextPreprocessing(tokenizer="wordpiece").resolve(context)

@@ -9,7 +9,7 @@ from torch.distributions import Bernoulli, Independent, MultivariateNormal, Norm
 
 from app.ml.blocks.reconstruction import counted
 from app.ml.errors import ConfigError
-from app.ml.interfaces import Backbone, Batch, Encoding, Facts
+from app.ml.interfaces import Backbone, Batch, Encoding, ResolutionContext
 from app.ml.interfaces.abilities import Mirrors
 from app.ml.kinds.backbones.convnet import ConvNet
 from app.ml.kinds.backbones.mlp import Mlp
@@ -203,13 +203,13 @@ def test_extreme_encodings_stay_finite() -> None:
 
 
 def test_auto_follows_the_data_and_bernoulli_refuses_tables() -> None:
-    image, table = Facts("image", (6, 5, 1), 10), Facts("table", (4,), 10)
-    settled, decisions = VariationalAutoencoder().settle(image)
-    assert (settled.likelihood, settled.latent) == ("bernoulli", 30)
+    image, table = ResolutionContext("image", (6, 5, 1), 10), ResolutionContext("table", (4,), 10)
+    resolved, decisions = VariationalAutoencoder().resolve(image)
+    assert (resolved.likelihood, resolved.latent) == ("bernoulli", 30)
     assert {decision.field for decision in decisions} == {"likelihood", "latent"}
-    assert VariationalAutoencoder().settle(table)[0].likelihood == "gaussian"
+    assert VariationalAutoencoder().resolve(table)[0].likelihood == "gaussian"
     with pytest.raises(ConfigError, match="choose gaussian"):
-        VariationalAutoencoder(likelihood="bernoulli").settle(table)
+        VariationalAutoencoder(likelihood="bernoulli").resolve(table)
 
 
 def test_beta_warms_up_while_training_and_counts_whole_when_measured() -> None:

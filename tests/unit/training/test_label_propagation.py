@@ -27,8 +27,8 @@ def probe(data: ArrayData, unlabelled: dict[str, Any] | None, beside: ArrayData 
         **fields,
     }
     config = FineTuningConfig.model_validate(request)
-    settled = resolve_fine_tuning(config, data.spec, None, beside.spec if beside else None).config
-    return prepare(settled, data, beside=beside)
+    resolved = resolve_fine_tuning(config, data.spec, None, beside.spec if beside else None).config
+    return prepare(resolved, data, beside=beside)
 
 
 def trained(run: Run) -> list[Noted]:
@@ -173,8 +173,8 @@ def test_another_shape_is_refused_and_the_strategy_is_a_probe_by_itself() -> Non
 
 def test_a_transfer_report_is_refused_beside_them() -> None:
     data = hidden_direction()
-    settled = resolve_pretraining(PretrainingConfig.model_validate({"training": {"epochs": 1}}), data.spec)
-    pretraining = prepare(settled.config, data)
+    resolved = resolve_pretraining(PretrainingConfig.model_validate({"training": {"epochs": 1}}), data.spec)
+    pretraining = prepare(resolved.config, data)
     list(pretraining.train())
     parent = pretraining.bundle()
     request = {"heads": [LABEL], "unlabelled": {"dataset": "ds_others"}, "transfer_report": {}}

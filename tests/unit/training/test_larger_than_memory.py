@@ -31,14 +31,14 @@ def watch():
         peaks.append(own())
         time.sleep(0.01)
 
-def settled(config, spec):
+def resolved(config, spec):
     if isinstance(config, PretrainingConfig):
         return resolve_pretraining(config, spec).config
     return resolve_fine_tuning(config, spec, None).config
 
 def learn(config):
     data = ArrayData.open(folder / "out")
-    run = prepare(settled(config, data.spec), data)
+    run = prepare(resolved(config, data.spec), data)
     for event in run.train():
         pass
     measured = run.evaluate("test")

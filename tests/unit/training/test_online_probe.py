@@ -23,8 +23,8 @@ TRAINING = {"epochs": 6, "batch_size": 7, "evaluate_every": 1, "optimizer": {"ki
 def watched(data: ArrayData, watch: dict[str, Any] | None, beside: ArrayData | None = None, **fields: Any) -> Run:
     request = {"backbone": {"kind": "mlp", "hidden": [16, 8]}, "training": TRAINING, "watch": watch, **fields}
     config = PretrainingConfig.model_validate(request)
-    settled = resolve_pretraining(config, data.spec, beside.spec if beside else None)
-    return prepare(settled.config, data, beside=beside)
+    resolved = resolve_pretraining(config, data.spec, beside.spec if beside else None)
+    return prepare(resolved.config, data, beside=beside)
 
 
 def weights(run: Run) -> dict[str, torch.Tensor]:

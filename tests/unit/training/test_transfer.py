@@ -229,8 +229,8 @@ def test_a_value_first_lacking_in_fine_tuning_may_be_lacking_when_asked() -> Non
     with pytest.raises(InputError, match="weight"):
         parent.manifest.modality.decode(row)
     request = {"heads": [{"kind": "classifier", "target": "label"}], "strategy": PROBE}
-    settled = resolve_fine_tuning(FineTuningConfig.model_validate(request), new.spec, parent.manifest).config
-    modality = prepare(settled, new, parent=parent).modality
+    resolved = resolve_fine_tuning(FineTuningConfig.model_validate(request), new.spec, parent.manifest).config
+    modality = prepare(resolved, new, parent=parent).modality
     assert modality.shape == parent.manifest.modality.shape
     assert modality.encode(modality.decode(row))[0, 1] == 0
     with pytest.raises(InputError, match="width"):
@@ -246,8 +246,8 @@ def test_new_rows_are_encoded_as_the_parents_were(strategy: dict[str, Any]) -> N
     source = prepare(resolve_pretraining(config, old.spec).config, old)
     parent = source.bundle()
     request = {"heads": [{"kind": "classifier", "target": "label"}], "strategy": strategy}
-    settled = resolve_fine_tuning(FineTuningConfig.model_validate(request), new.spec, parent.manifest).config
-    run = prepare(settled, new, parent=parent)
+    resolved = resolve_fine_tuning(FineTuningConfig.model_validate(request), new.spec, parent.manifest).config
+    run = prepare(resolved, new, parent=parent)
     again = run._manifest().modality.encode(new.inputs)
     assert torch.equal(again, parent.manifest.modality.encode(new.inputs))
     rows = parent.manifest.modality.encode(new.inputs[new.positions("train")])

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from app.ml.blocks.standardize import Standardize
-from app.ml.configs.label_propagation import PseudoLabels
+from app.ml.configs.label_propagation import LabelPropagationConfig
 from app.ml.configs.learning import FineTuningConfig
 from app.ml.data.arrays import ArrayData, Examples, OnDisk
 from app.ml.data.chunks import rows_per_block
@@ -50,7 +50,7 @@ class _Fold:
 class Unlabelled:
     """The rows (N, *shape) that get pseudo-labels, in an order that says nothing."""
 
-    config: PseudoLabels
+    config: LabelPropagationConfig
     inputs: OnDisk
 
     @classmethod

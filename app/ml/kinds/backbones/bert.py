@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from app.ml.configs.fields import Integer, Rate, Real
 from app.ml.data.spec import ModalityKind
 from app.ml.errors import ConfigError
-from app.ml.interfaces import Backbone, BackboneConfig, Decision, Encoding, Facts
+from app.ml.interfaces import Backbone, BackboneConfig, Decision, Encoding, ResolutionContext
 from app.ml.interfaces.abilities import Ability, Sequences
 from app.ml.kinds.tokenizers.base import PADDING
 
@@ -52,9 +52,9 @@ class Bert(BackboneConfig):
             raise ValueError(msg)
         return self
 
-    def settle(self, facts: Facts) -> tuple[Self, tuple[Decision, ...]]:
+    def resolve(self, context: ResolutionContext) -> tuple[Self, tuple[Decision, ...]]:
         """It looks ahead. Raises `ConfigError` where that is forbidden."""
-        if facts.causal:
+        if context.causal:
             raise ConfigError(("kind",), "what is learned here must not look ahead, and bert does: choose transformer")
         return self, ()
 

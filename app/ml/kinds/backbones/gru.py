@@ -19,5 +19,5 @@ class Gru(Recurrent):
     kind: Literal["gru"] = "gru"
 
     def build(self, encoding: Encoding) -> RecurrentBackbone:
-        """Build it with fresh weights; "auto" must be settled."""
+        """Build it with fresh weights; "auto" must be resolved."""
         return RecurrentBackbone(self, encoding, nn.GRU)

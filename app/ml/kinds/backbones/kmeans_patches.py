@@ -21,7 +21,7 @@ from app.ml.blocks.arithmetic import full_precision
 from app.ml.configs.fields import Auto, Integer, Real
 from app.ml.data.spec import ModalityKind
 from app.ml.errors import ConfigError
-from app.ml.interfaces import Backbone, BackboneConfig, Decision, Encoding, Facts
+from app.ml.interfaces import Backbone, BackboneConfig, Decision, Encoding, ResolutionContext
 from app.ml.interfaces.abilities import Ability, Centroids
 
 _USUAL_PATCH, _USUAL_CENTROIDS = 6, 200
@@ -49,15 +49,15 @@ class KMeansPatches(BackboneConfig):
     )
     threshold: Real = Field(0.25, ge=0, le=100, description="What soft_threshold takes off; triangle needs none.")
 
-    def settle(self, facts: Facts) -> tuple[Self, tuple[Decision, ...]]:
+    def resolve(self, context: ResolutionContext) -> tuple[Self, tuple[Decision, ...]]:
         """Patches of 6 pixels, 200 centroids; fewer where there are too few patches to find them."""
         changes: dict[str, tuple[int, str]] = {}
-        patch: int = min(_USUAL_PATCH, *facts.shape[:2]) if self.patch == "auto" else self.patch
+        patch: int = min(_USUAL_PATCH, *context.shape[:2]) if self.patch == "auto" else self.patch
         if self.patch == "auto":
             changes["patch"] = patch, f"{_USUAL_PATCH}, or the whole of a smaller image"
         if self.centroids == "auto":
-            patches = facts.train_rows
-            for side in facts.shape[:2]:
+            patches = context.train_rows
+            for side in context.shape[:2]:
                 patches *= max(side - patch, 0) // self.stride + 1
             centroids = max(2, min(_USUAL_CENTROIDS, patches // _PATCHES_PER_CENTROID))
             changes["centroids"] = centroids, f"{patches} patches to learn them from"

@@ -21,7 +21,7 @@ class Lstm(Recurrent):
     kind: Literal["lstm"] = "lstm"
 
     def build(self, encoding: Encoding) -> RecurrentBackbone:
-        """Build it with fresh weights; "auto" must be settled."""
+        """Build it with fresh weights; "auto" must be resolved."""
         backbone = RecurrentBackbone(self, encoding, nn.LSTM)
         for cell in (*backbone.forwards, *backbone.backwards):
             _remember(cell)

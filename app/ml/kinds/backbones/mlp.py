@@ -14,7 +14,7 @@ from app.ml.blocks.activations import ActivationName
 from app.ml.blocks.perceptron import perceptron_layers
 from app.ml.configs.fields import Auto, Integer, Rate
 from app.ml.data.spec import ModalityKind
-from app.ml.interfaces import Backbone, BackboneConfig, Decision, Encoding, Facts
+from app.ml.interfaces import Backbone, BackboneConfig, Decision, Encoding, ResolutionContext
 from app.ml.interfaces.abilities import Ability, Mirrors
 
 _MANY_COLUMNS = 256
@@ -33,17 +33,17 @@ class Mlp(BackboneConfig):
     activation: ActivationName = Field("relu", description="Applied after every layer, the last included.")
     dropout: Rate = Field(0.0, description="Share of activations dropped after each layer while training.")
 
-    def settle(self, facts: Facts) -> tuple[Self, tuple[Decision, ...]]:
+    def resolve(self, context: ResolutionContext) -> tuple[Self, tuple[Decision, ...]]:
         """256 and 128, for tables of many columns 1024 twice."""
         if self.hidden != "auto":
             return self, ()
-        values = math.prod(facts.shape)
-        hidden = _OF_MANY_COLUMNS if facts.modality == "table" and values >= _MANY_COLUMNS else _USUAL
+        values = math.prod(context.shape)
+        hidden = _OF_MANY_COLUMNS if context.modality == "table" and values >= _MANY_COLUMNS else _USUAL
         decision = Decision(field="hidden", value=list(hidden), reason=f"a row has {values} values")
         return self.model_copy(update={"hidden": hidden}), (decision,)
 
     def build(self, encoding: Encoding) -> "MlpBackbone":
-        """Build it with fresh weights; "auto" must be settled."""
+        """Build it with fresh weights; "auto" must be resolved."""
         return MlpBackbone(self, encoding)
 
 

@@ -43,7 +43,7 @@ class Tcn(ReadsSteps):
         return 1 + int(2 * (self.kernel - 1) * (2**self.depth - 1))
 
     def build(self, encoding: Encoding) -> "TcnBackbone":
-        """Build it with fresh weights; "auto" must be settled."""
+        """Build it with fresh weights; "auto" must be resolved."""
         return TcnBackbone(self, encoding)
 
 

@@ -55,7 +55,7 @@ class Transformer(ReadsSteps):
         return self
 
     def build(self, encoding: Encoding) -> "TransformerBackbone":
-        """Build it with fresh weights; "auto" must be settled."""
+        """Build it with fresh weights; "auto" must be resolved."""
         return TransformerBackbone(self, encoding)
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from app.ml.blocks.attention import AttentionBlock
 from app.ml.configs.fields import Auto, Integer, Rate
 from app.ml.data.spec import ModalityKind
-from app.ml.interfaces import Backbone, BackboneConfig, Decision, Encoding, Facts
+from app.ml.interfaces import Backbone, BackboneConfig, Decision, Encoding, ResolutionContext
 from app.ml.interfaces.abilities import Ability, Patches
 
 _MAX_PATCHES = 64  # the work grows with their square
@@ -46,14 +46,14 @@ class Vit(BackboneConfig):
             raise ValueError(msg)
         return self
 
-    def settle(self, facts: Facts) -> tuple[Self, tuple[Decision, ...]]:
+    def resolve(self, context: ResolutionContext) -> tuple[Self, tuple[Decision, ...]]:
         """The smallest patch that makes at most 64 of them."""
         if self.patch != "auto":
             return self, ()
         sizes = range(_MIN_PATCH, _MAX_PATCH)
-        fitting = (size for size in sizes if _count(facts.shape[:2], size) <= _MAX_PATCHES)
+        fitting = (size for size in sizes if _count(context.shape[:2], size) <= _MAX_PATCHES)
         patch = next(fitting, _MAX_PATCH)
-        reason = f"{_count(facts.shape[:2], patch)} patches an image"
+        reason = f"{_count(context.shape[:2], patch)} patches an image"
         return self.model_copy(update={"patch": patch}), (Decision(field="patch", value=patch, reason=reason),)
 
     def build(self, encoding: Encoding) -> "VitBackbone":

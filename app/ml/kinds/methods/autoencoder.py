@@ -27,11 +27,11 @@ from app.ml.blocks.penalties import (
     sum_of_squares,
     weight_matrices,
 )
-from app.ml.blocks.reconstruction import counted, half_squared_error, reconstruction_recipe, values_per_row
+from app.ml.blocks.reconstruction import counted, half_squared_error, reconstruction_defaults, values_per_row
 from app.ml.configs.fields import Integer, Real
-from app.ml.configs.training import Recipe
+from app.ml.configs.training import TrainingDefaults
 from app.ml.data.spec import Frozen, ModalityKind
-from app.ml.interfaces import Backbone, Batch, Facts, Losses, MethodConfig, Objective
+from app.ml.interfaces import Backbone, Batch, Losses, MethodConfig, Objective, ResolutionContext
 from app.ml.interfaces.abilities import Ability, Mirrors
 
 
@@ -82,11 +82,11 @@ class Autoencoder(MethodConfig):
     kind: Literal["autoencoder"] = "autoencoder"
     regularizer: AnyPenalty = Field(default_factory=NoPenalty, description="R and lambda.")
 
-    def recipe(self, facts: Facts) -> Recipe:
+    def training_defaults(self, context: ResolutionContext) -> TrainingDefaults:
         """The optimizer shrinks no weights where the method already does."""
         if isinstance(self.regularizer, L1 | L2):
-            return reconstruction_recipe(facts, weight_decay=0.0)
-        return reconstruction_recipe(facts)
+            return reconstruction_defaults(context, weight_decay=0.0)
+        return reconstruction_defaults(context)
 
     def build(self, backbone: Backbone) -> "AutoencoderObjective":
         """Put the mirrored decoder behind the backbone."""

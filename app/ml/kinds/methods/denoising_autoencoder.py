@@ -16,11 +16,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from app.ml.blocks.reconstruction import counted, half_squared_error, reconstruction_recipe, values_per_row
+from app.ml.blocks.reconstruction import counted, half_squared_error, reconstruction_defaults, values_per_row
 from app.ml.configs.fields import Auto, Real
-from app.ml.configs.training import Recipe
+from app.ml.configs.training import TrainingDefaults
 from app.ml.data.spec import Frozen, ModalityKind
-from app.ml.interfaces import Backbone, Batch, Decision, Facts, Losses, MethodConfig, Objective
+from app.ml.interfaces import Backbone, Batch, Decision, Losses, MethodConfig, Objective, ResolutionContext
 from app.ml.interfaces.abilities import Ability, Mirrors
 
 Share = Annotated[Real, Field(gt=0, lt=1)]
@@ -81,17 +81,17 @@ class DenoisingAutoencoder(MethodConfig):
         1.0, gt=0, le=1000, description="How much the error of a changed value counts; one left alone counts 1."
     )
 
-    def settle(self, facts: Facts) -> tuple[Self, tuple[Decision, ...]]:
+    def resolve(self, context: ResolutionContext) -> tuple[Self, tuple[Decision, ...]]:
         """Mask images and series, swap the values of tables."""
         if self.corruption != "auto":
             return self, ()
-        chosen, reason = _USUAL[facts.modality]
+        chosen, reason = _USUAL[context.modality]
         decision = Decision(field="corruption", value=chosen.model_dump(mode="json"), reason=reason)
         return self.model_copy(update={"corruption": chosen}), (decision,)
 
-    def recipe(self, facts: Facts) -> Recipe:
+    def training_defaults(self, context: ResolutionContext) -> TrainingDefaults:
         """That of every reconstruction."""
-        return reconstruction_recipe(facts)
+        return reconstruction_defaults(context)
 
     def build(self, backbone: Backbone) -> "DenoisingAutoencoderObjective":
         """Put the mirrored decoder behind the backbone."""

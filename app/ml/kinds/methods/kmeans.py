@@ -16,9 +16,9 @@ from torch import Tensor
 
 from app.ml.blocks.arithmetic import full_precision
 from app.ml.configs.fields import Integer
-from app.ml.configs.training import Recipe
+from app.ml.configs.training import TrainingDefaults
 from app.ml.data.spec import ModalityKind
-from app.ml.interfaces import Backbone, Batch, Examples, Facts, Losses, MethodConfig, Objective, ParamGroup
+from app.ml.interfaces import Backbone, Batch, Examples, Losses, MethodConfig, Objective, ParamGroup, ResolutionContext
 from app.ml.interfaces.abilities import Ability, Centroids
 from app.ml.kinds.backbones.kmeans_patches import squared_distances
 
@@ -35,9 +35,9 @@ class KMeans(MethodConfig):
     kind: Literal["kmeans"] = "kmeans"
     patches_per_row: Integer = Field(16, ge=1, le=1024, description="Random patches of every image in a step.")
 
-    def recipe(self, facts: Facts) -> Recipe:
+    def training_defaults(self, context: ResolutionContext) -> TrainingDefaults:
         """Few steps at a high rate: a coordinate's typical size is 1. Nothing shrinks a centroid."""
-        return Recipe(lr=0.05, batches=100, steps=300, fewest_epochs=1, most_epochs=300, weight_decay=0.0)
+        return TrainingDefaults(lr=0.05, batches=100, steps=300, min_epochs=1, max_epochs=300, weight_decay=0.0)
 
     def build(self, backbone: Backbone) -> "KMeansObjective":
         """Wrap the backbone; there is nothing else to learn."""

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from app.ml.blocks.attention import AttentionBlock
 from app.ml.configs.fields import Integer, Real
-from app.ml.configs.training import Recipe
+from app.ml.configs.training import TrainingDefaults
 from app.ml.data.spec import ModalityKind
 from app.ml.errors import ConfigError
-from app.ml.interfaces import Backbone, Batch, Facts, Losses, MethodConfig, Objective
+from app.ml.interfaces import Backbone, Batch, Losses, MethodConfig, Objective, ResolutionContext
 from app.ml.interfaces.abilities import Ability, Patches
 
 _MIN_VARIANCE = 1e-6
@@ -44,14 +44,14 @@ class MaskedAutoencoder(MethodConfig):
             raise ValueError(msg)
         return self
 
-    def recipe(self, facts: Facts) -> Recipe:
+    def training_defaults(self, context: ResolutionContext) -> TrainingDefaults:
         """As published, but for fewer steps."""
-        return Recipe(
+        return TrainingDefaults(
             lr=1e-3,
             batches=100,
             steps=2000,
-            fewest_epochs=10,
-            most_epochs=400,
+            min_epochs=10,
+            max_epochs=400,
             weight_decay=0.05,
             warmup=0.05,
             precision="native",

@@ -14,12 +14,12 @@ from torch import Tensor
 
 from app.ml.blocks.tokens import HITS, TOKENS, TokenLayer, is_text, mean_nats, row_sums
 from app.ml.configs.fields import Real
-from app.ml.configs.training import Recipe
+from app.ml.configs.training import TrainingDefaults
 from app.ml.data.spec import ModalityKind
 from app.ml.errors import ConfigError
-from app.ml.interfaces import Backbone, Batch, Facts, Losses, MethodConfig, Objective
+from app.ml.interfaces import Backbone, Batch, Losses, MethodConfig, Objective, ResolutionContext
 from app.ml.interfaces.abilities import Ability, Sequences
-from app.ml.kinds.methods.next_token import RECIPE
+from app.ml.kinds.methods.next_token import TRAINING_DEFAULTS
 from app.ml.kinds.tokenizers.base import FIRST, MASK
 
 _HIDDEN, _REPLACED = 0.8, 0.9  # up to the first share a mask, from there up to the second a random token
@@ -36,9 +36,9 @@ class MaskedLanguage(MethodConfig):
         default=False, strict=True, description="Say tokens by the vectors that they enter by; saves a layer."
     )
 
-    def recipe(self, facts: Facts) -> Recipe:
+    def training_defaults(self, context: ResolutionContext) -> TrainingDefaults:
         """As for saying the next token."""
-        return RECIPE
+        return TRAINING_DEFAULTS
 
     def build(self, backbone: Backbone) -> "MaskedLanguageObjective":
         """Put a layer over the vocabulary behind the backbone. Raises `ConfigError`."""

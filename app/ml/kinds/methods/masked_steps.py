@@ -17,9 +17,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from app.ml.configs.fields import Integer, Real
-from app.ml.configs.training import Recipe
+from app.ml.configs.training import TrainingDefaults
 from app.ml.data.spec import ModalityKind
-from app.ml.interfaces import Backbone, Batch, Facts, Losses, MethodConfig, Objective
+from app.ml.interfaces import Backbone, Batch, Losses, MethodConfig, Objective, ResolutionContext
 from app.ml.interfaces.abilities import Ability, Sequences
 
 
@@ -32,10 +32,10 @@ class MaskedSteps(MethodConfig):
     share: Real = Field(0.3, gt=0, lt=1, description="Share of a channel's values that is hidden.")
     span: Integer = Field(3, ge=1, le=10_000, description="Steps of a span; longer ones are harder to guess.")
 
-    def recipe(self, facts: Facts) -> Recipe:
+    def training_defaults(self, context: ResolutionContext) -> TrainingDefaults:
         """As for other reconstructions; a few more steps, since each learns from a part of the values."""
-        return Recipe(
-            lr=1e-3, batches=100, steps=1500, fewest_epochs=5, most_epochs=300, warmup=0.05, precision="native"
+        return TrainingDefaults(
+            lr=1e-3, batches=100, steps=1500, min_epochs=5, max_epochs=300, warmup=0.05, precision="native"
         )
 
     def build(self, backbone: Backbone) -> "MaskedStepsObjective":

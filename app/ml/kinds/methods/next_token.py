@@ -14,20 +14,20 @@ from pydantic import Field
 from torch import Tensor
 
 from app.ml.blocks.tokens import TokenLayer, is_asked, mean_nats, rates, row_sums
-from app.ml.configs.training import Recipe
+from app.ml.configs.training import TrainingDefaults
 from app.ml.data.spec import ModalityKind
 from app.ml.errors import ConfigError
 from app.ml.evaluation.texts import TokenSums
-from app.ml.interfaces import Backbone, Batch, Examples, Facts, Losses, MethodConfig, Objective
+from app.ml.interfaces import Backbone, Batch, Examples, Losses, MethodConfig, Objective, ResolutionContext
 from app.ml.interfaces.abilities import Ability, Sequences
 
-RECIPE = Recipe(
+TRAINING_DEFAULTS = TrainingDefaults(
     lr=3e-3,
     batches=100,
     steps=1500,
-    fewest_epochs=5,
-    most_epochs=100,
-    largest_batch=16,
+    min_epochs=5,
+    max_epochs=100,
+    max_batch_size=16,
     weight_decay=0.1,
     warmup=0.05,
     precision="native",
@@ -45,9 +45,9 @@ class NextToken(MethodConfig):
         default=False, strict=True, description="Say tokens by the vectors that they enter by; saves a layer."
     )
 
-    def recipe(self, facts: Facts) -> Recipe:
+    def training_defaults(self, context: ResolutionContext) -> TrainingDefaults:
         """Small batches: every row holds hundreds of tokens to learn from."""
-        return RECIPE
+        return TRAINING_DEFAULTS
 
     def build(self, backbone: Backbone) -> "NextTokenObjective":
         """Put a layer over the vocabulary behind the backbone. Raises `ConfigError`."""

@@ -17,10 +17,10 @@ from torch import Tensor
 from app.ml.blocks.arithmetic import full_precision
 from app.ml.blocks.projector import projector
 from app.ml.configs.fields import Integer, Real
-from app.ml.configs.training import Recipe
+from app.ml.configs.training import TrainingDefaults
 from app.ml.data.spec import ModalityKind
-from app.ml.interfaces import AugmentationConfig, Backbone, Batch, Facts, Losses, MethodConfig, Objective
-from app.ml.kinds.methods.views import RECIPE, usual_views
+from app.ml.interfaces import AugmentationConfig, Backbone, Batch, Losses, MethodConfig, Objective, ResolutionContext
+from app.ml.kinds.methods.views import TRAINING_DEFAULTS, usual_views
 
 
 class SimClr(MethodConfig):
@@ -33,13 +33,13 @@ class SimClr(MethodConfig):
     hidden: Integer = Field(256, ge=1, le=8192, description="Width of the projection's hidden layer.")
     projection: Integer = Field(128, ge=1, le=8192, description="Dimensions in which views are compared.")
 
-    def usual_views(self, facts: Facts) -> tuple[AugmentationConfig, ...]:
+    def usual_views(self, context: ResolutionContext) -> tuple[AugmentationConfig, ...]:
         """Light ones, per modality."""
-        return usual_views(facts)
+        return usual_views(context)
 
-    def recipe(self, facts: Facts) -> Recipe:
+    def training_defaults(self, context: ResolutionContext) -> TrainingDefaults:
         """Longer than where rows are rebuilt, at a higher rate, in the processor's own arithmetic."""
-        return RECIPE
+        return TRAINING_DEFAULTS
 
     def build(self, backbone: Backbone) -> "SimClrObjective":
         """Put the projection behind the backbone."""

@@ -26,12 +26,12 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from app.ml.blocks.reconstruction import counted, reconstruction_recipe
+from app.ml.blocks.reconstruction import counted, reconstruction_defaults
 from app.ml.configs.fields import Auto, Integer, Real
-from app.ml.configs.training import Recipe
+from app.ml.configs.training import TrainingDefaults
 from app.ml.data.spec import ModalityKind
 from app.ml.errors import ConfigError
-from app.ml.interfaces import Backbone, Batch, Decision, Facts, Losses, MethodConfig, Objective
+from app.ml.interfaces import Backbone, Batch, Decision, Losses, MethodConfig, Objective, ResolutionContext
 from app.ml.interfaces.abilities import Ability, Mirrors
 
 _MAX_LOG_VARIANCE = 20.0  # e^20: far beyond use; what is above it grows slowly, so that exp() stays finite
@@ -57,27 +57,27 @@ class VariationalAutoencoder(MethodConfig):
     )
     latent: Auto[Annotated[Integer, Field(ge=1, le=4096)]] = Field("auto", description="Dimensions of z.")
 
-    def settle(self, facts: Facts) -> tuple[Self, tuple[Decision, ...]]:
+    def resolve(self, context: ResolutionContext) -> tuple[Self, tuple[Decision, ...]]:
         """Bernoulli for images, gaussian for tables and series; 32 latent dimensions."""
         decisions = []
         changes: dict[str, object] = {}
-        if self.likelihood == "bernoulli" and facts.modality != "image":
-            msg = f"bernoulli needs values between 0 and 1, and this data is {facts.modality}: choose gaussian"
+        if self.likelihood == "bernoulli" and context.modality != "image":
+            msg = f"bernoulli needs values between 0 and 1, and this data is {context.modality}: choose gaussian"
             raise ConfigError(("likelihood",), msg)
         if self.likelihood == "auto":
-            bounded = facts.modality == "image"
+            bounded = context.modality == "image"
             changes["likelihood"] = "bernoulli" if bounded else "gaussian"
             reason = "pixels lie between 0 and 1" if bounded else "standardised values are unbounded"
             decisions.append(Decision(field="likelihood", value=changes["likelihood"], reason=reason))
         if self.latent == "auto":
-            changes["latent"] = min(32, math.prod(facts.shape))
+            changes["latent"] = min(32, math.prod(context.shape))
             reason = "32, or as many as a row has values"
             decisions.append(Decision(field="latent", value=changes["latent"], reason=reason))
         return self.model_copy(update=changes), tuple(decisions)
 
-    def recipe(self, facts: Facts) -> Recipe:
+    def training_defaults(self, context: ResolutionContext) -> TrainingDefaults:
         """That of every reconstruction."""
-        return reconstruction_recipe(facts)
+        return reconstruction_defaults(context)
 
     def build(self, backbone: Backbone) -> "VariationalAutoencoderObjective":
         """Put mu, sigma and the mirrored decoder behind the backbone."""

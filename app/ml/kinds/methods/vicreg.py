@@ -22,19 +22,19 @@ from torch import Tensor
 from app.ml.blocks.arithmetic import full_precision
 from app.ml.blocks.projector import projector
 from app.ml.configs.fields import Auto, Integer, Real
-from app.ml.configs.training import Recipe
+from app.ml.configs.training import TrainingDefaults
 from app.ml.data.spec import ModalityKind
 from app.ml.interfaces import (
     AugmentationConfig,
     Backbone,
     Batch,
     Decision,
-    Facts,
     Losses,
     MethodConfig,
     Objective,
+    ResolutionContext,
 )
-from app.ml.kinds.methods.views import RECIPE, usual_views
+from app.ml.kinds.methods.views import TRAINING_DEFAULTS, usual_views
 
 _GAMMA, _EPSILON = 1.0, 1e-4
 
@@ -53,22 +53,22 @@ class VicReg(MethodConfig):
         "auto", description="Dimensions in which views are compared."
     )
 
-    def settle(self, facts: Facts) -> tuple[Self, tuple[Decision, ...]]:
+    def resolve(self, context: ResolutionContext) -> tuple[Self, tuple[Decision, ...]]:
         """As many dimensions as rows can keep apart."""
         if self.projection != "auto":
             return self, ()
-        projection = 2 ** max(4, min(9, math.floor(math.log2(facts.train_rows))))
+        projection = 2 ** max(4, min(9, math.floor(math.log2(context.train_rows))))
         reason = "a power of two up to 512: more dimensions than rows cannot all be uncorrelated"
         decision = Decision(field="projection", value=projection, reason=reason)
         return self.model_copy(update={"projection": projection}), (decision,)
 
-    def usual_views(self, facts: Facts) -> tuple[AugmentationConfig, ...]:
+    def usual_views(self, context: ResolutionContext) -> tuple[AugmentationConfig, ...]:
         """Light ones, per modality."""
-        return usual_views(facts)
+        return usual_views(context)
 
-    def recipe(self, facts: Facts) -> Recipe:
+    def training_defaults(self, context: ResolutionContext) -> TrainingDefaults:
         """Longer than where rows are rebuilt, at a higher rate, in the processor's own arithmetic."""
-        return RECIPE
+        return TRAINING_DEFAULTS
 
     def build(self, backbone: Backbone) -> "VicRegObjective":
         """Put the projection (the paper's expander) behind the backbone."""

@@ -1,7 +1,7 @@
 """The views that contrasting methods take where a user names none: light ones, that leave a row's meaning alone."""
 
-from app.ml.configs.training import Recipe
-from app.ml.interfaces import AugmentationConfig, Facts
+from app.ml.configs.training import TrainingDefaults
+from app.ml.interfaces import AugmentationConfig, ResolutionContext
 from app.ml.kinds.augmentations.colour import Colour
 from app.ml.kinds.augmentations.crop import Crop
 from app.ml.kinds.augmentations.flip import Flip
@@ -15,23 +15,23 @@ from app.ml.kinds.augmentations.warp import Warp
 _COLOURED = 3
 # Without strong changes of brightness two views are recognised by it: two points of accuracy on Fashion-MNIST.
 _COLOURS = Colour(brightness=0.8, contrast=0.8)
-RECIPE = Recipe(
+TRAINING_DEFAULTS = TrainingDefaults(
     lr=2e-3,
     batches=16,
     steps=3000,
-    fewest_epochs=10,
-    most_epochs=300,
+    min_epochs=10,
+    max_epochs=300,
     weight_decay=1e-4,
     warmup=0.03,
     precision="native",
 )
 
 
-def usual_views(facts: Facts) -> tuple[AugmentationConfig, ...]:
+def usual_views(context: ResolutionContext) -> tuple[AugmentationConfig, ...]:
     """Only images of many colours are mirrored: grey ones may be letters."""
-    match facts.modality:
+    match context.modality:
         case "image":
-            coloured = facts.shape[2] >= _COLOURED
+            coloured = context.shape[2] >= _COLOURED
             return (Crop(smallest=0.3), *((Flip(),) if coloured else ()), _COLOURS, Noise())
         case "series":
             return (Shift(share=0.3), Warp(), Scale(), Noise(), Gap())

@@ -7,7 +7,7 @@ from pydantic import Field
 from app.ml.configs.fields import Auto, Integer
 from app.ml.data.spec import DataSpec
 from app.ml.errors import ConfigError
-from app.ml.interfaces import Decision, Encoding, Facts, Preprocessing
+from app.ml.interfaces import Decision, Encoding, Preprocessing, ResolutionContext
 from app.ml.kinds.tokenizers.base import FIRST, MAX_TOKENS
 
 _SMALL, _LARGE = 500_000, 20_000_000  # characters of a train split, by its rows and the longest of them
@@ -39,12 +39,12 @@ class TextPreprocessing(Preprocessing):
         "nfc", description="Unicode normal form: nfc writes equal letters equally, nfkc also drops their style."
     )
 
-    def settle(self, facts: Facts) -> tuple[Self, tuple[Decision, ...]]:
+    def resolve(self, context: ResolutionContext) -> tuple[Self, tuple[Decision, ...]]:
         """Choose by how much text there may be. Raises `ConfigError` for a vocabulary that is not learned."""
         if self.tokenizer == "wordpiece":
             raise ConfigError(("tokenizer",), "a wordpiece vocabulary comes with an imported model: choose bpe")
-        text = facts.train_rows * facts.shape[0]
-        found = {name: pair for name, pair in self._choices(facts, text).items() if getattr(self, name) == "auto"}
+        text = context.train_rows * context.shape[0]
+        found = {name: pair for name, pair in self._choices(context, text).items() if getattr(self, name) == "auto"}
         decisions = tuple(Decision(field=name, value=value, reason=why) for name, (value, why) in found.items())
         return self.model_copy(update={name: value for name, (value, _) in found.items()}), decisions
 
@@ -55,18 +55,18 @@ class TextPreprocessing(Preprocessing):
         longest = _MAX_BYTES * spec.shape[0] + 2
         return Encoding(shape=(min(self.max_tokens, longest),), vocabulary=self.vocabulary)
 
-    def _choices(self, facts: Facts, text: int) -> dict[str, tuple[Any, str]]:
+    def _choices(self, context: ResolutionContext, text: int) -> dict[str, tuple[Any, str]]:
         tokenizer = self.tokenizer
         if tokenizer == "auto":
             tokenizer = "character" if text < _SMALL else "bpe"
-        some = f"{facts.train_rows} texts of up to {facts.shape[0]} characters"
-        longest = max(4, min(_USUAL_TOKENS, _MAX_BYTES * facts.shape[0] + 2))
-        pieces = "pieces of one text" if facts.continuous else "texts that stand alone"
+        some = f"{context.train_rows} texts of up to {context.shape[0]} characters"
+        longest = max(4, min(_USUAL_TOKENS, _MAX_BYTES * context.shape[0] + 2))
+        pieces = "pieces of one text" if context.continuous else "texts that stand alone"
         return {
             "tokenizer": (tokenizer, f"{some} are {'little' if tokenizer == 'character' else 'enough to learn from'}"),
             "vocabulary": (_vocabulary(tokenizer, text), f"the usual size for {some}"),
             "max_tokens": (longest, f"at most {_USUAL_TOKENS}, and no more than the longest text could have"),
-            "limits": ("open" if facts.continuous else "marked", f"the rows are {pieces}"),
+            "limits": ("open" if context.continuous else "marked", f"the rows are {pieces}"),
         }
 
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from app.ml.configs.fields import Real
 from app.ml.errors import ConfigError
-from app.ml.interfaces import Backbone, Decision, Facts, ParamGroup
+from app.ml.interfaces import Backbone, Decision, ParamGroup, ResolutionContext
 from app.ml.kinds.strategies.base import StrategyConfig
 
 Candidate = Literal["linear_probe", "lp_ft", "full"]
@@ -31,9 +31,9 @@ class Automatic(StrategyConfig):
         60.0, ge=0, le=86_400, description="Computing time that the choice may take, at 2e10 operations a second."
     )
 
-    def settle(self, facts: Facts) -> tuple[Self, tuple[Decision, ...]]:
+    def resolve(self, context: ResolutionContext) -> tuple[Self, tuple[Decision, ...]]:
         """Needs heads that can be solved for. Raises `ConfigError`."""
-        if not facts.solvable:
+        if not context.solvable:
             raise ConfigError(("kind",), "only linear heads with a convex loss are solved for: choose full")
         return self, ()
 

@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import nn
 
 from app.ml.configs.fields import Auto, Real
-from app.ml.interfaces import Backbone, Decision, Facts, ParamGroup
+from app.ml.interfaces import Backbone, Decision, ParamGroup, ResolutionContext
 from app.ml.kinds.strategies.base import StrategyConfig
 
 
@@ -23,12 +23,12 @@ class Full(StrategyConfig):
         "auto", description="The backbone's learning rate, as a multiple of the heads'."
     )
 
-    def settle(self, facts: Facts) -> tuple[Self, tuple[Decision, ...]]:
+    def resolve(self, context: ResolutionContext) -> tuple[Self, tuple[Decision, ...]]:
         """A pretrained backbone moves at a tenth of the heads' rate, a new one at theirs."""
         if self.backbone_lr_scale != "auto":
             return self, ()
-        scale = 0.1 if facts.pretrained else 1.0
-        reason = "the backbone is pretrained, the heads are new" if facts.pretrained else "everything is new"
+        scale = 0.1 if context.pretrained else 1.0
+        reason = "the backbone is pretrained, the heads are new" if context.pretrained else "everything is new"
         decision = Decision(field="backbone_lr_scale", value=scale, reason=reason)
         return self.model_copy(update={"backbone_lr_scale": scale}), (decision,)
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from app.ml.configs.fields import Integer, Real
 from app.ml.errors import ConfigError
-from app.ml.interfaces import Backbone, Decision, Facts, ParamGroup
+from app.ml.interfaces import Backbone, Decision, ParamGroup, ResolutionContext
 from app.ml.kinds.strategies.base import StrategyConfig
 from app.ml.kinds.strategies.layers import layer_widths, layered_features
 
@@ -43,17 +43,17 @@ class LinearProbe(StrategyConfig):
         """Instead of all steps, where exact."""
         return "only" if self.solver == "exact" else "never"
 
-    def settle(self, facts: Facts) -> tuple[Self, tuple[Decision, ...]]:
+    def resolve(self, context: ResolutionContext) -> tuple[Self, tuple[Decision, ...]]:
         """Solve where every head is linear and the rows are not too many. Raises `ConfigError`."""
         decisions = []
         solver, layer = self.solver, self.layer
         if solver == "auto":
-            solver, reason = _solver(facts)
+            solver, reason = _solver(context)
             decisions.append(Decision(field="solver", value=solver, reason=reason))
         if layer == "auto":
             layer, reason = _layer(solver)
             decisions.append(Decision(field="layer", value=layer, reason=reason))
-        if solver == "exact" and not facts.solvable:
+        if solver == "exact" and not context.solvable:
             raise ConfigError(("solver",), "only linear heads with a convex loss are solved for: choose gradient")
         if solver == "gradient" and layer == "best":
             raise ConfigError(("layer",), "the best layer is found by solving: choose the solver exact, or a layer")
@@ -90,11 +90,11 @@ class LinearProbe(StrategyConfig):
         return "last" if self.layer in ("auto", "best") else self.layer  # type: ignore[return-value]
 
 
-def _solver(facts: Facts) -> tuple[Literal["gradient", "exact"], str]:
-    if not facts.solvable:
+def _solver(context: ResolutionContext) -> tuple[Literal["gradient", "exact"], str]:
+    if not context.solvable:
         return "gradient", "not every head is linear with a convex loss"
-    if facts.train_rows > _MAX_ROWS:
-        return "gradient", f"{facts.train_rows} labelled rows are too many to keep all of their features at once"
+    if context.train_rows > _MAX_ROWS:
+        return "gradient", f"{context.train_rows} labelled rows are too many to keep all of their features at once"
     return "exact", "the heads are linear: they are solved for, and the settings of training do not matter"
 
 

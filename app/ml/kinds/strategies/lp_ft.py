@@ -14,7 +14,7 @@ from torch import nn
 
 from app.ml.configs.fields import Integer, Real
 from app.ml.errors import ConfigError
-from app.ml.interfaces import Backbone, Decision, Facts, ParamGroup
+from app.ml.interfaces import Backbone, Decision, ParamGroup, ResolutionContext
 from app.ml.kinds.strategies.base import StrategyConfig
 from app.ml.kinds.strategies.grouping import groups_of
 
@@ -40,9 +40,9 @@ class LpFt(StrategyConfig):
         """Before the first step, and maybe after the last."""
         return "around" if self.again else "first"
 
-    def settle(self, facts: Facts) -> tuple[Self, tuple[Decision, ...]]:
+    def resolve(self, context: ResolutionContext) -> tuple[Self, tuple[Decision, ...]]:
         """Needs heads that can be solved for. Raises `ConfigError`."""
-        if not facts.solvable:
+        if not context.solvable:
             raise ConfigError(("kind",), "only linear heads with a convex loss are solved for: choose full")
         return self, ()
 

@@ -125,7 +125,7 @@ def test_a_long_training_is_measured_about_twenty_times() -> None:
 
 
 @pytest.mark.parametrize("rows", [1, 8, 100, 4000, 60_000, 1_000_000])
-def test_the_recipes_stay_sane_at_every_size(rows: int) -> None:
+def test_resolved_trainings_stay_sane_at_every_size(rows: int) -> None:
     for config in (pretraining(sized(rows), **CONVNET).training, fine_tuning(sized(rows)).training):
         assert isinstance(config.batch_size, int)
         assert isinstance(config.epochs, int)
@@ -145,23 +145,23 @@ def test_the_strategy_follows_parent_and_labels() -> None:
 
 
 def test_a_probe_is_solved_for_where_it_can_be() -> None:
-    def settled(heads: list[dict[str, Any]], **fields: Any) -> tuple[Any, Any]:
+    def resolved(heads: list[dict[str, Any]], **fields: Any) -> tuple[Any, Any]:
         probe = {"kind": "linear_probe", **fields}
         strategy = fine_tuning(IMAGES, image_parent(), heads=heads, strategy=probe).strategy
         return strategy.solver, strategy.layer  # type: ignore[union-attr]
 
     deep = [{**CLASSIFY[0], "hidden": [16]}]
-    assert settled(CLASSIFY) == ("exact", "best")
-    assert settled(deep) == ("gradient", "last")
-    assert settled(CLASSIFY, solver="gradient") == ("gradient", "last")
-    assert settled(CLASSIFY, layer=0) == ("exact", 0)
+    assert resolved(CLASSIFY) == ("exact", "best")
+    assert resolved(deep) == ("gradient", "last")
+    assert resolved(CLASSIFY, solver="gradient") == ("gradient", "last")
+    assert resolved(CLASSIFY, layer=0) == ("exact", 0)
     for heads, fields, loc, words in (
         (deep, {"solver": "exact"}, ("strategy", "solver"), "choose gradient"),
         (CLASSIFY, {"solver": "gradient", "layer": "best"}, ("strategy", "layer"), "solver exact"),
         (CLASSIFY, {"layer": 99}, ("strategy", "layer"), "layers: choose 0 to"),
     ):
         with pytest.raises(ConfigError, match=words) as caught:
-            settled(heads, **fields)
+            resolved(heads, **fields)
         assert caught.value.loc == loc
 
 
