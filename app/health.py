@@ -11,7 +11,7 @@ from app.dependencies import Services, State
 from app.errors import UnavailableError
 from app.jobs import workers
 from app.kit.files import space
-from app.security import Admin, secure_router
+from app.security import CanAdminister, secure_router
 
 router = APIRouter(prefix="/health", tags=["health"])
 figures = secure_router("", "operations")
@@ -63,6 +63,6 @@ def _others(state: Services) -> dict[str, str]:
 
 
 @figures.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
-def read_metrics(state: State, _: Admin) -> Response:
+def read_metrics(state: State, _: CanAdminister) -> Response:
     """Give the figures of this service, over all projects, in Prometheus' text format."""
     return Response(state.metrics.text(), media_type=CONTENT_TYPE_LATEST)

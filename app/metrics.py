@@ -1,7 +1,7 @@
-"""Figures for an operator's Prometheus.
+"""Metrics for an operator's Prometheus.
 
-Whatever concerns jobs is asked of the database at each reading, so that it is true whichever process answers; requests
-and rings are counted by the process that is asked.
+Each scrape queries the database for the metrics of jobs, so that every API process answers the same; requests and
+failed rings are counted by the process that is scraped.
 """
 
 from collections.abc import Iterator
@@ -10,21 +10,18 @@ import numpy as np
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
-from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.db.session import Database
-from app.db.tables import AttemptRow, JobRow
 from app.estimates import record
-from app.jobs import lease, workers
-from app.jobs.states import LIVING
+from app.jobs import lease, repository, workers
 from app.queue import JobQueue
 
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
 class Metrics:
-    """Those of one process."""
+    """The metrics of one process."""
 
     def __init__(self, database: Database, queue: JobQueue) -> None:
         self._registry = CollectorRegistry()
@@ -43,7 +40,7 @@ class Metrics:
         self._requests.labels(method, route, str(status)).observe(seconds)
 
     def text(self) -> bytes:
-        """All of them in Prometheus' text format. Raises SQLAlchemyError where the database is away."""
+        """Return all metrics in Prometheus' text format. Raises SQLAlchemyError where the database is away."""
         return generate_latest(self._registry)
 
 
@@ -52,8 +49,8 @@ class _Rings(Collector):
         self._queue = queue
 
     def collect(self) -> Iterator[Metric]:
-        told = "Rings that did not reach the broker; the sweeper makes them good."
-        yield CounterMetricFamily("graftwork_ring_failures", told, value=self._queue.failures)
+        help_text = "Rings that did not reach the broker; the sweeper makes them good."
+        yield CounterMetricFamily("graftwork_ring_failures", help_text, value=self._queue.failures)
 
 
 class _Jobs(Collector):
@@ -61,7 +58,7 @@ class _Jobs(Collector):
         self._database = database
 
     def describe(self) -> list[Metric]:
-        """Nothing: registering it asks no database."""
+        """Describe nothing, so that registering this collector queries no database."""
         return []
 
     def collect(self) -> Iterator[Metric]:
@@ -74,13 +71,12 @@ class _Jobs(Collector):
 
 def _queue(session: Session) -> Iterator[Metric]:
     jobs = GaugeMetricFamily("graftwork_jobs", "Jobs that have not ended.", labels=("kind", "status"))
-    count = select(JobRow.kind, JobRow.status, func.count()).where(JobRow.status.in_(LIVING))
-    for kind, status, number in session.execute(count.group_by(JobRow.kind, JobRow.status)):
+    for kind, status, number in repository.count_unfinished(session):
         jobs.add_metric((kind, status), number)
     yield jobs
     waited = lease.longest_wait(session)
-    told = "Seconds that the oldest job has been queued that a worker could start; 0 where there is none."
-    yield GaugeMetricFamily("graftwork_oldest_queued_job_seconds", told, value=waited)
+    help_text = "Seconds that the oldest job has been queued that a worker could start; 0 where there is none."
+    yield GaugeMetricFamily("graftwork_oldest_queued_job_seconds", help_text, value=waited)
     seen = GaugeMetricFamily(
         "graftwork_workers", "Workers seen of late that have a kind of device.", labels=("device",)
     )
@@ -90,35 +86,36 @@ def _queue(session: Session) -> Iterator[Metric]:
 
 
 def _attempts(session: Session) -> Iterator[Metric]:
-    """A loss of a lease is an attempt that ended silent."""
-    told = "Attempts at jobs by how they ended; of those that went on later, too."
-    ended = CounterMetricFamily("graftwork_attempts", told, labels=("ending",))
-    count = select(AttemptRow.ending, func.count()).where(AttemptRow.ending.is_not(None))
-    for ending, number in session.execute(count.group_by(AttemptRow.ending)):
-        ended.add_metric((str(ending),), number)
+    """Attempts by ending; an attempt that lost its lease ended `silent`."""
+    help_text = "Attempts at jobs by how they ended; of those that went on later, too."
+    ended = CounterMetricFamily("graftwork_attempts", help_text, labels=("ending",))
+    for ending, number in repository.count_endings(session):
+        ended.add_metric((ending,), number)
     yield ended
 
 
 def _steps(session: Session) -> Metric:
-    """From what the running jobs tell of their progress; the mean of those of a kind."""
-    told = "Seconds that a training step takes, of the jobs that run now."
-    steps = GaugeMetricFamily("graftwork_step_seconds", told, labels=("kind",))
-    taken: dict[str, list[float]] = {}
-    for kind, progress in session.execute(select(JobRow.kind, JobRow.progress).where(JobRow.status == "running")):
-        left = progress["total_steps"] - progress["step"] if progress else 0
-        if left > 0 and progress["eta_seconds"] is not None:
-            taken.setdefault(kind, []).append(progress["eta_seconds"] / left)
-    for kind, seconds in taken.items():
+    """Mean over the running jobs of a kind, from the remaining time and steps that they report."""
+    help_text = "Seconds that a training step takes, of the jobs that run now."
+    steps = GaugeMetricFamily("graftwork_step_seconds", help_text, labels=("kind",))
+    seconds_by_kind: dict[str, list[float]] = {}
+    for kind, progress in repository.running_progress(session):
+        if progress is None or progress["eta_seconds"] is None:
+            continue
+        left = progress["total_steps"] - progress["step"]
+        if left > 0:
+            seconds_by_kind.setdefault(kind, []).append(progress["eta_seconds"] / left)
+    for kind, seconds in seconds_by_kind.items():
         steps.add_metric((kind,), sum(seconds) / len(seconds))
     return steps
 
 
 def _estimates(session: Session) -> Metric:
-    """Above 1 where trainings took longer than they were estimated to."""
-    told = "Seconds that trainings took by those that were estimated; over all that were."
-    found = record.errors(session)
-    ratios = GaugeMetricFamily("graftwork_estimate_ratio", told, labels=("quantile",))
-    if found:
-        for quantile, value in zip(("0.1", "0.5", "0.9"), np.quantile(found, (0.1, 0.5, 0.9)), strict=True):
+    """Quantiles of actual over estimated seconds: above 1 where trainings took longer than estimated."""
+    help_text = "Seconds that trainings took by those that were estimated; over all that were."
+    errors = record.errors(session)
+    ratios = GaugeMetricFamily("graftwork_estimate_ratio", help_text, labels=("quantile",))
+    if errors:
+        for quantile, value in zip(("0.1", "0.5", "0.9"), np.quantile(errors, (0.1, 0.5, 0.9)), strict=True):
             ratios.add_metric((quantile,), float(value))
     return ratios

@@ -1,37 +1,27 @@
-"""API keys, scopes and projects; every route of a router made here is closed until a key opens it.
+"""Authentication and bounded bodies: every route of a router made here needs an API key with the right scope.
 
 The key is checked before the body is read, so that strangers cannot make the service parse anything.
 """
 
-import hashlib
-import secrets
 import threading
-import time
 from collections.abc import Callable, Coroutine
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any
 
 from cachetools import TTLCache
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
-from pydantic import BaseModel
-from sqlalchemy import select
-from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from app.db.session import Database
-from app.db.tables import ApiKeyRow, ProjectRow
 from app.errors import BadRequestError, ForbiddenError, GraftworkError, Problem, UnauthorizedError
+from app.keys.service import Principal, Scope, hash_key, principal_of
 from app.kit import strict_json
-from app.kit.ids import new_id
 from app.kit.streaming import refuse_announced, refuse_encoded, too_large
 
-Scope = Literal["read", "write", "predict", "admin"]
-SCOPES: tuple[Scope, ...] = get_args(Scope)
-MIN_KEY_LENGTH = 32
 _ROWS = ("/predictions", "/embeddings")
 _SMALL_BODY = 1 << 20
 _PARSED_AT_ONCE = 1 << 18
@@ -39,41 +29,30 @@ _CACHE_SECONDS = 5.0
 _CACHE_SIZE = 10_000
 
 
-class Principal(BaseModel):
-    """Who asks: a key, the project that it belongs to, and what it may do there."""
-
-    key_id: str
-    project_id: str
-    scopes: frozenset[Scope]
-
-
 class Authenticator:
-    """Looks keys up by their sha256 and remembers valid ones for a few seconds (a revocation's longest delay)."""
+    """Looks keys up by their sha256 and caches valid ones for some seconds, the longest delay of a revocation."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._known: TTLCache[str, Principal] = TTLCache(_CACHE_SIZE, _CACHE_SECONDS)
+        self._cache: TTLCache[str, Principal] = TTLCache(_CACHE_SIZE, _CACHE_SECONDS)
         self._lock = threading.Lock()
 
-    def remembered(self, digest: str) -> Principal | None:
-        """Return the principal without asking the database, if it was seen lately."""
+    def cached(self, digest: str) -> Principal | None:
+        """Return the owner of a key that was looked up in the last seconds."""
         with self._lock:
-            return self._known.get(digest)
+            return self._cache.get(digest)
 
     def look_up(self, digest: str) -> Principal | None:
-        """Return the principal of a key, or None for a key that is unknown, revoked or expired."""
+        """Return the owner of a key from the database, or None for a key that is unknown, revoked or expired."""
         with self._database.reading() as session:
-            row = session.scalar(select(ApiKeyRow).where(ApiKeyRow.sha256 == digest))
-        now = time.time()
-        if row is None or row.revoked_at is not None or (row.expires_at is not None and row.expires_at <= now):
-            return None
-        principal = Principal(key_id=row.id, project_id=row.project_id, scopes=frozenset(row.scopes))
-        with self._lock:
-            self._known[digest] = principal
+            principal = principal_of(session, digest)
+        if principal is not None:
+            with self._lock:
+                self._cache[digest] = principal
         return principal
 
     async def authenticate(self, request: Request) -> Principal:
-        """Return who sent the request.
+        """Return the owner of the key that the request carries.
 
         Raises:
             UnauthorizedError: no key, or not a valid one.
@@ -83,7 +62,7 @@ class Authenticator:
         if scheme.lower() != "bearer" or not key:
             raise UnauthorizedError
         digest = hash_key(key.encode("latin-1"))  # the bytes as they came; keys are UTF-8
-        principal = self.remembered(digest) or await run_in_threadpool(self.look_up, digest)
+        principal = self.cached(digest) or await run_in_threadpool(self.look_up, digest)
         if principal is None:
             raise UnauthorizedError
         return principal
@@ -174,7 +153,7 @@ def secure_router(prefix: str, tag: str) -> APIRouter:
 def _requires(scope: Scope) -> Callable[[Request], Principal]:
     def check(request: Request) -> Principal:
         principal: Principal = request.state.principal
-        if scope not in principal.scopes and "admin" not in principal.scopes:
+        if not principal.may(scope):
             msg = f"This key lacks the scope {scope!r}; it has {sorted(principal.scopes)}."
             raise ForbiddenError(msg)
         return principal
@@ -182,41 +161,7 @@ def _requires(scope: Scope) -> Callable[[Request], Principal]:
     return check
 
 
-Reader = Annotated[Principal, Depends(_requires("read"))]
-Writer = Annotated[Principal, Depends(_requires("write"))]
-Predictor = Annotated[Principal, Depends(_requires("predict"))]
-Admin = Annotated[Principal, Depends(_requires("admin"))]
-
-
-def hash_key(key: bytes) -> str:
-    """Return what is kept of a key. Keys are long and random, so a plain sha256 is enough."""
-    return hashlib.sha256(key).hexdigest()
-
-
-def create_key(session: Session, project: str, name: str, scopes: list[Scope], key: str | None = None) -> str:
-    """Add a key to a project (made if need be) and return it; it is not shown again.
-
-    Raises:
-        ValueError: a given key is too short.
-    """
-    secret = (key or f"gw_{secrets.token_urlsafe(32)}").strip()
-    if len(secret) < MIN_KEY_LENGTH:
-        msg = f"A key has at least {MIN_KEY_LENGTH} characters."
-        raise ValueError(msg)
-    owner = session.scalar(select(ProjectRow).where(ProjectRow.name == project))
-    if owner is None:
-        owner = ProjectRow(id=new_id("prj"), name=project, created_at=time.time())
-        session.add(owner)
-        session.flush()
-    row = ApiKeyRow(
-        id=new_id("key"),
-        project_id=owner.id,
-        name=name,
-        sha256=hash_key(secret.encode()),
-        scopes=list(scopes),
-        created_at=time.time(),
-        expires_at=None,
-        revoked_at=None,
-    )
-    session.add(row)
-    return secret
+CanRead = Annotated[Principal, Depends(_requires("read"))]
+CanWrite = Annotated[Principal, Depends(_requires("write"))]
+CanPredict = Annotated[Principal, Depends(_requires("predict"))]
+CanAdminister = Annotated[Principal, Depends(_requires("admin"))]

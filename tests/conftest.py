@@ -13,9 +13,9 @@ from app.db.migrate import migrate
 from app.db.session import Database
 from app.db.tables import ProjectRow
 from app.dependencies import Services
+from app.keys.service import SCOPES, Scope, create_key
 from app.main import create_app
 from app.queue import MemoryQueue
-from app.security import SCOPES, Scope, create_key
 from app.settings import Settings
 from tests.support.http import Http
 

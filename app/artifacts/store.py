@@ -1,15 +1,15 @@
 """What an artifact store does, and content addressing on top of it."""
 
 import hashlib
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from pydantic import BaseModel
 
 from app.errors import CorruptError
-from app.settings import Settings
 
 TRASH = "trash/"  # where garbage collection puts keys for a while
 
@@ -53,17 +53,6 @@ class Blob(BaseModel):
 
     sha256: str
     bytes: int
-
-
-def open_store(settings: Settings) -> ArtifactStore:
-    """Return the store that the settings name."""
-    if settings.artifacts_url:
-        from app.artifacts.s3 import S3Artifacts  # noqa: PLC0415 - only where a bucket is used
-
-        return S3Artifacts(settings.artifacts_url, settings.data_folder / "cache", settings.artifacts_patience_seconds)
-    from app.artifacts.local import LocalArtifacts  # noqa: PLC0415 - the same, for the local disk
-
-    return LocalArtifacts(settings.data_folder / "artifacts")
 
 
 def file_sha256(path: Path) -> str:
@@ -110,3 +99,21 @@ def fetch_intact(store: ArtifactStore, key: str, sha256: str) -> Path:
             return path
     msg = f"The stored bytes of {sha256[:12]} are damaged; restore them from a backup."
     raise CorruptError(msg)
+
+
+def link_files(store: ArtifactStore, files: Mapping[str, Mapping[str, Any]], folder: Path) -> Path:
+    """Link each file, `{name: {"sha256": ...}}`, into `folder` under its name; the bytes are verified on the way.
+
+    The names are ours, never a user's. The files are not to be written to.
+
+    Raises:
+        CorruptError: the bytes of a file are gone, or are others.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, blob in files.items():
+        source = fetch_blob(store, blob["sha256"])
+        try:
+            os.link(source, folder / name)
+        except OSError:  # another file system, or one without hard links
+            (folder / name).symlink_to(source.resolve())
+    return folder

@@ -4,7 +4,7 @@ import sys
 from typing import cast
 
 from app.db.session import Database
-from app.security import SCOPES, Scope, create_key
+from app.keys.service import SCOPES, Scope, create_key
 from app.settings import Settings
 
 PROJECT = "default"

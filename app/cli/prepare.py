@@ -5,14 +5,12 @@ from contextlib import closing
 from urllib.parse import quote
 
 from pysqlite3 import dbapi2 as sqlite
-from sqlalchemy import select
 
 from app.cli.keys import PROJECT
 from app.db.migrate import migrate
 from app.db.revisions import OtherSchemaError
 from app.db.session import Database
-from app.db.tables import ApiKeyRow
-from app.security import SCOPES, create_key, hash_key
+from app.keys.service import first_key
 from app.settings import Settings
 
 
@@ -41,22 +39,15 @@ def _refuse_damaged(settings: Settings) -> None:
         return
     try:
         with closing(sqlite.connect(f"file:{quote(str(file))}?mode=ro", uri=True, timeout=10)) as connection:
-            found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+            problem = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     except sqlite.DatabaseError as error:
-        found = str(error)
-    if found != "ok":
-        said = " ".join(found.split())
-        sys.exit(f"graftwork: {file} is damaged ({said}). Restore a backup of it: docs/operations.md says how.")
+        problem = str(error)
+    if problem != "ok":
+        detail = " ".join(problem.split())
+        sys.exit(f"graftwork: {file} is damaged ({detail}). Restore a backup of it: docs/operations.md says how.")
 
 
 def _first_key(database: Database, settings: Settings, *, invent_key: bool) -> str | None:
     given = settings.bootstrap_key.get_secret_value() if settings.bootstrap_key else None
     with database.writing() as session:
-        if given is None:
-            known = not invent_key or session.scalar(select(ApiKeyRow.id).limit(1)) is not None
-        else:
-            known = (
-                session.scalar(select(ApiKeyRow.id).where(ApiKeyRow.sha256 == hash_key(given.strip().encode())))
-                is not None
-            )
-        return None if known else create_key(session, PROJECT, "bootstrap", list(SCOPES), given)
+        return first_key(session, PROJECT, given, invent=invent_key)

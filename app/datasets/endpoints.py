@@ -13,11 +13,11 @@ from app.datasets.report import Report
 from app.datasets.schemas import Dataset, Leaks, RowsPage, Status, VersionRequest
 from app.dependencies import Reading, State
 from app.errors import Problem
-from app.idempotency import IdempotencyKey, fingerprint, once
+from app.idempotency.service import IdempotencyKey, fingerprint, once
 from app.kit.ids import ID_PATTERN
 from app.kit.pages import Listing, PageQuery
 from app.kit.streaming import receive_form
-from app.security import Reader, Writer, secure_router
+from app.security import CanRead, CanWrite, secure_router
 
 router = secure_router("/v1/datasets", "datasets")
 
@@ -59,7 +59,9 @@ def _upload_schema() -> dict[str, Any]:
 
 
 @router.post("", status_code=202, responses=REFUSED, openapi_extra=_upload_schema())
-async def create(request: Request, response: Response, principal: Writer, state: State, key: IdempotencyKey) -> Dataset:
+async def create(
+    request: Request, response: Response, principal: CanWrite, state: State, key: IdempotencyKey
+) -> Dataset:
     """Upload a dataset. It is `preparing` until its job is done, then `ready` or `failed`."""
     async with receive_form(request, state.settings.data_folder / "tmp", state.settings.max_upload_bytes) as form:
         dataset = await run_in_threadpool(service.create, state, principal.project_id, key, form)
@@ -70,7 +72,7 @@ async def create(request: Request, response: Response, principal: Writer, state:
 @router.get("")
 def index(
     session: Reading,
-    principal: Reader,
+    principal: CanRead,
     page: PageQuery,
     status: Status | None = None,
     name: Annotated[str | None, Query(max_length=service.MAX_NAME)] = None,
@@ -80,13 +82,13 @@ def index(
 
 
 @router.get("/{dataset_id}", responses=MISSING)
-def get(session: Reading, principal: Reader, dataset_id: str) -> Dataset:
+def get(session: Reading, principal: CanRead, dataset_id: str) -> Dataset:
     """Return a dataset."""
     return service.get(session, principal.project_id, dataset_id)
 
 
 @router.get("/{dataset_id}/report", responses=MISSING | NOT_READY, response_model=Report)
-def report(session: Reading, principal: Reader, dataset_id: str) -> dict[str, Any]:
+def report(session: Reading, principal: CanRead, dataset_id: str) -> dict[str, Any]:
     """Return what the preparation found, removed and decided."""
     return service.report(session, principal.project_id, dataset_id)
 
@@ -94,7 +96,7 @@ def report(session: Reading, principal: Reader, dataset_id: str) -> dict[str, An
 @router.get("/{dataset_id}/rows", responses=MISSING | NOT_READY)
 def rows(
     state: State,
-    principal: Reader,
+    principal: CanRead,
     dataset_id: str,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     offset: Annotated[int, Query(ge=0, lt=2**53)] = 0,
@@ -104,7 +106,7 @@ def rows(
 
 
 @router.post("/{dataset_id}/previews", responses=MISSING | NOT_READY)
-def preview(state: State, principal: Reader, dataset_id: str, body: PreviewRequest) -> Preview:
+def preview(state: State, principal: CanRead, dataset_id: str, body: PreviewRequest) -> Preview:
     """Show what augmentations would do to some rows. Nothing is kept; the same request gives the same answer."""
     return previews.preview(state, principal.project_id, dataset_id, body)
 
@@ -112,7 +114,7 @@ def preview(state: State, principal: Reader, dataset_id: str, body: PreviewReque
 @router.get("/{dataset_id}/leaks", responses=MISSING | NOT_READY)
 def leaks(
     state: State,
-    principal: Reader,
+    principal: CanRead,
     dataset_id: str,
     against: Annotated[
         str | None,
@@ -128,7 +130,7 @@ def leaks(
 @router.post("/{dataset_id}/versions", status_code=202, responses=MISSING | NOT_READY)
 def create_version(
     state: State,
-    principal: Writer,
+    principal: CanWrite,
     dataset_id: str,
     key: IdempotencyKey,
     response: Response,
@@ -148,6 +150,6 @@ def create_version(
 
 
 @router.delete("/{dataset_id}", status_code=204, responses=MISSING | NOT_READY)
-def delete(state: State, principal: Writer, dataset_id: str) -> None:
+def delete(state: State, principal: CanWrite, dataset_id: str) -> None:
     """Delete a dataset. Models that were made from it stay."""
     state.database.transact(lambda session: service.delete(session, principal.project_id, dataset_id))

@@ -10,8 +10,7 @@ from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
 from app import failpoints
-from app.artifacts import ArtifactStore, Blob, put_blob
-from app.artifacts.folder import link_files
+from app.artifacts import ArtifactStore, Blob, link_files, put_blob
 from app.datasets import repository
 from app.datasets.errors import DatasetError
 from app.datasets.limits import Limits
@@ -20,7 +19,7 @@ from app.datasets.schemas import Dataset, DatasetLinks, RowsPage
 from app.db.tables import DatasetRow
 from app.dependencies import Services
 from app.errors import ConflictError, ErrorItem, NotFoundError, UnprocessableError, UnsupportedMediaError
-from app.idempotency import fingerprint, once
+from app.idempotency.service import fingerprint, once
 from app.jobs.service import enqueue_preparation
 from app.kit import strict_json
 from app.kit.ids import new_id

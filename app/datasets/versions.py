@@ -7,8 +7,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from app.artifacts import Blob
-from app.artifacts.folder import link_files
+from app.artifacts import Blob, link_files
 from app.datasets.report import LeakReport
 from app.datasets.schemas import Dataset, Leaks, VersionRequest
 from app.datasets.service import (

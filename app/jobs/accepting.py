@@ -8,9 +8,9 @@ from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
 from app.db.session import Database
-from app.idempotency import fingerprint, once
+from app.idempotency.service import fingerprint, once
 from app.jobs.schemas import Job
-from app.security import Principal
+from app.keys.service import Principal
 
 
 def accept(

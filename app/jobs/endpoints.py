@@ -8,7 +8,7 @@ from fastapi.responses import StreamingResponse
 
 from app.dependencies import Reading, State
 from app.errors import Problem
-from app.idempotency import IdempotencyKey
+from app.idempotency.service import IdempotencyKey
 from app.jobs import control, curves, service, stream
 from app.jobs.accepting import accept
 from app.jobs.curves import CurveList
@@ -20,7 +20,7 @@ from app.kit.ids import ID_PATTERN
 from app.kit.pages import Listing, PageQuery, listing
 from app.ml.evaluation.curve import Curve, CurveKind
 from app.models.refs import MAX_REF
-from app.security import Reader, Writer, secure_router
+from app.security import CanRead, CanWrite, secure_router
 
 router = secure_router("/v1/jobs", "jobs")
 
@@ -29,7 +29,7 @@ _CONFLICT: dict[int | str, dict[str, Any]] = {**_NOT_FOUND, 409: {"model": Probl
 
 
 @router.post("", status_code=202, responses={**_CONFLICT, 429: {"model": Problem}})
-def create_job(body: JobRequest, state: State, principal: Writer, key: IdempotencyKey, response: Response) -> Job:
+def create_job(body: JobRequest, state: State, principal: CanWrite, key: IdempotencyKey, response: Response) -> Job:
     """Queue a pretraining, a fine-tuning, a sweep of such or an evaluation. A 202 means that it will reach an end."""
     project, limit = principal.project_id, state.settings.max_queued_jobs
     submit = partial(service.submit, queue=state.queue, project_id=project, request=body, most_unfinished=limit)
@@ -39,7 +39,7 @@ def create_job(body: JobRequest, state: State, principal: Writer, key: Idempoten
 @router.get("", responses=_NOT_FOUND)
 def list_jobs(
     session: Reading,
-    principal: Reader,
+    principal: CanRead,
     page: PageQuery,
     kind: Kind | None = None,
     status: Status | None = None,
@@ -57,31 +57,31 @@ def list_jobs(
 
 
 @router.get("/{job_id}", responses=_NOT_FOUND)
-def get_job(job_id: str, session: Reading, principal: Reader) -> Job:
+def get_job(job_id: str, session: Reading, principal: CanRead) -> Job:
     """Look at one job."""
     return service.look(session, principal.project_id, job_id)
 
 
 @router.post("/{job_id}/cancel", status_code=202, responses=_CONFLICT)
-def cancel_job(job_id: str, state: State, principal: Writer) -> Job:
+def cancel_job(job_id: str, state: State, principal: CanWrite) -> Job:
     """Cancel a job; a running one stops within seconds, and nothing of it is published any more."""
     return state.database.transact(lambda session: control.cancel(session, principal.project_id, job_id))
 
 
 @router.post("/{job_id}/pause", status_code=202, responses=_CONFLICT)
-def pause_job(job_id: str, state: State, principal: Writer) -> Job:
+def pause_job(job_id: str, state: State, principal: CanWrite) -> Job:
     """Pause a job: it writes a checkpoint and frees its worker within seconds."""
     return state.database.transact(lambda session: control.pause(session, principal.project_id, job_id))
 
 
 @router.post("/{job_id}/resume", status_code=202, responses=_CONFLICT)
-def resume_job(job_id: str, state: State, principal: Writer) -> Job:
+def resume_job(job_id: str, state: State, principal: CanWrite) -> Job:
     """Queue a paused job again; it goes on exactly where it stopped."""
     return state.database.transact(lambda session: control.resume(session, state.queue, principal.project_id, job_id))
 
 
 @router.post("/{job_id}/retry", status_code=202, responses={**_CONFLICT, 429: {"model": Problem}})
-def retry_job(job_id: str, state: State, principal: Writer) -> Job:
+def retry_job(job_id: str, state: State, principal: CanWrite) -> Job:
     """Queue a failed or cancelled job again; it goes on from its last checkpoint."""
     limit = state.settings.max_queued_jobs
     return state.database.transact(
@@ -94,7 +94,7 @@ def extend_job(
     job_id: str,
     body: ExtendRequest,
     state: State,
-    principal: Writer,
+    principal: CanWrite,
     key: IdempotencyKey,
     response: Response,
 ) -> Job:
@@ -107,7 +107,7 @@ def extend_job(
 
 
 @router.get("/{job_id}/attempts", responses=_NOT_FOUND)
-def list_job_attempts(job_id: str, session: Reading, principal: Reader) -> AttemptList:
+def list_job_attempts(job_id: str, session: Reading, principal: CanRead) -> AttemptList:
     """List a job's attempts, and how each ended."""
     return AttemptList(data=service.attempts_of(session, principal.project_id, job_id))
 
@@ -116,7 +116,7 @@ def list_job_attempts(job_id: str, session: Reading, principal: Reader) -> Attem
 def get_job_metrics(
     job_id: str,
     session: Reading,
-    principal: Reader,
+    principal: CanRead,
     after: Annotated[int, Query(ge=-1, lt=2**63, description="Only steps above this one.")] = -1,
     limit: Annotated[int, Query(ge=1, le=5000)] = 1000,
 ) -> MetricList:
@@ -126,7 +126,7 @@ def get_job_metrics(
 
 
 @router.get("/{job_id}/checkpoints", responses=_NOT_FOUND)
-def get_job_checkpoints(job_id: str, session: Reading, principal: Reader) -> CheckpointList:
+def get_job_checkpoints(job_id: str, session: Reading, principal: CanRead) -> CheckpointList:
     """List the checkpoints that are kept, newest first."""
     return CheckpointList(data=service.checkpoints(session, principal.project_id, job_id))
 
@@ -139,7 +139,7 @@ _INERT = "default-src 'none'; style-src 'unsafe-inline'; sandbox"  # whatever a 
 
 
 @router.get("/{job_id}/curves", responses=_NOT_FOUND)
-def list_job_curves(job_id: str, state: State, principal: Reader) -> CurveList:
+def list_job_curves(job_id: str, state: State, principal: CanRead) -> CurveList:
     """List a job's curves: of its learning, and once it has measured its heads, of those."""
     return curves.index(state, principal.project_id, job_id)
 
@@ -149,7 +149,7 @@ def get_job_curve(
     job_id: str,
     kind: CurveKind,
     state: State,
-    principal: Reader,
+    principal: CanRead,
     head: Annotated[str | None, Query(max_length=255, description="Needed where several heads have one.")] = None,
     form: Annotated[Literal["json", "png", "svg"], Query(alias="format")] = "json",
 ) -> Curve | Response:
@@ -168,7 +168,7 @@ _STREAM: dict[int | str, dict[str, Any]] = {**_NOT_FOUND, 200: {"content": {"tex
 def get_job_events(
     job_id: str,
     state: State,
-    principal: Reader,
+    principal: CanRead,
     after: Annotated[int, Query(ge=0, lt=2**63, description="Only events above this number.")] = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     accept: Annotated[str, Header(description="text/event-stream follows the job until it ends.")] = "",

@@ -1,12 +1,14 @@
 """The SQL of jobs, as endpoints need it; the lease protocol has its own file."""
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from app.db.tables import CheckpointRow, JobRow, MetricRow, ModelRow
-from app.jobs.states import TERMINAL
+from app.db.tables import AttemptRow, CheckpointRow, JobRow, MetricRow, ModelRow
+from app.jobs.states import LIVING, TERMINAL
 from app.kit.pages import Page, fetch_page
 
 
@@ -61,3 +63,22 @@ def checkpoints(session: Session, job_id: str) -> list[CheckpointRow]:
     """Return the checkpoints that are kept, newest first."""
     rows = select(CheckpointRow).where(CheckpointRow.job_id == job_id)
     return list(session.scalars(rows.order_by(CheckpointRow.step.desc(), CheckpointRow.token.desc())))
+
+
+def count_unfinished(session: Session) -> Iterator[tuple[str, str, int]]:
+    """Yield (kind, status, number of jobs) of all projects' jobs that have not ended."""
+    query = select(JobRow.kind, JobRow.status, func.count()).where(JobRow.status.in_(LIVING))
+    yield from session.execute(query.group_by(JobRow.kind, JobRow.status))
+
+
+def count_endings(session: Session) -> Iterator[tuple[str, int]]:
+    """Yield (ending, number of attempts) over all projects."""
+    query = select(AttemptRow.ending, func.count()).where(AttemptRow.ending.is_not(None))
+    for ending, number in session.execute(query.group_by(AttemptRow.ending)):
+        yield str(ending), number
+
+
+def running_progress(session: Session) -> Iterator[tuple[str, dict[str, Any] | None]]:
+    """Yield (kind, progress) of every running job."""
+    query = select(JobRow.kind, JobRow.progress).where(JobRow.status == "running")
+    yield from session.execute(query)

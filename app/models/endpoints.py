@@ -9,14 +9,14 @@ from starlette.concurrency import run_in_threadpool
 
 from app.dependencies import Reading, State
 from app.errors import Problem
-from app.idempotency import IdempotencyKey
+from app.idempotency.service import IdempotencyKey
 from app.kit.pages import Listing, PageQuery
 from app.kit.streaming import receive_form
 from app.models import importing, service
 from app.models.packages import MAX_VOCAB_BYTES
 from app.models.refs import MAX_REF
 from app.models.schemas import Alias, AliasRequest, Kind, Lineage, Model
-from app.security import Reader, Writer, secure_router
+from app.security import CanRead, CanWrite, secure_router
 
 router = secure_router("/v1/models", "models")
 
@@ -56,7 +56,7 @@ def _import_schema() -> dict[str, Any]:
 
 
 @router.post("", status_code=201, responses=REFUSED, openapi_extra=_import_schema())
-async def create(request: Request, response: Response, principal: Writer, state: State, key: IdempotencyKey) -> Model:
+async def create(request: Request, response: Response, principal: CanWrite, state: State, key: IdempotencyKey) -> Model:
     """Import a pretrained backbone: weights of a known architecture, as data."""
     folder, most = state.settings.data_folder / "tmp", state.settings.max_upload_bytes
     async with receive_form(request, folder, most, field_bytes=MAX_VOCAB_BYTES) as form:
@@ -68,7 +68,7 @@ async def create(request: Request, response: Response, principal: Writer, state:
 @router.get("")
 def index(
     session: Reading,
-    principal: Reader,
+    principal: CanRead,
     page: PageQuery,
     name: Annotated[str | None, Query(max_length=100)] = None,
     kind: Kind | None = None,
@@ -78,25 +78,25 @@ def index(
 
 
 @router.get("/{ref}", responses=MISSING)
-def get(session: Reading, principal: Reader, ref: Ref) -> Model:
+def get(session: Reading, principal: CanRead, ref: Ref) -> Model:
     """Return a model."""
     return service.get(session, principal.project_id, ref)
 
 
 @router.delete("/{ref}", status_code=204, responses=MISSING | IN_USE)
-def delete(principal: Writer, state: State, ref: Ref) -> None:
+def delete(principal: CanWrite, state: State, ref: Ref) -> None:
     """Delete one version of a model, with its aliases."""
     state.database.transact(lambda session: service.delete(session, state, principal.project_id, ref))
 
 
 @router.get("/{ref}/lineage", responses=MISSING)
-def lineage(session: Reading, principal: Reader, ref: Ref) -> Lineage:
+def lineage(session: Reading, principal: CanRead, ref: Ref) -> Lineage:
     """Return what a model was made from, up to the root, and what was made from it."""
     return service.lineage(session, principal.project_id, ref)
 
 
 @router.get("/{ref}/files/{name}", responses=MISSING | BYTES, response_class=FileResponse)
-def file(state: State, principal: Reader, ref: Ref, name: Annotated[str, Path(max_length=100)]) -> FileResponse:
+def file(state: State, principal: CanRead, ref: Ref, name: Annotated[str, Path(max_length=100)]) -> FileResponse:
     """Download one file of a model; its bytes are checked against their digest first."""
     path, sha256 = service.file(state, principal.project_id, ref, name)
     digest = base64.b64encode(bytes.fromhex(sha256)).decode()
@@ -106,7 +106,7 @@ def file(state: State, principal: Reader, ref: Ref, name: Annotated[str, Path(ma
 
 @router.put("/{name}/aliases/{alias}", responses=MISSING | BUSY)
 def put_alias(
-    principal: Writer,
+    principal: CanWrite,
     state: State,
     name: Ref,
     alias: Annotated[str, Path(max_length=100)],

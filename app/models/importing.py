@@ -21,7 +21,7 @@ from app.errors import (
     UnprocessableError,
     UnsupportedMediaError,
 )
-from app.idempotency import fingerprint, once
+from app.idempotency.service import fingerprint, once
 from app.kit.streaming import Form
 from app.ml.data.spec import Frozen
 from app.ml.errors import CorruptModelError, WeightsError

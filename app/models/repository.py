@@ -1,17 +1,36 @@
 """SQL of models. Every query names the project."""
 
+from typing import Any
+
 from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from app.db.session import db_now
 from app.db.tables import AliasRow, DatasetRow, JobRow, ModelRow
 from app.jobs.states import TERMINAL
+from app.kit.ids import new_id
 from app.kit.pages import Page, fetch_page
 from app.models.refs import Ref
+
+__all__ = ["ModelRow"]  # services know the type of a row from here
 
 
 def _of(project_id: str) -> ColumnElement[bool]:
     return (ModelRow.project_id == project_id) & ModelRow.deleted_at.is_(None)
+
+
+def add(session: Session, *, project_id: str, name: str, **columns: Any) -> ModelRow:
+    """Insert a model as the next version of its name.
+
+    Raises:
+        IntegrityError: another transaction took this version, or the job has registered before.
+    """
+    version, created_at = next_version(session, project_id, name), session.execute(select(db_now())).scalar_one()
+    fields = {"id": new_id("mdl"), "version": version, "created_at": created_at}
+    row = ModelRow(project_id=project_id, name=name, **fields, **columns)
+    session.add(row)
+    session.flush()
+    return row
 
 
 def find(session: Session, project_id: str, ref: Ref) -> ModelRow | None:

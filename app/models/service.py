@@ -10,13 +10,12 @@ from sqlalchemy.orm import Session
 
 from app.artifacts import fetch_blob
 from app.db.session import after_commit, db_now
-from app.db.tables import ModelRow
 from app.dependencies import Services
 from app.errors import ConflictError, ErrorItem, NotFoundError, UnprocessableError
-from app.kit.ids import new_id
 from app.kit.pages import Listing, Page, listing
 from app.models import repository
 from app.models.refs import ALIAS, is_alias, parse
+from app.models.repository import ModelRow
 from app.models.schemas import Alias, FileSummary, HeadSummary, Lineage, LineageModel, Model, ModelLinks
 
 MAX_ANCESTORS = 1000
@@ -44,11 +43,10 @@ def register(  # noqa: PLR0913 - a model is made of this, and all of it is named
         IntegrityError: another transaction took this version, or the job has registered before; repeat the
             transaction or leave it.
     """
-    row = ModelRow(
-        id=new_id("mdl"),
+    return repository.add(
+        session,
         project_id=project_id,
         name=name,
-        version=repository.next_version(session, project_id, name),
         kind=kind,
         job_id=job_id,
         dataset_id=dataset_id,
@@ -56,11 +54,7 @@ def register(  # noqa: PLR0913 - a model is made of this, and all of it is named
         manifest=manifest,
         files={file: {"sha256": blob["sha256"], "bytes": blob["bytes"]} for file, blob in files.items()},
         metrics=metrics,
-        created_at=session.execute(select(db_now())).scalar_one(),
     )
-    session.add(row)
-    session.flush()
-    return row
 
 
 def add(session: Session, **fields: Any) -> Model:

@@ -7,7 +7,7 @@ from app.errors import Problem
 from app.models.endpoints import Ref
 from app.predictions import service
 from app.predictions.schemas import Embeddings, Generations, Inputs, Predictions, Prompts
-from app.security import Predictor, secure_router
+from app.security import CanPredict, secure_router
 
 router = secure_router("/v1/models", "predictions")
 
@@ -20,18 +20,18 @@ NO_HEADS: dict[int | str, dict[str, Any]] = {409: {"model": Problem, "descriptio
 
 
 @router.post("/{ref}/predictions", responses=MISSING | NO_HEADS)
-def predict(state: State, principal: Predictor, ref: Ref, body: Inputs) -> Predictions:
+def predict(state: State, principal: CanPredict, ref: Ref, body: Inputs) -> Predictions:
     """Answer every head of a model for every input."""
     return service.predict(state, principal.project_id, ref, body.inputs)
 
 
 @router.post("/{ref}/generations", responses=MISSING | NO_GENERATOR)
-def generate(state: State, principal: Predictor, ref: Ref, body: Prompts) -> Generations:
+def generate(state: State, principal: CanPredict, ref: Ref, body: Prompts) -> Generations:
     """Continue texts by a model that has a generator."""
     return service.generate(state, principal.project_id, ref, body)
 
 
 @router.post("/{ref}/embeddings", responses=MISSING)
-def embed(state: State, principal: Predictor, ref: Ref, body: Inputs) -> Embeddings:
+def embed(state: State, principal: CanPredict, ref: Ref, body: Inputs) -> Embeddings:
     """Return the features of every input."""
     return service.embed(state, principal.project_id, ref, body.inputs)

@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from app.artifacts import ArtifactStore
-from app.artifacts.folder import link_files
+from app.artifacts import ArtifactStore, link_files
 from app.dependencies import Services
 from app.errors import ConflictError, CorruptError, ErrorItem, UnavailableError, UnprocessableError
 from app.ml.configs.generation import GenerationConfig

@@ -7,12 +7,12 @@ from fastapi import Response
 
 from app.dependencies import State
 from app.errors import Problem
-from app.idempotency import IdempotencyKey
+from app.idempotency.service import IdempotencyKey
 from app.jobs.accepting import accept
 from app.jobs.schemas import Job
 from app.recommendations import service
 from app.recommendations.schemas import RecommendationRequest
-from app.security import Writer, secure_router
+from app.security import CanWrite, secure_router
 
 router = secure_router("/v1/recommendations", "recommendations")
 
@@ -23,7 +23,7 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {code: {"model": Problem} for code
 def create_recommendation(
     body: RecommendationRequest,
     state: State,
-    principal: Writer,
+    principal: CanWrite,
     key: IdempotencyKey,
     response: Response,
 ) -> Job:

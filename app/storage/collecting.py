@@ -15,7 +15,7 @@ from app.artifacts import TRASH, ArtifactStore, trash_key
 from app.db.session import Database
 from app.settings import Settings
 from app.storage.inventory import Found, Place, inventory
-from app.storage.references import attempts_under_way, references
+from app.storage.repository import attempts_under_way, references
 
 Action = Literal["keep", "trash", "restore", "delete"]
 _OURS = ("blobs/", "jobs/")

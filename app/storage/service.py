@@ -5,11 +5,11 @@ from collections.abc import Iterable
 from app.artifacts import TRASH, ArtifactStore
 from app.db.session import Database
 from app.dependencies import Services
+from app.keys.service import Principal
 from app.kit.files import space
-from app.security import Principal
 from app.settings import Settings
 from app.storage.inventory import inventory
-from app.storage.references import Reference, references
+from app.storage.repository import Reference, references
 from app.storage.schemas import Amount, ServiceStorage, Storage, Usage
 
 

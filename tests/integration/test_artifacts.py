@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app.artifacts import ArtifactStore, blob_key, fetch_blob, open_store, put_blob, trash_key
-from app.artifacts.folder import link_files
+from app.artifacts import ArtifactStore, blob_key, fetch_blob, link_files, open_store, put_blob, trash_key
 from app.errors import CorruptError, UnavailableError
 from app.settings import Settings
 from tests.support.servers import make_bucket, s3

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from app.artifacts.folder import link_files
+from app.artifacts import link_files
 from app.db.tables import DatasetRow, JobRow, ModelRow
 from app.ml.configs.learning import FineTuningConfig, PretrainingConfig
 from app.ml.data.arrays import ArrayData

@@ -7,7 +7,7 @@ import pytest
 from fastapi import FastAPI
 
 from app.db.session import Database
-from app.security import SCOPES, create_key
+from app.keys.service import SCOPES, create_key
 from tests.support.http import Http
 
 HUGE = 99999999999999999999

@@ -2,8 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from app.artifacts import blob_key, put_blob
-from app.artifacts.folder import link_files
+from app.artifacts import blob_key, link_files, put_blob
 from app.artifacts.local import LocalArtifacts
 from app.errors import CorruptError
 

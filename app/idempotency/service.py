@@ -1,21 +1,16 @@
-"""`Idempotency-Key` on creating requests: the first answer is kept in the creating transaction and replayed.
-
-The same key with another request is refused. Follows the semantics of the (expired) IETF draft of that name.
-"""
+"""The header, the fingerprint of a request, and running a request once for each key."""
 
 import hashlib
 import re
-import time
 from collections.abc import Callable
 from typing import Annotated, TypeVar
 
 from fastapi import Depends, Header
 from pydantic import BaseModel
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from app.db.tables import IdempotencyRow
 from app.errors import BadRequestError, UnprocessableError
+from app.idempotency import repository
 
 Answer = TypeVar("Answer", bound=BaseModel)
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
@@ -50,21 +45,15 @@ def once(
     """
     if key is None:
         return create()
-    earlier = session.get(IdempotencyRow, (project_id, key))
-    if earlier is not None:
-        return _replay(earlier, request, kind)
-    row = IdempotencyRow(project_id=project_id, key=key, fingerprint=request, answer={}, created_at=time.time())
-    try:
-        with session.begin_nested():  # waits for another request with this key, and fails once that one is committed
-            session.add(row)
-    except IntegrityError:
-        return _replay(session.get_one(IdempotencyRow, (project_id, key)), request, kind)
+    row, is_new = repository.reserve(session, project_id, key, request)
+    if not is_new:
+        return _replay(row, request, kind)
     answer = create()
     row.answer = answer.model_dump(mode="json")
     return answer
 
 
-def _replay(earlier: IdempotencyRow, request: str, kind: type[Answer]) -> Answer:
+def _replay(earlier: repository.IdempotencyRow, request: str, kind: type[Answer]) -> Answer:
     if earlier.fingerprint != request:
         msg = "This Idempotency-Key was used with another request; take a fresh key."
         raise UnprocessableError(msg, code="idempotency_mismatch")

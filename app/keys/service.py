@@ -1,0 +1,63 @@
+"""Creates API keys, and says whose a presented key is."""
+
+import hashlib
+import secrets
+import time
+from typing import Literal, get_args
+
+from pydantic import BaseModel
+from sqlalchemy.orm import Session
+
+from app.keys import repository
+
+Scope = Literal["read", "write", "predict", "admin"]
+SCOPES: tuple[Scope, ...] = get_args(Scope)
+MIN_KEY_LENGTH = 32
+
+
+class Principal(BaseModel):
+    """The owner of a key: the project that the key belongs to, and its scopes there."""
+
+    key_id: str
+    project_id: str
+    scopes: frozenset[Scope]
+
+    def may(self, scope: Scope) -> bool:
+        """Whether the key has a scope; `admin` implies the others."""
+        return scope in self.scopes or "admin" in self.scopes
+
+
+def hash_key(key: bytes) -> str:
+    """Return the digest that is stored of a key. Keys are long and random, so a plain sha256 is enough."""
+    return hashlib.sha256(key).hexdigest()
+
+
+def principal_of(session: Session, digest: str) -> Principal | None:
+    """Return the owner of the key with this digest, or None for a key that is unknown, revoked or expired."""
+    row = repository.find(session, digest)
+    if row is None or row.revoked_at is not None or (row.expires_at is not None and row.expires_at <= time.time()):
+        return None
+    return Principal(key_id=row.id, project_id=row.project_id, scopes=frozenset(row.scopes))
+
+
+def create_key(session: Session, project: str, name: str, scopes: list[Scope], key: str | None = None) -> str:
+    """Add a key to a project (created if need be) and return it; only its digest is stored.
+
+    Raises:
+        ValueError: a given key is too short.
+    """
+    secret = (key or f"gw_{secrets.token_urlsafe(32)}").strip()
+    if len(secret) < MIN_KEY_LENGTH:
+        msg = f"A key has at least {MIN_KEY_LENGTH} characters."
+        raise ValueError(msg)
+    repository.add(session, project, name, hash_key(secret.encode()), list(scopes))
+    return secret
+
+
+def first_key(session: Session, project: str, given: str | None, *, invent: bool) -> str | None:
+    """Make `given` valid or, with `invent`, make a key up where there is none at all; return the key if it is new."""
+    if given is None:
+        known = not invent or repository.has_any(session)
+    else:
+        known = repository.find(session, hash_key(given.strip().encode())) is not None
+    return None if known else create_key(session, project, "bootstrap", list(SCOPES), given)
