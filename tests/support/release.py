@@ -28,9 +28,9 @@ from pysqlite3 import dbapi2 as sqlite
 from app.db.migrate import migrate
 from app.db.session import Database
 from app.jobs import lease as leases
+from app.keys.service import SCOPES, create_key
 from app.main import create_app
 from app.queue import MemoryQueue
-from app.security import SCOPES, create_key
 from app.settings import Settings
 from tests.support import tiny
 from tests.support.http import Http
