@@ -1,1 +1,19 @@
-"""Solvers: the best weights of a linear head, found at once instead of step by step."""
+"""Solvers: the best weights of a linear head, found at once instead of step by step.
+
+`logistic` (one of several classes), `labels` (each label there or not), `ridge` and `numbers` (numbers) share `basis`
+(principal axes of the features), `path` (the penalty by cross-validation) and `lbfgs`.
+
+Why not scikit-learn or scipy:
+
+- Classes may be soft (label smoothing, pseudo-labels), each label may be missing in other rows under one common
+  penalty, and each fold may have pseudo-labels that were made without what it holds out. scikit-learn's
+  `LogisticRegression` takes one hard class a row, and `LogisticRegressionCV` the same labels in every fold.
+- All penalties and folds share one eigendecomposition: min(N, F) variables instead of F, and a spectrum that scales
+  them. The folds are solved side by side in the same matrix products, each with its own step length, and the path
+  ends where the held-out loss rises. `scipy.optimize.minimize` sees one vector, so each fold would be a call.
+- Features stay on their device, in float64 where the problem is small and in float32 where it is large; sums of squares
+  are float64, block by block. scipy's L-BFGS computes on the CPU, and would copy at each evaluation.
+- scikit-learn brings joblib, which unpickles.
+
+The optimum is theirs: `tests/unit/ml/test_solvers.py` compares with scikit-learn. docs/log.md has the times of both.
+"""
