@@ -61,7 +61,11 @@ def codes() -> list[str]:
         found |= set(re.findall(r'problem\((?:request|Request\(scope\)), \d+, "([a-z_]+)"', text))
     listed = ", ".join(f"`{code}`" for code in sorted(found))
     sentence = "The `code` of a problem document, of a failed dataset and of a failed job:"
-    return ["## Error codes", "", sentence, "", f"{listed}."]
+    datasets = (
+        "Every route that reads a dataset refuses one that cannot be read with 409: `dataset_not_ready` while it is "
+        "being prepared, `dataset_failed` once its preparation failed."
+    )
+    return ["## Error codes", "", sentence, "", f"{listed}.", "", datasets]
 
 
 def reference() -> str:

@@ -11,8 +11,9 @@ import torch
 from pydantic import BaseModel, Field
 from torch import Tensor
 
+from app.datasets.access import find_dataset
 from app.datasets.canonical.rows import as_png
-from app.datasets.service import find, open_canonical, prepared_files, scratch
+from app.datasets.service import open_canonical, prepared_files, scratch
 from app.dependencies import Services
 from app.errors import ErrorItem, UnprocessableError
 from app.ml.configs.fields import Integer
@@ -78,7 +79,7 @@ def preview(state: Services, project_id: str, dataset_id: str, request: PreviewR
         UnprocessableError: an augmentation is of another modality, or the dataset has no such row.
     """
     with state.database.reading() as session:
-        row = find(session, project_id, dataset_id)
+        row = find_dataset(session, project_id, dataset_id)
     files = prepared_files(row, list(row.files or ()))
     spec = DataSpec.model_validate(row.spec)
     _check(request, spec)

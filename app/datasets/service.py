@@ -12,20 +12,20 @@ from sqlalchemy.orm import Session
 from app import failpoints
 from app.artifacts import ArtifactStore, Blob, link_files, put_blob
 from app.datasets import repository
+from app.datasets.access import find_dataset, not_ready, ready_spec
 from app.datasets.errors import DatasetError
 from app.datasets.limits import Limits
 from app.datasets.options import PrepareOptions
 from app.datasets.schemas import Dataset, DatasetLinks, RowsPage
 from app.db.tables import DatasetRow
 from app.dependencies import Services
-from app.errors import ConflictError, ErrorItem, NotFoundError, UnprocessableError, UnsupportedMediaError
+from app.errors import ConflictError, ErrorItem, UnprocessableError, UnsupportedMediaError
 from app.idempotency.service import fingerprint, once
 from app.jobs.service import enqueue_preparation
 from app.kit import strict_json
 from app.kit.ids import new_id
 from app.kit.pages import Listing, Page, listing
 from app.kit.streaming import Form, display_name
-from app.ml.data.spec import DataSpec
 from app.queue import JobQueue
 
 MAX_NAME = 200
@@ -127,7 +127,7 @@ def check_earlier(session: Session, project_id: str, options: PrepareOptions) ->
         ConflictError: it is not ready, or was prepared before rows had digests.
     """
     if options.same_splits_as is not None:
-        prepared_files(find(session, project_id, options.same_splits_as), PRINTS[:1])
+        prepared_files(find_dataset(session, project_id, options.same_splits_as), PRINTS[:1])
 
 
 def prepared_files(row: DatasetRow, names: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -137,7 +137,7 @@ def prepared_files(row: DatasetRow, names: Sequence[str]) -> dict[str, dict[str,
         ConflictError: it is not ready, or was prepared when there was no such file.
     """
     if row.status != "ready" or row.files is None:
-        raise _not_ready(row)
+        raise not_ready(row)
     if not set(names) <= set(row.files):
         msg = f"{row.id} was prepared by an earlier release; prepare it anew by POST /v1/datasets/{row.id}/versions."
         raise ConflictError(msg, code="dataset_outdated")
@@ -164,7 +164,7 @@ def list_page(session: Session, project_id: str, page: Page, status: str | None,
 
 def get(session: Session, project_id: str, dataset_id: str) -> Dataset:
     """Return one dataset."""
-    return to_answer(find(session, project_id, dataset_id))
+    return to_answer(find_dataset(session, project_id, dataset_id))
 
 
 def report(session: Session, project_id: str, dataset_id: str) -> dict[str, Any]:
@@ -173,9 +173,9 @@ def report(session: Session, project_id: str, dataset_id: str) -> dict[str, Any]
     Raises:
         ConflictError: there is no report, or not yet.
     """
-    row = find(session, project_id, dataset_id)
+    row = find_dataset(session, project_id, dataset_id)
     if row.report is None:
-        raise _not_ready(row)
+        raise not_ready(row)
     return row.report
 
 
@@ -188,13 +188,11 @@ def rows(state: Services, project_id: str, dataset_id: str, limit: int, offset: 
     from app.datasets.canonical.rows import preview  # noqa: PLC0415 - brings Pillow, which only previews need
 
     with state.database.reading() as session:
-        row = find(session, project_id, dataset_id)
-    if row.status != "ready" or row.spec is None or row.files is None:
-        raise _not_ready(row)
-    spec = DataSpec.model_validate(row.spec)
+        row = find_dataset(session, project_id, dataset_id)
+    spec = ready_spec(row)
     total = sum(spec.rows.values())
     with tempfile.TemporaryDirectory(dir=scratch(state)) as place:
-        folder = open_canonical(state.artifacts, row.files, Path(place))
+        folder = open_canonical(state.artifacts, row.files or {}, Path(place))
         data = preview(folder, spec, offset, limit)
     return RowsPage(data=data, offset=offset, total=total, has_more=offset + len(data) < total)
 
@@ -205,7 +203,7 @@ def delete(session: Session, project_id: str, dataset_id: str) -> None:
     Raises:
         ConflictError: an unfinished job reads it.
     """
-    find(session, project_id, dataset_id, lock=True)
+    find_dataset(session, project_id, dataset_id, lock=True)
     job_id = repository.job_using(session, project_id, dataset_id)
     if job_id is not None:
         msg = f"The job {job_id} uses this dataset; wait for it or cancel it first."
@@ -244,22 +242,6 @@ def to_answer(row: DatasetRow) -> Dataset:
         prepared_at=row.prepared_at,
         links=DatasetLinks(self=path, report=f"{path}/report", rows=f"{path}/rows", job=job),
     )
-
-
-def find(session: Session, project_id: str, dataset_id: str, *, lock: bool = False) -> DatasetRow:
-    """Return a dataset of the project, or refuse: it is not there, or a stranger's."""
-    row = repository.find(session, project_id, dataset_id, lock=lock)
-    if row is None:
-        msg = "There is no such dataset."
-        raise NotFoundError(msg, code="dataset_not_found")
-    return row
-
-
-def _not_ready(row: DatasetRow) -> ConflictError:
-    if row.status == "failed":
-        msg = "The preparation of this dataset failed; its `error` says why."
-        return ConflictError(msg, code="dataset_failed")
-    return ConflictError("This dataset is still being prepared; follow its job.", code="dataset_not_ready")
 
 
 def scratch(state: Services) -> Path:

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from app.artifacts import Blob, link_files
+from app.datasets.access import find_dataset
 from app.datasets.report import LeakReport
 from app.datasets.schemas import Dataset, Leaks, VersionRequest
 from app.datasets.service import (
@@ -15,7 +16,6 @@ from app.datasets.service import (
     check_earlier,
     check_name,
     check_options,
-    find,
     new_row,
     prepared_files,
     queue_preparation,
@@ -42,7 +42,7 @@ def create_version(
         NotFoundError: there is no such dataset, or no such one as same_splits_as says.
         UnprocessableError: the name or the options are wrong.
     """
-    row = find(session, project_id, dataset_id, lock=True)
+    row = find_dataset(session, project_id, dataset_id, lock=True)
     name = check_name(body.name or row.name)
     given = body.options.model_dump(mode="json", exclude_unset=True)
     options = check_options({**row.options, **_kept_splits(row, given), **given}, ["body", "options"])
@@ -70,8 +70,8 @@ def leaks(state: Services, project_id: str, dataset_id: str, against: str | None
         UnprocessableError: they hold different kinds of data, or too many rows to compare while one waits.
     """
     with state.database.reading() as session:
-        mine = find(session, project_id, dataset_id)
-        theirs = mine if against is None else find(session, project_id, against)
+        mine = find_dataset(session, project_id, dataset_id)
+        theirs = mine if against is None else find_dataset(session, project_id, against)
     for row in (mine, theirs):
         prepared_files(row, PRINTS)
     if against is None:

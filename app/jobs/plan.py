@@ -2,11 +2,11 @@
 
 from typing import Any, TypeVar
 
+from app.datasets.access import ready_spec
 from app.db.tables import DatasetRow, ModelRow
-from app.errors import ConflictError, ErrorItem, UnprocessableError
+from app.errors import ErrorItem, UnprocessableError
 from app.jobs.schemas import EvaluationRequest, FineTuningRequest, PretrainingRequest
 from app.ml.configs.learning import FineTuningConfig, PretrainingConfig
-from app.ml.data.spec import DataSpec
 from app.ml.errors import ConfigError
 from app.ml.models.bundle import Manifest
 from app.ml.resolution.compatibility import check_comparable, check_measurable
@@ -15,19 +15,6 @@ from app.ml.resolution.requests import Resolved, resolve_fine_tuning, resolve_pr
 from app.models.refs import as_name
 
 Config = TypeVar("Config", PretrainingConfig, FineTuningConfig)
-
-
-def ready_spec(dataset: DatasetRow) -> DataSpec:
-    """Return what learning needs to know of the dataset.
-
-    Raises:
-        ConflictError: it is not ready.
-    """
-    if dataset.status != "ready" or dataset.spec is None:
-        advice = {"preparing": "Wait until it is ready.", "failed": "See its error, and upload it again."}
-        msg = f"The dataset is {dataset.status}. {advice.get(dataset.status, '')}".strip()
-        raise ConflictError(msg, code="dataset_not_ready")
-    return DataSpec.model_validate(dataset.spec)
 
 
 def resolve(

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from app import events, failpoints
 from app.datasets import repository as datasets
+from app.datasets.access import NO_SUCH_DATASET, find_dataset, ready_spec
 from app.db.session import after_commit, db_now
 from app.db.tables import DatasetRow, EventRow, JobRow, ModelRow
 from app.errors import NotFoundError, TooManyError
@@ -61,7 +62,7 @@ def check_room(session: Session, project_id: str, most_unfinished: int) -> None:
 
 def settle(session: Session, project_id: str, request: BaseRequest) -> dict[str, Any]:
     """Check a request and return the columns of its job. Raises like `plan.resolve`."""
-    dataset = dataset_of(session, project_id, request.dataset)
+    dataset = find_dataset(session, project_id, request.dataset)
     parent = _parent(session, project_id, request)
     config = plan.resolve(request, dataset, parent, _beside(session, project_id, request))
     if parent is not None:
@@ -79,11 +80,11 @@ def settle(session: Session, project_id: str, request: BaseRequest) -> dict[str,
 def settle_sweep(session: Session, project_id: str, request: SweepRequest) -> dict[str, Any]:
     """Check a sweep and return the columns of its job. Its base's model is fixed, whatever a name means later."""
     base = request.base
-    dataset = dataset_of(session, project_id, base.dataset)
+    dataset = find_dataset(session, project_id, base.dataset)
     parent = _parent(session, project_id, base)
     if parent is not None:
         request = request.model_copy(update={"base": base.model_copy(update={"model": parent.id})})
-    config = sweeps.resolve(request, plan.ready_spec(dataset), partial(settle, session, project_id))
+    config = sweeps.resolve(request, ready_spec(dataset), partial(settle, session, project_id))
     return {
         "kind": request.kind,
         "name": request.name or plan.model_name(base, dataset),
@@ -96,7 +97,7 @@ def settle_sweep(session: Session, project_id: str, request: SweepRequest) -> di
 
 def settle_evaluation(session: Session, project_id: str, request: EvaluationRequest) -> dict[str, Any]:
     """Check an evaluation and return the columns of its job. Raises like `plan.resolve_evaluation`."""
-    dataset = dataset_of(session, project_id, request.dataset)
+    dataset = find_dataset(session, project_id, request.dataset)
     model = models.resolve(session, project_id, request.model)
     baseline = models.resolve(session, project_id, request.baseline) if request.baseline is not None else None
     return {
@@ -143,19 +144,6 @@ def enqueue(session: Session, queue: JobQueue, **fields: Any) -> JobRow:
     return row
 
 
-def dataset_of(session: Session, project_id: str, dataset_id: str) -> DatasetRow:
-    """Return a dataset of this project.
-
-    Raises:
-        NotFoundError: there is none.
-    """
-    row = datasets.find(session, project_id, dataset_id)
-    if row is None:
-        msg = "There is no such dataset in this project."
-        raise NotFoundError(msg, code="dataset_not_found")
-    return row
-
-
 def _beside(session: Session, project_id: str, request: BaseRequest) -> DatasetRow | None:
     """The other dataset that a request names."""
     if request.auxiliary_dataset is None:
@@ -163,7 +151,7 @@ def _beside(session: Session, project_id: str, request: BaseRequest) -> DatasetR
     place, dataset_id = request.auxiliary_dataset
     row = datasets.find(session, project_id, dataset_id, keep=True)  # it is not deleted before the job is there
     if row is None:
-        raise plan.misfit(ConfigError(place, "there is no such dataset in this project"))
+        raise plan.misfit(ConfigError(place, NO_SUCH_DATASET))
     return row
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from sqlalchemy.orm import Session
 
+from app.datasets.access import find_dataset, ready_spec
 from app.db.tables import DatasetRow, ModelRow
 from app.jobs import plan
 from app.jobs import service as jobs
@@ -30,8 +31,8 @@ def submit(
         TooManyError: too many jobs are unfinished.
     """
     jobs.check_room(session, project_id, most_unfinished)
-    dataset = jobs.dataset_of(session, project_id, request.dataset)
-    spec = plan.ready_spec(dataset)
+    dataset = find_dataset(session, project_id, request.dataset)
+    spec = ready_spec(dataset)
     try:
         probe_of(spec, request.target)
     except ConfigError as error:
