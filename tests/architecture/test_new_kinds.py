@@ -111,6 +111,13 @@ print(json.dumps({"where": app.__file__, "families": families, "openapi": applic
         assert mapping in json.dumps(found["openapi"]), "it can be chosen"
 
 
+def test_the_documented_file_passes_the_checks(tree: Path) -> None:
+    file = "app/ml/kinds/methods/absolute.py"
+    run(tree, "-m", "ruff", "check", "--no-cache", file)
+    run(tree, "-m", "ruff", "format", "--check", "--no-cache", file)
+    run(tree, "-m", "mypy", "--cache-dir", str(ROOT / ".mypy_cache" / "new_kinds"), file)
+
+
 def test_the_contract_suite_proves_the_new_kinds(tree: Path) -> None:
     words = " or ".join(new.kind for new in NEW_KINDS)
     output = run(tree, "-m", "pytest", "tests/contracts", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-k", words)
