@@ -5,6 +5,10 @@ import re
 import subprocess
 from pathlib import Path
 
+from app.catalogue.service import EVERY_FAMILY
+from app.ml.kinds.registry import kinds
+from app.ml.kinds.tokenizers import AnyTokenizer
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -24,6 +28,15 @@ def test_the_tree_in_the_readme_names_every_folder() -> None:
     named = set(re.findall(r"^ {4}(\.?\w+)/", section, re.MULTILINE))
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert named == {line.split("/")[0] for line in listed.splitlines() if "/" in line}
+
+
+def test_the_first_page_names_every_kind() -> None:
+    page = (ROOT / "README.md").read_text(encoding="utf-8").split("## Try it")[0]
+    rows = re.findall(r"^\| (\w+)[^|]* \| (`.*`) \|$", page, re.MULTILINE)
+    named = {family: set(re.findall(r"`(\w+)`", cell)) for family, cell in rows}
+    families = {**EVERY_FAMILY, "tokenizers": AnyTokenizer}
+    details = {"preprocessing", "optimizers", "schedules"}  # they follow from the rest, or are fields of a training
+    assert named == {family: set(kinds(union)) for family, union in families.items() if family not in details}
 
 
 def test_the_rooms_in_the_architecture_are_those_of_the_tree() -> None:
