@@ -1,4 +1,4 @@
-"""A job's story: numbered events, appended in the transaction that they tell of, followed from any number on."""
+"""A job's events: numbered, appended in the transaction that they report, and followed from any number on."""
 
 from collections.abc import AsyncIterator
 from typing import Any, Literal
@@ -42,18 +42,18 @@ def since(session: Session, job_id: str, seq: int, limit: int = 1000) -> list[Ev
 async def follow(database: Database, job_id: str, seq: int, ends: frozenset[str]) -> AsyncIterator[EventRow | None]:
     """Yield the events after number `seq` as they come, and None after each silence of `PING_SECONDS`.
 
-    Ends when the job is in one of the states `ends` and everything was told. The database is asked every quarter of a
-    second, so that it makes no difference which process wrote.
+    Ends when the job is in one of the states `ends` and every event was yielded. Polls the database every quarter of
+    a second, so that it does not matter which process wrote.
     """
 
-    def look(after: int) -> tuple[list[EventRow], bool]:
+    def poll(after: int) -> tuple[list[EventRow], bool]:
         with database.reading() as session:
             status = session.scalar(select(JobRow.status).where(JobRow.id == job_id))
             return since(session, job_id, after), status is None or status in ends
 
     silence = 0.0
     while True:
-        rows, ended = await run_in_threadpool(look, seq)
+        rows, ended = await run_in_threadpool(poll, seq)
         for row in rows:
             yield row
             seq = row.seq

@@ -1,4 +1,4 @@
-"""Places at which a test makes a process die or wait, exactly there. Off unless the environment names one.
+"""Failpoints: places at which a test makes a process die or wait. Off unless an environment variable names one.
 
 `GRAFTWORK_FAILPOINTS="checkpoint.stored=kill claim.committed=sleep:5@2"` acts when a place is come to, with `@N` when
 a process comes to it for the Nth time. In all the processes that share the folder `GRAFTWORK_FAILPOINTS_ONCE` a place
@@ -18,7 +18,7 @@ PLACES = {
     "submit.committed": "a job is queued, and nobody rung for it",
     "upload.stored": "an upload's bytes are kept, and no row names them",
     "claim.committed": "a job is claimed, and no trainer has it",
-    "training.step": "a step is taken and told to nobody",
+    "training.step": "a step is taken and reported to nobody",
     "checkpoint.stored": "a checkpoint's bytes are kept, and no row points to them",
     "checkpoint.pointed": "a row points to a checkpoint",
     "finish.before_commit": "all that a job made is in the transaction that ends it",
@@ -37,15 +37,15 @@ class _Action:
 
 def parse(text: str) -> dict[str, _Action]:
     """Read which place is to do what. Raises ValueError for a place or an action that there is not."""
-    found = {}
-    for one in text.split():
-        place, _, what = one.partition("=")
+    actions = {}
+    for item in text.split():
+        place, _, what = item.partition("=")
         match = _ACTION.match(what)
         if place not in PLACES or match is None:
-            msg = f"no failpoint {one!r}: places are {', '.join(PLACES)}; actions kill, exit:N, sleep:S"
+            msg = f"no failpoint {item!r}: places are {', '.join(PLACES)}; actions kill, exit:N, sleep:S"
             raise ValueError(msg)
-        found[place] = _Action(match[1], int(match[2] or 1))
-    return found
+        actions[place] = _Action(match[1], int(match[2] or 1))
+    return actions
 
 
 _armed = parse(os.environ.get("GRAFTWORK_FAILPOINTS", ""))

@@ -16,7 +16,7 @@ from app.estimates.endpoints import router as estimates
 from app.jobs.endpoints import router as jobs
 from app.jobs.sweeper import Sweeper
 from app.metrics import Metrics
-from app.middleware import Entrance, hosts_for
+from app.middleware import RequestLimits, hosts_for
 from app.models.endpoints import router as models
 from app.openapi import document
 from app.predictions.endpoints import router as predictions
@@ -57,7 +57,7 @@ def create_app(settings: Settings, queue: JobQueue | None = None, artifacts: Art
         app.include_router(router)
     app.openapi = lambda: document(app)  # type: ignore[method-assign]
     hosts = hosts_for(settings.host, settings.allowed_hosts)
-    app.add_middleware(Entrance, hosts=hosts, most=settings.max_requests, metrics=services.metrics)
+    app.add_middleware(RequestLimits, hosts=hosts, max_requests=settings.max_requests, metrics=services.metrics)
     return app
 
 

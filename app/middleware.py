@@ -32,13 +32,13 @@ def hosts_for(bound: str, configured: list[str]) -> frozenset[str] | None:
     return frozenset(_LOOPBACK) if bound in _LOOPBACK else None
 
 
-class Entrance:
+class RequestLimits:
     """Labels each request and its answer with an id; refuses foreign Host headers, and more than `most` at a time."""
 
-    def __init__(self, app: ASGIApp, hosts: frozenset[str] | None, most: int, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, hosts: frozenset[str] | None, max_requests: int, metrics: Metrics) -> None:
         self.app = app
         self.hosts = hosts
-        self.most = most
+        self.max_requests = max_requests
         self.metrics = metrics
         self.under_way = 0
 
@@ -48,8 +48,8 @@ class Entrance:
             await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        given = headers.get("x-request-id", "")
-        request_id = given if _REQUEST_ID.fullmatch(given) else new_id("req")
+        client_id = headers.get("x-request-id", "")
+        request_id = client_id if _REQUEST_ID.fullmatch(client_id) else new_id("req")
         scope.setdefault("state", {})["request_id"] = request_id
         with logs.traced(headers.get("traceparent")), logs.bound(request_id=request_id):
             await self._answer(scope, receive, send, headers, request_id)
@@ -71,9 +71,9 @@ class Entrance:
             return
         if scope["path"] in _HEALTH:
             await self.app(scope, receive, labelled)
-        elif self.under_way >= self.most:
-            told = "Too many requests are under way; nothing was done. Try again."
-            refusal = problem(Request(scope), 429, "too_many_requests", told, headers={"Retry-After": "1"})
+        elif self.under_way >= self.max_requests:
+            detail = "Too many requests are under way; nothing was done. Try again."
+            refusal = problem(Request(scope), 429, "too_many_requests", detail, headers={"Retry-After": "1"})
             await refusal(scope, receive, labelled)
         else:
             await self._counted(scope, receive, labelled)

@@ -10,13 +10,13 @@ _FIRST_ERROR = 400
 
 
 def document(app: FastAPI) -> dict[str, Any]:
-    """Return the document, made once."""
+    """Return the document, schema once."""
     if app.openapi_schema is None:
-        made = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
-        for path in made["paths"].values():
+        schema = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
+        for path in schema["paths"].values():
             for operation in path.values():
                 _tell_errors(operation["responses"])
-        app.openapi_schema = made
+        app.openapi_schema = schema
     return app.openapi_schema
 
 

@@ -73,10 +73,10 @@ class _StrictRequest(Request):
 
     async def body(self) -> bytes:
         if not hasattr(self, "_body"):
-            self._body = await self._bounded_body(self._most_bytes())
+            self._body = await self._bounded_body(self._max_body_bytes())
         return self._body
 
-    def _most_bytes(self) -> int:
+    def _max_body_bytes(self) -> int:
         """Rows to predict may be many; whatever else is sent as JSON is small."""
         largest: int = self.app.state.services.settings.max_json_bytes
         return largest if self.scope["path"].endswith(_ROWS) else min(largest, _SMALL_BODY)

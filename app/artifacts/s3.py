@@ -21,22 +21,22 @@ from app.kit.ids import new_id
 if TYPE_CHECKING:
     from obstore import GetResult
 
-_FIRST_PAUSE, _MAX_PAUSE = timedelta(milliseconds=100), timedelta(seconds=2)
-_NO_END = 1_000_000  # time ends the tries, not their number
+_MIN_PAUSE, _MAX_PAUSE = timedelta(milliseconds=100), timedelta(seconds=2)
+_MAX_RETRIES = 1_000_000  # `retry_timeout` ends the tries, not their number
 
 
 class S3Artifacts:
-    """Objects below one prefix; `fetch` downloads once. A server that does not answer is asked again for `patience`."""
+    """Objects below one prefix; `fetch` downloads once. A server that does not answer is tried for `retry_seconds`."""
 
-    def __init__(self, url: str, cache: Path, patience: float) -> None:
+    def __init__(self, url: str, cache: Path, retry_seconds: float) -> None:
         plain = os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
         self.store = S3Store.from_url(
             url,
             client_options={"allow_http": plain},
             retry_config={
-                "max_retries": _NO_END,
-                "retry_timeout": timedelta(seconds=patience),
-                "backoff": {"init_backoff": _FIRST_PAUSE, "max_backoff": _MAX_PAUSE, "base": 2},
+                "max_retries": _MAX_RETRIES,
+                "retry_timeout": timedelta(seconds=retry_seconds),
+                "backoff": {"init_backoff": _MIN_PAUSE, "max_backoff": _MAX_PAUSE, "base": 2},
             },
         )
         self.cache = cache
@@ -85,8 +85,8 @@ class S3Artifacts:
         """See `ArtifactStore.entries`."""
         with _answering():
             for page in self.store.list():
-                for one in page:
-                    yield Entry(one["path"], one["size"], one["last_modified"].timestamp())
+                for blob in page:
+                    yield Entry(blob["path"], blob["size"], blob["last_modified"].timestamp())
 
     def _download(self, key: str, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -99,10 +99,10 @@ class S3Artifacts:
 
     def _write(self, key: str, target: Path) -> None:
         with _answering(), target.open("wb") as file:
-            for chunk in self._found(key).stream():
+            for chunk in self._get(key).stream():
                 file.write(chunk)
 
-    def _found(self, key: str) -> "GetResult":
+    def _get(self, key: str) -> "GetResult":
         try:
             return self.store.get(key)
         except FileNotFoundError:
@@ -116,6 +116,7 @@ class S3Artifacts:
 
 @contextmanager
 def _answering() -> Iterator[None]:
+    """Raise UnavailableError where the bucket's client gives up."""
     try:
         yield
     except BaseError as error:

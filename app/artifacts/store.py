@@ -1,4 +1,4 @@
-"""What an artifact store does, and content addressing on top of it."""
+"""The interface of an artifact store, and content addressing on top of it."""
 
 import hashlib
 import os
@@ -11,12 +11,12 @@ from pydantic import BaseModel
 
 from app.errors import CorruptError
 
-TRASH = "trash/"  # where garbage collection puts keys for a while
+TRASH = "trash/"  # prefix of keys that garbage collection keeps for a grace period
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A key, how large its file is, and when it was put or moved there."""
+    """A key, the size of its file, and the time of the last put or move to it."""
 
     key: str
     bytes: int
@@ -27,25 +27,25 @@ class ArtifactStore(Protocol):
     """Files by key. A key is seen only once all of its bytes are durable."""
 
     def put(self, key: str, source: Path) -> None:
-        """Keep the bytes of `source` under `key`, which is as young as this put; the caller still owns `source`."""
+        """Store the bytes of `source` under `key` and date it now; the caller still owns `source`."""
 
     def fetch(self, key: str, *, anew: bool = False) -> Path:
         """Return a local file with the bytes of `key`, not to be written to; what is in the trash is brought back.
 
-        `anew` passes over a copy from an earlier fetch.
+        `anew` ignores a copy from an earlier fetch.
 
         Raises:
             CorruptError: there is no such key.
         """
 
     def delete(self, key: str) -> None:
-        """Forget `key`; it may be gone already."""
+        """Delete `key` if it exists."""
 
     def move(self, key: str, to: str) -> None:
-        """Give a file another key, with which its age begins anew; it may be gone already."""
+        """Give a file another key and date it now; do nothing where there is no such file."""
 
     def entries(self) -> Iterator[Entry]:
-        """List every key. A list is for looking around: whether a key is needed the database says."""
+        """List every key. Whether a key is needed only the database knows."""
 
 
 class Blob(BaseModel):
@@ -67,12 +67,12 @@ def blob_key(sha256: str) -> str:
 
 
 def trash_key(key: str) -> str:
-    """Return where garbage collection keeps a key for a while."""
+    """Return the key of a file while garbage collection keeps it in the trash."""
     return TRASH + key
 
 
 def put_blob(store: ArtifactStore, source: Path, sha256: str | None = None) -> Blob:
-    """Keep a file by its content; twice the same content is kept once."""
+    """Store a file under its digest; equal contents are stored once."""
     digest = sha256 or file_sha256(source)
     store.put(blob_key(digest), source)
     return Blob(sha256=digest, bytes=source.stat().st_size)

@@ -5,7 +5,7 @@ import resource
 
 import uvicorn
 
-from app.cli.patience import patient
+from app.cli.slow_clients import bounded_protocol
 from app.db.revisions import exit_unless_fit
 from app.kit import logs
 from app.main import create_app
@@ -17,9 +17,9 @@ _SPARE_FILES = 200  # those of the database and of everything else that is open
 
 def _connections() -> int:
     """As many as files may be open; what they ask for at a time is limited elsewhere."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    files = min(most, _MAX_FILES) if most != resource.RLIM_INFINITY else _MAX_FILES
-    resource.setrlimit(resource.RLIMIT_NOFILE, (files, most))
+    _, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    files = min(hard_limit, _MAX_FILES) if hard_limit != resource.RLIM_INFINITY else _MAX_FILES
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard_limit))
     return max(files - _SPARE_FILES, files // 2)
 
 
@@ -36,7 +36,9 @@ def run() -> None:
         log_level=logging.WARNING,
         access_log=False,
         server_header=False,
-        http=patient(settings.receive_seconds, settings.receive_rate),  # h11: the other takes headers of any size
+        http=bounded_protocol(
+            settings.receive_seconds, settings.receive_rate
+        ),  # h11 bounds headers, httptools does not
         h11_max_incomplete_event_size=1 << 16,
         limit_concurrency=_connections(),
         timeout_graceful_shutdown=3,

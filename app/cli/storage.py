@@ -1,4 +1,4 @@
-"""The storage from the command line: what it holds, and its garbage collection."""
+"""Commands about storage: the space that files take, and garbage collection."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,11 +8,11 @@ from pydantic import TypeAdapter
 from app.artifacts import ArtifactStore, open_store
 from app.db.session import Database
 from app.settings import Settings
-from app.storage.collecting import Decision, carry_out, plan
+from app.storage.garbage_collection import Verdict, carry_out, plan
 from app.storage.schemas import Amount
 from app.storage.service import whole_service
 
-_DECISIONS = TypeAdapter(list[Decision])
+_VERDICTS = TypeAdapter(list[Verdict])
 
 
 @contextmanager
@@ -25,34 +25,34 @@ def _opened(settings: Settings) -> Iterator[tuple[Database, ArtifactStore]]:
 
 
 def show(*, as_json: bool) -> None:
-    """Print what files take."""
+    """Print the space that files take."""
     settings = Settings()
     with _opened(settings) as (database, store):
-        found = whole_service(database, store, settings)
+        storage = whole_service(database, store, settings)
     if as_json:
-        print(found.model_dump_json(indent=2))
+        print(storage.model_dump_json(indent=2))
         return
-    amounts = {**dict(found.named), **{name: value for name, value in found if isinstance(value, Amount)}}
+    amounts = {**dict(storage.named), **{name: value for name, value in storage if isinstance(value, Amount)}}
     for name, amount in amounts.items():
         print(f"{name:<13}{amount.count:>9} files {_megabytes(amount.bytes)}")
-    print(f"{'free':<13}{'':>15} {_megabytes(found.free_bytes)} of {_megabytes(found.total_bytes).strip()}")
+    print(f"{'free':<13}{'':>15} {_megabytes(storage.free_bytes)} of {_megabytes(storage.total_bytes).strip()}")
 
 
 def collect(*, dry_run: bool, as_json: bool) -> None:
-    """Delete what nobody needs and tell what was done; with `dry_run` tell of every file and do nothing."""
+    """Remove the files that no row needs and print what was done; with `dry_run` print the verdict on every file."""
     settings = Settings()
     with _opened(settings) as (database, store):
-        decisions = plan(database, store, settings)
+        verdicts = plan(database, store, settings)
         if not dry_run:
-            carry_out(decisions, database, store, settings)
-    told = decisions if dry_run else [one for one in decisions if one.action != "keep"]
+            carry_out(verdicts, database, store, settings)
+    printed = verdicts if dry_run else [verdict for verdict in verdicts if verdict.action != "keep"]
     if as_json:
-        print(_DECISIONS.dump_json(told, indent=2).decode())
+        print(_VERDICTS.dump_json(printed, indent=2).decode())
         return
-    for one in told:
-        print(f"{one.action:<8}{one.place:<8}{one.bytes:>13} {one.name}: {one.reason}")
+    for verdict in printed:
+        print(f"{verdict.action:<8}{verdict.place:<8}{verdict.bytes:>13} {verdict.name}: {verdict.reason}")
     for action in ("trash", "restore", "delete", "keep"):
-        sizes = [one.bytes for one in decisions if one.action == action]
+        sizes = [verdict.bytes for verdict in verdicts if verdict.action == action]
         print(f"{action:<8}{len(sizes):>9} files {_megabytes(sum(sizes))}")
 
 

@@ -121,8 +121,8 @@ class Jobs:
 
     def attempts(self, job_id: str) -> builtins.list[Json]:
         """Return a job's attempts, the first first, and how each ended."""
-        found: builtins.list[Json] = self._transport.get(path_of("jobs", job_id, "attempts"))["data"]
-        return found
+        attempts: builtins.list[Json] = self._transport.get(path_of("jobs", job_id, "attempts"))["data"]
+        return attempts
 
     def metrics(self, job_id: str, *, after: int = -1, limit: int = 1000) -> Json:
         """Return what was measured after a step."""
@@ -130,8 +130,8 @@ class Jobs:
 
     def curves(self, job_id: str) -> builtins.list[Json]:
         """Return which curves a job has: each one's `kind` and `head`."""
-        found: builtins.list[Json] = self._transport.get(path_of("jobs", job_id, "curves"))["data"]
-        return found
+        curves: builtins.list[Json] = self._transport.get(path_of("jobs", job_id, "curves"))["data"]
+        return curves
 
     def curve(self, job_id: str, kind: str, *, head: str | None = None) -> Json:
         """Return a curve as numbers: its `lines`, each with `x` and `y`."""
@@ -139,8 +139,8 @@ class Jobs:
 
     def draw(self, job_id: str, kind: str, *, head: str | None = None, form: str = "png") -> bytes:
         """Return a curve as a picture, png or svg."""
-        wanted = {"format": form} if head is None else {"format": form, "head": head}
-        path = f"{path_of('jobs', job_id, 'curves', kind)}?{urlencode(wanted)}"
+        query = {"format": form} if head is None else {"format": form, "head": head}
+        path = f"{path_of('jobs', job_id, 'curves', kind)}?{urlencode(query)}"
         with self._transport.stream(path) as answer:
             return b"".join(answer.iter_bytes())
 
@@ -179,7 +179,7 @@ class Jobs:
     def follow(self, job_id: str, *, after: int = 0) -> Iterator[Json]:
         """Yield the events after a number as they come, each once, until the job has ended.
 
-        A stream that is broken, or refused for now, is taken up again behind the last event that came.
+        A stream that is broken, or refused for now, is resumed after the last event that arrived.
         """
         failures = 0
         while True:

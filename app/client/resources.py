@@ -46,9 +46,12 @@ class Datasets:
             DatasetFailedError: its preparation has failed.
         """
         fields = {key: _field(value) for key, value in options.items() if value is not None}
-        with _opened(source, filename) as (file, shown):
+        with _opened(source, filename) as (file, file_name):
             dataset = self._transport.create(
-                "/v1/datasets", data={"name": name, **fields}, files={"file": (shown, file)}, timeout=_UPLOAD_TIMEOUT
+                "/v1/datasets",
+                data={"name": name, **fields},
+                files={"file": (file_name, file)},
+                timeout=_UPLOAD_TIMEOUT,
             )
         return self.wait(dataset["id"]) if wait else dataset
 
@@ -116,8 +119,8 @@ class Models:
         """
         fields = {key: _field(value) for key, value in options.items() if value is not None}
         fields |= {"name": name, "architecture": architecture}
-        with _opened(source, filename) as (file, shown):
-            files = {"file": (shown, file)}
+        with _opened(source, filename) as (file, file_name):
+            files = {"file": (file_name, file)}
             return self._transport.create("/v1/models", data=fields, files=files, timeout=_UPLOAD_TIMEOUT)
 
     def get(self, ref: str) -> Json:
@@ -156,13 +159,13 @@ class Models:
             answers += self._transport.send("POST", path, json={"inputs": part})[field]
         return answers
 
-    def generate(self, ref: str, inputs: Sequence[str], **wish: Any) -> Generations:
+    def generate(self, ref: str, inputs: Sequence[str], **options: Any) -> Generations:
         """Return one generation per text: whether it was `truncated`, and its `continuations`.
 
-        `wish` says how: max_tokens, temperature, top_k, top_p, beams, n, seed, stop.
+        `options` are max_tokens, temperature, top_k, top_p, beams, n, seed, stop.
         """
         answer = self._transport.send(
-            "POST", path_of("models", ref, "generations"), json={"inputs": list(inputs), **wish}
+            "POST", path_of("models", ref, "generations"), json={"inputs": list(inputs), **options}
         )
         generations: Generations = answer["generations"]
         return generations
@@ -201,7 +204,7 @@ def _plain(inputs: Any) -> Any:
         whole = bool((inputs == inputs).all())  # noqa: PLR0124 - NaN alone differs from itself
         return inputs.tolist() if whole else _plain(inputs.tolist())
     if isinstance(inputs, list | tuple):
-        return [_plain(one) for one in inputs]
+        return [_plain(row) for row in inputs]
     if isinstance(inputs, dict):
         return {name: _plain(value) for name, value in inputs.items()}
     return None if isinstance(inputs, float) and math.isnan(inputs) else inputs

@@ -103,6 +103,6 @@ def _worth_repeating(error: GraftworkApiError) -> bool:
 
 def _pause(attempt: int, answer: httpx.Response | None) -> float:
     """Twice as long each time, or as long as the service says; a little random, so that clients spread out."""
-    asked = answer.headers.get("retry-after", "") if answer is not None else ""
-    seconds = float(asked) if asked.isdecimal() else FIRST_PAUSE * 2 ** (attempt - 1)
+    retry_after = answer.headers.get("retry-after", "") if answer is not None else ""
+    seconds = float(retry_after) if retry_after.isdecimal() else FIRST_PAUSE * 2 ** (attempt - 1)
     return min(seconds, MAX_PAUSE) * random.uniform(0.8, 1.2)  # noqa: S311 - spreads load, hides nothing

@@ -64,9 +64,9 @@ def revision_of(connection: Connection) -> str | None:
     """The revision, or None where there are no tables yet. Raises `OperationalError` where the database is away."""
     try:
         with connection.begin_nested():
-            found: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+            revision: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
     except (ProgrammingError, OperationalError) as error:
         if "alembic_version" not in str(error.orig):
             raise
         return None
-    return found
+    return revision

@@ -7,7 +7,7 @@ from pathlib import Path
 
 def space(folder: Path) -> tuple[int, int]:
     """Return the free and all bytes of a folder's file system; the folder may yet have to be made."""
-    usage = shutil.disk_usage(next(one for one in (folder, *folder.parents) if one.exists()))
+    usage = shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.exists()))
     return usage.free, usage.total
 
 

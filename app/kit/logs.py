@@ -49,8 +49,8 @@ def _new_trace() -> str:
 class _Text(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         line = super().format(record)
-        told = " ".join(f"{name}={value}" for name, value in _bound.get().items())
-        return f"{line} [{told}]" if told else line
+        context = " ".join(f"{name}={value}" for name, value in _bound.get().items())
+        return f"{line} [{context}]" if context else line
 
 
 class _Json(logging.Formatter):

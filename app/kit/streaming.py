@@ -123,9 +123,9 @@ def _boundary(request: Request) -> bytes:
 
 def _wanted_digest(request: Request) -> bytes | None:
     """Return the sha-256 of the body by RFC 9530, where one is sent; other algorithms are passed over."""
-    found = re.search(r"(?:^|,)\s*sha-256=:([^:]*):", request.headers.get("content-digest", ""))
+    match = re.search(r"(?:^|,)\s*sha-256=:([^:]*):", request.headers.get("content-digest", ""))
     try:
-        return base64.b64decode(found[1], validate=True) if found else None
+        return base64.b64decode(match[1], validate=True) if match else None
     except binascii.Error:
         msg = "The Content-Digest is no base64."
         raise BadRequestError(msg, code="digest_mismatch") from None

@@ -58,8 +58,8 @@ def _import_schema() -> dict[str, Any]:
 @router.post("", status_code=201, responses=REFUSED, openapi_extra=_import_schema())
 async def create(request: Request, response: Response, principal: CanWrite, state: State, key: IdempotencyKey) -> Model:
     """Import a pretrained backbone: weights of a known architecture, as data."""
-    folder, most = state.settings.data_folder / "tmp", state.settings.max_upload_bytes
-    async with receive_form(request, folder, most, field_bytes=MAX_VOCAB_BYTES) as form:
+    folder, max_bytes = state.settings.data_folder / "tmp", state.settings.max_upload_bytes
+    async with receive_form(request, folder, max_bytes, field_bytes=MAX_VOCAB_BYTES) as form:
         model = await run_in_threadpool(importing.create, state, principal.project_id, key, form)
     response.headers["Location"] = model.links.self
     return model

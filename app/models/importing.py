@@ -1,4 +1,4 @@
-"""Decides about imported weights: what an upload may be, where its parts lie, how the model is kept and registered."""
+"""Imports pretrained weights: checks the upload, builds the model's files, and registers the model."""
 
 import tempfile
 import threading
@@ -30,13 +30,13 @@ from app.models.packages import Parts, json_field, parts_of
 from app.models.refs import ModelName
 from app.models.schemas import Model
 
-_PATIENCE_SECONDS = 5.0
-_ATTEMPTS = 5
-_turn = threading.Lock()  # one at a time: each holds a whole network in memory
+_MAX_WAIT_SECONDS = 5.0
+_MAX_ATTEMPTS = 5
+_import_lock = threading.Lock()  # one import at a time: each holds a whole network in memory
 
 
 class ImportOptions(Frozen):
-    """The fields beside the file."""
+    """The form fields of an import."""
 
     name: ModelName = Field(description="What the model is called; a name that is known gets its next version.")
     architecture: Literal["efficientnet_lite0", "bert"] = Field(description="What the weights belong to.")
@@ -66,7 +66,7 @@ def create(state: Services, project_id: str, key: str | None, form: Form) -> Mod
     """
     options = _options(form.fields)
     request = fingerprint("models", form.sha256, *(f"{k}={v}" for k, v in sorted(form.fields.items())))
-    with _alone(), tempfile.TemporaryDirectory(dir=form.path.parent) as scratch:
+    with _one_at_a_time(), tempfile.TemporaryDirectory(dir=form.path.parent) as scratch:
         folder = Path(scratch)
         manifest, names = _build(options, parts_of(form.path, folder / "weights"), folder / "model")
         files = {name: put_blob(state.artifacts, folder / "model" / name).model_dump() for name in names}
@@ -75,10 +75,10 @@ def create(state: Services, project_id: str, key: str | None, form: Form) -> Mod
 
 
 def _registered(state: Services, project_id: str, key: str | None, request: str, candidate: dict[str, Any]) -> Model:
-    """Take the next version of the name, which another request may have taken in between."""
+    """Register the model as the next version; repeat where another request took that version meanwhile."""
     origin: dict[str, Any] = {"project_id": project_id, "job_id": None, "dataset_id": None, "parent_id": None}
     add = partial(service.add, **origin, **candidate)
-    for _ in range(_ATTEMPTS):
+    for _ in range(_MAX_ATTEMPTS):
         try:
             return state.database.transact(
                 lambda session: once(session, project_id, key, request, partial(add, session), Model)
@@ -90,18 +90,18 @@ def _registered(state: Services, project_id: str, key: str | None, request: str,
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
-    if not _turn.acquire(timeout=_PATIENCE_SECONDS):
+def _one_at_a_time() -> Iterator[None]:
+    if not _import_lock.acquire(timeout=_MAX_WAIT_SECONDS):
         msg = "Another import is under way; try again."
         raise UnavailableError(msg, code="busy")
     try:
         yield
     finally:
-        _turn.release()
+        _import_lock.release()
 
 
 def _build(options: ImportOptions, parts: Parts, folder: Path) -> tuple[dict[str, Any], list[str]]:
-    """Write the model's files and load them as they will be served; returns manifest and names."""
+    """Write the model's files, load them as serving does, and return the manifest and the files' names."""
     import torch  # noqa: PLC0415 - only this needs it
 
     from app.ml.models.bundle import json_of, read_bundle, save_bundle  # noqa: PLC0415 - the same
@@ -137,12 +137,12 @@ def _refusal(error: WeightsError) -> GraftworkError:
 
 
 def _options(fields: Mapping[str, str]) -> ImportOptions:
-    """Read the fields: what begins like an object is JSON, numbers and booleans are written out."""
-    given: dict[str, Any] = {name: text for name, text in fields.items() if text.strip()}
-    for name in given.keys() & {"image_size", "max_tokens", "uncased", "config"}:
-        given[name] = json_field(name, given[name])
+    """Validate the form fields; numbers, booleans and the config are JSON."""
+    values: dict[str, Any] = {name: text for name, text in fields.items() if text.strip()}
+    for name in values.keys() & {"image_size", "max_tokens", "uncased", "config"}:
+        values[name] = json_field(name, values[name])
     try:
-        return ImportOptions.model_validate(given)
+        return ImportOptions.model_validate(values)
     except ValidationError as error:
         items = [
             ErrorItem(loc=["body", *entry["loc"]], msg=entry["msg"].removeprefix("Value error, "))

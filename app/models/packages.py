@@ -1,4 +1,4 @@
-"""What an upload of weights holds: the file itself, or known names of a package (zip, wheel); nothing is extracted."""
+"""Finds the parts of an upload of weights: the file itself, or known members of a package (zip, wheel)."""
 
 import zipfile
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ _MAX_CONFIG_BYTES = 64 << 10
 _MAX_UNPACKED = 4 << 30
 _MAX_MEMBERS = 10_000
 _ZIP = b"PK\x03\x04"
-# Ends of names, the preferred first.
+# Endings of file names, the preferred one first.
 _WEIGHTS = ("model.safetensors", ".safetensors", "efficientnet-lite0-57934424.pth")
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The file of weights, and what a package holds beside it."""
+    """The file of weights, and the vocabulary and config that a package holds in the same folder."""
 
     weights: Path
     vocab: str | None = None
@@ -29,10 +29,10 @@ class Parts:
 
 
 def json_field(name: str, text: str) -> Any:
-    """Read a field that is JSON.
+    """Parse a form field that is JSON.
 
     Raises:
-        UnprocessableError: it is none.
+        UnprocessableError: it is not JSON.
     """
     try:
         return strict_json.loads(text.encode())
@@ -42,7 +42,7 @@ def json_field(name: str, text: str) -> Any:
 
 
 def parts_of(path: Path, target: Path) -> Parts:
-    """Return the upload itself, or what a package holds, its weights written to `target`.
+    """Return the parts of an upload; the weights of a package are written to `target`.
 
     Raises:
         UnsupportedMediaError: a package without weights.
@@ -59,29 +59,30 @@ def parts_of(path: Path, target: Path) -> Parts:
     limits = Limits(members=_MAX_MEMBERS, unpacked_bytes=_MAX_UNPACKED)
     try:
         with open_archive(path, limits) as (archive, members):
-            return _found(archive, members, target)
+            return _parts_of_package(archive, members, target)
     except DatasetError as error:
         kind = TooLargeError if error.code == Code.TOO_LARGE else UnprocessableError
         items = [ErrorItem(loc=["body", *fault.loc], msg=fault.msg) for fault in error.errors]
         raise kind(error.message, code=error.code, errors=items) from None
 
 
-def _found(archive: zipfile.ZipFile, members: list[zipfile.ZipInfo], target: Path) -> Parts:
+def _parts_of_package(archive: zipfile.ZipFile, members: list[zipfile.ZipInfo], target: Path) -> Parts:
     from app.datasets.readers.archive import chunks, read_member  # noqa: PLC0415 - as above
 
-    by_end = [one for end in _WEIGHTS for one in members if one.filename.endswith(end)]
-    if not by_end:
+    weights = [member for ending in _WEIGHTS for member in members if member.filename.endswith(ending)]
+    if not weights:
         msg = "the package holds no .safetensors file, and no published checkpoint: pickles are not read"
         raise UnsupportedMediaError(msg, code="unsupported_format", errors=[_item(msg)])
     with target.open("wb") as file:
-        for piece in chunks(archive, by_end[0], _MAX_UNPACKED):
+        for piece in chunks(archive, weights[0], _MAX_UNPACKED):
             file.write(piece)
-    beside = {
-        PurePosixPath(one.filename).name: one
-        for one in members
-        if PurePosixPath(one.filename).parent == PurePosixPath(by_end[0].filename).parent
+    folder = PurePosixPath(weights[0].filename).parent
+    siblings = {
+        PurePosixPath(member.filename).name: member
+        for member in members
+        if PurePosixPath(member.filename).parent == folder
     }
-    vocab, config = beside.get("vocab.txt"), beside.get("config.json")
+    vocab, config = siblings.get("vocab.txt"), siblings.get("config.json")
     return Parts(
         target,
         _decoded(read_member(archive, vocab, MAX_VOCAB_BYTES)) if vocab else None,

@@ -1,4 +1,4 @@
-"""How models are named: `mdl_...`, `name` (its newest version), `name@version` or `name@alias`."""
+"""References to models: `mdl_...`, `name` (its newest version), `name@version` or `name@alias`."""
 
 import re
 from typing import Annotated
@@ -12,20 +12,20 @@ ALIAS = r"^(?=.*[^0-9])[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 MAX_REF = 250
 
 
-def _no_id(name: str) -> str:
+def _refuse_id(name: str) -> str:
     if is_id(name, "mdl"):
         msg = "a name that looks like a model's id could never be asked for"
         raise ValueError(msg)
     return name
 
 
-ModelName = Annotated[str, StringConstraints(pattern=NAME), AfterValidator(_no_id)]
+ModelName = Annotated[str, StringConstraints(pattern=NAME), AfterValidator(_refuse_id)]
 _NAME, _ALIAS = re.compile(NAME[:-1] + r"\Z"), re.compile(ALIAS[:-1] + r"\Z")
 _MAX_VERSION = 2**31 - 1
 
 
 class Ref(BaseModel):
-    """What a reference asks for: an id, or a name with at most one of version and alias."""
+    """A parsed reference: an id, or a name with at most one of version and alias."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -36,12 +36,12 @@ class Ref(BaseModel):
 
 
 def is_alias(text: str) -> bool:
-    """Tell whether `text` may be an alias: like a name, and not digits alone, which are versions."""
+    """Whether `text` may be an alias: it looks like a name and is not digits alone, which are versions."""
     return _ALIAS.match(text) is not None
 
 
 def parse(text: str) -> Ref | None:
-    """Read a reference; None if nothing can be called so."""
+    """Parse a reference; return None where no model can have it."""
     if is_id(text, "mdl"):
         return Ref(id=text)
     name, at, selector = text.partition("@")
@@ -56,5 +56,5 @@ def parse(text: str) -> Ref | None:
 
 
 def as_name(text: str) -> str:
-    """Make a model's name of any text."""
+    """Turn any text into a valid name of a model."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")[:100] or "model"

@@ -39,8 +39,8 @@ def find(session: Session, project_id: str, ref: Ref) -> ModelRow | None:
     if ref.id is not None:
         query = query.where(ModelRow.id == ref.id)
     elif ref.alias is not None:
-        mine = (AliasRow.project_id == project_id) & (AliasRow.name == ref.name) & (AliasRow.alias == ref.alias)
-        query = query.join(AliasRow, AliasRow.model_id == ModelRow.id).where(mine)
+        alias = (AliasRow.project_id == project_id) & (AliasRow.name == ref.name) & (AliasRow.alias == ref.alias)
+        query = query.join(AliasRow, AliasRow.model_id == ModelRow.id).where(alias)
     elif ref.version is not None:
         query = query.where(ModelRow.name == ref.name, ModelRow.version == ref.version)
     else:
@@ -49,7 +49,7 @@ def find(session: Session, project_id: str, ref: Ref) -> ModelRow | None:
 
 
 def page(
-    session: Session, project_id: str, asked: Page, name: str | None, kind: str | None
+    session: Session, project_id: str, page_query: Page, name: str | None, kind: str | None
 ) -> tuple[list[ModelRow], bool]:
     """Return one page of the project's models, and whether more follow."""
     query = select(ModelRow).where(_of(project_id))
@@ -57,12 +57,12 @@ def page(
         query = query.where(ModelRow.name == name)
     if kind is not None:
         query = query.where(ModelRow.kind == kind)
-    return fetch_page(session, query, ModelRow.id, asked)
+    return fetch_page(session, query, ModelRow.id, page_query)
 
 
-def newest(session: Session, project_id: str, most: int) -> list[ModelRow]:
+def newest(session: Session, project_id: str, limit: int) -> list[ModelRow]:
     """Return the project's models, the newest first."""
-    return list(session.scalars(select(ModelRow).where(_of(project_id)).order_by(ModelRow.id.desc()).limit(most)))
+    return list(session.scalars(select(ModelRow).where(_of(project_id)).order_by(ModelRow.id.desc()).limit(limit)))
 
 
 def next_version(session: Session, project_id: str, name: str) -> int:
@@ -78,10 +78,10 @@ def aliases_of(session: Session, project_id: str, model_ids: list[str]) -> dict[
         .where(AliasRow.project_id == project_id, AliasRow.model_id.in_(model_ids))
         .order_by(AliasRow.alias)
     )
-    found: dict[str, list[str]] = {model_id: [] for model_id in model_ids}
+    aliases: dict[str, list[str]] = {model_id: [] for model_id in model_ids}
     for model_id, alias in session.execute(query):
-        found[model_id].append(alias)
-    return found
+        aliases[model_id].append(alias)
+    return aliases
 
 
 def by_id(session: Session, project_id: str, model_id: str) -> ModelRow | None:
@@ -89,10 +89,10 @@ def by_id(session: Session, project_id: str, model_id: str) -> ModelRow | None:
     return session.scalar(select(ModelRow).where(ModelRow.id == model_id, ModelRow.project_id == project_id))
 
 
-def children(session: Session, project_id: str, model_id: str, most: int) -> list[ModelRow]:
+def children(session: Session, project_id: str, model_id: str, limit: int) -> list[ModelRow]:
     """Return models that were fine-tuned directly from this one, deleted or not."""
     query = select(ModelRow).where(ModelRow.project_id == project_id, ModelRow.parent_id == model_id)
-    return list(session.scalars(query.order_by(ModelRow.id).limit(most)))
+    return list(session.scalars(query.order_by(ModelRow.id).limit(limit)))
 
 
 def source_of(session: Session, model: ModelRow) -> str | None:

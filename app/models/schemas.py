@@ -1,4 +1,4 @@
-"""What the models endpoints take and answer. Every field is present, null where empty."""
+"""Request and answer bodies of the models endpoints. Every field is present, null where empty."""
 
 from typing import Annotated, Any, Literal
 
@@ -11,7 +11,7 @@ Kind = Literal["backbone", "fine_tuned"]
 
 
 class HeadSummary(BaseModel):
-    """One head: what it answers."""
+    """One head and the targets that it predicts."""
 
     name: str
     kind: str
@@ -30,7 +30,7 @@ class FileSummary(BaseModel):
 
 
 class ModelLinks(BaseModel):
-    """Where to go from here."""
+    """URLs of related resources."""
 
     self: str
     lineage: str
@@ -68,7 +68,7 @@ class Model(BaseModel):
 
 
 class LineageModel(BaseModel):
-    """One model of a lineage. A deleted one is still told of."""
+    """One model of a lineage; deleted models are listed too."""
 
     id: str
     name: str
@@ -81,7 +81,7 @@ class LineageModel(BaseModel):
 
 
 class Lineage(BaseModel):
-    """Where a model comes from and what came of it."""
+    """A model's ancestors and the models fine-tuned from it."""
 
     object: Literal["lineage"] = "lineage"
     model: LineageModel
@@ -90,7 +90,7 @@ class Lineage(BaseModel):
 
 
 class AliasRequest(BaseModel):
-    """Where an alias is to point."""
+    """The version that an alias points at from now on."""
 
     model_config = ConfigDict(extra="forbid")
 

@@ -1,4 +1,4 @@
-"""Decides about models: what a reference means, what is registered, told, deleted. No torch."""
+"""Resolves references to models; registers, lists and deletes models; moves aliases. Imports no torch."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -58,7 +58,7 @@ def register(  # noqa: PLR0913 - a model is made of this, and all of it is named
 
 
 def add(session: Session, **fields: Any) -> Model:
-    """Register a model and return what is answered of it; as `register`."""
+    """Register a model as `register` does, and return it as it is answered."""
     return _answer(register(session, **fields), [])
 
 
@@ -68,8 +68,8 @@ def resolve(session: Session, project_id: str, ref: str) -> ModelRow:
     Raises:
         NotFoundError: nothing is called so in this project.
     """
-    asked = parse(ref)
-    row = repository.find(session, project_id, asked) if asked is not None else None
+    reference = parse(ref)
+    row = repository.find(session, project_id, reference) if reference is not None else None
     if row is None:
         msg = "There is no such model. A reference is an id, a name, name@version or name@alias."
         raise NotFoundError(msg, code="model_not_found")
@@ -111,19 +111,21 @@ def lineage(session: Session, project_id: str, ref: str) -> Lineage:
     ancestors: list[ModelRow] = []
     parent = row.parent_id
     while parent is not None and len(ancestors) < MAX_ANCESTORS:
-        above = repository.by_id(session, project_id, parent)
-        if above is None:
+        ancestor = repository.by_id(session, project_id, parent)
+        if ancestor is None:
             break
-        ancestors.append(above)
-        parent = above.parent_id
-    below = repository.children(session, project_id, row.id, MAX_CHILDREN)
+        ancestors.append(ancestor)
+        parent = ancestor.parent_id
+    children = repository.children(session, project_id, row.id, MAX_CHILDREN)
     return Lineage(
-        model=_relative(row), ancestors=[_relative(each) for each in ancestors], children=[_relative(c) for c in below]
+        model=_relative(row),
+        ancestors=[_relative(ancestor) for ancestor in ancestors],
+        children=[_relative(child) for child in children],
     )
 
 
 def taught_by(session: Session, model: ModelRow, source_sha256: str) -> ModelRow | None:
-    """Return the model itself or the ancestor whose backbone has learned labels of this very upload, if one has."""
+    """Return the model or its nearest ancestor whose backbone was trained on labels of this upload, if there is one."""
     row: ModelRow | None = model
     for _ in range(MAX_ANCESTORS):
         if row is None:
@@ -152,7 +154,7 @@ def file(state: Services, project_id: str, ref: str, name: str) -> tuple[Path, s
 
 
 def put_alias(session: Session, state: Services, project_id: str, name: str, alias: str, ref: str) -> Alias:
-    """Point an alias of a name at one of its versions; requests here follow at once, other processes within 2 s.
+    """Point an alias at a version; requests to this process follow at once, those to other processes within 2 s.
 
     Raises:
         UnprocessableError: no alias can be called so, or the model has another name.
@@ -166,12 +168,12 @@ def put_alias(session: Session, state: Services, project_id: str, name: str, ali
         raise _refuse(["body", "model"], msg)
     now = session.execute(select(db_now())).scalar_one()
     try:
-        made = repository.put_alias(session, project_id, name, alias, row.id, now)
+        alias_row = repository.put_alias(session, project_id, name, alias, row.id, now)
     except IntegrityError:
         msg = "Another request is making this alias; repeat this one."
         raise ConflictError(msg, code="alias_in_progress") from None
     after_commit(session, state.engine.references.forget)
-    return Alias(name=name, alias=alias, model=row.id, version=row.version, updated_at=made.updated_at)
+    return Alias(name=name, alias=alias, model=row.id, version=row.version, updated_at=alias_row.updated_at)
 
 
 def _refuse(loc: list[str | int], msg: str) -> UnprocessableError:
@@ -232,8 +234,13 @@ def _answer(row: ModelRow, aliases: list[str]) -> Model:
 
 def _head(head: Mapping[str, Any]) -> HeadSummary:
     config, targets = head["config"], head["targets"]
-    only = targets[0] if len(targets) == 1 else None
-    name = config.get("name") or (only["name"] if only else config["kind"])
-    target, classes = (only["name"], list(only["classes"])) if only else (None, [])
-    names = [one["name"] for one in targets]
-    return HeadSummary(name=name, kind=config["kind"], target=target, targets=names, classes=classes)
+    single = targets[0] if len(targets) == 1 else None
+    name = config.get("name") or (single["name"] if single else config["kind"])
+    target, classes = (single["name"], list(single["classes"])) if single else (None, [])
+    return HeadSummary(
+        name=name,
+        kind=config["kind"],
+        target=target,
+        targets=[target["name"] for target in targets],
+        classes=classes,
+    )

@@ -8,7 +8,7 @@ from app.ml.configs.fields import Integer, Real
 
 MAX_INPUTS = 4096
 MAX_PROMPTS = 256
-MAX_TOKENS = 32_768  # said in one request
+MAX_TOKENS = 32_768  # generated in one request
 
 
 class Inputs(BaseModel):

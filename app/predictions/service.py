@@ -1,4 +1,4 @@
-"""Answers with loaded models. Warm, it asks no database: which model is meant is remembered for two seconds."""
+"""Predictions, embeddings and generations of loaded models; resolved references are cached for two seconds."""
 
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -18,13 +18,13 @@ from app.models import service as models
 from app.predictions.schemas import Embeddings, Generation, Generations, ModelName, Predictions, Prompts
 from app.serving.engine import Predictor
 
-_PATIENCE_SECONDS = 5.0
+_MAX_WAIT_SECONDS = 5.0
 _GENERATION_SECONDS = 20.0  # then texts end where they are
 
 
 @dataclass(frozen=True)
-class _Meant:
-    """What a reference means, as far as answering needs it."""
+class _ResolvedModel:
+    """What answering needs to know of the model that a reference names."""
 
     name: ModelName
     files: dict[str, Any]
@@ -39,13 +39,13 @@ def predict(state: Services, project_id: str, ref: str, inputs: Sequence[Any]) -
         ConflictError: the model has no heads.
         UnprocessableError: some inputs cannot be read.
     """
-    meant = _resolve(state, project_id, ref)
-    if not meant.has_heads:
+    model = _resolve(state, project_id, ref)
+    if not model.has_heads:
         msg = "This model is a backbone without heads; ask it for embeddings, or fine-tune it and ask the new model."
         raise ConflictError(msg, code="model_has_no_heads")
-    predictor = _predictor(state, meant)
-    with _turn(state), _quietly():
-        return Predictions(model=meant.name, predictions=predictor.predict(_decode(predictor, inputs)))
+    predictor = _predictor(state, model)
+    with _compute_slot(state), _ignore_overflow():
+        return Predictions(model=model.name, predictions=predictor.predict(_decode(predictor, inputs)))
 
 
 def embed(state: Services, project_id: str, ref: str, inputs: Sequence[Any]) -> Embeddings:
@@ -54,14 +54,14 @@ def embed(state: Services, project_id: str, ref: str, inputs: Sequence[Any]) -> 
     Raises:
         UnprocessableError: some inputs cannot be read, or are so large that their features are not finite.
     """
-    meant = _resolve(state, project_id, ref)
-    predictor = _predictor(state, meant)
-    with _turn(state), _quietly():
+    model = _resolve(state, project_id, ref)
+    predictor = _predictor(state, model)
+    with _compute_slot(state), _ignore_overflow():
         features = predictor.embed(_decode(predictor, inputs))
     overflown = np.flatnonzero(~np.isfinite(features).all(axis=1))[:20]
     if len(overflown):
         raise _unprocessable([((int(row),), "its values are too large for this model") for row in overflown])
-    return Embeddings(model=meant.name, embeddings=features.tolist())
+    return Embeddings(model=model.name, embeddings=features.tolist())
 
 
 def generate(state: Services, project_id: str, ref: str, prompts: Prompts) -> Generations:
@@ -71,26 +71,28 @@ def generate(state: Services, project_id: str, ref: str, prompts: Prompts) -> Ge
         ConflictError: the model has no generator.
         UnprocessableError: some inputs are no texts.
     """
-    meant = _resolve(state, project_id, ref)
-    if not meant.generates:
+    model = _resolve(state, project_id, ref)
+    if not model.generates:
         msg = 'This model continues no texts; fine-tune a language model with {"kind": "generator"} among its heads.'
         raise ConflictError(msg, code="model_has_no_generator")
-    predictor = _predictor(state, meant)
+    predictor = _predictor(state, model)
     fields = prompts.model_dump(exclude={"inputs", "stop"})
-    with _turn(state):
+    with _compute_slot(state):
         try:
-            found = predictor.generate(
+            continuations = predictor.generate(
                 prompts.inputs, GenerationConfig(**fields, stop=tuple(prompts.stop)), _GENERATION_SECONDS
             )
         except InputError as error:
             raise _unprocessable(error.errors) from None
-    return Generations(model=meant.name, generations=[Generation.model_validate(asdict(one)) for one in found])
+    return Generations(
+        model=model.name, generations=[Generation.model_validate(asdict(item)) for item in continuations]
+    )
 
 
 @contextmanager
-def _turn(state: Services) -> Iterator[None]:
-    """As many compute at once as there are cores; who waits too long is sent away, and leaves its thread to others."""
-    if not state.engine.computing.acquire(timeout=_PATIENCE_SECONDS):
+def _compute_slot(state: Services) -> Iterator[None]:
+    """Hold one of as many slots as there are cores. Raises UnavailableError after waiting too long for one."""
+    if not state.engine.computing.acquire(timeout=_MAX_WAIT_SECONDS):
         msg = "All cores are busy with predictions; try again."
         raise UnavailableError(msg, code="busy")
     try:
@@ -99,21 +101,21 @@ def _turn(state: Services) -> Iterator[None]:
         state.engine.computing.release()
 
 
-def _resolve(state: Services, project_id: str, ref: str) -> _Meant:
-    def look_up() -> _Meant:
+def _resolve(state: Services, project_id: str, ref: str) -> _ResolvedModel:
+    def look_up() -> _ResolvedModel:
         with state.database.reading() as session:
             row = models.resolve(session, project_id, ref)
         name = ModelName(id=row.id, name=row.name, version=row.version)
         kinds = {head["config"]["kind"] for head in row.manifest["heads"]}
-        return _Meant(name, row.files, has_heads=bool(kinds), generates="generator" in kinds)
+        return _ResolvedModel(name, row.files, has_heads=bool(kinds), generates="generator" in kinds)
 
-    meant: _Meant = state.engine.references.get((project_id, ref), look_up)
-    return meant
+    model: _ResolvedModel = state.engine.references.get((project_id, ref), look_up)
+    return model
 
 
-def _predictor(state: Services, meant: _Meant) -> Predictor:
+def _predictor(state: Services, model: _ResolvedModel) -> Predictor:
     try:
-        return state.engine.predictor(meant.name.id, lambda: _load(state.artifacts, meant.files))
+        return state.engine.predictor(model.name.id, lambda: _load(state.artifacts, model.files))
     except CorruptModelError as error:
         raise CorruptError(str(error)) from error
 
@@ -129,8 +131,8 @@ def _load(store: ArtifactStore, files: dict[str, Any]) -> Predictor:
         return load_bundle(link_files(store, files, Path(scratch)))
 
 
-def _quietly() -> np.errstate:
-    """Whoever sends the largest numbers there are overflows float32; the answer is looked at, the log says nothing."""
+def _ignore_overflow() -> np.errstate:
+    """Keep NumPy from warning where huge inputs overflow float32: the answers are checked instead."""
     return np.errstate(over="ignore", invalid="ignore")
 
 

@@ -1,4 +1,4 @@
-"""What lies in the artifact store and in this machine's data folder."""
+"""Lists the files of the artifact store and of this machine's data folder."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ Place = Literal["store", "cache", "tmp", "scratch"]
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class File:
     """A file, or a folder of `tmp`; `name` is its key in the store, or its path in the data folder."""
 
     place: Place
@@ -22,24 +22,24 @@ class Found:
     changed_at: float
 
 
-def inventory(store: ArtifactStore, settings: Settings) -> Iterator[Found]:
-    """Everything but the database: the store, copies of a bucket's files, and what was begun and not ended."""
+def inventory(store: ArtifactStore, settings: Settings) -> Iterator[File]:
+    """Yield every file but the database: the store's, copies of a bucket's, and files that are not finished."""
     for entry in store.entries():
-        yield Found("store", entry.key, entry.bytes, entry.changed_at)
+        yield File("store", entry.key, entry.bytes, entry.changed_at)
     data = settings.data_folder
     for path in _files(data / "artifacts"):
         if _is_scratch(path):
-            yield from _found(data, path, "scratch")
+            yield from _measured(data, path, "scratch")
     for path in _files(data / "cache"):
         if _is_scratch(path) or settings.feature_cache not in path.parents:
-            yield from _found(data, path, "scratch" if _is_scratch(path) else "cache")
+            yield from _measured(data, path, "scratch" if _is_scratch(path) else "cache")
     if (data / "tmp").is_dir():
         for path in sorted((data / "tmp").iterdir()):
-            yield from _found(data, path, "tmp")
+            yield from _measured(data, path, "tmp")
 
 
 def _is_scratch(path: Path) -> bool:
-    """Files are written under a name with a dot, and renamed once they are whole."""
+    """Whether a file is unfinished: files are written under a name with a dot, and renamed once they are whole."""
     return path.name.startswith(".")
 
 
@@ -47,11 +47,11 @@ def _files(folder: Path) -> Iterator[Path]:
     return (path for path in sorted(folder.rglob("*")) if path.is_file())
 
 
-def _found(data: Path, path: Path, place: Place) -> Iterator[Found]:
-    """Measure it; a folder is as young as the youngest thing in it. What is gone meanwhile is left out."""
+def _measured(data: Path, path: Path, place: Place) -> Iterator[File]:
+    """Yield a file or folder with its size and the time of its last change; nothing where it was removed meanwhile."""
     try:
-        stats = [one.lstat() for one in (path, *path.rglob("*"))]
+        stats = [entry.lstat() for entry in (path, *path.rglob("*"))]
     except FileNotFoundError:
         return
     size = sum(stat.st_size for stat in stats if not S_ISDIR(stat.st_mode))
-    yield Found(place, str(path.relative_to(data)), size, max(stat.st_mtime for stat in stats))
+    yield File(place, str(path.relative_to(data)), size, max(stat.st_mtime for stat in stats))

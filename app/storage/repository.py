@@ -1,4 +1,4 @@
-"""Which files the rows name. Only this decides what stays; a listing of the store finds candidates and no more."""
+"""SQL of the files that rows name: a file stays if and only if a row names it."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class Reference:
 
 
 def references(session: Session, grace: float, project_id: str | None = None) -> Iterator[Reference]:
-    """Every file that a row names, of one project or of all; a deleted row names its files for `grace` seconds."""
+    """Yield the files that rows name, of one project or of all; a deleted row names its files for `grace` seconds."""
     yield from _datasets(session, grace, project_id)
     yield from _models(session, grace, project_id)
     yield from _checkpoints(session, project_id)
@@ -35,9 +35,9 @@ def references(session: Session, grace: float, project_id: str | None = None) ->
 
 
 def attempts_under_way(session: Session) -> dict[str, str]:
-    """The folders of attempts that hold their job, and the job of each."""
-    held = session.execute(select(JobRow.id, JobRow.token).where(JobRow.status.in_(list(LEASED))))
-    return {folder_name(job_id, token): job_id for job_id, token in held}
+    """Return the job id of each attempt that holds a lease, by the name of the attempt's folder."""
+    leased = session.execute(select(JobRow.id, JobRow.token).where(JobRow.status.in_(list(LEASED))))
+    return {folder_name(job_id, token): job_id for job_id, token in leased}
 
 
 def _of(column: InstrumentedAttribute[str], project_id: str | None) -> ColumnElement[bool]:
@@ -55,16 +55,18 @@ def _files(files: Mapping[str, Any] | None, kind: Kind, row: str) -> Iterator[Re
 
 def _datasets(session: Session, grace: float, project_id: str | None) -> Iterator[Reference]:
     columns = (DatasetRow.id, DatasetRow.source_sha256, DatasetRow.source_bytes, DatasetRow.files)
-    wanted = _of(DatasetRow.project_id, project_id), _kept(DatasetRow.deleted_at, grace)
-    for row, sha256, size, files, deleted in session.execute(select(*columns, DatasetRow.deleted_at).where(*wanted)):
+    conditions = _of(DatasetRow.project_id, project_id), _kept(DatasetRow.deleted_at, grace)
+    query = select(*columns, DatasetRow.deleted_at).where(*conditions)
+    for row, sha256, size, files, deleted in session.execute(query):
         kind: Kind = "datasets" if deleted is None else "deleted"
         yield Reference(blob_key(sha256), size, kind, row)
         yield from _files(files, kind, row)
 
 
 def _models(session: Session, grace: float, project_id: str | None) -> Iterator[Reference]:
-    wanted = _of(ModelRow.project_id, project_id), _kept(ModelRow.deleted_at, grace)
-    for row, files, deleted in session.execute(select(ModelRow.id, ModelRow.files, ModelRow.deleted_at).where(*wanted)):
+    conditions = _of(ModelRow.project_id, project_id), _kept(ModelRow.deleted_at, grace)
+    query = select(ModelRow.id, ModelRow.files, ModelRow.deleted_at).where(*conditions)
+    for row, files, deleted in session.execute(query):
         yield from _files(files, "models" if deleted is None else "deleted", row)
 
 
@@ -76,9 +78,9 @@ def _checkpoints(session: Session, project_id: str | None) -> Iterator[Reference
 
 
 def _job_files(session: Session, project_id: str | None) -> Iterator[Reference]:
-    wanted = _of(JobRow.project_id, project_id)
-    for row, files in session.execute(select(JobRow.id, JobRow.files).where(JobRow.files.is_not(None), wanted)):
+    conditions = _of(JobRow.project_id, project_id)
+    for row, files in session.execute(select(JobRow.id, JobRow.files).where(JobRow.files.is_not(None), conditions)):
         yield from _files(files, "job_files", row)
     trials = select(JobRow.id, TrialRow.candidate).join(TrialRow, TrialRow.job_id == JobRow.id)
-    for row, candidate in session.execute(trials.where(TrialRow.candidate.is_not(None), wanted)):
+    for row, candidate in session.execute(trials.where(TrialRow.candidate.is_not(None), conditions)):
         yield from _files(candidate["files"], "job_files", row)

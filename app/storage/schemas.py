@@ -1,4 +1,4 @@
-"""What is told of the storage."""
+"""The answers about storage."""
 
 from typing import Literal
 

@@ -1,4 +1,4 @@
-"""Adds up what files take."""
+"""Adds up the space that files take."""
 
 from collections.abc import Iterable
 
@@ -14,7 +14,7 @@ from app.storage.schemas import Amount, ServiceStorage, Storage, Usage
 
 
 def report(state: Services, principal: Principal) -> Storage:
-    """Return what the project's files take, and for an administrator all that there is."""
+    """Return the space that the project's files take and, for an administrator, that of all files."""
     admin = "admin" in principal.scopes
     with state.database.reading() as session:
         own = usage(references(session, state.settings.gc_grace_seconds, principal.project_id))
@@ -24,28 +24,30 @@ def report(state: Services, principal: Principal) -> Storage:
 
 def whole_service(database: Database, store: ArtifactStore, settings: Settings) -> ServiceStorage:
     """Add up every file, those that no row names too. The store is listed for this, which takes a while in a bucket."""
-    found = list(inventory(store, settings))
+    files = list(inventory(store, settings))
     with database.reading() as session:
         named = list(references(session, settings.gc_grace_seconds))
-    keys = {one.key for one in named}
-    stored = [one for one in found if one.place == "store"]
+    keys = {reference.key for reference in named}
+    stored = [file for file in files if file.place == "store"]
     free, total = space(settings.data_folder)
     return ServiceStorage(
         named=usage(named),
-        unreferenced=_amount(one.bytes for one in stored if one.name not in keys and not one.name.startswith(TRASH)),
-        trash=_amount(one.bytes for one in stored if one.name.startswith(TRASH)),
-        cache=_amount(one.bytes for one in found if one.place == "cache"),
-        tmp=_amount(one.bytes for one in found if one.place in {"tmp", "scratch"}),
+        unreferenced=_amount(
+            file.bytes for file in stored if not file.name.startswith(TRASH) and file.name not in keys
+        ),
+        trash=_amount(file.bytes for file in stored if file.name.startswith(TRASH)),
+        cache=_amount(file.bytes for file in files if file.place == "cache"),
+        tmp=_amount(file.bytes for file in files if file.place in {"tmp", "scratch"}),
         free_bytes=free,
         total_bytes=total,
     )
 
 
 def usage(named: Iterable[Reference]) -> Usage:
-    """Add up by kind."""
+    """Add up the bytes of the named files by kind; a file that several rows name counts once."""
     sizes: dict[str, dict[str, int]] = {kind: {} for kind in Usage.model_fields}
-    for one in named:
-        sizes[one.kind][one.key] = one.bytes
+    for reference in named:
+        sizes[reference.kind][reference.key] = reference.bytes
     return Usage.model_validate({kind: _amount(files.values()) for kind, files in sizes.items()})
 
 

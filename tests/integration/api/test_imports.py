@@ -51,8 +51,8 @@ def test_an_imported_model_is_a_model_like_any_other(client: Http, services: Ser
 
 
 def test_one_import_at_a_time(client: Http, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importing, "_PATIENCE_SECONDS", 0.01)
-    with importing._turn:
+    monkeypatch.setattr(importing, "_MAX_WAIT_SECONDS", 0.01)
+    with importing._import_lock:
         answer = send_weights(client)
     check_problem(answer, 503, "busy")
     assert answer.headers["retry-after"]

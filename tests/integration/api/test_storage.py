@@ -13,7 +13,7 @@ from app.db.session import Database
 from app.db.tables import DatasetRow, JobRow
 from app.dependencies import Services
 from app.settings import Settings
-from app.storage.collecting import Decision, carry_out, plan
+from app.storage.garbage_collection import Verdict, carry_out, plan
 from tests.conftest import MakeKey
 from tests.support.http import Http
 from tests.support.models import add_model
@@ -29,7 +29,7 @@ class Collection:
         self.parts = (database, store, settings)
         self.folder = settings.data_folder
 
-    def plan(self) -> dict[str, Decision]:
+    def plan(self) -> dict[str, Verdict]:
         return {one.name: one for one in plan(*self.parts)}
 
     def run(self) -> dict[str, str]:

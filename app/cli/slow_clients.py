@@ -70,6 +70,6 @@ class PatientProtocol(H11Protocol):
             self._timer = self.loop.call_later(_LOOK_SECONDS, self._look)
 
 
-def patient(seconds: float, rate: int) -> type[PatientProtocol]:
+def bounded_protocol(seconds: float, rate: int) -> type[PatientProtocol]:
     """Return the protocol with these limits."""
     return type("Patient", (PatientProtocol,), {"seconds": seconds, "rate": rate})
