@@ -1,4 +1,4 @@
-"""Every error that users meet, and how it is rendered (RFC 9457 problem details).
+"""Errors that users see, and their rendering as problem details (RFC 9457).
 
     GraftworkError
     ├── BadRequestError 400           the request itself is malformed
@@ -54,7 +54,7 @@ class Problem(BaseModel):
 
 
 class GraftworkError(Exception):
-    """Root of the tree: a status, a stable code, a sentence that says what to do, and the places it is about."""
+    """Root of the tree: a status, a stable code, a sentence that says what to do, and the places in the request."""
 
     status: ClassVar[int] = 500
     default_code: ClassVar[str] = "error"
@@ -134,12 +134,12 @@ class TooManyError(GraftworkError):
 
     @property
     def headers(self) -> dict[str, str]:
-        """When to come back."""
+        """How many seconds to wait before trying again."""
         return {"Retry-After": "30"}
 
 
 class CorruptError(GraftworkError):
-    """Stored bytes are not what was stored; never served."""
+    """Stored bytes have changed; they are never served."""
 
     status, default_code = 500, "corrupt_artifact"
 
@@ -151,7 +151,7 @@ class UnavailableError(GraftworkError):
 
     @property
     def headers(self) -> dict[str, str]:
-        """When to come back."""
+        """How many seconds to wait before trying again."""
         return {"Retry-After": "2"}
 
 
@@ -203,12 +203,12 @@ def problem(
 
 
 def _printable(text: str) -> str:
-    """Half surrogates cannot be encoded; show them escaped."""
+    """Escape lone surrogates, which cannot be encoded."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _item(error: dict[str, Any], body: Any) -> ErrorItem:
-    """Keep place and sentence of a validation error; its input (a password, an infinity) is not echoed."""
+    """Keep place and message of a validation error; its input (a password, an infinity) is not echoed."""
     loc = _place(error, body) if error["loc"][:1] == ("body",) else list(error["loc"])
     msg = str(error["msg"]).removeprefix("Value error, ")
     if error["type"] == "union_tag_invalid":  # pydantic's sentence repeats the tag that was sent
@@ -219,7 +219,7 @@ def _item(error: dict[str, Any], body: Any) -> ErrorItem:
 
 
 def _place(error: dict[str, Any], body: Any) -> list[str | int]:
-    """Follow the place through the body that was sent: pydantic also names the branch of each union on the way."""
+    """Return the place in the body that was sent, without the branches of unions that pydantic adds to it."""
     place: list[str | int] = ["body"]
     parts = error["loc"][1:]
     for part in parts:
@@ -270,18 +270,18 @@ async def _on_database_error(request: Request, error: Exception) -> JSONResponse
 
 async def _on_system_error(request: Request, error: Exception) -> JSONResponse:
     if getattr(error, "errno", None) not in _FULL:
-        return await _on_anything(request, error)
+        return await _on_unexpected_error(request, error)
     log.error("no room left: %s", error)
     detail = "The service has no room left for this; nothing was kept. Free some, or ask who runs it to."
     return problem(request, 507, "storage_full", detail)
 
 
-async def _on_unstorable(request: Request, error: Exception) -> JSONResponse:
+async def _on_value_out_of_range(request: Request, error: Exception) -> JSONResponse:
     log.warning("a value does not fit the database: %s", error)
     return problem(request, 422, "invalid_request", "A value is out of the range that can be stored.")
 
 
-async def _on_anything(request: Request, error: Exception) -> JSONResponse:
+async def _on_unexpected_error(request: Request, error: Exception) -> JSONResponse:
     log.error("request %s failed", getattr(request.state, "request_id", None), exc_info=error)
     return problem(request, 500, "internal_error", "This is a fault of the service; its log has the details.")
 
@@ -300,10 +300,10 @@ def install(app: FastAPI) -> None:
         InterfaceError: _on_database_error,  # a connection that broke
         InternalError: _on_database_error,  # a transaction that the database has ended
         PoolTimeoutError: _on_database_error,
-        DataError: _on_unstorable,
-        OverflowError: _on_unstorable,
+        DataError: _on_value_out_of_range,
+        OverflowError: _on_value_out_of_range,
         OSError: _on_system_error,
-        Exception: _on_anything,
+        Exception: _on_unexpected_error,
     }
     for kind, handler in handlers.items():
         app.add_exception_handler(kind, handler)

@@ -1,8 +1,8 @@
 """Failpoints: places at which a test makes a process die or wait. Off unless an environment variable names one.
 
-`GRAFTWORK_FAILPOINTS="checkpoint.stored=kill claim.committed=sleep:5@2"` acts when a place is come to, with `@N` when
-a process comes to it for the Nth time. In all the processes that share the folder `GRAFTWORK_FAILPOINTS_ONCE` a place
-acts once alone, and leaves a file of its name there. Nothing of this can be set over HTTP.
+`GRAFTWORK_FAILPOINTS="checkpoint.stored=kill claim.committed=sleep:5@2"` acts when a process reaches a place, with `@N`
+when it reaches it for the Nth time. Among the processes that share the folder `GRAFTWORK_FAILPOINTS_ONCE` a place acts
+once only, and leaves a file of its name there. Failpoints cannot be set over HTTP.
 """
 
 import os
@@ -36,7 +36,7 @@ class _Action:
 
 
 def parse(text: str) -> dict[str, _Action]:
-    """Read which place is to do what. Raises ValueError for a place or an action that there is not."""
+    """Parse the action of each place. Raises ValueError for an unknown place or action."""
     actions = {}
     for item in text.split():
         place, _, what = item.partition("=")
@@ -53,7 +53,7 @@ _passed: Counter[str] = Counter()
 
 
 def reach(place: str) -> None:
-    """Do what was asked for at this place; nothing in production."""
+    """Act if this place is armed; does nothing in production."""
     if _armed:
         _act(place)
 

@@ -1,4 +1,4 @@
-"""Whether the process lives, whether it can serve and what it lacks, and the figures of how it does."""
+"""Liveness, readiness with its parts, and the metrics endpoint."""
 
 from typing import Literal
 
@@ -14,8 +14,8 @@ from app.kit.files import space
 from app.security import CanAdminister, secure_router
 
 router = APIRouter(prefix="/health", tags=["health"])
-figures = secure_router("", "operations")
-_SCARCE_BYTES = 1 << 30
+metrics_router = secure_router("", "operations")
+_MIN_FREE_BYTES = 1 << 30
 
 Part = Literal["ok", "degraded"]
 
@@ -27,7 +27,7 @@ class Health(BaseModel):
 
 
 class Readiness(BaseModel):
-    """The process can serve; degraded where something is missing without which less is done, or later."""
+    """The process can serve; `degraded` where a part is missing, so that jobs start later or not at all."""
 
     status: Part
     parts: dict[str, str]
@@ -44,25 +44,28 @@ def ready(state: State) -> Readiness:
     """The process can serve: its database answers. Says what else is missing."""
     try:
         with state.database.reading() as session:
-            worked_for = bool(workers.count_seen(session))
+            has_workers = bool(workers.count_seen(session))
     except SQLAlchemyError as error:
         msg = "The database does not answer."
         raise UnavailableError(msg, code="database_unavailable") from error
-    parts = {"database": "ok", "workers": "ok" if worked_for else "none was seen of late: jobs wait", **_others(state)}
+    parts = {
+        "database": "ok",
+        "workers": "ok" if has_workers else "none was seen of late: jobs wait",
+        **_other_parts(state),
+    }
     return Readiness(status="ok" if set(parts.values()) == {"ok"} else "degraded", parts=parts)
 
 
-def _others(state: Services) -> dict[str, str]:
+def _other_parts(state: Services) -> dict[str, str]:
     free, _ = space(state.settings.data_folder)
-    scarce = f"only {free >> 20} MiB are free" if free < _SCARCE_BYTES else "ok"
-    answers = state.queue.reachable()
+    scarce = f"only {free >> 20} MiB are free" if free < _MIN_FREE_BYTES else "ok"
     return {
-        "broker": "ok" if answers else "does not answer: jobs start when workers look by themselves",
+        "broker": "ok" if state.queue.reachable() else "does not answer: jobs start when workers look by themselves",
         "storage": scarce,
     }
 
 
-@figures.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+@metrics_router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
 def read_metrics(state: State, _: CanAdminister) -> Response:
-    """Give the figures of this service, over all projects, in Prometheus' text format."""
+    """Return the metrics of this service, over all projects, in Prometheus' text format."""
     return Response(state.metrics.text(), media_type=CONTENT_TYPE_LATEST)

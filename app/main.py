@@ -53,7 +53,7 @@ def create_app(settings: Settings, queue: JobQueue | None = None, artifacts: Art
     app.state.authenticator = Authenticator(database)
     errors.install(app)
     secured = (datasets, estimates, jobs, models, predictions, recommendations, catalogue, storage)
-    for router in (health.router, health.figures, *secured):
+    for router in (health.router, health.metrics_router, *secured):
         app.include_router(router)
     app.openapi = lambda: document(app)  # type: ignore[method-assign]
     hosts = hosts_for(settings.host, settings.allowed_hosts)

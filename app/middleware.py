@@ -1,4 +1,4 @@
-"""What happens to every request before routing: its Host is checked, it gets an id, and too many are refused."""
+"""Middleware for every request: checks its Host header, gives it an id, and limits how many run at a time."""
 
 import logging
 import re
@@ -16,7 +16,7 @@ from app.metrics import Metrics
 log = logging.getLogger(__name__)
 
 _REQUEST_ID = re.compile(r"[\w.-]{1,64}")
-_HEALTH = ("/health/live", "/health/ready")  # asked by those who know an address, not a name
+_HEALTH = ("/health/live", "/health/ready")  # load balancers send an address as Host
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _UNLOGGED = (*_HEALTH, "/metrics")
 _LOOPBACK = ("127.0.0.1", "localhost", "::1", "[::1]")
@@ -33,7 +33,7 @@ def hosts_for(bound: str, configured: list[str]) -> frozenset[str] | None:
 
 
 class RequestLimits:
-    """Labels each request and its answer with an id; refuses foreign Host headers, and more than `most` at a time."""
+    """Labels each request and its answer with an id; refuses foreign Host headers, and too many at a time."""
 
     def __init__(self, app: ASGIApp, hosts: frozenset[str] | None, max_requests: int, metrics: Metrics) -> None:
         self.app = app
@@ -59,7 +59,7 @@ class RequestLimits:
 
         async def labelled(message: Message) -> None:
             if message["type"] == "http.response.start":
-                self._told(scope, message["status"], time.perf_counter() - began)
+                self._record(scope, message["status"], time.perf_counter() - began)
                 answer = MutableHeaders(scope=message)
                 answer["X-Request-Id"] = request_id
                 answer["X-Content-Type-Options"] = "nosniff"
@@ -78,10 +78,10 @@ class RequestLimits:
         else:
             await self._counted(scope, receive, labelled)
 
-    def _told(self, scope: Scope, status: int, seconds: float) -> None:
-        """Count and log an answer. Its route is known by then; paths that lead nowhere are one."""
+    def _record(self, scope: Scope, status: int, seconds: float) -> None:
+        """Count and log an answer. All paths without a route count as one route."""
         route = getattr(scope.get("route"), "path", "none")
-        method = scope["method"] if scope["method"] in _METHODS else "other"  # anybody may make some up
+        method = scope["method"] if scope["method"] in _METHODS else "other"  # clients may invent methods
         self.metrics.request(method, route, status, seconds)
         if route not in _UNLOGGED:
             log.info("%s %s %d %.0f ms", scope["method"], route, status, 1000 * seconds)

@@ -1,4 +1,4 @@
-"""The doorbell: "there is work". It carries no job; a lost, doubled or late ring harms nothing."""
+"""Wakes workers through the broker. A ring says "there is work" and carries no job: losing one is no harm."""
 
 import logging
 import time
@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 log = logging.getLogger(__name__)
 
-_SILENT_SECONDS = 5.0
+_PAUSE_SECONDS = 5.0
 QUEUE = "default"
 TASK = "graftwork.work"
 
@@ -17,23 +17,23 @@ TRANSPORT = {
     "global_keyprefix": "graftwork:",
 }
 _KEY = f"graftwork:{QUEUE}"  # the list in which rings wait
-_ENOUGH = 64  # rings that wait wake as many idle workers; more would pile up while all are busy
+_MAX_WAITING = 64  # rings; further ones would pile up while all workers are busy
 
 
 class JobQueue(Protocol):
-    """Rings for a worker."""
+    """Wakes workers."""
 
-    failures: int  # rings that reached nobody
+    failures: int  # rings that did not reach the broker
 
     def ring(self) -> bool:
-        """Say that there is work; False if nobody could be told, which the sweeper makes good."""
+        """Wake a worker; return False where the broker was not reached, which the sweeper makes good."""
 
     def reachable(self) -> bool:
-        """Tell whether the broker answers just now."""
+        """Whether the broker answers now."""
 
 
 class CeleryQueue:
-    """Rings by Celery's task name; the service never imports the worker. A dead or hung broker costs 0.5 s."""
+    """Sends Celery's task by name, since the service never imports the worker. A dead or hung broker costs 0.5 s."""
 
     def __init__(self, broker_url: str) -> None:
         from celery import Celery  # noqa: PLC0415 - a process that rings in memory needs no Celery
@@ -49,24 +49,24 @@ class CeleryQueue:
             task_serializer="json",
         )
         self.failures = 0
-        self._silent_until = 0.0
+        self._paused_until = 0.0
 
     def ring(self) -> bool:
-        """See `JobQueue.ring`; after a failure nobody waits for the broker again for a while."""
-        if time.monotonic() < self._silent_until:
+        """See `JobQueue.ring`; after a failure the broker is left alone for some seconds."""
+        if time.monotonic() < self._paused_until:
             return False
         try:
-            if self._broker.llen(_KEY) < _ENOUGH:
+            if self._broker.llen(_KEY) < _MAX_WAITING:
                 self._celery.send_task(TASK, queue=QUEUE, retry=False, ignore_result=True)
         except Exception as error:  # noqa: BLE001 - whatever a broker does wrong, the job row is committed
             self.failures += 1
-            self._silent_until = time.monotonic() + _SILENT_SECONDS
+            self._paused_until = time.monotonic() + _PAUSE_SECONDS
             log.warning("the broker could not be rung (the sweeper will): %s", error)
             return False
         return True
 
     def close(self) -> None:
-        """Give its connections back."""
+        """Close all connections."""
         self._broker.close()
         self._celery.pool.force_close_all()
         self._celery.close()
@@ -80,7 +80,7 @@ class CeleryQueue:
 
 
 class MemoryQueue:
-    """The in-memory twin: counts rings. For tests and for running without a broker."""
+    """Counts rings in memory, for tests and for running without a broker."""
 
     failures = 0
 

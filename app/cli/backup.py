@@ -1,4 +1,4 @@
-"""`graftwork backup`: a copy of the embedded database and artifacts, of one moment, while the service runs."""
+"""`graftwork backup`: a consistent copy of the embedded database and artifacts while the service runs."""
 
 import os
 import shutil
@@ -14,10 +14,10 @@ _ARTIFACTS = "artifacts"
 
 
 def backup(settings: Settings, target: Path) -> None:
-    """Write a data folder that a service may be started on.
+    """Write a copy of the data folder that a service can be started on.
 
-    The database comes first: every file that it names is there by then, and what is added later is left over in the
-    copy. A checkpoint that has been replaced in between is missing there; its job goes on from an earlier one.
+    The database is copied first: every file that it names exists by then, and files added later are unused in the copy.
+    A checkpoint that is replaced meanwhile is missing in the copy; its job resumes from an earlier one.
     """
     source = settings.data_folder
     if settings.database_url or settings.artifacts_url:
@@ -29,18 +29,18 @@ def backup(settings: Settings, target: Path) -> None:
     target.mkdir(parents=True, exist_ok=True)
     _copy_database(source / "graftwork.db", target / "graftwork.db")
     if (source / _ARTIFACTS).exists():
-        shutil.copytree(source / _ARTIFACTS, target / _ARTIFACTS, copy_function=_copy_if_there)
-    os.sync()  # what was said to be a backup outlives a loss of power
+        shutil.copytree(source / _ARTIFACTS, target / _ARTIFACTS, copy_function=_copy_if_present)
+    os.sync()  # the backup survives a loss of power once this command has succeeded
 
 
 def _copy_database(source: Path, target: Path) -> None:
-    """As of one moment, whoever writes meanwhile."""
+    """Copy a snapshot of the database, whoever writes meanwhile."""
     with closing(sqlite.connect(source, timeout=30, isolation_level=None)) as connection:
         connection.execute("VACUUM INTO ?", (str(target),))
 
 
-def _copy_if_there(source: str, target: str) -> None:
-    """What vanishes under the copy was replaced."""
+def _copy_if_present(source: str, target: str) -> None:
+    """Copy a file, unless it was replaced since the folder was listed."""
     try:
         shutil.copy2(source, target)
     except FileNotFoundError:

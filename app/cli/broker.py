@@ -1,6 +1,6 @@
 """The embedded broker: a Valkey server from its wheel, on the loopback, behind a password, without persistence.
 
-It holds nothing but rings, so nothing is lost with it.
+It holds nothing but wake-up messages, so nothing is lost with it.
 """
 
 import os
@@ -13,7 +13,7 @@ from app.kit.process import die_with_parent, free_port
 
 
 class EmbeddedBroker:
-    """A port and a password; `start` may be called again after a death."""
+    """A server with a port and a password of its own; `start` may be called again after it died."""
 
     def __init__(self) -> None:
         self._port = free_port()
@@ -21,11 +21,11 @@ class EmbeddedBroker:
 
     @property
     def url(self) -> str:
-        """How clients reach it."""
+        """URL by which clients reach the server."""
         return f"redis://:{self._password}@127.0.0.1:{self._port}/0"
 
     def start(self) -> subprocess.Popen[bytes]:
-        """Start the server; configured by standard input, so that the process list shows no password."""
+        """Start the server. Its configuration goes to standard input, so that the process list shows no password."""
         lines = (
             "bind 127.0.0.1",
             f"port {self._port}",
@@ -41,7 +41,7 @@ class EmbeddedBroker:
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             start_new_session=True,
-            preexec_fn=lambda: die_with_parent(parent),  # noqa: PLW1509 - the starter has one thread
+            preexec_fn=lambda: die_with_parent(parent),  # noqa: PLW1509 - this process has one thread
         )
         assert server.stdin is not None
         server.stdin.write("\n".join(lines).encode())

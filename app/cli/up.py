@@ -1,4 +1,4 @@
-"""`graftwork up`: API, worker and an embedded broker as children of one process that starts, mends and ends them."""
+"""`graftwork up`: API, worker and an embedded broker, started, restarted and stopped by one process."""
 
 import os
 import signal
@@ -18,7 +18,7 @@ from app.settings import Settings
 
 _READY_SECONDS = 60.0
 _STOP_SECONDS = 40.0
-_BROKER_STOP_SECONDS = 2.0  # it holds nothing that could be lost
+_BROKER_STOP_SECONDS = 2.0  # the broker holds nothing that could be lost
 _RESTART_PAUSE_SECONDS = 1.0
 
 Start = Callable[[], "subprocess.Popen[bytes]"]
@@ -26,14 +26,14 @@ Start = Callable[[], "subprocess.Popen[bytes]"]
 
 @dataclass
 class Child:
-    """A process that is started again when it dies."""
+    """A process that is restarted when it dies."""
 
     name: str
     start: Start
     process: "subprocess.Popen[bytes] | None" = None
 
     def ensure(self) -> None:
-        """Start it if it does not run."""
+        """Start the process unless it is running."""
         if self.process is not None and self.process.poll() is None:
             return
         if self.process is not None:
@@ -41,36 +41,36 @@ class Child:
             time.sleep(_RESTART_PAUSE_SECONDS)
         self.process = self.start()
 
-    def stop(self, until: float) -> None:
-        """End it, gently until the time `until`."""
+    def stop(self, deadline: float) -> None:
+        """Ask the process to end, and kill its group at the time `deadline`."""
         if self.process is None:
             return
         if self.process.poll() is None:
             self.process.terminate()
         try:
-            self.process.wait(max(0.1, until - time.monotonic()))
+            self.process.wait(max(0.1, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
 
 
 class _StoppedError(BaseException):
-    """A signal asked for the end."""
+    """SIGINT or SIGTERM arrived."""
 
 
 def _on_signal(*_: object) -> None:
     raise _StoppedError
 
 
-def _part(*command: str) -> Start:
-    """Return what starts one part of the service as a process that dies with this one."""
+def _starter(*command: str) -> Start:
+    """Return a function that starts a command of this program in a process that dies with this one."""
 
     def start() -> "subprocess.Popen[bytes]":
         parent = os.getpid()
         return subprocess.Popen(
             [sys.executable, "-m", "app.cli.main", *command],
             start_new_session=True,
-            preexec_fn=lambda: die_with_parent(parent),  # noqa: PLW1509 - the starter has one thread
+            preexec_fn=lambda: die_with_parent(parent),  # noqa: PLW1509 - this process has one thread
         )
 
     return start
@@ -97,7 +97,7 @@ def run() -> int:
         signal.signal(number, _on_signal)
     settings = Settings()
     settings.data_folder.mkdir(parents=True, exist_ok=True)
-    port = _claim_port(settings)
+    port = _check_port(settings)
     children: list[Child] = []
     os.environ["GRAFTWORK_PORT"] = str(port)
     os.environ["GRAFTWORK_DATA"] = str(settings.data_folder)
@@ -107,12 +107,12 @@ def run() -> int:
             os.environ["GRAFTWORK_BROKER_URL"] = broker.url
             children.append(Child("broker", broker.start))
         key = prepare(settings, invent_key=True)
-        children += [Child("api", _part("api")), Child("worker", _part("worker"))]
+        children += [Child("api", _starter("api")), Child("worker", _starter("worker"))]
         for child in children:
             child.ensure()
         url = f"http://{_reachable(settings.host)}:{port}"
         _wait_ready(url, next(child for child in children if child.name == "api"))
-        _greet(url, key, settings)
+        _print_welcome(url, key, settings)
         while True:
             time.sleep(0.5)
             for child in children:
@@ -124,8 +124,8 @@ def run() -> int:
         _stop(children)
 
 
-def _claim_port(settings: Settings) -> int:
-    """Return the port to serve on, once it is sure that nobody else does."""
+def _check_port(settings: Settings) -> int:
+    """Return the port to serve on. Exits where another process listens on it."""
     with socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -137,12 +137,12 @@ def _claim_port(settings: Settings) -> int:
 
 
 def _reachable(host: str) -> str:
-    """Return an address that reaches a server bound to `host`."""
-    near = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
-    return f"[{near}]" if ":" in near else near
+    """Return the address by which this machine reaches a server bound to `host`."""
+    address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
+    return f"[{address}]" if ":" in address else address
 
 
-def _greet(url: str, key: str | None, settings: Settings) -> None:
+def _print_welcome(url: str, key: str | None, settings: Settings) -> None:
     print(f"Graftwork serves at {url} (documentation: {url}/docs); data in {settings.data_folder}")
     if key is not None and settings.bootstrap_key is None:
         print(f"API key, shown only now: {key}")
@@ -150,12 +150,12 @@ def _greet(url: str, key: str | None, settings: Settings) -> None:
 
 
 def _stop(children: list[Child]) -> None:
-    """End in reverse order, so that the broker goes last; all gentle ends run at the same time."""
+    """Stop all children at the same time, but the broker last."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    until = time.monotonic() + _STOP_SECONDS
+    deadline = time.monotonic() + _STOP_SECONDS
     for child in children:
         if child.name != "broker" and child.process is not None and child.process.poll() is None:
             child.process.terminate()
     for child in reversed(children):
-        child.stop(until if child.name != "broker" else time.monotonic() + _BROKER_STOP_SECONDS)
+        child.stop(deadline if child.name != "broker" else time.monotonic() + _BROKER_STOP_SECONDS)

@@ -1,4 +1,4 @@
-"""Bring a database to the tables of this release; several processes may try at once, one does it."""
+"""Migrates a database to the tables of this release; of several processes that try at once, one does it."""
 
 from alembic import command
 from alembic.config import Config
@@ -20,16 +20,17 @@ def config(connection: Connection) -> Config:
 
 
 def migrate(database: Database) -> None:
-    """Upgrade to the newest revision, in one transaction. SQLite's is a writing one, which locks others out.
+    """Upgrade to the newest revision in one transaction that locks out other migrations.
 
-    A later one of the same generation stays. Raises `OtherSchemaError` for one of a later generation.
+    A database at a later revision of the same generation stays as it is. Raises `OtherSchemaError` for a later
+    generation.
     """
     with database.engine.begin() as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
         failpoints.reach("migration.begun")
-        there = revisions.revision_of(connection)
-        if there is None or there <= revisions.newest():
+        revision = revisions.revision_of(connection)
+        if revision is None or revision <= revisions.newest():
             command.upgrade(config(connection), "head")
         else:
-            revisions.refuse_later_generation(there)
+            revisions.refuse_later_generation(revision)

@@ -1,4 +1,4 @@
-"""Engines and transactions: one transaction a request; what must follow a commit (ringing a worker) follows it.
+"""Engines and transactions: one transaction a request, and actions that run after its commit (ringing a worker).
 
 SQLite begins writing transactions with BEGIN IMMEDIATE (one that reads first and then writes fails with "database is
 locked" under load) and comes from `pysqlite3`, whose SQLite has the WAL-reset fix of 3.51.3.
@@ -25,14 +25,14 @@ log = logging.getLogger(__name__)
 
 _AFTER_COMMIT = "after_commit"
 _MIN_SQLITE = (3, 51, 3)
-REPEATS = 5
-_MAX_FIRST_PAUSE = 0.05
+MAX_REPEATS = 5
+_FIRST_PAUSE_SECONDS = 0.05
 _COLLISIONS = ("40001", "40P01")  # what PostgreSQL calls serialization_failure and deadlock_detected
 T = TypeVar("T")
 
 
 class db_now(FunctionElement[float]):  # noqa: N801 - reads like the SQL function that it is
-    """Seconds since the epoch by the database's clock, the only clock that leases know."""
+    """Seconds since the epoch by the database's clock, the only clock that leases use."""
 
     type = Double()
     inherit_cache = True
@@ -106,13 +106,13 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
-        """A transaction that only reads; it never waits for a writer."""
+        """Open a transaction that only reads and never waits for a writer."""
         with Session(self._reading, expire_on_commit=False) as session:
             yield session
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
-        """A transaction that is committed at the end of the block, and then runs what waits for the commit."""
+        """Open a transaction, commit it at the end of the block, and then run the actions given to `after_commit`."""
         with Session(self.engine, expire_on_commit=False) as session:
             yield session
             session.commit()
@@ -120,12 +120,12 @@ class Database:
             action()
 
     def transact(self, action: Callable[[Session], T]) -> T:
-        """Run `action` as one transaction; where it collided with another one, all of it again, at most REPEATS times.
+        """Run `action` as one transaction; after a collision repeat it as a whole, at most MAX_REPEATS times.
 
-        A collision is a deadlock or a failed serialization: the database has undone everything, so that nothing happens
-        twice. `action` must change nothing but the database; the rest is for `after_commit`.
+        A collision is a deadlock or a failed serialization: the database has rolled everything back, so that nothing
+        happens twice. `action` must change only the database; everything else belongs in `after_commit`.
         """
-        for repeat in range(REPEATS):
+        for repeat in range(MAX_REPEATS):
             try:
                 with self.writing() as session:
                     return action(session)
@@ -133,12 +133,12 @@ class Database:
                 if getattr(error.orig, "sqlstate", None) not in _COLLISIONS:
                     raise
                 log.warning("two transactions collided, this one is repeated: %s", error.orig)
-                time.sleep(random.uniform(0, _MAX_FIRST_PAUSE * 2**repeat))  # noqa: S311 - spreads those that collided
+                time.sleep(random.uniform(0, _FIRST_PAUSE_SECONDS * 2**repeat))  # noqa: S311 - spreads the repeats of those that collided
         with self.writing() as session:
             return action(session)
 
     def close(self) -> None:
-        """Give all connections back."""
+        """Close all connections."""
         self.engine.dispose()
 
 

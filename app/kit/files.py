@@ -1,4 +1,4 @@
-"""Durable files, and room for them."""
+"""Durable files, and the free space of a file system."""
 
 import os
 import shutil
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def space(folder: Path) -> tuple[int, int]:
-    """Return the free and all bytes of a folder's file system; the folder may yet have to be made."""
+    """Return the free and the total bytes of a folder's file system; the folder need not exist yet."""
     usage = shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.exists()))
     return usage.free, usage.total
 

@@ -1,4 +1,4 @@
-"""Identifiers: a prefix that names the kind, and a UUIDv7 (RFC 9562), so that they sort by time and tell nothing."""
+"""Identifiers: a prefix that names the kind, and a UUIDv7 (RFC 9562), so that they sort by time of creation."""
 
 import os
 import re
@@ -17,5 +17,5 @@ def new_id(prefix: str) -> str:
 
 
 def is_id(text: str, prefix: str) -> bool:
-    """Tell whether `text` has the shape of an identifier of this kind."""
+    """Whether `text` has the shape of an identifier of this kind."""
     return text.startswith(f"{prefix}_") and _SHAPE.fullmatch(text) is not None

@@ -1,4 +1,4 @@
-"""Lists in pages: `limit`, `after` and `order` in, `data`, `has_more`, `first_id` and `last_id` out."""
+"""Pagination: `limit`, `after` and `order` of a request; `data`, `has_more`, `first_id` and `last_id` of an answer."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any, Generic, Literal, Protocol, TypeVar
@@ -12,7 +12,7 @@ from app.kit.ids import ID_PATTERN
 
 
 class Page(BaseModel):
-    """Which part of a list is asked for."""
+    """The part of a list that a request asks for."""
 
     limit: int
     after: str | None
@@ -33,7 +33,7 @@ PageQuery = Annotated[Page, Depends(_page)]
 
 
 class Identified(Protocol):
-    """Anything with an id, as every listed answer has."""
+    """An answer with an id."""
 
     @property
     def id(self) -> str:

@@ -33,7 +33,7 @@ def _prctl(option: int, value: int | bytes) -> None:
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """Return a TCP port that nobody listens on just now."""
+    """Return a TCP port that no process listens on now."""
     with socket.socket() as probe:
         probe.bind((host, 0))
         port: int = probe.getsockname()[1]

@@ -14,7 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from app.db.session import REPEATS, Database
+from app.db.session import MAX_REPEATS, Database
 from app.dependencies import Services
 from app.jobs import lease as leases
 from app.jobs.sweeper import Sweeper
@@ -178,9 +178,9 @@ def test_what_is_refused_at_its_commit_is_repeated_five_times(
     client: Http, queue: MemoryQueue, dataset: str, onlooker: Connection
 ) -> None:
     rings = queue.rings
-    refuse_commits(onlooker, REPEATS)
+    refuse_commits(onlooker, MAX_REPEATS)
     job = job_of(client, dataset)
-    assert tries(onlooker) == REPEATS + 1
+    assert tries(onlooker) == MAX_REPEATS + 1
     assert queue.rings == rings + 1
     assert told(client, job) == [(1, "job.queued")]
 
@@ -189,9 +189,9 @@ def test_what_is_refused_once_more_is_answered_503_and_has_changed_nothing(
     client: Http, queue: MemoryQueue, dataset: str, onlooker: Connection
 ) -> None:
     rings = queue.rings
-    refuse_commits(onlooker, REPEATS + 1)
+    refuse_commits(onlooker, MAX_REPEATS + 1)
     check_problem(submit(client, dataset), 503, "database_unavailable")
-    assert tries(onlooker) == REPEATS + 1
+    assert tries(onlooker) == MAX_REPEATS + 1
     assert queue.rings == rings
     assert client.get("/v1/jobs?kind=pretraining").json()["data"] == []
     job = job_of(client, dataset)
