@@ -14,10 +14,14 @@ from app.dependencies import Services
 from app.errors import ConflictError, CorruptError, ErrorItem, UnavailableError, UnprocessableError
 from app.ml.configs.generation import GenerationConfig
 from app.ml.errors import CorruptModelError, InputError, Location
+from app.ml.interfaces import HeadConfig
+from app.ml.kinds.heads import AnyHead
+from app.ml.kinds.registry import kinds
 from app.models import service as models
 from app.predictions.schemas import Embeddings, Generation, Generations, ModelName, Predictions, Prompts
 from app.serving.engine import Predictor
 
+_GENERATORS = {kind for kind, config in kinds(AnyHead).items() if issubclass(config, HeadConfig) and config.generates}
 _MAX_WAIT_SECONDS = 5.0
 _GENERATION_SECONDS = 20.0  # then texts end where they are
 
@@ -106,8 +110,8 @@ def _resolve(state: Services, project_id: str, ref: str) -> _ResolvedModel:
         with state.database.reading() as session:
             row = models.resolve(session, project_id, ref)
         name = ModelName(id=row.id, name=row.name, version=row.version)
-        kinds = {head["config"]["kind"] for head in row.manifest["heads"]}
-        return _ResolvedModel(name, row.files, has_heads=bool(kinds), generates="generator" in kinds)
+        heads = {head["config"]["kind"] for head in row.manifest["heads"]}
+        return _ResolvedModel(name, row.files, has_heads=bool(heads), generates=bool(heads & _GENERATORS))
 
     model: _ResolvedModel = state.engine.references.get((project_id, ref), look_up)
     return model

@@ -16,7 +16,6 @@ from app.sweeps.space import AnyAlgorithm, AnyRange, Direction
 MAX_PROBES = 200
 _REQUEST: TypeAdapter[BaseRequest] = TypeAdapter(BaseRequest)
 _FIXED = ("kind", "dataset", "name", "metadata", "priority", "resources", "transfer_report")
-_HEADLINE = {"classifier": "accuracy", "regressor": "rmse"}  # of a lone head; any other sweep looks at the loss
 Settle = Callable[[BaseRequest], dict[str, Any]]
 
 
@@ -162,11 +161,11 @@ def _settle_metric(request: SweepRequest) -> tuple[str, Direction, list[Decision
 
 def _headline(request: SweepRequest) -> tuple[str, str]:
     base = request.base
-    if isinstance(base, FineTuningRequest) and len(base.heads) == 1 and base.heads[0].kind in _HEADLINE:
-        kind = base.heads[0].kind
-        if len(base.heads[0].targets) > 1:
+    lone = base.heads[0] if isinstance(base, FineTuningRequest) and len(base.heads) == 1 else None
+    if lone is not None and lone.headline_metric is not None:
+        if len(lone.targets) > 1:
             return "val/loss", "the loss of the validation split: the targets may have different units"
-        return f"val/{_HEADLINE[kind]}", f"what a {kind} is judged by"
+        return f"val/{lone.headline_metric}", f"what a {lone.kind} is judged by"
     changing = "heads" if isinstance(base, FineTuningRequest) else "method"
     for field in request.space:
         if field.split(".")[0] == changing:

@@ -104,7 +104,7 @@ def calibrate(objective: FineTuning, examples: Examples) -> None:
     """Let the heads see how far off they are on rows that they did not learn from."""
     outputs = _outputs(objective.eval(), examples)
     for config, head, output in zip(objective.configs, objective.each_head(), outputs, strict=True):
-        if config.accepts != "inputs":
+        if config.needs_labels:
             head.fit_calibration(output, stacked(config, examples.targets))
     objective.train()
 

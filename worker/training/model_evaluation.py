@@ -24,7 +24,7 @@ Told = Callable[[int], None]
 def rows_of(data: ArrayData, part: Part, entries: Sequence[HeadEntry]) -> Rows:
     """Positions (n,) of a split's rows, or of all splits'; where heads have targets, of those that carry one."""
     targets = [name for entry in entries for name in entry.config.targets if data.spec.target(name)]
-    if any(entry.config.accepts == "inputs" for entry in entries):
+    if any(not entry.config.needs_labels for entry in entries):
         targets = []
     splits = SPLITS if part == "all" else (part,)
     return np.sort(np.concatenate([data.positions(split, targets) for split in splits]))
@@ -69,7 +69,7 @@ def _outputs(bundle: Bundle, data: ArrayData, rows: Rows, device: torch.device, 
 
 def _truth(entry: HeadEntry, data: ArrayData, rows: Rows, output: Tensor) -> Tensor:
     """A head's labels in the model's codes; the output of one that learns from the rows holds the comparison."""
-    if entry.config.accepts == "inputs":
+    if not entry.config.needs_labels:
         return output
     return stacked(entry.config, {one.name: _labels(one, data, rows) for one in entry.targets})
 

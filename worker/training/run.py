@@ -23,7 +23,6 @@ from app.ml.data.spec import Split
 from app.ml.interfaces import Backbone, Head, Modality, Objective
 from app.ml.kinds.methods import AnyMethod
 from app.ml.kinds.modalities import AnyModality
-from app.ml.kinds.modalities.table import Table
 from app.ml.kinds.registry import FAMILIES, kinds
 from app.ml.kinds.strategies import AnyStrategy
 from app.ml.kinds.supervision.term import JointObjective
@@ -245,16 +244,7 @@ def _modality(config: AnyRunConfig, data: ArrayData, parent: Bundle | None) -> A
     """The parent's preprocessing, unless it does not fit and the backbone is loaded in part."""
     if parent is None or not inherits_preprocessing(config, data.spec, parent.manifest):
         return fit_modality(config, data)
-    return _inherited(parent.manifest.modality, data)
-
-
-def _inherited(modality: AnyModality, data: ArrayData) -> AnyModality:
-    """A parent's preprocessing. Stored images are bytes whatever their source's scale, so encoding stays the same."""
-    if isinstance(modality, Table):
-        return modality.meeting(data.to_fit(), data.spec)
-    if modality.kind != "image":
-        return modality
-    return modality.model_copy(update={"value_scale": data.spec.value_scale, "resize": data.spec.resize})
+    return parent.manifest.modality.adapted_to(data.to_fit(), data.spec)
 
 
 def _pretraining(config: PretrainingConfig, data: ArrayData, backbone: Backbone) -> Objective:
@@ -303,7 +293,7 @@ def _fit_heads(run: Run, objective: FineTuning) -> None:
     examples = run.examples("train")
     features = examples if objective.strategy.caches_features else None
     for config, head in zip(objective.configs, objective.each_head(), strict=True):
-        if config.accepts == "inputs":
+        if not config.needs_labels:
             head.fit_examples(examples)
         else:
             head.fit_target(stacked(config, examples.targets))

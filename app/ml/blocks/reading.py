@@ -1,7 +1,7 @@
 """What backbones that read step by step have in common: whether they look ahead is resolved by who asks."""
 
 from abc import ABC
-from typing import Annotated, Self
+from typing import Annotated, ClassVar, Self
 
 from pydantic import Field
 
@@ -12,6 +12,8 @@ from app.ml.interfaces import BackboneConfig, Decision, ResolutionContext
 
 class ReadsSteps(BackboneConfig, ABC):
     """A backbone over the steps of a text or series."""
+
+    mixes_rows: ClassVar[bool] = False
 
     causal: Auto[Annotated[bool, Field(strict=True)]] = Field(
         "auto", description="Whether a step sees only what came before it; auto: only where method or head ask for it."

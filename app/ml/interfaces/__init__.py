@@ -110,6 +110,10 @@ class Modality(Config, ABC):
         """A fitting dataset's rows (N, ...) as this modality stores them: same order of columns, same codes."""
         return inputs
 
+    def adapted_to(self, inputs: StoredRows, spec: DataSpec) -> Self:
+        """This preprocessing for a fitting dataset, of which `inputs` are the train rows (N, ...); codes stay."""
+        return self
+
     @abstractmethod
     def encode(self, inputs: Rows) -> Tensor:
         """Rows as stored to float32 (N, *shape), or for texts int64 (N, T)."""
@@ -143,7 +147,8 @@ class AugmentationConfig(Config, ABC):
     """A random change of training rows that keeps what they mean."""
 
     accepts: ClassVar[tuple[ModalityKind, ...]]
-    mixes: ClassVar[bool] = False  # whether it sets a batch's `mix`: one such is enough
+    mixes_rows: ClassVar[bool] = True  # whether a row may get values of others in its batch; rows kept apart: False
+    mixes_labels: ClassVar[bool] = False  # whether it sets a batch's `mix`: one such is enough
 
     @abstractmethod
     def apply(self, batch: Batch) -> Batch:
@@ -184,6 +189,8 @@ class BackboneConfig(Config, ABC):
 
     accepts: ClassVar[tuple[ModalityKind, ...]] = ("image", "table")
     provides: ClassVar[frozenset[Ability]] = frozenset()
+    mixes_rows: ClassVar[bool] = True  # whether a row's features depend on its batch in training; rows alone: False
+    min_side: ClassVar[int] = 1  # pixels that height and width of an image must have at least
 
     @abstractmethod
     def build(self, encoding: Encoding) -> Backbone:
@@ -253,6 +260,15 @@ class MethodConfig(Config, ABC):
     needs: ClassVar[frozenset[Ability]] = frozenset()  # of the backbone
     causal: ClassVar[bool] = False  # whether the backbone must not look ahead
     compares_views: ClassVar[bool] = False  # whether it cannot do without augmentations
+
+    @property
+    def batch_dependence(self) -> str | None:
+        """Why the loss is no plain mean over a batch's rows, in words; None where it is one, whatever the batch."""
+        return f"the loss of {self.kind} is not known to be a mean over rows, as that of an autoencoder is"
+
+    def suits(self, context: ResolutionContext) -> bool:
+        """Whether it is a sensible choice for such data where no method is named."""
+        return True
 
     def usual_views(self, context: ResolutionContext) -> tuple[AugmentationConfig, ...]:
         """The augmentations of a pretraining that names none."""
@@ -338,8 +354,13 @@ class HeadConfig(Config, ABC):
     """A choice of head for one target, or for several."""
 
     accepts: ClassVar[Accepts]
+    modalities: ClassVar[tuple[ModalityKind, ...]] = ("image", "table", "series", "text")  # of the rows
     needs: ClassVar[frozenset[Ability]] = frozenset()  # {"sequence"}: it takes features of every step
     causal: ClassVar[bool] = False
+    generates: ClassVar[bool] = False  # whether its model can continue texts
+    squared_error: ClassVar[bool] = False  # whether its loss is a squared distance; else it is in nats
+    learns_soft_labels: ClassVar[bool] = False  # whether its Head is a `SoftLabelSolver`
+    headline_metric: ClassVar[str | None] = None  # what a lone head for one target is judged by; None: its loss
     target: str | tuple[str, ...] | None
     name: str | None
 
@@ -347,6 +368,16 @@ class HeadConfig(Config, ABC):
     def key(self) -> str:
         """The name of this head's answers."""
         return self.name or (self.target if isinstance(self.target, str) else None) or self.kind
+
+    @property
+    def needs_labels(self) -> bool:
+        """Whether it learns from labels; else from the rows themselves."""
+        return self.accepts != "inputs"
+
+    @property
+    def batch_dependence(self) -> str | None:
+        """Why the loss is no plain mean over a batch's rows, in words; None where it is one, whatever the batch."""
+        return f"the loss of this {self.kind} is not a plain mean over rows"
 
     @property
     def solvable(self) -> bool:

@@ -1,10 +1,17 @@
-"""What a backbone may be able to do beside features. Its config says so in `provides`; methods and heads `need` it."""
+"""What backbones and heads may be able to do beyond their interface.
+
+A backbone's config says so in `provides`, which methods and heads `need`; a head's in a class variable.
+"""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
+
+from app.ml.solvers.logistic import SoftRows
+from app.ml.solvers.solution import Solution
 
 State = list[Tensor]  # what a backbone remembers of the steps before, each (B, ...); empty at the start
 Ability = Literal["mirror", "sequence", "patches", "centroids"]
@@ -73,3 +80,18 @@ class Centroids(ABC):
     @abstractmethod
     def whitened(self, patches: Tensor) -> Tensor:
         """Normalised patches (N, D) to whitened ones (N, D)."""
+
+
+class SoftLabelSolver(ABC):
+    """A head whose best weights can be solved for where each row has a share in every class (pseudo-labels)."""
+
+    classes: tuple[str, ...]
+
+    @abstractmethod
+    def solve_soft(
+        self, features: Tensor, rows: SoftRows, trials: Sequence[tuple[SoftRows, Tensor]], widths: Sequence[int]
+    ) -> Solution:
+        """Set the weights to the optimum on rows (N, F); each trial gives their labels with rows (N,) held out.
+
+        `widths` are those of the layers that the features come from.
+        """

@@ -49,7 +49,7 @@ def build_head(
     config: AnyHead, strategy: StrategyConfig | None, backbone: Backbone, targets: tuple[TargetSpec, ...]
 ) -> Head:
     """A head on a backbone; one that learns from texts themselves answers the tokens of its vocabulary."""
-    if config.accepts == "inputs":
+    if not config.needs_labels:
         tokens = tuple(map(str, range(backbone.encoding.vocabulary or 1)))
         targets = (TargetSpec(name=config.key, type="category", classes=tokens),)
     return config.build(head_width(config, strategy, backbone), targets)
@@ -86,12 +86,12 @@ def stacked(config: HeadConfig, targets: dict[str, Tensor]) -> Tensor:
 
 def _target(config: HeadConfig, targets: dict[str, Tensor], output: Tensor) -> Tensor:
     """A head's labels; the output of one that learns from the rows themselves holds the comparison already."""
-    return output if config.accepts == "inputs" else stacked(config, targets)
+    return stacked(config, targets) if config.needs_labels else output
 
 
 def _carried(config: HeadConfig, batch: Batch) -> Tensor:
     """Whether a row carries the head's target, or one of them."""
-    if config.accepts == "inputs":
+    if not config.needs_labels:
         return torch.ones((), dtype=torch.bool, device=batch.inputs.device)
     labels = stacked(config, batch.targets)
     return (~labels.isnan() if labels.is_floating_point() else labels >= 0).any()

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from app.ml.configs.generation import Continuation, Finish, GenerationConfig
+from app.ml.interfaces import Head
 from app.ml.interfaces.abilities import Sequences, State
-from app.ml.kinds.heads.generator import GeneratorHead
 from app.ml.kinds.tokenizers.base import END, FIRST, Tokenizer
 
 
@@ -26,7 +26,7 @@ class LanguageModel:
     """What continues texts, in eval mode; `window` is T, `ends` says whether it knows where a text ends."""
 
     backbone: Sequences
-    head: GeneratorHead
+    head: Head  # features of every step (B, T, F) to logits (B, T, V)
     tokenizer: Tokenizer
     window: int
     ends: bool

@@ -15,7 +15,6 @@ from app.ml.configs.generation import Continued, GenerationConfig
 from app.ml.data.chunks import each_block, rows_per_block
 from app.ml.interfaces import Backbone, Rows
 from app.ml.interfaces.abilities import Sequences
-from app.ml.kinds.heads.generator import GeneratorHead
 from app.ml.kinds.modalities.text import Text
 from app.ml.models.bundle import Bundle, Manifest, read_bundle
 from app.ml.models.generation import LanguageModel, continued
@@ -59,7 +58,7 @@ class Predictor:
 
     def _language_model(self) -> LanguageModel:
         modality, backbone = self.manifest.modality, self.bundle.backbone
-        head = next(head for head in self.bundle.heads.values() if isinstance(head, GeneratorHead))
+        head = next(self.bundle.heads[entry.config.key] for entry in self.manifest.heads if entry.config.generates)
         assert isinstance(modality, Text)
         assert isinstance(backbone, Sequences)
         return LanguageModel(backbone, head, modality.codec, modality.tokens, modality.marked)

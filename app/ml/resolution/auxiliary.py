@@ -6,9 +6,7 @@ from app.ml.configs.training import TrainingConfig
 from app.ml.data.spec import DataSpec
 from app.ml.errors import ConfigError
 from app.ml.kinds.heads import AnyHead
-from app.ml.kinds.heads.classifier import Classifier
 from app.ml.kinds.strategies import AnyStrategy
-from app.ml.kinds.strategies.linear_probe import LinearProbe
 from app.ml.resolution.supervision import resolve_target
 
 
@@ -38,15 +36,15 @@ def check_unlabelled(
     """Raises `ConfigError` where pseudo-labels have nothing to join, or no rows."""
     if choice is None:
         return
-    if not isinstance(strategy, LinearProbe) or strategy.solving != "only":
+    if strategy.solving != "only":
         msg = "pseudo-labels join a linear_probe that is solved for: choose that strategy, or leave this out"
         raise ConfigError(("unlabelled",), msg)
-    if len(heads) != 1 or not isinstance(heads[0], Classifier):
+    if len(heads) != 1 or not heads[0].learns_soft_labels:
         raise ConfigError(("unlabelled",), "pseudo-labels are classes: give a lone classifier, or leave this out")
     differences = spec_differences(spec, auxiliary) if auxiliary else []
     if differences:
         raise ConfigError(("unlabelled", "dataset"), f"its rows do not fit: {'; '.join(differences[:5])}")
-    rows = spec.rows.get("train", 0) - spec.labelled.get(heads[0].target, spec.rows).get("train", 0)
+    rows = spec.rows.get("train", 0) - spec.labelled.get(heads[0].targets[0], spec.rows).get("train", 0)
     if (auxiliary.rows.get("train", 0) if auxiliary else rows) < 1:
         raise ConfigError(("unlabelled", "dataset"), "there are no train rows without a label: name other rows")
 

@@ -1,40 +1,42 @@
-"""Which trainings give the same on several devices as on one: those whose loss is a mean over rows."""
+"""Which trainings give the same on several devices as on one: those whose loss is a mean over rows, each taken alone.
+
+Every device computes the loss of its share of a batch. The weighted mean of those is the loss of the whole batch only
+where nothing that happens to a row depends on the other rows. The kinds say whether that holds for them.
+"""
+
+from collections.abc import Iterable
 
 from app.ml.configs.learning import FineTuningConfig, PretrainingConfig
 from app.ml.errors import ConfigError
-from app.ml.kinds.methods.autoencoder import Autoencoder
-from app.ml.kinds.methods.denoising_autoencoder import DenoisingAutoencoder
-from app.ml.kinds.methods.masked_autoencoder import MaskedAutoencoder
-from app.ml.kinds.methods.variational_autoencoder import VariationalAutoencoder
+from app.ml.interfaces import AugmentationConfig, BackboneConfig
 
 
 def check_splittable(config: PretrainingConfig | FineTuningConfig, devices: int) -> None:
     """Refuse what would be another training on several devices. Raises `ConfigError`."""
     if devices == 1:
         return
-    reason = _batch_wise(config.backbone) or (
-        _of_pretraining(config) if isinstance(config, PretrainingConfig) else _of_fine_tuning(config)
-    )
+    of_kind = _of_pretraining(config) if isinstance(config, PretrainingConfig) else _of_fine_tuning(config)
+    reason = _of_backbone(config.backbone) or of_kind or _of_augmentations(config.augmentations)
     if reason is not None:
         raise ConfigError(("resources", "devices"), f"{reason}: leave devices at 1")
 
 
-def _batch_wise(backbone: object) -> str | None:
-    kind = getattr(backbone, "kind", "")
-    if kind == "efficientnet_lite0" or getattr(backbone, "norm", None) == "batch":
-        return f"the backbone {kind} normalises over the whole batch, which no device sees"
-    return None
+def _of_backbone(backbone: BackboneConfig | str) -> str | None:
+    if isinstance(backbone, str) or not backbone.mixes_rows:
+        return None
+    return f"the backbone {backbone.kind} normalises over the whole batch, which no device sees"
+
+
+def _of_augmentations(augmentations: Iterable[AugmentationConfig] | str) -> str | None:
+    chosen = () if isinstance(augmentations, str) else augmentations
+    mixing = next((augmentation.kind for augmentation in chosen if augmentation.mixes_rows), None)
+    return f"{mixing} mixes the rows of a batch, which no device sees whole" if mixing else None
 
 
 def _of_pretraining(config: PretrainingConfig) -> str | None:
-    method = config.method
-    if isinstance(method, VariationalAutoencoder) and method.free_bits > 0:
-        return "free_bits look at how much a latent dimension tells over the whole batch"
-    if not isinstance(method, Autoencoder | DenoisingAutoencoder | MaskedAutoencoder | VariationalAutoencoder):
-        kind = getattr(method, "kind", method)
-        return f"the loss of {kind} is not known to be a mean over rows, as that of an autoencoder is"
-    if isinstance(method, Autoencoder) and method.regularizer.kind == "sparse":
-        return "a sparse autoencoder looks at how active a feature is over the whole batch"
+    assert not isinstance(config.method, str)
+    if config.method.batch_dependence is not None:
+        return config.method.batch_dependence
     return None if config.labels is None else "labels are known of some rows alone, and devices may get unequal shares"
 
 
@@ -44,9 +46,4 @@ def _of_fine_tuning(config: FineTuningConfig) -> str | None:
         return "this strategy trains on cached features or solves for its heads; name full, layerwise_decay or lora"
     if len(config.heads) > 1:
         return "several heads may lack labels in different rows, so that devices would get unequal shares"
-    head = config.heads[0]
-    if head.kind not in ("classifier", "regressor") or getattr(head, "class_weights", "none") != "none":
-        return f"the loss of this {head.kind} is not a plain mean over rows"
-    if isinstance(getattr(head, "target", ""), tuple | list):
-        return "several numbers may be missing in different rows, so that devices would get unequal shares"
-    return None
+    return config.heads[0].batch_dependence

@@ -30,7 +30,6 @@ from app.ml.kinds.preprocessing.text import TextPreprocessing
 
 AnyKind = TypeVar("AnyKind", bound=Config)
 Decisions = tuple[Decision, ...]
-_MIN_SIDE_FOR_CONVNET = 4
 
 PREPROCESSING: dict[ModalityKind, AnyPreprocessing] = {
     "image": ImagePreprocessing(),
@@ -64,7 +63,6 @@ METHODS: dict[ModalityKind, tuple[tuple[AnyMethod, str], ...]] = {
     ),
     "text": ((NextToken(), "the usual one for texts"),),
 }
-_MAX_SIDE_FOR_PATCHES = 64  # of larger images a few pixels say little
 
 
 def resolve_kind(config: AnyKind, context: ResolutionContext, *loc: str | int) -> tuple[AnyKind, Decisions]:
@@ -120,8 +118,10 @@ def resolve_backbone(
         accepted = " or ".join(choice.accepts)
         msg = f"{choice.kind} takes {accepted} data, this dataset is a {context.modality}: choose {able}"
         raise ConfigError(("backbone", "kind"), msg)
-    if isinstance(choice, ConvNet) and _is_small(context):
-        raise ConfigError(("backbone", "kind"), "convnet needs images of at least 4 x 4 pixels: choose mlp")
+    if _is_too_small(choice, context):
+        side = choice.min_side
+        msg = f"{choice.kind} needs images of at least {side} x {side} pixels: choose mlp"
+        raise ConfigError(("backbone", "kind"), msg)
     check_abilities(choice, needs, who)
     resolved, more = resolve_kind(choice, context, "backbone")
     return resolved, _merged(decided, resolved, more)
@@ -157,14 +157,12 @@ def check_augmentations(choice: tuple[AnyAugmentation, ...], context: Resolution
         if context.modality not in one.accepts:
             msg = f"{one.kind} changes {' or '.join(one.accepts)} data, and this dataset is a {context.modality}"
             raise ConfigError((*place, index, "kind"), msg)
-        if one.mixes and any(before.mixes for before in choice[:index]):
+        if one.mixes_labels and any(before.mixes_labels for before in choice[:index]):
             raise ConfigError((*place, index, "kind"), "rows are mixed by one augmentation before: choose one of them")
 
 
 def _default_method(backbone: AnyBackbone | str, context: ResolutionContext) -> tuple[AnyMethod, str]:
-    candidates = [
-        one for one in METHODS[context.modality] if not isinstance(one[0], KMeans) or _has_small_sides(context)
-    ]
+    candidates = [one for one in METHODS[context.modality] if one[0].suits(context)]
     if isinstance(backbone, str):
         return candidates[0]
     able = [one for one in candidates if one[0].needs <= backbone.provides]
@@ -173,19 +171,15 @@ def _default_method(backbone: AnyBackbone | str, context: ResolutionContext) -> 
 
 def _default_backbone(context: ResolutionContext, needs: frozenset[Ability], who: str) -> AnyBackbone:
     for candidate in BACKBONES[context.modality]:
-        if needs <= candidate.provides and not (isinstance(candidate, ConvNet) and _is_small(context)):
+        if needs <= candidate.provides and not _is_too_small(candidate, context):
             return candidate
     msg = f"{who} needs a backbone with the abilities {sorted(needs)}, and none fits {context.modality} data"
     raise ConfigError(("backbone",), msg)
 
 
-def _has_small_sides(context: ResolutionContext) -> bool:
-    return max(context.shape[:2]) <= _MAX_SIDE_FOR_PATCHES and not _is_small(context)
-
-
-def _is_small(context: ResolutionContext) -> bool:
-    """Whether an image is; series may be as short as they like."""
-    return context.modality == "image" and min(context.shape[:2]) < _MIN_SIDE_FOR_CONVNET
+def _is_too_small(backbone: AnyBackbone, context: ResolutionContext) -> bool:
+    """Whether the images are; series may be as short as they like."""
+    return context.modality == "image" and min(context.shape[:2]) < backbone.min_side
 
 
 def _whole(field: str, choice: Config, reason: str) -> Decision:

@@ -13,7 +13,7 @@ from torch import nn
 
 from app.ml.configs.learning import FineTuningConfig, PretrainingConfig
 from app.ml.data.spec import DataSpec
-from app.ml.errors import ConfigError
+from app.ml.errors import ConfigError, Location
 from app.ml.interfaces import Backbone, Decision, ResolutionContext
 from app.ml.interfaces.abilities import Ability
 from app.ml.kinds.backbones import AnyBackbone
@@ -44,6 +44,7 @@ from app.ml.resolution.transfer_report import resolve_report
 MAX_PARAMETERS = 500_000_000
 _FEW_LABELS_PER_CLASS = 10
 _NUMBER_AS_CLASSES = 10  # a number takes about as many rows to learn as this many classes
+_BALANCING: Location = ("balancing",)
 
 AnyConfig = TypeVar("AnyConfig", PretrainingConfig, FineTuningConfig)
 
@@ -160,7 +161,7 @@ def _check_frozen(config: FineTuningConfig, strategy: AnyStrategy, heads: tuple[
 
 
 def _purpose(strategy: AnyStrategy, parent: Manifest | None) -> PurposeKind:
-    if strategy.caches_features and not isinstance(strategy, Automatic):
+    if strategy.caches_features and not strategy.selects_strategy:
         return "linear_probe"
     return "from_scratch" if parent is None else "fine_tuning"
 
@@ -225,7 +226,7 @@ def _resolve_heads(
 
 
 def _check_head(head: AnyHead, index: int, spec: DataSpec) -> None:
-    if head.accepts == "inputs" and spec.modality != "text":
+    if spec.modality not in head.modalities:
         msg = f"{head.kind} learns from texts, and this dataset is of modality {spec.modality}: choose another head"
         raise ConfigError(("heads", index, "kind"), msg)
     for name in head.targets:
@@ -250,17 +251,10 @@ def _check_balancing(config: FineTuningConfig, heads: tuple[AnyHead, ...]) -> No
     balancing = config.balancing
     if len(heads) == 1 and balancing != Fixed():
         raise ConfigError(("balancing",), "there is one head, and nothing to balance it with: leave this out")
-    if isinstance(balancing, Fixed):
-        known = [head.key for head in heads]
-        for name in balancing.weights.keys() - set(known):
-            msg = f"no head answers under the name {name!r}; there are {', '.join(map(repr, known))}"
-            raise ConfigError(("balancing", "weights", name), msg)
-    signed = next((head for head in heads if head.signed), None)
-    if balancing.needs_positive and signed is not None:
-        msg = (
-            f"the loss of head {signed.key!r} may be below 0, which {balancing.kind} makes no sense of: choose another"
-        )
-        raise ConfigError(("balancing", "kind"), msg)
+    try:
+        balancing.check(heads)
+    except ConfigError as error:
+        raise error.under(*_BALANCING) from error
 
 
 def _labelled_rows(config: FineTuningConfig, spec: DataSpec) -> int:
@@ -270,7 +264,7 @@ def _labelled_rows(config: FineTuningConfig, spec: DataSpec) -> int:
 
 
 def _rows_of(head: AnyHead, spec: DataSpec) -> int:
-    if head.accepts == "inputs":
+    if not head.needs_labels:
         return spec.rows.get("train", 0)
     return max(spec.labelled.get(name, spec.rows).get("train", 0) for name in head.targets)
 

@@ -30,7 +30,7 @@ def resolve_report(
         msg = "rows without labels would be labelled by what is compared: leave unlabelled out, or this"
         raise ConfigError(_PLACE, msg)
     for index, head in enumerate(heads):
-        if head.accepts == "inputs":
+        if not head.needs_labels:
             msg = f"heads.{index}: a {head.kind} learns from rows without labels, and the report compares by labels"
             raise ConfigError(_PLACE, msg)
     measured_on, reason = _measured_on(report, purpose)

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from app.ml.configs.learning import FineTuningConfig, PretrainingConfig
+from app.ml.data.spec import DataSpec
 from app.ml.errors import ConfigError
 from app.ml.resolution.devices import check_splittable
 from app.ml.resolution.requests import resolve_fine_tuning, resolve_pretraining
@@ -17,8 +18,8 @@ SIZE = {"kind": "regressor", "target": "size"}
 FULL = {"kind": "full"}
 
 
-def resolved(request: Json) -> Config:
-    spec = tiny.images().spec
+def resolved(request: Json, spec: DataSpec | None = None) -> Config:
+    spec = spec or tiny.images().spec
     if "heads" in request:
         return resolve_fine_tuning(FineTuningConfig.model_validate(request), spec, None).config
     return resolve_pretraining(PretrainingConfig.model_validate(request), spec).config
@@ -56,6 +57,44 @@ REFUSED: list[tuple[Json, str]] = [
 @pytest.mark.parametrize(("request_", "words"), REFUSED)
 def test_what_looks_at_a_whole_batch_is_refused_on_several_devices_alone(request_: Json, words: str) -> None:
     config = resolved(request_)
+    check_splittable(config, 1)
+    with pytest.raises(ConfigError, match=words) as refusal:
+        check_splittable(config, 2)
+    assert refusal.value.loc == ("resources", "devices")
+
+
+MIXING: list[tuple[Json, str]] = [
+    ({"augmentations": [{"kind": "noise"}, {"kind": "mixup"}]}, "mixup mixes the rows"),
+    ({"augmentations": [{"kind": "cutmix"}]}, "cutmix mixes the rows"),
+    (
+        {"backbone": MLP, "method": {"kind": "autoencoder"}, "augmentations": [{"kind": "mixup"}]},
+        "mixup mixes the rows",
+    ),
+    (
+        {"backbone": MLP, "method": {"kind": "denoising_autoencoder", "corruption": {"kind": "swap"}}},
+        "swap mixes the rows",
+    ),
+]
+MIXING_TABLES: list[tuple[Json, str]] = [
+    ({"augmentations": [{"kind": "swap"}]}, "swap mixes the rows"),
+    ({"backbone": MLP, "method": {"kind": "vae"}, "augmentations": [{"kind": "swap"}]}, "swap mixes the rows"),
+    ({"backbone": MLP, "method": {"kind": "denoising_autoencoder"}}, "swap mixes the rows"),
+]
+
+
+@pytest.mark.parametrize(
+    ("request_", "words", "spec"),
+    [
+        *((request_, words, tiny.images().spec) for request_, words in MIXING),
+        *((request_, words, tiny.table().spec) for request_, words in MIXING_TABLES),
+    ],
+)
+def test_what_mixes_the_rows_of_a_batch_is_refused_on_several_devices(
+    request_: Json, words: str, spec: DataSpec
+) -> None:
+    if "method" not in request_:
+        request_ = {"backbone": MLP, "heads": CLASSES, "strategy": FULL, **request_}
+    config = resolved(request_, spec)
     check_splittable(config, 1)
     with pytest.raises(ConfigError, match=words) as refusal:
         check_splittable(config, 2)

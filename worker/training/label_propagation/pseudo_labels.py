@@ -23,8 +23,8 @@ from app.ml.configs.learning import FineTuningConfig
 from app.ml.data.arrays import ArrayData, Examples, OnDisk
 from app.ml.data.chunks import rows_per_block
 from app.ml.errors import ConfigError
-from app.ml.interfaces import Modality
-from app.ml.kinds.heads.classifier import ClassifierHead
+from app.ml.interfaces import Head, Modality
+from app.ml.interfaces.abilities import SoftLabelSolver
 from app.ml.models.assembly import FineTuning
 from app.ml.solvers.basis import principal
 from app.ml.solvers.folds import FOLDS, NEVER, stratified
@@ -80,7 +80,7 @@ class Unlabelled:
     def solve(self, objective: FineTuning, labelled: Examples) -> tuple[dict[str, Solution], Noted]:
         """Set the head to its optimum on labelled features (N, F) and, where they help, on pseudo-labelled ones."""
         (head,), (config,) = objective.each_head(), objective.configs
-        assert isinstance(head, ClassifierHead)
+        assert isinstance(head, SoftLabelSolver)
         labels = labelled.targets[config.targets[0]]
         features, labels = labelled.inputs.take(None)[labels >= 0], labels[labels >= 0]
         most = max(self.config.rows, _ROWS_FOR_AXES)  # looked at again: the others' features are too many to keep
@@ -162,7 +162,7 @@ class Unlabelled:
     def _decided(
         self,
         objective: FineTuning,
-        head: ClassifierHead,
+        head: Head,
         folds: Sequence[_Fold],
         by_graph: Tensor,
         features: Tensor,

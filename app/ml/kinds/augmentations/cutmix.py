@@ -21,7 +21,7 @@ class CutMix(AugmentationConfig):
     """Paste a piece of another image, labels by area."""
 
     accepts: ClassVar[tuple[ModalityKind, ...]] = ("image",)
-    mixes: ClassVar[bool] = True
+    mixes_labels: ClassVar[bool] = True
     kind: Literal["cutmix"] = "cutmix"
     alpha: Real = Field(1.0, ge=0, le=100, description="Beta's parameter; 0 mixes nothing, 1 any share alike.")
 

@@ -21,6 +21,7 @@ class Erase(AugmentationConfig):
     """Cover a part of the image."""
 
     accepts: ClassVar[tuple[ModalityKind, ...]] = ("image",)
+    mixes_rows: ClassVar[bool] = False
     kind: Literal["erase"] = "erase"
     probability: Share = Field(0.5, description="How often an image loses a part.")
     largest: Share = Field(0.33, description="Largest area of the part, as a share of the image.")

@@ -20,7 +20,7 @@ class Mixup(AugmentationConfig):
     """Blend every row with another one, labels too."""
 
     accepts: ClassVar[tuple[ModalityKind, ...]] = ("image", "table", "series")
-    mixes: ClassVar[bool] = True
+    mixes_labels: ClassVar[bool] = True
     kind: Literal["mixup"] = "mixup"
     alpha: Real = Field(0.2, ge=0, le=100, description="Beta's parameter; 0 mixes nothing, 1 any share alike.")
 

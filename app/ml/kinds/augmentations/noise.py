@@ -20,6 +20,7 @@ class Noise(AugmentationConfig):
     """Add gaussian noise to every value; of series: jitter."""
 
     accepts: ClassVar[tuple[ModalityKind, ...]] = ("image", "table", "series")
+    mixes_rows: ClassVar[bool] = False
     kind: Literal["noise"] = "noise"
     strength: Real = Field(0.1, ge=0, le=100, description="The noise's standard deviation, in units of encoded values.")
 

@@ -18,6 +18,7 @@ class Scale(AugmentationConfig):
     """Make every channel larger or smaller."""
 
     accepts: ClassVar[tuple[ModalityKind, ...]] = ("series",)
+    mixes_rows: ClassVar[bool] = False
     kind: Literal["scale"] = "scale"
     strength: Real = Field(0.2, ge=0, le=3, description="Deviation of the factor's logarithm.")
 

@@ -22,6 +22,7 @@ class Warp(AugmentationConfig):
     """Stretch some parts of the series and press others together."""
 
     accepts: ClassVar[tuple[ModalityKind, ...]] = ("series",)
+    mixes_rows: ClassVar[bool] = False
     kind: Literal["warp"] = "warp"
     strength: Real = Field(0.3, ge=0, le=3, description="Deviation of the speed's logarithm.")
     knots: Integer = Field(4, ge=2, le=100, description="How many speeds are drawn along the longest series.")

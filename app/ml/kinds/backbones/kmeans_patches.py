@@ -37,6 +37,7 @@ class KMeansPatches(BackboneConfig):
 
     kind: Literal["kmeans_patches"] = "kmeans_patches"
     accepts: ClassVar[tuple[ModalityKind, ...]] = ("image",)
+    mixes_rows: ClassVar[bool] = False
     provides: ClassVar[frozenset[Ability]] = frozenset({"centroids"})
     centroids: Auto[Annotated[Integer, Field(ge=2, le=8192)]] = Field(
         "auto", description="How many typical patches there are."

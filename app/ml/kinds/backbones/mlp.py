@@ -25,6 +25,7 @@ class Mlp(BackboneConfig):
     """A multilayer perceptron over the flattened row."""
 
     accepts: ClassVar[tuple[ModalityKind, ...]] = ("image", "table", "series")
+    mixes_rows: ClassVar[bool] = False
     provides: ClassVar[frozenset[Ability]] = frozenset({"mirror"})
     kind: Literal["mlp"] = "mlp"
     hidden: Auto[

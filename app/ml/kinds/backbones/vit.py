@@ -29,6 +29,7 @@ class Vit(BackboneConfig):
 
     kind: Literal["vit"] = "vit"
     accepts: ClassVar[tuple[ModalityKind, ...]] = ("image",)
+    mixes_rows: ClassVar[bool] = False
     provides: ClassVar[frozenset[Ability]] = frozenset({"patches"})
     patch: Auto[Annotated[Integer, Field(ge=1, le=_MAX_PATCH)]] = Field(
         "auto", description="Side of a patch, in pixels; auto makes at most 64 patches of an image."

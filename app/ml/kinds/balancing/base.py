@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from app.ml.errors import ConfigError
 from app.ml.interfaces import Config, HeadConfig, ParamGroup
 
 
@@ -15,6 +16,13 @@ class BalancingConfig(Config, ABC):
     """A choice of how several heads share a backbone."""
 
     needs_positive: ClassVar[bool] = False  # whether it makes no sense of a loss below 0
+
+    def check(self, heads: Sequence[HeadConfig]) -> None:
+        """Raises `ConfigError` where these heads cannot be balanced so."""
+        signed = next((head for head in heads if head.signed), None)
+        if self.needs_positive and signed is not None:
+            msg = f"the loss of head {signed.key!r} may be below 0, which {self.kind} makes no sense of: choose another"
+            raise ConfigError(("kind",), msg)
 
     @abstractmethod
     def build(self, heads: Sequence[HeadConfig]) -> "Balance":

@@ -8,6 +8,7 @@ from pydantic import Field
 from torch import Tensor
 
 from app.ml.configs.fields import Name, Real
+from app.ml.errors import ConfigError
 from app.ml.interfaces import HeadConfig
 from app.ml.kinds.balancing.base import Balance, BalancingConfig, Tasks
 
@@ -23,6 +24,13 @@ class Fixed(BalancingConfig):
         max_length=64,
         description="What a head's loss counts, by the head's name; others count 1.",
     )
+
+    def check(self, heads: Sequence[HeadConfig]) -> None:
+        """Raises `ConfigError` for a weight of a head that there is not."""
+        known = [head.key for head in heads]
+        for name in self.weights.keys() - set(known):
+            msg = f"no head answers under the name {name!r}; there are {', '.join(map(repr, known))}"
+            raise ConfigError(("weights", name), msg)
 
     def build(self, heads: Sequence[HeadConfig]) -> "FixedWeights":
         """Order the weights."""

@@ -32,7 +32,7 @@ class Uncertainty(BalancingConfig):
 
     def build(self, heads: Sequence[HeadConfig]) -> "LearnedVariances":
         """One variance a head, 1 at first."""
-        return LearnedVariances([0.5 if head.accepts == "number" else 1.0 for head in heads], self.lr_scale)
+        return LearnedVariances([0.5 if head.squared_error else 1.0 for head in heads], self.lr_scale)
 
 
 class LearnedVariances(Balance):

@@ -19,6 +19,7 @@ from app.ml.configs.fields import Integer, Name, Rate
 from app.ml.data.spec import TargetSpec
 from app.ml.evaluation.classification import Classification
 from app.ml.interfaces import Accepts, Head, HeadConfig
+from app.ml.interfaces.abilities import SoftLabelSolver
 from app.ml.kinds.heads.temperature import fitted_temperature
 from app.ml.solvers.logistic import SoftRows, solve_logistic, solve_soft
 from app.ml.solvers.solution import Solution
@@ -28,6 +29,8 @@ class Classifier(HeadConfig):
     """Which class a row belongs to."""
 
     accepts: ClassVar[Accepts] = "category"
+    learns_soft_labels: ClassVar[bool] = True
+    headline_metric: ClassVar[str | None] = "accuracy"
     kind: Literal["classifier"] = "classifier"
     target: Name = Field(description="The target to learn, by its name in the dataset.")
     name: Name | None = Field(None, description="The key of its answers; null takes the target's name.")
@@ -39,6 +42,11 @@ class Classifier(HeadConfig):
     class_weights: Literal["none", "balanced"] = Field("none", description="Whether rare classes weigh more.")
 
     @property
+    def batch_dependence(self) -> str | None:
+        """Class weights are normalised over the batch."""
+        return None if self.class_weights == "none" else super().batch_dependence
+
+    @property
     def solvable(self) -> bool:
         """Where it has no hidden layers."""
         return not self.hidden
@@ -48,7 +56,7 @@ class Classifier(HeadConfig):
         return ClassifierHead(self, features, targets[0].classes)
 
 
-class ClassifierHead(Head):
+class ClassifierHead(Head, SoftLabelSolver):
     """(B, F) to logits (B, K)."""
 
     class_weight: Tensor

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from app.ml.blocks.tokens import TOKENS, TokenLayer, is_asked, mean_nats, rates, row_sums
 from app.ml.configs.fields import Name
-from app.ml.data.spec import TargetSpec
+from app.ml.data.spec import ModalityKind, TargetSpec
 from app.ml.evaluation.texts import TokenSums
 from app.ml.interfaces import Accepts, Backbone, Examples, Head, HeadConfig
 from app.ml.interfaces.abilities import Ability, Sequences
@@ -24,6 +24,8 @@ class Generator(HeadConfig):
     """Continues texts."""
 
     accepts: ClassVar[Accepts] = "inputs"
+    modalities: ClassVar[tuple[ModalityKind, ...]] = ("text",)
+    generates: ClassVar[bool] = True
     needs: ClassVar[frozenset[Ability]] = frozenset({"sequence"})
     causal: ClassVar[bool] = True
     kind: Literal["generator"] = "generator"

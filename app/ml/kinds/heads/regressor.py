@@ -40,6 +40,8 @@ class Regressor(HeadConfig):
     """A number that belongs to a row, or several, each with an interval that is likely to hold it."""
 
     accepts: ClassVar[Accepts] = "number"
+    squared_error: ClassVar[bool] = True
+    headline_metric: ClassVar[str | None] = "rmse"
     kind: Literal["regressor"] = "regressor"
     target: NameOrNames = Field(description="The target to learn, by its name in the dataset, or a list of them.")
     name: Name | None = Field(None, description="The key of its answers; null takes the target's name, or regressor.")
@@ -55,6 +57,13 @@ class Regressor(HeadConfig):
     level: Annotated[Real, Field(ge=0.01, le=0.999)] = Field(
         0.9, description="Share of numbers that the intervals are to hold; they are measured on the validation rows."
     )
+
+    @property
+    def batch_dependence(self) -> str | None:
+        """The mean is over the numbers that are known; of a lone target every row has one."""
+        if isinstance(self.target, tuple | list):
+            return "several numbers may be missing in different rows, so that devices would get unequal shares"
+        return None
 
     @property
     def solvable(self) -> bool:

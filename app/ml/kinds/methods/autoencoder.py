@@ -82,6 +82,13 @@ class Autoencoder(MethodConfig):
     kind: Literal["autoencoder"] = "autoencoder"
     regularizer: AnyPenalty = Field(default_factory=NoPenalty, description="R and lambda.")
 
+    @property
+    def batch_dependence(self) -> str | None:
+        """The sparse penalty is on a batch's mean activities."""
+        if self.regularizer.kind == "sparse":
+            return "a sparse autoencoder looks at how active a feature is over the whole batch"
+        return None
+
     def training_defaults(self, context: ResolutionContext) -> TrainingDefaults:
         """The optimizer shrinks no weights where the method already does."""
         if isinstance(self.regularizer, L1 | L2):

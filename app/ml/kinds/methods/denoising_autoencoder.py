@@ -29,6 +29,7 @@ Share = Annotated[Real, Field(gt=0, lt=1)]
 class NoiseCorruption(Frozen):
     """Gaussian noise on every value."""
 
+    mixes_rows: ClassVar[bool] = False
     kind: Literal["noise"] = "noise"
     strength: Real = Field(0.3, gt=0, le=100, description="The noise's standard deviation, in units of encoded values.")
 
@@ -40,6 +41,7 @@ class NoiseCorruption(Frozen):
 class MaskCorruption(Frozen):
     """Some values become 0."""
 
+    mixes_rows: ClassVar[bool] = False
     kind: Literal["mask"] = "mask"
     share: Share = Field(0.3, description="Share of a row's values that is masked.")
 
@@ -52,6 +54,7 @@ class MaskCorruption(Frozen):
 class SwapCorruption(Frozen):
     """Some values are those of other rows."""
 
+    mixes_rows: ClassVar[bool] = True
     kind: Literal["swap"] = "swap"
     share: Share = Field(0.15, description="Share of a row's values that is taken from other rows of the batch.")
 
@@ -88,6 +91,13 @@ class DenoisingAutoencoder(MethodConfig):
         chosen, reason = _USUAL[context.modality]
         decision = Decision(field="corruption", value=chosen.model_dump(mode="json"), reason=reason)
         return self.model_copy(update={"corruption": chosen}), (decision,)
+
+    @property
+    def batch_dependence(self) -> str | None:
+        """Swapped values come from the batch."""
+        if self.corruption == "auto" or self.corruption.mixes_rows:
+            return "the corruption swap mixes the rows of a batch, which no device sees whole (noise and mask do not)"
+        return None
 
     def training_defaults(self, context: ResolutionContext) -> TrainingDefaults:
         """That of every reconstruction."""

@@ -23,6 +23,7 @@ from app.ml.interfaces.abilities import Ability, Centroids
 from app.ml.kinds.backbones.kmeans_patches import squared_distances
 
 _ROWS_TO_WHITEN, _PATCHES_TO_WHITEN, _ROWS_AT_ONCE = 10_000, 100_000, 500
+_MIN_SIDE, _MAX_SIDE = 4, 64  # of an image, in pixels
 _APART = 0.1  # many patches are equal (all black, say): centroids begin at one and a little beside it
 _PATIENCE = 200  # times K patches without being the nearest to any
 
@@ -34,6 +35,11 @@ class KMeans(MethodConfig):
     needs: ClassVar[frozenset[Ability]] = frozenset({"centroids"})
     kind: Literal["kmeans"] = "kmeans"
     patches_per_row: Integer = Field(16, ge=1, le=1024, description="Random patches of every image in a step.")
+
+    def suits(self, context: ResolutionContext) -> bool:
+        """Small images: of larger ones the few pixels of a patch say little."""
+        sides = context.shape[:2]
+        return max(sides) <= _MAX_SIDE and min(sides) >= _MIN_SIDE
 
     def training_defaults(self, context: ResolutionContext) -> TrainingDefaults:
         """Few steps at a high rate: a coordinate's typical size is 1. Nothing shrinks a centroid."""

@@ -44,6 +44,11 @@ class MaskedAutoencoder(MethodConfig):
             raise ValueError(msg)
         return self
 
+    @property
+    def batch_dependence(self) -> None:
+        """None: every row has as many masked patches as any other."""
+        return None
+
     def training_defaults(self, context: ResolutionContext) -> TrainingDefaults:
         """As published, but for fewer steps."""
         return TrainingDefaults(

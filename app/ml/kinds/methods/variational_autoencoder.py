@@ -75,6 +75,11 @@ class VariationalAutoencoder(MethodConfig):
             decisions.append(Decision(field="latent", value=changes["latent"], reason=reason))
         return self.model_copy(update=changes), tuple(decisions)
 
+    @property
+    def batch_dependence(self) -> str | None:
+        """Free bits are compared with a batch's mean divergences."""
+        return "free_bits look at how much a latent dimension tells over the whole batch" if self.free_bits else None
+
     def training_defaults(self, context: ResolutionContext) -> TrainingDefaults:
         """That of every reconstruction."""
         return reconstruction_defaults(context)

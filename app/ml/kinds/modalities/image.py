@@ -59,6 +59,10 @@ class Image(Modality):
         height, width, channels = spec.shape
         return cls(height=height, width=width, channels=channels, resize=spec.resize, value_scale=spec.value_scale)
 
+    def adapted_to(self, inputs: StoredRows, spec: DataSpec) -> Self:
+        """The same, which reads JSON as the other dataset was written; stored images are bytes whatever that was."""
+        return self.model_copy(update={"value_scale": spec.value_scale, "resize": spec.resize})
+
     @property
     def shape(self) -> Shape:
         """(C, H, W)."""

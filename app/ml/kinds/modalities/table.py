@@ -40,8 +40,8 @@ class Table(Modality):
         """Learn every column from the train rows (N, D)."""
         return cls(columns=fit_columns(spec.columns, inputs))
 
-    def meeting(self, inputs: StoredRows, spec: DataSpec) -> Self:
-        """This one, which also understands null where another dataset's train rows (N, D) lack a value."""
+    def adapted_to(self, inputs: StoredRows, spec: DataSpec) -> Self:
+        """The same, which also understands null where the other dataset's train rows (N, D) lack a value."""
         places = {column.name: index for index, column in enumerate(spec.columns)}
         lacking = np.array([column.nullable for column in spec.columns])
         for block in each_block(len(inputs), rows_per_read(len(spec.columns))):

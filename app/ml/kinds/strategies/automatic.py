@@ -23,6 +23,7 @@ class Automatic(StrategyConfig):
     """Try ways to adapt the backbone and take the one that the labels speak for."""
 
     caches_features = True  # until something is chosen it is like a linear probe on the last layer
+    selects_strategy = True
     kind: Literal["automatic"] = "automatic"
     candidates: Annotated[tuple[Candidate, ...], Field(min_length=1, max_length=3)] = Field(
         ("linear_probe", "lp_ft", "full"), description="What is tried, the preferred one first."

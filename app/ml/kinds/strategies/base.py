@@ -12,6 +12,7 @@ class StrategyConfig(Config, ABC):
     """A choice of how a backbone is adapted to heads."""
 
     caches_features: ClassVar[bool]  # True: the backbone is frozen and runs once per row, heads train on features
+    selects_strategy: ClassVar[bool] = False  # whether it stands for another one, which the trainer selects
 
     @property
     def solving(self) -> Literal["never", "first", "only", "around"]:
