@@ -1,20 +1,16 @@
 """Datasets as requests name them: this module alone says that there is no such dataset, or that it cannot be read."""
 
-from typing import TYPE_CHECKING
-
 from sqlalchemy.orm import Session
 
 from app.datasets import repository
+from app.datasets.repository import DatasetRow
 from app.errors import ConflictError, NotFoundError
 from app.ml.data.spec import DataSpec
-
-if TYPE_CHECKING:
-    from app.db.tables import DatasetRow
 
 NO_SUCH_DATASET = "there is no such dataset in this project"
 
 
-def find_dataset(session: Session, project_id: str, dataset_id: str, *, lock: bool = False) -> "DatasetRow":
+def find_dataset(session: Session, project_id: str, dataset_id: str, *, lock: bool = False) -> DatasetRow:
     """Return a dataset of the project; `lock` keeps jobs that read it from being queued until the transaction ends.
 
     Raises:
@@ -27,7 +23,7 @@ def find_dataset(session: Session, project_id: str, dataset_id: str, *, lock: bo
     return row
 
 
-def ready_spec(row: "DatasetRow") -> DataSpec:
+def ready_spec(row: DatasetRow) -> DataSpec:
     """Return the description of a prepared dataset.
 
     Raises:
@@ -38,7 +34,7 @@ def ready_spec(row: "DatasetRow") -> DataSpec:
     return DataSpec.model_validate(row.spec)
 
 
-def not_ready(row: "DatasetRow") -> ConflictError:
+def not_ready(row: DatasetRow) -> ConflictError:
     """Return the error that says why a dataset cannot be read, now or ever."""
     if row.status == "failed":
         msg = "The preparation of this dataset failed; its `error` says why."

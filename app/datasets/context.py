@@ -16,7 +16,7 @@ Progress: TypeAlias = Callable[[float, str], None]
 class Context:
     """A folder for scratch files, the user's options, the limits, notes for the report, and a hearer of progress."""
 
-    work: Path
+    scratch: Path
     options: PrepareOptions
     limits: Limits
     notes: Notes

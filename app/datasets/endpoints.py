@@ -31,21 +31,21 @@ REFUSED: dict[int | str, dict[str, Any]] = {
 }
 
 
-def _inlined(schema: Any, definitions: dict[str, Any]) -> Any:
-    """Put the schemas that are referred to where they are referred to."""
+def _inline_references(schema: Any, definitions: dict[str, Any]) -> Any:
+    """Replace each $ref by the schema that it refers to."""
     if isinstance(schema, list):
-        return [_inlined(item, definitions) for item in schema]
+        return [_inline_references(item, definitions) for item in schema]
     if not isinstance(schema, dict):
         return schema
     if "$ref" in schema:
-        return _inlined(definitions[schema["$ref"].rpartition("/")[2]], definitions)
-    return {key: _inlined(value, definitions) for key, value in schema.items() if key != "discriminator"}
+        return _inline_references(definitions[schema["$ref"].rpartition("/")[2]], definitions)
+    return {key: _inline_references(value, definitions) for key, value in schema.items() if key != "discriminator"}
 
 
 def _upload_schema() -> dict[str, Any]:
-    """Describe the form, for OpenAPI: the body is read as a stream, so FastAPI does not see it."""
+    """Return the schema of the form for OpenAPI; FastAPI cannot derive it, as the body is read as a stream."""
     options = PrepareOptions.model_json_schema()
-    properties = _inlined(options["properties"], options.get("$defs", {}))
+    properties = _inline_references(options["properties"], options.get("$defs", {}))
     fields = {
         "file": {
             "type": "string",
@@ -89,7 +89,7 @@ def get(session: Reading, principal: CanRead, dataset_id: str) -> Dataset:
 
 @router.get("/{dataset_id}/report", responses=MISSING | NOT_READY, response_model=Report)
 def report(session: Reading, principal: CanRead, dataset_id: str) -> dict[str, Any]:
-    """Return what the preparation found, removed and decided."""
+    """Return the report of the preparation: what it found, removed and decided."""
     return service.report(session, principal.project_id, dataset_id)
 
 
@@ -101,13 +101,13 @@ def rows(
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     offset: Annotated[int, Query(ge=0, lt=2**53)] = 0,
 ) -> RowsPage:
-    """Return some rows as they were prepared."""
+    """Return some rows of the prepared dataset."""
     return service.rows(state, principal.project_id, dataset_id, limit, offset)
 
 
 @router.post("/{dataset_id}/previews", responses=MISSING | NOT_READY)
 def preview(state: State, principal: CanRead, dataset_id: str, body: PreviewRequest) -> Preview:
-    """Show what augmentations would do to some rows. Nothing is kept; the same request gives the same answer."""
+    """Preview augmentations on some rows. Nothing is stored; the same request gives the same answer."""
     return previews.preview(state, principal.project_id, dataset_id, body)
 
 
@@ -119,11 +119,13 @@ def leaks(
     against: Annotated[
         str | None,
         Query(
-            max_length=64, pattern=ID_PATTERN, description="Another dataset, such as the one that was pretrained on."
+            max_length=64,
+            pattern=ID_PATTERN,
+            description="Another dataset, such as the one that a backbone was pretrained on.",
         ),
     ] = None,
 ) -> Leaks:
-    """Say which rows are in train and in what judges it, or in this dataset and in another, exactly or nearly."""
+    """List rows, exact or near duplicates, that are in train and in validation or test, or in two datasets."""
     return versions.leaks(state, principal.project_id, dataset_id, against)
 
 
@@ -136,11 +138,11 @@ def create_version(
     response: Response,
     body: Annotated[VersionRequest | None, Body()] = None,
 ) -> Dataset:
-    """Prepare the file of a dataset, also of a failed one, once more under other options; the dataset itself stays."""
-    wishes, project = body or VersionRequest(), principal.project_id
-    request = fingerprint("versions", dataset_id, wishes.model_dump_json(exclude_unset=True))
+    """Prepare the file of a dataset, also of a failed one, again under other options; the dataset itself stays."""
+    version, project = body or VersionRequest(), principal.project_id
+    request = fingerprint("versions", dataset_id, version.model_dump_json(exclude_unset=True))
     prepare = partial(
-        versions.create_version, queue=state.queue, project_id=project, dataset_id=dataset_id, body=wishes
+        versions.create_version, queue=state.queue, project_id=project, dataset_id=dataset_id, body=version
     )
     dataset = state.database.transact(
         lambda session: once(session, project, key, request, partial(prepare, session), Dataset)

@@ -1,4 +1,4 @@
-"""What is wrong with an uploaded dataset, in words for the person who uploaded it."""
+"""Errors of uploaded datasets, in words for the person who uploaded them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Code(StrEnum):
-    """Every way in which a dataset can be at fault; the values are part of the API."""
+    """Codes of all faults of a dataset; the values are part of the API."""
 
     EMPTY_DATASET = "empty_dataset"
     UNSUPPORTED_FORMAT = "unsupported_format"
@@ -48,7 +48,7 @@ class Code(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RowError:
-    """One fault: where it is (`loc`), what to do (`msg`) and, where it has one, its 0-based row in the source."""
+    """One fault: where it is (`loc`), what to do (`msg`) and, if it has one, its 0-based row in the source."""
 
     loc: tuple[str, ...]
     msg: str
@@ -56,7 +56,7 @@ class RowError:
 
 
 class DatasetError(Exception):
-    """The user's file or options cannot become a dataset; `errors` is never empty.
+    """The user's file or options cannot become a dataset; `errors` has at least one item.
 
     `code` is stable and documented; the message says what to change.
     """

@@ -11,21 +11,22 @@ from app.ml.data.spec import SPLITS, Frozen, ModalityKind, Resize, Split
 
 
 class ImageOptions(Frozen):
-    """The size and colours that every image is brought to, and how."""
+    """Size and colours of all images, and how they are resized."""
 
-    height: int | None = Field(default=None, ge=1, le=1024, description="Height in pixels; null: decided.")
-    width: int | None = Field(default=None, ge=1, le=1024, description="Width in pixels; null: decided.")
+    height: int | None = Field(default=None, ge=1, le=1024, description="Height in pixels; null: chosen by the images.")
+    width: int | None = Field(default=None, ge=1, le=1024, description="Width in pixels; null: chosen by the images.")
     mode: Literal["gray", "rgb"] | None = Field(
-        default=None, description="Colours; null: those of an array, of files gray when every image is gray, else rgb."
+        default=None,
+        description="Colours; null: as in an array; of image files gray where all images are gray, else rgb.",
     )
     resize: Resize = Field(
         default="stretch",
-        description="How images of another size are brought to this one: stretch scales each side on its own, pad both "
-        "alike and leaves black around, crop both alike and cuts off what stands out.",
+        description="How images of another size are resized: stretch scales each side on its own; pad scales both "
+        "alike and adds black borders; crop scales both alike and cuts off the edges.",
     )
 
     @model_validator(mode="after")
-    def _both_sides(self) -> Self:
+    def _check_sides(self) -> Self:
         if (self.height is None) != (self.width is None):
             msg = "give height and width, or neither"
             raise ValueError(msg)
@@ -37,32 +38,34 @@ class TextOptions(Frozen):
 
     rows: Literal["auto", "lines", "paragraphs", "windows"] = Field(
         default="auto",
-        description="A row is a line, a paragraph (blank lines part them), or a window of characters; auto: windows.",
+        description="A row is a line, a paragraph (between blank lines), or a window of characters; auto: windows.",
     )
     window: int = Field(
         default=256,
         ge=2,
         le=65_536,
-        description="Characters of a window; it repeats the last character of the one before.",
+        description="Characters of a window, which begins with the last character of the previous one.",
     )
 
 
 class SeriesOptions(Frozen):
-    """How the rows of a table in long form become series: the rows of one id, in the order of time."""
+    """How the rows of a table in long form become series: the rows with one id, ordered by time."""
 
-    id: str = Field(min_length=1, max_length=255, description="Column that says which series a row belongs to.")
+    id: str = Field(min_length=1, max_length=255, description="Column with the id of each row's series.")
     time: str | None = Field(
         default=None,
         min_length=1,
         max_length=255,
-        description="Column of numbers or dates that orders the rows of a series; null: their order in the file.",
+        description="Column of numbers or dates that orders the rows of a series; null: by their order in the file.",
     )
 
 
 class PrepareOptions(Frozen):
-    """How a file becomes a dataset; everything has a default."""
+    """How a file becomes a dataset; every option has a default."""
 
-    modality: ModalityKind | None = Field(default=None, description="Refuse the file unless it holds this.")
+    modality: ModalityKind | None = Field(
+        default=None, description="Kind of data; a file of another kind is refused. Null: by its content."
+    )
     columns: dict[str, Role] = Field(
         default_factory=dict, max_length=4096, description="Role of a column by its name; others are inferred."
     )
@@ -76,52 +79,57 @@ class PrepareOptions(Frozen):
     seed: int = Field(default=0, ge=0, lt=2**63, description="Another seed gives another split.")
     missing: Literal["reject", "impute"] = Field(
         default="reject",
-        description="What NaN, inf, 1e999, NA, null written out in a number column are: an error, or missing values.",
+        description="Whether NaN, inf, 1e999, NA or null in a column of numbers are errors or missing values.",
     )
     decimal: Literal["auto", "point", "comma"] = Field(
         default="auto",
-        description="What parts the fraction of numbers in a CSV file; auto: a comma where it parts no fields, and "
-        "columns hold numbers such as 14,23 and nothing else.",
+        description="Decimal separator of numbers in a CSV file; auto: a comma where it does not separate fields, and "
+        "columns hold nothing but numbers such as 14,23.",
     )
     duplicates: Literal["remove", "keep"] = Field(
-        default="remove", description="What happens to rows whose inputs are the same, byte for byte."
+        default="remove", description="What happens to rows whose inputs are equal, byte for byte."
     )
-    image: ImageOptions | None = Field(default=None, description="Size and colours of images; null: decided.")
-    text: TextOptions | None = Field(default=None, description="How plain text is cut into rows; null: decided.")
+    image: ImageOptions | None = Field(
+        default=None, description="Size and colours of images; null: chosen by the images."
+    )
+    text: TextOptions | None = Field(default=None, description="How plain text is cut into rows; null: into windows.")
     series: SeriesOptions | None = Field(
-        default=None, description="Columns that make series of a table in long form; null: it is not in long form."
+        default=None,
+        description="Columns of a table in long form that make series of its rows; null: it is not in long form.",
     )
     unlabelled: Literal["remove", "keep"] = Field(
-        default="remove", description="What happens to rows without any label; kept ones go to train."
+        default="remove", description="What happens to rows without any label; those that are kept go to train."
     )
     unlabelled_value: str | None = Field(
-        default=None, max_length=255, description="A value of targets that means no label, such as -1; null: none does."
+        default=None,
+        max_length=255,
+        description="Value of targets that means no label, such as -1; null: no value does.",
     )
     label_separator: str = Field(
         default=";",
         min_length=1,
         max_length=10,
-        description="What parts the labels in a column of text whose type is labels; alone in a cell: none of them.",
+        description="Separator of the labels in a text column of type labels; a cell with it alone has no labels.",
     )
     cleaning: Cleaning = Field(
-        default="auto", description="Steps of cleaning, in order; auto: those that are safe for the kind of data."
+        default="auto", description="Cleaning steps, in order; auto: the steps that are safe for the modality."
     )
     same_splits_as: str | None = Field(
         default=None,
         pattern=r"^ds_[0-9a-f]{32}$",
-        description="A prepared dataset: rows that are in it, too, keep the split they have there; null: none, or of a "
-        "version the dataset it is made from.",
+        description="A prepared dataset: rows that it contains keep their splits; null: none, or for a version the "
+        "dataset that it is made from.",
     )
 
     @model_validator(mode="after")
-    def _one_word_on_duplicates(self) -> Self:
+    def _check_duplicates(self) -> Self:
         if self.duplicates == "keep" and self.cleaning != "auto":
             msg = "leave duplicates out: the list of cleaning says what happens to them"
             raise ValueError(msg)
         return self
 
     @model_validator(mode="after")
-    def _shares(self) -> Self:
+    def _check_shares(self) -> Self:
         shares = [self.splits.get(split, 0.0) for split in SPLITS]
         if not all(math.isfinite(share) and 0 <= share <= 1 for share in shares):
             msg = "each share of splits lies between 0 and 1"

@@ -1,4 +1,4 @@
-"""What augmentations would do to some rows of a dataset. Nothing is kept, and no training is touched."""
+"""Previews of augmentations on some rows of a dataset. Nothing is stored, and no training is touched."""
 
 import itertools
 import tempfile
@@ -11,9 +11,10 @@ import torch
 from pydantic import BaseModel, Field
 from torch import Tensor
 
+from app.artifacts import link_files
 from app.datasets.access import find_dataset
 from app.datasets.canonical.rows import as_png
-from app.datasets.service import open_canonical, prepared_files, scratch
+from app.datasets.service import prepared_files, scratch_folder
 from app.dependencies import Services
 from app.errors import ErrorItem, UnprocessableError
 from app.ml.configs.fields import Integer
@@ -28,30 +29,30 @@ from app.ml.kinds.tokenizers.base import MASK, Tokenizer
 from app.ml.resolution.network import check_augmentations, resolve_preprocessing
 
 MAX_ROWS = 16
-_ROWS_TO_FIT = 2000
-_ONE_AT_A_TIME = threading.Lock()  # torch's global generator is one for the whole process
+_MAX_FITTED_ROWS = 2000
+_GENERATOR_LOCK = threading.Lock()  # torch has one global generator for the whole process
 
 
 class PreviewRequest(Frozen):
-    """Which augmentations, and of which rows."""
+    """Augmentations to preview, and the rows to preview them on."""
 
     augmentations: Augmentations = Field(description="As in a job: applied in order.")
     rows: Annotated[tuple[Annotated[Integer, Field(ge=0, lt=2**53)], ...], Field(max_length=MAX_ROWS)] = Field(
-        (), description="Numbers of rows as `rows` tells them; none: the first of the train split."
+        (), description="Numbers of rows as `GET .../rows` returns them; none: the first of the train split."
     )
     limit: Integer = Field(8, ge=1, le=MAX_ROWS, description="How many rows, where none are named.")
     seed: Integer = Field(0, ge=0, le=2**63 - 1, description="Starts every random choice: the same gives the same.")
 
 
 class MixedWith(BaseModel):
-    """Whose labels count too."""
+    """The row that a row was mixed with."""
 
-    row: int = Field(description="The row that it was mixed with.")
-    share: float = Field(description="What its own labels count; the other's count the rest.")
+    row: int = Field(description="Number of the other row.")
+    share: float = Field(description="Weight of the row's own labels; the other row's labels have the rest, 1 - share.")
 
 
 class PreviewedRow(BaseModel):
-    """A row, as a network gets it without and with the augmentations."""
+    """A row as the network gets it, without and with the augmentations."""
 
     row: int
     before: Any = Field(
@@ -63,7 +64,7 @@ class PreviewedRow(BaseModel):
 
 
 class Preview(BaseModel):
-    """Some rows before and after; those that borrow from other rows borrow from the ones shown."""
+    """Some rows before and after the augmentations; mixing ones mix these rows with each other alone."""
 
     object: Literal["preview"] = "preview"
     modality: str
@@ -71,7 +72,7 @@ class Preview(BaseModel):
 
 
 def preview(state: Services, project_id: str, dataset_id: str, request: PreviewRequest) -> Preview:
-    """Augment some rows. The transaction ends before the files are touched.
+    """Augment some rows. The transaction ends before the files are opened.
 
     Raises:
         NotFoundError: there is no such dataset.
@@ -83,11 +84,11 @@ def preview(state: Services, project_id: str, dataset_id: str, request: PreviewR
     files = prepared_files(row, list(row.files or ()))
     spec = DataSpec.model_validate(row.spec)
     _check(request, spec)
-    with tempfile.TemporaryDirectory(dir=scratch(state)) as place:
-        folder = open_canonical(state.artifacts, files, Path(place))
+    with tempfile.TemporaryDirectory(dir=scratch_folder(state)) as scratch:
+        folder = link_files(state.artifacts, files, Path(scratch))
         data = ArrayData.open(folder)
         numbers = np.load(folder / "rows.npy", mmap_mode="r", allow_pickle=False)
-        return _previewed(data, numbers, _positions(request, data, numbers), request)
+        return _preview(data, numbers, _positions(request, data, numbers), request)
 
 
 def _check(request: PreviewRequest, spec: DataSpec) -> None:
@@ -100,42 +101,43 @@ def _check(request: PreviewRequest, spec: DataSpec) -> None:
 
 
 def _positions(request: PreviewRequest, data: ArrayData, numbers: Rows) -> Rows:
+    """Return the positions in the dataset of the requested rows, (n,); `numbers` (N,) are those of all rows."""
     if not request.rows:
         return data.positions("train")[: request.limit]
-    places = [np.flatnonzero(numbers == number)[:1] for number in request.rows]
-    missing = [index for index, found in enumerate(places) if not len(found)]
+    matches = [np.flatnonzero(numbers == number)[:1] for number in request.rows]
+    missing = [index for index, match in enumerate(matches) if not len(match)]
     if missing:
         items = [ErrorItem(loc=["body", "rows", index], msg="the dataset has no such row") for index in missing]
         msg = "rows: the dataset has no such row; its rows tell their numbers"
         raise UnprocessableError(msg, code="no_such_row", errors=items)
-    return np.concatenate(places)
+    return np.concatenate(matches)
 
 
-def _previewed(data: ArrayData, numbers: Rows, positions: Rows, request: PreviewRequest) -> Preview:
-    modality = _fitted(data)
-    before = Batch(data.encoded(positions, modality))
-    after = _augmented(before, request)
-    shown = zip(_shown(before.inputs, modality), _shown(after.inputs, modality), strict=True)
-    mixes = _mixes(after, numbers[positions])
+def _preview(data: ArrayData, numbers: Rows, positions: Rows, request: PreviewRequest) -> Preview:
+    modality = _fit_modality(data)
+    batch = Batch(data.encoded(positions, modality))
+    augmented = _augment(batch, request)
+    before, after = _to_json(batch.inputs, modality), _to_json(augmented.inputs, modality)
+    mixes = _mixes(augmented, numbers[positions])
     rows = [
-        PreviewedRow(row=int(numbers[place]), before=one, after=other, mix=mix)
-        for place, (one, other), mix in zip(positions, shown, mixes, strict=True)
+        PreviewedRow(row=int(numbers[position]), before=before[i], after=after[i], mix=mixes[i])
+        for i, position in enumerate(positions)
     ]
     return Preview(modality=data.spec.modality, data=rows)
 
 
-def _fitted(data: ArrayData) -> Modality:
-    """The usual preprocessing, learned from at most 2,000 train rows: near enough for looking."""
+def _fit_modality(data: ArrayData) -> Modality:
+    """Return the default preprocessing, fitted on at most 2,000 train rows, which is close enough for a preview."""
     context = ResolutionContext(data.spec.modality, data.spec.shape, data.spec.rows["train"])
     chosen, _ = resolve_preprocessing("auto", context)
     kind = kinds(FAMILIES["modalities"])[data.spec.modality]
     assert issubclass(kind, Modality)
-    return kind.fit(data.inputs[data.positions("train")[:_ROWS_TO_FIT]], data.spec, chosen)
+    return kind.fit(data.inputs[data.positions("train")[:_MAX_FITTED_ROWS]], data.spec, chosen)
 
 
-def _augmented(batch: Batch, request: PreviewRequest) -> Batch:
-    """A seeded generator inside, the process's own again outside."""
-    with _ONE_AT_A_TIME, torch.random.fork_rng(devices=[]), torch.no_grad():
+def _augment(batch: Batch, request: PreviewRequest) -> Batch:
+    """Apply the augmentations under the request's seed; the process's own generator stays as it is."""
+    with _GENERATOR_LOCK, torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(request.seed)
         for augmentation in request.augmentations:
             batch = augmentation.apply(batch)
@@ -143,14 +145,15 @@ def _augmented(batch: Batch, request: PreviewRequest) -> Batch:
 
 
 def _mixes(batch: Batch, numbers: Rows) -> list[MixedWith | None]:
+    """Return what each row was mixed with; `numbers` (B,) are those of the rows of the batch."""
     if batch.mix is None:
         return [None] * len(batch)
     pairs = zip(batch.mix.order.tolist(), batch.mix.share.tolist(), strict=True)
     return [MixedWith(row=int(numbers[other]), share=share) for other, share in pairs]
 
 
-def _shown(inputs: Tensor, modality: Modality) -> list[Any]:
-    """Encoded rows (B, ...) as JSON."""
+def _to_json(inputs: Tensor, modality: Modality) -> list[Any]:
+    """Return encoded rows (B, ...) as JSON."""
     if isinstance(modality, Text):
         return [_text(row, modality.codec) for row in inputs.tolist()]
     match modality.kind:
@@ -164,13 +167,16 @@ def _shown(inputs: Tensor, modality: Modality) -> list[Any]:
 
 
 def _text(codes: list[int], codec: Tokenizer) -> str:
-    """Codes (T,) as text, where every mask is written as [MASK]."""
+    """Return codes (T,) as text, with [MASK] for every mask."""
     runs = itertools.groupby(codes, key=lambda code: code == MASK)
     return "".join("[MASK]" * len(list(run)) if masked else codec.decode(list(run)) for masked, run in runs)
 
 
 def _steps(series: Tensor) -> list[list[float | None]]:
-    """(C + 1, T) up to the last observed step; a step that was not observed is null in every channel."""
+    """Return a series (C + 1, T), whose last channel says what was observed, as steps up to the last observed one.
+
+    A step that was not observed is null in every channel.
+    """
     *channels, observed = series.tolist()
-    last = max((step for step, seen in enumerate(observed) if seen), default=-1)
+    last = max((step for step, flag in enumerate(observed) if flag), default=-1)
     return [[channel[step] if observed[step] else None for channel in channels] for step in range(last + 1)]

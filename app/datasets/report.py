@@ -1,4 +1,4 @@
-"""What was found in an upload and what was done to it; JSON-able, no NaN inside."""
+"""The report of a preparation: what was found in a file and done to it, as JSON without NaN."""
 
 from dataclasses import dataclass, field
 from typing import Literal, get_args
@@ -11,7 +11,7 @@ REASONS: tuple[Reason, ...] = get_args(Reason)
 
 
 class SourceInfo(Frozen):
-    """The uploaded file; `name` is what the user called it."""
+    """The uploaded file; `name` is the user's name for it."""
 
     name: str
     format: str
@@ -19,7 +19,7 @@ class SourceInfo(Frozen):
 
 
 class Removal(Frozen):
-    """A row that was left out: its 0-based number in the source, why, and what helps to find it."""
+    """A row that was removed: its 0-based number in the source, the reason, and details that help to find it."""
 
     row: int
     reason: Reason
@@ -27,7 +27,7 @@ class Removal(Frozen):
 
 
 class RowCounts(Frozen):
-    """Rows in the source, rows kept, and how many each reason removed; read = kept + all removed."""
+    """Rows in the source, rows kept, and rows removed by reason; read = kept + all removed."""
 
     read: int
     kept: int
@@ -35,7 +35,7 @@ class RowCounts(Frozen):
 
 
 class StepReport(Frozen):
-    """What a step of cleaning found and did: how many rows, values, classes or columns, some of them, and why."""
+    """What a cleaning step found and did: how many rows, values, classes or columns, why, and some examples."""
 
     kind: str
     action: str
@@ -46,7 +46,7 @@ class StepReport(Frozen):
 
 
 class LeakCount(Frozen):
-    """How many rows of `split` are also, exactly or nearly, among the rows of `other_split` of the other side."""
+    """Number of rows of `split` that are, exactly or nearly, among the rows of `other_split` of the compared data."""
 
     kind: Literal["exact", "near"]
     split: Split
@@ -55,7 +55,7 @@ class LeakCount(Frozen):
 
 
 class Leak(Frozen):
-    """A row that is on both sides, each by its 0-based number in its source."""
+    """A row and its twin in the compared data, by their 0-based numbers in their sources."""
 
     kind: Literal["exact", "near"]
     row: int
@@ -65,7 +65,7 @@ class Leak(Frozen):
 
 
 class LeakReport(Frozen):
-    """Rows that are on both sides of a comparison, at most 100 of them one by one, and what to do."""
+    """Counts of leaking rows, at most 100 of the rows, and advice."""
 
     counts: tuple[LeakCount, ...]
     rows: tuple[Leak, ...]
@@ -73,7 +73,7 @@ class LeakReport(Frozen):
 
 
 class Decision(Frozen):
-    """Something the user left open: what it became and why."""
+    """A field that the user left open: the value that it got, and why."""
 
     field: str
     value: str
@@ -82,22 +82,22 @@ class Decision(Frozen):
 
 @dataclass(slots=True)
 class Notes:
-    """Collects what the report will say."""
+    """Collects decisions and notices for the report."""
 
     decisions: list[Decision] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
 
     def decide(self, name: str, value: str, reason: str) -> None:
-        """Remember a choice that was made for the user."""
+        """Record the value of a field that the user left open, and why it was chosen."""
         self.decisions.append(Decision(field=name, value=value, reason=reason))
 
     def notice(self, text: str) -> None:
-        """Remember something the user should know."""
+        """Record a sentence that the user should read."""
         self.notices.append(text)
 
 
 class ColumnProfile(Frozen):
-    """One column over the kept rows; numbers have moments, categories their most frequent values.
+    """Statistics of a column over the kept rows; numbers have moments, categories their most frequent values.
 
     The numbers of a date are days since 1970-01-01; `earliest` and `latest` are ISO 8601, null for other types.
     """
@@ -117,13 +117,13 @@ class ColumnProfile(Frozen):
 
 
 class TargetProfile(ColumnProfile):
-    """A target; `classes` counts the rows of each class in each split."""
+    """Statistics of a target; `classes` counts the rows of each class in each split."""
 
     classes: dict[str, dict[Split, int]]
 
 
 class ImageProfile(Frozen):
-    """The kept images: size and the mean and deviation of each channel, in 0 .. 255."""
+    """Size of the kept images, and mean and standard deviation of each channel, in 0 .. 255."""
 
     height: int
     width: int
@@ -133,7 +133,7 @@ class ImageProfile(Frozen):
 
 
 class TextProfile(Frozen):
-    """The kept texts: their lengths, and what they are written in."""
+    """Lengths and characters of the kept texts; `non_ascii` is a share of the characters."""
 
     characters: int
     words: int
@@ -145,7 +145,7 @@ class TextProfile(Frozen):
 
 
 class ChannelProfile(Frozen):
-    """One channel over the steps of all kept series; `missing` counts those before a series ends."""
+    """Statistics of a channel over all kept series; `missing` does not count steps after the end of a series."""
 
     name: str
     count: int
@@ -157,7 +157,7 @@ class ChannelProfile(Frozen):
 
 
 class SeriesProfile(Frozen):
-    """The kept series: their lengths in steps, and their channels."""
+    """Lengths in steps of the kept series, and statistics of their channels."""
 
     shortest: int
     mean: float
@@ -166,7 +166,7 @@ class SeriesProfile(Frozen):
 
 
 class Report(Frozen):
-    """The whole account of a preparation."""
+    """The report of a preparation."""
 
     source: SourceInfo
     modality: ModalityKind

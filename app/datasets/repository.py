@@ -1,5 +1,6 @@
 """SQL of datasets. Every query names the project."""
 
+import time
 from typing import Any
 
 from sqlalchemy import select, update
@@ -8,7 +9,18 @@ from sqlalchemy.orm import Session
 from app.db.session import db_now
 from app.db.tables import DatasetRow, JobRow
 from app.jobs.states import TERMINAL
+from app.kit.ids import new_id
 from app.kit.pages import Page, fetch_page
+
+__all__ = ["DatasetRow"]  # services know the type of a row from here
+
+
+def add(session: Session, **columns: Any) -> DatasetRow:
+    """Insert a dataset that is still to be prepared."""
+    row = DatasetRow(id=new_id("ds"), status="preparing", created_at=time.time(), **columns)
+    session.add(row)
+    session.flush()
+    return row
 
 
 def find(
@@ -16,7 +28,8 @@ def find(
 ) -> DatasetRow | None:
     """Return a dataset of the project that is not deleted.
 
-    Until the transaction ends no job for it begins where it is locked, and nobody locks it where it is kept.
+    With `lock`, no other transaction locks or keeps the row until this one ends, so that no job for it begins; with
+    `keep`, none locks it.
     """
     query = select(DatasetRow).where(
         DatasetRow.id == dataset_id, DatasetRow.project_id == project_id, DatasetRow.deleted_at.is_(None)
@@ -25,32 +38,32 @@ def find(
 
 
 def page(
-    session: Session, project_id: str, asked: Page, status: str | None, name: str | None
+    session: Session, project_id: str, page_query: Page, status: str | None, name: str | None
 ) -> tuple[list[DatasetRow], bool]:
-    """Return one page of the project's datasets, and whether more follow."""
+    """Return one page of the project's datasets, and whether more follow it."""
     query = select(DatasetRow).where(DatasetRow.project_id == project_id, DatasetRow.deleted_at.is_(None))
     if status is not None:
         query = query.where(DatasetRow.status == status)
     if name is not None:
         query = query.where(DatasetRow.name == name)
-    return fetch_page(session, query, DatasetRow.id, asked)
+    return fetch_page(session, query, DatasetRow.id, page_query)
 
 
 def job_using(session: Session, project_id: str, dataset_id: str) -> str | None:
-    """Return an unfinished job that reads the dataset, as its own or beside it."""
+    """Return the id of an unfinished job that reads the dataset, as its own or as a further one."""
     jobs = select(JobRow.id, JobRow.dataset_id, JobRow.config)
     unfinished = session.execute(jobs.where(JobRow.project_id == project_id, JobRow.status.not_in(TERMINAL)))
-    return next((job for job, own, config in unfinished if dataset_id == own or _reads(config, dataset_id)), None)
+    return next((job for job, own_id, config in unfinished if dataset_id == own_id or _reads(config, dataset_id)), None)
 
 
 def _reads(config: dict[str, Any], dataset_id: str) -> bool:
-    """Whether a part of a job's config, or of the base of a sweep, names the dataset."""
+    """Return whether a part of a job's config, or of the base of a sweep, names the dataset."""
     parts = [*config.values(), *(config.get("base") or {}).values()]
     return any(part.get("dataset") == dataset_id for part in parts if isinstance(part, dict))
 
 
 def mark_deleted(session: Session, project_id: str, dataset_id: str) -> None:
-    """Hide the dataset; garbage collection takes its bytes."""
+    """Hide the dataset; garbage collection removes its files later."""
     session.execute(
         update(DatasetRow)
         .where(DatasetRow.id == dataset_id, DatasetRow.project_id == project_id)

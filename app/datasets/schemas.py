@@ -1,4 +1,4 @@
-"""What the datasets endpoints answer. Every field is present, null where empty."""
+"""Requests and answers of the datasets endpoints. Every field of an answer is present, null where empty."""
 
 from typing import Any, Literal
 
@@ -14,7 +14,7 @@ Status = Literal["preparing", "ready", "failed"]
 
 
 class Target(BaseModel):
-    """One thing that rows are labelled with."""
+    """A column of labels that heads can predict."""
 
     name: str
     type: Literal["number", "category"]
@@ -22,7 +22,7 @@ class Target(BaseModel):
 
 
 class Column(BaseModel):
-    """One input column of a table, or one channel of series."""
+    """An input column of a table, or a channel of series."""
 
     name: str
     type: Literal["number", "category", "date"]
@@ -30,7 +30,7 @@ class Column(BaseModel):
 
 
 class DatasetFailure(BaseModel):
-    """Why a preparation failed, and where."""
+    """Why a preparation failed, and in which rows or fields."""
 
     code: str
     message: str
@@ -38,7 +38,7 @@ class DatasetFailure(BaseModel):
 
 
 class DatasetLinks(BaseModel):
-    """Where to go from here."""
+    """Paths of what belongs to a dataset."""
 
     self: str
     report: str
@@ -47,16 +47,16 @@ class DatasetLinks(BaseModel):
 
 
 class Dataset(BaseModel):
-    """A dataset; what its preparation finds out is null until it is `ready`."""
+    """A dataset; fields that its preparation fills are null until it is `ready`."""
 
     id: str
     object: Literal["dataset"] = "dataset"
     name: str
     status: Status
     modality: str | None
-    filename: str = Field(description="As the client named the file; for show only.")
+    filename: str = Field(description="The client's name for the file; only displayed.")
     bytes: int
-    sha256: str = Field(description="Of the uploaded file.")
+    sha256: str = Field(description="SHA-256 of the uploaded file.")
     rows: dict[str, int] | None = Field(description="Rows in each split.")
     targets: list[Target] | None
     columns: list[Column] | None = Field(description="Columns of a table, or channels of series; else null.")
@@ -68,7 +68,7 @@ class Dataset(BaseModel):
 
 
 class RowsPage(BaseModel):
-    """Some rows of a prepared dataset, in its own order."""
+    """Some rows of a prepared dataset, in the order in which they are stored."""
 
     object: Literal["list"] = "list"
     data: list[dict[str, Any]]
@@ -78,22 +78,24 @@ class RowsPage(BaseModel):
 
 
 class VersionRequest(Frozen):
-    """How another dataset is to be prepared from the source of one that is there."""
+    """How a further dataset is prepared from the source of an existing one."""
 
     name: str | None = Field(default=None, max_length=200, description="Name of the new dataset; null: the same.")
     options: PrepareOptions = Field(
         default_factory=PrepareOptions,
-        description="As in an upload; what is not given stays as it was, also the splits of rows, unless `splits`, "
-        "`seed`, `same_splits_as` or a column's role says how they are split.",
+        description="As in an upload; options that are not given stay as they were, and so do the splits, unless "
+        "`splits`, `seed`, `same_splits_as` or a column's role says how they are split.",
     )
 
 
 class Leaks(BaseModel):
-    """Rows on two sides: in train and in validation or test, or in this dataset and in another."""
+    """Rows that are in train and in validation or test, or in this dataset and in another."""
 
     object: Literal["leaks"] = "leaks"
     dataset: str
     against: str | None = Field(description="The other dataset; null: the splits of this one were compared.")
-    counts: tuple[LeakCount, ...] = Field(description="Rows that are the same or nearly so, by splits; none: empty.")
-    rows: tuple[Leak, ...] = Field(description="At most 100 of them, those of test first.")
+    counts: tuple[LeakCount, ...] = Field(
+        description="Numbers of equal or nearly equal rows, by splits; empty: there are none."
+    )
+    rows: tuple[Leak, ...] = Field(description="At most 100 of these rows, those of test first.")
     advice: str

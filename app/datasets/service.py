@@ -1,7 +1,6 @@
-"""Decides about datasets: what an upload may be, what is answered, what may be deleted. No torch."""
+"""Creates, answers and deletes datasets. Needs no torch."""
 
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,30 +9,29 @@ from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
 from app import failpoints
-from app.artifacts import ArtifactStore, Blob, link_files, put_blob
+from app.artifacts import Blob, link_files, put_blob
 from app.datasets import repository
 from app.datasets.access import find_dataset, not_ready, ready_spec
+from app.datasets.canonical.fingerprints import OWN_FILES
 from app.datasets.errors import DatasetError
 from app.datasets.limits import Limits
 from app.datasets.options import PrepareOptions
+from app.datasets.repository import DatasetRow
 from app.datasets.schemas import Dataset, DatasetLinks, RowsPage
-from app.db.tables import DatasetRow
 from app.dependencies import Services
 from app.errors import ConflictError, ErrorItem, UnprocessableError, UnsupportedMediaError
 from app.idempotency.service import fingerprint, once
 from app.jobs.service import enqueue_preparation
 from app.kit import strict_json
-from app.kit.ids import new_id
 from app.kit.pages import Listing, Page, listing
 from app.kit.streaming import Form, display_name
 from app.queue import JobQueue
 
 MAX_NAME = 200
-PRINTS = ("digests.npy", "likeness.npy", "split.npy", "rows.npy")
 
 
 def create(state: Services, project_id: str, key: str | None, form: Form) -> Dataset:
-    """Keep an upload and queue its preparation. Only here is a transaction opened, once the body is in.
+    """Store an uploaded file and queue the preparation of a dataset from it.
 
     Raises:
         UnprocessableError: a field is wrong, or the file is empty.
@@ -41,39 +39,45 @@ def create(state: Services, project_id: str, key: str | None, form: Form) -> Dat
     """
     name, options = check_name(form.fields.get("name", "")), _options(form.fields)
     with state.database.reading() as session:
-        check_earlier(session, project_id, options)
+        check_earlier_dataset(session, project_id, options)
     _check_content(form.path)
     blob = put_blob(state.artifacts, form.path, form.sha256)
     failpoints.reach("upload.stored")
+    filename = form.filename[:MAX_NAME]
     request = fingerprint("datasets", form.sha256, form.filename, *(f"{k}={v}" for k, v in sorted(form.fields.items())))
 
     def add(session: Session) -> Dataset:
-        row = new_row(project_id, name, form.filename[:MAX_NAME], options, blob)
-        return once(session, project_id, key, request, lambda: queue_preparation(session, state.queue, row), Dataset)
+        def insert() -> Dataset:
+            return queue_preparation(
+                session, state.queue, project_id, name=name, filename=filename, options=options, source=blob
+            )
+
+        return once(session, project_id, key, request, insert, Dataset)
 
     return state.database.transact(add)
 
 
-def new_row(project_id: str, name: str, filename: str, options: PrepareOptions, source: Blob) -> DatasetRow:
-    """Return a dataset that is still to be prepared from a source that is kept."""
-    return DatasetRow(
-        id=new_id("ds"),
+def queue_preparation(
+    session: Session,
+    queue: JobQueue,
+    project_id: str,
+    *,
+    name: str,
+    filename: str,
+    options: PrepareOptions,
+    source: Blob,
+) -> Dataset:
+    """Add a dataset and the job that prepares it from a stored source."""
+    row = repository.add(
+        session,
         project_id=project_id,
         name=name,
-        status="preparing",
         filename=filename,
         options=options.model_dump(mode="json"),
         source_sha256=source.sha256,
         source_bytes=source.bytes,
-        created_at=time.time(),
     )
-
-
-def queue_preparation(session: Session, queue: JobQueue, row: DatasetRow) -> Dataset:
-    """Add the dataset and the job that prepares it."""
-    session.add(row)
-    session.flush()
-    row.job_id = enqueue_preparation(session, queue, row.project_id, row.id)
+    row.job_id = enqueue_preparation(session, queue, project_id, row.id)
     session.flush()
     return to_answer(row)
 
@@ -82,9 +86,9 @@ def _refuse(loc: list[str | int], msg: str) -> UnprocessableError:
     return UnprocessableError(f"{loc[-1]}: {msg}", errors=[ErrorItem(loc=loc, msg=msg)])
 
 
-def check_name(given: str) -> str:
+def check_name(name: str) -> str:
     """Return the name without blanks around it, or refuse it."""
-    name = given.strip()
+    name = name.strip()
     if not 1 <= len(name) <= MAX_NAME or display_name(name) != name:
         msg = f"give the dataset a name of 1 to {MAX_NAME} characters, without control characters"
         raise _refuse(["body", "name"], msg)
@@ -92,18 +96,18 @@ def check_name(given: str) -> str:
 
 
 def _options(fields: Mapping[str, str]) -> PrepareOptions:
-    """Read the other fields: objects are JSON, the rest is text; an empty field is as good as none."""
-    given = {name: _value(name, text) for name, text in fields.items() if name != "name" and text.strip()}
-    return check_options(given, ["body"])
+    """Read the options from the fields of a form: lists and objects are JSON, others text, empty ones absent."""
+    values = {name: _value(name, text) for name, text in fields.items() if name != "name" and text.strip()}
+    return check_options(values, ["body"])
 
 
-def check_options(given: Mapping[str, Any], place: list[str | int]) -> PrepareOptions:
-    """Read options; `place` says where in the request they stand."""
+def check_options(values: Mapping[str, Any], loc: list[str | int]) -> PrepareOptions:
+    """Validate options; `loc` says where in the request they are."""
     try:
-        return PrepareOptions.model_validate(given)
+        return PrepareOptions.model_validate(values)
     except ValidationError as error:
         items = [
-            ErrorItem(loc=[*place, *entry["loc"]], msg=entry["msg"].removeprefix("Value error, "))
+            ErrorItem(loc=[*loc, *entry["loc"]], msg=entry["msg"].removeprefix("Value error, "))
             for entry in error.errors(include_url=False, include_input=False, include_context=False)[:20]
         ]
         msg = f"{'.'.join(str(part) for part in items[0].loc)}: {items[0].msg}"
@@ -119,22 +123,22 @@ def _value(name: str, text: str) -> Any:
         raise _refuse(["body", name], str(error)) from None
 
 
-def check_earlier(session: Session, project_id: str, options: PrepareOptions) -> None:
-    """Refuse same_splits_as where that dataset cannot say how its rows are split.
+def check_earlier_dataset(session: Session, project_id: str, options: PrepareOptions) -> None:
+    """Refuse same_splits_as where the splits of that dataset cannot be known again.
 
     Raises:
         NotFoundError: there is no such dataset.
         ConflictError: it is not ready, or was prepared before rows had digests.
     """
     if options.same_splits_as is not None:
-        prepared_files(find_dataset(session, project_id, options.same_splits_as), PRINTS[:1])
+        prepared_files(find_dataset(session, project_id, options.same_splits_as), OWN_FILES)
 
 
 def prepared_files(row: DatasetRow, names: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Return some of the files of a prepared dataset.
 
     Raises:
-        ConflictError: it is not ready, or was prepared when there was no such file.
+        ConflictError: it is not ready, or was prepared by a release without such files.
     """
     if row.status != "ready" or row.files is None:
         raise not_ready(row)
@@ -145,7 +149,7 @@ def prepared_files(row: DatasetRow, names: Sequence[str]) -> dict[str, dict[str,
 
 
 def _check_content(path: Path) -> None:
-    """Look at the first bytes, so that what can never be read is refused at once."""
+    """Refuse a file of an unknown format before anything is stored."""
     from app.datasets.readers import detect  # noqa: PLC0415 - brings pyarrow, which only uploads need
 
     try:
@@ -168,10 +172,10 @@ def get(session: Session, project_id: str, dataset_id: str) -> Dataset:
 
 
 def report(session: Session, project_id: str, dataset_id: str) -> dict[str, Any]:
-    """Return what the preparation found and did.
+    """Return the report of the preparation.
 
     Raises:
-        ConflictError: there is no report, or not yet.
+        ConflictError: there is no report (yet).
     """
     row = find_dataset(session, project_id, dataset_id)
     if row.report is None:
@@ -191,9 +195,8 @@ def rows(state: Services, project_id: str, dataset_id: str, limit: int, offset: 
         row = find_dataset(session, project_id, dataset_id)
     spec = ready_spec(row)
     total = sum(spec.rows.values())
-    with tempfile.TemporaryDirectory(dir=scratch(state)) as place:
-        folder = open_canonical(state.artifacts, row.files or {}, Path(place))
-        data = preview(folder, spec, offset, limit)
+    with tempfile.TemporaryDirectory(dir=scratch_folder(state)) as folder:
+        data = preview(link_files(state.artifacts, row.files or {}, Path(folder)), spec, offset, limit)
     return RowsPage(data=data, offset=offset, total=total, has_more=offset + len(data) < total)
 
 
@@ -211,17 +214,8 @@ def delete(session: Session, project_id: str, dataset_id: str) -> None:
     repository.mark_deleted(session, project_id, dataset_id)
 
 
-def open_canonical(store: ArtifactStore, files: Mapping[str, Mapping[str, Any]], folder: Path) -> Path:
-    """Bring the canonical files of a prepared dataset, `DatasetRow.files`, together in `folder`, for reading only.
-
-    Raises:
-        CorruptError: the bytes of a file are gone, or are others.
-    """
-    return link_files(store, files, folder)
-
-
 def to_answer(row: DatasetRow) -> Dataset:
-    """Return what is told of a dataset."""
+    """Return the answer that describes a dataset."""
     spec = row.spec or {}
     path = f"/v1/datasets/{row.id}"
     job = f"/v1/jobs/{row.job_id}" if row.job_id else None
@@ -244,8 +238,8 @@ def to_answer(row: DatasetRow) -> Dataset:
     )
 
 
-def scratch(state: Services) -> Path:
-    """Return the folder for files that a request needs for a moment."""
+def scratch_folder(state: Services) -> Path:
+    """Return the folder for files that are needed only while a request is answered."""
     folder = state.settings.data_folder / "tmp"
     folder.mkdir(parents=True, exist_ok=True)
     return folder

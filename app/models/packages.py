@@ -67,14 +67,14 @@ def parts_of(path: Path, target: Path) -> Parts:
 
 
 def _parts_of_package(archive: zipfile.ZipFile, members: list[zipfile.ZipInfo], target: Path) -> Parts:
-    from app.datasets.readers.archive import chunks, read_member  # noqa: PLC0415 - as above
+    from app.datasets.readers.archive import read_chunks, read_member  # noqa: PLC0415 - as above
 
     weights = [member for ending in _WEIGHTS for member in members if member.filename.endswith(ending)]
     if not weights:
         msg = "the package holds no .safetensors file, and no published checkpoint: pickles are not read"
         raise UnsupportedMediaError(msg, code="unsupported_format", errors=[_item(msg)])
     with target.open("wb") as file:
-        for piece in chunks(archive, weights[0], _MAX_UNPACKED):
+        for piece in read_chunks(archive, weights[0], _MAX_UNPACKED):
             file.write(piece)
     folder = PurePosixPath(weights[0].filename).parent
     siblings = {

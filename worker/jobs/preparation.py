@@ -14,7 +14,7 @@ from app.datasets.errors import Code, DatasetError, RowError
 from app.datasets.limits import Limits
 from app.datasets.options import PrepareOptions
 from app.datasets.preparation import Prepared, prepare
-from app.datasets.splits.leakage import Earlier
+from app.datasets.splits.earlier import EarlierDataset
 from app.db.session import db_now
 from app.db.tables import DatasetRow, JobRow
 from app.jobs import lease as leases
@@ -41,7 +41,7 @@ def run(attempt: Attempt, job: JobRow, folder: Path, draining: Draining) -> None
     _publish(attempt, dataset.id, prepared, out)
 
 
-def _earlier(attempt: Attempt, dataset: DatasetRow, options: PrepareOptions) -> Earlier | None:
+def _earlier(attempt: Attempt, dataset: DatasetRow, options: PrepareOptions) -> EarlierDataset | None:
     """Open the digests and splits of the dataset whose splits are to be kept; of the same source its rows, too."""
     dataset_id = options.same_splits_as
     if dataset_id is None:
@@ -55,7 +55,7 @@ def _earlier(attempt: Attempt, dataset: DatasetRow, options: PrepareOptions) -> 
     same = row.source_sha256 == dataset.source_sha256 and _numbering(theirs) == _numbering(options)
     names = ("digests.npy", "split.npy", *(["rows.npy"] if same else []))
     paths = (fetch_blob(attempt.artifacts, files[name]["sha256"]) for name in names)
-    return Earlier(dataset_id, *(np.load(path, mmap_mode="r", allow_pickle=False) for path in paths))
+    return EarlierDataset(dataset_id, *(np.load(path, mmap_mode="r", allow_pickle=False) for path in paths))
 
 
 def _numbering(options: PrepareOptions) -> tuple[object, ...]:

@@ -1,4 +1,4 @@
-"""Some rows of a prepared dataset as JSON, for people to look at."""
+"""Rows of a prepared dataset as JSON, for people to look at."""
 
 import base64
 import io
@@ -20,17 +20,17 @@ MAX_CHARACTERS = 2000
 
 
 def preview(folder: Path, spec: DataSpec, offset: int, limit: int) -> list[dict[str, Any]]:
-    """Return rows offset .. offset + limit - 1 of the canonical files in `folder`.
+    """Return the rows from `offset` to `offset + limit - 1` of the canonical files in `folder`.
 
     A row is {"row": its number in the source, "split", "input", "targets": {name: value}}. The input is a PNG as a
     data URL for images, {column: value} for tables, with dates as ISO 8601; for texts {"text", "truncated"}, the text
     to at most 2,000 characters; for series a list of steps, each a list with a number per channel, up to the last one
     that has a value. Null stands for a missing value.
     """
-    wanted = slice(offset, offset + limit)
-    split, rows = (_open(folder, name)[wanted] for name in ("split", "rows"))
-    inputs = _inputs(folder, spec, wanted)
-    targets = _open(folder, "targets")[wanted] if spec.targets else np.empty((len(rows), 0))
+    window = slice(offset, offset + limit)
+    split, rows = (_open(folder, name)[window] for name in ("split", "rows"))
+    inputs = _inputs(folder, spec, window)
+    targets = _open(folder, "targets")[window] if spec.targets else np.empty((len(rows), 0))
     return [
         {
             "row": int(rows[i]),
@@ -42,11 +42,11 @@ def preview(folder: Path, spec: DataSpec, offset: int, limit: int) -> list[dict[
     ]
 
 
-def _inputs(folder: Path, spec: DataSpec, wanted: slice) -> list[Any]:
+def _inputs(folder: Path, spec: DataSpec, window: slice) -> list[Any]:
     if spec.modality == "text":
         texts = Texts(_open(folder, "text"), _open(folder, "offsets"))
-        return [_text(text) for text in texts[wanted]]
-    stored = _open(folder, "inputs")[wanted]
+        return [_text(text) for text in texts[window]]
+    stored = _open(folder, "inputs")[window]
     if spec.modality == "image":
         return [as_png(row) for row in stored]
     return [_steps(row) if spec.modality == "series" else _cells(spec.columns, row) for row in stored]
@@ -58,10 +58,10 @@ def _text(text: str) -> dict[str, Any]:
 
 
 def _steps(series: npt.NDArray[Any]) -> list[list[float | None]]:
-    """Return a series (T, C) without the NaN that fill it up."""
-    held = np.flatnonzero(~np.isnan(series).all(axis=1))
-    steps = series[: int(held[-1]) + 1 if len(held) else 0]
-    return [[None if math.isnan(value) else float(value) for value in step] for step in steps]
+    """Return the steps of a series (T, C) without the NaN that pads it; missing values are None."""
+    observed = np.flatnonzero(~np.isnan(series).all(axis=1))
+    length = int(observed[-1]) + 1 if len(observed) else 0
+    return [[None if math.isnan(value) else float(value) for value in step] for step in series[:length]]
 
 
 def _open(folder: Path, name: str) -> npt.NDArray[Any]:

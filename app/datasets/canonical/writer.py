@@ -1,6 +1,6 @@
-"""The canonical form: inputs.npy, targets.npy, split.npy, rows.npy and manifest.json in one folder.
+"""Writes the canonical form: inputs.npy, targets.npy, split.npy, rows.npy and manifest.json in one folder.
 
-Texts have text.npy, the UTF-8 bytes of all rows, and offsets.npy, where each begins, instead of inputs.npy.
+Texts have text.npy, the UTF-8 bytes of all rows, and offsets.npy, where each row begins, instead of inputs.npy.
 """
 
 import json
@@ -12,22 +12,22 @@ import numpy as np
 import numpy.typing as npt
 
 from app.datasets.frames import Bools, Bytes, Frame, Inputs
+from app.datasets.frames.chunks import row_chunks
 from app.datasets.frames.texts import Texts, TextWriter
 from app.ml.data.spec import DataSpec
 
 FORMAT = 1
-CHUNK_BYTES = 32 << 20
 
 
 def write_inputs(inputs: Inputs, keep: Bools, out: Path) -> Inputs:
-    """Write the kept rows of `inputs` in pieces of bounded size and return them, mapped."""
+    """Write the rows of `inputs` (N, ...) that the mask `keep` (N,) selects, and return them memory-mapped."""
     return _write_texts(inputs, keep, out) if isinstance(inputs, Texts) else _write_array(inputs, keep, out)
 
 
 def _write_texts(texts: Texts, keep: Bools, out: Path) -> Texts:
     with closing(TextWriter(out)) as writer:
-        for place in np.flatnonzero(keep):
-            writer.add_raw(texts.raw(int(place)))
+        for position in np.flatnonzero(keep):
+            writer.add_raw(texts.raw(int(position)))
         written = writer.finish()
     np.save(out / "offsets.npy", written.offsets, allow_pickle=False)
     return written
@@ -37,18 +37,17 @@ def _write_array(inputs: npt.NDArray[Any], keep: Bools, out: Path) -> npt.NDArra
     dtype = np.uint8 if inputs.dtype == np.uint8 else np.float32
     shape = (int(keep.sum()), *inputs.shape[1:])
     written = np.lib.format.open_memmap(out / "inputs.npy", mode="w+", dtype=dtype, shape=shape)
-    step = max(1, CHUNK_BYTES // max(1, inputs[:1].nbytes))
-    at = 0
-    for start in range(0, len(inputs), step):
-        piece = inputs[start : start + step][keep[start : start + step]]
-        written[at : at + len(piece)] = piece
-        at += len(piece)
+    start = 0
+    for rows in row_chunks(inputs):
+        kept = inputs[rows][keep[rows]]
+        written[start : start + len(kept)] = kept
+        start += len(kept)
     written.flush()
     return written
 
 
-def write_rest(frame: Frame, split: Bytes, spec: DataSpec, out: Path) -> list[str]:
-    """Write what belongs to the kept rows and return the names of all files of the folder."""
+def write_labels(frame: Frame, split: Bytes, spec: DataSpec, out: Path) -> list[str]:
+    """Write the targets, splits and row numbers of the kept rows and the manifest; return the names of all files."""
     arrays: dict[str, npt.NDArray[Any]] = {"split": split, "rows": frame.rows}
     if spec.targets:
         arrays["targets"] = np.ascontiguousarray(frame.targets)

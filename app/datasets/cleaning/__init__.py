@@ -1,7 +1,7 @@
-"""Cleaning: a declared list of steps, each of which tells what it found, what it did and why.
+"""Cleaning: a declared list of steps, each of which reports what it found, what it did and why.
 
-Nothing is lost: the uploaded file stays as it came, so another list makes another dataset of it. The union below is the
-registry of steps; adding one takes a file and two lines.
+Nothing is lost: the uploaded file stays as it is, so that another list of steps makes another dataset of it. The union
+below is the registry of steps; adding one takes a file and two lines.
 """
 
 from typing import Annotated, Literal, TypeAlias
@@ -16,9 +16,9 @@ from app.datasets.cleaning.labels import Labels
 from app.datasets.cleaning.leaking_columns import LeakingColumns
 from app.datasets.cleaning.near_duplicates import NearDuplicates
 from app.datasets.cleaning.outliers import Outliers
-from app.datasets.cleaning.state import Work
+from app.datasets.cleaning.state import CleaningState
 from app.datasets.cleaning.text import Text
-from app.datasets.cleaning.unlabelled import check_labels
+from app.datasets.cleaning.unlabelled import treat_unlabelled
 from app.datasets.errors import Code, DatasetError, RowError
 from app.datasets.frames import Bytes
 from app.ml.data.spec import ModalityKind
@@ -32,25 +32,29 @@ Cleaning: TypeAlias = Literal["auto"] | Annotated[tuple[Step, ...], Field(max_le
 
 
 def clean_rows(
-    work: Work, cleaning: Cleaning, *, duplicates: Literal["remove", "keep"], unlabelled: Literal["remove", "keep"]
+    state: CleaningState,
+    cleaning: Cleaning,
+    *,
+    duplicates: Literal["remove", "keep"],
+    unlabelled: Literal["remove", "keep"],
 ) -> Steps:
     """Run the steps that clean rows and values, and return all steps of the list."""
-    steps = _automatic(work.frame.modality, duplicates) if cleaning == "auto" else _checked(cleaning, work)
+    steps = _automatic(state.frame.modality, duplicates) if cleaning == "auto" else _checked(cleaning, state)
     if not any(isinstance(step, Corrupt) for step in steps):
-        Corrupt().run(work)
-    check_labels(work, unlabelled)
+        Corrupt().run(state)
+    treat_unlabelled(state, unlabelled)
     for step in steps:
         if not step.after_split:
-            step.run(work)
+            step.run(state)
     return steps
 
 
-def clean_columns(work: Work, steps: Steps, split: Bytes) -> None:
+def clean_columns(state: CleaningState, steps: Steps, split: Bytes) -> None:
     """Run the steps that judge columns by the train rows; `split` (n,) is that of the kept rows."""
-    work.split = split
+    state.split = split
     for step in steps:
         if step.after_split:
-            step.run(work)
+            step.run(state)
 
 
 def _automatic(modality: ModalityKind, duplicates: Literal["remove", "keep"]) -> Steps:
@@ -68,10 +72,10 @@ def _automatic(modality: ModalityKind, duplicates: Literal["remove", "keep"]) ->
     return tuple(step for step in steps if modality in step.modalities)
 
 
-def _checked(steps: Steps, work: Work) -> Steps:
+def _checked(steps: Steps, state: CleaningState) -> Steps:
     """Refuse a list with a step that is for data of another modality."""
-    for place, step in enumerate(steps):
-        if work.frame.modality not in step.modalities:
-            message = f"cleaning step {place} ({step.kind}) is for {' and '.join(step.modalities)} data"
-            raise DatasetError(Code.BAD_OPTION, message, [RowError(("cleaning", str(place)), message)])
+    for position, step in enumerate(steps):
+        if state.frame.modality not in step.modalities:
+            message = f"cleaning step {position} ({step.kind}) is for {' and '.join(step.modalities)} data"
+            raise DatasetError(Code.BAD_OPTION, message, [RowError(("cleaning", str(position)), message)])
     return steps

@@ -1,8 +1,9 @@
-"""Classes that are one and are spelt in several ways: "Cat", "cat ", "CAT".
+"""Classes that are spelt in several ways: "Cat", "cat ", "CAT".
 
-Names are twins where they are equal once normalised (Unicode NFKC, case folded, blanks trimmed and made single). The
-most frequent spelling stays. Short names are left alone, since "a" and "A" may be two letters and "CO" no "Co". A rare
-class one letter away from a frequent one is only reported: it may be a slip of the pen, or a word of its own.
+Names are spellings of one class where they are equal once normalised (Unicode NFKC, case folded, blanks trimmed and
+made single). The most frequent spelling stays. Short names are not merged, since "a" and "A" may be two letters and
+"CO" is not "Co". A rare class one letter away from a frequent one is only reported: it may be a misspelling, or a word
+of its own.
 """
 
 import unicodedata
@@ -14,11 +15,11 @@ import numpy as np
 from pydantic import Field
 
 from app.datasets.cleaning.base import CleaningStep
-from app.datasets.cleaning.state import Work
+from app.datasets.cleaning.state import CleaningState
 from app.datasets.frames import Floats
 
-LETTERS = 4
-RARER = 10
+MIN_LETTERS = 4
+MIN_FREQUENCY_RATIO = 10
 Names: TypeAlias = Sequence[str]
 
 
@@ -30,109 +31,121 @@ class Labels(CleaningStep):
     shortest: int = Field(default=3, ge=1, le=255, description="Names with fewer characters are only reported.")
     inputs: bool = Field(default=False, description="Treat the categories of input columns in the same way.")
 
-    def run(self, work: Work) -> None:
-        """Settle each target of classes, then, if asked, each column of categories."""
-        self._targets(work)
-        if self.inputs and work.frame.modality == "table":
-            self._columns(work)
+    def run(self, state: CleaningState) -> None:
+        """Merge classes of each target and, with `inputs`, categories of each column."""
+        self._targets(state)
+        if self.inputs and state.frame.modality == "table":
+            self._columns(state)
 
-    def _targets(self, work: Work) -> None:
-        targets, specs = work.frame.targets, list(work.frame.target_specs)
+    def _targets(self, state: CleaningState) -> None:
+        targets, specs = state.frame.targets, list(state.frame.target_specs)
         for t, spec in enumerate(specs):
             if spec.type == "category":
-                names, meaning = self._settle(f"target {spec.name}", spec.classes, targets[work.keep, t], work)
+                names, new_codes = self._merge(f"target {spec.name}", spec.classes, targets[state.keep, t], state)
                 if len(names) < len(spec.classes):
                     targets = targets.copy()
-                    targets[:, t] = _recoded(targets[:, t], meaning)
+                    targets[:, t] = _recode(targets[:, t], new_codes)
                     specs[t] = spec.model_copy(update={"classes": names})
-        work.change(targets=targets, target_specs=tuple(specs))
+        state.change(targets=targets, target_specs=tuple(specs))
 
-    def _columns(self, work: Work) -> None:
-        columns = list(work.frame.columns)
-        for start, block in work.blocks(work.kept()):
+    def _columns(self, state: CleaningState) -> None:
+        columns = list(state.frame.columns)
+        for start, block in state.blocks(state.kept()):
             for j, spec in enumerate(columns[start : start + block.shape[1]], start):
                 if spec.type == "category":
-                    names, meaning = self._settle(f"column {spec.name}", spec.categories, block[:, j - start], work)
+                    names, new_codes = self._merge(f"column {spec.name}", spec.categories, block[:, j - start], state)
                     if len(names) < len(spec.categories):
-                        matrix = work.writable()
-                        matrix[:, j] = _recoded(matrix[:, j].astype(np.float64), meaning)
+                        matrix = state.writable()
+                        matrix[:, j] = _recode(matrix[:, j].astype(np.float64), new_codes)
                         columns[j] = spec.model_copy(update={"categories": names})
-        work.change(columns=tuple(columns))
+        state.change(columns=tuple(columns))
 
-    def _settle(self, what: str, names: Names, codes: Floats, work: Work) -> tuple[tuple[str, ...], Floats]:
-        """Return the names that stay, and for each old code its new one."""
+    def _merge(self, what: str, names: Names, codes: Floats, state: CleaningState) -> tuple[tuple[str, ...], Floats]:
+        """Return the names that stay, and the new code of each old code, (names,)."""
         counts = np.bincount(codes[~np.isnan(codes)].astype(np.int64), minlength=len(names)).tolist()
-        twins = find_twins(names, counts)
-        merged = [group for group in twins if self.action == "merge" and len(_plain(names[group[0]])) >= self.shortest]
-        left = [group for group in twins if group not in merged]
-        self._tell(f"{what}: names that are one but for case, blanks or Unicode form were merged", merged, names, work)
+        spellings = find_spellings(names, counts)
+        merged = [
+            group for group in spellings if self.action == "merge" and len(_normalise(names[group[0]])) >= self.shortest
+        ]
+        kept = [group for group in spellings if group not in merged]
+        self._record_groups(
+            f"{what}: names that are one but for case, blanks or Unicode form were merged", merged, names, state
+        )
         text = f"{what}: names that differ only in case, blanks or Unicode form; rename them if they are one"
-        self._tell(text, left, names, work, "report")
-        self._misspelt(what, names, counts, work)
-        into = {code: group[0] for group in merged for code in group}
-        stay = [code for code in range(len(names)) if into.get(code, code) == code]
-        new = {code: place for place, code in enumerate(stay)}
-        return tuple(names[code] for code in stay), np.array([new[into.get(code, code)] for code in range(len(names))])
+        self._record_groups(text, kept, names, state, "report")
+        self._record_misspellings(what, names, counts, state)
+        target = {code: group[0] for group in merged for code in group}
+        kept_codes = [code for code in range(len(names)) if target.get(code, code) == code]
+        new = {code: position for position, code in enumerate(kept_codes)}
+        new_codes = np.array([new[target.get(code, code)] for code in range(len(names))])
+        return tuple(names[code] for code in kept_codes), new_codes
 
-    def _tell(self, text: str, groups: list[list[int]], names: Names, work: Work, action: str = "") -> None:
+    def _record_groups(
+        self, text: str, groups: list[list[int]], names: Names, state: CleaningState, action: str = ""
+    ) -> None:
         if groups:
             examples = [" = ".join(repr(names[code]) for code in group) for group in groups]
-            self.record(work, sum(map(len, groups)), "classes", text, examples, action)
-            work.notes.notice(f"{text}: {'; '.join(examples[:5])}")
+            self.record(state, sum(map(len, groups)), "classes", text, examples, action)
+            state.notes.notice(f"{text}: {'; '.join(examples[:5])}")
 
-    def _misspelt(self, what: str, names: Names, counts: list[int], work: Work) -> None:
-        slips = find_slips(names, counts)
-        if slips:
+    def _record_misspellings(self, what: str, names: Names, counts: list[int], state: CleaningState) -> None:
+        misspellings = find_misspellings(names, counts)
+        if misspellings:
             examples = [
-                f"{names[rare]!r} ({counts[rare]}) for {names[often]!r} ({counts[often]})" for rare, often in slips
+                f"{names[rare]!r} ({counts[rare]}) for {names[frequent]!r} ({counts[frequent]})"
+                for rare, frequent in misspellings
             ]
             text = f"{what}: rare names one letter away from frequent ones; correct them if they are slips"
-            self.record(work, len(slips), "classes", text, examples, "report")
-            work.notes.notice(f"{text}: {'; '.join(examples[:5])}")
+            self.record(state, len(misspellings), "classes", text, examples, "report")
+            state.notes.notice(f"{text}: {'; '.join(examples[:5])}")
 
 
-def _plain(name: str) -> str:
+def _normalise(name: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
 
 
-def _recoded(codes: Floats, meaning: Floats) -> Floats:
+def _recode(codes: Floats, new_codes: Floats) -> Floats:
+    """Replace each code (n,) by its new one, of `new_codes` (names,); NaN stays."""
     known = ~np.isnan(codes)
     out = np.full(len(codes), np.nan)
-    out[known] = meaning[codes[known].astype(np.int64)]
+    out[known] = new_codes[codes[known].astype(np.int64)]
     return out
 
 
-def find_twins(names: Names, counts: Sequence[int]) -> list[list[int]]:
-    """Return groups of codes whose names are the same once normalised, in each the most frequent first."""
+def find_spellings(names: Names, counts: Sequence[int]) -> list[list[int]]:
+    """Return groups of codes whose names are equal once normalised, in each the most frequent first."""
     groups: dict[str, list[int]] = defaultdict(list)
     for code, name in enumerate(names):
-        groups[_plain(name)].append(code)
+        groups[_normalise(name)].append(code)
     return [sorted(group, key=lambda code: (-counts[code], code)) for group in groups.values() if len(group) > 1]
 
 
-def find_slips(names: Names, counts: Sequence[int]) -> list[tuple[int, int]]:
+def find_misspellings(names: Names, counts: Sequence[int]) -> list[tuple[int, int]]:
     """Return (rare, frequent) codes whose names are one letter apart: left out, put in, or another.
 
-    Names that are one letter apart share a form with one letter left out, so no pair has to be tried in vain.
+    Names that are one letter apart share a form with one letter left out, so that only names with a common form are
+    compared.
     """
     forms: dict[str, list[int]] = defaultdict(list)
     for code, name in enumerate(names):
-        plain = _plain(name)
-        if len(plain) >= LETTERS and counts[code]:
-            for form in {plain, *(plain[:i] + plain[i + 1 :] for i in range(len(plain)))}:
+        normal = _normalise(name)
+        if len(normal) >= MIN_LETTERS and counts[code]:
+            for form in {normal, *(normal[:i] + normal[i + 1 :] for i in range(len(normal)))}:
                 forms[form].append(code)
-    found: dict[int, int] = {}
+    frequent_of: dict[int, int] = {}
     for codes in forms.values():
-        often = max(codes, key=lambda code: counts[code])
+        frequent = max(codes, key=lambda code: counts[code])
         for rare in codes:
-            if RARER * counts[rare] <= counts[often] and _one_letter(_plain(names[rare]), _plain(names[often])):
-                found.setdefault(rare, often)
-    return sorted(found.items())
+            if MIN_FREQUENCY_RATIO * counts[rare] <= counts[frequent] and _one_letter_apart(
+                _normalise(names[rare]), _normalise(names[frequent])
+            ):
+                frequent_of.setdefault(rare, frequent)
+    return sorted(frequent_of.items())
 
 
-def _one_letter(one: str, other: str) -> bool:
-    """Whether the names differ in one letter; another digit makes another name."""
-    short, long = sorted((one, other), key=len)
+def _one_letter_apart(name: str, other: str) -> bool:
+    """Return whether the names differ in one letter; a different digit makes a different name."""
+    short, long = sorted((name, other), key=len)
     start = next((i for i, letter in enumerate(short) if letter != long[i]), len(short))
     if len(short) == len(long):
         return start < len(short) and short[start + 1 :] == long[start + 1 :] and (short[start] + long[start]).isalpha()

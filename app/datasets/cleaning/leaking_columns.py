@@ -1,9 +1,9 @@
-"""Columns that give the answer away, so that a model looks good in every test and is of no use later.
+"""Columns that give the target away, so that a model is good in every test and useless afterwards.
 
-Judged on rows of train alone: a column leaks where it is the target, where its values and the classes stand for each
-other one to one, or where a rule on this column alone predicts the target nearly perfectly: for two classes the area
-under the ROC curve, for more the best class of each value (or of each of some bins), for a number R^2 of a line or of
-the mean of each bin. A column that numbers or names every row is no property of the thing it describes.
+Measured on rows of train alone. A column leaks where it equals the target, where its values and the classes correspond
+one to one, or where a rule on this column alone predicts the target nearly perfectly: for two classes by the area under
+the ROC curve, for more by the accuracy of the most frequent class of each value (or bin), for a number by R^2 of a line
+or of the mean of each bin. A column that numbers or names every row describes nothing.
 """
 
 from typing import Literal
@@ -12,17 +12,17 @@ import numpy as np
 from pydantic import Field
 
 from app.datasets.cleaning.base import CleaningStep
-from app.datasets.cleaning.state import Work
+from app.datasets.cleaning.state import CleaningState
 from app.datasets.errors import Code, DatasetError
 from app.datasets.frames import Floats, Ints
 from app.ml.data.spec import ColumnSpec, TargetSpec
 
-SCREENED = 10_000
-MIN = 30
-A_BIN = 5  # rows a bin holds on average, or more: fewer would predict anything
+MAX_ROWS = 10_000
+MIN_ROWS = 30
+MIN_BIN_ROWS = 5  # on average: with fewer rows a bin predicts anything
 MAX_BINS = 64
-MAX_TARGETS = 50  # are looked at; lists of labels may be many more
-TRIVIAL = 0.99  # a class that common is guessed as well without any column
+MAX_TARGETS = 50  # lists of labels make many more
+MAX_CLASS_SHARE = 0.99  # a class that frequent is predicted as well without any column
 
 
 class LeakingColumns(CleaningStep):
@@ -36,47 +36,49 @@ class LeakingColumns(CleaningStep):
         default=0.999, ge=0.9, lt=1, description="AUC, accuracy or R2 of a one-column rule that is too good to be true."
     )
 
-    def run(self, work: Work) -> None:
-        """Look at every column over at most 10,000 rows of train, evenly spaced."""
-        places = work.kept() if work.split is None else work.kept()[work.split == 0]
-        if len(places) < MIN:
+    def run(self, state: CleaningState) -> None:
+        """Measure every column on at most 10,000 rows of train, evenly spaced."""
+        positions = state.kept() if state.split is None else state.kept()[state.split == 0]
+        if len(positions) < MIN_ROWS:
             return
-        places = places[np.linspace(0, len(places) - 1, min(SCREENED, len(places))).astype(np.int64)]
-        found: dict[int, str] = {}
-        for start, block in work.blocks(places):
+        positions = positions[np.linspace(0, len(positions) - 1, min(MAX_ROWS, len(positions))).astype(np.int64)]
+        reasons: dict[int, str] = {}
+        for start, block in state.blocks(positions):
             for j in range(block.shape[1]):
-                reason = self._reason(work.frame.columns[start + j], block[:, j], places, work)
+                reason = self._reason(state.frame.columns[start + j], block[:, j], positions, state)
                 if reason is not None:
-                    found[start + j] = reason
-        self._settle(found, work)
+                    reasons[start + j] = reason
+        self._record(reasons, state)
 
-    def _reason(self, column: ColumnSpec, values: Floats, places: Ints, work: Work) -> str | None:
-        if _names_rows(column, values, work.frame.rows[places]):
+    def _reason(self, column: ColumnSpec, values: Floats, positions: Ints, state: CleaningState) -> str | None:
+        if _names_rows(column, values, state.frame.rows[positions]):
             return "it numbers or names every row"
-        for t, target in enumerate(work.frame.target_specs[:MAX_TARGETS]):
-            reason = leak(column, values, target, work.frame.targets[places, t], self.above)
+        for t, target in enumerate(state.frame.target_specs[:MAX_TARGETS]):
+            reason = find_leak(column, values, target, state.frame.targets[positions, t], self.above)
             if reason is not None:
                 return reason
         return None
 
-    def _settle(self, found: dict[int, str], work: Work) -> None:
-        if not found:
+    def _record(self, reasons: dict[int, str], state: CleaningState) -> None:
+        if not reasons:
             return
-        told = [f"{work.frame.columns[j].name}: {reason}" for j, reason in found.items()]
+        sentences = [f"{state.frame.columns[j].name}: {reason}" for j, reason in reasons.items()]
         if self.action == "drop":
-            if len(found) == len(work.frame.columns):
-                message = f"every input column gives the answer away or names the rows ({told[0]}); nothing is left"
+            if len(reasons) == len(state.frame.columns):
+                message = (
+                    f"every input column gives the answer away or names the rows ({sentences[0]}); nothing is left"
+                )
                 raise DatasetError(Code.NO_INPUTS, message)
-            work.drop_columns(list(found))
+            state.drop_columns(list(reasons))
             text = "columns that give the answer away, or name the rows, were dropped"
         else:
             text = "columns that may give the answer away; ignore those that are not known when one predicts"
-        self.record(work, len(found), "columns", text, told)
-        work.notes.notice(f"{text}: {'; '.join(told[:5])}")
+        self.record(state, len(reasons), "columns", text, sentences)
+        state.notes.notice(f"{text}: {'; '.join(sentences[:5])}")
 
 
 def _names_rows(column: ColumnSpec, values: Floats, rows: Ints) -> bool:
-    """Whether a number counts the rows up, or each row has a category of its own."""
+    """Return whether a number counts the rows up, or each row has a category of its own."""
     if np.isnan(values).any():
         return False
     if column.type == "category":
@@ -84,36 +86,36 @@ def _names_rows(column: ColumnSpec, values: Floats, rows: Ints) -> bool:
     return column.type == "number" and bool(np.ptp(values - rows) == 0)
 
 
-def leak(column: ColumnSpec, values: Floats, target: TargetSpec, answers: Floats, above: float) -> str | None:
-    """Say why a column (n,) gives the target (n,) away, or return None."""
+def find_leak(column: ColumnSpec, values: Floats, target: TargetSpec, answers: Floats, above: float) -> str | None:
+    """Return why a column with `values` (n,) gives a target with `answers` (n,) away, or None."""
     known = ~np.isnan(answers)
-    gap = np.isnan(values[known])
-    if known.sum() < MIN or gap.all():
+    missing = np.isnan(values[known])
+    if known.sum() < MIN_ROWS or missing.all():
         return None
     values, answers = values[known], answers[known]
     comparable = column.categories == target.classes  # both are numbers, or their codes mean the same
-    if comparable and not gap.any() and np.array_equal(values.astype(np.float32), answers.astype(np.float32)):
+    if comparable and not missing.any() and np.array_equal(values.astype(np.float32), answers.astype(np.float32)):
         return f"it equals target {target.name}"
-    values = np.where(gap, np.nanmin(values) - 1, values)
+    values = np.where(missing, np.nanmin(values) - 1, values)  # a missing value is a value of its own
     if target.type == "category":
-        return _of_classes(column, values, target, answers.astype(np.int64), above)
-    return _of_numbers(column, values, target, answers, above)
+        return _find_class_leak(column, values, target, answers.astype(np.int64), above)
+    return _find_number_leak(column, values, target, answers, above)
 
 
-def _of_classes(column: ColumnSpec, values: Floats, target: TargetSpec, codes: Ints, above: float) -> str | None:
+def _find_class_leak(column: ColumnSpec, values: Floats, target: TargetSpec, codes: Ints, above: float) -> str | None:
     counts = np.bincount(codes, minlength=len(target.classes))
-    if counts.max() >= TRIVIAL * len(codes):
+    if counts.max() >= MAX_CLASS_SHARE * len(codes):
         return None
     bins = _bins(values, column.type == "category")
     if bins is not None:
-        table = np.zeros((bins.max() + 1, len(counts)), np.int64)
+        table = np.zeros((bins.max() + 1, len(counts)), np.int64)  # rows of each class in each bin
         np.add.at(table, (bins, codes), 1)
-        accuracy = table.max(axis=1).sum() / len(codes)
+        accuracy = table.max(axis=1).sum() / len(codes)  # of the most frequent class of each bin
         if accuracy >= above:
-            one = bool(((table > 0).sum(axis=0) <= 1).all())
+            one_to_one = bool(((table > 0).sum(axis=0) <= 1).all())
             return (
                 f"its values and the classes of {target.name} are one to one"
-                if one and accuracy == 1
+                if one_to_one and accuracy == 1
                 else (f"it alone predicts {target.name} with an accuracy of {accuracy:.4f}")
             )
     if np.count_nonzero(counts) == 2 and column.type != "category":  # noqa: PLR2004 - the AUC is of two classes
@@ -123,7 +125,9 @@ def _of_classes(column: ColumnSpec, values: Floats, target: TargetSpec, codes: I
     return None
 
 
-def _of_numbers(column: ColumnSpec, values: Floats, target: TargetSpec, answers: Floats, above: float) -> str | None:
+def _find_number_leak(
+    column: ColumnSpec, values: Floats, target: TargetSpec, answers: Floats, above: float
+) -> str | None:
     spread = ((answers - answers.mean()) ** 2).sum()
     if spread <= 0:
         return None
@@ -138,11 +142,14 @@ def _of_numbers(column: ColumnSpec, values: Floats, target: TargetSpec, answers:
 
 
 def _bins(values: Floats, category: bool) -> Ints | None:
-    """Number the bin of each row: one a value where values repeat enough, else of equal counts; None: too few rows."""
+    """Return the bin of each row, (n,), or None with too few rows.
+
+    Each value is a bin where values repeat enough; other numbers are cut into bins of equal counts.
+    """
     distinct, inverse = np.unique(values, return_inverse=True)
-    if A_BIN * len(distinct) <= len(values):
+    if MIN_BIN_ROWS * len(distinct) <= len(values):
         return inverse.astype(np.int64)
-    count = min(MAX_BINS, len(values) // (2 * A_BIN))
+    count = min(MAX_BINS, len(values) // (2 * MIN_BIN_ROWS))
     if category or count < 2:  # noqa: PLR2004 - one bin says nothing
         return None
     edges = np.quantile(values, np.linspace(0, 1, count + 1)[1:-1])

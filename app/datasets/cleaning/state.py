@@ -1,4 +1,4 @@
-"""What the steps of cleaning work on: rows, which of them stay, and the account of it all."""
+"""The state of a cleaning, on which its steps work: the rows, which of them are kept, and the report so far."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -10,22 +10,26 @@ import numpy as np
 import numpy.typing as npt
 
 from app.datasets.frames import Bools, Bytes, Floats, Frame, Inputs, Ints, Loaded
-from app.datasets.frames.digests import CHUNK_BYTES, Digests, digest_rows
+from app.datasets.frames.chunks import CHUNK_BYTES, row_chunks
+from app.datasets.frames.digests import Digests, digest_rows
 from app.datasets.likeness import Pairs, Sketches, sketch, within
 from app.datasets.report import Notes, Reason, Removal, StepReport, Unit
 
-EXAMPLES = 5
+MAX_EXAMPLES = 5
 
 
 @dataclass(slots=True)
-class Work:
-    """The rows as they are after the steps so far; `keep` (N,) says which stay, `split` (kept,) is known late."""
+class CleaningState:
+    """The rows after the steps so far.
+
+    `keep` (N,) masks the rows that are kept; `split` (kept,) is None until the rows are split.
+    """
 
     frame: Frame
     loaded: Loaded
     notes: Notes
     folder: Path
-    listed: int
+    max_listed: int
     keep: Bools = field(init=False)
     split: Bytes | None = None
     removals: list[Removal] = field(default_factory=list)
@@ -33,8 +37,8 @@ class Work:
     steps: list[StepReport] = field(default_factory=list)
     _digests: Digests | None = None
     _sketches: Sketches | None = None
-    _pairs: Pairs | None = None
-    _own: bool = False
+    _near_pairs: Pairs | None = None
+    _writable: bool = False
 
     def __post_init__(self) -> None:
         self.keep = np.ones(len(self.frame.rows), dtype=np.bool_)
@@ -48,33 +52,33 @@ class Work:
                 affected=affected,
                 unit=unit,
                 decision=decision,
-                examples=tuple(examples[:EXAMPLES]),
+                examples=tuple(examples[:MAX_EXAMPLES]),
             )
         )
 
-    def add(self, removal: Removal) -> None:
-        """Count a removal and list it while there is room."""
+    def add_removal(self, removal: Removal) -> None:
+        """Count a removal, and list it unless the list is full."""
         self.counts[removal.reason] += 1
-        if len(self.removals) < self.listed:
+        if len(self.removals) < self.max_listed:
             self.removals.append(removal)
 
-    def remove(self, places: Ints, reason: Reason, detail: str, other: Ints | None = None) -> None:
-        """Remove the rows at `places`; `other` are the places of the rows that they repeat."""
-        self.keep[places] = False
-        self.counts[reason] += len(places)
-        room = max(0, self.listed - len(self.removals))
+    def remove(self, positions: Ints, reason: Reason, detail: str, other: Ints | None = None) -> None:
+        """Remove the rows at `positions` (n,); `other` (n,) are the positions of the rows that they repeat."""
+        self.keep[positions] = False
+        self.counts[reason] += len(positions)
+        room = max(0, self.max_listed - len(self.removals))
         rows = self.frame.rows
-        for k, place in enumerate(places[:room]):
+        for k, position in enumerate(positions[:room]):
             text = detail if other is None else f"{detail} {rows[other[k]]}"
-            self.removals.append(Removal(row=int(rows[place]), reason=reason, detail=text))
+            self.removals.append(Removal(row=int(rows[position]), reason=reason, detail=text))
 
     def kept(self) -> Ints:
-        """Return the places of the rows that stay."""
+        """Return the positions of the kept rows, (kept,)."""
         return np.flatnonzero(self.keep)
 
-    def name(self, place: int) -> str:
-        """Return how a row is called in examples."""
-        return f"row {int(self.frame.rows[place])}"
+    def row_name(self, position: int) -> str:
+        """Return how examples name a row."""
+        return f"row {int(self.frame.rows[position])}"
 
     def digests(self) -> Digests:
         """Return the digests of all rows' inputs, (N, 2)."""
@@ -88,43 +92,43 @@ class Work:
             self._sketches = sketch(self.frame.inputs, self.frame.columns)
         return self._sketches
 
-    def pairs(self) -> Pairs:
-        """Return the pairs of near duplicates among the rows that stay, as places, lower first, (P, 2)."""
-        if self._pairs is None:
-            places = self.kept()
-            self._pairs = places[within(self.frame.modality, self.sketches()[places])]
-        return self._pairs[self.keep[self._pairs].all(axis=1)]
+    def near_pairs(self) -> Pairs:
+        """Return the pairs of near duplicates among the kept rows as positions, lower first, (P, 2)."""
+        if self._near_pairs is None:
+            positions = self.kept()
+            self._near_pairs = positions[within(self.frame.modality, self.sketches()[positions])]
+        return self._near_pairs[self.keep[self._near_pairs].all(axis=1)]
 
     def change(self, **fields: Any) -> None:
-        """Put other fields into the frame; new inputs have new digests."""
+        """Replace fields of the frame; new inputs have new digests and sketches."""
         self.frame = replace(self.frame, **fields)
         if "inputs" in fields:
-            self._forget()
+            self._forget_fingerprints()
 
     def writable(self) -> npt.NDArray[Any]:
-        """Return the inputs for writing: a copy on disk, made once, since the reader's may be the upload itself."""
-        if not self._own:
-            self.change(inputs=self._copy(np.arange(self._matrix().shape[1]), "own.npy"))
-            self._own = True
-        self._forget()
+        """Return inputs that may be changed: a copy on disk, made once; those of a reader may be the upload."""
+        if not self._writable:
+            self.change(inputs=self._copy(np.arange(self._matrix().shape[1]), "writable.npy"))
+            self._writable = True
+        self._forget_fingerprints()
         return self._matrix()
 
     def drop_columns(self, dropped: Sequence[int]) -> None:
-        """Leave columns of a table out."""
-        left = np.setdiff1d(np.arange(len(self.frame.columns)), dropped)
-        inputs = self._copy(left, f"left{len(left)}.npy")
-        self.change(inputs=inputs, columns=tuple(self.frame.columns[j] for j in left))
-        self._own = True
+        """Remove columns of a table."""
+        kept = np.setdiff1d(np.arange(len(self.frame.columns)), dropped)
+        inputs = self._copy(kept, f"columns{len(kept)}.npy")
+        self.change(inputs=inputs, columns=tuple(self.frame.columns[j] for j in kept))
+        self._writable = True
 
-    def blocks(self, places: Ints) -> Iterator[tuple[int, Floats]]:
-        """Yield a table's values at `places` in blocks of columns: where a block begins, and (n, width) float64."""
+    def blocks(self, positions: Ints) -> Iterator[tuple[int, Floats]]:
+        """Yield the rows of a table at `positions` (n,) in blocks: the first column, and float64 (n, width)."""
         matrix = self._matrix()
-        width = max(1, CHUNK_BYTES // max(1, 8 * len(places)))
+        width = max(1, CHUNK_BYTES // max(1, 8 * len(positions)))
         for start in range(0, matrix.shape[1], width):
-            yield start, np.array(matrix[places, start : start + width], dtype=np.float64, order="F")
+            yield start, np.array(matrix[positions, start : start + width], dtype=np.float64, order="F")
 
-    def _forget(self) -> None:
-        self._digests = self._sketches = self._pairs = None
+    def _forget_fingerprints(self) -> None:
+        self._digests = self._sketches = self._near_pairs = None
 
     def _matrix(self) -> npt.NDArray[Any]:
         inputs: Inputs = self.frame.inputs
@@ -132,10 +136,10 @@ class Work:
         return inputs
 
     def _copy(self, columns: Ints, name: str) -> npt.NDArray[Any]:
+        """Copy some columns of the table into a mapped file and return that, (N, columns)."""
         matrix = self._matrix()
         shape = (len(matrix), len(columns))
         copy = np.lib.format.open_memmap(self.folder / name, mode="w+", dtype=np.float32, shape=shape)
-        step = max(1, CHUNK_BYTES // max(1, matrix[:1].nbytes))
-        for start in range(0, len(matrix), step):
-            copy[start : start + step] = matrix[start : start + step][:, columns]
+        for rows in row_chunks(matrix):
+            copy[rows] = matrix[rows][:, columns]
         return copy

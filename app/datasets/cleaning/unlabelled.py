@@ -1,24 +1,24 @@
-"""Rows without any label: left out, or kept for train, as the option `unlabelled` says. Every list begins with this."""
+"""Rows without any label: removed, or kept for train, as the option `unlabelled` says. Runs before all steps."""
 
 from typing import Literal
 
 import numpy as np
 
-from app.datasets.cleaning.state import Work
+from app.datasets.cleaning.state import CleaningState
 
 
-def check_labels(work: Work, choice: Literal["remove", "keep"]) -> None:
-    """With one target, mind the rows that lack it; with several, those that lack all of them."""
-    specs = work.frame.target_specs
-    lacking = np.flatnonzero(np.isnan(work.frame.targets).all(axis=1)) if specs else np.empty(0, np.int64)
-    if not len(lacking):
+def treat_unlabelled(state: CleaningState, choice: Literal["remove", "keep"]) -> None:
+    """Remove or keep the rows that lack all targets."""
+    specs = state.frame.target_specs
+    unlabelled = np.flatnonzero(np.isnan(state.frame.targets).all(axis=1)) if specs else np.empty(0, np.int64)
+    if not len(unlabelled):
         return
     names = ", ".join(spec.name for spec in specs)
-    examples = [work.name(int(place)) for place in lacking[:5]]
+    examples = [state.row_name(int(position)) for position in unlabelled[:5]]
     if choice == "keep":
-        text = f"{len(lacking)} rows have no value for {names}; they are kept, in train, as unlabelled says"
-        work.notes.notice(text)
+        text = f"{len(unlabelled)} rows have no value for {names}; they are kept, in train, as unlabelled says"
+        state.notes.notice(text)
     else:
         text = f'rows without a value for {names} cannot teach it; unlabelled = "keep" keeps them for learning without'
-        work.remove(lacking, "missing_target", f"no value for {names}")
-    work.record("missing_target", choice, len(lacking), "rows", text, examples)
+        state.remove(unlabelled, "missing_target", f"no value for {names}")
+    state.record("missing_target", choice, len(unlabelled), "rows", text, examples)

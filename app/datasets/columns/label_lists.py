@@ -1,4 +1,4 @@
-"""Labels of targets: values that mean none, and lists of them."""
+"""Labels of targets: values that mean no label, and lists of labels."""
 
 from dataclasses import replace
 
@@ -15,24 +15,23 @@ from app.ml.data.spec import TargetSpec
 
 MAX_NAME = 255
 NO_AND_YES = ("no", "yes")
-SHOWN = 5
 
 
-def without_value(column: Column, value: str | None, notes: Notes) -> Column:
-    """Return the column of a target with `value`, as the user writes it, made missing."""
+def blank_out(column: Column, value: str | None, notes: Notes) -> Column:
+    """Return the column of a target with missing values in place of `value`, which is as the user writes it."""
     if value is None or isinstance(column, LabelsColumn):
         return column
     if isinstance(column, TextColumn):
-        hits = pc.fill_null(pc.equal(pc.utf8_trim_whitespace(column.values), value.strip()), fill_value=False)
-        count = int(pc.sum(hits).as_py() or 0)
-        found: Column = replace(column, values=pc.if_else(hits, pa.scalar(None, pa.string()), column.values))
+        matches = pc.fill_null(pc.equal(pc.utf8_trim_whitespace(column.values), value.strip()), fill_value=False)
+        count = int(pc.sum(matches).as_py() or 0)
+        blanked: Column = replace(column, values=pc.if_else(matches, pa.scalar(None, pa.string()), column.values))
     else:
-        same = column.values == _number(value)
-        count = int(same.sum())
-        found = replace(column, values=np.where(same, np.nan, column.values))
+        matches = column.values == _number(value)
+        count = int(matches.sum())
+        blanked = replace(column, values=np.where(matches, np.nan, column.values))
     if count:
         notes.notice(f"target {column.name}: {count} rows hold {value!r}, which unlabelled_value calls no label")
-    return found
+    return blanked
 
 
 def _number(value: str) -> float:
@@ -42,7 +41,7 @@ def _number(value: str) -> float:
         return np.nan
 
 
-def separated(column: Column, separator: str) -> LabelsColumn:
+def split_labels(column: Column, separator: str) -> LabelsColumn:
     """Return a column of text as lists of labels; blank cells are missing.
 
     Raises:
@@ -59,21 +58,21 @@ def separated(column: Column, separator: str) -> LabelsColumn:
 
 
 def label_targets(column: LabelsColumn, limits: Limits, notes: Notes) -> list[tuple[TargetSpec, Floats]]:
-    """Return a target of no and yes (N,) for each label, NaN in all of them where the row has no list.
+    """Return a target of 0 and 1, no and yes, (N,) for each label; NaN in all of them where the row has no list.
 
     Raises:
         DatasetError: bad_target, or too_many_classes.
     """
     name, values = column.name, column.values
     lists = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
-    said = pc.utf8_trim_whitespace(pc.list_flatten(lists))
+    texts = pc.utf8_trim_whitespace(pc.list_flatten(lists))
     rows = pc.list_parent_indices(lists).to_numpy()
-    labels = sorted({label for label in pc.unique(said).to_pylist() if label})
+    labels = sorted({label for label in pc.unique(texts).to_pylist() if label})
     _check_labels(name, labels, len(lists), limits)
     table = np.zeros((len(labels), len(lists)))
-    codes = np.array(pc.index_in(said, pa.array(labels, pa.string())).to_numpy(zero_copy_only=False), dtype=np.float64)
-    meant = ~np.isnan(codes)
-    table[codes[meant].astype(np.int64), rows[meant]] = 1
+    codes = np.array(pc.index_in(texts, pa.array(labels, pa.string())).to_numpy(zero_copy_only=False), dtype=np.float64)
+    named = ~np.isnan(codes)  # an empty text names no label
+    table[codes[named].astype(np.int64), rows[named]] = 1
     table[:, np.array(lists.is_null())] = np.nan
     notes.decide(f"types.{name}", "labels", f"its lists hold {len(labels)} different labels, each a target of its own")
     return [
@@ -83,14 +82,16 @@ def label_targets(column: LabelsColumn, limits: Limits, notes: Notes) -> list[tu
 
 
 def _check_labels(name: str, labels: list[str], rows: int, limits: Limits) -> None:
-    most = min(MAX_TARGETS, limits.classes, limits.cells // max(rows, 1))
-    if len(labels) > most:
-        message = f"column {name} has {len(labels)} different labels, at most {most} are taken; leave rare ones out"
+    max_labels = min(MAX_TARGETS, limits.classes, limits.cells // max(rows, 1))
+    if len(labels) > max_labels:
+        message = (
+            f"column {name} has {len(labels)} different labels, at most {max_labels} are taken; leave rare ones out"
+        )
         raise DatasetError(Code.TOO_MANY_CLASSES, message, [RowError((name,), message)])
     if not labels:
         message = f"target {name} cannot be learned: none of its lists holds a label"
         raise DatasetError(Code.BAD_TARGET, message, [RowError((name,), message)])
-    bad = next((label for label in labels if len(name) + 1 + len(label) > MAX_NAME or "\0" in label), None)
-    if bad is not None:
-        message = f"column {name}: the label {bad[:40]!r} is longer than a name may be, or holds NUL; shorten it"
+    unusable = next((label for label in labels if len(name) + 1 + len(label) > MAX_NAME or "\0" in label), None)
+    if unusable is not None:
+        message = f"column {name}: the label {unusable[:40]!r} is longer than a name may be, or holds NUL; shorten it"
         raise DatasetError(Code.BAD_TARGET, message, [RowError((name,), message)])

@@ -1,4 +1,4 @@
-"""Numbers written as text: what counts as one, what is missing, what is refused."""
+"""Parses numbers written as text: which texts are numbers, missing values, or neither."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,11 +15,11 @@ OTHER_NOTATION = r"^[+-]?[$€£]?\d{1,3}([ _.,']?\d{3})*([.,]\d+)?\s?[%$€£]?
 
 
 @dataclass(frozen=True, slots=True)
-class Lexed:
-    """A text column seen as numbers; each array has one entry per row.
+class ParsedNumbers:
+    """A text column parsed as numbers; each array has one entry per row.
 
-    `values` is NaN wherever a row is not a finite number; `special` marks missing values that are written out (NaN,
-    inf, 1e999, NA, null); `foreign` marks what is no number at all.
+    `values` is NaN where a row is no finite number; `special` marks missing values that are written out (NaN, inf,
+    1e999, NA, null); `foreign` marks what is no number at all; `whole` says whether all numbers are integers.
     """
 
     values: Floats
@@ -29,53 +29,55 @@ class Lexed:
     whole: bool
 
 
-def lex(text: Any) -> Lexed:
-    """Read the Arrow string array `text` (N,) as numbers."""
+def parse_numbers(text: Any) -> ParsedNumbers:
+    """Parse the Arrow string array `text` (N,) as numbers."""
     trimmed = pc.utf8_trim_whitespace(text)
     trimmed = pc.if_else(pc.equal(trimmed, ""), pa.scalar(None, pa.string()), trimmed)
-    missing = _bools(pc.is_null(trimmed))
-    values = _fast(trimmed)
+    missing = to_bools(pc.is_null(trimmed))
+    values = _parse_all(trimmed)
     if values is None or not np.isfinite(values[~missing]).all():
-        return _careful(trimmed, missing)
-    nothing = np.zeros(len(missing), dtype=np.bool_)
-    return Lexed(values, missing, nothing, nothing, _whole(trimmed, values, missing))
+        return _parse_each(trimmed, missing)
+    none = np.zeros(len(missing), dtype=np.bool_)
+    return ParsedNumbers(values, missing, none, none, _all_whole(trimmed, values, missing))
 
 
-def _fast(trimmed: Any) -> Floats | None:
-    """Read all values at once, or return None when one of them is no number."""
+def _parse_all(trimmed: Any) -> Floats | None:
+    """Parse all values at once, which is fast; None where one of them is no number."""
     try:
         return _floats(pc.cast(trimmed, pa.float64()))
     except pa.ArrowInvalid:
         return None
 
 
-def _careful(trimmed: Any, missing: Bools) -> Lexed:
-    number = _bools(pc.match_substring_regex(trimmed, NUMBER))
-    special = _bools(pc.match_substring_regex(trimmed, WRITTEN_OUT))
+def _parse_each(trimmed: Any, missing: Bools) -> ParsedNumbers:
+    """Parse the values that are numbers, and mark the others."""
+    number = to_bools(pc.match_substring_regex(trimmed, NUMBER))
+    special = to_bools(pc.match_substring_regex(trimmed, WRITTEN_OUT))
     values = np.full(len(missing), np.nan)
     chosen = trimmed.filter(pa.array(number)).to_pylist()
     values[number] = np.fromiter(map(float, chosen), np.float64, len(chosen))
     special |= np.isinf(values)
     values[special] = np.nan
     foreign = ~(number | special | missing)
-    return Lexed(values, missing, special, foreign, _whole(trimmed, values, missing | special | foreign))
+    return ParsedNumbers(values, missing, special, foreign, _all_whole(trimmed, values, missing | special | foreign))
 
 
-def _whole(trimmed: Any, values: Floats, outside: Bools) -> bool:
-    """Whether every number is written as an integer."""
+def _all_whole(trimmed: Any, values: Floats, outside: Bools) -> bool:
+    """Return whether every number is written as an integer."""
     inside = values[~outside]
     if not (inside == np.floor(inside)).all():
         return False
     return not pc.any(pc.match_substring_regex(trimmed, r"^[+-]?\d*\.")).as_py()
 
 
-def looks_like_other_notation(text: Any) -> bool:
-    """Whether most values look like 1,5 or 1.000,00 or 1_000 or $5: numbers in a notation that is not read."""
-    hits = _bools(pc.match_substring_regex(pc.utf8_trim_whitespace(text), OTHER_NOTATION))
-    return bool(hits.sum() > len(hits) / 2)
+def looks_like_other_number_notation(text: Any) -> bool:
+    """Return whether most values look like 1,5 or 1.000,00 or 1_000 or $5: numbers in a notation that is not read."""
+    matches = to_bools(pc.match_substring_regex(pc.utf8_trim_whitespace(text), OTHER_NOTATION))
+    return bool(matches.sum() > len(matches) / 2)
 
 
-def _bools(array: Any) -> Bools:
+def to_bools(array: Any) -> Bools:
+    """Return an Arrow array of booleans (N,) as a NumPy array, null as False."""
     return np.asarray(pc.fill_null(array, fill_value=False).to_numpy(zero_copy_only=False), dtype=np.bool_)
 
 

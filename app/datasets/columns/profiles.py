@@ -1,38 +1,36 @@
-"""What the kept rows look like, column by column; single pass over bounded pieces."""
+"""Profiles of the kept rows for the report, computed chunk by chunk."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from app.datasets.frames import Bytes, Floats, Frame
+from app.datasets.frames.chunks import CHUNK_BYTES, row_chunks
 from app.datasets.frames.texts import Texts
 from app.datasets.report import ChannelProfile, ColumnProfile, ImageProfile, SeriesProfile, TargetProfile, TextProfile
 from app.ml.data.dates import stored_to_iso
 from app.ml.data.moments import Moments
 from app.ml.data.spec import SPLITS, TargetSpec
 
-TOP = 10
-COUNTED = 100_000
-CHUNK_BYTES = 32 << 20
+MAX_TOP_VALUES = 10
+MAX_DISTINCT_ROWS = 100_000
 
 
 def image_profile(frame: Frame) -> ImageProfile | None:
-    """Return size and channel moments of images uint8 (N, H, W, C)."""
+    """Return the size and channel statistics of images uint8 (N, H, W, C), for other data None."""
     inputs = frame.inputs
     if frame.modality != "image" or isinstance(inputs, Texts):
         return None
-    step = max(1, CHUNK_BYTES // max(1, inputs[:1].nbytes))
     levels = np.arange(256, dtype=np.float64)
-    counts = np.zeros((inputs.shape[3], 256))
-    for start in range(0, len(inputs), step):
+    histogram = np.zeros((inputs.shape[3], 256))  # (C, levels): exact moments in one pass
+    for rows in row_chunks(inputs):
         for channel in range(inputs.shape[3]):
-            pixels = inputs[start : start + step, :, :, channel].reshape(-1)
-            counts[channel] += np.bincount(pixels, minlength=256)
-    share = counts / counts.sum(axis=1, keepdims=True)
-    mean = share @ levels
-    std = np.sqrt(np.maximum(0, share @ levels**2 - mean**2))
+            pixels = inputs[rows, :, :, channel].reshape(-1)
+            histogram[channel] += np.bincount(pixels, minlength=256)
+    shares = histogram / histogram.sum(axis=1, keepdims=True)
+    mean = shares @ levels
+    std = np.sqrt(np.maximum(0, shares @ levels**2 - mean**2))
     return ImageProfile(
         height=inputs.shape[1],
         width=inputs.shape[2],
@@ -43,46 +41,41 @@ def image_profile(frame: Frame) -> ImageProfile | None:
 
 
 def text_profile(frame: Frame) -> TextProfile | None:
-    """Return what texts are made of; their bytes are looked at in pieces."""
+    """Return lengths and characters of texts, for other data None."""
     texts = frame.inputs
     if not isinstance(texts, Texts):
         return None
     lengths = texts.lengths()
-    words, seen = 0, set[str]()
+    words, distinct = 0, set[str]()
     for text in texts:
         words += len(text.split())
-        seen.update(text)
+        distinct.update(text)
     total = int(lengths.sum())
     # Every character beyond ASCII has one leading byte of 0xC0 or more.
-    wide = sum(int((piece >= 0xC0).sum()) for piece in _pieces(texts.content))  # noqa: PLR2004
+    non_ascii = sum(int((texts.content[chunk] >= 0xC0).sum()) for chunk in row_chunks(texts.content))  # noqa: PLR2004
     return TextProfile(
         characters=total,
         words=words,
         shortest=int(lengths.min()),
         mean=total / len(texts),
         longest=int(lengths.max()),
-        distinct_characters=len(seen),
-        non_ascii=wide / max(1, total),
+        distinct_characters=len(distinct),
+        non_ascii=non_ascii / max(1, total),
     )
 
 
-def _pieces(content: npt.NDArray[np.uint8]) -> Iterator[npt.NDArray[np.uint8]]:
-    return (content[start : start + CHUNK_BYTES] for start in range(0, len(content), CHUNK_BYTES))
-
-
 def series_profile(frame: Frame) -> SeriesProfile | None:
-    """Return lengths and channel moments of series float32 (N, T, C); a series ends with its last value."""
+    """Return lengths and channel statistics of series float32 (N, T, C), for other data None."""
     inputs = frame.inputs
     if frame.modality != "series" or isinstance(inputs, Texts):
         return None
-    step = max(1, CHUNK_BYTES // max(1, 2 * inputs[:1].nbytes))
     lengths = np.zeros(len(inputs), dtype=np.int64)
     moments = [Moments() for _ in frame.columns]
-    for start in range(0, len(inputs), step):
-        piece = np.asarray(inputs[start : start + step], dtype=np.float64)
-        lengths[start : start + step] = series_lengths(piece)
+    for rows in row_chunks(inputs, CHUNK_BYTES // 2):  # a copy in float64 takes twice as much
+        series = np.asarray(inputs[rows], dtype=np.float64)
+        lengths[rows] = series_lengths(series)
         for channel, moment in enumerate(moments):
-            moment.add(piece[:, :, channel])
+            moment.add(series[:, :, channel])
     total = int(lengths.sum())
     return SeriesProfile(
         shortest=int(lengths.min()),
@@ -97,12 +90,12 @@ def series_profile(frame: Frame) -> SeriesProfile | None:
 
 def series_lengths(series: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     """Return the steps of each series (N, T, C) up to its last value, (N,)."""
-    held = ~np.isnan(series).all(axis=2)
-    return np.where(held.any(axis=1), held.shape[1] - held[:, ::-1].argmax(axis=1), 0).astype(np.int64)
+    observed = ~np.isnan(series).all(axis=2)
+    return np.where(observed.any(axis=1), observed.shape[1] - observed[:, ::-1].argmax(axis=1), 0).astype(np.int64)
 
 
 def column_profiles(frame: Frame) -> tuple[ColumnProfile, ...]:
-    """Return a profile of each column of a table float32 (N, D), read in blocks of columns."""
+    """Return a profile of each column of a table float32 (N, D), read in blocks of columns; for other data ()."""
     inputs, columns = frame.inputs, frame.columns
     if frame.modality != "table" or isinstance(inputs, Texts):
         return ()
@@ -111,44 +104,47 @@ def column_profiles(frame: Frame) -> tuple[ColumnProfile, ...]:
     for start in range(0, len(columns), width):
         block = np.array(inputs[:, start : start + width], dtype=np.float64, order="F")
         for j, spec in enumerate(columns[start : start + width]):
-            profiles.append(ColumnProfile(**_facts(spec.name, spec.categories, spec.type, block[:, j])))
+            profiles.append(ColumnProfile(**_statistics(spec.name, spec.categories, spec.type, block[:, j])))
     return tuple(profiles)
 
 
 def target_profiles(targets: Floats, specs: tuple[TargetSpec, ...], split: Bytes) -> tuple[TargetProfile, ...]:
-    """Return a profile of each target (N, T) with the rows of each class in each split."""
+    """Return a profile of each target (N, T), with the rows of each class in each split."""
     return tuple(
         TargetProfile(
-            **_facts(spec.name, spec.classes, spec.type, targets[:, t]), classes=_classes(spec, targets[:, t], split)
+            **_statistics(spec.name, spec.classes, spec.type, targets[:, t]),
+            classes=_class_counts(spec, targets[:, t], split),
         )
         for t, spec in enumerate(specs)
     )
 
 
-def _classes(spec: TargetSpec, values: Floats, split: Bytes) -> dict[str, dict[str, int]]:
+def _class_counts(spec: TargetSpec, values: Floats, split: Bytes) -> dict[str, dict[str, int]]:
+    """Return the rows of each class in each split; of a target of numbers nothing."""
     if spec.type == "number":
         return {}
     present = ~np.isnan(values)
-    flat = values[present].astype(np.int64) * len(SPLITS) + split[present]
-    table = np.bincount(flat, minlength=len(spec.classes) * len(SPLITS)).reshape(-1, len(SPLITS))
+    cells = values[present].astype(np.int64) * len(SPLITS) + split[present]
+    table = np.bincount(cells, minlength=len(spec.classes) * len(SPLITS)).reshape(-1, len(SPLITS))
     return {name: dict(zip(SPLITS, map(int, row), strict=True)) for name, row in zip(spec.classes, table, strict=True)}
 
 
-def _facts(name: str, categories: tuple[str, ...], kind: str, values: Floats) -> dict[str, Any]:
+def _statistics(name: str, categories: tuple[str, ...], kind: str, values: Floats) -> dict[str, Any]:
+    """Return the fields of a ColumnProfile for the values of a column, (N,)."""
     present = values[~np.isnan(values)]
-    facts: dict[str, Any] = {"name": name, "type": kind, "count": len(present), "missing": len(values) - len(present)}
-    facts |= dict.fromkeys(("min", "max", "mean", "std", "distinct", "earliest", "latest"))
-    facts["top"] = {}
+    fields: dict[str, Any] = {"name": name, "type": kind, "count": len(present), "missing": len(values) - len(present)}
+    fields |= dict.fromkeys(("min", "max", "mean", "std", "distinct", "earliest", "latest"))
+    fields["top"] = {}
     if kind == "category":
         counts = np.bincount(present.astype(np.int64), minlength=len(categories))
-        best = np.argsort(-counts, kind="stable")[:TOP]
-        facts["top"] = {categories[i]: int(counts[i]) for i in best if counts[i]}
-        facts["distinct"] = int((counts > 0).sum())
+        most_frequent = np.argsort(-counts, kind="stable")[:MAX_TOP_VALUES]
+        fields["top"] = {categories[i]: int(counts[i]) for i in most_frequent if counts[i]}
+        fields["distinct"] = int((counts > 0).sum())
     elif len(present):
-        facts |= {"min": float(present.min()), "max": float(present.max())}
-        facts |= {"mean": float(present.mean()), "std": float(present.std())}
-        if len(present) <= COUNTED:
-            facts["distinct"] = len(np.unique(present))
+        fields |= {"min": float(present.min()), "max": float(present.max())}
+        fields |= {"mean": float(present.mean()), "std": float(present.std())}
+        if len(present) <= MAX_DISTINCT_ROWS:
+            fields["distinct"] = len(np.unique(present))
         if kind == "date":
-            facts |= {"earliest": stored_to_iso(facts["min"]), "latest": stored_to_iso(facts["max"])}
-    return facts
+            fields |= {"earliest": stored_to_iso(fields["min"]), "latest": stored_to_iso(fields["max"])}
+    return fields

@@ -1,4 +1,4 @@
-"""Which column is what: as the user says, as the container says, or by name."""
+"""Assigns a role to each column: the user's choice, else what the file declares, else by its name."""
 
 from typing import Literal, TypeAlias
 
@@ -15,13 +15,13 @@ SPLIT_WORDS = {"train": 0, "validation": 1, "val": 1, "valid": 1, "test": 2}
 
 
 def assign_roles(loaded: Loaded, options: PrepareOptions, notes: Notes) -> dict[str, Assigned]:
-    """Return a role for every column of `loaded`; "auto" is an input if it can be one.
+    """Return the role of every column of `loaded`; "auto" is an input if it can be one.
 
     Raises:
         DatasetError: unknown_column, or bad_roles.
     """
     names = [column.name for column in loaded.columns]
-    _check_names([*names, *loaded.taken], options)
+    _check_names([*names, *loaded.input_names], options)
     roles: dict[str, Assigned] = dict.fromkeys(names, "auto")
     roles.update({name: role for name, role in loaded.roles.items() if name in roles})
     roles.update({name: role for name, role in options.columns.items() if name in roles})
@@ -37,17 +37,17 @@ def _check_names(names: list[str], options: PrepareOptions) -> None:
     known = set(names)
     unknown = [name for name in (*options.columns, *options.types) if name not in known]
     if unknown:
-        there = ", ".join(names[:50]) or "none"
-        message = f"the file has no column {unknown[0][:100]!r}; its columns are: {there}"
+        known_names = ", ".join(names[:50]) or "none"
+        message = f"the file has no column {unknown[0][:100]!r}; its columns are: {known_names}"
         raise DatasetError(Code.UNKNOWN_COLUMN, message, [RowError(("columns", unknown[0]), message)])
 
 
 def _guess_target(columns: tuple[Column, ...], roles: dict[str, Assigned], notes: Notes) -> None:
     if "target" in roles.values():
         return
-    for wanted in TARGET_NAMES:
+    for target_name in TARGET_NAMES:
         for column in columns:
-            if column.name.casefold() == wanted and roles[column.name] == "auto":
+            if column.name.casefold() == target_name and roles[column.name] == "auto":
                 roles[column.name] = "target"
                 notes.decide(
                     f"columns.{column.name}", "target", "its name says so; give it another role to change that"
@@ -63,13 +63,13 @@ def _guess_split(columns: tuple[Column, ...], roles: dict[str, Assigned], notes:
     if "split" in roles.values():
         return
     for column in columns:
-        if column.name.casefold() == "split" and roles[column.name] == "auto" and _says_splits(column):
+        if column.name.casefold() == "split" and roles[column.name] == "auto" and _holds_splits(column):
             roles[column.name] = "split"
             notes.decide(f"columns.{column.name}", "split", "every value is train, validation or test")
             return
 
 
-def _says_splits(column: Column) -> bool:
+def _holds_splits(column: Column) -> bool:
     if not isinstance(column, TextColumn) or not len(column.values):
         return False
     return all(value in SPLIT_WORDS for value in pc.unique(column.values).to_pylist())

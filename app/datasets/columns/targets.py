@@ -1,4 +1,4 @@
-"""What a target must be once the rows are cleaned, and what the user is told of it."""
+"""Checks targets once the rows are cleaned, and notes what the user should know of them."""
 
 from dataclasses import replace
 
@@ -9,13 +9,13 @@ from app.datasets.frames import Bytes, Floats, Frame
 from app.datasets.report import Notes
 from app.ml.data.spec import TargetSpec
 
-SHOWN = 10
+MAX_SHOWN = 10
 
 
-def settle_targets(frame: Frame, notes: Notes) -> Frame:
-    """Drop the classes that no row carries any more and check that something is left to learn.
+def finish_targets(frame: Frame, notes: Notes) -> Frame:
+    """Drop the classes that no row has any more, and check that something is left to learn.
 
-    A label of lists that no row has any more, or every row, is left out: there is nothing to learn of it.
+    A label of lists that no row has any more, or every row, is left out: it cannot be learned.
 
     Raises:
         DatasetError: one_class, or constant_target.
@@ -25,7 +25,7 @@ def settle_targets(frame: Frame, notes: Notes) -> Frame:
     targets = frame.targets.copy()
     for t, spec in enumerate(frame.target_specs):
         if spec.type == "category":
-            spec, targets[:, t] = _settle_classes(spec, targets[:, t], notes)  # noqa: PLW2901 - the settled one
+            spec, targets[:, t] = _drop_unused_classes(spec, targets[:, t], notes)  # noqa: PLW2901 - without unused classes
         else:
             _check_number(spec, targets[:, t])
         specs.append(spec)
@@ -39,17 +39,17 @@ def _without_constant_labels(frame: Frame, notes: Notes) -> Frame:
     ]
     if all(varies):
         return frame
-    gone = [spec for spec, stays in zip(frame.target_specs, varies, strict=True) if not stays]
-    left = tuple(spec for spec, stays in zip(frame.target_specs, varies, strict=True) if stays)
-    shown = ", ".join(spec.label for spec in gone[:SHOWN])
+    dropped = [spec for spec, stays in zip(frame.target_specs, varies, strict=True) if not stays]
+    kept = tuple(spec for spec, stays in zip(frame.target_specs, varies, strict=True) if stays)
+    shown = ", ".join(spec.label for spec in dropped[:MAX_SHOWN])
     notes.notice(f"labels that every row has, or none, are left out: {shown}")
-    for group in {spec.group for spec in gone} - {spec.group for spec in left}:
+    for group in {spec.group for spec in dropped} - {spec.group for spec in kept}:
         message = f"target {group}: every row has the same labels; there is nothing to learn"
         raise DatasetError(Code.CONSTANT_TARGET, message, [RowError((str(group),), message)])
-    return replace(frame, targets=frame.targets[:, varies], target_specs=left)
+    return replace(frame, targets=frame.targets[:, varies], target_specs=kept)
 
 
-def _settle_classes(spec: TargetSpec, codes: Floats, notes: Notes) -> tuple[TargetSpec, Floats]:
+def _drop_unused_classes(spec: TargetSpec, codes: Floats, notes: Notes) -> tuple[TargetSpec, Floats]:
     present = ~np.isnan(codes)
     used, inverse, counts = np.unique(codes[present], return_inverse=True, return_counts=True)
     classes = tuple(spec.classes[int(code)] for code in used)
@@ -57,28 +57,28 @@ def _settle_classes(spec: TargetSpec, codes: Floats, notes: Notes) -> tuple[Targ
         what = f"only the class {classes[0]!r}" if classes else "no class"
         message = f"target {spec.name} holds {what}; a classifier needs two, or leave the target out"
         raise DatasetError(Code.ONE_CLASS, message, [RowError((spec.name,), message)])
-    gone = sorted(set(spec.classes) - set(classes))
-    if gone:
-        notes.notice(f"target {spec.name}: cleaning left no row of {', '.join(gone[:SHOWN])}")
+    dropped = sorted(set(spec.classes) - set(classes))
+    if dropped:
+        notes.notice(f"target {spec.name}: cleaning left no row of {', '.join(dropped[:MAX_SHOWN])}")
     single = [name for name, count in zip(classes, counts, strict=True) if count == 1]
     if single:
-        shown = ", ".join(single[:SHOWN]) + (" ..." if len(single) > SHOWN else "")
+        shown = ", ".join(single[:MAX_SHOWN]) + (" ..." if len(single) > MAX_SHOWN else "")
         notes.notice(f"target {spec.name}: {len(single)} classes have one row, which cannot be tested: {shown}")
-    settled = codes.copy()
-    settled[present] = inverse
-    return spec.model_copy(update={"classes": classes}), settled
+    new_codes = codes.copy()
+    new_codes[present] = inverse
+    return spec.model_copy(update={"classes": classes}), new_codes
 
 
-def notice_untrained(frame: Frame, split: Bytes, notes: Notes) -> None:
-    """Tell the user of classes without a row in train, which no model can learn (a given split may do that)."""
+def notice_untrained_classes(frame: Frame, split: Bytes, notes: Notes) -> None:
+    """Note classes without a row in train, which no model can learn; a given split may lead to that."""
     for t, spec in enumerate(frame.target_specs):
-        trained = frame.targets[split == 0, t]
+        train_values = frame.targets[split == 0, t]
         if spec.type == "category":
-            seen = set(trained[~np.isnan(trained)].astype(int).tolist())
-            never = [name for code, name in enumerate(spec.classes) if code not in seen]
-            if never:
-                shown = ", ".join(never[:SHOWN])
-                notes.notice(f"target {spec.name}: train has no row of {len(never)} classes: {shown}")
+            trained_codes = set(train_values[~np.isnan(train_values)].astype(int).tolist())
+            untrained = [name for code, name in enumerate(spec.classes) if code not in trained_codes]
+            if untrained:
+                shown = ", ".join(untrained[:MAX_SHOWN])
+                notes.notice(f"target {spec.name}: train has no row of {len(untrained)} classes: {shown}")
 
 
 def _check_number(spec: TargetSpec, values: Floats) -> None:

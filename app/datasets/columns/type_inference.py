@@ -1,4 +1,4 @@
-"""What a column holds: numbers, categories, or nothing that a model can use."""
+"""Infers the types of columns: numbers, categories, dates, or nothing that a model can use."""
 
 import re
 from collections.abc import Callable
@@ -9,8 +9,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from app.datasets.columns.date_parsing import DATE_NOTATION, FIRST, LAST, Parsed, looks_like_other_dates, parse, to_iso
-from app.datasets.columns.number_parsing import Lexed, lex, looks_like_other_notation
+from app.datasets.columns.date_parsing import (
+    DATE_NOTATION,
+    FIRST,
+    LAST,
+    ParsedDates,
+    looks_like_other_date_notation,
+    parse_dates,
+    to_iso,
+)
+from app.datasets.columns.number_parsing import ParsedNumbers, looks_like_other_number_notation, parse_numbers
 from app.datasets.errors import Code, DatasetError, RowError
 from app.datasets.frames import (
     Bools,
@@ -28,10 +36,10 @@ from app.datasets.options import PrepareOptions
 from app.datasets.report import Notes
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
-EXACT = 2.0**53
-MOSTLY = 0.8
-FEW = 20
-MANY = 1000
+MAX_EXACT_INTEGER = 2.0**53  # of a float64
+MIN_NUMBER_SHARE = 0.8
+MAX_CERTAIN_CATEGORIES = 20  # so few different values are categories, however few rows there are
+MAX_CATEGORIES = 1000
 MAX_NAME = 255
 MAX_ROW_ERRORS = 20
 NOTATION = "write numbers as 1234.5, without separators or currency; of a CSV with 1,5 for 1.5 set decimal to comma"
@@ -64,7 +72,7 @@ class Dates:
 
 @dataclass(frozen=True, slots=True)
 class Unusable:
-    """A column that no model of today can use, and why."""
+    """A column that no model can use, and the reason."""
 
     reason: str
 
@@ -73,8 +81,8 @@ Values: TypeAlias = Numbers | Categories | Dates | Unusable
 
 
 @dataclass(frozen=True, slots=True)
-class Reader:
-    """Reads columns under the user's options and the service's limits."""
+class ColumnReader:
+    """Reads columns as numbers, categories or dates, under the user's options and the service's limits."""
 
     options: PrepareOptions
     limits: Limits
@@ -82,9 +90,9 @@ class Reader:
     notes: Notes
 
     def read(self, column: Column, declared: ColumnType | None, *, dates: bool = False) -> Values:
-        """Return what `column` holds; `declared` is its type where somebody has said it.
+        """Return the values of `column` by its type, which is `declared` by the user or the file, or inferred.
 
-        With `dates`, text that is all ISO 8601 is read as dates without being declared.
+        With `dates`, a text column of ISO 8601 dates is read as dates although none declared it.
 
         Raises:
             DatasetError: mixed_types, bad_number, bad_date, too_many_classes; each names rows of the source.
@@ -96,29 +104,29 @@ class Reader:
         if isinstance(column, NumberColumn):
             return self._number_column(column, declared)
         if declared == "date" or (dates and declared is None):
-            found = self._dates(column, declared)
-            if found is not None:
-                return found
+            parsed = self._dates(column, declared)
+            if parsed is not None:
+                return parsed
         if declared == "category" or (column.typed and declared is None):
             return self._categories(column, declared)
-        return self._lexed(column, lex(column.values), declared)
+        return self._number_text(column, parse_numbers(column.values), declared)
 
     def _date_column(self, column: DateColumn, declared: ColumnType | None) -> Values:
         if declared == "number":
             return Numbers(column.values)
         if declared == "category":
             return self.as_categories(column.name, Numbers(column.values), to_iso)
-        return self._days(column.name, column.values)
+        return self._to_dates(column.name, column.values)
 
     def _dates(self, column: TextColumn, declared: ColumnType | None) -> Values | None:
-        """Read text as dates; None where it does not look like that and nobody said so."""
-        if declared == "date" and not (lexed := lex(column.values)).foreign.any():
-            return self._days(column.name, lexed.values)
-        parsed = parse(column.values, anyway=declared == "date")
+        """Return text as dates; None where it does not look like dates and nobody declared them."""
+        if declared == "date" and not (numbers := parse_numbers(column.values)).foreign.any():
+            return self._to_dates(column.name, numbers.values)
+        parsed = parse_dates(column.values, force=declared == "date")
         if parsed is None:
             return None
         if declared == "date" and parsed.foreign.any():
-            raise self._no_dates(column, parsed)
+            raise self._bad_dates(column, parsed)
         if np.isnan(parsed.days).all():
             return Unusable("it holds no value")
         if parsed.foreign.any():
@@ -134,56 +142,56 @@ class Reader:
             self.notes.notice(f"column {column.name}: times without a zone were taken as UTC, as some have one")
         return Dates(parsed.days)
 
-    def _no_dates(self, column: TextColumn, parsed: Parsed) -> DatasetError:
+    def _bad_dates(self, column: TextColumn, parsed: ParsedDates) -> DatasetError:
         message = f"column {column.name} is declared to hold dates, but {int(parsed.foreign.sum())} rows hold none"
         what = "is no date; write it as 2024-02-29 or 2024-02-29T13:45"
-        errors = self._rows(column.name, parsed.foreign, column.values, what)
+        errors = self._row_errors(column.name, parsed.foreign, column.values, what)
         return DatasetError(Code.BAD_DATE, f"{message}; write them as 2024-02-29 or 2024-02-29T13:45", errors)
 
     def _number_column(self, column: NumberColumn, declared: ColumnType | None) -> Values:
         bad = np.abs(column.values) > FLOAT32_MAX
-        values = self._without(column.name, column.values, bad, column.values)
+        values = self._without_bad_numbers(column.name, column.values, bad, column.values)
         if np.isnan(values).all():
             return Unusable("it holds no value")
         if declared == "date":
-            return self._days(column.name, values)
+            return self._to_dates(column.name, values)
         if declared == "category":
             return self.as_categories(column.name, Numbers(values, column.whole, column.boolean))
         return self._numbers(column.name, values, whole=column.whole, boolean=column.boolean)
 
-    def _days(self, name: str, values: Floats) -> Values:
-        """Take declared numbers for days since 1970-01-01."""
+    def _to_dates(self, name: str, values: Floats) -> Values:
+        """Return numbers that were declared to be dates as days since 1970-01-01."""
         if np.isnan(values).all():
             return Unusable("it holds no value")
         bad = (values < FIRST) | (values > LAST)
         if bad.any():
             what = "is no number of days since 1970-01-01 between the years 1 and 9999; write ISO 8601 dates"
             message = f"column {name} is declared to hold dates, but {int(bad.sum())} of its numbers are no days"
-            raise DatasetError(Code.BAD_DATE, message, self._rows(name, bad, values, what))
+            raise DatasetError(Code.BAD_DATE, message, self._row_errors(name, bad, values, what))
         return Dates(values)
 
-    def _lexed(self, column: TextColumn, lexed: Lexed, declared: ColumnType | None) -> Values:
-        foreign = int(lexed.foreign.sum())
-        numbers = int(np.isfinite(lexed.values).sum())
-        if foreign and (declared == "number" or numbers >= MOSTLY * (numbers + foreign)):
-            raise self._mixed(column, lexed.foreign, declared)
+    def _number_text(self, column: TextColumn, parsed: ParsedNumbers, declared: ColumnType | None) -> Values:
+        foreign = int(parsed.foreign.sum())
+        numbers = int(np.isfinite(parsed.values).sum())
+        if foreign and (declared == "number" or numbers >= MIN_NUMBER_SHARE * (numbers + foreign)):
+            raise self._mixed_types(column, parsed.foreign, declared)
         if foreign:
             return self._categories(column, declared)
         if not numbers and declared is None:
             return Unusable("it holds no value")
-        bad = lexed.special | (np.abs(lexed.values) > FLOAT32_MAX)
-        values = self._without(column.name, lexed.values, bad, column.values)
-        return self._numbers(column.name, values, whole=lexed.whole)
+        bad = parsed.special | (np.abs(parsed.values) > FLOAT32_MAX)
+        values = self._without_bad_numbers(column.name, parsed.values, bad, column.values)
+        return self._numbers(column.name, values, whole=parsed.whole)
 
     def _numbers(self, name: str, values: Floats, *, whole: bool, boolean: bool = False) -> Values:
         if np.isnan(values).all():
             return Unusable("it holds no number")
-        if whole and np.nanmax(np.abs(values)) > EXACT:
+        if whole and np.nanmax(np.abs(values)) > MAX_EXACT_INTEGER:
             self.notes.notice(f"column {name}: integers above 2^53 were rounded; ignore the column if it is an id")
         return Numbers(values, whole, boolean)
 
-    def _without(self, name: str, values: Floats, bad: Bools, source: Any) -> Floats:
-        """Refuse bad numbers by row, or make them missing where the user asked for that."""
+    def _without_bad_numbers(self, name: str, values: Floats, bad: Bools, source: Any) -> Floats:
+        """Return `values` (N,) with bad ones missing, or refuse these by row unless the user chose missing = impute."""
         if not bad.any():
             return values
         if self.options.missing == "reject":
@@ -191,63 +199,63 @@ class Reader:
             raise DatasetError(
                 Code.BAD_NUMBER,
                 f"column {name} holds {int(bad.sum())} values that are no finite numbers; {hint}",
-                self._rows(name, bad, source, f"is no finite number that a model can use; {hint}"),
+                self._row_errors(name, bad, source, f"is no finite number that a model can use; {hint}"),
             )
         self.notes.notice(f"column {name}: {int(bad.sum())} values that are no finite numbers count as missing")
         return np.where(bad, np.nan, values)
 
-    def _mixed(self, column: TextColumn, foreign: Bools, declared: ColumnType | None) -> DatasetError:
+    def _mixed_types(self, column: TextColumn, foreign: Bools, declared: ColumnType | None) -> DatasetError:
         why = "is declared to hold numbers" if declared else "holds numbers in nearly all rows"
         message = f"column {column.name} {why}, but {int(foreign.sum())} rows hold text; correct them"
-        if looks_like_other_notation(column.values.filter(pa.array(foreign))):
+        if looks_like_other_number_notation(column.values.filter(pa.array(foreign))):
             message += f" ({NOTATION})"
         message += f', or declare types {{"{column.name}": "category"}}'
         return DatasetError(
-            Code.MIXED_TYPES, message, self._rows(column.name, foreign, column.values, "is no number; correct it")
+            Code.MIXED_TYPES, message, self._row_errors(column.name, foreign, column.values, "is no number; correct it")
         )
 
-    def _rows(self, name: str, bad: Bools, source: Any, what: str) -> list[RowError]:
+    def _row_errors(self, name: str, bad: Bools, source: Any, what: str) -> list[RowError]:
         return [
             RowError((name,), f"{_shown(source[int(i)])} {what}", int(self.rows[i]))
             for i in np.flatnonzero(bad)[:MAX_ROW_ERRORS]
         ]
 
     def _categories(self, column: TextColumn, declared: ColumnType | None) -> Values:
-        text = self._named(column)
+        text = self._category_texts(column)
         names = pc.unique(text).drop_null().to_pylist()
         present = len(text) - text.null_count
         if not names:
             return Unusable("it holds no value")
-        if declared is None and _is_varied(len(names), present):
-            return Unusable(_too_many(len(names), column))
+        if declared is None and _has_too_many_values(len(names), present):
+            return Unusable(_why_too_many(len(names), column))
         self._check_count(column.name, len(names))
         if max(map(len, names)) > MAX_NAME or any("\0" in name for name in names):
             return Unusable(f"it holds texts longer than {MAX_NAME} characters, or with NUL inside")
-        names = _in_order(names)
-        if declared is None and looks_like_other_dates(pa.array(names)):
+        names = _sorted_names(names)
+        if declared is None and looks_like_other_date_notation(pa.array(names)):
             self.notes.notice(
                 f"column {column.name} became a category, but its values look like dates: {DATE_NOTATION}"
             )
-        elif not column.typed and declared is None and looks_like_other_notation(pa.array(names)):
+        elif not column.typed and declared is None and looks_like_other_number_notation(pa.array(names)):
             self.notes.notice(f"column {column.name} became a category, but its values look like numbers: {NOTATION}")
         codes = pc.index_in(text, pa.array(names, pa.string()))
         return Categories(np.array(codes.to_numpy(zero_copy_only=False), dtype=np.float64), tuple(names))
 
-    def _named(self, column: TextColumn) -> Any:
-        """Return the texts, blank ones as missing, without blanks around them where the container has no types."""
+    def _category_texts(self, column: TextColumn) -> Any:
+        """Return the texts with blank ones as missing; where the file has no types, also without blanks around them."""
         trimmed = pc.utf8_trim_whitespace(column.values)
         blank = pc.equal(trimmed, "")
-        written = pc.if_else(blank, pa.scalar(None, pa.string()), column.values)
+        unstripped = pc.if_else(blank, pa.scalar(None, pa.string()), column.values)
         if column.typed:
-            return written
+            return unstripped
         text = pc.if_else(blank, pa.scalar(None, pa.string()), trimmed)
-        merged = pc.count_distinct(written).as_py() - pc.count_distinct(text).as_py()
+        merged = pc.count_distinct(unstripped).as_py() - pc.count_distinct(text).as_py()
         if merged:
             self.notes.notice(f"column {column.name}: {merged} spellings that differ only in blanks were merged")
         return text
 
-    def as_categories(self, name: str, numbers: Numbers, called: Callable[[float], str] | None = None) -> Categories:
-        """Return numbers as categories, named by their value (or as `called` says), in its order."""
+    def as_categories(self, name: str, numbers: Numbers, name_of: Callable[[float], str] | None = None) -> Categories:
+        """Return numbers as categories in the order of their values, which are named by `name_of`."""
         present = ~np.isnan(numbers.values)
         distinct = np.unique(numbers.values[present])
         self._check_count(name, len(distinct))
@@ -255,7 +263,7 @@ class Reader:
         codes[present] = np.searchsorted(distinct, numbers.values[present])
         if numbers.boolean:
             return Categories(codes, tuple("true" if value else "false" for value in distinct))
-        return Categories(codes, tuple(map(called or _number_name, map(float, distinct))))
+        return Categories(codes, tuple(map(name_of or _number_name, map(float, distinct))))
 
     def _check_count(self, name: str, count: int) -> None:
         if count > self.limits.classes:
@@ -263,29 +271,29 @@ class Reader:
             raise DatasetError(Code.TOO_MANY_CLASSES, message, [RowError((name,), message)])
 
 
-def is_free(column: TextColumn) -> bool:
-    """Whether a column holds free text: neither numbers, nor dates, nor few enough different values for categories."""
+def is_free_text(column: TextColumn) -> bool:
+    """Return whether a column holds free text: no numbers, no dates, and too many different values for categories."""
     text = column.values
     if (pc.max(pc.utf8_length(text)).as_py() or 0) > MAX_NAME:  # what follows would copy all of the text
         return True
-    if not column.typed and not lex(text).foreign.any():
+    if not column.typed and not parse_numbers(text).foreign.any():
         return False
-    if not _is_varied(pc.count_distinct(text).as_py(), len(text) - text.null_count):
+    if not _has_too_many_values(pc.count_distinct(text).as_py(), len(text) - text.null_count):
         return False
-    parsed = parse(text, anyway=False)
+    parsed = parse_dates(text, force=False)
     return parsed is None or bool(parsed.foreign.any())
 
 
-def _is_varied(distinct: int, present: int) -> bool:
-    """Whether a column has too many different values to be taken for categories."""
-    return distinct > MANY or (distinct > FEW and 2 * distinct > present)
+def _has_too_many_values(distinct: int, present: int) -> bool:
+    """Return whether a column has too many different values for categories."""
+    return distinct > MAX_CATEGORIES or (distinct > MAX_CERTAIN_CATEGORIES and 2 * distinct > present)
 
 
-def _too_many(distinct: int, column: TextColumn) -> str:
-    reason = f"it is text with {distinct} different values; only categories of up to {MANY} are used"
-    if looks_like_other_dates(column.values):
+def _why_too_many(distinct: int, column: TextColumn) -> str:
+    reason = f"it is text with {distinct} different values; only categories of up to {MAX_CATEGORIES} are used"
+    if looks_like_other_date_notation(column.values):
         reason += f" (its values look like dates: {DATE_NOTATION})"
-    elif looks_like_other_notation(column.values):
+    elif looks_like_other_number_notation(column.values):
         reason += f" (its values look like numbers: {NOTATION})"
     return reason
 
@@ -298,7 +306,7 @@ def _number_name(value: float) -> str:
     return str(int(value)) if value.is_integer() else repr(value)
 
 
-def _in_order(names: list[str]) -> list[str]:
+def _sorted_names(names: list[str]) -> list[str]:
     """Sort names; integers by their value, so that class 10 follows class 9."""
     if all(INTEGER.fullmatch(name) for name in names):
         return sorted(names, key=lambda name: (int(name), name))

@@ -1,4 +1,4 @@
-"""The two shapes a dataset has on its way: as a reader found it, and as numbers."""
+"""Rows while they are prepared: `Loaded`, as a reader returns them, and `Frame`, as numbers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ ColumnType: TypeAlias = Literal["number", "category", "date", "labels"]
 
 @dataclass(frozen=True, slots=True)
 class NumberColumn:
-    """Numbers that the container itself calls numbers: (N,), NaN = missing."""
+    """A column that the file itself declares to hold numbers: (N,), NaN = missing."""
 
     name: str
     values: Floats
@@ -32,17 +32,17 @@ class NumberColumn:
 
 @dataclass(frozen=True, slots=True)
 class TextColumn:
-    """Text, or numbers written as text: an Arrow string array of N, null = missing."""
+    """A column of text, or of numbers written as text: an Arrow string array of N, null = missing."""
 
     name: str
     values: Any
     typed: bool = False
-    """True where the container says that this is text, so that "3" is not taken for a number."""
+    """True where the file itself declares text, so that "3" is no number."""
 
 
 @dataclass(frozen=True, slots=True)
 class DateColumn:
-    """Dates that the container itself calls dates: days since 1970-01-01 (N,), NaN = missing."""
+    """A column that the file itself declares to hold dates: days since 1970-01-01 (N,), NaN = missing."""
 
     name: str
     values: Floats
@@ -50,7 +50,7 @@ class DateColumn:
 
 @dataclass(frozen=True, slots=True)
 class LabelsColumn:
-    """Lists of labels: an Arrow array of N lists of strings; an empty list is a row without any, null is missing."""
+    """A column of lists of labels: an Arrow array of N lists of strings; null = missing, empty = no label."""
 
     name: str
     values: Any
@@ -61,17 +61,18 @@ Column: TypeAlias = NumberColumn | TextColumn | DateColumn | LabelsColumn
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What a reader found: `read` rows, of which it could open N.
+    """A file as a reader returns it: of `rows_read` rows the N that could be read, by their numbers in the file `rows`.
 
-    `inputs` are images uint8 (N, H, W, C), a matrix of numbers float32 (N, D), series float32 (N, T, C) that end in
-    NaN, or texts; without it `columns` hold the inputs too. `roles` and `types` are what the container itself says of
-    its columns. Pixels were multiplied with `value_scale`. `channels` names those of series, `taken` the columns that
-    became the inputs. `windows`: the rows are pieces of one long text, in order.
+    `inputs` are images uint8 (N, H, W, C), a matrix of numbers float32 (N, D), series float32 (N, T, C) padded with
+    NaN, or texts; where it is None, `columns` hold the inputs too. `roles` and `types` are what the file itself
+    declares of its columns. Pixels were multiplied by `value_scale`. `channels` are the names of the channels of
+    series, `input_names` those of the columns that became `inputs`. `windows`: the rows are overlapping pieces of one
+    long text, in order.
     """
 
     format: str
     modality: ModalityKind
-    read: int
+    rows_read: int
     rows: Ints
     inputs: Inputs | None
     columns: tuple[Column, ...]
@@ -80,17 +81,18 @@ class Loaded:
     corrupt: Sequence[Removal] = ()
     value_scale: ValueScale = 1
     channels: tuple[str, ...] = ()
-    taken: tuple[str, ...] = ()
+    input_names: tuple[str, ...] = ()
     windows: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """Every row as numbers, in source order.
+    """All rows as numbers, in the order of the file.
 
-    inputs (N, *shape) or texts; targets (N, T) with NaN = missing; rows (N,) numbers in the source; given_split (N,)
-    of 0, 1, 2, groups (N,) digests and times (N,) only where the user has said so. `windows`: the rows are pieces of
-    one long text, in order, so that none repeats another and a split goes by position.
+    inputs (N, *shape) or texts; targets (N, T), NaN = missing; rows (N,), their numbers in the file; given_split (N,)
+    of 0, 1 and 2, groups (N,), a digest of each row's group, and times (N,): None without a column of that role.
+    `windows`: the rows are overlapping pieces of one long text, in order: none is a duplicate, and they are split by
+    position.
     """
 
     modality: ModalityKind

@@ -1,7 +1,7 @@
-"""Which rows are nearly the same: a sketch of each row, small enough to keep, and pairs of sketches that agree.
+"""Near duplicates: a sketch of each row, small enough to be stored, and the pairs of rows whose sketches agree.
 
 A sketch is a row of uint64 words: of an image its thumbnail, of a text a MinHash, of numbers the digest of their
-leading digits. Candidates are found by sorting (`pairs.py`), so that no step takes time of O(N^2).
+leading digits. Candidate pairs are found by sorting (`pairs.py`), so that nothing takes O(N^2) time.
 """
 
 from collections.abc import Sequence
@@ -34,23 +34,23 @@ def sketch(inputs: npt.NDArray[Any] | Texts, columns: Sequence[ColumnSpec], digi
 def within(
     modality: ModalityKind, sketches: Sketches, distance: int = DISTANCE, similarity: float | None = None
 ) -> Pairs:
-    """Return pairs of nearly equal rows, (P, 2) with the lower place first, sorted, each once.
+    """Return the pairs of nearly equal rows, (P, 2): the lower position first, sorted, each once.
 
     Args:
-        modality: what the rows are.
-        sketches: (N, K).
-        distance: bits in which the hashes of two images may differ.
-        similarity: of images the least correlation of two thumbnails, of texts the least Jaccard similarity.
+        modality: the kind of data.
+        sketches: of the rows, (N, K).
+        distance: maximum number of bits in which the hashes of two images differ.
+        similarity: minimum correlation of the thumbnails of two images, or minimum Jaccard similarity of two texts.
     """
     if modality == "image":
-        return images.pairs(sketches, distance, images.SIMILARITY if similarity is None else similarity)
+        return images.near_pairs(sketches, distance, images.SIMILARITY if similarity is None else similarity)
     if modality == "text":
-        return texts.pairs(sketches, texts.SIMILARITY if similarity is None else similarity)
-    return numbers.pairs(sketches)
+        return texts.near_pairs(sketches, texts.SIMILARITY if similarity is None else similarity)
+    return numbers.near_pairs(sketches)
 
 
-def across(modality: ModalityKind, mine: Sketches, theirs: Sketches) -> Pairs:
-    """Return for each of `mine` (N, K) that has one its first near twin among `theirs` (M, K): (P, 2) places."""
+def across(modality: ModalityKind, own: Sketches, other: Sketches) -> Pairs:
+    """Return for each row of `own` (N, K) its first near duplicate in `other` (M, K), if any, as positions (P, 2)."""
     if modality not in {"image", "text"}:
-        return numbers.joined(mine, theirs)
-    return between(within(modality, np.concatenate([mine, theirs])), len(mine))
+        return numbers.matches(own, other)
+    return between(within(modality, np.concatenate([own, other])), len(own))

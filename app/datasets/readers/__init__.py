@@ -1,4 +1,4 @@
-"""Readers: one file per container; what a file is, its content says, never its name."""
+"""Readers of uploaded files, a module for each format; the format is known by the content, never by the name."""
 
 import codecs
 import re
@@ -12,26 +12,28 @@ from app.datasets.frames import Loaded
 from app.datasets.limits import Limits
 from app.datasets.readers.archive import open_archive
 from app.datasets.readers.arrays import read_npy, read_npz
+from app.datasets.readers.csv import is_regular, read_csv
 from app.datasets.readers.documents import holds_documents, read_documents
 from app.datasets.readers.images import read_images
+from app.datasets.readers.jsonl import read_jsonl
 from app.datasets.readers.npy import MAGIC as NPY
 from app.datasets.readers.parquet import read_parquet
-from app.datasets.readers.series_tables import as_series
-from app.datasets.readers.text_tables import as_text
-from app.datasets.readers.written import read_json_or_text, read_written
+from app.datasets.readers.plain_text import read_plain
+from app.datasets.readers.series_tables import with_series
+from app.datasets.readers.text_tables import with_texts
 from app.kit import strict_json
 
 Reader: TypeAlias = Callable[[Path, Context], Loaded]
 ACCEPTED = "CSV, JSON Lines, Parquet, plain text, .npy, .npz, and zips of JPEG, PNG or WebP images or of .txt files"
-IMAGES = {b"\x89PNG\r\n\x1a\n": "PNG", b"\xff\xd8\xff": "JPEG", b"GIF8": "GIF", b"II*\0": "TIFF"}
-UTF16 = (b"\xff\xfe", b"\xfe\xff")
-LOOKED_AT = 4096
+IMAGE_MAGIC = {b"\x89PNG\r\n\x1a\n": "PNG", b"\xff\xd8\xff": "JPEG", b"GIF8": "GIF", b"II*\0": "TIFF"}
+UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
+HEAD_BYTES = 4096
 BOM = b"\xef\xbb\xbf"
 CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 JSON_ROW = re.compile(rb'\s*(\{[ \t]*["}]|\[[ \t]*\[)')
 JSON_DOCUMENT = re.compile(rb"\s*(\[[ \t]*\{|\[\s*[\r\n]|\{\s*[\r\n])")
 JSON_NUMBERS = re.compile(rb"\s*\[\s*(-?\d|null)")
-REFUSED = {
+UNSUPPORTED_MAGIC = {
     b"\x1f\x8b": "a gzip file; unpack it first",
     b"\xfd7zXZ\0": "an xz file; unpack it first",
     b"7z\xbc\xaf": "a 7z archive; pack it as zip",
@@ -45,7 +47,7 @@ REFUSED = {
     b"SQLite format 3": "an SQLite database; export the table as CSV",
     b"ARROW1": "an Arrow file; save it as Parquet",
 }
-WRITTEN = {
+UNSUPPORTED_TEXT = {
     re.compile(rb"%PDF-\d\.\d(\s|$)"): "a PDF",
     re.compile(rb"\s*<"): "HTML or XML; export the table as CSV",
     JSON_DOCUMENT: "one JSON document; write each row on a line of its own (JSON Lines)",
@@ -53,23 +55,23 @@ WRITTEN = {
 
 
 def read(path: Path, context: Context) -> Loaded:
-    """Read the file by its content, as what the user says its rows are.
+    """Read a file of any format; its rows become texts or series where the options say so.
 
     Raises:
-        DatasetError: what is wrong with it, in words for whoever uploaded it.
+        DatasetError: a fault of the file, in words for the person who uploaded it.
     """
     loaded = detect(path, context.limits)(path, context)
-    return as_text(as_series(loaded, context), context)
+    return with_texts(with_series(loaded, context), context)
 
 
 def detect(path: Path, limits: Limits) -> Reader:
-    """Return the reader for `path` by its content.
+    """Return the reader of the file, by its first bytes.
 
     Raises:
         DatasetError: empty_dataset; unsupported_format, which names what is accepted; or what is wrong with a zip.
     """
     with path.open("rb") as file:
-        head = file.read(LOOKED_AT)
+        head = file.read(HEAD_BYTES)
         file.seek(max(0, file.seek(0, 2) - 4))
         tail = file.read()
     if not head.strip():
@@ -83,13 +85,13 @@ def detect(path: Path, limits: Limits) -> Reader:
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return _zip_reader(path, limits)
     _refuse_known(head)
-    if b"\0" in head and not head.startswith(UTF16) and not _mostly_text(head):
+    if b"\0" in head and not head.startswith(UTF16_BOMS) and not _mostly_text(head):
         raise DatasetError(Code.UNSUPPORTED_FORMAT, f"the format of this file is not known; {ACCEPTED} are accepted")
     return _text_reader(head)
 
 
 def _is_text(head: bytes) -> bool:
-    """Whether these bytes are UTF-8 without control characters: no magic letters at their front mean a binary file."""
+    """Return whether these bytes are UTF-8 without control characters, whatever magic letters they begin with."""
     try:
         return not CONTROLS.search(codecs.getincrementaldecoder("utf-8")().decode(head))
     except UnicodeDecodeError:
@@ -97,39 +99,40 @@ def _is_text(head: bytes) -> bool:
 
 
 def _mostly_text(head: bytes) -> bool:
-    """Whether these bytes look like text into which a few NULs have slipped."""
+    """Return whether these bytes look like text with a few NULs in it."""
     printable = sum(byte >= 0x20 or byte in b"\t\r\n" for byte in head)  # noqa: PLR2004 - ASCII controls end there
     return printable > 0.9 * len(head)
 
 
 def _text_reader(head: bytes) -> Reader:
-    """Return the reader of a file of text."""
-    what = next((what for pattern, what in WRITTEN.items() if pattern.match(head)), None)
-    if what is not None:
-        raise _unsupported(what)
-    return read_json_or_text if JSON_ROW.match(head) or _is_list(head) else read_written
+    """Return the reader of a text file."""
+    reason = next((reason for pattern, reason in UNSUPPORTED_TEXT.items() if pattern.match(head)), None)
+    if reason is not None:
+        raise _unsupported(reason)
+    return _read_json_or_text if JSON_ROW.match(head) or _is_list(head) else _read_csv_or_text
 
 
 def _is_list(head: bytes) -> bool:
-    """Whether the first line is a JSON list of numbers, and not "[1] Smith, 2020"."""
+    """Return whether the first line is a JSON list of numbers, and not "[1] Smith, 2020"."""
     first, end, _ = head.lstrip().partition(b"\n")
     if not JSON_NUMBERS.match(first):
         return False
     try:
-        cut_off = not end and len(head) >= LOOKED_AT - len(BOM)
+        cut_off = not end and len(head) >= HEAD_BYTES - len(BOM)
         return cut_off or isinstance(strict_json.loads(first), list)
     except strict_json.StrictJsonError:
         return False
 
 
 def _refuse_known(head: bytes) -> None:
-    kind = next((kind for magic, kind in IMAGES.items() if head.startswith(magic)), None)
+    """Refuse well-known formats that are not read, with what to do instead."""
+    kind = next((kind for magic, kind in IMAGE_MAGIC.items() if head.startswith(magic)), None)
     if head.startswith(b"BM") and head[6:10] == bytes(4):  # two letters are no proof; these bytes are reserved
         kind = "BMP"
     if kind is not None or (head.startswith(b"RIFF") and head[8:12] == b"WEBP"):
         message = f"this is one single {kind or 'WebP'} image; put many images into a zip and upload that"
         raise DatasetError(Code.UNSUPPORTED_FORMAT, message)
-    what = next((what for magic, what in REFUSED.items() if head.startswith(magic)), None)
+    what = next((what for magic, what in UNSUPPORTED_MAGIC.items() if head.startswith(magic)), None)
     if what is not None:
         raise _unsupported(what)
 
@@ -150,3 +153,22 @@ def _zip_reader(path: Path, limits: Limits) -> Reader:
     if texts:
         return read_documents
     return read_npz if any(name.endswith(".npy") for name in names) else read_images
+
+
+def _read_json_or_text(path: Path, context: Context) -> Loaded:
+    """Read JSON Lines, or plain text where the option `text` is given."""
+    return (read_jsonl if context.options.text is None else read_plain)(path, context)
+
+
+def _read_csv_or_text(path: Path, context: Context) -> Loaded:
+    """Read CSV; or plain text where `text` is given, or where the modality is text and the file is no table."""
+    options = context.options
+    if options.text is not None:
+        return read_plain(path, context)
+    if options.modality != "text" or options.columns or options.types:
+        return read_csv(path, context)
+    if is_regular(path, context.limits):
+        context.notes.decide("format", "csv", "all lines have equally many fields; text says how plain text is cut")
+        return read_csv(path, context)
+    context.notes.decide("format", "plain text", "its lines are no rows of a table; columns says what a CSV holds")
+    return read_plain(path, context)

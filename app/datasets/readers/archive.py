@@ -1,4 +1,4 @@
-"""Zip archives from strangers: counted before they are opened, bounded while they are read, never extracted."""
+"""Opens untrusted zip archives: counted before they are opened, bounded while they are read, never extracted."""
 
 import stat
 import struct
@@ -14,75 +14,81 @@ from app.datasets.errors import Code, DatasetError, RowError
 from app.datasets.limits import Limits
 
 END, END64_LOCATOR, END64, ENTRY = b"PK\x05\x06", b"PK\x06\x07", b"PK\x06\x06", b"PK\x01\x02"
-CHUNK = 1 << 20
-MAX_DIRECTORY = 64 << 20
+CHUNK_BYTES = 1 << 20
+MAX_DIRECTORY_BYTES = 64 << 20
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
-def refuse(code: Code, message: str, member: str | None = None) -> DatasetError:
-    """Return the error of an archive, or of one member of it."""
+def archive_error(code: Code, message: str, member: str | None = None) -> DatasetError:
+    """Return an error of an archive, or of one of its members."""
     loc = ("file",) if member is None else ("file", member)
     return DatasetError(code, message, [RowError(loc=loc, msg=message)])
 
 
 @contextmanager
 def open_archive(path: Path, limits: Limits) -> Iterator[tuple[zipfile.ZipFile, list[zipfile.ZipInfo]]]:
-    """Open `path` and give its checked members, folders left out, sorted by name."""
+    """Open the archive `path` and yield it with its checked members, without folders, sorted by name."""
     with path.open("rb") as file:
         _count_members(file, limits)
         try:
             archive = zipfile.ZipFile(file)
         except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError, struct.error) as error:
             message = "the zip archive is damaged or cut short; pack and upload it again"
-            raise refuse(Code.BAD_ARCHIVE, message) from error
+            raise archive_error(Code.BAD_ARCHIVE, message) from error
         with archive:
-            yield archive, _checked(archive.infolist(), limits)
+            yield archive, _check_members(archive.infolist(), limits)
 
 
 def _count_members(file: BinaryIO, limits: Limits) -> None:
-    """Walk the central directory before zipfile builds an object for each of its entries."""
+    """Count the entries of the central directory, before zipfile makes an object of each."""
     offset, size = _directory(file)
-    if size > MAX_DIRECTORY:
-        message = f"the archive's directory has {size} bytes; at most {MAX_DIRECTORY} are read; upload it in parts"
-        raise refuse(Code.TOO_LARGE, message)
+    if size > MAX_DIRECTORY_BYTES:
+        message = (
+            f"the archive's directory has {size} bytes; at most {MAX_DIRECTORY_BYTES} are read; upload it in parts"
+        )
+        raise archive_error(Code.TOO_LARGE, message)
     file.seek(offset)
-    data, at, count = file.read(size), 0, 0
-    while data[at : at + 4] == ENTRY and at + 46 <= len(data):
-        at += 46 + sum(struct.unpack_from("<HHH", data, at + 28))
+    data, start, count = file.read(size), 0, 0
+    while data[start : start + 4] == ENTRY and start + 46 <= len(data):
+        # 46 bytes, and a name, extra fields and a comment whose lengths they hold.
+        start += 46 + sum(struct.unpack_from("<HHH", data, start + 28))
         count += 1
         if count > limits.members:
             message = f"the archive has more than {limits.members} members; upload it in parts"
-            raise refuse(Code.TOO_LARGE, message)
+            raise archive_error(Code.TOO_LARGE, message)
     file.seek(0)
 
 
 def _directory(file: BinaryIO) -> tuple[int, int]:
-    """Return where the central directory lies and how long it is (the format's end records say so)."""
+    """Return the offset and the size of the central directory, from the records at the end of the file."""
     total = file.seek(0, 2)
     file.seek(max(0, total - 65_557))
     tail = file.read()
-    at = tail.rfind(END)
-    if at < 0 or len(tail) < at + 22:
-        raise refuse(Code.BAD_ARCHIVE, "the zip archive is cut short: its directory is missing; upload it again")
-    end = total - len(tail) + at
-    size, _ = struct.unpack_from("<II", tail, at + 12)
-    locator = tail[max(0, at - 20) : at]
+    start = tail.rfind(END)
+    if start < 0 or len(tail) < start + 22:
+        raise archive_error(Code.BAD_ARCHIVE, "the zip archive is cut short: its directory is missing; upload it again")
+    end = total - len(tail) + start
+    size, _ = struct.unpack_from("<II", tail, start + 12)
+    locator = tail[max(0, start - 20) : start]
     if locator[:4] == END64_LOCATOR:
-        end -= 76  # the locator has 20 bytes, the record before it 56: where zipfile looks, too
+        end -= 76  # the locator has 20 bytes and the record before it 56; zipfile reads it there, too
         file.seek(max(0, end))
         record = file.read(56)
         if record[:4] != END64 or struct.unpack_from("<Q", locator, 8)[0] != end:
-            raise refuse(Code.BAD_ARCHIVE, "the zip archive is damaged: its end records contradict each other")
+            raise archive_error(Code.BAD_ARCHIVE, "the zip archive is damaged: its end records contradict each other")
         size = struct.unpack_from("<Q", record, 40)[0]
     if size > end:
-        raise refuse(Code.BAD_ARCHIVE, "the zip archive is damaged: its directory is larger than the file")
+        raise archive_error(Code.BAD_ARCHIVE, "the zip archive is damaged: its directory is larger than the file")
     return end - size, size
 
 
-def _checked(infos: list[zipfile.ZipInfo], limits: Limits) -> list[zipfile.ZipInfo]:
-    twins = [name for name, count in Counter(info.filename for info in infos).items() if count > 1]
-    if twins:
-        raise refuse(Code.BAD_ARCHIVE, f"the archive holds {twins[0]!r} twice; names must differ", twins[0])
+def _check_members(infos: list[zipfile.ZipInfo], limits: Limits) -> list[zipfile.ZipInfo]:
+    """Refuse unsafe members, and return the files among them, sorted by name."""
+    repeated = [name for name, count in Counter(info.filename for info in infos).items() if count > 1]
+    if repeated:
+        raise archive_error(
+            Code.BAD_ARCHIVE, f"the archive holds {repeated[0]!r} twice; names must differ", repeated[0]
+        )
     for info in infos:
         _check_member(info)
     _check_sizes(infos, limits)
@@ -92,14 +98,14 @@ def _checked(infos: list[zipfile.ZipInfo], limits: Limits) -> list[zipfile.ZipIn
 def _check_member(info: zipfile.ZipInfo) -> None:
     name = info.filename
     if info.flag_bits & 0x1:
-        raise refuse(Code.ENCRYPTED, "the archive is encrypted; pack it without a password", name)
+        raise archive_error(Code.ENCRYPTED, "the archive is encrypted; pack it without a password", name)
     if info.compress_type not in METHODS:
-        raise refuse(Code.BAD_ARCHIVE, f"{name!r} is packed by an unusual method; use plain zip (deflate)", name)
+        raise archive_error(Code.BAD_ARCHIVE, f"{name!r} is packed by an unusual method; use plain zip (deflate)", name)
     if stat.S_ISLNK(info.external_attr >> 16):
-        raise refuse(Code.BAD_NAME, f"{name!r} is a symbolic link; put the file itself into the archive", name)
+        raise archive_error(Code.BAD_NAME, f"{name!r} is a symbolic link; put the file itself into the archive", name)
     parts = name.rstrip("/").split("/")
     if "\\" in name or name.startswith("/") or ":" in parts[0][1:2] or ".." in parts or "" in parts:
-        raise refuse(Code.BAD_NAME, f"{name!r} is no plain relative name; pack the folder again", name)
+        raise archive_error(Code.BAD_NAME, f"{name!r} is no plain relative name; pack the folder again", name)
 
 
 def _check_sizes(infos: list[zipfile.ZipInfo], limits: Limits) -> None:
@@ -107,32 +113,32 @@ def _check_sizes(infos: list[zipfile.ZipInfo], limits: Limits) -> None:
     packed = sum(info.compress_size for info in infos)
     if unpacked > limits.unpacked_bytes:
         message = f"the archive unpacks to {unpacked} bytes; at most {limits.unpacked_bytes} are taken"
-        raise refuse(Code.TOO_LARGE, message)
+        raise archive_error(Code.TOO_LARGE, message)
     if unpacked > limits.ratio_free_bytes and unpacked > limits.ratio * max(packed, 1):
         message = f"the archive unpacks to more than {limits.ratio} times its size; use weaker packing"
-        raise refuse(Code.TOO_LARGE, message)
+        raise archive_error(Code.TOO_LARGE, message)
 
 
-def chunks(archive: zipfile.ZipFile, info: zipfile.ZipInfo, cap: int) -> Iterator[bytes]:
-    """Give a member's bytes in pieces; more than it declares, or than `cap`, is an error."""
-    name, left = info.filename, min(cap, info.file_size)
+def read_chunks(archive: zipfile.ZipFile, info: zipfile.ZipInfo, max_bytes: int) -> Iterator[bytes]:
+    """Yield the bytes of a member in chunks; more than it declares, or than `max_bytes`, is an error."""
+    name, remaining = info.filename, min(max_bytes, info.file_size)
     try:
         with archive.open(info) as member:
-            while piece := member.read(CHUNK):
-                left -= len(piece)
-                if left < 0:
-                    raise refuse(Code.TOO_LARGE, f"{name!r} unpacks to more than it declares or may hold", name)
-                yield piece
+            while chunk := member.read(CHUNK_BYTES):
+                remaining -= len(chunk)
+                if remaining < 0:
+                    raise archive_error(Code.TOO_LARGE, f"{name!r} unpacks to more than it declares or may hold", name)
+                yield chunk
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
         message = f"{name!r} is damaged in the archive; pack and upload it again"
-        raise refuse(Code.BAD_ARCHIVE, message, name) from error
-    if left and cap >= info.file_size:
-        raise refuse(Code.BAD_ARCHIVE, f"{name!r} is cut short in the archive; upload it again", name)
+        raise archive_error(Code.BAD_ARCHIVE, message, name) from error
+    if remaining and max_bytes >= info.file_size:
+        raise archive_error(Code.BAD_ARCHIVE, f"{name!r} is cut short in the archive; upload it again", name)
 
 
-def read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, cap: int) -> bytes:
-    """Return the whole of one member of at most `cap` bytes."""
-    if info.file_size > cap:
-        message = f"{info.filename!r} has {info.file_size} bytes; one file may have {cap}"
-        raise refuse(Code.TOO_LARGE, message, info.filename)
-    return b"".join(chunks(archive, info, cap))
+def read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, max_bytes: int) -> bytes:
+    """Return the bytes of a member, of at most `max_bytes`."""
+    if info.file_size > max_bytes:
+        message = f"{info.filename!r} has {info.file_size} bytes; one file may have {max_bytes}"
+        raise archive_error(Code.TOO_LARGE, message, info.filename)
+    return b"".join(read_chunks(archive, info, max_bytes))

@@ -1,6 +1,5 @@
-"""NumPy files: .npy holds `x`; .npz holds `x` and, if it likes, `y` (labels), `split` and `lengths` (of series)."""
+"""Reads NumPy files: .npy holds `x`; .npz holds `x` and optionally `y` (labels), `split` and `lengths` (of series)."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +10,12 @@ import pyarrow as pa
 from app.datasets.context import Context
 from app.datasets.errors import Code, DatasetError, RowError
 from app.datasets.frames import Column, Ints, Loaded, NumberColumn, Role, TextColumn
+from app.datasets.frames.chunks import row_chunks
 from app.datasets.options import PrepareOptions
-from app.datasets.readers.archive import chunks, open_archive, refuse
-from app.datasets.readers.collectors import Empty, open_series, select
+from app.datasets.readers.archive import archive_error, open_archive, read_chunks
+from app.datasets.readers.collectors import EmptyRows, open_series, take_rows
 from app.datasets.readers.npy import bad_array, open_array
-from app.datasets.readers.resizing import resized
+from app.datasets.readers.pixels import resize
 from app.datasets.report import Notes
 from app.ml.data.spec import ModalityKind, ValueScale
 
@@ -25,8 +25,8 @@ LENGTHS = "lengths"
 KNOWN = (X, "y", "split", LENGTHS)
 CHANNELS = (1, 3, 4)
 CHUNK_BYTES = 8 << 20
-MAX_TEXT = 255
-LAST_POINT = 0x10FFFF
+MAX_CHARACTERS = 255
+MAX_CODE_POINT = 0x10FFFF
 SURROGATES = (0xD800, 0xDFFF)
 MAX_ROW_ERRORS = 20
 FLOAT32_MAX = float(np.finfo(np.float32).max)
@@ -38,26 +38,27 @@ def read_npy(path: Path, context: Context) -> Loaded:
 
 
 def read_npz(path: Path, context: Context) -> Loaded:
-    """Read the arrays of an .npz; its members are unpacked into the scratch folder within the limits and mapped."""
+    """Read the arrays of an .npz: its members are unpacked into the scratch folder, within the limits, and mapped."""
     arrays: dict[str, Array] = {}
     with open_archive(path, context.limits) as (archive, infos):
         names = [info.filename.removesuffix(".npy") for info in infos]
         if "x" not in names or not set(names) <= set(KNOWN):
-            found = ", ".join(names)[:200] or "nothing"
-            message = f"an .npz holds arrays x and, if there are any, y, split and lengths; this one holds {found}"
+            contents = ", ".join(names)[:200] or "nothing"
+            message = f"an .npz holds arrays x and, if there are any, y, split and lengths; this one holds {contents}"
             raise DatasetError(Code.BAD_ARRAY, message)
         for info, name in zip(infos, names, strict=True):
             if not info.filename.endswith(".npy"):
-                raise refuse(Code.BAD_ARRAY, f"{name!r} in the .npz is no array; save it with numpy.savez", name)
-            target = context.work / f"{name}.npy"
+                raise archive_error(Code.BAD_ARRAY, f"{name!r} in the .npz is no array; save it with numpy.savez", name)
+            target = context.scratch / f"{name}.npy"
             with target.open("wb") as file:
-                for piece in chunks(archive, info, context.limits.unpacked_bytes):
-                    file.write(piece)
+                for chunk in read_chunks(archive, info, context.limits.unpacked_bytes):
+                    file.write(chunk)
             arrays[name] = open_array(target, name)
     return _load("npz", arrays, context)
 
 
 def _load(kind: str, arrays: dict[str, Array], context: Context) -> Loaded:
+    """Return the arrays of a file of format `kind` as images, series, a matrix or columns, with their labels."""
     x = arrays[X]
     rows = _check_x(x, context)
     for name, array in arrays.items():
@@ -73,7 +74,7 @@ def _load(kind: str, arrays: dict[str, Array], context: Context) -> Loaded:
     if x.ndim > 2:  # noqa: PLR2004 - (N, H, W) and (N, H, W, C)
         inputs, scale = _images(x, context)
     elif _names_inputs(x, context.options):
-        labels = (*_columns(x), *labels)
+        labels = (*(_numbers(f"x{j}", x[:, j]) for j in range(x.shape[1])), *labels)
     else:
         inputs = _matrix(x, context)
     modality: ModalityKind = "image" if x.ndim > 2 else "table"  # noqa: PLR2004 - as above
@@ -81,7 +82,7 @@ def _load(kind: str, arrays: dict[str, Array], context: Context) -> Loaded:
 
 
 def _check_x(x: Array, context: Context) -> int:
-    """Refuse shapes that are neither images nor rows, nor series where those are asked for; return how many rows."""
+    """Refuse arrays that are neither images nor rows, nor series where the user chose these; return the rows."""
     if context.options.modality == "series":
         if x.ndim not in {2, 3}:
             raise bad_array(X, f"shape {x.shape} is no series; they are (N, T), or (N, T, C) with C channels")
@@ -109,81 +110,76 @@ def _check_size(x: Array, context: Context) -> None:
 def _series(
     kind: str, arrays: dict[str, Array], labels: tuple[Column, ...], roles: dict[str, Role], context: Context
 ) -> Loaded:
-    """Return x (N, T) or (N, T, C) as series, cut at their lengths; those without any value are left out."""
+    """Return x (N, T) or (N, T, C) as series, cut at their lengths, without those that have no value."""
     x = arrays[X]
     out = open_series((x.shape[0], x.shape[1], x.shape[2] if x.ndim == 3 else 1), context)  # noqa: PLR2004
     lengths = _lengths(arrays.get(LENGTHS), x)
     kept: list[Array] = []
-    at = 0
-    for start, piece in _pieces(x):
-        series = piece.reshape(len(piece), *out.shape[1:]).astype(np.float64)
-        series[np.arange(series.shape[1]) >= lengths[start : start + len(series), None]] = np.nan
-        _check_finite(series, start, context.options)
-        held = np.flatnonzero(~np.isnan(series).all(axis=(1, 2)))
-        out[at : at + len(held)] = series[held]
-        at += len(held)
-        kept.append(start + held)
-    places = np.concatenate(kept)
-    if not at:
+    count = 0
+    for rows in row_chunks(x, CHUNK_BYTES):
+        chunk = x[rows]
+        series = chunk.reshape(len(chunk), *out.shape[1:]).astype(np.float64)
+        series[np.arange(series.shape[1]) >= lengths[rows, None]] = np.nan
+        _check_finite(series, rows.start, context.options)
+        observed = np.flatnonzero(~np.isnan(series).all(axis=(1, 2)))
+        out[count : count + len(observed)] = series[observed]
+        count += len(observed)
+        kept.append(rows.start + observed)
+    positions = np.concatenate(kept)
+    if not count:
         raise DatasetError(Code.EMPTY_DATASET, f"none of the {len(x)} series holds any value; add some")
     return Loaded(
         format=kind,
         modality="series",
-        read=len(x),
-        rows=places,
-        inputs=out[:at],
-        columns=tuple(select(column, places) for column in labels),
+        rows_read=len(x),
+        rows=positions,
+        inputs=out[:count],
+        columns=tuple(take_rows(column, positions) for column in labels),
         roles=roles,
-        corrupt=Empty(np.setdiff1d(np.arange(len(x)), places), "the series holds no value"),
+        corrupt=EmptyRows(np.setdiff1d(np.arange(len(x)), positions), "the series holds no value"),
         channels=tuple(f"x{channel}" for channel in range(out.shape[2])),
     )
 
 
-def _lengths(given: Array | None, x: Array) -> Ints:
-    if given is None:
+def _lengths(lengths: Array | None, x: Array) -> Ints:
+    """Return the steps of each series, (N,); without an array of lengths all steps of x."""
+    if lengths is None:
         return np.full(len(x), x.shape[1], dtype=np.int64)
-    if given.ndim != 1 or given.dtype.kind not in "iu" or given.min() < 0 or given.max() > x.shape[1]:
+    if lengths.ndim != 1 or lengths.dtype.kind not in "iu" or lengths.min() < 0 or lengths.max() > x.shape[1]:
         raise bad_array(LENGTHS, f"it holds whole numbers of steps, (N,), from 0 to {x.shape[1]}")
-    return given.astype(np.int64)
+    return lengths.astype(np.int64)
 
 
 def _check_finite(series: Array, start: int, options: PrepareOptions) -> None:
-    """Refuse infinite numbers, or make them missing where the user asked for that."""
-    wrong = np.abs(series) > FLOAT32_MAX
-    if not wrong.any():
+    """Refuse infinite numbers, or make them missing where the user chose missing = impute."""
+    infinite = np.abs(series) > FLOAT32_MAX
+    if not infinite.any():
         return
     if options.missing == "reject":
-        row = start + int(np.argwhere(wrong)[0][0])
+        row = start + int(np.argwhere(infinite)[0][0])
         message = f'array x: series {row} holds a number that no model can use; correct it, or set missing to "impute"'
         raise DatasetError(Code.BAD_NUMBER, message, [RowError(("x",), message, row)])
-    series[wrong] = np.nan
-
-
-def _pieces(array: Array) -> Iterator[tuple[int, Array]]:
-    """Give `array` by runs of rows of bounded size, each with the number of its first row."""
-    step = max(1, CHUNK_BYTES // max(1, array[:1].nbytes))
-    for start in range(0, len(array), step):
-        yield start, array[start : start + step]
+    series[infinite] = np.nan
 
 
 def _images(x: Array, context: Context) -> tuple[Array, ValueScale]:
-    """Return the images as uint8 (N, H, W, C) and what they were multiplied with; see _scale."""
+    """Return the images as uint8 (N, H, W, C), and the factor that they were multiplied by."""
     shape = (*x.shape, 1) if x.ndim == 3 else x.shape  # noqa: PLR2004 - (N, H, W)
     if max(shape[1:3]) > context.limits.side or x.size > context.limits.canonical_bytes:
         raise DatasetError(Code.TOO_LARGE, f"array x holds images of shape {x.shape}; make them smaller")
     if x.dtype == np.uint8:
-        return resized(x.reshape(shape), context), 1
-    scale = _scale(x, context.notes)
-    out = np.lib.format.open_memmap(context.work / "images.npy", mode="w+", dtype=np.uint8, shape=shape)
-    for start, piece in _pieces(x):
-        pixels = piece.astype(np.float32) * np.float32(scale)
-        out[start : start + len(piece)] = np.rint(pixels).reshape(len(piece), *shape[1:])
-    return resized(out, context), scale
+        return resize(x.reshape(shape), context), 1
+    scale = _value_scale(x, context.notes)
+    out = np.lib.format.open_memmap(context.scratch / "images.npy", mode="w+", dtype=np.uint8, shape=shape)
+    for rows in row_chunks(x, CHUNK_BYTES):
+        pixels = x[rows].astype(np.float32) * np.float32(scale)
+        out[rows] = np.rint(pixels).reshape(len(pixels), *shape[1:])
+    return resize(out, context), scale
 
 
-def _scale(x: Array, notes: Notes) -> ValueScale:
-    """Return what pixels are multiplied with to lie in 0 .. 255, or refuse."""
-    low, high = _range(x)
+def _value_scale(x: Array, notes: Notes) -> ValueScale:
+    """Return the factor that brings pixels to 0 .. 255, or refuse them."""
+    low, high = _value_range(x)
     if x.dtype.kind == "b" or (x.dtype.kind == "f" and low >= 0 and high <= 1):
         notes.decide("x", "0 .. 255", f"{x.dtype} pixels between 0 and 1 were multiplied by 255 and rounded")
         return 255
@@ -194,53 +190,51 @@ def _scale(x: Array, notes: Notes) -> ValueScale:
     raise bad_array(X, problem)
 
 
-def _range(x: Array) -> tuple[float, float]:
+def _value_range(x: Array) -> tuple[float, float]:
+    """Return the smallest and the largest pixel; refuse NaN and infinity."""
     low, high = np.inf, -np.inf
-    for start, piece in _pieces(x):
-        if piece.dtype.kind == "f":
-            bad = ~np.isfinite(piece).reshape(len(piece), -1).all(axis=1)
+    for rows in row_chunks(x, CHUNK_BYTES):
+        images = x[rows]
+        if images.dtype.kind == "f":
+            bad = ~np.isfinite(images).reshape(len(images), -1).all(axis=1)
             if bad.any():
-                row = start + int(np.flatnonzero(bad)[0])
+                row = rows.start + int(np.flatnonzero(bad)[0])
                 message = f"array x: image {row} holds NaN or infinity; remove it or fill the pixels"
                 raise DatasetError(Code.BAD_NUMBER, message, [RowError(("x",), message, row)])
-        low, high = min(low, float(piece.min())), max(high, float(piece.max()))
+        low, high = min(low, float(images.min())), max(high, float(images.max()))
     return low, high
 
 
 def _matrix(x: Array, context: Context) -> Array:
-    """Return the rows as float32 (N, D); NaN is a missing value, infinity and what float32 cannot hold is refused."""
+    """Return the rows as float32 (N, D); NaN is missing; infinity and what float32 cannot hold is refused."""
     if x.size * 4 > context.limits.canonical_bytes:
         raise DatasetError(Code.TOO_LARGE, f"array x of shape {x.shape} is too large to prepare")
-    out = np.lib.format.open_memmap(context.work / "matrix.npy", mode="w+", dtype=np.float32, shape=x.shape)
+    out = np.lib.format.open_memmap(context.scratch / "matrix.npy", mode="w+", dtype=np.float32, shape=x.shape)
     errors: list[RowError] = []
-    for start, piece in _pieces(x):
-        numbers = piece.astype(np.float64)
-        wrong = np.abs(numbers) > FLOAT32_MAX
-        if wrong.any():
-            errors += _wrong(numbers, wrong, start)
-            numbers[wrong] = np.nan
-        out[start : start + len(piece)] = numbers
+    for rows in row_chunks(x, CHUNK_BYTES):
+        numbers = x[rows].astype(np.float64)
+        infinite = np.abs(numbers) > FLOAT32_MAX
+        if infinite.any():
+            errors += _number_errors(numbers, infinite, rows.start)
+            numbers[infinite] = np.nan
+        out[rows] = numbers
     if errors and context.options.missing == "reject":
         message = f'array x: {errors[0].msg}; or set missing to "impute"'
         raise DatasetError(Code.BAD_NUMBER, message, errors[:MAX_ROW_ERRORS])
     return out
 
 
-def _wrong(numbers: Array, wrong: npt.NDArray[np.bool_], start: int) -> list[RowError]:
-    places = np.argwhere(wrong)[:MAX_ROW_ERRORS]
+def _number_errors(numbers: Array, infinite: npt.NDArray[np.bool_], start: int) -> list[RowError]:
+    cells = np.argwhere(infinite)[:MAX_ROW_ERRORS]
     return [
         RowError((f"x{j}",), f"{numbers[i, j]:g} is no number that a model can use; correct it", start + int(i))
-        for i, j in places
+        for i, j in cells
     ]
 
 
 def _names_inputs(x: Array, options: PrepareOptions) -> bool:
-    """Whether the options speak of single columns of x, which then become columns of their own."""
+    """Return whether the options name single columns of x, which then become columns of their own."""
     return any(f"x{j}" in options.columns or f"x{j}" in options.types for j in range(x.shape[1]))
-
-
-def _columns(x: Array) -> tuple[Column, ...]:
-    return tuple(_numbers(f"x{j}", x[:, j]) for j in range(x.shape[1]))
 
 
 def _numbers(name: str, values: Array) -> NumberColumn:
@@ -249,6 +243,7 @@ def _numbers(name: str, values: Array) -> NumberColumn:
 
 
 def _labels(arrays: dict[str, Array], notes: Notes) -> tuple[tuple[Column, ...], dict[str, Role]]:
+    """Return the columns of labels and splits, and their roles."""
     columns: list[Column] = []
     roles: dict[str, Role] = {}
     for name, y in _label_arrays(arrays).items():
@@ -282,10 +277,10 @@ def _one_dimension(name: str, array: Array) -> Array:
 
 
 def _text(name: str, values: Array) -> TextColumn:
-    if values.dtype.itemsize > 4 * MAX_TEXT:
-        raise bad_array(name, f"its texts are longer than {MAX_TEXT} characters")
+    if values.dtype.itemsize > 4 * MAX_CHARACTERS:
+        raise bad_array(name, f"its texts are longer than {MAX_CHARACTERS} characters")
     raw = np.ascontiguousarray(values)
-    points = raw.view(np.dtype(np.uint32).newbyteorder(raw.dtype.byteorder))
-    if (points > LAST_POINT).any() or ((points >= SURROGATES[0]) & (points <= SURROGATES[1])).any():
+    code_points = raw.view(np.dtype(np.uint32).newbyteorder(raw.dtype.byteorder))
+    if (code_points > MAX_CODE_POINT).any() or ((code_points >= SURROGATES[0]) & (code_points <= SURROGATES[1])).any():
         raise bad_array(name, "it holds characters that are not valid Unicode")
     return TextColumn(name, pa.array(raw.tolist(), pa.string()), typed=True)

@@ -1,6 +1,6 @@
-"""CSV: UTF-8 with a header; every line is accounted for and a fault names its line.
+"""Reads CSV: UTF-8 with a header; no line is lost, and an error names its line.
 
-Python's own parser is used: it is strict about quotes, knows the line it is on and loses nothing.
+Python's own parser is used: it is strict about quotes, knows its line and loses nothing.
 """
 
 import csv
@@ -19,22 +19,22 @@ from app.datasets.context import Context
 from app.datasets.errors import Code, DatasetError, RowError
 from app.datasets.frames import Loaded, TextColumn
 from app.datasets.limits import Limits
-from app.datasets.readers.decimal_commas import with_points
+from app.datasets.readers.decimal_commas import with_decimal_points
 from app.datasets.readers.names import check_names
 from app.datasets.readers.spill import spill_all
 
 DELIMITERS = ",;\t|"
-WORDS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
+DELIMITER_NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 SAMPLE_CHARS = 1 << 16
 SAMPLE_ROWS = 50
 MAX_LINE = 16 << 20
-CELLS_AT_ONCE = 1 << 18
+BATCH_CELLS = 1 << 18
 CELL_CHARS = 64
 MAX_ROW_ERRORS = 20
 
 
 def read_csv(path: Path, context: Context) -> Loaded:
-    """Read a table whose columns are all text; what they hold is found out later.
+    """Read a table whose columns are all text; their types are inferred later.
 
     Raises:
         DatasetError: encoding, bad_csv, ragged_rows, duplicate_columns, bad_name, too_large or empty_dataset.
@@ -43,7 +43,7 @@ def read_csv(path: Path, context: Context) -> Loaded:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             table = _Table(file, context)
-            columns = with_points(table.read(), table.delimiter, context)
+            columns = with_decimal_points(table.read(), table.delimiter, context)
     except UnicodeDecodeError as error:
         raise not_utf8(path) from error
     if not table.count:
@@ -54,14 +54,14 @@ def read_csv(path: Path, context: Context) -> Loaded:
 
 
 class _Table:
-    """One pass over an open file."""
+    """One pass over an open CSV file."""
 
     def __init__(self, file: io.TextIOWrapper, context: Context) -> None:
         self._context = context
         self._limits = context.limits
         delimiter = _sniff(file, context.limits)
         if delimiter != ",":
-            context.notes.decide("delimiter", WORDS[delimiter], "the first lines are consistent that way")
+            context.notes.decide("delimiter", DELIMITER_NAMES[delimiter], "the first lines are consistent that way")
         self.delimiter = delimiter
         self._rows = csv.reader(_lines(file), delimiter=delimiter, strict=True)
         self.count = 0
@@ -69,17 +69,18 @@ class _Table:
         self._ragged: list[RowError] = []
 
     def read(self) -> tuple[TextColumn, ...]:
+        """Return all columns, large ones from mapped files."""
         names = self._header()
-        pieces: list[list[Any]] = [[] for _ in names]
-        for rows in self._runs(len(names)):
+        chunks: list[list[Any]] = [[] for _ in names]
+        for rows in self._batches(len(names)):
             arrays = [pa.array(values, pa.string()) for values in zip(*rows, strict=True)]
-            for column, values in zip(pieces, spill_all(arrays, self._context.work), strict=True):
+            for column, values in zip(chunks, spill_all(arrays, self._context.scratch), strict=True):
                 column.append(values)
         if self._ragged:
             message = f"{self._ragged[0].msg}; if this is plain text, give the modality text"
             raise DatasetError(Code.RAGGED_ROWS, message, self._ragged)
         return tuple(
-            TextColumn(name, pa.chunked_array(column, pa.string())) for name, column in zip(names, pieces, strict=True)
+            TextColumn(name, pa.chunked_array(column, pa.string())) for name, column in zip(names, chunks, strict=True)
         )
 
     def _header(self) -> list[str]:
@@ -89,24 +90,25 @@ class _Table:
             raise DatasetError(Code.BAD_CSV, message, [RowError(("file",), message)])
         return check_names(names, self._limits)
 
-    def _runs(self, width: int) -> Iterator[list[list[str]]]:
-        """Give runs of rows of the right width, so many that their cells and characters stay within bounds."""
-        run: list[list[str]] = []
-        room = CELL_CHARS * CELLS_AT_ONCE
-        for record in self._whole(width):
-            run.append(record)
+    def _batches(self, width: int) -> Iterator[list[list[str]]]:
+        """Yield batches of rows of the right width, of a bounded number of cells and characters."""
+        batch: list[list[str]] = []
+        room = CELL_CHARS * BATCH_CELLS
+        for record in self._full_rows(width):
+            batch.append(record)
             room -= CELL_CHARS * width + sum(map(len, record))
             if room < 0:
-                yield run
+                yield batch
                 self._context.progress(0.25, f"{self.count} rows read")
-                run, room = [], CELL_CHARS * CELLS_AT_ONCE
-        if run:
-            yield run
+                batch, room = [], CELL_CHARS * BATCH_CELLS
+        if batch:
+            yield batch
 
-    def _whole(self, width: int) -> Iterator[list[str]]:
+    def _full_rows(self, width: int) -> Iterator[list[str]]:
+        """Yield the rows of the right width, and collect errors of others."""
         for record in self._records():
             if len(record) != width:
-                self._remember_ragged(len(record), width)
+                self._add_ragged(len(record), width)
             elif not self._ragged:
                 yield record
             self.count += 1
@@ -116,8 +118,8 @@ class _Table:
             if len(self._ragged) >= MAX_ROW_ERRORS:
                 return
 
-    def _remember_ragged(self, found: int, width: int) -> None:
-        message = f"line {self._rows.line_num} has {found} fields and the header has {width}; correct the line"
+    def _add_ragged(self, fields: int, width: int) -> None:
+        message = f"line {self._rows.line_num} has {fields} fields and the header has {width}; correct the line"
         self._ragged.append(RowError(("file",), message, self.count))
 
     def _records(self) -> Iterator[list[str]]:
@@ -128,9 +130,9 @@ class _Table:
                 else:
                     self.blank += 1
         except csv.Error as error:
-            raise self._broken(str(error)) from error
+            raise self._syntax_error(str(error)) from error
 
-    def _broken(self, what: str) -> DatasetError:
+    def _syntax_error(self, what: str) -> DatasetError:
         line = self._rows.line_num
         if "field larger" in what:
             what = f"a field is longer than {self._limits.field_chars} characters; is a quote left open?"
@@ -143,7 +145,7 @@ class _Table:
 
 
 def _lines(file: io.TextIOWrapper) -> Iterator[str]:
-    """Give lines of bounded length and without NUL."""
+    """Yield lines of bounded length and without NUL."""
     number = 0
     while line := file.readline(MAX_LINE):
         number += 1
@@ -157,23 +159,23 @@ def _lines(file: io.TextIOWrapper) -> Iterator[str]:
 
 
 def is_regular(path: Path, limits: Limits) -> bool:
-    """Whether the first 65,536 characters look like a table: two lines or more, each of as many fields, two or more."""
+    """Return whether the first 65,536 characters look like a table: two lines or more of equally many fields."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             sample = file.read(SAMPLE_CHARS)
     except UnicodeDecodeError:
         return False
-    widths = _widths(sample, _best(sample, limits), whole=len(sample) < SAMPLE_CHARS, most=SAMPLE_CHARS)
+    widths = _widths(sample, _best_delimiter(sample, limits), whole=len(sample) < SAMPLE_CHARS, max_rows=SAMPLE_CHARS)
     return len(widths) > 1 and widths[0] > 1 and len(set(widths)) == 1
 
 
 def _sniff(file: io.TextIOWrapper, limits: Limits) -> str:
     sample = file.read(SAMPLE_CHARS)
     file.seek(0)
-    return _best(sample, limits)
+    return _best_delimiter(sample, limits)
 
 
-def _best(sample: str, limits: Limits) -> str:
+def _best_delimiter(sample: str, limits: Limits) -> str:
     """Return the delimiter under which the first lines have equally many, and most, fields."""
     whole = len(sample) < SAMPLE_CHARS
     best, best_score = ",", (False, 1)
@@ -186,26 +188,27 @@ def _best(sample: str, limits: Limits) -> str:
     return best
 
 
-def _widths(sample: str, delimiter: str, *, whole: bool, most: int = SAMPLE_ROWS) -> list[int]:
+def _widths(sample: str, delimiter: str, *, whole: bool, max_rows: int = SAMPLE_ROWS) -> list[int]:
+    """Return the fields of each record of a sample; unless it is the `whole` file, without the last one, cut short."""
     widths: list[int] = []
     try:
         records = csv.reader(io.StringIO(sample, newline=""), delimiter=delimiter)
-        widths.extend(len(record) for record in islice(records, most) if record)
+        widths.extend(len(record) for record in islice(records, max_rows) if record)
     except csv.Error:
         return widths
-    return widths if whole or len(widths) in {1, most} else widths[:-1]
+    return widths if whole or len(widths) in {1, max_rows} else widths[:-1]
 
 
 def not_utf8(path: Path, header: int = 1) -> DatasetError:
-    """Return the error of a text file that names its first line that is not UTF-8; `header` lines are no rows."""
-    row = 0
+    """Return the error that names the first line of a file that is not UTF-8; the first `header` lines are no rows."""
+    number = 0
     with path.open("rb") as file:
         while line := file.readline(MAX_LINE):
-            row += 1
+            number += 1
             try:
                 line.decode()
             except UnicodeDecodeError:
                 break
-    message = f"line {row} is not UTF-8 text; save the file in the encoding UTF-8"
-    place = row - 1 - header if row > header else None
-    return DatasetError(Code.ENCODING, message, [RowError(("file",), message, place)])
+    message = f"line {number} is not UTF-8 text; save the file in the encoding UTF-8"
+    row = number - 1 - header if number > header else None
+    return DatasetError(Code.ENCODING, message, [RowError(("file",), message, row)])

@@ -1,4 +1,4 @@
-"""Zips of .txt files: a row each, a folder for each class, or flat and unlabelled; as for images."""
+"""Reads zips of .txt files, a row each: a folder for each class, or flat and unlabelled, as for images."""
 
 import zipfile
 from contextlib import closing
@@ -7,17 +7,17 @@ from pathlib import Path
 from app.datasets.context import Context
 from app.datasets.errors import Code
 from app.datasets.frames import Loaded
-from app.datasets.readers.archive import open_archive, read_member, refuse
+from app.datasets.readers.archive import archive_error, open_archive, read_member
 from app.datasets.readers.collectors import TextRows
-from app.datasets.readers.folders import ROLES, TYPES, ends_in, folder_columns, is_junk, read_folders, without_junk
+from app.datasets.readers.folders import ROLES, TYPES, folder_columns, has_ending, is_junk, read_folders, without_junk
 
 ENDINGS = frozenset({".txt"})
 
 
 def holds_documents(infos: list[zipfile.ZipInfo]) -> bool:
-    """Whether every file of an archive, but for junk, is a text."""
-    rest = [info for info in infos if not is_junk(info)]
-    return bool(rest) and all(ends_in(info, ENDINGS) for info in rest)
+    """Return whether all files of an archive, except junk, are .txt files."""
+    members = [info for info in infos if not is_junk(info)]
+    return bool(members) and all(has_ending(info, ENDINGS) for info in members)
 
 
 def read_documents(path: Path, context: Context) -> Loaded:
@@ -28,17 +28,17 @@ def read_documents(path: Path, context: Context) -> Loaded:
     """
     with open_archive(path, context.limits) as (archive, infos), closing(TextRows(context)) as rows:
         members = without_junk(infos, context.notes)
-        said = read_folders([info.filename for info in members], context)
+        folders = read_folders([info.filename for info in members], context)
         for info in members:
             rows.add(_text(archive, info, context))
         texts, kept = rows.finish()
     return Loaded(
         format="zip",
         modality="text",
-        read=len(members),
-        rows=kept.places,
+        rows_read=len(members),
+        rows=kept.positions,
         inputs=texts,
-        columns=folder_columns(said, kept.places),
+        columns=folder_columns(folders, kept.positions),
         roles=dict(ROLES),
         types=dict(TYPES),
         corrupt=kept.empty,
@@ -50,8 +50,12 @@ def _text(archive: zipfile.ZipFile, info: zipfile.ZipInfo, context: Context) -> 
     try:
         text = read_member(archive, info, context.limits.member_bytes).decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise refuse(Code.ENCODING, f"{name!r} is not UTF-8 text; save it in the encoding UTF-8", name) from error
+        raise archive_error(
+            Code.ENCODING, f"{name!r} is not UTF-8 text; save it in the encoding UTF-8", name
+        ) from error
     if len(text) > context.limits.field_chars:
-        most = context.limits.field_chars
-        raise refuse(Code.TOO_LARGE, f"{name!r} has {len(text)} characters; at most {most} are taken; cut it", name)
+        max_chars = context.limits.field_chars
+        raise archive_error(
+            Code.TOO_LARGE, f"{name!r} has {len(text)} characters; at most {max_chars} are taken; cut it", name
+        )
     return text.replace("\r\n", "\n").replace("\r", "\n").strip("\n")

@@ -1,4 +1,4 @@
-"""Values of JSON: columns that grow row by row, and lists that are series."""
+"""JSON values as columns, collected row by row, and as series."""
 
 from itertools import chain
 from pathlib import Path
@@ -11,57 +11,56 @@ from app.datasets.frames import Column, Floats, LabelsColumn, NumberColumn, Text
 from app.datasets.readers.spill import spill
 
 Kind = Literal["number", "boolean", "text", "labels"]
-WORDS: dict[Kind, str] = {
+KIND_NAMES: dict[Kind, str] = {
     "number": "numbers",
     "boolean": "true and false",
     "text": "text",
     "labels": "lists of labels",
 }
 
-
-_ARROW: dict[Kind | None, Any] = {"text": pa.string(), "labels": pa.list_(pa.string())}
+_ARROW_TYPES: dict[Kind | None, Any] = {"text": pa.string(), "labels": pa.list_(pa.string())}
 
 
 class JsonColumn:
-    """One column on its way: values wait in a list until enough are there to be packed."""
+    """A column that is collected row by row: values are kept in a list until they are packed into an array."""
 
     def __init__(self, start: int) -> None:
         self.start = start
         self.kind: Kind | None = None
         self.whole = True
-        self.blank = True  # whether there was nothing yet but null and empty lists, which any list may follow
-        self._waiting: list[Any] = []
+        self.blank = True  # only null and empty lists so far, so that any kind of list may follow
+        self._unpacked: list[Any] = []
         self._packed: list[Any] = []
 
     def add(self, value: Any) -> str | None:
-        """Take the next row's value, or say why it does not fit."""
+        """Add the value of the next row, or return why it does not fit."""
         if value is not None:
             kind = _kind(value)
             if kind is None:
                 what = "an object" if isinstance(value, dict) else "a list that is neither labels nor a series"
                 return f"holds {what}; give each value a key of its own"
             if self.kind is not None and self.kind != kind:
-                return f"holds {WORDS[kind]} and rows before hold {WORDS[self.kind]}; make them alike"
+                return f"holds {KIND_NAMES[kind]} and rows before hold {KIND_NAMES[self.kind]}; make them alike"
             self.kind = kind
             self.blank &= value == []
             self.whole &= not isinstance(value, float)
-        self._waiting.append(value)
+        self._unpacked.append(value)
         return None
 
-    def pack(self, work: Path) -> None:
-        """Turn waiting values into an array."""
-        if self.kind in _ARROW:
-            self._packed.append(spill(pa.array(self._waiting, _ARROW[self.kind]), work))
+    def pack(self, scratch: Path) -> None:
+        """Pack the values since the last call into an array."""
+        if self.kind in _ARROW_TYPES:
+            self._packed.append(spill(pa.array(self._unpacked, _ARROW_TYPES[self.kind]), scratch))
         elif self.kind is None:
-            self.start += len(self._waiting)
+            self.start += len(self._unpacked)
         else:
-            self._packed.append(np.array(list(map(_number, self._waiting)), dtype=np.float64))
-        self._waiting = []
+            self._packed.append(np.array(list(map(_number, self._unpacked)), dtype=np.float64))
+        self._unpacked = []
 
     def finish(self, name: str) -> Column:
-        """Return the column, once all is packed; rows before its first value lack it."""
-        if self.kind in _ARROW:
-            kind = _ARROW[self.kind]
+        """Return the column, once all values are packed; rows before its first value are missing."""
+        if self.kind in _ARROW_TYPES:
+            kind = _ARROW_TYPES[self.kind]
             values = pa.chunked_array([pa.nulls(self.start, kind), *self._packed], kind)
             return TextColumn(name, values, typed=True) if self.kind == "text" else LabelsColumn(name, values)
         numbers = np.concatenate([np.full(self.start, np.nan), *self._packed])
@@ -70,21 +69,21 @@ class JsonColumn:
 
 
 def channel_names(name: str | None, count: int) -> tuple[str, ...]:
-    """Return the names of a series' channels: the column's name, numbered where there are several."""
+    """Return the names of the channels of series: the column's name, numbered where there are several."""
     if name is not None and count == 1:
         return (name,)
     return tuple(f"{name or 'x'}{channel}" for channel in range(count))
 
 
 def to_series(value: Any) -> Floats:
-    """Return a list of numbers, or of lists of them, as (steps, channels), null as NaN.
+    """Return a list of numbers, or of lists of them, as an array (steps, channels), null as NaN.
 
     Raises:
-        ValueError: what is wrong with it, to follow the words "the series".
+        ValueError: the value is no series; the message continues "the series ...".
     """
     if not isinstance(value, list):
         msg = "is no list; write a list of numbers, or a list of such lists"
-        raise ValueError(msg)  # noqa: TRY004 - the value is at fault, whoever sent it
+        raise ValueError(msg)  # noqa: TRY004 - a fault of the file, not of the caller
     nested = [isinstance(step, list) for step in value]
     if any(nested) and not all(nested):
         msg = "mixes numbers and lists; a step is a number, or a list with a number for each channel"
@@ -111,7 +110,7 @@ def _kind(value: Any) -> Kind | None:
 
 
 def is_labels(value: Any) -> bool:
-    """Whether a value is a list of texts, or of nothing yet."""
+    """Return whether a value is a list of texts, maybe an empty one."""
     return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 

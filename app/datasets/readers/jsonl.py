@@ -1,7 +1,7 @@
-"""JSON Lines: one row a line, an object of columns and values, or a list that is a series.
+"""Reads JSON Lines: each line is a row, an object of columns and values, or a list that is a series.
 
-A value is a number, true or false, a text, a list of texts (labels) or null; in one column it may be a list of numbers
-(a series of one channel) or of lists of numbers (a step each, with a number per channel). Blank lines are skipped.
+A value is a number, true or false, a text, a list of texts (labels) or null. In one column it may be a list of numbers,
+a series of one channel, or of lists of numbers, a step each with a number per channel. Blank lines are skipped.
 """
 
 from collections.abc import Iterator
@@ -14,15 +14,15 @@ import numpy as np
 from app.datasets.context import Context
 from app.datasets.errors import Code, DatasetError, RowError
 from app.datasets.frames import Column, Loaded
-from app.datasets.readers.collectors import SeriesRows, select
+from app.datasets.readers.collectors import SeriesRows, take_rows
 from app.datasets.readers.json_values import JsonColumn, channel_names, is_labels, to_series
 from app.datasets.readers.names import check_names
 from app.kit import strict_json
 
 MAX_LINE = 16 << 20
-BYTES_AT_ONCE = 32 << 20
+PACKED_BYTES = 32 << 20
 CELL_BYTES = 64
-PASSED_ON = 1 << 16
+PROGRESS_ROWS = 1 << 16
 MAX_ROW_ERRORS = 20
 BOM = b"\xef\xbb\xbf"
 
@@ -40,7 +40,7 @@ def read_jsonl(path: Path, context: Context) -> Loaded:
 
 
 def _values(path: Path, context: Context) -> Iterator[tuple[int, Any, int]]:
-    """Give each line's value with the number of its row and its size in bytes."""
+    """Yield the number of each row, its value, and the size of its line in bytes."""
     row = blank = 0
     with path.open("rb") as file:
         for number, line in enumerate(iter(lambda: file.readline(MAX_LINE), b""), 1):
@@ -49,39 +49,42 @@ def _values(path: Path, context: Context) -> Iterator[tuple[int, Any, int]]:
                 blank += 1
                 continue
             if len(line) >= MAX_LINE:
-                raise _bad(Code.TOO_LARGE, number, row, f"it is longer than {MAX_LINE} bytes; is this JSON Lines?")
+                raise _line_error(
+                    Code.TOO_LARGE, number, row, f"it is longer than {MAX_LINE} bytes; is this JSON Lines?"
+                )
             yield row, _decode(text, number, row), len(line)
             row += 1
-            if row % PASSED_ON == 0:
+            if row % PROGRESS_ROWS == 0:
                 context.progress(0.25, f"{row} rows read")
     if blank:
         context.notes.notice(f"{blank} blank lines were skipped")
 
 
 def _decode(line: bytes, number: int, row: int) -> Any:
+    """Return the value of the line `number`, which is row `row`."""
     try:
         line.decode()
     except UnicodeDecodeError:
-        raise _bad(Code.ENCODING, number, row, "it is not UTF-8; save the file in the encoding UTF-8") from None
+        raise _line_error(Code.ENCODING, number, row, "it is not UTF-8; save the file in the encoding UTF-8") from None
     try:
         value = strict_json.loads(line)
     except strict_json.StrictJsonError as error:
         hint = "; write each row as one line of JSON" if number == 1 else ""
-        raise _bad(Code.BAD_JSON, number, row, f"{str(error).replace(' (line 1, ', ' (')}{hint}") from None
+        raise _line_error(Code.BAD_JSON, number, row, f"{str(error).replace(' (line 1, ', ' (')}{hint}") from None
     if isinstance(value, list) and any(isinstance(item, dict) for item in value[:1]):
-        raise _bad(Code.BAD_JSON, number, row, "this is a list of rows; write each row on a line of its own")
+        raise _line_error(Code.BAD_JSON, number, row, "this is a list of rows; write each row on a line of its own")
     if not isinstance(value, dict | list):
-        raise _bad(Code.BAD_JSON, number, row, "a row is an object of columns and values, or a list of numbers")
+        raise _line_error(Code.BAD_JSON, number, row, "a row is an object of columns and values, or a list of numbers")
     return value
 
 
-def _bad(code: Code, number: int, row: int, what: str) -> DatasetError:
+def _line_error(code: Code, number: int, row: int, what: str) -> DatasetError:
     message = f"line {number}: {what}"
     return DatasetError(code, message, [RowError(("file",), message, row)])
 
 
 class _Table:
-    """All rows on their way."""
+    """Collects the rows of a file as columns and series."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -91,10 +94,10 @@ class _Table:
         self._errors: list[RowError] = []
         self._lists: bool | None = None
         self._count = 0
-        self._waiting = 0
+        self._unpacked_bytes = 0
 
     def add(self, row: int, value: Any, size: int) -> None:
-        """Take the next line's value; the line has `size` bytes."""
+        """Add the value of the next row, whose line has `size` bytes."""
         is_list = isinstance(value, list)
         if self._lists not in {None, is_list}:
             self._refuse(row, "some lines are lists and some are objects; make them alike")
@@ -108,47 +111,48 @@ class _Table:
         if self._count > limits.rows or self._count * width > limits.cells or width > limits.columns:
             message = f"there are more than {limits.rows} rows, {limits.columns} columns or {limits.cells} cells"
             raise DatasetError(Code.TOO_LARGE, f"{message}; upload less")
-        self._waiting += size + CELL_BYTES * width
-        if self._waiting > BYTES_AT_ONCE:
+        self._unpacked_bytes += size + CELL_BYTES * width
+        if self._unpacked_bytes > PACKED_BYTES:
             self._pack()
 
     def close(self) -> None:
-        """Let go of files."""
+        """Close the file of series, if there is one."""
         if self._series is not None:
             self._series.close()
 
     def _pack(self) -> None:
         for column in self._columns.values():
-            column.pack(self._context.work)
-        self._waiting = 0
+            column.pack(self._context.scratch)
+        self._unpacked_bytes = 0
 
     def _add_object(self, row: int, value: dict[str, Any]) -> None:
         name = self._series_name or self._find_series(row, value)
         if name is not None:
-            given = value.get(name)
-            self._add_series(row, [] if given is None else given)
+            series = value.get(name)
+            self._add_series(row, [] if series is None else series)
         for key in value:
             if key != name and key not in self._columns:
                 self._columns[key] = JsonColumn(row)
         for key, column in self._columns.items():
-            given = value.get(key)
-            self._check_length(row, key, given)
-            problem = column.add(given)
+            item = value.get(key)
+            self._check_length(row, key, item)
+            problem = column.add(item)
             if problem is not None:
-                self._mixed(row, key, problem)
+                self._add_error(row, key, problem)
 
     def _find_series(self, row: int, value: dict[str, Any]) -> str | None:
-        """Return the column that holds series from this row on, if there is one; it may have been null before."""
+        """Return the column that holds series from this row on, if any; it may have been null before."""
         for name, item in value.items():
             known = self._columns.get(name)
             if isinstance(item, list) and not is_labels(item) and (known is None or known.blank):
                 self._series_name = name
                 self._columns.pop(name, None)
-                self._collect(row)
+                self._open_series(row)
                 return name
         return None
 
-    def _collect(self, before: int) -> SeriesRows:
+    def _open_series(self, before: int) -> SeriesRows:
+        """Return the collector of series; it begins with the `before` rows that had none."""
         if self._series is None:
             self._series = SeriesRows(self._context)
             for _ in range(before):
@@ -161,7 +165,7 @@ class _Table:
         except ValueError as error:
             where = "" if self._series_name is None else f" in {self._series_name}"
             self._refuse(row, f"the series{where} {error}", Code.BAD_SERIES)
-        self._collect(row).add(series)
+        self._open_series(row).add(series)
 
     def _check_length(self, row: int, name: str, value: Any) -> None:
         limit = self._context.limits.field_chars
@@ -172,34 +176,34 @@ class _Table:
         message = f"row {row}: {what}"
         raise DatasetError(code, message, [*self._errors, RowError(("file",), message, row)])
 
-    def _mixed(self, row: int, name: str, problem: str) -> None:
+    def _add_error(self, row: int, name: str, problem: str) -> None:
         self._columns[name].add(None)
         self._errors.append(RowError((name,), f"row {row}: column {name[:100]} {problem}", row))
         if len(self._errors) >= MAX_ROW_ERRORS:
-            self._raise_mixed()
+            self._raise_errors()
 
-    def _raise_mixed(self) -> NoReturn:
+    def _raise_errors(self) -> NoReturn:
         raise DatasetError(Code.MIXED_TYPES, self._errors[0].msg, self._errors)
 
     def finish(self) -> Loaded:
-        """Return what was read."""
+        """Return the rows."""
         if self._errors:
-            self._raise_mixed()
+            self._raise_errors()
         if self._series is None:
             columns = self._finish_columns()
             return Loaded("jsonl", "table", self._count, np.arange(self._count), None, columns)
         series, kept = self._series.finish()
-        columns = tuple(select(column, kept.places) for column in self._finish_columns())
+        columns = tuple(take_rows(column, kept.positions) for column in self._finish_columns())
         return Loaded(
             format="jsonl",
             modality="series",
-            read=self._count,
-            rows=kept.places,
+            rows_read=self._count,
+            rows=kept.positions,
             inputs=series,
             columns=columns,
             corrupt=kept.empty,
             channels=channel_names(self._series_name, series.shape[2]),
-            taken=() if self._series_name is None else (self._series_name,),
+            input_names=() if self._series_name is None else (self._series_name,),
         )
 
     def _finish_columns(self) -> tuple[Column, ...]:

@@ -1,4 +1,4 @@
-"""Names of columns and classes: trimmed, normalised (NFC), distinct and printable."""
+"""Checks names of columns and classes: trimmed, normalised (NFC), distinct and printable."""
 
 import unicodedata
 from collections import Counter
@@ -11,7 +11,7 @@ MAX_NAME = 255
 
 
 def clean_name(name: str) -> str:
-    """Return the name as it is stored, or raise bad_name."""
+    """Return the name as it is stored, trimmed and normalised; raise bad_name."""
     cleaned = unicodedata.normalize("NFC", name).strip()
     if not 1 <= len(cleaned) <= MAX_NAME or any(unicodedata.category(char) in {"Cc", "Cs"} for char in cleaned):
         message = f"{name[:60]!r} is no name; use 1 to {MAX_NAME} characters without control characters"
@@ -34,8 +34,8 @@ def check_names(names: Sequence[str], limits: Limits) -> list[str]:
         message = f"column {empty[0]} has no name; give every column one"
         raise DatasetError(Code.BAD_NAME, message, [RowError(("file",), message)])
     cleaned = [clean_name(name) for name in names]
-    twins = [name for name, count in Counter(cleaned).items() if count > 1]
-    if twins:
-        message = f"the column {twins[0]!r} is there more than once; names must differ"
-        raise DatasetError(Code.DUPLICATE_COLUMNS, message, [RowError((name,), message) for name in twins[:20]])
+    repeated = [name for name, count in Counter(cleaned).items() if count > 1]
+    if repeated:
+        message = f"the column {repeated[0]!r} is there more than once; names must differ"
+        raise DatasetError(Code.DUPLICATE_COLUMNS, message, [RowError((name,), message) for name in repeated[:20]])
     return cleaned

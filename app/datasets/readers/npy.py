@@ -1,4 +1,4 @@
-"""One .npy array from a stranger: the header is judged before a byte of data is touched."""
+"""Opens untrusted .npy arrays: the header is checked before any data is read."""
 
 import math
 import struct
@@ -14,7 +14,7 @@ import numpy.typing as npt
 from app.datasets.errors import Code, DatasetError, RowError
 
 MAGIC = b"\x93NUMPY"
-MAX_HEADER = 8192
+MAX_HEADER_BYTES = 8192
 MAX_DIMENSIONS = 8
 KINDS = "biufU"
 HEADER_FAULTS = (
@@ -31,7 +31,7 @@ HEADER_FAULTS = (
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What an array's header says."""
+    """The header of an array."""
 
     shape: tuple[int, ...]
     fortran: bool
@@ -45,7 +45,7 @@ class Header:
 
 
 def bad_array(name: str, problem: str) -> DatasetError:
-    """Return the error of the array called `name`."""
+    """Return an error of the array `name`."""
     message = f"array {name}: {problem}"
     return DatasetError(Code.BAD_ARRAY, message, [RowError(loc=("file", name), msg=message)])
 
@@ -54,15 +54,15 @@ def open_array(path: Path, name: str) -> npt.NDArray[Any]:
     """Map the array in `path` read-only; its dtype is one of bool, int, uint, float or str.
 
     Raises:
-        DatasetError: bad_array: the header is damaged, promises other than the file holds, or names a type that
-            is not taken.
+        DatasetError: bad_array: the header is damaged, does not fit the size of the file, or has a type that is not
+            accepted.
     """
     with path.open("rb") as file:
         header = _header(file, name)
-        held = file.seek(0, 2) - header.offset
-    if header.nbytes != held:
-        raise bad_array(name, f"its header promises {header.nbytes} bytes and {held} follow; save it again")
-    if held == 0:
+        data_bytes = file.seek(0, 2) - header.offset
+    if header.nbytes != data_bytes:
+        raise bad_array(name, f"its header promises {header.nbytes} bytes and {data_bytes} follow; save it again")
+    if data_bytes == 0:
         return np.empty(header.shape, header.dtype)
     order: Literal["F", "C"] = "F" if header.fortran else "C"
     mapped = np.memmap(path, dtype=header.dtype, mode="r", offset=header.offset, shape=header.shape, order=order)
@@ -70,8 +70,8 @@ def open_array(path: Path, name: str) -> npt.NDArray[Any]:
 
 
 def _header(file: BinaryIO, name: str) -> Header:
-    major, length = _prefix(file, name)
-    if length > MAX_HEADER:
+    major, length = _version_and_length(file, name)
+    if length > MAX_HEADER_BYTES:
         raise bad_array(name, "its header is longer than any plain array needs")
     file.seek(0)
     np.lib.format.read_magic(file)
@@ -79,7 +79,7 @@ def _header(file: BinaryIO, name: str) -> Header:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # headers of Python 2 and odd literals
-            shape, fortran, dtype = read(file, max_header_size=MAX_HEADER)
+            shape, fortran, dtype = read(file, max_header_size=MAX_HEADER_BYTES)
     except HEADER_FAULTS as error:
         raise bad_array(name, "its header cannot be read; save it again with numpy.save") from error
     _check_dtype(dtype, name)
@@ -88,7 +88,7 @@ def _header(file: BinaryIO, name: str) -> Header:
     return Header(shape, fortran, dtype, file.tell())
 
 
-def _prefix(file: BinaryIO, name: str) -> tuple[int, int]:
+def _version_and_length(file: BinaryIO, name: str) -> tuple[int, int]:
     """Return the format's major version and the header's length."""
     head = file.read(12)
     if head[:6] != MAGIC or len(head) < 12:  # noqa: PLR2004 - magic, version and length

@@ -1,7 +1,7 @@
-"""Parquet: plain columns only, judged by the metadata and read in small batches.
+"""Reads Parquet: plain columns alone, checked by the metadata first and read in small batches.
 
-The sizes that a Parquet file declares of itself are no bound on what it unpacks to (a run length of one value may
-stand for millions), so rows times columns are bounded instead, and text stays dictionary-encoded until it is counted.
+The sizes that a Parquet file declares do not bound what it unpacks to (a run length may repeat one value millions of
+times). So rows times columns are bounded instead, and text stays dictionary-encoded until its bytes are counted.
 """
 
 from collections.abc import Iterator
@@ -22,11 +22,11 @@ from app.datasets.limits import Limits
 from app.datasets.readers.names import check_names
 from app.datasets.readers.spill import spill
 
-CELLS_AT_ONCE = 1 << 20
-THRIFT_STRING = 16 << 20
-THRIFT_CONTAINER = 1_000_000
-INDEX = "__index_level_"
-PER_DAY = {"s": 86_400, "ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
+BATCH_CELLS = 1 << 20
+MAX_THRIFT_STRING = 16 << 20
+MAX_THRIFT_CONTAINER = 1_000_000
+INDEX_PREFIX = "__index_level_"
+UNITS_PER_DAY = {"s": 86_400, "ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
 
 
 def read_parquet(path: Path, context: Context) -> Loaded:
@@ -36,15 +36,15 @@ def read_parquet(path: Path, context: Context) -> Loaded:
         DatasetError: bad_parquet, encrypted, unsupported_column, duplicate_columns, too_large or empty_dataset.
     """
     _check_footer(path)
-    with _faults(), _open(path, []) as file:
+    with _arrow_errors(), _open(path, []) as file:
         ignored = {name for name, role in context.options.columns.items() if role == "ignored"}
         names = _check_schema(file, ignored, context.limits)
         fields = {name: field for name, field in zip(names, file.schema_arrow, strict=True) if name not in ignored}
         text = [field.name for field in fields.values() if _is_text(field.type)]
-    with _faults(), _open(path, text) as file:
+    with _arrow_errors(), _open(path, text) as file:
         columns, count = _read(file, fields, context)
-    columns += tuple(_unread(name, count) for name in names if name in ignored)
-    kept = tuple(column for column in columns if not column.name.startswith(INDEX))
+    columns += tuple(_ignored_column(name, count) for name in names if name in ignored)
+    kept = tuple(column for column in columns if not column.name.startswith(INDEX_PREFIX))
     if len(kept) < len(columns):
         context.notes.notice("the index that pandas stored was left out")
     return Loaded("parquet", "table", count, np.arange(count), None, kept)
@@ -56,8 +56,8 @@ def _open(path: Path, text: list[str]) -> Any:
         path,
         read_dictionary=text,
         pre_buffer=False,
-        thrift_string_size_limit=THRIFT_STRING,
-        thrift_container_size_limit=THRIFT_CONTAINER,
+        thrift_string_size_limit=MAX_THRIFT_STRING,
+        thrift_container_size_limit=MAX_THRIFT_CONTAINER,
     )
 
 
@@ -73,8 +73,8 @@ def _check_footer(path: Path) -> None:
 
 
 @contextmanager
-def _faults() -> Iterator[None]:
-    """Turn what Arrow says of a damaged file into our words; its own may hold anything."""
+def _arrow_errors() -> Iterator[None]:
+    """Replace Arrow's errors of damaged files, whose messages may hold parts of the file."""
     try:
         yield
     except (pa.ArrowException, OSError, ValueError, OverflowError, KeyError) as error:
@@ -85,13 +85,13 @@ def _faults() -> Iterator[None]:
 def _check_schema(file: Any, ignored: set[str], limits: Limits) -> list[str]:
     schema, metadata = file.schema_arrow, file.metadata
     names = check_names(schema.names, limits)
-    wrong = [
+    unsupported = [
         RowError((name,), f"column {name} is of type {str(field.type)[:60]}; {_hint(name)}")
         for name, field in zip(names, schema, strict=True)
-        if not (name in ignored or any(is_it(field.type) for is_it in (_is_text, _is_number, _is_date, _is_labels)))
+        if not (name in ignored or any(is_kind(field.type) for is_kind in (_is_text, _is_number, _is_date, _is_labels)))
     ]
-    if wrong:
-        raise DatasetError(Code.UNSUPPORTED_COLUMN, wrong[0].msg, wrong[:20])
+    if unsupported:
+        raise DatasetError(Code.UNSUPPORTED_COLUMN, unsupported[0].msg, unsupported[:20])
     if not metadata.num_rows:
         raise DatasetError(Code.EMPTY_DATASET, "the table has no rows; add rows")
     if metadata.num_rows > limits.rows or metadata.num_rows * len(names) > limits.cells:
@@ -124,22 +124,22 @@ def _is_date(kind: Any) -> bool:
 
 def _read(file: Any, fields: dict[str, Any], context: Context) -> tuple[tuple[Column, ...], int]:
     """Return the columns of `fields`, {name as stored: field of the file}, and the number of rows."""
-    pieces: list[list[Any]] = [[] for _ in fields]
+    chunks: list[list[Any]] = [[] for _ in fields]
     chosen = [field.name for field in fields.values()]
-    step = max(1, CELLS_AT_ONCE // max(1, len(chosen)))
+    step = max(1, BATCH_CELLS // max(1, len(chosen)))
     total = file.metadata.num_rows
     count = text = 0
     for batch in file.iter_batches(batch_size=step, columns=chosen, use_threads=False):
         batch.validate(full=True)
         count += len(batch)
-        for column, values in zip(pieces, map(batch.column, chosen), strict=True):
+        for column, values in zip(chunks, map(batch.column, chosen), strict=True):
             if _is_text(values.type) or _is_labels(values.type):
                 text += _text_bytes(values.flatten() if _is_labels(values.type) else values, context.limits)
                 if text > context.limits.text_bytes:
                     message = f"the table unpacks to more than {context.limits.text_bytes} bytes of text"
                     raise DatasetError(Code.TOO_LARGE, message)
                 plain = pa.list_(pa.string()) if _is_labels(values.type) else pa.string()
-                column.append(spill(values.cast(plain), context.work))
+                column.append(spill(values.cast(plain), context.scratch))
             elif _is_date(values.type):
                 column.append(_days(values))
             else:
@@ -148,16 +148,16 @@ def _read(file: Any, fields: dict[str, Any], context: Context) -> tuple[tuple[Co
     if count != total:
         raise DatasetError(Code.BAD_PARQUET, f"the file promises {total} rows and holds {count}; write it again")
     types = [field.type for field in fields.values()]
-    return tuple(map(_column, fields, pieces, types)), count
+    return tuple(map(_column, fields, chunks, types)), count
 
 
-def _unread(name: str, count: int) -> Column:
-    """Stand for a column that nobody will look at; its role needs its name."""
+def _ignored_column(name: str, count: int) -> Column:
+    """Return a column of missing values in place of one that is not read; its role needs its name."""
     return NumberColumn(name, np.broadcast_to(np.float64(np.nan), (count,)))
 
 
 def _text_bytes(values: Any, limits: Limits) -> int:
-    """Return how long a dictionary-encoded column gets once it is written out."""
+    """Return the bytes of a dictionary-encoded column of text once it is decoded."""
     if not pt.is_dictionary(values.type):
         values = values.dictionary_encode()
     lengths = pc.binary_length(values.dictionary)
@@ -174,19 +174,19 @@ def _floats(values: Any) -> Floats:
 
 
 def _days(values: Any) -> Floats:
-    """Return dates as days since 1970-01-01; a time zone is part of the type, and stored times are UTC."""
+    """Return dates as days since 1970-01-01, (n,); times with a zone are stored as UTC."""
     if pt.is_date32(values.type):
         return _floats(values.cast(pa.int32()))
     unit = values.type.unit if pt.is_timestamp(values.type) else "ms"
-    return _floats(values.cast(pa.int64())) / PER_DAY[unit]
+    return _floats(values.cast(pa.int64())) / UNITS_PER_DAY[unit]
 
 
-def _column(name: str, pieces: list[Any], kind: Any) -> Column:
+def _column(name: str, chunks: list[Any], kind: Any) -> Column:
     if _is_text(kind):
-        return TextColumn(name, pa.chunked_array(pieces, pa.string()), typed=True)
+        return TextColumn(name, pa.chunked_array(chunks, pa.string()), typed=True)
     if _is_labels(kind):
-        return LabelsColumn(name, pa.chunked_array(pieces, pa.list_(pa.string())))
+        return LabelsColumn(name, pa.chunked_array(chunks, pa.list_(pa.string())))
     if _is_date(kind):
-        return DateColumn(name, np.concatenate(pieces))
+        return DateColumn(name, np.concatenate(chunks))
     whole, boolean = bool(pt.is_integer(kind)), bool(pt.is_boolean(kind))
-    return NumberColumn(name, np.concatenate(pieces), whole=whole or boolean, boolean=boolean)
+    return NumberColumn(name, np.concatenate(chunks), whole=whole or boolean, boolean=boolean)

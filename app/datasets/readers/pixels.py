@@ -1,6 +1,6 @@
-"""One image file from a stranger: looked at before it is decoded, decoded only within bounds.
+"""Decodes untrusted image files: checked by their headers first, decoded only within the limits; resizes images.
 
-Pillow opens 144 million pixels without a word; that does not happen here.
+Pillow opens images of 144 million pixels without a warning; these limits are lower.
 """
 
 import io
@@ -9,29 +9,33 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from app.datasets.context import Context
+from app.datasets.errors import Code, DatasetError
 from app.datasets.frames import Bytes
 from app.datasets.limits import Limits
 from app.ml.data.image_decoding import FAULTS, FORMATS, draw
 from app.ml.data.spec import Resize
 
-GRAY = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L"})
-ORIENTATION = 0x0112
-SIDEWAYS = frozenset({5, 6, 7, 8})
+GRAY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L"})
+ORIENTATION = 0x0112  # the EXIF tag
+CHANNELS = {"gray": 1, "rgb": 3}
+ROTATED = frozenset({5, 6, 7, 8})
 
 
 class CorruptImageError(Exception):
-    """The bytes are no image that can be read; the message says why."""
+    """The bytes are no image that can be decoded; the message says why."""
 
 
 class HugeImageError(Exception):
-    """The image is larger than the limits allow; the message says how large."""
+    """The image is larger than the limits; the message says how large."""
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """What an image says of itself before it is decoded; size as it is shown, after its orientation."""
+class ImageInfo:
+    """What the header of an image says; the size is that of the upright image."""
 
     height: int
     width: int
@@ -41,21 +45,21 @@ class Look:
     transparent: bool
 
 
-def look(data: bytes, limits: Limits) -> Look:
+def read_info(data: bytes, limits: Limits) -> ImageInfo:
     """Read the header of an image.
 
     Raises:
         CorruptImageError: it is none of the accepted formats, or damaged.
         HugeImageError: it has too many pixels, or too long a side.
     """
-    with _opened(data, limits) as image:
+    with _open(data, limits) as image:
         width, height = image.size
-        if image.getexif().get(ORIENTATION) in SIDEWAYS:
+        if image.getexif().get(ORIENTATION) in ROTATED:
             width, height = height, width
-        return Look(
+        return ImageInfo(
             height=height,
             width=width,
-            gray=image.mode in GRAY,
+            gray=image.mode in GRAY_MODES,
             deep=image.mode.startswith("I"),
             animated=bool(getattr(image, "is_animated", False)),
             transparent=image.has_transparency_data,
@@ -63,18 +67,18 @@ def look(data: bytes, limits: Limits) -> Look:
 
 
 def decode(data: bytes, height: int, width: int, *, gray: bool, limits: Limits, resize: Resize = "stretch") -> Bytes:
-    """Return the first frame, upright, over black, as uint8 (height, width, 1 or 3).
+    """Decode the first frame, upright and over black, to uint8 (height, width, 1 or 3).
 
     Raises:
         CorruptImageError: the data is damaged or cut short.
-        HugeImageError: see look.
+        HugeImageError: see read_info.
     """
-    with _opened(data, limits) as image:
+    with _open(data, limits) as image:
         return draw(image, height, width, 1 if gray else 3, resize)
 
 
 @contextmanager
-def _opened(data: bytes, limits: Limits) -> Iterator[Image.Image]:
+def _open(data: bytes, limits: Limits) -> Iterator[Image.Image]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -101,3 +105,35 @@ def _check_size(size: tuple[int, int], limits: Limits) -> None:
     if max(size) > limits.side or width * height > limits.pixels:
         msg = f"it has {width} x {height} pixels; {limits.pixels} pixels and sides of {limits.side} are allowed"
         raise HugeImageError(msg)
+
+
+def resize(images: Bytes, context: Context) -> Bytes:
+    """Return images uint8 (N, H, W, C) of an array in the size and colours of `options.image`.
+
+    They are in a mapped file where that changes them.
+
+    Raises:
+        DatasetError: too_large.
+    """
+    options = context.options.image
+    if options is None:
+        return images
+    count, *old_shape = images.shape
+    channels = CHANNELS[options.mode] if options.mode else old_shape[2]
+    shape = (options.height or old_shape[0], options.width or old_shape[1], channels)
+    if shape == tuple(old_shape):
+        return images
+    if count * np.prod(shape, dtype=np.float64) > context.limits.canonical_bytes:
+        message = f"{count} images of {shape[0]} x {shape[1]} are too large; give smaller image.height and image.width"
+        raise DatasetError(Code.TOO_LARGE, message)
+    if shape[:2] != tuple(old_shape[:2]):
+        old_size, size = f"{old_shape[0]} x {old_shape[1]}", f"{shape[0]} x {shape[1]}"
+        why = f"the array's images have {old_size} pixels, and {size} were asked for"
+        context.notes.decide("image.resize", options.resize, why)
+    out = np.lib.format.open_memmap(context.scratch / "resized.npy", mode="w+", dtype=np.uint8, shape=(count, *shape))
+    for i, pixels in enumerate(images):
+        image = Image.fromarray(np.ascontiguousarray(pixels[..., 0] if old_shape[2] == 1 else pixels))
+        out[i] = draw(image, *shape, options.resize)
+        if i % 1024 == 0:
+            context.progress(0.2 + 0.3 * i / count, f"{i} images resized")
+    return out

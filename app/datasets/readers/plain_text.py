@@ -1,7 +1,7 @@
-"""Plain text: UTF-8, cut into lines, paragraphs, or windows of characters that overlap by one.
+"""Reads plain text: UTF-8, cut into lines, paragraphs, or windows of characters that overlap by one.
 
-The overlap lets a language model, which learns to say each character from those before it, learn every character but
-the file's first exactly once. Every kind of line end becomes a newline.
+By the overlap a language model, which predicts each character from those before it, learns every character but the
+file's first exactly once. Every kind of line end becomes a newline.
 """
 
 from collections.abc import Iterator
@@ -16,11 +16,11 @@ from app.datasets.options import TextOptions
 from app.datasets.readers.collectors import TextRows
 from app.datasets.readers.csv import not_utf8
 
-PIECE = 1 << 20
+CHUNK_CHARS = 1 << 20
 
 
 def read_plain(path: Path, context: Context) -> Loaded:
-    """Read a text file whose rows have nothing but their text.
+    """Read a text file; its rows have no columns beside their text.
 
     Raises:
         DatasetError: encoding, bad_text, too_large or empty_dataset.
@@ -28,25 +28,25 @@ def read_plain(path: Path, context: Context) -> Loaded:
     if path.stat().st_size > context.limits.text_bytes:
         message = f"the text is larger than {context.limits.text_bytes} bytes; upload it in parts"
         raise DatasetError(Code.TOO_LARGE, message)
-    wish = context.options.text or TextOptions()
-    if wish.rows == "auto":
-        why = f"pieces of {wish.window} characters that overlap by one; text.rows may say lines or paragraphs"
+    options = context.options.text or TextOptions()
+    if options.rows == "auto":
+        why = f"pieces of {options.window} characters that overlap by one; text.rows may say lines or paragraphs"
         context.notes.decide("text.rows", "windows", why)
-    windows = wish.rows in {"auto", "windows"}
+    windows = options.rows in {"auto", "windows"}
     try:
-        with path.open(encoding="utf-8-sig") as file, closing(TextRows(context, blank=windows)) as rows:
-            for piece in _windows(file, wish.window) if windows else WAYS[wish.rows](file, context):
-                rows.add(piece)
+        with path.open(encoding="utf-8-sig") as file, closing(TextRows(context, keep_blank=windows)) as rows:
+            for text in _windows(file, options.window) if windows else CUTS[options.rows](file, context):
+                rows.add(text)
             texts, kept = rows.finish()
     except UnicodeDecodeError as error:
         raise not_utf8(path, header=0) from error
-    return Loaded("text", "text", rows.count, kept.places, texts, (), corrupt=kept.empty, windows=windows)
+    return Loaded("text", "text", rows.count, kept.positions, texts, (), corrupt=kept.empty, windows=windows)
 
 
 def _lines(file: TextIO, context: Context) -> Iterator[str]:
-    """Give the lines that hold something."""
+    """Yield the lines that are not blank."""
     blank = 0
-    for line in _bounded(file, context):
+    for line in _bounded_lines(file, context):
         if line.strip():
             yield line.removesuffix("\n")
         else:
@@ -56,36 +56,36 @@ def _lines(file: TextIO, context: Context) -> Iterator[str]:
 
 
 def _paragraphs(file: TextIO, context: Context) -> Iterator[str]:
-    """Give runs of lines between blank ones, joined as they stand."""
+    """Yield the runs of lines between blank ones."""
     lines: list[str] = []
     room = context.limits.field_chars
-    for line in _bounded(file, context):
+    for line in _bounded_lines(file, context):
         if line.strip():
             lines.append(line)
             room -= len(line)
         if lines and (not line.strip() or room < -1):
-            yield "".join(lines).removesuffix("\n")  # one that is too long is refused by whoever takes it
+            yield "".join(lines).removesuffix("\n")  # TextRows refuses one that is too long
             lines, room = [], context.limits.field_chars
     if lines:
         yield "".join(lines).removesuffix("\n")
 
 
-def _bounded(file: TextIO, context: Context) -> Iterator[str]:
-    """Give lines, of one that is too long its beginning: enough to refuse it."""
+def _bounded_lines(file: TextIO, context: Context) -> Iterator[str]:
+    """Yield lines; of a line that is too long only its beginning, by which it is refused."""
     return iter(lambda: file.readline(context.limits.field_chars + 2), "")
 
 
 def _windows(file: TextIO, window: int) -> Iterator[str]:
-    """Give windows of `window` characters; each but the first begins with the last character of the one before."""
-    held = ""
-    while piece := file.read(PIECE):
-        held += piece
-        starts = range(0, len(held) - window, window - 1)
+    """Yield windows of `window` characters; each begins with the last character of the one before."""
+    buffer = ""
+    while chunk := file.read(CHUNK_CHARS):
+        buffer += chunk
+        starts = range(0, len(buffer) - window, window - 1)
         for start in starts:
-            yield held[start : start + window]
-        held = held[len(starts) * (window - 1) :]
-    if held:
-        yield held
+            yield buffer[start : start + window]
+        buffer = buffer[len(starts) * (window - 1) :]
+    if buffer:
+        yield buffer
 
 
-WAYS = {"lines": _lines, "paragraphs": _paragraphs}
+CUTS = {"lines": _lines, "paragraphs": _paragraphs}

@@ -10,8 +10,8 @@ from PIL import Image
 from pydantic import TypeAdapter, ValidationError
 
 from app.datasets.cleaning import Cleaning, Step
-from app.datasets.cleaning.labels import find_slips, find_twins
-from app.datasets.cleaning.near_duplicates import _choose as choose_removed
+from app.datasets.cleaning.labels import find_misspellings, find_spellings
+from app.datasets.cleaning.near_duplicates import choose_removed
 from app.datasets.cleaning.outliers import limits
 from app.datasets.cleaning.text import Text
 from app.datasets.errors import Code
@@ -157,10 +157,10 @@ def test_categories_of_inputs_are_merged_on_demand(make: Preparer) -> None:
 
 def test_twins_and_slips() -> None:
     names = ["Cat", "cat", "ＣＡＴ", "dog", "Straße", "STRASSE"]  # noqa: RUF001 - wide letters
-    assert find_twins(names, [5, 9, 1, 3, 1, 2]) == [[1, 0, 2], [5, 4]]
+    assert find_spellings(names, [5, 9, 1, 3, 1, 2]) == [[1, 0, 2], [5, 4]]
     rare = ["kitchen", "kichen", "kitcheen", "kitchan", "kitch", "room1", "room2", "kitchens"]
     counts = [100, 1, 2, 3, 1, 100, 1, 60]
-    assert find_slips(rare, counts) == [(1, 0), (2, 0), (3, 0)]
+    assert find_misspellings(rare, counts) == [(1, 0), (2, 0), (3, 0)]
 
 
 # outliers

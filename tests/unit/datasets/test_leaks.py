@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import sklearn.datasets
 
-from app.datasets.cleaning.leaking_columns import leak
+from app.datasets.cleaning.leaking_columns import find_leak
 from app.datasets.errors import Code
 from app.ml.data.spec import ColumnSpec, TargetSpec
 
@@ -55,7 +55,7 @@ def test_targets_of_numbers_leak_too() -> None:
     target, column = TargetSpec(name="price", type="number"), ColumnSpec(name="c", type="number")
 
     def reason(values: Any) -> str | None:
-        return leak(column, np.asarray(values, np.float64), target, answers, 0.999)
+        return find_leak(column, np.asarray(values, np.float64), target, answers, 0.999)
 
     assert reason(answers) == "it equals target price"
     assert "R2 of 1.0000" in str(reason(3 * answers + 7))
@@ -63,7 +63,7 @@ def test_targets_of_numbers_leak_too() -> None:
     assert reason(np.full(500, np.nan)) is None
     assert reason(np.full(500, 4.0)) is None
     steps = np.round(2 * answers) / 2
-    assert leak(column, -(steps**2) + steps * 9, target, steps, 0.999) is not None, "no line, but one value each"
+    assert find_leak(column, -(steps**2) + steps * 9, target, steps, 0.999) is not None, "no line, but one value each"
 
 
 def test_a_rule_is_not_mistaken_for_chance() -> None:
@@ -75,10 +75,10 @@ def test_a_rule_is_not_mistaken_for_chance() -> None:
         (ColumnSpec(name="c", type="number"), rng.normal(size=300)),
         (ColumnSpec(name="c", type="category", categories=names), rng.permutation(300).astype(float)),
     ):
-        assert leak(column, values, target, rng.integers(0, 3, 300).astype(float), 0.999) is None
+        assert find_leak(column, values, target, rng.integers(0, 3, 300).astype(float), 0.999) is None
     rare = np.zeros(300)
     rare[5] = 1
-    assert leak(ColumnSpec(name="c", type="number"), rng.normal(size=300), target, rare, 0.99) is None
+    assert find_leak(ColumnSpec(name="c", type="number"), rng.normal(size=300), target, rare, 0.99) is None
 
 
 def test_only_train_is_judged(make: Preparer) -> None:

@@ -12,7 +12,7 @@ import pytest
 import sklearn.datasets
 from PIL import Image
 
-from app.datasets.frames.digests import digest_rows, find
+from app.datasets.frames.digests import digest_rows, find_rows
 from app.datasets.frames.texts import Texts
 from app.datasets.likeness import across, images, numbers, pairs, sketch, texts, within
 from app.ml.data.spec import ColumnSpec
@@ -86,7 +86,7 @@ def test_colour_counts_and_plain_pictures_are_like_none() -> None:
 def test_correlation_is_the_one_of_the_books() -> None:
     sketches = sketch(digits(500), ())
     thumbnails = sketches.view(np.uint8)[:, :256]
-    looks = images._Looks.of(sketches.view(np.uint8))
+    looks = images._Thumbnails.of(sketches.view(np.uint8))
     first, second = np.triu_indices(len(thumbnails), 1)
     expected = np.corrcoef(thumbnails.astype(np.float64))[first, second]
     np.testing.assert_allclose(looks._correlation(first, second), expected, atol=1e-4)
@@ -127,7 +127,7 @@ def test_texts_that_share_nearly_all_shingles_are_found() -> None:
 
 def test_minhash_estimates_the_jaccard_similarity() -> None:
     def shingles(text: str) -> set[str]:
-        plain = texts.normalised(text)
+        plain = texts.normalise(text)
         return {plain[i : i + 5] for i in range(len(plain) - 4)}
 
     rng = np.random.default_rng(3)
@@ -196,15 +196,15 @@ def test_the_padding_of_series_does_not_count() -> None:
     np.testing.assert_array_equal(digest_rows(short), digest_rows(padded))
     np.testing.assert_array_equal(sketch(short, ()), sketch(padded, ()))
     assert len(np.unique(digest_rows(np.delete(short, 3, axis=1)), axis=0)) == 5
-    assert (find(digest_rows(np.delete(short, 3, axis=1)), digest_rows(short)) == -1).all()
+    assert (find_rows(digest_rows(np.delete(short, 3, axis=1)), digest_rows(short)) == -1).all()
 
 
 def test_digests_are_found_by_both_words() -> None:
     among = np.array([[1, 2], [1, 3], [4, 4], [1, 2]], np.uint64)
     keys = np.array([[1, 2], [4, 5], [9, 9], [4, 4]], np.uint64)
-    assert find(keys, among).tolist() == [0, -1, -1, 2]
-    assert find(keys, among[:0]).tolist() == [-1] * 4
-    assert find(keys[:0], among).tolist() == []
+    assert find_rows(keys, among).tolist() == [0, -1, -1, 2]
+    assert find_rows(keys, among[:0]).tolist() == [-1] * 4
+    assert find_rows(keys[:0], among).tolist() == []
 
 
 def test_every_pair_is_found_where_few_share_a_key() -> None:

@@ -13,7 +13,7 @@ from app.datasets.frames.digests import digest_rows
 from app.datasets.options import PrepareOptions
 from app.datasets.report import Notes
 from app.datasets.splits.assignment import assign_splits, split_times
-from app.datasets.splits.leakage import Earlier
+from app.datasets.splits.earlier import EarlierDataset
 from app.ml.data.spec import TargetSpec
 
 from .conftest import Preparer, Refuser
@@ -30,7 +30,7 @@ def frame(**fields: Any) -> Frame:
     return Frame(**(plain | fields))
 
 
-def assign(earlier: Earlier | None = None, digests: Any = DIGESTS, **fields: Any) -> Any:
+def assign(earlier: EarlierDataset | None = None, digests: Any = DIGESTS, **fields: Any) -> Any:
     return assign_splits(frame(**fields), digests, PrepareOptions(), Notes(), earlier)
 
 
@@ -72,7 +72,7 @@ def test_known_rows_keep_their_split_and_new_ones_are_split_in_proportion() -> N
     targets = {"targets": labels, "target_specs": (spec,)}
     old = np.arange(0, 300, 2)
     kept = np.random.default_rng(0).integers(0, 3, 150).astype(np.uint8)
-    split = assign(Earlier(ID, DIGESTS[old], kept), **targets)
+    split = assign(EarlierDataset(ID, DIGESTS[old], kept), **targets)
     np.testing.assert_array_equal(split[old], kept)
     fresh = split[1::2]
     for code in range(3):
@@ -81,13 +81,13 @@ def test_known_rows_keep_their_split_and_new_ones_are_split_in_proportion() -> N
 
 
 def test_a_row_in_several_splits_is_kept_out_of_train() -> None:
-    twice = Earlier(ID, np.concatenate([DIGESTS[:2]] * 3), np.array([0, 1, 2, 0, 1, 1], np.uint8))
+    twice = EarlierDataset(ID, np.concatenate([DIGESTS[:2]] * 3), np.array([0, 1, 2, 0, 1, 1], np.uint8))
     assert twice.splits_of(DIGESTS[:3], np.arange(3)).tolist() == [2, 1, -1]
 
 
 def test_a_row_of_the_same_source_is_known_by_its_number_whatever_cleaning_made_of_it() -> None:
     numbers = np.array([7, 3, 5])
-    same = Earlier(ID, DIGESTS[numbers], np.array([2, 1, 0], np.uint8), numbers)
+    same = EarlierDataset(ID, DIGESTS[numbers], np.array([2, 1, 0], np.uint8), numbers)
     changed = digest_rows(ROWS[[3, 5, 6, 7]] + 1)
     assert same.splits_of(changed, np.array([3, 5, 6, 7])).tolist() == [1, 0, -1, 2]
     repeated = DIGESTS[[7, 3]]  # rows 8 and 9 say what row 7 and 3 say
@@ -97,27 +97,27 @@ def test_a_row_of_the_same_source_is_known_by_its_number_whatever_cleaning_made_
 def test_a_group_follows_the_rows_of_it_that_are_known() -> None:
     groups = (np.arange(300) // 10).astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     known = np.array([0, 10, 20], np.int64)
-    split = assign(Earlier(ID, DIGESTS[known], np.array([2, 1, 0], np.uint8)), groups=groups)
+    split = assign(EarlierDataset(ID, DIGESTS[known], np.array([2, 1, 0], np.uint8)), groups=groups)
     assert (set(split[:10]), set(split[10:20]), set(split[20:30])) == ({2}, {1}, {0})
     assert all(len(set(split[k : k + 10])) == 1 for k in range(0, 300, 10))
 
 
 def test_known_rows_keep_their_split_though_time_says_otherwise() -> None:
-    split = assign(Earlier(ID, DIGESTS[:1], np.array([2], np.uint8)), times=np.arange(300, dtype=np.float64))
+    split = assign(EarlierDataset(ID, DIGESTS[:1], np.array([2], np.uint8)), times=np.arange(300, dtype=np.float64))
     assert split[0] == 2
     assert (np.diff(split[1:].astype(int)) >= 0).all()
 
 
 def test_one_can_see_that_nothing_was_found() -> None:
     notes = Notes()
-    other = Earlier(ID, digest_rows(ROWS + 1), np.zeros(300, np.uint8))
+    other = EarlierDataset(ID, digest_rows(ROWS + 1), np.zeros(300, np.uint8))
     split = assign_splits(frame(), DIGESTS, PrepareOptions(), notes, other)
     np.testing.assert_array_equal(split, assign())
     assert "no row is in" in notes.notices[0]
 
 
 def test_what_cannot_be_is_refused() -> None:
-    everything = Earlier(ID, DIGESTS, np.full(300, 2, np.uint8))
+    everything = EarlierDataset(ID, DIGESTS, np.full(300, 2, np.uint8))
     with pytest.raises(DatasetError) as nothing_left:
         assign(everything)
     assert nothing_left.value.code == Code.BAD_SPLIT

@@ -10,10 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from app.datasets.errors import Code
+from app.datasets.frames.digests import digest_rows
 from app.datasets.frames.texts import Texts, write_texts
 from app.datasets.limits import Limits
-from app.datasets.readers import csv
-from app.datasets.readers import plain_text as plain
+from app.datasets.readers import csv, plain_text
 
 from .conftest import Outcome, Preparer, Refuser, zipped
 
@@ -35,7 +35,7 @@ def test_texts_are_written_and_read_back(tmp_path: pytest.TempPathFactory) -> No
     assert written[np.array([True, False, False, False, True])].tolist() == ["a", "line\nline"]
     assert written.shape == (5, 1000)
     assert written.lengths().tolist() == [1, 0, 2, 1000, 9]
-    assert len(np.unique(written.digests(), axis=0)) == 5
+    assert len(np.unique(digest_rows(written), axis=0)) == 5
 
 
 def test_windows_hold_every_character_but_the_first_once_behind_another(make: Preparer) -> None:
@@ -53,7 +53,7 @@ def test_windows_hold_every_character_but_the_first_once_behind_another(make: Pr
 @pytest.mark.parametrize("length", [1, 2, 15, 16, 17, 31, 32, 100])
 @pytest.mark.parametrize("piece", [1, 7, 1 << 20])
 def test_windows_of_any_length(make: Preparer, monkeypatch: pytest.MonkeyPatch, length: int, piece: int) -> None:
-    monkeypatch.setattr(plain, "PIECE", piece)
+    monkeypatch.setattr(plain_text, "CHUNK_CHARS", piece)
     whole = ("abcdefghijklm" * 8)[:length]
     found = texts(make(whole, text={"rows": "windows", "window": 16}, splits={"train": 1.0}))
     assert found[0] + "".join(window[1:] for window in found[1:]) == whole
@@ -213,8 +213,8 @@ def test_the_profile_counts(make: Preparer) -> None:
 
 def test_long_texts_of_a_table_wait_on_disk(make: Preparer, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = make(TABLE)
-    monkeypatch.setattr(csv, "CELLS_AT_ONCE", 4)
-    monkeypatch.setattr("app.datasets.readers.spill.SMALL", 1)
+    monkeypatch.setattr(csv, "BATCH_CELLS", 4)
+    monkeypatch.setattr("app.datasets.readers.spill.MIN_SPILLED_BYTES", 1)
     assert texts(make(TABLE)) == texts(whole)
 
 
