@@ -1,4 +1,4 @@
-"""Celery's application: the doorbell's other end. No truth is kept in the broker and no torch is imported here."""
+"""The worker's Celery application. The broker keeps no truth: a message only says that there is work. No torch here."""
 
 import multiprocessing
 from typing import Any
@@ -50,11 +50,11 @@ class SharedFlag:
         self._value = multiprocessing.get_context("fork").RawValue("b", 0)
 
     def set(self) -> None:
-        """Set it."""
+        """Set the flag, for good."""
         self._value.value = 1
 
     def is_set(self) -> bool:
-        """Tell whether it is set."""
+        """Return whether the flag is set."""
         return bool(self._value.value)
 
 
@@ -62,7 +62,7 @@ _draining = SharedFlag()
 
 
 class Slot:
-    """What the Celery child has: a supervisor, and a sweeper that also polls."""
+    """The objects of the Celery child: a supervisor, and a sweeper that also polls for work."""
 
     supervisor: Supervisor
     sweeper: Sweeper
@@ -74,7 +74,7 @@ slot = Slot()
 
 @setup_logging.connect  # type: ignore[untyped-decorator]
 def _configure_logs(**_: Any) -> None:
-    """Celery leaves logging alone where somebody is connected here."""
+    """Configure our logs: Celery sets up its own only where nothing is connected to this signal."""
     logs.configure("worker")
 
 
@@ -85,7 +85,7 @@ def _check_schema(**_: Any) -> None:
 
 @worker_process_init.connect  # type: ignore[untyped-decorator]
 def _open_slot(**_: Any) -> None:
-    """Everything is opened in the child: connections do not survive a fork."""
+    """Open everything in the child: connections do not survive a fork."""
     die_with_parent()
     slot.database = Database(settings.sql_url)
     slot.supervisor = Supervisor(settings, slot.database, _draining)
@@ -103,5 +103,5 @@ def _close_slot(**_: Any) -> None:
 
 @worker_shutting_down.connect  # type: ignore[untyped-decorator]
 def _drain(**_: Any) -> None:
-    """The job under way writes a checkpoint and goes back to the queue, no attempt charged."""
+    """Let the running job write a checkpoint and go back to the queue, no attempt charged."""
     _draining.set()

@@ -1,4 +1,4 @@
-"""The one task: somebody rang."""
+"""The only Celery task: there may be jobs to run."""
 
 from app.queue import TASK
 from worker.celery_app import celery, slot

@@ -298,7 +298,7 @@ def test_a_saved_model_answers_the_same(case: Case, tmp_path: Path) -> None:
     assert all(set(answer) == {head.key for head in heads} for answer in answers)
     with torch.no_grad():
         outputs = run.bundle().outputs(run.modality.encode(run.data.inputs[:]))
-        expected = [head.predict(outputs[key]) for key, head in run._heads().items()]
+        expected = [head.predict(outputs[key]) for key, head in run.bundle().heads.items()]
     assert [[answer[head.key] for answer in answers] for head in heads] == expected
 
 
@@ -399,7 +399,7 @@ HEAD_CASES = {name: case for name, case in CASES.items() if name.startswith("hea
 @pytest.mark.parametrize("case", HEAD_CASES.values(), ids=HEAD_CASES)
 def test_a_head_ignores_missing_labels_and_stays_finite(case: Case) -> None:
     run = case.run()
-    (head,) = run._heads().values()
+    (head,) = run.bundle().heads.values()
     config = run.config.heads[0]
     if config.accepts == "inputs":
         pytest.skip("its target is never missing: it is the row itself")

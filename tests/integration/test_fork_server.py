@@ -98,10 +98,10 @@ def test_all_die_with_the_supervisor() -> None:
     program = [sys.executable, "-c", _SUPERVISOR]
     with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as supervisor:
         assert supervisor.stdout is not None
-        mine = [int(pid) for pid in supervisor.stdout.readline().split()]
-        assert len(mine) == 2
+        pids = [int(pid) for pid in supervisor.stdout.readline().split()]
+        assert len(pids) == 2
         supervisor.kill()
-    wait_until(lambda: not any(map(_runs, mine)), "all have ended", 5)
+    wait_until(lambda: not any(map(_runs, pids)), "all have ended", 5)
 
 
 def _runs(pid: int) -> bool:

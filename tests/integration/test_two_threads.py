@@ -38,8 +38,8 @@ print(sum(not all(map(torch.equal, trained(), first)) for _ in range(3)))
 @pytest.mark.timeout(600)
 def test_two_threads_give_the_same_losses_in_every_run() -> None:
     plain = {name: value for name, value in os.environ.items() if name not in ("OMP_NUM_THREADS", "MKL_CBWR")}
-    told = {name: value for name, value in environment(2).items() if name in ("OMP_NUM_THREADS", "MKL_CBWR")}
-    assert set(told) == {"OMP_NUM_THREADS", "MKL_CBWR"}
-    variables = {**plain, **told, "OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "PASSIVE", "PYTHONPATH": str(ROOT)}
+    given = {name: value for name, value in environment(2).items() if name in ("OMP_NUM_THREADS", "MKL_CBWR")}
+    assert set(given) == {"OMP_NUM_THREADS", "MKL_CBWR"}
+    variables = {**plain, **given, "OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "PASSIVE", "PYTHONPATH": str(ROOT)}
     result = subprocess.run([sys.executable, "-c", CODE], env=variables, capture_output=True, text=True, check=False)
     assert result.stdout.strip() == "0", result.stderr

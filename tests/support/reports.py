@@ -12,9 +12,9 @@ from app.ml.data.spec import DataSpec
 from app.ml.models.bundle import Bundle
 from app.ml.resolution.requests import resolve_fine_tuning, resolve_pretraining
 from tests.support import digits
-from worker.training.events import Noted
+from worker.training.events import Note
 from worker.training.run import Run, prepare
-from worker.training.transfer_report.study import Study
+from worker.training.transfer_report.controlled_comparison import ControlledComparison
 
 HEADS = [{"kind": "classifier", "target": "label"}]
 MLP = {"kind": "mlp", "hidden": [64, 24]}
@@ -26,13 +26,13 @@ _TAUGHT = 1000  # of the 1,200 train rows the last so many teach a backbone; lab
 
 def report_on(
     data: ArrayData, parent: Bundle, request: dict[str, Any], report: dict[str, Any]
-) -> tuple[dict[str, Any], list[Noted]]:
+) -> tuple[dict[str, Any], list[Note]]:
     """Train what is requested, and return its report and what it noted."""
     config = FineTuningConfig.model_validate({**request, "transfer_report": report})
     run = trained(prepare(resolve_fine_tuning(config, data.spec, parent.manifest).config, data, parent=parent))
-    study = Study(run, parent)
-    notes = [event for event in study.run() if isinstance(event, Noted)]
-    return study.found, notes
+    comparison = ControlledComparison(run, parent)
+    notes = [event for event in comparison.run() if isinstance(event, Note)]
+    return comparison.result, notes
 
 
 def case(name: str, draw: int, rounds: int) -> dict[str, Any]:

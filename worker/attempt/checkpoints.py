@@ -44,7 +44,7 @@ class Checkpoints:
                 self._attempt.drop_checkpoint(row, str(error))
             else:
                 if row.job_id != self._attempt.lease.job_id:
-                    self._training.state.go_on()
+                    self._training.state.clear_early_stopping()
                 return row.step
         self._sound = self._path
         self._training.state.save(self._path)

@@ -28,7 +28,7 @@ def run(attempt: Attempt, job: JobRow, folder: Path, draining: Draining, setting
     """Measure the training as it is asked for, then larger batches of it."""
     attempt.report(progress_of(0, 1, 0, None), [], "loading the data")
     work = _Work(attempt, job, folder, settings)
-    measured_cost.forget_peak(work.device)
+    measured_cost.reset_peak_memory(work.device)
     training = work.prepared(None, None)
     attempt.enter("running", "measuring", "Measuring some steps.", {"device": work.device.type})
     steps = work.steps_of(training)
@@ -38,12 +38,12 @@ def run(attempt: Attempt, job: JobRow, folder: Path, draining: Draining, setting
     del training
     available = measured_cost.available_bytes(work.device)
     for size in [] if plan.solves else sizes[1:]:
-        if 2 * max(peaks.values()) > measured_cost.MARGIN * available:
+        if 2 * max(peaks.values()) > measured_cost.SAFE_SHARE * available:
             break
         if draining.is_set():
             raise DrainedError
         attempt.report(progress_of(len(peaks), len(sizes), 0, None), [], "measuring")
-        measured_cost.forget_peak(work.device)
+        measured_cost.reset_peak_memory(work.device)
         peaks[size] = work.steps_of(work.prepared(size, strategy)).peak_bytes
     attempt.enter("finalizing", "measuring", "All is measured.")
     metrics = Estimate(
@@ -73,10 +73,10 @@ class _Work:
         parent = job.parent_model_id
         self.parent = open_model(attempt, parent, folder / "parent", for_training=True) if parent else None
 
-    def steps_of(self, training: Run) -> measured_cost.Steps:
+    def steps_of(self, training: Run) -> measured_cost.StepCosts:
         """Some of its steps, measured, on as many devices as the job asks for."""
         with distributed(training, self._devices, self._folder):
-            return measured_cost.run_steps(training)
+            return measured_cost.measure_steps(training)
 
     def prepared(self, batch_size: int | None, strategy: AnyStrategy | None) -> Run:
         """The training as the real job would prepare it, with another batch size where one is given."""
@@ -90,19 +90,19 @@ class _Work:
             device=self.device,
             parent=self.parent,
             strategy=strategy,
-            keep=self.keep,
-            beside=self.beside,
+            cache=self.keep,
+            auxiliary=self.beside,
         )
 
 
-def _costs(training: Run, steps: measured_cost.Steps, folder: Path) -> dict[str, float | int]:
+def _costs(training: Run, steps: measured_cost.StepCosts, folder: Path) -> dict[str, float | int]:
     """What the steps, evaluations and files of a training cost."""
-    plan, state, watcher = training.plan, training.state, training.watcher
-    evaluation = measured_cost.timed(lambda: training.evaluate("validation"))
-    if watcher is not None:
-        evaluation += measured_cost.timed(lambda: watcher.look(state))
+    plan, state, probe = training.plan, training.state, training.probe
+    evaluation = measured_cost.seconds_of(lambda: training.evaluate("validation"))
+    if probe is not None:
+        evaluation += measured_cost.seconds_of(lambda: probe.evaluate(state))
     file, out = folder / "state.safetensors", folder / "model"
-    checkpoint = measured_cost.timed(lambda: state.save(file))
+    checkpoint = measured_cost.seconds_of(lambda: state.save(file))
     out.mkdir()
     training.save_bundle(out)
     evaluations = _evaluations(training)

@@ -18,7 +18,7 @@ from worker.attempt.attempt import Attempt
 from worker.attempt.job_inputs import device_for, open_data, open_model
 from worker.attempt.reporter import progress_of
 from worker.process.drain import DrainedError, Draining
-from worker.training.model_evaluation import affordable, measured, rows_of
+from worker.training.model_evaluation import evaluate_model, limit_rows, rows_to_evaluate
 
 _REPORT_SECONDS = 0.5
 
@@ -29,13 +29,15 @@ def run(attempt: Attempt, job: JobRow, folder: Path, draining: Draining) -> None
     part: Part = job.config["split"]
     data = open_data(attempt, job, folder / "data")[1]
     bundles = [open_model(attempt, name, folder / f"model{index}") for index, name in enumerate(_models(job))]
-    every = rows_of(data, part, bundles[0].manifest.heads)
-    rows = affordable(every, [entry for bundle in bundles for entry in bundle.manifest.heads])
+    every = rows_to_evaluate(data, part, bundles[0].manifest.heads)
+    rows = limit_rows(every, [entry for bundle in bundles for entry in bundle.manifest.heads])
     message = f"Measuring on {len(rows)} of {len(every)} rows."
     attempt.enter("running", "measuring", message, {"rows": len(rows), "of": len(every)})
     told = _Progress(attempt, draining, len(rows) * len(bundles))
     device = device_for(job)
-    found = [measured(bundle, data, rows, part, device, told.after(len(rows) * i)) for i, bundle in enumerate(bundles)]
+    found = [
+        evaluate_model(bundle, data, rows, part, device, told.after(len(rows) * i)) for i, bundle in enumerate(bundles)
+    ]
     attempt.enter("finalizing", "comparing", "All rows are answered.")
     metrics = found[0].as_json()
     if len(found) > 1:

@@ -21,8 +21,15 @@ from worker.attempt.feature_cache import FeatureCache
 from worker.attempt.job_inputs import device_for, open_data, open_model, rows_digest
 from worker.attempt.reporter import progress_of
 from worker.process.drain import DrainedError, Draining
-from worker.training.backbone_ranking.ranking import Ranked, estimates, measured, named, ranking, rows_in, sampled
-from worker.training.features import Keeper
+from worker.training.backbone_ranking.ranking import (
+    MeasuredBackbone,
+    count_rows,
+    estimate_seconds,
+    measure,
+    rank,
+    sample_rows,
+)
+from worker.training.features import GetOrCompute
 from worker.training.run import fit_modality
 
 
@@ -47,7 +54,7 @@ def run(attempt: Attempt, job: JobRow, folder: Path, draining: Draining, setting
         "rows": work.rows,
         "labelled_rows": len(data.positions("train", [config.target])),
         "seconds": round(time.monotonic() - began, 3),
-        "ranking": ranking(found, raw),
+        "ranking": rank(found, raw),
         "misfits": [one.model_dump(mode="json") for one in config.misfits],
     }
 
@@ -70,9 +77,9 @@ class _Work:
         settings: Settings,
     ) -> None:
         self.attempt, self.config, self.data = attempt, config, data
-        self.some = sampled(data, config.target, config.rows)
+        self.some = sample_rows(data, config.target, config.rows)
         self.rows = len(self.some.positions("train", [config.target]))
-        self.keep: Keeper = FeatureCache(settings.feature_cache, settings.feature_cache_bytes, rows_digest(row))
+        self.keep: GetOrCompute = FeatureCache(settings.feature_cache, settings.feature_cache_bytes, rows_digest(row))
         self.device = device_for(job)
 
     @property
@@ -86,32 +93,32 @@ class _Work:
         target = self.spec.target(self.config.target)
         return "accuracy" if target is not None and target.type == "category" else "r2"
 
-    def raw(self) -> Ranked:
+    def raw(self) -> MeasuredBackbone:
         """The rows as they are encoded by default: what a backbone must be better than."""
         config = probe_of(self.spec, self.config.target).model_copy(update={"backbone": Raw()})
         modality = fit_modality(config, self.some)
         backbone = RawBackbone(modality.encoding)
         if backbone.grid is None:
             backbone.fit(self.some.encoded(self.some.positions("train"), modality))
-        found = measured(config, self.some, modality, backbone, self.device, self.keep)
+        found = measure(config, self.some, modality, backbone, self.device, self.keep)
         nothing = {"features_seconds": 0.0, "fine_tuning_seconds": None}
-        return self._told(named(found, model=None, name="raw", version=None, shared_by=[]), nothing)
+        return self._told(found.with_fields(model=None, name="raw", version=None, shared_by=[]), nothing)
 
-    def of(self, candidate: Candidate, folder: Path) -> Ranked:
+    def of(self, candidate: Candidate, folder: Path) -> MeasuredBackbone:
         """One candidate."""
         bundle = open_model(self.attempt, candidate.model, folder)
         config = probe_of(self.spec, self.config.target, bundle.manifest)
-        found = measured(config, self.some, bundle.manifest.modality, bundle.backbone, self.device, self.keep)
+        found = measure(config, self.some, bundle.manifest.modality, bundle.backbone, self.device, self.keep)
         full = resolve_fine_tuning(_full(config), self.spec, bundle.manifest).config
         train_rows = len(self.data.positions("train", [self.config.target]))
-        cost = estimates(bundle.backbone, full, rows_in(self.data), train_rows)
-        return self._told(named(found, **candidate.model_dump(mode="json")), cost)
+        cost = estimate_seconds(bundle.backbone, full, count_rows(self.data), train_rows)
+        return self._told(found.with_fields(**candidate.model_dump(mode="json")), cost)
 
-    def _told(self, found: Ranked, cost: dict[str, float | None] | dict[str, float]) -> Ranked:
-        told = {**found.told, "estimate": cost}
+    def _told(self, found: MeasuredBackbone, cost: dict[str, float | None] | dict[str, float]) -> MeasuredBackbone:
+        told = {**found.entry, "estimate": cost}
         message = f"{told['name']}: {self.score} {told['score']}, features {told['features_from']}."
         self.attempt.tell("recommendation.measured", message, told)
-        return Ranked(told, found.scores)
+        return MeasuredBackbone(told, found.scores)
 
 
 def _full(config: FineTuningConfig) -> FineTuningConfig:

@@ -33,7 +33,7 @@ from worker.jobs.transfer_report import report_on
 from worker.jobs.trial import Trial, trial_of
 from worker.process.drain import DrainedError, Draining
 from worker.training.evaluation import Evaluation
-from worker.training.events import Evaluated, Finished, Noted, Started, StepDone
+from worker.training.events import Evaluated, Finished, Note, Started, StepDone
 from worker.training.precision import computes_in_bfloat16
 from worker.training.run import Run, prepare
 
@@ -77,7 +77,7 @@ def _prepare(attempt: Attempt, job: JobRow, folder: Path, settings: Settings, pa
     device = device_for(job)
     keep = FeatureCache(settings.feature_cache, settings.feature_cache_bytes, rows_digest(dataset))
     beside = open_beside(attempt, config, folder / "beside")
-    return prepare(config, data, device=device, parent=parent, strategy=_chosen(attempt), keep=keep, beside=beside)
+    return prepare(config, data, device=device, parent=parent, strategy=_chosen(attempt), cache=keep, auxiliary=beside)
 
 
 def _chosen(attempt: Attempt) -> AnyStrategy | None:
@@ -149,7 +149,7 @@ def _train_on(
                 trial.evaluated(event, reporter)
             elif training.state.progress.stopped_early:
                 checkpoints.save()  # the last step came early
-        elif isinstance(event, Noted):
+        elif isinstance(event, Note):
             attempt.tell(event.kind, event.message, event.data)
         elif isinstance(event, Finished):
             checkpoints.refuse_unsound()

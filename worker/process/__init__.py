@@ -1,1 +1,1 @@
-"""Processes: the supervisor, the fork server, trainers, their heartbeats and how they end."""
+"""The processes of a worker: the supervisor, the fork server that trainers come from, and the trainers."""

@@ -1,8 +1,8 @@
-"""Tells a trainer that hangs from one that works.
+"""Tells a trainer that hangs from one that works in silence, by what its job reports and by its processor time.
 
-A job that tells nothing new for `seconds`, or ten times the usual pause where that is longer, is taken for hanging
-where its processes use no processor time either: one that loads or measures much works on in silence. One that spins
-(a deadlock that waits actively looks like work) has ten times as long.
+A trainer hangs when its job reports nothing new for `seconds` (or for ten times the usual pause between reports, where
+that is longer) and its processes use no processor time either: one that loads or evaluates much works in silence. A
+trainer that spins (a deadlock that waits actively looks like work) has ten times as long.
 """
 
 import os
@@ -14,37 +14,37 @@ from contextlib import suppress
 import psutil
 
 _PATIENCE = 10  # times the usual pause; and times the limit, where processor time is used
-_IDLE_SHARE = 0.01
-_PAUSES = 64
+_MAX_IDLE_SHARE = 0.01  # processor time per second of silence below which a trainer counts as idle
+_PAUSES = 64  # as many of the last pauses say what is usual
 
 
-class Watchdog:
-    """Looks at one trainer, by its process group."""
+class HangDetector:
+    """Observes the reports of one trainer's job, and the trainer by its process group."""
 
     def __init__(self, group: int, seconds: float) -> None:
         self._group = group
         self._seconds = seconds
-        self._told: object = None
+        self._report: object = None
         self._pauses: deque[float] = deque(maxlen=_PAUSES)
-        self._changed = time.monotonic()
-        self._cpu = 0.0
+        self._reported_at = time.monotonic()
+        self._cpu = 0.0  # of the group when the last report came
 
-    def bark(self, told: object) -> bool:
-        """Tell whether the trainer hangs, from what its job tells now."""
+    def is_hung(self, report: object) -> bool:
+        """Return whether the trainer hangs, from what its job reports now: any value that changes with its work."""
         now = time.monotonic()
-        silent = now - self._changed
-        if told != self._told:
-            self._pauses.append(silent)
-            self._told, self._changed, self._cpu = told, now, cpu_seconds(self._group)
+        silence = now - self._reported_at
+        if report != self._report:
+            self._pauses.append(silence)
+            self._report, self._reported_at, self._cpu = report, now, cpu_seconds(self._group)
             return False
         limit = max(self._seconds, _PATIENCE * statistics.median(self._pauses))
-        if silent < limit:
+        if silence < limit:
             return False
-        return silent >= _PATIENCE * limit or cpu_seconds(self._group) - self._cpu < _IDLE_SHARE * silent
+        return silence >= _PATIENCE * limit or cpu_seconds(self._group) - self._cpu < _MAX_IDLE_SHARE * silence
 
-    def forgive(self) -> None:
-        """Begin anew: the job could not tell anything."""
-        self._told, self._changed = None, time.monotonic()
+    def reset(self) -> None:
+        """Let the silence count from now on: the job could not report while the database was away."""
+        self._report, self._reported_at = None, time.monotonic()
 
 
 def cpu_seconds(group: int) -> float:

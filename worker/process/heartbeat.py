@@ -1,4 +1,4 @@
-"""Watches one trainer: renews its job's lease, tells it to stop where it must, and says how it ended."""
+"""The heartbeat of one trainer's job: renews the lease, passes on requests to stop, and says how the trainer ended."""
 
 import logging
 import time
@@ -13,34 +13,34 @@ from app.jobs import lease as leases
 from app.jobs.attempts import Lease
 from app.settings import Settings
 from worker.process.drain import StopReason
-from worker.process.hang_detector import Watchdog
+from worker.process.hang_detector import HangDetector
 from worker.process.trainer_process import TrainerProcess
 
 log = logging.getLogger(__name__)
 
-_LOOK_SECONDS = 0.05
-_DRAIN_SECONDS = 30.0
+_POLL_SECONDS = 0.05
+_DRAIN_SECONDS = 30.0  # that a trainer has to save and end by itself
 _MAX_BEAT_SECONDS = 5.0  # a cancel or a pause is seen with a beat
-_AWAY = "unknown"
+_DATABASE_AWAY = "unknown"
 
 
 class Flag(Protocol):
     """Something that is set or not, as threading's and multiprocessing's events."""
 
     def is_set(self) -> bool:
-        """Tell which."""
+        """Return whether it is set."""
 
 
 @dataclass(frozen=True, slots=True)
-class End:
+class TrainerExit:
     """How a trainer ended: by itself with a code, or for a reason for which it has to be killed."""
 
     code: int | None
     reason: StopReason | Literal["exit", "stopped", "lost", "stalled", "out_of_memory"] = "exit"
 
 
-class Watch:
-    """One trainer at one job."""
+class Heartbeat:
+    """The heartbeat of one trainer at one job."""
 
     def __init__(
         self, settings: Settings, database: Database, lease: Lease, trainer: TrainerProcess, draining: Flag
@@ -50,71 +50,76 @@ class Watch:
         self._lease = lease
         self._trainer = trainer
         self._draining = draining
-        self._watchdog = Watchdog(trainer.pid, settings.stall_seconds)
-        self._every = min(settings.lease_seconds / 4, _MAX_BEAT_SECONDS)
-        self._asked: StopReason | None = None
-        self._deadline: float | None = None
+        self._hang_detector = HangDetector(trainer.pid, settings.stall_seconds)
+        self._interval = min(settings.lease_seconds / 4, _MAX_BEAT_SECONDS)
+        self._stop_reason: StopReason | None = None  # once the trainer was asked to stop
+        self._kill_at: float | None = None  # unless it ends by itself before
         self._overdue_at = self._time_limit()
 
-    def until_it_ends(self) -> End:
-        """Wait for the trainer; where it has not ended by itself, it is to be killed."""
-        beaten = time.monotonic()
-        while (code := self._trainer.wait(_LOOK_SECONDS)) is None:
+    def run(self) -> TrainerExit:
+        """Beat until the trainer ends; where the exit has no code, it is to be killed."""
+        last_beat = time.monotonic()
+        while (code := self._trainer.wait(_POLL_SECONDS)) is None:
             now = time.monotonic()
             if self._draining.is_set():
-                self._ask("shutdown")
+                self._stop("shutdown")
             if self._overdue_at is not None and now > self._overdue_at:
-                self._ask("time_limit")
-            if now - beaten >= self._every:
-                beaten = now
+                self._stop("time_limit")
+            if now - last_beat >= self._interval:
+                last_beat = now
                 if (end := self._beat()) is not None:
                     return end
-            if self._deadline is not None and now > self._deadline:
+            if self._kill_at is not None and now > self._kill_at:
                 log.warning("job %s: the trainer did not stop by itself", self._lease.job_id)
-                return End(None, self._asked or "stopped")
-        return End(code)
+                return TrainerExit(None, self._stop_reason or "stopped")
+        return TrainerExit(code)
 
-    def _ask(self, reason: StopReason) -> None:
-        """Ask the trainer to stop, once, and give it its time."""
-        if self._asked is None:
-            self._asked = reason
+    def _stop(self, reason: StopReason) -> None:
+        """Tell the trainer to save and end, once, and give it `_DRAIN_SECONDS`."""
+        if self._stop_reason is None:
+            self._stop_reason = reason
             self._trainer.drain(reason)
-            self._deadline = self._deadline or time.monotonic() + _DRAIN_SECONDS
+            self._kill_at = self._kill_at or time.monotonic() + _DRAIN_SECONDS
 
-    def _beat(self) -> End | None:
-        """Renew the lease and heed what the job's row says; return an end where there is one."""
-        status, told = self._renewed()
+    def _beat(self) -> TrainerExit | None:
+        """Renew the lease and act on the job's status; return how the trainer ended, None where it goes on."""
+        status, report = self._renew_lease()
         if status is None:
-            if (code := self._trainer.wait(self._every)) is None:
+            # The trainer may have ended its job itself a moment ago, which loses the lease as well.
+            if (code := self._trainer.wait(self._interval)) is None:
                 log.warning("job %s: the lease is lost", self._lease.job_id)
-                return End(None, "lost")
-            return End(code)
-        if status == _AWAY:
-            self._watchdog.forgive()
-        elif self._watchdog.bark(told):
+                return TrainerExit(None, "lost")
+            return TrainerExit(code)
+        if status == _DATABASE_AWAY:
+            self._hang_detector.reset()
+        elif self._hang_detector.is_hung(report):
             log.warning("job %s: the trainer hangs", self._lease.job_id)
-            return End(None, "stalled")
+            return TrainerExit(None, "stalled")
         if status == "pausing":
-            self._ask("pause")
-        if status == "cancelling" and self._deadline is None:
-            self._deadline = time.monotonic() + self._settings.cancel_grace_seconds
+            self._stop("pause")
+        if status == "cancelling" and self._kill_at is None:
+            self._kill_at = time.monotonic() + self._settings.cancel_grace_seconds
         return None
 
-    def _renewed(self) -> tuple[str | None, object]:
-        """The job's status and what it tells; while the database is away nobody else can claim the job either."""
+    def _renew_lease(self) -> tuple[str | None, object]:
+        """Return the job's status, None where the lease is lost, and what the job reports.
+
+        While the database is away nobody else can claim the job either.
+        """
         try:
             with self._database.writing() as session:
                 status = leases.beat(session, self._lease, self._settings.lease_seconds)
                 return status, leases.told(session, self._lease)
         except SQLAlchemyError as error:
             log.warning("job %s: the lease could not be renewed: %s", self._lease.job_id, error)
-            return _AWAY, None
+            return _DATABASE_AWAY, None
 
     def _time_limit(self) -> float | None:
+        """When the job will have run for as long as it may, by the monotonic clock; None where it has no limit."""
         try:
             with self._database.reading() as session:
-                left = attempts.seconds_left(session, self._lease.job_id)
+                seconds_left = attempts.seconds_left(session, self._lease.job_id)
         except SQLAlchemyError as error:
             log.warning("job %s: its time limit is unknown: %s", self._lease.job_id, error)
             return None
-        return None if left is None else time.monotonic() + left
+        return None if seconds_left is None else time.monotonic() + seconds_left

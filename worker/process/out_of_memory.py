@@ -1,4 +1,4 @@
-"""Whether the kernel killed something for want of memory."""
+"""Whether the kernel killed a process because memory ran out."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What becomes of a job whose trainer could not end it."""
+"""What becomes of a job whose trainer died, or was killed, before it could end the job itself."""
 
 from sqlalchemy.orm import Session
 
@@ -9,9 +9,9 @@ from app.jobs.ending import JobError
 from app.settings import Settings
 from worker.process.drain import OVERDUE
 from worker.process.exit_codes import DEVICE_LOST, RANK_OUT_OF_MEMORY
-from worker.process.heartbeat import End
+from worker.process.heartbeat import TrainerExit
 
-_SMALL = JobError(
+_DEVICE_MEMORY = JobError(
     code="device_memory",
     category="user",
     message="One of the devices has too little memory for its share of a step. Lower training.batch_size, ask for more "
@@ -20,12 +20,14 @@ _SMALL = JobError(
 )
 
 
-def close(session: Session, lease: Lease, end: End, settings: Settings, stacks: str) -> None:
-    """Take the job from the dead attempt, as its end demands; `stacks` is where a hanging trainer's threads were.
+def record_death(session: Session, lease: Lease, end: TrainerExit, settings: Settings, stacks: str) -> None:
+    """Take the job from the dead attempt: queue it again, or fail it, by how the trainer ended.
+
+    `stacks` is where a hanging trainer's threads were.
 
     Raises:
-        CancelledError: it is to be cancelled.
-        LeaseLostError: another attempt holds it, or it has ended.
+        CancelledError: the job is to be cancelled.
+        LeaseLostError: another attempt holds the job, or it has ended.
     """
     if end.reason in ("shutdown", "pause"):
         leases.requeue(session, lease, "Stopped before it could be saved.", charged=False)
@@ -34,15 +36,18 @@ def close(session: Session, lease: Lease, end: End, settings: Settings, stacks: 
     elif end.code == DEVICE_LOST:
         leases.requeue(session, lease, "The device was lost.", charged=False, ending="device_lost")
     elif end.code == RANK_OUT_OF_MEMORY:
-        leases.finish(session, lease, "failed", _SMALL.message, _SMALL, "failed")
+        leases.finish(session, lease, "failed", _DEVICE_MEMORY.message, _DEVICE_MEMORY, "failed")
     else:
         if stacks:
-            _tell_stacks(session, lease, stacks)
-        message, ending = _death(end)
+            leases.hold(session, lease)
+            message = "The trainer did nothing any more; this is where its threads were."
+            events.append(session, lease.job_id, "attempt.stalled", message, {"stacks": stacks}, "warning")
+        message, ending = _cause(end)
         leases.abandon(session, lease, settings.max_attempts, message, ending, settings.backoff_seconds)
 
 
-def _death(end: End) -> tuple[str, Ending]:
+def _cause(end: TrainerExit) -> tuple[str, Ending]:
+    """Why the trainer died, in words, and as the attempt's ending."""
     if end.reason == "stalled":
         return "The trainer did nothing any more.", "stalled"
     if end.reason == "out_of_memory":
@@ -50,9 +55,3 @@ def _death(end: End) -> tuple[str, Ending]:
     if end.code is None:
         return "The trainer was stopped.", "stopped"
     return f"The trainer died (exit code {end.code}).", "died"
-
-
-def _tell_stacks(session: Session, lease: Lease, stacks: str) -> None:
-    leases.hold(session, lease)
-    message = "The trainer did nothing any more; this is where its threads were."
-    events.append(session, lease.job_id, "attempt.stalled", message, {"stacks": stacks}, "warning")

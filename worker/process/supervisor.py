@@ -1,4 +1,4 @@
-"""Supervises trainers: claims a job, hands it to the waiting spare, watches it, and cleans up after a death.
+"""Supervises trainers: claims a job, hands it to the waiting trainer, beats for it, and cleans up after a death.
 
 Lives in the Celery child and never imports torch: a process that has used OpenMP must not fork, and a GPU is not to be
 touched here.
@@ -24,15 +24,15 @@ from app.kit import logs
 from app.settings import Settings
 from worker.attempt.folder import attempt_folder, stacks_file
 from worker.process.exit_codes import DEVICE_LOST
-from worker.process.heartbeat import End, Flag, Watch
+from worker.process.heartbeat import Flag, Heartbeat, TrainerExit
 from worker.process.out_of_memory import oom_kills
-from worker.process.postmortem import close
+from worker.process.postmortem import record_death
 from worker.process.trainer_process import ForkServer, TrainerProcess
 
 log = logging.getLogger(__name__)
 
-_CRASH_PAUSE_SECONDS = 1.0
-_REST_SECONDS, _MAX_REST = 60.0, 3600.0
+_CRASH_PAUSE_SECONDS = 1.0  # a job that kills its trainers at once must not keep the machine busy
+_MIN_REST_SECONDS, _MAX_REST_SECONDS = 60.0, 3600.0  # after a lost device
 _DUMP_SECONDS = 1.0
 _MAX_DUMP = 20_000
 
@@ -47,48 +47,42 @@ class Supervisor:
         self._owner = f"{socket.gethostname()}:{os.getpid()}"
         self._devices = devices_of(settings)
         self._busy = threading.Lock()
-        self._trainers = ForkServer(settings.threads)
-        self._spare: TrainerProcess | None = None
+        self._fork_server = ForkServer(settings.threads)
+        self._spare: TrainerProcess | None = None  # forked already, and waiting for a job
         self._polled = time.monotonic()
-        self._rest, self._rests_until = _REST_SECONDS, 0.0
+        self._rest_seconds, self._rests_until = _MIN_REST_SECONDS, 0.0
 
     def work(self) -> None:
-        """Run jobs until none is left; waits for its turn where another thread is at it."""
+        """Run jobs until none is left; where another thread does so already, wait for it first."""
         with self._busy:
-            self._work()
+            self._run_jobs()
 
     def poll(self) -> None:
         """Sign in; where idle, look for work that nobody rang for, every `poll_seconds`."""
-        self._sign_in()
-        self._look_for_work()
-
-    def _sign_in(self) -> None:
         with self._database.writing() as session:
             workers.sign_in(session, self._owner, self._devices)
-
-    def _look_for_work(self) -> None:
         due = time.monotonic() - self._polled >= self._settings.poll_seconds
         if due and self._busy.acquire(blocking=False):
             try:
-                self._work()
+                self._run_jobs()
             finally:
                 self._polled = time.monotonic()
                 self._busy.release()
 
     def close(self) -> None:
-        """End the spare and sign out."""
+        """End the spare trainer and sign out."""
         if self._spare is not None:
             self._spare.kill()
-        self._trainers.close()
+        self._fork_server.close()
         try:
             with self._database.writing() as session:
                 workers.sign_out(session, self._owner)
         except SQLAlchemyError as error:
             log.warning("not signed out: %s", error)
 
-    def _work(self) -> None:
+    def _run_jobs(self) -> None:
         while not self._draining.is_set() and time.monotonic() >= self._rests_until:
-            trainer = self._ready_spare()
+            trainer = self._ready_trainer()
             lease = self._claim()
             if lease is None:
                 return
@@ -102,12 +96,12 @@ class Supervisor:
         failpoints.reach("claim.committed")
         return lease
 
-    def _ready_spare(self) -> TrainerProcess:
+    def _ready_trainer(self) -> TrainerProcess:
         """Return a trainer that waits: no job is claimed before there is one."""
         if self._spare is not None and not self._spare.alive():
             self._spare.kill()
             self._spare = None
-        self._spare = self._spare or self._trainers.fork()
+        self._spare = self._spare or self._fork_server.fork()
         return self._spare
 
     def _run(self, lease: Lease, trainer: TrainerProcess) -> None:
@@ -116,14 +110,15 @@ class Supervisor:
         try:
             trainer.start(lease)
             log.info("job %s, attempt %d: trainer %d", lease.job_id, lease.attempt, trainer.pid)
-            end = Watch(self._settings, self._database, lease, trainer, self._draining).until_it_ends()
+            end = Heartbeat(self._settings, self._database, lease, trainer, self._draining).run()
             if end.reason == "stalled":
                 stacks = self._stacks(lease, trainer)
         finally:
             trainer.kill()
+        # SIGKILL comes from the kernel when memory runs out, or from anybody else: its counter tells which.
         if end.code == -signal.SIGKILL and oom_kills(self._settings.memory_events) > kills:
-            end = End(None, "out_of_memory")
-        self._heed_device(end)
+            end = TrainerExit(None, "out_of_memory")
+        self._rest_after(end)
         if end.code != 0:
             self._clean_up(lease, end, stacks)
 
@@ -134,34 +129,34 @@ class Supervisor:
         file = stacks_file(attempt_folder(self._settings, lease))
         return file.read_text(errors="replace")[:_MAX_DUMP] if file.exists() else ""
 
-    def _heed_device(self, end: End) -> None:
-        """A worker whose GPU is gone takes no job for a while, longer each time."""
+    def _rest_after(self, end: TrainerExit) -> None:
+        """Take no job for a while after a lost GPU, longer each time until a job succeeds."""
         if end.code == DEVICE_LOST:
-            log.error("the device is lost; no job is taken for %s s", self._rest)
-            self._rests_until = time.monotonic() + self._rest
-            self._rest = min(2 * self._rest, _MAX_REST)
+            log.error("the device is lost; no job is taken for %s s", self._rest_seconds)
+            self._rests_until = time.monotonic() + self._rest_seconds
+            self._rest_seconds = min(2 * self._rest_seconds, _MAX_REST_SECONDS)
         elif end.code == 0:
-            self._rest = _REST_SECONDS
+            self._rest_seconds = _MIN_REST_SECONDS
 
-    def _clean_up(self, lease: Lease, end: End, stacks: str) -> None:
-        """A trainer closes its job itself; where it could not, do it. The sweeper would, later."""
+    def _clean_up(self, lease: Lease, end: TrainerExit, stacks: str) -> None:
+        """Do for a dead trainer what it does itself when it ends well; the sweeper would do it too, but later."""
         failpoints.reach("cleanup.begun")
         shutil.rmtree(attempt_folder(self._settings, lease), ignore_errors=True)
         try:
-            self._database.transact(lambda session: close(session, lease, end, self._settings, stacks))
+            self._database.transact(lambda session: record_death(session, lease, end, self._settings, stacks))
         except (SQLAlchemyError, leases.LeaseLostError, leases.CancelledError) as error:
             log.warning("left to the sweeper: %s", error)
         time.sleep(_CRASH_PAUSE_SECONDS)
 
 
 def devices_of(settings: Settings) -> dict[str, int]:
-    """Say how many devices of which kind this worker has, without touching any."""
+    """Return how many devices of which kind this worker has, without touching any."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     gpus = len(list(Path("/dev").glob("nvidia[0-9]*")))
     if visible is not None:
-        gpus = min(gpus, len([one for one in visible.split(",") if one not in ("", "-1")]))
-    asked = settings.worker_device
-    found = {"cpu": settings.worker_devices}
-    if asked == "cuda" or (asked == "auto" and gpus):
-        found["cuda"] = max(gpus, 1)
-    return found
+        gpus = min(gpus, len([gpu for gpu in visible.split(",") if gpu not in ("", "-1")]))
+    requested = settings.worker_device
+    devices = {"cpu": settings.worker_devices}
+    if requested == "cuda" or (requested == "auto" and gpus):
+        devices["cuda"] = max(gpus, 1)
+    return devices

@@ -1,4 +1,4 @@
-"""What a trainer does: it is forked, takes a throw-away step, waits for a job on standard input, runs it and ends."""
+"""A trainer's program: takes a throw-away step, waits for a job on standard input, runs it and ends."""
 
 import json
 import signal
@@ -11,7 +11,7 @@ from worker.process.drain import Draining
 
 
 def _warm_up() -> None:
-    """Do once what is slow only at first."""
+    """Take a step on a small layer: the first one in a process is slow, the job's then is not."""
     import torch  # noqa: PLC0415 - imported already where trainers are forked
 
     layer = torch.nn.Linear(4, 4)
@@ -21,20 +21,20 @@ def _warm_up() -> None:
 
 
 def _listen(draining: Draining) -> None:
+    """Read the supervisor's requests to stop, see `TrainerProcess.drain`."""
     for line in sys.stdin:
         draining.ask(json.loads(line)["drain"])
 
 
 def main() -> None:
-    """Warm up, wait, run one job."""
+    """Warm up, wait for a lease on standard input, run its job."""
     _warm_up()
     line = sys.stdin.readline()
     if not line:
         return
     draining = Draining()
-    signal.signal(
-        signal.SIGTERM, lambda *_: draining.ask("shutdown")
-    )  # whoever ends every process at once means the same
+    # Whoever ends all processes at once (a container that stops) wants the same as the supervisor.
+    signal.signal(signal.SIGTERM, lambda *_: draining.ask("shutdown"))
     threading.Thread(target=_listen, args=(draining,), daemon=True).start()
 
     from worker.attempt import runner  # noqa: PLC0415 - imported already where trainers are forked

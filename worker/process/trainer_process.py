@@ -1,4 +1,4 @@
-"""A trainer process as its supervisor sees it: forked, given one job, told to drain, killed.
+"""The supervisor's side of a trainer: the process is forked, gets one job, is drained, or is killed.
 
 It reads JSON lines from its standard input, see `worker.process.trainer`; `worker.process.fork_server` says where it
 comes from.
@@ -30,7 +30,7 @@ class NoTrainerError(Exception):
 
 
 def environment(threads: int) -> dict[str, str]:
-    """What a trainer's libraries are told: their share of the processor, and to add up in the same order in each run.
+    """Environment variables of trainers: how many threads, and that sums have the same order in every run.
 
     Without MKL_CBWR two threads of MKL give other last bits from run to run (seen in the gradient of a convolution
     with a batch of one row), and a resumed training would not be the undisturbed one. It costs nothing measurable.
@@ -48,19 +48,19 @@ class ForkServer:
         self._start()
 
     def _start(self) -> None:
-        self._control, theirs = socket.socketpair()
+        self._control, server_end = socket.socketpair()
         self._control.settimeout(self._patience)
-        with theirs:
+        with server_end:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "worker.process.fork_server", str(os.getpid())],
-                stdin=theirs.fileno(),
+                stdin=server_end.fileno(),
                 env=environment(self._threads),
                 start_new_session=True,
             )
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """The process id of the fork server."""
         pid: int = self._process.pid
         return pid
 
@@ -69,7 +69,7 @@ class ForkServer:
         for _ in range(_TRIES):
             reading, writing = os.pipe()
             try:
-                pid = self._ask(reading)
+                pid = self._request(reading)
             finally:
                 os.close(reading)
             if pid is not None:
@@ -80,7 +80,8 @@ class ForkServer:
             self._start()
         raise NoTrainerError
 
-    def _ask(self, stdin: int) -> int | None:
+    def _request(self, stdin: int) -> int | None:
+        """Let a trainer be forked that reads from `stdin`; return its process id, None without an answer."""
         with suppress(OSError):
             socket.send_fds(self._control, [b"f"], [stdin])
             if answer := self._control.recv(20):
@@ -88,19 +89,19 @@ class ForkServer:
         return None
 
     def close(self) -> None:
-        """End it; its trainers go on."""
+        """Kill the fork server; its trainers go on."""
         self._process.kill()
         self._process.wait()
         self._control.close()
 
 
 class TrainerProcess:
-    """One trainer; it warms up and then waits for its job.
+    """One trainer process; it warms up and then waits for its job.
 
     Parameters
     ----------
     pid
-        Its process id, a child of ours, which is also its process group's.
+        Its process id, which is also that of its process group; a child of this process.
     stdin
         The descriptor that writes to its standard input.
     """
@@ -112,36 +113,36 @@ class TrainerProcess:
         self._code: int | None = None
 
     def start(self, lease: Lease) -> None:
-        """Give it a job."""
+        """Give the trainer its job."""
         self._send(lease.model_dump())
 
     def drain(self, reason: StopReason) -> None:
-        """Ask it to write a checkpoint, let go of the job and end."""
+        """Tell the trainer to write a checkpoint, give the job back and end."""
         self._send({"drain": reason})
 
     def dump_stacks(self) -> None:
-        """Have it write where each of its threads is, see `worker.attempt.folder`; a hanging one does, too."""
+        """Let the trainer write all threads' stacks into `worker.attempt.folder.stacks_file`, even while it hangs."""
         if self.alive():
             os.kill(self.pid, signal.SIGUSR1)
 
     def alive(self) -> bool:
-        """Tell whether it runs."""
+        """Return whether the process still runs."""
         return self.wait(0) is None
 
     def wait(self, seconds: float) -> int | None:
-        """Return its exit code (minus the signal's number where one killed it), None if it still runs after that."""
+        """Return the exit code, minus the signal's number where one killed it; None if it still runs after that."""
         if self._code is None and select.select([self._handle], [], [], seconds)[0]:
             self._code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
             os.close(self._handle)
         return self._code
 
     def kill(self) -> None:
-        """End it and all that it started, at once."""
+        """Kill the trainer and all processes that it started."""
         if self.alive():
             os.killpg(self.pid, signal.SIGKILL)
         while self.wait(60) is None:
             log.error("trainer %d does not die", self.pid)
-        with suppress(ChildProcessError):  # what it had started is ours now
+        with suppress(ChildProcessError):  # what it had started are children of this process now
             while os.waitpid(-self.pid, os.WNOHANG)[0]:
                 pass
         self._stdin.close()

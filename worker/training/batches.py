@@ -1,4 +1,4 @@
-"""Which rows a step takes: a pure function of seed, epoch and position, so that a resumed run needs no memory."""
+"""Which rows a step takes: a pure function of seed, epoch and position, so that a checkpoint need not hold an order."""
 
 import hashlib
 from collections.abc import Iterator
@@ -9,13 +9,14 @@ from torch import Tensor
 
 def epoch_order(rows: int, seed: int, epoch: int) -> Tensor:
     """The permutation (rows,) of an epoch."""
+    # A generator of its own for each epoch: what else is drawn in between cannot change the order of the rows.
     digest = hashlib.sha256(f"{seed}/{epoch}".encode()).digest()
-    generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+    generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)  # seeds are below 2^63
     return torch.randperm(rows, generator=generator)
 
 
 def epoch_batches(rows: int, batch_size: int, seed: int, epoch: int, start: int = 0) -> Iterator[Tensor | None]:
-    """Row indices of an epoch's batches from position `start` on; None means all rows, in their order.
+    """Row indices (B,) of an epoch's batches from position `start` on; None means all rows, in their order.
 
     The last batch holds what is left. A batch of all rows needs no order: their mean does not depend on it.
     """

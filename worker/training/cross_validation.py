@@ -1,4 +1,4 @@
-"""Labelled rows divided into some to train on and some that are held out."""
+"""Datasets whose labelled train rows are divided anew, into rows to train on and rows that are held out."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,30 +12,30 @@ from app.ml.data.spec import SPLITS, Split
 from app.ml.interfaces import Rows
 from app.ml.solvers.folds import stratified
 
-_OUTSIDE = 255  # a split that is none
+_NO_SPLIT = 255  # the code of rows that belong to no split
 
 
-def folds_of(data: ArrayData, labels: Sequence[str], rows: Rows, count: int) -> NDArray[np.int64]:
-    """A fold (n,) for each of some rows (n,), stratified by the first category among the targets."""
+def assign_folds(data: ArrayData, labels: Sequence[str], rows: Rows, count: int) -> NDArray[np.int64]:
+    """A fold number (n,) for each of the rows (n,), stratified by the first category among the targets."""
     for target in data.spec.targets:
         if target.name in labels and target.type == "category":
-            classes = data.labels(target.name, rows) + 1  # rows without a label are a class too
-            found: NDArray[Any] = stratified(classes, count).numpy()
-            return found
-    return np.arange(len(rows)) % count
+            classes = data.labels(target.name, rows) + 1  # rows without a label (-1) are a class too
+            folds: NDArray[Any] = stratified(classes, count).numpy()
+            return folds
+    return np.arange(len(rows)) % count  # without classes: in turn, in the order of the rows
 
 
-def with_held_out(data: ArrayData, rows: Rows, held: Rows) -> ArrayData:
-    """The same data with some rows (n,) as its train split, but those of `held` (n,) as its validation split."""
-    split = np.full_like(data.split, _OUTSIDE)
+def with_validation_rows(data: ArrayData, rows: Rows, held_out: Rows) -> ArrayData:
+    """The same data with the rows (n,) as its train split, but those of the mask (n,) as its validation split."""
+    split = np.full_like(data.split, _NO_SPLIT)
     split[rows] = SPLITS.index("train")
-    split[rows[held]] = SPLITS.index("validation")
+    split[rows[held_out]] = SPLITS.index("validation")
     return replace(data, split=split)
 
 
-def only(data: ArrayData, split: Split, rows: Rows) -> ArrayData:
-    """The same data with no other rows in a split than some (n,)."""
+def with_rows(data: ArrayData, split: Split, rows: Rows) -> ArrayData:
+    """The same data whose split holds only the rows (n,)."""
     code = SPLITS.index(split)
-    splits = np.where(data.split == code, _OUTSIDE, data.split).astype(data.split.dtype)
+    splits = np.where(data.split == code, _NO_SPLIT, data.split).astype(data.split.dtype)
     splits[rows] = code
     return replace(data, split=splits)

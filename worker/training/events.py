@@ -1,4 +1,4 @@
-"""What the loop tells its caller, in order."""
+"""The events that the training loop yields to its caller, in the order in which they come."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -37,7 +37,7 @@ class EpochDone:
 
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """After a measurement on the validation split."""
+    """After an evaluation on the validation split."""
 
     epoch: int
     step: int
@@ -46,8 +46,8 @@ class Evaluated:
 
 
 @dataclass(frozen=True, slots=True)
-class Noted:
-    """Something that a user may want to know: what was chosen or found, and why. `data` is JSON."""
+class Note:
+    """Something that a user may want to know: what was selected or happened, and why. `data` is JSON."""
 
     kind: str
     message: str
@@ -62,4 +62,4 @@ class Finished:
     reason: Reason
 
 
-Event = Started | StepDone | EpochDone | Evaluated | Noted | Finished
+Event = Started | StepDone | EpochDone | Evaluated | Note | Finished

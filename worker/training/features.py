@@ -1,4 +1,4 @@
-"""Features of a frozen backbone: computed once, and kept for other trainings where the caller can."""
+"""Features of a frozen backbone: computed once, and cached for other trainings where the caller has a cache."""
 
 import hashlib
 import json
@@ -12,12 +12,12 @@ from torch import Tensor
 from app.ml.interfaces import Backbone, Modality, Rows
 from app.ml.models import checkpoint
 
-Keeper = Callable[[str, Callable[[], Tensor]], Tensor]
-"""A key and how to compute; returns the tensor, computed now or by whoever had the same key before."""
+GetOrCompute = Callable[[str, Callable[[], Tensor]], Tensor]
+"""A cache: takes a key and how to compute the tensor; returns the cached tensor, or computes and caches it."""
 
 
-def computed(key: str, compute: Callable[[], Tensor]) -> Tensor:  # noqa: ARG001 - nothing is kept
-    """The keeper that keeps nothing."""
+def uncached(key: str, compute: Callable[[], Tensor]) -> Tensor:  # noqa: ARG001 - a cache takes a key
+    """Compute every time: the cache of callers that have none."""
     return compute()
 
 
@@ -30,5 +30,6 @@ def feature_key(backbone: Backbone, modality: Modality, rows: Rows, source: str,
     weights = hashlib.sha256(checkpoint.to_bytes(backbone.state_dict())).hexdigest()
     positions = hashlib.sha256(np.ascontiguousarray(rows, dtype=np.int64).tobytes()).hexdigest()
     device = next(backbone.parameters()).device.type
+    # The device's type and the torch release belong to it: other kernels give other last bits.
     parts = [weights, config.model_dump_json(), modality.model_dump_json(), positions, source, device]
     return hashlib.sha256(json.dumps([*parts, str(torch.__version__)]).encode()).hexdigest()

@@ -1,4 +1,7 @@
-"""What something will cost, computed and not measured, so that a choice within a budget repeats itself."""
+"""Seconds that a computation takes, computed from its operations: unlike measured ones they are always the same.
+
+Model selection spends its budget by them, so that the same rows always select the same.
+"""
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -8,38 +11,40 @@ from app.ml.interfaces.abilities import Sequences
 from app.ml.models.assembly import count_parameters
 from app.ml.solvers.basis import MAX_AXES, is_large
 
-RATE = 2e10  # operations in a second, about what one core does
-_STEP = 3  # forward, and about twice as much backward
-_SOLVES, _LARGE_SOLVES = 8000, 2000  # operations per number and output of a cross-validated solution, see docs/log.md
-_EIGEN = 10  # operations of an eigendecomposition, per cube of its size
-_EXPONENTIALS = 30  # products that the losses of a row's output weigh
+OPERATIONS_PER_SECOND = 2e10  # about what one core does
+_FORWARD_AND_BACKWARD = 3  # times the forward pass: the backward pass costs about twice as much
+# Operations per number and output of a cross-validated solution, see docs/log.md.
+_OPERATIONS_OF_SOLVING, _OPERATIONS_OF_SOLVING_LARGE = 8000, 2000
+_OPERATIONS_OF_EIGENBASIS = 10  # per cube of its size
+_PRODUCTS_OF_LOSS = 30  # the exponentials of one output of a row cost as much as so many products
 
 
 @torch.no_grad()
 def row_seconds(backbone: Backbone) -> float:
-    """Running the backbone on one row."""
+    """Seconds to run the backbone on one row."""
     encoding = backbone.encoding
     dtype = torch.float32 if encoding.vocabulary is None else torch.int64
     device = next(backbone.parameters()).device
-    trains = backbone.training
+    was_training = backbone.training
     with FlopCounterMode(display=False) as counter:
         backbone.eval()(torch.zeros((1, *encoding.shape), dtype=dtype, device=device))
-    backbone.train(trains)
-    # Recurrent layers are not counted: they use every weight once in every step.
+    backbone.train(was_training)
+    # The counter misses recurrent layers, which use every weight once in every step: 2 operations a weight and step
+    # is a lower bound for them, and for any other layer too.
     steps = encoding.shape[-1] if isinstance(backbone, Sequences) else 1
-    return float(max(counter.get_total_flops(), 2 * count_parameters(backbone) * steps)) / RATE
+    return float(max(counter.get_total_flops(), 2 * count_parameters(backbone) * steps)) / OPERATIONS_PER_SECOND
 
 
 def training_seconds(backbone: Backbone, rows: int) -> float:
-    """Training on so many rows, repetitions counted."""
-    return _STEP * rows * row_seconds(backbone)
+    """Seconds to train on so many rows, each counted as often as it is seen."""
+    return _FORWARD_AND_BACKWARD * rows * row_seconds(backbone)
 
 
 def solving_seconds(rows: int, width: int, outputs: int) -> float:
-    """Solving for a head with cross-validation on features (rows, width)."""
+    """Seconds to solve for a head with cross-validation on features (rows, width)."""
     axes = min(rows, width)
-    by_axes = axes <= MAX_AXES
-    basis = 2.0 * rows * width * axes + _EIGEN * axes**3 if by_axes else 0.0
-    numbers = axes if by_axes else width
-    solves = _LARGE_SOLVES if is_large(rows, numbers) else _SOLVES
-    return (basis + solves * rows * outputs * (numbers + _EXPONENTIALS)) / RATE
+    has_basis = axes <= MAX_AXES  # else it is solved on the features as they are, see `solvers.basis.principal`
+    basis = 2.0 * rows * width * axes + _OPERATIONS_OF_EIGENBASIS * axes**3 if has_basis else 0.0
+    numbers = axes if has_basis else width
+    solving = _OPERATIONS_OF_SOLVING_LARGE if is_large(rows, numbers) else _OPERATIONS_OF_SOLVING
+    return (basis + solving * rows * outputs * (numbers + _PRODUCTS_OF_LOSS)) / OPERATIONS_PER_SECOND

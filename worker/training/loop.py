@@ -1,4 +1,4 @@
-"""The loop, for pretraining and fine-tuning alike. Whoever iterates it decides when to report, save or stop."""
+"""The training loop, for pretraining and fine-tuning alike. Its caller decides when to report, save or stop."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator
@@ -10,8 +10,8 @@ from app.ml.configs.training import TrainingConfig
 from app.ml.data.arrays import Examples
 from worker.training.batches import epoch_batches
 from worker.training.events import EpochDone, Evaluated, Event, Finished, Started, StepDone
-from worker.training.micro_batches import DeviceMemoryError, backward, with_less_memory
-from worker.training.online_probe import Watcher
+from worker.training.micro_batches import DeviceMemoryError, backward, split_further
+from worker.training.online_probe import OnlineProbe
 from worker.training.optimizer import set_rate
 from worker.training.schedule import rate_factor
 from worker.training.state import LoopState
@@ -26,7 +26,7 @@ class Plan:
 
     config: TrainingConfig
     rows: int
-    solves: bool = False  # then all there is is one step over all rows
+    solves: bool = False  # then the training is a single step over all rows
 
     @property
     def batch_size(self) -> int:
@@ -36,21 +36,21 @@ class Plan:
 
     @property
     def steps_per_epoch(self) -> int:
-        """The last of them may take fewer rows."""
+        """Steps of an epoch, the last of which may take fewer rows."""
         return 1 if self.solves else self.config.steps_per_epoch(self.rows)
 
     @property
     def total_steps(self) -> int:
-        """As configured, or the epochs' steps."""
+        """Steps of the whole training: as configured, or the epochs' steps."""
         return 1 if self.solves else self.config.total_steps(self.rows)
 
     def lr(self, step: int) -> float:
-        """The rate of step `step`, counted from 0."""
+        """The learning rate of step `step`, counted from 0."""
         assert self.config.optimizer.lr != "auto"
         return self.config.optimizer.lr * rate_factor(self.config.schedule, step, self.total_steps)
 
     def evaluates(self, epoch: int, step: int) -> bool:
-        """Whether to measure after this epoch: every so many, and at the end."""
+        """Whether to evaluate after this epoch, counted from 0: every `evaluate_every` epochs, and at the end."""
         assert self.config.evaluate_every != "auto"
         return (epoch + 1) % self.config.evaluate_every == 0 or step >= self.total_steps
 
@@ -60,7 +60,7 @@ def train(
     examples: Examples,
     plan: Plan,
     evaluate: Callable[[], Metrics] | None,
-    watcher: Watcher | None = None,
+    probe: OnlineProbe | None = None,
 ) -> Iterator[Event]:
     """Train from where `state` is to the end of the plan.
 
@@ -69,28 +69,30 @@ def train(
     """
     progress, config = state.progress, plan.config
     yield Started(progress.step, plan.total_steps, plan.steps_per_epoch)
+    # A position above 0 at the last step: the run was saved before the epoch ended, whose evaluation is still to come.
     while (progress.step < plan.total_steps or progress.position > 0) and not progress.stopped_early:
         state.objective.train()
+        # Only the rows after `position` are left of an epoch within which the run was saved.
         for indices in epoch_batches(plan.rows, plan.batch_size, config.seed, progress.epoch, progress.position):
             if progress.step >= plan.total_steps:
                 break
-            yield from _fitting_step(state, examples, plan, indices)
+            while (done := _step(state, examples, plan, indices)) is None:
+                # Too little memory: nothing has changed yet, so the same step is taken again in smaller pieces.
+                yield split_further(state, plan.rows if indices is None else len(indices))
+            yield done
         yield EpochDone(progress.epoch, progress.step)
-        evaluated = _measure(state, plan, evaluate, watcher) if plan.evaluates(progress.epoch, progress.step) else None
+        evaluated = None
+        if plan.evaluates(progress.epoch, progress.step):
+            evaluated = _evaluate(state, plan, evaluate, probe)
+        # The epoch is counted before the caller sees the evaluation: what it saves then resumes at the next epoch.
         progress.epoch, progress.position = progress.epoch + 1, 0
         if evaluated:
             yield evaluated
+    # Early stopping, or the online probe, has kept the best weights; without either there are none to restore.
     state.restore_best()
-    if watcher and watcher.chooses and progress.best_step is not None:
-        yield watcher.told(progress)
+    if probe and probe.selects_weights and progress.best_step is not None:
+        yield probe.kept_note(progress)
     yield Finished(progress.step, "early_stopping" if progress.stopped_early else "completed")
-
-
-def _fitting_step(state: LoopState, examples: Examples, plan: Plan, indices: torch.Tensor | None) -> Iterator[Event]:
-    """A step, in pieces small enough for the device's memory."""
-    while (done := _step(state, examples, plan, indices)) is None:
-        yield with_less_memory(state, plan.rows if indices is None else len(indices))
-    yield done
 
 
 def follow(state: LoopState, examples: Examples, plan: Plan, steps: Iterable[tuple[int, torch.Tensor]]) -> None:
@@ -107,22 +109,24 @@ def follow(state: LoopState, examples: Examples, plan: Plan, steps: Iterable[tup
 
 
 def _step(state: LoopState, examples: Examples, plan: Plan, indices: torch.Tensor | None) -> StepDone | None:
-    """Rate, forward, backward, clip, step, count; None, and no weight has changed, where the memory was too little.
+    """Take a step on rows `indices` (B,), None being all: rate, forward, backward, clip, step, count.
 
-    Nothing here reads a value: on a GPU that would wait for it.
+    None where the device had too little memory; then no weight has changed. Nothing here reads a value from the
+    device: on a GPU that would wait until all that is queued there has run.
     """
     progress, optimizer = state.progress, state.optimizer
-    lr = plan.lr(progress.step) * progress.rate
+    lr = plan.lr(progress.step) * progress.rate  # the rate is below 1 after a divergence
     set_rate(optimizer, lr)
-    state.objective.begin(progress.step, plan.total_steps)
+    state.objective.begin(progress.step, plan.total_steps)  # what is warmed up or unfrozen, by the step's number
     if state.ranks is not None:
-        indices = state.ranks.shard(progress.step, indices, plan.rows)
+        indices = state.ranks.shard(progress.step, indices, plan.rows)  # (b,) of the (B,)
     losses = backward(state, examples, indices, plan.config)
     if losses is None:
         return None
     if state.ranks is not None:
         losses = state.ranks.average(optimizer, losses)
     if plan.config.clip_grad_norm is not None:
+        # After the average over ranks: the norm that is clipped is that of the whole batch's gradient.
         parameters = (parameter for group in optimizer.param_groups for parameter in group["params"])
         torch.nn.utils.clip_grad_norm_(parameters, plan.config.clip_grad_norm)
     optimizer.step()
@@ -131,23 +135,23 @@ def _step(state: LoopState, examples: Examples, plan: Plan, indices: torch.Tenso
     return StepDone(progress.step, progress.epoch, lr, losses)
 
 
-def _measure(
-    state: LoopState, plan: Plan, evaluate: Callable[[], Metrics] | None, watcher: Watcher | None
+def _evaluate(
+    state: LoopState, plan: Plan, evaluate: Callable[[], Metrics] | None, probe: OnlineProbe | None
 ) -> Evaluated | None:
-    """The validation split's losses, and what is watched; None where there is neither."""
+    """Evaluate the validation split and the online probe; None where there is neither."""
+    # The validation loss decides on early stopping before the probe does: either may end the training.
     metrics = evaluate() if evaluate else {}
-    best = bool(metrics) and _judge(state, plan, metrics)
-    if watcher is not None:
-        metrics = {**metrics, **watcher.look(state)}
+    best = bool(metrics) and _update_best(state, plan, metrics[VALIDATION_LOSS])
+    if probe is not None:
+        metrics = {**metrics, **probe.evaluate(state)}
     return Evaluated(state.progress.epoch, state.progress.step, metrics, best) if metrics else None
 
 
-def _judge(state: LoopState, plan: Plan, metrics: Metrics) -> bool:
-    """Tell whether the loss is the lowest so far. Counts what brought no gain, keeps the best weights, may stop."""
+def _update_best(state: LoopState, plan: Plan, loss: float) -> bool:
+    """Whether the loss is the lowest so far; with early stopping, keep the best weights and stop once patience ends."""
     progress, stopping = state.progress, plan.config.early_stopping
-    loss = metrics[VALIDATION_LOSS]
     delta = stopping.min_delta if stopping else 0.0
-    # A loss that is not a number is no gain.
+    # A loss that is no number, or infinite, is never better.
     better = math.isfinite(loss) and (progress.best_loss is None or loss < progress.best_loss - delta)
     if better:
         progress.best_loss, progress.evaluations_without_gain = loss, 0

@@ -1,4 +1,4 @@
-"""Measuring a model that is ready on rows of a dataset: block by block, so that only its answers are in memory."""
+"""Evaluating a finished model on rows of a dataset: block by block, so that only its outputs are in memory."""
 
 from collections.abc import Callable, Sequence
 
@@ -15,47 +15,48 @@ from app.ml.models.bundle import Bundle, HeadEntry
 from app.ml.resolution.compatibility import Part
 from worker.training.evaluation import Evaluation
 
-MAX_NUMBERS = 20_000_000
-_MIN_NUMBERS = 4  # of a row for any head
-Told = Callable[[int], None]
-"""Hears how many rows have been answered; it may raise to stop."""
+MAX_NUMBERS = 20_000_000  # in the outputs of all heads for all rows
+_MIN_NUMBERS_PER_ROW = 4  # that any head is counted with
+OnRows = Callable[[int], None]
+"""Called with how many rows have been answered; it may raise to stop."""
 
 
-def rows_of(data: ArrayData, part: Part, entries: Sequence[HeadEntry]) -> Rows:
-    """Positions (n,) of a split's rows, or of all splits'; where heads have targets, of those that carry one."""
+def rows_to_evaluate(data: ArrayData, part: Part, entries: Sequence[HeadEntry]) -> Rows:
+    """Positions (n,) of the rows of a split, or of all: where heads have targets, of those that carry one of them."""
     targets = [name for entry in entries for name in entry.config.targets if data.spec.target(name)]
+    # A head that learns from the rows themselves needs no label: all rows take part.
     if any(not entry.config.needs_labels for entry in entries):
         targets = []
     splits = SPLITS if part == "all" else (part,)
     return np.sort(np.concatenate([data.positions(split, targets) for split in splits]))
 
 
-def affordable(rows: Rows, entries: Sequence[HeadEntry]) -> Rows:
-    """The rows (n,), or so many of them, evenly spread, that all answers to them are 20,000,000 numbers."""
-    wide = sum(max(_MIN_NUMBERS, sum(len(target.classes) for target in entry.targets)) for entry in entries)
-    most = max(1, MAX_NUMBERS // wide)
-    return rows if len(rows) <= most else rows[np.linspace(0, len(rows) - 1, most).round().astype(np.int64)]
+def limit_rows(rows: Rows, entries: Sequence[HeadEntry]) -> Rows:
+    """The rows (n,), or so many of them, evenly spread, that all outputs for them are 20,000,000 numbers."""
+    numbers = sum(max(_MIN_NUMBERS_PER_ROW, sum(len(target.classes) for target in entry.targets)) for entry in entries)
+    count = max(1, MAX_NUMBERS // numbers)
+    return rows if len(rows) <= count else rows[np.linspace(0, len(rows) - 1, count).round().astype(np.int64)]
 
 
-def measured(
-    bundle: Bundle, data: ArrayData, rows: Rows, part: Part, device: torch.device, told: Told = lambda _: None
+def evaluate_model(
+    bundle: Bundle, data: ArrayData, rows: Rows, part: Part, device: torch.device, on_rows: OnRows = lambda _: None
 ) -> Evaluation:
-    """What a model makes of some rows (n,) of a dataset that fits it."""
-    outputs = _outputs(bundle, data, rows, device, told)
+    """Evaluate every head of a model on rows (n,) of a dataset that fits it."""
+    outputs = _outputs(bundle, data, rows, device, on_rows)
     losses, outcomes = {}, {}
     for entry, (key, head) in zip(bundle.manifest.heads, bundle.heads.items(), strict=True):
-        head.cpu()
-        truth = _truth(entry, data, rows, outputs[key])
-        losses[key] = head.loss(outputs[key], truth).item()
-        outcomes[key] = head.outcomes(outputs[key], truth)
+        head.cpu()  # where its outputs are
+        target = _target(entry, data, rows, outputs[key])
+        losses[key] = head.loss(outputs[key], target).item()
+        outcomes[key] = head.outcomes(outputs[key], target)
     total = {"loss": sum(losses.values())}
-    heads = {key: one.metrics() for key, one in outcomes.items()}
+    heads = {key: of_head.metrics() for key, of_head in outcomes.items()}
     return Evaluation(part, len(rows), total if len(losses) == 1 else {**losses, **total}, heads, outcomes)
 
 
 @torch.inference_mode()
-def _outputs(bundle: Bundle, data: ArrayData, rows: Rows, device: torch.device, told: Told) -> dict[str, Tensor]:
-    """Every head's raw output of all rows (n, ...), on the CPU."""
+def _outputs(bundle: Bundle, data: ArrayData, rows: Rows, device: torch.device, on_rows: OnRows) -> dict[str, Tensor]:
+    """Every head's raw output for all rows (n, ...), on the CPU."""
     modality = bundle.manifest.modality
     for module in (bundle.backbone, *bundle.heads.values()):
         module.to(device)
@@ -63,29 +64,33 @@ def _outputs(bundle: Bundle, data: ArrayData, rows: Rows, device: torch.device, 
     for block in each_block(len(rows), rows_per_block(modality.encoding.volume)):
         for key, output in bundle.outputs(data.encoded(rows[block], modality).to(device)).items():
             parts[key].append(output.cpu())
-        told(block.stop)
+        on_rows(block.stop)
     return {key: torch.cat(blocks) for key, blocks in parts.items()}
 
 
-def _truth(entry: HeadEntry, data: ArrayData, rows: Rows, output: Tensor) -> Tensor:
+def _target(entry: HeadEntry, data: ArrayData, rows: Rows, output: Tensor) -> Tensor:
     """A head's labels in the model's codes; the output of one that learns from the rows holds the comparison."""
     if not entry.config.needs_labels:
         return output
-    return stacked(entry.config, {one.name: _labels(one, data, rows) for one in entry.targets})
+    return stacked(entry.config, {target.name: _labels(target, data, rows) for target in entry.targets})
 
 
-def _labels(mine: TargetSpec, data: ArrayData, rows: Rows) -> Tensor:
-    """A target's labels (n,); a label that no list of the dataset holds is in none of them."""
-    if data.spec.target(mine.name) is None and mine.group is not None:
-        of_another = data.labels(data.spec.labels_of(mine.group)[0], rows)
-        return of_another.clamp(max=0)
-    return _recoded(data.labels(mine.name, rows), mine, data.spec)
+def _labels(target: TargetSpec, data: ArrayData, rows: Rows) -> Tensor:
+    """The labels (n,) of a model's target; a label of a list that the dataset does not know is on no row.
+
+    The dataset knows the list by other labels: a row that has one (whether 0 or 1) has its list, without this label.
+    """
+    if data.spec.target(target.name) is None and target.group is not None:
+        of_another_label = data.labels(data.spec.labels_of(target.group)[0], rows)
+        return of_another_label.clamp(max=0)
+    return _recoded(data.labels(target.name, rows), target, data.spec)
 
 
-def _recoded(labels: Tensor, mine: TargetSpec, spec: DataSpec) -> Tensor:
-    """Class codes of a dataset as a model counts them: a dataset may have fewer classes."""
-    theirs = spec.target(mine.name)
-    if theirs is None or mine.classes == theirs.classes:
+def _recoded(labels: Tensor, target: TargetSpec, spec: DataSpec) -> Tensor:
+    """The dataset's class codes (n,) as the model counts them: a dataset may have fewer classes."""
+    in_dataset = spec.target(target.name)
+    if in_dataset is None or target.classes == in_dataset.classes:
         return labels
-    codes = torch.tensor([*(mine.classes.index(name) for name in theirs.classes), -1])
+    # The last entry is for labels of -1 (unknown), which index it from the end.
+    codes = torch.tensor([*(target.classes.index(name) for name in in_dataset.classes), -1])
     return codes[labels]

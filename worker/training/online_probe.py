@@ -1,4 +1,4 @@
-"""Watching a pretraining: gauges of the features and a probe on them, at each evaluation.
+"""The online probe of a pretraining: collapse metrics of the features, and a linear probe on them, at each evaluation.
 
 Nothing here moves a weight, a buffer or a random generator. Only which weights are kept, and when training ends, may
 follow the probe's score, where that was asked for.
@@ -16,50 +16,76 @@ from app.ml.data.spec import TargetSpec
 from app.ml.errors import ConfigError
 from app.ml.interfaces import Modality, Objective, Rows
 from app.ml.learning import collapse_metrics
-from worker.training.events import Noted
+from worker.training.events import Note
 from worker.training.state import LoopState, Progress
 
 
 @dataclass(frozen=True, slots=True)
-class Watcher:
-    """Some rows of what is pretrained on, and some labelled ones."""
+class OnlineProbe:
+    """Some of the rows that are pretrained on, for the collapse metrics, and some labelled ones for the probe."""
 
     config: OnlineProbeConfig
     rows: Examples
     labelled: Examples | None
     target: TargetSpec | None
 
+    @classmethod
+    def open(
+        cls,
+        config: OnlineProbeConfig,
+        data: ArrayData,
+        auxiliary: ArrayData | None,
+        modality: Modality,
+        device: torch.device,
+    ) -> "OnlineProbe":
+        """Encode the rows once. The labelled ones are the auxiliary dataset's, where there is one.
+
+        Raises `ConfigError` where the auxiliary dataset's rows do not fit.
+        """
+        rows = _examples(data, _sample(data.positions("train"), config.rows), modality, device)
+        if config.target is None:
+            return cls(config, rows, None, None)
+        source = auxiliary or data
+        differences = modality.differences(source.spec)
+        if differences:
+            raise ConfigError(("watch", "dataset"), f"it does not fit: {'; '.join(differences[:5])}")
+        positions = _sample(source.positions("train", (config.target,)), config.rows)
+        labelled = _examples(source, positions, modality, device, config.target)
+        return cls(config, rows, labelled, source.spec.target(config.target))
+
     @property
-    def chooses(self) -> bool:
-        """Whether the probe says which weights are kept."""
+    def selects_weights(self) -> bool:
+        """Whether the weights with the best probe score are kept, and not the last ones."""
         return self.config.keep == "best"
 
-    def look(self, state: LoopState) -> dict[str, float]:
-        """Measure the backbone as it is; an undefined score is NaN. Counts what brought no gain."""
-        features = _features(state.objective, self.rows)
-        found = {
+    def evaluate(self, state: LoopState) -> dict[str, float]:
+        """Measure the backbone as it is; an undefined score is NaN. Updates the best score and the early stopping."""
+        features = _features(state.objective, self.rows)  # (N, F)
+        metrics = {
             "watch/effective_rank": collapse_metrics.effective_rank(features),
             "watch/dead_units": collapse_metrics.dead_units(features),
         }
         if self.labelled is not None and self.target is not None:
             name = "probe_accuracy" if self.target.type == "category" else "probe_r2"
             labels = self.labelled.targets[self.target.name]
+            # Ridge regression with each row left out once: in closed form, cheap enough for every evaluation.
             score = collapse_metrics.probe_score(_features(state.objective, self.labelled), labels, self.target)
-            found[f"watch/{name}"] = score
-            self._judge(state, score)
-        return found
+            metrics[f"watch/{name}"] = score
+            self._update_best(state, score)
+        return metrics
 
-    def told(self, progress: Progress) -> Noted:
+    def kept_note(self, progress: Progress) -> Note:
         """Which weights were kept."""
         data = {"step": progress.best_step, "score": progress.best_score}
         message = f"The weights of step {progress.best_step} are kept: the probe's score was {progress.best_score:.4f}."
-        return Noted("watch.kept", message, data)
+        return Note("watch.kept", message, data)
 
-    def _judge(self, state: LoopState, score: float) -> None:
+    def _update_best(self, state: LoopState, score: float) -> None:
         progress = state.progress
+        # NaN compares as not better; an infinite score would never be beaten again.
         if math.isfinite(score) and (progress.best_score is None or score > progress.best_score):
             progress.best_score, progress.best_step, progress.looks_without_gain = score, progress.step, 0
-            if self.chooses:
+            if self.selects_weights:
                 state.keep_best()
         else:
             progress.looks_without_gain += 1
@@ -67,33 +93,11 @@ class Watcher:
             progress.stopped_early = True
 
 
-def watcher(
-    config: OnlineProbeConfig | None,
-    data: ArrayData,
-    beside: ArrayData | None,
-    modality: Modality,
-    device: torch.device,
-) -> Watcher | None:
-    """What was asked for, with its rows encoded once. Raises `ConfigError` where another dataset's rows do not fit."""
-    if config is None:
-        return None
-    rows = _examples(data, _some(data.positions("train"), config.rows), modality, device)
-    if config.target is None:
-        return Watcher(config, rows, None, None)
-    source = beside or data
-    differences = modality.differences(source.spec)
-    if differences:
-        raise ConfigError(("watch", "dataset"), f"it does not fit: {'; '.join(differences[:5])}")
-    chosen = _some(source.positions("train", (config.target,)), config.rows)
-    labelled = _examples(source, chosen, modality, device, config.target)
-    return Watcher(config, rows, labelled, source.spec.target(config.target))
-
-
-def _some(positions: Rows, count: int) -> Rows:
-    """At most so many, drawn once and for all."""
+def _sample(positions: Rows, count: int) -> Rows:
+    """At most `count` of the positions, in their order; always the same ones, so that scores can be compared."""
     order = torch.randperm(len(positions), generator=torch.Generator().manual_seed(0))[:count]
-    chosen: Rows = positions[order.sort().values.numpy()]
-    return chosen
+    sample: Rows = positions[order.sort().values.numpy()]
+    return sample
 
 
 def _examples(
@@ -105,10 +109,11 @@ def _examples(
 
 @torch.no_grad()
 def _features(objective: Objective, examples: Examples) -> Tensor:
-    """(N, F) in eval mode; afterwards the objective trains again, with the random numbers that were next."""
+    """Features (N, F) in eval mode; afterwards the objective is in train mode, the generators as before."""
     backbone = objective.backbone.eval()
     devices = {parameter.device for parameter in backbone.parameters() if parameter.is_cuda}
     with torch.random.fork_rng(devices=list(devices)):
-        found = torch.cat([backbone(examples.inputs.take(block)) for block in examples.blocks()])
+        # Dropout is off, but a backbone may still draw (patches at random places): the training must not notice.
+        features = torch.cat([backbone(examples.inputs.take(block)) for block in examples.blocks()])
     objective.train()
-    return found
+    return features

@@ -28,52 +28,51 @@ from app.ml.kinds.strategies import AnyStrategy
 from app.ml.kinds.supervision.term import JointObjective
 from app.ml.models.assembly import FineTuning, build_heads, stacked, targets_of
 from app.ml.models.bundle import Bundle, HeadEntry, Manifest, save_bundle
-from app.ml.models.checkpoint import Tensors
 from app.ml.models.partial_loading import take_over
 from app.ml.resolution.pretrained import inherits_preprocessing
 from worker.training.evaluation import Evaluation, calibrate, evaluate, features_of
-from worker.training.events import EpochDone, Event, Noted
-from worker.training.features import Keeper, computed, feature_key
-from worker.training.label_propagation.pseudo_labels import Unlabelled
+from worker.training.events import EpochDone, Event, Note
+from worker.training.features import GetOrCompute, feature_key, uncached
+from worker.training.label_propagation.pseudo_labels import LabelPropagation
 from worker.training.loop import Metrics, Plan, train
-from worker.training.model_selection import Ground, chosen
-from worker.training.online_probe import Watcher, watcher
+from worker.training.model_selection import SelectionContext, select_strategy
+from worker.training.online_probe import OnlineProbe
 from worker.training.optimizer import build_optimizer
-from worker.training.precision import lay_out
+from worker.training.precision import use_channels_last
 from worker.training.solve import solve_heads, train_by_solving
 from worker.training.state import LoopState
-from worker.training.task_affinity import is_due, measure_tasks
+from worker.training.task_affinity import is_due, measure_task_affinity
 
 AnyRunConfig = PretrainingConfig | FineTuningConfig
 
 
 @dataclass
 class Run:
-    """A prepared training. Splits are encoded when first needed and then kept."""
+    """A prepared training. Splits are encoded when they are first needed, and then stay in memory."""
 
     config: AnyRunConfig
     data: ArrayData
     modality: AnyModality
     state: LoopState
     splits: dict[Split, Examples] = field(default_factory=dict)
-    notes: tuple[Noted, ...] = ()  # what was found and chosen while preparing
-    keep: Keeper = computed  # features of a frozen backbone
-    watcher: Watcher | None = None  # of a pretraining
-    unlabelled: Unlabelled | None = None  # of a fine-tuning
+    notes: tuple[Note, ...] = ()  # what was loaded and selected while preparing
+    cache: GetOrCompute = uncached  # for features of a frozen backbone
+    probe: OnlineProbe | None = None  # of a pretraining
+    label_propagation: LabelPropagation | None = None  # of a fine-tuning
 
     @property
     def plan(self) -> Plan:
-        """Its length."""
+        """How long the training is."""
         return Plan(self.config.training, len(self.examples("train")), self._solving == "only")
 
     @property
     def lr(self) -> float:
-        """The rate of the last step, as it really was."""
+        """The learning rate of the last step, with what a divergence has left of it."""
         progress = self.state.progress
         return self.plan.lr(max(progress.step - 1, 0)) * progress.rate
 
     def train(self) -> Iterator[Event]:
-        """The loop, from where the state is; once it has ended, heads are calibrated on the validation rows."""
+        """Train from where the state is; once that has ended, calibrate the heads on the validation rows."""
         yield from self._steps()
         if isinstance(self.state.objective, FineTuning) and len(self.examples("validation")):
             calibrate(self.state.objective, self.examples("validation"))
@@ -82,46 +81,51 @@ class Run:
         examples, objective = self.examples("train"), self.state.objective
         validate = self._validate if len(self.examples("validation")) else None
         if self._solving == "only":
-            yield from train_by_solving(self.state, examples, validate, self.unlabelled)
+            yield from train_by_solving(self.state, examples, validate, self.label_propagation)
             return
+        # A run that is resumed from a later step has heads that were solved for already, and trained since.
         if self._solving in ("first", "around") and self.state.progress.step == 0:
             assert isinstance(objective, FineTuning)
             yield solve_heads(objective, examples)
-        for event in train(self.state, examples, self.plan, validate, self.watcher):
+        for event in train(self.state, examples, self.plan, validate, self.probe):
             yield event
             if isinstance(event, EpochDone) and is_due(self.plan, event.epoch, event.step):
-                measure_tasks(objective, examples, self.plan, event.epoch)
+                measure_task_affinity(objective, examples, self.plan, event.epoch)
         if self._solving == "around":
             assert isinstance(objective, FineTuning)
-            _fit_heads(self, objective)  # as before the first time: solutions scale some of it
+            _fit_heads(self, objective)  # anew: solving scales the standardisation by the layers' widths
             yield solve_heads(objective, examples)
 
     @property
     def _solving(self) -> str:
+        """When the heads are solved for: "only", "first", "around" the steps, or "never"."""
         objective = self.state.objective
         return objective.strategy.solving if isinstance(objective, FineTuning) else "never"
 
     def evaluate(self, split: Split) -> Evaluation | None:
-        """Measure a split with the weights as they are; None where it has no rows."""
+        """Evaluate a split with the weights as they are; None where it has no rows."""
         examples = self.examples(split)
         return evaluate(self.state.objective, examples, split) if len(examples) else None
 
     def tasks(self) -> dict[str, Any]:
-        """{"tasks": which head helps which}, where several have learned together."""
+        """{"tasks": which head's learning helps which}, where several heads trained the backbone together."""
         objective = self.state.objective
         if not isinstance(objective, FineTuning) or objective.affinity is None:
             return {}
         return {"tasks": objective.affinity.as_json([config.key for config in objective.configs])}
 
     def examples(self, split: Split) -> Examples:
-        """A split's rows, or for a frozen backbone their features; for fine-tuning only labelled rows."""
+        """A split's rows, or for a frozen backbone their features; of a fine-tuning only labelled rows."""
         if split not in self.splits:
             targets = _targets(self.config)
-            examples = self.data.examples(split, self.modality, self.state.device, targets, _joining(self.config))
+            examples = self.data.examples(
+                split, self.modality, self.state.device, targets, _optional_targets(self.config)
+            )
             objective = self.state.objective
+            # A frozen backbone runs once for each row: from here on the features (N, F) stand for the rows.
             if isinstance(objective, FineTuning) and objective.strategy.caches_features and len(examples):
                 features = partial(features_of, objective, examples)
-                examples = Examples(InMemory(self.keep(self._feature_key(split), features)), examples.targets)
+                examples = Examples(InMemory(self.cache(self._feature_key(split), features)), examples.targets)
             self.splits[split] = examples
         return self.splits[split]
 
@@ -131,32 +135,23 @@ class Run:
         return feature_key(self.state.objective.backbone, self.modality, rows, strategy.source, self.config.backbone)
 
     def save_bundle(self, folder: Path) -> list[str]:
-        """Write the model's files into an existing folder; returns their names."""
+        """Write the model's files into an existing folder; return their names."""
         return save_bundle(folder, self.bundle())
 
     def bundle(self) -> Bundle:
-        """The model as it is now."""
+        """The model with the weights as they are now; a strategy's additions are merged into the backbone."""
         objective = self.state.objective
         backbone = objective.backbone
         if isinstance(objective, FineTuning):
-            backbone = objective.strategy.merged(backbone)
-        return Bundle(self._manifest(), backbone, self._heads(), self._method_state())
-
-    def _method_state(self) -> Tensors:
-        """What a pretraining method learned beside the backbone."""
-        objective = self.state.objective
-        return {} if isinstance(objective, FineTuning) else objective.learned()
+            heads = zip(objective.configs, objective.each_head(), strict=True)
+            by_key: dict[str, Head] = {config.key: head for config, head in heads}
+            return Bundle(self._manifest(), objective.strategy.merged(backbone), by_key, {})
+        return Bundle(self._manifest(), backbone, {}, objective.learned())
 
     def _validate(self) -> Metrics:
-        measured = self.evaluate("validation")
-        assert measured is not None
-        return measured.scalars()
-
-    def _heads(self) -> dict[str, Head]:
-        objective = self.state.objective
-        if not isinstance(objective, FineTuning):
-            return {}
-        return {config.key: head for config, head in zip(objective.configs, objective.each_head(), strict=True)}
+        evaluation = self.evaluate("validation")
+        assert evaluation is not None
+        return evaluation.scalars()
 
     def _manifest(self) -> Manifest:
         config, backbone = self.config, self.state.objective.backbone
@@ -179,7 +174,7 @@ class Run:
 
     @property
     def strategy(self) -> AnyStrategy | None:
-        """How the backbone is adapted, with nothing left to choose; None where there is nothing to adapt to."""
+        """How the backbone is adapted, with nothing left to select; None for a pretraining."""
         objective = self.state.objective
         return objective.strategy if isinstance(objective, FineTuning) else None  # type: ignore[return-value]
 
@@ -191,41 +186,49 @@ def prepare(
     device: str | torch.device = "cpu",
     parent: Bundle | None = None,
     strategy: AnyStrategy | None = None,
-    keep: Keeper = computed,
-    beside: ArrayData | None = None,
+    cache: GetOrCompute = uncached,
+    auxiliary: ArrayData | None = None,
 ) -> Run:
     """Build everything for a resolved config. The seed is set here, before the first weight is drawn.
 
     With a `parent` its preprocessing and backbone are used, as copies; the resolution has checked that they fit. Only
     the scale of numbers in JSON, and how other sizes are treated, are the new dataset's: whoever asks the new model
     sends images as they were uploaded for it.
-    A `strategy` is what an earlier attempt at the same training chose; it is not chosen again. `keep` may know
-    features already. `beside` are the rows of another dataset that the config names.
+    A `strategy` is the one that an earlier attempt at the same training selected; nothing is selected again. `cache`
+    may hold features already. `auxiliary` is the other dataset that the config names.
     """
+    # Everything below draws from torch's global generators in a fixed order: weights of the backbone, of the method or
+    # the heads (on the CPU), then what objectives fit at random. In another order it would be another training.
     torch.manual_seed(config.training.seed)
     device = torch.device(device)
     modality = _modality(config, data, parent)
     backbone, loaded = _backbone(config, modality, parent)
     objective: Objective
-    notes: tuple[Noted, ...] = ()
+    notes: tuple[Note, ...] = ()
     if isinstance(config, PretrainingConfig):
         objective = _pretraining(config, data, backbone)
     else:
-        trial = partial(_trial, device, parent)
-        ground = Ground(config, data, modality, backbone, parent is not None, device, trial, keep)
-        found, notes = chosen(_strategy(config), ground) if strategy is None else (strategy, ())
-        objective = _fine_tuning(config, data, backbone.cpu(), found, parent)
+        if strategy is None:
+            train_and_evaluate = partial(_train_and_evaluate, device, parent)
+            pretrained = parent is not None
+            context = SelectionContext(config, data, modality, backbone, pretrained, device, train_and_evaluate, cache)
+            assert not isinstance(config.strategy, str)
+            strategy, notes = select_strategy(config.strategy, context)
+        # Heads draw their weights on the CPU, whatever the device: the same seed gives the same weights everywhere.
+        objective = _fine_tuning(config, data, backbone.cpu(), strategy, parent)
     assert not isinstance(config.augmentations, str)
     objective.augmentations = config.augmentations
     objective.to(device)
-    lay_out(objective)
+    use_channels_last(objective)
     optimizer = build_optimizer(config.training.optimizer, objective.groups())
     state = LoopState(objective, optimizer, device)
-    run = Run(config, data, modality, state, notes=(*loaded, *notes), keep=keep)
+    run = Run(config, data, modality, state, notes=(*loaded, *notes), cache=cache)
     if isinstance(config, PretrainingConfig):
-        run.watcher = watcher(config.watch, data, beside, modality, device)
+        if config.watch is not None:
+            run.probe = OnlineProbe.open(config.watch, data, auxiliary, modality, device)
     elif config.unlabelled is not None:
-        run.unlabelled = Unlabelled.of(config, data, beside, modality, device)
+        run.label_propagation = LabelPropagation.open(config, data, auxiliary, modality, device)
+    # The objective first, on the device: initial centroids, say. Heads after it: they standardise by features.
     objective.fit(run.examples("train"))
     if isinstance(objective, FineTuning):
         _fit_heads(run, objective)
@@ -233,7 +236,7 @@ def prepare(
 
 
 def fit_modality(config: AnyRunConfig, data: ArrayData) -> AnyModality:
-    """Preprocessing learned from the train split."""
+    """Fit the preprocessing on the train split."""
     kind = kinds(FAMILIES["modalities"])[data.spec.modality]
     assert issubclass(kind, Modality)
     rows = data.to_fit() if kind.learns else Chosen(data.inputs, data.split[:0])
@@ -254,6 +257,7 @@ def _pretraining(config: PretrainingConfig, data: ArrayData, backbone: Backbone)
     target = data.spec.target(labels.target) if labels else None
     if labels is None or target is None:
         return objective
+    # Labels join the method: a supervised term on the same features, over the rows that carry the target.
     return JointObjective(objective, labels.build(backbone.features, target), labels)
 
 
@@ -268,42 +272,41 @@ def _fine_tuning(
     return objective
 
 
-def _trial(device: torch.device, parent: Bundle | None, config: FineTuningConfig, data: ArrayData) -> Evaluation | None:
-    """A training of its own, measured on the validation split."""
+def _train_and_evaluate(
+    device: torch.device, parent: Bundle | None, config: FineTuningConfig, data: ArrayData
+) -> Evaluation | None:
+    """Train a candidate of the model selection from the parent on, and evaluate it on the validation split."""
     run = prepare(config, data, device=device, parent=parent)
     for _ in run.train():
         pass
     return run.evaluate("validation")
 
 
-def _backbone(config: AnyRunConfig, modality: AnyModality, parent: Bundle | None) -> tuple[Backbone, tuple[Noted, ...]]:
+def _backbone(config: AnyRunConfig, modality: AnyModality, parent: Bundle | None) -> tuple[Backbone, tuple[Note, ...]]:
     """The backbone with the weights that training starts from: copies, the parent may be serving."""
     assert not isinstance(config.backbone, str)
     built = config.backbone.build(modality.encoding)
     if parent is None:
         return built, ()
+    # Fresh weights are drawn first and then overwritten: what does not fit the parent keeps them.
     if isinstance(config, FineTuningConfig) and config.loading == "partial":
-        done = take_over(built, parent.backbone.state_dict(), parent.manifest.encoding)
-        return built, (Noted("weights.loaded", f"{done.words}.", done.as_json()),)
+        loaded = take_over(built, parent.backbone.state_dict(), parent.manifest.encoding)
+        return built, (Note("weights.loaded", f"{loaded.words}.", loaded.as_json()),)
     built.load_state_dict(parent.backbone.state_dict())
     return built, ()
 
 
 def _fit_heads(run: Run, objective: FineTuning) -> None:
+    """Let the heads take standardisation and class weights from the train split."""
     examples = run.examples("train")
     features = examples if objective.strategy.caches_features else None
     for config, head in zip(objective.configs, objective.each_head(), strict=True):
         if not config.needs_labels:
             head.fit_examples(examples)
         else:
-            head.fit_target(stacked(config, examples.targets))
+            head.fit_target(stacked(config, examples.targets))  # labels (N,), of several targets (N, T)
         if features is not None:
             head.fit_features(features.inputs.take(None))
-
-
-def _strategy(config: FineTuningConfig) -> AnyStrategy:
-    assert not isinstance(config.strategy, str)
-    return config.strategy
 
 
 def _method(config: AnyRunConfig) -> AnyMethod | None:
@@ -320,11 +323,12 @@ def _head_entries(config: AnyRunConfig, data: ArrayData) -> tuple[HeadEntry, ...
 
 
 def _targets(config: AnyRunConfig) -> tuple[str, ...]:
+    """The targets that a row must carry one of to take part."""
     if isinstance(config, PretrainingConfig):
         return ()
     return tuple(dict.fromkeys(name for head in config.heads for name in head.targets))
 
 
-def _joining(config: AnyRunConfig) -> tuple[str, ...]:
-    """The targets that rows of a pretraining may carry."""
+def _optional_targets(config: AnyRunConfig) -> tuple[str, ...]:
+    """The targets that rows of a pretraining may carry: a supervised term learns from those that do."""
     return (config.labels.target,) if isinstance(config, PretrainingConfig) and config.labels else ()

@@ -1,4 +1,4 @@
-"""Solving for linear heads: instead of the loop as one step, or before its first and after its last."""
+"""Solving for linear heads: instead of the training steps, or before the first and after the last of them."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -9,8 +9,8 @@ from app.ml.data.arrays import Examples, InMemory
 from app.ml.models.assembly import FineTuning
 from app.ml.solvers.solution import Solution
 from worker.training.evaluation import features_of
-from worker.training.events import EpochDone, Evaluated, Event, Finished, Noted, Started, StepDone
-from worker.training.label_propagation.pseudo_labels import Unlabelled
+from worker.training.events import EpochDone, Evaluated, Event, Finished, Note, Started, StepDone
+from worker.training.label_propagation.pseudo_labels import LabelPropagation
 from worker.training.state import LoopState
 
 _DIGITS = 6
@@ -20,58 +20,65 @@ def train_by_solving(
     state: LoopState,
     features: Examples,
     evaluate: Callable[[], dict[str, float]] | None,
-    unlabelled: Unlabelled | None = None,
+    label_propagation: LabelPropagation | None = None,
 ) -> Iterator[Event]:
-    """A training of one step, which is the solution. A run resumed before it solves again, after it measures again."""
+    """A training of a single step, which sets the heads to their optimum on the features (N, F).
+
+    A run that is resumed from before that step solves again, one from after it evaluates again.
+    """
     objective, progress = state.objective, state.progress
     assert isinstance(objective, FineTuning)
     yield Started(progress.step, 1, 1)
     if progress.step == 0:
-        found, notes = _solved(objective, features, unlabelled)
+        # The step's loss is computed after solving: unlike a gradient step's, it is that of the final weights.
+        solutions, notes = _solve(objective, features, label_propagation)
         progress.step, progress.epoch = 1, 1
         yield from notes
-        yield StepDone(1, 0, 0.0, _losses(objective, features, found))
+        yield StepDone(1, 0, 0.0, _losses(objective, features, solutions))
     yield EpochDone(0, 1)
     if evaluate is not None:
         yield Evaluated(0, 1, evaluate(), best=True)
     yield Finished(1, "completed")
 
 
-def solve_heads(objective: FineTuning, examples: Examples) -> Noted:
-    """Set the heads to their optimum on the features of rows as they are now."""
-    return _solved(objective, Examples(InMemory(features_of(objective, examples)), examples.targets))[1][-1]
+def solve_heads(objective: FineTuning, examples: Examples) -> Note:
+    """Set the heads to their optimum on the features that the backbone, as it is now, gives of the rows."""
+    # Features (N, F) are computed anew: the backbone trains, so that none are cached.
+    return _solve(objective, Examples(InMemory(features_of(objective, examples)), examples.targets))[1][-1]
 
 
-def _solved(
-    objective: FineTuning, features: Examples, unlabelled: Unlabelled | None = None
-) -> tuple[dict[str, Solution], tuple[Noted, ...]]:
-    """What was found by the head's key, and what is told of it."""
+def _solve(
+    objective: FineTuning, features: Examples, label_propagation: LabelPropagation | None = None
+) -> tuple[dict[str, Solution], tuple[Note, ...]]:
+    """Set the heads to their optimum; return the solutions by the head's key, and the notes on them."""
     began = time.monotonic()
-    told: tuple[Noted, ...] = ()
-    if unlabelled is None:
-        found = objective.solve(features.inputs.take(None), features.targets)
+    notes: tuple[Note, ...] = ()
+    if label_propagation is None:
+        solutions = objective.solve(features.inputs.take(None), features.targets)
     else:
-        found, note = unlabelled.solve(objective, features)
-        told = (note,)
+        solutions, note = label_propagation.solve(objective, features)
+        notes = (note,)
     seconds = time.monotonic() - began
-    words = ", ".join(f"{key} with an L2 penalty of {one.strength:.3g}" for key, one in found.items())
-    data = {"seconds": seconds, "rows": len(features), "heads": {key: _as_json(one) for key, one in found.items()}}
-    return found, (*told, Noted("heads.solved", f"Solved for {words}, in {seconds:.1f} s.", data))
+    summary = ", ".join(f"{key} with an L2 penalty of {solution.strength:.3g}" for key, solution in solutions.items())
+    heads = {key: _as_json(solution) for key, solution in solutions.items()}
+    data = {"seconds": seconds, "rows": len(features), "heads": heads}
+    return solutions, (*notes, Note("heads.solved", f"Solved for {summary}, in {seconds:.1f} s.", data))
 
 
-def _as_json(found: Solution) -> dict[str, object]:
+def _as_json(solution: Solution) -> dict[str, object]:
     scores = [
-        {"strength": one.strength, "loss": round(one.loss, _DIGITS), "standard_error": round(one.error, _DIGITS)}
-        for one in found.scores
+        {"strength": score.strength, "loss": round(score.loss, _DIGITS), "standard_error": round(score.error, _DIGITS)}
+        for score in solution.scores
     ]
-    return {"strength": found.strength, "held_out_loss": found.loss, "scores": scores}
+    return {"strength": solution.strength, "held_out_loss": solution.loss, "scores": scores}
 
 
 @torch.no_grad()
-def _losses(objective: FineTuning, features: Examples, found: dict[str, Solution]) -> dict[str, torch.Tensor]:
-    """The train rows' loss after the solution, and the cross-validated one."""
-    losses = objective.eval().loss(features.batch(None))
-    held_out = [one.loss for one in found.values() if one.loss is not None]
-    if len(held_out) == len(found):
+def _losses(objective: FineTuning, features: Examples, solutions: dict[str, Solution]) -> dict[str, torch.Tensor]:
+    """The losses, (), of the train rows at the optimum, and the cross-validated one where every head has it."""
+    losses = objective.eval().loss(features.batch(None))  # over all N rows at once
+    # The cross-validated loss is comparable between penalties and layers; the train rows' own one is not.
+    held_out = [solution.loss for solution in solutions.values() if solution.loss is not None]
+    if len(held_out) == len(solutions):
         losses["held_out_loss"] = losses["loss"].new_tensor(sum(held_out))
     return losses

@@ -1,4 +1,4 @@
-"""Loop state: all that a resumed run needs, and how it is kept."""
+"""Loop state: all that a resumed run needs, and how it is saved and loaded."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ from app.ml.models.checkpoint import Tensors
 
 
 class Progress(pydantic.BaseModel):
-    """Where a training is. `position` counts the steps done in this epoch."""
+    """Where a training is. `position` counts the steps done in this epoch. Saved in checkpoints: names must stay."""
 
     model_config = pydantic.ConfigDict(extra="forbid", strict=True)
 
@@ -27,9 +27,9 @@ class Progress(pydantic.BaseModel):
     best_loss: float | None = None
     evaluations_without_gain: int = 0
     stopped_early: bool = False
-    best_score: float | None = None  # of a watching probe
-    best_step: int | None = None  # where it was
-    looks_without_gain: int = 0
+    best_score: float | None = None  # of the online probe
+    best_step: int | None = None  # the step of that score
+    looks_without_gain: int = 0  # evaluations of the online probe since then
     pieces: int = 1  # into which a batch is cut, where the device has too little memory for all of it
     rate: float = 1.0  # share of the configured learning rate
     setbacks: int = 0  # how often the training diverged and went back
@@ -62,30 +62,32 @@ class LoopState:
     ranks: StepSharing | None = None  # set while several devices share each step
 
     def save(self, path: Path) -> str:
-        """Write everything, random generators included, atomically; returns the file's SHA-256."""
+        """Write everything, random generators included, atomically; return the file's SHA-256."""
         tensors = {
             **_prefixed("objective", self.objective.state_dict()),
             **_prefixed("best", self.best or {}),
             **_prefixed("optimizer", self._optimizer_tensors()),
             **_prefixed("random", self._generators()),
         }
+        # The optimizer's state has tensors alone; which parameters have any, in order to miss none, is in the manifest.
         manifest = {"format": 1, "progress": self.progress.model_dump(), "stepped": self._stepped()}
         return checkpoint.write_atomically(path, checkpoint.to_bytes(tensors, manifest))
 
     def load(self, path: Path) -> None:
-        """Take everything back, bit for bit. Raises `CorruptCheckpointError`, and then nothing has changed."""
+        """Load everything, bit for bit. Raises `CorruptCheckpointError`, and then nothing has changed."""
         tensors, manifest = checkpoint.read(path)
+        # Everything is checked before anything is loaded: a state half taken from a bad file could not be recognised.
         progress = _progress(manifest)
         objective, best = _under(tensors, "objective"), _under(tensors, "best")
         expected = self.objective.state_dict()
-        wrong = checkpoint.differences(objective, expected)
-        wrong += checkpoint.differences(best, expected) if best else []
+        differences = checkpoint.differences(objective, expected)
+        differences += checkpoint.differences(best, expected) if best else []
         generators = _under(tensors, "random")
-        wrong += self._generator_differences(generators)
+        differences += self._generator_differences(generators)
         optimizer = _under(tensors, "optimizer")
-        wrong += self._optimizer_differences(optimizer, manifest.get("stepped"))
-        if wrong:
-            msg = f"{path.name} does not belong to this training: {'; '.join(wrong[:10])}"
+        differences += self._optimizer_differences(optimizer, manifest.get("stepped"))
+        if differences:
+            msg = f"{path.name} does not belong to this training: {'; '.join(differences[:10])}"
             raise CorruptCheckpointError(msg)
         self.progress = progress
         self.objective.load_state_dict(objective)
@@ -93,37 +95,38 @@ class LoopState:
         self._load_optimizer(optimizer)
         self._set_generators(generators)
 
-    def go_on(self) -> None:
-        """Forget that the training has ended: what stopped it early may come again."""
+    def clear_early_stopping(self) -> None:
+        """Forget that the training has stopped early, and count evaluations without gain anew: it is extended."""
         self.progress.stopped_early = False
         self.progress.evaluations_without_gain = self.progress.looks_without_gain = 0
 
     def is_finite(self) -> bool:
-        """Tell whether every weight is a number."""
+        """Whether every weight is a finite number."""
         tensors = self.objective.state_dict().values()
         return all(bool(tensor.isfinite().all()) for tensor in tensors if tensor.is_floating_point())
 
     def gradient_norm(self) -> float:
-        """The Euclidean norm of the last step's gradients; infinite or no number where one of them is."""
+        """The Euclidean norm of the last step's gradients; infinite or NaN where one of them is."""
         gradients = [parameter.grad for _, parameter in self._parameters() if parameter.grad is not None]
         return float(torch.nn.utils.get_total_norm(gradients))
 
     def keep_best(self) -> None:
-        """Remember the weights as they are now."""
+        """Copy the weights as they are now, as the best so far."""
+        # Clones: state_dict shares its memory with the weights, which the next step moves in place.
         self.best = {name: tensor.detach().clone() for name, tensor in self.objective.state_dict().items()}
 
     def restore_best(self) -> None:
-        """Return to the remembered weights, if there are any."""
+        """Load the best weights, if any were kept."""
         if self.best is not None:
             self.objective.load_state_dict(self.best)
 
     def _parameters(self) -> Iterator[tuple[int, Tensor]]:
-        """Numbered as torch numbers them in an optimizer's state_dict."""
+        """The optimizer's parameters, numbered as torch numbers them in an optimizer's state_dict."""
         groups = self.optimizer.param_groups
         return enumerate(parameter for group in groups for parameter in group["params"])
 
     def _optimizer_tensors(self) -> Tensors:
-        """Per parameter and moment; empty before the first step."""
+        """The optimizer's state as PARAMETER.MOMENT: tensor (torch numbers parameters); empty before the first step."""
         return {
             f"{index}.{name}": value
             for index, state in self.optimizer.state_dict()["state"].items()
@@ -132,47 +135,56 @@ class LoopState:
         }
 
     def _stepped(self) -> list[int]:
-        """The parameters that the optimizer has moved; one that is still frozen has no moments."""
+        """The numbers of the parameters that the optimizer has moved; one that is still frozen has no moments."""
         return sorted(self.optimizer.state_dict()["state"])
 
-    def _optimizer_differences(self, found: Tensors, stepped: object) -> list[str]:
-        """Moments have their parameter's shape, step counts are scalars, and all that moved have the same ones."""
+    def _optimizer_differences(self, tensors: Tensors, stepped: object) -> list[str]:
+        """In words, how the optimizer's state in a checkpoint differs from what this training's must look like.
+
+        Moments have their parameter's shape, step counts are scalars, and all parameters that moved have the same ones.
+        """
         parameters = dict(self._parameters())
-        wrong = []
-        for name, value in found.items():
+        differences = []
+        for name, value in tensors.items():
             index, _, moment = name.partition(".")
             parameter = parameters.get(int(index)) if index.isdigit() else None
             if parameter is None or value.shape != (() if moment == "step" else parameter.shape):
-                wrong.append(f"optimizer state {name} fits no parameter")
-        moments = {name.partition(".")[2] for name in found}
+                differences.append(f"optimizer state {name} fits no parameter")
+        # Adam has step, exp_avg and exp_avg_sq of each parameter, SGD a momentum_buffer or nothing.
+        moments = {name.partition(".")[2] for name in tensors}
+        # Checkpoints of earlier releases do not say which parameters have moved: then all must have.
         moved = stepped if isinstance(stepped, list) else list(parameters)
         expected = [f"{index}.{moment}" for index in moved for moment in sorted(moments)]
-        return wrong + [f"lacks optimizer state {name}" for name in expected if name not in found]
+        return differences + [f"lacks optimizer state {name}" for name in expected if name not in tensors]
 
-    def _load_optimizer(self, found: Tensors) -> None:
+    def _load_optimizer(self, tensors: Tensors) -> None:
         state: dict[int, dict[str, Any]] = {}
-        for name, value in found.items():
+        for name, value in tensors.items():
             index, _, moment = name.partition(".")
             state.setdefault(int(index), {})[moment] = value
+        # Rates and decays stay those of the configuration: only the moments come from the checkpoint.
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
 
     def _generators(self) -> Tensors:
-        found = {"cpu": torch.get_rng_state()}
+        """The states of torch's global random generators, by device."""
+        states = {"cpu": torch.get_rng_state()}
         if self.device.type == "cuda":
-            found["cuda"] = torch.cuda.get_rng_state(self.device)
-        return found
+            states["cuda"] = torch.cuda.get_rng_state(self.device)
+        return states
 
-    def _generator_differences(self, found: Tensors) -> list[str]:
+    def _generator_differences(self, states: Tensors) -> list[str]:
         """A GPU's generator may be on one side only: a training may move between workers with and without one."""
-        mine = self._generators()
-        optional = {"cuda"} - (found.keys() & mine.keys())
-        found = {name: value for name, value in found.items() if name not in optional}
-        return checkpoint.differences(found, {name: value for name, value in mine.items() if name not in optional})
+        expected = self._generators()
+        one_sided = {"cuda"} - (states.keys() & expected.keys())
+        states = {name: state for name, state in states.items() if name not in one_sided}
+        return checkpoint.differences(
+            states, {name: state for name, state in expected.items() if name not in one_sided}
+        )
 
-    def _set_generators(self, found: Tensors) -> None:
-        torch.set_rng_state(found["cpu"])
-        if self.device.type == "cuda" and "cuda" in found:
-            torch.cuda.set_rng_state(found["cuda"], self.device)
+    def _set_generators(self, states: Tensors) -> None:
+        torch.set_rng_state(states["cpu"])
+        if self.device.type == "cuda" and "cuda" in states:
+            torch.cuda.set_rng_state(states["cuda"], self.device)
 
 
 def _progress(manifest: dict[str, Any]) -> Progress:

@@ -1,7 +1,7 @@
-"""What a difference between two ways of learning is worth: paired over rows, and wider by the noise of training.
+"""The difference between two ways of training, with an interval: paired over rows, wider by the noise of training.
 
-Answers of both to the same n rows are scored, row by row, as means over the rounds of training. With d_i the difference
-of row i the gain is their mean, and its interval the row part and the run part together:
+Both score the same n rows, row by row, as means over the rounds of training. With d_i the difference of row i, the gain
+is the mean of d_i, and its interval puts the row part and the run part together:
 
     rows   bootstrap interval of the mean of d_i (app.ml.evaluation.bootstrap). In K-fold cross-validation the K
            trainings share most of their rows, so that it is stretched by sqrt(1 + K / (K - 1)) (Nadeau and Bengio,
@@ -10,7 +10,7 @@ of row i the gain is their mean, and its interval the row part and the run part 
            after Welch and Satterthwaite (1946); f = 1 where the second started from new weights each time: pretrained
            weights must be better than one more draw of those, not just than their mean
 
-Half-widths add as squares.
+The two parts are independent, so their half-widths add as squares.
 """
 
 import math
@@ -27,75 +27,81 @@ Scores = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Rounds:
-    """One way's scores (R, n): R trainings, n rows. `draws`: each began with new weights; `lasting`: one is all."""
+class RoundScores:
+    """The scores (R, n) of one way of training: R rounds of training, n rows."""
 
     scores: Scores
-    draws: bool = False
-    lasting: bool = False  # a further round would be the same
+    fresh_weights: bool = False  # each round began with newly drawn weights
+    deterministic: bool = False  # a further round would give the same scores
 
     @property
     def mean(self) -> float:
-        """Over everything."""
+        """The mean score over rounds and rows."""
         return float(self.scores.mean())
 
     @property
-    def of_rounds(self) -> Scores:
-        """Every round's mean, (R,)."""
+    def round_means(self) -> Scores:
+        """The mean score of every round, (R,)."""
         means: Scores = self.scores.mean(1)
         return means
 
     @property
-    def noisy(self) -> bool:
-        """Whether its noise is known: not from one round, where another would differ."""
-        return self.lasting or len(self.scores) > 1
+    def noise_is_known(self) -> bool:
+        """Whether the noise of training is known: not from a single round, where another one would differ."""
+        return self.deterministic or len(self.scores) > 1
 
 
 @dataclass(frozen=True, slots=True)
 class Gain:
-    """A difference of two means, where it lies at 95 %, and how high at most beside others that are looked at too."""
+    """A difference of two mean scores, and its 95 % interval."""
 
     value: float
     low: float
     high: float
-    highest: float
+    simultaneous_high: float  # the upper end that holds at 95 % for all comparisons at once (Bonferroni)
 
 
-def gain(ours: Rounds, others: Rounds, folds: int | None, comparisons: int) -> Gain | None:
-    """What `ours` scores more than `others` on the same rows, None on too few of them.
+def paired_gain(ours: RoundScores, others: RoundScores, folds: int | None, comparisons: int) -> Gain | None:
+    """How much more `ours` scores than `others` on the same rows; None on too few rows.
 
-    `folds`: where rows were held out in so many; `comparisons`: how many such gains are looked at.
+    `folds`: into how many the rows were cut to hold them out, None without cross-validation; `comparisons`: how many
+    such comparisons are judged together.
     """
-    usual = _interval(ours, others, folds, LEVEL)
-    cautious = _interval(ours, others, folds, 1 - (1 - LEVEL) / comparisons)
-    if usual is None or cautious is None:
+    single = _interval(ours, others, folds, LEVEL)
+    simultaneous = _interval(ours, others, folds, 1 - (1 - LEVEL) / comparisons)
+    if single is None or simultaneous is None:
         return None
-    return Gain(ours.mean - others.mean, usual.low, usual.high, cautious.high)
+    return Gain(ours.mean - others.mean, single.low, single.high, simultaneous.high)
 
 
-def _interval(ours: Rounds, others: Rounds, folds: int | None, level: float) -> Interval | None:
-    """The row part and the run part together."""
-    first, second = (Means({"score": one.scores.mean(0)}) for one in (ours, others))
-    found = paired(first, second, level).get("score")
-    if found is None:
+def _interval(ours: RoundScores, others: RoundScores, folds: int | None, level: float) -> Interval | None:
+    """The interval of the gain at this level: the row part and the run part together."""
+    # Averaging over rounds first leaves one score per row, (n,): the bootstrap resamples rows, not trainings.
+    first, second = (Means({"score": rounds.scores.mean(0)}) for rounds in (ours, others))
+    rows = paired(first, second, level).get("score")
+    if rows is None:
         return None
     stretch = 1.0 if folds is None else math.sqrt(1 + folds / (folds - 1))
-    value, runs = found.difference, _of_runs(ours, others, level)
-    below = math.hypot(stretch * (value - found.interval.low), runs)
-    above = math.hypot(stretch * (found.interval.high - value), runs)
+    value, runs = rows.difference, _run_half_width(ours, others, level)
+    # The bootstrap interval need not be symmetric: each side is widened by itself.
+    below = math.hypot(stretch * (value - rows.interval.low), runs)
+    above = math.hypot(stretch * (rows.interval.high - value), runs)
     return Interval(value - below, value + above, level)
 
 
-def _of_runs(ours: Rounds, others: Rounds, level: float) -> float:
-    """Half of the run part."""
-    drawn = float(others.draws) + 1 / len(others.scores)
+def _run_half_width(ours: RoundScores, others: RoundScores, level: float) -> float:
+    """Half the width of the interval that the noise of training alone gives."""
+    # One more draw of new weights varies by the whole variance (f = 1), and the mean of b rounds by its error.
+    factor_of_others = float(others.fresh_weights) + 1 / len(others.scores)
+    # (variance, degrees of freedom) of each side that was trained more than once; the rest is deterministic.
     parts = [
-        (float(one.of_rounds.var(ddof=1)) * factor, len(one.scores) - 1)
-        for one, factor in ((ours, 1 / len(ours.scores)), (others, drawn))
-        if len(one.scores) > 1
+        (float(rounds.round_means.var(ddof=1)) * factor, len(rounds.scores) - 1)
+        for rounds, factor in ((ours, 1 / len(ours.scores)), (others, factor_of_others))
+        if len(rounds.scores) > 1
     ]
     variance = sum(part for part, _ in parts)
     if variance <= 0:
         return 0.0
-    freedom = variance**2 / sum(part**2 / left for part, left in parts)
+    # Welch and Satterthwaite: the degrees of freedom of a sum of two variances that may differ.
+    freedom = variance**2 / sum(part**2 / degrees for part, degrees in parts)
     return float(stdtrit(freedom, (1 + level) / 2)) * math.sqrt(variance)

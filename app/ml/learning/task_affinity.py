@@ -48,8 +48,8 @@ class Affinity(nn.Module):
         ahead = self._ahead(losses, parameters, units, wanted)
         both = present & (lengths > 0)
         known = (both[:, None] & present[None, :] & (before.detach() > 0)[None, :]).double()
-        gains = 1 - ahead / before.detach()[None, :].clamp(min=tiny)
-        self.lookahead += known * gains
+        lookahead = 1 - ahead / before.detach()[None, :].clamp(min=tiny)
+        self.lookahead += known * lookahead
         self.cosine += known * (units @ units.T)
         self.counts += known
 

@@ -21,8 +21,8 @@ from tests.support.work import run_jobs
 from worker.attempt import runner
 from worker.process.drain import Draining, StopReason
 from worker.process.exit_codes import RANK_OUT_OF_MEMORY
-from worker.process.heartbeat import End
-from worker.process.postmortem import close
+from worker.process.heartbeat import TrainerExit
+from worker.process.postmortem import record_death
 
 TRAINING: dict[str, Any] = {"steps": 12, "batch_size": 16, "seed": 1, "schedule": {"kind": "constant"}}
 LONG = {**TRAINING, "steps": 4000}
@@ -300,7 +300,7 @@ def test_too_little_memory_on_one_of_several_devices_is_the_requests_fault(
     job = submit(client, dataset)
     lease = take(database)
     with database.writing() as session:
-        close(session, lease, End(RANK_OUT_OF_MEMORY), settings, "")
+        record_death(session, lease, TrainerExit(RANK_OUT_OF_MEMORY), settings, "")
     assert (look(client, job)["status"], look(client, job)["error"]["code"]) == ("failed", "device_memory")
 
 

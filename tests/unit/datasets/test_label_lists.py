@@ -19,7 +19,7 @@ from app.ml.kinds.heads.multi_label import MultiLabel
 from app.ml.resolution.compatibility import check_measurable
 from app.ml.resolution.requests import resolve_fine_tuning
 from tests.support.texts import run_of
-from worker.training.model_evaluation import measured, rows_of
+from worker.training.model_evaluation import evaluate_model, rows_to_evaluate
 
 from .conftest import Preparer, Refuser
 
@@ -157,7 +157,7 @@ def test_a_model_is_measured_on_lists_that_lack_some_of_its_labels(make: Prepare
     request = {"heads": [{"kind": "multi_label", "target": "tags"}], "backbone": {"kind": "mlp", "hidden": [4]}}
     bundle = run_of(data, {**request, "training": {"epochs": 1}}).bundle()
     check_measurable(bundle.manifest, other.spec, "all")
-    rows = rows_of(other, "all", bundle.manifest.heads)
-    found = measured(bundle, other, rows, "all", torch.device("cpu")).outcomes["tags"]
+    rows = rows_to_evaluate(other, "all", bundle.manifest.heads)
+    found = evaluate_model(bundle, other, rows, "all", torch.device("cpu")).outcomes["tags"]
     assert isinstance(found, Outcome)
     assert found.truth.tolist() == [[1, 0, 0], [0, 0, 0], [1, 0, 0]] * 8

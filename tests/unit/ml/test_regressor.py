@@ -174,7 +174,7 @@ def test_a_run_calibrates_its_heads_on_the_validation_rows() -> None:
         "training": {"epochs": 2},
     }
     run = run_of(tiny.table(90), request)
-    regressor, labels = run._heads().values()
+    regressor, labels = run.bundle().heads.values()
     examples = run.examples("validation")
     with torch.no_grad():
         outputs = run.state.objective.eval().outputs(examples.inputs.take(None))  # type: ignore[operator]

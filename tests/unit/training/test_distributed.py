@@ -55,8 +55,8 @@ def variational(data: ArrayData, batch_size: int) -> Run:
 
 
 def losses(run: Run, steps: int = 30) -> list[float]:
-    told = (event.losses["loss"].item() for event in run.train() if isinstance(event, StepDone))
-    return list(islice(told, steps))
+    values = (event.losses["loss"].item() for event in run.train() if isinstance(event, StepDone))
+    return list(islice(values, steps))
 
 
 def weights(run: Run) -> torch.Tensor:
@@ -78,8 +78,8 @@ def test_two_ranks_follow_one_process(tmp_path: Path, build: Build, batch_size: 
     alone, shared = build(data, batch_size), build(data, batch_size)
     expected = losses(alone)
     with distributed(shared, 2, tmp_path):
-        found = losses(shared)
-    alike(found, expected)
+        actual = losses(shared)
+    alike(actual, expected)
     torch.testing.assert_close(weights(shared), weights(alone), rtol=1e-3, atol=1e-3)
 
 
@@ -87,15 +87,15 @@ def test_two_ranks_follow_one_process(tmp_path: Path, build: Build, batch_size: 
 def test_a_training_goes_on_with_another_number_of_ranks(tmp_path: Path) -> None:
     data = written(tiny.images(), tmp_path / "data")
     expected = losses(autoencoder(data, 11))
-    found, file = [], tmp_path / "state.safetensors"
+    actual, file = [], tmp_path / "state.safetensors"
     for step, ranks in ((0, 1), (10, 3), (20, 2)):
         run = autoencoder(data, 11)
         if step:
             run.state.load(file)
         with distributed(run, ranks, tmp_path):
-            found += losses(run, 10)
+            actual += losses(run, 10)
         run.state.save(file)
-    alike(found, expected)
+    alike(actual, expected)
 
 
 @pytest.mark.slow
@@ -116,13 +116,13 @@ def test_ranks_draw_noise_of_their_own_and_learn_as_well(tmp_path: Path) -> None
     expected = losses(variational(data, 12))
     run = variational(data, 12)
     with distributed(run, 2, tmp_path):
-        found = losses(run)
-    assert found != expected
-    assert found[-1] < 0.9 * found[0]
-    np.testing.assert_allclose(np.mean(found[-6:]), np.mean(expected[-6:]), rtol=0.05)
+        actual = losses(run)
+    assert actual != expected
+    assert actual[-1] < 0.9 * actual[0]
+    np.testing.assert_allclose(np.mean(actual[-6:]), np.mean(expected[-6:]), rtol=0.05)
 
 
-def alike(found: list[float], expected: list[float]) -> None:
-    assert len(found) == len(expected) == 30
-    np.testing.assert_allclose(found[0], expected[0], rtol=1e-6)
-    np.testing.assert_allclose(found, expected, rtol=1e-3)  # sums in another order move a ReLU's kink now and then
+def alike(actual: list[float], expected: list[float]) -> None:
+    assert len(actual) == len(expected) == 30
+    np.testing.assert_allclose(actual[0], expected[0], rtol=1e-6)
+    np.testing.assert_allclose(actual, expected, rtol=1e-3)  # sums in another order move a ReLU's kink now and then

@@ -60,16 +60,16 @@ def test_metrics_see_the_split_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_curves_are_named_after_the_head_where_there_are_several() -> None:
-    found = two_heads().evaluate("validation")
-    assert found is not None
-    assert {"val/loss", "val/label", "val/size", "val/label/accuracy", "val/size/rmse"} <= found.scalars().keys()
-    one = Evaluation("validation", 3, {"loss": 1.0}, {"label": {"accuracy": 0.5, "auc_roc": None}})
-    assert one.scalars() == {"val/loss": 1.0, "val/accuracy": 0.5}
+    evaluation = two_heads().evaluate("validation")
+    assert evaluation is not None
+    assert {"val/loss", "val/label", "val/size", "val/label/accuracy", "val/size/rmse"} <= evaluation.scalars().keys()
+    single = Evaluation("validation", 3, {"loss": 1.0}, {"label": {"accuracy": 0.5, "auc_roc": None}})
+    assert single.scalars() == {"val/loss": 1.0, "val/accuracy": 0.5}
 
 
 def test_a_diverged_loss_is_null_in_json() -> None:
-    found = Evaluation("test", 3, {"loss": math.nan, "mse": math.inf})
-    assert json.loads(json.dumps(found.as_json(), allow_nan=False))["losses"] == {"loss": None, "mse": None}
+    evaluation = Evaluation("test", 3, {"loss": math.nan, "mse": math.inf})
+    assert json.loads(json.dumps(evaluation.as_json(), allow_nan=False))["losses"] == {"loss": None, "mse": None}
 
 
 def test_a_heads_loss_is_a_mean_over_the_rows_that_carry_its_target() -> None:
@@ -80,13 +80,13 @@ def test_a_heads_loss_is_a_mean_over_the_rows_that_carry_its_target() -> None:
     run = two_heads(data, strategy={"kind": "full"})
     seen: list[int] = []
     run.state.objective.backbone.register_forward_hook(lambda _module, inputs, _output: seen.append(len(inputs[0])))
-    found = run.evaluate("test")
-    assert found is not None
+    evaluation = run.evaluate("test")
+    assert evaluation is not None
     assert seen == [1024, 1024, 451], "the backbone runs once per row"
     with torch.no_grad():
         whole = run.state.objective.eval().loss(run.examples("test").batch(None))
-    assert found.losses == pytest.approx({name: value.item() for name, value in whole.items()}, rel=1e-5)
-    assert found.losses.keys() == {"loss", "label", "size"}
+    assert evaluation.losses == pytest.approx({name: value.item() for name, value in whole.items()}, rel=1e-5)
+    assert evaluation.losses.keys() == {"loss", "label", "size"}
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def overconfident(data: ArrayData, epochs: int = 150) -> Run:
 
 
 def temperature(run: Run) -> float:
-    (head,) = run._heads().values()
+    (head,) = run.bundle().heads.values()
     assert isinstance(head, ClassifierHead)
     return head.temperature.item()
 
@@ -168,9 +168,9 @@ def test_a_language_models_pretraining_has_intervals_too() -> None:
     run = prepare(resolve_pretraining(config, data.spec).config, data)
     measured = run.evaluate("train")
     assert measured is not None
-    found = measured.as_json()
-    assert found["intervals"].keys() == {"perplexity", "token_accuracy", "bits_per_character"}
-    for name, interval in found["intervals"].items():
-        assert interval["low"] <= found["losses"][name] <= interval["high"]
+    evaluation = measured.as_json()
+    assert evaluation["intervals"].keys() == {"perplexity", "token_accuracy", "bits_per_character"}
+    for name, interval in evaluation["intervals"].items():
+        assert interval["low"] <= evaluation["losses"][name] <= interval["high"]
     pretrained = Evaluation("test", 60, {"loss": 1.0}).as_json()
     assert pretrained == {"split": "test", "rows": 60, "losses": {"loss": 1.0}, "intervals": {}, "heads": {}}

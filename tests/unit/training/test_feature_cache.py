@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from app.ml.configs.learning import FineTuningConfig, PretrainingConfig
+from app.ml.kinds.backbones.mlp import MlpBackbone
 from app.ml.models.bundle import Bundle
 from app.ml.resolution.requests import resolve_fine_tuning, resolve_pretraining
 from tests.support import tiny
 from worker.attempt.feature_cache import FeatureCache
-from worker.training.features import Keeper
+from worker.training.features import GetOrCompute
 from worker.training.run import Run, prepare
 
 
@@ -106,11 +107,11 @@ def parent() -> Bundle:
     return run.bundle()
 
 
-def probed(parent: Bundle, keep: Keeper, **strategy: Any) -> Run:
+def probed(parent: Bundle, cache: GetOrCompute, **strategy: Any) -> Run:
     data = tiny.images()
     request = {"heads": [{"kind": "classifier", "target": "label"}], "strategy": {"kind": "linear_probe", **strategy}}
     config = FineTuningConfig.model_validate(request)
-    run = prepare(resolve_fine_tuning(config, data.spec, parent.manifest).config, data, parent=parent, keep=keep)
+    run = prepare(resolve_fine_tuning(config, data.spec, parent.manifest).config, data, parent=parent, cache=cache)
     for _ in run.train():
         pass
     run.evaluate("test")
@@ -122,14 +123,17 @@ def test_the_second_probe_of_a_backbone_never_runs_it(parent: Bundle, tmp_path: 
     first = probed(parent, cache)
     assert len(list(tmp_path.iterdir())) == 4  # each layer, to choose one; and three splits
 
-    def runs(*_: Any) -> None:
-        pytest.fail("the backbone runs again")
+    layers = MlpBackbone.layers
 
-    monkeypatch.setattr("worker.training.run.features_of", runs)
-    monkeypatch.setattr("worker.training.model_selection.layers_of", runs)
+    def layers_of_one_row(backbone: MlpBackbone, inputs: Tensor) -> list[Tensor]:
+        if len(inputs) > 1:  # a single made-up row tells widths and costs
+            pytest.fail("the backbone runs again")
+        return layers(backbone, inputs)
+
+    monkeypatch.setattr(MlpBackbone, "layers", layers_of_one_row)
     second = probed(parent, cache)
-    wanted = first.state.objective.state_dict()
-    assert all(torch.equal(wanted[name], value) for name, value in second.state.objective.state_dict().items())
+    expected = first.state.objective.state_dict()
+    assert all(torch.equal(expected[name], value) for name, value in second.state.objective.state_dict().items())
 
 
 def test_another_layer_other_weights_or_rows_are_computed(parent: Bundle) -> None:

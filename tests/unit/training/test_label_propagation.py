@@ -12,13 +12,13 @@ from app.ml.data.spec import ColumnSpec, DataSpec, TargetSpec
 from app.ml.errors import ConfigError
 from app.ml.resolution.requests import resolve_fine_tuning, resolve_pretraining
 from tests.support import digits, tiny
-from worker.training.events import Noted
+from worker.training.events import Note
 from worker.training.run import Run, prepare
 
 LABEL = {"kind": "classifier", "target": "label"}
 
 
-def probe(data: ArrayData, unlabelled: dict[str, Any] | None, beside: ArrayData | None = None, **fields: Any) -> Run:
+def probe(data: ArrayData, unlabelled: dict[str, Any] | None, auxiliary: ArrayData | None = None, **fields: Any) -> Run:
     request = {
         "heads": [LABEL],
         "backbone": {"kind": "mlp", "hidden": [128]},
@@ -27,12 +27,12 @@ def probe(data: ArrayData, unlabelled: dict[str, Any] | None, beside: ArrayData 
         **fields,
     }
     config = FineTuningConfig.model_validate(request)
-    resolved = resolve_fine_tuning(config, data.spec, None, beside.spec if beside else None).config
-    return prepare(resolved, data, beside=beside)
+    resolved = resolve_fine_tuning(config, data.spec, None, auxiliary.spec if auxiliary else None).config
+    return prepare(resolved, data, auxiliary=auxiliary)
 
 
-def trained(run: Run) -> list[Noted]:
-    return [event for event in run.train() if isinstance(event, Noted) and event.kind.startswith("pseudo_labels")]
+def trained(run: Run) -> list[Note]:
+    return [event for event in run.train() if isinstance(event, Note) and event.kind.startswith("pseudo_labels")]
 
 
 def accuracy(run: Run) -> float:
@@ -88,14 +88,14 @@ def test_labels_say_whether_classes_have_their_shares_among_the_other_rows_too()
     skewed = ArrayData(
         data.spec.model_copy(update={"rows": counts}), data.inputs[kept], data.targets[kept], data.split[kept]
     )
-    found = {}
+    results = {}
     for shares in ("auto", "labels", "free"):
         run = probe(skewed, {"shares": shares, "use": "always"})
         (note,) = trained(run)
-        found[shares] = (note.data["shares"], note.data["graph"], accuracy(run))
-    assert found["auto"] == found["free"]
-    assert found["free"][1] > found["labels"][1]
-    assert found["free"][2] > found["labels"][2] + 0.02
+        results[shares] = (note.data["shares"], note.data["graph"], accuracy(run))
+    assert results["auto"] == results["free"]
+    assert results["free"][1] > results["labels"][1]
+    assert results["free"][2] > results["labels"][2] + 0.02
     (note,) = trained(probe(data, {"use": "always"}))
     assert note.data["shares"] == "labels", "where the classes are as many as the labels say"
 
@@ -103,10 +103,10 @@ def test_labels_say_whether_classes_have_their_shares_among_the_other_rows_too()
 def test_rows_of_another_dataset_are_the_same_to_it() -> None:
     data = digits.few_labels(0, per_class=3)
     small, others = named_apart(data)
-    found = [probe(data, {}), probe(small, {"dataset": "ds_others"}, others)]
-    for run in found:
+    results = [probe(data, {}), probe(small, {"dataset": "ds_others"}, others)]
+    for run in results:
         trained(run)
-    assert accuracy(found[1]) == pytest.approx(accuracy(found[0]), abs=0.02)
+    assert accuracy(results[1]) == pytest.approx(accuracy(results[0]), abs=0.02)
 
 
 def hidden_direction(rows: int = 400, labelled: int = 60) -> ArrayData:

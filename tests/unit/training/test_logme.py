@@ -21,8 +21,8 @@ def density(features: Any, target: Any, logs: Any) -> float:
 
 def maximal(features: Any, target: Any) -> float:
     starts = [(0.0, 0.0), (-3.0, 3.0), (3.0, -1.0)]
-    found = [minimize(lambda logs: -density(features, target, logs), start, method="Nelder-Mead") for start in starts]
-    return float(-min(one.fun for one in found))
+    optima = [minimize(lambda logs: -density(features, target, logs), start, method="Nelder-Mead") for start in starts]
+    return float(-min(optimum.fun for optimum in optima))
 
 
 @pytest.mark.parametrize("shape", [(40, 5), (20, 30)], ids=["more rows", "more features"])

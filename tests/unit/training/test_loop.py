@@ -36,14 +36,14 @@ def losses_of(events: list[Event]) -> list[float]:
 
 def test_a_step_keeps_its_order(monkeypatch: pytest.MonkeyPatch) -> None:
     run = pretraining(clip_grad_norm=1.0, schedule={"kind": "constant", "warmup_steps": 4})
-    told: list[str] = []
+    calls: list[str] = []
     optimizer, objective = run.state.optimizer, run.state.objective
 
     def spy(owner: Any, name: str, word: str) -> None:
         inner = getattr(owner, name)
 
         def wrapper(*args: Any, **kwargs: Any) -> Any:
-            told.append(f"{word} {run.state.progress.step}")
+            calls.append(f"{word} {run.state.progress.step}")
             return inner(*args, **kwargs)
 
         monkeypatch.setattr(owner, name, wrapper)
@@ -55,11 +55,11 @@ def test_a_step_keeps_its_order(monkeypatch: pytest.MonkeyPatch) -> None:
     spy(optimizer, "step", "step")
     for event in run.train():
         if isinstance(event, StepDone):
-            told.append(f"count {event.step}")
+            calls.append(f"count {event.step}")
             if event.step == 2:
                 break
     order = ["rate", "forward", "backward", "clip", "step"]
-    assert told == [f"{word} 0" for word in order] + ["count 1"] + [f"{word} 1" for word in order] + ["count 2"]
+    assert calls == [f"{word} 0" for word in order] + ["count 1"] + [f"{word} 1" for word in order] + ["count 2"]
 
 
 def test_rates_follow_the_schedule_and_the_groups() -> None:
@@ -103,7 +103,7 @@ def test_an_epoch_takes_every_row_once_and_epochs_differ() -> None:
     assert not torch.equal(epoch_order(23, 1, 0), epoch_order(23, 1, 1))
     assert not torch.equal(epoch_order(23, 1, 0), epoch_order(23, 2, 0))
     resumed = [batch for batch in epoch_batches(23, 5, 1, 0, start=3) if batch is not None]
-    assert all(torch.equal(mine, theirs) for mine, theirs in zip(resumed, batches[3:], strict=True))
+    assert all(torch.equal(batch, other) for batch, other in zip(resumed, batches[3:], strict=True))
     assert list(epoch_batches(5, 5, 1, 0)) == [None]
     assert list(epoch_batches(5, 5, 1, 0, start=1)) == []
 
@@ -135,8 +135,8 @@ def test_a_run_cut_at_any_event_ends_the_same(cut: int, tmp_path: Path) -> None:
     after = list(again.train())[1:]
     assert losses_of(before) + losses_of(after) == losses_of(expected)
     seen = [event for event in before + after if isinstance(event, Evaluated)]
-    wanted = [event for event in expected if isinstance(event, Evaluated)]
-    assert list(dict.fromkeys(map(str, seen))) == list(map(str, wanted))
+    evaluations = [event for event in expected if isinstance(event, Evaluated)]
+    assert list(dict.fromkeys(map(str, seen))) == list(map(str, evaluations))
     assert after[-1] == expected[-1]
 
 
@@ -184,8 +184,8 @@ def test_early_stopping_survives_a_resume(tmp_path: Path) -> None:
     again = stopping()
     again.state.load(tmp_path / "state")
     assert list(again.train())[-1] == expected[-1]
-    wanted = undisturbed.state.objective.state_dict()
-    assert all(torch.equal(wanted[name], value) for name, value in again.state.objective.state_dict().items())
+    expected = undisturbed.state.objective.state_dict()
+    assert all(torch.equal(expected[name], value) for name, value in again.state.objective.state_dict().items())
 
 
 def test_without_validation_rows_nothing_is_measured() -> None:

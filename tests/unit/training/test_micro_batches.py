@@ -12,8 +12,8 @@ from app.ml.configs.learning import PretrainingConfig
 from app.ml.interfaces import AugmentationConfig, Batch
 from app.ml.resolution.requests import resolve_pretraining
 from tests.support import tiny
-from worker.training.events import Noted, StepDone
-from worker.training.micro_batches import DeviceMemoryError, with_less_memory
+from worker.training.events import Note, StepDone
+from worker.training.micro_batches import DeviceMemoryError, split_further
 from worker.training.run import Run, prepare
 
 
@@ -34,22 +34,22 @@ def test_pieces_learn_what_the_whole_learns(pieces: int, batch_size: int) -> Non
     whole, cut = pretraining(batch_size=batch_size), pretraining(batch_size=batch_size)
     cut.state.progress.pieces = pieces
     assert losses(cut) == pytest.approx(losses(whole), rel=1e-4)
-    for mine, other in zip(cut.state.objective.parameters(), whole.state.objective.parameters(), strict=True):
-        torch.testing.assert_close(mine, other, rtol=1e-3, atol=1e-4)
+    for parameter, other in zip(cut.state.objective.parameters(), whole.state.objective.parameters(), strict=True):
+        torch.testing.assert_close(parameter, other, rtol=1e-3, atol=1e-4)
 
 
 def test_pieces_double_until_they_are_as_small_as_may_be() -> None:
     state = pretraining().state
-    noted = [with_less_memory(state, 20) for _ in range(3)]
-    assert [one.data["pieces"] for one in noted] == [2, 4, 8]
+    noted = [split_further(state, 20) for _ in range(3)]
+    assert [note.data["pieces"] for note in noted] == [2, 4, 8]
     with pytest.raises(DeviceMemoryError, match="20 rows, even in 8 pieces"):
-        with_less_memory(state, 20)
+        split_further(state, 20)
 
 
 @pytest.mark.parametrize("kind", ["simclr", "vicreg"])
 def test_rows_that_are_compared_stay_together(kind: str) -> None:
     with pytest.raises(DeviceMemoryError, match="Lower training"):
-        with_less_memory(pretraining(kind).state, 20)
+        split_further(pretraining(kind).state, 20)
 
 
 class TooLarge(AugmentationConfig):
@@ -68,9 +68,9 @@ def test_a_step_that_does_not_fit_is_cut_until_it_does_and_stays_cut(tmp_path: P
     whole, cut = pretraining(), pretraining()
     cut.state.objective.augmentations = (TooLarge(),)
     events = list(cut.train())
-    noted = [event.data["pieces"] for event in events if isinstance(event, Noted)]
+    noted = [event.data["pieces"] for event in events if isinstance(event, Note)]
     assert noted == [2, 4], "twenty rows go in pieces of five, and the batch of eight at the end of an epoch does, too"
-    assert [one.losses["loss"].item() for one in events if isinstance(one, StepDone)] == pytest.approx(
+    assert [event.losses["loss"].item() for event in events if isinstance(event, StepDone)] == pytest.approx(
         losses(whole), rel=1e-4
     )
     cut.state.save(tmp_path / "state.safetensors")
@@ -110,7 +110,7 @@ def wide() -> Run:
     return run
 
 
-def told(*arguments: str) -> list[str]:
+def run_program(*arguments: str) -> list[str]:
     """What a process of its own says of such a training."""
     command = [sys.executable, "-c", PROGRAM, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -120,10 +120,10 @@ def told(*arguments: str) -> list[str]:
 
 def test_a_step_that_asks_for_more_memory_than_the_kernel_gives_is_cut() -> None:
     """For real: first without a limit, then with six tenths of what it took."""
-    free = told()
-    assert not any(line.startswith("Noted") for line in free)
+    free = run_program()
+    assert not any(line.startswith("Note") for line in free)
     grew = int(free[-1].split()[1])
-    limited = told(str(grew * 6 // 10))
-    assert any(line.startswith("Noted") and "'pieces': 2" in line for line in limited), limited
+    limited = run_program(str(grew * 6 // 10))
+    assert any(line.startswith("Note") and "'pieces': 2" in line for line in limited), limited
     assert sum(line.startswith("StepDone") for line in limited) == 2
     assert "finite True" in limited

@@ -13,7 +13,7 @@ from app.ml.resolution.compatibility import check_measurable
 from app.ml.resolution.requests import resolve_fine_tuning
 from tests.support import tiny
 from worker.training import model_evaluation
-from worker.training.model_evaluation import affordable, measured, rows_of
+from worker.training.model_evaluation import evaluate_model, limit_rows, rows_to_evaluate
 from worker.training.run import Run, prepare
 
 HEADS: dict[str, tuple[list[dict[str, Any]], ArrayData]] = {
@@ -45,24 +45,24 @@ def test_a_saved_model_measures_as_its_training_did(
     run.save_bundle(tmp_path)
     bundle = read_bundle(tmp_path)
     check_measurable(bundle.manifest, data.spec, "test")
-    rows = rows_of(data, "test", bundle.manifest.heads)
+    rows = rows_to_evaluate(data, "test", bundle.manifest.heads)
     monkeypatch.setattr(model_evaluation, "rows_per_block", lambda _: 4)
-    told: list[int] = []
-    found = measured(bundle, data, rows, "test", torch.device("cpu"), told.append)
-    wanted = run.evaluate("test")
-    assert wanted is not None
-    assert told == [*range(4, len(rows), 4), len(rows)]
-    assert (found.rows, found.losses) == (wanted.rows, pytest.approx(wanted.losses, rel=1e-4))
-    for key, metrics in wanted.heads.items():
+    answered: list[int] = []
+    evaluation = evaluate_model(bundle, data, rows, "test", torch.device("cpu"), answered.append)
+    expected = run.evaluate("test")
+    assert expected is not None
+    assert answered == [*range(4, len(rows), 4), len(rows)]
+    assert (evaluation.rows, evaluation.losses) == (expected.rows, pytest.approx(expected.losses, rel=1e-4))
+    for key, metrics in expected.heads.items():
         numbers = {name: value for name, value in metrics.items() if isinstance(value, int | float)}
-        assert {name: found.heads[key][name] for name in numbers} == pytest.approx(numbers, rel=1e-4, abs=1e-6)
+        assert {name: evaluation.heads[key][name] for name in numbers} == pytest.approx(numbers, rel=1e-4, abs=1e-6)
 
 
 def test_of_too_many_rows_some_are_measured_evenly_spread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     heads, data = HEADS["both"]
     trained(heads, data).save_bundle(tmp_path)
     entries = read_bundle(tmp_path).manifest.heads
-    rows = rows_of(data, "all", entries)
-    assert len(affordable(rows, entries)) == len(rows) == 60
+    rows = rows_to_evaluate(data, "all", entries)
+    assert len(limit_rows(rows, entries)) == len(rows) == 60
     monkeypatch.setattr(model_evaluation, "MAX_NUMBERS", 100)
-    assert affordable(rows, entries).tolist() == [0, 5, 11, 16, 21, 27, 32, 38, 43, 48, 54, 59]
+    assert limit_rows(rows, entries).tolist() == [0, 5, 11, 16, 21, 27, 32, 38, 43, 48, 54, 59]

@@ -19,7 +19,7 @@ def dense_graph(rows: torch.Tensor, count: int) -> np.ndarray:
     distances = cdist(rows.double().numpy(), rows.double().numpy(), "sqeuclidean")
     weights = np.zeros_like(distances)
     for row in range(len(rows)):
-        order = [one for one in np.argsort(distances[row]) if one != row][:count]
+        order = [other for other in np.argsort(distances[row]) if other != row][:count]
         for other in order:
             weights[row, other] = np.exp(-4 * distances[row, other] / distances[row, order[-1]])
     weights = (weights + weights.T) / 2
@@ -32,17 +32,17 @@ def test_the_nearest_are_found_block_by_block(monkeypatch: pytest.MonkeyPatch) -
     distances = cdist(rows.numpy(), rows.numpy(), "sqeuclidean")
     np.fill_diagonal(distances, np.inf)
     for most in (1 << 26, 350):
-        monkeypatch.setattr("worker.training.label_propagation.graph._PAIRS_AT_ONCE", most)
-        found, squared = nearest(rows, 4)
-        assert found.numpy().tolist() == np.argsort(distances, axis=1)[:, :4].tolist()
+        monkeypatch.setattr("worker.training.label_propagation.graph._MAX_PAIRS", most)
+        indices, squared = nearest(rows, 4)
+        assert indices.numpy().tolist() == np.argsort(distances, axis=1)[:, :4].tolist()
         assert squared.numpy() == pytest.approx(np.sort(distances, axis=1)[:, :4], rel=1e-3, abs=1e-5)
 
 
 def test_the_graph_is_that_of_the_papers() -> None:
     rows = points()
-    found = neighbour_graph(rows, 5).to_dense().numpy()
-    assert found == pytest.approx(dense_graph(rows, 5), rel=1e-4, abs=1e-6)
-    assert found == pytest.approx(found.T, rel=1e-12)
+    graph = neighbour_graph(rows, 5).to_dense().numpy()
+    assert graph == pytest.approx(dense_graph(rows, 5), rel=1e-4, abs=1e-6)
+    assert graph == pytest.approx(graph.T, rel=1e-12)
 
 
 @pytest.mark.parametrize("alpha", [0.5, 0.99])
@@ -50,28 +50,28 @@ def test_labels_spread_as_the_closed_form_says(alpha: float) -> None:
     rows = points()
     labels = torch.full((60,), -1)
     labels[:6] = torch.tensor([0, 0, 1, 1, 2, 0])
-    wanted = np.zeros((60, 3))
-    wanted[np.arange(6), labels[:6]] = 1
+    one_hot = np.zeros((60, 3))
+    one_hot[np.arange(6), labels[:6]] = 1
     graph = neighbour_graph(rows, 5)
-    expected = (1 - alpha) * np.linalg.inv(np.eye(60) - alpha * graph.to_dense().numpy()) @ wanted
-    found = spread(graph, labels, 3, alpha)
-    assert found.numpy() == pytest.approx(expected, rel=1e-3, abs=1e-6)
+    expected = (1 - alpha) * np.linalg.inv(np.eye(60) - alpha * graph.to_dense().numpy()) @ one_hot
+    scores = spread(graph, labels, 3, alpha)
+    assert scores.numpy() == pytest.approx(expected, rel=1e-3, abs=1e-6)
 
 
 def test_every_class_gets_the_share_of_rows_that_it_has_of_the_labels() -> None:
     random = np.random.default_rng(0)
-    found = torch.from_numpy(random.gamma(0.5, size=(2000, 3)) * [5, 1, 0.2])
+    scores = torch.from_numpy(random.gamma(0.5, size=(2000, 3)) * [5, 1, 0.2])
     labels = torch.full((2000,), -1)
     labels[:10] = torch.tensor([0, 0, 0, 0, 0, 1, 1, 1, 2, 2])
-    shares, certainty = soft_labels(found, labels, as_labels=True)
+    shares, certainty = soft_labels(scores, labels, as_labels=True)
     counts = np.bincount(shares.argmax(1), minlength=3) / 2000
     assert counts == pytest.approx([0.5, 0.3, 0.2], abs=2e-3)
-    scales = (shares / found).numpy()
+    scales = (shares / scores).numpy()
     assert (scales / scales[:, :1]) == pytest.approx(np.tile(scales[0] / scales[0, 0], (2000, 1))), "columns are scaled"
     assert shares.sum(1).numpy() == pytest.approx(1)
     assert certainty.numpy() == pytest.approx(1 - entropy(shares.numpy(), axis=1) / np.log(3), abs=1e-6)
-    free, _ = soft_labels(found, labels, as_labels=False)
-    expected = found.numpy() * [0.5, 0.3, 0.2] / found.numpy().sum(0)
+    free, _ = soft_labels(scores, labels, as_labels=False)
+    expected = scores.numpy() * [0.5, 0.3, 0.2] / scores.numpy().sum(0)
     assert free.numpy() == pytest.approx(expected / expected.sum(1, keepdims=True)), "by the masses alone"
 
 

@@ -13,45 +13,45 @@ from app.ml.errors import ConfigError
 from app.ml.learning.collapse_metrics import effective_rank, probe_score
 from app.ml.resolution.requests import resolve_pretraining
 from tests.support import digits, tiny
-from worker.training.events import Evaluated, Event, Finished, Noted, StepDone
+from worker.training.events import Evaluated, Event, Finished, Note, StepDone
 from worker.training.run import Run, prepare
 
 PROBE = {"target": "label"}
 TRAINING = {"epochs": 6, "batch_size": 7, "evaluate_every": 1, "optimizer": {"kind": "adamw", "lr": 0.01}}
 
 
-def watched(data: ArrayData, watch: dict[str, Any] | None, beside: ArrayData | None = None, **fields: Any) -> Run:
+def watched(data: ArrayData, watch: dict[str, Any] | None, auxiliary: ArrayData | None = None, **fields: Any) -> Run:
     request = {"backbone": {"kind": "mlp", "hidden": [16, 8]}, "training": TRAINING, "watch": watch, **fields}
     config = PretrainingConfig.model_validate(request)
-    resolved = resolve_pretraining(config, data.spec, beside.spec if beside else None)
-    return prepare(resolved.config, data, beside=beside)
+    resolved = resolve_pretraining(config, data.spec, auxiliary.spec if auxiliary else None)
+    return prepare(resolved.config, data, auxiliary=auxiliary)
 
 
 def weights(run: Run) -> dict[str, torch.Tensor]:
     return {name: value.clone() for name, value in run.state.objective.state_dict().items()}
 
 
-def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+def equal(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
 def scores(events: list[Event]) -> list[float]:
-    return [one.metrics["watch/probe_accuracy"] for one in events if isinstance(one, Evaluated)]
+    return [event.metrics["watch/probe_accuracy"] for event in events if isinstance(event, Evaluated)]
 
 
 def test_every_evaluation_tells_the_gauges_and_the_probe() -> None:
     data = tiny.images()
     run = watched(data, PROBE)
     events = list(run.train())
-    told = [one.metrics for one in events if isinstance(one, Evaluated)]
-    assert len(told) == 6
+    evaluations = [event.metrics for event in events if isinstance(event, Evaluated)]
+    assert len(evaluations) == 6
     names = {"watch/effective_rank", "watch/dead_units", "watch/probe_accuracy"}
-    assert all(names <= one.keys() and "val/loss" in one for one in told)
+    assert all(names <= metrics.keys() and "val/loss" in metrics for metrics in evaluations)
     positions = data.positions("train")
     with torch.no_grad():
         features = run.state.objective.backbone.eval()(data.encoded(positions, run.modality))
-    assert told[-1]["watch/effective_rank"] == effective_rank(features)
-    assert told[-1]["watch/probe_accuracy"] == probe_score(
+    assert evaluations[-1]["watch/effective_rank"] == effective_rank(features)
+    assert evaluations[-1]["watch/probe_accuracy"] == probe_score(
         features, data.labels("label", positions), data.spec.targets[0]
     )
 
@@ -59,9 +59,9 @@ def test_every_evaluation_tells_the_gauges_and_the_probe() -> None:
 def test_without_labels_the_gauges_are_told_alone_and_without_a_validation_split_too() -> None:
     data = tiny.table()
     data.split[data.split == 1] = 0
-    told = [one.metrics for one in watched(data, {}).train() if isinstance(one, Evaluated)]
-    assert len(told) == 6
-    assert all(one.keys() == {"watch/effective_rank", "watch/dead_units"} for one in told)
+    evaluations = [event.metrics for event in watched(data, {}).train() if isinstance(event, Evaluated)]
+    assert len(evaluations) == 6
+    assert all(metrics.keys() == {"watch/effective_rank", "watch/dead_units"} for metrics in evaluations)
 
 
 @pytest.mark.parametrize(
@@ -75,15 +75,15 @@ def test_watching_changes_no_weight(method: str, backbone: dict[str, Any]) -> No
     """Whatever the labels say: they only watch. Neither noise nor running statistics are disturbed."""
     other = tiny.images()
     other.targets[:, 0] = np.random.default_rng(1).permutation(other.targets[:, 0])
-    found = []
+    runs = []
     for data, watch in ((tiny.images(), None), (tiny.images(), PROBE), (other, PROBE)):
         run = watched(data, watch, method={"kind": method}, backbone=backbone)
-        losses = [one.losses["loss"].item() for one in run.train() if isinstance(one, StepDone)]
-        found.append((losses, weights(run), torch.get_rng_state()))
-    for losses, kept, generator in found[1:]:
-        assert losses == found[0][0]
-        assert equal(kept, found[0][1])
-        assert torch.equal(generator, found[0][2])
+        losses = [event.losses["loss"].item() for event in run.train() if isinstance(event, StepDone)]
+        runs.append((losses, weights(run), torch.get_rng_state()))
+    for losses, kept, generator in runs[1:]:
+        assert losses == runs[0][0]
+        assert equal(kept, runs[0][1])
+        assert torch.equal(generator, runs[0][2])
 
 
 def ruin(run: Run, event: Event) -> None:
@@ -102,11 +102,11 @@ def test_the_best_weights_for_the_probe_are_kept_and_training_ends() -> None:
         ruin(run, event)
         if isinstance(event, Evaluated):
             remembered[event.step] = weights(run)
-    told = scores(events)
-    assert max(told[1:]) < told[0]
-    assert len(told) == 4, "three evaluations without gain end it"
-    (note,) = [one for one in events if isinstance(one, Noted)]
-    assert (note.kind, note.data) == ("watch.kept", {"step": 6, "score": told[0]})
+    probe_scores = scores(events)
+    assert max(probe_scores[1:]) < probe_scores[0]
+    assert len(probe_scores) == 4, "three evaluations without gain end it"
+    (note,) = [event for event in events if isinstance(event, Note)]
+    assert (note.kind, note.data) == ("watch.kept", {"step": 6, "score": probe_scores[0]})
     assert equal(weights(run), remembered[6])
     assert events[-1] == Finished(24, "early_stopping")
 
@@ -156,31 +156,31 @@ def test_a_small_set_of_its_own_watches() -> None:
         labelled.targets,
         labelled.split,
     )
-    found = []
-    for beside in (labelled, mirrored):
-        run = watched(unlabelled, {**PROBE, "dataset": "ds_small"}, beside)
-        found.append(scores(list(run.train())))
-    assert found[0] == found[1]
-    assert len(found[0]) == 6
+    results = []
+    for auxiliary in (labelled, mirrored):
+        run = watched(unlabelled, {**PROBE, "dataset": "ds_small"}, auxiliary)
+        results.append(scores(list(run.train())))
+    assert results[0] == results[1]
+    assert len(results[0]) == 6
 
 
 def test_few_rows_are_looked_at() -> None:
     run = watched(digits.few_labels(0, per_class=5), {**PROBE, "rows": 30})
-    assert run.watcher is not None
-    assert run.watcher.labelled is not None
-    assert (len(run.watcher.rows), len(run.watcher.labelled)) == (30, 30)
+    assert run.probe is not None
+    assert run.probe.labelled is not None
+    assert (len(run.probe.rows), len(run.probe.labelled)) == (30, 30)
 
 
 def test_a_collapse_is_seen() -> None:
     run = watched(tiny.images(), {})
-    told = []
+    metrics = []
     for event in run.train():
         ruin(run, event)
         if isinstance(event, Evaluated):
-            told.append((event.metrics["watch/effective_rank"], event.metrics["watch/dead_units"]))
-    assert told[0][0] > 1
-    assert told[0][1] < 1
-    assert told[-1] == (0, 1)
+            metrics.append((event.metrics["watch/effective_rank"], event.metrics["watch/dead_units"]))
+    assert metrics[0][0] > 1
+    assert metrics[0][1] < 1
+    assert metrics[-1] == (0, 1)
 
 
 @pytest.mark.parametrize(
@@ -193,13 +193,13 @@ def test_what_needs_a_probe_needs_a_target(watch: dict[str, Any], word: str) -> 
 
 def test_what_does_not_fit_is_refused_by_name() -> None:
     stopping = {**TRAINING, "early_stopping": {}}
-    for watch, beside, training, place, word in (
+    for watch, auxiliary, training, place, word in (
         ({"target": "colour"}, None, TRAINING, ("watch", "target"), "it has 'label', 'size'"),
         ({**PROBE, "keep": "best"}, None, stopping, ("watch", "keep"), "choose one of the two"),
         ({**PROBE, "dataset": "ds_1"}, tiny.images(), TRAINING, ("watch", "dataset"), "of modality image"),
     ):
         with pytest.raises(ConfigError, match=word) as refused:
-            watched(tiny.table(), watch, beside, training=training)
+            watched(tiny.table(), watch, auxiliary, training=training)
         assert refused.value.loc == place
     fewer = tiny.table()
     spec = fewer.spec.model_copy(update={"columns": fewer.spec.columns[1:], "shape": (3,)})

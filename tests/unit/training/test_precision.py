@@ -50,8 +50,8 @@ def test_a_training_in_bfloat16_resumes_bit_for_bit(backbone: str, tmp_path: Pat
     again = prepared(backbone, precision="bfloat16")
     again.state.load(tmp_path / "state")
     assert before + losses(again) == expected
-    wanted = undisturbed.state.objective.state_dict()
-    assert all(torch.equal(wanted[name], value) for name, value in again.state.objective.state_dict().items())
+    expected = undisturbed.state.objective.state_dict()
+    assert all(torch.equal(expected[name], value) for name, value in again.state.objective.state_dict().items())
 
 
 @BACKBONES

@@ -48,16 +48,16 @@ def test_a_checkpoint_of_a_gpu_loads_without_one(saved: Path) -> None:
 
 
 def test_a_checkpoint_without_a_gpu_loads_on_one(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    current, taken = torch.ones(16, dtype=torch.uint8), []
+    current, loaded = torch.ones(16, dtype=torch.uint8), []
     monkeypatch.setattr(torch.cuda, "get_rng_state", lambda _device: current)
-    monkeypatch.setattr(torch.cuda, "set_rng_state", lambda value, _device: taken.append(value))
+    monkeypatch.setattr(torch.cuda, "set_rng_state", lambda value, _device: loaded.append(value))
     run = pretraining()
     run.state.device = torch.device("cuda")
     run.state.load(saved)
-    assert taken == []
+    assert loaded == []
     change(saved, lambda tensors: tensors.update({"random/cuda": torch.full((16,), 7, dtype=torch.uint8)}))
     run.state.load(saved)
-    assert [value.tolist() for value in taken] == [[7] * 16]
+    assert [value.tolist() for value in loaded] == [[7] * 16]
     change(saved, lambda tensors: tensors.update({"random/cuda": torch.zeros(9, dtype=torch.uint8)}))
     with pytest.raises(CorruptCheckpointError, match="cuda"):
         run.state.load(saved)
@@ -69,11 +69,11 @@ def test_the_cpus_generator_is_always_needed(saved: Path) -> None:
         pretraining().state.load(saved)
 
 
-@pytest.mark.parametrize("gone", [("1.exp_avg",), ("0.step",), ("2.exp_avg", "2.exp_avg_sq", "2.step")])
-def test_moments_that_others_have_are_needed(saved: Path, gone: tuple[str, ...]) -> None:
-    change(saved, lambda tensors: [tensors.pop(f"optimizer/{name}") for name in gone])
+@pytest.mark.parametrize("missing", [("1.exp_avg",), ("0.step",), ("2.exp_avg", "2.exp_avg_sq", "2.step")])
+def test_moments_that_others_have_are_needed(saved: Path, missing: tuple[str, ...]) -> None:
+    change(saved, lambda tensors: [tensors.pop(f"optimizer/{name}") for name in missing])
     run = pretraining()
-    with pytest.raises(CorruptCheckpointError, match=f"lacks optimizer state {re.escape(gone[0])}"):
+    with pytest.raises(CorruptCheckpointError, match=f"lacks optimizer state {re.escape(missing[0])}"):
         run.state.load(saved)
     assert run.state.progress.step == 0
 

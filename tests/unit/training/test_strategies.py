@@ -22,7 +22,7 @@ from app.ml.kinds.strategies.lora import Lora, LowRank
 from app.ml.models.bundle import Bundle
 from app.ml.resolution.requests import resolve_fine_tuning, resolve_pretraining
 from tests.support import tiny
-from worker.training.events import EpochDone, Evaluated, Finished, Noted, Started, StepDone
+from worker.training.events import EpochDone, Evaluated, Finished, Note, Started, StepDone
 from worker.training.run import Run, prepare
 from worker.training.solve import solve_heads
 
@@ -54,16 +54,16 @@ def test_a_solved_probe_is_one_step_and_tells_its_penalty() -> None:
     run = fine_tuned({"kind": "linear_probe", "layer": "all"}, tiny.table(), LABEL, SIZE)
     before = run.evaluate("train")
     events = list(run.train())
-    assert [type(event) for event in events] == [Started, Noted, StepDone, EpochDone, Evaluated, Finished]
+    assert [type(event) for event in events] == [Started, Note, StepDone, EpochDone, Evaluated, Finished]
     note, step = events[1], events[2]
-    assert isinstance(note, Noted)
+    assert isinstance(note, Note)
     assert isinstance(step, StepDone)
     assert note.kind == "heads.solved"
     assert set(note.data["heads"]) == {"label", "size"}
-    for told in note.data["heads"].values():
-        assert told["strength"] in [score["strength"] for score in told["scores"]]
+    for head in note.data["heads"].values():
+        assert head["strength"] in [score["strength"] for score in head["scores"]]
     assert step.losses["loss"] < 0.2 * before.losses["loss"]  # type: ignore[union-attr]
-    held_out = sum(told["held_out_loss"] for told in note.data["heads"].values())
+    held_out = sum(head["held_out_loss"] for head in note.data["heads"].values())
     assert step.losses["held_out_loss"].item() == pytest.approx(held_out)
     assert run.plan.total_steps == run.plan.steps_per_epoch == 1
 
@@ -104,7 +104,7 @@ def test_a_probe_reads_the_layer_that_it_says(config: Any) -> None:
 def test_layers_are_scaled_together_so_that_none_drowns_the_others() -> None:
     run = fine_tuned({"kind": "linear_probe", "layer": "all"}, tiny.images())
     list(run.train())
-    (head,) = run._heads().values()
+    (head,) = run.bundle().heads.values()
     features = run.examples("train").inputs.take(None)
     parts = head.standardize(features).split([256, 128], dim=1)  # type: ignore[operator]
     variances = [part.var(0, correction=0).sum().item() for part in parts]
@@ -117,21 +117,21 @@ def test_lp_ft_starts_at_the_probes_optimum() -> None:
     list(probe.train())
     run = fine_tuned({"kind": "lp_ft"}, tiny.images(), epochs=1)
     events = run.train()
-    assert isinstance(next(events), Noted)
+    assert isinstance(next(events), Note)
     assert isinstance(next(events), Started)
-    wanted, found = probe.state.objective.state_dict(), run.state.objective.state_dict()
-    assert all(torch.equal(wanted[name], value) for name, value in found.items())
+    expected, actual = probe.state.objective.state_dict(), run.state.objective.state_dict()
+    assert all(torch.equal(expected[name], value) for name, value in actual.items())
     list(events)
     moved = run.state.objective.state_dict()
-    assert not any(torch.equal(wanted[name], moved[name]) for name, _ in run.state.objective.named_parameters())
+    assert not any(torch.equal(expected[name], moved[name]) for name, _ in run.state.objective.named_parameters())
 
 
 def test_lp_ft_leaves_frozen_stages_and_ends_at_an_optimum() -> None:
     run = fine_tuned({"kind": "lp_ft", "frozen": 1, "again": True}, tiny.images(), epochs=2)
     objective = run.state.objective
-    before = [[one.clone() for one in stage] for stage in objective.backbone.stages()]
+    before = [[parameter.clone() for parameter in stage] for stage in objective.backbone.stages()]
     events = list(run.train())
-    assert [type(event) for event in events[-2:]] == [Finished, Noted]
+    assert [type(event) for event in events[-2:]] == [Finished, Note]
     for index, stage in enumerate(objective.backbone.stages()):
         same = [torch.equal(old, new) for old, new in zip(before[index], stage, strict=True)]
         assert same == [index == 0] * len(stage)
@@ -146,7 +146,7 @@ def test_stages_join_from_the_top_and_the_lowest_by_the_share() -> None:
     joined = {}
     for step in range(101):
         strategy.begin(built, step, 101)
-        trains = [{one.requires_grad for one in stage} for stage in stages]
+        trains = [{parameter.requires_grad for parameter in stage} for stage in stages]
         assert all(len(of_stage) == 1 for of_stage in trains)
         joined[step] = [of_stage.pop() for of_stage in trains]
     assert joined[19] == [False, False, False]
@@ -160,7 +160,7 @@ def test_stages_join_from_the_top_and_the_lowest_by_the_share() -> None:
 def test_every_stage_has_joined_by_the_last_step(total: int) -> None:
     built = backbone()
     GradualUnfreezing(share=1).begin(built, total - 1, total)
-    assert all(one.requires_grad for one in built.parameters())
+    assert all(parameter.requires_grad for parameter in built.parameters())
 
 
 def test_a_frozen_stage_stays_bit_identical_and_the_training_resumes_while_it_is(tmp_path: Path) -> None:
@@ -170,54 +170,59 @@ def test_a_frozen_stage_stays_bit_identical_and_the_training_resumes_while_it_is
         return fine_tuned(strategy, tiny.images(), epochs=10, batch_size=8)
 
     first = run()
-    before = [one.clone() for one in first.state.objective.backbone.stages()[0]]
+    before = [parameter.clone() for parameter in first.state.objective.backbone.stages()[0]]
     for event in first.train():
         if isinstance(event, StepDone) and event.step == 30:
             break
     assert all(
-        torch.equal(one, two) for one, two in zip(before, first.state.objective.backbone.stages()[0], strict=True)
+        torch.equal(parameter, other)
+        for parameter, other in zip(before, first.state.objective.backbone.stages()[0], strict=True)
     )
     top = first.state.objective.backbone.stages()[-1]
     assert not any(
-        torch.equal(one, two) for one, two in zip(top, run().state.objective.backbone.stages()[-1], strict=True)
+        torch.equal(parameter, other)
+        for parameter, other in zip(top, run().state.objective.backbone.stages()[-1], strict=True)
     )
     first.state.save(tmp_path / "state")
     again, undisturbed = run(), run()
     again.state.load(tmp_path / "state")
     list(again.train())
     list(undisturbed.train())
-    wanted = undisturbed.state.objective.state_dict()
-    assert all(torch.equal(wanted[name], value) for name, value in again.state.objective.state_dict().items())
+    expected = undisturbed.state.objective.state_dict()
+    assert all(torch.equal(expected[name], value) for name, value in again.state.objective.state_dict().items())
 
 
 def test_lower_stages_move_more_slowly() -> None:
     built = backbone()
     heads = nn.ModuleDict({"0": nn.Linear(16, 3)})
     groups = LayerwiseDecay(decay=0.5, backbone_lr_scale=0.2).groups(built, heads)
-    rates = {id(one): group.lr_scale for group in groups for one in group.params}
+    rates = {id(parameter): group.lr_scale for group in groups for parameter in group.params}
     for depth, stage in enumerate(reversed(built.stages())):
-        assert {rates[id(one)] for one in stage} == {0.2 * 0.5**depth}
-    assert {rates[id(one)] for one in heads.parameters()} == {1.0}
-    decays = {id(one): group.decays for group in groups for one in group.params}
-    assert all(decays[id(one)] == (one.ndim > 1) for one in built.parameters())
+        assert {rates[id(parameter)] for parameter in stage} == {0.2 * 0.5**depth}
+    assert {rates[id(parameter)] for parameter in heads.parameters()} == {1.0}
+    decays = {id(parameter): group.decays for group in groups for parameter in group.params}
+    assert all(decays[id(parameter)] == (parameter.ndim > 1) for parameter in built.parameters())
 
 
 def test_only_vectors_move_with_bias_only() -> None:
     built = backbone()
     groups = BiasOnly().groups(built, nn.ModuleDict({"0": nn.Linear(16, 3)}))
-    moved = {id(one) for group in groups for one in group.params}
+    moved = {id(parameter) for group in groups for parameter in group.params}
     convolutions = [f"blocks.{block}.{part}" for block in (0, 1) for part in ("0.bias", "1.weight", "1.bias")]
-    assert [name for name, one in built.named_parameters() if id(one) in moved] == [*convolutions, "last.0.bias"]
+    assert [name for name, parameter in built.named_parameters() if id(parameter) in moved] == [
+        *convolutions,
+        "last.0.bias",
+    ]
 
 
 def test_lora_changes_nothing_before_the_first_step_and_merges_into_the_same_function() -> None:
     built, rows = backbone().eval(), torch.rand(5, 1, 8, 8)
-    before, weights = built(rows), {name: one.clone() for name, one in built.state_dict().items()}
+    before, weights = built(rows), {name: parameter.clone() for name, parameter in built.state_dict().items()}
     strategy = Lora(rank=2, alpha=6)
     adapted = strategy.adapt(built)
     assert torch.equal(adapted(rows), before)
     corrections = [module for module in adapted.modules() if isinstance(module, LowRank)]
-    assert [tuple(one.down.shape) for one in corrections] == [(2, 9), (2, 72), (2, 48)]
+    assert [tuple(correction.down.shape) for correction in corrections] == [(2, 9), (2, 72), (2, 48)]
     with torch.no_grad():
         for correction in corrections:
             correction.up.normal_()
@@ -228,16 +233,16 @@ def test_lora_changes_nothing_before_the_first_step_and_merges_into_the_same_fun
     assert torch.equal(merged(rows), after)
     assert merged.state_dict().keys() == weights.keys()
     assert torch.equal(adapted(rows), after), "merging leaves the training as it was"
-    frozen = {name: one for name, one in adapted.state_dict().items() if not name.endswith(("up", "down"))}
+    frozen = {name: value for name, value in adapted.state_dict().items() if not name.endswith(("up", "down"))}
     assert all(
-        torch.equal(one, weights[name.replace("parametrizations.weight.original", "weight")])
-        for name, one in frozen.items()
+        torch.equal(value, weights[name.replace("parametrizations.weight.original", "weight")])
+        for name, value in frozen.items()
     )
 
 
 def test_a_rank_that_a_matrix_does_not_have_is_cut() -> None:
     adapted = Lora(rank=512).adapt(backbone(Mlp(hidden=(12, 7))))
-    assert [tuple(one.up.shape) for one in adapted.modules() if isinstance(one, LowRank)] == [(12, 12), (7, 7)]
+    assert [tuple(module.up.shape) for module in adapted.modules() if isinstance(module, LowRank)] == [(12, 12), (7, 7)]
 
 
 def test_a_backbone_without_matrices_cannot_be_corrected() -> None:
@@ -281,8 +286,8 @@ def test_the_answer_says_what_will_be_loaded() -> None:
     parent = pretrained(data, {"kind": "mlp", "hidden": [12, 7]})
     config = FineTuningConfig.model_validate({"heads": [LABEL], "loading": "partial"})
     decisions = resolve_fine_tuning(config, data.spec, parent.manifest).decisions
-    (told,) = [one for one in decisions if one.field == "loading"]
-    assert told.reason.startswith("4 tensors taken over, 0 resized, 0 new; 0")
+    (decision,) = [decision for decision in decisions if decision.field == "loading"]
+    assert decision.reason.startswith("4 tensors taken over, 0 resized, 0 new; 0")
 
 
 def colours(data: ArrayData, channels: int) -> ArrayData:
@@ -298,9 +303,9 @@ def test_grey_pictures_in_colour_give_what_they_gave() -> None:
     assert note.data["resized"] == ["blocks.0.0.weight"]
     assert note.data["new"] == note.data["unused"] == []
     with torch.no_grad():
-        found = run.state.objective.backbone.eval()(run.examples("train").inputs.take(None))
-        wanted = parent.backbone(parent.manifest.modality.encode(grey.inputs[grey.positions("train")]))
-    assert torch.allclose(found, wanted, atol=1e-5)
+        features = run.state.objective.backbone.eval()(run.examples("train").inputs.take(None))
+        expected = parent.backbone(parent.manifest.modality.encode(grey.inputs[grey.positions("train")]))
+    assert torch.allclose(features, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(

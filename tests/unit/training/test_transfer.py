@@ -75,9 +75,9 @@ def fine_tuned(parent: Bundle | None, strategy: dict[str, Any], **training: Any)
 
 
 def accuracy(run: Run) -> float:
-    found = run.evaluate("test")
-    assert isinstance(found, Evaluation)
-    return float(found.heads["digit"]["accuracy"])
+    evaluation = run.evaluate("test")
+    assert isinstance(evaluation, Evaluation)
+    return float(evaluation.heads["digit"]["accuracy"])
 
 
 def shuffled(parent: Bundle) -> Bundle:
@@ -133,9 +133,9 @@ def test_what_was_chosen_is_better_than_what_was_not(taught: Bundle) -> None:
     probe = fine_tuned(taught, {"kind": "linear_probe"})
     (note,) = probe.notes
     assert note.kind == "layer.chosen"
-    assert [one["layer"] for one in note.data["candidates"]] == ["last", "all", 0]
+    assert [candidate["layer"] for candidate in note.data["candidates"]] == ["last", "all", 0]
     assert probe.strategy.layer == note.data["layer"]  # type: ignore[union-attr]
-    losses = {one["layer"]: one["held_out_loss"] for one in note.data["candidates"]}
+    losses = {candidate["layer"]: candidate["held_out_loss"] for candidate in note.data["candidates"]}
     assert min(losses, key=losses.__getitem__) == note.data["layer"] == probe.bundle().manifest.strategy.layer  # type: ignore[union-attr]
     lowest = {**PROBE, "layer": 0}
     assert losses[0] > losses["last"]
@@ -145,12 +145,12 @@ def test_what_was_chosen_is_better_than_what_was_not(taught: Bundle) -> None:
 def test_the_strategy_is_chosen_within_a_budget_and_told(taught: Bundle) -> None:
     """Five steps ruin what a probe would keep; no budget leaves the preferred one."""
     run = fine_tuned(taught, {"kind": "automatic"}, epochs=1)
-    layer, told = run.notes
-    assert (layer.kind, told.kind) == ("layer.chosen", "strategy.chosen")
-    assert set(told.data["scores"]) == {"linear_probe", "lp_ft", "full"}
-    assert told.data["rows"] == 100
-    assert run.strategy.kind == told.data["strategy"] == run.bundle().manifest.strategy.kind  # type: ignore[union-attr]
-    assert told.data["scores"][told.data["strategy"]] > told.data["scores"]["full"]
+    layer, note = run.notes
+    assert (layer.kind, note.kind) == ("layer.chosen", "strategy.chosen")
+    assert set(note.data["scores"]) == {"linear_probe", "lp_ft", "full"}
+    assert note.data["rows"] == 100
+    assert run.strategy.kind == note.data["strategy"] == run.bundle().manifest.strategy.kind  # type: ignore[union-attr]
+    assert note.data["scores"][note.data["strategy"]] > note.data["scores"]["full"]
     assert run.config.strategy.kind == "automatic"  # type: ignore[union-attr]
     poor = fine_tuned(taught, {"kind": "automatic", "budget_seconds": 0, "candidates": ["full", "lp_ft"]}, epochs=1)
     assert poor.strategy.kind == "full"  # type: ignore[union-attr]
@@ -181,11 +181,11 @@ def test_full_fine_tuning_starts_from_the_pretrained_weights_and_moves_a_copy(pr
     request = {"heads": [{"kind": "classifier", "target": "digit"}], "strategy": {"kind": "full"}}
     config = FineTuningConfig.model_validate({**request, "training": {"epochs": 2}})
     run = prepare(resolve_fine_tuning(config, data.spec, pretrained.manifest).config, data, parent=pretrained)
-    mine = run.state.objective.backbone
-    assert all(torch.equal(parent[name], value) for name, value in mine.state_dict().items())
+    backbone = run.state.objective.backbone
+    assert all(torch.equal(parent[name], value) for name, value in backbone.state_dict().items())
     for _ in run.train():
         pass
-    assert not any(torch.equal(parent[name], value) for name, value in mine.state_dict().items())
+    assert not any(torch.equal(parent[name], value) for name, value in backbone.state_dict().items())
     assert all(torch.equal(parent[name], value) for name, value in pretrained.backbone.state_dict().items())
 
 
@@ -212,7 +212,7 @@ def test_a_probe_leaves_the_backbone_bit_identical_and_runs_it_once_per_row(
 
 def test_probe_features_are_standardised_by_the_train_split(pretrained: Bundle) -> None:
     run = fine_tuned(pretrained, BY_GRADIENT, epochs=1)
-    (head,) = run._heads().values()
+    (head,) = run.bundle().heads.values()
     features = run.examples("train").inputs.take(None)
     standardised = (features - head.standardize.mean) / head.standardize.std  # type: ignore[union-attr]
     alive = features.std(0) > 0.1 * features.std(0).max()
@@ -248,7 +248,7 @@ def test_new_rows_are_encoded_as_the_parents_were(strategy: dict[str, Any]) -> N
     request = {"heads": [{"kind": "classifier", "target": "label"}], "strategy": strategy}
     resolved = resolve_fine_tuning(FineTuningConfig.model_validate(request), new.spec, parent.manifest).config
     run = prepare(resolved, new, parent=parent)
-    again = run._manifest().modality.encode(new.inputs)
+    again = run.bundle().manifest.modality.encode(new.inputs)
     assert torch.equal(again, parent.manifest.modality.encode(new.inputs))
     rows = parent.manifest.modality.encode(new.inputs[new.positions("train")])
     assert rows[:, 0].min() > 20

@@ -1,4 +1,4 @@
-"""The transfer report: what is trained, on which rows, and what is told. Real data and verdicts: test_verdicts.py."""
+"""The transfer report: what is trained, on which rows, and what is told. Real data and verdicts: test_verdict.py."""
 
 from typing import Any
 
@@ -45,11 +45,11 @@ def pretrained(data: ArrayData) -> Bundle:
 def test_every_modality_gets_all_controls(modality: ModalityKind) -> None:
     data = tiny.DATASETS[modality](rows=48)
     heads = [SIZE, {**LABEL, "hidden": [6]}] if modality == "image" else [SIZE]
-    found, notes = report_on(data, pretrained(data), {"heads": heads, **PROBE}, FOLDS)
+    report, notes = report_on(data, pretrained(data), {"heads": heads, **PROBE}, FOLDS)
     rows = len(data.positions("train"))
-    assert (found["measured_on"], found["folds"], found["rounds"], found["labels"]) == ("folds", 2, 2, rows)
+    assert (report["measured_on"], report["folds"], report["rounds"], report["labels"]) == ("folds", 2, 2, rows)
     for key, score in (("size", "r2"), ("label", "accuracy"))[: len(heads)]:
-        head = found["heads"][key]
+        head = report["heads"][key]
         assert (head["score"], head["rows"]) == (score, rows)
         assert head["verdict"] in ("helps", "no evidence", "hurts")
         assert list(head["controls"]) == ["majority", "raw_linear", "untrained", "scratch"]
@@ -66,13 +66,13 @@ def test_every_modality_gets_all_controls(modality: ModalityKind) -> None:
 @pytest.mark.parametrize(
     "strategy",
     [{"kind": "automatic"}, {"kind": "full"}, {"kind": "lora"}, {"kind": "lp_ft"}],
-    ids=lambda one: one["kind"],
+    ids=lambda strategy: strategy["kind"],
 )
 def test_every_strategy_is_compared_under_itself(strategy: dict[str, Any]) -> None:
     data = tiny.images()
     request = {"heads": [SIZE], "strategy": strategy, "training": SHORT}
-    found, _ = report_on(data, pretrained(data), request, FOLDS)
-    assert all(control["score"] is not None for control in found["heads"]["size"]["controls"].values())
+    report, _ = report_on(data, pretrained(data), request, FOLDS)
+    assert all(control["score"] is not None for control in report["heads"]["size"]["controls"].values())
 
 
 def test_heads_that_cannot_be_solved_for_and_partial_loading() -> None:
@@ -83,28 +83,28 @@ def test_heads_that_cannot_be_solved_for_and_partial_loading() -> None:
         "loading": "partial",
         "training": SHORT,
     }
-    found, _ = report_on(data, pretrained(data), request, FOLDS)
-    assert found["heads"]["label"]["controls"]["raw_linear"]["trainings"] == 2
+    report, _ = report_on(data, pretrained(data), request, FOLDS)
+    assert report["heads"]["label"]["controls"]["raw_linear"]["trainings"] == 2
 
 
 def test_on_a_split_what_is_solved_for_is_trained_once() -> None:
     data = tiny.images(rows=96)
     request = {"heads": [SIZE], "strategy": {"kind": "linear_probe"}, "training": SHORT}
-    found, _ = report_on(data, pretrained(data), request, {**QUICK, "measured_on": "test"})
-    head = found["heads"]["size"]
+    report, _ = report_on(data, pretrained(data), request, {**QUICK, "measured_on": "test"})
+    head = report["heads"]["size"]
     assert head["rows"] == data.spec.rows["test"]
     trainings = {name: control["trainings"] for name, control in head["controls"].items()}
     assert trainings == {"majority": 1, "raw_linear": 1, "untrained": 2, "scratch": 2}
     assert [point["labels"] for point in head["labels_saved"]["curve"]] == [len(data.positions("train"))]
     again, _ = report_on(data, pretrained(data), request, {**QUICK, "measured_on": "test"})
-    assert again["heads"] == found["heads"]
+    assert again["heads"] == report["heads"]
 
 
 def test_what_the_budget_does_not_allow_is_null_and_told() -> None:
     data = tiny.images()
     request = {"heads": [LABEL], "strategy": {"kind": "full"}, "training": SHORT}
-    found, _ = report_on(data, pretrained(data), request, {**QUICK, "budget_seconds": 1e-6})
-    head = found["heads"]["label"]
+    report, _ = report_on(data, pretrained(data), request, {**QUICK, "budget_seconds": 1e-6})
+    head = report["heads"]["label"]
     assert (head["verdict"], head["gain"], head["pretrained"]) == ("no evidence", None, None)
     assert {control["score"] for control in head["controls"].values()} == {None}
     assert "budget" in head["reason"]
@@ -114,9 +114,9 @@ def test_what_the_budget_does_not_allow_is_null_and_told() -> None:
 def test_rows_without_a_label_are_not_compared() -> None:
     data = tiny.table(rows=96)
     data.targets[::4, 1] = np.nan
-    found, _ = report_on(data, pretrained(data), {"heads": [SIZE], **PROBE}, FOLDS)
+    report, _ = report_on(data, pretrained(data), {"heads": [SIZE], **PROBE}, FOLDS)
     train = data.positions("train")
-    assert found["heads"]["size"]["rows"] == int(np.isfinite(data.targets[train, 1]).sum())
+    assert report["heads"]["size"]["rows"] == int(np.isfinite(data.targets[train, 1]).sum())
 
 
 def test_held_out_rows_are_never_trained_on() -> None:
@@ -124,17 +124,17 @@ def test_held_out_rows_are_never_trained_on() -> None:
     train = data.positions("train")
     folds = HeldOut(data, ("label",), TransferReport(measured_on="folds", folds=3))
     for number in range(2):
-        splits = list(folds.splits(number))
+        splits = list(folds.datasets(number))
         held = [split.positions(folds.split) for split in splits]
         assert sorted(np.concatenate(held)) == sorted(train)
         for split, rows in zip(splits, held, strict=True):
             assert set(split.positions("train")) == set(train) - set(rows)
-            some = folds.some(split, 2, number)
+            some = folds.halved(split, 2, number)
             assert set(some.positions("train")) < set(split.positions("train"))
             assert len(some.positions("train")) == pytest.approx(len(split.positions("train")) / 4, abs=1)
             assert np.array_equal(some.positions(folds.split), rows)
-    assert [list(rows) for rows in held] != [list(one.positions("validation")) for one in folds.splits(0)]
-    (test,) = HeldOut(data, ("label",), TransferReport(measured_on="test")).splits(0)
+    assert [list(rows) for rows in held] != [list(dataset.positions("validation")) for dataset in folds.datasets(0)]
+    (test,) = HeldOut(data, ("label",), TransferReport(measured_on="test")).datasets(0)
     assert np.array_equal(test.split, data.split)
 
 
@@ -175,15 +175,15 @@ def test_a_head_without_labels_has_no_report() -> None:
         resolve_fine_tuning(config, data.spec, parent)
 
 
-@pytest.mark.parametrize(("test", "train", "wanted"), [(300, 1000, "test"), (299, 1000, "folds"), (40, 40, "test")])
-def test_auto_measures_on_a_split_that_has_many_labelled_rows(test: int, train: int, wanted: str) -> None:
+@pytest.mark.parametrize(("test", "train", "expected"), [(300, 1000, "test"), (299, 1000, "folds"), (40, 40, "test")])
+def test_auto_measures_on_a_split_that_has_many_labelled_rows(test: int, train: int, expected: str) -> None:
     data = tiny.images()
     spec = data.spec.model_copy(update={"labelled": {"label": {"train": train, "validation": 5000, "test": test}}})
     config = FineTuningConfig.model_validate({"heads": [LABEL], "transfer_report": {}})
     resolved = resolve_fine_tuning(config, spec, pretrained(data).manifest)
     report = resolved.config.transfer_report
     assert report is not None
-    assert report.measured_on == wanted
+    assert report.measured_on == expected
     assert not isinstance(report.scratch, str)
     assert report.scratch.optimizer.lr == 1e-3, "new weights have a recipe of their own"
     assert "transfer_report.measured_on" in {decision.field for decision in resolved.decisions}
@@ -205,15 +205,15 @@ def test_texts_are_counted_by_their_runs_of_tokens() -> None:
     raw = Raw().build(Encoding(shape=(6,), vocabulary=1000))
     texts = torch.tensor([[5, 6, 7, 0, 0, 0], [6, 5, 7, 7, 0, 0], [5, 6, 7, 0, 0, 0], [8, 8, 8, 8, 8, 8]])
     raw.fit(texts)
-    found = raw(texts)
-    assert torch.equal(found[0], found[2])
-    assert torch.allclose(found.norm(dim=1), torch.ones(4))
-    assert int((found[0] > 0).sum()) == 5, "three tokens and two pairs"
-    assert int((found[1] > 0).sum()) == 6, "7 counts once, beside 65, 57 and 77"
-    shared = (found[0] * found[1]).sum()
+    features = raw(texts)
+    assert torch.equal(features[0], features[2])
+    assert torch.allclose(features.norm(dim=1), torch.ones(4))
+    assert int((features[0] > 0).sum()) == 5, "three tokens and two pairs"
+    assert int((features[1] > 0).sum()) == 6, "7 counts once, beside 65, 57 and 77"
+    shared = (features[0] * features[1]).sum()
     assert 0 < shared < 0.9, "the same tokens in another order are another text"
-    assert found[3] @ found[0] == 0
+    assert features[3] @ features[0] == 0
     only_rare = raw(torch.tensor([[5, 8, 0, 0, 0, 0]]))[0]
-    of_5, of_8 = (found[row][only_rare > 0] for row in (0, 3))
+    of_5, of_8 = (features[row][only_rare > 0] for row in (0, 3))
     assert of_5.max() > 0
     assert of_8.max() > 0

@@ -19,54 +19,57 @@ import torch
 from torch import Tensor
 
 _MAX_ROUNDS = 500
-_STAYS = 1e-6  # relative
+_TOLERANCE = 1e-6  # relative change of alpha / beta below which the rounds end
 _MIN = 1e-12
 
 
 def logme(features: Tensor, targets: Tensor) -> float:
     """Mean evidence per row of targets (n, K), given features (n, F)."""
+    # One decomposition serves all targets: with R = min(n, F), U is (n, R) and S is (R,).
     left, sizes, _ = torch.linalg.svd(features.double(), full_matrices=False)
     squares = sizes.square()
     return sum(_evidence(left, squares, target) for target in targets.double().T) / targets.shape[1]
 
 
 def indicators(target: Tensor, classes: int) -> Tensor:
-    """What `logme` takes for classes int64 (n,): (n, K), without those that no row has."""
+    """Classes int64 (n,) as targets of `logme`: 0 or 1, (n, K), without the classes that no row has."""
     table = torch.nn.functional.one_hot(target, classes)
     return table[:, table.any(0)]
 
 
 def standardised(target: Tensor) -> Tensor:
-    """What `logme` takes for numbers (n,): (n, 1)."""
+    """Numbers (n,) as a target of `logme`: mean 0, deviation 1, (n, 1)."""
     std = target.std(correction=0)
     return ((target - target.mean()) / torch.where(std > 0, std, 1.0))[:, None]
 
 
 def _evidence(left: Tensor, squares: Tensor, target: Tensor) -> float:
-    """Of one target (n,), by U (n, R) and S^2 (R,); the axes without any size cancel."""
-    along = (left.T @ target).square()  # (U'y)^2
-    rest = float((target.square().sum() - along.sum()).clamp(min=0))
+    """The evidence of one target (n,), by U (n, R) and S^2 (R,); axes of size 0 cancel in it."""
+    along = (left.T @ target).square()  # (U'y)^2, (R,): how much of y each axis explains
+    rest = float((target.square().sum() - along.sum()).clamp(min=0))  # what no axis explains
     alpha, beta = 1.0, 1.0
     for _ in range(_MAX_ROUNDS):
+        # m depends on alpha / beta alone, so that the ratio says whether the fixed point is reached.
         before = alpha / beta
-        weights, errors = _sizes(along, squares, rest, before)
-        gamma = float((squares / (before + squares)).sum())
-        alpha, beta = _bounded(gamma, weights), _bounded(len(target) - gamma, errors)
-        if abs(alpha / beta - before) <= _STAYS * before:
+        weights, errors = _squared_norms(along, squares, rest, before)
+        gamma = float((squares / (before + squares)).sum())  # the effective number of axes in use
+        alpha, beta = _bounded_ratio(gamma, weights), _bounded_ratio(len(target) - gamma, errors)
+        if abs(alpha / beta - before) <= _TOLERANCE * before:
             break
-    weights, errors = _sizes(along, squares, rest, alpha / beta)
-    spread = float(torch.log1p(beta / alpha * squares).sum())  # log |A| - D log alpha
+    weights, errors = _squared_norms(along, squares, rest, alpha / beta)
+    # log |A| - D log alpha: the D log alpha of both terms cancel, and axes of size 0 add log 1 = 0.
+    log_determinant = float(torch.log1p(beta / alpha * squares).sum())
     rows = len(target) / 2 * (math.log(beta) - math.log(2 * math.pi))
-    return (rows - beta / 2 * errors - alpha / 2 * weights - spread / 2) / len(target)
+    return (rows - beta / 2 * errors - alpha / 2 * weights - log_determinant / 2) / len(target)
 
 
-def _bounded(above: float, below: float) -> float:
-    """Their ratio; it has no end where nothing follows from the features, or all does."""
-    return min(max(above / max(below, _MIN), _MIN), 1 / _MIN)
+def _bounded_ratio(numerator: float, denominator: float) -> float:
+    """The ratio within [1e-12, 1e12]: it is unbounded where the features explain nothing of y, or all of it."""
+    return min(max(numerator / max(denominator, _MIN), _MIN), 1 / _MIN)
 
 
-def _sizes(along: Tensor, squares: Tensor, rest: float, ratio: float) -> tuple[float, float]:
-    """|m|^2 and |F m - y|^2 where alpha / beta is `ratio`."""
+def _squared_norms(along: Tensor, squares: Tensor, rest: float, ratio: float) -> tuple[float, float]:
+    """|m|^2 and |F m - y|^2 where alpha / beta is `ratio`, from (U'y)^2 (R,) and S^2 (R,)."""
     weights = (squares * along / (ratio + squares).square()).sum()
     errors = (along * (ratio / (ratio + squares)).square()).sum()
     return float(weights), float(errors) + rest

@@ -1,11 +1,11 @@
 """Backbones ranked by how well a target follows from their features, on the same rows of a dataset.
 
-For each the probe's layer is chosen as a linear probe chooses it (`choose_layer`), and on that layer
+For each the probe's layer is selected as a linear probe selects it (`select_layer`), and on that layer
 
-    score     what rows are answered like while held out, in three folds; the ranking goes by it
+    score     the mean score of rows while they are held out, in three folds; the ranking goes by it
     logme     the evidence of a Bayesian linear model (worker.training.backbone_ranking.logme)
 
-Features are kept: the next ranking of the same backbone on the same rows computes none.
+Features are cached: the next ranking of the same backbone on the same rows computes none.
 """
 
 import time
@@ -19,163 +19,173 @@ from torch import Tensor
 
 from app.ml.configs.learning import FineTuningConfig
 from app.ml.data.arrays import ArrayData
-from app.ml.data.spec import SPLITS, TargetSpec
-from app.ml.evaluation.paired_comparison import Rounds, gain
+from app.ml.data.spec import SPLITS
+from app.ml.evaluation.paired_comparison import RoundScores, paired_gain
 from app.ml.interfaces import Backbone, Modality, Rows
 from app.ml.kinds.heads import AnyHead
 from app.ml.kinds.strategies.layers import layer_widths
 from app.ml.kinds.strategies.linear_probe import LinearProbe
 from app.ml.models.assembly import stacked, targets_of
 from worker.training.backbone_ranking.logme import indicators, logme, standardised
-from worker.training.cross_validation import folds_of, only
-from worker.training.features import Keeper
+from worker.training.cross_validation import assign_folds, with_rows
+from worker.training.features import GetOrCompute
 from worker.training.flops import row_seconds, training_seconds
-from worker.training.model_selection import Ground, choose_layer, layers_for, place_of
+from worker.training.model_selection import SelectionContext, layer_features, layer_indices, select_layer
 
 _FOLDS = 3
 _DIGITS = 6
 
 
 @dataclass(frozen=True, slots=True)
-class Ranked:
-    """One backbone's part: what is told of it, and every row's score (n,), NaN where none was held out."""
+class MeasuredBackbone:
+    """One backbone's entry of the ranking, as JSON, and every row's score (n,), NaN where it was never held out."""
 
-    told: dict[str, Any]
+    entry: dict[str, Any]
     scores: Tensor
 
     @property
     def score(self) -> float:
-        """The mean."""
+        """The mean over rows; very low where there is none."""
         return float(self.scores.nanmean().nan_to_num(-1e9))
+
+    def with_fields(self, **fields: Any) -> "MeasuredBackbone":
+        """The same with more fields at the front of its entry."""
+        return replace(self, entry={**fields, **self.entry})
 
 
 @dataclass
-class _Counted:
-    """A keeper that notes whether anything had to be computed."""
+class _RecordingCache:
+    """A cache that records whether anything had to be computed."""
 
-    keep: Keeper
+    cache: GetOrCompute
     computed: bool = field(default=False)
 
     def __call__(self, key: str, compute: Callable[[], Tensor]) -> Tensor:
-        def counted() -> Tensor:
+        def recorded() -> Tensor:
             self.computed = True
             return compute()
 
-        return self.keep(key, counted)
+        return self.cache(key, recorded)
 
 
-def sampled(data: ArrayData, target: str, most: int) -> ArrayData:
-    """The dataset with at most so many labelled train rows, of each class alike; always the same ones."""
+def sample_rows(data: ArrayData, target: str, max_rows: int) -> ArrayData:
+    """The dataset with at most `max_rows` labelled train rows, of each class alike; always the same ones."""
     rows = data.positions("train", [target])
     rows = rows[np.random.default_rng(0).permutation(len(rows))]
-    if len(rows) > most:
-        rows = rows[folds_of(data, [target], rows, -(-len(rows) // most)) == 0]
-    return only(data, "train", rows)
+    if len(rows) > max_rows:
+        # One of k stratified folds is a stratified sample of 1 / k of the rows, k rounded up.
+        rows = rows[assign_folds(data, [target], rows, -(-len(rows) // max_rows)) == 0]
+    return with_rows(data, "train", rows)
 
 
-def measured(
+def measure(
     config: FineTuningConfig,
     data: ArrayData,
     modality: Modality,
     backbone: Backbone,
     device: torch.device,
-    keep: Keeper,
-) -> Ranked:
+    cache: GetOrCompute,
+) -> MeasuredBackbone:
     """Measure a backbone on a dataset's train rows, all of which carry the only head's target."""
-    began, keeper = time.monotonic(), _Counted(keep)
-    on = backbone.to(device)
-    ground = Ground(config, data, modality, on, pretrained=True, device=device, trial=_no_trial, keep=keeper)
-    strategy, note = choose_layer(_probe(config), ground)
-    rows, widths = ground.rows(), layer_widths(backbone)
-    layers, examples = layers_for(ground, rows, widths)
-    chosen = list(range(len(widths))) if strategy.layer == "all" else [place_of(strategy.layer, widths)]  # type: ignore[arg-type]
-    features = torch.cat([layers[index] for index in chosen], dim=1)
+    began, recording = time.monotonic(), _RecordingCache(cache)
+    context = SelectionContext(
+        config,
+        data,
+        modality,
+        backbone.to(device),
+        pretrained=True,
+        device=device,
+        train_and_evaluate=lambda *_: None,  # selecting a layer solves for heads and trains nothing by gradient
+        cache=recording,
+    )
+    assert isinstance(config.strategy, LinearProbe)
+    strategy, note = select_layer(config.strategy.model_copy(update={"solver": "exact", "layer": "best"}), context)
+    rows, widths = context.rows(), layer_widths(backbone)
+    # The same rows, in the same order, as the selection saw: the cache has their features already.
+    layers, examples = layer_features(context, rows, widths)
+    selected = layer_indices(strategy.layer, widths)  # type: ignore[arg-type]
+    features = torch.cat([layers[index] for index in selected], dim=1)  # (n, F)
     (head,) = config.heads
     target = stacked(head, examples.targets)
-    scores = _held_out(ground, head, features, target, [widths[index] for index in chosen], rows)
-    losses = {entry["layer"]: entry["held_out_loss"] for entry in note.data["candidates"]}
+    # NaN are rows that no fold holds out.
+    scores = _held_out_scores(context, head, features, target, [widths[index] for index in selected], rows)
+    losses = {candidate["layer"]: candidate["held_out_loss"] for candidate in note.data["candidates"]}
     known = scores[scores.isfinite()]
-    told = {
+    (of,) = targets_of(head, data.spec)
+    # LogME takes real targets: one indicator for each class, or the standardised number.
+    numbers = indicators(target.cpu(), len(of.classes)) if of.type == "category" else standardised(target.cpu())
+    entry = {
         "layer": strategy.layer,
         "features": features.shape[1],
         "score": _rounded(known.mean()) if len(known) else None,
         "standard_error": _rounded(known.std() / len(known) ** 0.5) if len(known) > 1 else None,
         "held_out_loss": losses[strategy.layer],
-        "logme": _rounded(torch.tensor(logme(features.cpu(), _as_numbers(target.cpu(), *targets_of(head, data.spec))))),
-        "features_from": "computed" if keeper.computed else "cache",
+        "logme": _rounded(torch.tensor(logme(features.cpu(), numbers))),
+        "features_from": "computed" if recording.computed else "cache",
         "seconds": round(time.monotonic() - began, 3),
     }
-    return Ranked(told, scores.cpu())
+    return MeasuredBackbone(entry, scores.cpu())
 
 
-def estimates(backbone: Backbone, full: FineTuningConfig, rows: int, train_rows: int) -> dict[str, float]:
+def estimate_seconds(backbone: Backbone, full: FineTuningConfig, rows: int, train_rows: int) -> dict[str, float]:
     """Seconds to compute all rows' features, and to train everything on the labelled train rows, at 2e10 operations."""
     training = full.training
-    seen = training.total_steps(train_rows) * min(int(training.batch_size), train_rows)
+    rows_seen = training.total_steps(train_rows) * min(int(training.batch_size), train_rows)
     return {
         "features_seconds": round(rows * row_seconds(backbone), _DIGITS),
-        "fine_tuning_seconds": round(training_seconds(backbone, seen), _DIGITS),
+        "fine_tuning_seconds": round(training_seconds(backbone, rows_seen), _DIGITS),
     }
 
 
-def ranking(found: list[Ranked], raw: Ranked) -> list[dict[str, Any]]:
-    """All in order, each beside the raw rows and behind the first: differences with 95 % intervals."""
-    ordered = sorted([*found, raw], key=lambda one: -one.score)
+def rank(backbones: list[MeasuredBackbone], raw: MeasuredBackbone) -> list[dict[str, Any]]:
+    """The ranking as JSON, best first, the raw rows among them.
+
+    Each entry has its difference from the raw rows and from the first, with 95 % intervals.
+    """
+    ranking = sorted([*backbones, raw], key=lambda backbone: -backbone.score)
     return [
         {
             "rank": place,
-            **one.told,
-            "gain_over_raw": None if one is raw else _difference(one, raw),
-            "behind_first": None if place == 1 else _difference(one, ordered[0]),
+            **backbone.entry,
+            "gain_over_raw": None if backbone is raw else _difference(backbone, raw),
+            "behind_first": None if place == 1 else _difference(backbone, ranking[0]),
         }
-        for place, one in enumerate(ordered, start=1)
+        for place, backbone in enumerate(ranking, start=1)
     ]
 
 
-def rows_in(data: ArrayData) -> int:
-    """Of all splits."""
+def count_rows(data: ArrayData) -> int:
+    """The number of rows of all splits."""
     return int(np.isin(data.split, range(len(SPLITS))).sum())
 
 
-def named(one: Ranked, **names: Any) -> Ranked:
-    """The same with what it is called before the rest."""
-    return replace(one, told={**names, **one.told})
-
-
-def _difference(one: Ranked, other: Ranked) -> dict[str, float] | None:
-    known = one.scores.isfinite() & other.scores.isfinite()
-    ours, others = (Rounds(each.scores[known][None].numpy(), lasting=True) for each in (one, other))
-    found = gain(ours, others, _FOLDS, 1)
-    if found is None:
+def _difference(first: MeasuredBackbone, second: MeasuredBackbone) -> dict[str, float] | None:
+    # Paired over the rows that both have scores of.
+    known = first.scores.isfinite() & second.scores.isfinite()
+    # Solving has one optimum: a single round (1, n) of each, without any noise of training.
+    ours, others = (RoundScores(each.scores[known][None].numpy(), deterministic=True) for each in (first, second))
+    gain = paired_gain(ours, others, _FOLDS, comparisons=1)
+    if gain is None:
         return None
-    return {name: round(getattr(found, name), _DIGITS) for name in ("value", "low", "high")}
+    return {name: round(getattr(gain, name), _DIGITS) for name in ("value", "low", "high")}
 
 
 @torch.no_grad()
-def _held_out(ground: Ground, head: AnyHead, features: Tensor, target: Tensor, widths: list[int], rows: Rows) -> Tensor:
-    """Every row's score (n,) under a head that has not seen it."""
-    folds = torch.from_numpy(folds_of(ground.data, ground.labels, rows, _FOLDS)).to(features.device)
+def _held_out_scores(
+    context: SelectionContext, head: AnyHead, features: Tensor, target: Tensor, widths: list[int], rows: Rows
+) -> Tensor:
+    """Every row's score (n,) under a head that was solved for without it."""
+    folds = torch.from_numpy(assign_folds(context.data, context.labels, rows, _FOLDS)).to(features.device)
+    # A row in no fold (the only one of its class) is never held out and keeps NaN.
     scores = torch.full((len(rows),), torch.nan, dtype=torch.float64, device=features.device)
     for fold in range(_FOLDS):
-        held = folds == fold
-        built = head.build(features.shape[1], targets_of(head, ground.data.spec)).to(features.device)
-        built.fit_target(target[~held])
-        built.solve(features[~held], target[~held], widths)
-        scores[held] = built.eval().row_scores(built(features[held]), target[held])
+        held_out = folds == fold
+        built = head.build(features.shape[1], targets_of(head, context.data.spec)).to(features.device)
+        # Standardisation and class weights too are fitted without the held-out rows.
+        built.fit_target(target[~held_out])
+        built.solve(features[~held_out], target[~held_out], widths)
+        scores[held_out] = built.eval().row_scores(built(features[held_out]), target[held_out])
     return scores
-
-
-def _as_numbers(target: Tensor, of: TargetSpec) -> Tensor:
-    return indicators(target, len(of.classes)) if of.type == "category" else standardised(target)
-
-
-def _probe(config: FineTuningConfig) -> LinearProbe:
-    assert isinstance(config.strategy, LinearProbe)
-    return config.strategy.model_copy(update={"solver": "exact", "layer": "best"})
-
-
-def _no_trial(config: FineTuningConfig, data: ArrayData) -> None:
-    """Nothing is trained by gradient here."""
 
 
 def _rounded(value: Tensor) -> float:

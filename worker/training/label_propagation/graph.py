@@ -16,84 +16,107 @@ from torch import Tensor
 
 from app.ml.data.chunks import each_block
 
-_PAIRS_AT_ONCE = 1 << 26  # distances in memory
-_MAX_STEPS, _TOLERANCE = 500, 1e-5
+_MAX_PAIRS = 1 << 26  # distances in memory at once
+_MAX_STEPS, _TOLERANCE = 500, 1e-5  # of the conjugate gradients; the tolerance is relative to |(1 - alpha) Y|
 _TINY = 1e-30
-_MAX_TURNS, _EVEN = 300, 1e-3  # of the shares
-_RATE, _FADING = 0.5, 0.98
+_MAX_ROUNDS, _MAX_DEVIATION = 300, 1e-3  # of the shares of the classes
+_RATE, _DECAY = 0.5, 0.98
 
 
 def nearest(points: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """The `count` nearest others of every point (N, D): indices (N, count) and squared distances, nearest first."""
-    squares = points.square().sum(1)
-    found = []
-    for block in each_block(len(points), max(1, _PAIRS_AT_ONCE // len(points))):
-        some = points[block]
-        pairs = torch.addmm(squares, some, points.T, alpha=-2) + squares[block, None]
+    squares = points.square().sum(1)  # (N,)
+    blocks = []
+    for block in each_block(len(points), max(1, _MAX_PAIRS // len(points))):
+        some = points[block]  # (b, D)
+        # |x - y|^2 = |x|^2 - 2 x'y + |y|^2 for all pairs, (b, N): one matrix product instead of b * N differences.
+        distances = torch.addmm(squares, some, points.T, alpha=-2) + squares[block, None]
+        # A point is not its own neighbour.
         rows = torch.arange(block.start, block.start + len(some), device=points.device)
-        pairs[torch.arange(len(some), device=points.device), rows] = torch.inf
-        found.append(pairs.topk(count, largest=False))
-    return torch.cat([one.indices for one in found]), torch.cat([one.values for one in found]).clamp(min=0)
+        distances[torch.arange(len(some), device=points.device), rows] = torch.inf
+        blocks.append(distances.topk(count, largest=False))
+    indices = torch.cat([block.indices for block in blocks])
+    # The identity may round to slightly below 0 for equal points.
+    return indices, torch.cat([block.values for block in blocks]).clamp(min=0)
 
 
 def neighbour_graph(points: Tensor, count: int) -> Tensor:
-    """S of points (N, D), sparse float64 (N, N); `count` is less than N."""
-    others, distances = nearest(points, count)
+    """S of points (N, D), sparse float64 (N, N), with `count` < N edges that start at every point."""
+    neighbours, distances = nearest(points, count)  # (N, count) each
+    # d_i^2 makes the weights independent of the features' scale, and of how dense the points are around i.
     farthest = distances[:, -1:].double().clamp(min=_TINY)
-    weights = torch.exp(-4 * distances.double() / farthest).flatten() / 2
+    weights = torch.exp(-4 * distances.double() / farthest).flatten() / 2  # (N * count,)
     rows = torch.arange(len(points), device=points.device).repeat_interleave(count)
-    places = torch.stack([torch.cat([rows, others.flatten()]), torch.cat([others.flatten(), rows])])
+    # Each edge is entered in both directions; coalesce() adds up those that both ends started: (w + w') / 2.
+    places = torch.stack([torch.cat([rows, neighbours.flatten()]), torch.cat([neighbours.flatten(), rows])])
     shape = (len(points), len(points))
     graph = torch.sparse_coo_tensor(places, weights.repeat(2), shape, check_invariants=False).coalesce()
+    # D^-1/2 W D^-1/2, entry by entry. No row sum is 0: the weight of the nearest neighbour is at least exp(-4) / 2.
     scale = torch.sparse.sum(graph, 1).to_dense().rsqrt()
-    one, other = graph.indices()
-    values = graph.values() * scale[one] * scale[other]
+    row, column = graph.indices()
+    values = graph.values() * scale[row] * scale[column]
     return torch.sparse_coo_tensor(graph.indices(), values, shape, is_coalesced=True, check_invariants=False)
 
 
 def spread(graph: Tensor, labels: Tensor, classes: int, alpha: float) -> Tensor:
-    """F (N, classes) from labels int64 (N,), -1 where there is none."""
-    wanted = torch.zeros(len(labels), classes, dtype=graph.dtype, device=labels.device)
-    carriers = (labels >= 0).nonzero()[:, 0]
-    wanted[carriers, labels[carriers]] = 1 - alpha
-    found, rest = torch.zeros_like(wanted), wanted.clone()
-    direction, size = rest.clone(), rest.square().sum(0)
-    enough = _TOLERANCE**2 * size
+    """F (N, classes) from S sparse (N, N) and labels int64 (N,), -1 where there is none.
+
+    Solves (I - alpha S) F = (1 - alpha) Y by conjugate gradients. S has eigenvalues within [-1, 1], so that the matrix
+    is positive definite for alpha < 1; each step costs one sparse product, and an inverse (N, N) is never formed.
+    """
+    # The right-hand side (1 - alpha) Y, (N, K): one column a class, all of them solved for side by side.
+    right = torch.zeros(len(labels), classes, dtype=graph.dtype, device=labels.device)
+    labelled = (labels >= 0).nonzero()[:, 0]
+    right[labelled, labels[labelled]] = 1 - alpha
+    solution, residual = torch.zeros_like(right), right.clone()
+    direction, squared = residual.clone(), residual.square().sum(0)  # (N, K), |r|^2 of each column (K,)
+    enough = _TOLERANCE**2 * squared
     for _ in range(_MAX_STEPS):
-        if bool((size <= enough).all()):
+        if bool((squared <= enough).all()):
             break
-        ahead = direction - alpha * torch.sparse.mm(graph, direction)
-        step = size / (direction * ahead).sum(0).clamp(min=_TINY)
-        found += step * direction
-        rest -= step * ahead
-        before, size = size, rest.square().sum(0)
-        direction = rest + size / before.clamp(min=_TINY) * direction
-    return found.clamp(min=0)
+        product = direction - alpha * torch.sparse.mm(graph, direction)  # (I - alpha S) p
+        # The clamps are for columns that are solved already, or of a class without labels: 0 / 0 becomes 0.
+        step = squared / (direction * product).sum(0).clamp(min=_TINY)
+        solution += step * direction
+        residual -= step * product
+        before, squared = squared, residual.square().sum(0)
+        direction = residual + squared / before.clamp(min=_TINY) * direction
+    # F is a sum of powers of S, which has no negative entry: below 0 there is only rounding.
+    return solution.clamp(min=0)
 
 
-def soft_labels(found: Tensor, labels: Tensor, *, as_labels: bool) -> tuple[Tensor, Tensor]:
-    """Shares (N, K) of each class, and certainty (N,), from F; the classes' masses are those of the labels (N,).
+def soft_labels(spread_labels: Tensor, labels: Tensor, *, as_labels: bool) -> tuple[Tensor, Tensor]:
+    """The shares (N, K) of the classes and a certainty (N,) in [0, 1] for every row, from F (N, K) and labels (N,).
 
-    With `as_labels` every class is also the most probable one of as many rows as it has of the labels.
+    The classes have the masses that they have among the labels. With `as_labels` every class is also the most probable
+    one of as large a share of the rows as it has of the labels.
     """
     known = labels[labels >= 0]
-    masses = torch.bincount(known, minlength=found.shape[1]).to(found) / len(known)
-    reached = found.sum(1) > _TINY
-    shares = masses.expand_as(found).clone()
-    scaled = found[reached] * masses / found[reached].sum(0).clamp(min=_TINY)
+    masses = torch.bincount(known, minlength=spread_labels.shape[1]).to(spread_labels) / len(known)  # (K,)
+    # A row in a part of the graph that no label reaches keeps the masses: its certainty is low or 0.
+    reached = spread_labels.sum(1) > _TINY
+    shares = masses.expand_as(spread_labels).clone()
+    # Each column is scaled to its class's mass: a class whose labels happen to lie centrally would win everywhere.
+    scaled = spread_labels[reached] * masses / spread_labels[reached].sum(0).clamp(min=_TINY)
     scaled = balanced(scaled, masses) if as_labels else scaled
     shares[reached] = scaled / scaled.sum(1, keepdim=True)
+    # 1 - H(q) / log K; xlogy(0, 0) is 0.
     entropy = -torch.special.xlogy(shares, shares).sum(1)
-    return shares, (1 - entropy / torch.log(torch.tensor(float(found.shape[1])))).clamp(min=0)
+    return shares, (1 - entropy / torch.log(torch.tensor(float(spread_labels.shape[1])))).clamp(min=0)
 
 
-def balanced(found: Tensor, masses: Tensor) -> Tensor:
-    """F (N, K) with scaled columns, so that about a share `masses` (K,) of its rows is largest in each."""
+def balanced(scores: Tensor, masses: Tensor) -> Tensor:
+    """Scores (N, K) with scaled columns, so that each class has the largest score in about its share of `masses` (K,).
+
+    A class that wins too few rows is scaled up, by smaller and smaller steps: whole rows change sides, so that a
+    constant step would go back and forth for ever.
+    """
     scales = torch.ones_like(masses)
-    for turn in range(_MAX_TURNS):
-        counts = torch.bincount((found * scales).argmax(1), minlength=len(masses)).to(masses)
-        gaps = masses - counts / len(found)
-        if bool(gaps.abs().max() <= _EVEN):
+    for turn in range(_MAX_ROUNDS):
+        counts = torch.bincount((scores * scales).argmax(1), minlength=len(masses)).to(masses)
+        deviations = masses - counts / len(scores)  # (K,)
+        if bool(deviations.abs().max() <= _MAX_DEVIATION):
             break
-        scales *= torch.exp(_RATE * _FADING**turn * gaps / masses.clamp(min=_EVEN))
-    return found * scales
+        # Relative to the class's mass: a rare class needs as large a factor for a smaller deviation.
+        scales *= torch.exp(_RATE * _DECAY**turn * deviations / masses.clamp(min=_MAX_DEVIATION))
+    return scores * scales

@@ -1,10 +1,13 @@
-"""Pseudo-labels for a linear probe: a graph over labelled and unlabelled rows' features hands the labels on.
+"""Pseudo-labels for a linear probe: labels propagate over a graph of the labelled and the unlabelled rows' features.
 
-The graph's points are the features as the probe scales them, of wide ones the first principal axes. All else is decided
-on the labels alone: each fold is answered by the graph and by a probe that know the other folds. The classes' shares
-are those that answer more. Pseudo-labels are left out where the graph is worse by more than a standard error of the
-difference: few labels cannot tell more. The probe's penalty is what costs least on each fold, learned from what the
-graph says who knows the other folds.
+The graph's points are the features as the probe scales them, of wide ones the first principal axes. All else is
+decided on the labels alone: in each fold of the labels, the graph and a probe that know the other folds both predict
+the labels held out.
+
+- The class balance ("shares"), with or without the labels' own shares, is the one that predicts more of them.
+- Pseudo-labels are left out where the graph predicts fewer than the probe by more than a standard error of the
+  difference: few labels cannot tell more.
+- The probe's penalty is the one with the lowest loss on the folds, learned from the graph that knows the other folds.
 """
 
 import copy
@@ -30,170 +33,193 @@ from app.ml.solvers.basis import principal
 from app.ml.solvers.folds import FOLDS, NEVER, stratified
 from app.ml.solvers.logistic import SoftRows
 from app.ml.solvers.solution import Solution
-from worker.training.events import Noted
+from worker.training.events import Note
 from worker.training.label_propagation.graph import neighbour_graph, soft_labels, spread
 
-_MAX_NODES, _ROWS_FOR_AXES = 100_000, 2000
-_WIDE, _AXES_OF_WIDE = 512, 100
-_MAX_ROWS_TO_DECIDE = 2000
+_MAX_NODES, _MAX_ROWS_FOR_AXES = 100_000, 2000
+_MAX_WIDTH, _AXES_OF_WIDE = 512, 100  # wider features are reduced to so many axes: distances cost N^2 times the width
+_MAX_LABELS_HELD_OUT = 2000
 
 
 @dataclass(frozen=True, slots=True)
 class _Fold:
-    """What the graph says of all nodes that does not know the labels (n,) held out, by how classes are shared."""
+    """The labels held out, bool (n,), and what the graph without them says of every node, by class balance."""
 
-    held: Tensor
-    answers: dict[str, SoftRows]
+    held_out: Tensor
+    predictions: dict[str, SoftRows]
 
 
 @dataclass(frozen=True, slots=True)
-class Unlabelled:
-    """The rows (N, *shape) that get pseudo-labels, in an order that says nothing."""
+class LabelPropagation:
+    """The unlabelled rows (N, *shape) of a fine-tuning, shuffled, and how labels propagate to them."""
 
     config: LabelPropagationConfig
-    inputs: OnDisk
+    unlabelled: OnDisk
 
     @classmethod
-    def of(
+    def open(
         cls,
         config: FineTuningConfig,
         data: ArrayData,
-        beside: ArrayData | None,
+        auxiliary: ArrayData | None,
         modality: Modality,
         device: torch.device,
-    ) -> "Unlabelled":
-        """Open them. Raises `ConfigError` where another dataset's rows do not fit, or there are none."""
+    ) -> "LabelPropagation":
+        """Open the unlabelled rows: the auxiliary dataset's train rows, or else the rows of `data` without a label.
+
+        Raises `ConfigError` where the other dataset's rows do not fit, or there are none.
+        """
         assert config.unlabelled is not None
-        source = beside or data
+        source = auxiliary or data
         differences = modality.differences(source.spec)
         if differences:
             raise ConfigError(("unlabelled", "dataset"), f"its rows do not fit: {'; '.join(differences[:5])}")
         positions = source.positions("train")
-        if beside is None:
+        if auxiliary is None:
             positions = np.setdiff1d(positions, data.positions("train", config.heads[0].targets))
         if not len(positions):
             raise ConfigError(("unlabelled", "dataset"), "there are no train rows without a label: name other rows")
+        # Shuffled by a fixed seed: any first part of them is a fair sample, the same in every attempt.
         order = torch.randperm(len(positions), generator=torch.Generator().manual_seed(0))[:_MAX_NODES]
         return cls(config.unlabelled, OnDisk(source, positions[order.numpy()], modality, device))
 
     @torch.no_grad()
-    def solve(self, objective: FineTuning, labelled: Examples) -> tuple[dict[str, Solution], Noted]:
-        """Set the head to its optimum on labelled features (N, F) and, where they help, on pseudo-labelled ones."""
+    def solve(self, objective: FineTuning, labelled: Examples) -> tuple[dict[str, Solution], Note]:
+        """Set the head to its optimum on labelled features (n, F) and, where they help, on pseudo-labelled ones."""
         (head,), (config,) = objective.each_head(), objective.configs
         assert isinstance(head, SoftLabelSolver)
         labels = labelled.targets[config.targets[0]]
-        features, labels = labelled.inputs.take(None)[labels >= 0], labels[labels >= 0]
-        most = max(self.config.rows, _ROWS_FOR_AXES)  # looked at again: the others' features are too many to keep
-        first = torch.cat(list(self._features(objective, 0, most)))
-        graph = self._graph(objective, features, first)
+        features, labels = labelled.inputs.take(None)[labels >= 0], labels[labels >= 0]  # (n, F), (n,)
+        # These rows are used twice, for the graph and to learn from; all others' features are too many to keep.
+        count = max(self.config.rows, _MAX_ROWS_FOR_AXES)
+        first = torch.cat(list(self._features(objective, 0, count)))  # (m, F)
+        graph = self._graph(objective, features, first)  # sparse (n + N, n + N)
         folds = self._folds(graph, labels, len(head.classes))
-        right = {name: _right(folds, name, labels) for name in self._ways}
-        way = max(self._ways, key=lambda name: int(right[name].sum()))
-        taken, note = self._decided(objective, head, folds, right[way], features, labels, way)
-        if not taken:
+        correct = {name: _correct(folds, name, labels) for name in self._class_balances}
+        # Of two balances that predict as many labels, max() takes the first.
+        balance = max(self._class_balances, key=lambda name: int(correct[name].sum()))
+        used, note = self._compare_with_probe(objective, head, folds, correct[balance], features, labels, balance)
+        if not used:
             return objective.solve(features, {config.targets[0]: labels}), note
+        # The probe learns from the labelled rows and the first `rows` pseudo-labelled ones.
         rows = torch.cat([features, first[: self.config.rows]])
-        answers = self._answers(graph, labels, len(head.classes))[way]
+        targets = self._soft_targets(self._predict(graph, labels, len(head.classes))[balance], labels, len(rows))
         trials = []
         for fold in folds:
-            held = F.pad(fold.held, (0, len(rows) - len(labels)))
-            trials.append((self._taught(fold.answers[way], labels.masked_fill(fold.held, NEVER), len(rows)), held))
+            known = labels.masked_fill(fold.held_out, NEVER)
+            held_out = F.pad(fold.held_out, (0, len(rows) - len(labels)))  # pseudo-labelled rows are never held out
+            trials.append((self._soft_targets(fold.predictions[balance], known, len(rows)), held_out))
         widths = objective.strategy.widths(objective.backbone)
-        found = head.solve_soft(rows, self._taught(answers, labels, len(rows)), trials, widths)
-        return {config.key: found}, note
+        return {config.key: head.solve_soft(rows, targets, trials, widths)}, note
 
     @property
-    def _ways(self) -> tuple[str, ...]:
-        """In which classes may be shared out; the first wins where labels cannot tell."""
+    def _class_balances(self) -> tuple[str, ...]:
+        """The class balances to compare; the first wins where labels cannot tell."""
         return ("labels", "free") if self.config.shares == "auto" else (self.config.shares,)
 
-    def _taught(self, answers: SoftRows, labels: Tensor, rows: int) -> SoftRows:
-        """Of the first `rows` nodes: labels (n,) for certain, nothing of those held out, and what the graph says."""
-        answers = answers.first(rows)
-        shares, certainty = answers.shares.clone(), answers.certainty.clone()
+    def _soft_targets(self, predictions: SoftRows, labels: Tensor, rows: int) -> SoftRows:
+        """What the probe learns of the first `rows` nodes: labels (n,) for certain, and what the graph predicts.
+
+        Labelled nodes whose label is held out (-1) count nothing.
+        """
+        predictions = predictions.first(rows)
+        shares, certainty = predictions.shares.clone(), predictions.certainty.clone()
         if self.config.answers == "hard":
+            # The most probable class alone; the certainty that weighs the row stays that of the soft classes.
             shares = F.one_hot(shares.argmax(1), shares.shape[1]).to(shares)
+        # Where the label is known it counts as it is, whatever the graph says of the row.
         shares[: len(labels)] = F.one_hot(labels.clamp(min=0), shares.shape[1]).to(shares)
         certainty[: len(labels)] = (labels >= 0).to(certainty)
         return SoftRows(shares, certainty)
 
     def _folds(self, graph: Tensor, labels: Tensor, classes: int) -> list[_Fold]:
-        """Empty where no label can be left out."""
-        parts = stratified(labels, FOLDS)
-        parts[_MAX_ROWS_TO_DECIDE:] = NEVER
-        first = len(labels) + self.config.rows  # what is learned from: no more need be kept
+        """The folds of the labels (n,); none where no label can be held out."""
+        fold_of = stratified(labels, FOLDS)
+        fold_of[_MAX_LABELS_HELD_OUT:] = NEVER
+        rows = len(labels) + self.config.rows  # only these are learned from: the other nodes need not be kept
         folds = []
-        for held in (parts == part for part in range(FOLDS)):
-            if held.any():
-                answers = self._answers(graph, labels.masked_fill(held, NEVER), classes)
-                folds.append(_Fold(held, {way: one.first(first) for way, one in answers.items()}))
+        for held_out in (fold_of == fold for fold in range(FOLDS)):
+            if held_out.any():
+                predictions = self._predict(graph, labels.masked_fill(held_out, NEVER), classes)
+                folds.append(_Fold(held_out, {name: soft.first(rows) for name, soft in predictions.items()}))
         return folds
 
     def _graph(self, objective: FineTuning, features: Tensor, first: Tensor) -> Tensor:
-        """S of the labelled rows, with features (n, F), and then all others, the first with features (m, F)."""
-        few = min(len(features), _ROWS_FOR_AXES // 2)
-        sample = torch.cat([features[:few], first[: _ROWS_FOR_AXES - few]])
+        """S of the labelled rows, with features (n, F), and then the unlabelled ones, the first with features (m, F).
+
+        Only points (n + N, A) on the principal axes are kept of all rows, A being at most 100 where F is large.
+        """
+        # Scale and axes are fitted on a sample of both kinds of rows: unlabelled ones may come from elsewhere.
+        labelled_sample = min(len(features), _MAX_ROWS_FOR_AXES // 2)
+        sample = torch.cat([features[:labelled_sample], first[: _MAX_ROWS_FOR_AXES - labelled_sample]])
         scale = Standardize(features.shape[1]).to(features.device)
         scale.fit_together(sample, objective.strategy.widths(objective.backbone))
         basis = principal(scale(sample))
         assert basis.axes is not None
-        count = _AXES_OF_WIDE if features.shape[1] > _WIDE else len(basis.spectrum)
-        axes = basis.axes[:, basis.spectrum.topk(min(count, len(basis.spectrum))).indices].to(features)
+        count = _AXES_OF_WIDE if features.shape[1] > _MAX_WIDTH else len(basis.spectrum)
+        axes = basis.axes[:, basis.spectrum.topk(min(count, len(basis.spectrum))).indices].to(features)  # (F, A)
+        # The others are computed block by block and reduced at once: their features (N, F) would not fit into memory.
         points = [scale(features) @ axes, scale(first) @ axes]
-        points += [scale(block) @ axes for block in self._features(objective, len(first), len(self.inputs))]
+        points += [scale(block) @ axes for block in self._features(objective, len(first), len(self.unlabelled))]
         nodes = torch.cat(points)
         return neighbour_graph(nodes, min(self.config.neighbours, len(nodes) - 1))
 
     def _features(self, objective: FineTuning, start: int, stop: int) -> Iterator[Tensor]:
-        """What the head gets of rows `start` to `stop`, as far as there are some, in blocks (b, F)."""
+        """The head's features of unlabelled rows `start` to `stop`, as far as there are some, in blocks (b, F)."""
         backbone = objective.backbone.eval()
-        chosen = torch.arange(start, max(start, min(stop, len(self.inputs))))
-        for rows in torch.split(chosen, rows_per_block(self.inputs.volume)):
+        indices = torch.arange(start, max(start, min(stop, len(self.unlabelled))))
+        for rows in torch.split(indices, rows_per_block(self.unlabelled.volume)):
             if len(rows):
-                yield objective.strategy.features(backbone, self.inputs.take(rows))
+                yield objective.strategy.features(backbone, self.unlabelled.take(rows))
 
-    def _answers(self, graph: Tensor, labels: Tensor, classes: int) -> dict[str, SoftRows]:
-        """Of every node, from the labels (n,) of the first ones, -1 where held out."""
-        every = torch.full((len(graph),), NEVER, device=labels.device)
-        every[: len(labels)] = labels
-        found = spread(graph, every, classes, self.config.alpha)
-        return {way: SoftRows(*soft_labels(found, every, as_labels=way == "labels")) for way in self._ways}
+    def _predict(self, graph: Tensor, labels: Tensor, classes: int) -> dict[str, SoftRows]:
+        """The soft classes of every node, by class balance, from the labels (n,) of the first ones, -1 if held out."""
+        node_labels = torch.full((len(graph),), NEVER, device=labels.device)
+        node_labels[: len(labels)] = labels
+        scores = spread(graph, node_labels, classes, self.config.alpha)
+        return {
+            name: SoftRows(*soft_labels(scores, node_labels, as_labels=name == "labels"))
+            for name in self._class_balances
+        }
 
-    def _decided(
+    def _compare_with_probe(
         self,
         objective: FineTuning,
         head: Head,
         folds: Sequence[_Fold],
-        by_graph: Tensor,
+        graph_correct: Tensor,
         features: Tensor,
         labels: Tensor,
-        way: str,
-    ) -> tuple[bool, Noted]:
-        """Whether to use pseudo-labels, and why."""
-        rows = len(self.inputs)
-        data: dict[str, Any] = {"rows": rows, "learned_from": min(rows, self.config.rows), "shares": way}
-        data |= {"graph": float(by_graph.mean()) if folds else None, "probe": None}
+        balance: str,
+    ) -> tuple[bool, Note]:
+        """Whether to use pseudo-labels, and why: `graph_correct` (m,) is 1 for each held-out label that it predicts."""
+        rows = len(self.unlabelled)
+        data: dict[str, Any] = {"rows": rows, "learned_from": min(rows, self.config.rows), "shares": balance}
+        data |= {"graph": float(graph_correct.mean()) if folds else None, "probe": None}
         if self.config.use == "always" or not folds:
             reason = "as asked for" if self.config.use == "always" else "no label can be left out to compare on"
-            return True, Noted("pseudo_labels.used", f"Pseudo-labels are used: {reason}.", data)
+            return True, Note("pseudo_labels.used", f"Pseudo-labels are used: {reason}.", data)
         widths = objective.strategy.widths(objective.backbone)
-        answers = []
+        correct = []
         for fold in folds:
+            # The probe without pseudo-labels, which knows the same labels as the graph of this fold.
             probe = copy.deepcopy(head)
-            probe.solve(features, labels.masked_fill(fold.held, NEVER), widths)
-            answers.append((probe(features[fold.held]).argmax(1) == labels[fold.held]).double())
-        by_probe = torch.cat(answers)
-        error = float((by_graph - by_probe).std(correction=0)) / len(by_probe) ** 0.5
-        data |= {"probe": float(by_probe.mean()), "standard_error": error}
-        words = (
-            f"of {len(by_probe)} labels left out the graph knows {data['graph']:.3f} and a probe {data['probe']:.3f}"
+            probe.solve(features, labels.masked_fill(fold.held_out, NEVER), widths)
+            correct.append((probe(features[fold.held_out]).argmax(1) == labels[fold.held_out]).double())
+        probe_correct = torch.cat(correct)
+        # Paired over the same m labels: the standard error of the mean difference.
+        error = float((graph_correct - probe_correct).std(correction=0)) / len(probe_correct) ** 0.5
+        data |= {"probe": float(probe_correct.mean()), "standard_error": error}
+        comparison = (
+            f"of {len(probe_correct)} labels left out the graph knows {data['graph']:.3f} and a probe "
+            f"{data['probe']:.3f}"
         )
         if data["graph"] >= data["probe"] - error:
-            return True, Noted("pseudo_labels.used", f"Pseudo-labels are used: {words}.", data)
-        return False, Noted("pseudo_labels.left_out", f"Pseudo-labels are left out: {words}.", data)
+            return True, Note("pseudo_labels.used", f"Pseudo-labels are used: {comparison}.", data)
+        return False, Note("pseudo_labels.left_out", f"Pseudo-labels are left out: {comparison}.", data)
 
 
-def _right(folds: Sequence[_Fold], way: str, labels: Tensor) -> Tensor:
-    """Of the labels held out, fold by fold, which the graph knows (m,), 1 or 0."""
-    found = [(fold.answers[way].shares[: len(labels)].argmax(1) == labels)[fold.held] for fold in folds]
-    return torch.cat(found).double() if found else torch.zeros(0, dtype=torch.float64)
+def _correct(folds: Sequence[_Fold], balance: str, labels: Tensor) -> Tensor:
+    """1 for each held-out label (m,) that the graph predicts, else 0; fold by fold."""
+    correct = [(fold.predictions[balance].shares[: len(labels)].argmax(1) == labels)[fold.held_out] for fold in folds]
+    return torch.cat(correct).double() if correct else torch.zeros(0, dtype=torch.float64)

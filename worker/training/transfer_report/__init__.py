@@ -1,1 +1,1 @@
-"""The transfer report: arms of learning, compared on rows held out, and the verdict."""
+"""The transfer report: a fine-tuning and its controls, compared on held-out rows, and a verdict on the pretraining."""

@@ -1,6 +1,6 @@
-"""The ways of learning that a transfer report compares: the pretrained one, and its controls.
+"""The arms of a transfer report: the fine-tuning of the pretrained model, and its controls.
 
-Each is a fine-tuning of its own: the same heads on the same rows, encoded alike. What is below the heads differs.
+Each arm is a fine-tuning of its own: the same heads on the same rows, encoded alike. What is below the heads differs.
 """
 
 from collections.abc import Callable, Iterator
@@ -22,44 +22,47 @@ from app.ml.kinds.strategies.linear_probe import LinearProbe
 from app.ml.learning.untrained_backbones import Constant, Raw, RawBackbone
 from app.ml.models.bundle import Bundle
 from worker.training.evaluation import row_scores
-from worker.training.events import Event, Noted
-from worker.training.features import Keeper, computed
+from worker.training.events import Event, Note
+from worker.training.features import GetOrCompute, uncached
 from worker.training.flops import solving_seconds
 from worker.training.run import Run, prepare
 
 PRETRAINED, CONTROLS = "pretrained", ("majority", "raw_linear", "untrained", "scratch")
-_START = 1_000_003  # new weights are not those that a job of the same seed draws
+_SEED_OF_FRESH_WEIGHTS = 1_000_003  # far from any job's seed: the weights are not those that a job draws
 _MAX_BYTES = 2 << 30  # of a linear model's inputs
-_SELDOM = 100_000
+_NEVER = 100_000  # epochs between evaluations: more than a training has
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
-    """A fine-tuning, and what it starts from in each round."""
+class Arm:
+    """A fine-tuning, and the model that it starts from in each round."""
 
     name: str
     config: FineTuningConfig
-    start: Callable[[int], Bundle]  # by round
-    draws: bool = False  # whether each round starts from new weights
-    keep: Keeper = computed
+    start: Callable[[int], Bundle]  # by the round's number
+    fresh_weights: bool = False  # each round starts from newly drawn weights
+    cache: GetOrCompute = uncached
 
     @property
-    def settled(self) -> bool:
-        """Whether another round on the same rows would be the same."""
+    def deterministic(self) -> bool:
+        """Whether another round on the same rows would give the same scores."""
         strategy = self.config.strategy
         assert not isinstance(strategy, str)
-        return strategy.solving == "only" and not self.draws
+        return strategy.solving == "only" and not self.fresh_weights
 
-    def seconds(self, rows: int, outputs: int) -> float:
-        """What solving for a model of so many raw values takes, about; infinite where they do not fit into memory."""
+    def estimated_seconds(self, rows: int, outputs: int) -> float:
+        """Seconds to solve for a linear model of the raw values; infinite where they do not fit into memory.
+
+        0 for an arm that is not solved for on raw values: it can be stopped while it trains, so nobody needs to know.
+        """
         backbone = self.start(0).backbone
-        if not isinstance(backbone, RawBackbone) or not self.settled:
+        if not isinstance(backbone, RawBackbone) or not self.deterministic:
             return 0.0
-        width = backbone.features
+        width = backbone.features  # raw values of a row, float64 while they are solved for
         return solving_seconds(rows, width, outputs) if rows * width * 8 <= _MAX_BYTES else float("inf")
 
-    def as_long(self, rows: int) -> "Way":
-        """The same in as many steps as so many rows take."""
+    def with_steps_of(self, rows: int) -> "Arm":
+        """The same arm, which takes as many steps as on so many rows, however few it gets."""
         training = self.config.training
         steps = training.model_copy(update={"steps": training.total_steps(rows), "epochs": None})
         return replace(self, config=self.config.model_copy(update={"training": steps}))
@@ -67,14 +70,18 @@ class Way:
     def train(
         self, data: ArrayData, split: Split, device: torch.device, number: int, scores: dict[str, Tensor]
     ) -> Iterator[Event]:
-        """Train on a dataset's train rows, and leave in `scores` (N,) by head what a split's rows score."""
+        """Train round `number` on the train rows, and write the scores of the split's rows into `scores` by head (N,).
+
+        N counts the rows of the whole dataset; rows outside the split keep what they have.
+        """
         training = self.config.training.model_copy(update={"seed": self.config.training.seed + number})
         config = self.config.model_copy(update={"training": training})
-        run = prepare(config, data, device=device, parent=self.start(number), keep=self.keep)
-        yield from (event for event in run.train() if not isinstance(event, Noted))
+        # Another seed each round: fresh weights of heads, another order of rows, other augmentations.
+        run = prepare(config, data, device=device, parent=self.start(number), cache=self.cache)
+        yield from (event for event in run.train() if not isinstance(event, Note))
         rows = torch.from_numpy(data.positions(split, labels_of(config)))
-        for key, found in row_scores(run.state.objective, run.examples(split)).items():  # type: ignore[arg-type]
-            scores[key][rows] = found
+        for key, values in row_scores(run.state.objective, run.examples(split)).items():  # type: ignore[arg-type]
+            scores[key][rows] = values
 
 
 def labels_of(config: FineTuningConfig) -> tuple[str, ...]:
@@ -82,70 +89,71 @@ def labels_of(config: FineTuningConfig) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for head in config.heads for name in head.targets))
 
 
-def ways_of(run: Run, parent: Bundle) -> list[Way]:
-    """The pretrained way of a training, and the controls in order."""
+def build_arms(run: Run, parent: Bundle) -> list[Arm]:
+    """The pretrained arm of a training, and then its controls in their order."""
     config, modality = run.config, run.modality
     assert isinstance(config, FineTuningConfig)
     report = config.transfer_report
     assert report is not None
     assert not isinstance(report.scratch, str)
     alone = {"transfer_report": None, "unlabelled": None}  # what rows without labels add is another question
-    same = {"strategy": _left_open(config, run.strategy), "training": _quiet(config.training), **alone}
-    pretrained = config.model_copy(update=same)
-    # What has learned nothing comes in through the same door as the pretrained model, and whole.
+    shared = {
+        "strategy": _strategy_to_repeat(config, run.strategy),
+        "training": _without_evaluations(config.training),
+        **alone,
+    }
+    pretrained = config.model_copy(update=shared)
+    # The controls are loaded strictly, as the pretrained model is: they have the same shapes, all weights fit.
     plain = pretrained.model_copy(update={"loading": "strict"})
-    scratch = plain.model_copy(update={"strategy": Full(backbone_lr_scale=1.0), "training": _quiet(report.scratch)})
+    from_scratch = {"strategy": Full(backbone_lr_scale=1.0), "training": _without_evaluations(report.scratch)}
     linear = plain.model_copy(update={"strategy": _probe(config), "augmentations": ()})
-    new = _New(plain, modality, parent)
     majority, raw = (linear.model_copy(update={"backbone": backbone}) for backbone in (Constant(), Raw()))
+    untrained = _UntrainedModels(plain, modality, parent)
+    constant_model = untrained.around(Constant().build(modality.encoding))
+    raw_model = untrained.around(_fitted(Raw().build(modality.encoding), run))
     return [
-        Way(PRETRAINED, pretrained, lambda _: parent, keep=_Memory().keep),
-        Way("majority", majority, new.plain(Constant().build(modality.encoding))),
-        Way("raw_linear", raw, new.plain(_fitted(Raw().build(modality.encoding), run)), keep=_Memory().keep),
-        Way("untrained", plain, new, draws=True),
-        Way("scratch", scratch, new, draws=True),
+        Arm(PRETRAINED, pretrained, lambda _: parent, cache=_MemoryCache().get_or_compute),
+        Arm("majority", majority, lambda _: constant_model),
+        Arm("raw_linear", raw, lambda _: raw_model, cache=_MemoryCache().get_or_compute),
+        Arm("untrained", plain, untrained.drawn, fresh_weights=True),
+        Arm("scratch", plain.model_copy(update=from_scratch), untrained.drawn, fresh_weights=True),
     ]
 
 
 @dataclass(frozen=True, slots=True)
-class _New:
-    """Models as a pretraining might have left them, had it not trained."""
+class _UntrainedModels:
+    """Models as the pretraining would have left them, had it not trained."""
 
     config: FineTuningConfig
     modality: AnyModality
     parent: Bundle
 
-    def __call__(self, number: int) -> Bundle:
-        """With new weights each round."""
+    def drawn(self, number: int) -> Bundle:
+        """The configured backbone with the weights of round `number`; torch's global generator stays untouched."""
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(_START + number)
-            return self._around(self.config.backbone.build(self.modality.encoding))  # type: ignore[union-attr]
+            torch.manual_seed(_SEED_OF_FRESH_WEIGHTS + number)
+            return self.around(self.config.backbone.build(self.modality.encoding))  # type: ignore[union-attr]
 
-    def plain(self, backbone: Backbone) -> Callable[[int], Bundle]:
-        """With what it is anyway."""
-        bundle = self._around(backbone)
-        return lambda _: bundle
-
-    def _around(self, backbone: Backbone) -> Bundle:
-        """Heads inherit nothing from it."""
+    def around(self, backbone: Backbone) -> Bundle:
+        """A model of the parent's kind with this backbone, which has no heads and learned nothing for any."""
         manifest = self.parent.manifest.model_copy(update={"modality": self.modality, "encoding": backbone.encoding})
         return Bundle(manifest, backbone, {})
 
 
-class _Memory:
-    """Features of frozen weights on rows that are measured on again and again."""
+class _MemoryCache:
+    """Features of frozen weights in memory: every round scores the same rows again."""
 
     def __init__(self) -> None:
-        self._known: dict[str, Tensor] = {}
+        self._features: dict[str, Tensor] = {}
 
-    def keep(self, key: str, compute: Callable[[], Tensor]) -> Tensor:
-        """The tensor under `key`, as long as there are not too many."""
-        if key in self._known:
-            return self._known[key]
-        found = compute()
-        if sum(one.nbytes for one in self._known.values()) + found.nbytes <= _MAX_BYTES // 4:
-            self._known[key] = found
-        return found
+    def get_or_compute(self, key: str, compute: Callable[[], Tensor]) -> Tensor:
+        """Return the features under `key`; computed ones are cached while all together stay small enough."""
+        if key in self._features:
+            return self._features[key]
+        features = compute()
+        if sum(cached.nbytes for cached in self._features.values()) + features.nbytes <= _MAX_BYTES // 4:
+            self._features[key] = features
+        return features
 
 
 def _fitted(backbone: RawBackbone, run: Run) -> RawBackbone:
@@ -155,15 +163,18 @@ def _fitted(backbone: RawBackbone, run: Run) -> RawBackbone:
     return backbone
 
 
-def _left_open(config: FineTuningConfig, chosen: AnyStrategy | None) -> AnyStrategy:
-    """The model's strategy. A layer that was chosen by the labels is chosen anew, by those that there are."""
-    asked = config.strategy
-    assert chosen is not None
-    if isinstance(chosen, LinearProbe) and isinstance(asked, LinearProbe):
-        return asked
-    if isinstance(chosen, LinearProbe) and isinstance(asked, Automatic):
-        return chosen.model_copy(update={"layer": "best"})
-    return chosen
+def _strategy_to_repeat(config: FineTuningConfig, selected: AnyStrategy | None) -> AnyStrategy:
+    """The strategy of the trained model. A layer that was selected by labels is selected anew, by each round's labels.
+
+    Otherwise the held-out rows of a fold would have taken part in the selection.
+    """
+    requested = config.strategy
+    assert selected is not None
+    if isinstance(selected, LinearProbe) and isinstance(requested, LinearProbe):
+        return requested
+    if isinstance(selected, LinearProbe) and isinstance(requested, Automatic):
+        return selected.model_copy(update={"layer": "best"})
+    return selected
 
 
 def _probe(config: FineTuningConfig) -> LinearProbe:
@@ -171,8 +182,8 @@ def _probe(config: FineTuningConfig) -> LinearProbe:
     return LinearProbe(solver="exact" if solvable else "gradient", layer="last")
 
 
-def _quiet(training: TrainingConfig) -> TrainingConfig:
-    """The same without looking at validation rows on the way, unless it stops early by them."""
+def _without_evaluations(training: TrainingConfig) -> TrainingConfig:
+    """The same training, which evaluates no validation rows on the way, unless it stops early by them."""
     if training.early_stopping is not None:
         return training
-    return training.model_copy(update={"evaluate_every": _SELDOM})
+    return training.model_copy(update={"evaluate_every": _NEVER})

@@ -1,4 +1,4 @@
-"""Which rows a transfer report trains on and which it measures on, round by round."""
+"""Which rows each round of a transfer report trains on, and which it scores."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,14 +9,14 @@ from app.ml.configs.transfer_report import TransferReport
 from app.ml.data.arrays import ArrayData
 from app.ml.data.spec import SPLITS, Split
 from app.ml.interfaces import Rows
-from worker.training.cross_validation import folds_of, only, with_held_out
+from worker.training.cross_validation import assign_folds, with_rows, with_validation_rows
 
-_MAX_MEASURED = 5000  # rows of a split: more would narrow no interval that matters
+_MAX_SCORED_ROWS = 5000  # of a split: more would narrow no interval that matters
 
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
-    """Folds of the labelled train rows, others each round; or the same rows of a split each time."""
+    """Folds of the labelled train rows, drawn anew each round; or the same rows of another split every time."""
 
     data: ArrayData
     labels: tuple[str, ...]
@@ -24,12 +24,12 @@ class HeldOut:
 
     @property
     def in_folds(self) -> bool:
-        """Whether train rows are held out."""
+        """Whether train rows are held out, fold by fold."""
         return self.report.measured_on == "folds"
 
     @property
     def split(self) -> Split:
-        """What is measured on, in each of `splits`."""
+        """The split of each of `datasets` whose rows are scored."""
         return self.report.measured_on if self.report.measured_on in SPLITS else "validation"
 
     @property
@@ -37,22 +37,24 @@ class HeldOut:
         """Positions (n,) of the labelled train rows."""
         return self.data.positions("train", self.labels)
 
-    def splits(self, number: int) -> Iterator[ArrayData]:
-        """The same data, divided to train and to measure on."""
+    def datasets(self, number: int) -> Iterator[ArrayData]:
+        """The datasets of round `number`: the same data with other train and scored rows, one for each fold."""
         if not self.in_folds:
-            measured = _shuffled(self.data.positions(self.split, self.labels), 0)[:_MAX_MEASURED]
-            yield only(self.data, self.split, measured)
+            # The same sample of the split in every round (seed 0): rounds differ by training alone.
+            scored = _shuffled(self.data.positions(self.split, self.labels), 0)[:_MAX_SCORED_ROWS]
+            yield with_rows(self.data, self.split, scored)
             return
+        # Folds follow the order of the rows, so that shuffling draws other folds.
         rows = _shuffled(self.rows, number)
-        folds = folds_of(self.data, self.labels, rows, self.report.folds)
+        folds = assign_folds(self.data, self.labels, rows, self.report.folds)
         for fold in range(self.report.folds):
             if (folds == fold).any():
-                yield with_held_out(self.data, rows, folds == fold)
+                yield with_validation_rows(self.data, rows, folds == fold)
 
-    def some(self, split: ArrayData, halvings: int, number: int) -> ArrayData:
-        """The same with a half, a fourth ... of its labelled train rows, of each class alike."""
-        rows = _shuffled(split.positions("train", self.labels), number, halvings)
-        return only(split, "train", rows[folds_of(split, self.labels, rows, 2**halvings) == 0])
+    def halved(self, dataset: ArrayData, halvings: int, number: int) -> ArrayData:
+        """The same dataset with 1 / 2^halvings of its labelled train rows, of each class alike."""
+        rows = _shuffled(dataset.positions("train", self.labels), number, halvings)
+        return with_rows(dataset, "train", rows[assign_folds(dataset, self.labels, rows, 2**halvings) == 0])
 
 
 def _shuffled(rows: Rows, *seed: int) -> Rows:

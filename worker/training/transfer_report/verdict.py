@@ -5,97 +5,102 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal
 
-from app.ml.evaluation.paired_comparison import Gain, Rounds, gain
+from app.ml.evaluation.paired_comparison import Gain, RoundScores, paired_gain
 
 Verdict = Literal["helps", "no evidence", "hurts"]
 _DIGITS = 6
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
-    """What was measured of one head."""
+class HeadScores:
+    """The scores of one head: of the pretrained arm, of every control, and of the pretrained arm on fewer labels."""
 
-    ours: Rounds | None
-    controls: dict[str, Rounds | None]
-    missing: dict[str, str]  # by way: why it was not measured
-    fewer: list[tuple[int, float]]  # labels and what the pretrained way scores with them, from the most
+    pretrained: RoundScores | None
+    controls: dict[str, RoundScores | None]
+    missing: dict[str, str]  # by arm: why it was not trained
+    fewer: list[tuple[int, float]]  # (labels, mean score) of the pretrained arm, from the most labels to the fewest
     labels: int
     folds: int | None
 
 
-def judged(found: Comparison) -> dict[str, Any]:
-    """The answer of a head, as JSON.
+def judge(scores: HeadScores) -> dict[str, Any]:
+    """Compare the pretrained arm of a head with its controls; the verdict and what it rests on, as JSON.
 
     Pretraining `helps` where it is better than every control: each interval at 95 % lies above 0. No correction is
     needed, since all of them must (Berger, "Multiparameter hypothesis testing", 1982). It `hurts` where it is worse
     than some control, at 95 % for all of them together (Bonferroni). So no control is chosen by the rows measured on.
     """
-    gains = _gains(found)
-    least = min(gains, key=lambda name: gains[name].value, default=None)
-    verdict, reason = _verdict(found, gains)
-    whole = None
-    if least is not None:
-        low, high = min(one.low for one in gains.values()), min(one.highest for one in gains.values())
-        whole = _as_json(gains[least].value, low, high)
+    comparisons = _compare_with_controls(scores)
+    best_control = min(comparisons, key=lambda name: comparisons[name].value, default=None)
+    verdict, reason = _verdict(scores, comparisons)
+    gain = None
+    if best_control is not None:
+        # Its interval is the envelope over all controls: which one is best was found out on these same rows.
+        low = min(comparison.low for comparison in comparisons.values())
+        high = min(comparison.simultaneous_high for comparison in comparisons.values())
+        gain = _as_json(comparisons[best_control].value, low, high)
     return {
-        "pretrained": None if found.ours is None else round(found.ours.mean, _DIGITS),
-        "controls": {name: _control(found, name, gains) for name in found.controls},
-        "best_control": least,
-        "gain": whole,
-        "labels_saved": _saved(found, least, verdict),
+        "pretrained": None if scores.pretrained is None else round(scores.pretrained.mean, _DIGITS),
+        "controls": {name: _control(scores, name, comparisons) for name in scores.controls},
+        "best_control": best_control,
+        "gain": gain,
+        "labels_saved": _labels_saved(scores, best_control, verdict),
         "verdict": verdict,
         "reason": reason,
     }
 
 
-def _gains(found: Comparison) -> dict[str, Gain]:
-    if found.ours is None:
+def _compare_with_controls(scores: HeadScores) -> dict[str, Gain]:
+    """The gain over each control, where both were trained and enough rows were held out."""
+    if scores.pretrained is None:
         return {}
-    ours, many = found.ours, len(found.controls)
-    measured = {name: rounds for name, rounds in found.controls.items() if rounds is not None}
-    gains = {name: gain(ours, rounds, found.folds, many) for name, rounds in measured.items()}
-    return {name: one for name, one in gains.items() if one is not None}
+    comparisons = {
+        name: paired_gain(scores.pretrained, control, scores.folds, comparisons=len(scores.controls))
+        for name, control in scores.controls.items()
+        if control is not None
+    }
+    return {name: gain for name, gain in comparisons.items() if gain is not None}
 
 
-def _verdict(found: Comparison, gains: dict[str, Gain]) -> tuple[Verdict, str]:
-    for name, one in gains.items():
-        if one.highest < 0 and _both_noisy(found, name):
+def _verdict(scores: HeadScores, comparisons: dict[str, Gain]) -> tuple[Verdict, str]:
+    for name, gain in comparisons.items():
+        if gain.simultaneous_high < 0 and _noise_is_known(scores, name):
             return "hurts", f"it is worse than {name}, with all controls taken into account"
-    unknown = _unknown(found, gains)
-    if unknown is not None:
-        return "no evidence", unknown
-    short = [name for name, one in gains.items() if one.low <= 0]
-    if short:
-        return "no evidence", f"the interval of the gain over {' and '.join(short)} holds 0"
+    gap = _gap_in_evidence(scores, comparisons)
+    if gap is not None:
+        return "no evidence", gap
+    undecided = [name for name, gain in comparisons.items() if gain.low <= 0]
+    if undecided:
+        return "no evidence", f"the interval of the gain over {' and '.join(undecided)} holds 0"
     return "helps", "it is better than every control"
 
 
-def _unknown(found: Comparison, gains: dict[str, Gain]) -> str | None:
-    """What is missing for a verdict, in words."""
-    if found.ours is None:
-        return found.missing.get("pretrained", "no row was held out")
-    for name, control in found.controls.items():
+def _gap_in_evidence(scores: HeadScores, comparisons: dict[str, Gain]) -> str | None:
+    """What a verdict lacks, in words; None where nothing is missing."""
+    if scores.pretrained is None:
+        return scores.missing.get("pretrained", "no row was held out")
+    for name, control in scores.controls.items():
         if control is None:
-            return f"it was not compared with {name}: {found.missing.get(name, 'no row was held out')}"
-        if name not in gains:
+            return f"it was not compared with {name}: {scores.missing.get(name, 'no row was held out')}"
+        if name not in comparisons:
             return "too few rows were held out to tell anything of others"
-        if not _both_noisy(found, name):
+        if not _noise_is_known(scores, name):
             return "some was trained only once, so the noise of training is not known: raise the budget"
     return None
 
 
-def _both_noisy(found: Comparison, name: str) -> bool:
-    """Whether it is known how much the scores vary from training to training."""
-    return all(one is not None and one.noisy for one in (found.ours, found.controls[name]))
+def _noise_is_known(scores: HeadScores, control: str) -> bool:
+    """Whether it is known, for both sides of a comparison, how much scores vary from training to training."""
+    return all(side is not None and side.noise_is_known for side in (scores.pretrained, scores.controls[control]))
 
 
-def _control(found: Comparison, name: str, gains: dict[str, Gain]) -> dict[str, Any]:
-    rounds, one = found.controls[name], gains.get(name)
+def _control(scores: HeadScores, name: str, comparisons: dict[str, Gain]) -> dict[str, Any]:
+    control, gain = scores.controls[name], comparisons.get(name)
     return {
-        "score": None if rounds is None else round(rounds.mean, _DIGITS),
-        "trainings": 0 if rounds is None else len(rounds.scores),
-        "gain": None if one is None else _as_json(one.value, one.low, one.high),
-        "reason": None if rounds is not None else found.missing.get(name, "no row was held out"),
+        "score": None if control is None else round(control.mean, _DIGITS),
+        "trainings": 0 if control is None else len(control.scores),
+        "gain": None if gain is None else _as_json(gain.value, gain.low, gain.high),
+        "reason": None if control is not None else scores.missing.get(name, "no row was held out"),
     }
 
 
@@ -103,34 +108,36 @@ def _as_json(value: float, low: float, high: float) -> dict[str, float]:
     return {"value": round(value, _DIGITS), "low": round(low, _DIGITS), "high": round(high, _DIGITS)}
 
 
-def _saved(found: Comparison, best: str | None, verdict: Verdict) -> dict[str, Any]:
-    """With how few labels the pretrained way is as good as the best control with all of them."""
-    curve = [(found.labels, found.ours.mean), *found.fewer] if found.ours is not None else []
-    told = [{"labels": labels, "score": round(score, _DIGITS)} for labels, score in curve]
-    nothing = {"needed": None, "saved": None, "share": None, "or_fewer": False, "curve": told}
-    if verdict != "helps" or best is None:
-        return {**nothing, "reason": "there is no evidence that it saves any"}
+def _labels_saved(scores: HeadScores, best_control: str | None, verdict: Verdict) -> dict[str, Any]:
+    """With how few labels the pretrained arm is as good as the best control with all of them, as JSON."""
+    curve = [(scores.labels, scores.pretrained.mean), *scores.fewer] if scores.pretrained is not None else []
+    points = [{"labels": labels, "score": round(score, _DIGITS)} for labels, score in curve]
+    unknown = {"needed": None, "saved": None, "share": None, "or_fewer": False, "curve": points}
+    if verdict != "helps" or best_control is None:
+        return {**unknown, "reason": "there is no evidence that it saves any"}
     if len(curve) == 1:
-        return {**nothing, "reason": "fewer labels were not tried: too few, or the budget was spent before"}
-    control = found.controls[best]
+        return {**unknown, "reason": "fewer labels were not tried: too few, or the budget was spent before"}
+    control = scores.controls[best_control]
     needed, or_fewer = labels_needed(curve, control.mean if control else math.inf)
     return {
         "needed": math.ceil(needed),
-        "saved": found.labels - math.ceil(needed),
-        "share": round(1 - needed / found.labels, 4),
+        "saved": scores.labels - math.ceil(needed),
+        "share": round(1 - needed / scores.labels, 4),
         "or_fewer": or_fewer,
-        "curve": told,
-        "reason": f"where the pretrained way comes down to {best} with all {found.labels} labels",
+        "curve": points,
+        "reason": f"where the pretrained way comes down to {best_control} with all {scores.labels} labels",
     }
 
 
-def labels_needed(curve: list[tuple[int, float]], wanted: float) -> tuple[float, bool]:
-    """Where a curve of (labels, score), from the most labels, falls below `wanted`, linear in the logarithm.
+def labels_needed(curve: list[tuple[int, float]], score: float) -> tuple[float, bool]:
+    """Where a curve of (labels, score), from the most labels to the fewest, falls below `score`.
 
-    Once below, it is not asked whether it rises again. True beside it where it never falls: fewer may do, too.
+    Between two points it is linear in the logarithm of labels. Once below, it does not matter whether the curve rises
+    again. The second value is True where it never falls below: still fewer labels may do.
     """
-    for (more, above), (less, below) in pairwise(curve):
-        if below < wanted:
-            share = (wanted - below) / (above - below) if above > below else 1.0
-            return math.exp(math.log(less) + share * (math.log(more) - math.log(less))), False
+    for (more, above), (fewer, below) in pairwise(curve):
+        if below < score:
+            # The share of the way from `more` to `fewer` labels at which the line crosses `score`.
+            share = (score - below) / (above - below) if above > below else 1.0
+            return math.exp(math.log(fewer) + share * (math.log(more) - math.log(fewer))), False
     return float(curve[-1][0]), True
