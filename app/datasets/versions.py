@@ -45,8 +45,8 @@ def create_version(
     """
     row = find_dataset(session, project_id, dataset_id, lock=True)
     name = check_name(body.name or row.name)
-    given = body.options.model_dump(mode="json", exclude_unset=True)
-    options = check_options({**row.options, **_kept_splits(row, given), **given}, ["body", "options"])
+    changes = body.options.model_dump(mode="json", exclude_unset=True)
+    options = check_options({**row.options, **_kept_splits(row, changes), **changes}, ["body", "options"])
     check_earlier_dataset(session, project_id, options)
     source = Blob(sha256=row.source_sha256, bytes=row.source_bytes)
     return queue_preparation(
@@ -54,10 +54,10 @@ def create_version(
     )
 
 
-def _kept_splits(row: DatasetRow, given: Mapping[str, Any]) -> dict[str, Any]:
+def _kept_splits(row: DatasetRow, changes: Mapping[str, Any]) -> dict[str, Any]:
     """Return the option by which rows keep their splits, unless the request or the file says how they are split."""
-    roles = set((given.get("columns") or {}).values())
-    if not SPLIT_OPTIONS.isdisjoint(given) or roles & {"split", "group", "time"}:
+    roles = set((changes.get("columns") or {}).values())
+    if not SPLIT_OPTIONS.isdisjoint(changes) or roles & {"split", "group", "time"}:
         return {}
     decisions = {item["field"]: item["value"] for item in (row.report or {}).get("decisions", ())}
     comparable = row.status == "ready" and set(FINGERPRINT_FILES) <= set(row.files or ())

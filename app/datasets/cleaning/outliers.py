@@ -14,7 +14,7 @@ from pydantic import Field
 from app.datasets.cleaning.base import CleaningStep
 from app.datasets.cleaning.state import CleaningState
 from app.datasets.errors import Code, DatasetError, RowError
-from app.datasets.frames import Bools, Floats, Ints
+from app.datasets.frames import Floats, Ints
 
 NORMAL_QUARTILE = 0.6745  # the third quartile of the normal distribution
 MAX_SAMPLED = 10_000
@@ -70,7 +70,9 @@ class Outliers(CleaningStep):
         """Treat the outliers of one column (n,); return their number with a sentence, or nothing."""
         sample = values[:: -(-len(values) // MAX_SAMPLED)]
         bounds = limits(sample, self.method, self.k or DEFAULT_K[self.method])
-        outside = np.empty(0, np.int64) if bounds is None else np.flatnonzero(_outside(values, bounds))
+        outside = (
+            np.empty(0, np.int64) if bounds is None else np.flatnonzero((values < bounds[0]) | (values > bounds[1]))
+        )
         if bounds is None or not len(outside):
             return []
         examples = [f"{state.row_name(positions[i])}: {values[i]:.6g}" for i in outside[:5]]
@@ -87,10 +89,6 @@ class Outliers(CleaningStep):
             state.remove(fresh, "outlier", f"an outlier in column {state.frame.columns[j].name}")
         else:
             state.writable()[positions, j] = np.clip(values, *bounds) if self.action == "clip" else np.nan
-
-
-def _outside(values: Floats, bounds: tuple[float, float]) -> Bools:
-    return (values < bounds[0]) | (values > bounds[1])
 
 
 def limits(values: Floats, method: str, k: float) -> tuple[float, float] | None:

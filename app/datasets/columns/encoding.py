@@ -82,7 +82,7 @@ def _check_options(loaded: Loaded, options: PrepareOptions) -> None:
         raise DatasetError(Code.BAD_OPTION, message, [RowError(("text",), message)])
     inputs = [name for name, role in options.columns.items() if role == "input" and name not in loaded.input_names]
     if inputs and loaded.inputs is not None:
-        message = f"{inputs[0]} cannot be an input beside the {loaded.modality} rows; call it target, group or ignored"
+        message = f"{inputs[0]} cannot be an input: the {loaded.modality} rows are; call it target, group or ignored"
         raise DatasetError(Code.BAD_ROLES, message, [RowError(("columns", inputs[0]), message)])
 
 

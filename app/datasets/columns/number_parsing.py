@@ -44,7 +44,7 @@ def parse_numbers(text: Any) -> ParsedNumbers:
 def _parse_all(trimmed: Any) -> Floats | None:
     """Parse all values at once, which is fast; None where one of them is no number."""
     try:
-        return _floats(pc.cast(trimmed, pa.float64()))
+        return np.array(pc.cast(trimmed, pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
     except pa.ArrowInvalid:
         return None
 
@@ -79,7 +79,3 @@ def looks_like_other_number_notation(text: Any) -> bool:
 def to_bools(array: Any) -> Bools:
     """Return an Arrow array of booleans (N,) as a NumPy array, null as False."""
     return np.asarray(pc.fill_null(array, fill_value=False).to_numpy(zero_copy_only=False), dtype=np.bool_)
-
-
-def _floats(array: Any) -> Floats:
-    return np.array(array.to_numpy(zero_copy_only=False), dtype=np.float64)

@@ -39,8 +39,8 @@ def _without_constant_labels(frame: Frame, notes: Notes) -> Frame:
     ]
     if all(varies):
         return frame
-    dropped = [spec for spec, stays in zip(frame.target_specs, varies, strict=True) if not stays]
-    kept = tuple(spec for spec, stays in zip(frame.target_specs, varies, strict=True) if stays)
+    dropped = [spec for spec, learnable in zip(frame.target_specs, varies, strict=True) if not learnable]
+    kept = tuple(spec for spec, learnable in zip(frame.target_specs, varies, strict=True) if learnable)
     shown = ", ".join(spec.label for spec in dropped[:MAX_SHOWN])
     notes.notice(f"labels that every row has, or none, are left out: {shown}")
     for group in {spec.group for spec in dropped} - {spec.group for spec in kept}:

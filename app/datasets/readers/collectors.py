@@ -186,7 +186,7 @@ def open_series(shape: tuple[int, int, int], context: Context) -> npt.NDArray[np
 
 
 def take_rows(column: Column, positions: Ints) -> Column:
-    """Return the rows of a column at `places` (n,)."""
+    """Return the rows of a column at `positions` (n,)."""
     if isinstance(column, TextColumn | LabelsColumn):
         return replace(column, values=column.values.take(pa.array(positions)))
     return replace(column, values=column.values[positions])

@@ -59,7 +59,9 @@ class _Table:
     def __init__(self, file: io.TextIOWrapper, context: Context) -> None:
         self._context = context
         self._limits = context.limits
-        delimiter = _sniff(file, context.limits)
+        sample = file.read(SAMPLE_CHARS)
+        file.seek(0)
+        delimiter = _best_delimiter(sample, context.limits)
         if delimiter != ",":
             context.notes.decide("delimiter", DELIMITER_NAMES[delimiter], "the first lines are consistent that way")
         self.delimiter = delimiter
@@ -108,7 +110,9 @@ class _Table:
         """Yield the rows of the right width, and collect errors of others."""
         for record in self._records():
             if len(record) != width:
-                self._add_ragged(len(record), width)
+                line, fields = self._rows.line_num, len(record)
+                message = f"line {line} has {fields} fields and the header has {width}; correct the line"
+                self._ragged.append(RowError(("file",), message, self.count))
             elif not self._ragged:
                 yield record
             self.count += 1
@@ -117,10 +121,6 @@ class _Table:
                 raise DatasetError(Code.TOO_LARGE, f"{message}; upload less")
             if len(self._ragged) >= MAX_ROW_ERRORS:
                 return
-
-    def _add_ragged(self, fields: int, width: int) -> None:
-        message = f"line {self._rows.line_num} has {fields} fields and the header has {width}; correct the line"
-        self._ragged.append(RowError(("file",), message, self.count))
 
     def _records(self) -> Iterator[list[str]]:
         try:
@@ -167,12 +167,6 @@ def is_regular(path: Path, limits: Limits) -> bool:
         return False
     widths = _widths(sample, _best_delimiter(sample, limits), whole=len(sample) < SAMPLE_CHARS, max_rows=SAMPLE_CHARS)
     return len(widths) > 1 and widths[0] > 1 and len(set(widths)) == 1
-
-
-def _sniff(file: io.TextIOWrapper, limits: Limits) -> str:
-    sample = file.read(SAMPLE_CHARS)
-    file.seek(0)
-    return _best_delimiter(sample, limits)
 
 
 def _best_delimiter(sample: str, limits: Limits) -> str:

@@ -68,7 +68,7 @@ def read_folders(names: list[str], context: Context) -> dict[str, list[str]]:
         paths = [parts[1:] for parts in paths]
     loose = sum(len(parts) == 1 for parts in paths)
     if 0 < loose < len(paths):
-        message = f"{loose} files lie beside the folders of classes; move each into a folder, or leave out folders"
+        message = f"{loose} files lie outside the folders of classes; move each into a folder, or leave out folders"
         raise DatasetError(Code.MIXED_LAYOUT, message)
     if not loose:
         values[LABEL] = _class_names([parts[0] for parts in paths], context.limits)

@@ -133,9 +133,11 @@ class _Table:
         for key in value:
             if key != name and key not in self._columns:
                 self._columns[key] = JsonColumn(row)
+        max_chars = self._context.limits.field_chars
         for key, column in self._columns.items():
             item = value.get(key)
-            self._check_length(row, key, item)
+            if isinstance(item, str) and len(item) > max_chars:
+                self._refuse(row, f"{key} has {len(item)} characters and at most {max_chars} are taken", Code.TOO_LARGE)
             problem = column.add(item)
             if problem is not None:
                 self._add_error(row, key, problem)
@@ -166,11 +168,6 @@ class _Table:
             where = "" if self._series_name is None else f" in {self._series_name}"
             self._refuse(row, f"the series{where} {error}", Code.BAD_SERIES)
         self._open_series(row).add(series)
-
-    def _check_length(self, row: int, name: str, value: Any) -> None:
-        limit = self._context.limits.field_chars
-        if isinstance(value, str) and len(value) > limit:
-            self._refuse(row, f"{name} has {len(value)} characters and at most {limit} are taken", Code.TOO_LARGE)
 
     def _refuse(self, row: int, what: str, code: Code = Code.MIXED_TYPES) -> NoReturn:
         message = f"row {row}: {what}"

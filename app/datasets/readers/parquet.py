@@ -86,7 +86,11 @@ def _check_schema(file: Any, ignored: set[str], limits: Limits) -> list[str]:
     schema, metadata = file.schema_arrow, file.metadata
     names = check_names(schema.names, limits)
     unsupported = [
-        RowError((name,), f"column {name} is of type {str(field.type)[:60]}; {_hint(name)}")
+        RowError(
+            (name,),
+            f"column {name} is of type {str(field.type)[:60]}; use numbers, booleans, dates, text or lists of text, or "
+            f'leave it out with columns={{"{name}": "ignored"}}',
+        )
         for name, field in zip(names, schema, strict=True)
         if not (name in ignored or any(is_kind(field.type) for is_kind in (_is_text, _is_number, _is_date, _is_labels)))
     ]
@@ -98,10 +102,6 @@ def _check_schema(file: Any, ignored: set[str], limits: Limits) -> list[str]:
         message = f"the table has {metadata.num_rows} rows of {len(names)} columns; at most {limits.rows} rows"
         raise DatasetError(Code.TOO_LARGE, f"{message} and {limits.cells} cells are taken")
     return names
-
-
-def _hint(name: str) -> str:
-    return f'use numbers, booleans, dates, text or lists of text, or leave it out with columns={{"{name}": "ignored"}}'
 
 
 def _is_text(kind: Any) -> bool:

@@ -20,7 +20,7 @@ CHUNK_CHARS = 1 << 20
 
 
 def read_plain(path: Path, context: Context) -> Loaded:
-    """Read a text file; its rows have no columns beside their text.
+    """Read a text file; its rows have no other columns than their text.
 
     Raises:
         DatasetError: encoding, bad_text, too_large or empty_dataset.

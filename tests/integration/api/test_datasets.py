@@ -219,14 +219,14 @@ def test_lists_are_filtered_and_paged(client: Http, database: Database) -> None:
     with database.writing() as session:
         session.execute(update(DatasetRow).where(DatasetRow.id == ids[0]).values(status="failed"))
     listed = client.get("/v1/datasets").json()
-    assert [one["id"] for one in listed["data"]] == ids[::-1]
+    assert [dataset["id"] for dataset in listed["data"]] == ids[::-1]
     assert (listed["first_id"], listed["last_id"], listed["has_more"]) == (ids[2], ids[0], False)
-    assert [one["id"] for one in client.get("/v1/datasets?name=a&order=asc").json()["data"]] == [ids[0], ids[2]]
-    assert [one["id"] for one in client.get("/v1/datasets?status=failed").json()["data"]] == [ids[0]]
+    assert [dataset["id"] for dataset in client.get("/v1/datasets?name=a&order=asc").json()["data"]] == [ids[0], ids[2]]
+    assert [dataset["id"] for dataset in client.get("/v1/datasets?status=failed").json()["data"]] == [ids[0]]
     page = client.get("/v1/datasets?limit=2").json()
     assert page["has_more"]
     rest = client.get("/v1/datasets", params={"limit": 2, "after": page["last_id"]}).json()
-    assert [one["id"] for one in rest["data"]] == [ids[0]]
+    assert [dataset["id"] for dataset in rest["data"]] == [ids[0]]
     check_problem(client.get("/v1/datasets?status=sleeping"), 422)
     check_problem(client.get("/v1/datasets?limit=1000000000"), 422)
     check_problem(client.get("/v1/datasets?name=%00"), 400)

@@ -52,7 +52,7 @@ def series(client: Http, services: Services) -> str:
 
 
 def preview(client: Http, dataset: str, *kinds: str | dict[str, Any], **fields: Any) -> Any:
-    chosen = [{"kind": one} if isinstance(one, str) else one for one in kinds]
+    chosen = [{"kind": kind} if isinstance(kind, str) else kind for kind in kinds]
     return client.post(f"/v1/datasets/{dataset}/previews", json={"augmentations": chosen, **fields})
 
 
@@ -78,8 +78,8 @@ def test_images_before_and_after(client: Http, services: Services, images: str) 
 
 def test_named_rows_come_in_their_order(client: Http, images: str) -> None:
     rows = client.get(f"/v1/datasets/{images}/rows", params={"limit": 3}).json()["data"]
-    wanted = [row["row"] for row in rows][::-1]
-    assert [row["row"] for row in preview(client, images, "noise", rows=wanted).json()["data"]] == wanted
+    expected = [row["row"] for row in rows][::-1]
+    assert [row["row"] for row in preview(client, images, "noise", rows=expected).json()["data"]] == expected
     assert len(preview(client, images, "noise", limit=2).json()["data"]) == 2
 
 
@@ -88,8 +88,8 @@ def test_the_partner_of_a_mixed_row_is_told(client: Http, table: str) -> None:
     by_number = {row["row"]: np.array(row["before"]) for row in body["data"]}
     for row in body["data"]:
         other, share = by_number[row["mix"]["row"]], row["mix"]["share"]
-        wanted = share * np.array(row["before"]) + (1 - share) * other
-        assert np.allclose(row["after"], wanted, atol=1e-6)
+        expected = share * np.array(row["before"]) + (1 - share) * other
+        assert np.allclose(row["after"], expected, atol=1e-6)
 
 
 def test_steps_of_a_series_that_are_hidden_are_null(client: Http, series: str) -> None:

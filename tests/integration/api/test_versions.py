@@ -44,11 +44,13 @@ def look(client: Http, dataset: dict[str, Any], part: str = "") -> Any:
 
 def splits(client: Http, dataset: dict[str, Any]) -> dict[int, str]:
     """The split of each row of the source."""
-    found: dict[int, str] = {}
+    splits: dict[int, str] = {}
     total = look(client, dataset, "/rows")["total"]
     for offset in range(0, total, 100):
-        found |= {row["row"]: row["split"] for row in look(client, dataset, f"/rows?limit=100&offset={offset}")["data"]}
-    return found
+        splits |= {
+            row["row"]: row["split"] for row in look(client, dataset, f"/rows?limit=100&offset={offset}")["data"]
+        }
+    return splits
 
 
 def again(client: Http, dataset: dict[str, Any], **body: Any) -> Any:
@@ -172,8 +174,8 @@ def test_a_wrong_version_is_refused(client: Http, body: dict[str, Any], place: l
 def test_one_key_makes_one_version(client: Http) -> None:
     first = upload(client, SPELT)
     path = first["links"]["self"] + "/versions"
-    one, two = (client.post(path, headers={"Idempotency-Key": "k"}) for _ in range(2))
-    assert one.json() == two.json()
+    first, second = (client.post(path, headers={"Idempotency-Key": "k"}) for _ in range(2))
+    assert first.json() == second.json()
     assert len(client.get("/v1/datasets").json()["data"]) == 2
     other = client.post(path, headers={"Idempotency-Key": "k"}, json={"name": "another"})
     check_problem(other, 422, "idempotency_mismatch")
@@ -183,14 +185,14 @@ def test_a_stranger_makes_no_version_and_compares_nothing(
     app: FastAPI, client: Http, services: Services, make_key: MakeKey
 ) -> None:
     stranger = Http(app, make_key(project="another"))
-    mine, theirs = upload(client, npz(x=IMAGES)), upload(stranger, npz(x=IMAGES))
+    own, other = upload(client, npz(x=IMAGES)), upload(stranger, npz(x=IMAGES))
     run_jobs(services.settings)
-    check_problem(again(stranger, mine), 404)
-    check_problem(again(stranger, theirs, options={"same_splits_as": mine["id"]}), 404)
-    path = theirs["links"]["self"] + "/leaks"
-    check_problem(stranger.get(path, params={"against": mine["id"]}), 404)
+    check_problem(again(stranger, own), 404)
+    check_problem(again(stranger, other, options={"same_splits_as": own["id"]}), 404)
+    path = other["links"]["self"] + "/leaks"
+    check_problem(stranger.get(path, params={"against": own["id"]}), 404)
     assert stranger.get(path).status_code == 200
-    form = {"name": "n", "same_splits_as": mine["id"]}
+    form = {"name": "n", "same_splits_as": own["id"]}
     check_problem(stranger.post("/v1/datasets", files={"file": ("a.csv", SPELT)}, data=form), 404)
     assert len(stranger.get("/v1/datasets").json()["data"]) == 1
 

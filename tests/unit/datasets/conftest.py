@@ -55,8 +55,8 @@ def make(tmp_path: Path) -> Preparer:
         source, out = tmp_path / f"source{count}", tmp_path / f"out{count}"
         source.write_bytes(content.encode() if isinstance(content, str) else content)
         out.mkdir()
-        wishes = PrepareOptions.model_validate(options)
-        done = prepare(source, "upload", wishes, out, limits or Limits(), lambda _fraction, _message: None)
+        prepare_options = PrepareOptions.model_validate(options)
+        done = prepare(source, "upload", prepare_options, out, limits or Limits(), lambda _fraction, _message: None)
         assert sorted(path.name for path in out.iterdir()) == sorted(done.files)
         Report.model_validate_json(done.report.model_dump_json())
         return Outcome(done.spec, done.report, out, done.files)

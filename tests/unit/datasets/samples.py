@@ -18,8 +18,8 @@ def csv(columns: dict[str, Any]) -> str:
 
 
 def step(done: Outcome, kind: str) -> StepReport:
-    (found,) = (item for item in done.report.cleaning if item.kind == kind)
-    return found
+    (report,) = (item for item in done.report.cleaning if item.kind == kind)
+    return report
 
 
 def kinds(done: Outcome) -> list[str]:

@@ -245,7 +245,7 @@ def test_single_columns_of_an_array_can_be_named(make: Preparer) -> None:
     assert done.spec.targets[0].name == "x2"
 
 
-def test_labels_beside_an_array(make: Preparer, refused: Refuser) -> None:
+def test_labels_with_an_array(make: Preparer, refused: Refuser) -> None:
     data = npz(x=IMAGES, y=np.arange(30) % 3)
     assert make(data, columns={"label": "ignored"}).spec.targets == ()
     grouped = make(data, columns={"label": "group"})

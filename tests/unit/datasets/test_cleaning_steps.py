@@ -1,4 +1,4 @@
-"""The steps of cleaning, one by one: what each finds, does and tells, on data as it comes."""
+"""Cleaning steps, each alone: what it finds, does and reports, on real data."""
 
 import io
 from typing import Any
@@ -51,8 +51,8 @@ def test_conflicting_rows_go_or_stay_as_one_says(make: Preparer) -> None:
     x = np.random.default_rng(1).integers(0, 256, (30, 4, 4), dtype=np.uint8)
     y = np.arange(33) % 3
     doubled = npz(x=np.concatenate([x, x[:3]]), y=np.where(np.arange(33) < 30, y, (y + 1) % 3))
-    gone = make(doubled)
-    assert gone.report.rows.removed["conflicting_labels"] == 6
+    removed = make(doubled)
+    assert removed.report.rows.removed["conflicting_labels"] == 6
     kept = make(doubled, cleaning=[{"kind": "duplicates", "conflicting": "keep"}])
     assert kept.report.rows.kept == 33
     assert step(kept, "duplicates").action == "report"
@@ -67,14 +67,14 @@ def test_near_duplicates_are_reported_and_on_demand_removed(make: Preparer) -> N
     x, y = digits()
     darker = (x[:40] * 0.9).astype(np.uint8)
     data = npz(x=np.concatenate([x, darker]), y=np.concatenate([y, y[:40]]))
-    told = make(data)
-    assert told.report.rows.kept == 540
-    assert 38 <= step(told, "near_duplicates").affected <= 41
+    reported = make(data)
+    assert reported.report.rows.kept == 540
+    assert 38 <= step(reported, "near_duplicates").affected <= 41
     removed = make(data, cleaning=[{"kind": "near_duplicates", "action": "remove"}])
-    gone = [item for item in removed.report.removals if item.reason == "near_duplicate"]
-    assert {item.row for item in gone} <= set(range(500, 540))
-    assert len(gone) >= 38
-    assert all(item.detail == f"nearly the same as row {item.row - 500}" for item in gone)
+    removals = [item for item in removed.report.removals if item.reason == "near_duplicate"]
+    assert {item.row for item in removals} <= set(range(500, 540))
+    assert len(removals) >= 38
+    assert all(item.detail == f"nearly the same as row {item.row - 500}" for item in removals)
 
 
 def test_near_duplicates_with_other_labels_stay_and_are_shown(make: Preparer) -> None:
@@ -91,8 +91,8 @@ def test_of_near_duplicates_the_best_labelled_stays_and_no_chain_is_followed(mak
     y = np.array([[np.nan, 1], [0, 2], [np.nan, np.nan], *([k % 2, k] for k in range(35))])
     options = {"cleaning": [{"kind": "near_duplicates", "action": "remove"}], "unlabelled": "keep"}
     done = make(npz(x=np.array(rows, np.float32), y=y), **options)
-    gone = {item.row: item.detail for item in done.report.removals}
-    assert gone == {2: "nearly the same as row 0"}, "rows 0 and 1 differ in the second target"
+    details = {item.row: item.detail for item in done.report.removals}
+    assert details == {2: "nearly the same as row 0"}, "rows 0 and 1 differ in the second target"
 
 
 def test_a_row_goes_only_if_it_is_like_one_that_stays() -> None:
@@ -187,9 +187,9 @@ def test_what_happens_to_outliers(make: Preparer, action: str) -> None:
     steps = [{"kind": "outliers", "action": action, "columns": ["mean_radius"], "k": 8}]
     done = make(csv(columns), cleaning=steps)
     plain = make(csv(columns), cleaning=[])
-    told = step(done, "outliers")
-    assert (told.action, told.unit, told.affected) == (action, "values", 1)
-    assert "row 17: 9999" in told.examples[0]
+    report = step(done, "outliers")
+    assert (report.action, report.unit, report.affected) == (action, "values", 1)
+    assert "row 17: 9999" in report.examples[0]
     radius = done.array("inputs")[:, 0]
     if action == "remove":
         assert 17 not in done.array("rows")
@@ -282,9 +282,9 @@ def test_the_steps_run_in_the_order_of_the_list(make: Preparer) -> None:
     lower, twice = {"kind": "text", "lower": True}, {"kind": "duplicates"}
     labels = [0, 1] * 6
     labels[10], labels[11] = 1, 0
-    one = make(texts(rows, labels), modality="text", cleaning=[lower, twice])
-    other = make(texts(rows, labels), modality="text", cleaning=[twice, lower])
-    assert (one.report.rows.kept, other.report.rows.kept) == (10, 12)
+    lower_first = make(texts(rows, labels), modality="text", cleaning=[lower, twice])
+    twice_first = make(texts(rows, labels), modality="text", cleaning=[twice, lower])
+    assert (lower_first.report.rows.kept, twice_first.report.rows.kept) == (10, 12)
 
 
 def test_a_step_for_other_data_is_refused_by_its_place(refused: Refuser) -> None:
@@ -326,8 +326,8 @@ def test_everything_that_was_done_is_told(make: Preparer) -> None:
     x, y = digits()
     data = npz(x=np.concatenate([x, x[:9], (x[20:30] * 0.9).astype(np.uint8)]), y=np.concatenate([y, y[:9], y[20:30]]))
     done = make(data, cleaning=[{"kind": "duplicates"}, {"kind": "near_duplicates", "action": "remove"}])
-    told = {item.kind: item.affected for item in done.report.cleaning if item.action == "remove"}
+    affected = {item.kind: item.affected for item in done.report.cleaning if item.action == "remove"}
     removed = done.report.rows.removed
-    assert told == {"duplicates": removed["duplicate"], "near_duplicates": removed["near_duplicate"]}
+    assert affected == {"duplicates": removed["duplicate"], "near_duplicates": removed["near_duplicate"]}
     assert done.report.rows.read == done.report.rows.kept + sum(removed.values())
     assert all(item.decision for item in done.report.cleaning)

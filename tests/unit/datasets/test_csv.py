@@ -198,10 +198,10 @@ def test_whole_numbers_as_targets(make: Preparer) -> None:
     assert classes.spec.targets[0].classes == ("3", "4", "5", "6", "7", "8")
     ages = make("a,age\n" + "".join(f"{i},{i % 30}\n" for i in range(60)), columns={"age": "target"})
     assert ages.spec.targets[0].type == "number"
-    told = make(
+    declared = make(
         "a,age\n" + "".join(f"{i},{i % 6}\n" for i in range(60)), types={"age": "number"}, columns={"age": "target"}
     )
-    assert told.spec.targets[0].type == "number"
+    assert declared.spec.targets[0].type == "number"
 
 
 def test_split_column_wins(make: Preparer, refused: Refuser) -> None:

@@ -257,8 +257,8 @@ def test_images_of_any_mode_and_size(make: Preparer, mode: str, size: tuple[int,
     reference = source.convert("L") if mode == "I;16" else reference.convert("RGB")
     if mode == "I;16":
         reference = Image.fromarray((np.asarray(source) // 257).astype(np.uint8)).convert("RGB")
-    wanted = np.asarray(reference.resize((6, 5), Image.Resampling.BILINEAR))
-    assert np.abs(done.array("inputs")[0].astype(int) - wanted).max() <= 1
+    expected = np.asarray(reference.resize((6, 5), Image.Resampling.BILINEAR))
+    assert np.abs(done.array("inputs")[0].astype(int) - expected).max() <= 1
 
 
 def test_three_ways_to_resize(make: Preparer) -> None:
@@ -267,27 +267,28 @@ def test_three_ways_to_resize(make: Preparer) -> None:
     buffer = io.BytesIO()
     Image.fromarray(wide).save(buffer, "PNG")
     members = {"1.png": buffer.getvalue(), "2.png": picture(1, size=(4, 4))}
-    found = {
-        way: make(zipped(members), image={"height": 4, "width": 4, "resize": way}) for way in ("stretch", "pad", "crop")
+    outcomes = {
+        mode: make(zipped(members), image={"height": 4, "width": 4, "resize": mode})
+        for mode in ("stretch", "pad", "crop")
     }
-    rows = {way: done.array("inputs")[0][..., 0] for way, done in found.items()}
+    rows = {mode: done.array("inputs")[0][..., 0] for mode, done in outcomes.items()}
     assert (rows["crop"] == 200).all()
     assert (rows["pad"][[0, 3]] == 0).all()
     assert rows["pad"][1, 0] < 100 < rows["pad"][1, 1]
     assert rows["stretch"][0, 0] < 100 < rows["stretch"][0, 1]
-    assert {way: (done.decision("image.resize"), done.spec.resize) for way, done in found.items()} == {
-        way: (way, way) for way in found
+    assert {mode: (done.decision("image.resize"), done.spec.resize) for mode, done in outcomes.items()} == {
+        mode: (mode, mode) for mode in outcomes
     }
 
 
-@pytest.mark.parametrize("way", ["stretch", "pad", "crop"])
+@pytest.mark.parametrize("mode", ["stretch", "pad", "crop"])
 @pytest.mark.parametrize("shape", [(1, 900), (900, 1), (3, 2), (5, 5)])
-def test_any_size_is_resized_in_any_way(way: Resize, shape: tuple[int, int]) -> None:
+def test_any_size_is_resized_in_any_way(mode: Resize, shape: tuple[int, int]) -> None:
     image = Image.fromarray(np.full(shape, 255, np.uint8))
-    drawn = draw(image, 4, 6, 1, way)
+    drawn = draw(image, 4, 6, 1, mode)
     assert drawn.shape == (4, 6, 1)
     assert drawn.max() > 0
-    assert (drawn == 255).all() == (way != "pad" or shape == (4, 6))
+    assert (drawn == 255).all() == (mode != "pad" or shape == (4, 6))
 
 
 def test_images_of_arrays_are_resized_where_asked_for(make: Preparer) -> None:
@@ -296,7 +297,7 @@ def test_images_of_arrays_are_resized_where_asked_for(make: Preparer) -> None:
     np.savez(buffer, x=pixels, y=np.arange(6) % 2)
     done = make(buffer.getvalue(), image={"height": 4, "width": 6, "mode": "rgb"})
     assert (done.spec.shape, done.decision("image.resize")) == ((4, 6, 3), "stretch")
-    wanted = [np.asarray(Image.fromarray(one).resize((6, 4), Image.Resampling.BILINEAR)) for one in pixels]
+    expected = [np.asarray(Image.fromarray(image).resize((6, 4), Image.Resampling.BILINEAR)) for image in pixels]
     order = done.array("rows")
-    np.testing.assert_array_equal(done.array("inputs")[..., 1], np.stack(wanted)[order])
+    np.testing.assert_array_equal(done.array("inputs")[..., 1], np.stack(expected)[order])
     assert make(buffer.getvalue(), image={"mode": "gray"}).spec.shape == (8, 8, 1)

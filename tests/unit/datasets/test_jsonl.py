@@ -40,9 +40,9 @@ def test_types_are_what_json_says(make: Preparer) -> None:
 def test_the_same_rows_as_csv_make_the_same_dataset(make: Preparer) -> None:
     rows = [{"a": i, "b": i * 0.5, "label": "pq"[i % 2]} for i in range(40)]
     csv = "a,b,label\n" + "".join(f"{row['a']},{row['b']},{row['label']}\n" for row in rows)
-    one, other = make(lines(*rows)), make(csv)
+    from_json, from_csv = make(lines(*rows)), make(csv)
     for name in ("inputs", "targets", "split", "rows"):
-        np.testing.assert_array_equal(one.array(name), other.array(name))
+        np.testing.assert_array_equal(from_json.array(name), from_csv.array(name))
 
 
 def test_a_key_that_a_row_lacks_is_missing_there(make: Preparer) -> None:
@@ -132,7 +132,7 @@ def test_series_are_lists(make: Preparer) -> None:
     np.testing.assert_array_equal(done.array("inputs")[:2, :, 0], [[0, 1, nan], [1, nan, 2]])
 
 
-def test_series_of_channels_beside_labels(make: Preparer) -> None:
+def test_series_of_channels_with_labels(make: Preparer) -> None:
     rows = [{"label": "ab"[i % 2], "signal": [[i, 1.5]] * (1 + i % 3)} for i in range(30)]
     done = make(lines(*rows))
     assert done.spec.shape == (3, 2)

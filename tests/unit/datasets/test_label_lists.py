@@ -94,7 +94,7 @@ def test_a_label_that_every_row_has_is_left_out(make: Preparer, refused: Refuser
     refused(Code.CONSTANT_TARGET, lines([["every"]] * 30))
 
 
-def test_beside_another_target_lists_are_left_out_unless_named(make: Preparer) -> None:
+def test_with_another_target_lists_are_left_out_unless_named(make: Preparer) -> None:
     text = lines(TAGS, label=["p", "q"] * 16)
     assert [target.name for target in make(text).spec.targets] == ["label"]
     both = make(text, columns={"tags": "target", "label": "target"})
@@ -158,6 +158,6 @@ def test_a_model_is_measured_on_lists_that_lack_some_of_its_labels(make: Prepare
     bundle = run_of(data, {**request, "training": {"epochs": 1}}).bundle()
     check_measurable(bundle.manifest, other.spec, "all")
     rows = rows_to_evaluate(other, "all", bundle.manifest.heads)
-    found = evaluate_model(bundle, other, rows, "all", torch.device("cpu")).outcomes["tags"]
-    assert isinstance(found, Outcome)
-    assert found.truth.tolist() == [[1, 0, 0], [0, 0, 0], [1, 0, 0]] * 8
+    outcome = evaluate_model(bundle, other, rows, "all", torch.device("cpu")).outcomes["tags"]
+    assert isinstance(outcome, Outcome)
+    assert outcome.truth.tolist() == [[1, 0, 0], [0, 0, 0], [1, 0, 0]] * 8

@@ -26,12 +26,12 @@ def test_columns_that_give_the_answer_away(make: Preparer) -> None:
     }
     table = csv({**columns, **leaks, "label": label})
     done = make(table)
-    told = dict(text.split(": ", 1) for text in step(done, "leaking_columns").examples)
-    assert set(told) == {"code", "ward", "score", "visit"}
-    assert told["code"].endswith("one to one")
-    assert "accuracy of 1.0" in told["ward"]
-    assert "1.0000" in told["score"]
-    assert "names every row" in told["visit"]
+    reasons = dict(text.split(": ", 1) for text in step(done, "leaking_columns").examples)
+    assert set(reasons) == {"code", "ward", "score", "visit"}
+    assert reasons["code"].endswith("one to one")
+    assert "accuracy of 1.0" in reasons["ward"]
+    assert "1.0000" in reasons["score"]
+    assert "names every row" in reasons["visit"]
     assert len(done.spec.columns) == 10
     assert done.says("code: ")
     dropped = make(table, cleaning=[{"kind": "leaking_columns", "action": "drop"}])

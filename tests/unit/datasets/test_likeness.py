@@ -62,8 +62,8 @@ CHANGES = {
 @pytest.mark.parametrize("change", CHANGES)
 def test_altered_photographs_are_found_and_different_ones_are_not(change: str) -> None:
     pixels = photos()
-    found = across("image", sketch(CHANGES[change](pixels), ()), sketch(pixels, ()))
-    right = found[:, 0] == found[:, 1]
+    matches = across("image", sketch(CHANGES[change](pixels), ()), sketch(pixels, ()))
+    right = matches[:, 0] == matches[:, 1]
     assert right.sum() >= 0.75 * len(pixels), "a few are plain, or full of grass"
     assert (~right).sum() == 0
 
@@ -86,12 +86,12 @@ def test_colour_counts_and_plain_pictures_are_like_none() -> None:
 def test_correlation_is_the_one_of_the_books() -> None:
     sketches = sketch(digits(500), ())
     thumbnails = sketches.view(np.uint8)[:, :256]
-    looks = images._Thumbnails.of(sketches.view(np.uint8))
+    compared = images._Thumbnails.of(sketches.view(np.uint8))
     first, second = np.triu_indices(len(thumbnails), 1)
     expected = np.corrcoef(thumbnails.astype(np.float64))[first, second]
-    np.testing.assert_allclose(looks._correlation(first, second), expected, atol=1e-4)
+    np.testing.assert_allclose(compared._correlation(first, second), expected, atol=1e-4)
     for similarity in (0.6, 0.8, 0.95):  # the blocks rule nothing out that correlates
-        np.testing.assert_array_equal(looks.agree(first, second, similarity), expected >= similarity)
+        np.testing.assert_array_equal(compared.agree(first, second, similarity), expected >= similarity)
 
 
 def paragraphs() -> list[str]:
@@ -116,9 +116,9 @@ def test_texts_that_differ_in_case_and_blanks_are_the_same() -> None:
 def test_texts_that_share_nearly_all_shingles_are_found() -> None:
     longer = paragraphs()
     edited = [text.replace(" the ", " this ", 1) + " P.S." for text in longer]
-    found = across("text", sketch(joined(edited), ()), sketch(joined(longer), ()))
-    assert (found[:, 0] == found[:, 1]).all()
-    assert len(found) >= 0.9 * len(longer) > 10
+    matches = across("text", sketch(joined(edited), ()), sketch(joined(longer), ()))
+    assert (matches[:, 0] == matches[:, 1]).all()
+    assert len(matches) >= 0.9 * len(longer) > 10
     rng = np.random.default_rng(0)
     unlike = ["".join(map(chr, rng.integers(97, 123, 80))) for _ in range(500)]
     assert len(within("text", sketch(joined(unlike), ()))) == 0
@@ -136,16 +136,16 @@ def test_minhash_estimates_the_jaccard_similarity() -> None:
     small = np.ascontiguousarray(sketch(joined(rows), ())[:, :16]).view(np.uint16)
     errors = []
     for a in range(30):
-        one, other = shingles(rows[a]), shingles(rows[30 + a])
-        errors.append((small[a] == small[30 + a]).mean() - len(one & other) / len(one | other))
+        shingles_a, shingles_b = shingles(rows[a]), shingles(rows[30 + a])
+        errors.append((small[a] == small[30 + a]).mean() - len(shingles_a & shingles_b) / len(shingles_a | shingles_b))
     assert abs(np.mean(errors)) < 0.03, "no bias"
     assert np.std(errors) < 0.1, "64 values: 0.06 at the most"
 
 
 def test_a_long_run_of_equal_texts_is_paired_in_full() -> None:
     rows = ["the same again"] * 100
-    found = within("text", sketch(joined(rows), ()))
-    assert {(0, k) for k in range(1, 100)} <= set(map(tuple, found.tolist()))
+    matches = within("text", sketch(joined(rows), ()))
+    assert {(0, k) for k in range(1, 100)} <= set(map(tuple, matches.tolist()))
 
 
 def test_many_texts_of_one_template_take_no_quadratic_time() -> None:
@@ -167,8 +167,8 @@ def test_rows_of_a_table_that_round_alike_are_found() -> None:
     wine = sklearn.datasets.load_wine().data.astype(np.float32)
     shaken = np.concatenate([wine, wine * np.float32(1 + 1e-6)])
     columns = tuple(ColumnSpec(name=f"x{j}", type="number") for j in range(wine.shape[1]))
-    found = within("table", sketch(shaken, columns))
-    assert sum(int(b) - int(a) == len(wine) for a, b in found) >= 0.95 * len(wine)
+    matches = within("table", sketch(shaken, columns))
+    assert sum(int(b) - int(a) == len(wine) for a, b in matches) >= 0.95 * len(wine)
     assert len(within("table", sketch(wine, columns))) == 0
 
 
@@ -210,9 +210,9 @@ def test_digests_are_found_by_both_words() -> None:
 def test_every_pair_is_found_where_few_share_a_key() -> None:
     keys = np.random.default_rng(0).integers(0, 1000, (1000, 2))
     everything: Any = lambda first, _second: np.ones(len(first), np.bool_)  # noqa: E731 - a test of any pair
-    found = {tuple(pair) for pair in pairs.neighbours(keys, everything).tolist()}
+    matches = {tuple(pair) for pair in pairs.neighbours(keys, everything).tolist()}
     expected = {(a, b) for a in range(1000) for b in np.flatnonzero((keys[a + 1 :] == keys[a]).any(axis=1)) + a + 1}
-    assert found == expected
+    assert matches == expected
 
 
 def test_sketches_stay_small_on_disk(tmp_path: Path) -> None:

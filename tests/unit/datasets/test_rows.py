@@ -39,16 +39,16 @@ def test_tables_are_named_cells(make: Preparer) -> None:
 def test_texts_are_shown_to_a_bound(make: Preparer) -> None:
     texts = ["short", "x" * 2000, "y" * 2001, "\u00e4" * 5000]
     done = make("\n".join(texts), text={"rows": "lines"}, splits={"train": 1.0})
-    shown = [row["input"] for row in preview(done.folder, done.spec, 0, 10)]
-    assert [item["truncated"] for item in shown] == [False, False, True, True]
-    assert [len(item["text"]) for item in shown] == [5, 2000, 2000, 2000]
-    assert shown[2]["text"] == "y" * 1999 + "\u2026"
+    inputs = [row["input"] for row in preview(done.folder, done.spec, 0, 10)]
+    assert [item["truncated"] for item in inputs] == [False, False, True, True]
+    assert [len(item["text"]) for item in inputs] == [5, 2000, 2000, 2000]
+    assert inputs[2]["text"] == "y" * 1999 + "\u2026"
     assert preview(done.folder, done.spec, 1, 1)[0]["row"] == 1
     assert preview(done.folder, done.spec, 4, 1) == []
 
 
 def test_series_are_lists_of_steps(make: Preparer) -> None:
     done = make("[[1, null], [2, 3]]\n[[4, 5]]\n[[6, 7], [null, null], [8, null]]\n")
-    shown = [row["input"] for row in preview(done.folder, done.spec, 0, 10)]
-    assert shown == [[[1, None], [2, 3]], [[4, 5]], [[6, 7], [None, None], [8, None]]]
-    json.dumps(shown, allow_nan=False)
+    inputs = [row["input"] for row in preview(done.folder, done.spec, 0, 10)]
+    assert inputs == [[[1, None], [2, 3]], [[4, 5]], [[6, 7], [None, None], [8, None]]]
+    json.dumps(inputs, allow_nan=False)

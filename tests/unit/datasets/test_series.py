@@ -18,8 +18,8 @@ Y = np.arange(30) % 3
 NAN = np.nan
 
 
-def equal(done: Outcome, wanted: Any) -> None:
-    np.testing.assert_array_equal(done.array("inputs"), np.asarray(wanted, np.float32))
+def equal(done: Outcome, expected: Any) -> None:
+    np.testing.assert_array_equal(done.array("inputs"), np.asarray(expected, np.float32))
 
 
 def test_arrays_are_series_only_where_asked_for(make: Preparer) -> None:
@@ -40,21 +40,21 @@ def test_arrays_are_series_only_where_asked_for(make: Preparer) -> None:
 def test_lengths_cut_series_and_empty_ones_go(make: Preparer) -> None:
     lengths = np.arange(30) % 7
     done = make(npz(x=X, y=Y, lengths=lengths), modality="series")
-    gone = [i for i in range(30) if lengths[i] == 0]
+    empty = [i for i in range(30) if lengths[i] == 0]
     kept = [i for i in range(30) if lengths[i]]
-    assert [removal.row for removal in done.report.removals] == gone
+    assert [removal.row for removal in done.report.removals] == empty
     assert done.array("rows").tolist() == kept
-    wanted = X.copy()
-    wanted[np.arange(6) >= lengths[:, None]] = NAN
-    equal(done, wanted[kept])
+    expected = X.copy()
+    expected[np.arange(6) >= lengths[:, None]] = NAN
+    equal(done, expected[kept])
     np.testing.assert_array_equal(done.array("targets")[:, 0], Y[kept])
     profile = done.report.series
     assert profile is not None
     assert (profile.shortest, profile.longest) == (1, 6)
     assert profile.mean == pytest.approx(lengths[kept].mean())
     assert profile.channels[0].count == lengths.sum()
-    assert profile.channels[0].mean == pytest.approx(np.nanmean(wanted[kept][:, :, 0]), rel=1e-5)
-    assert profile.channels[1].std == pytest.approx(np.nanstd(wanted[kept][:, :, 1]), rel=1e-5)
+    assert profile.channels[0].mean == pytest.approx(np.nanmean(expected[kept][:, :, 0]), rel=1e-5)
+    assert profile.channels[1].std == pytest.approx(np.nanstd(expected[kept][:, :, 1]), rel=1e-5)
 
 
 def test_missing_steps_stay_missing(make: Preparer) -> None:
@@ -146,11 +146,11 @@ def test_long_tables(make: Preparer) -> None:
     assert done.spec.shape == (6, 2)
     assert [column.name for column in done.spec.columns] == ["u", "v"]
     assert done.report.rows.read == 12
-    wanted = np.full((12, 6, 2), NAN)
+    expected = np.full((12, 6, 2), NAN)
     for i in range(12):
         for step in range(1 + i % 6):
-            wanted[i, step] = i + step / 10, i * step
-    equal(done, wanted)
+            expected[i, step] = i + step / 10, i * step
+    equal(done, expected)
     assert done.array("targets")[:, 0].tolist() == [0, 1] * 6
     assert done.array("rows").tolist() == np.cumsum([0, *(1 + i % 6 for i in range(11))]).tolist()
 

@@ -46,7 +46,7 @@ def test_windows_hold_every_character_but_the_first_once_behind_another(make: Pr
     assert done.decision("text.rows") == "windows"
     assert {len(piece) for piece in pieces[:-1]} == {256}
     assert pieces[0] + "".join(piece[1:] for piece in pieces[1:]) == whole
-    assert all(one[-1] == two[0] for one, two in itertools.pairwise(pieces))
+    assert all(window[-1] == following[0] for window, following in itertools.pairwise(pieces))
     assert done.spec.shape == (256,)
 
 
@@ -55,10 +55,10 @@ def test_windows_hold_every_character_but_the_first_once_behind_another(make: Pr
 def test_windows_of_any_length(make: Preparer, monkeypatch: pytest.MonkeyPatch, length: int, piece: int) -> None:
     monkeypatch.setattr(plain_text, "CHUNK_CHARS", piece)
     whole = ("abcdefghijklm" * 8)[:length]
-    found = texts(make(whole, text={"rows": "windows", "window": 16}, splits={"train": 1.0}))
-    assert found[0] + "".join(window[1:] for window in found[1:]) == whole
-    assert length == 1 or min(map(len, found)) > 1
-    assert max(map(len, found)) <= 16
+    windows = texts(make(whole, text={"rows": "windows", "window": 16}, splits={"train": 1.0}))
+    assert windows[0] + "".join(window[1:] for window in windows[1:]) == whole
+    assert length == 1 or min(map(len, windows)) > 1
+    assert max(map(len, windows)) <= 16
 
 
 def test_windows_are_never_thinned_out_and_split_by_position(make: Preparer) -> None:
@@ -122,10 +122,10 @@ def test_ids_alone_are_no_texts(refused: Refuser) -> None:
 
 
 def test_the_text_column_may_be_named(make: Preparer, refused: Refuser) -> None:
-    two = "title,body,label\n" + "".join(f'"{t[::-1]}","{t}",{"ab"[i % 2]}\n' for i, t in enumerate(SENTENCES))
-    message = refused(Code.BAD_ROLES, two, modality="text").message
+    two_columns = "title,body,label\n" + "".join(f'"{t[::-1]}","{t}",{"ab"[i % 2]}\n' for i, t in enumerate(SENTENCES))
+    message = refused(Code.BAD_ROLES, two_columns, modality="text").message
     assert "title, body" in message
-    done = make(two, modality="text", columns={"body": "input"})
+    done = make(two_columns, modality="text", columns={"body": "input"})
     assert sorted(texts(done)) == sorted(SENTENCES)
     ids = "id,label\n" + "".join(f"user{i},{'ab'[i % 2]}\n" for i in range(60))
     assert make(ids, columns={"id": "input"}).spec.modality == "text"
@@ -136,10 +136,10 @@ def test_json_lines_and_parquet_hold_texts_too(make: Preparer) -> None:
     rows = [{"text": text, "label": "ab"[i % 2]} for i, text in enumerate(SENTENCES)]
     sink = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(rows), sink)
-    one = make("\n".join(map(json.dumps, rows)))
+    from_json = make("\n".join(map(json.dumps, rows)))
     for other in (make(sink.getvalue()), make(TABLE)):
-        assert texts(other) == texts(one)
-        np.testing.assert_array_equal(other.array("split"), one.array("split"))
+        assert texts(other) == texts(from_json)
+        np.testing.assert_array_equal(other.array("split"), from_json.array("split"))
 
 
 def test_groups_splits_and_missing_labels_follow_their_texts(make: Preparer) -> None:
@@ -225,7 +225,7 @@ def test_a_name_that_begins_like_a_magic_number_is_a_name(make: Preparer, magic:
     assert done.spec.columns[0].name == f"{magic}x"
 
 
-def test_an_id_beside_the_text_is_no_reason_to_learn_from_the_id(make: Preparer) -> None:
+def test_an_id_next_to_the_text_is_no_reason_to_learn_from_the_id(make: Preparer) -> None:
     rows = [{"id": 99 - k, "text": f"these are some words, {k} of them", "label": "ab"[k % 2]} for k in range(40)]
     done = make("\n".join(map(json.dumps, rows)))
     assert (done.spec.modality, [target.name for target in done.spec.targets]) == ("text", ["label"])
