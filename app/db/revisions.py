@@ -62,7 +62,7 @@ def refuse_later_generation(revision: str) -> None:
 
 
 def revision_of(connection: Connection) -> str | None:
-    """Return the revision, or None where there are no tables yet. Raises `OperationalError` for a database that is away."""
+    """Return the revision, or None if there are no tables yet. Raises `OperationalError` if the database is away."""
     try:
         with connection.begin_nested():
             revision: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
