@@ -6,7 +6,7 @@ TORCH := torch==2.13.0
 STAMP := $(VENV)/installed
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help install test slow check chaos demo bench lock clean
+.PHONY: help install test slow fuzz check chaos demo bench lock clean
 
 help: ## Say what can be made
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/'
@@ -24,10 +24,13 @@ $(STAMP): requirements-dev.lock requirements-weights.lock pyproject.toml
 	touch $@
 
 test: $(STAMP) ## Run all fast tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu"
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder -m "not slow and not gpu"
 
 slow: $(STAMP) ## Run the slow tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "slow and not gpu"
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder -m "slow and not gpu"
+
+fuzz: $(STAMP) ## Draw new examples where `make test` repeats the same ones
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder -m "hypothesis and not slow" --hypothesis-profile=fuzz
 
 check: $(STAMP) ## Lint, types and architecture
 	$(BIN)/ruff check .

@@ -32,7 +32,7 @@ _ACTION = re.compile(r"^(kill|exit:\d{1,3}|sleep:\d+(?:\.\d+)?)(?:@(\d+))?$")
 @dataclass(frozen=True, slots=True)
 class _Action:
     what: str
-    at: int
+    at: int | None  # each time where None
 
 
 def parse(text: str) -> dict[str, _Action]:
@@ -44,7 +44,7 @@ def parse(text: str) -> dict[str, _Action]:
         if place not in PLACES or match is None:
             msg = f"no failpoint {item!r}: places are {', '.join(PLACES)}; actions kill, exit:N, sleep:S"
             raise ValueError(msg)
-        actions[place] = _Action(match[1], int(match[2] or 1))
+        actions[place] = _Action(match[1], int(match[2]) if match[2] else None)
     return actions
 
 
@@ -63,7 +63,7 @@ def _act(place: str) -> None:
     if action is None:
         return
     _passed[place] += 1
-    if _passed[place] == action.at and _is_first(place):
+    if action.at in (None, _passed[place]) and _is_first(place):
         _do(action.what)
 
 

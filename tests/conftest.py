@@ -6,7 +6,11 @@ from pathlib import Path
 
 import pytest
 from fastapi import FastAPI
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 from sqlalchemy import select
+from xdist.remote import Producer
+from xdist.scheduler import LoadGroupScheduling
 
 from app.artifacts import ArtifactStore
 from app.db.migrate import migrate
@@ -18,6 +22,50 @@ from app.main import create_app
 from app.queue import MemoryQueue
 from app.settings import Settings
 from tests.support.http import Http
+from tests.support.servers import Postgres
+
+# ---- hypothesis -----------------------------------------------------------------------------------------------------
+
+# The same examples in each run, and none of them is too slow: whether a test passes depends on the code alone. New
+# examples are drawn by `make fuzz`.
+_PATIENT = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.filter_too_much]}
+hypothesis_settings.register_profile("repeatable", derandomize=True, **_PATIENT)
+hypothesis_settings.register_profile("fuzz", **_PATIENT)
+hypothesis_settings.load_profile("repeatable")
+
+# ---- order ----------------------------------------------------------------------------------------------------------
+
+_LONG_FIRST = ("e2e", "contracts", "chaos", "integration", "unit/training")
+_SERVICES = ("shared", "on_postgres")  # a service costs as much to start as several tests that use it
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes long, so that no process waits for another at the end; keep those of a service together."""
+    for item in items:
+        for name in _SERVICES:
+            if name in getattr(item, "fixturenames", ()):
+                item.add_marker(pytest.mark.xdist_group(name))
+    items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> tuple[int, bool]:
+    folder = item.path.relative_to(Path(__file__).parent).as_posix()
+    turn = next((turn for turn, begin in enumerate(_LONG_FIRST) if folder.startswith(begin)), len(_LONG_FIRST))
+    return turn, item.get_closest_marker("xdist_group") is None
+
+
+class _ByFile(LoadGroupScheduling):
+    """A process takes a group, or else a file, at a time."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return super()._split_scope(nodeid).partition("::")[0]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadGroupScheduling | None:
+    return _ByFile(config, log) if config.getoption("dist") == "loadgroup" else None
+
 
 # ---- settings, database, keys -------------------------------------------------------------------------------------
 
@@ -44,6 +92,24 @@ def database(settings: Settings, migrated: Path) -> Iterator[Database]:
     database = Database(settings.sql_url)
     yield database
     database.close()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """One server for all tests of a process; each takes a database of its own."""
+    server = Postgres()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def template(postgres: Postgres) -> str:
+    """A migrated database to copy from, which takes milliseconds."""
+    name = postgres.create()
+    database = Database(postgres.url(name))
+    migrate(database)
+    database.close()
+    return name
 
 
 MakeKey = Callable[..., str]

@@ -11,6 +11,7 @@ from app.kit import logs
 from app.main import create_app
 from app.settings import Settings
 
+KEEP_ALIVE_SECONDS = 10  # longer than clients keep an idle connection (httpx: 5), so that they close it first
 _MAX_FILES = 8192
 _SPARE_FILES = 200  # those of the database and of everything else that is open
 
@@ -41,5 +42,6 @@ def run() -> None:
         ),  # h11 bounds headers, httptools does not
         h11_max_incomplete_event_size=1 << 16,
         limit_concurrency=_connections(),
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=3,
     )

@@ -8,14 +8,16 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 _CHECK_SECONDS = 0.5
+_READ_SECONDS = 0.01  # any time above 0 lets the event loop read what has arrived
 
 
 class BoundedProtocol(H11Protocol):
     """Cuts connections whose client keeps the service waiting.
 
     A request's head must arrive within `seconds` of its first byte, or of the connection. Its body gets as long again
-    and one second more for every `rate` bytes; time in which the service itself does not read is not counted. A
-    client that reads nothing of an answer for three times `seconds` is cut, too.
+    and one second more for every `rate` bytes; time in which the service itself does not read is not counted, nor is
+    time in which its event loop was held up. A client that reads nothing of an answer for three times `seconds` is
+    cut, too.
     """
 
     seconds: float = 20.0
@@ -54,9 +56,17 @@ class BoundedProtocol(H11Protocol):
         super().on_response_complete()
         self._idle = not self.conn.trailing_data[0]
 
+    def timeout_keep_alive_handler(self) -> None:
+        """Close an idle connection, unless its next request arrived while the event loop was held up.
+
+        The loop runs timers before it reads: closing with a request unread would reset the connection of a client
+        that was in time.
+        """
+        self.timeout_keep_alive_task = self.loop.call_later(_READ_SECONDS, super().timeout_keep_alive_handler)
+
     def _check(self) -> None:
         now = time.monotonic()
-        elapsed, self._checked_at = now - self._checked_at, now
+        elapsed, self._checked_at = min(now - self._checked_at, _CHECK_SECONDS), now
         phase = self.conn.their_state
         if phase is not self._phase:
             self._phase, self._waited = phase, 0.0

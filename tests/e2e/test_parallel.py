@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from app.client import Graftwork
-from tests.support.servers import Service, service, wait_until
+from tests.support.servers import HANGS, Service, service, wait_until
 
 TRAINING = {"steps": 1500, "batch_size": 32, "checkpoint_steps": 50, "seed": 3}
 MLP = {"kind": "mlp", "hidden": [64, 32]}
@@ -18,7 +18,7 @@ MLP = {"kind": "mlp", "hidden": [64, 32]}
 def test_two_ranks_train_and_a_killed_one_is_made_good(
     tmp_path: Path, digits: tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
 ) -> None:
-    short = {"lease_seconds": 4, "sweep_seconds": 0.5, "poll_seconds": 2, "worker_devices": 2}
+    short = {"lease_seconds": 6, "sweep_seconds": 0.5, "poll_seconds": 2, "worker_devices": 2}
     with service(tmp_path, **short) as running, running.up().client() as graftwork:
         dataset = graftwork.datasets.create({"x": digits[0][:1000]}, name="digits")["id"]
         body: dict[str, Any] = {
@@ -31,13 +31,13 @@ def test_two_ranks_train_and_a_killed_one_is_made_good(
         }
         estimate = graftwork.jobs.estimate(**body, wait=False)["id"]
         wait_until(lambda: running.tree("worker.distributed.rank"), "two ranks are measured")
-        assert graftwork.jobs.wait(estimate, timeout=120)["metrics"]["seconds"] > 0
+        assert graftwork.jobs.wait(estimate, timeout=HANGS)["metrics"]["seconds"] > 0
         assert running.tree("worker.distributed.rank") == []
         job = graftwork.jobs.create(**body)["id"]
         wait_until(lambda: bool(graftwork.jobs.checkpoints(job)["data"]), "it has a checkpoint")
         follower, leader = pair(running)
         follower.kill()
-        wait_until(lambda: gone(leader, follower), "both are gone", 5)
+        wait_until(lambda: gone(leader, follower), "both are gone")
         wait_until(
             lambda: len(running.tree("worker.distributed.rank")) == 1 and progress(graftwork, job) > 50, "it goes on"
         )
@@ -45,8 +45,8 @@ def test_two_ranks_train_and_a_killed_one_is_made_good(
         supervisor = leader.parent()
         assert supervisor is not None
         supervisor.kill()
-        wait_until(lambda: gone(leader, follower), "nothing outlives the supervisor", 5)
-        assert graftwork.jobs.wait(job, timeout=180)["attempt"] == 3
+        wait_until(lambda: gone(leader, follower), "nothing outlives the supervisor")
+        assert graftwork.jobs.wait(job, timeout=HANGS)["attempt"] == 3
         endings = [(one["ending"], one["charged"]) for one in graftwork.jobs.attempts(job)]
         assert endings == [("died", True), ("silent", True), ("succeeded", True)]
         resumed = [one["data"]["step"] for one in graftwork.jobs.events(job) if one["type"] == "job.running"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.servers import KEY, Service
+from tests.support.servers import HANGS, KEY, Service
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 
@@ -56,7 +56,7 @@ def test_the_commands_of_the_readme(running: Service, folder: Path) -> None:
     assert "event: job.succeeded" in run(follow.replace("job_...", job))
     job = json.loads(run(fine_tune.replace("ds_...", datasets[1])))["id"]
     with running.client() as graftwork:
-        graftwork.jobs.wait(job, timeout=120)
+        graftwork.jobs.wait(job, timeout=HANGS)
     row = "[0, 0, 79, 206, 143, 15, 0, 0]"
     image = ", ".join([row] * 8)
     answer = json.loads(run(predict.replace(f"{row}, ...", image)))

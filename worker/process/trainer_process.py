@@ -21,7 +21,7 @@ from worker.process.drain import StopReason
 
 log = logging.getLogger(__name__)
 
-_FORK_SECONDS = 60.0  # the imports come first
+_FORK_SECONDS = 180.0  # the imports come first, and on a busy machine take a minute
 _TRIES = 3
 
 

@@ -27,7 +27,6 @@ def urls(services: Services, project_id: str) -> dict[str, tuple[str, str, bytes
     }
 
 
-NAMES = ("predictions", "embeddings", "alias", "job", "training", "metadata")
 VALUES = {
     "nan": b"NaN",
     "infinity": b"-Infinity",
@@ -44,30 +43,29 @@ VALUES = {
 }
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_no_value_breaks_a_route(client: Http, urls: dict[str, tuple[str, str, bytes]], name: str) -> None:
-    method, url, template = urls[name]
-    for what, value in VALUES.items():
-        answer = client.request(method, url, content=template.replace(b"%s", value), headers=JSON)
-        assert answer.status_code in {400, 404, 422}, (what, answer.text)
-        check_problem(answer, answer.status_code)
+def test_no_value_breaks_a_route(client: Http, urls: dict[str, tuple[str, str, bytes]]) -> None:
+    for method, url, template in urls.values():
+        for name, value in VALUES.items():
+            answer = client.request(method, url, content=template.replace(b"%s", value), headers=JSON)
+            assert answer.status_code in {400, 404, 422}, (url, name, answer.text)
+            check_problem(answer, answer.status_code)
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"",
-        b"\xef\xbb\xbf{}",
-        '{"inputs": [[1, 2, 3]]}'.encode("utf-16"),
-        b"{" * 100_000,
-        b'{"inputs": ' + b"[" * 70 + b"]" * 70 + b"}",
-        b'{"inputs": [[1, 2, 3]], "inputs": [[1, 2, 3]]}',
-        b'{"inputs": [[1, 2, 3]]} {}',
-        b"\0",
-    ],
-)
-def test_no_body_breaks_predictions(client: Http, urls: dict[str, tuple[str, str, bytes]], body: bytes) -> None:
-    check_problem(client.post(urls["predictions"][1], content=body, headers=JSON), 422)
+BODIES = [
+    b"",
+    b"\xef\xbb\xbf{}",
+    '{"inputs": [[1, 2, 3]]}'.encode("utf-16"),
+    b"{" * 100_000,
+    b'{"inputs": ' + b"[" * 70 + b"]" * 70 + b"}",
+    b'{"inputs": [[1, 2, 3]], "inputs": [[1, 2, 3]]}',
+    b'{"inputs": [[1, 2, 3]]} {}',
+    b"\0",
+]
+
+
+def test_no_body_breaks_predictions(client: Http, urls: dict[str, tuple[str, str, bytes]]) -> None:
+    for body in BODIES:
+        check_problem(client.post(urls["predictions"][1], content=body, headers=JSON), 422)
 
 
 def test_a_refusal_does_not_repeat_what_was_sent(client: Http, urls: dict[str, tuple[str, str, bytes]]) -> None:

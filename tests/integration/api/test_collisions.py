@@ -22,7 +22,7 @@ from app.queue import MemoryQueue
 from app.settings import Settings
 from tests.support.http import Http
 from tests.support.problems import check_problem
-from tests.support.servers import Postgres, wait_until
+from tests.support.servers import HANGS, Postgres, wait_until
 from tests.support.work import run_jobs
 
 KEY = "the-key-of-a-request"
@@ -34,8 +34,9 @@ TAKE_KEY = "INSERT INTO idempotency VALUES (%s, %s, 'f', '{}', 0)"
 
 
 @pytest.fixture
-def settings(postgres: Postgres, template: str, tmp_path: Path) -> Settings:
-    return Settings(data=tmp_path / "data", database_url=postgres.url(postgres.create(template)))
+def settings(postgres: Postgres, template: str, tmp_path: Path) -> Iterator[Settings]:
+    with postgres.lent(template) as name:
+        yield Settings(data=tmp_path / "data", database_url=postgres.url(name))
 
 
 @pytest.fixture
@@ -93,7 +94,7 @@ def crosswise(
         wait_until(lambda: waits_for(onlooker, other), "the request waits")
         other.execute(*second)  # comes back once the request's transaction was ended
         other.rollback()
-        return asked.result(60)
+        return asked.result(HANGS)
 
 
 def test_a_submit_that_ends_in_a_deadlock_is_repeated_and_accepted_once(
@@ -150,7 +151,7 @@ def test_a_write_that_cannot_be_serialized_is_repeated_and_told_once(
         asked = pool.submit(client.post, f"/v1/jobs/{job}/pause")
         wait_until(lambda: waits_for(onlooker, other), "the request waits")
         other.commit()
-        answer = asked.result(60)
+        answer = asked.result(HANGS)
     assert (answer.status_code, answer.json().get("status")) == (202, "paused"), answer.text
     assert caplog.text.count("could not serialize access") == 1
     assert answer.json()["priority"] == 1
@@ -248,7 +249,7 @@ def test_of_two_that_lock_crosswise_both_end(database: Database, caplog: pytest.
         def action(session: Session) -> None:
             session.execute(add, {"id": rows[0]})
             if next(first_time, False):
-                both_hold_one.wait(30)
+                both_hold_one.wait(HANGS)
             session.execute(add, {"id": rows[1]})
 
         database.transact(action)

@@ -2,7 +2,6 @@
 
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from app.db.tables import DatasetRow
 from app.dependencies import Services
 from app.settings import Settings
 from tests.support.models import add_model
+from tests.support.servers import HANGS, wait_until
 from tests.support.work import run_jobs
 
 
@@ -27,10 +27,10 @@ def port(app: FastAPI) -> Iterator[int]:
     server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="on"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
-    wait_until(lambda: server.started)
+    wait_until(lambda: server.started, "it serves")
     yield listener.getsockname()[1]
     server.should_exit = True
-    thread.join(10)
+    thread.join(HANGS)
     listener.close()
     assert not thread.is_alive()
 
@@ -54,14 +54,7 @@ def worker(settings: Settings) -> Iterator[None]:
     thread.start()
     yield
     stop.set()
-    thread.join(30)
-
-
-def wait_until(condition: object) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    thread.join(HANGS)
 
 
 def leftovers(services: Services) -> list[Path]:
@@ -77,8 +70,8 @@ def test_an_aborted_upload_leaves_nothing(port: int, key: str, services: Service
     )
     with socket.create_connection(("127.0.0.1", port)) as connection:
         connection.sendall(head.encode() + b"1,2\n" * 500_000)
-        wait_until(lambda: leftovers(services))
-    wait_until(lambda: not leftovers(services))
+        wait_until(lambda: leftovers(services), "a part is on the disk")
+    wait_until(lambda: not leftovers(services), "nothing is left")
     with services.database.reading() as session:
         assert session.scalars(select(DatasetRow)).all() == []
 
@@ -89,7 +82,7 @@ def test_a_body_over_the_limit_is_refused_before_it_is_sent(port: int, key: str,
         f"POST /v1/datasets HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {key}\r\n"
         f"Content-Type: multipart/form-data; boundary=x\r\nContent-Length: {length}\r\nExpect: 100-continue\r\n\r\n"
     )
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=HANGS) as connection:
         connection.sendall(head.encode())
         assert connection.recv(1000).startswith(b"HTTP/1.1 413 ")
 

@@ -77,31 +77,32 @@ def test_a_backbone_gives_embeddings_and_no_predictions(client: Http, services: 
     assert client.post("/v1/models/shapes/embeddings", json={"inputs": ROWS}).status_code == 200
 
 
-@pytest.mark.parametrize(
-    ("row", "place"),
-    [
-        ([1, 2], ["inputs", 1]),
-        ([1, 2, "3"], ["inputs", 1, "depth"]),
-        ([1, True, 3], ["inputs", 1, "height"]),
-        ([1, None, 3], ["inputs", 1, "height"]),
-        ({"width": 1, "height": 2}, ["inputs", 1]),
-        ({"width": 1, "height": 2, "depth": 3, "hue": 4}, ["inputs", 1]),
-        ("text", ["inputs", 1]),
-        (None, ["inputs", 1]),
-        ([1, 2, 10**400], ["inputs", 1, "depth"]),
-        ([[1], 2, 3], ["inputs", 1, "width"]),
-    ],
-)
-def test_a_bad_input_is_named_and_none_is_answered(client: Http, model: ModelRow, row: Any, place: list[Any]) -> None:
-    for what in ("predictions", "embeddings"):
-        answer = client.post(f"/v1/models/{model.id}/{what}", json={"inputs": [ROWS[0], row]})
-        body = check_problem(answer, 422, "invalid_input")
-        assert body["errors"][0]["loc"] == place  # type: ignore[index]
+BAD_ROWS: list[tuple[Any, list[Any]]] = [
+    ([1, 2], ["inputs", 1]),
+    ([1, 2, "3"], ["inputs", 1, "depth"]),
+    ([1, True, 3], ["inputs", 1, "height"]),
+    ([1, None, 3], ["inputs", 1, "height"]),
+    ({"width": 1, "height": 2}, ["inputs", 1]),
+    ({"width": 1, "height": 2, "depth": 3, "hue": 4}, ["inputs", 1]),
+    ("text", ["inputs", 1]),
+    (None, ["inputs", 1]),
+    ([1, 2, 10**400], ["inputs", 1, "depth"]),
+    ([[1], 2, 3], ["inputs", 1, "width"]),
+]
 
 
-@pytest.mark.parametrize("body", [{}, {"inputs": []}, {"inputs": "x"}, {"inputs": [[1, 2, 3]], "k": 1}, [], None, 1])
-def test_a_bad_body_is_refused(client: Http, model: ModelRow, body: Any) -> None:
-    check_problem(client.post(f"/v1/models/{model.id}/predictions", json=body), 422)
+def test_a_bad_input_is_named_and_none_is_answered(client: Http, model: ModelRow) -> None:
+    for row, place in BAD_ROWS:
+        for what in ("predictions", "embeddings"):
+            answer = client.post(f"/v1/models/{model.id}/{what}", json={"inputs": [ROWS[0], row]})
+            body = check_problem(answer, 422, "invalid_input")
+            assert body["errors"][0]["loc"] == place, row  # type: ignore[index]
+
+
+def test_a_bad_body_is_refused(client: Http, model: ModelRow) -> None:
+    bodies: list[Any] = [{}, {"inputs": []}, {"inputs": "x"}, {"inputs": [[1, 2, 3]], "k": 1}, [], None, 1]
+    for body in bodies:
+        check_problem(client.post(f"/v1/models/{model.id}/predictions", json=body), 422)
 
 
 def test_too_many_inputs_are_refused(client: Http, model: ModelRow) -> None:
@@ -141,15 +142,16 @@ def test_a_body_over_the_limit_is_refused(app: FastAPI, client: Http, services: 
 
 
 def test_a_warm_prediction_asks_no_database(client: Http, services: Services, model: ModelRow) -> None:
-    for ref in (model.id, "sizes"):
-        assert predict(client, ref).status_code == 200
-    before, started = services.database.statements, time.monotonic()
-    for number in range(100):
-        assert predict(client, (model.id, "sizes")[number % 2]).status_code == 200
-        if time.monotonic() - started > 1.5:
+    """Keys and names are remembered for some seconds; a machine that takes longer for ten predictions tries again."""
+    for _ in range(100):
+        for ref in (model.id, "sizes"):
+            assert predict(client, ref).status_code == 200
+        before, started = services.database.statements, time.monotonic()
+        for number in range(10):
+            assert predict(client, (model.id, "sizes")[number % 2]).status_code == 200
+        if time.monotonic() - started < 1.5:
             break
     assert services.database.statements == before
-    assert number > 10
 
 
 def test_many_at_once_load_a_model_once(client: Http, services: Services, model: ModelRow) -> None:

@@ -201,12 +201,10 @@ PLACES: list[tuple[dict[str, Any], list[str | int]]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("change", "place"), PLACES, ids=lambda value: str(value)[:40])
-def test_an_error_names_the_place_as_it_was_sent(
-    client: Http, unlabelled: str, change: dict[str, Any], place: list[str | int]
-) -> None:
-    answer = client.post("/v1/jobs", json={**pretraining(unlabelled), **change})
-    assert [error["loc"] for error in answer.json()["errors"]] == [place]
+def test_an_error_names_the_place_as_it_was_sent(client: Http, unlabelled: str) -> None:
+    for change, place in PLACES:
+        answer = client.post("/v1/jobs", json={**pretraining(unlabelled), **change})
+        assert [error["loc"] for error in answer.json()["errors"]] == [place]
 
 
 def test_a_missing_field_is_named(client: Http) -> None:
@@ -242,13 +240,13 @@ BAD_FIELDS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("change", BAD_FIELDS, ids=lambda change: str(change)[:40])
-def test_bad_fields_are_refused(client: Http, unlabelled: str, change: dict[str, Any]) -> None:
-    answer = client.post("/v1/jobs", json={**pretraining(unlabelled), **change}, headers={})
-    assert answer.status_code == 422, answer.text
-    problem = answer.json()
-    assert problem["errors"]
-    assert problem["errors"][0]["loc"][0] == "body"
+def test_bad_fields_are_refused(client: Http, unlabelled: str) -> None:
+    for change in BAD_FIELDS:
+        answer = client.post("/v1/jobs", json={**pretraining(unlabelled), **change}, headers={})
+        assert answer.status_code == 422, (change, answer.text)
+        problem = answer.json()
+        assert problem["errors"], change
+        assert problem["errors"][0]["loc"][0] == "body", change
 
 
 @pytest.mark.parametrize("number", ["1e999", "NaN", "-Infinity"])

@@ -16,63 +16,59 @@ def dataset(client: Http, settings: Settings) -> str:
     return upload(client, settings, table())
 
 
-@pytest.mark.parametrize(
-    ("fields", "place"),
-    [
-        (
-            {"space": {"training.optimizer.lr": {**LR, "high": 1e4}}},
-            "training.optimizer.lr",
-        ),
-        ({"space": {"training.optimizer.lrr": LR}}, "training.optimizer.lrr"),
-        ({"space": {"training.optimizer": LR}}, "training.optimizer"),
-        ({"space": {"strategy.kind": {"kind": "choice", "values": ["full", "half"]}}}, "strategy.kind"),
-        ({"space": {"heads.0.dropout": {"kind": "uniform", "low": 0.1, "high": 1.5}}}, "heads.0.dropout"),
-        ({"space": {"heads.1.dropout": {"kind": "uniform", "low": 0.1, "high": 0.5}}}, "heads.1.dropout"),
-        ({"space": {"training.batch_size": {"kind": "integer", "low": 0, "high": 8}}}, "training.batch_size"),
-        ({"space": {"training.batch_size": {"kind": "uniform", "low": 1, "high": 8.5}}}, "training.batch_size"),
-        ({"space": {"model": {"kind": "choice", "values": [None, "nobody"]}}}, "model"),
-        ({"space": {"dataset": {"kind": "choice", "values": ["ds_1"]}}}, "dataset"),
-        ({"space": {"heads.0.target": {"kind": "choice", "values": ["label"]}}}, "heads.0.target"),
-        (
-            {
-                "space": {
-                    "strategy": {"kind": "choice", "values": ["auto"]},
-                    "strategy.kind": {"kind": "choice", "values": ["full"]},
-                }
-            },
-            "strategy.kind",
-        ),
-    ],
-)
-def test_a_space_that_does_not_fit_is_refused_with_its_place(
-    client: Http, settings: Settings, dataset: str, fields: dict[str, Any], place: str
-) -> None:
-    answer = client.post("/v1/jobs", json=sweep(dataset, **fields))
-    assert answer.status_code == 422, answer.text
-    assert answer.json()["errors"][0]["loc"] == ["body", "space", place]
+SPACES: list[tuple[dict[str, Any], str]] = [
+    (
+        {"space": {"training.optimizer.lr": {**LR, "high": 1e4}}},
+        "training.optimizer.lr",
+    ),
+    ({"space": {"training.optimizer.lrr": LR}}, "training.optimizer.lrr"),
+    ({"space": {"training.optimizer": LR}}, "training.optimizer"),
+    ({"space": {"strategy.kind": {"kind": "choice", "values": ["full", "half"]}}}, "strategy.kind"),
+    ({"space": {"heads.0.dropout": {"kind": "uniform", "low": 0.1, "high": 1.5}}}, "heads.0.dropout"),
+    ({"space": {"heads.1.dropout": {"kind": "uniform", "low": 0.1, "high": 0.5}}}, "heads.1.dropout"),
+    ({"space": {"training.batch_size": {"kind": "integer", "low": 0, "high": 8}}}, "training.batch_size"),
+    ({"space": {"training.batch_size": {"kind": "uniform", "low": 1, "high": 8.5}}}, "training.batch_size"),
+    ({"space": {"model": {"kind": "choice", "values": [None, "nobody"]}}}, "model"),
+    ({"space": {"dataset": {"kind": "choice", "values": ["ds_1"]}}}, "dataset"),
+    ({"space": {"heads.0.target": {"kind": "choice", "values": ["label"]}}}, "heads.0.target"),
+    (
+        {
+            "space": {
+                "strategy": {"kind": "choice", "values": ["auto"]},
+                "strategy.kind": {"kind": "choice", "values": ["full"]},
+            }
+        },
+        "strategy.kind",
+    ),
+]
+
+
+def test_a_space_that_does_not_fit_is_refused_with_its_place(client: Http, dataset: str) -> None:
+    for fields, place in SPACES:
+        answer = client.post("/v1/jobs", json=sweep(dataset, **fields))
+        assert answer.status_code == 422, (fields, answer.text)
+        assert answer.json()["errors"][0]["loc"] == ["body", "space", place]
     assert client.get("/v1/jobs?kind=sweep").json()["data"] == []
 
 
-@pytest.mark.parametrize(
-    ("fields", "loc"),
-    [
-        ({"space": {}}, ["body", "space"]),
-        ({"space": {f"training.f{number}": LR for number in range(21)}}, ["body", "space"]),
-        ({"space": {"training.optimizer.lr": {"kind": "uniform", "low": 2, "high": 1}}}, None),
-        ({"trials": 1001}, ["body", "trials"]),
-        ({"trials": 0}, ["body", "trials"]),
-        ({"parallel": 17}, ["body", "parallel"]),
-        ({"metric": "test/accuracy"}, ["body", "metric"]),
-        ({"metric": "val/beauty"}, ["body", "direction"]),
-        ({"algorithm": {"kind": "grid"}}, ["body", "algorithm"]),
-    ],
-)
-def test_what_is_out_of_bounds_is_refused(
-    client: Http, settings: Settings, dataset: str, fields: dict[str, Any], loc: list[str] | None
-) -> None:
-    answer = client.post("/v1/jobs", json=sweep(dataset, **fields))
-    assert answer.status_code == 422, answer.text
-    assert loc is None or answer.json()["errors"][0]["loc"] == loc, answer.text
+OUT_OF_BOUNDS: list[tuple[dict[str, Any], list[str] | None]] = [
+    ({"space": {}}, ["body", "space"]),
+    ({"space": {f"training.f{number}": LR for number in range(21)}}, ["body", "space"]),
+    ({"space": {"training.optimizer.lr": {"kind": "uniform", "low": 2, "high": 1}}}, None),
+    ({"trials": 1001}, ["body", "trials"]),
+    ({"trials": 0}, ["body", "trials"]),
+    ({"parallel": 17}, ["body", "parallel"]),
+    ({"metric": "test/accuracy"}, ["body", "metric"]),
+    ({"metric": "val/beauty"}, ["body", "direction"]),
+    ({"algorithm": {"kind": "grid"}}, ["body", "algorithm"]),
+]
+
+
+def test_what_is_out_of_bounds_is_refused(client: Http, dataset: str) -> None:
+    for fields, loc in OUT_OF_BOUNDS:
+        answer = client.post("/v1/jobs", json=sweep(dataset, **fields))
+        assert answer.status_code == 422, (fields, answer.text)
+        assert loc is None or answer.json()["errors"][0]["loc"] == loc, (fields, answer.text)
 
 
 def test_trials_have_the_sweeps_priority(client: Http, settings: Settings, database: Database, dataset: str) -> None:

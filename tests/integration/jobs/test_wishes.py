@@ -25,7 +25,7 @@ from worker.process.heartbeat import TrainerExit
 from worker.process.postmortem import record_death
 
 TRAINING: dict[str, Any] = {"steps": 12, "batch_size": 16, "seed": 1, "schedule": {"kind": "constant"}}
-LONG = {**TRAINING, "steps": 4000}
+LONG = {**TRAINING, "steps": 1500}
 
 
 @pytest.fixture

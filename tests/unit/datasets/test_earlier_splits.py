@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.datasets.errors import Code, DatasetError
@@ -50,7 +50,6 @@ def test_the_latest_rows_are_test(make: Preparer) -> None:
     assert [column.name for column in done.spec.columns] == ["size"]
 
 
-@settings(deadline=None)
 @given(times=st.lists(st.integers(-5, 5), min_size=1, max_size=80))
 def test_equal_times_stay_together_and_later_ones_never_train_before(times: list[int]) -> None:
     stamps = np.array(times, dtype=np.float64)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -58,7 +58,6 @@ def test_all_rows_may_train(make: Preparer) -> None:
     assert make(npz(x=X), splits={"train": 1.0}).spec.rows == {"train": 200, "validation": 0, "test": 0}
 
 
-@settings(deadline=None)
 @given(
     sizes=st.lists(st.integers(1, 40), min_size=1, max_size=12),
     validation=st.floats(0, 0.45),
@@ -80,7 +79,6 @@ def test_quotas(sizes: list[int], validation: float, test: float, seed: int) -> 
         assert abs((split == 2).sum() - test * len(strata)) <= 1
 
 
-@settings(deadline=None)
 @given(groups=st.lists(st.integers(0, 8), min_size=1, max_size=60), seed=st.integers(0, 1000))
 def test_groups_never_part(groups: list[int], seed: int) -> None:
     keys = np.array(groups, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)

@@ -51,7 +51,7 @@ def receive(
 
 
 @given(cuts=st.lists(st.integers(0, 400), max_size=12), content=st.binary(max_size=200))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_form_is_the_same_however_it_is_cut(
     tmp_path_factory: pytest.TempPathFactory, cuts: list[int], content: bytes
 ) -> None:
@@ -122,7 +122,7 @@ def test_a_wrong_length_is_refused_before_anything_is_read(tmp_path: Path) -> No
 
 
 @given(st.binary(max_size=300), st.booleans())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_no_bytes_break_it(tmp_path_factory: pytest.TempPathFactory, noise: bytes, inside: bool) -> None:
     body = FILE[:20] + noise + FILE[20:] + END if inside else noise
     assert status_of(tmp_path_factory.getbasetemp() / "noise", body) in {200, 400, 422}

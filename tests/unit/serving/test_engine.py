@@ -45,7 +45,7 @@ def test_loading_one_model_does_not_hold_up_another() -> None:
     engine, gate = Engine(4), threading.Event()
 
     def slow() -> Echo:
-        assert gate.wait(10)
+        assert gate.wait(240)
         return Echo()
 
     with ThreadPoolExecutor(1) as pool:
@@ -53,7 +53,7 @@ def test_loading_one_model_does_not_hold_up_another() -> None:
         engine.predictor("fast", Echo)
         assert engine.loaded() == ["fast"]
         gate.set()
-        waiting.result(10)
+        waiting.result(240)
     assert set(engine.loaded()) == {"slow", "fast"}
 
 
@@ -80,20 +80,20 @@ def test_a_failed_load_reaches_all_who_wait_and_is_tried_again() -> None:
     engine, asked = Engine(4), threading.Barrier(2)
 
     def damaged() -> Echo:
-        asked.wait(10)
+        asked.wait(240)
         time.sleep(0.05)
         msg = "damaged"
         raise OSError(msg)
 
     def second() -> None:
-        asked.wait(10)
+        asked.wait(240)
         engine.predictor("m", refuse)
 
     with ThreadPoolExecutor(2) as pool:
         first, other = pool.submit(engine.predictor, "m", damaged), pool.submit(second)
         for future in (first, other):
             with pytest.raises(OSError, match="damaged"):
-                future.result(10)
+                future.result(240)
     assert engine.loaded() == []
     engine.predictor("m", Echo)
     assert engine.loaded() == ["m"]

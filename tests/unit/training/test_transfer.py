@@ -42,7 +42,7 @@ def dataset(rows: slice, split: Any) -> ArrayData:
 
 @pytest.fixture(scope="module")
 def pretrained() -> Bundle:
-    return without_labels({"kind": "autoencoder"}, epochs=15)
+    return without_labels({"kind": "autoencoder"}, epochs=2)
 
 
 def without_labels(method: dict[str, Any], epochs: int) -> Bundle:
