@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
 from app.db.session import Database, db_now
-from app.db.tables import EventRow, JobRow
+from app.jobs.repository import EventRow, JobRow
 
 Level = Literal["info", "warning", "error"]
 POLL_SECONDS = 0.25

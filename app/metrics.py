@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 from sqlalchemy.orm import Session
 
 from app.db.session import Database
-from app.estimates import record
+from app.estimates import repository as estimates
 from app.jobs import lease, repository, workers
 from app.queue import JobQueue
 
@@ -113,7 +113,7 @@ def _steps(session: Session) -> Metric:
 def _estimates(session: Session) -> Metric:
     """Quantiles of actual over estimated seconds: above 1 where trainings took longer than estimated."""
     help_text = "Seconds that trainings took by those that were estimated; over all that were."
-    errors = record.errors(session)
+    errors = estimates.errors(session)
     ratios = GaugeMetricFamily("graftwork_estimate_ratio", help_text, labels=("quantile",))
     if errors:
         for quantile, value in zip(("0.1", "0.5", "0.9"), np.quantile(errors, (0.1, 0.5, 0.9)), strict=True):

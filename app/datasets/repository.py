@@ -69,3 +69,41 @@ def mark_deleted(session: Session, project_id: str, dataset_id: str) -> None:
         .where(DatasetRow.id == dataset_id, DatasetRow.project_id == project_id)
         .values(deleted_at=db_now())
     )
+
+
+def get(session: Session, dataset_id: str | None) -> DatasetRow:
+    """Return the dataset that a job names, deleted or not."""
+    return session.get_one(DatasetRow, dataset_id)
+
+
+def mark_preparing(session: Session, dataset_id: str | None, job_id: str) -> None:
+    """Note that the job that prepares a dataset begins once more; other jobs own no dataset."""
+    _change_owned(session, dataset_id, job_id, status="preparing", error=None)
+
+
+def mark_failed(session: Session, dataset_id: str | None, job_id: str, error: dict[str, Any]) -> None:
+    """Note that the job that prepares a dataset has ended without success, unless the dataset says why by itself."""
+    _change_owned(session, dataset_id, job_id, before="preparing", status="failed", error=error)
+
+
+def _change_owned(
+    session: Session, dataset_id: str | None, job_id: str, *, before: str | None = None, **values: Any
+) -> None:
+    change = update(DatasetRow).where(DatasetRow.id == dataset_id, DatasetRow.job_id == job_id)
+    if before is not None:
+        change = change.where(DatasetRow.status == before)
+    session.execute(change.values(**values).execution_options(synchronize_session=False))
+
+
+def save_error(session: Session, dataset_id: str, error: dict[str, Any]) -> None:
+    """Keep why a preparation failed, with the places in the upload."""
+    session.execute(update(DatasetRow).where(DatasetRow.id == dataset_id).values(status="failed", error=error))
+
+
+def save_prepared(
+    session: Session, dataset_id: str, *, spec: dict[str, Any], report: dict[str, Any], files: dict[str, Any]
+) -> None:
+    """Keep what a preparation made; the dataset is ready."""
+    ready = {"status": "ready", "spec": spec, "report": report, "files": files, "prepared_at": db_now()}
+    change = update(DatasetRow).where(DatasetRow.id == dataset_id).values(**ready)
+    session.execute(change.execution_options(synchronize_session=False))

@@ -21,7 +21,8 @@ from app.datasets.schemas import Dataset, DatasetLinks, RowsPage
 from app.dependencies import Services
 from app.errors import ConflictError, ErrorItem, UnprocessableError, UnsupportedMediaError
 from app.idempotency.service import fingerprint, once
-from app.jobs.service import enqueue_preparation
+from app.jobs.kinds.preparation import Preparation
+from app.jobs.queueing import enqueue
 from app.kit import strict_json
 from app.kit.pages import Listing, Page, listing
 from app.kit.streaming import Form, display_name
@@ -77,7 +78,8 @@ def queue_preparation(
         source_sha256=source.sha256,
         source_bytes=source.bytes,
     )
-    row.job_id = enqueue_preparation(session, queue, project_id, row.id)
+    columns = Preparation(dataset=row.id).resolve(session, project_id)
+    row.job_id = enqueue(session, queue, project_id, columns).id
     session.flush()
     return to_answer(row)
 

@@ -7,7 +7,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from app.db.session import db_now
-from app.db.tables import AttemptRow, JobRow
+from app.jobs.repository import AttemptRow, JobRow
 
 Ending = Literal[
     "succeeded",

@@ -9,12 +9,14 @@ from fastapi.responses import StreamingResponse
 from app.dependencies import Reading, State
 from app.errors import Problem
 from app.idempotency.service import IdempotencyKey
-from app.jobs import control, curves, service, stream
+from app.jobs import actions, curves, service, stream
 from app.jobs.accepting import accept
 from app.jobs.curves import CurveList
 from app.jobs.drawing import MEDIA, draw
+from app.jobs.interface import ExtendRequest
+from app.jobs.kinds import JobRequest, Kind
 from app.jobs.repository import JobFilter
-from app.jobs.schemas import AttemptList, CheckpointList, EventList, ExtendRequest, Job, JobRequest, Kind, MetricList
+from app.jobs.schemas import AttemptList, CheckpointList, EventList, Job, MetricList
 from app.jobs.states import Status
 from app.kit.ids import ID_PATTERN
 from app.kit.pages import Listing, PageQuery, listing
@@ -30,9 +32,9 @@ _CONFLICT: dict[int | str, dict[str, Any]] = {**_NOT_FOUND, 409: {"model": Probl
 
 @router.post("", status_code=202, responses={**_CONFLICT, 429: {"model": Problem}})
 def create_job(body: JobRequest, state: State, principal: CanWrite, key: IdempotencyKey, response: Response) -> Job:
-    """Queue a pretraining, a fine-tuning, a sweep of such or an evaluation. A 202 means that it will reach an end."""
+    """Queue a job of any kind but preparation, which uploads queue. A 202 means that the job will reach an end."""
     project, limit = principal.project_id, state.settings.max_queued_jobs
-    submit = partial(service.submit, queue=state.queue, project_id=project, request=body, most_unfinished=limit)
+    submit = partial(service.submit, queue=state.queue, project_id=project, resolve=body.resolve, max_unfinished=limit)
     return accept(state.database, principal, key, "POST /v1/jobs", body, response, submit)
 
 
@@ -51,33 +53,33 @@ def list_jobs(
     ] = None,
 ) -> Listing[Job]:
     """List jobs, newest first."""
-    wanted = JobFilter(kind, status, sweep)
-    jobs, more = service.index(session, principal.project_id, page, wanted, model)
+    job_filter = JobFilter(kind, status, sweep)
+    jobs, more = service.list_page(session, principal.project_id, page, job_filter, model)
     return Listing[Job](**listing(jobs, has_more=more))
 
 
 @router.get("/{job_id}", responses=_NOT_FOUND)
 def get_job(job_id: str, session: Reading, principal: CanRead) -> Job:
     """Look at one job."""
-    return service.look(session, principal.project_id, job_id)
+    return service.get(session, principal.project_id, job_id)
 
 
 @router.post("/{job_id}/cancel", status_code=202, responses=_CONFLICT)
 def cancel_job(job_id: str, state: State, principal: CanWrite) -> Job:
     """Cancel a job; a running one stops within seconds, and nothing of it is published any more."""
-    return state.database.transact(lambda session: control.cancel(session, principal.project_id, job_id))
+    return state.database.transact(lambda session: actions.cancel(session, principal.project_id, job_id))
 
 
 @router.post("/{job_id}/pause", status_code=202, responses=_CONFLICT)
 def pause_job(job_id: str, state: State, principal: CanWrite) -> Job:
     """Pause a job: it writes a checkpoint and frees its worker within seconds."""
-    return state.database.transact(lambda session: control.pause(session, principal.project_id, job_id))
+    return state.database.transact(lambda session: actions.pause(session, principal.project_id, job_id))
 
 
 @router.post("/{job_id}/resume", status_code=202, responses=_CONFLICT)
 def resume_job(job_id: str, state: State, principal: CanWrite) -> Job:
     """Queue a paused job again; it goes on exactly where it stopped."""
-    return state.database.transact(lambda session: control.resume(session, state.queue, principal.project_id, job_id))
+    return state.database.transact(lambda session: actions.resume(session, state.queue, principal.project_id, job_id))
 
 
 @router.post("/{job_id}/retry", status_code=202, responses={**_CONFLICT, 429: {"model": Problem}})
@@ -85,7 +87,7 @@ def retry_job(job_id: str, state: State, principal: CanWrite) -> Job:
     """Queue a failed or cancelled job again; it goes on from its last checkpoint."""
     limit = state.settings.max_queued_jobs
     return state.database.transact(
-        lambda session: control.retry(session, state.queue, principal.project_id, job_id, limit)
+        lambda session: actions.retry(session, state.queue, principal.project_id, job_id, limit)
     )
 
 
@@ -101,7 +103,7 @@ def extend_job(
     """Queue a new job that goes on training where a succeeded one ended; it makes the next version of its model."""
     project, limit = principal.project_id, state.settings.max_queued_jobs
     submit = partial(
-        control.extend, queue=state.queue, project_id=project, job_id=job_id, request=body, most_unfinished=limit
+        actions.extend, queue=state.queue, project_id=project, job_id=job_id, request=body, max_unfinished=limit
     )
     return accept(state.database, principal, key, f"POST /v1/jobs/{job_id}/extend", body, response, submit)
 

@@ -16,8 +16,8 @@ from app.db.session import db_now
 from app.db.tables import JobRow
 from app.jobs import attempts
 from app.jobs.attempts import Ending, Lease
-from app.jobs.ending import JobError, leave, tell_end
 from app.jobs.states import LEASED, TERMINAL, Status, sources
+from app.jobs.transitions import JobError, end_owned, record_end
 from app.jobs.workers import usual
 
 _NO_ORM = {"synchronize_session": False}
@@ -159,7 +159,7 @@ def move(session: Session, lease: Lease, to: Status, **values: Any) -> None:
         update(JobRow)
         .where(_mine(lease), JobRow.status.in_(sources(to)))
         .values(status=to, **values)
-        .returning(JobRow.kind, JobRow.dataset_id)
+        .returning(JobRow.dataset_id)
     )
     row = session.execute(change.execution_options(**_NO_ORM)).one_or_none()
     if row is None:
@@ -170,8 +170,8 @@ def move(session: Session, lease: Lease, to: Status, **values: Any) -> None:
             raise PausingError
         msg = f"no legal change from {status} to {to}"
         raise RuntimeError(msg)
-    if to in TERMINAL:
-        leave(session, lease.job_id, row.kind, row.dataset_id, to, values.get("error"))
+    if to in TERMINAL and to != "succeeded":
+        end_owned(session, lease.job_id, row.dataset_id, values.get("error"))
 
 
 def _held(session: Session, lease: Lease) -> str:
@@ -192,7 +192,7 @@ def finish(
     ended = {"finished_at": db_now(), "phase": None, "lease_until": None, "error": error and error.model_dump()}
     move(session, lease, to, **ended)
     attempts.end(session, lease, ending or to, message)
-    tell_end(session, lease.job_id, to, message, error)
+    record_end(session, lease.job_id, to, message, error)
 
 
 def requeue(

@@ -7,9 +7,42 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from app.db.tables import AttemptRow, CheckpointRow, JobRow, MetricRow, ModelRow
+from app.db.session import db_now
+from app.db.tables import AttemptRow, CheckpointRow, EventRow, JobRow, MetricRow, ModelRow, WorkerRow
+from app.jobs.interface import JobColumns
 from app.jobs.states import LIVING, TERMINAL
+from app.kit.ids import new_id
 from app.kit.pages import Page, fetch_page
+
+# Services and the rest of the lease protocol know the types of rows from here.
+__all__ = ["AttemptRow", "CheckpointRow", "EventRow", "JobRow", "MetricRow", "WorkerRow"]
+
+
+def add(session: Session, project_id: str, columns: JobColumns, traceparent: str | None) -> JobRow:
+    """Insert a queued job."""
+    now = session.execute(select(db_now())).scalar_one()
+    resources = columns.config.get("resources", {})
+    row = JobRow(
+        id=new_id("job"),
+        project_id=project_id,
+        status="queued",
+        created_at=now,
+        queued_at=now,
+        traceparent=traceparent,
+        kind=columns.kind,
+        name=columns.name,
+        config=columns.config,
+        job_metadata=dict(columns.metadata),
+        dataset_id=columns.dataset_id,
+        parent_model_id=columns.parent_model_id,
+        sweep_id=columns.sweep_id,
+        extends_id=columns.extends_id,
+        priority=columns.priority,
+        **{name: resources[name] for name in ("device", "devices") if name in resources},
+    )
+    session.add(row)
+    session.flush()
+    return row
 
 
 def find(session: Session, project_id: str, job_id: str) -> JobRow | None:
@@ -17,9 +50,14 @@ def find(session: Session, project_id: str, job_id: str) -> JobRow | None:
     return session.scalar(select(JobRow).where(JobRow.project_id == project_id, JobRow.id == job_id))
 
 
+def get(session: Session, job_id: str) -> JobRow:
+    """Return a job that is known to exist, of any project."""
+    return session.get_one(JobRow, job_id)
+
+
 @dataclass(frozen=True, slots=True)
 class JobFilter:
-    """Which jobs are listed, by columns of theirs; None asks for nothing."""
+    """Which jobs are listed, by the values of columns; None lists all."""
 
     kind: str | None = None
     status: str | None = None
@@ -27,17 +65,29 @@ class JobFilter:
     parent_model_id: str | None = None
 
 
-def page(session: Session, project_id: str, asked: Page, wanted: JobFilter) -> tuple[list[JobRow], bool]:
+def page(session: Session, project_id: str, limits: Page, job_filter: JobFilter) -> tuple[list[JobRow], bool]:
     """Return one page of the project's jobs, and whether more follow."""
-    asked_for = {name: value for name, value in asdict(wanted).items() if value is not None}
-    jobs = select(JobRow).where(JobRow.project_id == project_id).filter_by(**asked_for)
-    return fetch_page(session, jobs, JobRow.id, asked)
+    columns = {name: value for name, value in asdict(job_filter).items() if value is not None}
+    jobs = select(JobRow).where(JobRow.project_id == project_id).filter_by(**columns)
+    return fetch_page(session, jobs, JobRow.id, limits)
 
 
 def unfinished(session: Session, project_id: str) -> int:
     """Count the jobs of a project that have not ended."""
     count = select(func.count()).where(JobRow.project_id == project_id, JobRow.status.not_in(TERMINAL))
     return session.execute(count).scalar_one()
+
+
+def unfinished_children(session: Session, job_id: str) -> list[str]:
+    """Return the ids of the jobs that belong to a job, as trials to a sweep, and have not ended."""
+    query = select(JobRow.id).where(JobRow.sweep_id == job_id, JobRow.status.not_in(TERMINAL))
+    return list(session.scalars(query.order_by(JobRow.id)))
+
+
+def has_pausing_child(session: Session, job_id: str) -> bool:
+    """Tell whether some job that belongs to a job has been asked to pause and has not yet."""
+    query = select(JobRow.id).where(JobRow.sweep_id == job_id, JobRow.status == "pausing")
+    return session.execute(query.limit(1)).first() is not None
 
 
 def queue_position(session: Session, job: JobRow) -> int | None:

@@ -19,5 +19,5 @@ async def event_lines(database: Database, job_id: str, after: int) -> AsyncItera
         if row is None:
             yield format_sse_event(comment="ping")
         else:
-            data = service.event(row).model_dump_json()
+            data = service.render_event(row).model_dump_json()
             yield format_sse_event(data_str=data, event=row.type, id=str(row.seq))

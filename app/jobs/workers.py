@@ -7,7 +7,7 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from app.db.session import db_now
-from app.db.tables import WorkerRow
+from app.jobs.repository import WorkerRow
 
 SEEN_SECONDS = 120.0  # a worker that was not seen for longer is not counted on
 _FORGOTTEN_SECONDS = 86400.0

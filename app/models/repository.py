@@ -89,6 +89,11 @@ def by_id(session: Session, project_id: str, model_id: str) -> ModelRow | None:
     return session.scalar(select(ModelRow).where(ModelRow.id == model_id, ModelRow.project_id == project_id))
 
 
+def get(session: Session, model_id: str) -> ModelRow:
+    """Return the model that a job names, deleted or not."""
+    return session.get_one(ModelRow, model_id)
+
+
 def children(session: Session, project_id: str, model_id: str, limit: int) -> list[ModelRow]:
     """Return models that were fine-tuned directly from this one, deleted or not."""
     query = select(ModelRow).where(ModelRow.project_id == project_id, ModelRow.parent_id == model_id)

@@ -8,10 +8,10 @@ from fastapi import Response
 from app.dependencies import State
 from app.errors import Problem
 from app.idempotency.service import IdempotencyKey
+from app.jobs import service
 from app.jobs.accepting import accept
+from app.jobs.kinds.recommendation import RecommendationJobRequest, RecommendationRequest
 from app.jobs.schemas import Job
-from app.recommendations import service
-from app.recommendations.schemas import RecommendationRequest
 from app.security import CanWrite, secure_router
 
 router = secure_router("/v1/recommendations", "recommendations")
@@ -29,5 +29,8 @@ def create_recommendation(
 ) -> Job:
     """Rank backbones for a labelled dataset, by a job of seconds whose metrics hold the ranking."""
     project, limit = principal.project_id, state.settings.max_queued_jobs
-    submit = partial(service.submit, queue=state.queue, project_id=project, request=body, most_unfinished=limit)
+    request = RecommendationJobRequest(kind="recommendation", **body.model_dump(exclude_unset=True))
+    submit = partial(
+        service.submit, queue=state.queue, project_id=project, resolve=request.resolve, max_unfinished=limit
+    )
     return accept(state.database, principal, key, "POST /v1/recommendations", body, response, submit)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from app.sweeps.plan import SweepConfig
+from app.sweeps.config import SweepConfig
 from app.sweeps.repository import Trial
 
 

@@ -1,4 +1,4 @@
-"""A new kind is one file and two lines: done here, in a copy of the tree, for four families."""
+"""A new kind is one file and two lines, and one of jobs so on each side: done here, in a copy of the tree."""
 
 import json
 import os
@@ -34,10 +34,14 @@ class NewKind:
     source: str
 
 
-def documented_method() -> NewKind:
-    """The method that CONTRIBUTING.md writes."""
-    (source,) = re.findall(r"```python\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), re.DOTALL)
-    return NewKind("methods", "absolute", "Absolute", source)
+def documented_files() -> tuple[str, str, str]:
+    """The method, the job's request and the job's work that CONTRIBUTING.md writes."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    method, request, work = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    return method, request, work
+
+
+METHOD, JOB_REQUEST, JOB_WORK = documented_files()
 
 
 def derived(family: str, module: str, base: str) -> NewKind:
@@ -47,7 +51,7 @@ def derived(family: str, module: str, base: str) -> NewKind:
 
 
 NEW_KINDS = (
-    documented_method(),
+    NewKind("methods", "absolute", "Absolute", METHOD),
     derived("heads", "classifier", "Classifier"),
     derived("strategies", "full", "Full"),
     derived("backbones", "mlp", "Mlp"),
@@ -68,14 +72,84 @@ def add(kind: NewKind, tree: Path) -> None:
     assert len(lines) == before + 1  # one new line and one changed: two
 
 
+def change(path: Path, *changes: tuple[str, str]) -> None:
+    """Change text that is there once; each change adds one line."""
+    text = path.read_text(encoding="utf-8")
+    for before, after in changes:
+        assert text.count(before) == 1, before
+        assert after.count("\n") == before.count("\n") + 1
+        text = text.replace(before, after)
+    path.write_text(text, encoding="utf-8")
+
+
+def add_job_kind(tree: Path) -> None:
+    requests, work = tree / "app" / "jobs" / "kinds", tree / "worker" / "jobs"
+    (requests / "row_count.py").write_text(JOB_REQUEST, encoding="utf-8")
+    (work / "row_count.py").write_text(JOB_WORK, encoding="utf-8")
+    last_import = "from app.jobs.kinds.recommendation import RecommendationJobRequest\n"
+    change(
+        requests / "__init__.py",
+        (last_import, f"{last_import}from app.jobs.kinds.row_count import RowCountRequest\n"),
+        ("    | EstimateRequest,\n", "    | EstimateRequest\n    | RowCountRequest,\n"),
+    )
+    change(
+        work / "__init__.py",
+        ("    recommendation,\n", "    recommendation,\n    row_count,\n"),
+        ('    "estimate": estimate.run,\n', '    "estimate": estimate.run,\n    "row_count": row_count.run,\n'),
+    )
+    (tree / "tests" / "integration" / "jobs" / "test_row_count.py").write_text(JOB_TEST, encoding="utf-8")
+
+
+JOB_TEST = '''"""A job of the new kind: asked for over HTTP, run by the real runner."""
+
+import io
+
+import numpy as np
+from fastapi import FastAPI
+
+from app.settings import Settings
+from tests.support.http import Http
+from tests.support.problems import check_problem
+from tests.support.work import run_jobs
+
+
+def test_a_job_of_the_new_kind_runs(client: Http, app: FastAPI, settings: Settings) -> None:
+    file = io.BytesIO()
+    np.savez(file, x=np.random.default_rng(0).normal(size=(40, 3)))
+    uploaded = client.post("/v1/datasets", files={"file": ("rows.npz", file.getvalue())}, data={"name": "rows"})
+    dataset = uploaded.json()["id"]
+    body = {"kind": "row_count", "dataset": dataset}
+    check_problem(client.post("/v1/jobs", json=body), 409, "dataset_not_ready")
+    run_jobs(settings)
+    answer = client.post("/v1/jobs", json=body)
+    assert answer.status_code == 202, answer.text
+    job = answer.json()
+    assert (job["kind"], job["status"], job["dataset"]) == ("row_count", "queued", dataset)
+    assert job["links"]["trials"] is None
+    for action in ("pause", "extend"):
+        refused = client.post(f"/v1/jobs/{job['id']}/{action}", json={"steps": 1})
+        problem = check_problem(refused, 409, f"cannot_{action}")
+        assert (problem["detail"] == "Counting takes a second: wait for it, or cancel it.") == (action == "pause")
+    assert run_jobs(settings) == 1
+    done = client.get(f"/v1/jobs/{job['id']}").json()
+    assert done["status"] == "succeeded", done["error"]
+    assert sum(done["metrics"]["rows"].values()) == 40
+    assert [row["id"] for row in client.get("/v1/jobs?kind=row_count").json()["data"]] == [job["id"]]
+    schemas = app.openapi()["components"]["schemas"]
+    assert schemas["RowCountRequest"]["properties"]["kind"]["const"] == "row_count"
+    assert "row_count" in schemas["Job"]["properties"]["kind"]["enum"]
+'''
+
+
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("tree")
-    for name in ("app", "worker", "tests"):
+    for name in ("app", "migrations", "worker", "tests"):
         shutil.copytree(ROOT / name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", target)
     for kind in NEW_KINDS:
         add(kind, target)
+    add_job_kind(target)
     return target
 
 
@@ -111,11 +185,17 @@ print(json.dumps({"where": app.__file__, "families": families, "openapi": applic
         assert mapping in json.dumps(found["openapi"]), "it can be chosen"
 
 
-def test_the_documented_file_passes_the_checks(tree: Path) -> None:
-    file = "app/ml/kinds/methods/absolute.py"
-    run(tree, "-m", "ruff", "check", "--no-cache", file)
-    run(tree, "-m", "ruff", "format", "--check", "--no-cache", file)
-    run(tree, "-m", "mypy", "--cache-dir", str(ROOT / ".mypy_cache" / "new_kinds"), file)
+def test_the_documented_files_pass_the_checks(tree: Path) -> None:
+    files = ("app/ml/kinds/methods/absolute.py", "app/jobs/kinds/row_count.py", "worker/jobs/row_count.py")
+    run(tree, "-m", "ruff", "check", "--no-cache", *files)
+    run(tree, "-m", "ruff", "format", "--check", "--no-cache", *files)
+    run(tree, "-m", "mypy", "--cache-dir", str(ROOT / ".mypy_cache" / "new_kinds"), *files)
+
+
+def test_a_job_of_a_new_kind_runs(tree: Path) -> None:
+    test = "tests/integration/jobs/test_row_count.py"
+    output = run(tree, "-m", "pytest", test, "-q", "-p", "no:cacheprovider", "-p", "no:xdist")
+    assert re.search(r"\b2 passed", output), output  # on both databases
 
 
 def test_the_contract_suite_proves_the_new_kinds(tree: Path) -> None:

@@ -13,7 +13,7 @@ from tests.support.servers import HANGS, KEY, QUICK, Service, service, wait_unti
 from tests.support.storage import graftwork_command
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
-LOGGERS = {"api": "app.jobs.service", "worker": "worker.process.supervisor", "trainer": "worker.jobs.training"}
+LOGGERS = {"api": "app.jobs.queueing", "worker": "worker.process.supervisor", "trainer": "worker.jobs.training"}
 
 
 def lines_of(log: Path) -> list[dict[str, Any]]:

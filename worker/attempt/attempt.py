@@ -23,8 +23,8 @@ from app.jobs import lease as leases
 from app.jobs import repository
 from app.jobs.attempts import Ending, Lease
 from app.jobs.curves import CURVES, FILE
-from app.jobs.ending import JobError
 from app.jobs.states import Status
+from app.jobs.transitions import JobError
 from app.kit.ids import new_id
 from app.ml.evaluation.curve import Curve
 
@@ -208,6 +208,10 @@ class Attempt:
 
         self.insist(end)
         failpoints.reach("finish.committed")
+
+    def succeed_with(self, message: str, metrics: dict[str, Any], files: dict[str, Any] | None = None) -> None:
+        """End well with these metrics, and these files that are kept; no model is made."""
+        self.succeed(message, lambda session: leases.write(session, self.lease, metrics=metrics, files=files))
 
     def fail(self, error: JobError, ending: Ending = "failed") -> None:
         """End badly."""

@@ -7,34 +7,41 @@ from pathlib import Path
 import torch
 
 from app.artifacts import link_files
-from app.db.tables import DatasetRow, JobRow, ModelRow
+from app.datasets import repository as datasets
+from app.datasets.repository import DatasetRow
+from app.jobs.repository import JobRow
 from app.ml.configs.learning import FineTuningConfig, PretrainingConfig
 from app.ml.data.arrays import ArrayData
 from app.ml.errors import ConfigError
 from app.ml.models.bundle import Bundle, read_bundle
+from app.models import repository as models
 from worker.attempt.attempt import Attempt
+from worker.attempt.context import JobContext
 
 _INPUT_FILES = ("inputs.npy", "text.npy", "offsets.npy")
 
 
-def open_data(attempt: Attempt, job: JobRow, folder: Path) -> tuple[DatasetRow, ArrayData]:
-    """Link the job's dataset into `folder`, and map it."""
-    row = attempt.insist(lambda session: session.get_one(DatasetRow, job.dataset_id))
-    return row, ArrayData.open(link_files(attempt.artifacts, row.files or {}, folder))
+def open_data(context: JobContext) -> tuple[DatasetRow, ArrayData]:
+    """Link the job's dataset into the folder `data`, and map it; return its row and its arrays."""
+    return _open_dataset(context, context.job.dataset_id, "data")
 
 
-def open_beside(attempt: Attempt, config: PretrainingConfig | FineTuningConfig, folder: Path) -> ArrayData | None:
-    """The rows of the other dataset that a config names; it is not deleted while the job is unfinished."""
+def open_auxiliary(context: JobContext, config: PretrainingConfig | FineTuningConfig) -> ArrayData | None:
+    """Map the other dataset that a config names; it is not deleted while the job is unfinished."""
     if config.auxiliary_dataset is None:
         return None
     _, dataset_id = config.auxiliary_dataset
-    row = attempt.insist(lambda session: session.get_one(DatasetRow, dataset_id))
-    return ArrayData.open(link_files(attempt.artifacts, row.files or {}, folder))
+    return _open_dataset(context, dataset_id, "auxiliary")[1]
+
+
+def _open_dataset(context: JobContext, dataset_id: str | None, folder: str) -> tuple[DatasetRow, ArrayData]:
+    row = context.attempt.insist(lambda session: datasets.get(session, dataset_id))
+    return row, ArrayData.open(link_files(context.attempt.artifacts, row.files or {}, context.folder / folder))
 
 
 def open_model(attempt: Attempt, model_id: str, folder: Path, *, for_training: bool = False) -> Bundle:
     """Link a model into `folder`, and load it. Raises `CorruptModelError`."""
-    row = attempt.insist(lambda session: session.get_one(ModelRow, model_id))
+    row = attempt.insist(lambda session: models.get(session, model_id))
     return read_bundle(link_files(attempt.artifacts, row.files, folder), for_training=for_training)
 
 

@@ -18,16 +18,17 @@ from app.db.session import Database
 from app.errors import CorruptError, UnavailableError
 from app.jobs import lease as leases
 from app.jobs.attempts import Lease
-from app.jobs.ending import JobError
 from app.jobs.lease import CancelledError, LeaseLostError, PausingError
+from app.jobs.transitions import JobError
 from app.ml.errors import ConfigError, CorruptModelError
 from app.settings import Settings
 from worker.attempt.attempt import Attempt
 from worker.attempt.checkpoints import StorageFullError
+from worker.attempt.context import JobContext
 from worker.attempt.device_loss import leaving_a_lost_device
 from worker.attempt.divergence import DivergedError
 from worker.attempt.folder import attempt_folder, stacks_file
-from worker.jobs import estimate, evaluation, preparation, recommendation, sweep, training
+from worker.jobs import WORK
 from worker.jobs.trial import PrunedError
 from worker.process.drain import OVERDUE, DrainedError, Draining
 from worker.training.micro_batches import DeviceMemoryError
@@ -92,7 +93,8 @@ def _run_to_its_end(attempt: Attempt, folder: Path, draining: Draining, settings
     try:
         try:
             with leaving_a_lost_device():
-                _work(attempt, folder, draining, settings)
+                job = attempt.job()
+                WORK[job.kind](JobContext(attempt, job, folder, draining, settings))
         except PrunedError:
             log.info("job %s: left behind by other trials", attempt.lease.job_id)
         except (DrainedError, PausingError):
@@ -116,22 +118,6 @@ def _let_go(attempt: Attempt, draining: Draining) -> None:
         attempt.fail(OVERDUE, "time_limit")
     else:
         attempt.give_back("The worker is shutting down; another goes on.")
-
-
-def _work(attempt: Attempt, folder: Path, draining: Draining, settings: Settings) -> None:
-    job = attempt.job()
-    if job.kind == "preparation":
-        preparation.run(attempt, job, folder, draining)
-    elif job.kind == "sweep":
-        sweep.run(attempt, job, settings)
-    elif job.kind == "evaluation":
-        evaluation.run(attempt, job, folder, draining)
-    elif job.kind == "recommendation":
-        recommendation.run(attempt, job, folder, draining, settings)
-    elif job.kind == "estimate":
-        estimate.run(attempt, job, folder, draining, settings)
-    else:
-        training.run(attempt, job, folder, draining, settings)
 
 
 _FULL_STORAGE = JobError(

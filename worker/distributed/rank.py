@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from pydantic import TypeAdapter
 
-from app.jobs.plan import learning_config
+from app.jobs.kinds import learning_config
 from app.kit import logs
 from app.kit.process import die_with_parent
 from app.ml.configs.learning import PretrainingConfig

@@ -4,30 +4,26 @@ import statistics
 from pathlib import Path
 
 import numpy as np
-from sqlalchemy.orm import Session
 
-from app.db.tables import JobRow
 from app.estimates.schemas import Estimate, Measured
-from app.jobs import lease as leases
-from app.jobs.plan import learning_config
+from app.jobs.kinds import learning_config
 from app.ml.kinds.strategies import AnyStrategy
-from app.settings import Settings
-from worker.attempt.attempt import Attempt
+from worker.attempt.context import JobContext
 from worker.attempt.feature_cache import FeatureCache
-from worker.attempt.job_inputs import device_for, open_beside, open_data, open_model, rows_digest
+from worker.attempt.job_inputs import device_for, open_auxiliary, open_data, open_model, rows_digest
 from worker.attempt.reporter import progress_of
 from worker.distributed.leader import distributed
-from worker.process.drain import DrainedError, Draining
 from worker.training import measured_cost
 from worker.training.run import Run, prepare
 
 _BLOCKS = 10
 
 
-def run(attempt: Attempt, job: JobRow, folder: Path, draining: Draining, settings: Settings) -> None:
+def run(context: JobContext) -> None:
     """Measure the training as it is asked for, then larger batches of it."""
+    attempt, folder = context.attempt, context.folder
     attempt.report(progress_of(0, 1, 0, None), [], "loading the data")
-    work = _Work(attempt, job, folder, settings)
+    work = _Work(context)
     measured_cost.reset_peak_memory(work.device)
     training = work.prepared(None, None)
     attempt.enter("running", "measuring", "Measuring some steps.", {"device": work.device.type})
@@ -40,8 +36,7 @@ def run(attempt: Attempt, job: JobRow, folder: Path, draining: Draining, setting
     for size in [] if plan.solves else sizes[1:]:
         if 2 * max(peaks.values()) > measured_cost.SAFE_SHARE * available:
             break
-        if draining.is_set():
-            raise DrainedError
+        context.stop_if_draining()
         attempt.report(progress_of(len(peaks), len(sizes), 0, None), [], "measuring")
         measured_cost.reset_peak_memory(work.device)
         peaks[size] = work.steps_of(work.prepared(size, strategy)).peak_bytes
@@ -55,21 +50,19 @@ def run(attempt: Attempt, job: JobRow, folder: Path, draining: Draining, setting
         largest_batch=None if plan.solves else measured_cost.largest_batch(peaks, available, plan.rows),
     ).model_dump()
 
-    def publish(session: Session) -> None:
-        leases.write(session, attempt.lease, metrics=metrics)
-
-    attempt.succeed("Estimated.", publish)
+    attempt.succeed_with("Estimated.", metrics)
 
 
 class _Work:
     """What is measured, to be prepared for any batch size."""
 
-    def __init__(self, attempt: Attempt, job: JobRow, folder: Path, settings: Settings) -> None:
-        dataset, self.data = open_data(attempt, job, folder / "data")
+    def __init__(self, context: JobContext) -> None:
+        attempt, job, folder, settings = context.attempt, context.job, context.folder, context.settings
+        dataset, self.data = open_data(context)
         self.config = learning_config(job.config["estimates"], job.config)
         self.device, self._devices, self._folder = device_for(job), job.devices, folder
         self.keep = FeatureCache(settings.feature_cache, settings.feature_cache_bytes, rows_digest(dataset))
-        self.beside = open_beside(attempt, self.config, folder / "beside")
+        self.auxiliary = open_auxiliary(context, self.config)
         parent = job.parent_model_id
         self.parent = open_model(attempt, parent, folder / "parent", for_training=True) if parent else None
 
@@ -91,7 +84,7 @@ class _Work:
             parent=self.parent,
             strategy=strategy,
             cache=self.keep,
-            auxiliary=self.beside,
+            auxiliary=self.auxiliary,
         )
 
 

@@ -3,37 +3,33 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
-from sqlalchemy.orm import Session
-
-from app.db.tables import JobRow
-from app.jobs import lease as leases
+from app.jobs.repository import JobRow
 from app.ml.evaluation.bootstrap import Difference, paired
 from app.ml.evaluation.outcomes import Outcomes
 from app.ml.models.bundle import Bundle
 from app.ml.resolution.compatibility import Part, check_comparable
-from worker.attempt.attempt import Attempt
+from worker.attempt.context import JobContext
 from worker.attempt.job_inputs import device_for, open_data, open_model
 from worker.attempt.reporter import progress_of
-from worker.process.drain import DrainedError, Draining
 from worker.training.model_evaluation import evaluate_model, limit_rows, rows_to_evaluate
 
 _REPORT_SECONDS = 0.5
 
 
-def run(attempt: Attempt, job: JobRow, folder: Path, draining: Draining) -> None:
+def run(context: JobContext) -> None:
     """Measure, compare, and write both into the job."""
+    attempt, job, folder = context.attempt, context.job, context.folder
     attempt.report(progress_of(0, 1, 0, None), [], "loading")
     part: Part = job.config["split"]
-    data = open_data(attempt, job, folder / "data")[1]
+    data = open_data(context)[1]
     bundles = [open_model(attempt, name, folder / f"model{index}") for index, name in enumerate(_models(job))]
     every = rows_to_evaluate(data, part, bundles[0].manifest.heads)
     rows = limit_rows(every, [entry for bundle in bundles for entry in bundle.manifest.heads])
     message = f"Measuring on {len(rows)} of {len(every)} rows."
     attempt.enter("running", "measuring", message, {"rows": len(rows), "of": len(every)})
-    told = _Progress(attempt, draining, len(rows) * len(bundles))
+    told = _Progress(context, len(rows) * len(bundles))
     device = device_for(job)
     found = [
         evaluate_model(bundle, data, rows, part, device, told.after(len(rows) * i)) for i, bundle in enumerate(bundles)
@@ -43,13 +39,7 @@ def run(attempt: Attempt, job: JobRow, folder: Path, draining: Draining) -> None
     if len(found) > 1:
         metrics["baseline"] = {"model": job.config["baseline"], **found[1].as_json()}
         metrics["comparison"] = _compared(bundles, [one.outcomes for one in found])
-
-    files = attempt.keep_curves(found[0].curves(), folder / "curves")
-
-    def publish(session: Session) -> None:
-        leases.write(session, attempt.lease, metrics=metrics, files=files)
-
-    attempt.succeed("Measured.", publish)
+    attempt.succeed_with("Measured.", metrics, attempt.keep_curves(found[0].curves(), folder / "curves"))
 
 
 def _models(job: JobRow) -> list[str]:
@@ -74,9 +64,8 @@ def _as_json(found: Mapping[str, Difference]) -> dict[str, Any]:
 class _Progress:
     """Hears how many rows are answered and tells the job, at most twice a second; raises where it is to stop."""
 
-    def __init__(self, attempt: Attempt, draining: Draining, total: int) -> None:
-        self._attempt = attempt
-        self._draining = draining
+    def __init__(self, context: JobContext, total: int) -> None:
+        self._context = context
         self._total = total
         self._began = self._told = time.monotonic()
 
@@ -85,10 +74,9 @@ class _Progress:
         return lambda rows: self._hear(before + rows)
 
     def _hear(self, rows: int) -> None:
-        if self._draining.is_set():
-            raise DrainedError
+        self._context.stop_if_draining()
         now = time.monotonic()
         if now - self._told >= _REPORT_SECONDS:
             self._told = now
             eta = (now - self._began) / rows * (self._total - rows)
-            self._attempt.report(progress_of(rows, self._total, 0, eta), [], "measuring")
+            self._context.attempt.report(progress_of(rows, self._total, 0, eta), [], "measuring")

@@ -5,7 +5,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from app.artifacts import fetch_blob
@@ -14,27 +13,27 @@ from app.datasets.errors import Code, DatasetError, RowError
 from app.datasets.limits import Limits
 from app.datasets.options import PrepareOptions
 from app.datasets.preparation import Prepared, prepare
+from app.datasets.repository import DatasetRow
 from app.datasets.splits.earlier import EarlierDataset
-from app.db.session import db_now
-from app.db.tables import DatasetRow, JobRow
 from app.jobs import lease as leases
 from worker.attempt.attempt import Attempt
-from worker.process.drain import DrainedError, Draining
+from worker.attempt.context import JobContext
 
 _REPORT_SECONDS = 0.5
 
 
-def run(attempt: Attempt, job: JobRow, folder: Path, draining: Draining) -> None:
+def run(context: JobContext) -> None:
     """Prepare the job's dataset; a user's fault is recorded row by row in the dataset, too."""
-    dataset = attempt.insist(lambda session: session.get_one(DatasetRow, job.dataset_id))
+    attempt, dataset_id = context.attempt, context.job.dataset_id
+    dataset = attempt.insist(lambda session: repository.get(session, dataset_id))
     source = fetch_blob(attempt.artifacts, dataset.source_sha256)
     options = PrepareOptions.model_validate(dataset.options)
     attempt.enter("running", "reading", "Preparing the dataset.")
-    out = folder / "canonical"
+    out = context.folder / "canonical"
     out.mkdir()
     try:
         earlier = _earlier(attempt, dataset, options)
-        prepared = prepare(source, dataset.filename, options, out, Limits(), _Progress(attempt, draining), earlier)
+        prepared = prepare(source, dataset.filename, options, out, Limits(), _Progress(context), earlier)
     except DatasetError as error:
         _record(attempt, dataset.id, error)
         raise
@@ -66,19 +65,17 @@ def _numbering(options: PrepareOptions) -> tuple[object, ...]:
 class _Progress:
     """Hears fractions and tells the job, at most twice a second; raises where the job or the worker is to stop."""
 
-    def __init__(self, attempt: Attempt, draining: Draining) -> None:
-        self._attempt = attempt
-        self._draining = draining
+    def __init__(self, context: JobContext) -> None:
+        self._context = context
         self._told = time.monotonic()
 
     def __call__(self, fraction: float, phase: str) -> None:
-        if self._draining.is_set():
-            raise DrainedError
+        self._context.stop_if_draining()
         if time.monotonic() - self._told < _REPORT_SECONDS:
             return
         self._told = time.monotonic()
         steps = {"step": round(100 * fraction), "total_steps": 100, "epoch": 0}
-        self._attempt.report({"fraction": fraction, **steps, "eta_seconds": None}, [], phase[:50])
+        self._context.attempt.report({"fraction": fraction, **steps, "eta_seconds": None}, [], phase[:50])
 
 
 def _record(attempt: Attempt, dataset_id: str, error: DatasetError) -> None:
@@ -86,8 +83,7 @@ def _record(attempt: Attempt, dataset_id: str, error: DatasetError) -> None:
 
     def record(session: Session) -> None:
         leases.hold(session, attempt.lease)
-        change = update(DatasetRow).where(DatasetRow.id == dataset_id).values(status="failed", error=answer)
-        session.execute(change)
+        repository.save_error(session, dataset_id, answer)
 
     attempt.insist(record)
 
@@ -97,18 +93,8 @@ def _publish(attempt: Attempt, dataset_id: str, prepared: Prepared, out: Path) -
     files = attempt.keep(out)
 
     def publish(session: Session) -> None:
-        change = (
-            update(DatasetRow)
-            .where(DatasetRow.id == dataset_id)
-            .values(
-                status="ready",
-                spec=prepared.spec.model_dump(mode="json"),
-                report=prepared.report.model_dump(mode="json"),
-                files=files,
-                prepared_at=db_now(),
-            )
-        )
-        session.execute(change.execution_options(synchronize_session=False))
+        spec, report = (part.model_dump(mode="json") for part in (prepared.spec, prepared.report))
+        repository.save_prepared(session, dataset_id, spec=spec, report=report, files=files)
 
     attempt.report({"fraction": 1.0, "step": 100, "total_steps": 100, "epoch": 0, "eta_seconds": 0.0}, [], "storing")
     attempt.succeed("The dataset is ready.", publish)

@@ -3,10 +3,8 @@
 import time
 from pathlib import Path
 
-from sqlalchemy.orm import Session
-
-from app.db.tables import DatasetRow, JobRow
-from app.jobs import lease as leases
+from app.datasets.repository import DatasetRow
+from app.jobs.repository import JobRow
 from app.ml.configs.learning import FineTuningConfig
 from app.ml.data.arrays import ArrayData
 from app.ml.data.spec import DataSpec
@@ -17,10 +15,10 @@ from app.ml.resolution.requests import resolve_fine_tuning
 from app.recommendations.schemas import Candidate, RecommendationConfig
 from app.settings import Settings
 from worker.attempt.attempt import Attempt
+from worker.attempt.context import JobContext
 from worker.attempt.feature_cache import FeatureCache
 from worker.attempt.job_inputs import device_for, open_data, open_model, rows_digest
 from worker.attempt.reporter import progress_of
-from worker.process.drain import DrainedError, Draining
 from worker.training.backbone_ranking.ranking import (
     MeasuredBackbone,
     count_rows,
@@ -33,18 +31,18 @@ from worker.training.features import GetOrCompute
 from worker.training.run import fit_modality
 
 
-def run(attempt: Attempt, job: JobRow, folder: Path, draining: Draining, settings: Settings) -> None:
+def run(context: JobContext) -> None:
     """Measure the raw rows and every candidate on the same rows, and rank them."""
     began = time.monotonic()
+    attempt, job, folder = context.attempt, context.job, context.folder
     config = RecommendationConfig.model_validate(job.config)
     attempt.report(progress_of(0, 1, 0, None), [], "loading")
-    row, data = open_data(attempt, job, folder / "data")
-    work = _Work(attempt, job, config, row, data, settings)
+    row, data = open_data(context)
+    work = _Work(attempt, job, config, row, data, context.settings)
     attempt.enter("running", "ranking", f"Ranking {len(config.candidates)} backbones.", {"rows": work.rows})
     raw, found = work.raw(), []
     for index, candidate in enumerate(config.candidates):
-        if draining.is_set():
-            raise DrainedError
+        context.stop_if_draining()
         attempt.report(progress_of(index, len(config.candidates), 0, None), [], "ranking")
         found.append(work.of(candidate, folder / f"model{index}"))
     attempt.enter("finalizing", "ranking", "All are measured.")
@@ -58,10 +56,7 @@ def run(attempt: Attempt, job: JobRow, folder: Path, draining: Draining, setting
         "misfits": [one.model_dump(mode="json") for one in config.misfits],
     }
 
-    def publish(session: Session) -> None:
-        leases.write(session, attempt.lease, metrics=metrics)
-
-    attempt.succeed("Ranked.", publish)
+    attempt.succeed_with("Ranked.", metrics)
 
 
 class _Work:

@@ -4,34 +4,39 @@ A turn is one transaction and a pure function of what SQL holds: killed before i
 turn does the same; killed after it, everything is there. The last turn registers the best trial's model.
 """
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from sqlalchemy.orm import Session
 
 from app import events
-from app.db.tables import JobRow
 from app.errors import GraftworkError
-from app.jobs import ending, service
 from app.jobs import lease as leases
+from app.jobs import repository as jobs
+from app.jobs import transitions
 from app.jobs.attempts import Lease
-from app.jobs.ending import JobError
+from app.jobs.interface import JobColumns
+from app.jobs.kinds.sweep import trial_request
+from app.jobs.queueing import enqueue
+from app.jobs.repository import JobRow
+from app.jobs.transitions import JobError
 from app.models import service as models
 from app.queue import CeleryQueue, JobQueue, MemoryQueue
-from app.settings import Settings
 from app.sweeps import repository, table
-from app.sweeps.plan import SweepConfig, requested
+from app.sweeps.config import SweepConfig
 from app.sweeps.repository import Trial
-from worker.attempt.attempt import Attempt
+from worker.attempt.context import JobContext
 from worker.jobs.sweep_study import next_values
 
 _NAME_CHARACTERS = 180
 _MAX_A_TURN = 32  # of trials that are refused at once there may be many, and a transaction is to be short
 
 
-def run(attempt: Attempt, job: JobRow, settings: Settings) -> None:
+def run(context: JobContext) -> None:
     """Take one turn; the last one ends the sweep."""
-    config = SweepConfig.model_validate(job.config)
+    attempt, settings = context.attempt, context.settings
+    config = SweepConfig.model_validate(context.job.config)
     # This turn's own worker goes on to the next trial unasked; others are rung for.
     alone = config.parallel == 1 or not settings.broker_url
     queue = MemoryQueue() if alone else CeleryQueue(settings.broker_url)
@@ -50,7 +55,7 @@ def run(attempt: Attempt, job: JobRow, settings: Settings) -> None:
 def _turn(lease: Lease, config: SweepConfig, queue: JobQueue, session: Session) -> list[Trial] | None:
     """Add trials as far as there may be more, and park; return all of them once every one has ended."""
     leases.hold(session, lease)
-    sweep = session.get_one(JobRow, lease.job_id)
+    sweep = jobs.get(session, lease.job_id)
     trials = repository.trials(session, sweep.id)
     for _ in range(_MAX_A_TURN):
         if len(trials) == config.trials or _unfinished(trials) >= config.parallel:
@@ -81,16 +86,16 @@ def _add(session: Session, queue: JobQueue, sweep: JobRow, config: SweepConfig, 
     values = next_values(config, trials, number)
     refused: GraftworkError | None = None
     try:
-        fields = service.settle(session, sweep.project_id, requested(config.base, values))
+        columns = trial_request(config.base, values).resolve(session, sweep.project_id)
     except GraftworkError as error:
         refused = error
-        fields = {"kind": config.base["kind"], "config": {}, "job_metadata": {}, "dataset_id": sweep.dataset_id}
-    fields["name"] = f"{(sweep.name or sweep.id)[:_NAME_CHARACTERS]}-trial-{number}"
-    shared = {"project_id": sweep.project_id, "sweep_id": sweep.id, "priority": sweep.priority}
-    job = service.enqueue(session, queue, **fields, **shared)
+        columns = JobColumns(kind=config.base["kind"], config={}, dataset_id=sweep.dataset_id)
+    name = f"{(sweep.name or sweep.id)[:_NAME_CHARACTERS]}-trial-{number}"
+    columns = replace(columns, name=name, sweep_id=sweep.id, priority=sweep.priority)
+    job = enqueue(session, queue, sweep.project_id, columns)
     repository.add(session, sweep.id, job.id, number, values)
     if refused is not None:
-        ending.refuse(session, job.id, JobError(code=refused.code, category="user", message=refused.detail))
+        transitions.refuse(session, job.id, JobError(code=refused.code, category="user", message=refused.detail))
     data = {"trial": number, "job": job.id, "values": values}
     events.append(session, sweep.id, "sweep.trial", f"Trial {number} is queued.", data)
 
@@ -107,9 +112,9 @@ def _all_failed(trials: list[Trial]) -> JobError:
 
 def _publish(lease: Lease, config: SweepConfig, first: Trial, session: Session) -> None:
     """Register what the best trial made as the sweep's own; only now is it measured on the test split in public."""
-    sweep = session.get_one(JobRow, lease.job_id)
+    sweep = jobs.get(session, lease.job_id)
     chosen = repository.of_job(session, first.job_id)
-    trial = session.get_one(JobRow, first.job_id)
+    trial = jobs.get(session, first.job_id)
     assert chosen.candidate is not None
     models.register(
         session,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from app.sweeps.plan import SweepConfig
+from app.sweeps.config import SweepConfig
 from app.sweeps.repository import Trial
 from app.sweeps.space import AnyRange, Choice, IntegerRange, LogUniform, SuccessiveHalving, Tpe
 

@@ -1,10 +1,9 @@
-"""A pretraining or a fine-tuning as a job: from its rows in SQL to a registered model."""
+"""What a pretraining and a fine-tuning have in common as jobs: from their rows in SQL to a registered model."""
 
 import logging
 import math
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,25 +12,22 @@ from pydantic import TypeAdapter
 from sqlalchemy.orm import Session
 
 from app import failpoints
-from app.db.tables import JobRow
-from app.estimates import record
+from app.estimates import repository as estimates
 from app.jobs import lease as leases
-from app.jobs.plan import learning_config
-from app.ml.configs.learning import FineTuningConfig
+from app.jobs.kinds import learning_config
 from app.ml.kinds.strategies import AnyStrategy
 from app.ml.models.bundle import Bundle, read_manifest
 from app.models import service as models
-from app.settings import Settings
 from worker.attempt.attempt import Attempt
 from worker.attempt.checkpoints import Checkpoints
+from worker.attempt.context import JobContext
 from worker.attempt.divergence import DivergedError
 from worker.attempt.feature_cache import FeatureCache
-from worker.attempt.job_inputs import device_for, open_beside, open_data, open_model, rows_digest
+from worker.attempt.job_inputs import device_for, open_auxiliary, open_data, open_model, rows_digest
 from worker.attempt.reporter import Reporter, progress_of
 from worker.distributed.leader import distributed
-from worker.jobs.transfer_report import report_on
 from worker.jobs.trial import Trial, trial_of
-from worker.process.drain import DrainedError, Draining
+from worker.process.drain import DrainedError
 from worker.training.evaluation import Evaluation
 from worker.training.events import Evaluated, Finished, Note, Started, StepDone
 from worker.training.precision import computes_in_bfloat16
@@ -40,44 +36,51 @@ from worker.training.run import Run, prepare
 log = logging.getLogger(__name__)
 
 
-def run(attempt: Attempt, job: JobRow, folder: Path, draining: Draining, settings: Settings) -> None:
-    """Train, evaluate, register."""
-    began = _Costs()
+AfterTraining = Callable[[JobContext, Run, Bundle | None, Checkpoints], dict[str, Any]]
+
+
+def train(context: JobContext, after_training: AfterTraining | None = None) -> None:
+    """Train, evaluate, register. `after_training` returns further metrics of the job, before the test split is used."""
+    attempt, job = context.attempt, context.job
+    preparing = _Stopwatch()
     attempt.report(progress_of(0, 1, 0, None), [], "loading the data")
-    parent = _parent(attempt, job, folder)
-    training = _prepare(attempt, job, folder, settings, parent)
+    parent = _parent(context)
+    training = _prepare(context, parent)
     trial = trial_of(attempt, job)
-    checkpoints = Checkpoints(attempt, training, folder, None if trial else training.plan.total_steps)
+    checkpoints = Checkpoints(attempt, training, context.folder, None if trial else training.plan.total_steps)
     step = checkpoints.resume()
     message = f"Training goes on from step {step}." if step else "Training started."
     device = training.state.device
     arithmetic = "bfloat16" if computes_in_bfloat16(training.config.training, device) else "float32"
-    data = {**began.spent(), "step": step, "device": device.type, "precision": arithmetic}
+    data = {**preparing.elapsed(), "step": step, "device": device.type, "precision": arithmetic}
     attempt.enter("running", "training", message, data)
     for note in training.notes:
         attempt.tell(note.kind, note.message, note.data)
-    costs = _Costs()
-    _train(attempt, training, trial, checkpoints, draining, lambda: distributed(training, job.devices, folder))
-    seconds = costs.spent()["seconds"] if step == 0 and training.state.progress.went_through else None
-    transfer = _transfer(attempt, training, parent, checkpoints, draining)
+    watch = _Stopwatch()
+    _train(context, training, trial, checkpoints)
+    seconds = watch.elapsed()["seconds"] if step == 0 and training.state.progress.went_through else None
+    further_metrics = after_training(context, training, parent, checkpoints) if after_training else {}
     attempt.enter("finalizing", "evaluating", "Training has ended; measuring on the test split.")
     measured = training.evaluate("test") or training.evaluate("validation")
     checkpoints.refuse_unsound()
     if measured is not None and not all(map(math.isfinite, measured.losses.values())):
         raise DivergedError(training.state.progress.step, training.lr, training.state)
     if trial is None:
-        _register(attempt, job, training, folder, measured, transfer, seconds)
+        _register(context, training, measured, further_metrics, seconds)
     else:
-        _offer(attempt, trial, training, folder, measured)
+        _offer(context, trial, training, measured)
 
 
-def _prepare(attempt: Attempt, job: JobRow, folder: Path, settings: Settings, parent: Bundle | None) -> Run:
-    dataset, data = open_data(attempt, job, folder / "data")
+def _prepare(context: JobContext, parent: Bundle | None) -> Run:
+    attempt, job, settings = context.attempt, context.job, context.settings
+    dataset, data = open_data(context)
     config = learning_config(job.kind, job.config)
     device = device_for(job)
     keep = FeatureCache(settings.feature_cache, settings.feature_cache_bytes, rows_digest(dataset))
-    beside = open_beside(attempt, config, folder / "beside")
-    return prepare(config, data, device=device, parent=parent, strategy=_chosen(attempt), cache=keep, auxiliary=beside)
+    auxiliary = open_auxiliary(context, config)
+    return prepare(
+        config, data, device=device, parent=parent, strategy=_chosen(attempt), cache=keep, auxiliary=auxiliary
+    )
 
 
 def _chosen(attempt: Attempt) -> AnyStrategy | None:
@@ -88,40 +91,31 @@ def _chosen(attempt: Attempt) -> AnyStrategy | None:
     return None
 
 
-def _parent(attempt: Attempt, job: JobRow, folder: Path) -> Bundle | None:
-    if job.parent_model_id is None:
+def _parent(context: JobContext) -> Bundle | None:
+    model_id = context.job.parent_model_id
+    if model_id is None:
         return None
-    return open_model(attempt, job.parent_model_id, folder / "parent", for_training=True)
+    return open_model(context.attempt, model_id, context.folder / "parent", for_training=True)
 
 
 @dataclass
-class _Costs:
-    """What something costs, from now on."""
+class _Stopwatch:
+    """Measures how long something takes, from when it is made."""
 
     wall: float = field(default_factory=time.monotonic)
     cpu: float = field(default_factory=time.process_time)
 
-    def spent(self) -> dict[str, float]:
+    def elapsed(self) -> dict[str, float]:
         """Return the seconds since then, by the wall and of the processor."""
         return {"seconds": time.monotonic() - self.wall, "cpu_seconds": time.process_time() - self.cpu}
 
 
-def _train(
-    attempt: Attempt,
-    training: Run,
-    trial: Trial | None,
-    checkpoints: Checkpoints,
-    draining: Draining,
-    together: Callable[[], AbstractContextManager[None]],
-) -> None:
-    """Train to the end; where it goes astray, again from the last sound state. A trial tells how its own rate does.
-
-    `together` has other devices, where there are some, take up the state as it is then.
-    """
+def _train(context: JobContext, training: Run, trial: Trial | None, checkpoints: Checkpoints) -> None:
+    """Train to the end; where the loss diverges, again from the last sound state. A trial that diverges fails."""
     while True:
         try:
-            with together():
-                _train_on(attempt, training, trial, checkpoints, draining)
+            with distributed(training, context.job.devices, context.folder):
+                _train_on(context, training, trial, checkpoints)
         except DivergedError as error:
             if trial is not None:
                 raise
@@ -130,17 +124,16 @@ def _train(
             return
 
 
-def _train_on(
-    attempt: Attempt, training: Run, trial: Trial | None, checkpoints: Checkpoints, draining: Draining
-) -> None:
-    reporter, costs = Reporter(attempt, training.state), _Costs()
+def _train_on(context: JobContext, training: Run, trial: Trial | None, checkpoints: Checkpoints) -> None:
+    attempt = context.attempt
+    reporter, watch = Reporter(attempt, training.state), _Stopwatch()
     for event in training.train():
         if isinstance(event, StepDone):
             failpoints.reach("training.step")
             reporter.step(event)
             if checkpoints.due(event.step):
                 checkpoints.save()
-            _stop_where_asked(event.step, draining, reporter, checkpoints)
+            _stop_if_draining(context, event.step, reporter, checkpoints)
         elif isinstance(event, Started):
             reporter.start(event)
         elif isinstance(event, Evaluated):
@@ -154,26 +147,16 @@ def _train_on(
         elif isinstance(event, Finished):
             checkpoints.refuse_unsound()
             reporter.finish(event.step)
-            data = {**costs.spent(), "reason": event.reason, "step": event.step}
+            data = {**watch.elapsed(), "reason": event.reason, "step": event.step}
             attempt.tell("training.finished", f"Trained to step {event.step} ({event.reason}).", data)
 
 
-def _stop_where_asked(step: int, draining: Draining, reporter: Reporter, checkpoints: Checkpoints) -> None:
-    if draining.is_set():
+def _stop_if_draining(context: JobContext, step: int, reporter: Reporter, checkpoints: Checkpoints) -> None:
+    """Report and save what was done before the worker lets go of the job."""
+    if context.draining.is_set():
         reporter.finish(step)
         checkpoints.save()
         raise DrainedError
-
-
-def _transfer(
-    attempt: Attempt, training: Run, parent: Bundle | None, checkpoints: Checkpoints, draining: Draining
-) -> dict[str, Any] | None:
-    """The transfer report, where one was asked for. What was trained is kept first: the controls may take long."""
-    config = training.config
-    if not isinstance(config, FineTuningConfig) or config.transfer_report is None or parent is None:
-        return None
-    checkpoints.save()
-    return report_on(attempt, training, parent, draining)
 
 
 def _candidate(attempt: Attempt, training: Run, folder: Path, measured: Evaluation | None) -> dict[str, Any]:
@@ -187,18 +170,17 @@ def _candidate(attempt: Attempt, training: Run, folder: Path, measured: Evaluati
 
 
 def _register(
-    attempt: Attempt,
-    job: JobRow,
+    context: JobContext,
     training: Run,
-    folder: Path,
     measured: Evaluation | None,
-    transfer: dict[str, Any] | None,
+    further_metrics: dict[str, Any],
     seconds: float | None,
 ) -> None:
-    """Make the model visible together with the job's success. What pretraining is worth is the job's to tell."""
+    """Make the model visible together with the job's success; `further_metrics` are the job's and not the model's."""
+    attempt, job, folder = context.attempt, context.job, context.folder
     candidate = _candidate(attempt, training, folder, measured)
     files = attempt.keep_curves(measured.curves(), folder / "curves") if measured else None
-    metrics = candidate["metrics"] if transfer is None else {**candidate["metrics"], "transfer": transfer}
+    metrics = {**candidate["metrics"], **further_metrics}
 
     def publish(session: Session) -> None:
         row = models.register(
@@ -212,15 +194,16 @@ def _register(
         )
         leases.write(session, attempt.lease, metrics=metrics, files=files)
         if seconds is not None:  # else it did not train all steps at one go
-            record.compare(session, job, seconds)
+            estimates.record_error(session, job, seconds)
         log.info("job %s: model %s, %s version %d", job.id, row.id, row.name, row.version)
 
     attempt.succeed("The model is registered.", publish)
 
 
-def _offer(attempt: Attempt, trial: Trial, training: Run, folder: Path, measured: Evaluation | None) -> None:
-    """Leave the model to the sweep. A trial tells of the validation split alone: no choice may look at the test."""
-    candidate = _candidate(attempt, training, folder, measured)
+def _offer(context: JobContext, trial: Trial, training: Run, measured: Evaluation | None) -> None:
+    """Leave the model to the sweep. A trial's metrics are of the validation split: no choice may use the test split."""
+    attempt = context.attempt
+    candidate = _candidate(attempt, training, context.folder, measured)
     compared = training.evaluate("validation")
 
     def publish(session: Session) -> None:

@@ -7,12 +7,13 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from app.db.tables import JobRow
 from app.jobs import lease as leases
+from app.jobs import repository as jobs
+from app.jobs.repository import JobRow
 from app.ml.errors import ConfigError
 from app.sweeps import repository
+from app.sweeps.config import SweepConfig
 from app.sweeps.halving import goes_on
-from app.sweeps.plan import SweepConfig
 from app.sweeps.space import SuccessiveHalving
 from worker.attempt.attempt import Attempt
 from worker.attempt.reporter import Reporter
@@ -95,7 +96,7 @@ def trial_of(attempt: Attempt, job: JobRow) -> Trial | None:
         return None
 
     def read(session: Session) -> Trial:
-        config = SweepConfig.model_validate(session.get_one(JobRow, sweep_id).config)
+        config = SweepConfig.model_validate(jobs.get(session, sweep_id).config)
         return Trial(attempt, sweep_id, config, len(repository.of_job(session, job.id).rungs))
 
     return attempt.insist(read)

@@ -3,7 +3,7 @@
 import threading
 from typing import Literal
 
-from app.jobs.ending import JobError
+from app.jobs.transitions import JobError
 
 StopReason = Literal["shutdown", "pause", "time_limit"]
 

@@ -27,7 +27,7 @@ def import_all() -> None:
     os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"  # to look for a GPU must not begin to use it
     import torch._dynamo  # noqa: F401, PLC0415 - imported late: the supervisor's death is to be seen in the meantime
 
-    from app.jobs import plan  # noqa: F401, PLC0415
+    from app.jobs import kinds  # noqa: F401, PLC0415
     from worker.attempt import runner  # noqa: F401, PLC0415
 
     gc.collect()

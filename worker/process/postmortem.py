@@ -5,7 +5,7 @@ from sqlalchemy.orm import Session
 from app import events
 from app.jobs import lease as leases
 from app.jobs.attempts import Ending, Lease
-from app.jobs.ending import JobError
+from app.jobs.transitions import JobError
 from app.settings import Settings
 from worker.process.drain import OVERDUE
 from worker.process.exit_codes import DEVICE_LOST, RANK_OUT_OF_MEMORY

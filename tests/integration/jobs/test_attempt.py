@@ -9,8 +9,8 @@ from sqlalchemy import select
 from app.artifacts.local import LocalArtifacts
 from app.db.session import Database
 from app.db.tables import JobRow, MetricRow, ProjectRow
-from app.jobs import ending
 from app.jobs import lease as leases
+from app.jobs import transitions
 from app.jobs.lease import CancelledError, LeaseLostError
 from app.kit.ids import new_id
 from worker.attempt.attempt import Attempt
@@ -77,7 +77,7 @@ def test_a_cancelled_attempt_publishes_nothing(attempt: Attempt, database: Datab
     attempt.enter("running", None, "Started.")
     attempt.enter("finalizing", None, "Ending.")
     with database.writing() as session:
-        ending.cancel(session, attempt.lease.job_id)
+        transitions.cancel(session, attempt.lease.job_id)
     published: list[object] = []
     with pytest.raises(CancelledError):
         attempt.succeed("Done.", published.append)

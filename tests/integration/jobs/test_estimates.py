@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from app.db.session import Database
-from app.estimates import record
+from app.estimates import repository as estimates
 from app.settings import Settings
 from tests.integration.jobs.test_evaluations import HEADS, LABELLED, rows
 from tests.integration.jobs.test_job_life import done, events_of, upload
@@ -37,14 +37,14 @@ def test_an_estimate_tells_all_costs_and_its_error_is_kept(
     assert [one["batch_size"] for one in found["measured"]] == [32, 64, 128]
     assert 128 <= found["largest_batch"] <= 569
     with database.reading() as session:
-        assert record.errors(session) == []
+        assert estimates.errors(session) == []
     done(client, settings, "/v1/jobs", {**body, "training": {"epochs": 61, "batch_size": 32}})
     with database.reading() as session:
-        assert record.errors(session) == []
+        assert estimates.errors(session) == []
     job = done(client, settings, "/v1/jobs", body)
     told = {event["type"]: event["data"] for event in events_of(client, job["id"])}
     with database.reading() as session:
-        (ratio,) = record.errors(session)
+        (ratio,) = estimates.errors(session)
     assert f'graftwork_estimate_ratio{{quantile="0.5"}} {ratio}' in client.get("/metrics").text
     assert told["estimate.error"]["estimate"] == estimate["id"]
     assert told["estimate.error"]["ratio"] == ratio

@@ -11,13 +11,13 @@ from sqlalchemy import select, update
 from app import events
 from app.db.session import Database
 from app.db.tables import DatasetRow, EventRow, JobRow, ProjectRow
-from app.jobs import ending
 from app.jobs import lease as leases
+from app.jobs import transitions
 from app.jobs.attempts import Lease
-from app.jobs.ending import JobError
 from app.jobs.lease import CancelledError, LeaseLostError
 from app.jobs.states import LEASED, LEGAL, TERMINAL
 from app.jobs.sweeper import Sweeper
+from app.jobs.transitions import JobError
 from app.kit.ids import new_id
 from app.queue import MemoryQueue
 from app.settings import Settings
@@ -174,11 +174,11 @@ def test_an_uncharged_requeue_gives_the_attempt_back(db: Database) -> None:
 def test_cancel_of_a_queued_job_ends_it(db: Database) -> None:
     job = add_job(db)
     with db.writing() as session:
-        assert ending.cancel(session, job) == "cancelled"
+        assert transitions.cancel(session, job) == "cancelled"
     assert read(db, job).status == "cancelled"
     assert take(db) is None
     with db.writing() as session:
-        assert ending.cancel(session, job) is None
+        assert transitions.cancel(session, job) is None
 
 
 @pytest.mark.parametrize("at", ["preparing", "running", "finalizing"])
@@ -190,8 +190,8 @@ def test_cancel_of_a_worked_on_job_stops_every_further_write(db: Database, at: s
         for status in ("running", "finalizing")[: ["preparing", "running", "finalizing"].index(at)]:
             leases.move(session, lease, status)
     with db.writing() as session:
-        assert ending.cancel(session, job) == "cancelling"
-        assert ending.cancel(session, job) == "cancelling"
+        assert transitions.cancel(session, job) == "cancelling"
+        assert transitions.cancel(session, job) == "cancelling"
     with db.writing() as session:
         assert leases.beat(session, lease, 60) == "cancelling"
     for write in (
@@ -218,7 +218,7 @@ def test_done_wins_over_a_later_cancel(db: Database) -> None:
         leases.move(session, lease, "finalizing")
         leases.finish(session, lease, "succeeded", "Done.")
     with db.writing() as session:
-        assert ending.cancel(session, job) is None
+        assert transitions.cancel(session, job) is None
     assert read(db, job).status == "succeeded"
 
 
@@ -226,7 +226,7 @@ def test_a_job_whose_worker_dies_while_cancelling_is_cancelled(db: Database) -> 
     job = add_job(db)
     take(db, seconds=0.01)
     with db.writing() as session:
-        ending.cancel(session, job)
+        transitions.cancel(session, job)
     time.sleep(0.03)
     with db.writing() as session:
         leases.sweep(session, 3)
@@ -238,7 +238,7 @@ def test_a_refused_write_changes_nothing_of_its_transaction(db: Database) -> Non
     lease = take(db)
     assert lease is not None
     with db.writing() as session:
-        ending.cancel(session, job)
+        transitions.cancel(session, job)
     seq = read(db, job).last_seq
 
     def tell_and_hold() -> None:

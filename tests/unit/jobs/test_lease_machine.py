@@ -16,12 +16,12 @@ from sqlalchemy.orm import Session
 
 from app.db.session import Database
 from app.db.tables import AttemptRow, Base, EventRow, JobRow, ProjectRow
-from app.jobs import ending, wishes
 from app.jobs import lease as leases
+from app.jobs import transitions
 from app.jobs.attempts import Lease
-from app.jobs.ending import JobError
 from app.jobs.lease import CancelledError, LeaseLostError, PausingError
 from app.jobs.states import LEASED, LEGAL, TERMINAL
+from app.jobs.transitions import JobError
 
 LEASE, MAX_ATTEMPTS = 60.0, 3
 ERROR = JobError(code="diverged", category="user", message="It diverged.")
@@ -82,24 +82,24 @@ class Leases(RuleBasedStateMachine):
     def cancel(self, number: int) -> None:
         job = self._job(number)
         with self.db.writing() as session:
-            if ending.cancel(session, job) is not None:
+            if transitions.cancel(session, job) is not None:
                 self.cancelled.add(job)
 
     @rule(number=jobs)
     def pause(self, number: int) -> None:
         with self.db.writing() as session:
-            wishes.pause(session, self._job(number))
+            transitions.pause(session, self._job(number))
 
     @rule(number=jobs)
     def resume(self, number: int) -> None:
         with self.db.writing() as session:
-            wishes.resume(session, self._job(number))
+            transitions.resume(session, self._job(number))
 
     @rule(number=jobs)
     def retry(self, number: int) -> None:
         job = self._job(number)
         with self.db.writing() as session:
-            if wishes.retry(session, job):
+            if transitions.retry(session, job):
                 self.cancelled.discard(job)
                 self.charged[job] = 0
 

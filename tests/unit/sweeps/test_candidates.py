@@ -6,16 +6,16 @@ import pytest
 from pydantic import TypeAdapter
 
 from app.errors import UnprocessableError
-from app.jobs.schemas import BaseRequest
+from app.jobs.kinds import AnyTraining
+from app.jobs.kinds.sweep import trial_request
 from app.sweeps.candidates import candidate
-from app.sweeps.plan import requested
 
 HEADS = [{"kind": "classifier", "target": "label"}]
 
 
 def base(**fields: Any) -> Any:
     body = {"kind": "fine_tuning", "dataset": "ds_1", "heads": HEADS, **fields}
-    return TypeAdapter(BaseRequest).validate_python(body)
+    return TypeAdapter(AnyTraining).validate_python(body)
 
 
 def test_what_the_base_leaves_open_stays_open() -> None:
@@ -52,16 +52,16 @@ def test_a_place_in_a_list() -> None:
 
 def test_steps_and_epochs_displace_each_other() -> None:
     given = base(training={"batch_size": 8})
-    request = requested(given, {"training.steps": 5})
+    request = trial_request(given, {"training.steps": 5})
     assert (request.training.steps, request.training.epochs) == (5, None)
-    request = requested(base(training={"steps": 8}), {"training.epochs": 5})
+    request = trial_request(base(training={"steps": 8}), {"training.epochs": 5})
     assert (request.training.steps, request.training.epochs) == (None, 5)
 
 
 @pytest.mark.parametrize("field", ["heads.kind", "training.optimizer.lr.x", "training.seed.kind", "heads.0.kind.x"])
 def test_nonsense_is_refused_and_never_an_accident(field: str) -> None:
     with pytest.raises(UnprocessableError):
-        requested(base(training={"optimizer": {"kind": "sgd", "lr": 1}, "seed": 3}), {field: 1})
+        trial_request(base(training={"optimizer": {"kind": "sgd", "lr": 1}, "seed": 3}), {field: 1})
 
 
 def test_the_base_is_left_as_it_was() -> None:
@@ -75,4 +75,4 @@ def test_a_stored_base_gives_the_same_request() -> None:
     given = base(training={"batch_size": 8})
     values = {"training.optimizer.lr": 0.5}
     stored = given.model_dump(mode="json", exclude_unset=True)
-    assert requested(stored, values) == requested(given, values)
+    assert trial_request(stored, values) == trial_request(given, values)

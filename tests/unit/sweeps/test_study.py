@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.sweeps.plan import SweepConfig
+from app.sweeps.config import SweepConfig
 from app.sweeps.repository import Trial
 from worker.jobs.sweep_study import next_values
 

@@ -1,4 +1,4 @@
-"""Which estimate was of which training, and how far it was off."""
+"""The SQL of estimates: which estimate was of which training, and how far it was off."""
 
 import hashlib
 import json
@@ -14,13 +14,13 @@ ERROR = "estimate.error"
 
 
 def fingerprint(kind: str, config: dict[str, Any], dataset_id: str | None, parent_id: str | None) -> str:
-    """Return what tells two settled trainings apart; how a value was decided does not."""
-    settled = {name: value for name, value in config.items() if name != "decisions"}
-    text = json.dumps([kind, settled, dataset_id, parent_id], sort_keys=True)
+    """Return a digest of a resolved training, the same for two that differ only in how a value was decided."""
+    resolved = {name: value for name, value in config.items() if name != "decisions"}
+    text = json.dumps([kind, resolved, dataset_id, parent_id], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def compare(session: Session, job: JobRow, seconds: float) -> None:
+def record_error(session: Session, job: JobRow, seconds: float) -> None:
     """Keep how far the project's newest estimate of this very training was off, where there is one."""
     mark = fingerprint(job.kind, job.config, job.dataset_id, job.parent_model_id)
     same = (
@@ -38,14 +38,16 @@ def compare(session: Session, job: JobRow, seconds: float) -> None:
     estimate = session.scalar(same)
     if estimate is None or estimate.metrics is None:
         return
-    expected = float(estimate.metrics["seconds"])
+    predicted = float(estimate.metrics["seconds"])
     estimate.metrics = {**estimate.metrics, "actual_seconds": seconds}
-    data = {"estimate": estimate.id, "estimated": expected, "seconds": seconds, "ratio": seconds / expected}
+    data = {"estimate": estimate.id, "estimated": predicted, "seconds": seconds, "ratio": seconds / predicted}
     events.append(session, job.id, ERROR, f"Training took {data['ratio']:.2f} times what was estimated.", data)
 
 
 def errors(session: Session) -> list[float]:
     """Return actual by estimated seconds of all estimates whose training has ended, in all projects, oldest first."""
-    told = select(JobRow.metrics).where(JobRow.kind == "estimate", JobRow.status == "succeeded").order_by(JobRow.id)
-    known = (metrics for metrics in session.scalars(told) if metrics and metrics["actual_seconds"] is not None)
+    succeeded = (
+        select(JobRow.metrics).where(JobRow.kind == "estimate", JobRow.status == "succeeded").order_by(JobRow.id)
+    )
+    known = (metrics for metrics in session.scalars(succeeded) if metrics and metrics["actual_seconds"] is not None)
     return [metrics["actual_seconds"] / metrics["seconds"] for metrics in known]

@@ -1,0 +1,54 @@
+"""Fine-tuning: heads trained for labels, on a pretrained backbone or from scratch."""
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+from sqlalchemy.orm import Session
+
+from app.datasets.repository import DatasetRow
+from app.jobs.interface import ModelRef, does_not_fit
+from app.jobs.kinds.trainings import TrainingRequest
+from app.ml.configs.learning import FineTuningConfig
+from app.ml.data.spec import DataSpec
+from app.ml.errors import ConfigError
+from app.ml.models.bundle import Manifest
+from app.ml.resolution.requests import Resolved, resolve_fine_tuning
+from app.models import service as models
+from app.models.repository import ModelRow
+
+
+class FineTuningRequest(TrainingRequest, FineTuningConfig):
+    """Train heads for labels, on a pretrained backbone or from scratch."""
+
+    learning: ClassVar[type[FineTuningConfig]] = FineTuningConfig
+
+    kind: Literal["fine_tuning"]
+    model: ModelRef | None = Field(
+        None, description="The pretrained model: an id, name, name@version or name@alias; null trains from scratch."
+    )
+
+    def parent(self, session: Session, project_id: str) -> ModelRow | None:
+        """Return the pretrained model."""
+        return None if self.model is None else models.resolve(session, project_id, self.model)
+
+    def resolve_config(
+        self, spec: DataSpec, parent: ModelRow | None, auxiliary: DataSpec | None
+    ) -> Resolved[FineTuningConfig]:
+        """Resolve against the dataset, the pretrained model, and the dataset of the unlabelled rows."""
+        manifest = Manifest.model_validate(parent.manifest) if parent else None
+        return resolve_fine_tuning(FineTuningConfig(**self.learning_half()), spec, manifest, auxiliary)
+
+    def check_resolved(
+        self, session: Session, config: dict[str, Any], dataset: DatasetRow, parent: ModelRow | None
+    ) -> None:
+        """Refuse a transfer report that would hold out rows whose labels the pretrained model has learned."""
+        report = config["transfer_report"]
+        if parent is None or report is None or report["measured_on"] != "folds":
+            return
+        teacher = models.taught_by(session, parent, dataset.source_sha256)
+        if teacher is not None:
+            msg = (
+                f"{teacher.name}@{teacher.version}, which the model is or was made from, has learned the labels of "
+                "these train rows: measure on the test split, or name a model that has not seen them"
+            )
+            raise does_not_fit(ConfigError(("transfer_report", "measured_on"), msg))

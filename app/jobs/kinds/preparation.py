@@ -1,0 +1,19 @@
+"""Preparation: an uploaded file becomes a dataset in canonical form. `POST /v1/datasets` alone asks for it."""
+
+from typing import Literal
+
+from sqlalchemy.orm import Session
+
+from app.jobs.interface import JobColumns, JobKind
+
+
+class Preparation(JobKind):
+    """Read an upload and write the dataset's canonical form."""
+
+    kind: Literal["preparation"] = "preparation"
+    dataset: str
+
+    def resolve(self, session: Session, project_id: str) -> JobColumns:
+        """Return the columns; the dataset's row says how it is prepared."""
+        del session, project_id
+        return JobColumns(kind=self.kind, config={}, dataset_id=self.dataset)

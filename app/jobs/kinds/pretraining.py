@@ -1,0 +1,24 @@
+"""Pretraining: a backbone learned from rows without labels."""
+
+from typing import ClassVar, Literal
+
+from app.jobs.kinds.trainings import TrainingRequest
+from app.ml.configs.learning import PretrainingConfig
+from app.ml.data.spec import DataSpec
+from app.ml.resolution.requests import Resolved, resolve_pretraining
+from app.models.repository import ModelRow
+
+
+class PretrainingRequest(TrainingRequest, PretrainingConfig):
+    """Learn features without labels."""
+
+    learning: ClassVar[type[PretrainingConfig]] = PretrainingConfig
+
+    kind: Literal["pretraining"]
+
+    def resolve_config(
+        self, spec: DataSpec, parent: ModelRow | None, auxiliary: DataSpec | None
+    ) -> Resolved[PretrainingConfig]:
+        """Resolve against the dataset, and the one that the online probe reads."""
+        assert parent is None
+        return resolve_pretraining(PretrainingConfig(**self.learning_half()), spec, auxiliary)

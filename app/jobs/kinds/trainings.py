@@ -1,0 +1,135 @@
+"""What a pretraining and a fine-tuning have in common as jobs."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field
+from sqlalchemy.orm import Session
+
+from app.datasets import repository as datasets
+from app.datasets.access import NO_SUCH_DATASET, find_dataset, ready_spec
+from app.datasets.repository import DatasetRow
+from app.errors import ErrorItem, UnprocessableError
+from app.jobs.interface import (
+    PRIORITY,
+    ExtendRequest,
+    JobColumns,
+    JobKind,
+    Metadata,
+    Priority,
+    Resources,
+    does_not_fit,
+)
+from app.ml.configs.learning import FineTuningConfig, PretrainingConfig
+from app.ml.data.spec import DataSpec
+from app.ml.errors import ConfigError
+from app.ml.resolution.devices import check_splittable
+from app.ml.resolution.requests import Resolved
+from app.models.refs import ModelName, as_name
+from app.models.repository import ModelRow
+
+LearningConfig = PretrainingConfig | FineTuningConfig
+
+
+class TrainingRequest(JobKind):
+    """The fields of every training; a subclass is a learning config, too, which is half of the request."""
+
+    cannot_extend: ClassVar[str | None] = None
+    learning: ClassVar[type[PretrainingConfig] | type[FineTuningConfig]]
+
+    name: ModelName | None = Field(None, description="Name of the model that comes out; null: after the dataset.")
+    dataset: Annotated[str, Field(max_length=64, description="Id of a ready dataset.")]
+    resources: Resources = Field(default_factory=Resources)
+    priority: Priority = Field(0, description=PRIORITY)
+    metadata: Metadata = Field(default_factory=dict, description="Up to 16 strings of your own.")
+
+    def parent(self, session: Session, project_id: str) -> ModelRow | None:
+        """Return the model that the training starts from, None where it starts from scratch."""
+        del session, project_id
+        return None
+
+    def resolve_config(
+        self, spec: DataSpec, parent: ModelRow | None, auxiliary: DataSpec | None
+    ) -> Resolved[PretrainingConfig] | Resolved[FineTuningConfig]:
+        """Return the learning config with every "auto" replaced. Raises `ConfigError`."""
+        raise NotImplementedError
+
+    def check_resolved(
+        self, session: Session, config: dict[str, Any], dataset: DatasetRow, parent: ModelRow | None
+    ) -> None:
+        """Refuse a resolved config for reasons that only the project's other rows tell. Raises UnprocessableError."""
+
+    def resolve(self, session: Session, project_id: str) -> JobColumns:
+        """Replace every "auto"; the config also says which decisions did so."""
+        dataset = find_dataset(session, project_id, self.dataset)
+        parent = self.parent(session, project_id)
+        auxiliary = self._find_auxiliary(session, project_id)
+        spec, auxiliary_spec = ready_spec(dataset), ready_spec(auxiliary) if auxiliary else None
+        try:
+            resolved = self.resolve_config(spec, parent, auxiliary_spec)
+            check_splittable(resolved.config, self.resources.devices)
+        except ConfigError as error:
+            raise does_not_fit(error) from None
+        name = self.model_name(dataset)
+        decisions = [decision.model_dump(mode="json") for decision in resolved.decisions]
+        if self.name is None:
+            decisions.append({"field": "name", "value": name, "reason": "named after the dataset"})
+        config = {
+            **resolved.config.model_dump(mode="json"),
+            "resources": self.resources.model_dump(mode="json"),
+            "decisions": decisions,
+        }
+        self.check_resolved(session, config, dataset, parent)
+        return JobColumns(
+            kind=self.kind,
+            name=name,
+            config=config,
+            metadata=self.metadata,
+            dataset_id=dataset.id,
+            parent_model_id=parent.id if parent else None,
+            priority=self.priority,
+        )
+
+    def learning_half(self) -> dict[str, Any]:
+        """Return the fields of the request that are its learning config."""
+        return {name: getattr(self, name) for name in self.learning.model_fields}
+
+    def model_name(self, dataset: DatasetRow) -> str:
+        """Return the name that the job's model will have."""
+        return self.name or as_name(f"{dataset.name}-{self.kind.replace('_', '-')}")
+
+    def _find_auxiliary(self, session: Session, project_id: str) -> DatasetRow | None:
+        named = self.learning(**self.learning_half()).auxiliary_dataset
+        if named is None:
+            return None
+        place, dataset_id = named
+        row = datasets.find(session, project_id, dataset_id, keep=True)  # it is not deleted before the job is there
+        if row is None:
+            raise does_not_fit(ConfigError(place, NO_SUCH_DATASET))
+        return row
+
+    @classmethod
+    def learning_config(cls, config: Mapping[str, Any]) -> LearningConfig:
+        """Return the learning half of a job's stored config."""
+        fields = cls.learning.model_fields
+        return cls.learning.model_validate({name: config[name] for name in fields if name in config})
+
+    @classmethod
+    def auxiliary_dataset_of(cls, config: Mapping[str, Any]) -> str | None:
+        """Return the dataset of the online probe, or that of the unlabelled rows."""
+        named = cls.learning_config(config).auxiliary_dataset
+        return named and named[1]
+
+    @classmethod
+    def extended(cls, config: dict[str, Any], request: ExtendRequest) -> dict[str, Any]:
+        """Return the config with more epochs or steps, and without the decision about them."""
+        training = config["training"]
+        unit = "steps" if training["steps"] is not None else "epochs"
+        further = getattr(request, unit)
+        if further is None:
+            msg = f"this training is counted in {unit}: say how many further ones"
+            raise UnprocessableError(msg, code="invalid_request", errors=[ErrorItem(loc=["body", unit], msg=msg)])
+        decisions = [decision for decision in config["decisions"] if decision["field"] != f"training.{unit}"]
+        longer = {**config, "training": {**training, unit: training[unit] + further}, "decisions": decisions}
+        cls.learning_config(longer)  # raises where the sum is out of bounds
+        return longer
