@@ -23,7 +23,7 @@ from app.ml.data.arrays import ArrayData
 from app.ml.data.spec import DataSpec, Frozen
 from app.ml.errors import ConfigError
 from app.ml.interfaces import Batch, Modality, ResolutionContext, Rows
-from app.ml.kinds.modalities.text import Text
+from app.ml.kinds.modalities.text import TextModality
 from app.ml.kinds.registry import FAMILIES, kinds
 from app.ml.kinds.tokenizers.base import MASK, Tokenizer
 from app.ml.resolution.network import check_augmentations, resolve_preprocessing
@@ -154,7 +154,7 @@ def _mixes(batch: Batch, numbers: Rows) -> list[MixedWith | None]:
 
 def _to_json(inputs: Tensor, modality: Modality) -> list[Any]:
     """Return encoded rows (B, ...) as JSON."""
-    if isinstance(modality, Text):
+    if isinstance(modality, TextModality):
         return [_text(row, modality.codec) for row in inputs.tolist()]
     match modality.kind:
         case "image":

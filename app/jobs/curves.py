@@ -10,7 +10,7 @@ from app.dependencies import Services
 from app.errors import NotFoundError
 from app.jobs import repository, service
 from app.ml.evaluation.curve import Curve, CurveKind
-from app.ml.evaluation.curves import learning
+from app.ml.evaluation.curve_builders import learning
 
 FILE = "curves.json"
 CURVES = TypeAdapter(list[Curve])

@@ -25,7 +25,7 @@ from app.ml.interfaces.abilities import Centroids, Mirrors, Patches, Sequences
 from app.ml.kinds.registry import FAMILIES, kinds
 from app.ml.kinds.strategies.base import StrategyConfig
 from app.ml.kinds.strategies.layers import layer_widths
-from app.ml.kinds.supervision.term import SupervisionConfig
+from app.ml.kinds.supervision.base import SupervisionConfig
 from app.ml.models.assembly import FineTuning, build_heads, stacked, targets_of
 from app.ml.models.bundle import Bundle
 from app.ml.models.predictor import load_bundle

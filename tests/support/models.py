@@ -14,7 +14,7 @@ from app.ml.kinds.backbones.mlp import Mlp
 from app.ml.kinds.heads.classifier import Classifier
 from app.ml.kinds.methods.autoencoder import Autoencoder
 from app.ml.kinds.modalities.columns import NumberColumn
-from app.ml.kinds.modalities.table import Table
+from app.ml.kinds.modalities.table import TableModality
 from app.ml.kinds.preprocessing.table import TablePreprocessing
 from app.ml.kinds.strategies.linear_probe import LinearProbe
 from app.ml.models.bundle import Bundle, HeadEntry, Manifest, json_of, read_manifest, save_bundle
@@ -30,7 +30,7 @@ def make_bundle(*, heads: bool = True, seed: int = 0, gain: float = 1.0) -> Bund
     Its features are `gain` times as large as usual.
     """
     torch.manual_seed(seed)
-    table = Table(columns=tuple(NumberColumn(name=name) for name in COLUMNS))
+    table = TableModality(columns=tuple(NumberColumn(name=name) for name in COLUMNS))
     mlp = Mlp(hidden=(4,))
     target = TargetSpec(name="size", type="category", classes=CLASSES)
     entries = (HeadEntry(config=Classifier(target="size"), targets=(target,)),) if heads else ()

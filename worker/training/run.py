@@ -25,7 +25,7 @@ from app.ml.kinds.methods import AnyMethod
 from app.ml.kinds.modalities import AnyModality
 from app.ml.kinds.registry import FAMILIES, kinds
 from app.ml.kinds.strategies import AnyStrategy
-from app.ml.kinds.supervision.term import JointObjective
+from app.ml.kinds.supervision.base import JointObjective
 from app.ml.models.assembly import FineTuning, build_heads, stacked, targets_of
 from app.ml.models.bundle import Bundle, HeadEntry, Manifest, save_bundle
 from app.ml.models.partial_loading import take_over

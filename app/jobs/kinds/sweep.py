@@ -17,7 +17,7 @@ from app.jobs.kinds.fine_tuning import FineTuningRequest
 from app.jobs.kinds.pretraining import PretrainingRequest
 from app.ml.configs.fields import Integer
 from app.ml.data.spec import DataSpec
-from app.ml.evaluation.figures import figure
+from app.ml.evaluation.metric_properties import metric_properties
 from app.ml.interfaces import Decision
 from app.models.refs import ModelName
 from app.sweeps.candidates import candidate
@@ -224,7 +224,7 @@ def _headline(request: SweepRequest) -> tuple[str, str]:
 
 def _direction(metric: str) -> Literal["minimize", "maximize"]:
     name = metric.rsplit("/", 1)[-1]
-    known = figure(name)
+    known = metric_properties(name)
     if known is None or known.direction is None:
         raise _refuse(["direction"], f"say minimize or maximize: it is not known which {name} is better")
     return known.direction

@@ -1,12 +1,13 @@
-"""Vectors for short runs of a text's codes, beside those of the codes themselves.
+"""Embeddings of a text's n-grams of codes, which are added to those of the codes.
 
 For n = 2 .. N, with codes c and K slots, step t gets
 
     sum_n  table_n[hash(c_(t-n+1), ..., c_t) mod K]
 
-Runs that share a slot share a vector (Svenstrup, Hansen and Winther, "Hash embeddings for efficient word
-representations", 2017); over bytes as in Pagnoni et al., "Byte latent transformer", 2024. What a network would need
-layers and many steps for, which few characters stand together, is looked up. No step looks ahead.
+N-grams that share a slot share a vector (Svenstrup, Hansen and Winther, "Hash embeddings for efficient word
+representations", 2017); over bytes as in Pagnoni et al., "Byte latent transformer", 2024. Which few
+characters stand together is looked up, where a network would need layers and many steps to learn it. No step looks
+ahead.
 """
 
 import torch
@@ -29,19 +30,20 @@ class NGrams(nn.Module):
         self.tables = nn.ModuleList(tables)
 
     def forward(self, codes: Tensor) -> Tensor:
-        """Before the first step stands padding."""
-        found = [table(places) for table, places in zip(self.tables, self.places(codes), strict=True)]
-        return torch.stack(found).sum(0)
+        """Sum the embeddings of the n-grams that end at each step; before the first step there is padding."""
+        vectors = [table(places) for table, places in zip(self.tables, self.places(codes), strict=True)]
+        return torch.stack(vectors).sum(0)
 
     def places(self, codes: Tensor) -> list[Tensor]:
-        """The slots of the runs of 2, 3, ... codes that end at each step, each int64 (B, T)."""
-        steps, hashed, found = codes.shape[1], codes, []
-        for back in range(1, self.longest):
-            earlier = F.pad(codes, (back, 0))[:, :steps]
+        """Hash the n-grams of 2, 3, ... codes that end at each step to slots, each int64 (B, T)."""
+        steps, hashed, slots = codes.shape[1], codes, []
+        for distance in range(1, self.longest):
+            earlier = F.pad(codes, (distance, 0))[:, :steps]
+            # A rolling hash: the n-gram of n codes from that of n - 1 and the code before it.
             hashed = (hashed * _FACTOR + earlier) % _PRIME
-            found.append(hashed % self.slots)
-        return found
+            slots.append(hashed % self.slots)
+        return slots
 
     def context(self, codes: Tensor) -> Tensor:
-        """The last codes that runs of later steps begin with, (B, longest - 1)."""
+        """The last codes, which n-grams of later steps begin with, (B, longest - 1)."""
         return F.pad(codes, (self.longest - 1, 0))[:, codes.shape[1] :]

@@ -1,4 +1,4 @@
-"""How well rows were rebuilt, counting only what was there to be rebuilt.
+"""Reconstruction errors over the values that were observed.
 
 The last channel of a series (C + 1, T) says what was observed: steps that were not, and that channel itself, which is
 no value, do not count. Images and tables count whole.
@@ -31,16 +31,17 @@ def reconstruction_defaults(context: ResolutionContext, weight_decay: float = 0.
     )
 
 
-def counted(inputs: Tensor) -> Tensor | None:
-    """1 where a value of (B, *shape) counts, else 0, of the same shape; None where all do."""
+def value_weights(inputs: Tensor) -> Tensor | None:
+    """Weights of the values of (B, *shape): 1 where one was observed, else 0; None where all were."""
     if inputs.ndim != _SERIES:
         return None
+    # The last channel is the mask of the others, and counts for nothing itself.
     values = inputs[:, -1:].expand(-1, inputs.shape[1] - 1, -1)
     return torch.cat([values, torch.zeros_like(inputs[:, -1:])], dim=1)
 
 
 def half_squared_error(inputs: Tensor, reconstructions: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Mean over the batch of 1/2 sum w (x - r)^2, where w is 1, or as given; all (B, *shape), result ()."""
+    """Mean over the batch of 1/2 sum w (x - r)^2; w is 1 where no weights are given. All (B, *shape), result ()."""
     reconstructions = reconstructions.to(inputs.dtype)
     if weights is None:
         return F.mse_loss(reconstructions, inputs, reduction="sum") / (2 * len(inputs))
@@ -48,7 +49,7 @@ def half_squared_error(inputs: Tensor, reconstructions: Tensor, weights: Tensor 
 
 
 def values_per_row(inputs: Tensor, weights: Tensor | None) -> Tensor | int:
-    """How many values of a row count, the mean over the batch: what an error per value is divided by."""
+    """Count the observed values of a row, on average over the batch: the divisor of an error per value."""
     if weights is None:
         return inputs[0].numel()
     return (weights.sum() / len(inputs)).clamp(min=1)

@@ -1,4 +1,4 @@
-"""Standardisation by fitted buffers."""
+"""Standardisation of features by a mean and a deviation that are kept as buffers."""
 
 from collections.abc import Sequence
 
@@ -19,22 +19,23 @@ class Standardize(nn.Module):
 
     @torch.no_grad()
     def fit(self, values: Tensor) -> None:
-        """Take mean and deviation over the rows of (N, F)."""
+        """Set mean and deviation from the rows of (N, F)."""
         self.mean.copy_(values.mean(0))
         self.std.copy_(floored_std(values))
 
     @torch.no_grad()
     def fit_together(self, values: Tensor, widths: Sequence[int]) -> None:
-        """Take the mean, and one deviation for each part of (N, F), of `widths` that add up to F.
+        """Set the mean per feature, and a common deviation for each part of (N, F); `widths` of the parts add up to F.
 
-        Scaled one by one, features that a backbone has given up (the collapsed dimensions of a VAE) would become
-        noise as loud as the rest. Every part gets the same variance in all, so that none drowns the others, and the
+        Scaled one by one, features that a backbone does not use (the collapsed dimensions of a VAE) would become
+        noise as large as the rest. Every part gets the same total variance, so that none dominates, and the
         features together F.
         """
         self.mean.copy_(values.mean(0))
+        # The summed variance of each part, (); a part then has the variance F / parts, whatever its width.
         variances = [part.sum() for part in torch.split(values.var(0, correction=0), list(widths))]
-        fair = values.shape[1] / len(variances)
-        stds = [torch.where(variance > 0, variance / fair, 1.0).sqrt() for variance in variances]
+        share = values.shape[1] / len(variances)
+        stds = [torch.where(variance > 0, variance / share, 1.0).sqrt() for variance in variances]
         self.std.copy_(torch.cat([std.expand(width) for std, width in zip(stds, widths, strict=True)]))
 
     def forward(self, values: Tensor) -> Tensor:
@@ -43,9 +44,9 @@ class Standardize(nn.Module):
 
 
 def floored_std(values: Tensor) -> Tensor:
-    """Deviation per feature (F,) of (N, F), at least a hundredth of the typical one.
+    """Standard deviation per feature (F,) of (N, F), at least a hundredth of the typical one.
 
-    Without the floor a feature nearly dead on the train rows would become a giant on others. 1 where nothing moves.
+    Without the floor a feature that hardly varies on the train rows could be huge on others. 1 where none varies.
     """
     std = values.std(0, correction=0)
     typical = std.square().mean().sqrt()

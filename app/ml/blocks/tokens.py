@@ -1,4 +1,4 @@
-"""From features to tokens: a layer over the vocabulary, and what it costs to say the tokens that are there."""
+"""The output layer over a vocabulary, and the losses of language models as sums over tokens."""
 
 import torch
 import torch.nn.functional as F
@@ -7,13 +7,13 @@ from torch import Tensor, nn
 from app.ml.kinds.tokenizers.base import FIRST, MASK, PADDING
 
 _STD = 0.02
-NATS, TOKENS, HITS, CHARACTERS = range(4)  # the columns of `row_sums`
+NATS, TOKENS, HITS, CHARACTERS = range(4)  # the columns of `token_sums`
 
 
 class TokenLayer(nn.Module):
     """Features (..., F) to logits (..., V); at first every token is nearly as probable as another.
 
-    Without weights of its own (`tied`) it says tokens by the vectors (V, F) that they enter by.
+    With `tied` it has no weights of its own: it uses the embeddings (V, F) of the input layer.
     """
 
     def __init__(self, width: int, vocabulary: int, *, tied: bool = False) -> None:
@@ -28,38 +28,38 @@ class TokenLayer(nn.Module):
         return F.linear(features, weight, self.bias)
 
 
-def is_asked(codes: Tensor) -> Tensor:
-    """Which codes a language model has to say: neither padding nor what an augmentation has hidden."""
+def is_predicted(codes: Tensor) -> Tensor:
+    """Mask of the codes that a language model predicts: neither padding nor what an augmentation has masked."""
     return (codes != PADDING) & (codes != MASK)
 
 
 def is_text(codes: Tensor) -> Tensor:
-    """Which codes are tokens of the text itself."""
+    """Mask of the codes that are tokens of the text itself."""
     return codes >= FIRST
 
 
-def row_sums(logits: Tensor, codes: Tensor, asked: Tensor, characters: Tensor) -> Tensor:
-    """Sums over the asked tokens of each row, (B, 4): nats, tokens, hits of the most probable one, characters.
+def token_sums(logits: Tensor, codes: Tensor, counted: Tensor, characters: Tensor) -> Tensor:
+    """Sum over the counted tokens of each row, (B, 4): nats, tokens, hits of the most probable token, characters.
 
-    logits (B, S, V), codes int64 (B, S), asked bool (B, S), characters of each code (V,).
+    logits (B, S, V), codes int64 (B, S), counted bool (B, S), characters of each code (V,).
     """
-    logits = logits.float()  # a sum of exponentials needs it
+    logits = logits.float()  # a softmax over a vocabulary loses too much in bfloat16
     nats = F.cross_entropy(logits.flatten(0, 1), codes.flatten(), reduction="none").view_as(codes)
     with torch.no_grad():
         hits = logits.argmax(2) == codes
         counts = characters[codes]
-    columns = [(values * asked).sum(1) for values in (nats, torch.ones_like(nats), hits, counts)]
+    columns = [(values * counted).sum(1) for values in (nats, torch.ones_like(nats), hits, counts)]
     return torch.stack(columns, dim=1)
 
 
 def mean_nats(sums: Tensor) -> Tensor:
-    """Nats per token of sums (..., 4), over all of them; 0 where no token was asked for."""
+    """Nats per token of sums (..., 4), over all of them; 0 where no token counts."""
     total = sums.flatten(0, -2).sum(0)
     return total[NATS] / total[TOKENS].clamp(min=1)
 
 
 def rates(sums: Tensor) -> dict[str, Tensor]:
-    """What sums (B, 4) say together: perplexity, accuracy of the most probable token, bits per character."""
+    """Perplexity, accuracy of the most probable token and bits per character over all sums (B, 4), each ()."""
     total = sums.detach().double().sum(0)
     tokens = total[TOKENS].clamp(min=1)
     bits = total[NATS] / total[CHARACTERS].clamp(min=1) / torch.log(torch.tensor(2.0))

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, stdtrit
 
-from app.ml.evaluation.figures import figure
+from app.ml.evaluation.metric_properties import metric_properties
 from app.ml.evaluation.outcomes import Outcomes, Values, Weights
 
 LEVEL = 0.95
@@ -54,24 +54,26 @@ class Difference:
 
 def intervals(outcomes: Outcomes, level: float = LEVEL, seed: int = 0) -> dict[str, Interval]:
     """Return an interval of every metric; none on fewer than 10 rows, nor where most resamples leave it undefined."""
-    found = _intervals((outcomes,), lambda each, weights: each[0].measure(weights), level, seed)
-    return {name: _bounded(name, interval) for name, (_, interval) in found.items()}
+    estimates = _intervals((outcomes,), lambda pair, weights: pair[0].measure(weights), level, seed)
+    return {name: _bounded(name, interval) for name, (_, interval) in estimates.items()}
 
 
 def paired(first: Outcomes, second: Outcomes, level: float = LEVEL, seed: int = 0) -> dict[str, Difference]:
     """Compare two models on the same N rows, given in the same order, in every metric that both have."""
     assert len(first) == len(second)
-    found = _intervals((first, second), _differences, level, seed)
-    return {name: Difference(value, where, _verdict(name, where)) for name, (value, where) in found.items()}
+    estimates = _intervals((first, second), _differences, level, seed)
+    return {
+        name: Difference(value, interval, _verdict(name, interval)) for name, (value, interval) in estimates.items()
+    }
 
 
-def _differences(both: tuple[Outcomes, ...], weights: Weights) -> dict[str, Values]:
-    first, second = (one.measure(weights) for one in both)
+def _differences(pair: tuple[Outcomes, ...], weights: Weights) -> dict[str, Values]:
+    first, second = (outcomes.measure(weights) for outcomes in pair)
     return {name: first[name] - second[name] for name in first if name in second}
 
 
 def _verdict(name: str, where: Interval) -> Verdict | None:
-    known = figure(name)
+    known = metric_properties(name)
     if known is None or known.direction is None:
         return None
     if where.low <= 0 <= where.high:
@@ -80,7 +82,7 @@ def _verdict(name: str, where: Interval) -> Verdict | None:
 
 
 def _bounded(name: str, interval: Interval) -> Interval:
-    known = figure(name)
+    known = metric_properties(name)
     if known is None:
         return interval
     return Interval(max(interval.low, known.least), min(interval.high, known.most), interval.level)
@@ -93,7 +95,7 @@ def _intervals(
     seed: int,
 ) -> dict[str, tuple[float, Interval]]:
     """The value of every metric that has one, and its interval."""
-    rows, cost = len(outcomes[0]), sum(one.cost for one in outcomes)
+    rows, cost = len(outcomes[0]), sum(outcome.cost for outcome in outcomes)
     if rows < MIN_ROWS:
         return {}
     generator = np.random.default_rng(seed)
@@ -102,18 +104,18 @@ def _intervals(
     most = max(MIN_ROWS, _MAX_WORK // (_MIN_RESAMPLES * cost))
     if rows > most:
         chosen = np.sort(generator.choice(rows, most, replace=False))
-        outcomes, shrink = tuple(one.take(chosen) for one in outcomes), math.sqrt(most / rows)
+        outcomes, shrink = tuple(outcome.take(chosen) for outcome in outcomes), math.sqrt(most / rows)
         part = measure(outcomes, np.ones((1, most)))
     resampled = _resampled(partial(measure, outcomes), min(rows, most), cost, generator)
     tail = _tail(level, rows)
-    found = {}
+    estimates = {}
     for name, values in resampled.items():
         value, known = float(whole[name][0]), values[np.isfinite(values)]
         if math.isfinite(value) and len(known) * 2 >= len(values):
             low, high = np.quantile(known, [tail, 1 - tail])
             low, high = (value + shrink * (float(end) - float(part[name][0])) for end in (low, high))
-            found[name] = (value, Interval(low, high, level))
-    return found
+            estimates[name] = (value, Interval(low, high, level))
+    return estimates
 
 
 def _resampled(

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app.ml.evaluation import curves
+from app.ml.evaluation import curve_builders
 from app.ml.evaluation.curve import Curve
 from app.ml.evaluation.outcomes import Outcomes, Values, Weights, mean, ratio
 from app.ml.evaluation.ranking import Ranking
@@ -56,8 +56,8 @@ class Classification(Outcomes):
     def _rankings(self) -> dict[str, Ranking]:
         """Each class that occurs against the rest; of two classes the second alone."""
         codes = [1] if len(self.classes) == 2 else range(len(self.classes))  # noqa: PLR2004 - the binary case
-        found = ((code, self.truth == code) for code in codes)
-        ranked = ((code, Ranking.of(self.probabilities[:, code], is_it)) for code, is_it in found if is_it.any())
+        members = ((code, self.truth == code) for code in codes)
+        ranked = ((code, Ranking.of(self.probabilities[:, code], is_it)) for code, is_it in members if is_it.any())
         return {self.classes[code]: ranking for code, ranking in ranked}
 
     def measure(self, weights: Weights) -> dict[str, Values]:
@@ -78,10 +78,10 @@ class Classification(Outcomes):
 
     def _ranks(self, weights: Weights) -> tuple[Values, Values]:
         """Means over the classes that some rows are of, and some are not."""
-        found = [ranking.measure(weights) for ranking in self._rankings.values()]
-        if not found:
+        areas = [ranking.measure(weights) for ranking in self._rankings.values()]
+        if not areas:
             return np.full(len(weights), np.nan), np.full(len(weights), np.nan)
-        auc, average = (mean_of_defined(np.stack(each)) for each in zip(*found, strict=True))
+        auc, average = (mean_of_defined(np.stack(of_classes)) for of_classes in zip(*areas, strict=True))
         return auc, average
 
     def _of_counts(self, weights: Weights) -> dict[str, Values]:
@@ -106,10 +106,10 @@ class Classification(Outcomes):
         if self.unscaled is not None:
             bins["unscaled"] = self._bins(self.unscaled)
         return [
-            curves.roc(head, self._rankings),
-            curves.precision_recall(head, self._rankings),
-            curves.calibration(head, bins),
-            curves.confusion_matrix(head, self.classes, self.confusion()),
+            curve_builders.roc(head, self._rankings),
+            curve_builders.precision_recall(head, self._rankings),
+            curve_builders.calibration(head, bins),
+            curve_builders.confusion_matrix(head, self.classes, self.confusion()),
         ]
 
     def _bins(self, probabilities: Values) -> tuple[Values, NDArray[np.int64], Values]:
@@ -144,6 +144,6 @@ def calibration_error(weights: Weights, probabilities: Values, truth: NDArray[np
     """ECE (R,)."""
     confidence, bins = bins_of(probabilities)
     gap = (probabilities.argmax(1) == truth) - confidence if len(truth) else confidence
-    each = np.zeros((len(truth), BINS))
-    each[np.arange(len(truth)), bins] = gap
-    return ratio(np.abs(weights @ each).sum(1), weights.sum(1))
+    gaps_by_bin = np.zeros((len(truth), BINS))
+    gaps_by_bin[np.arange(len(truth)), bins] = gap
+    return ratio(np.abs(weights @ gaps_by_bin).sum(1), weights.sum(1))

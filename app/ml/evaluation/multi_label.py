@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app.ml.evaluation import curves
+from app.ml.evaluation import curve_builders
 from app.ml.evaluation.classification import mean_of_defined
 from app.ml.evaluation.curve import Curve
 from app.ml.evaluation.outcomes import Outcomes, Values, Weights, finite, ratio
@@ -49,8 +49,8 @@ class MultiLabel(Outcomes):
     @cached_property
     def says(self) -> NDArray[np.bool_]:
         """Which are answered, where they are known (N, L)."""
-        says: NDArray[np.bool_] = self.probabilities >= (_EVEN if self.thresholds is None else self.thresholds)
-        return self.known & says
+        answered: NDArray[np.bool_] = self.probabilities >= (_EVEN if self.thresholds is None else self.thresholds)
+        return self.known & answered
 
     @cached_property
     def right(self) -> NDArray[np.bool_]:
@@ -63,33 +63,33 @@ class MultiLabel(Outcomes):
         """Of each label the rows where it is known, and their order."""
         rows = [np.flatnonzero(self.known[:, label]) for label in range(len(self.labels))]
         return [
-            (of, Ranking.of(self.probabilities[of, label], self.truth[of, label] > 0))
-            for label, of in enumerate(rows)
-            if len(of)
+            (known_rows, Ranking.of(self.probabilities[known_rows, label], self.truth[known_rows, label] > 0))
+            for label, known_rows in enumerate(rows)
+            if len(known_rows)
         ]
 
     def measure(self, weights: Weights) -> dict[str, Values]:
         """subset_accuracy, hamming_loss, micro_f1, macro_f1, auc_roc, average_precision (macro), log_loss."""
         known = self.known.astype(np.float64)
         whole = self.known.all(1).astype(np.float64)
-        both = [ranking.measure(weights[:, rows]) for rows, ranking in self._rankings]
+        areas = [ranking.measure(weights[:, rows]) for rows, ranking in self._rankings]
         nothing = np.full((1, len(weights)), np.nan)
-        auc, average = (np.stack(each) for each in zip(*both, strict=True)) if both else (nothing, nothing)
-        asked = weights @ known.sum(1)
+        auc, average = (np.stack(of_labels) for of_labels in zip(*areas, strict=True)) if areas else (nothing, nothing)
+        label_count = weights @ known.sum(1)
         return {
             "subset_accuracy": ratio(weights @ self.right.all(1).astype(np.float64), weights @ whole),
-            "hamming_loss": ratio(weights @ (known - self.right).sum(1), asked),
+            "hamming_loss": ratio(weights @ (known - self.right).sum(1), label_count),
             **self._f1(weights),
             "auc_roc": mean_of_defined(auc),
             "average_precision": mean_of_defined(average),
-            "log_loss": ratio(weights @ self._nats().sum(1), asked),
+            "log_loss": ratio(weights @ self._nats().sum(1), label_count),
         }
 
     def _f1(self, weights: Weights) -> dict[str, Values]:
         """From hits, answers and rows of each label, (R, L)."""
-        has, says = self.truth > 0, self.says  # NaN is never above
-        hits, of = weights @ (has & says).astype(np.float64), weights @ (has.astype(np.float64) + says)
-        return {"micro_f1": ratio(2 * hits.sum(1), of.sum(1)), "macro_f1": mean_of_defined(ratio(2 * hits, of).T)}
+        has, answered = self.truth > 0, self.says  # NaN is never above
+        hits, total = weights @ (has & answered).astype(np.float64), weights @ (has.astype(np.float64) + answered)
+        return {"micro_f1": ratio(2 * hits.sum(1), total.sum(1)), "macro_f1": mean_of_defined(ratio(2 * hits, total).T)}
 
     def _nats(self) -> Values:
         """-log of what was said of the truth, 0 where it is not known (N, L)."""
@@ -100,14 +100,14 @@ class MultiLabel(Outcomes):
         """Roc and precision_recall, a line a label."""
         counted = (label for label in range(len(self.labels)) if self.known[:, label].any())
         ranked = {self.labels[label]: ranking for label, (_, ranking) in zip(counted, self._rankings, strict=True)}
-        found = {name: ranking for name, ranking in ranked.items() if ranking.positive.any()}
-        return [curves.roc(head, found), curves.precision_recall(head, found)]
+        with_positives = {name: ranking for name, ranking in ranked.items() if ranking.positive.any()}
+        return [curve_builders.roc(head, with_positives), curve_builders.precision_recall(head, with_positives)]
 
     def details(self) -> dict[str, Any]:
         """average_precision_by_label, null where a label is never there, or always."""
         ones = np.ones((1, len(self)))
-        found: dict[str, float | None] = dict.fromkeys(self.labels)
+        average_precisions: dict[str, float | None] = dict.fromkeys(self.labels)
         counted = [label for label in range(len(self.labels)) if self.known[:, label].any()]
         for label, (rows, ranking) in zip(counted, self._rankings, strict=True):
-            found[self.labels[label]] = finite(float(ranking.measure(ones[:, rows])[1][0]))
-        return {"average_precision_by_label": found}
+            average_precisions[self.labels[label]] = finite(float(ranking.measure(ones[:, rows])[1][0]))
+        return {"average_precision_by_label": average_precisions}

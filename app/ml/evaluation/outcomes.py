@@ -45,8 +45,12 @@ class Outcomes(ABC):
 
     def metrics(self) -> dict[str, Any]:
         """Every metric as JSON, null where it is undefined; and how many rows there were."""
-        found = self.measure(np.ones((1, len(self))))
-        return {**{name: finite(float(value[0])) for name, value in found.items()}, **self.details(), "rows": len(self)}
+        metrics = self.measure(np.ones((1, len(self))))
+        return {
+            **{name: finite(float(value[0])) for name, value in metrics.items()},
+            **self.details(),
+            "rows": len(self),
+        }
 
 
 @dataclass(frozen=True)

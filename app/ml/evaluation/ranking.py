@@ -41,10 +41,10 @@ class Ranking:
         McNeil, 1982); the second sum over groups of (R_g - R_g-1) P_g, without interpolation.
         """
         hits, misses = self.counts(weights)
-        found, false = hits.cumsum(1), misses.cumsum(1)
-        positives, negatives = found[:, -1], false[:, -1]
-        below = negatives[:, None] - false + misses / 2
+        true_positives, false_positives = hits.cumsum(1), misses.cumsum(1)
+        positives, negatives = true_positives[:, -1], false_positives[:, -1]
+        below = negatives[:, None] - false_positives + misses / 2
         auc = ratio((hits * below).sum(1), positives * negatives)
-        precision = found / np.maximum(found + false, 1e-300)
+        precision = true_positives / np.maximum(true_positives + false_positives, 1e-300)
         average = ratio((hits * precision).sum(1), np.where(negatives > 0, positives, 0))
         return auc, average

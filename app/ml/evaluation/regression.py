@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app.ml.evaluation import curves
+from app.ml.evaluation import curve_builders
 from app.ml.evaluation.classification import mean_of_defined
 from app.ml.evaluation.curve import Curve
 from app.ml.evaluation.outcomes import Outcomes, Values, Weights, mean, ratio
@@ -44,7 +44,7 @@ class Regression(Outcomes):
 
     def curves(self, head: str) -> list[Curve]:
         """Predictions."""
-        return [curves.predictions(head, {head: _points(self)})]
+        return [curve_builders.predictions(head, {head: _points(self)})]
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Regressions(Outcomes):
 
     def take(self, rows: NDArray[np.int64]) -> "Regressions":
         """Some of the rows."""
-        return Regressions({name: one.take(rows) for name, one in self.targets.items()})
+        return Regressions({name: regression.take(rows) for name, regression in self.targets.items()})
 
     @property
     def cost(self) -> int:
@@ -67,26 +67,32 @@ class Regressions(Outcomes):
 
     def measure(self, weights: Weights) -> dict[str, Values]:
         """r2 and coverage: means over the targets."""
-        each = [one.measure(weights[:, rows]) for rows, one in map(_known, self.targets.values())]
-        return {name: mean_of_defined(np.stack([one[name] for one in each])) for name in ("r2", "coverage")}
+        metrics = [regression.measure(weights[:, rows]) for rows, regression in map(_known, self.targets.values())]
+        return {
+            name: mean_of_defined(np.stack([of_target[name] for of_target in metrics])) for name in ("r2", "coverage")
+        }
 
     def curves(self, head: str) -> list[Curve]:
         """predictions, a line a target."""
-        return [curves.predictions(head, {name: _points(_known(one)[1]) for name, one in self.targets.items()})]
+        return [
+            curve_builders.predictions(
+                head, {name: _points(_known(regression)[1]) for name, regression in self.targets.items()}
+            )
+        ]
 
     def details(self) -> dict[str, Any]:
         """Every target's own metrics."""
-        return {"targets": {name: _known(one)[1].metrics() for name, one in self.targets.items()}}
+        return {"targets": {name: _known(regression)[1].metrics() for name, regression in self.targets.items()}}
 
 
-def _known(one: Regression) -> tuple[NDArray[np.int64], Regression]:
+def _known(regression: Regression) -> tuple[NDArray[np.int64], Regression]:
     """The rows where the truth is known, and what came of them."""
-    rows = np.flatnonzero(~np.isnan(one.truth))
-    return rows, one.take(rows)
+    rows = np.flatnonzero(~np.isnan(regression.truth))
+    return rows, regression.take(rows)
 
 
-def _points(one: Regression) -> tuple[Values, Values]:
-    return one.truth, one.values
+def _points(regression: Regression) -> tuple[Values, Values]:
+    return regression.truth, regression.values
 
 
 def of_intervals(low: Values, high: Values, truth: Values) -> dict[str, Values]:

@@ -49,29 +49,10 @@ from app.ml.interfaces.values import (
 from app.ml.solvers.solution import Solution
 
 __all__ = [
-    "Accepts",
-    "AugmentationConfig",
-    "Backbone",
-    "BackboneConfig",
-    "Batch",
-    "Config",
-    "Decision",
-    "Encoding",
-    "Examples",
-    "Head",
-    "HeadConfig",
-    "Losses",
-    "MethodConfig",
-    "Mix",
-    "Modality",
-    "Objective",
-    "ParamGroup",
-    "Preprocessing",
-    "ResolutionContext",
-    "Rows",
-    "Shape",
-    "StoredRows",
-]
+    "Accepts", "AugmentationConfig", "Backbone", "BackboneConfig", "Batch", "Config", "Decision", "Encoding",
+    "Examples", "Head", "HeadConfig", "Losses", "MethodConfig", "Mix", "Modality", "Objective", "ParamGroup",
+    "Preprocessing", "ResolutionContext", "Rows", "Shape", "StoredRows",
+]  # fmt: skip
 
 
 class Preprocessing(Config, ABC):
@@ -270,7 +251,7 @@ class MethodConfig(Config, ABC):
         """Whether it is a sensible choice for such data where no method is named."""
         return True
 
-    def usual_views(self, context: ResolutionContext) -> tuple[AugmentationConfig, ...]:
+    def default_views(self, context: ResolutionContext) -> tuple[AugmentationConfig, ...]:
         """The augmentations of a pretraining that names none."""
         return ()
 

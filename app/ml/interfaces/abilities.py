@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from app.ml.solvers.logistic import SoftRows
+from app.ml.solvers.logistic import SoftLabels
 from app.ml.solvers.solution import Solution
 
 State = list[Tensor]  # what a backbone remembers of the steps before, each (B, ...); empty at the start
@@ -89,7 +89,7 @@ class SoftLabelSolver(ABC):
 
     @abstractmethod
     def solve_soft(
-        self, features: Tensor, rows: SoftRows, trials: Sequence[tuple[SoftRows, Tensor]], widths: Sequence[int]
+        self, features: Tensor, rows: SoftLabels, trials: Sequence[tuple[SoftLabels, Tensor]], widths: Sequence[int]
     ) -> Solution:
         """Set the weights to the optimum on rows (N, F); each trial gives their labels with rows (N,) held out.
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from app.ml.data.spec import TargetSpec
-from app.ml.solvers.ridge import left_out
+from app.ml.solvers.ridge import leave_one_out
 
 _ROUNDING = 1e-6  # relative to the features' size: float32 has seven digits
 
@@ -46,6 +46,6 @@ def probe_score(features: Tensor, labels: Tensor, target: TargetSpec) -> float:
         return float("nan")
     if target.type == "category":
         wanted = F.one_hot(labels, len(target.classes)).double()
-        return float((left_out(features, wanted).argmax(1) == labels).double().mean())
-    errors = left_out(features, labels.double()[:, None])[:, 0] - labels
+        return float((leave_one_out(features, wanted).argmax(1) == labels).double().mean())
+    errors = leave_one_out(features, labels.double()[:, None])[:, 0] - labels
     return float(1 - errors.square().mean() / labels.double().var(correction=0))

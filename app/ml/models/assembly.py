@@ -9,7 +9,7 @@ from app.ml.data.spec import DataSpec, TargetSpec
 from app.ml.evaluation.outcomes import Outcomes
 from app.ml.interfaces import Backbone, Batch, Head, HeadConfig, Losses, Objective, ParamGroup
 from app.ml.interfaces.abilities import Sequences
-from app.ml.kinds.balancing.base import BalancingConfig, Tasks
+from app.ml.kinds.balancing.base import BalancingConfig, TaskLosses
 from app.ml.kinds.balancing.fixed import Fixed
 from app.ml.kinds.heads import AnyHead
 from app.ml.kinds.strategies.base import StrategyConfig
@@ -176,11 +176,11 @@ class FineTuning(Objective):
             ]
         )
 
-    def _tasks(self, losses: Tensor, batch: Batch) -> Tasks:
+    def _tasks(self, losses: Tensor, batch: Batch) -> TaskLosses:
         stages = ([one for one in stage if one.requires_grad] for stage in reversed(self.backbone.stages()))
         last = next((stage for stage in stages if stage), [])
         own = [one for one in self.heads.parameters() if one.requires_grad]
-        return Tasks(losses, self.present(batch), self.shared(), last, own)
+        return TaskLosses(losses, self.present(batch), self.shared(), last, own)
 
     def present(self, batch: Batch) -> Tensor:
         """Whether any row of the batch carries a head's target, bool (T,)."""

@@ -15,7 +15,7 @@ from app.ml.configs.generation import Continued, GenerationConfig
 from app.ml.data.chunks import each_block, rows_per_block
 from app.ml.interfaces import Backbone, Rows
 from app.ml.interfaces.abilities import Sequences
-from app.ml.kinds.modalities.text import Text
+from app.ml.kinds.modalities.text import TextModality
 from app.ml.models.bundle import Bundle, Manifest, read_bundle
 from app.ml.models.generation import LanguageModel, continued
 
@@ -48,7 +48,7 @@ class Predictor:
         """Continue JSON texts, within so many seconds. Raises `InputError`; ask only a model that has a generator."""
         deadline = time.monotonic() + seconds
         modality, model = self.manifest.modality, self._language_model()
-        assert isinstance(modality, Text)
+        assert isinstance(modality, TextModality)
         prompts = modality.prompts(inputs)
         configs = [replace(config, seed=(config.seed + row) % 2**63) for row in range(len(prompts))]
         return [
@@ -59,7 +59,7 @@ class Predictor:
     def _language_model(self) -> LanguageModel:
         modality, backbone = self.manifest.modality, self.bundle.backbone
         head = next(self.bundle.heads[entry.config.key] for entry in self.manifest.heads if entry.config.generates)
-        assert isinstance(modality, Text)
+        assert isinstance(modality, TextModality)
         assert isinstance(backbone, Sequences)
         return LanguageModel(backbone, head, modality.codec, modality.tokens, modality.marked)
 

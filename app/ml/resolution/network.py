@@ -145,7 +145,7 @@ def resolve_views(
             raise ConfigError(place, f"{method.kind} compares views of a row: give some, or leave this out")
         check_augmentations(choice, context, place)
         return choice, ()
-    usual: tuple[AnyAugmentation, ...] = method.usual_views(context)  # type: ignore[assignment]
+    usual: tuple[AnyAugmentation, ...] = method.default_views(context)  # type: ignore[assignment]
     reason = f"the usual views of {method.kind}" if usual else f"{method.kind} needs none"
     value = [one.model_dump(mode="json") for one in usual]
     return usual, (Decision(field="augmentations", value=value, reason=reason),)

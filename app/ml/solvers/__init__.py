@@ -1,7 +1,7 @@
 """Solvers: the best weights of a linear head, found at once instead of step by step.
 
-`logistic` (one of several classes), `labels` (each label there or not), `ridge` and `numbers` (numbers) share `basis`
-(principal axes of the features), `path` (the penalty by cross-validation) and `lbfgs`.
+`logistic` (one of several classes), `multi_label` (each label there or not), `ridge` and `regression` (numbers) share
+`basis` (principal axes of the features), `regularization_path` (the penalty by cross-validation) and `lbfgs`.
 
 Why not scikit-learn or scipy:
 

@@ -1,4 +1,4 @@
-"""Convex losses of linear models, per row and with their slopes; P problems are looked at side by side."""
+"""Convex losses of linear models per row, with their gradients by the outputs, for P problems side by side."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-class RowLoss(Protocol):
-    """What outputs (N, P, K) cost."""
+class LinearLoss(Protocol):
+    """The loss of outputs (N, P, K): N rows, P problems on the same rows, K outputs each."""
 
     @property
     def outputs(self) -> int:
@@ -18,20 +18,20 @@ class RowLoss(Protocol):
 
     @property
     def share(self) -> Tensor:
-        """(N,) what a row counts in the mean."""
+        """Weight of each row in the mean loss, (N,)."""
         ...
 
     @property
     def curvature(self) -> float:
-        """About the second derivative, by an output."""
+        """Rough second derivative by one output: it scales the first step."""
         ...
 
     def rows(self, outputs: Tensor) -> Tensor:
-        """(N, P, K) to (N, P)."""
+        """Losses of the rows, (N, P, K) to (N, P)."""
         ...
 
     def slopes(self, outputs: Tensor) -> Tensor:
-        """The derivative by the outputs, (N, P, K)."""
+        """Derivatives of the losses by the outputs, (N, P, K)."""
         ...
 
 
@@ -49,62 +49,64 @@ class SoftmaxLoss:
 
     @property
     def curvature(self) -> float:
-        """What p (1 - p) is at equal probabilities."""
+        """The diagonal of the Hessian at equal probabilities, p (1 - p)."""
         return (1 - 1 / self.outputs) / self.outputs if self.outputs > 1 else 1.0
 
     def rows(self, outputs: Tensor) -> Tensor:
         """(N, P, K) to (N, P)."""
+        # sum_k mass_k (logsumexp(z) - z_k): the normaliser is shared by the classes.
         expected = torch.einsum("nk,npk->np", self.mass, outputs)
         return self.mass.sum(1, keepdim=True) * outputs.logsumexp(2) - expected
 
     def slopes(self, outputs: Tensor) -> Tensor:
         """(N, P, K)."""
         # In the layout that products leave, a softmax takes many times as long as its parts.
-        shares = (outputs - outputs.logsumexp(2, keepdim=True)).exp()
-        return shares * self.mass.sum(1)[:, None, None] - self.mass[:, None]
+        probabilities = (outputs - outputs.logsumexp(2, keepdim=True)).exp()
+        return probabilities * self.mass.sum(1)[:, None, None] - self.mass[:, None]
 
 
 @dataclass(frozen=True, slots=True)
 class SigmoidLoss:
-    """Binary cross-entropy: output k of row n costs there_nk log(1 + e^-z) + gone_nk log(1 + e^z)."""
+    """Binary cross-entropy: output k of row n costs positive_nk log(1 + e^-z) + negative_nk log(1 + e^z)."""
 
-    there: Tensor  # (N, K) what counts for the label
-    gone: Tensor  # (N, K) and against it; both are 0 where nobody knows
+    positive: Tensor  # (N, K) weight of the label where the row has it
+    negative: Tensor  # (N, K) weight where the row lacks it; both are 0 where the label is missing
     share: Tensor  # (N,)
     curvature: float = 0.25
 
     @property
     def outputs(self) -> int:
         """K."""
-        return self.there.shape[1]
+        return self.positive.shape[1]
 
     def rows(self, outputs: Tensor) -> Tensor:
         """(N, P, K) to (N, P)."""
-        costs = self.there[:, None] * F.logsigmoid(outputs) + self.gone[:, None] * F.logsigmoid(-outputs)
+        costs = self.positive[:, None] * F.logsigmoid(outputs) + self.negative[:, None] * F.logsigmoid(-outputs)
         return -costs.sum(2)
 
     def slopes(self, outputs: Tensor) -> Tensor:
         """(N, P, K)."""
-        return self.gone[:, None] * outputs.sigmoid() - self.there[:, None] * (-outputs).sigmoid()
+        # d/dz of -log sigmoid(z) is -sigmoid(-z), of -log sigmoid(-z) it is sigmoid(z): neither loses digits.
+        return self.negative[:, None] * outputs.sigmoid() - self.positive[:, None] * (-outputs).sigmoid()
 
 
 @dataclass(frozen=True, slots=True)
 class SquaredLoss:
-    """Row n costs |outputs - wanted|^2 / 2."""
+    """Row n costs |outputs - targets|^2 / 2."""
 
-    wanted: Tensor  # (N, K)
+    targets: Tensor  # (N, K)
     share: Tensor  # (N,)
     curvature: float = 1.0
 
     @property
     def outputs(self) -> int:
         """K."""
-        return self.wanted.shape[1]
+        return self.targets.shape[1]
 
     def rows(self, outputs: Tensor) -> Tensor:
         """(N, P, K) to (N, P)."""
-        return (outputs - self.wanted[:, None]).square().sum(2) / 2
+        return (outputs - self.targets[:, None]).square().sum(2) / 2
 
     def slopes(self, outputs: Tensor) -> Tensor:
         """(N, P, K)."""
-        return outputs - self.wanted[:, None]
+        return outputs - self.targets[:, None]

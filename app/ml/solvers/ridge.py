@@ -15,84 +15,87 @@ from torch import Tensor
 
 from app.ml.solvers.basis import Basis, principal
 from app.ml.solvers.losses import SquaredLoss
-from app.ml.solvers.path import STRENGTHS, UNTESTED, Problem, solve
+from app.ml.solvers.regularization_path import STRENGTHS, UNTESTED, LinearProblem, solve
 from app.ml.solvers.solution import Score, Solution
 
 _FOLDS = 3
-_MIN_ROOM = 1e-6  # what is below is rounding
+_MIN_RESIDUAL = 1e-6  # of 1 - h at strength 0; what is below is rounding
 
 
-def solve_ridge(features: Tensor, wanted: Tensor) -> Solution:
-    """Fit features (N, F) to numbers (N, K)."""
-    middle = features.mean(0, dtype=torch.float64)
-    basis = principal(features - middle.to(features))
-    wanted = wanted.to(basis.rows)
+def solve_ridge(features: Tensor, targets: Tensor) -> Solution:
+    """Fit features (N, F) to numbers (N, K), every one of them known."""
+    mean = features.mean(0, dtype=torch.float64)
+    basis = principal(features - mean.to(features))
+    targets = targets.to(basis.rows)
     if basis.axes is None:
         folds = torch.arange(len(features), device=features.device) % _FOLDS
-        problem = Problem(basis, SquaredLoss(wanted, torch.ones_like(wanted[:, 0])))
-        found = solve(problem, folds, _FOLDS)
+        problem = LinearProblem(basis, SquaredLoss(targets, torch.ones_like(targets[:, 0])))
+        solution = solve(problem, folds, _FOLDS)
     else:
-        found = _closed_form(basis, wanted)
-    bias = found.bias - found.weight @ middle.to(found.weight)
-    return replace(found, bias=bias)
+        solution = _closed_form(basis, targets)
+    # The fit was on centred features: w (x - mean) + b.
+    bias = solution.bias - solution.weight @ mean.to(solution.weight)
+    return replace(solution, bias=bias)
 
 
-def left_out(features: Tensor, wanted: Tensor) -> Tensor:
-    """What is answered for each row of (N, F) by a fit to all others, (N, K), at the strength that errs least.
+def leave_one_out(features: Tensor, targets: Tensor) -> Tensor:
+    """Predict each row of (N, F) by a fit to all other rows, (N, K), at the strength with the lowest error.
 
-    N is at most MAX_AXES, so that all fits are in closed form.
+    N is at most MAX_AXES, so that all fits have a closed form.
     """
     basis = principal(features - features.mean(0, dtype=torch.float64).to(features))
     assert basis.axes is not None
-    wanted = wanted.to(basis.rows)
-    found = _LeftOut.of(basis.rows, basis.spectrum * len(wanted), wanted - wanted.mean(0))
-    unit = _unit(basis)
-    scores = [found.score(relative * unit) for relative in STRENGTHS]
-    return wanted - found.errors(min(scores, key=lambda score: score.loss).strength)
+    targets = targets.to(basis.rows)
+    held_out = _LeaveOneOut.of(basis.rows, basis.spectrum * len(targets), targets - targets.mean(0))
+    total_variance = _total_variance(basis)
+    scores = [held_out.score(relative * total_variance) for relative in STRENGTHS]
+    return targets - held_out.errors(min(scores, key=lambda score: score.loss).strength)
 
 
-def _unit(basis: Basis) -> float:
-    """The features' variance, summed over all: what strengths are relative to."""
+def _total_variance(basis: Basis) -> float:
+    """The summed variance of the features: strengths are multiples of it."""
     return max(basis.spectrum.sum().item(), torch.finfo(torch.float32).tiny)
 
 
-def _closed_form(basis: Basis, wanted: Tensor) -> Solution:
-    mean = wanted.mean(0)
-    squares = basis.spectrum * len(wanted)
-    unit = _unit(basis)
-    found = _LeftOut.of(basis.rows, squares, wanted - mean)
-    scores = tuple(found.score(relative * unit) for relative in STRENGTHS) if len(wanted) > 1 else ()
-    strength = min(scores, key=lambda score: score.loss).strength if scores else UNTESTED * unit
-    against = basis.rows.T @ (wanted - mean)  # (R, K): s_j u_j'y
-    weight = basis.weights(against / (squares + strength)[:, None])
-    return Solution(weight.T, mean, strength, scores, found.deviations(strength) if scores else None)
+def _closed_form(basis: Basis, targets: Tensor) -> Solution:
+    mean = targets.mean(0)
+    squares = basis.spectrum * len(targets)  # (R,): s_j^2
+    total_variance = _total_variance(basis)
+    held_out = _LeaveOneOut.of(basis.rows, squares, targets - mean)
+    scores = tuple(held_out.score(relative * total_variance) for relative in STRENGTHS) if len(targets) > 1 else ()
+    strength = min(scores, key=lambda score: score.loss).strength if scores else UNTESTED * total_variance
+    projections = basis.rows.T @ (targets - mean)  # (R, K): s_j u_j'y
+    weight = basis.weights(projections / (squares + strength)[:, None])
+    return Solution(weight.T, mean, strength, scores, held_out.deviations(strength) if scores else None)
 
 
 @dataclass(frozen=True, slots=True)
-class _LeftOut:
-    """Errors of rows left out.
+class _LeaveOneOut:
+    """Leave-one-out errors e_n / (1 - h_n) at any strength, from one decomposition.
 
-    Where a fit is nearly exact both e and 1 - h vanish: so both are sums of what each axis leaves, not differences.
+    Where a fit is nearly exact both e and 1 - h vanish, and a difference of large numbers would be rounding. So both
+    are sums of positive parts: what is beyond all axes, and on each axis the share strength / (s_j^2 + strength).
     """
 
     left: Tensor  # U (N, R)
     squares: Tensor  # (R,)
     explained: Tensor  # U'y (R, K)
-    rest: Tensor  # y - UU'y (N, K)
-    room: Tensor  # 1 - 1/N - sum_j u_nj^2 (N,)
+    beyond: Tensor  # y - UU'y, which no axis explains (N, K)
+    residual: Tensor  # 1 - 1/N - sum_j u_nj^2: 1 - h without a penalty (N,)
 
     @classmethod
-    def of(cls, rows: Tensor, squares: Tensor, wanted: Tensor) -> "_LeftOut":
+    def of(cls, rows: Tensor, squares: Tensor, targets: Tensor) -> "_LeaveOneOut":
         """From U S (N, R), S^2 (R,) and centred numbers (N, K)."""
         left = rows * torch.where(squares > 0, squares, torch.inf).rsqrt()
-        explained = left.T @ wanted
-        room = 1 - 1 / len(rows) - left.square().sum(1)
-        room = torch.where(room > _MIN_ROOM, room, 0.0)
-        rest = (wanted - left @ explained) * (room > 0)[:, None]
-        return cls(left, squares, explained, rest, room)
+        explained = left.T @ targets
+        residual = 1 - 1 / len(rows) - left.square().sum(1)
+        residual = torch.where(residual > _MIN_RESIDUAL, residual, 0.0)
+        # A row that the axes span whole has nothing beyond them: what is computed there is rounding.
+        beyond = (targets - left @ explained) * (residual > 0)[:, None]
+        return cls(left, squares, explained, beyond, residual)
 
     def score(self, strength: float) -> Score:
-        """Half the squared errors, summed over the outputs."""
+        """The mean over rows of half the squared errors, summed over the outputs, and its standard error."""
         costs = self.errors(strength).square().sum(1) / 2
         return Score(strength, costs.mean().item(), (costs.std(correction=0) / len(costs) ** 0.5).item())
 
@@ -101,8 +104,8 @@ class _LeftOut:
         return self.errors(strength).square().mean(0).sqrt()
 
     def errors(self, strength: float) -> Tensor:
-        """What is wanted less what is answered, (N, K)."""
-        kept = strength / (self.squares + strength)
-        errors = self.rest + self.left @ (kept[:, None] * self.explained)
-        room = self.room + self.left.square() @ kept
-        return errors / room.clamp(min=torch.finfo(room.dtype).tiny)[:, None]
+        """Targets less leave-one-out predictions, (N, K)."""
+        shrunk = strength / (self.squares + strength)  # (R,): the share of each axis that the penalty takes away
+        errors = self.beyond + self.left @ (shrunk[:, None] * self.explained)  # e
+        residual = self.residual + self.left.square() @ shrunk  # 1 - h
+        return errors / residual.clamp(min=torch.finfo(residual.dtype).tiny)[:, None]

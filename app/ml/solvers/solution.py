@@ -1,4 +1,4 @@
-"""What a solver found."""
+"""The result of a solver, and the scores that its penalty was chosen by."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """What one strength of the L2 penalty cost on rows held out, a mean over them, and its standard error."""
+    """The mean loss on held-out rows at one strength of the L2 penalty, and the standard error of that mean."""
 
     strength: float
     loss: float
@@ -21,8 +21,8 @@ class Solution:
 
     weight: Tensor  # (K, F)
     bias: Tensor  # (K,)
-    strength: float  # minimises sum(losses) + strength / 2 * |weight|^2
-    scores: tuple[Score, ...]  # from the strongest; empty where nothing could be held out
+    strength: float  # of the penalty: the optimum minimises sum(losses) + strength / 2 * |weight|^2
+    scores: tuple[Score, ...]  # from the strongest penalty on; empty where nothing could be held out
     left_out: Tensor | None = None  # (K,) root mean square error of squared losses on rows left out, where it is known
 
     @property
@@ -31,7 +31,7 @@ class Solution:
         return min((score.loss for score in self.scores), default=None)
 
     @torch.no_grad()
-    def put_into(self, layer: nn.Linear) -> None:
-        """Make it the weights of a layer."""
+    def copy_to(self, layer: nn.Linear) -> None:
+        """Copy the optimum into a layer."""
         layer.weight.copy_(self.weight)
         layer.bias.copy_(self.bias)

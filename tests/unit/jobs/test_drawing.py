@@ -10,7 +10,7 @@ from PIL import Image
 from app.jobs.drawing import draw
 from app.ml.evaluation.classification import Classification
 from app.ml.evaluation.curve import Curve
-from app.ml.evaluation.curves import learning
+from app.ml.evaluation.curve_builders import learning
 from app.ml.evaluation.regression import Regression
 
 NASTY = ('<script>alert("x")</script>', "$\\frac{", "_hidden", "a]]>&--b\x07", "名前 שם", "x" * 300)

@@ -8,7 +8,7 @@ import torch
 from torch.distributions import Bernoulli, kl_divergence
 from torch.func import jacrev, vmap
 
-from app.ml.blocks.penalties import contraction, divergence_from_rate, squared_projections
+from app.ml.blocks.regularizers import contraction, divergence_from_rate, squared_projections
 from app.ml.configs.learning import PretrainingConfig
 from app.ml.data.arrays import Examples, InMemory
 from app.ml.interfaces import Backbone, Batch, Encoding

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from app.ml.configs.learning import FineTuningConfig
 from app.ml.errors import ConfigError
 from app.ml.interfaces import Batch
-from app.ml.kinds.balancing.base import Balance, Tasks
+from app.ml.kinds.balancing.base import LossBalancer, TaskLosses
 from app.ml.kinds.balancing.fixed import Fixed
 from app.ml.kinds.balancing.gradnorm import GradNorm, NormedGradients
 from app.ml.kinds.balancing.pcgrad import PcGrad
@@ -39,8 +39,10 @@ def toy(seed: int = 0) -> tuple[nn.Parameter, nn.Parameter, Tensor]:
     return shared, own, ((shared - goals).square().sum(1) + own).square()
 
 
-def tasks_of(losses: Tensor, shared: nn.Parameter, own: nn.Parameter, present: tuple[bool, ...] = (True,) * 3) -> Tasks:
-    return Tasks(losses, torch.tensor(present), [shared], [shared], [own])
+def tasks_of(
+    losses: Tensor, shared: nn.Parameter, own: nn.Parameter, present: tuple[bool, ...] = (True,) * 3
+) -> TaskLosses:
+    return TaskLosses(losses, torch.tensor(present), [shared], [shared], [own])
 
 
 def by_the_paper(slopes: list[Tensor], seed: int) -> Tensor:
@@ -101,7 +103,7 @@ def test_gradnorm_makes_heads_pull_alike() -> None:
     scales = torch.tensor([1.0, 40.0, 0.2])
     for _ in range(400):
         losses = scales * (shared - torch.eye(3, 6)).square().sum(1)
-        balance.combine(Tasks(losses, torch.ones(3, dtype=torch.bool), [shared], [shared], []))
+        balance.combine(TaskLosses(losses, torch.ones(3, dtype=torch.bool), [shared], [shared], []))
     norms = torch.stack([torch.autograd.grad(loss, shared, retain_graph=True)[0].norm() for loss in losses])
     pulls = balance.weights * norms
     assert pulls.max() < 1.5 * pulls.min()
@@ -114,7 +116,7 @@ def test_gradnorm_minds_only_heads_whose_targets_are_there() -> None:
     balance.combine(tasks_of(losses, shared, own, (True, True, False)))
     assert balance.first[2].item() == -1, "not seen yet"
     fresh = GradNorm().build(HEADS[:2])
-    fresh.combine(Tasks(losses[:2], torch.ones(2, dtype=torch.bool), [shared], [shared], [own]))
+    fresh.combine(TaskLosses(losses[:2], torch.ones(2, dtype=torch.bool), [shared], [shared], [own]))
     ratio = balance.weights[0] / balance.weights[1]
     assert ratio.item() == pytest.approx((fresh.weights[0] / fresh.weights[1]).item(), rel=1e-5)
 
@@ -125,7 +127,7 @@ def test_uncertainty_settles_where_every_head_counts_by_its_inverse_loss() -> No
     optimizer = torch.optim.Adam(balance.parameters(), 0.1)
     for _ in range(300):
         optimizer.zero_grad()
-        tasks = Tasks(losses, torch.ones(3, dtype=torch.bool), [], [], [])
+        tasks = TaskLosses(losses, torch.ones(3, dtype=torch.bool), [], [], [])
         balance.combine(tasks)[0].backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     expected = torch.log(2 * losses * torch.tensor([1.0, 0.5, 1.0]))
@@ -137,7 +139,7 @@ def test_uncertainty_settles_where_every_head_counts_by_its_inverse_loss() -> No
 
 def test_uncertainty_learns_nothing_of_a_head_whose_target_is_nowhere() -> None:
     balance = Uncertainty().build(HEADS)
-    tasks = Tasks(torch.tensor([0.7, 0.0, 2.0]), torch.tensor([True, False, True]), [], [], [])
+    tasks = TaskLosses(torch.tensor([0.7, 0.0, 2.0]), torch.tensor([True, False, True]), [], [], [])
     balance.combine(tasks)[0].backward()  # type: ignore[no-untyped-call]
     assert balance.log_variances.grad is not None
     assert balance.log_variances.grad[1].item() == 0
@@ -145,7 +147,7 @@ def test_uncertainty_learns_nothing_of_a_head_whose_target_is_nowhere() -> None:
 
 
 def test_fixed_weights_are_measured_too() -> None:
-    balance: Balance = Fixed(weights={"b": 0.25}).build(HEADS)
+    balance: LossBalancer = Fixed(weights={"b": 0.25}).build(HEADS)
     assert balance.total(torch.tensor([1.0, 4.0, 2.0])).item() == 4
 
 

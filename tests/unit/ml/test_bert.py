@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 from app.ml.errors import ConfigError, WeightsError
 from app.ml.interfaces import Encoding, ResolutionContext
 from app.ml.kinds.backbones.bert import Bert, BertBackbone
-from app.ml.kinds.modalities.text import Text
+from app.ml.kinds.modalities.text import TextModality
 from app.ml.kinds.strategies.bias_only import BiasOnly
 from app.ml.kinds.strategies.lora import Lora
 from app.ml.models.bundle import Bundle
@@ -48,8 +48,8 @@ def minilm(folder: Path) -> Bundle:
     return imported(Wanted("bert", path, vocabulary=vocabulary, config=config))
 
 
-def text_model(bundle: Bundle) -> Text:
-    assert isinstance(bundle.manifest.modality, Text)
+def text_model(bundle: Bundle) -> TextModality:
+    assert isinstance(bundle.manifest.modality, TextModality)
     return bundle.manifest.modality
 
 

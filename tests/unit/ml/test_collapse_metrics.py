@@ -12,7 +12,7 @@ from sklearn.model_selection import LeaveOneOut, cross_val_predict
 
 from app.ml.data.spec import TargetSpec
 from app.ml.learning.collapse_metrics import dead_units, effective_rank, probe_score
-from app.ml.solvers.ridge import left_out, solve_ridge
+from app.ml.solvers.ridge import leave_one_out, solve_ridge
 
 IRIS = TargetSpec(name="species", type="category", classes=("setosa", "versicolor", "virginica"))
 NUMBER = TargetSpec(name="progression", type="number")
@@ -48,7 +48,7 @@ def test_a_row_left_out_is_answered_by_a_fit_to_all_others() -> None:
     features, wanted = random(25, 60), random(25, 2).double()
     strength = solve_ridge(features, wanted).strength
     expected = cross_val_predict(Ridge(alpha=strength), features.double().numpy(), wanted.numpy(), cv=LeaveOneOut())
-    assert left_out(features, wanted).numpy() == pytest.approx(expected, rel=1e-4, abs=1e-5)
+    assert leave_one_out(features, wanted).numpy() == pytest.approx(expected, rel=1e-4, abs=1e-5)
 
 
 def test_a_probe_of_real_classes_and_numbers_scores_as_when_every_row_is_left_out() -> None:

@@ -150,7 +150,7 @@ def test_views_are_chosen_where_none_are_named(method: MethodConfig, modality: s
 
 def test_only_colour_images_are_mirrored() -> None:
     kinds = {
-        channels: {one.kind for one in SimClr().usual_views(ResolutionContext("image", (32, 32, channels), 100))}
+        channels: {one.kind for one in SimClr().default_views(ResolutionContext("image", (32, 32, channels), 100))}
         for channels in (1, 3)
     }
     assert "flip" not in kinds[1]

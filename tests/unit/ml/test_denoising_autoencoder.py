@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from app.ml.blocks.reconstruction import counted
+from app.ml.blocks.reconstruction import value_weights
 from app.ml.configs.learning import PretrainingConfig
 from app.ml.interfaces import Batch, Encoding
 from app.ml.kinds.backbones.mlp import Mlp
@@ -80,8 +80,8 @@ def test_what_a_series_did_not_observe_stays_and_does_not_count(corruption: Any)
     inputs = torch.randn(3, 3, 6)
     inputs[:, -1] = torch.tensor([[1.0] * 6, [1.0, 1, 0, 0, 0, 0], [0.0] * 6])
     inputs[:, :-1] *= inputs[:, -1:]
-    corrupted, changed = corrupt(corruption, inputs, counted(inputs))
-    still = counted(inputs) == 0
+    corrupted, changed = corrupt(corruption, inputs, value_weights(inputs))
+    still = value_weights(inputs) == 0
     assert torch.equal(corrupted[still], inputs[still])
     assert not changed[still].any()
     assert not torch.equal(corrupted[0], inputs[0])

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from app.ml.data.spec import DataSpec
 from app.ml.errors import InputError
 from app.ml.kinds.modalities import image as module
-from app.ml.kinds.modalities.image import Image
+from app.ml.kinds.modalities.image import ImageModality
 
-GREY = Image(height=4, width=5, channels=1)
-COLOUR = Image(height=4, width=5, channels=3)
+GREY = ImageModality(height=4, width=5, channels=1)
+COLOUR = ImageModality(height=4, width=5, channels=3)
 
 
 def picture(array: Any, kind: str = "PNG", **options: Any) -> str:
@@ -26,7 +26,7 @@ def picture(array: Any, kind: str = "PNG", **options: Any) -> str:
     return base64.b64encode(buffer.getvalue()).decode()
 
 
-def errors(modality: Image, *inputs: Any) -> list[tuple[tuple[str | int, ...], str]]:
+def errors(modality: ImageModality, *inputs: Any) -> list[tuple[tuple[str | int, ...], str]]:
     with pytest.raises(InputError) as caught:
         modality.decode(list(inputs))
     return caught.value.errors
@@ -84,7 +84,7 @@ def test_sixteen_bits_become_eight_without_clipping() -> None:
 
 def test_a_dataset_of_numbers_up_to_one_is_asked_in_the_same_numbers() -> None:
     spec = DataSpec(modality="image", shape=(4, 5, 1), value_scale=255, rows={"train": 1})
-    unit = Image.fit(ramp(0, 4, 5, 1), spec)
+    unit = ImageModality.fit(ramp(0, 4, 5, 1), spec)
     assert (unit.decode([(ramp(4, 5) / 255).tolist()])[0, :, :, 0] == ramp(4, 5)).all()
     assert (unit.decode([(ramp(4, 5) > 9).tolist()])[0, :, :, 0] == (ramp(4, 5) > 9) * 255).all()
     assert (unit.decode([picture(ramp(4, 5))])[0, :, :, 0] == ramp(4, 5)).all()
@@ -93,7 +93,7 @@ def test_a_dataset_of_numbers_up_to_one_is_asked_in_the_same_numbers() -> None:
         assert loc == (1,)
         assert "position 7 is not among numbers 0..1" in message
     assert "a str at position 7" in errors(unit, with_value("1", 0))[0][1]
-    assert Image.model_validate({"kind": "image"}).value_scale == 1
+    assert ImageModality.model_validate({"kind": "image"}).value_scale == 1
 
 
 def with_value(value: Any, scale: int = 1) -> list[Any]:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from app.ml.data.spec import TargetSpec
 from app.ml.kinds.heads.multi_label import MultiLabel, MultiLabelHead, best_threshold
-from app.ml.solvers.labels import solve_labels
+from app.ml.solvers.multi_label import solve_multi_label
 
 NAMES = ("a", "b", "c")
 
@@ -52,7 +52,7 @@ def test_what_is_unknown_gives_its_label_no_gradient() -> None:
 
 def test_the_optimum_is_one_of_logistic_regressions_for_each_label() -> None:
     features, target = problem()
-    found = solve_labels(features, target, torch.ones(3))
+    found = solve_multi_label(features, target, torch.ones(3))
     for k in range(3):
         known = target[:, k] >= 0
         reference = LogisticRegression(C=1 / found.strength, tol=1e-10, max_iter=10_000)
@@ -66,17 +66,20 @@ def test_the_optimum_is_one_of_logistic_regressions_for_each_label() -> None:
 def test_a_label_without_both_sides_stays_out_of_the_optimum() -> None:
     features, target = problem()
     wide = torch.cat([target, torch.zeros(300, 1, dtype=torch.int64), torch.ones(300, 1, dtype=torch.int64)], dim=1)
-    found, without = solve_labels(features, wide, torch.ones(5)), solve_labels(features, target, torch.ones(3))
+    found, without = (
+        solve_multi_label(features, wide, torch.ones(5)),
+        solve_multi_label(features, target, torch.ones(3)),
+    )
     assert torch.equal(found.weight[:3], without.weight)
     assert (found.weight[3:] == 0).all()
     assert found.bias[3:].sigmoid().tolist() == pytest.approx([1 / 302, 301 / 302], rel=1e-6)
-    nothing = solve_labels(features, torch.full((300, 2), -1), torch.ones(2))
+    nothing = solve_multi_label(features, torch.full((300, 2), -1), torch.ones(2))
     assert nothing.bias.tolist() == [0, 0]
 
 
 def test_a_weight_counts_a_row_as_several() -> None:
     features, target = problem()
-    found = solve_labels(features, target, torch.tensor([1.0, 1.0, 5.0]))
+    found = solve_multi_label(features, target, torch.tensor([1.0, 1.0, 5.0]))
     known = target[:, 2] >= 0
     reference = LogisticRegression(C=1 / found.strength, tol=1e-10, max_iter=10_000, class_weight={0: 1.0, 1: 5.0})
     reference.fit(features[known].double().numpy(), target[known, 2].numpy())

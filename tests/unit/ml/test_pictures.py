@@ -12,7 +12,7 @@ from PIL import Image as Pictures
 from app.datasets.limits import Limits
 from app.datasets.options import PrepareOptions
 from app.datasets.preparation import prepare
-from app.ml.kinds.modalities.image import Image
+from app.ml.kinds.modalities.image import ImageModality
 
 RNG = np.random.default_rng(3)
 
@@ -65,6 +65,6 @@ def test_a_member_of_a_zip_and_its_base64_are_equal(
     )
     spec = prepare(source, "a.zip", options, out, Limits(), lambda _fraction, _message: None).spec
     stored = np.load(out / "inputs.npy", allow_pickle=False)
-    asked = Image.fit(stored, spec).decode([base64.b64encode(SAMPLES[name]).decode()])
+    asked = ImageModality.fit(stored, spec).decode([base64.b64encode(SAMPLES[name]).decode()])
     np.testing.assert_array_equal(asked, stored)
     assert len(np.unique(stored)) > 4

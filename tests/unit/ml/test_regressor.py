@@ -11,7 +11,7 @@ from torch import Tensor
 
 from app.ml.data.spec import TargetSpec
 from app.ml.kinds.heads.regressor import Regressor, RegressorHead
-from app.ml.solvers.numbers import solve_numbers
+from app.ml.solvers.regression import solve_regression
 from app.ml.solvers.ridge import solve_ridge
 from tests.support import tiny
 from tests.support.texts import run_of
@@ -139,14 +139,14 @@ def test_targets_that_are_known_in_rows_of_their_own_are_solved_as_if_alone() ->
     wanted = (features @ torch.randn(5, 3, generator=random)).double() + torch.randn(80, 3, generator=random)
     wanted[:30, 1] = math.nan
     wanted[:, 2] = math.nan
-    found = solve_numbers(features, wanted)
+    found = solve_regression(features, wanted)
     for index, rows in ((0, slice(None)), (1, slice(30, None))):
         alone = solve_ridge(features[rows], wanted[rows, index : index + 1])
         assert torch.allclose(found.weight[index], alone.weight[0].double())
         assert found.bias[index].item() == pytest.approx(alone.bias.item())
     assert (found.weight[2] == 0).all()
     assert found.loss is not None
-    together = solve_numbers(features, wanted[:, :1].expand(-1, 2))
+    together = solve_regression(features, wanted[:, :1].expand(-1, 2))
     assert torch.allclose(together.weight[0], found.weight[0])
 
 

@@ -10,8 +10,8 @@ from app.ml.data.spec import DataSpec, TargetSpec
 from app.ml.errors import ConfigError
 from app.ml.kinds.backbones import AnyBackbone
 from app.ml.kinds.backbones.mlp import Mlp
-from app.ml.kinds.modalities.image import Image
-from app.ml.kinds.modalities.table import Table
+from app.ml.kinds.modalities.image import ImageModality
+from app.ml.kinds.modalities.table import TableModality
 from app.ml.kinds.preprocessing.image import ImagePreprocessing
 from app.ml.kinds.preprocessing.table import TablePreprocessing
 from app.ml.kinds.registry import kinds
@@ -33,7 +33,7 @@ def fine_tuning(spec: DataSpec, parent: Manifest | None = None, **request: Any) 
     return resolve_fine_tuning(config, spec, parent).config
 
 
-def manifest(backbone: AnyBackbone, modality: Image | Table) -> Manifest:
+def manifest(backbone: AnyBackbone, modality: ImageModality | TableModality) -> Manifest:
     return Manifest(
         kind="backbone",
         preprocessing={"kind": modality.kind},
@@ -45,7 +45,7 @@ def manifest(backbone: AnyBackbone, modality: Image | Table) -> Manifest:
 
 
 def image_parent() -> Manifest:
-    return manifest(pretraining(IMAGES, **CONVNET).backbone, Image(height=8, width=8))  # type: ignore[arg-type]
+    return manifest(pretraining(IMAGES, **CONVNET).backbone, ImageModality(height=8, width=8))  # type: ignore[arg-type]
 
 
 def sized(rows: int, classes: int = 10) -> DataSpec:
@@ -104,7 +104,7 @@ def test_wide_tables_get_wide_layers() -> None:
 
 
 def test_labels_do_not_move_typical_patches() -> None:
-    parent = manifest(pretraining(IMAGES).backbone, Image(height=28, width=28))  # type: ignore[arg-type]
+    parent = manifest(pretraining(IMAGES).backbone, ImageModality(height=28, width=28))  # type: ignore[arg-type]
     assert fine_tuning(sized(100), parent).strategy.kind == "linear_probe"  # type: ignore[union-attr]
     views: dict[str, Any] = {"augmentations": [{"kind": "noise"}]}
     assert fine_tuning(sized(100), parent, **views).strategy.kind == "full"  # type: ignore[union-attr]
@@ -134,7 +134,7 @@ def test_resolved_trainings_stay_sane_at_every_size(rows: int) -> None:
 
 
 def test_the_strategy_follows_parent_and_labels() -> None:
-    parent = manifest(pretraining(IMAGES, **CONVNET).backbone, Image(height=28, width=28))  # type: ignore[arg-type]
+    parent = manifest(pretraining(IMAGES, **CONVNET).backbone, ImageModality(height=28, width=28))  # type: ignore[arg-type]
     assert fine_tuning(sized(100), None).strategy.kind == "full"  # type: ignore[union-attr]
     assert fine_tuning(sized(100), parent).strategy.kind == "automatic"  # type: ignore[union-attr]
     deep = [{**CLASSIFY[0], "hidden": [16]}]  # cannot be solved for
@@ -173,7 +173,7 @@ def test_only_linear_heads_are_solved_for(kind: str) -> None:
 
 
 def test_a_number_is_not_one_class() -> None:
-    parent = manifest(pretraining(IMAGES, **CONVNET).backbone, Image(height=28, width=28))  # type: ignore[arg-type]
+    parent = manifest(pretraining(IMAGES, **CONVNET).backbone, ImageModality(height=28, width=28))  # type: ignore[arg-type]
     number = sized(60).model_copy(update={"targets": (TargetSpec(name="label", type="number"),)})
     regress = [{"kind": "regressor", "target": "label", "hidden": [16]}]
     assert fine_tuning(number, parent, heads=regress).strategy.kind == "linear_probe"  # type: ignore[union-attr]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from app.ml.blocks.attention import Attention, rotated
-from app.ml.blocks.entrance import pooled
+from app.ml.blocks.input_embedding import pooled
 from app.ml.blocks.ngrams import NGrams
 from app.ml.errors import ConfigError
 from app.ml.interfaces import Encoding, ResolutionContext

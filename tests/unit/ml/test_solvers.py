@@ -9,9 +9,9 @@ from sklearn.linear_model import LogisticRegression, Ridge, RidgeCV
 from sklearn.metrics import log_loss
 from torch import Tensor
 
-from app.ml.solvers import basis, path
+from app.ml.solvers import basis, regularization_path
 from app.ml.solvers.folds import FOLDS, NEVER, stratified
-from app.ml.solvers.logistic import SoftRows, solve_logistic, solve_soft
+from app.ml.solvers.logistic import SoftLabels, solve_logistic, solve_soft
 from app.ml.solvers.ridge import solve_ridge
 
 
@@ -80,7 +80,7 @@ def test_every_strengths_score_is_the_log_loss_of_rows_held_out() -> None:
 def test_a_large_problem_holds_out_one_fold_and_keeps_its_optimum(monkeypatch: pytest.MonkeyPatch) -> None:
     features, labels = problem(150, 30, 3)
     small = solve_logistic(features, labels, torch.ones(3))
-    monkeypatch.setattr(basis, "_MANY", 1)
+    monkeypatch.setattr(basis, "_LARGE", 1)
     large = solve_logistic(features, labels, torch.ones(3))
     held = stratified(labels, FOLDS).numpy() == 0
     rows, classes = features.double().numpy(), labels.numpy()
@@ -99,8 +99,8 @@ def test_trials_choose_the_strength_by_what_they_hold_out() -> None:
     features, labels = problem(150, 30, 3)
     held = torch.arange(150) < 40
     certain = torch.nn.functional.one_hot(labels, 3).double()
-    rows = SoftRows(certain, torch.ones(150).double())
-    misled = SoftRows(certain.roll(1, 1) * 0.1 + certain * 0.9, torch.where(held, 0.0, 0.5).double())
+    rows = SoftLabels(certain, torch.ones(150).double())
+    misled = SoftLabels(certain.roll(1, 1) * 0.1 + certain * 0.9, torch.where(held, 0.0, 0.5).double())
     found = solve_soft(features, rows, [(misled, held)], torch.ones(3))
     data, classes = features.double().numpy(), labels.numpy()
     others = np.tile(data[~held], (2, 1))
@@ -118,7 +118,7 @@ def test_trials_choose_the_strength_by_what_they_hold_out() -> None:
 def test_the_folds_may_be_solved_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     features, labels = problem(150, 30, 3)
     together = solve_logistic(features, labels, torch.ones(3))
-    monkeypatch.setattr(path, "_MAX_AT_ONCE", 1)
+    monkeypatch.setattr(regularization_path, "_MAX_AT_ONCE", 1)
     in_turn = solve_logistic(features, labels, torch.ones(3))
     assert [one.loss for one in in_turn.scores] == pytest.approx([one.loss for one in together.scores], abs=1e-3)
     assert torch.allclose(in_turn.weight, together.weight, atol=1e-5)
@@ -162,7 +162,7 @@ def test_a_large_ridge_is_solved_step_by_step(monkeypatch: pytest.MonkeyPatch) -
     found = solve_ridge(features, wanted)
     reference = Ridge(alpha=found.strength).fit(features.double().numpy(), wanted[:, 0].double().numpy())
     assert np.allclose(found.weight[0].numpy(), reference.coef_, atol=1e-5)
-    assert len(found.scores) <= len(path.STRENGTHS)
+    assert len(found.scores) <= len(regularization_path.STRENGTHS)
 
 
 def test_folds_are_stratified_and_never_hold_out_a_lone_row() -> None:

@@ -12,8 +12,8 @@ from app.ml.data.arrays import ArrayData
 from app.ml.errors import ConfigError
 from app.ml.interfaces import Batch
 from app.ml.kinds.registry import FAMILIES, kinds
+from app.ml.kinds.supervision.base import JointObjective
 from app.ml.kinds.supervision.contrastive import class_contrast
-from app.ml.kinds.supervision.term import JointObjective
 from app.ml.resolution.requests import resolve_pretraining
 from tests.support import digits, tiny
 from worker.training.run import Run, prepare

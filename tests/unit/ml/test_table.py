@@ -13,7 +13,7 @@ from app.ml.data.dates import from_iso, stored_to_iso, to_iso
 from app.ml.data.spec import ColumnSpec, DataSpec
 from app.ml.errors import InputError
 from app.ml.kinds.modalities import AnyModality
-from app.ml.kinds.modalities.table import Table
+from app.ml.kinds.modalities.table import TableModality
 from app.ml.kinds.registry import kinds
 from tests.support import tiny
 
@@ -29,17 +29,17 @@ TRAIN = np.array([[10, 0.1, 1, 0], [20, 0.1, NAN, 1], [30, 0.1, 3, 1], [40, 0.1,
 
 
 @pytest.fixture
-def table() -> Table:
-    return Table.fit(TRAIN, SPEC)
+def table() -> TableModality:
+    return TableModality.fit(TRAIN, SPEC)
 
 
-def errors(table: Table, *inputs: Any) -> list[tuple[tuple[str | int, ...], str]]:
+def errors(table: TableModality, *inputs: Any) -> list[tuple[tuple[str | int, ...], str]]:
     with pytest.raises(InputError) as caught:
         table.decode(list(inputs))
     return caught.value.errors
 
 
-def test_numbers_are_standardised_by_the_rows_that_have_them(table: Table) -> None:
+def test_numbers_are_standardised_by_the_rows_that_have_them(table: TableModality) -> None:
     encoded = table.encode(TRAIN).numpy()
     assert encoded.shape == (4, 7)  # age, constant, income and its indicator, red, blue, unknown
     assert encoded[:, 0] == pytest.approx((TRAIN[:, 0] - 25) / np.std([10, 20, 30, 40]), rel=1e-6)
@@ -50,15 +50,15 @@ def test_numbers_are_standardised_by_the_rows_that_have_them(table: Table) -> No
 
 
 def test_a_column_without_any_value_is_harmless() -> None:
-    empty = Table.fit(np.full((3, 4), NAN, np.float32), SPEC)
+    empty = TableModality.fit(np.full((3, 4), NAN, np.float32), SPEC)
     assert np.isfinite(empty.encode(TRAIN).numpy()).all()
 
 
-def test_the_fitted_numbers_survive_json_exactly(table: Table) -> None:
+def test_the_fitted_numbers_survive_json_exactly(table: TableModality) -> None:
     assert kinds(AnyModality)["table"].model_validate_json(table.model_dump_json()) == table
 
 
-def test_lists_and_objects_are_read(table: Table) -> None:
+def test_lists_and_objects_are_read(table: TableModality) -> None:
     stored = table.decode([[1, 2.5, None, "blue"], {"colour": "green", "income": 3, "constant": 0, "age": -1}])
     assert stored.dtype == np.float32
     assert stored[0].tolist()[:2] == [1, 2.5]
@@ -70,7 +70,7 @@ def test_lists_and_objects_are_read(table: Table) -> None:
 def test_booleans_whole_numbers_and_blanks_are_read_as_they_were_learned() -> None:
     codes = ColumnSpec(name="code", type="category", categories=("12345", "false", "true", " kept "))
     spec = DataSpec(modality="table", shape=(2,), columns=(COLUMNS[0], codes), rows={"train": 4})
-    table = Table.fit(TRAIN[:, [3, 3]], spec)  # the first column holds 0 and 1 alone
+    table = TableModality.fit(TRAIN[:, [3, 3]], spec)  # the first column holds 0 and 1 alone
     stored = table.decode([[True, 12345], [False, 12345.0], [1, True], [1, False], [1, " true"], [1, " kept "]])
     assert stored.tolist() == [[1, 0], [0, 0], [1, 2], [1, 1], [1, 2], [1, 3]]
     assert np.isnan(table.decode([[1, 7]])[0, 1])
@@ -93,7 +93,7 @@ def test_booleans_whole_numbers_and_blanks_are_read_as_they_were_learned() -> No
         ([1, 0, 1, []], "colour", "not a list"),
     ],
 )
-def test_a_bad_value_is_named_by_input_and_column(table: Table, row: Any, column: str, words: str) -> None:
+def test_a_bad_value_is_named_by_input_and_column(table: TableModality, row: Any, column: str, words: str) -> None:
     ((loc, message),) = errors(table, [1, 0, 1, "red"], row)
     assert loc == (1, column)
     assert words in message
@@ -109,7 +109,7 @@ def test_a_bad_value_is_named_by_input_and_column(table: Table, row: Any, column
         ("red", "list of values"),
     ],
 )
-def test_a_bad_row_is_named(table: Table, row: Any, words: str) -> None:
+def test_a_bad_row_is_named(table: TableModality, row: Any, words: str) -> None:
     ((loc, message),) = errors(table, row)
     assert loc == (0,)
     assert words in message
@@ -120,7 +120,7 @@ VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_s
 
 @given(st.lists(st.lists(VALUES, max_size=5) | st.dictionaries(st.sampled_from("ab"), VALUES), max_size=30))
 def test_any_json_is_read_or_refused(inputs: list[Any]) -> None:
-    table = Table.fit(TRAIN, SPEC)
+    table = TableModality.fit(TRAIN, SPEC)
     try:
         stored = table.decode(inputs)
     except InputError as error:
@@ -131,7 +131,7 @@ def test_any_json_is_read_or_refused(inputs: list[Any]) -> None:
     assert 1 <= found <= 20
 
 
-def test_differences_name_columns(table: Table) -> None:
+def test_differences_name_columns(table: TableModality) -> None:
     changed = (
         ColumnSpec(name="age", type="category", categories=("old",)),
         *COLUMNS[1:3],
@@ -145,7 +145,7 @@ def test_differences_name_columns(table: Table) -> None:
     assert "does not know column 'shoe'" in words
 
 
-def test_another_datasets_order_and_codes_are_translated(table: Table) -> None:
+def test_another_datasets_order_and_codes_are_translated(table: TableModality) -> None:
     colours = ColumnSpec(name="colour", type="category", categories=("blue", "green", "red"))
     other = SPEC.model_copy(update={"columns": (colours, *COLUMNS[:3])})
     assert table.differences(other) == []
@@ -158,7 +158,7 @@ def test_another_datasets_order_and_codes_are_translated(table: Table) -> None:
 def test_statistics_come_from_the_train_split_alone() -> None:
     data = tiny.table()
     train = data.inputs[data.positions("train")]
-    fitted = Table.fit(train, data.spec)
+    fitted = TableModality.fit(train, data.spec)
     assert fitted.columns[0].mean == pytest.approx(float(train[:, 0].astype(float).mean()))  # type: ignore[union-attr]
     assert fitted.columns[2].had_missing
     assert not fitted.columns[1].had_missing
@@ -169,20 +169,20 @@ def test_an_unknown_category_is_like_a_missing_one_only_where_that_was_learned()
     colour = ColumnSpec(name="colour", type="category", categories=("red", "blue", "green"))
     spec = DataSpec(modality="table", shape=(1,), columns=(colour,), rows={"train": 3})
     asked = ["red", "green", "mauve"]  # green is known to the dataset, and no train row has it
-    untold = Table.fit(codes, spec)
+    untold = TableModality.fit(codes, spec)
     assert untold.encode(untold.decode([[one] for one in asked])).tolist() == [[1, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
-    told = Table.fit(np.concatenate([codes, [[NAN]]]).astype(np.float32), spec)
+    told = TableModality.fit(np.concatenate([codes, [[NAN]]]).astype(np.float32), spec)
     assert told.encode(told.decode([[one] for one in asked])).tolist() == [[1, 0, 0, 0], [0, 0, 0, 1], [0, 0, 0, 1]]
 
 
-def test_far_away_values_stay_within_bounds(table: Table) -> None:
+def test_far_away_values_stay_within_bounds(table: TableModality) -> None:
     encoded = table.encode(table.decode([[3e38, 0, 1, "red"], [-3e38, 0, 1, "red"]]))
     assert encoded[:, 0].tolist() == [1e4, -1e4]
 
 
 def test_null_is_understood_where_the_dataset_says_so() -> None:
     columns = tuple(column.model_copy(update={"nullable": True}) for column in COLUMNS)
-    table = Table.fit(TRAIN, SPEC.model_copy(update={"columns": columns}))
+    table = TableModality.fit(TRAIN, SPEC.model_copy(update={"columns": columns}))
     encoded = table.encode(table.decode([[None, None, None, None]])).numpy()
     assert encoded.tolist() == [[0, 0, 0, 1, 0, 0, 0]]  # only income lacked values in train
 
@@ -195,8 +195,8 @@ DATES = DataSpec(
 )
 
 
-def dates() -> Table:
-    return Table.fit(np.array([[0, 0.5], [10, 1.25], [20, 2], [30, NAN]], np.float32), DATES)
+def dates() -> TableModality:
+    return TableModality.fit(np.array([[0, 0.5], [10, 1.25], [20, 2], [30, NAN]], np.float32), DATES)
 
 
 def test_dates_become_a_number_and_places_in_year_week_and_day() -> None:
@@ -233,7 +233,7 @@ def test_time_zones_are_converted() -> None:
 
 
 def test_specimens_are_rows_that_the_table_understands() -> None:
-    for table in (dates(), Table.fit(TRAIN, SPEC)):
+    for table in (dates(), TableModality.fit(TRAIN, SPEC)):
         rows = table.specimens(64)
         assert rows.dtype == np.float32
         assert rows.shape == (64, len(table.columns))

@@ -14,7 +14,7 @@ from app.ml.data.arrays import ArrayData
 from app.ml.data.spec import ColumnSpec, DataSpec, TargetSpec
 from app.ml.interfaces import Encoding
 from app.ml.kinds.backbones.tabular_resnet import TabularResNet
-from app.ml.kinds.modalities.table import Table
+from app.ml.kinds.modalities.table import TableModality
 from app.ml.models.bundle import MANIFEST, read_bundle
 from app.ml.resolution.requests import resolve_fine_tuning, resolve_pretraining
 from tests.support import tiny
@@ -54,7 +54,7 @@ def test_numbers_and_dates_have_waves_and_flags_and_categories_have_none() -> No
     )
     rows = np.array([[0, 1, 20.0, 3], [1, np.nan, 30, 4], [1, 2, 40, 5]], np.float32)
     spec = DataSpec(modality="table", shape=(4,), columns=columns, targets=(), rows={"train": 3}, labelled={})
-    encoding = Table.fit(rows, spec).encoding
+    encoding = TableModality.fit(rows, spec).encoding
     assert encoding == Encoding(shape=(3 + 2 + 5 + 1,), numbers=(3, 5, 10))
     backbone = TabularResNet.model_validate(SMALL).build(encoding)
     assert backbone.entrance.in_features == 11 + 3 * 3

@@ -8,19 +8,19 @@ import pytest
 from app.ml.data.arrays import ArrayData, TextRows
 from app.ml.errors import CorruptModelError, InputError
 from app.ml.interfaces import ResolutionContext
-from app.ml.kinds.modalities.text import MAX_BYTES, TOKENIZER, Text
+from app.ml.kinds.modalities.text import MAX_BYTES, TOKENIZER, TextModality
 from app.ml.kinds.preprocessing.text import TextPreprocessing
 from app.ml.kinds.tokenizers.base import BEGIN, END, FIRST, PADDING, UNKNOWN
 from app.ml.models.bundle import json_of, read_bundle, read_manifest
 from tests.support.texts import CHARACTERS, SMALL, run_of, text_data
 
 
-def fitted(texts: list[str], **choices: Any) -> Text:
+def fitted(texts: list[str], **choices: Any) -> TextModality:
     data = text_data(texts, continuous=choices.pop("continuous", False))
     context = ResolutionContext("text", data.spec.shape, len(texts), continuous=data.spec.continuous)
     chosen, _ = TextPreprocessing.model_validate({"tokenizer": "character", **choices}).resolve(context)
-    assert chosen.largest(data.spec).shape >= Text.fit(data.inputs, data.spec, chosen).shape
-    return Text.fit(data.inputs, data.spec, chosen)
+    assert chosen.largest(data.spec).shape >= TextModality.fit(data.inputs, data.spec, chosen).shape
+    return TextModality.fit(data.inputs, data.spec, chosen)
 
 
 def test_rows_are_marked_and_filled_up() -> None:
@@ -105,7 +105,7 @@ def test_the_vocabulary_is_a_file_and_not_in_the_manifest(saved: Path) -> None:
     assert "alphabet" not in json.dumps(manifest)
     assert json.loads((saved / TOKENIZER).read_text())["kind"] == "character"
     again = read_bundle(saved).manifest.modality
-    assert isinstance(again, Text)
+    assert isinstance(again, TextModality)
     assert again.codec.decode(again.codes(["the cat"])[0]) == "the cat"
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.distributions import Bernoulli, Independent, MultivariateNormal, Normal, kl_divergence
 
-from app.ml.blocks.reconstruction import counted
+from app.ml.blocks.reconstruction import value_weights
 from app.ml.errors import ConfigError
 from app.ml.interfaces import Backbone, Batch, Encoding, ResolutionContext
 from app.ml.interfaces.abilities import Mirrors
@@ -258,7 +258,7 @@ def test_steps_of_a_series_that_were_not_observed_have_no_likelihood() -> None:
     inputs, mean = torch.randn(2, 3, 4), torch.randn(2, 3, 4)
     inputs[:, 2] = torch.tensor([[1.0, 1.0, 0.0, 1.0], [0.0, 0.0, 0.0, 0.0]])
     log_variance = torch.tensor(0.4)
-    ours = vae.gaussian_log_likelihood(inputs, mean, log_variance, counted(inputs))
+    ours = vae.gaussian_log_likelihood(inputs, mean, log_variance, value_weights(inputs))
     densities = Normal(mean, (0.5 * log_variance).exp()).log_prob(inputs)[:, :2]
     expected = [densities[0][:, [0, 1, 3]].sum().item(), 0.0]
     assert ours.tolist() == pytest.approx(expected, rel=1e-5)

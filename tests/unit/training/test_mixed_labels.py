@@ -10,7 +10,7 @@ from app.ml.configs.learning import FineTuningConfig, PretrainingConfig
 from app.ml.data.arrays import ArrayData
 from app.ml.data.spec import ColumnSpec, ModalityKind
 from app.ml.interfaces import Batch, Rows
-from app.ml.kinds.supervision.term import JointObjective
+from app.ml.kinds.supervision.base import JointObjective
 from app.ml.models.assembly import FineTuning
 from app.ml.resolution.requests import resolve_fine_tuning, resolve_pretraining
 from tests.support import tiny

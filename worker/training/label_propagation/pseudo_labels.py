@@ -31,7 +31,7 @@ from app.ml.interfaces.abilities import SoftLabelSolver
 from app.ml.models.assembly import FineTuning
 from app.ml.solvers.basis import principal
 from app.ml.solvers.folds import FOLDS, NEVER, stratified
-from app.ml.solvers.logistic import SoftRows
+from app.ml.solvers.logistic import SoftLabels
 from app.ml.solvers.solution import Solution
 from worker.training.events import Note
 from worker.training.label_propagation.graph import neighbour_graph, soft_labels, spread
@@ -46,7 +46,7 @@ class _Fold:
     """The labels held out, bool (n,), and what the graph without them says of every node, by class balance."""
 
     held_out: Tensor
-    predictions: dict[str, SoftRows]
+    predictions: dict[str, SoftLabels]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ class LabelPropagation:
         """The class balances to compare; the first wins where labels cannot tell."""
         return ("labels", "free") if self.config.shares == "auto" else (self.config.shares,)
 
-    def _soft_targets(self, predictions: SoftRows, labels: Tensor, rows: int) -> SoftRows:
+    def _soft_targets(self, predictions: SoftLabels, labels: Tensor, rows: int) -> SoftLabels:
         """What the probe learns of the first `rows` nodes: labels (n,) for certain, and what the graph predicts.
 
         Labelled nodes whose label is held out (-1) count nothing.
@@ -130,7 +130,7 @@ class LabelPropagation:
         # Where the label is known it counts as it is, whatever the graph says of the row.
         shares[: len(labels)] = F.one_hot(labels.clamp(min=0), shares.shape[1]).to(shares)
         certainty[: len(labels)] = (labels >= 0).to(certainty)
-        return SoftRows(shares, certainty)
+        return SoftLabels(shares, certainty)
 
     def _folds(self, graph: Tensor, labels: Tensor, classes: int) -> list[_Fold]:
         """The folds of the labels (n,); none where no label can be held out."""
@@ -172,13 +172,13 @@ class LabelPropagation:
             if len(rows):
                 yield objective.strategy.features(backbone, self.unlabelled.take(rows))
 
-    def _predict(self, graph: Tensor, labels: Tensor, classes: int) -> dict[str, SoftRows]:
+    def _predict(self, graph: Tensor, labels: Tensor, classes: int) -> dict[str, SoftLabels]:
         """The soft classes of every node, by class balance, from the labels (n,) of the first ones, -1 if held out."""
         node_labels = torch.full((len(graph),), NEVER, device=labels.device)
         node_labels[: len(labels)] = labels
         scores = spread(graph, node_labels, classes, self.config.alpha)
         return {
-            name: SoftRows(*soft_labels(scores, node_labels, as_labels=name == "labels"))
+            name: SoftLabels(*soft_labels(scores, node_labels, as_labels=name == "labels"))
             for name in self._class_balances
         }
 

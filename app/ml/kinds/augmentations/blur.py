@@ -13,7 +13,7 @@ from torch import Tensor
 from app.ml.configs.fields import Real, Share
 from app.ml.data.spec import ModalityKind
 from app.ml.interfaces import AugmentationConfig, Batch
-from app.ml.kinds.augmentations.drawing import chance, uniform
+from app.ml.kinds.augmentations.primitives import chance, uniform
 
 _SHARPEST = 0.1  # pixels: a neighbour then weighs e^-50
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from app.ml.configs.fields import Share
 from app.ml.data.spec import ModalityKind
 from app.ml.interfaces import AugmentationConfig, Batch
-from app.ml.kinds.augmentations.drawing import uniform
+from app.ml.kinds.augmentations.primitives import uniform
 
 _LUMA = (0.299, 0.587, 0.114)  # how much red, green and blue count for grey, ITU-R BT.601
 _COLOURED = 3

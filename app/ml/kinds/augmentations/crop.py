@@ -12,7 +12,7 @@ from pydantic import Field
 from app.ml.configs.fields import Real
 from app.ml.data.spec import ModalityKind
 from app.ml.interfaces import AugmentationConfig, Batch
-from app.ml.kinds.augmentations.drawing import scaled_and_moved, seen_through, uniform
+from app.ml.kinds.augmentations.primitives import affine_maps, affine_warp, uniform
 
 
 class Crop(AugmentationConfig):
@@ -31,4 +31,4 @@ class Crop(AugmentationConfig):
         narrow = uniform(inputs, -1, 1).mul(math.log(self.stretch) / 2).exp()
         scale = torch.stack([side * narrow, side / narrow], dim=1).clamp(max=1)
         offset = uniform(inputs, -1, 1, 2) * (1 - scale)
-        return batch.with_inputs(seen_through(inputs, scaled_and_moved(scale, offset), "border"))
+        return batch.with_inputs(affine_warp(inputs, affine_maps(scale, offset), "border"))

@@ -13,8 +13,8 @@ from pydantic import Field
 from app.ml.configs.fields import Real
 from app.ml.data.spec import ModalityKind
 from app.ml.interfaces import AugmentationConfig, Batch, Mix
-from app.ml.kinds.augmentations.drawing import rectangles
 from app.ml.kinds.augmentations.mixup import beta
+from app.ml.kinds.augmentations.primitives import rectangles
 
 
 class CutMix(AugmentationConfig):

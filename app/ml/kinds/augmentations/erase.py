@@ -12,7 +12,7 @@ from pydantic import Field
 from app.ml.configs.fields import Share
 from app.ml.data.spec import ModalityKind
 from app.ml.interfaces import AugmentationConfig, Batch
-from app.ml.kinds.augmentations.drawing import chance, rectangles, uniform
+from app.ml.kinds.augmentations.primitives import chance, rectangles, uniform
 
 _MIN_AREA, _STRETCH = 0.02, 3.3
 

@@ -11,7 +11,7 @@ from pydantic import Field
 from app.ml.configs.fields import Integer, Share
 from app.ml.data.spec import ModalityKind
 from app.ml.interfaces import AugmentationConfig, Batch
-from app.ml.kinds.augmentations.drawing import lengths, spans, uniform, unless_emptied
+from app.ml.kinds.augmentations.primitives import lengths, spans, uniform, unless_emptied
 
 
 class Gap(AugmentationConfig):

@@ -10,7 +10,7 @@ from pydantic import Field
 from app.ml.configs.fields import Share
 from app.ml.data.spec import ModalityKind
 from app.ml.interfaces import AugmentationConfig, Batch
-from app.ml.kinds.augmentations.drawing import chance, tokens
+from app.ml.kinds.augmentations.primitives import chance, tokens
 from app.ml.kinds.tokenizers.base import MASK
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from app.ml.configs.fields import Real
 from app.ml.data.spec import ModalityKind
 from app.ml.interfaces import AugmentationConfig, Batch, Mix
-from app.ml.kinds.augmentations.drawing import SERIES
+from app.ml.kinds.augmentations.primitives import SERIES
 
 
 class Mixup(AugmentationConfig):
@@ -39,5 +39,5 @@ class Mixup(AugmentationConfig):
 
 def beta(alpha: float, like: Tensor) -> Tensor:
     """One draw of Beta(alpha, alpha), (1,) on the device of `like`."""
-    both = torch.full((2,), alpha, device=like.device)
-    return torch.distributions.Dirichlet(both, validate_args=False).sample()[:1]
+    concentration = torch.full((2,), alpha, device=like.device)
+    return torch.distributions.Dirichlet(concentration, validate_args=False).sample()[:1]

@@ -13,7 +13,7 @@ from pydantic import Field
 from app.ml.configs.fields import Real
 from app.ml.data.spec import ModalityKind
 from app.ml.interfaces import AugmentationConfig, Batch
-from app.ml.kinds.augmentations.drawing import IMAGES, SERIES
+from app.ml.kinds.augmentations.primitives import IMAGES, SERIES
 
 
 class Noise(AugmentationConfig):

@@ -13,7 +13,7 @@ from pydantic import Field
 from app.ml.configs.fields import Real
 from app.ml.data.spec import ModalityKind
 from app.ml.interfaces import AugmentationConfig, Batch
-from app.ml.kinds.augmentations.drawing import seen_through, uniform
+from app.ml.kinds.augmentations.primitives import affine_warp, uniform
 
 
 class Rotate(AugmentationConfig):
@@ -31,4 +31,4 @@ class Rotate(AugmentationConfig):
         sine, cosine, zero = angle.sin(), angle.cos(), torch.zeros_like(angle)
         aspect = inputs.shape[2] / inputs.shape[3]  # coordinates run from -1 to 1 along sides of unequal length
         rows = [cosine, -sine * aspect, zero, sine / aspect, cosine, zero]
-        return batch.with_inputs(seen_through(inputs, torch.stack(rows, dim=1).view(-1, 2, 3)))
+        return batch.with_inputs(affine_warp(inputs, torch.stack(rows, dim=1).view(-1, 2, 3)))

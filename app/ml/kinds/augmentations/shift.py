@@ -13,7 +13,7 @@ from torch import Tensor
 from app.ml.configs.fields import Share
 from app.ml.data.spec import ModalityKind
 from app.ml.interfaces import AugmentationConfig, Batch
-from app.ml.kinds.augmentations.drawing import SERIES, lengths, scaled_and_moved, seen_through, uniform
+from app.ml.kinds.augmentations.primitives import SERIES, affine_maps, affine_warp, lengths, uniform
 
 
 class Shift(AugmentationConfig):
@@ -32,7 +32,7 @@ class Shift(AugmentationConfig):
     def _moved(self, images: Tensor) -> Tensor:
         sides = images.new_tensor([images.shape[3], images.shape[2]])
         pixels = (uniform(images, -1, 1, 2) * self.share * sides).round()
-        return seen_through(images, scaled_and_moved(torch.ones_like(pixels), 2 * pixels / sides))
+        return affine_warp(images, affine_maps(torch.ones_like(pixels), 2 * pixels / sides))
 
     def _rolled(self, series: Tensor) -> Tensor:
         length = lengths(series).unsqueeze(1)

@@ -13,7 +13,7 @@ from pydantic import Field
 from app.ml.configs.fields import Share
 from app.ml.data.spec import ModalityKind
 from app.ml.interfaces import AugmentationConfig, Batch
-from app.ml.kinds.augmentations.drawing import chance
+from app.ml.kinds.augmentations.primitives import chance
 
 
 class Swap(AugmentationConfig):

@@ -15,7 +15,7 @@ from torch import Tensor
 from app.ml.configs.fields import Integer, Real
 from app.ml.data.spec import ModalityKind
 from app.ml.interfaces import AugmentationConfig, Batch
-from app.ml.kinds.augmentations.drawing import at_times, lengths
+from app.ml.kinds.augmentations.primitives import at_times, lengths
 
 
 class Warp(AugmentationConfig):

@@ -12,7 +12,7 @@ from pydantic import Field
 from app.ml.configs.fields import Real
 from app.ml.data.spec import ModalityKind
 from app.ml.interfaces import AugmentationConfig, Batch
-from app.ml.kinds.augmentations.drawing import at_times, lengths, uniform
+from app.ml.kinds.augmentations.primitives import at_times, lengths, uniform
 
 
 class Window(AugmentationConfig):

@@ -76,23 +76,23 @@ class Layout:
     @classmethod
     def of(cls, codes: Tensor) -> "Layout":
         """Of codes (B, T); a row of nothing counts whole. Shapes alone are known on the meta device: all count."""
-        there = codes != PADDING
-        there = there | ~there.any(1, keepdim=True)
+        is_token = codes != PADDING
+        is_token = is_token | ~is_token.any(1, keepdim=True)
         rows, steps = codes.shape
         if codes.is_meta:
             places = torch.empty(rows * steps, dtype=torch.int64, device="meta")
         else:
-            places = there.flatten().nonzero().squeeze(1)
-        return cls(places, there[:, None, None, :], rows, steps)
+            places = is_token.flatten().nonzero().squeeze(1)
+        return cls(places, is_token[:, None, None, :], rows, steps)
 
     def in_rows(self, packed: Tensor) -> Tensor:
         """(N, F) to (B, T, F), zeros where no token is."""
-        laid = packed.new_zeros(self.rows * self.steps, packed.shape[1]).index_copy(0, self.places, packed)
-        return laid.view(self.rows, self.steps, -1)
+        flat = packed.new_zeros(self.rows * self.steps, packed.shape[1]).index_copy(0, self.places, packed)
+        return flat.view(self.rows, self.steps, -1)
 
-    def packed(self, laid: Tensor) -> Tensor:
+    def packed(self, padded: Tensor) -> Tensor:
         """(B, T, F) to (N, F)."""
-        return laid.flatten(0, 1).index_select(0, self.places)
+        return padded.flatten(0, 1).index_select(0, self.places)
 
     def mean(self, packed: Tensor) -> Tensor:
         """The mean over each row's tokens, (N, F) to (B, F)."""
@@ -132,8 +132,8 @@ class BertBackbone(Backbone, Sequences):
         """Features of every token, (B, T, width); zeros for padding, and for tokens that have no place."""
         codes = self._read(inputs)
         layout = Layout.of(codes)
-        laid = layout.in_rows(self._each_layer(codes, layout)[-1])
-        return F.pad(laid, (0, 0, 0, inputs.shape[1] - laid.shape[1]))
+        padded = layout.in_rows(self._each_layer(codes, layout)[-1])
+        return F.pad(padded, (0, 0, 0, inputs.shape[1] - padded.shape[1]))
 
     def embeddings(self) -> Tensor | None:
         """The vectors of a text's codes, (V, width)."""
@@ -154,14 +154,14 @@ class BertBackbone(Backbone, Sequences):
 
     def _each_layer(self, codes: Tensor, layout: Layout) -> list[Tensor]:
         """After every block, packed (N, width)."""
-        order = codes.flatten().index_select(0, layout.places)
+        packed_codes = codes.flatten().index_select(0, layout.places)
         step = layout.places % layout.steps
-        values = self.dropout(self.norm(self.words(order) + self.places[step]))
-        found = []
+        values = self.dropout(self.norm(self.words(packed_codes) + self.places[step]))
+        outputs = []
         for block in self.blocks:
             values = block(values, layout)
-            found.append(values)
-        return found
+            outputs.append(values)
+        return outputs
 
     def _pooled(self, packed: Tensor, layout: Layout) -> Tensor:
         return layout.mean(packed) if self.pooling == "mean" else layout.in_rows(packed)[:, 0]
@@ -198,8 +198,8 @@ class BertBlock(nn.Module):
         return changed
 
     def _seen(self, values: Tensor, layout: Layout) -> Tensor:
-        laid = layout.in_rows(self.to_all(values)).view(layout.rows, layout.steps, 3, self.heads, -1)
-        query, key, value = laid.permute(2, 0, 3, 1, 4).unbind(0)  # each (B, H, T, D)
-        share = self.share if self.training else 0.0
-        seen = F.scaled_dot_product_attention(query, key, value, attn_mask=layout.mask, dropout_p=share)
-        return layout.packed(seen.transpose(1, 2).flatten(2))
+        projected = layout.in_rows(self.to_all(values)).view(layout.rows, layout.steps, 3, self.heads, -1)
+        query, key, value = projected.permute(2, 0, 3, 1, 4).unbind(0)  # each (B, H, T, D)
+        dropout = self.share if self.training else 0.0
+        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=layout.mask, dropout_p=dropout)
+        return layout.packed(attended.transpose(1, 2).flatten(2))

@@ -88,11 +88,11 @@ class ConvNetBackbone(Backbone, Mirrors):
 
     def layers(self, inputs: Tensor) -> list[Tensor]:
         """Each block's maps, pooled to at most 7 x 7 or 16 steps and flattened, then the features."""
-        maps, found = _seen(inputs), []
+        maps, pooled_maps = _seen(inputs), []
         for block in self.blocks:
             maps = block(maps)
-            found.append(_pooled(maps).flatten(1))
-        return [*found, self.last(maps.flatten(1))]
+            pooled_maps.append(_pooled(maps).flatten(1))
+        return [*pooled_maps, self.last(maps.flatten(1))]
 
     def mirror(self) -> nn.Module:
         """Transposed convolutions back to exactly the shape of the rows, linear at the end."""

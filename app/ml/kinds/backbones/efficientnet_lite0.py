@@ -86,11 +86,11 @@ class EfficientNetLite0Backbone(Backbone):
 
     def _maps(self, inputs: Tensor) -> list[Tensor]:
         maps = ((inputs - _MIDDLE) / _SPAN).contiguous(memory_format=torch.channels_last)
-        found = []
+        stage_maps = []
         for part in self.parts:
             maps = part(maps)
-            found.append(maps)
-        return found
+            stage_maps.append(maps)
+        return stage_maps
 
     def _start(self) -> None:
         """Fresh weights as published: normal, with the variance 2 / fan out."""

@@ -9,11 +9,11 @@ from typing import Literal
 
 from torch import nn
 
-from app.ml.blocks.recurrent import Recurrent, RecurrentBackbone
+from app.ml.blocks.recurrent import RecurrentBackbone, RecurrentConfig
 from app.ml.interfaces import Encoding
 
 
-class Gru(Recurrent):
+class Gru(RecurrentConfig):
     """Layers of gated recurrent units."""
 
     kind: Literal["gru"] = "gru"

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from app.ml.blocks.arithmetic import full_precision
+from app.ml.blocks.precision import full_precision
 from app.ml.configs.fields import Auto, Integer, Real
 from app.ml.data.spec import ModalityKind
 from app.ml.errors import ConfigError

@@ -11,11 +11,11 @@ from typing import Literal
 import torch
 from torch import nn
 
-from app.ml.blocks.recurrent import Recurrent, RecurrentBackbone
+from app.ml.blocks.recurrent import RecurrentBackbone, RecurrentConfig
 from app.ml.interfaces import Encoding
 
 
-class Lstm(Recurrent):
+class Lstm(RecurrentConfig):
     """Layers of long short-term memory."""
 
     kind: Literal["lstm"] = "lstm"

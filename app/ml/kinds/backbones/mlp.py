@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from app.ml.blocks.activations import ActivationName
-from app.ml.blocks.perceptron import perceptron_layers
+from app.ml.blocks.mlp import mlp_layers
 from app.ml.configs.fields import Auto, Integer, Rate
 from app.ml.data.spec import ModalityKind
 from app.ml.interfaces import Backbone, BackboneConfig, Decision, Encoding, ResolutionContext
@@ -59,7 +59,7 @@ class MlpBackbone(Backbone, Mirrors):
         self.hidden = config.hidden
         self.features = config.hidden[-1]
         sizes = (math.prod(encoding.shape), *config.hidden)
-        self.blocks = nn.ModuleList(perceptron_layers(sizes, config.activation, config.dropout))
+        self.blocks = nn.ModuleList(mlp_layers(sizes, config.activation, config.dropout))
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(B, *input_shape) to (B, F)."""
@@ -68,14 +68,14 @@ class MlpBackbone(Backbone, Mirrors):
     def layers(self, inputs: Tensor) -> list[Tensor]:
         """The activations of every layer, each (B, hidden[i])."""
         values = inputs.flatten(1)
-        found = []
+        activations = []
         for block in self.blocks:
             values = block(values)
-            found.append(values)
-        return found
+            activations.append(values)
+        return activations
 
     def mirror(self) -> nn.Module:
         """The same widths backwards, linear at the end: (B, F) to (B, *input_shape)."""
         sizes = (*reversed(self.hidden), math.prod(self.input_shape))
-        layers = perceptron_layers(sizes, self.config.activation, self.config.dropout, last_is_linear=True)
+        layers = mlp_layers(sizes, self.config.activation, self.config.dropout, last_is_linear=True)
         return nn.Sequential(*layers, nn.Unflatten(1, self.input_shape))

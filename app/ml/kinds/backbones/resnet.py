@@ -67,16 +67,16 @@ class ResNetBackbone(Backbone):
     def layers(self, inputs: Tensor) -> list[Tensor]:
         """The first layer's and every stage's maps, pooled to at most 4 x 4 and flattened, then the features."""
         maps = self._maps(inputs)
-        return [*(_pooled(one) for one in maps), maps[-1].mean((2, 3))]
+        return [*(_pooled(stage_maps) for stage_maps in maps), maps[-1].mean((2, 3))]
 
     def _maps(self, inputs: Tensor) -> list[Tensor]:
-        found = []
+        part_maps = []
         maps = inputs
         for part in self.parts:
             # Channels last: twice as fast on a CPU with bfloat16, and what a GPU's tensor cores want.
             maps = part(maps).contiguous(memory_format=torch.channels_last)
-            found.append(maps)
-        return found
+            part_maps.append(maps)
+        return part_maps
 
 
 class ResidualBlock(nn.Module):

@@ -66,11 +66,11 @@ class TabularResNetBackbone(Backbone, Mirrors):
     def layers(self, inputs: Tensor) -> list[Tensor]:
         """The row before the blocks and after each, and the features, (B, width) each."""
         values = self.entrance(inputs if self.waves is None else torch.cat([inputs, self.waves(inputs)], dim=1))
-        found = [values]
+        features = [values]
         for block in self.blocks:
             values = block(values)
-            found.append(values)
-        return [*found, self.norm(values).relu()]
+            features.append(values)
+        return [*features, self.norm(values).relu()]
 
     def mirror(self) -> nn.Module:
         """As many blocks, behind a layer that undoes the last relu; rows come out as they are encoded."""

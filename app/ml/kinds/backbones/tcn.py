@@ -17,15 +17,15 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from app.ml.blocks.entrance import Entrance, Pooling, pooled
-from app.ml.blocks.reading import ReadsSteps
+from app.ml.blocks.input_embedding import InputEmbedding, Pooling, pooled
+from app.ml.blocks.sequence_config import SequenceConfig
 from app.ml.configs.fields import Integer, Rate
 from app.ml.data.spec import ModalityKind
 from app.ml.interfaces import Backbone, Encoding
 from app.ml.interfaces.abilities import Ability, Sequences, State
 
 
-class Tcn(ReadsSteps):
+class Tcn(SequenceConfig):
     """Blocks of dilated convolutions."""
 
     accepts: ClassVar[tuple[ModalityKind, ...]] = ("text", "series")
@@ -55,7 +55,7 @@ class TcnBackbone(Backbone, Sequences):
         assert config.causal != "auto"
         self.encoding, self.pooling, self.causal = encoding, config.pooling, config.causal
         self.features = self.width = config.width
-        self.entrance = Entrance(encoding, config.width)
+        self.entrance = InputEmbedding(encoding, config.width)
         self.blocks = nn.ModuleList(DilatedBlock(config, 2**level) for level in range(config.depth))
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -88,11 +88,11 @@ class TcnBackbone(Backbone, Sequences):
     def _each_block(self, inputs: Tensor) -> list[Tensor]:
         observed = self.entrance.observed(inputs).unsqueeze(1)  # (B, 1, T)
         values = self.entrance(inputs).transpose(1, 2)
-        found = []
+        outputs = []
         for block in self.blocks:
             values = block(values, observed)
-            found.append(values.transpose(1, 2))
-        return found
+            outputs.append(values.transpose(1, 2))
+        return outputs
 
 
 class DilatedConvolution(nn.Conv1d):
@@ -133,9 +133,9 @@ class DilatedBlock(nn.Module):
     def advance(self, values: Tensor, past: State) -> tuple[Tensor, State]:
         """The next steps (B, width, S) after those of `past`, nothing or one part a convolution; in eval mode."""
         inner, kept = values, []
-        for index, one in enumerate((self.first, self.second)):
-            before = past[index] if past else inner.new_zeros(len(inner), inner.shape[1], one.reach)
+        for index, convolution in enumerate((self.first, self.second)):
+            before = past[index] if past else inner.new_zeros(len(inner), inner.shape[1], convolution.reach)
             together = torch.cat([before, inner], dim=2)
             kept.append(together[:, :, inner.shape[2] :])
-            inner = F.relu(one.slide(together))
+            inner = F.relu(convolution.slide(together))
         return F.relu(values + inner), kept

@@ -14,9 +14,9 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from app.ml.blocks.attention import AttentionBlock
-from app.ml.blocks.entrance import Entrance, Pooling, pooled
+from app.ml.blocks.input_embedding import InputEmbedding, Pooling, pooled
 from app.ml.blocks.ngrams import NGrams
-from app.ml.blocks.reading import ReadsSteps
+from app.ml.blocks.sequence_config import SequenceConfig
 from app.ml.configs.fields import Integer, Rate
 from app.ml.data.spec import ModalityKind
 from app.ml.interfaces import Backbone, Encoding
@@ -25,7 +25,7 @@ from app.ml.interfaces.abilities import Ability, Sequences, State
 _STD = 0.02
 
 
-class Transformer(ReadsSteps):
+class Transformer(SequenceConfig):
     """Layers of attention."""
 
     accepts: ClassVar[tuple[ModalityKind, ...]] = ("text", "series")
@@ -68,7 +68,7 @@ class TransformerBackbone(Backbone, Sequences):
         self.encoding, self.pooling = encoding, config.pooling
         self.causal, self.is_text = config.causal, encoding.vocabulary is not None
         self.features = self.width = config.width
-        self.entrance = Entrance(encoding, config.width)
+        self.entrance = InputEmbedding(encoding, config.width)
         self.ngrams = None
         if self.is_text and config.ngrams > 1:
             self.ngrams = NGrams(config.ngrams, config.ngram_slots, config.width)
@@ -127,11 +127,11 @@ class TransformerBackbone(Backbone, Sequences):
             values = values + self.places[: values.shape[1]]
         values = self.dropout(values)
         mask = self._mask(inputs)
-        found = []
+        outputs = []
         for block in self.blocks:
             values = block(values, mask, causal=self.causal and mask is None)
-            found.append(values)
-        return [*found[:-1], self.norm(found[-1])]
+            outputs.append(values)
+        return [*outputs[:-1], self.norm(outputs[-1])]
 
     def _mask(self, inputs: Tensor) -> Tensor | None:
         """What a step may see, bool, to broadcast to (B, H, T, T); None where being causal says it all."""

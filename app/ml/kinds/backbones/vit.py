@@ -104,11 +104,11 @@ class VitBackbone(Backbone, Patches):
 
     def _run(self, values: Tensor) -> list[Tensor]:
         """After every block, the last one normalised, each (B, K, width)."""
-        found = []
+        outputs = []
         for block in self.blocks:
             values = block(values, None, causal=False)
-            found.append(values)
-        return [*found[:-1], self.norm(values)]
+            outputs.append(values)
+        return [*outputs[:-1], self.norm(values)]
 
 
 def sinusoids(rows: int, columns: int, width: int) -> Tensor:

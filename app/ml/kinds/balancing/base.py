@@ -25,12 +25,12 @@ class BalancingConfig(Config, ABC):
             raise ConfigError(("kind",), msg)
 
     @abstractmethod
-    def build(self, heads: Sequence[HeadConfig]) -> "Balance":
+    def build(self, heads: Sequence[HeadConfig]) -> "LossBalancer":
         """Build it for these heads, in order."""
 
 
 @dataclass(frozen=True, slots=True)
-class Tasks:
+class TaskLosses:
     """What a step knows of T heads: their losses (T,), whether any row of the batch carries a target, and who learns.
 
     `shared` are the backbone's parameters that train in this step, `last` those of the last stage that has any, `own`
@@ -44,11 +44,11 @@ class Tasks:
     own: list[nn.Parameter]
 
 
-class Balance(nn.Module, ABC):
+class LossBalancer(nn.Module, ABC):
     """Several losses to one. What it learns is saved with the training, and draws are torch's global generator's."""
 
     @abstractmethod
-    def combine(self, tasks: Tasks) -> tuple[Tensor, Tensor | None]:
+    def combine(self, tasks: TaskLosses) -> tuple[Tensor, Tensor | None]:
         """A scalar whose gradient the step follows; and the weight of every head (T,), to be told, if it moves.
 
         Nothing is read from the device here: on a GPU that would wait for it.
@@ -69,17 +69,17 @@ def gradients(losses: Tensor, parameters: list[nn.Parameter]) -> Tensor:
         return losses.new_zeros(len(losses), 0)
     rows = []
     for loss in losses:
-        found = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True, materialize_grads=True)
-        rows.append(torch.cat([one.flatten() for one in found]))
+        parts = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True, materialize_grads=True)
+        rows.append(torch.cat([part.flatten() for part in parts]))
     return torch.stack(rows)
 
 
 def with_gradient(value: Tensor, parameters: list[nn.Parameter], gradient: Tensor) -> Tensor:
     """`value` (), as a scalar whose gradient by the parameters is the given one, flat (D,)."""
-    return _Given.apply(value.detach(), gradient, *parameters)  # type: ignore[no-any-return, no-untyped-call]
+    return _PrecomputedGradient.apply(value.detach(), gradient, *parameters)  # type: ignore[no-any-return, no-untyped-call]
 
 
-class _Given(torch.autograd.Function):
+class _PrecomputedGradient(torch.autograd.Function):
     """A value whose gradient was computed elsewhere."""
 
     @staticmethod
@@ -92,8 +92,8 @@ class _Given(torch.autograd.Function):
         gradient, *parameters = ctx.saved_tensors
         sizes = [parameter.numel() for parameter in parameters]
         parts = torch.split(gradient, sizes)
-        found = (
+        gradients = (
             upstream[0] * part.view_as(parameter).to(parameter)
             for part, parameter in zip(parts, parameters, strict=True)
         )
-        return None, None, *found
+        return None, None, *gradients

@@ -10,7 +10,7 @@ from torch import Tensor
 from app.ml.configs.fields import Name, Real
 from app.ml.errors import ConfigError
 from app.ml.interfaces import HeadConfig
-from app.ml.kinds.balancing.base import Balance, BalancingConfig, Tasks
+from app.ml.kinds.balancing.base import BalancingConfig, LossBalancer, TaskLosses
 
 Weight = Annotated[Real, Field(gt=0, le=1e6)]
 
@@ -37,7 +37,7 @@ class Fixed(BalancingConfig):
         return FixedWeights([self.weights.get(head.key, 1.0) for head in heads])
 
 
-class FixedWeights(Balance):
+class FixedWeights(LossBalancer):
     """Measures the weighted sum, too: it is what the user calls the loss."""
 
     weights: Tensor
@@ -46,7 +46,7 @@ class FixedWeights(Balance):
         super().__init__()
         self.register_buffer("weights", torch.tensor(weights), persistent=False)
 
-    def combine(self, tasks: Tasks) -> tuple[Tensor, Tensor | None]:
+    def combine(self, tasks: TaskLosses) -> tuple[Tensor, Tensor | None]:
         """The weighted sum."""
         return self.total(tasks.losses), None
 

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from app.ml.configs.fields import Real
 from app.ml.interfaces import HeadConfig
-from app.ml.kinds.balancing.base import Balance, BalancingConfig, Tasks, gradients
+from app.ml.kinds.balancing.base import BalancingConfig, LossBalancer, TaskLosses, gradients
 
 
 class GradNorm(BalancingConfig):
@@ -40,7 +40,7 @@ class GradNorm(BalancingConfig):
         return NormedGradients(self, len(heads))
 
 
-class NormedGradients(Balance):
+class NormedGradients(LossBalancer):
     """Weights (T,) and first losses (T,) are buffers, saved with the training."""
 
     weights: Tensor
@@ -52,7 +52,7 @@ class NormedGradients(Balance):
         self.register_buffer("weights", torch.ones(heads))
         self.register_buffer("first", torch.full((heads,), -1.0))  # below 0: not seen yet
 
-    def combine(self, tasks: Tasks) -> tuple[Tensor, Tensor]:
+    def combine(self, tasks: TaskLosses) -> tuple[Tensor, Tensor]:
         """The weighted sum by the weights so far, which then move."""
         weights = self.weights.clone()
         total = (weights * tasks.losses).sum()
@@ -61,7 +61,7 @@ class NormedGradients(Balance):
         return total, weights
 
     @torch.no_grad()
-    def _move(self, tasks: Tasks) -> None:
+    def _move(self, tasks: TaskLosses) -> None:
         losses, present = tasks.losses.detach(), tasks.present
         with torch.enable_grad():
             slopes = gradients(tasks.losses, tasks.last)

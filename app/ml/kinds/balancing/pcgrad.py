@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from app.ml.interfaces import HeadConfig
-from app.ml.kinds.balancing.base import Balance, BalancingConfig, Tasks, gradients, with_gradient
+from app.ml.kinds.balancing.base import BalancingConfig, LossBalancer, TaskLosses, gradients, with_gradient
 
 
 class PcGrad(BalancingConfig):
@@ -29,12 +29,13 @@ class PcGrad(BalancingConfig):
         return ProjectedGradients()
 
 
-class ProjectedGradients(Balance):
+class ProjectedGradients(LossBalancer):
     """Draws the orders from torch's global generator."""
 
-    def combine(self, tasks: Tasks) -> tuple[Tensor, Tensor]:
+    def combine(self, tasks: TaskLosses) -> tuple[Tensor, Tensor]:
         """The sum of the losses, whose gradient is the projected one."""
         shared, own = gradients(tasks.losses, tasks.shared), gradients(tasks.losses, tasks.own)
+        # (T, D) gradients; the sum of the projected ones is a weighted sum of the plain ones.
         weights = projected(shared @ shared.T).sum(0)
         gradient = torch.cat([weights @ shared, own.sum(0)])
         return with_gradient(tasks.losses.sum(), [*tasks.shared, *tasks.own], gradient), weights
@@ -42,13 +43,15 @@ class ProjectedGradients(Balance):
 
 @torch.no_grad()
 def projected(products: Tensor) -> Tensor:
-    """Inner products (T, T) of gradients to what becomes of each, as weights of all of them: rows of (T, T)."""
+    """From inner products of T gradients (T, T): row t holds the projected gradient t as weights of the plain ones."""
     count = len(products)
-    found = torch.eye(count, dtype=products.dtype, device=products.device)
+    weights = torch.eye(count, dtype=products.dtype, device=products.device)
     tiny = torch.finfo(products.dtype).tiny
+    # Only inner products matter: row t holds g_t's projection as a combination of all gradients, at first g_t itself.
     for task in range(count):
         for other in torch.randperm(count).tolist():
             if other != task:
-                against = (found[task] @ products[other]).clamp(max=0)
-                found[task, other] -= against / products[other, other].clamp(min=tiny)
-    return found
+                # g_t . g_o below 0: take off the part of g_t along g_o.
+                conflict = (weights[task] @ products[other]).clamp(max=0)
+                weights[task, other] -= conflict / products[other, other].clamp(min=tiny)
+    return weights

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from app.ml.configs.fields import Real
 from app.ml.interfaces import HeadConfig, ParamGroup
-from app.ml.kinds.balancing.base import Balance, BalancingConfig, Tasks
+from app.ml.kinds.balancing.base import BalancingConfig, LossBalancer, TaskLosses
 
 
 class Uncertainty(BalancingConfig):
@@ -35,7 +35,7 @@ class Uncertainty(BalancingConfig):
         return LearnedVariances([0.5 if head.squared_error else 1.0 for head in heads], self.lr_scale)
 
 
-class LearnedVariances(Balance):
+class LearnedVariances(LossBalancer):
     """Log variances (T,) are the only parameters."""
 
     factors: Tensor
@@ -46,7 +46,7 @@ class LearnedVariances(Balance):
         self.log_variances = nn.Parameter(torch.zeros(len(factors)))
         self.register_buffer("factors", torch.tensor(factors), persistent=False)
 
-    def combine(self, tasks: Tasks) -> tuple[Tensor, Tensor]:
+    def combine(self, tasks: TaskLosses) -> tuple[Tensor, Tensor]:
         """The negative log likelihood, but for constants."""
         weights = self.factors * (-self.log_variances).exp()
         terms = weights * tasks.losses + self.log_variances / 2

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from app.ml.blocks.perceptron import perceptron_layers, single_layer
+from app.ml.blocks.mlp import mlp_layers, single_layer
 from app.ml.blocks.standardize import Standardize
 from app.ml.configs.fields import Integer, Name, Rate
 from app.ml.data.spec import TargetSpec
@@ -21,7 +21,7 @@ from app.ml.evaluation.classification import Classification
 from app.ml.interfaces import Accepts, Head, HeadConfig
 from app.ml.interfaces.abilities import SoftLabelSolver
 from app.ml.kinds.heads.temperature import fitted_temperature
-from app.ml.solvers.logistic import SoftRows, solve_logistic, solve_soft
+from app.ml.solvers.logistic import SoftLabels, solve_logistic, solve_soft
 from app.ml.solvers.solution import Solution
 
 
@@ -68,7 +68,7 @@ class ClassifierHead(Head, SoftLabelSolver):
         self.classes = classes
         self.standardize = Standardize(features)
         sizes = (features, *config.hidden, len(classes))
-        self.layers = nn.Sequential(*perceptron_layers(sizes, "relu", config.dropout, last_is_linear=True))
+        self.layers = nn.Sequential(*mlp_layers(sizes, "relu", config.dropout, last_is_linear=True))
         self.register_buffer("class_weight", torch.ones(len(classes)))
         self.register_buffer("temperature", torch.ones((), dtype=torch.float64))
 
@@ -130,18 +130,18 @@ class ClassifierHead(Head, SoftLabelSolver):
         known = target >= 0
         self.standardize.fit_together(features[known], widths)
         rows = self.standardize(features[known])
-        found = solve_logistic(rows, target[known], self.class_weight, self.config.label_smoothing)
-        found.put_into(single_layer(self.layers))
-        return found
+        solution = solve_logistic(rows, target[known], self.class_weight, self.config.label_smoothing)
+        solution.copy_to(single_layer(self.layers))
+        return solution
 
     def solve_soft(
-        self, features: Tensor, rows: SoftRows, trials: Sequence[tuple[SoftRows, Tensor]], widths: Sequence[int]
+        self, features: Tensor, rows: SoftLabels, trials: Sequence[tuple[SoftLabels, Tensor]], widths: Sequence[int]
     ) -> Solution:
         """The same on rows (N, F) with soft classes; each trial holds rows (N,) out."""
         self.standardize.fit_together(features, widths)
-        found = solve_soft(self.standardize(features), rows, trials, self.class_weight)
-        found.put_into(single_layer(self.layers))
-        return found
+        solution = solve_soft(self.standardize(features), rows, trials, self.class_weight)
+        solution.copy_to(single_layer(self.layers))
+        return solution
 
     def fit_target(self, target: Tensor) -> None:
         """Weigh the classes by how rare they are in (N,), if asked to; an absent class keeps 1."""

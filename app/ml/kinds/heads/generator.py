@@ -12,10 +12,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from app.ml.blocks.tokens import TOKENS, TokenLayer, is_asked, mean_nats, rates, row_sums
+from app.ml.blocks.tokens import TOKENS, TokenLayer, is_predicted, mean_nats, rates, token_sums
 from app.ml.configs.fields import Name
 from app.ml.data.spec import ModalityKind, TargetSpec
-from app.ml.evaluation.texts import TokenSums
+from app.ml.evaluation.language_model import TokenSums
 from app.ml.interfaces import Accepts, Backbone, Examples, Head, HeadConfig
 from app.ml.interfaces.abilities import Ability, Sequences
 
@@ -56,8 +56,8 @@ class GeneratorHead(Head):
 
     def read(self, features: Tensor, inputs: Tensor) -> Tensor:
         """Features (B, T, F) of texts (B, T) to sums (B, 4)."""
-        said = inputs[:, 1:]
-        return row_sums(self.layer(features[:, :-1]), said, is_asked(said), self.characters)
+        next_codes = inputs[:, 1:]
+        return token_sums(self.layer(features[:, :-1]), next_codes, is_predicted(next_codes), self.characters)
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """Nats per token of sums (B, 4)."""

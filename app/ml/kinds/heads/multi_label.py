@@ -14,13 +14,13 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from app.ml.blocks.perceptron import perceptron_layers, single_layer
+from app.ml.blocks.mlp import mlp_layers, single_layer
 from app.ml.blocks.standardize import Standardize
 from app.ml.configs.fields import Integer, Name, NameOrNames, Rate
 from app.ml.data.spec import TargetSpec
 from app.ml.evaluation import multi_label
 from app.ml.interfaces import Accepts, Head, HeadConfig
-from app.ml.solvers.labels import solve_labels
+from app.ml.solvers.multi_label import solve_multi_label
 from app.ml.solvers.solution import Solution
 
 _HALF = 0.5
@@ -73,7 +73,7 @@ class MultiLabelHead(Head):
         self.names = names
         self.standardize = Standardize(features)
         sizes = (features, *config.hidden, len(names))
-        self.layers = nn.Sequential(*perceptron_layers(sizes, "relu", config.dropout, last_is_linear=True))
+        self.layers = nn.Sequential(*mlp_layers(sizes, "relu", config.dropout, last_is_linear=True))
         self.register_buffer("positive_weight", torch.ones(len(names)))
         self.register_buffer("thresholds", torch.full((len(names),), _HALF, dtype=torch.float64))
 
@@ -83,30 +83,30 @@ class MultiLabelHead(Head):
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """Mean binary cross-entropy over the labels that are known (not -1)."""
-        wanted = self._table(target)
-        known = wanted >= 0
+        labels = self._table(target)
+        known = labels >= 0
         losses = F.binary_cross_entropy_with_logits(
-            output, wanted.clamp(min=0).to(output.dtype), pos_weight=self.positive_weight, reduction="none"
+            output, labels.clamp(min=0).to(output.dtype), pos_weight=self.positive_weight, reduction="none"
         )
         return (losses * known).sum() / known.sum().clamp(min=1)
 
     def predict(self, output: Tensor) -> list[dict[str, Any]]:
         """{"labels", "probabilities"}: the labels answered, and every label's probability, finite."""
         probabilities = _probabilities(output)
-        there = (probabilities >= self.thresholds).tolist()
+        is_answered = (probabilities >= self.thresholds).tolist()
         return [
             {
                 "labels": [name for name, answered in zip(self.names, row, strict=True) if answered],
                 "probabilities": dict(zip(self.names, of_row, strict=True)),
             }
-            for row, of_row in zip(there, probabilities.tolist(), strict=True)
+            for row, of_row in zip(is_answered, probabilities.tolist(), strict=True)
         ]
 
     def outcomes(self, output: Tensor, target: Tensor) -> multi_label.MultiLabel:
         """Probabilities of the rows of which any label is known."""
-        wanted = self._table(target)
-        known = (wanted >= 0).any(1)
-        truth = torch.where(wanted >= 0, wanted.double(), torch.nan)[known].cpu().numpy()
+        labels = self._table(target)
+        known = (labels >= 0).any(1)
+        truth = torch.where(labels >= 0, labels.double(), torch.nan)[known].cpu().numpy()
         probabilities = _probabilities(output[known]).cpu().numpy()
         return multi_label.MultiLabel(probabilities, truth, self.names, self.thresholds.cpu().numpy())
 
@@ -117,9 +117,9 @@ class MultiLabelHead(Head):
 
     def row_scores(self, output: Tensor, target: Tensor) -> Tensor:
         """The share of a row's known labels that are answered right."""
-        wanted = self._table(target)
-        right = ((_probabilities(output) >= self.thresholds) == (wanted == 1)).double()
-        return torch.where(wanted >= 0, right, torch.nan).nanmean(1)
+        labels = self._table(target)
+        right = ((_probabilities(output) >= self.thresholds) == (labels == 1)).double()
+        return torch.where(labels >= 0, right, torch.nan).nanmean(1)
 
     def fit_features(self, features: Tensor) -> None:
         """Standardise by (N, F)."""
@@ -129,43 +129,43 @@ class MultiLabelHead(Head):
         """Weigh what is rare, if asked to; a label that no row has, or every row, keeps 1."""
         if self.config.positive_weights == "none":
             return
-        wanted = self._table(target)
-        there, gone = (wanted == 1).sum(0), (wanted == 0).sum(0)
-        weights = (gone / there.clamp(min=1)).clamp(max=_MAX_WEIGHT)
-        self.positive_weight.copy_(torch.where((there > 0) & (gone > 0), weights, 1.0))
+        labels = self._table(target)
+        positives, negatives = (labels == 1).sum(0), (labels == 0).sum(0)
+        weights = (negatives / positives.clamp(min=1)).clamp(max=_MAX_WEIGHT)
+        self.positive_weight.copy_(torch.where((positives > 0) & (negatives > 0), weights, 1.0))
 
     def solve(self, features: Tensor, target: Tensor, widths: Sequence[int]) -> Solution | None:
         """A logistic regression for every label, on the rows where any is known."""
         if not self.config.solvable:
             return None
-        wanted = self._table(target)
-        known = (wanted >= 0).any(1)
+        labels = self._table(target)
+        known = (labels >= 0).any(1)
         self.standardize.fit_together(features[known], widths)
-        found = solve_labels(self.standardize(features[known]), wanted[known], self.positive_weight)
-        found.put_into(single_layer(self.layers))
-        return found
+        solution = solve_multi_label(self.standardize(features[known]), labels[known], self.positive_weight)
+        solution.copy_to(single_layer(self.layers))
+        return solution
 
     def fit_calibration(self, output: Tensor, target: Tensor) -> None:
         """Fit the thresholds, if asked to."""
         if self.config.threshold == "half":
             return
-        probabilities, wanted = _probabilities(output).cpu().numpy(), self._table(target).cpu().numpy()
+        probabilities, labels = _probabilities(output).cpu().numpy(), self._table(target).cpu().numpy()
         for k in range(len(self.names)):
-            known = wanted[:, k] >= 0
-            self.thresholds[k] = best_threshold(probabilities[known, k], wanted[known, k] == 1)
+            known = labels[:, k] >= 0
+            self.thresholds[k] = best_threshold(probabilities[known, k], labels[known, k] == 1)
 
     def _table(self, target: Tensor) -> Tensor:
         """(B, K), or (B,) of one label, to (B, K)."""
         return target.reshape(len(target), len(self.names))
 
 
-def best_threshold(probabilities: np.ndarray[Any, Any], there: np.ndarray[Any, Any]) -> float:
+def best_threshold(probabilities: np.ndarray[Any, Any], positive: np.ndarray[Any, Any]) -> float:
     """Where cutting (n,) gives the best F1, in the middle between two probabilities; a half where none is there."""
-    if not there.any():
+    if not positive.any():
         return _HALF
     order = np.argsort(-probabilities, kind="stable")
     ranked = probabilities[order]
-    f1 = 2 * there[order].cumsum() / (np.arange(1, len(order) + 1) + there.sum())
+    f1 = 2 * positive[order].cumsum() / (np.arange(1, len(order) + 1) + positive.sum())
     below = np.append(ranked[1:], 0.0)
     f1[ranked == below] = -1.0  # equals are answered alike
     best = int(f1.argmax())

@@ -23,13 +23,13 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from app.ml.blocks.perceptron import perceptron_layers, single_layer
+from app.ml.blocks.mlp import mlp_layers, single_layer
 from app.ml.blocks.standardize import Standardize
 from app.ml.configs.fields import Integer, Name, NameOrNames, Rate, Real
 from app.ml.data.spec import TargetSpec
 from app.ml.evaluation.regression import Regression, Regressions
 from app.ml.interfaces import Accepts, Head, HeadConfig
-from app.ml.solvers.numbers import solve_numbers
+from app.ml.solvers.regression import solve_regression
 from app.ml.solvers.solution import Solution
 
 _MIN_DEVIATION = 1e-7  # relative to the mean, as in tables; targets may be in any unit, so none is absolute
@@ -94,7 +94,7 @@ class RegressorHead(Head):
         self.standardize = Standardize(features)
         outputs = len(names) * (2 if config.loss == "gaussian" else 1)
         sizes = (features, *config.hidden, outputs)
-        self.layers = nn.Sequential(*perceptron_layers(sizes, "relu", config.dropout, last_is_linear=True))
+        self.layers = nn.Sequential(*mlp_layers(sizes, "relu", config.dropout, last_is_linear=True))
         quantile = NormalDist().inv_cdf((1 + config.level) / 2)
         self.register_buffer("target_mean", torch.zeros(len(names), dtype=torch.float64))
         self.register_buffer("target_std", torch.ones(len(names), dtype=torch.float64))
@@ -106,22 +106,22 @@ class RegressorHead(Head):
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """Mean over the numbers that are known (not NaN)."""
-        wanted = self._standardised(target)
-        known = ~wanted.isnan()
-        losses = self._losses(output, wanted.nan_to_num().to(output.dtype)) * known
+        targets = self._standardised(target)
+        known = ~targets.isnan()
+        losses = self._losses(output, targets.nan_to_num().to(output.dtype)) * known
         return losses.sum() / known.sum().clamp(min=1)
 
-    def _losses(self, output: Tensor, wanted: Tensor) -> Tensor:
+    def _losses(self, output: Tensor, targets: Tensor) -> Tensor:
         """(B, T)."""
-        middle = output[:, : len(self.names)]
+        prediction = output[:, : len(self.names)]
         if self.config.loss == "gaussian":
             log_variance = self._log_variance(output)
-            return (log_variance + (wanted - middle).square() * (-log_variance).exp()) / 2
-        return (F.mse_loss if self.config.loss == "mse" else F.huber_loss)(middle, wanted, reduction="none")
+            return (log_variance + (targets - prediction).square() * (-log_variance).exp()) / 2
+        return (F.mse_loss if self.config.loss == "mse" else F.huber_loss)(prediction, targets, reduction="none")
 
     def predict(self, output: Tensor) -> list[dict[str, Any]]:
         """{"value", "interval", "level"} in the target's unit, finite; of several targets one such under each name."""
-        values, low, high = (one.tolist() for one in self._intervals(output))
+        values, low, high = (ends.tolist() for ends in self._intervals(output))
         rows = [
             [{"value": v, "interval": [a, b], "level": self.config.level} for v, a, b in zip(*row, strict=True)]
             for row in zip(values, low, high, strict=True)
@@ -133,10 +133,10 @@ class RegressorHead(Head):
     def outcomes(self, output: Tensor, target: Tensor) -> Regression | Regressions:
         """Values and intervals, in the targets' units, of the rows where any number is known."""
         known = ~self._table(target).isnan().all(1)
-        found = (*self._intervals(output[known]), self._table(target)[known])
-        values, low, high, truth = (one.cpu().numpy().T for one in found)
-        each = [Regression(values[k], truth[k], low[k], high[k]) for k in range(len(self.names))]
-        return each[0] if len(each) == 1 else Regressions(dict(zip(self.names, each, strict=True)))
+        columns = (*self._intervals(output[known]), self._table(target)[known])
+        values, low, high, truth = (column.cpu().numpy().T for column in columns)
+        regressions = [Regression(values[k], truth[k], low[k], high[k]) for k in range(len(self.names))]
+        return regressions[0] if len(regressions) == 1 else Regressions(dict(zip(self.names, regressions, strict=True)))
 
     @property
     def score(self) -> str:
@@ -156,14 +156,14 @@ class RegressorHead(Head):
         """Ridge regression on the rows where a number is known."""
         if not self.config.solvable:
             return None
-        wanted = self._standardised(target)
-        known = ~wanted.isnan().all(1)
+        targets = self._standardised(target)
+        known = ~targets.isnan().all(1)
         self.standardize.fit_together(features[known], widths)
-        found = solve_numbers(self.standardize(features[known]), wanted[known])
-        found.put_into(single_layer(self.layers))
-        if found.left_out is not None:
-            self.spread.mul_(found.left_out.to(self.spread))
-        return found
+        solution = solve_regression(self.standardize(features[known]), targets[known])
+        solution.copy_to(single_layer(self.layers))
+        if solution.left_out is not None:
+            self.spread.mul_(solution.left_out.to(self.spread))
+        return solution
 
     def fit_target(self, target: Tensor) -> None:
         """Take mean and deviation of the known numbers; a constant's deviation counts as 1."""
@@ -178,13 +178,13 @@ class RegressorHead(Head):
 
     def fit_calibration(self, output: Tensor, target: Tensor) -> None:
         """Take the intervals' width from how far off these rows are, where there are enough of them."""
-        middle, deviation = self._normal(output)
-        errors = (self._standardised(target) - middle).abs() / deviation
+        prediction, deviation = self._normal(output)
+        errors = (self._standardised(target) - prediction).abs() / deviation
         for index, of_target in enumerate(errors.T):
             known = of_target[~of_target.isnan()].sort().values
-            place = math.ceil((len(known) + 1) * self.config.level)
-            if place <= len(known):
-                self.spread[index] = known[place - 1]
+            rank = math.ceil((len(known) + 1) * self.config.level)
+            if rank <= len(known):
+                self.spread[index] = known[rank - 1]
 
     def _table(self, target: Tensor) -> Tensor:
         """(B, T), or (B,) of one target, to (B, T)."""
@@ -202,15 +202,15 @@ class RegressorHead(Head):
     def _normal(self, output: Tensor) -> tuple[Tensor, Tensor]:
         """Middle and deviation float64 (B, T), of the standardised target."""
         output = torch.nan_to_num(output.detach())
-        middle = output[:, : len(self.names)].double()
+        prediction = output[:, : len(self.names)].double()
         if self.config.loss != "gaussian":
-            return middle, torch.ones_like(middle)
-        return middle, (self._log_variance(output).double() / 2).exp()
+            return prediction, torch.ones_like(prediction)
+        return prediction, (self._log_variance(output).double() / 2).exp()
 
     def _intervals(self, output: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Values, and the intervals' lower and upper ends, (B, T) in the targets' units."""
-        middle, deviation = self._normal(output)
-        values = middle * self.target_std + self.target_mean
+        prediction, deviation = self._normal(output)
+        values = prediction * self.target_std + self.target_mean
         half = deviation * self.spread * self.target_std
-        low, value, high = (torch.nan_to_num(one) for one in (values - half, values, values + half))
+        low, value, high = (torch.nan_to_num(ends) for ends in (values - half, values, values + half))
         return value, low, high

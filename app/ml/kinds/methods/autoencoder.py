@@ -20,14 +20,14 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 from torch import Tensor
 
-from app.ml.blocks.penalties import (
+from app.ml.blocks.reconstruction import half_squared_error, reconstruction_defaults, value_weights, values_per_row
+from app.ml.blocks.regularizers import (
     contraction,
     divergence_from_rate,
     sum_of_absolutes,
     sum_of_squares,
     weight_matrices,
 )
-from app.ml.blocks.reconstruction import counted, half_squared_error, reconstruction_defaults, values_per_row
 from app.ml.configs.fields import Integer, Real
 from app.ml.configs.training import TrainingDefaults
 from app.ml.data.spec import Frozen, ModalityKind
@@ -112,7 +112,7 @@ class AutoencoderObjective(Objective):
 
     def loss(self, batch: Batch) -> Losses:
         """Scalars loss, reconstruction, penalty, mse."""
-        inputs, weights = batch.inputs, counted(batch.inputs)
+        inputs, weights = batch.inputs, value_weights(batch.inputs)
         features, penalty = self._encode(inputs)
         reconstruction = half_squared_error(inputs, self.decoder(features), weights)
         return {

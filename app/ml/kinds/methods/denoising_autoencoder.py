@@ -16,7 +16,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from app.ml.blocks.reconstruction import counted, half_squared_error, reconstruction_defaults, values_per_row
+from app.ml.blocks.reconstruction import half_squared_error, reconstruction_defaults, value_weights, values_per_row
 from app.ml.configs.fields import Auto, Real
 from app.ml.configs.training import TrainingDefaults
 from app.ml.data.spec import Frozen, ModalityKind
@@ -122,7 +122,7 @@ class DenoisingAutoencoderObjective(Objective):
 
     def loss(self, batch: Batch) -> Losses:
         """Scalars loss, mse."""
-        inputs, weights = batch.inputs, counted(batch.inputs)
+        inputs, weights = batch.inputs, value_weights(batch.inputs)
         corrupted, changed = corrupt(self.corruption, inputs, weights)
         rebuilt = self.decoder(self.backbone(corrupted))
         plain = half_squared_error(inputs, rebuilt, weights)

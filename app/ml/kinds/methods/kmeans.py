@@ -14,7 +14,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from app.ml.blocks.arithmetic import full_precision
+from app.ml.blocks.precision import full_precision
 from app.ml.configs.fields import Integer
 from app.ml.configs.training import TrainingDefaults
 from app.ml.data.spec import ModalityKind
@@ -78,13 +78,13 @@ class KMeansObjective(Objective):
         """Learn the whitening, and put the centroids on random patches."""
         order = torch.randperm(len(examples))[:_ROWS_TO_WHITEN]
         per_row = max(1, _PATCHES_TO_WHITEN // len(order))
-        rows = (examples.batch(some).inputs for some in torch.split(order, _ROWS_AT_ONCE))
-        patches = torch.cat([self.learner.draw_patches(some, per_row) for some in rows])
+        rows = (examples.batch(indices).inputs for indices in torch.split(order, _ROWS_AT_ONCE))
+        patches = torch.cat([self.learner.draw_patches(indices, per_row) for indices in rows])
         self.learner.fit_whitening(patches)
         centroids = self.learner.centroids
         chosen = torch.randint(len(patches), (len(centroids),), device=patches.device)
-        begin = self.learner.whitened(patches[chosen])
-        centroids.copy_(begin + _APART * torch.randn_like(begin))
+        start = self.learner.whitened(patches[chosen])
+        centroids.copy_(start + _APART * torch.randn_like(start))
 
     def loss(self, batch: Batch) -> Losses:
         """Scalars loss, used."""
@@ -114,10 +114,10 @@ class KMeansObjective(Objective):
         """Count what is idle, and move what has been for too long; no value is read, so that no device waits."""
         centroids = self.learner.centroids
         distances, nearest = squared_distances(patches, centroids).min(1)
-        won = torch.zeros_like(self.idle, dtype=torch.bool).index_fill(0, nearest, value=True)
-        self.idle.copy_(torch.where(won, 0, self.idle + len(patches)))
+        is_nearest = torch.zeros_like(self.idle, dtype=torch.bool).index_fill(0, nearest, value=True)
+        self.idle.copy_(torch.where(is_nearest, 0, self.idle + len(patches)))
         dead = self.idle >= self._patience
         farthest = distances.argsort(descending=True, stable=True)
-        turn = (dead.cumsum(0) - 1).clamp(0, len(patches) - 1)  # the first dead one gets the farthest patch, and so on
-        centroids.copy_(torch.where(dead[:, None], patches[farthest[turn]], centroids))
+        turns = (dead.cumsum(0) - 1).clamp(0, len(patches) - 1)  # the first dead one gets the farthest patch, and so on
+        centroids.copy_(torch.where(dead[:, None], patches[farthest[turns]], centroids))
         self.idle.masked_fill_(dead, 0)

@@ -93,16 +93,16 @@ class MaskedAutoencoderObjective(Objective):
         assert isinstance(self.backbone, Patches)
         patches = self.backbone.patches(batch.inputs)
         order = torch.rand(patches.shape[:2], device=patches.device).argsort(1)
-        shown, hidden = order[:, : self.visible], order[:, self.visible :]
-        features = self.backbone.encode_patches(chosen(patches, shown), shown)
-        rebuilt = self.decode(features, shown, hidden)
+        visible, hidden = order[:, : self.visible], order[:, self.visible :]
+        features = self.backbone.encode_patches(chosen(patches, visible), visible)
+        rebuilt = self.decode(features, visible, hidden)
         return {"loss": masked_error(chosen(patches, hidden), rebuilt, normalize=self.config.normalize)}
 
-    def decode(self, features: Tensor, shown: Tensor, hidden: Tensor) -> Tensor:
+    def decode(self, features: Tensor, visible: Tensor, hidden: Tensor) -> Tensor:
         """Features (B, V, width) of the patches at `shown` (B, V) to the pixels of those at `hidden` (B, M)."""
         known = self.narrow(features)
         unknown = self.token.expand(*hidden.shape, -1)
-        values = torch.cat([known, unknown.to(known.dtype)], dim=1) + self.places[torch.cat([shown, hidden], dim=1)]
+        values = torch.cat([known, unknown.to(known.dtype)], dim=1) + self.places[torch.cat([visible, hidden], dim=1)]
         for block in self.blocks:
             values = block(values, None, causal=False)
         rebuilt: Tensor = self.rebuild(values[:, self.visible :])

@@ -12,7 +12,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from app.ml.blocks.tokens import HITS, TOKENS, TokenLayer, is_text, mean_nats, row_sums
+from app.ml.blocks.tokens import HITS, TOKENS, TokenLayer, is_text, mean_nats, token_sums
 from app.ml.configs.fields import Real
 from app.ml.configs.training import TrainingDefaults
 from app.ml.data.spec import ModalityKind
@@ -73,7 +73,7 @@ class MaskedLanguageObjective(Objective):
         assert isinstance(backbone, Sequences)
         changed, chosen = masked(codes, self.share, backbone.encoding.vocabulary or 1)
         logits = self.layer(backbone.sequence(changed), backbone.embeddings())
-        return row_sums(logits, codes, chosen, torch.ones_like(self.layer.bias, dtype=torch.int64))
+        return token_sums(logits, codes, chosen, torch.ones_like(self.layer.bias, dtype=torch.int64))
 
 
 def masked(codes: Tensor, share: float, vocabulary: int) -> tuple[Tensor, Tensor]:

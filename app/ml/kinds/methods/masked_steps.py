@@ -66,8 +66,8 @@ class MaskedStepsObjective(Objective):
         assert isinstance(self.backbone, Sequences)
         values, observed = inputs[:, :-1], inputs[:, -1:]
         hidden = spans(values, self.config.share, self.config.span)
-        shown = torch.cat([values.masked_fill(hidden, 0), observed], dim=1)
-        rebuilt = self.rebuild(self.backbone.sequence(shown)).transpose(1, 2).to(values.dtype)
+        masked = torch.cat([values.masked_fill(hidden, 0), observed], dim=1)
+        rebuilt = self.rebuild(self.backbone.sequence(masked)).transpose(1, 2).to(values.dtype)
         counts = hidden * observed
         return torch.stack([(counts * (values - rebuilt).square()).sum(), counts.sum()])
 

@@ -13,11 +13,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from app.ml.blocks.tokens import TokenLayer, is_asked, mean_nats, rates, row_sums
+from app.ml.blocks.tokens import TokenLayer, is_predicted, mean_nats, rates, token_sums
 from app.ml.configs.training import TrainingDefaults
 from app.ml.data.spec import ModalityKind
 from app.ml.errors import ConfigError
-from app.ml.evaluation.texts import TokenSums
+from app.ml.evaluation.language_model import TokenSums
 from app.ml.interfaces import Backbone, Batch, Examples, Losses, MethodConfig, Objective, ResolutionContext
 from app.ml.interfaces.abilities import Ability, Sequences
 
@@ -93,6 +93,6 @@ class NextTokenObjective(Objective):
         """Sums (B, 4) over the tokens of each row (B, T) but its first."""
         backbone = self.backbone
         assert isinstance(backbone, Sequences)
-        steps, said = backbone.sequence(codes)[:, :-1], codes[:, 1:]
+        steps, next_codes = backbone.sequence(codes)[:, :-1], codes[:, 1:]
         logits = self.layer(steps, backbone.embeddings())
-        return row_sums(logits, said, is_asked(said), self.characters)
+        return token_sums(logits, next_codes, is_predicted(next_codes), self.characters)

@@ -14,13 +14,13 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from app.ml.blocks.arithmetic import full_precision
-from app.ml.blocks.projector import projector
+from app.ml.blocks.precision import full_precision
+from app.ml.blocks.projection_head import projection_head
 from app.ml.configs.fields import Integer, Real
 from app.ml.configs.training import TrainingDefaults
 from app.ml.data.spec import ModalityKind
 from app.ml.interfaces import AugmentationConfig, Backbone, Batch, Losses, MethodConfig, Objective, ResolutionContext
-from app.ml.kinds.methods.views import TRAINING_DEFAULTS, usual_views
+from app.ml.kinds.methods.views import TRAINING_DEFAULTS, default_views
 
 
 class SimClr(MethodConfig):
@@ -33,9 +33,9 @@ class SimClr(MethodConfig):
     hidden: Integer = Field(256, ge=1, le=8192, description="Width of the projection's hidden layer.")
     projection: Integer = Field(128, ge=1, le=8192, description="Dimensions in which views are compared.")
 
-    def usual_views(self, context: ResolutionContext) -> tuple[AugmentationConfig, ...]:
+    def default_views(self, context: ResolutionContext) -> tuple[AugmentationConfig, ...]:
         """Light ones, per modality."""
-        return usual_views(context)
+        return default_views(context)
 
     def training_defaults(self, context: ResolutionContext) -> TrainingDefaults:
         """Longer than where rows are rebuilt, at a higher rate, in the processor's own arithmetic."""
@@ -55,7 +55,7 @@ class SimClrObjective(Objective):
         super().__init__()
         self.config = config
         self.backbone = backbone
-        self.projector = projector(backbone.features, config.hidden, config.projection)
+        self.projector = projection_head(backbone.features, config.hidden, config.projection)
 
     def training_loss(self, batch: Batch) -> Losses:
         """The same as `loss`, which makes its own views."""
@@ -73,8 +73,8 @@ class SimClrObjective(Objective):
 def similarities(projected: Tensor, temperature: float) -> Tensor:
     """s(z_i, z_k) / tau, (2N, D) to (2N, 2N) in full precision; a view is never compared with itself."""
     with full_precision(projected.device):
-        unit = F.normalize(projected.float(), dim=1)
-        logits = unit @ unit.T / temperature
+        directions = F.normalize(projected.float(), dim=1)
+        logits = directions @ directions.T / temperature
     itself = torch.eye(len(logits), dtype=torch.bool, device=logits.device)
     return logits.masked_fill(itself, -torch.inf)
 

@@ -26,7 +26,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from app.ml.blocks.reconstruction import counted, reconstruction_defaults
+from app.ml.blocks.reconstruction import reconstruction_defaults, value_weights
 from app.ml.configs.fields import Auto, Integer, Real
 from app.ml.configs.training import TrainingDefaults
 from app.ml.data.spec import ModalityKind
@@ -139,7 +139,7 @@ class VariationalAutoencoderObjective(Objective):
         """Log p(x|z) per row, (B,)."""
         if self.config.likelihood == "bernoulli":
             return bernoulli_log_likelihood(inputs, decoded)
-        return gaussian_log_likelihood(inputs, decoded, floored(self.log_variance), counted(inputs))
+        return gaussian_log_likelihood(inputs, decoded, floored(self.log_variance), value_weights(inputs))
 
 
 def reparameterize(mean: Tensor, log_variance: Tensor, noise: Tensor) -> Tensor:

@@ -19,8 +19,8 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from app.ml.blocks.arithmetic import full_precision
-from app.ml.blocks.projector import projector
+from app.ml.blocks.precision import full_precision
+from app.ml.blocks.projection_head import projection_head
 from app.ml.configs.fields import Auto, Integer, Real
 from app.ml.configs.training import TrainingDefaults
 from app.ml.data.spec import ModalityKind
@@ -34,7 +34,7 @@ from app.ml.interfaces import (
     Objective,
     ResolutionContext,
 )
-from app.ml.kinds.methods.views import TRAINING_DEFAULTS, usual_views
+from app.ml.kinds.methods.views import TRAINING_DEFAULTS, default_views
 
 _GAMMA, _EPSILON = 1.0, 1e-4
 
@@ -62,9 +62,9 @@ class VicReg(MethodConfig):
         decision = Decision(field="projection", value=projection, reason=reason)
         return self.model_copy(update={"projection": projection}), (decision,)
 
-    def usual_views(self, context: ResolutionContext) -> tuple[AugmentationConfig, ...]:
+    def default_views(self, context: ResolutionContext) -> tuple[AugmentationConfig, ...]:
         """Light ones, per modality."""
-        return usual_views(context)
+        return default_views(context)
 
     def training_defaults(self, context: ResolutionContext) -> TrainingDefaults:
         """Longer than where rows are rebuilt, at a higher rate, in the processor's own arithmetic."""
@@ -85,7 +85,7 @@ class VicRegObjective(Objective):
         assert config.projection != "auto"
         self.config = config
         self.backbone = backbone
-        self.projector = projector(backbone.features, config.hidden, config.projection)
+        self.projector = projection_head(backbone.features, config.hidden, config.projection)
 
     def training_loss(self, batch: Batch) -> Losses:
         """The same as `loss`, which makes its own views."""

@@ -27,7 +27,7 @@ TRAINING_DEFAULTS = TrainingDefaults(
 )
 
 
-def usual_views(context: ResolutionContext) -> tuple[AugmentationConfig, ...]:
+def default_views(context: ResolutionContext) -> tuple[AugmentationConfig, ...]:
     """Only images of many colours are mirrored: grey ones may be letters."""
     match context.modality:
         case "image":

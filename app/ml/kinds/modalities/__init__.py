@@ -4,15 +4,15 @@ from typing import Annotated
 
 from pydantic import Field
 
-from app.ml.kinds.modalities.image import Image
-from app.ml.kinds.modalities.series import Series
-from app.ml.kinds.modalities.table import Table
-from app.ml.kinds.modalities.text import Text
+from app.ml.kinds.modalities.image import ImageModality
+from app.ml.kinds.modalities.series import SeriesModality
+from app.ml.kinds.modalities.table import TableModality
+from app.ml.kinds.modalities.text import TextModality
 
 AnyModality = Annotated[
-    Image
-    | Table
-    | Series
-    | Text,
+    ImageModality
+    | TableModality
+    | SeriesModality
+    | TextModality,
     Field(discriminator="kind"),
 ]  # fmt: skip

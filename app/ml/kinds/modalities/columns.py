@@ -21,7 +21,7 @@ from app.ml.data.dates import FIRST, LAST, from_iso
 from app.ml.data.moments import Moments
 from app.ml.data.spec import ColumnSpec, Frozen
 from app.ml.interfaces import Rows, StoredRows
-from app.ml.kinds.modalities.collect import BadValue
+from app.ml.kinds.modalities.decoding import DecodingError
 
 MAX_DEVIATIONS = 1e4  # beyond it a squared error in float32 would drown every other column
 YEAR, WEEK, DAY = 365.2425, 7.0, 1.0
@@ -30,7 +30,7 @@ _MAX_NAME = 2**63
 _MISSING_SPECIMENS = 0.2
 
 
-class Seen:
+class ColumnStatistics:
     """What a column's train rows hold, gathered piece by piece."""
 
     def __init__(self) -> None:
@@ -71,7 +71,7 @@ class Column(Frozen):
         if self.had_missing or self.nullable:
             return math.nan
         msg = f"no value is given, and no training row lacked it: give a {what}"
-        raise BadValue(msg, self.name)
+        raise DecodingError(msg, self.name)
 
     def _specimens(self, values: Rows, random: np.random.Generator) -> Rows:
         """Made-up values (count,), now and then a missing one where that is understood."""
@@ -92,16 +92,16 @@ class NumberColumn(Column):
         return 2 if self.had_missing else 1
 
     @classmethod
-    def fit(cls, column: ColumnSpec, seen: Seen) -> Self:
+    def fit(cls, column: ColumnSpec, statistics: ColumnStatistics) -> Self:
         """Learn from the train rows' values."""
-        mean, std = seen.scale
+        mean, std = statistics.scale
         return cls(
             name=column.name,
             nullable=column.nullable,
             mean=mean,
             std=std,
-            had_missing=seen.missing,
-            binary=seen.moments.count > 0 and seen.binary,
+            had_missing=statistics.missing,
+            binary=statistics.moments.count > 0 and statistics.binary,
         )
 
     def specimens(self, count: int, random: np.random.Generator) -> Rows:
@@ -121,10 +121,10 @@ class NumberColumn(Column):
             return self._missing("number")
         if not isinstance(value, int | float) or (isinstance(value, bool) and not self.binary):
             msg = f"expected a number, not a {type(value).__name__}"
-            raise BadValue(msg, self.name)
+            raise DecodingError(msg, self.name)
         if not -_MAX <= value <= _MAX:  # also catches NaN
             msg = "expected a finite number"
-            raise BadValue(msg, self.name)
+            raise DecodingError(msg, self.name)
         return float(value)
 
 
@@ -141,14 +141,14 @@ class CategoryColumn(Column):
         return len(self.categories) + 1
 
     @classmethod
-    def fit(cls, column: ColumnSpec, seen: Seen) -> Self:
+    def fit(cls, column: ColumnSpec, statistics: ColumnStatistics) -> Self:
         """Learn from the train rows' codes."""
         return cls(
             name=column.name,
             nullable=column.nullable,
             categories=column.categories,
-            unseen=tuple(sorted(set(range(len(column.categories))) - seen.codes)),
-            had_missing=seen.missing,
+            unseen=tuple(sorted(set(range(len(column.categories))) - statistics.codes)),
+            had_missing=statistics.missing,
         )
 
     def specimens(self, count: int, random: np.random.Generator) -> Rows:
@@ -170,7 +170,7 @@ class CategoryColumn(Column):
         text = _text(value)
         if text is None:
             msg = f"expected a category as text or a whole number, not a {type(value).__name__}"
-            raise BadValue(msg, self.name)
+            raise DecodingError(msg, self.name)
         known = text if text in self.categories else text.strip()
         return float(self.categories.index(known)) if known in self.categories else math.nan
 
@@ -189,16 +189,16 @@ class DateColumn(Column):
         return 1 + 2 * len(self._periods()) + self.had_missing
 
     @classmethod
-    def fit(cls, column: ColumnSpec, seen: Seen) -> Self:
+    def fit(cls, column: ColumnSpec, statistics: ColumnStatistics) -> Self:
         """Learn from the train rows' days."""
-        mean, std = seen.scale
+        mean, std = statistics.scale
         return cls(
             name=column.name,
             nullable=column.nullable,
             mean=mean,
             std=std,
-            had_missing=seen.missing,
-            timed=not seen.whole,
+            had_missing=statistics.missing,
+            timed=not statistics.whole,
         )
 
     def specimens(self, count: int, random: np.random.Generator) -> Rows:
@@ -226,7 +226,7 @@ class DateColumn(Column):
         days = from_iso(value) if isinstance(value, str) else value
         if isinstance(days, bool) or not isinstance(days, int | float) or not FIRST <= days <= LAST:
             msg = "expected a date as 2024-02-29 or 2024-02-29T13:45, or a number of days since 1970-01-01"
-            raise BadValue(msg, self.name)
+            raise DecodingError(msg, self.name)
         return float(days)
 
     def _periods(self) -> tuple[float, ...]:
@@ -243,12 +243,14 @@ _TYPES: dict[str, type[NumberColumn | CategoryColumn | DateColumn]] = {
 
 def fit_columns(columns: Sequence[ColumnSpec], rows: StoredRows) -> tuple[AnyColumn, ...]:
     """Learn columns from the train rows (N, D), a block of them at a time."""
-    seen = [Seen() for _ in columns]
+    statistics = [ColumnStatistics() for _ in columns]
     for block in each_block(len(rows), rows_per_read(len(columns))):
         values = rows[block]
-        for index, (column, one) in enumerate(zip(columns, seen, strict=True)):
-            one.add(values[:, index], codes=column.type == "category")
-    return tuple(_TYPES[column.type].fit(column, one) for column, one in zip(columns, seen, strict=True))
+        for index, (column, of_column) in enumerate(zip(columns, statistics, strict=True)):
+            of_column.add(values[:, index], codes=column.type == "category")
+    return tuple(
+        _TYPES[column.type].fit(column, of_column) for column, of_column in zip(columns, statistics, strict=True)
+    )
 
 
 def _standardised(values: Rows, mean: float, std: float) -> Rows:

@@ -26,7 +26,7 @@ from app.ml.data.chunks import as_rows
 from app.ml.data.image_decoding import FAULTS, FORMATS, MODES, draw
 from app.ml.data.spec import DataSpec, Resize, ValueScale
 from app.ml.interfaces import Modality, Rows, Shape, StoredRows
-from app.ml.kinds.modalities.collect import BadValue, decode_each
+from app.ml.kinds.modalities.decoding import DecodingError, decode_each
 from app.ml.kinds.preprocessing.image import ImagePreprocessing
 
 MAX_PIXELS = 25_000_000
@@ -36,7 +36,7 @@ _MODE = {1: " and image.mode gray", 3: " and image.mode rgb"}
 _USUAL = ImagePreprocessing()
 
 
-class Image(Modality):
+class ImageModality(Modality):
     """Images of one size and number of channels."""
 
     kind: Literal["image"] = "image"
@@ -82,11 +82,11 @@ class Image(Modality):
         """In words, how a dataset's images differ."""
         if spec.modality != "image":
             return [f"the model takes images and the dataset is a {spec.modality}"]
-        mine = (self.height, self.width, self.channels)
-        if spec.shape == mine:
+        expected = (self.height, self.width, self.channels)
+        if spec.shape == expected:
             return []
         how = f"prepare it with image.height {self.height}, image.width {self.width}{_MODE.get(self.channels, '')}"
-        return [f"the model takes images of {_words(mine)} and the dataset's are {_words(spec.shape)} ({how})"]
+        return [f"the model takes images of {_words(expected)} and the dataset's are {_words(spec.shape)} ({how})"]
 
     def specimens(self, count: int) -> Rows:
         """Random pixels, uint8 (count, H, W, C)."""
@@ -99,23 +99,23 @@ class Image(Modality):
         if isinstance(value, list):
             return self._from_numbers(value)
         msg = f"an image is a nested list of {_numbers(self.value_scale)} or a base64 string of a PNG, JPEG or WEBP"
-        raise BadValue(msg)
+        raise DecodingError(msg)
 
     def _from_numbers(self, value: list[Any]) -> Rows:
-        wanted: tuple[Shape, ...] = ((self.height, self.width, self.channels),)
+        shapes: tuple[Shape, ...] = ((self.height, self.width, self.channels),)
         if self.channels == 1:
-            wanted = ((self.height, self.width), *wanted)
+            shapes = ((self.height, self.width), *shapes)
         flat: list[Any] = []
-        shape = _walk(value, flat, len(wanted[-1]))
-        if shape not in wanted:
-            msg = f"the image has shape {shape}; expected {' or '.join(str(one) for one in wanted)}"
-            raise BadValue(msg)
-        return _bytes(flat, self.value_scale).reshape(wanted[-1])
+        shape = _walk(value, flat, len(shapes[-1]))
+        if shape not in shapes:
+            msg = f"the image has shape {shape}; expected {' or '.join(map(str, shapes))}"
+            raise DecodingError(msg)
+        return _bytes(flat, self.value_scale).reshape(shapes[-1])
 
     def _from_picture(self, text: str, budget: "_Budget") -> Rows:
         if self.channels not in MODES:
             msg = f"images of {self.channels} channels can only be given as nested lists"
-            raise BadValue(msg)
+            raise DecodingError(msg)
         with _opened(_unwrap(text)) as picture:
             budget.take(picture.width * picture.height)
             return draw(picture, self.height, self.width, self.channels, self.resize)
@@ -131,7 +131,7 @@ class _Budget:
         self.left -= pixels
         if self.left < 0:
             msg = f"the pictures up to this one have over {MAX_PIXELS_TOGETHER} pixels together: send fewer at once"
-            raise BadValue(msg)
+            raise DecodingError(msg)
 
 
 def _words(shape: Shape) -> str:
@@ -146,11 +146,11 @@ def _walk(value: list[Any], flat: list[Any], depth: int) -> Shape:
         return (len(value),)
     if depth == 1 or not all(isinstance(item, list) for item in value):
         msg = "the lists are nested too deep or unevenly"
-        raise BadValue(msg)
+        raise DecodingError(msg)
     shapes = {_walk(item, flat, depth - 1) for item in value}
     if len(shapes) > 1:
         msg = f"the rows of the image differ in shape: {sorted(shapes)}"
-        raise BadValue(msg)
+        raise DecodingError(msg)
     return (len(value), *shapes.pop())
 
 
@@ -167,10 +167,10 @@ def _bytes(flat: list[Any], scale: ValueScale) -> Rows:
             pixels: Rows = np.rint(numbers.astype(np.float32) * np.float32(scale)).astype(np.uint8)
             return pixels
         msg = f"the value at position {int(np.argmin(good))} is not among {_numbers(scale)}"
-        raise BadValue(msg)
+        raise DecodingError(msg)
     position, kind = next((i, type(v).__name__) for i, v in enumerate(flat) if type(v) not in kinds)
     msg = f"a {kind} at position {position}: use {_numbers(scale)}"
-    raise BadValue(msg)
+    raise DecodingError(msg)
 
 
 def _numbers(scale: ValueScale) -> str:
@@ -180,26 +180,26 @@ def _numbers(scale: ValueScale) -> str:
 def _unwrap(text: str) -> bytes:
     if len(text) > MAX_ENCODED_CHARACTERS:
         msg = f"the picture is longer than {MAX_ENCODED_CHARACTERS} base64 characters"
-        raise BadValue(msg)
+        raise DecodingError(msg)
     if text[:5].lower() == "data:":
         header, separator, body = text.partition(",")
         if not separator or not header.lower().endswith(";base64"):
             msg = "a data: URL needs the form data:image/png;base64,..."
-            raise BadValue(msg)
+            raise DecodingError(msg)
         text = body
     elif "://" in text[:16] or text[:5].lower() == "file:":
         msg = "URLs are never fetched: send the picture itself, as base64"
-        raise BadValue(msg)
+        raise DecodingError(msg)
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
         msg = "the string is not valid base64"
-        raise BadValue(msg) from error
+        raise DecodingError(msg) from error
 
 
 @contextmanager
 def _opened(content: bytes) -> Iterator[PIL.Image.Image]:
-    """Open a picture of bounded size. What fails inside, as drawing a damaged one does, becomes a BadValue."""
+    """Open a picture of bounded size. What fails inside, as drawing a damaged one does, becomes a DecodingError."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # damaged metadata is only a warning, and we ignore metadata
@@ -207,8 +207,8 @@ def _opened(content: bytes) -> Iterator[PIL.Image.Image]:
                 pixels = picture.width * picture.height
                 if pixels > MAX_PIXELS:
                     msg = f"the picture has {pixels} pixels; at most {MAX_PIXELS}"
-                    raise BadValue(msg)
+                    raise DecodingError(msg)
                 yield picture
     except FAULTS as error:
         msg = f"the picture cannot be read as {', '.join(FORMATS)}"
-        raise BadValue(msg) from error
+        raise DecodingError(msg) from error

@@ -20,7 +20,7 @@ from app.ml.data.chunks import as_rows, each_block, rows_per_read
 from app.ml.data.moments import Moments
 from app.ml.data.spec import DataSpec, Frozen
 from app.ml.interfaces import Modality, Rows, Shape, StoredRows
-from app.ml.kinds.modalities.collect import BadValue, decode_each
+from app.ml.kinds.modalities.decoding import DecodingError, decode_each
 from app.ml.kinds.preprocessing.series import SeriesPreprocessing
 
 _MAX = float(np.finfo(np.float32).max)
@@ -37,7 +37,7 @@ class Channel(Frozen):
     std: Real = Field(1.0, gt=0, description="Deviation of the train split's values; 1 for a constant.")
 
 
-class Series(Modality):
+class SeriesModality(Modality):
     """Series of at most `steps` steps."""
 
     kind: Literal["series"] = "series"
@@ -50,12 +50,14 @@ class Series(Modality):
     @classmethod
     def fit(cls, inputs: StoredRows, spec: DataSpec, chosen: SeriesPreprocessing = _USUAL) -> Self:
         """Learn every channel from the train rows (N, T, C), a block of them at a time."""
-        found = [Moments() for _ in spec.columns]
+        moments = [Moments() for _ in spec.columns]
         for block in each_block(len(inputs), rows_per_read(math.prod(spec.shape))):
             values = inputs[block]
-            for index, moments in enumerate(found):
-                moments.add(values[:, :, index].astype(np.float64))
-        channels = tuple(_fitted(one.name, moments) for one, moments in zip(spec.columns, found, strict=True))
+            for index, of_channel in enumerate(moments):
+                of_channel.add(values[:, :, index].astype(np.float64))
+        channels = tuple(
+            _fitted(column.name, of_channel) for column, of_channel in zip(spec.columns, moments, strict=True)
+        )
         return cls(steps=spec.shape[0], channels=channels, scaling=chosen.scaling)
 
     @property
@@ -88,19 +90,19 @@ class Series(Modality):
         """In words, how a dataset's series differ by length or channels."""
         if spec.modality != "series":
             return [f"the model takes series and the dataset is of modality {spec.modality}"]
-        found = []
+        differences = []
         if spec.shape[0] > self.steps:
-            found.append(f"its series have up to {spec.shape[0]} steps and the model takes {self.steps}")
-        mine, theirs = [one.name for one in self.channels], [one.name for one in spec.columns]
-        found += [f"the dataset lacks channel {name!r}" for name in mine if name not in theirs]
-        found += [f"the model does not know channel {name!r}" for name in theirs if name not in mine]
-        return found
+            differences.append(f"its series have up to {spec.shape[0]} steps and the model takes {self.steps}")
+        own, given = [channel.name for channel in self.channels], [channel.name for channel in spec.columns]
+        differences += [f"the dataset lacks channel {name!r}" for name in own if name not in given]
+        differences += [f"the model does not know channel {name!r}" for name in given if name not in own]
+        return differences
 
     def specimens(self, count: int) -> Rows:
         """Random walks around the train split's means, of several lengths, float32 (count, T, C)."""
         random = np.random.default_rng(0)
-        std = np.array([one.std for one in self.channels])
-        mean = np.array([one.mean for one in self.channels])
+        std = np.array([channel.std for channel in self.channels])
+        mean = np.array([channel.mean for channel in self.channels])
         values = mean + std * random.normal(size=(count, self.steps, len(self.channels)))
         values[random.random(values.shape) < _MISSING_SPECIMENS] = np.nan
         for index in range(count):
@@ -110,7 +112,8 @@ class Series(Modality):
     def _moments(self, values: Rows, missing: Rows) -> tuple[Rows, Rows]:
         """Mean and deviation to standardise with, broadcast over (N, T, C)."""
         if self.scaling == "channel":
-            return np.array([one.mean for one in self.channels]), np.array([one.std for one in self.channels])
+            means, stds = zip(*((channel.mean, channel.std) for channel in self.channels), strict=True)
+            return np.array(means), np.array(stds)
         count = (~missing).sum(1, keepdims=True).clip(1)
         mean = np.where(missing, 0, values).sum(1, keepdims=True) / count
         variance = (np.where(missing, 0, values - mean) ** 2).sum(1, keepdims=True) / count
@@ -120,24 +123,24 @@ class Series(Modality):
     def _decode_one(self, value: Any) -> Rows:
         if not isinstance(value, list) or not value:
             msg = "a series is a list of numbers, or of steps that are lists of numbers"
-            raise BadValue(msg)
+            raise DecodingError(msg)
         if len(value) > self.steps:
             msg = f"the series has {len(value)} steps; the model takes at most {self.steps}"
-            raise BadValue(msg)
+            raise DecodingError(msg)
         row = np.full((self.steps, len(self.channels)), np.nan, np.float32)
-        for step, one in enumerate(value):
-            row[step] = self._decode_step(one, step)
+        for step, channels in enumerate(value):
+            row[step] = self._decode_step(channels, step)
         if np.isnan(row).all():
             msg = "the series holds no value"
-            raise BadValue(msg)
+            raise DecodingError(msg)
         return row
 
     def _decode_step(self, value: Any, step: int) -> list[float]:
         values = value if isinstance(value, list) else [value]
         if len(values) != len(self.channels):
             msg = f"the step has {len(values)} values; expected {len(self.channels)}"
-            raise BadValue(msg, step)
-        return [_number(one, step) for one in values]
+            raise DecodingError(msg, step)
+        return [_number(number, step) for number in values]
 
 
 def _number(value: Any, step: int) -> float:
@@ -145,10 +148,10 @@ def _number(value: Any, step: int) -> float:
         return math.nan
     if isinstance(value, bool) or not isinstance(value, int | float) or not -_MAX <= value <= _MAX:
         msg = "expected a finite number, or null for a missing one"
-        raise BadValue(msg, step)
+        raise DecodingError(msg, step)
     return float(value)
 
 
-def _fitted(name: str, found: Moments) -> Channel:
+def _fitted(name: str, moments: Moments) -> Channel:
     """A channel of which so much was seen; 1 is the deviation where nothing varies."""
-    return Channel(name=name, mean=found.mean, std=found.std if found.std > 1e-7 * abs(found.mean) else 1.0)
+    return Channel(name=name, mean=moments.mean, std=moments.std if moments.std > 1e-7 * abs(moments.mean) else 1.0)

@@ -20,14 +20,14 @@ from app.ml.configs.fields import Integer
 from app.ml.data.chunks import as_rows, each_block, rows_per_read
 from app.ml.data.spec import ColumnSpec, DataSpec
 from app.ml.interfaces import Encoding, Modality, Rows, Shape, StoredRows
-from app.ml.kinds.modalities.collect import BadValue, decode_each
 from app.ml.kinds.modalities.columns import AnyColumn, CategoryColumn, fit_columns
+from app.ml.kinds.modalities.decoding import DecodingError, decode_each
 from app.ml.kinds.preprocessing.table import TablePreprocessing
 
 _USUAL = TablePreprocessing()
 
 
-class Table(Modality):
+class TableModality(Modality):
     """Rows of named columns."""
 
     kind: Literal["table"] = "table"
@@ -62,7 +62,7 @@ class Table(Modality):
         """(D',), and where each number's or date's standardised value is among them."""
         starts = accumulate((column.width for column in self.columns), initial=0)
         pairs = zip(starts, self.columns, strict=False)
-        return Encoding(shape=self.shape, numbers=tuple(start for start, one in pairs if one.type != "category"))
+        return Encoding(shape=self.shape, numbers=tuple(start for start, column in pairs if column.type != "category"))
 
     @property
     def row_width(self) -> Integer:
@@ -86,24 +86,24 @@ class Table(Modality):
         """In words, how a dataset's columns differ by name, type or order."""
         if spec.modality != "table":
             return [f"the model takes tables and the dataset is of {spec.modality}s"]
-        mine = {column.name: column.type for column in self.columns}
-        theirs = {column.name: column.type for column in spec.columns}
-        found = [f"the dataset lacks column {name!r}" for name in mine if name not in theirs]
-        found += [f"the model does not know column {name!r}" for name in theirs if name not in mine]
-        found += [
-            f"column {name!r} is a {kind} for the model and a {theirs[name]} in the dataset"
-            for name, kind in mine.items()
-            if theirs.get(name, kind) != kind
+        own_types = {column.name: column.type for column in self.columns}
+        given_types = {column.name: column.type for column in spec.columns}
+        differences = [f"the dataset lacks column {name!r}" for name in own_types if name not in given_types]
+        differences += [f"the model does not know column {name!r}" for name in given_types if name not in own_types]
+        differences += [
+            f"column {name!r} is a {kind} for the model and a {given_types[name]} in the dataset"
+            for name, kind in own_types.items()
+            if given_types.get(name, kind) != kind
         ]
-        return found
+        return differences
 
     def aligned(self, inputs: Rows, spec: DataSpec) -> Rows:
         """Another dataset's rows (N, D) in this one's column order and category codes."""
         positions = {column.name: (index, column) for index, column in enumerate(spec.columns)}
         result = np.empty((len(inputs), len(self.columns)), np.float32)
-        for index, mine in enumerate(self.columns):
-            position, theirs = positions[mine.name]
-            result[:, index] = _recoded(inputs[:, position], mine, theirs)
+        for index, column in enumerate(self.columns):
+            position, given = positions[column.name]
+            result[:, index] = _recoded(inputs[:, position], column, given)
         return result
 
     def specimens(self, count: int) -> Rows:
@@ -112,8 +112,8 @@ class Table(Modality):
         return np.stack([column.specimens(count, random) for column in self.columns], axis=1).astype(np.float32)
 
     def _decode_one(self, value: Any) -> list[float]:
-        values = self._ordered(value)
-        return [column.decode(one) for column, one in zip(self.columns, values, strict=True)]
+        cells = self._ordered(value)
+        return [column.decode(cell) for column, cell in zip(self.columns, cells, strict=True)]
 
     def _ordered(self, value: Any) -> list[Any]:
         names = [column.name for column in self.columns]
@@ -121,7 +121,7 @@ class Table(Modality):
             if len(value) == len(names):
                 return value
             msg = f"{len(value)} values are given; expected {len(names)}: {_some(names)}"
-            raise BadValue(msg)
+            raise DecodingError(msg)
         if isinstance(value, dict):
             unknown = [name for name in value if name not in names]
             missing = [name for name in names if name not in value]
@@ -130,21 +130,21 @@ class Table(Modality):
             problems = [f"unknown: {_some(unknown)}"] if unknown else []
             problems += [f"missing: {_some(missing)}"] if missing else []
             msg = f"the keys do not match the columns; {'; '.join(problems)}"
-            raise BadValue(msg)
+            raise DecodingError(msg)
         msg = "a row is a list of values in column order or an object of column and value"
-        raise BadValue(msg)
+        raise DecodingError(msg)
 
 
-def _recoded(values: Rows, mine: AnyColumn, theirs: ColumnSpec) -> Rows:
-    if not isinstance(mine, CategoryColumn) or mine.categories == theirs.categories:
+def _recoded(values: Rows, column: AnyColumn, given: ColumnSpec) -> Rows:
+    if not isinstance(column, CategoryColumn) or column.categories == given.categories:
         return values
-    positions = {name: code for code, name in enumerate(mine.categories)}
-    table = np.array([positions.get(name, np.nan) for name in theirs.categories] + [np.nan], np.float32)
+    positions = {name: code for code, name in enumerate(column.categories)}
+    table = np.array([positions.get(name, np.nan) for name in given.categories] + [np.nan], np.float32)
     known = ~np.isnan(values)
-    codes = np.where(known, np.nan_to_num(values), len(theirs.categories)).astype(np.int64)
+    codes = np.where(known, np.nan_to_num(values), len(given.categories)).astype(np.int64)
     return table[codes]
 
 
 def _some(names: Sequence[Any]) -> str:
-    shown = ", ".join(repr(str(name)[:40]) for name in names[:5])
-    return shown if len(names) <= 5 else f"{shown} and {len(names) - 5} more"  # noqa: PLR2004 - enough to see
+    listed = ", ".join(repr(str(name)[:40]) for name in names[:5])
+    return listed if len(names) <= 5 else f"{listed} and {len(names) - 5} more"  # noqa: PLR2004 - enough to see

@@ -21,7 +21,7 @@ from app.ml.data.chunks import each_block
 from app.ml.data.spec import DataSpec
 from app.ml.errors import CorruptModelError, InputError, Location
 from app.ml.interfaces import Encoding, Modality, Rows, Shape, StoredRows
-from app.ml.kinds.modalities.collect import MAX_ERRORS, BadValue, decode_each
+from app.ml.kinds.modalities.decoding import MAX_ERRORS, DecodingError, decode_each
 from app.ml.kinds.preprocessing.text import TextPreprocessing
 from app.ml.kinds.tokenizers import AnyTokenizer
 from app.ml.kinds.tokenizers.base import BEGIN, END, MAX_TOKENS, PADDING
@@ -39,7 +39,7 @@ _USUAL = TextPreprocessing(tokenizer="character", vocabulary=4096, max_tokens=51
 _TOKENIZERS: TypeAdapter[AnyTokenizer] = TypeAdapter(AnyTokenizer)
 
 
-class Text(Modality):
+class TextModality(Modality):
     """Texts of at most `tokens` tokens."""
 
     kind: Literal["text"] = "text"
@@ -62,7 +62,7 @@ class Text(Modality):
         assert chosen.max_tokens != "auto"
         marked = chosen.limits == "marked"
         encoded = (tokenizer.encode(texts[block]) for block in each_block(len(texts), _ENCODED_AT_ONCE))
-        longest = max((len(codes) for some in encoded for codes in some), default=1) + 2 * marked
+        longest = max((len(codes) for block_codes in encoded for codes in block_codes), default=1) + 2 * marked
         return cls(
             tokens=max(1, min(chosen.max_tokens, longest)),
             vocabulary=tokenizer.size,
@@ -102,14 +102,14 @@ class Text(Modality):
 
     def prompts(self, inputs: Sequence[Any]) -> list[list[int]]:
         """JSON texts to the codes that a model continues, whole. Raises `InputError`."""
-        found = self.codes(decode_each(inputs, text_of))
+        prompts = self.codes(decode_each(inputs, text_of))
         if self.marked:
-            return [[BEGIN, *codes] for codes in found]
+            return [[BEGIN, *codes] for codes in prompts]
         why = "the text is empty; this model goes on from something"
-        empty: list[tuple[Location, str]] = [((row,), why) for row, codes in enumerate(found) if not codes]
+        empty: list[tuple[Location, str]] = [((row,), why) for row, codes in enumerate(prompts) if not codes]
         if empty:
             raise InputError(empty[:MAX_ERRORS])
-        return found
+        return prompts
 
     def characters(self) -> list[int]:
         """How many characters each code stands for, (V,)."""
@@ -155,18 +155,18 @@ class Text(Modality):
 
 
 def text_of(value: Any) -> str:
-    """A JSON value that has to be a text; it may be empty. Raises `BadValue`."""
+    """A JSON value that has to be a text; it may be empty. Raises `DecodingError`."""
     if not isinstance(value, str):
         msg = "a text is a string"
-        raise BadValue(msg)
+        raise DecodingError(msg)
     try:
         size = len(value.encode())
     except UnicodeEncodeError as error:
         msg = f"half of a surrogate pair at character {error.start}: send whole characters"
-        raise BadValue(msg) from None
+        raise DecodingError(msg) from None
     if size > MAX_BYTES:
         msg = f"the text has {size} bytes; at most {MAX_BYTES}"
-        raise BadValue(msg)
+        raise DecodingError(msg)
     return value
 
 
@@ -174,11 +174,11 @@ def _decode_one(value: Any) -> str:
     text = text_of(value)
     if not text:
         msg = "the text is empty"
-        raise BadValue(msg)
+        raise DecodingError(msg)
     return text
 
 
-def _written(text: str, how: TextPreprocessing | Text) -> str:
+def _written(text: str, how: TextPreprocessing | TextModality) -> str:
     if how.form != "none":
         text = unicodedata.normalize("NFC" if how.form == "nfc" else "NFKC", text)
     return text.lower() if how.lowercase else text
@@ -197,6 +197,6 @@ def _fitted(texts: list[str], chosen: TextPreprocessing) -> AnyTokenizer:
 
 def _as_objects(texts: Sequence[str]) -> Rows:
     """An object array (n,) of str, which keeps what a fixed width would cut."""
-    found = np.empty(len(texts), dtype=object)
-    found[:] = texts
-    return found
+    array = np.empty(len(texts), dtype=object)
+    array[:] = texts
+    return array

@@ -44,9 +44,9 @@ class TextPreprocessing(Preprocessing):
         if self.tokenizer == "wordpiece":
             raise ConfigError(("tokenizer",), "a wordpiece vocabulary comes with an imported model: choose bpe")
         text = context.train_rows * context.shape[0]
-        found = {name: pair for name, pair in self._choices(context, text).items() if getattr(self, name) == "auto"}
-        decisions = tuple(Decision(field=name, value=value, reason=why) for name, (value, why) in found.items())
-        return self.model_copy(update={name: value for name, (value, _) in found.items()}), decisions
+        choices = {name: pair for name, pair in self._choices(context, text).items() if getattr(self, name) == "auto"}
+        decisions = tuple(Decision(field=name, value=value, reason=why) for name, (value, why) in choices.items())
+        return self.model_copy(update={name: value for name, (value, _) in choices.items()}), decisions
 
     def largest(self, spec: DataSpec) -> Encoding:
         """(T,), and the size of the vocabulary."""
@@ -59,12 +59,15 @@ class TextPreprocessing(Preprocessing):
         tokenizer = self.tokenizer
         if tokenizer == "auto":
             tokenizer = "character" if text < _SMALL else "bpe"
-        some = f"{context.train_rows} texts of up to {context.shape[0]} characters"
+        description = f"{context.train_rows} texts of up to {context.shape[0]} characters"
         longest = max(4, min(_USUAL_TOKENS, _MAX_BYTES * context.shape[0] + 2))
         pieces = "pieces of one text" if context.continuous else "texts that stand alone"
         return {
-            "tokenizer": (tokenizer, f"{some} are {'little' if tokenizer == 'character' else 'enough to learn from'}"),
-            "vocabulary": (_vocabulary(tokenizer, text), f"the usual size for {some}"),
+            "tokenizer": (
+                tokenizer,
+                f"{description} are {'little' if tokenizer == 'character' else 'enough to learn from'}",
+            ),
+            "vocabulary": (_vocabulary(tokenizer, text), f"the usual size for {description}"),
             "max_tokens": (longest, f"at most {_USUAL_TOKENS}, and no more than the longest text could have"),
             "limits": ("open" if context.continuous else "marked", f"the rows are {pieces}"),
         }

@@ -12,7 +12,7 @@ from torch import nn
 from app.ml.configs.fields import Real
 from app.ml.interfaces import Backbone, ParamGroup
 from app.ml.kinds.strategies.base import StrategyConfig
-from app.ml.kinds.strategies.grouping import groups_of
+from app.ml.kinds.strategies.parameter_groups import parameter_groups
 
 
 class BiasOnly(StrategyConfig):
@@ -26,5 +26,5 @@ class BiasOnly(StrategyConfig):
 
     def groups(self, backbone: Backbone, heads: nn.ModuleDict) -> list[ParamGroup]:
         """The heads, and every parameter of the backbone with at most one dimension."""
-        vectors = [one for one in backbone.parameters() if one.ndim <= 1]
-        return [*groups_of(heads.parameters()), *groups_of(vectors, self.backbone_lr_scale)]
+        vectors = [parameter for parameter in backbone.parameters() if parameter.ndim <= 1]
+        return [*parameter_groups(heads.parameters()), *parameter_groups(vectors, self.backbone_lr_scale)]

@@ -13,7 +13,7 @@ from torch import nn
 from app.ml.configs.fields import Real
 from app.ml.interfaces import Backbone, ParamGroup
 from app.ml.kinds.strategies.base import StrategyConfig
-from app.ml.kinds.strategies.grouping import groups_of
+from app.ml.kinds.strategies.parameter_groups import parameter_groups
 
 
 class GradualUnfreezing(StrategyConfig):
@@ -30,7 +30,7 @@ class GradualUnfreezing(StrategyConfig):
 
     def groups(self, backbone: Backbone, heads: nn.ModuleDict) -> list[ParamGroup]:
         """The heads, and the backbone at its own rate."""
-        return [*groups_of(heads.parameters()), *groups_of(backbone.parameters(), self.backbone_lr_scale)]
+        return [*parameter_groups(heads.parameters()), *parameter_groups(backbone.parameters(), self.backbone_lr_scale)]
 
     def begin(self, backbone: Backbone, step: int, total: int) -> None:
         """The i-th stage from the top of S joins after i / S of the share."""

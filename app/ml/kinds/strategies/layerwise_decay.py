@@ -14,7 +14,7 @@ from torch import nn
 from app.ml.configs.fields import Real
 from app.ml.interfaces import Backbone, ParamGroup
 from app.ml.kinds.strategies.base import StrategyConfig
-from app.ml.kinds.strategies.grouping import groups_of
+from app.ml.kinds.strategies.parameter_groups import parameter_groups
 
 
 class LayerwiseDecay(StrategyConfig):
@@ -31,7 +31,7 @@ class LayerwiseDecay(StrategyConfig):
 
     def groups(self, backbone: Backbone, heads: nn.ModuleDict) -> list[ParamGroup]:
         """The heads, then the stages from the top."""
-        found = groups_of(heads.parameters())
+        groups = parameter_groups(heads.parameters())
         for depth, stage in enumerate(reversed(backbone.stages())):
-            found += groups_of(stage, self.backbone_lr_scale * self.decay**depth)
-        return found
+            groups += parameter_groups(stage, self.backbone_lr_scale * self.decay**depth)
+        return groups

@@ -19,7 +19,7 @@ from app.ml.configs.fields import Integer, Real
 from app.ml.errors import ConfigError
 from app.ml.interfaces import Backbone, ParamGroup
 from app.ml.kinds.strategies.base import StrategyConfig
-from app.ml.kinds.strategies.grouping import groups_of
+from app.ml.kinds.strategies.parameter_groups import parameter_groups
 
 
 class Lora(StrategyConfig):
@@ -56,8 +56,8 @@ class Lora(StrategyConfig):
     def groups(self, backbone: Backbone, heads: nn.ModuleDict) -> list[ParamGroup]:
         """The heads, and the corrections."""
         corrections = [module for module in backbone.modules() if isinstance(module, LowRank)]
-        parameters = [one for correction in corrections for one in correction.parameters()]
-        return [*groups_of(heads.parameters()), *groups_of(parameters, self.lr_scale)]
+        parameters = [parameter for correction in corrections for parameter in correction.parameters()]
+        return [*parameter_groups(heads.parameters()), *parameter_groups(parameters, self.lr_scale)]
 
 
 class LowRank(nn.Module):

@@ -16,7 +16,7 @@ from app.ml.configs.fields import Integer, Real
 from app.ml.errors import ConfigError
 from app.ml.interfaces import Backbone, Decision, ParamGroup, ResolutionContext
 from app.ml.kinds.strategies.base import StrategyConfig
-from app.ml.kinds.strategies.grouping import groups_of
+from app.ml.kinds.strategies.parameter_groups import parameter_groups
 
 
 class LpFt(StrategyConfig):
@@ -48,6 +48,6 @@ class LpFt(StrategyConfig):
 
     def groups(self, backbone: Backbone, heads: nn.ModuleDict) -> list[ParamGroup]:
         """Everything that is not frozen at one small rate: the heads have arrived already."""
-        still = {id(one) for stage in backbone.stages()[: self.frozen] for one in stage}
-        moved = [one for one in backbone.parameters() if id(one) not in still]
-        return groups_of([*heads.parameters(), *moved], self.lr_scale)
+        frozen = {id(parameter) for stage in backbone.stages()[: self.frozen] for parameter in stage}
+        trained = [parameter for parameter in backbone.parameters() if id(parameter) not in frozen]
+        return parameter_groups([*heads.parameters(), *trained], self.lr_scale)

@@ -12,11 +12,11 @@ from typing import ClassVar, Literal
 from pydantic import Field
 from torch import Tensor
 
-from app.ml.blocks.projector import projector
+from app.ml.blocks.projection_head import projection_head
 from app.ml.configs.fields import Integer, Real
 from app.ml.data.spec import TargetSpec
 from app.ml.kinds.methods.simclr import similarities
-from app.ml.kinds.supervision.term import SupervisionConfig, Term, known
+from app.ml.kinds.supervision.base import LabelLoss, SupervisionConfig, known
 
 
 class Contrastive(SupervisionConfig):
@@ -27,12 +27,12 @@ class Contrastive(SupervisionConfig):
     hidden: Integer = Field(256, ge=1, le=8192, description="Width of the projection's hidden layer.")
     projection: Integer = Field(128, ge=1, le=8192, description="Dimensions in which rows are compared.")
 
-    def build(self, features: int, target: TargetSpec) -> "ContrastiveTerm":
+    def build(self, features: int, target: TargetSpec) -> "ContrastiveLoss":
         """Put a projection behind the features."""
-        return ContrastiveTerm(self, features)
+        return ContrastiveLoss(self, features)
 
 
-class ContrastiveTerm(Term):
+class ContrastiveLoss(LabelLoss):
     """Projected features, compared with each other."""
 
     views: ClassVar[int] = 2
@@ -40,7 +40,7 @@ class ContrastiveTerm(Term):
     def __init__(self, config: Contrastive, features: int) -> None:
         super().__init__()
         self.temperature = config.temperature
-        self.projector = projector(features, config.hidden, config.projection)
+        self.projector = projection_head(features, config.hidden, config.projection)
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, F) to (B, projection)."""

@@ -14,7 +14,7 @@ from app.ml.data.spec import TargetSpec
 from app.ml.interfaces import Head
 from app.ml.kinds.heads.classifier import Classifier
 from app.ml.kinds.heads.regressor import Regressor
-from app.ml.kinds.supervision.term import SupervisionConfig, TargetType, Term
+from app.ml.kinds.supervision.base import LabelLoss, SupervisionConfig, TargetType
 
 
 class Supervised(SupervisionConfig):
@@ -23,13 +23,13 @@ class Supervised(SupervisionConfig):
     accepts: ClassVar[tuple[TargetType, ...]] = ("category", "number")
     kind: Literal["supervised"] = "supervised"
 
-    def build(self, features: int, target: TargetSpec) -> "SupervisedTerm":
+    def build(self, features: int, target: TargetSpec) -> "SupervisedLoss":
         """A classifier or a regressor, as the target is."""
         kind = Classifier if target.type == "category" else Regressor
-        return SupervisedTerm(kind(target=target.name).build(features, (target,)))
+        return SupervisedLoss(kind(target=target.name).build(features, (target,)))
 
 
-class SupervisedTerm(Term):
+class SupervisedLoss(LabelLoss):
     """A linear head's outputs and loss."""
 
     def __init__(self, head: Head) -> None:

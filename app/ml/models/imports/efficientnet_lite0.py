@@ -9,7 +9,7 @@ import torch
 
 from app.ml.interfaces import Encoding
 from app.ml.kinds.backbones.efficientnet_lite0 import STAGES, EfficientNetLite0, EfficientNetLite0Backbone
-from app.ml.kinds.modalities.image import Image
+from app.ml.kinds.modalities.image import ImageModality
 from app.ml.models.checkpoint import Tensors
 from app.ml.models.imports.weights import Weights
 
@@ -18,9 +18,9 @@ _PASSED_OVER = ("_fc.weight", "_fc.bias")
 _FIGURES = ("weight", "bias", "running_mean", "running_var")
 
 
-def modality(side: int) -> Image:
+def modality(side: int) -> ImageModality:
     """Square RGB images."""
-    return Image(height=side, width=side, channels=3)
+    return ImageModality(height=side, width=side, channels=3)
 
 
 def load(weights: Weights, encoding: Encoding) -> tuple[EfficientNetLite0, EfficientNetLite0Backbone]:

@@ -7,7 +7,7 @@ from sklearn.calibration import calibration_curve
 
 from app.ml.evaluation.classification import Classification
 from app.ml.evaluation.curve import Curve
-from app.ml.evaluation.curves import learning
+from app.ml.evaluation.curve_builders import learning
 from app.ml.evaluation.multi_label import MultiLabel
 from app.ml.evaluation.regression import Regression
 

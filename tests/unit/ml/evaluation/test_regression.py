@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
+from app.ml.evaluation.language_model import TokenSums
 from app.ml.evaluation.regression import Regression
-from app.ml.evaluation.texts import TokenSums
 
 
 def test_regression_agrees_with_scikit_learn() -> None:

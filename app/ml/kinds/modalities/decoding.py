@@ -10,7 +10,7 @@ MAX_ERRORS = 20
 Row = TypeVar("Row")
 
 
-class BadValue(Exception):  # noqa: N818 - never leaves this package: it becomes an InputError
+class DecodingError(Exception):
     """One input cannot be read; `loc` is inside that input."""
 
     def __init__(self, msg: str, *loc: str | int) -> None:
@@ -28,7 +28,7 @@ def decode_each(inputs: Sequence[Any], decode: Callable[[Any], Row]) -> list[Row
     for index, value in enumerate(inputs):
         try:
             rows.append(decode(value))
-        except BadValue as bad:
+        except DecodingError as bad:
             errors.append(((index, *bad.loc), bad.msg))
             if len(errors) == MAX_ERRORS:
                 break

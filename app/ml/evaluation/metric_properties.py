@@ -7,7 +7,7 @@ Direction = Literal["minimize", "maximize"]
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
+class MetricProperties:
     """A metric: where it is best, if more or less of it is better at all; and what it can be."""
 
     direction: Direction | None
@@ -15,21 +15,21 @@ class Figure:
     most: float = float("inf")
 
 
-_SHARE, _DISTANCE = Figure("maximize", 0, 1), Figure("minimize", 0)
+_SHARE, _DISTANCE = MetricProperties("maximize", 0, 1), MetricProperties("minimize", 0)
 
-FIGURES: dict[str, Figure] = {
+METRICS: dict[str, MetricProperties] = {
     **dict.fromkeys(("accuracy", "balanced_accuracy", "macro_f1", "weighted_f1", "micro_f1"), _SHARE),
     **dict.fromkeys(("auc_roc", "average_precision", "subset_accuracy", "token_accuracy"), _SHARE),
-    **dict.fromkeys(("ece", "ece_unscaled", "hamming_loss"), Figure("minimize", 0, 1)),
+    **dict.fromkeys(("ece", "ece_unscaled", "hamming_loss"), MetricProperties("minimize", 0, 1)),
     **dict.fromkeys(("log_loss", "mae", "rmse", "bits_per_character"), _DISTANCE),
-    **dict.fromkeys(("loss", "reconstruction"), Figure("minimize")),
-    "perplexity": Figure("minimize", 1),
-    "r2": Figure("maximize", most=1),
-    "coverage": Figure(None, 0, 1),  # best where it is what was promised
-    "interval_width": Figure(None, 0),  # only of two with the same coverage is the narrower one better
+    **dict.fromkeys(("loss", "reconstruction"), MetricProperties("minimize")),
+    "perplexity": MetricProperties("minimize", 1),
+    "r2": MetricProperties("maximize", most=1),
+    "coverage": MetricProperties(None, 0, 1),  # best where it is what was promised
+    "interval_width": MetricProperties(None, 0),  # only of two with the same coverage is the narrower one better
 }
 
 
-def figure(name: str) -> Figure | None:
+def metric_properties(name: str) -> MetricProperties | None:
     """Return what is known of a metric; None where nothing is."""
-    return FIGURES.get(name)
+    return METRICS.get(name)

@@ -36,11 +36,11 @@ class SupervisionConfig(Config, ABC):
     rows: Integer = Field(64, ge=2, le=8192, description="Labelled rows drawn at random beside every batch.")
 
     @abstractmethod
-    def build(self, features: int, target: TargetSpec) -> "Term":
+    def build(self, features: int, target: TargetSpec) -> "LabelLoss":
         """Build it for `features` inputs, with fresh weights from torch's global generator."""
 
 
-class Term(nn.Module, ABC):
+class LabelLoss(nn.Module, ABC):
     """What labels cost."""
 
     views: ClassVar[int] = 1  # how many augmented copies of a labelled row it compares
@@ -60,7 +60,7 @@ class Term(nn.Module, ABC):
 class JointObjective(Objective):
     """A method's objective and a term for labels. Reports loss, the method's parts, and both shares of the loss."""
 
-    def __init__(self, method: Objective, term: Term, config: SupervisionConfig) -> None:
+    def __init__(self, method: Objective, term: LabelLoss, config: SupervisionConfig) -> None:
         super().__init__()
         self.method, self.term, self.config = method, term, config
         self.compares_rows = method.compares_rows
@@ -136,12 +136,12 @@ class JointObjective(Objective):
 
     def _of_labels(self, *views: Batch) -> Tensor:
         """The term's loss of one or more copies of the same rows; of mixed rows by their shares."""
-        labels = torch.cat([one.targets[self.config.target] for one in views])
-        outputs = self.term(self.backbone(torch.cat([one.inputs for one in views])))
+        labels = torch.cat([view.targets[self.config.target] for view in views])
+        outputs = self.term(self.backbone(torch.cat([view.inputs for view in views])))
         if views[0].mix is None:
             return self.term.loss(outputs, labels)
-        mixes = [one.mix for one in views if one.mix is not None]
-        others = torch.cat([one.targets[self.config.target][one.mix.order] for one in views if one.mix is not None])
+        mixes = [view.mix for view in views if view.mix is not None]
+        others = torch.cat([view.targets[self.config.target][view.mix.order] for view in views if view.mix is not None])
         share = torch.cat([mix.share for mix in mixes]).mean()
         return share * self.term.loss(outputs, labels) + (1 - share) * self.term.loss(outputs, others)
 

@@ -30,7 +30,7 @@ def chance(like: Tensor, probability: float, *shape: int) -> Tensor:
     return torch.rand(len(like), *shape, device=like.device) < probability
 
 
-def seen_through(images: Tensor, maps: Tensor, beyond: Literal["zeros", "border"] = "zeros") -> Tensor:
+def affine_warp(images: Tensor, maps: Tensor, beyond: Literal["zeros", "border"] = "zeros") -> Tensor:
     """Images (B, C, H, W) where every place p of a row, in [-1, 1], shows what was at map(p); maps (B, 2, 3).
 
     Bilinear, so that values stay in their range; beyond the border it is black, or as on the border. In full precision:
@@ -41,7 +41,7 @@ def seen_through(images: Tensor, maps: Tensor, beyond: Literal["zeros", "border"
         return F.grid_sample(images, grid, padding_mode=beyond, align_corners=False)
 
 
-def scaled_and_moved(scale: Tensor, offset: Tensor) -> Tensor:
+def affine_maps(scale: Tensor, offset: Tensor) -> Tensor:
     """Maps (B, 2, 3) of p to scale * p + offset; both (B, 2), x before y."""
     return torch.cat([torch.diag_embed(scale), offset.unsqueeze(2)], dim=2)
 

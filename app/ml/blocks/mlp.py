@@ -8,10 +8,10 @@ from torch import nn
 from app.ml.blocks.activations import ActivationName, activation
 
 
-def perceptron_layers(
+def mlp_layers(
     sizes: Sequence[int], name: ActivationName, dropout: float = 0.0, *, last_is_linear: bool = False
 ) -> list[nn.Sequential]:
-    """One Sequential(Linear, activation, Dropout) per step of `sizes`; the last may be the Linear alone."""
+    """Build a Sequential(Linear, activation, Dropout) per layer of `sizes`; the last may be a mere Linear."""
     layers = []
     for index, (size, next_size) in enumerate(pairwise(sizes)):
         parts: list[nn.Module] = [nn.Linear(size, next_size)]
@@ -24,6 +24,6 @@ def perceptron_layers(
 
 
 def single_layer(layers: nn.Sequential) -> nn.Linear:
-    """The one Linear of a perceptron without hidden layers."""
+    """Return the only Linear of an MLP without hidden layers."""
     (layer,) = (module for module in layers.modules() if isinstance(module, nn.Linear))
     return layer

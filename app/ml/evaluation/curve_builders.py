@@ -109,16 +109,20 @@ def _ends_of_pieces(pieces: Values) -> NDArray[np.int64]:
 
 def _precision_line(name: str, ranking: Ranking) -> Line:
     hits, misses = _counts(ranking)
-    found = hits.cumsum()
-    precision = found / (found + misses.cumsum())
-    pieces = np.ceil(found / found[-1] * _STEPS - 1e-9)[hits > 0]
+    true_positives = hits.cumsum()
+    precision = true_positives / (true_positives + misses.cumsum())
+    pieces = np.ceil(true_positives / true_positives[-1] * _STEPS - 1e-9)[hits > 0]
     weights, values = hits[hits > 0], precision[hits > 0]
     starts = np.flatnonzero(np.concatenate([[True], np.diff(pieces) > 0]))
     total = np.add.reduceat(weights, starts)
     mean = np.add.reduceat(weights * values, starts) / total
-    recall = total.cumsum() / found[-1]
+    recall = total.cumsum() / true_positives[-1]
+    area = float((weights * values).sum() / true_positives[-1])
     return Line(
-        name=name, x=tuple(recall.tolist()), y=tuple(mean.tolist()), area=float((weights * values).sum() / found[-1])
+        name=name,
+        x=tuple(recall.tolist()),
+        y=tuple(mean.tolist()),
+        area=area,
     )
 
 

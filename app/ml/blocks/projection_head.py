@@ -1,10 +1,10 @@
-"""The small network between features and what views are compared by."""
+"""The projection head between a backbone's features and the vectors that views are compared by."""
 
 from torch import nn
 
 
-def projector(features: int, hidden: int, projection: int) -> nn.Sequential:
-    """Two layers with batch normalisation between them: (B, features) to (B, projection); B is at least 2 in training.
+def projection_head(features: int, hidden: int, projection: int) -> nn.Sequential:
+    """Build two layers with batch normalisation between them: (B, features) to (B, projection); B > 1 in training.
 
     Normalised over the batch, the hidden layer cannot collapse to a constant (Chen et al., 2020, appendix B.6).
     """

@@ -1,4 +1,4 @@
-"""What backbones that read step by step have in common: whether they look ahead is resolved by who asks."""
+"""The base config of backbones over steps; whether they look ahead follows from the method and the heads."""
 
 from abc import ABC
 from typing import Annotated, ClassVar, Self
@@ -10,7 +10,7 @@ from app.ml.errors import ConfigError
 from app.ml.interfaces import BackboneConfig, Decision, ResolutionContext
 
 
-class ReadsSteps(BackboneConfig, ABC):
+class SequenceConfig(BackboneConfig, ABC):
     """A backbone over the steps of a text or series."""
 
     mixes_rows: ClassVar[bool] = False

@@ -1,4 +1,4 @@
-"""In which arithmetic a part of a network computes."""
+"""Full precision for parts of a network inside autocast."""
 
 from contextlib import AbstractContextManager, nullcontext
 
@@ -6,5 +6,5 @@ import torch
 
 
 def full_precision(device: torch.device) -> AbstractContextManager[object]:
-    """Computes inside as if there were no autocast; the meta device, where shapes are looked up, knows none."""
+    """Switch autocast off inside; the meta device, where only shapes are computed, has none."""
     return nullcontext() if device.type == "meta" else torch.autocast(device.type, enabled=False)

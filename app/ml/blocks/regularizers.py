@@ -1,4 +1,4 @@
-"""Terms R that an autoencoder may add to its reconstruction."""
+"""Regularisers R that an autoencoder may add to its reconstruction error."""
 
 from collections.abc import Iterable, Sequence
 
@@ -29,6 +29,7 @@ def divergence_from_rate(features: Tensor, rate: float) -> Tensor:
 
     a_j is the batch mean of 1 - exp(-|feature j|), which is 0 for a silent feature and near 1 for a loud one.
     """
+    # In float32: the logarithms of small activities need it. (F,)
     activity = (1 - (-features.float().abs()).exp()).mean(0).clamp(_MIN_ACTIVITY, 1 - _MIN_ACTIVITY)
     target = torch.full_like(activity, rate)
     return (target * (target / activity).log() + (1 - target) * ((1 - target) / (1 - activity)).log()).sum()
@@ -61,8 +62,8 @@ def contraction(
         if projections <= _AT_ONCE:
             return features, norms.mean()
         parts = [norms.sum() / projections]
-        parameters = [one for one in backbone.parameters() if one.requires_grad]
-        kept = [torch.zeros_like(one) for one in parameters]
+        parameters = [parameter for parameter in backbone.parameters() if parameter.requires_grad]
+        kept = [torch.zeros_like(parameter) for parameter in parameters]
         for start in range(_AT_ONCE, projections, _AT_ONCE):
             count = min(_AT_ONCE, projections - start)
             part = _projected(backbone, inputs, count, differentiable=differentiable)[1].sum() / projections
@@ -73,14 +74,15 @@ def contraction(
 
 
 def _projected(backbone: nn.Module, inputs: Tensor, count: int, *, differentiable: bool) -> tuple[Tensor, Tensor]:
-    """Features (B, F), and ||v^T J||^2 of so many random signs, (count,)."""
-    moved = inputs.detach().requires_grad_()
-    features = backbone(moved)
+    """Features (B, F), and ||v^T J||^2 for `count` vectors v of random signs, (count,)."""
+    leaf = inputs.detach().requires_grad_()
+    features = backbone(leaf)
     signs = torch.randint(0, 2, (count, *features.shape), device=features.device).to(features.dtype) * 2 - 1
-    return features, squared_projections(features, moved, signs, differentiable=differentiable)
+    return features, squared_projections(features, leaf, signs, differentiable=differentiable)
 
 
 def _add_gradient(kept: Sequence[Tensor], part: Tensor, parameters: Sequence[Tensor]) -> None:
+    """Add the gradient of `part` () by the parameters to `kept`, which frees the graph of `part`."""
     gradients = torch.autograd.grad(part, parameters, allow_unused=True)
     for held, gradient in zip(kept, gradients, strict=True):
         if gradient is not None:
@@ -88,6 +90,6 @@ def _add_gradient(kept: Sequence[Tensor], part: Tensor, parameters: Sequence[Ten
 
 
 def _nothing_with_gradient(parameters: Sequence[Tensor], gradients: Sequence[Tensor]) -> Tensor:
-    """Exactly 0, (), whose gradient for the parameters is the given one."""
+    """A scalar that is exactly 0, and whose gradient by the parameters is the given one."""
     pairs = zip(parameters, gradients, strict=True)
     return torch.stack([((one - one.detach()) * gradient).sum() for one, gradient in pairs]).sum()

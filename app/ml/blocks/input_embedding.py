@@ -1,4 +1,4 @@
-"""How a text or a series enters a network that reads step by step, and how its steps become one row of features."""
+"""The input layer of networks over steps, and the pooling of their steps to a row of features."""
 
 from typing import Literal
 
@@ -10,8 +10,8 @@ Pooling = Literal["mean", "last"]
 _STD = 0.02  # of embeddings, as in GPT-2
 
 
-class Entrance(nn.Module):
-    """Rows to a vector for every step, (B, T, width): an embedding of a text's codes, or a linear map of a series."""
+class InputEmbedding(nn.Module):
+    """Embed the codes of a text, or map the channels of a series linearly; (B, T, width)."""
 
     def __init__(self, encoding: Encoding, width: int) -> None:
         super().__init__()
@@ -27,15 +27,16 @@ class Entrance(nn.Module):
         return self.table(inputs) if self.is_text else self.map(inputs.transpose(1, 2))  # type: ignore[no-any-return]
 
     def observed(self, inputs: Tensor) -> Tensor:
-        """Whether a step is there, bool (B, T): no padding, and something observed; a row of nothing counts whole."""
-        there = inputs != 0 if self.is_text else inputs[:, -1] > 0
-        return there | ~there.any(1, keepdim=True)
+        """Mask of the steps that are no padding and were observed, bool (B, T); all True for a row that has none."""
+        is_observed = inputs != 0 if self.is_text else inputs[:, -1] > 0
+        return is_observed | ~is_observed.any(1, keepdim=True)
 
 
 def pooled(steps: Tensor, observed: Tensor, pooling: Pooling) -> Tensor:
-    """Features of every step (B, T, F) to a row's, (B, F): the mean over the observed ones, or the last of them."""
+    """Pool features of every step (B, T, F) to a row's, (B, F): the mean over observed steps, or the last of them."""
     if pooling == "mean":
         weight = observed.to(steps.dtype).unsqueeze(2)
         return (steps * weight).sum(1) / weight.sum(1)
+    # The first True from the end; (B,).
     last = observed.shape[1] - 1 - observed.flip(1).to(steps.dtype).argmax(1)
     return steps.gather(1, last[:, None, None].expand(-1, 1, steps.shape[2])).squeeze(1)
