@@ -1,7 +1,7 @@
 """One attempt at a job, as the trainer writes it: every write is fenced by the lease.
 
-While the database is away, reports are dropped (the training goes on) and what must be said is said again until it is
-heard; nobody else can claim the job meanwhile.
+While the database is away, reports are dropped (the training goes on) and what must be written is written again until
+it is committed; nobody else can claim the job meanwhile.
 """
 
 import logging
@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from app import events, failpoints
 from app.artifacts import ArtifactStore, file_sha256, put_blob
-from app.db.session import Database, after_commit, db_now
+from app.db.session import MAX_REPEATS, Database, after_commit, db_now
 from app.db.tables import CheckpointRow, JobRow, MetricRow
 from app.jobs import lease as leases
 from app.jobs import repository
@@ -43,36 +43,51 @@ class Attempt:
         self.artifacts = artifacts
         self.lease = lease
 
-    def insist(self, action: Callable[[Session], T]) -> T:
-        """Run `action` in a transaction, again and again while the database is away or another write came between."""
+    def commit_with_retry(self, action: Callable[[Session], T]) -> T:
+        """Run `action` in a transaction, and all of it again while the database is away.
+
+        A row that another transaction has inserted first (another version of a model's name) is worth a few more tries.
+        Whatever would go wrong in the same way each time is raised at once: it is for the runner's edge.
+
+        Raises:
+            DBAPIError: the database refuses what is written.
+        """
+        collisions = 0
         while True:
             try:
                 return self.database.transact(action)
-            except (OperationalError, IntegrityError) as error:
-                log.warning("will be written again: %s", error)
-                time.sleep(_RETRY_SECONDS)
+            except OperationalError as error:
+                if not is_outage(error):
+                    raise
+                log.warning("the database is away, this is written again: %s", error.orig)
+            except IntegrityError as error:
+                collisions += 1
+                if not _is_taken(error) or collisions > MAX_REPEATS:
+                    raise
+                log.warning("another transaction was faster, this is written again: %s", error.orig)
+            time.sleep(_RETRY_SECONDS)
 
     def job(self) -> JobRow:
         """Read the job."""
-        return self.insist(lambda session: session.get_one(JobRow, self.lease.job_id))
+        return self.commit_with_retry(lambda session: session.get_one(JobRow, self.lease.job_id))
 
     def enter(self, status: Status, phase: str | None, message: str, data: dict[str, Any] | None = None) -> None:
-        """Change the job's state and tell."""
+        """Change the job's state and append the event of it."""
 
         def change(session: Session) -> None:
             leases.move(session, self.lease, status, phase=phase)
             events.append(session, self.lease.job_id, f"job.{status}", message, data)
 
-        self.insist(change)
+        self.commit_with_retry(change)
 
-    def tell(self, kind: str, message: str, data: dict[str, Any], level: events.Level = "info") -> None:
+    def record_event(self, kind: str, message: str, data: dict[str, Any], level: events.Level = "info") -> None:
         """Append an event."""
 
         def append(session: Session) -> None:
             leases.hold(session, self.lease)
             events.append(session, self.lease.job_id, kind, message, data, level)
 
-        self.insist(append)
+        self.commit_with_retry(append)
 
     def go_back(self, step: int, message: str, data: dict[str, Any]) -> None:
         """Tell that the training goes on from an earlier step; what was measured after it counts no longer."""
@@ -84,7 +99,7 @@ class Attempt:
             told = {**data, "back_to": step}
             events.append(session, self.lease.job_id, "training.restored", message, told, "warning")
 
-        self.insist(forget)
+        self.commit_with_retry(forget)
 
     def report(self, progress: dict[str, Any], points: list[dict[str, Any]], phase: str | None = None) -> bool:
         """Write progress and measurements; False where the database is away, to be tried again with the next ones."""
@@ -93,6 +108,8 @@ class Attempt:
                 leases.write(session, self.lease, progress=progress, phase=phase)
                 self._add_points(session, points)
         except OperationalError as error:
+            if not is_outage(error):
+                raise
             log.warning("a report is put off: %s", error)
             return False
         return True
@@ -144,7 +161,7 @@ class Attempt:
                 session, lease.job_id, "checkpoint.saved", message, {"step": step, "epoch": epoch, "bytes": size}
             )
 
-        self.insist(point)
+        self.commit_with_retry(point)
         failpoints.reach("checkpoint.pointed")
 
     def _prune(self, session: Session) -> None:
@@ -181,11 +198,11 @@ class Attempt:
             if mine:
                 after_commit(session, partial(self._delete, row.key))
 
-        self.insist(drop)
+        self.commit_with_retry(drop)
 
     def checkpoints(self) -> list[CheckpointRow]:
         """Return the states to resume from, the newest first: its own, then those of the job that it extends."""
-        return self.insist(lambda session: self._checkpoints(session) + self._source_checkpoints(session))
+        return self.commit_with_retry(lambda session: self._checkpoints(session) + self._source_checkpoints(session))
 
     def keep(self, folder: Path) -> dict[str, Any]:
         """Keep every file of a folder by its content; return name to digest and size."""
@@ -206,7 +223,7 @@ class Attempt:
             leases.finish(session, self.lease, "succeeded", message)
             failpoints.reach("finish.before_commit")
 
-        self.insist(end)
+        self.commit_with_retry(end)
         failpoints.reach("finish.committed")
 
     def succeed_with(self, message: str, metrics: dict[str, Any], files: dict[str, Any] | None = None) -> None:
@@ -215,12 +232,35 @@ class Attempt:
 
     def fail(self, error: JobError, ending: Ending = "failed") -> None:
         """End badly."""
-        self.insist(lambda session: leases.finish(session, self.lease, "failed", error.message, error, ending))
+        self.commit_with_retry(
+            lambda session: leases.finish(session, self.lease, "failed", error.message, error, ending)
+        )
 
     def cancelled(self) -> None:
         """End because the user asked for it."""
-        self.insist(lambda session: leases.finish(session, self.lease, "cancelled", "Cancelled."))
+        self.commit_with_retry(lambda session: leases.finish(session, self.lease, "cancelled", "Cancelled."))
 
     def give_back(self, reason: str) -> None:
         """Let another worker go on, or nobody where the job is to be paused; no attempt is charged."""
-        self.insist(lambda session: leases.requeue(session, self.lease, reason, charged=False))
+        self.commit_with_retry(lambda session: leases.requeue(session, self.lease, reason, charged=False))
+
+
+# SQLSTATE classes that a later try may not meet: connection, collision, resources, lock, shutdown, system.
+_OUTAGES = ("08", "40", "53", "55", "57", "58")
+_UNIQUE = "23505"
+
+
+def is_outage(error: OperationalError) -> bool:
+    """Tell whether a later try may succeed; what is wrong with the statement itself stays wrong.
+
+    SQLite has no SQLSTATE, nor has a connection that was never made: there the message tells.
+    """
+    state = getattr(error.orig, "sqlstate", None)
+    if state is not None:
+        return str(state).startswith(_OUTAGES)
+    return not str(error.orig).startswith(("no such ", "near ")) and "has no column" not in str(error.orig)
+
+
+def _is_taken(error: IntegrityError) -> bool:
+    """Tell whether a unique value was there already."""
+    return getattr(error.orig, "sqlstate", None) == _UNIQUE or str(error.orig).startswith("UNIQUE constraint failed")

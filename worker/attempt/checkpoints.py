@@ -91,7 +91,7 @@ class Checkpoints:
         step = self._training.state.progress.step
         message = f"No room for the checkpoint of step {step}; the one before stays, and it is tried again."
         data = {"step": step, "reason": error.strerror, "failures": self._failures}
-        self._attempt.tell("checkpoint.failed", message, data, "warning")
+        self._attempt.record_event("checkpoint.failed", message, data, "warning")
 
     def refuse_unsound(self) -> None:
         """Raise `DivergedError` where a weight is no number."""

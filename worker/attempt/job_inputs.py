@@ -35,13 +35,13 @@ def open_auxiliary(context: JobContext, config: PretrainingConfig | FineTuningCo
 
 
 def _open_dataset(context: JobContext, dataset_id: str | None, folder: str) -> tuple[DatasetRow, ArrayData]:
-    row = context.attempt.insist(lambda session: datasets.get(session, dataset_id))
+    row = context.attempt.commit_with_retry(lambda session: datasets.get(session, dataset_id))
     return row, ArrayData.open(link_files(context.attempt.artifacts, row.files or {}, context.folder / folder))
 
 
 def open_model(attempt: Attempt, model_id: str, folder: Path, *, for_training: bool = False) -> Bundle:
     """Link a model into `folder`, and load it. Raises `CorruptModelError`."""
-    row = attempt.insist(lambda session: models.get(session, model_id))
+    row = attempt.commit_with_retry(lambda session: models.get(session, model_id))
     return read_bundle(link_files(attempt.artifacts, row.files, folder), for_training=for_training)
 
 

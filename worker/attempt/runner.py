@@ -69,7 +69,7 @@ def _go_on_with_sweep(attempt: Attempt, folder: Path, draining: Draining, settin
     The supervisor has no eye on it and may kill it as overdue; then the next turn gets a trainer of its own.
     """
     trial = attempt.lease.job_id
-    lease = attempt.insist(lambda session: leases.claim_sweep(session, trial, settings.lease_seconds))
+    lease = attempt.commit_with_retry(lambda session: leases.claim_sweep(session, trial, settings.lease_seconds))
     if lease is not None:
         _run(Attempt(attempt.database, attempt.artifacts, lease), folder, draining, settings)
 

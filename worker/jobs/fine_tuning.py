@@ -43,12 +43,12 @@ def _train_controls(context: JobContext, trained: Run, parent: Bundle) -> dict[s
         CancelledError: the job is to be cancelled.
     """
     attempt, comparison = context.attempt, ControlledComparison(trained, parent)
-    attempt.tell("transfer.started", "The controls are trained: what are the pretrained weights worth?", {})
+    attempt.record_event("transfer.started", "The controls are trained: what are the pretrained weights worth?", {})
     reported = time.monotonic()
     for event in comparison.run():
         context.stop_if_draining()
         if isinstance(event, Note):
-            attempt.tell(event.kind, event.message, event.data)
+            attempt.record_event(event.kind, event.message, event.data)
         elif time.monotonic() - reported >= _REPORT_SECONDS:
             reported = time.monotonic()
             step = trained.state.progress.step

@@ -25,7 +25,7 @@ _REPORT_SECONDS = 0.5
 def run(context: JobContext) -> None:
     """Prepare the job's dataset; a user's fault is recorded row by row in the dataset, too."""
     attempt, dataset_id = context.attempt, context.job.dataset_id
-    dataset = attempt.insist(lambda session: repository.get(session, dataset_id))
+    dataset = attempt.commit_with_retry(lambda session: repository.get(session, dataset_id))
     source = fetch_blob(attempt.artifacts, dataset.source_sha256)
     options = PrepareOptions.model_validate(dataset.options)
     attempt.enter("running", "reading", "Preparing the dataset.")
@@ -45,7 +45,7 @@ def _earlier(attempt: Attempt, dataset: DatasetRow, options: PrepareOptions) -> 
     dataset_id = options.same_splits_as
     if dataset_id is None:
         return None
-    row = attempt.insist(lambda session: repository.find(session, dataset.project_id, dataset_id))
+    row = attempt.commit_with_retry(lambda session: repository.find(session, dataset.project_id, dataset_id))
     files = {} if row is None else row.files or {}
     if row is None or not {"digests.npy", "split.npy", "rows.npy"} <= set(files):
         message = f"the dataset {dataset_id}, whose splits are to be kept, is gone; leave same_splits_as out"
@@ -85,7 +85,7 @@ def _record(attempt: Attempt, dataset_id: str, error: DatasetError) -> None:
         leases.hold(session, attempt.lease)
         repository.save_error(session, dataset_id, answer)
 
-    attempt.insist(record)
+    attempt.commit_with_retry(record)
 
 
 def _publish(attempt: Attempt, dataset_id: str, prepared: Prepared, out: Path) -> None:

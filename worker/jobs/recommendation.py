@@ -112,7 +112,7 @@ class _Work:
     def _told(self, found: MeasuredBackbone, cost: dict[str, float | None] | dict[str, float]) -> MeasuredBackbone:
         told = {**found.entry, "estimate": cost}
         message = f"{told['name']}: {self.score} {told['score']}, features {told['features_from']}."
-        self.attempt.tell("recommendation.measured", message, told)
+        self.attempt.record_event("recommendation.measured", message, told)
         return MeasuredBackbone(told, found.scores)
 
 

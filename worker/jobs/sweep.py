@@ -40,7 +40,7 @@ def run(context: JobContext) -> None:
     # This turn's own worker goes on to the next trial unasked; others are rung for.
     alone = config.parallel == 1 or not settings.broker_url
     queue = MemoryQueue() if alone else CeleryQueue(settings.broker_url)
-    trials = attempt.insist(partial(_turn, attempt.lease, config, queue))
+    trials = attempt.commit_with_retry(partial(_turn, attempt.lease, config, queue))
     if trials is None:
         return
     first = table.best(trials, maximize=config.maximize)

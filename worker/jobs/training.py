@@ -55,7 +55,7 @@ def train(context: JobContext, after_training: AfterTraining | None = None) -> N
     data = {**preparing.elapsed(), "step": step, "device": device.type, "precision": arithmetic}
     attempt.enter("running", "training", message, data)
     for note in training.notes:
-        attempt.tell(note.kind, note.message, note.data)
+        attempt.record_event(note.kind, note.message, note.data)
     watch = _Stopwatch()
     _train(context, training, trial, checkpoints)
     seconds = watch.elapsed()["seconds"] if step == 0 and training.state.progress.went_through else None
@@ -143,12 +143,12 @@ def _train_on(context: JobContext, training: Run, trial: Trial | None, checkpoin
             elif training.state.progress.stopped_early:
                 checkpoints.save()  # the last step came early
         elif isinstance(event, Note):
-            attempt.tell(event.kind, event.message, event.data)
+            attempt.record_event(event.kind, event.message, event.data)
         elif isinstance(event, Finished):
             checkpoints.refuse_unsound()
             reporter.finish(event.step)
             data = {**watch.elapsed(), "reason": event.reason, "step": event.step}
-            attempt.tell("training.finished", f"Trained to step {event.step} ({event.reason}).", data)
+            attempt.record_event("training.finished", f"Trained to step {event.step} ({event.reason}).", data)
 
 
 def _stop_if_draining(context: JobContext, step: int, reporter: Reporter, checkpoints: Checkpoints) -> None:

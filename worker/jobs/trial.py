@@ -47,7 +47,7 @@ class Trial:
             return
         while event.epoch + 1 >= algorithm.rung_epoch(self.rungs):
             reporter.finish(event.step)
-            if not self.attempt.insist(lambda session: self._stand(session, algorithm, event, value)):
+            if not self.attempt.commit_with_retry(lambda session: self._stand(session, algorithm, event, value)):
                 raise PrunedError
             self.rungs += 1
 
@@ -99,4 +99,4 @@ def trial_of(attempt: Attempt, job: JobRow) -> Trial | None:
         config = SweepConfig.model_validate(jobs.get(session, sweep_id).config)
         return Trial(attempt, sweep_id, config, len(repository.of_job(session, job.id).rungs))
 
-    return attempt.insist(read)
+    return attempt.commit_with_retry(read)

@@ -4,15 +4,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.orm import Session
 
 from app.artifacts.local import LocalArtifacts
-from app.db.session import Database
+from app.db.session import MAX_REPEATS, Database
 from app.db.tables import JobRow, MetricRow, ProjectRow
 from app.jobs import lease as leases
 from app.jobs import transitions
 from app.jobs.lease import CancelledError, LeaseLostError
 from app.kit.ids import new_id
+from worker.attempt import attempt as attempts
 from worker.attempt.attempt import Attempt
 
 PROGRESS = {"fraction": 0.5, "step": 1, "total_steps": 2, "epoch": 0, "eta_seconds": None}
@@ -127,3 +130,59 @@ def test_damaged_states_make_room_for_sound_ones(attempt: Attempt, tmp_path: Pat
         attempt.drop_checkpoint(row, "its bytes are others")
     attempt.save_checkpoint(state, 10, 0, {})
     assert [row.step for row in attempt.checkpoints()] == [10]
+
+
+@pytest.fixture
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attempts, "_RETRY_SECONDS", 0.0)
+
+
+def project(name: str) -> ProjectRow:
+    return ProjectRow(id=new_id("prj"), name=name, created_at=0.0)
+
+
+@pytest.mark.usefixtures("no_pauses")
+def test_a_row_that_refers_to_nothing_is_raised_at_once(attempt: Attempt) -> None:
+    tries = []
+
+    def insert(session: Session) -> None:
+        tries.append(1)
+        session.add(MetricRow(job_id="job_none", step=0, epoch=0, created_at=0.0, values={}))
+
+    with pytest.raises(IntegrityError):
+        attempt.commit_with_retry(insert)
+    assert len(tries) == 1
+
+
+@pytest.mark.usefixtures("no_pauses")
+def test_a_name_that_stays_taken_is_raised_after_some_tries(attempt: Attempt) -> None:
+    tries = []
+
+    def insert(session: Session) -> None:
+        tries.append(1)
+        session.add(project("test"))
+
+    with pytest.raises(IntegrityError):
+        attempt.commit_with_retry(insert)
+    assert len(tries) == MAX_REPEATS + 1
+
+
+@pytest.mark.usefixtures("no_pauses")
+def test_a_name_that_another_transaction_took_first_is_tried_again(attempt: Attempt, database: Database) -> None:
+    names = iter(["test", "test", "other"])
+    attempt.commit_with_retry(lambda session: session.add(project(next(names))))
+    with database.reading() as session:
+        assert set(session.scalars(select(ProjectRow.name))) == {"test", "other"}
+
+
+@pytest.mark.usefixtures("no_pauses")
+def test_a_statement_that_is_wrong_is_raised_at_once(attempt: Attempt) -> None:
+    tries = []
+
+    def run(session: Session) -> None:
+        tries.append(1)
+        session.execute(text("SELECT nothing FROM nowhere"))
+
+    with pytest.raises(DBAPIError):
+        attempt.commit_with_retry(run)
+    assert len(tries) == 1
