@@ -10,12 +10,12 @@ from app.settings import Settings
 from tests.support.servers import HANGS, KEY, Postgres, service
 from tests.support.work import run_jobs
 
-REQUESTS, AT_ONCE, MOST = 500, 300, 200  # there are 30 connections to the database
+REQUESTS, AT_ONCE, MAX = 500, 300, 200  # there are 30 connections to the database
 
 
 def test_a_burst_of_submits_is_accepted_or_refused_and_nothing_is_lost(tmp_path: Path, postgres: Postgres) -> None:
     url = postgres.url(postgres.create())
-    with service(tmp_path, database_url=url, max_requests=MOST) as running:
+    with service(tmp_path, database_url=url, max_requests=MAX) as running:
         assert running.run("migrate").wait(HANGS) == 0
         running.run("api", "--port", str(running.port))
         running.wait_ready()
@@ -36,7 +36,7 @@ def test_a_burst_of_submits_is_accepted_or_refused_and_nothing_is_lost(tmp_path:
                 answers = list(pool.map(submit, range(REQUESTS)))
             codes = Counter(answer.status_code for answer in answers)
             assert codes.keys() <= {202, 429}, codes
-            assert codes[202] >= MOST
+            assert codes[202] >= MAX
             refused = [answer for answer in answers if answer.status_code == httpx.codes.TOO_MANY_REQUESTS]
             assert all(answer.headers["Retry-After"] == "1" for answer in refused)
             jobs = {answer.json()["id"] for answer in answers if answer.status_code == httpx.codes.ACCEPTED}

@@ -9,7 +9,7 @@ import pytest
 from app.client import Graftwork
 from tests.support.jobs import endings
 from tests.support.servers import HANGS, QUICK, Service, service, wait_until
-from worker.process.exit_codes import DEVICE_LOST
+from worker.attempt.exit_codes import DEVICE_LOST
 
 Digits = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
 LONG = {"steps": 2500, "batch_size": 32, "checkpoint_steps": 200, "seed": 3}

@@ -36,8 +36,8 @@ from tests.support import tiny
 from tests.support.http import Http
 from tests.support.weights import send_weights
 from tests.support.work import run_jobs
-from worker.attempt import runner
-from worker.process.drain import Draining
+from worker.attempt.drain import Draining
+from worker.process import runner
 
 KEY = "the-key-of-every-folder-of-a-release"
 DATA, ANSWERS = "data", "answers.json"

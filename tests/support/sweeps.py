@@ -9,8 +9,8 @@ from app.jobs import lease as leases
 from app.settings import Settings
 from tests.support.http import Http
 from tests.support.work import run_jobs
-from worker.attempt import runner
-from worker.process.drain import Draining
+from worker.attempt.drain import Draining
+from worker.process import runner
 
 BASE_TRAINING: dict[str, Any] = {"epochs": 3, "batch_size": 16, "evaluate_every": 1, "seed": 1}
 LR = {"kind": "log_uniform", "low": 1e-4, "high": 1e-1}

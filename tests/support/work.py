@@ -3,8 +3,8 @@
 from app.db.session import Database
 from app.jobs import lease as leases
 from app.settings import Settings
-from worker.attempt import runner
-from worker.process.drain import Draining
+from worker.attempt.drain import Draining
+from worker.process import runner
 
 
 def run_jobs(settings: Settings) -> int:

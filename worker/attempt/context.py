@@ -6,7 +6,7 @@ from pathlib import Path
 from app.jobs.repository import JobRow
 from app.settings import Settings
 from worker.attempt.attempt import Attempt
-from worker.process.drain import DrainedError, Draining
+from worker.attempt.drain import DrainedError, Draining
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from app.ml.configs.learning import PretrainingConfig
+from worker.attempt.exit_codes import RANK_LOST, RANK_OUT_OF_MEMORY
 from worker.distributed.collectives import Ranks
-from worker.process.exit_codes import RANK_LOST, RANK_OUT_OF_MEMORY
 from worker.training.run import Run
 
 log = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ Processes = list[subprocess.Popen[bytes]]
 def distributed(training: Run, devices: int, folder: Path) -> Iterator[None]:
     """Run the loop inside on `devices` devices; `folder` is the attempt's, with its `data` and its `parent`.
 
-    When another rank ends, this process exits with a code of `worker.process.exit_codes`: the attempt has died, and the
+    When another rank ends, this process exits with a code of `worker.attempt.exit_codes`: the attempt has died, and the
     next one resumes from its checkpoint.
     """
     if devices == 1:

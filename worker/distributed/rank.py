@@ -23,8 +23,8 @@ from app.ml.configs.learning import PretrainingConfig
 from app.ml.data.arrays import ArrayData
 from app.ml.kinds.strategies import AnyStrategy
 from app.ml.models.bundle import read_bundle
+from worker.attempt.exit_codes import RANK_OUT_OF_MEMORY
 from worker.distributed.collectives import Ranks
-from worker.process.exit_codes import RANK_OUT_OF_MEMORY
 from worker.training.loop import follow
 from worker.training.micro_batches import DeviceMemoryError
 from worker.training.run import Run, prepare

@@ -22,12 +22,12 @@ from worker.attempt.attempt import Attempt
 from worker.attempt.checkpoints import Checkpoints
 from worker.attempt.context import JobContext
 from worker.attempt.divergence import DivergedError
+from worker.attempt.drain import DrainedError
 from worker.attempt.feature_cache import FeatureCache
 from worker.attempt.job_inputs import device_for, open_auxiliary, open_data, open_model, rows_digest
 from worker.attempt.reporter import Reporter, progress_of
 from worker.distributed.leader import distributed
 from worker.jobs.trial import Trial, trial_of
-from worker.process.drain import DrainedError
 from worker.training.evaluation import Evaluation
 from worker.training.events import Evaluated, Finished, Note, Started, StepDone
 from worker.training.precision import computes_in_bfloat16

@@ -28,7 +28,7 @@ def import_all() -> None:
     import torch._dynamo  # noqa: F401, PLC0415 - imported late: the supervisor's death is to be seen in the meantime
 
     from app.jobs import kinds  # noqa: F401, PLC0415
-    from worker.attempt import runner  # noqa: F401, PLC0415
+    from worker.process import runner  # noqa: F401, PLC0415
 
     gc.collect()
     gc.freeze()  # pages that nobody writes stay shared

@@ -12,7 +12,7 @@ from app.jobs import attempts
 from app.jobs import lease as leases
 from app.jobs.attempts import Lease
 from app.settings import Settings
-from worker.process.drain import StopReason
+from worker.attempt.drain import StopReason
 from worker.process.hang_detector import HangDetector
 from worker.process.trainer_process import TrainerProcess
 

@@ -7,8 +7,8 @@ from app.jobs import lease as leases
 from app.jobs.attempts import Ending, Lease
 from app.jobs.transitions import JobError
 from app.settings import Settings
-from worker.process.drain import OVERDUE
-from worker.process.exit_codes import DEVICE_LOST, RANK_OUT_OF_MEMORY
+from worker.attempt.drain import OVERDUE
+from worker.attempt.exit_codes import DEVICE_LOST, RANK_OUT_OF_MEMORY
 from worker.process.heartbeat import TrainerExit
 
 _DEVICE_MEMORY = JobError(

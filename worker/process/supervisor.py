@@ -22,8 +22,8 @@ from app.jobs import workers
 from app.jobs.attempts import Lease
 from app.kit import logs
 from app.settings import Settings
+from worker.attempt.exit_codes import DEVICE_LOST
 from worker.attempt.folder import attempt_folder, stacks_file
-from worker.process.exit_codes import DEVICE_LOST
 from worker.process.heartbeat import Flag, Heartbeat, TrainerExit
 from worker.process.out_of_memory import oom_kills
 from worker.process.postmortem import record_death

@@ -7,7 +7,7 @@ import threading
 
 from app.jobs.attempts import Lease
 from app.kit import logs
-from worker.process.drain import Draining
+from worker.attempt.drain import Draining
 
 
 def _warm_up() -> None:
@@ -37,7 +37,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: draining.ask("shutdown"))
     threading.Thread(target=_listen, args=(draining,), daemon=True).start()
 
-    from worker.attempt import runner  # noqa: PLC0415 - imported already where trainers are forked
+    from worker.process import runner  # noqa: PLC0415 - imported already where trainers are forked
 
     lease = Lease.model_validate_json(line)
     with logs.traced(lease.traceparent), logs.bound(job_id=lease.job_id, attempt=str(lease.token)):

@@ -17,7 +17,7 @@ from typing import Any
 
 from app.jobs.attempts import Lease
 from app.kit.process import adopt_orphans
-from worker.process.drain import StopReason
+from worker.attempt.drain import StopReason
 
 log = logging.getLogger(__name__)
 

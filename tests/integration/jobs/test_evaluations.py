@@ -13,8 +13,8 @@ from tests.integration.jobs.test_job_life import done, events_of, job_of, upload
 from tests.support.http import Http
 from tests.support.problems import check_problem
 from tests.support.work import run_jobs
-from worker.attempt import runner
-from worker.process.drain import Draining
+from worker.attempt.drain import Draining
+from worker.process import runner
 
 HEADS = [{"kind": "classifier", "target": "tumour"}]
 COLUMNS = 6

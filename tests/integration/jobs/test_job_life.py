@@ -13,8 +13,8 @@ from app.jobs import lease as leases
 from app.settings import Settings
 from tests.support.http import Http
 from tests.support.work import run_jobs
-from worker.attempt import runner
-from worker.process.drain import Draining
+from worker.attempt.drain import Draining
+from worker.process import runner
 
 BACKBONE = {"kind": "mlp", "hidden": [16, 8]}
 TRAINING: dict[str, Any] = {"steps": 12, "batch_size": 16, "seed": 1}

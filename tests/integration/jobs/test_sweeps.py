@@ -34,8 +34,8 @@ from tests.support.sweeps import (
     weights,
 )
 from tests.support.work import run_jobs
-from worker.attempt import runner
-from worker.process.drain import Draining
+from worker.attempt.drain import Draining
+from worker.process import runner
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ from app.settings import Settings
 from tests.integration.jobs.test_job_life import events_of, job_of, submit, upload
 from tests.support.http import Http
 from tests.support.work import run_jobs
-from worker.attempt import runner
 from worker.attempt.attempt import Attempt
-from worker.process.drain import Draining
+from worker.attempt.drain import Draining
+from worker.process import runner
 
 REPORT = {"rounds": 2, "folds": 2, "measured_on": "folds", "budget_seconds": 3000}
 

@@ -18,9 +18,9 @@ from app.settings import Settings
 from tests.support.http import Http
 from tests.support.servers import wait_until
 from tests.support.work import run_jobs
-from worker.attempt import runner
-from worker.process.drain import Draining, StopReason
-from worker.process.exit_codes import RANK_OUT_OF_MEMORY
+from worker.attempt.drain import Draining, StopReason
+from worker.attempt.exit_codes import RANK_OUT_OF_MEMORY
+from worker.process import runner
 from worker.process.heartbeat import TrainerExit
 from worker.process.postmortem import record_death
 

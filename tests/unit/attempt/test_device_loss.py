@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from worker.attempt.device_loss import leaving_a_lost_device
-from worker.process.exit_codes import DEVICE_LOST
+from worker.attempt.exit_codes import DEVICE_LOST
+from worker.process.device_loss import leaving_a_lost_device
 
 
 @pytest.mark.parametrize(

@@ -25,12 +25,12 @@ from app.settings import Settings
 from worker.attempt.attempt import Attempt
 from worker.attempt.checkpoints import StorageFullError
 from worker.attempt.context import JobContext
-from worker.attempt.device_loss import leaving_a_lost_device
 from worker.attempt.divergence import DivergedError
+from worker.attempt.drain import OVERDUE, DrainedError, Draining
 from worker.attempt.folder import attempt_folder, stacks_file
 from worker.jobs import WORK
 from worker.jobs.trial import PrunedError
-from worker.process.drain import OVERDUE, DrainedError, Draining
+from worker.process.device_loss import leaving_a_lost_device
 from worker.training.micro_batches import DeviceMemoryError
 
 log = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import torch
 
-from worker.process.exit_codes import DEVICE_LOST
+from worker.attempt.exit_codes import DEVICE_LOST
 
 log = logging.getLogger(__name__)
 
