@@ -86,7 +86,7 @@ def test_a_hanging_trainer_shows_where_and_a_lost_device_is_no_fault_of_the_job(
         assert graftwork.jobs.get(job)["attempt"] == 1
         (stalled,) = [event for event in graftwork.jobs.events(job) if event["type"] == "attempt.stalled"]
         assert "failpoints.py" in stalled["data"]["stacks"]
-        assert "training_job.py" in stalled["data"]["stacks"]
+        assert "worker/jobs/training.py" in stalled["data"]["stacks"]
 
 
 def test_a_worker_signs_in_so_that_jobs_know_what_they_wait_for(graftwork: Graftwork, unlabelled: str) -> None:

@@ -21,10 +21,10 @@ from worker.attempt.job_inputs import device_for, open_data, open_model, rows_di
 from worker.attempt.reporter import progress_of
 from worker.training.backbone_ranking.ranking import (
     MeasuredBackbone,
+    build_ranking,
     count_rows,
     estimate_seconds,
     measure,
-    rank,
     sample_rows,
 )
 from worker.training.features import GetOrCompute
@@ -52,7 +52,7 @@ def run(context: JobContext) -> None:
         "rows": work.rows,
         "labelled_rows": len(data.positions("train", [config.target])),
         "seconds": round(time.monotonic() - began, 3),
-        "ranking": rank(found, raw),
+        "ranking": build_ranking(found, raw),
         "misfits": [one.model_dump(mode="json") for one in config.misfits],
     }
 

@@ -137,7 +137,7 @@ def estimate_seconds(backbone: Backbone, full: FineTuningConfig, rows: int, trai
     }
 
 
-def rank(backbones: list[MeasuredBackbone], raw: MeasuredBackbone) -> list[dict[str, Any]]:
+def build_ranking(backbones: list[MeasuredBackbone], raw: MeasuredBackbone) -> list[dict[str, Any]]:
     """The ranking as JSON, best first, the raw rows among them.
 
     Each entry has its difference from the raw rows and from the first, with 95 % intervals.
