@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,18 +45,19 @@ def create(state: Services, project_id: str, key: str | None, form: Form) -> Dat
     _check_content(form.path)
     blob = put_blob(state.artifacts, form.path, form.sha256)
     failpoints.reach("upload.stored")
-    filename = form.filename[:MAX_NAME]
     request = fingerprint("datasets", form.sha256, form.filename, *(f"{k}={v}" for k, v in sorted(form.fields.items())))
-
-    def add(session: Session) -> Dataset:
-        def insert() -> Dataset:
-            return queue_preparation(
-                session, state.queue, project_id, name=name, filename=filename, options=options, source=blob
-            )
-
-        return once(session, project_id, key, request, insert, Dataset)
-
-    return state.database.transact(add)
+    prepare = partial(
+        queue_preparation,
+        queue=state.queue,
+        project_id=project_id,
+        name=name,
+        filename=form.filename[:MAX_NAME],
+        options=options,
+        source=blob,
+    )
+    return state.database.transact(
+        lambda session: once(session, project_id, key, request, partial(prepare, session), Dataset)
+    )
 
 
 def queue_preparation(
@@ -84,7 +86,7 @@ def queue_preparation(
     return to_answer(row)
 
 
-def _refuse(loc: list[str | int], msg: str) -> UnprocessableError:
+def _field_error(loc: list[str | int], msg: str) -> UnprocessableError:
     return UnprocessableError(f"{loc[-1]}: {msg}", errors=[ErrorItem(loc=loc, msg=msg)])
 
 
@@ -93,7 +95,7 @@ def check_name(name: str) -> str:
     name = name.strip()
     if not 1 <= len(name) <= MAX_NAME or display_name(name) != name:
         msg = f"give the dataset a name of 1 to {MAX_NAME} characters, without control characters"
-        raise _refuse(["body", "name"], msg)
+        raise _field_error(["body", "name"], msg)
     return name
 
 
@@ -117,12 +119,13 @@ def check_options(values: Mapping[str, Any], loc: list[str | int]) -> PrepareOpt
 
 
 def _value(name: str, text: str) -> Any:
+    """Return the value of a field of a form, which is JSON if it looks like a list or an object."""
     if not text.lstrip().startswith(("{", "[")):
         return text.strip()
     try:
         return strict_json.loads(text.encode())
     except strict_json.StrictJsonError as error:
-        raise _refuse(["body", name], str(error)) from None
+        raise _field_error(["body", name], str(error)) from None
 
 
 def check_earlier_dataset(session: Session, project_id: str, options: PrepareOptions) -> None:

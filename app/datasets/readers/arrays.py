@@ -40,18 +40,18 @@ def read_npy(path: Path, context: Context) -> Loaded:
 def read_npz(path: Path, context: Context) -> Loaded:
     """Read the arrays of an .npz: its members are unpacked into the scratch folder, within the limits, and mapped."""
     arrays: dict[str, Array] = {}
-    with open_archive(path, context.limits) as (archive, infos):
-        names = [info.filename.removesuffix(".npy") for info in infos]
+    with open_archive(path, context.limits) as (archive, members):
+        names = [member.filename.removesuffix(".npy") for member in members]
         if "x" not in names or not set(names) <= set(KNOWN):
             contents = ", ".join(names)[:200] or "nothing"
             message = f"an .npz holds arrays x and, if there are any, y, split and lengths; this one holds {contents}"
             raise DatasetError(Code.BAD_ARRAY, message)
-        for info, name in zip(infos, names, strict=True):
-            if not info.filename.endswith(".npy"):
+        for member, name in zip(members, names, strict=True):
+            if not member.filename.endswith(".npy"):
                 raise archive_error(Code.BAD_ARRAY, f"{name!r} in the .npz is no array; save it with numpy.savez", name)
             target = context.scratch / f"{name}.npy"
             with target.open("wb") as file:
-                for chunk in read_chunks(archive, info, context.limits.unpacked_bytes):
+                for chunk in read_chunks(archive, member, context.limits.unpacked_bytes):
                     file.write(chunk)
             arrays[name] = open_array(target, name)
     return _load("npz", arrays, context)

@@ -45,7 +45,7 @@ class EmptyRows(Sequence[Removal]):
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class KeptRows:
     """The positions of the rows that are not empty, (n,), and the empty rows."""
 
     positions: Ints
@@ -89,12 +89,12 @@ class TextRows:
         """Close the file."""
         self._writer.close()
 
-    def finish(self) -> tuple[Texts, Kept]:
+    def finish(self) -> tuple[Texts, KeptRows]:
         """Return the texts, memory-mapped, and their rows."""
         texts = self._writer.finish()
         if not len(texts):
             raise DatasetError(Code.EMPTY_DATASET, f"none of the {self.count} rows holds any text; add some")
-        return texts, _kept(self.count, self._empty, "the text is empty")
+        return texts, _kept_rows(self.count, self._empty, "the text is empty")
 
 
 def check_text(text: str, row: int, limits: Limits) -> None:
@@ -157,7 +157,7 @@ class SeriesRows:
         """Close the file."""
         self._file.close()
 
-    def finish(self) -> tuple[npt.NDArray[np.float32], Kept]:
+    def finish(self) -> tuple[npt.NDArray[np.float32], KeptRows]:
         """Return the series float32 (n, T, C), memory-mapped and padded with NaN, and their rows."""
         self._file.close()
         if len(self._ends) == 1:
@@ -168,7 +168,7 @@ class SeriesRows:
         for position, (start, end) in enumerate(pairwise(self._ends)):
             out[position, : end - start] = values[start:end]
             out[position, end - start :] = np.nan
-        return out, _kept(self.count, self._empty, "the series holds no value")
+        return out, _kept_rows(self.count, self._empty, "the series holds no value")
 
 
 def open_series(shape: tuple[int, int, int], context: Context) -> npt.NDArray[np.float32]:
@@ -192,11 +192,11 @@ def take_rows(column: Column, positions: Ints) -> Column:
     return replace(column, values=column.values[positions])
 
 
-def _kept(count: int, empty: "array[int]", detail: str) -> Kept:
+def _kept_rows(count: int, empty: "array[int]", detail: str) -> KeptRows:
     empty_rows = np.array(empty, dtype=np.int64)
     keep = np.ones(count, dtype=np.bool_)
     keep[empty_rows] = False
-    return Kept(np.flatnonzero(keep), EmptyRows(empty_rows, detail))
+    return KeptRows(np.flatnonzero(keep), EmptyRows(empty_rows, detail))
 
 
 def _refuse(code: Code, what: str, row: int) -> NoReturn:

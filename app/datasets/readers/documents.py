@@ -14,10 +14,10 @@ from app.datasets.readers.folders import ROLES, TYPES, folder_columns, has_endin
 ENDINGS = frozenset({".txt"})
 
 
-def holds_documents(infos: list[zipfile.ZipInfo]) -> bool:
+def holds_documents(members: list[zipfile.ZipInfo]) -> bool:
     """Return whether all files of an archive, except junk, are .txt files."""
-    members = [info for info in infos if not is_junk(info)]
-    return bool(members) and all(has_ending(info, ENDINGS) for info in members)
+    documents = [member for member in members if not is_junk(member)]
+    return bool(documents) and all(has_ending(member, ENDINGS) for member in documents)
 
 
 def read_documents(path: Path, context: Context) -> Loaded:
@@ -26,16 +26,16 @@ def read_documents(path: Path, context: Context) -> Loaded:
     Raises:
         DatasetError: bad_archive, bad_name, encoding, bad_text, mixed_layout, encrypted, too_large or empty_dataset.
     """
-    with open_archive(path, context.limits) as (archive, infos), closing(TextRows(context)) as rows:
-        members = without_junk(infos, context.notes)
-        folders = read_folders([info.filename for info in members], context)
-        for info in members:
-            rows.add(_text(archive, info, context))
+    with open_archive(path, context.limits) as (archive, members), closing(TextRows(context)) as rows:
+        documents = without_junk(members, context.notes)
+        folders = read_folders([member.filename for member in documents], context)
+        for member in documents:
+            rows.add(_text(archive, member, context))
         texts, kept = rows.finish()
     return Loaded(
         format="zip",
         modality="text",
-        rows_read=len(members),
+        rows_read=len(documents),
         rows=kept.positions,
         inputs=texts,
         columns=folder_columns(folders, kept.positions),
@@ -45,10 +45,10 @@ def read_documents(path: Path, context: Context) -> Loaded:
     )
 
 
-def _text(archive: zipfile.ZipFile, info: zipfile.ZipInfo, context: Context) -> str:
-    name = info.filename
+def _text(archive: zipfile.ZipFile, member: zipfile.ZipInfo, context: Context) -> str:
+    name = member.filename
     try:
-        text = read_member(archive, info, context.limits.member_bytes).decode("utf-8-sig")
+        text = read_member(archive, member, context.limits.member_bytes).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise archive_error(
             Code.ENCODING, f"{name!r} is not UTF-8 text; save it in the encoding UTF-8", name

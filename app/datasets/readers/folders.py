@@ -25,29 +25,29 @@ ROLES: dict[str, Role] = {LABEL: "target", SPLIT: "split"}
 TYPES: dict[str, ColumnType] = {LABEL: "category"}
 
 
-def without_junk(infos: Sequence[zipfile.ZipInfo], notes: Notes) -> list[zipfile.ZipInfo]:
+def without_junk(members: Sequence[zipfile.ZipInfo], notes: Notes) -> list[zipfile.ZipInfo]:
     """Return the members except files that file systems leave behind, which are noted."""
-    junk = [info for info in infos if is_junk(info)]
+    junk = [member for member in members if is_junk(member)]
     if junk:
         notes.notice(f"{len(junk)} files that systems leave behind were ignored: {name_some(junk)}")
-    return [info for info in infos if not is_junk(info)]
+    return [member for member in members if not is_junk(member)]
 
 
-def is_junk(info: zipfile.ZipInfo) -> bool:
+def is_junk(member: zipfile.ZipInfo) -> bool:
     """Return whether a file system or an archiver left this file behind."""
-    name = info.filename.rsplit("/", 1)[-1].lower()
-    return info.filename.startswith(MACOS) or name in JUNK or name.startswith("._")
+    name = member.filename.rsplit("/", 1)[-1].lower()
+    return member.filename.startswith(MACOS) or name in JUNK or name.startswith("._")
 
 
-def has_ending(info: zipfile.ZipInfo, endings: frozenset[str]) -> bool:
+def has_ending(member: zipfile.ZipInfo, endings: frozenset[str]) -> bool:
     """Return whether the file's name ends in one of `endings`, in upper or lower case."""
-    return PurePosixPath(info.filename).suffix.lower() in endings
+    return PurePosixPath(member.filename).suffix.lower() in endings
 
 
-def name_some(infos: Sequence[zipfile.ZipInfo]) -> str:
+def name_some(members: Sequence[zipfile.ZipInfo]) -> str:
     """Return the first few names for a message."""
-    names = [repr(info.filename[:100]) for info in infos[:MAX_SHOWN]]
-    return ", ".join(names) + (" ..." if len(infos) > MAX_SHOWN else "")
+    names = [repr(member.filename[:100]) for member in members[:MAX_SHOWN]]
+    return ", ".join(names) + (" ..." if len(members) > MAX_SHOWN else "")
 
 
 def read_folders(names: list[str], context: Context) -> dict[str, list[str]]:
