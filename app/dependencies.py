@@ -1,7 +1,7 @@
-"""What endpoints ask for: the state of this process, and a transaction to read in.
+"""Dependencies of endpoints: the services of this process, and a session that reads.
 
-Those that write call `state.database.transact`, which repeats the whole of it where two collide, and ends before the
-answer is sent.
+Endpoints that write call `state.database.transact`: it retries the transaction after a collision, and commits before
+the response is sent.
 """
 
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ from app.settings import Settings
 
 @dataclass(frozen=True)
 class Services:
-    """What lives as long as the process; set once by `create_app` as `app.state.services`."""
+    """Objects that live as long as the process; set by `create_app` as `app.state.services`."""
 
     settings: Settings
     database: Database

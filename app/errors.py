@@ -4,13 +4,13 @@
     ├── BadRequestError 400           the request itself is malformed
     ├── UnauthorizedError 401         no valid key
     ├── ForbiddenError 403            the key lacks a scope
-    ├── NotFoundError 404             no such thing in this project
-    ├── ConflictError 409             not in this state
+    ├── NotFoundError 404             the project has no such thing
+    ├── ConflictError 409             its state does not allow this
     ├── TooLargeError 413
     ├── UnsupportedMediaError 415
-    ├── UnprocessableError 422        understood, and wrong; `errors` names the places
+    ├── UnprocessableError 422        well-formed, with wrong values; `errors` names the places
     ├── TooManyError 429
-    ├── CorruptError 500              stored bytes are not what was stored
+    ├── CorruptError 500              stored bytes are damaged
     └── UnavailableError 503          try again later
 
 A full disk is answered 507 `storage_full`. Anything else that escapes is recorded with its traceback; users get
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 
 class ErrorItem(BaseModel):
-    """One place in the request or one row of a file, and what is wrong there."""
+    """A place in the request or a row of a file, and what is wrong there."""
 
     loc: list[str | int]
     msg: str
@@ -42,7 +42,7 @@ class ErrorItem(BaseModel):
 
 
 class Problem(BaseModel):
-    """Body of every error answer, `application/problem+json`."""
+    """The body of every error response, `application/problem+json`."""
 
     type: str
     title: str
@@ -67,7 +67,7 @@ class GraftworkError(Exception):
 
     @property
     def headers(self) -> dict[str, str]:
-        """Headers that the answer carries."""
+        """Headers of the response."""
         return {}
 
 
@@ -78,7 +78,7 @@ class BadRequestError(GraftworkError):
 
 
 class UnauthorizedError(GraftworkError):
-    """No valid key; the same answer whatever is wrong with it."""
+    """No valid key; the response does not say why the key is not valid."""
 
     status, default_code = 401, "unauthorized"
 
@@ -87,7 +87,7 @@ class UnauthorizedError(GraftworkError):
 
     @property
     def headers(self) -> dict[str, str]:
-        """RFC 6750's challenge."""
+        """The challenge of RFC 6750."""
         return {"WWW-Authenticate": "Bearer"}
 
 
@@ -116,13 +116,13 @@ class TooLargeError(GraftworkError):
 
 
 class UnsupportedMediaError(GraftworkError):
-    """Bytes of a kind that is not read here."""
+    """Bytes in a format that is not supported."""
 
     status, default_code = 415, "unsupported_media_type"
 
 
 class UnprocessableError(GraftworkError):
-    """Understood, and wrong; `errors` names the places."""
+    """A well-formed request with wrong values; `errors` names their places."""
 
     status, default_code = 422, "invalid_request"
 
@@ -134,12 +134,12 @@ class TooManyError(GraftworkError):
 
     @property
     def headers(self) -> dict[str, str]:
-        """How many seconds to wait before trying again."""
+        """Retry-After: seconds to wait before another attempt."""
         return {"Retry-After": "30"}
 
 
 class CorruptError(GraftworkError):
-    """Stored bytes have changed; they are never served."""
+    """Stored bytes are damaged; they are never served."""
 
     status, default_code = 500, "corrupt_artifact"
 
@@ -151,7 +151,7 @@ class UnavailableError(GraftworkError):
 
     @property
     def headers(self) -> dict[str, str]:
-        """How many seconds to wait before trying again."""
+        """Retry-After: seconds to wait before another attempt."""
         return {"Retry-After": "2"}
 
 

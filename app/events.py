@@ -1,4 +1,4 @@
-"""A job's events: numbered, appended in the transaction that they report, and followed from any number on."""
+"""Events of jobs: numbered, appended in the transaction that they report, and streamed from any number on."""
 
 from collections.abc import AsyncIterator
 from typing import Any, Literal
@@ -19,7 +19,7 @@ PING_SECONDS = 15.0
 def append(
     session: Session, job_id: str, kind: str, message: str, data: dict[str, Any] | None = None, level: Level = "info"
 ) -> int:
-    """Append one event and return its number. Numbers of a job have no gaps: its row is locked while one is taken."""
+    """Append one event and return its number. A job's numbers have no gaps: its row is locked until the commit."""
     number = (
         update(JobRow).where(JobRow.id == job_id).values(last_seq=JobRow.last_seq + 1).returning(JobRow.last_seq)
     ).execution_options(synchronize_session=False)
@@ -40,10 +40,10 @@ def since(session: Session, job_id: str, seq: int, limit: int = 1000) -> list[Ev
 
 
 async def follow(database: Database, job_id: str, seq: int, ends: frozenset[str]) -> AsyncIterator[EventRow | None]:
-    """Yield the events after number `seq` as they come, and None after each silence of `PING_SECONDS`.
+    """Yield the events after number `seq` as they are appended, and None after `PING_SECONDS` without one.
 
-    Ends when the job is in one of the states `ends` and every event was yielded. Polls the database every quarter of
-    a second, so that it does not matter which process wrote.
+    Ends once the job is in one of the states `ends` and every event was yielded. Polls the database, since any process
+    may append events.
     """
 
     def poll(after: int) -> tuple[list[EventRow], bool]:

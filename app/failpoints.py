@@ -1,8 +1,8 @@
-"""Failpoints: places at which a test makes a process die or wait. Off unless an environment variable names one.
+"""Failpoints: places in the code at which tests make a process die or wait; set by environment variables only.
 
 `GRAFTWORK_FAILPOINTS="checkpoint.stored=kill claim.committed=sleep:5@2"` acts when a process reaches a place, with `@N`
-when it reaches it for the Nth time. Among the processes that share the folder `GRAFTWORK_FAILPOINTS_ONCE` a place acts
-once only, and leaves a file of its name there. Failpoints cannot be set over HTTP.
+when it reaches it for the Nth time. Processes that share the folder `GRAFTWORK_FAILPOINTS_ONCE` act at a place only
+once together: the first one leaves a file of that name there.
 """
 
 import os
@@ -15,14 +15,14 @@ from pathlib import Path
 
 PLACES = {
     "submit.before_commit": "a job is added to the transaction of its request",
-    "submit.committed": "a job is queued, and nobody rung for it",
-    "upload.stored": "an upload's bytes are kept, and no row names them",
+    "submit.committed": "a job is queued, and no worker was woken",
+    "upload.stored": "an upload's bytes are stored, and no row names them",
     "claim.committed": "a job is claimed, and no trainer has it",
-    "training.step": "a step is taken and reported to nobody",
-    "checkpoint.stored": "a checkpoint's bytes are kept, and no row points to them",
-    "checkpoint.pointed": "a row points to a checkpoint",
-    "finish.before_commit": "all that a job made is in the transaction that ends it",
-    "finish.committed": "a job has ended, and its trainer not yet",
+    "training.step": "a training step is done, and not reported",
+    "checkpoint.stored": "a checkpoint's bytes are stored, and no row names them",
+    "checkpoint.pointed": "a row names a stored checkpoint",
+    "finish.before_commit": "a job's results are in the transaction that ends it",
+    "finish.committed": "a job has ended, and its trainer still runs",
     "cleanup.begun": "a supervisor cleans up after a trainer's death",
     "migration.begun": "a migration's transaction is open",
 }
@@ -31,16 +31,16 @@ _ACTION = re.compile(r"^(kill|exit:\d{1,3}|sleep:\d+(?:\.\d+)?)(?:@(\d+))?$")
 
 @dataclass(frozen=True, slots=True)
 class _Action:
-    what: str
-    at: int | None  # each time where None
+    effect: str  # kill, exit:N or sleep:S
+    at: int | None  # the number of the visit that it acts on; None: every visit
 
 
 def parse(text: str) -> dict[str, _Action]:
     """Parse the action of each place. Raises ValueError for an unknown place or action."""
     actions = {}
     for item in text.split():
-        place, _, what = item.partition("=")
-        match = _ACTION.match(what)
+        place, _, action = item.partition("=")
+        match = _ACTION.match(action)
         if place not in PLACES or match is None:
             msg = f"no failpoint {item!r}: places are {', '.join(PLACES)}; actions kill, exit:N, sleep:S"
             raise ValueError(msg)
@@ -49,11 +49,11 @@ def parse(text: str) -> dict[str, _Action]:
 
 
 _armed = parse(os.environ.get("GRAFTWORK_FAILPOINTS", ""))
-_passed: Counter[str] = Counter()
+_visits: Counter[str] = Counter()
 
 
 def reach(place: str) -> None:
-    """Act if this place is armed; does nothing in production."""
+    """Perform the action set for this place, if there is one; there is none in production."""
     if _armed:
         _act(place)
 
@@ -62,12 +62,13 @@ def _act(place: str) -> None:
     action = _armed.get(place)
     if action is None:
         return
-    _passed[place] += 1
-    if action.at in (None, _passed[place]) and _is_first(place):
-        _do(action.what)
+    _visits[place] += 1
+    if action.at in (None, _visits[place]) and _is_first(place):
+        _perform(action.effect)
 
 
 def _is_first(place: str) -> bool:
+    """Whether no other process has acted at this place; always, where they share no folder."""
     folder = os.environ.get("GRAFTWORK_FAILPOINTS_ONCE")
     if not folder:
         return True
@@ -78,8 +79,8 @@ def _is_first(place: str) -> bool:
     return True
 
 
-def _do(what: str) -> None:
-    name, _, number = what.partition(":")
+def _perform(effect: str) -> None:
+    name, _, number = effect.partition(":")
     if name == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
     elif name == "exit":

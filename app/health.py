@@ -1,4 +1,4 @@
-"""Liveness, readiness with its parts, and the metrics endpoint."""
+"""The endpoints of liveness, readiness and metrics."""
 
 from typing import Literal
 
@@ -27,7 +27,7 @@ class Health(BaseModel):
 
 
 class Readiness(BaseModel):
-    """The process can serve; `degraded` where a part is missing, so that jobs start later or not at all."""
+    """Whether the process can serve; `degraded` if a part is missing that jobs need to start."""
 
     status: Part
     parts: dict[str, str]
@@ -35,13 +35,13 @@ class Readiness(BaseModel):
 
 @router.get("/live")
 async def live() -> Health:
-    """The process is alive. It waits for no thread, however busy they are."""
+    """Answer that the process is alive; needs no thread, so that it answers when all threads are busy."""
     return Health()
 
 
 @router.get("/ready")
 def ready(state: State) -> Readiness:
-    """The process can serve: its database answers. Says what else is missing."""
+    """Return whether the process can serve, that is, reach its database, and the state of each other part."""
     try:
         with state.database.reading() as session:
             has_workers = bool(workers.count_seen(session))

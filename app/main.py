@@ -29,7 +29,7 @@ from app.storage.endpoints import router as storage
 
 
 def create_app(settings: Settings, queue: JobQueue | None = None, artifacts: ArtifactStore | None = None) -> FastAPI:
-    """Build the application. `queue` and `artifacts` stand in for those that the settings name."""
+    """Build the application. `queue` and `artifacts` replace those that the settings name, for tests."""
     database = Database(settings.sql_url)
     queue = queue or (CeleryQueue(settings.broker_url) if settings.broker_url else MemoryQueue())
     services = Services(
@@ -64,7 +64,7 @@ def create_app(settings: Settings, queue: JobQueue | None = None, artifacts: Art
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     services: Services = app.state.services
-    # A thread for every request: one that has ended its work must never wait for one that waits for its connection.
+    # A thread for every request: a request that can proceed must never wait for one that waits for the database.
     to_thread.current_default_thread_limiter().total_tokens = services.settings.max_requests
     sweeper = Sweeper(services.database, services.queue, services.settings)
     sweeper.start()

@@ -49,7 +49,7 @@ class _Rings(Collector):
         self._queue = queue
 
     def collect(self) -> Iterator[Metric]:
-        help_text = "Rings that did not reach the broker; the sweeper makes them good."
+        help_text = "Rings that did not reach the broker; the sweeper rings again."
         yield CounterMetricFamily("graftwork_ring_failures", help_text, value=self._queue.failures)
 
 
@@ -75,11 +75,9 @@ def _queue(session: Session) -> Iterator[Metric]:
         jobs.add_metric((kind, status), number)
     yield jobs
     waited = lease.longest_wait(session)
-    help_text = "Seconds that the oldest job has been queued that a worker could start; 0 where there is none."
+    help_text = "Seconds since the oldest job that a worker could start was queued; 0 if there is none."
     yield GaugeMetricFamily("graftwork_oldest_queued_job_seconds", help_text, value=waited)
-    seen = GaugeMetricFamily(
-        "graftwork_workers", "Workers seen of late that have a kind of device.", labels=("device",)
-    )
+    seen = GaugeMetricFamily("graftwork_workers", "Workers seen recently, by kind of device.", labels=("device",))
     for device, number in workers.count_seen(session).items():
         seen.add_metric((device,), number)
     yield seen
@@ -87,7 +85,7 @@ def _queue(session: Session) -> Iterator[Metric]:
 
 def _attempts(session: Session) -> Iterator[Metric]:
     """Attempts by ending; an attempt that lost its lease ended `silent`."""
-    help_text = "Attempts at jobs by how they ended; of those that went on later, too."
+    help_text = "Attempts of jobs by how they ended, including those that were followed by another."
     ended = CounterMetricFamily("graftwork_attempts", help_text, labels=("ending",))
     for ending, number in repository.count_endings(session):
         ended.add_metric((ending,), number)
@@ -96,7 +94,7 @@ def _attempts(session: Session) -> Iterator[Metric]:
 
 def _steps(session: Session) -> Metric:
     """Mean over the running jobs of a kind, from the remaining time and steps that they report."""
-    help_text = "Seconds that a training step takes, of the jobs that run now."
+    help_text = "Seconds per training step of the running jobs."
     steps = GaugeMetricFamily("graftwork_step_seconds", help_text, labels=("kind",))
     seconds_by_kind: dict[str, list[float]] = {}
     for kind, progress in repository.running_progress(session):
@@ -112,7 +110,7 @@ def _steps(session: Session) -> Metric:
 
 def _estimates(session: Session) -> Metric:
     """Quantiles of actual over estimated seconds: above 1 where trainings took longer than estimated."""
-    help_text = "Seconds that trainings took by those that were estimated; over all that were."
+    help_text = "Actual over estimated seconds of all trainings that were estimated."
     errors = estimates.errors(session)
     ratios = GaugeMetricFamily("graftwork_estimate_ratio", help_text, labels=("quantile",))
     if errors:

@@ -1,4 +1,4 @@
-"""Middleware for every request: checks its Host header, gives it an id, and limits how many run at a time."""
+"""Middleware of all requests: checks the Host header, sets a request id, and limits concurrent requests."""
 
 import logging
 import re
@@ -16,16 +16,16 @@ from app.metrics import Metrics
 log = logging.getLogger(__name__)
 
 _REQUEST_ID = re.compile(r"[\w.-]{1,64}")
-_HEALTH = ("/health/live", "/health/ready")  # load balancers send an address as Host
+_HEALTH = ("/health/live", "/health/ready")  # answer any Host: load balancers send an address
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _UNLOGGED = (*_HEALTH, "/metrics")
 _LOOPBACK = ("127.0.0.1", "localhost", "::1", "[::1]")
 
 
 def hosts_for(bound: str, configured: list[str]) -> frozenset[str] | None:
-    """Return the Host names to answer, or None for all.
+    """Return the accepted Host names, or None for all.
 
-    A service on the loopback answers only loopback names, so that no web page can reach it by DNS rebinding.
+    On the loopback only loopback names are accepted, against DNS rebinding by web pages.
     """
     if configured:
         return None if "*" in configured else frozenset(configured)
@@ -33,7 +33,7 @@ def hosts_for(bound: str, configured: list[str]) -> frozenset[str] | None:
 
 
 class RequestLimits:
-    """Labels each request and its answer with an id; refuses foreign Host headers, and too many at a time."""
+    """Sets a request id on each request and response; refuses unknown Host headers and too many concurrent requests."""
 
     def __init__(self, app: ASGIApp, hosts: frozenset[str] | None, max_requests: int, metrics: Metrics) -> None:
         self.app = app

@@ -1,4 +1,4 @@
-"""The OpenAPI document, told the truth about errors: every one of them is a problem document."""
+"""Builds the OpenAPI document and declares every error response as a problem document."""
 
 from typing import Any
 
@@ -10,17 +10,17 @@ _FIRST_ERROR = 400
 
 
 def document(app: FastAPI) -> dict[str, Any]:
-    """Return the document, schema once."""
+    """Return the OpenAPI document of the application; it is built only once."""
     if app.openapi_schema is None:
         schema = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
         for path in schema["paths"].values():
             for operation in path.values():
-                _tell_errors(operation["responses"])
+                _declare_errors(operation["responses"])
         app.openapi_schema = schema
     return app.openapi_schema
 
 
-def _tell_errors(responses: dict[str, Any]) -> None:
+def _declare_errors(responses: dict[str, Any]) -> None:
     for status, response in responses.items():
         if status.isdecimal() and int(status) >= _FIRST_ERROR:
             response["content"] = _PROBLEM

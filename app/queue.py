@@ -1,4 +1,4 @@
-"""Wakes workers through the broker. A ring says "there is work" and carries no job: losing one is no harm."""
+"""Wakes workers through the broker. The message, a ring, names no job, so that a lost one does no harm."""
 
 import logging
 import time
@@ -17,7 +17,7 @@ TRANSPORT = {
     "global_keyprefix": "graftwork:",
 }
 _KEY = f"graftwork:{QUEUE}"  # the list in which rings wait
-_MAX_WAITING = 64  # rings; further ones would pile up while all workers are busy
+_MAX_WAITING = 64  # rings; more would only pile up while all workers are busy
 
 
 class JobQueue(Protocol):
@@ -26,7 +26,7 @@ class JobQueue(Protocol):
     failures: int  # rings that did not reach the broker
 
     def ring(self) -> bool:
-        """Wake a worker; return False where the broker was not reached, which the sweeper makes good."""
+        """Wake a worker; return False if the broker was not reached: the sweeper will ring again."""
 
     def reachable(self) -> bool:
         """Whether the broker answers now."""
@@ -36,7 +36,7 @@ class CeleryQueue:
     """Sends Celery's task by name, since the service never imports the worker. A dead or hung broker costs 0.5 s."""
 
     def __init__(self, broker_url: str) -> None:
-        from celery import Celery  # noqa: PLC0415 - a process that rings in memory needs no Celery
+        from celery import Celery  # noqa: PLC0415 - not needed with a MemoryQueue
         from redis import Redis  # noqa: PLC0415 - the same
 
         limits = {"socket_timeout": 0.5, "socket_connect_timeout": 0.5, "retry": None}
@@ -52,13 +52,13 @@ class CeleryQueue:
         self._paused_until = 0.0
 
     def ring(self) -> bool:
-        """See `JobQueue.ring`; after a failure the broker is left alone for some seconds."""
+        """See `JobQueue.ring`; after a failure the broker is not tried again for `_PAUSE_SECONDS`."""
         if time.monotonic() < self._paused_until:
             return False
         try:
             if self._broker.llen(_KEY) < _MAX_WAITING:
                 self._celery.send_task(TASK, queue=QUEUE, retry=False, ignore_result=True)
-        except Exception as error:  # noqa: BLE001 - whatever a broker does wrong, the job row is committed
+        except Exception as error:  # noqa: BLE001 - the job is committed, whatever the broker does
             self.failures += 1
             self._paused_until = time.monotonic() + _PAUSE_SECONDS
             log.warning("the broker could not be rung (the sweeper will): %s", error)
@@ -75,12 +75,12 @@ class CeleryQueue:
         """See `JobQueue.reachable`."""
         try:
             return bool(self._broker.ping())
-        except Exception:  # noqa: BLE001 - however it fails, it does not answer
+        except Exception:  # noqa: BLE001 - however it fails, it is not reachable
             return False
 
 
 class MemoryQueue:
-    """Counts rings in memory, for tests and for running without a broker."""
+    """Counts rings in memory, for tests and for an API without a broker."""
 
     failures = 0
 

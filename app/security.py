@@ -1,6 +1,6 @@
-"""Authentication and bounded bodies: every route of a router made here needs an API key with the right scope.
+"""Authentication by API key, and limits on request bodies, for every router made by `secure_router`.
 
-The key is checked before the body is read, so that strangers cannot make the service parse anything.
+The key is checked before the body is read, so that requests without a valid key are never parsed.
 """
 
 import threading
@@ -20,17 +20,17 @@ from app.db.session import Database
 from app.errors import BadRequestError, ForbiddenError, GraftworkError, Problem, UnauthorizedError
 from app.keys.service import Principal, Scope, hash_key, principal_of
 from app.kit import strict_json
-from app.kit.streaming import refuse_announced, refuse_encoded, too_large
+from app.kit.streaming import refuse_compressed, refuse_too_long, too_large
 
-_ROWS = ("/predictions", "/embeddings")
-_SMALL_BODY = 1 << 20
-_PARSED_AT_ONCE = 1 << 18
+_INPUT_PATHS = ("/predictions", "/embeddings")
+_MAX_SMALL_BODY_BYTES = 1 << 20
+_MAX_INLINE_JSON_BYTES = 1 << 18  # larger bodies are parsed in a thread, so that the event loop stays free
 _CACHE_SECONDS = 5.0
 _CACHE_SIZE = 10_000
 
 
 class Authenticator:
-    """Looks keys up by their sha256 and caches valid ones for some seconds, the longest delay of a revocation."""
+    """Finds the owner of an API key by its sha256. Valid keys are cached for 5 s, so a revocation may take as long."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -38,12 +38,12 @@ class Authenticator:
         self._lock = threading.Lock()
 
     def cached(self, digest: str) -> Principal | None:
-        """Return the owner of a key that was looked up in the last seconds."""
+        """Return the owner of a key from the cache."""
         with self._lock:
             return self._cache.get(digest)
 
     def look_up(self, digest: str) -> Principal | None:
-        """Return the owner of a key from the database, or None for a key that is unknown, revoked or expired."""
+        """Return the owner of a key from the database; None for an unknown, revoked or expired key."""
         with self._database.reading() as session:
             principal = principal_of(session, digest)
         if principal is not None:
@@ -52,16 +52,16 @@ class Authenticator:
         return principal
 
     async def authenticate(self, request: Request) -> Principal:
-        """Return the owner of the key that the request carries.
+        """Return the owner of the key in the request's Authorization header.
 
         Raises:
-            UnauthorizedError: no key, or not a valid one.
+            UnauthorizedError: there is no key, or it is not valid.
         """
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
         key = key.strip(" ")
         if scheme.lower() != "bearer" or not key:
             raise UnauthorizedError
-        digest = hash_key(key.encode("latin-1"))  # the bytes as they came; keys are UTF-8
+        digest = hash_key(key.encode("latin-1"))  # undoes the header's decoding, back to the bytes sent
         principal = self.cached(digest) or await run_in_threadpool(self.look_up, digest)
         if principal is None:
             raise UnauthorizedError
@@ -69,7 +69,7 @@ class Authenticator:
 
 
 class _StrictRequest(Request):
-    """A request whose body is bounded, and whose JSON is decoded strictly."""
+    """A request with a limited body and strict JSON decoding."""
 
     async def body(self) -> bytes:
         if not hasattr(self, "_body"):
@@ -77,14 +77,14 @@ class _StrictRequest(Request):
         return self._body
 
     def _max_body_bytes(self) -> int:
-        """Rows to predict may be many; whatever else is sent as JSON is small."""
-        largest: int = self.app.state.services.settings.max_json_bytes
-        return largest if self.scope["path"].endswith(_ROWS) else min(largest, _SMALL_BODY)
+        """Return the limit: inputs to predict may be large, all other JSON is small."""
+        max_bytes: int = self.app.state.services.settings.max_json_bytes
+        return max_bytes if self.scope["path"].endswith(_INPUT_PATHS) else min(max_bytes, _MAX_SMALL_BODY_BYTES)
 
     async def _bounded_body(self, limit: int) -> bytes:
-        """Read at most `limit` bytes; announced lengths are refused at once, others when they are passed."""
-        refuse_encoded(self)
-        refuse_announced(self, limit)
+        """Read the body. Raises TooLargeError if it is announced as longer than `limit` bytes, or proves to be."""
+        refuse_compressed(self)
+        refuse_too_long(self, limit)
         chunks, size = [], 0
         try:
             async for chunk in self.stream():
@@ -100,19 +100,19 @@ class _StrictRequest(Request):
     async def json(self) -> Any:
         try:
             body = await self.body()
-            if len(body) <= _PARSED_AT_ONCE:
+            if len(body) <= _MAX_INLINE_JSON_BYTES:
                 return strict_json.loads(body)
-            return await run_in_threadpool(strict_json.loads, body)  # others are answered meanwhile
+            return await run_in_threadpool(strict_json.loads, body)
         except strict_json.StrictJsonError as error:
             detail = {"type": "json_invalid", "loc": ("body",), "msg": str(error)}
             raise RequestValidationError([detail]) from None
 
 
 class SecureRoute(APIRoute):
-    """A route that authenticates before anything else happens."""
+    """A route that authenticates a request before doing anything else."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Wrap FastAPI's handler."""
+        """Return FastAPI's handler behind authentication, with strict JSON bodies."""
         handler = super().get_route_handler()
 
         async def secured(request: Request) -> Response:
@@ -122,7 +122,7 @@ class SecureRoute(APIRoute):
             try:
                 return await handler(_StrictRequest(request.scope, request.receive))
             except HTTPException as error:
-                # FastAPI hides whatever reading a body raises behind a 400 of its own.
+                # FastAPI turns every error while reading a body into a plain 400: raise the original one.
                 if isinstance(error.__cause__, GraftworkError | RequestValidationError):
                     raise error.__cause__ from None
                 raise
@@ -131,7 +131,7 @@ class SecureRoute(APIRoute):
 
 
 def _refuse_nul(request: Request) -> None:
-    """No name or id of anything holds a NUL, and PostgreSQL takes none."""
+    """Raise BadRequestError for a NUL in the URL: no name or id has one, and PostgreSQL cannot store it."""
     if "\0" in request.scope["path"] or b"%00" in request.scope["query_string"]:
         msg = "The URL holds a NUL."
         raise BadRequestError(msg)
@@ -141,7 +141,7 @@ _bearer = HTTPBearer(auto_error=False, description="An API key, as printed by `g
 
 
 def secure_router(prefix: str, tag: str) -> APIRouter:
-    """Return a router whose routes all need a key; the only way that routers are made here."""
+    """Return a router all of whose routes need an API key; routers of resources are made by this alone."""
     errors: dict[int | str, dict[str, Any]] = {
         status: {"model": Problem, "content": {"application/problem+json": {}}} for status in (401, 403, 422)
     }

@@ -1,7 +1,7 @@
-"""The main job on real data, all over HTTP: what `make demo` runs.
+"""The demo, all over HTTP: `make demo`.
 
-A backbone is pretrained on 4,000 digits without labels; on ten labels a digit, a linear probe and a full fine-tuning
-of it stand beside the same network trained from scratch; the fine-tuned model reads digits that it never saw.
+Pretrains a backbone on 4,000 digits without labels. With ten labels per digit, compares a linear probe and a full
+fine-tuning of it to the same network trained from scratch. Then predicts unseen digits with the fine-tuned model.
 """
 
 import argparse
@@ -32,7 +32,7 @@ console = Console(highlight=False, soft_wrap=True)
 
 
 def labelled(images: Array, labels: Array) -> dict[str, Array]:
-    """Ten labelled digits of each class to train on, the rest to measure on."""
+    """Return a dataset with ten labelled digits of each class in train, and the rest in test."""
     train = np.concatenate([np.flatnonzero(labels == digit)[:PER_CLASS] for digit in range(10)])
     test = np.setdiff1d(np.arange(len(labels)), train)
     split = np.array(["train"] * len(train) + ["test"] * len(test))
@@ -41,13 +41,13 @@ def labelled(images: Array, labels: Array) -> dict[str, Array]:
 
 
 def pretrain(client: Graftwork, images: Array) -> None:
-    """Upload, pretrain, tell how it goes."""
-    everything = {"train": 1.0, "validation": 0.0, "test": 0.0}
-    dataset = client.datasets.create({"x": images}, name="digits", splits=everything)
+    """Upload the images, pretrain a backbone on them, and print the progress."""
+    all_train = {"train": 1.0, "validation": 0.0, "test": 0.0}
+    dataset = client.datasets.create({"x": images}, name="digits", splits=all_train)
     console.print(f"uploaded {len(images)} digits without labels: {dataset['rows']}")
     job = client.jobs.create(kind="pretraining", dataset=dataset["id"], name="digits", method={"kind": "vae"})
-    choice = job["config"]
-    console.print(f"pretraining: {choice['method']['kind']} with a {choice['backbone']['kind']}")
+    config = job["config"]
+    console.print(f"pretraining: {config['method']['kind']} with a {config['backbone']['kind']}")
     with console.status("pretraining") as status:
         while (job := client.jobs.get(job["id"]))["status"] not in ("succeeded", "failed", "cancelled"):
             if job["progress"]:
@@ -58,7 +58,7 @@ def pretrain(client: Graftwork, images: Array) -> None:
 
 
 def fine_tune(client: Graftwork, arrays: dict[str, Array]) -> None:
-    """Train each way on the same labels, and predict the test digits over HTTP."""
+    """Train each of RUNS on the same labels, and predict the test digits over HTTP."""
     dataset = client.datasets.create(arrays, name="digits-labelled")["id"]
     test = arrays["split"] == "test"
     truth = arrays["y"][test].astype(str)
@@ -66,37 +66,37 @@ def fine_tune(client: Graftwork, arrays: dict[str, Array]) -> None:
     for title, name, model, strategy in RUNS:
         fields: dict[str, Any] = {"model": model, "heads": HEADS, "strategy": {"kind": strategy}}
         job = client.jobs.create(kind="fine_tuning", dataset=dataset, name=name, **fields, wait=True)
-        found = job["metrics"]["heads"]["label"]
+        metrics = job["metrics"]["heads"]["label"]
         answers = client.models.predict(name, arrays["x"][test])
         accuracy = np.mean([answer["label"]["class"] for answer in answers] == truth)
-        if abs(accuracy - found["accuracy"]) > 1e-9:
-            sys.exit(f"{name}: the service measured {found['accuracy']}, its predictions give {accuracy}")
-        table.add_row(title, f"{accuracy:.1%}", f"{found['macro_f1']:.3f}", f"{found['auc_roc']:.3f}")
+        if abs(accuracy - metrics["accuracy"]) > 1e-9:
+            sys.exit(f"{name}: the service measured {metrics['accuracy']}, its predictions give {accuracy}")
+        table.add_row(title, f"{accuracy:.1%}", f"{metrics['macro_f1']:.3f}", f"{metrics['auc_roc']:.3f}")
     console.print(table)
 
 
 def show(client: Graftwork, images: Array, labels: Array) -> None:
-    """Three digits that no model has seen, and what the model says."""
+    """Print digits that no model has seen, with the prediction of each."""
     for image, label, answer in zip(images, labels, client.models.predict("digits-full", images), strict=True):
-        said = answer["label"]
+        prediction = answer["label"]
         console.print("\n".join("".join(" .:*#"[pixel // 52] for pixel in row) for row in image[4:24:2]))
-        certainty = said["probabilities"][said["class"]]
-        console.print(f"the model says {said['class']} ({certainty:.0%}); it is a {label}\n")
+        probability = prediction["probabilities"][prediction["class"]]
+        console.print(f"the model says {prediction['class']} ({probability:.0%}); it is a {label}\n")
 
 
 def main() -> None:
-    """Run the service, the main job on it, and go on serving."""
+    """Start the service, run the demo on it, and keep serving unless `--ci` is given."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--ci", action="store_true", help="end after the main job")
-    parser.add_argument("--data", type=Path, default=Path("demo-data"), help="data folder; kept")
+    parser.add_argument("--ci", action="store_true", help="stop the service after the demo")
+    parser.add_argument("--data", type=Path, default=Path("demo-data"), help="data folder of the service; it is kept")
     arguments = parser.parse_args()
-    began = time.monotonic()
+    started_at = time.monotonic()
     url = f"http://127.0.0.1:{free_port()}"
     process = start(arguments.data, url, os.cpu_count() or 1)
     try:
         wait_ready(url, process)
         run(url)
-        console.print(f"the demo took {time.monotonic() - began:.0f} s")
+        console.print(f"the demo took {time.monotonic() - started_at:.0f} s")
         if not arguments.ci:
             serve(url, process)
     except KeyboardInterrupt:
@@ -107,7 +107,7 @@ def main() -> None:
 
 
 def run(url: str) -> None:
-    """The main job."""
+    """Run the demo on the service at `url`."""
     images, labels = digits()
     with Graftwork(url, KEY) as client:
         pretrain(client, images[:UNLABELLED])
@@ -117,7 +117,7 @@ def run(url: str) -> None:
 
 
 def serve(url: str, process: "subprocess.Popen[bytes]") -> None:
-    """Go on until Ctrl-C."""
+    """Wait until the service ends, usually by Ctrl-C."""
     console.print(f"serving at {url} (documentation: {url}/docs), API key {KEY}; Ctrl-C stops")
     process.wait()
 

@@ -1,9 +1,9 @@
-"""Estimates beside what the trainings then took: `python bench/estimate.py`."""
+"""Compares estimates to what the trainings then took: `python bench/estimate.py`."""
 
 from typing import Any
 
 from digits import digits
-from service import service
+from service import event, service
 
 CONFIGS: dict[str, dict[str, Any]] = {
     "mlp, 20 epochs": {"backbone": {"kind": "mlp", "hidden": [256, 128]}, "training": {"epochs": 20, "batch_size": 64}},
@@ -13,17 +13,19 @@ CONFIGS: dict[str, dict[str, Any]] = {
 
 
 def main() -> None:
-    """Estimate, train and print, one after the other."""
+    """Estimate and run each training, and print both."""
     with service() as graftwork:
         dataset = graftwork.datasets.create({"x": digits()[0]}, name="digits")["id"]
         for name, config in CONFIGS.items():
-            asked = {"kind": "pretraining", "dataset": dataset, **config}
-            found = graftwork.jobs.estimate(**asked)["metrics"]
-            job = graftwork.jobs.wait(graftwork.jobs.create(**asked)["id"])
-            (told,) = [one["data"] for one in graftwork.jobs.events(job["id"]) if one["type"] == "estimate.error"]
-            interval = f"{found['seconds']:.1f} s ({found['low']:.1f} to {found['high']:.1f})"
-            largest = f"largest batch {found['largest_batch']}, peak {found['peak_bytes'] >> 20} MiB"
-            print(f"{name}: estimated {interval}, took {told['seconds']:.1f} s, ratio {told['ratio']:.2f}; {largest}")
+            request = {"kind": "pretraining", "dataset": dataset, **config}
+            estimate = graftwork.jobs.estimate(**request)["metrics"]
+            job = graftwork.jobs.create(**request, wait=True)
+            actual = event(graftwork, job["id"], "estimate.error")
+            interval = f"{estimate['seconds']:.1f} s ({estimate['low']:.1f} to {estimate['high']:.1f})"
+            memory = f"largest batch {estimate['largest_batch']}, peak {estimate['peak_bytes'] >> 20} MiB"
+            print(
+                f"{name}: estimated {interval}, took {actual['seconds']:.1f} s, ratio {actual['ratio']:.2f}; {memory}"
+            )
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""The levers of training speed, each beside what it replaces, interleaved in one process on one thread.
+"""Compares each optimisation of training speed to what it replaces, interleaved in one process on one thread.
 
-Batches: of 128 from 10,000 rows x 784 in memory, taken by index, against torch's DataLoader; loading alone, an epoch.
-Recipe: the defaults' mini-batches on the article's autoencoder, against its full-batch epochs; CPU seconds of training
-until the rows are rebuilt as well. Arithmetic: a strided convolutional autoencoder in batches of 256, bfloat16 with
-channels last against float32; only where the processor multiplies bfloat16.
+Loading: an epoch of batches of 128 from 10,000 rows x 784 in memory, by indexing against torch's DataLoader.
+Recipe: the article's autoencoder, trained with our default mini-batches against its full-batch epochs; CPU seconds
+until the reconstruction error is equal. Arithmetic: a strided convolutional autoencoder in batches of 256, bfloat16
+with channels last against float32; only on processors that multiply bfloat16.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from digits import digits, many
+from digits import digits, enlarge
 from torch.utils.data import DataLoader, TensorDataset
 
 from app.ml.configs.learning import PretrainingConfig
@@ -30,17 +30,18 @@ from worker.training.run import Run, prepare
 ROWS, BATCH = 10_000, 128
 MLP = {"backbone": {"kind": "mlp", "hidden": [256, 128]}, "method": {"kind": "autoencoder"}}
 FULL = {"batch_size": ROWS, "optimizer": {"kind": "adam", "lr": 0.001}, "schedule": {"kind": "constant"}}
-Seconds = Callable[[], float]
+Clock = Callable[[], float]
 
 
-def timed(work: Callable[[], Any], clock: Seconds) -> float:
-    before = clock()
+def timed(work: Callable[[], Any], clock: Clock) -> float:
+    """Return the time that `work` takes by `clock`, in seconds."""
+    started_at = clock()
     work()
-    return clock() - before
+    return clock() - started_at
 
 
 def loading(runs: int) -> None:
-    """By index, by DataLoader in this process, and by two workers; wall seconds for the latter, else CPU seconds."""
+    """Time batches by index and by DataLoader: without workers in CPU seconds, with two workers in wall seconds."""
     values = torch.rand(ROWS, 784)
     source, dataset = InMemory(values), TensorDataset(values)
 
@@ -53,85 +54,91 @@ def loading(runs: int) -> None:
             pass
 
     by_index()
-    pairs: list[tuple[float, float, float, float]] = []
+    rounds: list[tuple[float, float, float, float]] = []
     for _ in range(runs):
-        ours, alone = timed(by_index, time.process_time), timed(lambda: by_loader(0), time.process_time)
-        wall, workers = timed(by_index, time.monotonic), timed(lambda: by_loader(2), time.monotonic)
-        pairs.append((ours, alone, wall, workers))
-    mine, loader = (1000 * statistics.median(pair[side] for pair in pairs) for side in (0, 1))
-    ratio = statistics.median(alone / ours for ours, alone, _, _ in pairs)
-    print(f"batches: {mine:.1f} ms by index, {loader:.1f} by DataLoader; median ratio {ratio:.1f} (asked: at least 5)")
-    ratio = statistics.median(workers / wall for _, _, wall, workers in pairs)
+        index_cpu, loader_cpu = timed(by_index, time.process_time), timed(lambda: by_loader(0), time.process_time)
+        index_wall, loader_wall = timed(by_index, time.monotonic), timed(lambda: by_loader(2), time.monotonic)
+        rounds.append((index_cpu, loader_cpu, index_wall, loader_wall))
+    index, loader = (1000 * statistics.median(times[column] for times in rounds) for column in (0, 1))
+    ratio = statistics.median(loader_cpu / index_cpu for index_cpu, loader_cpu, _, _ in rounds)
+    print(
+        f"batches: {index:.1f} ms by index, {loader:.1f} by DataLoader; median ratio {ratio:.1f} (target: at least 5)"
+    )
+    ratio = statistics.median(loader_wall / index_wall for _, _, index_wall, loader_wall in rounds)
     print(f"batches: DataLoader with two workers / by index, wall: {ratio:.0f}", flush=True)
 
 
-def images() -> ArrayData:
-    pixels = many(*digits(), ROWS)[0][..., None]
+def image_data() -> ArrayData:
+    """Return ROWS digits as training data without labels."""
+    pixels = enlarge(*digits(), ROWS)[0][..., None]
     spec = DataSpec(modality="image", shape=pixels.shape[1:], columns=(), targets=(), rows={"train": ROWS}, labelled={})
     return ArrayData(spec, pixels, np.empty((ROWS, 0)), np.zeros(ROWS, np.uint8))
 
 
-def built(data: ArrayData, request: dict[str, Any], **training: Any) -> Run:
+def prepare_run(data: ArrayData, request: dict[str, Any], **training: Any) -> Run:
+    """Resolve a pretraining request and prepare its run."""
     config = PretrainingConfig.model_validate({**request, "training": training})
     return prepare(resolve_pretraining(config, data.spec).config, data)
 
 
-def error(run: Run) -> float:
-    measured = evaluate(run.state.objective, run.examples("train"), "train")
-    return measured.losses["mse"]
+def reconstruction_error(run: Run) -> float:
+    """Return the mean squared error on the train rows."""
+    return evaluate(run.state.objective, run.examples("train"), "train").losses["mse"]
 
 
 def full_batch(data: ArrayData, epochs: int) -> tuple[float, float]:
-    """CPU seconds of the article's epochs, and the error after them."""
-    run = built(data, MLP, **FULL, epochs=epochs)
-    spent = timed(lambda: [None for _ in run.train()], time.process_time)
-    return spent, error(run)
+    """Return the CPU seconds of the article's full-batch epochs, and the error after them."""
+    run = prepare_run(data, MLP, **FULL, epochs=epochs)
+    seconds = timed(lambda: [None for _ in run.train()], time.process_time)
+    return seconds, reconstruction_error(run)
 
 
-def until(data: ArrayData, wanted: float) -> float:
-    """CPU seconds that the defaults train until the error is no larger; infinite where it never is."""
-    run = built(data, MLP)
-    spent, before = 0.0, time.process_time()
+def seconds_to_error(data: ArrayData, target: float) -> float:
+    """Return the CPU seconds that our defaults train until the error is at most `target`; infinity if it never is."""
+    run = prepare_run(data, MLP)
+    seconds, started_at = 0.0, time.process_time()
     for event in run.train():
         if isinstance(event, EpochDone):
-            spent += time.process_time() - before
-            if error(run) <= wanted:
-                return spent
-            before = time.process_time()
+            seconds += time.process_time() - started_at
+            if reconstruction_error(run) <= target:
+                return seconds
+            started_at = time.process_time()  # the evaluation does not count
     return float("inf")
 
 
 def recipe(runs: int, epochs: int) -> None:
-    data, ratios = images(), []
+    """Print how much longer full-batch epochs take than our defaults to reach the same error."""
+    data, ratios = image_data(), []
     for number in range(runs):
-        spent, wanted = full_batch(data, epochs)
-        ours = until(data, wanted)
-        ratios.append(spent / ours)
-        print(f"recipe, run {number + 1}: {spent:.1f} CPU s to {wanted:.4f}, the defaults {ours:.2f}", flush=True)
-    print(f"recipe: full batch / defaults, CPU seconds to one error: {statistics.median(ratios):.1f} (asked: 7)")
+        full, target = full_batch(data, epochs)
+        ours = seconds_to_error(data, target)
+        ratios.append(full / ours)
+        print(f"recipe, run {number + 1}: {full:.1f} CPU s to {target:.4f}, the defaults {ours:.2f}", flush=True)
+    print(f"recipe: full batch / defaults, CPU seconds to one error: {statistics.median(ratios):.1f} (target: 7)")
 
 
 def rate(data: ArrayData, precision: str, steps: int) -> float:
-    """Images a CPU second of training, the first steps left out."""
+    """Return the images per CPU second of training, without the first three steps."""
     request = {"backbone": {"kind": "convnet"}, "method": {"kind": "autoencoder"}}
-    run, begun = built(data, request, batch_size=256, steps=steps + 3, precision=precision), 0.0
+    run, started_at = prepare_run(data, request, batch_size=256, steps=steps + 3, precision=precision), 0.0
     for event in run.train():
         if isinstance(event, StepDone) and event.step == 3:  # caches are warm
-            begun = time.process_time()
+            started_at = time.process_time()
         if isinstance(event, StepDone) and event.step == steps + 3:
             break
-    return 256 * steps / (time.process_time() - begun)
+    return 256 * steps / (time.process_time() - started_at)
 
 
 def arithmetic(runs: int) -> None:
+    """Print how much faster bfloat16 is than float32."""
     if not multiplies_bfloat16(torch.device("cpu")):
         print("arithmetic: this processor does not multiply bfloat16 in hardware, so trainings stay in float32")
         return
-    data = images()
+    data = image_data()
     pairs = [(rate(data, "float32", 20), rate(data, "bfloat16", 20)) for _ in range(runs)]
-    plain, ours = (statistics.median(pair[side] for pair in pairs) for side in (0, 1))
-    ratio = statistics.median(faster / slower for slower, faster in pairs)
-    print(f"arithmetic: {plain:.0f} images/s in float32, {ours:.0f} in bfloat16; ratio {ratio:.2f} (asked: 1.8)")
+    float32, bfloat16 = (statistics.median(pair[column] for pair in pairs) for column in (0, 1))
+    ratio = statistics.median(fast / slow for slow, fast in pairs)
+    print(f"arithmetic: {float32:.0f} images/s in float32, {bfloat16:.0f} in bfloat16; ratio {ratio:.2f} (target: 1.8)")
 
 
 def main() -> None:

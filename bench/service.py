@@ -1,4 +1,4 @@
-"""A service of its own for a bench: `graftwork up` in a temporary folder."""
+"""Starts a service for a bench: `graftwork up` in a temporary folder."""
 
 import os
 import signal
@@ -20,7 +20,7 @@ KEY = "a-key-for-benches-only-0123456789abcdef"
 
 @contextmanager
 def service(folder: Path | None = None, threads: int = 1) -> Iterator[Graftwork]:
-    """Start the service, give a client, stop the service."""
+    """Start a service, yield a client of it, and stop the service."""
     with tempfile.TemporaryDirectory(prefix="graftwork-bench-") as scratch:
         url = f"http://127.0.0.1:{free_port()}"
         process = start(folder or Path(scratch), url, threads)
@@ -34,7 +34,7 @@ def service(folder: Path | None = None, threads: int = 1) -> Iterator[Graftwork]
 
 
 def start(folder: Path, url: str, threads: int) -> "subprocess.Popen[bytes]":
-    """Start `graftwork up` on the port of `url`; what it says goes to service.log in its folder."""
+    """Start `graftwork up` on the port of `url`; its output goes to service.log in its folder."""
     environment = {
         **os.environ,
         "OMP_NUM_THREADS": str(threads),
@@ -48,7 +48,7 @@ def start(folder: Path, url: str, threads: int) -> "subprocess.Popen[bytes]":
 
 
 def wait_ready(url: str, process: "subprocess.Popen[bytes]", seconds: float = 300) -> None:
-    """Return once the API answers that it is ready."""
+    """Wait until the API is ready. Exits if it is not within `seconds`."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and process.poll() is None:
         try:
@@ -60,5 +60,5 @@ def wait_ready(url: str, process: "subprocess.Popen[bytes]", seconds: float = 30
 
 
 def event(client: Graftwork, job_id: str, kind: str) -> dict[str, float]:
-    """The data of a job's event."""
-    return next(found["data"] for found in client.jobs.events(job_id) if found["type"] == kind)
+    """Return the data of a job's first event of a type."""
+    return next(item["data"] for item in client.jobs.events(job_id) if item["type"] == kind)

@@ -1,4 +1,4 @@
-"""How long the commands take: `graftwork --help`, and `graftwork up` in a new folder until the API is ready."""
+"""Times the commands `graftwork --help`, and `graftwork up` in a new folder until the API is ready."""
 
 import statistics
 import subprocess
@@ -15,28 +15,29 @@ RUNS = 5
 
 
 def help_seconds() -> float:
-    began = time.monotonic()
+    started_at = time.monotonic()
     subprocess.run([sys.executable, "-m", "app.cli.main", "--help"], check=True, capture_output=True)
-    return time.monotonic() - began
+    return time.monotonic() - started_at
 
 
 def ready_seconds() -> float:
     with tempfile.TemporaryDirectory(prefix="graftwork-bench-") as folder:
         url = f"http://127.0.0.1:{free_port()}"
-        began = time.monotonic()
+        started_at = time.monotonic()
         process = start(Path(folder), url, threads=1)
         wait_ready(url, process)
-        taken = time.monotonic() - began
+        seconds = time.monotonic() - started_at
         process.terminate()
         process.wait()
-    return taken
+    return seconds
 
 
 def main() -> None:
-    for name, measure, asked in (("graftwork --help", help_seconds, 0.3), ("graftwork up, ready", ready_seconds, 4)):
+    for name, measure, target in (("graftwork --help", help_seconds, 0.3), ("graftwork up, ready", ready_seconds, 4)):
         times = [measure() for _ in range(RUNS)]
         print(
-            f"{name}: median {statistics.median(times):.2f} s, worst {max(times):.2f} s (asked: {asked} s)", flush=True
+            f"{name}: median {statistics.median(times):.2f} s, worst {max(times):.2f} s (target: {target} s)",
+            flush=True,
         )
 
 

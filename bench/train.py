@@ -1,7 +1,7 @@
-"""The article's workload as a job against the same loop written plainly, and the time from POST to the first step.
+"""Compares the article's training as a job to the same loop in plain PyTorch; times POST to the first step.
 
 Autoencoder 784-256-128-256-784, 10,000 rows, full batch, Adam 0.001, 100 epochs; interleaved, equal threads. The job's
-time is its training loop's, with everything that reports, saves and supervises it running beside.
+time is that of its training loop, which includes reporting, checkpoints and supervision.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from datetime import datetime
 
 import numpy as np
 import torch
-from digits import digits, many
+from digits import digits, enlarge
 from service import event, service
 
 from app.client import Graftwork
@@ -33,9 +33,9 @@ BODY = {
 
 
 def plain(epochs: int) -> None:
-    """The loop of the article; prints its seconds."""
+    """Run the article's training loop, and print its seconds and its last error as JSON."""
     images, labels = digits()
-    rows = torch.from_numpy(many(images, labels, 10_000)[0].reshape(-1, 784).astype(np.float32) / 255)
+    rows = torch.from_numpy(enlarge(images, labels, 10_000)[0].reshape(-1, 784).astype(np.float32) / 255)
     torch.manual_seed(0)
     model = torch.nn.Sequential(
         torch.nn.Linear(784, 256), torch.nn.ReLU(),
@@ -50,20 +50,21 @@ def plain(epochs: int) -> None:
         loss = torch.nn.functional.mse_loss(model(rows), rows)
         loss.backward()
         optimizer.step()
-    spent = {"seconds": time.monotonic() - wall, "cpu_seconds": time.process_time() - cpu, "mse": loss.item()}
-    print(json.dumps(spent))
+    figures = {"seconds": time.monotonic() - wall, "cpu_seconds": time.process_time() - cpu, "mse": loss.item()}
+    print(json.dumps(figures))
 
 
 def run_plain(epochs: int) -> dict[str, float]:
+    """Run `plain` in a process of its own, and return what it prints."""
     program = [sys.executable, __file__, "--plain", "--epochs", str(epochs)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    found: dict[str, float] = json.loads(
-        subprocess.run(program, env=environment, check=True, capture_output=True).stdout
-    )
-    return found
+    output = subprocess.run(program, env=environment, check=True, capture_output=True).stdout
+    figures: dict[str, float] = json.loads(output)
+    return figures
 
 
 def run_job(client: Graftwork, dataset: str, epochs: int) -> dict[str, float]:
+    """Train as a job, and return the seconds of its training loop and its last error."""
     training = {**BODY["training"], "epochs": epochs}
     job = client.jobs.create(kind="pretraining", dataset=dataset, **{**BODY, "training": training}, wait=True)
     mse = client.jobs.metrics(job["id"])["data"][-1]["values"]["train/mse"]
@@ -71,12 +72,12 @@ def run_job(client: Graftwork, dataset: str, epochs: int) -> dict[str, float]:
 
 
 def first_step(client: Graftwork, dataset: str, batch_size: int) -> float:
-    """Seconds from the POST to the end of the first step, by the database's clock, on an idle warm worker."""
-    time.sleep(6)  # the next trainer warms up
+    """Return the seconds from POST to the end of the first step, by the database's clock, on an idle worker."""
+    time.sleep(6)  # until the worker has a spare trainer again
     training = {**BODY["training"], "steps": 1, "batch_size": batch_size}
     job = client.jobs.create(kind="pretraining", dataset=dataset, **{**BODY, "training": training}, wait=True)
-    done = client.jobs.metrics(job["id"])["data"][0]["created_at"]
-    return (datetime.fromisoformat(done) - datetime.fromisoformat(job["created_at"])).total_seconds()
+    done_at = client.jobs.metrics(job["id"])["data"][0]["created_at"]
+    return (datetime.fromisoformat(done_at) - datetime.fromisoformat(job["created_at"])).total_seconds()
 
 
 def main() -> None:
@@ -90,7 +91,7 @@ def main() -> None:
         return
     images, labels = digits()
     with service() as client:
-        rows = {"x": many(images, labels, 10_000)[0]}
+        rows = {"x": enlarge(images, labels, 10_000)[0]}
         splits = {"train": 1.0, "validation": 0.0, "test": 0.0}
         dataset = client.datasets.create(rows, name="article", splits=splits, duplicates="keep")
         if dataset["rows"]["train"] != 10_000:
@@ -98,14 +99,16 @@ def main() -> None:
         pairs = []
         for number in range(arguments.runs):
             pairs.append((run_plain(arguments.epochs), run_job(client, dataset["id"], arguments.epochs)))
-            loop, job = pairs[-1]
-            print(f"run {number + 1}: plain {loop}, job {job}", flush=True)
+            plain_figures, job_figures = pairs[-1]
+            print(f"run {number + 1}: plain {plain_figures}, job {job_figures}", flush=True)
         for unit in ("cpu_seconds", "seconds"):
-            ratio = statistics.median(job[unit] / loop[unit] for loop, job in pairs)
-            print(f"job / plain loop, {unit}, median of {len(pairs)} pairs: {ratio:.3f} (asked: at most 1.05)")
+            ratio = statistics.median(job_figures[unit] / plain_figures[unit] for plain_figures, job_figures in pairs)
+            print(f"job / plain loop, {unit}, median of {len(pairs)} pairs: {ratio:.3f} (target: at most 1.05)")
         for name, size in (("batches of 256", 256), ("full batch", 10_000)):
             times = sorted(first_step(client, dataset["id"], size) for _ in range(5))
-            print(f"POST to the first step done, {name}: median {times[2]:.3f} s, worst {times[-1]:.3f} s (asked: 0.5)")
+            print(
+                f"POST to the first step done, {name}: median {times[2]:.3f} s, worst {times[-1]:.3f} s (target: 0.5)"
+            )
 
 
 if __name__ == "__main__":

@@ -12,10 +12,10 @@ from app.kit.files import sync_folder
 from app.kit.ids import new_id
 
 
-def place(source: Path, target: Path) -> None:
-    """Copy `source` to `target` so that `target` is whole and durable, or not there.
+def copy_durably(source: Path, target: Path) -> None:
+    """Copy `source` to `target` atomically: afterwards `target` is complete and on disk, or does not exist.
 
-    A hard link spares the copy where the file system has them; both are read-only from then on.
+    Hard-links the file if the file system can, so neither may be written to afterwards.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     scratch = target.parent / new_id(".new")
@@ -34,14 +34,14 @@ def place(source: Path, target: Path) -> None:
 
 
 class LocalArtifacts:
-    """Files below one folder; `fetch` gives the file itself."""
+    """Stores artifacts as files below one folder; `fetch` returns the stored file itself."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     def put(self, key: str, source: Path) -> None:
         """See `ArtifactStore.put`."""
-        place(source, self.root / key)
+        copy_durably(source, self.root / key)
 
     def fetch(self, key: str, *, anew: bool = False) -> Path:
         """See `ArtifactStore.fetch`."""
@@ -67,7 +67,7 @@ class LocalArtifacts:
             sync_folder(target.parent)
 
     def entries(self) -> Iterator[Entry]:
-        """See `ArtifactStore.entries`; files with a dot are not whole yet."""
+        """See `ArtifactStore.entries`; files whose names begin with a dot are unfinished and left out."""
         for path in sorted(self.root.rglob("*")):
             with suppress(FileNotFoundError):
                 if path.is_file() and not path.name.startswith("."):

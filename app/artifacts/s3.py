@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
-from app.artifacts.local import place
+from app.artifacts.local import copy_durably
 from app.artifacts.store import Entry, trash_key
 from app.errors import CorruptError, UnavailableError
 from app.kit.ids import new_id
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from obstore import GetResult
 
 _MIN_PAUSE, _MAX_PAUSE = timedelta(milliseconds=100), timedelta(seconds=2)
-_MAX_RETRIES = 1_000_000  # `retry_timeout` ends the tries, not their number
+_MAX_RETRIES = 1_000_000  # unlimited: `retry_timeout` ends the retries
 
 
 class S3Artifacts:
-    """Objects below one prefix; `fetch` downloads once. A server that does not answer is tried for `retry_seconds`."""
+    """Stores artifacts as objects below one prefix; `fetch` caches downloads. Retries requests for `retry_seconds`."""
 
     def __init__(self, url: str, cache: Path, retry_seconds: float) -> None:
         plain = os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
@@ -53,7 +53,7 @@ class S3Artifacts:
         if kept != sent:
             msg = f"The bucket has {kept} of the {sent} bytes of {key}; send it again."
             raise UnavailableError(msg, code="storage_unavailable")
-        place(source, self.cache / key)
+        copy_durably(source, self.cache / key)
 
     def fetch(self, key: str, *, anew: bool = False) -> Path:
         """See `ArtifactStore.fetch`.
@@ -73,7 +73,7 @@ class S3Artifacts:
         (self.cache / key).unlink(missing_ok=True)
 
     def move(self, key: str, to: str) -> None:
-        """See `ArtifactStore.move`; in between there are both."""
+        """See `ArtifactStore.move`; not atomic: for a moment both keys exist."""
         with _answering():
             try:
                 self.store.copy(key, to)
@@ -85,15 +85,15 @@ class S3Artifacts:
         """See `ArtifactStore.entries`."""
         with _answering():
             for page in self.store.list():
-                for blob in page:
-                    yield Entry(blob["path"], blob["size"], blob["last_modified"].timestamp())
+                for item in page:
+                    yield Entry(item["path"], item["size"], item["last_modified"].timestamp())
 
     def _download(self, key: str, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         scratch = path.parent / new_id(".new")
         try:
             self._write(key, scratch)
-            place(scratch, path)
+            copy_durably(scratch, path)
         finally:
             scratch.unlink(missing_ok=True)
 
@@ -116,7 +116,7 @@ class S3Artifacts:
 
 @contextmanager
 def _answering() -> Iterator[None]:
-    """Raise UnavailableError where the bucket's client gives up."""
+    """Raise UnavailableError if the bucket's client gives up."""
     try:
         yield
     except BaseError as error:

@@ -24,15 +24,15 @@ class Entry:
 
 
 class ArtifactStore(Protocol):
-    """Files by key. A key is seen only once all of its bytes are durable."""
+    """Stores files by key. A key becomes visible once all of its bytes are durable."""
 
     def put(self, key: str, source: Path) -> None:
         """Store the bytes of `source` under `key` and date it now; the caller still owns `source`."""
 
     def fetch(self, key: str, *, anew: bool = False) -> Path:
-        """Return a local file with the bytes of `key`, not to be written to; what is in the trash is brought back.
+        """Return a local, read-only file with the bytes of `key`; a file in the trash is restored.
 
-        `anew` ignores a copy from an earlier fetch.
+        `anew` ignores a cached copy.
 
         Raises:
             CorruptError: there is no such key.
@@ -42,14 +42,14 @@ class ArtifactStore(Protocol):
         """Delete `key` if it exists."""
 
     def move(self, key: str, to: str) -> None:
-        """Give a file another key and date it now; do nothing where there is no such file."""
+        """Give a file another key and date it now; do nothing if there is no such file."""
 
     def entries(self) -> Iterator[Entry]:
-        """List every key. Whether a key is needed only the database knows."""
+        """Yield every key, needed or not: only the database knows that."""
 
 
 class Blob(BaseModel):
-    """A file by its content."""
+    """A file, identified by its content."""
 
     sha256: str
     bytes: int
@@ -72,7 +72,7 @@ def trash_key(key: str) -> str:
 
 
 def put_blob(store: ArtifactStore, source: Path, sha256: str | None = None) -> Blob:
-    """Store a file under its digest; equal contents are stored once."""
+    """Store a file under its digest, so that equal contents are stored once."""
     digest = sha256 or file_sha256(source)
     store.put(blob_key(digest), source)
     return Blob(sha256=digest, bytes=source.stat().st_size)
@@ -82,16 +82,16 @@ def fetch_blob(store: ArtifactStore, sha256: str) -> Path:
     """Return a local file with exactly the bytes of this digest.
 
     Raises:
-        CorruptError: the bytes are gone, or are others.
+        CorruptError: the bytes are missing or damaged.
     """
     return fetch_intact(store, blob_key(sha256), sha256)
 
 
 def fetch_intact(store: ArtifactStore, key: str, sha256: str) -> Path:
-    """Return a local file with exactly the bytes of this digest; a damaged copy is fetched once more.
+    """Return a local file with exactly the bytes of this digest; a damaged cached copy is fetched again.
 
     Raises:
-        CorruptError: the bytes are gone, or are others.
+        CorruptError: the bytes are missing or damaged.
     """
     for anew in (False, True):
         path = store.fetch(key, anew=anew)
@@ -102,18 +102,18 @@ def fetch_intact(store: ArtifactStore, key: str, sha256: str) -> Path:
 
 
 def link_files(store: ArtifactStore, files: Mapping[str, Mapping[str, Any]], folder: Path) -> Path:
-    """Link each file, `{name: {"sha256": ...}}`, into `folder` under its name; the bytes are verified on the way.
+    """Verify each file of `{name: {"sha256": ...}}` and link it into `folder` under its name; return the folder.
 
-    The names are ours, never a user's. The files are not to be written to.
+    Names must come from this service, never from a user. The files must not be written to.
 
     Raises:
-        CorruptError: the bytes of a file are gone, or are others.
+        CorruptError: the bytes of a file are missing or damaged.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for name, blob in files.items():
         source = fetch_blob(store, blob["sha256"])
         try:
             os.link(source, folder / name)
-        except OSError:  # another file system, or one without hard links
+        except OSError:  # across file systems, or without hard links
             (folder / name).symlink_to(source.resolve())
     return folder

@@ -1,1 +1,1 @@
-"""The catalogue: what can be chosen, read from the unions of `app.ml`."""
+"""The catalogue: every kind that a job's config can name, read from the unions of `app.ml`."""

@@ -1,4 +1,4 @@
-"""The catalogue over HTTP."""
+"""The endpoint of the catalogue."""
 
 from app.catalogue import service
 from app.catalogue.schemas import Catalogue
@@ -8,6 +8,6 @@ router = secure_router("/v1/catalogue", "catalogue")
 
 
 @router.get("")
-def get(principal: CanRead) -> Catalogue:  # noqa: ARG001 - asking needs the scope
-    """Return what jobs can be made of, with a JSON Schema of each kind's config."""
+def get(principal: CanRead) -> Catalogue:  # noqa: ARG001 - requires the scope
+    """Return every kind that a job's config can name, by family, with the JSON Schema of its config."""
     return service.catalogue()

@@ -1,4 +1,4 @@
-"""What the catalogue answers."""
+"""The response body of the catalogue."""
 
 from typing import Any, Literal
 
@@ -6,12 +6,12 @@ from pydantic import BaseModel, Field
 
 
 class CatalogueEntry(BaseModel):
-    """One kind that can be chosen."""
+    """A kind."""
 
     kind: str
     title: str
     summary: str
-    source: str | None = Field(description="Formula and paper.")
+    source: str | None = Field(description="Its formula and paper.")
     config_schema: dict[str, Any] = Field(serialization_alias="schema", description="JSON Schema of its config.")
 
 

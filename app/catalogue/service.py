@@ -1,4 +1,4 @@
-"""Reads the catalogue from the registries of cleaning and of learning; nothing is listed by hand."""
+"""Builds the catalogue from the unions of kinds in cleaning and learning, so that it cannot miss one."""
 
 import inspect
 import re
@@ -10,16 +10,16 @@ from app.datasets.cleaning import Step
 from app.ml.data.spec import Frozen
 from app.ml.kinds.registry import FAMILIES, kinds
 
-EVERY_FAMILY = {"cleaning": Step, **FAMILIES}
+ALL_FAMILIES = {"cleaning": Step, **FAMILIES}
 
 
 @cache
 def catalogue() -> Catalogue:
-    """Return every kind of every family. The kinds of a process do not change."""
+    """Return every kind of every family."""
     return Catalogue(
         families={
             family: [_entry(kind, config) for kind, config in kinds(union).items()]
-            for family, union in EVERY_FAMILY.items()
+            for family, union in ALL_FAMILIES.items()
         }
     )
 
@@ -29,13 +29,8 @@ def _entry(kind: str, config: type[Frozen]) -> CatalogueEntry:
     source = sys.modules[config.__module__].__doc__
     return CatalogueEntry(
         kind=kind,
-        title=_title(config.__name__),
+        title=re.sub(r"(?<=[a-z])(?=[A-Z])", " ", config.__name__).capitalize(),  # "Linear probe" for LinearProbe
         summary=summary,
         source=source and source.strip(),
         config_schema=config.model_json_schema(),
     )
-
-
-def _title(name: str) -> str:
-    """`LinearProbe` as "Linear probe"."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).capitalize()

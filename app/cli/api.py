@@ -12,20 +12,23 @@ from app.main import create_app
 from app.settings import Settings
 
 KEEP_ALIVE_SECONDS = 10  # longer than clients keep an idle connection (httpx: 5), so that they close it first
-_MAX_FILES = 8192
-_SPARE_FILES = 200  # those of the database and of everything else that is open
+_MAX_OPEN_FILES = 8192
+_RESERVED_FILES = 200  # for the database, artifacts and logs
 
 
-def _connections() -> int:
-    """As many as files may be open; what they ask for at a time is limited elsewhere."""
+def _max_connections() -> int:
+    """Raise the limit of open files, and return how many connections it allows.
+
+    Idle connections count, too; `RequestLimits` limits concurrent requests.
+    """
     _, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
-    files = min(hard_limit, _MAX_FILES) if hard_limit != resource.RLIM_INFINITY else _MAX_FILES
+    files = min(hard_limit, _MAX_OPEN_FILES) if hard_limit != resource.RLIM_INFINITY else _MAX_OPEN_FILES
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard_limit))
-    return max(files - _SPARE_FILES, files // 2)
+    return max(files - _RESERVED_FILES, files // 2)
 
 
 def run() -> None:
-    """Serve until a signal comes; open event streams are cut after a few seconds."""
+    """Serve until a signal arrives; open event streams are cut after three seconds."""
     logs.configure("api")
     settings = Settings()
     exit_unless_fit(settings.sql_url)
@@ -37,11 +40,10 @@ def run() -> None:
         log_level=logging.WARNING,
         access_log=False,
         server_header=False,
-        http=bounded_protocol(
-            settings.receive_seconds, settings.receive_rate
-        ),  # h11 bounds headers, httptools does not
+        # h11, which limits the size of headers; httptools does not.
+        http=bounded_protocol(settings.receive_seconds, settings.receive_rate),
         h11_max_incomplete_event_size=1 << 16,
-        limit_concurrency=_connections(),
+        limit_concurrency=_max_connections(),
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=3,
     )

@@ -30,7 +30,7 @@ def backup(settings: Settings, target: Path) -> None:
     _copy_database(source / "graftwork.db", target / "graftwork.db")
     if (source / _ARTIFACTS).exists():
         shutil.copytree(source / _ARTIFACTS, target / _ARTIFACTS, copy_function=_copy_if_present)
-    os.sync()  # the backup survives a loss of power once this command has succeeded
+    os.sync()  # a backup that was reported as done survives a loss of power
 
 
 def _copy_database(source: Path, target: Path) -> None:

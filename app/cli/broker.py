@@ -1,6 +1,6 @@
-"""The embedded broker: a Valkey server from its wheel, on the loopback, behind a password, without persistence.
+"""The embedded broker: a Valkey server on the loopback, protected by a password, without persistence.
 
-It holds nothing but wake-up messages, so nothing is lost with it.
+Its messages only wake workers, so nothing is lost when it stops.
 """
 
 import os
@@ -13,7 +13,7 @@ from app.kit.process import die_with_parent, free_port
 
 
 class EmbeddedBroker:
-    """A server with a port and a password of its own; `start` may be called again after it died."""
+    """A server with its own port and password; `start` may be called again after the server died."""
 
     def __init__(self) -> None:
         self._port = free_port()

@@ -1,4 +1,4 @@
-"""API keys from the command line."""
+"""Creates API keys: `graftwork keys create`."""
 
 import sys
 from typing import cast
@@ -11,7 +11,7 @@ PROJECT = "default"
 
 
 def create(project: str, name: str, scopes: list[str]) -> str:
-    """Create a key and return it."""
+    """Create a key of a project and return it. Exits for an unknown scope."""
     unknown = sorted(set(scopes) - set(SCOPES))
     if unknown:
         sys.exit(f"graftwork keys create: unknown scope {unknown[0]!r}; choose among {', '.join(SCOPES)}.")

@@ -1,4 +1,4 @@
-"""`graftwork`: start the service or one of its parts. Everything heavy is imported by the command that needs it."""
+"""The `graftwork` command line. Each command imports what it needs itself, so that `--help` is fast."""
 
 import os
 import sys
@@ -18,12 +18,12 @@ keys = typer.Typer(help="API keys.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
 
 Host = Annotated[str | None, typer.Option(help="Address to bind; 127.0.0.1 unless GRAFTWORK_HOST says otherwise.")]
-Port = Annotated[int | None, typer.Option(help="Port to bind; 0 takes a free one.", min=0, max=65535)]
+Port = Annotated[int | None, typer.Option(help="Port to bind; 0: any free one.", min=0, max=65535)]
 Data = Annotated[Path | None, typer.Option(help="Folder for database, artifacts and caches.")]
 
 
 def _environment(**values: str | int | Path | None) -> None:
-    """Options are settings: children read them from the environment like everything else."""
+    """Set options as environment variables: settings are read from there, in child processes too."""
     for name, value in values.items():
         if value is not None:
             os.environ[f"GRAFTWORK_{name.upper()}"] = str(value)
@@ -49,19 +49,19 @@ def api(host: Host = None, port: Port = None, data: Data = None) -> None:
 
 @app.command()
 def worker(data: Data = None) -> None:
-    """Run a worker: one job at a time."""
+    """Run a worker; it works on one job at a time."""
     _environment(data=data)
     if not os.environ.get("GRAFTWORK_BROKER_URL"):
         sys.exit("graftwork worker: set GRAFTWORK_BROKER_URL (redis://...); `graftwork up` brings a broker of its own.")
     options = "--pool prefork --concurrency 1 --disable-prefetch --without-gossip --without-mingle"
-    options += " --without-heartbeat --loglevel WARNING"  # a heartbeat would wait for a dead broker for ever
+    options += " --without-heartbeat --loglevel WARNING"  # a heartbeat would wait for a dead broker forever
     command = [sys.executable, "-m", "celery", "--quiet", "-A", "worker.celery_app", "worker", *options.split()]
-    os.execv(sys.executable, command)  # noqa: S606 - the worker takes this process over
+    os.execv(sys.executable, command)  # noqa: S606 - the worker replaces this process
 
 
 @app.command()
 def migrate(data: Data = None) -> None:
-    """Bring the database to the tables of this release, and make GRAFTWORK_BOOTSTRAP_KEY valid if it is set."""
+    """Migrate the database to this release, and create the key GRAFTWORK_BOOTSTRAP_KEY if it is set."""
     _environment(data=data)
     from app.cli.prepare import prepare  # noqa: PLC0415 - keeps --help fast
     from app.settings import Settings  # noqa: PLC0415 - the same
@@ -71,7 +71,7 @@ def migrate(data: Data = None) -> None:
 
 @app.command()
 def backup(target: Annotated[Path, typer.Argument(help="New folder for the copy.")], data: Data = None) -> None:
-    """Copy the embedded database and artifacts while the service runs; the copy is a data folder itself."""
+    """Copy the embedded database and artifacts while the service runs. The copy is a data folder."""
     _environment(data=data)
     from app.cli.backup import backup as copy  # noqa: PLC0415 - keeps --help fast
     from app.settings import Settings  # noqa: PLC0415 - the same
@@ -84,7 +84,7 @@ def storage(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     data: Data = None,
 ) -> None:
-    """Print what the files of the service take."""
+    """Print the disk space that the files of the service take."""
     _environment(data=data)
     from app.cli.storage import show  # noqa: PLC0415 - keeps --help fast
 
@@ -93,11 +93,13 @@ def storage(
 
 @app.command()
 def gc(
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell of every file why it stays or goes.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print for every file whether it would be removed, and why.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     data: Data = None,
 ) -> None:
-    """Delete files that nobody needs: first into the trash, a grace (GRAFTWORK_GC_GRACE_SECONDS) later for good."""
+    """Remove unreferenced files: move them to the trash, and delete them after GRAFTWORK_GC_GRACE_SECONDS."""
     _environment(data=data)
     from app.cli.storage import collect  # noqa: PLC0415 - keeps --help fast
 
@@ -106,12 +108,12 @@ def gc(
 
 @keys.command("create")
 def create_key(
-    project: Annotated[str, typer.Option(help="Project that the key belongs to; made if it is new.")] = "default",
-    name: Annotated[str, typer.Option(help="What the key is for.")] = "key",
-    scope: Annotated[list[str] | None, typer.Option(help="read, write, predict or admin; repeat for several.")] = None,
+    project: Annotated[str, typer.Option(help="Project of the key; created if it does not exist.")] = "default",
+    name: Annotated[str, typer.Option(help="Name of the key.")] = "key",
+    scope: Annotated[list[str] | None, typer.Option(help="read, write, predict or admin; may be repeated.")] = None,
     data: Data = None,
 ) -> None:
-    """Create an API key and print it; it is not shown again."""
+    """Create an API key and print it. It cannot be shown again."""
     _environment(data=data)
     from app.cli.keys import create  # noqa: PLC0415 - keeps --help fast
 
@@ -119,7 +121,7 @@ def create_key(
 
 
 def main() -> None:
-    """Entry point of the `graftwork` command; a wrong setting is told in one line."""
+    """Run the `graftwork` command; a wrong setting is reported in one line, without a traceback."""
     try:
         app()
     except ValueError as error:
@@ -127,7 +129,7 @@ def main() -> None:
 
 
 def _wrong_setting(error: ValueError) -> str:
-    """Name the setting and what is wrong with it, without its value (it may be a key). Other errors are raised."""
+    """Return a message that names the setting but not its value, which may be a key. Other errors are raised again."""
     from pydantic import ValidationError  # noqa: PLC0415 - keeps --help fast
 
     if not isinstance(error, ValidationError) or error.title != "Settings":

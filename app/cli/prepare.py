@@ -1,4 +1,4 @@
-"""What a database needs before the service runs on it: its tables, and a first key."""
+"""Prepares a database for the service: migrates its tables and creates the first API key."""
 
 import sys
 from contextlib import closing
@@ -15,9 +15,9 @@ from app.settings import Settings
 
 
 def prepare(settings: Settings, *, invent_key: bool) -> str | None:
-    """Migrate; make the bootstrap key valid or, with `invent_key`, make up a key where there is none yet.
+    """Migrate the database, and create the bootstrap key or, with `invent_key`, a random key if there is none yet.
 
-    Returns the key if it is a new one.
+    Returns the key if it was created. Exits for a damaged database, and for one of a later release.
     """
     if settings.sql_url.startswith("sqlite"):
         _refuse_damaged(settings)
@@ -33,7 +33,7 @@ def prepare(settings: Settings, *, invent_key: bool) -> str | None:
 
 
 def _refuse_damaged(settings: Settings) -> None:
-    """Exit where SQLite's file is not whole: what is written into such a one makes it worse. A second for each GB."""
+    """Exit if SQLite's file is damaged: further writes would make it worse. Takes about a second per GB."""
     file = settings.data_folder / "graftwork.db"
     if settings.database_url or not file.exists():
         return
@@ -48,6 +48,6 @@ def _refuse_damaged(settings: Settings) -> None:
 
 
 def _first_key(database: Database, settings: Settings, *, invent_key: bool) -> str | None:
-    given = settings.bootstrap_key.get_secret_value() if settings.bootstrap_key else None
+    bootstrap_key = settings.bootstrap_key.get_secret_value() if settings.bootstrap_key else None
     with database.writing() as session:
-        return first_key(session, PROJECT, given, invent=invent_key)
+        return first_key(session, PROJECT, bootstrap_key, invent=invent_key)

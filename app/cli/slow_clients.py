@@ -1,4 +1,4 @@
-"""Cuts slow clients. Uvicorn itself waits for ever for the rest of a request, or until an answer is read."""
+"""Cuts the connections of slow clients; uvicorn itself would wait for them without limit."""
 
 import asyncio
 import time
@@ -12,12 +12,11 @@ _READ_SECONDS = 0.01  # any time above 0 lets the event loop read what has arriv
 
 
 class BoundedProtocol(H11Protocol):
-    """Cuts connections whose client keeps the service waiting.
+    """Uvicorn's HTTP protocol with time limits on the client.
 
-    A request's head must arrive within `seconds` of its first byte, or of the connection. Its body gets as long again
-    and one second more for every `rate` bytes; time in which the service itself does not read is not counted, nor is
-    time in which its event loop was held up. A client that reads nothing of an answer for three times `seconds` is
-    cut, too.
+    The headers of a request must arrive within `seconds` of the connection or of their first byte. Its body must arrive
+    within another `seconds`, plus one second per `rate` bytes. Time in which the service does not read, or in which its
+    event loop was blocked, is not counted. A client that reads nothing of a response for 3 `seconds` is cut as well.
     """
 
     seconds: float = 20.0

@@ -1,4 +1,4 @@
-"""Commands about storage: the space that files take, and garbage collection."""
+"""The commands `graftwork storage`, the space that files take, and `graftwork gc`, garbage collection."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,7 +39,7 @@ def show(*, as_json: bool) -> None:
 
 
 def collect(*, dry_run: bool, as_json: bool) -> None:
-    """Remove the files that no row needs and print what was done; with `dry_run` print the verdict on every file."""
+    """Remove unreferenced files and print what was done; with `dry_run`, only print the verdict on every file."""
     settings = Settings()
     with _opened(settings) as (database, store):
         verdicts = plan(database, store, settings)

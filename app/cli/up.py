@@ -1,4 +1,4 @@
-"""`graftwork up`: API, worker and an embedded broker, started, restarted and stopped by one process."""
+"""`graftwork up`: one process that starts, restarts and stops an API, a worker and an embedded broker."""
 
 import os
 import signal
@@ -18,7 +18,7 @@ from app.settings import Settings
 
 _READY_SECONDS = 60.0
 _STOP_SECONDS = 40.0
-_BROKER_STOP_SECONDS = 2.0  # the broker holds nothing that could be lost
+_BROKER_STOP_SECONDS = 2.0  # the broker stores nothing that could be lost
 _RESTART_PAUSE_SECONDS = 1.0
 
 Start = Callable[[], "subprocess.Popen[bytes]"]

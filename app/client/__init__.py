@@ -1,6 +1,6 @@
-"""A thin client of the HTTP API; it needs httpx alone (and numpy where arrays are sent).
+"""A thin client of the HTTP API. It needs httpx and httpx-sse, and numpy for uploading arrays.
 
-Answers are the service's JSON, as dictionaries.
+Methods return the service's JSON as dictionaries.
 
     with Graftwork("http://127.0.0.1:8000", key) as graftwork:
         dataset = graftwork.datasets.create("images.zip", name="images")
@@ -36,7 +36,7 @@ __all__ = [
 
 
 class Graftwork:
-    """A service, as the owner of a key sees it. `transport` stands in for the network, in tests."""
+    """A client of one service, authenticated by one API key. Tests replace the network by `transport`."""
 
     def __init__(self, base_url: str, key: str, *, transport: httpx.BaseTransport | None = None) -> None:
         self._transport = Transport(base_url, key, transport=transport)
@@ -45,12 +45,12 @@ class Graftwork:
         self.models = Models(self._transport)
 
     def catalogue(self) -> dict[str, Any]:
-        """Return what jobs can be made of."""
+        """Return every kind that a job's config can name, by family."""
         families: dict[str, Any] = self._transport.get("/v1/catalogue")["families"]
         return families
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close all connections."""
         self._transport.close()
 
     def __enter__(self) -> Self:

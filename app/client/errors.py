@@ -1,13 +1,13 @@
-"""What the client raises.
+"""The exceptions of the client.
 
     GraftworkError
-    ├── GraftworkApiError     the service has refused; its problem details are the fields
-    ├── UnreachableError      the service could not be reached, however often it was tried
-    ├── DatasetFailedError    a dataset's preparation has failed; `dataset` says why
-    ├── JobFailedError        a job has ended without success; `job` says why
-    └── DamagedError          downloaded bytes are not the ones that were announced
+    ├── GraftworkApiError     the service refused the request; the attributes hold its problem details
+    ├── UnreachableError      the service could not be reached in any attempt
+    ├── DatasetFailedError    the preparation of a dataset failed; `dataset` says why
+    ├── JobFailedError        a job failed or was cancelled; `job` says why
+    └── DamagedError          downloaded bytes do not match their announced digest
 
-What httpx raises of a broken connection is raised as `UnreachableError`, after some attempts.
+httpx's errors of a broken connection are raised as `UnreachableError` once all attempts failed.
 """
 
 from collections.abc import Mapping
@@ -15,11 +15,11 @@ from typing import Any
 
 
 class GraftworkError(Exception):
-    """Root of the tree."""
+    """Base class of the client's exceptions."""
 
 
 class GraftworkApiError(GraftworkError):
-    """An error answer, with the fields of its problem details."""
+    """An error response, with the fields of its problem details (RFC 9457)."""
 
     def __init__(self, status: int, problem: Mapping[str, Any]) -> None:
         self.status = status
@@ -36,7 +36,7 @@ class UnreachableError(GraftworkError):
 
 
 class DatasetFailedError(GraftworkError):
-    """A dataset's preparation has failed."""
+    """The preparation of a dataset failed."""
 
     def __init__(self, dataset: dict[str, Any]) -> None:
         self.dataset = dataset
@@ -45,7 +45,7 @@ class DatasetFailedError(GraftworkError):
 
 
 class JobFailedError(GraftworkError):
-    """A job has ended without success."""
+    """A job failed or was cancelled."""
 
     def __init__(self, job: dict[str, Any]) -> None:
         self.job = job
@@ -54,4 +54,4 @@ class JobFailedError(GraftworkError):
 
 
 class DamagedError(GraftworkError):
-    """Downloaded bytes are not the ones that were announced."""
+    """Downloaded bytes do not match their announced digest."""

@@ -1,4 +1,4 @@
-"""/v1/jobs and /v1/recommendations. Answers are the service's JSON, as dictionaries."""
+"""The resources /v1/jobs and /v1/recommendations. Methods return the service's JSON as dictionaries."""
 
 import builtins
 import time
@@ -10,38 +10,40 @@ import httpx
 from httpx_sse import EventSource
 
 from app.client.errors import GraftworkApiError, JobFailedError
-from app.client.lists import pages, path_of
-from app.client.transport import Transport
+from app.client.transport import Transport, path_of
 
 Json: TypeAlias = dict[str, Any]
 
 ENDED = ("succeeded", "failed", "cancelled")
-FIRST_LOOK, MAX_LOOK = 0.05, 1.0
+FIRST_POLL_SECONDS, MAX_POLL_SECONDS = 0.05, 1.0
 _FOLLOW_TIMEOUT = httpx.Timeout(60, connect=10)  # the service sends a ping well within this
 
 
 class Jobs:
-    """/v1/jobs."""
+    """Creates, follows and controls jobs: /v1/jobs.
+
+    A method with `wait=True` returns once the job has ended, and raises `JobFailedError` if it did not succeed.
+    """
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
     def create(self, *, kind: str, dataset: str, wait: bool = False, **fields: Any) -> Json:
-        """Submit a job. With `wait` it has succeeded.
+        """Submit a job of a kind on a dataset; `fields` are the rest of the request.
 
         Raises:
-            JobFailedError: it ended without success.
+            JobFailedError: with `wait`, the job did not succeed.
         """
         job = self._transport.create("/v1/jobs", json={"kind": kind, "dataset": dataset, **fields})
         return self.wait(job["id"]) if wait else job
 
     def sweep(self, *, base: Json, space: Json, wait: bool = False, **fields: Any) -> Json:
-        """Search fields of a job: `space` says by dotted field where values come from, `base` is the job's request.
+        """Submit a sweep: `base` is a job's request, `space` names its fields to search, dotted, and their values.
 
-        `list(sweep=job["id"])` goes through its trials. With `wait` it has succeeded.
+        `list(sweep=job["id"])` yields its trials.
 
         Raises:
-            JobFailedError: it ended without success.
+            JobFailedError: with `wait`, the sweep did not succeed.
         """
         job = self._transport.create("/v1/jobs", json={"kind": "sweep", "base": base, "space": space, **fields})
         return self.wait(job["id"]) if wait else job
@@ -49,12 +51,12 @@ class Jobs:
     def evaluate(
         self, model: str, dataset: str, *, baseline: str | None = None, wait: bool = True, **fields: Any
     ) -> Json:
-        """Measure a model on a dataset; with a `baseline` both on the same rows, see `metrics["comparison"]`.
+        """Measure a model on a dataset; with a `baseline`, compare both on the same rows: `metrics["comparison"]`.
 
-        `list(kind="evaluation", model=model)` goes through what was measured before. With `wait` it has succeeded.
+        `list(kind="evaluation", model=model)` yields earlier evaluations of the model.
 
         Raises:
-            JobFailedError: it ended without success.
+            JobFailedError: with `wait`, the evaluation did not succeed.
         """
         body = {"kind": "evaluation", "model": model, "dataset": dataset, "baseline": baseline, **fields}
         job = self._transport.create("/v1/jobs", json=body)
@@ -63,23 +65,25 @@ class Jobs:
     def recommend(
         self, dataset: str, target: str, *, models: Sequence[str] | None = None, wait: bool = True, **fields: Any
     ) -> Json:
-        """Rank backbones for a labelled dataset, see `metrics["ranking"]`; null models are all of the project.
+        """Rank the models of the project, or only `models`, as backbones for a labelled dataset.
 
-        With `wait` it has succeeded.
+        The returned job's `metrics["ranking"]` holds the ranking.
 
         Raises:
-            JobFailedError: it ended without success.
+            JobFailedError: with `wait`, the job did not succeed.
         """
-        named = None if models is None else [*models]
-        body = {"dataset": dataset, "target": target, "models": named, **fields}
+        candidates = None if models is None else [*models]
+        body = {"dataset": dataset, "target": target, "models": candidates, **fields}
         job = self._transport.create("/v1/recommendations", json=body)
         return self.wait(job["id"]) if wait else job
 
     def estimate(self, *, kind: str, dataset: str, wait: bool = True, **fields: Any) -> Json:
-        """Measure what a job would cost, see `metrics`; the fields are those of `create`. With `wait` it has succeeded.
+        """Estimate the time and memory that a job would need, without running it; the fields are those of `create`.
+
+        The returned job's `metrics` hold the estimate.
 
         Raises:
-            JobFailedError: it ended without success.
+            JobFailedError: with `wait`, the estimate did not succeed.
         """
         job = self._transport.create("/v1/jobs/estimate", json={"kind": kind, "dataset": dataset, **fields})
         return self.wait(job["id"]) if wait else job
@@ -89,15 +93,15 @@ class Jobs:
         return self._transport.get(path_of("jobs", job_id))
 
     def list(self, **filters: Any) -> Iterator[Json]:
-        """Go through the jobs, the newest first."""
-        return pages(self._transport, "/v1/jobs", filters)
+        """Yield the jobs, newest first."""
+        return self._transport.items("/v1/jobs", filters)
 
     def cancel(self, job_id: str) -> Json:
-        """Cancel a job, or ask its worker to."""
+        """Cancel a job; a running one stops within seconds."""
         return self._transport.send("POST", path_of("jobs", job_id, "cancel"))
 
     def pause(self, job_id: str) -> Json:
-        """Pause a job, or ask its worker to; it frees its worker."""
+        """Pause a job; a running one writes a checkpoint and frees its worker within seconds."""
         return self._transport.send("POST", path_of("jobs", job_id, "pause"))
 
     def resume(self, job_id: str) -> Json:
@@ -105,70 +109,70 @@ class Jobs:
         return self._transport.send("POST", path_of("jobs", job_id, "resume"))
 
     def retry(self, job_id: str) -> Json:
-        """Queue a failed or cancelled job again; it goes on from its last checkpoint."""
+        """Queue a failed or cancelled job again; it continues from its last checkpoint."""
         return self._transport.send("POST", path_of("jobs", job_id, "retry"))
 
     def extend(self, job_id: str, *, wait: bool = False, **more: int) -> Json:
-        """Go on training where a succeeded job ended: `epochs=10` or `steps=1000` more, as it was counted.
+        """Submit a job that continues the training of a succeeded one for `epochs=10` or `steps=1000` more.
 
-        With `wait` it has succeeded.
+        The unit has to be the one that the succeeded job was counted in.
 
         Raises:
-            JobFailedError: it ended without success.
+            JobFailedError: with `wait`, the job did not succeed.
         """
         job = self._transport.create(path_of("jobs", job_id, "extend"), json=more)
         return self.wait(job["id"]) if wait else job
 
     def attempts(self, job_id: str) -> builtins.list[Json]:
-        """Return a job's attempts, the first first, and how each ended."""
+        """Return a job's attempts, oldest first, and how each ended."""
         attempts: builtins.list[Json] = self._transport.get(path_of("jobs", job_id, "attempts"))["data"]
         return attempts
 
     def metrics(self, job_id: str, *, after: int = -1, limit: int = 1000) -> Json:
-        """Return what was measured after a step."""
+        """Return the metrics measured after the step `after`, oldest first."""
         return self._transport.get(path_of("jobs", job_id, "metrics"), after=after, limit=limit)
 
     def curves(self, job_id: str) -> builtins.list[Json]:
-        """Return which curves a job has: each one's `kind` and `head`."""
+        """Return the `kind` and `head` of each curve that a job has."""
         curves: builtins.list[Json] = self._transport.get(path_of("jobs", job_id, "curves"))["data"]
         return curves
 
     def curve(self, job_id: str, kind: str, *, head: str | None = None) -> Json:
-        """Return a curve as numbers: its `lines`, each with `x` and `y`."""
+        """Return a curve as numbers: `lines`, each with `x` and `y`."""
         return self._transport.get(path_of("jobs", job_id, "curves", kind), head=head)
 
     def draw(self, job_id: str, kind: str, *, head: str | None = None, form: str = "png") -> bytes:
-        """Return a curve as a picture, png or svg."""
+        """Return a curve as an image file, png or svg."""
         query = {"format": form} if head is None else {"format": form, "head": head}
         path = f"{path_of('jobs', job_id, 'curves', kind)}?{urlencode(query)}"
-        with self._transport.stream(path) as answer:
-            return b"".join(answer.iter_bytes())
+        with self._transport.stream(path) as response:
+            return b"".join(response.iter_bytes())
 
     def checkpoints(self, job_id: str) -> Json:
-        """Return the checkpoints that are kept, the newest first."""
+        """Return the stored checkpoints, newest first."""
         return self._transport.get(path_of("jobs", job_id, "checkpoints"))
 
     def wait(self, job_id: str, *, check: bool = True, timeout: float | None = None) -> Json:
         """Return the job once it has ended; `timeout` is in seconds.
 
         Raises:
-            JobFailedError: it ended without success, and `check` is set.
-            TimeoutError: it did not end in time; it goes on.
+            JobFailedError: the job did not succeed, and `check` is set.
+            TimeoutError: the job did not end in time; it continues to run.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
-        pause = FIRST_LOOK
+        pause = FIRST_POLL_SECONDS
         while (job := self.get(job_id))["status"] not in ENDED:
             if deadline is not None and time.monotonic() + pause > deadline:
                 msg = f"{job_id} has not ended within {timeout} seconds."
                 raise TimeoutError(msg)
             self._transport.sleep(pause)
-            pause = min(pause * 1.5, MAX_LOOK)
+            pause = min(pause * 1.5, MAX_POLL_SECONDS)
         if check and job["status"] != "succeeded":
             raise JobFailedError(job)
         return job
 
     def events(self, job_id: str, *, after: int = 0) -> Iterator[Json]:
-        """Go through the events after a number, as far as the job's story has come."""
+        """Yield the events so far, those after number `after`."""
         while True:
             page = self._transport.get(path_of("jobs", job_id, "events"), after=after, limit=1000)
             yield from page["data"]
@@ -177,9 +181,9 @@ class Jobs:
             after = page["data"][-1]["seq"]
 
     def follow(self, job_id: str, *, after: int = 0) -> Iterator[Json]:
-        """Yield the events after a number as they come, each once, until the job has ended.
+        """Yield the events after number `after` as they happen, each once, until the job has ended.
 
-        A stream that is broken, or refused for now, is resumed after the last event that arrived.
+        A broken stream, or one that the service refuses temporarily, is resumed after the last event received.
         """
         failures = 0
         while True:
@@ -198,7 +202,7 @@ class Jobs:
     def _stream(self, job_id: str, after: int) -> Iterator[Json]:
         headers = {"Accept": "text/event-stream", "Last-Event-ID": str(after)}
         path = path_of("jobs", job_id, "events")
-        with self._transport.stream(path, headers=headers, timeout=_FOLLOW_TIMEOUT) as answer:
-            for event in EventSource(answer).iter_sse():
+        with self._transport.stream(path, headers=headers, timeout=_FOLLOW_TIMEOUT) as response:
+            for event in EventSource(response).iter_sse():
                 if event.data:  # a ping has none
                     yield event.json()

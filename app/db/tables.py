@@ -1,4 +1,4 @@
-"""The tables. Times are seconds since the epoch by the database's clock where leases are concerned."""
+"""The tables. Times are seconds since the epoch; those of leases are read from the database's clock."""
 
 from typing import Any
 
@@ -12,13 +12,13 @@ Name = String(200)
 
 
 class Base(DeclarativeBase):
-    """Root of the tables."""
+    """Base class of the tables, with the SQL types of their columns."""
 
     type_annotation_map = {float: Double, int: BigInteger, dict[str, Any]: Json, list[Any]: Json}  # noqa: RUF012
 
 
 class ProjectRow(Base):
-    """Whom rows belong to; nothing is visible across projects."""
+    """A project, the owner of all other rows; nothing is visible across projects."""
 
     __tablename__ = "projects"
 
@@ -28,7 +28,7 @@ class ProjectRow(Base):
 
 
 class ApiKeyRow(Base):
-    """A key: only its sha256 is kept."""
+    """An API key; only its sha256 is stored."""
 
     __tablename__ = "api_keys"
 
@@ -43,7 +43,7 @@ class ApiKeyRow(Base):
 
 
 class DatasetRow(Base):
-    """An upload and what its preparation made of it."""
+    """An uploaded dataset and the result of its preparation."""
 
     __tablename__ = "datasets"
 
@@ -68,7 +68,7 @@ class DatasetRow(Base):
 
 
 class JobRow(Base):
-    """A job: what was asked for, how far it is, and under which lease; also its own outbox."""
+    """A job: its request, its state and its lease. It is also the queue: workers claim rows that are queued."""
 
     __tablename__ = "jobs"
 
@@ -83,15 +83,15 @@ class JobRow(Base):
     job_metadata: Mapped[dict[str, Any]] = mapped_column("metadata")
     dataset_id: Mapped[str | None] = mapped_column(ForeignKey("datasets.id"))
     parent_model_id: Mapped[str | None] = mapped_column(Id)
-    sweep_id: Mapped[str | None] = mapped_column(Id)  # of a trial: the job that searches
-    wakes_at: Mapped[int | None]  # of a waiting sweep: it goes on once at most so many of its trials are unfinished
-    extends_id: Mapped[str | None] = mapped_column(Id)  # the ended job from whose last checkpoint this one goes on
+    sweep_id: Mapped[str | None] = mapped_column(Id)  # of a trial: the job id of its sweep
+    wakes_at: Mapped[int | None]  # of a waiting sweep: continues once at most this many of its trials are unfinished
+    extends_id: Mapped[str | None] = mapped_column(Id)  # the ended job whose training this one continues
     device: Mapped[str] = mapped_column(String(10), default="auto", server_default="auto")
     devices: Mapped[int] = mapped_column(default=1, server_default="1")
-    traceparent: Mapped[str | None] = mapped_column(String(55))  # of the request that made it, as W3C writes it
+    traceparent: Mapped[str | None] = mapped_column(String(55))  # of the request that created it (W3C Trace Context)
     progress: Mapped[dict[str, Any] | None]
     metrics: Mapped[dict[str, Any] | None]
-    files: Mapped[dict[str, Any] | None]  # by name, the digest and the size of what it made beside a model
+    files: Mapped[dict[str, Any] | None]  # {name: {sha256, bytes}} of files that it made other than a model's
     error: Mapped[dict[str, Any] | None]
     last_seq: Mapped[int] = mapped_column(default=0)
 
@@ -100,7 +100,7 @@ class JobRow(Base):
     owner: Mapped[str | None] = mapped_column(Name)
     lease_until: Mapped[float | None]
     not_before: Mapped[float | None]
-    tried_since: Mapped[float | None]  # the last retry, before which attempts no longer count
+    tried_since: Mapped[float | None]  # time of the last retry: earlier attempts do not count
 
     created_at: Mapped[float]
     queued_at: Mapped[float]
@@ -115,7 +115,7 @@ class JobRow(Base):
 
 
 class AttemptRow(Base):
-    """One execution of a job, under one fencing token; `ending` is null while it runs."""
+    """One execution of a job, identified by its fencing token; `ending` is null while it runs."""
 
     __tablename__ = "attempts"
 
@@ -130,7 +130,7 @@ class AttemptRow(Base):
 
 
 class WorkerRow(Base):
-    """A worker that signs in as long as it lives, and the devices that it has: `cpu:2 cuda:4`."""
+    """A worker, updated regularly while it is alive; `devices` are such as `cpu:2 cuda:4`."""
 
     __tablename__ = "workers"
 
@@ -141,24 +141,24 @@ class WorkerRow(Base):
 
 
 class TrialRow(Base):
-    """One trial of a sweep: what was tried, and what came out; the job that tries it has its own row."""
+    """One trial of a sweep: the values tried and the metric reached; the job that runs it has its own row."""
 
     __tablename__ = "trials"
 
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
     sweep_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"))
     number: Mapped[int]
-    values: Mapped[dict[str, Any]]  # by searched field
-    metric: Mapped[float | None]  # of the weights that came out, or where it was pruned
-    rungs: Mapped[list[Any]]  # the metric at each rung that successive halving let it reach
+    values: Mapped[dict[str, Any]]  # {searched field: value}
+    metric: Mapped[float | None]  # of the resulting weights, or at the rung where it was pruned
+    rungs: Mapped[list[Any]]  # metrics at the rungs of successive halving that it reached
     pruned: Mapped[bool] = mapped_column(default=False)
-    candidate: Mapped[dict[str, Any] | None]  # what a model is registered from, until the sweep has chosen
+    candidate: Mapped[dict[str, Any] | None]  # fields of its unregistered model, kept until the sweep has selected one
 
     __table_args__ = (UniqueConstraint("sweep_id", "number"),)
 
 
 class EventRow(Base):
-    """One numbered line of a job's story."""
+    """An event of a job, numbered without gaps."""
 
     __tablename__ = "events"
 
@@ -172,7 +172,7 @@ class EventRow(Base):
 
 
 class MetricRow(Base):
-    """What was measured at one step."""
+    """The metrics of a job at one step."""
 
     __tablename__ = "metrics"
 
@@ -184,7 +184,7 @@ class MetricRow(Base):
 
 
 class CheckpointRow(Base):
-    """Where a resumable state lies; the newest intact one counts."""
+    """A stored checkpoint of a job; a job resumes from its newest intact one."""
 
     __tablename__ = "checkpoints"
 
@@ -201,7 +201,7 @@ class CheckpointRow(Base):
 
 
 class ModelRow(Base):
-    """An immutable registered model; `files` says by which digest each of its files is kept."""
+    """An immutable registered model; `files` holds the digest and the size of each of its files."""
 
     __tablename__ = "models"
 
@@ -235,7 +235,7 @@ class AliasRow(Base):
 
 
 class IdempotencyRow(Base):
-    """The first answer to a creating request, replayed to its repetitions."""
+    """The response to a creating request with an Idempotency-Key, replayed when it is retried."""
 
     __tablename__ = "idempotency"
 

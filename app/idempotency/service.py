@@ -1,4 +1,4 @@
-"""The header, the fingerprint of a request, and running a request once for each key."""
+"""The Idempotency-Key header, the fingerprint of a request, and its execution once per key."""
 
 import hashlib
 import re
@@ -18,7 +18,8 @@ _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 def _header(
     idempotency_key: Annotated[
-        str | None, Header(description="Any string of 1 to 255 visible ASCII characters; repeats get the first answer.")
+        str | None,
+        Header(description="1 to 255 visible ASCII characters; repeats with this key get the first response."),
     ] = None,
 ) -> str | None:
     if idempotency_key is not None and not _KEY.fullmatch(idempotency_key):
@@ -31,17 +32,17 @@ IdempotencyKey = Annotated[str | None, Depends(_header)]
 
 
 def fingerprint(*parts: str) -> str:
-    """Return what tells one request from another."""
+    """Return a digest of the parts that identify a request."""
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
 def once(
     session: Session, project_id: str, key: str | None, request: str, create: Callable[[], Answer], kind: type[Answer]
 ) -> Answer:
-    """Run `create` unless this key was used before; then return its first answer.
+    """Run `create` and store its result under the key; if the key is known, return the stored result instead.
 
     Raises:
-        UnprocessableError: the key came with another request before.
+        UnprocessableError: the key was used with another request.
     """
     if key is None:
         return create()

@@ -1,1 +1,1 @@
-"""API keys: which exist, the project that each belongs to, and what each may do."""
+"""API keys, their projects and their scopes."""

@@ -1,4 +1,4 @@
-"""Creates API keys, and says whose a presented key is."""
+"""Creates API keys, and finds the owner of a key."""
 
 import hashlib
 import secrets
@@ -44,7 +44,7 @@ def create_key(session: Session, project: str, name: str, scopes: list[Scope], k
     """Add a key to a project (created if need be) and return it; only its digest is stored.
 
     Raises:
-        ValueError: a given key is too short.
+        ValueError: `key` is too short.
     """
     secret = (key or f"gw_{secrets.token_urlsafe(32)}").strip()
     if len(secret) < MIN_KEY_LENGTH:
@@ -54,10 +54,13 @@ def create_key(session: Session, project: str, name: str, scopes: list[Scope], k
     return secret
 
 
-def first_key(session: Session, project: str, given: str | None, *, invent: bool) -> str | None:
-    """Make `given` valid or, with `invent`, make a key up where there is none at all; return the key if it is new."""
-    if given is None:
-        known = not invent or repository.has_any(session)
+def first_key(session: Session, project: str, key: str | None, *, invent: bool) -> str | None:
+    """Create `key` unless it exists; without one and with `invent`, create a random key unless there is any key.
+
+    Returns the key if it was created.
+    """
+    if key is None:
+        is_needed = invent and not repository.has_any(session)
     else:
-        known = repository.find(session, hash_key(given.strip().encode())) is not None
-    return None if known else create_key(session, project, "bootstrap", list(SCOPES), given)
+        is_needed = repository.find(session, hash_key(key.strip().encode())) is None
+    return create_key(session, project, "bootstrap", list(SCOPES), key) if is_needed else None

@@ -1,7 +1,6 @@
-"""Logs of every process: lines for people, or one JSON object a line, with what they belong to.
+"""Logging of every process, as text or as one JSON object a line, with context such as a request or job id.
 
-What is under way (a request, a job) is bound to the context, which the threads of the
-thread pool that work for it take over.
+The context is kept in context variables, which thread pools pass on to the threads that work for a request.
 """
 
 import json
@@ -22,7 +21,7 @@ trace: ContextVar[str | None] = ContextVar("trace", default=None)
 
 @contextmanager
 def bound(**values: str) -> Iterator[None]:
-    """Add names and values to every line that is logged inside."""
+    """Add these names and values to every log line inside the block."""
     token = _bound.set({**_bound.get(), **values})
     try:
         yield
@@ -32,18 +31,15 @@ def bound(**values: str) -> Iterator[None]:
 
 @contextmanager
 def traced(traceparent: str | None) -> Iterator[None]:
-    """Let what happens inside belong to a trace, as W3C's Trace Context writes it; a new one where none is given."""
-    parent = traceparent if traceparent and _TRACE.fullmatch(traceparent) else _new_trace()
-    token = trace.set(parent)
+    """Make the block part of a trace (W3C Trace Context); of a new one if `traceparent` is missing or malformed."""
+    if not traceparent or not _TRACE.fullmatch(traceparent):
+        traceparent = f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
+    token = trace.set(traceparent)
     try:
-        with bound(trace_id=parent.split("-")[1]):
+        with bound(trace_id=traceparent.split("-")[1]):
             yield
     finally:
         trace.reset(token)
-
-
-def _new_trace() -> str:
-    return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
 
 
 class _Text(logging.Formatter):
@@ -59,7 +55,7 @@ class _Json(logging.Formatter):
         self._process = process
 
     def format(self, record: logging.LogRecord) -> str:
-        """One object a line."""
+        """Render a record, its context and its traceback as one JSON object."""
         line: dict[str, object] = {
             "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z",
             "level": record.levelname.lower(),
@@ -75,7 +71,7 @@ class _Json(logging.Formatter):
 
 
 def configure(process: str) -> None:
-    """Let everything that this process logs go to standard error, as GRAFTWORK_LOG_FORMAT says: text or json."""
+    """Log to standard error in the format GRAFTWORK_LOG_FORMAT, text or json; `process` is this process's name."""
     handler = logging.StreamHandler(sys.stderr)
     as_json = os.environ.get("GRAFTWORK_LOG_FORMAT", "text") == "json"
     text = f"%(asctime)s %(levelname)s {process} %(process)d %(name)s %(message)s"

@@ -1,7 +1,7 @@
-"""A multipart upload taken in as it arrives: the file goes to disk while it is hashed, and nothing is ever held whole.
+"""Receives multipart uploads as streams: the file is hashed and written to disk as it arrives, never held in memory.
 
-Everything is bounded: the body, the fields, their number, the headers of a part. Whatever goes wrong, the file is gone
-when the block ends; it is the caller's to keep its bytes elsewhere before.
+The sizes of body, fields and part headers, and the number of fields, are limited. The file is temporary: it is deleted
+when the `receive_form` block ends, so callers copy its bytes elsewhere before.
 """
 
 import base64
@@ -36,7 +36,7 @@ _WRITE_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Form:
-    """A multipart body: one file on disk, and its fields."""
+    """A received form: its file on disk with digest and size, and its text fields."""
 
     path: Path
     sha256: str
@@ -45,8 +45,8 @@ class Form:
     fields: dict[str, str]
 
 
-def refuse_encoded(request: Request) -> None:
-    """Bodies are read as they are.
+def refuse_compressed(request: Request) -> None:
+    """Check the Content-Encoding.
 
     Raises:
         UnsupportedMediaError: the body is compressed.
@@ -57,15 +57,15 @@ def refuse_encoded(request: Request) -> None:
 
 
 def too_large(limit: int) -> TooLargeError:
-    """Return the refusal of a body over `limit` bytes."""
+    """Return the error for a body over `limit` bytes."""
     return TooLargeError(f"The body is larger than the {limit} bytes that this service takes.")
 
 
-def refuse_announced(request: Request, limit: int) -> None:
-    """Look at the announced length, before anything is read.
+def refuse_too_long(request: Request, limit: int) -> None:
+    """Check the Content-Length before the body is read; it may be missing.
 
     Raises:
-        TooLargeError: it is above the limit.
+        TooLargeError: it is above `limit` bytes.
     """
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced[:20]) > limit:
@@ -73,7 +73,7 @@ def refuse_announced(request: Request, limit: int) -> None:
 
 
 def display_name(text: str) -> str:
-    """Return a filename as text to show: no control or format characters (they reorder what is read), at most 255."""
+    """Return a filename to display: at most 255 characters, none that control or reorder text."""
     kept = "".join(char for char in text if unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Zl", "Zp"))
     return kept.strip()[:255] or "unnamed"
 
@@ -82,31 +82,28 @@ def display_name(text: str) -> str:
 async def receive_form(
     request: Request, folder: Path, max_bytes: int, *, field_bytes: int = MAX_FIELD_BYTES
 ) -> AsyncIterator[Form]:
-    """Take in a multipart body; its file lives in `folder` until the block ends.
+    """Receive a multipart body; its file exists in `folder` until the block ends.
 
     Raises:
-        UnsupportedMediaError: not multipart/form-data, or compressed.
-        TooLargeError: more than `max_bytes`, as announced or as counted.
-        BadRequestError: malformed, aborted, or not what its Content-Digest says.
-        UnprocessableError: no file, two files, too long a field.
+        UnsupportedMediaError: the body is not multipart/form-data, or is compressed.
+        TooLargeError: the body is announced as longer than `max_bytes`, or proves to be.
+        BadRequestError: the body is malformed, ends early, or does not match its Content-Digest.
+        UnprocessableError: the form has no file, more than one, or a field over `field_bytes`.
     """
-    refuse_encoded(request)
+    refuse_compressed(request)
     boundary = _boundary(request)
-    digest = _wanted_digest(request)
-    refuse_announced(request, max_bytes)
+    digest = _announced_digest(request)
+    refuse_too_long(request, max_bytes)
     await run_in_threadpool(folder.mkdir, parents=True, exist_ok=True)
     path = folder / new_id("upload")
     try:
         with path.open("wb") as file:
             parts = _Parts(file, field_bytes)
-            await _receive(request, _parser(boundary, parts), parts, max_bytes, digest)
+            parser = MultipartParser(boundary, parts.callbacks(), max_header_count=8, max_header_size=MAX_HEADER_BYTES)
+            await _receive(request, parser, parts, max_bytes, digest)
         yield parts.form(path)
     finally:
-        path.unlink(missing_ok=True)  # here and not in a thread, which a cancelled request would not wait for
-
-
-def _parser(boundary: bytes, parts: "_Parts") -> MultipartParser:
-    return MultipartParser(boundary, parts.callbacks(), max_header_count=8, max_header_size=MAX_HEADER_BYTES)
+        path.unlink(missing_ok=True)  # not in a thread: a cancelled request would not wait for it
 
 
 def _boundary(request: Request) -> bytes:
@@ -121,8 +118,8 @@ def _boundary(request: Request) -> bytes:
     return boundary
 
 
-def _wanted_digest(request: Request) -> bytes | None:
-    """Return the sha-256 of the body by RFC 9530, where one is sent; other algorithms are passed over."""
+def _announced_digest(request: Request) -> bytes | None:
+    """Return the sha-256 in the Content-Digest (RFC 9530), or None without one; other algorithms are ignored."""
     match = re.search(r"(?:^|,)\s*sha-256=:([^:]*):", request.headers.get("content-digest", ""))
     try:
         return base64.b64decode(match[1], validate=True) if match else None
@@ -134,16 +131,17 @@ def _wanted_digest(request: Request) -> bytes | None:
 async def _receive(
     request: Request, parser: MultipartParser, parts: "_Parts", max_bytes: int, digest: bytes | None
 ) -> None:
-    whole, size = hashlib.sha256(), 0
+    """Feed the body to the parser chunk by chunk, and check its size and digest."""
+    sha256, size = hashlib.sha256(), 0
     try:
         async for chunk in request.stream():
             size += len(chunk)
             if size > max_bytes:
                 raise too_large(max_bytes)
             if digest is not None:
-                whole.update(chunk)
+                sha256.update(chunk)
             parser.write(chunk)
-            if parts.waiting >= _WRITE_BYTES:
+            if parts.buffered_bytes >= _WRITE_BYTES:
                 await run_in_threadpool(parts.write)
         parser.finalize()
     except FormParserError:
@@ -153,7 +151,7 @@ async def _receive(
         msg = "The connection ended before the body did."
         raise BadRequestError(msg, code="aborted") from None
     await run_in_threadpool(parts.write)
-    if digest is not None and whole.digest() != digest:
+    if digest is not None and sha256.digest() != digest:
         msg = "The body's sha-256 is not the one of its Content-Digest; send it again."
         raise BadRequestError(msg, code="digest_mismatch")
 
@@ -164,7 +162,7 @@ def _unprocessable(name: str, msg: str) -> UnprocessableError:
 
 @dataclass
 class _Parts:
-    """What the parser's callbacks make of the parts. File bytes wait here until there are enough to write."""
+    """Collects the parts of a form from the parser's callbacks. Bytes of the file are buffered until `write`."""
 
     file: IO[bytes]
     field_bytes: int
@@ -172,16 +170,16 @@ class _Parts:
     filename: str | None = None
     size: int = 0
     sha256: "hashlib._Hash" = field(default_factory=hashlib.sha256)
-    waiting: int = 0
-    _pieces: list[bytes] = field(default_factory=list)
-    _header: tuple[bytearray, bytearray] = field(default_factory=lambda: (bytearray(), bytearray()))
+    buffered_bytes: int = 0
+    _buffer: list[bytes] = field(default_factory=list)
+    _header: tuple[bytearray, bytearray] = field(default_factory=lambda: (bytearray(), bytearray()))  # name, value
     _headers: dict[bytes, bytes] = field(default_factory=dict)
     _name: str = ""
-    _value: bytearray | None = None
+    _value: bytearray | None = None  # of the field that is being received; None for the file
     _ended: bool = False
 
     def callbacks(self) -> "MultipartCallbacks":
-        """Return what the parser calls."""
+        """Return the parser's callbacks by name."""
         return {
             "on_part_begin": self._headers.clear,
             "on_header_field": lambda data, start, end: self._header[0].extend(data[start:end]),
@@ -194,17 +192,17 @@ class _Parts:
         }
 
     def write(self) -> None:
-        """Write and hash what waits. Runs in a thread, while the parser rests."""
-        block = b"".join(self._pieces)
-        self._pieces.clear()
-        self.waiting = 0
+        """Hash and write the buffered bytes. Runs in a thread; the parser is not called meanwhile."""
+        block = b"".join(self._buffer)
+        self._buffer.clear()
+        self.buffered_bytes = 0
         self.size += len(block)
         self.sha256.update(block)
         self.file.write(block)
         self.file.flush()
 
     def form(self, path: Path) -> Form:
-        """Return the whole form, once everything is written."""
+        """Return the form once the body is received and written. Raises if it is incomplete."""
         if not self._ended:
             msg = "The multipart body ends before its last boundary."
             raise BadRequestError(msg, code="malformed_multipart")
@@ -223,7 +221,7 @@ class _Parts:
         if not 0 < len(name) <= MAX_NAME_BYTES:
             msg = "Every part needs a Content-Disposition with a name of at most 255 bytes."
             raise BadRequestError(msg, code="malformed_multipart")
-        self._name = _text(name, "a part's name")
+        self._name = _decoded(name, "a part's name")
         if self._name == FILE_FIELD:
             self._begin_file(options)
         else:
@@ -250,8 +248,8 @@ class _Parts:
 
     def _data(self, data: bytes, start: int, end: int) -> None:
         if self._value is None:
-            self._pieces.append(data[start:end])
-            self.waiting += end - start
+            self._buffer.append(data[start:end])
+            self.buffered_bytes += end - start
             return
         self._value += data[start:end]
         if len(self._value) > self.field_bytes:
@@ -259,14 +257,14 @@ class _Parts:
 
     def _end(self) -> None:
         if self._value is not None:
-            self.fields[self._name[:100]] = _text(bytes(self._value), f"the field {self._name[:100]!r}")
+            self.fields[self._name[:100]] = _decoded(bytes(self._value), f"the field {self._name[:100]!r}")
         self._value = None
 
     def _all_ended(self) -> None:
         self._ended = True
 
 
-def _text(raw: bytes, what: str) -> str:
+def _decoded(raw: bytes, what: str) -> str:
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError:

@@ -1,1 +1,1 @@
-"""Models: the registry of what jobs have made; versions, aliases, lineage and files."""
+"""The model registry: versions, aliases, lineage and files of models that jobs made or users imported."""

@@ -1,4 +1,4 @@
-"""Models over HTTP."""
+"""Endpoints of models."""
 
 import base64
 from typing import Annotated, Any
@@ -20,19 +20,25 @@ from app.security import CanRead, CanWrite, secure_router
 
 router = secure_router("/v1/models", "models")
 
-MISSING: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "No such model, or file of it."}}
-IN_USE: dict[int | str, dict[str, Any]] = {409: {"model": Problem, "description": "An unfinished job starts from it."}}
-BUSY: dict[int | str, dict[str, Any]] = {409: {"model": Problem, "description": "Somebody else is making this alias."}}
+MISSING: dict[int | str, dict[str, Any]] = {
+    404: {"model": Problem, "description": "There is no such model, or it has no such file."}
+}
+IN_USE: dict[int | str, dict[str, Any]] = {
+    409: {"model": Problem, "description": "An unfinished job starts from this model."}
+}
+BUSY: dict[int | str, dict[str, Any]] = {
+    409: {"model": Problem, "description": "Another request is making this alias."}
+}
 BYTES: dict[int | str, dict[str, Any]] = {
     200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
 }
 
 REFUSED: dict[int | str, dict[str, Any]] = {
-    400: {"model": Problem, "description": "The multipart body is malformed, or not what its Content-Digest says."},
-    409: {"model": Problem, "description": "Other requests are making versions of this name."},
-    413: {"model": Problem, "description": "The upload is too large, or unpacks to too much."},
-    415: {"model": Problem, "description": "The file is neither safetensors nor a package that holds them."},
-    503: {"model": Problem, "description": "Another import is under way."},
+    400: {"model": Problem, "description": "The multipart body is malformed, or does not match its Content-Digest."},
+    409: {"model": Problem, "description": "Other requests are registering versions of this name."},
+    413: {"model": Problem, "description": "The upload is too large, or too large once unpacked."},
+    415: {"model": Problem, "description": "The file is neither a safetensors file nor a package that holds one."},
+    503: {"model": Problem, "description": "Another import is in progress."},
     507: {"model": Problem, "description": "The service has no room left for the upload."},
 }
 
@@ -40,7 +46,7 @@ Ref = Annotated[str, Path(max_length=MAX_REF, description="`mdl_...`, `name`, `n
 
 
 def _import_schema() -> dict[str, Any]:
-    """Describe the form, for OpenAPI: the body is read as a stream, so FastAPI does not see it."""
+    """Return the OpenAPI schema of the form, which FastAPI does not know: the body is read as a stream."""
     options = importing.ImportOptions.model_json_schema()
     file = {
         "type": "string",
@@ -57,7 +63,7 @@ def _import_schema() -> dict[str, Any]:
 
 @router.post("", status_code=201, responses=REFUSED, openapi_extra=_import_schema())
 async def create(request: Request, response: Response, principal: CanWrite, state: State, key: IdempotencyKey) -> Model:
-    """Import a pretrained backbone: weights of a known architecture, as data."""
+    """Import the weights of a pretrained backbone of a known architecture."""
     folder, max_bytes = state.settings.data_folder / "tmp", state.settings.max_upload_bytes
     async with receive_form(request, folder, max_bytes, field_bytes=MAX_VOCAB_BYTES) as form:
         model = await run_in_threadpool(importing.create, state, principal.project_id, key, form)
@@ -73,7 +79,7 @@ def index(
     name: Annotated[str | None, Query(max_length=100)] = None,
     kind: Kind | None = None,
 ) -> Listing[Model]:
-    """List models."""
+    """List models, newest first by default."""
     return service.list_page(session, principal.project_id, page, name, kind)
 
 
@@ -85,19 +91,19 @@ def get(session: Reading, principal: CanRead, ref: Ref) -> Model:
 
 @router.delete("/{ref}", status_code=204, responses=MISSING | IN_USE)
 def delete(principal: CanWrite, state: State, ref: Ref) -> None:
-    """Delete one version of a model, with its aliases."""
+    """Delete one version of a model and its aliases."""
     state.database.transact(lambda session: service.delete(session, state, principal.project_id, ref))
 
 
 @router.get("/{ref}/lineage", responses=MISSING)
 def lineage(session: Reading, principal: CanRead, ref: Ref) -> Lineage:
-    """Return what a model was made from, up to the root, and what was made from it."""
+    """Return a model's ancestors up to the root, and the models fine-tuned from it."""
     return service.lineage(session, principal.project_id, ref)
 
 
 @router.get("/{ref}/files/{name}", responses=MISSING | BYTES, response_class=FileResponse)
 def file(state: State, principal: CanRead, ref: Ref, name: Annotated[str, Path(max_length=100)]) -> FileResponse:
-    """Download one file of a model; its bytes are checked against their digest first."""
+    """Download one file of a model, after its bytes were checked against their digest."""
     path, sha256 = service.file(state, principal.project_id, ref, name)
     digest = base64.b64encode(bytes.fromhex(sha256)).decode()
     headers = {"ETag": f'"{sha256}"', "Repr-Digest": f"sha-256=:{digest}:"}
@@ -112,7 +118,7 @@ def put_alias(
     alias: Annotated[str, Path(max_length=100)],
     body: AliasRequest,
 ) -> Alias:
-    """Point an alias at a version; it moves at once."""
+    """Point an alias at a version of the model."""
     return state.database.transact(
         lambda session: service.put_alias(session, state, principal.project_id, name, alias, body.model)
     )

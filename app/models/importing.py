@@ -1,4 +1,4 @@
-"""Imports pretrained weights: checks the upload, builds the model's files, and registers the model."""
+"""Imports pretrained weights: checks the upload, builds the files of a model, and registers the model."""
 
 import tempfile
 import threading
@@ -32,37 +32,39 @@ from app.models.schemas import Model
 
 _MAX_WAIT_SECONDS = 5.0
 _MAX_ATTEMPTS = 5
-_import_lock = threading.Lock()  # one import at a time: each holds a whole network in memory
+_import_lock = threading.Lock()  # one import at a time: each holds a network in memory
 
 
 class ImportOptions(Frozen):
     """The form fields of an import."""
 
-    name: ModelName = Field(description="What the model is called; a name that is known gets its next version.")
-    architecture: Literal["efficientnet_lite0", "bert"] = Field(description="What the weights belong to.")
+    name: ModelName = Field(description="Name of the model; a name that exists gets its next version.")
+    architecture: Literal["efficientnet_lite0", "bert"] = Field(description="Architecture of the weights.")
     image_size: int = Field(
-        224, ge=32, le=1024, description="Side of the square images that an image model is to take, in pixels."
+        224, ge=32, le=1024, description="For image models: side of the square input images, in pixels."
     )
-    vocab: str | None = Field(
-        None, description="The lines of vocab.txt, for bert; not needed where the package holds one."
-    )
+    vocab: str | None = Field(None, description="For bert: the text of vocab.txt; not needed if the package holds one.")
     config: dict[str, Any] | None = Field(
-        None, description="The numbers of config.json as JSON, for bert; not needed where the package holds one."
+        None, description="For bert: config.json; not needed if the package holds one."
     )
     max_tokens: int | None = Field(
-        None, ge=4, le=8192, description="Most tokens of a text, for bert; null: 256, or as many as have places."
+        None,
+        ge=4,
+        le=8192,
+        description="For bert: maximum number of tokens of a text; null: 256, or all positions if there are fewer.",
     )
-    uncased: bool = Field(default=True, description="Whether the vocabulary lacks capitals and accents, for bert.")
+    uncased: bool = Field(default=True, description="For bert: whether the vocabulary lacks capitals and accents.")
 
 
 def create(state: Services, project_id: str, key: str | None, form: Form) -> Model:
-    """Turn the weights into a model of ours and register it.
+    """Convert the uploaded weights to a model and register it.
 
     Raises:
-        UnprocessableError: a field is wrong, the file is damaged, or its tensors are not the architecture's.
-        UnsupportedMediaError: the file is neither safetensors nor a package that holds them.
-        TooLargeError: it unpacks to too much.
-        UnavailableError: other imports are under way.
+        UnprocessableError: a field is wrong, the file is damaged, or its tensors are not those of the architecture.
+        UnsupportedMediaError: the file is neither a safetensors file nor a package that holds one.
+        TooLargeError: the package is too large once unpacked.
+        UnavailableError: other imports are in progress.
+        ConflictError: other requests keep registering versions of this name.
     """
     options = _options(form.fields)
     request = fingerprint("models", form.sha256, *(f"{k}={v}" for k, v in sorted(form.fields.items())))
@@ -75,7 +77,7 @@ def create(state: Services, project_id: str, key: str | None, form: Form) -> Mod
 
 
 def _registered(state: Services, project_id: str, key: str | None, request: str, candidate: dict[str, Any]) -> Model:
-    """Register the model as the next version; repeat where another request took that version meanwhile."""
+    """Register the model as the next version; retry if another request took that version meanwhile."""
     origin: dict[str, Any] = {"project_id": project_id, "job_id": None, "dataset_id": None, "parent_id": None}
     add = partial(service.add, **origin, **candidate)
     for _ in range(_MAX_ATTEMPTS):
@@ -91,6 +93,7 @@ def _registered(state: Services, project_id: str, key: str | None, request: str,
 
 @contextmanager
 def _one_at_a_time() -> Iterator[None]:
+    """Hold the lock of imports. Raises UnavailableError after waiting `_MAX_WAIT_SECONDS` for it."""
     if not _import_lock.acquire(timeout=_MAX_WAIT_SECONDS):
         msg = "Another import is under way; try again."
         raise UnavailableError(msg, code="busy")
@@ -101,13 +104,13 @@ def _one_at_a_time() -> Iterator[None]:
 
 
 def _build(options: ImportOptions, parts: Parts, folder: Path) -> tuple[dict[str, Any], list[str]]:
-    """Write the model's files, load them as serving does, and return the manifest and the files' names."""
-    import torch  # noqa: PLC0415 - only this needs it
+    """Write the model's files, load them as a check, and return the manifest and the names of the files."""
+    import torch  # noqa: PLC0415 - only imports need it
 
     from app.ml.models.bundle import json_of, read_bundle, save_bundle  # noqa: PLC0415 - the same
     from app.ml.models.imports import Wanted, imported  # noqa: PLC0415 - the same
 
-    wanted = Wanted(
+    request = Wanted(
         options.architecture,
         parts.weights,
         side=options.image_size,
@@ -117,9 +120,9 @@ def _build(options: ImportOptions, parts: Parts, folder: Path) -> tuple[dict[str
         uncased=options.uncased,
     )
     folder.mkdir()
-    torch.set_num_threads(1)  # the other cores are for those who ask for predictions
+    torch.set_num_threads(1)  # leaves the other cores to predictions
     try:
-        names = save_bundle(folder, imported(wanted))
+        names = save_bundle(folder, imported(request))
         return json_of(read_bundle(folder).manifest), names
     except WeightsError as error:
         raise _refusal(error) from None
@@ -137,7 +140,7 @@ def _refusal(error: WeightsError) -> GraftworkError:
 
 
 def _options(fields: Mapping[str, str]) -> ImportOptions:
-    """Validate the form fields; numbers, booleans and the config are JSON."""
+    """Validate the form fields; numbers, booleans and `config` are parsed as JSON."""
     values: dict[str, Any] = {name: text for name, text in fields.items() if text.strip()}
     for name in values.keys() & {"image_size", "max_tokens", "uncased", "config"}:
         values[name] = json_field(name, values[name])

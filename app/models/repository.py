@@ -34,7 +34,7 @@ def add(session: Session, *, project_id: str, name: str, **columns: Any) -> Mode
 
 
 def find(session: Session, project_id: str, ref: Ref) -> ModelRow | None:
-    """Return the model that a reference means now."""
+    """Return the model that a reference resolves to."""
     query = select(ModelRow).where(_of(project_id))
     if ref.id is not None:
         query = query.where(ModelRow.id == ref.id)
@@ -61,18 +61,18 @@ def page(
 
 
 def newest(session: Session, project_id: str, limit: int) -> list[ModelRow]:
-    """Return the project's models, the newest first."""
+    """Return the project's models, newest first."""
     return list(session.scalars(select(ModelRow).where(_of(project_id)).order_by(ModelRow.id.desc()).limit(limit)))
 
 
 def next_version(session: Session, project_id: str, name: str) -> int:
-    """Return the version after the last one, deleted ones included, so that no version ever means two models."""
+    """Return the version after the last one, deleted ones included, so that no version is ever used twice."""
     query = select(func.max(ModelRow.version)).where(ModelRow.project_id == project_id, ModelRow.name == name)
     return (session.scalar(query) or 0) + 1
 
 
 def aliases_of(session: Session, project_id: str, model_ids: list[str]) -> dict[str, list[str]]:
-    """Return the aliases of each of these models, in order."""
+    """Return the sorted aliases of each of these models."""
     query = (
         select(AliasRow.model_id, AliasRow.alias)
         .where(AliasRow.project_id == project_id, AliasRow.model_id.in_(model_ids))
@@ -95,7 +95,7 @@ def get(session: Session, model_id: str) -> ModelRow:
 
 
 def children(session: Session, project_id: str, model_id: str, limit: int) -> list[ModelRow]:
-    """Return models that were fine-tuned directly from this one, deleted or not."""
+    """Return the models fine-tuned directly from this one, deleted or not, oldest first."""
     query = select(ModelRow).where(ModelRow.project_id == project_id, ModelRow.parent_id == model_id)
     return list(session.scalars(query.order_by(ModelRow.id).limit(limit)))
 
@@ -115,7 +115,7 @@ def job_using(session: Session, project_id: str, model_id: str) -> str | None:
 
 
 def mark_deleted(session: Session, project_id: str, model_id: str) -> None:
-    """Hide the model and take its aliases away; garbage collection takes bytes that nothing else needs."""
+    """Mark the model as deleted and delete its aliases; garbage collection removes files that no other row names."""
     session.execute(delete(AliasRow).where(AliasRow.project_id == project_id, AliasRow.model_id == model_id))
     session.execute(
         update(ModelRow).where(ModelRow.id == model_id, ModelRow.project_id == project_id).values(deleted_at=db_now())

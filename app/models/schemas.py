@@ -1,4 +1,4 @@
-"""Request and answer bodies of the models endpoints. Every field is present, null where empty."""
+"""Request and response bodies of the model endpoints. Every field is present, null if empty."""
 
 from typing import Annotated, Any, Literal
 
@@ -15,8 +15,8 @@ class HeadSummary(BaseModel):
 
     name: str
     kind: str
-    target: str | None = Field(description="Null where it answers several targets, or learns from the rows themselves.")
-    targets: list[str] = Field(description="All that it answers, in order.")
+    target: str | None = Field(description="Null if it has several targets or none.")
+    targets: list[str] = Field(description="All targets that it predicts, in order.")
     classes: list[str]
 
 
@@ -36,14 +36,14 @@ class ModelLinks(BaseModel):
     lineage: str
     predictions: str | None
     embeddings: str
-    evaluations: str | None = Field(description="The jobs that measure it.")
+    evaluations: str | None = Field(description="The evaluations of this model.")
     job: str | None
     dataset: str | None
     parent: str | None
 
 
 class Model(BaseModel):
-    """A registered model; it never changes."""
+    """A registered, immutable model."""
 
     id: str
     object: Literal["model"] = "model"
@@ -53,13 +53,13 @@ class Model(BaseModel):
     modality: str
     backbone: dict[str, Any] = Field(description="The backbone's config.")
     heads: list[HeadSummary]
-    method: dict[str, Any] | None = Field(description="How it was pretrained; null for a fine-tuned model.")
-    labels: dict[str, Any] | None = Field(description="What labels added to its pretraining; null: it saw none.")
-    watch: dict[str, Any] | None = Field(description="What watched its pretraining; null: nothing.")
-    strategy: dict[str, Any] | None = Field(description="How it was adapted; null for a backbone.")
+    method: dict[str, Any] | None = Field(description="The pretraining method; null for a fine-tuned model.")
+    labels: dict[str, Any] | None = Field(description="How labels were used in its pretraining; null: they were not.")
+    watch: dict[str, Any] | None = Field(description="The online probe of its pretraining; null: none.")
+    strategy: dict[str, Any] | None = Field(description="The fine-tuning strategy; null for a backbone.")
     job: str | None
     dataset: str | None
-    parent: str | None = Field(description="The model that it was fine-tuned from; null when from scratch.")
+    parent: str | None = Field(description="The model that it was fine-tuned from; null if trained from scratch.")
     metrics: dict[str, Any]
     files: list[FileSummary]
     aliases: list[str]
@@ -81,24 +81,24 @@ class LineageModel(BaseModel):
 
 
 class Lineage(BaseModel):
-    """A model's ancestors and the models fine-tuned from it."""
+    """The ancestors of a model, and the models fine-tuned from it."""
 
     object: Literal["lineage"] = "lineage"
     model: LineageModel
-    ancestors: list[LineageModel] = Field(description="Its parent first, the root last.")
-    children: list[LineageModel] = Field(description="Models fine-tuned directly from it, oldest first.")
+    ancestors: list[LineageModel] = Field(description="The parent first, the root last.")
+    children: list[LineageModel] = Field(description="The models fine-tuned directly from it, oldest first.")
 
 
 class AliasRequest(BaseModel):
-    """The version that an alias points at from now on."""
+    """The version that an alias is to point at."""
 
     model_config = ConfigDict(extra="forbid")
 
-    model: Annotated[str, Field(min_length=1, max_length=MAX_REF, description="A reference to a version of the model.")]
+    model: Annotated[str, Field(min_length=1, max_length=MAX_REF, description="Reference to a version of the model.")]
 
 
 class Alias(BaseModel):
-    """A movable name for one version."""
+    """A movable name for one version of a model."""
 
     object: Literal["alias"] = "alias"
     name: str

@@ -22,7 +22,7 @@ MAX_ANCESTORS = 1000
 MAX_CHILDREN = 1000
 
 
-def register(  # noqa: PLR0913 - a model is made of this, and all of it is named
+def register(  # noqa: PLR0913 - the fields of a model, all by keyword
     session: Session,
     *,
     project_id: str,
@@ -37,11 +37,11 @@ def register(  # noqa: PLR0913 - a model is made of this, and all of it is named
 ) -> ModelRow:
     """Add a model as the next version of its name; part of the caller's transaction.
 
-    `files` is `{name: {"sha256", "bytes"}}` of blobs that are already kept.
+    `files` is `{name: {"sha256", "bytes"}}` of blobs that are already stored.
 
     Raises:
-        IntegrityError: another transaction took this version, or the job has registered before; repeat the
-            transaction or leave it.
+        IntegrityError: another transaction took this version, so that the caller retries; or the job has registered
+            a model before.
     """
     return repository.add(
         session,
@@ -58,15 +58,15 @@ def register(  # noqa: PLR0913 - a model is made of this, and all of it is named
 
 
 def add(session: Session, **fields: Any) -> Model:
-    """Register a model as `register` does, and return it as it is answered."""
+    """Register a model as `register` does, and return it as a response."""
     return _answer(register(session, **fields), [])
 
 
 def resolve(session: Session, project_id: str, ref: str) -> ModelRow:
-    """Return the model that a reference means now.
+    """Return the model that a reference resolves to.
 
     Raises:
-        NotFoundError: nothing is called so in this project.
+        NotFoundError: the project has no such model.
     """
     reference = parse(ref)
     row = repository.find(session, project_id, reference) if reference is not None else None
@@ -90,10 +90,10 @@ def get(session: Session, project_id: str, ref: str) -> Model:
 
 
 def delete(session: Session, state: Services, project_id: str, ref: str) -> None:
-    """Delete one version and its aliases. Models made from it keep working: files belong to whoever names them.
+    """Delete one version and its aliases. Models made from it keep working: they name the files they share.
 
     Raises:
-        ConflictError: an unfinished job starts from it.
+        ConflictError: an unfinished job starts from this model.
     """
     row = resolve(session, project_id, ref)
     job_id = repository.job_using(session, project_id, row.id)
@@ -101,8 +101,8 @@ def delete(session: Session, state: Services, project_id: str, ref: str) -> None
         msg = f"The job {job_id} starts from this model; wait for it or cancel it first."
         raise ConflictError(msg, code="in_use")
     repository.mark_deleted(session, project_id, row.id)
-    after_commit(session, state.engine.references.forget)
-    after_commit(session, lambda: state.engine.forget(row.id))
+    after_commit(session, state.engine.references.clear)
+    after_commit(session, lambda: state.engine.unload(row.id))
 
 
 def lineage(session: Session, project_id: str, ref: str) -> Lineage:
@@ -124,22 +124,22 @@ def lineage(session: Session, project_id: str, ref: str) -> Lineage:
     )
 
 
-def taught_by(session: Session, model: ModelRow, source_sha256: str) -> ModelRow | None:
-    """Return the model or its nearest ancestor whose backbone was trained on labels of this upload, if there is one."""
+def find_model_trained_on(session: Session, model: ModelRow, source_sha256: str) -> ModelRow | None:
+    """Return the model, or its nearest ancestor, whose backbone was trained on labels of this upload; else None."""
     row: ModelRow | None = model
     for _ in range(MAX_ANCESTORS):
         if row is None:
             return None
         strategy, labels = row.manifest.get("strategy"), row.manifest.get("labels")
-        moved = labels is not None or (strategy is not None and strategy["kind"] != "linear_probe")
-        if moved and repository.source_of(session, row) == source_sha256:
+        used_labels = labels is not None or (strategy is not None and strategy["kind"] != "linear_probe")
+        if used_labels and repository.source_of(session, row) == source_sha256:
             return row
         row = repository.by_id(session, row.project_id, row.parent_id) if row.parent_id else None
     return None
 
 
 def file(state: Services, project_id: str, ref: str, name: str) -> tuple[Path, str]:
-    """Return one file of a model, verified, and its sha256. The transaction ends before the bytes are read.
+    """Return one file of a model and its sha256, after verifying the bytes. No transaction is open meanwhile.
 
     Raises:
         NotFoundError: the model has no such file.
@@ -154,11 +154,11 @@ def file(state: Services, project_id: str, ref: str, name: str) -> tuple[Path, s
 
 
 def put_alias(session: Session, state: Services, project_id: str, name: str, alias: str, ref: str) -> Alias:
-    """Point an alias at a version; requests to this process follow at once, those to other processes within 2 s.
+    """Point an alias at a version. This process resolves it to the new version at once, others within 2 s.
 
     Raises:
-        UnprocessableError: no alias can be called so, or the model has another name.
-        ConflictError: somebody else is making this alias.
+        UnprocessableError: the alias is not valid, or the model has another name.
+        ConflictError: another request is making this alias.
     """
     if not is_alias(alias):
         raise _refuse(["path", "alias"], f"an alias matches {ALIAS}")
@@ -172,7 +172,7 @@ def put_alias(session: Session, state: Services, project_id: str, name: str, ali
     except IntegrityError:
         msg = "Another request is making this alias; repeat this one."
         raise ConflictError(msg, code="alias_in_progress") from None
-    after_commit(session, state.engine.references.forget)
+    after_commit(session, state.engine.references.clear)
     return Alias(name=name, alias=alias, model=row.id, version=row.version, updated_at=alias_row.updated_at)
 
 

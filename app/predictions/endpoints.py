@@ -1,4 +1,4 @@
-"""Predictions, embeddings and generations over HTTP. No session is asked for: a warm request needs no database."""
+"""Endpoints of predictions, embeddings and generations; with the model in memory they need no database."""
 
 from typing import Any
 
@@ -12,26 +12,28 @@ from app.security import CanPredict, secure_router
 router = secure_router("/v1/models", "predictions")
 
 MISSING: dict[int | str, dict[str, Any]] = {
-    404: {"model": Problem, "description": "No such model."},
+    404: {"model": Problem, "description": "There is no such model."},
     413: {"model": Problem, "description": "The body is too large."},
 }
-NO_GENERATOR: dict[int | str, dict[str, Any]] = {409: {"model": Problem, "description": "Without a generator."}}
-NO_HEADS: dict[int | str, dict[str, Any]] = {409: {"model": Problem, "description": "A backbone without heads."}}
+NO_GENERATOR: dict[int | str, dict[str, Any]] = {409: {"model": Problem, "description": "The model has no generator."}}
+NO_HEADS: dict[int | str, dict[str, Any]] = {
+    409: {"model": Problem, "description": "The model is a backbone without heads."}
+}
 
 
 @router.post("/{ref}/predictions", responses=MISSING | NO_HEADS)
 def predict(state: State, principal: CanPredict, ref: Ref, body: Inputs) -> Predictions:
-    """Answer every head of a model for every input."""
+    """Return the prediction of every head of a model for every input."""
     return service.predict(state, principal.project_id, ref, body.inputs)
 
 
 @router.post("/{ref}/generations", responses=MISSING | NO_GENERATOR)
 def generate(state: State, principal: CanPredict, ref: Ref, body: Prompts) -> Generations:
-    """Continue texts by a model that has a generator."""
+    """Continue texts with a model that has a generator."""
     return service.generate(state, principal.project_id, ref, body)
 
 
 @router.post("/{ref}/embeddings", responses=MISSING)
 def embed(state: State, principal: CanPredict, ref: Ref, body: Inputs) -> Embeddings:
-    """Return the features of every input."""
+    """Return the embedding of every input: the features of the model's backbone."""
     return service.embed(state, principal.project_id, ref, body.inputs)

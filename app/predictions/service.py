@@ -23,12 +23,12 @@ from app.serving.engine import Predictor
 
 _GENERATORS = {kind for kind, config in kinds(AnyHead).items() if issubclass(config, HeadConfig) and config.generates}
 _MAX_WAIT_SECONDS = 5.0
-_GENERATION_SECONDS = 20.0  # then texts end where they are
+_GENERATION_SECONDS = 20.0  # after which continuations end as they are
 
 
 @dataclass(frozen=True)
 class _ResolvedModel:
-    """What answering needs to know of the model that a reference names."""
+    """The part of a model's row that predictions need; cached by reference."""
 
     name: ModelName
     files: dict[str, Any]
@@ -37,7 +37,7 @@ class _ResolvedModel:
 
 
 def predict(state: Services, project_id: str, ref: str, inputs: Sequence[Any]) -> Predictions:
-    """Answer every head of the model for every input, or none.
+    """Return the prediction of every head for every input.
 
     Raises:
         ConflictError: the model has no heads.
@@ -53,7 +53,7 @@ def predict(state: Services, project_id: str, ref: str, inputs: Sequence[Any]) -
 
 
 def embed(state: Services, project_id: str, ref: str, inputs: Sequence[Any]) -> Embeddings:
-    """Return the features of every input, or of none.
+    """Return the embedding of every input.
 
     Raises:
         UnprocessableError: some inputs cannot be read, or are so large that their features are not finite.
@@ -69,11 +69,11 @@ def embed(state: Services, project_id: str, ref: str, inputs: Sequence[Any]) -> 
 
 
 def generate(state: Services, project_id: str, ref: str, prompts: Prompts) -> Generations:
-    """Continue every text, or none.
+    """Continue every text.
 
     Raises:
         ConflictError: the model has no generator.
-        UnprocessableError: some inputs are no texts.
+        UnprocessableError: some inputs are not texts.
     """
     model = _resolve(state, project_id, ref)
     if not model.generates:
@@ -95,7 +95,7 @@ def generate(state: Services, project_id: str, ref: str, prompts: Prompts) -> Ge
 
 @contextmanager
 def _compute_slot(state: Services) -> Iterator[None]:
-    """Hold one of as many slots as there are cores. Raises UnavailableError after waiting too long for one."""
+    """Hold one of as many slots as there are cores. Raises UnavailableError after `_MAX_WAIT_SECONDS` without one."""
     if not state.engine.computing.acquire(timeout=_MAX_WAIT_SECONDS):
         msg = "All cores are busy with predictions; try again."
         raise UnavailableError(msg, code="busy")
@@ -125,18 +125,18 @@ def _predictor(state: Services, model: _ResolvedModel) -> Predictor:
 
 
 def _load(store: ArtifactStore, files: dict[str, Any]) -> Predictor:
-    """Read a model's verified files; its golden outputs are replayed before it answers anybody."""
-    import torch  # noqa: PLC0415 - a process that predicts nothing does without
+    """Load a model from its verified files; loading replays its golden outputs as a check."""
+    import torch  # noqa: PLC0415 - loaded by the first prediction only
 
     from app.ml.models.predictor import load_bundle  # noqa: PLC0415 - the same
 
-    torch.set_num_threads(1)  # requests run side by side; threads inside each would fight over the cores
+    torch.set_num_threads(1)  # one thread per request: requests run in parallel already
     with tempfile.TemporaryDirectory() as scratch:
         return load_bundle(link_files(store, files, Path(scratch)))
 
 
 def _ignore_overflow() -> np.errstate:
-    """Keep NumPy from warning where huge inputs overflow float32: the answers are checked instead."""
+    """Silence NumPy's warnings where huge inputs overflow float32: the results are checked instead."""
     return np.errstate(over="ignore", invalid="ignore")
 
 

@@ -1,1 +1,1 @@
-"""Serving, pure: which loaded model answers; no HTTP, no SQL, and no torch before the first model is loaded."""
+"""Keeps models in memory for predictions. No HTTP, no SQL, and no torch before the first model is loaded."""

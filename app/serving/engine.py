@@ -1,4 +1,4 @@
-"""Which models are in memory, and how many compute at once. It is given loaders; it knows no SQL and no files."""
+"""Keeps loaded models in memory. Callers pass the function that loads a model: the engine knows no SQL and no files."""
 
 import copy
 import os
@@ -12,9 +12,9 @@ from cachetools import LRUCache
 from numpy.typing import NDArray
 
 from app.ml.configs.generation import Continued, GenerationConfig
-from app.serving.memory import ShortMemory
+from app.serving.cache import ExpiringCache
 
-REMEMBER_SECONDS = 2.0
+REFERENCE_SECONDS = 2.0  # for which a resolved reference is cached
 Rows = NDArray[Any]
 
 
@@ -22,49 +22,52 @@ class Predictor(Protocol):
     """A loaded model. Safe to use from several threads."""
 
     def decode(self, inputs: Sequence[Any]) -> Rows:
-        """JSON values to rows (N, ...); raises `InputError` naming the bad ones."""
+        """Encode N JSON values as rows (N, ...). Raises `InputError` with the place of each unreadable value."""
 
     def predict(self, rows: Rows) -> list[dict[str, Any]]:
-        """Rows (N, ...) to one answer each: {head: {...}}."""
+        """Return the answers `{head: {...}}` of N rows (N, ...)."""
 
     def embed(self, rows: Rows) -> NDArray[np.float32]:
-        """Rows (N, ...) to features (N, F)."""
+        """Return the features (N, F) of rows (N, ...)."""
 
     def generate(self, inputs: Sequence[Any], config: GenerationConfig, seconds: float) -> list[Continued]:
-        """Texts to what follows them; raises `InputError` naming the bad ones."""
+        """Continue texts, for at most `seconds`. Raises `InputError` with the place of each input that is no text."""
 
 
 class Engine:
-    """Keeps the `capacity` models used last. `references` remembers briefly which model a name means."""
+    """Keeps the `capacity` most recently used models.
 
-    def __init__(self, capacity: int, references: ShortMemory[tuple[str, str], Any] | None = None) -> None:
-        self.references = references or ShortMemory(REMEMBER_SECONDS)
+    `references` caches which model a reference means; `computing` limits concurrent predictions to the number of cores.
+    """
+
+    def __init__(self, capacity: int, references: ExpiringCache[tuple[str, str], Any] | None = None) -> None:
+        self.references = references or ExpiringCache(REFERENCE_SECONDS)
         self.computing = threading.BoundedSemaphore(os.cpu_count() or 1)
         self._loaded: LRUCache[str, Future[Predictor]] = LRUCache(capacity)
         self._lock = threading.Lock()
 
     def predictor(self, model_id: str, load: Callable[[], Predictor]) -> Predictor:
-        """Return the model, loaded once however many ask at the same time.
+        """Return a model; concurrent calls for the same model run `load` once.
 
-        What `load` raises is raised to all who wait for it; the next who asks loads again.
+        An exception of `load` is raised in all of these calls; the next call loads again.
         """
         with self._lock:
             future = self._loaded.get(model_id)
-            if is_first := future is None:
+            if must_load := future is None:
                 future = self._loaded[model_id] = Future()
-        if is_first:
+        if must_load:
             self._load(model_id, future, load)
         return future.result()
 
-    def forget(self, model_id: str) -> None:
-        """Drop a model; requests under way finish with it."""
+    def unload(self, model_id: str) -> None:
+        """Drop a model from memory; predictions in progress finish with it."""
         with self._lock:
             self._loaded.pop(model_id, None)
 
     def loaded(self) -> list[str]:
         """Return the ids of the models in memory."""
         with self._lock:
-            loaded = copy.copy(self._loaded)  # looking at its values would count as using them
+            loaded = copy.copy(self._loaded)  # reading the values of the cache itself would count as use
         return [model_id for model_id, future in loaded.items() if future.done()]
 
     def _load(self, model_id: str, future: "Future[Predictor]", load: Callable[[], Predictor]) -> None:

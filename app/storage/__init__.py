@@ -1,1 +1,1 @@
-"""Storage: what the files are, which rows name them, and which ones nobody needs any more."""
+"""Storage: the files of the service, the rows that name them, and garbage collection."""

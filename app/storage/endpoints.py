@@ -1,4 +1,4 @@
-"""The storage over HTTP."""
+"""The endpoint of storage."""
 
 from app.dependencies import State
 from app.security import CanRead, secure_router
@@ -10,5 +10,5 @@ router = secure_router("/v1/storage", "storage")
 
 @router.get("")
 def get(state: State, principal: CanRead) -> Storage:
-    """Return what files take: the project's and, for a key with the scope admin, those of the whole service."""
+    """Return the disk space used by the project's files and, for a key with the scope admin, by the whole service."""
     return service.report(state, principal)

@@ -1,7 +1,7 @@
-"""Garbage collection: which files are removed, which stay, and why.
+"""Garbage collection: decides which files are removed, and removes them.
 
-A file of the store that no row names is first moved to the trash, and deleted from there when the grace period is over;
-another put of the same content stores it again, and a fetch restores it, so that an upload of that content is safe.
+A file of the store that no row names is moved to the trash, and deleted from there after the grace period. An upload of
+the same content meanwhile is safe: a put stores it again, and a fetch restores it from the trash.
 """
 
 import shutil
@@ -22,7 +22,7 @@ _OWN_PREFIXES = ("blobs/", "jobs/")
 
 
 class Verdict(BaseModel):
-    """What garbage collection does with one file, and why."""
+    """What garbage collection does with a file, and why."""
 
     place: Place
     name: str
@@ -33,7 +33,7 @@ class Verdict(BaseModel):
 
 
 def plan(database: Database, store: ArtifactStore, settings: Settings) -> list[Verdict]:
-    """Return a verdict on every file. Rows are read after the files, so that a file named meanwhile is a young one."""
+    """Return a verdict on every file. Rows are read after the files are listed: a file named only later is young."""
     grace, now = settings.gc_grace_seconds, time.time()
     files = list(inventory(store, settings))
     owners = _owners(database, grace)
@@ -44,7 +44,7 @@ def plan(database: Database, store: ArtifactStore, settings: Settings) -> list[V
 
 
 def carry_out(verdicts: Iterable[Verdict], database: Database, store: ArtifactStore, settings: Settings) -> None:
-    """Carry out the verdicts, but keep a file that a row has come to name since they were made."""
+    """Carry out the verdicts, except on files that a row has named since."""
     owners = _owners(database, settings.gc_grace_seconds)
     for verdict in verdicts:
         key = verdict.name.removeprefix(TRASH)
@@ -75,7 +75,7 @@ def _owners(database: Database, grace: float) -> dict[str, str]:
 
 
 def _judge_store(files: list[File], owners: Mapping[str, str], before: float) -> Iterator[Verdict]:
-    """Judge the files of the store; only what changed earlier than the time `before` is old enough to be removed."""
+    """Judge the files of the store; those changed before the time `before` are old enough to be removed."""
     stored = [file for file in files if file.place == "store"]
     present = {file.name for file in stored}
     for file in stored:
@@ -92,7 +92,7 @@ def _judge_store(files: list[File], owners: Mapping[str, str], before: float) ->
 
 
 def _judge_local(file: File, owners: Mapping[str, str], attempts: Mapping[str, str], before: float) -> Verdict:
-    """Judge a file of this machine's data folder; `attempts` are the folders of attempts under way."""
+    """Judge a file of this machine's data folder; `attempts` are the folders of running attempts, with their jobs."""
     name = file.name.partition("/")[2]
     if file.place == "cache":
         return _unless_named(file, "delete", owners.get(name), before)

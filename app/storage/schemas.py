@@ -1,4 +1,4 @@
-"""The answers about storage."""
+"""Response bodies of the storage endpoint."""
 
 from typing import Literal
 
@@ -6,36 +6,40 @@ from pydantic import BaseModel, Field
 
 
 class Amount(BaseModel):
-    """Files; the same content counts once."""
+    """A number of files and their bytes; equal contents count once."""
 
     count: int
     bytes: int
 
 
 class Usage(BaseModel):
-    """Files that rows name, by what the rows are."""
+    """Files that rows name, by the kind of row."""
 
     datasets: Amount
     models: Amount
     checkpoints: Amount
-    job_files: Amount = Field(description="Curves, and what the trials of unfinished sweeps made.")
-    deleted: Amount = Field(description="Of deleted datasets and models, until garbage collection takes them.")
+    job_files: Amount = Field(description="Curves, and models of the trials of unfinished sweeps.")
+    deleted: Amount = Field(description="Files of deleted datasets and models, until garbage collection removes them.")
 
 
 class ServiceStorage(BaseModel):
-    """All projects together, and what no row names."""
+    """The files of all projects, and those that no row names."""
 
     named: Usage
-    unreferenced: Amount = Field(description="In the store, and named by no row: uploads under way, and leftovers.")
-    trash: Amount = Field(description="Found unreferenced by garbage collection, and still kept for its grace.")
+    unreferenced: Amount = Field(
+        description="Files in the store that no row names: uploads in progress, and leftovers."
+    )
+    trash: Amount = Field(
+        description="Files in the trash, until garbage collection deletes them after the grace period."
+    )
     cache: Amount = Field(description="Copies of a bucket's files in this machine's data folder.")
-    tmp: Amount = Field(description="Uploads and attempts under way on this machine, and their leftovers.")
+    tmp: Amount = Field(description="Files of uploads and attempts in progress on this machine, and leftovers.")
     free_bytes: int = Field(description="Free space of this machine's data folder.")
     total_bytes: int = Field(description="Size of the file system of this machine's data folder.")
 
 
 class Storage(BaseModel):
-    """What a project's files take; for keys with the scope admin, what those of the whole service take."""
+    """The disk space of a project's files and, for keys with the scope admin, of the whole service."""
 
     object: Literal["storage"] = "storage"
     project: Usage

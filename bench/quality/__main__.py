@@ -1,7 +1,7 @@
-"""Learning quality, measured over HTTP: `python bench/quality --data DIR`; writes docs/quality.md.
+"""Measures learning quality over HTTP: `python bench/quality --data DIR`; writes docs/quality.md.
 
-Rows can be run one by one (`--rows P4 --keep p4.json`) and put together later (`--merge p1.json p4.json`). With
-`--blind` rows run twice, the second time with permuted test labels, and no byte of any model may change.
+Rows can be run one by one (`--rows P4 --keep p4.json`) and merged later (`--merge p1.json p4.json`). With `--blind`
+rows run twice, the second time with permuted test labels, and no byte of any model may change.
 """
 
 import argparse
@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # beside this folder stand the modules that all benches share
+sys.path.insert(0, str(Path(__file__).parents[1]))  # the modules that all benches share
 
 import images
 import series
@@ -21,11 +21,11 @@ from blind import differences, permuted
 from protocol import Figure, Lab
 from service import service
 from sources import MissingDataError
-from table import keep, kept, line, write
+from table import line, load, save, write
 
 Row = Callable[[Lab, Path], Iterator[Figure]]
 ROWS: dict[str, Row] = {
-    "P1": images.few_labels,  # and P2: one pretraining serves both
+    "P1": images.few_labels,  # and P2: they share one pretraining
     "P3": images.autoencoders,
     "P4": series.probes,
     "P5": texts.banking,
@@ -36,17 +36,19 @@ ROWS: dict[str, Row] = {
 
 
 def main() -> None:
-    """Run the rows that were asked for; without any, all of them, and write the page."""
+    """Run the rows named on the command line, by default all; write the page if all were run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--data", type=Path, help="folder of the public data, see sources.py")
-    what.add_argument("--merge", type=Path, nargs="+", help="write the page from kept figures, later ones win")
+    mode = parser.add_mutually_exclusive_group(required=True)
+    mode.add_argument("--data", type=Path, help="folder of the public data, see sources.py")
+    mode.add_argument(
+        "--merge", type=Path, nargs="+", help="write the page from these files of figures; later ones win"
+    )
     parser.add_argument("--rows", nargs="+", choices=sorted(ROWS), default=sorted(ROWS), help="only these")
     parser.add_argument("--keep", type=Path, help="write the figures as JSON into this file")
     parser.add_argument("--blind", action="store_true", help="prove that no test label reaches a job")
     arguments = parser.parse_args()
     if arguments.merge:
-        write(kept(arguments.merge))
+        write(load(arguments.merge))
     elif arguments.blind:
         prove(arguments.rows, arguments.data)
     else:
@@ -55,27 +57,26 @@ def main() -> None:
             write(figures)
 
 
-def measure(rows: Sequence[str], data: Path, kept_in: Path | None = None) -> tuple[list[Figure], Lab]:
-    """Measure on a service of its own; what is measured is kept at once, so that a broken run loses little."""
+def measure(rows: Sequence[str], data: Path, file: Path | None = None) -> tuple[list[Figure], Lab]:
+    """Measure rows on a new service; figures are written to `file` one by one, so that an aborted run keeps them."""
     figures: list[Figure] = []
     with service(threads=1) as client:
         lab = Lab(client)
         for figure in _figures(lab, rows, data):
             print(line(figure), end="", flush=True)
             figures.append(figure)
-            if kept_in:
-                keep(figures, kept_in)
+            if file:
+                save(figures, file)
     return figures, lab
 
 
 def prove(rows: Sequence[str], data: Path) -> None:
-    """Run twice, the second time with permuted test labels; exits with 1 where any model differs."""
+    """Run the rows twice, the second time with permuted test labels; exit with 1 if any model differs."""
     with tempfile.TemporaryDirectory(prefix="graftwork-blind-") as scratch:
-        as_is, shuffled = (measure(rows, folder)[1].digests for folder in (data, permuted(data, Path(scratch))))
-    found = differences(as_is, shuffled)
-    if found:
-        sys.exit(f"test labels change models: {'; '.join(found)}")
-    print(f"blind: {len(as_is)} models, each the same to the last byte under permuted test labels")
+        first, second = (measure(rows, folder)[1].digests for folder in (data, permuted(data, Path(scratch))))
+    if changed := differences(first, second):
+        sys.exit(f"test labels change models: {'; '.join(changed)}")
+    print(f"blind: {len(first)} models, each the same to the last byte under permuted test labels")
 
 
 def _figures(lab: Lab, rows: Sequence[str], data: Path) -> Iterator[Figure]:

@@ -1,7 +1,7 @@
-"""Proof that no test label reaches a job: permuting the test labels changes no byte of any model.
+"""Checks that no test label reaches a job: permuting the test labels changes no byte of any model.
 
-A row runs on the data as it is and on a copy of the folder whose test labels are permuted. Trainings repeat
-themselves bit for bit, so that every file of every model, in order, has to hash to the same.
+A row runs on the data, and on a copy of its folder with permuted test labels. Trainings are reproducible bit for bit,
+so every file of every model, in order, must have the same hash.
 """
 
 import csv
@@ -12,31 +12,31 @@ from pathlib import Path
 import numpy as np
 from sources import DEBIAN
 
-Digests = Sequence[Mapping[str, str]]  # by model, in order: a file's SHA-256 by its name
+Digests = Sequence[Mapping[str, str]]  # of each model in order: {file name: SHA-256}
 
 SETS = ("fashion-mnist", "mnist")
 
 
 def permuted(data: Path, target: Path) -> Path:
-    """Fill the empty folder `target` with the sets of `data`, test labels permuted and all else as it is."""
+    """Fill the empty folder `target` with the sets of `data`, with permuted test labels; return the folder."""
     for folder in (DEBIAN, data):
         for path in (path for path in folder.rglob("*") if path.is_file()):
             place = target / path.relative_to(folder)
             if folder == DEBIAN and place.parent.name not in SETS:
                 continue
             place.parent.mkdir(parents=True, exist_ok=True)
-            place.unlink(missing_ok=True)  # the folder's own set comes before the package's
+            place.unlink(missing_ok=True)  # a set in `data` replaces the package's
             _write(path, place)
     return target
 
 
-def differences(one: Digests, other: Digests) -> list[str]:
-    """Which files of which models differ between two runs; empty, as it should be."""
-    if len(one) != len(other):
-        return [f"{len(one)} models and {len(other)}"]
+def differences(first: Digests, second: Digests) -> list[str]:
+    """Return which files of which models differ between two runs; none should."""
+    if len(first) != len(second):
+        return [f"{len(first)} models and {len(second)}"]
     return [
         f"{name} of model {index}"
-        for index, (files, others) in enumerate(zip(one, other, strict=True))
+        for index, (files, others) in enumerate(zip(first, second, strict=True))
         for name in sorted(files.keys() | others.keys())
         if files.get(name) != others.get(name)
     ]

@@ -1,4 +1,4 @@
-"""What no pretraining reaches, on the same label draws: without it pretraining gets credit for nothing."""
+"""Controls on the same label draws: what is reached without pretraining, so that only a gain counts."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,17 +12,17 @@ PROBE: Json = {"kind": "linear_probe", "layer": "all"}
 
 
 def raw(data: Labelled, draws: Sequence[Array]) -> float:
-    """Logistic regression on the raw input, the mean over the draws."""
+    """Return the mean accuracy of logistic regression on the raw input over the draws."""
     return float(np.mean([_raw(data, chosen) for chosen in draws]))
 
 
 def untrained(lab: Lab, data: Labelled, datasets: Sequence[str], backbone: Json, probe: Json = PROBE) -> float:
-    """A linear probe on the same backbone with its first, random weights."""
+    """Return the mean accuracy of a linear probe on the same backbone with random weights."""
     return float(np.mean(lab.scores(data, datasets, None, backbone=backbone, strategy=probe)))
 
 
 def scratch(lab: Lab, data: Labelled, datasets: Sequence[str], backbone: Json, **fields: Any) -> float:
-    """A network that learns from the labels alone, images under light augmentation."""
+    """Return the mean accuracy of a network trained from scratch on the labels; images are lightly augmented."""
     fields = {"augmentations": [{"kind": "crop"}, {"kind": "flip"}] if data.modality == "image" else [], **fields}
     return float(np.mean(lab.scores(data, datasets, None, backbone=backbone, strategy={"kind": "full"}, **fields)))
 

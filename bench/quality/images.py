@@ -12,7 +12,7 @@ from sources import Labelled, few, idx_images
 CONVNET: Json = {"kind": "convnet"}
 P1_REFERENCE = "Poisson learning on VAE features 75.2, PoissonMBO 76.1 (transductive)"
 P1_TRANSDUCTIVE = 76.1
-P1_ROWS = 4000  # of the inputs without labels, that the probe learns from: what is solved for in half a minute
+P1_ROWS = 4000  # unlabelled rows that the probe uses: these take half a minute to solve
 FIRST: Json = {"kind": "linear_probe", "layer": 0}  # of all layers the best on train images without a label
 P3_METHODS: dict[str, tuple[dict[str, Any], float]] = {
     "plain autoencoder": (
@@ -49,7 +49,7 @@ P3_METHODS: dict[str, tuple[dict[str, Any], float]] = {
 
 
 def few_labels(lab: Lab, data: Path) -> Iterator[Figure]:
-    """P1 and P2: the pretraining that "auto" chooses, and a linear probe."""
+    """P1 and P2: a pretraining with method "auto", and a linear probe."""
     images = idx_images(data, "fashion-mnist")
     unlabelled = lab.upload({"x": images.x})
     lab.fresh()
@@ -58,7 +58,7 @@ def few_labels(lab: Lab, data: Path) -> Iterator[Figure]:
     backbone = lab.client.models.get(model)["backbone"]
     for row, per_class, target, reference, controlled in (
         ("P1", 10, 74.0, P1_REFERENCE, 3),
-        ("P2", 100, 85.0, "", 1),  # with so many labels one draw of the controls is as good as another
+        ("P2", 100, 85.0, "", 1),  # with this many labels one draw of the controls is enough
         ("P2", 1000, 89.5, "", 1),
     ):
         draws = [few(images.y, per_class, draw) for draw in DRAWS]
@@ -87,21 +87,21 @@ def few_labels(lab: Lab, data: Path) -> Iterator[Figure]:
 
 
 def _transductive(lab: Lab, images: Labelled, sets: Sequence[str], model: str) -> list[float]:
-    """The test inputs are among the rows without labels, which join the probe by pseudo-labels."""
+    """Return accuracies of probes that use pseudo-labels of unlabelled rows; the test inputs are among these."""
     inputs = lab.upload({"x": np.concatenate([images.x, images.test_x])})
     return lab.scores(images, sets, model, strategy=PROBE, unlabelled={"dataset": inputs, "rows": P1_ROWS})
 
 
 def autoencoders(lab: Lab, data: Path) -> Iterator[Figure]:
-    """P3: each kind of autoencoder, 100 labels a class, the best probe; and what fine-tuning itself chooses."""
+    """P3: each kind of autoencoder with its best probe, 100 labels a class; and with the defaults."""
     images = idx_images(data, "fashion-mnist")
     unlabelled = lab.upload({"x": images.x})
     draws = [few(images.y, 100, draw) for draw in DRAWS]
     sets = [lab.labelled(images, chosen) for chosen in draws]
     pixels = raw(images, draws)
-    for name, (choice, target) in P3_METHODS.items():
+    for name, (request, target) in P3_METHODS.items():
         lab.fresh()
-        model = lab.pretrain(unlabelled, **choice)
+        model = lab.pretrain(unlabelled, **request)
         values = lab.scores(images, sets, model, strategy=FIRST)
         cpu = lab.cpu_seconds
         backbone = lab.client.models.get(model)["backbone"]
@@ -113,6 +113,6 @@ def autoencoders(lab: Lab, data: Path) -> Iterator[Figure]:
         figure = Figure("P3", f"accuracy, {name}", values, controls, "", target, cpu)
         yield figure
         lab.fresh()
-        kinds = {part: {"kind": choice[part]["kind"]} for part in ("backbone", "method")}
+        kinds = {part: {"kind": request[part]["kind"]} for part in ("backbone", "method")}
         values = lab.scores(images, sets, lab.pretrain(unlabelled, **kinds))
         yield figure.of_defaults(values, lab.cpu_seconds)

@@ -1,7 +1,7 @@
-"""How a figure is reached: everything over HTTP, and the test labels stay here.
+"""The protocol of all figures: everything runs over HTTP, and test labels never leave this process.
 
-A job is given unlabelled rows and labelled training rows. The test inputs are sent to the finished model as any user's
-would be; only its answers meet the test labels. What every model's files hash to is kept, so that `blind` can prove it.
+Jobs get unlabelled rows and labelled train rows. The test inputs are sent to the finished model for prediction, and
+only its answers are compared to the test labels. The hashes of all models' files are kept as a proof for `blind`.
 """
 
 import sys
@@ -17,13 +17,13 @@ from app.client import Graftwork
 
 Json = dict[str, Any]
 DRAWS = (0, 1, 2)
-AT_ONCE = 200  # inputs of one request: a thousand texts may take longer than a client waits on a busy machine
+BATCH_SIZE = 200  # inputs of one request: 1,000 texts may exceed the client's timeout on a busy machine
 TRAIN_ONLY = {"train": 1.0, "validation": 0.0, "test": 0.0}
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One measured value: over label draws, beside its controls and what was asked."""
+    """A measured value over label draws, with its controls, a reference and the target."""
 
     row: str
     what: str
@@ -42,7 +42,7 @@ class Figure:
 
     @property
     def std(self) -> float:
-        """Deviation over the draws; 0 for one."""
+        """Standard deviation over the draws; 0 for one draw."""
         return stdev(self.values) if len(self.values) > 1 else 0.0
 
     @property
@@ -51,7 +51,7 @@ class Figure:
         return self.mean <= self.target if self.lower_is_better else self.mean >= self.target
 
     def of_defaults(self, values: Sequence[float], cpu_seconds: float) -> "Figure":
-        """What a user gets who chooses nothing: at least half of the way from the best control to the target."""
+        """Return the figure of a run with defaults only; its target is halfway from the best control to this target."""
         below = [value for value in self.controls.values() if value < self.target]
         half = round((max(below, default=self.target) + self.target) / 2, 1)
         return Figure(self.row, f"defaults alone: {self.what}", values, self.controls, "", half, cpu_seconds)
@@ -59,7 +59,7 @@ class Figure:
 
 @dataclass
 class Lab:
-    """The service, how many CPU seconds its jobs have taken since `fresh`, and the digests of all models' files."""
+    """A client that counts the CPU seconds of its jobs since `fresh`, and keeps the digests of all models' files."""
 
     client: Graftwork
     cpu_seconds: float = 0.0
@@ -67,26 +67,25 @@ class Lab:
     _uploads: int = 0
 
     def fresh(self) -> None:
-        """Begin to count anew."""
+        """Reset the CPU seconds."""
         self.cpu_seconds = 0.0
 
     def upload(self, source: Any, **options: Any) -> str:
-        """Upload a dataset all of whose rows train, unless told otherwise; returns its id."""
+        """Upload a dataset and return its id; by default all rows are train rows."""
         self._uploads += 1
         fields = {"splits": TRAIN_ONLY, "duplicates": "keep", **options}
         dataset = self.client.datasets.create(source, name=f"set-{self._uploads}", **fields)
         return str(dataset["id"])
 
     def labelled(self, data: Labelled, chosen: Array) -> str:
-        """Upload the chosen rows of what is trained on, with their labels."""
+        """Upload the `chosen` train rows with their labels; return the dataset's id."""
         arrays = {"x": data.x[chosen], "y": data.y[chosen]}
         return self.upload(arrays, modality=data.modality)
 
     def job(self, **request: Any) -> Json:
         """Run a job to its end and count its CPU seconds."""
         job = self.client.jobs.create(wait=True, **request)
-        spent = [one["data"].get("cpu_seconds", 0.0) for one in self.client.jobs.events(job["id"])]
-        self.cpu_seconds += sum(spent)
+        self.cpu_seconds += sum(event["data"].get("cpu_seconds", 0.0) for event in self.client.jobs.events(job["id"]))
         return job
 
     def pretrain(self, dataset: str, **fields: Any) -> str:
@@ -99,31 +98,31 @@ class Lab:
         return self._model(self.job(kind="fine_tuning", dataset=dataset, **request))
 
     def classes(self, model: str, inputs: Any) -> Array:
-        """The classes that a model answers, as text (N,)."""
-        parts = [inputs[start : start + AT_ONCE] for start in range(0, len(inputs), AT_ONCE)]
-        answers = [one for part in parts for one in self.client.models.predict(model, part)]
-        return np.array([one["label"]["class"] for one in answers])
+        """Return the classes (N,) that a model predicts, as text."""
+        batches = [inputs[start : start + BATCH_SIZE] for start in range(0, len(inputs), BATCH_SIZE)]
+        answers = [answer for batch in batches for answer in self.client.models.predict(model, batch)]
+        return np.array([answer["label"]["class"] for answer in answers])
 
     def accuracy(self, model: str, inputs: Any, truth: Array) -> float:
-        """Percent of the answers that are right."""
+        """Return the percentage of correct predictions."""
         return accuracy(self.classes(model, inputs), truth)
 
     def scores(self, data: Labelled, datasets: Sequence[str], model: str | None, **fields: Any) -> list[float]:
-        """Accuracies on the test inputs, fine-tuned on one labelled dataset after the other."""
-        found = []
+        """Fine-tune on each labelled dataset; return the accuracies on the test inputs."""
+        accuracies = []
         for dataset in datasets:
             fine_tuned = self.fine_tune(dataset, model, **fields)
-            found.append(self.accuracy(fine_tuned, data.test_x, data.test_y))
-            print(f"  {found[-1]:.1f} {fields}", file=sys.stderr, flush=True)
-        return found
+            accuracies.append(self.accuracy(fine_tuned, data.test_x, data.test_y))
+            print(f"  {accuracies[-1]:.1f} {fields}", file=sys.stderr, flush=True)
+        return accuracies
 
     def _model(self, job: Json) -> str:
         model = str(job["outputs"][0]["model"])
         files = self.client.models.get(model)["files"]
-        self.digests.append({one["name"]: one["sha256"] for one in files})
+        self.digests.append({file["name"]: file["sha256"] for file in files})
         return model
 
 
 def accuracy(answers: Array, truth: Array) -> float:
-    """Percent."""
+    """Return the percentage of answers that equal the truth, compared as text."""
     return 100 * float(np.mean(answers.astype(str) == truth.astype(str)))

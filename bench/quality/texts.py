@@ -22,24 +22,24 @@ P7_REQUEST: dict[str, Any] = {
     "method": {"kind": "next_token"},
     "backbone": {"kind": "transformer", "width": 128, "depth": 4, "heads": 4, "ngrams": 4, "ngram_slots": 65536},
 }
-P7_WINDOW = 257  # characters of a row: 256 of them are said, each from those before it in the row
-P7_STEPS, P7_ROWS = 1000, (4, 8)  # rows a step: fewer where the processor computes in float32, for the same CPU time
-# Embeddings and half of the blocks stay; chosen on other draws of the labels and measured on other train rows.
+P7_WINDOW = 257  # characters of a row: 256 are predicted, each from those before it in the row
+P7_STEPS, P7_ROWS = 1000, (4, 8)  # rows per step: 4 where the processor computes in float32, for equal CPU time
+# Embeddings and half of the blocks are frozen. Chosen on other draws of the labels, measured on other train rows.
 P5_STRATEGY: dict[str, Any] = {"kind": "lp_ft", "frozen": 4, "lr_scale": 0.03, "again": True}
 P5_TRAINING: dict[str, Any] = {"epochs": 4, "batch_size": 32, "optimizer": {"kind": "adamw", "lr": 0.003}}
 P5_GRAPH: dict[str, Any] = {"answers": "hard", "use": "always", "neighbours": 15, "alpha": 0.9, "rows": 10_003}
-P5_OWN_TOKENS: dict[str, Any] = {"kind": "text", "tokenizer": "bpe", "max_tokens": 64}  # of the controls
+P5_OWN_TOKENS: dict[str, Any] = {"kind": "text", "tokenizer": "bpe", "max_tokens": 64}  # the tokenizer of the controls
 
 
 def banking(lab: Lab, data: Path) -> Iterator[Figure]:
-    """P5: the imported encoder, fine-tuned or not, with and without other queries; and what defaults alone give."""
+    """P5: the imported encoder, fine-tuned and probed, with and without unlabelled queries; and the defaults."""
     queries = banking77(data)
     model = lab.client.models.create(minilm(), name="minilm", architecture="bert")
     chosen = [few(queries.y, 10, draw) for draw in DRAWS]
     datasets = [_upload(lab, queries, rows) for rows in chosen]
     lab.fresh()
-    tuned = [lab.fine_tune(one, model["id"], strategy=P5_STRATEGY, training=P5_TRAINING) for one in datasets]
-    values = [lab.accuracy(one, queries.test_x, queries.test_y) for one in tuned]
+    tuned = [lab.fine_tune(dataset, model["id"], strategy=P5_STRATEGY, training=P5_TRAINING) for dataset in datasets]
+    values = [lab.accuracy(fine_tuned, queries.test_x, queries.test_y) for fine_tuned in tuned]
     cpu = lab.cpu_seconds
     new = {"preprocessing": P5_OWN_TOKENS, "backbone": model["backbone"], "strategy": {"kind": "linear_probe"}}
     scratch = {"preprocessing": P5_OWN_TOKENS, "strategy": {"kind": "full"}}
@@ -58,15 +58,15 @@ def banking(lab: Lab, data: Path) -> Iterator[Figure]:
     ):
         lab.fresh()
         values = [_with_unlabelled(lab, queries, unlabelled, *pair) for pair in zip(datasets, models, strict=True)]
-        spent = lab.cpu_seconds + (cpu if models is tuned else 0)
-        yield Figure("P5", f"{what}10,003 queries without", values, controls, reference, 86.7, spent)
+        seconds = lab.cpu_seconds + (cpu if models is tuned else 0)
+        yield Figure("P5", f"{what}10,003 queries without", values, controls, reference, 86.7, seconds)
     lab.fresh()
     values = lab.scores(queries, datasets, model["id"])
     yield replace(figure, what="accuracy, 10 labels a class").of_defaults(values, lab.cpu_seconds)
 
 
 def language(lab: Lab, data: Path) -> Iterator[Figure]:
-    """P7: the loss of the held-out tenth, whole, in windows side by side, in nats a character."""
+    """P7: the loss of the held-out tenth in adjacent windows, in nats per character."""
     text = shakespeare(data)
     lab.fresh()
     dataset = lab.upload(
@@ -85,7 +85,7 @@ def language(lab: Lab, data: Path) -> Iterator[Figure]:
 
 
 def _with_unlabelled(lab: Lab, queries: Labelled, unlabelled: str, dataset: str, model: str) -> float:
-    """The train queries without their labels join a probe; its penalty, like all else, is chosen on the labels."""
+    """Return the accuracy of a probe that also uses the train queries without labels."""
     probe = {"strategy": {"kind": "linear_probe", "layer": "last"}, "unlabelled": {"dataset": unlabelled, **P5_GRAPH}}
     (value,) = lab.scores(queries, [dataset], model, **probe)
     return value

@@ -45,7 +45,7 @@ class FineTuningRequest(TrainingRequest, FineTuningConfig):
         report = config["transfer_report"]
         if parent is None or report is None or report["measured_on"] != "folds":
             return
-        teacher = models.taught_by(session, parent, dataset.source_sha256)
+        teacher = models.find_model_trained_on(session, parent, dataset.source_sha256)
         if teacher is not None:
             msg = (
                 f"{teacher.name}@{teacher.version}, which the model is or was made from, has learned the labels of "

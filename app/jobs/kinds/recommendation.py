@@ -116,7 +116,7 @@ def _misfit(session: Session, row: ModelRow, dataset: DatasetRow, spec: DataSpec
         probe_of(spec, target, Manifest.model_validate(row.manifest))
     except ConfigError as error:
         return error.msg
-    teacher = models.taught_by(session, row, dataset.source_sha256)
+    teacher = models.find_model_trained_on(session, row, dataset.source_sha256)
     if teacher is None:
         return None
     return f"{teacher.name}@{teacher.version} has learned the labels of these rows: how well it tells them says nothing"

@@ -1,6 +1,6 @@
 from typing import Any
 
-from app.catalogue.service import EVERY_FAMILY
+from app.catalogue.service import ALL_FAMILIES
 from app.ml.kinds.registry import FAMILIES, kinds
 from tests.support.http import Http
 
@@ -9,8 +9,8 @@ def test_the_catalogue_is_the_registry(client: Http) -> None:
     catalogue: dict[str, Any] = client.get("/v1/catalogue").json()
     assert catalogue["object"] == "catalogue"
     found = {family: [entry["kind"] for entry in entries] for family, entries in catalogue["families"].items()}
-    assert found == {family: list(kinds(union)) for family, union in EVERY_FAMILY.items()}
-    assert set(EVERY_FAMILY) == {"cleaning", *FAMILIES}
+    assert found == {family: list(kinds(union)) for family, union in ALL_FAMILIES.items()}
+    assert set(ALL_FAMILIES) == {"cleaning", *FAMILIES}
 
 
 def test_every_entry_explains_itself(client: Http) -> None:

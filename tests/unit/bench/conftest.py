@@ -1,4 +1,4 @@
-"""The modules of the quality bench, which are scripts beside each other and no package."""
+"""Imports the modules of the quality bench, which are scripts in one folder and not a package."""
 
 import importlib
 import sys
@@ -14,7 +14,7 @@ MODULES = ("blind", "protocol", "sources", "table", "tables")
 
 @pytest.fixture(scope="session")
 def quality() -> Iterator[SimpleNamespace]:
-    """The bench's modules by name; nothing of them stays importable."""
+    """The bench's modules by name; afterwards they are not importable any more."""
     folders = [str(BENCH / "quality"), str(BENCH)]
     sys.path[:0] = folders
     before = set(sys.modules)

@@ -21,8 +21,8 @@ LABELS = np.repeat(np.arange(10), 30)
 
 
 def figure(quality: Quality, **fields: Any) -> Any:
-    usual = {"row": "P1", "what": "accuracy", "values": [73.0, 75.0], "controls": {"pixels": 68.0, "scratch": 70.0}}
-    return quality.protocol.Figure(**{**usual, "reference": "", "target": 74.0, "cpu_seconds": 9.4, **fields})
+    defaults = {"row": "P1", "what": "accuracy", "values": [73.0, 75.0], "controls": {"pixels": 68.0, "scratch": 70.0}}
+    return quality.protocol.Figure(**{**defaults, "reference": "", "target": 74.0, "cpu_seconds": 9.4, **fields})
 
 
 def write_idx(path: Path, values: "np.ndarray[Any, Any]") -> None:
@@ -82,8 +82,14 @@ def test_a_target_is_met_from_its_own_side(quality: Quality) -> None:
 
 
 def test_defaults_have_to_reach_the_middle_between_the_best_control_and_the_target(quality: Quality) -> None:
-    found = figure(quality, controls={"pixels": 68.0, "scratch": 70.0, "not frozen": 90.0}).of_defaults([72.5], 3.0)
-    assert (found.target, found.met, found.what, found.cpu_seconds) == (72.0, True, "defaults alone: accuracy", 3.0)
+    controls = {"pixels": 68.0, "scratch": 70.0, "not frozen": 90.0}
+    defaults = figure(quality, controls=controls).of_defaults([72.5], 3.0)
+    assert (defaults.target, defaults.met, defaults.what, defaults.cpu_seconds) == (
+        72.0,
+        True,
+        "defaults alone: accuracy",
+        3.0,
+    )
 
 
 def test_figures_of_several_runs_become_one_page(
@@ -91,11 +97,11 @@ def test_figures_of_several_runs_become_one_page(
 ) -> None:
     table, page = quality.table, tmp_path / "quality.md"
     monkeypatch.setattr(table, "PAGE", page)
-    table.keep([figure(quality, row="P8", lower_is_better=True, values=[1.234], target=2.3)], tmp_path / "a.json")
-    table.keep([figure(quality), figure(quality, what="other", target=80.0)], tmp_path / "b.json")
-    table.keep([figure(quality, values=[70.0, 71.0])], tmp_path / "c.json")
+    table.save([figure(quality, row="P8", lower_is_better=True, values=[1.234], target=2.3)], tmp_path / "a.json")
+    table.save([figure(quality), figure(quality, what="other", target=80.0)], tmp_path / "b.json")
+    table.save([figure(quality, values=[70.0, 71.0])], tmp_path / "c.json")
     page.write_text(f"old\n{table.NOTES}By hand.\n", encoding="utf-8")
-    table.write(table.kept([tmp_path / name for name in ("a.json", "b.json", "c.json")]))
+    table.write(table.load([tmp_path / name for name in ("a.json", "b.json", "c.json")]))
     text = page.read_text(encoding="utf-8")
     assert [line for line in text.splitlines() if line.startswith("| P")] == [
         "| P1 | accuracy | 70.5 ± 0.7 | 74 | no | pixels 68.0, scratch 70.0 |  | 9 |",
@@ -116,7 +122,7 @@ def test_permuting_changes_the_order_of_test_labels_and_nothing_else(
     np.savez(data / "mnist1d.npz", x=x, y=labels, x_test=x, y_test=labels)
     other = quality.blind.permuted(data, tmp_path / "other")
     for read in (
-        lambda one: quality.sources.idx_images(one, "mnist"),
+        lambda folder: quality.sources.idx_images(folder, "mnist"),
         quality.sources.mnist1d,
         quality.sources.banking77,
     ):
@@ -131,10 +137,10 @@ def test_permuting_changes_the_order_of_test_labels_and_nothing_else(
 
 
 def test_differences_are_named(quality: Quality) -> None:
-    one, other = [{"backbone": "a", "heads": "b"}], [{"backbone": "a", "heads": "c"}]
-    assert quality.blind.differences(one, one) == []
-    assert quality.blind.differences(one, other) == ["heads of model 0"]
-    assert quality.blind.differences(one, []) == ["1 models and 0"]
+    first, second = [{"backbone": "a", "heads": "b"}], [{"backbone": "a", "heads": "c"}]
+    assert quality.blind.differences(first, first) == []
+    assert quality.blind.differences(first, second) == ["heads of model 0"]
+    assert quality.blind.differences(first, []) == ["1 models and 0"]
 
 
 def test_no_test_label_changes_a_model_and_every_score(

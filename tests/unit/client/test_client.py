@@ -17,7 +17,7 @@ from app.client import (
     JobFailedError,
     UnreachableError,
 )
-from app.client.transport import ATTEMPTS
+from app.client.transport import MAX_ATTEMPTS
 
 Handler = Callable[[httpx.Request], httpx.Response]
 
@@ -120,7 +120,7 @@ def test_it_gives_up_in_the_end() -> None:
     graftwork, pauses = connect(service)
     with pytest.raises(UnreachableError, match="refused"):
         graftwork.models.get("m")
-    assert len(calls) == len(pauses) + 1 == ATTEMPTS
+    assert len(calls) == len(pauses) + 1 == MAX_ATTEMPTS
     assert sum(pauses) < 20
 
 
@@ -203,7 +203,7 @@ def test_a_stream_that_is_refused_for_a_while_is_asked_for_again() -> None:
     assert len(pauses) == 2
 
 
-@pytest.mark.parametrize(("status", "tries"), [(503, ATTEMPTS), (404, 1)])
+@pytest.mark.parametrize(("status", "tries"), [(503, MAX_ATTEMPTS), (404, 1)])
 def test_a_stream_that_is_refused_for_good_is_told_so(status: int, tries: int) -> None:
     asked: list[httpx.Request] = []
 
@@ -225,7 +225,7 @@ def test_following_gives_up_when_nothing_comes_any_more() -> None:
     graftwork, pauses = connect(service)
     with pytest.raises(UnreachableError):
         list(graftwork.jobs.follow("job_1"))
-    assert len(pauses) == ATTEMPTS - 1
+    assert len(pauses) == MAX_ATTEMPTS - 1
 
 
 def test_events_are_read_as_the_standard_says() -> None:

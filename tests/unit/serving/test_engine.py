@@ -99,8 +99,8 @@ def test_a_failed_load_reaches_all_who_wait_and_is_tried_again() -> None:
     assert engine.loaded() == ["m"]
 
 
-def test_a_forgotten_model_is_loaded_anew() -> None:
+def test_an_unloaded_model_is_loaded_anew() -> None:
     engine = Engine(4)
     first = engine.predictor("m", Echo)
-    engine.forget("m")
+    engine.unload("m")
     assert engine.predictor("m", Echo) is not first
