@@ -9,10 +9,10 @@ from app.dependencies import State
 from app.errors import Problem
 from app.idempotency.service import IdempotencyKey
 from app.jobs import service
-from app.jobs.accepting import accept
 from app.jobs.kinds import AnyTraining
 from app.jobs.kinds.estimate import estimate_columns
 from app.jobs.schemas import Job
+from app.jobs.submission import submit_once
 from app.security import CanWrite, secure_router
 
 router = secure_router("/v1/jobs/estimate", "jobs")
@@ -26,4 +26,4 @@ def estimate_job(body: AnyTraining, state: State, principal: CanWrite, key: Idem
     project, limit = principal.project_id, state.settings.max_queued_jobs
     resolve = partial(estimate_columns, base=body)
     submit = partial(service.submit, queue=state.queue, project_id=project, resolve=resolve, max_unfinished=limit)
-    return accept(state.database, principal, key, "POST /v1/jobs/estimate", body, response, submit)
+    return submit_once(state.database, principal, key, "POST /v1/jobs/estimate", body, response, submit)

@@ -63,7 +63,7 @@ def retry(session: Session, queue: JobQueue, project_id: str, job_id: str, max_u
     """Queue a failed or cancelled job again; it goes on from its last checkpoint, its attempts forgiven.
 
     Raises:
-        ConflictError: it has not ended so, or what it needs is gone.
+        ConflictError: it has not ended so, or what it starts from has been deleted.
         TooManyError: too many jobs are unfinished.
     """
     row = find(session, project_id, job_id)

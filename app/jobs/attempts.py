@@ -36,7 +36,7 @@ class Lease(BaseModel):
 
 
 def folder_name(job_id: str, token: int) -> str:
-    """Return what an attempt calls its folder among the temporary files of its machine."""
+    """Return the name of an attempt's folder among the temporary files of its machine."""
     return f"{job_id}-t{token}"
 
 
@@ -47,24 +47,24 @@ def begin(session: Session, lease: Lease, worker: str, now: float) -> None:
 
 
 def end(session: Session, lease: Lease, ending: str, message: str, *, charged: bool = True) -> None:
-    """Note how an attempt ended; of a sweep's turns only the first is one."""
+    """Note how an attempt ended; of the turns of a sweep only the first is an attempt."""
     values = {"ended_at": db_now(), "ending": ending, "message": message, "charged": charged}
-    mine = (AttemptRow.job_id == lease.job_id) & (AttemptRow.token == lease.token) & AttemptRow.ended_at.is_(None)
-    session.execute(update(AttemptRow).where(mine).values(**values).execution_options(synchronize_session=False))
+    own = (AttemptRow.job_id == lease.job_id) & (AttemptRow.token == lease.token) & AttemptRow.ended_at.is_(None)
+    session.execute(update(AttemptRow).where(own).values(**values).execution_options(synchronize_session=False))
 
 
 def of_job(session: Session, job_id: str) -> list[AttemptRow]:
-    """Return a job's attempts, the first first."""
+    """Return a job's attempts, oldest first."""
     rows = select(AttemptRow).where(AttemptRow.job_id == job_id).order_by(AttemptRow.token)
     return list(session.scalars(rows))
 
 
 def seconds_left(session: Session, job_id: str) -> float | None:
-    """Return how much longer a job may run, None for as long as it likes: its attempts count since the last retry."""
+    """Return the seconds that a job may still run, None without a limit. Only attempts since its last retry count."""
     job = session.get_one(JobRow, job_id)
-    most = (job.config.get("resources") or {}).get("max_seconds")
-    if most is None:
+    max_seconds = (job.config.get("resources") or {}).get("max_seconds")
+    if max_seconds is None:
         return None
-    spent = func.coalesce(func.sum(AttemptRow.ended_at - AttemptRow.started_at), 0.0)
-    ended = select(spent).where(AttemptRow.job_id == job_id, AttemptRow.started_at >= (job.tried_since or 0.0))
-    return float(most - session.execute(ended).scalar_one())
+    total = func.coalesce(func.sum(AttemptRow.ended_at - AttemptRow.started_at), 0.0)
+    ended = select(total).where(AttemptRow.job_id == job_id, AttemptRow.started_at >= (job.tried_since or 0.0))
+    return float(max_seconds - session.execute(ended).scalar_one())

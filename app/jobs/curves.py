@@ -34,7 +34,7 @@ class CurveList(BaseModel):
 
 
 def index(state: Services, project_id: str, job_id: str) -> CurveList:
-    """List what can be looked at."""
+    """List the curves of a job."""
     return CurveList(data=[_entry(job_id, curve) for curve in _all(state, project_id, job_id)])
 
 
@@ -45,11 +45,11 @@ def get(state: Services, project_id: str, job_id: str, kind: CurveKind, head: st
         NotFoundError: the job has no such curve, or several.
     """
     of_kind = [curve for curve in _all(state, project_id, job_id) if curve.kind == kind]
-    found = [curve for curve in of_kind if head is None or curve.head == head]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        heads = ", ".join(repr(curve.head) for curve in found)
+    matches = [curve for curve in of_kind if head is None or curve.head == head]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        heads = ", ".join(repr(curve.head) for curve in matches)
         msg = f"Several heads have such a curve: say head, one of {heads}."
     else:
         msg = "The job has no such curve (yet); its curves are listed at /v1/jobs/{id}/curves."

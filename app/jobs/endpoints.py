@@ -10,14 +10,14 @@ from app.dependencies import Reading, State
 from app.errors import Problem
 from app.idempotency.service import IdempotencyKey
 from app.jobs import actions, curves, service, stream
-from app.jobs.accepting import accept
+from app.jobs.curve_rendering import MEDIA, render_curve
 from app.jobs.curves import CurveList
-from app.jobs.drawing import MEDIA, draw
 from app.jobs.interface import ExtendRequest
 from app.jobs.kinds import JobRequest, Kind
 from app.jobs.repository import JobFilter
 from app.jobs.schemas import AttemptList, CheckpointList, EventList, Job, MetricList
 from app.jobs.states import Status
+from app.jobs.submission import submit_once
 from app.kit.ids import ID_PATTERN
 from app.kit.pages import Listing, PageQuery, listing
 from app.ml.evaluation.curve import Curve, CurveKind
@@ -35,7 +35,7 @@ def create_job(body: JobRequest, state: State, principal: CanWrite, key: Idempot
     """Queue a job of any kind but preparation, which uploads queue. A 202 means that the job will reach an end."""
     project, limit = principal.project_id, state.settings.max_queued_jobs
     submit = partial(service.submit, queue=state.queue, project_id=project, resolve=body.resolve, max_unfinished=limit)
-    return accept(state.database, principal, key, "POST /v1/jobs", body, response, submit)
+    return submit_once(state.database, principal, key, "POST /v1/jobs", body, response, submit)
 
 
 @router.get("", responses=_NOT_FOUND)
@@ -60,7 +60,7 @@ def list_jobs(
 
 @router.get("/{job_id}", responses=_NOT_FOUND)
 def get_job(job_id: str, session: Reading, principal: CanRead) -> Job:
-    """Look at one job."""
+    """Return one job."""
     return service.get(session, principal.project_id, job_id)
 
 
@@ -105,7 +105,7 @@ def extend_job(
     submit = partial(
         actions.extend, queue=state.queue, project_id=project, job_id=job_id, request=body, max_unfinished=limit
     )
-    return accept(state.database, principal, key, f"POST /v1/jobs/{job_id}/extend", body, response, submit)
+    return submit_once(state.database, principal, key, f"POST /v1/jobs/{job_id}/extend", body, response, submit)
 
 
 @router.get("/{job_id}/attempts", responses=_NOT_FOUND)
@@ -155,12 +155,12 @@ def get_job_curve(
     head: Annotated[str | None, Query(max_length=255, description="Needed where several heads have one.")] = None,
     form: Annotated[Literal["json", "png", "svg"], Query(alias="format")] = "json",
 ) -> Curve | Response:
-    """Look at one curve, as numbers or as a picture."""
+    """Return one curve, as numbers or as a picture."""
     curve = curves.get(state, principal.project_id, job_id, kind, head)
     if form == "json":
         return curve
-    shown = {"Content-Disposition": f'attachment; filename="{kind}.{form}"', "Content-Security-Policy": _INERT}
-    return Response(draw(curve, form), media_type=MEDIA[form], headers=shown)
+    headers = {"Content-Disposition": f'attachment; filename="{kind}.{form}"', "Content-Security-Policy": _INERT}
+    return Response(render_curve(curve, form), media_type=MEDIA[form], headers=headers)
 
 
 _STREAM: dict[int | str, dict[str, Any]] = {**_NOT_FOUND, 200: {"content": {"text/event-stream": {}}}}

@@ -1,8 +1,8 @@
 """The lease protocol: who may work on a job, and whose writes count.
 
 A worker claims the best queued row by compare-and-set and gets a lease and a fencing token. It renews the lease
-(`beat`); every write of the attempt names the token and changes nothing once another attempt holds the job. Expired
-leases are swept up by whoever looks (`sweep`). Only the database's clock is asked.
+(`beat`); every write of the attempt names the token and changes nothing once another attempt holds the job. Every
+API and worker process sweeps expired leases (`sweep`). Only the database's clock counts.
 """
 
 from collections.abc import Mapping
@@ -37,7 +37,7 @@ class PausingError(Exception):
     """The user wants the job paused; nothing more of it is to be begun."""
 
 
-def _mine(lease: Lease) -> ColumnElement[bool]:
+def _holds(lease: Lease) -> ColumnElement[bool]:
     return (JobRow.id == lease.job_id) & (JobRow.token == lease.token) & JobRow.status.in_(LEASED)
 
 
@@ -116,13 +116,13 @@ def _claim(session: Session, which: ColumnElement[bool], owner: str, now: float,
 
 def beat(session: Session, lease: Lease, seconds: float) -> str | None:
     """Renew the lease and return the job's status, or None where the lease is no longer ours."""
-    renew = update(JobRow).where(_mine(lease)).values(lease_until=db_now() + seconds).returning(JobRow.status)
+    renew = update(JobRow).where(_holds(lease)).values(lease_until=db_now() + seconds).returning(JobRow.status)
     return session.execute(renew.execution_options(**_NO_ORM)).scalar_one_or_none()
 
 
-def told(session: Session, lease: Lease) -> tuple[Any, ...] | None:
+def activity(session: Session, lease: Lease) -> tuple[Any, ...] | None:
     """Return all in the job's row that its trainer changes while it works."""
-    query = select(JobRow.status, JobRow.phase, JobRow.last_seq, JobRow.progress).where(_mine(lease))
+    query = select(JobRow.status, JobRow.phase, JobRow.last_seq, JobRow.progress).where(_holds(lease))
     row = session.execute(query).one_or_none()
     return None if row is None else tuple(row)
 
@@ -134,7 +134,7 @@ def write(session: Session, lease: Lease, **values: Any) -> None:
         CancelledError: the job is to be cancelled.
         LeaseLostError: the lease is not ours.
     """
-    change = update(JobRow).where(_mine(lease)).values(**values).returning(JobRow.status)
+    change = update(JobRow).where(_holds(lease)).values(**values).returning(JobRow.status)
     status = session.execute(change.execution_options(**_NO_ORM)).scalar_one_or_none()
     if status is None:
         raise LeaseLostError
@@ -157,7 +157,7 @@ def move(session: Session, lease: Lease, to: Status, **values: Any) -> None:
     """
     change = (
         update(JobRow)
-        .where(_mine(lease), JobRow.status.in_(sources(to)))
+        .where(_holds(lease), JobRow.status.in_(sources(to)))
         .values(status=to, **values)
         .returning(JobRow.dataset_id)
     )
@@ -177,7 +177,7 @@ def move(session: Session, lease: Lease, to: Status, **values: Any) -> None:
 def _held(session: Session, lease: Lease) -> str:
     """Return the status of a job that is ours until this transaction ends. Raises like `write`."""
     hold(session, lease)
-    return session.execute(select(JobRow.status).where(_mine(lease))).scalar_one()
+    return session.execute(select(JobRow.status).where(_holds(lease))).scalar_one()
 
 
 def finish(
@@ -188,7 +188,7 @@ def finish(
     error: JobError | None = None,
     ending: Ending | None = None,
 ) -> None:
-    """End the job and tell so; `ending` is how its attempt ended, where that says more. Raises like `move`."""
+    """End the job and record it; `ending` is how its attempt ended, where that says more. Raises like `move`."""
     ended = {"finished_at": db_now(), "phase": None, "lease_until": None, "error": error and error.model_dump()}
     move(session, lease, to, **ended)
     attempts.end(session, lease, ending or to, message)
@@ -248,19 +248,19 @@ def abandon(
 
     The first death is made good at once; after each further one the job waits, twice as long each time.
     """
-    status = session.scalar(select(JobRow.status).where(_mine(lease)))
+    status = session.scalar(select(JobRow.status).where(_holds(lease)))
     if status is None:
         return
     if status == "cancelling":
         finish(session, lease, "cancelled", "Cancelled.")
     elif lease.attempt >= max_attempts:
         death = _DEATHS.get(ending, _LOST)
-        told = f"{message} This was attempt {lease.attempt} of {max_attempts}. {death.message}"
-        finish(session, lease, "failed", told, death.model_copy(update={"message": told}), ending)
+        explanation = f"{message} This was attempt {lease.attempt} of {max_attempts}. {death.message}"
+        finish(session, lease, "failed", explanation, death.model_copy(update={"message": explanation}), ending)
     else:
         wait = 0.0 if lease.attempt == 1 else min(backoff * 2 ** (lease.attempt - 2), _MAX_BACKOFF)
-        told = f"{message} The job goes on from its last checkpoint."
-        requeue(session, lease, told, charged=True, ending=ending, after=wait)
+        explanation = f"{message} The job goes on from its last checkpoint."
+        requeue(session, lease, explanation, charged=True, ending=ending, after=wait)
 
 
 _LOST = JobError(

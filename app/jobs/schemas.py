@@ -36,7 +36,7 @@ class Output(BaseModel):
 
 
 class JobLinks(BaseModel):
-    """Where to look further."""
+    """Addresses of what belongs to a job."""
 
     self: str
     events: str

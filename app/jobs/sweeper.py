@@ -1,4 +1,4 @@
-"""The sweeper: a thread in every API and worker process that finds what was lost, and rings again.
+"""The sweeper: a thread in every API and worker process that takes back jobs of dead workers, and rings again.
 
 It is idempotent and needs no leader. While the database is away nobody can renew a lease, so after its return a whole
 lease is waited before anything is swept: a restart of the database costs no attempt.
@@ -25,7 +25,7 @@ _STOP_SECONDS = 35.0  # a drained job writes its checkpoint within less
 
 
 class Sweeper:
-    """Looks every `sweep_seconds`; `idle` is called after each look (a worker uses it to look for unrung work)."""
+    """Sweeps every `sweep_seconds`; `idle` is called after each sweep (a worker checks for unrung work then)."""
 
     def __init__(
         self, database: Database, queue: JobQueue, settings: Settings, idle: Callable[[], None] | None = None
@@ -35,7 +35,7 @@ class Sweeper:
         self._settings = settings
         self._idle = idle
         self._patient_until = 0.0
-        self._looked = time.time()
+        self._swept_at = time.time()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
 
@@ -44,47 +44,47 @@ class Sweeper:
         self._thread.start()
 
     def stop(self) -> None:
-        """End after the look under way, and what `idle` does."""
+        """End after the sweep under way, and what `idle` does."""
         self._stop.set()
         self._thread.join(timeout=_STOP_SECONDS)
 
     def _run(self) -> None:
         while not self._stop.wait(self._settings.sweep_seconds):
             self._notice_sleep()
-            self._try(self.look)
+            self._try(self.sweep_once)
             if self._idle is not None:
                 self._try(self._idle)
 
     def _try(self, action: Callable[[], None]) -> None:
-        """Whatever goes wrong, there is a next time."""
+        """Run `action`; whatever goes wrong is logged, and tried again after `sweep_seconds`."""
         try:
             action()
         except (OperationalError, PoolTimeoutError) as error:
             log.warning("the database is away: %s", error)
             self._be_patient()
         except Exception:
-            log.exception("a look failed; the next is in %s s", self._settings.sweep_seconds)
+            log.exception("a sweep failed; the next is in %s s", self._settings.sweep_seconds)
 
     def _be_patient(self) -> None:
-        """Nobody could renew a lease just now: give everybody a whole one to do so."""
+        """Give every worker a whole lease to renew its own: none could while the database was away."""
         self._patient_until = time.monotonic() + self._settings.lease_seconds
 
     def _notice_sleep(self) -> None:
-        """A process that was stopped, or whose machine slept, is not the one to judge others' silence."""
+        """Wait a whole lease after this process was stopped, or its machine slept: leases ran out meanwhile."""
         now = time.time()
-        if now - self._looked > self._settings.sweep_seconds + self._settings.lease_seconds / 4:
+        if now - self._swept_at > self._settings.sweep_seconds + self._settings.lease_seconds / 4:
             self._be_patient()
-        self._looked = now
+        self._swept_at = now
 
-    def look(self) -> None:
+    def sweep_once(self) -> None:
         """Sweep expired leases, and ring if work has waited for long."""
-        swept, unrung = self._database.transact(self._look)
+        swept, unrung = self._database.transact(self._sweep_and_check)
         if swept:
             log.warning("%d jobs of silent workers were taken back", swept)
         if swept or unrung:
             self._queue.ring()
 
-    def _look(self, session: Session) -> tuple[int, bool]:
+    def _sweep_and_check(self, session: Session) -> tuple[int, bool]:
         swept = 0 if time.monotonic() < self._patient_until else self._sweep(session)
         return swept, lease.waiting(session, RING_AGAIN_SECONDS)
 

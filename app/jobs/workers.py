@@ -17,8 +17,8 @@ def sign_in(session: Session, worker: str, devices: Mapping[str, int]) -> None:
     """Say that a worker lives and how many devices of which kind it has; forget those that were not seen for a day."""
     now = session.execute(select(db_now())).scalar_one()
     kinds = " ".join(f"{kind}:{count}" for kind, count in devices.items())
-    mine = update(WorkerRow).where(WorkerRow.id == worker).values(seen_at=now, devices=kinds).returning(WorkerRow.id)
-    if session.execute(mine.execution_options(synchronize_session=False)).first() is None:
+    seen = update(WorkerRow).where(WorkerRow.id == worker).values(seen_at=now, devices=kinds).returning(WorkerRow.id)
+    if session.execute(seen.execution_options(synchronize_session=False)).first() is None:
         session.add(WorkerRow(id=worker, devices=kinds, started_at=now, seen_at=now))
     session.execute(delete(WorkerRow).where(WorkerRow.seen_at < now - _FORGOTTEN_SECONDS))
 
@@ -38,11 +38,11 @@ def devices_seen(session: Session) -> dict[str, int]:
 
     Empty where no worker was seen of late. `auto` is what a worker takes for a job that names no kind.
     """
-    most: dict[str, int] = {}
-    for mine in _seen(session):
-        for kind, count in {**mine, "auto": usual(mine)}.items():
-            most[kind] = max(most.get(kind, 0), count)
-    return most
+    counts: dict[str, int] = {}
+    for devices in _seen(session):
+        for kind, count in {**devices, "auto": usual(devices)}.items():
+            counts[kind] = max(counts.get(kind, 0), count)
+    return counts
 
 
 def usual(devices: Mapping[str, int]) -> int:

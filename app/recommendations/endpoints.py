@@ -9,9 +9,9 @@ from app.dependencies import State
 from app.errors import Problem
 from app.idempotency.service import IdempotencyKey
 from app.jobs import service
-from app.jobs.accepting import accept
 from app.jobs.kinds.recommendation import RecommendationJobRequest, RecommendationRequest
 from app.jobs.schemas import Job
+from app.jobs.submission import submit_once
 from app.security import CanWrite, secure_router
 
 router = secure_router("/v1/recommendations", "recommendations")
@@ -33,4 +33,4 @@ def create_recommendation(
     submit = partial(
         service.submit, queue=state.queue, project_id=project, resolve=request.resolve, max_unfinished=limit
     )
-    return accept(state.database, principal, key, "POST /v1/recommendations", body, response, submit)
+    return submit_once(state.database, principal, key, "POST /v1/recommendations", body, response, submit)

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-# Of each pair one may be given; searching one takes the other out of the base.
+# Either of a pair may be given; searching it takes its rival out of the base.
 _RIVALS = {"training.steps": ("training", "epochs"), "training.epochs": ("training", "steps")}
 
 

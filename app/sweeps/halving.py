@@ -1,4 +1,4 @@
-"""Who goes on from a rung of asynchronous successive halving (Li et al., 2018).
+"""Which trials go on from a rung of asynchronous successive halving (Li et al., 2018).
 
 Decided when a trial arrives, by those that arrived before: nobody waits for the others.
 """

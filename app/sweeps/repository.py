@@ -11,8 +11,8 @@ from app.jobs.states import TERMINAL
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
-    """One trial and how its job stands."""
+class TrialRecord:
+    """A trial as SQL has it, with the state of its job."""
 
     number: int
     job_id: str
@@ -29,7 +29,7 @@ class Trial:
         return self.status in TERMINAL
 
 
-def trials(session: Session, sweep_id: str) -> list[Trial]:
+def trials(session: Session, sweep_id: str) -> list[TrialRecord]:
     """Return all trials of a sweep by number."""
     query = (
         select(TrialRow, JobRow.status, JobRow.error)
@@ -38,7 +38,7 @@ def trials(session: Session, sweep_id: str) -> list[Trial]:
         .order_by(TrialRow.number)
     )
     return [
-        Trial(row.number, row.job_id, status, row.values, row.metric, row.pruned, row.rungs, error)
+        TrialRecord(row.number, row.job_id, status, row.values, row.metric, row.pruned, row.rungs, error)
         for row, status, error in session.execute(query)
     ]
 
@@ -61,6 +61,6 @@ def at_rung(session: Session, sweep_id: str, rung: int, besides: str) -> list[fl
 
 
 def forget_candidates(session: Session, sweep_id: str) -> None:
-    """Let go of what trials made; the chosen one is registered by now."""
+    """Delete what models could be registered from, of all trials of a sweep."""
     change = update(TrialRow).where(TrialRow.sweep_id == sweep_id).values(candidate=None)
     session.execute(change.execution_options(synchronize_session=False))

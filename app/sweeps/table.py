@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from app.sweeps.config import SweepConfig
-from app.sweeps.repository import Trial
+from app.sweeps.repository import TrialRecord
 
 
-def ranked(trials: Sequence[Trial], *, maximize: bool) -> list[Trial]:
+def ranked(trials: Sequence[TrialRecord], *, maximize: bool) -> list[TrialRecord]:
     """Order by metric: those that came to their end, those that were pruned, and the others; equals by number."""
 
-    def place(trial: Trial) -> tuple[int, float, int]:
+    def place(trial: TrialRecord) -> tuple[int, float, int]:
         measured = trial.metric if trial.metric is not None else 0.0
         group = 0 if trial.status == "succeeded" else 1 if trial.pruned else 2
         return group, -measured if maximize else measured, trial.number
@@ -18,12 +18,12 @@ def ranked(trials: Sequence[Trial], *, maximize: bool) -> list[Trial]:
     return sorted(trials, key=place)
 
 
-def best(trials: Sequence[Trial], *, maximize: bool) -> Trial | None:
+def best(trials: Sequence[TrialRecord], *, maximize: bool) -> TrialRecord | None:
     """Return the best trial that came to its end."""
     return next((trial for trial in ranked(trials, maximize=maximize) if trial.status == "succeeded"), None)
 
 
-def table(config: SweepConfig, trials: Sequence[Trial]) -> dict[str, Any]:
+def table(config: SweepConfig, trials: Sequence[TrialRecord]) -> dict[str, Any]:
     """Return a sweep's metrics."""
     first = best(trials, maximize=config.maximize)
     return {
@@ -34,7 +34,7 @@ def table(config: SweepConfig, trials: Sequence[Trial]) -> dict[str, Any]:
     }
 
 
-def _line(trial: Trial) -> dict[str, Any]:
+def _line(trial: TrialRecord) -> dict[str, Any]:
     return {
         "trial": trial.number,
         "job": trial.job_id,

@@ -96,8 +96,8 @@ class Attempt:
             leases.hold(session, self.lease)
             later = (MetricRow.job_id == self.lease.job_id) & (MetricRow.step > step)
             session.execute(delete(MetricRow).where(later))
-            told = {**data, "back_to": step}
-            events.append(session, self.lease.job_id, "training.restored", message, told, "warning")
+            restored = {**data, "back_to": step}
+            events.append(session, self.lease.job_id, "training.restored", message, restored, "warning")
 
         self.commit_with_retry(forget)
 
@@ -189,13 +189,13 @@ class Attempt:
 
         def drop(session: Session) -> None:
             leases.hold(session, self.lease)
-            mine = row.job_id == self.lease.job_id
-            if mine:
+            is_own = row.job_id == self.lease.job_id
+            if is_own:
                 session.execute(delete(CheckpointRow).where(CheckpointRow.id == row.id))
             message = f"The checkpoint of step {row.step} is damaged."
             data = {"step": row.step, "reason": reason}
             events.append(session, self.lease.job_id, "checkpoint.damaged", message, data, "warning")
-            if mine:
+            if is_own:
                 after_commit(session, partial(self._delete, row.key))
 
         self.commit_with_retry(drop)

@@ -38,17 +38,17 @@ class FeatureCache:
         kept = _read(path)
         if kept is not None:
             return kept
-        found = compute()
-        if found.nbytes <= self.most_bytes // _MAX_SHARE:
-            self._keep(path, found)
-        return found
+        tensor = compute()
+        if tensor.nbytes <= self.most_bytes // _MAX_SHARE:
+            self._keep(path, tensor)
+        return tensor
 
-    def _keep(self, path: Path, found: Tensor) -> None:
+    def _keep(self, path: Path, tensor: Tensor) -> None:
         """Write it and make room; a full disk is no reason to fail."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            manifest = {"sha256": _digest(found), "device": found.device.type}
-            checkpoint.write_atomically(path, checkpoint.to_bytes({_NAME: found}, manifest))
+            manifest = {"sha256": _digest(tensor), "device": tensor.device.type}
+            checkpoint.write_atomically(path, checkpoint.to_bytes({_NAME: tensor}, manifest))
             self._make_room()
         except OSError:
             log.warning("features could not be kept in %s", self.folder, exc_info=True)
@@ -77,11 +77,11 @@ def _read(path: Path) -> Tensor | None:
     except (CorruptCheckpointError, OSError) as error:
         log.warning("kept features are computed again: %s", error)
         return None
-    found = tensors.get(_NAME)
-    if found is None or manifest.get("sha256") != _digest(found):
+    tensor = tensors.get(_NAME)
+    if tensor is None or manifest.get("sha256") != _digest(tensor):
         log.warning("kept features are computed again: %s is damaged", path.name)
         return None
-    return found.to(manifest.get("device", "cpu"))
+    return tensor.to(manifest.get("device", "cpu"))
 
 
 def _digest(values: Tensor) -> str:

@@ -47,13 +47,13 @@ def open_model(attempt: Attempt, model_id: str, folder: Path, *, for_training: b
 
 def device_for(job: JobRow) -> torch.device:
     """Return the device that the job asks for; auto takes a GPU where there is one."""
-    asked = job.config["resources"]["device"]
-    if asked == "cuda" and not torch.cuda.is_available():
+    device = job.config["resources"]["device"]
+    if device == "cuda" and not torch.cuda.is_available():
         msg = "this worker has no GPU: choose auto or cpu, or start a worker where one is"
         raise ConfigError(("resources", "device"), msg)
-    if asked == "auto":
-        asked = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(asked)
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(device)
 
 
 def rows_digest(dataset: DatasetRow) -> str:

@@ -28,7 +28,7 @@ def run(context: JobContext) -> None:
     training = work.prepared(None, None)
     attempt.enter("running", "measuring", "Measuring some steps.", {"device": work.device.type})
     steps = work.steps_of(training)
-    found = _costs(training, steps, folder)
+    costs = _costs(training, steps, folder)
     plan, strategy = training.plan, training.strategy
     peaks, sizes = {plan.batch_size: steps.peak_bytes}, measured_cost.batch_sizes(plan.batch_size, plan.rows)
     del training
@@ -42,7 +42,7 @@ def run(context: JobContext) -> None:
         peaks[size] = work.steps_of(work.prepared(size, strategy)).peak_bytes
     attempt.enter("finalizing", "measuring", "All is measured.")
     metrics = Estimate(
-        **found,
+        **costs,
         device=work.device.type,
         peak_bytes=steps.peak_bytes,
         measured=[Measured(batch_size=size, peak_bytes=peak) for size, peak in peaks.items()],
@@ -116,7 +116,7 @@ def _costs(training: Run, steps: measured_cost.StepCosts, folder: Path) -> dict[
         "evaluation_seconds": evaluation,
         "checkpoint_seconds": checkpoint,
         "checkpoint_bytes": file.stat().st_size,
-        "model_bytes": sum(one.stat().st_size for one in out.iterdir()),
+        "model_bytes": sum(path.stat().st_size for path in out.iterdir()),
     }
 
 

@@ -29,17 +29,18 @@ def run(context: JobContext) -> None:
     rows = limit_rows(every, [entry for bundle in bundles for entry in bundle.manifest.heads])
     message = f"Measuring on {len(rows)} of {len(every)} rows."
     attempt.enter("running", "measuring", message, {"rows": len(rows), "of": len(every)})
-    told = _Progress(context, len(rows) * len(bundles))
+    progress = _Progress(context, len(rows) * len(bundles))
     device = device_for(job)
-    found = [
-        evaluate_model(bundle, data, rows, part, device, told.after(len(rows) * i)) for i, bundle in enumerate(bundles)
+    results = [
+        evaluate_model(bundle, data, rows, part, device, progress.after(len(rows) * i))
+        for i, bundle in enumerate(bundles)
     ]
     attempt.enter("finalizing", "comparing", "All rows are answered.")
-    metrics = found[0].as_json()
-    if len(found) > 1:
-        metrics["baseline"] = {"model": job.config["baseline"], **found[1].as_json()}
-        metrics["comparison"] = _compared(bundles, [one.outcomes for one in found])
-    attempt.succeed_with("Measured.", metrics, attempt.keep_curves(found[0].curves(), folder / "curves"))
+    metrics = results[0].as_json()
+    if len(results) > 1:
+        metrics["baseline"] = {"model": job.config["baseline"], **results[1].as_json()}
+        metrics["comparison"] = _compared(bundles, [result.outcomes for result in results])
+    attempt.succeed_with("Measured.", metrics, attempt.keep_curves(results[0].curves(), folder / "curves"))
 
 
 def _models(job: JobRow) -> list[str]:
@@ -54,20 +55,20 @@ def _compared(bundles: list[Bundle], outcomes: list[dict[str, Outcomes]]) -> dic
     return {key: _as_json(paired(first[key], second[key])) for key in shared}
 
 
-def _as_json(found: Mapping[str, Difference]) -> dict[str, Any]:
+def _as_json(differences: Mapping[str, Difference]) -> dict[str, Any]:
     return {
-        name: {"difference": one.difference, **asdict(one.interval), "verdict": one.verdict}
-        for name, one in found.items()
+        name: {"difference": entry.difference, **asdict(entry.interval), "verdict": entry.verdict}
+        for name, entry in differences.items()
     }
 
 
 class _Progress:
-    """Hears how many rows are answered and tells the job, at most twice a second; raises where it is to stop."""
+    """Reports how many rows are answered, at most twice a second; raises `DrainedError` where the job is to stop."""
 
     def __init__(self, context: JobContext, total: int) -> None:
         self._context = context
         self._total = total
-        self._began = self._told = time.monotonic()
+        self._began = self._reported = time.monotonic()
 
     def after(self, before: int) -> Callable[[int], None]:
         """Hear of rows that come after so many others."""
@@ -76,7 +77,7 @@ class _Progress:
     def _hear(self, rows: int) -> None:
         self._context.stop_if_draining()
         now = time.monotonic()
-        if now - self._told >= _REPORT_SECONDS:
-            self._told = now
+        if now - self._reported >= _REPORT_SECONDS:
+            self._reported = now
             eta = (now - self._began) / rows * (self._total - rows)
             self._context.attempt.report(progress_of(rows, self._total, 0, eta), [], "measuring")

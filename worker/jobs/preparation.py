@@ -50,8 +50,8 @@ def _earlier(attempt: Attempt, dataset: DatasetRow, options: PrepareOptions) -> 
     if row is None or not {"digests.npy", "split.npy", "rows.npy"} <= set(files):
         message = f"the dataset {dataset_id}, whose splits are to be kept, is gone; leave same_splits_as out"
         raise DatasetError(Code.BAD_OPTION, message, [RowError(("same_splits_as",), message)])
-    theirs = PrepareOptions.model_validate(row.options)
-    same = row.source_sha256 == dataset.source_sha256 and _numbering(theirs) == _numbering(options)
+    earlier_options = PrepareOptions.model_validate(row.options)
+    same = row.source_sha256 == dataset.source_sha256 and _numbering(earlier_options) == _numbering(options)
     names = ("digests.npy", "split.npy", *(["rows.npy"] if same else []))
     paths = (fetch_blob(attempt.artifacts, files[name]["sha256"]) for name in names)
     return EarlierDataset(dataset_id, *(np.load(path, mmap_mode="r", allow_pickle=False) for path in paths))
@@ -63,17 +63,17 @@ def _numbering(options: PrepareOptions) -> tuple[object, ...]:
 
 
 class _Progress:
-    """Hears fractions and tells the job, at most twice a second; raises where the job or the worker is to stop."""
+    """Reports fractions, at most twice a second; raises `DrainedError` where the worker is to let go of the job."""
 
     def __init__(self, context: JobContext) -> None:
         self._context = context
-        self._told = time.monotonic()
+        self._reported = time.monotonic()
 
     def __call__(self, fraction: float, phase: str) -> None:
         self._context.stop_if_draining()
-        if time.monotonic() - self._told < _REPORT_SECONDS:
+        if time.monotonic() - self._reported < _REPORT_SECONDS:
             return
-        self._told = time.monotonic()
+        self._reported = time.monotonic()
         steps = {"step": round(100 * fraction), "total_steps": 100, "epoch": 0}
         self._context.attempt.report({"fraction": fraction, **steps, "eta_seconds": None}, [], phase[:50])
 

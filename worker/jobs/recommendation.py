@@ -40,11 +40,11 @@ def run(context: JobContext) -> None:
     row, data = open_data(context)
     work = _Work(attempt, job, config, row, data, context.settings)
     attempt.enter("running", "ranking", f"Ranking {len(config.candidates)} backbones.", {"rows": work.rows})
-    raw, found = work.raw(), []
+    raw, measured = work.raw(), []
     for index, candidate in enumerate(config.candidates):
         context.stop_if_draining()
         attempt.report(progress_of(index, len(config.candidates), 0, None), [], "ranking")
-        found.append(work.of(candidate, folder / f"model{index}"))
+        measured.append(work.of(candidate, folder / f"model{index}"))
     attempt.enter("finalizing", "ranking", "All are measured.")
     metrics = {
         "target": config.target,
@@ -52,8 +52,8 @@ def run(context: JobContext) -> None:
         "rows": work.rows,
         "labelled_rows": len(data.positions("train", [config.target])),
         "seconds": round(time.monotonic() - began, 3),
-        "ranking": build_ranking(found, raw),
-        "misfits": [one.model_dump(mode="json") for one in config.misfits],
+        "ranking": build_ranking(measured, raw),
+        "misfits": [misfit.model_dump(mode="json") for misfit in config.misfits],
     }
 
     attempt.succeed_with("Ranked.", metrics)
@@ -95,25 +95,27 @@ class _Work:
         backbone = RawBackbone(modality.encoding)
         if backbone.grid is None:
             backbone.fit(self.some.encoded(self.some.positions("train"), modality))
-        found = measure(config, self.some, modality, backbone, self.device, self.keep)
+        measured = measure(config, self.some, modality, backbone, self.device, self.keep)
         nothing = {"features_seconds": 0.0, "fine_tuning_seconds": None}
-        return self._told(found.with_fields(model=None, name="raw", version=None, shared_by=[]), nothing)
+        return self._with_estimate(measured.with_fields(model=None, name="raw", version=None, shared_by=[]), nothing)
 
     def of(self, candidate: Candidate, folder: Path) -> MeasuredBackbone:
         """One candidate."""
         bundle = open_model(self.attempt, candidate.model, folder)
         config = probe_of(self.spec, self.config.target, bundle.manifest)
-        found = measure(config, self.some, bundle.manifest.modality, bundle.backbone, self.device, self.keep)
+        measured = measure(config, self.some, bundle.manifest.modality, bundle.backbone, self.device, self.keep)
         full = resolve_fine_tuning(_full(config), self.spec, bundle.manifest).config
         train_rows = len(self.data.positions("train", [self.config.target]))
         cost = estimate_seconds(bundle.backbone, full, count_rows(self.data), train_rows)
-        return self._told(found.with_fields(**candidate.model_dump(mode="json")), cost)
+        return self._with_estimate(measured.with_fields(**candidate.model_dump(mode="json")), cost)
 
-    def _told(self, found: MeasuredBackbone, cost: dict[str, float | None] | dict[str, float]) -> MeasuredBackbone:
-        told = {**found.entry, "estimate": cost}
-        message = f"{told['name']}: {self.score} {told['score']}, features {told['features_from']}."
-        self.attempt.record_event("recommendation.measured", message, told)
-        return MeasuredBackbone(told, found.scores)
+    def _with_estimate(
+        self, measured: MeasuredBackbone, cost: dict[str, float | None] | dict[str, float]
+    ) -> MeasuredBackbone:
+        entry = {**measured.entry, "estimate": cost}
+        message = f"{entry['name']}: {self.score} {entry['score']}, features {entry['features_from']}."
+        self.attempt.record_event("recommendation.measured", message, entry)
+        return MeasuredBackbone(entry, measured.scores)
 
 
 def _full(config: FineTuningConfig) -> FineTuningConfig:

@@ -25,7 +25,7 @@ from app.models import service as models
 from app.queue import CeleryQueue, JobQueue, MemoryQueue
 from app.sweeps import repository, table
 from app.sweeps.config import SweepConfig
-from app.sweeps.repository import Trial
+from app.sweeps.repository import TrialRecord
 from worker.attempt.context import JobContext
 from worker.jobs.sweep_study import next_values
 
@@ -48,11 +48,11 @@ def run(context: JobContext) -> None:
         attempt.fail(_all_failed(trials))
         return
     attempt.enter("running", "choosing", f"All {len(trials)} trials have ended.")
-    attempt.enter("finalizing", "registering", f"Trial {first.number} is the best; its model is kept.")
+    attempt.enter("finalizing", "registering", f"TrialRecord {first.number} is the best; its model is kept.")
     attempt.succeed("The best model is registered.", partial(_publish, attempt.lease, config, first))
 
 
-def _turn(lease: Lease, config: SweepConfig, queue: JobQueue, session: Session) -> list[Trial] | None:
+def _turn(lease: Lease, config: SweepConfig, queue: JobQueue, session: Session) -> list[TrialRecord] | None:
     """Add trials as far as there may be more, and park; return all of them once every one has ended."""
     leases.hold(session, lease)
     sweep = jobs.get(session, lease.job_id)
@@ -70,17 +70,17 @@ def _turn(lease: Lease, config: SweepConfig, queue: JobQueue, session: Session) 
     return None
 
 
-def _unfinished(trials: list[Trial]) -> int:
+def _unfinished(trials: list[TrialRecord]) -> int:
     return sum(not trial.ended for trial in trials)
 
 
-def _progress(config: SweepConfig, trials: list[Trial]) -> dict[str, Any]:
+def _progress(config: SweepConfig, trials: list[TrialRecord]) -> dict[str, Any]:
     ended = len(trials) - _unfinished(trials)
     steps = {"step": ended, "total_steps": config.trials, "epoch": 0, "eta_seconds": None}
     return {"fraction": ended / config.trials, **steps}
 
 
-def _add(session: Session, queue: JobQueue, sweep: JobRow, config: SweepConfig, trials: list[Trial]) -> None:
+def _add(session: Session, queue: JobQueue, sweep: JobRow, config: SweepConfig, trials: list[TrialRecord]) -> None:
     """Queue the next trial. Values that together make no valid request are a trial that has failed."""
     number = len(trials)
     values = next_values(config, trials, number)
@@ -97,10 +97,10 @@ def _add(session: Session, queue: JobQueue, sweep: JobRow, config: SweepConfig, 
     if refused is not None:
         transitions.refuse(session, job.id, JobError(code=refused.code, category="user", message=refused.detail))
     data = {"trial": number, "job": job.id, "values": values}
-    events.append(session, sweep.id, "sweep.trial", f"Trial {number} is queued.", data)
+    events.append(session, sweep.id, "sweep.trial", f"TrialRecord {number} is queued.", data)
 
 
-def _all_failed(trials: list[Trial]) -> JobError:
+def _all_failed(trials: list[TrialRecord]) -> JobError:
     reasons = sorted({trial.error["message"] for trial in trials if trial.error})
     why = f" {reasons[0]}" if reasons else ""
     more = f" (and {len(reasons) - 1} other reasons: see the trials)" if len(reasons) > 1 else ""
@@ -110,7 +110,7 @@ def _all_failed(trials: list[Trial]) -> JobError:
     return JobError(code="no_trial_succeeded", category="user", message=message)
 
 
-def _publish(lease: Lease, config: SweepConfig, first: Trial, session: Session) -> None:
+def _publish(lease: Lease, config: SweepConfig, first: TrialRecord, session: Session) -> None:
     """Register what the best trial made as the sweep's own; only now is it measured on the test split in public."""
     sweep = jobs.get(session, lease.job_id)
     chosen = repository.of_job(session, first.job_id)

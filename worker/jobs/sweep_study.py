@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from app.sweeps.config import SweepConfig
-from app.sweeps.repository import Trial
+from app.sweeps.repository import TrialRecord
 from app.sweeps.space import AnyRange, Choice, IntegerRange, LogUniform, SuccessiveHalving, Tpe
 
 if TYPE_CHECKING:
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 
-def next_values(config: SweepConfig, trials: list[Trial], number: int) -> dict[str, Any]:
+def next_values(config: SweepConfig, trials: list[TrialRecord], number: int) -> dict[str, Any]:
     """Return the values of trial `number`, given what the others have come to. optuna is imported when first asked."""
     import optuna  # noqa: PLC0415 - most jobs search nothing
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     space = {field: _distribution(config.space[field]) for field in sorted(config.space)}
     study = optuna.create_study(direction=config.direction, sampler=_sampler(config, number))
-    study.add_trials([_told(config, trial, space) for trial in trials])
+    study.add_trials([_frozen_trial(config, trial, space) for trial in trials])
     drawn = study.ask(fixed_distributions=space).params
     return {field: _value(config.space[field], drawn[field]) for field in space}
 
@@ -63,8 +63,8 @@ def _value(entry: AnyRange, drawn: Any) -> Any:
     return entry.values[drawn] if isinstance(entry, Choice) else drawn
 
 
-def _told(config: SweepConfig, trial: Trial, space: "dict[str, BaseDistribution]") -> "FrozenTrial":
-    """A trial as optuna wants it; one that was pruned is told with the rungs it came to."""
+def _frozen_trial(config: SweepConfig, trial: TrialRecord, space: "dict[str, BaseDistribution]") -> "FrozenTrial":
+    """Return a trial in optuna's form; a pruned one has its metrics at the rungs as intermediate values."""
     from optuna.trial import TrialState, create_trial  # noqa: PLC0415 - see above
 
     state, value = TrialState.RUNNING, None
@@ -83,4 +83,4 @@ def _drawn(entry: AnyRange, value: Any) -> Any:
     """The inverse of `_value`. True is not 1 here, though Python calls them equal."""
     if not isinstance(entry, Choice):
         return value
-    return next(place for place, one in enumerate(entry.values) if one == value and type(one) is type(value))
+    return next(place for place, choice in enumerate(entry.values) if choice == value and type(choice) is type(value))

@@ -27,7 +27,7 @@ from worker.attempt.feature_cache import FeatureCache
 from worker.attempt.job_inputs import device_for, open_auxiliary, open_data, open_model, rows_digest
 from worker.attempt.reporter import Reporter, progress_of
 from worker.distributed.leader import distributed
-from worker.jobs.trial import Trial, trial_of
+from worker.jobs.trial import RunningTrial, trial_of
 from worker.training.evaluation import Evaluation
 from worker.training.events import Evaluated, Finished, Note, Started, StepDone
 from worker.training.precision import computes_in_bfloat16
@@ -110,7 +110,7 @@ class _Stopwatch:
         return {"seconds": time.monotonic() - self.wall, "cpu_seconds": time.process_time() - self.cpu}
 
 
-def _train(context: JobContext, training: Run, trial: Trial | None, checkpoints: Checkpoints) -> None:
+def _train(context: JobContext, training: Run, trial: RunningTrial | None, checkpoints: Checkpoints) -> None:
     """Train to the end; where the loss diverges, again from the last sound state. A trial that diverges fails."""
     while True:
         try:
@@ -124,7 +124,7 @@ def _train(context: JobContext, training: Run, trial: Trial | None, checkpoints:
             return
 
 
-def _train_on(context: JobContext, training: Run, trial: Trial | None, checkpoints: Checkpoints) -> None:
+def _train_on(context: JobContext, training: Run, trial: RunningTrial | None, checkpoints: Checkpoints) -> None:
     attempt = context.attempt
     reporter, watch = Reporter(attempt, training.state), _Stopwatch()
     for event in training.train():
@@ -200,7 +200,7 @@ def _register(
     attempt.succeed("The model is registered.", publish)
 
 
-def _offer(context: JobContext, trial: Trial, training: Run, measured: Evaluation | None) -> None:
+def _offer(context: JobContext, trial: RunningTrial, training: Run, measured: Evaluation | None) -> None:
     """Leave the model to the sweep. A trial's metrics are of the validation split: no choice may use the test split."""
     attempt = context.attempt
     candidate = _candidate(attempt, training, context.folder, measured)

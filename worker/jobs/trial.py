@@ -1,4 +1,4 @@
-"""What a trial of a sweep does beside training: it may be left behind, and it leaves its model to the sweep."""
+"""What a trial of a sweep does besides training: it may be pruned at a rung, and it leaves its model to the sweep."""
 
 import logging
 import math
@@ -28,7 +28,7 @@ class PrunedError(Exception):
 
 
 @dataclass
-class Trial:
+class RunningTrial:
     """One trial; `rungs` counts those that it has come to."""
 
     attempt: Attempt
@@ -37,7 +37,7 @@ class Trial:
     rungs: int
 
     def evaluated(self, event: Evaluated, reporter: Reporter) -> None:
-        """Stand comparison at each rung that is reached.
+        """Compare the trial with the others at each rung that it reaches.
 
         Raises:
             PrunedError: it ends here.
@@ -47,12 +47,12 @@ class Trial:
             return
         while event.epoch + 1 >= algorithm.rung_epoch(self.rungs):
             reporter.finish(event.step)
-            if not self.attempt.commit_with_retry(lambda session: self._stand(session, algorithm, event, value)):
+            if not self.attempt.commit_with_retry(lambda session: self._passes_rung(session, algorithm, event, value)):
                 raise PrunedError
             self.rungs += 1
 
-    def _stand(self, session: Session, algorithm: SuccessiveHalving, event: Evaluated, value: float) -> bool:
-        """Note the metric and tell whether it is enough. What was decided once is not decided again."""
+    def _passes_rung(self, session: Session, algorithm: SuccessiveHalving, event: Evaluated, value: float) -> bool:
+        """Record the metric at a rung; return whether the trial goes on. What was decided once is not decided again."""
         lease = self.attempt.lease
         leases.hold(session, lease)
         row = repository.of_job(session, lease.job_id)
@@ -89,14 +89,14 @@ class Trial:
         return measured.as_json()
 
 
-def trial_of(attempt: Attempt, job: JobRow) -> Trial | None:
+def trial_of(attempt: Attempt, job: JobRow) -> RunningTrial | None:
     """Return the trial that a job is; None for any other job."""
     sweep_id = job.sweep_id
     if sweep_id is None:
         return None
 
-    def read(session: Session) -> Trial:
+    def read(session: Session) -> RunningTrial:
         config = SweepConfig.model_validate(jobs.get(session, sweep_id).config)
-        return Trial(attempt, sweep_id, config, len(repository.of_job(session, job.id).rungs))
+        return RunningTrial(attempt, sweep_id, config, len(repository.of_job(session, job.id).rungs))
 
     return attempt.commit_with_retry(read)

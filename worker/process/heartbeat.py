@@ -109,7 +109,7 @@ class Heartbeat:
         try:
             with self._database.writing() as session:
                 status = leases.beat(session, self._lease, self._settings.lease_seconds)
-                return status, leases.told(session, self._lease)
+                return status, leases.activity(session, self._lease)
         except SQLAlchemyError as error:
             log.warning("job %s: the lease could not be renewed: %s", self._lease.job_id, error)
             return _DATABASE_AWAY, None

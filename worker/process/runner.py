@@ -132,20 +132,22 @@ def _explain(error: Exception) -> JobError:
     """Say whose fault it is, and what to do."""
     match error:
         case DatasetError():
-            told = JobError(code=str(error.code), category="user", message=error.message)
+            explanation = JobError(code=str(error.code), category="user", message=error.message)
         case ConfigError():
             param = ".".join(str(part) for part in error.loc)
-            told = JobError(code="config_does_not_fit", category="user", message=error.msg, param=param)
+            explanation = JobError(code="config_does_not_fit", category="user", message=error.msg, param=param)
         case DivergedError():
-            told = JobError(code="diverged", category="user", message=str(error), param="training.optimizer.lr")
+            explanation = JobError(code="diverged", category="user", message=str(error), param="training.optimizer.lr")
         case DeviceMemoryError():
-            told = JobError(code="device_memory", category="user", message=str(error), param="training.batch_size")
+            explanation = JobError(
+                code="device_memory", category="user", message=str(error), param="training.batch_size"
+            )
         case CorruptError() | CorruptModelError():
-            told = JobError(code="corrupt_artifact", category="platform", message=str(error))
+            explanation = JobError(code="corrupt_artifact", category="platform", message=str(error))
         case StorageFullError() | OSError(errno=errno.ENOSPC | errno.EDQUOT | errno.EFBIG):
-            told = _FULL_STORAGE
+            explanation = _FULL_STORAGE
         case _:
             fault = f"A fault of the service ({type(error).__name__})"
             message = f"{fault}; the worker's log has the details. Submit it again."
-            told = JobError(code="internal_error", category="platform", message=message)
-    return told
+            explanation = JobError(code="internal_error", category="platform", message=message)
+    return explanation

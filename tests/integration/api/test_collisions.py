@@ -216,7 +216,7 @@ def test_a_sweep_of_silent_workers_is_repeated(
         assert leases.claim(session, "one", -1) is not None
     rings = queue.rings
     refuse_commits(onlooker, 2)
-    Sweeper(database, queue, settings).look()
+    Sweeper(database, queue, settings).sweep_once()
     assert queue.rings == rings + 1
     assert tries(onlooker) == 3
     assert told(client, job)[2:] == [(3, "job.requeued")]

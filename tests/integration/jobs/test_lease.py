@@ -302,7 +302,7 @@ def test_the_sweeper_takes_back_and_rings(db: Database) -> None:
     take(db, seconds=0.01)
     time.sleep(0.03)
     queue = MemoryQueue()
-    Sweeper(db, queue, Settings()).look()
+    Sweeper(db, queue, Settings()).sweep_once()
     assert read(db, job).status == "queued"
     assert queue.rings == 1
 
@@ -311,10 +311,10 @@ def test_the_sweeper_rings_for_what_was_never_rung(db: Database) -> None:
     queue = MemoryQueue()
     sweeper = Sweeper(db, queue, Settings())
     add_job(db)
-    sweeper.look()
+    sweeper.sweep_once()
     assert queue.rings == 0
     add_job(db, queued_at=time.time() - 60)
-    sweeper.look()
+    sweeper.sweep_once()
     assert queue.rings == 1
 
 
@@ -359,7 +359,7 @@ def test_a_sweeper_that_slept_itself_takes_nobodys_job(db: Database) -> None:
     take(db, seconds=0.01)
     time.sleep(0.05)
     sweeper = Sweeper(db, MemoryQueue(), Settings(sweep_seconds=1, lease_seconds=4))
-    sweeper._looked -= 100  # as after a night with the lid closed
+    sweeper._swept_at -= 100  # as after a night with the lid closed
     sweeper._notice_sleep()
-    sweeper.look()
+    sweeper.sweep_once()
     assert read(db, job).status == "preparing"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from app.sweeps.config import SweepConfig
-from app.sweeps.repository import Trial
+from app.sweeps.repository import TrialRecord
 from worker.jobs.sweep_study import next_values
 
 SPACE: dict[str, Any] = {
@@ -23,19 +23,19 @@ def config(algorithm: dict[str, Any], **fields: Any) -> SweepConfig:
     return SweepConfig.model_validate({**given, "metric": "val/loss", "direction": "minimize", **fields})
 
 
-def searched(settings: SweepConfig, count: int) -> list[Trial]:
+def searched(settings: SweepConfig, count: int) -> list[TrialRecord]:
     """Trials one after the other, whose metric is the distance of lr from 0.01 in powers of ten."""
-    trials: list[Trial] = []
+    trials: list[TrialRecord] = []
     for number in range(count):
         values = next_values(settings, trials, number)
         metric = abs(math.log10(values["training.optimizer.lr"]) + 2)
-        trials.append(Trial(number, f"job_{number}", "succeeded", values, metric, False, [], None))  # noqa: FBT003
+        trials.append(TrialRecord(number, f"job_{number}", "succeeded", values, metric, False, [], None))  # noqa: FBT003
     return trials
 
 
-def with_status(trial: Trial, status: str, **fields: Any) -> Trial:
+def with_status(trial: TrialRecord, status: str, **fields: Any) -> TrialRecord:
     kept = {name: getattr(trial, name) for name in ("number", "job_id", "values", "rungs", "error")}
-    return Trial(**{**kept, "status": status, "metric": None, "pruned": False, **fields})
+    return TrialRecord(**{**kept, "status": status, "metric": None, "pruned": False, **fields})
 
 
 @pytest.mark.parametrize("algorithm", ["random", "tpe", "successive_halving"])

@@ -24,7 +24,7 @@ _MAX_CHARACTERS = 30
 _drawing = threading.Lock()  # matplotlib is made for one thread at a time
 
 
-def draw(curve: Curve, form: Format) -> bytes:
+def render_curve(curve: Curve, form: Format) -> bytes:
     """Return a picture of 640 x 480 pixels; the same curve gives the same bytes."""
     with _drawing, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of letters that the font lacks
@@ -74,9 +74,9 @@ def _draw_calibration(curve: Curve, figure: "Figure") -> None:
     _unit(axes)
     axes.plot([0, 1], [0, 1], color="0.7", linestyle=":")
     for line in curve.lines:
-        most = max(line.rows, default=1)
+        max_rows = max(line.rows, default=1)
         (drawn,) = axes.plot(line.x, _heights(line), label=_printable(line.name))
-        axes.scatter(line.x, _heights(line), [8 + 60 * rows / most for rows in line.rows], drawn.get_color())
+        axes.scatter(line.x, _heights(line), [8 + 60 * rows / max_rows for rows in line.rows], drawn.get_color())
     _legend(axes, curve.lines, "upper left")
 
 
@@ -109,9 +109,9 @@ def _draw_predictions(curve: Curve, figure: "Figure") -> None:
 
 def _draw_learning(curve: Curve, figure: "Figure") -> None:
     """Losses above, the rest below, without the learning rate."""
-    shown = [line for line in curve.lines if line.name != "train/lr"]
-    losses = [line for line in shown if line.name.endswith("loss")]
-    parts = [part for part in (losses, [line for line in shown if line not in losses]) if part]
+    lines = [line for line in curve.lines if line.name != "train/lr"]
+    losses = [line for line in lines if line.name.endswith("loss")]
+    parts = [part for part in (losses, [line for line in lines if line not in losses]) if part]
     for index, part in enumerate(parts):
         axes = figure.add_subplot(len(parts), 1, index + 1)
         axes.set_xlabel(curve.x_label)
@@ -144,7 +144,7 @@ def _with_area(line: Line, name: str) -> str:
 def _printable(name: str) -> str:
     """A name without formulas and control characters, and never one that matplotlib would hide."""
     cut = name if len(name) <= _MAX_CHARACTERS else f"{name[:_MAX_CHARACTERS]}…"
-    plain = "".join(one if one.isprintable() else " " for one in cut).replace("$", r"\$")
+    plain = "".join(letter if letter.isprintable() else " " for letter in cut).replace("$", r"\$")
     return f" {plain}" if plain.startswith("_") else plain
 
 

@@ -13,7 +13,7 @@ from app.jobs.schemas import Job
 from app.keys.service import Principal
 
 
-def accept(
+def submit_once(
     database: Database,
     principal: Principal,
     key: str | None,
