@@ -16,11 +16,25 @@ DERIVED = '''"""A kind that a test adds: it behaves as the one that it is derive
 
 from typing import Literal
 
-from {module} import {base}
+from {module} import {imported}
 
 
 class {name}({base}):
     """Another {base}."""
+
+    kind: Literal["{kind}"] = "{kind}"
+'''
+
+# A kind with fields that may be "auto" has a second class, in which none is.
+RESOLVED = '''
+    @classmethod
+    def resolved_type(cls) -> "type[Resolved{name}]":
+        """Return the class without any "auto"."""
+        return Resolved{name}
+
+
+class Resolved{name}(Resolved{base}):
+    """Another Resolved{base}."""
 
     kind: Literal["{kind}"] = "{kind}"
 '''
@@ -44,17 +58,19 @@ def documented_files() -> tuple[str, str, str]:
 METHOD, JOB_REQUEST, JOB_WORK = documented_files()
 
 
-def derived(family: str, module: str, base: str) -> NewKind:
+def derived(family: str, module: str, base: str, *, has_auto: bool = False) -> NewKind:
     name, kind = f"Another{base}", f"another_{module}"
-    source = DERIVED.format(module=f"app.ml.kinds.{family}.{module}", base=base, name=name, kind=kind)
+    bases = f"{base}, Resolved{base}" if has_auto else base
+    template = DERIVED + RESOLVED if has_auto else DERIVED
+    source = template.format(module=f"app.ml.kinds.{family}.{module}", imported=bases, base=base, name=name, kind=kind)
     return NewKind(family, kind, name, source)
 
 
 NEW_KINDS = (
     NewKind("methods", "absolute", "Absolute", METHOD),
     derived("heads", "classifier", "Classifier"),
-    derived("strategies", "full", "Full"),
-    derived("backbones", "mlp", "Mlp"),
+    derived("strategies", "full", "Full", has_auto=True),
+    derived("backbones", "mlp", "Mlp", has_auto=True),
 )
 
 

@@ -18,19 +18,21 @@ import torch
 from pydantic import BaseModel, TypeAdapter
 
 from app.ml.configs.learning import FineTuningConfig, PretrainingConfig
+from app.ml.configs.resolved import ResolvedFineTuning, ResolvedPretraining
 from app.ml.data.arrays import ArrayData
 from app.ml.errors import ConfigError, CorruptCheckpointError
-from app.ml.interfaces import Backbone, BackboneConfig, HeadConfig, MethodConfig, ModalityKind
+from app.ml.interfaces import Backbone, BackboneRequest, HeadConfig, MethodRequest, ModalityKind
 from app.ml.interfaces.abilities import Centroids, Mirrors, Patches, Sequences
 from app.ml.kinds.registry import FAMILIES, kinds
 from app.ml.kinds.strategies.base import StrategyConfig
 from app.ml.kinds.strategies.layers import layer_widths
-from app.ml.kinds.supervision.base import SupervisionConfig
+from app.ml.kinds.supervision.base import SupervisionRequest
 from app.ml.models.assembly import FineTuning, build_heads, stacked, targets_of
 from app.ml.models.bundle import Bundle
 from app.ml.models.predictor import load_bundle
 from app.ml.resolution.devices import check_splittable
-from app.ml.resolution.requests import resolve_fine_tuning, resolve_pretraining
+from app.ml.resolution.fine_tuning import resolve_fine_tuning
+from app.ml.resolution.pretraining import resolve_pretraining
 from tests.support import tiny
 from worker.training.evaluation import evaluate
 from worker.training.events import EpochDone, Evaluated, Event, Finished, Started, StepDone
@@ -83,13 +85,13 @@ def example(config: type[Any]) -> dict[str, Any]:
     """A kind's defaults as JSON, or a field's first example where it gives one; what learns labels needs a target."""
     if issubclass(config, HeadConfig) and config.accepts != "inputs":
         return config.model_validate({"target": TARGETS[config.accepts]}).model_dump(mode="json")
-    if issubclass(config, SupervisionConfig):
+    if issubclass(config, SupervisionRequest):
         return config.model_validate({"target": TARGETS[config.accepts[0]]}).model_dump(mode="json")
     small = {name: field.examples[0] for name, field in config.model_fields.items() if field.examples}
     return config(**small).model_dump(mode="json")
 
 
-def training_of(backbone: type[BackboneConfig], modality: ModalityKind) -> dict[str, Any]:
+def training_of(backbone: type[BackboneRequest], modality: ModalityKind) -> dict[str, Any]:
     """The first method that learns with this backbone from this modality; labels where only views would be compared."""
     looks_ahead = getattr(backbone, "causal", None) is False  # and can do nothing else
     for _, method in registered("methods"):
@@ -105,7 +107,7 @@ def cases() -> dict[str, Case]:
     found: dict[str, Case] = {}
     classify = {"kind": "classifier", "target": "label"}
     for name, config in registered("backbones"):
-        assert issubclass(config, BackboneConfig)
+        assert issubclass(config, BackboneRequest)
         for modality in config.accepts:
             found[f"{name}-{modality}"] = Case(modality, {"backbone": example(config), **training_of(config, modality)})
     for name, config in registered("methods"):
@@ -226,7 +228,7 @@ def test_it_builds_on_the_meta_device(case: Case) -> None:
     with torch.device("meta"):
         backbone = config.backbone.build(run.modality.encoding)
         modules: list[torch.nn.Module] = [backbone]
-        if isinstance(config, PretrainingConfig):
+        if isinstance(config, ResolvedPretraining):
             modules.append(config.method.build(backbone))
         else:
             targets = [targets_of(head, run.data.spec) for head in config.heads]
@@ -308,7 +310,7 @@ def test_a_saved_model_answers_the_same(case: Case, tmp_path: Path) -> None:
     answers = predictor.predict(run.data.inputs)
     json.dumps(answers, allow_nan=False)
     assert len(answers) == 48
-    heads = run.config.heads if isinstance(run.config, FineTuningConfig) else ()
+    heads = run.config.heads if isinstance(run.config, ResolvedFineTuning) else ()
     assert all(set(answer) == {head.key for head in heads} for answer in answers)
     with torch.no_grad():
         outputs = run.bundle().outputs(run.modality.encode(run.data.inputs[:]))
@@ -473,4 +475,4 @@ def test_the_loop_tells_everything_in_order() -> None:
 
 
 def test_every_method_is_a_method() -> None:
-    assert all(issubclass(config, MethodConfig) for _, config in registered("methods"))
+    assert all(issubclass(config, MethodRequest) for _, config in registered("methods"))

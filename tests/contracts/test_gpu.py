@@ -8,7 +8,8 @@ import torch
 
 from app.ml.configs.learning import FineTuningConfig, PretrainingConfig
 from app.ml.models.predictor import load_bundle
-from app.ml.resolution.requests import resolve_fine_tuning, resolve_pretraining
+from app.ml.resolution.fine_tuning import resolve_fine_tuning
+from app.ml.resolution.pretraining import resolve_pretraining
 from tests.support import tiny
 from worker.training.events import StepDone
 from worker.training.run import Run, prepare

@@ -11,7 +11,8 @@ import pytest
 
 from app.ml.configs.learning import FineTuningConfig, PretrainingConfig
 from app.ml.kinds.registry import FAMILIES, kinds
-from app.ml.resolution.requests import resolve_fine_tuning, resolve_pretraining
+from app.ml.resolution.fine_tuning import resolve_fine_tuning
+from app.ml.resolution.pretraining import resolve_pretraining
 from tests.support import tiny
 from worker.training.events import StepDone
 from worker.training.run import prepare

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 CODE = """
 import torch
 from app.ml.configs.learning import PretrainingConfig
-from app.ml.resolution.requests import resolve_pretraining
+from app.ml.resolution.pretraining import resolve_pretraining
 from tests.support import tiny
 from worker.training.events import StepDone
 from worker.training.run import prepare

@@ -10,13 +10,13 @@ from app.artifacts import put_blob
 from app.db.tables import ModelRow
 from app.dependencies import Services
 from app.ml.data.spec import TargetSpec
-from app.ml.kinds.backbones.mlp import Mlp
+from app.ml.kinds.backbones.mlp import ResolvedMlp
 from app.ml.kinds.heads.classifier import Classifier
 from app.ml.kinds.methods.autoencoder import Autoencoder
 from app.ml.kinds.modalities.columns import NumberColumn
 from app.ml.kinds.modalities.table import TableModality
 from app.ml.kinds.preprocessing.table import TablePreprocessing
-from app.ml.kinds.strategies.linear_probe import LinearProbe
+from app.ml.kinds.strategies.linear_probe import ResolvedLinearProbe
 from app.ml.models.bundle import Bundle, HeadEntry, Manifest, json_of, read_manifest, save_bundle
 from app.models.service import register
 
@@ -31,7 +31,7 @@ def make_bundle(*, heads: bool = True, seed: int = 0, gain: float = 1.0) -> Bund
     """
     torch.manual_seed(seed)
     table = TableModality(columns=tuple(NumberColumn(name=name) for name in COLUMNS))
-    mlp = Mlp(hidden=(4,))
+    mlp = ResolvedMlp(hidden=(4,))
     target = TargetSpec(name="size", type="category", classes=CLASSES)
     entries = (HeadEntry(config=Classifier(target="size"), targets=(target,)),) if heads else ()
     manifest = Manifest(
@@ -43,7 +43,7 @@ def make_bundle(*, heads: bool = True, seed: int = 0, gain: float = 1.0) -> Bund
         features=4,
         heads=entries,
         method=None if heads else Autoencoder(),
-        strategy=LinearProbe() if heads else None,
+        strategy=ResolvedLinearProbe(solver="exact", layer="last") if heads else None,
     )
     built = {entry.config.key: entry.config.build(4, entry.targets).eval() for entry in entries}
     backbone = mlp.build(table.encoding).eval()

@@ -10,7 +10,7 @@ from app.artifacts import link_files
 from app.datasets import repository as datasets
 from app.datasets.repository import DatasetRow
 from app.jobs.repository import JobRow
-from app.ml.configs.learning import FineTuningConfig, PretrainingConfig
+from app.ml.configs.resolved import ResolvedFineTuning, ResolvedPretraining
 from app.ml.data.arrays import ArrayData
 from app.ml.errors import ConfigError
 from app.ml.models.bundle import Bundle, read_bundle
@@ -26,7 +26,7 @@ def open_data(context: JobContext) -> tuple[DatasetRow, ArrayData]:
     return _open_dataset(context, context.job.dataset_id, "data")
 
 
-def open_auxiliary(context: JobContext, config: PretrainingConfig | FineTuningConfig) -> ArrayData | None:
+def open_auxiliary(context: JobContext, config: ResolvedPretraining | ResolvedFineTuning) -> ArrayData | None:
     """Map the other dataset that a config names; it is not deleted while the job is unfinished."""
     if config.auxiliary_dataset is None:
         return None

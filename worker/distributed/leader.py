@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from app.ml.configs.learning import PretrainingConfig
+from app.ml.configs.resolved import ResolvedPretraining
 from worker.attempt.exit_codes import RANK_LOST, RANK_OUT_OF_MEMORY
 from worker.distributed.collectives import Ranks
 from worker.training.run import Run
@@ -63,7 +63,7 @@ def _write_setup(training: Run, folder: Path, rank_folder: Path) -> None:
     training.state.save(rank_folder / "state.safetensors")
     parent = folder / "parent"
     setup = {
-        "kind": "pretraining" if isinstance(training.config, PretrainingConfig) else "fine_tuning",
+        "kind": "pretraining" if isinstance(training.config, ResolvedPretraining) else "fine_tuning",
         "config": training.config.model_dump(mode="json"),
         "data": str(folder / "data"),
         "parent": str(parent) if parent.exists() else None,

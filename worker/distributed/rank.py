@@ -19,9 +19,10 @@ from pydantic import TypeAdapter
 from app.jobs.kinds import learning_config
 from app.kit import logs
 from app.kit.process import die_with_parent
-from app.ml.configs.learning import PretrainingConfig
+from app.ml.configs.resolved import ResolvedPretraining
 from app.ml.data.arrays import ArrayData
-from app.ml.kinds.strategies import AnyStrategy
+from app.ml.kinds.strategies import ResolvedStrategy
+from app.ml.kinds.strategies.base import StrategyConfig
 from app.ml.models.bundle import read_bundle
 from worker.attempt.exit_codes import RANK_OUT_OF_MEMORY
 from worker.distributed.collectives import Ranks
@@ -58,10 +59,10 @@ def main() -> None:
 
 def _prepare(setup: dict[str, Any], device: torch.device) -> Run:
     config = learning_config(setup["kind"], setup["config"])
-    if isinstance(config, PretrainingConfig):
+    if isinstance(config, ResolvedPretraining):
         config = config.model_copy(update={"watch": None})  # only the leader evaluates
     parent = read_bundle(Path(setup["parent"]), for_training=True) if setup["parent"] else None
-    strategy = TypeAdapter[AnyStrategy | None](AnyStrategy | None).validate_python(setup["strategy"])
+    strategy = TypeAdapter[StrategyConfig | None](ResolvedStrategy | None).validate_python(setup["strategy"])
     return prepare(config, ArrayData.open(Path(setup["data"])), device=device, parent=parent, strategy=strategy)
 
 

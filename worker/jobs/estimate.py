@@ -7,7 +7,7 @@ import numpy as np
 
 from app.estimates.schemas import Estimate, Measured
 from app.jobs.kinds import learning_config
-from app.ml.kinds.strategies import AnyStrategy
+from app.ml.kinds.strategies.base import StrategyConfig
 from worker.attempt.context import JobContext
 from worker.attempt.feature_cache import FeatureCache
 from worker.attempt.job_inputs import device_for, open_auxiliary, open_data, open_model, rows_digest
@@ -71,7 +71,7 @@ class _Work:
         with distributed(training, self._devices, self._folder):
             return measured_cost.measure_steps(training)
 
-    def prepared(self, batch_size: int | None, strategy: AnyStrategy | None) -> Run:
+    def prepared(self, batch_size: int | None, strategy: StrategyConfig | None) -> Run:
         """The training as the real job would prepare it, with another batch size where one is given."""
         config = self.config
         if batch_size is not None:

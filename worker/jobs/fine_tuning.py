@@ -3,7 +3,7 @@
 import time
 from typing import Any
 
-from app.ml.configs.learning import FineTuningConfig
+from app.ml.configs.resolved import ResolvedFineTuning
 from app.ml.models.bundle import Bundle
 from worker.attempt.checkpoints import Checkpoints
 from worker.attempt.context import JobContext
@@ -29,7 +29,7 @@ def _transfer_report(
     The trained state is kept first: training the controls may take long, and another attempt trains them all again.
     """
     config = training.config
-    if not isinstance(config, FineTuningConfig) or config.transfer_report is None or parent is None:
+    if not isinstance(config, ResolvedFineTuning) or config.transfer_report is None or parent is None:
         return {}
     checkpoints.save()
     return {"transfer": _train_controls(context, training, parent)}

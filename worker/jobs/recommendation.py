@@ -6,12 +6,13 @@ from pathlib import Path
 from app.datasets.repository import DatasetRow
 from app.jobs.repository import JobRow
 from app.ml.configs.learning import FineTuningConfig
+from app.ml.configs.resolved import ResolvedFineTuning
 from app.ml.data.arrays import ArrayData
 from app.ml.data.spec import DataSpec
 from app.ml.kinds.strategies.full import Full
 from app.ml.learning.untrained_backbones import Raw, RawBackbone
-from app.ml.resolution.probe import probe_of
-from app.ml.resolution.requests import resolve_fine_tuning
+from app.ml.resolution.fine_tuning import resolve_fine_tuning
+from app.ml.resolution.probe import resolve_probe
 from app.recommendations.schemas import Candidate, RecommendationConfig
 from app.settings import Settings
 from worker.attempt.attempt import Attempt
@@ -90,7 +91,7 @@ class _Work:
 
     def raw(self) -> MeasuredBackbone:
         """The rows as they are encoded by default: what a backbone must be better than."""
-        config = probe_of(self.spec, self.config.target).model_copy(update={"backbone": Raw()})
+        config = resolve_probe(self.spec, self.config.target).model_copy(update={"backbone": Raw()})
         modality = fit_modality(config, self.some)
         backbone = RawBackbone(modality.encoding)
         if backbone.grid is None:
@@ -102,7 +103,7 @@ class _Work:
     def of(self, candidate: Candidate, folder: Path) -> MeasuredBackbone:
         """One candidate."""
         bundle = open_model(self.attempt, candidate.model, folder)
-        config = probe_of(self.spec, self.config.target, bundle.manifest)
+        config = resolve_probe(self.spec, self.config.target, bundle.manifest)
         measured = measure(config, self.some, bundle.manifest.modality, bundle.backbone, self.device, self.keep)
         full = resolve_fine_tuning(_full(config), self.spec, bundle.manifest).config
         train_rows = len(self.data.positions("train", [self.config.target]))
@@ -118,6 +119,6 @@ class _Work:
         return MeasuredBackbone(entry, measured.scores)
 
 
-def _full(config: FineTuningConfig) -> FineTuningConfig:
+def _full(config: ResolvedFineTuning) -> FineTuningConfig:
     """The same head on a backbone that is trained as well, with the usual recipe."""
     return FineTuningConfig(heads=config.heads, strategy=Full())

@@ -15,7 +15,8 @@ from app import failpoints
 from app.estimates import repository as estimates
 from app.jobs import lease as leases
 from app.jobs.kinds import learning_config
-from app.ml.kinds.strategies import AnyStrategy
+from app.ml.kinds.strategies import ResolvedStrategy
+from app.ml.kinds.strategies.base import StrategyConfig
 from app.ml.models.bundle import Bundle, read_manifest
 from app.models import service as models
 from worker.attempt.attempt import Attempt
@@ -83,11 +84,11 @@ def _prepare(context: JobContext, parent: Bundle | None) -> Run:
     )
 
 
-def _chosen(attempt: Attempt) -> AnyStrategy | None:
+def _chosen(attempt: Attempt) -> StrategyConfig | None:
     """What an earlier attempt chose; its checkpoints belong to that choice."""
     for row in attempt.checkpoints():
         if row.manifest.get("strategy") is not None:
-            return TypeAdapter[AnyStrategy](AnyStrategy).validate_python(row.manifest["strategy"])
+            return TypeAdapter[StrategyConfig](ResolvedStrategy).validate_python(row.manifest["strategy"])
     return None
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from app.ml.configs.training import TrainingConfig
+from app.ml.configs.training import ResolvedTraining
 from app.ml.data.arrays import Examples
 from worker.training.batches import epoch_batches
 from worker.training.events import EpochDone, Evaluated, Event, Finished, Started, StepDone
@@ -24,14 +24,13 @@ VALIDATION_LOSS = "val/loss"
 class Plan:
     """How long a training is, known before it starts."""
 
-    config: TrainingConfig
+    config: ResolvedTraining
     rows: int
     solves: bool = False  # then the training is a single step over all rows
 
     @property
     def batch_size(self) -> int:
         """Rows per step."""
-        assert self.config.batch_size != "auto"
         return self.rows if self.solves else min(self.config.batch_size, self.rows)
 
     @property
@@ -46,12 +45,10 @@ class Plan:
 
     def lr(self, step: int) -> float:
         """The learning rate of step `step`, counted from 0."""
-        assert self.config.optimizer.lr != "auto"
         return self.config.optimizer.lr * rate_factor(self.config.schedule, step, self.total_steps)
 
     def evaluates(self, epoch: int, step: int) -> bool:
         """Whether to evaluate after this epoch, counted from 0: every `evaluate_every` epochs, and at the end."""
-        assert self.config.evaluate_every != "auto"
         return (epoch + 1) % self.config.evaluate_every == 0 or step >= self.total_steps
 
 

@@ -5,7 +5,7 @@ import logging
 import torch
 from torch import Tensor
 
-from app.ml.configs.training import TrainingConfig
+from app.ml.configs.training import ResolvedTraining
 from app.ml.data.arrays import Examples
 from app.ml.interfaces import Losses
 from worker.training.events import Note
@@ -28,7 +28,7 @@ class DeviceMemoryError(Exception):
         )
 
 
-def backward(state: LoopState, examples: Examples, indices: Tensor | None, config: TrainingConfig) -> Losses | None:
+def backward(state: LoopState, examples: Examples, indices: Tensor | None, config: ResolvedTraining) -> Losses | None:
     """Compute the gradients of the rows at `indices` (B,), None being all rows; return the losses, ().
 
     None where the device had too little memory. Several pieces give the mean of their losses, weighted by their rows.
@@ -51,7 +51,7 @@ def backward(state: LoopState, examples: Examples, indices: Tensor | None, confi
 
 
 def _backward_of_piece(
-    state: LoopState, examples: Examples, indices: Tensor | None, config: TrainingConfig, share: float
+    state: LoopState, examples: Examples, indices: Tensor | None, config: ResolvedTraining, share: float
 ) -> Losses:
     """Add the gradients of a piece to those that are there; return its part of the batch's losses, ()."""
     with precision(config, state.device):

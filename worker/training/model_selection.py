@@ -11,15 +11,15 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from app.ml.configs.learning import FineTuningConfig
+from app.ml.configs.resolved import ResolvedFineTuning
 from app.ml.data.arrays import ArrayData, Examples, OnDisk
 from app.ml.data.spec import SPLITS
 from app.ml.interfaces import Backbone, Modality, ResolutionContext, Rows
-from app.ml.kinds.strategies import AnyStrategy
 from app.ml.kinds.strategies.automatic import Automatic, Candidate
+from app.ml.kinds.strategies.base import StrategyConfig
 from app.ml.kinds.strategies.full import Full
 from app.ml.kinds.strategies.layers import layer_widths
-from app.ml.kinds.strategies.linear_probe import LinearProbe
+from app.ml.kinds.strategies.linear_probe import ResolvedLinearProbe
 from app.ml.kinds.strategies.lp_ft import LpFt
 from app.ml.models.assembly import stacked, targets_of
 from worker.training.cross_validation import assign_folds, with_validation_rows
@@ -29,7 +29,7 @@ from worker.training.features import GetOrCompute, feature_key, uncached
 from worker.training.flops import row_seconds, solving_seconds, training_seconds
 
 Layer = Literal["last", "all"] | int
-TrainAndEvaluate = Callable[[FineTuningConfig, ArrayData], Evaluation | None]
+TrainAndEvaluate = Callable[[ResolvedFineTuning, ArrayData], Evaluation | None]
 """Train a config on a dataset, and evaluate it on the dataset's validation split."""
 
 _FOLDS = 3
@@ -44,7 +44,7 @@ _SCORES = ("accuracy", "r2", "average_precision")
 class SelectionContext:
     """The fine-tuning for which something is selected: its rows, its backbone, and how to train a candidate."""
 
-    config: FineTuningConfig
+    config: ResolvedFineTuning
     data: ArrayData
     modality: Modality
     backbone: Backbone  # with the weights that are adapted
@@ -72,19 +72,19 @@ class SelectionContext:
         return shuffled
 
 
-def select_strategy(strategy: AnyStrategy, context: SelectionContext) -> tuple[AnyStrategy, tuple[Note, ...]]:
+def select_strategy(strategy: StrategyConfig, context: SelectionContext) -> tuple[StrategyConfig, tuple[Note, ...]]:
     """Select what the strategy leaves open; also the notes on how. Torch's global generators stay untouched."""
     devices = [context.device] if context.device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         if isinstance(strategy, Automatic):
             return _select_among_candidates(strategy, context)
-        if isinstance(strategy, LinearProbe) and strategy.layer == "best":
+        if isinstance(strategy, ResolvedLinearProbe) and strategy.layer == "best":
             probe, note = select_layer(strategy, context)
             return probe, (note,)
     return strategy, ()
 
 
-def select_layer(strategy: LinearProbe, context: SelectionContext) -> tuple[LinearProbe, Note]:
+def select_layer(strategy: ResolvedLinearProbe, context: SelectionContext) -> tuple[ResolvedLinearProbe, Note]:
     """Select the layer, or all of them together, whose features give the heads the lowest held-out loss."""
     backbone = context.backbone.to(context.device)
     widths = layer_widths(backbone)
@@ -158,17 +158,17 @@ def _held_out_loss(
     return sum(known) if len(known) == len(losses) else None
 
 
-def _select_among_candidates(strategy: Automatic, context: SelectionContext) -> tuple[AnyStrategy, tuple[Note, ...]]:
+def _select_among_candidates(strategy: Automatic, context: SelectionContext) -> tuple[StrategyConfig, tuple[Note, ...]]:
     """Train the candidates and compare them on the same folds, as far as the budget goes."""
-    probe = LinearProbe(solver="exact", layer="last")
+    probe = ResolvedLinearProbe(solver="exact", layer="last")
     notes: list[Note] = []
     if "linear_probe" in strategy.candidates:
-        best_layer = LinearProbe(solver="exact", layer="best", budget_seconds=strategy.budget_seconds / 2)
+        best_layer = ResolvedLinearProbe(solver="exact", layer="best", budget_seconds=strategy.budget_seconds / 2)
         probe, note = select_layer(best_layer, context)
         notes = [note]
     spec = context.data.spec
     facts = ResolutionContext(spec.modality, spec.shape, len(context.rows()), pretrained=context.pretrained)
-    candidates: dict[Candidate, AnyStrategy] = {
+    candidates: dict[Candidate, StrategyConfig] = {
         "linear_probe": probe,
         "lp_ft": LpFt(),
         "full": Full().resolve(facts)[0],
@@ -178,7 +178,7 @@ def _select_among_candidates(strategy: Automatic, context: SelectionContext) -> 
 
 
 def _compare(
-    strategy: Automatic, candidates: dict[Candidate, AnyStrategy], context: SelectionContext
+    strategy: Automatic, candidates: dict[Candidate, StrategyConfig], context: SelectionContext
 ) -> tuple[Candidate, str, dict[str, Any]]:
     """The best candidate, and why, in words and as JSON."""
     best, *others = strategy.candidates
@@ -228,7 +228,7 @@ def _seconds(strategy: Automatic, context: SelectionContext, rows: int) -> float
     return sum(seconds[name] for name in strategy.candidates)
 
 
-def _score(strategy: AnyStrategy, context: SelectionContext, datasets: Sequence[ArrayData]) -> float:
+def _score(strategy: StrategyConfig, context: SelectionContext, datasets: Sequence[ArrayData]) -> float:
     """The mean over datasets and heads of accuracy, R2 or average precision; without any, of the loss, negated."""
     # What stops early by the rows it is compared on would have seen them.
     training = context.config.training.model_copy(update={"early_stopping": None, "evaluate_every": _NEVER})

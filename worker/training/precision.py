@@ -6,13 +6,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from app.ml.configs.training import TrainingConfig
+from app.ml.configs.training import ResolvedTraining
 
 # What a CPU must be able to do to multiply bfloat16: by matrices (AMX) or by vectors (AVX-512 BF16).
 _CPU_CAPABILITIES = ("amx_bf16", "avx512_bf16")
 
 
-def precision(config: TrainingConfig, device: torch.device) -> AbstractContextManager[object]:
+def precision(config: ResolvedTraining, device: torch.device) -> AbstractContextManager[object]:
     """The context of a forward pass: matrix products in bfloat16 where that is configured. Weights stay float32."""
     if not computes_in_bfloat16(config, device):
         return nullcontext()
@@ -20,7 +20,7 @@ def precision(config: TrainingConfig, device: torch.device) -> AbstractContextMa
     return torch.autocast(device.type, dtype=torch.bfloat16, cache_enabled=False)
 
 
-def computes_in_bfloat16(config: TrainingConfig, device: torch.device) -> bool:
+def computes_in_bfloat16(config: ResolvedTraining, device: torch.device) -> bool:
     """Whether a training computes in bfloat16: as configured, and for "native" if the device does so in hardware."""
     if config.precision == "native":
         return multiplies_bfloat16(device)

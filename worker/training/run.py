@@ -17,14 +17,13 @@ from typing import Any
 
 import torch
 
-from app.ml.configs.learning import FineTuningConfig, PretrainingConfig
+from app.ml.configs.resolved import ResolvedFineTuning, ResolvedPretraining
 from app.ml.data.arrays import ArrayData, Chosen, Examples, InMemory
 from app.ml.data.spec import Split
 from app.ml.interfaces import Backbone, Head, Modality, Objective
-from app.ml.kinds.methods import AnyMethod
 from app.ml.kinds.modalities import AnyModality
 from app.ml.kinds.registry import FAMILIES, kinds
-from app.ml.kinds.strategies import AnyStrategy
+from app.ml.kinds.strategies.base import StrategyConfig
 from app.ml.kinds.supervision.base import JointObjective
 from app.ml.models.assembly import FineTuning, build_heads, stacked, targets_of
 from app.ml.models.bundle import Bundle, HeadEntry, Manifest, save_bundle
@@ -43,7 +42,7 @@ from worker.training.solve import solve_heads, train_by_solving
 from worker.training.state import LoopState
 from worker.training.task_affinity import is_due, measure_task_affinity
 
-AnyRunConfig = PretrainingConfig | FineTuningConfig
+AnyRunConfig = ResolvedPretraining | ResolvedFineTuning
 
 
 @dataclass
@@ -155,9 +154,7 @@ class Run:
 
     def _manifest(self) -> Manifest:
         config, backbone = self.config, self.state.objective.backbone
-        assert not isinstance(config.backbone, str)
-        assert not isinstance(config.preprocessing, str)
-        fine_tuned = isinstance(config, FineTuningConfig)
+        fine_tuned = isinstance(config, ResolvedFineTuning)
         return Manifest(
             kind="fine_tuned" if fine_tuned else "backbone",
             preprocessing=config.preprocessing,
@@ -166,17 +163,17 @@ class Run:
             encoding=backbone.encoding,
             features=backbone.features,
             heads=_head_entries(config, self.data),
-            method=_method(config),
-            labels=config.labels if isinstance(config, PretrainingConfig) else None,
-            watch=config.watch if isinstance(config, PretrainingConfig) else None,
+            method=config.method if isinstance(config, ResolvedPretraining) else None,
+            labels=config.labels if isinstance(config, ResolvedPretraining) else None,
+            watch=config.watch if isinstance(config, ResolvedPretraining) else None,
             strategy=self.strategy,
         )
 
     @property
-    def strategy(self) -> AnyStrategy | None:
+    def strategy(self) -> StrategyConfig | None:
         """How the backbone is adapted, with nothing left to select; None for a pretraining."""
         objective = self.state.objective
-        return objective.strategy if isinstance(objective, FineTuning) else None  # type: ignore[return-value]
+        return objective.strategy if isinstance(objective, FineTuning) else None
 
 
 def prepare(
@@ -185,7 +182,7 @@ def prepare(
     *,
     device: str | torch.device = "cpu",
     parent: Bundle | None = None,
-    strategy: AnyStrategy | None = None,
+    strategy: StrategyConfig | None = None,
     cache: GetOrCompute = uncached,
     auxiliary: ArrayData | None = None,
 ) -> Run:
@@ -205,25 +202,23 @@ def prepare(
     backbone, loaded = _backbone(config, modality, parent)
     objective: Objective
     notes: tuple[Note, ...] = ()
-    if isinstance(config, PretrainingConfig):
+    if isinstance(config, ResolvedPretraining):
         objective = _pretraining(config, data, backbone)
     else:
         if strategy is None:
             train_and_evaluate = partial(_train_and_evaluate, device, parent)
             pretrained = parent is not None
             context = SelectionContext(config, data, modality, backbone, pretrained, device, train_and_evaluate, cache)
-            assert not isinstance(config.strategy, str)
             strategy, notes = select_strategy(config.strategy, context)
         # Heads draw their weights on the CPU, whatever the device: the same seed gives the same weights everywhere.
         objective = _fine_tuning(config, data, backbone.cpu(), strategy, parent)
-    assert not isinstance(config.augmentations, str)
     objective.augmentations = config.augmentations
     objective.to(device)
     use_channels_last(objective)
     optimizer = build_optimizer(config.training.optimizer, objective.groups())
     state = LoopState(objective, optimizer, device)
     run = Run(config, data, modality, state, notes=(*loaded, *notes), cache=cache)
-    if isinstance(config, PretrainingConfig):
+    if isinstance(config, ResolvedPretraining):
         if config.watch is not None:
             run.probe = OnlineProbe.open(config.watch, data, auxiliary, modality, device)
     elif config.unlabelled is not None:
@@ -245,15 +240,16 @@ def fit_modality(config: AnyRunConfig, data: ArrayData) -> AnyModality:
 
 def _modality(config: AnyRunConfig, data: ArrayData, parent: Bundle | None) -> AnyModality:
     """The parent's preprocessing, unless it does not fit and the backbone is loaded in part."""
-    if parent is None or not inherits_preprocessing(config, data.spec, parent.manifest):
+    if parent is None:
+        return fit_modality(config, data)
+    if isinstance(config, ResolvedFineTuning) and not inherits_preprocessing(config, data.spec, parent.manifest):
         return fit_modality(config, data)
     return parent.manifest.modality.adapted_to(data.to_fit(), data.spec)
 
 
-def _pretraining(config: PretrainingConfig, data: ArrayData, backbone: Backbone) -> Objective:
-    method, labels = _method(config), config.labels
-    assert method is not None
-    objective = method.build(backbone)
+def _pretraining(config: ResolvedPretraining, data: ArrayData, backbone: Backbone) -> Objective:
+    labels = config.labels
+    objective = config.method.build(backbone)
     target = data.spec.target(labels.target) if labels else None
     if labels is None or target is None:
         return objective
@@ -262,7 +258,7 @@ def _pretraining(config: PretrainingConfig, data: ArrayData, backbone: Backbone)
 
 
 def _fine_tuning(
-    config: FineTuningConfig, data: ArrayData, backbone: Backbone, strategy: AnyStrategy, parent: Bundle | None
+    config: ResolvedFineTuning, data: ArrayData, backbone: Backbone, strategy: StrategyConfig, parent: Bundle | None
 ) -> FineTuning:
     targets = [targets_of(head, data.spec) for head in config.heads]
     heads = build_heads(config.heads, strategy, backbone, targets)
@@ -273,7 +269,7 @@ def _fine_tuning(
 
 
 def _train_and_evaluate(
-    device: torch.device, parent: Bundle | None, config: FineTuningConfig, data: ArrayData
+    device: torch.device, parent: Bundle | None, config: ResolvedFineTuning, data: ArrayData
 ) -> Evaluation | None:
     """Train a candidate of the model selection from the parent on, and evaluate it on the validation split."""
     run = prepare(config, data, device=device, parent=parent)
@@ -284,12 +280,11 @@ def _train_and_evaluate(
 
 def _backbone(config: AnyRunConfig, modality: AnyModality, parent: Bundle | None) -> tuple[Backbone, tuple[Note, ...]]:
     """The backbone with the weights that training starts from: copies, the parent may be serving."""
-    assert not isinstance(config.backbone, str)
     built = config.backbone.build(modality.encoding)
     if parent is None:
         return built, ()
     # Fresh weights are drawn first and then overwritten: what does not fit the parent keeps them.
-    if isinstance(config, FineTuningConfig) and config.loading == "partial":
+    if isinstance(config, ResolvedFineTuning) and config.loading == "partial":
         loaded = take_over(built, parent.backbone.state_dict(), parent.manifest.encoding)
         return built, (Note("weights.loaded", f"{loaded.words}.", loaded.as_json()),)
     built.load_state_dict(parent.backbone.state_dict())
@@ -309,26 +304,19 @@ def _fit_heads(run: Run, objective: FineTuning) -> None:
             head.fit_features(features.inputs.take(None))
 
 
-def _method(config: AnyRunConfig) -> AnyMethod | None:
-    if not isinstance(config, PretrainingConfig):
-        return None
-    assert not isinstance(config.method, str)
-    return config.method
-
-
 def _head_entries(config: AnyRunConfig, data: ArrayData) -> tuple[HeadEntry, ...]:
-    if isinstance(config, PretrainingConfig):
+    if isinstance(config, ResolvedPretraining):
         return ()
     return tuple(HeadEntry(config=head, targets=targets_of(head, data.spec)) for head in config.heads)
 
 
 def _targets(config: AnyRunConfig) -> tuple[str, ...]:
     """The targets that a row must carry one of to take part."""
-    if isinstance(config, PretrainingConfig):
+    if isinstance(config, ResolvedPretraining):
         return ()
     return tuple(dict.fromkeys(name for head in config.heads for name in head.targets))
 
 
 def _optional_targets(config: AnyRunConfig) -> tuple[str, ...]:
     """The targets that rows of a pretraining may carry: a supervised term learns from those that do."""
-    return (config.labels.target,) if isinstance(config, PretrainingConfig) and config.labels else ()
+    return (config.labels.target,) if isinstance(config, ResolvedPretraining) and config.labels else ()

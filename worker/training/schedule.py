@@ -2,15 +2,14 @@
 
 import math
 
-from app.ml.configs.training import AnySchedule, Cosine
+from app.ml.configs.training import Cosine, ResolvedSchedule
 
 
-def rate_factor(schedule: AnySchedule, step: int, total_steps: int) -> float:
+def rate_factor(schedule: ResolvedSchedule, step: int, total_steps: int) -> float:
     """The factor of step `step` (from 0): linear warm-up that ends at 1, then constant or half a cosine.
 
     The cosine's last step, `total_steps - 1`, has exactly the final fraction.
     """
-    assert schedule.warmup_steps != "auto"
     if step < schedule.warmup_steps:
         return (step + 1) / schedule.warmup_steps  # the first step already moves the weights
     if not isinstance(schedule, Cosine):

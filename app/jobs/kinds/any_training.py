@@ -9,13 +9,13 @@ from app.errors import UnprocessableError
 from app.jobs.interface import kinds_of
 from app.jobs.kinds.fine_tuning import FineTuningRequest
 from app.jobs.kinds.pretraining import PretrainingRequest
-from app.jobs.kinds.trainings import LearningConfig, TrainingRequest
+from app.jobs.kinds.trainings import ResolvedConfig, TrainingRequest
 
 AnyTraining = Annotated[PretrainingRequest | FineTuningRequest, Field(discriminator="kind")]
 TRAININGS: dict[str, type[TrainingRequest]] = kinds_of(AnyTraining)
 
 
-def learning_config(kind: str, config: Mapping[str, Any]) -> LearningConfig:
+def learning_config(kind: str, config: Mapping[str, Any]) -> ResolvedConfig:
     """Return the learning half of the stored config of a job of this kind."""
     return TRAININGS[kind].learning_config(config)
 

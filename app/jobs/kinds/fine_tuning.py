@@ -9,10 +9,11 @@ from app.datasets.repository import DatasetRow
 from app.jobs.interface import ModelRef, does_not_fit
 from app.jobs.kinds.trainings import TrainingRequest
 from app.ml.configs.learning import FineTuningConfig
+from app.ml.configs.resolved import Resolved, ResolvedFineTuning
 from app.ml.data.spec import DataSpec
 from app.ml.errors import ConfigError
 from app.ml.models.bundle import Manifest
-from app.ml.resolution.requests import Resolved, resolve_fine_tuning
+from app.ml.resolution.fine_tuning import resolve_fine_tuning
 from app.models import service as models
 from app.models.repository import ModelRow
 
@@ -21,6 +22,7 @@ class FineTuningRequest(TrainingRequest, FineTuningConfig):
     """Train heads for labels, on a pretrained backbone or from scratch."""
 
     learning: ClassVar[type[FineTuningConfig]] = FineTuningConfig
+    resolved_learning: ClassVar[type[ResolvedFineTuning]] = ResolvedFineTuning
 
     kind: Literal["fine_tuning"]
     model: ModelRef | None = Field(
@@ -33,7 +35,7 @@ class FineTuningRequest(TrainingRequest, FineTuningConfig):
 
     def resolve_config(
         self, spec: DataSpec, parent: ModelRow | None, auxiliary: DataSpec | None
-    ) -> Resolved[FineTuningConfig]:
+    ) -> Resolved[ResolvedFineTuning]:
         """Resolve against the dataset, the pretrained model, and the dataset of the unlabelled rows."""
         manifest = Manifest.model_validate(parent.manifest) if parent else None
         return resolve_fine_tuning(FineTuningConfig(**self.learning_half()), spec, manifest, auxiliary)

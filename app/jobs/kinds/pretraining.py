@@ -4,8 +4,9 @@ from typing import ClassVar, Literal
 
 from app.jobs.kinds.trainings import TrainingRequest
 from app.ml.configs.learning import PretrainingConfig
+from app.ml.configs.resolved import Resolved, ResolvedPretraining
 from app.ml.data.spec import DataSpec
-from app.ml.resolution.requests import Resolved, resolve_pretraining
+from app.ml.resolution.pretraining import resolve_pretraining
 from app.models.repository import ModelRow
 
 
@@ -13,12 +14,13 @@ class PretrainingRequest(TrainingRequest, PretrainingConfig):
     """Learn features without labels."""
 
     learning: ClassVar[type[PretrainingConfig]] = PretrainingConfig
+    resolved_learning: ClassVar[type[ResolvedPretraining]] = ResolvedPretraining
 
     kind: Literal["pretraining"]
 
     def resolve_config(
         self, spec: DataSpec, parent: ModelRow | None, auxiliary: DataSpec | None
-    ) -> Resolved[PretrainingConfig]:
+    ) -> Resolved[ResolvedPretraining]:
         """Resolve against the dataset, and the one that the online probe reads."""
         assert parent is None
         return resolve_pretraining(PretrainingConfig(**self.learning_half()), spec, auxiliary)

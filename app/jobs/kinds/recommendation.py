@@ -23,7 +23,7 @@ from app.ml.configs.fields import Integer, Name
 from app.ml.data.spec import DataSpec, Frozen
 from app.ml.errors import ConfigError
 from app.ml.models.bundle import BACKBONE, Manifest
-from app.ml.resolution.probe import probe_of
+from app.ml.resolution.probe import resolve_probe
 from app.models import repository
 from app.models import service as models
 from app.models.repository import ModelRow
@@ -60,7 +60,7 @@ class RecommendationJobRequest(RecommendationRequest, JobKind):
         dataset = find_dataset(session, project_id, self.dataset)
         spec = ready_spec(dataset)
         try:
-            probe_of(spec, self.target)
+            resolve_probe(spec, self.target)
         except ConfigError as error:
             raise does_not_fit(error) from None
         return JobColumns(
@@ -113,7 +113,7 @@ def _by_weights(rows: Iterable[ModelRow]) -> list[list[ModelRow]]:
 def _misfit(session: Session, row: ModelRow, dataset: DatasetRow, spec: DataSpec, target: str) -> str | None:
     """Why a model cannot be ranked, None where it can."""
     try:
-        probe_of(spec, target, Manifest.model_validate(row.manifest))
+        resolve_probe(spec, target, Manifest.model_validate(row.manifest))
     except ConfigError as error:
         return error.msg
     teacher = models.find_model_trained_on(session, row, dataset.source_sha256)

@@ -21,14 +21,14 @@ from app.jobs.interface import (
     does_not_fit,
 )
 from app.ml.configs.learning import FineTuningConfig, PretrainingConfig
+from app.ml.configs.resolved import Resolved, ResolvedFineTuning, ResolvedPretraining
 from app.ml.data.spec import DataSpec
 from app.ml.errors import ConfigError
 from app.ml.resolution.devices import check_splittable
-from app.ml.resolution.requests import Resolved
 from app.models.refs import ModelName, as_name
 from app.models.repository import ModelRow
 
-LearningConfig = PretrainingConfig | FineTuningConfig
+ResolvedConfig = ResolvedPretraining | ResolvedFineTuning
 
 
 class TrainingRequest(JobKind):
@@ -36,6 +36,7 @@ class TrainingRequest(JobKind):
 
     cannot_extend: ClassVar[str | None] = None
     learning: ClassVar[type[PretrainingConfig] | type[FineTuningConfig]]
+    resolved_learning: ClassVar[type[ResolvedPretraining] | type[ResolvedFineTuning]]
 
     name: ModelName | None = Field(None, description="Name of the model that comes out; null: after the dataset.")
     dataset: Annotated[str, Field(max_length=64, description="Id of a ready dataset.")]
@@ -50,7 +51,7 @@ class TrainingRequest(JobKind):
 
     def resolve_config(
         self, spec: DataSpec, parent: ModelRow | None, auxiliary: DataSpec | None
-    ) -> Resolved[PretrainingConfig] | Resolved[FineTuningConfig]:
+    ) -> Resolved[ResolvedPretraining] | Resolved[ResolvedFineTuning]:
         """Return the learning config with every "auto" replaced. Raises `ConfigError`."""
         raise NotImplementedError
 
@@ -109,10 +110,10 @@ class TrainingRequest(JobKind):
         return row
 
     @classmethod
-    def learning_config(cls, config: Mapping[str, Any]) -> LearningConfig:
+    def learning_config(cls, config: Mapping[str, Any]) -> ResolvedConfig:
         """Return the learning half of a job's stored config."""
-        fields = cls.learning.model_fields
-        return cls.learning.model_validate({name: config[name] for name in fields if name in config})
+        fields = cls.resolved_learning.model_fields
+        return cls.resolved_learning.model_validate({name: config[name] for name in fields if name in config})
 
     @classmethod
     def auxiliary_dataset_of(cls, config: Mapping[str, Any]) -> str | None:

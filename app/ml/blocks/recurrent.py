@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from app.ml.blocks.input_embedding import InputEmbedding, Pooling, pooled
-from app.ml.blocks.sequence_config import SequenceConfig
+from app.ml.blocks.sequence_config import Causal, ResolvedSequenceConfig, SequenceConfig
 from app.ml.configs.fields import Integer, Rate
 from app.ml.data.spec import ModalityKind
 from app.ml.interfaces import Backbone, Encoding
@@ -29,12 +29,17 @@ class RecurrentConfig(SequenceConfig):
     pooling: Pooling = Field("mean", description="A row's features: the mean over its steps, or the last step's.")
 
 
+class ResolvedRecurrentConfig(RecurrentConfig, ResolvedSequenceConfig):
+    """The same once it is known whether it looks ahead."""
+
+    causal: Causal
+
+
 class RecurrentBackbone(Backbone, Sequences):
     """(B, T) codes, or a series (B, C + 1, T), to (B, width). `cell` is nn.GRU or nn.LSTM."""
 
-    def __init__(self, config: RecurrentConfig, encoding: Encoding, cell: type[nn.GRU | nn.LSTM]) -> None:
+    def __init__(self, config: ResolvedRecurrentConfig, encoding: Encoding, cell: type[nn.GRU | nn.LSTM]) -> None:
         super().__init__()
-        assert config.causal != "auto"
         self.encoding, self.pooling, self.causal = encoding, config.pooling, config.causal
         self.features = self.width = config.width
         self.entrance = InputEmbedding(encoding, config.width)

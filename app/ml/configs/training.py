@@ -9,9 +9,11 @@ from pydantic import Field, model_validator
 from app.ml.configs.fields import Auto, Integer, Rate, Real
 from app.ml.data.spec import Frozen
 
-Lr = Auto[Annotated[Real, Field(gt=0, le=100)]]
+Lr = Annotated[Real, Field(gt=0, le=100)]
 Decay = Annotated[Real, Field(ge=0, le=100)]
-Warmup = Auto[Annotated[Integer, Field(ge=0, le=10_000_000)]]
+Warmup = Annotated[Integer, Field(ge=0, le=10_000_000)]
+Epochs = Annotated[Integer, Field(ge=1, le=100_000)]
+BatchSize = Annotated[Integer, Field(ge=1, le=1_000_000)]
 _WARMUP = "Steps in which the rate rises linearly."
 
 
@@ -19,7 +21,7 @@ class Adam(Frozen):
     """Adam (Kingma and Ba, 2015), as torch.optim.Adam."""
 
     kind: Literal["adam"] = "adam"
-    lr: Lr = Field("auto", description="Learning rate.")
+    lr: Auto[Lr] = Field("auto", description="Learning rate.")
     betas: tuple[Rate, Rate] = Field((0.9, 0.999), description="Decay rates of the two running moments.")
     weight_decay: Decay = Field(0.0, description="L2 penalty, added to the gradient.")
 
@@ -28,7 +30,7 @@ class AdamW(Frozen):
     """AdamW (Loshchilov and Hutter, 2019), as torch.optim.AdamW."""
 
     kind: Literal["adamw"] = "adamw"
-    lr: Lr = Field("auto", description="Learning rate.")
+    lr: Auto[Lr] = Field("auto", description="Learning rate.")
     betas: tuple[Rate, Rate] = Field((0.9, 0.999), description="Decay rates of the two running moments.")
     weight_decay: Auto[Decay] = Field("auto", description="Decoupled weight decay, relative to the learning rate.")
 
@@ -37,7 +39,7 @@ class Sgd(Frozen):
     """Stochastic gradient descent (Robbins and Monro, 1951; Sutskever et al., 2013), as torch.optim.SGD."""
 
     kind: Literal["sgd"] = "sgd"
-    lr: Lr = Field("auto", description="Learning rate.")
+    lr: Auto[Lr] = Field("auto", description="Learning rate.")
     momentum: Rate = Field(0.9, description="Share of the last step that is kept.")
     nesterov: bool = Field(
         default=False, strict=True, description="Look ahead along the momentum (needs momentum > 0)."
@@ -52,6 +54,25 @@ class Sgd(Frozen):
         return self
 
 
+class ResolvedAdam(Adam):
+    """Adam at a known rate."""
+
+    lr: Lr
+
+
+class ResolvedAdamW(AdamW):
+    """AdamW at a known rate and decay."""
+
+    lr: Lr
+    weight_decay: Decay
+
+
+class ResolvedSgd(Sgd):
+    """Stochastic gradient descent at a known rate."""
+
+    lr: Lr
+
+
 AnyOptimizer = Annotated[
     Adam
     | AdamW
@@ -60,19 +81,34 @@ AnyOptimizer = Annotated[
 ]  # fmt: skip
 
 
+ResolvedOptimizer = Annotated[ResolvedAdam | ResolvedAdamW | ResolvedSgd, Field(discriminator="kind")]
+
+
 class Constant(Frozen):
     """The rate stays, after a linear warm-up."""
 
     kind: Literal["constant"] = "constant"
-    warmup_steps: Warmup = Field("auto", description=_WARMUP)
+    warmup_steps: Auto[Warmup] = Field("auto", description=_WARMUP)
 
 
 class Cosine(Frozen):
     """Half a cosine from the full rate to its end (Loshchilov and Hutter, 2017), after a linear warm-up."""
 
     kind: Literal["cosine"] = "cosine"
-    warmup_steps: Warmup = Field("auto", description=_WARMUP)
+    warmup_steps: Auto[Warmup] = Field("auto", description=_WARMUP)
     final_fraction: Real = Field(0.01, ge=0, le=1, description="The last step's rate, as a share of the full one.")
+
+
+class ResolvedConstant(Constant):
+    """A constant rate after a known warm-up."""
+
+    warmup_steps: Warmup
+
+
+class ResolvedCosine(Cosine):
+    """Half a cosine after a known warm-up."""
+
+    warmup_steps: Warmup
 
 
 AnySchedule = Annotated[
@@ -80,6 +116,9 @@ AnySchedule = Annotated[
     | Cosine,
     Field(discriminator="kind"),
 ]  # fmt: skip
+
+
+ResolvedSchedule = Annotated[ResolvedConstant | ResolvedCosine, Field(discriminator="kind")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,15 +150,11 @@ class EarlyStopping(Frozen):
 class TrainingConfig(Frozen):
     """How to train. Give `epochs` or `steps`, not both; the defaults suit a hundred to some ten thousand rows."""
 
-    epochs: Auto[Annotated[Integer, Field(ge=1, le=100_000)]] | None = Field(
-        None, description="Passes over the train rows."
-    )
+    epochs: Auto[Epochs] | None = Field(None, description="Passes over the train rows.")
     steps: Annotated[Integer, Field(ge=1, le=100_000_000)] | None = Field(
         None, description="Optimizer steps, instead of epochs."
     )
-    batch_size: Auto[Annotated[Integer, Field(ge=1, le=1_000_000)]] = Field(
-        "auto", description="Rows per step; more than there are means all of them."
-    )
+    batch_size: Auto[BatchSize] = Field("auto", description="Rows per step; more than there are means all of them.")
     optimizer: AnyOptimizer = Field(default_factory=AdamW, description="What moves the weights.")
     schedule: AnySchedule = Field(default_factory=Cosine, description="How the learning rate changes.")
     clip_grad_norm: Annotated[Real, Field(gt=0, le=1e6)] | None = Field(
@@ -132,9 +167,7 @@ class TrainingConfig(Frozen):
     )
     seed: Integer = Field(0, ge=0, le=2**63 - 1, description="Starts every random choice.")
     early_stopping: EarlyStopping | None = Field(None, description="When to stop early; null trains to the end.")
-    evaluate_every: Auto[Annotated[Integer, Field(ge=1, le=100_000)]] = Field(
-        "auto", description="Epochs between two measurements on the validation split."
-    )
+    evaluate_every: Auto[Epochs] = Field("auto", description="Epochs between two measurements on the validation split.")
     checkpoint_seconds: Real = Field(30, ge=1, le=86_400, description="Seconds between two checkpoints.")
     checkpoint_steps: Annotated[Integer, Field(ge=1, le=100_000_000)] | None = Field(
         None, description="Also write one every so many steps; null does not."
@@ -154,12 +187,21 @@ class TrainingConfig(Frozen):
             raise ValueError(msg)
         return self
 
+
+class ResolvedTraining(TrainingConfig):
+    """A training whose length and manner are known."""
+
+    epochs: Epochs | None
+    batch_size: BatchSize
+    optimizer: ResolvedOptimizer
+    schedule: ResolvedSchedule
+    precision: Literal["float32", "bfloat16", "native"]
+    evaluate_every: Epochs
+
     def steps_per_epoch(self, rows: int) -> int:
-        """Steps of one pass over `rows`; the last may take fewer rows. Only once the batch is resolved."""
-        assert self.batch_size != "auto"
+        """Optimizer steps of one pass over `rows`; the last may take fewer rows."""
         return math.ceil(rows / self.batch_size)
 
     def total_steps(self, rows: int) -> int:
-        """As configured, or the epochs' steps over `rows`. Only once the length is resolved."""
-        assert self.epochs != "auto"
+        """Optimizer steps: as configured, or those of all epochs over `rows`."""
         return self.steps or (self.epochs or 0) * self.steps_per_epoch(rows)

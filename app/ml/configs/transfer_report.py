@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from app.ml.configs.fields import Auto, Integer, Real
-from app.ml.configs.training import TrainingConfig
+from app.ml.configs.training import ResolvedTraining, TrainingConfig
 from app.ml.data.spec import Frozen
 
 
@@ -29,3 +29,10 @@ class TransferReport(Frozen):
         description="How the same network is trained from scratch; auto: as the model is, but what was left to auto "
         "there becomes what suits new weights.",
     )
+
+
+class ResolvedTransferReport(TransferReport):
+    """The same once it is known what is compared on, and how the network from scratch is trained."""
+
+    measured_on: Literal["folds", "test", "validation"]
+    scratch: ResolvedTraining

@@ -1,9 +1,10 @@
 """The shapes of learning, on one page.
 
-A **config** is a frozen choice with a `kind`; it builds a module. B is the batch, F a backbone's number of
-features, `shape` the shape of one encoded row: `(C, H, W)` for images, `(D,)` for tables, `(C, T)` for series, whose
-last channel is 1 where a step was observed and 0 where it is padding or missing, and `(T,)` for texts, which are
-int64 codes of tokens below `vocabulary`, 0 being padding at the end.
+A **request** is a frozen choice with a `kind`; fields may be "auto". It resolves to a **config**, in which nothing
+is "auto" and which builds a module. Most kinds have no such fields: one class is both. B is the batch, F a backbone's
+number of features, `shape` the shape of one encoded row: `(C, H, W)` for images, `(D,)` for tables, `(C, T)` for
+series, whose last channel is 1 where a step was observed and 0 where it is padding or missing, and `(T,)` for texts,
+which are int64 codes of tokens below `vocabulary`, 0 being padding at the end.
 
     Preprocessing  what a user may choose of it;  builds nothing, a Modality is fitted with it
     Modality       rows as stored (N, ...)  -> encode -> (N, *shape);  JSON -> decode -> rows as stored
@@ -16,112 +17,50 @@ int64 codes of tokens below `vocabulary`, 0 being padding at the end.
     Strategy       how a pretrained backbone is adapted: what trains, how fast, and which features are kept
 
 Each kind is one file in its family's folder; the folder's `__init__.py` is the written union of them. The plain values
-that are passed around are in values.py, and can be imported from here.
+that are passed around are in values.py; all can be imported from here.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from app.ml.configs.training import TrainingDefaults
-from app.ml.data.spec import DataSpec, ModalityKind, TargetSpec
+from app.ml.data.spec import ModalityKind, TargetSpec
 from app.ml.evaluation.outcomes import Outcomes
 from app.ml.interfaces.abilities import Ability
+from app.ml.interfaces.modality import Modality, PreprocessingConfig, PreprocessingRequest
+from app.ml.interfaces.resolvable import (
+    Choices,
+    Complete,
+    Config,
+    Decision,
+    Decisions,
+    ResolutionContext,
+    Resolvable,
+    Shape,
+)
 from app.ml.interfaces.values import (
     Accepts,
     Batch,
-    Config,
-    Decision,
     Encoding,
     Examples,
     Losses,
     Mix,
     ParamGroup,
-    ResolutionContext,
     Rows,
-    Shape,
     StoredRows,
 )
 from app.ml.solvers.solution import Solution
 
 __all__ = [
-    "Accepts", "AugmentationConfig", "Backbone", "BackboneConfig", "Batch", "Config", "Decision", "Encoding",
-    "Examples", "Head", "HeadConfig", "Losses", "MethodConfig", "Mix", "Modality", "Objective", "ParamGroup",
-    "Preprocessing", "ResolutionContext", "Rows", "Shape", "StoredRows",
+    "Accepts", "AugmentationConfig", "Backbone", "BackboneConfig", "BackboneRequest", "Batch", "Choices", "Config",
+    "Decision", "Decisions", "Encoding", "Examples", "Head", "HeadConfig", "Losses", "MethodConfig", "MethodRequest",
+    "Mix", "Modality", "Objective", "ParamGroup", "PreprocessingConfig", "PreprocessingRequest", "ResolutionContext",
+    "Rows", "Shape", "StoredRows",
 ]  # fmt: skip
-
-
-class Preprocessing(Config, ABC):
-    """What a user may choose of a modality's preprocessing; the kind is the modality's."""
-
-    @abstractmethod
-    def largest(self, spec: DataSpec) -> Encoding:
-        """The largest encoding that a dataset's rows can get, before anything is fitted."""
-
-
-class Modality(Config, ABC):
-    """Preprocessing, with its fitted numbers: part of the model."""
-
-    bounded: ClassVar[bool]  # whether encoded values lie in [0, 1]
-    learns: ClassVar[bool]  # whether fit() looks at the rows at all
-
-    @classmethod
-    @abstractmethod
-    def fit(cls, inputs: StoredRows, spec: DataSpec, chosen: Any) -> Self:
-        """Learn from the train split's rows as stored (N, ...), which may be more than memory holds.
-
-        `chosen` is the modality's Preprocessing, resolved.
-        """
-
-    @property
-    @abstractmethod
-    def shape(self) -> Shape:
-        """Shape of one encoded row."""
-
-    @property
-    def encoding(self) -> Encoding:
-        """What a backbone gets."""
-        return Encoding(shape=self.shape)
-
-    def aligned(self, inputs: Rows, spec: DataSpec) -> Rows:
-        """A fitting dataset's rows (N, ...) as this modality stores them: same order of columns, same codes."""
-        return inputs
-
-    def adapted_to(self, inputs: StoredRows, spec: DataSpec) -> Self:
-        """This preprocessing for a fitting dataset, of which `inputs` are the train rows (N, ...); codes stay."""
-        return self
-
-    @abstractmethod
-    def encode(self, inputs: Rows) -> Tensor:
-        """Rows as stored to float32 (N, *shape), or for texts int64 (N, T)."""
-
-    @abstractmethod
-    def decode(self, inputs: Sequence[Any]) -> Rows:
-        """JSON values to rows as stored (N, ...). Raises `InputError` naming every bad input (at most 20)."""
-
-    @abstractmethod
-    def differences(self, spec: DataSpec) -> list[str]:
-        """In words, how a dataset's rows differ from those this was fitted on; empty when they fit."""
-
-    @abstractmethod
-    def specimens(self, count: int) -> Rows:
-        """Made-up rows as stored (count, ...), always the same ones: a saved model proves itself on them."""
-
-    def characters(self) -> list[int] | None:
-        """Of texts: how many characters each code stands for, (V,)."""
-        return None
-
-    def save(self, folder: Path) -> list[str]:
-        """Write what is too large for the manifest (a vocabulary) and return the files' names."""
-        return []
-
-    def loaded(self, folder: Path) -> Self:
-        """This one with what `save` wrote. Raises `CorruptModelError`."""
-        return self
 
 
 class AugmentationConfig(Config, ABC):
@@ -165,13 +104,17 @@ class Backbone(nn.Module, ABC):
         return [stage for stage in [own, *found] if stage]
 
 
-class BackboneConfig(Config, ABC):
-    """A choice of backbone."""
+class BackboneRequest(Config, Resolvable["BackboneConfig"], ABC):
+    """A choice of backbone, in which fields may be "auto"."""
 
     accepts: ClassVar[tuple[ModalityKind, ...]] = ("image", "table")
     provides: ClassVar[frozenset[Ability]] = frozenset()
     mixes_rows: ClassVar[bool] = True  # whether a row's features depend on its batch in training; rows alone: False
     min_side: ClassVar[int] = 1  # pixels that height and width of an image must have at least
+
+
+class BackboneConfig(Complete, BackboneRequest, ABC):
+    """A choice of backbone with nothing left to choose."""
 
     @abstractmethod
     def build(self, encoding: Encoding) -> Backbone:
@@ -234,18 +177,13 @@ class Objective(nn.Module, ABC):
         """
 
 
-class MethodConfig(Config, ABC):
-    """A choice of pretraining method."""
+class MethodRequest(Config, Resolvable["MethodConfig"], ABC):
+    """A choice of pretraining method, in which fields may be "auto"."""
 
     accepts: ClassVar[tuple[ModalityKind, ...]] = ("image", "table", "series")
     needs: ClassVar[frozenset[Ability]] = frozenset()  # of the backbone
     causal: ClassVar[bool] = False  # whether the backbone must not look ahead
     compares_views: ClassVar[bool] = False  # whether it cannot do without augmentations
-
-    @property
-    def batch_dependence(self) -> str | None:
-        """Why the loss is no plain mean over a batch's rows, in words; None where it is one, whatever the batch."""
-        return f"the loss of {self.kind} is not known to be a mean over rows, as that of an autoencoder is"
 
     def suits(self, context: ResolutionContext) -> bool:
         """Whether it is a sensible choice for such data where no method is named."""
@@ -259,9 +197,18 @@ class MethodConfig(Config, ABC):
         """What a training's "auto" fields start from, if it is not the usual."""
         return None
 
+
+class MethodConfig(Complete, MethodRequest, ABC):
+    """A choice of pretraining method with nothing left to choose."""
+
+    @property
+    def batch_dependence(self) -> str | None:
+        """Why the loss is no plain mean over a batch's rows, in words; None where it is one, whatever the batch."""
+        return f"the loss of {self.kind} is not known to be a mean over rows, as that of an autoencoder is"
+
     @abstractmethod
     def build(self, backbone: Backbone) -> Objective:
-        """Put the method's own modules around a backbone; "auto" must be resolved."""
+        """Put the method's own modules around a backbone."""
 
 
 class Head(nn.Module, ABC):

@@ -1,40 +1,19 @@
-"""The values that the interfaces speak of: batches of rows, encodings, configs and what resolves them."""
+"""The values that the interfaces speak of: batches of rows, their encodings, and parameters that are trained alike."""
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Literal, Protocol
 
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from app.ml.data.spec import Frozen, ModalityKind
+from app.ml.data.spec import Frozen
+from app.ml.interfaces.resolvable import Shape
 
-Shape = tuple[int, ...]
 Rows = NDArray[Any]
 Losses = dict[str, Tensor]
 _TOKEN_VALUES = 256  # at least, of a token inside a network
 Accepts = Literal["number", "category", "label", "inputs"]
 """The type of a head's targets; "label": a category of no and yes; "inputs": it learns from the rows themselves."""
-
-
-class Decision(Frozen):
-    """What an `"auto"` became, and why."""
-
-    field: str
-    value: Any
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class ResolutionContext:
-    """What the resolution of `"auto"` fields may depend on: the data, the heads and where the backbone comes from."""
-
-    modality: ModalityKind
-    shape: Shape  # of one row as stored: (H, W, C) or (D,)
-    train_rows: int
-    pretrained: bool = False  # whether the backbone comes from a model
-    causal: bool = False  # whether step t of a sequence may only see the steps up to t
-    continuous: bool = False  # whether texts are pieces of one long text
-    solvable: bool = True  # whether the best weights of every head can be solved for
 
 
 class Encoding(Frozen):
@@ -52,16 +31,6 @@ class Encoding(Frozen):
     def volume(self) -> Shape:
         """Shape that a row takes up inside a network: a text's codes become vectors, then answers over tokens."""
         return self.shape if self.vocabulary is None else (*self.shape, max(_TOKEN_VALUES, self.vocabulary))
-
-
-class Config(Frozen):
-    """A validated choice. `resolve` replaces its `"auto"` fields, or raises `ConfigError` where it cannot fit."""
-
-    kind: str
-
-    def resolve(self, context: ResolutionContext) -> tuple[Self, tuple[Decision, ...]]:
-        """Return this config without any `"auto"`, and the decisions taken; fields are named relative to it."""
-        return self, ()
 
 
 @dataclass(frozen=True, slots=True)

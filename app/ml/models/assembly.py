@@ -16,6 +16,8 @@ from app.ml.kinds.strategies.base import StrategyConfig
 from app.ml.learning.task_affinity import Affinity
 from app.ml.solvers.solution import Solution
 
+MAX_PARAMETERS = 500_000_000  # of a network; what has more is refused
+
 
 def count_parameters(module: nn.Module) -> int:
     """How many numbers a module trains."""

@@ -28,13 +28,13 @@ from app.ml.configs.online_probe import OnlineProbeConfig
 from app.ml.data.spec import Frozen, TargetSpec
 from app.ml.errors import CorruptCheckpointError, CorruptModelError
 from app.ml.interfaces import Backbone, Encoding, Head, Rows
-from app.ml.kinds.backbones import AnyBackbone
+from app.ml.kinds.backbones import ResolvedBackbone
 from app.ml.kinds.heads import AnyHead
-from app.ml.kinds.methods import AnyMethod
+from app.ml.kinds.methods import ResolvedMethod
 from app.ml.kinds.modalities import AnyModality
-from app.ml.kinds.preprocessing import AnyPreprocessing
-from app.ml.kinds.strategies import AnyStrategy
-from app.ml.kinds.supervision import AnySupervision
+from app.ml.kinds.preprocessing import ResolvedPreprocessing
+from app.ml.kinds.strategies import ResolvedStrategy
+from app.ml.kinds.supervision import ResolvedSupervision
 from app.ml.models import checkpoint
 from app.ml.models.assembly import build_head, outputs_of
 from app.ml.models.checkpoint import Tensors
@@ -60,18 +60,18 @@ class Manifest(Frozen):
 
     format: Literal[2] = 2
     kind: Literal["backbone", "fine_tuned"]
-    preprocessing: AnyPreprocessing
+    preprocessing: ResolvedPreprocessing
     modality: AnyModality
-    backbone: AnyBackbone
+    backbone: ResolvedBackbone
     encoding: Encoding
     features: int
     heads: tuple[HeadEntry, ...] = ()
-    method: AnyMethod | None = Field(None, description="How a backbone was pretrained.")
-    labels: AnySupervision | None = Field(None, description="What labels added to the pretraining.")
+    method: ResolvedMethod | None = Field(None, description="How a backbone was pretrained.")
+    labels: ResolvedSupervision | None = Field(None, description="What labels added to the pretraining.")
     watch: OnlineProbeConfig | None = Field(
         None, description="What watched the pretraining, and may have chosen its weights."
     )
-    strategy: AnyStrategy | None = Field(None, description="How a backbone was adapted.")
+    strategy: ResolvedStrategy | None = Field(None, description="How a backbone was adapted.")
     files: dict[str, str] = Field(default_factory=dict, description="SHA-256 by file name.")
     versions: dict[str, str] = Field(default_factory=dict, description="Of the libraries that made it.")
 

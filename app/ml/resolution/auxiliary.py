@@ -1,4 +1,4 @@
-"""What another dataset may do for a training: watch it, or join it without labels."""
+"""What another dataset may do for a training: label an online probe, or join a fine-tuning without labels."""
 
 from app.ml.configs.label_propagation import LabelPropagationConfig
 from app.ml.configs.online_probe import OnlineProbeConfig
@@ -6,34 +6,34 @@ from app.ml.configs.training import TrainingConfig
 from app.ml.data.spec import DataSpec
 from app.ml.errors import ConfigError
 from app.ml.kinds.heads import AnyHead
-from app.ml.kinds.strategies import AnyStrategy
-from app.ml.resolution.supervision import resolve_target
+from app.ml.kinds.strategies.base import StrategyConfig
+from app.ml.resolution.targets import learnable_target
+
+_MAX_SHOWN = 5
 
 
-def check_watch(
-    choice: OnlineProbeConfig | None, training: TrainingConfig, spec: DataSpec, auxiliary: DataSpec | None
+def check_online_probe(
+    probe: OnlineProbeConfig | None, training: TrainingConfig, spec: DataSpec, auxiliary: DataSpec | None
 ) -> None:
-    """Raises `ConfigError` for a target or a dataset that does not fit."""
-    if choice is None:
+    """Raise `ConfigError` for a target or an auxiliary dataset that does not fit."""
+    if probe is None:
         return
-    if choice.keep == "best" and training.early_stopping is not None:
+    if probe.keep == "best" and training.early_stopping is not None:
         msg = "early stopping keeps the weights that are best for the validation loss: choose one of the two"
         raise ConfigError(("watch", "keep"), msg)
-    differences = spec_differences(spec, auxiliary) if auxiliary else []
-    if differences:
-        raise ConfigError(("watch", "dataset"), f"its rows do not fit: {'; '.join(differences[:5])}")
-    if choice.target is not None:
-        resolve_target(auxiliary or spec, choice.target, ("watch", "target"))
+    _check_rows_fit(spec, auxiliary, "watch")
+    if probe.target is not None:
+        learnable_target(auxiliary or spec, probe.target, ("watch", "target"))
 
 
-def check_unlabelled(
+def check_label_propagation(
     choice: LabelPropagationConfig | None,
-    strategy: AnyStrategy,
+    strategy: StrategyConfig,
     heads: tuple[AnyHead, ...],
     spec: DataSpec,
     auxiliary: DataSpec | None,
 ) -> None:
-    """Raises `ConfigError` where pseudo-labels have nothing to join, or no rows."""
+    """Raise `ConfigError` where there are no rows to label, or pseudo-labels have nothing to join."""
     if choice is None:
         return
     if strategy.solving != "only":
@@ -41,28 +41,33 @@ def check_unlabelled(
         raise ConfigError(("unlabelled",), msg)
     if len(heads) != 1 or not heads[0].learns_soft_labels:
         raise ConfigError(("unlabelled",), "pseudo-labels are classes: give a lone classifier, or leave this out")
-    differences = spec_differences(spec, auxiliary) if auxiliary else []
-    if differences:
-        raise ConfigError(("unlabelled", "dataset"), f"its rows do not fit: {'; '.join(differences[:5])}")
-    rows = spec.rows.get("train", 0) - spec.labelled.get(heads[0].targets[0], spec.rows).get("train", 0)
-    if (auxiliary.rows.get("train", 0) if auxiliary else rows) < 1:
+    _check_rows_fit(spec, auxiliary, "unlabelled")
+    labelled = spec.labelled.get(heads[0].targets[0], spec.rows).get("train", 0)
+    rows = auxiliary.rows.get("train", 0) if auxiliary else spec.rows.get("train", 0) - labelled
+    if rows < 1:
         raise ConfigError(("unlabelled", "dataset"), "there are no train rows without a label: name other rows")
 
 
-def spec_differences(mine: DataSpec, theirs: DataSpec) -> list[str]:
-    """In words, how another dataset's rows differ, as far as descriptions tell; empty where they fit."""
-    if theirs.modality != mine.modality:
-        return [f"it is of modality {theirs.modality} and not {mine.modality}"]
-    if mine.modality == "image" and theirs.shape != mine.shape:
-        return [f"its images are {_words(theirs.shape)} and not {_words(mine.shape)}"]
-    wanted = {column.name: column.type for column in mine.columns}
-    found = {column.name: column.type for column in theirs.columns}
-    differences = [f"it lacks column {name!r}" for name in wanted if name not in found]
-    differences += [f"it has another column {name!r}" for name in found if name not in wanted]
+def _check_rows_fit(spec: DataSpec, auxiliary: DataSpec | None, field: str) -> None:
+    differences = spec_differences(spec, auxiliary) if auxiliary else []
+    if differences:
+        raise ConfigError((field, "dataset"), f"its rows do not fit: {'; '.join(differences[:_MAX_SHOWN])}")
+
+
+def spec_differences(spec: DataSpec, other: DataSpec) -> list[str]:
+    """Return in words how the rows of `other` differ from those of `spec`; empty where they fit."""
+    if other.modality != spec.modality:
+        return [f"it is of modality {other.modality} and not {spec.modality}"]
+    if spec.modality == "image" and other.shape != spec.shape:
+        return [f"its images are {_words(other.shape)} and not {_words(spec.shape)}"]
+    expected = {column.name: column.type for column in spec.columns}
+    actual = {column.name: column.type for column in other.columns}
+    differences = [f"it lacks column {name!r}" for name in expected if name not in actual]
+    differences += [f"it has another column {name!r}" for name in actual if name not in expected]
     differences += [
-        f"its column {name!r} is a {found[name]} and not a {kind}"
-        for name, kind in wanted.items()
-        if found.get(name, kind) != kind
+        f"its column {name!r} is a {actual[name]} and not a {kind}"
+        for name, kind in expected.items()
+        if actual.get(name, kind) != kind
     ]
     return differences
 

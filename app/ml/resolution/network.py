@@ -1,12 +1,31 @@
-"""What an `"auto"` preprocessing, backbone, method or list of augmentations becomes, and which do not go together."""
+"""From the request of a network to its resolved configs: preprocessing, backbone, method and augmentations.
 
-from typing import TypeVar
+Also, which of them do not go together.
+"""
 
+from collections.abc import Callable
+from typing import Literal, TypeVar
+
+import torch
+from torch import nn
+
+from app.ml.configs.learning import Augmentations
 from app.ml.data.spec import ModalityKind
 from app.ml.errors import ConfigError, Location
-from app.ml.interfaces import Config, Decision, ResolutionContext
+from app.ml.interfaces import (
+    BackboneConfig,
+    BackboneRequest,
+    Config,
+    Decision,
+    Decisions,
+    MethodConfig,
+    MethodRequest,
+    PreprocessingConfig,
+    PreprocessingRequest,
+    ResolutionContext,
+)
 from app.ml.interfaces.abilities import Ability
-from app.ml.kinds.augmentations import AnyAugmentation
+from app.ml.interfaces.resolvable import Resolvable
 from app.ml.kinds.backbones import AnyBackbone
 from app.ml.kinds.backbones.convnet import ConvNet
 from app.ml.kinds.backbones.kmeans_patches import KMeansPatches
@@ -27,9 +46,10 @@ from app.ml.kinds.preprocessing.image import ImagePreprocessing
 from app.ml.kinds.preprocessing.series import SeriesPreprocessing
 from app.ml.kinds.preprocessing.table import TablePreprocessing
 from app.ml.kinds.preprocessing.text import TextPreprocessing
+from app.ml.models.assembly import MAX_PARAMETERS, count_parameters
 
-AnyKind = TypeVar("AnyKind", bound=Config)
-Decisions = tuple[Decision, ...]
+Resolved = TypeVar("Resolved", bound=Config)
+Auto = Literal["auto"]
 
 PREPROCESSING: dict[ModalityKind, AnyPreprocessing] = {
     "image": ImagePreprocessing(),
@@ -37,14 +57,14 @@ PREPROCESSING: dict[ModalityKind, AnyPreprocessing] = {
     "series": SeriesPreprocessing(),
     "text": TextPreprocessing(),
 }
-# In order of preference: the first that is able to do what the method or head needs.
+# In order of preference: the first that has the abilities which the method or the heads need is taken.
 BACKBONES: dict[ModalityKind, tuple[AnyBackbone, ...]] = {
     "image": (ConvNet(), Mlp(), KMeansPatches(), Vit()),
     "table": (Mlp(),),
     "series": (ConvNet(), Mlp(), Tcn()),
     "text": (Transformer(),),
 }
-# The same: the first that the backbone, where one is given, is able to serve; each with why it comes where it does.
+# In order of preference: the first that the given backbone has the abilities for; each with the reason for its place.
 METHODS: dict[ModalityKind, tuple[tuple[AnyMethod, str], ...]] = {
     "image": (
         (KMeans(), "for small images patches are cheaper, and probes learn more from them, than from autoencoders"),
@@ -65,108 +85,122 @@ METHODS: dict[ModalityKind, tuple[tuple[AnyMethod, str], ...]] = {
 }
 
 
-def resolve_kind(config: AnyKind, context: ResolutionContext, *loc: str | int) -> tuple[AnyKind, Decisions]:
-    """Let a kind resolve itself, and put its place in the request before what it says."""
+def resolve_kind(
+    request: Resolvable[Resolved], context: ResolutionContext, *loc: str | int
+) -> tuple[Resolved, Decisions]:
+    """Resolve a kind's own fields; errors and decisions name them from the request's root, at `loc`."""
     try:
-        resolved, decisions = config.resolve(context)
+        config, decisions = request.resolve(context)
     except ConfigError as error:
         raise error.under(*loc) from error
     prefix = ".".join(str(part) for part in loc)
-    return resolved, tuple(one.model_copy(update={"field": f"{prefix}.{one.field}"}) for one in decisions)
+    return config, tuple(decision.model_copy(update={"field": f"{prefix}.{decision.field}"}) for decision in decisions)
 
 
 def resolve_preprocessing(
-    choice: AnyPreprocessing | str, context: ResolutionContext
-) -> tuple[AnyPreprocessing, Decisions]:
-    """Choose the modality's own, unless it is given. Raises `ConfigError`."""
-    decided: Decisions = ()
-    if isinstance(choice, str):
-        choice = PREPROCESSING[context.modality]
-        decided = (_whole("preprocessing", choice, f"the dataset is of modality {context.modality}"),)
-    if choice.kind != context.modality:
+    choice: AnyPreprocessing | Auto, context: ResolutionContext
+) -> tuple[PreprocessingConfig, Decisions]:
+    """Resolve the preprocessing; auto is the modality's own. Raises `ConfigError`."""
+    request: PreprocessingRequest = PREPROCESSING[context.modality] if choice == "auto" else choice
+    if request.kind != context.modality:
         msg = f"the dataset is of modality {context.modality}: use its kind, or auto"
         raise ConfigError(("preprocessing", "kind"), msg)
-    resolved, more = resolve_kind(choice, context, "preprocessing")
-    return resolved, _merged(decided, resolved, more)
+    config, decisions = resolve_kind(request, context, "preprocessing")
+    if choice != "auto":
+        return config, decisions
+    return config, (decision_of("preprocessing", config, f"the dataset is of modality {context.modality}"), *decisions)
 
 
 def resolve_method(
-    choice: AnyMethod | str, backbone: AnyBackbone | str, context: ResolutionContext
-) -> tuple[AnyMethod, Decisions]:
-    """Choose one that suits the data and the backbone, unless it is given. Raises `ConfigError`."""
-    decided: Decisions = ()
-    if isinstance(choice, str):
-        choice, reason = _default_method(backbone, context)
-        decided = (_whole("method", choice, reason),)
-    if context.modality not in choice.accepts:
-        msg = f"{choice.kind} learns from {' or '.join(choice.accepts)} data, and this dataset is a {context.modality}"
+    choice: AnyMethod | Auto, backbone: AnyBackbone | Auto, context: ResolutionContext
+) -> tuple[MethodConfig, Decisions]:
+    """Resolve the method; auto is one that suits the data and the backbone. Raises `ConfigError`."""
+    request: MethodRequest
+    request, reason = _default_method(backbone, context) if choice == "auto" else (choice, "")
+    if context.modality not in request.accepts:
+        accepted = " or ".join(request.accepts)
+        msg = f"{request.kind} learns from {accepted} data, and this dataset is a {context.modality}"
         raise ConfigError(("method", "kind"), msg)
-    resolved, more = resolve_kind(choice, context, "method")
-    return resolved, _merged(decided, resolved, more)
+    config, decisions = resolve_kind(request, context, "method")
+    return config, decisions if choice != "auto" else (decision_of("method", config, reason), *decisions)
 
 
 def resolve_backbone(
-    choice: AnyBackbone | str, context: ResolutionContext, needs: frozenset[Ability], who: str
-) -> tuple[AnyBackbone, Decisions]:
-    """Choose one that is able to do what `who` needs, unless it is given. Raises `ConfigError`."""
-    decided: Decisions = ()
-    if isinstance(choice, str):
-        choice = _default_backbone(context, needs, who)
-        decided = (_whole("backbone", choice, f"suits {context.modality} data of shape {context.shape}"),)
-    if context.modality not in choice.accepts:
-        able = " or ".join(one.kind for one in BACKBONES[context.modality])
-        accepted = " or ".join(choice.accepts)
-        msg = f"{choice.kind} takes {accepted} data, this dataset is a {context.modality}: choose {able}"
+    choice: AnyBackbone | Auto, context: ResolutionContext, needs: frozenset[Ability], who: str
+) -> tuple[BackboneConfig, Decisions]:
+    """Resolve the backbone; auto is one with the abilities that `who` needs. Raises `ConfigError`."""
+    request: BackboneRequest = _default_backbone(context, needs, who) if choice == "auto" else choice
+    if context.modality not in request.accepts:
+        accepted, able = " or ".join(request.accepts), " or ".join(usual.kind for usual in BACKBONES[context.modality])
+        msg = f"{request.kind} takes {accepted} data, this dataset is a {context.modality}: choose {able}"
         raise ConfigError(("backbone", "kind"), msg)
-    if _is_too_small(choice, context):
-        side = choice.min_side
-        msg = f"{choice.kind} needs images of at least {side} x {side} pixels: choose mlp"
+    if _is_too_small(request, context):
+        side = request.min_side
+        msg = f"{request.kind} needs images of at least {side} x {side} pixels: choose mlp"
         raise ConfigError(("backbone", "kind"), msg)
-    check_abilities(choice, needs, who)
-    resolved, more = resolve_kind(choice, context, "backbone")
-    return resolved, _merged(decided, resolved, more)
+    check_abilities(request, needs, who)
+    config, decisions = resolve_kind(request, context, "backbone")
+    if choice != "auto":
+        return config, decisions
+    reason = f"suits {context.modality} data of shape {context.shape}"
+    return config, (decision_of("backbone", config, reason), *decisions)
 
 
-def check_abilities(backbone: AnyBackbone, needs: frozenset[Ability], who: str) -> None:
-    """Raises `ConfigError` where the backbone cannot do what `who` needs."""
+def resolve_augmentations(
+    choice: Augmentations | Auto, method: MethodConfig, context: ResolutionContext
+) -> tuple[Augmentations, Decisions]:
+    """Resolve a pretraining's augmentations; auto is what the method cannot do without. Raises `ConfigError`."""
+    place: Location = ("augmentations",)
+    if choice == "auto":
+        usual: Augmentations = method.default_views(context)  # type: ignore[assignment]
+        reason = f"the usual views of {method.kind}" if usual else f"{method.kind} needs none"
+        value = [augmentation.model_dump(mode="json") for augmentation in usual]
+        return usual, (Decision(field="augmentations", value=value, reason=reason),)
+    if not choice and method.compares_views:
+        raise ConfigError(place, f"{method.kind} compares views of a row: give some, or leave this out")
+    check_augmentations(choice, context, place)
+    return choice, ()
+
+
+def check_augmentations(choice: Augmentations, context: ResolutionContext, place: Location) -> None:
+    """Raise `ConfigError` for an augmentation of another modality, or a second one that mixes rows."""
+    for index, augmentation in enumerate(choice):
+        if context.modality not in augmentation.accepts:
+            accepted = " or ".join(augmentation.accepts)
+            msg = f"{augmentation.kind} changes {accepted} data, and this dataset is a {context.modality}"
+            raise ConfigError((*place, index, "kind"), msg)
+        if augmentation.mixes_labels and any(before.mixes_labels for before in choice[:index]):
+            raise ConfigError((*place, index, "kind"), "rows are mixed by one augmentation before: choose one of them")
+
+
+def check_abilities(backbone: BackboneRequest, needs: frozenset[Ability], who: str) -> None:
+    """Raise `ConfigError` where the backbone lacks an ability that `who` needs."""
     lacking = sorted(needs - backbone.provides)
     if lacking:
         msg = f"{who} needs a backbone with the ability {lacking[0]!r}, and {backbone.kind} lacks it: choose another"
         raise ConfigError(("backbone", "kind"), msg)
 
 
-def resolve_views(
-    choice: tuple[AnyAugmentation, ...] | str, method: AnyMethod, context: ResolutionContext
-) -> tuple[tuple[AnyAugmentation, ...], Decisions]:
-    """Choose what the method cannot do without, or none. Raises `ConfigError`."""
-    place: Location = ("augmentations",)
-    if not isinstance(choice, str):
-        if not choice and method.compares_views:
-            raise ConfigError(place, f"{method.kind} compares views of a row: give some, or leave this out")
-        check_augmentations(choice, context, place)
-        return choice, ()
-    usual: tuple[AnyAugmentation, ...] = method.default_views(context)  # type: ignore[assignment]
-    reason = f"the usual views of {method.kind}" if usual else f"{method.kind} needs none"
-    value = [one.model_dump(mode="json") for one in usual]
-    return usual, (Decision(field="augmentations", value=value, reason=reason),)
+def check_size(build: Callable[[], nn.Module]) -> None:
+    """Raise `ConfigError` for a network with too many parameters; it is built on the meta device, without memory."""
+    with torch.device("meta"):
+        parameters = count_parameters(build())
+    if parameters > MAX_PARAMETERS:
+        msg = f"the network would have {parameters:,} parameters, at most {MAX_PARAMETERS:,}: choose smaller layers"
+        raise ConfigError(("backbone",), msg)
 
 
-def check_augmentations(choice: tuple[AnyAugmentation, ...], context: ResolutionContext, place: Location) -> None:
-    """Raises `ConfigError` for one of another modality."""
-    for index, one in enumerate(choice):
-        if context.modality not in one.accepts:
-            msg = f"{one.kind} changes {' or '.join(one.accepts)} data, and this dataset is a {context.modality}"
-            raise ConfigError((*place, index, "kind"), msg)
-        if one.mixes_labels and any(before.mixes_labels for before in choice[:index]):
-            raise ConfigError((*place, index, "kind"), "rows are mixed by one augmentation before: choose one of them")
+def decision_of(field: str, config: Config, reason: str) -> Decision:
+    """Return the decision for a whole kind."""
+    return Decision(field=field, value=config.model_dump(mode="json"), reason=reason)
 
 
-def _default_method(backbone: AnyBackbone | str, context: ResolutionContext) -> tuple[AnyMethod, str]:
-    candidates = [one for one in METHODS[context.modality] if one[0].suits(context)]
-    if isinstance(backbone, str):
+def _default_method(backbone: AnyBackbone | Auto, context: ResolutionContext) -> tuple[AnyMethod, str]:
+    candidates = [(method, reason) for method, reason in METHODS[context.modality] if method.suits(context)]
+    if backbone == "auto":
         return candidates[0]
-    able = [one for one in candidates if one[0].needs <= backbone.provides]
-    return able[0] if able else candidates[0]  # which is then refused in words
+    able = [(method, reason) for method, reason in candidates if method.needs <= backbone.provides]
+    return able[0] if able else candidates[0]  # which resolve_backbone then refuses in words
 
 
 def _default_backbone(context: ResolutionContext, needs: frozenset[Ability], who: str) -> AnyBackbone:
@@ -177,16 +211,6 @@ def _default_backbone(context: ResolutionContext, needs: frozenset[Ability], who
     raise ConfigError(("backbone",), msg)
 
 
-def _is_too_small(backbone: AnyBackbone, context: ResolutionContext) -> bool:
-    """Whether the images are; series may be as short as they like."""
+def _is_too_small(backbone: BackboneRequest, context: ResolutionContext) -> bool:
+    """Whether images are smaller than the backbone takes; series may be as short as they like."""
     return context.modality == "image" and min(context.shape[:2]) < backbone.min_side
-
-
-def _whole(field: str, choice: Config, reason: str) -> Decision:
-    return Decision(field=field, value=choice.model_dump(mode="json"), reason=reason)
-
-
-def _merged(decided: Decisions, resolved: Config, more: Decisions) -> Decisions:
-    """A decision for a whole kind tells the kind as it resolved itself."""
-    value = resolved.model_dump(mode="json")
-    return (*(one.model_copy(update={"value": value}) for one in decided), *more)

@@ -1,22 +1,26 @@
-"""The linear probe that backbones are compared by: the head that suits a target, and what a probe refuses."""
+"""The linear probe that backbones are compared by: its one head suits the target."""
 
 from app.ml.configs.learning import FineTuningConfig
+from app.ml.configs.resolved import ResolvedFineTuning
 from app.ml.data.spec import DataSpec
 from app.ml.errors import ConfigError
 from app.ml.kinds.heads.classifier import Classifier
 from app.ml.kinds.heads.regressor import Regressor
 from app.ml.kinds.strategies.linear_probe import LinearProbe
 from app.ml.models.bundle import Manifest
-from app.ml.resolution.requests import resolve_fine_tuning
+from app.ml.resolution.fine_tuning import resolve_fine_tuning
 
 MIN_ROWS = 20
 
 
-def probe_of(spec: DataSpec, target: str, parent: Manifest | None = None) -> FineTuningConfig:
-    """A resolved fine-tuning of one head, as a probe. Raises `ConfigError` naming `target` or `model`."""
+def resolve_probe(spec: DataSpec, target: str, parent: Manifest | None = None) -> ResolvedFineTuning:
+    """Return a linear probe of one target as a resolved fine-tuning.
+
+    Raises `ConfigError` naming `target` or `model`.
+    """
     known = spec.target(target)
     if known is None:
-        names = ", ".join(repr(one.name) for one in spec.targets[:10]) or "none: upload labels"
+        names = ", ".join(repr(target.name) for target in spec.targets[:10]) or "none: upload labels"
         raise ConfigError(("target",), f"the dataset has no target {target!r}; it has {names}")
     labelled = spec.labelled.get(target, spec.rows).get("train", 0)
     if labelled < MIN_ROWS:

@@ -1,4 +1,4 @@
-"""What a training's `"auto"` fields become.
+"""From the request of a training to its resolved config.
 
 The figures were chosen by trials on MNIST digits: 3,000 to pretrain on, 100 labels, and 900 others to compare on; none
 of them is among the digits that any reported accuracy is measured on.
@@ -6,17 +6,32 @@ of them is among the digits that any reported accuracy is measured on.
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from app.ml.configs.training import AnyOptimizer, AnySchedule, Sgd, TrainingConfig, TrainingDefaults
+from app.ml.configs.training import (
+    Adam,
+    AnyOptimizer,
+    AnySchedule,
+    Constant,
+    ResolvedAdam,
+    ResolvedAdamW,
+    ResolvedConstant,
+    ResolvedCosine,
+    ResolvedOptimizer,
+    ResolvedSchedule,
+    ResolvedSgd,
+    ResolvedTraining,
+    Sgd,
+    TrainingConfig,
+    TrainingDefaults,
+)
 from app.ml.data.spec import DataSpec
 from app.ml.errors import ConfigError
-from app.ml.interfaces import Decision
+from app.ml.interfaces import Choices, Decisions
+from app.ml.interfaces.resolvable import filled
 
-EVALUATIONS = 20  # of a training without early stopping: enough for a curve, cheap beside the steps
+EVALUATIONS = 20  # of a training without early stopping: enough for a curve, cheap compared with the steps
 
-
-Choices = dict[str, tuple[Any, str]]  # by field: the value and why
 PurposeKind = Literal["pretraining", "linear_probe", "fine_tuning", "from_scratch"]
 
 
@@ -28,12 +43,12 @@ class Purpose:
     rows: int
     spec: DataSpec
     targets: tuple[str, ...] = ()
-    own: TrainingDefaults | None = None  # the method's
+    own_defaults: TrainingDefaults | None = None  # the method's
 
     @property
     def defaults(self) -> TrainingDefaults:
         """What "auto" starts from."""
-        return self.own or DEFAULTS[self.kind]
+        return self.own_defaults or DEFAULTS[self.kind]
 
     @property
     def validation_rows(self) -> int:
@@ -50,21 +65,31 @@ DEFAULTS: dict[PurposeKind, TrainingDefaults] = {
     "from_scratch": TrainingDefaults(lr=1e-3, batches=8, steps=400, min_epochs=10, max_epochs=100),
 }
 _MIN_BATCH = 32
+_PRECISION_REASONS = {
+    "native": "bfloat16 where the worker has it: this loses nothing",
+    "float32": "exact, and no slower here",
+}
 
 
-def resolve_training(config: TrainingConfig, purpose: Purpose) -> tuple[TrainingConfig, tuple[Decision, ...]]:
+def resolve_training(config: TrainingConfig, purpose: Purpose) -> tuple[ResolvedTraining, Decisions]:
     """Replace every `"auto"`. Raises `ConfigError` for a choice that the data refuses."""
     _check_early_stopping(config, purpose)
-    changes = _length(config, purpose)
-    resolved = config.model_copy(update={name: value for name, (value, _) in changes.items()})
-    changes |= _manner(resolved, purpose)
-    decisions = tuple(
-        Decision(field=f"training.{name}", value=value, reason=reason) for name, (value, reason) in changes.items()
-    )
+    defaults, rows = purpose.defaults, purpose.rows
+    batch_size: int = _batch_size(defaults, rows) if config.batch_size == "auto" else config.batch_size
+    steps_per_epoch = math.ceil(rows / batch_size)
+    epochs = _epochs(defaults, steps_per_epoch) if config.epochs == "auto" else config.epochs
+    total_steps: int = config.steps or (epochs or 0) * steps_per_epoch
     optimizer, of_optimizer = _resolve_optimizer(config.optimizer, purpose)
-    schedule, of_schedule = _resolve_schedule(config.schedule, purpose.defaults, resolved.total_steps(purpose.rows))
-    update = {name: value for name, (value, _) in changes.items()} | {"optimizer": optimizer, "schedule": schedule}
-    return config.model_copy(update=update), (*decisions, *of_optimizer, *of_schedule)
+    schedule, of_schedule = _resolve_schedule(config.schedule, defaults, total_steps)
+    choices: Choices = {
+        "batch_size": (batch_size, f"{rows} rows to train on"),
+        "epochs": (epochs, f"{rows} rows in batches of {min(batch_size, rows)}"),
+        "evaluate_every": _evaluate_every(config, math.ceil(total_steps / steps_per_epoch)),
+        "precision": (defaults.precision, _PRECISION_REASONS[defaults.precision]),
+    }
+    known = config.model_copy(update={"optimizer": optimizer, "schedule": schedule})
+    training, decisions = filled(known, ResolvedTraining, choices, "training.")
+    return training, (*decisions, *of_optimizer, *of_schedule)
 
 
 def _check_early_stopping(config: TrainingConfig, purpose: Purpose) -> None:
@@ -74,41 +99,14 @@ def _check_early_stopping(config: TrainingConfig, purpose: Purpose) -> None:
         raise ConfigError(("training", "early_stopping"), msg)
 
 
-def _length(config: TrainingConfig, purpose: Purpose) -> Choices:
-    """The batch and the epochs."""
-    found: Choices = {}
-    rows = purpose.rows
-    batch_size = config.batch_size
-    if batch_size == "auto":
-        batch_size = _batch_size(purpose.defaults, rows)
-        found["batch_size"] = (batch_size, f"{rows} rows to train on")
-    if config.epochs == "auto":
-        epochs = _epochs(purpose.defaults, rows, batch_size)
-        found["epochs"] = (epochs, f"{rows} rows in batches of {min(batch_size, rows)}")
-    return found
-
-
-def _manner(config: TrainingConfig, purpose: Purpose) -> Choices:
-    """What can only be said once the length is known: how often to measure; and in which arithmetic."""
-    found: Choices = {}
-    if config.evaluate_every == "auto":
-        epochs = math.ceil(config.total_steps(purpose.rows) / config.steps_per_epoch(purpose.rows))
-        found["evaluate_every"] = _evaluate_every(config, epochs)
-    if config.precision == "auto":
-        native = purpose.defaults.precision == "native"
-        reason = "bfloat16 where the worker has it: this loses nothing" if native else "exact, and no slower here"
-        found["precision"] = (purpose.defaults.precision, reason)
-    return found
-
-
 def _batch_size(defaults: TrainingDefaults, rows: int) -> int:
     """A power of two near rows / batches."""
-    wanted: int = 2 ** round(math.log2(max(rows / defaults.batches, 1)))
-    return max(1, min(rows, defaults.max_batch_size, max(_MIN_BATCH, wanted)))
+    near: int = 2 ** round(math.log2(max(rows / defaults.batches, 1)))
+    return max(1, min(rows, defaults.max_batch_size, max(_MIN_BATCH, near)))
 
 
-def _epochs(defaults: TrainingDefaults, rows: int, batch_size: int) -> int:
-    steps_per_epoch = math.ceil(rows / batch_size)
+def _epochs(defaults: TrainingDefaults, steps_per_epoch: int) -> int:
+    """Passes that make about as many steps as is usual."""
     return max(defaults.min_epochs, min(defaults.max_epochs, round(defaults.steps / steps_per_epoch)))
 
 
@@ -120,33 +118,25 @@ def _evaluate_every(config: TrainingConfig, epochs: int) -> tuple[int, str]:
 
 def _resolve_schedule(
     schedule: AnySchedule, defaults: TrainingDefaults, total_steps: int
-) -> tuple[AnySchedule, tuple[Decision, ...]]:
-    """A warm-up as long as the training would never reach the full rate. Raises `ConfigError`."""
-    if schedule.warmup_steps != "auto":
-        if schedule.warmup_steps >= max(total_steps, 1) and schedule.warmup_steps > 0:
-            msg = (
-                f"the warm-up takes {schedule.warmup_steps} steps and the whole training {total_steps}: "
-                "warm up for less, or train for longer"
-            )
-            raise ConfigError(("training", "schedule", "warmup_steps"), msg)
-        return schedule, ()
+) -> tuple[ResolvedSchedule, Decisions]:
+    """Raises `ConfigError` for a warm-up as long as the training, which would never reach the full rate."""
+    given = schedule.warmup_steps
+    if given != "auto" and 0 < given >= max(total_steps, 1):
+        msg = (
+            f"the warm-up takes {given} steps and the whole training {total_steps}: warm up for less, or train for "
+            "longer"
+        )
+        raise ConfigError(("training", "schedule", "warmup_steps"), msg)
     steps = int(defaults.warmup * total_steps)
     reason = f"{defaults.warmup:.0%} of {total_steps} steps" if steps else "none is needed here"
-    decision = Decision(field="training.schedule.warmup_steps", value=steps, reason=reason)
-    return schedule.model_copy(update={"warmup_steps": steps}), (decision,)
+    kind = ResolvedConstant if isinstance(schedule, Constant) else ResolvedCosine
+    return filled(schedule, kind, {"warmup_steps": (steps, reason)}, "training.schedule.")
 
 
-def _resolve_optimizer(optimizer: AnyOptimizer, purpose: Purpose) -> tuple[AnyOptimizer, tuple[Decision, ...]]:
-    found: dict[str, tuple[float, str]] = {}
-    if optimizer.lr == "auto":
-        found["lr"] = _lr(optimizer, purpose)
-    if optimizer.weight_decay == "auto":
-        found["weight_decay"] = _weight_decay(purpose)
-    decisions = tuple(
-        Decision(field=f"training.optimizer.{name}", value=value, reason=reason)
-        for name, (value, reason) in found.items()
-    )
-    return optimizer.model_copy(update={name: value for name, (value, _) in found.items()}), decisions
+def _resolve_optimizer(optimizer: AnyOptimizer, purpose: Purpose) -> tuple[ResolvedOptimizer, Decisions]:
+    kind = ResolvedAdam if isinstance(optimizer, Adam) else ResolvedSgd if isinstance(optimizer, Sgd) else ResolvedAdamW
+    choices = {"lr": _lr(optimizer, purpose), "weight_decay": _weight_decay(purpose)}
+    return filled(optimizer, kind, choices, "training.optimizer.")
 
 
 def _lr(optimizer: AnyOptimizer, purpose: Purpose) -> tuple[float, str]:
@@ -158,7 +148,7 @@ def _lr(optimizer: AnyOptimizer, purpose: Purpose) -> tuple[float, str]:
 
 
 def _weight_decay(purpose: Purpose) -> tuple[float, str]:
-    """A fixed prior on the weights weighs as 1 / rows against a mean loss."""
+    """The decay of adamw: a fixed prior on the weights weighs as 1 / rows against a mean loss."""
     if purpose.kind == "linear_probe":
         return min(1.0, max(1e-4, 100 / purpose.rows)), f"100 over {purpose.rows} labelled rows: few need much"
     decay = purpose.defaults.weight_decay

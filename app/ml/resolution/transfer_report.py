@@ -1,13 +1,13 @@
-"""Which fine-tunings a transfer report can be asked for, and how its network from scratch is trained."""
+"""From the request of a transfer report to its resolved config."""
 
 from dataclasses import replace
 
 from app.ml.configs.learning import FineTuningConfig
-from app.ml.configs.training import TrainingConfig
-from app.ml.configs.transfer_report import TransferReport
+from app.ml.configs.transfer_report import ResolvedTransferReport, TransferReport
 from app.ml.data.spec import SPLITS, Split
 from app.ml.errors import ConfigError, Location
-from app.ml.interfaces import Decision
+from app.ml.interfaces import Decisions
+from app.ml.interfaces.resolvable import filled
 from app.ml.kinds.heads import AnyHead
 from app.ml.models.bundle import Manifest
 from app.ml.resolution.training import Purpose, resolve_training
@@ -19,8 +19,8 @@ _MANY = 300  # then a split is preferred to folds, which take so many times as l
 
 def resolve_report(
     config: FineTuningConfig, parent: Manifest | None, purpose: Purpose, heads: tuple[AnyHead, ...]
-) -> tuple[TransferReport | None, tuple[Decision, ...]]:
-    """The report without any "auto", and what was decided. Raises `ConfigError` where it can tell nothing."""
+) -> tuple[ResolvedTransferReport | None, Decisions]:
+    """Resolve what is compared on, and the training from scratch. Raises `ConfigError` where nothing can be told."""
     report = config.transfer_report
     if report is None:
         return None, ()
@@ -34,31 +34,27 @@ def resolve_report(
             msg = f"heads.{index}: a {head.kind} learns from rows without labels, and the report compares by labels"
             raise ConfigError(_PLACE, msg)
     measured_on, reason = _measured_on(report, purpose)
-    scratch, _ = resolve_training(_for_scratch(config, report, measured_on), replace(purpose, kind="from_scratch"))
-    decided = (Decision(field="transfer_report.measured_on", value=measured_on, reason=reason),)
-    resolved = report.model_copy(update={"measured_on": measured_on, "scratch": scratch})
-    return resolved, decided if report.measured_on == "auto" else ()
-
-
-def _for_scratch(config: FineTuningConfig, report: TransferReport, measured_on: str) -> TrainingConfig:
-    """What is not resolved yet; nothing may stop early by the rows that it is compared on."""
-    training = config.training if isinstance(report.scratch, str) else report.scratch
-    return training if measured_on == "test" else training.model_copy(update={"early_stopping": None})
+    scratch = config.training if report.scratch == "auto" else report.scratch
+    if measured_on != "test":  # nothing may stop early by the rows that it is compared on
+        scratch = scratch.model_copy(update={"early_stopping": None})
+    training, _ = resolve_training(scratch, replace(purpose, kind="from_scratch"))
+    known = report.model_copy(update={"scratch": training})
+    return filled(known, ResolvedTransferReport, {"measured_on": (measured_on, reason)}, "transfer_report.")
 
 
 def _measured_on(report: TransferReport, purpose: Purpose) -> tuple[str, str]:
-    """What answers are compared on, and why. Raises `ConfigError` where there is too little."""
-    counts = {split: _labelled(purpose, split) for split in SPLITS}
-    wanted: str = report.measured_on
-    if wanted == "auto":
-        split: Split = "test" if counts["test"] else "validation"
-        wanted = split if counts[split] >= min(_MANY, max(_MIN_ROWS, counts["train"])) else "folds"
-    part, fewest = ("train", 2 * report.folds) if wanted == "folds" else (wanted, _MIN_ROWS)
-    found = counts[part]  # type: ignore[index]
-    if found < fewest:
-        msg = f"{found} {part} rows carry a target, and {wanted} needs {fewest}: label more, or leave this out"
+    """What answers are compared on, and why. Raises `ConfigError` where there are too few rows."""
+    counts: dict[str, int] = {split: _labelled(purpose, split) for split in SPLITS}
+    measured_on: str = report.measured_on
+    if measured_on == "auto":
+        split = "test" if counts["test"] else "validation"
+        measured_on = split if counts[split] >= min(_MANY, max(_MIN_ROWS, counts["train"])) else "folds"
+    split, least = ("train", 2 * report.folds) if measured_on == "folds" else (measured_on, _MIN_ROWS)
+    rows = f"{counts[split]} {split} rows carry a target"
+    if counts[split] < least:
+        msg = f"{rows}, and {measured_on} needs {least}: label more, or leave this out"
         raise ConfigError((*_PLACE, "measured_on"), msg)
-    return wanted, f"{found} {part} rows carry a target"
+    return measured_on, rows
 
 
 def _labelled(purpose: Purpose, split: Split) -> int:

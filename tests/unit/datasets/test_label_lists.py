@@ -17,7 +17,7 @@ from app.ml.errors import ConfigError
 from app.ml.evaluation.multi_label import MultiLabel as Outcome
 from app.ml.kinds.heads.multi_label import MultiLabel
 from app.ml.resolution.compatibility import check_measurable
-from app.ml.resolution.requests import resolve_fine_tuning
+from app.ml.resolution.fine_tuning import resolve_fine_tuning
 from tests.support.texts import run_of
 from worker.training.model_evaluation import evaluate_model, rows_to_evaluate
 

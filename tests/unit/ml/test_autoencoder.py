@@ -13,16 +13,16 @@ from app.ml.configs.learning import PretrainingConfig
 from app.ml.data.arrays import Examples, InMemory
 from app.ml.interfaces import Backbone, Batch, Encoding
 from app.ml.kinds.backbones.convnet import ConvNet
-from app.ml.kinds.backbones.mlp import Mlp
+from app.ml.kinds.backbones.mlp import ResolvedMlp
 from app.ml.kinds.methods.autoencoder import Autoencoder, AutoencoderObjective
-from app.ml.resolution.requests import resolve_pretraining
+from app.ml.resolution.pretraining import resolve_pretraining
 from tests.support import tiny
 from worker.training.evaluation import evaluate
 
 
 def mlp() -> Backbone:
     torch.manual_seed(1)
-    return Mlp(hidden=(7, 4), activation="tanh").build(Encoding(shape=(1, 3, 4)))
+    return ResolvedMlp(hidden=(7, 4), activation="tanh").build(Encoding(shape=(1, 3, 4)))
 
 
 def convnet() -> Backbone:
@@ -199,7 +199,7 @@ def test_a_sparse_autoencoder_is_silent_for_most_rows() -> None:
 
 def test_steps_of_a_series_that_were_not_observed_do_not_count() -> None:
     torch.manual_seed(6)
-    found = Autoencoder().build(Mlp(hidden=(5,)).build(Encoding(shape=(3, 4))))
+    found = Autoencoder().build(ResolvedMlp(hidden=(5,)).build(Encoding(shape=(3, 4))))
     inputs = torch.randn(2, 3, 4)
     inputs[:, 2] = torch.tensor([[1.0, 1.0, 0.0, 1.0], [1.0, 0.0, 0.0, 0.0]])
     inputs[:, :2] *= inputs[:, 2:]

@@ -20,7 +20,7 @@ from app.ml.kinds.heads.classifier import Classifier
 from app.ml.kinds.heads.regressor import Regressor
 from app.ml.learning.task_affinity import Affinity
 from app.ml.models.assembly import FineTuning
-from app.ml.resolution.requests import resolve_fine_tuning
+from app.ml.resolution.fine_tuning import resolve_fine_tuning
 from tests.support import tiny
 from tests.support.texts import run_of
 from worker.training.run import Run

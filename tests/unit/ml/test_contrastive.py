@@ -13,13 +13,13 @@ from app.ml.errors import ConfigError
 from app.ml.interfaces import Batch, Encoding, MethodConfig, ResolutionContext
 from app.ml.kinds.augmentations.noise import Noise
 from app.ml.kinds.augmentations.swap import Swap
-from app.ml.kinds.backbones.mlp import Mlp
+from app.ml.kinds.backbones.mlp import ResolvedMlp
 from app.ml.kinds.methods.simclr import SimClr, partners_of, similarities
-from app.ml.kinds.methods.vicreg import VicReg, covariance_loss, variance_loss
-from app.ml.resolution.requests import resolve_pretraining
+from app.ml.kinds.methods.vicreg import ResolvedVicReg, VicReg, covariance_loss, variance_loss
+from app.ml.resolution.pretraining import resolve_pretraining
 from tests.support import tiny
 
-METHODS = [SimClr(), VicReg(projection=16)]
+METHODS = [SimClr(), ResolvedVicReg(projection=16)]
 EACH = pytest.mark.parametrize("method", METHODS, ids=["simclr", "vicreg"])
 
 
@@ -80,9 +80,9 @@ def test_vicreg_is_that_of_the_paper() -> None:
 
 
 def test_the_weights_of_vicreg_count() -> None:
-    method = VicReg(invariance=2, variance=3, covariance=5, projection=8)
+    method = ResolvedVicReg(invariance=2, variance=3, covariance=5, projection=8)
     torch.manual_seed(0)
-    objective = method.build(Mlp(hidden=(6,)).build(Encoding(shape=(4,))))
+    objective = method.build(ResolvedMlp(hidden=(6,)).build(Encoding(shape=(4,))))
     objective.augmentations = (Noise(),)
     losses = objective.loss(Batch(torch.randn(9, 4)))
     wanted = 2 * losses["invariance"] + 3 * losses["variance"] + 5 * losses["covariance"]
@@ -93,7 +93,7 @@ def test_the_weights_of_vicreg_count() -> None:
 def test_a_loss_sees_two_views_that_differ(method: MethodConfig) -> None:
     """Without augmentations both views are one: the loss is then as low as it can be for these weights."""
     torch.manual_seed(0)
-    objective = method.build(Mlp(hidden=(16,)).build(Encoding(shape=(6,))))
+    objective = method.build(ResolvedMlp(hidden=(16,)).build(Encoding(shape=(6,))))
     batch = Batch(torch.randn(20, 6))
     alike = objective.loss(batch)
     objective.augmentations = (Noise(strength=2),)
@@ -109,7 +109,7 @@ def test_a_loss_sees_two_views_that_differ(method: MethodConfig) -> None:
 @EACH
 def test_a_row_alone_costs_nothing_but_agreement(method: MethodConfig) -> None:
     torch.manual_seed(0)
-    objective = method.build(Mlp(hidden=(16,)).build(Encoding(shape=(6,))))
+    objective = method.build(ResolvedMlp(hidden=(16,)).build(Encoding(shape=(6,))))
     objective.augmentations = (Noise(),)
     losses = objective.loss(Batch(torch.randn(1, 6)))
     losses["loss"].backward()  # type: ignore[no-untyped-call]
@@ -124,7 +124,7 @@ def test_a_row_alone_costs_nothing_but_agreement(method: MethodConfig) -> None:
 @EACH
 def test_views_in_half_precision_are_compared_in_full(method: MethodConfig) -> None:
     torch.manual_seed(0)
-    objective = method.build(Mlp(hidden=(16,)).build(Encoding(shape=(6,))))
+    objective = method.build(ResolvedMlp(hidden=(16,)).build(Encoding(shape=(6,))))
     objective.augmentations = (Noise(),)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         losses = objective.loss(Batch(torch.randn(20, 6)))

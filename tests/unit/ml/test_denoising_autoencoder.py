@@ -9,16 +9,16 @@ import torch
 from app.ml.blocks.reconstruction import value_weights
 from app.ml.configs.learning import PretrainingConfig
 from app.ml.interfaces import Batch, Encoding
-from app.ml.kinds.backbones.mlp import Mlp
+from app.ml.kinds.backbones.mlp import ResolvedMlp
 from app.ml.kinds.methods.denoising_autoencoder import (
-    DenoisingAutoencoder,
     DenoisingAutoencoderObjective,
     MaskCorruption,
     NoiseCorruption,
+    ResolvedDenoisingAutoencoder,
     SwapCorruption,
     corrupt,
 )
-from app.ml.resolution.requests import resolve_pretraining
+from app.ml.resolution.pretraining import resolve_pretraining
 from tests.support import tiny
 
 EVERY = pytest.mark.parametrize("corruption", [NoiseCorruption(), MaskCorruption(share=0.4), SwapCorruption(share=0.4)])
@@ -26,8 +26,8 @@ EVERY = pytest.mark.parametrize("corruption", [NoiseCorruption(), MaskCorruption
 
 def objective(corruption: Any, emphasis: float = 1.0, shape: tuple[int, ...] = (2, 3, 3)) -> Any:
     torch.manual_seed(1)
-    config = DenoisingAutoencoder(corruption=corruption, emphasis=emphasis)
-    return config.build(Mlp(hidden=(6, 4)).build(Encoding(shape=shape)))
+    config = ResolvedDenoisingAutoencoder(corruption=corruption, emphasis=emphasis)
+    return config.build(ResolvedMlp(hidden=(6, 4)).build(Encoding(shape=shape)))
 
 
 def rows(*shape: int) -> torch.Tensor:

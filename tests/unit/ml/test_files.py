@@ -14,7 +14,8 @@ from app.ml.data.arrays import ArrayData, InMemory, OnDisk
 from app.ml.errors import CorruptCheckpointError, CorruptModelError
 from app.ml.models import bundle, checkpoint
 from app.ml.models.predictor import load_bundle
-from app.ml.resolution.requests import resolve_fine_tuning, resolve_pretraining
+from app.ml.resolution.fine_tuning import resolve_fine_tuning
+from app.ml.resolution.pretraining import resolve_pretraining
 from tests.support import tiny
 from worker.training.run import Run, prepare
 
@@ -180,7 +181,7 @@ def test_a_backbone_that_cannot_be_built_is_a_corrupt_model(model: Path, monkeyp
     def fail(*_: Any) -> None:
         raise RuntimeError("no such network")  # noqa: EM101, TRY003 - short
 
-    monkeypatch.setattr("app.ml.kinds.backbones.mlp.Mlp.build", fail)
+    monkeypatch.setattr("app.ml.kinds.backbones.mlp.ResolvedMlp.build", fail)
     with pytest.raises(CorruptModelError, match="no such network"):
         load_bundle(model)
 

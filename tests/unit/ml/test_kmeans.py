@@ -12,16 +12,22 @@ from app.ml.configs.learning import PretrainingConfig
 from app.ml.data.arrays import Examples, InMemory
 from app.ml.errors import ConfigError
 from app.ml.interfaces import Batch, Encoding, ResolutionContext
-from app.ml.kinds.backbones.kmeans_patches import KMeansPatches, KMeansPatchesBackbone, normalised, zca
+from app.ml.kinds.backbones.kmeans_patches import (
+    KMeansPatches,
+    KMeansPatchesBackbone,
+    ResolvedKMeansPatches,
+    normalised,
+    zca,
+)
 from app.ml.kinds.methods.kmeans import KMeans, KMeansObjective
-from app.ml.resolution.requests import resolve_pretraining
+from app.ml.resolution.pretraining import resolve_pretraining
 from tests.support import tiny
 from worker.training.run import prepare
 
 
 def backbone(code: str = "triangle", **fields: int) -> KMeansPatchesBackbone:
     torch.manual_seed(1)
-    config = KMeansPatches.model_validate({"centroids": 5, "patch": 3, "grid": 2, "code": code, **fields})
+    config = ResolvedKMeansPatches.model_validate({"centroids": 5, "patch": 3, "grid": 2, "code": code, **fields})
     found = config.build(Encoding(shape=(2, 7, 8)))
     found.fit_whitening(found.draw_patches(rows(50), 20))
     return found
@@ -89,7 +95,7 @@ def test_patches_are_those_of_the_image() -> None:
 def trained(points: torch.Tensor, begin: torch.Tensor, steps: int = 300) -> KMeansObjective:
     """The method on points that are patches already."""
     torch.manual_seed(3)
-    config = KMeansPatches(centroids=len(begin), patch=2)
+    config = ResolvedKMeansPatches(centroids=len(begin), patch=2)
     found = KMeans().build(config.build(Encoding(shape=(1, 2, 2))))
     found.backbone.centroids = torch.nn.Parameter(begin.clone())
     optimizer = torch.optim.Adam(found.parameters(), 0.05)
@@ -113,7 +119,7 @@ def test_the_loss_falls_to_that_of_lloyds_algorithm() -> None:
 
 def test_dead_centroids_move_to_the_farthest_patches() -> None:
     points = clusters(400)
-    found = KMeans().build(KMeansPatches(centroids=4, patch=2).build(Encoding(shape=(1, 2, 2))))
+    found = KMeans().build(ResolvedKMeansPatches(centroids=4, patch=2).build(Encoding(shape=(1, 2, 2))))
     far = torch.full((2, 3), 100.0)
     found.backbone.centroids = torch.nn.Parameter(torch.cat([points[:2], far]))
     found._revive(points)
@@ -137,7 +143,7 @@ def test_measuring_moves_nothing() -> None:
 
 
 def test_equal_patches_do_not_make_equal_centroids() -> None:
-    found = KMeans().build(KMeansPatches(centroids=6, patch=3).build(Encoding(shape=(1, 5, 5))))
+    found = KMeans().build(ResolvedKMeansPatches(centroids=6, patch=3).build(Encoding(shape=(1, 5, 5))))
     found.fit(Examples(InMemory(torch.zeros(4, 1, 5, 5)), {}))
     assert len(found.backbone.centroids.unique(dim=0)) == 6
     assert found.loss(Batch(torch.zeros(4, 1, 5, 5)))["loss"].isfinite()

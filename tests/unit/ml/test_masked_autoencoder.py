@@ -10,15 +10,15 @@ from pydantic import ValidationError
 from app.ml.configs.learning import PretrainingConfig
 from app.ml.errors import ConfigError
 from app.ml.interfaces import Batch, Encoding, ResolutionContext
-from app.ml.kinds.backbones.vit import Vit, VitBackbone, sinusoids
+from app.ml.kinds.backbones.vit import ResolvedVit, Vit, VitBackbone, sinusoids
 from app.ml.kinds.methods.masked_autoencoder import MaskedAutoencoder, MaskedAutoencoderObjective
-from app.ml.resolution.requests import resolve_pretraining
+from app.ml.resolution.pretraining import resolve_pretraining
 from tests.support import tiny
 
 
 def backbone(shape: tuple[int, ...] = (2, 7, 9), **fields: Any) -> VitBackbone:
     torch.manual_seed(1)
-    return Vit(patch=3, width=16, depth=2, heads=2, **fields).build(Encoding(shape=shape))
+    return ResolvedVit(patch=3, width=16, depth=2, heads=2, **fields).build(Encoding(shape=shape))
 
 
 def rows(count: int) -> torch.Tensor:

@@ -5,15 +5,15 @@ import pytest
 import torch
 
 from app.ml.interfaces import Batch, Encoding
-from app.ml.kinds.backbones.gru import Gru
-from app.ml.kinds.backbones.tcn import Tcn
+from app.ml.kinds.backbones.gru import ResolvedGru
+from app.ml.kinds.backbones.tcn import ResolvedTcn
 from app.ml.kinds.methods.masked_steps import MaskedSteps, MaskedStepsObjective, spans
 
 
 def objective(**fields: float) -> MaskedStepsObjective:
     torch.manual_seed(0)
     config = MaskedSteps.model_validate({"share": 0.5, **fields})
-    return config.build(Gru(width=8, causal=False).build(Encoding(shape=(3, 9))))
+    return config.build(ResolvedGru(width=8, causal=False).build(Encoding(shape=(3, 9))))
 
 
 def series(rows: int = 6) -> torch.Tensor:
@@ -89,7 +89,7 @@ def test_a_tcn_learns_to_rebuild_waves_better_than_their_mean() -> None:
     phase = 6 * torch.rand(64, 1)
     wave = 1.4 * torch.sin(phase + 0.6 * torch.arange(20))
     inputs = torch.stack([wave, torch.ones_like(wave)], dim=1)
-    found = MaskedSteps().build(Tcn(width=16, depth=2, causal=False).build(Encoding(shape=(2, 20))))
+    found = MaskedSteps().build(ResolvedTcn(width=16, depth=2, causal=False).build(Encoding(shape=(2, 20))))
     optimizer = torch.optim.Adam(found.parameters(), lr=0.01)
     for _ in range(60):
         loss = found.loss(Batch(inputs))["loss"]

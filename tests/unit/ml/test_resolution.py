@@ -16,7 +16,8 @@ from app.ml.kinds.preprocessing.image import ImagePreprocessing
 from app.ml.kinds.preprocessing.table import TablePreprocessing
 from app.ml.kinds.registry import kinds
 from app.ml.models.bundle import Manifest
-from app.ml.resolution.requests import resolve_fine_tuning, resolve_pretraining
+from app.ml.resolution.fine_tuning import resolve_fine_tuning
+from app.ml.resolution.pretraining import resolve_pretraining
 from tests.support import tiny
 
 IMAGES, TABLE = tiny.images().spec, tiny.table().spec

@@ -13,7 +13,7 @@ from app.ml.blocks.ngrams import NGrams
 from app.ml.errors import ConfigError
 from app.ml.interfaces import Encoding, ResolutionContext
 from app.ml.kinds.backbones.gru import Gru
-from app.ml.kinds.backbones.lstm import Lstm
+from app.ml.kinds.backbones.lstm import Lstm, ResolvedLstm
 from app.ml.kinds.backbones.tcn import DilatedConvolution, Tcn
 from app.ml.kinds.backbones.transformer import Transformer
 
@@ -27,7 +27,8 @@ EITHER = pytest.mark.parametrize("causal", [True, False])
 
 def built(config: Any, causal: bool, encoding: Encoding = TEXT, **changes: Any) -> Any:
     torch.manual_seed(0)
-    backbone = config.model_copy(update={"causal": causal, **changes}).build(encoding).eval()
+    kind, fields = config.resolved_type(), dict(config)
+    backbone = kind.model_validate({**fields, "causal": causal, **changes}).build(encoding).eval()
     with torch.no_grad():  # fresh biases are nearly nothing: every term shall count
         for values in backbone.parameters():
             values.add_(0.1 * torch.randn_like(values))
@@ -217,7 +218,7 @@ def test_reading_both_ways_is_two_readings_of_each_row() -> None:
 
 
 def test_a_forget_gate_starts_open() -> None:
-    cell = Lstm(width=4, depth=1, causal=True).build(TEXT).forwards[0]
+    cell = ResolvedLstm(width=4, depth=1, causal=True).build(TEXT).forwards[0]
     both = cell.bias_ih_l0 + cell.bias_hh_l0  # type: ignore[operator]
     assert torch.equal(both[4:8], torch.ones(4))
 

@@ -8,13 +8,14 @@ import pytest
 import torch
 
 from app.ml.configs.learning import PretrainingConfig
+from app.ml.configs.resolved import ResolvedPretraining
 from app.ml.data.arrays import ArrayData
 from app.ml.errors import ConfigError
 from app.ml.interfaces import Batch
 from app.ml.kinds.registry import FAMILIES, kinds
 from app.ml.kinds.supervision.base import JointObjective
 from app.ml.kinds.supervision.contrastive import class_contrast
-from app.ml.resolution.requests import resolve_pretraining
+from app.ml.resolution.pretraining import resolve_pretraining
 from tests.support import digits, tiny
 from worker.training.run import Run, prepare
 
@@ -146,7 +147,7 @@ def test_labels_without_a_labelled_row_are_refused() -> None:
 @pytest.mark.parametrize(("method", "weight"), [("autoencoder", 6.4), ("vicreg", 1.0)])
 def test_the_weight_follows_what_the_method_sums_over(method: str, weight: float) -> None:
     run = pretraining(tiny.images(), LABEL, method={"kind": method})
-    assert isinstance(run.config, PretrainingConfig)
+    assert isinstance(run.config, ResolvedPretraining)
     assert run.config.labels is not None
     assert run.config.labels.weight == pytest.approx(weight)
 

@@ -16,7 +16,8 @@ from app.ml.interfaces import Encoding
 from app.ml.kinds.backbones.tabular_resnet import TabularResNet
 from app.ml.kinds.modalities.table import TableModality
 from app.ml.models.bundle import MANIFEST, read_bundle
-from app.ml.resolution.requests import resolve_fine_tuning, resolve_pretraining
+from app.ml.resolution.fine_tuning import resolve_fine_tuning
+from app.ml.resolution.pretraining import resolve_pretraining
 from tests.support import tiny
 from worker.training.run import prepare
 

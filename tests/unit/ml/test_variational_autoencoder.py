@@ -12,18 +12,22 @@ from app.ml.errors import ConfigError
 from app.ml.interfaces import Backbone, Batch, Encoding, ResolutionContext
 from app.ml.interfaces.abilities import Mirrors
 from app.ml.kinds.backbones.convnet import ConvNet
-from app.ml.kinds.backbones.mlp import Mlp
+from app.ml.kinds.backbones.mlp import ResolvedMlp
 from app.ml.kinds.methods import variational_autoencoder as vae
-from app.ml.kinds.methods.variational_autoencoder import VariationalAutoencoder, VariationalAutoencoderObjective
+from app.ml.kinds.methods.variational_autoencoder import (
+    ResolvedVariationalAutoencoder,
+    VariationalAutoencoder,
+    VariationalAutoencoderObjective,
+)
 
 SHAPE = (1, 6, 5)
-CHOICES: list[Any] = [Mlp(hidden=(9, 8)), ConvNet(channels=(3, 4), features=8)]
+CHOICES: list[Any] = [ResolvedMlp(hidden=(9, 8)), ConvNet(channels=(3, 4), features=8)]
 EVERY = pytest.mark.parametrize("backbone", CHOICES, ids=["mlp", "convnet"])
 
 
 def objective(backbone: Any, likelihood: str, beta: float = 1.0) -> VariationalAutoencoderObjective:
     torch.manual_seed(5)
-    config = VariationalAutoencoder.model_validate({"likelihood": likelihood, "latent": 3, "beta": beta})
+    config = ResolvedVariationalAutoencoder.model_validate({"likelihood": likelihood, "latent": 3, "beta": beta})
     return config.build(backbone.build(Encoding(shape=SHAPE)))
 
 
@@ -128,7 +132,7 @@ def linear_gaussian() -> tuple[VariationalAutoencoderObjective, MultivariateNorm
 
     Also the exact p(x), and the posterior's variances.
     """
-    config = VariationalAutoencoder(likelihood="gaussian", latent=2)
+    config = ResolvedVariationalAutoencoder(likelihood="gaussian", latent=2)
     found = config.build(Identity(4))
     weight = torch.tensor([[1.0, 1.0], [1.0, -1.0], [1.0, 1.0], [1.0, -1.0]]) * torch.tensor([0.9, 0.4])
     offset, variance = torch.tensor([0.5, -1.0, 2.0, 0.0]), vae.floored(torch.tensor(-1.0)).exp().item()
@@ -213,7 +217,7 @@ def test_auto_follows_the_data_and_bernoulli_refuses_tables() -> None:
 
 
 def test_beta_warms_up_while_training_and_counts_whole_when_measured() -> None:
-    config = VariationalAutoencoder(likelihood="bernoulli", latent=3, beta=4.0, warmup=0.5)
+    config = ResolvedVariationalAutoencoder(likelihood="bernoulli", latent=3, beta=4.0, warmup=0.5)
     torch.manual_seed(11)
     found = config.build(CHOICES[0].build(Encoding(shape=SHAPE)))
     for step, share in [(0, 0.0), (10, 0.5), (20, 1.0), (39, 1.0)]:
@@ -222,7 +226,9 @@ def test_beta_warms_up_while_training_and_counts_whole_when_measured() -> None:
         assert losses["loss"].item() == pytest.approx((losses["reconstruction"] + 4 * share * losses["kl"]).item())
         measured = found.eval().loss(Batch(rows()))
         assert measured["loss"].item() == pytest.approx((measured["reconstruction"] + 4 * measured["kl"]).item())
-    without = VariationalAutoencoder(likelihood="bernoulli", latent=3).build(CHOICES[0].build(Encoding(shape=SHAPE)))
+    without = ResolvedVariationalAutoencoder(likelihood="bernoulli", latent=3).build(
+        CHOICES[0].build(Encoding(shape=SHAPE))
+    )
     without.begin(0, 40)
     assert without.warmth == 1
 

@@ -11,7 +11,8 @@ import torch
 
 from app.ml.configs.learning import FineTuningConfig, PretrainingConfig
 from app.ml.data.arrays import ArrayData
-from app.ml.resolution.requests import resolve_fine_tuning, resolve_pretraining
+from app.ml.resolution.fine_tuning import resolve_fine_tuning
+from app.ml.resolution.pretraining import resolve_pretraining
 from tests.support import tiny
 from worker.distributed.leader import distributed
 from worker.training.events import StepDone

@@ -14,12 +14,13 @@ from app.ml.data import arrays as data_module
 from app.ml.data.arrays import ArrayData, Examples, InMemory
 from app.ml.data.chunks import rows_per_block
 from app.ml.interfaces import Encoding
-from app.ml.kinds.backbones.mlp import Mlp
+from app.ml.kinds.backbones.mlp import ResolvedMlp
 from app.ml.kinds.heads.classifier import ClassifierHead
-from app.ml.kinds.strategies.linear_probe import LinearProbe
+from app.ml.kinds.strategies.linear_probe import ResolvedLinearProbe
 from app.ml.models.assembly import FineTuning
 from app.ml.models.predictor import load_bundle
-from app.ml.resolution.requests import resolve_fine_tuning, resolve_pretraining
+from app.ml.resolution.fine_tuning import resolve_fine_tuning
+from app.ml.resolution.pretraining import resolve_pretraining
 from tests.support import tiny
 from worker.training.evaluation import Evaluation, features_of
 from worker.training.run import Run, prepare
@@ -98,11 +99,13 @@ def test_a_block_is_bounded_in_rows_and_bytes(shape: tuple[int, ...], rows: int)
 
 def test_features_are_computed_in_blocks_and_without_dropout() -> None:
     torch.manual_seed(0)
-    backbone = Mlp(hidden=(4, 3), dropout=0.5).build(Encoding(shape=(1, 1500, 1500)))
+    backbone = ResolvedMlp(hidden=(4, 3), dropout=0.5).build(Encoding(shape=(1, 1500, 1500)))
     seen: list[int] = []
     backbone.register_forward_hook(lambda _module, inputs, _output: seen.append(len(inputs[0])))
     rows = torch.rand(9, 1, 1500, 1500)
-    objective = FineTuning(backbone.train(), torch.nn.ModuleDict(), (), LinearProbe())
+    objective = FineTuning(
+        backbone.train(), torch.nn.ModuleDict(), (), ResolvedLinearProbe(solver="exact", layer="last")
+    )
     features = features_of(objective, Examples(InMemory(rows), {}))
     assert seen == [7, 2]
     with torch.no_grad():

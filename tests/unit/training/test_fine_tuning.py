@@ -12,9 +12,10 @@ from app.ml.configs.learning import FineTuningConfig, PretrainingConfig
 from app.ml.data.arrays import ArrayData
 from app.ml.data.spec import SPLITS, DataSpec, Split, TargetSpec
 from app.ml.errors import InputError
-from app.ml.kinds.strategies.full import Full
+from app.ml.kinds.strategies.full import ResolvedFull
 from app.ml.models.bundle import Bundle
-from app.ml.resolution.requests import resolve_fine_tuning, resolve_pretraining
+from app.ml.resolution.fine_tuning import resolve_fine_tuning
+from app.ml.resolution.pretraining import resolve_pretraining
 from tests.support import tiny
 from worker.training.evaluation import Evaluation
 from worker.training.run import Run, prepare
@@ -159,7 +160,7 @@ def test_the_strategy_is_chosen_within_a_budget_and_told(taught: Bundle) -> None
 
 def test_a_choice_made_before_is_not_made_again(taught: Bundle) -> None:
     run = fine_tuned(taught, {"kind": "automatic"}, epochs=1)
-    earlier = Full(backbone_lr_scale=0.5)
+    earlier = ResolvedFull(backbone_lr_scale=0.5)
     again = prepare(run.config, run.data, parent=taught, strategy=earlier)
     assert again.strategy == earlier
     assert again.notes == ()

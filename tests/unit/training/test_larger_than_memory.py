@@ -19,7 +19,8 @@ from app.datasets.options import PrepareOptions
 from app.datasets.preparation import prepare as prepare_dataset
 from app.ml.configs.learning import FineTuningConfig, PretrainingConfig
 from app.ml.data.arrays import ArrayData, OnDisk
-from app.ml.resolution.requests import resolve_fine_tuning, resolve_pretraining
+from app.ml.resolution.fine_tuning import resolve_fine_tuning
+from app.ml.resolution.pretraining import resolve_pretraining
 from worker.training.run import prepare
 
 def own():

@@ -12,7 +12,8 @@ from app.ml.configs.learning import FineTuningConfig, PretrainingConfig
 from app.ml.configs.training import Constant, Cosine, TrainingConfig
 from app.ml.data.arrays import Examples, InMemory
 from app.ml.models.assembly import FineTuning
-from app.ml.resolution.requests import resolve_fine_tuning, resolve_pretraining
+from app.ml.resolution.fine_tuning import resolve_fine_tuning
+from app.ml.resolution.pretraining import resolve_pretraining
 from tests.support import tiny
 from worker.training import loop
 from worker.training.batches import epoch_batches, epoch_order

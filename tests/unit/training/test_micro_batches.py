@@ -11,7 +11,7 @@ import torch
 
 from app.ml.configs.learning import PretrainingConfig
 from app.ml.interfaces import AugmentationConfig, Batch
-from app.ml.resolution.requests import resolve_pretraining
+from app.ml.resolution.pretraining import resolve_pretraining
 from tests.support import tiny
 from worker.training.events import Note, StepDone
 from worker.training.micro_batches import DeviceMemoryError, split_further

@@ -12,7 +12,8 @@ from app.ml.data.spec import ColumnSpec, ModalityKind
 from app.ml.interfaces import Batch, Rows
 from app.ml.kinds.supervision.base import JointObjective
 from app.ml.models.assembly import FineTuning
-from app.ml.resolution.requests import resolve_fine_tuning, resolve_pretraining
+from app.ml.resolution.fine_tuning import resolve_fine_tuning
+from app.ml.resolution.pretraining import resolve_pretraining
 from tests.support import tiny
 from worker.training.run import prepare
 

@@ -10,7 +10,7 @@ from app.ml.configs.learning import FineTuningConfig
 from app.ml.data.arrays import ArrayData
 from app.ml.models.bundle import read_bundle
 from app.ml.resolution.compatibility import check_measurable
-from app.ml.resolution.requests import resolve_fine_tuning
+from app.ml.resolution.fine_tuning import resolve_fine_tuning
 from tests.support import tiny
 from worker.training import model_evaluation
 from worker.training.model_evaluation import evaluate_model, limit_rows, rows_to_evaluate

@@ -11,7 +11,7 @@ from app.ml.configs.learning import PretrainingConfig
 from app.ml.data.arrays import ArrayData
 from app.ml.errors import ConfigError
 from app.ml.learning.collapse_metrics import effective_rank, probe_score
-from app.ml.resolution.requests import resolve_pretraining
+from app.ml.resolution.pretraining import resolve_pretraining
 from tests.support import digits, tiny
 from worker.training.events import Evaluated, Event, Finished, Note, StepDone
 from worker.training.run import Run, prepare

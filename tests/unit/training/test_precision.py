@@ -9,7 +9,7 @@ import torch
 from app.ml.configs.learning import PretrainingConfig
 from app.ml.configs.training import TrainingConfig
 from app.ml.models.bundle import read_bundle
-from app.ml.resolution.requests import resolve_pretraining
+from app.ml.resolution.pretraining import resolve_pretraining
 from tests.support import tiny
 from worker.training import precision
 from worker.training.events import StepDone

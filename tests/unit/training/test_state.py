@@ -12,7 +12,7 @@ from app.ml.configs.learning import PretrainingConfig
 from app.ml.errors import CorruptCheckpointError
 from app.ml.models import checkpoint
 from app.ml.models.checkpoint import Tensors
-from app.ml.resolution.requests import resolve_pretraining
+from app.ml.resolution.pretraining import resolve_pretraining
 from tests.support import tiny
 from worker.training.run import Run, prepare
 

@@ -12,15 +12,16 @@ from app.ml.data.arrays import ArrayData
 from app.ml.errors import ConfigError
 from app.ml.interfaces import Backbone, Encoding
 from app.ml.kinds.backbones.convnet import ConvNet
-from app.ml.kinds.backbones.mlp import Mlp
+from app.ml.kinds.backbones.mlp import ResolvedMlp
 from app.ml.kinds.strategies.bias_only import BiasOnly
 from app.ml.kinds.strategies.gradual_unfreezing import GradualUnfreezing
 from app.ml.kinds.strategies.layers import layer_widths
 from app.ml.kinds.strategies.layerwise_decay import LayerwiseDecay
-from app.ml.kinds.strategies.linear_probe import LinearProbe
+from app.ml.kinds.strategies.linear_probe import ResolvedLinearProbe
 from app.ml.kinds.strategies.lora import Lora, LowRank
 from app.ml.models.bundle import Bundle
-from app.ml.resolution.requests import resolve_fine_tuning, resolve_pretraining
+from app.ml.resolution.fine_tuning import resolve_fine_tuning
+from app.ml.resolution.pretraining import resolve_pretraining
 from tests.support import tiny
 from worker.training.events import EpochDone, Evaluated, Finished, Note, Started, StepDone
 from worker.training.run import Run, prepare
@@ -83,19 +84,19 @@ def test_rows_without_a_label_do_not_count_where_heads_are_solved_for() -> None:
     assert run.evaluate("test").heads["size"]["r2"] > 0.3  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize("config", [CONVNET, Mlp(hidden=(12, 7))], ids=["convnet", "mlp"])
+@pytest.mark.parametrize("config", [CONVNET, ResolvedMlp(hidden=(12, 7))], ids=["convnet", "mlp"])
 def test_a_probe_reads_the_layer_that_it_says(config: Any) -> None:
     built, rows = backbone(config).eval(), torch.rand(3, 1, 8, 8)
     layers = built.layers(rows)
     widths = layer_widths(built)
     assert widths == tuple(layer.shape[1] for layer in layers)
-    assert torch.equal(LinearProbe(layer="all").features(built, rows), torch.cat(layers, dim=1))
-    assert LinearProbe(layer="all").widths(built) == widths
+    assert torch.equal(ResolvedLinearProbe(solver="exact", layer="all").features(built, rows), torch.cat(layers, dim=1))
+    assert ResolvedLinearProbe(solver="exact", layer="all").widths(built) == widths
     for index, layer in enumerate(layers):
-        assert torch.equal(LinearProbe(layer=index).features(built, rows), layer)
-        assert LinearProbe(layer=index).widths(built) == (layer.shape[1],)
-    assert torch.equal(LinearProbe(layer="last").features(built, rows), built(rows))
-    assert len({LinearProbe(layer=layer).source for layer in ("last", "all", 0, 1)}) == 4
+        assert torch.equal(ResolvedLinearProbe(solver="exact", layer=index).features(built, rows), layer)
+        assert ResolvedLinearProbe(solver="exact", layer=index).widths(built) == (layer.shape[1],)
+    assert torch.equal(ResolvedLinearProbe(solver="exact", layer="last").features(built, rows), built(rows))
+    assert len({ResolvedLinearProbe(solver="exact", layer=layer).source for layer in ("last", "all", 0, 1)}) == 4
     built.train()
     layer_widths(built)
     assert built.training
@@ -241,7 +242,7 @@ def test_lora_changes_nothing_before_the_first_step_and_merges_into_the_same_fun
 
 
 def test_a_rank_that_a_matrix_does_not_have_is_cut() -> None:
-    adapted = Lora(rank=512).adapt(backbone(Mlp(hidden=(12, 7))))
+    adapted = Lora(rank=512).adapt(backbone(ResolvedMlp(hidden=(12, 7))))
     assert [tuple(module.up.shape) for module in adapted.modules() if isinstance(module, LowRank)] == [(12, 12), (7, 7)]
 
 

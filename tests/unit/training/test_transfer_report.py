@@ -14,7 +14,8 @@ from app.ml.errors import ConfigError
 from app.ml.interfaces import Encoding
 from app.ml.learning.untrained_backbones import Constant, Raw, coarser
 from app.ml.models.bundle import Bundle
-from app.ml.resolution.requests import resolve_fine_tuning, resolve_pretraining
+from app.ml.resolution.fine_tuning import resolve_fine_tuning
+from app.ml.resolution.pretraining import resolve_pretraining
 from tests.support import tiny
 from tests.support.reports import report_on
 from worker.training.run import prepare

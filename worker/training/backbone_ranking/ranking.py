@@ -17,14 +17,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from app.ml.configs.learning import FineTuningConfig
+from app.ml.configs.resolved import ResolvedFineTuning
 from app.ml.data.arrays import ArrayData
 from app.ml.data.spec import SPLITS
 from app.ml.evaluation.paired_comparison import RoundScores, paired_gain
 from app.ml.interfaces import Backbone, Modality, Rows
 from app.ml.kinds.heads import AnyHead
 from app.ml.kinds.strategies.layers import layer_widths
-from app.ml.kinds.strategies.linear_probe import LinearProbe
+from app.ml.kinds.strategies.linear_probe import ResolvedLinearProbe
 from app.ml.models.assembly import stacked, targets_of
 from worker.training.backbone_ranking.logme import indicators, logme, standardised
 from worker.training.cross_validation import assign_folds, with_rows
@@ -79,7 +79,7 @@ def sample_rows(data: ArrayData, target: str, max_rows: int) -> ArrayData:
 
 
 def measure(
-    config: FineTuningConfig,
+    config: ResolvedFineTuning,
     data: ArrayData,
     modality: Modality,
     backbone: Backbone,
@@ -98,7 +98,7 @@ def measure(
         train_and_evaluate=lambda *_: None,  # selecting a layer solves for heads and trains nothing by gradient
         cache=recording,
     )
-    assert isinstance(config.strategy, LinearProbe)
+    assert isinstance(config.strategy, ResolvedLinearProbe)
     strategy, note = select_layer(config.strategy.model_copy(update={"solver": "exact", "layer": "best"}), context)
     rows, widths = context.rows(), layer_widths(backbone)
     # The same rows, in the same order, as the selection saw: the cache has their features already.
@@ -127,7 +127,7 @@ def measure(
     return MeasuredBackbone(entry, scores.cpu())
 
 
-def estimate_seconds(backbone: Backbone, full: FineTuningConfig, rows: int, train_rows: int) -> dict[str, float]:
+def estimate_seconds(backbone: Backbone, full: ResolvedFineTuning, rows: int, train_rows: int) -> dict[str, float]:
     """Seconds to compute all rows' features, and to train everything on the labelled train rows, at 2e10 operations."""
     training = full.training
     rows_seen = training.total_steps(train_rows) * min(int(training.batch_size), train_rows)

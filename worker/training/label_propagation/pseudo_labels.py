@@ -22,7 +22,7 @@ from torch import Tensor
 
 from app.ml.blocks.standardize import Standardize
 from app.ml.configs.label_propagation import LabelPropagationConfig
-from app.ml.configs.learning import FineTuningConfig
+from app.ml.configs.resolved import ResolvedFineTuning
 from app.ml.data.arrays import ArrayData, Examples, OnDisk
 from app.ml.data.chunks import rows_per_block
 from app.ml.errors import ConfigError
@@ -59,7 +59,7 @@ class LabelPropagation:
     @classmethod
     def open(
         cls,
-        config: FineTuningConfig,
+        config: ResolvedFineTuning,
         data: ArrayData,
         auxiliary: ArrayData | None,
         modality: Modality,

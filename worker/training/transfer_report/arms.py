@@ -9,16 +9,16 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from app.ml.configs.learning import FineTuningConfig
-from app.ml.configs.training import TrainingConfig
+from app.ml.configs.resolved import ResolvedFineTuning
+from app.ml.configs.training import ResolvedTraining
 from app.ml.data.arrays import ArrayData
 from app.ml.data.spec import Split
 from app.ml.interfaces import Backbone
 from app.ml.kinds.modalities import AnyModality
-from app.ml.kinds.strategies import AnyStrategy
 from app.ml.kinds.strategies.automatic import Automatic
-from app.ml.kinds.strategies.full import Full
-from app.ml.kinds.strategies.linear_probe import LinearProbe
+from app.ml.kinds.strategies.base import StrategyConfig
+from app.ml.kinds.strategies.full import ResolvedFull
+from app.ml.kinds.strategies.linear_probe import ResolvedLinearProbe
 from app.ml.learning.untrained_backbones import Constant, Raw, RawBackbone
 from app.ml.models.bundle import Bundle
 from worker.training.evaluation import row_scores
@@ -38,7 +38,7 @@ class Arm:
     """A fine-tuning, and the model that it starts from in each round."""
 
     name: str
-    config: FineTuningConfig
+    config: ResolvedFineTuning
     start: Callable[[int], Bundle]  # by the round's number
     fresh_weights: bool = False  # each round starts from newly drawn weights
     cache: GetOrCompute = uncached
@@ -47,7 +47,6 @@ class Arm:
     def deterministic(self) -> bool:
         """Whether another round on the same rows would give the same scores."""
         strategy = self.config.strategy
-        assert not isinstance(strategy, str)
         return strategy.solving == "only" and not self.fresh_weights
 
     def estimated_seconds(self, rows: int, outputs: int) -> float:
@@ -84,7 +83,7 @@ class Arm:
             scores[key][rows] = values
 
 
-def labels_of(config: FineTuningConfig) -> tuple[str, ...]:
+def labels_of(config: ResolvedFineTuning) -> tuple[str, ...]:
     """The targets of all heads."""
     return tuple(dict.fromkeys(name for head in config.heads for name in head.targets))
 
@@ -92,10 +91,9 @@ def labels_of(config: FineTuningConfig) -> tuple[str, ...]:
 def build_arms(run: Run, parent: Bundle) -> list[Arm]:
     """The pretrained arm of a training, and then its controls in their order."""
     config, modality = run.config, run.modality
-    assert isinstance(config, FineTuningConfig)
+    assert isinstance(config, ResolvedFineTuning)
     report = config.transfer_report
     assert report is not None
-    assert not isinstance(report.scratch, str)
     alone = {"transfer_report": None, "unlabelled": None}  # what rows without labels add is another question
     shared = {
         "strategy": _strategy_to_repeat(config, run.strategy),
@@ -105,7 +103,7 @@ def build_arms(run: Run, parent: Bundle) -> list[Arm]:
     pretrained = config.model_copy(update=shared)
     # The controls are loaded strictly, as the pretrained model is: they have the same shapes, all weights fit.
     plain = pretrained.model_copy(update={"loading": "strict"})
-    from_scratch = {"strategy": Full(backbone_lr_scale=1.0), "training": _without_evaluations(report.scratch)}
+    from_scratch = {"strategy": ResolvedFull(backbone_lr_scale=1.0), "training": _without_evaluations(report.scratch)}
     linear = plain.model_copy(update={"strategy": _probe(config), "augmentations": ()})
     majority, raw = (linear.model_copy(update={"backbone": backbone}) for backbone in (Constant(), Raw()))
     untrained = _UntrainedModels(plain, modality, parent)
@@ -124,7 +122,7 @@ def build_arms(run: Run, parent: Bundle) -> list[Arm]:
 class _UntrainedModels:
     """Models as the pretraining would have left them, had it not trained."""
 
-    config: FineTuningConfig
+    config: ResolvedFineTuning
     modality: AnyModality
     parent: Bundle
 
@@ -132,7 +130,7 @@ class _UntrainedModels:
         """The configured backbone with the weights of round `number`; torch's global generator stays untouched."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(_SEED_OF_FRESH_WEIGHTS + number)
-            return self.around(self.config.backbone.build(self.modality.encoding))  # type: ignore[union-attr]
+            return self.around(self.config.backbone.build(self.modality.encoding))
 
     def around(self, backbone: Backbone) -> Bundle:
         """A model of the parent's kind with this backbone, which has no heads and learned nothing for any."""
@@ -163,26 +161,26 @@ def _fitted(backbone: RawBackbone, run: Run) -> RawBackbone:
     return backbone
 
 
-def _strategy_to_repeat(config: FineTuningConfig, selected: AnyStrategy | None) -> AnyStrategy:
+def _strategy_to_repeat(config: ResolvedFineTuning, selected: StrategyConfig | None) -> StrategyConfig:
     """The strategy of the trained model. A layer that was selected by labels is selected anew, by each round's labels.
 
     Otherwise the held-out rows of a fold would have taken part in the selection.
     """
     requested = config.strategy
     assert selected is not None
-    if isinstance(selected, LinearProbe) and isinstance(requested, LinearProbe):
+    if isinstance(selected, ResolvedLinearProbe) and isinstance(requested, ResolvedLinearProbe):
         return requested
-    if isinstance(selected, LinearProbe) and isinstance(requested, Automatic):
+    if isinstance(selected, ResolvedLinearProbe) and isinstance(requested, Automatic):
         return selected.model_copy(update={"layer": "best"})
     return selected
 
 
-def _probe(config: FineTuningConfig) -> LinearProbe:
+def _probe(config: ResolvedFineTuning) -> ResolvedLinearProbe:
     solvable = all(head.solvable for head in config.heads)
-    return LinearProbe(solver="exact" if solvable else "gradient", layer="last")
+    return ResolvedLinearProbe(solver="exact" if solvable else "gradient", layer="last")
 
 
-def _without_evaluations(training: TrainingConfig) -> TrainingConfig:
+def _without_evaluations(training: ResolvedTraining) -> ResolvedTraining:
     """The same training, which evaluates no validation rows on the way, unless it stops early by them."""
     if training.early_stopping is not None:
         return training

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from app.ml.configs.learning import FineTuningConfig
+from app.ml.configs.resolved import ResolvedFineTuning
 from app.ml.data.arrays import ArrayData
 from app.ml.evaluation.paired_comparison import RoundScores
 from app.ml.models.assembly import targets_of
@@ -49,7 +49,7 @@ class ControlledComparison:
 
     def __post_init__(self) -> None:
         config = self.trained.config
-        assert isinstance(config, FineTuningConfig)
+        assert isinstance(config, ResolvedFineTuning)
         assert config.transfer_report is not None
         self.config, self.report = config, config.transfer_report
         self.held_out = HeldOut(self.trained.data, labels_of(config), self.report)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.ml.configs.transfer_report import TransferReport
+from app.ml.configs.transfer_report import ResolvedTransferReport
 from app.ml.data.arrays import ArrayData
 from app.ml.data.spec import SPLITS, Split
 from app.ml.interfaces import Rows
@@ -20,7 +20,7 @@ class HeldOut:
 
     data: ArrayData
     labels: tuple[str, ...]
-    report: TransferReport
+    report: ResolvedTransferReport
 
     @property
     def in_folds(self) -> bool:

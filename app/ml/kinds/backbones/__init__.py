@@ -4,6 +4,8 @@ from typing import Annotated
 
 from pydantic import Field
 
+from app.ml.interfaces import BackboneConfig
+from app.ml.interfaces.resolvable import ResolvedKinds
 from app.ml.kinds.backbones.bert import Bert
 from app.ml.kinds.backbones.convnet import ConvNet
 from app.ml.kinds.backbones.efficientnet_lite0 import EfficientNetLite0
@@ -32,3 +34,4 @@ AnyBackbone = Annotated[
     | Bert,
     Field(discriminator="kind"),
 ]  # fmt: skip
+ResolvedBackbone = Annotated[BackboneConfig, ResolvedKinds(AnyBackbone)]

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from app.ml.configs.fields import Integer, Rate, Real
 from app.ml.data.spec import ModalityKind
 from app.ml.errors import ConfigError
-from app.ml.interfaces import Backbone, BackboneConfig, Decision, Encoding, ResolutionContext
+from app.ml.interfaces import Backbone, BackboneConfig, Encoding, ResolutionContext
 from app.ml.interfaces.abilities import Ability, Sequences
 from app.ml.kinds.tokenizers.base import PADDING
 
@@ -53,11 +53,10 @@ class Bert(BackboneConfig):
             raise ValueError(msg)
         return self
 
-    def resolve(self, context: ResolutionContext) -> tuple[Self, tuple[Decision, ...]]:
-        """It looks ahead. Raises `ConfigError` where that is forbidden."""
+    def check(self, context: ResolutionContext) -> None:
+        """Raise `ConfigError` where looking ahead is forbidden."""
         if context.causal:
             raise ConfigError(("kind",), "what is learned here must not look ahead, and bert does: choose transformer")
-        return self, ()
 
     def build(self, encoding: Encoding) -> "BertBackbone":
         """Build it with fresh weights."""

@@ -9,7 +9,8 @@ from typing import Literal
 
 from torch import nn
 
-from app.ml.blocks.recurrent import RecurrentBackbone, RecurrentConfig
+from app.ml.blocks.recurrent import RecurrentBackbone, RecurrentConfig, ResolvedRecurrentConfig
+from app.ml.blocks.sequence_config import Causal
 from app.ml.interfaces import Encoding
 
 
@@ -18,6 +19,17 @@ class Gru(RecurrentConfig):
 
     kind: Literal["gru"] = "gru"
 
+    @classmethod
+    def resolved_type(cls) -> "type[ResolvedGru]":
+        """Return the class that builds."""
+        return ResolvedGru
+
+
+class ResolvedGru(Gru, ResolvedRecurrentConfig):
+    """The same once it is known whether it looks ahead."""
+
+    causal: Causal
+
     def build(self, encoding: Encoding) -> RecurrentBackbone:
-        """Build it with fresh weights; "auto" must be resolved."""
+        """Build it with fresh weights."""
         return RecurrentBackbone(self, encoding, nn.GRU)

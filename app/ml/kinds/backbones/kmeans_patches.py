@@ -10,7 +10,7 @@ and the codes are averaged in the cells of a grid, which is the published sum up
 learns m, W (buffers) and the centroids c (parameters); until then they are 0, the identity and gaussian noise.
 """
 
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -21,7 +21,7 @@ from app.ml.blocks.precision import full_precision
 from app.ml.configs.fields import Auto, Integer, Real
 from app.ml.data.spec import ModalityKind
 from app.ml.errors import ConfigError
-from app.ml.interfaces import Backbone, BackboneConfig, Decision, Encoding, ResolutionContext
+from app.ml.interfaces import Backbone, BackboneConfig, BackboneRequest, Choices, Encoding, ResolutionContext
 from app.ml.interfaces.abilities import Ability, Centroids
 
 _USUAL_PATCH, _USUAL_CENTROIDS = 6, 200
@@ -32,17 +32,19 @@ _ROWS_AT_ONCE = 4  # the codes of so many images fit into a processor's cache
 _MIN_SQUARE = 1e-6  # below it a distance has no slope
 
 
-class KMeansPatches(BackboneConfig):
+Count = Annotated[Integer, Field(ge=2, le=8192)]
+Side = Annotated[Integer, Field(ge=2, le=64)]
+
+
+class KMeansPatches(BackboneRequest):
     """How near every patch of an image is to typical patches."""
 
     kind: Literal["kmeans_patches"] = "kmeans_patches"
     accepts: ClassVar[tuple[ModalityKind, ...]] = ("image",)
     mixes_rows: ClassVar[bool] = False
     provides: ClassVar[frozenset[Ability]] = frozenset({"centroids"})
-    centroids: Auto[Annotated[Integer, Field(ge=2, le=8192)]] = Field(
-        "auto", description="How many typical patches there are."
-    )
-    patch: Auto[Annotated[Integer, Field(ge=2, le=64)]] = Field("auto", description="Side of a patch, in pixels.")
+    centroids: Auto[Count] = Field("auto", description="How many typical patches there are.")
+    patch: Auto[Side] = Field("auto", description="Side of a patch, in pixels.")
     stride: Integer = Field(1, ge=1, le=64, description="Pixels between two patches; 2 is a quarter of the work.")
     grid: Integer = Field(5, ge=1, le=16, description="Codes are pooled in so many cells each way.")
     code: Literal["triangle", "soft_threshold"] = Field(
@@ -50,20 +52,29 @@ class KMeansPatches(BackboneConfig):
     )
     threshold: Real = Field(0.25, ge=0, le=100, description="What soft_threshold takes off; triangle needs none.")
 
-    def resolve(self, context: ResolutionContext) -> tuple[Self, tuple[Decision, ...]]:
+    @classmethod
+    def resolved_type(cls) -> "type[ResolvedKMeansPatches]":
+        """Return the class that builds."""
+        return ResolvedKMeansPatches
+
+    def choices(self, context: ResolutionContext) -> Choices:
         """Patches of 6 pixels, 200 centroids; fewer where there are too few patches to find them."""
-        changes: dict[str, tuple[int, str]] = {}
         patch: int = min(_USUAL_PATCH, *context.shape[:2]) if self.patch == "auto" else self.patch
-        if self.patch == "auto":
-            changes["patch"] = patch, f"{_USUAL_PATCH}, or the whole of a smaller image"
-        if self.centroids == "auto":
-            patches = context.train_rows
-            for side in context.shape[:2]:
-                patches *= max(side - patch, 0) // self.stride + 1
-            centroids = max(2, min(_USUAL_CENTROIDS, patches // _PATCHES_PER_CENTROID))
-            changes["centroids"] = centroids, f"{patches} patches to learn them from"
-        decisions = tuple(Decision(field=name, value=value, reason=why) for name, (value, why) in changes.items())
-        return self.model_copy(update={name: value for name, (value, _) in changes.items()}), decisions
+        patches = context.train_rows
+        for side in context.shape[:2]:
+            patches *= max(side - patch, 0) // self.stride + 1
+        centroids = max(2, min(_USUAL_CENTROIDS, patches // _PATCHES_PER_CENTROID))
+        return {
+            "patch": (patch, f"{_USUAL_PATCH}, or the whole of a smaller image"),
+            "centroids": (centroids, f"{patches} patches to learn them from"),
+        }
+
+
+class ResolvedKMeansPatches(KMeansPatches, BackboneConfig):
+    """The same with a known number of patches and centroids."""
+
+    centroids: Count
+    patch: Side
 
     def build(self, encoding: Encoding) -> "KMeansPatchesBackbone":
         """Build it for (C, H, W). Raises `ConfigError` where a patch is larger than the image."""
@@ -76,10 +87,8 @@ class KMeansPatchesBackbone(Backbone, Centroids):
     mean: Tensor
     whitening: Tensor
 
-    def __init__(self, config: KMeansPatches, encoding: Encoding) -> None:
+    def __init__(self, config: ResolvedKMeansPatches, encoding: Encoding) -> None:
         super().__init__()
-        assert config.patch != "auto"
-        assert config.centroids != "auto"
         channels, height, width = encoding.shape
         if config.patch > min(height, width):
             msg = f"patches of {config.patch} pixels do not fit into {height} x {width}: choose smaller ones"

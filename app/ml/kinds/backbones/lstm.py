@@ -11,7 +11,8 @@ from typing import Literal
 import torch
 from torch import nn
 
-from app.ml.blocks.recurrent import RecurrentBackbone, RecurrentConfig
+from app.ml.blocks.recurrent import RecurrentBackbone, RecurrentConfig, ResolvedRecurrentConfig
+from app.ml.blocks.sequence_config import Causal
 from app.ml.interfaces import Encoding
 
 
@@ -20,8 +21,19 @@ class Lstm(RecurrentConfig):
 
     kind: Literal["lstm"] = "lstm"
 
+    @classmethod
+    def resolved_type(cls) -> "type[ResolvedLstm]":
+        """Return the class that builds."""
+        return ResolvedLstm
+
+
+class ResolvedLstm(Lstm, ResolvedRecurrentConfig):
+    """The same once it is known whether it looks ahead."""
+
+    causal: Causal
+
     def build(self, encoding: Encoding) -> RecurrentBackbone:
-        """Build it with fresh weights; "auto" must be resolved."""
+        """Build it with fresh weights."""
         backbone = RecurrentBackbone(self, encoding, nn.LSTM)
         for cell in (*backbone.forwards, *backbone.backwards):
             _remember(cell)

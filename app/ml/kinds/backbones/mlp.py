@@ -5,7 +5,7 @@ Images are flattened. With `hidden` [256, 128] on 28 x 28 images an autoencoder 
 """
 
 import math
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -14,46 +14,54 @@ from app.ml.blocks.activations import ActivationName
 from app.ml.blocks.mlp import mlp_layers
 from app.ml.configs.fields import Auto, Integer, Rate
 from app.ml.data.spec import ModalityKind
-from app.ml.interfaces import Backbone, BackboneConfig, Decision, Encoding, ResolutionContext
+from app.ml.interfaces import Backbone, BackboneConfig, BackboneRequest, Choices, Encoding, ResolutionContext
 from app.ml.interfaces.abilities import Ability, Mirrors
 
 _MANY_COLUMNS = 256
 _USUAL, _OF_MANY_COLUMNS = (256, 128), (1024, 1024)  # columns are rebuilt from corrupted ones: nothing need be narrow
 
 
-class Mlp(BackboneConfig):
+Widths = Annotated[tuple[Annotated[Integer, Field(ge=1, le=8192)], ...], Field(min_length=1, max_length=16)]
+
+
+class Mlp(BackboneRequest):
     """A multilayer perceptron over the flattened row."""
 
     accepts: ClassVar[tuple[ModalityKind, ...]] = ("image", "table", "series")
     mixes_rows: ClassVar[bool] = False
     provides: ClassVar[frozenset[Ability]] = frozenset({"mirror"})
     kind: Literal["mlp"] = "mlp"
-    hidden: Auto[
-        Annotated[tuple[Annotated[Integer, Field(ge=1, le=8192)], ...], Field(min_length=1, max_length=16)]
-    ] = Field("auto", description="Width of each layer; the last is the features.")
+    hidden: Auto[Widths] = Field("auto", description="Width of each layer; the last is the features.")
     activation: ActivationName = Field("relu", description="Applied after every layer, the last included.")
     dropout: Rate = Field(0.0, description="Share of activations dropped after each layer while training.")
 
-    def resolve(self, context: ResolutionContext) -> tuple[Self, tuple[Decision, ...]]:
+    @classmethod
+    def resolved_type(cls) -> "type[ResolvedMlp]":
+        """Return the class that builds."""
+        return ResolvedMlp
+
+    def choices(self, context: ResolutionContext) -> Choices:
         """256 and 128, for tables of many columns 1024 twice."""
-        if self.hidden != "auto":
-            return self, ()
         values = math.prod(context.shape)
         hidden = _OF_MANY_COLUMNS if context.modality == "table" and values >= _MANY_COLUMNS else _USUAL
-        decision = Decision(field="hidden", value=list(hidden), reason=f"a row has {values} values")
-        return self.model_copy(update={"hidden": hidden}), (decision,)
+        return {"hidden": (hidden, f"a row has {values} values")}
+
+
+class ResolvedMlp(Mlp, BackboneConfig):
+    """The same with known widths."""
+
+    hidden: Widths
 
     def build(self, encoding: Encoding) -> "MlpBackbone":
-        """Build it with fresh weights; "auto" must be resolved."""
+        """Build it with fresh weights."""
         return MlpBackbone(self, encoding)
 
 
 class MlpBackbone(Backbone, Mirrors):
     """(B, *input_shape) to (B, hidden[-1])."""
 
-    def __init__(self, config: Mlp, encoding: Encoding) -> None:
+    def __init__(self, config: ResolvedMlp, encoding: Encoding) -> None:
         super().__init__()
-        assert config.hidden != "auto"
         self.config = config
         self.encoding = encoding
         self.hidden = config.hidden

@@ -18,7 +18,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from app.ml.blocks.input_embedding import InputEmbedding, Pooling, pooled
-from app.ml.blocks.sequence_config import SequenceConfig
+from app.ml.blocks.sequence_config import Causal, ResolvedSequenceConfig, SequenceConfig
 from app.ml.configs.fields import Integer, Rate
 from app.ml.data.spec import ModalityKind
 from app.ml.interfaces import Backbone, Encoding
@@ -42,17 +42,27 @@ class Tcn(SequenceConfig):
         """R, how many steps one step's features depend on at most, itself included."""
         return 1 + int(2 * (self.kernel - 1) * (2**self.depth - 1))
 
+    @classmethod
+    def resolved_type(cls) -> "type[ResolvedTcn]":
+        """Return the class that builds."""
+        return ResolvedTcn
+
+
+class ResolvedTcn(Tcn, ResolvedSequenceConfig):
+    """The same once it is known whether it looks ahead."""
+
+    causal: Causal
+
     def build(self, encoding: Encoding) -> "TcnBackbone":
-        """Build it with fresh weights; "auto" must be resolved."""
+        """Build it with fresh weights."""
         return TcnBackbone(self, encoding)
 
 
 class TcnBackbone(Backbone, Sequences):
     """(B, T) codes, or a series (B, C + 1, T), to (B, width)."""
 
-    def __init__(self, config: Tcn, encoding: Encoding) -> None:
+    def __init__(self, config: ResolvedTcn, encoding: Encoding) -> None:
         super().__init__()
-        assert config.causal != "auto"
         self.encoding, self.pooling, self.causal = encoding, config.pooling, config.causal
         self.features = self.width = config.width
         self.entrance = InputEmbedding(encoding, config.width)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from app.ml.blocks.attention import AttentionBlock
 from app.ml.blocks.input_embedding import InputEmbedding, Pooling, pooled
 from app.ml.blocks.ngrams import NGrams
-from app.ml.blocks.sequence_config import SequenceConfig
+from app.ml.blocks.sequence_config import Causal, ResolvedSequenceConfig, SequenceConfig
 from app.ml.configs.fields import Integer, Rate
 from app.ml.data.spec import ModalityKind
 from app.ml.interfaces import Backbone, Encoding
@@ -54,17 +54,27 @@ class Transformer(SequenceConfig):
             raise ValueError(msg)
         return self
 
+    @classmethod
+    def resolved_type(cls) -> "type[ResolvedTransformer]":
+        """Return the class that builds."""
+        return ResolvedTransformer
+
+
+class ResolvedTransformer(Transformer, ResolvedSequenceConfig):
+    """The same once it is known whether it looks ahead."""
+
+    causal: Causal
+
     def build(self, encoding: Encoding) -> "TransformerBackbone":
-        """Build it with fresh weights; "auto" must be resolved."""
+        """Build it with fresh weights."""
         return TransformerBackbone(self, encoding)
 
 
 class TransformerBackbone(Backbone, Sequences):
     """(B, T) codes, or a series (B, C + 1, T), to (B, width)."""
 
-    def __init__(self, config: Transformer, encoding: Encoding) -> None:
+    def __init__(self, config: ResolvedTransformer, encoding: Encoding) -> None:
         super().__init__()
-        assert config.causal != "auto"
         self.encoding, self.pooling = encoding, config.pooling
         self.causal, self.is_text = config.causal, encoding.vocabulary is not None
         self.features = self.width = config.width

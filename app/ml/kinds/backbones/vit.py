@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from app.ml.blocks.attention import AttentionBlock
 from app.ml.configs.fields import Auto, Integer, Rate
 from app.ml.data.spec import ModalityKind
-from app.ml.interfaces import Backbone, BackboneConfig, Decision, Encoding, ResolutionContext
+from app.ml.interfaces import Backbone, BackboneConfig, BackboneRequest, Choices, Encoding, ResolutionContext
 from app.ml.interfaces.abilities import Ability, Patches
 
 _MAX_PATCHES = 64  # the work grows with their square
@@ -24,14 +24,17 @@ _MIN_PATCH, _MAX_PATCH = 2, 128
 _WAVES = 4  # sine and cosine of row and column
 
 
-class Vit(BackboneConfig):
+Side = Annotated[Integer, Field(ge=1, le=_MAX_PATCH)]
+
+
+class Vit(BackboneRequest):
     """A transformer over the patches of an image."""
 
     kind: Literal["vit"] = "vit"
     accepts: ClassVar[tuple[ModalityKind, ...]] = ("image",)
     mixes_rows: ClassVar[bool] = False
     provides: ClassVar[frozenset[Ability]] = frozenset({"patches"})
-    patch: Auto[Annotated[Integer, Field(ge=1, le=_MAX_PATCH)]] = Field(
+    patch: Auto[Side] = Field(
         "auto", description="Side of a patch, in pixels; auto makes at most 64 patches of an image."
     )
     width: Integer = Field(128, ge=4, le=4096, description="Features of every patch, and of the image.")
@@ -47,15 +50,23 @@ class Vit(BackboneConfig):
             raise ValueError(msg)
         return self
 
-    def resolve(self, context: ResolutionContext) -> tuple[Self, tuple[Decision, ...]]:
+    @classmethod
+    def resolved_type(cls) -> "type[ResolvedVit]":
+        """Return the class that builds."""
+        return ResolvedVit
+
+    def choices(self, context: ResolutionContext) -> Choices:
         """The smallest patch that makes at most 64 of them."""
-        if self.patch != "auto":
-            return self, ()
         sizes = range(_MIN_PATCH, _MAX_PATCH)
         fitting = (size for size in sizes if _count(context.shape[:2], size) <= _MAX_PATCHES)
         patch = next(fitting, _MAX_PATCH)
-        reason = f"{_count(context.shape[:2], patch)} patches an image"
-        return self.model_copy(update={"patch": patch}), (Decision(field="patch", value=patch, reason=reason),)
+        return {"patch": (patch, f"{_count(context.shape[:2], patch)} patches an image")}
+
+
+class ResolvedVit(Vit, BackboneConfig):
+    """The same with a known size of patches."""
+
+    patch: Side
 
     def build(self, encoding: Encoding) -> "VitBackbone":
         """Build it for (C, H, W) with fresh weights."""
@@ -65,9 +76,8 @@ class Vit(BackboneConfig):
 class VitBackbone(Backbone, Patches):
     """(B, C, H, W) to (B, width)."""
 
-    def __init__(self, config: Vit, encoding: Encoding) -> None:
+    def __init__(self, config: ResolvedVit, encoding: Encoding) -> None:
         super().__init__()
-        assert config.patch != "auto"
         channels, height, width = encoding.shape
         self.encoding, self.patch = encoding, config.patch
         self.features = self.width = config.width

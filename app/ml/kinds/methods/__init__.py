@@ -4,6 +4,8 @@ from typing import Annotated
 
 from pydantic import Field
 
+from app.ml.interfaces import MethodConfig
+from app.ml.interfaces.resolvable import ResolvedKinds
 from app.ml.kinds.methods.autoencoder import Autoencoder
 from app.ml.kinds.methods.denoising_autoencoder import DenoisingAutoencoder
 from app.ml.kinds.methods.kmeans import KMeans
@@ -28,3 +30,4 @@ AnyMethod = Annotated[
     | MaskedSteps,
     Field(discriminator="kind"),
 ]  # fmt: skip
+ResolvedMethod = Annotated[MethodConfig, ResolvedKinds(AnyMethod)]

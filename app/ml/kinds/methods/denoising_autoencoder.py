@@ -10,7 +10,7 @@ where a value was changed and 1 elsewhere). A row is corrupted by
 What a series did not observe is left alone and does not count.
 """
 
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -20,7 +20,16 @@ from app.ml.blocks.reconstruction import half_squared_error, reconstruction_defa
 from app.ml.configs.fields import Auto, Real
 from app.ml.configs.training import TrainingDefaults
 from app.ml.data.spec import Frozen, ModalityKind
-from app.ml.interfaces import Backbone, Batch, Decision, Losses, MethodConfig, Objective, ResolutionContext
+from app.ml.interfaces import (
+    Backbone,
+    Batch,
+    Choices,
+    Losses,
+    MethodConfig,
+    MethodRequest,
+    Objective,
+    ResolutionContext,
+)
 from app.ml.interfaces.abilities import Ability, Mirrors
 
 Share = Annotated[Real, Field(gt=0, lt=1)]
@@ -73,7 +82,7 @@ _USUAL: dict[str, tuple[AnyCorruption, str]] = {
 }
 
 
-class DenoisingAutoencoder(MethodConfig):
+class DenoisingAutoencoder(MethodRequest):
     """Learn features from which the clean row can be rebuilt, though they saw a corrupted one."""
 
     accepts: ClassVar[tuple[ModalityKind, ...]] = ("image", "table", "series")
@@ -84,24 +93,31 @@ class DenoisingAutoencoder(MethodConfig):
         1.0, gt=0, le=1000, description="How much the error of a changed value counts; one left alone counts 1."
     )
 
-    def resolve(self, context: ResolutionContext) -> tuple[Self, tuple[Decision, ...]]:
-        """Mask images and series, swap the values of tables."""
-        if self.corruption != "auto":
-            return self, ()
-        chosen, reason = _USUAL[context.modality]
-        decision = Decision(field="corruption", value=chosen.model_dump(mode="json"), reason=reason)
-        return self.model_copy(update={"corruption": chosen}), (decision,)
+    @classmethod
+    def resolved_type(cls) -> "type[ResolvedDenoisingAutoencoder]":
+        """Return the class that builds."""
+        return ResolvedDenoisingAutoencoder
 
-    @property
-    def batch_dependence(self) -> str | None:
-        """Swapped values come from the batch."""
-        if self.corruption == "auto" or self.corruption.mixes_rows:
-            return "the corruption swap mixes the rows of a batch, which no device sees whole (noise and mask do not)"
-        return None
+    def choices(self, context: ResolutionContext) -> Choices:
+        """Mask images and series, swap the values of tables."""
+        return {"corruption": _USUAL[context.modality]}
 
     def training_defaults(self, context: ResolutionContext) -> TrainingDefaults:
         """That of every reconstruction."""
         return reconstruction_defaults(context)
+
+
+class ResolvedDenoisingAutoencoder(DenoisingAutoencoder, MethodConfig):
+    """The same with a known corruption."""
+
+    corruption: AnyCorruption
+
+    @property
+    def batch_dependence(self) -> str | None:
+        """Swapped values come from the batch."""
+        if self.corruption.mixes_rows:
+            return "the corruption swap mixes the rows of a batch, which no device sees whole (noise and mask do not)"
+        return None
 
     def build(self, backbone: Backbone) -> "DenoisingAutoencoderObjective":
         """Put the mirrored decoder behind the backbone."""
@@ -111,9 +127,8 @@ class DenoisingAutoencoder(MethodConfig):
 class DenoisingAutoencoderObjective(Objective):
     """Reports loss, and mse, the squared error per value without emphasis."""
 
-    def __init__(self, config: DenoisingAutoencoder, backbone: Backbone) -> None:
+    def __init__(self, config: ResolvedDenoisingAutoencoder, backbone: Backbone) -> None:
         super().__init__()
-        assert config.corruption != "auto"
         self.corruption = config.corruption
         self.emphasis = config.emphasis
         self.backbone = backbone

@@ -19,7 +19,7 @@ did not observe has no likelihood.
 """
 
 import math
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -31,7 +31,16 @@ from app.ml.configs.fields import Auto, Integer, Real
 from app.ml.configs.training import TrainingDefaults
 from app.ml.data.spec import ModalityKind
 from app.ml.errors import ConfigError
-from app.ml.interfaces import Backbone, Batch, Decision, Losses, MethodConfig, Objective, ResolutionContext
+from app.ml.interfaces import (
+    Backbone,
+    Batch,
+    Choices,
+    Losses,
+    MethodConfig,
+    MethodRequest,
+    Objective,
+    ResolutionContext,
+)
 from app.ml.interfaces.abilities import Ability, Mirrors
 
 _MAX_LOG_VARIANCE = 20.0  # e^20: far beyond use; what is above it grows slowly, so that exp() stays finite
@@ -39,7 +48,10 @@ _MIN_LOG_VARIANCE = -12.0
 _ACTIVE = 0.01  # nats
 
 
-class VariationalAutoencoder(MethodConfig):
+Dimensions = Annotated[Integer, Field(ge=1, le=4096)]
+
+
+class VariationalAutoencoder(MethodRequest):
     """Learn a distribution of features from which rows can be drawn."""
 
     accepts: ClassVar[tuple[ModalityKind, ...]] = ("image", "table", "series")
@@ -55,34 +67,43 @@ class VariationalAutoencoder(MethodConfig):
     free_bits: Real = Field(
         0.0, ge=0, le=100, description="Nats of divergence that a dimension of z may have at no further cost."
     )
-    latent: Auto[Annotated[Integer, Field(ge=1, le=4096)]] = Field("auto", description="Dimensions of z.")
+    latent: Auto[Dimensions] = Field("auto", description="Dimensions of z.")
 
-    def resolve(self, context: ResolutionContext) -> tuple[Self, tuple[Decision, ...]]:
-        """Bernoulli for images, gaussian for tables and series; 32 latent dimensions."""
-        decisions = []
-        changes: dict[str, object] = {}
+    @classmethod
+    def resolved_type(cls) -> "type[ResolvedVariationalAutoencoder]":
+        """Return the class that builds."""
+        return ResolvedVariationalAutoencoder
+
+    def check(self, context: ResolutionContext) -> None:
+        """Raise `ConfigError` for a likelihood of values in [0, 1] where they are not."""
         if self.likelihood == "bernoulli" and context.modality != "image":
             msg = f"bernoulli needs values between 0 and 1, and this data is {context.modality}: choose gaussian"
             raise ConfigError(("likelihood",), msg)
-        if self.likelihood == "auto":
-            bounded = context.modality == "image"
-            changes["likelihood"] = "bernoulli" if bounded else "gaussian"
-            reason = "pixels lie between 0 and 1" if bounded else "standardised values are unbounded"
-            decisions.append(Decision(field="likelihood", value=changes["likelihood"], reason=reason))
-        if self.latent == "auto":
-            changes["latent"] = min(32, math.prod(context.shape))
-            reason = "32, or as many as a row has values"
-            decisions.append(Decision(field="latent", value=changes["latent"], reason=reason))
-        return self.model_copy(update=changes), tuple(decisions)
+
+    def choices(self, context: ResolutionContext) -> Choices:
+        """Bernoulli for images, gaussian for tables and series; 32 latent dimensions."""
+        bernoulli = ("bernoulli", "pixels lie between 0 and 1")
+        gaussian = ("gaussian", "standardised values are unbounded")
+        return {
+            "likelihood": bernoulli if context.modality == "image" else gaussian,
+            "latent": (min(32, math.prod(context.shape)), "32, or as many as a row has values"),
+        }
+
+    def training_defaults(self, context: ResolutionContext) -> TrainingDefaults:
+        """That of every reconstruction."""
+        return reconstruction_defaults(context)
+
+
+class ResolvedVariationalAutoencoder(VariationalAutoencoder, MethodConfig):
+    """The same with a known likelihood and number of latent dimensions."""
+
+    likelihood: Literal["bernoulli", "gaussian"]
+    latent: Dimensions
 
     @property
     def batch_dependence(self) -> str | None:
         """Free bits are compared with a batch's mean divergences."""
         return "free_bits look at how much a latent dimension tells over the whole batch" if self.free_bits else None
-
-    def training_defaults(self, context: ResolutionContext) -> TrainingDefaults:
-        """That of every reconstruction."""
-        return reconstruction_defaults(context)
 
     def build(self, backbone: Backbone) -> "VariationalAutoencoderObjective":
         """Put mu, sigma and the mirrored decoder behind the backbone."""
@@ -94,10 +115,8 @@ class VariationalAutoencoderObjective(Objective):
 
     warmth: float = 1.0  # the share of beta that counts while training
 
-    def __init__(self, config: VariationalAutoencoder, backbone: Backbone) -> None:
+    def __init__(self, config: ResolvedVariationalAutoencoder, backbone: Backbone) -> None:
         super().__init__()
-        assert config.latent != "auto"
-        assert config.likelihood != "auto"
         self.config = config
         self.backbone = backbone
         self.posterior = nn.Linear(backbone.features, 2 * config.latent)

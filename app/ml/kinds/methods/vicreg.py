@@ -12,7 +12,7 @@ As in the authors' code s is averaged over the D dimensions too: lambda = mu = 2
 """
 
 import math
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -28,9 +28,10 @@ from app.ml.interfaces import (
     AugmentationConfig,
     Backbone,
     Batch,
-    Decision,
+    Choices,
     Losses,
     MethodConfig,
+    MethodRequest,
     Objective,
     ResolutionContext,
 )
@@ -39,7 +40,10 @@ from app.ml.kinds.methods.views import TRAINING_DEFAULTS, default_views
 _GAMMA, _EPSILON = 1.0, 1e-4
 
 
-class VicReg(MethodConfig):
+Dimensions = Annotated[Integer, Field(ge=1, le=8192)]
+
+
+class VicReg(MethodRequest):
     """Learn what two random views of a row share, without comparing rows with each other."""
 
     accepts: ClassVar[tuple[ModalityKind, ...]] = ("image", "table", "series")
@@ -49,18 +53,18 @@ class VicReg(MethodConfig):
     variance: Real = Field(25.0, ge=0, le=1e4, description="Mu, the weight of the hinge on each dimension's deviation.")
     covariance: Real = Field(1.0, ge=0, le=1e4, description="Nu, the weight of the squared covariances.")
     hidden: Integer = Field(512, ge=1, le=8192, description="Width of the projection's hidden layer.")
-    projection: Auto[Annotated[Integer, Field(ge=1, le=8192)]] = Field(
-        "auto", description="Dimensions in which views are compared."
-    )
+    projection: Auto[Dimensions] = Field("auto", description="Dimensions in which views are compared.")
 
-    def resolve(self, context: ResolutionContext) -> tuple[Self, tuple[Decision, ...]]:
+    @classmethod
+    def resolved_type(cls) -> "type[ResolvedVicReg]":
+        """Return the class that builds."""
+        return ResolvedVicReg
+
+    def choices(self, context: ResolutionContext) -> Choices:
         """As many dimensions as rows can keep apart."""
-        if self.projection != "auto":
-            return self, ()
         projection = 2 ** max(4, min(9, math.floor(math.log2(context.train_rows))))
         reason = "a power of two up to 512: more dimensions than rows cannot all be uncorrelated"
-        decision = Decision(field="projection", value=projection, reason=reason)
-        return self.model_copy(update={"projection": projection}), (decision,)
+        return {"projection": (projection, reason)}
 
     def default_views(self, context: ResolutionContext) -> tuple[AugmentationConfig, ...]:
         """Light ones, per modality."""
@@ -69,6 +73,12 @@ class VicReg(MethodConfig):
     def training_defaults(self, context: ResolutionContext) -> TrainingDefaults:
         """Longer than where rows are rebuilt, at a higher rate, in the processor's own arithmetic."""
         return TRAINING_DEFAULTS
+
+
+class ResolvedVicReg(VicReg, MethodConfig):
+    """The same with a known width of the projection."""
+
+    projection: Dimensions
 
     def build(self, backbone: Backbone) -> "VicRegObjective":
         """Put the projection (the paper's expander) behind the backbone."""
@@ -80,9 +90,8 @@ class VicRegObjective(Objective):
 
     compares_rows = True
 
-    def __init__(self, config: VicReg, backbone: Backbone) -> None:
+    def __init__(self, config: ResolvedVicReg, backbone: Backbone) -> None:
         super().__init__()
-        assert config.projection != "auto"
         self.config = config
         self.backbone = backbone
         self.projector = projection_head(backbone.features, config.hidden, config.projection)

@@ -22,7 +22,7 @@ from app.ml.data.spec import DataSpec
 from app.ml.errors import CorruptModelError, InputError, Location
 from app.ml.interfaces import Encoding, Modality, Rows, Shape, StoredRows
 from app.ml.kinds.modalities.decoding import MAX_ERRORS, DecodingError, decode_each
-from app.ml.kinds.preprocessing.text import TextPreprocessing
+from app.ml.kinds.preprocessing.text import ResolvedTextPreprocessing
 from app.ml.kinds.tokenizers import AnyTokenizer
 from app.ml.kinds.tokenizers.base import BEGIN, END, MAX_TOKENS, PADDING
 from app.ml.kinds.tokenizers.bpe import BpeTokenizer
@@ -35,7 +35,7 @@ MAX_BYTES = 1 << 20  # of one text to answer
 _MAX_FILE_BYTES = 32 << 20
 _SPECIMEN_TOKENS = 64
 _ENCODED_AT_ONCE = 1024
-_USUAL = TextPreprocessing(tokenizer="character", vocabulary=4096, max_tokens=512, limits="marked")
+_USUAL = ResolvedTextPreprocessing(tokenizer="character", vocabulary=4096, max_tokens=512, limits="marked")
 _TOKENIZERS: TypeAdapter[AnyTokenizer] = TypeAdapter(AnyTokenizer)
 
 
@@ -55,11 +55,10 @@ class TextModality(Modality):
     )
 
     @classmethod
-    def fit(cls, inputs: StoredRows, spec: DataSpec, chosen: TextPreprocessing = _USUAL) -> Self:  # noqa: ARG003 - rows tell all
+    def fit(cls, inputs: StoredRows, spec: DataSpec, chosen: ResolvedTextPreprocessing = _USUAL) -> Self:  # noqa: ARG003 - rows tell all
         """Learn the vocabulary from the train rows (N,), and how many tokens the longest of them has."""
         texts = [_written(text, chosen) for text in inputs[:]]
         tokenizer = _fitted(texts, chosen)
-        assert chosen.max_tokens != "auto"
         marked = chosen.limits == "marked"
         encoded = (tokenizer.encode(texts[block]) for block in each_block(len(texts), _ENCODED_AT_ONCE))
         longest = max((len(codes) for block_codes in encoded for codes in block_codes), default=1) + 2 * marked
@@ -178,14 +177,13 @@ def _decode_one(value: Any) -> str:
     return text
 
 
-def _written(text: str, how: TextPreprocessing | TextModality) -> str:
+def _written(text: str, how: ResolvedTextPreprocessing | TextModality) -> str:
     if how.form != "none":
         text = unicodedata.normalize("NFC" if how.form == "nfc" else "NFKC", text)
     return text.lower() if how.lowercase else text
 
 
-def _fitted(texts: list[str], chosen: TextPreprocessing) -> AnyTokenizer:
-    assert chosen.vocabulary != "auto"
+def _fitted(texts: list[str], chosen: ResolvedTextPreprocessing) -> AnyTokenizer:
     match chosen.tokenizer:
         case "character":
             return CharacterTokenizer.fit(texts, chosen.vocabulary)

@@ -4,6 +4,8 @@ from typing import Annotated
 
 from pydantic import Field
 
+from app.ml.interfaces import PreprocessingConfig
+from app.ml.interfaces.resolvable import ResolvedKinds
 from app.ml.kinds.preprocessing.image import ImagePreprocessing
 from app.ml.kinds.preprocessing.series import SeriesPreprocessing
 from app.ml.kinds.preprocessing.table import TablePreprocessing
@@ -16,3 +18,4 @@ AnyPreprocessing = Annotated[
     | TextPreprocessing,
     Field(discriminator="kind"),
 ]  # fmt: skip
+ResolvedPreprocessing = Annotated[PreprocessingConfig, ResolvedKinds(AnyPreprocessing)]

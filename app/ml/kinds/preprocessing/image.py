@@ -9,10 +9,10 @@ from typing import Literal
 from pydantic import Field
 
 from app.ml.data.spec import DataSpec
-from app.ml.interfaces import Encoding, Preprocessing
+from app.ml.interfaces import Encoding, PreprocessingConfig
 
 
-class ImagePreprocessing(Preprocessing):
+class ImagePreprocessing(PreprocessingConfig):
     """How images become numbers."""
 
     kind: Literal["image"] = "image"

@@ -5,10 +5,10 @@ from typing import Literal
 from pydantic import Field
 
 from app.ml.data.spec import DataSpec
-from app.ml.interfaces import Encoding, Preprocessing
+from app.ml.interfaces import Encoding, PreprocessingConfig
 
 
-class SeriesPreprocessing(Preprocessing):
+class SeriesPreprocessing(PreprocessingConfig):
     """How series become numbers."""
 
     kind: Literal["series"] = "series"

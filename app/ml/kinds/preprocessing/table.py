@@ -3,12 +3,12 @@
 from typing import Literal
 
 from app.ml.data.spec import ColumnSpec, DataSpec
-from app.ml.interfaces import Encoding, Preprocessing
+from app.ml.interfaces import Encoding, PreprocessingConfig
 
 _MAX_WIDTH = {"number": 2, "date": 8}
 
 
-class TablePreprocessing(Preprocessing):
+class TablePreprocessing(PreprocessingConfig):
     """How rows become numbers."""
 
     kind: Literal["table"] = "table"

@@ -1,13 +1,13 @@
 """Choices for texts: what a token is, how many a row may have, and how texts are written before."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from app.ml.configs.fields import Auto, Integer
 from app.ml.data.spec import DataSpec
 from app.ml.errors import ConfigError
-from app.ml.interfaces import Decision, Encoding, Preprocessing, ResolutionContext
+from app.ml.interfaces import Choices, Encoding, PreprocessingConfig, PreprocessingRequest, ResolutionContext
 from app.ml.kinds.tokenizers.base import FIRST, MAX_TOKENS
 
 _SMALL, _LARGE = 500_000, 20_000_000  # characters of a train split, by its rows and the longest of them
@@ -16,7 +16,11 @@ _MAX_BYTES = 4  # of a character
 MIN_TOKENS = FIRST + 256  # every byte is known
 
 
-class TextPreprocessing(Preprocessing):
+Vocabulary = Annotated[Integer, Field(ge=MIN_TOKENS, le=MAX_TOKENS)]
+Tokens = Annotated[Integer, Field(ge=4, le=8192)]
+
+
+class TextPreprocessing(PreprocessingRequest):
     """How texts become codes."""
 
     kind: Literal["text"] = "text"
@@ -25,10 +29,8 @@ class TextPreprocessing(Preprocessing):
         description="What a token is; auto: a character of little text, else byte pairs that are learned; wordpiece "
         "comes with imported models alone.",
     )
-    vocabulary: Auto[Annotated[Integer, Field(ge=MIN_TOKENS, le=MAX_TOKENS)]] = Field(
-        "auto", description="Most tokens to know; more are learned from more text."
-    )
-    max_tokens: Auto[Annotated[Integer, Field(ge=4, le=8192)]] = Field(
+    vocabulary: Auto[Vocabulary] = Field("auto", description="Most tokens to know; more are learned from more text.")
+    max_tokens: Auto[Tokens] = Field(
         "auto", description="Most tokens of a row, its limits included; the rest of a longer text is cut off."
     )
     limits: Literal["auto", "marked", "open"] = Field(
@@ -39,23 +41,19 @@ class TextPreprocessing(Preprocessing):
         "nfc", description="Unicode normal form: nfc writes equal letters equally, nfkc also drops their style."
     )
 
-    def resolve(self, context: ResolutionContext) -> tuple[Self, tuple[Decision, ...]]:
-        """Choose by how much text there may be. Raises `ConfigError` for a vocabulary that is not learned."""
+    @classmethod
+    def resolved_type(cls) -> "type[ResolvedTextPreprocessing]":
+        """Return the class of the resolved config."""
+        return ResolvedTextPreprocessing
+
+    def check(self, context: ResolutionContext) -> None:
+        """Raise `ConfigError` for a vocabulary that is not learned."""
         if self.tokenizer == "wordpiece":
             raise ConfigError(("tokenizer",), "a wordpiece vocabulary comes with an imported model: choose bpe")
+
+    def choices(self, context: ResolutionContext) -> Choices:
+        """Choose by how much text there may be."""
         text = context.train_rows * context.shape[0]
-        choices = {name: pair for name, pair in self._choices(context, text).items() if getattr(self, name) == "auto"}
-        decisions = tuple(Decision(field=name, value=value, reason=why) for name, (value, why) in choices.items())
-        return self.model_copy(update={name: value for name, (value, _) in choices.items()}), decisions
-
-    def largest(self, spec: DataSpec) -> Encoding:
-        """(T,), and the size of the vocabulary."""
-        assert self.max_tokens != "auto"
-        assert self.vocabulary != "auto"
-        longest = _MAX_BYTES * spec.shape[0] + 2
-        return Encoding(shape=(min(self.max_tokens, longest),), vocabulary=self.vocabulary)
-
-    def _choices(self, context: ResolutionContext, text: int) -> dict[str, tuple[Any, str]]:
         tokenizer = self.tokenizer
         if tokenizer == "auto":
             tokenizer = "character" if text < _SMALL else "bpe"
@@ -71,6 +69,20 @@ class TextPreprocessing(Preprocessing):
             "max_tokens": (longest, f"at most {_USUAL_TOKENS}, and no more than the longest text could have"),
             "limits": ("open" if context.continuous else "marked", f"the rows are {pieces}"),
         }
+
+
+class ResolvedTextPreprocessing(TextPreprocessing, PreprocessingConfig):
+    """The same with a known tokenizer and known sizes."""
+
+    tokenizer: Literal["byte", "character", "bpe", "wordpiece"]
+    vocabulary: Vocabulary
+    max_tokens: Tokens
+    limits: Literal["marked", "open"]
+
+    def largest(self, spec: DataSpec) -> Encoding:
+        """(T,), and the size of the vocabulary."""
+        longest = _MAX_BYTES * spec.shape[0] + 2
+        return Encoding(shape=(min(self.max_tokens, longest),), vocabulary=self.vocabulary)
 
 
 def _vocabulary(tokenizer: str, text: int) -> int:

@@ -4,7 +4,9 @@ from typing import Annotated
 
 from pydantic import Field
 
+from app.ml.interfaces.resolvable import ResolvedKinds
 from app.ml.kinds.strategies.automatic import Automatic
+from app.ml.kinds.strategies.base import StrategyConfig
 from app.ml.kinds.strategies.bias_only import BiasOnly
 from app.ml.kinds.strategies.full import Full
 from app.ml.kinds.strategies.gradual_unfreezing import GradualUnfreezing
@@ -24,3 +26,4 @@ AnyStrategy = Annotated[
     | Automatic,
     Field(discriminator="kind"),
 ]  # fmt: skip
+ResolvedStrategy = Annotated[StrategyConfig, ResolvedKinds(AnyStrategy)]

@@ -6,14 +6,14 @@ taken only where it is better by more than a standard error. The budget is time 
 operations at 2e10 a second, about what one core does. So the same data always give the same choice.
 """
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 from pydantic import Field
 from torch import nn
 
 from app.ml.configs.fields import Real
 from app.ml.errors import ConfigError
-from app.ml.interfaces import Backbone, Decision, ParamGroup, ResolutionContext
+from app.ml.interfaces import Backbone, ParamGroup, ResolutionContext
 from app.ml.kinds.strategies.base import StrategyConfig
 
 Candidate = Literal["linear_probe", "lp_ft", "full"]
@@ -32,11 +32,10 @@ class Automatic(StrategyConfig):
         60.0, ge=0, le=86_400, description="Computing time that the choice may take, at 2e10 operations a second."
     )
 
-    def resolve(self, context: ResolutionContext) -> tuple[Self, tuple[Decision, ...]]:
-        """Needs heads that can be solved for. Raises `ConfigError`."""
+    def check(self, context: ResolutionContext) -> None:
+        """Raise `ConfigError` where the heads cannot be solved for."""
         if not context.solvable:
             raise ConfigError(("kind",), "only linear heads with a convex loss are solved for: choose full")
-        return self, ()
 
     def groups(self, backbone: Backbone, heads: nn.ModuleDict) -> list[ParamGroup]:
         """The heads."""

@@ -6,10 +6,15 @@ from typing import ClassVar, Literal
 from torch import Tensor, nn
 
 from app.ml.interfaces import Backbone, Config, ParamGroup
+from app.ml.interfaces.resolvable import Complete, Resolvable
 
 
-class StrategyConfig(Config, ABC):
-    """A choice of how a backbone is adapted to heads."""
+class StrategyRequest(Config, Resolvable["StrategyConfig"], ABC):
+    """A choice of how a backbone is adapted to heads, in which fields may be "auto"."""
+
+
+class StrategyConfig(Complete, StrategyRequest, ABC):
+    """A choice of how a backbone is adapted to heads with nothing left to choose."""
 
     caches_features: ClassVar[bool]  # True: the backbone is frozen and runs once per row, heads train on features
     selects_strategy: ClassVar[bool] = False  # whether it stands for another one, which the trainer selects

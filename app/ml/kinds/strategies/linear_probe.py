@@ -6,26 +6,28 @@ L2-regularised optimum, the penalty's strength by cross-validation on the labell
 validation rows stay an honest measure.
 """
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 from pydantic import Field
 from torch import Tensor, nn
 
 from app.ml.configs.fields import Integer, Real
 from app.ml.errors import ConfigError
-from app.ml.interfaces import Backbone, Decision, ParamGroup, ResolutionContext
-from app.ml.kinds.strategies.base import StrategyConfig
+from app.ml.interfaces import Backbone, Choices, ParamGroup, ResolutionContext
+from app.ml.kinds.strategies.base import StrategyConfig, StrategyRequest
 from app.ml.kinds.strategies.layers import layer_widths, layered_features
 
 _MAX_ROWS = 200_000  # solving keeps all rows' features in memory, twice
 
 
-class LinearProbe(StrategyConfig):
+Layer = Annotated[Integer, Field(ge=0, le=999)]
+
+
+class LinearProbe(StrategyRequest):
     """Train the heads on the frozen backbone's features."""
 
-    caches_features = True
     kind: Literal["linear_probe"] = "linear_probe"
-    layer: Literal["auto", "best", "last", "all"] | Annotated[Integer, Field(ge=0, le=999)] = Field(
+    layer: Literal["auto", "best", "last", "all"] | Layer = Field(
         "auto",
         description="Whose features the heads get: the last layer's, all layers', those of one by its index, or of the "
         "best in cross-validation; auto: the best where heads are solved for, else the last.",
@@ -38,26 +40,36 @@ class LinearProbe(StrategyConfig):
         30.0, ge=0, le=86_400, description="Computing time that the choice of the best layer may take."
     )
 
+    @classmethod
+    def resolved_type(cls) -> "type[ResolvedLinearProbe]":
+        """Return the class that adapts."""
+        return ResolvedLinearProbe
+
+    def check(self, context: ResolutionContext) -> None:
+        """Raise `ConfigError` where heads cannot be solved for, or a layer cannot be chosen."""
+        solver = _solver(context)[0] if self.solver == "auto" else self.solver
+        if solver == "exact" and not context.solvable:
+            raise ConfigError(("solver",), "only linear heads with a convex loss are solved for: choose gradient")
+        if solver == "gradient" and self.layer == "best":
+            raise ConfigError(("layer",), "the best layer is found by solving: choose the solver exact, or a layer")
+
+    def choices(self, context: ResolutionContext) -> Choices:
+        """Solve where every head is linear and the rows are not too many."""
+        solver = _solver(context)
+        return {"solver": solver, "layer": _layer(solver[0] if self.solver == "auto" else self.solver)}
+
+
+class ResolvedLinearProbe(LinearProbe, StrategyConfig):
+    """The same with a known solver; "best" is one layer once model selection has chosen it."""
+
+    caches_features = True
+    layer: Literal["best", "last", "all"] | Layer
+    solver: Literal["gradient", "exact"]
+
     @property
     def solving(self) -> Literal["never", "first", "only", "around"]:
         """Instead of all steps, where exact."""
         return "only" if self.solver == "exact" else "never"
-
-    def resolve(self, context: ResolutionContext) -> tuple[Self, tuple[Decision, ...]]:
-        """Solve where every head is linear and the rows are not too many. Raises `ConfigError`."""
-        decisions = []
-        solver, layer = self.solver, self.layer
-        if solver == "auto":
-            solver, reason = _solver(context)
-            decisions.append(Decision(field="solver", value=solver, reason=reason))
-        if layer == "auto":
-            layer, reason = _layer(solver)
-            decisions.append(Decision(field="layer", value=layer, reason=reason))
-        if solver == "exact" and not context.solvable:
-            raise ConfigError(("solver",), "only linear heads with a convex loss are solved for: choose gradient")
-        if solver == "gradient" and layer == "best":
-            raise ConfigError(("layer",), "the best layer is found by solving: choose the solver exact, or a layer")
-        return self.model_copy(update={"solver": solver, "layer": layer}), tuple(decisions)
 
     def groups(self, backbone: Backbone, heads: nn.ModuleDict) -> list[ParamGroup]:
         """The heads alone."""
@@ -87,7 +99,7 @@ class LinearProbe(StrategyConfig):
     @property
     def _chosen(self) -> Literal["last", "all"] | int:
         """Until the best is chosen it is the last."""
-        return "last" if self.layer in ("auto", "best") else self.layer  # type: ignore[return-value]
+        return "last" if self.layer == "best" else self.layer
 
 
 def _solver(context: ResolutionContext) -> tuple[Literal["gradient", "exact"], str]:

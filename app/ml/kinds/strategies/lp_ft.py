@@ -7,14 +7,14 @@ input may stay as they are, which is faster and as good where labels are few; he
 end, on the features that they were trained towards.
 """
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 from pydantic import Field
 from torch import nn
 
 from app.ml.configs.fields import Integer, Real
 from app.ml.errors import ConfigError
-from app.ml.interfaces import Backbone, Decision, ParamGroup, ResolutionContext
+from app.ml.interfaces import Backbone, ParamGroup, ResolutionContext
 from app.ml.kinds.strategies.base import StrategyConfig
 from app.ml.kinds.strategies.parameter_groups import parameter_groups
 
@@ -40,11 +40,10 @@ class LpFt(StrategyConfig):
         """Before the first step, and maybe after the last."""
         return "around" if self.again else "first"
 
-    def resolve(self, context: ResolutionContext) -> tuple[Self, tuple[Decision, ...]]:
-        """Needs heads that can be solved for. Raises `ConfigError`."""
+    def check(self, context: ResolutionContext) -> None:
+        """Raise `ConfigError` where the heads cannot be solved for."""
         if not context.solvable:
             raise ConfigError(("kind",), "only linear heads with a convex loss are solved for: choose full")
-        return self, ()
 
     def groups(self, backbone: Backbone, heads: nn.ModuleDict) -> list[ParamGroup]:
         """Everything that is not frozen at one small rate: the heads have arrived already."""

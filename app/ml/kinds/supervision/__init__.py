@@ -4,6 +4,8 @@ from typing import Annotated
 
 from pydantic import Field
 
+from app.ml.interfaces.resolvable import ResolvedKinds
+from app.ml.kinds.supervision.base import SupervisionConfig
 from app.ml.kinds.supervision.contrastive import Contrastive
 from app.ml.kinds.supervision.supervised import Supervised
 
@@ -12,3 +14,4 @@ AnySupervision = Annotated[
     | Contrastive,
     Field(discriminator="kind"),
 ]  # fmt: skip
+ResolvedSupervision = Annotated[SupervisionConfig, ResolvedKinds(AnySupervision)]

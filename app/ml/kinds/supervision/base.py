@@ -19,21 +19,31 @@ from app.ml.configs.fields import Auto, Integer, Name, Real
 from app.ml.data.spec import TargetSpec
 from app.ml.errors import ConfigError
 from app.ml.interfaces import AugmentationConfig, Backbone, Batch, Config, Examples, Losses, Objective, ParamGroup
+from app.ml.interfaces.resolvable import Complete, Resolvable
 
 TargetType = Literal["number", "category"]
 
 
-class SupervisionConfig(Config, ABC):
-    """A choice of what labels add to a pretraining."""
+Weight = Annotated[Real, Field(gt=0, le=1e6)]
+
+
+class SupervisionRequest(Config, Resolvable["SupervisionConfig"], ABC):
+    """A choice of what labels add to a pretraining, whose weight may be "auto"."""
 
     accepts: ClassVar[tuple[TargetType, ...]] = ("category",)
     target: Name = Field(description="The target whose labels join, by its name in the dataset.")
-    weight: Auto[Annotated[Real, Field(gt=0, le=1e6)]] = Field(
+    weight: Auto[Weight] = Field(
         "auto",
         description="What the labels' loss is multiplied with; auto: a tenth of a row's values where the method's loss "
         "sums over them, else 1.",
     )
     rows: Integer = Field(64, ge=2, le=8192, description="Labelled rows drawn at random beside every batch.")
+
+
+class SupervisionConfig(Complete, SupervisionRequest, ABC):
+    """A choice of what labels add to a pretraining, with a known weight."""
+
+    weight: Weight
 
     @abstractmethod
     def build(self, features: int, target: TargetSpec) -> "LabelLoss":
@@ -146,7 +156,6 @@ class JointObjective(Objective):
         return share * self.term.loss(outputs, labels) + (1 - share) * self.term.loss(outputs, others)
 
     def _joined(self, losses: Losses, labels: Tensor) -> Losses:
-        assert self.config.weight != "auto"
         method = losses["loss"]
         shares = {"method": method.detach(), "labels": labels.detach()}
         return {**losses, **shares, "loss": method + self.config.weight * labels}

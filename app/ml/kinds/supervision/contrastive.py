@@ -16,16 +16,27 @@ from app.ml.blocks.projection_head import projection_head
 from app.ml.configs.fields import Integer, Real
 from app.ml.data.spec import TargetSpec
 from app.ml.kinds.methods.simclr import similarities
-from app.ml.kinds.supervision.base import LabelLoss, SupervisionConfig, known
+from app.ml.kinds.supervision.base import LabelLoss, SupervisionConfig, SupervisionRequest, Weight, known
 
 
-class Contrastive(SupervisionConfig):
+class Contrastive(SupervisionRequest):
     """Bring rows of one class together, and those of others apart."""
 
     kind: Literal["contrastive"] = "contrastive"
     temperature: Real = Field(0.1, ge=0.01, le=10, description="Tau: the smaller, the more the nearest rows count.")
     hidden: Integer = Field(256, ge=1, le=8192, description="Width of the projection's hidden layer.")
     projection: Integer = Field(128, ge=1, le=8192, description="Dimensions in which rows are compared.")
+
+    @classmethod
+    def resolved_type(cls) -> "type[ResolvedContrastive]":
+        """Return the class that builds."""
+        return ResolvedContrastive
+
+
+class ResolvedContrastive(Contrastive, SupervisionConfig):
+    """The same with a known weight."""
+
+    weight: Weight
 
     def build(self, features: int, target: TargetSpec) -> "ContrastiveLoss":
         """Put a projection behind the features."""
@@ -37,7 +48,7 @@ class ContrastiveLoss(LabelLoss):
 
     views: ClassVar[int] = 2
 
-    def __init__(self, config: Contrastive, features: int) -> None:
+    def __init__(self, config: ResolvedContrastive, features: int) -> None:
         super().__init__()
         self.temperature = config.temperature
         self.projector = projection_head(features, config.hidden, config.projection)

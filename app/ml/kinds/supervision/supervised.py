@@ -14,14 +14,25 @@ from app.ml.data.spec import TargetSpec
 from app.ml.interfaces import Head
 from app.ml.kinds.heads.classifier import Classifier
 from app.ml.kinds.heads.regressor import Regressor
-from app.ml.kinds.supervision.base import LabelLoss, SupervisionConfig, TargetType
+from app.ml.kinds.supervision.base import LabelLoss, SupervisionConfig, SupervisionRequest, TargetType, Weight
 
 
-class Supervised(SupervisionConfig):
+class Supervised(SupervisionRequest):
     """Tell the classes apart, or answer the number, by a linear head."""
 
     accepts: ClassVar[tuple[TargetType, ...]] = ("category", "number")
     kind: Literal["supervised"] = "supervised"
+
+    @classmethod
+    def resolved_type(cls) -> "type[ResolvedSupervised]":
+        """Return the class that builds."""
+        return ResolvedSupervised
+
+
+class ResolvedSupervised(Supervised, SupervisionConfig):
+    """The same with a known weight."""
+
+    weight: Weight
 
     def build(self, features: int, target: TargetSpec) -> "SupervisedLoss":
         """A classifier or a regressor, as the target is."""

@@ -19,7 +19,7 @@ from app.ml.errors import Location, WeightsError
 from app.ml.interfaces import Encoding
 from app.ml.kinds.backbones.bert import Bert, BertBackbone
 from app.ml.kinds.modalities.text import TextModality
-from app.ml.kinds.preprocessing.text import MIN_TOKENS, TextPreprocessing
+from app.ml.kinds.preprocessing.text import MIN_TOKENS, ResolvedTextPreprocessing
 from app.ml.kinds.tokenizers.base import MAX_TOKENS
 from app.ml.kinds.tokenizers.wordpiece import WordPieceTokenizer
 from app.ml.models.imports.weights import Weights
@@ -73,7 +73,7 @@ def vocabulary_of(text: str) -> tuple[str, ...]:
     return tokens
 
 
-def modality(tokens: tuple[str, ...], most: int, *, uncased: bool) -> tuple[TextPreprocessing, TextModality]:
+def modality(tokens: tuple[str, ...], most: int, *, uncased: bool) -> tuple[ResolvedTextPreprocessing, TextModality]:
     """Texts of at most so many tokens, with this vocabulary. Raises `WeightsError`."""
     rest = tuple(token for token in tokens if token not in COMMON)
     try:
@@ -81,7 +81,9 @@ def modality(tokens: tuple[str, ...], most: int, *, uncased: bool) -> tuple[Text
     except pydantic.ValidationError as error:
         _refuse_vocabulary(str(error.errors()[0]["msg"]))
     known = max(tokenizer.size, MIN_TOKENS)
-    chosen = TextPreprocessing(tokenizer="wordpiece", vocabulary=known, max_tokens=most, limits="marked", form="none")
+    chosen = ResolvedTextPreprocessing(
+        tokenizer="wordpiece", vocabulary=known, max_tokens=most, limits="marked", form="none"
+    )
     return chosen, TextModality(tokens=most, vocabulary=tokenizer.size, form="none", tokenizer=tokenizer)
 
 

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from app.ml.errors import WeightsError
 from app.ml.interfaces import Shape
+from app.ml.models.assembly import MAX_PARAMETERS
 from app.ml.models.checkpoint import Tensors
-from app.ml.resolution.requests import MAX_PARAMETERS
 
 MAX_TENSORS = 10_000
 MAX_ERRORS = 20

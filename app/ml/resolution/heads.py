@@ -1,0 +1,71 @@
+"""The heads of a fine-tuning: which targets they answer, what the data refuse, and how many rows teach them."""
+
+from app.ml.data.spec import DataSpec
+from app.ml.errors import ConfigError, Location
+from app.ml.interfaces import Decision, Decisions
+from app.ml.kinds.balancing import AnyBalancing
+from app.ml.kinds.balancing.fixed import Fixed
+from app.ml.kinds.heads import AnyHead
+from app.ml.resolution.targets import learnable_target
+
+Heads = tuple[AnyHead, ...]
+_BALANCING: Location = ("balancing",)
+
+
+def resolve_heads(heads: Heads, spec: DataSpec) -> tuple[Heads, Decisions]:
+    """Give a head of a column of lists the labels that the lists hold, a target each. Raises `ConfigError`."""
+    resolved: list[AnyHead] = []
+    decisions: list[Decision] = []
+    for index, head in enumerate(heads):
+        labels = spec.labels_of(head.target) if head.accepts == "label" and isinstance(head.target, str) else ()
+        resolved.append(head.model_copy(update={"target": labels, "name": head.key}) if labels else head)
+        if labels:
+            reason = f"the labels in the lists of {head.target}"
+            decisions.append(Decision(field=f"heads.{index}.target", value=list(labels), reason=reason))
+    for index, head in enumerate(resolved):
+        _check_head(head, index, spec)
+    return tuple(resolved), tuple(decisions)
+
+
+def _check_head(head: AnyHead, index: int, spec: DataSpec) -> None:
+    """Raise `ConfigError` where the data hold nothing that the head can learn."""
+    if spec.modality not in head.modalities:
+        msg = f"{head.kind} learns from texts, and this dataset is of modality {spec.modality}: choose another head"
+        raise ConfigError(("heads", index, "kind"), msg)
+    for name in head.targets:
+        _check_target(head, name, index, spec)
+
+
+def _check_target(head: AnyHead, name: str, index: int, spec: DataSpec) -> None:
+    place = ("heads", index, "target")
+    if spec.labels_of(name):
+        raise ConfigError(("heads", index, "kind"), f"target {name!r} holds lists of labels: use multi_label")
+    target = learnable_target(spec, name, place)
+    if target.type != ("category" if head.accepts == "label" else head.accepts):
+        kind = "a regressor" if target.type == "number" else "a classifier"
+        raise ConfigError(("heads", index, "kind"), f"target {name!r} is a {target.type}: use {kind}")
+    if head.accepts == "label" and not target.is_label:
+        shown = ", ".join(target.classes[:5])
+        msg = f"target {name!r} has the classes {shown}, and a label is 0 or 1, or no or yes: use a classifier"
+        raise ConfigError(("heads", index, "kind"), msg)
+
+
+def check_balancing(balancing: AnyBalancing, heads: Heads) -> None:
+    """Raise `ConfigError` where the balancing does not suit the heads."""
+    if len(heads) == 1 and balancing != Fixed():
+        raise ConfigError(("balancing",), "there is one head, and nothing to balance it with: leave this out")
+    try:
+        balancing.check(heads)
+    except ConfigError as error:
+        raise error.under(*_BALANCING) from error
+
+
+def labelled_rows(heads: Heads, spec: DataSpec) -> int:
+    """Return how many train rows carry at least one of the heads' targets, by the description; at least 1."""
+    counts = [
+        spec.rows.get("train", 0)
+        if not head.needs_labels
+        else max(spec.labelled.get(name, spec.rows).get("train", 0) for name in head.targets)
+        for head in heads
+    ]
+    return max(counts, default=0) or 1

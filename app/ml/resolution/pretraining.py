@@ -1,0 +1,83 @@
+"""From the request of a pretraining to its resolved config.
+
+Nothing here reads rows: the description of the data is enough, so that a request is answered before it is queued.
+"""
+
+import math
+from dataclasses import replace
+
+from app.ml.configs.learning import PretrainingConfig
+from app.ml.configs.resolved import Resolved, ResolvedPretraining
+from app.ml.data.spec import DataSpec
+from app.ml.errors import ConfigError
+from app.ml.interfaces import Decisions, MethodConfig, ResolutionContext
+from app.ml.interfaces.resolvable import filled
+from app.ml.kinds.supervision import AnySupervision
+from app.ml.kinds.supervision.base import SupervisionConfig, SupervisionRequest
+from app.ml.resolution.auxiliary import check_online_probe
+from app.ml.resolution.network import (
+    check_size,
+    resolve_augmentations,
+    resolve_backbone,
+    resolve_method,
+    resolve_preprocessing,
+)
+from app.ml.resolution.targets import learnable_target
+from app.ml.resolution.training import Purpose, resolve_training
+
+_LABELS_SHARE = 0.1  # of a row's values: Kingma et al., 2014, give the labels a tenth too
+
+
+def resolve_pretraining(
+    config: PretrainingConfig, spec: DataSpec, auxiliary: DataSpec | None = None
+) -> Resolved[ResolvedPretraining]:
+    """Resolve a pretraining on a dataset; `auxiliary` describes that of its online probe. Raises `ConfigError`."""
+    rows = spec.rows.get("train", 0)
+    if rows < 1:
+        raise ConfigError(("dataset",), "the dataset has no training rows")
+    context = ResolutionContext(spec.modality, spec.shape, rows, continuous=spec.continuous)
+    preprocessing, of_preprocessing = resolve_preprocessing(config.preprocessing, context)
+    method, of_method = resolve_method(config.method, config.backbone, context)
+    context = replace(context, causal=method.causal)
+    backbone, of_backbone = resolve_backbone(config.backbone, context, method.needs, method.kind)
+    augmentations, of_augmentations = resolve_augmentations(config.augmentations, method, context)
+    labels, of_labels = _resolve_labels(config.labels, method, spec, context)
+    check_online_probe(config.watch, config.training, spec, auxiliary)
+    check_size(lambda: method.build(backbone.build(preprocessing.largest(spec))))
+    purpose = Purpose("pretraining", rows, spec, own_defaults=method.training_defaults(context))
+    training, of_training = resolve_training(config.training, purpose)
+    resolved = ResolvedPretraining(
+        preprocessing=preprocessing,
+        backbone=backbone,
+        method=method,
+        augmentations=augmentations,
+        labels=labels,
+        watch=config.watch,
+        training=training,
+    )
+    return Resolved(
+        resolved, (*of_preprocessing, *of_backbone, *of_method, *of_augmentations, *of_labels, *of_training)
+    )
+
+
+def _resolve_labels(
+    choice: AnySupervision | None, method: MethodConfig, spec: DataSpec, context: ResolutionContext
+) -> tuple[SupervisionConfig | None, Decisions]:
+    """Resolve what labels add to the loss. Raises `ConfigError` for a target that the dataset or the kind refuses."""
+    if choice is None:
+        return None, ()
+    target = learnable_target(spec, choice.target, ("labels", "target"))
+    if target.type not in choice.accepts:
+        msg = f"{choice.kind} learns from classes, and target {target.name!r} is a {target.type}: use supervised"
+        raise ConfigError(("labels", "kind"), msg)
+    request: SupervisionRequest = choice
+    return filled(request, request.resolved_type(), {"weight": _weight(method, context)}, "labels.")
+
+
+def _weight(method: MethodConfig, context: ResolutionContext) -> tuple[float, str]:
+    """The weight of the labels' loss, and why: as much as the method's, whose loss may be a sum over a row's values."""
+    defaults = method.training_defaults(context)
+    if defaults is None or not defaults.sums_values:
+        return 1.0, f"as much as {method.kind} itself"
+    values = math.prod(context.shape)
+    return max(1.0, _LABELS_SHARE * values), f"{method.kind} sums over the {values} values of a row"
