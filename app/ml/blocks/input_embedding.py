@@ -35,6 +35,7 @@ class InputEmbedding(nn.Module):
 def pooled(steps: Tensor, observed: Tensor, pooling: Pooling) -> Tensor:
     """Pool features of every step (B, T, F) to a row's, (B, F): the mean over observed steps, or the last of them."""
     if pooling == "mean":
+        # (B, T, 1): padding counts 0 in the sum and in the number of steps.
         weight = observed.to(steps.dtype).unsqueeze(2)
         return (steps * weight).sum(1) / weight.sum(1)
     # The first True from the end; (B,).

@@ -43,6 +43,7 @@ def value_weights(inputs: Tensor) -> Tensor | None:
 def half_squared_error(inputs: Tensor, reconstructions: Tensor, weights: Tensor | None = None) -> Tensor:
     """Mean over the batch of 1/2 sum w (x - r)^2; w is 1 where no weights are given. All (B, *shape), result ()."""
     reconstructions = reconstructions.to(inputs.dtype)
+    # Summed over a row's values and averaged over rows: the scale on which penalties are published.
     if weights is None:
         return F.mse_loss(reconstructions, inputs, reduction="sum") / (2 * len(inputs))
     return (weights * (reconstructions - inputs).square()).sum() / (2 * len(inputs))

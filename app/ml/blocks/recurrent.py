@@ -109,6 +109,7 @@ def _hidden_state(parts: State) -> Any:
 
 def _reversal(observed: Tensor) -> Tensor:
     """Indices (B, T) that reverse each row's steps up to its last observed one, and keep the padding where it is."""
+    # (T,), and the index of each row's last observed step, (B, 1).
     steps = torch.arange(observed.shape[1], device=observed.device)
     last = torch.where(observed, steps, 0).amax(1, keepdim=True)
     return torch.where(steps <= last, last - steps, steps)

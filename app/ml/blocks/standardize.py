@@ -49,6 +49,7 @@ def floored_std(values: Tensor) -> Tensor:
     Without the floor a feature that hardly varies on the train rows could be huge on others. 1 where none varies.
     """
     std = values.std(0, correction=0)
+    # Root mean square over the features: a few dead ones do not lower it.
     typical = std.square().mean().sqrt()
     floored = std.clamp(min=0.01 * typical)
     return torch.where(floored > 0, floored, torch.ones_like(floored))

@@ -44,6 +44,7 @@ def token_sums(logits: Tensor, codes: Tensor, counted: Tensor, characters: Tenso
     logits (B, S, V), codes int64 (B, S), counted bool (B, S), characters of each code (V,).
     """
     logits = logits.float()  # a softmax over a vocabulary loses too much in bfloat16
+    # Per token, so that sums over rows and splits can weigh tokens alike; (B, S).
     nats = F.cross_entropy(logits.flatten(0, 1), codes.flatten(), reduction="none").view_as(codes)
     with torch.no_grad():
         hits = logits.argmax(2) == codes

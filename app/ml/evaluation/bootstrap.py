@@ -1,7 +1,7 @@
 """Bootstrap intervals: of metrics, and of the difference of two models on the same rows.
 
-N rows are drawn out of the N with replacement, again and again (Efron, "Bootstrap methods", 1979); what a metric became
-in the middle share of the resamples is its interval. On few rows such an interval is too narrow, so that its ends are
+N rows are drawn out of the N with replacement, again and again (Efron, "Bootstrap methods", 1979); the quantiles of a
+metric over these resamples are its interval. On few rows such an interval is too narrow, so that its ends are
 the quantiles of a wider level, by which it is as wide as Student's would be: the expanded percentile interval of
 Hesterberg, "What teachers should know about the bootstrap", 2015: Phi(-sqrt(n / (n - 1)) t) in each tail.
 
@@ -26,9 +26,9 @@ from app.ml.evaluation.outcomes import Outcomes, Values, Weights
 
 LEVEL = 0.95
 RESAMPLES = 1000
-MIN_ROWS = 10  # fewer say nothing about others
+MIN_ROWS = 10  # fewer say nothing about other rows
 _MIN_RESAMPLES = 200
-_MAX_WORK = 40_000_000  # numbers looked at in all
+_MAX_WORK = 40_000_000  # numbers that are read in all resamples together
 _BLOCK = 50_000  # numbers of weights in memory at once
 
 Verdict = Literal["better", "no evidence", "worse"]
@@ -36,7 +36,7 @@ Verdict = Literal["better", "no evidence", "worse"]
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """Where a metric would lie on other rows of the same kind, at `level`."""
+    """A confidence interval of a metric on other rows of the same kind, at `level`."""
 
     low: float
     high: float
@@ -45,11 +45,11 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A metric of the first model minus the second's, and where that difference lies."""
+    """A metric of the first model minus that of the second, with a confidence interval."""
 
     difference: float
     interval: Interval
-    verdict: Verdict | None  # on the first; None for a metric of which is not known what is good in it
+    verdict: Verdict | None  # on the first model; None for a metric without a known direction
 
 
 def intervals(outcomes: Outcomes, level: float = LEVEL, seed: int = 0) -> dict[str, Interval]:
@@ -94,15 +94,16 @@ def _intervals(
     level: float,
     seed: int,
 ) -> dict[str, tuple[float, Interval]]:
-    """The value of every metric that has one, and its interval."""
+    """Return value and interval of every metric that is defined."""
     rows, cost = len(outcomes[0]), sum(outcome.cost for outcome in outcomes)
     if rows < MIN_ROWS:
         return {}
     generator = np.random.default_rng(seed)
     whole = measure(outcomes, np.ones((1, rows)))
-    part, shrink = whole, 1.0
+    part, shrink = whole, 1.0  # the metric on the rows that are resampled, and what deviations are multiplied with
     most = max(MIN_ROWS, _MAX_WORK // (_MIN_RESAMPLES * cost))
     if rows > most:
+        # Too many rows: resample a fixed part of m rows. Their means deviate sqrt(N / m) times as far.
         chosen = np.sort(generator.choice(rows, most, replace=False))
         outcomes, shrink = tuple(outcome.take(chosen) for outcome in outcomes), math.sqrt(most / rows)
         part = measure(outcomes, np.ones((1, most)))
@@ -112,6 +113,7 @@ def _intervals(
     for name, values in resampled.items():
         value, known = float(whole[name][0]), values[np.isfinite(values)]
         if math.isfinite(value) and len(known) * 2 >= len(values):
+            # Quantiles of the resamples, then their distances from the part's own value, around the whole's value.
             low, high = np.quantile(known, [tail, 1 - tail])
             low, high = (value + shrink * (float(end) - float(part[name][0])) for end in (low, high))
             estimates[name] = (value, Interval(low, high, level))
@@ -121,23 +123,24 @@ def _intervals(
 def _resampled(
     measure: Callable[[Weights], dict[str, Values]], rows: int, cost: int, generator: np.random.Generator
 ) -> dict[str, Values]:
-    """Every metric (R,) of R resamples."""
+    """Measure R resamples; every metric (R,)."""
     count = min(RESAMPLES, max(_MIN_RESAMPLES, _MAX_WORK // (rows * cost)))
     parts = [measure(weights) for weights in _weights(rows, count, generator)]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def _weights(rows: int, count: int, generator: np.random.Generator) -> Iterator[Weights]:
-    """How often each row was drawn, `count` times over, in blocks (r, rows) that fit into a processor's cache."""
+    """Draw `count` resamples as counts of each row, in blocks (r, rows) that fit into a processor's cache."""
     block = max(1, _BLOCK // rows)
     for start in range(0, count, block):
         size = min(block, count - start)
         drawn: NDArray[np.int64] = generator.integers(0, rows, (size, rows))
+        # One bincount for the whole block: row i of it counts in its own range of codes.
         drawn += np.arange(size)[:, None] * rows
         yield np.bincount(drawn.ravel(), minlength=size * rows).reshape(size, rows).astype(np.float64)
 
 
 def _tail(level: float, rows: int) -> float:
-    """The share of resamples beyond each end of an interval over so many rows."""
+    """The share of resamples below and above an interval over this many rows, by the expanded percentile method."""
     students = stdtrit(rows - 1, (1 + level) / 2)
     return float(ndtr(-math.sqrt(rows / (rows - 1)) * students))

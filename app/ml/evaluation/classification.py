@@ -1,4 +1,4 @@
-"""Metrics of classifiers. Where the truth lacks a class, what is a mean over classes is one over those that occur.
+"""Metrics of classifiers. A mean over classes is one over the classes that occur among the rows.
 
 ECE is the expected calibration error of Guo et al., "On calibration of modern neural networks", 2017: over 15 equal
 bins of the highest probability, the mean distance of accuracy from confidence, weighted by rows.
@@ -54,7 +54,7 @@ class Classification(Outcomes):
 
     @cached_property
     def _rankings(self) -> dict[str, Ranking]:
-        """Each class that occurs against the rest; of two classes the second alone."""
+        """The rows ranked for each class that occurs, against the rest; of two classes only for the second."""
         codes = [1] if len(self.classes) == 2 else range(len(self.classes))  # noqa: PLR2004 - the binary case
         members = ((code, self.truth == code) for code in codes)
         ranked = ((code, Ranking.of(self.probabilities[:, code], is_it)) for code, is_it in members if is_it.any())
@@ -77,7 +77,7 @@ class Classification(Outcomes):
         }
 
     def _ranks(self, weights: Weights) -> tuple[Values, Values]:
-        """Means over the classes that some rows are of, and some are not."""
+        """Mean AUC and average precision over the classes that have both positive and negative rows."""
         areas = [ranking.measure(weights) for ranking in self._rankings.values()]
         if not areas:
             return np.full(len(weights), np.nan), np.full(len(weights), np.nan)
@@ -85,7 +85,7 @@ class Classification(Outcomes):
         return auc, average
 
     def _of_counts(self, weights: Weights) -> dict[str, Values]:
-        """From right answers, answers and rows of each class, (R, K)."""
+        """Recall and F1 from the weights of hits, predictions and rows of each class, (R, K)."""
         count = len(self.classes)
         right = weights * (self.answers == self.truth)
         hits, actual = by_code(right, self.truth, count), by_code(weights, self.truth, count)
@@ -123,6 +123,7 @@ class Classification(Outcomes):
 
 def by_code(weights: Weights, codes: NDArray[np.int64], count: int) -> Values:
     """Weights (R, N) summed by the code (N,) of their row: (R, count)."""
+    # One bincount for all R weightings: weighting r counts in its own range of codes.
     places = codes + count * np.arange(len(weights))[:, None]
     sums: Values = np.bincount(places.ravel(), weights.ravel(), len(weights) * count).astype(np.float64)
     return sums.reshape(len(weights), count)
@@ -142,6 +143,7 @@ def bins_of(probabilities: Values) -> tuple[Values, NDArray[np.int64]]:
 
 def calibration_error(weights: Weights, probabilities: Values, truth: NDArray[np.int64]) -> Values:
     """ECE (R,)."""
+    # Per bin the sum of (right - confidence), for R weightings in one product: (R, N) @ (N, bins).
     confidence, bins = bins_of(probabilities)
     gap = (probabilities.argmax(1) == truth) - confidence if len(truth) else confidence
     gaps_by_bin = np.zeros((len(truth), BINS))

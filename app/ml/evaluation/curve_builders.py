@@ -23,7 +23,7 @@ _MAX_POINTS = 500
 
 
 def roc(head: str, rankings: Mapping[str, Ranking]) -> Curve:
-    """How many of the others are taken for a class, and how many of its own, at each threshold."""
+    """ROC curves: false and true positive rates of each class at each threshold."""
     lines = (_roc_line(name, ranking) for name, ranking in _largest(rankings))
     return Curve(
         kind="roc",
@@ -35,25 +35,25 @@ def roc(head: str, rankings: Mapping[str, Ranking]) -> Curve:
 
 
 def precision_recall(head: str, rankings: Mapping[str, Ranking]) -> Curve:
-    """How many of a class are found, and how many of those taken for it are of it."""
+    """Precision-recall curves, a line per class."""
     lines = tuple(_precision_line(name, ranking) for name, ranking in _largest(rankings))
     return Curve(kind="precision_recall", head=head, x_label="recall", y_label="precision", lines=lines)
 
 
 def calibration(head: str, bins: Mapping[str, tuple[Values, NDArray[np.int64], Values]]) -> Curve:
-    """How sure answers are, and how often they are right: by name confidence, bin and right answers, each (N,)."""
+    """Calibration curves, by name from the confidence, the bin and the correctness of each row, each (N,)."""
     lines = tuple(_calibration_line(name, *each) for name, each in bins.items())
     return Curve(kind="calibration", head=head, x_label="confidence", y_label="accuracy", lines=lines)
 
 
 def confusion_matrix(head: str, classes: tuple[str, ...], counts: NDArray[np.int64]) -> Curve:
-    """Of (K, K)."""
+    """The confusion matrix, (K, K), truth by row."""
     rows = tuple(map(tuple, counts.tolist()))
     return Curve(kind="confusion_matrix", head=head, x_label="answer", y_label="truth", classes=classes, counts=rows)
 
 
 def predictions(head: str, targets: Mapping[str, tuple[Values, Values]]) -> Curve:
-    """True numbers and answers of at most 500 rows, evenly spread in the order of the truth: by target, each (N,)."""
+    """Truth and prediction of at most 500 rows, evenly spread in the order of the truth; by target, each (N,)."""
     lines = []
     for name, (truth, values) in targets.items():
         order = np.argsort(truth, kind="stable")
@@ -63,7 +63,7 @@ def predictions(head: str, targets: Mapping[str, tuple[Values, Values]]) -> Curv
 
 
 def learning(points: Sequence[tuple[int, Mapping[str, float | None]]]) -> Curve:
-    """What was measured at steps, a line a metric, of each at most 500 points, evenly spread."""
+    """Learning curves: a line per metric over steps, each of at most 500 points, evenly spread."""
     names = dict.fromkeys(name for _, values in points for name in values)
     lines = []
     for name in names:
@@ -74,7 +74,7 @@ def learning(points: Sequence[tuple[int, Mapping[str, float | None]]]) -> Curve:
 
 
 def _largest(rankings: Mapping[str, Ranking]) -> Iterable[tuple[str, Ranking]]:
-    """The classes with the most rows, in their own order."""
+    """Select the classes with the most rows, in the order of the classes."""
     ranked = sorted(rankings, key=lambda name: -int(rankings[name].positive.sum()))
     kept = set(ranked[:MAX_LINES])
     return ((name, ranking) for name, ranking in rankings.items() if name in kept)
@@ -90,6 +90,7 @@ def _roc_line(name: str, ranking: Ranking) -> Line | None:
     if not misses.sum():
         return None
     x, y = (np.concatenate([[0], each.cumsum() / each.sum()]) for each in (misses, hits))
+    # x + y grows along the curve from 0 to 2: pieces of equal length in it, wherever the curve is steep.
     kept = _ends_of_pieces(np.floor((x + y) * _PIECES_TO_ONE))
     thresholds = (None, *ranking.thresholds.tolist())
     return Line(
@@ -102,7 +103,7 @@ def _roc_line(name: str, ranking: Ranking) -> Line | None:
 
 
 def _ends_of_pieces(pieces: Values) -> NDArray[np.int64]:
-    """Where each run of equal numbers begins and where it ends."""
+    """Indices of the first and the last element of each run of equal numbers."""
     changes = np.flatnonzero(np.diff(pieces))
     return np.unique(np.concatenate([[0], changes, changes + 1, [len(pieces) - 1]]))
 
@@ -111,10 +112,12 @@ def _precision_line(name: str, ranking: Ranking) -> Line:
     hits, misses = _counts(ranking)
     true_positives = hits.cumsum()
     precision = true_positives / (true_positives + misses.cumsum())
+    # Recall in 250 steps; only groups with positive rows raise it. Rounding may not open a new step.
     pieces = np.ceil(true_positives / true_positives[-1] * _STEPS - 1e-9)[hits > 0]
     weights, values = hits[hits > 0], precision[hits > 0]
     starts = np.flatnonzero(np.concatenate([[True], np.diff(pieces) > 0]))
     total = np.add.reduceat(weights, starts)
+    # Precision over a step is the mean over the recall that it spans, so that the area stays exact.
     mean = np.add.reduceat(weights * values, starts) / total
     recall = total.cumsum() / true_positives[-1]
     area = float((weights * values).sum() / true_positives[-1])

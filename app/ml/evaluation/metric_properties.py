@@ -1,4 +1,4 @@
-"""What is good in each metric, by its name."""
+"""The direction and the bounds of each metric, by its name."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,7 +8,7 @@ Direction = Literal["minimize", "maximize"]
 
 @dataclass(frozen=True, slots=True)
 class MetricProperties:
-    """A metric: where it is best, if more or less of it is better at all; and what it can be."""
+    """Whether more or less of a metric is better, None where neither is, and its least and largest value."""
 
     direction: Direction | None
     least: float = float("-inf")
@@ -31,5 +31,5 @@ METRICS: dict[str, MetricProperties] = {
 
 
 def metric_properties(name: str) -> MetricProperties | None:
-    """Return what is known of a metric; None where nothing is."""
+    """Return the properties of a metric; None for a name that is not known."""
     return METRICS.get(name)

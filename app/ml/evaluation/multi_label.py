@@ -48,19 +48,19 @@ class MultiLabel(Outcomes):
 
     @cached_property
     def says(self) -> NDArray[np.bool_]:
-        """Which are answered, where they are known (N, L)."""
+        """Which known labels are predicted (N, L)."""
         answered: NDArray[np.bool_] = self.probabilities >= (_EVEN if self.thresholds is None else self.thresholds)
         return self.known & answered
 
     @cached_property
     def right(self) -> NDArray[np.bool_]:
-        """Which are answered rightly (N, L)."""
+        """Which known labels are predicted rightly (N, L)."""
         right: NDArray[np.bool_] = self.says == (self.truth > 0)
         return self.known & right
 
     @cached_property
     def _rankings(self) -> list[tuple[NDArray[np.int64], Ranking]]:
-        """Of each label the rows where it is known, and their order."""
+        """The rows where each label is known, and their ranking."""
         rows = [np.flatnonzero(self.known[:, label]) for label in range(len(self.labels))]
         return [
             (known_rows, Ranking.of(self.probabilities[known_rows, label], self.truth[known_rows, label] > 0))
@@ -86,13 +86,13 @@ class MultiLabel(Outcomes):
         }
 
     def _f1(self, weights: Weights) -> dict[str, Values]:
-        """From hits, answers and rows of each label, (R, L)."""
+        """F1 from the weights of hits, predictions and rows of each label, (R, L)."""
         has, answered = self.truth > 0, self.says  # NaN is never above
         hits, total = weights @ (has & answered).astype(np.float64), weights @ (has.astype(np.float64) + answered)
         return {"micro_f1": ratio(2 * hits.sum(1), total.sum(1)), "macro_f1": mean_of_defined(ratio(2 * hits, total).T)}
 
     def _nats(self) -> Values:
-        """-log of what was said of the truth, 0 where it is not known (N, L)."""
+        """-log of the probability of the truth, 0 where it is not known (N, L)."""
         of_truth = np.where(self.truth > 0, self.probabilities, 1 - self.probabilities)
         return np.where(self.known, -np.log(of_truth.clip(_MIN_PROBABILITY)), 0)
 

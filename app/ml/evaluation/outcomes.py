@@ -1,4 +1,4 @@
-"""What came of rows, and the metrics that it makes: one function of weights gives a metric and its resamples."""
+"""Predictions with the truth, and metrics as functions of row weights, which give a metric and its resamples alike."""
 
 import math
 from abc import ABC, abstractmethod
@@ -16,7 +16,7 @@ Weights = NDArray[np.float64]  # (R, N): how often each of N rows counts, R time
 
 
 class Outcomes(ABC):
-    """The answers to N rows, and the truth."""
+    """Predictions for N rows, with the truth."""
 
     @abstractmethod
     def __len__(self) -> int:
@@ -32,15 +32,15 @@ class Outcomes(ABC):
 
     @property
     def cost(self) -> int:
-        """How many numbers of a row are looked at when it is measured."""
+        """Numbers that a measurement reads per row."""
         return 1
 
     def details(self) -> dict[str, Any]:
-        """What is no single number, as JSON."""
+        """Metrics that are no single number, as JSON."""
         return {}
 
     def curves(self, head: str) -> list[Curve]:
-        """Curves of the head called so."""
+        """Curves, labelled with the head's name."""
         return []
 
     def metrics(self) -> dict[str, Any]:
@@ -83,5 +83,5 @@ def ratio(above: Values, below: Values, otherwise: float = math.nan) -> Values:
 
 
 def finite(value: float) -> float | None:
-    """JSON has no NaN and no infinity."""
+    """The value, or None where JSON could not hold it: NaN and infinity."""
     return value if math.isfinite(value) else None

@@ -1,4 +1,4 @@
-"""How well scores rank rows: the area under the ROC curve, and average precision, both for weighted rows."""
+"""The area under the ROC curve and average precision of scores, both for weighted rows."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ class Ranking:
 
     order: NDArray[np.int64]  # (N,)
     positive: NDArray[np.bool_]  # (N,) in that order
-    starts: NDArray[np.int64]  # (G,): where each group begins
+    starts: NDArray[np.int64]  # (G,): the first row of each group
     thresholds: Values  # (G,): each group's score
 
     @classmethod
@@ -27,6 +27,7 @@ class Ranking:
 
     def counts(self, weights: Weights) -> tuple[Values, Values]:
         """Positive and negative weight of every group, each (R, G), of weights (R, N)."""
+        # Weights in the order of the scores; groups of equal score are summed only where there are any.
         sorted_weights = weights[:, self.order]
         hits = sorted_weights * self.positive
         misses = sorted_weights - hits
@@ -43,8 +44,10 @@ class Ranking:
         hits, misses = self.counts(weights)
         true_positives, false_positives = hits.cumsum(1), misses.cumsum(1)
         positives, negatives = true_positives[:, -1], false_positives[:, -1]
+        # Negative weight that scores below each group, ties counting half; (R, G).
         below = negatives[:, None] - false_positives + misses / 2
         auc = ratio((hits * below).sum(1), positives * negatives)
+        # Of everything at or above each group the share that is positive; (R, G).
         precision = true_positives / np.maximum(true_positives + false_positives, 1e-300)
         average = ratio((hits * precision).sum(1), np.where(negatives > 0, positives, 0))
         return auc, average

@@ -96,7 +96,7 @@ def _points(regression: Regression) -> tuple[Values, Values]:
 
 
 def of_intervals(low: Values, high: Values, truth: Values) -> dict[str, Values]:
-    """Of each row (N,) whether its interval holds the truth, and how wide it is; their means are the metrics."""
+    """Whether each row's interval holds the truth, and its width, each (N,); their means are the metrics."""
     return {"coverage": ((low <= truth) & (truth <= high)).astype(np.float64), "interval_width": high - low}
 
 
@@ -104,6 +104,7 @@ def _variance(weights: Weights, truth: Values) -> Values:
     """Weighted variances (R,); exactly 0 where one number alone has a weight."""
     if len(truth) == 0:
         return np.zeros(len(weights))
+    # Shifted by one of the numbers, so that a constant gives exactly 0 and large means lose no digits.
     shifted = truth - truth[0]
     centre = mean(weights, shifted)
     return mean(weights, shifted**2) - centre**2

@@ -76,7 +76,7 @@ class LinearProblem:
             by_weight = flat.view(len(point), -1, flat.shape[1]).transpose(1, 2) + penalty * weights
             return value, torch.cat([by_weight, slopes.sum(0)[:, None]], dim=1)
 
-        # The loss has about this second derivative along an axis, and 1 x curvature along a bias.
+        # About the inverse second derivative along each axis; a bias is the weight of a column of ones.
         scale = 1 / (self.loss.curvature * self.basis.spectrum[None, :, None] + penalty)
         bias = torch.full_like(scale[:, :1], 1 / self.loss.curvature)
         return minimise(function, start, torch.cat([scale, bias], dim=1), tolerance, _MAX_STEPS)

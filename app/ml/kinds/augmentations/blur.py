@@ -30,6 +30,7 @@ class Blur(AugmentationConfig):
     def apply(self, batch: Batch) -> Batch:
         """Images (B, C, H, W) stay in their range."""
         inputs = batch.inputs
+        # A row that is not blurred gets the narrowest window, which changes nothing; (B,).
         width = torch.where(chance(inputs, self.probability), uniform(inputs, _SHARPEST, self.widest), _SHARPEST)
         with torch.autocast(inputs.device.type, enabled=False):
             blurred = _windows(width, inputs.shape[2]) @ inputs @ _windows(width, inputs.shape[3]).mT
@@ -40,4 +41,5 @@ def _windows(width: Tensor, size: int) -> Tensor:
     """Row i is the gaussian around pixel i, its sum 1: (B,) to (B, 1, size, size)."""
     places = torch.arange(size, device=width.device, dtype=width.dtype)
     distance = places.unsqueeze(0) - places.unsqueeze(1)
+    # softmax of -d^2 / (2 w^2) is the gaussian window with sum 1, also at the borders.
     return torch.softmax(-0.5 * (distance / width.view(-1, 1, 1, 1)).square(), dim=3)

@@ -36,6 +36,7 @@ class Colour(AugmentationConfig):
         channels = batch.inputs.shape[1]
         colours = channels - 1 if channels in _WITH_TRANSPARENCY else channels
         images, rest = batch.inputs[:, :colours], batch.inputs[:, colours:]
+        # Brightness, contrast, saturation in this order, each clamped to [0, 1].
         images = (images * _factor(images, self.brightness)).clamp(0, 1)
         images = _away_from(_grey(images).mean((1, 2, 3), keepdim=True), images, self.contrast)
         if colours == _COLOURED:

@@ -27,8 +27,10 @@ class Crop(AugmentationConfig):
     def apply(self, batch: Batch) -> Batch:
         """Images (B, C, H, W) stay in their range."""
         inputs = batch.inputs
+        # Area is uniform, the log of the aspect ratio too; sides are shares of the image, (B,).
         side = uniform(inputs, self.smallest, 1).sqrt()
         narrow = uniform(inputs, -1, 1).mul(math.log(self.stretch) / 2).exp()
         scale = torch.stack([side * narrow, side / narrow], dim=1).clamp(max=1)
+        # Coordinates run from -1 to 1: a window of half-width s fits for centres in [s - 1, 1 - s].
         offset = uniform(inputs, -1, 1, 2) * (1 - scale)
         return batch.with_inputs(affine_warp(inputs, affine_maps(scale, offset), "border"))

@@ -23,15 +23,18 @@ class CutMix(AugmentationConfig):
     accepts: ClassVar[tuple[ModalityKind, ...]] = ("image",)
     mixes_labels: ClassVar[bool] = True
     kind: Literal["cutmix"] = "cutmix"
-    alpha: Real = Field(1.0, ge=0, le=100, description="Beta's parameter; 0 mixes nothing, 1 any share alike.")
+    alpha: Real = Field(
+        1.0, ge=0, le=100, description="Beta's parameter; 0 mixes nothing, at 1 all shares are equally likely."
+    )
 
     def apply(self, batch: Batch) -> Batch:
-        """Images (B, C, H, W); `mix` tells the partners and lambda."""
+        """Images (B, C, H, W); `mix` holds the partners and lambda."""
         if self.alpha == 0:
             return batch
         inputs = batch.inputs
         side = (1 - beta(self.alpha, inputs)).sqrt()
         part = rectangles(side.view(1, 1).expand(1, 2), *inputs.shape[2:])
         order = torch.randperm(len(inputs), device=inputs.device)
+        # lambda is the area that stays, counted in pixels: sides were rounded to whole ones.
         mixed = torch.where(part, inputs[order], inputs)
         return Batch(mixed, batch.targets, Mix(order, (1 - part.float().mean()).expand(len(inputs))))

@@ -26,6 +26,8 @@ class Drop(AugmentationConfig):
         """Codes (B, T) in their order; begin and end stay, padding grows."""
         inputs = batch.inputs
         dropped = chance(inputs, self.share, inputs.shape[1]) & tokens(inputs)
+        # A text that would lose all tokens keeps all.
         dropped &= (tokens(inputs) & ~dropped).any(1, keepdim=True)
+        # A stable sort by "dropped" moves what is left to the front, in order; the dropped become padding behind it.
         kept_first = dropped.byte().sort(dim=1, stable=True).indices
         return batch.with_inputs(inputs.masked_fill(dropped, PADDING).gather(1, kept_first))

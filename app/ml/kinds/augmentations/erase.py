@@ -30,6 +30,7 @@ class Erase(AugmentationConfig):
     def apply(self, batch: Batch) -> Batch:
         """Images (B, C, H, W) stay in [0, 1]."""
         inputs = batch.inputs
+        # Area is uniform, the log of the aspect ratio too; sides are shares of the image, (B, 2).
         side = uniform(inputs, min(_MIN_AREA, self.largest), self.largest).sqrt()
         narrow = uniform(inputs, -1, 1).mul(math.log(_STRETCH) / 2).exp()
         part = rectangles(torch.stack([side / narrow, side * narrow], dim=1).clamp(max=1), *inputs.shape[2:])

@@ -22,14 +22,17 @@ class Mixup(AugmentationConfig):
     accepts: ClassVar[tuple[ModalityKind, ...]] = ("image", "table", "series")
     mixes_labels: ClassVar[bool] = True
     kind: Literal["mixup"] = "mixup"
-    alpha: Real = Field(0.2, ge=0, le=100, description="Beta's parameter; 0 mixes nothing, 1 any share alike.")
+    alpha: Real = Field(
+        0.2, ge=0, le=100, description="Beta's parameter; 0 mixes nothing, at 1 all shares are equally likely."
+    )
 
     def apply(self, batch: Batch) -> Batch:
-        """Inputs keep their shape and range; `mix` tells the partners and lambda."""
+        """Inputs keep their shape and range; `mix` holds the partners and lambda."""
         if self.alpha == 0:
             return batch
         inputs = batch.inputs
         share = beta(self.alpha, inputs)
+        # Partners are a permutation of the batch: every row is used twice.
         order = torch.randperm(len(inputs), device=inputs.device)
         mixed = share * inputs + (1 - share) * inputs[order]
         if inputs.ndim == SERIES:  # a step is observed where either was

@@ -29,7 +29,7 @@ class Noise(AugmentationConfig):
         inputs = batch.inputs
         noise = self.strength * torch.randn_like(inputs)
         if inputs.ndim == SERIES:
-            noise = noise * inputs[:, -1:]
+            noise = noise * inputs[:, -1:]  # what was not observed stays 0
             noise[:, -1] = 0
         noisy = inputs + noise
         return batch.with_inputs(noisy.clamp(0, 1) if inputs.ndim == IMAGES else noisy)

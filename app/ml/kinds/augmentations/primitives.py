@@ -1,7 +1,7 @@
-"""Random draws and resampling that augmentations share; B rows at once, from torch's global generators.
+"""Random draws and resampling that augmentations share, for B rows at once, from torch's global generators.
 
-A series (B, C + 1, T) keeps its promise through all of them: its last channel is 0 or 1, and where it is 0 every value
-is 0. A row whose last observed step would be lost stays as it was.
+All of them keep two properties of a series (B, C + 1, T): its last channel is 0 or 1, and where it is 0 every value is
+0. A row that would lose its last observed step is left unchanged.
 """
 
 from typing import Literal
@@ -16,22 +16,22 @@ TABLE, SERIES, IMAGES = 2, 3, 4  # dimensions of encoded batches
 
 
 def tokens(codes: Tensor) -> Tensor:
-    """Where a text's own tokens are, neither padding nor mask nor its limits: (B, T)."""
+    """Mask of a text's own tokens, neither padding nor mask nor begin and end: (B, T)."""
     return (codes == UNKNOWN) | (codes >= FIRST)
 
 
 def uniform(like: Tensor, low: float, high: float, *shape: int) -> Tensor:
-    """Numbers of [low, high), (B, *shape), on the device of `like` (B, ...)."""
+    """Draw numbers from [low, high), (B, *shape), on the device of `like` (B, ...)."""
     return low + (high - low) * torch.rand(len(like), *shape, device=like.device)
 
 
 def chance(like: Tensor, probability: float, *shape: int) -> Tensor:
-    """True with the given probability, (B, *shape)."""
+    """Draw booleans that are True with the given probability, (B, *shape)."""
     return torch.rand(len(like), *shape, device=like.device) < probability
 
 
 def affine_warp(images: Tensor, maps: Tensor, beyond: Literal["zeros", "border"] = "zeros") -> Tensor:
-    """Images (B, C, H, W) where every place p of a row, in [-1, 1], shows what was at map(p); maps (B, 2, 3).
+    """Resample images (B, C, H, W): the pixel at p, in [-1, 1], shows what was at maps(p); affine maps (B, 2, 3).
 
     Bilinear, so that values stay in their range; beyond the border it is black, or as on the border. In full precision:
     a bfloat16 coordinate would be wrong by a pixel.
@@ -42,12 +42,12 @@ def affine_warp(images: Tensor, maps: Tensor, beyond: Literal["zeros", "border"]
 
 
 def affine_maps(scale: Tensor, offset: Tensor) -> Tensor:
-    """Maps (B, 2, 3) of p to scale * p + offset; both (B, 2), x before y."""
+    """Build the affine maps (B, 2, 3) from p to scale * p + offset; both (B, 2), x before y."""
     return torch.cat([torch.diag_embed(scale), offset.unsqueeze(2)], dim=2)
 
 
 def rectangles(sides: Tensor, height: int, width: int) -> Tensor:
-    """True inside one rectangle a row, wholly within the image: sides (B, 2) of height and width, as shares; (B, H, W).
+    """Draw a rectangle per row, wholly within the image, as a mask (B, H, W); sides (B, 2): shares of height and width.
 
     Sides are rounded to whole pixels.
     """
@@ -55,8 +55,9 @@ def rectangles(sides: Tensor, height: int, width: int) -> Tensor:
 
 
 def spans(shares: Tensor, lengths: Tensor, steps: int) -> Tensor:
-    """True inside one span a row of the given share of its length (B,), somewhere within it; (B, steps)."""
+    """Draw a span per row as a mask (B, steps): a share (B,) of the row's length (B,), at a random place within it."""
     sizes = (shares * lengths).round()
+    # The first step is uniform over all places where the whole span fits into the row.
     first = (torch.rand_like(shares) * (lengths - sizes + 1)).floor().unsqueeze(1)
     places = torch.arange(steps, device=shares.device)
     return (places >= first) & (places < first + sizes.unsqueeze(1))
@@ -67,13 +68,13 @@ def _span(shares: Tensor, size: int) -> Tensor:
 
 
 def lengths(series: Tensor) -> Tensor:
-    """Steps (B,) up to the last observed one, at least 1."""
+    """Length of each series (B,): the steps up to the last observed one, at least 1."""
     places = torch.arange(1, series.shape[2] + 1, device=series.device)
     return (series[:, -1] * places).amax(1).clamp(min=1)
 
 
 def at_times(series: Tensor, times: Tensor) -> Tensor:
-    """Series (B, C + 1, T) at fractional steps `times` (B, T), linear between the neighbours that were observed.
+    """Resample series (B, C + 1, T) at fractional steps `times` (B, T), linearly between observed neighbours.
 
     A step counts as observed where the neighbours that were weigh at least half.
     """
@@ -81,9 +82,11 @@ def at_times(series: Tensor, times: Tensor) -> Tensor:
     below = times.floor().clamp(0, last)
     share = (times - below).clamp(0, 1)
     left, right = _steps(series, below.long()), _steps(series, (below + 1).clamp(max=last).long())
+    # Each neighbour counts by its nearness, and only where it was observed; (B, T) each.
     near, far = (1 - share) * left[:, -1], share * right[:, -1]
     observed = (near + far) >= 0.5  # noqa: PLR2004 - half
     weight = torch.where(observed, near + far, 1).unsqueeze(1)
+    # Where only one neighbour was observed the division gives it the whole weight.
     values = (near.unsqueeze(1) * left + far.unsqueeze(1) * right) / weight
     return unless_emptied(values * observed.unsqueeze(1), series)
 

@@ -30,5 +30,6 @@ class Rotate(AugmentationConfig):
         angle = uniform(inputs, -1, 1) * math.radians(self.degrees)
         sine, cosine, zero = angle.sin(), angle.cos(), torch.zeros_like(angle)
         aspect = inputs.shape[2] / inputs.shape[3]  # coordinates run from -1 to 1 along sides of unequal length
+        # The inverse rotation per row, since the map says where a pixel's value comes from; (B, 6) to (B, 2, 3).
         rows = [cosine, -sine * aspect, zero, sine / aspect, cosine, zero]
         return batch.with_inputs(affine_warp(inputs, torch.stack(rows, dim=1).view(-1, 2, 3)))

@@ -30,6 +30,7 @@ class Shift(AugmentationConfig):
         return batch.with_inputs(self._rolled(inputs) if inputs.ndim == SERIES else self._moved(inputs))
 
     def _moved(self, images: Tensor) -> Tensor:
+        # Whole pixels, so that nothing is blurred; a pixel is 2 / side in coordinates from -1 to 1.
         sides = images.new_tensor([images.shape[3], images.shape[2]])
         pixels = (uniform(images, -1, 1, 2) * self.share * sides).round()
         return affine_warp(images, affine_maps(torch.ones_like(pixels), 2 * pixels / sides))
@@ -38,5 +39,6 @@ class Shift(AugmentationConfig):
         length = lengths(series).unsqueeze(1)
         steps = (uniform(series, -1, 1, 1) * self.share * length).round()
         places = torch.arange(series.shape[2], device=series.device)
+        # Steps behind the end of the row (padding) stay where they are.
         rolled = torch.where(places < length, (places + steps) % length, places).long()
         return series.gather(2, rolled.unsqueeze(1).expand_as(series))

@@ -26,6 +26,7 @@ class Swap(AugmentationConfig):
     def apply(self, batch: Batch) -> Batch:
         """Rows (B, D)."""
         inputs = batch.inputs
+        # Every value has a donor row of its own, in the same column; (B, D).
         donors = torch.randint(len(inputs), inputs.shape, device=inputs.device)
         swapped = torch.where(chance(inputs, self.share, inputs.shape[1]), inputs.gather(0, donors), inputs)
         return batch.with_inputs(swapped)

@@ -19,7 +19,7 @@ from app.ml.kinds.augmentations.primitives import at_times, lengths
 
 
 class Warp(AugmentationConfig):
-    """Stretch some parts of the series and press others together."""
+    """Stretch some parts of the series and compress others."""
 
     accepts: ClassVar[tuple[ModalityKind, ...]] = ("series",)
     mixes_rows: ClassVar[bool] = False
@@ -35,8 +35,10 @@ class Warp(AugmentationConfig):
     def _times(self, series: Tensor) -> Tensor:
         """Fractional steps (B, T), rising from 0 to the last observed step, beyond it unchanged."""
         steps = series.shape[2]
+        # Log speeds at the knots (B, 1, K), interpolated to all steps (B, T).
         drawn = self.strength * torch.randn(len(series), 1, self.knots, device=series.device)
         speeds = F.interpolate(drawn, steps, mode="linear", align_corners=True).squeeze(1).exp()
+        # Time that has passed at each step, 0 at the first; rescaled so that the last observed step stays in place.
         passed = speeds.cumsum(1) - speeds[:, :1]
         last = lengths(series).unsqueeze(1) - 1
         whole = passed.gather(1, last.long()).clamp(min=1e-9)

@@ -28,6 +28,7 @@ class Window(AugmentationConfig):
         inputs = batch.inputs
         last = lengths(inputs).unsqueeze(1) - 1
         share = uniform(inputs, self.smallest, 1, 1)
+        # The piece of length share * T begins at `first` and is read at `share` of the usual speed.
         first = uniform(inputs, 0, 1, 1) * (1 - share) * last
         places = torch.arange(inputs.shape[2], device=inputs.device)
         times = torch.where(places <= last, first + share * places, places)

@@ -37,7 +37,7 @@ class Bert(BackboneConfig):
     kind: Literal["bert"] = "bert"
     width: Integer = Field(128, ge=2, le=4096, description="Features of every token; a multiple of the heads.")
     depth: Integer = Field(2, ge=1, le=48, description="Blocks.")
-    heads: Integer = Field(2, ge=1, le=64, description="Ways in which a token looks at the others.")
+    heads: Integer = Field(2, ge=1, le=64, description="Attention heads; they share the width.")
     hidden: Integer = Field(512, ge=1, le=16_384, description="Width of the perceptron in a block.")
     positions: Integer = Field(512, ge=1, le=8192, description="Places that have a vector; later tokens are not read.")
     dropout: Rate = Field(0.0, description="Share of activations dropped while training; BERT was trained with 0.1.")
@@ -65,7 +65,7 @@ class Bert(BackboneConfig):
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where the tokens of all rows stand when they are laid out in rows."""
+    """Positions of the packed tokens of all rows in a padded batch (B, T)."""
 
     places: Tensor  # int64 (N,), below rows * steps
     mask: Tensor  # bool (B, 1, 1, T): which tokens are there to be seen
@@ -74,7 +74,7 @@ class Layout:
 
     @classmethod
     def of(cls, codes: Tensor) -> "Layout":
-        """Of codes (B, T); a row of nothing counts whole. Shapes alone are known on the meta device: all count."""
+        """Compute it from codes (B, T); a row of only padding counts whole, and on the meta device every row."""
         is_token = codes != PADDING
         is_token = is_token | ~is_token.any(1, keepdim=True)
         rows, steps = codes.shape
@@ -85,12 +85,12 @@ class Layout:
         return cls(places, is_token[:, None, None, :], rows, steps)
 
     def in_rows(self, packed: Tensor) -> Tensor:
-        """(N, F) to (B, T, F), zeros where no token is."""
+        """Unpack (N, F) to (B, T, F), with zeros at padding."""
         flat = packed.new_zeros(self.rows * self.steps, packed.shape[1]).index_copy(0, self.places, packed)
         return flat.view(self.rows, self.steps, -1)
 
     def packed(self, padded: Tensor) -> Tensor:
-        """(B, T, F) to (N, F)."""
+        """Pack (B, T, F) to (N, F)."""
         return padded.flatten(0, 1).index_select(0, self.places)
 
     def mean(self, packed: Tensor) -> Tensor:
@@ -144,7 +144,7 @@ class BertBackbone(Backbone, Sequences):
         return [entrance, *(list(block.parameters()) for block in self.blocks)]
 
     def _read(self, inputs: Tensor) -> Tensor:
-        """Codes up to the last one that any row has, as far as there are places."""
+        """Cut codes after the longest row of the batch, and at the number of positions."""
         codes = inputs[:, : len(self.places)]
         if codes.is_meta:
             return codes
@@ -166,7 +166,7 @@ class BertBackbone(Backbone, Sequences):
         return layout.mean(packed) if self.pooling == "mean" else layout.in_rows(packed)[:, 0]
 
     def _start(self) -> None:
-        """Fresh weights: BERT's."""
+        """Initialise as BERT: normal with deviation 0.02, biases 0."""
         nn.init.normal_(self.places, std=_STD)
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Embedding):
@@ -198,6 +198,7 @@ class BertBlock(nn.Module):
 
     def _seen(self, values: Tensor, layout: Layout) -> Tensor:
         projected = layout.in_rows(self.to_all(values)).view(layout.rows, layout.steps, 3, self.heads, -1)
+        # Attention alone needs rows: its products are over the tokens of one text.
         query, key, value = projected.permute(2, 0, 3, 1, 4).unbind(0)  # each (B, H, T, D)
         dropout = self.share if self.training else 0.0
         attended = F.scaled_dot_product_attention(query, key, value, attn_mask=layout.mask, dropout_p=dropout)

@@ -81,14 +81,14 @@ class ConvNetBackbone(Backbone, Mirrors):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """To (B, F)."""
-        maps = _seen(inputs)
+        maps = _observed(inputs)
         for block in self.blocks:
             maps = block(maps)
         return self.last(maps.flatten(1))  # type: ignore[no-any-return]
 
     def layers(self, inputs: Tensor) -> list[Tensor]:
         """Each block's maps, pooled to at most 7 x 7 or 16 steps and flattened, then the features."""
-        maps, pooled_maps = _seen(inputs), []
+        maps, pooled_maps = _observed(inputs), []
         for block in self.blocks:
             maps = block(maps)
             pooled_maps.append(_pooled(maps).flatten(1))
@@ -102,6 +102,7 @@ class ConvNetBackbone(Backbone, Mirrors):
             activation(config.activation),
             nn.Unflatten(1, top),
         ]
+        # The same shapes from the top down: each transposed convolution undoes one convolution's change of shape.
         backwards = zip(self.shapes[::-1], self.shapes[-2::-1], reversed(_strides(config)), strict=False)
         for before, after, stride in backwards:
             parts.append(_transposed(before, after, config, stride, linear=after is self.shapes[0]))
@@ -125,8 +126,8 @@ def _is_series(shape: Shape) -> bool:
     return len(shape) == 2  # noqa: PLR2004 - (C + 1, T)
 
 
-def _seen(inputs: Tensor) -> Tensor:
-    """Images as they are; of a series nothing but what was observed."""
+def _observed(inputs: Tensor) -> Tensor:
+    """Return images as they are, and series with 0 where nothing was observed."""
     return inputs * (inputs[:, -1:] > 0) if _is_series(inputs.shape[1:]) else inputs
 
 
@@ -164,7 +165,7 @@ def _after_conv(maps: Shape, config: ConvNet) -> list[nn.Module]:
 
 
 def _by_channel(maps: Shape, config: ConvNet) -> bool:
-    """Whether places are normalised. Then convolutions have no bias: weak contrast would not count beside it."""
+    """Whether each place is normalised over channels. Then convolutions have no bias: it would hide weak contrast."""
     return config.norm == "contrast" and maps[0] > 2  # noqa: PLR2004 - of two only which one is larger would remain
 
 

@@ -85,6 +85,7 @@ class EfficientNetLite0Backbone(Backbone):
         return [maps.mean((2, 3)) for maps in self._maps(inputs)]
 
     def _maps(self, inputs: Tensor) -> list[Tensor]:
+        # From [0, 1] to [-1, 1] as published; channels last, which CPUs and tensor cores convolve faster.
         maps = ((inputs - _MIDDLE) / _SPAN).contiguous(memory_format=torch.channels_last)
         stage_maps = []
         for part in self.parts:
@@ -112,26 +113,27 @@ class Block(nn.Module):
         self.same = stride == 1 and before == after
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Expand, convolve each channel, project; beside the shortcut where the shape stays."""
+        """Expand, convolve each channel, project; with a shortcut where the shape stays."""
         changed: Tensor = self.project(self.depthwise(self.expand(maps)))
         return maps + changed if self.same else changed
 
 
 class Convolution(nn.Conv2d):
-    """Padded so that a side s becomes ceil(s / stride): before and after alike, the odd one after."""
+    """A convolution padded so that a side s becomes ceil(s / stride), as the published weights expect."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's name
         """(B, C, H, W) to (B, C', ceil(H / stride), ceil(W / stride))."""
         pads: list[int] = []
         for side in (input.shape[3], input.shape[2]):
             stride, kernel = self.stride[0], self.kernel_size[0]
+            # As TensorFlow pads: what the last window lacks, an odd pixel at the right and below.
             lack = max((-(-side // stride) - 1) * stride + kernel - side, 0)
             pads += [lack // 2, lack - lack // 2]
         return super().forward(F.pad(input, pads) if any(pads) else input)
 
 
 def rounded(channels: float) -> int:
-    """To a multiple of 8, and by at most a tenth downwards."""
+    """Round to a multiple of 8, by at most a tenth downwards."""
     nearest = max(_MULTIPLE, int(channels + _MULTIPLE / 2) // _MULTIPLE * _MULTIPLE)
     return nearest + _MULTIPLE if nearest < 0.9 * channels else nearest
 
@@ -139,7 +141,7 @@ def rounded(channels: float) -> int:
 def _convolved(
     before: int, after: int, side: int, *, stride: int = 1, groups: int = 1, activated: bool = True
 ) -> nn.Sequential:
-    """A convolution and its normalisation. Running figures follow at torch's pace: fine-tunings are short."""
+    """A convolution and its normalisation. Running statistics move at torch's pace, not the published slower one."""
     parts = [
         Convolution(before, after, side, stride, groups=groups, bias=False),
         BatchNorm(after, eps=_EPSILON),

@@ -132,6 +132,7 @@ class KMeansPatchesBackbone(Backbone, Centroids):
 
     def _features(self, inputs: Tensor) -> Tensor:
         """(b, C, H, W) to (b, F)."""
+        # Every patch of the image, normalised and whitened, coded against all centroids, then pooled to a grid.
         windows = F.unfold(inputs, self.patch, stride=self.config.stride)  # (b, D, positions)
         patches = self.whitened(normalised(windows.transpose(1, 2).flatten(0, 1)))
         if self.config.code == "triangle":
@@ -144,12 +145,14 @@ class KMeansPatchesBackbone(Backbone, Centroids):
 
 def normalised(patches: Tensor) -> Tensor:
     """Every patch of (N, D) with mean 0 and a deviation of about 1, a flat one near 0."""
+    # The constant keeps a flat patch flat: its noise is not blown up to a deviation of 1.
     variance, mean = torch.var_mean(patches, dim=1, correction=0, keepdim=True)
     return (patches - mean) * (variance + _CONTRAST).rsqrt()
 
 
 def zca(patches: Tensor) -> Tensor:
     """The symmetric matrix (D, D) that makes the columns of (N, D) uncorrelated, each of variance 1 or less."""
+    # X'X / N = V L V'; W = V (L + eps)^(-1/2) V', in float64 since small eigenvalues are inverted.
     centred = (patches - patches.mean(0)).double()
     values, vectors = torch.linalg.eigh(centred.T @ centred / len(patches))
     whitening: Tensor = (vectors * (values.clamp(min=0) + _WHITENING).rsqrt()) @ vectors.T
@@ -158,6 +161,7 @@ def zca(patches: Tensor) -> Tensor:
 
 def squared_distances(patches: Tensor, centroids: Tensor) -> Tensor:
     """|z - c|^2 of every pair: (N, D), (K, D) to (N, K)."""
+    # |c|^2 - 2 z.c in one product, then |z|^2: no (N, K, D) tensor.
     products = torch.addmm(centroids.square().sum(1), patches, centroids.T, alpha=-2)
     return products + patches.square().sum(1, keepdim=True)
 

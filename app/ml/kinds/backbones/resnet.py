@@ -91,6 +91,7 @@ class ResidualBlock(nn.Module):
             nn.Conv2d(width, width, 3, 1, 1, bias=False),
             norm(name, width),
         )
+        # Where the shape changes the shortcut is a strided 1 x 1 convolution.
         same = stride == 1 and before == width
         self.shortcut = (
             nn.Identity() if same else nn.Sequential(nn.Conv2d(before, width, 1, stride, bias=False), norm(name, width))

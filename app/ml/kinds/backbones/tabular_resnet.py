@@ -64,7 +64,7 @@ class TabularResNetBackbone(Backbone, Mirrors):
         return self.layers(inputs)[-1]
 
     def layers(self, inputs: Tensor) -> list[Tensor]:
-        """The row before the blocks and after each, and the features, (B, width) each."""
+        """The row before the blocks, after each block, and the features, (B, width) each."""
         values = self.entrance(inputs if self.waves is None else torch.cat([inputs, self.waves(inputs)], dim=1))
         features = [values]
         for block in self.blocks:
@@ -94,8 +94,9 @@ class Waves(nn.Module):
         self.bias = nn.Parameter(torch.empty(count, config.embedding).uniform_(-limit, limit))
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Number by number, in their order."""
+        """Embed each number by its own frequencies and its own linear layer, in order."""
         angles = 2 * math.pi * self.rates * inputs.index_select(1, self.places).unsqueeze(2)  # (B, M, frequencies)
+        # (B, M, 2 * frequencies), then one matrix per number to (B, M, embedding).
         waves = torch.cat([angles.sin(), angles.cos()], dim=2)
         embedded = torch.einsum("bmw,mwe->bme", waves, self.weight) + self.bias
         return embedded.relu().flatten(1)
@@ -113,6 +114,6 @@ class ResidualBlock(nn.Module):
         self.narrow = nn.Linear(inner, config.width)
 
     def forward(self, values: Tensor) -> Tensor:
-        """The shortcut and what is added to it."""
+        """Add the block's output to its input."""
         added: Tensor = self.narrow(self.dropout(self.widen(self.norm(values)).relu()))
         return values + added

@@ -86,7 +86,7 @@ class TcnBackbone(Backbone, Sequences):
         return self.entrance.table.weight if self.entrance.is_text else None
 
     def advance(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
-        """The state is what each convolution will still look at, each part (B, width, (k - 1) * dilation)."""
+        """The state holds the last inputs of each convolution, each (B, width, (k - 1) * dilation)."""
         values = self.entrance(inputs).transpose(1, 2)
         after: State = []
         for index, block in enumerate(self.blocks):
@@ -115,11 +115,12 @@ class DilatedConvolution(nn.Conv1d):
         self.gain = nn.Parameter(self.weight.detach().flatten(1).norm(dim=1))  # at first w = v
 
     def forward(self, values: Tensor) -> Tensor:
-        """With zeros beyond both ends, or before the first step alone."""
+        """Pad with zeros at both ends, or if causal only before the first step."""
         return self.slide(F.pad(values, (self.before, self.reach - self.before)))
 
     def slide(self, values: Tensor) -> Tensor:
         """(B, F, S + reach) to (B, F, S)."""
+        # Weight normalisation: w = g v / |v| per output channel.
         direction = self.weight / self.weight.flatten(1).norm(dim=1)[:, None, None]
         return F.conv1d(values, self.gain[:, None, None] * direction, self.bias, dilation=self.dilation)
 

@@ -2,7 +2,7 @@
 
 Blocks as in app.ml.blocks.attention, a layer normalisation behind the last; weights as in GPT-2 (Radford et al., 2019):
 normal with deviation 0.02, and what adds to the shortcuts divided by sqrt(2 depth). A causal one sees what came before
-(it can continue a text), the other sees everything. What is padding, or was not observed, is seen by nobody. The
+(it can continue a text), the other sees everything. No step attends to padding, or to what was not observed. The
 features of a row are the mean over its observed steps, or the last one's.
 """
 
@@ -33,7 +33,7 @@ class Transformer(SequenceConfig):
     kind: Literal["transformer"] = "transformer"
     width: Integer = Field(128, ge=2, le=4096, description="Features of every step; a multiple of twice the heads.")
     depth: Integer = Field(4, ge=1, le=48, description="Blocks.")
-    heads: Integer = Field(2, ge=1, le=64, description="Ways in which a step looks at the others.")
+    heads: Integer = Field(2, ge=1, le=64, description="Attention heads; they share the width.")
     expansion: Integer = Field(4, ge=1, le=16, description="Width of the perceptron in a block, as a multiple.")
     dropout: Rate = Field(0.0, description="Share of activations dropped while training.")
     positions: Literal["rotary", "learned"] = Field(
@@ -112,7 +112,7 @@ class TransformerBackbone(Backbone, Sequences):
         return self.entrance.table.weight if self.is_text else None
 
     def advance(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
-        """The state is every block's keys and values, and the codes that later runs begin with."""
+        """The state holds every block's keys and values, and the codes that later n-grams begin with."""
         first = state[0].shape[2] if state else 0
         values = self.entrance(inputs)
         codes = torch.cat([*state[2 * len(self.blocks) :], inputs], dim=1)
@@ -144,18 +144,19 @@ class TransformerBackbone(Backbone, Sequences):
         return [*outputs[:-1], self.norm(outputs[-1])]
 
     def _mask(self, inputs: Tensor) -> Tensor | None:
-        """What a step may see, bool, to broadcast to (B, H, T, T); None where being causal says it all."""
+        """Mask of what a step may attend to, bool, broadcast to (B, H, T, T); None where causality alone decides."""
         if self.causal and self.is_text:  # padding comes at the end: nothing before it sees it
             return None
         observed = self.entrance.observed(inputs)[:, None, None, :]
         if not self.causal:
             return observed
+        # A step always sees itself: a row of the mask without True would make the softmax NaN.
         steps = observed.shape[3]
         itself = torch.eye(steps, dtype=torch.bool, device=inputs.device)
         return (observed | itself) & torch.ones_like(itself).tril()
 
     def _start(self) -> None:
-        """Fresh weights: GPT-2's."""
+        """Initialise as GPT-2: normal, and what adds to a shortcut smaller by sqrt(2 depth)."""
         for name, module in self.blocks.named_modules():
             if isinstance(module, nn.Linear):
                 adds = name.endswith(("attention.out", "mlp.2"))

@@ -39,7 +39,7 @@ class Vit(BackboneRequest):
     )
     width: Integer = Field(128, ge=4, le=4096, description="Features of every patch, and of the image.")
     depth: Integer = Field(4, ge=1, le=64, description="Blocks.")
-    heads: Integer = Field(4, ge=1, le=64, description="Ways in which patches look at each other, sharing the width.")
+    heads: Integer = Field(4, ge=1, le=64, description="Attention heads; they share the width.")
     mlp_ratio: Integer = Field(2, ge=1, le=16, description="Width of a block's hidden layer, in widths.")
     dropout: Rate = Field(0.0, description="Share of activations dropped in every block while training.")
 
@@ -81,9 +81,11 @@ class VitBackbone(Backbone, Patches):
         channels, height, width = encoding.shape
         self.encoding, self.patch = encoding, config.patch
         self.features = self.width = config.width
+        # Rounded up: the image is padded to whole patches.
         rows, columns = -(-height // config.patch), -(-width // config.patch)
         self.padding = (0, columns * config.patch - width, 0, rows * config.patch - height)
         self.patch_count, self.patch_values = rows * columns, channels * config.patch**2
+        # (P, width): learned, but they begin as sinusoids, so that neighbours are alike from the start.
         self.places = nn.Parameter(sinusoids(rows, columns, config.width))
         self.embed = nn.Linear(self.patch_values, config.width)
         self.blocks = nn.ModuleList(
@@ -122,8 +124,9 @@ class VitBackbone(Backbone, Patches):
 
 
 def sinusoids(rows: int, columns: int, width: int) -> Tensor:
-    """Places (rows * columns, width): sine and cosine of row and of column at wavelengths up to 10,000."""
+    """Position embeddings (rows * columns, width): sine and cosine of row and column, wavelengths up to 10,000."""
     rates = 10_000.0 ** (-torch.arange(width // _WAVES) / max(width // _WAVES, 1))
+    # A quarter of the width each: sine and cosine of the row, sine and cosine of the column.
     row, column = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
     angles = [torch.outer(place.flatten(), rates) for place in (row, column)]
     return torch.cat([wave(angle) for angle in angles for wave in (torch.sin, torch.cos)], dim=1)

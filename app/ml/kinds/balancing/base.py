@@ -1,4 +1,4 @@
-"""How the losses of several heads become the one that is minimised: the shape of a balancing."""
+"""The base classes of loss balancing: how the losses of several heads become the one that is minimised."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ class BalancingConfig(Config, ABC):
 
 @dataclass(frozen=True, slots=True)
 class TaskLosses:
-    """What a step knows of T heads: their losses (T,), whether any row of the batch carries a target, and who learns.
+    """The losses (T,) of a step's T heads, whether any row of the batch carries each target, and what trains.
 
     `shared` are the backbone's parameters that train in this step, `last` those of the last stage that has any, `own`
     the heads'.
@@ -45,26 +45,26 @@ class TaskLosses:
 
 
 class LossBalancer(nn.Module, ABC):
-    """Several losses to one. What it learns is saved with the training, and draws are torch's global generator's."""
+    """Combines losses into one. Its state is saved with the training; it draws from torch's global generator."""
 
     @abstractmethod
     def combine(self, tasks: TaskLosses) -> tuple[Tensor, Tensor | None]:
-        """A scalar whose gradient the step follows; and the weight of every head (T,), to be told, if it moves.
+        """Return the scalar to minimise, and the weights of the heads (T,) to report, None where they are fixed.
 
-        Nothing is read from the device here: on a GPU that would wait for it.
+        No value is read from the device here: that would make the CPU wait for the GPU.
         """
 
     def total(self, losses: Tensor) -> Tensor:
-        """What is measured of losses (T,): their sum, so that trainings can be compared."""
+        """The loss that is reported of losses (T,): their plain sum, so that trainings can be compared."""
         return losses.sum()
 
     def groups(self) -> list[ParamGroup]:
-        """What the optimizer moves beside backbone and heads."""
+        """Parameter groups of its own, in addition to those of backbone and heads."""
         return []
 
 
 def gradients(losses: Tensor, parameters: list[nn.Parameter]) -> Tensor:
-    """The gradient of every loss (T,) by all parameters, flat: (T, D). The graph stays."""
+    """Gradients of every loss (T,) by all parameters, flattened to (T, D). The graph is kept."""
     if not parameters:
         return losses.new_zeros(len(losses), 0)
     rows = []
@@ -75,12 +75,12 @@ def gradients(losses: Tensor, parameters: list[nn.Parameter]) -> Tensor:
 
 
 def with_gradient(value: Tensor, parameters: list[nn.Parameter], gradient: Tensor) -> Tensor:
-    """`value` (), as a scalar whose gradient by the parameters is the given one, flat (D,)."""
+    """Return `value` () with the given gradient by the parameters, flattened (D,), in place of its own."""
     return _PrecomputedGradient.apply(value.detach(), gradient, *parameters)  # type: ignore[no-any-return, no-untyped-call]
 
 
 class _PrecomputedGradient(torch.autograd.Function):
-    """A value whose gradient was computed elsewhere."""
+    """A value whose gradient by some parameters was computed before."""
 
     @staticmethod
     def forward(ctx: Any, value: Tensor, gradient: Tensor, *parameters: Tensor) -> Tensor:

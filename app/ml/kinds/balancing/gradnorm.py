@@ -65,14 +65,17 @@ class NormedGradients(LossBalancer):
         losses, present = tasks.losses.detach(), tasks.present
         with torch.enable_grad():
             slopes = gradients(tasks.losses, tasks.last)
-        norms = slopes.norm(dim=1)
+        norms = slopes.norm(dim=1)  # (T,): of the unweighted losses, so G_t = w_t * norm
         self.first.copy_(torch.where(present & (self.first < 0), losses, self.first))
         tiny = torch.finfo(losses.dtype).tiny
         ratios = losses / self.first.clamp(min=tiny)
+        # r_t: above 1 for a head that has improved less than the others.
         pace = ratios / _mean(ratios, present).clamp(min=tiny)
         pulls = self.weights * norms
         typical = _mean(pulls, present)
+        # The slope of sum_t |G_t - target_t| by log w_t is sign * G_t; divided by mean(G) it has no unit.
         step = torch.sign(pulls - typical * pace**self.config.alpha) * pulls / typical.clamp(min=tiny)
+        # Heads without a target in this batch keep their log weight; then all weights sum to T.
         moved = self.weights * (-self.config.rate * step * present).exp()
         self.weights.copy_(moved * len(moved) / moved.sum())
 

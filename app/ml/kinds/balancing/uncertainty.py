@@ -22,7 +22,7 @@ from app.ml.kinds.balancing.base import BalancingConfig, LossBalancer, TaskLosse
 
 
 class Uncertainty(BalancingConfig):
-    """Learn how noisy every head's labels are, and let noisy ones count less."""
+    """Learn how noisy every head's labels are, and give noisy ones less weight."""
 
     needs_positive: ClassVar[bool] = True
     kind: Literal["uncertainty"] = "uncertainty"

@@ -26,7 +26,7 @@ from app.ml.solvers.solution import Solution
 
 
 class Classifier(HeadConfig):
-    """Which class a row belongs to."""
+    """Predict which class a row belongs to."""
 
     accepts: ClassVar[Accepts] = "category"
     learns_soft_labels: ClassVar[bool] = True
@@ -78,6 +78,7 @@ class ClassifierHead(Head, SoftLabelSolver):
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """Weighted mean cross-entropy over rows whose class is known (not -1)."""
+        # The sum over known rows over their weights: torch's own mean would be 0 / 0 where no row is known.
         summed = F.cross_entropy(
             output,
             target,
@@ -86,6 +87,7 @@ class ClassifierHead(Head, SoftLabelSolver):
             reduction="sum",
             label_smoothing=self.config.label_smoothing,
         )
+        # A missing class (-1) is clamped to be an index, and then weighs 0.
         weights = self.class_weight[target.clamp(min=0)] * (target >= 0)
         return summed / weights.sum().clamp(min=torch.finfo(output.dtype).tiny)
 
@@ -110,7 +112,7 @@ class ClassifierHead(Head, SoftLabelSolver):
         return "accuracy"
 
     def row_scores(self, output: Tensor, target: Tensor) -> Tensor:
-        """1 where the answer is right, else 0."""
+        """1 where the prediction is right, 0 where it is wrong, NaN without a label."""
         right = (output.argmax(1) == target).double()
         return torch.where(target >= 0, right, torch.nan)
 
@@ -128,6 +130,7 @@ class ClassifierHead(Head, SoftLabelSolver):
         if not self.config.solvable:
             return None
         known = target >= 0
+        # One scale per layer: the penalty must not treat features that hardly vary like all others.
         self.standardize.fit_together(features[known], widths)
         rows = self.standardize(features[known])
         solution = solve_logistic(rows, target[known], self.class_weight, self.config.label_smoothing)
@@ -144,10 +147,11 @@ class ClassifierHead(Head, SoftLabelSolver):
         return solution
 
     def fit_target(self, target: Tensor) -> None:
-        """Weigh the classes by how rare they are in (N,), if asked to; an absent class keeps 1."""
+        """Set class weights to N / (K N_class) of (N,) where balanced; a class without rows keeps 1."""
         if self.config.class_weights == "none":
             return
         counts = torch.bincount(target[target >= 0], minlength=len(self.classes))
+        # N / (K N_class): the classes together weigh as much as N rows.
         weights = counts.sum() / (len(self.classes) * counts.clamp(min=1))
         self.class_weight.copy_(torch.where(counts > 0, weights, 1.0))
 

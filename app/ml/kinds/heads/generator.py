@@ -1,8 +1,8 @@
-"""A generator: it continues texts, by saying the next token again and again.
+"""A generator: it continues texts, by predicting the next token again and again.
 
 loss = - mean over all tokens t of log p(x_t | x_1 .. x_{t-1}), in nats, as in pretraining by `next_token`; on one that
 was pretrained so, it starts from the layer that was learned there. How texts are continued: app.ml.models.generation.
-Asked for predictions it says how well it foresees a text: perplexity, accuracy and bits per character.
+Its predictions say how well it foresees a text: perplexity, accuracy and bits per character.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ from app.ml.interfaces.abilities import Ability, Sequences
 
 
 class Generator(HeadConfig):
-    """Continues texts."""
+    """Continue texts, token by token."""
 
     accepts: ClassVar[Accepts] = "inputs"
     modalities: ClassVar[tuple[ModalityKind, ...]] = ("text",)
@@ -56,6 +56,7 @@ class GeneratorHead(Head):
 
     def read(self, features: Tensor, inputs: Tensor) -> Tensor:
         """Features (B, T, F) of texts (B, T) to sums (B, 4)."""
+        # Features of step t predict code t + 1.
         next_codes = inputs[:, 1:]
         return token_sums(self.layer(features[:, :-1]), next_codes, is_predicted(next_codes), self.characters)
 
@@ -72,10 +73,10 @@ class GeneratorHead(Head):
         return TokenSums(output.detach().double().cpu().numpy())
 
     def fit_features(self, features: Tensor) -> None:
-        """Nothing: it takes features as they are, so that it can start from pretrained weights."""
+        """Do nothing: features stay as they are, so that it can start from pretrained weights."""
 
     def fit_target(self, target: Tensor) -> None:
-        """Nothing: it has no labels."""
+        """Do nothing: it has no labels."""
 
     def fit_examples(self, examples: Examples) -> None:
         """Learn how many characters each token stands for."""

@@ -28,7 +28,7 @@ _MAX_WEIGHT = 100.0
 
 
 class MultiLabel(HeadConfig):
-    """Which of several labels a row has: none, some or all."""
+    """Predict which of several labels a row has: none, some or all."""
 
     accepts: ClassVar[Accepts] = "label"
     kind: Literal["multi_label"] = "multi_label"
@@ -84,7 +84,7 @@ class MultiLabelHead(Head):
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """Mean binary cross-entropy over the labels that are known (not -1)."""
         labels = self._table(target)
-        known = labels >= 0
+        known = labels >= 0  # (B, K): each label may be missing in other rows
         losses = F.binary_cross_entropy_with_logits(
             output, labels.clamp(min=0).to(output.dtype), pos_weight=self.positive_weight, reduction="none"
         )
@@ -126,7 +126,7 @@ class MultiLabelHead(Head):
         self.standardize.fit(features)
 
     def fit_target(self, target: Tensor) -> None:
-        """Weigh what is rare, if asked to; a label that no row has, or every row, keeps 1."""
+        """Set positive weights to negatives / positives where balanced; a label that all rows or none have keeps 1."""
         if self.config.positive_weights == "none":
             return
         labels = self._table(target)
@@ -146,7 +146,7 @@ class MultiLabelHead(Head):
         return solution
 
     def fit_calibration(self, output: Tensor, target: Tensor) -> None:
-        """Fit the thresholds, if asked to."""
+        """Set each label's threshold to the best F1 of the validation rows, where `threshold` is fitted."""
         if self.config.threshold == "half":
             return
         probabilities, labels = _probabilities(output).cpu().numpy(), self._table(target).cpu().numpy()
@@ -160,14 +160,15 @@ class MultiLabelHead(Head):
 
 
 def best_threshold(probabilities: np.ndarray[Any, Any], positive: np.ndarray[Any, Any]) -> float:
-    """Where cutting (n,) gives the best F1, in the middle between two probabilities; a half where none is there."""
+    """The threshold on (n,) with the best F1, midway between two probabilities; 0.5 where no row is positive."""
     if not positive.any():
         return _HALF
     order = np.argsort(-probabilities, kind="stable")
     ranked = probabilities[order]
+    # Answering the k most probable rows: F1 = 2 hits / (k + positives), for every k at once.
     f1 = 2 * positive[order].cumsum() / (np.arange(1, len(order) + 1) + positive.sum())
     below = np.append(ranked[1:], 0.0)
-    f1[ranked == below] = -1.0  # equals are answered alike
+    f1[ranked == below] = -1.0  # no threshold separates equal probabilities
     best = int(f1.argmax())
     return float((ranked[best] + below[best]) / 2)
 

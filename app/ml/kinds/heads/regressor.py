@@ -37,7 +37,7 @@ _MAX_LOG_VARIANCE = 8.0  # deviations from 0.02 to 55 of the target's
 
 
 class Regressor(HeadConfig):
-    """A number that belongs to a row, or several, each with an interval that is likely to hold it."""
+    """Predict a number, or several, each with an interval that is likely to hold it."""
 
     accepts: ClassVar[Accepts] = "number"
     squared_error: ClassVar[bool] = True
@@ -106,6 +106,7 @@ class RegressorHead(Head):
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """Mean over the numbers that are known (not NaN)."""
+        # In deviations of the train rows, so that a rate suits any unit; each number may be missing in other rows.
         targets = self._standardised(target)
         known = ~targets.isnan()
         losses = self._losses(output, targets.nan_to_num().to(output.dtype)) * known
@@ -116,6 +117,7 @@ class RegressorHead(Head):
         prediction = output[:, : len(self.names)]
         if self.config.loss == "gaussian":
             log_variance = self._log_variance(output)
+            # The negative log likelihood of a normal distribution, without its constant.
             return (log_variance + (targets - prediction).square() * (-log_variance).exp()) / 2
         return (F.mse_loss if self.config.loss == "mse" else F.huber_loss)(prediction, targets, reduction="none")
 
@@ -162,6 +164,7 @@ class RegressorHead(Head):
         solution = solve_regression(self.standardize(features[known]), targets[known])
         solution.copy_to(single_layer(self.layers))
         if solution.left_out is not None:
+            # Until calibration, intervals are as wide as the leave-one-out error implies.
             self.spread.mul_(solution.left_out.to(self.spread))
         return solution
 
@@ -182,6 +185,7 @@ class RegressorHead(Head):
         errors = (self._standardised(target) - prediction).abs() / deviation
         for index, of_target in enumerate(errors.T):
             known = of_target[~of_target.isnan()].sort().values
+            # Split conformal prediction: the ceil((n + 1) level)-th smallest error; it does not exist for small n.
             rank = math.ceil((len(known) + 1) * self.config.level)
             if rank <= len(known):
                 self.spread[index] = known[rank - 1]
@@ -195,7 +199,7 @@ class RegressorHead(Head):
         return (self._table(target) - self.target_mean) / self.target_std
 
     def _log_variance(self, output: Tensor) -> Tensor:
-        """(B, T), bounded without ever losing its slope."""
+        """Log variances (B, T), bounded by a tanh, which has a gradient everywhere."""
         raw = output[:, len(self.names) :].float() / _MAX_LOG_VARIANCE
         return _MAX_LOG_VARIANCE * raw.tanh()
 

@@ -64,11 +64,11 @@ class Contractive(Frozen):
 
 
 class Sparse(Frozen):
-    """Features that are silent for most rows."""
+    """Features that are near 0 for most rows."""
 
     kind: Literal["sparse"] = "sparse"
     strength: Real = Field(0.1, ge=0, le=1e6, description="Lambda, the weight of the sum of divergences.")
-    rate: Real = Field(0.05, gt=0, lt=1, description="Rho, the wanted mean activity of every feature.")
+    rate: Real = Field(0.05, gt=0, lt=1, description="Rho, the target mean activity of every feature.")
 
 
 AnyPenalty = Annotated[NoPenalty | L2 | L1 | Contractive | Sparse, Field(discriminator="kind")]
@@ -113,6 +113,7 @@ class AutoencoderObjective(Objective):
     def loss(self, batch: Batch) -> Losses:
         """Scalars loss, reconstruction, penalty, mse."""
         inputs, weights = batch.inputs, value_weights(batch.inputs)
+        # (B, F) and (); series also have weights (B, C + 1, T), 0 where nothing was observed.
         features, penalty = self._encode(inputs)
         reconstruction = half_squared_error(inputs, self.decoder(features), weights)
         return {

@@ -70,6 +70,7 @@ class SwapCorruption(Frozen):
     def apply(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Corrupted rows (B, *shape), and where they were changed, bool of the same shape."""
         swapped = torch.rand_like(inputs) < self.share
+        # Every value has a donor of its own, in the same column. (B, *shape)
         others = torch.randint(0, len(inputs), inputs.shape, device=inputs.device)
         return torch.where(swapped, inputs.gather(0, others), inputs), swapped
 
@@ -83,7 +84,7 @@ _USUAL: dict[str, tuple[AnyCorruption, str]] = {
 
 
 class DenoisingAutoencoder(MethodRequest):
-    """Learn features from which the clean row can be rebuilt, though they saw a corrupted one."""
+    """Learn features of a corrupted row from which the clean row can be rebuilt."""
 
     accepts: ClassVar[tuple[ModalityKind, ...]] = ("image", "table", "series")
     needs: ClassVar[frozenset[Ability]] = frozenset({"mirror"})
@@ -138,6 +139,7 @@ class DenoisingAutoencoderObjective(Objective):
     def loss(self, batch: Batch) -> Losses:
         """Scalars loss, mse."""
         inputs, weights = batch.inputs, value_weights(batch.inputs)
+        # The network sees the corrupted row, the error is that of the clean one.
         corrupted, changed = corrupt(self.corruption, inputs, weights)
         rebuilt = self.decoder(self.backbone(corrupted))
         plain = half_squared_error(inputs, rebuilt, weights)
@@ -154,4 +156,5 @@ def corrupt(corruption: AnyCorruption, inputs: Tensor, weights: Tensor | None) -
     corrupted, changed = corruption.apply(inputs)
     if weights is None:
         return corrupted, changed
+    # What was not observed holds 0 and stays so.
     return torch.where(weights > 0, corrupted, inputs), changed & (weights > 0)

@@ -5,7 +5,7 @@
 Lloyd, "Least squares quantization in PCM", 1982; by the gradient on a batch at a time it is online k-means (Bottou and
 Bengio, "Convergence properties of the k-means algorithms", 1995; Sculley, "Web-scale k-means clustering", 2010), which
 for patches gives the features of Coates, Lee and Ng, 2011: see the backbone kmeans_patches. A centroid that has been
-nearest to nothing for long moves to the patch of the batch that is farthest from all others.
+nearest to no patch for long moves to the patch of the batch that is farthest from all centroids.
 """
 
 from typing import ClassVar, Literal
@@ -51,7 +51,7 @@ class KMeans(MethodConfig):
 
 
 class KMeansObjective(Objective):
-    """Reports loss, and used, the share of centroids that were the nearest to some patch of late."""
+    """Reports loss, and used, the share of centroids that were recently the nearest to some patch."""
 
     idle: Tensor
 
@@ -65,12 +65,12 @@ class KMeansObjective(Objective):
 
     @property
     def learner(self) -> Centroids:
-        """The backbone, as what it is able to do."""
+        """The backbone, typed by its ability."""
         assert isinstance(self.backbone, Centroids)
         return self.backbone
 
     def groups(self) -> list[ParamGroup]:
-        """The centroids, which never decay: their length says something."""
+        """The centroids, without weight decay: their length matters."""
         return [ParamGroup(list(self.parameters()), decays=False)]
 
     @torch.no_grad()
@@ -91,7 +91,7 @@ class KMeansObjective(Objective):
         return self._losses(self._patches(batch))
 
     def training_loss(self, batch: Batch) -> Losses:
-        """The same, after dead centroids were moved."""
+        """The loss of the augmented batch, after dead centroids were moved."""
         patches = self._patches(self.augmented(batch))
         self._revive(patches)
         return self._losses(patches)
@@ -111,13 +111,14 @@ class KMeansObjective(Objective):
 
     @torch.no_grad()
     def _revive(self, patches: Tensor) -> None:
-        """Count what is idle, and move what has been for too long; no value is read, so that no device waits."""
+        """Count patches since each centroid was nearest, and move dead centroids. No value is read: no device waits."""
         centroids = self.learner.centroids
         distances, nearest = squared_distances(patches, centroids).min(1)
         is_nearest = torch.zeros_like(self.idle, dtype=torch.bool).index_fill(0, nearest, value=True)
         self.idle.copy_(torch.where(is_nearest, 0, self.idle + len(patches)))
+        # A centroid of which no patch is the nearest gets no gradient, and would stay where it is for ever.
         dead = self.idle >= self._patience
         farthest = distances.argsort(descending=True, stable=True)
-        turns = (dead.cumsum(0) - 1).clamp(0, len(patches) - 1)  # the first dead one gets the farthest patch, and so on
+        turns = (dead.cumsum(0) - 1).clamp(0, len(patches) - 1)  # dead centroid i goes to the i-th farthest patch
         centroids.copy_(torch.where(dead[:, None], patches[farthest[turns]], centroids))
         self.idle.masked_fill_(dead, 0)

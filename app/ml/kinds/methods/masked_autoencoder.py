@@ -1,4 +1,4 @@
-"""The masked autoencoder: see a few patches of an image, rebuild the others.
+"""The masked autoencoder: encode a few patches of an image, and rebuild the others.
 
     loss = mean over rows and masked patches of the mean over their values of (p - p^)^2
 
@@ -26,7 +26,7 @@ _TOKEN = 0.02  # deviation that learned tokens and places begin with
 
 
 class MaskedAutoencoder(MethodConfig):
-    """Rebuild the patches of an image that were left out."""
+    """Rebuild the patches of an image that were masked."""
 
     accepts: ClassVar[tuple[ModalityKind, ...]] = ("image",)
     needs: ClassVar[frozenset[Ability]] = frozenset({"patches"})
@@ -92,6 +92,7 @@ class MaskedAutoencoderObjective(Objective):
         """The scalar loss."""
         assert isinstance(self.backbone, Patches)
         patches = self.backbone.patches(batch.inputs)
+        # A random order of each row's patches: the first V are encoded, the rest is to be rebuilt. (B, P)
         order = torch.rand(patches.shape[:2], device=patches.device).argsort(1)
         visible, hidden = order[:, : self.visible], order[:, self.visible :]
         features = self.backbone.encode_patches(chosen(patches, visible), visible)
@@ -100,11 +101,13 @@ class MaskedAutoencoderObjective(Objective):
 
     def decode(self, features: Tensor, visible: Tensor, hidden: Tensor) -> Tensor:
         """Features (B, V, width) of the patches at `shown` (B, V) to the pixels of those at `hidden` (B, M)."""
+        # The decoder gets V encoded patches and M copies of the learned token, each with its own position.
         known = self.narrow(features)
         unknown = self.token.expand(*hidden.shape, -1)
         values = torch.cat([known, unknown.to(known.dtype)], dim=1) + self.places[torch.cat([visible, hidden], dim=1)]
         for block in self.blocks:
             values = block(values, None, causal=False)
+        # Only the masked patches are rebuilt: the loss does not count the others.
         rebuilt: Tensor = self.rebuild(values[:, self.visible :])
         return rebuilt
 
@@ -117,6 +120,7 @@ def chosen(patches: Tensor, places: Tensor) -> Tensor:
 def masked_error(patches: Tensor, rebuilt: Tensor, *, normalize: bool) -> Tensor:
     """Mean squared error over masked patches (B, M, V), to ()."""
     if normalize:
+        # By each patch's own mean and deviation, so that the loss is about contrast and not about brightness.
         variance, mean = torch.var_mean(patches, dim=2, keepdim=True)
         patches = (patches - mean) * (variance + _MIN_VARIANCE).rsqrt()
     return (rebuilt.to(patches.dtype) - patches).square().mean()

@@ -1,6 +1,6 @@
-"""A masked language model: some tokens are hidden, and said from all around them.
+"""A masked language model: some tokens are masked, and predicted from the text on both sides.
 
-Of a text's own tokens `share` are chosen; of those 80 % become the mask, 10 % a random token and 10 % stay. loss =
+A `share` of a text's own tokens is chosen; of those 80 % become the mask, 10 % a random token and 10 % stay. loss =
 - mean over the chosen tokens of log p(x_t | the changed text), in nats; over a split's tokens, not over its rows.
 Devlin et al., "BERT: pre-training of deep bidirectional transformers for language understanding", 2019.
 """
@@ -26,18 +26,20 @@ _HIDDEN, _REPLACED = 0.8, 0.9  # up to the first share a mask, from there up to 
 
 
 class MaskedLanguage(MethodConfig):
-    """Learn to say hidden tokens of a text."""
+    """Learn to predict masked tokens of a text."""
 
     accepts: ClassVar[tuple[ModalityKind, ...]] = ("text",)
     needs: ClassVar[frozenset[Ability]] = frozenset({"sequence"})
     kind: Literal["masked_language"] = "masked_language"
-    share: Annotated[Real, Field(gt=0, lt=1)] = Field(0.15, description="Share of the tokens that have to be said.")
+    share: Annotated[Real, Field(gt=0, lt=1)] = Field(0.15, description="Share of the tokens that are predicted.")
     tied: bool = Field(
-        default=False, strict=True, description="Say tokens by the vectors that they enter by; saves a layer."
+        default=False,
+        strict=True,
+        description="Predict tokens with the input embeddings as the output layer's weights; saves a layer.",
     )
 
     def training_defaults(self, context: ResolutionContext) -> TrainingDefaults:
-        """As for saying the next token."""
+        """As for predicting the next token."""
         return TRAINING_DEFAULTS
 
     def build(self, backbone: Backbone) -> "MaskedLanguageObjective":
@@ -77,8 +79,9 @@ class MaskedLanguageObjective(Objective):
 
 
 def masked(codes: Tensor, share: float, vocabulary: int) -> tuple[Tensor, Tensor]:
-    """Codes (B, T) after hiding, and which were chosen, bool (B, T)."""
+    """Mask codes (B, T): the changed codes, and which were chosen, bool (B, T)."""
     chosen = (torch.rand(codes.shape, device=codes.device) < share) & is_text(codes)
+    # Some chosen tokens keep their code or get a wrong one, since no text has masks after pretraining.
     fate = torch.rand(codes.shape, device=codes.device)
     others = torch.randint(min(FIRST, vocabulary - 1), vocabulary, codes.shape, device=codes.device)
     changed = torch.where(chosen & (fate < _HIDDEN), MASK, codes)

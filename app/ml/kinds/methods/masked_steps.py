@@ -1,11 +1,11 @@
-"""A series with some of its values hidden in spans, to be rebuilt from what is around them.
+"""Masked spans of a series are rebuilt from what is around them.
 
     loss = mean over hidden observed values of (x_ct - r_ct)^2,   r_t = W f(x~)_t + b
 
 f gives features of every step of the series x~ whose hidden values are 0, their channel's mean; every channel hides
 spans of its own. Zerveas et al., "A transformer-based framework for multivariate time series representation learning",
 2021; spans are drawn as by Baevski et al., "wav2vec 2.0", 2020: every step begins one with the same probability q, they
-may overlap, and 1 - (1 - q)^span of the values are hidden. A loss of 1 is what their means alone would give.
+may overlap, and 1 - (1 - q)^span of the values are hidden. Predicting the mean gives a loss of 1.
 """
 
 from collections.abc import Iterable
@@ -64,18 +64,22 @@ class MaskedStepsObjective(Objective):
     def sums(self, inputs: Tensor) -> Tensor:
         """The squared error over hidden observed values of series (B, C + 1, T), and how many there are, (2,)."""
         assert isinstance(self.backbone, Sequences)
+        # Every channel masks spans of its own; the mask of what was observed stays as it is. (B, C, T), (B, 1, T)
         values, observed = inputs[:, :-1], inputs[:, -1:]
         hidden = spans(values, self.config.share, self.config.span)
         masked = torch.cat([values.masked_fill(hidden, 0), observed], dim=1)
         rebuilt = self.rebuild(self.backbone.sequence(masked)).transpose(1, 2).to(values.dtype)
+        # Only values that were masked and observed count.
         counts = hidden * observed
         return torch.stack([(counts * (values - rebuilt).square()).sum(), counts.sum()])
 
 
 def spans(values: Tensor, share: float, length: int) -> Tensor:
     """Where values (B, C, T) are hidden, bool; `share` of them, in spans of `length` steps that may overlap."""
+    # A value is masked if any of `length` steps begins a span: 1 - (1 - q)^length = share.
     begins = 1 - (1 - share) ** (1 / length)
     rows, channels, steps = values.shape
+    # Spans may begin before the first step; max pooling spreads each begin over the length of its span.
     first = (torch.rand(rows, channels, steps + length - 1, device=values.device) < begins).float()
     return F.max_pool1d(first, length, stride=1) > 0
 

@@ -1,9 +1,9 @@
-"""A causal language model: every token is said from those before it.
+"""A causal language model: every token is predicted from those before it.
 
 loss = - mean over all tokens t of log p(x_t | x_1 .. x_{t-1}), in nats; over a split's tokens, not over its rows.
 Bengio et al., "A neural probabilistic language model", 2003; Radford et al., "Improving language understanding by
-generative pre-training", 2018. With `tied` the vectors that tokens enter by also say them: Press and Wolf, "Using the
-output embedding to improve language models", 2017.
+generative pre-training", 2018. With `tied` the input embeddings are also the output layer's weights:
+Press and Wolf, "Using the output embedding to improve language models", 2017.
 """
 
 from collections.abc import Iterable
@@ -35,14 +35,16 @@ TRAINING_DEFAULTS = TrainingDefaults(
 
 
 class NextToken(MethodConfig):
-    """Learn to say a text's next token."""
+    """Learn to predict a text's next token."""
 
     accepts: ClassVar[tuple[ModalityKind, ...]] = ("text",)
     needs: ClassVar[frozenset[Ability]] = frozenset({"sequence"})
     causal: ClassVar[bool] = True
     kind: Literal["next_token"] = "next_token"
     tied: bool = Field(
-        default=False, strict=True, description="Say tokens by the vectors that they enter by; saves a layer."
+        default=False,
+        strict=True,
+        description="Predict tokens with the input embeddings as the output layer's weights; saves a layer.",
     )
 
     def training_defaults(self, context: ResolutionContext) -> TrainingDefaults:
@@ -90,9 +92,10 @@ class NextTokenObjective(Objective):
         return {"loss": mean_nats(sums), **rates(sums)}, TokenSums(sums.detach().cpu().numpy())
 
     def sums(self, codes: Tensor) -> Tensor:
-        """Sums (B, 4) over the tokens of each row (B, T) but its first."""
+        """Sums (B, 4) over the tokens of each row (B, T), all but its first."""
         backbone = self.backbone
         assert isinstance(backbone, Sequences)
+        # Features of step t predict code t + 1; (B, T - 1, F) and (B, T - 1).
         steps, next_codes = backbone.sequence(codes)[:, :-1], codes[:, 1:]
         logits = self.layer(steps, backbone.embeddings())
         return token_sums(logits, next_codes, is_predicted(next_codes), self.characters)

@@ -4,7 +4,7 @@ Chen, Kornblith, Norouzi and Hinton, "A simple framework for contrastive learnin
 With z_1 ... z_2N the projected views of N rows, s the cosine and i, j two views of one row:
     l(i, j) = -log( exp(s(z_i, z_j) / tau) / sum over k != i of exp(s(z_i, z_k) / tau) )
 averaged over all 2N ordered pairs. The projection is thrown away afterwards: the backbone's features are kept.
-A batch of one row has nothing to tell it from: its loss is 0.
+A batch of one row has no other row to compare with: its loss is 0.
 """
 
 from typing import ClassVar, Literal
@@ -38,7 +38,7 @@ class SimClr(MethodConfig):
         return default_views(context)
 
     def training_defaults(self, context: ResolutionContext) -> TrainingDefaults:
-        """Longer than where rows are rebuilt, at a higher rate, in the processor's own arithmetic."""
+        """Longer trainings than for reconstruction, a higher rate, and native precision."""
         return TRAINING_DEFAULTS
 
     def build(self, backbone: Backbone) -> "SimClrObjective":
@@ -58,13 +58,15 @@ class SimClrObjective(Objective):
         self.projector = projection_head(backbone.features, config.hidden, config.projection)
 
     def training_loss(self, batch: Batch) -> Losses:
-        """The same as `loss`, which makes its own views."""
+        """As `loss`, which draws the views itself."""
         return self.loss(batch)
 
     def loss(self, batch: Batch) -> Losses:
         """Scalars loss and accuracy, over two views of every row."""
+        # (2B, *shape): first views of all rows, then second views, through the backbone in one pass.
         views = torch.cat([self.augmented(batch).inputs, self.augmented(batch).inputs])
         logits = similarities(self.projector(self.backbone(views)), self.config.temperature)
+        # NT-Xent is a cross-entropy over the other 2B - 1 views, whose class is the partner.
         partners = partners_of(len(batch), views.device)
         accuracy = (logits.detach().argmax(1) == partners).float().mean()
         return {"loss": F.cross_entropy(logits, partners), "accuracy": accuracy}
@@ -75,10 +77,11 @@ def similarities(projected: Tensor, temperature: float) -> Tensor:
     with full_precision(projected.device):
         directions = F.normalize(projected.float(), dim=1)
         logits = directions @ directions.T / temperature
+    # A view is most similar to itself: its own logit must not take part in the softmax.
     itself = torch.eye(len(logits), dtype=torch.bool, device=logits.device)
     return logits.masked_fill(itself, -torch.inf)
 
 
 def partners_of(rows: int, device: torch.device) -> Tensor:
-    """Where the other view of each is, when all first views come before all second ones: int64 (2 * rows,)."""
+    """Index of each view's partner, first views standing before second ones: int64 (2 * rows,)."""
     return torch.arange(2 * rows, device=device).roll(rows)

@@ -7,15 +7,15 @@ variational Bayes", 2014 (equation 10 and appendix B); beta: Higgins et al., "be
     bernoulli  the sum over dimensions of x log m + (1 - x) log(1 - m), with logits from the decoder
     gaussian   log N(x; m, s^2 I) with all its constants and one learned variance s^2 for all dimensions (Rybkin,
                Daniilidis and Levine, "Simple and effective VAE training with calibrated decoders", 2021)
-The loss is the negative ELBO in nats per row. Two helps against a posterior that collapses onto the prior: beta may
+The loss is the negative ELBO in nats per row. Two remedies for a posterior that collapses onto the prior: beta may
 rise linearly from 0 over a share of the training (Bowman et al., "Generating sentences from a continuous space", 2016;
 a measured loss always counts all of it), and a dimension whose divergence, averaged over the batch, is below
 `free_bits` does not count less than that (Kingma et al., "Improved variational inference with inverse autoregressive
-flow", 2016). `active_units` tells: the share of latent dimensions with a mean divergence of more than 0.01 nats.
+flow", 2016). `active_units` shows a collapse: the share of latent dimensions with a mean divergence above 0.01 nats.
 
 The backbone's features, before mu and sigma, are what is transferred. Whoever uses mu instead should scale its
-dimensions together, never one by one: a collapsed one is noise, and would become as loud as the others. What a series
-did not observe has no likelihood.
+dimensions together, never one by one: a collapsed one is noise, and would become as loud as the others. Steps
+that a series did not observe have no likelihood.
 """
 
 import math
@@ -43,7 +43,7 @@ from app.ml.interfaces import (
 )
 from app.ml.interfaces.abilities import Ability, Mirrors
 
-_MAX_LOG_VARIANCE = 20.0  # e^20: far beyond use; what is above it grows slowly, so that exp() stays finite
+_MAX_LOG_VARIANCE = 20.0  # e^20 is far beyond use; above it the value grows slowly, so that exp() stays finite
 _MIN_LOG_VARIANCE = -12.0
 _ACTIVE = 0.01  # nats
 
@@ -52,7 +52,7 @@ Dimensions = Annotated[Integer, Field(ge=1, le=4096)]
 
 
 class VariationalAutoencoder(MethodRequest):
-    """Learn a distribution of features from which rows can be drawn."""
+    """Learn a distribution of features from which rows can be sampled."""
 
     accepts: ClassVar[tuple[ModalityKind, ...]] = ("image", "table", "series")
     needs: ClassVar[frozenset[Ability]] = frozenset({"mirror"})
@@ -113,7 +113,7 @@ class ResolvedVariationalAutoencoder(VariationalAutoencoder, MethodConfig):
 class VariationalAutoencoderObjective(Objective):
     """Reports loss = reconstruction + beta * kl, in nats per row; reconstruction is -log p(x|z). And active_units."""
 
-    warmth: float = 1.0  # the share of beta that counts while training
+    warmth: float = 1.0  # share of beta that counts in the training loss
 
     def __init__(self, config: ResolvedVariationalAutoencoder, backbone: Backbone) -> None:
         super().__init__()
@@ -128,10 +128,11 @@ class VariationalAutoencoderObjective(Objective):
 
     def loss(self, batch: Batch) -> Losses:
         """Scalars loss, reconstruction, kl, active_units."""
-        mean, log_variance = self.encode(batch.inputs)
+        mean, log_variance = self.encode(batch.inputs)  # (B, Z) each
         latents = reparameterize(mean, log_variance, torch.randn_like(mean))
         reconstruction = -self.log_likelihood(batch.inputs, self.decode(latents)).mean()
-        divergences = divergences_of(mean, log_variance).mean(0)
+        divergences = divergences_of(mean, log_variance).mean(0)  # (Z,): per dimension, the mean over the batch
+        # What is measured counts all of beta, so that losses of different steps can be compared.
         beta = self.config.beta * (self.warmth if self.training else 1.0)
         return {
             "loss": reconstruction + beta * divergences.clamp(min=self.config.free_bits).sum(),
@@ -141,12 +142,13 @@ class VariationalAutoencoderObjective(Objective):
         }
 
     def begin(self, step: int, total: int) -> None:
-        """Warm beta up: it counts whole from the end of the warm-up on."""
+        """Raise beta linearly from 0; after the warm-up it counts in full."""
         steps = self.config.warmup * total
         self.warmth = min(1.0, step / steps) if steps else 1.0
 
     def encode(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Mu and log sigma^2 of q(z|x), each (B, Z)."""
+        # In float32: a variance and a divergence are exponentials.
         mean, log_variance = self.posterior(self.backbone(inputs)).float().chunk(2, dim=1)
         return mean, softly_bounded(log_variance)
 

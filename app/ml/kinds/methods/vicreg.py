@@ -1,4 +1,4 @@
-"""VICReg: two views of a row agree, every dimension varies over the batch, and no two dimensions say the same.
+"""VICReg: two views of a row agree, every dimension varies over the batch, and dimensions are uncorrelated.
 
 Bardes, Ponce and LeCun, "VICReg: variance-invariance-covariance regularization for self-supervised learning", 2022.
 With Z, Z' the projected views (N, D) of N rows:
@@ -61,7 +61,7 @@ class VicReg(MethodRequest):
         return ResolvedVicReg
 
     def choices(self, context: ResolutionContext) -> Choices:
-        """As many dimensions as rows can keep apart."""
+        """Set the projection to as many dimensions as the rows can keep uncorrelated."""
         projection = 2 ** max(4, min(9, math.floor(math.log2(context.train_rows))))
         reason = "a power of two up to 512: more dimensions than rows cannot all be uncorrelated"
         return {"projection": (projection, reason)}
@@ -71,7 +71,7 @@ class VicReg(MethodRequest):
         return default_views(context)
 
     def training_defaults(self, context: ResolutionContext) -> TrainingDefaults:
-        """Longer than where rows are rebuilt, at a higher rate, in the processor's own arithmetic."""
+        """Longer trainings than for reconstruction, a higher rate, and native precision."""
         return TRAINING_DEFAULTS
 
 
@@ -97,15 +97,16 @@ class VicRegObjective(Objective):
         self.projector = projection_head(backbone.features, config.hidden, config.projection)
 
     def training_loss(self, batch: Batch) -> Losses:
-        """The same as `loss`, which makes its own views."""
+        """As `loss`, which draws the views itself."""
         return self.loss(batch)
 
     def loss(self, batch: Batch) -> Losses:
         """Scalars loss, invariance, variance and covariance, over two views of every row."""
+        # (2B, *shape): first views of all rows, then second views, through the backbone in one pass.
         views = torch.cat([self.augmented(batch).inputs, self.augmented(batch).inputs])
         projected = self.projector(self.backbone(views))
         with full_precision(projected.device):
-            first, second = projected.float().chunk(2)
+            first, second = projected.float().chunk(2)  # (B, D) each; covariances of bfloat16 would be noise
             invariance = F.mse_loss(first, second)
             variance = variance_loss(first) + variance_loss(second)
             covariance = covariance_loss(first) + covariance_loss(second)
@@ -127,6 +128,7 @@ def covariance_loss(projected: Tensor) -> Tensor:
     rows, dimensions = projected.shape
     if rows == 1:
         return projected.new_zeros(())
+    # (D, D); the diagonal holds variances, which the other term keeps up.
     centred = projected - projected.mean(0)
     covariances = (centred.T @ centred / (rows - 1)).square()
     return (covariances.sum() - covariances.diagonal().sum()) / dimensions

@@ -1,4 +1,4 @@
-"""The views that contrasting methods take where a user names none: light ones, that leave a row's meaning alone."""
+"""Default augmentations of the methods that compare views: light ones, which keep a row's meaning."""
 
 from app.ml.configs.training import TrainingDefaults
 from app.ml.interfaces import AugmentationConfig, ResolutionContext
@@ -28,7 +28,7 @@ TRAINING_DEFAULTS = TrainingDefaults(
 
 
 def default_views(context: ResolutionContext) -> tuple[AugmentationConfig, ...]:
-    """Only images of many colours are mirrored: grey ones may be letters."""
+    """Return the defaults per modality. Only coloured images are mirrored: grey ones may be letters."""
     match context.modality:
         case "image":
             coloured = context.shape[2] >= _COLOURED

@@ -2,8 +2,8 @@
 
 number     (x - mean) / std, within +-10,000, a missing one as the mean (0); and, only where the train split had
            missing values, one more feature that is 1 when missing
-category   one feature per category, and one that is 1 when missing, or when no train row had the category; that
-           one stays 0 where the train split had no missing values: its weights would be as they were born
+category   one feature per category, and one that is 1 when missing, or when no train row had the category; the
+           latter stays 0 where the train split had no missing values: its weights would be untrained
 date       days since 1970-01-01 like a number; sine and cosine of the place in the year (of 365.2425 days) and in
            the week; of the place in the day where the train split had times; and the feature for missing ones
 """
@@ -31,7 +31,7 @@ _MISSING_SPECIMENS = 0.2
 
 
 class ColumnStatistics:
-    """What a column's train rows hold, gathered piece by piece."""
+    """Statistics of a column's train rows, gathered block by block."""
 
     def __init__(self) -> None:
         self.moments = Moments()
@@ -41,7 +41,7 @@ class ColumnStatistics:
         self.codes: set[int] = set()  # of a category
 
     def add(self, values: Rows, *, codes: bool) -> None:
-        """Take in more values (n,), NaN = missing; `codes`: they are those of categories."""
+        """Add values (n,), NaN = missing; with `codes` they are codes of categories."""
         present = values[~np.isnan(values)].astype(np.float64)
         self.missing |= len(present) < len(values)
         if codes:
@@ -60,14 +60,14 @@ class ColumnStatistics:
 
 
 class Column(Frozen):
-    """What all columns have."""
+    """The fields that all columns share."""
 
     name: str = Field(description="The column's name.")
     had_missing: bool = Field(default=False, description="Whether train rows lacked it, so that missing has a feature.")
     nullable: bool = Field(default=False, description="Whether null is understood though no train row lacked it.")
 
     def _missing(self, what: str) -> float:
-        """What null is stored as."""
+        """Return NaN, as which null is stored. Raises `DecodingError` where no train row lacked the value."""
         if self.had_missing or self.nullable:
             return math.nan
         msg = f"no value is given, and no training row lacked it: give a {what}"
@@ -88,7 +88,7 @@ class NumberColumn(Column):
 
     @property
     def width(self) -> int:
-        """How many features it becomes."""
+        """Number of features."""
         return 2 if self.had_missing else 1
 
     @classmethod
@@ -254,7 +254,7 @@ def fit_columns(columns: Sequence[ColumnSpec], rows: StoredRows) -> tuple[AnyCol
 
 
 def _standardised(values: Rows, mean: float, std: float) -> Rows:
-    """(N,) in deviations from the mean, bounded."""
+    """Standardise (N,), within +-10,000 deviations."""
     return np.clip((values.astype(np.float64) - mean) / std, -MAX_DEVIATIONS, MAX_DEVIATIONS)
 
 

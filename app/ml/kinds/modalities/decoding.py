@@ -1,4 +1,4 @@
-"""Decoding many inputs and reporting every bad one at once."""
+"""Decode the JSON inputs of a prediction, and report all that cannot be read at once."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -11,7 +11,7 @@ Row = TypeVar("Row")
 
 
 class DecodingError(Exception):
-    """One input cannot be read; `loc` is inside that input."""
+    """An input cannot be read; `loc` is the place inside that input."""
 
     def __init__(self, msg: str, *loc: str | int) -> None:
         super().__init__(msg)

@@ -59,7 +59,7 @@ class TableModality(Modality):
 
     @property
     def encoding(self) -> Encoding:
-        """(D',), and where each number's or date's standardised value is among them."""
+        """(D',), and the indices of the standardised value of each number and date."""
         starts = accumulate((column.width for column in self.columns), initial=0)
         pairs = zip(starts, self.columns, strict=False)
         return Encoding(shape=self.shape, numbers=tuple(start for start, column in pairs if column.type != "category"))
@@ -98,7 +98,7 @@ class TableModality(Modality):
         return differences
 
     def aligned(self, inputs: Rows, spec: DataSpec) -> Rows:
-        """Another dataset's rows (N, D) in this one's column order and category codes."""
+        """Reorder another dataset's columns (N, D) to this one's order, and translate its category codes."""
         positions = {column.name: (index, column) for index, column in enumerate(spec.columns)}
         result = np.empty((len(inputs), len(self.columns)), np.float32)
         for index, column in enumerate(self.columns):
@@ -136,6 +136,7 @@ class TableModality(Modality):
 
 
 def _recoded(values: Rows, column: AnyColumn, given: ColumnSpec) -> Rows:
+    """Translate category codes (N,) by their names; names that the column does not know become NaN."""
     if not isinstance(column, CategoryColumn) or column.categories == given.categories:
         return values
     positions = {name: code for code, name in enumerate(column.categories)}

@@ -96,11 +96,11 @@ class TextModality(Modality):
         return torch.from_numpy(result)
 
     def codes(self, texts: Sequence[str]) -> list[list[int]]:
-        """Every text's tokens, all of them, without its limits."""
+        """Tokens of every text, uncut, without begin and end."""
         return self.codec.encode([_written(text, self) for text in texts])
 
     def prompts(self, inputs: Sequence[Any]) -> list[list[int]]:
-        """JSON texts to the codes that a model continues, whole. Raises `InputError`."""
+        """Encode JSON texts as prompts, uncut. Raises `InputError`."""
         prompts = self.codes(decode_each(inputs, text_of))
         if self.marked:
             return [[BEGIN, *codes] for codes in prompts]
@@ -119,7 +119,7 @@ class TextModality(Modality):
         return _as_objects(decode_each(inputs, _decode_one))
 
     def differences(self, spec: DataSpec) -> list[str]:
-        """Texts of any length fit: what is too long is cut off."""
+        """Name another modality; texts of any length fit, since what is too long is cut off."""
         if spec.modality != "text":
             return [f"the model takes texts and the dataset is of modality {spec.modality}"]
         return []

@@ -1,8 +1,8 @@
 """Automatic: the strategy is chosen in the trainer by cross-validation on the labelled train rows.
 
-Which way to adapt a backbone is best depends on how many labels there are and how near they are to what it knows; so
-the ways are tried, each trained and measured on the same folds, as far as they are affordable. A dearer one is
-taken only where it is better by more than a standard error. The budget is time that is computed, not measured:
+Which strategy is best depends on how many labels there are and how near they are to what the backbone knows. So the
+candidates are trained and measured on the same folds, as far as the budget goes. A more expensive one is taken
+only where it is better by more than a standard error. The budget is time that is computed, not measured:
 operations at 2e10 a second, about what one core does. So the same data always give the same choice.
 """
 
@@ -20,7 +20,7 @@ Candidate = Literal["linear_probe", "lp_ft", "full"]
 
 
 class Automatic(StrategyConfig):
-    """Try ways to adapt the backbone and take the one that the labels speak for."""
+    """Try several strategies and take the one with the best cross-validated score."""
 
     caches_features = True  # until something is chosen it is like a linear probe on the last layer
     selects_strategy = True

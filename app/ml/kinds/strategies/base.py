@@ -1,4 +1,4 @@
-"""How a backbone is adapted to heads: the shape of a strategy."""
+"""The base class of strategies: how a pretrained backbone is adapted to heads."""
 
 from abc import ABC, abstractmethod
 from typing import ClassVar, Literal
@@ -26,30 +26,30 @@ class StrategyConfig(Complete, StrategyRequest, ABC):
 
     @abstractmethod
     def groups(self, backbone: Backbone, heads: nn.ModuleDict) -> list[ParamGroup]:
-        """What the optimizer moves; every other parameter is frozen."""
+        """Parameter groups of the optimizer; every other parameter is frozen."""
 
     def adapt(self, backbone: Backbone) -> Backbone:
-        """Put modules into a backbone before training (adapters); called once, after its weights are loaded."""
+        """Insert modules (adapters) into a backbone; called once before training, after its weights are loaded."""
         return backbone
 
     def merged(self, backbone: Backbone) -> Backbone:
-        """Take them out again for the model's files: the same function with a plain backbone's parameters."""
+        """Merge the inserted modules into a plain backbone that computes the same: for the model's files."""
         return backbone
 
     def begin(self, backbone: Backbone, step: int, total: int) -> None:
-        """Before step `step` of `total`: freeze or unfreeze; as `Objective.begin`."""
+        """Freeze or unfreeze parameters before step `step` of `total`; see `Objective.begin`."""
 
     def features(self, backbone: Backbone, inputs: Tensor) -> Tensor:
-        """What the heads get, (B, *shape) to (B, F): by default the backbone's features."""
+        """Features for the heads, (B, *shape) to (B, F): by default the backbone's."""
         return backbone(inputs)  # type: ignore[no-any-return]
 
     @property
     def source(self) -> str:
-        """What `features` are made of, in a word that tells it from others: features are kept under it."""
+        """Name of the layers that `features` come from: part of the key of cached features."""
         return "last"
 
     def widths(self, backbone: Backbone) -> tuple[int, ...]:
-        """How many of `features` come from each layer."""
+        """Number of `features` from each layer."""
         return (backbone.features,)
 
     def width(self, backbone: Backbone) -> int:

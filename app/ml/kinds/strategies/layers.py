@@ -1,4 +1,4 @@
-"""Features of a backbone's layers."""
+"""Features of a backbone's layers, and their widths."""
 
 from typing import Literal
 
@@ -9,7 +9,7 @@ from app.ml.interfaces import Backbone
 
 
 def layered_features(backbone: Backbone, inputs: Tensor, layer: Literal["last", "all"] | int) -> Tensor:
-    """(B, *shape) to one layer's features (B, F), or all layers' side by side."""
+    """Compute one layer's features (B, F) of rows (B, *shape), or concatenate all layers'."""
     if layer == "last":
         return backbone(inputs)  # type: ignore[no-any-return]
     layers = backbone.layers(inputs)
@@ -18,7 +18,7 @@ def layered_features(backbone: Backbone, inputs: Tensor, layer: Literal["last", 
 
 @torch.no_grad()
 def layer_widths(backbone: Backbone) -> tuple[int, ...]:
-    """F of every layer, seen from a row of zeros; works on the meta device too."""
+    """Number of features of every layer, from the shapes of a row of zeros; works on the meta device too."""
     encoding = backbone.encoding
     dtype = torch.float32 if encoding.vocabulary is None else torch.int64
     device = next(backbone.parameters()).device

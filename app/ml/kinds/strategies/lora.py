@@ -46,7 +46,7 @@ class Lora(StrategyConfig):
         return backbone
 
     def merged(self, backbone: Backbone) -> Backbone:
-        """A copy with W' in the place of W."""
+        """Copy the backbone with W' in the place of W."""
         result = copy.deepcopy(backbone)
         for module in result.modules():
             if parametrize.is_parametrized(module, "weight"):
@@ -61,7 +61,7 @@ class Lora(StrategyConfig):
 
 
 class LowRank(nn.Module):
-    """W (O, ...) to W + scale * B A, in its shape."""
+    """W (O, ...) to W + scale * B A, in the same shape."""
 
     def __init__(self, weight: Tensor, rank: int, scale: float) -> None:
         super().__init__()
@@ -69,6 +69,7 @@ class LowRank(nn.Module):
         rank = min(rank, outputs, inputs)
         self.scale = scale
         self.down = nn.Parameter(weight.new_empty(rank, inputs))
+        # B starts at 0: before the first step the backbone computes what it did.
         self.up = nn.Parameter(weight.new_zeros(outputs, rank))
         nn.init.kaiming_uniform_(self.down, a=math.sqrt(5))
 

@@ -1,4 +1,4 @@
-"""Groups of parameters, with weight decay where it is the custom."""
+"""Parameter groups with weight decay on matrices alone."""
 
 from collections.abc import Iterable
 
@@ -8,7 +8,7 @@ from app.ml.interfaces import ParamGroup
 
 
 def parameter_groups(parameters: Iterable[nn.Parameter], lr_scale: float = 1.0) -> list[ParamGroup]:
-    """Matrices and kernels, which decay, and vectors, which do not.
+    """Group parameters into matrices and kernels, which decay, and vectors, which do not.
 
     Biases and the gains of norms are left alone as in most published recipes since He et al., "Bag of tricks for image
     classification", 2019.

@@ -1,10 +1,10 @@
-"""Labels that join a pretraining: their loss is added to the method's, for the rows that carry the label.
+"""Labels in a pretraining: their loss is added to the method's, for the rows that carry the label.
 
     L = L_method(batch) + w L_labels(rows drawn among those that carry the label)
 
 As in Kingma et al., "Semi-supervised learning with deep generative models", 2014 (equation 9), for any method. Where
-labels are few a batch holds hardly one of them, so every step draws some beside its batch. A measurement draws nothing:
-there L_labels is a mean over the split's own rows that carry the label, 0 where none does.
+labels are few a batch holds hardly any of them, so every step draws labelled rows in addition to its batch. A
+measurement draws nothing: there L_labels is a mean over the split's own rows that carry the label, 0 where none does.
 """
 
 from abc import ABC, abstractmethod
@@ -37,7 +37,7 @@ class SupervisionRequest(Config, Resolvable["SupervisionConfig"], ABC):
         description="What the labels' loss is multiplied with; auto: a tenth of a row's values where the method's loss "
         "sums over them, else 1.",
     )
-    rows: Integer = Field(64, ge=2, le=8192, description="Labelled rows drawn at random beside every batch.")
+    rows: Integer = Field(64, ge=2, le=8192, description="Labelled rows drawn at random in addition to every batch.")
 
 
 class SupervisionConfig(Complete, SupervisionRequest, ABC):
@@ -51,7 +51,7 @@ class SupervisionConfig(Complete, SupervisionRequest, ABC):
 
 
 class LabelLoss(nn.Module, ABC):
-    """What labels cost."""
+    """The loss of the labels, on the backbone's features."""
 
     views: ClassVar[int] = 1  # how many augmented copies of a labelled row it compares
 
@@ -68,7 +68,7 @@ class LabelLoss(nn.Module, ABC):
 
 
 class JointObjective(Objective):
-    """A method's objective and a term for labels. Reports loss, the method's parts, and both shares of the loss."""
+    """A method's objective plus a loss of labels. Reports loss, the method's parts, and both parts of the sum."""
 
     def __init__(self, method: Objective, term: LabelLoss, config: SupervisionConfig) -> None:
         super().__init__()
@@ -92,11 +92,11 @@ class JointObjective(Objective):
         self.method.augmentations = chosen
 
     def loss(self, batch: Batch) -> Losses:
-        """The labels are the batch's own."""
+        """Add the loss of the batch's own labels."""
         return self._joined(self.method.loss(batch), self._of_labels(batch))
 
     def training_loss(self, batch: Batch) -> Losses:
-        """The labels are drawn, the method's loss is that of its own training step."""
+        """Add the loss of labelled rows that are drawn anew to the method's own training loss."""
         losses = self.method.training_loss(batch)
         drawn = self._drawn()
         views = [self.augmented(drawn) for _ in range(self.term.views)]
@@ -132,11 +132,11 @@ class JointObjective(Objective):
         self.term.fit(labels)
 
     def begin(self, step: int, total: int) -> None:
-        """As the method says."""
+        """Pass the step on to the method."""
         self.method.begin(step, total)
 
     def learned(self) -> dict[str, Tensor]:
-        """What the method learned: labels are learned again by whoever fine-tunes."""
+        """What the method learned; the labels' head is not kept."""
         return self.method.learned()
 
     def _drawn(self) -> Batch:
@@ -145,7 +145,7 @@ class JointObjective(Objective):
         return self._examples.batch(self._carriers[places])
 
     def _of_labels(self, *views: Batch) -> Tensor:
-        """The term's loss of one or more copies of the same rows; of mixed rows by their shares."""
+        """The labels' loss over one or more augmented copies of the same rows; mixed rows count for both labels."""
         labels = torch.cat([view.targets[self.config.target] for view in views])
         outputs = self.term(self.backbone(torch.cat([view.inputs for view in views])))
         if views[0].mix is None:
@@ -162,5 +162,5 @@ class JointObjective(Objective):
 
 
 def known(labels: Tensor) -> Tensor:
-    """Which rows of (N,) carry the label: a class that is not -1, or a number that is not NaN."""
+    """Mask of the rows of (N,) that carry the label: a class that is not -1, or a number that is not NaN."""
     return ~labels.isnan() if labels.is_floating_point() else labels >= 0

@@ -58,7 +58,7 @@ class ContrastiveLoss(LabelLoss):
         return self.projector(features)  # type: ignore[no-any-return]
 
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """As the module says; 0 where no two rows are of one class."""
+        """The supervised contrastive loss of the labelled rows; 0 where no two rows share a class."""
         carriers = known(labels)
         return class_contrast(outputs[carriers], labels[carriers], self.temperature)
 
@@ -66,6 +66,7 @@ class ContrastiveLoss(LabelLoss):
 def class_contrast(projected: Tensor, classes: Tensor, temperature: float) -> Tensor:
     """The loss () of views (N, D) of classes int64 (N,)."""
     shares = similarities(projected, temperature).log_softmax(1)
+    # Views of the same class, without the view itself; (N, N).
     partners = (classes[:, None] == classes).fill_diagonal_(fill_value=False)
     counts = partners.sum(1)
     costs = -shares.masked_fill(~partners, 0).sum(1) / counts.clamp(min=1)

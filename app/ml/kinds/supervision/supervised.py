@@ -18,7 +18,7 @@ from app.ml.kinds.supervision.base import LabelLoss, SupervisionConfig, Supervis
 
 
 class Supervised(SupervisionRequest):
-    """Tell the classes apart, or answer the number, by a linear head."""
+    """Predict the class, or the number, by a linear head."""
 
     accepts: ClassVar[tuple[TargetType, ...]] = ("category", "number")
     kind: Literal["supervised"] = "supervised"
