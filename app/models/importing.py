@@ -108,9 +108,9 @@ def _build(options: ImportOptions, parts: Parts, folder: Path) -> tuple[dict[str
     import torch  # noqa: PLC0415 - only imports need it
 
     from app.ml.models.bundle import json_of, read_bundle, save_bundle  # noqa: PLC0415 - the same
-    from app.ml.models.imports import Wanted, imported  # noqa: PLC0415 - the same
+    from app.ml.models.imports import ImportRequest, import_model  # noqa: PLC0415 - the same
 
-    request = Wanted(
+    request = ImportRequest(
         options.architecture,
         parts.weights,
         side=options.image_size,
@@ -122,7 +122,7 @@ def _build(options: ImportOptions, parts: Parts, folder: Path) -> tuple[dict[str
     folder.mkdir()
     torch.set_num_threads(1)  # leaves the other cores to predictions
     try:
-        names = save_bundle(folder, imported(request))
+        names = save_bundle(folder, import_model(request))
         return json_of(read_bundle(folder).manifest), names
     except WeightsError as error:
         raise _refusal(error) from None

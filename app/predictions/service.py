@@ -19,7 +19,7 @@ from app.ml.kinds.heads import AnyHead
 from app.ml.kinds.registry import kinds
 from app.models import service as models
 from app.predictions.schemas import Embeddings, Generation, Generations, ModelName, Predictions, Prompts
-from app.serving.engine import Predictor
+from app.serving.engine import LoadedModel
 
 _GENERATORS = {kind for kind, config in kinds(AnyHead).items() if issubclass(config, HeadConfig) and config.generates}
 _MAX_WAIT_SECONDS = 5.0
@@ -117,14 +117,14 @@ def _resolve(state: Services, project_id: str, ref: str) -> _ResolvedModel:
     return model
 
 
-def _predictor(state: Services, model: _ResolvedModel) -> Predictor:
+def _predictor(state: Services, model: _ResolvedModel) -> LoadedModel:
     try:
         return state.engine.predictor(model.name.id, lambda: _load(state.artifacts, model.files))
     except CorruptModelError as error:
         raise CorruptError(str(error)) from error
 
 
-def _load(store: ArtifactStore, files: dict[str, Any]) -> Predictor:
+def _load(store: ArtifactStore, files: dict[str, Any]) -> LoadedModel:
     """Load a model from its verified files; loading replays its golden outputs as a check."""
     import torch  # noqa: PLC0415 - loaded by the first prediction only
 
@@ -140,7 +140,7 @@ def _ignore_overflow() -> np.errstate:
     return np.errstate(over="ignore", invalid="ignore")
 
 
-def _decode(predictor: Predictor, inputs: Sequence[Any]) -> Any:
+def _decode(predictor: LoadedModel, inputs: Sequence[Any]) -> Any:
     try:
         return predictor.decode(inputs)
     except InputError as error:

@@ -11,14 +11,14 @@ import numpy as np
 from cachetools import LRUCache
 from numpy.typing import NDArray
 
-from app.ml.configs.generation import Continued, GenerationConfig
+from app.ml.configs.generation import Continuations, GenerationConfig
 from app.serving.cache import ExpiringCache
 
 REFERENCE_SECONDS = 2.0  # for which a resolved reference is cached
 Rows = NDArray[Any]
 
 
-class Predictor(Protocol):
+class LoadedModel(Protocol):
     """A loaded model. Safe to use from several threads."""
 
     def decode(self, inputs: Sequence[Any]) -> Rows:
@@ -30,7 +30,7 @@ class Predictor(Protocol):
     def embed(self, rows: Rows) -> NDArray[np.float32]:
         """Return the features (N, F) of rows (N, ...)."""
 
-    def generate(self, inputs: Sequence[Any], config: GenerationConfig, seconds: float) -> list[Continued]:
+    def generate(self, inputs: Sequence[Any], config: GenerationConfig, seconds: float) -> list[Continuations]:
         """Continue texts, for at most `seconds`. Raises `InputError` with the place of each input that is no text."""
 
 
@@ -43,10 +43,10 @@ class Engine:
     def __init__(self, capacity: int, references: ExpiringCache[tuple[str, str], Any] | None = None) -> None:
         self.references = references or ExpiringCache(REFERENCE_SECONDS)
         self.computing = threading.BoundedSemaphore(os.cpu_count() or 1)
-        self._loaded: LRUCache[str, Future[Predictor]] = LRUCache(capacity)
+        self._loaded: LRUCache[str, Future[LoadedModel]] = LRUCache(capacity)
         self._lock = threading.Lock()
 
-    def predictor(self, model_id: str, load: Callable[[], Predictor]) -> Predictor:
+    def predictor(self, model_id: str, load: Callable[[], LoadedModel]) -> LoadedModel:
         """Return a model; concurrent calls for the same model run `load` once.
 
         An exception of `load` is raised in all of these calls; the next call loads again.
@@ -70,7 +70,7 @@ class Engine:
             loaded = copy.copy(self._loaded)  # reading the values of the cache itself would count as use
         return [model_id for model_id, future in loaded.items() if future.done()]
 
-    def _load(self, model_id: str, future: "Future[Predictor]", load: Callable[[], Predictor]) -> None:
+    def _load(self, model_id: str, future: "Future[LoadedModel]", load: Callable[[], LoadedModel]) -> None:
         try:
             future.set_result(load())
         except BaseException as error:

@@ -9,7 +9,7 @@ from app.jobs.repository import JobRow
 from app.ml.evaluation.bootstrap import Difference, paired
 from app.ml.evaluation.outcomes import Outcomes
 from app.ml.models.bundle import Bundle
-from app.ml.resolution.compatibility import Part, check_comparable
+from app.ml.resolution.compatibility import EvaluatedSplit, check_comparable
 from worker.attempt.context import JobContext
 from worker.attempt.job_inputs import device_for, open_data, open_model
 from worker.attempt.reporter import progress_of
@@ -22,7 +22,7 @@ def run(context: JobContext) -> None:
     """Measure, compare, and write both into the job."""
     attempt, job, folder = context.attempt, context.job, context.folder
     attempt.report(progress_of(0, 1, 0, None), [], "loading")
-    part: Part = job.config["split"]
+    part: EvaluatedSplit = job.config["split"]
     data = open_data(context)[1]
     bundles = [open_model(attempt, name, folder / f"model{index}") for index, name in enumerate(_models(job))]
     every = rows_to_evaluate(data, part, bundles[0].manifest.heads)

@@ -10,7 +10,7 @@ from app.ml.configs.resolved import ResolvedFineTuning
 from app.ml.data.arrays import ArrayData
 from app.ml.data.spec import DataSpec
 from app.ml.kinds.strategies.full import Full
-from app.ml.learning.untrained_backbones import Raw, RawBackbone
+from app.ml.learning.untrained_backbones import RawBackbone, RawConfig
 from app.ml.resolution.fine_tuning import resolve_fine_tuning
 from app.ml.resolution.probe import resolve_probe
 from app.recommendations.schemas import Candidate, RecommendationConfig
@@ -91,7 +91,7 @@ class _Work:
 
     def raw(self) -> MeasuredBackbone:
         """The rows as they are encoded by default: what a backbone must be better than."""
-        config = resolve_probe(self.spec, self.config.target).model_copy(update={"backbone": Raw()})
+        config = resolve_probe(self.spec, self.config.target).model_copy(update={"backbone": RawConfig()})
         modality = fit_modality(config, self.some)
         backbone = RawBackbone(modality.encoding)
         if backbone.grid is None:

@@ -16,17 +16,17 @@ from app.ml.evaluation.curve import Curve
 from app.ml.evaluation.outcomes import Outcomes
 from app.ml.interfaces import Losses, Objective
 from app.ml.models.assembly import FineTuning, stacked
-from app.ml.resolution.compatibility import Part
+from app.ml.resolution.compatibility import EvaluatedSplit
 
 _SEED = 0
-_PREFIX: dict[Part, str] = {"train": "train", "validation": "val", "test": "test", "all": "all"}
+_PREFIX: dict[EvaluatedSplit, str] = {"train": "train", "validation": "val", "test": "test", "all": "all"}
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
     """The evaluation of a split: mean losses over its rows, and every head's metrics as JSON."""
 
-    split: Part
+    split: EvaluatedSplit
     rows: int
     losses: dict[str, float]
     heads: dict[str, dict[str, Any]] = field(default_factory=dict)

@@ -12,7 +12,7 @@ from app.ml.data.spec import SPLITS, DataSpec, TargetSpec
 from app.ml.interfaces import Rows
 from app.ml.models.assembly import stacked
 from app.ml.models.bundle import Bundle, HeadEntry
-from app.ml.resolution.compatibility import Part
+from app.ml.resolution.compatibility import EvaluatedSplit
 from worker.training.evaluation import Evaluation
 
 MAX_NUMBERS = 20_000_000  # in the outputs of all heads for all rows
@@ -21,14 +21,14 @@ OnRows = Callable[[int], None]
 """Called with how many rows have been answered; it may raise to stop."""
 
 
-def rows_to_evaluate(data: ArrayData, part: Part, entries: Sequence[HeadEntry]) -> Rows:
+def rows_to_evaluate(data: ArrayData, split: EvaluatedSplit, entries: Sequence[HeadEntry]) -> Rows:
     """Positions (n,) of the rows of a split, or of all: where heads have targets, of those that carry one of them."""
     targets = [name for entry in entries for name in entry.config.targets if data.spec.target(name)]
     # A head that learns from the rows themselves needs no label: all rows take part.
     if any(not entry.config.needs_labels for entry in entries):
         targets = []
-    splits = SPLITS if part == "all" else (part,)
-    return np.sort(np.concatenate([data.positions(split, targets) for split in splits]))
+    splits = SPLITS if split == "all" else (split,)
+    return np.sort(np.concatenate([data.positions(name, targets) for name in splits]))
 
 
 def limit_rows(rows: Rows, entries: Sequence[HeadEntry]) -> Rows:
@@ -39,7 +39,12 @@ def limit_rows(rows: Rows, entries: Sequence[HeadEntry]) -> Rows:
 
 
 def evaluate_model(
-    bundle: Bundle, data: ArrayData, rows: Rows, part: Part, device: torch.device, on_rows: OnRows = lambda _: None
+    bundle: Bundle,
+    data: ArrayData,
+    rows: Rows,
+    split: EvaluatedSplit,
+    device: torch.device,
+    on_rows: OnRows = lambda _: None,
 ) -> Evaluation:
     """Evaluate every head of a model on rows (n,) of a dataset that fits it."""
     outputs = _outputs(bundle, data, rows, device, on_rows)
@@ -51,7 +56,7 @@ def evaluate_model(
         outcomes[key] = head.outcomes(outputs[key], target)
     total = {"loss": sum(losses.values())}
     heads = {key: of_head.metrics() for key, of_head in outcomes.items()}
-    return Evaluation(part, len(rows), total if len(losses) == 1 else {**losses, **total}, heads, outcomes)
+    return Evaluation(split, len(rows), total if len(losses) == 1 else {**losses, **total}, heads, outcomes)
 
 
 @torch.inference_mode()

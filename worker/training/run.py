@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from app.ml.configs.resolved import ResolvedFineTuning, ResolvedPretraining
-from app.ml.data.arrays import ArrayData, Chosen, Examples, InMemory
+from app.ml.data.arrays import ArrayData, Examples, InMemory, Subset
 from app.ml.data.spec import Split
 from app.ml.interfaces import Backbone, Head, Modality, Objective
 from app.ml.kinds.modalities import AnyModality
@@ -27,7 +27,7 @@ from app.ml.kinds.strategies.base import StrategyConfig
 from app.ml.kinds.supervision.base import JointObjective
 from app.ml.models.assembly import FineTuning, build_heads, stacked, targets_of
 from app.ml.models.bundle import Bundle, HeadEntry, Manifest, save_bundle
-from app.ml.models.partial_loading import take_over
+from app.ml.models.partial_loading import load_partially
 from app.ml.resolution.pretrained import inherits_preprocessing
 from worker.training.evaluation import Evaluation, calibrate, evaluate, features_of
 from worker.training.events import EpochDone, Event, Note
@@ -234,7 +234,7 @@ def fit_modality(config: AnyRunConfig, data: ArrayData) -> AnyModality:
     """Fit the preprocessing on the train split."""
     kind = kinds(FAMILIES["modalities"])[data.spec.modality]
     assert issubclass(kind, Modality)
-    rows = data.to_fit() if kind.learns else Chosen(data.inputs, data.split[:0])
+    rows = data.to_fit() if kind.learns else Subset(data.inputs, data.split[:0])
     return kind.fit(rows, data.spec, config.preprocessing)  # type: ignore[return-value]
 
 
@@ -285,7 +285,7 @@ def _backbone(config: AnyRunConfig, modality: AnyModality, parent: Bundle | None
         return built, ()
     # Fresh weights are drawn first and then overwritten: what does not fit the parent keeps them.
     if isinstance(config, ResolvedFineTuning) and config.loading == "partial":
-        loaded = take_over(built, parent.backbone.state_dict(), parent.manifest.encoding)
+        loaded = load_partially(built, parent.backbone.state_dict(), parent.manifest.encoding)
         return built, (Note("weights.loaded", f"{loaded.words}.", loaded.as_json()),)
     built.load_state_dict(parent.backbone.state_dict())
     return built, ()

@@ -9,7 +9,7 @@ from app.datasets.access import find_dataset, ready_spec
 from app.jobs.interface import PRIORITY, JobColumns, JobKind, Metadata, ModelRef, Priority, Resources, does_not_fit
 from app.ml.errors import ConfigError
 from app.ml.models.bundle import Manifest
-from app.ml.resolution.compatibility import Part, check_comparable, check_measurable
+from app.ml.resolution.compatibility import EvaluatedSplit, check_comparable, check_measurable
 from app.models import service as models
 
 
@@ -19,7 +19,7 @@ class EvaluationRequest(JobKind):
     kind: Literal["evaluation"]
     model: ModelRef = Field(description="The model: an id, name, name@version or name@alias.")
     dataset: Annotated[str, Field(max_length=64, description="Id of a ready dataset that the model fits.")]
-    split: Part = Field("test", description="Which of its rows.")
+    split: EvaluatedSplit = Field("test", description="Which of its rows.")
     baseline: ModelRef | None = Field(
         None, description="A model to compare it with, metric by metric: better, no evidence or worse."
     )

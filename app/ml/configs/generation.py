@@ -1,4 +1,4 @@
-"""How a text is wanted to be continued, and what came of it; no torch, so that schemas stay light."""
+"""How a text is continued, and the continuations; no torch, so that schemas stay light."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,7 +8,7 @@ Finish = Literal["end", "stop", "length", "time"]
 
 @dataclass(frozen=True, slots=True)
 class GenerationConfig:
-    """How to continue. Temperature 0 takes the most probable token every time, or with `beams` searches further."""
+    """How to continue a text. Temperature 0 takes the most probable token every time, or searches with `beams`."""
 
     max_tokens: int = 64
     temperature: float = 0.0
@@ -24,8 +24,8 @@ class GenerationConfig:
 class Continuation:
     """What follows a text, and why it ends there.
 
-    end: the model ended the text; stop: a stop string came, which is left out; length: `max_tokens` are said; time: the
-    request took too long. `log_probability`: of all tokens said, in nats, by the model itself (temperature 1).
+    end: the model ended the text; stop: a stop string came, which is left out; length: `max_tokens` were generated;
+    time: the request took too long. `log_probability`: of all generated tokens, in nats, at temperature 1.
     """
 
     text: str
@@ -35,8 +35,8 @@ class Continuation:
 
 
 @dataclass(frozen=True, slots=True)
-class Continued:
-    """A text's continuations, the most probable first where beams were searched.
+class Continuations:
+    """The continuations of one text, the most probable first where beams were searched.
 
     `truncated`: the text is longer than the model can see, and only its end was read.
     """

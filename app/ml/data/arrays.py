@@ -31,17 +31,17 @@ class TextRows:
 
     def __getitem__(self, chosen: Rows | slice) -> Rows:
         """Texts by position, an object array (n,) of str."""
-        places = np.arange(len(self))[chosen]
-        found = np.empty(len(places), dtype=object)
-        for index, place in enumerate(places):
-            start, end = int(self.offsets[place]), int(self.offsets[place + 1])
-            found[index] = self.content[start:end].tobytes().decode("utf-8")
-        return found
+        positions = np.arange(len(self))[chosen]
+        texts = np.empty(len(positions), dtype=object)
+        for index, position in enumerate(positions):
+            start, end = int(self.offsets[position]), int(self.offsets[position + 1])
+            texts[index] = self.content[start:end].tobytes().decode("utf-8")
+        return texts
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
-    """Some of the stored rows, at positions (n,), read when they are looked at."""
+class Subset:
+    """Some of the stored rows, at positions (n,), read from the file when they are indexed."""
 
     rows: Rows | TextRows
     positions: Rows
@@ -108,8 +108,8 @@ class OnDisk:
 
     def take(self, indices: Tensor | None) -> Tensor:
         """Read, encode and move the rows."""
-        wanted = self.positions if indices is None else self.positions[indices.numpy()]
-        return self.data.encoded(wanted, self.modality).to(self.device)
+        positions = self.positions if indices is None else self.positions[indices.numpy()]
+        return self.data.encoded(positions, self.modality).to(self.device)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +187,7 @@ class ArrayData:
         characters = modality.characters()
         counts = None if characters is None else torch.tensor(characters, device=device)
         row_bytes = (8 if modality.encoding.vocabulary else 4) * int(np.prod(modality.shape))
-        if sum(len(self.positions(one, labelled)) for one in SPLITS) * row_bytes > MAX_BYTES_IN_MEMORY:
+        if sum(len(self.positions(name, labelled)) for name in SPLITS) * row_bytes > MAX_BYTES_IN_MEMORY:
             return Examples(OnDisk(self, positions, modality, device), targets, counts)
         encoded = self.encoded(positions, modality).to(device)
         return Examples(InMemory(encoded, modality.encoding.vocabulary), targets, counts)
@@ -198,7 +198,7 @@ class ArrayData:
         if isinstance(self.inputs, TextRows):
             sizes = self.inputs.offsets[positions + 1] - self.inputs.offsets[positions]
             positions = positions[:: max(1, math.ceil(int(sizes.sum()) / _MAX_BYTES_TO_FIT))]
-        return Chosen(self.inputs, positions)
+        return Subset(self.inputs, positions)
 
     def encoded(self, positions: Rows, modality: Modality) -> Tensor:
         """Encode chosen rows block by block, so that only the result is large: (n, *shape)."""

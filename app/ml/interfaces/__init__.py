@@ -46,7 +46,7 @@ from app.ml.interfaces.values import (
     Accepts,
     Batch,
     Encoding,
-    Examples,
+    ExampleSource,
     Losses,
     Mix,
     ParamGroup,
@@ -57,9 +57,9 @@ from app.ml.solvers.solution import Solution
 
 __all__ = [
     "Accepts", "AugmentationConfig", "Backbone", "BackboneConfig", "BackboneRequest", "Batch", "Choices", "Config",
-    "Decision", "Decisions", "Encoding", "Examples", "Head", "HeadConfig", "Losses", "MethodConfig", "MethodRequest",
-    "Mix", "Modality", "Objective", "ParamGroup", "PreprocessingConfig", "PreprocessingRequest", "ResolutionContext",
-    "Rows", "Shape", "StoredRows",
+    "Decision", "Decisions", "Encoding", "ExampleSource", "Head", "HeadConfig", "Losses", "MethodConfig",
+    "MethodRequest", "Mix", "Modality", "Objective", "ParamGroup", "PreprocessingConfig", "PreprocessingRequest",
+    "ResolutionContext", "Rows", "Shape", "StoredRows",
 ]  # fmt: skip
 
 
@@ -92,16 +92,16 @@ class Backbone(nn.Module, ABC):
 
     @abstractmethod
     def layers(self, inputs: Tensor) -> list[Tensor]:
-        """Intermediate features, one (B, F_i) per layer, the last being forward's."""
+        """Return intermediate features, one (B, F_i) per layer; the last are those of `forward`."""
 
     def stages(self) -> list[list[nn.Parameter]]:
-        """Every parameter once, from the stage nearest to the input to the last; strategies treat stages apart."""
-        found: list[list[nn.Parameter]] = []
+        """Return every parameter once, by stages from the input to the last; strategies treat stages apart."""
+        stages: list[list[nn.Parameter]] = []
         for child in self.children():
             parts = child if isinstance(child, nn.ModuleList | nn.Sequential) else [child]
-            found += [list(part.parameters()) for part in parts]
+            stages += [list(part.parameters()) for part in parts]
         own = list(self.parameters(recurse=False))
-        return [stage for stage in [own, *found] if stage]
+        return [stage for stage in [own, *stages] if stage]
 
 
 class BackboneRequest(Config, Resolvable["BackboneConfig"], ABC):
@@ -130,17 +130,17 @@ class Objective(nn.Module, ABC):
 
     @abstractmethod
     def loss(self, batch: Batch) -> Losses:
-        """Scalars (); "loss" is minimised, the rest are reported. May draw from torch's global generators.
+        """Return scalars (); "loss" is minimised, the rest are reported. May draw from torch's global generators.
 
-        Whoever measures seeds them before and restores them after, so that in eval mode one batch has one value.
+        A measurement seeds them before and restores them after, so that in eval mode one batch has one value.
         """
 
     def training_loss(self, batch: Batch) -> Losses:
-        """The loss of a training step: that of the augmented batch. Methods that compare views override it."""
+        """Return the losses of a training step, by default of the augmented batch; methods of views override it."""
         return self.loss(self.augmented(batch))
 
     def measure(self, batches: Iterable[Batch]) -> Losses:
-        """The losses of a whole split: by default means of its batches' weighted by their rows."""
+        """Return the losses of a whole split: by default means over its batches, weighted by their rows."""
         totals: Losses = {}
         rows = 0
         for batch in batches:
@@ -150,28 +150,28 @@ class Objective(nn.Module, ABC):
         return {name: total / rows for name, total in totals.items()}
 
     def measured(self, batches: Iterable[Batch]) -> tuple[Losses, Outcomes | None]:
-        """The same, and for rates over rows what they are made of, so that they can have intervals."""
+        """Return `measure`, and the outcomes of the rows where metrics are means over rows, for intervals."""
         return self.measure(batches), None
 
     def augmented(self, batch: Batch) -> Batch:
-        """A batch after every augmentation in order."""
+        """Return a batch after every augmentation, in order."""
         for augmentation in self.augmentations:
             batch = augmentation.apply(batch)
         return batch
 
     def learned(self) -> dict[str, Tensor]:
-        """What it learned beside the backbone, by name: a pretraining keeps it with its model."""
+        """Return the tensors outside the backbone by name (a decoder, say); a pretraining keeps them with its model."""
         return {name: value for name, value in self.state_dict().items() if not name.startswith("backbone.")}
 
     def groups(self) -> list[ParamGroup]:
-        """What the optimizer moves: by default every parameter at the configured rate."""
+        """Return what the optimizer moves: by default every parameter at the configured rate."""
         return [ParamGroup(list(self.parameters()))]
 
-    def fit(self, examples: Examples) -> None:
-        """Look at the train split once before the first step (initial centroids, say): sets parameters and buffers."""
+    def fit(self, examples: ExampleSource) -> None:
+        """Set parameters and buffers from the train split, once before the first step (initial centroids, say)."""
 
     def begin(self, step: int, total: int) -> None:
-        """Before step `step` of `total`, counted from 0: warm a weight up, unfreeze a stage. A function of these alone.
+        """Prepare step `step` of `total`, from 0: warm a weight up, unfreeze a stage. A function of these alone.
 
         Only `requires_grad` and plain attributes may change here; a resumed training calls it again.
         """
@@ -186,15 +186,15 @@ class MethodRequest(Config, Resolvable["MethodConfig"], ABC):
     compares_views: ClassVar[bool] = False  # whether it cannot do without augmentations
 
     def suits(self, context: ResolutionContext) -> bool:
-        """Whether it is a sensible choice for such data where no method is named."""
+        """Return whether it is a sensible default for such data."""
         return True
 
     def default_views(self, context: ResolutionContext) -> tuple[AugmentationConfig, ...]:
-        """The augmentations of a pretraining that names none."""
+        """Return the augmentations of a pretraining that names none."""
         return ()
 
     def training_defaults(self, context: ResolutionContext) -> TrainingDefaults | None:
-        """What a training's "auto" fields start from, if it is not the usual."""
+        """Return what a training's "auto" fields start from; None where the usual defaults do."""
         return None
 
 
@@ -212,39 +212,42 @@ class MethodConfig(Complete, MethodRequest, ABC):
 
 
 class Head(nn.Module, ABC):
-    """Answers a target from features (B, F). `fit_*` set buffers from the train split before training."""
+    """Predicts a target from features (B, F). `fit_*` set buffers from the train split before training."""
 
     @abstractmethod
     def forward(self, features: Tensor) -> Tensor:
         """(B, F) to raw outputs (B, K); a head that takes sequences (B, T, F) to (B, T, K)."""
 
     def read(self, features: Tensor, inputs: Tensor) -> Tensor:
-        """Raw outputs of rows (B, *shape) that have these features; heads that learn from the rows look at both."""
+        """Return raw outputs for rows (B, *shape) with these features; heads that learn from the rows use both."""
         return self(features)  # type: ignore[no-any-return]
 
     @abstractmethod
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
-        """Mean over the rows that carry the target; 0 where none does. (B, K), (B,) or for T targets (B, T) to ()."""
+        """Return the mean loss () of outputs (B, K) over the rows that carry the target; 0 where none does.
+
+        `target` is (B,), or for T targets (B, T).
+        """
 
     @abstractmethod
     def predict(self, output: Tensor) -> list[dict[str, Any]]:
-        """Raw outputs to one JSON answer per row; every number is finite."""
+        """Return one JSON answer per row of raw outputs; every number is finite."""
 
     @abstractmethod
     def outcomes(self, output: Tensor, target: Tensor) -> Outcomes:
-        """What came of the rows that carry the target: metrics, their intervals and curves follow from it."""
+        """Return the outcomes of the rows that carry the target: metrics, intervals and curves follow from them."""
 
     def evaluate(self, output: Tensor, target: Tensor) -> dict[str, Any]:
-        """Metrics over the rows that carry the target: JSON, null where one is undefined."""
+        """Return metrics over the rows that carry the target: JSON, null where one is undefined."""
         return self.outcomes(output, target).metrics()
 
     @property
     def score(self) -> str:
-        """What `row_scores` are, in a word: their mean over rows is what answers are compared by."""
+        """The name of `row_scores`, whose mean over rows models are compared by."""
         return "negative_loss"
 
     def row_scores(self, output: Tensor, target: Tensor) -> Tensor:
-        """How well each row is answered, float64 (B,): more is better, NaN where its label is missing.
+        """Return a score for each row, float64 (B,): more is better, NaN where its label is missing.
 
         By default its loss, negated.
         """
@@ -255,11 +258,11 @@ class Head(nn.Module, ABC):
 
     @abstractmethod
     def fit_features(self, features: Tensor) -> None:
-        """Standardise what comes in by the train split's features (N, F)."""
+        """Set the standardisation of inputs from the train split's features (N, F)."""
 
     @abstractmethod
     def fit_target(self, target: Tensor) -> None:
-        """Take from the train split's labels (N,) what the loss needs (balance, mean, deviation)."""
+        """Set what the loss needs from the train split's labels (N,): balance of classes, mean, deviation."""
 
     def solve(self, features: Tensor, target: Tensor, widths: Sequence[int]) -> Solution | None:
         """Set standardisation and weights to the optimum on the train split's features (N, F) and labels (N,).
@@ -268,14 +271,14 @@ class Head(nn.Module, ABC):
         """
         return None
 
-    def fit_examples(self, examples: Examples) -> None:
-        """The same for one that learns from the rows themselves, which has no labels."""
+    def fit_examples(self, examples: ExampleSource) -> None:
+        """Do the same as `fit_target` for a head that learns from the rows themselves, which have no labels."""
 
     def inherit(self, learned: Mapping[str, Tensor], backbone: Backbone) -> None:
-        """Start from what a parent's pretraining method learned beside its backbone; by default nothing of it."""
+        """Start from the `learned` tensors of a parent's pretraining method; by default nothing is used."""
 
     def fit_calibration(self, output: Tensor, target: Tensor) -> None:
-        """After training, from the validation split's raw outputs (N, K) and labels (N,): set calibration buffers."""
+        """Set calibration buffers after training, from the validation split's raw outputs (N, K) and labels (N,)."""
 
 
 class HeadConfig(Config, ABC):
@@ -294,7 +297,7 @@ class HeadConfig(Config, ABC):
 
     @property
     def key(self) -> str:
-        """The name of this head's answers."""
+        """The name of this head's answers, unique in a model."""
         return self.name or (self.target if isinstance(self.target, str) else None) or self.kind
 
     @property

@@ -1,4 +1,4 @@
-"""Preprocessing: what a user may choose of it, and the modality that is fitted with the choice."""
+"""Preprocessing as a user may choose it, and the modality that is fitted with that choice."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -13,19 +13,19 @@ from app.ml.interfaces.values import Encoding, Rows, StoredRows
 
 
 class PreprocessingRequest(Config, Resolvable["PreprocessingConfig"], ABC):
-    """What a user may choose of a modality's preprocessing; the kind is the modality's."""
+    """A choice of a modality's preprocessing, in which fields may be "auto"; the kind is the modality's."""
 
 
 class PreprocessingConfig(Complete, PreprocessingRequest, ABC):
-    """The same with nothing left to choose."""
+    """A choice of a modality's preprocessing with nothing left to choose."""
 
     @abstractmethod
     def largest(self, spec: DataSpec) -> Encoding:
-        """The largest encoding that a dataset's rows can get, before anything is fitted."""
+        """Return the largest encoding that a dataset's rows can get, before anything is fitted."""
 
 
 class Modality(Config, ABC):
-    """Preprocessing, with its fitted numbers: part of the model."""
+    """Fitted preprocessing, which is part of the model: from rows as stored, or JSON, to encoded rows."""
 
     bounded: ClassVar[bool]  # whether encoded values lie in [0, 1]
     learns: ClassVar[bool]  # whether fit() looks at the rows at all
@@ -33,7 +33,7 @@ class Modality(Config, ABC):
     @classmethod
     @abstractmethod
     def fit(cls, inputs: StoredRows, spec: DataSpec, chosen: Any) -> Self:
-        """Learn from the train split's rows as stored (N, ...), which may be more than memory holds.
+        """Fit on the train split's rows as stored (N, ...), which may be more than memory holds.
 
         `chosen` is the modality's PreprocessingConfig.
         """
@@ -45,35 +45,35 @@ class Modality(Config, ABC):
 
     @property
     def encoding(self) -> Encoding:
-        """What a backbone gets."""
+        """The form of encoded rows."""
         return Encoding(shape=self.shape)
 
     def aligned(self, inputs: Rows, spec: DataSpec) -> Rows:
-        """A fitting dataset's rows (N, ...) as this modality stores them: same order of columns, same codes."""
+        """Bring the rows (N, ...) of a dataset that fits into this modality's order of columns, and its codes."""
         return inputs
 
     def adapted_to(self, inputs: StoredRows, spec: DataSpec) -> Self:
-        """This preprocessing for a fitting dataset, of which `inputs` are the train rows (N, ...); codes stay."""
+        """Adapt to another dataset that fits, whose train rows are `inputs` (N, ...); codes stay."""
         return self
 
     @abstractmethod
     def encode(self, inputs: Rows) -> Tensor:
-        """Rows as stored to float32 (N, *shape), or for texts int64 (N, T)."""
+        """Encode rows as stored: float32 (N, *shape), or for texts int64 (N, T)."""
 
     @abstractmethod
     def decode(self, inputs: Sequence[Any]) -> Rows:
-        """JSON values to rows as stored (N, ...). Raises `InputError` naming every bad input (at most 20)."""
+        """Read JSON values as rows as stored (N, ...). Raises `InputError` naming every bad input (at most 20)."""
 
     @abstractmethod
     def differences(self, spec: DataSpec) -> list[str]:
-        """In words, how a dataset's rows differ from those this was fitted on; empty when they fit."""
+        """Return in words how a dataset's rows differ from those this was fitted on; empty when they fit."""
 
     @abstractmethod
     def specimens(self, count: int) -> Rows:
-        """Made-up rows as stored (count, ...), always the same ones: a saved model proves itself on them."""
+        """Return made-up rows as stored (count, ...), always the same: its outputs for them check a saved model."""
 
     def characters(self) -> list[int] | None:
-        """Of texts: how many characters each code stands for, (V,)."""
+        """Return how many characters each code of texts stands for, (V,); None for other rows."""
         return None
 
     def save(self, folder: Path) -> list[str]:
@@ -81,5 +81,5 @@ class Modality(Config, ABC):
         return []
 
     def loaded(self, folder: Path) -> Self:
-        """This one with what `save` wrote. Raises `CorruptModelError`."""
+        """Return this modality with what `save` wrote. Raises `CorruptModelError`."""
         return self

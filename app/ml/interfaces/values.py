@@ -11,26 +11,26 @@ from app.ml.interfaces.resolvable import Shape
 
 Rows = NDArray[Any]
 Losses = dict[str, Tensor]
-_TOKEN_VALUES = 256  # at least, of a token inside a network
+_MIN_TOKEN_VALUES = 256  # of a token inside a network
 Accepts = Literal["number", "category", "label", "inputs"]
 """The type of a head's targets; "label": a category of no and yes; "inputs": it learns from the rows themselves."""
 
 
 class Encoding(Frozen):
-    """What preprocessing hands to a backbone: float32 (B, *shape), or with a vocabulary int64 codes (B, T) below it."""
+    """The form of encoded rows: float32 (B, *shape), or with a vocabulary int64 codes (B, T) below it."""
 
     shape: tuple[int, ...]
     vocabulary: int | None = None
     numbers: tuple[int, ...] | None = None  # of a table: which features are measured, not 0 or 1; None: any may be
 
-    def fits(self, given: "Encoding") -> bool:
-        """Whether a backbone built for this can take `given`; models of old do not know which features are numbers."""
-        return self in {given, given.model_copy(update={"numbers": None})}
+    def fits(self, other: "Encoding") -> bool:
+        """Return whether a backbone built for this takes `other`; old models do not say which features are numbers."""
+        return self in {other, other.model_copy(update={"numbers": None})}
 
     @property
     def volume(self) -> Shape:
-        """Shape that a row takes up inside a network: a text's codes become vectors, then answers over tokens."""
-        return self.shape if self.vocabulary is None else (*self.shape, max(_TOKEN_VALUES, self.vocabulary))
+        """Shape of the largest tensor that a network makes of a row: a text's codes become scores of all tokens."""
+        return self.shape if self.vocabulary is None else (*self.shape, max(_MIN_TOKEN_VALUES, self.vocabulary))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Batch:
         return len(self.inputs)
 
     def with_inputs(self, inputs: Tensor) -> "Batch":
-        """The same labels for other inputs (B, *shape)."""
+        """Return the same labels for other inputs (B, *shape)."""
         return replace(self, inputs=inputs)
 
 
@@ -66,28 +66,28 @@ class ParamGroup:
     decays: bool = True
 
 
-class Examples(Protocol):
-    """A split's rows as an objective may look at them before training; see app.ml.data.arrays."""
+class ExampleSource(Protocol):
+    """The rows of a split as an objective or a head reads them; `app.ml.data.arrays.ExampleSource` is one."""
 
     @property
     def characters(self) -> Tensor | None:
-        """How many characters each code of a text stands for, int64 (V,)."""
+        """How many characters each code of a text stands for, int64 (V,); None where rows are no texts."""
         ...
 
     @property
     def targets(self) -> dict[str, Tensor]:
-        """Labels (N,) by target."""
+        """Return the labels (N,) by target."""
         ...
 
     def __len__(self) -> int: ...
 
     def batch(self, indices: Tensor | None) -> Batch:
-        """The rows at `indices` (B,), or all of them."""
+        """Return the rows at `indices` (B,), or all of them."""
         ...
 
 
 class StoredRows(Protocol):
-    """Rows as stored (N, ...), read from disk by slices; an array is such, too."""
+    """Rows as stored (N, ...), read from disk by slices; an array will do, too."""
 
     def __len__(self) -> int: ...
 

@@ -1,4 +1,4 @@
-"""Backbones that have learned nothing: what a pretrained one must be better than. Reports use them, no job can.
+"""Baselines of a transfer report: backbones that have learned nothing. Reports build them, no job can choose them.
 
 constant   one feature that never changes: a head on it answers the majority, or the mean
 raw        the encoded row itself: a linear head on it is a linear model of the inputs. Rows of more than 12,288 values
@@ -27,8 +27,8 @@ _SMALL_VOCABULARY = 512
 _FACTOR, _SPREAD = 1_000_003, 2_654_435_761  # any large odd numbers do
 
 
-class Constant(BackboneConfig):
-    """One feature, always 0."""
+class ConstantConfig(BackboneConfig):
+    """The config of a constant feature."""
 
     accepts: ClassVar[tuple[ModalityKind, ...]] = _ALL
     kind: Literal["constant"] = "constant"
@@ -38,19 +38,19 @@ class Constant(BackboneConfig):
         return ConstantBackbone(encoding)
 
 
-class Raw(BackboneConfig):
-    """The row itself."""
+class RawConfig(BackboneConfig):
+    """The config of the encoded row as features."""
 
     accepts: ClassVar[tuple[ModalityKind, ...]] = _ALL
     kind: Literal["raw"] = "raw"
 
     def build(self, encoding: Encoding) -> "RawBackbone":
-        """Build it; texts want `fit`."""
+        """Build it; for texts `fit` must be called."""
         return RawBackbone(encoding)
 
 
 class _Plain(Backbone):
-    """One layer; its parameter, which is 1, only tells the device."""
+    """One layer; its parameter, which is 1, says on which device it is, as other backbones' parameters do."""
 
     def __init__(self, encoding: Encoding, features: int) -> None:
         super().__init__()
@@ -88,6 +88,7 @@ class RawBackbone(_Plain):
         """(B, *shape) to (B, F)."""
         if self.grid is None:
             counts = self._counts(inputs)
+            # 1 + log n_w where run w occurs; the clamp keeps log 0 out, whose gradient would be NaN
             weighed = torch.where(counts > 0, 1 + counts.clamp(min=1).log(), 0.0) * self.rarity
             return self.one * F.normalize(weighed, dim=1)
         return self.one * _averaged(inputs, self.grid).flatten(1)
@@ -96,6 +97,7 @@ class RawBackbone(_Plain):
     def fit(self, inputs: Tensor) -> None:
         """Learn from texts (N, T) how rare each run is; nothing is learned from other rows."""
         if self.grid is None:
+            # N_w (F,): how many texts hold run w; in blocks, since (N, F) counts may not fit into memory
             seen = sum((self._counts(block) > 0).sum(0) for block in torch.split(inputs, 1024))
             self.rarity.copy_(1 + math.log(1 + len(inputs)) - torch.as_tensor(seen).add(1).log())
 
@@ -103,18 +105,20 @@ class RawBackbone(_Plain):
         """How often each place is hit by a run of tokens of texts (B, T): (B, F)."""
         orders = 4 if (self.encoding.vocabulary or 0) <= _SMALL_VOCABULARY else 2
         counts = torch.zeros(len(codes), _PLACES, device=codes.device)
+        # run[b, t] is the polynomial hash of the tokens t .. t + order; it wraps around in int64, which does no harm
         run, whole = torch.zeros_like(codes), torch.ones_like(codes, dtype=torch.bool)
         for order in range(min(orders, codes.shape[1])):
-            later = F.pad(codes[:, order:], (0, order))  # padding is 0, as where a text has ended
-            whole = whole & (later > 0)
+            later = F.pad(codes[:, order:], (0, order))  # token t + order; padding is 0, as where a text has ended
+            whole = whole & (later > 0)  # a run that reaches into the padding is none
             run = run * _FACTOR + later + order + 1
+            # Low bits of the hash depend on few tokens: multiply, and take higher bits.
             places = (run * _SPREAD).bitwise_right_shift(20).remainder(_PLACES)
             counts.scatter_add_(1, places, whole.to(counts))
         return counts
 
 
 def coarser(shape: Shape) -> Shape:
-    """The shape (C, ...) with its sides divided evenly until it has few enough values."""
+    """Return the shape (C, ...) with its sides scaled alike until it has at most 12,288 values."""
     channels, *sides = shape
     if not sides or math.prod(shape) <= _MAX_VALUES:
         return shape

@@ -20,19 +20,19 @@ MAX_PARAMETERS = 500_000_000  # of a network; what has more is refused
 
 
 def count_parameters(module: nn.Module) -> int:
-    """How many numbers a module trains."""
+    """Return how many numbers a module trains."""
     return sum(parameter.numel() for parameter in module.parameters())
 
 
 def targets_of(config: HeadConfig, spec: DataSpec) -> tuple[TargetSpec, ...]:
-    """The dataset's targets that a head answers; none for one that learns from the rows themselves."""
-    found = tuple(spec.target(name) for name in config.targets)
-    assert None not in found, config.targets
-    return found  # type: ignore[return-value]
+    """Return the dataset's targets that a head answers; none for one that learns from the rows themselves."""
+    targets = tuple(target for target in map(spec.target, config.targets) if target is not None)
+    assert len(targets) == len(config.targets), config.targets
+    return targets
 
 
 def head_width(config: HeadConfig, strategy: StrategyConfig | None, backbone: Backbone) -> int:
-    """How many features a head gets, of a row or of every step."""
+    """Return how many features a head gets, of a row or of every step."""
     if "sequence" in config.needs:
         assert isinstance(backbone, Sequences)
         return backbone.width
@@ -42,7 +42,7 @@ def head_width(config: HeadConfig, strategy: StrategyConfig | None, backbone: Ba
 def build_heads(
     configs: Sequence[AnyHead], strategy: StrategyConfig, backbone: Backbone, targets: Sequence[tuple[TargetSpec, ...]]
 ) -> nn.ModuleDict:
-    """One head per config, in order, under keys "0", "1", ... (names of users may hold dots)."""
+    """Build one head per config, in order, under the keys "0", "1", ...: the names that users give may hold dots."""
     pairs = enumerate(zip(configs, targets, strict=True))
     return nn.ModuleDict({str(index): build_head(config, strategy, backbone, of) for index, (config, of) in pairs})
 
@@ -50,7 +50,7 @@ def build_heads(
 def build_head(
     config: AnyHead, strategy: StrategyConfig | None, backbone: Backbone, targets: tuple[TargetSpec, ...]
 ) -> Head:
-    """A head on a backbone; one that learns from texts themselves answers the tokens of its vocabulary."""
+    """Build a head on a backbone; one that learns from texts themselves answers the tokens of its vocabulary."""
     if not config.needs_labels:
         tokens = tuple(map(str, range(backbone.encoding.vocabulary or 1)))
         targets = (TargetSpec(name=config.key, type="category", classes=tokens),)
@@ -64,7 +64,10 @@ def outputs_of(
     heads: Sequence[Head],
     inputs: Tensor,
 ) -> list[Tensor]:
-    """Every head's raw output for encoded rows (B, *shape); the backbone runs once for each form that is needed."""
+    """Return every head's raw output for encoded rows (B, *shape).
+
+    The backbone runs at most twice: once for features of every step, once for those of whole rows.
+    """
     per_step = per_row = None
     outputs = []
     for config, head in zip(configs, heads, strict=True):
@@ -80,7 +83,7 @@ def outputs_of(
 
 
 def stacked(config: HeadConfig, targets: dict[str, Tensor]) -> Tensor:
-    """A head's labels: (B,), for several targets (B, T)."""
+    """Return a head's labels: (B,), for several targets (B, T)."""
     if len(config.targets) == 1:
         return targets[config.targets[0]]
     return torch.stack([targets[name] for name in config.targets], dim=1)
@@ -91,8 +94,8 @@ def _target(config: HeadConfig, targets: dict[str, Tensor], output: Tensor) -> T
     return stacked(config, targets) if config.needs_labels else output
 
 
-def _carried(config: HeadConfig, batch: Batch) -> Tensor:
-    """Whether a row carries the head's target, or one of them."""
+def _is_labelled(config: HeadConfig, batch: Batch) -> Tensor:
+    """Whether any row of the batch carries the head's target, or one of them; bool ()."""
     if not config.needs_labels:
         return torch.ones((), dtype=torch.bool, device=batch.inputs.device)
     labels = stacked(config, batch.targets)
@@ -119,8 +122,8 @@ class FineTuning(Objective):
         self.configs = configs
         self.strategy = strategy
         self.balance = (balancing or Fixed()).build(configs)
-        together = len(configs) > 1 and not strategy.caches_features
-        self.affinity = Affinity(len(configs)) if together else None
+        train_together = len(configs) > 1 and not strategy.caches_features
+        self.affinity = Affinity(len(configs)) if train_together else None
         self._groups = [*strategy.groups(backbone, heads), *self.balance.groups()]
         trained = {id(parameter) for group in self._groups for parameter in group.params}
         for parameter in self.parameters():
@@ -135,19 +138,19 @@ class FineTuning(Objective):
 
     def loss(self, batch: Batch) -> Losses:
         """Scalars loss and, with several heads, each head's under its key."""
-        return self._told(self.batch_losses(batch))
+        return self._reported(self.batch_losses(batch))
 
     def training_loss(self, batch: Batch) -> Losses:
-        """The same of the augmented batch; with several heads the loss is the balanced one, and weights are told."""
+        """The losses of the augmented batch; those of several heads are balanced, and their weights reported."""
         batch = self.augmented(batch)
         losses = self.batch_losses(batch)
-        told = self._told(losses)
+        reported = self._reported(losses)
         if len(losses) == 1:
-            return told
+            return reported
         total, weights = self.balance.combine(self._tasks(losses, batch))
         if weights is not None:
-            told |= {f"{config.key}/weight": one for config, one in zip(self.configs, weights, strict=True)}
-        return {**told, "loss": total}
+            reported |= {f"{config.key}/weight": weight for config, weight in zip(self.configs, weights, strict=True)}
+        return {**reported, "loss": total}
 
     def batch_losses(self, batch: Batch) -> Tensor:
         """Every head's loss (T,), over the rows that carry its target; for mixed rows by the shares of both labels."""
@@ -155,15 +158,16 @@ class FineTuning(Objective):
         own = self.head_losses(outputs, batch.targets)
         if batch.mix is None:
             return own
+        # Row b holds `share` of itself and the rest of row order[b]: its loss counts both labels by these shares.
         order, share = batch.mix.order, batch.mix.share.mean()
         others = {name: values[order] for name, values in batch.targets.items()}
         return share * own + (1 - share) * self.head_losses(outputs, others)
 
     def losses_of(self, outputs: list[Tensor], targets: dict[str, Tensor]) -> Losses:
         """As `loss`, from every head's raw output."""
-        return self._told(self.head_losses(outputs, targets))
+        return self._reported(self.head_losses(outputs, targets))
 
-    def _told(self, losses: Tensor) -> Losses:
+    def _reported(self, losses: Tensor) -> Losses:
         if len(losses) == 1:
             return {"loss": losses[0]}
         parts = {config.key: loss.detach() for config, loss in zip(self.configs, losses, strict=True)}
@@ -179,18 +183,18 @@ class FineTuning(Objective):
         )
 
     def _tasks(self, losses: Tensor, batch: Batch) -> TaskLosses:
-        stages = ([one for one in stage if one.requires_grad] for stage in reversed(self.backbone.stages()))
-        last = next((stage for stage in stages if stage), [])
-        own = [one for one in self.heads.parameters() if one.requires_grad]
+        stages = ([values for values in stage if values.requires_grad] for stage in reversed(self.backbone.stages()))
+        last = next((stage for stage in stages if stage), [])  # the last stage that trains at all
+        own = [values for values in self.heads.parameters() if values.requires_grad]
         return TaskLosses(losses, self.present(batch), self.shared(), last, own)
 
     def present(self, batch: Batch) -> Tensor:
         """Whether any row of the batch carries a head's target, bool (T,)."""
-        return torch.stack([_carried(config, batch) for config in self.configs])
+        return torch.stack([_is_labelled(config, batch) for config in self.configs])
 
     def shared(self) -> list[nn.Parameter]:
         """The backbone's parameters that train now."""
-        return [one for one in self.backbone.parameters() if one.requires_grad]
+        return [values for values in self.backbone.parameters() if values.requires_grad]
 
     def outputs(self, inputs: Tensor) -> list[Tensor]:
         """Every head's raw output (B, K)."""
@@ -199,30 +203,30 @@ class FineTuning(Objective):
         return outputs_of(self.backbone, self.strategy, self.configs, self.each_head(), inputs)
 
     def begin(self, step: int, total: int) -> None:
-        """As the strategy says."""
+        """Freeze or unfreeze as the strategy says."""
         self.strategy.begin(self.backbone, step, total)
 
     @torch.no_grad()
     def solve(self, features: Tensor, targets: dict[str, Tensor]) -> dict[str, Solution]:
-        """Set every head to its optimum on the train split's features (N, F); what was found, by the head's key."""
+        """Set every head to its optimum on the train split's features (N, F); return solutions by the head's key."""
         widths = self.strategy.widths(self.backbone)
-        found = {
+        solutions = {
             config.key: head.solve(features, stacked(config, targets), widths)
             for config, head in zip(self.configs, self.each_head(), strict=True)
         }
-        return {key: solution for key, solution in found.items() if solution is not None}
+        return {key: solution for key, solution in solutions.items() if solution is not None}
 
     def outcomes(self, outputs: list[Tensor], targets: dict[str, Tensor]) -> dict[str, Outcomes]:
-        """What came of a whole split for every head, by the head's key."""
+        """Return every head's outcomes on a whole split, by the head's key."""
         return {
             config.key: head.outcomes(output, _target(config, targets, output))
             for config, head, output in zip(self.configs, self.each_head(), outputs, strict=True)
         }
 
     def groups(self) -> list[ParamGroup]:
-        """The strategy's, and the balance's."""
+        """Return the strategy's groups and the balancing's."""
         return self._groups
 
     def each_head(self) -> list[Head]:
-        """The heads, in order."""
+        """Return the heads in order."""
         return [head for head in self.heads.values() if isinstance(head, Head)]

@@ -11,13 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from app.ml.configs.generation import Continued, GenerationConfig
+from app.ml.configs.generation import Continuations, GenerationConfig
 from app.ml.data.chunks import each_block, rows_per_block
 from app.ml.interfaces import Backbone, Rows
 from app.ml.interfaces.abilities import Sequences
 from app.ml.kinds.modalities.text import TextModality
 from app.ml.models.bundle import Bundle, Manifest, read_bundle
-from app.ml.models.generation import LanguageModel, continued
+from app.ml.models.generation import LanguageModel, generate
 
 
 class Predictor:
@@ -44,16 +44,19 @@ class Predictor:
         """Rows as stored to features (N, F)."""
         return torch.cat([self.bundle.backbone(encoded) for encoded in self._encoded(rows)]).numpy()
 
-    def generate(self, inputs: Sequence[Any], config: GenerationConfig, seconds: float) -> list[Continued]:
-        """Continue JSON texts, within so many seconds. Raises `InputError`; ask only a model that has a generator."""
+    def generate(self, inputs: Sequence[Any], config: GenerationConfig, seconds: float) -> list[Continuations]:
+        """Continue JSON texts within so many seconds, by a model that has a generator head. Raises `InputError`."""
         deadline = time.monotonic() + seconds
         modality, model = self.manifest.modality, self._language_model()
         assert isinstance(modality, TextModality)
         prompts = modality.prompts(inputs)
-        configs = [replace(config, seed=(config.seed + row) % 2**63) for row in range(len(prompts))]
         return [
-            Continued(len(prompt) > modality.tokens, continued(model, prompt, one, deadline))
-            for prompt, one in zip(prompts, configs, strict=True)
+            Continuations(
+                truncated=len(prompt) > modality.tokens,
+                # A seed per row, so that a row's continuations do not depend on the other rows of the request.
+                continuations=generate(model, prompt, replace(config, seed=(config.seed + row) % 2**63), deadline),
+            )
+            for row, prompt in enumerate(prompts)
         ]
 
     def _language_model(self) -> LanguageModel:

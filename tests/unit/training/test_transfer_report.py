@@ -12,7 +12,7 @@ from app.ml.data.arrays import ArrayData
 from app.ml.data.spec import ModalityKind
 from app.ml.errors import ConfigError
 from app.ml.interfaces import Encoding
-from app.ml.learning.untrained_backbones import Constant, Raw, coarser
+from app.ml.learning.untrained_backbones import ConstantConfig, RawConfig, coarser
 from app.ml.models.bundle import Bundle
 from app.ml.resolution.fine_tuning import resolve_fine_tuning
 from app.ml.resolution.pretraining import resolve_pretraining
@@ -193,17 +193,17 @@ def test_auto_measures_on_a_split_that_has_many_labelled_rows(test: int, train: 
 def test_the_controls_that_know_nothing_say_what_they_say_they_do() -> None:
     rows = torch.rand(5, 3, 4, 6)
     encoding = Encoding(shape=(3, 4, 6))
-    assert torch.equal(Raw().build(encoding)(rows), rows.flatten(1))
-    assert torch.equal(Constant().build(encoding)(rows), torch.zeros(5, 1))
+    assert torch.equal(RawConfig().build(encoding)(rows), rows.flatten(1))
+    assert torch.equal(ConstantConfig().build(encoding)(rows), torch.zeros(5, 1))
     assert coarser((3, 640, 480)) == (3, 73, 55)
     assert coarser((9, 100_000)) == (9, 1365)
-    large = Raw().build(Encoding(shape=(1, 200, 200)))
+    large = RawConfig().build(Encoding(shape=(1, 200, 200)))
     assert large(torch.ones(2, 1, 200, 200)).shape == (2, large.features)
 
 
 def test_texts_are_counted_by_their_runs_of_tokens() -> None:
     torch.manual_seed(0)
-    raw = Raw().build(Encoding(shape=(6,), vocabulary=1000))
+    raw = RawConfig().build(Encoding(shape=(6,), vocabulary=1000))
     texts = torch.tensor([[5, 6, 7, 0, 0, 0], [6, 5, 7, 7, 0, 0], [5, 6, 7, 0, 0, 0], [8, 8, 8, 8, 8, 8]])
     raw.fit(texts)
     features = raw(texts)

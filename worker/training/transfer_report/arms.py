@@ -19,7 +19,7 @@ from app.ml.kinds.strategies.automatic import Automatic
 from app.ml.kinds.strategies.base import StrategyConfig
 from app.ml.kinds.strategies.full import ResolvedFull
 from app.ml.kinds.strategies.linear_probe import ResolvedLinearProbe
-from app.ml.learning.untrained_backbones import Constant, Raw, RawBackbone
+from app.ml.learning.untrained_backbones import ConstantConfig, RawBackbone, RawConfig
 from app.ml.models.bundle import Bundle
 from worker.training.evaluation import row_scores
 from worker.training.events import Event, Note
@@ -105,10 +105,10 @@ def build_arms(run: Run, parent: Bundle) -> list[Arm]:
     plain = pretrained.model_copy(update={"loading": "strict"})
     from_scratch = {"strategy": ResolvedFull(backbone_lr_scale=1.0), "training": _without_evaluations(report.scratch)}
     linear = plain.model_copy(update={"strategy": _probe(config), "augmentations": ()})
-    majority, raw = (linear.model_copy(update={"backbone": backbone}) for backbone in (Constant(), Raw()))
+    majority, raw = (linear.model_copy(update={"backbone": backbone}) for backbone in (ConstantConfig(), RawConfig()))
     untrained = _UntrainedModels(plain, modality, parent)
-    constant_model = untrained.around(Constant().build(modality.encoding))
-    raw_model = untrained.around(_fitted(Raw().build(modality.encoding), run))
+    constant_model = untrained.around(ConstantConfig().build(modality.encoding))
+    raw_model = untrained.around(_fitted(RawConfig().build(modality.encoding), run))
     return [
         Arm(PRETRAINED, pretrained, lambda _: parent, cache=_MemoryCache().get_or_compute),
         Arm("majority", majority, lambda _: constant_model),

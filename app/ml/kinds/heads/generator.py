@@ -16,7 +16,7 @@ from app.ml.blocks.tokens import TOKENS, TokenLayer, is_predicted, mean_nats, ra
 from app.ml.configs.fields import Name
 from app.ml.data.spec import ModalityKind, TargetSpec
 from app.ml.evaluation.language_model import TokenSums
-from app.ml.interfaces import Accepts, Backbone, Examples, Head, HeadConfig
+from app.ml.interfaces import Accepts, Backbone, ExampleSource, Head, HeadConfig
 from app.ml.interfaces.abilities import Ability, Sequences
 
 
@@ -78,7 +78,7 @@ class GeneratorHead(Head):
     def fit_target(self, target: Tensor) -> None:
         """Do nothing: it has no labels."""
 
-    def fit_examples(self, examples: Examples) -> None:
+    def fit_examples(self, examples: ExampleSource) -> None:
         """Learn how many characters each token stands for."""
         if examples.characters is not None:
             self.characters.copy_(examples.characters)

@@ -18,7 +18,16 @@ from app.ml.blocks.precision import full_precision
 from app.ml.configs.fields import Integer
 from app.ml.configs.training import TrainingDefaults
 from app.ml.data.spec import ModalityKind
-from app.ml.interfaces import Backbone, Batch, Examples, Losses, MethodConfig, Objective, ParamGroup, ResolutionContext
+from app.ml.interfaces import (
+    Backbone,
+    Batch,
+    ExampleSource,
+    Losses,
+    MethodConfig,
+    Objective,
+    ParamGroup,
+    ResolutionContext,
+)
 from app.ml.interfaces.abilities import Ability, Centroids
 from app.ml.kinds.backbones.kmeans_patches import squared_distances
 
@@ -74,7 +83,7 @@ class KMeansObjective(Objective):
         return [ParamGroup(list(self.parameters()), decays=False)]
 
     @torch.no_grad()
-    def fit(self, examples: Examples) -> None:
+    def fit(self, examples: ExampleSource) -> None:
         """Learn the whitening, and put the centroids on random patches."""
         order = torch.randperm(len(examples))[:_ROWS_TO_WHITEN]
         per_row = max(1, _PATCHES_TO_WHITEN // len(order))

@@ -18,7 +18,7 @@ from app.ml.configs.training import TrainingDefaults
 from app.ml.data.spec import ModalityKind
 from app.ml.errors import ConfigError
 from app.ml.evaluation.language_model import TokenSums
-from app.ml.interfaces import Backbone, Batch, Examples, Losses, MethodConfig, Objective, ResolutionContext
+from app.ml.interfaces import Backbone, Batch, ExampleSource, Losses, MethodConfig, Objective, ResolutionContext
 from app.ml.interfaces.abilities import Ability, Sequences
 
 TRAINING_DEFAULTS = TrainingDefaults(
@@ -72,7 +72,7 @@ class NextTokenObjective(Objective):
         self.layer = TokenLayer(backbone.width, vocabulary, tied=config.tied)
         self.register_buffer("characters", torch.ones(vocabulary, dtype=torch.int64))
 
-    def fit(self, examples: Examples) -> None:
+    def fit(self, examples: ExampleSource) -> None:
         """Learn how many characters each token stands for."""
         if examples.characters is not None:
             self.characters.copy_(examples.characters)

@@ -17,7 +17,7 @@ MIN_TOKENS = FIRST + 256  # every byte is known
 
 
 Vocabulary = Annotated[Integer, Field(ge=MIN_TOKENS, le=MAX_TOKENS)]
-Tokens = Annotated[Integer, Field(ge=4, le=8192)]
+MaxTokens = Annotated[Integer, Field(ge=4, le=8192)]
 
 
 class TextPreprocessing(PreprocessingRequest):
@@ -30,7 +30,7 @@ class TextPreprocessing(PreprocessingRequest):
         "comes with imported models alone.",
     )
     vocabulary: Auto[Vocabulary] = Field("auto", description="Most tokens to know; more are learned from more text.")
-    max_tokens: Auto[Tokens] = Field(
+    max_tokens: Auto[MaxTokens] = Field(
         "auto", description="Most tokens of a row, its limits included; the rest of a longer text is cut off."
     )
     limits: Literal["auto", "marked", "open"] = Field(
@@ -76,7 +76,7 @@ class ResolvedTextPreprocessing(TextPreprocessing, PreprocessingConfig):
 
     tokenizer: Literal["byte", "character", "bpe", "wordpiece"]
     vocabulary: Vocabulary
-    max_tokens: Tokens
+    max_tokens: MaxTokens
     limits: Literal["marked", "open"]
 
     def largest(self, spec: DataSpec) -> Encoding:

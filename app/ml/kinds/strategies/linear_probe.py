@@ -20,14 +20,14 @@ from app.ml.kinds.strategies.layers import layer_widths, layered_features
 _MAX_ROWS = 200_000  # solving keeps all rows' features in memory, twice
 
 
-Layer = Annotated[Integer, Field(ge=0, le=999)]
+LayerIndex = Annotated[Integer, Field(ge=0, le=999)]
 
 
 class LinearProbe(StrategyRequest):
     """Train the heads on the frozen backbone's features."""
 
     kind: Literal["linear_probe"] = "linear_probe"
-    layer: Literal["auto", "best", "last", "all"] | Layer = Field(
+    layer: Literal["auto", "best", "last", "all"] | LayerIndex = Field(
         "auto",
         description="Whose features the heads get: the last layer's, all layers', those of one by its index, or of the "
         "best in cross-validation; auto: the best where heads are solved for, else the last.",
@@ -63,7 +63,7 @@ class ResolvedLinearProbe(LinearProbe, StrategyConfig):
     """The same with a known solver; "best" is one layer once model selection has chosen it."""
 
     caches_features = True
-    layer: Literal["best", "last", "all"] | Layer
+    layer: Literal["best", "last", "all"] | LayerIndex
     solver: Literal["gradient", "exact"]
 
     @property

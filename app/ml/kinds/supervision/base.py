@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from app.ml.configs.fields import Auto, Integer, Name, Real
 from app.ml.data.spec import TargetSpec
 from app.ml.errors import ConfigError
-from app.ml.interfaces import AugmentationConfig, Backbone, Batch, Config, Examples, Losses, Objective, ParamGroup
+from app.ml.interfaces import AugmentationConfig, Backbone, Batch, Config, ExampleSource, Losses, Objective, ParamGroup
 from app.ml.interfaces.resolvable import Complete, Resolvable
 
 TargetType = Literal["number", "category"]
@@ -74,7 +74,7 @@ class JointObjective(Objective):
         super().__init__()
         self.method, self.term, self.config = method, term, config
         self.compares_rows = method.compares_rows
-        self._examples: Examples | None = None
+        self._examples: ExampleSource | None = None
         self._carriers = torch.empty(0, dtype=torch.int64)
 
     @property
@@ -121,7 +121,7 @@ class JointObjective(Objective):
         """The method's, and the term's own weights."""
         return [*self.method.groups(), ParamGroup(list(self.term.parameters()))]
 
-    def fit(self, examples: Examples) -> None:
+    def fit(self, examples: ExampleSource) -> None:
         """Remember the labelled rows, to draw from."""
         self.method.fit(examples)
         labels = examples.targets[self.config.target]

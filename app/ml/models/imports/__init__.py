@@ -15,10 +15,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from app.ml.errors import WeightsError
-from app.ml.interfaces import Backbone
-from app.ml.kinds.backbones import AnyBackbone
+from app.ml.interfaces import Backbone, BackboneConfig, PreprocessingConfig
 from app.ml.kinds.modalities import AnyModality
-from app.ml.kinds.preprocessing import AnyPreprocessing
 from app.ml.kinds.preprocessing.image import ImagePreprocessing
 from app.ml.models.bundle import Bundle, Manifest
 from app.ml.models.imports import bert, efficientnet_lite0
@@ -30,8 +28,8 @@ USUAL_TOKENS = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """What is imported: the file of weights, and what an architecture needs beside it."""
+class ImportRequest:
+    """The file of weights, and what else an architecture needs."""
 
     architecture: Architecture
     path: Path
@@ -42,29 +40,31 @@ class Wanted:
     uncased: bool = True
 
 
-def imported(wanted: Wanted) -> Bundle:
-    """The model that the weights make, on the CPU in eval mode. Raises `WeightsError`."""
-    return _image_model(wanted) if wanted.architecture == "efficientnet_lite0" else _text_model(wanted)
+def import_model(request: ImportRequest) -> Bundle:
+    """Return the model that the weights make, on the CPU in eval mode. Raises `WeightsError`."""
+    return _image_model(request) if request.architecture == "efficientnet_lite0" else _text_model(request)
 
 
-def _image_model(wanted: Wanted) -> Bundle:
-    modality = efficientnet_lite0.modality(wanted.side)
-    with _weights(wanted.path) as weights:
+def _image_model(request: ImportRequest) -> Bundle:
+    modality = efficientnet_lite0.modality(request.side)
+    with _weights(request.path) as weights:
         return _bundle(ImagePreprocessing(), modality, *efficientnet_lite0.load(weights, modality.encoding))
 
 
-def _text_model(wanted: Wanted) -> Bundle:
-    numbers, tokens = bert.numbers_of(wanted.config), bert.vocabulary_of(wanted.vocabulary or "")
-    most = wanted.max_tokens or min(USUAL_TOKENS, numbers.max_position_embeddings)
-    if most > numbers.max_position_embeddings:
+def _text_model(request: ImportRequest) -> Bundle:
+    numbers, tokens = bert.numbers_of(request.config), bert.vocabulary_of(request.vocabulary or "")
+    max_tokens = request.max_tokens or min(USUAL_TOKENS, numbers.max_position_embeddings)
+    if max_tokens > numbers.max_position_embeddings:
         msg = f"the model has places for {numbers.max_position_embeddings} tokens: choose no more"
         raise WeightsError([(("max_tokens",), msg)], code="weights_do_not_fit")
-    preprocessing, modality = bert.modality(tokens, most, uncased=wanted.uncased)
-    with _weights(wanted.path) as weights:
+    preprocessing, modality = bert.modality(tokens, max_tokens, uncased=request.uncased)
+    with _weights(request.path) as weights:
         return _bundle(preprocessing, modality, *bert.load(weights, tokens, numbers, modality.encoding))
 
 
-def _bundle(preprocessing: AnyPreprocessing, modality: AnyModality, config: AnyBackbone, backbone: Backbone) -> Bundle:
+def _bundle(
+    preprocessing: PreprocessingConfig, modality: AnyModality, config: BackboneConfig, backbone: Backbone
+) -> Bundle:
     manifest = Manifest(
         kind="backbone",
         preprocessing=preprocessing,

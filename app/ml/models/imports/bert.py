@@ -73,7 +73,9 @@ def vocabulary_of(text: str) -> tuple[str, ...]:
     return tokens
 
 
-def modality(tokens: tuple[str, ...], most: int, *, uncased: bool) -> tuple[ResolvedTextPreprocessing, TextModality]:
+def modality(
+    tokens: tuple[str, ...], max_tokens: int, *, uncased: bool
+) -> tuple[ResolvedTextPreprocessing, TextModality]:
     """Texts of at most so many tokens, with this vocabulary. Raises `WeightsError`."""
     rest = tuple(token for token in tokens if token not in COMMON)
     try:
@@ -82,9 +84,9 @@ def modality(tokens: tuple[str, ...], most: int, *, uncased: bool) -> tuple[Reso
         _refuse_vocabulary(str(error.errors()[0]["msg"]))
     known = max(tokenizer.size, MIN_TOKENS)
     chosen = ResolvedTextPreprocessing(
-        tokenizer="wordpiece", vocabulary=known, max_tokens=most, limits="marked", form="none"
+        tokenizer="wordpiece", vocabulary=known, max_tokens=max_tokens, limits="marked", form="none"
     )
-    return chosen, TextModality(tokens=most, vocabulary=tokenizer.size, form="none", tokenizer=tokenizer)
+    return chosen, TextModality(tokens=max_tokens, vocabulary=tokenizer.size, form="none", tokenizer=tokenizer)
 
 
 def load(
@@ -105,8 +107,8 @@ def load(
     with torch.device("meta"):
         backbone = config.build(encoding)
     weights = weights.renamed(_plain_name)
-    weights.check(dict(_wanted(config, len(tokens))), lambda name: name.startswith(_PASSED_OVER))
-    backbone.load_state_dict(dict(_taken(weights, config, tokens)), assign=True)
+    weights.check(dict(_expected(config, len(tokens))), lambda name: name.startswith(_PASSED_OVER))
+    backbone.load_state_dict(dict(_translated(weights, config, tokens)), assign=True)
     return config, backbone
 
 
@@ -123,7 +125,8 @@ def _plain_name(name: str) -> str:
     return name
 
 
-def _wanted(config: Bert, words: int) -> Iterator[tuple[str, tuple[int, ...]]]:
+def _expected(config: Bert, words: int) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Name and shape of every tensor of the file, for a vocabulary of so many words."""
     width, hidden = config.width, config.hidden
     yield "embeddings.word_embeddings.weight", (words, width)
     yield "embeddings.position_embeddings.weight", (config.positions, width)
@@ -131,13 +134,13 @@ def _wanted(config: Bert, words: int) -> Iterator[tuple[str, tuple[int, ...]]]:
     shapes = {"mlp.0": (hidden, width), "mlp.2": (width, hidden), "out": (width, width)}
     yield from _pair("embeddings.LayerNorm", (width,))
     for block in range(config.depth):
-        theirs = f"encoder.layer.{block}."
+        source = f"encoder.layer.{block}."
         for part in ("query", "key", "value"):
-            yield from _pair(f"{theirs}attention.self.{part}", (width, width))
-        for ours, name in _LINEARS.items():
-            yield from _pair(theirs + name, shapes[ours])
+            yield from _pair(f"{source}attention.self.{part}", (width, width))
+        for target, name in _LINEARS.items():
+            yield from _pair(source + name, shapes[target])
         for name in _NORMS.values():
-            yield from _pair(theirs + name, (width,))
+            yield from _pair(source + name, (width,))
 
 
 def _pair(name: str, shape: tuple[int, ...]) -> Iterator[tuple[str, tuple[int, ...]]]:
@@ -145,28 +148,28 @@ def _pair(name: str, shape: tuple[int, ...]) -> Iterator[tuple[str, tuple[int, .
     yield f"{name}.bias", shape[:1]
 
 
-def _taken(weights: Weights, config: Bert, tokens: tuple[str, ...]) -> Iterator[tuple[str, torch.Tensor]]:
-    """Our name and value of every tensor."""
+def _translated(weights: Weights, config: Bert, tokens: tuple[str, ...]) -> Iterator[tuple[str, torch.Tensor]]:
+    """The name of every tensor in our backbone, and its value from the file."""
     yield "words.weight", weights.take("embeddings.word_embeddings.weight")[_order(tokens)]
     segment = weights.take("embeddings.token_type_embeddings.weight")[0]
     yield "places", weights.take("embeddings.position_embeddings.weight") + segment
     yield from _both(weights, {"norm": "embeddings.LayerNorm"}, "", "")
     for block in range(config.depth):
-        ours, theirs = f"blocks.{block}.", f"encoder.layer.{block}."
+        target, source = f"blocks.{block}.", f"encoder.layer.{block}."
         for figure in ("weight", "bias"):
-            parts = [weights.take(f"{theirs}attention.self.{part}.{figure}") for part in ("query", "key", "value")]
-            yield f"{ours}to_all.{figure}", torch.cat(parts)
-        yield from _both(weights, _LINEARS | _NORMS, ours, theirs)
+            parts = [weights.take(f"{source}attention.self.{part}.{figure}") for part in ("query", "key", "value")]
+            yield f"{target}to_all.{figure}", torch.cat(parts)
+        yield from _both(weights, _LINEARS | _NORMS, target, source)
 
 
-def _both(weights: Weights, names: Mapping[str, str], ours: str, theirs: str) -> Iterator[tuple[str, torch.Tensor]]:
-    for mine, yours in names.items():
+def _both(weights: Weights, names: Mapping[str, str], target: str, source: str) -> Iterator[tuple[str, torch.Tensor]]:
+    for own, name in names.items():
         for figure in ("weight", "bias"):
-            yield f"{ours}{mine}.{figure}", weights.take(f"{theirs}{yours}.{figure}")
+            yield f"{target}{own}.{figure}", weights.take(f"{source}{name}.{figure}")
 
 
 def _order(tokens: tuple[str, ...]) -> torch.Tensor:
-    """Of each of our codes, its line in vocab.txt."""
+    """The line in vocab.txt of each of our codes, int64 (V,)."""
     places = {token: place for place, token in enumerate(tokens)}
     rest = [place for place, token in enumerate(tokens) if token not in COMMON]
     return torch.tensor([*(places[token] for token in COMMON), *rest])

@@ -30,11 +30,11 @@ def load(weights: Weights, encoding: Encoding) -> tuple[EfficientNetLite0, Effic
         backbone = config.build(encoding)
     names = dict(_names())
     own = backbone.state_dict()
-    wanted = {theirs: tuple(own[ours].shape) for ours, theirs in names.items()}
-    weights.check(wanted, _is_passed_over)
-    found: Tensors = {ours: weights.take(theirs) for ours, theirs in names.items()}
+    expected = {source: tuple(own[target].shape) for target, source in names.items()}
+    weights.check(expected, _is_passed_over)
+    tensors: Tensors = {target: weights.take(source) for target, source in names.items()}
     counts = {name: torch.zeros((), dtype=torch.int64) for name in own if name.endswith("num_batches_tracked")}
-    backbone.load_state_dict(found | counts, assign=True)
+    backbone.load_state_dict(tensors | counts, assign=True)
     return config, backbone
 
 
@@ -43,21 +43,21 @@ def _is_passed_over(name: str) -> bool:
 
 
 def _names() -> Iterator[tuple[str, str]]:
-    """Our name and theirs of every tensor."""
+    """Our name and source of every tensor."""
     yield from _convolution("parts.0", "_conv_stem", "_bn0")
     number = 0
     for stage, (expansion, _, _, _, blocks) in enumerate(STAGES, start=1):
         for index in range(blocks):
-            ours, theirs = f"parts.{stage}.{index}", f"_blocks.{number}"
+            target, source = f"parts.{stage}.{index}", f"_blocks.{number}"
             if expansion > 1:
-                yield from _convolution(f"{ours}.expand", f"{theirs}._expand_conv", f"{theirs}._bn0")
-            yield from _convolution(f"{ours}.depthwise", f"{theirs}._depthwise_conv", f"{theirs}._bn1")
-            yield from _convolution(f"{ours}.project", f"{theirs}._project_conv", f"{theirs}._bn2")
+                yield from _convolution(f"{target}.expand", f"{source}._expand_conv", f"{source}._bn0")
+            yield from _convolution(f"{target}.depthwise", f"{source}._depthwise_conv", f"{source}._bn1")
+            yield from _convolution(f"{target}.project", f"{source}._project_conv", f"{source}._bn2")
             number += 1
     yield from _convolution(f"parts.{len(STAGES) + 1}", "_conv_head", "_bn1")
 
 
-def _convolution(ours: str, convolution: str, norm: str) -> Iterator[tuple[str, str]]:
-    yield f"{ours}.0.weight", f"{convolution}.weight"
+def _convolution(target: str, convolution: str, norm: str) -> Iterator[tuple[str, str]]:
+    yield f"{target}.0.weight", f"{convolution}.weight"
     for figure in _FIGURES:
-        yield f"{ours}.1.{figure}", f"{norm}.{figure}"
+        yield f"{target}.1.{figure}", f"{norm}.{figure}"

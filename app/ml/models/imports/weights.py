@@ -45,17 +45,17 @@ class Weights:
             lambda name: self.read(names[name]),
         )
 
-    def check(self, wanted: Mapping[str, Shape], passed_over: Callable[[str], bool]) -> None:
+    def check(self, expected: Mapping[str, Shape], passed_over: Callable[[str], bool]) -> None:
         """Compare with the tensors that an architecture has. Raises `WeightsError` naming what differs."""
-        words = [f"lacks {name} {tuple(shape)}" for name, shape in wanted.items() if name not in self.shapes]
+        words = [f"lacks {name} {tuple(shape)}" for name, shape in expected.items() if name not in self.shapes]
         for name, shape in self.shapes.items():
-            if name in wanted and shape != tuple(wanted[name]):
-                words.append(f"{name} has the shape {shape}, not {tuple(wanted[name])}")
-            elif name in wanted and self.dtypes[name] not in FLOATS:
+            if name in expected and shape != tuple(expected[name]):
+                words.append(f"{name} has the shape {shape}, not {tuple(expected[name])}")
+            elif name in expected and self.dtypes[name] not in FLOATS:
                 words.append(f"{name} holds {self.dtypes[name]} numbers: {', '.join(FLOATS)} are read")
-            elif name not in wanted and not passed_over(name):
+            elif name not in expected and not passed_over(name):
                 words.append(f"has an unknown {name[:200]}")
-        numbers = sum(math.prod(shape) for shape in wanted.values())
+        numbers = sum(math.prod(shape) for shape in expected.values())
         if numbers > MAX_PARAMETERS:
             words.insert(0, f"the network has {numbers:,} parameters; at most {MAX_PARAMETERS:,} are taken")
         if words:
@@ -63,7 +63,7 @@ class Weights:
 
     def take(self, name: str) -> Tensor:
         """One of the checked tensors as float32. Raises `WeightsError` where a number is not finite."""
-        tensor = self.read(name).to(torch.float32, copy=True)  # what is read lies in the mapped file
+        tensor = self.read(name).to(torch.float32, copy=True)  # a copy: what is read lies in the mapped file
         if not tensor.isfinite().all():
             refuse([f"{name} holds NaN or infinite numbers"])
         return tensor
@@ -107,5 +107,5 @@ def _described(opened: Any) -> Weights:
     if len(names) > MAX_TENSORS:
         refuse([f"holds {len(names)} tensors; at most {MAX_TENSORS} are looked at"])
     slices = {name: opened.get_slice(name) for name in names}
-    shapes = {name: tuple(int(size) for size in one.get_shape()) for name, one in slices.items()}
-    return Weights(shapes, {name: str(one.get_dtype()) for name, one in slices.items()}, opened.get_tensor)
+    shapes = {name: tuple(int(size) for size in entry.get_shape()) for name, entry in slices.items()}
+    return Weights(shapes, {name: str(entry.get_dtype()) for name, entry in slices.items()}, opened.get_tensor)
