@@ -1,6 +1,7 @@
 """Fixtures of all tests. A database, an application and keys are made afresh for each test."""
 
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -70,9 +71,23 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadGro
 # ---- settings, database, keys -------------------------------------------------------------------------------------
 
 
+_MEMORY = Path("/dev/shm")  # noqa: S108 - each test has a folder of its own there
+_ENOUGH_MEMORY = 4 << 30
+
+
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(data=tmp_path / "data")
+def data_folder(tmp_path: Path) -> Iterator[Path]:
+    """Where a service of this process keeps everything: in memory where there is room, for no test cuts the power."""
+    if not _MEMORY.is_dir() or shutil.disk_usage(_MEMORY).free < _ENOUGH_MEMORY:
+        yield tmp_path / "data"
+        return
+    with tempfile.TemporaryDirectory(prefix="graftwork-", dir=_MEMORY, ignore_cleanup_errors=True) as folder:
+        yield Path(folder) / "data"
+
+
+@pytest.fixture
+def settings(data_folder: Path) -> Settings:
+    return Settings(data=data_folder)
 
 
 @pytest.fixture(scope="session")

@@ -12,17 +12,16 @@ from tests.support.servers import Postgres
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Settings]:
+def settings(request: pytest.FixtureRequest, data_folder: Path) -> Iterator[Settings]:
     """Every test of this folder runs on both databases."""
-    data = tmp_path / "data"
     if request.param == "postgresql":
         server: Postgres = request.getfixturevalue("postgres")
         with server.lent(request.getfixturevalue("template")) as name:
-            yield Settings(data=data, database_url=server.url(name))
+            yield Settings(data=data_folder, database_url=server.url(name))
         return
-    data.mkdir()
-    shutil.copy(request.getfixturevalue("migrated"), data / "graftwork.db")
-    yield Settings(data=data)
+    data_folder.mkdir()
+    shutil.copy(request.getfixturevalue("migrated"), data_folder / "graftwork.db")
+    yield Settings(data=data_folder)
 
 
 @pytest.fixture

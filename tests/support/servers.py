@@ -46,12 +46,14 @@ HANGS = 300.0  # seconds after which something is taken for hanging, on however 
 
 
 def wait_until(condition: Callable[[], object], what: str, seconds: float = HANGS) -> None:
-    deadline = time.monotonic() + seconds
+    """Look again and again, ever less often: a look costs processor time that others wait for."""
+    deadline, pause = time.monotonic() + seconds, 0.02
     while not condition():
         if time.monotonic() > deadline:
             msg = f"not within {seconds} s: {what}"
             raise AssertionError(msg)
-        time.sleep(0.05)
+        time.sleep(pause)
+        pause = min(1.3 * pause, 0.25)
 
 
 def _wheel_folder(package: str) -> Path:

@@ -34,9 +34,9 @@ TAKE_KEY = "INSERT INTO idempotency VALUES (%s, %s, 'f', '{}', 0)"
 
 
 @pytest.fixture
-def settings(postgres: Postgres, template: str, tmp_path: Path) -> Iterator[Settings]:
+def settings(postgres: Postgres, template: str, data_folder: Path) -> Iterator[Settings]:
     with postgres.lent(template) as name:
-        yield Settings(data=tmp_path / "data", database_url=postgres.url(name))
+        yield Settings(data=data_folder, database_url=postgres.url(name))
 
 
 @pytest.fixture

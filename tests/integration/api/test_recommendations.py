@@ -28,12 +28,11 @@ MLP = {"kind": "mlp", "hidden": [64, 24]}
 
 
 @pytest.fixture
-def settings(tmp_path: Path, migrated: Path) -> Settings:
+def settings(data_folder: Path, migrated: Path) -> Settings:
     """One database will do: what is learned does not depend on it."""
-    data = tmp_path / "data"
-    data.mkdir()
-    shutil.copy(migrated, data / "graftwork.db")
-    return Settings(data=data)
+    data_folder.mkdir()
+    shutil.copy(migrated, data_folder / "graftwork.db")
+    return Settings(data=data_folder)
 
 
 def upload(client: Http, settings: Settings, name: str, **arrays: Any) -> str:

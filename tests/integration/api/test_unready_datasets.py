@@ -23,12 +23,11 @@ SPACE = {"seed": {"kind": "integer", "low": 0, "high": 9}}
 
 
 @pytest.fixture
-def settings(tmp_path: Path, migrated: Path) -> Settings:
+def settings(data_folder: Path, migrated: Path) -> Settings:
     """One database will do: nothing here depends on it."""
-    data = tmp_path / "data"
-    data.mkdir()
-    shutil.copy(migrated, data / "graftwork.db")
-    return Settings(data=data)
+    data_folder.mkdir()
+    shutil.copy(migrated, data_folder / "graftwork.db")
+    return Settings(data=data_folder)
 
 
 def upload(client: Http, content: bytes, **fields: str) -> httpx.Response:

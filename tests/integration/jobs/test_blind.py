@@ -4,11 +4,14 @@ import io
 from typing import Any
 
 import numpy as np
+import pytest
 from sklearn.datasets import load_breast_cancer
 
 from app.settings import Settings
 from tests.support.http import Http
 from tests.support.work import run_jobs
+
+pytestmark = pytest.mark.parametrize("settings", ["sqlite"], indirect=True)  # no database learns anything
 
 
 def upload(client: Http, settings: Settings, **arrays: Any) -> str:

@@ -10,6 +10,8 @@ from tests.integration.jobs.test_job_life import events_of, job_of, run_drained,
 from tests.support.http import Http
 from tests.support.work import run_jobs
 
+pytestmark = pytest.mark.parametrize("settings", ["sqlite"], indirect=True)  # no database selects anything
+
 HEADS = [{"kind": "classifier", "target": "label"}]
 ROWS = 90
 
