@@ -28,7 +28,7 @@ def candidate(base: BaseModel, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _kinds_first(field: str) -> tuple[int, bool, str]:
-    """Outer places before inner ones, and a kind before the fields beside it."""
+    """Outer places before inner ones, and a kind before the other fields of its object."""
     return field.count("."), not field.endswith("kind"), field
 
 

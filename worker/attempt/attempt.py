@@ -18,11 +18,11 @@ from sqlalchemy.orm import Session
 from app import events, failpoints
 from app.artifacts import ArtifactStore, file_sha256, put_blob
 from app.db.session import MAX_REPEATS, Database, after_commit, db_now
-from app.db.tables import CheckpointRow, JobRow, MetricRow
 from app.jobs import lease as leases
 from app.jobs import repository
 from app.jobs.attempts import Ending, Lease
 from app.jobs.curves import CURVES, FILE
+from app.jobs.repository import CheckpointRow, JobRow, MetricRow
 from app.jobs.states import Status
 from app.jobs.transitions import JobError
 from app.kit.ids import new_id

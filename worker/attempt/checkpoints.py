@@ -59,7 +59,7 @@ class Checkpoints:
         return silent or step == self._last_step or (every is not None and step % every == 0)
 
     def save(self) -> None:
-        """Keep the state as it is now. Where there is no room for it, that is told, and tried again when due.
+        """Keep the state as it is now. Where there is no room for it, an event says so, and it is tried again when due.
 
         Raises:
             DivergedError: it is not sound.

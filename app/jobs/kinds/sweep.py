@@ -60,7 +60,7 @@ class SweepRequest(JobKind):
     @classmethod
     def _has_no_priority(cls, base: PretrainingRequest | FineTuningRequest) -> PretrainingRequest | FineTuningRequest:
         if base.priority != 0:
-            msg = "trials start with the sweep's priority: give it beside base, and leave base.priority out"
+            msg = "trials start with the sweep's priority: give it next to base, and leave base.priority out"
             raise ValueError(msg)
         return base
 
