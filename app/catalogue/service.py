@@ -7,8 +7,8 @@ from functools import cache
 
 from app.catalogue.schemas import Catalogue, CatalogueEntry
 from app.datasets.cleaning import Step
-from app.ml.data.spec import Frozen
 from app.ml.kinds.registry import FAMILIES, kinds
+from app.ml.spec import Frozen
 
 ALL_FAMILIES = {"cleaning": Step, **FAMILIES}
 

@@ -5,7 +5,7 @@ from sqlalchemy.orm import Session
 from app.datasets import repository
 from app.datasets.repository import DatasetRow
 from app.errors import ConflictError, NotFoundError
-from app.ml.data.spec import DataSpec
+from app.ml.spec import DataSpec
 
 NO_SUCH_DATASET = "there is no such dataset in this project"
 

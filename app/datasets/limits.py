@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from app.ml.data.spec import Frozen
+from app.ml.spec import Frozen
 
 
 class Limits(Frozen):

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from app.datasets.cleaning import Cleaning
 from app.datasets.frames import ColumnType, Role
-from app.ml.data.spec import SPLITS, Frozen, ModalityKind, Resize, Split
+from app.ml.spec import SPLITS, Frozen, ModalityKind, Resize, Split
 
 
 class ImageOptions(Frozen):

@@ -24,7 +24,7 @@ from app.datasets.report import REASONS, Notes, Report, RowCounts, SourceInfo
 from app.datasets.splits.assignment import assign_splits
 from app.datasets.splits.earlier import EarlierDataset
 from app.datasets.splits.leakage import leaks_between_splits
-from app.ml.data.spec import SPLITS, DataSpec, Split
+from app.ml.spec import SPLITS, DataSpec, Split
 
 
 @dataclass(frozen=True, slots=True)

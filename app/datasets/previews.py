@@ -17,16 +17,16 @@ from app.datasets.canonical.rows import as_png
 from app.datasets.service import prepared_files, scratch_folder
 from app.dependencies import Services
 from app.errors import ErrorItem, UnprocessableError
-from app.ml.configs.fields import Integer
 from app.ml.configs.learning import Augmentations
 from app.ml.data.arrays import ArrayData
-from app.ml.data.spec import DataSpec, Frozen
 from app.ml.errors import ConfigError
+from app.ml.fields import Integer
 from app.ml.interfaces import Batch, Modality, ResolutionContext, Rows
+from app.ml.interfaces.tokenizer import MASK, Tokenizer
 from app.ml.kinds.modalities.text import TextModality
 from app.ml.kinds.registry import FAMILIES, kinds
-from app.ml.kinds.tokenizers.base import MASK, Tokenizer
 from app.ml.resolution.network import check_augmentations, resolve_preprocessing
+from app.ml.spec import DataSpec, Frozen
 
 MAX_ROWS = 16
 _MAX_FITTED_ROWS = 2000

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from app.ml.data.spec import Frozen, ModalityKind, Split
+from app.ml.spec import Frozen, ModalityKind, Split
 
 Reason = Literal["corrupt", "duplicate", "near_duplicate", "conflicting_labels", "missing_target", "outlier", "length"]
 Unit = Literal["rows", "values", "classes", "columns"]

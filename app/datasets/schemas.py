@@ -8,7 +8,7 @@ from app.datasets.options import PrepareOptions
 from app.datasets.report import Leak, LeakCount
 from app.errors import ErrorItem
 from app.kit.clock import Timestamp
-from app.ml.data.spec import Frozen
+from app.ml.spec import Frozen
 
 Status = Literal["preparing", "ready", "failed"]
 

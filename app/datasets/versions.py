@@ -25,7 +25,7 @@ from app.datasets.service import (
 from app.datasets.splits.leakage import leaks_against
 from app.dependencies import Services
 from app.errors import UnprocessableError
-from app.ml.data.spec import DataSpec
+from app.ml.spec import DataSpec
 from app.queue import JobQueue
 
 MAX_ROWS = 2_000_000

@@ -15,9 +15,9 @@ from pydantic import Field, StringConstraints, model_validator
 from sqlalchemy.orm import Session
 
 from app.errors import ErrorItem, UnprocessableError
-from app.ml.configs.fields import Integer, Real
-from app.ml.data.spec import Frozen
 from app.ml.errors import ConfigError
+from app.ml.fields import Integer, Real
+from app.ml.spec import Frozen
 from app.models.refs import MAX_REF
 
 ShortText = Annotated[str, StringConstraints(min_length=1, max_length=200)]

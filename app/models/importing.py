@@ -23,8 +23,8 @@ from app.errors import (
 )
 from app.idempotency.service import fingerprint, once
 from app.kit.streaming import Form
-from app.ml.data.spec import Frozen
 from app.ml.errors import CorruptModelError, WeightsError
+from app.ml.spec import Frozen
 from app.models import service
 from app.models.packages import Parts, json_field, parts_of
 from app.models.refs import ModelName

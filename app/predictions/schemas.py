@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from app.ml.configs.fields import Integer, Real
+from app.ml.fields import Integer, Real
 
 MAX_INPUTS = 4096
 MAX_PROMPTS = 256

@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from app.jobs.interface import Resources
-from app.ml.data.spec import Frozen
+from app.ml.spec import Frozen
 
 
 class Candidate(Frozen):

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from app.ml.data.spec import Frozen
 from app.ml.interfaces import Decision
+from app.ml.spec import Frozen
 from app.sweeps.space import AnyAlgorithm, AnyRange, Direction
 
 

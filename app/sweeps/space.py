@@ -4,8 +4,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, JsonValue, model_validator
 
-from app.ml.configs.fields import Integer, Real
-from app.ml.data.spec import Frozen
+from app.ml.fields import Integer, Real
+from app.ml.spec import Frozen
 
 _Number = Annotated[Real, Field(ge=-1e12, le=1e12)]
 _Whole = Annotated[Integer, Field(ge=-(2**53), le=2**53)]

@@ -7,9 +7,9 @@ from sklearn.datasets import load_digits
 
 from app.ml.configs.learning import FineTuningConfig
 from app.ml.data.arrays import ArrayData
-from app.ml.data.spec import SPLITS, DataSpec, Split, TargetSpec
 from app.ml.models.bundle import Bundle
 from app.ml.resolution.fine_tuning import resolve_fine_tuning
+from app.ml.spec import SPLITS, DataSpec, Split, TargetSpec
 from worker.training.run import prepare
 
 TRAIN = 1200

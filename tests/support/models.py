@@ -9,7 +9,6 @@ import torch
 from app.artifacts import put_blob
 from app.db.tables import ModelRow
 from app.dependencies import Services
-from app.ml.data.spec import TargetSpec
 from app.ml.kinds.backbones.mlp import ResolvedMlp
 from app.ml.kinds.heads.classifier import Classifier
 from app.ml.kinds.methods.autoencoder import Autoencoder
@@ -18,6 +17,7 @@ from app.ml.kinds.modalities.table import TableModality
 from app.ml.kinds.preprocessing.table import TablePreprocessing
 from app.ml.kinds.strategies.linear_probe import ResolvedLinearProbe
 from app.ml.models.bundle import Bundle, HeadEntry, Manifest, json_of, read_manifest, save_bundle
+from app.ml.spec import TargetSpec
 from app.models.service import register
 
 COLUMNS = ("width", "height", "depth")

@@ -7,10 +7,10 @@ import numpy as np
 
 from app.ml.configs.learning import FineTuningConfig, PretrainingConfig
 from app.ml.data.arrays import ArrayData
-from app.ml.data.spec import SPLITS, DataSpec, Split, TargetSpec
 from app.ml.models.bundle import Bundle
 from app.ml.resolution.fine_tuning import resolve_fine_tuning
 from app.ml.resolution.pretraining import resolve_pretraining
+from app.ml.spec import SPLITS, DataSpec, Split, TargetSpec
 from worker.training.run import Run, prepare
 
 CHARACTERS = {"kind": "text", "tokenizer": "character"}

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 
 from app.ml.data.arrays import ArrayData
-from app.ml.data.spec import SPLITS, ColumnSpec, DataSpec, ModalityKind, Split, TargetSpec
 from app.ml.interfaces import Rows
+from app.ml.spec import SPLITS, ColumnSpec, DataSpec, ModalityKind, Split, TargetSpec
 
 CLASSES = ("circle", "cross", "bar")
 LABEL = TargetSpec(name="label", type="category", classes=CLASSES)

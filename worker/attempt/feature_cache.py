@@ -15,8 +15,8 @@ from pathlib import Path
 
 from torch import Tensor
 
+from app.ml.data import tensor_file
 from app.ml.errors import CorruptCheckpointError
-from app.ml.models import checkpoint
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ class FeatureCache:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             manifest = {"sha256": _digest(tensor), "device": tensor.device.type}
-            checkpoint.write_atomically(path, checkpoint.to_bytes({_NAME: tensor}, manifest))
+            tensor_file.write_atomically(path, tensor_file.to_bytes({_NAME: tensor}, manifest))
             self._make_room()
         except OSError:
             log.warning("features could not be kept in %s", self.folder, exc_info=True)
@@ -71,7 +71,7 @@ def _read(path: Path) -> Tensor | None:
     """The tensor, marked as just used; None where there is none or it is damaged."""
     try:
         os.utime(path)
-        tensors, manifest = checkpoint.read(path)
+        tensors, manifest = tensor_file.read(path)
     except FileNotFoundError:
         return None
     except (CorruptCheckpointError, OSError) as error:

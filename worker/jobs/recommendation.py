@@ -8,11 +8,11 @@ from app.jobs.repository import JobRow
 from app.ml.configs.learning import FineTuningConfig
 from app.ml.configs.resolved import ResolvedFineTuning
 from app.ml.data.arrays import ArrayData
-from app.ml.data.spec import DataSpec
 from app.ml.kinds.strategies.full import Full
 from app.ml.learning.untrained_backbones import RawBackbone, RawConfig
 from app.ml.resolution.fine_tuning import resolve_fine_tuning
 from app.ml.resolution.probe import resolve_probe
+from app.ml.spec import DataSpec
 from app.recommendations.schemas import Candidate, RecommendationConfig
 from app.settings import Settings
 from worker.attempt.attempt import Attempt

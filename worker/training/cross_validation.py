@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.ml.data.arrays import ArrayData
-from app.ml.data.spec import SPLITS, Split
 from app.ml.interfaces import Rows
 from app.ml.solvers.folds import stratified
+from app.ml.spec import SPLITS, Split
 
 _NO_SPLIT = 255  # the code of rows that belong to no split
 

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from app.ml.data.arrays import Examples
-from app.ml.data.spec import Split
 from app.ml.evaluation.bootstrap import intervals
 from app.ml.evaluation.curve import Curve
 from app.ml.evaluation.outcomes import Outcomes
 from app.ml.interfaces import Losses, Objective
 from app.ml.models.assembly import FineTuning, stacked
 from app.ml.resolution.compatibility import EvaluatedSplit
+from app.ml.spec import Split
 
 _SEED = 0
 _PREFIX: dict[EvaluatedSplit, str] = {"train": "train", "validation": "val", "test": "test", "all": "all"}

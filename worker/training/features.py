@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from app.ml.data import tensor_file
 from app.ml.interfaces import Backbone, Modality, Rows
-from app.ml.models import checkpoint
 
 GetOrCompute = Callable[[str, Callable[[], Tensor]], Tensor]
 """A cache: takes a key and how to compute the tensor; returns the cached tensor, or computes and caches it."""
@@ -27,7 +27,7 @@ def feature_key(backbone: Backbone, modality: Modality, rows: Rows, source: str,
     That is the weights, the backbone's `config`, preprocessing, positions of the rows (n,), which layers, and what
     computes them.
     """
-    weights = hashlib.sha256(checkpoint.to_bytes(backbone.state_dict())).hexdigest()
+    weights = hashlib.sha256(tensor_file.to_bytes(backbone.state_dict())).hexdigest()
     positions = hashlib.sha256(np.ascontiguousarray(rows, dtype=np.int64).tobytes()).hexdigest()
     device = next(backbone.parameters()).device.type
     # The device's type and the torch release belong to it: other kernels give other last bits.

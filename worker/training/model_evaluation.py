@@ -8,11 +8,11 @@ from torch import Tensor
 
 from app.ml.data.arrays import ArrayData
 from app.ml.data.chunks import each_block, rows_per_block
-from app.ml.data.spec import SPLITS, DataSpec, TargetSpec
 from app.ml.interfaces import Rows
 from app.ml.models.assembly import stacked
 from app.ml.models.bundle import Bundle, HeadEntry
 from app.ml.resolution.compatibility import EvaluatedSplit
+from app.ml.spec import SPLITS, DataSpec, TargetSpec
 from worker.training.evaluation import Evaluation
 
 MAX_NUMBERS = 20_000_000  # in the outputs of all heads for all rows

@@ -13,7 +13,6 @@ import torch
 
 from app.ml.configs.resolved import ResolvedFineTuning
 from app.ml.data.arrays import ArrayData, Examples, OnDisk
-from app.ml.data.spec import SPLITS
 from app.ml.interfaces import Backbone, Modality, ResolutionContext, Rows
 from app.ml.kinds.strategies.automatic import Automatic, Candidate
 from app.ml.kinds.strategies.base import StrategyConfig
@@ -22,6 +21,7 @@ from app.ml.kinds.strategies.layers import layer_widths
 from app.ml.kinds.strategies.linear_probe import ResolvedLinearProbe
 from app.ml.kinds.strategies.lp_ft import LpFt
 from app.ml.models.assembly import stacked, targets_of
+from app.ml.spec import SPLITS
 from worker.training.cross_validation import assign_folds, with_validation_rows
 from worker.training.evaluation import Evaluation
 from worker.training.events import Note

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from app.ml.configs.online_probe import OnlineProbeConfig
 from app.ml.data.arrays import ArrayData, Examples, InMemory
-from app.ml.data.spec import TargetSpec
 from app.ml.errors import ConfigError
 from app.ml.interfaces import Modality, Objective, Rows
 from app.ml.learning import collapse_metrics
+from app.ml.spec import TargetSpec
 from worker.training.events import Note
 from worker.training.state import LoopState, Progress
 

@@ -6,8 +6,8 @@ from torch.optim import SGD, Optimizer
 from torch.optim import Adam as TorchAdam
 from torch.optim import AdamW as TorchAdamW
 
-from app.ml.configs.training import Adam, AdamW, ResolvedOptimizer, Sgd
 from app.ml.interfaces import ParamGroup
+from app.ml.kinds.optimizers import Adam, AdamW, ResolvedOptimizer, Sgd
 
 
 def build_optimizer(config: ResolvedOptimizer, groups: list[ParamGroup]) -> Optimizer:

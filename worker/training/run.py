@@ -19,7 +19,6 @@ import torch
 
 from app.ml.configs.resolved import ResolvedFineTuning, ResolvedPretraining
 from app.ml.data.arrays import ArrayData, Examples, InMemory, Subset
-from app.ml.data.spec import Split
 from app.ml.interfaces import Backbone, Head, Modality, Objective
 from app.ml.kinds.modalities import AnyModality
 from app.ml.kinds.registry import FAMILIES, kinds
@@ -29,6 +28,7 @@ from app.ml.models.assembly import FineTuning, build_heads, stacked, targets_of
 from app.ml.models.bundle import Bundle, HeadEntry, Manifest, save_bundle
 from app.ml.models.partial_loading import load_partially
 from app.ml.resolution.pretrained import inherits_preprocessing
+from app.ml.spec import Split
 from worker.training.evaluation import Evaluation, calibrate, evaluate, features_of
 from worker.training.events import EpochDone, Event, Note
 from worker.training.features import GetOrCompute, feature_key, uncached

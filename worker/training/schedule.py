@@ -2,7 +2,7 @@
 
 import math
 
-from app.ml.configs.training import Cosine, ResolvedSchedule
+from app.ml.kinds.schedules import Cosine, ResolvedSchedule
 
 
 def rate_factor(schedule: ResolvedSchedule, step: int, total_steps: int) -> float:

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from app.ml.data import tensor_file
+from app.ml.data.tensor_file import Tensors
 from app.ml.errors import CorruptCheckpointError
 from app.ml.interfaces import Losses, Objective
-from app.ml.models import checkpoint
-from app.ml.models.checkpoint import Tensors
 
 
 class Progress(pydantic.BaseModel):
@@ -71,17 +71,17 @@ class LoopState:
         }
         # The optimizer's state has tensors alone; which parameters have any, in order to miss none, is in the manifest.
         manifest = {"format": 1, "progress": self.progress.model_dump(), "stepped": self._stepped()}
-        return checkpoint.write_atomically(path, checkpoint.to_bytes(tensors, manifest))
+        return tensor_file.write_atomically(path, tensor_file.to_bytes(tensors, manifest))
 
     def load(self, path: Path) -> None:
         """Load everything, bit for bit. Raises `CorruptCheckpointError`, and then nothing has changed."""
-        tensors, manifest = checkpoint.read(path)
+        tensors, manifest = tensor_file.read(path)
         # Everything is checked before anything is loaded: a state half taken from a bad file could not be recognised.
         progress = _progress(manifest)
         objective, best = _under(tensors, "objective"), _under(tensors, "best")
         expected = self.objective.state_dict()
-        differences = checkpoint.differences(objective, expected)
-        differences += checkpoint.differences(best, expected) if best else []
+        differences = tensor_file.differences(objective, expected)
+        differences += tensor_file.differences(best, expected) if best else []
         generators = _under(tensors, "random")
         differences += self._generator_differences(generators)
         optimizer = _under(tensors, "optimizer")
@@ -177,7 +177,7 @@ class LoopState:
         expected = self._generators()
         one_sided = {"cuda"} - (states.keys() & expected.keys())
         states = {name: state for name, state in states.items() if name not in one_sided}
-        return checkpoint.differences(
+        return tensor_file.differences(
             states, {name: state for name, state in expected.items() if name not in one_sided}
         )
 

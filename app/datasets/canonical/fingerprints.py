@@ -11,7 +11,7 @@ import numpy as np
 from app.datasets.frames import Bytes, Ints
 from app.datasets.frames.digests import Digests
 from app.datasets.likeness import Sketches
-from app.ml.data.spec import ModalityKind
+from app.ml.spec import ModalityKind
 
 OWN_FILES = ("digests.npy", "likeness.npy")
 FILES = (*OWN_FILES, "split.npy", "rows.npy")

@@ -13,7 +13,7 @@ from PIL import Image
 
 from app.datasets.frames.texts import Texts
 from app.ml.data.dates import stored_to_iso
-from app.ml.data.spec import SPLITS, ColumnSpec, DataSpec, TargetSpec
+from app.ml.spec import SPLITS, ColumnSpec, DataSpec, TargetSpec
 
 Cell = str | float | None
 MAX_CHARACTERS = 2000

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from app.datasets.frames import Bools, Bytes, Frame, Inputs
 from app.datasets.frames.chunks import row_chunks
 from app.datasets.frames.texts import Texts, TextWriter
-from app.ml.data.spec import DataSpec
+from app.ml.spec import DataSpec
 
 FORMAT = 1
 

@@ -21,7 +21,7 @@ from app.datasets.cleaning.text import Text
 from app.datasets.cleaning.unlabelled import treat_unlabelled
 from app.datasets.errors import Code, DatasetError, RowError
 from app.datasets.frames import Bytes
-from app.ml.data.spec import ModalityKind
+from app.ml.spec import ModalityKind
 
 Step: TypeAlias = Annotated[
     ConstantColumns | Corrupt | Duplicates | Labels | LeakingColumns | NearDuplicates | Outliers | Text,

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from app.datasets.cleaning.state import CleaningState
 from app.datasets.report import Unit
-from app.ml.data.spec import Frozen, ModalityKind
+from app.ml.spec import Frozen, ModalityKind
 
 ALL_MODALITIES: tuple[ModalityKind, ...] = ("image", "table", "text", "series")
 

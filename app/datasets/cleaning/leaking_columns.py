@@ -15,7 +15,7 @@ from app.datasets.cleaning.base import CleaningStep
 from app.datasets.cleaning.state import CleaningState
 from app.datasets.errors import Code, DatasetError
 from app.datasets.frames import Floats, Ints
-from app.ml.data.spec import ColumnSpec, TargetSpec
+from app.ml.spec import ColumnSpec, TargetSpec
 
 MAX_ROWS = 10_000
 MIN_ROWS = 30

@@ -26,7 +26,7 @@ from app.datasets.frames.chunks import row_chunks
 from app.datasets.frames.texts import Texts
 from app.datasets.options import PrepareOptions
 from app.datasets.report import Notes
-from app.ml.data.spec import ColumnSpec, TargetSpec
+from app.ml.spec import ColumnSpec, TargetSpec
 
 TEXT_HINT = 'give the modality "text" to learn from it alone'
 

@@ -10,8 +10,8 @@ from app.datasets.errors import Code, DatasetError, RowError
 from app.datasets.frames import Column, Floats, LabelsColumn, TextColumn
 from app.datasets.limits import Limits
 from app.datasets.report import Notes
-from app.ml.configs.fields import MAX_TARGETS
-from app.ml.data.spec import TargetSpec
+from app.ml.fields import MAX_TARGETS
+from app.ml.spec import TargetSpec
 
 MAX_NAME = 255
 NO_AND_YES = ("no", "yes")

@@ -11,7 +11,7 @@ from app.datasets.frames.texts import Texts
 from app.datasets.report import ChannelProfile, ColumnProfile, ImageProfile, SeriesProfile, TargetProfile, TextProfile
 from app.ml.data.dates import stored_to_iso
 from app.ml.data.moments import Moments
-from app.ml.data.spec import SPLITS, TargetSpec
+from app.ml.spec import SPLITS, TargetSpec
 
 MAX_TOP_VALUES = 10
 MAX_DISTINCT_ROWS = 100_000

@@ -7,7 +7,7 @@ import numpy as np
 from app.datasets.errors import Code, DatasetError, RowError
 from app.datasets.frames import Bytes, Floats, Frame
 from app.datasets.report import Notes
-from app.ml.data.spec import TargetSpec
+from app.ml.spec import TargetSpec
 
 MAX_SHOWN = 10
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from app.datasets.frames.texts import Texts
 from app.datasets.report import Removal
-from app.ml.data.spec import ColumnSpec, ModalityKind, TargetSpec, ValueScale
+from app.ml.spec import ColumnSpec, ModalityKind, TargetSpec, ValueScale
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Ints: TypeAlias = npt.NDArray[np.int64]

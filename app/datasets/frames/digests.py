@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from app.datasets.frames.chunks import row_chunks
 from app.datasets.frames.texts import Texts
-from app.ml.data.spec import ColumnSpec
+from app.ml.spec import ColumnSpec
 
 NAN_BITS = np.uint32(0x7FC00000)  # every NaN is hashed as this one
 SERIES_DIMENSIONS = 3

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from app.datasets.frames.texts import Texts
 from app.datasets.likeness import images, numbers, texts
 from app.datasets.likeness.pairs import Pairs, between
-from app.ml.data.spec import ColumnSpec, ModalityKind
+from app.ml.spec import ColumnSpec, ModalityKind
 
 DISTANCE = 4
 DIGITS = 3

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from app.datasets.frames.chunks import row_chunks
 from app.datasets.frames.digests import Digests, digest_rows, find_rows, group_ids
 from app.datasets.likeness.pairs import Pairs
-from app.ml.data.spec import ColumnSpec
+from app.ml.spec import ColumnSpec
 
 CHUNK_BYTES = 4 << 20  # rounding takes ten times as much
 ROUND_UP = 1 - 0.363

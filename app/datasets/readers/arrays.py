@@ -17,7 +17,7 @@ from app.datasets.readers.collectors import EmptyRows, open_series, take_rows
 from app.datasets.readers.npy import bad_array, open_array
 from app.datasets.readers.pixels import resize
 from app.datasets.report import Notes
-from app.ml.data.spec import ModalityKind, ValueScale
+from app.ml.spec import ModalityKind, ValueScale
 
 Array = npt.NDArray[Any]
 X = "x"

@@ -18,7 +18,7 @@ from app.datasets.readers.archive import open_archive, read_member
 from app.datasets.readers.folders import ROLES, TYPES, folder_columns, has_ending, name_some, read_folders, without_junk
 from app.datasets.readers.pixels import CorruptImageError, HugeImageError, ImageInfo, decode, read_info
 from app.datasets.report import Notes, Removal
-from app.ml.data.spec import Resize
+from app.ml.spec import Resize
 
 ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 MAX_MEDIAN_SIDE = 128

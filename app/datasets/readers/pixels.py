@@ -17,7 +17,7 @@ from app.datasets.errors import Code, DatasetError
 from app.datasets.frames import Bytes
 from app.datasets.limits import Limits
 from app.ml.data.image_decoding import FAULTS, FORMATS, draw
-from app.ml.data.spec import Resize
+from app.ml.spec import Resize
 
 GRAY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L"})
 ORIENTATION = 0x0112  # the EXIF tag

@@ -18,7 +18,7 @@ from app.datasets.frames.digests import Digests, group_ids
 from app.datasets.options import PrepareOptions
 from app.datasets.report import Notes
 from app.datasets.splits.earlier import EarlierDataset
-from app.ml.data.spec import SPLITS
+from app.ml.spec import SPLITS
 
 Keys: TypeAlias = npt.NDArray[np.uint64]
 MIN_ROWS_TO_SHARE = 3

@@ -12,7 +12,7 @@ from app.datasets.frames import Bytes
 from app.datasets.frames.digests import find_rows
 from app.datasets.likeness import Pairs, across
 from app.datasets.report import Leak, LeakCount, LeakReport
-from app.ml.data.spec import SPLITS
+from app.ml.spec import SPLITS
 
 MAX_LISTED = 100
 

@@ -10,10 +10,10 @@ from app.jobs.interface import ModelRef, does_not_fit
 from app.jobs.kinds.trainings import TrainingRequest
 from app.ml.configs.learning import FineTuningConfig
 from app.ml.configs.resolved import Resolved, ResolvedFineTuning
-from app.ml.data.spec import DataSpec
 from app.ml.errors import ConfigError
 from app.ml.models.bundle import Manifest
 from app.ml.resolution.fine_tuning import resolve_fine_tuning
+from app.ml.spec import DataSpec
 from app.models import service as models
 from app.models.repository import ModelRow
 

@@ -5,8 +5,8 @@ from typing import ClassVar, Literal
 from app.jobs.kinds.trainings import TrainingRequest
 from app.ml.configs.learning import PretrainingConfig
 from app.ml.configs.resolved import Resolved, ResolvedPretraining
-from app.ml.data.spec import DataSpec
 from app.ml.resolution.pretraining import resolve_pretraining
+from app.ml.spec import DataSpec
 from app.models.repository import ModelRow
 
 

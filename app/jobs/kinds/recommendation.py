@@ -19,11 +19,11 @@ from app.jobs.interface import (
     does_not_fit,
     one_device,
 )
-from app.ml.configs.fields import Integer, Name
-from app.ml.data.spec import DataSpec, Frozen
 from app.ml.errors import ConfigError
+from app.ml.fields import Integer, Name
 from app.ml.models.bundle import BACKBONE, Manifest
 from app.ml.resolution.probe import resolve_probe
+from app.ml.spec import DataSpec, Frozen
 from app.models import repository
 from app.models import service as models
 from app.models.repository import ModelRow

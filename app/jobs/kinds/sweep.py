@@ -15,10 +15,10 @@ from app.jobs.interface import PRIORITY, JobColumns, JobKind, Metadata, Priority
 from app.jobs.kinds.any_training import AnyTraining, located_in_base
 from app.jobs.kinds.fine_tuning import FineTuningRequest
 from app.jobs.kinds.pretraining import PretrainingRequest
-from app.ml.configs.fields import Integer
-from app.ml.data.spec import DataSpec
 from app.ml.evaluation.metric_properties import metric_properties
+from app.ml.fields import Integer
 from app.ml.interfaces import Decision
+from app.ml.spec import DataSpec
 from app.models.refs import ModelName
 from app.sweeps.candidates import candidate
 from app.sweeps.config import SweepConfig

@@ -22,9 +22,9 @@ from app.jobs.interface import (
 )
 from app.ml.configs.learning import FineTuningConfig, PretrainingConfig
 from app.ml.configs.resolved import Resolved, ResolvedFineTuning, ResolvedPretraining
-from app.ml.data.spec import DataSpec
 from app.ml.errors import ConfigError
 from app.ml.resolution.devices import check_splittable
+from app.ml.spec import DataSpec
 from app.models.refs import ModelName, as_name
 from app.models.repository import ModelRow
 

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from app.ml.configs.training import TrainingDefaults
 from app.ml.interfaces import ResolutionContext
+from app.ml.interfaces.values import TrainingDefaults
 
 _FEW_VALUES = 64  # of a row: layers are so small that converting their numbers takes longer than multiplying them
 _SERIES = 3  # dimensions of a batch (B, C + 1, T)

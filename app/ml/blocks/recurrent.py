@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from app.ml.blocks.input_embedding import InputEmbedding, Pooling, pooled
 from app.ml.blocks.sequence_config import Causal, ResolvedSequenceConfig, SequenceConfig
-from app.ml.configs.fields import Integer, Rate
-from app.ml.data.spec import ModalityKind
+from app.ml.fields import Integer, Rate
 from app.ml.interfaces import Backbone, Encoding
 from app.ml.interfaces.abilities import Ability, Sequences, State
+from app.ml.spec import ModalityKind
 
 
 class RecurrentConfig(SequenceConfig):

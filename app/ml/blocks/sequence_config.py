@@ -5,8 +5,8 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from app.ml.configs.fields import Auto
 from app.ml.errors import ConfigError
+from app.ml.fields import Auto
 from app.ml.interfaces import BackboneConfig, BackboneRequest, Choices, ResolutionContext
 
 Causal = Annotated[bool, Field(strict=True)]

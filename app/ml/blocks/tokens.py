@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from app.ml.kinds.tokenizers.base import FIRST, MASK, PADDING
+from app.ml.interfaces.tokenizer import FIRST, MASK, PADDING
 
 _STD = 0.02
 NATS, TOKENS, HITS, CHARACTERS = range(4)  # the columns of `token_sums`

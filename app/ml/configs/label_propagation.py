@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from app.ml.configs.fields import Integer, Real
-from app.ml.data.spec import Frozen
+from app.ml.fields import Integer, Real
+from app.ml.spec import Frozen
 
 
 class LabelPropagationConfig(Frozen):

@@ -4,13 +4,12 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from app.ml.configs.fields import Auto
 from app.ml.configs.label_propagation import LabelPropagationConfig
 from app.ml.configs.online_probe import OnlineProbeConfig
 from app.ml.configs.training import TrainingConfig
 from app.ml.configs.transfer_report import TransferReport
-from app.ml.data.spec import Frozen
 from app.ml.errors import Location
+from app.ml.fields import Auto
 from app.ml.kinds.augmentations import AnyAugmentation
 from app.ml.kinds.backbones import AnyBackbone
 from app.ml.kinds.balancing import AnyBalancing
@@ -20,6 +19,7 @@ from app.ml.kinds.methods import AnyMethod
 from app.ml.kinds.preprocessing import AnyPreprocessing
 from app.ml.kinds.strategies import AnyStrategy
 from app.ml.kinds.supervision import AnySupervision
+from app.ml.spec import Frozen
 
 Augmentations = Annotated[tuple[AnyAugmentation, ...], Field(max_length=16)]
 

@@ -4,8 +4,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from app.ml.configs.fields import Integer, Name
-from app.ml.data.spec import Frozen
+from app.ml.fields import Integer, Name
+from app.ml.spec import Frozen
 
 
 class OnlineProbeConfig(Frozen):

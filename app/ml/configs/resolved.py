@@ -11,7 +11,6 @@ from app.ml.configs.learning import Augmentations
 from app.ml.configs.online_probe import OnlineProbeConfig
 from app.ml.configs.training import ResolvedTraining
 from app.ml.configs.transfer_report import ResolvedTransferReport
-from app.ml.data.spec import Frozen
 from app.ml.errors import Location
 from app.ml.interfaces import Decisions
 from app.ml.kinds.backbones import ResolvedBackbone
@@ -21,6 +20,7 @@ from app.ml.kinds.methods import ResolvedMethod
 from app.ml.kinds.preprocessing import ResolvedPreprocessing
 from app.ml.kinds.strategies import ResolvedStrategy
 from app.ml.kinds.supervision import ResolvedSupervision
+from app.ml.spec import Frozen
 
 
 class ResolvedPretraining(Frozen):

@@ -1,143 +1,17 @@
 """How to train: the amount, the optimizer, the schedule and when to stop. Pure pydantic, no torch."""
 
 import math
-from dataclasses import dataclass
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from app.ml.configs.fields import Auto, Integer, Rate, Real
-from app.ml.data.spec import Frozen
+from app.ml.fields import Auto, Integer, Real
+from app.ml.kinds.optimizers import AdamW, AnyOptimizer, ResolvedOptimizer
+from app.ml.kinds.schedules import AnySchedule, Cosine, ResolvedSchedule
+from app.ml.spec import Frozen
 
-Lr = Annotated[Real, Field(gt=0, le=100)]
-Decay = Annotated[Real, Field(ge=0, le=100)]
-Warmup = Annotated[Integer, Field(ge=0, le=10_000_000)]
 Epochs = Annotated[Integer, Field(ge=1, le=100_000)]
 BatchSize = Annotated[Integer, Field(ge=1, le=1_000_000)]
-_WARMUP = "Steps in which the rate rises linearly."
-
-
-class Adam(Frozen):
-    """Adam (Kingma and Ba, 2015), as torch.optim.Adam."""
-
-    kind: Literal["adam"] = "adam"
-    lr: Auto[Lr] = Field("auto", description="Learning rate.")
-    betas: tuple[Rate, Rate] = Field((0.9, 0.999), description="Decay rates of the two running moments.")
-    weight_decay: Decay = Field(0.0, description="L2 penalty, added to the gradient.")
-
-
-class AdamW(Frozen):
-    """AdamW (Loshchilov and Hutter, 2019), as torch.optim.AdamW."""
-
-    kind: Literal["adamw"] = "adamw"
-    lr: Auto[Lr] = Field("auto", description="Learning rate.")
-    betas: tuple[Rate, Rate] = Field((0.9, 0.999), description="Decay rates of the two running moments.")
-    weight_decay: Auto[Decay] = Field("auto", description="Decoupled weight decay, relative to the learning rate.")
-
-
-class Sgd(Frozen):
-    """Stochastic gradient descent (Robbins and Monro, 1951; Sutskever et al., 2013), as torch.optim.SGD."""
-
-    kind: Literal["sgd"] = "sgd"
-    lr: Auto[Lr] = Field("auto", description="Learning rate.")
-    momentum: Rate = Field(0.9, description="Share of the last step that is kept.")
-    nesterov: bool = Field(
-        default=False, strict=True, description="Look ahead along the momentum (needs momentum > 0)."
-    )
-    weight_decay: Decay = Field(0.0, description="L2 penalty, added to the gradient.")
-
-    @model_validator(mode="after")
-    def _nesterov_needs_momentum(self) -> Self:
-        if self.nesterov and self.momentum == 0:
-            msg = "nesterov needs a momentum above 0"
-            raise ValueError(msg)
-        return self
-
-
-class ResolvedAdam(Adam):
-    """Adam at a known rate."""
-
-    lr: Lr
-
-
-class ResolvedAdamW(AdamW):
-    """AdamW at a known rate and decay."""
-
-    lr: Lr
-    weight_decay: Decay
-
-
-class ResolvedSgd(Sgd):
-    """Stochastic gradient descent at a known rate."""
-
-    lr: Lr
-
-
-AnyOptimizer = Annotated[
-    Adam
-    | AdamW
-    | Sgd,
-    Field(discriminator="kind"),
-]  # fmt: skip
-
-
-ResolvedOptimizer = Annotated[ResolvedAdam | ResolvedAdamW | ResolvedSgd, Field(discriminator="kind")]
-
-
-class Constant(Frozen):
-    """The rate stays, after a linear warm-up."""
-
-    kind: Literal["constant"] = "constant"
-    warmup_steps: Auto[Warmup] = Field("auto", description=_WARMUP)
-
-
-class Cosine(Frozen):
-    """Half a cosine from the full rate to its end (Loshchilov and Hutter, 2017), after a linear warm-up."""
-
-    kind: Literal["cosine"] = "cosine"
-    warmup_steps: Auto[Warmup] = Field("auto", description=_WARMUP)
-    final_fraction: Real = Field(0.01, ge=0, le=1, description="The last step's rate, as a share of the full one.")
-
-
-class ResolvedConstant(Constant):
-    """A constant rate after a known warm-up."""
-
-    warmup_steps: Warmup
-
-
-class ResolvedCosine(Cosine):
-    """Half a cosine after a known warm-up."""
-
-    warmup_steps: Warmup
-
-
-AnySchedule = Annotated[
-    Constant
-    | Cosine,
-    Field(discriminator="kind"),
-]  # fmt: skip
-
-
-ResolvedSchedule = Annotated[ResolvedConstant | ResolvedCosine, Field(discriminator="kind")]
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingDefaults:
-    """Starting values for what is left "auto": the batch is near `rows / batches`, at least 32 and at most the largest.
-
-    A pretraining method may have its own.
-    """
-
-    lr: float  # of adam and adamw
-    batches: int
-    steps: int  # roughly this many optimizer steps ...
-    min_epochs: int  # ... but at least so many passes
-    max_epochs: int
-    max_batch_size: int = 256
-    weight_decay: float = 0.01  # of adamw
-    warmup: float = 0.0  # share of the steps
-    precision: Literal["float32", "native"] = "float32"
-    sums_values: bool = False  # whether a row's loss is a sum over its values, and with it sgd's gradient
 
 
 class EarlyStopping(Frozen):

@@ -4,9 +4,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from app.ml.configs.fields import Auto, Integer, Real
 from app.ml.configs.training import ResolvedTraining, TrainingConfig
-from app.ml.data.spec import Frozen
+from app.ml.fields import Auto, Integer, Real
+from app.ml.spec import Frozen
 
 
 class TransferReport(Frozen):

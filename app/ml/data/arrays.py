@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from app.ml.data.chunks import each_block, rows_per_block
-from app.ml.data.spec import SPLITS, DataSpec, Split
 from app.ml.interfaces import Batch, Encoding, Modality, Rows, Shape, StoredRows
+from app.ml.spec import SPLITS, DataSpec, Split
 
 _MAX_BYTES_TO_FIT = 64 << 20
 MAX_BYTES_IN_MEMORY = 1 << 30  # of all splits' encoded rows; above it every batch is encoded from the mapped file

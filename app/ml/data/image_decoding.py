@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from app.ml.data.spec import Resize
+from app.ml.spec import Resize
 
 FORMATS = ("JPEG", "PNG", "WEBP")
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}

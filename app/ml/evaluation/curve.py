@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from app.ml.data.spec import Frozen
+from app.ml.spec import Frozen
 
 CurveKind = Literal["roc", "precision_recall", "calibration", "confusion_matrix", "predictions", "learning"]
 

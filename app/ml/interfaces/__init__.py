@@ -27,8 +27,6 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from app.ml.configs.training import TrainingDefaults
-from app.ml.data.spec import ModalityKind, TargetSpec
 from app.ml.evaluation.outcomes import Outcomes
 from app.ml.interfaces.abilities import Ability
 from app.ml.interfaces.modality import Modality, PreprocessingConfig, PreprocessingRequest
@@ -52,8 +50,10 @@ from app.ml.interfaces.values import (
     ParamGroup,
     Rows,
     StoredRows,
+    TrainingDefaults,
 )
 from app.ml.solvers.solution import Solution
+from app.ml.spec import ModalityKind, TargetSpec
 
 __all__ = [
     "Accepts", "AugmentationConfig", "Backbone", "BackboneConfig", "BackboneRequest", "Batch", "Choices", "Config",

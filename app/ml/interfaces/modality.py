@@ -7,9 +7,9 @@ from typing import Any, ClassVar, Self
 
 from torch import Tensor
 
-from app.ml.data.spec import DataSpec
 from app.ml.interfaces.resolvable import Complete, Config, Resolvable, Shape
 from app.ml.interfaces.values import Encoding, Rows, StoredRows
+from app.ml.spec import DataSpec
 
 
 class PreprocessingRequest(Config, Resolvable["PreprocessingConfig"], ABC):

@@ -18,7 +18,7 @@ from typing import Annotated, Any, Generic, Self, TypeVar, Union, get_args
 from pydantic import Field, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, to_jsonable_python
 
-from app.ml.data.spec import Frozen, ModalityKind
+from app.ml.spec import Frozen, ModalityKind
 
 Shape = tuple[int, ...]
 Choices = Mapping[str, tuple[Any, str]]

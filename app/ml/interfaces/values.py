@@ -6,8 +6,8 @@ from typing import Any, Literal, Protocol
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from app.ml.data.spec import Frozen
 from app.ml.interfaces.resolvable import Shape
+from app.ml.spec import Frozen
 
 Rows = NDArray[Any]
 Losses = dict[str, Tensor]
@@ -92,3 +92,22 @@ class StoredRows(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, chosen: slice) -> Rows: ...
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingDefaults:
+    """Starting values for what is left "auto": the batch is near `rows / batches`, at least 32 and at most the largest.
+
+    A pretraining method may have its own.
+    """
+
+    lr: float  # of adam and adamw
+    batches: int
+    steps: int  # roughly this many optimizer steps ...
+    min_epochs: int  # ... but at least so many passes
+    max_epochs: int
+    max_batch_size: int = 256
+    weight_decay: float = 0.01  # of adamw
+    warmup: float = 0.0  # share of the steps
+    precision: Literal["float32", "native"] = "float32"
+    sums_values: bool = False  # whether a row's loss is a sum over its values, and with it sgd's gradient

@@ -2,17 +2,18 @@
 
 from typing import Any, get_args
 
-from app.ml.configs.training import AnyOptimizer, AnySchedule
-from app.ml.data.spec import Frozen
 from app.ml.kinds.augmentations import AnyAugmentation
 from app.ml.kinds.backbones import AnyBackbone
 from app.ml.kinds.balancing import AnyBalancing
 from app.ml.kinds.heads import AnyHead
 from app.ml.kinds.methods import AnyMethod
 from app.ml.kinds.modalities import AnyModality
+from app.ml.kinds.optimizers import AnyOptimizer
 from app.ml.kinds.preprocessing import AnyPreprocessing
+from app.ml.kinds.schedules import AnySchedule
 from app.ml.kinds.strategies import AnyStrategy
 from app.ml.kinds.supervision import AnySupervision
+from app.ml.spec import Frozen
 
 FAMILIES: dict[str, Any] = {
     "modalities": AnyModality,

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from app.ml.data.spec import TargetSpec
 from app.ml.solvers.ridge import leave_one_out
+from app.ml.spec import TargetSpec
 
 _ROUNDING = 1e-6  # relative to the features' size: float32 has seven digits
 

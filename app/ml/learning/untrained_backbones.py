@@ -17,8 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from app.ml.data.spec import ModalityKind
 from app.ml.interfaces import Backbone, BackboneConfig, Encoding, Shape
+from app.ml.spec import ModalityKind
 
 _ALL: tuple[ModalityKind, ...] = ("image", "table", "text", "series")
 _MAX_VALUES = 12_288

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from app.ml.data.spec import DataSpec, TargetSpec
 from app.ml.evaluation.outcomes import Outcomes
 from app.ml.interfaces import Backbone, Batch, Head, HeadConfig, Losses, Objective, ParamGroup
 from app.ml.interfaces.abilities import Sequences
@@ -15,6 +14,7 @@ from app.ml.kinds.heads import AnyHead
 from app.ml.kinds.strategies.base import StrategyConfig
 from app.ml.learning.task_affinity import Affinity
 from app.ml.solvers.solution import Solution
+from app.ml.spec import DataSpec, TargetSpec
 
 MAX_PARAMETERS = 500_000_000  # of a network; what has more is refused
 

@@ -25,7 +25,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from app.ml.configs.online_probe import OnlineProbeConfig
-from app.ml.data.spec import Frozen, TargetSpec
+from app.ml.data import tensor_file
+from app.ml.data.tensor_file import Tensors
 from app.ml.errors import CorruptCheckpointError, CorruptModelError
 from app.ml.interfaces import Backbone, Encoding, Head, Rows
 from app.ml.kinds.backbones import ResolvedBackbone
@@ -35,9 +36,8 @@ from app.ml.kinds.modalities import AnyModality
 from app.ml.kinds.preprocessing import ResolvedPreprocessing
 from app.ml.kinds.strategies import ResolvedStrategy
 from app.ml.kinds.supervision import ResolvedSupervision
-from app.ml.models import checkpoint
 from app.ml.models.assembly import build_head, outputs_of
-from app.ml.models.checkpoint import Tensors
+from app.ml.spec import Frozen, TargetSpec
 
 MANIFEST = "manifest.json"
 BACKBONE = "backbone.safetensors"
@@ -110,14 +110,14 @@ def save_bundle(folder: Path, bundle: Bundle) -> list[str]:
     if bundle.method:
         tensors[METHOD] = bundle.method
     files = {
-        name: checkpoint.write_atomically(folder / name, checkpoint.to_bytes(values))
+        name: tensor_file.write_atomically(folder / name, tensor_file.to_bytes(values))
         for name, values in tensors.items()
     }
     for name in bundle.manifest.modality.save(folder):
         files[name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
     versions = {"torch": str(torch.__version__), "numpy": np.__version__}
     manifest = bundle.manifest.model_copy(update={"files": files, "versions": versions})
-    checkpoint.write_atomically(folder / MANIFEST, manifest.model_dump_json(indent=2).encode())
+    tensor_file.write_atomically(folder / MANIFEST, manifest.model_dump_json(indent=2).encode())
     return [MANIFEST, *files]
 
 
@@ -180,7 +180,7 @@ def _head_modules(heads: Mapping[str, Head]) -> nn.ModuleDict:
 
 def _read(folder: Path, name: str, manifest: Manifest) -> Tensors:
     try:
-        return checkpoint.read(_verified(folder, name, manifest))[0]
+        return tensor_file.read(_verified(folder, name, manifest))[0]
     except CorruptCheckpointError as error:
         msg = f"{name} cannot be read: {error}"
         raise CorruptModelError(msg) from error
@@ -201,7 +201,7 @@ def _verified(folder: Path, name: str, manifest: Manifest) -> Path:
 def _fill(module: nn.Module, folder: Path, name: str, manifest: Manifest) -> None:
     """Give a module on the meta device its weights."""
     found = _read(folder, name, manifest)
-    wrong = checkpoint.differences(found, module.state_dict())
+    wrong = tensor_file.differences(found, module.state_dict())
     if wrong:
         msg = f"{name} does not fit its manifest: {'; '.join(wrong)}"
         raise CorruptModelError(msg)
@@ -236,7 +236,7 @@ def _replay(bundle: Bundle, golden: Tensors) -> None:
         msg = f"{GOLDEN} holds no inputs"
         raise CorruptModelError(msg)
     again = _golden(bundle, _unpacked(golden["inputs"], bundle.manifest.modality))
-    wrong = checkpoint.differences(golden, again)
+    wrong = tensor_file.differences(golden, again)
     if not wrong:
         wrong = [name for name in sorted(again.keys() - {"inputs"}) if not _close(golden[name], again[name])]
     if wrong:

@@ -20,7 +20,7 @@ from torch import Tensor
 from app.ml.configs.generation import Continuation, Finish, GenerationConfig
 from app.ml.interfaces import Head
 from app.ml.interfaces.abilities import Sequences, State
-from app.ml.kinds.tokenizers.base import END, FIRST, Tokenizer
+from app.ml.interfaces.tokenizer import END, FIRST, Tokenizer
 
 
 @dataclass(frozen=True, slots=True)

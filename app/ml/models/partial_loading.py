@@ -14,9 +14,9 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
+from app.ml.data.tensor_file import Tensors
 from app.ml.errors import ConfigError
 from app.ml.interfaces import Backbone, Encoding, Shape
-from app.ml.models.checkpoint import Tensors
 
 _IMAGE, _KERNEL = 3, 4  # dimensions
 

@@ -3,11 +3,11 @@
 from app.ml.configs.label_propagation import LabelPropagationConfig
 from app.ml.configs.online_probe import OnlineProbeConfig
 from app.ml.configs.training import TrainingConfig
-from app.ml.data.spec import DataSpec
 from app.ml.errors import ConfigError
 from app.ml.kinds.heads import AnyHead
 from app.ml.kinds.strategies.base import StrategyConfig
 from app.ml.resolution.targets import learnable_target
+from app.ml.spec import DataSpec
 
 _MAX_SHOWN = 5
 

@@ -6,9 +6,9 @@ Nothing here reads rows.
 from collections.abc import Iterable
 from typing import Literal
 
-from app.ml.data.spec import SPLITS, DataSpec, TargetSpec
 from app.ml.errors import ConfigError
 from app.ml.models.bundle import HeadEntry, Manifest
+from app.ml.spec import SPLITS, DataSpec, TargetSpec
 
 EvaluatedSplit = Literal["train", "validation", "test", "all"]
 _MAX_SHOWN = 5

@@ -9,7 +9,6 @@ from torch import nn
 
 from app.ml.configs.learning import FineTuningConfig
 from app.ml.configs.resolved import Resolved, ResolvedFineTuning
-from app.ml.data.spec import DataSpec
 from app.ml.errors import ConfigError
 from app.ml.interfaces import Backbone, Decision, Decisions, ResolutionContext
 from app.ml.interfaces.abilities import Ability
@@ -37,6 +36,7 @@ from app.ml.resolution.pretrained import (
 )
 from app.ml.resolution.training import Purpose, PurposeKind, resolve_training
 from app.ml.resolution.transfer_report import resolve_report
+from app.ml.spec import DataSpec
 
 _FEW_LABELS_PER_CLASS = 10
 _NUMBER_AS_CLASSES = 10  # a number takes about as many rows to learn as this many classes

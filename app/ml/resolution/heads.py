@@ -1,12 +1,12 @@
 """The heads of a fine-tuning: which targets they answer, what the data refuse, and how many rows teach them."""
 
-from app.ml.data.spec import DataSpec
 from app.ml.errors import ConfigError, Location
 from app.ml.interfaces import Decision, Decisions
 from app.ml.kinds.balancing import AnyBalancing
 from app.ml.kinds.balancing.fixed import Fixed
 from app.ml.kinds.heads import AnyHead
 from app.ml.resolution.targets import learnable_target
+from app.ml.spec import DataSpec
 
 Heads = tuple[AnyHead, ...]
 _BALANCING: Location = ("balancing",)

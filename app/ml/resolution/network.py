@@ -10,7 +10,6 @@ import torch
 from torch import nn
 
 from app.ml.configs.learning import Augmentations
-from app.ml.data.spec import ModalityKind
 from app.ml.errors import ConfigError, Location
 from app.ml.interfaces import (
     BackboneConfig,
@@ -47,6 +46,7 @@ from app.ml.kinds.preprocessing.series import SeriesPreprocessing
 from app.ml.kinds.preprocessing.table import TablePreprocessing
 from app.ml.kinds.preprocessing.text import TextPreprocessing
 from app.ml.models.assembly import MAX_PARAMETERS, count_parameters
+from app.ml.spec import ModalityKind
 
 Resolved = TypeVar("Resolved", bound=Config)
 Auto = Literal["auto"]

@@ -6,12 +6,12 @@ import torch
 
 from app.ml.configs.learning import FineTuningConfig
 from app.ml.configs.resolved import ResolvedFineTuning
-from app.ml.data.spec import DataSpec
 from app.ml.errors import ConfigError
 from app.ml.interfaces import BackboneConfig, Config, Decision, Decisions, Encoding, PreprocessingConfig
 from app.ml.models import partial_loading
 from app.ml.models.bundle import Manifest
 from app.ml.resolution.network import decision_of
+from app.ml.spec import DataSpec
 
 _REASON = "the pretrained model's"
 _MAX_SHOWN = 5

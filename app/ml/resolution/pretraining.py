@@ -8,7 +8,6 @@ from dataclasses import replace
 
 from app.ml.configs.learning import PretrainingConfig
 from app.ml.configs.resolved import Resolved, ResolvedPretraining
-from app.ml.data.spec import DataSpec
 from app.ml.errors import ConfigError
 from app.ml.interfaces import Decisions, MethodConfig, ResolutionContext
 from app.ml.interfaces.resolvable import filled
@@ -24,6 +23,7 @@ from app.ml.resolution.network import (
 )
 from app.ml.resolution.targets import learnable_target
 from app.ml.resolution.training import Purpose, resolve_training
+from app.ml.spec import DataSpec
 
 _LABELS_SHARE = 0.1  # of a row's values: Kingma et al., 2014, give the labels a tenth too
 

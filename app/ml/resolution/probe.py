@@ -2,13 +2,13 @@
 
 from app.ml.configs.learning import FineTuningConfig
 from app.ml.configs.resolved import ResolvedFineTuning
-from app.ml.data.spec import DataSpec
 from app.ml.errors import ConfigError
 from app.ml.kinds.heads.classifier import Classifier
 from app.ml.kinds.heads.regressor import Regressor
 from app.ml.kinds.strategies.linear_probe import LinearProbe
 from app.ml.models.bundle import Manifest
 from app.ml.resolution.fine_tuning import resolve_fine_tuning
+from app.ml.spec import DataSpec
 
 MIN_ROWS = 20
 

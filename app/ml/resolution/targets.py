@@ -1,7 +1,7 @@
 """Targets that something can be learned from."""
 
-from app.ml.data.spec import DataSpec, TargetSpec
 from app.ml.errors import ConfigError, Location
+from app.ml.spec import DataSpec, TargetSpec
 
 _MIN_CLASSES = 2
 

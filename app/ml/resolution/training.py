@@ -8,27 +8,14 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from app.ml.configs.training import (
-    Adam,
-    AnyOptimizer,
-    AnySchedule,
-    Constant,
-    ResolvedAdam,
-    ResolvedAdamW,
-    ResolvedConstant,
-    ResolvedCosine,
-    ResolvedOptimizer,
-    ResolvedSchedule,
-    ResolvedSgd,
-    ResolvedTraining,
-    Sgd,
-    TrainingConfig,
-    TrainingDefaults,
-)
-from app.ml.data.spec import DataSpec
+from app.ml.configs.training import ResolvedTraining, TrainingConfig
 from app.ml.errors import ConfigError
 from app.ml.interfaces import Choices, Decisions
 from app.ml.interfaces.resolvable import filled
+from app.ml.interfaces.values import TrainingDefaults
+from app.ml.kinds.optimizers import Adam, AnyOptimizer, ResolvedAdam, ResolvedAdamW, ResolvedOptimizer, ResolvedSgd, Sgd
+from app.ml.kinds.schedules import AnySchedule, Constant, ResolvedConstant, ResolvedCosine, ResolvedSchedule
+from app.ml.spec import DataSpec
 
 EVALUATIONS = 20  # of a training without early stopping: enough for a curve, cheap compared with the steps
 

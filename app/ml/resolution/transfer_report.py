@@ -4,13 +4,13 @@ from dataclasses import replace
 
 from app.ml.configs.learning import FineTuningConfig
 from app.ml.configs.transfer_report import ResolvedTransferReport, TransferReport
-from app.ml.data.spec import SPLITS, Split
 from app.ml.errors import ConfigError, Location
 from app.ml.interfaces import Decisions
 from app.ml.interfaces.resolvable import filled
 from app.ml.kinds.heads import AnyHead
 from app.ml.models.bundle import Manifest
 from app.ml.resolution.training import Purpose, resolve_training
+from app.ml.spec import SPLITS, Split
 
 _PLACE: Location = ("transfer_report",)
 _MIN_ROWS = 10  # of a split that answers are compared on

@@ -17,7 +17,7 @@ from app.datasets.limits import Limits
 from app.datasets.options import PrepareOptions
 from app.datasets.preparation import prepare
 from app.datasets.report import Report
-from app.ml.data.spec import DataSpec
+from app.ml.spec import DataSpec
 
 
 @dataclass(frozen=True)

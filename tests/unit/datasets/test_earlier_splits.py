@@ -14,7 +14,7 @@ from app.datasets.options import PrepareOptions
 from app.datasets.report import Notes
 from app.datasets.splits.assignment import assign_splits, split_times
 from app.datasets.splits.earlier import EarlierDataset
-from app.ml.data.spec import TargetSpec
+from app.ml.spec import TargetSpec
 
 from .conftest import Preparer, Refuser
 

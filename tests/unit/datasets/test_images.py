@@ -14,7 +14,7 @@ from PIL import Image
 from app.datasets.errors import Code
 from app.datasets.limits import Limits
 from app.ml.data.image_decoding import draw
-from app.ml.data.spec import Resize
+from app.ml.spec import Resize
 
 from .conftest import Preparer, Refuser, picture, zipped
 

@@ -7,7 +7,7 @@ import sklearn.datasets
 
 from app.datasets.cleaning.leaking_columns import find_leak
 from app.datasets.errors import Code
-from app.ml.data.spec import ColumnSpec, TargetSpec
+from app.ml.spec import ColumnSpec, TargetSpec
 
 from .conftest import Preparer, Refuser, npz
 from .samples import cancer, csv, digits, kinds, step

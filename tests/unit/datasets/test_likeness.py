@@ -15,7 +15,7 @@ from PIL import Image
 from app.datasets.frames.digests import digest_rows, find_rows
 from app.datasets.frames.texts import Texts
 from app.datasets.likeness import across, images, numbers, pairs, sketch, texts, within
-from app.ml.data.spec import ColumnSpec
+from app.ml.spec import ColumnSpec
 
 Pixels = npt.NDArray[np.uint8]
 

@@ -11,7 +11,7 @@ import pytest
 from app.datasets.limits import Limits
 from app.datasets.options import PrepareOptions
 from app.datasets.preparation import prepare
-from app.ml.data.spec import DataSpec
+from app.ml.spec import DataSpec
 
 from .conftest import Preparer, npz, picture, zipped
 

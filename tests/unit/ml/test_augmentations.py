@@ -11,9 +11,9 @@ from torch import Tensor
 
 from app.ml.errors import ConfigError
 from app.ml.interfaces import AugmentationConfig, Batch, ResolutionContext
+from app.ml.interfaces.tokenizer import BEGIN, END, FIRST, MASK, PADDING, UNKNOWN
 from app.ml.kinds.augmentations import AnyAugmentation
 from app.ml.kinds.registry import FAMILIES, kinds
-from app.ml.kinds.tokenizers.base import BEGIN, END, FIRST, MASK, PADDING, UNKNOWN
 from app.ml.resolution.network import check_augmentations
 
 ADAPTER: TypeAdapter[AnyAugmentation] = TypeAdapter(AnyAugmentation)

@@ -10,9 +10,9 @@ from sklearn.datasets import load_diabetes, load_iris
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import LeaveOneOut, cross_val_predict
 
-from app.ml.data.spec import TargetSpec
 from app.ml.learning.collapse_metrics import dead_units, effective_rank, probe_score
 from app.ml.solvers.ridge import leave_one_out, solve_ridge
+from app.ml.spec import TargetSpec
 
 IRIS = TargetSpec(name="species", type="category", classes=("setosa", "versicolor", "virginica"))
 NUMBER = TargetSpec(name="progression", type="number")

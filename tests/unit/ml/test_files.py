@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from app.ml.configs.learning import FineTuningConfig, PretrainingConfig
+from app.ml.data import tensor_file
 from app.ml.data.arrays import ArrayData, InMemory, OnDisk
 from app.ml.errors import CorruptCheckpointError, CorruptModelError
-from app.ml.models import bundle, checkpoint
+from app.ml.models import bundle
 from app.ml.models.predictor import load_bundle
 from app.ml.resolution.fine_tuning import resolve_fine_tuning
 from app.ml.resolution.pretraining import resolve_pretraining
@@ -123,9 +124,9 @@ def test_a_damaged_model_is_refused(fine_tuned: Path, name: str, damage: str) ->
 
 def rewrite(folder: Path, name: str, change: Any) -> None:
     """Change a file's tensors and vouch for it in the manifest, as a wrong conversion would."""
-    tensors, _ = checkpoint.read(folder / name)
+    tensors, _ = tensor_file.read(folder / name)
     change(tensors)
-    digest = checkpoint.write_atomically(folder / name, checkpoint.to_bytes(tensors))
+    digest = tensor_file.write_atomically(folder / name, tensor_file.to_bytes(tensors))
     manifest = json.loads((folder / bundle.MANIFEST).read_text())
     manifest["files"][name] = digest
     (folder / bundle.MANIFEST).write_text(json.dumps(manifest))
@@ -147,7 +148,7 @@ def test_a_model_without_finite_answers_is_refused_even_where_it_was_saved_so(mo
 
 def test_golden_rows_are_nobodys(fine_tuned: Path) -> None:
     """A model goes where its data may not: no row of the dataset is in its files."""
-    golden, _ = checkpoint.read(fine_tuned / bundle.GOLDEN)
+    golden, _ = tensor_file.read(fine_tuned / bundle.GOLDEN)
     asked = {row.tobytes() for row in golden["inputs"].numpy()}
     assert len(asked) == len(golden["inputs"])
     assert asked.isdisjoint({row.tobytes() for row in tiny.images().inputs})
@@ -215,14 +216,14 @@ def test_tensors_that_do_not_fit_are_refused(model: Path, change: Any) -> None:
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "state"
-    checkpoint.write_atomically(path, b"old")
+    tensor_file.write_atomically(path, b"old")
 
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
-        checkpoint.write_atomically(path, b"new")
+        tensor_file.write_atomically(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -239,9 +240,9 @@ def test_a_checkpoints_progress_is_checked(tmp_path: Path) -> None:
     run = pretrained()
     path = tmp_path / "state.safetensors"
     run.state.save(path)
-    tensors, manifest = checkpoint.read(path)
+    tensors, manifest = tensor_file.read(path)
     manifest["progress"]["step"] = "many"
-    checkpoint.write_atomically(path, checkpoint.to_bytes(tensors, manifest))
+    tensor_file.write_atomically(path, tensor_file.to_bytes(tensors, manifest))
     with pytest.raises(CorruptCheckpointError, match="progress"):
         run.state.load(path)
 

@@ -11,7 +11,7 @@ import torch
 
 from app.ml.configs.generation import Continuation, GenerationConfig
 from app.ml.errors import ConfigError, InputError
-from app.ml.kinds.tokenizers.base import BEGIN, END, FIRST
+from app.ml.interfaces.tokenizer import BEGIN, END, FIRST
 from app.ml.models.bundle import Bundle, read_bundle
 from app.ml.models.generation import LanguageModel, filtered, generate
 from app.ml.models.predictor import Predictor

@@ -5,10 +5,10 @@ import torch
 from scipy import optimize
 from torch import Tensor
 
-from app.ml.data.spec import TargetSpec
 from app.ml.kinds.heads.classifier import Classifier
 from app.ml.kinds.heads.regressor import Regressor
 from app.ml.kinds.heads.temperature import fitted_temperature
+from app.ml.spec import TargetSpec
 
 
 def test_balanced_weights_and_smoothing_are_torchs() -> None:

@@ -11,10 +11,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.ml.data.spec import DataSpec
 from app.ml.errors import InputError
 from app.ml.kinds.modalities import image as module
 from app.ml.kinds.modalities.image import ImageModality
+from app.ml.spec import DataSpec
 
 GREY = ImageModality(height=4, width=5, channels=1)
 COLOUR = ImageModality(height=4, width=5, channels=3)

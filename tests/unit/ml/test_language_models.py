@@ -9,8 +9,8 @@ from torch import Tensor
 
 from app.ml.errors import ConfigError
 from app.ml.interfaces import Batch
+from app.ml.interfaces.tokenizer import FIRST, MASK
 from app.ml.kinds.methods.masked_language import masked
-from app.ml.kinds.tokenizers.base import FIRST, MASK
 from tests.support.texts import CHARACTERS, SMALL, run_of, text_data
 from worker.training.run import Run
 

@@ -9,9 +9,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, average_precision_score, f1_score
 from torch import Tensor
 
-from app.ml.data.spec import TargetSpec
 from app.ml.kinds.heads.multi_label import MultiLabel, MultiLabelHead, best_threshold
 from app.ml.solvers.multi_label import solve_multi_label
+from app.ml.spec import TargetSpec
 
 NAMES = ("a", "b", "c")
 

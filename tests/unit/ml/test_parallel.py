@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 
 from app.ml.configs.learning import FineTuningConfig, PretrainingConfig
-from app.ml.data.spec import DataSpec
 from app.ml.errors import ConfigError
 from app.ml.resolution.devices import check_splittable
 from app.ml.resolution.fine_tuning import resolve_fine_tuning
 from app.ml.resolution.pretraining import resolve_pretraining
+from app.ml.spec import DataSpec
 from tests.support import tiny
 
 Config = PretrainingConfig | FineTuningConfig

@@ -9,10 +9,10 @@ import torch
 from sklearn.datasets import load_diabetes
 from torch import Tensor
 
-from app.ml.data.spec import TargetSpec
 from app.ml.kinds.heads.regressor import Regressor, RegressorHead
 from app.ml.solvers.regression import solve_regression
 from app.ml.solvers.ridge import solve_ridge
+from app.ml.spec import TargetSpec
 from tests.support import tiny
 from tests.support.texts import run_of
 

@@ -6,7 +6,6 @@ import pytest
 from pydantic import ValidationError
 
 from app.ml.configs.learning import FineTuningConfig, PretrainingConfig
-from app.ml.data.spec import DataSpec, TargetSpec
 from app.ml.errors import ConfigError
 from app.ml.kinds.backbones import AnyBackbone
 from app.ml.kinds.backbones.mlp import Mlp
@@ -18,6 +17,7 @@ from app.ml.kinds.registry import kinds
 from app.ml.models.bundle import Manifest
 from app.ml.resolution.fine_tuning import resolve_fine_tuning
 from app.ml.resolution.pretraining import resolve_pretraining
+from app.ml.spec import DataSpec, TargetSpec
 from tests.support import tiny
 
 IMAGES, TABLE = tiny.images().spec, tiny.table().spec

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.ml.data.dates import from_iso, stored_to_iso, to_iso
-from app.ml.data.spec import ColumnSpec, DataSpec
 from app.ml.errors import InputError
 from app.ml.kinds.modalities import AnyModality
 from app.ml.kinds.modalities.table import TableModality
 from app.ml.kinds.registry import kinds
+from app.ml.spec import ColumnSpec, DataSpec
 from tests.support import tiny
 
 NAN = math.nan

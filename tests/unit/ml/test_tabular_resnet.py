@@ -11,13 +11,13 @@ from sklearn.datasets import load_breast_cancer
 
 from app.ml.configs.learning import FineTuningConfig, PretrainingConfig
 from app.ml.data.arrays import ArrayData
-from app.ml.data.spec import ColumnSpec, DataSpec, TargetSpec
 from app.ml.interfaces import Encoding
 from app.ml.kinds.backbones.tabular_resnet import TabularResNet
 from app.ml.kinds.modalities.table import TableModality
 from app.ml.models.bundle import MANIFEST, read_bundle
 from app.ml.resolution.fine_tuning import resolve_fine_tuning
 from app.ml.resolution.pretraining import resolve_pretraining
+from app.ml.spec import ColumnSpec, DataSpec, TargetSpec
 from tests.support import tiny
 from worker.training.run import prepare
 

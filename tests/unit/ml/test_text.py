@@ -8,9 +8,9 @@ import pytest
 from app.ml.data.arrays import ArrayData, TextRows
 from app.ml.errors import CorruptModelError, InputError
 from app.ml.interfaces import ResolutionContext
+from app.ml.interfaces.tokenizer import BEGIN, END, FIRST, PADDING, UNKNOWN
 from app.ml.kinds.modalities.text import MAX_BYTES, TOKENIZER, TextModality
 from app.ml.kinds.preprocessing.text import TextPreprocessing
-from app.ml.kinds.tokenizers.base import BEGIN, END, FIRST, PADDING, UNKNOWN
 from app.ml.models.bundle import json_of, read_bundle, read_manifest
 from tests.support.texts import CHARACTERS, SMALL, run_of, text_data
 

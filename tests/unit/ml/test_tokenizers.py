@@ -9,9 +9,9 @@ from tokenizers import pre_tokenizers
 
 from app.ml.errors import ConfigError
 from app.ml.interfaces import ResolutionContext
+from app.ml.interfaces.tokenizer import BEGIN, END, FIRST, MASK, PADDING, UNKNOWN, Tokenizer
 from app.ml.kinds.preprocessing.text import TextPreprocessing
 from app.ml.kinds.tokenizers import AnyTokenizer
-from app.ml.kinds.tokenizers.base import BEGIN, END, FIRST, MASK, PADDING, UNKNOWN, Tokenizer
 from app.ml.kinds.tokenizers.bpe import LETTERS, BpeTokenizer
 from app.ml.kinds.tokenizers.byte import ByteTokenizer
 from app.ml.kinds.tokenizers.character import CharacterTokenizer

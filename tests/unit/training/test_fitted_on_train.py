@@ -8,10 +8,10 @@ import pytest
 
 from app.ml.configs.learning import FineTuningConfig, PretrainingConfig
 from app.ml.data.arrays import ArrayData
-from app.ml.data.spec import ModalityKind
 from app.ml.models.bundle import Bundle
 from app.ml.resolution.fine_tuning import resolve_fine_tuning
 from app.ml.resolution.pretraining import resolve_pretraining
+from app.ml.spec import ModalityKind
 from tests.support import tiny
 from worker.training.run import Run, prepare
 

@@ -8,10 +8,10 @@ import torch
 
 from app.ml.configs.learning import FineTuningConfig, PretrainingConfig
 from app.ml.data.arrays import ArrayData
-from app.ml.data.spec import ColumnSpec, DataSpec, TargetSpec
 from app.ml.errors import ConfigError
 from app.ml.resolution.fine_tuning import resolve_fine_tuning
 from app.ml.resolution.pretraining import resolve_pretraining
+from app.ml.spec import ColumnSpec, DataSpec, TargetSpec
 from tests.support import digits, tiny
 from worker.training.events import Note
 from worker.training.run import Run, prepare

@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 from app.ml.configs.learning import FineTuningConfig, PretrainingConfig
-from app.ml.configs.training import Constant, Cosine, TrainingConfig
+from app.ml.configs.training import TrainingConfig
 from app.ml.data.arrays import Examples, InMemory
+from app.ml.kinds.schedules import Constant, Cosine
 from app.ml.models.assembly import FineTuning
 from app.ml.resolution.fine_tuning import resolve_fine_tuning
 from app.ml.resolution.pretraining import resolve_pretraining

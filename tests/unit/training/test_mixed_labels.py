@@ -8,12 +8,12 @@ import torch
 
 from app.ml.configs.learning import FineTuningConfig, PretrainingConfig
 from app.ml.data.arrays import ArrayData
-from app.ml.data.spec import ColumnSpec, ModalityKind
 from app.ml.interfaces import Batch, Rows
 from app.ml.kinds.supervision.base import JointObjective
 from app.ml.models.assembly import FineTuning
 from app.ml.resolution.fine_tuning import resolve_fine_tuning
 from app.ml.resolution.pretraining import resolve_pretraining
+from app.ml.spec import ColumnSpec, ModalityKind
 from tests.support import tiny
 from worker.training.run import prepare
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from app.ml.configs.learning import PretrainingConfig
+from app.ml.data import tensor_file
+from app.ml.data.tensor_file import Tensors
 from app.ml.errors import CorruptCheckpointError
-from app.ml.models import checkpoint
-from app.ml.models.checkpoint import Tensors
 from app.ml.resolution.pretraining import resolve_pretraining
 from tests.support import tiny
 from worker.training.run import Run, prepare
@@ -33,9 +33,9 @@ def saved(tmp_path: Path) -> Path:
 
 
 def change(path: Path, how: Callable[[Tensors], object]) -> None:
-    tensors, manifest = checkpoint.read(path)
+    tensors, manifest = tensor_file.read(path)
     how(tensors)
-    checkpoint.write_atomically(path, checkpoint.to_bytes(tensors, manifest))
+    tensor_file.write_atomically(path, tensor_file.to_bytes(tensors, manifest))
 
 
 def test_a_checkpoint_of_a_gpu_loads_without_one(saved: Path) -> None:
@@ -44,7 +44,7 @@ def test_a_checkpoint_of_a_gpu_loads_without_one(saved: Path) -> None:
     run = pretraining()
     torch.manual_seed(5)
     run.state.load(saved)
-    assert torch.equal(torch.get_rng_state(), checkpoint.read(saved)[0]["random/cpu"])
+    assert torch.equal(torch.get_rng_state(), tensor_file.read(saved)[0]["random/cpu"])
 
 
 def test_a_checkpoint_without_a_gpu_loads_on_one(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:

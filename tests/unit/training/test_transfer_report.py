@@ -9,13 +9,13 @@ import torch
 from app.ml.configs.learning import FineTuningConfig, PretrainingConfig
 from app.ml.configs.transfer_report import TransferReport
 from app.ml.data.arrays import ArrayData
-from app.ml.data.spec import ModalityKind
 from app.ml.errors import ConfigError
 from app.ml.interfaces import Encoding
 from app.ml.learning.untrained_backbones import ConstantConfig, RawConfig, coarser
 from app.ml.models.bundle import Bundle
 from app.ml.resolution.fine_tuning import resolve_fine_tuning
 from app.ml.resolution.pretraining import resolve_pretraining
+from app.ml.spec import ModalityKind
 from tests.support import tiny
 from tests.support.reports import report_on
 from worker.training.run import prepare

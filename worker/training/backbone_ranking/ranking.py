@@ -19,13 +19,13 @@ from torch import Tensor
 
 from app.ml.configs.resolved import ResolvedFineTuning
 from app.ml.data.arrays import ArrayData
-from app.ml.data.spec import SPLITS
 from app.ml.evaluation.paired_comparison import RoundScores, paired_gain
 from app.ml.interfaces import Backbone, Modality, Rows
 from app.ml.kinds.heads import AnyHead
 from app.ml.kinds.strategies.layers import layer_widths
 from app.ml.kinds.strategies.linear_probe import ResolvedLinearProbe
 from app.ml.models.assembly import stacked, targets_of
+from app.ml.spec import SPLITS
 from worker.training.backbone_ranking.logme import indicators, logme, standardised
 from worker.training.cross_validation import assign_folds, with_rows
 from worker.training.features import GetOrCompute

@@ -12,7 +12,6 @@ from torch import Tensor
 from app.ml.configs.resolved import ResolvedFineTuning
 from app.ml.configs.training import ResolvedTraining
 from app.ml.data.arrays import ArrayData
-from app.ml.data.spec import Split
 from app.ml.interfaces import Backbone
 from app.ml.kinds.modalities import AnyModality
 from app.ml.kinds.strategies.automatic import Automatic
@@ -21,6 +20,7 @@ from app.ml.kinds.strategies.full import ResolvedFull
 from app.ml.kinds.strategies.linear_probe import ResolvedLinearProbe
 from app.ml.learning.untrained_backbones import ConstantConfig, RawBackbone, RawConfig
 from app.ml.models.bundle import Bundle
+from app.ml.spec import Split
 from worker.training.evaluation import row_scores
 from worker.training.events import Event, Note
 from worker.training.features import GetOrCompute, uncached

@@ -7,8 +7,8 @@ import numpy as np
 
 from app.ml.configs.transfer_report import ResolvedTransferReport
 from app.ml.data.arrays import ArrayData
-from app.ml.data.spec import SPLITS, Split
 from app.ml.interfaces import Rows
+from app.ml.spec import SPLITS, Split
 from worker.training.cross_validation import assign_folds, with_rows, with_validation_rows
 
 _MAX_SCORED_ROWS = 5000  # of a split: more would narrow no interval that matters

@@ -10,10 +10,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from app.ml.configs.fields import Real, Share
-from app.ml.data.spec import ModalityKind
+from app.ml.fields import Real, Share
 from app.ml.interfaces import AugmentationConfig, Batch
 from app.ml.kinds.augmentations.primitives import chance, uniform
+from app.ml.spec import ModalityKind
 
 _SHARPEST = 0.1  # pixels: a neighbour then weighs e^-50
 

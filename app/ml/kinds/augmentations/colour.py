@@ -11,10 +11,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from app.ml.configs.fields import Share
-from app.ml.data.spec import ModalityKind
+from app.ml.fields import Share
 from app.ml.interfaces import AugmentationConfig, Batch
 from app.ml.kinds.augmentations.primitives import uniform
+from app.ml.spec import ModalityKind
 
 _LUMA = (0.299, 0.587, 0.114)  # how much red, green and blue count for grey, ITU-R BT.601
 _COLOURED = 3

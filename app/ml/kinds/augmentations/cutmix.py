@@ -10,11 +10,11 @@ from typing import ClassVar, Literal
 import torch
 from pydantic import Field
 
-from app.ml.configs.fields import Real
-from app.ml.data.spec import ModalityKind
+from app.ml.fields import Real
 from app.ml.interfaces import AugmentationConfig, Batch, Mix
 from app.ml.kinds.augmentations.mixup import beta
 from app.ml.kinds.augmentations.primitives import rectangles
+from app.ml.spec import ModalityKind
 
 
 class CutMix(AugmentationConfig):

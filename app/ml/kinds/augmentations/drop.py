@@ -7,11 +7,11 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from app.ml.configs.fields import Share
-from app.ml.data.spec import ModalityKind
+from app.ml.fields import Share
 from app.ml.interfaces import AugmentationConfig, Batch
+from app.ml.interfaces.tokenizer import PADDING
 from app.ml.kinds.augmentations.primitives import chance, tokens
-from app.ml.kinds.tokenizers.base import PADDING
+from app.ml.spec import ModalityKind
 
 
 class Drop(AugmentationConfig):

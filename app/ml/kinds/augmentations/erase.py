@@ -9,10 +9,10 @@ from typing import ClassVar, Literal
 import torch
 from pydantic import Field
 
-from app.ml.configs.fields import Share
-from app.ml.data.spec import ModalityKind
+from app.ml.fields import Share
 from app.ml.interfaces import AugmentationConfig, Batch
 from app.ml.kinds.augmentations.primitives import chance, rectangles, uniform
+from app.ml.spec import ModalityKind
 
 _MIN_AREA, _STRETCH = 0.02, 3.3
 

@@ -8,10 +8,10 @@ from typing import ClassVar, Literal
 import torch
 from pydantic import Field
 
-from app.ml.configs.fields import Share
-from app.ml.data.spec import ModalityKind
+from app.ml.fields import Share
 from app.ml.interfaces import AugmentationConfig, Batch
 from app.ml.kinds.augmentations.primitives import chance
+from app.ml.spec import ModalityKind
 
 
 class Flip(AugmentationConfig):

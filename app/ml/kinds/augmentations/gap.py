@@ -8,10 +8,10 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from app.ml.configs.fields import Integer, Share
-from app.ml.data.spec import ModalityKind
+from app.ml.fields import Integer, Share
 from app.ml.interfaces import AugmentationConfig, Batch
 from app.ml.kinds.augmentations.primitives import lengths, spans, uniform, unless_emptied
+from app.ml.spec import ModalityKind
 
 
 class Gap(AugmentationConfig):

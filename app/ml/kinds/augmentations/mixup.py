@@ -10,10 +10,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from app.ml.configs.fields import Real
-from app.ml.data.spec import ModalityKind
+from app.ml.fields import Real
 from app.ml.interfaces import AugmentationConfig, Batch, Mix
 from app.ml.kinds.augmentations.primitives import SERIES
+from app.ml.spec import ModalityKind
 
 
 class Mixup(AugmentationConfig):

@@ -10,10 +10,10 @@ from typing import ClassVar, Literal
 import torch
 from pydantic import Field
 
-from app.ml.configs.fields import Real
-from app.ml.data.spec import ModalityKind
+from app.ml.fields import Real
 from app.ml.interfaces import AugmentationConfig, Batch
 from app.ml.kinds.augmentations.primitives import IMAGES, SERIES
+from app.ml.spec import ModalityKind
 
 
 class Noise(AugmentationConfig):

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from app.ml.kinds.tokenizers.base import FIRST, UNKNOWN
+from app.ml.interfaces.tokenizer import FIRST, UNKNOWN
 
 TABLE, SERIES, IMAGES = 2, 3, 4  # dimensions of encoded batches
 

@@ -10,10 +10,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from app.ml.configs.fields import Share
-from app.ml.data.spec import ModalityKind
+from app.ml.fields import Share
 from app.ml.interfaces import AugmentationConfig, Batch
 from app.ml.kinds.augmentations.primitives import SERIES, affine_maps, affine_warp, lengths, uniform
+from app.ml.spec import ModalityKind
 
 
 class Shift(AugmentationConfig):

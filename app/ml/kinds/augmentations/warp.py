@@ -12,10 +12,10 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from app.ml.configs.fields import Integer, Real
-from app.ml.data.spec import ModalityKind
+from app.ml.fields import Integer, Real
 from app.ml.interfaces import AugmentationConfig, Batch
 from app.ml.kinds.augmentations.primitives import at_times, lengths
+from app.ml.spec import ModalityKind
 
 
 class Warp(AugmentationConfig):

@@ -17,12 +17,12 @@ import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from app.ml.configs.fields import Integer, Rate, Real
-from app.ml.data.spec import ModalityKind
 from app.ml.errors import ConfigError
+from app.ml.fields import Integer, Rate, Real
 from app.ml.interfaces import Backbone, BackboneConfig, Encoding, ResolutionContext
 from app.ml.interfaces.abilities import Ability, Sequences
-from app.ml.kinds.tokenizers.base import PADDING
+from app.ml.interfaces.tokenizer import PADDING
+from app.ml.spec import ModalityKind
 
 _STD = 0.02
 

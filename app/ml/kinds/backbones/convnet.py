@@ -21,10 +21,10 @@ from torch import Tensor, nn
 
 from app.ml.blocks.activations import ActivationName, activation
 from app.ml.blocks.norms import ChannelNorm, ContrastConv2d
-from app.ml.configs.fields import Integer
-from app.ml.data.spec import ModalityKind
+from app.ml.fields import Integer
 from app.ml.interfaces import Backbone, BackboneConfig, Encoding, Shape
 from app.ml.interfaces.abilities import Ability, Mirrors
+from app.ml.spec import ModalityKind
 
 # layers() pools larger maps; coarser ones lose one to three points of a probe on 28 x 28 pixels
 _POOLED_SIDE, _POOLED_STEPS = 7, 16

@@ -20,9 +20,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from app.ml.blocks.norms import BatchNorm
-from app.ml.configs.fields import Integer, Real
-from app.ml.data.spec import ModalityKind
+from app.ml.fields import Integer, Real
 from app.ml.interfaces import Backbone, BackboneConfig, Encoding
+from app.ml.spec import ModalityKind
 
 STEM = 32
 # Of each stage: expansion, side of the depthwise window, stride of its first block, channels, blocks.

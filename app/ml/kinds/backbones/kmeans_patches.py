@@ -18,11 +18,11 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from app.ml.blocks.precision import full_precision
-from app.ml.configs.fields import Auto, Integer, Real
-from app.ml.data.spec import ModalityKind
 from app.ml.errors import ConfigError
+from app.ml.fields import Auto, Integer, Real
 from app.ml.interfaces import Backbone, BackboneConfig, BackboneRequest, Choices, Encoding, ResolutionContext
 from app.ml.interfaces.abilities import Ability, Centroids
+from app.ml.spec import ModalityKind
 
 _USUAL_PATCH, _USUAL_CENTROIDS = 6, 200
 _PATCHES_PER_CENTROID = 10  # fewer cannot tell where its middle is

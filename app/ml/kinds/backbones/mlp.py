@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from app.ml.blocks.activations import ActivationName
 from app.ml.blocks.mlp import mlp_layers
-from app.ml.configs.fields import Auto, Integer, Rate
-from app.ml.data.spec import ModalityKind
+from app.ml.fields import Auto, Integer, Rate
 from app.ml.interfaces import Backbone, BackboneConfig, BackboneRequest, Choices, Encoding, ResolutionContext
 from app.ml.interfaces.abilities import Ability, Mirrors
+from app.ml.spec import ModalityKind
 
 _MANY_COLUMNS = 256
 _USUAL, _OF_MANY_COLUMNS = (256, 128), (1024, 1024)  # columns are rebuilt from corrupted ones: nothing need be narrow

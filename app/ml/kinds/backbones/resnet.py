@@ -13,9 +13,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from app.ml.blocks.norms import NormName, norm
-from app.ml.configs.fields import Integer
-from app.ml.data.spec import ModalityKind
+from app.ml.fields import Integer
 from app.ml.interfaces import Backbone, BackboneConfig, Encoding
+from app.ml.spec import ModalityKind
 
 _POOLED_SIDE = 4  # layers() pools larger maps to 4 x 4, which keeps C * 16 features of them
 

@@ -18,10 +18,10 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from app.ml.configs.fields import Integer, Rate, Real
-from app.ml.data.spec import ModalityKind
+from app.ml.fields import Integer, Rate, Real
 from app.ml.interfaces import Backbone, BackboneConfig, Encoding
 from app.ml.interfaces.abilities import Ability, Mirrors
+from app.ml.spec import ModalityKind
 
 
 class TabularResNet(BackboneConfig):

@@ -17,10 +17,10 @@ from app.ml.blocks.attention import AttentionBlock
 from app.ml.blocks.input_embedding import InputEmbedding, Pooling, pooled
 from app.ml.blocks.ngrams import NGrams
 from app.ml.blocks.sequence_config import Causal, ResolvedSequenceConfig, SequenceConfig
-from app.ml.configs.fields import Integer, Rate
-from app.ml.data.spec import ModalityKind
+from app.ml.fields import Integer, Rate
 from app.ml.interfaces import Backbone, Encoding
 from app.ml.interfaces.abilities import Ability, Sequences, State
+from app.ml.spec import ModalityKind
 
 _STD = 0.02
 

@@ -14,10 +14,10 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from app.ml.blocks.attention import AttentionBlock
-from app.ml.configs.fields import Auto, Integer, Rate
-from app.ml.data.spec import ModalityKind
+from app.ml.fields import Auto, Integer, Rate
 from app.ml.interfaces import Backbone, BackboneConfig, BackboneRequest, Choices, Encoding, ResolutionContext
 from app.ml.interfaces.abilities import Ability, Patches
+from app.ml.spec import ModalityKind
 
 _MAX_PATCHES = 64  # the work grows with their square
 _MIN_PATCH, _MAX_PATCH = 2, 128

@@ -7,8 +7,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from app.ml.configs.fields import Name, Real
 from app.ml.errors import ConfigError
+from app.ml.fields import Name, Real
 from app.ml.interfaces import HeadConfig
 from app.ml.kinds.balancing.base import BalancingConfig, LossBalancer, TaskLosses
 

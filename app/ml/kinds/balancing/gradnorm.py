@@ -18,7 +18,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from app.ml.configs.fields import Real
+from app.ml.fields import Real
 from app.ml.interfaces import HeadConfig
 from app.ml.kinds.balancing.base import BalancingConfig, LossBalancer, TaskLosses, gradients
 

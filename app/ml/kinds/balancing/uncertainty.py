@@ -16,7 +16,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from app.ml.configs.fields import Real
+from app.ml.fields import Real
 from app.ml.interfaces import HeadConfig, ParamGroup
 from app.ml.kinds.balancing.base import BalancingConfig, LossBalancer, TaskLosses
 

@@ -15,14 +15,14 @@ from torch import Tensor, nn
 
 from app.ml.blocks.mlp import mlp_layers, single_layer
 from app.ml.blocks.standardize import Standardize
-from app.ml.configs.fields import Integer, Name, Rate
-from app.ml.data.spec import TargetSpec
 from app.ml.evaluation.classification import Classification
+from app.ml.fields import Integer, Name, Rate
 from app.ml.interfaces import Accepts, Head, HeadConfig
 from app.ml.interfaces.abilities import SoftLabelSolver
 from app.ml.kinds.heads.temperature import fitted_temperature
 from app.ml.solvers.logistic import SoftLabels, solve_logistic, solve_soft
 from app.ml.solvers.solution import Solution
+from app.ml.spec import TargetSpec
 
 
 class Classifier(HeadConfig):

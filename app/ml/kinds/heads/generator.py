@@ -13,11 +13,11 @@ from pydantic import Field
 from torch import Tensor
 
 from app.ml.blocks.tokens import TOKENS, TokenLayer, is_predicted, mean_nats, rates, token_sums
-from app.ml.configs.fields import Name
-from app.ml.data.spec import ModalityKind, TargetSpec
 from app.ml.evaluation.language_model import TokenSums
+from app.ml.fields import Name
 from app.ml.interfaces import Accepts, Backbone, ExampleSource, Head, HeadConfig
 from app.ml.interfaces.abilities import Ability, Sequences
+from app.ml.spec import ModalityKind, TargetSpec
 
 
 class Generator(HeadConfig):

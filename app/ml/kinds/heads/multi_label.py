@@ -16,12 +16,12 @@ from torch import Tensor, nn
 
 from app.ml.blocks.mlp import mlp_layers, single_layer
 from app.ml.blocks.standardize import Standardize
-from app.ml.configs.fields import Integer, Name, NameOrNames, Rate
-from app.ml.data.spec import TargetSpec
 from app.ml.evaluation import multi_label
+from app.ml.fields import Integer, Name, NameOrNames, Rate
 from app.ml.interfaces import Accepts, Head, HeadConfig
 from app.ml.solvers.multi_label import solve_multi_label
 from app.ml.solvers.solution import Solution
+from app.ml.spec import TargetSpec
 
 _HALF = 0.5
 _MAX_WEIGHT = 100.0

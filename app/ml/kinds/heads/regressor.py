@@ -25,12 +25,12 @@ from torch import Tensor, nn
 
 from app.ml.blocks.mlp import mlp_layers, single_layer
 from app.ml.blocks.standardize import Standardize
-from app.ml.configs.fields import Integer, Name, NameOrNames, Rate, Real
-from app.ml.data.spec import TargetSpec
 from app.ml.evaluation.regression import Regression, Regressions
+from app.ml.fields import Integer, Name, NameOrNames, Rate, Real
 from app.ml.interfaces import Accepts, Head, HeadConfig
 from app.ml.solvers.regression import solve_regression
 from app.ml.solvers.solution import Solution
+from app.ml.spec import TargetSpec
 
 _MIN_DEVIATION = 1e-7  # relative to the mean, as in tables; targets may be in any unit, so none is absolute
 _MAX_LOG_VARIANCE = 8.0  # deviations from 0.02 to 55 of the target's

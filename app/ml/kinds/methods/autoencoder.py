@@ -28,11 +28,11 @@ from app.ml.blocks.regularizers import (
     sum_of_squares,
     weight_matrices,
 )
-from app.ml.configs.fields import Integer, Real
-from app.ml.configs.training import TrainingDefaults
-from app.ml.data.spec import Frozen, ModalityKind
+from app.ml.fields import Integer, Real
 from app.ml.interfaces import Backbone, Batch, Losses, MethodConfig, Objective, ResolutionContext
 from app.ml.interfaces.abilities import Ability, Mirrors
+from app.ml.interfaces.values import TrainingDefaults
+from app.ml.spec import Frozen, ModalityKind
 
 
 class NoPenalty(Frozen):

@@ -17,9 +17,7 @@ from pydantic import Field
 from torch import Tensor
 
 from app.ml.blocks.reconstruction import half_squared_error, reconstruction_defaults, value_weights, values_per_row
-from app.ml.configs.fields import Auto, Real
-from app.ml.configs.training import TrainingDefaults
-from app.ml.data.spec import Frozen, ModalityKind
+from app.ml.fields import Auto, Real
 from app.ml.interfaces import (
     Backbone,
     Batch,
@@ -31,6 +29,8 @@ from app.ml.interfaces import (
     ResolutionContext,
 )
 from app.ml.interfaces.abilities import Ability, Mirrors
+from app.ml.interfaces.values import TrainingDefaults
+from app.ml.spec import Frozen, ModalityKind
 
 Share = Annotated[Real, Field(gt=0, lt=1)]
 

@@ -15,9 +15,7 @@ from pydantic import Field
 from torch import Tensor
 
 from app.ml.blocks.precision import full_precision
-from app.ml.configs.fields import Integer
-from app.ml.configs.training import TrainingDefaults
-from app.ml.data.spec import ModalityKind
+from app.ml.fields import Integer
 from app.ml.interfaces import (
     Backbone,
     Batch,
@@ -29,7 +27,9 @@ from app.ml.interfaces import (
     ResolutionContext,
 )
 from app.ml.interfaces.abilities import Ability, Centroids
+from app.ml.interfaces.values import TrainingDefaults
 from app.ml.kinds.backbones.kmeans_patches import squared_distances
+from app.ml.spec import ModalityKind
 
 _ROWS_TO_WHITEN, _PATCHES_TO_WHITEN, _ROWS_AT_ONCE = 10_000, 100_000, 500
 _MIN_SIDE, _MAX_SIDE = 4, 64  # of an image, in pixels

@@ -14,12 +14,12 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from app.ml.blocks.attention import AttentionBlock
-from app.ml.configs.fields import Integer, Real
-from app.ml.configs.training import TrainingDefaults
-from app.ml.data.spec import ModalityKind
 from app.ml.errors import ConfigError
+from app.ml.fields import Integer, Real
 from app.ml.interfaces import Backbone, Batch, Losses, MethodConfig, Objective, ResolutionContext
 from app.ml.interfaces.abilities import Ability, Patches
+from app.ml.interfaces.values import TrainingDefaults
+from app.ml.spec import ModalityKind
 
 _MIN_VARIANCE = 1e-6
 _TOKEN = 0.02  # deviation that learned tokens and places begin with

@@ -13,14 +13,14 @@ from pydantic import Field
 from torch import Tensor
 
 from app.ml.blocks.tokens import HITS, TOKENS, TokenLayer, is_text, mean_nats, token_sums
-from app.ml.configs.fields import Real
-from app.ml.configs.training import TrainingDefaults
-from app.ml.data.spec import ModalityKind
 from app.ml.errors import ConfigError
+from app.ml.fields import Real
 from app.ml.interfaces import Backbone, Batch, Losses, MethodConfig, Objective, ResolutionContext
 from app.ml.interfaces.abilities import Ability, Sequences
+from app.ml.interfaces.tokenizer import FIRST, MASK
+from app.ml.interfaces.values import TrainingDefaults
 from app.ml.kinds.methods.next_token import TRAINING_DEFAULTS
-from app.ml.kinds.tokenizers.base import FIRST, MASK
+from app.ml.spec import ModalityKind
 
 _HIDDEN, _REPLACED = 0.8, 0.9  # up to the first share a mask, from there up to the second a random token
 

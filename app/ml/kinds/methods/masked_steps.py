@@ -16,11 +16,11 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from app.ml.configs.fields import Integer, Real
-from app.ml.configs.training import TrainingDefaults
-from app.ml.data.spec import ModalityKind
+from app.ml.fields import Integer, Real
 from app.ml.interfaces import Backbone, Batch, Losses, MethodConfig, Objective, ResolutionContext
 from app.ml.interfaces.abilities import Ability, Sequences
+from app.ml.interfaces.values import TrainingDefaults
+from app.ml.spec import ModalityKind
 
 
 class MaskedSteps(MethodConfig):

@@ -14,12 +14,12 @@ from pydantic import Field
 from torch import Tensor
 
 from app.ml.blocks.tokens import TokenLayer, is_predicted, mean_nats, rates, token_sums
-from app.ml.configs.training import TrainingDefaults
-from app.ml.data.spec import ModalityKind
 from app.ml.errors import ConfigError
 from app.ml.evaluation.language_model import TokenSums
 from app.ml.interfaces import Backbone, Batch, ExampleSource, Losses, MethodConfig, Objective, ResolutionContext
 from app.ml.interfaces.abilities import Ability, Sequences
+from app.ml.interfaces.values import TrainingDefaults
+from app.ml.spec import ModalityKind
 
 TRAINING_DEFAULTS = TrainingDefaults(
     lr=3e-3,

@@ -27,10 +27,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from app.ml.blocks.reconstruction import reconstruction_defaults, value_weights
-from app.ml.configs.fields import Auto, Integer, Real
-from app.ml.configs.training import TrainingDefaults
-from app.ml.data.spec import ModalityKind
 from app.ml.errors import ConfigError
+from app.ml.fields import Auto, Integer, Real
 from app.ml.interfaces import (
     Backbone,
     Batch,
@@ -42,6 +40,8 @@ from app.ml.interfaces import (
     ResolutionContext,
 )
 from app.ml.interfaces.abilities import Ability, Mirrors
+from app.ml.interfaces.values import TrainingDefaults
+from app.ml.spec import ModalityKind
 
 _MAX_LOG_VARIANCE = 20.0  # e^20 is far beyond use; above it the value grows slowly, so that exp() stays finite
 _MIN_LOG_VARIANCE = -12.0

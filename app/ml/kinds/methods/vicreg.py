@@ -21,9 +21,7 @@ from torch import Tensor
 
 from app.ml.blocks.precision import full_precision
 from app.ml.blocks.projection_head import projection_head
-from app.ml.configs.fields import Auto, Integer, Real
-from app.ml.configs.training import TrainingDefaults
-from app.ml.data.spec import ModalityKind
+from app.ml.fields import Auto, Integer, Real
 from app.ml.interfaces import (
     AugmentationConfig,
     Backbone,
@@ -35,7 +33,9 @@ from app.ml.interfaces import (
     Objective,
     ResolutionContext,
 )
+from app.ml.interfaces.values import TrainingDefaults
 from app.ml.kinds.methods.views import TRAINING_DEFAULTS, default_views
+from app.ml.spec import ModalityKind
 
 _GAMMA, _EPSILON = 1.0, 1e-4
 

@@ -1,7 +1,7 @@
 """Default augmentations of the methods that compare views: light ones, which keep a row's meaning."""
 
-from app.ml.configs.training import TrainingDefaults
 from app.ml.interfaces import AugmentationConfig, ResolutionContext
+from app.ml.interfaces.values import TrainingDefaults
 from app.ml.kinds.augmentations.colour import Colour
 from app.ml.kinds.augmentations.crop import Crop
 from app.ml.kinds.augmentations.flip import Flip

@@ -15,13 +15,13 @@ from typing import Annotated, Any, Literal, Self
 import numpy as np
 from pydantic import Field
 
-from app.ml.configs.fields import Real
 from app.ml.data.chunks import each_block, rows_per_read
 from app.ml.data.dates import FIRST, LAST, from_iso
 from app.ml.data.moments import Moments
-from app.ml.data.spec import ColumnSpec, Frozen
+from app.ml.fields import Real
 from app.ml.interfaces import Rows, StoredRows
 from app.ml.kinds.modalities.decoding import DecodingError
+from app.ml.spec import ColumnSpec, Frozen
 
 MAX_DEVIATIONS = 1e4  # beyond it a squared error in float32 would drown every other column
 YEAR, WEEK, DAY = 365.2425, 7.0, 1.0

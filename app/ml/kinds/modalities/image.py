@@ -21,13 +21,13 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from app.ml.configs.fields import Integer
 from app.ml.data.chunks import as_rows
 from app.ml.data.image_decoding import FAULTS, FORMATS, MODES, draw
-from app.ml.data.spec import DataSpec, Resize, ValueScale
+from app.ml.fields import Integer
 from app.ml.interfaces import Modality, Rows, Shape, StoredRows
 from app.ml.kinds.modalities.decoding import DecodingError, decode_each
 from app.ml.kinds.preprocessing.image import ImagePreprocessing
+from app.ml.spec import DataSpec, Resize, ValueScale
 
 MAX_PIXELS = 25_000_000
 MAX_ENCODED_CHARACTERS = 48 * 1024 * 1024

@@ -15,13 +15,13 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from app.ml.configs.fields import Integer, Real
 from app.ml.data.chunks import as_rows, each_block, rows_per_read
 from app.ml.data.moments import Moments
-from app.ml.data.spec import DataSpec, Frozen
+from app.ml.fields import Integer, Real
 from app.ml.interfaces import Modality, Rows, Shape, StoredRows
 from app.ml.kinds.modalities.decoding import DecodingError, decode_each
 from app.ml.kinds.preprocessing.series import SeriesPreprocessing
+from app.ml.spec import DataSpec, Frozen
 
 _MAX = float(np.finfo(np.float32).max)
 _MAX_DEVIATIONS = 1e4  # a value beyond is a fault of measuring, and would drown every other one

@@ -16,13 +16,13 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from app.ml.configs.fields import Integer
 from app.ml.data.chunks import as_rows, each_block, rows_per_read
-from app.ml.data.spec import ColumnSpec, DataSpec
+from app.ml.fields import Integer
 from app.ml.interfaces import Encoding, Modality, Rows, Shape, StoredRows
 from app.ml.kinds.modalities.columns import AnyColumn, CategoryColumn, fit_columns
 from app.ml.kinds.modalities.decoding import DecodingError, decode_each
 from app.ml.kinds.preprocessing.table import TablePreprocessing
+from app.ml.spec import ColumnSpec, DataSpec
 
 _USUAL = TablePreprocessing()
 

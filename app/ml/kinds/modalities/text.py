@@ -16,19 +16,19 @@ import torch
 from pydantic import Field, TypeAdapter
 from torch import Tensor
 
-from app.ml.configs.fields import Integer
 from app.ml.data.chunks import each_block
-from app.ml.data.spec import DataSpec
+from app.ml.data.tensor_file import write_atomically
 from app.ml.errors import CorruptModelError, InputError, Location
+from app.ml.fields import Integer
 from app.ml.interfaces import Encoding, Modality, Rows, Shape, StoredRows
+from app.ml.interfaces.tokenizer import BEGIN, END, MAX_TOKENS, PADDING
 from app.ml.kinds.modalities.decoding import MAX_ERRORS, DecodingError, decode_each
 from app.ml.kinds.preprocessing.text import ResolvedTextPreprocessing
 from app.ml.kinds.tokenizers import AnyTokenizer
-from app.ml.kinds.tokenizers.base import BEGIN, END, MAX_TOKENS, PADDING
 from app.ml.kinds.tokenizers.bpe import BpeTokenizer
 from app.ml.kinds.tokenizers.byte import ByteTokenizer
 from app.ml.kinds.tokenizers.character import CharacterTokenizer
-from app.ml.models.checkpoint import write_atomically
+from app.ml.spec import DataSpec
 
 TOKENIZER = "tokenizer.json"
 MAX_BYTES = 1 << 20  # of one text to answer

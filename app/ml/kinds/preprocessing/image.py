@@ -8,8 +8,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from app.ml.data.spec import DataSpec
 from app.ml.interfaces import Encoding, PreprocessingConfig
+from app.ml.spec import DataSpec
 
 
 class ImagePreprocessing(PreprocessingConfig):

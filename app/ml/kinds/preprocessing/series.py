@@ -4,8 +4,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from app.ml.data.spec import DataSpec
 from app.ml.interfaces import Encoding, PreprocessingConfig
+from app.ml.spec import DataSpec
 
 
 class SeriesPreprocessing(PreprocessingConfig):

@@ -2,8 +2,8 @@
 
 from typing import Literal
 
-from app.ml.data.spec import ColumnSpec, DataSpec
 from app.ml.interfaces import Encoding, PreprocessingConfig
+from app.ml.spec import ColumnSpec, DataSpec
 
 _MAX_WIDTH = {"number": 2, "date": 8}
 

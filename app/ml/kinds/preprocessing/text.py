@@ -4,11 +4,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from app.ml.configs.fields import Auto, Integer
-from app.ml.data.spec import DataSpec
 from app.ml.errors import ConfigError
+from app.ml.fields import Auto, Integer
 from app.ml.interfaces import Choices, Encoding, PreprocessingConfig, PreprocessingRequest, ResolutionContext
-from app.ml.kinds.tokenizers.base import FIRST, MAX_TOKENS
+from app.ml.interfaces.tokenizer import FIRST, MAX_TOKENS
+from app.ml.spec import DataSpec
 
 _SMALL, _LARGE = 500_000, 20_000_000  # characters of a train split, by its rows and the longest of them
 _USUAL_TOKENS = 512

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from torch import nn
 
-from app.ml.configs.fields import Auto, Real
+from app.ml.fields import Auto, Real
 from app.ml.interfaces import Backbone, Choices, ParamGroup, ResolutionContext
 from app.ml.kinds.strategies.base import StrategyConfig, StrategyRequest
 

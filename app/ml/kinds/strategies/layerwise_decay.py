@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from torch import nn
 
-from app.ml.configs.fields import Real
+from app.ml.fields import Real
 from app.ml.interfaces import Backbone, ParamGroup
 from app.ml.kinds.strategies.base import StrategyConfig
 from app.ml.kinds.strategies.parameter_groups import parameter_groups

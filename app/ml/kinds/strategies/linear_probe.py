@@ -11,8 +11,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 from torch import Tensor, nn
 
-from app.ml.configs.fields import Integer, Real
 from app.ml.errors import ConfigError
+from app.ml.fields import Integer, Real
 from app.ml.interfaces import Backbone, Choices, ParamGroup, ResolutionContext
 from app.ml.kinds.strategies.base import StrategyConfig, StrategyRequest
 from app.ml.kinds.strategies.layers import layer_widths, layered_features

@@ -15,8 +15,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from app.ml.configs.fields import Integer, Real
 from app.ml.errors import ConfigError
+from app.ml.fields import Integer, Real
 from app.ml.interfaces import Backbone, ParamGroup
 from app.ml.kinds.strategies.base import StrategyConfig
 from app.ml.kinds.strategies.parameter_groups import parameter_groups

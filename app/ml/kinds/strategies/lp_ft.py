@@ -12,8 +12,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 from torch import nn
 
-from app.ml.configs.fields import Integer, Real
 from app.ml.errors import ConfigError
+from app.ml.fields import Integer, Real
 from app.ml.interfaces import Backbone, ParamGroup, ResolutionContext
 from app.ml.kinds.strategies.base import StrategyConfig
 from app.ml.kinds.strategies.parameter_groups import parameter_groups

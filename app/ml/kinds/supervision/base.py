@@ -15,11 +15,11 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from app.ml.configs.fields import Auto, Integer, Name, Real
-from app.ml.data.spec import TargetSpec
 from app.ml.errors import ConfigError
+from app.ml.fields import Auto, Integer, Name, Real
 from app.ml.interfaces import AugmentationConfig, Backbone, Batch, Config, ExampleSource, Losses, Objective, ParamGroup
 from app.ml.interfaces.resolvable import Complete, Resolvable
+from app.ml.spec import TargetSpec
 
 TargetType = Literal["number", "category"]
 

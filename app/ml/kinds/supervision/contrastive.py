@@ -13,10 +13,10 @@ from pydantic import Field
 from torch import Tensor
 
 from app.ml.blocks.projection_head import projection_head
-from app.ml.configs.fields import Integer, Real
-from app.ml.data.spec import TargetSpec
+from app.ml.fields import Integer, Real
 from app.ml.kinds.methods.simclr import similarities
 from app.ml.kinds.supervision.base import LabelLoss, SupervisionConfig, SupervisionRequest, Weight, known
+from app.ml.spec import TargetSpec
 
 
 class Contrastive(SupervisionRequest):

@@ -10,11 +10,11 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from app.ml.data.spec import TargetSpec
 from app.ml.interfaces import Head
 from app.ml.kinds.heads.classifier import Classifier
 from app.ml.kinds.heads.regressor import Regressor
 from app.ml.kinds.supervision.base import LabelLoss, SupervisionConfig, SupervisionRequest, TargetType, Weight
+from app.ml.spec import TargetSpec
 
 
 class Supervised(SupervisionRequest):

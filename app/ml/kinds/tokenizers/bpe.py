@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from app.ml.kinds.tokenizers.base import FIRST, MAX_TOKENS, Tokenizer
+from app.ml.interfaces.tokenizer import FIRST, MAX_TOKENS, Tokenizer
 from app.ml.kinds.tokenizers.byte import CONTINUATION
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Literal
 
-from app.ml.kinds.tokenizers.base import FIRST, Tokenizer
+from app.ml.interfaces.tokenizer import FIRST, Tokenizer
 
 CONTINUATION = range(0x80, 0xC0)  # bytes that go on with a character begun before
 

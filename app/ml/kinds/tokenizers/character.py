@@ -7,7 +7,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from app.ml.kinds.tokenizers.base import FIRST, MAX_TOKENS, REPLACEMENT, UNKNOWN, Tokenizer
+from app.ml.interfaces.tokenizer import FIRST, MAX_TOKENS, REPLACEMENT, UNKNOWN, Tokenizer
 
 
 class CharacterTokenizer(Tokenizer):

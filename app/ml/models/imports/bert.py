@@ -13,16 +13,16 @@ import pydantic
 import torch
 from pydantic import Field
 
-from app.ml.configs.fields import Integer, Real
-from app.ml.data.spec import Frozen
 from app.ml.errors import Location, WeightsError
+from app.ml.fields import Integer, Real
 from app.ml.interfaces import Encoding
+from app.ml.interfaces.tokenizer import MAX_TOKENS
 from app.ml.kinds.backbones.bert import Bert, BertBackbone
 from app.ml.kinds.modalities.text import TextModality
 from app.ml.kinds.preprocessing.text import MIN_TOKENS, ResolvedTextPreprocessing
-from app.ml.kinds.tokenizers.base import MAX_TOKENS
 from app.ml.kinds.tokenizers.wordpiece import WordPieceTokenizer
 from app.ml.models.imports.weights import Weights
+from app.ml.spec import Frozen
 
 COMMON = ("[PAD]", "[UNK]", "[MASK]", "[CLS]", "[SEP]")  # in the order of our codes 0 to 4
 _SAME = {"hidden_act": "gelu", "position_embedding_type": "absolute", "model_type": "bert"}

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import torch
 
+from app.ml.data.tensor_file import Tensors
 from app.ml.interfaces import Encoding
 from app.ml.kinds.backbones.efficientnet_lite0 import STAGES, EfficientNetLite0, EfficientNetLite0Backbone
 from app.ml.kinds.modalities.image import ImageModality
-from app.ml.models.checkpoint import Tensors
 from app.ml.models.imports.weights import Weights
 
 SIDE = 224

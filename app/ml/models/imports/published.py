@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from app.ml.data.tensor_file import Tensors
 from app.ml.interfaces import Shape
-from app.ml.models.checkpoint import Tensors
 
 SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 _OFFSETS = Path(__file__).with_name("efficientnet_lite0.json")

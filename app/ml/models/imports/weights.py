@@ -15,10 +15,10 @@ import safetensors
 import torch
 from torch import Tensor
 
+from app.ml.data.tensor_file import Tensors
 from app.ml.errors import WeightsError
 from app.ml.interfaces import Shape
 from app.ml.models.assembly import MAX_PARAMETERS
-from app.ml.models.checkpoint import Tensors
 
 MAX_TENSORS = 10_000
 MAX_ERRORS = 20

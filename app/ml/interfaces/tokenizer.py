@@ -7,7 +7,7 @@ outside the vocabulary, mask hides a token, begin and end mark a text's limits.
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
-from app.ml.data.spec import Frozen
+from app.ml.spec import Frozen
 
 PADDING, UNKNOWN, MASK, BEGIN, END, FIRST = range(6)
 MAX_TOKENS = 65_536  # that a vocabulary may have
