@@ -14,7 +14,6 @@ from app.jobs.curve_rendering import MEDIA, render_curve
 from app.jobs.curves import CurveList
 from app.jobs.interface import ExtendRequest
 from app.jobs.kinds import JobRequest, Kind
-from app.jobs.repository import JobFilter
 from app.jobs.schemas import AttemptList, CheckpointList, EventList, Job, MetricList
 from app.jobs.states import Status
 from app.jobs.submission import submit_once
@@ -53,8 +52,8 @@ def list_jobs(
     ] = None,
 ) -> Listing[Job]:
     """List jobs, newest first."""
-    job_filter = JobFilter(kind, status, sweep)
-    jobs, more = service.list_page(session, principal.project_id, page, job_filter, model)
+    columns = {"kind": kind, "status": status, "sweep_id": sweep}
+    jobs, more = service.list_page(session, principal.project_id, page, columns, model)
     return Listing[Job](**listing(jobs, has_more=more))
 
 

@@ -1,7 +1,6 @@
 """The SQL of jobs, as endpoints need it; the lease protocol has its own file."""
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sqlalchemy import func, select
@@ -55,20 +54,12 @@ def get(session: Session, job_id: str) -> JobRow:
     return session.get_one(JobRow, job_id)
 
 
-@dataclass(frozen=True, slots=True)
-class JobFilter:
-    """Which jobs are listed, by the values of columns; None lists all."""
-
-    kind: str | None = None
-    status: str | None = None
-    sweep_id: str | None = None
-    parent_model_id: str | None = None
-
-
-def page(session: Session, project_id: str, limits: Page, job_filter: JobFilter) -> tuple[list[JobRow], bool]:
-    """Return one page of the project's jobs, and whether more follow."""
-    columns = {name: value for name, value in asdict(job_filter).items() if value is not None}
-    jobs = select(JobRow).where(JobRow.project_id == project_id).filter_by(**columns)
+def page(
+    session: Session, project_id: str, limits: Page, columns: Mapping[str, str | None]
+) -> tuple[list[JobRow], bool]:
+    """Return one page of the project's jobs with these values of columns, null for any, and whether more follow."""
+    values = {name: value for name, value in columns.items() if value is not None}
+    jobs = select(JobRow).where(JobRow.project_id == project_id).filter_by(**values)
     return fetch_page(session, jobs, JobRow.id, limits)
 
 

@@ -1,6 +1,6 @@
 """What can be done with jobs: submitted, listed, read."""
 
-from dataclasses import replace
+from collections.abc import Mapping
 
 from sqlalchemy.orm import Session
 
@@ -9,7 +9,7 @@ from app.errors import NotFoundError
 from app.jobs import attempts, repository, workers
 from app.jobs.kinds import KINDS
 from app.jobs.queueing import Resolve, check_room, enqueue
-from app.jobs.repository import EventRow, JobFilter, JobRow
+from app.jobs.repository import EventRow, JobRow
 from app.jobs.schemas import Attempt, Checkpoint, Job, JobEvent, JobLinks, MetricPoint, Output
 from app.kit.pages import Page
 from app.models import service as models
@@ -46,12 +46,15 @@ def find(session: Session, project_id: str, job_id: str) -> JobRow:
 
 
 def list_page(
-    session: Session, project_id: str, page: Page, job_filter: JobFilter, model: str | None
+    session: Session, project_id: str, page: Page, columns: Mapping[str, str | None], model: str | None
 ) -> tuple[list[Job], bool]:
-    """Return one page of jobs, and whether more follow; `model` is a reference to what they start from or measure."""
-    if model is not None:
-        job_filter = replace(job_filter, parent_model_id=models.resolve(session, project_id, model).id)
-    rows, more = repository.page(session, project_id, page, job_filter)
+    """Return one page of jobs, and whether more follow.
+
+    `columns` are the values that listed jobs have, null for any; `model` is a reference to the model that they start
+    from or measure.
+    """
+    parent = None if model is None else models.resolve(session, project_id, model).id
+    rows, more = repository.page(session, project_id, page, {**columns, "parent_model_id": parent})
     return [render(session, row) for row in rows], more
 
 

@@ -74,7 +74,7 @@ class FineTuningConfig(Frozen):
     )
     training: TrainingConfig = Field(default_factory=TrainingConfig, description="How it is trained.")
     transfer_report: TransferReport | None = Field(
-        None, description="Also find out what the pretrained weights are worth, beside controls; null does not."
+        None, description="Also find out what the pretrained weights are worth, compared with controls; null does not."
     )
 
     @property

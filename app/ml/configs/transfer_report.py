@@ -1,4 +1,4 @@
-"""What a fine-tuning may ask for beside its model: proof that the pretrained weights help. See docs/transfer.md."""
+"""What a fine-tuning may ask for in addition to its model: proof that the pretrained weights help."""
 
 from typing import Literal
 
@@ -13,7 +13,7 @@ class TransferReport(Frozen):
     """Train the controls as well, and tell what pretraining is worth on these labels."""
 
     budget_seconds: Real = Field(
-        60.0, gt=0, le=86_400, description="Time that the controls may take; what does not fit in is told, and null."
+        60.0, gt=0, le=86_400, description="Time that the controls may take; what does not fit in is null, with a note."
     )
     rounds: Integer = Field(
         5, ge=2, le=20, description="How often everything is trained, each time with another seed and other folds."

@@ -3,7 +3,7 @@
     manifest.json          what it is: `Manifest`, with the SHA-256 of every other file
     backbone.safetensors   weights; a linear probe's are byte for byte its parent's
     heads.safetensors      only when it has heads
-    method.safetensors     what a pretraining method learned beside the backbone (a decoder, say)
+    method.safetensors     what a pretraining method learned besides the backbone (a decoder, say)
     golden.safetensors     what made-up rows became when the model was made: encoded, as features, and from every head
     tokenizer.json         only for texts
 
@@ -83,7 +83,7 @@ class Bundle:
     manifest: Manifest
     backbone: Backbone
     heads: Mapping[str, Head]  # by key, in order
-    method: Tensors = field(default_factory=dict)  # what the method learned beside the backbone
+    method: Tensors = field(default_factory=dict)  # what the method learned besides the backbone
 
     @torch.inference_mode()
     def outputs(self, encoded: Tensor) -> dict[str, Tensor]:
@@ -134,7 +134,7 @@ def read_bundle(folder: Path, known: Mapping[str, Backbone] | None = None, *, fo
     """Load a model, check every file's hash and tensors, and replay its golden rows. Raises `CorruptModelError`.
 
     `known` holds backbones already in memory by the SHA-256 of their weights: many heads share one. What the method
-    learned beside the backbone is only read for training.
+    learned besides the backbone is only read for training.
     """
     manifest = _with_assets(folder, read_manifest(folder))
     if not manifest.encoding.fits(manifest.modality.encoding):

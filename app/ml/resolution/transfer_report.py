@@ -20,7 +20,7 @@ _MANY = 300  # then a split is preferred to folds, which take so many times as l
 def resolve_report(
     config: FineTuningConfig, parent: Manifest | None, purpose: Purpose, heads: tuple[AnyHead, ...]
 ) -> tuple[ResolvedTransferReport | None, Decisions]:
-    """Resolve what is compared on, and the training from scratch. Raises `ConfigError` where nothing can be told."""
+    """Resolve what is compared on, and the training from scratch. Raises `ConfigError` where it could show nothing."""
     report = config.transfer_report
     if report is None:
         return None, ()

@@ -4,8 +4,8 @@ LeCun et al., "Gradient-based learning applied to document recognition", 1998; s
 Springenberg et al., "Striving for simplicity", 2015. Its mirror uses transposed convolutions (Zeiler et al.,
 "Deconvolutional networks", 2010), so that any method makes a convolutional form of itself, e.g. the convolutional
 autoencoder of Masci et al., 2011. A series is convolved in time, as in Wang, Yan and Oates, "Time series classification
-from scratch with deep neural networks", 2017: its values where it was observed, 0 where it was not, and beside them the
-channel that says which is which.
+from scratch with deep neural networks", 2017: its values where it was observed, 0 where it was not, with a channel that
+says which is which.
 
 `norm: contrast` sees no brightness: a convolution has no bias, what it answers is normalised over the channels at each
 place, and the first windows over an image have weights of mean 0. So many maps are silent at every place, and weak

@@ -7,7 +7,7 @@
 Gorishniy, Rubachev and Babenko, "On embeddings for numerical features in tabular deep learning", 2022 (their PLR), and
 Gorishniy et al., "Revisiting deep learning models for tabular data", 2021 (their ResNet, here with layer instead of
 batch normalisation, so that rows do not depend on each other). A perceptron is nearly smooth in each number; waves let
-it bend where the data does, as trees do. Here the encoded row itself enters beside them, so that nothing linear is
+it bend where the data does, as trees do. Here the encoded row itself enters next to them, so that nothing linear is
 lost. Categories and flags have no waves.
 """
 

@@ -33,7 +33,7 @@ from app.ml.spec import ModalityKind
 
 _ROWS_TO_WHITEN, _PATCHES_TO_WHITEN, _ROWS_AT_ONCE = 10_000, 100_000, 500
 _MIN_SIDE, _MAX_SIDE = 4, 64  # of an image, in pixels
-_APART = 0.1  # many patches are equal (all black, say): centroids begin at one and a little beside it
+_APART = 0.1  # many patches are equal (all black, say): centroids begin at one and a little away from it
 _PATIENCE = 200  # times K patches without being the nearest to any
 
 

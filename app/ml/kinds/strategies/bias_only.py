@@ -1,7 +1,7 @@
-"""Only biases: the heads, and the backbone's vectors, that is its biases and the gains of its norms.
+"""Only biases: the heads, and the backbone's vectors, that is its biases and the scales of its norms.
 
 Ben Zaken, Ravfogel and Goldberg, "BitFit: simple parameter-efficient fine-tuning for transformer-based masked
-language-models", 2022. The gains of norms are among them here: they are as few and move a channel as a whole.
+language-models", 2022. The scales of norms are among them here: they are as few and move a channel as a whole.
 """
 
 from typing import Annotated, Literal

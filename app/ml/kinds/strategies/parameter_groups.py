@@ -10,7 +10,7 @@ from app.ml.interfaces import ParamGroup
 def parameter_groups(parameters: Iterable[nn.Parameter], lr_scale: float = 1.0) -> list[ParamGroup]:
     """Group parameters into matrices and kernels, which decay, and vectors, which do not.
 
-    Biases and the gains of norms are left alone as in most published recipes since He et al., "Bag of tricks for image
+    Biases and the scales of norms are left alone as in most published recipes since He et al., "Bag of tricks for image
     classification", 2019.
     """
     parameters = list(parameters)
