@@ -1,9 +1,12 @@
 """Processes that cannot outlive their parent (Linux), and free ports."""
 
 import ctypes
+import errno
 import os
+import random
 import signal
 import socket
+from contextlib import suppress
 
 _PR_SET_PDEATHSIG, _PR_SET_NAME, _PR_SET_CHILD_SUBREAPER = 1, 15, 36
 
@@ -33,8 +36,17 @@ def _prctl(option: int, value: int | bytes) -> None:
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """Return a TCP port that no process listens on now."""
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a TCP port that no process listens on now.
+
+    Linux gives ports from 32768 on to outgoing connections: one of those may be taken before a server that is about to
+    start has bound it.
+
+    Raises:
+        OSError: none was found.
+    """
+    ports = random.SystemRandom().sample(range(10_000, 32_768), 200)
+    for port in ports:
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind((host, port))
+            return port
+    raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))

@@ -29,7 +29,7 @@ from tests.support.work import run_jobs
 Digits = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
 Json = dict[str, Any]
 SEED, APIS, USERS, KILLS = 7, 2, 4, 25  # on each database
-RESTARTS = 3
+RESTARTS = 2
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # where others use the machine, too
 

@@ -20,7 +20,7 @@ from tests.support.servers import HANGS, KEY, Postgres, Service, service, wait_u
 
 Digits = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
 HEADERS = {"Authorization": f"Bearer {KEY}"}
-TRAINING = {"steps": 4000, "batch_size": 32, "checkpoint_steps": 500, "seed": 3}
+TRAINING = {"steps": 3000, "batch_size": 32, "checkpoint_steps": 500, "seed": 3}
 MLP = {"kind": "mlp", "hidden": [128, 64]}
 
 

@@ -10,7 +10,7 @@ import pytest
 from app.client import Graftwork
 from tests.support.servers import HANGS, Service, service, wait_until
 
-TRAINING = {"steps": 1500, "batch_size": 32, "checkpoint_steps": 50, "seed": 3}
+TRAINING = {"steps": 800, "batch_size": 32, "checkpoint_steps": 50, "seed": 3}
 MLP = {"kind": "mlp", "hidden": [64, 32]}
 
 
