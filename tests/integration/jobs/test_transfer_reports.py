@@ -43,19 +43,19 @@ def fine_tune(client: Http, dataset: str, **fields: Any) -> str:
 
 
 def run_until(settings: Settings, database: Database, monkeypatch: Any, act: Callable[[Draining], None]) -> None:
-    """One attempt; `act` is called once the first round of the controls is told."""
+    """One attempt; `act` is called once the first round of the controls is recorded."""
     with database.writing() as session:
         lease = leases.claim(session, "test", 60)
     assert lease is not None
-    draining, tell = Draining(), Attempt.tell
+    draining, record_event = Draining(), Attempt.record_event
 
-    def told(self: Attempt, kind: str, *rest: Any) -> None:
-        tell(self, kind, *rest)
+    def recorded(self: Attempt, kind: str, *rest: Any) -> None:
+        record_event(self, kind, *rest)
         if kind == "transfer.round" and not draining.is_set():
             act(draining)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Attempt, "tell", told)
+        patched.setattr(Attempt, "record_event", recorded)
         runner.run(lease, draining, settings)
 
 
