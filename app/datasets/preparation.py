@@ -21,6 +21,7 @@ from app.datasets.limits import Limits
 from app.datasets.options import PrepareOptions
 from app.datasets.readers import read
 from app.datasets.report import REASONS, Notes, Report, RowCounts, SourceInfo
+from app.datasets.soundness import warn_of_classes, warn_of_rows
 from app.datasets.splits.assignment import assign_splits
 from app.datasets.splits.earlier import EarlierDataset
 from app.datasets.splits.leakage import leaks_between_splits
@@ -131,10 +132,13 @@ def _rows_per_split(split: Bytes) -> dict[Split, int]:
 def _report(source: SourceInfo, state: CleaningState, frame: Frame, fingerprints: Fingerprints, notes: Notes) -> Report:
     split = fingerprints.split
     removed = {reason: state.counts[reason] for reason in REASONS}
+    rows = RowCounts(read=state.loaded.rows_read, kept=len(frame.rows), removed=removed)
+    warn_of_rows(rows, notes)
+    warn_of_classes(frame.targets, frame.target_specs, notes)
     return Report(
         source=source,
         modality=frame.modality,
-        rows=RowCounts(read=state.loaded.rows_read, kept=len(frame.rows), removed=removed),
+        rows=rows,
         removals=tuple(state.removals),
         splits=_rows_per_split(split),
         columns=column_profiles(frame),
@@ -144,6 +148,7 @@ def _report(source: SourceInfo, state: CleaningState, frame: Frame, fingerprints
         series=series_profile(frame),
         decisions=tuple(notes.decisions),
         notices=tuple(notes.notices),
+        warnings=tuple(notes.warnings),
         cleaning=tuple(state.steps),
         leaks=leaks_between_splits(fingerprints, _near_pairs(state)),
     )

@@ -1,9 +1,11 @@
 """The report of a preparation: what was found in a file and done to it, as JSON without NaN."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Literal, get_args
 
-from app.ml.spec import Frozen, ModalityKind, Split
+from app.ml.spec import MAX_WARNING_ROWS, Decision, Frozen, ModalityKind, Split, WarningCode, WarningItem
 
 Reason = Literal["corrupt", "duplicate", "near_duplicate", "conflicting_labels", "missing_target", "outlier", "length"]
 Unit = Literal["rows", "values", "classes", "columns"]
@@ -72,28 +74,31 @@ class LeakReport(Frozen):
     advice: str
 
 
-class Decision(Frozen):
-    """A field that the user left open: the value that it got, and why."""
-
-    field: str
-    value: str
-    reason: str
-
-
 @dataclass(slots=True)
 class Notes:
-    """Collects decisions and notices for the report."""
+    """Collects decisions, notices and warnings for the report.
+
+    A decision is a guess, a notice says what was done as documented, and a warning what was lost or is doubtful.
+    """
 
     decisions: list[Decision] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
+    warnings: list[WarningItem] = field(default_factory=list)
 
-    def decide(self, name: str, value: str, reason: str) -> None:
-        """Record the value of a field that the user left open, and why it was chosen."""
-        self.decisions.append(Decision(field=name, value=value, reason=reason))
+    def decide(self, name: str, value: str, reason: str, option: str | None = None) -> None:
+        """Record the value of a field that the user left open, the evidence, and the `option` that overrules it."""
+        self.decisions.append(Decision(field=name, value=value, reason=reason, option=option))
 
     def notice(self, text: str) -> None:
         """Record a sentence that the user should read."""
         self.notices.append(text)
+
+    def warn(
+        self, code: WarningCode, message: str, *, count: int = 0, rows: Iterable[int] = (), remedy: str | None = None
+    ) -> None:
+        """Record what was lost or is doubtful; of `rows`, 0-based numbers in the source, the first 20 are listed."""
+        listed = tuple(int(row) for row in islice(rows, MAX_WARNING_ROWS))
+        self.warnings.append(WarningItem(code=code, message=message, count=int(count), rows=listed, remedy=remedy))
 
 
 class ColumnProfile(Frozen):
@@ -180,5 +185,6 @@ class Report(Frozen):
     series: SeriesProfile | None
     decisions: tuple[Decision, ...]
     notices: tuple[str, ...]
+    warnings: tuple[WarningItem, ...] = ()
     cleaning: tuple[StepReport, ...] = ()
     leaks: LeakReport | None = None

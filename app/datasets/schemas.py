@@ -8,7 +8,7 @@ from app.datasets.options import PrepareOptions
 from app.datasets.report import Leak, LeakCount
 from app.errors import ErrorItem
 from app.kit.clock import Timestamp
-from app.ml.spec import Frozen
+from app.ml.spec import Decision, Frozen, WarningItem
 
 Status = Literal["preparing", "ready", "failed"]
 
@@ -60,6 +60,8 @@ class Dataset(BaseModel):
     rows: dict[str, int] | None = Field(description="Rows in each split.")
     targets: list[Target] | None
     columns: list[Column] | None = Field(description="Columns of a table, or channels of series; else null.")
+    warnings: list[WarningItem] = Field(description="What was lost or is doubtful; empty: nothing is known to be.")
+    decisions: list[Decision] = Field(description="What was guessed, by which evidence, and what overrules it.")
     job: str | None = Field(description="The job that prepares it.")
     error: DatasetFailure | None
     created_at: Timestamp

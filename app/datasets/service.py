@@ -221,7 +221,7 @@ def delete(session: Session, project_id: str, dataset_id: str) -> None:
 
 def to_answer(row: DatasetRow) -> Dataset:
     """Return the answer that describes a dataset."""
-    spec = row.spec or {}
+    spec, report = row.spec or {}, row.report or {}
     path = f"/v1/datasets/{row.id}"
     job = f"/v1/jobs/{row.job_id}" if row.job_id else None
     return Dataset(
@@ -235,6 +235,8 @@ def to_answer(row: DatasetRow) -> Dataset:
         rows=spec.get("rows"),
         targets=spec.get("targets"),
         columns=spec["columns"] if spec.get("modality") in {"table", "series"} else None,
+        warnings=report.get("warnings", []),
+        decisions=report.get("decisions", []),
         job=row.job_id,
         error=row.error,
         created_at=row.created_at,

@@ -92,6 +92,7 @@ class JobRow(Base):
     progress: Mapped[dict[str, Any] | None]
     metrics: Mapped[dict[str, Any] | None]
     files: Mapped[dict[str, Any] | None]  # {name: {sha256, bytes}} of files that it made other than a model's
+    warnings: Mapped[list[Any]] = mapped_column(default=list, server_default="[]")
     error: Mapped[dict[str, Any] | None]
     last_seq: Mapped[int] = mapped_column(default=0)
 
@@ -216,6 +217,7 @@ class ModelRow(Base):
     manifest: Mapped[dict[str, Any]]
     files: Mapped[dict[str, Any]]
     metrics: Mapped[dict[str, Any]]
+    warnings: Mapped[list[Any]] = mapped_column(default=list, server_default="[]")  # of the job that made it
     created_at: Mapped[float]
     deleted_at: Mapped[float | None]
 

@@ -7,7 +7,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.db.session import db_now
-from app.db.tables import AttemptRow, CheckpointRow, EventRow, JobRow, MetricRow, ModelRow, WorkerRow
+from app.db.tables import AttemptRow, CheckpointRow, DatasetRow, EventRow, JobRow, MetricRow, ModelRow, WorkerRow
 from app.jobs.interface import JobColumns
 from app.jobs.states import LIVING, TERMINAL
 from app.kit.ids import new_id
@@ -36,12 +36,20 @@ def add(session: Session, project_id: str, columns: JobColumns, traceparent: str
         parent_model_id=columns.parent_model_id,
         sweep_id=columns.sweep_id,
         extends_id=columns.extends_id,
+        warnings=_dataset_warnings(session, columns.dataset_id),
         priority=columns.priority,
         **{name: resources[name] for name in ("device", "devices") if name in resources},
     )
     session.add(row)
     session.flush()
     return row
+
+
+def _dataset_warnings(session: Session, dataset_id: str | None) -> list[Any]:
+    """Return the warnings of the dataset that a new job reads, which the job repeats."""
+    report = session.scalar(select(DatasetRow.report).where(DatasetRow.id == dataset_id)) if dataset_id else None
+    warnings: list[Any] = (report or {}).get("warnings", [])
+    return warnings
 
 
 def find(session: Session, project_id: str, job_id: str) -> JobRow | None:

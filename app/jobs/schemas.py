@@ -8,6 +8,7 @@ from app.jobs.attempts import Ending
 from app.jobs.kinds import Kind
 from app.jobs.states import Status
 from app.kit.clock import Timestamp
+from app.ml.spec import WarningItem
 
 
 class Progress(BaseModel):
@@ -72,6 +73,9 @@ class Job(BaseModel):
     config: dict[str, Any]
     outputs: list[Output]
     metrics: dict[str, Any] | None
+    warnings: list[WarningItem] = Field(
+        description="What was lost or is doubtful, in its dataset and in its own work; empty: nothing is known to be."
+    )
     error: JobErrorAnswer | None
     metadata: dict[str, str]
     links: JobLinks

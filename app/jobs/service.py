@@ -98,6 +98,7 @@ def render(session: Session, row: JobRow) -> Job:
         config=row.config,
         outputs=[Output(model=model) for model in repository.outputs(session, row.id)],
         metrics=row.metrics,
+        warnings=row.warnings,
         error=row.error,
         metadata=row.job_metadata,
         links=links,

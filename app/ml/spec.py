@@ -1,6 +1,10 @@
-"""What learning needs to know of a prepared dataset; no torch, so that readers and planners stay light."""
+"""What learning needs to know of a prepared dataset, and what is said of it: decisions and warnings.
 
-from typing import Literal, Self
+No torch, so that readers and planners stay light.
+"""
+
+from enum import StrEnum
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -17,6 +21,48 @@ class Frozen(BaseModel):
     """A value: unknown keys are refused and fields never change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Decision(Frozen):
+    """What a field that the user left open, or `"auto"`, became: a guess, with the evidence for it."""
+
+    field: str
+    value: Any
+    reason: str = Field(description="The evidence.")
+    option: str | None = Field(
+        default=None, description='What to send to overrule it, such as `types={"zip": "category"}`; null: `field`.'
+    )
+
+
+class WarningCode(StrEnum):
+    """Codes of all warnings; the values are part of the API. The text after each is listed in the reference."""
+
+    meaning: str
+
+    def __new__(cls, code: str, meaning: str) -> Self:
+        """Return a member whose value is its code."""
+        member = str.__new__(cls, code)
+        member._value_ = code
+        member.meaning = meaning
+        return member
+
+    ROWS_LOST = "rows_lost", "More than a fifth of the rows of an upload were removed."
+    FEW_ROWS = "few_rows", "Fewer than 20 rows are left to learn from."
+    IMBALANCED = "imbalanced", "One class has more than nine tenths of the rows."
+    RARE_CLASS = "rare_class", "A class has fewer than three rows."
+
+
+class WarningItem(Frozen):
+    """What was lost or is doubtful, how much of it, and what to send to change it."""
+
+    code: WarningCode
+    message: str
+    count: int = Field(default=0, ge=0, description="How many rows, values, columns or files it is about.")
+    rows: tuple[int, ...] = Field(default=(), description="Some of the rows, by their 0-based numbers; at most 20.")
+    remedy: str | None = Field(default=None, description="The request or option that changes it; null: nothing does.")
+
+
+MAX_WARNING_ROWS = 20
 
 
 class ColumnSpec(Frozen):

@@ -27,7 +27,8 @@ def add(session: Session, *, project_id: str, name: str, **columns: Any) -> Mode
     """
     version, created_at = next_version(session, project_id, name), session.execute(select(db_now())).scalar_one()
     fields = {"id": new_id("mdl"), "version": version, "created_at": created_at}
-    row = ModelRow(project_id=project_id, name=name, **fields, **columns)
+    job = session.get(JobRow, columns.get("job_id")) if columns.get("job_id") else None
+    row = ModelRow(project_id=project_id, name=name, warnings=job.warnings if job else [], **fields, **columns)
     session.add(row)
     session.flush()
     return row

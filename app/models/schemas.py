@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.kit.clock import Timestamp
+from app.ml.spec import WarningItem
 from app.models.refs import MAX_REF
 
 Kind = Literal["backbone", "fine_tuned"]
@@ -61,6 +62,7 @@ class Model(BaseModel):
     dataset: str | None
     parent: str | None = Field(description="The model that it was fine-tuned from; null if trained from scratch.")
     metrics: dict[str, Any]
+    warnings: list[WarningItem] = Field(description="Those of the job that made it; empty: nothing is known.")
     files: list[FileSummary]
     aliases: list[str]
     created_at: Timestamp

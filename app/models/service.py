@@ -224,6 +224,7 @@ def _answer(row: ModelRow, aliases: list[str]) -> Model:
             "dataset": row.dataset_id,
             "parent": row.parent_id,
             "metrics": row.metrics,
+            "warnings": row.warnings,
             "files": [FileSummary(name=n, url=f"{path}/files/{n}", **blob) for n, blob in sorted(row.files.items())],
             "aliases": aliases,
             "created_at": row.created_at,

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from app.ml.fields import Integer, Real
+from app.ml.spec import WarningItem
 
 MAX_INPUTS = 4096
 MAX_PROMPTS = 256
@@ -88,6 +89,7 @@ class Predictions(BaseModel):
 
     model: ModelName
     predictions: list[dict[str, Any]]
+    warnings: list[WarningItem] = Field([], description="What is doubtful of which inputs; empty: nothing is known.")
 
 
 class Generations(BaseModel):
@@ -95,6 +97,7 @@ class Generations(BaseModel):
 
     model: ModelName
     generations: list[Generation]
+    warnings: list[WarningItem] = Field([], description="What is doubtful of which inputs; empty: nothing is known.")
 
 
 class Embeddings(BaseModel):
@@ -102,3 +105,4 @@ class Embeddings(BaseModel):
 
     model: ModelName
     embeddings: list[list[float]]
+    warnings: list[WarningItem] = Field([], description="What is doubtful of which inputs; empty: nothing is known.")

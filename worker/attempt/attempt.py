@@ -6,7 +6,7 @@ it is committed; nobody else can claim the job meanwhile.
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,6 +27,7 @@ from app.jobs.states import Status
 from app.jobs.transitions import JobError
 from app.kit.ids import new_id
 from app.ml.evaluation.curve import Curve
+from app.ml.spec import WarningItem
 
 log = logging.getLogger(__name__)
 
@@ -88,6 +89,21 @@ class Attempt:
             events.append(session, self.lease.job_id, kind, message, data, level)
 
         self.commit_with_retry(append)
+
+    def warn(self, warnings: Iterable[WarningItem]) -> None:
+        """Add warnings to the job, each once, and an event for each; an earlier attempt may have said them before."""
+
+        def add(session: Session) -> None:
+            leases.hold(session, self.lease)
+            row = session.get_one(JobRow, self.lease.job_id)
+            items = [warning.model_dump(mode="json") for warning in warnings]
+            new = [item for item in items if item not in row.warnings]
+            leases.write(session, self.lease, warnings=[*row.warnings, *new])
+            for item in new:
+                kind = f"warning.{item['code']}"
+                events.append(session, self.lease.job_id, kind, item["message"], item, "warning")
+
+        self.commit_with_retry(add)
 
     def go_back(self, step: int, message: str, data: dict[str, Any]) -> None:
         """Tell that the training goes on from an earlier step; what was measured after it counts no longer."""

@@ -90,6 +90,7 @@ def _record(attempt: Attempt, dataset_id: str, error: DatasetError) -> None:
 
 def _publish(attempt: Attempt, dataset_id: str, prepared: Prepared, out: Path) -> None:
     attempt.enter("finalizing", "storing", "Storing the prepared dataset.")
+    attempt.warn(prepared.report.warnings)
     files = attempt.keep(out)
 
     def publish(session: Session) -> None:

@@ -48,7 +48,7 @@ def run(context: JobContext) -> None:
         attempt.fail(_all_failed(trials))
         return
     attempt.enter("running", "choosing", f"All {len(trials)} trials have ended.")
-    attempt.enter("finalizing", "registering", f"TrialRecord {first.number} is the best; its model is kept.")
+    attempt.enter("finalizing", "registering", f"Trial {first.number} is the best; its model is kept.")
     attempt.succeed("The best model is registered.", partial(_publish, attempt.lease, config, first))
 
 
@@ -97,7 +97,7 @@ def _add(session: Session, queue: JobQueue, sweep: JobRow, config: SweepConfig, 
     if refused is not None:
         transitions.refuse(session, job.id, JobError(code=refused.code, category="user", message=refused.detail))
     data = {"trial": number, "job": job.id, "values": values}
-    events.append(session, sweep.id, "sweep.trial", f"TrialRecord {number} is queued.", data)
+    events.append(session, sweep.id, "sweep.trial", f"Trial {number} is queued.", data)
 
 
 def _all_failed(trials: list[TrialRecord]) -> JobError:

@@ -18,6 +18,7 @@ from app.jobs.kinds import learning_config
 from app.ml.kinds.strategies import ResolvedStrategy
 from app.ml.kinds.strategies.base import StrategyConfig
 from app.ml.models.bundle import Bundle, read_manifest
+from app.ml.spec import WarningItem
 from app.models import service as models
 from worker.attempt.attempt import Attempt
 from worker.attempt.checkpoints import Checkpoints
@@ -56,7 +57,7 @@ def train(context: JobContext, after_training: AfterTraining | None = None) -> N
     data = {**preparing.elapsed(), "step": step, "device": device.type, "precision": arithmetic}
     attempt.enter("running", "training", message, data)
     for note in training.notes:
-        attempt.record_event(note.kind, note.message, note.data)
+        _record(attempt, note)
     watch = _Stopwatch()
     _train(context, training, trial, checkpoints)
     seconds = watch.elapsed()["seconds"] if step == 0 and training.state.progress.went_through else None
@@ -143,13 +144,20 @@ def _train_on(context: JobContext, training: Run, trial: RunningTrial | None, ch
                 trial.evaluated(event, reporter)
             elif training.state.progress.stopped_early:
                 checkpoints.save()  # the last step came early
-        elif isinstance(event, Note):
-            attempt.record_event(event.kind, event.message, event.data)
+        elif isinstance(event, Note | WarningItem):
+            _record(attempt, event)
         elif isinstance(event, Finished):
             checkpoints.refuse_unsound()
             reporter.finish(event.step)
             data = {**watch.elapsed(), "reason": event.reason, "step": event.step}
             attempt.record_event("training.finished", f"Trained to step {event.step} ({event.reason}).", data)
+
+
+def _record(attempt: Attempt, note: Note | WarningItem) -> None:
+    if isinstance(note, WarningItem):
+        attempt.warn([note])
+    else:
+        attempt.record_event(note.kind, note.message, note.data)
 
 
 def _stop_if_draining(context: JobContext, step: int, reporter: Reporter, checkpoints: Checkpoints) -> None:

@@ -5,6 +5,8 @@ from typing import Any, Literal
 
 from torch import Tensor
 
+from app.ml.spec import WarningItem
+
 Reason = Literal["completed", "early_stopping"]
 
 
@@ -62,4 +64,4 @@ class Finished:
     reason: Reason
 
 
-Event = Started | StepDone | EpochDone | Evaluated | Note | Finished
+Event = Started | StepDone | EpochDone | Evaluated | Note | WarningItem | Finished

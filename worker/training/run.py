@@ -28,7 +28,7 @@ from app.ml.models.assembly import FineTuning, build_heads, stacked, targets_of
 from app.ml.models.bundle import Bundle, HeadEntry, Manifest, save_bundle
 from app.ml.models.partial_loading import load_partially
 from app.ml.resolution.pretrained import inherits_preprocessing
-from app.ml.spec import Split
+from app.ml.spec import Split, WarningItem
 from worker.training.evaluation import Evaluation, calibrate, evaluate, features_of
 from worker.training.events import EpochDone, Event, Note
 from worker.training.features import GetOrCompute, feature_key, uncached
@@ -54,7 +54,7 @@ class Run:
     modality: AnyModality
     state: LoopState
     splits: dict[Split, Examples] = field(default_factory=dict)
-    notes: tuple[Note, ...] = ()  # what was loaded and selected while preparing
+    notes: tuple[Note | WarningItem, ...] = ()  # what was loaded and selected while preparing
     cache: GetOrCompute = uncached  # for features of a frozen backbone
     probe: OnlineProbe | None = None  # of a pretraining
     label_propagation: LabelPropagation | None = None  # of a fine-tuning
@@ -201,7 +201,7 @@ def prepare(
     modality = _modality(config, data, parent)
     backbone, loaded = _backbone(config, modality, parent)
     objective: Objective
-    notes: tuple[Note, ...] = ()
+    notes: tuple[Note | WarningItem, ...] = ()
     if isinstance(config, ResolvedPretraining):
         objective = _pretraining(config, data, backbone)
     else:

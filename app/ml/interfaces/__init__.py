@@ -34,7 +34,6 @@ from app.ml.interfaces.resolvable import (
     Choices,
     Complete,
     Config,
-    Decision,
     Decisions,
     ResolutionContext,
     Resolvable,
@@ -53,7 +52,7 @@ from app.ml.interfaces.values import (
     TrainingDefaults,
 )
 from app.ml.solvers.solution import Solution
-from app.ml.spec import ModalityKind, TargetSpec
+from app.ml.spec import Decision, ModalityKind, TargetSpec
 
 __all__ = [
     "Accepts", "AugmentationConfig", "Backbone", "BackboneConfig", "BackboneRequest", "Batch", "Choices", "Config",

@@ -18,21 +18,13 @@ from typing import Annotated, Any, Generic, Self, TypeVar, Union, get_args
 from pydantic import Field, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, to_jsonable_python
 
-from app.ml.spec import Frozen, ModalityKind
+from app.ml.spec import Decision, Frozen, ModalityKind
 
 Shape = tuple[int, ...]
 Choices = Mapping[str, tuple[Any, str]]
 """By field: what "auto" becomes there, and why."""
 Value = TypeVar("Value", bound=Frozen)
 Resolved_co = TypeVar("Resolved_co", bound=Frozen, covariant=True)
-
-
-class Decision(Frozen):
-    """What an `"auto"` became, and why."""
-
-    field: str
-    value: Any
-    reason: str
 
 
 Decisions = tuple[Decision, ...]

@@ -17,7 +17,7 @@ from app.datasets.limits import Limits
 from app.datasets.options import PrepareOptions
 from app.datasets.preparation import prepare
 from app.datasets.report import Report
-from app.ml.spec import DataSpec
+from app.ml.spec import DataSpec, WarningItem
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,11 @@ class Outcome:
 
     def decision(self, field: str) -> str:
         return next(item.value for item in self.report.decisions if item.field == field)
+
+    def warning(self, code: str) -> WarningItem:
+        """Return the only warning of this code."""
+        (warning,) = (item for item in self.report.warnings if item.code == code)
+        return warning
 
     def says(self, text: str) -> bool:
         return any(text in notice for notice in self.report.notices)
