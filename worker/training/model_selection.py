@@ -36,7 +36,6 @@ _FOLDS = 3
 _MAX_ROWS_FOR_LAYERS = 10_000
 _MAX_BYTES_FOR_LAYERS = 1 << 30
 _MIN_ROWS = 100  # a comparison on fewer says nothing, where there are more
-_NEVER = 100_000  # epochs between evaluations: more than a training has
 _SCORES = ("accuracy", "r2", "average_precision")
 
 
@@ -54,11 +53,6 @@ class SelectionContext:
     cache: GetOrCompute = uncached
 
     @property
-    def labels(self) -> tuple[str, ...]:
-        """The targets of all heads."""
-        return tuple(dict.fromkeys(name for head in self.config.heads for name in head.targets))
-
-    @property
     def outputs(self) -> int:
         """The number of outputs of all heads together."""
         targets = [target for head in self.config.heads for target in targets_of(head, self.data.spec)]
@@ -66,7 +60,7 @@ class SelectionContext:
 
     def rows(self) -> Rows:
         """Positions (n,) of the labelled train rows, shuffled once and for all: any first part is a fair sample."""
-        positions = self.data.positions("train", self.labels)
+        positions = self.data.positions("train", self.config.targets)
         order = torch.randperm(len(positions), generator=torch.Generator().manual_seed(0))
         shuffled: Rows = positions[order.numpy()]
         return shuffled
@@ -128,7 +122,7 @@ def layer_indices(layer: Layer, widths: Sequence[int]) -> list[int]:
 
 def layer_features(context: SelectionContext, rows: Rows, widths: Sequence[int]) -> tuple[list[torch.Tensor], Examples]:
     """Every layer's features of the rows (n,), each (n, F_i) with F_i of `widths`, and the rows with their labels."""
-    targets = {name: context.data.labels(name, rows).to(context.device) for name in context.labels}
+    targets = {name: context.data.labels(name, rows).to(context.device) for name in context.config.targets}
     examples = Examples(OnDisk(context.data, rows, context.modality, context.device), targets)
 
     @torch.no_grad()
@@ -211,7 +205,7 @@ def _datasets(strategy: Automatic, context: SelectionContext) -> list[ArrayData]
     if affordable < min(len(rows), _MIN_ROWS):
         return []
     rows = rows[:affordable]
-    folds = assign_folds(context.data, context.labels, rows, _FOLDS)
+    folds = assign_folds(context.data, context.config.targets, rows, _FOLDS)
     return [with_validation_rows(context.data, rows, folds == fold) for fold in range(count) if (folds == fold).any()]
 
 
@@ -231,7 +225,7 @@ def _seconds(strategy: Automatic, context: SelectionContext, rows: int) -> float
 def _score(strategy: StrategyConfig, context: SelectionContext, datasets: Sequence[ArrayData]) -> float:
     """The mean over datasets and heads of accuracy, R2 or average precision; without any, of the loss, negated."""
     # What stops early by the rows it is compared on would have seen them.
-    training = context.config.training.model_copy(update={"early_stopping": None, "evaluate_every": _NEVER})
+    training = context.config.training.without_evaluations().model_copy(update={"early_stopping": None})
     config = context.config.model_copy(update={"strategy": strategy, "training": training})
     evaluations = [context.train_and_evaluate(config, data) for data in datasets]
     return float(np.mean([_mean_score(evaluation) for evaluation in evaluations if evaluation is not None]))

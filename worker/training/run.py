@@ -312,9 +312,7 @@ def _head_entries(config: AnyRunConfig, data: ArrayData) -> tuple[HeadEntry, ...
 
 def _targets(config: AnyRunConfig) -> tuple[str, ...]:
     """The targets that a row must carry one of to take part."""
-    if isinstance(config, ResolvedPretraining):
-        return ()
-    return tuple(dict.fromkeys(name for head in config.heads for name in head.targets))
+    return () if isinstance(config, ResolvedPretraining) else config.targets
 
 
 def _optional_targets(config: AnyRunConfig) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """What a pretraining and a fine-tuning have in common as jobs."""
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
@@ -49,11 +50,11 @@ class TrainingRequest(JobKind):
         del session, project_id
         return None
 
+    @abstractmethod
     def resolve_config(
         self, spec: DataSpec, parent: ModelRow | None, auxiliary: DataSpec | None
     ) -> Resolved[ResolvedPretraining] | Resolved[ResolvedFineTuning]:
         """Return the learning config with every "auto" replaced. Raises `ConfigError`."""
-        raise NotImplementedError
 
     def check_resolved(
         self, session: Session, config: dict[str, Any], dataset: DatasetRow, parent: ModelRow | None

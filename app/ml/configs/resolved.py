@@ -55,6 +55,11 @@ class ResolvedFineTuning(Frozen):
     transfer_report: ResolvedTransferReport | None = None
 
     @property
+    def targets(self) -> tuple[str, ...]:
+        """The targets of all heads, each once."""
+        return tuple(dict.fromkeys(name for head in self.heads for name in head.targets))
+
+    @property
     def auxiliary_dataset(self) -> tuple[Location, str] | None:
         """The field that names another dataset, and its id."""
         chosen = self.unlabelled

@@ -10,7 +10,8 @@ from app.ml.kinds.optimizers import AdamW, AnyOptimizer, ResolvedOptimizer
 from app.ml.kinds.schedules import AnySchedule, Cosine, ResolvedSchedule
 from app.ml.spec import Frozen
 
-Epochs = Annotated[Integer, Field(ge=1, le=100_000)]
+_MAX_EPOCHS = 100_000
+Epochs = Annotated[Integer, Field(ge=1, le=_MAX_EPOCHS)]
 BatchSize = Annotated[Integer, Field(ge=1, le=1_000_000)]
 
 
@@ -71,6 +72,10 @@ class ResolvedTraining(TrainingConfig):
     schedule: ResolvedSchedule
     precision: Literal["float32", "bfloat16", "native"]
     evaluate_every: Epochs
+
+    def without_evaluations(self) -> Self:
+        """Return the same training, evaluated at its end alone."""
+        return self.model_copy(update={"evaluate_every": _MAX_EPOCHS})
 
     def steps_per_epoch(self, rows: int) -> int:
         """Optimizer steps of one pass over `rows`; the last may take fewer rows."""

@@ -175,7 +175,7 @@ def _held_out_scores(
     context: SelectionContext, head: AnyHead, features: Tensor, target: Tensor, widths: list[int], rows: Rows
 ) -> Tensor:
     """Every row's score (n,) under a head that was solved for without it."""
-    folds = torch.from_numpy(assign_folds(context.data, context.labels, rows, _FOLDS)).to(features.device)
+    folds = torch.from_numpy(assign_folds(context.data, context.config.targets, rows, _FOLDS)).to(features.device)
     # A row in no fold (the only one of its class) is never held out and keeps NaN.
     scores = torch.full((len(rows),), torch.nan, dtype=torch.float64, device=features.device)
     for fold in range(_FOLDS):

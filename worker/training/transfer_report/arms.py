@@ -30,7 +30,6 @@ from worker.training.run import Run, prepare
 PRETRAINED, CONTROLS = "pretrained", ("majority", "raw_linear", "untrained", "scratch")
 _SEED_OF_FRESH_WEIGHTS = 1_000_003  # far from any job's seed: the weights are not those that a job draws
 _MAX_BYTES = 2 << 30  # of a linear model's inputs
-_NEVER = 100_000  # epochs between evaluations: more than a training has
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +77,9 @@ class Arm:
         # Another seed each round: fresh weights of heads, another order of rows, other augmentations.
         run = prepare(config, data, device=device, parent=self.start(number), cache=self.cache)
         yield from (event for event in run.train() if not isinstance(event, Note))
-        rows = torch.from_numpy(data.positions(split, labels_of(config)))
+        rows = torch.from_numpy(data.positions(split, config.targets))
         for key, values in row_scores(run.state.objective, run.examples(split)).items():  # type: ignore[arg-type]
             scores[key][rows] = values
-
-
-def labels_of(config: ResolvedFineTuning) -> tuple[str, ...]:
-    """The targets of all heads."""
-    return tuple(dict.fromkeys(name for head in config.heads for name in head.targets))
 
 
 def build_arms(run: Run, parent: Bundle) -> list[Arm]:
@@ -184,4 +178,4 @@ def _without_evaluations(training: ResolvedTraining) -> ResolvedTraining:
     """The same training, which evaluates no validation rows on the way, unless it stops early by them."""
     if training.early_stopping is not None:
         return training
-    return training.model_copy(update={"evaluate_every": _NEVER})
+    return training.without_evaluations()

@@ -21,7 +21,7 @@ from app.ml.models.assembly import targets_of
 from app.ml.models.bundle import Bundle
 from worker.training.events import Event, Note
 from worker.training.run import Run
-from worker.training.transfer_report.arms import CONTROLS, PRETRAINED, Arm, build_arms, labels_of
+from worker.training.transfer_report.arms import CONTROLS, PRETRAINED, Arm, build_arms
 from worker.training.transfer_report.held_out import HeldOut
 from worker.training.transfer_report.verdict import HeadScores, judge
 
@@ -52,7 +52,7 @@ class ControlledComparison:
         assert isinstance(config, ResolvedFineTuning)
         assert config.transfer_report is not None
         self.config, self.report = config, config.transfer_report
-        self.held_out = HeldOut(self.trained.data, labels_of(config), self.report)
+        self.held_out = HeldOut(self.trained.data, config.targets, self.report)
         self.began = time.monotonic()
         self.scores: dict[str, list[ScoresByHead]] = {}  # by arm, one for each round
         self.missing: dict[str, str] = {}  # by arm: why it was not trained
