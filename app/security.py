@@ -5,10 +5,12 @@ The key is checked before the body is read, so that requests without a valid key
 
 import threading
 from collections.abc import Callable, Coroutine
+from difflib import get_close_matches
 from typing import Annotated, Any
 
 from cachetools import TTLCache
 from fastapi import APIRouter, Depends, Request, Response
+from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
@@ -17,7 +19,15 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from app.db.session import Database
-from app.errors import BadRequestError, ForbiddenError, GraftworkError, Problem, UnauthorizedError
+from app.errors import (
+    BadRequestError,
+    ErrorItem,
+    ForbiddenError,
+    GraftworkError,
+    Problem,
+    UnauthorizedError,
+    UnprocessableError,
+)
 from app.keys.service import Principal, Scope, hash_key, principal_of
 from app.kit import strict_json
 from app.kit.streaming import refuse_compressed, refuse_too_long, too_large
@@ -27,6 +37,8 @@ _MAX_SMALL_BODY_BYTES = 1 << 20
 _MAX_INLINE_JSON_BYTES = 1 << 18  # larger bodies are parsed in a thread, so that the event loop stays free
 _CACHE_SECONDS = 5.0
 _CACHE_SIZE = 10_000
+_MAX_SHOWN = 200
+_MAX_ERRORS = 20
 
 
 class Authenticator:
@@ -109,16 +121,19 @@ class _StrictRequest(Request):
 
 
 class SecureRoute(APIRoute):
-    """A route that authenticates a request before doing anything else."""
+    """A route that authenticates a request before anything else, and refuses query parameters that it does not have."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return FastAPI's handler behind authentication, with strict JSON bodies."""
         handler = super().get_route_handler()
+        parameters = _query_parameters(self.dependant) if self.path.startswith("/v1/") else None
 
         async def secured(request: Request) -> Response:
             authenticator: Authenticator = request.app.state.authenticator
             request.state.principal = await authenticator.authenticate(request)
             _refuse_nul(request)
+            if parameters is not None:
+                _refuse_unknown_parameters(request, parameters)
             try:
                 return await handler(_StrictRequest(request.scope, request.receive))
             except HTTPException as error:
@@ -128,6 +143,30 @@ class SecureRoute(APIRoute):
                 raise
 
         return secured
+
+
+def _query_parameters(dependant: Dependant) -> list[str]:
+    """Return the names of the query parameters that a route and its dependencies declare, sorted."""
+    nested = (name for dependency in dependant.dependencies for name in _query_parameters(dependency))
+    return sorted({*(field.alias for field in dependant.query_params), *nested})
+
+
+def _refuse_unknown_parameters(request: Request, known: list[str]) -> None:
+    """Raise UnprocessableError for a query parameter that the route does not declare, naming the nearest that it does.
+
+    A filter with a typing error would otherwise be no filter at all.
+    """
+    errors = []
+    for name in dict.fromkeys(request.query_params):
+        if name not in known:
+            nearest = get_close_matches(name, known, 1)
+            hint = f"did you mean {nearest[0]!r}? " if nearest else ""
+            listed = f"it has {', '.join(known)}" if known else "it has none"
+            msg = f"this request has no such query parameter: {hint}{listed}"
+            errors.append(ErrorItem(loc=["query", name[:_MAX_SHOWN]], msg=msg))
+    if errors:
+        msg = f"query.{errors[0].loc[1]}: {errors[0].msg}"
+        raise UnprocessableError(msg, code="unknown_parameter", errors=errors[:_MAX_ERRORS])
 
 
 def _refuse_nul(request: Request) -> None:

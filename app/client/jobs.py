@@ -123,6 +123,10 @@ class Jobs:
         job = self._transport.create(path_of("jobs", job_id, "extend"), json=more)
         return self.wait(job["id"]) if wait else job
 
+    def delete(self, job_id: str) -> None:
+        """Delete an ended job with its events, metrics, checkpoints and curves; the models that it made stay."""
+        self._transport.send("DELETE", path_of("jobs", job_id))
+
     def attempts(self, job_id: str) -> builtins.list[Json]:
         """Return a job's attempts, oldest first, and how each ended."""
         attempts: builtins.list[Json] = self._transport.get(path_of("jobs", job_id, "attempts"))["data"]

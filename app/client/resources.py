@@ -131,8 +131,11 @@ class Models:
         return self._transport.items("/v1/models", filters)
 
     def delete(self, ref: str) -> None:
-        """Delete one version of a model."""
-        self._transport.send("DELETE", path_of("models", ref))
+        """Delete one version of a model; a name alone means its newest version.
+
+        The version is looked up first and deleted by its id, so that no repetition deletes another one.
+        """
+        self._transport.send("DELETE", path_of("models", self.get(ref)["id"]))
 
     def lineage(self, ref: str) -> Json:
         """Return a model's ancestors and the models made from it."""

@@ -61,12 +61,16 @@ class Transport:
             GraftworkApiError: the service refused the request.
             UnreachableError: the service could not be reached.
         """
+        answer_lost = False
         for attempt in range(1, MAX_ATTEMPTS + 1):
             try:
                 response = self._http.request(method, path, **options)
             except httpx.TransportError as error:
+                answer_lost = answer_lost or not isinstance(error, httpx.ConnectError)
                 self.pause_or_raise(attempt, error)
                 continue
+            if method == "DELETE" and answer_lost and response.status_code == httpx.codes.NOT_FOUND:
+                return {}  # the attempt whose answer was lost has deleted it
             if response.is_success:
                 decoded: Json = response.json() if response.content else {}
                 return decoded

@@ -1,4 +1,4 @@
-"""What users do with a job once it is there: cancel, pause, resume, retry, extend it."""
+"""What users do with a job once it is there: cancel, pause, resume, retry, extend, delete it."""
 
 from sqlalchemy.orm import Session
 
@@ -12,6 +12,7 @@ from app.jobs.queueing import check_room, enqueue
 from app.jobs.repository import JobRow
 from app.jobs.schemas import Job
 from app.jobs.service import find, render
+from app.jobs.states import TERMINAL
 from app.models import repository as models
 from app.models.refs import Ref
 from app.queue import JobQueue
@@ -88,7 +89,7 @@ def extend(
         UnprocessableError: its training is counted in the other unit.
         TooManyError: too many jobs are unfinished.
     """
-    row = find(session, project_id, job_id)
+    row = _locked(session, project_id, job_id, share=True)
     kind = KINDS[row.kind]
     _check_extendable(session, row, kind)
     check_room(session, project_id, max_unfinished)
@@ -104,6 +105,28 @@ def extend(
         extends_id=row.id,
     )
     return render(session, enqueue(session, queue, project_id, columns))
+
+
+def delete(session: Session, project_id: str, job_id: str) -> None:
+    """Delete an ended job with its events, metrics, attempts, checkpoints and curves; a sweep goes with its trials.
+
+    Models that it made stay, and keep its id in their lineage.
+
+    Raises:
+        NotFoundError: there is no such job.
+        ConflictError: it has not ended, is a trial of a sweep, or an unfinished job goes on where it ended.
+    """
+    row = _locked(session, project_id, job_id)
+    if row.status not in TERMINAL:
+        msg = f"The job is {row.status}: cancel it, or wait until it has ended, and delete it then."
+        raise ConflictError(msg, code="job_not_ended")
+    if row.sweep_id is not None:
+        msg = f"The job is a trial of the sweep {row.sweep_id}, and is deleted with it."
+        raise ConflictError(msg, code="trial_of_sweep")
+    if (extension := repository.unfinished_extension(session, job_id)) is not None:
+        msg = f"The job {extension} goes on from this job's checkpoints; wait for it or cancel it first."
+        raise ConflictError(msg, code="in_use")
+    repository.delete_jobs(session, [*repository.trials_of(session, job_id), job_id])
 
 
 def _check_extendable(session: Session, row: JobRow, kind: type[JobKind]) -> None:
@@ -128,8 +151,13 @@ def _check_sources(session: Session, row: JobRow) -> None:
         raise ConflictError(msg, code="model_deleted")
 
 
+def _locked(session: Session, project_id: str, job_id: str, *, share: bool = False) -> JobRow:
+    """Return a job as it is now and stays until the transaction ends. Raises NotFoundError where it was deleted."""
+    return repository.lock(session, project_id, job_id, share=share) or find(session, project_id, job_id)
+
+
 def _refused(session: Session, row: JobRow, action: str) -> ConflictError:
-    session.refresh(row)
+    row = _locked(session, row.project_id, row.id)
     if row.status in ("succeeded", "failed", "cancelled"):
         return ConflictError(f"The job has already {_ENDED[row.status]}.", code="job_has_ended")
     if row.status == "finalizing":

@@ -63,6 +63,12 @@ def get_job(job_id: str, session: Reading, principal: CanRead) -> Job:
     return service.get(session, principal.project_id, job_id)
 
 
+@router.delete("/{job_id}", status_code=204, responses=_CONFLICT)
+def delete_job(job_id: str, state: State, principal: CanWrite) -> None:
+    """Delete an ended job with its events, metrics, checkpoints and curves; the models that it made stay."""
+    state.database.transact(lambda session: actions.delete(session, principal.project_id, job_id))
+
+
 @router.post("/{job_id}/cancel", status_code=202, responses=_CONFLICT)
 def cancel_job(job_id: str, state: State, principal: CanWrite) -> Job:
     """Cancel a job; a running one stops within seconds, and nothing of it is published any more."""

@@ -1,13 +1,23 @@
 """The SQL of jobs, as endpoints need it; the lease protocol has its own file."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from app.db.session import db_now
-from app.db.tables import AttemptRow, CheckpointRow, DatasetRow, EventRow, JobRow, MetricRow, ModelRow, WorkerRow
+from app.db.tables import (
+    AttemptRow,
+    CheckpointRow,
+    DatasetRow,
+    EventRow,
+    JobRow,
+    MetricRow,
+    ModelRow,
+    TrialRow,
+    WorkerRow,
+)
 from app.jobs.interface import JobColumns
 from app.jobs.states import LIVING, TERMINAL
 from app.kit.ids import new_id
@@ -60,6 +70,34 @@ def find(session: Session, project_id: str, job_id: str) -> JobRow | None:
 def get(session: Session, job_id: str) -> JobRow:
     """Return a job that is known to exist, of any project."""
     return session.get_one(JobRow, job_id)
+
+
+def lock(session: Session, project_id: str, job_id: str, *, share: bool = False) -> JobRow | None:
+    """Return a job of this project that nobody changes until the transaction ends; with `share`, nobody deletes it."""
+    query = select(JobRow).where(JobRow.project_id == project_id, JobRow.id == job_id)
+    return session.scalar(query.with_for_update(read=share).execution_options(populate_existing=True))
+
+
+def trials_of(session: Session, job_id: str) -> list[str]:
+    """Return the ids of the jobs that belong to a job, as trials to a sweep."""
+    return list(session.scalars(select(JobRow.id).where(JobRow.sweep_id == job_id).order_by(JobRow.id)))
+
+
+def unfinished_extension(session: Session, job_id: str) -> str | None:
+    """Return an unfinished job that goes on where this one ended."""
+    query = select(JobRow.id).where(JobRow.extends_id == job_id, JobRow.status.not_in(TERMINAL))
+    return session.scalar(query.order_by(JobRow.id).limit(1))
+
+
+def delete_jobs(session: Session, job_ids: Sequence[str]) -> None:
+    """Delete jobs and all that is theirs alone; models that they made keep their ids. Files go by garbage collection.
+
+    A dataset that one of them prepared stays, without a job.
+    """
+    session.execute(update(DatasetRow).where(DatasetRow.job_id.in_(job_ids)).values(job_id=None))
+    for table in (TrialRow, EventRow, MetricRow, CheckpointRow, AttemptRow):
+        session.execute(delete(table).where(table.job_id.in_(job_ids)))
+    session.execute(delete(JobRow).where(JobRow.id.in_(job_ids)))
 
 
 def page(

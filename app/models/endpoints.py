@@ -24,7 +24,7 @@ MISSING: dict[int | str, dict[str, Any]] = {
     404: {"model": Problem, "description": "There is no such model, or it has no such file."}
 }
 IN_USE: dict[int | str, dict[str, Any]] = {
-    409: {"model": Problem, "description": "An unfinished job starts from this model."}
+    409: {"model": Problem, "description": "The name has versions, and none is named; or an unfinished job uses it."}
 }
 BUSY: dict[int | str, dict[str, Any]] = {
     409: {"model": Problem, "description": "Another request is making this alias."}
@@ -91,7 +91,7 @@ def get(session: Reading, principal: CanRead, ref: Ref) -> Model:
 
 @router.delete("/{ref}", status_code=204, responses=MISSING | IN_USE)
 def delete(principal: CanWrite, state: State, ref: Ref) -> None:
-    """Delete one version of a model and its aliases."""
+    """Delete one version of a model, by its id, name@version or name@alias, and its aliases."""
     state.database.transact(lambda session: service.delete(session, state, principal.project_id, ref))
 
 

@@ -34,6 +34,11 @@ class Ref(BaseModel):
     version: int | None = None
     alias: str | None = None
 
+    @property
+    def is_bare_name(self) -> bool:
+        """Whether it names no version, so that what it means changes with every new one."""
+        return self.name is not None and self.version is None and self.alias is None
+
 
 def is_alias(text: str) -> bool:
     """Whether `text` is a valid alias: shaped like a name, but not only digits, which would be a version."""

@@ -1,5 +1,6 @@
 """SQL of models. Every query names the project."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import ColumnElement, delete, func, select, update
@@ -49,6 +50,12 @@ def find(session: Session, project_id: str, ref: Ref) -> ModelRow | None:
     return session.scalar(query)
 
 
+def versions(session: Session, project_id: str, name: str) -> list[int]:
+    """Return the versions of a name, the newest first."""
+    query = select(ModelRow.version).where(_of(project_id), ModelRow.name == name)
+    return list(session.scalars(query.order_by(ModelRow.version.desc())))
+
+
 def page(
     session: Session, project_id: str, page_query: Page, name: str | None, kind: str | None
 ) -> tuple[list[ModelRow], bool]:
@@ -70,6 +77,12 @@ def next_version(session: Session, project_id: str, name: str) -> int:
     """Return the version after the last one, deleted ones included, so that no version is ever used twice."""
     query = select(func.max(ModelRow.version)).where(ModelRow.project_id == project_id, ModelRow.name == name)
     return (session.scalar(query) or 0) + 1
+
+
+def jobs_kept(session: Session, rows: Iterable[ModelRow]) -> set[str]:
+    """Return those of the models' jobs that have not been deleted."""
+    job_ids = {row.job_id for row in rows if row.job_id is not None}
+    return set(session.scalars(select(JobRow.id).where(JobRow.id.in_(job_ids))))
 
 
 def aliases_of(session: Session, project_id: str, model_ids: list[str]) -> dict[str, list[str]]:

@@ -38,7 +38,7 @@ class ModelLinks(BaseModel):
     predictions: str | None
     embeddings: str
     evaluations: str | None = Field(description="The evaluations of this model.")
-    job: str | None
+    job: str | None = Field(description="Null where it was imported, or its job has been deleted.")
     dataset: str | None
     parent: str | None
 

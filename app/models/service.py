@@ -1,6 +1,6 @@
 """Resolves references to models; registers, lists and deletes models; moves aliases. Imports no torch."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from app.models.schemas import Alias, FileSummary, HeadSummary, Lineage, Lineage
 
 MAX_ANCESTORS = 1000
 MAX_CHILDREN = 1000
+_MAX_NAMED_VERSIONS = 20
 
 
 def register(  # noqa: PLR0913 - the fields of a model, all by keyword
@@ -59,7 +60,7 @@ def register(  # noqa: PLR0913 - the fields of a model, all by keyword
 
 def add(session: Session, **fields: Any) -> Model:
     """Register a model as `register` does, and return it as a response."""
-    return _answer(register(session, **fields), [])
+    return _answer(register(session, **fields), [], has_job=fields["job_id"] is not None)
 
 
 def resolve(session: Session, project_id: str, ref: str) -> ModelRow:
@@ -79,23 +80,24 @@ def resolve(session: Session, project_id: str, ref: str) -> ModelRow:
 def list_page(session: Session, project_id: str, page: Page, name: str | None, kind: str | None) -> Listing[Model]:
     """Return one page of models."""
     rows, more = repository.page(session, project_id, page, name, kind)
-    aliases = repository.aliases_of(session, project_id, [row.id for row in rows])
-    return Listing[Model](**listing([_answer(row, aliases[row.id]) for row in rows], has_more=more))
+    return Listing[Model](**listing(_answers(session, project_id, rows), has_more=more))
 
 
 def get(session: Session, project_id: str, ref: str) -> Model:
     """Return one model."""
     row = resolve(session, project_id, ref)
-    return _answer(row, repository.aliases_of(session, project_id, [row.id])[row.id])
+    return _answers(session, project_id, [row])[0]
 
 
 def delete(session: Session, state: Services, project_id: str, ref: str) -> None:
     """Delete one version and its aliases. Models made from it keep working: they name the files they share.
 
     Raises:
-        ConflictError: an unfinished job starts from this model.
+        ConflictError: the reference is a bare name, or an unfinished job starts from this model.
     """
     row = resolve(session, project_id, ref)
+    if (reference := parse(ref)) is not None and reference.is_bare_name:
+        raise _which_version(row, repository.versions(session, project_id, row.name))
     job_id = repository.job_using(session, project_id, row.id)
     if job_id is not None:
         msg = f"The job {job_id} starts from this model; wait for it or cancel it first."
@@ -103,6 +105,18 @@ def delete(session: Session, state: Services, project_id: str, ref: str) -> None
     repository.mark_deleted(session, project_id, row.id)
     after_commit(session, state.engine.references.clear)
     after_commit(session, lambda: state.engine.unload(row.id))
+
+
+def _which_version(newest: ModelRow, versions: list[int]) -> ConflictError:
+    """Return the refusal to delete by a bare name: each repetition would delete one version more."""
+    name, named = newest.name, versions[:_MAX_NAMED_VERSIONS]
+    listed = ", ".join(f"{name}@{version}" for version in named)
+    more = f" and {len(versions) - len(named)} older ones" if len(versions) > len(named) else ""
+    msg = (
+        f"Which version? There are {listed}{more}: name one of them, or a model's id, such as {newest.id} for "
+        f"{name}@{newest.version}. A name alone would mean another version each time."
+    )
+    return ConflictError(msg, code="which_version")
 
 
 def lineage(session: Session, project_id: str, ref: str) -> Lineage:
@@ -195,7 +209,13 @@ def _relative(row: ModelRow) -> LineageModel:
     )
 
 
-def _answer(row: ModelRow, aliases: list[str]) -> Model:
+def _answers(session: Session, project_id: str, rows: Sequence[ModelRow]) -> list[Model]:
+    aliases = repository.aliases_of(session, project_id, [row.id for row in rows])
+    jobs = repository.jobs_kept(session, rows)
+    return [_answer(row, aliases[row.id], has_job=row.job_id in jobs) for row in rows]
+
+
+def _answer(row: ModelRow, aliases: list[str], *, has_job: bool) -> Model:
     manifest, path = row.manifest, f"/v1/models/{row.id}"
     links = ModelLinks(
         self=path,
@@ -203,7 +223,7 @@ def _answer(row: ModelRow, aliases: list[str]) -> Model:
         predictions=f"{path}/predictions" if manifest["heads"] else None,
         embeddings=f"{path}/embeddings",
         evaluations=f"/v1/jobs?kind=evaluation&model={row.id}" if manifest["heads"] else None,
-        job=row.job_id and f"/v1/jobs/{row.job_id}",
+        job=f"/v1/jobs/{row.job_id}" if has_job else None,
         dataset=row.dataset_id and f"/v1/datasets/{row.dataset_id}",
         parent=row.parent_id and f"/v1/models/{row.parent_id}",
     )

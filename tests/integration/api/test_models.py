@@ -105,10 +105,10 @@ def test_a_model_that_a_job_starts_from_stays(
     client: Http, database: Database, project_id: str, backbone: ModelRow
 ) -> None:
     job_id = add_job(database, project_id, parent_model_id=backbone.id)
-    assert job_id in str(check_problem(client.delete("/v1/models/shapes"), 409, "in_use")["detail"])
+    assert job_id in str(check_problem(client.delete("/v1/models/shapes@1"), 409, "in_use")["detail"])
     with database.writing() as session:
         session.execute(update(JobRow).where(JobRow.id == job_id).values(status="succeeded"))
-    assert client.delete("/v1/models/shapes").status_code == 204
+    assert client.delete("/v1/models/shapes@1").status_code == 204
 
 
 def test_a_job_registers_once_and_versions_are_unique(services: Services, project_id: str) -> None:
@@ -129,7 +129,7 @@ def test_lineage_goes_up_to_the_root_and_down_one(
 ) -> None:
     middle = add_model(services, project_id, "middle", parent_id=backbone.id, job_id="job_2", dataset_id="ds_2")
     leaf = add_model(services, project_id, "leaf", parent_id=middle.id)
-    client.delete("/v1/models/shapes")
+    client.delete("/v1/models/shapes@1")
     lineage = client.get("/v1/models/leaf/lineage").json()
     assert lineage["model"]["id"] == leaf.id
     assert [one["id"] for one in lineage["ancestors"]] == [middle.id, backbone.id]

@@ -172,7 +172,7 @@ def test_an_alias_moves_at_once_here(client: Http, services: Services, project_i
 def test_a_model_deleted_here_is_not_served_any_more(client: Http, services: Services, model: ModelRow) -> None:
     for ref in ("sizes", model.id):
         assert predict(client, ref).status_code == 200
-    client.delete("/v1/models/sizes")
+    client.delete("/v1/models/sizes@1")
     for ref in ("sizes", model.id):
         check_problem(predict(client, ref), 404, "model_not_found")
     assert services.engine.loaded() == []

@@ -160,6 +160,34 @@ def test_the_owner_does_see_them(app: FastAPI, client: Http, things: dict[str, s
             assert client.get(path.format(**parameters)).status_code == 200, path
 
 
+def test_a_query_parameter_that_a_route_does_not_have_is_refused_everywhere(
+    app: FastAPI, client: Http, things: dict[str, str]
+) -> None:
+    parameters = {**things, "name": "sizes", "alias": "best"}
+    tried = 0
+    for method, path in closed(app):
+        if path.startswith("/v1/"):
+            answer = client.request(
+                method, path.format(**parameters), params={"stat us": "x"}, **body_for(path, method)
+            )
+            problem = check_problem(answer, 422, "unknown_parameter")
+            assert problem["errors"][0]["loc"] == ["query", "stat us"], path
+            tried += 1
+    assert tried >= 30
+    assert client.get("/v1/jobs").json()["data"][0]["id"] == things["job_id"]
+
+
+def test_the_nearest_query_parameter_is_named(client: Http) -> None:
+    problem = check_problem(client.get("/v1/jobs?statsu=failed&limti=1&limit=2"), 422, "unknown_parameter")
+    assert [(error["loc"], "did you mean" in error["msg"]) for error in problem["errors"]] == [
+        (["query", "statsu"], True),
+        (["query", "limti"], True),
+    ]
+    assert "did you mean 'status'? it has after, " in problem["detail"]
+    (nowhere,) = check_problem(client.get("/v1/storage?x=1"), 422, "unknown_parameter")["errors"]
+    assert nowhere["msg"] == "this request has no such query parameter: it has none"
+
+
 def test_a_strangers_things_cannot_be_named_in_a_body(app: FastAPI, make_key: MakeKey, things: dict[str, str]) -> None:
     stranger = Http(app, make_key(project="another"))
     job = {"kind": "pretraining", "dataset": things["dataset_id"]}

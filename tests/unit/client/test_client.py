@@ -94,6 +94,32 @@ def test_arrays_are_sent_as_npz() -> None:
     assert b'filename="arrays.npz"' in sent[0]
 
 
+def test_a_model_is_deleted_by_its_id_and_once() -> None:
+    """The answer to the deletion is lost, and by then the name means another version."""
+    versions, asked = {"mdl_2": 2, "mdl_1": 1}, []
+
+    def service(request: httpx.Request) -> httpx.Response:
+        name = request.url.path.rpartition("/")[2]
+        asked.append((request.method, name))
+        if request.method == "GET":
+            return answer({"id": max(versions, key=versions.__getitem__)})
+        if versions.pop(name, None) is None:
+            return answer({"code": "model_not_found"}, 404)
+        msg = "the answer was lost"
+        raise httpx.ReadError(msg)
+
+    graftwork, _ = connect(service)
+    graftwork.models.delete("sizes")
+    assert versions == {"mdl_1": 1}
+    assert asked == [("GET", "sizes"), ("DELETE", "mdl_2"), ("DELETE", "mdl_2")]
+
+
+def test_what_was_never_there_cannot_be_deleted() -> None:
+    graftwork, _ = connect(lambda _: answer({"code": "job_not_found"}, 404))
+    with pytest.raises(GraftworkApiError, match="404 job_not_found"):
+        graftwork.jobs.delete("job_1")
+
+
 def test_a_refusal_carries_the_problem() -> None:
     problem = {"code": "config_does_not_fit", "detail": "no", "errors": [{"loc": ["a"], "msg": "m"}], "request_id": "r"}
     graftwork, pauses = connect(lambda _: answer(problem, 422))
