@@ -20,10 +20,9 @@ A full disk is answered 507 `storage_full`. Anything else that escapes is record
 import errno
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from sqlalchemy.exc import DataError, InterfaceError, InternalError, OperationalError
@@ -195,64 +194,21 @@ def problem(
         title=_TITLES.get(status, "Error"),
         status=status,
         code=code,
-        detail=_printable(detail),
+        detail=printable(detail),
         errors=list(errors),
         request_id=getattr(request.state, "request_id", None),
     )
     return JSONResponse(body.model_dump(), status, headers, media_type="application/problem+json")
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Escape lone surrogates, which cannot be encoded."""
     return text.encode("utf-8", "backslashreplace").decode()
-
-
-def _item(error: dict[str, Any], body: Any) -> ErrorItem:
-    """Keep place and message of a validation error; its input (a password, an infinity) is not echoed."""
-    loc = _place(error, body) if error["loc"][:1] == ("body",) else list(error["loc"])
-    msg = str(error["msg"]).removeprefix("Value error, ")
-    if error["type"] == "union_tag_invalid":  # pydantic's sentence repeats the tag that was sent
-        msg = f"{error['ctx']['discriminator']} is one of {error['ctx']['expected_tags']}"
-    return ErrorItem(
-        loc=[_printable(part)[:200] if isinstance(part, str) else part for part in loc], msg=_printable(msg)[:1000]
-    )
-
-
-def _place(error: dict[str, Any], body: Any) -> list[str | int]:
-    """Return the place in the body that was sent, without the branches of unions that pydantic adds to it."""
-    place: list[str | int] = ["body"]
-    parts = error["loc"][1:]
-    for part in parts:
-        if _holds(body, part):
-            body = body[part]
-            place.append(part)
-    if error["type"] == "missing" and parts and place[-1] != parts[-1]:
-        place.append(parts[-1])
-    return place
-
-
-def _holds(value: Any, part: str | int) -> bool:
-    if isinstance(value, dict):
-        return part in value
-    return isinstance(value, list) and isinstance(part, int) and part < len(value)
-
-
-def _sentence(errors: list[ErrorItem]) -> str:
-    first = errors[0]
-    place = ".".join(str(part) for part in first.loc)
-    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-    return f"{place}: {first.msg}{more}"
 
 
 async def _on_graftwork_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, GraftworkError)
     return problem(request, error.status, error.code, error.detail, error.errors, error.headers)
-
-
-async def _on_validation_error(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, RequestValidationError)
-    items = [_item(entry, error.body) for entry in error.errors()[:50]]
-    return problem(request, 422, "invalid_request", _sentence(items), items)
 
 
 async def _on_http_exception(request: Request, error: Exception) -> JSONResponse:
@@ -294,7 +250,6 @@ def install(app: FastAPI) -> None:
     """Let `app` answer every error as problem details."""
     handlers: dict[type[Exception], Handler] = {
         GraftworkError: _on_graftwork_error,
-        RequestValidationError: _on_validation_error,
         HTTPException: _on_http_exception,
         OperationalError: _on_database_error,
         InterfaceError: _on_database_error,  # a connection that broke

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from anyio import to_thread
 from fastapi import FastAPI
 
-from app import errors, health
+from app import errors, health, validation
 from app.artifacts import ArtifactStore, open_store
 from app.catalogue.endpoints import router as catalogue
 from app.datasets.endpoints import router as datasets
@@ -52,6 +52,7 @@ def create_app(settings: Settings, queue: JobQueue | None = None, artifacts: Art
     app.state.services = services
     app.state.authenticator = Authenticator(database)
     errors.install(app)
+    validation.install(app)
     secured = (datasets, estimates, jobs, models, predictions, recommendations, catalogue, storage)
     for router in (health.router, health.metrics_router, *secured):
         app.include_router(router)

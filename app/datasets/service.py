@@ -25,9 +25,11 @@ from app.idempotency.service import fingerprint, once
 from app.jobs.kinds.preparation import Preparation
 from app.jobs.queueing import enqueue
 from app.kit import strict_json
+from app.kit.json_schema import Schema
 from app.kit.pages import Listing, Page, listing
 from app.kit.streaming import Form, display_name
 from app.queue import JobQueue
+from app.validation import error_items, sentence
 
 MAX_NAME = 200
 
@@ -110,12 +112,11 @@ def check_options(values: Mapping[str, Any], loc: list[str | int]) -> PrepareOpt
     try:
         return PrepareOptions.model_validate(values)
     except ValidationError as error:
-        items = [
-            ErrorItem(loc=[*loc, *entry["loc"]], msg=entry["msg"].removeprefix("Value error, "))
-            for entry in error.errors(include_url=False, include_input=False, include_context=False)[:20]
-        ]
-        msg = f"{'.'.join(str(part) for part in items[0].loc)}: {items[0].msg}"
-        raise UnprocessableError(msg, errors=items) from None
+        entries = [{**entry, "loc": ("body", *entry["loc"])} for entry in error.errors(include_url=False)]
+        schema = PrepareOptions.model_json_schema()
+        items = error_items(entries, values, Schema(schema, schema.get("$defs", {})))
+        items = [item.model_copy(update={"loc": [*loc, *item.loc[1:]]}) for item in items]
+        raise UnprocessableError(sentence(items), errors=items) from None
 
 
 def _value(name: str, text: str) -> Any:

@@ -8,6 +8,7 @@ from typing import Literal
 
 from app.ml.errors import ConfigError
 from app.ml.models.bundle import HeadEntry, Manifest
+from app.ml.resolution.targets import no_such_target
 from app.ml.spec import SPLITS, DataSpec, TargetSpec
 
 EvaluatedSplit = Literal["train", "validation", "test", "all"]
@@ -52,9 +53,7 @@ def _check_target(target: TargetSpec, spec: DataSpec, place: str) -> None:
     if in_data is None and target.group is not None and spec.labels_of(target.group):
         return  # no row of this dataset lists the label
     if in_data is None:
-        known = _shown(target.name for target in spec.targets) or "none: upload labels"
-        msg = f"the dataset has no target {target.name!r}, which the model answers; it has {known}"
-        raise ConfigError(("dataset",), msg)
+        raise ConfigError(("dataset",), no_such_target(spec, target.name, ", which the model answers"))
     if in_data.type != target.type:
         msg = f"target {target.name!r} is a {in_data.type} in the dataset, and a {target.type} for the model"
         raise ConfigError((place,), msg)

@@ -8,6 +8,7 @@ from app.ml.kinds.heads.regressor import Regressor
 from app.ml.kinds.strategies.linear_probe import LinearProbe
 from app.ml.models.bundle import Manifest
 from app.ml.resolution.fine_tuning import resolve_fine_tuning
+from app.ml.resolution.targets import no_such_target
 from app.ml.spec import DataSpec
 
 MIN_ROWS = 20
@@ -20,8 +21,7 @@ def resolve_probe(spec: DataSpec, target: str, parent: Manifest | None = None) -
     """
     target_spec = spec.target(target)
     if target_spec is None:
-        names = ", ".join(repr(other.name) for other in spec.targets[:10]) or "none: upload labels"
-        raise ConfigError(("target",), f"the dataset has no target {target!r}; it has {names}")
+        raise ConfigError(("target",), no_such_target(spec, target))
     labelled = spec.labelled.get(target, spec.rows).get("train", 0)
     if labelled < MIN_ROWS:
         msg = f"{labelled} train rows carry target {target!r}, and a comparison needs {MIN_ROWS}: label more"

@@ -1,9 +1,27 @@
 """Targets that something can be learned from."""
 
+import json
+
 from app.ml.errors import ConfigError, Location
 from app.ml.spec import DataSpec, TargetSpec
 
+MAX_SHOWN = 10
 _MIN_CLASSES = 2
+
+
+def no_such_target(spec: DataSpec, name: str, of_model: str = "") -> str:
+    """Return the sentence that says that a dataset lacks a target, and what makes its column one; see `of_model`.
+
+    `of_model` is put after the target's name.
+    """
+    known = ", ".join(repr(target.name) for target in spec.targets[:MAX_SHOWN]) or "none: upload labels"
+    if not any(column.name == name for column in spec.columns):
+        return f"the dataset has no target {name!r}{of_model}; it has {known}"
+    version = json.dumps({"options": {"columns": {name: "target"}}}, ensure_ascii=False)
+    return (
+        f"the dataset has no target {name!r}{of_model}: that is one of its input columns; make it a target by "
+        f"POST /v1/datasets/{{id}}/versions with {version}"
+    )
 
 
 def learnable_target(spec: DataSpec, name: str, place: Location) -> TargetSpec:
@@ -13,8 +31,7 @@ def learnable_target(spec: DataSpec, name: str, place: Location) -> TargetSpec:
     """
     target = spec.target(name)
     if target is None:
-        known = ", ".join(repr(target.name) for target in spec.targets[:10]) or "none: upload labels"
-        raise ConfigError(place, f"the dataset has no target {name!r}; it has {known}")
+        raise ConfigError(place, no_such_target(spec, name))
     if target.type == "category" and len(target.classes) < _MIN_CLASSES:
         raise ConfigError(place, f"target {name!r} has one class only: there is nothing to learn")
     if spec.labelled.get(name, spec.rows).get("train", 0) < 1:
