@@ -76,7 +76,7 @@ class Layout:
     def of(cls, codes: Tensor) -> "Layout":
         """Compute it from codes (B, T); a row of only padding counts whole, and on the meta device every row."""
         is_token = codes != PADDING
-        is_token = is_token | ~is_token.any(1, keepdim=True)
+        is_token = is_token | ~is_token.any(1, keepdim=True)  # else an empty row's softmax would be over nothing
         rows, steps = codes.shape
         if codes.is_meta:
             places = torch.empty(rows * steps, dtype=torch.int64, device="meta")
@@ -154,7 +154,7 @@ class BertBackbone(Backbone, Sequences):
     def _each_layer(self, codes: Tensor, layout: Layout) -> list[Tensor]:
         """After every block, packed (N, width)."""
         packed_codes = codes.flatten().index_select(0, layout.places)
-        step = layout.places % layout.steps
+        step = layout.places % layout.steps  # int64 (N,): each token's step in its own text
         values = self.dropout(self.norm(self.words(packed_codes) + self.places[step]))
         outputs = []
         for block in self.blocks:

@@ -89,7 +89,7 @@ class Waves(nn.Module):
         count, waves = len(numbers), 2 * config.frequencies
         self.register_buffer("places", torch.tensor(numbers, dtype=torch.int64))
         self.rates = nn.Parameter(config.scale * torch.randn(count, config.frequencies))
-        limit = 1 / math.sqrt(waves)
+        limit = 1 / math.sqrt(waves)  # as nn.Linear of `waves` inputs begins
         self.weight = nn.Parameter(torch.empty(count, waves, config.embedding).uniform_(-limit, limit))
         self.bias = nn.Parameter(torch.empty(count, config.embedding).uniform_(-limit, limit))
 

@@ -87,7 +87,7 @@ class TcnBackbone(Backbone, Sequences):
 
     def advance(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
         """The state holds the last inputs of each convolution, each (B, width, (k - 1) * dilation)."""
-        values = self.entrance(inputs).transpose(1, 2)
+        values = self.entrance(inputs).transpose(1, 2)  # (B, width, S): convolutions take channels first
         after: State = []
         for index, block in enumerate(self.blocks):
             assert isinstance(block, DilatedBlock)
@@ -97,7 +97,7 @@ class TcnBackbone(Backbone, Sequences):
 
     def _each_block(self, inputs: Tensor) -> list[Tensor]:
         observed = self.entrance.observed(inputs).unsqueeze(1)  # (B, 1, T)
-        values = self.entrance(inputs).transpose(1, 2)
+        values = self.entrance(inputs).transpose(1, 2)  # (B, width, T)
         outputs = []
         for block in self.blocks:
             values = block(values, observed)
@@ -111,7 +111,7 @@ class DilatedConvolution(nn.Conv1d):
     def __init__(self, width: int, kernel: int, dilation: int, *, causal: bool) -> None:
         super().__init__(width, width, kernel, dilation=dilation)
         self.reach = (kernel - 1) * dilation
-        self.before = self.reach if causal else self.reach // 2
+        self.before = self.reach if causal else self.reach // 2  # zeros before the first step; the rest after the last
         self.gain = nn.Parameter(self.weight.detach().flatten(1).norm(dim=1))  # at first w = v
 
     def forward(self, values: Tensor) -> Tensor:
@@ -146,7 +146,7 @@ class DilatedBlock(nn.Module):
         inner, kept = values, []
         for index, convolution in enumerate((self.first, self.second)):
             before = past[index] if past else inner.new_zeros(len(inner), inner.shape[1], convolution.reach)
-            together = torch.cat([before, inner], dim=2)
-            kept.append(together[:, :, inner.shape[2] :])
+            together = torch.cat([before, inner], dim=2)  # (B, width, reach + S)
+            kept.append(together[:, :, inner.shape[2] :])  # the last `reach` inputs, which the next call begins with
             inner = F.relu(convolution.slide(together))
         return F.relu(values + inner), kept

@@ -113,8 +113,9 @@ class TransformerBackbone(Backbone, Sequences):
 
     def advance(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
         """The state holds every block's keys and values, and the codes that later n-grams begin with."""
-        first = state[0].shape[2] if state else 0
-        values = self.entrance(inputs)
+        first = state[0].shape[2] if state else 0  # keys are (B, H, T, D): T steps were read before
+        values = self.entrance(inputs)  # (B, S, width), of the S new steps alone
+        # A run that ends at a new step may begin before it: the last codes that were read come first.
         codes = torch.cat([*state[2 * len(self.blocks) :], inputs], dim=1)
         if self.ngrams is not None:
             values = values + self.ngrams(codes)[:, -inputs.shape[1] :]
@@ -139,6 +140,7 @@ class TransformerBackbone(Backbone, Sequences):
         mask = self._mask(inputs)
         outputs = []
         for block in self.blocks:
+            # Without a mask the kernel for causal attention is used, which never builds one of (T, T).
             values = block(values, mask, causal=self.causal and mask is None)
             outputs.append(values)
         return [*outputs[:-1], self.norm(outputs[-1])]
@@ -147,7 +149,7 @@ class TransformerBackbone(Backbone, Sequences):
         """Mask of what a step may attend to, bool, broadcast to (B, H, T, T); None where causality alone decides."""
         if self.causal and self.is_text:  # padding comes at the end: nothing before it sees it
             return None
-        observed = self.entrance.observed(inputs)[:, None, None, :]
+        observed = self.entrance.observed(inputs)[:, None, None, :]  # (B, 1, 1, T): by the step that is looked at
         if not self.causal:
             return observed
         # A step always sees itself: a row of the mask without True would make the softmax NaN.
@@ -159,6 +161,7 @@ class TransformerBackbone(Backbone, Sequences):
         """Initialise as GPT-2: normal, and what adds to a shortcut smaller by sqrt(2 depth)."""
         for name, module in self.blocks.named_modules():
             if isinstance(module, nn.Linear):
+                # 2 depth terms are added to each shortcut: their sum keeps the deviation of one.
                 adds = name.endswith(("attention.out", "mlp.2"))
                 nn.init.normal_(module.weight, std=_STD / math.sqrt(2 * len(self.blocks)) if adds else _STD)
                 nn.init.zeros_(module.bias)

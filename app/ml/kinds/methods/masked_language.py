@@ -82,7 +82,7 @@ def masked(codes: Tensor, share: float, vocabulary: int) -> tuple[Tensor, Tensor
     """Mask codes (B, T): the changed codes, and which were chosen, bool (B, T)."""
     chosen = (torch.rand(codes.shape, device=codes.device) < share) & is_text(codes)
     # Some chosen tokens keep their code or get a wrong one, since no text has masks after pretraining.
-    fate = torch.rand(codes.shape, device=codes.device)
+    fate = torch.rand(codes.shape, device=codes.device)  # (B, T): below 0.8 a mask, below 0.9 another token
     others = torch.randint(min(FIRST, vocabulary - 1), vocabulary, codes.shape, device=codes.device)
     changed = torch.where(chosen & (fate < _HIDDEN), MASK, codes)
     changed = torch.where(chosen & (fate >= _HIDDEN) & (fate < _REPLACED), others, changed)

@@ -88,6 +88,7 @@ class NextTokenObjective(Objective):
 
     def measured(self, batches: Iterable[Batch]) -> tuple[Losses, TokenSums]:
         """The same, and the sums of every text."""
+        # (N, 4) in float64: a split has millions of tokens, whose sum float32 would round.
         sums = torch.cat([self.sums(batch.inputs) for batch in batches]).double()
         return {"loss": mean_nats(sums), **rates(sums)}, TokenSums(sums.detach().cpu().numpy())
 
