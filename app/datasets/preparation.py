@@ -66,7 +66,9 @@ def prepare(
         state = CleaningState(frame, loaded, notes, context.scratch, limits.removals_listed)
         steps = clean_rows(state, options.cleaning, duplicates=options.duplicates, unlabelled=options.unlabelled)
         frame = finish_targets(_kept_rows(state), notes)
-        split = assign_splits(frame, state.digests()[state.keep], options, notes, earlier)
+        digests = state.digests()[state.keep]
+        known_as = state.rounded_digests()[state.keep] if earlier is not None and earlier.rounded else digests
+        split = assign_splits(frame, digests, options, notes, earlier, known_as)
         notice_untrained_classes(frame, split, notes)
         clean_columns(state, steps, split)
         progress(0.9, "writing")

@@ -95,6 +95,13 @@ def finished(client: Http, settings: Settings, path: str, body: dict[str, Any] |
     return job
 
 
+def all_rows(client: Http, dataset: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows of a dataset."""
+    count = sum(dataset["rows"].values())
+    pages = (client.get(f"/v1/datasets/{dataset['id']}/rows?limit=100&offset={k}") for k in range(0, count, 100))
+    return [row for page in pages for row in page.json()["data"]]
+
+
 def began_at(client: Http, job: str) -> list[int]:
     """The steps at which the trainings of a job began."""
     events = client.get(f"/v1/jobs/{job}/events?limit=1000").json()["data"]
@@ -200,6 +207,24 @@ def test_a_dataset_is_prepared_anew(client: Http, settings: Settings) -> None:
     again = client.get(f"/v1/datasets/{answer.json()['id']}").json()
     assert again["status"] == "ready", again["error"]
     assert again["rows"] == dataset["rows"]
+
+
+def test_rows_of_a_table_are_known_again_in_another_file(client: Http, settings: Settings) -> None:
+    """Then digests were of float32; the same rows, sent anew, keep their splits."""
+    old = named(client, "datasets", "table.csv")
+    rows = all_rows(client, old)
+    cells = [{**row["input"], **row["targets"]} for row in rows]
+    lines = [",".join(cells[0]), *(",".join("" if v is None else str(v) for v in row.values()) for row in cells)]
+    form = {"name": "again", "same_splits_as": old["id"], "columns": json.dumps({"label": "target", "size": "target"})}
+    answer = client.post("/v1/datasets", files={"file": ("again.csv", "\n".join(lines).encode())}, data=form)
+    assert answer.status_code == 202, answer.text
+    run_jobs(settings)
+    again = client.get(f"/v1/datasets/{answer.json()['id']}").json()
+    assert again["status"] == "ready", again["error"]
+    assert [row["split"] for row in all_rows(client, again)] == [row["split"] for row in rows]
+    report = client.get(f"/v1/datasets/{again['id']}/report").json()
+    (decision,) = (item for item in report["decisions"] if item["field"] == "splits")
+    assert decision["reason"].startswith(f"{len(rows)} of {len(rows)} rows"), decision
 
 
 def test_a_repeated_request_gets_the_answer_of_then(client: Http) -> None:

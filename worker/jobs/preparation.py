@@ -1,5 +1,6 @@
 """A dataset's preparation: the uploaded file becomes the canonical form and a report."""
 
+import json
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -9,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from app.artifacts import fetch_blob
 from app.datasets import repository
+from app.datasets.canonical.writer import FORMAT
 from app.datasets.errors import Code, DatasetError, RowError
 from app.datasets.limits import Limits
 from app.datasets.options import PrepareOptions
@@ -19,6 +21,7 @@ from app.jobs import lease as leases
 from worker.attempt.attempt import Attempt
 from worker.attempt.context import JobContext
 
+KEPT = ("digests.npy", "split.npy", "rows.npy")
 _REPORT_SECONDS = 0.5
 
 
@@ -47,14 +50,15 @@ def _earlier(attempt: Attempt, dataset: DatasetRow, options: PrepareOptions) -> 
         return None
     row = attempt.commit_with_retry(lambda session: repository.find(session, dataset.project_id, dataset_id))
     files = {} if row is None else row.files or {}
-    if row is None or not {"digests.npy", "split.npy", "rows.npy"} <= set(files):
+    if row is None or not {*KEPT} <= set(files):
         message = f"the dataset {dataset_id}, whose splits are to be kept, is gone; leave same_splits_as out"
         raise DatasetError(Code.BAD_OPTION, message, [RowError(("same_splits_as",), message)])
     earlier_options = PrepareOptions.model_validate(row.options)
     same = row.source_sha256 == dataset.source_sha256 and _numbering(earlier_options) == _numbering(options)
-    names = ("digests.npy", "split.npy", *(["rows.npy"] if same else []))
-    paths = (fetch_blob(attempt.artifacts, files[name]["sha256"]) for name in names)
-    return EarlierDataset(dataset_id, *(np.load(path, mmap_mode="r", allow_pickle=False) for path in paths))
+    paths = {name: fetch_blob(attempt.artifacts, files[name]["sha256"]) for name in (*KEPT, "manifest.json")}
+    digests, split, rows = (np.load(paths[name], mmap_mode="r", allow_pickle=False) for name in KEPT)
+    rounded = json.loads(paths["manifest.json"].read_text(encoding="utf-8"))["format"] < FORMAT
+    return EarlierDataset(dataset_id, digests, split, rows if same else None, rounded=rounded)
 
 
 def _numbering(options: PrepareOptions) -> tuple[object, ...]:

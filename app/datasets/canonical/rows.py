@@ -12,10 +12,11 @@ import numpy.typing as npt
 from PIL import Image
 
 from app.datasets.frames.texts import Texts
-from app.ml.data.dates import stored_to_iso
+from app.ml.data.dates import stored_to_iso, to_iso
 from app.ml.spec import SPLITS, ColumnSpec, DataSpec, TargetSpec
 
 Cell = str | float | None
+Stored = np.float32 | np.float64  # datasets of earlier releases hold float32
 MAX_CHARACTERS = 2000
 
 
@@ -61,7 +62,7 @@ def _steps(series: npt.NDArray[Any]) -> list[list[float | None]]:
     """Return the steps of a series (T, C) without the NaN that pads it; missing values are None."""
     observed = np.flatnonzero(~np.isnan(series).all(axis=1))
     length = int(observed[-1]) + 1 if len(observed) else 0
-    return [[None if math.isnan(value) else float(value) for value in step] for step in series[:length]]
+    return [[None if math.isnan(value) else _number(value) for value in step] for step in series[:length]]
 
 
 def _open(folder: Path, name: str) -> npt.NDArray[Any]:
@@ -70,18 +71,23 @@ def _open(folder: Path, name: str) -> npt.NDArray[Any]:
 
 
 def _cells(specs: Sequence[ColumnSpec | TargetSpec], values: npt.NDArray[Any]) -> dict[str, Cell]:
-    return {spec.name: _cell(spec, float(value)) for spec, value in zip(specs, values, strict=True)}
+    return {spec.name: _cell(spec, value) for spec, value in zip(specs, values, strict=True)}
 
 
-def _cell(spec: ColumnSpec | TargetSpec, value: float) -> Cell:
+def _cell(spec: ColumnSpec | TargetSpec, value: Stored) -> Cell:
     if math.isnan(value):
         return None
     if spec.type == "number":
-        return value
+        return _number(value)
     if spec.type == "date":
-        return stored_to_iso(value)
+        return stored_to_iso(float(value)) if isinstance(value, np.float32) else to_iso(float(value))
     names = spec.categories if isinstance(spec, ColumnSpec) else spec.classes
     return names[int(value)]
+
+
+def _number(value: Stored) -> float:
+    """Return a stored number as it was uploaded; of a float32 of earlier releases the shortest number, as 46.6."""
+    return float(str(value)) if isinstance(value, np.float32) else float(value)
 
 
 def as_png(pixels: npt.NDArray[Any]) -> str:

@@ -1,5 +1,6 @@
 """Writes the canonical form: inputs.npy, targets.npy, split.npy, rows.npy and manifest.json in one folder.
 
+Inputs are uint8 for images and float64 for tables and series, as they were uploaded.
 Texts have text.npy, the UTF-8 bytes of all rows, and offsets.npy, where each row begins, instead of inputs.npy.
 """
 
@@ -16,7 +17,7 @@ from app.datasets.frames.chunks import row_chunks
 from app.datasets.frames.texts import Texts, TextWriter
 from app.ml.spec import DataSpec
 
-FORMAT = 1
+FORMAT = 2  # 1 held tables and series as float32
 
 
 def write_inputs(inputs: Inputs, keep: Bools, out: Path) -> Inputs:
@@ -34,7 +35,7 @@ def _write_texts(texts: Texts, keep: Bools, out: Path) -> Texts:
 
 
 def _write_array(inputs: npt.NDArray[Any], keep: Bools, out: Path) -> npt.NDArray[Any]:
-    dtype = np.uint8 if inputs.dtype == np.uint8 else np.float32
+    dtype = np.uint8 if inputs.dtype == np.uint8 else np.float64
     shape = (int(keep.sum()), *inputs.shape[1:])
     written = np.lib.format.open_memmap(out / "inputs.npy", mode="w+", dtype=dtype, shape=shape)
     start = 0

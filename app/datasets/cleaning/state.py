@@ -86,6 +86,10 @@ class CleaningState:
             self._digests = digest_rows(self.frame.inputs, self.frame.columns)
         return self._digests
 
+    def rounded_digests(self) -> Digests:
+        """Return the digests that an earlier release gave all rows' inputs, (N, 2)."""
+        return digest_rows(self.frame.inputs, self.frame.columns, rounded=True)
+
     def sketches(self) -> Sketches:
         """Return the sketches of all rows' inputs, (N, K)."""
         if self._sketches is None:
@@ -139,7 +143,7 @@ class CleaningState:
         """Copy some columns of the table into a mapped file and return that, (N, columns)."""
         matrix = self._matrix()
         shape = (len(matrix), len(columns))
-        copy = np.lib.format.open_memmap(self.folder / name, mode="w+", dtype=np.float32, shape=shape)
+        copy = np.lib.format.open_memmap(self.folder / name, mode="w+", dtype=np.float64, shape=shape)
         for rows in row_chunks(matrix):
             copy[rows] = matrix[rows][:, columns]
         return copy

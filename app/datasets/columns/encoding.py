@@ -114,10 +114,10 @@ def _has_value(inputs: npt.NDArray[Any]) -> Bools:
 def _inputs(
     chosen: list[Column], roles: dict[str, Assigned], options: PrepareOptions, reader: ColumnReader, scratch: Path
 ) -> tuple[npt.NDArray[Any], tuple[ColumnSpec, ...]]:
-    """Return the usable ones of the `chosen` columns as a mapped float32 (N, D), and their descriptions."""
+    """Return the usable ones of the `chosen` columns as a mapped float64 (N, D), and their descriptions."""
     rows = len(reader.rows)
     matrix = np.lib.format.open_memmap(
-        scratch / "table.npy", mode="w+", dtype=np.float32, shape=(rows, max(1, len(chosen)))
+        scratch / "table.npy", mode="w+", dtype=np.float64, shape=(rows, max(1, len(chosen)))
     )
     specs: list[ColumnSpec] = []
     nullable = options.missing == "impute"

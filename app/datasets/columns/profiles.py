@@ -9,7 +9,7 @@ from app.datasets.frames import Bytes, Floats, Frame
 from app.datasets.frames.chunks import CHUNK_BYTES, row_chunks
 from app.datasets.frames.texts import Texts
 from app.datasets.report import ChannelProfile, ColumnProfile, ImageProfile, SeriesProfile, TargetProfile, TextProfile
-from app.ml.data.dates import stored_to_iso
+from app.ml.data.dates import to_iso
 from app.ml.data.moments import Moments
 from app.ml.spec import SPLITS, TargetSpec
 
@@ -65,7 +65,7 @@ def text_profile(frame: Frame) -> TextProfile | None:
 
 
 def series_profile(frame: Frame) -> SeriesProfile | None:
-    """Return lengths and channel statistics of series float32 (N, T, C), for other data None."""
+    """Return lengths and channel statistics of series float64 (N, T, C), for other data None."""
     inputs = frame.inputs
     if frame.modality != "series" or isinstance(inputs, Texts):
         return None
@@ -95,7 +95,7 @@ def series_lengths(series: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
 
 
 def column_profiles(frame: Frame) -> tuple[ColumnProfile, ...]:
-    """Return a profile of each column of a table float32 (N, D), read in blocks of columns; for other data ()."""
+    """Return a profile of each column of a table float64 (N, D), read in blocks of columns; for other data ()."""
     inputs, columns = frame.inputs, frame.columns
     if frame.modality != "table" or isinstance(inputs, Texts):
         return ()
@@ -146,5 +146,5 @@ def _statistics(name: str, categories: tuple[str, ...], kind: str, values: Float
         if len(present) <= MAX_DISTINCT_ROWS:
             fields["distinct"] = len(np.unique(present))
         if kind == "date":
-            fields |= {"earliest": stored_to_iso(fields["min"]), "latest": stored_to_iso(fields["max"])}
+            fields |= {"earliest": to_iso(fields["min"]), "latest": to_iso(fields["max"])}
     return fields

@@ -63,7 +63,7 @@ Column: TypeAlias = NumberColumn | TextColumn | DateColumn | LabelsColumn
 class Loaded:
     """A file as a reader returns it: of `rows_read` rows the N that could be read, by their numbers in the file `rows`.
 
-    `inputs` are images uint8 (N, H, W, C), a matrix of numbers float32 (N, D), series float32 (N, T, C) padded with
+    `inputs` are images uint8 (N, H, W, C), a matrix of numbers float64 (N, D), series float64 (N, T, C) padded with
     NaN, or texts; where it is None, `columns` hold the inputs too. `roles` and `types` are what the file itself
     declares of its columns. Pixels were multiplied by `value_scale`. `channels` are the names of the channels of
     series, `input_names` those of the columns that became `inputs`. `windows`: the rows are overlapping pieces of one

@@ -1,11 +1,13 @@
 """Digests of rows: 128 bits that are equal exactly where the inputs are equal, whatever file they come from.
 
 A category counts by its name rather than by its code: a new version of a table that has a further category still
-has the digests of its old rows.
+has the digests of its old rows. Rows of numbers that float32 holds exactly have the digests that earlier releases gave
+them, which knew float32 alone; those of other rows are `rounded` ones there.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -15,30 +17,31 @@ from app.datasets.frames.chunks import row_chunks
 from app.datasets.frames.texts import Texts
 from app.ml.spec import ColumnSpec
 
-NAN_BITS = np.uint32(0x7FC00000)  # every NaN is hashed as this one
+NAN_BITS = np.uint32(0x7FC00000)  # every NaN is hashed as this one, in float64 with as many zeros behind it
 SERIES_DIMENSIONS = 3
+FLOAT64_MARK = b"float64"  # before the bytes of a row in float64, which could be those of a series in float32
 Digests: TypeAlias = npt.NDArray[np.uint64]
 Ints: TypeAlias = npt.NDArray[np.int64]
 
 
-def digest_rows(inputs: npt.NDArray[Any] | Texts, columns: Sequence[ColumnSpec] = ()) -> Digests:
+def digest_rows(
+    inputs: npt.NDArray[Any] | Texts, columns: Sequence[ColumnSpec] = (), *, rounded: bool = False
+) -> Digests:
     """Return the first 128 bits of the SHA-256 of each row, (N, 2).
 
-    -0.0 counts as 0.0, every NaN as the same, and steps of NaN at the end of a series not at all.
+    -0.0 counts as 0.0, every NaN as the same, and steps of NaN at the end of a series not at all. With `rounded`,
+    numbers count as float32 rounds them.
     """
     hashes = bytearray()
     if isinstance(inputs, Texts):
         for position in range(len(inputs)):
             hashes += hashlib.sha256(inputs.raw(position)).digest()[:16]
         return _to_words(bytes(hashes))
-    category_bits = {j: _name_bits(column.categories) for j, column in enumerate(columns) if column.categories}
+    names = {j: _NameBits.of(column.categories) for j, column in enumerate(columns) if column.categories}
     for rows in row_chunks(inputs):
         chunk = np.ascontiguousarray(inputs[rows])
-        row_bytes = _normalised_bytes(chunk, category_bits)
-        is_series = chunk.dtype.kind == "f" and chunk.ndim == SERIES_DIMENSIONS
-        ends = _series_ends(chunk) if is_series else None
-        for i, row in enumerate(row_bytes):
-            hashes += hashlib.sha256((row if ends is None else row[: ends[i]]).data).digest()[:16]
+        for row in _rows_as_bytes(chunk, names, rounded=rounded):
+            hashes += hashlib.sha256(row).digest()[:16]
     return _to_words(bytes(hashes))
 
 
@@ -67,33 +70,59 @@ def find_rows(keys: Digests, among: Digests) -> Ints:
     return np.where((among[positions] == keys).all(axis=1), positions, -1).astype(np.int64)
 
 
-def _normalised_bytes(
-    chunk: npt.NDArray[Any], category_bits: dict[int, npt.NDArray[np.uint32]]
-) -> npt.NDArray[np.uint8]:
-    """Return the bytes of each row, (n, bytes), with one form of zero, of NaN and of each category."""
+@dataclass(frozen=True, slots=True)
+class _NameBits:
+    """Bits of the SHA-256 of each category's name: 32 and 64 of them, (names,), and whether the 32 are its alone."""
+
+    short: npt.NDArray[np.uint32]
+    long: npt.NDArray[np.uint64]
+    unique: npt.NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, names: Sequence[str]) -> "_NameBits":
+        long = np.array(
+            [int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") for name in names], np.uint64
+        )
+        short = (long >> np.uint64(32)).astype(np.uint32)
+        _, inverse, counts = np.unique(short, return_inverse=True, return_counts=True)
+        return cls(short, long, counts[inverse] == 1)
+
+
+def _rows_as_bytes(chunk: npt.NDArray[Any], names: dict[int, _NameBits], *, rounded: bool) -> Iterator[Any]:
+    """Yield the bytes that stand for each row of a chunk (n, ...), one form of zero, of NaN and of each category."""
     if chunk.dtype.kind != "f":
-        return chunk.reshape(len(chunk), -1).view(np.uint8)
+        yield from chunk.reshape(len(chunk), -1).view(np.uint8)
+        return
+    ends = _series_ends(chunk) if chunk.ndim == SERIES_DIMENSIONS else np.full(len(chunk), chunk[:1].size)
+    with np.errstate(over="ignore"):  # beyond float32 is infinity, which is not equal
+        short = chunk.astype(np.float32)
+    exact = np.full(len(chunk), fill_value=True)
+    if chunk.dtype == np.float64 and not rounded:
+        exact = ((short == chunk) | np.isnan(chunk)).reshape(len(chunk), -1).all(axis=1)
+        for column, bits in names.items():
+            codes = np.nan_to_num(chunk[:, column]).astype(np.int64)
+            exact &= bits.unique[codes] | np.isnan(chunk[:, column])
+    as_short = _bits(short, {column: bits.short for column, bits in names.items()})
+    as_long = as_short if exact.all() else _bits(chunk, {column: bits.long for column, bits in names.items()})
+    for i, (is_exact, end) in enumerate(zip(exact.tolist(), ends.tolist(), strict=True)):
+        yield as_short[i, :end].data if is_exact else FLOAT64_MARK + as_long[i, :end].tobytes()
+
+
+def _bits(chunk: npt.NDArray[Any], names: dict[int, npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    """Return floats (n, ...) as unsigned integers of their size, (n, values); codes become bits of their `names`."""
     missing = np.isnan(chunk)
     values = np.ascontiguousarray(chunk + chunk.dtype.type(0))  # -0.0 + 0.0 is 0.0
-    if chunk.dtype != np.float32:
-        values[missing] = np.nan
-        return values.reshape(len(chunk), -1).view(np.uint8)
-    bits = values.view(np.uint32)
-    bits[missing] = NAN_BITS
-    for column, names in category_bits.items():
+    bits = values.view(np.uint32 if chunk.dtype == np.float32 else np.uint64)
+    bits[missing] = NAN_BITS if chunk.dtype == np.float32 else np.uint64(NAN_BITS) << np.uint64(32)
+    for column, of_names in names.items():
         present = ~missing[:, column]
-        bits[present, column] = names[chunk[present, column].astype(np.int64)]
-    return bits.reshape(len(chunk), -1).view(np.uint8)
-
-
-def _name_bits(names: tuple[str, ...]) -> npt.NDArray[np.uint32]:
-    """Return 32 bits of the SHA-256 of each name, (names,)."""
-    return np.array([int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") for name in names], np.uint32)
+        bits[present, column] = of_names[chunk[present, column].astype(np.int64)]
+    return bits.reshape(len(chunk), -1)
 
 
 def _series_ends(chunk: npt.NDArray[Any]) -> Ints:
-    """Return the bytes of each series (n, T, C) up to its last step that has a value, (n,)."""
+    """Return the number of values of each series (n, T, C) up to its last step that has one, (n,)."""
     observed = ~np.isnan(chunk).all(axis=2)
     steps = chunk.shape[1] - np.argmax(observed[:, ::-1], axis=1)
-    ends: Ints = np.where(observed.any(axis=1), steps, 0) * chunk.shape[2] * chunk.itemsize
+    ends: Ints = np.where(observed.any(axis=1), steps, 0) * chunk.shape[2]
     return ends

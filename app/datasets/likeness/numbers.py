@@ -36,7 +36,8 @@ def _round(rows: npt.NDArray[Any], codes: list[int], digits: int) -> npt.NDArray
 
 
 def round_significant(values: npt.NDArray[Any], digits: int) -> npt.NDArray[np.float32]:
-    """Round each number to `digits` significant digits, away from 0 from .363 on; 0, inf and NaN stay."""
+    """Round each number, as float32 holds it, to `digits` significant digits, up from .363 on; 0, inf and NaN stay."""
+    values = values.astype(np.float32)
     roundable = np.isfinite(values) & (values != 0)
     size = np.where(roundable, np.abs(values), 1).astype(np.float64)
     scale = POWERS[MAX_EXPONENT + digits - 1 - np.floor(np.log10(size.astype(np.float32))).astype(np.int64)]

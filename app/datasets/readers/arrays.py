@@ -206,10 +206,10 @@ def _value_range(x: Array) -> tuple[float, float]:
 
 
 def _matrix(x: Array, context: Context) -> Array:
-    """Return the rows as float32 (N, D); NaN is missing; infinity and what float32 cannot hold is refused."""
-    if x.size * 4 > context.limits.canonical_bytes:
+    """Return the rows as float64 (N, D); NaN is missing; infinity and what float32 cannot hold is refused."""
+    if x.size * 8 > context.limits.canonical_bytes:
         raise DatasetError(Code.TOO_LARGE, f"array x of shape {x.shape} is too large to prepare")
-    out = np.lib.format.open_memmap(context.scratch / "matrix.npy", mode="w+", dtype=np.float32, shape=x.shape)
+    out = np.lib.format.open_memmap(context.scratch / "matrix.npy", mode="w+", dtype=np.float64, shape=x.shape)
     errors: list[RowError] = []
     for rows in row_chunks(x, CHUNK_BYTES):
         numbers = x[rows].astype(np.float64)

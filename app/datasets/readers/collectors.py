@@ -7,7 +7,6 @@ from itertools import pairwise
 from typing import NoReturn, overload
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from app.datasets.context import Context
@@ -132,7 +131,7 @@ class SeriesRows:
             self._empty.append(row)
             return
         self._check(series, row)
-        self._file.write(series[: observed[-1] + 1].astype(np.float32).tobytes())
+        self._file.write(series[: observed[-1] + 1].tobytes())
         self._ends.append(self._ends[-1] + int(observed[-1]) + 1)
         if row % PROGRESS_ROWS == 0:
             self._context.progress(0.4, f"{row} series read")
@@ -157,31 +156,31 @@ class SeriesRows:
         """Close the file."""
         self._file.close()
 
-    def finish(self) -> tuple[npt.NDArray[np.float32], KeptRows]:
-        """Return the series float32 (n, T, C), memory-mapped and padded with NaN, and their rows."""
+    def finish(self) -> tuple[Floats, KeptRows]:
+        """Return the series float64 (n, T, C), memory-mapped and padded with NaN, and their rows."""
         self._file.close()
         if len(self._ends) == 1:
             raise DatasetError(Code.EMPTY_DATASET, f"none of the {self.count} series holds any value; add some")
         lengths = np.diff(self._ends)
         out = open_series((len(lengths), int(lengths.max()), self.channels), self._context)
-        values = np.memmap(self._path, dtype=np.float32, mode="r").reshape(-1, self.channels)
+        values = np.memmap(self._path, dtype=np.float64, mode="r").reshape(-1, self.channels)
         for position, (start, end) in enumerate(pairwise(self._ends)):
             out[position, : end - start] = values[start:end]
             out[position, end - start :] = np.nan
         return out, _kept_rows(self.count, self._empty, "the series holds no value")
 
 
-def open_series(shape: tuple[int, int, int], context: Context) -> npt.NDArray[np.float32]:
-    """Return a memory-mapped scratch array float32 (N, T, C), or refuse so large a one."""
+def open_series(shape: tuple[int, int, int], context: Context) -> Floats:
+    """Return a memory-mapped scratch array float64 (N, T, C), or refuse so large a one."""
     steps, channels = shape[1:]
     if steps * channels > context.limits.series_values or channels > context.limits.columns:
         message = f"series of {steps} steps and {channels} channels are too long; cut them into shorter ones"
         raise DatasetError(Code.TOO_LARGE, message)
-    if 4 * np.prod(shape, dtype=np.float64) > context.limits.canonical_bytes:
+    if 8 * np.prod(shape, dtype=np.float64) > context.limits.canonical_bytes:
         message = f"{shape[0]} series, filled up to {steps} steps of {channels} channels, are too large; shorten them"
         raise DatasetError(Code.TOO_LARGE, message)
     path = context.scratch / "series.npy"
-    array: npt.NDArray[np.float32] = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+    array: Floats = np.lib.format.open_memmap(path, mode="w+", dtype=np.float64, shape=shape)
     return array
 
 

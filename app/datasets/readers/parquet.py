@@ -178,7 +178,11 @@ def _days(values: Any) -> Floats:
     if pt.is_date32(values.type):
         return _floats(values.cast(pa.int32()))
     unit = values.type.unit if pt.is_timestamp(values.type) else "ms"
-    return _floats(values.cast(pa.int64())) / UNITS_PER_DAY[unit]
+    units = values.cast(pa.int64())
+    whole, rest = np.divmod(pc.fill_null(units, 0).to_numpy(zero_copy_only=False), UNITS_PER_DAY[unit])
+    days: Floats = whole + rest / UNITS_PER_DAY[unit]  # apart: nanoseconds since 1970 are more than a float64 holds
+    days[units.is_null().to_numpy(zero_copy_only=False)] = np.nan
+    return days
 
 
 def _column(name: str, chunks: list[Any], kind: Any) -> Column:

@@ -2,10 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow.compute as pc
 
 from app.datasets.columns.encoding import read_times
@@ -151,10 +149,8 @@ def _codes(column: Column) -> Floats:
     return np.array(pc.index_in(text, known).to_numpy(zero_copy_only=False), dtype=np.float64)
 
 
-def _stack(
-    channels: list[Floats], series_of: Ints, times: Floats | None, context: Context
-) -> tuple[npt.NDArray[np.float32], Bools]:
-    """Stack channels (rows,) into series float32 (S, T, C), padded with NaN; return also which have any value, (S,)."""
+def _stack(channels: list[Floats], series_of: Ints, times: Floats | None, context: Context) -> tuple[Floats, Bools]:
+    """Stack channels (rows,) into series float64 (S, T, C), padded with NaN; return also which have any value, (S,)."""
     order = np.argsort(series_of, kind="stable") if times is None else np.lexsort((times, series_of))
     lengths = np.bincount(series_of)
     if times is not None:
@@ -185,7 +181,7 @@ def _check_constant(column: Column, series_of: Ints, first: Ints, rows: Ints) ->
 
 def _finish(
     table: Loaded,
-    series: npt.NDArray[np.float32],
+    series: Floats,
     observed: Bools,
     channels: tuple[str, ...],
     input_columns: list[Column],
@@ -206,7 +202,7 @@ def _finish(
     )
 
 
-def _compact(series: npt.NDArray[np.float32], positions: Ints) -> npt.NDArray[Any]:
+def _compact(series: Floats, positions: Ints) -> Floats:
     """Move the series at `positions`, which ascend, to the front of the same array, and return them."""
     if len(positions) == len(series):
         return series

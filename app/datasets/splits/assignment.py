@@ -25,9 +25,16 @@ MIN_ROWS_TO_SHARE = 3
 
 
 def assign_splits(
-    frame: Frame, digests: Digests, options: PrepareOptions, notes: Notes, earlier: EarlierDataset | None = None
+    frame: Frame,
+    digests: Digests,
+    options: PrepareOptions,
+    notes: Notes,
+    earlier: EarlierDataset | None = None,
+    known_as: Digests | None = None,
 ) -> Bytes:
-    """Return the split of each row of `frame`, 0, 1 or 2, (N,); `digests` (N, 2) are those of its inputs.
+    """Return the split of each row of `frame`, 0, 1 or 2, (N,).
+
+    `digests` (N, 2) are those of its inputs; by `known_as`, where that is given, the earlier dataset knows them.
 
     Raises:
         DatasetError: bad_split, or bad_roles where two ways to split are requested at once.
@@ -35,7 +42,11 @@ def assign_splits(
     _check_one_way(frame, earlier)
     if frame.given_split is not None:
         return _check_given(frame.given_split, notes)
-    known_split = np.full(len(digests), -1) if earlier is None else _earlier_splits(frame, digests, earlier, notes)
+    known_split = (
+        np.full(len(digests), -1)
+        if earlier is None
+        else _earlier_splits(frame, digests if known_as is None else known_as, earlier, notes)
+    )
     split = np.maximum(known_split, 0).astype(np.uint8)
     new = np.flatnonzero(known_split < 0)
     if len(new):

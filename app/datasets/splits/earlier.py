@@ -13,13 +13,15 @@ class EarlierDataset:
     """A dataset whose rows keep their splits: its id, digests (M, 2) and splits (M,).
 
     Where the new dataset is made from the same source, also the numbers of its rows there (M,): cleaning may change
-    what a row holds, and it remains the same row.
+    what a row holds, and it remains the same row. `rounded`: an earlier release prepared it, whose digests were of
+    numbers rounded to float32.
     """
 
     id: str
     digests: Digests
     split: Bytes
     rows: Ints | None = None
+    rounded: bool = False
 
     def splits_of(self, digests: Digests, rows: Ints) -> Ints:
         """Return the split here of each row, by its number (N,) or else by its digest (N, 2); -1 = not in here, (N,).

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+MIN_DEVIATION = 1e-12  # of the mean: smaller ones are what is left of rounding
+
 
 @dataclass(slots=True)
 class Moments:
@@ -35,6 +37,11 @@ class Moments:
     def std(self) -> float:
         """Deviation of what was taken in; 0 of nothing."""
         return math.sqrt(self.squares / self.count) if self.count else 0.0
+
+    @property
+    def scale(self) -> float:
+        """Deviation to divide by; 1 where nothing varies, or by no more than sums in float64 are off."""
+        return self.std if self.std > MIN_DEVIATION * abs(self.mean) else 1.0
 
     def summary(self) -> dict[str, Any]:
         """Return what a report says; null where nothing is."""

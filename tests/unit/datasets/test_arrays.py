@@ -63,7 +63,7 @@ def test_other_pixel_types_are_converted_and_said(make: Preparer, x: Any, expect
 def test_rows_of_any_number_type(make: Preparer, dtype: str) -> None:
     x = (RNG.normal(size=(30, 5)) * 20).astype(dtype)
     done = make(npy(np.asfortranarray(x)), duplicates="keep")
-    np.testing.assert_array_equal(done.array("inputs"), x.astype(np.float32))
+    np.testing.assert_array_equal(done.array("inputs"), x.astype(np.float64))
     assert [column.name for column in done.spec.columns] == [f"x{j}" for j in range(5)]
 
 

@@ -54,7 +54,7 @@ def test_a_stopped_preparation_leaves_no_scratch_files(tmp_path: Path, after: in
 def test_the_manifest_says_what_the_spec_says(make: Preparer) -> None:
     done = make(npz(x=X, y=np.arange(50) % 3))
     manifest = json.loads((done.folder / "manifest.json").read_text(encoding="utf-8"))
-    assert manifest["format"] == 1
+    assert manifest["format"] == 2
     assert DataSpec.model_validate(manifest["spec"]) == done.spec
     shapes = {
         name: (done.array(name).dtype.str, done.array(name).shape) for name in ("inputs", "targets", "split", "rows")
@@ -68,9 +68,9 @@ def test_the_manifest_says_what_the_spec_says(make: Preparer) -> None:
     assert done.report.source.model_dump() == {"name": "upload", "format": "npz", "bytes": done.report.source.bytes}
 
 
-def test_tables_are_float32(make: Preparer) -> None:
+def test_tables_are_float64(make: Preparer) -> None:
     done = make("a,b\n1,x\n2,y\n3,\n")
-    assert done.array("inputs").dtype == np.float32
+    assert done.array("inputs").dtype == np.float64
     assert done.array("inputs").shape == (3, 2)
 
 

@@ -19,7 +19,7 @@ NAN = np.nan
 
 
 def equal(done: Outcome, expected: Any) -> None:
-    np.testing.assert_array_equal(done.array("inputs"), np.asarray(expected, np.float32))
+    np.testing.assert_array_equal(done.array("inputs"), np.asarray(expected, np.float64))
 
 
 def test_arrays_are_series_only_where_asked_for(make: Preparer) -> None:

@@ -60,7 +60,7 @@ def test_the_fitted_numbers_survive_json_exactly(table: TableModality) -> None:
 
 def test_lists_and_objects_are_read(table: TableModality) -> None:
     stored = table.decode([[1, 2.5, None, "blue"], {"colour": "green", "income": 3, "constant": 0, "age": -1}])
-    assert stored.dtype == np.float32
+    assert stored.dtype == np.float64
     assert stored[0].tolist()[:2] == [1, 2.5]
     assert math.isnan(stored[0, 2])
     assert stored[0, 3] == 1
@@ -235,7 +235,7 @@ def test_time_zones_are_converted() -> None:
 def test_specimens_are_rows_that_the_table_understands() -> None:
     for table in (dates(), TableModality.fit(TRAIN, SPEC)):
         rows = table.specimens(64)
-        assert rows.dtype == np.float32
+        assert rows.dtype == np.float64
         assert rows.shape == (64, len(table.columns))
         assert np.array_equal(rows, table.specimens(64), equal_nan=True)
         assert np.isfinite(table.encode(rows).numpy()).all()
@@ -250,3 +250,23 @@ def test_dates_are_written_as_they_were_meant() -> None:
         assert days is not None
         assert stored_to_iso(float(np.float32(days))) == text
         assert to_iso(days) == text
+
+
+FIRST, LAST = dt.datetime.fromisoformat("1790-07-01"), dt.datetime.fromisoformat("2149-01-01")
+
+
+@given(st.datetimes(FIRST, LAST))
+def test_dates_keep_their_microseconds(moment: dt.datetime) -> None:
+    days = from_iso(moment.isoformat())
+    assert days is not None
+    assert dt.datetime.fromisoformat(to_iso(days)) == moment
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_a_level_far_above_the_waves_is_taken_off_in_float64(kind: Any) -> None:
+    """Seconds since 1970, give or take ten: what varies is what is learned."""
+    waves = 10 * np.sin(np.arange(500) / 7)
+    spec = DataSpec(modality="table", shape=(1,), columns=(ColumnSpec(name="t", type="number"),), rows={"train": 500})
+    table = TableModality.fit((waves[:, None] + (1.7e9 if kind is np.float64 else 1.7e5)).astype(kind), spec)
+    stored = table.decode([[wave + (1.7e9 if kind is np.float64 else 1.7e5)] for wave in waves])
+    assert table.encode(stored).numpy()[:, 0] == pytest.approx((waves - waves.mean()) / waves.std(), abs=2e-3)

@@ -1,4 +1,4 @@
-"""The columns of a table, fitted on the train split: stored float32 (N,), NaN = missing, to float32 (N, width).
+"""The columns of a table, fitted on the train split: stored float64 (N,), NaN = missing, to float32 (N, width).
 
 number     (x - mean) / std, within +-10,000, a missing one as the mean (0); and, only where the train split had
            missing values, one more feature that is 1 when missing
@@ -54,9 +54,7 @@ class ColumnStatistics:
     @property
     def scale(self) -> tuple[float, float]:
         """Mean and deviation; 1 where nothing varies."""
-        mean, std = self.moments.mean, self.moments.std
-        # A constant stored as float32 may show a deviation of rounding size.
-        return mean, 1.0 if std <= 1e-7 * abs(mean) else std
+        return self.moments.mean, self.moments.scale
 
 
 class Column(Frozen):

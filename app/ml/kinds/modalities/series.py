@@ -1,6 +1,7 @@
 """Series of one or many channels, of unequal length, standardised.
 
-Stored as float32 (N, T, C): shorter series end in NaN, NaN within is a missing value. Encoded as float32 (N, C + 1, T):
+Stored as float64 (N, T, C), by earlier releases as float32: shorter series end in NaN, NaN within is a missing value.
+Encoded as float32 (N, C + 1, T):
     every channel  (x - mean) / std over the train split's values, or over the series' own; a missing value becomes 0
     the last one   1 where a step was observed (any of its channels has a value), else 0
 JSON inputs are lists of numbers for one channel, or lists of steps, each a list of C numbers; null is a missing value.
@@ -16,7 +17,7 @@ from pydantic import Field
 from torch import Tensor
 
 from app.ml.data.chunks import as_rows, each_block, rows_per_read
-from app.ml.data.moments import Moments
+from app.ml.data.moments import MIN_DEVIATION, Moments
 from app.ml.fields import Integer, Real
 from app.ml.interfaces import Modality, Rows, Shape, StoredRows
 from app.ml.kinds.modalities.decoding import DecodingError, decode_each
@@ -66,7 +67,7 @@ class SeriesModality(Modality):
         return (len(self.channels) + 1, self.steps)
 
     def encode(self, inputs: Rows) -> Tensor:
-        """float32 (N, T, C) to float32 (N, C + 1, T)."""
+        """float64 (N, T, C) to float32 (N, C + 1, T), standardised before it is rounded."""
         values = np.asarray(inputs, dtype=np.float64)
         missing = np.isnan(values)
         mean, std = self._moments(values, missing)
@@ -76,13 +77,13 @@ class SeriesModality(Modality):
         return torch.from_numpy(np.ascontiguousarray(together.transpose(0, 2, 1)))
 
     def decode(self, inputs: Sequence[Any]) -> Rows:
-        """JSON to float32 (N, T, C). Raises `InputError`."""
-        return as_rows(decode_each(inputs, self._decode_one), np.float32)
+        """JSON to float64 (N, T, C). Raises `InputError`."""
+        return as_rows(decode_each(inputs, self._decode_one), np.float64)
 
     def aligned(self, inputs: Rows, spec: DataSpec) -> Rows:
         """Another dataset's shorter series, padded to T, with the channels in this one's order."""
         places = {column.name: index for index, column in enumerate(spec.columns)}
-        result = np.full((len(inputs), self.steps, len(self.channels)), np.nan, np.float32)
+        result = np.full((len(inputs), self.steps, len(self.channels)), np.nan, np.float64)
         result[:, : spec.shape[0]] = inputs[:, :, [places[channel.name] for channel in self.channels]]
         return result
 
@@ -99,7 +100,7 @@ class SeriesModality(Modality):
         return differences
 
     def specimens(self, count: int) -> Rows:
-        """Random walks around the train split's means, of several lengths, float32 (count, T, C)."""
+        """Random walks around the train split's means, of several lengths, float64 (count, T, C)."""
         random = np.random.default_rng(0)
         std = np.array([channel.std for channel in self.channels])
         mean = np.array([channel.mean for channel in self.channels])
@@ -107,7 +108,7 @@ class SeriesModality(Modality):
         values[random.random(values.shape) < _MISSING_SPECIMENS] = np.nan
         for index in range(count):
             values[index, max(1, self.steps - index * self.steps // 10) :] = np.nan
-        return values.astype(np.float32)
+        return values
 
     def _moments(self, values: Rows, missing: Rows) -> tuple[Rows, Rows]:
         """Mean and deviation to standardise with, broadcast over (N, T, C)."""
@@ -118,7 +119,7 @@ class SeriesModality(Modality):
         mean = np.where(missing, 0, values).sum(1, keepdims=True) / count
         variance = (np.where(missing, 0, values - mean) ** 2).sum(1, keepdims=True) / count
         std = np.sqrt(variance)
-        return mean, np.where(std > 1e-7 * np.abs(mean), std, 1.0)
+        return mean, np.where(std > MIN_DEVIATION * np.abs(mean), std, 1.0)
 
     def _decode_one(self, value: Any) -> Rows:
         if not isinstance(value, list) or not value:
@@ -127,7 +128,7 @@ class SeriesModality(Modality):
         if len(value) > self.steps:
             msg = f"the series has {len(value)} steps; the model takes at most {self.steps}"
             raise DecodingError(msg)
-        row = np.full((self.steps, len(self.channels)), np.nan, np.float32)
+        row = np.full((self.steps, len(self.channels)), np.nan, np.float64)
         for step, channels in enumerate(value):
             row[step] = self._decode_step(channels, step)
         if np.isnan(row).all():
@@ -154,4 +155,4 @@ def _number(value: Any, step: int) -> float:
 
 def _fitted(name: str, moments: Moments) -> Channel:
     """A channel of which so much was seen; 1 is the deviation where nothing varies."""
-    return Channel(name=name, mean=moments.mean, std=moments.std if moments.std > 1e-7 * abs(moments.mean) else 1.0)
+    return Channel(name=name, mean=moments.mean, std=moments.scale)

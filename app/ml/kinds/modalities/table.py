@@ -1,10 +1,10 @@
 """Rows of numbers, categories and dates, standardised by the train split.
 
-Stored as float32 (N, D), categories as codes, dates as days since 1970-01-01, NaN = missing; what each column becomes
-in the encoded float32 (N, D'), `columns.py` says. JSON inputs are lists of D values in column order or objects
-{column: value}. true and false are 1 and 0 for a number and "true" and "false" for a category; a whole number given for
-a category is its text, and blanks around text are trimmed where only that makes it a known category. A date is ISO 8601
-text, or a number of days.
+Stored as float64 (N, D), by earlier releases as float32: categories as codes, dates as days since 1970-01-01, NaN =
+missing; what each column becomes in the encoded float32 (N, D'), `columns.py` says. JSON inputs are lists of D values
+in column order or objects {column: value}. true and false are 1 and 0 for a number and "true" and "false" for a
+category; a whole number given for a category is its text, and blanks around text are trimmed where only that makes it a
+known category. A date is ISO 8601 text, or a number of days.
 """
 
 from collections.abc import Sequence
@@ -70,7 +70,7 @@ class TableModality(Modality):
         return len(self.columns)
 
     def encode(self, inputs: Rows) -> Tensor:
-        """float32 (N, D) to float32 (N, D')."""
+        """float64 (N, D) to float32 (N, D'), standardised before it is rounded."""
         encoded = np.zeros((len(inputs), *self.shape), np.float32)
         start = 0
         for index, column in enumerate(self.columns):
@@ -79,8 +79,8 @@ class TableModality(Modality):
         return torch.from_numpy(encoded)
 
     def decode(self, inputs: Sequence[Any]) -> Rows:
-        """JSON to float32 (N, D). Raises `InputError`."""
-        return as_rows(decode_each(inputs, self._decode_one), np.float32)
+        """JSON to float64 (N, D). Raises `InputError`."""
+        return as_rows(decode_each(inputs, self._decode_one), np.float64)
 
     def differences(self, spec: DataSpec) -> list[str]:
         """In words, how a dataset's columns differ by name, type or order."""
@@ -100,16 +100,16 @@ class TableModality(Modality):
     def aligned(self, inputs: Rows, spec: DataSpec) -> Rows:
         """Reorder another dataset's columns (N, D) to this one's order, and translate its category codes."""
         positions = {column.name: (index, column) for index, column in enumerate(spec.columns)}
-        result = np.empty((len(inputs), len(self.columns)), np.float32)
+        result = np.empty((len(inputs), len(self.columns)), np.float64)
         for index, column in enumerate(self.columns):
             position, given = positions[column.name]
             result[:, index] = _recoded(inputs[:, position], column, given)
         return result
 
     def specimens(self, count: int) -> Rows:
-        """Numbers and dates near the train split's, every category and missing values, float32 (count, D)."""
+        """Numbers and dates near the train split's, every category and missing values, float64 (count, D)."""
         random = np.random.default_rng(0)
-        return np.stack([column.specimens(count, random) for column in self.columns], axis=1).astype(np.float32)
+        return np.stack([column.specimens(count, random) for column in self.columns], axis=1, dtype=np.float64)
 
     def _decode_one(self, value: Any) -> list[float]:
         cells = self._ordered(value)
@@ -140,7 +140,7 @@ def _recoded(values: Rows, column: AnyColumn, given: ColumnSpec) -> Rows:
     if not isinstance(column, CategoryColumn) or column.categories == given.categories:
         return values
     positions = {name: code for code, name in enumerate(column.categories)}
-    table = np.array([positions.get(name, np.nan) for name in given.categories] + [np.nan], np.float32)
+    table = np.array([positions.get(name, np.nan) for name in given.categories] + [np.nan], np.float64)
     known = ~np.isnan(values)
     codes = np.where(known, np.nan_to_num(values), len(given.categories)).astype(np.int64)
     return table[codes]

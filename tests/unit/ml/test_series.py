@@ -1,0 +1,30 @@
+"""Series: standardised in float64, so that a high level costs no digit of the waves upon it."""
+
+import numpy as np
+import pytest
+
+from app.ml.kinds.modalities.series import SeriesModality
+from app.ml.kinds.preprocessing.series import SeriesPreprocessing
+from app.ml.spec import ColumnSpec, DataSpec
+
+LEVEL = 1.7e9
+STEPS = np.arange(40)
+WAVES = 10 * np.sin(STEPS / (2 + np.arange(30)[:, None] % 3))[:, :, None]
+SPEC = DataSpec(modality="series", shape=(40, 1), columns=(ColumnSpec(name="x", type="number"),), rows={"train": 30})
+
+
+@pytest.mark.parametrize("scaling", ["channel", "series"])
+def test_waves_upon_a_high_level_are_seen(scaling: str) -> None:
+    chosen = SeriesPreprocessing.model_validate({"kind": "series", "scaling": scaling})
+    high, low = (SeriesModality.fit(WAVES + level, SPEC, chosen) for level in (LEVEL, 0))
+    encoded = high.encode(high.decode((WAVES + LEVEL)[:, :, 0].tolist())).numpy()
+    np.testing.assert_allclose(encoded, low.encode(WAVES).numpy(), atol=1e-5)
+    assert encoded[:, 0].std() == pytest.approx(1, abs=0.02)
+
+
+@pytest.mark.parametrize("scaling", ["channel", "series"])
+def test_a_constant_is_not_blown_up(scaling: str) -> None:
+    chosen = SeriesPreprocessing.model_validate({"kind": "series", "scaling": scaling})
+    constant = np.full(WAVES.shape, 0.1 + 0.2)
+    modality = SeriesModality.fit(constant, SPEC, chosen)
+    assert np.abs(modality.encode(constant).numpy()[:, 0]).max() < 1e-6
