@@ -53,7 +53,7 @@ class Jobs:
     ) -> Json:
         """Measure a model on a dataset; with a `baseline`, compare both on the same rows: `metrics["comparison"]`.
 
-        `list(kind="evaluation", model=model)` yields earlier evaluations of the model.
+        `list(kind="evaluation", model=model, view="full")` yields earlier evaluations of the model.
 
         Raises:
             JobFailedError: with `wait`, the evaluation did not succeed.
@@ -93,7 +93,11 @@ class Jobs:
         return self._transport.get(path_of("jobs", job_id))
 
     def list(self, **filters: Any) -> Iterator[Json]:
-        """Yield the jobs, newest first."""
+        """Yield the jobs, newest first: summaries, without config and metrics unless `view="full"`.
+
+        Filters are kind, status, name, dataset, model, sweep, created_after, created_before, and metadata as
+        "key:value" or a list of such.
+        """
         return self._transport.items("/v1/jobs", filters)
 
     def cancel(self, job_id: str) -> Json:

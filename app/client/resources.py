@@ -87,7 +87,7 @@ class Datasets:
         return self._transport.get(path_of("datasets", dataset_id))
 
     def list(self, **filters: Any) -> Iterator[Json]:
-        """Yield the datasets, newest first."""
+        """Yield the datasets, newest first: summaries, without columns, targets and decisions unless `view="full"`."""
         return self._transport.items("/v1/datasets", filters)
 
     def report(self, dataset_id: str) -> Json:
@@ -127,7 +127,7 @@ class Models:
         return self._transport.get(path_of("models", ref))
 
     def list(self, **filters: Any) -> Iterator[Json]:
-        """Yield the models, newest first."""
+        """Yield the models, newest first: summaries, without heads, metrics and files unless `view="full"`."""
         return self._transport.items("/v1/models", filters)
 
     def delete(self, ref: str) -> None:

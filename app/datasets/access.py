@@ -5,22 +5,40 @@ from sqlalchemy.orm import Session
 from app.datasets import repository
 from app.datasets.repository import DatasetRow
 from app.errors import ConflictError, NotFoundError
+from app.kit.ids import is_id
 from app.ml.spec import DataSpec
 
 NO_SUCH_DATASET = "there is no such dataset in this project"
 
 
-def find_dataset(session: Session, project_id: str, dataset_id: str, *, lock: bool = False) -> DatasetRow:
-    """Return a dataset of the project; `lock` keeps jobs that read it from being queued until the transaction ends.
+def find_dataset(session: Session, project_id: str, ref: str, *, lock: bool = False, keep: bool = False) -> DatasetRow:
+    """Return the dataset that an id or a name means; a name means the newest ready dataset of that name.
+
+    Where none of that name is ready, it means the newest, so that the caller hears why it cannot be read. `lock` keeps
+    jobs that read it from being queued until the transaction ends, `keep` keeps it from being deleted.
 
     Raises:
         NotFoundError: there is none, or it belongs to another project.
     """
-    row = repository.find(session, project_id, dataset_id, lock=lock)
+    dataset_id = ref if is_id(ref, "ds") else repository.newest_id(session, project_id, ref)
+    row = None if dataset_id is None else repository.find(session, project_id, dataset_id, lock=lock, keep=keep)
     if row is None:
         msg = f"{NO_SUCH_DATASET.capitalize()}."
         raise NotFoundError(msg, code="dataset_not_found")
     return row
+
+
+def dataset_ids_ever(session: Session, project_id: str, ref: str) -> list[str]:
+    """Return the ids of the datasets, deleted ones too, that have this id or this name.
+
+    Raises:
+        NotFoundError: the project never had any.
+    """
+    ids = repository.ids_ever(session, project_id, ref)
+    if not ids:
+        msg = f"{NO_SUCH_DATASET.capitalize()}."
+        raise NotFoundError(msg, code="dataset_not_found")
+    return ids
 
 
 def ready_spec(row: DatasetRow) -> DataSpec:

@@ -10,12 +10,11 @@ from app.datasets import previews, service, versions
 from app.datasets.options import PrepareOptions
 from app.datasets.previews import Preview, PreviewRequest
 from app.datasets.report import Report
-from app.datasets.schemas import Dataset, Leaks, RowsPage, Status, VersionRequest
+from app.datasets.schemas import Dataset, DatasetSummary, Leaks, RowsPage, Status, VersionRequest
 from app.dependencies import Reading, State
 from app.errors import Problem
 from app.idempotency.service import IdempotencyKey, fingerprint, once
-from app.kit.ids import ID_PATTERN
-from app.kit.pages import Listing, PageQuery
+from app.kit.pages import Listing, PageQuery, ViewQuery
 from app.kit.streaming import receive_form
 from app.security import CanRead, CanWrite, secure_router
 
@@ -76,9 +75,10 @@ def index(
     page: PageQuery,
     status: Status | None = None,
     name: Annotated[str | None, Query(max_length=service.MAX_NAME)] = None,
-) -> Listing[Dataset]:
-    """List datasets."""
-    return service.list_page(session, principal.project_id, page, status, name)
+    view: ViewQuery = "summary",
+) -> Listing[Dataset] | Listing[DatasetSummary]:
+    """List datasets, newest first by default, without their columns, targets and decisions unless `view=full`."""
+    return service.list_page(session, principal.project_id, page, view, status, name)
 
 
 @router.get("/{dataset_id}", responses=MISSING)
@@ -119,9 +119,8 @@ def leaks(
     against: Annotated[
         str | None,
         Query(
-            max_length=64,
-            pattern=ID_PATTERN,
-            description="Another dataset, such as the one that a backbone was pretrained on.",
+            max_length=service.MAX_NAME,
+            description="Another dataset, by id or name, such as the one that a backbone was pretrained on.",
         ),
     ] = None,
 ) -> Leaks:

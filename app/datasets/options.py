@@ -116,9 +116,10 @@ class PrepareOptions(Frozen):
     )
     same_splits_as: str | None = Field(
         default=None,
-        pattern=r"^ds_[0-9a-f]{32}$",
-        description="A prepared dataset: rows that it contains keep their splits; null: none, or for a version the "
-        "dataset that it is made from.",
+        min_length=1,
+        max_length=200,
+        description="A prepared dataset, by id or name: rows that it contains keep their splits; null: none, or for a "
+        "version the dataset that it is made from.",
     )
 
     @model_validator(mode="after")

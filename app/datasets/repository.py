@@ -2,8 +2,9 @@
 
 import time
 from typing import Any
+from unicodedata import normalize
 
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, case, select, update
 from sqlalchemy.orm import Session
 
 from app.db.session import db_now
@@ -37,6 +38,33 @@ def find(
     return session.scalar(query.with_for_update(read=keep) if lock or keep else query)
 
 
+def newest_id(session: Session, project_id: str, name: str) -> str | None:
+    """Return the id of the newest ready dataset of a name; where none is ready, of the newest."""
+    query = select(DatasetRow.id).where(DatasetRow.project_id == project_id, DatasetRow.deleted_at.is_(None))
+    is_ready = case((DatasetRow.status == "ready", 1), else_=0)
+    return session.scalar(query.where(_named(name)).order_by(is_ready.desc(), DatasetRow.id.desc()).limit(1))
+
+
+def ids_ever(session: Session, project_id: str, ref: str) -> list[str]:
+    """Return the ids of the datasets, deleted ones too, that have this id or name."""
+    query = select(DatasetRow.id).where(DatasetRow.project_id == project_id, (DatasetRow.id == ref) | _named(ref))
+    return list(session.scalars(query))
+
+
+def names_before(session: Session, project_id: str, dataset_id: str) -> list[str]:
+    """Return the names of the datasets, deleted ones too, that are older than this one."""
+    return list(
+        session.scalars(
+            select(DatasetRow.name).where(DatasetRow.project_id == project_id, DatasetRow.id < dataset_id).distinct()
+        )
+    )
+
+
+def _named(name: str) -> ColumnElement[bool]:
+    """Names of earlier releases may be written with combining characters, today's are not."""
+    return DatasetRow.name.in_({name, normalize("NFC", name)})
+
+
 def page(
     session: Session, project_id: str, page_query: Page, status: str | None, name: str | None
 ) -> tuple[list[DatasetRow], bool]:
@@ -45,7 +73,7 @@ def page(
     if status is not None:
         query = query.where(DatasetRow.status == status)
     if name is not None:
-        query = query.where(DatasetRow.name == name)
+        query = query.where(_named(name))
     return fetch_page(session, query, DatasetRow.id, page_query)
 
 

@@ -46,8 +46,8 @@ class DatasetLinks(BaseModel):
     job: str | None
 
 
-class Dataset(BaseModel):
-    """A dataset; fields that its preparation fills are null until it is `ready`."""
+class DatasetSummary(BaseModel):
+    """A dataset as lists show it: without its columns, targets and decisions."""
 
     id: str
     object: Literal["dataset"] = "dataset"
@@ -58,15 +58,20 @@ class Dataset(BaseModel):
     bytes: int
     sha256: str = Field(description="SHA-256 of the uploaded file.")
     rows: dict[str, int] | None = Field(description="Rows in each split.")
-    targets: list[Target] | None
-    columns: list[Column] | None = Field(description="Columns of a table, or channels of series; else null.")
     warnings: list[WarningItem] = Field(description="What was lost or is doubtful; empty: nothing is known to be.")
-    decisions: list[Decision] = Field(description="What was guessed, by which evidence, and what overrules it.")
     job: str | None = Field(description="The job that prepares it.")
     error: DatasetFailure | None
     created_at: Timestamp
     prepared_at: Timestamp | None
     links: DatasetLinks
+
+
+class Dataset(DatasetSummary):
+    """A dataset; fields that its preparation fills are null until it is `ready`."""
+
+    targets: list[Target] | None
+    columns: list[Column] | None = Field(description="Columns of a table, or channels of series; else null.")
+    decisions: list[Decision] = Field(description="What was guessed, by which evidence, and what overrules it.")
 
 
 class RowsPage(BaseModel):

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
@@ -18,15 +19,16 @@ from app.datasets.errors import DatasetError
 from app.datasets.limits import Limits
 from app.datasets.options import PrepareOptions
 from app.datasets.repository import DatasetRow
-from app.datasets.schemas import Dataset, DatasetLinks, RowsPage
+from app.datasets.schemas import Dataset, DatasetLinks, DatasetSummary, RowsPage
 from app.dependencies import Services
 from app.errors import ConflictError, ErrorItem, UnprocessableError, UnsupportedMediaError
 from app.idempotency.service import fingerprint, once
 from app.jobs.kinds.preparation import Preparation
 from app.jobs.queueing import enqueue
 from app.kit import strict_json
+from app.kit.ids import is_id
 from app.kit.json_schema import Schema
-from app.kit.pages import Listing, Page, listing
+from app.kit.pages import Listing, Page, View, listing, summary_of
 from app.kit.streaming import Form, display_name
 from app.queue import JobQueue
 from app.validation import error_items, sentence
@@ -43,7 +45,7 @@ def create(state: Services, project_id: str, key: str | None, form: Form) -> Dat
     """
     name, options = check_name(form.fields.get("name", "")), _options(form.fields)
     with state.database.reading() as session:
-        check_earlier_dataset(session, project_id, options)
+        options = with_earlier_dataset(session, project_id, options)
     _check_content(form.path)
     blob = put_blob(state.artifacts, form.path, form.sha256)
     failpoints.reach("upload.stored")
@@ -93,8 +95,11 @@ def _field_error(loc: list[str | int], msg: str) -> UnprocessableError:
 
 
 def check_name(name: str) -> str:
-    """Return the name without blanks around it, or refuse it."""
-    name = name.strip()
+    """Return the name without blanks around it, in Unicode's composed form, or refuse it."""
+    name = normalize("NFC", name.strip())
+    if is_id(name, "ds"):
+        msg = "a name that looks like a dataset's id could never be asked for"
+        raise _field_error(["body", "name"], msg)
     if not 1 <= len(name) <= MAX_NAME or display_name(name) != name:
         msg = f"give the dataset a name of 1 to {MAX_NAME} characters, without control characters"
         raise _field_error(["body", "name"], msg)
@@ -129,15 +134,18 @@ def _value(name: str, text: str) -> Any:
         raise _field_error(["body", name], str(error)) from None
 
 
-def check_earlier_dataset(session: Session, project_id: str, options: PrepareOptions) -> None:
-    """Refuse same_splits_as where the splits of that dataset cannot be known again.
+def with_earlier_dataset(session: Session, project_id: str, options: PrepareOptions) -> PrepareOptions:
+    """Return the options with same_splits_as an id; refuse it where the splits of that dataset cannot be known again.
 
     Raises:
         NotFoundError: there is no such dataset.
         ConflictError: it is not ready, or was prepared before rows had digests.
     """
-    if options.same_splits_as is not None:
-        prepared_files(find_dataset(session, project_id, options.same_splits_as), OWN_FILES)
+    if options.same_splits_as is None:
+        return options
+    earlier = find_dataset(session, project_id, options.same_splits_as)
+    prepared_files(earlier, OWN_FILES)
+    return options.model_copy(update={"same_splits_as": earlier.id})
 
 
 def prepared_files(row: DatasetRow, names: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -166,10 +174,16 @@ def _check_content(path: Path) -> None:
         raise kind(error.message, code=error.code, errors=items) from None
 
 
-def list_page(session: Session, project_id: str, page: Page, status: str | None, name: str | None) -> Listing[Dataset]:
+def list_page(
+    session: Session, project_id: str, page: Page, view: View, status: str | None, name: str | None
+) -> Listing[Dataset] | Listing[DatasetSummary]:
     """Return one page of datasets."""
     rows, more = repository.page(session, project_id, page, status, name)
-    return Listing[Dataset](**listing([to_answer(row) for row in rows], has_more=more))
+    datasets = [to_answer(row) for row in rows]
+    if view == "full":
+        return Listing[Dataset](**listing(datasets, has_more=more))
+    summaries = [summary_of(dataset, DatasetSummary) for dataset in datasets]
+    return Listing[DatasetSummary](**listing(summaries, has_more=more))
 
 
 def get(session: Session, project_id: str, dataset_id: str) -> Dataset:
@@ -210,9 +224,12 @@ def delete(session: Session, project_id: str, dataset_id: str) -> None:
     """Delete a dataset. Models made from it stay.
 
     Raises:
-        ConflictError: an unfinished job reads it.
+        ConflictError: it is named by its name, or an unfinished job reads it.
     """
-    find_dataset(session, project_id, dataset_id, lock=True)
+    row = find_dataset(session, project_id, dataset_id, lock=True)
+    if row.id != dataset_id:
+        msg = f"Datasets are deleted by id: {row.id} is the one that this name means now, and not after its deletion."
+        raise ConflictError(msg, code="which_dataset")
     job_id = repository.job_using(session, project_id, dataset_id)
     if job_id is not None:
         msg = f"The job {job_id} uses this dataset; wait for it or cancel it first."

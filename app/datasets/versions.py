@@ -15,12 +15,12 @@ from app.datasets.report import LeakReport
 from app.datasets.repository import DatasetRow
 from app.datasets.schemas import Dataset, Leaks, VersionRequest
 from app.datasets.service import (
-    check_earlier_dataset,
     check_name,
     check_options,
     prepared_files,
     queue_preparation,
     scratch_folder,
+    with_earlier_dataset,
 )
 from app.datasets.splits.leakage import leaks_against
 from app.dependencies import Services
@@ -47,7 +47,7 @@ def create_version(
     name = check_name(body.name or row.name)
     changes = body.options.model_dump(mode="json", exclude_unset=True)
     options = check_options({**row.options, **_kept_splits(row, changes), **changes}, ["body", "options"])
-    check_earlier_dataset(session, project_id, options)
+    options = with_earlier_dataset(session, project_id, options)
     source = Blob(sha256=row.source_sha256, bytes=row.source_bytes)
     return queue_preparation(
         session, queue, project_id, name=name, filename=row.filename, options=options, source=source
@@ -79,7 +79,7 @@ def leaks(state: Services, project_id: str, dataset_id: str, against: str | None
         prepared_files(compared, FINGERPRINT_FILES)
     own_leaks = (row.report or {}).get("leaks")
     report = LeakReport.model_validate(own_leaks) if against is None else _compare(state, row, other)
-    return Leaks(dataset=row.id, against=against, **dict(report))
+    return Leaks(dataset=row.id, against=against and other.id, **dict(report))
 
 
 def _compare(state: Services, own: DatasetRow, other: DatasetRow) -> LeakReport:

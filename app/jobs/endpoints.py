@@ -12,15 +12,13 @@ from app.idempotency.service import IdempotencyKey
 from app.jobs import actions, curves, service, stream
 from app.jobs.curve_rendering import MEDIA, render_curve
 from app.jobs.curves import CurveList
+from app.jobs.filters import JobFilterQuery
 from app.jobs.interface import ExtendRequest
-from app.jobs.kinds import JobRequest, Kind
-from app.jobs.schemas import AttemptList, CheckpointList, EventList, Job, MetricList
-from app.jobs.states import Status
+from app.jobs.kinds import JobRequest
+from app.jobs.schemas import AttemptList, CheckpointList, EventList, Job, JobSummary, MetricList
 from app.jobs.submission import submit_once
-from app.kit.ids import ID_PATTERN
-from app.kit.pages import Listing, PageQuery, listing
+from app.kit.pages import Listing, PageQuery, ViewQuery
 from app.ml.evaluation.curve import Curve, CurveKind
-from app.models.refs import MAX_REF
 from app.security import CanRead, CanWrite, secure_router
 
 router = secure_router("/v1/jobs", "jobs")
@@ -39,22 +37,10 @@ def create_job(body: JobRequest, state: State, principal: CanWrite, key: Idempot
 
 @router.get("", responses=_NOT_FOUND)
 def list_jobs(
-    session: Reading,
-    principal: CanRead,
-    page: PageQuery,
-    kind: Kind | None = None,
-    status: Status | None = None,
-    sweep: Annotated[
-        str | None, Query(max_length=64, pattern=ID_PATTERN, description="Only the trials of this sweep.")
-    ] = None,
-    model: Annotated[
-        str | None, Query(max_length=MAX_REF, description="Only what starts from this model, or measures it.")
-    ] = None,
-) -> Listing[Job]:
-    """List jobs, newest first."""
-    columns = {"kind": kind, "status": status, "sweep_id": sweep}
-    jobs, more = service.list_page(session, principal.project_id, page, columns, model)
-    return Listing[Job](**listing(jobs, has_more=more))
+    session: Reading, principal: CanRead, page: PageQuery, filters: JobFilterQuery, view: ViewQuery = "summary"
+) -> Listing[Job] | Listing[JobSummary]:
+    """List jobs, newest first, without their configs and metrics unless `view=full`."""
+    return service.list_page(session, principal.project_id, page, view, filters)
 
 
 @router.get("/{job_id}", responses=_NOT_FOUND)

@@ -22,6 +22,7 @@ from app.models.refs import MAX_REF
 
 ShortText = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 ModelRef = Annotated[str, Field(max_length=MAX_REF)]
+DatasetRef = Annotated[str, Field(max_length=200)]  # an id or a name
 Metadata = Annotated[dict[ShortText, Annotated[str, StringConstraints(max_length=1000)]], Field(max_length=16)]
 Priority = Annotated[Integer, Field(ge=-100, le=100)]
 CANNOT_EXTEND = "Only a pretraining or a fine-tuning that has succeeded, and is no trial of a sweep, can go on."

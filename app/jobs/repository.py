@@ -1,6 +1,8 @@
 """The SQL of jobs, as endpoints need it; the lease protocol has its own file."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import delete, func, select, update
@@ -25,6 +27,18 @@ from app.kit.pages import Page, fetch_page
 
 # Services and the rest of the lease protocol know the types of rows from here.
 __all__ = ["AttemptRow", "CheckpointRow", "EventRow", "JobRow", "MetricRow", "WorkerRow"]
+
+
+@dataclass(frozen=True, slots=True)
+class JobFilters:
+    """What listed jobs have in common; null for any. Times are aware of their zone."""
+
+    columns: Mapping[str, str | None] = field(default_factory=dict)
+    model: str | None = None
+    dataset: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    created_after: datetime | None = None
+    created_before: datetime | None = None
 
 
 def add(session: Session, project_id: str, columns: JobColumns, traceparent: str | None) -> JobRow:
@@ -101,11 +115,28 @@ def delete_jobs(session: Session, job_ids: Sequence[str]) -> None:
 
 
 def page(
-    session: Session, project_id: str, limits: Page, columns: Mapping[str, str | None]
+    session: Session,
+    project_id: str,
+    limits: Page,
+    filters: JobFilters,
+    parent: str | None,
+    datasets: Sequence[str] | None,
 ) -> tuple[list[JobRow], bool]:
-    """Return one page of the project's jobs with these values of columns, null for any, and whether more follow."""
-    values = {name: value for name, value in columns.items() if value is not None}
-    jobs = select(JobRow).where(JobRow.project_id == project_id).filter_by(**values)
+    """Return one page of the project's jobs, and whether more follow.
+
+    `parent` is the id of the model that they start from, `datasets` the ids of those that they read; null for any.
+    """
+    jobs = select(JobRow).where(JobRow.project_id == project_id)
+    columns = {**filters.columns, "parent_model_id": parent}
+    jobs = jobs.filter_by(**{name: value for name, value in columns.items() if value is not None})
+    if datasets is not None:
+        jobs = jobs.where(JobRow.dataset_id.in_(datasets))
+    if filters.created_after is not None:
+        jobs = jobs.where(JobRow.created_at >= filters.created_after.timestamp())
+    if filters.created_before is not None:
+        jobs = jobs.where(JobRow.created_at < filters.created_before.timestamp())
+    for key, value in filters.metadata.items():
+        jobs = jobs.where(JobRow.job_metadata[key].as_string() == value)
     return fetch_page(session, jobs, JobRow.id, limits)
 
 

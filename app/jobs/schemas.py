@@ -49,8 +49,8 @@ class JobLinks(BaseModel):
     trials: str | None
 
 
-class Job(BaseModel):
-    """A job as it is answered."""
+class JobSummary(BaseModel):
+    """A job as lists show it: without its config and its metrics."""
 
     id: str
     object: Literal["job"] = "job"
@@ -70,15 +70,20 @@ class Job(BaseModel):
     model: str | None
     sweep: str | None
     extends: str | None
-    config: dict[str, Any]
     outputs: list[Output]
-    metrics: dict[str, Any] | None
     warnings: list[WarningItem] = Field(
         description="What was lost or is doubtful, in its dataset and in its own work; empty: nothing is known to be."
     )
     error: JobErrorAnswer | None
     metadata: dict[str, str]
     links: JobLinks
+
+
+class Job(JobSummary):
+    """A job as it is answered."""
+
+    config: dict[str, Any]
+    metrics: dict[str, Any] | None
 
 
 class JobEvent(BaseModel):

@@ -1,17 +1,16 @@
 """What can be done with jobs: submitted, listed, read."""
 
-from collections.abc import Mapping
-
 from sqlalchemy.orm import Session
 
 from app import events
+from app.datasets.access import dataset_ids_ever
 from app.errors import NotFoundError
 from app.jobs import attempts, repository, workers
 from app.jobs.kinds import KINDS
 from app.jobs.queueing import Resolve, check_room, enqueue
-from app.jobs.repository import EventRow, JobRow
-from app.jobs.schemas import Attempt, Checkpoint, Job, JobEvent, JobLinks, MetricPoint, Output
-from app.kit.pages import Page
+from app.jobs.repository import EventRow, JobFilters, JobRow
+from app.jobs.schemas import Attempt, Checkpoint, Job, JobEvent, JobLinks, JobSummary, MetricPoint, Output
+from app.kit.pages import Listing, Page, View, listing, summary_of
 from app.models import service as models
 from app.queue import JobQueue
 
@@ -46,16 +45,20 @@ def find(session: Session, project_id: str, job_id: str) -> JobRow:
 
 
 def list_page(
-    session: Session, project_id: str, page: Page, columns: Mapping[str, str | None], model: str | None
-) -> tuple[list[Job], bool]:
-    """Return one page of jobs, and whether more follow.
+    session: Session, project_id: str, page: Page, view: View, filters: JobFilters
+) -> Listing[Job] | Listing[JobSummary]:
+    """Return one page of the jobs that the filters leave.
 
-    `columns` are the values that listed jobs have, null for any; `model` is a reference to the model that they start
-    from or measure.
+    Raises:
+        NotFoundError: the project has no such model, or never had such a dataset.
     """
-    parent = None if model is None else models.resolve(session, project_id, model).id
-    rows, more = repository.page(session, project_id, page, {**columns, "parent_model_id": parent})
-    return [render(session, row) for row in rows], more
+    parent = None if filters.model is None else models.resolve(session, project_id, filters.model).id
+    ids = None if filters.dataset is None else dataset_ids_ever(session, project_id, filters.dataset)
+    rows, more = repository.page(session, project_id, page, filters, parent, ids)
+    jobs = [render(session, row) for row in rows]
+    if view == "full":
+        return Listing[Job](**listing(jobs, has_more=more))
+    return Listing[JobSummary](**listing([summary_of(job, JobSummary) for job in jobs], has_more=more))
 
 
 def render(session: Session, row: JobRow) -> Job:

@@ -30,6 +30,10 @@ def _page(
 
 
 PageQuery = Annotated[Page, Depends(_page)]
+View = Literal["summary", "full"]
+ViewQuery = Annotated[
+    View, Query(description="summary leaves out what may be large; full lists the objects as each is answered alone.")
+]
 
 
 class Identified(Protocol):
@@ -63,6 +67,11 @@ def fetch_page(
     direction = desc if page.order == "desc" else asc
     rows = list(session.scalars(query.order_by(direction(id_column)).limit(page.limit + 1)))
     return rows[: page.limit], len(rows) > page.limit
+
+
+def summary_of(item: BaseModel, kind: type[T]) -> T:
+    """Return the fields of an answer that its summary has, too."""
+    return kind(**{name: getattr(item, name) for name in kind.model_fields})
 
 
 def listing(data: Sequence[Identified], *, has_more: bool) -> dict[str, Any]:

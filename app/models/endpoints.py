@@ -10,12 +10,12 @@ from starlette.concurrency import run_in_threadpool
 from app.dependencies import Reading, State
 from app.errors import Problem
 from app.idempotency.service import IdempotencyKey
-from app.kit.pages import Listing, PageQuery
+from app.kit.pages import Listing, PageQuery, ViewQuery
 from app.kit.streaming import receive_form
 from app.models import importing, service
 from app.models.packages import MAX_VOCAB_BYTES
 from app.models.refs import MAX_REF
-from app.models.schemas import Alias, AliasRequest, Kind, Lineage, Model
+from app.models.schemas import Alias, AliasRequest, Kind, Lineage, Model, ModelSummary
 from app.security import CanRead, CanWrite, secure_router
 
 router = secure_router("/v1/models", "models")
@@ -78,9 +78,10 @@ def index(
     page: PageQuery,
     name: Annotated[str | None, Query(max_length=100)] = None,
     kind: Kind | None = None,
-) -> Listing[Model]:
-    """List models, newest first by default."""
-    return service.list_page(session, principal.project_id, page, name, kind)
+    view: ViewQuery = "summary",
+) -> Listing[Model] | Listing[ModelSummary]:
+    """List models, newest first by default, without their configs, heads, metrics and files unless `view=full`."""
+    return service.list_page(session, principal.project_id, page, view, name, kind)
 
 
 @router.get("/{ref}", responses=MISSING)

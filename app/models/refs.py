@@ -2,26 +2,45 @@
 
 import re
 from typing import Annotated
+from unicodedata import category, normalize
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from app.kit.ids import is_id
 
-NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
-ALIAS = r"^(?=.*[^0-9])[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
+MAX_NAME = 100
 MAX_REF = 250
+_MAX_VERSION = 2**31 - 1
+_JOINERS = "\u200c\u200d"  # invisible, and part of the spelling of words in several scripts
+NAME = (
+    f"1 to {MAX_NAME} letters and digits of any script, dots, underscores and hyphens, a letter or digit first; "
+    "no blanks, no / and no @"
+)
 
 
-def _refuse_id(name: str) -> str:
+def _is_name(text: str) -> bool:
+    """Whether `text` is a valid name in Unicode's composed form (NFC)."""
+    is_first_valid = category(text[:1] or " ")[0] in "LN"
+    return is_first_valid and len(text) <= MAX_NAME and all(map(_is_inner, text)) and text[-1] not in _JOINERS
+
+
+def _is_inner(character: str) -> bool:
+    """Whether a character may be in a name: a letter, mark or digit, or what joins words."""
+    return character in "._-" or character in _JOINERS or category(character)[0] in "LMN"
+
+
+def _to_name(text: str) -> str:
+    name = normalize("NFC", text)
+    if not _is_name(name):
+        msg = f"a name has {NAME}"
+        raise ValueError(msg)
     if is_id(name, "mdl"):
         msg = "a name that looks like a model's id could never be asked for"
         raise ValueError(msg)
     return name
 
 
-ModelName = Annotated[str, StringConstraints(pattern=NAME), AfterValidator(_refuse_id)]
-_NAME, _ALIAS = re.compile(NAME[:-1] + r"\Z"), re.compile(ALIAS[:-1] + r"\Z")
-_MAX_VERSION = 2**31 - 1
+ModelName = Annotated[str, Field(min_length=1, max_length=MAX_NAME), AfterValidator(_to_name)]
 
 
 class Ref(BaseModel):
@@ -41,16 +60,16 @@ class Ref(BaseModel):
 
 
 def is_alias(text: str) -> bool:
-    """Whether `text` is a valid alias: shaped like a name, but not only digits, which would be a version."""
-    return _ALIAS.match(text) is not None
+    """Whether `text` is a valid alias: a name, but not of digits alone, which would be a version."""
+    return _is_name(text) and not text.isdigit()
 
 
 def parse(text: str) -> Ref | None:
     """Parse a reference; return None if it is not valid."""
     if is_id(text, "mdl"):
         return Ref(id=text)
-    name, at, selector = text.partition("@")
-    if _NAME.match(name) is None:
+    name, at, selector = normalize("NFC", text).partition("@")
+    if not _is_name(name):
         return None
     if not at:
         return Ref(name=name)
@@ -62,4 +81,8 @@ def parse(text: str) -> Ref | None:
 
 def as_name(text: str) -> str:
     """Convert any text to a valid name of a model."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")[:100] or "model"
+    composed = normalize("NFC", text)
+    name = re.sub("-{2,}", "-", "".join(character if _is_inner(character) else "-" for character in composed))
+    while name and category(name[0])[0] not in "LN":
+        name = name[1:]
+    return name[:MAX_NAME].rstrip("-._" + _JOINERS) or "model"

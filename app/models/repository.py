@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from typing import Any
+from unicodedata import normalize
 
 from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.orm import Session
@@ -62,7 +63,7 @@ def page(
     """Return one page of the project's models, and whether more follow."""
     query = select(ModelRow).where(_of(project_id))
     if name is not None:
-        query = query.where(ModelRow.name == name)
+        query = query.where(ModelRow.name == normalize("NFC", name))
     if kind is not None:
         query = query.where(ModelRow.kind == kind)
     return fetch_page(session, query, ModelRow.id, page_query)

@@ -43,8 +43,8 @@ class ModelLinks(BaseModel):
     parent: str | None
 
 
-class Model(BaseModel):
-    """A registered, immutable model."""
+class ModelSummary(BaseModel):
+    """A model as lists show it: without its configs, heads, metrics and files."""
 
     id: str
     object: Literal["model"] = "model"
@@ -52,21 +52,26 @@ class Model(BaseModel):
     version: int
     kind: Kind
     modality: str
+    job: str | None
+    dataset: str | None
+    parent: str | None = Field(description="The model that it was fine-tuned from; null if trained from scratch.")
+    warnings: list[WarningItem] = Field(description="Those of the job that made it; empty: nothing is known.")
+    aliases: list[str]
+    created_at: Timestamp
+    links: ModelLinks
+
+
+class Model(ModelSummary):
+    """A registered, immutable model."""
+
     backbone: dict[str, Any] = Field(description="The backbone's config.")
     heads: list[HeadSummary]
     method: dict[str, Any] | None = Field(description="The pretraining method; null for a fine-tuned model.")
     labels: dict[str, Any] | None = Field(description="How labels were used in its pretraining; null: they were not.")
     watch: dict[str, Any] | None = Field(description="The online probe of its pretraining; null: none.")
     strategy: dict[str, Any] | None = Field(description="The fine-tuning strategy; null for a backbone.")
-    job: str | None
-    dataset: str | None
-    parent: str | None = Field(description="The model that it was fine-tuned from; null if trained from scratch.")
     metrics: dict[str, Any]
-    warnings: list[WarningItem] = Field(description="Those of the job that made it; empty: nothing is known.")
     files: list[FileSummary]
-    aliases: list[str]
-    created_at: Timestamp
-    links: ModelLinks
 
 
 class LineageModel(BaseModel):

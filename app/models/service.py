@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
@@ -12,11 +13,11 @@ from app.artifacts import fetch_blob
 from app.db.session import after_commit, db_now
 from app.dependencies import Services
 from app.errors import ConflictError, ErrorItem, NotFoundError, UnprocessableError
-from app.kit.pages import Listing, Page, listing
+from app.kit.pages import Listing, Page, View, listing, summary_of
 from app.models import repository
-from app.models.refs import ALIAS, is_alias, parse
+from app.models.refs import NAME, is_alias, parse
 from app.models.repository import ModelRow
-from app.models.schemas import Alias, FileSummary, HeadSummary, Lineage, LineageModel, Model, ModelLinks
+from app.models.schemas import Alias, FileSummary, HeadSummary, Lineage, LineageModel, Model, ModelLinks, ModelSummary
 
 MAX_ANCESTORS = 1000
 MAX_CHILDREN = 1000
@@ -77,10 +78,16 @@ def resolve(session: Session, project_id: str, ref: str) -> ModelRow:
     return row
 
 
-def list_page(session: Session, project_id: str, page: Page, name: str | None, kind: str | None) -> Listing[Model]:
+def list_page(
+    session: Session, project_id: str, page: Page, view: View, name: str | None, kind: str | None
+) -> Listing[Model] | Listing[ModelSummary]:
     """Return one page of models."""
     rows, more = repository.page(session, project_id, page, name, kind)
-    return Listing[Model](**listing(_answers(session, project_id, rows), has_more=more))
+    models = _answers(session, project_id, rows)
+    if view == "full":
+        return Listing[Model](**listing(models, has_more=more))
+    summaries = [summary_of(model, ModelSummary) for model in models]
+    return Listing[ModelSummary](**listing(summaries, has_more=more))
 
 
 def get(session: Session, project_id: str, ref: str) -> Model:
@@ -174,8 +181,9 @@ def put_alias(session: Session, state: Services, project_id: str, name: str, ali
         UnprocessableError: the alias is not valid, or the model has another name.
         ConflictError: another request is making this alias.
     """
+    name, alias = normalize("NFC", name), normalize("NFC", alias)
     if not is_alias(alias):
-        raise _refuse(["path", "alias"], f"an alias matches {ALIAS}")
+        raise _refuse(["path", "alias"], f"an alias has {NAME}; digits alone would be a version")
     row = resolve(session, project_id, ref)
     if row.name != name:
         msg = f"this is a version of {row.name!r}; an alias points at a version of its own name"

@@ -184,14 +184,14 @@ def test_a_pretrained_model_is_fine_tuned_on_a_dataset(
 
 
 def test_a_model_is_evaluated_with_the_result_of_then(client: Http, settings: Settings) -> None:
-    (before,) = client.get("/v1/jobs?kind=evaluation").json()["data"]
+    (before,) = client.get("/v1/jobs?kind=evaluation&view=full").json()["data"]
     body = {name: before["config"][name] for name in ("model", "baseline", "split")}
     job = finished(client, settings, "/v1/jobs", {"kind": "evaluation", "dataset": before["dataset"], **body})
     assert list(differences(before["metrics"], job["metrics"])) == []
 
 
 def test_backbones_are_recommended_as_before(client: Http, settings: Settings) -> None:
-    (before,) = client.get("/v1/jobs?kind=recommendation").json()["data"]
+    (before,) = client.get("/v1/jobs?kind=recommendation&view=full").json()["data"]
     models = [candidate["model"] for candidate in before["config"]["candidates"]]
     body = {"dataset": before["dataset"], "target": before["config"]["target"], "models": models, "rows": 50}
     job = finished(client, settings, "/v1/recommendations", body)

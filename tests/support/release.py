@@ -271,7 +271,7 @@ def _leave(release: Release, datasets: dict[str, str]) -> None:
 # ---- what is answered -----------------------------------------------------------------------------------------------
 
 
-LISTS = ("/v1/datasets?limit=200", "/v1/jobs?limit=200", "/v1/models?limit=200")
+LISTS = ("/v1/datasets?limit=200", "/v1/jobs?limit=200", "/v1/models?limit=200&view=full")
 
 
 def urls(http: Http) -> list[str]:
@@ -297,7 +297,7 @@ def ids(http: Http, url: str) -> list[str]:
 def questions(http: Http) -> list[tuple[str, dict[str, Any]]]:
     """What every model is asked: URL and body."""
     asked = []
-    for model in http.get("/v1/models?limit=200").json()["data"]:
+    for model in http.get("/v1/models?limit=200&view=full").json()["data"]:
         kinds, inputs = {head["kind"] for head in model["heads"]}, FORMS[model["modality"]]
         asked.append((f"/v1/models/{model['id']}/embeddings", {"inputs": inputs}))
         if kinds:

@@ -67,7 +67,7 @@ def job_of(client: Http, job: str) -> dict[str, Any]:
 
 
 def trials_of(client: Http, job: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = client.get(f"/v1/jobs?sweep={job}&order=asc&limit=200").json()["data"]
+    found: list[dict[str, Any]] = client.get(f"/v1/jobs?sweep={job}&order=asc&limit=200&view=full").json()["data"]
     return found
 
 

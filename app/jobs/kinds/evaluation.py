@@ -1,12 +1,22 @@
 """Evaluation: a model, and maybe a baseline, measured on the rows of a split. It makes no model."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field
 from sqlalchemy.orm import Session
 
 from app.datasets.access import find_dataset, ready_spec
-from app.jobs.interface import PRIORITY, JobColumns, JobKind, Metadata, ModelRef, Priority, Resources, does_not_fit
+from app.jobs.interface import (
+    PRIORITY,
+    DatasetRef,
+    JobColumns,
+    JobKind,
+    Metadata,
+    ModelRef,
+    Priority,
+    Resources,
+    does_not_fit,
+)
 from app.ml.errors import ConfigError
 from app.ml.models.bundle import Manifest
 from app.ml.resolution.compatibility import EvaluatedSplit, check_comparable, check_measurable
@@ -18,7 +28,7 @@ class EvaluationRequest(JobKind):
 
     kind: Literal["evaluation"]
     model: ModelRef = Field(description="The model: an id, name, name@version or name@alias.")
-    dataset: Annotated[str, Field(max_length=64, description="Id of a ready dataset that the model fits.")]
+    dataset: DatasetRef = Field(description="Id or name of a ready dataset that the model fits.")
     split: EvaluatedSplit = Field("test", description="Which of its rows.")
     baseline: ModelRef | None = Field(
         None, description="A model to compare it with, metric by metric: better, no evidence or worse."

@@ -1,7 +1,7 @@
 """Recommendation: backbones ranked for a target. It makes no model; its metrics are the ranking."""
 
 from collections.abc import Iterable
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field, field_validator
 from sqlalchemy.orm import Session
@@ -10,6 +10,7 @@ from app.datasets.access import find_dataset, ready_spec
 from app.datasets.repository import DatasetRow
 from app.jobs.interface import (
     PRIORITY,
+    DatasetRef,
     JobColumns,
     JobKind,
     Metadata,
@@ -35,7 +36,7 @@ MAX_MODELS = 200
 class RecommendationRequest(Frozen):
     """Rank backbones by how well a target follows from their features."""
 
-    dataset: Annotated[str, Field(max_length=64, description="Id of a ready dataset with labels.")]
+    dataset: DatasetRef = Field(description="Id or name of a ready dataset with labels.")
     target: Name = Field(description="The target, by its name in the dataset: classes or numbers.")
     models: tuple[ModelRef, ...] | None = Field(
         None, min_length=1, max_length=MAX_MODELS, description="What is ranked; null: every model of the project."

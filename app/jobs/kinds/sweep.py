@@ -65,22 +65,29 @@ class SweepRequest(JobKind):
         return base
 
     def resolve(self, session: Session, project_id: str) -> JobColumns:
-        """Check the base and the space. The base's model is fixed, whatever its name means later."""
+        """Check the base and the space. The base's model and datasets are fixed, whatever their names mean later."""
         dataset = find_dataset(session, project_id, self.base.dataset)
         parent = self.base.parent(session, project_id)
-        request = self
+        base = self._base_with_ids(session, project_id)
         if parent is not None:
-            request = self.model_copy(update={"base": self.base.model_copy(update={"model": parent.id})})
+            base = base.model_copy(update={"model": parent.id})
+        request = self.model_copy(update={"base": base})
         config = resolve_sweep(request, ready_spec(dataset), lambda base: base.resolve(session, project_id))
         return JobColumns(
             kind=self.kind,
-            name=self.name or self.base.model_name(dataset),
+            name=self.name or self.base.model_name(session, dataset),
             config=config.model_dump(mode="json"),
             metadata=self.metadata,
             dataset_id=dataset.id,
             parent_model_id=parent.id if parent else None,
             priority=self.priority,
         )
+
+    def _base_with_ids(self, session: Session, project_id: str) -> PretrainingRequest | FineTuningRequest:
+        try:
+            return self.base.with_dataset_ids(session, project_id)
+        except UnprocessableError as error:
+            raise located_in_base(error) from None
 
     @classmethod
     def links(cls, job_id: str) -> dict[str, str]:

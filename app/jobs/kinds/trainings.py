@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from pydantic import Field
 from sqlalchemy.orm import Session
@@ -10,9 +10,10 @@ from sqlalchemy.orm import Session
 from app.datasets import repository as datasets
 from app.datasets.access import NO_SUCH_DATASET, find_dataset, ready_spec
 from app.datasets.repository import DatasetRow
-from app.errors import ErrorItem, UnprocessableError
+from app.errors import ErrorItem, NotFoundError, UnprocessableError
 from app.jobs.interface import (
     PRIORITY,
+    DatasetRef,
     ExtendRequest,
     JobColumns,
     JobKind,
@@ -25,10 +26,12 @@ from app.ml.configs.learning import FineTuningConfig, PretrainingConfig
 from app.ml.configs.resolved import Resolved, ResolvedFineTuning, ResolvedPretraining
 from app.ml.errors import ConfigError
 from app.ml.resolution.devices import check_splittable
-from app.ml.spec import DataSpec
+from app.ml.spec import DataSpec, Decision
 from app.models.refs import ModelName, as_name
 from app.models.repository import ModelRow
 
+_STEM_CHARACTERS = 70
+_ID_DIGITS = 8  # random ones
 ResolvedConfig = ResolvedPretraining | ResolvedFineTuning
 
 
@@ -40,7 +43,7 @@ class TrainingRequest(JobKind):
     resolved_learning: ClassVar[type[ResolvedPretraining] | type[ResolvedFineTuning]]
 
     name: ModelName | None = Field(None, description="Name of the model that comes out; null: after the dataset.")
-    dataset: Annotated[str, Field(max_length=64, description="Id of a ready dataset.")]
+    dataset: DatasetRef = Field(description="Id of a ready dataset, or a name: the newest ready one of that name.")
     resources: Resources = Field(default_factory=Resources)
     priority: Priority = Field(0, description=PRIORITY)
     metadata: Metadata = Field(default_factory=dict, description="Up to 16 strings of your own.")
@@ -62,17 +65,35 @@ class TrainingRequest(JobKind):
         """Refuse a resolved config for reasons that only the project's other rows tell. Raises UnprocessableError."""
 
     def resolve(self, session: Session, project_id: str) -> JobColumns:
-        """Replace every "auto"; the config also says which decisions did so."""
+        """Replace every name by an id and every "auto" by a value; the config says which decisions did so."""
+        columns = self.with_dataset_ids(session, project_id).resolve_ids(session, project_id)
+        if columns.dataset_id != self.dataset:
+            reason = f"the newest ready dataset that is called {self.dataset!r}"
+            decision = Decision(field="dataset", value=columns.dataset_id, reason=reason)
+            columns.config["decisions"].append(decision.model_dump(mode="json"))
+        return columns
+
+    def with_dataset_ids(self, session: Session, project_id: str) -> Self:
+        """Return the request with ids for the names of datasets: what they mean now."""
+        changes: dict[str, Any] = {"dataset": find_dataset(session, project_id, self.dataset).id}
+        auxiliary = self._find_auxiliary(session, project_id)
+        if auxiliary is not None:
+            place, row = auxiliary
+            changes[place] = getattr(self, place).model_copy(update={"dataset": row.id})
+        return self.model_copy(update=changes)
+
+    def resolve_ids(self, session: Session, project_id: str) -> JobColumns:
+        """Resolve a request that names datasets by their ids."""
         dataset = find_dataset(session, project_id, self.dataset)
         parent = self.parent(session, project_id)
         auxiliary = self._find_auxiliary(session, project_id)
-        spec, auxiliary_spec = ready_spec(dataset), ready_spec(auxiliary) if auxiliary else None
+        spec, auxiliary_spec = ready_spec(dataset), ready_spec(auxiliary[1]) if auxiliary else None
         try:
             resolved = self.resolve_config(spec, parent, auxiliary_spec)
             check_splittable(resolved.config, self.resources.devices)
         except ConfigError as error:
             raise does_not_fit(error) from None
-        name = self.model_name(dataset)
+        name = self.model_name(session, dataset)
         decisions = [decision.model_dump(mode="json") for decision in resolved.decisions]
         if self.name is None:
             decisions.append({"field": "name", "value": name, "reason": "named after the dataset"})
@@ -96,19 +117,25 @@ class TrainingRequest(JobKind):
         """Return the fields of the request that are its learning config."""
         return {name: getattr(self, name) for name in self.learning.model_fields}
 
-    def model_name(self, dataset: DatasetRow) -> str:
-        """Return the name that the job's model will have."""
-        return self.name or as_name(f"{dataset.name}-{self.kind.replace('_', '-')}")
+    def model_name(self, session: Session, dataset: DatasetRow) -> str:
+        """Return the name that the job's model will have: the given one, else one that no other dataset's get."""
+        if self.name is not None:
+            return self.name
+        stem = _stem(dataset.name)
+        if stem in {_stem(name) for name in datasets.names_before(session, dataset.project_id, dataset.id)}:
+            stem = f"{stem}-{dataset.id[-_ID_DIGITS:]}"  # the older dataset's models have the plain name
+        return f"{stem}-{self.kind.replace('_', '-')}"
 
-    def _find_auxiliary(self, session: Session, project_id: str) -> DatasetRow | None:
+    def _find_auxiliary(self, session: Session, project_id: str) -> tuple[str, DatasetRow] | None:
+        """Return the field that names another dataset, and the dataset, which stays until the job is there."""
         named = self.learning(**self.learning_half()).auxiliary_dataset
         if named is None:
             return None
-        place, dataset_id = named
-        row = datasets.find(session, project_id, dataset_id, keep=True)  # it is not deleted before the job is there
-        if row is None:
-            raise does_not_fit(ConfigError(place, NO_SUCH_DATASET))
-        return row
+        place, ref = named
+        try:
+            return str(place[0]), find_dataset(session, project_id, ref, keep=True)
+        except NotFoundError:
+            raise does_not_fit(ConfigError(place, NO_SUCH_DATASET)) from None
 
     @classmethod
     def learning_config(cls, config: Mapping[str, Any]) -> ResolvedConfig:
@@ -135,3 +162,8 @@ class TrainingRequest(JobKind):
         longer = {**config, "training": {**training, unit: training[unit] + further}, "decisions": decisions}
         cls.learning_config(longer)  # raises where the sum is out of bounds
         return longer
+
+
+def _stem(dataset_name: str) -> str:
+    """Return what default names of models begin with."""
+    return as_name(dataset_name[:_STEM_CHARACTERS])

@@ -13,10 +13,10 @@ class LabelPropagationConfig(Frozen):
 
     __qualname__ = "PseudoLabels"  # its name in the OpenAPI document, which clients know
 
-    dataset: Annotated[str, Field(min_length=1, max_length=64)] | None = Field(
+    dataset: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(
         None,
-        description="Id of the dataset whose train rows are used, labels or not; null: the rows of this one that "
-        "carry no label.",
+        description="Id or name of the dataset whose train rows are used, labels or not; null: the rows of this one "
+        "that carry no label.",
     )
     use: Literal["auto", "always"] = Field(
         "auto",

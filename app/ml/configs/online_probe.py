@@ -16,8 +16,9 @@ class OnlineProbeConfig(Frozen):
     target: Name | None = Field(
         None, description="The target that a linear probe answers, on labelled train rows; null: no label is looked at."
     )
-    dataset: Annotated[str, Field(min_length=1, max_length=64)] | None = Field(
-        None, description="Id of the dataset whose labels watch, with the same columns; null: the one pretrained on."
+    dataset: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(
+        None,
+        description="Id or name of the dataset whose labels watch, with the same columns; null: the one pretrained on.",
     )
     rows: Integer = Field(1000, ge=10, le=2000, description="Rows that are looked at, at most; always the same ones.")
     keep: Literal["last", "best"] = Field(

@@ -134,7 +134,7 @@ def test_a_dataset_whose_splits_cannot_be_kept_is_refused_at_once(client: Http, 
         return client.post("/v1/datasets", files=files, data={"name": "n", "same_splits_as": other})
 
     check_problem(ask(new_id("ds")), 404, "dataset_not_found")
-    check_problem(ask("ds_1; drop table"), 422)
+    check_problem(ask("ds_1; drop table"), 404, "dataset_not_found")
     first = upload(client, SPELT)
     check_problem(ask(first["id"]), 409, "dataset_not_ready")
     run_jobs(services.settings)
@@ -226,7 +226,7 @@ def test_different_kinds_of_data_are_not_compared(client: Http, services: Servic
     run_jobs(services.settings)
     path = images["links"]["self"] + "/leaks"
     check_problem(client.get(path, params={"against": table["id"]}), 422, "wrong_modality")
-    check_problem(client.get(path, params={"against": "x"}), 422)
+    check_problem(client.get(path, params={"against": "x"}), 404, "dataset_not_found")
     alone = client.get(path).json()
     assert (alone["against"], alone["counts"], alone["rows"]) == (None, [], [])
 

@@ -71,7 +71,7 @@ def test_a_sweep_ranks_its_trials_and_registers_the_best(
             assert trial["metrics"]["heads"]["label"]["accuracy"] == line["metric"]
         assert "test" not in json.dumps(trial["metrics"])
     (output,) = done["outputs"]
-    models = client.get("/v1/models").json()["data"]
+    models = client.get("/v1/models?view=full").json()["data"]
     assert [(model["id"], model["name"], model["version"]) for model in models] == [(output["model"], "found", 1)]
     assert models[0]["metrics"] == found["measured"]
     with database.reading() as session:
