@@ -1,6 +1,11 @@
-"""Both databases that the service runs on, real ones; every test gets an empty, migrated one."""
+"""Both databases that the service runs on, real ones; every test gets an empty, migrated one.
+
+Tests run on both. Where a module trains, and its SQL is that of other modules, too, it is marked `one_database`: each
+of its tests runs on one of the two, which its name decides, so that about half of them run on either.
+"""
 
 import shutil
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,10 +15,22 @@ from app.db.session import Database
 from app.settings import Settings
 from tests.support.servers import Postgres
 
+DATABASES = ("sqlite", "postgresql")
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Choose the database of a test that runs on one: as a mark, which overrides the parameters of the fixture."""
+    chosen = any(mark.args[0] == "settings" for mark in metafunc.definition.iter_markers("parametrize"))
+    needs = "settings" in metafunc.fixturenames and metafunc.definition.get_closest_marker("one_database")
+    if needs and not chosen:
+        database = DATABASES[zlib.crc32(metafunc.definition.name.encode()) % len(DATABASES)]
+        metafunc.definition.add_marker(pytest.mark.parametrize("settings", [database], indirect=True))
+
+
+@pytest.fixture(params=DATABASES)
 def settings(request: pytest.FixtureRequest, data_folder: Path) -> Iterator[Settings]:
-    """Every test of this folder runs on both databases."""
+    """Every test of this folder runs on both databases, or on one of them."""
     if request.param == "postgresql":
         server: Postgres = request.getfixturevalue("postgres")
         with server.lent(request.getfixturevalue("template")) as name:

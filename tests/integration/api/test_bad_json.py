@@ -9,6 +9,8 @@ from tests.support.http import Http
 from tests.support.models import add_model
 from tests.support.problems import check_problem
 
+pytestmark = pytest.mark.one_database
+
 JSON = {"content-type": "application/json"}
 DEEP = b"[" * 5000 + b"]" * 5000
 

@@ -1,8 +1,12 @@
 from typing import Any
 
+import pytest
+
 from app.catalogue.service import ALL_FAMILIES
 from app.ml.kinds.registry import FAMILIES, kinds
 from tests.support.http import Http
+
+pytestmark = pytest.mark.one_database
 
 
 def test_the_catalogue_is_the_registry(client: Http) -> None:

@@ -16,6 +16,8 @@ from tests.support.http import Http
 from tests.support.problems import check_problem
 from tests.support.weights import COMMON, CONFIG, VOCAB, as_file, send_weights, small_bert
 
+pytestmark = pytest.mark.one_database
+
 pytestmark = pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
 SMALL = as_file(small_bert())
 

@@ -15,6 +15,8 @@ from tests.support.work import run_jobs
 
 from .test_datasets import upload
 
+pytestmark = pytest.mark.one_database
+
 TEXTS = [
     f"a {size} {colour} {thing}" for size in ("big", "tiny") for colour in ("red", "blue") for thing in ("ring", "star")
 ]

@@ -10,6 +10,8 @@ from app.db.session import Database
 from app.keys.service import SCOPES, create_key
 from tests.support.http import Http
 
+pytestmark = pytest.mark.one_database
+
 HUGE = 99999999999999999999
 JOB = "job_" + "0" * 32
 

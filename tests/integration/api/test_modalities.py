@@ -12,6 +12,8 @@ from tests.support.work import run_jobs
 
 from .test_datasets import upload
 
+pytestmark = pytest.mark.one_database
+
 LABELS = [{"label": "ab"[i % 2]} for i in range(30)]
 TEXTS = [{"text": f"sentence number {i} of them"} | LABELS[i] for i in range(30)]
 SERIES = [{"wave": [i, None, 2.5][: 1 + i % 3]} | LABELS[i] for i in range(20)]

@@ -18,6 +18,8 @@ from tests.support.http import Http
 from tests.support.models import CLASSES, add_model, make_bundle
 from tests.support.problems import check_problem
 
+pytestmark = pytest.mark.one_database
+
 ROWS = [[1.0, -2.0, 0.5], {"width": 3, "height": 4, "depth": -5}]
 
 

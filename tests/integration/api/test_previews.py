@@ -16,6 +16,8 @@ from tests.support.http import Http
 from tests.support.problems import check_problem
 from tests.support.work import run_jobs
 
+pytestmark = pytest.mark.one_database
+
 SIDE = 12
 
 

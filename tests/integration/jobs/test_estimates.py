@@ -12,6 +12,8 @@ from tests.integration.jobs.test_job_life import done, events_of, upload
 from tests.support.http import Http
 from worker.training.measured_cost import largest_batch
 
+pytestmark = pytest.mark.one_database
+
 PRETRAINING = {
     "kind": "pretraining",
     "backbone": {"kind": "mlp", "hidden": [256, 128]},

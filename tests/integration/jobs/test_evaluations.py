@@ -16,6 +16,8 @@ from tests.support.work import run_jobs
 from worker.attempt.drain import Draining
 from worker.process import runner
 
+pytestmark = pytest.mark.one_database
+
 HEADS = [{"kind": "classifier", "target": "tumour"}]
 COLUMNS = 6
 TRAINING = {"epochs": 5}

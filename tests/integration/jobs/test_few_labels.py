@@ -10,6 +10,8 @@ from tests.integration.jobs.test_job_life import events_of, job_of, upload
 from tests.support.http import Http
 from tests.support.work import run_jobs
 
+pytestmark = pytest.mark.one_database
+
 PROBE = {"target": "label", "keep": "best"}
 TRAINING = {"epochs": 4, "batch_size": 16, "evaluate_every": 1}
 

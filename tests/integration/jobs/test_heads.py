@@ -12,6 +12,8 @@ from tests.support.http import Http
 from tests.support.problems import check_problem
 from tests.support.work import run_jobs
 
+pytestmark = pytest.mark.one_database
+
 HEADS: list[dict[str, Any]] = [
     {"kind": "classifier", "target": "origin"},
     {"kind": "regressor", "target": "mpg", "level": 0.8},

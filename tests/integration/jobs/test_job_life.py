@@ -16,6 +16,8 @@ from tests.support.work import run_jobs
 from worker.attempt.drain import Draining
 from worker.process import runner
 
+pytestmark = pytest.mark.one_database
+
 BACKBONE = {"kind": "mlp", "hidden": [16, 8]}
 TRAINING: dict[str, Any] = {"steps": 12, "batch_size": 16, "seed": 1}
 

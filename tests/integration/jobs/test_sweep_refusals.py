@@ -10,6 +10,8 @@ from app.settings import Settings
 from tests.support.http import Http
 from tests.support.sweeps import LR, base, run_one, submit, sweep, table, trials_of, upload
 
+pytestmark = pytest.mark.one_database
+
 
 @pytest.fixture
 def dataset(client: Http, settings: Settings) -> str:

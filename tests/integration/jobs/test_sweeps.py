@@ -37,6 +37,8 @@ from tests.support.work import run_jobs
 from worker.attempt.drain import Draining
 from worker.process import runner
 
+pytestmark = pytest.mark.one_database
+
 
 @pytest.fixture
 def dataset(client: Http, settings: Settings) -> str:

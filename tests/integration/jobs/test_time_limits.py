@@ -10,6 +10,8 @@ from app.settings import Settings
 from tests.integration.jobs.test_job_life import dataset, run_drained, submit  # noqa: F401 - a fixture
 from tests.support.http import Http
 
+pytestmark = pytest.mark.one_database
+
 LIMIT = 100.0
 
 

@@ -15,6 +15,8 @@ from worker.attempt.attempt import Attempt
 from worker.attempt.drain import Draining
 from worker.process import runner
 
+pytestmark = pytest.mark.one_database
+
 REPORT = {"rounds": 2, "folds": 2, "measured_on": "folds", "budget_seconds": 3000}
 
 
