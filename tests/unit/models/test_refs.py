@@ -58,7 +58,7 @@ def test_names_are_of_any_script_in_composed_form(name: str) -> None:
     assert as_name(name) == written
 
 
-@pytest.mark.parametrize("name", ["", "a b", "a/b", "a@b", "-a", "a\0", "a\n", "x" * 101, "🙂", new_id("mdl")])
+@pytest.mark.parametrize("name", ["", "a b", "a/b", "a@b", "-a", "a\0", "a\n", "x" * 101, "🙂", "mdl_" + "0" * 32])
 def test_what_could_not_be_asked_for_is_no_name(name: str) -> None:
     with pytest.raises(ValidationError):
         TypeAdapter(ModelName).validate_python(name)

