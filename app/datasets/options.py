@@ -1,13 +1,31 @@
 """What a user may choose about the preparation of a dataset."""
 
 import math
-from typing import Literal, Self
+from typing import Literal, Self, TypeAlias
 
 from pydantic import Field, model_validator
 
 from app.datasets.cleaning import Cleaning
 from app.datasets.frames import ColumnType, Role
 from app.ml.spec import SPLITS, Frozen, ModalityKind, Resize, Split
+
+NameEncoding: TypeAlias = Literal[
+    "auto",
+    "utf-8",
+    "cp437",
+    "cp850",
+    "cp852",
+    "cp866",
+    "cp932",
+    "cp936",
+    "cp949",
+    "cp950",
+    "cp1250",
+    "cp1251",
+    "cp1252",
+]
+
+FolderLevel: TypeAlias = Literal["split", "label", "ignored"]
 
 
 class ImageOptions(Frozen):
@@ -89,6 +107,17 @@ class PrepareOptions(Frozen):
     duplicates: Literal["remove", "keep"] = Field(
         default="remove", description="What happens to rows whose inputs are equal, byte for byte."
     )
+    folders: tuple[FolderLevel, ...] | None = Field(
+        default=None,
+        max_length=8,
+        description="What the folders of a zip are, the outermost first: splits, labels, or nothing to learn; null: "
+        "inferred, and listed in decisions.",
+    )
+    name_encoding: NameEncoding = Field(
+        default="auto",
+        description="Encoding of the names in a zip that do not say theirs; auto: UTF-8 where they are valid UTF-8, "
+        "else a guess, with a warning.",
+    )
     image: ImageOptions | None = Field(
         default=None, description="Size and colours of images; null: chosen by the images."
     )
@@ -121,6 +150,14 @@ class PrepareOptions(Frozen):
         description="A prepared dataset, by id or name: rows that it contains keep their splits; null: none, or for a "
         "version the dataset that it is made from.",
     )
+
+    @model_validator(mode="after")
+    def _check_folders(self) -> Self:
+        levels = self.folders or ()
+        if levels.count("split") > 1 or levels.count("label") > 1:
+            msg = "one level of folders can be the label, and one the split; call the others ignored"
+            raise ValueError(msg)
+        return self
 
     @model_validator(mode="after")
     def _check_duplicates(self) -> Self:

@@ -50,6 +50,8 @@ class WarningCode(StrEnum):
     FEW_ROWS = "few_rows", "Fewer than 20 rows are left to learn from."
     IMBALANCED = "imbalanced", "One class has more than nine tenths of the rows."
     RARE_CLASS = "rare_class", "A class has fewer than three rows."
+    FILES_NOT_READ = "files_not_read", "Files in a zip that may hold rows or labels were not read."
+    GUESSED_NAMES = "guessed_names", "Names in a zip do not say how they are encoded, and are not UTF-8."
 
 
 class WarningItem(Frozen):

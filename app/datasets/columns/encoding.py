@@ -77,6 +77,9 @@ def _check_options(loaded: Loaded, options: PrepareOptions) -> None:
     if options.image is not None and loaded.modality != "image":
         message = f"image sets the size of images, and this file holds {loaded.modality} data; leave it out"
         raise DatasetError(Code.BAD_OPTION, message, [RowError(("image",), message)])
+    if options.folders is not None and loaded.format != "zip":
+        message = "folders says what the folders of a zip are, and this file has none; leave it out"
+        raise DatasetError(Code.BAD_OPTION, message, [RowError(("folders",), message)])
     if options.text is not None and loaded.format != "text":
         message = "text says how plain text is cut into rows; the rows of this file are given, so leave it out"
         raise DatasetError(Code.BAD_OPTION, message, [RowError(("text",), message)])

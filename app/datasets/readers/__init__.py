@@ -5,15 +5,17 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
+from zipfile import ZipInfo
 
 from app.datasets.context import Context
 from app.datasets.errors import Code, DatasetError
 from app.datasets.frames import Loaded
 from app.datasets.limits import Limits
-from app.datasets.readers.archive import open_archive
+from app.datasets.readers.archive import open_archive, read_chunks
 from app.datasets.readers.arrays import read_npy, read_npz
+from app.datasets.readers.contents import Contents, ending, name_some, notice_left_out, sort_members
 from app.datasets.readers.csv import is_regular, read_csv
-from app.datasets.readers.documents import holds_documents, read_documents
+from app.datasets.readers.documents import read_documents
 from app.datasets.readers.images import read_images
 from app.datasets.readers.jsonl import read_jsonl
 from app.datasets.readers.npy import MAGIC as NPY
@@ -28,6 +30,8 @@ ACCEPTED = "CSV, JSON Lines, Parquet, plain text, .npy, .npz, and zips of JPEG, 
 IMAGE_MAGIC = {b"\x89PNG\r\n\x1a\n": "PNG", b"\xff\xd8\xff": "JPEG", b"GIF8": "GIF", b"II*\0": "TIFF"}
 UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
 HEAD_BYTES = 4096
+MAX_TEXTS_PER_IMAGE = 10
+MAX_NOTES = 3
 BOM = b"\xef\xbb\xbf"
 CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 JSON_ROW = re.compile(rb'\s*(\{[ \t]*["}]|\[[ \t]*\[)')
@@ -142,17 +146,57 @@ def _unsupported(what: str) -> DatasetError:
 
 
 def _zip_reader(path: Path, limits: Limits) -> Reader:
+    """Return the reader of a zip, by the files in it."""
     with open_archive(path, limits) as (_, infos):
+        contents = sort_members(infos)
         names = [info.filename for info in infos]
-        texts = holds_documents(infos)
     if not names:
         raise DatasetError(Code.EMPTY_DATASET, "the archive holds no files; put images into it")
     if "[Content_Types].xml" in names:
         what = "an Office file; export the table as CSV"
         raise _unsupported(what)
-    if texts:
+    if contents.arrays and not contents.images:
+        return read_npz
+    if contents.images and MAX_TEXTS_PER_IMAGE * len(contents.images) >= len(contents.texts):
+        return read_images
+    if _packed_file(contents) is not None:
+        return _read_packed
+    if contents.texts:
         return read_documents
-    return read_npz if any(name.endswith(".npy") for name in names) else read_images
+    if contents.tables:
+        message = f"the archive holds {len(contents.tables)} tables: {name_some(contents.tables)}; upload one, or put "
+        message += "the rows of all into one, with a column split where they are train and test"
+        raise DatasetError(Code.UNSUPPORTED_FORMAT, message)
+    return read_images
+
+
+def _packed_file(contents: Contents) -> ZipInfo | None:
+    """Return the only file of an archive that holds rows, all of them: a table, or one text."""
+    if len(contents.tables) == 1 and len(contents.texts) <= MAX_NOTES:
+        return contents.tables[0]
+    if len(contents.texts) == 1 and not contents.tables:
+        return contents.texts[0]
+    documents = [member for member in contents.others if ending(member) == ".json"]
+    return documents[0] if len(documents) == 1 and not contents.texts and not contents.tables else None
+
+
+def _read_packed(path: Path, context: Context) -> Loaded:
+    """Read the only file of an archive that holds rows."""
+    opened = open_archive(path, context.limits, context.options.name_encoding, context.notes)
+    target = context.scratch / "packed"
+    with opened as (archive, infos):
+        contents = sort_members(infos)
+        member = _packed_file(contents)
+        assert member is not None  # _zip_reader has looked
+        with target.open("wb") as file:
+            for chunk in read_chunks(archive, member, context.limits.unpacked_bytes):
+                file.write(chunk)
+        notice_left_out(contents, [member], context.notes)
+    with target.open("rb") as file:
+        if file.read(2) == b"PK":
+            raise DatasetError(Code.UNSUPPORTED_FORMAT, f"{member.filename!r} is an archive in the archive; unpack it")
+    context.notes.decide("file", member.filename[:200], "it is the only file of the archive that holds rows")
+    return detect(target, context.limits)(target, context)
 
 
 def _read_json_or_text(path: Path, context: Context) -> Loaded:

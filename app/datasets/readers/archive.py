@@ -12,9 +12,13 @@ from typing import BinaryIO
 
 from app.datasets.errors import Code, DatasetError, RowError
 from app.datasets.limits import Limits
+from app.datasets.options import NameEncoding
+from app.datasets.readers.member_names import decode_names, raw_name
+from app.datasets.report import Notes
 
 END, END64_LOCATOR, END64, ENTRY = b"PK\x05\x06", b"PK\x06\x07", b"PK\x06\x06", b"PK\x01\x02"
 CHUNK_BYTES = 1 << 20
+LOCAL_HEADER_BYTES = 30  # without the name and the extra fields
 MAX_DIRECTORY_BYTES = 64 << 20
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
@@ -26,8 +30,13 @@ def archive_error(code: Code, message: str, member: str | None = None) -> Datase
 
 
 @contextmanager
-def open_archive(path: Path, limits: Limits) -> Iterator[tuple[zipfile.ZipFile, list[zipfile.ZipInfo]]]:
-    """Open the archive `path` and yield it with its checked members, without folders, sorted by name."""
+def open_archive(
+    path: Path, limits: Limits, encoding: NameEncoding = "auto", notes: Notes | None = None
+) -> Iterator[tuple[zipfile.ZipFile, list[zipfile.ZipInfo]]]:
+    """Open the archive `path` and yield it with its checked members, without folders, sorted by name.
+
+    `encoding` is that of names which do not say theirs; what is guessed of it goes to `notes`.
+    """
     with path.open("rb") as file:
         _count_members(file, limits)
         try:
@@ -36,7 +45,8 @@ def open_archive(path: Path, limits: Limits) -> Iterator[tuple[zipfile.ZipFile, 
             message = "the zip archive is damaged or cut short; pack and upload it again"
             raise archive_error(Code.BAD_ARCHIVE, message) from error
         with archive:
-            yield archive, _check_members(archive.infolist(), limits)
+            decode_names(archive.infolist(), encoding, notes)
+            yield archive, _check_members(archive, limits)
 
 
 def _count_members(file: BinaryIO, limits: Limits) -> None:
@@ -82,8 +92,9 @@ def _directory(file: BinaryIO) -> tuple[int, int]:
     return end - size, size
 
 
-def _check_members(infos: list[zipfile.ZipInfo], limits: Limits) -> list[zipfile.ZipInfo]:
+def _check_members(archive: zipfile.ZipFile, limits: Limits) -> list[zipfile.ZipInfo]:
     """Refuse unsafe members, and return the files among them, sorted by name."""
+    infos = archive.infolist()
     repeated = [name for name, count in Counter(info.filename for info in infos).items() if count > 1]
     if repeated:
         raise archive_error(
@@ -91,7 +102,8 @@ def _check_members(infos: list[zipfile.ZipInfo], limits: Limits) -> list[zipfile
         )
     for info in infos:
         _check_member(info)
-    _check_sizes(infos, limits)
+    _check_sizes(infos, archive.start_dir, limits)
+    _check_overlaps(infos, archive.start_dir)
     return sorted((info for info in infos if not info.is_dir()), key=lambda info: info.filename)
 
 
@@ -104,19 +116,30 @@ def _check_member(info: zipfile.ZipInfo) -> None:
     if stat.S_ISLNK(info.external_attr >> 16):
         raise archive_error(Code.BAD_NAME, f"{name!r} is a symbolic link; put the file itself into the archive", name)
     parts = name.rstrip("/").split("/")
-    if "\\" in name or name.startswith("/") or ":" in parts[0][1:2] or ".." in parts or "" in parts:
+    if name.startswith("/") or ":" in parts[0][1:2] or ".." in parts or "" in parts:
         raise archive_error(Code.BAD_NAME, f"{name!r} is no plain relative name; pack the folder again", name)
 
 
-def _check_sizes(infos: list[zipfile.ZipInfo], limits: Limits) -> None:
+def _check_sizes(infos: list[zipfile.ZipInfo], data_bytes: int, limits: Limits) -> None:
+    """Refuse what unpacks to too much; members cannot have more packed bytes together than lie before the directory."""
     unpacked = sum(info.file_size for info in infos)
-    packed = sum(info.compress_size for info in infos)
+    packed = min(data_bytes, sum(info.compress_size for info in infos))
     if unpacked > limits.unpacked_bytes:
         message = f"the archive unpacks to {unpacked} bytes; at most {limits.unpacked_bytes} are taken"
         raise archive_error(Code.TOO_LARGE, message)
     if unpacked > limits.ratio_free_bytes and unpacked > limits.ratio * max(packed, 1):
         message = f"the archive unpacks to more than {limits.ratio} times its size; use weaker packing"
         raise archive_error(Code.TOO_LARGE, message)
+
+
+def _check_overlaps(infos: list[zipfile.ZipInfo], data_bytes: int) -> None:
+    """Refuse members that share bytes: a small archive may unpack the same ones many times (Fifield, 2019)."""
+    ordered = sorted(infos, key=lambda info: info.header_offset)
+    starts = [*(info.header_offset for info in ordered[1:]), data_bytes]
+    for info, next_start in zip(ordered, starts, strict=False):
+        if info.header_offset + LOCAL_HEADER_BYTES + len(raw_name(info)) + info.compress_size > next_start:
+            message = f"{info.filename!r} overlaps another member of the archive; pack and upload it again"
+            raise archive_error(Code.BAD_ARCHIVE, message, info.filename)
 
 
 def read_chunks(archive: zipfile.ZipFile, info: zipfile.ZipInfo, max_bytes: int) -> Iterator[bytes]:

@@ -9,15 +9,8 @@ from app.datasets.errors import Code
 from app.datasets.frames import Loaded
 from app.datasets.readers.archive import archive_error, open_archive, read_member
 from app.datasets.readers.collectors import TextRows
-from app.datasets.readers.folders import ROLES, TYPES, folder_columns, has_ending, is_junk, read_folders, without_junk
-
-ENDINGS = frozenset({".txt"})
-
-
-def holds_documents(members: list[zipfile.ZipInfo]) -> bool:
-    """Return whether all files of an archive, except junk, are .txt files."""
-    documents = [member for member in members if not is_junk(member)]
-    return bool(documents) and all(has_ending(member, ENDINGS) for member in documents)
+from app.datasets.readers.contents import notice_left_out, sort_members, warn_of_left_out
+from app.datasets.readers.folders import LABEL, ROLES, TYPES, folder_columns, read_folders
 
 
 def read_documents(path: Path, context: Context) -> Loaded:
@@ -26,9 +19,12 @@ def read_documents(path: Path, context: Context) -> Loaded:
     Raises:
         DatasetError: bad_archive, bad_name, encoding, bad_text, mixed_layout, encrypted, too_large or empty_dataset.
     """
-    with open_archive(path, context.limits) as (archive, members), closing(TextRows(context)) as rows:
-        documents = without_junk(members, context.notes)
-        folders = read_folders([member.filename for member in documents], context)
+    opened = open_archive(path, context.limits, context.options.name_encoding, context.notes)
+    with opened as (archive, members), closing(TextRows(context)) as rows:
+        contents = sort_members(members)
+        documents, folders = read_folders(contents.texts, context)
+        notice_left_out(contents, contents.texts, context.notes)
+        warn_of_left_out(archive, contents, contents.texts, context.notes, labelled=LABEL in folders)
         for member in documents:
             rows.add(_text(archive, member, context))
         texts, kept = rows.finish()

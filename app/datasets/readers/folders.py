@@ -1,81 +1,69 @@
-"""Classes and splits that the folders of a zip give the files in them: test/cat/1.png."""
+"""Classes and splits that the folders of a zip give the files in them: test/cat/1.png.
+
+What the folders are is found out (app.datasets.readers.layouts) and becomes a decision; `folders` overrules it.
+"""
 
 import unicodedata
 import zipfile
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import PurePosixPath
 
 import pyarrow as pa
 
-from app.datasets.columns.roles import SPLIT_WORDS
 from app.datasets.context import Context
-from app.datasets.errors import Code, DatasetError
+from app.datasets.errors import Code, DatasetError, RowError
 from app.datasets.frames import Column, ColumnType, Ints, Role, TextColumn
 from app.datasets.limits import Limits
+from app.datasets.options import FolderLevel
 from app.datasets.readers.archive import archive_error
+from app.datasets.readers.contents import name_some
+from app.datasets.readers.layouts import Folders, Layout, folders_option, infer_layout, shared_folders
 from app.datasets.readers.names import clean_name
+from app.datasets.readers.split_names import splits_of
 from app.datasets.report import Notes
+from app.ml.spec import WarningCode
 
-JUNK = frozenset({".ds_store", "thumbs.db", "desktop.ini"})
-MACOS = "__MACOSX/"
-MAX_SHOWN = 5
 LABEL, SPLIT = "label", "split"
 ROLES: dict[str, Role] = {LABEL: "target", SPLIT: "split"}
 TYPES: dict[str, ColumnType] = {LABEL: "category"}
 
 
-def without_junk(members: Sequence[zipfile.ZipInfo], notes: Notes) -> list[zipfile.ZipInfo]:
-    """Return the members except files that file systems leave behind, which are noted."""
-    junk = [member for member in members if is_junk(member)]
-    if junk:
-        notes.notice(f"{len(junk)} files that systems leave behind were ignored: {name_some(junk)}")
-    return [member for member in members if not is_junk(member)]
+def read_folders(
+    members: Sequence[zipfile.ZipInfo], context: Context
+) -> tuple[list[zipfile.ZipInfo], dict[str, list[str | None]]]:
+    """Return the files that are rows, and their {"label": (files,), "split": (files,)}, where folders give them.
 
-
-def is_junk(member: zipfile.ZipInfo) -> bool:
-    """Return whether a file system or an archiver left this file behind."""
-    name = member.filename.rsplit("/", 1)[-1].lower()
-    return member.filename.startswith(MACOS) or name in JUNK or name.startswith("._")
-
-
-def has_ending(member: zipfile.ZipInfo, endings: frozenset[str]) -> bool:
-    """Return whether the file's name ends in one of `endings`, in upper or lower case."""
-    return PurePosixPath(member.filename).suffix.lower() in endings
-
-
-def name_some(members: Sequence[zipfile.ZipInfo]) -> str:
-    """Return the first few names for a message."""
-    names = [repr(member.filename[:100]) for member in members[:MAX_SHOWN]]
-    return ", ".join(names) + (" ..." if len(members) > MAX_SHOWN else "")
-
-
-def read_folders(names: list[str], context: Context) -> dict[str, list[str]]:
-    """Return the label and the split of each file, {"label": (files,), "split": (files,)}, where folders give them.
+    Files in a folder that says that they have no label have the label None, and are in train. A few files next to
+    folders that hold very many are no rows, which is a warning.
 
     Raises:
-        DatasetError: mixed_layout, bad_name or too_many_classes.
+        DatasetError: mixed_layout, bad_name, bad_split or too_many_classes.
     """
-    paths = [name.split("/") for name in names]
-    if all(len(parts) > 1 and parts[0] == paths[0][0] for parts in paths):
-        why = "one folder holds everything, so it is taken for a wrapper and not for a class"
-        context.notes.decide("folder", paths[0][0][:100], why)
-        paths = [parts[1:] for parts in paths]
-    values: dict[str, list[str]] = {}
-    top_folders = {parts[0].casefold() if len(parts) > 1 else "" for parts in paths}
-    if "train" in top_folders and top_folders <= SPLIT_WORDS.keys():
-        values[SPLIT] = [parts[0] for parts in paths]
-        paths = [parts[1:] for parts in paths]
-    loose = sum(len(parts) == 1 for parts in paths)
-    if 0 < loose < len(paths):
-        message = f"{loose} files lie outside the folders of classes; move each into a folder, or leave out folders"
-        raise DatasetError(Code.MIXED_LAYOUT, message)
-    if not loose:
-        values[LABEL] = _class_names([parts[0] for parts in paths], context.limits)
-    return values
+    paths = [tuple(member.filename.split("/")[:-1]) for member in members]
+    levels = context.options.folders
+    layout = _inferred(paths, context.notes) if levels is None else _as_given(paths, levels)
+    values: dict[str, list[str | None]] = {}
+    if layout.splits is not None:
+        if "train" not in layout.splits:
+            message = "the folders put no file into train, and a model learns from those; add a folder train, or send "
+            message += 'folders=["label"] where they are classes, folders=["ignored", "label"] to split anew'
+            raise DatasetError(Code.BAD_SPLIT, message)
+        values[SPLIT] = list(layout.splits)
+    if any(label is not None for label in layout.labels):
+        values[LABEL] = _class_names(layout.labels, context.limits)
+    _warn_of_dropped([members[row] for row in layout.dropped], context.notes)
+    rows = sorted(set(range(len(members))) - set(layout.dropped))
+    return [members[row] for row in rows], {name: [column[row] for row in rows] for name, column in values.items()}
 
 
-def folder_columns(folders: dict[str, list[str]], rows: Ints) -> tuple[Column, ...]:
+def _warn_of_dropped(members: Sequence[zipfile.ZipInfo], notes: Notes) -> None:
+    if members:
+        message = f"{len(members)} files lie next to the folders that hold all others, and were not read: "
+        remedy = "move them into the folder of their class"
+        notes.warn(WarningCode.FILES_NOT_READ, message + name_some(members), count=len(members), remedy=remedy)
+
+
+def folder_columns(folders: dict[str, list[str | None]], rows: Ints) -> tuple[Column, ...]:
     """Return the labels and splits that `read_folders` returned, of the files at `rows` (n,), as columns."""
     return tuple(
         TextColumn(name, pa.array([values[row] for row in rows], pa.string()), typed=True)
@@ -83,8 +71,41 @@ def folder_columns(folders: dict[str, list[str]], rows: Ints) -> tuple[Column, .
     )
 
 
-def _class_names(folders: list[str], limits: Limits) -> list[str]:
-    cleaned = {folder: clean_name(folder) for folder in dict.fromkeys(folders)}
+def _inferred(paths: list[Folders], notes: Notes) -> Layout:
+    """Find out what the folders are, and record it."""
+    wrappers = shared_folders(paths)
+    layout = infer_layout(paths, len(wrappers))
+    if wrappers:
+        why = "one folder holds everything, so it is taken for a wrapper and not for a class"
+        notes.decide("folder", "/".join(wrappers)[:100], why, folders_option(len(wrappers) - 1, "label"))
+    if layout.levels:
+        overruling: list[FolderLevel] = ["label"]
+        if layout.levels == ["label"]:
+            overruling = ["ignored", "label"] if layout.deeper else ["ignored"]
+        option = folders_option(len(wrappers), *overruling)
+        notes.decide("folders", ", ".join(layout.levels), "; ".join(layout.reasons), option)
+    return layout
+
+
+def _as_given(paths: list[Folders], levels: tuple[FolderLevel, ...]) -> Layout:
+    """Read the folders as the user says; a file that lies in fewer of them has no label, or is in train."""
+    layout = Layout(paths)
+    for level, meaning in enumerate(levels):
+        names = [path[level] if len(path) > level else None for path in paths]
+        if meaning == "label":
+            layout.labels = names
+        elif meaning == "split":
+            splits = splits_of({name for name in names if name is not None}, alike=False)
+            unknown = [name for name in names if name is not None and name not in splits]
+            if unknown:
+                message = f"the folder {unknown[0][:100]!r} is no split; call it train, validation or test"
+                raise DatasetError(Code.BAD_SPLIT, message, [RowError(("folders",), message)])
+            layout.splits = ["train" if name is None else splits[name] for name in names]
+    return layout
+
+
+def _class_names(folders: Sequence[str | None], limits: Limits) -> list[str | None]:
+    cleaned = {folder: clean_name(folder) for folder in dict.fromkeys(folders) if folder is not None}
     if len(cleaned) > limits.classes:
         message = f"the archive has {len(cleaned)} folders; at most {limits.classes} classes are taken"
         raise DatasetError(Code.TOO_MANY_CLASSES, message)
@@ -93,4 +114,4 @@ def _class_names(folders: list[str], limits: Limits) -> list[str]:
         if folded[unicodedata.normalize("NFC", name.casefold())] > 1:
             message = f"two folders are called {name!r} but for case, spaces or accents; make them one"
             raise archive_error(Code.BAD_NAME, message, folder[:200])
-    return [cleaned[folder] for folder in folders]
+    return [None if folder is None else cleaned[folder] for folder in folders]

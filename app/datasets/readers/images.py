@@ -15,12 +15,20 @@ from app.datasets.errors import Code, DatasetError, RowError
 from app.datasets.frames import Bytes, Ints, Loaded
 from app.datasets.options import ImageOptions
 from app.datasets.readers.archive import open_archive, read_member
-from app.datasets.readers.folders import ROLES, TYPES, folder_columns, has_ending, name_some, read_folders, without_junk
+from app.datasets.readers.contents import (
+    NOT_READ,
+    Contents,
+    ending,
+    name_some,
+    notice_left_out,
+    sort_members,
+    warn_of_left_out,
+)
+from app.datasets.readers.folders import LABEL, ROLES, TYPES, folder_columns, read_folders
 from app.datasets.readers.pixels import CorruptImageError, HugeImageError, ImageInfo, decode, read_info
 from app.datasets.report import Notes, Removal
 from app.ml.spec import Resize
 
-ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 MAX_MEDIAN_SIDE = 128
 MAX_ROW_ERRORS = 20
 RESIZE_REASONS: dict[Resize, str] = {
@@ -45,9 +53,13 @@ def read_images(path: Path, context: Context) -> Loaded:
     Raises:
         DatasetError: bad_archive, bad_name, bad_image, mixed_layout, encrypted, too_large or empty_dataset.
     """
-    with open_archive(path, context.limits) as (archive, entries):
-        members = _image_entries(entries, context.notes)
-        folders = read_folders([entry.filename for entry in members], context)
+    opened = open_archive(path, context.limits, context.options.name_encoding, context.notes)
+    with opened as (archive, entries):
+        contents = sort_members(entries)
+        _check_contents(contents)
+        members, folders = read_folders(contents.images, context)
+        notice_left_out(contents, contents.images, context.notes)
+        warn_of_left_out(archive, contents, contents.images, context.notes, labelled=LABEL in folders)
         images, corrupt = _check_all(archive, members, context)
         inputs, rows = _decode_all(archive, images, corrupt, context)
     _check_corrupt(corrupt, len(members))
@@ -56,16 +68,16 @@ def read_images(path: Path, context: Context) -> Loaded:
     return Loaded("zip", "image", len(members), rows, inputs, columns, dict(ROLES), dict(TYPES), removals)
 
 
-def _image_entries(entries: list[zipfile.ZipInfo], notes: Notes) -> list[zipfile.ZipInfo]:
-    images = without_junk(entries, notes)
-    others = [entry for entry in images if not has_ending(entry, ENDINGS)]
+def _check_contents(contents: Contents) -> None:
+    """Refuse an archive without images, or with pictures and other data that are not read."""
+    others = [member for member in contents.besides(contents.images) if ending(member) in NOT_READ]
+    others = others if contents.images else contents.besides([])
     if others:
         message = f"{len(others)} files are no .jpg, .png or .webp images; take them out: {name_some(others)}"
-        errors = [RowError(("file", entry.filename[:200]), "this is no image") for entry in others[:MAX_ROW_ERRORS]]
+        errors = [RowError(("file", member.filename[:200]), "this is no image") for member in others[:MAX_ROW_ERRORS]]
         raise DatasetError(Code.BAD_IMAGE, message, errors)
-    if not images:
+    if not contents.images:
         raise DatasetError(Code.EMPTY_DATASET, "the archive holds no images; put some into it")
-    return images
 
 
 def _check_all(

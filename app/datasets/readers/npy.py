@@ -16,6 +16,7 @@ from app.datasets.errors import Code, DatasetError, RowError
 MAGIC = b"\x93NUMPY"
 MAX_HEADER_BYTES = 8192
 MAX_DIMENSIONS = 8
+MAX_ARRAY_BYTES = 1 << 60
 KINDS = "biufU"
 HEADER_FAULTS = (
     ValueError,
@@ -84,7 +85,9 @@ def _header(file: BinaryIO, name: str) -> Header:
         raise bad_array(name, "its header cannot be read; save it again with numpy.save") from error
     _check_dtype(dtype, name)
     if len(shape) > MAX_DIMENSIONS or any(isinstance(n, bool) or n < 0 for n in shape):
-        raise bad_array(name, f"its shape {str(shape)[:80]} is not one of images or rows")
+        raise bad_array(name, "its shape is not one of images or rows; save it again with numpy.save")
+    if math.prod(max(n, 1) for n in shape) * dtype.itemsize > MAX_ARRAY_BYTES:  # NumPy refuses such empty ones, too
+        raise bad_array(name, "its shape is larger than any file; save it again with numpy.save")
     return Header(shape, fortran, dtype, file.tell())
 
 

@@ -110,9 +110,14 @@ def test_a_pickle_inside_is_never_run(refused: Refuser) -> None:
         "1" * 6000 + "\n",
         "[" * 9000 + "\n",
         "{'descr': '<f8', 'fortran_order': False, 'shape': (" + "9" * 5000 + ",)}\n",
+        "{'descr': '<f8', 'fortran_order': False, 'shape': (0x" + "f" * 5000 + ",)}\n",
+        "{'descr': '<f8', 'fortran_order': False, 'shape': (-0x" + "f" * 5000 + ",)}\n",
+        "{'descr': '<f8', 'fortran_order': False, 'shape': (0, 9223372036854775807)}\n",
+        "{'descr': '<f8', 'fortran_order': True, 'shape': (4611686018427387904, 0, 4611686018427387904)}\n",
     ],
 )
 def test_headers_that_lie(refused: Refuser, text: str) -> None:
+    refused(Code.BAD_ARRAY, header(text))
     refused(Code.BAD_ARRAY, header(text, b"\0" * 48))
     refused(Code.BAD_ARRAY, header(text, b"\0" * 48, version=2))
 

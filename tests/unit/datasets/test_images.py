@@ -166,21 +166,29 @@ def test_junk_is_ignored_and_other_files_are_refused(make: Preparer, refused: Re
     done = make(zipped(classes() | junk))
     assert done.report.rows.read == 6
     assert done.says("4 files that systems leave behind")
-    error = refused(Code.BAD_IMAGE, zipped(classes() | {"cat/notes.txt": b"x", "run.sh": b"x"}))
+    error = refused(Code.BAD_IMAGE, zipped(classes() | {"cat/moving.gif": b"x", "scan.tiff": b"x"}))
     assert error.message.startswith("2 files are no .jpg")
 
 
 @pytest.mark.parametrize(
     "name",
-    ["../../evil.png", "/abs/1.png", "C:/x/1.png", "a/../b.png", "a//b.png"],
+    [
+        "../../evil.png",
+        "/abs/1.png",
+        "C:/x/1.png",
+        "a/../b.png",
+        "a//b.png",
+        "..\\..\\evil.png",
+        "\\abs\\1.png",
+        "\\\\host\\share\\1.png",
+        "C:\\x\\1.png",
+        "C:x.png",
+        "a\\..\\b.png",
+        "a/..\\..\\b.png",
+    ],
 )
 def test_names_that_lead_elsewhere_are_refused(refused: Refuser, name: str) -> None:
     refused(Code.BAD_NAME, zipped(classes() | {name: picture(9)}))
-
-
-def test_backslashes_are_refused(refused: Refuser) -> None:
-    data = zipped(classes() | {"cat/x9.png": picture(9)}).replace(b"cat/x9.png", b"cat\\x9.png")
-    refused(Code.BAD_NAME, data)
 
 
 @pytest.mark.parametrize("folder", [" ", "x" * 256, "bell\x07", "line\nbreak"])

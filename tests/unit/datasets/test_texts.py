@@ -83,7 +83,7 @@ def test_only_asking_for_text_makes_a_csv_plain(make: Preparer, refused: Refuser
     assert make(prose, modality="text").decision("format") == "plain text"
     assert make(TABLE, modality="text").decision("format") == "csv"
     assert make("a,b\n1,2\n3,4\n", text={"rows": "lines"}).report.source.format == "text"
-    refused(Code.BAD_OPTION, zipped({"a/1.txt": b"x"}), text={"rows": "lines"})
+    refused(Code.BAD_OPTION, zipped({"a/1.txt": b"x", "a/2.txt": b"y"}), text={"rows": "lines"})
 
 
 @pytest.mark.parametrize("content", ['{"a": 1}\nplain\n', "[1] Smith, 2020\n[2] Jones\n", "%PDF-like words\n"])
@@ -196,8 +196,8 @@ def test_a_zip_of_text_files(make: Preparer) -> None:
 def test_zips_of_text_files_that_are_refused(refused: Refuser) -> None:
     refused(Code.ENCODING, zipped({"a/1.txt": b"\xff", "b/1.txt": b"x"}))
     refused(Code.MIXED_LAYOUT, zipped({"a/1.txt": b"x", "1.txt": b"y"}))
-    refused(Code.BAD_TEXT, zipped({"1.txt": b"x\0"}))
-    refused(Code.TOO_LARGE, zipped({"1.txt": b"x" * 20}), Limits(field_chars=10))
+    refused(Code.BAD_TEXT, zipped({"1.txt": b"x\0", "2.txt": b"y"}))
+    refused(Code.TOO_LARGE, zipped({"1.txt": b"x" * 20, "2.txt": b"y"}), Limits(field_chars=10))
     refused(Code.BAD_IMAGE, zipped({"1.txt": b"x", "2.png": b"y"}))
 
 

@@ -1,0 +1,290 @@
+"""Folders as people have them: splits, wrappers, rows without labels, and what lies beside the rows."""
+
+import io
+import json
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.datasets.errors import Code, DatasetError
+from app.datasets.readers.layouts import infer_layout, shared_folders
+from app.datasets.readers.split_names import splits_of
+from app.ml.spec import SPLITS, WarningCode
+
+from .conftest import Outcome, Preparer, Refuser, picture, zipped
+
+
+def texts(*folders: str, each: int = 3) -> dict[str, bytes]:
+    """`each` different texts in every folder."""
+    return {f"{folder}/{k}.txt": f"the {k}th text of {folder}".encode() for folder in folders for k in range(each)}
+
+
+def classes(done: Outcome) -> tuple[str, ...]:
+    return done.spec.targets[0].classes if done.spec.targets else ()
+
+
+def split_sizes(done: Outcome) -> tuple[int, ...]:
+    return tuple(done.spec.rows[split] for split in SPLITS)
+
+
+@pytest.mark.parametrize(
+    ("train", "validation", "test"),
+    [
+        ("Training", None, "Testing"),
+        ("TRAIN", "VALID", "TEST"),
+        ("train", "dev", "test"),
+        ("train", "eval", "test"),
+        ("train", "validation", "eval"),
+        ("train", None, "holdout"),
+        ("train", "Validation", "hold-out"),
+        ("X_train", "X_val", "X_test"),
+        ("train_X", None, "test_X"),
+        ("seg_train", None, "seg_test"),
+        ("training_set", None, "test_set"),
+        ("TrainImages", None, "TestImages"),
+        ("train2017", "val2017", "test2017"),
+        ("Training", None, "part B"),
+        ("Bilder", None, "Testing"),
+    ],
+)
+def test_folders_that_are_splits(make: Preparer, train: str, validation: str | None, test: str) -> None:
+    sizes = {train: 4, validation: 2, test: 3}
+    members = {
+        f"{split}/{name}/{k}.txt": f"{split} {name} {k}".encode()
+        for split, size in sizes.items()
+        if split is not None
+        for name in ("cat", "dog")
+        for k in range(size)
+    }
+    for wrapper in ("", "data/", "chest/chest/"):
+        done = make(zipped({f"{wrapper}{name}": data for name, data in members.items()}))
+        assert classes(done) == ("cat", "dog")
+        assert split_sizes(done) == (8, 4 if validation else 0, 6)
+        assert done.decision("folders") == "split, label"
+        assert not wrapper or done.decision("folder") == wrapper.rstrip("/")
+
+
+@pytest.mark.parametrize(
+    ("folders", "labels", "levels"),
+    [
+        (["cat", "dog"], ("cat", "dog"), "label"),
+        (["a/a/cat", "a/a/dog"], ("cat", "dog"), "label"),
+        (["train ride", "test drive"], ("test drive", "train ride"), "label"),
+        (["train", "car", "bus"], ("bus", "car", "train"), "label"),
+        (["valid", "invalid"], ("invalid", "valid"), "label"),
+        (["test", "control"], ("control", "test"), "label"),
+        (["cat/train", "cat/test", "dog/train", "dog/test"], ("cat", "dog"), "label, split"),
+        (["train/images/cat", "train/images/dog", "test/images/cat", "test/images/dog"], ("cat", "dog"), ""),
+        (["train/train/cat", "train/train/dog", "test/test/cat", "test/test/dog"], ("cat", "dog"), "split, label"),
+        (["animals/cat", "animals/dog", "plants/rose", "plants/fern"], ("animals", "plants"), "label"),
+        (["fold1/cat", "fold1/dog", "fold2/cat", "fold2/dog"], ("cat", "dog"), "ignored, label"),
+        (["train1/cat", "train1/dog", "train2/cat", "train2/dog"], ("cat", "dog"), "ignored, label"),
+        (["unlabelled", "cat", "dog"], ("cat", "dog"), "label"),
+        (["train", "test"], (), "split"),
+        (["only"], (), ""),
+        (["unknown", "known"], ("known", "unknown"), "label"),
+    ],
+)
+def test_folders_become_classes(make: Preparer, folders: list[str], labels: tuple[str, ...], levels: str) -> None:
+    done = make(zipped(texts(*folders)))
+    assert classes(done) == labels
+    assert not levels or done.decision("folders") == levels
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["unlabelled", "unlabeled", "Unlabeled", "unsup", "un-labeled", "no_label", "unlabeled_images", "unknown_label"],
+)
+def test_folders_of_rows_without_labels(make: Preparer, name: str) -> None:
+    flat = texts("cat", "dog", each=10) | texts(name, each=4)
+    nested = texts("set/train/cat", "set/train/dog", "set/test/cat", "set/test/dog", each=5)
+    for members in (flat, nested | texts(f"set/train/{name}"), nested | texts(f"set/{name}")):
+        assert classes(make(zipped(members), unlabelled="remove")) == ("cat", "dog")
+        kept = make(zipped(members), unlabelled="keep")
+        assert classes(kept) == ("cat", "dog")
+        unlabelled = kept.array("split")[kept.array("targets")[:, 0] != kept.array("targets")[:, 0]]
+        assert len(unlabelled) in {3, 4}
+        assert (unlabelled == 0).all()
+        assert any(name in item.reason for item in kept.report.decisions if item.field == "folders")
+
+
+def test_splits_without_classes_hold_rows_without_labels(make: Preparer) -> None:
+    members = texts(
+        "seg_train/seg_train/sea", "seg_train/seg_train/ice", "seg_test/seg_test/sea", "seg_test/seg_test/ice"
+    )
+    done = make(zipped(members | texts("seg_pred/seg_pred", each=4)), unlabelled="keep")
+    assert (classes(done), split_sizes(done)) == (("ice", "sea"), (10, 0, 6))
+    contest = make(zipped(texts("train/sea", "train/ice", "test")), unlabelled="keep")
+    assert (classes(contest), split_sizes(contest)) == (("ice", "sea"), (9, 0, 0))
+
+
+def test_folders_that_cannot_be_known_are_refused_with_both_ways_out(make: Preparer, refused: Refuser) -> None:
+    members = texts("x/walk/left", "x/walk/right", "x/run/left", "x/run/right")
+    message = refused(Code.MIXED_LAYOUT, zipped(members)).message
+    assert 'folders=["ignored", "ignored", "label"]' in message
+    assert 'folders=["ignored", "label"]' in message
+    assert classes(make(zipped(members), folders=["ignored", "ignored", "label"])) == ("left", "right")
+    assert classes(make(zipped(members), folders=["ignored", "label"])) == ("run", "walk")
+    assert "folders=" in refused(Code.BAD_SPLIT, zipped(texts("val/a", "val/b", "test/a", "test/b"))).message
+
+
+def test_the_user_says_what_folders_are(make: Preparer, refused: Refuser) -> None:
+    members = zipped(texts("train/cat", "train/dog", "test/cat", "test/dog"))
+    assert classes(make(members, folders=["label"])) == ("test", "train")
+    assert split_sizes(make(members, folders=["split", "label"])) == (6, 0, 6)
+    assert split_sizes(make(members, folders=["ignored", "label"])) == (10, 1, 1)
+    assert classes(make(members, folders=["ignored"])) == ()
+    other = zipped(texts("unlabelled", "cat"))
+    assert classes(make(other, folders=["label"])) == ("cat", "unlabelled")
+    assert "'cat' is no split" in refused(Code.BAD_SPLIT, other, folders=["split"]).message
+    assert refused(Code.BAD_OPTION, "a,label\n1,x\n2,y\n", folders=["label"]).errors[0].loc == ("folders",)
+
+
+def test_every_decision_says_how_to_overrule_it(make: Preparer) -> None:
+    members = zipped(texts("w/train/cat", "w/train/dog", "w/test/cat", "w/test/dog"))
+    (decision,) = (item for item in make(members).report.decisions if item.field == "folders")
+    name, _, value = str(decision.option).partition("=")
+    assert classes(make(members, **{name: json.loads(value)})) == ("test", "train")
+    assert "'train' is train" in decision.reason
+
+
+@pytest.mark.parametrize(
+    "junk",
+    [
+        "cat/.ipynb_checkpoints/1-checkpoint.txt",
+        ".ipynb_checkpoints/1-checkpoint.txt",
+        ".git/objects/1.txt",
+        "cat/@eaDir/1.txt",
+        "cat/.thumbnails/1.txt",
+        "__pycache__/1.txt",
+        "__MACOSX/cat/._1.txt",
+        "cat/.DS_Store",
+        "dog/Thumbs.db",
+        "desktop.ini",
+        "$RECYCLE.BIN/1.txt",
+    ],
+)
+def test_hidden_files_are_left_out_with_a_notice(make: Preparer, junk: str) -> None:
+    for wrapper in ("", "set/"):
+        members = texts("cat", "dog") | {junk: b"the 0th text of cat"}
+        done = make(zipped({wrapper + name: data for name, data in members.items()}))
+        assert (classes(done), done.report.rows.read) == (("cat", "dog"), 6)
+        assert done.says(junk.rsplit("/", 1)[-1])
+
+
+def test_a_hidden_folder_around_everything_hides_nothing(make: Preparer) -> None:
+    assert classes(make(zipped(texts(".data/cat", ".data/dog")))) == ("cat", "dog")
+
+
+@pytest.mark.parametrize(
+    "beside",
+    ["README", "README.md", "readme.txt", "LICENSE", "cat/LICENSE.txt", "metadata.json", "info.yaml", "x.html"],
+)
+def test_files_about_the_data_do_not_fail_the_upload(make: Preparer, beside: str) -> None:
+    done = make(zipped(texts("reviews/cat", "reviews/dog") | {f"reviews/{beside}": b"words"}))
+    assert (classes(done), done.report.rows.read) == (("cat", "dog"), 6)
+    images = {f"{('cat', 'dog')[k % 2]}/{k}.png": picture(k) for k in range(6)}
+    pictures = make(zipped(images | {beside: b"words"}))
+    assert (classes(pictures), pictures.report.rows.read) == (("cat", "dog"), 6)
+    assert all(outcome.says(beside) for outcome in (done, pictures))
+    assert not [item for item in (*done.report.warnings, *pictures.report.warnings) if item.code == "files_not_read"]
+
+
+def image_members(count: int) -> dict[str, bytes]:
+    return {f"images/img{k:03}.png": picture(k) for k in range(count)}
+
+
+@pytest.mark.parametrize("written", ["file,label\n{}", "{}"])
+def test_labels_by_file_name_are_not_read_and_that_is_said(make: Preparer, written: str) -> None:
+    rows = "\n".join(f"img{k:03}.png,{'cat' if k % 2 else 'dog'}" for k in range(8))
+    done = make(zipped(image_members(8) | {"labels.csv": written.format(rows).encode()}))
+    warning = done.warning(WarningCode.FILES_NOT_READ)
+    assert "labels.csv" in warning.message
+    assert "folder" in str(warning.remedy)
+    assert done.spec.targets == ()
+    other = make(zipped(image_members(8) | {"prices.csv": b"a,b\n1,2\n"}))
+    assert WarningCode.FILES_NOT_READ not in [item.code for item in other.report.warnings]
+
+
+def test_a_file_beside_each_image_is_reported(make: Preparer) -> None:
+    members = image_members(6) | {f"labels/img{k:03}.txt": b"0 0.5 0.5 1 1" for k in range(6)}
+    assert make(zipped(members)).warning(WarningCode.FILES_NOT_READ).count == 6
+
+
+def test_a_few_files_beside_many_in_folders_are_left_out_with_a_warning(make: Preparer, refused: Refuser) -> None:
+    many = texts("imdb/train/neg", "imdb/train/pos", "imdb/test/neg", "imdb/test/pos", each=30)
+    loose = {"imdb/imdbEr.txt": b"0.1", "imdb/train/urls_pos.txt": b"http"}
+    done = make(zipped(many | loose | {"imdb/README": b"x", "imdb/train/labeledBow.feat": b"1:2"}))
+    assert (classes(done), split_sizes(done)) == (("neg", "pos"), (60, 0, 60))
+    assert [item.count for item in done.report.warnings if item.code == WarningCode.FILES_NOT_READ] == [2]
+    refused(Code.MIXED_LAYOUT, zipped(texts("cat", "dog") | {"loose.txt": b"x"}))
+
+
+CSV = "".join(["a,label\n", *(f"{k},{'xy'[k % 2]}\n" for k in range(30))])
+
+
+def parquet() -> bytes:
+    sink = io.BytesIO()
+    pq.write_table(pa.table({"a": range(30), "label": ["x", "y"] * 15}), sink)
+    return sink.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "kind"),
+    [
+        ("table.csv", CSV.encode(), "csv"),
+        ("table.tsv", CSV.replace(",", "\t").encode(), "csv"),
+        ("rows.jsonl", "".join(f'{{"a": {k}, "label": {k % 2}}}\n' for k in range(30)).encode(), "jsonl"),
+        ("rows.json", "".join(f'{{"a": {k}, "label": {k % 2}}}\n' for k in range(30)).encode(), "jsonl"),
+        ("table.parquet", parquet(), "parquet"),
+        ("book.txt", b"Once upon a time there was a king who had three daughters. " * 40, "text"),
+    ],
+)
+def test_a_zip_of_one_file_is_read_as_that_file(make: Preparer, name: str, content: bytes, kind: str) -> None:
+    options: dict[str, Any] = {"modality": "text"} if kind == "text" else {}
+    alone = make(content, **options)
+    packed = make(zipped({f"export/{name}": content, "export/README.md": b"words", "__MACOSX/._x": b"x"}), **options)
+    assert (packed.report.source.format, packed.decision("file")) == (kind, f"export/{name}")
+    assert packed.spec == alone.spec
+    assert packed.array("split").tolist() == alone.array("split").tolist()
+
+
+def test_several_tables_and_archives_in_a_zip_are_refused_with_what_to_do(refused: Refuser) -> None:
+    error = refused(Code.UNSUPPORTED_FORMAT, zipped({"train.csv": CSV.encode(), "test.csv": CSV.encode()}))
+    assert "'test.csv', 'train.csv'" in error.message
+    assert "column split" in error.message
+    refused(Code.UNSUPPORTED_FORMAT, zipped({"inner.csv": zipped({"x.csv": b"a\n1\n"})}))
+    refused(Code.EMPTY_DATASET, zipped({".hidden/1.png": picture(1), "Thumbs.db": b"x"}))
+
+
+FOLDER = st.sampled_from(["train", "test", "X_val", "cat", "dog", "unsup", "fold1", "fold2", "a", "Test", "."])
+
+
+@settings(max_examples=200)
+@given(paths=st.lists(st.lists(FOLDER, max_size=4).map(tuple), min_size=1, max_size=30))
+def test_any_folders_are_understood_or_refused(paths: list[tuple[str, ...]]) -> None:
+    try:
+        layout = infer_layout(paths, len(shared_folders(paths)))
+    except DatasetError:
+        return
+    assert len(layout.labels) == len(paths) == len(layout.splits or paths)
+    assert "" not in layout.labels
+
+
+@pytest.mark.parametrize(
+    ("names", "splits"),
+    [
+        (["train", "test1"], ["train", "test"]),
+        (["x-train", "x-test", "y-test"], []),
+        (["trainval", "test"], []),
+        (["dev", "test"], ["validation", "test"]),
+        (["train", "train2"], []),
+        (["обучение", "тест"], []),
+    ],
+)
+def test_names_of_splits(names: list[str], splits: list[str]) -> None:
+    assert list(splits_of(names, alike=True).values()) == splits
