@@ -104,8 +104,10 @@ class PrepareOptions(Frozen):
         description="Decimal separator of numbers in a CSV file; auto: a comma where it does not separate fields, and "
         "columns hold nothing but numbers such as 14,23.",
     )
-    duplicates: Literal["remove", "keep"] = Field(
-        default="remove", description="What happens to rows whose inputs are equal, byte for byte."
+    duplicates: Literal["auto", "remove", "keep"] = Field(
+        default="auto",
+        description="What happens to rows whose inputs are equal, byte for byte; auto: in tables and series they are "
+        "observations and kept, as are texts of which most repeat others; else they are removed.",
     )
     folders: tuple[FolderLevel, ...] | None = Field(
         default=None,
@@ -126,8 +128,10 @@ class PrepareOptions(Frozen):
         default=None,
         description="Columns of a table in long form that make series of its rows; null: it is not in long form.",
     )
-    unlabelled: Literal["remove", "keep"] = Field(
-        default="remove", description="What happens to rows without any label; those that are kept go to train."
+    unlabelled: Literal["auto", "remove", "keep"] = Field(
+        default="auto",
+        description="What happens to rows without any label; those that are kept go to train. auto: they are kept "
+        "where most rows lack a label, else removed.",
     )
     unlabelled_value: str | None = Field(
         default=None,

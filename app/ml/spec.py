@@ -47,6 +47,8 @@ class WarningCode(StrEnum):
         return member
 
     ROWS_LOST = "rows_lost", "More than a fifth of the rows of an upload were removed."
+    UNLABELLED_REMOVED = "unlabelled_removed", "Rows without a label were removed."
+    DUPLICATES_REMOVED = "duplicates_removed", "More than a few images or texts were removed as copies of others."
     FEW_ROWS = "few_rows", "Fewer than 20 rows are left to learn from."
     IMBALANCED = "imbalanced", "One class has more than nine tenths of the rows."
     RARE_CLASS = "rare_class", "A class has fewer than three rows."

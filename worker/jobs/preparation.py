@@ -12,12 +12,14 @@ from app.artifacts import fetch_blob
 from app.datasets import repository
 from app.datasets.canonical.writer import FORMAT
 from app.datasets.errors import Code, DatasetError, RowError
+from app.datasets.frames.digests import digest_labels
 from app.datasets.limits import Limits
 from app.datasets.options import PrepareOptions
 from app.datasets.preparation import Prepared, prepare
 from app.datasets.repository import DatasetRow
 from app.datasets.splits.earlier import EarlierDataset
 from app.jobs import lease as leases
+from app.ml.spec import DataSpec
 from worker.attempt.attempt import Attempt
 from worker.attempt.context import JobContext
 
@@ -57,8 +59,13 @@ def _earlier(attempt: Attempt, dataset: DatasetRow, options: PrepareOptions) -> 
     same = row.source_sha256 == dataset.source_sha256 and _numbering(earlier_options) == _numbering(options)
     paths = {name: fetch_blob(attempt.artifacts, files[name]["sha256"]) for name in (*KEPT, "manifest.json")}
     digests, split, rows = (np.load(paths[name], mmap_mode="r", allow_pickle=False) for name in KEPT)
-    rounded = json.loads(paths["manifest.json"].read_text(encoding="utf-8"))["format"] < FORMAT
-    return EarlierDataset(dataset_id, digests, split, rows if same else None, rounded=rounded)
+    manifest = json.loads(paths["manifest.json"].read_text(encoding="utf-8"))
+    labels = None
+    if "targets.npy" in files:
+        targets = np.load(fetch_blob(attempt.artifacts, files["targets.npy"]["sha256"]), allow_pickle=False)
+        labels = digest_labels(targets, DataSpec.model_validate(manifest["spec"]).targets)
+    rounded = manifest["format"] < FORMAT
+    return EarlierDataset(dataset_id, digests, split, rows if same else None, labels, rounded=rounded)
 
 
 def _numbering(options: PrepareOptions) -> tuple[object, ...]:

@@ -27,6 +27,7 @@ Step: TypeAlias = Annotated[
     ConstantColumns | Corrupt | Duplicates | Labels | LeakingColumns | NearDuplicates | Outliers | Text,
     Field(discriminator="kind"),
 ]
+Choice: TypeAlias = Literal["auto", "remove", "keep"]
 Steps: TypeAlias = tuple[CleaningStep, ...]
 Cleaning: TypeAlias = Literal["auto"] | Annotated[tuple[Step, ...], Field(max_length=50)]
 
@@ -35,8 +36,8 @@ def clean_rows(
     state: CleaningState,
     cleaning: Cleaning,
     *,
-    duplicates: Literal["remove", "keep"],
-    unlabelled: Literal["remove", "keep"],
+    duplicates: Choice,
+    unlabelled: Choice,
 ) -> Steps:
     """Run the steps that clean rows and values, and return all steps of the list."""
     steps = _automatic(state.frame.modality, duplicates) if cleaning == "auto" else _checked(cleaning, state)
@@ -57,14 +58,15 @@ def clean_columns(state: CleaningState, steps: Steps, split: Bytes) -> None:
             step.run(state)
 
 
-def _automatic(modality: ModalityKind, duplicates: Literal["remove", "keep"]) -> Steps:
+def _automatic(modality: ModalityKind, duplicates: Choice) -> Steps:
     """Return the steps that are safe for all data of a modality: most of them only report."""
+    action: dict[Choice, Literal["auto", "remove", "report"]] = {"auto": "auto", "remove": "remove", "keep": "report"}
     steps = (
         Corrupt(),
         Text(),
         Labels(),
         Outliers(),
-        Duplicates(action="remove" if duplicates == "remove" else "report"),
+        Duplicates(action=action[duplicates]),
         NearDuplicates(),
         LeakingColumns(),
         ConstantColumns(),

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from app.datasets.frames.chunks import row_chunks
 from app.datasets.frames.texts import Texts
-from app.ml.spec import ColumnSpec
+from app.ml.spec import ColumnSpec, TargetSpec
 
 NAN_BITS = np.uint32(0x7FC00000)  # every NaN is hashed as this one, in float64 with as many zeros behind it
 SERIES_DIMENSIONS = 3
@@ -57,6 +57,34 @@ def group_ids(keys: Digests) -> Ints:
     ids = np.empty(len(keys), dtype=np.int64)
     ids[order] = np.concatenate([[0], np.cumsum(changed)])
     return ids
+
+
+def digest_labels(targets: npt.NDArray[Any], specs: Sequence[TargetSpec]) -> Digests:
+    """Return the digests of targets (N, T), (N, 2); a class counts by its name."""
+    return digest_rows(targets, [ColumnSpec(name=spec.name, type=spec.type, categories=spec.classes) for spec in specs])
+
+
+def occurrences(ids: Ints) -> Ints:
+    """Return how many rows of the same id came before each row, (N,)."""
+    order = np.argsort(ids, kind="stable")
+    sizes = np.bincount(ids)
+    places = np.empty(len(ids), dtype=np.int64)
+    places[order] = np.arange(len(ids)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return places
+
+
+def find_each(keys: Digests, among: Digests) -> Ints:
+    """Return the position in `among` (M, K) of each row of `keys` (N, K), of equals the first for the first, (N,).
+
+    -1 = absent, or there are fewer such rows.
+    """
+    ids = group_ids(np.concatenate([keys, among]))
+    own, other = ids[: len(keys)], ids[len(keys) :]
+    places = [np.stack([of, occurrences(of)], axis=1) for of in (own, other)]
+    pairs, inverse = np.unique(np.concatenate(places), axis=0, return_inverse=True)
+    positions = np.full(len(pairs), -1, dtype=np.int64)
+    positions[inverse.reshape(-1)[len(keys) :]] = np.arange(len(among))
+    return positions[inverse.reshape(-1)[: len(keys)]]
 
 
 def find_rows(keys: Digests, among: Digests) -> Ints:

@@ -2,26 +2,35 @@
 
 Within each class the rows are sorted by a hash of their inputs and the seed and cut in proportion, so that the same
 rows in another order get the same splits. Shares are carried over from class to class: totals are exact, each class is
-off by less than one row, and every class keeps at least one row in train. Rows with a time are split by it instead,
-the latest into test; rows of an earlier dataset keep the split that they have there.
+off by less than one row, and every class keeps at least one row in train.
+
+Equal rows of tables and series are observations: each has a hash of its own, of all that it holds and how many such
+rows came before it, so that the classes of equal rows have the same chances in every split. Equal images and texts stay
+in one split.
+
+Rows with a time are split by it instead, the latest into test; rows of an earlier dataset keep the split that they have
+there. A row without a label evaluates nothing and is in train, unless its group is not.
 """
 
 import hashlib
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from app.datasets.errors import Code, DatasetError, RowError
-from app.datasets.frames import Bytes, Floats, Frame, Ints
-from app.datasets.frames.digests import Digests, group_ids
+from app.datasets.frames import Bools, Bytes, Floats, Frame, Ints
+from app.datasets.frames.digests import Digests, digest_labels, digest_rows, group_ids, occurrences
 from app.datasets.options import PrepareOptions
 from app.datasets.report import Notes
 from app.datasets.splits.earlier import EarlierDataset
-from app.ml.spec import SPLITS
+from app.ml.spec import SPLITS, ModalityKind
 
 Keys: TypeAlias = npt.NDArray[np.uint64]
 MIN_ROWS_TO_SHARE = 3
+OBSERVED: frozenset[ModalityKind] = frozenset({"table", "series"})
+"""Modalities of which equal rows are observations."""
+SplitCode = TypeVar("SplitCode", np.uint8, np.int64)
 
 
 def assign_splits(
@@ -40,21 +49,29 @@ def assign_splits(
         DatasetError: bad_split, or bad_roles where two ways to split are requested at once.
     """
     _check_one_way(frame, earlier)
+    labelled = _labelled(frame)
     if frame.given_split is not None:
-        return _check_given(frame.given_split, notes)
-    known_split = (
-        np.full(len(digests), -1)
-        if earlier is None
-        else _earlier_splits(frame, digests if known_as is None else known_as, earlier, notes)
-    )
-    split = np.maximum(known_split, 0).astype(np.uint8)
-    new = np.flatnonzero(known_split < 0)
+        return _check_given(frame.given_split, labelled, notes)
+    known_split = np.full(len(digests), -1)
+    if earlier is not None:
+        known_split = _earlier_splits(frame, digests if known_as is None else known_as, labelled, earlier, notes)
+    split: Bytes = np.maximum(known_split, 0).astype(np.uint8)
+    new = np.flatnonzero((known_split < 0) & labelled)
     if len(new):
-        split[new] = _split_new(frame, digests, new, options, notes)
+        split[new] = _split_new(frame, digests, new, np.flatnonzero(known_split >= 0), options, notes)
+    if frame.groups is not None:
+        split = _largest_of_group(frame.groups, split)  # unlabelled rows are where the labelled ones of their group are
     if not (split == 0).any():
         message = "no row is left for train: all of them are in validation or test of the earlier dataset"
         raise DatasetError(Code.BAD_SPLIT, message, [RowError(("same_splits_as",), message)])
     return split
+
+
+def _labelled(frame: Frame) -> Bools:
+    """Return which rows have a label, (N,): all of them where there are no targets."""
+    if not frame.target_specs:
+        return np.ones(len(frame.rows), dtype=np.bool_)
+    return np.asarray(~np.isnan(frame.targets).all(axis=1), dtype=np.bool_)
 
 
 def _check_one_way(frame: Frame, earlier: EarlierDataset | None) -> None:
@@ -66,25 +83,25 @@ def _check_one_way(frame: Frame, earlier: EarlierDataset | None) -> None:
         raise DatasetError(Code.BAD_ROLES, message, [RowError(("columns",), message)])
 
 
-def _earlier_splits(frame: Frame, digests: Digests, earlier: EarlierDataset, notes: Notes) -> Ints:
-    """Return the split of each row in the earlier dataset, -1 = not in it, (N,); a group follows its known rows."""
-    known_split = earlier.splits_of(digests, frame.rows)
+def _earlier_splits(frame: Frame, digests: Digests, labelled: Bools, earlier: EarlierDataset, notes: Notes) -> Ints:
+    """Return the split of each labelled row in the earlier dataset, -1 = not in it, (N,); a group follows its rows."""
+    known_split = np.full(len(digests), -1)
+    labels = digest_labels(frame.targets[labelled], frame.target_specs) if frame.modality in OBSERVED else None
+    known_split[labelled] = earlier.splits_of(digests[labelled], frame.rows[labelled], labels)
     known_rows = int((known_split >= 0).sum())
     notes.decide(
         "splits", f"as in {earlier.id}", f"{known_rows} of {len(known_split)} rows are in it and keep their split"
     )
     if not known_rows:
         notes.notice(f"no row is in {earlier.id}; do the columns, or the size of the images, differ?")
-    if frame.groups is not None:
-        groups = group_ids(frame.groups[:, None])
-        split_of_group = np.full(int(groups.max()) + 1, -1)
-        np.maximum.at(split_of_group, groups, known_split)
-        known_split = split_of_group[groups]
-    return known_split
+    return known_split if frame.groups is None else _largest_of_group(frame.groups, known_split)
 
 
-def _split_new(frame: Frame, digests: Digests, new: Ints, options: PrepareOptions, notes: Notes) -> Bytes:
-    """Return the splits of the rows at the positions `new` (n,): by group, position, time or content, (n,)."""
+def _split_new(frame: Frame, digests: Digests, new: Ints, known: Ints, options: PrepareOptions, notes: Notes) -> Bytes:
+    """Return the splits of the rows at the positions `new` (n,): by group, position, time or content, (n,).
+
+    The rows at `known` (k,) have a split already.
+    """
     if frame.groups is not None:
         notes.decide("splits", "by group", "rows of one group stay in one split")
         return split_groups(frame.groups[new], options)
@@ -96,18 +113,37 @@ def _split_new(frame: Frame, digests: Digests, new: Ints, options: PrepareOption
             "splits", "by time", "the latest rows are test, the ones before validation; equal times stay together"
         )
         return split_times(frame.times[new], options)
-    return _split_classes(frame, digests, new, options, notes)
+    strata = _strata(frame, frame.targets[new], notes)
+    if frame.modality in OBSERVED:
+        return split_rows(_keys_of_observations(frame, digests, new, known), strata, options)
+    return split_equals(digests[new], strata, options)
 
 
-def _split_classes(frame: Frame, digests: Digests, new: Ints, options: PrepareOptions, notes: Notes) -> Bytes:
-    """Split by content, in proportion to the classes of the first target with classes; unlabelled rows go to train."""
-    targets = frame.targets[new]
-    strata = _strata(frame, targets, notes)
-    labelled = ~np.isnan(targets).all(axis=1) if frame.target_specs else np.ones(len(new), dtype=np.bool_)
-    split = np.zeros(len(new), dtype=np.uint8)  # a row without a label cannot evaluate anything
-    if labelled.any():
-        split[labelled] = split_rows(digests[new[labelled]], None if strata is None else strata[labelled], options)
-    return split
+def _largest_of_group(groups: Keys, split: npt.NDArray[SplitCode]) -> npt.NDArray[SplitCode]:
+    """Return for each row the largest split (N,) of the rows of its group, (N,)."""
+    ids = group_ids(groups[:, None])
+    largest = np.full(int(ids.max()) + 1, split.min(), dtype=split.dtype)
+    np.maximum.at(largest, ids, split)
+    return largest[ids]
+
+
+def _keys_of_observations(frame: Frame, digests: Digests, rows: Ints, known: Ints) -> Digests:
+    """Return a digest for each of the `rows` (n,), different ones even for equal rows, (n, 2).
+
+    A row whose inputs no other row has keeps the digest of these. Others get one of their inputs, their labels and how
+    many such rows came before, those at `known` (k,) first. Which row of equals is the first does not matter, as they
+    are equal in all.
+    """
+    inputs = group_ids(digests[np.concatenate([rows, known])])
+    own, before = inputs[: len(rows)], np.bincount(inputs[len(rows) :], minlength=len(inputs))
+    repeated = np.bincount(inputs)[own] > 1
+    keys = digests[rows]
+    if repeated.any():
+        labels = digest_labels(frame.targets[rows[repeated]], frame.target_specs)
+        parts = np.concatenate([keys[repeated], labels], axis=1)
+        place = (occurrences(group_ids(parts)) + before[own[repeated]]).astype(np.uint64)
+        keys[repeated] = digest_rows(np.concatenate([parts, place[:, None]], axis=1))
+    return keys
 
 
 def _strata(frame: Frame, targets: Floats, notes: Notes) -> Floats | None:
@@ -131,22 +167,68 @@ def _rarest_label(labels: Floats) -> Floats:
     return np.where(np.isnan(labels).all(1), np.nan, np.where(present.any(1), rarest, 0.0))
 
 
-def split_rows(digests: Keys, strata: Floats | None, options: PrepareOptions) -> Bytes:
-    """Return the split of each row, 0, 1 or 2, (N,); digests (N, 2), strata (N,) class codes, NaN = unlabelled."""
+def split_rows(digests: Keys, strata: Floats | None, options: PrepareOptions, sizes: Ints | None = None) -> Bytes:
+    """Return the split of each row, 0, 1 or 2, (N,); digests (N, 2), strata (N,) class codes, NaN = unlabelled.
+
+    With `sizes` (N,) each row stands for so many that stay together.
+    """
     count = len(digests)
+    sizes = np.ones(count, dtype=np.int64) if sizes is None else sizes
     codes = np.zeros(count) if strata is None else np.where(np.isnan(strata), -1, strata)
     order = np.lexsort((digests[:, 1], _mix_with_seed(digests[:, 0], options.seed), codes))
-    _, sizes = np.unique(codes, return_counts=True)
+    _, starts = np.unique(codes[order], return_index=True)
     shares = [options.splits.get(split, 0.0) for split in SPLITS]
-    quotas = _quotas(sizes.astype(np.int64), shares)
+    quotas = _quotas(np.add.reduceat(sizes[order], starts), shares)
     split = np.zeros(count, dtype=np.uint8)
-    start = 0
-    for size, validation, test in zip(sizes, *quotas, strict=True):
-        # `order` holds the classes one after the other: of each the first rows validate and the next ones test.
-        split[order[start : start + validation]] = 1
-        split[order[start + validation : start + validation + test]] = 2
-        start += size
+    for members, validation, test in zip(np.split(order, starts[1:]), *quotas, strict=True):
+        split[members] = _fill(sizes[members], int(validation), int(test))
+    for code, quota in ((1, quotas[0]), (2, quotas[1])):
+        if quota.any() and not (split == code).any():
+            _give_smallest(code, split, order, sizes, codes)
     return split
+
+
+def _give_smallest(code: int, split: Bytes, order: Ints, sizes: Ints, classes: Floats) -> None:
+    """Put the first of the smallest groups in train into a split without rows, of a class that keeps another one."""
+    _, inverse = np.unique(classes, return_inverse=True)
+    in_train = np.bincount(inverse, weights=split == 0)[inverse]
+    movable = order[(split[order] == 0) & (in_train[order] > 1)]
+    if len(movable):
+        split[movable[np.argmin(sizes[movable])]] = code
+
+
+def _fill(sizes: Ints, validation: int, test: int) -> Bytes:
+    """Fill validation and then test up to their rows with groups of `sizes` (G,), in order; return their splits, (G,).
+
+    A group of which less than half has room is passed over. One group at least is train.
+    """
+    split = np.zeros(len(sizes), dtype=np.uint8)
+    room = {1: validation, 2: test}
+    for position, size in enumerate(sizes.tolist()):
+        if max(room.values()) <= 0:
+            break
+        code = next((code for code, rows in room.items() if 2 * rows >= size), 0)
+        split[position] = code
+        if code:
+            room[code] -= size
+    if split.all():
+        split[-1] = 0
+    return split
+
+
+def split_equals(digests: Keys, strata: Floats | None, options: PrepareOptions) -> Bytes:
+    """Return the split of each row, 0, 1 or 2, (N,), one split for all rows of one digest (N, 2).
+
+    Equal rows are split as rows of the class (N,) that most of them have.
+    """
+    ids = group_ids(digests)
+    sizes = np.bincount(ids)
+    codes = np.zeros(len(ids)) if strata is None else np.where(np.isnan(strata), -1, strata)
+    (classes, votes) = np.unique(np.stack([ids, codes], axis=1), axis=0, return_counts=True)
+    best = np.lexsort((classes[:, 1], -votes, classes[:, 0]))  # (group, class) by group, its most frequent class first
+    first = best[np.unique(classes[best, 0], return_index=True)[1]]
+    representatives = np.unique(ids, return_index=True)[1]
+    return split_rows(digests[representatives], classes[first, 1], options, sizes)[ids]
 
 
 def split_groups(groups: Keys, options: PrepareOptions) -> Bytes:
@@ -178,11 +260,16 @@ def _cut(order: Ints, sizes: Ints, options: PrepareOptions) -> Bytes:
     return by_group
 
 
-def _check_given(split: Bytes, notes: Notes) -> Bytes:
-    """Return the split of the file (N,), or refuse one without train rows."""
+def _check_given(split: Bytes, labelled: Bools, notes: Notes) -> Bytes:
+    """Return the split of the file (N,), but train for rows that are not `labelled` (N,); refuse one without train."""
+    moved = ~labelled & (split != 0)
+    split = np.where(moved, 0, split).astype(np.uint8)
     if not (split == 0).any():
         raise DatasetError(Code.BAD_SPLIT, "the split column puts no row into train; a model learns from those")
     notes.decide("splits", "given", "the file says which row belongs to which split")
+    if moved.any():
+        what = "rows of validation and test have no label, evaluate nothing and are in train"
+        notes.notice(f'{int(moved.sum())} {what}; unlabelled = "remove" leaves them out')
     return split
 
 

@@ -12,7 +12,7 @@ from app.datasets.frames import Bytes
 from app.datasets.frames.digests import find_rows
 from app.datasets.likeness import Pairs, across
 from app.datasets.report import Leak, LeakCount, LeakReport
-from app.ml.spec import SPLITS
+from app.ml.spec import SPLITS, ModalityKind
 
 MAX_LISTED = 100
 
@@ -31,7 +31,7 @@ def leaks_between_splits(fingerprints: Fingerprints, near_pairs: Pairs) -> LeakR
         near = across(fingerprints.modality, fingerprints.sketches[held_out], fingerprints.sketches[train])
         near = np.stack([held_out[near[:, 0]], train[near[:, 1]]], axis=1)
     counts, leaks = _count(fingerprints, fingerprints, exact, near)
-    return LeakReport(counts=counts, rows=leaks, advice=_advise_splits(counts))
+    return LeakReport(counts=counts, rows=leaks, advice=_advise_splits(fingerprints.modality, counts))
 
 
 def _first_in_train(pairs: Pairs, split: Bytes) -> Pairs:
@@ -87,9 +87,15 @@ def _count(
     return tuple(counts), tuple(leaks)
 
 
-def _advise_splits(counts: tuple[LeakCount, ...]) -> str:
+def _advise_splits(modality: ModalityKind, counts: tuple[LeakCount, ...]) -> str:
     if not counts:
         return "No row of validation or test is in train, exactly or nearly."
+    if modality in {"table", "series"}:
+        return (
+            "Rows of validation and test have the inputs of rows of train, exactly or nearly. Where each row is an"
+            " observation of its own, as in a survey, that is as it should be. Where some are copies, let the step"
+            " duplicates remove them; a column with the role group keeps what belongs together in one split."
+        )
     if any(count.kind == "exact" for count in counts):
         return (
             "Rows of train come again in validation or test, so that measurements there are too good. Let the step"

@@ -44,7 +44,9 @@ def test_iris_has_a_duplicate(make: Preparer) -> None:
     iris = sklearn.datasets.load_iris()
     names = [name.removesuffix(" (cm)") for name in iris.feature_names]
     species = [str(iris.target_names[code]) for code in iris.target]
-    done = make(as_csv([*names, "class"], [*iris.data.T.tolist(), species]))
+    table = as_csv([*names, "class"], [*iris.data.T.tolist(), species])
+    assert make(table).report.rows.kept == 150
+    done = make(table, duplicates="remove")
     assert [column.name for column in done.spec.columns] == names
     assert done.spec.targets[0].classes == ("setosa", "versicolor", "virginica")
     assert done.report.rows.removed["duplicate"] == 1

@@ -213,6 +213,7 @@ def test_series_belong_to_tables(refused: Refuser) -> None:
     refused(Code.BAD_ROLES, npz(x=X, y=Y), modality="series", columns={"label": "input"})
 
 
-def test_repeated_series_are_one(make: Preparer) -> None:
-    done = make(npz(x=np.concatenate([X, X[:5]]), y=np.concatenate([Y, Y[:5]])), modality="series")
+def test_repeated_series_are_one_where_that_is_asked_for(make: Preparer) -> None:
+    repeated = npz(x=np.concatenate([X, X[:5]]), y=np.concatenate([Y, Y[:5]]))
+    done = make(repeated, modality="series", duplicates="remove")
     assert done.report.rows.removed["duplicate"] == 5
