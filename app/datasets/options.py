@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from app.datasets.cleaning import Cleaning
 from app.datasets.frames import ColumnType, Role
-from app.ml.spec import SPLITS, Frozen, ModalityKind, Resize, Split
+from app.ml.spec import SPLITS, Background, Frozen, ModalityKind, PixelRange, Resize, Split
 
 NameEncoding: TypeAlias = Literal[
     "auto",
@@ -42,6 +42,22 @@ class ImageOptions(Frozen):
         description="How images of another size are resized: stretch scales each side on its own; pad scales both "
         "alike and adds black borders; crop scales both alike and cuts off the edges.",
     )
+    background: Background | None = Field(
+        default=None, description="What is laid under transparent images; null: what shows them, chosen for all alike."
+    )
+    pixel_range: PixelRange | None = Field(
+        default=None,
+        description="Values of 16-bit images, or of an array, that become black and white; others are cut off. Null: "
+        "all that 16 bits hold where the images need them, else the smallest and the largest value of all images.",
+    )
+
+    @model_validator(mode="after")
+    def _check_range(self) -> Self:
+        low, high = self.pixel_range or (0, 1)
+        if not (low < high and math.isfinite(high - low) and math.isfinite(255 / (high - low))):
+            msg = "pixel_range is two numbers, the smaller one first"
+            raise ValueError(msg)
+        return self
 
     @model_validator(mode="after")
     def _check_sides(self) -> Self:

@@ -117,6 +117,8 @@ def _spec(frame: Frame, split: Bytes, options: PrepareOptions, notes: Notes) -> 
         modality=frame.modality,
         shape=tuple(int(n) for n in frame.inputs.shape[1:]),
         value_scale=frame.value_scale,
+        background=frame.background,
+        pixel_range=frame.pixel_range,
         resize=options.image.resize if options.image else "stretch",
         columns=frame.columns,
         targets=frame.target_specs,

@@ -14,6 +14,8 @@ ModalityKind = Literal["image", "table", "text", "series"]
 DIMENSIONS: dict[ModalityKind, int] = {"image": 3, "table": 1, "text": 1, "series": 2}
 ValueScale = Literal[1, 255]
 Resize = Literal["stretch", "pad", "crop"]
+Background = Literal["black", "white"]
+PixelRange = tuple[float, float]
 _NO_AND_YES = {("0", "1"), ("-1", "1"), ("false", "true"), ("no", "yes"), ("n", "y"), ("f", "t"), ("absent", "present")}
 
 
@@ -53,6 +55,9 @@ class WarningCode(StrEnum):
     IMBALANCED = "imbalanced", "One class has more than nine tenths of the rows."
     RARE_CLASS = "rare_class", "A class has fewer than three rows."
     FILES_NOT_READ = "files_not_read", "Files in a zip that may hold rows or labels were not read."
+    PERHAPS_SERIES = "perhaps_series", "An array was taken for images, and may hold series."
+    FEW_LEVELS = "few_levels", "Nearly all pixels of an image dataset share a few of 256 levels."
+    HIDDEN_INK = "hidden_ink", "What transparent images show can hardly be seen on their background."
     GUESSED_NAMES = "guessed_names", "Names in a zip do not say how they are encoded, and are not UTF-8."
 
 
@@ -108,6 +113,10 @@ class DataSpec(Frozen):
     shape: tuple[int, ...]
     value_scale: ValueScale = Field(default=1, description="What the pixels of the source were multiplied with.")
     resize: Resize = Field(default="stretch", description="How images of other sizes were brought to this one.")
+    background: Background | None = Field(default=None, description="What lies under transparent images.")
+    pixel_range: PixelRange | None = Field(
+        default=None, description="Values of the source that became 0 and 255; null: value_scale says how."
+    )
     columns: tuple[ColumnSpec, ...] = ()
     targets: tuple[TargetSpec, ...] = ()
     continuous: bool = Field(
@@ -128,7 +137,7 @@ class DataSpec(Frozen):
         if self.modality in {"table", "series"} and len(self.columns) != self.shape[-1]:
             msg = f"{len(self.columns)} columns are described and rows have {self.shape[-1]}"
             raise ValueError(msg)
-        if self.modality != "image" and self.value_scale != 1:
+        if self.modality != "image" and (self.value_scale, self.background, self.pixel_range) != (1, None, None):
             msg = "only the values of images are scaled"
             raise ValueError(msg)
         return self

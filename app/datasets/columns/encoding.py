@@ -62,6 +62,8 @@ def encode_columns(loaded: Loaded, context: Context) -> Frame:
         given_split=given,
         groups=groups,
         value_scale=loaded.value_scale,
+        background=loaded.background,
+        pixel_range=loaded.pixel_range,
         times=times,
         windows=loaded.windows,
     )

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from app.datasets.frames.texts import Texts
 from app.datasets.report import Removal
-from app.ml.spec import ColumnSpec, ModalityKind, TargetSpec, ValueScale
+from app.ml.spec import Background, ColumnSpec, ModalityKind, PixelRange, TargetSpec, ValueScale
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Ints: TypeAlias = npt.NDArray[np.int64]
@@ -65,9 +65,9 @@ class Loaded:
 
     `inputs` are images uint8 (N, H, W, C), a matrix of numbers float64 (N, D), series float64 (N, T, C) padded with
     NaN, or texts; where it is None, `columns` hold the inputs too. `roles` and `types` are what the file itself
-    declares of its columns. Pixels were multiplied by `value_scale`. `channels` are the names of the channels of
-    series, `input_names` those of the columns that became `inputs`. `windows`: the rows are overlapping pieces of one
-    long text, in order.
+    declares of its columns. Pixels were multiplied by `value_scale`, or `pixel_range` of them became 0 .. 255;
+    `background` lies under transparent ones. `channels` are the names of the channels of series, `input_names` those
+    of the columns that became `inputs`. `windows`: the rows are overlapping pieces of one long text, in order.
     """
 
     format: str
@@ -80,6 +80,8 @@ class Loaded:
     types: dict[str, ColumnType] = field(default_factory=dict)
     corrupt: Sequence[Removal] = ()
     value_scale: ValueScale = 1
+    background: Background | None = None
+    pixel_range: PixelRange | None = None
     channels: tuple[str, ...] = ()
     input_names: tuple[str, ...] = ()
     windows: bool = False
@@ -104,5 +106,7 @@ class Frame:
     given_split: Bytes | None
     groups: npt.NDArray[np.uint64] | None
     value_scale: ValueScale = 1
+    background: Background | None = None
+    pixel_range: PixelRange | None = None
     times: Floats | None = None
     windows: bool = False

@@ -1,5 +1,9 @@
-"""Reads NumPy files: .npy holds `x`; .npz holds `x` and optionally `y` (labels), `split` and `lengths` (of series)."""
+"""Reads NumPy files: .npy holds `x`; .npz holds `x` and optionally `y` (labels), `split` and `lengths` (of series).
 
+Other names of these arrays are understood, too (app.datasets.readers.array_names).
+"""
+
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,27 +13,34 @@ import pyarrow as pa
 
 from app.datasets.context import Context
 from app.datasets.errors import Code, DatasetError, RowError
-from app.datasets.frames import Column, Ints, Loaded, NumberColumn, Role, TextColumn
+from app.datasets.frames import Column, ColumnType, Ints, Loaded, NumberColumn, Role, TextColumn
 from app.datasets.frames.chunks import row_chunks
 from app.datasets.options import PrepareOptions
 from app.datasets.readers.archive import archive_error, open_archive, read_chunks
+from app.datasets.readers.array_images import CHANNELS, channels_last, read_array_images
+from app.datasets.readers.array_names import named_arrays
 from app.datasets.readers.collectors import EmptyRows, open_series, take_rows
 from app.datasets.readers.npy import bad_array, open_array
-from app.datasets.readers.pixels import resize
-from app.datasets.report import Notes
-from app.ml.spec import ModalityKind, ValueScale
 
 Array = npt.NDArray[Any]
 X = "x"
 LENGTHS = "lengths"
-KNOWN = (X, "y", "split", LENGTHS)
-CHANNELS = (1, 3, 4)
+MAX_LABELS = 64
 CHUNK_BYTES = 8 << 20
 MAX_CHARACTERS = 255
 MAX_CODE_POINT = 0x10FFFF
 SURROGATES = (0xD800, 0xDFFF)
 MAX_ROW_ERRORS = 20
 FLOAT32_MAX = float(np.finfo(np.float32).max)
+
+
+@dataclass(frozen=True, slots=True)
+class _Labels:
+    """Columns of labels and splits, with the roles and types that the arrays declare of them."""
+
+    columns: tuple[Column, ...]
+    roles: dict[str, Role]
+    types: dict[str, ColumnType]
 
 
 def read_npy(path: Path, context: Context) -> Loaded:
@@ -41,44 +52,53 @@ def read_npz(path: Path, context: Context) -> Loaded:
     """Read the arrays of an .npz: its members are unpacked into the scratch folder, within the limits, and mapped."""
     arrays: dict[str, Array] = {}
     with open_archive(path, context.limits) as (archive, members):
-        names = [member.filename.removesuffix(".npy") for member in members]
-        if "x" not in names or not set(names) <= set(KNOWN):
-            contents = ", ".join(names)[:200] or "nothing"
-            message = f"an .npz holds arrays x and, if there are any, y, split and lengths; this one holds {contents}"
-            raise DatasetError(Code.BAD_ARRAY, message)
-        for member, name in zip(members, names, strict=True):
+        for number, member in enumerate(members):
+            name = member.filename.removesuffix(".npy")
             if not member.filename.endswith(".npy"):
                 raise archive_error(Code.BAD_ARRAY, f"{name!r} in the .npz is no array; save it with numpy.savez", name)
-            target = context.scratch / f"{name}.npy"
+            target = context.scratch / f"member{number}.npy"
             with target.open("wb") as file:
                 for chunk in read_chunks(archive, member, context.limits.unpacked_bytes):
                     file.write(chunk)
             arrays[name] = open_array(target, name)
-    return _load("npz", arrays, context)
+    return _load("npz", named_arrays(arrays, context), context)
 
 
 def _load(kind: str, arrays: dict[str, Array], context: Context) -> Loaded:
     """Return the arrays of a file of format `kind` as images, series, a matrix or columns, with their labels."""
+    if context.options.modality != "series":
+        arrays = {**arrays, X: channels_last(arrays[X], context.notes)}
     x = arrays[X]
     rows = _check_x(x, context)
     for name, array in arrays.items():
         if array.ndim == 0 or len(array) != rows:
             raise bad_array(name, f"it has shape {array.shape} and x has {rows} rows; give one entry per row")
-    labels, roles = _labels(arrays, context.notes)
+    labels = _labels(arrays, context)
     if context.options.modality == "series":
-        return _series(kind, arrays, labels, roles, context)
+        return _series(kind, arrays, labels, context)
     if LENGTHS in arrays:
         raise bad_array(LENGTHS, 'it belongs to series; give the modality "series", or leave it out')
-    inputs: Array | None = None
-    scale: ValueScale = 1
     if x.ndim > 2:  # noqa: PLR2004 - (N, H, W) and (N, H, W, C)
-        inputs, scale = _images(x, context)
-    elif _names_inputs(x, context.options):
-        labels = (*(_numbers(f"x{j}", x[:, j]) for j in range(x.shape[1])), *labels)
+        images = read_array_images(x, context)
+        return Loaded(
+            format=kind,
+            modality="image",
+            rows_read=rows,
+            rows=np.arange(rows),
+            inputs=images.pixels,
+            columns=labels.columns,
+            roles=labels.roles,
+            types=labels.types,
+            value_scale=images.value_scale,
+            background=context.options.image.background if context.options.image else None,
+            pixel_range=images.pixel_range,
+        )
+    columns, inputs = labels.columns, None
+    if _names_inputs(x, context.options):
+        columns = (*(_numbers(f"x{j}", x[:, j]) for j in range(x.shape[1])), *columns)
     else:
         inputs = _matrix(x, context)
-    modality: ModalityKind = "image" if x.ndim > 2 else "table"  # noqa: PLR2004 - as above
-    return Loaded(kind, modality, rows, np.arange(rows), inputs, labels, roles, value_scale=scale)
+    return Loaded(kind, "table", rows, np.arange(rows), inputs, columns, labels.roles, labels.types)
 
 
 def _check_x(x: Array, context: Context) -> int:
@@ -107,9 +127,7 @@ def _check_size(x: Array, context: Context) -> None:
         raise DatasetError(Code.TOO_LARGE, f"{message}; upload images as (N, H, W)")
 
 
-def _series(
-    kind: str, arrays: dict[str, Array], labels: tuple[Column, ...], roles: dict[str, Role], context: Context
-) -> Loaded:
+def _series(kind: str, arrays: dict[str, Array], labels: _Labels, context: Context) -> Loaded:
     """Return x (N, T) or (N, T, C) as series, cut at their lengths, without those that have no value."""
     x = arrays[X]
     out = open_series((x.shape[0], x.shape[1], x.shape[2] if x.ndim == 3 else 1), context)  # noqa: PLR2004
@@ -134,8 +152,9 @@ def _series(
         rows_read=len(x),
         rows=positions,
         inputs=out[:count],
-        columns=tuple(take_rows(column, positions) for column in labels),
-        roles=roles,
+        columns=tuple(take_rows(column, positions) for column in labels.columns),
+        roles=labels.roles,
+        types=labels.types,
         corrupt=EmptyRows(np.setdiff1d(np.arange(len(x)), positions), "the series holds no value"),
         channels=tuple(f"x{channel}" for channel in range(out.shape[2])),
     )
@@ -160,49 +179,6 @@ def _check_finite(series: Array, start: int, options: PrepareOptions) -> None:
         message = f'array x: series {row} holds a number that no model can use; correct it, or set missing to "impute"'
         raise DatasetError(Code.BAD_NUMBER, message, [RowError(("x",), message, row)])
     series[infinite] = np.nan
-
-
-def _images(x: Array, context: Context) -> tuple[Array, ValueScale]:
-    """Return the images as uint8 (N, H, W, C), and the factor that they were multiplied by."""
-    shape = (*x.shape, 1) if x.ndim == 3 else x.shape  # noqa: PLR2004 - (N, H, W)
-    if max(shape[1:3]) > context.limits.side or x.size > context.limits.canonical_bytes:
-        raise DatasetError(Code.TOO_LARGE, f"array x holds images of shape {x.shape}; make them smaller")
-    if x.dtype == np.uint8:
-        return resize(x.reshape(shape), context), 1
-    scale = _value_scale(x, context.notes)
-    out = np.lib.format.open_memmap(context.scratch / "images.npy", mode="w+", dtype=np.uint8, shape=shape)
-    for rows in row_chunks(x, CHUNK_BYTES):
-        pixels = x[rows].astype(np.float32) * np.float32(scale)
-        out[rows] = np.rint(pixels).reshape(len(pixels), *shape[1:])
-    return resize(out, context), scale
-
-
-def _value_scale(x: Array, notes: Notes) -> ValueScale:
-    """Return the factor that brings pixels to 0 .. 255, or refuse them."""
-    low, high = _value_range(x)
-    if x.dtype.kind == "b" or (x.dtype.kind == "f" and low >= 0 and high <= 1):
-        notes.decide("x", "0 .. 255", f"{x.dtype} pixels between 0 and 1 were multiplied by 255 and rounded")
-        return 255
-    if low >= 0 and high <= 255:  # noqa: PLR2004 - a byte
-        notes.decide("x", "uint8", f"{x.dtype} pixels between 0 and 255 were rounded to whole bytes")
-        return 1
-    problem = f"pixels run from {low:g} to {high:g}; scale them to 0 .. 255 (uint8) or 0 .. 1 (float)"
-    raise bad_array(X, problem)
-
-
-def _value_range(x: Array) -> tuple[float, float]:
-    """Return the smallest and the largest pixel; refuse NaN and infinity."""
-    low, high = np.inf, -np.inf
-    for rows in row_chunks(x, CHUNK_BYTES):
-        images = x[rows]
-        if images.dtype.kind == "f":
-            bad = ~np.isfinite(images).reshape(len(images), -1).all(axis=1)
-            if bad.any():
-                row = rows.start + int(np.flatnonzero(bad)[0])
-                message = f"array x: image {row} holds NaN or infinity; remove it or fill the pixels"
-                raise DatasetError(Code.BAD_NUMBER, message, [RowError(("x",), message, row)])
-        low, high = min(low, float(images.min())), max(high, float(images.max()))
-    return low, high
 
 
 def _matrix(x: Array, context: Context) -> Array:
@@ -242,30 +218,49 @@ def _numbers(name: str, values: Array) -> NumberColumn:
     return NumberColumn(name, values.astype(np.float64), whole=kind in "biu", boolean=kind == "b")
 
 
-def _labels(arrays: dict[str, Array], notes: Notes) -> tuple[tuple[Column, ...], dict[str, Role]]:
-    """Return the columns of labels and splits, and their roles."""
+def _labels(arrays: dict[str, Array], context: Context) -> _Labels:
+    """Return the columns of labels and splits, their roles, and the types that are known."""
     columns: list[Column] = []
-    roles: dict[str, Role] = {}
-    for name, y in _label_arrays(arrays).items():
+    labels = _one_hot(arrays.get("y"), context)
+    types: dict[str, ColumnType] = dict.fromkeys(labels, "category")
+    for name, y in (labels or _label_arrays(arrays.get("y"))).items():
         column = _text(name, y) if y.dtype.kind == "U" else _numbers(name, y)
         if isinstance(column, NumberColumn) and column.whole and (y == -1).any():
-            notes.notice(f"target {name}: -1 is a class like any other; give NaN where a label is missing")
+            context.notes.notice(f"target {name}: -1 is a class like any other; give NaN where a label is missing")
         columns.append(column)
-        roles[name] = "target"
+    roles: dict[str, Role] = {column.name: "target" for column in columns}
     if "split" in arrays:
         split = _one_dimension("split", arrays["split"])
         columns.append(_text("split", split) if split.dtype.kind == "U" else _numbers("split", split))
         roles["split"] = "split"
-    return tuple(columns), roles
+    return _Labels(tuple(columns), roles, types)
 
 
-def _label_arrays(arrays: dict[str, Array]) -> dict[str, Array]:
-    y = arrays.get("y")
+def _label_arrays(y: Array | None) -> dict[str, Array]:
     if y is None:
         return {}
-    if y.ndim == 2 and 1 < y.shape[1] <= 64:  # noqa: PLR2004 - more are rather a one-hot matrix
+    if y.ndim == 2 and 1 < y.shape[1] <= MAX_LABELS:  # noqa: PLR2004 - (N, T)
         return {f"label{t}": y[:, t] for t in range(y.shape[1])}
     return {"label": _one_dimension("y", y)}
+
+
+def _one_hot(y: Array | None, context: Context) -> dict[str, Array]:
+    """Return the classes of a one-hot y (N, K), NaN where a row has none, unless options name its columns."""
+    if y is None or y.ndim != 2 or y.shape[1] < 2 or y.dtype.kind == "U":  # noqa: PLR2004 - (N, K)
+        return {}
+    named = {*context.options.columns, *context.options.types}
+    if any(f"label{t}" in named for t in range(y.shape[1])) or not _is_one_hot(y):
+        return {}
+    why = f"y of shape {y.shape} is one-hot: each row holds a single 1, at the number of its class"
+    context.notes.decide("label", f"one target of {y.shape[1]} classes", why, 'types={"label0": "category"}')
+    return {"label": np.where(np.isnan(y).all(axis=1), np.nan, y.argmax(axis=1))}
+
+
+def _is_one_hot(y: Array) -> bool:
+    """Return whether each row of y (N, K) holds one 1 and zeros, or nothing but NaN where it has no label."""
+    known = ~np.isnan(y).all(axis=1)
+    labels = y[known]
+    return bool(known.any() and ((labels == 0) | (labels == 1)).all() and (labels.sum(axis=1) == 1).all())
 
 
 def _one_dimension(name: str, array: Array) -> Array:

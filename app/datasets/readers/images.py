@@ -15,6 +15,7 @@ from app.datasets.errors import Code, DatasetError, RowError
 from app.datasets.frames import Bytes, Ints, Loaded
 from app.datasets.options import ImageOptions
 from app.datasets.readers.archive import open_archive, read_member
+from app.datasets.readers.backgrounds import choose_background
 from app.datasets.readers.contents import (
     NOT_READ,
     Contents,
@@ -25,7 +26,8 @@ from app.datasets.readers.contents import (
     warn_of_left_out,
 )
 from app.datasets.readers.folders import LABEL, ROLES, TYPES, folder_columns, read_folders
-from app.datasets.readers.pixels import CorruptImageError, HugeImageError, ImageInfo, decode, read_info
+from app.datasets.readers.pixels import CorruptImageError, Drawing, HugeImageError, ImageInfo, decode, read_info
+from app.datasets.readers.ranges import DeepPixels
 from app.datasets.report import Notes, Removal
 from app.ml.spec import Resize
 
@@ -60,12 +62,26 @@ def read_images(path: Path, context: Context) -> Loaded:
         members, folders = read_folders(contents.images, context)
         notice_left_out(contents, contents.images, context.notes)
         warn_of_left_out(archive, contents, contents.images, context.notes, labelled=LABEL in folders)
-        images, corrupt = _check_all(archive, members, context)
-        inputs, rows = _decode_all(archive, images, corrupt, context)
+        deep_pixels = DeepPixels()
+        images, corrupt = _check_all(archive, members, deep_pixels, context)
+        drawing = _drawing(images, deep_pixels, context)
+        inputs, rows = _decode_all(archive, images, drawing, corrupt, context)
     _check_corrupt(corrupt, len(members))
     columns = folder_columns(folders, rows)
     removals = tuple(sorted(corrupt, key=lambda removal: removal.row))
-    return Loaded("zip", "image", len(members), rows, inputs, columns, dict(ROLES), dict(TYPES), removals)
+    return Loaded(
+        format="zip",
+        modality="image",
+        rows_read=len(members),
+        rows=rows,
+        inputs=inputs,
+        columns=columns,
+        roles=dict(ROLES),
+        types=dict(TYPES),
+        corrupt=removals,
+        background=drawing.background,
+        pixel_range=drawing.pixel_range,
+    )
 
 
 def _check_contents(contents: Contents) -> None:
@@ -81,7 +97,7 @@ def _check_contents(contents: Contents) -> None:
 
 
 def _check_all(
-    archive: zipfile.ZipFile, members: list[zipfile.ZipInfo], context: Context
+    archive: zipfile.ZipFile, members: list[zipfile.ZipInfo], deep_pixels: DeepPixels, context: Context
 ) -> tuple[list[_Member], list[Removal]]:
     """Read the headers of all images; return those that can be decoded, and the removals of the others."""
     images: list[_Member] = []
@@ -90,7 +106,7 @@ def _check_all(
     for row, entry in enumerate(members):
         try:
             data = read_member(archive, entry, context.limits.member_bytes)
-            images.append(_Member(row, entry, read_info(data, context.limits)))
+            images.append(_Member(row, entry, read_info(data, context.limits, deep_pixels)))
         except CorruptImageError as error:
             corrupt.append(_corrupt(row, entry, error))
         except HugeImageError as error:
@@ -118,28 +134,43 @@ def _check_corrupt(corrupt: list[Removal], total: int) -> None:
 
 
 def _decode_all(
-    archive: zipfile.ZipFile, images: list[_Member], corrupt: list[Removal], context: Context
+    archive: zipfile.ZipFile, images: list[_Member], drawing: Drawing, corrupt: list[Removal], context: Context
 ) -> tuple[Bytes, Ints]:
     """Return the images that can be decoded, uint8 (N, H, W, C), and their rows (N,)."""
-    infos = [image.info for image in images]
-    options = context.options.image or ImageOptions()
-    height, width, gray = _common_shape(infos, options, context.notes)
-    shape = (len(images), height, width, 1 if gray else 3)
+    shape = (len(images), drawing.height, drawing.width, drawing.channels)
     if np.prod(shape, dtype=np.float64) > context.limits.canonical_bytes:
-        message = f"{shape[0]} images of {height} x {width} are too large; give a smaller image.height and image.width"
+        message = (
+            f"{shape[0]} images of {shape[1]} x {shape[2]} are too large; give a smaller image.height and image.width"
+        )
         raise DatasetError(Code.TOO_LARGE, message)
     out = np.lib.format.open_memmap(context.scratch / "images.npy", mode="w+", dtype=np.uint8, shape=shape)
     rows: list[int] = []
     for image in images:
         data = read_member(archive, image.entry, context.limits.member_bytes)
         try:
-            out[len(rows)] = decode(data, height, width, gray=gray, limits=context.limits, resize=options.resize)
+            out[len(rows)] = decode(data, drawing, context.limits)
             rows.append(image.row)
         except CorruptImageError as error:
             corrupt.append(_corrupt(image.row, image.entry, error))
         if image.row % 256 == 0:
             context.progress(0.2 + 0.3 * len(rows) / len(images), f"{len(rows)} images decoded")
     return out[: len(rows)], np.array(rows, dtype=np.int64)
+
+
+def _drawing(images: list[_Member], deep_pixels: DeepPixels, context: Context) -> Drawing:
+    """Decide how all images become bytes."""
+    infos = [image.info for image in images]
+    options, notes = context.options.image or ImageOptions(), context.notes
+    height, width, gray = _common_shape(infos, options, notes)
+    inks = {image.row: image.info.ink for image in images if image.info.ink is not None}
+    background = choose_background(inks, len(images), options.background, notes) if inks else None
+    pixel_range = options.pixel_range
+    if pixel_range is None and deep_pixels.images:
+        pixel_range = deep_pixels.range(notes)
+    elif pixel_range is not None and not deep_pixels.images:
+        notes.notice("no image has 16 bits a pixel, so image.pixel_range changes nothing")
+        pixel_range = None
+    return Drawing(height, width, 1 if gray else 3, options.resize, background, pixel_range)
 
 
 def _common_shape(infos: list[ImageInfo], options: ImageOptions, notes: Notes) -> tuple[int, int, bool]:
@@ -174,10 +205,7 @@ def _common_size(infos: list[ImageInfo], options: ImageOptions, notes: Notes) ->
 def _notice_kinds(infos: list[ImageInfo], notes: Notes) -> None:
     animated = sum(info.animated for info in infos)
     deep = sum(info.deep for info in infos)
-    transparent = sum(info.transparent for info in infos)
     if animated:
         notes.notice(f"{animated} images have several frames; the first was taken")
     if deep:
         notes.notice(f"{deep} images have 16 bits a pixel and were scaled to 8")
-    if transparent:
-        notes.notice(f"{transparent} images are transparent and were laid over black")

@@ -16,8 +16,10 @@ from app.datasets.context import Context
 from app.datasets.errors import Code, DatasetError
 from app.datasets.frames import Bytes
 from app.datasets.limits import Limits
+from app.datasets.readers.backgrounds import Ink, ink_of
+from app.datasets.readers.ranges import DeepPixels
 from app.ml.data.image_decoding import FAULTS, FORMATS, draw
-from app.ml.spec import Resize
+from app.ml.spec import Background, PixelRange, Resize
 
 GRAY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L"})
 ORIENTATION = 0x0112  # the EXIF tag
@@ -35,18 +37,30 @@ class HugeImageError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ImageInfo:
-    """What the header of an image says; the size is that of the upright image."""
+    """What the header of an image says; the size is that of the upright image. `ink` is None of one without holes."""
 
     height: int
     width: int
     gray: bool
     deep: bool
     animated: bool
-    transparent: bool
+    ink: Ink | None
 
 
-def read_info(data: bytes, limits: Limits) -> ImageInfo:
-    """Read the header of an image.
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """How all images of a dataset become bytes: their size and channels, and as `draw` says."""
+
+    height: int
+    width: int
+    channels: int
+    resize: Resize = "stretch"
+    background: Background | None = None
+    pixel_range: PixelRange | None = None
+
+
+def read_info(data: bytes, limits: Limits, deep_pixels: DeepPixels) -> ImageInfo:
+    """Read the header of an image, and look at the pixels of deep and of transparent ones.
 
     Raises:
         CorruptImageError: it is none of the accepted formats, or damaged.
@@ -56,25 +70,29 @@ def read_info(data: bytes, limits: Limits) -> ImageInfo:
         width, height = image.size
         if image.getexif().get(ORIENTATION) in ROTATED:
             width, height = height, width
+        deep = image.mode.startswith("I")
+        if deep:
+            deep_pixels.add(np.asarray(image))
         return ImageInfo(
             height=height,
             width=width,
             gray=image.mode in GRAY_MODES,
-            deep=image.mode.startswith("I"),
+            deep=deep,
             animated=bool(getattr(image, "is_animated", False)),
-            transparent=image.has_transparency_data,
+            ink=ink_of(image) if image.has_transparency_data else None,
         )
 
 
-def decode(data: bytes, height: int, width: int, *, gray: bool, limits: Limits, resize: Resize = "stretch") -> Bytes:
-    """Decode the first frame, upright and over black, to uint8 (height, width, 1 or 3).
+def decode(data: bytes, drawing: Drawing, limits: Limits) -> Bytes:
+    """Decode the first frame, upright and over the background, to uint8 (height, width, channels).
 
     Raises:
         CorruptImageError: the data is damaged or cut short.
         HugeImageError: see read_info.
     """
     with _open(data, limits) as image:
-        return draw(image, height, width, 1 if gray else 3, resize)
+        size = (drawing.height, drawing.width, drawing.channels)
+        return draw(image, *size, drawing.resize, drawing.background, drawing.pixel_range)
 
 
 @contextmanager
@@ -133,7 +151,7 @@ def resize(images: Bytes, context: Context) -> Bytes:
     out = np.lib.format.open_memmap(context.scratch / "resized.npy", mode="w+", dtype=np.uint8, shape=(count, *shape))
     for i, pixels in enumerate(images):
         image = Image.fromarray(np.ascontiguousarray(pixels[..., 0] if old_shape[2] == 1 else pixels))
-        out[i] = draw(image, *shape, options.resize)
+        out[i] = draw(image, *shape, options.resize, options.background)
         if i % 1024 == 0:
             context.progress(0.2 + 0.3 * i / count, f"{i} images resized")
     return out

@@ -20,7 +20,7 @@ def splits_of(names: Iterable[str], *, alike: bool) -> dict[str, Split]:
     With `alike`, all names must be equal but for that word and digits ("X_train" and "X_test", not "train ride" and
     "test drive"), and say several splits; else none is a split. "eval" is validation next to "test", else test.
     """
-    words = {name: _words(name) for name in names}
+    words = {name: words_of(name) for name in names}
     split_words = {name: [word for word in parts if word in SPLIT_OF_WORD] for name, parts in words.items()}
     single = {name: parts[0] for name, parts in split_words.items() if len(parts) == 1}
     splits = {name: SPLIT_OF_WORD[word] for name, word in single.items()}
@@ -36,8 +36,11 @@ def splits_of(names: Iterable[str], *, alike: bool) -> dict[str, Split]:
     return splits
 
 
-def _words(name: str) -> list[str]:
+def words_of(name: str) -> list[str]:
+    """Return the words of a name, in lower case: "X_train", "XTrain", "xtrain" have two."""
     joined = re.sub(r"(?i)hold[-_ ]out", "holdout", name)
+    if joined[:1] in "xyXY" and joined[1:].casefold() in SPLIT_OF_WORD:
+        joined = f"{joined[0]}_{joined[1:]}"
     return [word.casefold() for word in WORD.findall(joined)]
 
 

@@ -6,14 +6,17 @@ Pillow and NumPy only, so that readers of datasets stay light.
 import struct
 import zlib
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from app.ml.spec import Resize
+from app.ml.spec import Background, PixelRange, Resize, ValueScale
 
 FORMATS = ("JPEG", "PNG", "WEBP")
+ROUNDING = 0.5 / 255  # numbers in 0 .. 1 may lie outside by what rounding to bytes loses anyway
+FULL_RANGE: PixelRange = (0, 65535)
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 FAULTS = (
     OSError,
@@ -34,20 +37,29 @@ FAULTS = (
 """What Pillow raises of damaged pictures while they are opened or drawn."""
 
 
-def draw(picture: Image.Image, height: int, width: int, channels: int, resize: Resize = "stretch") -> NDArray[np.uint8]:
+def draw(
+    picture: Image.Image,
+    height: int,
+    width: int,
+    channels: int,
+    resize: Resize = "stretch",
+    background: Background | None = None,
+    pixel_range: PixelRange | None = None,
+) -> NDArray[np.uint8]:
     """Return the first frame, upright, as uint8 (height, width, channels); channels is a key of MODES.
 
-    16-bit gray is scaled to 8 bits, transparency is laid over black where no channel is left for it, and other sizes
-    are resized bilinearly: `stretch` scales each side on its own; `pad` scales both alike until all of the picture is
-    there, in the middle of black; `crop` until nothing but the picture is there, its middle. Raises one of FAULTS.
+    16-bit gray is scaled to 8 bits, so that `pixel_range` (all that 16 bits hold) becomes 0 .. 255, transparency is
+    laid over the `background` (black) where no channel is left for it, and other sizes are resized bilinearly:
+    `stretch` scales each side on its own; `pad` scales both alike until all of the picture is there, in the middle of
+    black; `crop` until nothing but the picture is there, its middle. Raises one of FAULTS.
     """
     picture.load()
     drawn = ImageOps.exif_transpose(picture)
     if drawn.mode.startswith("I"):
-        drawn = _eight_bits(drawn)
+        drawn = Image.fromarray(to_bytes(np.asarray(drawn), 1, pixel_range or FULL_RANGE))
     mode = MODES[channels]
     if drawn.has_transparency_data and "A" not in mode:
-        drawn = _over_black(drawn)
+        drawn = _over(drawn, background or "black")
     drawn = drawn.convert(mode)
     if drawn.size != (width, height):
         drawn = _RESIZES[resize](drawn, width, height)
@@ -81,13 +93,21 @@ _RESIZES: dict[Resize, Callable[[Image.Image, int, int], Image.Image]] = {
 }
 
 
-def _eight_bits(picture: Image.Image) -> Image.Image:
-    """Scale 16-bit gray to 8 bits: 65535 becomes 255; Pillow would clip it to white."""
-    values = np.asarray(picture).astype(np.float64)
-    return Image.fromarray(np.rint(values.clip(0, 65535) / 257).astype(np.uint8))
-
-
-def _over_black(picture: Image.Image) -> Image.Image:
+def _over(picture: Image.Image, background: Background) -> Image.Image:
     clear = picture.convert("RGBA")
-    black = Image.new("RGBA", clear.size, (0, 0, 0, 255))
-    return Image.alpha_composite(black, clear).convert("RGB")
+    opaque = Image.new("RGBA", clear.size, background)
+    return Image.alpha_composite(opaque, clear).convert("RGB")
+
+
+def to_bytes(values: NDArray[Any], scale: ValueScale, pixel_range: PixelRange | None) -> NDArray[np.uint8]:
+    """Return numbers of any shape as bytes: times `scale`, or so that `pixel_range` becomes 0 .. 255; rounded, clipped.
+
+    One way for arrays and for numbers in JSON. Numbers are multiplied in float32, and brought to a range in float64.
+    """
+    if pixel_range is None:
+        pixels = values.astype(np.float32) * np.float32(scale)
+    else:
+        low, high = pixel_range
+        pixels = (values.astype(np.float64) - low) * (255 / (high - low))
+    as_bytes: NDArray[np.uint8] = np.rint(pixels.clip(0, 255)).astype(np.uint8)
+    return as_bytes

@@ -221,7 +221,7 @@ def test_split_array_wins(make: Preparer, split: Any) -> None:
 
 
 def test_npz_with_other_members(refused: Refuser) -> None:
-    refused(Code.BAD_ARRAY, npz(images=IMAGES))
+    refused(Code.BAD_ARRAY, npz(y=IMAGES, z=IMAGES))
     refused(Code.BAD_ARRAY, npz(x=IMAGES, z=IMAGES))
     refused(Code.BAD_ARRAY, npz(x=IMAGES, y=np.arange(29)))
     refused(Code.BAD_ARRAY, npz(x=IMAGES, y=np.zeros((30, 2, 2))))

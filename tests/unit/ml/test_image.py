@@ -119,7 +119,7 @@ def test_a_bad_number_is_named(value: Any) -> None:
         [[1, 2], [3]],
         ramp(5, 4).tolist(),
         ramp(4, 5, 3).tolist(),
-        [ramp(4, 5).tolist()],
+        [ramp(4, 5).tolist()] * 2,
         [[[[1]]]],
         [1, [2]],
     ],

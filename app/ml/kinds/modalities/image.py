@@ -22,16 +22,17 @@ from pydantic import Field
 from torch import Tensor
 
 from app.ml.data.chunks import as_rows
-from app.ml.data.image_decoding import FAULTS, FORMATS, MODES, draw
+from app.ml.data.image_decoding import FAULTS, FORMATS, MODES, ROUNDING, draw, to_bytes
 from app.ml.fields import Integer
 from app.ml.interfaces import Modality, Rows, Shape, StoredRows
 from app.ml.kinds.modalities.decoding import DecodingError, decode_each
 from app.ml.kinds.preprocessing.image import ImagePreprocessing
-from app.ml.spec import DataSpec, Resize, ValueScale
+from app.ml.spec import Background, DataSpec, PixelRange, Resize, ValueScale
 
 MAX_PIXELS = 25_000_000
 MAX_ENCODED_CHARACTERS = 48 * 1024 * 1024
 MAX_PIXELS_TOGETHER = 100_000_000
+MAX_NUMBER = 1e38
 _MODE = {1: " and image.mode gray", 3: " and image.mode rgb"}
 _USUAL = ImagePreprocessing()
 
@@ -52,16 +53,20 @@ class ImageModality(Modality):
         "with black around (pad) or cut off at the edges (crop).",
     )
     value_scale: ValueScale = Field(1, description="Range of numbers in JSON: 1 for bytes 0..255, 255 for 0..1.")
+    background: Background | None = Field(None, description="What is laid under transparent pictures; null: black.")
+    pixel_range: PixelRange | None = Field(
+        None, description="Numbers in JSON, and values of 16-bit pictures, that are black and white; null: the usual."
+    )
 
     @classmethod
     def fit(cls, inputs: StoredRows, spec: DataSpec, chosen: ImagePreprocessing = _USUAL) -> Self:  # noqa: ARG003 - nothing to learn
         """The size comes from the dataset; nothing is learned."""
         height, width, channels = spec.shape
-        return cls(height=height, width=width, channels=channels, resize=spec.resize, value_scale=spec.value_scale)
+        return cls(height=height, width=width, channels=channels, **_reading(spec))
 
     def adapted_to(self, inputs: StoredRows, spec: DataSpec) -> Self:
         """The same, which reads JSON as the other dataset was written; stored images are bytes whatever that was."""
-        return self.model_copy(update={"value_scale": spec.value_scale, "resize": spec.resize})
+        return self.model_copy(update=_reading(spec))
 
     @property
     def shape(self) -> Shape:
@@ -84,9 +89,22 @@ class ImageModality(Modality):
             return [f"the model takes images and the dataset is a {spec.modality}"]
         expected = (self.height, self.width, self.channels)
         if spec.shape == expected:
-            return []
+            return self._differences_of_looks(spec)
         how = f"prepare it with image.height {self.height}, image.width {self.width}{_MODE.get(self.channels, '')}"
         return [f"the model takes images of {_words(expected)} and the dataset's are {_words(spec.shape)} ({how})"]
+
+    def _differences_of_looks(self, spec: DataSpec) -> list[str]:
+        """In words, how the same pictures would become other bytes."""
+        differences = []
+        if None not in (self.pixel_range, spec.pixel_range) and self.pixel_range != spec.pixel_range:
+            own = list(self.pixel_range or ())
+            how = f"prepare it with image.pixel_range {own}"
+            differences.append(f"the model's pixels run from {_shown(self.pixel_range)}, the dataset's from ")
+            differences[-1] += f"{_shown(spec.pixel_range)} ({how})"
+        if None not in (self.background, spec.background) and self.background != spec.background:
+            differences.append(f"the model's transparent pictures lie over {self.background} and the dataset's over ")
+            differences[-1] += f"{spec.background} (prepare it with image.background {self.background})"
+        return differences
 
     def specimens(self, count: int) -> Rows:
         """Random pixels, uint8 (count, H, W, C)."""
@@ -98,7 +116,8 @@ class ImageModality(Modality):
             return self._from_picture(value, budget)
         if isinstance(value, list):
             return self._from_numbers(value)
-        msg = f"an image is a nested list of {_numbers(self.value_scale)} or a base64 string of a PNG, JPEG or WEBP"
+        numbers = _numbers(self.value_scale, self.pixel_range)
+        msg = f"an image is a nested list of {numbers} or a base64 string of a PNG, JPEG or WEBP"
         raise DecodingError(msg)
 
     def _from_numbers(self, value: list[Any]) -> Rows:
@@ -107,10 +126,11 @@ class ImageModality(Modality):
             shapes = ((self.height, self.width), *shapes)
         flat: list[Any] = []
         shape = _walk(value, flat, len(shapes[-1]))
-        if shape not in shapes:
+        if shape not in (*shapes, self.shape):  # channels first is understood, too
             msg = f"the image has shape {shape}; expected {' or '.join(map(str, shapes))}"
             raise DecodingError(msg)
-        return _bytes(flat, self.value_scale).reshape(shapes[-1])
+        pixels = _bytes(flat, self.value_scale, self.pixel_range).reshape(shape)
+        return np.moveaxis(pixels, 0, 2) if shape == self.shape != shapes[-1] else pixels.reshape(shapes[-1])
 
     def _from_picture(self, text: str, budget: "_Budget") -> Rows:
         if self.channels not in MODES:
@@ -118,7 +138,11 @@ class ImageModality(Modality):
             raise DecodingError(msg)
         with _opened(_unwrap(text)) as picture:
             budget.take(picture.width * picture.height)
-            return draw(picture, self.height, self.width, self.channels, self.resize)
+            size = (self.height, self.width, self.channels)
+            pixels = draw(picture, *size, self.resize, self.background, self.pixel_range)
+            if picture.mode.startswith("I") and self.pixel_range is not None:
+                _check_range(np.asarray(picture), self.pixel_range)
+            return pixels
 
 
 @dataclass
@@ -154,26 +178,45 @@ def _walk(value: list[Any], flat: list[Any], depth: int) -> Shape:
     return (len(value), *shapes.pop())
 
 
-def _bytes(flat: list[Any], scale: ValueScale) -> Rows:
-    """Numbers in the dataset's scale to bytes, rounded in float32 as in preparation."""
+def _reading(spec: DataSpec) -> dict[str, Any]:
+    """How pictures and numbers of a dataset became bytes."""
+    return spec.model_dump(include={"resize", "value_scale", "background", "pixel_range"})
+
+
+def _shown(values: PixelRange | None) -> str:
+    return "" if values is None else f"{values[0]:g} to {values[1]:g}"
+
+
+def _check_range(values: Rows, pixel_range: PixelRange) -> None:
+    """Refuse a picture of which no value lies in the range of the dataset: it would be all black, or all white."""
+    if values.max() < pixel_range[0] or values.min() > pixel_range[1]:
+        msg = f"no pixel lies in {_shown(pixel_range)}, the values of the dataset's pixels; scale the picture likewise"
+        raise DecodingError(msg)
+
+
+def _bytes(flat: list[Any], scale: ValueScale, pixel_range: PixelRange | None = None) -> Rows:
+    """Numbers in the dataset's scale to bytes, as in preparation."""
     kinds = {int, float} if scale == 1 else {int, float, bool}
     if {type(item) for item in flat} <= kinds:
-        most = 255 // scale
-        numbers = np.array([float(item) if abs(item) <= most else np.nan for item in flat])
-        good = (numbers >= 0) & (numbers <= most)
-        if scale == 1:
+        most, slack = (MAX_NUMBER, 0.0) if pixel_range else (255 // scale, 0.0 if scale == 1 else ROUNDING)
+        numbers = np.array([float(item) if abs(item) <= most + slack else np.nan for item in flat])
+        good = ~np.isnan(numbers) if pixel_range else (numbers >= -slack) & (numbers <= most + slack)
+        if scale == 1 and pixel_range is None:
             good &= numbers == np.floor(numbers)
         if good.all():
-            pixels: Rows = np.rint(numbers.astype(np.float32) * np.float32(scale)).astype(np.uint8)
-            return pixels
-        msg = f"the value at position {int(np.argmin(good))} is not among {_numbers(scale)}"
+            if pixel_range:
+                _check_range(numbers, pixel_range)
+            return to_bytes(numbers, scale, pixel_range)
+        msg = f"the value at position {int(np.argmin(good))} is not among {_numbers(scale, pixel_range)}"
         raise DecodingError(msg)
     position, kind = next((i, type(v).__name__) for i, v in enumerate(flat) if type(v) not in kinds)
-    msg = f"a {kind} at position {position}: use {_numbers(scale)}"
+    msg = f"a {kind} at position {position}: use {_numbers(scale, pixel_range)}"
     raise DecodingError(msg)
 
 
-def _numbers(scale: ValueScale) -> str:
+def _numbers(scale: ValueScale, pixel_range: PixelRange | None) -> str:
+    if pixel_range is not None:
+        return f"numbers {_shown(pixel_range)}, as in the dataset"
     return "whole numbers 0..255" if scale == 1 else "numbers 0..1, as in the dataset"
 
 
