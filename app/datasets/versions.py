@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from app.artifacts import Blob, link_files
 from app.datasets.access import find_dataset
 from app.datasets.canonical.fingerprints import FILES as FINGERPRINT_FILES
-from app.datasets.canonical.fingerprints import open_fingerprints
+from app.datasets.canonical.fingerprints import is_rounded, open_fingerprints
 from app.datasets.report import LeakReport
 from app.datasets.repository import DatasetRow
 from app.datasets.schemas import Dataset, Leaks, VersionRequest
@@ -92,10 +92,13 @@ def _compare(state: Services, own: DatasetRow, other: DatasetRow) -> LeakReport:
         msg = f"The two datasets have {rows} rows; at most {MAX_ROWS} are compared."
         raise UnprocessableError(msg, code="too_many_rows")
     with tempfile.TemporaryDirectory(dir=scratch_folder(state)) as folder:
-        sides = [
-            open_fingerprints(
-                link_files(state.artifacts, prepared_files(row, FINGERPRINT_FILES), Path(folder) / side), spec.modality
-            )
-            for row, spec, side in zip((own, other), specs, ("own", "other"), strict=True)
+        folders = [
+            link_files(state.artifacts, prepared_files(row, (*FINGERPRINT_FILES, "manifest.json")), Path(folder) / side)
+            for row, side in ((own, "own"), (other, "other"))
         ]
+        rounded = specs[0].modality in {"table", "series"} and is_rounded(folders[0]) != is_rounded(folders[1])
+        if rounded:
+            for row, files in zip((own, other), folders, strict=True):
+                link_files(state.artifacts, prepared_files(row, ["inputs.npy"]), files)
+        sides = [open_fingerprints(files, spec, rounded=rounded) for files, spec in zip(folders, specs, strict=True)]
         return leaks_against(sides[0], sides[1], other.id)

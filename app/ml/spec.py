@@ -54,6 +54,7 @@ class WarningCode(StrEnum):
     FEW_ROWS = "few_rows", "Fewer than 20 rows are left to learn from."
     IMBALANCED = "imbalanced", "One class has more than nine tenths of the rows."
     RARE_CLASS = "rare_class", "A class has fewer than three rows."
+    DIGITS_LOST = "digits_lost", "Whole numbers have more digits than a float64 holds."
     FILES_NOT_READ = "files_not_read", "Files in a zip that may hold rows or labels were not read."
     PERHAPS_SERIES = "perhaps_series", "An array was taken for images, and may hold series."
     FEW_LEVELS = "few_levels", "Nearly all pixels of an image dataset share a few of 256 levels."

@@ -225,6 +225,8 @@ def test_rows_of_a_table_are_known_again_in_another_file(client: Http, settings:
     report = client.get(f"/v1/datasets/{again['id']}/report").json()
     (decision,) = (item for item in report["decisions"] if item["field"] == "splits")
     assert decision["reason"].startswith(f"{len(rows)} of {len(rows)} rows"), decision
+    shared = client.get(f"/v1/datasets/{again['id']}/leaks?against={old['id']}").json()["counts"]
+    assert sum(count["rows"] for count in shared if count["kind"] == "exact") == len(rows)
 
 
 def test_a_repeated_request_gets_the_answer_of_then(client: Http) -> None:

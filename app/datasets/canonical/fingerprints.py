@@ -3,15 +3,17 @@
 They are part of the canonical form of a dataset (`digests.npy`, `likeness.npy`).
 """
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from app.datasets.canonical.writer import FORMAT
 from app.datasets.frames import Bytes, Ints
-from app.datasets.frames.digests import Digests
+from app.datasets.frames.digests import Digests, digest_rows
 from app.datasets.likeness import Sketches
-from app.ml.spec import ModalityKind
+from app.ml.spec import DataSpec, ModalityKind
 
 OWN_FILES = ("digests.npy", "likeness.npy")
 FILES = (*OWN_FILES, "split.npy", "rows.npy")
@@ -28,10 +30,21 @@ class Fingerprints:
     rows: Ints
 
 
-def open_fingerprints(folder: Path, modality: ModalityKind) -> Fingerprints:
-    """Open the fingerprints in a canonical folder, memory-mapped."""
-    arrays = (np.load(folder / name, mmap_mode="r", allow_pickle=False) for name in FILES)
-    return Fingerprints(modality, *arrays)
+def is_rounded(folder: Path) -> bool:
+    """Return whether an earlier release wrote a canonical folder, whose numbers and digests are of float32."""
+    return bool(json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["format"] < FORMAT)
+
+
+def open_fingerprints(folder: Path, spec: DataSpec, *, rounded: bool = False) -> Fingerprints:
+    """Open the fingerprints in a canonical folder, memory-mapped.
+
+    With `rounded`, digests are of numbers rounded to float32, as earlier releases wrote them; that takes the inputs.
+    """
+    digests, *others = (np.load(folder / name, mmap_mode="r", allow_pickle=False) for name in FILES)
+    if rounded and not is_rounded(folder):
+        inputs = np.load(folder / "inputs.npy", mmap_mode="r", allow_pickle=False)
+        digests = digest_rows(inputs, spec.columns, rounded=True)
+    return Fingerprints(spec.modality, digests, *others)
 
 
 def write_fingerprints(fingerprints: Fingerprints, out: Path) -> list[str]:

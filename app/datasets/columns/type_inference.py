@@ -34,6 +34,7 @@ from app.datasets.frames import (
 from app.datasets.limits import Limits
 from app.datasets.options import PrepareOptions
 from app.datasets.report import Notes
+from app.ml.spec import WarningCode
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 MAX_EXACT_INTEGER = 2.0**53  # of a float64
@@ -186,8 +187,12 @@ class ColumnReader:
     def _numbers(self, name: str, values: Floats, *, whole: bool, boolean: bool = False) -> Values:
         if np.isnan(values).all():
             return Unusable("it holds no number")
-        if whole and np.nanmax(np.abs(values)) > MAX_EXACT_INTEGER:
-            self.notes.notice(f"column {name}: integers above 2^53 were rounded; ignore the column if it is an id")
+        rounded = np.flatnonzero(np.abs(values) >= MAX_EXACT_INTEGER) if whole else ()
+        if len(rounded):
+            message = f"column {name}: {len(rounded)} whole numbers from 2^53 on were rounded to what a float64 holds"
+            remedy = f'columns = {{"{name}": "ignored"}} leaves it out, if it is an id'
+            rows = self.rows[rounded]
+            self.notes.warn(WarningCode.DIGITS_LOST, message, count=len(rounded), rows=rows, remedy=remedy)
         return Numbers(values, whole, boolean)
 
     def _without_bad_numbers(self, name: str, values: Floats, bad: Bools, source: Any) -> Floats:
