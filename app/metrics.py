@@ -7,7 +7,7 @@ failed rings are counted by the process that is scraped.
 from collections.abc import Iterator
 
 import numpy as np
-from prometheus_client import CollectorRegistry, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from sqlalchemy.orm import Session
@@ -34,10 +34,20 @@ class Metrics:
             buckets=_BUCKETS,
             registry=self._registry,
         )
+        self._warnings = Counter(
+            "graftwork_warnings",
+            "Inputs of predictions, embeddings and generations with a warning.",
+            ("code",),
+            registry=self._registry,
+        )
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count a request; `route` is the template of its path, so that there are few of them."""
         self._requests.labels(method, route, str(status)).observe(seconds)
+
+    def warning(self, code: str, number: int) -> None:
+        """Count warnings of predictions, embeddings or generations: the inputs that they are about."""
+        self._warnings.labels(code).inc(number)
 
     def text(self) -> bytes:
         """Return all metrics in Prometheus' text format. Raises SQLAlchemyError where the database is away."""

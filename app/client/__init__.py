@@ -17,6 +17,7 @@ from app.client.errors import (
     DatasetFailedError,
     GraftworkApiError,
     GraftworkError,
+    GraftworkWarning,
     JobFailedError,
     UnreachableError,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "Graftwork",
     "GraftworkApiError",
     "GraftworkError",
+    "GraftworkWarning",
     "JobFailedError",
     "UnreachableError",
 ]

@@ -7,11 +7,17 @@
     ├── JobFailedError        a job failed or was cancelled; `job` says why
     └── DamagedError          downloaded bytes do not match their announced digest
 
+A `GraftworkWarning` is no exception: Python prints each once, and `warnings.simplefilter` can ignore or raise it.
+
 httpx's errors of a broken connection are raised as `UnreachableError` once all attempts failed.
 """
 
 from collections.abc import Mapping
 from typing import Any
+
+
+class GraftworkWarning(UserWarning):
+    """What the service says is lost or doubtful: of a dataset, a job, a model or the inputs of a request."""
 
 
 class GraftworkError(Exception):

@@ -3,16 +3,16 @@
 import builtins
 import hashlib
 import json
-import math
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, TypeAlias
+from typing import IO, Any, Literal, TypeAlias
 
 import httpx
 
 from app.client.errors import DamagedError, DatasetFailedError
+from app.client.inputs import requests_of, rows_of, to_json
 from app.client.jobs import Jobs
 from app.client.transport import Transport, path_of
 
@@ -20,10 +20,10 @@ Json: TypeAlias = dict[str, Any]
 Predictions: TypeAlias = list[Json]
 Embeddings: TypeAlias = list[list[float]]
 Generations: TypeAlias = list[Json]
+Unknown: TypeAlias = Literal["warn", "refuse"]
 Source: TypeAlias = "str | Path | bytes | Mapping[str, Any]"
 
 _UPLOAD_TIMEOUT = httpx.Timeout(600, connect=10)
-_MAX_INPUTS = 1000  # rows in one request: 1,000 images as JSON numbers are a few megabytes
 
 
 class Datasets:
@@ -145,28 +145,33 @@ class Models:
         """Point an alias of a name at one of its versions."""
         return self._transport.send("PUT", path_of("models", name, "aliases", alias), json={"model": ref})
 
-    def predict(self, ref: str, inputs: Any) -> Predictions:
-        """Return one prediction `{head: answer}` per input. `inputs` are a list or an array (N, ...)."""
-        return self._post_inputs(path_of("models", ref, "predictions"), "predictions", inputs)
+    def predict(self, ref: str, inputs: Any, *, unknown: Unknown = "warn") -> Predictions:
+        """Return one prediction `{head: answer}` per input.
 
-    def embed(self, ref: str, inputs: Any) -> Embeddings:
-        """Return one embedding per input. `inputs` are a list or an array (N, ...)."""
-        return self._post_inputs(path_of("models", ref, "embeddings"), "embeddings", inputs)
+        `inputs` are a list of rows, a single row, an array (N, ...), a pandas, polars or Arrow frame, a PIL image, or
+        the path or bytes of a file: a picture, CSV, JSON Lines, Parquet or .npy. `unknown="refuse"` raises where an
+        input holds what training did not see; else that is a `GraftworkWarning`.
+        """
+        return self._post_inputs(path_of("models", ref, "predictions"), "predictions", inputs, unknown)
 
-    def _post_inputs(self, path: str, field: str, inputs: Any) -> builtins.list[Any]:
+    def embed(self, ref: str, inputs: Any, *, unknown: Unknown = "warn") -> Embeddings:
+        """Return one embedding per input; `inputs` and `unknown` are as in `predict`."""
+        return self._post_inputs(path_of("models", ref, "embeddings"), "embeddings", inputs, unknown)
+
+    def _post_inputs(self, path: str, field: str, inputs: Any, unknown: Unknown) -> builtins.list[Any]:
         """Return the answers in the order of the inputs, which are sent in batches."""
+        query = {} if unknown == "warn" else {"params": {"unknown": unknown}}
         answers: builtins.list[Any] = []
-        for start in range(0, max(len(inputs), 1), _MAX_INPUTS):  # no inputs are one empty request, which is refused
-            batch = _to_json(inputs[start : start + _MAX_INPUTS])
-            answers += self._transport.send("POST", path, json={"inputs": batch})[field]
+        for request in requests_of(inputs):
+            answers += self._transport.send("POST", path, **request, **query)[field]
         return answers
 
-    def generate(self, ref: str, inputs: Sequence[str], **options: Any) -> Generations:
+    def generate(self, ref: str, inputs: Any, **options: Any) -> Generations:
         """Return one generation per text: its `continuations`, and whether the text was `truncated`.
 
         `options` are max_tokens, temperature, top_k, top_p, beams, n, seed, stop.
         """
-        body = {"inputs": list(inputs), **options}
+        body = {"inputs": to_json(rows_of(inputs)), **options}
         response = self._transport.send("POST", path_of("models", ref, "generations"), json=body)
         generations: Generations = response["generations"]
         return generations
@@ -198,18 +203,6 @@ class Models:
 def _form_field(value: Any) -> str:
     """Text as it is; any other value as JSON."""
     return value if isinstance(value, str) else json.dumps(value)
-
-
-def _to_json(inputs: Any) -> Any:
-    """Convert arrays and tensors at any depth to lists, and NaN, which JSON lacks, to null: a missing value."""
-    if hasattr(inputs, "tolist"):
-        has_nan = bool((inputs != inputs).any())  # noqa: PLR0124 - only NaN differs from itself
-        return _to_json(inputs.tolist()) if has_nan else inputs.tolist()
-    if isinstance(inputs, list | tuple):
-        return [_to_json(row) for row in inputs]
-    if isinstance(inputs, dict):
-        return {name: _to_json(value) for name, value in inputs.items()}
-    return None if isinstance(inputs, float) and math.isnan(inputs) else inputs
 
 
 @contextmanager

@@ -1,8 +1,10 @@
 """Sends requests with the API key, retries after a broken connection or a 503, and raises errors as exceptions."""
 
 import random
+import sys
 import time
 import uuid
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeAlias
@@ -10,7 +12,7 @@ from urllib.parse import quote
 
 import httpx
 
-from app.client.errors import GraftworkApiError, UnreachableError
+from app.client.errors import GraftworkApiError, GraftworkWarning, UnreachableError
 
 MAX_ATTEMPTS = 7  # about 13 s in all: a restart of the service takes less
 FIRST_PAUSE_SECONDS = 0.25
@@ -31,6 +33,7 @@ class Transport:
         headers = {"Authorization": f"Bearer {key}", "Accept": "application/json"}
         self._http = httpx.Client(base_url=base_url, headers=headers, timeout=TIMEOUT, transport=transport)
         self.sleep = sleep
+        self._reported: set[str] = set()
 
     def close(self) -> None:
         """Close all connections."""
@@ -73,6 +76,7 @@ class Transport:
                 return {}  # the attempt whose answer was lost has deleted it
             if response.is_success:
                 decoded: Json = response.json() if response.content else {}
+                self._report_warnings(decoded)
                 return decoded
             problem = api_error(response)
             if attempt == MAX_ATTEMPTS or not _is_temporary(problem):
@@ -80,6 +84,15 @@ class Transport:
             self.sleep(_pause(attempt, response))
         msg = "unreachable: the last attempt returns or raises"
         raise AssertionError(msg)
+
+    def _report_warnings(self, answer: Json) -> None:
+        """Issue the warnings of an answer as `GraftworkWarning`, each once."""
+        for warning in answer.get("warnings") or ():
+            remedy = f" ({warning['remedy']})" if warning.get("remedy") else ""
+            message = f"{warning['code']}: {warning['message']}{remedy}"
+            if message not in self._reported:
+                self._reported.add(message)
+                warnings.warn(message, GraftworkWarning, stacklevel=_outside_the_client())
 
     def pause_or_raise(self, attempt: int, error: httpx.TransportError | GraftworkApiError) -> None:
         """Wait before the next attempt; raise `error` after the last one, or where another attempt cannot help."""
@@ -99,6 +112,14 @@ class Transport:
                 response.read()
                 raise api_error(response)
             yield response
+
+
+def _outside_the_client() -> int:
+    """Return the `stacklevel` of the code that called the client, as seen from the caller of this function."""
+    frame, level = sys._getframe(1), 1  # noqa: SLF001 - as the warnings module itself does
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("app.client"):
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def path_of(*parts: str) -> str:

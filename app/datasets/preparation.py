@@ -15,7 +15,7 @@ from app.datasets.columns.profiles import column_profiles, image_profile, series
 from app.datasets.columns.targets import finish_targets, notice_untrained_classes
 from app.datasets.context import Context, Progress
 from app.datasets.errors import Code, DatasetError
-from app.datasets.frames import Bytes, Frame
+from app.datasets.frames import Bytes, Frame, Loaded
 from app.datasets.likeness import Pairs
 from app.datasets.limits import Limits
 from app.datasets.options import PrepareOptions
@@ -75,7 +75,7 @@ def prepare(
         frame = replace(frame, columns=state.frame.columns, inputs=write_inputs(state.frame.inputs, state.keep, out))
         digests, sketches = state.digests()[state.keep], state.sketches()[state.keep]
         fingerprints = Fingerprints(frame.modality, digests, sketches, split, frame.rows)
-        spec = _spec(frame, split, options, notes)
+        spec = _spec(frame, split, loaded, options, notes)
         files = [*write_labels(frame, split, spec, out), *write_fingerprints(fingerprints, out)]
         source_info = SourceInfo(name=filename, format=loaded.format, bytes=source.stat().st_size)
         report = _report(source_info, state, frame, fingerprints, notes)
@@ -107,12 +107,13 @@ def _near_pairs(state: CleaningState) -> Pairs:
     return np.cumsum(state.keep)[state.near_pairs()] - 1
 
 
-def _spec(frame: Frame, split: Bytes, options: PrepareOptions, notes: Notes) -> DataSpec:
+def _spec(frame: Frame, split: Bytes, loaded: Loaded, options: PrepareOptions, notes: Notes) -> DataSpec:
     rows = _rows_per_split(split)
     for name, count in rows.items():
         if not count:
             notes.notice(f"split {name} holds no rows")
     labelled = ~np.isnan(frame.targets)
+    inputs = {column.name for column in frame.columns}
     return DataSpec(
         modality=frame.modality,
         shape=tuple(int(n) for n in frame.inputs.shape[1:]),
@@ -122,6 +123,8 @@ def _spec(frame: Frame, split: Bytes, options: PrepareOptions, notes: Notes) -> 
         resize=options.image.resize if options.image else "stretch",
         columns=frame.columns,
         targets=frame.target_specs,
+        left_out=tuple(column.name for column in loaded.columns if column.name not in inputs),
+        input_names=loaded.input_names,
         continuous=frame.windows,
         rows=rows,
         labelled={spec.name: _rows_per_split(split[labelled[:, t]]) for t, spec in enumerate(frame.target_specs)},

@@ -60,6 +60,16 @@ class WarningCode(StrEnum):
     FEW_LEVELS = "few_levels", "Nearly all pixels of an image dataset share a few of 256 levels."
     HIDDEN_INK = "hidden_ink", "What transparent images show can hardly be seen on their background."
     GUESSED_NAMES = "guessed_names", "Names in a zip do not say how they are encoded, and are not UTF-8."
+    TEXTS_CUT = (
+        "texts_cut",
+        "Texts are longer than the model's context; their rest was not learned.",
+    )
+    SIGNATURE_CHANGED = "signature_changed", "A model takes other inputs than the version of its name before."
+    UNKNOWN_CATEGORY = "unknown_category", "An input holds a category that training did not see."
+    UNKNOWN_TOKENS = "unknown_tokens", "Most of a text consists of characters or words that training did not see."
+    OUT_OF_RANGE = "out_of_range", "An input holds a value far outside of those that training saw."
+    TEXT_TRUNCATED = "text_truncated", "A text is longer than the model's context; only a part of it was read."
+    IGNORED_KEYS = "ignored_keys", "An input holds keys that are no inputs of the model; they were ignored."
 
 
 class WarningItem(Frozen):
@@ -120,6 +130,12 @@ class DataSpec(Frozen):
     )
     columns: tuple[ColumnSpec, ...] = ()
     targets: tuple[TargetSpec, ...] = ()
+    left_out: tuple[str, ...] = Field(
+        default=(), description="The columns of the file that are no inputs: targets, ids, constants, splits, groups."
+    )
+    input_names: tuple[str, ...] = Field(
+        default=(), description="The columns of the file that became texts or series; empty for other rows."
+    )
     continuous: bool = Field(
         default=False,
         description="Whether texts are pieces of one long text, each repeating the last character of the one before.",

@@ -21,8 +21,8 @@ def _of(project_id: str) -> ColumnElement[bool]:
     return (ModelRow.project_id == project_id) & ModelRow.deleted_at.is_(None)
 
 
-def add(session: Session, *, project_id: str, name: str, **columns: Any) -> ModelRow:
-    """Insert a model as the next version of its name.
+def add(session: Session, *, project_id: str, name: str, warnings: list[Any], **columns: Any) -> ModelRow:
+    """Insert a model as the next version of its name, with the warnings of its job and these.
 
     Raises:
         IntegrityError: another transaction took this version, or the job has registered before.
@@ -30,7 +30,8 @@ def add(session: Session, *, project_id: str, name: str, **columns: Any) -> Mode
     version, created_at = next_version(session, project_id, name), session.execute(select(db_now())).scalar_one()
     fields = {"id": new_id("mdl"), "version": version, "created_at": created_at}
     job = session.get(JobRow, columns.get("job_id")) if columns.get("job_id") else None
-    row = ModelRow(project_id=project_id, name=name, warnings=job.warnings if job else [], **fields, **columns)
+    fields["warnings"] = [*(job.warnings if job else []), *warnings]
+    row = ModelRow(project_id=project_id, name=name, **fields, **columns)
     session.add(row)
     session.flush()
     return row

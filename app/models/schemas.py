@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.kit.clock import Timestamp
+from app.ml.interfaces.signature import Signature
 from app.ml.spec import WarningItem
 from app.models.refs import MAX_REF
 
@@ -55,7 +56,7 @@ class ModelSummary(BaseModel):
     job: str | None
     dataset: str | None
     parent: str | None = Field(description="The model that it was fine-tuned from; null if trained from scratch.")
-    warnings: list[WarningItem] = Field(description="Those of the job that made it; empty: nothing is known.")
+    warnings: list[WarningItem] = Field([], description="Those of the job that made it; empty: nothing is known.")
     aliases: list[str]
     created_at: Timestamp
     links: ModelLinks
@@ -72,6 +73,7 @@ class Model(ModelSummary):
     strategy: dict[str, Any] | None = Field(description="The fine-tuning strategy; null for a backbone.")
     metrics: dict[str, Any]
     files: list[FileSummary]
+    signature: Signature | None = Field(None, description="The inputs that it takes, with an example; null in lists.")
 
 
 class LineageModel(BaseModel):

@@ -15,9 +15,10 @@ from app.dependencies import Services
 from app.errors import ConflictError, ErrorItem, NotFoundError, UnprocessableError
 from app.kit.pages import Listing, Page, View, listing, summary_of
 from app.models import repository
-from app.models.refs import NAME, is_alias, parse
+from app.models.refs import NAME, Ref, is_alias, parse
 from app.models.repository import ModelRow
 from app.models.schemas import Alias, FileSummary, HeadSummary, Lineage, LineageModel, Model, ModelLinks, ModelSummary
+from app.models.signatures import signature_of, warn_of_changes
 
 MAX_ANCESTORS = 1000
 MAX_CHILDREN = 1000
@@ -45,8 +46,11 @@ def register(  # noqa: PLR0913 - the fields of a model, all by keyword
         IntegrityError: another transaction took this version, so that the caller retries; or the job has registered
             a model before.
     """
+    older = repository.find(session, project_id, Ref(name=name))
+    warnings = [] if older is None else warn_of_changes(manifest, older.manifest, older.version)
     return repository.add(
         session,
+        warnings=[warning.model_dump(mode="json") for warning in warnings],
         project_id=project_id,
         name=name,
         kind=kind,
@@ -61,7 +65,8 @@ def register(  # noqa: PLR0913 - the fields of a model, all by keyword
 
 def add(session: Session, **fields: Any) -> Model:
     """Register a model as `register` does, and return it as a response."""
-    return _answer(register(session, **fields), [], has_job=fields["job_id"] is not None)
+    row = register(session, **fields)
+    return _signed(_answer(row, [], has_job=fields["job_id"] is not None), row)
 
 
 def resolve(session: Session, project_id: str, ref: str) -> ModelRow:
@@ -93,7 +98,7 @@ def list_page(
 def get(session: Session, project_id: str, ref: str) -> Model:
     """Return one model."""
     row = resolve(session, project_id, ref)
-    return _answers(session, project_id, [row])[0]
+    return _signed(_answers(session, project_id, [row])[0], row)
 
 
 def delete(session: Session, state: Services, project_id: str, ref: str) -> None:
@@ -221,6 +226,11 @@ def _answers(session: Session, project_id: str, rows: Sequence[ModelRow]) -> lis
     aliases = repository.aliases_of(session, project_id, [row.id for row in rows])
     jobs = repository.jobs_kept(session, rows)
     return [_answer(row, aliases[row.id], has_job=row.job_id in jobs) for row in rows]
+
+
+def _signed(answer: Model, row: ModelRow) -> Model:
+    """Return an answer with the signature, which lists do without: a table may have a thousand columns."""
+    return answer.model_copy(update={"signature": signature_of(row.manifest)})
 
 
 def _answer(row: ModelRow, aliases: list[str], *, has_job: bool) -> Model:

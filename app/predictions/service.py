@@ -1,11 +1,11 @@
 """Predictions, embeddings and generations of loaded models; resolved references are cached for two seconds."""
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -15,15 +15,20 @@ from app.errors import ConflictError, CorruptError, ErrorItem, UnavailableError,
 from app.ml.configs.generation import GenerationConfig
 from app.ml.errors import CorruptModelError, InputError, Location
 from app.ml.interfaces import HeadConfig
+from app.ml.interfaces.doubts import Doubts
 from app.ml.kinds.heads import AnyHead
 from app.ml.kinds.registry import kinds
+from app.ml.spec import WarningItem
 from app.models import service as models
-from app.predictions.schemas import Embeddings, Generation, Generations, ModelName, Predictions, Prompts
-from app.serving.engine import LoadedModel
+from app.predictions.schemas import Embeddings, Generation, Generations, ModelName, Predictions, Prompts, Unknown
+from app.serving.engine import LoadedModel, Rows
 
 _GENERATORS = {kind for kind, config in kinds(AnyHead).items() if issubclass(config, HeadConfig) and config.generates}
+MAX_ERRORS = 20
 _MAX_WAIT_SECONDS = 5.0
 _GENERATION_SECONDS = 20.0  # after which continuations end as they are
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -36,12 +41,12 @@ class _ResolvedModel:
     generates: bool
 
 
-def predict(state: Services, project_id: str, ref: str, inputs: Sequence[Any]) -> Predictions:
+def predict(state: Services, project_id: str, ref: str, inputs: Sequence[Any], unknown: Unknown) -> Predictions:
     """Return the prediction of every head for every input.
 
     Raises:
         ConflictError: the model has no heads.
-        UnprocessableError: some inputs cannot be read.
+        UnprocessableError: some inputs cannot be read, or hold what training did not see and `unknown` refuses that.
     """
     model = _resolve(state, project_id, ref)
     if not model.has_heads:
@@ -49,47 +54,49 @@ def predict(state: Services, project_id: str, ref: str, inputs: Sequence[Any]) -
         raise ConflictError(msg, code="model_has_no_heads")
     predictor = _predictor(state, model)
     with _compute_slot(state), _ignore_overflow():
-        return Predictions(model=model.name, predictions=predictor.predict(_decode(predictor, inputs)))
+        rows, warnings = _decode(predictor, inputs, unknown)
+        answers = predictor.predict(rows)
+    return Predictions(model=model.name, predictions=answers, warnings=_counted(state, warnings))
 
 
-def embed(state: Services, project_id: str, ref: str, inputs: Sequence[Any]) -> Embeddings:
+def embed(state: Services, project_id: str, ref: str, inputs: Sequence[Any], unknown: Unknown) -> Embeddings:
     """Return the embedding of every input.
 
     Raises:
-        UnprocessableError: some inputs cannot be read, or are so large that their features are not finite.
+        UnprocessableError: as of `predict`; or inputs are so large that their features are not finite.
     """
     model = _resolve(state, project_id, ref)
     predictor = _predictor(state, model)
     with _compute_slot(state), _ignore_overflow():
-        features = predictor.embed(_decode(predictor, inputs))
+        rows, warnings = _decode(predictor, inputs, unknown)
+        features = predictor.embed(rows)
     overflown = np.flatnonzero(~np.isfinite(features).all(axis=1))[:20]
     if len(overflown):
         raise _unprocessable([((int(row),), "its values are too large for this model") for row in overflown])
-    return Embeddings(model=model.name, embeddings=features.tolist())
+    return Embeddings(model=model.name, embeddings=features.tolist(), warnings=_counted(state, warnings))
 
 
-def generate(state: Services, project_id: str, ref: str, prompts: Prompts) -> Generations:
+def generate(state: Services, project_id: str, ref: str, prompts: Prompts, unknown: Unknown) -> Generations:
     """Continue every text.
 
     Raises:
         ConflictError: the model has no generator.
-        UnprocessableError: some inputs are not texts.
+        UnprocessableError: some inputs are not texts, or are too long and `unknown` refuses that.
     """
     model = _resolve(state, project_id, ref)
     if not model.generates:
         msg = 'This model continues no texts; fine-tune a language model with {"kind": "generator"} among its heads.'
         raise ConflictError(msg, code="model_has_no_generator")
     predictor = _predictor(state, model)
-    fields = prompts.model_dump(exclude={"inputs", "stop"})
+    config = GenerationConfig(**prompts.model_dump(exclude={"inputs", "stop"}), stop=tuple(prompts.stop))
     with _compute_slot(state):
-        try:
-            continuations = predictor.generate(
-                prompts.inputs, GenerationConfig(**fields, stop=tuple(prompts.stop)), _GENERATION_SECONDS
-            )
-        except InputError as error:
-            raise _unprocessable(error.errors) from None
+        doubts = Doubts()
+        continuations = _readable(lambda: predictor.generate(prompts.inputs, config, _GENERATION_SECONDS, doubts))
+        warnings = _settled(doubts, unknown)
     return Generations(
-        model=model.name, generations=[Generation.model_validate(asdict(item)) for item in continuations]
+        model=model.name,
+        generations=[Generation.model_validate(asdict(item)) for item in continuations],
+        warnings=_counted(state, warnings),
     )
 
 
@@ -140,11 +147,32 @@ def _ignore_overflow() -> np.errstate:
     return np.errstate(over="ignore", invalid="ignore")
 
 
-def _decode(predictor: LoadedModel, inputs: Sequence[Any]) -> Any:
+def _decode(predictor: LoadedModel, inputs: Sequence[Any], unknown: Unknown) -> tuple[Rows, list[WarningItem]]:
+    doubts = Doubts()
+    rows = _readable(lambda: predictor.decode(inputs, doubts))
+    return rows, _settled(doubts, unknown)
+
+
+def _readable(read: Callable[[], Value]) -> Value:
+    """Return what `read` returns. Raises UnprocessableError for its `InputError`."""
     try:
-        return predictor.decode(inputs)
+        return read()
     except InputError as error:
         raise _unprocessable(error.errors) from None
+
+
+def _settled(doubts: Doubts, unknown: Unknown) -> list[WarningItem]:
+    """Return the warnings of a request. Raises UnprocessableError where what is doubtful is to be refused."""
+    errors = doubts.errors() if unknown == "refuse" else []
+    if errors:
+        raise _unprocessable(errors[:MAX_ERRORS])
+    return doubts.warnings()
+
+
+def _counted(state: Services, warnings: list[WarningItem]) -> list[WarningItem]:
+    for warning in warnings:
+        state.metrics.warning(warning.code, warning.count)
+    return warnings
 
 
 def _unprocessable(errors: Sequence[tuple[Location, str]]) -> UnprocessableError:

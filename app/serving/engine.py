@@ -12,6 +12,7 @@ from cachetools import LRUCache
 from numpy.typing import NDArray
 
 from app.ml.configs.generation import Continuations, GenerationConfig
+from app.ml.interfaces.doubts import Doubts
 from app.serving.cache import ExpiringCache
 
 REFERENCE_SECONDS = 2.0  # for which a resolved reference is cached
@@ -21,7 +22,7 @@ Rows = NDArray[Any]
 class LoadedModel(Protocol):
     """A loaded model. Safe to use from several threads."""
 
-    def decode(self, inputs: Sequence[Any]) -> Rows:
+    def decode(self, inputs: Sequence[Any], doubts: Doubts | None = None) -> Rows:
         """Encode N JSON values as rows (N, ...). Raises `InputError` with the place of each unreadable value."""
 
     def predict(self, rows: Rows) -> list[dict[str, Any]]:
@@ -30,7 +31,9 @@ class LoadedModel(Protocol):
     def embed(self, rows: Rows) -> NDArray[np.float32]:
         """Return the features (N, F) of rows (N, ...)."""
 
-    def generate(self, inputs: Sequence[Any], config: GenerationConfig, seconds: float) -> list[Continuations]:
+    def generate(
+        self, inputs: Sequence[Any], config: GenerationConfig, seconds: float, doubts: Doubts | None = None
+    ) -> list[Continuations]:
         """Continue texts, for at most `seconds`. Raises `InputError` with the place of each input that is no text."""
 
 

@@ -13,7 +13,9 @@ from app.ml.kinds.backbones.mlp import ResolvedMlp
 from app.ml.kinds.heads.classifier import Classifier
 from app.ml.kinds.methods.autoencoder import Autoencoder
 from app.ml.kinds.modalities.columns import NumberColumn
+from app.ml.kinds.modalities.image import ImageModality
 from app.ml.kinds.modalities.table import TableModality
+from app.ml.kinds.preprocessing.image import ImagePreprocessing
 from app.ml.kinds.preprocessing.table import TablePreprocessing
 from app.ml.kinds.strategies.linear_probe import ResolvedLinearProbe
 from app.ml.models.bundle import Bundle, HeadEntry, Manifest, json_of, read_manifest, save_bundle
@@ -51,6 +53,22 @@ def make_bundle(*, heads: bool = True, seed: int = 0, gain: float = 1.0) -> Bund
         for parameter in backbone.parameters():
             parameter.mul_(gain)
     return Bundle(manifest, backbone, built)
+
+
+def make_image_bundle(height: int, width: int, channels: int = 1) -> Bundle:
+    """A backbone of random weights for pictures of one size."""
+    torch.manual_seed(0)
+    image, mlp = ImageModality(height=height, width=width, channels=channels), ResolvedMlp(hidden=(4,))
+    manifest = Manifest(
+        kind="backbone",
+        preprocessing=ImagePreprocessing(),
+        modality=image,
+        backbone=mlp,
+        encoding=image.encoding,
+        features=4,
+        method=Autoencoder(),
+    )
+    return Bundle(manifest, mlp.build(image.encoding).eval(), {})
 
 
 def add_model(services: Services, project_id: str, name: str, *, heads: bool = True, **fields: Any) -> ModelRow:

@@ -5,9 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+from pydantic import Field
 from torch import Tensor
 
+from app.ml.interfaces.doubts import Doubts
 from app.ml.interfaces.resolvable import Complete, Config, Resolvable, Shape
+from app.ml.interfaces.signature import Signature
 from app.ml.interfaces.values import Encoding, Rows, StoredRows
 from app.ml.spec import DataSpec
 
@@ -29,6 +32,9 @@ class Modality(Config, ABC):
 
     bounded: ClassVar[bool]  # whether encoded values lie in [0, 1]
     learns: ClassVar[bool]  # whether fit() looks at the rows at all
+    left_out: tuple[str, ...] = Field(
+        default=(), description="Columns of the training file that are no inputs: rows to answer may hold them."
+    )
 
     @classmethod
     @abstractmethod
@@ -54,15 +60,23 @@ class Modality(Config, ABC):
 
     def adapted_to(self, inputs: StoredRows, spec: DataSpec) -> Self:
         """Adapt to another dataset that fits, whose train rows are `inputs` (N, ...); codes stay."""
-        return self
+        return self.model_copy(update={"left_out": spec.left_out})
 
     @abstractmethod
     def encode(self, inputs: Rows) -> Tensor:
         """Encode rows as stored: float32 (N, *shape), or for texts int64 (N, T)."""
 
     @abstractmethod
-    def decode(self, inputs: Sequence[Any]) -> Rows:
-        """Read JSON values as rows as stored (N, ...). Raises `InputError` naming every bad input (at most 20)."""
+    def decode(self, inputs: Sequence[Any], doubts: Doubts | None = None) -> Rows:
+        """Read JSON values, or NumPy arrays, as rows as stored (N, ...); what is doubtful of them goes to `doubts`.
+
+        Raises:
+            InputError: it names every bad input (at most 20).
+        """
+
+    @abstractmethod
+    def signature(self) -> Signature:
+        """Return what rows to answer hold, with an example."""
 
     @abstractmethod
     def differences(self, spec: DataSpec) -> list[str]:

@@ -6,6 +6,7 @@ outside the vocabulary, mask hides a token, begin and end mark a text's limits.
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import ClassVar
 
 from app.ml.spec import Frozen
 
@@ -18,6 +19,7 @@ class Tokenizer(Frozen, ABC):
     """A vocabulary of `size` codes, the ones below FIRST included."""
 
     kind: str
+    knows_all: ClassVar[bool] = True  # whether no text has unknown tokens
 
     @property
     @abstractmethod

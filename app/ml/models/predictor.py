@@ -15,6 +15,7 @@ from app.ml.configs.generation import Continuations, GenerationConfig
 from app.ml.data.chunks import each_block, rows_per_block
 from app.ml.interfaces import Backbone, Rows
 from app.ml.interfaces.abilities import Sequences
+from app.ml.interfaces.doubts import Doubts
 from app.ml.kinds.modalities.text import TextModality
 from app.ml.models.bundle import Bundle, Manifest, read_bundle
 from app.ml.models.generation import LanguageModel, generate
@@ -31,9 +32,9 @@ class Predictor:
         """What the model is."""
         return self.bundle.manifest
 
-    def decode(self, inputs: Sequence[Any]) -> Rows:
+    def decode(self, inputs: Sequence[Any], doubts: Doubts | None = None) -> Rows:
         """JSON values to rows as stored (N, ...). Raises `InputError` naming every bad input."""
-        return self.manifest.modality.decode(inputs)
+        return self.manifest.modality.decode(inputs, doubts)
 
     def predict(self, rows: Rows) -> list[dict[str, Any]]:
         """Rows as stored to one answer per row, {head key: JSON}."""
@@ -44,12 +45,14 @@ class Predictor:
         """Rows as stored to features (N, F)."""
         return torch.cat([self.bundle.backbone(encoded) for encoded in self._encoded(rows)]).numpy()
 
-    def generate(self, inputs: Sequence[Any], config: GenerationConfig, seconds: float) -> list[Continuations]:
+    def generate(
+        self, inputs: Sequence[Any], config: GenerationConfig, seconds: float, doubts: Doubts | None = None
+    ) -> list[Continuations]:
         """Continue JSON texts within so many seconds, by a model that has a generator head. Raises `InputError`."""
         deadline = time.monotonic() + seconds
         modality, model = self.manifest.modality, self._language_model()
         assert isinstance(modality, TextModality)
-        prompts = modality.prompts(inputs)
+        prompts = modality.prompts(inputs, doubts)
         return [
             Continuations(
                 truncated=len(prompt) > modality.tokens,

@@ -81,11 +81,11 @@ def test_a_backbone_gives_embeddings_and_no_predictions(client: Http, services: 
 
 BAD_ROWS: list[tuple[Any, list[Any]]] = [
     ([1, 2], ["inputs", 1]),
-    ([1, 2, "3"], ["inputs", 1, "depth"]),
+    ([1, 2, "three"], ["inputs", 1, "depth"]),
     ([1, True, 3], ["inputs", 1, "height"]),
     ([1, None, 3], ["inputs", 1, "height"]),
     ({"width": 1, "height": 2}, ["inputs", 1]),
-    ({"width": 1, "height": 2, "depth": 3, "hue": 4}, ["inputs", 1]),
+    ({"width": 1, "height": 2, "hue": 4}, ["inputs", 1]),
     ("text", ["inputs", 1]),
     (None, ["inputs", 1]),
     ([1, 2, 10**400], ["inputs", 1, "depth"]),
@@ -105,6 +105,27 @@ def test_a_bad_body_is_refused(client: Http, model: ModelRow) -> None:
     bodies: list[Any] = [{}, {"inputs": []}, {"inputs": "x"}, {"inputs": [[1, 2, 3]], "k": 1}, [], None, 1]
     for body in bodies:
         check_problem(client.post(f"/v1/models/{model.id}/predictions", json=body), 422)
+
+
+def test_keys_that_are_no_inputs_are_ignored_with_a_warning_or_refused(client: Http, model: ModelRow) -> None:
+    row = {"width": 1, "height": "2.0", "depth": 3, "dept": 4}
+    answer = predict(client, "sizes", [row, ROWS[0], row]).json()
+    assert answer["predictions"][0] == predict(client, "sizes", [[1, 2, 3]]).json()["predictions"][0]
+    (warning,) = answer["warnings"]
+    assert (warning["code"], warning["count"], warning["rows"]) == ("ignored_keys", 2, [0, 2])
+    assert "'dept' (unknown; did you mean 'depth'?)" in warning["message"]
+    for url, body in (("?unknown=refuse", {}), ("", {"unknown": "refuse"})):
+        for what in ("predictions", "embeddings"):
+            refusal = client.post(f"/v1/models/sizes/{what}{url}", json={"inputs": [ROWS[0], row], **body})
+            problem = check_problem(refusal, 422, "invalid_input")
+            assert problem["errors"][0]["loc"] == ["inputs", 1, "dept"]  # type: ignore[index]
+    lines = client.get("/metrics").text.splitlines()
+    assert 'graftwork_warnings_total{code="ignored_keys"} 2.0' in lines
+
+
+def test_one_row_needs_no_list_around_it(client: Http, model: ModelRow) -> None:
+    answer = predict(client, "sizes", ROWS[1]).json()
+    assert answer["predictions"] == predict(client, "sizes", [ROWS[1]]).json()["predictions"]
 
 
 def test_too_many_inputs_are_refused(client: Http, model: ModelRow) -> None:

@@ -81,7 +81,9 @@ def test_booleans_whole_numbers_and_blanks_are_read_as_they_were_learned() -> No
     [
         ([None, 0, 1, "red"], "age", "no training row lacked it"),
         ([1, 0, 1, None], "colour", "no training row lacked it"),
-        (["1", 0, 1, "red"], "age", "not a str"),
+        (["one", 0, 1, "red"], "age", "this text is none"),
+        (["1,234", 0, 1, "red"], "age", "this text is none"),
+        (["", 0, 1, "red"], "age", "no training row lacked it"),
         ([True, 0, 1, "red"], "age", "not a bool"),
         ([NAN, 0, 1, "red"], "age", "finite"),
         ([math.inf, 0, 1, "red"], "age", "finite"),
@@ -103,8 +105,8 @@ def test_a_bad_value_is_named_by_input_and_column(table: TableModality, row: Any
     ("row", "words"),
     [
         ([1, 2, 3], "3 values are given; expected 4"),
-        ({"age": 1}, "missing: 'constant', 'income', 'colour'"),
-        ({"age": 1, "constant": 0, "income": 1, "colour": "red", "shoe": 3}, "unknown: 'shoe'"),
+        ({"age": 1}, "missing: 'constant', 'colour'"),
+        ({"age": 1, "income": 1, "colour": "red", "shoe": 3}, "unknown: 'shoe'; missing: 'constant'"),
         (3, "list of values"),
         ("red", "list of values"),
     ],

@@ -9,25 +9,32 @@ date       days since 1970-01-01 like a number; sine and cosine of the place in 
 """
 
 import math
+from collections import Counter
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, Self
+from functools import cached_property
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import numpy as np
 from pydantic import Field
 
 from app.ml.data.chunks import each_block, rows_per_read
-from app.ml.data.dates import FIRST, LAST, from_iso
+from app.ml.data.dates import FIRST, LAST, from_iso, to_iso
 from app.ml.data.moments import Moments
 from app.ml.fields import Real
 from app.ml.interfaces import Rows, StoredRows
-from app.ml.kinds.modalities.decoding import DecodingError
-from app.ml.spec import ColumnSpec, Frozen
+from app.ml.interfaces.doubts import Doubts
+from app.ml.interfaces.signature import SignatureColumn
+from app.ml.kinds.modalities.decoding import DecodingError, did_you_mean, is_missing, number_of, plain_number
+from app.ml.kinds.modalities.ranges import Bounds, Range
+from app.ml.spec import ColumnSpec, Frozen, WarningCode
 
 MAX_DEVIATIONS = 1e4  # beyond it a squared error in float32 would drown every other column
 YEAR, WEEK, DAY = 365.2425, 7.0, 1.0
 _MAX = float(np.finfo(np.float32).max)
 _MAX_NAME = 2**63
 _MISSING_SPECIMENS = 0.2
+Key = TypeVar("Key")
+_TRUTHS = {"true": True, "false": False}
 
 
 class ColumnStatistics:
@@ -56,17 +63,39 @@ class ColumnStatistics:
         """Mean and deviation; 1 where nothing varies."""
         return self.moments.mean, self.moments.scale
 
+    @property
+    def range(self) -> Range | None:
+        """Least and greatest value; None where there is none."""
+        return Range(low=self.moments.low, high=self.moments.high) if self.moments.count else None
+
 
 class Column(Frozen):
     """The fields that all columns share."""
 
+    type: str
     name: str = Field(description="The column's name.")
     had_missing: bool = Field(default=False, description="Whether train rows lacked it, so that missing has a feature.")
     nullable: bool = Field(default=False, description="Whether null is understood though no train row lacked it.")
 
+    @property
+    def may_be_missing(self) -> bool:
+        """Whether a row may lack it."""
+        return self.had_missing or self.nullable
+
+    @property
+    def signature(self) -> SignatureColumn:
+        """What a row to answer may hold."""
+        return SignatureColumn(
+            name=self.name, type=self.type, categories=None, range=None, may_be_missing=self.may_be_missing
+        )
+
+    def adapted(self, *, nullable: bool, bounds: Bounds, index: int) -> Self:
+        """Return the column as it is for another dataset, whose values have `bounds` at `index`."""
+        return self.model_copy(update={"nullable": self.nullable or nullable})
+
     def _missing(self, what: str) -> float:
         """Return NaN, as which null is stored. Raises `DecodingError` where no train row lacked the value."""
-        if self.had_missing or self.nullable:
+        if self.may_be_missing:
             return math.nan
         msg = f"no value is given, and no training row lacked it: give a {what}"
         raise DecodingError(msg, self.name)
@@ -76,7 +105,19 @@ class Column(Frozen):
         return np.where(self.had_missing & (random.random(len(values)) < _MISSING_SPECIMENS), np.nan, values)
 
 
-class NumberColumn(Column):
+class RangedColumn(Column):
+    """A fitted column whose values have an order."""
+
+    range: Range | None = Field(default=None, description="Of the train rows' values; null: not known.")
+
+    def adapted(self, *, nullable: bool, bounds: Bounds, index: int) -> Self:
+        """Return the column with a range that holds the other dataset's values too."""
+        return self.model_copy(
+            update={"nullable": self.nullable or nullable, "range": bounds.joined(index, self.range)}
+        )
+
+
+class NumberColumn(RangedColumn):
     """A fitted column of numbers."""
 
     type: Literal["number"] = "number"
@@ -100,7 +141,19 @@ class NumberColumn(Column):
             std=std,
             had_missing=statistics.missing,
             binary=statistics.moments.count > 0 and statistics.binary,
+            range=statistics.range,
         )
+
+    @property
+    def signature(self) -> SignatureColumn:
+        """With the range."""
+        bounds = None if self.range is None else (self.range.low, self.range.high)
+        return super().signature.model_copy(update={"range": bounds})
+
+    @property
+    def example(self) -> float:
+        """A usual value."""
+        return float(f"{self.mean:.4g}")
 
     def specimens(self, count: int, random: np.random.Generator) -> Rows:
         """Numbers within two deviations, and now and then a missing one where that is understood; (count,)."""
@@ -113,17 +166,28 @@ class NumberColumn(Column):
         if self.had_missing:
             into[:, 1] = missing
 
-    def decode(self, value: Any) -> float:
-        """A JSON value to the stored number."""
-        if value is None:
+    def decode(self, value: Any, doubts: Doubts) -> float:
+        """A JSON value, or a text as a file has it, to the stored number."""
+        if value is None or (isinstance(value, str) and is_missing(value)):
             return self._missing("number")
-        if not isinstance(value, int | float) or (isinstance(value, bool) and not self.binary):
+        number = self._read(value) if isinstance(value, str) else value
+        if not isinstance(number, int | float) or (isinstance(number, bool) and not self.binary):
             msg = f"expected a number, not a {type(value).__name__}"
             raise DecodingError(msg, self.name)
-        if not -_MAX <= value <= _MAX:  # also catches NaN
+        if not -_MAX <= number <= _MAX:  # also catches NaN
             msg = "expected a finite number"
             raise DecodingError(msg, self.name)
-        return float(value)
+        if self.range is not None and self.range.is_far(number):
+            doubts.add(WarningCode.OUT_OF_RANGE, self.name, f"training saw {self.range}")
+        return float(number)
+
+    def _read(self, text: str) -> float | bool:
+        truth = _TRUTHS.get(text.strip().casefold())
+        number = number_of(text) if truth is None else truth
+        if number is None:
+            msg = "expected a number: this text is none; write numbers as 1234.5"
+            raise DecodingError(msg, self.name)
+        return number
 
 
 class CategoryColumn(Column):
@@ -149,6 +213,20 @@ class CategoryColumn(Column):
             had_missing=statistics.missing,
         )
 
+    @property
+    def signature(self) -> SignatureColumn:
+        """With the categories that train rows had."""
+        return super().signature.model_copy(update={"categories": self._seen})
+
+    @property
+    def example(self) -> str | None:
+        """The first category."""
+        return self._seen[0] if self._seen else None
+
+    @property
+    def _seen(self) -> tuple[str, ...]:
+        return tuple(name for code, name in enumerate(self.categories) if code not in self.unseen)
+
     def specimens(self, count: int, random: np.random.Generator) -> Rows:
         """Codes, one of them unknown; (count,)."""
         codes = random.integers(0, len(self.categories) + 1, count)
@@ -161,19 +239,58 @@ class CategoryColumn(Column):
         if self.had_missing:
             into[~known, -1] = 1
 
-    def decode(self, value: Any) -> float:
-        """A JSON value to the stored code; an unknown category is stored as missing."""
+    def decode(self, value: Any, doubts: Doubts) -> float:
+        """A JSON value, or a text as a file has it, to the stored code; an unknown category is stored as missing."""
         if value is None:
             return self._missing("category")
         text = _text(value)
-        if text is None:
+        if text is None and (isinstance(value, bool) or not isinstance(value, float) or not self._by_number):
             msg = f"expected a category as text or a whole number, not a {type(value).__name__}"
             raise DecodingError(msg, self.name)
-        known = text if text in self.categories else text.strip()
-        return float(self.categories.index(known)) if known in self.categories else math.nan
+        code = self._code_of(repr(value) if text is None else text)
+        if code is not None:
+            if code in self.unseen:
+                doubts.add(WarningCode.UNKNOWN_CATEGORY, self.name, "known to the dataset, and in no training row")
+            return float(code)
+        if not text or not text.strip():
+            return self._missing("category")
+        doubts.add(WarningCode.UNKNOWN_CATEGORY, self.name, did_you_mean(text, self.categories).removeprefix("; "))
+        return math.nan
+
+    def _code_of(self, text: str) -> int | None:
+        """Return the code of the category that a text means: the same, without blanks, as a truth, as a number."""
+        trimmed = text.strip()
+        for name in (text, trimmed):
+            if name in self._by_name:
+                return self._by_name[name]
+        number, truth = plain_number(trimmed), _TRUTHS.get(trimmed.casefold())
+        if truth is not None:
+            return self._by_truth.get(truth, self._by_number.get(float(truth)) if self._is_binary else None)
+        if number in (0, 1) and self._by_truth:
+            return self._by_truth.get(bool(number))
+        return None if number is None else self._by_number.get(number)
+
+    @cached_property
+    def _by_name(self) -> dict[str, int]:
+        return {name: code for code, name in enumerate(self.categories)}
+
+    @cached_property
+    def _by_number(self) -> dict[float, int]:
+        """Codes of the categories that are numbers, by their values; two that are equal are in doubt."""
+        return _unambiguous([plain_number(name) for name in self.categories])
+
+    @cached_property
+    def _by_truth(self) -> dict[bool, int]:
+        """Codes of the categories true and false, however they are written."""
+        return _unambiguous([_TRUTHS.get(name.casefold()) for name in self.categories])
+
+    @property
+    def _is_binary(self) -> bool:
+        """Whether the only categories are 0 and 1, so that true and false are understood."""
+        return len(self._by_number) == len(self.categories) and set(self._by_number) <= {0, 1}
 
 
-class DateColumn(Column):
+class DateColumn(RangedColumn):
     """A fitted column of dates."""
 
     type: Literal["date"] = "date"
@@ -197,7 +314,19 @@ class DateColumn(Column):
             std=std,
             had_missing=statistics.missing,
             timed=not statistics.whole,
+            range=statistics.range,
         )
+
+    @property
+    def signature(self) -> SignatureColumn:
+        """With the range."""
+        bounds = None if self.range is None else (to_iso(self.range.low), to_iso(self.range.high))
+        return super().signature.model_copy(update={"range": bounds})
+
+    @property
+    def example(self) -> str:
+        """A usual day."""
+        return to_iso(math.floor(self.mean))
 
     def specimens(self, count: int, random: np.random.Generator) -> Rows:
         """Days within two deviations, and now and then a missing one where that is understood; (count,)."""
@@ -217,14 +346,17 @@ class DateColumn(Column):
         if self.had_missing:
             into[:, -1] = missing
 
-    def decode(self, value: Any) -> float:
-        """A JSON value to the stored day."""
-        if value is None:
+    def decode(self, value: Any, doubts: Doubts) -> float:
+        """A JSON value, or a text as a file has it, to the stored day."""
+        if value is None or (isinstance(value, str) and is_missing(value)):
             return self._missing("date")
-        days = from_iso(value) if isinstance(value, str) else value
+        days = _days(value) if isinstance(value, str) else value
         if isinstance(days, bool) or not isinstance(days, int | float) or not FIRST <= days <= LAST:
             msg = "expected a date as 2024-02-29 or 2024-02-29T13:45, or a number of days since 1970-01-01"
             raise DecodingError(msg, self.name)
+        if self.range is not None and self.range.is_far(days):
+            seen = f"training saw {to_iso(self.range.low)} to {to_iso(self.range.high)}"
+            doubts.add(WarningCode.OUT_OF_RANGE, self.name, seen)
         return float(days)
 
     def _periods(self) -> tuple[float, ...]:
@@ -263,3 +395,14 @@ def _text(value: Any) -> str | None:
     if isinstance(value, int | float):
         return str(int(value)) if abs(value) <= _MAX_NAME and value == int(value) else None
     return value if isinstance(value, str) else None
+
+
+def _days(text: str) -> float | None:
+    days = from_iso(text)
+    return number_of(text) if days is None else days
+
+
+def _unambiguous(keys: Sequence[Key | None]) -> dict[Key, int]:
+    """Return the position of each key that stands once among `keys`."""
+    counts = Counter(keys)
+    return {key: position for position, key in enumerate(keys) if key is not None and counts[key] == 1}

@@ -1,11 +1,23 @@
-"""Decode the JSON inputs of a prediction, and report all that cannot be read at once."""
+"""Decode the inputs of a prediction, and report all that cannot be read at once."""
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any, TypeVar
 
+import numpy as np
+
 from app.ml.errors import InputError, Location
+from app.ml.interfaces.doubts import MAX_SHOWN, Doubts
+from app.ml.spec import WarningCode
 
 MAX_ERRORS = 20
+# A significant leading zero (007) or digits-E-digits (12E4) make a code of a text, not a number.
+_NUMBER = re.compile(r"[+-]?(0|[1-9]\d*|(?=\.\d))(\.\d*)?([eE][+-]\d+)?", re.ASCII)
+_ANY_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_COMMA_NUMBER = re.compile(r"[+-]?(\d{1,3}(\.\d{3})+|\d+),(\d+)", re.ASCII)
+_MISSING_WORDS = frozenset(["", "na", "n/a", "nan", "null", "none", "nil", "?", "-", "unknown"])
+_THOUSANDS = 3
 
 Row = TypeVar("Row")
 
@@ -19,13 +31,14 @@ class DecodingError(Exception):
         self.loc: Location = loc
 
 
-def decode_each(inputs: Sequence[Any], decode: Callable[[Any], Row]) -> list[Row]:
+def decode_each(inputs: Sequence[Any], decode: Callable[[Any], Row], doubts: Doubts) -> list[Row]:
     """Decode every input. Raises `InputError` with the first 20 bad ones, each by its index."""
     rows: list[Row] = []
     errors: list[tuple[Location, str]] = []
-    if not inputs:
+    if not len(inputs):
         raise InputError([((), "give at least one input")])
     for index, value in enumerate(inputs):
+        doubts.row = index
         try:
             rows.append(decode(value))
         except DecodingError as bad:
@@ -35,3 +48,61 @@ def decode_each(inputs: Sequence[Any], decode: Callable[[Any], Row]) -> list[Row
     if errors:
         raise InputError(errors)
     return rows
+
+
+def plain(value: Any) -> Any:
+    """Return an array or a NumPy number as JSON has it; anything else as it is."""
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+
+
+def ignore_keys(keys: Sequence[str], left_out: Sequence[str], known: Sequence[str], doubts: Doubts) -> None:
+    """Doubt keys that are no inputs; those of the training file (`left_out`) are harmless."""
+    for key in keys:
+        if key in left_out:
+            doubts.add(WarningCode.IGNORED_KEYS, key, harmless=True)
+        else:
+            doubts.add(WarningCode.IGNORED_KEYS, key, f"unknown{did_you_mean(key, known)}")
+
+
+def did_you_mean(key: str, known: Sequence[str]) -> str:
+    """Return `; did you mean 'colour'?` where a name is close to a known one, else nothing."""
+    close = get_close_matches(key, known, 1)
+    return f"; did you mean {close[0][:MAX_SHOWN]!r}?" if close else ""
+
+
+def only_value(
+    value: Mapping[str, Any], names: Sequence[str], left_out: Sequence[str], what: str, doubts: Doubts
+) -> Any:
+    """Return the one value that an object holds of a row: under one of `names`, else under its only other key.
+
+    Raises:
+        DecodingError: it has no such key.
+    """
+    others = [key for key in value if key not in left_out]
+    key = next((name for name in names if name in value), others[0] if len(others) == 1 else None)
+    if key is None:
+        msg = f"an object holds the {what} under the key {names[0]!r}, and this one has no such key"
+        raise DecodingError(msg)
+    ignore_keys([other for other in value if other != key], left_out, names, doubts)
+    return value[key]
+
+
+def is_missing(text: str) -> bool:
+    """Whether a text stands for a missing number, as in a file: blank, NA, NaN, null, ?"""
+    return text.strip().casefold() in _MISSING_WORDS
+
+
+def number_of(text: str, *, decimal_comma: bool = False) -> float | None:
+    """Return the number that a text is, or None; with `decimal_comma` as in a file that writes 1.234,5.
+
+    46,6 is 46.6 anywhere, while 1,234 may be a thousand: None where the file does not decide it.
+    """
+    text = text.strip()
+    if decimal_comma or ((match := _COMMA_NUMBER.fullmatch(text)) and (match[2] or len(match[3]) != _THOUSANDS)):
+        text = text.replace(".", "").replace(",", ".")
+    return float(text) if _ANY_NUMBER.fullmatch(text) else None
+
+
+def plain_number(text: str) -> float | None:
+    """Return the number that the name of a category is, or None; 007 and 12E4 are codes."""
+    return float(text) if _NUMBER.fullmatch(text) else None

@@ -3,7 +3,8 @@
 Stored as uint8 (N, H, W, C), encoded as float32 (N, C, H, W) = x / 255. JSON inputs are nested lists of numbers in the
 dataset's own scale, (H, W) where C is 1 or (H, W, C): whole numbers 0..255, or where its pixels were 0..1 and
 multiplied by 255 (`value_scale`), numbers 0..1 and booleans; or a PNG, JPEG or WEBP as base64 (plain or a data: URL),
-which becomes bytes as the pictures of a dataset do (app.ml.data.image_decoding).
+which becomes bytes as the pictures of a dataset do (app.ml.data.image_decoding). An object holds one of these as its
+"image", or a file's "bytes". NumPy arrays and the bytes of pictures are read too.
 """
 
 import base64
@@ -25,7 +26,9 @@ from app.ml.data.chunks import as_rows
 from app.ml.data.image_decoding import FAULTS, FORMATS, MODES, ROUNDING, draw, to_bytes
 from app.ml.fields import Integer
 from app.ml.interfaces import Modality, Rows, Shape, StoredRows
-from app.ml.kinds.modalities.decoding import DecodingError, decode_each
+from app.ml.interfaces.doubts import Doubts
+from app.ml.interfaces.signature import ImageSignature, Signature
+from app.ml.kinds.modalities.decoding import DecodingError, decode_each, only_value
 from app.ml.kinds.preprocessing.image import ImagePreprocessing
 from app.ml.spec import Background, DataSpec, PixelRange, Resize, ValueScale
 
@@ -78,10 +81,28 @@ class ImageModality(Modality):
         stored = torch.from_numpy(np.require(inputs, np.uint8, ["C", "W"]))
         return stored.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format).div_(255)
 
-    def decode(self, inputs: Sequence[Any]) -> Rows:
+    def decode(self, inputs: Sequence[Any], doubts: Doubts | None = None) -> Rows:
         """JSON to uint8 (N, H, W, C). Raises `InputError`."""
-        budget = _Budget(MAX_PIXELS_TOGETHER)
-        return as_rows(decode_each(inputs, lambda value: self._decode_one(value, budget)), np.uint8)
+        doubts, budget = doubts or Doubts(), _Budget(MAX_PIXELS_TOGETHER)
+        return as_rows(decode_each(inputs, lambda value: self._decode_one(value, budget, doubts), doubts), np.uint8)
+
+    def signature(self) -> Signature:
+        """The size; the example is a grey picture, in base64 where pictures have so many channels."""
+        shape = (self.height, self.width, self.channels)
+        grey = np.full(shape, 128, np.uint8)
+        numbers = np.full(shape, self.pixel_range[0] if self.pixel_range else 0)
+        return Signature(
+            modality="image",
+            image=ImageSignature(
+                height=self.height,
+                width=self.width,
+                channels=self.channels,
+                highest=self.pixel_range[1] if self.pixel_range else 255 // self.value_scale,
+                resize=self.resize,
+            ),
+            ignored=self.left_out,
+            example={"inputs": [_as_base64(grey) if self.channels in MODES else numbers.tolist()]},
+        )
 
     def differences(self, spec: DataSpec) -> list[str]:
         """In words, how a dataset's images differ."""
@@ -111,9 +132,15 @@ class ImageModality(Modality):
         shape = (count, self.height, self.width, self.channels)
         return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
 
-    def _decode_one(self, value: Any, budget: "_Budget") -> Rows:
+    def _decode_one(self, value: Any, budget: "_Budget", doubts: Doubts) -> Rows:
+        while isinstance(value, dict):  # Parquet files of pictures nest {"image": {"bytes": ..., "path": ...}}
+            value = only_value(value, ("image", "bytes"), (*self.left_out, "path"), "picture", doubts)
         if isinstance(value, str):
+            return self._from_picture(_unwrap(value), budget)
+        if isinstance(value, bytes):
             return self._from_picture(value, budget)
+        if isinstance(value, np.ndarray):
+            return self._from_array(value)
         if isinstance(value, list):
             return self._from_numbers(value)
         numbers = _numbers(self.value_scale, self.pixel_range)
@@ -121,22 +148,36 @@ class ImageModality(Modality):
         raise DecodingError(msg)
 
     def _from_numbers(self, value: list[Any]) -> Rows:
+        flat: list[Any] = []
+        shape = self._known_shape(_walk(value, flat, 3))
+        return self._upright(_bytes(flat, self.value_scale, self.pixel_range).reshape(shape))
+
+    def _from_array(self, array: Rows) -> Rows:
+        shape = self._known_shape(array.shape)
+        if array.dtype == np.uint8 and self.value_scale == 1 and self.pixel_range is None:
+            return self._upright(array.reshape(shape))
+        return self._upright(_bytes(array.ravel().tolist(), self.value_scale, self.pixel_range).reshape(shape))
+
+    def _known_shape(self, shape: Shape) -> Shape:
+        """Return the shape of numbers that are a picture: (H, W, C), or (H, W) of one channel, or channels first."""
         shapes: tuple[Shape, ...] = ((self.height, self.width, self.channels),)
         if self.channels == 1:
             shapes = ((self.height, self.width), *shapes)
-        flat: list[Any] = []
-        shape = _walk(value, flat, len(shapes[-1]))
-        if shape not in (*shapes, self.shape):  # channels first is understood, too
+        if shape not in (*shapes, self.shape):
             msg = f"the image has shape {shape}; expected {' or '.join(map(str, shapes))}"
             raise DecodingError(msg)
-        pixels = _bytes(flat, self.value_scale, self.pixel_range).reshape(shape)
-        return np.moveaxis(pixels, 0, 2) if shape == self.shape != shapes[-1] else pixels.reshape(shapes[-1])
+        return shape
 
-    def _from_picture(self, text: str, budget: "_Budget") -> Rows:
+    def _upright(self, pixels: Rows) -> Rows:
+        """Return pixels of a known shape as (H, W, C)."""
+        expected = (self.height, self.width, self.channels)
+        return np.moveaxis(pixels, 0, 2) if pixels.shape == self.shape != expected else pixels.reshape(expected)
+
+    def _from_picture(self, content: bytes, budget: "_Budget") -> Rows:
         if self.channels not in MODES:
             msg = f"images of {self.channels} channels can only be given as nested lists"
             raise DecodingError(msg)
-        with _opened(_unwrap(text)) as picture:
+        with _opened(content) as picture:
             budget.take(picture.width * picture.height)
             size = (self.height, self.width, self.channels)
             pixels = draw(picture, *size, self.resize, self.background, self.pixel_range)
@@ -180,7 +221,7 @@ def _walk(value: list[Any], flat: list[Any], depth: int) -> Shape:
 
 def _reading(spec: DataSpec) -> dict[str, Any]:
     """How pictures and numbers of a dataset became bytes."""
-    return spec.model_dump(include={"resize", "value_scale", "background", "pixel_range"})
+    return spec.model_dump(include={"resize", "value_scale", "background", "pixel_range", "left_out"})
 
 
 def _shown(values: PixelRange | None) -> str:
@@ -218,6 +259,13 @@ def _numbers(scale: ValueScale, pixel_range: PixelRange | None) -> str:
     if pixel_range is not None:
         return f"numbers {_shown(pixel_range)}, as in the dataset"
     return "whole numbers 0..255" if scale == 1 else "numbers 0..1, as in the dataset"
+
+
+def _as_base64(pixels: Rows) -> str:
+    """Return uint8 (H, W, C), C a key of MODES, as a PNG in base64."""
+    buffer = io.BytesIO()
+    PIL.Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(buffer, "PNG")
+    return base64.b64encode(buffer.getvalue()).decode()
 
 
 def _unwrap(text: str) -> bytes:

@@ -5,10 +5,12 @@ Encoded as float32 (N, C + 1, T):
     every channel  (x - mean) / std over the train split's values, or over the series' own; a missing value becomes 0
     the last one   1 where a step was observed (any of its channels has a value), else 0
 JSON inputs are lists of numbers for one channel, or lists of steps, each a list of C numbers; null is a missing value.
+Objects hold a list for each channel by its name, or, where the columns of the training file were steps, those.
 """
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -20,9 +22,19 @@ from app.ml.data.chunks import as_rows, each_block, rows_per_read
 from app.ml.data.moments import MIN_DEVIATION, Moments
 from app.ml.fields import Integer, Real
 from app.ml.interfaces import Modality, Rows, Shape, StoredRows
-from app.ml.kinds.modalities.decoding import DecodingError, decode_each
+from app.ml.interfaces.doubts import Doubts
+from app.ml.interfaces.signature import Signature, SignatureColumn
+from app.ml.kinds.modalities.decoding import (
+    DecodingError,
+    decode_each,
+    ignore_keys,
+    is_missing,
+    number_of,
+    plain,
+)
+from app.ml.kinds.modalities.ranges import Bounds, Range
 from app.ml.kinds.preprocessing.series import SeriesPreprocessing
-from app.ml.spec import DataSpec, Frozen
+from app.ml.spec import DataSpec, Frozen, WarningCode
 
 _MAX = float(np.finfo(np.float32).max)
 _MAX_DEVIATIONS = 1e4  # a value beyond is a fault of measuring, and would drown every other one
@@ -36,6 +48,7 @@ class Channel(Frozen):
     name: str = Field(description="The channel's name.")
     mean: Real = Field(0.0, description="Mean of the train split's values.")
     std: Real = Field(1.0, gt=0, description="Deviation of the train split's values; 1 for a constant.")
+    range: Range | None = Field(None, description="Of the train split's values; null: not known.")
 
 
 class SeriesModality(Modality):
@@ -47,6 +60,7 @@ class SeriesModality(Modality):
     steps: Integer = Field(ge=1, le=1_000_000, description="T, the longest series.")
     channels: tuple[Channel, ...] = Field(min_length=1, description="The channels in order, with what was learned.")
     scaling: Literal["channel", "series"] = Field("channel", description="Whose values standardise.")
+    step_columns: tuple[str, ...] = Field((), description="The training file's columns, where each was a step.")
 
     @classmethod
     def fit(cls, inputs: StoredRows, spec: DataSpec, chosen: SeriesPreprocessing = _USUAL) -> Self:
@@ -59,7 +73,26 @@ class SeriesModality(Modality):
         channels = tuple(
             _fitted(column.name, of_channel) for column, of_channel in zip(spec.columns, moments, strict=True)
         )
-        return cls(steps=spec.shape[0], channels=channels, scaling=chosen.scaling)
+        return cls(
+            steps=spec.shape[0],
+            channels=channels,
+            scaling=chosen.scaling,
+            step_columns=_step_columns(spec),
+            left_out=spec.left_out,
+        )
+
+    def adapted_to(self, inputs: StoredRows, spec: DataSpec) -> Self:
+        """The same, which also understands values that the other dataset's train rows (N, T, C) have."""
+        bounds = Bounds.of_none(len(spec.columns))
+        for block in each_block(len(inputs), rows_per_read(math.prod(spec.shape))):
+            bounds = bounds.with_rows(np.reshape(inputs[block], (-1, len(spec.columns))))
+        places = {column.name: index for index, column in enumerate(spec.columns)}
+        channels = tuple(
+            channel.model_copy(update={"range": bounds.joined(places[channel.name], channel.range)})
+            for channel in self.channels
+        )
+        names = {"step_columns": _step_columns(spec), "left_out": spec.left_out}
+        return self.model_copy(update={"channels": channels, **names})
 
     @property
     def shape(self) -> Shape:
@@ -76,9 +109,10 @@ class SeriesModality(Modality):
         together = np.concatenate([scaled, observed], axis=2).astype(np.float32)
         return torch.from_numpy(np.ascontiguousarray(together.transpose(0, 2, 1)))
 
-    def decode(self, inputs: Sequence[Any]) -> Rows:
+    def decode(self, inputs: Sequence[Any], doubts: Doubts | None = None) -> Rows:
         """JSON to float64 (N, T, C). Raises `InputError`."""
-        return as_rows(decode_each(inputs, self._decode_one), np.float64)
+        doubts = doubts or Doubts()
+        return as_rows(decode_each(inputs, partial(self._decode_one, doubts=doubts), doubts), np.float64)
 
     def aligned(self, inputs: Rows, spec: DataSpec) -> Rows:
         """Another dataset's shorter series, padded to T, with the channels in this one's order."""
@@ -86,6 +120,28 @@ class SeriesModality(Modality):
         result = np.full((len(inputs), self.steps, len(self.channels)), np.nan, np.float64)
         result[:, : spec.shape[0]] = inputs[:, :, [places[channel.name] for channel in self.channels]]
         return result
+
+    def signature(self) -> Signature:
+        """The channels; the example has three steps of the means."""
+        step: Any = [float(f"{channel.mean:.4g}") for channel in self.channels]
+        steps = [step[0] if len(step) == 1 else step] * min(3, self.steps)
+        columns = tuple(
+            SignatureColumn(
+                name=channel.name,
+                type="number",
+                categories=None,
+                range=None if channel.range is None else (channel.range.low, channel.range.high),
+                may_be_missing=True,
+            )
+            for channel in self.channels
+        )
+        return Signature(
+            modality="series",
+            columns=columns,
+            steps=self.steps,
+            ignored=self.left_out,
+            example={"inputs": [steps]},
+        )
 
     def differences(self, spec: DataSpec) -> list[str]:
         """In words, how a dataset's series differ by length or channels."""
@@ -121,20 +177,50 @@ class SeriesModality(Modality):
         std = np.sqrt(variance)
         return mean, np.where(std > MIN_DEVIATION * np.abs(mean), std, 1.0)
 
-    def _decode_one(self, value: Any) -> Rows:
-        if not isinstance(value, list) or not value:
+    def _decode_one(self, value: Any, doubts: Doubts) -> Rows:
+        value = plain(value)
+        steps = self._steps_of(value, doubts) if isinstance(value, dict) else value
+        if not isinstance(steps, list) or not steps:
             msg = "a series is a list of numbers, or of steps that are lists of numbers"
             raise DecodingError(msg)
-        if len(value) > self.steps:
-            msg = f"the series has {len(value)} steps; the model takes at most {self.steps}"
+        if len(steps) > self.steps:
+            msg = f"the series has {len(steps)} steps; the model takes at most {self.steps}"
             raise DecodingError(msg)
         row = np.full((self.steps, len(self.channels)), np.nan, np.float64)
-        for step, channels in enumerate(value):
+        for step, channels in enumerate(steps):
             row[step] = self._decode_step(channels, step)
         if np.isnan(row).all():
             msg = "the series holds no value"
             raise DecodingError(msg)
+        self._doubt(row, doubts)
         return row
+
+    def _steps_of(self, row: dict[str, Any], doubts: Doubts) -> list[Any]:
+        """Return the steps of a row of the training file: a list by channel, or a value by step."""
+        names = [channel.name for channel in self.channels]
+        if self.step_columns and not set(names) & set(row):
+            names = list(self.step_columns)
+        missing = [name for name in names if name not in row]
+        if missing and (names != list(self.step_columns) or len(missing) == len(names)):
+            listed = ", ".join(repr(name[:40]) for name in missing[:5])
+            msg = f"an object holds the numbers of each channel; missing: {listed}"
+            raise DecodingError(msg)
+        ignore_keys([key for key in row if key not in names], self.left_out, names, doubts)
+        if names == list(self.step_columns):
+            return [row.get(name) for name in names]
+        lists = [plain(row[name]) for name in names]
+        if not all(isinstance(numbers, list) and len(numbers) == len(lists[0]) for numbers in lists):
+            msg = "every channel of a series holds a list of equally many numbers"
+            raise DecodingError(msg)
+        return [list(step) for step in zip(*lists, strict=True)]
+
+    def _doubt(self, row: Rows, doubts: Doubts) -> None:
+        """Doubt values (T, C) far outside of what training saw, unless every series is standardised by itself."""
+        bounds = Bounds.of_none(len(self.channels)).with_rows(row)
+        for channel, low, high in zip(self.channels, bounds.low, bounds.high, strict=True):
+            known = channel.range if self.scaling == "channel" else None
+            if known is not None and any(np.isfinite(value) and known.is_far(value) for value in (low, high)):
+                doubts.add(WarningCode.OUT_OF_RANGE, channel.name, f"training saw {known}")
 
     def _decode_step(self, value: Any, step: int) -> list[float]:
         values = value if isinstance(value, list) else [value]
@@ -145,8 +231,10 @@ class SeriesModality(Modality):
 
 
 def _number(value: Any, step: int) -> float:
-    if value is None:
+    if value is None or (isinstance(value, str) and is_missing(value)):
         return math.nan
+    if isinstance(value, str):
+        value = number_of(value)
     if isinstance(value, bool) or not isinstance(value, int | float) or not -_MAX <= value <= _MAX:
         msg = "expected a finite number, or null for a missing one"
         raise DecodingError(msg, step)
@@ -155,4 +243,10 @@ def _number(value: Any, step: int) -> float:
 
 def _fitted(name: str, moments: Moments) -> Channel:
     """A channel of which so much was seen; 1 is the deviation where nothing varies."""
-    return Channel(name=name, mean=moments.mean, std=moments.scale)
+    known = Range(low=moments.low, high=moments.high) if moments.count else None
+    return Channel(name=name, mean=moments.mean, std=moments.scale, range=known)
+
+
+def _step_columns(spec: DataSpec) -> tuple[str, ...]:
+    """Return the columns of the file that were the steps of its series; none where series came in another form."""
+    return spec.input_names if len(spec.columns) == 1 and len(spec.input_names) == spec.shape[0] else ()

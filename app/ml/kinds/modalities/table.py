@@ -2,12 +2,13 @@
 
 Stored as float64 (N, D), by earlier releases as float32: categories as codes, dates as days since 1970-01-01, NaN =
 missing; what each column becomes in the encoded float32 (N, D'), `columns.py` says. JSON inputs are lists of D values
-in column order or objects {column: value}. true and false are 1 and 0 for a number and "true" and "false" for a
-category; a whole number given for a category is its text, and blanks around text are trimmed where only that makes it a
-known category. A date is ISO 8601 text, or a number of days.
+in column order or objects {column: value}, as a row of the training file is: other keys are ignored, a key that is not
+there is a missing value where training had some, and texts are read by the column's type. true, True, 1, 1.0 and "1"
+mean the category that is written in one of these ways. A date is ISO 8601 text, or a number of days.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, ClassVar, Literal, Self
 
@@ -19,8 +20,11 @@ from torch import Tensor
 from app.ml.data.chunks import as_rows, each_block, rows_per_read
 from app.ml.fields import Integer
 from app.ml.interfaces import Encoding, Modality, Rows, Shape, StoredRows
+from app.ml.interfaces.doubts import Doubts
+from app.ml.interfaces.signature import Signature
 from app.ml.kinds.modalities.columns import AnyColumn, CategoryColumn, fit_columns
-from app.ml.kinds.modalities.decoding import DecodingError, decode_each
+from app.ml.kinds.modalities.decoding import DecodingError, decode_each, ignore_keys, plain
+from app.ml.kinds.modalities.ranges import Bounds
 from app.ml.kinds.preprocessing.table import TablePreprocessing
 from app.ml.spec import ColumnSpec, DataSpec
 
@@ -38,19 +42,22 @@ class TableModality(Modality):
     @classmethod
     def fit(cls, inputs: StoredRows, spec: DataSpec, chosen: TablePreprocessing = _USUAL) -> Self:  # noqa: ARG003 - no choice yet
         """Learn every column from the train rows (N, D)."""
-        return cls(columns=fit_columns(spec.columns, inputs))
+        return cls(columns=fit_columns(spec.columns, inputs), left_out=spec.left_out)
 
     def adapted_to(self, inputs: StoredRows, spec: DataSpec) -> Self:
-        """The same, which also understands null where the other dataset's train rows (N, D) lack a value."""
+        """The same, which also understands null and values where the other dataset's train rows (N, D) have them."""
         places = {column.name: index for index, column in enumerate(spec.columns)}
         lacking = np.array([column.nullable for column in spec.columns])
+        bounds = Bounds.of_none(len(spec.columns))
         for block in each_block(len(inputs), rows_per_read(len(spec.columns))):
-            lacking |= np.isnan(inputs[block]).any(0)
+            values = inputs[block]
+            lacking |= np.isnan(values).any(0)
+            bounds = bounds.with_rows(values)
         columns = tuple(
-            column.model_copy(update={"nullable": column.nullable or bool(lacking[places[column.name]])})
+            column.adapted(nullable=bool(lacking[places[column.name]]), bounds=bounds, index=places[column.name])
             for column in self.columns
         )
-        return self.model_copy(update={"columns": columns})
+        return self.model_copy(update={"columns": columns, "left_out": spec.left_out})
 
     @property
     def shape(self) -> Shape:
@@ -78,9 +85,20 @@ class TableModality(Modality):
             start += column.width
         return torch.from_numpy(encoded)
 
-    def decode(self, inputs: Sequence[Any]) -> Rows:
+    def decode(self, inputs: Sequence[Any], doubts: Doubts | None = None) -> Rows:
         """JSON to float64 (N, D). Raises `InputError`."""
-        return as_rows(decode_each(inputs, self._decode_one), np.float64)
+        reader = _RowReader(self, doubts or Doubts())
+        return as_rows(decode_each(inputs, reader.read, reader.doubts), np.float64)
+
+    def signature(self) -> Signature:
+        """The columns; the example has the means of the train rows and their first categories."""
+        row = {column.name: column.example for column in self.columns}
+        return Signature(
+            modality="table",
+            columns=tuple(column.signature for column in self.columns),
+            ignored=self.left_out,
+            example={"inputs": [row]},
+        )
 
     def differences(self, spec: DataSpec) -> list[str]:
         """In words, how a dataset's columns differ by name, type or order."""
@@ -111,28 +129,44 @@ class TableModality(Modality):
         random = np.random.default_rng(0)
         return np.stack([column.specimens(count, random) for column in self.columns], axis=1, dtype=np.float64)
 
-    def _decode_one(self, value: Any) -> list[float]:
-        cells = self._ordered(value)
-        return [column.decode(cell) for column, cell in zip(self.columns, cells, strict=True)]
 
-    def _ordered(self, value: Any) -> list[Any]:
-        names = [column.name for column in self.columns]
+@dataclass
+class _RowReader:
+    """Reads the rows of one request."""
+
+    table: TableModality
+    doubts: Doubts
+
+    def read(self, value: Any) -> list[float]:
+        """Read one row."""
+        cells = self._cells(plain(value))
+        return [column.decode(cell, self.doubts) for column, cell in zip(self.table.columns, cells, strict=True)]
+
+    def _cells(self, value: Any) -> list[Any]:
+        columns = self.table.columns
         if isinstance(value, list):
-            if len(value) == len(names):
+            if len(value) == len(columns):
                 return value
-            msg = f"{len(value)} values are given; expected {len(names)}: {_some(names)}"
+            msg = f"{len(value)} values are given; expected {len(columns)}: {_some([c.name for c in columns])}"
             raise DecodingError(msg)
         if isinstance(value, dict):
-            unknown = [name for name in value if name not in names]
-            missing = [name for name in names if name not in value]
-            if not unknown and not missing:
-                return [value[name] for name in names]
-            problems = [f"unknown: {_some(unknown)}"] if unknown else []
-            problems += [f"missing: {_some(missing)}"] if missing else []
-            msg = f"the keys do not match the columns; {'; '.join(problems)}"
-            raise DecodingError(msg)
+            unused = self._unused_keys(value)
+            if unused:
+                ignore_keys(unused, self.table.left_out, [column.name for column in columns], self.doubts)
+            return [value.get(column.name) for column in columns]
         msg = "a row is a list of values in column order or an object of column and value"
         raise DecodingError(msg)
+
+    def _unused_keys(self, row: dict[str, Any]) -> list[str]:
+        """Return the keys that are no columns. Raises `DecodingError` where a column that is needed has no key."""
+        names = {column.name for column in self.table.columns}
+        unused = [key for key in row if key not in names]
+        missing = [c.name for c in self.table.columns if c.name not in row and not c.may_be_missing]
+        if missing:
+            problems = [f"unknown: {_some(unused)}"] if unused else []
+            msg = f"the keys do not match the columns; {'; '.join([*problems, f'missing: {_some(missing)}'])}"
+            raise DecodingError(msg)
+        return unused
 
 
 def _recoded(values: Rows, column: AnyColumn, given: ColumnSpec) -> Rows:

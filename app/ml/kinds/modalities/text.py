@@ -2,11 +2,13 @@
 
 Stored as an object array (N,) of str. Encoded as int64 (N, T): begin, the text's tokens, end, and 0 up to T; of a text
 with more tokens the first ones, without end. Rows that are pieces of one long text have neither begin nor end.
-JSON inputs are strings. The vocabulary is too large for a manifest: it is a file of its own, tokenizer.json.
+JSON inputs are strings, or objects that hold one under the name of the training file's column, or "text". The
+vocabulary is too large for a manifest: it is a file of its own, tokenizer.json.
 """
 
 import unicodedata
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -21,17 +23,20 @@ from app.ml.data.tensor_file import write_atomically
 from app.ml.errors import CorruptModelError, InputError, Location
 from app.ml.fields import Integer
 from app.ml.interfaces import Encoding, Modality, Rows, Shape, StoredRows
-from app.ml.interfaces.tokenizer import BEGIN, END, MAX_TOKENS, PADDING
-from app.ml.kinds.modalities.decoding import MAX_ERRORS, DecodingError, decode_each
+from app.ml.interfaces.doubts import Doubts
+from app.ml.interfaces.signature import Signature
+from app.ml.interfaces.tokenizer import BEGIN, END, MAX_TOKENS, PADDING, UNKNOWN
+from app.ml.kinds.modalities.decoding import MAX_ERRORS, DecodingError, decode_each, only_value, plain
 from app.ml.kinds.preprocessing.text import ResolvedTextPreprocessing
 from app.ml.kinds.tokenizers import AnyTokenizer
 from app.ml.kinds.tokenizers.bpe import BpeTokenizer
 from app.ml.kinds.tokenizers.byte import ByteTokenizer
 from app.ml.kinds.tokenizers.character import CharacterTokenizer
-from app.ml.spec import DataSpec
+from app.ml.spec import DataSpec, WarningCode
 
 TOKENIZER = "tokenizer.json"
 MAX_BYTES = 1 << 20  # of one text to answer
+EXAMPLE = "the text to answer"
 _MAX_FILE_BYTES = 32 << 20
 _SPECIMEN_TOKENS = 64
 _ENCODED_AT_ONCE = 1024
@@ -50,12 +55,13 @@ class TextModality(Modality):
     marked: bool = Field(default=True, description="Whether codes mark where a text begins and ends.")
     lowercase: bool = Field(default=False, description="Whether everything is written in small letters.")
     form: Literal["none", "nfc", "nfkc"] = Field("none", description="Unicode normal form.")
+    column: str | None = Field(None, description="The training file's column of texts; null where it had none.")
     tokenizer: AnyTokenizer | None = Field(
         None, exclude=True, repr=False, description="What tokenizer.json holds; None until it is read."
     )
 
     @classmethod
-    def fit(cls, inputs: StoredRows, spec: DataSpec, chosen: ResolvedTextPreprocessing = _USUAL) -> Self:  # noqa: ARG003 - rows tell all
+    def fit(cls, inputs: StoredRows, spec: DataSpec, chosen: ResolvedTextPreprocessing = _USUAL) -> Self:
         """Learn the vocabulary from the train rows (N,), and how many tokens the longest of them has."""
         texts = [_written(text, chosen) for text in inputs[:]]
         tokenizer = _fitted(texts, chosen)
@@ -68,6 +74,8 @@ class TextModality(Modality):
             marked=marked,
             lowercase=chosen.lowercase,
             form=chosen.form,
+            column=spec.input_names[0] if spec.input_names else None,
+            left_out=spec.left_out,
             tokenizer=tokenizer,
         )
 
@@ -99,9 +107,18 @@ class TextModality(Modality):
         """Tokens of every text, uncut, without begin and end."""
         return self.codec.encode([_written(text, self) for text in texts])
 
-    def prompts(self, inputs: Sequence[Any]) -> list[list[int]]:
+    def adapted_to(self, inputs: StoredRows, spec: DataSpec) -> Self:
+        """The same, with the names of the other dataset's columns."""
+        column = spec.input_names[0] if spec.input_names else None
+        return self.model_copy(update={"left_out": spec.left_out, "column": column})
+
+    def prompts(self, inputs: Sequence[Any], doubts: Doubts | None = None) -> list[list[int]]:
         """Encode JSON texts as prompts, uncut. Raises `InputError`."""
-        prompts = self.codes(decode_each(inputs, text_of))
+        doubts = doubts or Doubts()
+        prompts = self.codes(decode_each(inputs, partial(self._text_of, doubts=doubts), doubts))
+        for doubts.row, codes in enumerate(prompts):
+            if len(codes) + self.marked > self.tokens:
+                doubts.add(WarningCode.TEXT_TRUNCATED, reason=f"the last {self.tokens} tokens alone")
         if self.marked:
             return [[BEGIN, *codes] for codes in prompts]
         why = "the text is empty; this model goes on from something"
@@ -114,9 +131,50 @@ class TextModality(Modality):
         """How many characters each code stands for, (V,)."""
         return self.codec.characters()
 
-    def decode(self, inputs: Sequence[Any]) -> Rows:
+    def decode(self, inputs: Sequence[Any], doubts: Doubts | None = None) -> Rows:
         """JSON to texts (N,). Raises `InputError`."""
-        return _as_objects(decode_each(inputs, _decode_one))
+        doubts = doubts or Doubts()
+        texts = decode_each(inputs, partial(self._decode_one, doubts=doubts), doubts)
+        self._doubt(texts, doubts)
+        return _as_objects(texts)
+
+    def _doubt(self, texts: list[str], doubts: Doubts) -> None:
+        """Doubt texts that are cut off, or that are mostly unknown."""
+        for doubts.row, text in enumerate(texts):
+            # No tokenizer makes more tokens than bytes: short texts need not be encoded here if all of it is known.
+            if len(text.encode()) + self.marked <= self.tokens and self.codec.knows_all:
+                continue
+            (codes,) = self.codes([text])
+            if len(codes) + self.marked > self.tokens:
+                doubts.add(WarningCode.TEXT_TRUNCATED, reason=f"the first {self.tokens} tokens alone")
+            if 2 * codes.count(UNKNOWN) > len(codes):
+                doubts.add(WarningCode.UNKNOWN_TOKENS)
+
+    def _text_of(self, value: Any, doubts: Doubts) -> str:
+        value = plain(value)
+        if isinstance(value, dict):
+            if value.get("truncated") is True:  # a row as a dataset shows it
+                doubts.add(WarningCode.TEXT_TRUNCATED, reason="a row of a dataset that was cut off to be shown")
+            names = ("text",) if self.column is None else (self.column, "text")
+            value = only_value(value, names, (*self.left_out, "truncated"), "text", doubts)
+        return text_of(value)
+
+    def _decode_one(self, value: Any, doubts: Doubts) -> str:
+        text = self._text_of(value, doubts)
+        if not text:
+            msg = "the text is empty"
+            raise DecodingError(msg)
+        return text
+
+    def signature(self) -> Signature:
+        """The context; the example is a text that fits into it."""
+        return Signature(
+            modality="text",
+            context=self.tokens,
+            text_column=self.column,
+            ignored=self.left_out,
+            example={"inputs": [EXAMPLE[: max(1, self.tokens - 1)]]},
+        )
 
     def differences(self, spec: DataSpec) -> list[str]:
         """Name another modality; texts of any length fit, since what is too long is cut off."""
@@ -167,14 +225,6 @@ def text_of(value: Any) -> str:
         msg = f"the text has {size} bytes; at most {MAX_BYTES}"
         raise DecodingError(msg)
     return value
-
-
-def _decode_one(value: Any) -> str:
-    text = text_of(value)
-    if not text:
-        msg = "the text is empty"
-        raise DecodingError(msg)
-    return text
 
 
 def _written(text: str, how: ResolvedTextPreprocessing | TextModality) -> str:

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cached_property
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -14,6 +14,7 @@ class CharacterTokenizer(Tokenizer):
     """Code 5 + i is alphabet[i]."""
 
     kind: Literal["character"] = "character"
+    knows_all: ClassVar[bool] = False
     alphabet: str = Field(min_length=1, max_length=MAX_TOKENS - FIRST, description="The known characters.")
 
     @model_validator(mode="after")

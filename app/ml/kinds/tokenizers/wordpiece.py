@@ -8,7 +8,7 @@ applies it. A vocabulary is imported with a model and never learned here: byte p
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -27,6 +27,7 @@ class WordPieceTokenizer(Tokenizer):
     """Code 5 + i is tokens[i]."""
 
     kind: Literal["wordpiece"] = "wordpiece"
+    knows_all: ClassVar[bool] = False
     tokens: tuple[Piece, ...] = Field(
         min_length=1, max_length=MAX_TOKENS - FIRST, description="The known pieces; ## goes on with a word."
     )

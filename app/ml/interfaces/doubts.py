@@ -1,0 +1,82 @@
+"""What is doubtful of rows that are read for an answer: each doubt belongs to an input and to a column or key of it."""
+
+from dataclasses import dataclass, field
+
+from app.ml.errors import Location
+from app.ml.spec import MAX_WARNING_ROWS, WarningCode, WarningItem
+
+MAX_SHOWN = 40  # characters of a subject
+MAX_SUBJECTS = 10  # columns and keys that one message names
+_SENTENCES = {
+    WarningCode.UNKNOWN_CATEGORY: (
+        "inputs hold categories that training did not see; they count as unknown",
+        "send one of the categories in the model's `signature`",
+    ),
+    WarningCode.UNKNOWN_TOKENS: (
+        "texts consist mostly of characters or words that training did not see",
+        "train a model on such texts",
+    ),
+    WarningCode.OUT_OF_RANGE: (
+        "inputs hold values far outside of those that training saw",
+        "check their units, or train on such values",
+    ),
+    WarningCode.TEXT_TRUNCATED: ("texts were read in part", "send shorter texts, or train with more `max_tokens`"),
+    WarningCode.IGNORED_KEYS: ("inputs hold keys that are no inputs of the model; they were ignored", None),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """A doubt of the input `row`; `subject` is a column or key, `reason` may say more of it."""
+
+    row: int
+    subject: str
+    reason: str
+    harmless: bool
+
+    @property
+    def words(self) -> str:
+        """The subject with its reason."""
+        if not self.subject:
+            return self.reason
+        return f"{self.subject[:MAX_SHOWN]!r} ({self.reason})" if self.reason else repr(self.subject[:MAX_SHOWN])
+
+
+@dataclass
+class Doubts:
+    """Gathers the doubts of a request while its inputs are decoded; `row` is the index of the input at hand."""
+
+    row: int = 0
+    _by_code: dict[WarningCode, list[Doubt]] = field(default_factory=dict)
+
+    def add(self, code: WarningCode, subject: str = "", reason: str = "", *, harmless: bool = False) -> None:
+        """Doubt the input at hand; a harmless doubt is never refused."""
+        self._by_code.setdefault(code, []).append(Doubt(self.row, subject, reason, harmless))
+
+    def warnings(self) -> list[WarningItem]:
+        """Return one warning for each code, with the inputs that it is about."""
+        return [_warning(code, self._by_code[code]) for code in _SENTENCES if code in self._by_code]
+
+    def errors(self) -> list[tuple[Location, str]]:
+        """Return the doubts as errors of their inputs and columns, for a request that refuses what is unknown."""
+        doubts = [(code, doubt) for code, doubts in self._by_code.items() for doubt in doubts if not doubt.harmless]
+        return [
+            ((doubt.row, doubt.subject) if doubt.subject else (doubt.row,), doubt.reason or code.meaning)
+            for code, doubt in sorted(doubts, key=lambda pair: pair[1].row)
+        ]
+
+
+def _warning(code: WarningCode, doubts: list[Doubt]) -> WarningItem:
+    sentence, remedy = _SENTENCES[code]
+    rows = sorted({doubt.row for doubt in doubts})
+    subjects = list(dict.fromkeys(doubt.words for doubt in doubts if doubt.words))
+    named = ", ".join(subjects[:MAX_SUBJECTS])
+    more = f" and {len(subjects) - MAX_SUBJECTS} more" if len(subjects) > MAX_SUBJECTS else ""
+    message = f"{len(rows)} {sentence}{f': {named}{more}' if named else ''}."
+    return WarningItem(
+        code=code,
+        message=message.replace("1 inputs hold", "1 input holds", 1) if len(rows) == 1 else message,
+        count=len(rows),
+        rows=tuple(rows[:MAX_WARNING_ROWS]),
+        remedy=remedy,
+    )

@@ -1,0 +1,28 @@
+"""JSON Lines: an input on every line."""
+
+from typing import Any
+
+from app.kit import strict_json
+from app.predictions.bodies.form import BodyForm, check_count, unreadable
+
+
+def read(content: bytes) -> list[Any]:
+    """Return the inputs of all lines that are not blank. Raises UnprocessableError for a line that is no JSON."""
+    lines = [(number, line) for number, line in enumerate(content.splitlines(), 1) if line.strip()]
+    check_count(len(lines))
+    inputs = []
+    for number, line in lines:
+        try:
+            inputs.append(strict_json.loads(line))
+        except strict_json.StrictJsonError as error:
+            msg = f"line {number}: {error}"
+            raise unreadable(msg, len(inputs)) from None
+    return inputs
+
+
+FORM = BodyForm(
+    ("application/x-ndjson", "application/jsonl", "application/x-jsonlines"),
+    (".jsonl", ".ndjson"),
+    read,
+    schema={"type": "string", "description": "An input on each line, as in the list `inputs` of a JSON body."},
+)

@@ -1,0 +1,78 @@
+"""A model that is fitted on a prepared file understands the rows of that file as they are."""
+
+import csv
+import io
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+
+from app.ml.interfaces.doubts import Doubts
+from app.ml.kinds.modalities import AnyModality
+from app.ml.kinds.registry import kinds
+
+from .conftest import Outcome, Preparer
+
+ROWS = range(60)
+
+
+def table(header: str, rows: list[list[Any]]) -> str:
+    buffer = io.StringIO()
+    csv.writer(buffer).writerows([header.split(","), *rows])
+    return buffer.getvalue()
+
+
+MEMBERS = table("age,member,churn", [[f"{20 + i * 0.37:.3f}", i % 3 == 0, "stay" if i % 2 else "leave"] for i in ROWS])
+SHOPS = table("age,shop,churn", [[f"{20 + i * 0.37:.3f}", f"{1 + i % 3}.0", "ab"[i % 2]] for i in ROWS])
+DIGITS = table(
+    "label,pixel0,pixel1,pixel2,pixel3,pixel4",
+    [[i % 10, 0, 7 * i % 256, 11 * i % 256, i, 0] for i in ROWS],
+)
+REVIEWS = table("id,text,label", [[i, f"review {i} of so many words", "good" if i % 2 else "bad"] for i in ROWS])
+WAVES = table("t0,t1,t2,label", [[i, i / 2, -i, "ab"[i % 2]] for i in ROWS])
+
+
+def fitted(prepared: Outcome) -> Any:
+    kind: Any = kinds(AnyModality)[prepared.spec.modality]
+    if prepared.spec.modality == "text":
+        content, offsets = prepared.array("text").tobytes(), prepared.array("offsets")
+        texts = [content[start:end].decode() for start, end in itertools.pairwise(offsets)]
+        return kind.fit(np.array(texts, dtype=object), prepared.spec)
+    return kind.fit(prepared.array("inputs"), prepared.spec)
+
+
+@pytest.mark.parametrize(
+    ("file", "options", "ignored"),
+    [
+        (MEMBERS, {"columns": {"churn": "target"}}, ["churn"]),
+        (SHOPS, {"columns": {"churn": "target"}, "types": {"shop": "category"}}, ["churn"]),
+        (DIGITS, {}, ["label", "pixel0", "pixel4"]),
+        (REVIEWS, {}, ["id", "label"]),
+        (WAVES, {"modality": "series"}, ["label"]),
+    ],
+)
+def test_rows_of_the_file_are_asked_as_they_are(
+    make: Preparer, file: str, options: dict[str, Any], ignored: list[str]
+) -> None:
+    prepared = make(file, **options)
+    modality, doubts = fitted(prepared), Doubts()
+    records = list(csv.DictReader(io.StringIO(file)))
+    rows = modality.decode(records, doubts)
+    assert len(rows) == len(ROWS)
+    if prepared.spec.modality != "text":
+        kept = prepared.array("rows")
+        assert np.array_equal(rows[kept], prepared.array("inputs"), equal_nan=True)
+    (warning,) = doubts.warnings()
+    assert (warning.code, warning.count) == ("ignored_keys", len(ROWS))
+    assert warning.message.endswith(f": {', '.join(map(repr, ignored))}.")
+    assert doubts.errors() == []
+
+
+@pytest.mark.parametrize("member", [True, "True", "TRUE", "true", 1, 1.0])
+def test_true_meets_the_category_that_pandas_writes(make: Preparer, member: Any) -> None:
+    modality, doubts = fitted(make(MEMBERS, columns={"churn": "target"})), Doubts()
+    expected = modality.decode([{"age": 40, "member": "True"}])
+    assert np.array_equal(modality.decode([{"age": 40, "member": member}], doubts), expected)
+    assert not np.isnan(expected).any()
+    assert doubts.warnings() == []

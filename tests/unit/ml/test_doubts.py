@@ -1,0 +1,191 @@
+"""Rows of the training file are understood as they are, and what is doubtful of an input is said."""
+
+import csv
+import io
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from app.ml.errors import InputError
+from app.ml.interfaces.doubts import Doubts
+from app.ml.kinds.modalities.image import ImageModality
+from app.ml.kinds.modalities.series import SeriesModality
+from app.ml.kinds.modalities.table import TableModality
+from app.ml.kinds.modalities.text import TextModality
+from app.ml.spec import ColumnSpec, DataSpec, WarningCode
+from tests.support import tiny
+from tests.support.texts import text_data
+
+NAN = math.nan
+FILE = "id,age,member,shop,day,churn\n7,46.6,True,1.0,2024-02-29,stay\n8,20,False,2.0,2024-03-05,leave\n"
+
+
+def fit(*columns: ColumnSpec, rows: list[list[float]], left_out: tuple[str, ...] = ()) -> TableModality:
+    spec = DataSpec(
+        modality="table", shape=(len(columns),), columns=columns, left_out=left_out, rows={"train": len(rows)}
+    )
+    return TableModality.fit(np.array(rows, np.float32), spec)
+
+
+def category(*names: str) -> TableModality:
+    column = ColumnSpec(name="c", type="category", categories=names)
+    return fit(column, rows=[[code] for code in range(len(names))])
+
+
+def customers() -> TableModality:
+    return fit(
+        ColumnSpec(name="age", type="number"),
+        ColumnSpec(name="member", type="category", categories=("False", "True")),
+        ColumnSpec(name="shop", type="category", categories=("1.0", "2.0")),
+        ColumnSpec(name="day", type="date"),
+        rows=[[46.6, 1, 0, 19782], [20, 0, 1, 19787]],
+        left_out=("id", "churn"),
+    )
+
+
+def doubts_of(modality: Any, *inputs: Any) -> Doubts:
+    doubts = Doubts()
+    modality.decode(list(inputs), doubts)
+    return doubts
+
+
+def test_rows_of_the_training_file_are_read_as_a_csv_reader_gives_them() -> None:
+    doubts = Doubts()
+    rows = customers().decode(list(csv.DictReader(io.StringIO(FILE))), doubts)
+    assert rows.tolist() == [[pytest.approx(46.6), 1, 0, 19782], [20, 0, 1, 19787]]
+    (warning,) = doubts.warnings()
+    assert (warning.code, warning.count, warning.rows) == (WarningCode.IGNORED_KEYS, 2, (0, 1))
+    assert "'id', 'churn'" in warning.message
+    assert doubts.errors() == []  # what the training file has is never refused
+
+
+@pytest.mark.parametrize(
+    ("names", "code", "values"),
+    [
+        (("false", "true"), 1, [True, "true", "True", "TRUE", 1, 1.0, "1", "1.0", " true "]),
+        (("False", "True"), 0, [False, "false", "FALSE", 0, 0.0, "0", "0.0"]),
+        (("0", "1"), 1, [True, "True", 1, 1.0, "1", "1.0"]),
+        (("1", "2", "3"), 1, [2, 2.0, "2", "2.0", " 2"]),
+        (("1.0", "2.0"), 1, [2, 2.0, "2", "2.0", "2.00"]),
+        (("0.5", "1.5"), 1, [1.5, "1.5", "1.50"]),
+    ],
+)
+def test_truths_and_numbers_meet_the_category_that_they_mean(
+    names: tuple[str, ...], code: int, values: list[Any]
+) -> None:
+    table = category(*names)
+    assert table.decode([[value] for value in values]).ravel().tolist() == [code] * len(values)
+    assert doubts_of(table, *([value] for value in values)).warnings() == []
+
+
+@pytest.mark.parametrize(
+    ("names", "value"),
+    [
+        (("1", "2"), True),
+        (("007", "012"), "7"),
+        (("1", "1.0"), "1.00"),
+        (("red", "blue"), "Red"),
+        (("12E4", "9"), 120000),
+        (("a", "true"), "0"),
+    ],
+)
+def test_what_may_mean_something_else_is_an_unknown_category(names: tuple[str, ...], value: Any) -> None:
+    (warning,) = doubts_of(category(*names), [value]).warnings()
+    assert warning.code == WarningCode.UNKNOWN_CATEGORY
+
+
+def test_an_unknown_category_is_named_with_its_column_and_a_close_one() -> None:
+    doubts = doubts_of(category("red", "blue"), ["red"], ["blu"], ["x"])
+    (warning,) = doubts.warnings()
+    assert (warning.count, warning.rows) == (2, (1, 2))
+    assert "'c' (did you mean 'blue'?), 'c'" in warning.message
+    assert [loc for loc, _ in doubts.errors()] == [(1, "c"), (2, "c")]
+
+
+def test_numbers_far_outside_of_training_are_doubted_and_near_ones_are_not() -> None:
+    table = fit(ColumnSpec(name="age", type="number"), rows=[[18], [90]])
+    (warning,) = doubts_of(table, [17], [150], [400], [-60]).warnings()
+    assert (warning.code, warning.rows) == (WarningCode.OUT_OF_RANGE, (2, 3))
+    assert "'age' (training saw 18 to 90)" in warning.message
+    other = DataSpec(modality="table", shape=(1,), columns=(ColumnSpec(name="age", type="number"),), rows={"train": 1})
+    wider = table.adapted_to(np.array([[395.0]], np.float32), other)
+    assert [warning.rows for warning in doubts_of(wider, [17], [400]).warnings()] == []
+
+
+def test_dates_far_outside_are_doubted() -> None:
+    (warning,) = doubts_of(customers(), {**ROW, "day": "1999-01-01"}).warnings()
+    assert "'day' (training saw 2024-02-29 to 2024-03-05)" in warning.message
+
+
+ROW = {"age": 30, "member": True, "shop": 1, "day": "2024-03-01"}
+
+
+@pytest.mark.parametrize("text", ["46,6", "46.6", " 46.6 ", "+46.6", "4.66e1"])
+def test_numbers_are_read_from_texts(text: str) -> None:
+    assert customers().decode([{**ROW, "age": text}])[0, 0] == pytest.approx(46.6)
+
+
+def test_thousands_before_a_comma_are_read() -> None:
+    assert fit(ColumnSpec(name="n", type="number"), rows=[[0], [9000]]).decode([["1.234,5"]]) == 1234.5
+
+
+def test_a_key_that_is_not_there_is_missing_where_training_lacked_some() -> None:
+    some = ColumnSpec(name="some", type="number")
+    table = fit(ColumnSpec(name="all", type="number"), some, rows=[[1, NAN], [2, 3]])
+    assert np.isnan(table.decode([{"all": 1}])[0, 1])
+    assert np.isnan(table.decode([{"all": 1, "some": "N/A"}])[0, 1])
+    with pytest.raises(InputError, match="missing: 'all'"):
+        table.decode([{"some": 1}])
+
+
+def test_a_text_that_is_cut_is_doubted() -> None:
+    data = text_data(["one two", "three"])
+    text = TextModality.fit(data.inputs, data.spec)
+    doubts = doubts_of(text, "one two", "one two three", {"text": "three"})
+    (warning,) = doubts.warnings()
+    assert (warning.code, warning.rows) == (WarningCode.TEXT_TRUNCATED, (1,))
+    assert doubts_of(text, "two thre").warnings() == []
+    (unknown,) = doubts_of(text, "\u0431\u0432\u0433").warnings()
+    assert unknown.code == WarningCode.UNKNOWN_TOKENS
+
+
+def test_a_text_is_found_under_the_name_of_its_column() -> None:
+    data = text_data(["one two", "three"])
+    spec = data.spec.model_copy(update={"input_names": ("review",), "left_out": ("label", "id")})
+    text = TextModality.fit(data.inputs, spec)
+    doubts = Doubts()
+    assert text.decode([{"review": "three", "label": "x"}, {"text": "one"}], doubts).tolist() == ["three", "one"]
+    assert doubts.warnings()[0].rows == (0,)
+    assert doubts.errors() == []
+    with pytest.raises(InputError, match="'review'"):
+        text.decode([{"label": "x", "a": "one", "b": "two"}])
+
+
+def test_series_are_read_by_channel_and_by_step() -> None:
+    data = tiny.series()
+    series = SeriesModality.fit(data.inputs, data.spec)
+    stored = series.decode([{"left": [1, 2], "right": ["3", None]}, [[1, 3], [2, None]]])
+    assert np.array_equal(stored[0], stored[1], equal_nan=True)
+    (warning,) = doubts_of(series, [[0, 5], [1e6, 5]], [[0, 5]]).warnings()
+    assert (warning.code, warning.rows) == (WarningCode.OUT_OF_RANGE, (0,))
+    wide = DataSpec(
+        modality="series",
+        shape=(3, 1),
+        columns=(ColumnSpec(name="value", type="number"),),
+        input_names=("t0", "t1", "t2"),
+        left_out=("label",),
+        rows={"train": 2},
+    )
+    steps = SeriesModality.fit(np.arange(6, dtype=np.float32).reshape(2, 3, 1), wide)
+    assert steps.decode([{"t0": "1", "t1": "2", "t2": "4.5", "label": "x"}]).ravel().tolist() == [1, 2, 4.5]
+
+
+def test_pictures_come_as_arrays_too() -> None:
+    image = ImageModality(height=2, width=3)
+    pixels = np.arange(6, dtype=np.uint8).reshape(2, 3)
+    for value in (pixels, pixels[:, :, None], pixels.astype(float), pixels.tolist(), {"image": pixels}):
+        assert image.decode([value])[0, :, :, 0].tolist() == pixels.tolist()
+    with pytest.raises(InputError, match="shape"):
+        image.decode([pixels.T])
