@@ -11,7 +11,11 @@ from app.datasets.report import Notes
 
 Assigned: TypeAlias = Role | Literal["auto"]
 TARGET_NAMES = ("label", "target", "class", "y")
-SPLIT_WORDS = {"train": 0, "validation": 1, "val": 1, "valid": 1, "test": 2}
+SPLIT_WORDS = {
+    **dict.fromkeys(("train", "training"), 0),
+    **dict.fromkeys(("validation", "val", "valid", "dev"), 1),
+    **dict.fromkeys(("test", "testing", "holdout"), 2),
+}
 
 
 def assign_roles(loaded: Loaded, options: PrepareOptions, notes: Notes) -> dict[str, Assigned]:
@@ -72,4 +76,6 @@ def _guess_split(columns: tuple[Column, ...], roles: dict[str, Assigned], notes:
 def _holds_splits(column: Column) -> bool:
     if not isinstance(column, TextColumn) or not len(column.values):
         return False
-    return all(value in SPLIT_WORDS for value in pc.unique(column.values).to_pylist())
+    return all(
+        value is not None and value.strip().casefold() in SPLIT_WORDS for value in pc.unique(column.values).to_pylist()
+    )

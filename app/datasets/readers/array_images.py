@@ -27,6 +27,7 @@ MIN_FRACTION_RANGE = 16
 MIN_SIDE = 8
 MIN_CERTAIN_SIDE = 16
 MAX_RATIO = 4
+OVERSHOOT = 0.25  # what resizing by cubic curves may add to 0 .. 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +153,8 @@ def _scaling(x: Array, values: Values, notes: Notes) -> tuple[ValueScale, PixelR
 
 def _range_problem(values: Values) -> str:
     low, high = np.floor(values.low + ROUNDING), np.ceil(values.high - ROUNDING)
+    if values.low >= -OVERSHOOT and values.high <= 1 + OVERSHOOT:
+        low, high = 0, 1
     return (
         f"pixels run from {values.low:g} to {values.high:g}; scale them to 0 .. 255 (uint8) or 0 .. 1 (float), or say "
         f'which values are black and white: image={{"pixel_range": [{low:g}, {high:g}]}}; or give the modality "series"'

@@ -29,10 +29,11 @@ from app.datasets.readers.folders import LABEL, ROLES, TYPES, folder_columns, re
 from app.datasets.readers.pixels import CorruptImageError, Drawing, HugeImageError, ImageInfo, decode, read_info
 from app.datasets.readers.ranges import DeepPixels
 from app.datasets.report import Notes, Removal
-from app.ml.spec import Resize
+from app.ml.spec import Resize, WarningCode
 
 MAX_MEDIAN_SIDE = 128
 MAX_ROW_ERRORS = 20
+MAX_DARK = 127
 RESIZE_REASONS: dict[Resize, str] = {
     "stretch": "each side was scaled on its own",
     "pad": "both sides were scaled alike, with black around",
@@ -207,5 +208,13 @@ def _notice_kinds(infos: list[ImageInfo], notes: Notes) -> None:
     deep = sum(info.deep for info in infos)
     if animated:
         notes.notice(f"{animated} images have several frames; the first was taken")
+    brightest = [info.brightest for info in infos if info.brightest is not None]
+    if brightest:
+        notes.notice(f"{len(brightest)} images have 16 bits a colour; the upper 8 were taken")
+    if brightest and max(brightest) <= MAX_DARK:
+        message = f"{len(brightest)} images have 16 bits a colour and use few of them: read by the upper 8, no colour "
+        message += f"is above {max(brightest)} of 255"
+        remedy = "save them with 8 bits a colour, all scaled alike to 0 .. 255"
+        notes.warn(WarningCode.FEW_LEVELS, message, count=len(brightest), remedy=remedy)
     if deep:
         notes.notice(f"{deep} images have 16 bits a pixel and were scaled to 8")

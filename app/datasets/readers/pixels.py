@@ -23,6 +23,7 @@ from app.ml.spec import Background, PixelRange, Resize
 
 GRAY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L"})
 ORIENTATION = 0x0112  # the EXIF tag
+PNG = b"\x89PNG\r\n\x1a\n"
 CHANNELS = {"gray": 1, "rgb": 3}
 ROTATED = frozenset({5, 6, 7, 8})
 
@@ -37,7 +38,11 @@ class HugeImageError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ImageInfo:
-    """What the header of an image says; the size is that of the upright image. `ink` is None of one without holes."""
+    """What the header of an image says; the size is that of the upright image.
+
+    `ink` is None of an image without holes. `brightest` is the largest of the upper 8 bits of an image with 16 bits a
+    colour, None of others: Pillow reads no more of them.
+    """
 
     height: int
     width: int
@@ -45,6 +50,7 @@ class ImageInfo:
     deep: bool
     animated: bool
     ink: Ink | None
+    brightest: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +86,7 @@ def read_info(data: bytes, limits: Limits, deep_pixels: DeepPixels) -> ImageInfo
             deep=deep,
             animated=bool(getattr(image, "is_animated", False)),
             ink=ink_of(image) if image.has_transparency_data else None,
+            brightest=_brightest(image) if _has_deep_colours(data) else None,
         )
 
 
@@ -93,6 +100,15 @@ def decode(data: bytes, drawing: Drawing, limits: Limits) -> Bytes:
     with _open(data, limits) as image:
         size = (drawing.height, drawing.width, drawing.channels)
         return draw(image, *size, drawing.resize, drawing.background, drawing.pixel_range)
+
+
+def _has_deep_colours(data: bytes) -> bool:
+    """Return whether this is a PNG of 16 bits a colour, or of 16-bit gray with transparency, by its header."""
+    return data.startswith(PNG) and data[24:25] == b"\x10" and data[25:26] in {b"\2", b"\4", b"\6"}
+
+
+def _brightest(image: Image.Image) -> int:
+    return max(int(high) for _, high in np.array(image.convert("RGB").getextrema()))
 
 
 @contextmanager

@@ -179,6 +179,7 @@ def test_values_around_zero_and_one_are_taken_for_them(make: Preparer, excess: f
     [
         (UNIT * 2 - 1, [-1, 1]),
         (UNIT * 1.5, [0, 2]),
+        (UNIT * 1.1 - 0.05, [0, 1]),
         (UNIT * 2, [0, 2]),
         (UNIT * 12, [0, 12]),
         ((UNIT - 0.5) * 6, [-3, 3]),
@@ -190,7 +191,7 @@ def test_other_ranges_of_fractions_are_asked_for(make: Preparer, refused: Refuse
     assert f'image={{"pixel_range": [{values[0]}, {values[1]}]}}' in message
     done = make(npy(x), image={"pixel_range": values})
     low, high = values
-    expected = np.rint((x.astype(np.float64) - low) * (255 / (high - low)))
+    expected = np.rint((x.astype(np.float64) - low) * (255 / (high - low))).clip(0, 255)
     np.testing.assert_array_equal(done.array("inputs")[..., 0], expected)
     modality = ImageModality.fit(done.array("inputs"), done.spec)
     np.testing.assert_array_equal(modality.decode([x[3].tolist()])[0], done.array("inputs")[3])

@@ -2,6 +2,8 @@
 
 import base64
 import io
+import struct
+import zlib
 from typing import Any
 
 import numpy as np
@@ -87,6 +89,27 @@ def test_a_picture_outside_of_the_range_is_refused(make: Preparer) -> None:
     modality = ImageModality.fit(done.array("inputs"), done.spec)
     with pytest.raises(InputError, match="no pixel lies in 1560 to 1618"):
         modality.decode([np.full((8, 8), 200).tolist()])
+
+
+def deep_colours(high: int) -> bytes:
+    """A PNG of 4 x 4 pixels with 16 bits a colour, which Pillow cannot write."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    rows = RNG.integers(0, high + 1, (4, 12)).astype(">u2")
+    rows[0, 0] = high
+    lines = b"".join(b"\0" + row.tobytes() for row in rows)
+    header = struct.pack(">IIBBBBB", 4, 4, 16, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(("high", "warned"), [(4095, True), (32767, True), (65535, False)])
+def test_deep_colours_that_become_dark_warn(make: Preparer, high: int, warned: bool) -> None:
+    done = make(folders([deep_colours(high) for _ in range(6)]))
+    assert done.says("6 images have 16 bits a colour")
+    assert (WarningCode.FEW_LEVELS in [item.code for item in done.report.warnings]) == warned
+    assert done.array("inputs").max() == high >> 8
 
 
 def icon(ink: int, size: int, *, opacity: int = 255) -> Any:

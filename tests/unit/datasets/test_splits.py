@@ -106,3 +106,13 @@ def test_shares_that_are_refused(splits: dict[str, float]) -> None:
 def test_unknown_options_are_refused() -> None:
     with pytest.raises(ValidationError):
         PrepareOptions.model_validate({"sead": 1})
+
+
+@pytest.mark.parametrize(
+    "names", [("Training", "Testing", "dev"), ("TRAIN", "TEST", "Valid"), ("train", "holdout", "val")]
+)
+def test_a_column_names_splits_in_any_case(make: Preparer, names: tuple[str, str, str]) -> None:
+    rows = "".join(f"{k * 0.37:.2f},{names[k % 3]},{'xy'[k // 3 % 2]}\n" for k in range(30))
+    done = make(f"a,Split,label\n{rows}")
+    assert done.spec.rows == {"train": 10, "validation": 10, "test": 10}
+    assert done.decision("columns.Split") == "split"
