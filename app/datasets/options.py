@@ -1,13 +1,37 @@
 """What a user may choose about the preparation of a dataset."""
 
 import math
-from typing import Literal, Self, TypeAlias
+from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import Field, model_validator
 
 from app.datasets.cleaning import Cleaning
 from app.datasets.frames import ColumnType, Role
 from app.ml.spec import SPLITS, Background, Frozen, ModalityKind, PixelRange, Resize, Split
+
+Decimal: TypeAlias = Literal["auto", "point", "comma"]
+Name: TypeAlias = Annotated[str, Field(max_length=255)]
+Encoding: TypeAlias = Literal[
+    "auto",
+    "utf-8",
+    "utf-16",
+    "cp1252",
+    "latin-1",
+    "cp1250",
+    "cp1251",
+    "cp1253",
+    "cp1254",
+    "cp437",
+    "cp850",
+    "cp866",
+    "koi8-r",
+    "mac-roman",
+    "shift_jis",
+    "euc-jp",
+    "euc-kr",
+    "gb18030",
+    "big5",
+]
 
 NameEncoding: TypeAlias = Literal[
     "auto",
@@ -111,14 +135,28 @@ class PrepareOptions(Frozen):
         description="Share of each split; the shares add up to 1 and train has some.",
     )
     seed: int = Field(default=0, ge=0, lt=2**63, description="Another seed gives another split.")
-    missing: Literal["reject", "impute"] = Field(
-        default="reject",
-        description="Whether NaN, inf, 1e999, NA or null in a column of numbers are errors or missing values.",
-    )
-    decimal: Literal["auto", "point", "comma"] = Field(
+    missing: Literal["auto", "impute", "reject"] = Field(
         default="auto",
-        description="Decimal separator of numbers in a CSV file; auto: a comma where it does not separate fields, and "
-        "columns hold nothing but numbers such as 14,23.",
+        description="What NaN, NA, null, ? or unknown in a column of numbers or dates are: missing values (auto, "
+        "impute) or errors (reject). Infinite numbers (inf, 1e999) are missing values with impute, else errors.",
+    )
+    decimal: Decimal | dict[str, Decimal] = Field(
+        default="auto",
+        description="Decimal separator of the numbers in a CSV file, or of columns by name; the other sign groups "
+        "thousands. Auto: decided for each column by its values, then by those of other columns.",
+    )
+    header: Literal["auto", "first", "none"] = Field(
+        default="auto",
+        description="Where a CSV file has the names of its columns: in its first line, or nowhere (they are called x0, "
+        "x1 ...). Auto: none where the first line is like the rows below it; lines before the table are skipped.",
+    )
+    multiline: Literal["auto", "yes", "no"] = Field(
+        default="auto",
+        description="Whether a quoted field of a CSV file may hold line ends; no: each line is a row, and a quote "
+        "without a partner in its line is part of the text. Auto: no where quotes would swallow whole rows.",
+    )
+    encoding: Encoding = Field(
+        default="auto", description="Encoding of a text file; auto: UTF-8, or UTF-16 by its byte order mark."
     )
     duplicates: Literal["auto", "remove", "keep"] = Field(
         default="auto",
@@ -149,10 +187,9 @@ class PrepareOptions(Frozen):
         description="What happens to rows without any label; those that are kept go to train. auto: they are kept "
         "where most rows lack a label, else removed.",
     )
-    unlabelled_value: str | None = Field(
+    unlabelled_value: Name | Annotated[tuple[Name, ...], Field(max_length=100)] | None = Field(
         default=None,
-        max_length=255,
-        description="Value of targets that means no label, such as -1; null: no value does.",
+        description="Value, or list of values, of targets that mean no label, such as -1; null: no value does.",
     )
     label_separator: str = Field(
         default=";",

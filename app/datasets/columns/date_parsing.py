@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from app.datasets.columns.number_parsing import to_bools
+from app.datasets.columns.number_parsing import MISSING_WORD, to_bools
 from app.datasets.frames import Bools, Floats
 from app.ml.data.dates import FIRST, LAST, PATTERN, from_iso, to_iso
 
@@ -24,10 +24,12 @@ MIN_DATE_SHARE = 0.8
 class ParsedDates:
     """A text column parsed as dates: days (N,), NaN where missing or no date; foreign (N,) marks what is no date.
 
-    `present` is the number of values, `zoned` that of dates with a time zone.
+    `words` (N,) marks missing values that are written out (NaT, NA, null, unknown, ?), `present` is the number of other
+    values, `zoned` that of dates with a time zone.
     """
 
     days: Floats
+    words: Bools
     foreign: Bools
     present: int
     zoned: int
@@ -37,7 +39,8 @@ def parse_dates(text: Any, *, force: bool) -> ParsedDates | None:
     """Parse the Arrow strings `text` (N,) as dates; None where too few of them look like dates, unless `force`."""
     trimmed = pc.utf8_trim_whitespace(text)
     missing = to_bools(pc.or_kleene(pc.is_null(trimmed), pc.equal(trimmed, "")))
-    present = int((~missing).sum())
+    words = to_bools(pc.match_substring_regex(trimmed, MISSING_WORD))
+    present = int((~(missing | words)).sum())
     looks_like_date = to_bools(pc.match_substring_regex(trimmed, PATTERN))
     if not force and (not present or looks_like_date.sum() < MIN_DATE_SHARE * present):
         return None
@@ -49,7 +52,7 @@ def parse_dates(text: Any, *, force: bool) -> ParsedDates | None:
         days[start : start + len(chunk)] = np.fromiter(numbers, np.float64, len(chunk))
         start += len(chunk)
     zoned = to_bools(pc.match_substring_regex(trimmed, r":\d{2}.*(Z|[+-]\d{2}(:?\d{2})?)$"))
-    return ParsedDates(days, np.isnan(days) & ~missing, present, int((zoned & ~np.isnan(days)).sum()))
+    return ParsedDates(days, words, np.isnan(days) & ~missing & ~words, present, int((zoned & ~np.isnan(days)).sum()))
 
 
 def looks_like_other_date_notation(text: Any) -> bool:

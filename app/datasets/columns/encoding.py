@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from app.datasets.columns.label_lists import blank_out, label_targets, split_labels
+from app.datasets.columns.label_lists import blank_out, label_targets, split_labels, warn_of_missing_words
 from app.datasets.columns.roles import SPLIT_WORDS, TARGET_NAMES, Assigned, assign_roles
 from app.datasets.columns.type_inference import (
     MAX_CATEGORIES,
@@ -209,6 +209,8 @@ def _target(column: Column, loaded: Loaded, options: PrepareOptions, reader: Col
         if declared == "number" or not _are_classes(name, values, reader.notes):
             return TargetSpec(name=name, type="number"), values.values
         values = reader.as_categories(name, values)
+    if declared is None:
+        warn_of_missing_words(name, values.names, values.codes, reader.rows, reader.notes)
     return TargetSpec(name=name, type="category", classes=values.names), values.codes
 
 

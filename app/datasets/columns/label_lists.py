@@ -1,25 +1,37 @@
 """Labels of targets: values that mean no label, and lists of labels."""
 
+import json
+import re
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from app.datasets.columns.number_parsing import MISSING_WORD
 from app.datasets.errors import Code, DatasetError, RowError
-from app.datasets.frames import Column, Floats, LabelsColumn, TextColumn
+from app.datasets.frames import Column, Floats, Ints, LabelsColumn, TextColumn
 from app.datasets.limits import Limits
 from app.datasets.report import Notes
 from app.ml.fields import MAX_TARGETS
-from app.ml.spec import TargetSpec
+from app.ml.spec import MAX_WARNING_ROWS, TargetSpec, WarningCode
 
 MAX_NAME = 255
 NO_AND_YES = ("no", "yes")
+MISSING = re.compile(MISSING_WORD)
+MAX_SHOWN = 10
 
 
-def blank_out(column: Column, value: str | None, notes: Notes) -> Column:
-    """Return the column of a target with missing values in place of `value`, which is as the user writes it."""
-    if value is None or isinstance(column, LabelsColumn):
+def blank_out(column: Column, value: str | tuple[str, ...] | None, notes: Notes) -> Column:
+    """Return the column of a target with missing values in place of the values that the user calls no label."""
+    for unlabelled in (value,) if isinstance(value, str) else value or ():
+        column = _blank_out_value(column, unlabelled, notes)
+    return column
+
+
+def _blank_out_value(column: Column, value: str, notes: Notes) -> Column:
+    if isinstance(column, LabelsColumn):
         return column
     if isinstance(column, TextColumn):
         matches = pc.fill_null(pc.equal(pc.utf8_trim_whitespace(column.values), value.strip()), fill_value=False)
@@ -32,6 +44,23 @@ def blank_out(column: Column, value: str | None, notes: Notes) -> Column:
     if count:
         notes.notice(f"target {column.name}: {count} rows hold {value!r}, which unlabelled_value calls no label")
     return blanked
+
+
+def warn_of_missing_words(name: str, classes: Sequence[str], codes: Floats, rows: Ints, notes: Notes) -> None:
+    """Warn where classes of a target are words such as NA and unknown; codes (N,), NaN = missing, rows (N,)."""
+    words = [code for code, label in enumerate(classes) if MISSING.match(label.strip())]
+    matches = np.isin(codes, words)
+    if not matches.any():
+        return
+    shown = ", ".join(f"{classes[code]!r} {int((codes == code).sum())}" for code in words[:MAX_SHOWN])
+    listed = json.dumps([classes[code] for code in words[:MAX_SHOWN]], ensure_ascii=False)
+    notes.warn(
+        WarningCode.MISSING_WORD_CLASSES,
+        f"target {name}: words that often mean no label became classes: {shown}",
+        count=int(matches.sum()),
+        rows=rows[np.flatnonzero(matches)[:MAX_WARNING_ROWS]],
+        remedy=f'unlabelled_value={listed} makes them rows without a label; types={{"{name}": "category"}} keeps them',
+    )
 
 
 def _number(value: str) -> float:

@@ -10,7 +10,12 @@ import pyarrow.compute as pc
 from app.datasets.frames import Bools, Floats
 
 NUMBER = r"^[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?$"
-WRITTEN_OUT = r"(?i)^([+-]?(nan|inf|infinity)|na|n/a|null|none|nil|\?|-)$"
+INFINITE = r"(?i)^[+-]?(inf|infinity)$"
+MISSING_WORD = (
+    r"(?i)^([+-]?nan|na|n/a|n\.a\.?|#n/a|#na|<na>|nat|null|<null>|\\n|none|nil|missing|unknown|undefined|\?+|\.{1,3}"
+    r"|#(null|div/0|value|ref|num|name)[!?]"  # errors of spreadsheets
+    "|-{1,3}|\u2013|\u2014)$"
+)
 OTHER_NOTATION = r"^[+-]?[$€£]?\d{1,3}([ _.,']?\d{3})*([.,]\d+)?\s?[%$€£]?$"
 
 
@@ -18,13 +23,15 @@ OTHER_NOTATION = r"^[+-]?[$€£]?\d{1,3}([ _.,']?\d{3})*([.,]\d+)?\s?[%$€£]?
 class ParsedNumbers:
     """A text column parsed as numbers; each array has one entry per row.
 
-    `values` is NaN where a row is no finite number; `special` marks missing values that are written out (NaN, inf,
-    1e999, NA, null); `foreign` marks what is no number at all; `whole` says whether all numbers are integers.
+    `values` is NaN where a row is no finite number; `words` marks missing values that are written out (NaN, NA, null,
+    unknown, ?), `infinite` inf and what no float64 holds (1e999), and `foreign` what is no number at all; `whole` says
+    whether all numbers are integers.
     """
 
     values: Floats
     missing: Bools
-    special: Bools
+    words: Bools
+    infinite: Bools
     foreign: Bools
     whole: bool
 
@@ -38,7 +45,7 @@ def parse_numbers(text: Any) -> ParsedNumbers:
     if values is None or not np.isfinite(values[~missing]).all():
         return _parse_each(trimmed, missing)
     none = np.zeros(len(missing), dtype=np.bool_)
-    return ParsedNumbers(values, missing, none, none, _all_whole(trimmed, values, missing))
+    return ParsedNumbers(values, missing, none, none, none, _all_whole(trimmed, values, missing))
 
 
 def _parse_all(trimmed: Any) -> Floats | None:
@@ -52,14 +59,16 @@ def _parse_all(trimmed: Any) -> Floats | None:
 def _parse_each(trimmed: Any, missing: Bools) -> ParsedNumbers:
     """Parse the values that are numbers, and mark the others."""
     number = to_bools(pc.match_substring_regex(trimmed, NUMBER))
-    special = to_bools(pc.match_substring_regex(trimmed, WRITTEN_OUT))
+    words = to_bools(pc.match_substring_regex(trimmed, MISSING_WORD))
+    infinite = to_bools(pc.match_substring_regex(trimmed, INFINITE))
     values = np.full(len(missing), np.nan)
     chosen = trimmed.filter(pa.array(number)).to_pylist()
     values[number] = np.fromiter(map(float, chosen), np.float64, len(chosen))
-    special |= np.isinf(values)
-    values[special] = np.nan
-    foreign = ~(number | special | missing)
-    return ParsedNumbers(values, missing, special, foreign, _all_whole(trimmed, values, missing | special | foreign))
+    infinite |= np.isinf(values)
+    values[infinite] = np.nan
+    foreign = ~(number | words | infinite | missing)
+    outside = missing | words | infinite | foreign
+    return ParsedNumbers(values, missing, words, infinite, foreign, _all_whole(trimmed, values, outside))
 
 
 def _all_whole(trimmed: Any, values: Floats, outside: Bools) -> bool:
@@ -67,7 +76,7 @@ def _all_whole(trimmed: Any, values: Floats, outside: Bools) -> bool:
     inside = values[~outside]
     if not (inside == np.floor(inside)).all():
         return False
-    return not pc.any(pc.match_substring_regex(trimmed, r"^[+-]?\d*\.")).as_py()
+    return not pc.any(pc.match_substring_regex(trimmed.filter(pa.array(~outside)), r"^[+-]?\d*\.")).as_py()
 
 
 def looks_like_other_number_notation(text: Any) -> bool:

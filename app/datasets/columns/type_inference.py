@@ -34,7 +34,7 @@ from app.datasets.frames import (
 from app.datasets.limits import Limits
 from app.datasets.options import PrepareOptions
 from app.datasets.report import Notes
-from app.ml.spec import WarningCode
+from app.ml.spec import MAX_WARNING_ROWS, WarningCode
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 MAX_EXACT_INTEGER = 2.0**53  # of a float64
@@ -43,6 +43,7 @@ MAX_CERTAIN_CATEGORIES = 20  # so few different values are categories, however f
 MAX_CATEGORIES = 1000
 MAX_NAME = 255
 MAX_ROW_ERRORS = 20
+MAX_SHOWN_WORDS = 5
 NOTATION = "write numbers as 1234.5, without separators or currency; of a CSV with 1,5 for 1.5 set decimal to comma"
 INTEGER = re.compile(r"-?(0|[1-9]\d{0,15})")
 
@@ -135,6 +136,7 @@ class ColumnReader:
             hint = f"{int(parsed.foreign.sum())} values are no ISO 8601 dates, the first in row {int(self.rows[first])}"
             self.notes.notice(f"column {column.name} looks like dates, but {hint}; it stays text")
             return None
+        self._check_missing_words(column, parsed.words, "dates")
         if declared is None:
             self.notes.decide(
                 f"types.{column.name}", "date", "every value is an ISO 8601 date; types can say otherwise"
@@ -179,10 +181,35 @@ class ColumnReader:
         if foreign:
             return self._categories(column, declared)
         if not numbers and declared is None:
-            return Unusable("it holds no value")
-        bad = parsed.special | (np.abs(parsed.values) > FLOAT32_MAX)
+            several = pc.count_distinct(pc.utf8_lower(column.values.filter(pa.array(parsed.words)))).as_py() > 1
+            return self._categories(column, declared) if several else Unusable("it holds no value")
+        self._check_missing_words(column, parsed.words, "numbers")
+        bad = parsed.infinite | (np.abs(parsed.values) > FLOAT32_MAX)
         values = self._without_bad_numbers(column.name, parsed.values, bad, column.values)
         return self._numbers(column.name, values, whole=parsed.whole)
+
+    def _check_missing_words(self, column: TextColumn, words: Bools, kind: str) -> None:
+        """Warn of words that were read as missing values, or refuse them by row where the user chose that."""
+        count = int(words.sum())
+        if not count:
+            return
+        name = column.name
+        counts = pc.value_counts(pc.utf8_trim_whitespace(column.values.filter(pa.array(words)))).to_pylist()
+        shown = ", ".join(f"{item['values']!r} {item['counts']}" for item in counts[:MAX_SHOWN_WORDS])
+        if self.options.missing == "reject":
+            hint = 'correct it, leave the field empty, or set missing to "auto"'
+            raise DatasetError(
+                Code.BAD_NUMBER if kind == "numbers" else Code.BAD_DATE,
+                f"column {name} of {kind} holds {count} words: {shown}; {hint}",
+                self._row_errors(name, words, column.values, f"stands among {kind}; {hint}"),
+            )
+        self.notes.warn(
+            WarningCode.MISSING_WORDS,
+            f"column {name} of {kind}: {count} words were read as missing values: {shown}",
+            count=count,
+            rows=self.rows[np.flatnonzero(words)[:MAX_WARNING_ROWS]],
+            remedy=f'missing="reject" refuses them; types={{"{name}": "category"}} makes them categories',
+        )
 
     def _numbers(self, name: str, values: Floats, *, whole: bool, boolean: bool = False) -> Values:
         if np.isnan(values).all():
@@ -199,7 +226,7 @@ class ColumnReader:
         """Return `values` (N,) with bad ones missing, or refuse these by row unless the user chose missing = impute."""
         if not bad.any():
             return values
-        if self.options.missing == "reject":
+        if self.options.missing != "impute":
             hint = 'correct it, leave the field empty, or set missing to "impute"'
             raise DatasetError(
                 Code.BAD_NUMBER,

@@ -14,8 +14,9 @@ from app.datasets.limits import Limits
 from app.datasets.readers.archive import open_archive, read_chunks
 from app.datasets.readers.arrays import read_npy, read_npz
 from app.datasets.readers.contents import Contents, ending, name_some, notice_left_out, sort_members
-from app.datasets.readers.csv import is_regular, read_csv
+from app.datasets.readers.csv import looks_like_table, read_csv
 from app.datasets.readers.documents import read_documents
+from app.datasets.readers.encodings import UTF16_BOMS, as_utf8
 from app.datasets.readers.images import read_images
 from app.datasets.readers.jsonl import read_jsonl
 from app.datasets.readers.npy import MAGIC as NPY
@@ -28,7 +29,6 @@ from app.kit import strict_json
 Reader: TypeAlias = Callable[[Path, Context], Loaded]
 ACCEPTED = "CSV, JSON Lines, Parquet, plain text, .npy, .npz, and zips of JPEG, PNG or WebP images or of .txt files"
 IMAGE_MAGIC = {b"\x89PNG\r\n\x1a\n": "PNG", b"\xff\xd8\xff": "JPEG", b"GIF8": "GIF", b"II*\0": "TIFF"}
-UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
 HEAD_BYTES = 4096
 MAX_TEXTS_PER_IMAGE = 10
 MAX_NOTES = 3
@@ -64,8 +64,16 @@ def read(path: Path, context: Context) -> Loaded:
     Raises:
         DatasetError: a fault of the file, in words for the person who uploaded it.
     """
-    loaded = detect(path, context.limits)(path, context)
-    return with_texts(with_series(loaded, context), context)
+    return with_texts(with_series(_read_any(path, context), context), context)
+
+
+def _read_any(path: Path, context: Context) -> Loaded:
+    """Read a file by the reader of its format; text is made UTF-8 first."""
+    reader = detect(path, context.limits)
+    if reader not in {_read_json_or_text, _read_csv_or_text}:
+        return reader(path, context)
+    path = as_utf8(path, context)
+    return detect(path, context.limits)(path, context)
 
 
 def detect(path: Path, limits: Limits) -> Reader:
@@ -196,7 +204,7 @@ def _read_packed(path: Path, context: Context) -> Loaded:
         if file.read(2) == b"PK":
             raise DatasetError(Code.UNSUPPORTED_FORMAT, f"{member.filename!r} is an archive in the archive; unpack it")
     context.notes.decide("file", member.filename[:200], "it is the only file of the archive that holds rows")
-    return detect(target, context.limits)(target, context)
+    return _read_any(target, context)
 
 
 def _read_json_or_text(path: Path, context: Context) -> Loaded:
@@ -211,8 +219,9 @@ def _read_csv_or_text(path: Path, context: Context) -> Loaded:
         return read_plain(path, context)
     if options.modality != "text" or options.columns or options.types:
         return read_csv(path, context)
-    if is_regular(path, context.limits):
-        context.notes.decide("format", "csv", "all lines have equally many fields; text says how plain text is cut")
+    why = looks_like_table(path, context.limits)
+    if why is not None:
+        context.notes.decide("format", "csv", f"{why}; text says how plain text is cut", 'text={"rows": "lines"}')
         return read_csv(path, context)
     context.notes.decide("format", "plain text", "its lines are no rows of a table; columns says what a CSV holds")
     return read_plain(path, context)

@@ -174,7 +174,7 @@ def _check_finite(series: Array, start: int, options: PrepareOptions) -> None:
     infinite = np.abs(series) > FLOAT32_MAX
     if not infinite.any():
         return
-    if options.missing == "reject":
+    if options.missing != "impute":
         row = start + int(np.argwhere(infinite)[0][0])
         message = f'array x: series {row} holds a number that no model can use; correct it, or set missing to "impute"'
         raise DatasetError(Code.BAD_NUMBER, message, [RowError(("x",), message, row)])
@@ -194,7 +194,7 @@ def _matrix(x: Array, context: Context) -> Array:
             errors += _number_errors(numbers, infinite, rows.start)
             numbers[infinite] = np.nan
         out[rows] = numbers
-    if errors and context.options.missing == "reject":
+    if errors and context.options.missing != "impute":
         message = f'array x: {errors[0].msg}; or set missing to "impute"'
         raise DatasetError(Code.BAD_NUMBER, message, errors[:MAX_ROW_ERRORS])
     return out

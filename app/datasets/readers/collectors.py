@@ -147,7 +147,7 @@ class SeriesRows:
             _refuse(Code.TOO_LARGE, f"at most {limits.rows} series are taken", row)
         bad = np.abs(series) > FLOAT32_MAX
         if bad.any():
-            if self._context.options.missing == "reject":
+            if self._context.options.missing != "impute":
                 hint = 'correct it, leave it out, or set missing to "impute"'
                 _refuse(Code.BAD_NUMBER, f"{series[bad][0]:g} is no number that a model can use; {hint}", row)
             series[bad] = np.nan

@@ -1,36 +1,25 @@
-"""Reads CSV: UTF-8 with a header; no line is lost, and an error names its line.
-
-Python's own parser is used: it is strict about quotes, knows its line and loses nothing.
-"""
+"""Reads CSV: how it is laid out is seen in its first lines, and quotes that swallow rows make it read line by line."""
 
 import csv
 import io
-import re
-from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
-from app.datasets.columns.number_parsing import NUMBER
 from app.datasets.context import Context
-from app.datasets.errors import Code, DatasetError, RowError
-from app.datasets.frames import Loaded, TextColumn
+from app.datasets.errors import Code, DatasetError
+from app.datasets.frames import Loaded
 from app.datasets.limits import Limits
-from app.datasets.readers.decimal_commas import with_decimal_points
-from app.datasets.readers.names import check_names
-from app.datasets.readers.spill import spill_all
+from app.datasets.readers.csv_parsing import Table, TableParser
+from app.datasets.readers.encodings import not_utf8
+from app.datasets.readers.number_notation import with_decimal_points
+from app.datasets.readers.stray_quotes import judge_spans
+from app.datasets.readers.table_layout import DELIMITER_NAMES, SAMPLE_CHARS, Layout, is_uneven_table, sniff
+from app.datasets.readers.unnamed_columns import sort_out_unnamed
+from app.ml.spec import WarningCode
 
-DELIMITERS = ",;\t|"
-DELIMITER_NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
-SAMPLE_CHARS = 1 << 16
-SAMPLE_ROWS = 50
-MAX_LINE = 16 << 20
-BATCH_CELLS = 1 << 18
-CELL_CHARS = 64
-MAX_ROW_ERRORS = 20
+MAX_SAMPLE_CHARS = 1 << 20
+MIN_SAMPLE_LINES = 4
 
 
 def read_csv(path: Path, context: Context) -> Loaded:
@@ -41,168 +30,161 @@ def read_csv(path: Path, context: Context) -> Loaded:
     """
     csv.field_size_limit(context.limits.field_chars)
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            table = _Table(file, context)
-            columns = with_decimal_points(table.read(), table.delimiter, context)
+        layout = _layout(path, context)
+        table = _read_table(path, layout, context)
     except UnicodeDecodeError as error:
         raise not_utf8(path) from error
-    if not table.count:
+    if not table.rows:
         raise DatasetError(Code.EMPTY_DATASET, "the file holds a header and no rows; add rows")
+    _note_layout(layout, table, context)
+    sorted_out = sort_out_unnamed(table.columns, table.unnamed, context)
+    columns = with_decimal_points(sorted_out.columns, layout.delimiter, context)
+    rows = np.arange(table.rows)
+    return Loaded("csv", "table", table.rows, rows, None, columns, roles=sorted_out.roles)
+
+
+def _layout(path: Path, context: Context) -> Layout:
+    with _open(path) as file:
+        sample, whole = _sample(file)
+    return sniff(sample, context.limits, _header_option(sample, context), whole=whole)
+
+
+def _open(path: Path) -> io.TextIOWrapper:
+    return path.open(encoding="utf-8-sig", newline="")
+
+
+def _sample(file: io.TextIOWrapper) -> tuple[str, bool]:
+    """Return the first characters of a file, more where lines are long, and whether they are all of it."""
+    sample = file.read(SAMPLE_CHARS)
+    while sample.count("\n") + sample.count("\r") < MIN_SAMPLE_LINES and len(sample) < MAX_SAMPLE_CHARS:
+        more = file.read(SAMPLE_CHARS)
+        if not more:
+            return sample, True
+        sample += more
+    return sample, not file.read(1)
+
+
+def _header_option(sample: str, context: Context) -> str:
+    """Return `options.header`; where it is open, names in other options say whether they are in the first line."""
+    options = context.options
+    names = [*options.columns, *options.types]
+    if options.header != "auto" or not names:
+        return options.header
+    generated = all(name.startswith("x") and name[1:].isdecimal() for name in names)
+    first = sample.partition("\n")[0]
+    return "none" if generated and not any(name in first for name in names) else "auto"
+
+
+def _read_table(path: Path, layout: Layout, context: Context) -> Table:
+    """Read the file with quoted fields over several lines, or line by line where that alone makes a table of it."""
+    multiline = context.options.multiline
+    if multiline != "auto":
+        return _pass(path, layout, context, multiline=multiline == "yes")
+    try:
+        table = _pass(path, layout, context, multiline=True)
+    except DatasetError as error:
+        return _read_lines(path, layout, context, error)
+    if not table.spans:
+        return table
+    what = judge_spans(table.spans, table.spanning / table.rows, layout.delimiter, table.columns)
+    if what == "rows":
+        lines = _even_lines(path, layout, context)
+        if lines is not None:
+            _note_lines(table.spans[0].line, lines.rows - table.rows, context)
+            return lines
+    if what != "texts":
+        _warn_of_spans(table, context)
+    return table
+
+
+def _even_lines(path: Path, layout: Layout, context: Context) -> Table | None:
+    """Return the file read line by line, or None where that makes no table of it."""
+    try:
+        return _pass(path, layout, context, multiline=False)
+    except DatasetError:
+        return None
+
+
+def _pass(path: Path, layout: Layout, context: Context, *, multiline: bool) -> Table:
+    with _open(path) as file:
+        return TableParser(file, layout, context, multiline=multiline).read()
+
+
+def _read_lines(path: Path, layout: Layout, context: Context, fault: DatasetError) -> Table:
+    """Read a file whose quotes are unsound line by line, or refuse it for the fault that was seen first."""
+    if fault.code not in {Code.BAD_CSV, Code.RAGGED_ROWS}:
+        raise fault
+    table = _even_lines(path, layout, context)
+    if table is None:
+        raise fault from None
+    _note_lines(None, 0, context, fault.message)
+    return table
+
+
+def _note_lines(line: int | None, swallowed: int, context: Context, fault: str = "") -> None:
+    what = (
+        fault.partition(";")[0] if line is None else f"the field in quotes that begins in line {line} holds whole rows"
+    )
+    reason = f"{what}; read line by line, all rows have equally many fields"
+    context.notes.decide("multiline", "no", reason, 'multiline="yes"')
+    message = f"{what}: quotes without a partner in their line are part of the text"
+    message += f", and {swallowed} rows more are read that way" if swallowed else ""
+    remedy = 'multiline="yes" reads quoted fields over several lines'
+    context.notes.warn(WarningCode.STRAY_QUOTES, message, count=swallowed, remedy=remedy)
+
+
+def _warn_of_spans(table: Table, context: Context) -> None:
+    first = table.spans[0]
+    message = f"{table.spanning} quoted fields over several lines may hold whole rows, the first in line {first.line}"
+    context.notes.warn(
+        WarningCode.STRAY_QUOTES,
+        f"{message}; they were read as one text each",
+        count=table.spanning,
+        rows=(span.row for span in table.spans),
+        remedy='multiline="no" makes a row of each line',
+    )
+
+
+def _note_layout(layout: Layout, table: Table, context: Context) -> None:
+    """Record what was found out about the lines of the file."""
+    notes, verdict = context.notes, layout.verdict
+    if layout.says_delimiter or layout.delimiter != ",":
+        reason = "its first line says so" if layout.says_delimiter else "the first lines are consistent that way"
+        notes.decide("delimiter", DELIMITER_NAMES.get(layout.delimiter, layout.delimiter), reason)
+    if layout.titles:
+        notes.notice(f"{len(layout.titles)} lines before the table were skipped, the first {layout.titles[0][:80]!r}")
+    if context.options.header == "auto":
+        line, other = ("first", "none") if verdict.names else ("none", "first")
+        notes.decide("header", line, verdict.reason, f'header="{other}"')
+        _warn_of_header(layout, other, context)
     if table.blank:
-        context.notes.notice(f"{table.blank} blank lines were skipped")
-    return Loaded("csv", "table", table.count, np.arange(table.count), None, columns)
-
-
-class _Table:
-    """One pass over an open CSV file."""
-
-    def __init__(self, file: io.TextIOWrapper, context: Context) -> None:
-        self._context = context
-        self._limits = context.limits
-        sample = file.read(SAMPLE_CHARS)
-        file.seek(0)
-        delimiter = _best_delimiter(sample, context.limits)
-        if delimiter != ",":
-            context.notes.decide("delimiter", DELIMITER_NAMES[delimiter], "the first lines are consistent that way")
-        self.delimiter = delimiter
-        self._rows = csv.reader(_lines(file), delimiter=delimiter, strict=True)
-        self.count = 0
-        self.blank = 0
-        self._ragged: list[RowError] = []
-
-    def read(self) -> tuple[TextColumn, ...]:
-        """Return all columns, large ones from mapped files."""
-        names = self._header()
-        chunks: list[list[Any]] = [[] for _ in names]
-        for rows in self._batches(len(names)):
-            arrays = [pa.array(values, pa.string()) for values in zip(*rows, strict=True)]
-            for column, values in zip(chunks, spill_all(arrays, self._context.scratch), strict=True):
-                column.append(values)
-        if self._ragged:
-            message = f"{self._ragged[0].msg}; if this is plain text, give the modality text"
-            raise DatasetError(Code.RAGGED_ROWS, message, self._ragged)
-        return tuple(
-            TextColumn(name, pa.chunked_array(column, pa.string())) for name, column in zip(names, chunks, strict=True)
+        notes.notice(f"{table.blank} blank lines were skipped")
+    if table.trimmed:
+        notes.notice(
+            f"{table.trimmed} lines end in empty fields for which the first line has no name; they were cut off"
         )
 
-    def _header(self) -> list[str]:
-        names = next(self._records(), [])
-        if names and all(re.fullmatch(NUMBER, name.strip()) for name in names):
-            message = "the first line holds only numbers; put the names of the columns there"
-            raise DatasetError(Code.BAD_CSV, message, [RowError(("file",), message)])
-        return check_names(names, self._limits)
 
-    def _batches(self, width: int) -> Iterator[list[list[str]]]:
-        """Yield batches of rows of the right width, of a bounded number of cells and characters."""
-        batch: list[list[str]] = []
-        room = CELL_CHARS * BATCH_CELLS
-        for record in self._full_rows(width):
-            batch.append(record)
-            room -= CELL_CHARS * width + sum(map(len, record))
-            if room < 0:
-                yield batch
-                self._context.progress(0.25, f"{self.count} rows read")
-                batch, room = [], CELL_CHARS * BATCH_CELLS
-        if batch:
-            yield batch
-
-    def _full_rows(self, width: int) -> Iterator[list[str]]:
-        """Yield the rows of the right width, and collect errors of others."""
-        for record in self._records():
-            if len(record) != width:
-                line, fields = self._rows.line_num, len(record)
-                message = f"line {line} has {fields} fields and the header has {width}; correct the line"
-                self._ragged.append(RowError(("file",), message, self.count))
-            elif not self._ragged:
-                yield record
-            self.count += 1
-            if self.count > self._limits.rows or self.count * width > self._limits.cells:
-                message = f"the table is larger than {self._limits.rows} rows or {self._limits.cells} cells"
-                raise DatasetError(Code.TOO_LARGE, f"{message}; upload less")
-            if len(self._ragged) >= MAX_ROW_ERRORS:
-                return
-
-    def _records(self) -> Iterator[list[str]]:
-        try:
-            for record in self._rows:
-                if record:
-                    yield record
-                else:
-                    self.blank += 1
-        except csv.Error as error:
-            raise self._syntax_error(str(error)) from error
-
-    def _syntax_error(self, what: str) -> DatasetError:
-        line = self._rows.line_num
-        if "field larger" in what:
-            what = f"a field is longer than {self._limits.field_chars} characters; is a quote left open?"
-        elif "end of data" in what:
-            what = "a quote that was opened is never closed"
-        else:
-            what = "text follows a closing quote; double the quotes inside a quoted field"
-        message = f"line {line}: {what}"
-        return DatasetError(Code.BAD_CSV, message, [RowError(("file",), message, self.count)])
+def _warn_of_header(layout: Layout, other: str, context: Context) -> None:
+    verdict = layout.verdict
+    if verdict.names and not verdict.doubtful:
+        return
+    if verdict.names:
+        message = "most fields of the first line are like the values below them, and yet it was read as names"
+    else:
+        message = f"the first line was read as a row, as {verdict.reason}; the columns are called x0, x1 ..."
+    remedy = f'header="{other}" reads it {"as a row" if other == "none" else "as names"}'
+    context.notes.warn(WarningCode.NO_HEADER, message, count=1, rows=() if verdict.names else (0,), remedy=remedy)
 
 
-def _lines(file: io.TextIOWrapper) -> Iterator[str]:
-    """Yield lines of bounded length and without NUL."""
-    number = 0
-    while line := file.readline(MAX_LINE):
-        number += 1
-        if "\0" in line:
-            message = f"line {number} holds a NUL character; remove it"
-            raise DatasetError(Code.BAD_CSV, message, [RowError(("file",), message)])
-        if len(line) >= MAX_LINE:
-            message = f"line {number} is longer than {MAX_LINE} characters; is this a CSV file?"
-            raise DatasetError(Code.TOO_LARGE, message, [RowError(("file",), message)])
-        yield line
-
-
-def is_regular(path: Path, limits: Limits) -> bool:
-    """Return whether the first 65,536 characters look like a table: two lines or more of equally many fields."""
+def looks_like_table(path: Path, limits: Limits) -> str | None:
+    """Return how the first lines of a file are those of a table with several columns, or None."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            sample = file.read(SAMPLE_CHARS)
+        with _open(path) as file:
+            sample, whole = _sample(file)
     except UnicodeDecodeError:
-        return False
-    widths = _widths(sample, _best_delimiter(sample, limits), whole=len(sample) < SAMPLE_CHARS, max_rows=SAMPLE_CHARS)
-    return len(widths) > 1 and widths[0] > 1 and len(set(widths)) == 1
-
-
-def _best_delimiter(sample: str, limits: Limits) -> str:
-    """Return the delimiter under which the first lines have equally many, and most, fields."""
-    whole = len(sample) < SAMPLE_CHARS
-    best, best_score = ",", (False, 1)
-    for delimiter in DELIMITERS:
-        widths = _widths(sample, delimiter, whole=whole)
-        if widths and widths[0] > 1:
-            score = (len(set(widths)) == 1, min(widths[0], limits.columns))
-            if score > best_score:
-                best, best_score = delimiter, score
-    return best
-
-
-def _widths(sample: str, delimiter: str, *, whole: bool, max_rows: int = SAMPLE_ROWS) -> list[int]:
-    """Return the fields of each record of a sample; unless it is the `whole` file, without the last one, cut short."""
-    widths: list[int] = []
-    try:
-        records = csv.reader(io.StringIO(sample, newline=""), delimiter=delimiter)
-        widths.extend(len(record) for record in islice(records, max_rows) if record)
-    except csv.Error:
-        return widths
-    return widths if whole or len(widths) in {1, max_rows} else widths[:-1]
-
-
-def not_utf8(path: Path, header: int = 1) -> DatasetError:
-    """Return the error that names the first line of a file that is not UTF-8; the first `header` lines are no rows."""
-    number = 0
-    with path.open("rb") as file:
-        while line := file.readline(MAX_LINE):
-            number += 1
-            try:
-                line.decode()
-            except UnicodeDecodeError:
-                break
-    message = f"line {number} is not UTF-8 text; save the file in the encoding UTF-8"
-    row = number - 1 - header if number > header else None
-    return DatasetError(Code.ENCODING, message, [RowError(("file",), message, row)])
+        return None
+    layout = sniff(sample, limits, whole=whole)
+    if layout.even and layout.delimiter != " " and not layout.titles:
+        return "all lines have equally many fields"
+    return "no line has fewer fields than the first" if is_uneven_table(sample, limits, whole=whole) else None

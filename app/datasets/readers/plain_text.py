@@ -14,7 +14,7 @@ from app.datasets.errors import Code, DatasetError
 from app.datasets.frames import Loaded
 from app.datasets.options import TextOptions
 from app.datasets.readers.collectors import TextRows
-from app.datasets.readers.csv import not_utf8
+from app.datasets.readers.encodings import not_utf8
 
 CHUNK_CHARS = 1 << 20
 

@@ -77,7 +77,7 @@ def test_other_options_make_another_dataset_of_the_same_source(client: Http, ser
 
 
 def test_a_failed_dataset_is_mended_without_another_upload(client: Http, services: Services) -> None:
-    failed = upload(client, b"a,b\n1,2\n2,NaN\n" + b"".join(b"%d,%d\n" % (i, i * i) for i in range(3, 30)))
+    failed = upload(client, b"a,b\n1,2\n2,inf\n" + b"".join(b"%d,%d\n" % (i, i * i) for i in range(3, 30)))
     run_jobs(services.settings)
     assert look(client, failed)["status"] == "failed"
     mended = again(client, failed, options={"missing": "impute"}).json()

