@@ -1,13 +1,15 @@
 """Metrics for an operator's Prometheus.
 
 Each scrape queries the database for the metrics of jobs, so that every API process answers the same; requests and
-failed rings are counted by the process that is scraped.
+failed rings and warnings of answers are counted by the process that is scraped.
 """
 
+import threading
+from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from sqlalchemy.orm import Session
@@ -34,24 +36,49 @@ class Metrics:
             buckets=_BUCKETS,
             registry=self._registry,
         )
-        self._warnings = Counter(
-            "graftwork_warnings",
-            "Inputs of predictions, embeddings and generations with a warning.",
-            ("code",),
-            registry=self._registry,
-        )
+        self._warnings = _Warnings(database)
+        self._registry.register(self._warnings)
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count a request; `route` is the template of its path, so that there are few of them."""
         self._requests.labels(method, route, str(status)).observe(seconds)
 
-    def warning(self, code: str, number: int) -> None:
-        """Count warnings of predictions, embeddings or generations: the inputs that they are about."""
-        self._warnings.labels(code).inc(number)
+    def warning(self, code: str) -> None:
+        """Count a warning of a prediction, an embedding or a generation."""
+        self._warnings.add(code)
 
     def text(self) -> bytes:
         """Return all metrics in Prometheus' text format. Raises SQLAlchemyError where the database is away."""
         return generate_latest(self._registry)
+
+
+class _Warnings(Collector):
+    """Warnings of the answers of this process, and of all jobs, preparations of datasets among them."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._answered: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def add(self, code: str) -> None:
+        """Count a warning of an answer."""
+        with self._lock:
+            self._answered[code] += 1
+
+    def describe(self) -> list[Metric]:
+        """Describe nothing, so that registering this collector queries no database."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        with self._lock:
+            totals = Counter(self._answered)
+        with self._database.reading() as session:
+            totals.update(repository.count_warnings(session))
+        help_text = "Warnings of jobs, preparations among them, and of the answers of this process."
+        family = CounterMetricFamily("graftwork_warnings", help_text, labels=("code",))
+        for code, number in sorted(totals.items()):
+            family.add_metric((code,), number)
+        yield family
 
 
 class _Rings(Collector):

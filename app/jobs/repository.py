@@ -1,11 +1,12 @@
 """The SQL of jobs, as endpoints need it; the lease protocol has its own file."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import String, cast, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from app.db.session import db_now
@@ -194,6 +195,12 @@ def count_endings(session: Session) -> Iterator[tuple[str, int]]:
     query = select(AttemptRow.ending, func.count()).where(AttemptRow.ending.is_not(None))
     for ending, number in session.execute(query.group_by(AttemptRow.ending)):
         yield str(ending), number
+
+
+def count_warnings(session: Session) -> dict[str, int]:
+    """Return the number of warnings of all jobs by their codes; rows without any are not read."""
+    query = select(JobRow.warnings).where(cast(JobRow.warnings, String) != "[]")
+    return Counter(warning["code"] for warnings in session.scalars(query) for warning in warnings)
 
 
 def running_progress(session: Session) -> Iterator[tuple[str, dict[str, Any] | None]]:

@@ -171,7 +171,7 @@ def _settled(doubts: Doubts, unknown: Unknown) -> list[WarningItem]:
 
 def _counted(state: Services, warnings: list[WarningItem]) -> list[WarningItem]:
     for warning in warnings:
-        state.metrics.warning(warning.code, warning.count)
+        state.metrics.warning(warning.code)
     return warnings
 
 

@@ -217,7 +217,7 @@ def prepare(
     use_channels_last(objective)
     optimizer = build_optimizer(config.training.optimizer, objective.groups())
     state = LoopState(objective, optimizer, device)
-    run = Run(config, data, modality, state, notes=(*loaded, *notes), cache=cache)
+    run = Run(config, data, modality, state, notes=(*modality.warnings, *loaded, *notes), cache=cache)
     if isinstance(config, ResolvedPretraining):
         if config.watch is not None:
             run.probe = OnlineProbe.open(config.watch, data, auxiliary, modality, device)

@@ -12,7 +12,7 @@ from app.ml.interfaces.doubts import Doubts
 from app.ml.interfaces.resolvable import Complete, Config, Resolvable, Shape
 from app.ml.interfaces.signature import Signature
 from app.ml.interfaces.values import Encoding, Rows, StoredRows
-from app.ml.spec import DataSpec
+from app.ml.spec import DataSpec, WarningItem
 
 
 class PreprocessingRequest(Config, Resolvable["PreprocessingConfig"], ABC):
@@ -73,6 +73,11 @@ class Modality(Config, ABC):
         Raises:
             InputError: it names every bad input (at most 20).
         """
+
+    @property
+    def warnings(self) -> tuple[WarningItem, ...]:
+        """What is doubtful of the rows that it was fitted on, or adapted to."""
+        return ()
 
     @abstractmethod
     def signature(self) -> Signature:

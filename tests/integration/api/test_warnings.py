@@ -34,3 +34,4 @@ def test_a_warning_follows_the_data(client: Http, settings: Settings) -> None:
     assert model["warnings"] == [warning]
     predictions = client.post(f"/v1/models/{model['id']}/predictions", json={"inputs": [{"x": 3}]}).json()
     assert predictions["warnings"] == []
+    assert 'graftwork_warnings_total{code="imbalanced"} 2.0' in client.get("/metrics").text.splitlines()

@@ -137,3 +137,26 @@ def test_a_vocabulary_is_learned_from_a_part_of_a_huge_corpus(monkeypatch: pytes
     data = text_data(texts)
     rows = ArrayData(data.spec, TextRows(content, np.arange(0, 801, 8)), data.targets, data.split).to_fit()
     assert list(rows[:]) == texts[::8]
+
+
+def test_texts_that_do_not_fit_are_reported_with_their_share() -> None:
+    text = fitted(["abcdefgh", "abc", "ab", "ab"], max_tokens=6)
+    (warning,) = text.warnings
+    assert (warning.code, warning.count) == ("texts_cut", 1)
+    assert "1 of 4 texts (25%)" in warning.message
+    assert "16% of all tokens" in warning.message  # 3 of 19: each text has a mark before it
+    assert fitted(["abcdefgh", "abc"]).warnings == ()
+    other = text_data(["ab", "abcdefghij"])
+    assert "1 of 2 texts" in text.adapted_to(other.inputs, other.spec).warnings[0].message
+    assert text.adapted_to(other.inputs[:1], other.spec).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("characters", "rows", "tokenizer", "tokens"),
+    [(500, 100, "character", 512), (900, 100, "bpe", 512), (1500, 100, "bpe", 1024), (1500, 5000, "bpe", 512)],
+)
+def test_longer_texts_get_a_tokenizer_and_a_context_that_read_them(
+    characters: int, rows: int, tokenizer: str, tokens: int
+) -> None:
+    chosen, _ = TextPreprocessing().resolve(ResolutionContext("text", (characters,), rows))
+    assert (chosen.tokenizer, chosen.max_tokens) == (tokenizer, tokens)

@@ -32,16 +32,32 @@ from app.ml.kinds.tokenizers import AnyTokenizer
 from app.ml.kinds.tokenizers.bpe import BpeTokenizer
 from app.ml.kinds.tokenizers.byte import ByteTokenizer
 from app.ml.kinds.tokenizers.character import CharacterTokenizer
-from app.ml.spec import DataSpec, WarningCode
+from app.ml.spec import DataSpec, Frozen, WarningCode, WarningItem
 
 TOKENIZER = "tokenizer.json"
 MAX_BYTES = 1 << 20  # of one text to answer
+MAX_CUT_SHARE = 0.01  # of the train rows, up to which it is not worth a warning
 EXAMPLE = "the text to answer"
 _MAX_FILE_BYTES = 32 << 20
 _SPECIMEN_TOKENS = 64
 _ENCODED_AT_ONCE = 1024
 _USUAL = ResolvedTextPreprocessing(tokenizer="character", vocabulary=4096, max_tokens=512, limits="marked")
 _TOKENIZERS: TypeAdapter[AnyTokenizer] = TypeAdapter(AnyTokenizer)
+
+
+class CutTexts(Frozen):
+    """How much of the train rows lies behind the end of the context."""
+
+    rows: Integer = Field(description="Texts that are cut off.")
+    of_rows: Integer
+    tokens: Integer = Field(description="Tokens that are not read.")
+    of_tokens: Integer
+
+    @classmethod
+    def of(cls, lengths: Sequence[int], context: int) -> Self:
+        """Count for texts of so many tokens each, begin included."""
+        cut = [length - context for length in lengths if length > context]
+        return cls(rows=len(cut), of_rows=len(lengths), tokens=sum(cut), of_tokens=sum(lengths))
 
 
 class TextModality(Modality):
@@ -56,6 +72,7 @@ class TextModality(Modality):
     lowercase: bool = Field(default=False, description="Whether everything is written in small letters.")
     form: Literal["none", "nfc", "nfkc"] = Field("none", description="Unicode normal form.")
     column: str | None = Field(None, description="The training file's column of texts; null where it had none.")
+    cut: CutTexts | None = Field(None, description="What was cut off the train rows; null: not known.")
     tokenizer: AnyTokenizer | None = Field(
         None, exclude=True, repr=False, description="What tokenizer.json holds; None until it is read."
     )
@@ -67,9 +84,11 @@ class TextModality(Modality):
         tokenizer = _fitted(texts, chosen)
         marked = chosen.limits == "marked"
         encoded = (tokenizer.encode(texts[block]) for block in each_block(len(texts), _ENCODED_AT_ONCE))
-        longest = max((len(codes) for block_codes in encoded for codes in block_codes), default=1) + 2 * marked
+        lengths = [len(codes) + marked for block_codes in encoded for codes in block_codes]
+        tokens = max(1, min(chosen.max_tokens, max(lengths, default=1 + marked) + marked))
         return cls(
-            tokens=max(1, min(chosen.max_tokens, longest)),
+            tokens=tokens,
+            cut=CutTexts.of(lengths, tokens),
             vocabulary=tokenizer.size,
             marked=marked,
             lowercase=chosen.lowercase,
@@ -108,9 +127,25 @@ class TextModality(Modality):
         return self.codec.encode([_written(text, self) for text in texts])
 
     def adapted_to(self, inputs: StoredRows, spec: DataSpec) -> Self:
-        """The same, with the names of the other dataset's columns."""
+        """The same, with the names of the other dataset's columns, and what of its texts is cut off."""
         column = spec.input_names[0] if spec.input_names else None
-        return self.model_copy(update={"left_out": spec.left_out, "column": column})
+        encoded = (self.codes(list(inputs[block])) for block in each_block(len(inputs), _ENCODED_AT_ONCE))
+        lengths = [len(codes) + self.marked for block_codes in encoded for codes in block_codes]
+        cut = CutTexts.of(lengths, self.tokens)
+        return self.model_copy(update={"left_out": spec.left_out, "column": column, "cut": cut})
+
+    @property
+    def warnings(self) -> tuple[WarningItem, ...]:
+        """Texts that are cut off, where more than one in a hundred is."""
+        cut = self.cut
+        if cut is None or cut.rows <= MAX_CUT_SHARE * cut.of_rows:
+            return ()
+        message = (
+            f"{cut.rows} of {cut.of_rows} texts ({cut.rows / cut.of_rows:.0%}) are longer than the context of "
+            f"{self.tokens} tokens; {cut.tokens / cut.of_tokens:.0%} of all tokens are not read."
+        )
+        remedy = 'preprocessing={"kind": "text", "max_tokens": ...} reads more; "tokenizer": "bpe" makes fewer tokens'
+        return (WarningItem(code=WarningCode.TEXTS_CUT, message=message, count=cut.rows, remedy=remedy),)
 
     def prompts(self, inputs: Sequence[Any], doubts: Doubts | None = None) -> list[list[int]]:
         """Encode JSON texts as prompts, uncut. Raises `InputError`."""

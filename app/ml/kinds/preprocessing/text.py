@@ -11,7 +11,8 @@ from app.ml.interfaces.tokenizer import FIRST, MAX_TOKENS
 from app.ml.spec import DataSpec
 
 _SMALL, _LARGE = 500_000, 20_000_000  # characters of a train split, by its rows and the longest of them
-_USUAL_TOKENS = 512
+_USUAL_TOKENS, _LONG_TOKENS = 512, 1024
+_AFFORDABLE = 2_000_000  # tokens of an epoch for which longer rows are no burden
 _MAX_BYTES = 4  # of a character
 MIN_TOKENS = FIRST + 256  # every byte is known
 
@@ -26,8 +27,8 @@ class TextPreprocessing(PreprocessingRequest):
     kind: Literal["text"] = "text"
     tokenizer: Literal["auto", "byte", "character", "bpe", "wordpiece"] = Field(
         "auto",
-        description="What a token is; auto: a character of little text, else byte pairs that are learned; wordpiece "
-        "comes with imported models alone.",
+        description="What a token is; auto: a character of texts that are few and short, else byte pairs that are "
+        "learned, which read longer texts; wordpiece comes with imported models alone.",
     )
     vocabulary: Auto[Vocabulary] = Field("auto", description="Most tokens to know; more are learned from more text.")
     max_tokens: Auto[MaxTokens] = Field(
@@ -54,19 +55,22 @@ class TextPreprocessing(PreprocessingRequest):
     def choices(self, context: ResolutionContext) -> Choices:
         """Choose by how much text there may be."""
         text = context.train_rows * context.shape[0]
+        marks = 0 if context.continuous else 2
         tokenizer = self.tokenizer
         if tokenizer == "auto":
-            tokenizer = "character" if text < _SMALL else "bpe"
+            short = context.shape[0] + marks <= _USUAL_TOKENS
+            tokenizer = "character" if short and text < _SMALL else "bpe"
         description = f"{context.train_rows} texts of up to {context.shape[0]} characters"
-        longest = max(4, min(_USUAL_TOKENS, _MAX_BYTES * context.shape[0] + 2))
+        usual = _usual_tokens(tokenizer, context.shape[0] + marks, context.train_rows)
+        longest = max(4, min(usual, _MAX_BYTES * context.shape[0] + 2))
         pieces = "pieces of one text" if context.continuous else "texts that stand alone"
         return {
             "tokenizer": (
                 tokenizer,
-                f"{description} are {'little' if tokenizer == 'character' else 'enough to learn from'}",
+                f"{description} are {_WHY[tokenizer]}",
             ),
             "vocabulary": (_vocabulary(tokenizer, text), f"the usual size for {description}"),
-            "max_tokens": (longest, f"at most {_USUAL_TOKENS}, and no more than the longest text could have"),
+            "max_tokens": (longest, f"at most {usual}, and no more than the longest text could have"),
             "limits": ("open" if context.continuous else "marked", f"the rows are {pieces}"),
         }
 
@@ -83,6 +87,19 @@ class ResolvedTextPreprocessing(TextPreprocessing, PreprocessingConfig):
         """(T,), and the size of the vocabulary."""
         longest = _MAX_BYTES * spec.shape[0] + 2
         return Encoding(shape=(min(self.max_tokens, longest),), vocabulary=self.vocabulary)
+
+
+_WHY = {
+    "character": "few and short",
+    "bpe": "enough to learn from, or longer than a context of characters",
+    "byte": "read byte by byte",
+}
+
+
+def _usual_tokens(tokenizer: str, characters: int, rows: int) -> int:
+    """Return the usual context; a longer one where texts need it, by half a token a character, and it is affordable."""
+    needed = characters if tokenizer != "bpe" else characters // 2
+    return _LONG_TOKENS if needed > _USUAL_TOKENS and rows * _LONG_TOKENS <= _AFFORDABLE else _USUAL_TOKENS
 
 
 def _vocabulary(tokenizer: str, text: int) -> int:
