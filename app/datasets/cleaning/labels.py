@@ -2,8 +2,8 @@
 
 Names are spellings of one class where they are equal once normalised (Unicode NFKC, case folded, blanks trimmed and
 made single). The most frequent spelling stays. Short names are not merged, since "a" and "A" may be two letters and
-"CO" is not "Co". A rare class one letter away from a frequent one is only reported: it may be a misspelling, or a word
-of its own.
+"CO" is not "Co"; but "no" and "No" are one word, and so are "Y" and "y" where all classes are y and n. A rare class
+one letter away from a frequent one is only reported: it may be a misspelling, or a word of its own.
 """
 
 import unicodedata
@@ -17,8 +17,12 @@ from pydantic import Field
 from app.datasets.cleaning.base import CleaningStep
 from app.datasets.cleaning.state import CleaningState
 from app.datasets.frames import Floats
+from app.ml.spec import WarningCode
 
 MIN_LETTERS = 4
+SHORT_WORDS = frozenset({"no", "on", "ok", "ja", "si", "s\u00ed", "da", "ne"})
+SHORT_PAIRS = ({"y", "n"}, {"j", "n"}, {"t", "f"}, {"m", "f"}, {"m", "w"})
+MIN_WORD = 3
 MIN_FREQUENCY_RATIO = 10
 Names: TypeAlias = Sequence[str]
 
@@ -28,14 +32,16 @@ class Labels(CleaningStep):
 
     kind: Literal["labels"] = "labels"
     action: Literal["merge", "report"] = Field(default="merge", description="Merge such classes, or report them.")
-    shortest: int = Field(default=3, ge=1, le=255, description="Names with fewer characters are only reported.")
+    shortest: int = Field(default=MIN_WORD, ge=1, le=255, description="Names with fewer characters are only reported.")
     inputs: bool = Field(default=False, description="Treat the categories of input columns in the same way.")
 
     def run(self, state: CleaningState) -> None:
-        """Merge classes of each target and, with `inputs`, categories of each column."""
+        """Merge classes of each target and, with `inputs`, categories of each column; else report these."""
         self._targets(state)
         if self.inputs and state.frame.modality == "table":
             self._columns(state)
+        else:
+            _warn_of_categories(state)
 
     def _targets(self, state: CleaningState) -> None:
         targets, specs = state.frame.targets, list(state.frame.target_specs)
@@ -64,15 +70,14 @@ class Labels(CleaningStep):
         """Return the names that stay, and the new code of each old code, (names,)."""
         counts = np.bincount(codes[~np.isnan(codes)].astype(np.int64), minlength=len(names)).tolist()
         spellings = find_spellings(names, counts)
-        merged = [
-            group for group in spellings if self.action == "merge" and len(_normalise(names[group[0]])) >= self.shortest
-        ]
+        words = {_normalise(name) for name in names} if spellings else set()
+        merged = [group for group in spellings if self._are_one(_normalise(names[group[0]]), words)]
         kept = [group for group in spellings if group not in merged]
         self._record_groups(
             f"{what}: names that are one but for case, blanks or Unicode form were merged", merged, names, state
         )
         text = f"{what}: names that differ only in case, blanks or Unicode form; rename them if they are one"
-        self._record_groups(text, kept, names, state, "report")
+        self._record_groups(text, kept, names, state, "report", WarningCode.SIMILAR_CLASSES)
         self._record_misspellings(what, names, counts, state)
         target = {code: group[0] for group in merged for code in group}
         kept_codes = [code for code in range(len(names)) if target.get(code, code) == code]
@@ -80,13 +85,32 @@ class Labels(CleaningStep):
         new_codes = np.array([new[target.get(code, code)] for code in range(len(names))])
         return tuple(names[code] for code in kept_codes), new_codes
 
+    def _are_one(self, name: str, words: set[str]) -> bool:
+        """Return whether spellings of a normalised name are merged; `words` are all names, normalised."""
+        return self.action == "merge" and (len(name) >= self.shortest or _is_short_word(name, words))
+
     def _record_groups(
-        self, text: str, groups: list[list[int]], names: Names, state: CleaningState, action: str = ""
+        self,
+        text: str,
+        groups: list[list[int]],
+        names: Names,
+        state: CleaningState,
+        action: str = "",
+        warning: WarningCode | None = None,
     ) -> None:
-        if groups:
-            examples = [" = ".join(repr(names[code]) for code in group) for group in groups]
-            self.record(state, sum(map(len, groups)), "classes", text, examples, action)
-            state.notes.notice(f"{text}: {'; '.join(examples[:5])}")
+        """Record groups of spellings; with a `warning` code as a warning, else as a notice."""
+        if not groups:
+            return
+        examples = [" = ".join(repr(names[code]) for code in group) for group in groups]
+        self.record(state, sum(map(len, groups)), "classes", text, examples, action)
+        message = f"{text}: {'; '.join(examples[:5])}"
+        if warning is None:
+            state.notes.notice(message)
+        else:
+            remedy = (
+                'rename them in the file, or cleaning=[{"kind": "labels", "shortest": 1}, ...] merges short names too'
+            )
+            state.notes.warn(warning, message, count=len(groups), remedy=remedy)
 
     def _record_misspellings(self, what: str, names: Names, counts: list[int], state: CleaningState) -> None:
         misspellings = find_misspellings(names, counts)
@@ -98,6 +122,28 @@ class Labels(CleaningStep):
             text = f"{what}: rare names one letter away from frequent ones; correct them if they are slips"
             self.record(state, len(misspellings), "classes", text, examples, "report")
             state.notes.notice(f"{text}: {'; '.join(examples[:5])}")
+
+
+def _warn_of_categories(state: CleaningState) -> None:
+    """Warn of categories of input columns that are one word in several spellings."""
+    for spec in state.frame.columns:
+        spellings = find_spellings(spec.categories, [0] * len(spec.categories))
+        words = {_normalise(name) for name in spec.categories} if spellings else set()
+        certain = [group for group in spellings if _is_word(_normalise(spec.categories[group[0]]), words)]
+        if certain:
+            examples = "; ".join(" = ".join(repr(spec.categories[code]) for code in group) for group in certain[:5])
+            message = f"column {spec.name}: categories that differ only in case, blanks or Unicode form: {examples}"
+            remedy = 'cleaning=[{"kind": "labels", "inputs": true}, ...] merges them'
+            state.notes.warn(WarningCode.SIMILAR_CLASSES, message, count=len(certain), remedy=remedy)
+
+
+def _is_word(name: str, words: set[str]) -> bool:
+    return len(name) >= MIN_WORD or _is_short_word(name, words)
+
+
+def _is_short_word(name: str, words: set[str]) -> bool:
+    """Return whether a short name is a word in any case: "no", or a letter of a pair that makes up all `words`."""
+    return name in SHORT_WORDS or (name in words and any(words <= pair for pair in SHORT_PAIRS))
 
 
 def _normalise(name: str) -> str:

@@ -15,12 +15,16 @@ from app.datasets.cleaning.base import CleaningStep
 from app.datasets.cleaning.state import CleaningState
 from app.datasets.errors import Code, DatasetError
 from app.datasets.frames import Floats, Ints
-from app.ml.spec import ColumnSpec, TargetSpec
+from app.datasets.report import Notes
+from app.ml.spec import ColumnSpec, TargetSpec, WarningCode
 
 MAX_ROWS = 10_000
 MIN_ROWS = 30
 MIN_BIN_ROWS = 5  # on average: with fewer rows a bin predicts anything
 MAX_BINS = 64
+MAX_SHOWN = 10
+MAX_ID_SPREAD = 4  # times the rows of the file: numbers of rows that were drawn from a larger file
+MIN_EXPECTED_REPEATS = 40  # a chance of exp(-20) that numbers drawn at random all differ
 MAX_TARGETS = 50  # lists of labels make many more
 MAX_CLASS_SHARE = 0.99  # a class that frequent is predicted as well without any column
 
@@ -43,16 +47,20 @@ class LeakingColumns(CleaningStep):
             return
         positions = positions[np.linspace(0, len(positions) - 1, min(MAX_ROWS, len(positions))).astype(np.int64)]
         reasons: dict[int, str] = {}
+        ids: list[int] = []
         for start, block in state.blocks(positions):
             for j in range(block.shape[1]):
-                reason = self._reason(state.frame.columns[start + j], block[:, j], positions, state)
-                if reason is not None:
+                column = state.frame.columns[start + j]
+                if _names_rows(column, block[:, j], state.frame.rows[positions]):
+                    reasons[start + j] = "it numbers or names every row"
+                    ids.append(start + j)
+                elif (reason := self._reason(column, block[:, j], positions, state)) is not None:
                     reasons[start + j] = reason
         self._record(reasons, state)
+        if self.action == "report":
+            _warn_of_ids([state.frame.columns[j].name for j in ids], state.notes)
 
     def _reason(self, column: ColumnSpec, values: Floats, positions: Ints, state: CleaningState) -> str | None:
-        if _names_rows(column, values, state.frame.rows[positions]):
-            return "it numbers or names every row"
         for t, target in enumerate(state.frame.target_specs[:MAX_TARGETS]):
             reason = find_leak(column, values, target, state.frame.targets[positions, t], self.above)
             if reason is not None:
@@ -77,13 +85,28 @@ class LeakingColumns(CleaningStep):
         state.notes.notice(f"{text}: {'; '.join(sentences[:5])}")
 
 
+def _warn_of_ids(names: list[str], notes: Notes) -> None:
+    """Warn of columns that number or name the rows, which teach a model nothing about others."""
+    if names:
+        shown = ", ".join(names[:MAX_SHOWN])
+        message = f"columns that number or name every row describe nothing: {shown}"
+        request = ", ".join(f'"{name}": "ignored"' for name in names[:MAX_SHOWN])
+        notes.warn(WarningCode.ROW_IDS, message, count=len(names), remedy=f"columns={{{request}}} leaves them out")
+
+
 def _names_rows(column: ColumnSpec, values: Floats, rows: Ints) -> bool:
-    """Return whether a number counts the rows up, or each row has a category of its own."""
-    if np.isnan(values).any():
+    """Return whether a number counts the rows, in any order, or each row has a category of its own.
+
+    Whole numbers that all differ, of n rows, count them if they lie so close together that numbers drawn at random
+    would repeat: such draws from r numbers all differ with a probability of about exp(-n^2 / 2r).
+    """
+    if column.type == "date" or np.isnan(values).any() or len(np.unique(values)) < len(values):
         return False
-    if column.type == "category":
-        return len(np.unique(values)) == len(values)
-    return column.type == "number" and bool(np.ptp(values - rows) == 0)
+    if column.type == "category" or np.ptp(values - rows) == 0:
+        return True
+    spread, rows_spread = float(np.ptp(values)), int(np.ptp(rows))
+    close = spread <= len(values) ** 2 / MIN_EXPECTED_REPEATS and spread <= MAX_ID_SPREAD * rows_spread
+    return bool(close and (values == np.floor(values)).all())
 
 
 def find_leak(column: ColumnSpec, values: Floats, target: TargetSpec, answers: Floats, above: float) -> str | None:

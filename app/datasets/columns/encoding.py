@@ -7,11 +7,10 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from app.datasets.columns.label_lists import blank_out, label_targets, split_labels, warn_of_missing_words
-from app.datasets.columns.roles import SPLIT_WORDS, TARGET_NAMES, Assigned, assign_roles
+from app.datasets.columns.free_text import has_words, is_lost_text, names_rows
+from app.datasets.columns.roles import SPLIT_WORDS, Assigned, assign_roles
+from app.datasets.columns.target_encoding import encode_targets
 from app.datasets.columns.type_inference import (
-    MAX_CATEGORIES,
-    MAX_CERTAIN_CATEGORIES,
     Categories,
     ColumnReader,
     Dates,
@@ -21,14 +20,12 @@ from app.datasets.columns.type_inference import (
 )
 from app.datasets.context import Context
 from app.datasets.errors import Code, DatasetError, RowError
-from app.datasets.frames import Bools, Bytes, Column, Floats, Frame, Inputs, LabelsColumn, Loaded
+from app.datasets.frames import Bools, Bytes, Column, ColumnType, Floats, Frame, Inputs, Loaded, TextColumn
 from app.datasets.frames.chunks import row_chunks
 from app.datasets.frames.texts import Texts
 from app.datasets.options import PrepareOptions
 from app.datasets.report import Notes
-from app.ml.spec import ColumnSpec, TargetSpec
-
-TEXT_HINT = 'give the modality "text" to learn from it alone'
+from app.ml.spec import ColumnSpec, WarningCode
 
 
 def encode_columns(loaded: Loaded, context: Context) -> Frame:
@@ -41,7 +38,7 @@ def encode_columns(loaded: Loaded, context: Context) -> Frame:
     _check_options(loaded, options)
     roles = assign_roles(loaded, options, notes)
     reader = ColumnReader(options, context.limits, loaded.rows, notes)
-    specs, targets = _targets(loaded, roles, options, reader)
+    specs, targets = encode_targets(loaded, roles, options, reader)
     single = {roles[column.name]: column for column in loaded.columns}
     given = _given_split(single["split"], reader) if "split" in single else None
     groups = _groups(single["group"], reader) if "group" in single else None
@@ -51,7 +48,8 @@ def encode_columns(loaded: Loaded, context: Context) -> Frame:
         columns = _array_columns(loaded, nullable=options.missing == "impute")
     else:
         chosen = [column for column in loaded.columns if roles[column.name] in {"input", "auto"}]
-        inputs, columns = _inputs(chosen, roles, options, reader, context.scratch)
+        chosen = _without_row_ids(chosen, roles, options, notes)
+        inputs, columns = _inputs(chosen, roles, loaded.types | options.types, reader, context.scratch)
     return Frame(
         modality=loaded.modality,
         inputs=inputs,
@@ -117,7 +115,11 @@ def _has_value(inputs: npt.NDArray[Any]) -> Bools:
 
 
 def _inputs(
-    chosen: list[Column], roles: dict[str, Assigned], options: PrepareOptions, reader: ColumnReader, scratch: Path
+    chosen: list[Column],
+    roles: dict[str, Assigned],
+    types: dict[str, ColumnType],
+    reader: ColumnReader,
+    scratch: Path,
 ) -> tuple[npt.NDArray[Any], tuple[ColumnSpec, ...]]:
     """Return the usable ones of the `chosen` columns as a mapped float64 (N, D), and their descriptions."""
     rows = len(reader.rows)
@@ -125,16 +127,18 @@ def _inputs(
         scratch / "table.npy", mode="w+", dtype=np.float64, shape=(rows, max(1, len(chosen)))
     )
     specs: list[ColumnSpec] = []
-    nullable = options.missing == "impute"
+    nullable = reader.options.missing == "impute"
     for column in chosen:
-        values = reader.read(column, options.types.get(column.name), dates=True)
-        reason = _why_unusable(values)
-        if reason is not None:
-            _notice_left_out(column.name, reason, roles, reader.notes)
+        values = reader.read(column, types.get(column.name), dates=True)
+        unusable = _as_unusable(values)
+        if unusable is not None:
+            _report_left_out(column, unusable, roles, reader.notes)
         elif isinstance(values, Categories):
             matrix[:, len(specs)] = values.codes
             spec = ColumnSpec(name=column.name, type="category", categories=values.names, nullable=nullable)
             specs.append(spec)
+            if isinstance(column, TextColumn) and column.name not in types:
+                _decide_category(column, values, alone=len(chosen) == 1, notes=reader.notes)
         elif isinstance(values, Numbers | Dates):
             matrix[:, len(specs)] = values.values
             kind: Literal["number", "date"] = "date" if isinstance(values, Dates) else "number"
@@ -147,86 +151,54 @@ def _inputs(
     return matrix[:, : len(specs)], tuple(specs)
 
 
-def _why_unusable(values: Values) -> str | None:
+def _without_row_ids(
+    chosen: list[Column], roles: dict[str, Assigned], options: PrepareOptions, notes: Notes
+) -> list[Column]:
+    """Return the columns without those that only name the rows, unless the user gave them a role or a type."""
+    ids = [
+        column
+        for column in chosen
+        if roles[column.name] == "auto" and column.name not in options.types and names_rows(column)
+    ]
+    if len(ids) == len(chosen):
+        return chosen
+    for column in ids:
+        reason = "it is called an id, and every row has another one"
+        notes.decide(f"columns.{column.name}", "ignored", reason, option=f'columns={{"{column.name}": "input"}}')
+        notes.notice(f"column {column.name} is left out: {reason}")
+    return [column for column in chosen if column not in ids]
+
+
+def _decide_category(column: TextColumn, values: Categories, *, alone: bool, notes: Notes) -> None:
+    """Say that a column with words in it, or the only one, became a category: its words are not learned from."""
+    if alone or has_words(column):
+        reason = f"its {len(values.names)} different values repeat; say modality text to learn from their words"
+        notes.decide(f"types.{column.name}", "category", reason, option='modality="text"')
+
+
+def _as_unusable(values: Values) -> Unusable | None:
     """Return why a column cannot be an input, or None."""
     if isinstance(values, Unusable):
-        return values.reason
+        return values
     numbers = values.codes if isinstance(values, Categories) else values.values
     present = numbers[~np.isnan(numbers)]
     if present.min() == present.max() and len(present) == len(numbers):
-        return "every row holds the same value"
+        return Unusable("every row holds the same value")
     return None
 
 
-def _notice_left_out(name: str, reason: str, roles: dict[str, Assigned], notes: Notes) -> None:
-    """Note that a column is left out, or refuse that where the user gave a column of text the role input."""
-    is_text = reason.startswith("it is text")
-    if roles[name] == "input" and is_text:
-        message = f"column {name} cannot be an input: {reason}; give it the role ignored, or {TEXT_HINT}"
+def _report_left_out(column: Column, unusable: Unusable, roles: dict[str, Assigned], notes: Notes) -> None:
+    """Report that a column is left out, or refuse that where the user gave a column of text the role input."""
+    name, reason, remedy = column.name, unusable.reason, unusable.remedy
+    if roles[name] == "input" and remedy is not None:
+        message = f"column {name} cannot be an input: {reason}; give it the role ignored, or {remedy}"
         raise DatasetError(Code.TEXT_COLUMN, message, [RowError((name,), message)])
-    notes.notice(f"column {name} is left out: {reason}{f'; {TEXT_HINT}' if is_text else ''}")
-
-
-def _targets(
-    loaded: Loaded, roles: dict[str, Assigned], options: PrepareOptions, reader: ColumnReader
-) -> tuple[tuple[TargetSpec, ...], Floats]:
-    """Return the description and the values, (N, T), of all targets."""
-    specs: list[TargetSpec] = []
-    values: list[Floats] = []
-    for column in loaded.columns:
-        if roles[column.name] == "target":
-            encoded = _label_targets(column, options, reader) or [_target(column, loaded, options, reader)]
-            specs += [spec for spec, _ in encoded]
-            values += [numbers for _, numbers in encoded]
-    names = [spec.name for spec in specs]
-    if len(set(names)) < len(names):
-        repeated = next(name for name in names if names.count(name) > 1)
-        message = f"two targets would be called {repeated}; give one of the columns another name"
-        raise DatasetError(Code.BAD_TARGET, message, [RowError((repeated,), message)])
-    stacked = np.stack(values, axis=1) if values else np.empty((len(loaded.rows), 0))
-    return tuple(specs), stacked
-
-
-def _label_targets(column: Column, options: PrepareOptions, reader: ColumnReader) -> list[tuple[TargetSpec, Floats]]:
-    """Return a target for each label of a column of lists of labels; for another column none."""
-    if options.types.get(column.name) == "labels":
-        column = split_labels(column, options.label_separator)
-    return label_targets(column, reader.limits, reader.notes) if isinstance(column, LabelsColumn) else []
-
-
-def _target(column: Column, loaded: Loaded, options: PrepareOptions, reader: ColumnReader) -> tuple[TargetSpec, Floats]:
-    """Return the description of a target and its values, (N,): numbers, or class codes."""
-    name = column.name
-    declared = options.types.get(name, loaded.types.get(name))
-    values = reader.read(blank_out(column, options.unlabelled_value, reader.notes), declared)
-    if isinstance(values, Unusable):
-        message = f"target {name} cannot be learned: {values.reason}"
-        raise DatasetError(Code.BAD_TARGET, message, [RowError((name,), message)])
-    if isinstance(values, Dates):
-        message = f"target {name} holds dates, which no head answers; write them as numbers, of days say"
-        raise DatasetError(Code.BAD_TARGET, message, [RowError((name,), message)])
-    if isinstance(values, Numbers):
-        if declared == "number" or not _are_classes(name, values, reader.notes):
-            return TargetSpec(name=name, type="number"), values.values
-        values = reader.as_categories(name, values)
-    if declared is None:
-        warn_of_missing_words(name, values.names, values.codes, reader.rows, reader.notes)
-    return TargetSpec(name=name, type="category", classes=values.names), values.codes
-
-
-def _are_classes(name: str, numbers: Numbers, notes: Notes) -> bool:
-    """Return whether the numbers of a target are classes: booleans are, and few different whole numbers."""
-    present = numbers.values[~np.isnan(numbers.values)]
-    distinct = len(np.unique(present))
-    named_like_target = name.casefold().rstrip("0123456789") in TARGET_NAMES
-    many = numbers.whole and named_like_target and distinct <= MAX_CATEGORIES and 2 * distinct <= len(present)
-    are_classes = numbers.boolean or bool(
-        (present == np.floor(present)).all() and (distinct <= MAX_CERTAIN_CATEGORIES or many)
-    )
-    what = f"its {distinct} different values are {'' if are_classes else 'not '}few whole numbers"
-    reason = "it holds true and false" if numbers.boolean else what
-    notes.decide(f"types.{name}", "category" if are_classes else "number", f"{reason}; types can say otherwise")
-    return are_classes
+    message = f"column {name} is left out: {reason}"
+    if remedy is not None and is_lost_text(column):
+        ignored = f'columns={{"{name}": "ignored"}} says that this is meant'
+        notes.warn(WarningCode.TEXT_LEFT_OUT, message, count=1, remedy=f"{remedy}; {ignored}")
+    else:
+        notes.notice(message if remedy is None else f"{message}; {remedy}")
 
 
 def _given_split(column: Column, reader: ColumnReader) -> Bytes:
@@ -252,7 +224,7 @@ def read_times(column: Column, reader: ColumnReader) -> Floats:
     Raises:
         DatasetError: bad_time: the column holds something else, or lacks a value in some rows.
     """
-    values = reader.read(column, None, dates=True)
+    values = reader.read(column, None, dates=True, codes=False)
     if not isinstance(values, Numbers | Dates):
         message = f"column {column.name} says the time of rows and holds neither numbers nor ISO 8601 dates"
         raise DatasetError(Code.BAD_TIME, message, [RowError((column.name,), message)])

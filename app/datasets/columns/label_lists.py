@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +19,7 @@ from app.ml.fields import MAX_TARGETS
 from app.ml.spec import MAX_WARNING_ROWS, TargetSpec, WarningCode
 
 MAX_NAME = 255
+SEPARATORS = (",", ";", "|", "/", "+", "&", " ")
 NO_AND_YES = ("no", "yes")
 MISSING = re.compile(MISSING_WORD)
 MAX_SHOWN = 10
@@ -70,7 +72,7 @@ def _number(value: str) -> float:
         return np.nan
 
 
-def split_labels(column: Column, separator: str) -> LabelsColumn:
+def split_labels(column: Column, separator: str, notes: Notes) -> LabelsColumn:
     """Return a column of text as lists of labels; blank cells are missing.
 
     Raises:
@@ -83,7 +85,25 @@ def split_labels(column: Column, separator: str) -> LabelsColumn:
         raise DatasetError(Code.BAD_TARGET, message, [RowError((column.name,), message)])
     blank = pc.equal(pc.utf8_trim_whitespace(column.values), "")
     text = pc.if_else(blank, pa.scalar(None, pa.string()), column.values)
+    if not _holding(text, separator):
+        _warn_of_separator(column.name, text, separator, notes)
     return LabelsColumn(column.name, pc.split_pattern(text, separator))
+
+
+def _holding(text: Any, separator: str) -> int:
+    """Return how many cells hold the separator."""
+    return int(pc.sum(pc.match_substring(text, separator)).as_py() or 0)
+
+
+def _warn_of_separator(name: str, text: Any, separator: str, notes: Notes) -> None:
+    counts = {other: _holding(text, other) for other in SEPARATORS}
+    likely = max(SEPARATORS, key=lambda other: counts[other])
+    message = f"column {name}: no cell holds the separator {separator!r}, so that each cell was taken as one label"
+    remedy = "label_separator names another one"
+    if counts[likely]:
+        message += f"; {counts[likely]} cells hold {likely!r}"
+        remedy = f'label_separator="{likely}"'
+    notes.warn(WarningCode.SEPARATOR_UNUSED, message, count=len(text) - text.null_count, remedy=remedy)
 
 
 def label_targets(column: LabelsColumn, limits: Limits, notes: Notes) -> list[tuple[TargetSpec, Floats]]:

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from app.datasets.columns.codes import judge_codes
 from app.datasets.columns.date_parsing import (
     DATE_NOTATION,
     FIRST,
@@ -18,6 +19,8 @@ from app.datasets.columns.date_parsing import (
     parse_dates,
     to_iso,
 )
+from app.datasets.columns.free_text import MAX_CATEGORIES, MAX_CERTAIN_CATEGORIES, MAX_NAME, has_too_many_values
+from app.datasets.columns.names import is_called_postal
 from app.datasets.columns.number_parsing import ParsedNumbers, looks_like_other_number_notation, parse_numbers
 from app.datasets.errors import Code, DatasetError, RowError
 from app.datasets.frames import (
@@ -39,12 +42,11 @@ from app.ml.spec import MAX_WARNING_ROWS, WarningCode
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 MAX_EXACT_INTEGER = 2.0**53  # of a float64
 MIN_NUMBER_SHARE = 0.8
-MAX_CERTAIN_CATEGORIES = 20  # so few different values are categories, however few rows there are
-MAX_CATEGORIES = 1000
-MAX_NAME = 255
 MAX_ROW_ERRORS = 20
+SAMPLED_ROWS = 10_000
 MAX_SHOWN_WORDS = 5
 NOTATION = "write numbers as 1234.5, without separators or currency; of a CSV with 1,5 for 1.5 set decimal to comma"
+TEXT_HINT = 'give the modality "text" to learn from it alone'
 INTEGER = re.compile(r"-?(0|[1-9]\d{0,15})")
 
 
@@ -74,9 +76,10 @@ class Dates:
 
 @dataclass(frozen=True, slots=True)
 class Unusable:
-    """A column that no model can use, and the reason."""
+    """A column that no model can use, the reason, and what to send to use it, where something does."""
 
     reason: str
+    remedy: str | None = None
 
 
 Values: TypeAlias = Numbers | Categories | Dates | Unusable
@@ -91,27 +94,63 @@ class ColumnReader:
     rows: Ints
     notes: Notes
 
-    def read(self, column: Column, declared: ColumnType | None, *, dates: bool = False) -> Values:
+    def read(self, column: Column, declared: ColumnType | None, *, dates: bool = False, codes: bool = True) -> Values:
         """Return the values of `column` by its type, which is `declared` by the user or the file, or inferred.
 
-        With `dates`, a text column of ISO 8601 dates is read as dates although none declared it.
+        With `dates`, a text column of ISO 8601 dates is read as dates although none declared it; without `codes`,
+        digits are numbers whatever they look like.
 
         Raises:
             DatasetError: mixed_types, bad_number, bad_date, too_many_classes; each names rows of the source.
         """
         if isinstance(column, LabelsColumn) or declared == "labels":
             return Unusable("it holds lists of labels, which only a target does; give it that role")
-        if isinstance(column, DateColumn):
-            return self._date_column(column, declared)
-        if isinstance(column, NumberColumn):
-            return self._number_column(column, declared)
+        if isinstance(column, DateColumn | NumberColumn):
+            return self._typed_column(column, declared)
         if declared == "date" or (dates and declared is None):
             parsed = self._dates(column, declared)
             if parsed is not None:
                 return parsed
-        if declared == "category" or (column.typed and declared is None):
+        if declared is None and codes and self._are_codes(column):
+            return self._categories(column, declared, codes=True)
+        names = declared is None and column.typed and not self._are_written_numbers(column)
+        if names or declared == "category":
             return self._categories(column, declared)
         return self._number_text(column, parse_numbers(column.values), declared)
+
+    def _are_codes(self, column: TextColumn) -> bool:
+        """Return whether digits are codes, and say so where that was in doubt."""
+        judged = judge_codes(column)
+        if judged is None:
+            return False
+        kind, reason = judged
+        self._decide(column.name, kind, reason, "number" if kind == "category" else "category")
+        return kind == "category"
+
+    def _are_written_numbers(self, column: TextColumn) -> bool:
+        """Return whether text of a file with types is numbers all the same: not where few whole ones may be names."""
+        if parse_numbers(column.values.slice(0, SAMPLED_ROWS)).foreign.any():
+            return False
+        parsed = parse_numbers(column.values)
+        if parsed.foreign.any() or not np.isfinite(parsed.values).any():
+            return False
+        distinct = pc.count_distinct(column.values).as_py()
+        if parsed.whole and distinct <= MAX_CERTAIN_CATEGORIES:
+            reason = f"its {distinct} different whole numbers are written as text"
+            self._decide(column.name, "category", reason, "number")
+            return False
+        self._decide(column.name, "number", "every value is a number that is written as text", "category")
+        self.notes.notice(f"column {column.name}: its numbers are written as text, and were read as numbers")
+        return True
+
+    def _decide(self, name: str, kind: ColumnType, reason: str, other: ColumnType) -> None:
+        """Record the type that a column was given, and how to give it the `other` one."""
+        self.notes.decide(f"types.{name}", kind, reason, option=f'types={{"{name}": "{other}"}}')
+
+    def _typed_column(self, column: DateColumn | NumberColumn, declared: ColumnType | None) -> Values:
+        if isinstance(column, DateColumn):
+            return self._date_column(column, declared)
+        return self._number_column(column, declared)
 
     def _date_column(self, column: DateColumn, declared: ColumnType | None) -> Values:
         if declared == "number":
@@ -160,7 +199,16 @@ class ColumnReader:
             return self._to_dates(column.name, values)
         if declared == "category":
             return self.as_categories(column.name, Numbers(values, column.whole, column.boolean))
+        if declared is None and column.whole and is_called_postal(column.name):
+            return self._postal_codes(column.name, values)
         return self._numbers(column.name, values, whole=column.whole, boolean=column.boolean)
+
+    def _postal_codes(self, name: str, values: Floats) -> Values:
+        self._decide(name, "category", "its name says that it holds postal codes", "number")
+        distinct = len(np.unique(values[~np.isnan(values)]))
+        if has_too_many_values(distinct, int((~np.isnan(values)).sum())):
+            return _too_many_codes(name, distinct)
+        return self.as_categories(name, Numbers(values, whole=True))
 
     def _to_dates(self, name: str, values: Floats) -> Values:
         """Return numbers that were declared to be dates as days since 1970-01-01."""
@@ -252,14 +300,14 @@ class ColumnReader:
             for i in np.flatnonzero(bad)[:MAX_ROW_ERRORS]
         ]
 
-    def _categories(self, column: TextColumn, declared: ColumnType | None) -> Values:
+    def _categories(self, column: TextColumn, declared: ColumnType | None, *, codes: bool = False) -> Values:
         text = self._category_texts(column)
         names = pc.unique(text).drop_null().to_pylist()
         present = len(text) - text.null_count
         if not names:
             return Unusable("it holds no value")
-        if declared is None and _has_too_many_values(len(names), present):
-            return Unusable(_why_too_many(len(names), column))
+        if declared is None and has_too_many_values(len(names), present):
+            return _too_many_codes(column.name, len(names)) if codes else _too_many_texts(len(names), column)
         self._check_count(column.name, len(names))
         if max(map(len, names)) > MAX_NAME or any("\0" in name for name in names):
             return Unusable(f"it holds texts longer than {MAX_NAME} characters, or with NUL inside")
@@ -268,10 +316,10 @@ class ColumnReader:
             self.notes.notice(
                 f"column {column.name} became a category, but its values look like dates: {DATE_NOTATION}"
             )
-        elif not column.typed and declared is None and looks_like_other_number_notation(pa.array(names)):
+        elif not (column.typed or codes) and declared is None and looks_like_other_number_notation(pa.array(names)):
             self.notes.notice(f"column {column.name} became a category, but its values look like numbers: {NOTATION}")
-        codes = pc.index_in(text, pa.array(names, pa.string()))
-        return Categories(np.array(codes.to_numpy(zero_copy_only=False), dtype=np.float64), tuple(names))
+        positions = pc.index_in(text, pa.array(names, pa.string()))
+        return Categories(np.array(positions.to_numpy(zero_copy_only=False), dtype=np.float64), tuple(names))
 
     def _category_texts(self, column: TextColumn) -> Any:
         """Return the texts with blank ones as missing; where the file has no types, also without blanks around them."""
@@ -303,31 +351,18 @@ class ColumnReader:
             raise DatasetError(Code.TOO_MANY_CLASSES, message, [RowError((name,), message)])
 
 
-def is_free_text(column: TextColumn) -> bool:
-    """Return whether a column holds free text: no numbers, no dates, and too many different values for categories."""
-    text = column.values
-    if (pc.max(pc.utf8_length(text)).as_py() or 0) > MAX_NAME:  # what follows would copy all of the text
-        return True
-    if not column.typed and not parse_numbers(text).foreign.any():
-        return False
-    if not _has_too_many_values(pc.count_distinct(text).as_py(), len(text) - text.null_count):
-        return False
-    parsed = parse_dates(text, force=False)
-    return parsed is None or bool(parsed.foreign.any())
+def _too_many_codes(name: str, distinct: int) -> Unusable:
+    reason = f"it holds {distinct} different codes; only categories of up to {MAX_CATEGORIES} are used"
+    return Unusable(reason, f'types={{"{name}": "number"}} reads them as numbers, "category" as categories')
 
 
-def _has_too_many_values(distinct: int, present: int) -> bool:
-    """Return whether a column has too many different values for categories."""
-    return distinct > MAX_CATEGORIES or (distinct > MAX_CERTAIN_CATEGORIES and 2 * distinct > present)
-
-
-def _why_too_many(distinct: int, column: TextColumn) -> str:
+def _too_many_texts(distinct: int, column: TextColumn) -> Unusable:
     reason = f"it is text with {distinct} different values; only categories of up to {MAX_CATEGORIES} are used"
     if looks_like_other_date_notation(column.values):
         reason += f" (its values look like dates: {DATE_NOTATION})"
     elif looks_like_other_number_notation(column.values):
         reason += f" (its values look like numbers: {NOTATION})"
-    return reason
+    return Unusable(reason, TEXT_HINT)
 
 
 def _shown(value: Any) -> str:

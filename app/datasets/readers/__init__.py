@@ -24,6 +24,7 @@ from app.datasets.readers.parquet import read_parquet
 from app.datasets.readers.plain_text import read_plain
 from app.datasets.readers.series_tables import with_series
 from app.datasets.readers.text_tables import with_texts
+from app.datasets.readers.written_lists import with_written_lists
 from app.kit import strict_json
 
 Reader: TypeAlias = Callable[[Path, Context], Loaded]
@@ -64,7 +65,8 @@ def read(path: Path, context: Context) -> Loaded:
     Raises:
         DatasetError: a fault of the file, in words for the person who uploaded it.
     """
-    return with_texts(with_series(_read_any(path, context), context), context)
+    loaded = with_written_lists(_read_any(path, context), context)
+    return with_texts(with_series(loaded, context), context)
 
 
 def _read_any(path: Path, context: Context) -> Loaded:

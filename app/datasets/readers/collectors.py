@@ -156,6 +156,11 @@ class SeriesRows:
         """Close the file."""
         self._file.close()
 
+    def lengths(self) -> tuple[int, int]:
+        """Return the fewest and the most steps of the series that are not empty."""
+        lengths = np.diff(self._ends)
+        return int(lengths.min()), int(lengths.max())
+
     def finish(self) -> tuple[Floats, KeptRows]:
         """Return the series float64 (n, T, C), memory-mapped and padded with NaN, and their rows."""
         self._file.close()

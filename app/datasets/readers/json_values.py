@@ -37,7 +37,9 @@ class JsonColumn:
         if value is not None:
             kind = _kind(value)
             if kind is None:
-                what = "an object" if isinstance(value, dict) else "a list that is neither labels nor a series"
+                what = "an object"
+                if isinstance(value, list):
+                    what = "a list that is neither labels nor a series, of which a row has one"
                 return f"holds {what}; give each value a key of its own"
             if self.kind is not None and self.kind != kind:
                 return f"holds {KIND_NAMES[kind]} and rows before hold {KIND_NAMES[self.kind]}; make them alike"

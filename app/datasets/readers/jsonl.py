@@ -17,6 +17,7 @@ from app.datasets.frames import Column, Loaded
 from app.datasets.readers.collectors import SeriesRows, take_rows
 from app.datasets.readers.json_values import JsonColumn, channel_names, is_labels, to_series
 from app.datasets.readers.names import check_names
+from app.datasets.readers.vectors import choose_kind, finish_series, series_as_columns
 from app.kit import strict_json
 
 MAX_LINE = 16 << 20
@@ -24,6 +25,7 @@ PACKED_BYTES = 32 << 20
 CELL_BYTES = 64
 PROGRESS_ROWS = 1 << 16
 MAX_ROW_ERRORS = 20
+CHATS = (("role", "content"), ("from", "value"), ("speaker", "text"))
 BOM = b"\xef\xbb\xbf"
 
 
@@ -83,11 +85,23 @@ def _line_error(code: Code, number: int, row: int, what: str) -> DatasetError:
     return DatasetError(code, message, [RowError(("file",), message, row)])
 
 
+def _why_no_objects(name: str, items: list[Any]) -> str:
+    """Say what a list of objects is, and how its row is written so that it can be read."""
+    keys = {key for item in items if isinstance(item, dict) for key in item}
+    shown = name[:100]
+    if any(set(pair) <= keys for pair in CHATS):
+        example = r'{"text": "user: hello\nassistant: hi"}'
+        return f"{shown} holds chat messages, and a row of a text dataset is one text; write each as {example}"
+    hint = "write its items as texts (labels) or numbers (a series)"
+    return f'{shown} holds a list of objects; {hint}, or leave it out with columns={{"{shown}": "ignored"}}'
+
+
 class _Table:
     """Collects the rows of a file as columns and series."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._ignored = {name for name, role in context.options.columns.items() if role == "ignored"}
         self._columns: dict[str, JsonColumn] = {}
         self._series: SeriesRows | None = None
         self._series_name: str | None = None
@@ -126,6 +140,8 @@ class _Table:
         self._unpacked_bytes = 0
 
     def _add_object(self, row: int, value: dict[str, Any]) -> None:
+        if not self._ignored.isdisjoint(value):
+            value = {key: None if key in self._ignored else item for key, item in value.items()}
         name = self._series_name or self._find_series(row, value)
         if name is not None:
             series = value.get(name)
@@ -145,6 +161,8 @@ class _Table:
     def _find_series(self, row: int, value: dict[str, Any]) -> str | None:
         """Return the column that holds series from this row on, if any; it may have been null before."""
         for name, item in value.items():
+            if isinstance(item, list) and any(isinstance(part, dict) for part in item):
+                self._refuse(row, _why_no_objects(name, item), Code.UNSUPPORTED_COLUMN)
             known = self._columns.get(name)
             if isinstance(item, list) and not is_labels(item) and (known is None or known.blank):
                 self._series_name = name
@@ -191,7 +209,7 @@ class _Table:
             return Loaded("jsonl", "table", self._count, np.arange(self._count), None, columns)
         series, kept = self._series.finish()
         columns = tuple(take_rows(column, kept.positions) for column in self._finish_columns())
-        return Loaded(
+        loaded = Loaded(
             format="jsonl",
             modality="series",
             rows_read=self._count,
@@ -202,6 +220,12 @@ class _Table:
             channels=channel_names(self._series_name, series.shape[2]),
             input_names=() if self._series_name is None else (self._series_name,),
         )
+        name = self._series_name
+        if name is None or series.shape[2] > 1:
+            return finish_series(loaded, self._context)
+        if choose_kind(name, self._series.lengths(), self._context, "series") == "table":
+            return series_as_columns(loaded, name, series, self._context)
+        return finish_series(loaded, self._context)
 
     def _finish_columns(self) -> tuple[Column, ...]:
         if not self._columns and self._series is not None:

@@ -1,12 +1,14 @@
 """The heads of a fine-tuning: which targets they answer, what the data refuse, and how many rows teach them."""
 
+import re
+
 from app.ml.errors import ConfigError, Location
 from app.ml.interfaces import Decision, Decisions
 from app.ml.kinds.balancing import AnyBalancing
 from app.ml.kinds.balancing.fixed import Fixed
 from app.ml.kinds.heads import AnyHead
 from app.ml.resolution.targets import learnable_target
-from app.ml.spec import DataSpec
+from app.ml.spec import DataSpec, TargetSpec
 
 Heads = tuple[AnyHead, ...]
 _BALANCING: Location = ("balancing",)
@@ -43,11 +45,23 @@ def _check_target(head: AnyHead, name: str, index: int, spec: DataSpec) -> None:
     target = learnable_target(spec, name, place)
     if target.type != ("category" if head.accepts == "label" else head.accepts):
         kind = "a regressor" if target.type == "number" else "a classifier"
-        raise ConfigError(("heads", index, "kind"), f"target {name!r} is a {target.type}: use {kind}")
+        msg = f"target {name!r} is a {target.type}: use {kind}{_retype_hint(head, target)}"
+        raise ConfigError(("heads", index, "kind"), msg)
     if head.accepts == "label" and not target.is_label:
         shown = ", ".join(target.classes[:5])
         msg = f"target {name!r} has the classes {shown}, and a label is 0 or 1, or no or yes: use a classifier"
         raise ConfigError(("heads", index, "kind"), msg)
+
+
+def _retype_hint(head: AnyHead, target: TargetSpec) -> str:
+    """Say how a dataset is made in which the target is of the type that the head learns, where that can be."""
+    if head.accepts not in {"number", "category"} or (target.type == "category" and not _are_numbers(target.classes)):
+        return ""
+    return f', or make a version of the dataset with types={{"{target.name}": "{head.accepts}"}}'
+
+
+def _are_numbers(names: tuple[str, ...]) -> bool:
+    return all(re.fullmatch(r"-?\d+(\.\d+)?", name) for name in names)
 
 
 def check_balancing(balancing: AnyBalancing, heads: Heads) -> None:

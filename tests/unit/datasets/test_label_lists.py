@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from app.ml.evaluation.multi_label import MultiLabel as Outcome
 from app.ml.kinds.heads.multi_label import MultiLabel
 from app.ml.resolution.compatibility import check_measurable
 from app.ml.resolution.fine_tuning import resolve_fine_tuning
+from app.ml.spec import WarningCode
 from tests.support.texts import run_of
 from worker.training.model_evaluation import evaluate_model, rows_to_evaluate
 
@@ -161,3 +163,42 @@ def test_a_model_is_measured_on_lists_that_lack_some_of_its_labels(make: Prepare
     outcome = evaluate_model(bundle, other, rows, "all", torch.device("cpu")).outcomes["tags"]
     assert isinstance(outcome, Outcome)
     assert outcome.truth.tolist() == [[1, 0, 0], [0, 0, 0], [1, 0, 0]] * 8
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        repr,
+        json.dumps,
+        lambda tags: repr(np.array(tags, dtype=object)).removeprefix("array(").removesuffix(", dtype=object)"),
+        lambda tags: str(np.array(tags, dtype=object)),
+        lambda tags: repr(tuple(tags)) if tags else "()",
+    ],
+)
+@pytest.mark.parametrize("options", [{}, {"types": {"tags": "labels"}, "label_separator": ","}])
+def test_lists_written_as_text_make_the_same_targets(
+    make: Preparer, write: Callable[[list[str]], str], options: dict[str, Any]
+) -> None:
+    cells = ["" if tags is None else write([tag.strip() for tag in tags]).replace('"', '""') for tags in TAGS]
+    text = "x,tags\n" + "".join(f'{i / 3},"{cell}"\n' for i, cell in enumerate(cells))
+    done = make(text, columns={"tags": "target"}, **options, **KEEP)
+    assert [target.name for target in done.spec.targets] == ["tags.a", "tags.b", "tags.c"]
+    np.testing.assert_array_equal(done.array("targets"), TABLE)
+    assert done.says("its lists are written as text")
+
+
+def test_brackets_that_are_no_lists_of_labels_stay_text(make: Preparer, refused: Refuser) -> None:
+    rows = "".join(f"{i / 3},[sic] {'ab'[i % 2]}\n" for i in range(30)) + "1,[sic]\n2,[gone]\n" * 5
+    assert [column.type for column in make("x,note\n" + rows).spec.columns] == ["number", "category"]
+    mixed = "x,tags\n" + "".join(f"{i / 3},\"['{'ab'[i % 2]}']\"\n" for i in range(2000)) + "7,a or b\n"
+    error = refused(Code.BAD_TARGET, mixed, columns={"tags": "target"}, types={"tags": "labels"})
+    assert error.errors[0].row == 2000
+
+
+def test_a_separator_that_occurs_in_no_cell_is_warned_of(make: Preparer) -> None:
+    cells = ["a|b", "b", "c|a", "c"] * 10
+    text = "x,tags\n" + "".join(f"{i / 3},{cell}\n" for i, cell in enumerate(cells))
+    options: dict[str, Any] = {"columns": {"tags": "target"}, "types": {"tags": "labels"}}
+    warning = make(text, **options).warning(WarningCode.SEPARATOR_UNUSED)
+    assert warning.remedy == 'label_separator="|"'
+    assert make(text, label_separator="|", **options).report.warnings == ()

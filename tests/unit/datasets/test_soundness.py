@@ -6,7 +6,7 @@ from .conftest import Preparer
 
 
 def table(labels: list[str]) -> str:
-    return "x,label\n" + "".join(f"{row},{label}\n" for row, label in enumerate(labels))
+    return "x,label\n" + "".join(f"{row / 3:.2f},{label}\n" for row, label in enumerate(labels))
 
 
 def test_a_sound_table_has_no_warning(make: Preparer) -> None:
