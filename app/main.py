@@ -25,6 +25,7 @@ from app.recommendations.endpoints import router as recommendations
 from app.security import Authenticator
 from app.serving.engine import Engine
 from app.settings import Settings
+from app.storage.collector import Collector
 from app.storage.endpoints import router as storage
 
 
@@ -68,7 +69,10 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     # A thread for every request: a request that can proceed must never wait for one that waits for the database.
     to_thread.current_default_thread_limiter().total_tokens = services.settings.max_requests
     sweeper = Sweeper(services.database, services.queue, services.settings)
+    collector = Collector(services.database, services.artifacts, services.settings)
     sweeper.start()
+    collector.start()
     yield
+    collector.stop()
     sweeper.stop()
     services.database.close()

@@ -33,7 +33,19 @@ class Settings(BaseSettings):
     gc_grace_seconds: float = Field(
         default=86_400,
         ge=0,
-        description="Grace period of `graftwork gc`: it keeps younger files, and keeps files in the trash this long.",
+        description="Grace period of garbage collection: it keeps younger files, and keeps files in the trash this "
+        "long.",
+    )
+    gc_seconds: float = Field(
+        default=3600,
+        ge=0,
+        description="Interval at which garbage is collected by itself, by one process at a time; 0: only by "
+        "`graftwork gc`.",
+    )
+    checkpoint_days: float = Field(
+        default=30,
+        ge=0,
+        description="Days after a job's end for which its checkpoints are kept, to retry or extend it.",
     )
     bootstrap_key: SecretStr | None = Field(
         default=None, min_length=32, description="API key with all scopes, created at startup if it does not exist."
@@ -102,6 +114,11 @@ class Settings(BaseSettings):
     )
     feature_cache_bytes: int = Field(
         default=4 << 30, ge=0, description="Maximum size of a worker's disk cache of features of frozen backbones."
+    )
+    short_lane: bool = Field(
+        default=True,
+        description="Whether a worker that is busy with one job does short ones next to it: preparations, evaluations, "
+        "recommendations and estimates.",
     )
     threads: int = Field(default=0, ge=0, description="CPU threads of a trainer; 0: all cores.")
 

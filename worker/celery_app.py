@@ -12,6 +12,7 @@ from celery.signals import (
     worker_shutting_down,
 )
 
+from app.artifacts import open_store
 from app.db.revisions import exit_unless_fit
 from app.db.session import Database
 from app.jobs.sweeper import Sweeper
@@ -19,6 +20,7 @@ from app.kit import logs
 from app.kit.process import die_with_parent
 from app.queue import QUEUE, TRANSPORT, CeleryQueue
 from app.settings import Settings
+from app.storage.collector import Collector
 from worker.process.supervisor import Supervisor
 
 settings = Settings()
@@ -62,10 +64,11 @@ _draining = SharedFlag()
 
 
 class Slot:
-    """The objects of the Celery child: a supervisor, and a sweeper that also polls for work."""
+    """The objects of the Celery child: a supervisor, a sweeper that also polls for work, and a collector."""
 
     supervisor: Supervisor
     sweeper: Sweeper
+    collector: Collector
     database: Database
 
 
@@ -89,13 +92,17 @@ def _open_slot(**_: Any) -> None:
     die_with_parent()
     slot.database = Database(settings.sql_url)
     slot.supervisor = Supervisor(settings, slot.database, _draining)
+    slot.supervisor.start()
     queue = CeleryQueue(settings.broker_url)
     slot.sweeper = Sweeper(slot.database, queue, settings, idle=slot.supervisor.poll)
     slot.sweeper.start()
+    slot.collector = Collector(slot.database, open_store(settings), settings)
+    slot.collector.start()
 
 
 @worker_process_shutdown.connect  # type: ignore[untyped-decorator]
 def _close_slot(**_: Any) -> None:
+    slot.collector.stop()
     slot.sweeper.stop()
     slot.supervisor.close()
     slot.database.close()

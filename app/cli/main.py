@@ -49,7 +49,7 @@ def api(host: Host = None, port: Port = None, data: Data = None) -> None:
 
 @app.command()
 def worker(data: Data = None) -> None:
-    """Run a worker; it works on one job at a time."""
+    """Run a worker; it works on one job at a time, and on a short one next to it."""
     _environment(data=data)
     if not os.environ.get("GRAFTWORK_BROKER_URL"):
         sys.exit("graftwork worker: set GRAFTWORK_BROKER_URL (redis://...); `graftwork up` brings a broker of its own.")

@@ -88,6 +88,7 @@ class JobRow(Base):
     extends_id: Mapped[str | None] = mapped_column(Id)  # the ended job whose training this one continues
     device: Mapped[str] = mapped_column(String(10), default="auto", server_default="auto")
     devices: Mapped[int] = mapped_column(default=1, server_default="1")
+    lane: Mapped[str] = mapped_column(String(10), default="long", server_default="long")
     traceparent: Mapped[str | None] = mapped_column(String(55))  # of the request that created it (W3C Trace Context)
     progress: Mapped[dict[str, Any] | None]
     metrics: Mapped[dict[str, Any] | None]
@@ -246,3 +247,12 @@ class IdempotencyRow(Base):
     fingerprint: Mapped[str] = mapped_column(String(64))
     answer: Mapped[dict[str, Any]]
     created_at: Mapped[float]
+
+
+class HousekeepingRow(Base):
+    """When a task that recurs was last begun, by whichever process."""
+
+    __tablename__ = "housekeeping"
+
+    task: Mapped[str] = mapped_column(Name, primary_key=True)
+    begun_at: Mapped[float]

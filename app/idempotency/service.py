@@ -13,6 +13,7 @@ from app.errors import BadRequestError, UnprocessableError
 from app.idempotency import repository
 
 Answer = TypeVar("Answer", bound=BaseModel)
+_LATER_FIELDS: dict[str, list[object]] = {"warnings": [], "decisions": []}  # that answers of earlier releases lack
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
@@ -58,4 +59,4 @@ def _replay(earlier: repository.IdempotencyRow, request: str, kind: type[Answer]
     if earlier.fingerprint != request:
         msg = "This Idempotency-Key was used with another request; take a fresh key."
         raise UnprocessableError(msg, code="idempotency_mismatch")
-    return kind.model_validate(earlier.answer)
+    return kind.model_validate({**_LATER_FIELDS, **earlier.answer})

@@ -136,7 +136,9 @@ def _check_extendable(session: Session, row: JobRow, kind: type[JobKind]) -> Non
     if refusal is not None:
         raise ConflictError(refusal, code="cannot_extend")
     if not repository.checkpoints(session, row.id):
-        msg = "The job has no checkpoint to go on from: its heads were solved for, not trained by steps."
+        removal = repository.removal_of_checkpoints(session, row.id)
+        reason = removal or "Its heads were solved for, not trained by steps."
+        msg = f"The job has no checkpoint to go on from. {reason}"
         raise ConflictError(msg, code="cannot_extend")
 
 

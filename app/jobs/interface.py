@@ -25,6 +25,7 @@ ModelRef = Annotated[str, Field(max_length=MAX_REF)]
 DatasetRef = Annotated[str, Field(max_length=200)]  # an id or a name
 Metadata = Annotated[dict[ShortText, Annotated[str, StringConstraints(max_length=1000)]], Field(max_length=16)]
 Priority = Annotated[Integer, Field(ge=-100, le=100)]
+Lane = Literal["short", "long"]  # a worker does short jobs, of seconds to minutes, next to a long one
 CANNOT_EXTEND = "Only a pretraining or a fine-tuning that has succeeded, and is no trial of a sweep, can go on."
 PRIORITY = "Higher ones start first; of equal ones the oldest."
 
@@ -69,6 +70,7 @@ class JobColumns:
     sweep_id: str | None = None
     extends_id: str | None = None
     priority: int = 0
+    lane: Lane = "long"
 
 
 class JobKind(Frozen):

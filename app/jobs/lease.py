@@ -8,7 +8,7 @@ API and worker process sweeps expired leases (`sweep`). Only the database's cloc
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, case, func, or_, select, update
+from sqlalchemy import ColumnElement, case, func, or_, select, true, update
 from sqlalchemy.orm import Session, aliased
 
 from app import events
@@ -58,13 +58,26 @@ def _startable(now: float) -> ColumnElement[bool]:
     return (JobRow.status == "queued") & due & or_(JobRow.wakes_at.is_(None), unfinished <= JobRow.wakes_at)
 
 
-def claim(session: Session, owner: str, seconds: float, devices: Mapping[str, int] = ONE_EACH) -> Lease | None:
-    """Take the best queued job that so many devices of these kinds can run, or None.
+def claim(
+    session: Session, owner: str, seconds: float, devices: Mapping[str, int] = ONE_EACH, *, lane: str | None = None
+) -> Lease | None:
+    """Take the best queued job (of a lane, if one is given) that so many devices of these kinds can run, or None.
 
     Counts the attempt at once, so that a poisonous job runs out of them.
     """
     now = session.execute(select(db_now())).scalar_one()
-    return _claim(session, _startable(now) & _fits(devices), owner, now, seconds)
+    return _claim(session, _claimable(now, devices, lane), owner, now, seconds)
+
+
+def has_claimable(session: Session, devices: Mapping[str, int], lane: str) -> bool:
+    """Whether `claim` would find a job of this lane."""
+    now = session.execute(select(db_now())).scalar_one()
+    return session.execute(select(JobRow.id).where(_claimable(now, devices, lane)).limit(1)).first() is not None
+
+
+def _claimable(now: float, devices: Mapping[str, int], lane: str | None) -> ColumnElement[bool]:
+    in_lane = true() if lane is None else JobRow.lane == lane
+    return _startable(now) & _fits(devices) & in_lane
 
 
 def _fits(devices: Mapping[str, int]) -> ColumnElement[bool]:

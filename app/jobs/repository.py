@@ -26,6 +26,7 @@ from app.jobs.states import LIVING, TERMINAL
 from app.kit.ids import new_id
 from app.kit.pages import Page, fetch_page
 
+CHECKPOINTS_REMOVED = "checkpoint.removed"  # the type of an event
 # Services and the rest of the lease protocol know the types of rows from here.
 __all__ = ["AttemptRow", "CheckpointRow", "EventRow", "JobRow", "MetricRow", "WorkerRow"]
 
@@ -63,6 +64,7 @@ def add(session: Session, project_id: str, columns: JobColumns, traceparent: str
         extends_id=columns.extends_id,
         warnings=_dataset_warnings(session, columns.dataset_id),
         priority=columns.priority,
+        lane=columns.lane,
         **{name: resources[name] for name in ("device", "devices") if name in resources},
     )
     session.add(row)
@@ -182,6 +184,12 @@ def checkpoints(session: Session, job_id: str) -> list[CheckpointRow]:
     """Return the checkpoints that are kept, newest first."""
     rows = select(CheckpointRow).where(CheckpointRow.job_id == job_id)
     return list(session.scalars(rows.order_by(CheckpointRow.step.desc(), CheckpointRow.token.desc())))
+
+
+def removal_of_checkpoints(session: Session, job_id: str) -> str | None:
+    """Return the sentence that says why a job's checkpoints were removed, None where they were not."""
+    removed = select(EventRow.message).where(EventRow.job_id == job_id, EventRow.type == CHECKPOINTS_REMOVED)
+    return session.scalar(removed.order_by(EventRow.seq.desc()).limit(1))
 
 
 def count_unfinished(session: Session) -> Iterator[tuple[str, str, int]]:

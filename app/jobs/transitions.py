@@ -99,7 +99,9 @@ def retry(session: Session, job_id: str) -> bool:
     if row is None:
         return False
     datasets.mark_preparing(session, row.dataset_id, job_id)
-    events.append(session, job_id, "job.retried", "Queued once more; it goes on from its last checkpoint.")
+    events.append(
+        session, job_id, "job.retried", "Queued once more; it goes on from its last checkpoint, where one is kept."
+    )
     return True
 
 

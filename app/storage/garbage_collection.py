@@ -1,4 +1,4 @@
-"""Garbage collection: decides which files are removed, and removes them.
+"""Garbage collection: decides which files are removed, and removes them; and checkpoints that nobody needs any more.
 
 A file of the store that no row names is moved to the trash, and deleted from there after the grace period. An upload of
 the same content meanwhile is safe: a put stores it again, and a fetch restores it from the trash.
@@ -10,12 +10,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal
 
 from pydantic import BaseModel
+from sqlalchemy.orm import Session
 
 from app.artifacts import TRASH, ArtifactStore, trash_key
 from app.db.session import Database
 from app.settings import Settings
-from app.storage.inventory import File, Place, inventory
-from app.storage.repository import attempts_under_way, references
+from app.storage.inventory import Area, File, Place, inventory
+from app.storage.repository import attempts_under_way, expired, forget_checkpoints, references
 
 Action = Literal["keep", "trash", "restore", "delete"]
 _OWN_PREFIXES = ("blobs/", "jobs/")
@@ -32,11 +33,11 @@ class Verdict(BaseModel):
     reason: str
 
 
-def plan(database: Database, store: ArtifactStore, settings: Settings) -> list[Verdict]:
+def plan(database: Database, store: ArtifactStore, settings: Settings, area: Area = "all") -> list[Verdict]:
     """Return a verdict on every file. Rows are read after the files are listed: a file named only later is young."""
     grace, now = settings.gc_grace_seconds, time.time()
-    files = list(inventory(store, settings))
-    owners = _owners(database, grace)
+    files = list(inventory(store, settings, area))
+    owners = _owners(database, settings)
     with database.reading() as session:
         attempts = attempts_under_way(session)
     local = [_judge_local(file, owners, attempts, now - grace) for file in files if file.place != "store"]
@@ -45,7 +46,9 @@ def plan(database: Database, store: ArtifactStore, settings: Settings) -> list[V
 
 def carry_out(verdicts: Iterable[Verdict], database: Database, store: ArtifactStore, settings: Settings) -> None:
     """Carry out the verdicts, except on files that a row has named since."""
-    owners = _owners(database, settings.gc_grace_seconds)
+    while database.transact(lambda session: _forget_checkpoints(session, settings)):
+        pass
+    owners = _owners(database, settings)
     for verdict in verdicts:
         key = verdict.name.removeprefix(TRASH)
         if verdict.place != "store":
@@ -68,10 +71,19 @@ def _remove_local(verdict: Verdict, settings: Settings) -> None:
         path.unlink(missing_ok=True)
 
 
-def _owners(database: Database, grace: float) -> dict[str, str]:
-    """Return, by the key of each stored file, the id of a row that names it."""
+def _forget_checkpoints(session: Session, settings: Settings) -> bool:
+    """Delete rows of checkpoints that nobody needs any more; return whether there were any."""
+    jobs = expired(session, settings.gc_grace_seconds, settings.checkpoint_days, lock=True)
+    forget_checkpoints(session, jobs)
+    return bool(jobs)
+
+
+def _owners(database: Database, settings: Settings) -> dict[str, str]:
+    """Return, by the key of each stored file, the id of a row that names it and is not about to go."""
+    grace = settings.gc_grace_seconds
     with database.reading() as session:
-        return {reference.key: reference.row for reference in references(session, grace)}
+        gone = {row for job in expired(session, grace, settings.checkpoint_days) for row in job.checkpoints}
+        return {reference.key: reference.row for reference in references(session, grace) if reference.row not in gone}
 
 
 def _judge_store(files: list[File], owners: Mapping[str, str], before: float) -> Iterator[Verdict]:

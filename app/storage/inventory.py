@@ -10,6 +10,7 @@ from app.artifacts import ArtifactStore
 from app.settings import Settings
 
 Place = Literal["store", "cache", "tmp", "scratch"]
+Area = Literal["all", "store", "machine"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +23,17 @@ class File:
     changed_at: float
 
 
-def inventory(store: ArtifactStore, settings: Settings) -> Iterator[File]:
+def inventory(store: ArtifactStore, settings: Settings, area: Area = "all") -> Iterator[File]:
     """Yield every file but the database: the store's, copies of a bucket's, and files that are not finished."""
-    for entry in store.entries():
-        yield File("store", entry.key, entry.bytes, entry.changed_at)
+    if area != "machine":
+        for entry in store.entries():
+            yield File("store", entry.key, entry.bytes, entry.changed_at)
+    if area != "store":
+        yield from _of_machine(settings)
+
+
+def _of_machine(settings: Settings) -> Iterator[File]:
+    """Yield the files of this machine's data folder that are no artifacts."""
     data = settings.data_folder
     for path in _files(data / "artifacts"):
         if _is_scratch(path):

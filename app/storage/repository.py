@@ -1,18 +1,22 @@
 """SQL of the files that rows name: a file stays if and only if a row names it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, or_, select, true
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy import ColumnElement, case, delete, exists, or_, select, true, update
+from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
+from app import events
 from app.artifacts import blob_key
 from app.db.session import db_now
-from app.db.tables import CheckpointRow, DatasetRow, JobRow, ModelRow, TrialRow
+from app.db.tables import CheckpointRow, DatasetRow, HousekeepingRow, JobRow, ModelRow, TrialRow
 from app.jobs.attempts import folder_name
-from app.jobs.states import LEASED
+from app.jobs.repository import CHECKPOINTS_REMOVED
+from app.jobs.states import LEASED, TERMINAL
 
+_DAY_SECONDS = 86_400
+_MAX_EXPIRED = 100  # in one transaction
 Kind = Literal["datasets", "models", "checkpoints", "job_files", "deleted"]
 
 
@@ -32,6 +36,84 @@ def references(session: Session, grace: float, project_id: str | None = None) ->
     yield from _models(session, grace, project_id)
     yield from _checkpoints(session, project_id)
     yield from _job_files(session, project_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """An ended job whose checkpoints nobody needs any more, and why."""
+
+    job: str
+    reason: str
+    checkpoints: frozenset[str]
+
+
+def expired(session: Session, grace: float, days: float, *, lock: bool = False) -> list[Expired]:
+    """Return the jobs whose checkpoints may go; with `lock` nobody retries them until the transaction ends.
+
+    What a deleted row keeps alive is kept for `grace` seconds, and nothing that an unfinished job goes on from goes.
+    """
+    job, reason = JobRow, _expiry(grace, days)
+    ended = job.status.in_(TERMINAL) & _has_checkpoints(job) & reason.is_not(None) & ~_is_extended(job)
+    query = select(job.id, reason).where(ended).order_by(job.id).limit(_MAX_EXPIRED)
+    rows = session.execute(query.with_for_update(of=job, skip_locked=True) if lock else query).all()
+    kept: dict[str, set[str]] = {job_id: set() for job_id, _ in rows}
+    for job_id, row in session.execute(
+        select(CheckpointRow.job_id, CheckpointRow.id).where(CheckpointRow.job_id.in_(kept))
+    ):
+        kept[job_id].add(row)
+    return [Expired(job_id, str(why), frozenset(kept[job_id])) for job_id, why in rows]
+
+
+def forget_checkpoints(session: Session, expired_jobs: Iterable[Expired]) -> None:
+    """Delete the rows of these jobs' checkpoints, and tell it in an event of each job."""
+    for job in expired_jobs:
+        session.execute(delete(CheckpointRow).where(CheckpointRow.job_id == job.job))
+        message = f"Its checkpoints were removed: {job.reason}."
+        events.append(session, job.job, CHECKPOINTS_REMOVED, message, {"checkpoints": len(job.checkpoints)})
+
+
+def _expiry(grace: float, days: float) -> ColumnElement[str | None]:
+    """Say why an ended job's checkpoints may go, null where they may not."""
+    gone = db_now() - grace
+    sweep = aliased(JobRow)
+    dataset = exists().where(DatasetRow.id == JobRow.dataset_id, DatasetRow.deleted_at <= gone)
+    parent = exists().where(ModelRow.id == JobRow.parent_model_id, ModelRow.deleted_at <= gone)
+    output = exists().where(ModelRow.job_id == JobRow.id, ModelRow.deleted_at <= gone)
+    is_over = exists().where(sweep.id == JobRow.sweep_id, sweep.status.in_(TERMINAL))
+    return case(
+        (dataset, "its dataset has been deleted"),
+        (parent, "the model that it starts from has been deleted"),
+        (output, "its model has been deleted"),
+        (is_over, "its sweep has ended"),
+        (JobRow.finished_at <= db_now() - days * _DAY_SECONDS, f"it ended more than {days:g} days ago"),
+        else_=None,
+    )
+
+
+def _has_checkpoints(job: type[JobRow]) -> ColumnElement[bool]:
+    return exists().where(CheckpointRow.job_id == job.id)
+
+
+def _is_extended(job: type[JobRow]) -> ColumnElement[bool]:
+    """Whether an unfinished job goes on from this one."""
+    extension = aliased(JobRow)
+    return exists().where(extension.extends_id == job.id, extension.status.not_in(TERMINAL))
+
+
+def is_due(session: Session, task: str, seconds: float) -> bool:
+    """Whether so many seconds have passed since a task was begun; a task that is not known yet begins to wait."""
+    begun_at = session.scalar(select(HousekeepingRow.begun_at).where(HousekeepingRow.task == task))
+    return begun_at is None or begun_at <= session.execute(select(db_now())).scalar_one() - seconds
+
+
+def begin(session: Session, task: str, seconds: float) -> bool:
+    """Begin a task that is due; return False where another process was faster, or it only begins to wait."""
+    now = session.execute(select(db_now())).scalar_one()
+    change = update(HousekeepingRow).where(HousekeepingRow.task == task, HousekeepingRow.begun_at <= now - seconds)
+    begun = session.execute(change.values(begun_at=now).returning(HousekeepingRow.task)).first() is not None
+    if not begun and session.get(HousekeepingRow, task) is None:
+        session.add(HousekeepingRow(task=task, begun_at=now))
+    return begun
 
 
 def attempts_under_way(session: Session) -> dict[str, str]:

@@ -125,6 +125,17 @@ def test_a_killed_broker_stops_nothing(running: Service, graftwork: Graftwork, u
     wait_until(lambda: running.tree("valkey-server"), "the broker is back")
 
 
+def test_a_preparation_does_not_wait_behind_a_training(running: Service, graftwork: Graftwork, unlabelled: str) -> None:
+    job = long_job(graftwork, unlabelled, "hours", steps=1_000_000)
+    wait_until(lambda: step_of(graftwork, job) > 0, "it has begun")
+    dataset = graftwork.datasets.create(b"a,b\n" + b"".join(b"%d,%d\n" % (i, i * i) for i in range(30)), name="rows")
+    assert (dataset["status"], graftwork.jobs.get(job)["status"]) == ("ready", "running")
+    assert graftwork.jobs.get(dataset["job"])["attempt"] == 1
+    wait_until(lambda: len(running.tree("trainer")) == 1, "the trainer of the preparation is gone")
+    graftwork.jobs.cancel(job)
+    assert graftwork.jobs.wait(job, check=False, timeout=HANGS)["status"] == "cancelled"
+
+
 def test_cancel_stops_a_running_job_and_publishes_nothing(graftwork: Graftwork, unlabelled: str) -> None:
     job = long_job(graftwork, unlabelled, "cancelled", steps=1_000_000)
     wait_until(lambda: step_of(graftwork, job) > 0, "it has begun")

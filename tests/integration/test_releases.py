@@ -80,7 +80,7 @@ def differences(before: Any, now: Any, path: str = "") -> Iterator[str]:
 
 def named(client: Http, kind: str, name: str) -> dict[str, Any]:
     """The oldest dataset, job or model of a name."""
-    items = client.get(f"/v1/{kind}?limit=200&order=asc").json()["data"]
+    items = client.get(f"/v1/{kind}?limit=200&view=full&order=asc").json()["data"]
     item: dict[str, Any] = next(item for item in items if item["name"] == name)
     return item
 

@@ -271,7 +271,7 @@ def _leave(release: Release, datasets: dict[str, str]) -> None:
 # ---- what is answered -----------------------------------------------------------------------------------------------
 
 
-LISTS = ("/v1/datasets?limit=200", "/v1/jobs?limit=200", "/v1/models?limit=200&view=full")
+LISTS = ("/v1/datasets?limit=200", "/v1/jobs?limit=200", "/v1/models?limit=200")
 
 
 def urls(http: Http) -> list[str]:

@@ -12,6 +12,7 @@ import socket
 import threading
 import time
 from pathlib import Path
+from typing import Literal
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -31,14 +32,18 @@ from worker.process.trainer_process import ForkServer, TrainerProcess
 
 log = logging.getLogger(__name__)
 
+Lane = Literal["any", "short"]
+
 _CRASH_PAUSE_SECONDS = 1.0  # a job that kills its trainers at once must not keep the machine busy
 _MIN_REST_SECONDS, _MAX_REST_SECONDS = 60.0, 3600.0  # after a lost device
 _DUMP_SECONDS = 1.0
+_SHORT_POLL_SECONDS = 1.0
+_CLOSE_SECONDS = 35.0  # a drained job is given back within less
 _MAX_DUMP = 20_000
 
 
 class Supervisor:
-    """One slot for one job at a time."""
+    """Two lanes of one job at a time: one for every job and, while that is busy, one for short jobs."""
 
     def __init__(self, settings: Settings, database: Database, draining: Flag) -> None:
         self._settings = settings
@@ -48,9 +53,16 @@ class Supervisor:
         self._devices = devices_of(settings)
         self._busy = threading.Lock()
         self._fork_server = ForkServer(settings.threads)
-        self._spare: TrainerProcess | None = None  # forked already, and waiting for a job
+        self._spares: dict[Lane, TrainerProcess] = {}  # forked already, and waiting for a job
+        self._closing = threading.Event()
+        self._short_lane = threading.Thread(target=self._serve_short_lane, name="short lane", daemon=True)
         self._polled = time.monotonic()
         self._rest_seconds, self._rests_until = _MIN_REST_SECONDS, 0.0
+
+    def start(self) -> None:
+        """Open the lane of short jobs, unless the settings leave it out."""
+        if self._settings.short_lane:
+            self._short_lane.start()
 
     def work(self) -> None:
         """Run jobs until none is left; where another thread does so already, wait for it first."""
@@ -70,9 +82,12 @@ class Supervisor:
                 self._busy.release()
 
     def close(self) -> None:
-        """End the spare trainer and sign out."""
-        if self._spare is not None:
-            self._spare.kill()
+        """End the lane of short jobs and the spare trainers, and sign out."""
+        self._closing.set()
+        if self._short_lane.is_alive():
+            self._short_lane.join(timeout=_CLOSE_SECONDS)
+        for spare in self._spares.values():
+            spare.kill()
         self._fork_server.close()
         try:
             with self._database.writing() as session:
@@ -80,29 +95,54 @@ class Supervisor:
         except SQLAlchemyError as error:
             log.warning("not signed out: %s", error)
 
-    def _run_jobs(self) -> None:
-        while not self._draining.is_set() and time.monotonic() >= self._rests_until:
-            trainer = self._ready_trainer()
-            lease = self._claim()
-            if lease is None:
-                return
-            self._spare = None
-            with logs.traced(lease.traceparent), logs.bound(job_id=lease.job_id, attempt=str(lease.token)):
-                self._run(lease, trainer)
+    def _serve_short_lane(self) -> None:
+        """Run short jobs while the other lane is busy; until then nothing rings here, so it looks every second."""
+        while not self._closing.wait(_SHORT_POLL_SECONDS):
+            try:
+                while self._busy.locked() and self._has_short_job() and self._run_job("short"):
+                    pass
+            except Exception:
+                log.exception("a short job could not be begun; it is tried again")
+            if (spare := self._spares.pop("short", None)) is not None:  # another worker was faster
+                spare.kill()
 
-    def _claim(self) -> Lease | None:
+    def _has_short_job(self) -> bool:
+        """Whether a short job waits: no trainer is forked in vain."""
+        with self._database.reading() as session:
+            return leases.has_claimable(session, self._devices, "short")
+
+    def _run_jobs(self) -> None:
+        while self._run_job("any"):
+            pass
+
+    def _run_job(self, lane: Lane) -> bool:
+        """Run the best job of a lane; return False where there is none, or none is to be begun."""
+        if self._draining.is_set() or time.monotonic() < self._rests_until:
+            return False
+        trainer = self._ready_trainer(lane)
+        lease = self._claim(lane)
+        if lease is None:
+            return False
+        del self._spares[lane]
+        with logs.traced(lease.traceparent), logs.bound(job_id=lease.job_id, attempt=str(lease.token)):
+            self._run(lease, trainer)
+        return True
+
+    def _claim(self, lane: Lane) -> Lease | None:
+        only = "short" if lane == "short" else None
         with self._database.writing() as session:
-            lease = leases.claim(session, self._owner, self._settings.lease_seconds, self._devices)
+            lease = leases.claim(session, self._owner, self._settings.lease_seconds, self._devices, lane=only)
         failpoints.reach("claim.committed")
         return lease
 
-    def _ready_trainer(self) -> TrainerProcess:
+    def _ready_trainer(self, lane: Lane) -> TrainerProcess:
         """Return a trainer that waits: no job is claimed before there is one."""
-        if self._spare is not None and not self._spare.alive():
-            self._spare.kill()
-            self._spare = None
-        self._spare = self._spare or self._fork_server.fork()
-        return self._spare
+        spare = self._spares.get(lane)
+        if spare is not None and not spare.alive():
+            spare.kill()
+            spare = None
+        self._spares[lane] = spare or self._fork_server.fork()
+        return self._spares[lane]
 
     def _run(self, lease: Lease, trainer: TrainerProcess) -> None:
         kills = oom_kills(self._settings.memory_events)

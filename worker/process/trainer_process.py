@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from contextlib import suppress
 from typing import Any
 
@@ -44,6 +45,7 @@ class ForkServer:
 
     def __init__(self, threads: int, patience: float = _FORK_SECONDS) -> None:
         self._threads, self._patience = threads, patience
+        self._lock = threading.Lock()  # both of a worker's lanes fork
         adopt_orphans()
         self._start()
 
@@ -66,6 +68,10 @@ class ForkServer:
 
     def fork(self) -> "TrainerProcess":
         """Return a new trainer. Raises `NoTrainerError`."""
+        with self._lock:
+            return self._fork()
+
+    def _fork(self) -> "TrainerProcess":
         for _ in range(_TRIES):
             reading, writing = os.pipe()
             try:

@@ -216,7 +216,7 @@ def prepare(
     objective.to(device)
     use_channels_last(objective)
     optimizer = build_optimizer(config.training.optimizer, objective.groups())
-    state = LoopState(objective, optimizer, device)
+    state = LoopState(objective, optimizer, device, frozen=_frozen(config, objective, optimizer, parent))
     run = Run(config, data, modality, state, notes=(*modality.warnings, *loaded, *notes), cache=cache)
     if isinstance(config, ResolvedPretraining):
         if config.watch is not None:
@@ -228,6 +228,17 @@ def prepare(
     if isinstance(objective, FineTuning):
         _fit_heads(run, objective)
     return run
+
+
+def _frozen(
+    config: AnyRunConfig, objective: Objective, optimizer: torch.optim.Optimizer, parent: Bundle | None
+) -> frozenset[str]:
+    """Names of the backbone's weights that stay the parent's: nothing trains them."""
+    if parent is None or not isinstance(config, ResolvedFineTuning) or config.loading != "strict":
+        return frozenset()  # weights that were drawn are saved: another release may draw others
+    trained = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+    named = objective.backbone.named_parameters(prefix="backbone", remove_duplicate=False)
+    return frozenset(name for name, parameter in named if id(parameter) not in trained)
 
 
 def fit_modality(config: AnyRunConfig, data: ArrayData) -> AnyModality:

@@ -1,5 +1,6 @@
 """Loop state: all that a resumed run needs, and how it is saved and loaded."""
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,7 +53,11 @@ class StepSharing(Protocol):
 
 @dataclass
 class LoopState:
-    """Objective, optimizer, progress and best weights. `save` is legal at any event of the loop."""
+    """Objective, optimizer, progress and best weights. `save` is legal at any event of the loop.
+
+    `frozen` names the weights that training leaves as they come from the pretrained model: they are not saved, and a
+    resumed run has them from that model.
+    """
 
     objective: Objective
     optimizer: Optimizer
@@ -60,17 +65,20 @@ class LoopState:
     progress: Progress = field(default_factory=Progress)
     best: Tensors | None = None
     ranks: StepSharing | None = None  # set while several devices share each step
+    frozen: frozenset[str] = frozenset()
 
     def save(self, path: Path) -> str:
         """Write everything, random generators included, atomically; return the file's SHA-256."""
         tensors = {
-            **_prefixed("objective", self.objective.state_dict()),
+            **_prefixed("objective", self._trained()),
             **_prefixed("best", self.best or {}),
             **_prefixed("optimizer", self._optimizer_tensors()),
             **_prefixed("random", self._generators()),
         }
         # The optimizer's state has tensors alone; which parameters have any, in order to miss none, is in the manifest.
         manifest = {"format": 1, "progress": self.progress.model_dump(), "stepped": self._stepped()}
+        if self.frozen:
+            manifest["frozen"] = self._frozen_digest()
         return tensor_file.write_atomically(path, tensor_file.to_bytes(tensors, manifest))
 
     def load(self, path: Path) -> None:
@@ -79,8 +87,10 @@ class LoopState:
         # Everything is checked before anything is loaded: a state half taken from a bad file could not be recognised.
         progress = _progress(manifest)
         objective, best = _under(tensors, "objective"), _under(tensors, "best")
-        expected = self.objective.state_dict()
-        differences = tensor_file.differences(objective, expected)
+        # Checkpoints of earlier releases hold the frozen weights, too.
+        expected = self._trained() if "frozen" in manifest else self.objective.state_dict()
+        differences = self._frozen_differences(manifest.get("frozen"))
+        differences += tensor_file.differences(objective, expected)
         differences += tensor_file.differences(best, expected) if best else []
         generators = _under(tensors, "random")
         differences += self._generator_differences(generators)
@@ -90,7 +100,7 @@ class LoopState:
             msg = f"{path.name} does not belong to this training: {'; '.join(differences[:10])}"
             raise CorruptCheckpointError(msg)
         self.progress = progress
-        self.objective.load_state_dict(objective)
+        self._load_weights(objective)
         self.best = {name: tensor.to(self.device) for name, tensor in best.items()} or None
         self._load_optimizer(optimizer)
         self._set_generators(generators)
@@ -113,12 +123,34 @@ class LoopState:
     def keep_best(self) -> None:
         """Copy the weights as they are now, as the best so far."""
         # Clones: state_dict shares its memory with the weights, which the next step moves in place.
-        self.best = {name: tensor.detach().clone() for name, tensor in self.objective.state_dict().items()}
+        self.best = {name: tensor.detach().clone() for name, tensor in self._trained().items()}
 
     def restore_best(self) -> None:
         """Load the best weights, if any were kept."""
         if self.best is not None:
-            self.objective.load_state_dict(self.best)
+            self._load_weights(self.best)
+
+    def _trained(self) -> Tensors:
+        """The weights that training may change, by name, and buffers."""
+        return {name: tensor for name, tensor in self.objective.state_dict().items() if name not in self.frozen}
+
+    def _load_weights(self, weights: Tensors) -> None:
+        """Load weights; frozen ones that are not among them stay as they are."""
+        self.objective.load_state_dict({**self.objective.state_dict(), **weights})
+
+    def _frozen_digest(self) -> str:
+        """SHA-256 of the frozen weights, by which a resumed run knows that it has the same."""
+        state, digest = self.objective.state_dict(), hashlib.sha256()
+        for name in sorted(self.frozen):
+            digest.update(name.encode())
+            digest.update(state[name].detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        return digest.hexdigest()
+
+    def _frozen_differences(self, saved: object) -> list[str]:
+        """In words, whether a checkpoint was saved next to other frozen weights than this training has."""
+        if saved is None or saved == self._frozen_digest():
+            return []
+        return ["the frozen weights are not those that it was saved with"]
 
     def _parameters(self) -> Iterator[tuple[int, Tensor]]:
         """The optimizer's parameters, numbered as torch numbers them in an optimizer's state_dict."""

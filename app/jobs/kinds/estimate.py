@@ -39,4 +39,4 @@ def estimate_columns(session: Session, project_id: str, base: AnyTraining) -> Jo
     training = base.resolve(session, project_id)
     mark = fingerprint(training.kind, training.config, training.dataset_id, training.parent_model_id)
     config = {**training.config, "estimates": training.kind, "fingerprint": mark}
-    return replace(training, kind="estimate", name=None, config=config)
+    return replace(training, kind="estimate", name=None, config=config, lane="short")

@@ -64,4 +64,5 @@ class EvaluationRequest(JobKind):
             dataset_id=dataset.id,
             parent_model_id=model.id,
             priority=self.priority,
+            lane="short",
         )

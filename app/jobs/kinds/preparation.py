@@ -16,4 +16,4 @@ class Preparation(JobKind):
     def resolve(self, session: Session, project_id: str) -> JobColumns:
         """Return the columns; the dataset's row says how it is prepared."""
         del session, project_id
-        return JobColumns(kind=self.kind, config={}, dataset_id=self.dataset)
+        return JobColumns(kind=self.kind, config={}, dataset_id=self.dataset, lane="short")

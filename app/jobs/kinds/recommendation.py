@@ -70,6 +70,7 @@ class RecommendationJobRequest(RecommendationRequest, JobKind):
             metadata=self.metadata,
             dataset_id=dataset.id,
             priority=self.priority,
+            lane="short",
         )
 
 

@@ -32,7 +32,9 @@ def add_job(database: Database, project_id: str, **fields: Any) -> str:
     job_id = new_id("job")
     defaults = {"kind": "fine_tuning", "status": "succeeded", "config": {}, "job_metadata": {}}
     with database.writing() as session:
-        session.add(JobRow(id=job_id, project_id=project_id, created_at=1.0, queued_at=1.0, **{**defaults, **fields}))
+        session.add(
+            JobRow(id=job_id, project_id=project_id, created_at=1.0, queued_at=1.0, last_seq=1, **defaults | fields)
+        )
         session.flush()
         session.add(EventRow(job_id=job_id, seq=1, created_at=1.0, level="info", type="x", message="x", data={}))
         session.add(MetricRow(job_id=job_id, step=1, epoch=0, created_at=1.0, values={}))

@@ -63,6 +63,25 @@ def types(db: Database, job_id: str) -> list[str]:
         return [event.type for event in events.since(session, job_id, 0)]
 
 
+def test_the_lane_of_short_jobs_takes_no_other(db: Database) -> None:
+    long = add_job(db, priority=5)
+    short = [add_job(db, kind="preparation", lane="short", priority=priority) for priority in (0, 1)]
+    later = add_job(db, lane="short", not_before=time.time() + 3600)
+    gpu = add_job(db, lane="short", device="cuda")
+
+    def look_and_take() -> tuple[bool, str | None]:
+        with db.writing() as session:
+            is_there = leases.has_claimable(session, leases.ONE_EACH | {"cuda": 0}, "short")
+            lease = leases.claim(session, "w1", 60, leases.ONE_EACH | {"cuda": 0}, lane="short")
+        return is_there, lease and lease.job_id
+
+    assert [look_and_take() for _ in range(3)] == [(True, short[1]), (True, short[0]), (False, None)]
+    taken = take(db)
+    assert taken is not None
+    assert taken.job_id == long
+    assert {read(db, job).status for job in (later, gpu)} == {"queued"}
+
+
 def test_the_best_job_is_claimed_first(db: Database) -> None:
     first = add_job(db)
     urgent = add_job(db, priority=5)
