@@ -63,7 +63,7 @@ class TableParser:
         for _ in islice(lines, layout.skipped):
             pass
         self._lines = lines
-        self._rows = csv.reader(lines, delimiter=layout.delimiter, strict=True)
+        self._rows = csv.reader(lines, delimiter=layout.delimiter, skipinitialspace=layout.padded, strict=True)
         self._width: int | None = None
         self._count = self._blank = self._trimmed = self._spanning = 0
         self._ragged: list[RowError] = []

@@ -36,7 +36,8 @@ class Layout:
 
     `skipped` physical lines come before the table, `titles` of them hold text. `verdict` says whether the next line
     holds names; with `row_names` it has one less than the rows, whose first column then has no name. `even`: all
-    records of the sample have equally many fields, more than one. `says_delimiter`: a line "sep=;" names it.
+    records of the sample have equally many fields, more than one. `says_delimiter`: a line "sep=;" names it. `padded`:
+    blanks stand between a delimiter and the quotes of a field.
     """
 
     delimiter: str
@@ -46,6 +47,7 @@ class Layout:
     row_names: bool = False
     even: bool = False
     says_delimiter: bool = False
+    padded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,19 @@ def sniff(sample: str, limits: Limits, header: str = "auto", *, whole: bool = Tr
     reading = _best_reading(sample[said.end() :] if said else sample, delimiters, limits, whole=whole)
     even = reading.even == 1 and len(reading.records) > 1
     layout = _find_header(reading, header)
-    return replace(layout, skipped=layout.skipped + bool(said), even=even, says_delimiter=bool(said))
+    return replace(
+        layout,
+        skipped=layout.skipped + bool(said),
+        even=even,
+        says_delimiter=bool(said),
+        padded=is_padded(sample, layout.delimiter),
+    )
+
+
+def is_padded(sample: str, delimiter: str) -> bool:
+    """Return whether blanks stand between the delimiters and the quotes of the first line, as in "a", "b"."""
+    first = sample.partition("\n")[0]
+    return delimiter != " " and re.search(rf'"{re.escape(delimiter)} +"', first) is not None
 
 
 def is_uneven_table(sample: str, limits: Limits, *, whole: bool) -> bool:
@@ -179,7 +193,8 @@ def _best_reading(sample: str, delimiters: str, limits: Limits, *, whole: bool) 
 
 def _records(sample: str, delimiter: str, *, whole: bool) -> list[Record]:
     """Return the records of a sample; unless it is the `whole` file, without the last one, which is cut off."""
-    reader = csv.reader(io.StringIO(sample, newline=""), delimiter=delimiter)
+    padded = is_padded(sample, delimiter)
+    reader = csv.reader(io.StringIO(sample, newline=""), delimiter=delimiter, skipinitialspace=padded)
     records: list[Record] = []
     try:
         line = 0

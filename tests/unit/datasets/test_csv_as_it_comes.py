@@ -39,6 +39,9 @@ LAYOUTS = {
     "sep line, quoted, and a rare delimiter": '"sep=^"\r\n' + ORDINARY.replace(",", "^").replace("\n", "\r\n"),
     "sep line that names the tab": "sep=\\t\n" + ORDINARY.replace(",", "\t"),
     "sep line padded by a spreadsheet": "sep=,,\n" + ORDINARY,
+    "blanks before quotes": lines(
+        lambda k: plain(k).replace(",", ', "', 1).replace(",c", '", c').replace(",d", '", d')
+    ).replace("", '"a", "b", "label"\n', 1),
     "titles": "Report of 2024\nmade by us\n\n" + ORDINARY,
     "titles filled up with delimiters": "Report of 2024,,\n,,\n" + ORDINARY,
     "comments": "# made by us\n# on Monday, at noon\n" + ORDINARY,
