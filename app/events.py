@@ -39,6 +39,12 @@ def since(session: Session, job_id: str, seq: int, limit: int = 1000) -> list[Ev
     return list(session.scalars(query))
 
 
+def last_of(session: Session, job_id: str, kinds: tuple[str, ...]) -> str | None:
+    """Return the kind of the last event of a job that is one of these; None where there is none."""
+    query = select(EventRow.type).where(EventRow.job_id == job_id, EventRow.type.in_(kinds))
+    return session.scalar(query.order_by(EventRow.seq.desc()).limit(1))
+
+
 async def follow(database: Database, job_id: str, seq: int, ends: frozenset[str]) -> AsyncIterator[EventRow | None]:
     """Yield the events after number `seq` as they are appended, and None after `PING_SECONDS` without one.
 

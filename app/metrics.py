@@ -138,7 +138,7 @@ def _steps(session: Session) -> Metric:
         if progress is None or progress["eta_seconds"] is None:
             continue
         left = progress["total_steps"] - progress["step"]
-        if left > 0:
+        if left > 0 and progress["fraction"] < 1:  # one that stopped early has steps left, and takes none of them
             seconds_by_kind.setdefault(kind, []).append(progress["eta_seconds"] / left)
     for kind, seconds in seconds_by_kind.items():
         steps.add_metric((kind,), sum(seconds) / len(seconds))

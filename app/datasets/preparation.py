@@ -128,7 +128,19 @@ def _spec(frame: Frame, split: Bytes, loaded: Loaded, options: PrepareOptions, n
         continuous=frame.windows,
         rows=rows,
         labelled={spec.name: _rows_per_split(split[labelled[:, t]]) for t, spec in enumerate(frame.target_specs)},
+        class_rows=_class_rows(frame, split),
     )
+
+
+def _class_rows(frame: Frame, split: Bytes) -> dict[str, tuple[int, ...]]:
+    """Count the train rows of every class of every target that has classes."""
+    train = frame.targets[split == SPLITS.index("train")]
+    counts = {}
+    for index, target in enumerate(frame.target_specs):
+        codes = train[:, index][~np.isnan(train[:, index])].astype(np.int64)
+        if target.type == "category":
+            counts[target.name] = tuple(np.bincount(codes, minlength=len(target.classes)).tolist())
+    return counts
 
 
 def _rows_per_split(split: Bytes) -> dict[Split, int]:

@@ -135,10 +135,14 @@ def _check_extendable(session: Session, row: JobRow, kind: type[JobKind]) -> Non
         refusal = CANNOT_EXTEND
     if refusal is not None:
         raise ConflictError(refusal, code="cannot_extend")
-    if not repository.checkpoints(session, row.id):
-        removal = repository.removal_of_checkpoints(session, row.id)
-        reason = removal or "Its heads were solved for, not trained by steps."
-        msg = f"The job has no checkpoint to go on from. {reason}"
+    checkpoints = repository.checkpoints(session, row.id)
+    if not checkpoints or kind.was_solved(checkpoints[0].manifest):
+        removal = None if checkpoints else repository.removal_of_checkpoints(session, row.id)
+        solved = (
+            "Its heads were solved for at once, not trained by steps: fine-tune again with more labels, or with "
+            '{"strategy": {"kind": "full"}}.'
+        )
+        msg = f"There is nothing to go on with. {removal or solved}"
         raise ConflictError(msg, code="cannot_extend")
 
 

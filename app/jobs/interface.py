@@ -112,6 +112,12 @@ class JobKind(Frozen):
         raise NotImplementedError
 
     @classmethod
+    def was_solved(cls, checkpoint: Mapping[str, Any]) -> bool:
+        """Return whether the training of a checkpoint with this manifest was solved at once: no step follows it."""
+        del checkpoint
+        return False
+
+    @classmethod
     def links(cls, job_id: str) -> dict[str, str]:
         """Return what a job's `links` name for this kind alone."""
         del job_id

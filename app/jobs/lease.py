@@ -17,7 +17,7 @@ from app.db.tables import JobRow
 from app.jobs import attempts
 from app.jobs.attempts import Ending, Lease
 from app.jobs.states import LEASED, TERMINAL, Status, sources
-from app.jobs.transitions import JobError, end_owned, record_end
+from app.jobs.transitions import JobError, end_owned, record_end, record_owner_paused, record_paused
 from app.jobs.workers import usual
 
 _NO_ORM = {"synchronize_session": False}
@@ -185,6 +185,8 @@ def move(session: Session, lease: Lease, to: Status, **values: Any) -> None:
         raise RuntimeError(msg)
     if to in TERMINAL and to != "succeeded":
         end_owned(session, lease.job_id, row.dataset_id, values.get("error"))
+    if to == "finalizing" or to in TERMINAL:
+        record_owner_paused(session, lease.job_id)
 
 
 def _held(session: Session, lease: Lease) -> str:
@@ -219,9 +221,7 @@ def requeue(
     to = _release(session, lease, attempts=JobRow.attempts if charged else JobRow.attempts - 1, not_before=start)
     paused = to == "paused" and not charged
     attempts.end(session, lease, "paused" if paused else ending, message, charged=charged)
-    if to == "paused":
-        events.append(session, lease.job_id, "job.paused", "Paused; resume lets it go on from its last checkpoint.")
-    else:
+    if to != "paused":
         data = {"charged": charged, "ending": ending}
         events.append(session, lease.job_id, "job.requeued", message, data, level="warning")
 
@@ -230,6 +230,9 @@ def _release(session: Session, lease: Lease, **values: Any) -> Status:
     """Let go of the job: queued again or, where that was asked for, paused."""
     to: Status = "paused" if _held(session, lease) == "pausing" else "queued"
     move(session, lease, to, **{"lease_until": None, "owner": None, "queued_at": db_now(), **values})
+    if to == "paused":
+        record_paused(session, lease.job_id)
+        record_owner_paused(session, lease.job_id)
     return to
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import String, cast, delete, func, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, String, cast, delete, func, select, update
+from sqlalchemy.orm import Session, aliased
 
 from app.db.session import db_now
 from app.db.tables import (
@@ -131,6 +131,8 @@ def page(
     """
     jobs = select(JobRow).where(JobRow.project_id == project_id)
     columns = {**filters.columns, "parent_model_id": parent}
+    if (status := columns.pop("status", None)) is not None:
+        jobs = jobs.where(_has_status(status))
     jobs = jobs.filter_by(**{name: value for name, value in columns.items() if value is not None})
     if datasets is not None:
         jobs = jobs.where(JobRow.dataset_id.in_(datasets))
@@ -141,6 +143,19 @@ def page(
     for key, value in filters.metadata.items():
         jobs = jobs.where(JobRow.job_metadata[key].as_string() == value)
     return fetch_page(session, jobs, JobRow.id, limits)
+
+
+def _has_status(status: str) -> ColumnElement[bool]:
+    """Whether a job is answered with this status: a paused sweep is still pausing while one of its trials is."""
+    trial = aliased(JobRow)
+    pauses = select(trial.id).where(trial.sweep_id == JobRow.id, trial.status == "pausing").correlate(JobRow).exists()
+    match status:
+        case "paused":
+            return (JobRow.status == status) & ~pauses
+        case "pausing":
+            return (JobRow.status == status) | ((JobRow.status == "paused") & pauses)
+        case _:
+            return JobRow.status == status
 
 
 def unfinished(session: Session, project_id: str) -> int:

@@ -80,7 +80,6 @@ def render(session: Session, row: JobRow) -> Job:
             "id",
             "kind",
             "name",
-            "status",
             "phase",
             "progress",
             "priority",
@@ -89,8 +88,10 @@ def render(session: Session, row: JobRow) -> Job:
             "finished_at",
         )
     }
+    pauses = row.status == "paused" and repository.has_pausing_child(session, row.id)
     return Job(
         **fields,
+        status="pausing" if pauses else row.status,
         queue_position=repository.queue_position(session, row),
         waiting_for=_waiting_for(session, row),
         attempt=row.attempts,

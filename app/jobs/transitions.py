@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from app import events
 from app.datasets import repository as datasets
 from app.db.session import db_now
-from app.jobs.repository import JobRow, unfinished_children
+from app.jobs.repository import JobRow, has_pausing_child, unfinished_children
 from app.jobs.states import Status, sources
 from app.sweeps import repository as trials
 
@@ -67,11 +67,30 @@ def pause(session: Session, job_id: str) -> str | None:
         return session.scalar(
             select(JobRow.status).where(JobRow.id == job_id, JobRow.status.in_(("pausing", "paused")))
         )
+    children = [pause(session, child) for child in unfinished_children(session, job_id)]
+    if status == "paused" and "pausing" in children:
+        events.append(session, job_id, "job.pausing", "Its trials were asked to pause at their next step.")
+        return "pausing"
     message = "Paused; resume lets it go on." if status == "paused" else "Asked to pause at its next step."
     events.append(session, job_id, f"job.{status}", message)
-    for child in unfinished_children(session, job_id):
-        pause(session, child)
     return status
+
+
+def record_paused(session: Session, job_id: str) -> None:
+    """Append the event that a job is paused, once it can be resumed: none of its children is still pausing."""
+    # Locked, so that of two children that pause at once the later one sees the other.
+    session.execute(select(JobRow.id).where(JobRow.id == job_id).with_for_update())
+    if not has_pausing_child(session, job_id):
+        message = "Paused; resume lets it go on from its last checkpoint."
+        events.append(session, job_id, "job.paused", message)
+
+
+def record_owner_paused(session: Session, child_id: str) -> None:
+    """Do the same for the sweep of a trial that pauses no longer, where the sweep waited for that."""
+    owner = select(JobRow.sweep_id).where(JobRow.id == child_id).scalar_subquery()
+    sweep_id = session.scalar(select(JobRow.id).where(JobRow.id == owner, JobRow.status == "paused"))
+    if sweep_id is not None and events.last_of(session, sweep_id, ("job.pausing", "job.paused")) == "job.pausing":
+        record_paused(session, sweep_id)
 
 
 def resume(session: Session, job_id: str) -> bool:

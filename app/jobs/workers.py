@@ -3,11 +3,12 @@
 from collections import Counter
 from collections.abc import Mapping
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import ColumnElement, delete, select, update
 from sqlalchemy.orm import Session
 
 from app.db.session import db_now
-from app.jobs.repository import WorkerRow
+from app.jobs.repository import JobRow, WorkerRow
+from app.jobs.states import LEASED
 
 SEEN_SECONDS = 120.0  # a worker that was not seen for longer is not counted on
 _FORGOTTEN_SECONDS = 86400.0
@@ -20,7 +21,7 @@ def sign_in(session: Session, worker: str, devices: Mapping[str, int]) -> None:
     seen = update(WorkerRow).where(WorkerRow.id == worker).values(seen_at=now, devices=kinds).returning(WorkerRow.id)
     if session.execute(seen.execution_options(synchronize_session=False)).first() is None:
         session.add(WorkerRow(id=worker, devices=kinds, started_at=now, seen_at=now))
-    session.execute(delete(WorkerRow).where(WorkerRow.seen_at < now - _FORGOTTEN_SECONDS))
+    session.execute(delete(WorkerRow).where(WorkerRow.seen_at < now - _FORGOTTEN_SECONDS, ~_works()))
 
 
 def sign_out(session: Session, worker: str) -> None:
@@ -50,7 +51,14 @@ def usual(devices: Mapping[str, int]) -> int:
     return devices.get("cuda") or devices.get("cpu", 0)
 
 
+def _works() -> ColumnElement[bool]:
+    """Whether a worker renews a lease: one that found its job by polling does not sign in until the job has ended."""
+    leased = JobRow.status.in_(LEASED) & (JobRow.lease_until > db_now())
+    lease = select(JobRow.id).where(leased, JobRow.owner == WorkerRow.id)
+    return lease.correlate(WorkerRow).exists()
+
+
 def _seen(session: Session) -> list[dict[str, int]]:
-    recent = select(WorkerRow.devices).where(WorkerRow.seen_at > db_now() - SEEN_SECONDS)
+    recent = select(WorkerRow.devices).where((WorkerRow.seen_at > db_now() - SEEN_SECONDS) | _works())
     words = [[word.partition(":") for word in row.split()] for row in session.scalars(recent)]
     return [{kind: int(count or 1) for kind, _, count in row} for row in words]  # those of a release before: no count

@@ -80,6 +80,11 @@ class WarningCode(StrEnum):
     OUT_OF_RANGE = "out_of_range", "An input holds a value far outside of those that training saw."
     TEXT_TRUNCATED = "text_truncated", "A text is longer than the model's context; only a part of it was read."
     IGNORED_KEYS = "ignored_keys", "An input holds keys that are no inputs of the model; they were ignored."
+    # Learning
+    CLASSES_DROPPED = "classes_dropped", "A pretrained model answers classes that the dataset lacks; a new head cannot."
+    FAR_TARGETS = "far_targets", "Target values lie a hundred times as far from the median as the usual ones."
+    UNKNOWN_TO_MODEL = "unknown_to_model", "Rows hold categories or tokens that the pretrained model has never seen."
+    EVALUATED_ON_TRAIN = "evaluated_on_train", "An evaluation measured rows that the model has learned from."
 
 
 class WarningItem(Frozen):
@@ -153,6 +158,10 @@ class DataSpec(Frozen):
     rows: dict[Split, int]
     labelled: dict[str, dict[Split, int]] = Field(
         default_factory=dict, description="Per target: how many rows of each split carry it."
+    )
+
+    class_rows: dict[str, tuple[int, ...]] = Field(
+        default_factory=dict, description="Per target of classes: how many train rows carry each, in code order."
     )
 
     @model_validator(mode="after")

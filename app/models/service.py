@@ -156,12 +156,27 @@ def find_model_trained_on(session: Session, model: ModelRow, source_sha256: str)
     for _ in range(MAX_ANCESTORS):
         if row is None:
             return None
-        strategy, labels = row.manifest.get("strategy"), row.manifest.get("labels")
-        used_labels = labels is not None or (strategy is not None and strategy["kind"] != "linear_probe")
-        if used_labels and repository.source_of(session, row) == source_sha256:
+        if _trained_by_labels(row) and repository.source_of(session, row) == source_sha256:
             return row
         row = repository.by_id(session, row.project_id, row.parent_id) if row.parent_id else None
     return None
+
+
+def learned_datasets(session: Session, model: ModelRow) -> list[str]:
+    """Return the ids of the datasets whose labels the model has learned, itself or by an ancestor's backbone."""
+    found: list[str] = []
+    row: ModelRow | None = model
+    while row is not None and len(found) < MAX_ANCESTORS:
+        if row.dataset_id is not None and (_trained_by_labels(row) or (row is model and row.kind == "fine_tuned")):
+            found.append(row.dataset_id)
+        row = repository.by_id(session, row.project_id, row.parent_id) if row.parent_id else None
+    return list(dict.fromkeys(found))
+
+
+def _trained_by_labels(model: ModelRow) -> bool:
+    """Whether labels have moved its backbone."""
+    strategy, labels = model.manifest.get("strategy"), model.manifest.get("labels")
+    return labels is not None or (strategy is not None and strategy["kind"] != "linear_probe")
 
 
 def file(state: Services, project_id: str, ref: str, name: str) -> tuple[Path, str]:

@@ -1,5 +1,9 @@
 """What a sweep searches and how: where values come from, and the algorithms. Pure pydantic."""
 
+import itertools
+import json
+import math
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, JsonValue, model_validator
@@ -26,6 +30,10 @@ class _Range(Frozen):
         """Values to check before anything is tried: the ends."""
         return [self.low, self.high]
 
+    def all_values(self) -> list[Any] | None:
+        """Return every value there is, each once; None where they are too many to list."""
+        return None
+
 
 class Uniform(_Range):
     """A real number, every one as likely."""
@@ -51,6 +59,11 @@ class IntegerRange(_Range):
     high: _Whole = Field(description="Largest value, itself included.")
     log: bool = Field(default=False, strict=True, description="Draw the logarithm uniformly; needs low of at least 1.")
 
+    def all_values(self) -> list[Any] | None:
+        """Return every value there is, each once; None where they are too many to list."""
+        count = self.high - self.low + 1
+        return list(range(self.low, self.high + 1)) if count <= MAX_COMBINATIONS else None
+
     @model_validator(mode="after")
     def _logarithms_exist(self) -> Self:
         if self.log and self.low < 1:
@@ -69,7 +82,12 @@ class Choice(Frozen):
         """Values to check before anything is tried: all of them."""
         return list(self.values)
 
+    def all_values(self) -> list[Any] | None:
+        """Return every value there is, each once: 1 and true differ."""
+        return list({json.dumps(value, sort_keys=True): value for value in self.values}.values())
 
+
+MAX_COMBINATIONS = 1000  # as many as a sweep may have trials
 AnyRange = Annotated[Uniform | LogUniform | IntegerRange | Choice, Field(discriminator="kind")]
 
 
@@ -104,3 +122,13 @@ class SuccessiveHalving(Frozen):
 
 AnyAlgorithm = Annotated[RandomSearch | Tpe | SuccessiveHalving, Field(discriminator="kind")]
 Direction = Literal["minimize", "maximize"]
+
+
+def combinations(space: Mapping[str, AnyRange]) -> list[dict[str, Any]] | None:
+    """Return every combination of values by field, each once; None where they are more than 1,000 or without number."""
+    fields = sorted(space)
+    values = [space[field].all_values() for field in fields]
+    known = [of_field for of_field in values if of_field is not None]
+    if len(known) < len(values) or math.prod(map(len, known)) > MAX_COMBINATIONS:
+        return None
+    return [dict(zip(fields, chosen, strict=True)) for chosen in itertools.product(*known)]

@@ -9,7 +9,7 @@ import torch
 
 from worker.attempt.attempt import Attempt
 from worker.attempt.divergence import DivergedError
-from worker.training.events import Evaluated, Started, StepDone
+from worker.training.events import Evaluated, Finished, Started, StepDone
 from worker.training.state import LoopState
 
 _REPORT_SECONDS = 1.0
@@ -54,14 +54,25 @@ class Reporter:
         elif self.points:
             self.attempt.report(progress_of(step, self.total_steps, 0, 0.0), list(self.points.values()), "training")
 
+    def end(self, event: Finished) -> None:
+        """Write what is left, and that the training has come to its end, early or not."""
+        if self.last is not None:
+            self._collect(self.last)
+        progress = progress_of(event.step, self.total_steps, self.last.epoch if self.last else 0, 0.0)
+        ended = {"fraction": 1.0, "kept_step": event.kept_step}
+        self.attempt.report({**progress, **ended}, list(self.points.values()), "training")
+
     def evaluated(self, event: Evaluated) -> None:
         """Collect a measurement."""
         self._point(event.step, event.epoch, event.metrics)
 
-    def _write(self, event: StepDone) -> None:
+    def _collect(self, event: StepDone) -> None:
         losses = self._mean_losses()
         self._refuse_diverged(event, losses.get("train/loss", 0.0))
         self._point(event.step, event.epoch, {**losses, "train/lr": event.lr})
+
+    def _write(self, event: StepDone) -> None:
+        self._collect(event)
         left = self.total_steps - event.step
         done = event.step - self.first_step
         eta = (time.monotonic() - self.began) / done * left if done else None

@@ -13,6 +13,7 @@ from app.ml.resolution.compatibility import EvaluatedSplit, check_comparable
 from worker.attempt.context import JobContext
 from worker.attempt.job_inputs import device_for, open_data, open_model
 from worker.attempt.reporter import progress_of
+from worker.jobs.learned_rows import warn_of_learned_rows
 from worker.training.model_evaluation import evaluate_model, limit_rows, rows_to_evaluate
 
 _REPORT_SECONDS = 0.5
@@ -23,12 +24,13 @@ def run(context: JobContext) -> None:
     attempt, job, folder = context.attempt, context.job, context.folder
     attempt.report(progress_of(0, 1, 0, None), [], "loading")
     part: EvaluatedSplit = job.config["split"]
-    data = open_data(context)[1]
+    dataset, data = open_data(context)
     bundles = [open_model(attempt, name, folder / f"model{index}") for index, name in enumerate(_models(job))]
     every = rows_to_evaluate(data, part, bundles[0].manifest.heads)
     rows = limit_rows(every, [entry for bundle in bundles for entry in bundle.manifest.heads])
     message = f"Measuring on {len(rows)} of {len(every)} rows."
     attempt.enter("running", "measuring", message, {"rows": len(rows), "of": len(every)})
+    warn_of_learned_rows(context, dataset, rows, list(dict.fromkeys(_models(job))))
     progress = _Progress(context, len(rows) * len(bundles))
     device = device_for(job)
     results = [

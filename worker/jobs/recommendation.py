@@ -121,4 +121,4 @@ class _Work:
 
 def _full(config: ResolvedFineTuning) -> FineTuningConfig:
     """The same head on a backbone that is trained as well, with the usual recipe."""
-    return FineTuningConfig(heads=config.heads, strategy=Full())
+    return FineTuningConfig(heads=config.heads, inherited_heads=(), strategy=Full())

@@ -4,13 +4,14 @@ A study is rebuilt for each new trial and its sampler is seeded by the sweep's s
 same trials behind it, the next one is the same, whichever process asks.
 """
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from app.sweeps.config import SweepConfig
 from app.sweeps.repository import TrialRecord
-from app.sweeps.space import AnyRange, Choice, IntegerRange, LogUniform, SuccessiveHalving, Tpe
+from app.sweeps.space import AnyRange, Choice, IntegerRange, LogUniform, SuccessiveHalving, Tpe, combinations
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -19,7 +20,36 @@ if TYPE_CHECKING:
 
 
 def next_values(config: SweepConfig, trials: list[TrialRecord], number: int) -> dict[str, Any]:
-    """Return the values of trial `number`, given what the others have come to. optuna is imported when first asked."""
+    """Return the values of trial `number`, given what the others have come to. optuna is imported when first asked.
+
+    Of a space with few combinations none is tried twice: where the sampler repeats one, another takes its place.
+    """
+    untried = _untried(config, trials)
+    every_one = untried is not None and len(trials) + len(untried) <= config.trials
+    if untried and every_one:
+        return _drawn_from(untried, config, number)
+    drawn = _sampled(config, trials, number)
+    return _drawn_from(untried, config, number) if untried and _key(drawn) not in map(_key, untried) else drawn
+
+
+def _untried(config: SweepConfig, trials: list[TrialRecord]) -> list[dict[str, Any]] | None:
+    """The combinations that no trial has had; None where the space has more of them than can be listed."""
+    every = combinations(config.space)
+    if every is None:
+        return None
+    tried = {_key(trial.values) for trial in trials}
+    return [values for values in every if _key(values) not in tried]
+
+
+def _key(values: dict[str, Any]) -> str:
+    return json.dumps(values, sort_keys=True)
+
+
+def _drawn_from(untried: list[dict[str, Any]], config: SweepConfig, number: int) -> dict[str, Any]:
+    return untried[int(np.random.default_rng([config.seed, number]).integers(len(untried)))]
+
+
+def _sampled(config: SweepConfig, trials: list[TrialRecord], number: int) -> dict[str, Any]:
     import optuna  # noqa: PLC0415 - most jobs search nothing
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -148,9 +148,10 @@ def _train_on(context: JobContext, training: Run, trial: RunningTrial | None, ch
             _record(attempt, event)
         elif isinstance(event, Finished):
             checkpoints.refuse_unsound()
-            reporter.finish(event.step)
-            data = {**watch.elapsed(), "reason": event.reason, "step": event.step}
-            attempt.record_event("training.finished", f"Trained to step {event.step} ({event.reason}).", data)
+            reporter.end(event)
+            kept = "" if event.kept_step == event.step else f" The weights of step {event.kept_step} are kept."
+            data = {**watch.elapsed(), "reason": event.reason, "step": event.step, "kept_step": event.kept_step}
+            attempt.record_event("training.finished", f"Trained to step {event.step} ({event.reason}).{kept}", data)
 
 
 def _record(attempt: Attempt, note: Note | WarningItem) -> None:

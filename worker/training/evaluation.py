@@ -80,7 +80,7 @@ def evaluate(objective: Objective, examples: Examples, split: Split) -> Evaluati
             losses: Losses = objective.losses_of(outputs, examples.targets)
             outcomes = objective.outcomes(outputs, examples.targets)
         else:
-            losses, loss_outcomes = objective.measured(examples.batch(block) for block in examples.blocks())
+            losses, loss_outcomes = objective.measured(map(examples.batch, examples.blocks(objective.least_rows)))
     objective.train()
     heads = {key: of_head.metrics() for key, of_head in outcomes.items()}
     scalars = {name: value.item() for name, value in losses.items()}

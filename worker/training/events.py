@@ -62,6 +62,7 @@ class Finished:
 
     step: int
     reason: Reason
+    kept_step: int  # whose weights are kept: an earlier one where early stopping, or the online probe, chose them
 
 
 Event = Started | StepDone | EpochDone | Evaluated | Note | WarningItem | Finished

@@ -8,8 +8,8 @@ import torch
 
 from app.ml.configs.training import ResolvedTraining
 from app.ml.data.arrays import Examples
-from worker.training.batches import epoch_batches
-from worker.training.events import EpochDone, Evaluated, Event, Finished, Started, StepDone
+from worker.training.batches import count_batches, epoch_batches
+from worker.training.events import EpochDone, Evaluated, Event, Finished, Reason, Started, StepDone
 from worker.training.micro_batches import DeviceMemoryError, backward, split_further
 from worker.training.online_probe import OnlineProbe
 from worker.training.optimizer import set_rate
@@ -27,6 +27,7 @@ class Plan:
     config: ResolvedTraining
     rows: int
     solves: bool = False  # then the training is a single step over all rows
+    least_rows: int = 1  # of a step
 
     @property
     def batch_size(self) -> int:
@@ -36,12 +37,14 @@ class Plan:
     @property
     def steps_per_epoch(self) -> int:
         """Steps of an epoch, the last of which may take fewer rows."""
-        return 1 if self.solves else self.config.steps_per_epoch(self.rows)
+        return 1 if self.solves else count_batches(self.rows, self.batch_size, self.least_rows)
 
     @property
     def total_steps(self) -> int:
         """Steps of the whole training: as configured, or the epochs' steps."""
-        return 1 if self.solves else self.config.total_steps(self.rows)
+        if self.solves:
+            return 1
+        return self.config.steps or (self.config.epochs or 0) * self.steps_per_epoch
 
     def lr(self, step: int) -> float:
         """The learning rate of step `step`, counted from 0."""
@@ -70,7 +73,8 @@ def train(
     while (progress.step < plan.total_steps or progress.position > 0) and not progress.stopped_early:
         state.objective.train()
         # Only the rows after `position` are left of an epoch within which the run was saved.
-        for indices in epoch_batches(plan.rows, plan.batch_size, config.seed, progress.epoch, progress.position):
+        place = (progress.epoch, progress.position)
+        for indices in epoch_batches(plan.rows, plan.batch_size, config.seed, *place, least=plan.least_rows):
             if progress.step >= plan.total_steps:
                 break
             while (done := _step(state, examples, plan, indices)) is None:
@@ -89,7 +93,17 @@ def train(
     state.restore_best()
     if probe and probe.selects_weights and progress.best_step is not None:
         yield probe.kept_note(progress)
-    yield Finished(progress.step, "early_stopping" if progress.stopped_early else "completed")
+    reason: Reason = "early_stopping" if progress.stopped_early else "completed"
+    yield Finished(progress.step, reason, _kept_step(state, probe))
+
+
+def _kept_step(state: LoopState, probe: OnlineProbe | None) -> int:
+    """The step whose weights the training ended with."""
+    progress, chosen = state.progress, None
+    if state.best is not None:
+        by_probe = probe is not None and probe.selects_weights
+        chosen = progress.best_step if by_probe else progress.best_loss_step
+    return progress.step if chosen is None else chosen
 
 
 def follow(state: LoopState, examples: Examples, plan: Plan, steps: Iterable[tuple[int, torch.Tensor]]) -> None:
@@ -152,6 +166,7 @@ def _update_best(state: LoopState, plan: Plan, loss: float) -> bool:
     better = math.isfinite(loss) and (progress.best_loss is None or loss < progress.best_loss - delta)
     if better:
         progress.best_loss, progress.evaluations_without_gain = loss, 0
+        progress.best_loss_step = progress.step
     else:
         progress.evaluations_without_gain += 1
     if stopping is not None:

@@ -27,10 +27,12 @@ from app.ml.kinds.supervision.base import JointObjective
 from app.ml.models.assembly import FineTuning, build_heads, stacked, targets_of
 from app.ml.models.bundle import Bundle, HeadEntry, Manifest, save_bundle
 from app.ml.models.partial_loading import load_partially
+from app.ml.resolution.inheritance import Inherited, entry_for, with_inherited_classes
 from app.ml.resolution.pretrained import inherits_preprocessing
-from app.ml.spec import Split, WarningItem
+from app.ml.spec import Split, WarningCode, WarningItem
 from worker.training.evaluation import Evaluation, calibrate, evaluate, features_of
 from worker.training.events import EpochDone, Event, Note
+from worker.training.far_targets import warn_of_far_targets
 from worker.training.features import GetOrCompute, feature_key, uncached
 from worker.training.label_propagation.pseudo_labels import LabelPropagation
 from worker.training.loop import Metrics, Plan, train
@@ -41,7 +43,9 @@ from worker.training.precision import use_channels_last
 from worker.training.solve import solve_heads, train_by_solving
 from worker.training.state import LoopState
 from worker.training.task_affinity import is_due, measure_task_affinity
+from worker.training.unknown_values import check_unknown_values
 
+_MAX_SHOWN = 5
 AnyRunConfig = ResolvedPretraining | ResolvedFineTuning
 
 
@@ -62,7 +66,8 @@ class Run:
     @property
     def plan(self) -> Plan:
         """How long the training is."""
-        return Plan(self.config.training, len(self.examples("train")), self._solving == "only")
+        rows, least_rows = len(self.examples("train")), self.state.objective.least_rows
+        return Plan(self.config.training, rows, self._solving == "only", least_rows)
 
     @property
     def lr(self) -> float:
@@ -78,7 +83,7 @@ class Run:
 
     def _steps(self) -> Iterator[Event]:
         examples, objective = self.examples("train"), self.state.objective
-        validate = self._validate if len(self.examples("validation")) else None
+        validate = self._validate if len(self.examples("validation")) >= objective.least_rows else None
         if self._solving == "only":
             yield from train_by_solving(self.state, examples, validate, self.label_propagation)
             return
@@ -102,9 +107,9 @@ class Run:
         return objective.strategy.solving if isinstance(objective, FineTuning) else "never"
 
     def evaluate(self, split: Split) -> Evaluation | None:
-        """Evaluate a split with the weights as they are; None where it has no rows."""
-        examples = self.examples(split)
-        return evaluate(self.state.objective, examples, split) if len(examples) else None
+        """Evaluate a split with the weights as they are; None where it has no rows, or one that needs another."""
+        examples, objective = self.examples(split), self.state.objective
+        return evaluate(objective, examples, split) if len(examples) >= objective.least_rows else None
 
     def tasks(self) -> dict[str, Any]:
         """{"tasks": which head's learning helps which}, where several heads trained the backbone together."""
@@ -198,7 +203,10 @@ def prepare(
     # the heads (on the CPU), then what objectives fit at random. In another order it would be another training.
     torch.manual_seed(config.training.seed)
     device = torch.device(device)
+    inherited = _inherited(config, parent)
+    data = data.with_classes(with_inherited_classes(data.spec, inherited.values()))
     modality = _modality(config, data, parent)
+    unknown = () if parent is None else check_unknown_values(modality, data)
     backbone, loaded = _backbone(config, modality, parent)
     objective: Objective
     notes: tuple[Note | WarningItem, ...] = ()
@@ -217,7 +225,7 @@ def prepare(
     use_channels_last(objective)
     optimizer = build_optimizer(config.training.optimizer, objective.groups())
     state = LoopState(objective, optimizer, device, frozen=_frozen(config, objective, optimizer, parent))
-    run = Run(config, data, modality, state, notes=(*modality.warnings, *loaded, *notes), cache=cache)
+    run = Run(config, data, modality, state, notes=(*modality.warnings, *unknown, *loaded, *notes), cache=cache)
     if isinstance(config, ResolvedPretraining):
         if config.watch is not None:
             run.probe = OnlineProbe.open(config.watch, data, auxiliary, modality, device)
@@ -227,6 +235,11 @@ def prepare(
     objective.fit(run.examples("train"))
     if isinstance(objective, FineTuning):
         _fit_heads(run, objective)
+        run.notes = (
+            *_dropped_classes(config, objective, parent),
+            *warn_of_far_targets(objective, run.examples("train")),
+            *run.notes,
+        )
     return run
 
 
@@ -239,6 +252,40 @@ def _frozen(
     trained = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
     named = objective.backbone.named_parameters(prefix="backbone", remove_duplicate=False)
     return frozenset(name for name, parameter in named if id(parameter) not in trained)
+
+
+def _inherited(config: AnyRunConfig, parent: Bundle | None) -> Inherited:
+    """The parent's heads that heads go on from, by the heads' keys."""
+    if parent is None or not isinstance(config, ResolvedFineTuning):
+        return {}
+    entries = {
+        head.key: entry_for(head, parent.manifest) for head in config.heads if head.key in config.inherited_heads
+    }
+    return {key: entry for key, entry in entries.items() if entry is not None}
+
+
+def _dropped_classes(config: AnyRunConfig, objective: FineTuning, parent: Bundle | None) -> list[WarningItem]:
+    """A warning for each head that cannot answer what the parent's head for the same target does."""
+    if parent is None or not isinstance(config, ResolvedFineTuning):
+        return []
+    warnings = []
+    for head_config, head in zip(config.heads, objective.each_head(), strict=True):
+        entry = entry_for(head_config, parent.manifest) if parent.heads else None
+        names = () if entry is None else parent.heads[entry.config.key].output_names
+        dropped = [name for name in names if name not in head.output_names]
+        if dropped and len(dropped) < len(names):  # where it shares none, it is another question of the same name
+            warnings.append(_warn_of_dropped(head_config.key, dropped))
+    return warnings
+
+
+def _warn_of_dropped(key: str, dropped: list[str]) -> WarningItem:
+    shown = ", ".join(repr(name[:40]) for name in dropped[:_MAX_SHOWN])
+    more = f" and {len(dropped) - _MAX_SHOWN} more" if len(dropped) > _MAX_SHOWN else ""
+    message = (
+        f"Head {key!r} of the pretrained model answers {shown}{more}, of which the dataset has no row: this one cannot."
+    )
+    remedy = '`"heads": "inherit"` goes on from the model\'s heads and keeps their classes.'
+    return WarningItem(code=WarningCode.CLASSES_DROPPED, message=message, count=len(dropped), remedy=remedy)
 
 
 def fit_modality(config: AnyRunConfig, data: ArrayData) -> AnyModality:
@@ -274,8 +321,11 @@ def _fine_tuning(
     targets = [targets_of(head, data.spec) for head in config.heads]
     heads = build_heads(config.heads, strategy, backbone, targets)
     objective = FineTuning(strategy.adapt(backbone), heads, config.heads, strategy, config.balancing)
-    for head in objective.each_head():
+    inherited = _inherited(config, parent)
+    for head_config, head in zip(config.heads, objective.each_head(), strict=True):
         head.inherit(parent.method if parent else {}, backbone)
+        if parent is not None and head_config.key in inherited:
+            head.take_over(parent.heads[inherited[head_config.key].config.key])
     return objective
 
 
@@ -303,15 +353,17 @@ def _backbone(config: AnyRunConfig, modality: AnyModality, parent: Bundle | None
 
 
 def _fit_heads(run: Run, objective: FineTuning) -> None:
-    """Let the heads take standardisation and class weights from the train split."""
+    """Let the heads take standardisation and class weights from the train split; inherited ones keep their scales."""
     examples = run.examples("train")
     features = examples if objective.strategy.caches_features else None
+    inherited = run.config.inherited_heads if isinstance(run.config, ResolvedFineTuning) else ()
     for config, head in zip(objective.configs, objective.each_head(), strict=True):
+        goes_on = config.key in inherited
         if not config.needs_labels:
             head.fit_examples(examples)
-        else:
+        elif not (goes_on and head.scales_targets):
             head.fit_target(stacked(config, examples.targets))  # labels (N,), of several targets (N, T)
-        if features is not None:
+        if features is not None and not goes_on:
             head.fit_features(features.inputs.take(None))
 
 

@@ -38,7 +38,7 @@ def train_by_solving(
     yield EpochDone(0, 1)
     if evaluate is not None:
         yield Evaluated(0, 1, evaluate(), best=True)
-    yield Finished(1, "completed")
+    yield Finished(1, "completed", 1)
 
 
 def solve_heads(objective: FineTuning, examples: Examples) -> Note:

@@ -26,6 +26,7 @@ class Progress(pydantic.BaseModel):
     epoch: int = 0
     position: int = 0
     best_loss: float | None = None
+    best_loss_step: int | None = None  # the step whose validation loss that is; None in checkpoints of before
     evaluations_without_gain: int = 0
     stopped_early: bool = False
     best_score: float | None = None  # of the online probe

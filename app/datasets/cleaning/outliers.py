@@ -1,4 +1,4 @@
-"""Numbers of a table far from the others of their column.
+"""Numbers of a table far from the others of their column, be it an input or a target.
 
 mad: z = 0.6745 (x - median) / MAD, where MAD is the median of |x - median| (Iglewicz and Hoaglin 1993); a number is an
 outlier where |z| > k. iqr: outside [Q1 - k (Q3 - Q1), Q3 + k (Q3 - Q1)] (Tukey 1977). Neither is moved by the outliers
@@ -38,7 +38,7 @@ class Outliers(CleaningStep):
         description="Report them, move them to the nearest bound, make them missing values, or remove their rows.",
     )
     columns: tuple[str, ...] | None = Field(
-        default=None, max_length=4096, description="Columns of numbers to check; null: all of them."
+        default=None, max_length=4096, description="Columns of numbers to check; null: all of them, targets too."
     )
 
     def run(self, state: CleaningState) -> None:
@@ -49,7 +49,10 @@ class Outliers(CleaningStep):
         for start, block in state.blocks(positions):
             for j in range(block.shape[1]):
                 if start + j in chosen:
-                    findings += self._clean_column(start + j, block[:, j], positions, state)
+                    name = state.frame.columns[start + j].name
+                    findings += self._clean_column(name, block[:, j], positions, state, start + j)
+        for name, target in self._chosen_targets(state).items():
+            findings += self._clean_column(name, state.frame.targets[positions, target], positions, state, None)
         if findings and self.action == "report":
             examples = [text for _, text in sorted(findings, reverse=True)]
             text = f"values far from the others of their column, by {self.method}, in {len(findings)} columns"
@@ -60,14 +63,25 @@ class Outliers(CleaningStep):
         numbers = {spec.name: j for j, spec in enumerate(state.frame.columns) if spec.type == "number"}
         if self.columns is None:
             return set(numbers.values())
-        unknown = [name for name in self.columns if name not in numbers]
+        targets = {spec.name for spec in state.frame.target_specs if spec.type == "number"}
+        unknown = [name for name in self.columns if name not in numbers and name not in targets]
         if unknown:
-            message = f"the step outliers names {unknown[0][:100]!r}, which is no input column of numbers"
+            message = f"the step outliers names {unknown[0][:100]!r}, which is no column of numbers"
             raise DatasetError(Code.UNKNOWN_COLUMN, message, [RowError(("cleaning", "outliers", "columns"), message)])
-        return {numbers[name] for name in self.columns}
+        return {numbers[name] for name in self.columns if name in numbers}
 
-    def _clean_column(self, j: int, values: Floats, positions: Ints, state: CleaningState) -> list[tuple[int, str]]:
-        """Treat the outliers of one column (n,); return their number with a sentence, or nothing."""
+    def _chosen_targets(self, state: CleaningState) -> dict[str, int]:
+        """Return the places of the targets to check, by name."""
+        targets = {spec.name: t for t, spec in enumerate(state.frame.target_specs) if spec.type == "number"}
+        return {name: t for name, t in targets.items() if self.columns is None or name in self.columns}
+
+    def _clean_column(
+        self, name: str, values: Floats, positions: Ints, state: CleaningState, column: int | None
+    ) -> list[tuple[int, str]]:
+        """Treat the outliers of an input or, where `column` is None, of a target; return their number with a sentence.
+
+        `values` are (n,).
+        """
         sample = values[:: -(-len(values) // MAX_SAMPLED)]
         bounds = limits(sample, self.method, self.k or DEFAULT_K[self.method])
         outside = (
@@ -76,19 +90,25 @@ class Outliers(CleaningStep):
         if bounds is None or not len(outside):
             return []
         examples = [f"{state.row_name(positions[i])}: {values[i]:.6g}" for i in outside[:5]]
-        name, (low, high) = state.frame.columns[j].name, bounds
-        text = f"column {name}: {len(outside)} values lie outside {low:.6g} .. {high:.6g}"
+        what, (low, high) = f"{'target' if column is None else 'column'} {name}", bounds
+        text = f"{what}: {len(outside)} values lie outside {low:.6g} .. {high:.6g}"
         if self.action != "report":
             self.record(state, len(outside), "values", f"{text}, by {self.method}", examples)
-            self._act(j, positions[outside], values[outside], bounds, state)
+            self._act(name, column, positions[outside], np.clip(values[outside], *bounds), state)
         return [(len(outside), f"{text} ({examples[0]})")]
 
-    def _act(self, j: int, positions: Ints, values: Floats, bounds: tuple[float, float], state: CleaningState) -> None:
+    def _act(self, name: str, column: int | None, positions: Ints, clipped: Floats, state: CleaningState) -> None:
+        """Remove the outliers' rows at `positions` (n,), or change the values."""
+        changed = clipped if self.action == "clip" else np.full(len(clipped), np.nan)
         if self.action == "remove":
             fresh = positions[state.keep[positions]]
-            state.remove(fresh, "outlier", f"an outlier in column {state.frame.columns[j].name}")
+            state.remove(fresh, "outlier", f"an outlier in {'target' if column is None else 'column'} {name}")
+        elif column is not None:
+            state.writable()[positions, column] = changed
         else:
-            state.writable()[positions, j] = np.clip(values, *bounds) if self.action == "clip" else np.nan
+            targets = state.frame.targets.copy()
+            targets[positions, [spec.name for spec in state.frame.target_specs].index(name)] = changed
+            state.change(targets=targets)
 
 
 def limits(values: Floats, method: str, k: float) -> tuple[float, float] | None:

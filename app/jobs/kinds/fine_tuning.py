@@ -1,8 +1,9 @@
 """Fine-tuning: heads trained for labels, on a pretrained backbone or from scratch."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, TypeAdapter
 from sqlalchemy.orm import Session
 
 from app.datasets.repository import DatasetRow
@@ -11,11 +12,15 @@ from app.jobs.kinds.trainings import TrainingRequest
 from app.ml.configs.learning import FineTuningConfig
 from app.ml.configs.resolved import Resolved, ResolvedFineTuning
 from app.ml.errors import ConfigError
+from app.ml.kinds.strategies import ResolvedStrategy
+from app.ml.kinds.strategies.base import StrategyConfig
 from app.ml.models.bundle import Manifest
 from app.ml.resolution.fine_tuning import resolve_fine_tuning
 from app.ml.spec import DataSpec
 from app.models import service as models
 from app.models.repository import ModelRow
+
+_STRATEGY = TypeAdapter[StrategyConfig](ResolvedStrategy)
 
 
 class FineTuningRequest(TrainingRequest, FineTuningConfig):
@@ -39,6 +44,12 @@ class FineTuningRequest(TrainingRequest, FineTuningConfig):
         """Resolve against the dataset, the pretrained model, and the dataset of the unlabelled rows."""
         manifest = Manifest.model_validate(parent.manifest) if parent else None
         return resolve_fine_tuning(FineTuningConfig(**self.learning_half()), spec, manifest, auxiliary)
+
+    @classmethod
+    def was_solved(cls, checkpoint: Mapping[str, Any]) -> bool:
+        """Return whether its heads were solved for instead of trained by steps."""
+        strategy = checkpoint.get("strategy")
+        return strategy is not None and _STRATEGY.validate_python(strategy).solving == "only"
 
     def check_resolved(
         self, session: Session, config: dict[str, Any], dataset: DatasetRow, parent: ModelRow | None

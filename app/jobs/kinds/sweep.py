@@ -18,11 +18,12 @@ from app.jobs.kinds.pretraining import PretrainingRequest
 from app.ml.evaluation.metric_properties import metric_properties
 from app.ml.fields import Integer
 from app.ml.interfaces import Decision
+from app.ml.kinds.heads import AnyHead
 from app.ml.spec import DataSpec
 from app.models.refs import ModelName
 from app.sweeps.candidates import candidate
 from app.sweeps.config import SweepConfig
-from app.sweeps.space import AnyAlgorithm, AnyRange, Direction, RandomSearch
+from app.sweeps.space import AnyAlgorithm, AnyRange, Direction, RandomSearch, combinations
 
 MAX_PROBES = 200
 _REQUEST: TypeAdapter[AnyTraining] = TypeAdapter(AnyTraining)
@@ -106,11 +107,17 @@ def resolve_sweep(request: SweepRequest, spec: DataSpec, resolve: Resolve) -> Sw
     _check_fields(request)
     _check_values(request, resolve)
     metric, direction, decisions = _resolve_metric(request)
+    trials = request.trials
+    every = combinations(request.space)
+    if every is not None and len(every) < trials:
+        trials = len(every)
+        reason = f"the space has {trials} combinations, and each of them is tried once, not {request.trials} trials"
+        decisions.append(Decision(field="trials", value=trials, reason=reason, option="wider `space`"))
     return SweepConfig(
         base=request.base.model_dump(mode="json", exclude_unset=True),
         space=request.space,
         algorithm=request.algorithm,
-        trials=request.trials,
+        trials=trials,
         parallel=request.parallel,
         metric=metric,
         direction=direction,
@@ -145,6 +152,8 @@ def _refuse(loc: list[str | int], msg: str) -> UnprocessableError:
 
 
 def _check_base(request: SweepRequest, resolve: Resolve) -> None:
+    if isinstance(request.base, FineTuningRequest) and request.base.heads == "inherit":
+        raise _refuse(["base", "heads"], "list the heads: trials are compared by what they are judged by")
     if isinstance(request.base, FineTuningRequest) and request.base.transfer_report is not None:
         msg = "every trial would train the controls: leave this out, and fine-tune once more with what was found best"
         raise _refuse(["base", "transfer_report"], msg)
@@ -154,11 +163,16 @@ def _check_base(request: SweepRequest, resolve: Resolve) -> None:
         raise located_in_base(error) from None
 
 
+def _listed_heads(base: AnyTraining) -> tuple[AnyHead, ...]:
+    """The heads of a fine-tuning that lists them; none of another training."""
+    return base.heads if isinstance(base, FineTuningRequest) and base.heads != "inherit" else ()
+
+
 def _check_validation(base: AnyTraining, spec: DataSpec) -> None:
     """Trials are compared on the validation split and on nothing else."""
-    labelled = isinstance(base, FineTuningRequest) and any(head.targets for head in base.heads)
-    if isinstance(base, FineTuningRequest) and labelled:
-        for index, head in enumerate(base.heads):
+    heads = _listed_heads(base)
+    if any(head.targets for head in heads):
+        for index, head in enumerate(heads):
             for target in head.targets:
                 if spec.labelled.get(target, spec.rows).get("validation", 0) < 1:
                     msg = f"no validation row carries target {target!r}, and trials are compared there"
@@ -216,7 +230,8 @@ def _resolve_metric(request: SweepRequest) -> tuple[str, Direction, list[Decisio
 
 def _headline(request: SweepRequest) -> tuple[str, str]:
     base = request.base
-    lone = base.heads[0] if isinstance(base, FineTuningRequest) and len(base.heads) == 1 else None
+    heads = _listed_heads(base)
+    lone = heads[0] if len(heads) == 1 else None
     if lone is not None and lone.headline_metric is not None:
         if len(lone.targets) > 1:
             return "val/loss", "the loss of the validation split: the targets may have different units"

@@ -27,3 +27,9 @@ def single_layer(layers: nn.Sequential) -> nn.Linear:
     """Return the only Linear of an MLP without hidden layers."""
     (layer,) = (module for module in layers.modules() if isinstance(module, nn.Linear))
     return layer
+
+
+def last_layer_tensors(layers: nn.Sequential, name: str) -> frozenset[str]:
+    """Return the names of weight and bias of the last Linear of an MLP that is kept as the attribute `name`."""
+    linear = [place for place, module in layers.named_modules() if isinstance(module, nn.Linear)]
+    return frozenset({f"{name}.{linear[-1]}.weight", f"{name}.{linear[-1]}.bias"})

@@ -2,14 +2,14 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from app.ml.configs.label_propagation import LabelPropagationConfig
 from app.ml.configs.online_probe import OnlineProbeConfig
 from app.ml.configs.training import TrainingConfig
 from app.ml.configs.transfer_report import TransferReport
 from app.ml.errors import Location
-from app.ml.fields import Auto
+from app.ml.fields import Auto, Name
 from app.ml.kinds.augmentations import AnyAugmentation
 from app.ml.kinds.backbones import AnyBackbone
 from app.ml.kinds.balancing import AnyBalancing
@@ -21,6 +21,11 @@ from app.ml.kinds.strategies import AnyStrategy
 from app.ml.kinds.supervision import AnySupervision
 from app.ml.spec import Frozen
 
+HeadsOrInherit = Annotated[
+    Annotated[tuple[AnyHead, ...], Field(min_length=1, max_length=64), Tag("listed")]
+    | Annotated[Literal["inherit"], Tag("inherit")],
+    Discriminator(lambda heads: "inherit" if isinstance(heads, str) else "listed"),
+]
 Augmentations = Annotated[tuple[AnyAugmentation, ...], Field(max_length=16)]
 
 
@@ -50,7 +55,12 @@ class PretrainingConfig(Frozen):
 class FineTuningConfig(Frozen):
     """Learn heads, on a pretrained backbone or from scratch."""
 
-    heads: tuple[AnyHead, ...] = Field(min_length=1, max_length=64, description="What to predict.")
+    heads: HeadsOrInherit = Field(description="What to predict; inherit: what the model predicts, and more classes.")
+    inherited_heads: Auto[tuple[Name, ...]] = Field(
+        "auto",
+        description="Keys of the heads that go on from the weights of the model's head for the same target; auto: "
+        "where the dataset has all of its classes, and the strategy does not solve for heads; an empty list: none.",
+    )
     strategy: Auto[AnyStrategy] = Field(
         "auto",
         description="How the backbone is adapted; auto: a pretrained one as cross-validation on the labels says, a new "
@@ -85,6 +95,8 @@ class FineTuningConfig(Frozen):
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:
+        if self.heads == "inherit":
+            return self
         keys = [head.key for head in self.heads]
         twice = sorted({key for key in keys if keys.count(key) > 1})
         if twice:

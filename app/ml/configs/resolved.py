@@ -12,6 +12,7 @@ from app.ml.configs.online_probe import OnlineProbeConfig
 from app.ml.configs.training import ResolvedTraining
 from app.ml.configs.transfer_report import ResolvedTransferReport
 from app.ml.errors import Location
+from app.ml.fields import Name
 from app.ml.interfaces import Decisions
 from app.ml.kinds.backbones import ResolvedBackbone
 from app.ml.kinds.balancing import AnyBalancing
@@ -44,6 +45,7 @@ class ResolvedFineTuning(Frozen):
     """A `FineTuningConfig` without any "auto"."""
 
     heads: tuple[AnyHead, ...]
+    inherited_heads: tuple[Name, ...] = ()
     strategy: ResolvedStrategy
     preprocessing: ResolvedPreprocessing
     backbone: ResolvedBackbone

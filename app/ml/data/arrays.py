@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -130,9 +130,9 @@ class Examples:
             targets = {name: values.index_select(0, indices.to(values.device)) for name, values in targets.items()}
         return Batch(self.inputs.take(indices), targets)
 
-    def blocks(self) -> Iterator[Tensor]:
-        """Indices (b,) of all rows in order, in blocks that fit into memory."""
-        blocks = each_block(len(self), rows_per_block(self.inputs.volume))
+    def blocks(self, least: int = 1) -> Iterator[Tensor]:
+        """Indices (b,) of all rows in order, in blocks that fit into memory; fewer than `least` join those before."""
+        blocks = each_block(len(self), rows_per_block(self.inputs.volume), least)
         return (torch.arange(block.start, block.stop) for block in blocks)
 
 
@@ -158,6 +158,18 @@ class ArrayData:
             targets=np.load(target_file, allow_pickle=False) if target_file.exists() else no_targets,
             split=np.load(folder / "split.npy", allow_pickle=False),
         )
+
+    def with_classes(self, spec: DataSpec) -> "ArrayData":
+        """Return the same rows with class codes as another description of them counts; it has all of their classes."""
+        if spec == self.spec:
+            return self
+        targets = self.targets.copy()
+        for index, (own, other) in enumerate(zip(self.spec.targets, spec.targets, strict=True)):
+            if own.classes != other.classes:
+                codes = np.array([*map(other.classes.index, own.classes), np.nan])
+                missing = np.isnan(targets[:, index])
+                targets[:, index] = codes[np.where(missing, len(own.classes), targets[:, index]).astype(np.int64)]
+        return replace(self, spec=spec, targets=targets)
 
     def positions(self, split: Split, labelled: Sequence[str] = ()) -> Rows:
         """Positions (n,) of a split's rows; with `labelled`, only of those that carry at least one such target."""

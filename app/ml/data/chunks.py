@@ -11,9 +11,10 @@ _MAX_ROWS, _BLOCK_BYTES = 1024, 64 << 20
 _READ_BYTES = 32 << 20
 
 
-def each_block(rows: int, block: int) -> Iterator[slice]:
-    """Cut `rows` into slices of at most `block`."""
-    return (slice(start, min(start + block, rows)) for start in range(0, rows, block))
+def each_block(rows: int, block: int, least: int = 1) -> Iterator[slice]:
+    """Cut `rows` into slices of at most `block`; a last one of fewer than `least` rows joins the one before."""
+    starts = [start for start in range(0, rows, block) if start == 0 or rows - start >= least]
+    return (slice(start, end) for start, end in zip(starts, [*starts[1:], rows], strict=False))
 
 
 def rows_per_block(shape: tuple[int, ...]) -> int:

@@ -21,10 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, stdtrit
 
+from app.ml.evaluation.interval import LEVEL, Interval, share_interval
 from app.ml.evaluation.metric_properties import metric_properties
 from app.ml.evaluation.outcomes import Outcomes, Values, Weights
 
-LEVEL = 0.95
 RESAMPLES = 1000
 MIN_ROWS = 10  # fewer say nothing about other rows
 _MIN_RESAMPLES = 200
@@ -32,15 +32,6 @@ _MAX_WORK = 40_000_000  # numbers that are read in all resamples together
 _BLOCK = 50_000  # numbers of weights in memory at once
 
 Verdict = Literal["better", "no evidence", "worse"]
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """A confidence interval of a metric on other rows of the same kind, at `level`."""
-
-    low: float
-    high: float
-    level: float = LEVEL
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +44,15 @@ class Difference:
 
 
 def intervals(outcomes: Outcomes, level: float = LEVEL, seed: int = 0) -> dict[str, Interval]:
-    """Return an interval of every metric; none on fewer than 10 rows, nor where most resamples leave it undefined."""
+    """Return an interval of every metric; none on fewer than 10 rows, nor where most resamples leave it undefined.
+
+    Shares of the rows have exact ones.
+    """
     estimates = _intervals((outcomes,), lambda pair, weights: pair[0].measure(weights), level, seed)
-    return {name: _bounded(name, interval) for name, (_, interval) in estimates.items()}
+    bounded = {name: _bounded(name, interval, len(outcomes)) for name, (_, interval) in estimates.items()}
+    shares = {name: values[~np.isnan(values)] for name, values in outcomes.shares().items() if name in bounded}
+    exact = {name: share_interval(int(values.sum()), len(values), level) for name, values in shares.items()}
+    return {**bounded, **exact}
 
 
 def paired(first: Outcomes, second: Outcomes, level: float = LEVEL, seed: int = 0) -> dict[str, Difference]:
@@ -81,10 +78,13 @@ def _verdict(name: str, where: Interval) -> Verdict | None:
     return "better" if (where.low > 0) == (known.direction == "maximize") else "worse"
 
 
-def _bounded(name: str, interval: Interval) -> Interval:
+def _bounded(name: str, interval: Interval, rows: int) -> Interval:
+    """Cut at the metric's bounds; where all resamples are at one of them, the interval is as wide as a share's."""
     known = metric_properties(name)
     if known is None:
         return interval
+    if (known.least, known.most) == (0, 1) and interval.low == interval.high and interval.low in (0, 1):
+        return share_interval(rows if interval.low else 0, rows, interval.level)
     return Interval(max(interval.low, known.least), min(interval.high, known.most), interval.level)
 
 

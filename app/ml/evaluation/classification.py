@@ -4,6 +4,7 @@ ECE is the expected calibration error of Guo et al., "On calibration of modern n
 bins of the highest probability, the mean distance of accuracy from confidence, weighted by rows.
 """
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.ml.evaluation import curve_builders
+from app.ml.evaluation.class_figures import class_figures
 from app.ml.evaluation.curve import Curve
-from app.ml.evaluation.outcomes import Outcomes, Values, Weights, mean, ratio
+from app.ml.evaluation.outcomes import Outcomes, Values, Weights, finite, mean, ratio
 from app.ml.evaluation.ranking import Ranking
 
 BINS = 15
@@ -24,7 +26,7 @@ _MIN_PROBABILITY = 1e-15
 class Classification(Outcomes):
     """Probabilities (N, K) against class codes (N,), every one of them known.
 
-    With two classes auc_roc and average_precision are those of the second, else means of one against the rest.
+    With two classes auc_roc and average_precision are those of `positive`, else means of one against the rest.
     `unscaled` holds the probabilities before temperature scaling, where there was any.
     """
 
@@ -32,6 +34,7 @@ class Classification(Outcomes):
     truth: NDArray[np.int64]
     classes: tuple[str, ...]
     unscaled: Values | None = None
+    positive: str | None = None  # of two classes the one that counts; None: the second
 
     def __len__(self) -> int:
         return len(self.truth)
@@ -39,7 +42,7 @@ class Classification(Outcomes):
     def take(self, rows: NDArray[np.int64]) -> "Classification":
         """Some of the rows."""
         unscaled = None if self.unscaled is None else self.unscaled[rows]
-        return Classification(self.probabilities[rows], self.truth[rows], self.classes, unscaled)
+        return Classification(self.probabilities[rows], self.truth[rows], self.classes, unscaled, self.positive)
 
     @property
     def cost(self) -> int:
@@ -54,11 +57,28 @@ class Classification(Outcomes):
 
     @cached_property
     def _rankings(self) -> dict[str, Ranking]:
-        """The rows ranked for each class that occurs, against the rest; of two classes only for the second."""
-        codes = [1] if len(self.classes) == 2 else range(len(self.classes))  # noqa: PLR2004 - the binary case
-        members = ((code, self.truth == code) for code in codes)
+        """The rows ranked for each class that occurs, against the rest; of two classes only for the positive one."""
+        positive = self.positive_class
+        ranked = self._class_rankings
+        return ranked if positive is None else {name: ranked[name] for name in ranked if name == positive}
+
+    @cached_property
+    def _class_rankings(self) -> dict[str, Ranking]:
+        """The rows ranked for each class that occurs, against the rest."""
+        members = ((code, self.truth == code) for code in range(len(self.classes)))
         ranked = ((code, Ranking.of(self.probabilities[:, code], is_it)) for code, is_it in members if is_it.any())
         return {self.classes[code]: ranking for code, ranking in ranked}
+
+    @property
+    def positive_class(self) -> str | None:
+        """Of two classes the one that ranks are of; None of more."""
+        if len(self.classes) != 2:  # noqa: PLR2004 - the binary case
+            return None
+        return self.classes[1] if self.positive is None else self.positive
+
+    def shares(self) -> dict[str, Values]:
+        """Accuracy."""
+        return {"accuracy": (self.answers == self.truth).astype(np.float64)}
 
     def measure(self, weights: Weights) -> dict[str, Values]:
         """accuracy, balanced_accuracy, macro_f1, weighted_f1, auc_roc, average_precision, log_loss, ece(_unscaled)."""
@@ -89,7 +109,8 @@ class Classification(Outcomes):
         count = len(self.classes)
         right = weights * (self.answers == self.truth)
         hits, actual = by_code(right, self.truth, count), by_code(weights, self.truth, count)
-        f1 = ratio(2 * hits, actual + by_code(weights, self.answers, count))
+        # A class that is answered and never occurs lowers the F1 of the others, and has none of its own.
+        f1 = np.where(actual > 0, ratio(2 * hits, actual + by_code(weights, self.answers, count)), np.nan)
         return {
             "balanced_accuracy": mean_of_defined(ratio(hits, actual).T),
             "macro_f1": mean_of_defined(f1.T),
@@ -97,8 +118,21 @@ class Classification(Outcomes):
         }
 
     def details(self) -> dict[str, Any]:
-        """confusion_matrix counts truth by row and answer by column."""
-        return {"confusion_matrix": {"classes": list(self.classes), "counts": self.confusion().tolist()}}
+        """Each class's own figures, what answering the most frequent class would score, and the confusion matrix.
+
+        confusion_matrix counts truth by row and answer by column.
+        """
+        by_class = {
+            name: class_figures(self._class_rankings.get(name), self.truth == code, self.answers == code)
+            for code, name in enumerate(self.classes)
+        }
+        majority = np.bincount(self.truth).max() / len(self) if len(self) else math.nan
+        return {
+            "majority_accuracy": finite(float(majority)),
+            "positive": self.positive_class,
+            "by_class": by_class,
+            "confusion_matrix": {"classes": list(self.classes), "counts": self.confusion().tolist()},
+        }
 
     def curves(self, head: str) -> list[Curve]:
         """roc, precision_recall, calibration (after temperature scaling and before), confusion_matrix."""

@@ -30,6 +30,10 @@ class Outcomes(ABC):
     def measure(self, weights: Weights) -> dict[str, Values]:
         """Every metric (R,) under each of R weightings (R, N) of the rows; NaN where one is undefined."""
 
+    def shares(self) -> dict[str, Values]:
+        """Return, of the metrics that are shares of rows, whether each row (N,) counts: 1, 0, or NaN for not at all."""
+        return {}
+
     @property
     def cost(self) -> int:
         """Numbers that a measurement reads per row."""

@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from app.ml.evaluation.bootstrap import LEVEL, Interval, paired
+from app.ml.evaluation.bootstrap import paired
+from app.ml.evaluation.interval import LEVEL, Interval
 from app.ml.evaluation.outcomes import Means
 
 Scores = NDArray[np.float64]

@@ -30,6 +30,12 @@ class Regression(Outcomes):
         low, high = (None if end is None else end[rows] for end in (self.low, self.high))
         return Regression(self.values[rows], self.truth[rows], low, high)
 
+    def shares(self) -> dict[str, Values]:
+        """Coverage, where there are intervals."""
+        if self.low is None or self.high is None:
+            return {}
+        return {"coverage": of_intervals(self.low, self.high, self.truth)["coverage"]}
+
     def measure(self, weights: Weights) -> dict[str, Values]:
         """mae, rmse and r2, undefined where the truth never varies; and coverage and interval_width."""
         errors = self.values - self.truth

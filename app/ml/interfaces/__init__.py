@@ -22,7 +22,7 @@ that are passed around are in values.py; all can be imported from here.
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -127,6 +127,11 @@ class Objective(nn.Module, ABC):
     augmentations: tuple[AugmentationConfig, ...] = ()
     compares_rows: bool = False  # whether a row's loss depends on the others of its batch, which so cannot be cut
 
+    @property
+    def least_rows(self) -> int:
+        """How many rows a batch must have at least: two where its rows are compared with each other."""
+        return 2 if self.compares_rows else 1
+
     @abstractmethod
     def loss(self, batch: Batch) -> Losses:
         """Return scalars (); "loss" is minimised, the rest are reported. May draw from torch's global generators.
@@ -183,6 +188,7 @@ class MethodRequest(Config, Resolvable["MethodConfig"], ABC):
     needs: ClassVar[frozenset[Ability]] = frozenset()  # of the backbone
     causal: ClassVar[bool] = False  # whether the backbone must not look ahead
     compares_views: ClassVar[bool] = False  # whether it cannot do without augmentations
+    compares_rows: ClassVar[bool] = False  # whether its loss needs batches of two rows and more
 
     def suits(self, context: ResolutionContext) -> bool:
         """Return whether it is a sensible default for such data."""
@@ -259,9 +265,15 @@ class Head(nn.Module, ABC):
     def fit_features(self, features: Tensor) -> None:
         """Set the standardisation of inputs from the train split's features (N, F)."""
 
+    scales_targets: ClassVar[bool] = False  # whether `fit_target` sets the unit of its outputs
+
     @abstractmethod
     def fit_target(self, target: Tensor) -> None:
         """Set what the loss needs from the train split's labels (N,): balance of classes, mean, deviation."""
+
+    def far_targets(self, target: Tensor) -> Mapping[str, int]:
+        """Return how many labels (N,) or (N, T) of each target lie so far from the others that they rule the scale."""
+        return {}
 
     def solve(self, features: Tensor, target: Tensor, widths: Sequence[int]) -> Solution | None:
         """Set standardisation and weights to the optimum on the train split's features (N, F) and labels (N,).
@@ -276,6 +288,37 @@ class Head(nn.Module, ABC):
     def inherit(self, learned: Mapping[str, Tensor], backbone: Backbone) -> None:
         """Start from the `learned` tensors of a parent's pretraining method; by default nothing is used."""
 
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """The classes or labels of its outputs, in order; none where outputs cannot come or go."""
+        return ()
+
+    @property
+    def output_tensors(self) -> frozenset[str]:
+        """Names of the tensors of which each row belongs to an output."""
+        return frozenset()
+
+    def fits(self, other: "Head") -> bool:
+        """Return whether the weights of another head fit, but for those of outputs that only one of them has."""
+        own, theirs = (
+            {name: tuple(value.shape) for name, value in head.state_dict().items()} for head in (self, other)
+        )
+        cut = {name: 1 if name in self.output_tensors else 0 for name in own}
+        return own.keys() == theirs.keys() and all(own[name][cut[name] :] == theirs[name][cut[name] :] for name in own)
+
+    @torch.no_grad()
+    def take_over(self, other: "Head") -> None:
+        """Copy the weights of another head that fits; outputs of the same name mean the same, and new ones stay new."""
+        shared = [name for name in self.output_names if name in other.output_names]
+        rows = [self.output_names.index(name) for name in shared]
+        their_rows = [other.output_names.index(name) for name in shared]
+        theirs = other.state_dict()
+        for name, own in self.state_dict().items():
+            if name in self.output_tensors:
+                own[rows] = theirs[name][their_rows].to(own)
+            else:
+                own.copy_(theirs[name])
+
     def fit_calibration(self, output: Tensor, target: Tensor) -> None:
         """Set calibration buffers after training, from the validation split's raw outputs (N, K) and labels (N,)."""
 
@@ -288,6 +331,7 @@ class HeadConfig(Config, ABC):
     needs: ClassVar[frozenset[Ability]] = frozenset()  # {"sequence"}: it takes features of every step
     causal: ClassVar[bool] = False
     generates: ClassVar[bool] = False  # whether its model can continue texts
+    grows: ClassVar[bool] = False  # whether outputs can be added to a trained head
     squared_error: ClassVar[bool] = False  # whether its loss is a squared distance; else it is in nats
     learns_soft_labels: ClassVar[bool] = False  # whether its Head is a `SoftLabelSolver`
     headline_metric: ClassVar[str | None] = None  # what a lone head for one target is judged by; None: its loss
@@ -315,6 +359,11 @@ class HeadConfig(Config, ABC):
         return False
 
     @property
+    def robust(self) -> bool:
+        """Whether a few labels far from the others hardly move it."""
+        return False
+
+    @property
     def signed(self) -> bool:
         """Whether its loss may be below 0."""
         return False
@@ -325,6 +374,13 @@ class HeadConfig(Config, ABC):
         if self.target is None:
             return ()
         return (self.target,) if isinstance(self.target, str) else self.target
+
+    def settled(self, targets: tuple[TargetSpec, ...], class_rows: Mapping[str, Sequence[int]]) -> tuple[Self, Choices]:
+        """Fill fields that the dataset decides, and return them with their reasons; by default there are none.
+
+        `class_rows` are the train rows of each class by target. Raises `ConfigError` for what the targets refuse.
+        """
+        return self, {}
 
     @abstractmethod
     def build(self, features: int, targets: tuple[TargetSpec, ...]) -> Head:

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -27,6 +28,16 @@ class PreprocessingConfig(Complete, PreprocessingRequest, ABC):
         """Return the largest encoding that a dataset's rows can get, before anything is fitted."""
 
 
+@dataclass(frozen=True, slots=True)
+class UnknownValues:
+    """How many values of a column, or tokens of texts (`column` is None), a fitted modality does not know."""
+
+    column: str | None
+    count: int
+    total: int
+    examples: tuple[str, ...]
+
+
 class Modality(Config, ABC):
     """Fitted preprocessing, which is part of the model: from rows as stored, or JSON, to encoded rows."""
 
@@ -35,6 +46,7 @@ class Modality(Config, ABC):
     left_out: tuple[str, ...] = Field(
         default=(), description="Columns of the training file that are no inputs: rows to answer may hold them."
     )
+    counts_tokens: ClassVar[bool] = False  # whether unknown values are tokens of texts; else values of columns
 
     @classmethod
     @abstractmethod
@@ -90,6 +102,10 @@ class Modality(Config, ABC):
     @abstractmethod
     def specimens(self, count: int) -> Rows:
         """Return made-up rows as stored (count, ...), always the same: its outputs for them check a saved model."""
+
+    def unknown_values(self, inputs: StoredRows, spec: DataSpec) -> list[UnknownValues]:
+        """Count the values of a dataset's rows (N, ...) that this was not fitted on; by default all are known."""
+        return []
 
     def characters(self) -> list[int] | None:
         """Return how many characters each code of texts stands for, (V,); None for other rows."""

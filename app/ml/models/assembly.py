@@ -128,13 +128,23 @@ class FineTuning(Objective):
         trained = {id(parameter) for group in self._groups for parameter in group.params}
         for parameter in self.parameters():
             parameter.requires_grad_(id(parameter) in trained)
+        self._statistics = [
+            module for module in backbone.modules() if isinstance(getattr(module, "running_mean", None), Tensor)
+        ]
 
     def train(self, mode: bool = True) -> "FineTuning":
         """As usual, except that a frozen backbone stays in eval mode (no dropout on features that are kept)."""
         super().train(mode)
         if self.strategy.caches_features:
             self.backbone.eval()
+        self._freeze_statistics()
         return self
+
+    def _freeze_statistics(self) -> None:
+        """Let batch norms that are frozen normalise by their running statistics, which so stay as they are."""
+        for norm in self._statistics:
+            frozen = self.strategy.keeps_statistics or not any(values.requires_grad for values in norm.parameters())
+            norm.train(self.training and self.backbone.training and not frozen)
 
     def loss(self, batch: Batch) -> Losses:
         """Scalars loss and, with several heads, each head's under its key."""
@@ -205,6 +215,7 @@ class FineTuning(Objective):
     def begin(self, step: int, total: int) -> None:
         """Freeze or unfreeze as the strategy says."""
         self.strategy.begin(self.backbone, step, total)
+        self._freeze_statistics()  # a stage that joins now has its statistics move from now on
 
     @torch.no_grad()
     def solve(self, features: Tensor, targets: dict[str, Tensor]) -> dict[str, Solution]:

@@ -20,6 +20,14 @@ from app.ml.models.assembly import build_heads, targets_of
 from app.ml.models.bundle import Manifest
 from app.ml.resolution.auxiliary import check_label_propagation
 from app.ml.resolution.heads import Heads, check_balancing, labelled_rows, resolve_heads
+from app.ml.resolution.inheritance import (
+    find_inherited,
+    inheritance_decisions,
+    keep_inherited,
+    requested_heads,
+    strategy_to_go_on,
+    with_inherited_classes,
+)
 from app.ml.resolution.network import (
     check_abilities,
     check_augmentations,
@@ -49,7 +57,8 @@ def resolve_fine_tuning(
 
     Raises `ConfigError`.
     """
-    heads, of_heads = resolve_heads(config.heads, spec)
+    heads, of_heads = resolve_heads(requested_heads(config, spec, parent), spec)
+    inherited = find_inherited(config, heads, spec, parent)
     check_balancing(config.balancing, heads)
     rows = labelled_rows(heads, spec)
     needs = frozenset[Ability]().union(*(head.needs for head in heads))
@@ -77,7 +86,10 @@ def resolve_fine_tuning(
     else:
         backbone, of_backbone = resolve_backbone(config.backbone, context, needs, "this head")
     of_loading = resolve_loading(config, backbone, encoding, parent)
-    strategy, of_strategy = _resolve_strategy(config, heads, spec, parent, context)
+    all_go_on = len(inherited) == len(heads)
+    strategy, of_strategy = _resolve_strategy(config, heads, spec, parent, context, all_go_on=all_go_on)
+    inherited = keep_inherited(config, heads, inherited, strategy, parent)
+    spec = with_inherited_classes(spec, inherited.values())
     check_augmentations(config.augmentations, context, ("augmentations",))
     _check_frozen(config, strategy, heads)
     check_label_propagation(config.unlabelled, strategy, heads, spec, auxiliary)
@@ -88,6 +100,7 @@ def resolve_fine_tuning(
     report, of_report = resolve_report(config, parent, purpose, heads)
     resolved = ResolvedFineTuning(
         heads=heads,
+        inherited_heads=tuple(inherited),
         strategy=strategy,
         preprocessing=preprocessing,
         backbone=backbone,
@@ -98,6 +111,7 @@ def resolve_fine_tuning(
         training=training,
         transfer_report=report,
     )
+    of_heads = (*of_heads, *inheritance_decisions(heads, inherited, spec))
     of_network = (*of_preprocessing, *of_backbone, *of_loading)
     return Resolved(resolved, (*of_heads, *of_network, *of_strategy, *of_training, *of_report))
 
@@ -127,13 +141,22 @@ def _check_frozen(config: FineTuningConfig, strategy: StrategyConfig, heads: Hea
 
 
 def _resolve_strategy(
-    config: FineTuningConfig, heads: Heads, spec: DataSpec, parent: Manifest | None, context: ResolutionContext
+    config: FineTuningConfig,
+    heads: Heads,
+    spec: DataSpec,
+    parent: Manifest | None,
+    context: ResolutionContext,
+    *,
+    all_go_on: bool,
 ) -> tuple[StrategyConfig, Decisions]:
     request: StrategyRequest
     if config.strategy != "auto":
         request = config.strategy
         return resolve_kind(request, context, "strategy")
+    going_on = strategy_to_go_on(parent, config) if parent is not None and all_go_on else None
     request, reason = _default_strategy(config, heads, spec, parent, context)
+    if going_on is not None:
+        request, reason = going_on, "the model's heads are taken over, and go on learning from where they are"
     strategy, decisions = resolve_kind(request, context, "strategy")
     return strategy, (Decision(field="strategy.kind", value=strategy.kind, reason=reason), *decisions)
 

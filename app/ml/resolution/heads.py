@@ -7,6 +7,7 @@ from app.ml.interfaces import Decision, Decisions
 from app.ml.kinds.balancing import AnyBalancing
 from app.ml.kinds.balancing.fixed import Fixed
 from app.ml.kinds.heads import AnyHead
+from app.ml.models.assembly import targets_of
 from app.ml.resolution.targets import learnable_target
 from app.ml.spec import DataSpec, TargetSpec
 
@@ -26,7 +27,22 @@ def resolve_heads(heads: Heads, spec: DataSpec) -> tuple[Heads, Decisions]:
             decisions.append(Decision(field=f"heads.{index}.target", value=list(labels), reason=reason))
     for index, head in enumerate(resolved):
         _check_head(head, index, spec)
+        resolved[index], settled = _settled(head, index, spec)
+        decisions += settled
     return tuple(resolved), tuple(decisions)
+
+
+def _settled(head: AnyHead, index: int, spec: DataSpec) -> tuple[AnyHead, Decisions]:
+    """Fill what the dataset decides of a head. Raises `ConfigError` for what its targets refuse."""
+    place: Location = ("heads", index)
+    try:
+        settled, choices = head.settled(targets_of(head, spec), spec.class_rows)
+    except ConfigError as error:
+        raise error.under(*place) from error
+    decisions = (
+        Decision(field=f"heads.{index}.{name}", value=value, reason=reason) for name, (value, reason) in choices.items()
+    )
+    return settled, tuple(decisions)
 
 
 def _check_head(head: AnyHead, index: int, spec: DataSpec) -> None:

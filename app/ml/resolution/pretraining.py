@@ -25,6 +25,7 @@ from app.ml.resolution.targets import learnable_target
 from app.ml.resolution.training import Purpose, resolve_training
 from app.ml.spec import DataSpec
 
+_ROWS_TO_COMPARE = 2
 _LABELS_SHARE = 0.1  # of a row's values: Kingma et al., 2014, give the labels a tenth too
 
 
@@ -43,8 +44,11 @@ def resolve_pretraining(
     augmentations, of_augmentations = resolve_augmentations(config.augmentations, method, context)
     labels, of_labels = _resolve_labels(config.labels, method, spec, context)
     check_online_probe(config.watch, config.training, spec, auxiliary)
+    if method.compares_rows:
+        _check_rows_to_compare(method, rows, config)
     check_size(lambda: method.build(backbone.build(preprocessing.largest(spec))))
-    purpose = Purpose("pretraining", rows, spec, own_defaults=method.training_defaults(context))
+    least_rows = _ROWS_TO_COMPARE if method.compares_rows else 1
+    purpose = Purpose("pretraining", rows, spec, own_defaults=method.training_defaults(context), least_rows=least_rows)
     training, of_training = resolve_training(config.training, purpose)
     resolved = ResolvedPretraining(
         preprocessing=preprocessing,
@@ -58,6 +62,16 @@ def resolve_pretraining(
     return Resolved(
         resolved, (*of_preprocessing, *of_backbone, *of_method, *of_augmentations, *of_labels, *of_training)
     )
+
+
+def _check_rows_to_compare(method: MethodConfig, rows: int, config: PretrainingConfig) -> None:
+    """Raise `ConfigError` where a batch would hold a single row: it has no other row to be compared with."""
+    if rows < _ROWS_TO_COMPARE:
+        msg = f"{method.kind} compares rows with each other, and the dataset has {rows} train row: upload more"
+        raise ConfigError(("dataset",), msg)
+    if config.training.batch_size == 1:
+        msg = f"{method.kind} compares the rows of a batch with each other: give it two and more"
+        raise ConfigError(("training", "batch_size"), msg)
 
 
 def _resolve_labels(

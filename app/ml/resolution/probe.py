@@ -27,7 +27,7 @@ def resolve_probe(spec: DataSpec, target: str, parent: Manifest | None = None) -
         msg = f"{labelled} train rows carry target {target!r}, and a comparison needs {MIN_ROWS}: label more"
         raise ConfigError(("target",), msg)
     head = Classifier(target=target) if target_spec.type == "category" else Regressor(target=target)
-    config = FineTuningConfig(heads=(head,), strategy=LinearProbe(budget_seconds=10.0))
+    config = FineTuningConfig(heads=(head,), inherited_heads=(), strategy=LinearProbe(budget_seconds=10.0))
     try:
         return resolve_fine_tuning(config, spec, parent).config
     except ConfigError as error:

@@ -31,6 +31,7 @@ class Purpose:
     spec: DataSpec
     targets: tuple[str, ...] = ()
     own_defaults: TrainingDefaults | None = None  # the method's
+    least_rows: int = 1  # that a batch, and the validation split, must have
 
     @property
     def defaults(self) -> TrainingDefaults:
@@ -80,9 +81,10 @@ def resolve_training(config: TrainingConfig, purpose: Purpose) -> tuple[Resolved
 
 
 def _check_early_stopping(config: TrainingConfig, purpose: Purpose) -> None:
-    if config.early_stopping is not None and purpose.validation_rows < 1:
+    if config.early_stopping is not None and purpose.validation_rows < purpose.least_rows:
         what = "validation rows that carry a head's target" if purpose.targets else "validation rows"
-        msg = f"early stopping needs {what}, and the dataset has none: leave it out or split the dataset"
+        count = purpose.validation_rows or "none"
+        msg = f"early stopping needs {what}, and the dataset has {count}: leave it out or split the dataset"
         raise ConfigError(("training", "early_stopping"), msg)
 
 

@@ -177,3 +177,41 @@ def test_a_damaged_model_fails_the_evaluation_in_words(
     job = client.post("/v1/jobs", json={"kind": "evaluation", "model": "tumours", "dataset": cancer}).json()["id"]
     run_jobs(settings)
     assert (job_of(client, job)["status"], job_of(client, job)["error"]["code"]) == ("failed", "corrupt_artifact")
+
+
+def learned(job: dict[str, Any]) -> list[tuple[str, int]]:
+    return [(item["code"], item["count"]) for item in job["warnings"] if item["code"] == "evaluated_on_train"]
+
+
+@pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
+def test_rows_that_the_model_has_learned_from_are_warned_about(client: Http, settings: Settings) -> None:
+    first = upload(client, settings, rows(count=300), columns=LABELLED)
+    train(client, settings, first, "tumours")
+    known = client.get(f"/v1/datasets/{first}").json()["rows"]["train"]
+    assert learned(evaluate(client, settings, model="tumours", dataset=first)) == []
+    on_train = evaluate(client, settings, model="tumours", dataset=first, split="train", baseline="tumours@1")
+    assert learned(on_train) == [("evaluated_on_train", known)]
+    assert "test" in on_train["warnings"][-1]["remedy"]
+    assert "warning.evaluated_on_train" in [event["type"] for event in events_of(client, on_train["id"])]
+    more = upload(client, settings, rows(count=400), columns=LABELLED)
+    assert learned(evaluate(client, settings, model="tumours", dataset=more, split="all")) == [
+        ("evaluated_on_train", known)
+    ]
+    lines = rows().splitlines(keepends=True)
+    others = upload(client, settings, "".join([lines[0], *lines[301:]]), columns=LABELLED)
+    assert learned(evaluate(client, settings, model="tumours", dataset=others, split="all")) == []
+
+
+@pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
+def test_new_observations_that_equal_known_ones_are_not_warned_about(client: Http, settings: Settings) -> None:
+    """Three categories have few combinations: every new row equals one of train, and none of them was learned."""
+    random = np.random.default_rng(0)
+
+    def observed(count: int) -> str:
+        answers = (f"{'ab'[a]},{'xyz'[b]},{'nj'[c]}" for a, b, c in random.integers(0, (2, 3, 2), (count, 3)))
+        return "\n".join(["one,two,tumour", *answers]) + "\n"
+
+    options = {"columns": LABELLED, "duplicates": "keep"}
+    train(client, settings, upload(client, settings, observed(90), **options), "guesses")
+    new = upload(client, settings, observed(80), **options)
+    assert learned(evaluate(client, settings, model="guesses", dataset=new, split="all")) == []

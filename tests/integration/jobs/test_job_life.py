@@ -20,6 +20,7 @@ pytestmark = pytest.mark.one_database
 
 BACKBONE = {"kind": "mlp", "hidden": [16, 8]}
 TRAINING: dict[str, Any] = {"steps": 12, "batch_size": 16, "seed": 1}
+BODY = {"kind": "pretraining", "backbone": BACKBONE}
 
 
 @pytest.fixture
@@ -270,3 +271,19 @@ def test_a_job_tells_in_which_arithmetic_it_computes(
     run_jobs(settings)
     (started,) = [one for one in events_of(client, job) if one["message"] == "Training started."]
     assert started["data"]["precision"] == told
+
+
+@pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
+def test_a_training_that_stops_early_is_done_and_says_whose_weights_it_kept(
+    client: Http, settings: Settings, dataset: str
+) -> None:
+    training = {"epochs": 40, "batch_size": 16, "early_stopping": {"patience": 2, "min_delta": 1e6}}
+    job = done(client, settings, "/v1/jobs", {**BODY, "dataset": dataset, "training": training})
+    progress = job["progress"]
+    assert (progress["fraction"], progress["eta_seconds"]) == (1.0, 0.0)
+    assert progress["step"] < progress["total_steps"]
+    assert progress["kept_step"] == progress["step"] // 3
+    (end,) = [event for event in events_of(client, job["id"]) if event["type"] == "training.finished"]
+    assert end["message"].endswith(f"(early_stopping). The weights of step {progress['kept_step']} are kept.")
+    whole = done(client, settings, "/v1/jobs", {**BODY, "dataset": dataset, "training": TRAINING})
+    assert (whole["progress"]["fraction"], whole["progress"]["kept_step"]) == (1.0, 12)

@@ -26,6 +26,8 @@ from worker.process.postmortem import record_death
 
 TRAINING: dict[str, Any] = {"steps": 12, "batch_size": 16, "seed": 1, "schedule": {"kind": "constant"}}
 LONG = {**TRAINING, "steps": 1500}
+PAUSES = ("pausing", "paused")
+SQLITE = pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
 
 
 @pytest.fixture
@@ -188,6 +190,38 @@ def test_a_sweep_pauses_and_goes_on_with_its_trials(client: Http, settings: Sett
     database.close()
 
 
+@SQLITE
+def test_a_sweep_is_paused_once_its_trials_are(
+    client: Http, settings: Settings, database: Database, dataset: str
+) -> None:
+    base = {"kind": "pretraining", "dataset": dataset, "backbone": {"kind": "mlp", "hidden": [8]}, "training": TRAINING}
+    rates = {"training.optimizer.lr": {"kind": "log_uniform", "low": 0.001, "high": 0.01}}
+    body = {"kind": "sweep", "base": base, "trials": 2, "parallel": 2, "space": rates}
+    sweep = client.post("/v1/jobs", json=body).json()["id"]
+    runner.run(take(database), Draining(), settings)
+    first, second = take(database), take(database)
+    for lease in (first, second):
+        with database.writing() as session:
+            leases.move(session, lease, "running")
+    assert ask(client, sweep, "pause")["status"] == "pausing"
+    assert look(client, sweep)["status"] == "pausing"
+    assert ask(client, sweep, "resume", 409)["code"] == "job_is_pausing"
+    with database.writing() as session:
+        leases.requeue(session, first, "Asked to.", charged=False)
+    assert look(client, sweep)["status"] == "pausing"
+    listed = {status: client.get(f"/v1/jobs?kind=sweep&status={status}").json()["data"] for status in PAUSES}
+    assert [len(listed[status]) for status in PAUSES] == [1, 0]
+    assert types(client, sweep)[-1] == "job.pausing"
+    with database.writing() as session:
+        leases.move(session, second, "finalizing")  # it was about to end, and ends
+    assert look(client, sweep)["status"] == "paused"
+    assert types(client, sweep)[-1] == "job.paused"
+    with database.writing() as session:
+        leases.finish(session, second, "failed", "It failed.")
+    assert types(client, sweep).count("job.paused") == 1
+    assert ask(client, sweep, "resume")["status"] == "queued"
+
+
 def test_a_job_runs_no_longer_than_it_may_and_a_retry_goes_on(
     client: Http, settings: Settings, database: Database, dataset: str
 ) -> None:
@@ -255,6 +289,22 @@ def test_what_cannot_be_extended_says_why(client: Http, settings: Settings, data
     assert ask(client, job, "extend", 422, json={"steps": 0})["code"] == "invalid_request"
 
 
+@SQLITE
+def test_heads_that_were_solved_for_are_not_extended(client: Http, settings: Settings) -> None:
+    rows = "\n".join(f"{value},{value % 7},{'ab'[value % 2]}" for value in range(60))
+    file = ("rows.csv", f"x,y,label\n{rows}\n".encode())
+    made = client.post("/v1/datasets", files={"file": file}, data={"name": "rows", "columns": '{"label": "target"}'})
+    run_jobs(settings)
+    for strategy in ({"kind": "linear_probe"}, {"kind": "automatic", "candidates": ["linear_probe"]}):
+        heads = [{"kind": "classifier", "target": "label"}]
+        job = submit(client, made.json()["id"], kind="fine_tuning", heads=heads, strategy=strategy, training={})
+        run_jobs(settings)
+        assert look(client, job)["status"] == "succeeded"
+        refused = ask(client, job, "extend", 409, json={"epochs": 5})
+        assert refused["code"] == "cannot_extend"
+        assert "solved for at once" in refused["detail"]
+
+
 def test_higher_priorities_start_first(client: Http, database: Database, dataset: str) -> None:
     first, urgent = submit(client, dataset), submit(client, dataset, priority=5)
     assert [look(client, job)["queue_position"] for job in (first, urgent)] == [1, 0]
@@ -275,6 +325,23 @@ def test_only_a_worker_with_the_device_takes_a_job_and_it_says_what_it_waits_for
         workers.sign_in(session, "there:1", {"cpu": 1, "cuda": 1})
     assert look(client, job)["waiting_for"] is None
     assert take(database, devices={"cpu": 1, "cuda": 1}).job_id == job
+
+
+@SQLITE
+def test_a_worker_that_renews_a_lease_is_there_however_long_ago_it_signed_in(
+    client: Http, database: Database, dataset: str
+) -> None:
+    """A worker that found its job by polling signs in again only when the job has ended."""
+    running, waiting = submit(client, dataset), submit(client, dataset)
+    with database.writing() as session:
+        lease = leases.claim(session, "here:1", 60)
+        session.add(WorkerRow(id="here:1", devices="cpu:1", started_at=time.time() - 900, seen_at=time.time() - 900))
+    assert lease is not None
+    assert lease.job_id == running
+    assert look(client, waiting)["waiting_for"] is None
+    with database.writing() as session:
+        leases.beat(session, lease, -1.0)
+    assert (look(client, waiting)["waiting_for"] or "").startswith("A worker: none")
 
 
 def test_a_job_for_several_devices_waits_for_a_worker_that_has_them(

@@ -224,6 +224,23 @@ def test_the_digests_that_are_kept_are_those_of_the_rows_that_are_kept(make: Pre
     np.testing.assert_array_equal(done.array("likeness"), sketch(inputs, done.spec.columns))
 
 
+@pytest.mark.parametrize("action", ["report", "clip", "missing", "remove"])
+def test_outliers_of_a_target_are_found_too(make: Preparer, action: str) -> None:
+    random = np.random.default_rng(0)
+    price = random.normal(100, 10, 60)
+    price[7] = 1e9
+    columns = {"rooms": random.normal(size=60), "price": price}
+    done = make(csv(columns), cleaning=[{"kind": "outliers", "action": action}], columns={"price": "target"})
+    report = step(done, "outliers")
+    assert (report.affected, "1e+09" in report.examples[0]) == (1, True)
+    prices = done.array("targets")[:, 0]
+    if action == "remove":
+        assert len(prices) == 59
+        return
+    assert {"report": prices[7] == 1e9, "clip": 100 < prices[7] < 300, "missing": np.isnan(prices[7])}[action]
+    np.testing.assert_array_equal(np.delete(prices, 7), np.delete(price, 7))
+
+
 def test_outliers_of_a_column_that_is_not_there(refused: Refuser) -> None:
     steps = [{"kind": "outliers", "columns": ["label"]}]
     error = refused(Code.UNKNOWN_COLUMN, csv(cancer()), cleaning=steps)

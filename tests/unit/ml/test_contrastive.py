@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from app.ml.configs.learning import PretrainingConfig
+from app.ml.data.chunks import each_block
 from app.ml.errors import ConfigError
 from app.ml.interfaces import Batch, Encoding, MethodConfig, ResolutionContext
 from app.ml.kinds.augmentations.noise import Noise
@@ -18,6 +19,8 @@ from app.ml.kinds.methods.simclr import SimClr, partners_of, similarities
 from app.ml.kinds.methods.vicreg import ResolvedVicReg, VicReg, covariance_loss, variance_loss
 from app.ml.resolution.pretraining import resolve_pretraining
 from tests.support import tiny
+from worker.training.events import StepDone
+from worker.training.run import prepare
 
 METHODS = [SimClr(), ResolvedVicReg(projection=16)]
 EACH = pytest.mark.parametrize("method", METHODS, ids=["simclr", "vicreg"])
@@ -161,3 +164,44 @@ def test_only_colour_images_are_mirrored() -> None:
 def test_vicreg_has_no_more_dimensions_than_rows_can_keep_apart(rows: int, dimensions: int) -> None:
     resolved, (decision,) = VicReg().resolve(ResolutionContext("table", (4,), rows))
     assert resolved.projection == dimensions == decision.value
+
+
+@pytest.mark.parametrize("kind", ["simclr", "vicreg"])
+def test_a_row_that_is_left_over_joins_the_batch_before(kind: str) -> None:
+    data = tiny.images(48)
+    assert data.spec.rows["train"] == 36
+    method, backbone = {"kind": kind, "hidden": 8, "projection": 4}, {"kind": "mlp", "hidden": [8]}
+    training = {"epochs": 2, "batch_size": 7}
+    config = PretrainingConfig.model_validate({"method": method, "backbone": backbone, "training": training})
+    run = prepare(resolve_pretraining(config, data.spec).config, data)
+    assert (run.plan.steps_per_epoch, run.plan.total_steps) == (5, 10)
+    sizes = []
+    loss = run.state.objective.loss
+
+    def counted(batch: Batch) -> dict[str, Tensor]:
+        sizes.append(len(batch))
+        return loss(batch)
+
+    run.state.objective.loss = counted  # type: ignore[method-assign]
+    steps = [event for event in run.train() if isinstance(event, StepDone)]
+    assert len(steps) == 10
+    assert sizes.count(8) == 2
+    assert 1 not in sizes
+
+
+def test_blocks_leave_no_row_alone_where_rows_are_compared() -> None:
+    assert [(block.start, block.stop) for block in each_block(9, 4, least=2)] == [(0, 4), (4, 9)]
+    assert [(block.start, block.stop) for block in each_block(9, 4)] == [(0, 4), (4, 8), (8, 9)]
+    assert [(block.start, block.stop) for block in each_block(1, 4, least=2)] == [(0, 1)]
+    assert list(each_block(0, 4, least=2)) == []
+
+
+@pytest.mark.parametrize("kind", ["simclr", "vicreg"])
+def test_batches_of_one_row_are_refused(kind: str) -> None:
+    spec = tiny.images().spec
+    config = PretrainingConfig.model_validate({"method": {"kind": kind}, "training": {"batch_size": 1}})
+    with pytest.raises(ConfigError, match=r"training.batch_size.*compares the rows of a batch"):
+        resolve_pretraining(config, spec)
+    lone = spec.model_copy(update={"rows": {**spec.rows, "train": 1}})
+    with pytest.raises(ConfigError, match="1 train row"):
+        resolve_pretraining(PretrainingConfig.model_validate({"method": {"kind": kind}}), lone)

@@ -184,3 +184,33 @@ def test_a_run_calibrates_its_heads_on_the_validation_rows() -> None:
     low, high = regressor.predict(outputs[0])[0]["interval"]
     assert (high - low) / 2 == pytest.approx(wanted.item(), rel=1e-6)
     assert labels.thresholds.tolist() != [0.5, 0.5]
+
+
+def test_one_far_target_does_not_set_the_scale_of_huber() -> None:
+    """The numbers of 59 rows follow the feature; the sixtieth is a mistake by seven decades."""
+    features = torch.linspace(-2, 2, 60, dtype=torch.float64)[:, None].float()
+    target = 100 + 10 * features[:, 0].double()
+    target[17] = 1e9
+    head = Regressor(target="price", loss="huber").build(1, (TargetSpec(name="price", type="number"),))
+    assert head.far_targets(target) == {"price": 1}
+    head.fit_target(target)
+    assert head.target_mean.item() == pytest.approx(100, abs=1)
+    assert 5 < head.target_std.item() < 30
+    optimizer = torch.optim.Adam(head.parameters(), 0.05)
+    for _ in range(400):
+        optimizer.zero_grad()
+        head.loss(head(features), target).backward()
+        optimizer.step()
+    answers = torch.tensor([answer["value"] for answer in head.predict(head(features))])
+    others = torch.arange(60) != 17
+    assert (answers - target).abs()[others].mean() < 3
+
+
+def test_usual_targets_keep_mean_and_deviation() -> None:
+    target = torch.randn(500, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).exp()
+    for loss in ("huber", "mse"):
+        head = Regressor(target="price", loss=loss).build(1, (TargetSpec(name="price", type="number"),))
+        head.fit_target(target)
+        assert head.far_targets(target) == {"price": 0}
+        assert head.target_mean.item() == pytest.approx(target.mean().item())
+    assert head.far_targets(torch.tensor([0.0] * 40 + [1e9])) == {"price": 0}, "half of them are equal"

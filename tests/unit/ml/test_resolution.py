@@ -339,3 +339,35 @@ def test_the_largest_encoding_of_a_table_counts() -> None:
 def test_kinds_reads_unions_and_lone_members() -> None:
     assert next(iter(kinds(AnyBackbone))) == "mlp"
     assert kinds(Mlp) == {"mlp": Mlp}
+
+
+def binary(counts: tuple[int, int] | None, **head: Any) -> Any:
+    """A fine-tuning of a target with two classes, of which so many train rows are known."""
+    target = TargetSpec(name="fraud", type="category", classes=("no", "yes"))
+    rows = {} if counts is None else {"fraud": counts}
+    spec = tiny.table().spec.model_copy(update={"targets": (target,), "labelled": {}, "class_rows": rows})
+    heads = [{"kind": "classifier", "target": "fraud", **head}]
+    return resolve_fine_tuning(FineTuningConfig.model_validate({"heads": heads}), spec, None)
+
+
+@pytest.mark.parametrize(("counts", "positive"), [((980, 20), "yes"), ((5, 30), "no"), ((30, 30), "yes")])
+def test_the_rarer_of_two_classes_counts_and_a_decision_says_so(counts: tuple[int, int], positive: str) -> None:
+    resolved = binary(counts)
+    assert resolved.config.heads[0].positive == positive
+    (decision,) = [decision for decision in resolved.decisions if decision.field == "heads.0.positive"]
+    assert (decision.value, str(sum(counts)) in decision.reason) == (positive, True)
+    named = binary(counts, positive="no")
+    assert named.config.heads[0].positive == "no"
+    assert "heads.0.positive" not in {decision.field for decision in named.decisions}
+
+
+def test_a_dataset_that_does_not_tell_has_the_second_class_count() -> None:
+    assert binary(None).config.heads[0].positive == "yes"
+
+
+def test_a_positive_class_that_is_not_there_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"heads.0.positive.*'no' and 'yes': name one of them"):
+        binary((3, 4), positive="fraud")
+    heads = [{"kind": "classifier", "target": "label", "positive": "bar"}]
+    with pytest.raises(ConfigError, match=r"heads.0.positive.*3 classes"):
+        resolve_fine_tuning(FineTuningConfig.model_validate({"heads": heads}), tiny.table().spec, None)

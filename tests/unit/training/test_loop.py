@@ -121,7 +121,7 @@ def test_the_length_is_epochs_or_steps(amount: dict[str, Any], steps: int) -> No
     assert events[0] == Started(0, steps, 4)
     assert len(losses_of(events)) == steps
     assert isinstance(events[-2], Evaluated), "the end is measured"
-    assert events[-1] == Finished(steps, "completed")
+    assert events[-1] == Finished(steps, "completed", steps)
 
 
 @pytest.mark.parametrize("cut", range(19))
@@ -153,7 +153,7 @@ def test_early_stopping_waits_for_its_patience_and_returns_to_the_best() -> None
 
     events = list(loop.train(run.state, run.examples("train"), run.plan, measure))
     assert [event.best for event in events if isinstance(event, Evaluated)] == [True, True, False, False]
-    assert events[-1] == Finished(16, "early_stopping")
+    assert events[-1] == Finished(16, "early_stopping", 8)
     final = run.state.objective.state_dict()
     assert all(torch.equal(weights[1][name], value) for name, value in final.items())
     assert any(not torch.equal(weights[3][name], value) for name, value in final.items())

@@ -108,7 +108,7 @@ def test_the_best_weights_for_the_probe_are_kept_and_training_ends() -> None:
     (note,) = [event for event in events if isinstance(event, Note)]
     assert (note.kind, note.data) == ("watch.kept", {"step": 6, "score": probe_scores[0]})
     assert equal(weights(run), remembered[6])
-    assert events[-1] == Finished(24, "early_stopping")
+    assert events[-1] == Finished(24, "early_stopping", 6)
 
 
 def test_the_last_weights_are_kept_unless_told_otherwise() -> None:

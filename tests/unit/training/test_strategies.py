@@ -13,6 +13,7 @@ from app.ml.errors import ConfigError
 from app.ml.interfaces import Backbone, Encoding
 from app.ml.kinds.backbones.convnet import ConvNet
 from app.ml.kinds.backbones.mlp import ResolvedMlp
+from app.ml.kinds.backbones.resnet import ResNet
 from app.ml.kinds.strategies.bias_only import BiasOnly
 from app.ml.kinds.strategies.gradual_unfreezing import GradualUnfreezing
 from app.ml.kinds.strategies.layers import layer_widths
@@ -22,6 +23,7 @@ from app.ml.kinds.strategies.lora import Lora, LowRank
 from app.ml.models.bundle import Bundle
 from app.ml.resolution.fine_tuning import resolve_fine_tuning
 from app.ml.resolution.pretraining import resolve_pretraining
+from app.ml.spec import WarningItem
 from tests.support import tiny
 from worker.training.events import EpochDone, Evaluated, Finished, Note, Started, StepDone
 from worker.training.run import Run, prepare
@@ -335,3 +337,72 @@ def test_partial_loading_needs_a_model_and_strict_loading_the_same_backbone() ->
         resolve_fine_tuning(other, data.spec, parent.manifest)
     with pytest.raises(ConfigError, match="does not fit this dataset"):
         resolve_fine_tuning(FineTuningConfig(heads=lone.heads), colours(data, 3).spec, parent.manifest)
+
+
+RESNET = {"kind": "resnet", "widths": [4, 8], "stem": "small"}
+
+
+def statistics(run: Run) -> dict[str, torch.Tensor]:
+    """The running means and variances of the backbone's norms."""
+    state = run.state.objective.backbone.state_dict()
+    return {name: value.clone() for name, value in state.items() if "running_" in name}
+
+
+def trained_resnet(strategy: dict[str, Any]) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """The statistics of a resnet before a fine-tuning and after it."""
+    data = tiny.images()
+    request = {"heads": [LABEL], "strategy": strategy, "training": {"epochs": 2}, "backbone": RESNET}
+    run = prepare(resolve_fine_tuning(FineTuningConfig.model_validate(request), data.spec, None).config, data)
+    before = statistics(run)
+    for _ in run.train():
+        pass
+    return before, statistics(run)
+
+
+def moved(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> set[str]:
+    return {name for name, value in before.items() if not torch.equal(value, after[name])}
+
+
+@pytest.mark.parametrize("kind", ["bias_only", "lora"])
+def test_a_backbone_whose_matrices_stay_keeps_its_statistics(kind: str) -> None:
+    before, after = trained_resnet({"kind": kind})
+    assert before
+    assert moved(before, after) == set()
+
+
+def test_statistics_of_frozen_stages_stay_and_the_others_move() -> None:
+    stages = len(ResNet.model_validate(RESNET).build(IMAGE).stages())
+    before, after = trained_resnet({"kind": "lp_ft", "frozen": stages})
+    assert moved(before, after) == set()
+    before, after = trained_resnet({"kind": "lp_ft", "frozen": stages - 1})
+    assert 0 < len(moved(before, after)) < len(before)
+    before, after = trained_resnet({"kind": "full"})
+    assert moved(before, after) == set(before)
+
+
+def test_a_stage_that_has_not_joined_keeps_its_statistics() -> None:
+    data = tiny.images()
+    strategy = {"kind": "gradual_unfreezing", "share": 1.0}
+    request = {"heads": [LABEL], "strategy": strategy, "training": {"steps": 6, "batch_size": 16}, "backbone": RESNET}
+    run = prepare(resolve_fine_tuning(FineTuningConfig.model_validate(request), data.spec, None).config, data)
+    before = statistics(run)
+    changed = [len(moved(before, statistics(run))) for event in run.train() if isinstance(event, StepDone)]
+    assert changed[0] == 0
+    assert changed == sorted(changed)
+    assert changed[-1] == len(before)
+
+
+def test_more_stages_than_there_are_cannot_be_frozen() -> None:
+    request = {"heads": [LABEL], "strategy": {"kind": "lp_ft", "frozen": 50}, "backbone": RESNET}
+    with pytest.raises(ConfigError, match=r"strategy.frozen.*has \d stages: freeze 0 to \d"):
+        resolve_fine_tuning(FineTuningConfig.model_validate(request), tiny.images().spec, None)
+
+
+@pytest.mark.parametrize(("loss", "remedy"), [("mse", '"loss": "huber"'), ("huber", '"kind": "outliers"')])
+def test_a_far_target_is_warned_about(loss: str, remedy: str) -> None:
+    data = tiny.table()
+    assert not any(isinstance(note, WarningItem) for note in fine_tuned({"kind": "full"}, data, SIZE).notes)
+    data.targets[data.positions("train")[3], 1] = 1e9
+    run = fine_tuned({"kind": "full"}, data, {**SIZE, "loss": loss})
+    (warning,) = [note for note in run.notes if isinstance(note, WarningItem)]
+    assert (warning.code, warning.count, remedy in (warning.remedy or "")) == ("far_targets", 1, True)

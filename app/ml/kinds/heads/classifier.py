@@ -5,24 +5,27 @@ class (Szegedy et al., "Rethinking the Inception architecture", 2016), weighted 
 N / (K N_class) over the train rows (King and Zeng, 2001). Answers are scaled by a temperature: see temperature.py.
 """
 
-from collections.abc import Sequence
-from typing import Annotated, Any, ClassVar, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from app.ml.blocks.mlp import mlp_layers, single_layer
+from app.ml.blocks.mlp import last_layer_tensors, mlp_layers, single_layer
 from app.ml.blocks.standardize import Standardize
+from app.ml.errors import ConfigError
 from app.ml.evaluation.classification import Classification
 from app.ml.fields import Integer, Name, Rate
-from app.ml.interfaces import Accepts, Head, HeadConfig
+from app.ml.interfaces import Accepts, Choices, Head, HeadConfig
 from app.ml.interfaces.abilities import SoftLabelSolver
 from app.ml.kinds.heads.temperature import fitted_temperature
 from app.ml.solvers.logistic import SoftLabels, solve_logistic, solve_soft
 from app.ml.solvers.solution import Solution
 from app.ml.spec import TargetSpec
+
+_BINARY = 2
 
 
 class Classifier(HeadConfig):
@@ -30,6 +33,7 @@ class Classifier(HeadConfig):
 
     accepts: ClassVar[Accepts] = "category"
     learns_soft_labels: ClassVar[bool] = True
+    grows: ClassVar[bool] = True
     headline_metric: ClassVar[str | None] = "accuracy"
     kind: Literal["classifier"] = "classifier"
     target: Name = Field(description="The target to learn, by its name in the dataset.")
@@ -39,12 +43,33 @@ class Classifier(HeadConfig):
     )
     dropout: Rate = Field(0.0, description="Share of hidden activations dropped while training.")
     label_smoothing: Rate = Field(0.0, description="Share of certainty spread over all classes.")
+    positive: Annotated[str, Field(max_length=10_000)] | None = Field(
+        None,
+        description="Of two classes the one that counts, by its name: average precision and curves are of it; null: "
+        "the rarer one in the train rows.",
+    )
     class_weights: Literal["none", "balanced"] = Field("none", description="Whether rare classes weigh more.")
 
     @property
     def batch_dependence(self) -> str | None:
         """Class weights are normalised over the batch."""
         return None if self.class_weights == "none" else super().batch_dependence
+
+    def settled(self, targets: tuple[TargetSpec, ...], class_rows: Mapping[str, Sequence[int]]) -> tuple[Self, Choices]:
+        """Say which of two classes counts. Raises `ConfigError` for a class that the target does not have."""
+        classes = targets[0].classes
+        if len(classes) != _BINARY:
+            if self.positive is not None:
+                msg = f"target {targets[0].name!r} has {len(classes)} classes, and each has figures: leave this out"
+                raise ConfigError(("positive",), msg)
+            return self, {}
+        if self.positive is not None:
+            if self.positive not in classes:
+                msg = f"target {targets[0].name!r} has the classes {classes[0]!r} and {classes[1]!r}: name one of them"
+                raise ConfigError(("positive",), msg)
+            return self, {}
+        positive, reason = _rarer(classes, class_rows.get(targets[0].name))
+        return self.model_copy(update={"positive": positive}), {"positive": (positive, reason)}
 
     @property
     def solvable(self) -> bool:
@@ -54,6 +79,14 @@ class Classifier(HeadConfig):
     def build(self, features: int, targets: tuple[TargetSpec, ...]) -> "ClassifierHead":
         """Build it for the target's classes."""
         return ClassifierHead(self, features, targets[0].classes)
+
+
+def _rarer(classes: tuple[str, ...], rows: Sequence[int] | None) -> tuple[str, str]:
+    """The class with fewer train rows, and why."""
+    if rows is None:
+        return classes[1], "the second class: a dataset of an earlier release does not tell how many rows each has"
+    code = 0 if rows[0] < rows[1] else 1
+    return classes[code], f"the rarer class: {rows[code]} of {sum(rows)} labelled train rows"
 
 
 class ClassifierHead(Head, SoftLabelSolver):
@@ -71,6 +104,16 @@ class ClassifierHead(Head, SoftLabelSolver):
         self.layers = nn.Sequential(*mlp_layers(sizes, "relu", config.dropout, last_is_linear=True))
         self.register_buffer("class_weight", torch.ones(len(classes)))
         self.register_buffer("temperature", torch.ones((), dtype=torch.float64))
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """The classes."""
+        return self.classes
+
+    @property
+    def output_tensors(self) -> frozenset[str]:
+        """The last layer and the classes' weights."""
+        return last_layer_tensors(self.layers, "layers") | {"class_weight"}
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, F) to (B, K)."""
@@ -104,7 +147,7 @@ class ClassifierHead(Head, SoftLabelSolver):
         """Probabilities of the rows whose class is known."""
         known = target >= 0
         unscaled, scaled = (_probabilities(output[known], by).cpu().numpy() for by in (None, self.temperature))
-        return Classification(scaled, target[known].cpu().numpy(), self.classes, unscaled)
+        return Classification(scaled, target[known].cpu().numpy(), self.classes, unscaled, self.config.positive)
 
     @property
     def score(self) -> str:

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from app.ml.blocks.mlp import mlp_layers, single_layer
+from app.ml.blocks.mlp import last_layer_tensors, mlp_layers, single_layer
 from app.ml.blocks.standardize import Standardize
 from app.ml.evaluation import multi_label
 from app.ml.fields import Integer, Name, NameOrNames, Rate
@@ -31,6 +31,7 @@ class MultiLabel(HeadConfig):
     """Predict which of several labels a row has: none, some or all."""
 
     accepts: ClassVar[Accepts] = "label"
+    grows: ClassVar[bool] = True
     kind: Literal["multi_label"] = "multi_label"
     target: NameOrNames = Field(
         description="The column of lists whose labels are learned; or, by name, targets of two classes, no and yes "
@@ -76,6 +77,16 @@ class MultiLabelHead(Head):
         self.layers = nn.Sequential(*mlp_layers(sizes, "relu", config.dropout, last_is_linear=True))
         self.register_buffer("positive_weight", torch.ones(len(names)))
         self.register_buffer("thresholds", torch.full((len(names),), _HALF, dtype=torch.float64))
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """The labels."""
+        return self.names
+
+    @property
+    def output_tensors(self) -> frozenset[str]:
+        """The last layer, and the labels' weights and thresholds."""
+        return last_layer_tensors(self.layers, "layers") | {"positive_weight", "thresholds"}
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, F) to (B, K)."""

@@ -33,6 +33,9 @@ from app.ml.solvers.solution import Solution
 from app.ml.spec import TargetSpec
 
 _MIN_DEVIATION = 1e-7  # relative to the mean, as in tables; targets may be in any unit, so none is absolute
+_FAR = 100.0  # robust deviations from the median; a target that far out is most likely a mistake
+_NORMAL_RANGE = 2 * NormalDist().inv_cdf(0.75)  # between the quartiles of a normal distribution of deviation 1
+_MAX_SAMPLED = 1_000_000  # torch's quantile takes no more than 16 million numbers
 _MAX_LOG_VARIANCE = 8.0  # deviations from 0.02 to 55 of the target's
 
 
@@ -71,6 +74,11 @@ class Regressor(HeadConfig):
         return not self.hidden and self.loss == "mse"
 
     @property
+    def robust(self) -> bool:
+        """Under huber."""
+        return self.loss == "huber"
+
+    @property
     def signed(self) -> bool:
         """Where it is a log likelihood."""
         return self.loss == "gaussian"
@@ -83,6 +91,7 @@ class Regressor(HeadConfig):
 class RegressorHead(Head):
     """(B, F) to (B, T), or with variances (B, 2 T), in deviations from the train rows' means; labels (B,) or (B, T)."""
 
+    scales_targets: ClassVar[bool] = True
     target_mean: Tensor
     target_std: Tensor
     spread: Tensor
@@ -168,12 +177,22 @@ class RegressorHead(Head):
             self.spread.mul_(solution.left_out.to(self.spread))
         return solution
 
+    def far_targets(self, target: Tensor) -> dict[str, int]:
+        """Return how many numbers (N,) or (N, T) of each target lie a hundred times as far out as the usual ones."""
+        columns = zip(self.names, self._table(target).T, strict=True)
+        return {name: _count_far(numbers[~numbers.isnan()]) for name, numbers in columns}
+
     def fit_target(self, target: Tensor) -> None:
-        """Take mean and deviation of the known numbers; a constant's deviation counts as 1."""
+        """Take mean and deviation of the known numbers; a constant's deviation counts as 1.
+
+        Under huber, where a few far numbers would set both, the median and the quartiles take their place.
+        """
         for index, numbers in enumerate(self._table(target).T):
             known = numbers[~numbers.isnan()]
             if len(known):
                 mean, std = known.mean(), known.std(correction=0)
+                if self.config.robust and _count_far(known):
+                    mean, std = _robust_scale(known)
                 # Rounding gives a constant a tiny deviation: seven times 0.1 has 1.4e-17.
                 constant = std <= _MIN_DEVIATION * mean.abs()
                 self.target_mean[index] = mean
@@ -218,3 +237,19 @@ class RegressorHead(Head):
         half = deviation * self.spread * self.target_std
         low, value, high = (torch.nan_to_num(ends) for ends in (values - half, values, values + half))
         return value, low, high
+
+
+def _robust_scale(numbers: Tensor) -> tuple[Tensor, Tensor]:
+    """Median and deviation of (n,): the interquartile range, as wide as a normal distribution's deviation makes it."""
+    quartiles = torch.quantile(
+        numbers[:: -(-len(numbers) // _MAX_SAMPLED)], torch.tensor([0.25, 0.5, 0.75]).to(numbers)
+    )
+    return quartiles[1], (quartiles[2] - quartiles[0]) / _NORMAL_RANGE
+
+
+def _count_far(numbers: Tensor) -> int:
+    """How many of (n,) are over a hundred robust deviations from the median; none where half of them are equal."""
+    if not len(numbers):
+        return 0
+    median, deviation = _robust_scale(numbers)
+    return int(((numbers - median).abs() > _FAR * deviation).sum()) if deviation > 0 else 0

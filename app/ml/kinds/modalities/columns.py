@@ -10,7 +10,7 @@ date       days since 1970-01-01 like a number; sine and cosine of the place in 
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -23,6 +23,7 @@ from app.ml.data.moments import Moments
 from app.ml.fields import Real
 from app.ml.interfaces import Rows, StoredRows
 from app.ml.interfaces.doubts import Doubts
+from app.ml.interfaces.modality import UnknownValues
 from app.ml.interfaces.signature import SignatureColumn
 from app.ml.kinds.modalities.decoding import DecodingError, did_you_mean, is_missing, number_of, plain_number
 from app.ml.kinds.modalities.ranges import Bounds, Range
@@ -32,6 +33,7 @@ MAX_DEVIATIONS = 1e4  # beyond it a squared error in float32 would drown every o
 YEAR, WEEK, DAY = 365.2425, 7.0, 1.0
 _MAX = float(np.finfo(np.float32).max)
 _MAX_NAME = 2**63
+MAX_EXAMPLES = 5  # of unknown categories
 _MISSING_SPECIMENS = 0.2
 Key = TypeVar("Key")
 _TRUTHS = {"true": True, "false": False}
@@ -288,6 +290,13 @@ class CategoryColumn(Column):
     def _is_binary(self) -> bool:
         """Whether the only categories are 0 and 1, so that true and false are understood."""
         return len(self._by_number) == len(self.categories) and set(self._by_number) <= {0, 1}
+
+    def unknown_values(self, counts: Mapping[str, int]) -> UnknownValues:
+        """Count those of so many values of each category, by name, whose category no train row had."""
+        known = {name for code, name in enumerate(self.categories) if code not in self.unseen}
+        unknown = {name: count for name, count in counts.items() if count and name not in known}
+        examples = sorted(unknown, key=lambda name: -unknown[name])[:MAX_EXAMPLES]
+        return UnknownValues(self.name, sum(unknown.values()), sum(counts.values()), tuple(examples))
 
 
 class DateColumn(RangedColumn):

@@ -21,6 +21,7 @@ from app.ml.data.chunks import as_rows, each_block, rows_per_read
 from app.ml.fields import Integer
 from app.ml.interfaces import Encoding, Modality, Rows, Shape, StoredRows
 from app.ml.interfaces.doubts import Doubts
+from app.ml.interfaces.modality import UnknownValues
 from app.ml.interfaces.signature import Signature
 from app.ml.kinds.modalities.columns import AnyColumn, CategoryColumn, fit_columns
 from app.ml.kinds.modalities.decoding import DecodingError, decode_each, ignore_keys, plain
@@ -123,6 +124,21 @@ class TableModality(Modality):
             position, given = positions[column.name]
             result[:, index] = _recoded(inputs[:, position], column, given)
         return result
+
+    def unknown_values(self, inputs: StoredRows, spec: DataSpec) -> list[UnknownValues]:
+        """Count the values of each category column whose category no train row had."""
+        places = {column.name: index for index, column in enumerate(spec.columns)}
+        chosen = [(column, places[column.name]) for column in self.columns if isinstance(column, CategoryColumn)]
+        counts = [np.zeros(len(spec.columns[place].categories), dtype=np.int64) for _, place in chosen]
+        for block in each_block(len(inputs), rows_per_read(len(spec.columns))):
+            rows = inputs[block]
+            for index, (_, place) in enumerate(chosen):
+                codes = rows[:, place][~np.isnan(rows[:, place])].astype(np.int64)
+                counts[index] += np.bincount(codes, minlength=len(counts[index]))
+        return [
+            column.unknown_values(dict(zip(spec.columns[place].categories, of_column.tolist(), strict=True)))
+            for of_column, (column, place) in zip(counts, chosen, strict=True)
+        ]
 
     def specimens(self, count: int) -> Rows:
         """Numbers and dates near the train split's, every category and missing values, float64 (count, D)."""

@@ -24,6 +24,7 @@ from app.ml.errors import CorruptModelError, InputError, Location
 from app.ml.fields import Integer
 from app.ml.interfaces import Encoding, Modality, Rows, Shape, StoredRows
 from app.ml.interfaces.doubts import Doubts
+from app.ml.interfaces.modality import UnknownValues
 from app.ml.interfaces.signature import Signature
 from app.ml.interfaces.tokenizer import BEGIN, END, MAX_TOKENS, PADDING, UNKNOWN
 from app.ml.kinds.modalities.decoding import MAX_ERRORS, DecodingError, decode_each, only_value, plain
@@ -41,6 +42,7 @@ EXAMPLE = "the text to answer"
 _MAX_FILE_BYTES = 32 << 20
 _SPECIMEN_TOKENS = 64
 _ENCODED_AT_ONCE = 1024
+_COUNTED_TEXTS, _MAX_EXAMPLES = 2000, 3
 _USUAL = ResolvedTextPreprocessing(tokenizer="character", vocabulary=4096, max_tokens=512, limits="marked")
 _TOKENIZERS: TypeAdapter[AnyTokenizer] = TypeAdapter(AnyTokenizer)
 
@@ -66,6 +68,7 @@ class TextModality(Modality):
     kind: Literal["text"] = "text"
     bounded: ClassVar[bool] = False
     learns: ClassVar[bool] = True
+    counts_tokens: ClassVar[bool] = True
     tokens: Integer = Field(ge=1, le=8192, description="T, the most codes of a row, its limits included.")
     vocabulary: Integer = Field(ge=1, le=MAX_TOKENS, description="Codes of the tokenizer.")
     marked: bool = Field(default=True, description="Whether codes mark where a text begins and ends.")
@@ -216,6 +219,20 @@ class TextModality(Modality):
         if spec.modality != "text":
             return [f"the model takes texts and the dataset is of modality {spec.modality}"]
         return []
+
+    def unknown_values(self, inputs: StoredRows, spec: DataSpec) -> list[UnknownValues]:
+        """Count the unknown tokens of at most 2,000 texts, evenly spread; known blanks and signs do not count."""
+        texts = [str(text) for text in inputs[:: max(1, len(inputs) // _COUNTED_TEXTS)]]
+        counts = np.zeros(self.vocabulary, dtype=np.int64)
+        examples: dict[str, None] = {}
+        for block in each_block(len(texts), _ENCODED_AT_ONCE):
+            for text, codes in zip(texts[block], self.codes(texts[block]), strict=True):
+                counts += np.bincount(np.array(codes, dtype=np.int64), minlength=self.vocabulary)
+                if UNKNOWN in codes and len(examples) < _MAX_EXAMPLES:
+                    examples[text] = None
+        words = [any(map(str.isalnum, self.codec.decode([code]))) for code in range(self.vocabulary)]
+        unknown, known = int(counts[UNKNOWN]), int(counts[np.array(words)].sum())
+        return [UnknownValues(None, unknown, unknown + known, tuple(examples))]
 
     def specimens(self, count: int) -> Rows:
         """Random tokens in a row, (count,), of several lengths."""

@@ -18,6 +18,7 @@ class StrategyConfig(Complete, StrategyRequest, ABC):
 
     caches_features: ClassVar[bool]  # True: the backbone is frozen and runs once per row, heads train on features
     selects_strategy: ClassVar[bool] = False  # whether it stands for another one, which the trainer selects
+    keeps_statistics: ClassVar[bool] = False  # whether running statistics of all norms stay as the backbone has them
 
     @property
     def solving(self) -> Literal["never", "first", "only", "around"]:

@@ -19,6 +19,7 @@ class BiasOnly(StrategyConfig):
     """Train the heads and the backbone's biases; its matrices and kernels stay."""
 
     caches_features = False
+    keeps_statistics = True
     kind: Literal["bias_only"] = "bias_only"
     backbone_lr_scale: Annotated[Real, Field(gt=0, le=100)] = Field(
         0.1, description="The biases' learning rate, as a multiple of the heads'."

@@ -26,6 +26,7 @@ class Lora(StrategyConfig):
     """Train the heads and low-rank corrections of the backbone's matrices."""
 
     caches_features = False
+    keeps_statistics = True
     kind: Literal["lora"] = "lora"
     rank: Integer = Field(8, ge=1, le=512, description="Rank of each correction; more than a matrix has is cut.")
     alpha: Annotated[Real, Field(gt=0, le=10_000)] = Field(

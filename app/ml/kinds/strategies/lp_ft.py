@@ -45,6 +45,13 @@ class LpFt(StrategyConfig):
         if not context.solvable:
             raise ConfigError(("kind",), "only linear heads with a convex loss are solved for: choose full")
 
+    def adapt(self, backbone: Backbone) -> Backbone:
+        """Change nothing. Raises `ConfigError` where more stages are to be frozen than there are."""
+        stages = len(backbone.stages())
+        if self.frozen > stages:
+            raise ConfigError(("strategy", "frozen"), f"the backbone has {stages} stages: freeze 0 to {stages} of them")
+        return backbone
+
     def groups(self, backbone: Backbone, heads: nn.ModuleDict) -> list[ParamGroup]:
         """Everything that is not frozen at one small rate: the heads have arrived already."""
         frozen = {id(parameter) for stage in backbone.stages()[: self.frozen] for parameter in stage}

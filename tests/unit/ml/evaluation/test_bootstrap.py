@@ -9,6 +9,8 @@ from scipy import stats
 
 from app.ml.evaluation.bootstrap import MIN_ROWS, intervals, paired
 from app.ml.evaluation.classification import Classification
+from app.ml.evaluation.interval import Interval, share_interval
+from app.ml.evaluation.multi_label import MultiLabel
 from app.ml.evaluation.outcomes import Means, Values, Weights
 from app.ml.evaluation.regression import Regression
 
@@ -103,6 +105,36 @@ def test_a_seed_repeats_an_interval_and_another_moves_it() -> None:
 
 def test_bounds_of_a_metric_are_kept() -> None:
     assert intervals(Means({"accuracy": np.ones(12)}))["accuracy"].high == 1.0
+
+
+def test_shares_of_rows_have_exact_intervals() -> None:
+    """Against scipy's Clopper-Pearson: 30 right answers of 30 do not promise that all others are right."""
+    for right in (0, 17, 30):
+        probabilities = np.where(np.arange(30)[:, None] < right, [[0.9, 0.1]], [[0.1, 0.9]])
+        found = intervals(Classification(probabilities, np.zeros(30, np.int64), ("a", "b")))["accuracy"]
+        exact = stats.binomtest(right, 30).proportion_ci(method="exact")
+        assert (found.low, found.high) == pytest.approx((exact.low, exact.high))
+    known = np.arange(40) % 2 == 0
+    truth = np.where(known[:, None], 1.0, [[1.0, np.nan]])
+    labels = intervals(MultiLabel(np.full((40, 2), 0.9), truth, ("x", "y")))["subset_accuracy"]
+    assert labels.low == pytest.approx(stats.binomtest(20, 20).proportion_ci(method="exact").low)
+    covered = Regression(np.zeros(12), np.zeros(12), -np.ones(12), np.ones(12))
+    assert intervals(covered)["coverage"].low == pytest.approx(stats.binomtest(12, 12).proportion_ci().low)
+
+
+def test_metrics_of_rows_without_any_mistake_have_no_empty_interval() -> None:
+    truth = np.arange(30) % 2
+    found = intervals(Classification(np.eye(2)[truth] * 0.8 + 0.1, truth, ("a", "b")))
+    for name in ("balanced_accuracy", "macro_f1", "weighted_f1", "auc_roc", "average_precision"):
+        assert (found[name].low, found[name].high) == (pytest.approx(0.8843, abs=1e-3), 1.0)
+
+
+def test_exact_intervals_hold_the_truth_at_least_as_often_as_they_say() -> None:
+    for share in (0.02, 0.3, 0.97):
+        counts = np.random.default_rng(0).binomial(25, share, 400)
+        ends = [share_interval(int(count), 25) for count in counts]
+        assert np.mean([interval.low <= share <= interval.high for interval in ends]) >= 0.95
+    assert share_interval(0, 0) == Interval(0.0, 1.0)
 
 
 def test_a_part_of_many_rows_gives_the_interval_of_all(monkeypatch: pytest.MonkeyPatch) -> None:

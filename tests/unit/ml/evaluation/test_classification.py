@@ -94,6 +94,59 @@ def test_means_over_classes_are_over_those_that_occur() -> None:
     )
 
 
+def test_the_positive_class_is_what_is_ranked() -> None:
+    """Fraud that a model cannot rank at all: the average precision of all the rest hides it."""
+    truth = (np.arange(400) % 40 == 0).astype(np.int64)
+    scores = RANDOM.random(400)
+    probabilities = np.stack([1 - scores, scores], axis=1)
+    fraud = Classification(probabilities, 1 - truth, ("fraud", "honest"), positive="fraud")
+    others = Classification(probabilities, 1 - truth, ("fraud", "honest"), positive="honest")
+    by_hand = reference.average_precision_score(truth, 1 - scores)
+    assert fraud.metrics()["average_precision"] == pytest.approx(by_hand)
+    assert by_hand < 0.1
+    assert others.metrics()["average_precision"] > 0.95
+    assert Classification(probabilities, truth, ("a", "b")).metrics()["positive"] == "b"
+    for curve in fraud.curves("label")[:2]:
+        assert [line.name for line in curve.lines] == ["fraud"]
+    assert fraud.metrics()["by_class"] == others.metrics()["by_class"]
+    assert fraud.take(np.arange(50)).positive == "fraud"
+
+
+def test_every_class_has_figures_of_its_own() -> None:
+    truth, probabilities = np.arange(90) % 3, soft(90, 4)
+    found = Classification(probabilities, truth, (*CLASSES, "never")).metrics()["by_class"]
+    answers = probabilities.argmax(1)
+    each = reference.precision_recall_fscore_support(truth, answers, labels=[0, 1, 2], zero_division=0)
+    for code, name in enumerate(CLASSES):
+        figures = found[name]
+        assert [figures[key] for key in ("precision", "recall", "f1", "rows")] == pytest.approx(
+            [column[code] for column in each]
+        )
+        assert figures["average_precision"] == pytest.approx(
+            reference.average_precision_score(truth == code, probabilities[:, code])
+        )
+        low, high = (figures["intervals"]["recall"][end] for end in ("low", "high"))
+        assert low < figures["recall"] < high
+    assert {name for name, value in found["never"].items() if value is None} == {
+        "recall", "f1", "average_precision", "auc_roc",
+    }  # fmt: skip
+    assert found["never"]["precision"] == 0
+
+
+def test_a_class_that_is_answered_and_never_there_has_no_part_in_the_mean() -> None:
+    """As documented: a mean over classes is one over those that occur."""
+    probabilities = np.eye(3)[[0, 0, 1, 2]]
+    found = Classification(probabilities, np.array([0, 0, 1, 1]), CLASSES).metrics()
+    assert found["macro_f1"] == pytest.approx((1 + 2 / 3) / 2)
+    labels = MultiLabel(probabilities, np.eye(3)[[0, 0, 1, 1]], CLASSES).metrics()
+    assert labels["macro_f1"] == pytest.approx((1 + 2 / 3) / 2)
+
+
+def test_answering_the_most_frequent_class_is_told_beside_accuracy() -> None:
+    found = Classification(soft(10, 3), np.array([1] * 7 + [0, 0, 2]), CLASSES).metrics()
+    assert found["majority_accuracy"] == 0.7
+
+
 def test_one_class_alone_cannot_be_ranked() -> None:
     found = Classification(soft(10, 2), np.zeros(10, np.int64), ("a", "b")).metrics()
     assert (found["auc_roc"], found["average_precision"]) == (None, None)
@@ -102,7 +155,7 @@ def test_one_class_alone_cannot_be_ranked() -> None:
 
 def test_no_rows_have_no_metrics() -> None:
     found = Classification(np.empty((0, 3)), np.empty(0, np.int64), CLASSES).metrics()
-    assert {name for name, value in found.items() if value is not None} == {"confusion_matrix", "rows"}
+    assert {name for name, value in found.items() if value is not None} == {"by_class", "confusion_matrix", "rows"}
     json.dumps(found, allow_nan=False)
 
 
@@ -158,7 +211,9 @@ def test_labels_that_are_not_known_do_not_count() -> None:
     whole = MultiLabel(probabilities[:40], truth[:40], ("x", "y")).metrics()
     truth[40:] = np.nan
     found = MultiLabel(probabilities, truth, ("x", "y")).metrics()
-    assert found.pop("average_precision_by_label") == whole.pop("average_precision_by_label")
+    for name in ("average_precision_by_label", "by_label"):
+        assert found.pop(name) == whole.pop(name)
     assert found == pytest.approx({**whole, "rows": 60})
     nothing = MultiLabel(probabilities[40:], truth[40:], ("x", "y")).metrics()
-    assert {name for name, value in nothing.items() if value is not None} == {"average_precision_by_label", "rows"}
+    by_label = {"average_precision_by_label", "by_label"}
+    assert {name for name, value in nothing.items() if value is not None} == {*by_label, "rows"}
