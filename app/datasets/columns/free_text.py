@@ -65,14 +65,16 @@ def is_lost_text(column: Column) -> bool:
 
 
 def names_rows(column: Column) -> bool:
-    """Return whether a column is called an id and has a different text or whole number in each row."""
+    """Return whether a column is called an id and has a different text (no date) or whole number in each row."""
     if not is_called_id(column.name) or isinstance(column, LabelsColumn):
         return False
     if isinstance(column, TextColumn):
         if pc.count_distinct(column.values, mode="all").as_py() < len(column.values):
             return False
         parsed = parse_numbers(column.values)
-        return bool(parsed.whole or parsed.foreign.any())
+        if parsed.foreign.any():
+            return parse_dates(column.values, force=False) is None  # the index of a series in time is no id
+        return parsed.whole
     values = column.values
     return bool(len(np.unique(values)) == len(values) and (values == np.floor(values)).all())
 

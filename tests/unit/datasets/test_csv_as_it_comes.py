@@ -390,14 +390,14 @@ def test_words_for_missing_dates(make: Preparer, refused: Refuser) -> None:
 
 
 def test_words_alone_are_categories(make: Preparer) -> None:
-    done = make(lines(lambda k: f"{['none', 'unknown', '-'][k % 3]},{k},{KIND[k % 2]}", "a,b,label\n"))
+    done = make(lines(lambda k: f"{['none', 'unknown', '-'][k % 3]},{k / 4},{KIND[k % 2]}", "a,b,label\n"))
     assert done.spec.columns[0].categories == ("-", "none", "unknown")
     assert done.report.warnings == ()
 
 
 def test_words_among_classes_are_said(make: Preparer) -> None:
     words = ["cat", "dog", "NA", "unknown", "cat", "dog"]
-    content = lines(lambda k: f"{k},{words[k % 6]}", "a,label\n")
+    content = lines(lambda k: f"{k / 4},{words[k % 6]}", "a,label\n")
     done = make(content)
     assert done.spec.targets[0].classes == ("NA", "cat", "dog", "unknown")
     warning = done.warning("missing_word_classes")
