@@ -58,7 +58,7 @@ class DatasetSummary(BaseModel):
     bytes: int
     sha256: str = Field(description="SHA-256 of the uploaded file.")
     rows: dict[str, int] | None = Field(description="Rows in each split.")
-    warnings: list[WarningItem] = Field(description="What was lost or is doubtful; empty: nothing is known to be.")
+    warnings: list[WarningItem] = Field([], description="What was lost or is doubtful; empty: nothing is known to be.")
     job: str | None = Field(description="The job that prepares it.")
     error: DatasetFailure | None
     created_at: Timestamp
@@ -71,7 +71,7 @@ class Dataset(DatasetSummary):
 
     targets: list[Target] | None
     columns: list[Column] | None = Field(description="Columns of a table, or channels of series; else null.")
-    decisions: list[Decision] = Field(description="What was guessed, by which evidence, and what overrules it.")
+    decisions: list[Decision] = Field([], description="What was guessed, by which evidence, and what overrules it.")
 
 
 class RowsPage(BaseModel):

@@ -75,7 +75,8 @@ class JobSummary(BaseModel):
     extends: str | None
     outputs: list[Output]
     warnings: list[WarningItem] = Field(
-        description="What was lost or is doubtful, in its dataset and in its own work; empty: nothing is known to be."
+        [],
+        description="What was lost or is doubtful, in its dataset and in its own work; empty: nothing is known to be.",
     )
     error: JobErrorAnswer | None
     metadata: dict[str, str]

@@ -15,12 +15,13 @@ def no_such_target(spec: DataSpec, name: str, of_model: str = "") -> str:
     `of_model` is put after the target's name.
     """
     known = ", ".join(repr(target.name) for target in spec.targets[:MAX_SHOWN]) or "none: upload labels"
+    sentence = f"the dataset has no target {name!r}{of_model}; it has {known}"
     if not any(column.name == name for column in spec.columns):
-        return f"the dataset has no target {name!r}{of_model}; it has {known}"
+        return sentence
     version = json.dumps({"options": {"columns": {name: "target"}}}, ensure_ascii=False)
     return (
-        f"the dataset has no target {name!r}{of_model}: that is one of its input columns; make it a target by "
-        f"POST /v1/datasets/{{id}}/versions with {version}"
+        f"{sentence}. {name!r} is one of its input columns: make it a target by POST /v1/datasets/{{id}}/versions "
+        f"with {version}"
     )
 
 

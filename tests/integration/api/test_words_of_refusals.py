@@ -85,7 +85,7 @@ def test_a_target_that_is_an_input_column(client: Http, settings: Settings) -> N
     run_jobs(settings)
     body = {"kind": "fine_tuning", "dataset": dataset, "heads": [{"kind": "classifier", "target": "origin"}]}
     problem = check_problem(client.post("/v1/jobs", json=body), 422, "config_does_not_fit")
-    assert "'origin': that is one of its input columns" in problem["detail"]
+    assert "'origin' is one of its input columns" in problem["detail"]
     assert '{"options": {"columns": {"origin": "target"}}}' in problem["detail"]
     version = client.post(
         f"/v1/datasets/{dataset}/versions", json={"options": {"columns": {"origin": "target"}}}

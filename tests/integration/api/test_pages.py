@@ -1,0 +1,108 @@
+"""The commands and the Python of docs/predicting.md, run against models that learned from the files of docs/data.md."""
+
+import json
+import re
+import shutil
+import socket
+import subprocess
+import threading
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+from fastapi import FastAPI
+
+from app.client import Graftwork
+from app.settings import Settings
+from tests.support.http import Http
+from tests.support.servers import HANGS, wait_until
+from tests.support.work import run_jobs
+from tests.unit.datasets.conftest import picture, zipped
+from tests.unit.datasets.test_data_page import EXAMPLES, OPTION
+
+PAGE = (Path(__file__).parents[3] / "docs" / "predicting.md").read_text(encoding="utf-8")
+COMMANDS = re.findall(r"^```bash\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+LINES = [
+    line
+    for block in re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)[1:]
+    for line in block.splitlines()
+]
+MODELS = {
+    "churn": ("customers", "churn"),
+    "reviews": ("reviews", "label"),
+    "heartbeats": ("heartbeats", "label"),
+    "pets": ("pets", "label"),
+}
+TRAINING = {"epochs": 1, "batch_size": 2}
+
+
+@pytest.fixture
+def settings(data_folder: Path, migrated: Path) -> Settings:
+    """SQLite alone: no database answers a prediction."""
+    data_folder.mkdir()
+    shutil.copy(migrated, data_folder / "graftwork.db")
+    return Settings(data=data_folder)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The files that the page names."""
+    folder = tmp_path / "files"
+    folder.mkdir()
+    (folder / "customers.csv").write_text(EXAMPLES["customers"][1], encoding="utf-8")
+    for number in (1, 2):
+        (folder / f"{number}.png").write_bytes(picture(number))
+    return folder
+
+
+@pytest.fixture
+def trained(client: Http, settings: Settings) -> None:
+    """Models of every modality, each from an example of the other page."""
+    for model, (example, target) in MODELS.items():
+        kind, content, reading = EXAMPLES[example]
+        file = (
+            zipped({name: picture(k) for k, name in enumerate(content.split())}) if kind == "zip" else content.encode()
+        )
+        fields = {"name": example, **dict(OPTION.findall(reading))}
+        dataset = client.post("/v1/datasets", files={"file": (example, file)}, data=fields).json()["id"]
+        run_jobs(settings)
+        body = {"kind": "fine_tuning", "name": model, "dataset": dataset, "training": TRAINING}
+        answer = client.post("/v1/jobs", json={**body, "heads": [{"kind": "classifier", "target": target}]})
+        assert answer.status_code == 202, answer.text
+        run_jobs(settings)
+
+
+@pytest.fixture
+def url(app: FastAPI) -> Iterator[str]:
+    """The application on a port of its own."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="on"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        wait_until(lambda: server.started, "it serves")
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        server.should_exit = True
+        thread.join(HANGS)
+
+
+@pytest.mark.usefixtures("trained")
+def test_the_page_on_predicting(url: str, key: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    answers = [ask(command, url, key) for command in COMMANDS]
+    assert all(len(answer["predictions"]) >= 1 for answer in answers[:-1])
+    assert (answers[-1]["status"], answers[-1]["errors"][0]["loc"][-1]) == (422, "city")
+    with Graftwork(url, key) as graftwork, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # those of the service: two files of the page hold keys that are ignored
+        for line in LINES:
+            assert eval(line, {"graftwork": graftwork}), line  # noqa: S307 - the page of this repository
+
+
+def ask(command: str, url: str, key: str) -> Any:
+    environment = {"PATH": "/usr/bin:/bin", "URL": url, "AUTH": f"Authorization: Bearer {key}"}
+    done = subprocess.run(
+        ["/bin/bash", "-ec", command], env=environment, capture_output=True, check=True, timeout=HANGS
+    )
+    return json.loads(done.stdout)
