@@ -98,7 +98,7 @@ def test_a_zip_of_photographs(client: Http, prepared: Callable[..., Any], learne
     image = {"height": 32, "width": 32, "resize": "crop"}
     dataset, report = prepared(archive.getvalue(), image=image)
     assert (dataset["modality"], report["rows"]["kept"]) == ("image", 60)
-    assert {"field": "image.resize", "value": "crop"}.items() <= report["decisions"][2].items()
+    assert {decision["field"]: decision["value"] for decision in report["decisions"]}["image.resize"] == "crop"
     assert any("systems leave behind" in notice for notice in report["notices"])
     metrics = learned(dataset, "label", {"kind": "convnet", "channels": [8, 16], "features": 16})
     assert metrics["accuracy"] > 0.6

@@ -62,7 +62,8 @@ def _earlier(attempt: Attempt, dataset: DatasetRow, options: PrepareOptions) -> 
     manifest = json.loads(paths["manifest.json"].read_text(encoding="utf-8"))
     labels = None
     if "targets.npy" in files:
-        targets = np.load(fetch_blob(attempt.artifacts, files["targets.npy"]["sha256"]), allow_pickle=False)
+        targets_path = fetch_blob(attempt.artifacts, files["targets.npy"]["sha256"])
+        targets = np.load(targets_path, allow_pickle=False)
         labels = digest_labels(targets, DataSpec.model_validate(manifest["spec"]).targets)
     rounded = manifest["format"] < FORMAT
     return EarlierDataset(dataset_id, digests, split, rows if same else None, labels, rounded=rounded)

@@ -10,8 +10,8 @@ from app.ml.kinds.optimizers import AdamW, AnyOptimizer, ResolvedOptimizer
 from app.ml.kinds.schedules import AnySchedule, Cosine, ResolvedSchedule
 from app.ml.spec import Frozen
 
-_MAX_EPOCHS = 100_000
-Epochs = Annotated[Integer, Field(ge=1, le=_MAX_EPOCHS)]
+MAX_EPOCHS = 100_000
+Epochs = Annotated[Integer, Field(ge=1, le=MAX_EPOCHS)]
 BatchSize = Annotated[Integer, Field(ge=1, le=1_000_000)]
 
 
@@ -75,7 +75,7 @@ class ResolvedTraining(TrainingConfig):
 
     def without_evaluations(self) -> Self:
         """Return the same training, evaluated at its end alone."""
-        return self.model_copy(update={"evaluate_every": _MAX_EPOCHS})
+        return self.model_copy(update={"evaluate_every": MAX_EPOCHS})
 
     def steps_per_epoch(self, rows: int) -> int:
         """Optimizer steps of one pass over `rows`; the last may take fewer rows."""

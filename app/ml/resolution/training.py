@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from app.ml.configs.training import ResolvedTraining, TrainingConfig
+from app.ml.configs.training import MAX_EPOCHS, ResolvedTraining, TrainingConfig
 from app.ml.errors import ConfigError
 from app.ml.interfaces import Choices, Decisions
 from app.ml.interfaces.resolvable import filled
@@ -102,7 +102,7 @@ def _epochs(defaults: TrainingDefaults, steps_per_epoch: int) -> int:
 def _evaluate_every(config: TrainingConfig, epochs: int) -> tuple[int, str]:
     if config.early_stopping is not None:
         return 1, "early stopping looks after every epoch"
-    return max(1, epochs // EVALUATIONS), f"about {EVALUATIONS} measurements on the validation split"
+    return min(max(1, epochs // EVALUATIONS), MAX_EPOCHS), f"about {EVALUATIONS} measurements on the validation split"
 
 
 def _resolve_schedule(

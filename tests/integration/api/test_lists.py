@@ -58,7 +58,12 @@ def test_lists_leave_out_what_may_be_large_unless_it_is_asked_for(
     for name, fields in left_out.items():
         (summary,) = client.get(f"/v1/{name}").json()["data"]
         (full,) = client.get(f"/v1/{name}?view=full").json()["data"]
-        assert full == client.get(full["links"]["self"]).json()
+        alone = client.get(full["links"]["self"]).json()
+        if name == "models":
+            assert alone.pop("signature") is not None
+            assert full.pop("signature") is None  # a table may have a thousand columns
+            summary.pop("signature", None)
+        assert full == alone
         assert set(full) - set(summary) == fields
         assert summary == {field: full[field] for field in summary}
         check_problem(client.get(f"/v1/{name}?view=long"), 422)

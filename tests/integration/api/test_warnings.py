@@ -4,7 +4,7 @@ from app.settings import Settings
 from tests.support.http import Http
 from tests.support.work import run_jobs
 
-LOPSIDED = "x,label\n" + "".join(f"{row},{'yes' if row % 12 == 0 else 'no'}\n" for row in range(96))
+LOPSIDED = "x,label\n" + "".join(f"{row % 7},{'yes' if row % 12 == 0 else 'no'}\n" for row in range(96))
 JOB = {"kind": "fine_tuning", "heads": [{"kind": "classifier", "target": "label"}], "training": {"epochs": 1}}
 
 

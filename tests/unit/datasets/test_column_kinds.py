@@ -255,6 +255,11 @@ def test_ids_are_left_out_with_a_notice(make: Preparer, name: str, ids: list[Any
     assert done.report.warnings == ()
 
 
+def test_dates_under_the_name_of_an_index_are_dates(make: Preparer) -> None:
+    days = [f"2020-{1 + row // 28:02d}-{1 + row % 28:02d}" for row in range(60)]
+    assert types(make(csv_of(index=days, v=numbers(), label=labels())))["index"] == "date"
+
+
 def test_numbers_of_rows_are_warned_of_in_any_order(make: Preparer) -> None:
     for order in (list(range(300)), RANDOM.permutation(400)[:300].tolist()):
         done = make(csv_of(x=order, v=numbers(300), label=labels(300)))

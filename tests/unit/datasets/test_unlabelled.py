@@ -16,8 +16,8 @@ from app.ml.spec import TargetSpec
 
 from .conftest import Preparer, Refuser, npz
 
-LABELLED = "".join(f"{i},{i * 7 % 31},{'xy'[i % 2]}\n" for i in range(60))
-CSV = "a,b,label\n" + LABELLED + "".join(f"{i},{i * 7 % 31},\n" for i in range(60, 200))
+LABELLED = "".join(f"{i / 4},{i * 7 % 31},{'xy'[i % 2]}\n" for i in range(60))
+CSV = "a,b,label\n" + LABELLED + "".join(f"{i / 4},{i * 7 % 31},\n" for i in range(60, 200))
 
 
 def test_they_are_kept_where_most_rows_lack_a_label(make: Preparer) -> None:

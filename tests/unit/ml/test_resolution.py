@@ -123,6 +123,8 @@ def test_a_long_training_is_measured_about_twenty_times() -> None:
     assert pretraining(sized(100), training={"steps": 400, "batch_size": 100}).training.evaluate_every == 20
     stopping = {"epochs": 100, "early_stopping": {}}
     assert pretraining(sized(100), training=stopping).training.evaluate_every == 1
+    very_long = {"steps": 5_000_000, "batch_size": 100}
+    assert pretraining(sized(100), training=very_long).training.evaluate_every == 100_000  # the most that may be asked
 
 
 @pytest.mark.parametrize("rows", [1, 8, 100, 4000, 60_000, 1_000_000])
