@@ -91,7 +91,7 @@ def shuffled(parent: Bundle) -> Bundle:
             for name, value in parent.backbone.state_dict().items()
         }
     )
-    return Bundle(parent.manifest, backbone, {})
+    return Bundle(parent.manifest.model_copy(update={"heads": ()}), backbone, {})
 
 
 def test_a_shuffled_backbone_is_worse() -> None:

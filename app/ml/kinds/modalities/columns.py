@@ -19,12 +19,12 @@ from pydantic import Field
 
 from app.ml.data.chunks import each_block, rows_per_read
 from app.ml.data.dates import FIRST, LAST, from_iso, to_iso
-from app.ml.data.moments import Moments
 from app.ml.fields import Real
 from app.ml.interfaces import Rows, StoredRows
 from app.ml.interfaces.doubts import Doubts
 from app.ml.interfaces.modality import UnknownValues
 from app.ml.interfaces.signature import SignatureColumn
+from app.ml.kinds.modalities.column_statistics import ColumnStatistics
 from app.ml.kinds.modalities.decoding import DecodingError, did_you_mean, is_missing, number_of, plain_number
 from app.ml.kinds.modalities.ranges import Bounds, Range
 from app.ml.spec import ColumnSpec, Frozen, WarningCode
@@ -37,38 +37,6 @@ MAX_EXAMPLES = 5  # of unknown categories
 _MISSING_SPECIMENS = 0.2
 Key = TypeVar("Key")
 _TRUTHS = {"true": True, "false": False}
-
-
-class ColumnStatistics:
-    """Statistics of a column's train rows, gathered block by block."""
-
-    def __init__(self) -> None:
-        self.moments = Moments()
-        self.missing = False
-        self.binary = True  # nothing but 0 and 1
-        self.whole = True
-        self.codes: set[int] = set()  # of a category
-
-    def add(self, values: Rows, *, codes: bool) -> None:
-        """Add values (n,), NaN = missing; with `codes` they are codes of categories."""
-        present = values[~np.isnan(values)].astype(np.float64)
-        self.missing |= len(present) < len(values)
-        if codes:
-            self.codes.update(np.unique(present).astype(int).tolist())
-            return
-        self.moments.add(present)
-        self.binary = self.binary and bool(np.isin(present, (0, 1)).all())
-        self.whole = self.whole and bool((present == np.floor(present)).all())
-
-    @property
-    def scale(self) -> tuple[float, float]:
-        """Mean and deviation; 1 where nothing varies."""
-        return self.moments.mean, self.moments.scale
-
-    @property
-    def range(self) -> Range | None:
-        """Least and greatest value; None where there is none."""
-        return Range(low=self.moments.low, high=self.moments.high) if self.moments.count else None
 
 
 class Column(Frozen):
