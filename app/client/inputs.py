@@ -12,19 +12,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from app.client.files import CONTENT_TYPES, PICTURES, content_type_of, parts_of
+
 MAX_ROWS = 1000  # in one request: 1,000 images as JSON numbers are a few megabytes
-CONTENT_TYPES = {
-    ".csv": "text/csv",
-    ".tsv": "text/tab-separated-values",
-    ".jsonl": "application/x-ndjson",
-    ".ndjson": "application/x-ndjson",
-    ".parquet": "application/vnd.apache.parquet",
-    ".npy": "application/x-npy",
-    ".png": "image/png",
-    ".jpg": "image/jpeg",
-    ".jpeg": "image/jpeg",
-    ".webp": "image/webp",
-}
+MAX_PIXEL = 65535  # of a PNG
+_AS_PNG = frozenset(["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])  # modes of Pillow that a PNG has
 _EXACT = (bool, int, str, type(None))
 _NUMBERS = "biu"  # kinds of NumPy's types that JSON has as they are
 
@@ -32,16 +24,25 @@ _NUMBERS = "biu"  # kinds of NumPy's types that JSON has as they are
 def requests_of(inputs: Any) -> Iterator[dict[str, Any]]:
     """Yield the options of the requests that send `inputs`, in their order.
 
-    A path (a `Path`, or a string that names a file with a known suffix) is sent as it is; anything else as JSON.
+    A file is sent as it is, or in parts: a path (a `Path`, or a string that names a file with a known suffix), an open
+    file, or the bytes of one. Anything else is sent as JSON.
 
     Raises:
-        ValueError: a file has a suffix that is not known.
+        ValueError: a file has a suffix that is not known, or an input holds what JSON does not have.
     """
     path = _path_of(inputs)
     if path is not None:
-        yield _file(path.read_bytes(), path)
+        yield from _requests_of_file(path.read_bytes(), _content_type(path))
+        return
+    content = inputs.read() if hasattr(inputs, "read") else inputs
+    if hasattr(inputs, "read") and isinstance(content, str):
+        content = content.encode()
+    if isinstance(content, bytes) and content:
+        yield from _requests_of_file(content, content_type_of(content))
         return
     rows = rows_of(inputs)
+    if isinstance(rows, list):
+        rows = [_path_of(row) or row if isinstance(row, str) else row for row in rows]
     for start in range(0, max(len(rows), 1), MAX_ROWS):  # no inputs are one empty request, which is refused
         yield {"json": {"inputs": to_json(rows[start : start + MAX_ROWS])}}
 
@@ -56,6 +57,8 @@ def rows_of(inputs: Any) -> Sequence[Any]:
         rows = inputs.to_dict("records")
     elif isinstance(inputs, Mapping | str | bytes) or _is_picture(inputs):
         rows = [inputs]
+    elif hasattr(inputs, "to_dict") and all(isinstance(key, str) for key in inputs.index):  # a row of a pandas frame
+        rows = [inputs.to_dict()]
     elif hasattr(inputs, "tolist"):
         rows = inputs if hasattr(inputs, "shape") else inputs.tolist()
     else:
@@ -71,7 +74,7 @@ def to_json(value: Any) -> Any:
     if type(value) in _EXACT:
         return value
     if isinstance(value, float):
-        return None if math.isnan(value) else float(value)
+        return _finite(value)
     if isinstance(value, Mapping):
         return {str(name): to_json(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
@@ -81,19 +84,24 @@ def to_json(value: Any) -> Any:
     return _scalar(value)
 
 
+def _finite(value: float) -> float | None:
+    if math.isinf(value):
+        msg = "an input holds an infinite number, which JSON does not have: send None for a missing value"
+        raise ValueError(msg)
+    return None if math.isnan(value) else float(value)
+
+
 def _scalar(value: Any) -> Any:
     if type(value).__name__ in {"NAType", "NaTType"}:
         return None
     if isinstance(value, dt.date):
         return value.isoformat()
     if isinstance(value, decimal.Decimal):
-        return float(value)
+        return _finite(float(value))
     if isinstance(value, Path | bytes):
-        return _base64(value if isinstance(value, bytes) else value.read_bytes())
+        return _base64(value if isinstance(value, bytes) else _picture_file(value))
     if _is_picture(value):
-        buffer = io.BytesIO()
-        value.save(buffer, "PNG")
-        return _base64(buffer.getvalue())
+        return _base64(_png(value))
     return str(value) if isinstance(value, str) else value
 
 
@@ -121,12 +129,47 @@ def _path_of(inputs: Any) -> Path | None:
     return Path(inputs) if Path(inputs).is_file() else None
 
 
-def _file(content: bytes, path: Path) -> dict[str, Any]:
+def _content_type(path: Path) -> str:
     content_type = CONTENT_TYPES.get(path.suffix.lower())
     if content_type is None:
         msg = f"{path.name}: rows are read from files that end in {', '.join(CONTENT_TYPES)}"
         raise ValueError(msg)
-    return {"content": content, "headers": {"Content-Type": content_type}}
+    return content_type
+
+
+def _requests_of_file(content: bytes, content_type: str) -> Iterator[dict[str, Any]]:
+    for part in parts_of(content, content_type):
+        yield {"content": part, "headers": {"Content-Type": content_type}}
+
+
+def _picture_file(path: Path) -> bytes:
+    if _content_type(path) not in PICTURES:
+        msg = f"{path.name}: a list holds rows or pictures; ask with one file of rows at a time"
+        raise ValueError(msg)
+    return path.read_bytes()
+
+
+def _png(picture: Any) -> bytes:
+    """Return a picture of Pillow as a PNG, in colour where PNG lacks its mode; it stays turned as its EXIF says."""
+    buffer, exif = io.BytesIO(), picture.getexif()
+    _with_png_mode(picture).save(buffer, "PNG", **({"exif": exif} if exif else {}))
+    return buffer.getvalue()
+
+
+def _with_png_mode(picture: Any) -> Any:
+    mode = picture.mode
+    if mode in _AS_PNG:
+        return picture
+    if mode == "F":
+        msg = "a picture of mode F holds fractions: send its numbers, numpy.asarray(picture)"
+        raise ValueError(msg)
+    if not mode.startswith("I"):
+        return picture.convert("RGBA" if mode.lower().endswith("a") else "RGB")
+    low, high = picture.getextrema()
+    if low < 0 or high > MAX_PIXEL:
+        msg = f"a picture of mode {mode} has values from {low} to {high}: send its numbers, numpy.asarray(picture)"
+        raise ValueError(msg)
+    return picture.convert("I").convert("I;16")
 
 
 def _is_picture(value: Any) -> bool:

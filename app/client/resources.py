@@ -11,7 +11,7 @@ from typing import IO, Any, Literal, TypeAlias
 
 import httpx
 
-from app.client.errors import DamagedError, DatasetFailedError
+from app.client.errors import DamagedError, DatasetFailedError, GraftworkApiError
 from app.client.inputs import requests_of, rows_of, to_json
 from app.client.jobs import Jobs
 from app.client.transport import Transport, path_of
@@ -23,6 +23,7 @@ Generations: TypeAlias = list[Json]
 Unknown: TypeAlias = Literal["warn", "refuse"]
 Source: TypeAlias = "str | Path | bytes | Mapping[str, Any]"
 
+MAX_PROMPTS = 256  # in one request
 _UPLOAD_TIMEOUT = httpx.Timeout(600, connect=10)
 
 
@@ -149,8 +150,8 @@ class Models:
         """Return one prediction `{head: answer}` per input.
 
         `inputs` are a list of rows, a single row, an array (N, ...), a pandas, polars or Arrow frame, a PIL image, or
-        the path or bytes of a file: a picture, CSV, JSON Lines, Parquet or .npy. `unknown="refuse"` raises where an
-        input holds what training did not see; else that is a `GraftworkWarning`.
+        the path or bytes of a file, or an open one: a picture, CSV, JSON Lines, Parquet or .npy, of any number of rows.
+        `unknown="refuse"` raises where an input holds what training did not see; else that is a `GraftworkWarning`.
         """
         return self._post_inputs(path_of("models", ref, "predictions"), "predictions", inputs, unknown)
 
@@ -163,17 +164,24 @@ class Models:
         query = {} if unknown == "warn" else {"params": {"unknown": unknown}}
         answers: builtins.list[Any] = []
         for request in requests_of(inputs):
-            answers += self._transport.send("POST", path, **request, **query)[field]
+            try:
+                answers += self._transport.send("POST", path, **request, **query)[field]
+            except GraftworkApiError as error:
+                if answers:  # places count within a request
+                    error.add_note(f"{len(answers)} inputs were answered; the error counts from there on.")
+                raise
         return answers
 
     def generate(self, ref: str, inputs: Any, **options: Any) -> Generations:
         """Return one generation per text: its `continuations`, and whether the text was `truncated`.
 
-        `options` are max_tokens, temperature, top_k, top_p, beams, n, seed, stop.
+        `options` are max_tokens, temperature, top_k, top_p, beams, n, seed, stop and unknown.
         """
-        body = {"inputs": to_json(rows_of(inputs)), **options}
-        response = self._transport.send("POST", path_of("models", ref, "generations"), json=body)
-        generations: Generations = response["generations"]
+        rows, seed = to_json(rows_of(inputs)), options.pop("seed", 0)
+        generations: Generations = []
+        for start in range(0, max(len(rows), 1), MAX_PROMPTS):  # a text's seed is that of its place among all
+            body = {"inputs": rows[start : start + MAX_PROMPTS], "seed": (seed + start) % 2**63, **options}
+            generations += self._transport.send("POST", path_of("models", ref, "generations"), json=body)["generations"]
         return generations
 
     def download(self, ref: str, name: str, target: Path) -> Path:

@@ -44,7 +44,7 @@ def _filters(  # noqa: PLR0913, PLR0917 - each is a query parameter
         columns={"kind": kind, "status": status, "name": name, "sweep_id": sweep},
         model=model,
         dataset=dataset,
-        metadata=_pairs(metadata or []),
+        metadata=_checked(metadata or []),
         created_after=_in_utc(created_after),
         created_before=_in_utc(created_before),
     )
@@ -53,16 +53,17 @@ def _filters(  # noqa: PLR0913, PLR0917 - each is a query parameter
 JobFilterQuery = Annotated[JobFilters, Depends(_filters)]
 
 
-def _pairs(texts: list[str]) -> dict[str, str]:
-    pairs: dict[str, str] = {}
-    for text in texts:
-        key, colon, value = text.partition(":")
-        if not (key and colon) or '"' in key or pairs.get(key, value) != value:
-            msg = "give each key once, without quotation marks, its value behind a colon, as in metadata=team:vision"
+def _checked(pairs: list[str]) -> tuple[str, ...]:
+    """Return entries of metadata. Raises UnprocessableError where one has no key, or a key has two values."""
+    values: dict[str, str] = {}
+    for pair in pairs:
+        key, colon, value = pair.partition(":")
+        if not (key and colon) or values.get(key, value) != value:
+            msg = "give each key once, its value behind a colon, as in metadata=team:vision"
             detail = f"metadata: {msg}"
             raise UnprocessableError(detail, errors=[ErrorItem(loc=["query", "metadata"], msg=msg)])
-        pairs[key] = value
-    return pairs
+        values[key] = value
+    return tuple(pairs)
 
 
 def _in_utc(time: datetime | None) -> datetime | None:

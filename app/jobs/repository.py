@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, String, cast, delete, func, select, update
+from sqlalchemy import ColumnElement, String, cast, delete, exists, func, select, update
 from sqlalchemy.orm import Session, aliased
 
 from app.db.session import db_now
@@ -38,7 +38,7 @@ class JobFilters:
     columns: Mapping[str, str | None] = field(default_factory=dict)
     model: str | None = None
     dataset: str | None = None
-    metadata: Mapping[str, str] = field(default_factory=dict)
+    metadata: tuple[str, ...] = ()
     created_after: datetime | None = None
     created_before: datetime | None = None
 
@@ -140,9 +140,16 @@ def page(
         jobs = jobs.where(JobRow.created_at >= filters.created_after.timestamp())
     if filters.created_before is not None:
         jobs = jobs.where(JobRow.created_at < filters.created_before.timestamp())
-    for key, value in filters.metadata.items():
-        jobs = jobs.where(JobRow.job_metadata[key].as_string() == value)
+    for pair in filters.metadata:
+        jobs = jobs.where(_has_entry(session, pair))
     return fetch_page(session, jobs, JobRow.id, limits)
+
+
+def _has_entry(session: Session, pair: str) -> ColumnElement[bool]:
+    """Whether a job's metadata have an entry that is `pair`, key:value; keys may hold any character."""
+    each = func.json_each if session.get_bind().dialect.name == "sqlite" else func.jsonb_each_text
+    entry = each(JobRow.job_metadata).table_valued("key", "value")
+    return exists().where(entry.c.key + ":" + entry.c.value == pair)
 
 
 def _has_status(status: str) -> ColumnElement[bool]:

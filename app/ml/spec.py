@@ -14,6 +14,7 @@ ModalityKind = Literal["image", "table", "text", "series"]
 DIMENSIONS: dict[ModalityKind, int] = {"image": 3, "table": 1, "text": 1, "series": 2}
 ValueScale = Literal[1, 255]
 Resize = Literal["stretch", "pad", "crop"]
+DecimalSign = Literal["point", "comma"]
 Background = Literal["black", "white"]
 PixelRange = tuple[float, float]
 _NO_AND_YES = {("0", "1"), ("-1", "1"), ("false", "true"), ("no", "yes"), ("n", "y"), ("f", "t"), ("absent", "present")}
@@ -74,12 +75,13 @@ class WarningCode(StrEnum):
         "texts_cut",
         "Texts are longer than the model's context; their rest was not learned.",
     )
-    SIGNATURE_CHANGED = "signature_changed", "A model takes other inputs than the version of its name before."
+    SIGNATURE_CHANGED = "signature_changed", "A model takes or answers other things than its name's version before."
     UNKNOWN_CATEGORY = "unknown_category", "An input holds a category that training did not see."
     UNKNOWN_TOKENS = "unknown_tokens", "Most of a text consists of characters or words that training did not see."
     OUT_OF_RANGE = "out_of_range", "An input holds a value far outside of those that training saw."
     TEXT_TRUNCATED = "text_truncated", "A text is longer than the model's context; only a part of it was read."
     IGNORED_KEYS = "ignored_keys", "An input holds keys that are no inputs of the model; they were ignored."
+    OTHER_KEY = "other_key", "An input holds its text or picture under a key that is not the training file's."
     # Learning
     CLASSES_DROPPED = "classes_dropped", "A pretrained model answers classes that the dataset lacks; a new head cannot."
     FAR_TARGETS = "far_targets", "Target values lie a hundred times as far from the median as the usual ones."
@@ -107,6 +109,9 @@ class ColumnSpec(Frozen):
     type: Literal["number", "category", "date"]
     categories: tuple[str, ...] = Field(default=(), description="Code i means categories[i].")
     nullable: bool = Field(default=False, description="Whether a missing value is fine even where no row lacks it.")
+    decimal: DecimalSign | None = Field(
+        default=None, description="The sign before the fractions of the file's numbers; null: not known."
+    )
 
 
 class TargetSpec(Frozen):

@@ -17,8 +17,8 @@ from app.kit.pages import Listing, Page, View, listing, summary_of
 from app.models import repository
 from app.models.refs import NAME, Ref, is_alias, parse
 from app.models.repository import ModelRow
-from app.models.schemas import Alias, FileSummary, HeadSummary, Lineage, LineageModel, Model, ModelLinks, ModelSummary
-from app.models.signatures import signature_of, warn_of_changes
+from app.models.schemas import Alias, FileSummary, Lineage, LineageModel, Model, ModelLinks, ModelSummary
+from app.models.signatures import heads_of, signature_of, warn_of_changes
 
 MAX_ANCESTORS = 1000
 MAX_CHILDREN = 1000
@@ -268,7 +268,7 @@ def _answer(row: ModelRow, aliases: list[str], *, has_job: bool) -> Model:
             "kind": row.kind,
             "modality": manifest["modality"]["kind"],
             "backbone": manifest["backbone"],
-            "heads": [_head(head) for head in manifest["heads"]],
+            "heads": heads_of(manifest),
             "method": manifest.get("method"),
             "labels": manifest.get("labels"),
             "watch": manifest.get("watch"),
@@ -283,18 +283,4 @@ def _answer(row: ModelRow, aliases: list[str], *, has_job: bool) -> Model:
             "created_at": row.created_at,
             "links": links,
         }
-    )
-
-
-def _head(head: Mapping[str, Any]) -> HeadSummary:
-    config, targets = head["config"], head["targets"]
-    single = targets[0] if len(targets) == 1 else None
-    name = config.get("name") or (single["name"] if single else config["kind"])
-    target, classes = (single["name"], list(single["classes"])) if single else (None, [])
-    return HeadSummary(
-        name=name,
-        kind=config["kind"],
-        target=target,
-        targets=[target["name"] for target in targets],
-        classes=classes,
     )

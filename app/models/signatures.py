@@ -1,5 +1,6 @@
 """Signatures of registered models, read from their manifests."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -7,6 +8,7 @@ from pydantic import TypeAdapter
 from app.ml.interfaces.signature import Signature
 from app.ml.kinds.modalities import AnyModality
 from app.ml.spec import WarningCode, WarningItem
+from app.models.schemas import HeadSummary
 
 MAX_CHANGES = 5
 _MODALITY: TypeAdapter[AnyModality] = TypeAdapter(AnyModality)
@@ -17,19 +19,64 @@ def signature_of(manifest: dict[str, Any]) -> Signature:
     return _MODALITY.validate_python(manifest["modality"]).signature()
 
 
+def heads_of(manifest: dict[str, Any]) -> list[HeadSummary]:
+    """Return what a model answers."""
+    return [_head(head) for head in manifest["heads"]]
+
+
 def warn_of_changes(manifest: dict[str, Any], older: dict[str, Any], version: int) -> list[WarningItem]:
-    """Return a warning where a model takes other inputs than the `older` version of its name, else nothing."""
-    if manifest["modality"] == older["modality"]:
-        return []
-    changes = signature_of(manifest).changes_from(signature_of(older))
+    """Return a warning where a model takes or answers something else than the `older` version of its name."""
+    changes = _changes_of_inputs(manifest, older) + _changes_of_answers(manifest, older)
     if not changes:
         return []
     more = f" and {len(changes) - MAX_CHANGES} more" if len(changes) > MAX_CHANGES else ""
     return [
         WarningItem(
             code=WarningCode.SIGNATURE_CHANGED,
-            message=f"Requests for version {version} may not fit: {'; '.join(changes[:MAX_CHANGES])}{more}.",
+            message=f"Clients of version {version} may not fit: {'; '.join(changes[:MAX_CHANGES])}{more}.",
             count=len(changes),
             remedy="ask for the version or an alias that clients were written for, or give the model another name",
         )
     ]
+
+
+def _changes_of_inputs(manifest: dict[str, Any], older: dict[str, Any]) -> list[str]:
+    if manifest["modality"] == older["modality"]:
+        return []
+    return signature_of(manifest).changes_from(signature_of(older))
+
+
+def _changes_of_answers(manifest: dict[str, Any], older: dict[str, Any]) -> list[str]:
+    """Return in words how the answers differ; a backbone, which answers nothing, may get any heads."""
+    before = {head.name: head for head in heads_of(older)}
+    now = {head.name: head for head in heads_of(manifest)}
+    if not before or manifest["heads"] == older["heads"]:
+        return []
+    changes = [f"{name!r} is answered no more" for name in before if name not in now]
+    changes += [f"{name!r} is answered, too" for name in now if name not in before]
+    return changes + [word for name in now if name in before for word in _head_changes(now[name], before[name])]
+
+
+def _head_changes(now: HeadSummary, before: HeadSummary) -> list[str]:
+    if now.kind != before.kind:
+        return [f"{now.name!r} comes from a {now.kind}, and came from a {before.kind}"]
+    if now.targets != before.targets:
+        return [f"{now.name!r} has other targets than before"]
+    lost = [name for name in before.classes if name not in now.classes]
+    added = [name for name in now.classes if name not in before.classes]
+    changes = [f"{now.name!r} lost {len(lost)} classes, such as {lost[0]!r}"] if lost else []
+    return changes + ([f"{now.name!r} has {len(added)} new classes, such as {added[0]!r}"] if added else [])
+
+
+def _head(head: Mapping[str, Any]) -> HeadSummary:
+    config, targets = head["config"], head["targets"]
+    single = targets[0] if len(targets) == 1 else None
+    name = config.get("name") or (single["name"] if single else config["kind"])
+    target, classes = (single["name"], list(single["classes"])) if single else (None, [])
+    return HeadSummary(
+        name=name,
+        kind=config["kind"],
+        target=target,
+        targets=[target["name"] for target in targets],
+        classes=classes,
+    )

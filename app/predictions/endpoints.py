@@ -8,13 +8,14 @@ from app.dependencies import State
 from app.errors import Problem
 from app.models.endpoints import Ref
 from app.predictions import service
-from app.predictions.bodies import read_inputs, request_body
+from app.predictions.bodies import read_inputs, read_prompts, request_body
 from app.predictions.schemas import Embeddings, Generations, Inputs, Predictions, Prompts, Unknown
 from app.security import CanPredict, secure_router
 
 router = secure_router("/v1/models", "predictions")
 
 InputsBody = Annotated[Inputs, Depends(read_inputs)]
+PromptsBody = Annotated[Prompts, Depends(read_prompts)]
 UnknownQuery = Annotated[
     Unknown,
     Query(
@@ -42,12 +43,12 @@ def predict(
     return service.predict(state, principal.project_id, ref, body.inputs, body.unknown or unknown)
 
 
-@router.post("/{ref}/generations", responses=MISSING | NO_GENERATOR)
+@router.post("/{ref}/generations", responses=MISSING | NO_GENERATOR, openapi_extra=request_body(Prompts))
 def generate(
-    state: State, principal: CanPredict, ref: Ref, body: Prompts, unknown: UnknownQuery = "warn"
+    state: State, principal: CanPredict, ref: Ref, body: PromptsBody, unknown: UnknownQuery = "warn"
 ) -> Generations:
     """Continue texts with a model that has a generator."""
-    return service.generate(state, principal.project_id, ref, body, unknown)
+    return service.generate(state, principal.project_id, ref, body, body.unknown or unknown)
 
 
 @router.post("/{ref}/embeddings", responses=MISSING, openapi_extra=request_body())

@@ -60,6 +60,10 @@ class Prompts(BaseModel):
         [], max_length=16, description="Strings before which a continuation ends."
     )
 
+    unknown: Unknown | None = Field(
+        None, description="As the query parameter: whether what training did not see is warned of, or refused."
+    )
+
     @model_validator(mode="after")
     def _agree(self) -> Self:
         draws = self.temperature > 0

@@ -88,11 +88,12 @@ def generate(state: Services, project_id: str, ref: str, prompts: Prompts, unkno
         msg = 'This model continues no texts; fine-tune a language model with {"kind": "generator"} among its heads.'
         raise ConflictError(msg, code="model_has_no_generator")
     predictor = _predictor(state, model)
-    config = GenerationConfig(**prompts.model_dump(exclude={"inputs", "stop"}), stop=tuple(prompts.stop))
+    config = GenerationConfig(**prompts.model_dump(exclude={"inputs", "stop", "unknown"}), stop=tuple(prompts.stop))
     with _compute_slot(state):
         doubts = Doubts()
-        continuations = _readable(lambda: predictor.generate(prompts.inputs, config, _GENERATION_SECONDS, doubts))
+        codes = _readable(lambda: predictor.prompts(prompts.inputs, doubts))
         warnings = _settled(doubts, unknown)
+        continuations = predictor.generate(codes, config, _GENERATION_SECONDS)
     return Generations(
         model=model.name,
         generations=[Generation.model_validate(asdict(item)) for item in continuations],

@@ -31,10 +31,13 @@ class LoadedModel(Protocol):
     def embed(self, rows: Rows) -> NDArray[np.float32]:
         """Return the features (N, F) of rows (N, ...)."""
 
+    def prompts(self, inputs: Sequence[Any], doubts: Doubts | None = None) -> list[list[int]]:
+        """Encode texts to continue. Raises `InputError` with the place of each input that is no text."""
+
     def generate(
-        self, inputs: Sequence[Any], config: GenerationConfig, seconds: float, doubts: Doubts | None = None
+        self, prompts: Sequence[Sequence[int]], config: GenerationConfig, seconds: float
     ) -> list[Continuations]:
-        """Continue texts, for at most `seconds`. Raises `InputError` with the place of each input that is no text."""
+        """Continue encoded texts, for at most `seconds`."""
 
 
 class Engine:

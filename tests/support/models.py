@@ -26,15 +26,15 @@ COLUMNS = ("width", "height", "depth")
 CLASSES = ("large", "small")
 
 
-def make_bundle(*, heads: bool = True, seed: int = 0, gain: float = 1.0) -> Bundle:
-    """A table model with three columns and, if asked for, one head of two classes; weights are random.
+def make_bundle(*, heads: bool = True, seed: int = 0, gain: float = 1.0, classes: tuple[str, ...] = CLASSES) -> Bundle:
+    """A table model with three columns and, if asked for, one head of such classes; weights are random.
 
     Its features are `gain` times as large as usual.
     """
     torch.manual_seed(seed)
     table = TableModality(columns=tuple(NumberColumn(name=name) for name in COLUMNS))
     mlp = ResolvedMlp(hidden=(4,))
-    target = TargetSpec(name="size", type="category", classes=CLASSES)
+    target = TargetSpec(name="size", type="category", classes=classes)
     entries = (HeadEntry(config=Classifier(target="size"), targets=(target,)),) if heads else ()
     manifest = Manifest(
         kind="fine_tuned" if heads else "backbone",

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from app.datasets.frames.texts import Texts
 from app.datasets.report import Removal
-from app.ml.spec import Background, ColumnSpec, ModalityKind, PixelRange, TargetSpec, ValueScale
+from app.ml.spec import Background, ColumnSpec, DecimalSign, ModalityKind, PixelRange, TargetSpec, ValueScale
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Ints: TypeAlias = npt.NDArray[np.int64]
@@ -38,6 +38,8 @@ class TextColumn:
     values: Any
     typed: bool = False
     """True where the file itself declares text, so that "3" is no number."""
+    decimal: DecimalSign | None = None
+    """The sign that stood before the fractions of its numbers; None: not known."""
 
 
 @dataclass(frozen=True, slots=True)

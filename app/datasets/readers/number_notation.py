@@ -7,8 +7,8 @@ columns decide, and then the delimiter, with a warning.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,9 +18,9 @@ from app.datasets.context import Context
 from app.datasets.errors import Code, DatasetError, RowError
 from app.datasets.frames import TextColumn
 from app.datasets.readers.spill import spill
-from app.ml.spec import WarningCode
+from app.ml.spec import DecimalSign, WarningCode
 
-Notation = Literal["point", "comma"]
+Notation = DecimalSign
 Columns = tuple[TextColumn, ...]
 WORDS = MISSING_WORD.removeprefix("(?i)^").removesuffix("$")
 EXPONENT = r"(e[+-]?\d+)?"
@@ -165,12 +165,12 @@ def _note_decided(item: Written, notation: Notation, why: str, *, certain: bool,
 def _rewrite(column: TextColumn, notation: Notation, context: Context) -> TextColumn:
     """Return the column with points for fractions and no sign for thousands."""
     if notation == "point" and not _any(column, COMMA_SIGN):
-        return column
+        return replace(column, decimal=notation)
     group = SIGNS[OTHER[notation]]
     chunks = [
         spill(pc.replace_substring(_without(chunk, group), ",", "."), context.scratch) for chunk in column.values.chunks
     ]
-    return TextColumn(column.name, pa.chunked_array(chunks, pa.string()))
+    return TextColumn(column.name, pa.chunked_array(chunks, pa.string()), decimal=notation)
 
 
 def _without(chunk: Any, sign: str) -> Any:

@@ -7,21 +7,38 @@ from app.ml.spec import MAX_WARNING_ROWS, WarningCode, WarningItem
 
 MAX_SHOWN = 40  # characters of a subject
 MAX_SUBJECTS = 10  # columns and keys that one message names
+# The subject and verb of one input and of several, what is doubtful, and the remedy.
 _SENTENCES = {
     WarningCode.UNKNOWN_CATEGORY: (
-        "inputs hold categories that training did not see; they count as unknown",
+        ("input holds", "inputs hold"),
+        "categories that training did not see; they count as unknown",
         "send one of the categories in the model's `signature`",
     ),
     WarningCode.UNKNOWN_TOKENS: (
-        "texts consist mostly of characters or words that training did not see",
+        ("text consists", "texts consist"),
+        "mostly of characters or words that training did not see",
         "train a model on such texts",
     ),
     WarningCode.OUT_OF_RANGE: (
-        "inputs hold values far outside of those that training saw",
+        ("input holds", "inputs hold"),
+        "values far outside of those that training saw",
         "check their units, or train on such values",
     ),
-    WarningCode.TEXT_TRUNCATED: ("texts were read in part", "send shorter texts, or train with more `max_tokens`"),
-    WarningCode.IGNORED_KEYS: ("inputs hold keys that are no inputs of the model; they were ignored", None),
+    WarningCode.TEXT_TRUNCATED: (
+        ("text was", "texts were"),
+        "read in part",
+        "send shorter texts, or train with more `max_tokens`",
+    ),
+    WarningCode.IGNORED_KEYS: (
+        ("input holds", "inputs hold"),
+        "keys that are no inputs of the model; they were ignored",
+        None,
+    ),
+    WarningCode.OTHER_KEY: (
+        ("input was", "inputs were"),
+        "read from a key that is not the training file's",
+        "send the key of the training file; a CSV without a header loses its first row",
+    ),
 }
 
 
@@ -67,15 +84,16 @@ class Doubts:
 
 
 def _warning(code: WarningCode, doubts: list[Doubt]) -> WarningItem:
-    sentence, remedy = _SENTENCES[code]
+    (singular, plural), sentence, remedy = _SENTENCES[code]
     rows = sorted({doubt.row for doubt in doubts})
-    subjects = list(dict.fromkeys(doubt.words for doubt in doubts if doubt.words))
+    first = {doubt.subject: doubt for doubt in reversed(doubts)}  # one reason a column is enough
+    subjects = list(dict.fromkeys(first[doubt.subject].words for doubt in doubts if doubt.words))
     named = ", ".join(subjects[:MAX_SUBJECTS])
     more = f" and {len(subjects) - MAX_SUBJECTS} more" if len(subjects) > MAX_SUBJECTS else ""
-    message = f"{len(rows)} {sentence}{f': {named}{more}' if named else ''}."
+    verb = singular if len(rows) == 1 else plural
     return WarningItem(
         code=code,
-        message=message.replace("1 inputs hold", "1 input holds", 1) if len(rows) == 1 else message,
+        message=f"{len(rows)} {verb} {sentence}{f': {named}{more}' if named else ''}.",
         count=len(rows),
         rows=tuple(rows[:MAX_WARNING_ROWS]),
         remedy=remedy,

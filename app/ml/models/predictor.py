@@ -45,17 +45,21 @@ class Predictor:
         """Rows as stored to features (N, F)."""
         return torch.cat([self.bundle.backbone(encoded) for encoded in self._encoded(rows)]).numpy()
 
-    def generate(
-        self, inputs: Sequence[Any], config: GenerationConfig, seconds: float, doubts: Doubts | None = None
-    ) -> list[Continuations]:
-        """Continue JSON texts within so many seconds, by a model that has a generator head. Raises `InputError`."""
-        deadline = time.monotonic() + seconds
-        modality, model = self.manifest.modality, self._language_model()
+    def prompts(self, inputs: Sequence[Any], doubts: Doubts | None = None) -> list[list[int]]:
+        """JSON texts as codes to continue. Raises `InputError`."""
+        modality = self.manifest.modality
         assert isinstance(modality, TextModality)
-        prompts = modality.prompts(inputs, doubts)
+        return modality.prompts(inputs, doubts)
+
+    def generate(
+        self, prompts: Sequence[Sequence[int]], config: GenerationConfig, seconds: float
+    ) -> list[Continuations]:
+        """Continue the codes of texts within so many seconds, by a model that has a generator head."""
+        deadline = time.monotonic() + seconds
+        model = self._language_model()
         return [
             Continuations(
-                truncated=len(prompt) > modality.tokens,
+                truncated=len(prompt) > model.window,
                 # A seed per row, so that a row's continuations do not depend on the other rows of the request.
                 continuations=generate(model, prompt, replace(config, seed=(config.seed + row) % 2**63), deadline),
             )

@@ -1,8 +1,8 @@
 """Bodies in every form become a list of inputs. A new form is a file here and an entry in FORMS."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from email.message import Message
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
@@ -11,9 +11,10 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
 from app.errors import UnsupportedMediaError
+from app.kit import strict_json
 from app.predictions.bodies import comma_separated, json_lines, npy, parquet, pictures
 from app.predictions.bodies.form import BodyForm, check_count, unreadable
-from app.predictions.schemas import MAX_INPUTS, Inputs
+from app.predictions.schemas import MAX_INPUTS, Inputs, Prompts
 
 JSON, MULTIPART = "application/json", "multipart/form-data"
 FORMS: tuple[BodyForm, ...] = (
@@ -23,10 +24,11 @@ FORMS: tuple[BodyForm, ...] = (
     npy.FORM,
     pictures.FORM,
 )
-_BY_TYPE = {content_type: form for form in FORMS for content_type in form.content_types}
 _UNTYPED = ("", "application/octet-stream", "application/vnd.ms-excel")  # as browsers send files that they do not know
 _SHOWN_ROW = {"row", "split", "input", "targets"}
-_MAX_FIELDS = 2
+_MAX_FIELDS = 16
+_TEXTS = (comma_separated.FORM, json_lines.FORM, parquet.FORM)
+AnyInputs = TypeVar("AnyInputs", Inputs, Prompts)
 
 
 async def read_inputs(request: Request) -> Inputs:
@@ -36,53 +38,101 @@ async def read_inputs(request: Request) -> Inputs:
         UnsupportedMediaError: the form is not known.
         UnprocessableError, RequestValidationError: the body is none of its form, or has too many rows.
     """
+    return await _read(request, Inputs, FORMS)
+
+
+async def read_prompts(request: Request) -> Prompts:
+    """Return the texts of a request's body to continue; raises as `read_inputs`."""
+    return await _read(request, Prompts, _TEXTS)
+
+
+async def _read(request: Request, model: type[AnyInputs], forms: Sequence[BodyForm]) -> AnyInputs:
     content_type = _media_type(request.headers.get("content-type", JSON))
     if content_type == MULTIPART:
-        body = await _from_multipart(request)
+        body = _validated(model, await _from_multipart(request, forms))
     elif content_type == JSON or content_type.endswith("+json"):
-        body = _validated(await request.json())
+        body = _validated(model, _under_inputs(await request.json()))
     else:
-        form = _form_of(content_type, "", content := await request.body())
-        body = Inputs(inputs=await run_in_threadpool(form.read, content))
+        form = _form_of(content_type, "", content := await request.body(), forms)
+        body = _validated(model, {"inputs": await run_in_threadpool(form.read, content)})
     return body.model_copy(update={"inputs": [_without_labels(row) for row in body.inputs]})
 
 
-def request_body() -> dict[str, Any]:
+def request_body(model: type[Inputs | Prompts] = Inputs) -> dict[str, Any]:
     """Return the OpenAPI description of a body with inputs."""
     binary = {"type": "string", "format": "binary"}
-    content: dict[str, Any] = {JSON: {"schema": Inputs.model_json_schema()}}
-    content |= {content_type: {"schema": dict(form.schema)} for form in FORMS for content_type in form.content_types}
+    forms = FORMS if model is Inputs else _TEXTS
+    content: dict[str, Any] = {JSON: {"schema": model.model_json_schema()}}
+    content |= {content_type: {"schema": dict(form.schema)} for form in forms for content_type in form.content_types}
     files = {"type": "array", "items": binary, "description": "Files of these forms; their rows in order."}
     content[MULTIPART] = {"schema": {"type": "object", "properties": {"file": files}, "required": ["file"]}}
     return {"requestBody": {"required": True, "content": content}}
 
 
-def _validated(value: Any) -> Inputs:
+def _under_inputs(body: Any) -> Any:
+    """Return a JSON body. Raises UnprocessableError for rows without the object around them."""
+    if isinstance(body, list | str) or (isinstance(body, dict) and body and "inputs" not in body and not _named(body)):
+        msg = 'put what is asked under the key "inputs": {"inputs": [...]}'
+        raise unreadable(msg)
+    return body
+
+
+def _named(body: dict[str, Any]) -> bool:
+    """Whether an object holds fields of a request, or lists of rows under another name."""
+    return bool(body.keys() & {*Inputs.model_fields, *Prompts.model_fields}) or any(
+        isinstance(value, list) for value in body.values()
+    )
+
+
+def _validated(model: type[AnyInputs], value: Any) -> AnyInputs:
     try:
-        return Inputs.model_validate(value)
+        return model.model_validate(value)
     except ValidationError as error:
-        errors = [{**item, "loc": ("body", *item["loc"])} for item in error.errors(include_url=False)]
-        raise RequestValidationError(errors, body=value) from None
+        raise RequestValidationError(_in_body(error), body=value) from None
 
 
-async def _from_multipart(request: Request) -> Inputs:
-    """Return the rows of every file of a form, in order; the field `unknown` is understood too."""
+def _in_body(error: ValidationError) -> list[dict[str, Any]]:
+    """Return the errors with their places in the request."""
+    return [{**item, "loc": ("body", *item["loc"])} for item in error.errors(include_url=False)]
+
+
+async def _from_multipart(request: Request, forms: Sequence[BodyForm]) -> dict[str, Any]:
+    """Return the rows of every file of a form, in order, with the form's other fields."""
     await request.body()  # within the limit; what follows reads it from memory
     inputs: list[Any] = []
     fields: dict[str, Any] = {}
     async with request.form(max_files=MAX_INPUTS, max_fields=_MAX_FIELDS) as parts:
         for name, part in parts.multi_items():
             if isinstance(part, UploadFile):
-                content = await part.read()
-                form = _form_of(_media_type(part.content_type or ""), part.filename or "", content)
-                inputs += await run_in_threadpool(form.read, content)
+                inputs += await run_in_threadpool(_rows_of_file, part, await part.read(), forms)
                 check_count(len(inputs))
             else:
-                fields[name] = part
+                fields[name] = _field(part)
     if not inputs:
         msg = "the form holds no file; send pictures, or files of rows"
         raise unreadable(msg)
-    return _validated({"inputs": inputs, **fields})
+    return {"inputs": inputs, **fields}
+
+
+def _rows_of_file(part: UploadFile, content: bytes, forms: Sequence[BodyForm]) -> list[Any]:
+    """Return the rows of a file of a form, which may be a JSON body, too."""
+    content_type, filename = _media_type(part.content_type or ""), part.filename or ""
+    if content_type != JSON and not (content_type in _UNTYPED and filename.lower().endswith(".json")):
+        return _form_of(content_type, filename, content, forms).read(content)
+    try:
+        value = strict_json.loads(content)
+    except strict_json.StrictJsonError as error:
+        raise unreadable(str(error)) from None
+    rows = value["inputs"] if isinstance(value, dict) and set(value) == {"inputs"} else value
+    return rows if isinstance(rows, list) else [rows]
+
+
+def _field(text: str) -> Any:
+    """Return a field of a form: JSON where it is some, else text."""
+    try:
+        return strict_json.loads(text.encode())
+    except (strict_json.StrictJsonError, UnicodeEncodeError):
+        return text
 
 
 def _media_type(header: str) -> str:
@@ -91,13 +141,14 @@ def _media_type(header: str) -> str:
     return message.get_content_type() if header else ""
 
 
-def _form_of(content_type: str, filename: str, content: bytes) -> BodyForm:
+def _form_of(content_type: str, filename: str, content: bytes, forms: Sequence[BodyForm]) -> BodyForm:
     """Return the form of a body or file: by its type, or by its first bytes or its name where that says nothing."""
-    form = _BY_TYPE.get(content_type)
+    form = next((form for form in forms if content_type in form.content_types), None)
     if form is None and content_type in _UNTYPED:
-        form = next((f for f in FORMS if f.fits(filename, content)), None)
+        form = next((form for form in forms if form.fits(filename, content)), None)
     if form is None:
-        msg = f"Send rows as {', '.join([JSON, *_BY_TYPE, MULTIPART])}, and say which in the Content-Type."
+        types = [JSON, *(content_type for form in forms for content_type in form.content_types), MULTIPART]
+        msg = f"Send rows as {', '.join(types)}, and say which in the Content-Type."
         raise UnsupportedMediaError(msg)
     return form
 

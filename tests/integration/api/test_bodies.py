@@ -19,7 +19,7 @@ from app.dependencies import Services
 from app.predictions.schemas import MAX_INPUTS
 from app.settings import Settings
 from tests.support.http import Http
-from tests.support.models import add_bundle, add_model, make_image_bundle
+from tests.support.models import add_bundle, add_model, make_bundle, make_image_bundle
 from tests.support.problems import check_problem
 
 ROWS = [{"width": 1.5, "height": -2.0, "depth": 0.5}, {"width": 3.0, "height": 4.0, "depth": -5.0}]
@@ -194,3 +194,39 @@ def test_a_version_that_takes_other_inputs_warns(client: Http, services: Service
     (warning,) = models[3]["warnings"]
     assert warning["code"] == "signature_changed"
     assert "another size" in warning["message"]
+
+
+def test_rows_without_the_object_around_them_are_told_where_to_stand(client: Http, model: ModelRow) -> None:
+    for body in (ROWS, ROWS[0], "a text"):
+        problem = check_problem(client.post(f"/v1/models/{model.id}/predictions", json=body), 422, "invalid_body")
+        assert problem["detail"] == 'body: put what is asked under the key "inputs": {"inputs": [...]}'
+    for body in ({}, {"instances": ROWS}, {"unknown": "refuse"}):
+        problem = check_problem(client.post(f"/v1/models/{model.id}/predictions", json=body), 422, "invalid_request")
+        assert problem["errors"][0]["loc"] == ["body", "inputs"]  # type: ignore[index]
+
+
+def test_a_json_file_of_a_form_is_read_too(client: Http, model: ModelRow) -> None:
+    url = f"/v1/models/{model.id}/predictions"
+    expected = client.post(url, json={"inputs": ROWS}).json()["predictions"]
+    for document in (ROWS, {"inputs": ROWS}, {"inputs": SHOWN}):
+        for name, content_type in (("a.json", "application/json"), ("a.json", "application/octet-stream")):
+            files = {"file": (name, json.dumps(document).encode(), content_type)}
+            assert client.post(url, files=files).json()["predictions"] == expected
+    one = client.post(url, files={"file": ("a.json", json.dumps(ROWS[0]).encode(), "application/json")})
+    assert one.json()["predictions"] == expected[:1]
+    bad = client.post(url, files={"file": ("a.json", b'{"width": NaN}', "application/json")})
+    assert "NaN is not JSON" in str(check_problem(bad, 422, "invalid_body")["detail"])
+
+
+def test_a_version_that_answers_other_things_warns(client: Http, services: Services, project_id: str) -> None:
+    def version(*classes: str) -> ModelRow:
+        return add_bundle(services, project_id, "answers", make_bundle(classes=classes, heads=bool(classes)))
+
+    assert version().warnings == []
+    assert version("large", "small").warnings == []
+    assert version("large", "small").warnings == []
+    (changed,) = version("large", "tiny").warnings
+    assert changed["code"] == "signature_changed"
+    assert "'size' lost 1 classes, such as 'small'; 'size' has 1 new classes, such as 'tiny'" in changed["message"]
+    (lost,) = version().warnings
+    assert "'size' is answered no more" in lost["message"]

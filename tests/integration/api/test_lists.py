@@ -90,7 +90,7 @@ def test_jobs_are_filtered_by_name_and_metadata(client: Http, rows: str) -> None
     assert ids(client, "/v1/jobs", metadata=["1:2", "$.team:x"]) == [odd]
     assert ids(client, "/v1/jobs", metadata="мера:длина") == [odd]
     assert ids(client, "/v1/jobs", metadata="team:") == []
-    for wrong in ("team", ":x", 'te"am:x'):
+    for wrong in ("team", ":x"):
         check_problem(client.get("/v1/jobs", params={"metadata": wrong}), 422)
     check_problem(client.get("/v1/jobs", params={"metadata": ["run:1", "run:2"]}), 422)
 

@@ -100,7 +100,7 @@ def test_an_unknown_category_is_named_with_its_column_and_a_close_one() -> None:
     doubts = doubts_of(category("red", "blue"), ["red"], ["blu"], ["x"])
     (warning,) = doubts.warnings()
     assert (warning.count, warning.rows) == (2, (1, 2))
-    assert "'c' (did you mean 'blue'?), 'c'" in warning.message
+    assert warning.message.endswith("count as unknown: 'c' (did you mean 'blue'?).")
     assert [loc for loc, _ in doubts.errors()] == [(1, "c"), (2, "c")]
 
 
@@ -129,6 +129,67 @@ def test_numbers_are_read_from_texts(text: str) -> None:
 
 def test_thousands_before_a_comma_are_read() -> None:
     assert fit(ColumnSpec(name="n", type="number"), rows=[[0], [9000]]).decode([["1.234,5"]]) == 1234.5
+
+
+@pytest.mark.parametrize(
+    ("decimal", "text", "number"),
+    [
+        ("comma", "1.234", 1234),
+        ("comma", "-1.234.567,5", -1234567.5),
+        ("comma", "1,234", 1.234),
+        ("comma", "5.5", 5.5),  # no number of such a file: a program wrote it
+        ("comma", "0.205", 0.205),
+        ("point", "1,234", 1234),
+        ("point", "1,234.5", 1234.5),
+        ("point", "46,6", 46.6),
+        ("point", "1.234", 1.234),
+        (None, "1.234", 1.234),
+    ],
+)
+def test_texts_are_numbers_as_the_training_file_writes_them(decimal: Any, text: str, number: float) -> None:
+    column = ColumnSpec(name="n", type="number", decimal=decimal)
+    table = fit(column, rows=[[0], [9000]])
+    assert table.decode([[text]]) == number
+    other = DataSpec(modality="table", shape=(1,), columns=(ColumnSpec(name="n", type="number"),), rows={"train": 1})
+    assert table.adapted_to(np.array([[1.0]]), other).decode([[text]]) == number
+
+
+def test_a_thousand_is_asked_for_where_the_file_does_not_tell() -> None:
+    with pytest.raises(InputError, match="expected a number"):
+        fit(ColumnSpec(name="n", type="number"), rows=[[0], [9000]]).decode([["1,234"]])
+
+
+def test_a_fraction_is_an_unknown_category_of_whole_numbers() -> None:
+    (warning,) = doubts_of(category("1.0", "2.0"), [1.5]).warnings()
+    assert warning.code == WarningCode.UNKNOWN_CATEGORY
+
+
+def test_nan_in_an_array_is_a_missing_value() -> None:
+    table = fit(ColumnSpec(name="a", type="number"), rows=[[1], [NAN]])
+    assert np.isnan(table.decode([np.array([NAN])])).all()
+    data = tiny.series()
+    series = SeriesModality.fit(data.inputs, data.spec)
+    values = np.array([[1, 5], [NAN, 5]])
+    assert np.array_equal(series.decode([values])[0, :2], values, equal_nan=True)
+
+
+def test_a_column_without_a_name_is_that_of_pandas_and_harmless() -> None:
+    doubts = doubts_of(customers(), {**ROW, "": 0})
+    assert [warning.code for warning in doubts.warnings()] == [WarningCode.IGNORED_KEYS]
+    assert doubts.errors() == []
+
+
+def test_a_lone_other_key_is_read_and_said() -> None:
+    data = text_data(["one two", "three"])
+    text = TextModality.fit(data.inputs, data.spec)
+    doubts = doubts_of(text, {"sentence": "three"}, {"text": "three"}, {"text": "one", "truncated": False})
+    (warning,) = doubts.warnings()
+    assert (warning.code, warning.rows) == (WarningCode.OTHER_KEY, (0,))
+    assert (
+        warning.message
+        == "1 input was read from a key that is not the training file's: 'sentence' (the training file's is 'text')."
+    )
+    assert [loc for loc, _ in doubts.errors()] == [(0, "sentence")]
 
 
 def test_a_key_that_is_not_there_is_missing_where_training_lacked_some() -> None:

@@ -163,7 +163,7 @@ def test_a_deadline_ends_a_text_where_it_is(model: LanguageModel) -> None:
 def test_texts_longer_than_the_window_go_on(predictor: Predictor) -> None:
     window = predictor.manifest.modality.shape[0]
     config = GenerationConfig(max_tokens=3 * window, temperature=2, n=8, seed=3)
-    (short, long) = predictor.generate(["ab", "abc" * window], config, 60)
+    (short, long) = predictor.generate(predictor.prompts(["ab", "abc" * window]), config, 60)
     assert (short.truncated, long.truncated) == (False, True)
     assert max(one.tokens for one in long.continuations) > 1
     assert all(one.finish in {"end", "length"} for one in (*short.continuations, *long.continuations))
@@ -171,13 +171,13 @@ def test_texts_longer_than_the_window_go_on(predictor: Predictor) -> None:
 
 def test_a_row_does_not_depend_on_its_neighbours(predictor: Predictor) -> None:
     config = GenerationConfig(max_tokens=6)
-    together = predictor.generate(["ab", "c", ""], config, 60)
-    assert together == [predictor.generate([one], config, 60)[0] for one in ("ab", "c", "")]
+    together = predictor.generate(predictor.prompts(["ab", "c", ""]), config, 60)
+    assert together == [predictor.generate(predictor.prompts([one]), config, 60)[0] for one in ("ab", "c", "")]
 
 
 def test_what_is_no_text_is_refused(predictor: Predictor) -> None:
     with pytest.raises(InputError, match="is a string"):
-        predictor.generate(["a", 3], GenerationConfig(), 60)
+        predictor.generate(predictor.prompts(["a", 3]), GenerationConfig(), 60)
 
 
 def test_pieces_of_one_text_go_on_from_something() -> None:
@@ -190,8 +190,8 @@ def test_pieces_of_one_text_go_on_from_something() -> None:
     }
     predictor = Predictor(run_of(data, request).bundle())
     with pytest.raises(InputError, match="goes on from something"):
-        predictor.generate(["a", ""], GenerationConfig(), 60)
-    (found,) = predictor.generate(["ab"], GenerationConfig(max_tokens=12), 60)
+        predictor.generate(predictor.prompts(["a", ""]), GenerationConfig(), 60)
+    (found,) = predictor.generate(predictor.prompts(["ab"]), GenerationConfig(max_tokens=12), 60)
     assert (found.continuations[0].tokens, found.continuations[0].finish) == (12, "length")
 
 

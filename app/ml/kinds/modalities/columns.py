@@ -27,7 +27,7 @@ from app.ml.interfaces.signature import SignatureColumn
 from app.ml.kinds.modalities.column_statistics import ColumnStatistics
 from app.ml.kinds.modalities.decoding import DecodingError, did_you_mean, is_missing, number_of, plain_number
 from app.ml.kinds.modalities.ranges import Bounds, Range
-from app.ml.spec import ColumnSpec, Frozen, WarningCode
+from app.ml.spec import ColumnSpec, DecimalSign, Frozen, WarningCode
 
 MAX_DEVIATIONS = 1e4  # beyond it a squared error in float32 would drown every other column
 YEAR, WEEK, DAY = 365.2425, 7.0, 1.0
@@ -59,8 +59,8 @@ class Column(Frozen):
             name=self.name, type=self.type, categories=None, range=None, may_be_missing=self.may_be_missing
         )
 
-    def adapted(self, *, nullable: bool, bounds: Bounds, index: int) -> Self:
-        """Return the column as it is for another dataset, whose values have `bounds` at `index`."""
+    def adapted(self, given: ColumnSpec, *, nullable: bool, bounds: Bounds, index: int) -> Self:
+        """Return the column as it is for another dataset, where it is `given`; its values have `bounds` at `index`."""
         return self.model_copy(update={"nullable": self.nullable or nullable})
 
     def _missing(self, what: str) -> float:
@@ -80,11 +80,10 @@ class RangedColumn(Column):
 
     range: Range | None = Field(default=None, description="Of the train rows' values; null: not known.")
 
-    def adapted(self, *, nullable: bool, bounds: Bounds, index: int) -> Self:
+    def adapted(self, given: ColumnSpec, *, nullable: bool, bounds: Bounds, index: int) -> Self:
         """Return the column with a range that holds the other dataset's values too."""
-        return self.model_copy(
-            update={"nullable": self.nullable or nullable, "range": bounds.joined(index, self.range)}
-        )
+        column = super().adapted(given, nullable=nullable, bounds=bounds, index=index)
+        return column.model_copy(update={"range": bounds.joined(index, self.range)})
 
 
 class NumberColumn(RangedColumn):
@@ -94,6 +93,14 @@ class NumberColumn(RangedColumn):
     mean: Real = Field(0.0, description="Mean over the train rows that have it.")
     std: Real = Field(1.0, gt=0, description="Deviation over the train rows that have it; 1 for a constant.")
     binary: bool = Field(default=False, description="Whether train rows had 0 and 1 alone, so that true is understood.")
+    decimal: DecimalSign | None = Field(
+        default=None, description="The sign before the fractions of the training file's numbers; null: not known."
+    )
+
+    def adapted(self, given: ColumnSpec, *, nullable: bool, bounds: Bounds, index: int) -> Self:
+        """Return the column which also reads numbers as the other dataset's file writes them."""
+        column = super().adapted(given, nullable=nullable, bounds=bounds, index=index)
+        return column.model_copy(update={"decimal": given.decimal or self.decimal})
 
     @property
     def width(self) -> int:
@@ -111,6 +118,7 @@ class NumberColumn(RangedColumn):
             std=std,
             had_missing=statistics.missing,
             binary=statistics.moments.count > 0 and statistics.binary,
+            decimal=column.decimal,
             range=statistics.range,
         )
 
@@ -153,7 +161,7 @@ class NumberColumn(RangedColumn):
 
     def _read(self, text: str) -> float | bool:
         truth = _TRUTHS.get(text.strip().casefold())
-        number = number_of(text) if truth is None else truth
+        number = number_of(text, self.decimal) if truth is None else truth
         if number is None:
             msg = "expected a number: this text is none; write numbers as 1234.5"
             raise DecodingError(msg, self.name)
@@ -217,12 +225,13 @@ class CategoryColumn(Column):
         if text is None and (isinstance(value, bool) or not isinstance(value, float) or not self._by_number):
             msg = f"expected a category as text or a whole number, not a {type(value).__name__}"
             raise DecodingError(msg, self.name)
-        code = self._code_of(repr(value) if text is None else text)
+        text = repr(value) if text is None else text
+        code = self._code_of(text)
         if code is not None:
             if code in self.unseen:
                 doubts.add(WarningCode.UNKNOWN_CATEGORY, self.name, "known to the dataset, and in no training row")
             return float(code)
-        if not text or not text.strip():
+        if not text.strip():
             return self._missing("category")
         doubts.add(WarningCode.UNKNOWN_CATEGORY, self.name, did_you_mean(text, self.categories).removeprefix("; "))
         return math.nan

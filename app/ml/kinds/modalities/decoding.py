@@ -9,13 +9,18 @@ import numpy as np
 
 from app.ml.errors import InputError, Location
 from app.ml.interfaces.doubts import MAX_SHOWN, Doubts
-from app.ml.spec import WarningCode
+from app.ml.spec import DecimalSign, WarningCode
 
 MAX_ERRORS = 20
 # A significant leading zero (007) or digits-E-digits (12E4) make a code of a text, not a number.
 _NUMBER = re.compile(r"[+-]?(0|[1-9]\d*|(?=\.\d))(\.\d*)?([eE][+-]\d+)?", re.ASCII)
 _ANY_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _COMMA_NUMBER = re.compile(r"[+-]?(\d{1,3}(\.\d{3})+|\d+),(\d+)", re.ASCII)
+_GROUPED: dict[DecimalSign, re.Pattern[str]] = {
+    "point": re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?", re.ASCII),
+    "comma": re.compile(r"[+-]?[1-9]\d{0,2}(\.\d{3})+(,\d*)?", re.ASCII),
+}
+_SWAPPED = str.maketrans(",.", ".,")
 _MISSING_WORDS = frozenset(["", "na", "n/a", "nan", "null", "none", "nil", "?", "-", "unknown"])
 _THOUSANDS = 3
 
@@ -51,14 +56,17 @@ def decode_each(inputs: Sequence[Any], decode: Callable[[Any], Row], doubts: Dou
 
 
 def plain(value: Any) -> Any:
-    """Return an array or a NumPy number as JSON has it; anything else as it is."""
+    """Return an array or a NumPy number as JSON has it, null for NaN; anything else as it is."""
+    if isinstance(value, np.ndarray) and value.dtype.kind == "f":
+        missing = np.isnan(value)
+        return np.where(missing, None, value).tolist() if missing.any() else value.tolist()  # type: ignore[call-overload]
     return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
 
 
 def ignore_keys(keys: Sequence[str], left_out: Sequence[str], known: Sequence[str], doubts: Doubts) -> None:
     """Doubt keys that are no inputs; those of the training file (`left_out`) are harmless."""
     for key in keys:
-        if key in left_out:
+        if key in left_out or not key.strip():  # what pandas writes over the numbers of its rows
             doubts.add(WarningCode.IGNORED_KEYS, key, harmless=True)
         else:
             doubts.add(WarningCode.IGNORED_KEYS, key, f"unknown{did_you_mean(key, known)}")
@@ -79,7 +87,10 @@ def only_value(
         DecodingError: it has no such key.
     """
     others = [key for key in value if key not in left_out]
-    key = next((name for name in names if name in value), others[0] if len(others) == 1 else None)
+    known = next((name for name in names if name in value), None)
+    key = others[0] if known is None and len(others) == 1 else known
+    if known is None and key is not None:
+        doubts.add(WarningCode.OTHER_KEY, key, f"the training file's is {names[0][:MAX_SHOWN]!r}")
     if key is None:
         msg = f"an object holds the {what} under the key {names[0]!r}, and this one has no such key"
         raise DecodingError(msg)
@@ -92,13 +103,17 @@ def is_missing(text: str) -> bool:
     return text.strip().casefold() in _MISSING_WORDS
 
 
-def number_of(text: str, *, decimal_comma: bool = False) -> float | None:
-    """Return the number that a text is, or None; with `decimal_comma` as in a file that writes 1.234,5.
+def number_of(text: str, decimal: DecimalSign | None = None) -> float | None:
+    """Return the number that a text is, or None; `decimal` is the sign before the fractions of the training file.
 
-    46,6 is 46.6 anywhere, while 1,234 may be a thousand: None where the file does not decide it.
+    46,6 is 46.6 anywhere, while 1,234 may be a thousand: None where the file does not decide it. 1.234 is a thousand
+    where the file has decimal commas, and 5.5 is no number of such a file and so is what a program writes.
     """
     text = text.strip()
-    if decimal_comma or ((match := _COMMA_NUMBER.fullmatch(text)) and (match[2] or len(match[3]) != _THOUSANDS)):
+    match = _COMMA_NUMBER.fullmatch(text)
+    if decimal is not None and _GROUPED[decimal].fullmatch(text):
+        text = (text if decimal == "point" else text.translate(_SWAPPED)).replace(",", "")
+    elif match and (decimal == "comma" or match[2] or len(match[3]) != _THOUSANDS):
         text = text.replace(".", "").replace(",", ".")
     return float(text) if _ANY_NUMBER.fullmatch(text) else None
 

@@ -55,7 +55,12 @@ class TableModality(Modality):
             lacking |= np.isnan(values).any(0)
             bounds = bounds.with_rows(values)
         columns = tuple(
-            column.adapted(nullable=bool(lacking[places[column.name]]), bounds=bounds, index=places[column.name])
+            column.adapted(
+                spec.columns[places[column.name]],
+                nullable=bool(lacking[places[column.name]]),
+                bounds=bounds,
+                index=places[column.name],
+            )
             for column in self.columns
         )
         return self.model_copy(update={"columns": columns, "left_out": spec.left_out})

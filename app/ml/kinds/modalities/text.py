@@ -157,6 +157,8 @@ class TextModality(Modality):
         for doubts.row, codes in enumerate(prompts):
             if len(codes) + self.marked > self.tokens:
                 doubts.add(WarningCode.TEXT_TRUNCATED, reason=f"the last {self.tokens} tokens alone")
+            if 2 * codes.count(UNKNOWN) > len(codes):
+                doubts.add(WarningCode.UNKNOWN_TOKENS)
         if self.marked:
             return [[BEGIN, *codes] for codes in prompts]
         why = "the text is empty; this model goes on from something"
@@ -193,6 +195,7 @@ class TextModality(Modality):
         if isinstance(value, dict):
             if value.get("truncated") is True:  # a row as a dataset shows it
                 doubts.add(WarningCode.TEXT_TRUNCATED, reason="a row of a dataset that was cut off to be shown")
+            value = {key: item for key, item in value.items() if key != "truncated" or item is not False}
             names = ("text",) if self.column is None else (self.column, "text")
             value = only_value(value, names, (*self.left_out, "truncated"), "text", doubts)
         return text_of(value)
