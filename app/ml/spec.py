@@ -112,6 +112,9 @@ class ColumnSpec(Frozen):
     decimal: DecimalSign | None = Field(
         default=None, description="The sign before the fractions of the file's numbers; null: not known."
     )
+    sign: str | None = Field(
+        default=None, description="The currency or percent sign next to the file's numbers; null: they are plain."
+    )
 
 
 class TargetSpec(Frozen):

@@ -38,6 +38,7 @@ class Labels(CleaningStep):
     def run(self, state: CleaningState) -> None:
         """Merge classes of each target and, with `inputs`, categories of each column; else report these."""
         self._targets(state)
+        self._label_lists(state)
         if self.inputs and state.frame.modality == "table":
             self._columns(state)
         else:
@@ -54,6 +55,23 @@ class Labels(CleaningStep):
                     specs[t] = spec.model_copy(update={"classes": names})
         state.change(targets=targets, target_specs=tuple(specs))
 
+    def _label_lists(self, state: CleaningState) -> None:
+        """Treat the labels of each column of lists as classes: a row has a merged label that it has in any spelling."""
+        for group in dict.fromkeys(spec.group for spec in state.frame.target_specs if spec.group is not None):
+            specs, targets = state.frame.target_specs, state.frame.targets
+            places = [t for t, spec in enumerate(specs) if spec.group == group]
+            counts = np.nansum(targets[state.keep][:, places], axis=0).astype(np.int64).tolist()
+            names = [specs[t].label for t in places]
+            merged = self._judge(f"labels of {group}", names, counts, state)
+            if merged:
+                targets = targets.copy()
+                dropped = {places[code] for codes in merged for code in codes[1:]}
+                for codes in merged:
+                    same = targets[:, [places[code] for code in codes]]  # all are NaN in a row without a list
+                    targets[:, places[codes[0]]] = same.max(axis=1)
+                kept = [t for t in range(len(specs)) if t not in dropped]
+                state.change(targets=targets[:, kept], target_specs=tuple(specs[t] for t in kept))
+
     def _columns(self, state: CleaningState) -> None:
         columns = list(state.frame.columns)
         for start, block in state.blocks(state.kept()):
@@ -69,6 +87,15 @@ class Labels(CleaningStep):
     def _merge(self, what: str, names: Names, codes: Floats, state: CleaningState) -> tuple[tuple[str, ...], Floats]:
         """Return the names that stay, and the new code of each old code, (names,)."""
         counts = np.bincount(codes[~np.isnan(codes)].astype(np.int64), minlength=len(names)).tolist()
+        merged = self._judge(what, names, counts, state)
+        target = {code: group[0] for group in merged for code in group}
+        kept_codes = [code for code in range(len(names)) if target.get(code, code) == code]
+        new = {code: position for position, code in enumerate(kept_codes)}
+        new_codes = np.array([new[target.get(code, code)] for code in range(len(names))])
+        return tuple(names[code] for code in kept_codes), new_codes
+
+    def _judge(self, what: str, names: Names, counts: list[int], state: CleaningState) -> list[list[int]]:
+        """Return the groups of codes whose names are merged, the one that stays first, and report these and others."""
         spellings = find_spellings(names, counts)
         words = {_normalise(name) for name in names} if spellings else set()
         merged = [group for group in spellings if self._are_one(_normalise(names[group[0]]), words)]
@@ -79,11 +106,7 @@ class Labels(CleaningStep):
         text = f"{what}: names that differ only in case, blanks or Unicode form; rename them if they are one"
         self._record_groups(text, kept, names, state, "report", WarningCode.SIMILAR_CLASSES)
         self._record_misspellings(what, names, counts, state)
-        target = {code: group[0] for group in merged for code in group}
-        kept_codes = [code for code in range(len(names)) if target.get(code, code) == code]
-        new = {code: position for position, code in enumerate(kept_codes)}
-        new_codes = np.array([new[target.get(code, code)] for code in range(len(names))])
-        return tuple(names[code] for code in kept_codes), new_codes
+        return merged
 
     def _are_one(self, name: str, words: set[str]) -> bool:
         """Return whether spellings of a normalised name are merged; `words` are all names, normalised."""

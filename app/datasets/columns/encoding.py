@@ -142,8 +142,11 @@ def _inputs(
         elif isinstance(values, Numbers | Dates):
             matrix[:, len(specs)] = values.values
             kind: Literal["number", "date"] = "date" if isinstance(values, Dates) else "number"
-            decimal = column.decimal if isinstance(column, TextColumn) and kind == "number" else None
-            specs.append(ColumnSpec(name=column.name, type=kind, nullable=nullable, decimal=decimal))
+            written = column if isinstance(column, TextColumn) and kind == "number" else TextColumn("", None)
+            spec = ColumnSpec(
+                name=column.name, type=kind, nullable=nullable, decimal=written.decimal, sign=written.sign
+            )
+            specs.append(spec)
     if not specs:
         message = "no column is left to learn from; the report of each column says why: " + "; ".join(
             reader.notes.notices[:5]

@@ -13,8 +13,9 @@ MAX_CATEGORIES = 1000
 MAX_CERTAIN_CATEGORIES = 20  # so few different values are categories, however few rows there are
 SAMPLED_ROWS = 10_000
 UNSPACED = r"|[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}]{6}"  # scripts that put no blanks between words
-THREE_WORDS = rf"^\S+\s+\S+\s+\S{UNSPACED}"
-TWO_WORDS = rf"^\S+\s+\S{UNSPACED}"
+LETTERS = r"\S*\p{L}\S*"  # numbers and codes are no words: "12.5 kg", "1:0.3 4:0.2"
+TWO_WORDS = rf"(?s)^(.*\s)?{LETTERS}\s(.*\s)?{LETTERS}(\s|$){UNSPACED}"
+THREE_WORDS = rf"(?s)^(.*\s)?{LETTERS}\s(.*\s)?{LETTERS}\s(.*\s)?{LETTERS}(\s|$){UNSPACED}"
 
 
 def has_too_many_values(distinct: int, present: int) -> bool:

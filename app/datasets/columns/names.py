@@ -54,6 +54,7 @@ LABEL_NAMES = frozenset(
         "spam",
     ]
 )
+LABEL_LIST_NAMES = (LABEL_NAMES - {"target", "y", "rating", "star"}) | {"tag"}  # a target may be a series
 POSTAL_NAMES = frozenset(["zip", "zipcode", "plz", "postleitzahl", "postcode", "postal", "postalcode"])
 CODE_NAMES = POSTAL_NAMES | frozenset(
     [
@@ -103,6 +104,12 @@ def is_called_label(name: str) -> bool:
     """Return whether a column is called label, sentiment, category or the like."""
     words = words_of(name)
     return bool(words) and words[-1] in LABEL_NAMES
+
+
+def is_called_labels(name: str) -> bool:
+    """Return whether a column of lists is called labels, tags, genres or the like, so that these hold labels."""
+    words = words_of(name)
+    return bool(words) and words[-1] in LABEL_LIST_NAMES
 
 
 def is_called_code(name: str) -> bool:

@@ -47,6 +47,7 @@ SAMPLED_ROWS = 10_000
 MAX_SHOWN_WORDS = 5
 NOTATION = "write numbers as 1234.5, without separators or currency; of a CSV with 1,5 for 1.5 set decimal to comma"
 TEXT_HINT = 'give the modality "text" to learn from it alone'
+WHOLE_FLOAT = re.compile(r"-?(0|[1-9]\d{0,15})\.0")
 INTEGER = re.compile(r"-?(0|[1-9]\d{0,15})")
 
 
@@ -332,7 +333,20 @@ class ColumnReader:
         merged = pc.count_distinct(unstripped).as_py() - pc.count_distinct(text).as_py()
         if merged:
             self.notes.notice(f"column {column.name}: {merged} spellings that differ only in blanks were merged")
-        return text
+        return self._with_whole_names(column.name, text)
+
+    def _with_whole_names(self, name: str, text: Any) -> Any:
+        """Return the texts with 1 in place of 1.0 where both occur: they are one number, written in two ways."""
+        names = set(pc.unique(text).drop_null().to_pylist())
+        merged = [other for other in names if WHOLE_FLOAT.fullmatch(other) and other.partition(".")[0] in names]
+        if not merged:
+            return text
+        shown = ", ".join(f"{other} = {other.partition('.')[0]}" for other in sorted(merged)[:MAX_SHOWN_WORDS])
+        self.notes.notice(
+            f"column {name}: {len(merged)} whole numbers that are written in two ways were merged: {shown}"
+        )
+        renamed = pc.replace_substring(text, ".0", "")
+        return pc.if_else(pc.is_in(text, pa.array(merged, pa.string())), renamed, text)
 
     def as_categories(self, name: str, numbers: Numbers, name_of: Callable[[float], str] | None = None) -> Categories:
         """Return numbers as categories in the order of their values, which are named by `name_of`."""

@@ -40,6 +40,8 @@ class TextColumn:
     """True where the file itself declares text, so that "3" is no number."""
     decimal: DecimalSign | None = None
     """The sign that stood before the fractions of its numbers; None: not known."""
+    sign: str | None = None
+    """The currency or percent sign next to its amounts, maybe an empty one; None: they were plain numbers."""
 
 
 @dataclass(frozen=True, slots=True)

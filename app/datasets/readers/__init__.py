@@ -25,6 +25,7 @@ from app.datasets.readers.plain_text import read_plain
 from app.datasets.readers.series_tables import with_series
 from app.datasets.readers.text_tables import with_texts
 from app.datasets.readers.written_lists import with_written_lists
+from app.datasets.readers.written_vectors import with_written_vectors
 from app.kit import strict_json
 
 Reader: TypeAlias = Callable[[Path, Context], Loaded]
@@ -65,7 +66,7 @@ def read(path: Path, context: Context) -> Loaded:
     Raises:
         DatasetError: a fault of the file, in words for the person who uploaded it.
     """
-    loaded = with_written_lists(_read_any(path, context), context)
+    loaded = with_written_lists(with_written_vectors(_read_any(path, context), context), context)
     return with_texts(with_series(loaded, context), context)
 
 

@@ -6,6 +6,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.types as pt
 
+from app.datasets.columns.names import is_called_labels
+
 HUGGINGFACE = b"huggingface"
 Names = tuple[str, ...]
 
@@ -54,6 +56,13 @@ def is_vector(kind: Any) -> bool:
         return False
     inner = kind.value_type
     return is_number(inner) or ((_is_list(inner) or pt.is_fixed_size_list(inner)) and is_number(inner.value_type))
+
+
+def holds_number_labels(name: str, fields: dict[str, Any]) -> bool:
+    """Return whether a column holds lists of whole numbers that are labels: by its name, as the only lists of a row."""
+    kind = fields[name].type
+    numbered = _is_list(kind) and pt.is_integer(kind.value_type) and is_called_labels(name)
+    return numbered and len(fields) > 1 and sum(is_vector(field.type) for field in fields.values()) == 1
 
 
 def is_picture(kind: Any) -> bool:

@@ -10,7 +10,8 @@ from app.datasets.frames import Loaded
 from app.datasets.readers.archive import archive_error, open_archive, read_member
 from app.datasets.readers.collectors import TextRows
 from app.datasets.readers.contents import notice_left_out, sort_members, warn_of_left_out
-from app.datasets.readers.folders import LABEL, ROLES, TYPES, folder_columns, read_folders
+from app.datasets.readers.folders import LABEL, ROLES, SPLIT, TYPES, folder_columns, read_folders
+from app.datasets.readers.label_tables import read_label_table
 
 
 def read_documents(path: Path, context: Context) -> Loaded:
@@ -23,8 +24,12 @@ def read_documents(path: Path, context: Context) -> Loaded:
     with opened as (archive, members), closing(TextRows(context)) as rows:
         contents = sort_members(members)
         documents, folders = read_folders(contents.texts, context)
-        notice_left_out(contents, contents.texts, context.notes)
-        warn_of_left_out(archive, contents, contents.texts, context.notes, labelled=LABEL in folders)
+        table = (
+            None if LABEL in folders else read_label_table(archive, contents, documents, folders.get(SPLIT), context)
+        )
+        rows_of = [*contents.texts, *(table.members if table else ())]
+        notice_left_out(contents, rows_of, context.notes)
+        warn_of_left_out(archive, contents, rows_of, context.notes, labelled=LABEL in folders or table is not None)
         for member in documents:
             rows.add(_text(archive, member, context))
         texts, kept = rows.finish()
@@ -34,9 +39,9 @@ def read_documents(path: Path, context: Context) -> Loaded:
         rows_read=len(documents),
         rows=kept.positions,
         inputs=texts,
-        columns=folder_columns(folders, kept.positions),
-        roles=dict(ROLES),
-        types=dict(TYPES),
+        columns=(*folder_columns(folders, kept.positions), *(table.at(kept.positions) if table else ())),
+        roles={name: ROLES[name] for name in folders} | (table.roles if table else {}),
+        types=dict(TYPES) if LABEL in folders else {},
         corrupt=kept.empty,
     )
 

@@ -25,7 +25,8 @@ from app.datasets.readers.contents import (
     sort_members,
     warn_of_left_out,
 )
-from app.datasets.readers.folders import LABEL, ROLES, TYPES, folder_columns, read_folders
+from app.datasets.readers.folders import LABEL, ROLES, SPLIT, TYPES, folder_columns, read_folders
+from app.datasets.readers.label_tables import read_label_table
 from app.datasets.readers.pixels import CorruptImageError, Drawing, HugeImageError, ImageInfo, decode, read_info
 from app.datasets.readers.ranges import DeepPixels
 from app.datasets.report import Notes, Removal
@@ -61,14 +62,16 @@ def read_images(path: Path, context: Context) -> Loaded:
         contents = sort_members(entries)
         _check_contents(contents)
         members, folders = read_folders(contents.images, context)
-        notice_left_out(contents, contents.images, context.notes)
-        warn_of_left_out(archive, contents, contents.images, context.notes, labelled=LABEL in folders)
+        table = None if LABEL in folders else read_label_table(archive, contents, members, folders.get(SPLIT), context)
+        rows_of = [*contents.images, *(table.members if table else ())]
+        notice_left_out(contents, rows_of, context.notes)
+        warn_of_left_out(archive, contents, rows_of, context.notes, labelled=LABEL in folders or table is not None)
         deep_pixels = DeepPixels()
         images, corrupt = _check_all(archive, members, deep_pixels, context)
         drawing = _drawing(images, deep_pixels, context)
         inputs, rows = _decode_all(archive, images, drawing, corrupt, context)
     _check_corrupt(corrupt, len(members))
-    columns = folder_columns(folders, rows)
+    columns = (*folder_columns(folders, rows), *(table.at(rows) if table else ()))
     removals = tuple(sorted(corrupt, key=lambda removal: removal.row))
     return Loaded(
         format="zip",
@@ -77,8 +80,8 @@ def read_images(path: Path, context: Context) -> Loaded:
         rows=rows,
         inputs=inputs,
         columns=columns,
-        roles=dict(ROLES),
-        types=dict(TYPES),
+        roles={name: ROLES[name] for name in folders} | (table.roles if table else {}),
+        types=dict(TYPES) if LABEL in folders else {},
         corrupt=removals,
         background=drawing.background,
         pixel_range=drawing.pixel_range,

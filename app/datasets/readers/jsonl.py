@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
+import pyarrow as pa
 
+from app.datasets.columns.names import is_called_labels
 from app.datasets.context import Context
 from app.datasets.errors import Code, DatasetError, RowError
-from app.datasets.frames import Column, Loaded
+from app.datasets.frames import Column, LabelsColumn, Loaded
 from app.datasets.readers.collectors import SeriesRows, take_rows
 from app.datasets.readers.json_values import JsonColumn, channel_names, is_labels, to_series
+from app.datasets.readers.named_classes import number_labels
 from app.datasets.readers.names import check_names
 from app.datasets.readers.vectors import choose_kind, finish_series, series_as_columns
 from app.kit import strict_json
@@ -105,6 +108,7 @@ class _Table:
         self._columns: dict[str, JsonColumn] = {}
         self._series: SeriesRows | None = None
         self._series_name: str | None = None
+        self._numbered: set[str] = set()  # columns of labels that are numbers
         self._errors: list[RowError] = []
         self._lists: bool | None = None
         self._count = 0
@@ -142,6 +146,7 @@ class _Table:
     def _add_object(self, row: int, value: dict[str, Any]) -> None:
         if not self._ignored.isdisjoint(value):
             value = {key: None if key in self._ignored else item for key, item in value.items()}
+        value = self._with_labels(value)
         name = self._series_name or self._find_series(row, value)
         if name is not None:
             series = value.get(name)
@@ -157,6 +162,17 @@ class _Table:
             problem = column.add(item)
             if problem is not None:
                 self._add_error(row, key, problem)
+
+    def _with_labels(self, value: dict[str, Any]) -> dict[str, Any]:
+        """Return the row with labels in place of the whole numbers of its only list, where this is called labels."""
+        lists = [name for name, item in value.items() if isinstance(item, list)]
+        if len(lists) != 1 or len(value) == 1 or self._series_name or self._context.options.modality == "series":
+            return value
+        (name,) = lists
+        if not is_called_labels(name) or not value[name] or any(type(item) is not int for item in value[name]):
+            return value
+        self._numbered.add(name)
+        return value | {name: [str(item) for item in value[name]]}
 
     def _find_series(self, row: int, value: dict[str, Any]) -> str | None:
         """Return the column that holds series from this row on, if any; it may have been null before."""
@@ -232,4 +248,15 @@ class _Table:
             return ()
         self._pack()
         names = check_names(list(self._columns), self._context.limits)
-        return tuple(column.finish(name) for name, column in zip(names, self._columns.values(), strict=True))
+        columns = [column.finish(name) for name, column in zip(names, self._columns.values(), strict=True)]
+        return tuple(self._finish_labels(column) if column.name in self._numbered else column for column in columns)
+
+    def _finish_labels(self, column: Column) -> Column:
+        """Return labels that are numbers as they are, or as the places of the ones among zeros and ones."""
+        if not isinstance(column, LabelsColumn):
+            return column
+        try:
+            numbers = column.values.cast(pa.list_(pa.float64()))
+        except pa.ArrowInvalid:  # some rows hold texts: then all are
+            return column
+        return number_labels(column.name, numbers, self._context)

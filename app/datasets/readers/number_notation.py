@@ -17,6 +17,7 @@ from app.datasets.columns.number_parsing import MISSING_WORD
 from app.datasets.context import Context
 from app.datasets.errors import Code, DatasetError, RowError
 from app.datasets.frames import TextColumn
+from app.datasets.readers.amounts import with_plain_amounts
 from app.datasets.readers.spill import spill
 from app.ml.spec import DecimalSign, WarningCode
 
@@ -24,7 +25,7 @@ Notation = DecimalSign
 Columns = tuple[TextColumn, ...]
 WORDS = MISSING_WORD.removeprefix("(?i)^").removesuffix("$")
 EXPONENT = r"(e[+-]?\d+)?"
-POINT = rf"(?i)^\s*([+-]?([1-9]\d{{0,2}}(,\d{{3}})+(\.\d*)?|\d*(\.\d*)?{EXPONENT})|{WORDS})\s*$"
+POINT = rf"(?i)^\s*([+-]?([1-9]\d{{0,2}}(,\d{{2,3}})*,\d{{3}}(\.\d*)?|\d*(\.\d*)?{EXPONENT})|{WORDS})\s*$"
 COMMA = rf"(?i)^\s*([+-]?([1-9]\d{{0,2}}(\.\d{{3}})+(,\d*)?|\d*(,\d*)?{EXPONENT})|{WORDS})\s*$"
 SIGN = r"\d[.,]|[.,]\d"
 POINT_SIGN, COMMA_SIGN = r"\d\.|\.\d", r"\d,|,\d"
@@ -59,6 +60,7 @@ def with_decimal_points(columns: Columns, delimiter: str, context: Context) -> C
         DatasetError: unknown_column: `options.decimal` names a column that is not there.
     """
     chosen = _chosen(columns, context)
+    columns = with_plain_amounts(columns, context)
     written = [_written(column) for column in columns if _is_open(column, context)]
     free = [item for item in written if item.notations and item.signs and chosen[item.column.name] == "auto"]
     decided = {item.column.name: notation for item in written if (notation := _forced(item, chosen)) is not None}
@@ -170,7 +172,7 @@ def _rewrite(column: TextColumn, notation: Notation, context: Context) -> TextCo
     chunks = [
         spill(pc.replace_substring(_without(chunk, group), ",", "."), context.scratch) for chunk in column.values.chunks
     ]
-    return TextColumn(column.name, pa.chunked_array(chunks, pa.string()), decimal=notation)
+    return replace(column, values=pa.chunked_array(chunks, pa.string()), decimal=notation)
 
 
 def _without(chunk: Any, sign: str) -> Any:

@@ -23,6 +23,7 @@ from app.datasets.limits import Limits
 from app.datasets.readers.arrow_types import (
     Names,
     class_names,
+    holds_number_labels,
     is_date,
     is_labels,
     is_number,
@@ -33,7 +34,7 @@ from app.datasets.readers.arrow_types import (
     is_whole,
     why_unsupported,
 )
-from app.datasets.readers.named_classes import labels_of_numbers, name_classes
+from app.datasets.readers.named_classes import labels_of_numbers, name_classes, number_labels
 from app.datasets.readers.names import check_names
 from app.datasets.readers.pictures import with_pictures
 from app.datasets.readers.spill import spill
@@ -83,6 +84,8 @@ def _load(
             context.notes.notice("the index that pandas stored was left out")
         elif is_picture(field.type):
             continue
+        elif holds_number_labels(name, fields) and not classes.get(field.name) and context.options.modality != "series":
+            columns.append(number_labels(name, pa.chunked_array(chunks[name]), context))
         elif is_vector(field.type) and not (classes.get(field.name) and is_number(field.type.value_type)):
             vectors[name] = pa.chunked_array(chunks[name])
         else:

@@ -50,6 +50,8 @@ def with_pictures(loaded: Loaded, pictures: dict[str, list[Any]], others: list[s
         roles={} if target is None else {target: "target"},
         corrupt=images.corrupt,
         value_scale=images.value_scale,
+        background=images.background,
+        pixel_range=images.pixel_range,
         input_names=(name,),
     )
 

@@ -149,7 +149,7 @@ def test_other_formats_are_named(refused: Refuser, content: bytes, words: str) -
 
 
 def test_other_notations_of_numbers_get_a_hint(make: Preparer, refused: Refuser) -> None:
-    prices = [f"${i}.{i:02d}" for i in range(10, 60)]
+    prices = [f"{'$€'[i % 2]}{i}.{i:02d}" for i in range(10, 60)]
     text = "price,b\n" + "".join(f"{price},{i}\n" for i, price in enumerate(prices))
     assert make(text).says("look like numbers")
     error = refused(Code.TEXT_COLUMN, text, columns={"price": "input"})
@@ -158,7 +158,7 @@ def test_other_notations_of_numbers_get_a_hint(make: Preparer, refused: Refuser)
 
 
 def test_a_category_of_odd_numbers_gets_a_hint(make: Preparer) -> None:
-    done = make("price,kind,b\n" + "".join(f"${i % 3}.50,k{i % 3},{i}\n" for i in range(30)))
+    done = make("price,kind,b\n" + "".join(f"{'$€'[i % 2]}{i % 3}.50,k{i % 3},{i}\n" for i in range(30)))
     assert done.says("column price became a category")
     assert not done.says("column kind")
 

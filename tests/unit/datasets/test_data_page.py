@@ -18,7 +18,7 @@ EXAMPLES = {name: (kind, content, reading) for kind, name, content, reading in E
 def content_of(kind: str, content: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
     """Return the bytes that an example is about: itself, a zip of files by these names, or what its code writes."""
     if kind == "zip":
-        return zipped({name: picture(number) for number, name in enumerate(content.split())})
+        return zipped(dict(_member(number, line) for number, line in enumerate(content.splitlines())))
     if kind == "python":
         monkeypatch.chdir(folder)
         exec(content, {})  # noqa: S102 - the page of this repository
@@ -42,6 +42,12 @@ def read_as(done: Outcome) -> str:
 
 def test_each_modality_has_an_example() -> None:
     assert {reading.partition(";")[0] for _, _, reading in EXAMPLES.values()} == {"table", "text", "series", "image"}
+
+
+def _member(number: int, line: str) -> tuple[str, bytes]:
+    """Return a file of a zip: a table where its lines follow the name, else a picture."""
+    name, _, table = line.partition(": ")
+    return name, table.replace(";", "\n").encode() if table else picture(number)
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

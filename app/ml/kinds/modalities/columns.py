@@ -96,11 +96,15 @@ class NumberColumn(RangedColumn):
     decimal: DecimalSign | None = Field(
         default=None, description="The sign before the fractions of the training file's numbers; null: not known."
     )
+    sign: str | None = Field(
+        default=None, description="The currency or percent sign next to the training file's numbers; null: plain ones."
+    )
 
     def adapted(self, given: ColumnSpec, *, nullable: bool, bounds: Bounds, index: int) -> Self:
         """Return the column which also reads numbers as the other dataset's file writes them."""
         column = super().adapted(given, nullable=nullable, bounds=bounds, index=index)
-        return column.model_copy(update={"decimal": given.decimal or self.decimal})
+        sign = self.sign if given.sign is None else given.sign
+        return column.model_copy(update={"decimal": given.decimal or self.decimal, "sign": sign})
 
     @property
     def width(self) -> int:
@@ -120,6 +124,7 @@ class NumberColumn(RangedColumn):
             binary=statistics.moments.count > 0 and statistics.binary,
             decimal=column.decimal,
             range=statistics.range,
+            sign=column.sign,
         )
 
     @property
@@ -161,7 +166,7 @@ class NumberColumn(RangedColumn):
 
     def _read(self, text: str) -> float | bool:
         truth = _TRUTHS.get(text.strip().casefold())
-        number = number_of(text, self.decimal) if truth is None else truth
+        number = number_of(text, self.decimal, self.sign) if truth is None else truth
         if number is None:
             msg = "expected a number: this text is none; write numbers as 1234.5"
             raise DecodingError(msg, self.name)

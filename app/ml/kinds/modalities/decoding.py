@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from app.ml.data.written_numbers import plain_amount
 from app.ml.errors import InputError, Location
 from app.ml.interfaces.doubts import MAX_SHOWN, Doubts
 from app.ml.spec import DecimalSign, WarningCode
@@ -17,7 +18,7 @@ _NUMBER = re.compile(r"[+-]?(0|[1-9]\d*|(?=\.\d))(\.\d*)?([eE][+-]\d+)?", re.ASC
 _ANY_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _COMMA_NUMBER = re.compile(r"[+-]?(\d{1,3}(\.\d{3})+|\d+),(\d+)", re.ASCII)
 _GROUPED: dict[DecimalSign, re.Pattern[str]] = {
-    "point": re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?", re.ASCII),
+    "point": re.compile(r"[+-]?[1-9]\d{0,2}(,\d{2,3})*,\d{3}(\.\d*)?", re.ASCII),
     "comma": re.compile(r"[+-]?[1-9]\d{0,2}(\.\d{3})+(,\d*)?", re.ASCII),
 }
 _SWAPPED = str.maketrans(",.", ".,")
@@ -103,13 +104,14 @@ def is_missing(text: str) -> bool:
     return text.strip().casefold() in _MISSING_WORDS
 
 
-def number_of(text: str, decimal: DecimalSign | None = None) -> float | None:
+def number_of(text: str, decimal: DecimalSign | None = None, sign: str | None = None) -> float | None:
     """Return the number that a text is, or None; `decimal` is the sign before the fractions of the training file.
 
     46,6 is 46.6 anywhere, while 1,234 may be a thousand: None where the file does not decide it. 1.234 is a thousand
     where the file has decimal commas, and 5.5 is no number of such a file and so is what a program writes.
+    A `sign`, maybe an empty one, says that the file writes amounts, with it and with blanks or apostrophes in them.
     """
-    text = text.strip()
+    text = text.strip() if sign is None else plain_amount(text.strip(), sign)
     match = _COMMA_NUMBER.fullmatch(text)
     if decimal is not None and _GROUPED[decimal].fullmatch(text):
         text = (text if decimal == "point" else text.translate(_SWAPPED)).replace(",", "")

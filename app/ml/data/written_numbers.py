@@ -1,0 +1,36 @@
+"""Numbers as people write them: 1.234,5 and 1'234.50, $5, 12 %; the patterns are understood by Arrow, too."""
+
+import re
+
+GROUP = "[ \u00a0\u2009\u202f'\u2019_]"  # between thousands: blanks of several widths, apostrophes, an underscore
+MINUS = "[-+\u2212]"
+CURRENCY = (
+    r"((?:[A-Z]{1,2})?[$€£¥₹₽₩₺₪₫₴₦฿]"
+    r"|CHF|EUR|USD|GBP|JPY|CNY|INR|AUD|CAD|NZD|HKD|SGD|SEK|NOK|DKK|PLN|CZK|HUF|RUB|BRL|MXN|ZAR|KRW|TRY|ILS"
+    r"|Fr\.|Rs\.?|kr\.?|zł|Kč)"
+)
+DIGITS = rf"(?:[1-9]\d{{0,2}}(?:{GROUP}\d{{3}})+(?:[.,]\d*)?|\d[\d.,]*(?:[eE][-+]?\d+)?|[.,]\d+)"
+SPACE = "[\\s\u00a0\u2009\u202f]*"
+WRITTEN = rf"(?:{MINUS}{SPACE})?(?:{CURRENCY}{SPACE})?{MINUS}?{DIGITS}(?:{SPACE}(?:%|{CURRENCY}))?"
+IN_BRACKETS = rf"\((?:{CURRENCY}{SPACE})?{DIGITS}(?:{SPACE}(?:%|{CURRENCY}))?\)"  # negative, in accounts
+MINUS_BEHIND = r"\d[\d.,]*[.,]\d+-"
+AMOUNT = rf"^{SPACE}(?:{WRITTEN}|{IN_BRACKETS}|{MINUS_BEHIND}){SPACE}$"
+SIGN = rf"(?:%|{CURRENCY})"
+UNCOMMON = rf"(?:%|{CURRENCY}|\d{GROUP}\d|\)|\d-$)" + "|\u2212"
+
+
+def without_signs(text: str) -> str:
+    """Return an amount as digits with a minus before them, and the signs for thousands and fractions that it has.
+
+    Removed are currencies, percent signs, and blanks and apostrophes between thousands; (5) and 5- are -5.
+    """
+    plain = re.sub(rf"{SIGN}|{GROUP}|{SPACE}", "", text).replace("\u2212", "-")
+    if plain.startswith("(") or plain.endswith("-"):
+        return "-" + plain.strip("()-")
+    return plain
+
+
+def plain_amount(text: str, sign: str) -> str:
+    """Return an amount without its signs where it has no other currency or percent sign; other texts as they are."""
+    signs = {match[0] for match in re.finditer(SIGN, text)}
+    return without_signs(text) if signs <= {sign} and re.match(AMOUNT, text) else text
