@@ -7,12 +7,15 @@ that was put elsewhere, and that a kind is written as an object.
 import difflib
 import json
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
+from pydantic import TypeAdapter
+from pydantic.fields import FieldInfo
 
 from app.errors import ErrorItem, printable, problem
 from app.kit.json_schema import KIND, Node, Schema, in_words, kinds_of
@@ -165,12 +168,26 @@ def sentence(items: Sequence[ErrorItem]) -> str:
 
 def _body_schema(request: Request) -> Schema | None:
     """Return the schema of the JSON body of the route that was asked, None where it takes none."""
-    document = request.app.openapi()
-    operation = document["paths"].get(request.scope["route"].path_format, {}).get(request.method.lower(), {})
-    content = operation.get("requestBody", {}).get("content", {})
-    if "application/json" not in content:
-        return None
-    return Schema(content["application/json"]["schema"], document["components"]["schemas"])
+    route: APIRoute = request.scope["route"]
+    if route.body_field is not None:
+        return _schema_of(route.endpoint, route.body_field.field_info)
+    content = (route.openapi_extra or {}).get("requestBody", {}).get("content", {})
+    return _with_definitions(content["application/json"]["schema"]) if "application/json" in content else None
+
+
+_SCHEMAS: dict[Callable[..., Any], Schema] = {}
+
+
+def _schema_of(endpoint: Callable[..., Any], body: FieldInfo) -> Schema:
+    """Return the schema of a body: built when it is first needed, and apart from the whole OpenAPI document."""
+    if endpoint not in _SCHEMAS:
+        body_type: Any = Annotated[body.annotation, body]
+        _SCHEMAS[endpoint] = _with_definitions(TypeAdapter(body_type).json_schema())
+    return _SCHEMAS[endpoint]
+
+
+def _with_definitions(schema: Node) -> Schema:
+    return Schema(schema, schema.get("$defs", {}))
 
 
 async def _on_validation_error(request: Request, error: Exception) -> JSONResponse:

@@ -33,8 +33,8 @@ from tests.support.servers import Postgres
 # The same examples in each run, and none of them is too slow: whether a test passes depends on the code alone. New
 # examples are drawn by `make fuzz`.
 _PATIENT = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.filter_too_much]}
-hypothesis_settings.register_profile("repeatable", derandomize=True, **_PATIENT)
-hypothesis_settings.register_profile("fuzz", **_PATIENT)
+hypothesis_settings.register_profile("repeatable", derandomize=True, max_examples=50, **_PATIENT)
+hypothesis_settings.register_profile("fuzz", max_examples=300, **_PATIENT)
 hypothesis_settings.load_profile("repeatable")
 
 # ---- order ----------------------------------------------------------------------------------------------------------

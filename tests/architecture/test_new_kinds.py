@@ -201,6 +201,7 @@ print(json.dumps({"where": app.__file__, "families": families, "openapi": applic
         assert mapping in json.dumps(found["openapi"]), "it can be chosen"
 
 
+@pytest.mark.slow
 def test_the_documented_files_pass_the_checks(tree: Path) -> None:
     files = ("app/ml/kinds/methods/absolute.py", "app/jobs/kinds/row_count.py", "worker/jobs/row_count.py")
     run(tree, "-m", "ruff", "check", "--no-cache", *files)

@@ -84,6 +84,7 @@ def compare(answer: Any, shown: Any, place: str) -> None:
         assert answer == shown, (place, answer, shown)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)  # thirty jobs, one after another
 def test_the_requests_of_the_article_do_what_it_says(client: Http, settings: Settings, tmp_path: Path) -> None:
     (code,) = re.findall(r"```python\n(.*?)```", ARTICLE, re.DOTALL)

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
+import pytest
 
 from app.settings import Settings
 from tests.support.servers import HANGS, KEY, Postgres, service
@@ -13,6 +14,7 @@ from tests.support.work import run_jobs
 REQUESTS, AT_ONCE, MAX = 320, 300, 200  # there are 30 connections to the database
 
 
+@pytest.mark.slow
 def test_a_burst_of_submits_is_accepted_or_refused_and_nothing_is_lost(tmp_path: Path, postgres: Postgres) -> None:
     url = postgres.url(postgres.create())
     with service(tmp_path, database_url=url, max_requests=MAX) as running:

@@ -68,6 +68,7 @@ def main_job(running: Service) -> None:
         assert [set(answer["label"]["probabilities"]) for answer in answers] == [{"0", "1"}] * 4
 
 
+@pytest.mark.slow
 def test_the_parts_do_the_main_job_on_postgresql_and_redis(settings: dict[str, str], tmp_path: Path) -> None:
     with service(tmp_path, **settings) as running:
         start(running)

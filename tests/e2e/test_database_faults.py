@@ -51,6 +51,7 @@ def test_a_job_outlives_restarts_of_its_database_without_another_attempt(
         assert graftwork.jobs.get(job)["attempt"] == 1
 
 
+@pytest.mark.slow
 def test_while_the_database_is_away_every_answer_says_so_in_time(on_postgres: Service, faulty: Postgres) -> None:
     faulty.halt()
     for path in ("/health/ready", "/v1/jobs", "/metrics"):
@@ -64,6 +65,7 @@ def test_while_the_database_is_away_every_answer_says_so_in_time(on_postgres: Se
     wait_until(lambda: not refused(on_postgres, "/v1/jobs"), "it is found again")
 
 
+@pytest.mark.slow
 def test_a_stream_goes_on_once_the_database_is_back(on_postgres: Service, faulty: Postgres, digits: Digits) -> None:
     with on_postgres.client() as graftwork:
         job = begin(graftwork, digits)
@@ -84,6 +86,7 @@ def refused(running: Service, path: str) -> bool:
     return httpx.get(running.url + path, headers=HEADERS, trust_env=False, timeout=HANGS).status_code == 503
 
 
+@pytest.mark.slow
 def test_a_lock_that_is_held_for_long_delays_and_loses_nothing(tmp_path: Path, digits: Digits) -> None:
     """Somebody else writes for longer than anybody waits: a submit is refused in time, and works when repeated."""
     with service(tmp_path, lease_seconds=600) as running, running.up().client() as graftwork:

@@ -25,6 +25,7 @@ def failures(graftwork: Graftwork, job: str) -> list[dict[str, Any]]:
     return [event["data"] for event in graftwork.jobs.events(job) if event["type"] == "checkpoint.failed"]
 
 
+@pytest.mark.slow
 def test_checkpoints_wait_for_room_and_a_job_that_has_none_may_be_retried(
     running: Service, graftwork: Graftwork, digits: Digits
 ) -> None:

@@ -20,6 +20,7 @@ def lines_of(log: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in log.read_text().split("\n") if line.startswith("{")]
 
 
+@pytest.mark.slow
 def test_a_trace_goes_from_the_request_to_the_trainer(running: Service, graftwork: Graftwork) -> None:
     dataset = graftwork.datasets.create({"x": [[float(n), 1.0] for n in range(30)]}, name="rows")["id"]
     body = {"kind": "pretraining", "dataset": dataset, "training": {"steps": 2}}
@@ -65,6 +66,7 @@ def test_a_frozen_broker_is_told_and_stops_nothing(running: Service, graftwork: 
     wait_until(lambda: broker_of(running) == "ok", "it answers again")
 
 
+@pytest.mark.slow
 def test_a_backup_of_a_running_service_is_a_service(running: Service, graftwork: Graftwork, tmp_path: Path) -> None:
     """Copied while a job runs: the models answer as before, and the job goes on to its end."""
     rows = [[float(n), float(n % 3)] for n in range(60)]

@@ -60,6 +60,7 @@ def test_the_main_job(graftwork: Graftwork, digits: Digits, unlabelled: str) -> 
     assert "main-root" in str(lineage)
 
 
+@pytest.mark.slow
 def test_a_job_whose_worker_tree_is_killed_ends_with_the_same_weights(
     running: Service, graftwork: Graftwork, unlabelled: str
 ) -> None:
@@ -163,6 +164,7 @@ def test_the_event_stream_goes_on_where_it_broke(running: Service, graftwork: Gr
     assert seen == listed == list(range(1, len(listed) + 1))
 
 
+@pytest.mark.slow
 def test_a_stop_leaves_no_process_and_the_job_goes_on_at_the_next_start(tmp_path: Path, digits: Digits) -> None:
     """By SIGTERM and by SIGINT, each in the midst of a job; a key is printed by the first start alone."""
     with service(tmp_path, lease_seconds=10, sweep_seconds=0.5) as started:
@@ -199,6 +201,7 @@ def stop_midway(started: Service, graftwork: Graftwork, job: str, number: signal
     assert not [one for one in processes if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
 
 
+@pytest.mark.slow
 def test_a_worker_without_its_broker_works_on_and_stops_when_told(tmp_path: Path, digits: Digits) -> None:
     broker = EmbeddedBroker()
     server = broker.start()

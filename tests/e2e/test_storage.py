@@ -59,6 +59,7 @@ def ids(graftwork: Graftwork) -> set[str]:
     return {row["id"] for row in graftwork.datasets.list()}
 
 
+@pytest.mark.slow
 def test_an_api_that_is_killed_in_an_upload_leaves_what_gc_takes(running: Service, graftwork: Graftwork) -> None:
     swept(running)
     known, kept = ids(graftwork), files(running, "artifacts")
@@ -85,6 +86,7 @@ def test_an_api_that_is_killed_in_an_upload_leaves_what_gc_takes(running: Servic
     assert ids(graftwork) == known
 
 
+@pytest.mark.slow
 def test_an_api_that_is_killed_before_the_row_is_there_leaves_one_blob_for_the_same_upload(
     running: Service, graftwork: Graftwork
 ) -> None:

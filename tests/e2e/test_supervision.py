@@ -27,6 +27,7 @@ def begun(graftwork: Graftwork, dataset: str, **fields: Any) -> str:
     return str(job)
 
 
+@pytest.mark.slow
 def test_a_paused_job_frees_its_worker_and_goes_on_when_asked(graftwork: Graftwork, unlabelled: str) -> None:
     job = begun(graftwork, unlabelled)
     assert graftwork.jobs.pause(job)["status"] == "pausing"
@@ -49,6 +50,7 @@ def test_a_job_that_runs_too_long_stops_at_a_checkpoint(graftwork: Graftwork, un
     assert graftwork.jobs.checkpoints(job)["data"][0]["step"] == done["progress"]["step"] < LONG["steps"]
 
 
+@pytest.mark.slow
 def test_a_trainer_that_does_nothing_any_more_is_replaced(
     running: Service, graftwork: Graftwork, unlabelled: str
 ) -> None:
@@ -58,6 +60,7 @@ def test_a_trainer_that_does_nothing_any_more_is_replaced(
     assert endings(graftwork, job) == [("stalled", True), ("succeeded", True)]
 
 
+@pytest.mark.slow
 def test_a_kill_for_memory_is_told_from_another(running: Service, graftwork: Graftwork, unlabelled: str) -> None:
     job = begun(graftwork, unlabelled)
     memory_events = Path(running.environment["GRAFTWORK_MEMORY_EVENTS"])
@@ -69,6 +72,7 @@ def test_a_kill_for_memory_is_told_from_another(running: Service, graftwork: Gra
     assert [ending for ending, _ in endings(graftwork, job)] == ["out_of_memory", "died", "succeeded"]
 
 
+@pytest.mark.slow
 def test_a_hanging_trainer_shows_where_and_a_lost_device_is_no_fault_of_the_job(tmp_path: Path, digits: Digits) -> None:
     """Asleep in its third step; then, in its next life, gone with the code of a lost GPU at its first checkpoint."""
     once = tmp_path / "once"

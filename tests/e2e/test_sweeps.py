@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+import pytest
+
 from app.client import Graftwork
 from tests.e2e.test_service import Digits
 from tests.support.servers import HANGS, Service, wait_until
@@ -35,6 +37,7 @@ def files(graftwork: Graftwork, name: str) -> list[str]:
     return [file["sha256"] for file in kept if file["name"] in ("backbone.safetensors", "heads.safetensors")]
 
 
+@pytest.mark.slow
 def test_a_sweep_whose_worker_tree_is_killed_again_and_again_ends_as_if_nothing_had_been(
     running: Service, graftwork: Graftwork, digits: Digits
 ) -> None:

@@ -35,6 +35,7 @@ print(sum(not all(map(torch.equal, trained(), first)) for _ in range(3)))
 # Where it matters, 273 of 300 gradients of such a batch differed without MKL_CBWR (docs/log.md): three trainings meet
 # three of them each: that none differs has a chance below one in a million. Threads that wait sleep (PASSIVE): those
 # that spin take the cores of a busy machine from those that they wait for.
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_two_threads_give_the_same_losses_in_every_run() -> None:
     plain = {name: value for name, value in os.environ.items() if name not in ("OMP_NUM_THREADS", "MKL_CBWR")}

@@ -305,8 +305,17 @@ class Service:
         return [one for one in found if all(word in " ".join(_command(one)) for word in words)]
 
     def trainer(self) -> psutil.Process:
-        """The trainer at work, not its spare."""
-        return max(self.tree("trainer"), key=lambda one: sum(one.cpu_times()[:2]))
+        """The trainer at work: one that computes, which spares and those of short work do not."""
+        at_work: list[psutil.Process] = []
+
+        def seen() -> bool:
+            before = {process: sum(process.cpu_times()[:2]) for process in self.tree("trainer")}
+            time.sleep(0.1)
+            at_work[:] = [process for process in before if sum(process.cpu_times()[:2]) > before[process] + 0.02]
+            return len(at_work) == 1
+
+        wait_until(seen, "one trainer computes")
+        return at_work[0]
 
     def kill_worker(self) -> None:
         """kill -9 of the whole worker tree at once."""

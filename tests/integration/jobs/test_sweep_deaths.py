@@ -102,6 +102,7 @@ def kill_everywhere(
     assert kills >= 5
 
 
+@pytest.mark.slow
 def test_a_kill_between_transactions_loses_and_doubles_no_trial(
     client: Http, settings: Settings, database: Database, dataset: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

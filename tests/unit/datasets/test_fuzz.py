@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.datasets.errors import DatasetError
@@ -100,7 +100,6 @@ def damage(draw: st.DrawFn, seed: bytes) -> bytes:
 def test_damaged_files(name: str) -> None:
     seed = VALID[name]()
 
-    @settings(max_examples=150)
     @given(content=damage(seed), impute=st.booleans())
     def run(content: bytes, *, impute: bool) -> None:
         attempt(content, missing="impute" if impute else "reject")
@@ -112,7 +111,6 @@ def test_damaged_files(name: str) -> None:
 def test_damaged_pictures_in_a_whole_archive(name: str) -> None:
     kind = name.upper()
 
-    @settings(max_examples=100)
     @given(content=damage(picture(1, kind=kind)))
     def run(content: bytes) -> None:
         members = {f"{k}.{name}": picture(k, kind=kind) for k in range(3)}
@@ -121,7 +119,6 @@ def test_damaged_pictures_in_a_whole_archive(name: str) -> None:
     run()
 
 
-@settings(max_examples=300)
 @given(
     head=st.sampled_from([b"", b"\x93NUMPY\x01\x00", b"PK\x03\x04", b"PAR1", b"a,b\n", b"\xff\xfe"]),
     body=st.binary(max_size=300),
@@ -137,7 +134,6 @@ CELLS = st.one_of(
 )
 
 
-@settings(max_examples=200)
 @given(table=st.integers(1, 4).flatmap(lambda d: st.lists(st.lists(CELLS, min_size=d, max_size=d), max_size=30)))
 def test_random_tables(table: list[list[str]]) -> None:
     width = len(table[0]) if table else 1
@@ -145,7 +141,6 @@ def test_random_tables(table: list[list[str]]) -> None:
     attempt("\n".join(lines).encode())
 
 
-@settings(max_examples=100)
 @given(
     descr=st.sampled_from(
         ["<f8", ">f4", "|u1", "|b1", "<f2", "<i8", "<u8", "|S2", "|O", "<U2", "<M8[s]", "|V8", "<c8"]
@@ -171,7 +166,6 @@ TEXT_WISHES = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=150)
 @given(
     text=st.text(max_size=300) | st.lists(st.sampled_from("a \n\r\0\ufeff\u2028"), max_size=99).map("".join),
     wish=TEXT_WISHES,
@@ -191,7 +185,6 @@ def test_random_text(text: str, wish: dict[str, Any]) -> None:
     attempt(content, modality="text")
 
 
-@settings(max_examples=100)
 @given(content=st.binary(max_size=300), wish=TEXT_WISHES)
 def test_random_bytes_as_text(content: bytes, wish: dict[str, Any]) -> None:
     attempt(content, text=wish)
@@ -206,7 +199,6 @@ ROWS = st.dictionaries(st.sampled_from(["a", "b", "label", "text", "s\u0301", "s
 MODALITIES = st.sampled_from([None, "table", "text", "series"])
 
 
-@settings(max_examples=150)
 @given(rows=st.lists(ROWS, min_size=1, max_size=20), modality=MODALITIES, impute=st.booleans())
 def test_random_json_rows(rows: list[Any], modality: str | None, *, impute: bool) -> None:
     content = "\n".join(map(json.dumps, rows)).encode()
@@ -217,7 +209,6 @@ NUMBERS = st.none() | st.integers(-5, 5) | st.floats(width=32)
 SERIES = st.lists(NUMBERS, max_size=5) | st.lists(st.lists(NUMBERS, min_size=2, max_size=2), max_size=4)
 
 
-@settings(max_examples=150)
 @given(rows=st.lists(SERIES, min_size=1, max_size=20), impute=st.booleans())
 def test_random_series(rows: list[Any], *, impute: bool) -> None:
     wrapped = [{"s": row, "label": index % 2} for index, row in enumerate(rows)]
@@ -225,7 +216,6 @@ def test_random_series(rows: list[Any], *, impute: bool) -> None:
         attempt("\n".join(map(json.dumps, content)).encode(), missing="impute" if impute else "reject")
 
 
-@settings(max_examples=100)
 @given(
     table=st.lists(st.lists(CELLS, min_size=3, max_size=3), max_size=30),
     wish=st.sampled_from([None, {"id": "a"}, {"id": "a", "time": "b"}, {"id": "d"}]),
@@ -235,7 +225,6 @@ def test_random_tables_as_series(table: list[list[str]], wish: dict[str, str] | 
     attempt("\n".join(lines).encode(), modality="series", series=wish)
 
 
-@settings(max_examples=150)
 @given(
     dtype=st.sampled_from(["f4", "f8", "i2", "?", "u8", "U3"]),
     shape=st.lists(st.integers(0, 4), min_size=1, max_size=4),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -44,20 +45,25 @@ def probe(parent: bundle.Bundle) -> Run:
     return run
 
 
-@pytest.fixture
-def model(tmp_path: Path) -> Path:
-    folder = tmp_path / "model"
-    folder.mkdir()
-    pretrained().save_bundle(folder)
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pretrained model and one that was fine-tuned from it, to copy from."""
+    folder = tmp_path_factory.mktemp("trained")
+    for name in ("model", "fine-tuned"):
+        (folder / name).mkdir()
+    pretrained().save_bundle(folder / "model")
+    probe(bundle.read_bundle(folder / "model")).save_bundle(folder / "fine-tuned")
     return folder
 
 
 @pytest.fixture
-def fine_tuned(model: Path, tmp_path: Path) -> Path:
-    folder = tmp_path / "fine-tuned"
-    folder.mkdir()
-    probe(bundle.read_bundle(model)).save_bundle(folder)
-    return folder
+def model(trained: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(trained / "model", tmp_path / "model")
+
+
+@pytest.fixture
+def fine_tuned(trained: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(trained / "fine-tuned", tmp_path / "fine-tuned")
 
 
 def test_equal_trainings_give_equal_bytes(model: Path, tmp_path: Path) -> None:

@@ -161,6 +161,7 @@ def test_the_model_says_which_labels_it_saw_and_its_method_keeps_its_own() -> No
     assert labelled.method.keys() == alone.method.keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("draw", range(3))
 def test_few_labels_make_better_features_of_real_digits(draw: int) -> None:
     """A VAE of handwritten digits with ten labels each: the same probe on the same labels, on digits never seen."""

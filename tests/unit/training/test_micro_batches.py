@@ -120,6 +120,7 @@ def run_program(*arguments: str) -> list[str]:
     return done.stdout.strip().split("\n")
 
 
+@pytest.mark.slow
 def test_a_step_that_asks_for_more_memory_than_the_kernel_gives_is_cut() -> None:
     """For real: first without a limit, then with six tenths of what it took."""
     free = run_program()
