@@ -140,6 +140,10 @@ class PrepareOptions(Frozen):
         description="What NaN, NA, null, ? or unknown in a column of numbers or dates are: missing values (auto, "
         "impute) or errors (reject). Infinite numbers (inf, 1e999) are missing values with impute, else errors.",
     )
+    missing_values: Annotated[tuple[Name, ...], Field(max_length=100)] = Field(
+        default=(),
+        description="Values that mean a missing one in every input column of a table, such as -999 or ?; [] for none.",
+    )
     decimal: Decimal | dict[str, Decimal] = Field(
         default="auto",
         description="Decimal separator of the numbers in a CSV file, or of columns by name; the other sign groups "

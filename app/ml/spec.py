@@ -59,15 +59,26 @@ class WarningCode(StrEnum):
     SEPARATOR_UNUSED = "separator_unused", "The separator of labels occurs in no cell, so that each cell is one label."
     UNKNOWN_CLASS_NUMBER = "unknown_class_number", "A number stands for none of the classes that the file names."
     TEXT_LEFT_OUT = "text_left_out", "A table has a column of texts, which it does not learn from."
+    UNREAD_NOTATION = (
+        "unread_notation",
+        "Dates, times or numbers in a notation that is not read were left out, or became categories.",
+    )
     ROW_IDS = "row_ids", "A column numbers or names every row, so that nothing can be learned from it."
     NO_HEADER = "no_header", "The first line of a CSV file looks like a row rather than names of columns."
+    REPEATED_HEADER = "repeated_header", "Lines of a CSV file hold the names of its columns again; they were left out."
+    TOTAL_ROW = "total_row", "The last row of a CSV file is called a total, and was read like the others."
     STRAY_QUOTES = "stray_quotes", "Quotes of a CSV file enclose whole rows, or have no partner."
+    SENTINEL_VALUES = "sentinel_values", "A number such as -999 far from all others may mean a missing value."
     AMBIGUOUS_NUMBERS = "ambiguous_numbers", "Numbers such as 1.234 may be thousands or fractions."
     MISSING_WORDS = "missing_words", "Words such as NA or unknown were read as missing values."
     MISSING_WORD_CLASSES = "missing_word_classes", "Classes of a target are words such as NA, which may mean no label."
     DIGITS_LOST = "digits_lost", "Whole numbers have more digits than a float64 holds."
     FILES_NOT_READ = "files_not_read", "Files in a zip that may hold rows or labels were not read."
     PERHAPS_SERIES = "perhaps_series", "An array was taken for images, and may hold series."
+    CHANNELS_FIRST = (
+        "channels_first",
+        "An array of series has more channels than steps; perhaps they are the wrong way round.",
+    )
     FEW_LEVELS = "few_levels", "Nearly all pixels of an image dataset share a few of 256 levels."
     HIDDEN_INK = "hidden_ink", "What transparent images show can hardly be seen on their background."
     GUESSED_NAMES = "guessed_names", "Names in a zip do not say how they are encoded, and are not UTF-8."

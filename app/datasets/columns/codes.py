@@ -1,5 +1,6 @@
 """Codes: columns of digits that are no numbers, such as 01067, 12E4, or what is called a zip code."""
 
+import re
 from typing import Any, Literal, TypeAlias
 
 import pyarrow as pa
@@ -7,13 +8,16 @@ import pyarrow.compute as pc
 
 from app.datasets.columns.names import is_called_code, is_called_postal
 from app.datasets.frames import TextColumn
+from app.datasets.report import Notes
 
 Judgement: TypeAlias = Literal["category", "number"]
 DIGITS = r"^\d+$"
 LEADING_ZERO = r"^0\d+$"
 EXPONENT = r"^\d+[eE]\d+$"
 AMOUNT = r"^([+-]\d|[+-]?\d*\.\d|\d+[eE][+-])"  # a sign or a point: what has them is measured or counted
+WHOLE_FLOAT = re.compile(r"-?(0|[1-9]\d{0,15})\.0")
 SAMPLED_ROWS = 10_000
+MAX_SHOWN = 5
 MIN_SAMPLED_SHARE = 0.1
 MIN_DIGITS_SHARE = 0.5  # with fewer the column is no column of numbers anyway
 MIN_ZEROS_SHARE = 0.01
@@ -37,6 +41,17 @@ def judge_codes(column: TextColumn) -> tuple[Judgement, str] | None:
         if is_called_postal(column.name):
             return "category", "its name says so, and every value is digits alone"
     return judged
+
+
+def merge_whole_numbers(name: str, text: Any, notes: Notes) -> Any:
+    """Return the names of categories with 1 in place of 1.0 where both occur: one number, written in two ways."""
+    names = set(pc.unique(text).drop_null().to_pylist())
+    merged = sorted(other for other in names if WHOLE_FLOAT.fullmatch(other) and other.partition(".")[0] in names)
+    if not merged:
+        return text
+    shown = ", ".join(f"{other} = {other.partition('.')[0]}" for other in merged[:MAX_SHOWN])
+    notes.notice(f"column {name}: {len(merged)} whole numbers that are written in two ways were merged: {shown}")
+    return pc.if_else(pc.is_in(text, pa.array(merged, pa.string())), pc.replace_substring(text, ".0", ""), text)
 
 
 def _by_writing(text: Any, *, alike: bool) -> tuple[Judgement, str] | None:

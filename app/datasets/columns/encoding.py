@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from app.datasets.columns.free_text import has_words, is_lost_text, names_rows
+from app.datasets.columns.missing_values import notice_words, warn_of_sentinels, without_missing_values
 from app.datasets.columns.roles import SPLIT_WORDS, Assigned, assign_roles
 from app.datasets.columns.target_encoding import encode_targets
 from app.datasets.columns.type_inference import (
@@ -50,6 +51,8 @@ def encode_columns(loaded: Loaded, context: Context) -> Frame:
         chosen = [column for column in loaded.columns if roles[column.name] in {"input", "auto"}]
         chosen = _without_row_ids(chosen, roles, options, notes)
         inputs, columns = _inputs(chosen, roles, loaded.types | options.types, reader, context.scratch)
+        if not specs:
+            _notice_no_target(columns, notes)
     return Frame(
         modality=loaded.modality,
         inputs=inputs,
@@ -65,6 +68,12 @@ def encode_columns(loaded: Loaded, context: Context) -> Frame:
         times=times,
         windows=loaded.windows,
     )
+
+
+def _notice_no_target(columns: tuple[ColumnSpec, ...], notes: Notes) -> None:
+    """Say that a table has no target, and how to name one; the last column is the example, as it often is one."""
+    request = f'columns={{"{columns[-1].name}": "target"}}'
+    notes.notice(f"no column is a target: none is called label, target, class or y; {request} makes one of a column")
 
 
 def _check_options(loaded: Loaded, options: PrepareOptions) -> None:
@@ -128,7 +137,8 @@ def _inputs(
     )
     specs: list[ColumnSpec] = []
     nullable = reader.options.missing == "impute"
-    for column in chosen:
+    for given in chosen:
+        column = without_missing_values(given, reader.options.missing_values, reader.notes)
         values = reader.read(column, types.get(column.name), dates=True)
         unusable = _as_unusable(values)
         if unusable is not None:
@@ -137,10 +147,13 @@ def _inputs(
             matrix[:, len(specs)] = values.codes
             spec = ColumnSpec(name=column.name, type="category", categories=values.names, nullable=nullable)
             specs.append(spec)
+            notice_words(column.name, values.names, values.codes, reader.notes)
             if isinstance(column, TextColumn) and column.name not in types:
                 _decide_category(column, values, alone=len(chosen) == 1, notes=reader.notes)
         elif isinstance(values, Numbers | Dates):
             matrix[:, len(specs)] = values.values
+            if isinstance(values, Numbers):
+                warn_of_sentinels(column.name, values.values, reader.rows, reader.notes)
             kind: Literal["number", "date"] = "date" if isinstance(values, Dates) else "number"
             written = column if isinstance(column, TextColumn) and kind == "number" else TextColumn("", None)
             spec = ColumnSpec(
@@ -148,10 +161,9 @@ def _inputs(
             )
             specs.append(spec)
     if not specs:
-        message = "no column is left to learn from; the report of each column says why: " + "; ".join(
-            reader.notes.notices[:5]
-        )
-        raise DatasetError(Code.NO_INPUTS, message)
+        reasons = [*(item.message for item in reader.notes.warnings), *reader.notes.notices]
+        why = "; ".join(reasons[:5]) or "next to the target the file has none; add columns of what is known of each row"
+        raise DatasetError(Code.NO_INPUTS, f"no column is left to learn from: {why}")
     return matrix[:, : len(specs)], tuple(specs)
 
 
@@ -198,8 +210,11 @@ def _report_left_out(column: Column, unusable: Unusable, roles: dict[str, Assign
         message = f"column {name} cannot be an input: {reason}; give it the role ignored, or {remedy}"
         raise DatasetError(Code.TEXT_COLUMN, message, [RowError((name,), message)])
     message = f"column {name} is left out: {reason}"
-    if remedy is not None and is_lost_text(column):
-        ignored = f'columns={{"{name}": "ignored"}} says that this is meant'
+    ignored = f'columns={{"{name}": "ignored"}} says that this is meant'
+    if unusable.notation is not None:
+        remedy = f"{unusable.notation.partition(': ')[2]}; {ignored}"
+        notes.warn(WarningCode.UNREAD_NOTATION, f"column {name} is left out: {reason}", count=1, remedy=remedy)
+    elif remedy is not None and is_lost_text(column):
         notes.warn(WarningCode.TEXT_LEFT_OUT, message, count=1, remedy=f"{remedy}; {ignored}")
     else:
         notes.notice(message if remedy is None else f"{message}; {remedy}")

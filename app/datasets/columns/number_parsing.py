@@ -81,7 +81,12 @@ def _all_whole(trimmed: Any, values: Floats, outside: Bools) -> bool:
 
 def looks_like_other_number_notation(text: Any) -> bool:
     """Return whether most values look like 1,5 or 1.000,00 or 1_000 or $5: numbers in a notation that is not read."""
-    matches = to_bools(pc.match_substring_regex(pc.utf8_trim_whitespace(text), OTHER_NOTATION))
+    return mostly(text, OTHER_NOTATION)
+
+
+def mostly(text: Any, pattern: str) -> bool:
+    """Return whether more than half of the values match a pattern, without the blanks around them."""
+    matches = to_bools(pc.match_substring_regex(pc.utf8_trim_whitespace(text), pattern))
     return bool(matches.sum() > len(matches) / 2)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from app.datasets.columns.codes import judge_codes
+from app.datasets.columns.codes import judge_codes, merge_whole_numbers
 from app.datasets.columns.date_parsing import (
     DATE_NOTATION,
     FIRST,
@@ -22,6 +22,7 @@ from app.datasets.columns.date_parsing import (
 from app.datasets.columns.free_text import MAX_CATEGORIES, MAX_CERTAIN_CATEGORIES, MAX_NAME, has_too_many_values
 from app.datasets.columns.names import is_called_postal
 from app.datasets.columns.number_parsing import ParsedNumbers, looks_like_other_number_notation, parse_numbers
+from app.datasets.columns.unread_notations import NUMBER_NOTATION, unread_notation
 from app.datasets.errors import Code, DatasetError, RowError
 from app.datasets.frames import (
     Bools,
@@ -45,9 +46,7 @@ MIN_NUMBER_SHARE = 0.8
 MAX_ROW_ERRORS = 20
 SAMPLED_ROWS = 10_000
 MAX_SHOWN_WORDS = 5
-NOTATION = "write numbers as 1234.5, without separators or currency; of a CSV with 1,5 for 1.5 set decimal to comma"
 TEXT_HINT = 'give the modality "text" to learn from it alone'
-WHOLE_FLOAT = re.compile(r"-?(0|[1-9]\d{0,15})\.0")
 INTEGER = re.compile(r"-?(0|[1-9]\d{0,15})")
 
 
@@ -77,10 +76,14 @@ class Dates:
 
 @dataclass(frozen=True, slots=True)
 class Unusable:
-    """A column that no model can use, the reason, and what to send to use it, where something does."""
+    """A column that no model can use, the reason, and what to send to use it, where something does.
+
+    `notation`: how to write its values, where they look like dates or numbers in a notation that is not read.
+    """
 
     reason: str
     remedy: str | None = None
+    notation: str | None = None
 
 
 Values: TypeAlias = Numbers | Categories | Dates | Unusable
@@ -172,9 +175,7 @@ class ColumnReader:
         if np.isnan(parsed.days).all():
             return Unusable("it holds no value")
         if parsed.foreign.any():
-            first = int(np.flatnonzero(parsed.foreign)[0])
-            hint = f"{int(parsed.foreign.sum())} values are no ISO 8601 dates, the first in row {int(self.rows[first])}"
-            self.notes.notice(f"column {column.name} looks like dates, but {hint}; it stays text")
+            self._warn_of_other_dates(column.name, np.flatnonzero(parsed.foreign))
             return None
         self._check_missing_words(column, parsed.words, "dates")
         if declared is None:
@@ -184,6 +185,12 @@ class ColumnReader:
         if 0 < parsed.zoned < parsed.present:
             self.notes.notice(f"column {column.name}: times without a zone were taken as UTC, as some have one")
         return Dates(parsed.days)
+
+    def _warn_of_other_dates(self, name: str, positions: Ints) -> None:
+        message = f"column {name} looks like dates, but {len(positions)} values are no ISO 8601 dates: it stays text"
+        remedy = f'correct or empty them: {DATE_NOTATION}; types={{"{name}": "category"}} says that this is meant'
+        rows = self.rows[positions]
+        self.notes.warn(WarningCode.UNREAD_NOTATION, message, count=len(positions), rows=rows, remedy=remedy)
 
     def _bad_dates(self, column: TextColumn, parsed: ParsedDates) -> DatasetError:
         message = f"column {column.name} is declared to hold dates, but {int(parsed.foreign.sum())} rows hold none"
@@ -289,7 +296,7 @@ class ColumnReader:
         why = "is declared to hold numbers" if declared else "holds numbers in nearly all rows"
         message = f"column {column.name} {why}, but {int(foreign.sum())} rows hold text; correct them"
         if looks_like_other_number_notation(column.values.filter(pa.array(foreign))):
-            message += f" ({NOTATION})"
+            message += f" ({NUMBER_NOTATION})"
         message += f', or declare types {{"{column.name}": "category"}}'
         return DatasetError(
             Code.MIXED_TYPES, message, self._row_errors(column.name, foreign, column.values, "is no number; correct it")
@@ -318,7 +325,9 @@ class ColumnReader:
                 f"column {column.name} became a category, but its values look like dates: {DATE_NOTATION}"
             )
         elif not (column.typed or codes) and declared is None and looks_like_other_number_notation(pa.array(names)):
-            self.notes.notice(f"column {column.name} became a category, but its values look like numbers: {NOTATION}")
+            self.notes.notice(
+                f"column {column.name} became a category, but its values look like numbers: {NUMBER_NOTATION}"
+            )
         positions = pc.index_in(text, pa.array(names, pa.string()))
         return Categories(np.array(positions.to_numpy(zero_copy_only=False), dtype=np.float64), tuple(names))
 
@@ -333,20 +342,7 @@ class ColumnReader:
         merged = pc.count_distinct(unstripped).as_py() - pc.count_distinct(text).as_py()
         if merged:
             self.notes.notice(f"column {column.name}: {merged} spellings that differ only in blanks were merged")
-        return self._with_whole_names(column.name, text)
-
-    def _with_whole_names(self, name: str, text: Any) -> Any:
-        """Return the texts with 1 in place of 1.0 where both occur: they are one number, written in two ways."""
-        names = set(pc.unique(text).drop_null().to_pylist())
-        merged = [other for other in names if WHOLE_FLOAT.fullmatch(other) and other.partition(".")[0] in names]
-        if not merged:
-            return text
-        shown = ", ".join(f"{other} = {other.partition('.')[0]}" for other in sorted(merged)[:MAX_SHOWN_WORDS])
-        self.notes.notice(
-            f"column {name}: {len(merged)} whole numbers that are written in two ways were merged: {shown}"
-        )
-        renamed = pc.replace_substring(text, ".0", "")
-        return pc.if_else(pc.is_in(text, pa.array(merged, pa.string())), renamed, text)
+        return merge_whole_numbers(column.name, text, self.notes)
 
     def as_categories(self, name: str, numbers: Numbers, name_of: Callable[[float], str] | None = None) -> Categories:
         """Return numbers as categories in the order of their values, which are named by `name_of`."""
@@ -372,11 +368,8 @@ def _too_many_codes(name: str, distinct: int) -> Unusable:
 
 def _too_many_texts(distinct: int, column: TextColumn) -> Unusable:
     reason = f"it is text with {distinct} different values; only categories of up to {MAX_CATEGORIES} are used"
-    if looks_like_other_date_notation(column.values):
-        reason += f" (its values look like dates: {DATE_NOTATION})"
-    elif looks_like_other_number_notation(column.values):
-        reason += f" (its values look like numbers: {NOTATION})"
-    return Unusable(reason, TEXT_HINT)
+    notation = unread_notation(column.values)
+    return Unusable(reason if notation is None else f"{reason} ({notation})", TEXT_HINT, notation)
 
 
 def _shown(value: Any) -> str:

@@ -56,6 +56,10 @@ UNSUPPORTED_MAGIC = {
 UNSUPPORTED_TEXT = {
     re.compile(rb"%PDF-\d\.\d(\s|$)"): "a PDF",
     re.compile(rb"\s*<"): "HTML or XML; export the table as CSV",
+    re.compile(rb"(?i)(\s*%[^\n]*\n|\s*\n)*\s*@relation\b"): "an ARFF file; export the table as CSV",
+    re.compile(
+        rb"[-+]?\d+(\.\d+)?( +\d+:[-+.\deE]+)+\s*\n"
+    ): "a LIBSVM file; write its numbers as CSV, or as arrays x and y with numpy.savez",
     JSON_DOCUMENT: "one JSON document; write each row on a line of its own (JSON Lines)",
 }
 

@@ -24,6 +24,7 @@ CHUNK_BYTES = 8 << 20
 MAX_BYTE = 255
 MAX_UINT16 = 65535
 MIN_FRACTION_RANGE = 16
+MAX_DARK = 31
 MIN_SIDE = 8
 MIN_CERTAIN_SIDE = 16
 MAX_RATIO = 4
@@ -73,11 +74,12 @@ def read_array_images(x: Array, context: Context) -> ArrayImages:
         raise DatasetError(Code.TOO_LARGE, f"array x holds images of shape {x.shape}; make them smaller")
     options = context.options
     plain_bytes = x.dtype == np.uint8
-    values = Values(0, MAX_BYTE, fractions=False) if plain_bytes else _values(x)
+    values = _values(x)
     if x.ndim == 3 and options.modality is None and options.image is None:  # noqa: PLR2004 - or series (N, T, C)
         _check_images(x, values, context.notes)
     chosen = options.image.pixel_range if options.image else None
-    if plain_bytes and chosen is None:
+    if plain_bytes and chosen is None and values.high > 1:
+        _warn_of_dark(values, len(x), context.notes)
         return ArrayImages(resize(x.reshape(shape), context))
     scale, pixel_range = (1, chosen) if chosen else _scaling(x, values, context.notes)
     out = np.lib.format.open_memmap(context.scratch / "images.npy", mode="w+", dtype=np.uint8, shape=shape)
@@ -119,6 +121,8 @@ def _check_images(x: Array, values: Values, notes: Notes) -> None:
         problem = f"shape {x.shape} with values from {values.low:g} to {values.high:g} may be images or series; "
         problem += 'give the modality "series" for series of '
         problem += f'{height} steps and {width} channels, or "image" for images of {height} x {width} pixels'
+        if width > height:
+            problem += f"; save series of {width} steps and {height} channels as numpy.moveaxis(x, 1, 2)"
         raise bad_array(X, problem)
     shown = f"{x.dtype} values {'between 0 and 1' if values.unit else f'from {values.low:g} to {values.high:g}'}"
     why = f"{shown} in {height} x {width}, so they are pixels"
@@ -133,7 +137,7 @@ def _check_images(x: Array, values: Values, notes: Notes) -> None:
 def _scaling(x: Array, values: Values, notes: Notes) -> tuple[ValueScale, PixelRange | None]:
     """Return the factor, or the range, that brings pixels to 0 .. 255; refuse those of which it is not known."""
     option = 'image={"pixel_range": [low, high]}'
-    if x.dtype.kind == "b" or (x.dtype.kind == "f" and values.unit):
+    if values.unit:
         why = f"{x.dtype} pixels between 0 and 1 were multiplied by 255 and rounded"
         notes.decide("x", "0 .. 255", why, option)
         if values.high > 1 or values.low < 0:
@@ -142,6 +146,7 @@ def _scaling(x: Array, values: Values, notes: Notes) -> tuple[ValueScale, PixelR
         return 255, None
     if values.low >= 0 and values.high <= MAX_BYTE and (not values.fractions or values.high > MIN_FRACTION_RANGE):
         notes.decide("x", "uint8", f"{x.dtype} pixels between 0 and 255 were rounded to whole bytes", option)
+        _warn_of_dark(values, len(x), notes)
         return 1, None
     if x.dtype.kind in "iu" and (x.dtype == np.int16 or (values.low >= 0 and values.high <= MAX_UINT16)):
         pixels = DeepPixels()
@@ -149,6 +154,14 @@ def _scaling(x: Array, values: Values, notes: Notes) -> tuple[ValueScale, PixelR
             pixels.add(x[rows], images=len(x[rows]))
         return 1, pixels.range(notes)
     raise bad_array(X, _range_problem(values))
+
+
+def _warn_of_dark(values: Values, images: int, notes: Notes) -> None:
+    """Warn where whole pixels use few of the 256 levels, as those of 0 .. 16 do: what they show is nearly black."""
+    if 1 < values.high <= MAX_DARK:
+        message = f"no pixel is above {values.high:g} of 255, so that all images are nearly black"
+        remedy = f'image={{"pixel_range": [0, {values.high:g}]}} makes {values.high:g} white'
+        notes.warn(WarningCode.FEW_LEVELS, message, count=images, remedy=remedy)
 
 
 def _range_problem(values: Values) -> str:

@@ -21,6 +21,7 @@ from app.datasets.readers.array_images import CHANNELS, channels_last, read_arra
 from app.datasets.readers.array_names import named_arrays
 from app.datasets.readers.collectors import EmptyRows, open_series, take_rows
 from app.datasets.readers.npy import bad_array, open_array
+from app.ml.spec import WarningCode
 
 Array = npt.NDArray[Any]
 X = "x"
@@ -108,6 +109,8 @@ def _check_x(x: Array, context: Context) -> int:
             raise bad_array(X, f"shape {x.shape} is no series; they are (N, T), or (N, T, C) with C channels")
     elif x.ndim not in {2, 3, 4} or (x.ndim == 4 and x.shape[3] not in CHANNELS):  # noqa: PLR2004
         problem = f"shape {x.shape} is neither images (N, H, W), (N, H, W, C) with C of 1, 3 or 4, nor rows (N, D)"
+        if x.ndim == 1:
+            problem += "; save one number a row as x[:, numpy.newaxis], and one row as x[numpy.newaxis]"
         raise bad_array(X, problem)
     if x.size == 0:
         raise DatasetError(Code.EMPTY_DATASET, "array x holds no values; upload at least one row")
@@ -130,6 +133,7 @@ def _check_size(x: Array, context: Context) -> None:
 def _series(kind: str, arrays: dict[str, Array], labels: _Labels, context: Context) -> Loaded:
     """Return x (N, T) or (N, T, C) as series, cut at their lengths, without those that have no value."""
     x = arrays[X]
+    _warn_of_channels(x, context)
     out = open_series((x.shape[0], x.shape[1], x.shape[2] if x.ndim == 3 else 1), context)  # noqa: PLR2004
     lengths = _lengths(arrays.get(LENGTHS), x)
     kept: list[Array] = []
@@ -158,6 +162,14 @@ def _series(kind: str, arrays: dict[str, Array], labels: _Labels, context: Conte
         corrupt=EmptyRows(np.setdiff1d(np.arange(len(x)), positions), "the series holds no value"),
         channels=tuple(f"x{channel}" for channel in range(out.shape[2])),
     )
+
+
+def _warn_of_channels(x: Array, context: Context) -> None:
+    """Warn where series (N, T, C) have more channels than steps, as those that are stored as (N, C, T) do."""
+    if x.ndim == 3 and x.shape[2] > x.shape[1]:  # noqa: PLR2004 - (N, T, C)
+        message = f"array x of shape {x.shape} was read as series of {x.shape[1]} steps and {x.shape[2]} channels"
+        remedy = f"save series of {x.shape[2]} steps and {x.shape[1]} channels as numpy.moveaxis(x, 1, 2)"
+        context.notes.warn(WarningCode.CHANNELS_FIRST, message, count=len(x), remedy=remedy)
 
 
 def _lengths(lengths: Array | None, x: Array) -> Ints:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from app.ml.spec import WarningCode
 
 MAX_SAMPLE_CHARS = 1 << 20
 MIN_SAMPLE_LINES = 4
+TOTAL = re.compile(r"((grand|sub)[ -]?)?totals?:?|sum:?|summe:?|gesamt:?|insgesamt:?|somme:?|totale:?", re.IGNORECASE)
 
 
 def read_csv(path: Path, context: Context) -> Loaded:
@@ -37,6 +39,7 @@ def read_csv(path: Path, context: Context) -> Loaded:
     if not table.rows:
         raise DatasetError(Code.EMPTY_DATASET, "the file holds a header and no rows; add rows")
     _note_layout(layout, table, context)
+    _warn_of_totals(table, context)
     sorted_out = sort_out_unnamed(table.columns, table.unnamed, context)
     columns = with_decimal_points(sorted_out.columns, layout.delimiter, context)
     rows = np.arange(table.rows)
@@ -157,6 +160,10 @@ def _note_layout(layout: Layout, table: Table, context: Context) -> None:
         line, other = ("first", "none") if verdict.names else ("none", "first")
         notes.decide("header", line, verdict.reason, f'header="{other}"')
         _warn_of_header(layout, other, context)
+    if table.repeated:
+        message = f"{table.repeated} lines hold the names of the columns again, and were left out"
+        remedy = "delete them where files were put below each other"
+        notes.warn(WarningCode.REPEATED_HEADER, message, count=table.repeated, remedy=remedy)
     if table.blank:
         notes.notice(f"{table.blank} blank lines were skipped")
     if table.trimmed:
@@ -175,6 +182,17 @@ def _warn_of_header(layout: Layout, other: str, context: Context) -> None:
         message = f"the first line was read as a row, as {verdict.reason}; the columns are called x0, x1 ..."
     remedy = f'header="{other}" reads it {"as a row" if other == "none" else "as names"}'
     context.notes.warn(WarningCode.NO_HEADER, message, count=1, rows=() if verdict.names else (0,), remedy=remedy)
+
+
+def _warn_of_totals(table: Table, context: Context) -> None:
+    """Warn where the last row is called a total, as spreadsheets have it: it is no observation."""
+    last = table.rows - 1
+    words = [str(column.values[last].as_py() or "") for column in table.columns]
+    total = next((word.strip() for word in words if TOTAL.fullmatch(word.strip())), None)
+    if total is not None and last > 0:
+        message = f"the last row is called {total!r}, so that it may be the sum of the others; it was read like them"
+        remedy = "delete it from the file, if it is no observation"
+        context.notes.warn(WarningCode.TOTAL_ROW, message, count=1, rows=(last,), remedy=remedy)
 
 
 def looks_like_table(path: Path, limits: Limits) -> str | None:

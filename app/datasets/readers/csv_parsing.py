@@ -15,6 +15,7 @@ import pyarrow as pa
 from app.datasets.context import Context
 from app.datasets.errors import Code, DatasetError, RowError
 from app.datasets.frames import TextColumn
+from app.datasets.readers.headers import ANY_NUMBER
 from app.datasets.readers.names import check_names
 from app.datasets.readers.single_lines import split_line, squeeze_blanks
 from app.datasets.readers.spill import spill_all
@@ -35,7 +36,7 @@ class Table:
     """The columns of a CSV file, all text; columns at the positions `unnamed` got their names here.
 
     `blank` lines were skipped and `trimmed` lines ended in empty fields too many; `spans` are records that look like
-    several rows, `spanning` is their number.
+    several rows, `spanning` is their number. `repeated` lines held the names again.
     """
 
     columns: tuple[TextColumn, ...]
@@ -45,6 +46,7 @@ class Table:
     trimmed: int
     spans: tuple[Span, ...]
     spanning: int
+    repeated: int
 
 
 class TableParser:
@@ -70,6 +72,8 @@ class TableParser:
         self._even = 0
         self._short = 0
         self._spans: list[Span] = []
+        self._header: list[str] | None = None  # names of two columns at least, none a number
+        self._repeated = 0
 
     def read(self) -> Table:
         """Return all columns, large ones from mapped files."""
@@ -86,13 +90,16 @@ class TableParser:
         columns = tuple(
             TextColumn(name, pa.chunked_array(column, pa.string())) for name, column in zip(names, chunks, strict=True)
         )
-        return Table(columns, self._count, unnamed, self._blank, self._trimmed, tuple(self._spans), self._spanning)
+        spans = tuple(self._spans)
+        return Table(columns, self._count, unnamed, self._blank, self._trimmed, spans, self._spanning, self._repeated)
 
     def _names(self, records: Iterator[list[str]]) -> tuple[list[str], tuple[int, ...], Iterator[list[str]]]:
         """Return the names of the columns, the positions of those without one, and the records of the rows."""
         first = next(records, [])
         if not self._layout.verdict.names:
             return check_names([f"x{j}" for j in range(len(first))], self._limits), (), chain([first], records)
+        named = len(first) > 1 and not any(ANY_NUMBER.fullmatch(field.strip()) for field in first)
+        self._header = list(first) if named else None
         header = ["", *first] if self._layout.row_names else first
         header[:1] = [name.removeprefix("# ") for name in header[:1]]
         if len(header) > 1 and not header[-1].strip():
@@ -120,6 +127,9 @@ class TableParser:
     def _full_rows(self, records: Iterator[list[str]], width: int) -> Iterator[list[str]]:
         """Yield the rows of the right width, and collect errors of others."""
         for record in records:
+            if record == self._header:
+                self._repeated += 1
+                continue
             if len(record) > width and not any(record[width:]):
                 del record[width:]
                 self._trimmed += 1

@@ -44,6 +44,13 @@ class Verdict:
 
 def judge_first_line(first: Sequence[str], below: Sequence[Sequence[str]]) -> Verdict:
     """Return whether the fields `first` are the names of the columns whose values are `below`, rows of the table."""
+    if _repeats_as_names(first, below):
+        return Verdict(names=True, reason="it stands among the rows again, and none of its fields does otherwise")
+    return _judge_fields(first, below)
+
+
+def _judge_fields(first: Sequence[str], below: Sequence[Sequence[str]]) -> Verdict:
+    """Return the verdict by the evidence of each field."""
     columns = [[row[j].strip() for row in below if j < len(row)] for j in range(len(first))]
     evidence = [_evidence(field.strip(), values) for field, values in zip(first, columns, strict=True)]
     counting = _counts_up(first, below)
@@ -63,6 +70,14 @@ def judge_first_line(first: Sequence[str], below: Sequence[Sequence[str]]) -> Ve
     if count["name"] or count["unlike"]:
         return Verdict(names=True, reason="its fields are unlike the values below them")
     return Verdict(names=True, reason="nothing says that it is a row", evident=False)
+
+
+def _repeats_as_names(first: Sequence[str], below: Sequence[Sequence[str]]) -> bool:
+    """Return whether names stand among the rows again, as in files below each other, and no field does so otherwise."""
+    if len(first) < 2 or any(ANY_NUMBER.fullmatch(field.strip()) for field in first):  # noqa: PLR2004 - a word may recur
+        return False
+    others = [row for row in below if list(row) != list(first)]
+    return len(others) < len(below) and not any(field in row for row in others for field in first)
 
 
 def _evidence(field: str, values: Sequence[str]) -> Evidence:

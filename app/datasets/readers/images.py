@@ -13,6 +13,7 @@ import numpy as np
 from app.datasets.context import Context
 from app.datasets.errors import Code, DatasetError, RowError
 from app.datasets.frames import Bytes, Ints, Loaded
+from app.datasets.frames.chunks import row_chunks
 from app.datasets.options import ImageOptions
 from app.datasets.readers.archive import open_archive, read_member
 from app.datasets.readers.backgrounds import choose_background
@@ -35,6 +36,19 @@ from app.ml.spec import Resize, WarningCode
 MAX_MEDIAN_SIDE = 128
 MAX_ROW_ERRORS = 20
 MAX_DARK = 127
+MAX_DARK_LEVEL = 31
+OUT = "take them out"
+ADVICE = (
+    (
+        frozenset({".zip", ".gz", ".tgz", ".tar", ".bz2", ".xz", ".7z", ".rar"}),
+        "unpack these archives, and pack the files",
+    ),
+    (
+        frozenset({".bmp", ".tif", ".tiff", ".gif", ".heic", ".heif", ".avif", ".jp2"}),
+        "save them as PNG, or take them out",
+    ),
+    (frozenset({""}), "give those that are images an ending, or take them out"),
+)
 RESIZE_REASONS: dict[Resize, str] = {
     "stretch": "each side was scaled on its own",
     "pad": "both sides were scaled alike, with black around",
@@ -70,6 +84,8 @@ def read_images(path: Path, context: Context) -> Loaded:
         images, corrupt = _check_all(archive, members, deep_pixels, context)
         drawing = _drawing(images, deep_pixels, context)
         inputs, rows = _decode_all(archive, images, drawing, corrupt, context)
+    if drawing.pixel_range is None:
+        _warn_of_dark(inputs, context.notes)
     _check_corrupt(corrupt, len(members))
     columns = (*folder_columns(folders, rows), *(table.at(rows) if table else ()))
     removals = tuple(sorted(corrupt, key=lambda removal: removal.row))
@@ -93,7 +109,10 @@ def _check_contents(contents: Contents) -> None:
     others = [member for member in contents.besides(contents.images) if ending(member) in NOT_READ]
     others = others if contents.images else contents.besides([])
     if others:
-        message = f"{len(others)} files are no .jpg, .png or .webp images; take them out: {name_some(others)}"
+        advice = next(
+            (advice for endings, advice in ADVICE if all(ending(member) in endings for member in others)), None
+        )
+        message = f"{len(others)} files are no .jpg, .png or .webp images; {advice or OUT}: {name_some(others)}"
         errors = [RowError(("file", member.filename[:200]), "this is no image") for member in others[:MAX_ROW_ERRORS]]
         raise DatasetError(Code.BAD_IMAGE, message, errors)
     if not contents.images:
@@ -159,6 +178,15 @@ def _decode_all(
         if image.row % 256 == 0:
             context.progress(0.2 + 0.3 * len(rows) / len(images), f"{len(rows)} images decoded")
     return out[: len(rows)], np.array(rows, dtype=np.int64)
+
+
+def _warn_of_dark(inputs: Bytes, notes: Notes) -> None:
+    """Warn where images use few of the 256 levels, as masks of 0 and 1 do: what they show is nearly black."""
+    brightest = max((int(inputs[rows].max()) for rows in row_chunks(inputs)), default=0)
+    if 0 < brightest <= MAX_DARK_LEVEL:
+        message = f"no pixel is above {brightest} of 255, so that all images are nearly black"
+        remedy = "save them with pixels from 0 to 255, such as masks of 0 and 1 times 255"
+        notes.warn(WarningCode.FEW_LEVELS, message, count=len(inputs), remedy=remedy)
 
 
 def _drawing(images: list[_Member], deep_pixels: DeepPixels, context: Context) -> Drawing:

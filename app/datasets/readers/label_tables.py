@@ -137,8 +137,8 @@ def _named_by(member: zipfile.ZipInfo, loaded: Loaded, column: Column, names: _N
     folder = f"{folder}/" if folder else ""
     places = [None if name is None else names.place(name, folder) for name in _texts(column)]
     rows = [row for row, place in enumerate(places) if place is not None]
-    found = [place for place in places if place is not None]
-    return _Table(member, loaded, column.name, np.array(rows, np.int64), np.array(found, np.int64))
+    files = [place for place in places if place is not None]
+    return _Table(member, loaded, column.name, np.array(rows, np.int64), np.array(files, np.int64))
 
 
 def _have_endings(column: Column) -> bool:

@@ -1,29 +1,23 @@
 """Lists of numbers that were written as text: "[0.1, 0.2]" by Python and pandas, "[0.1 0.2]" by NumPy, "70 80 82"."""
 
-import re
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from app.datasets.columns.names import is_called_labels
 from app.datasets.context import Context
 from app.datasets.errors import Code, DatasetError, RowError
-from app.datasets.frames import Column, Floats, LabelsColumn, Loaded, TextColumn
+from app.datasets.frames import Column, LabelsColumn, Loaded, TextColumn
 from app.datasets.readers.named_classes import number_labels
 from app.datasets.readers.spill import spill
 from app.datasets.readers.vectors import with_vectors
+from app.ml.data.written_numbers import BARE, BRACKETED, ITEM, numbers_of_list
 
 SAMPLED_ROWS = 1000
-MIN_BARE = 8  # numbers without brackets: fewer may be a telephone number
-ITEM = r"([+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?nan|NaN|None|null)"
-BRACKETED = rf"^\s*[\[(]\s*({ITEM}(\s*,\s*|\s+))*({ITEM}\s*,?\s*)?[\])]\s*$"
-BARE = rf"^\s*{ITEM}((\s*[,;]\s*|\s+){ITEM}){{{MIN_BARE - 1},}}\s*$"
 CUT = rf"^\s*\[\s*({ITEM}(\s*,\s*|\s+))+\.\.\.[\s,]"
 WHOLE = r"^[\[(\s]*(\d+(\s*,\s*|\s+))*(\d+\s*,?\s*)?[\])\s]*$"
-NO_VALUE = re.compile(r"nan|none|null", re.IGNORECASE)
 NO_LIST = r"(?i)^\s*(nan|none|null|na|n/a)?\s*$"
 
 
@@ -100,18 +94,12 @@ def _as_vectors(column: TextColumn, context: Context) -> Any:
         if pc.any(bad).as_py():
             raise _no_list(column.name, chunk, start, pc.index(bad, value=True).as_py())
         lists = [
-            None if absent else _numbers(text)
+            None if absent else numbers_of_list(text)
             for text, absent in zip(chunk.to_pylist(), missing.to_pylist(), strict=True)
         ]
         chunks.append(spill(pa.array(lists, pa.large_list(pa.float64())), context.scratch))
         start += len(chunk)
     return pa.chunked_array(chunks, pa.large_list(pa.float64()))
-
-
-def _numbers(text: str) -> Floats:
-    """Return the numbers of a list, (n,)."""
-    items = NO_VALUE.sub("nan", text).strip("[]() \t\r\n").replace(",", " ").replace(";", " ").split()
-    return np.array(items, dtype=np.float64)
 
 
 def _no_list(name: str, chunk: Any, start: int, index: int) -> DatasetError:

@@ -1,4 +1,4 @@
-"""Numbers as people write them: 1.234,5 and 1'234.50, $5, 12 %; the patterns are understood by Arrow, too."""
+"""Numbers as people write them: 1'234.50, $5, 12 %, and lists of numbers; the patterns are understood by Arrow, too."""
 
 import re
 
@@ -17,6 +17,18 @@ MINUS_BEHIND = r"\d[\d.,]*[.,]\d+-"
 AMOUNT = rf"^{SPACE}(?:{WRITTEN}|{IN_BRACKETS}|{MINUS_BEHIND}){SPACE}$"
 SIGN = rf"(?:%|{CURRENCY})"
 UNCOMMON = rf"(?:%|{CURRENCY}|\d{GROUP}\d|\)|\d-$)" + "|\u2212"
+
+ITEM = r"([+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?nan|NaN|None|null)"
+BRACKETED = rf"^\s*[\[(]\s*({ITEM}(\s*,\s*|\s+))*({ITEM}\s*,?\s*)?[\])]\s*$"
+MIN_BARE = 8  # numbers without brackets: fewer may be a telephone number
+BARE = rf"^\s*{ITEM}((\s*[,;]\s*|\s+){ITEM}){{{MIN_BARE - 1},}}\s*$"
+NO_VALUE = re.compile(r"nan|none|null", re.IGNORECASE)
+
+
+def numbers_of_list(text: str) -> list[float]:
+    """Return the numbers of a text that is a list of them, NaN where one is missing."""
+    items = NO_VALUE.sub("nan", text).strip("[]() \t\r\n").replace(",", " ").replace(";", " ").split()
+    return [float(item) for item in items]
 
 
 def without_signs(text: str) -> str:

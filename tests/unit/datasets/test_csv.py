@@ -5,6 +5,7 @@ import pytest
 
 from app.datasets.errors import Code
 from app.datasets.limits import Limits
+from app.ml.spec import WarningCode
 
 from .conftest import Preparer, Refuser
 
@@ -151,7 +152,7 @@ def test_other_formats_are_named(refused: Refuser, content: bytes, words: str) -
 def test_other_notations_of_numbers_get_a_hint(make: Preparer, refused: Refuser) -> None:
     prices = [f"{'$€'[i % 2]}{i}.{i:02d}" for i in range(10, 60)]
     text = "price,b\n" + "".join(f"{price},{i}\n" for i, price in enumerate(prices))
-    assert make(text).says("look like numbers")
+    assert "look like numbers" in make(text).warning(WarningCode.UNREAD_NOTATION).message
     error = refused(Code.TEXT_COLUMN, text, columns={"price": "input"})
     assert "1234.5" in error.message
     assert refused(Code.MIXED_TYPES, text, types={"price": "number"}).errors[0].row == 0
@@ -263,4 +264,5 @@ def test_decimal_commas_are_read_where_the_file_shows_them(make: Preparer) -> No
 def test_other_commas_are_left_alone_with_a_hint(make: Preparer, content: str, options: dict[str, str]) -> None:
     done = make(content, **options)
     assert all(decision.field != "decimal" for decision in done.report.decisions)
-    assert done.says("set decimal to comma")
+    hints = [*done.report.notices, *(item.message for item in done.report.warnings)]
+    assert any("set decimal to comma" in hint for hint in hints)

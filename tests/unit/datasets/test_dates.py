@@ -12,6 +12,7 @@ import pytest
 
 from app.datasets.canonical.rows import preview
 from app.datasets.errors import Code
+from app.ml.spec import WarningCode
 
 from .conftest import Preparer, Refuser
 
@@ -74,7 +75,7 @@ def test_a_column_parses_wholly_or_stays_text(make: Preparer, refused: Refuser, 
     values = [*(day.isoformat() for day in DAYS), odd]
     done = make(table(values))
     assert [column.name for column in done.spec.columns] == ["n"]
-    assert done.says("1 values are no ISO 8601 dates, the first in row 30")
+    assert done.warning(WarningCode.UNREAD_NOTATION).rows == (30,)
     error = refused(Code.BAD_DATE, table(values), types={"when": "date"})
     assert error.errors[0].row == 30
     assert odd in error.errors[0].msg

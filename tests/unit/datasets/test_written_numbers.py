@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from app.datasets.errors import Code
+from app.ml.errors import InputError
 from app.ml.interfaces.doubts import Doubts
 from app.ml.kinds.modalities.columns import CategoryColumn, NumberColumn
 from app.ml.kinds.modalities.decoding import number_of
@@ -195,3 +196,14 @@ def test_labels_in_lists_are_one_in_any_case(make: Preparer) -> None:
 def test_numbers_are_no_free_text(refused: Refuser, value: str) -> None:
     lines = "".join(f"{value.format(k=k)},{k % 2}\n" for k in range(40))
     refused(Code.NO_INPUTS, f"weight,label\n{lines}")
+
+
+@pytest.mark.parametrize("value", [[0.5, 1, None], "[0.5, 1, nan]", "[0.5 1. nan]"])
+def test_a_row_with_a_list_is_asked_as_the_file_has_it(make: Preparer, value: object) -> None:
+    done = make(table(["[1, 2, 3]", "[4, 5, nan]", "[7, 8, 9]"], name="emb"))
+    model = TableModality.fit(done.array("inputs"), done.spec)
+    (row,) = model.decode([{"emb": value, "label": 1}])
+    assert row[:2].tolist() == [0.5, 1]
+    assert math.isnan(row[2])
+    with pytest.raises(InputError, match="a list of 2 numbers is given, and each training row had 3"):
+        model.decode([{"emb": [1, 2]}])

@@ -1,5 +1,6 @@
 """Decode the inputs of a prediction, and report all that cannot be read at once."""
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
@@ -7,7 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from app.ml.data.written_numbers import plain_amount
+from app.ml.data.written_numbers import BARE, BRACKETED, numbers_of_list, plain_amount
 from app.ml.errors import InputError, Location
 from app.ml.interfaces.doubts import MAX_SHOWN, Doubts
 from app.ml.spec import DecimalSign, WarningCode
@@ -118,6 +119,13 @@ def number_of(text: str, decimal: DecimalSign | None = None, sign: str | None = 
     elif match and (decimal == "comma" or match[2] or len(match[3]) != _THOUSANDS):
         text = text.replace(".", "").replace(",", ".")
     return float(text) if _ANY_NUMBER.fullmatch(text) else None
+
+
+def as_list(value: Any) -> list[Any] | None:
+    """Return a list, or the numbers of a text that is a list of them as a file has it, None where one is missing."""
+    if isinstance(value, str) and (re.match(BRACKETED, value) or re.match(BARE, value)):
+        return [None if math.isnan(number) else number for number in numbers_of_list(value)]
+    return value if isinstance(value, list) else None
 
 
 def plain_number(text: str) -> float | None:

@@ -9,7 +9,7 @@ mean the category that is written in one of these ways. A date is ISO 8601 text,
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, count
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -24,7 +24,7 @@ from app.ml.interfaces.doubts import Doubts
 from app.ml.interfaces.modality import UnknownValues
 from app.ml.interfaces.signature import Signature
 from app.ml.kinds.modalities.columns import AnyColumn, CategoryColumn, fit_columns
-from app.ml.kinds.modalities.decoding import DecodingError, decode_each, ignore_keys, plain
+from app.ml.kinds.modalities.decoding import DecodingError, as_list, decode_each, ignore_keys, plain
 from app.ml.kinds.modalities.ranges import Bounds
 from app.ml.kinds.preprocessing.table import TablePreprocessing
 from app.ml.spec import ColumnSpec, DataSpec
@@ -171,12 +171,33 @@ class _RowReader:
             msg = f"{len(value)} values are given; expected {len(columns)}: {_some([c.name for c in columns])}"
             raise DecodingError(msg)
         if isinstance(value, dict):
+            value = self._with_lists_spread(value)
             unused = self._unused_keys(value)
             if unused:
                 ignore_keys(unused, self.table.left_out, [column.name for column in columns], self.doubts)
             return [value.get(column.name) for column in columns]
         msg = "a row is a list of values in column order or an object of column and value"
         raise DecodingError(msg)
+
+    def _with_lists_spread(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Return the row with emb0, emb1 ... in place of a list under emb, where those are the columns.
+
+        Raises:
+            DecodingError: the list has another length.
+        """
+        names = {column.name for column in self.table.columns}
+        spread: dict[str, Any] = {}
+        for key, value in row.items():
+            items = as_list(value) if key not in names and f"{key}0" in names and f"{key}0" not in row else None
+            if items is None:
+                spread[key] = value
+                continue
+            width = next(place for place in count() if f"{key}{place}" not in names)
+            if len(items) != width:
+                msg = f"a list of {len(items)} numbers is given, and each training row had {width}"
+                raise DecodingError(msg, key)
+            spread |= {f"{key}{place}": item for place, item in enumerate(items)}
+        return spread
 
     def _unused_keys(self, row: dict[str, Any]) -> list[str]:
         """Return the keys that are no columns. Raises `DecodingError` where a column that is needed has no key."""
