@@ -2,7 +2,6 @@
 
 import gc
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -96,18 +95,10 @@ for _dialect in (PGDialect_psycopg, SQLiteDialect_pysqlite):  # part of the key;
 # ---- settings, database, keys -------------------------------------------------------------------------------------
 
 
-_MEMORY = Path("/dev/shm")  # noqa: S108 - each test has a folder of its own there
-_ENOUGH_MEMORY = 4 << 30
-
-
 @pytest.fixture
-def data_folder(tmp_path: Path) -> Iterator[Path]:
-    """Where a service of this process keeps everything: in memory where there is room, for no test cuts the power."""
-    if not _MEMORY.is_dir() or shutil.disk_usage(_MEMORY).free < _ENOUGH_MEMORY:
-        yield tmp_path / "data"
-        return
-    with tempfile.TemporaryDirectory(prefix="graftwork-", dir=_MEMORY, ignore_cleanup_errors=True) as folder:
-        yield Path(folder) / "data"
+def data_folder(tmp_path: Path) -> Path:
+    """Where a service of this process keeps everything."""
+    return tmp_path / "data"
 
 
 @pytest.fixture

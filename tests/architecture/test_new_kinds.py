@@ -224,6 +224,7 @@ def test_a_job_of_a_new_kind_runs(tree: Path) -> None:
     assert re.search(r"\b2 passed", output), output  # on both databases
 
 
+@pytest.mark.slow
 def test_the_contract_suite_proves_the_new_kinds(tree: Path) -> None:
     words = " or ".join(new.kind for new in NEW_KINDS)
     output = run(tree, "-m", "pytest", "tests/contracts", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-k", words)

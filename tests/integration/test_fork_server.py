@@ -79,6 +79,7 @@ def test_forked_processes_compute_with_several_threads_and_on_a_gpu(device: str)
     subprocess.run([sys.executable, "-c", _FORKED, device], env=environment, check=True, timeout=HANGS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_lost_fork_server_is_replaced_and_its_trainers_go_on(server: ForkServer, number: int) -> None:
     first, lost = server.fork(), server.pid
@@ -93,6 +94,7 @@ def test_a_lost_fork_server_is_replaced_and_its_trainers_go_on(server: ForkServe
     second.kill()
 
 
+@pytest.mark.slow
 def test_all_die_with_the_supervisor() -> None:
     program = [sys.executable, "-c", _SUPERVISOR]
     with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as supervisor:

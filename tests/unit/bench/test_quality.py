@@ -143,6 +143,7 @@ def test_differences_are_named(quality: Quality) -> None:
     assert quality.blind.differences(first, []) == ["1 models and 0"]
 
 
+@pytest.mark.slow
 def test_no_test_label_changes_a_model_and_every_score(
     quality: Quality, data: Path, tmp_path: Path, graftwork: Graftwork
 ) -> None:

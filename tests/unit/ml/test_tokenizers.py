@@ -70,6 +70,7 @@ def test_byte_pairs_are_merged_as_published() -> None:
     assert set(LETTERS) == set(pre_tokenizers.ByteLevel.alphabet())
 
 
+@pytest.mark.slow
 def test_merges_are_the_same_in_every_process() -> None:
     code = (
         "from app.ml.kinds.tokenizers.bpe import BpeTokenizer as B\n"

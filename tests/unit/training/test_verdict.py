@@ -77,6 +77,7 @@ def test_labels_are_saved_down_to_the_best_control() -> None:
     assert judge(comparison(of(0.8), all_at(0.3)))["labels_saved"]["reason"].startswith("fewer labels were not tried")
 
 
+@pytest.mark.slow
 def test_a_backbone_that_has_learned_digits_helps_and_saves_labels() -> None:
     head = case("taught", 0, rounds=5)["heads"]["label"]
     assert head["verdict"] == "helps", head
