@@ -8,11 +8,14 @@ import datetime as dt
 import decimal
 import io
 import math
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from app.client.errors import GraftworkWarning
 from app.client.files import CONTENT_TYPES, PICTURES, content_type_of, parts_of
+from app.client.transport import outside_the_client
 
 MAX_ROWS = 1000  # in one request: 1,000 images as JSON numbers are a few megabytes
 MAX_PIXEL = 65535  # of a PNG
@@ -40,6 +43,8 @@ def requests_of(inputs: Any) -> Iterator[dict[str, Any]]:
     if isinstance(content, bytes) and content:
         yield from _requests_of_file(content, content_type_of(content))
         return
+    if isinstance(inputs, str):
+        _warn_of_a_missing_file(inputs)
     rows = rows_of(inputs)
     if isinstance(rows, list):
         rows = [_path_of(row) or row if isinstance(row, str) else row for row in rows]
@@ -69,7 +74,7 @@ def rows_of(inputs: Any) -> Sequence[Any]:
 def to_json(value: Any) -> Any:
     """Return a value as JSON has it, at any depth; NaN, NaT and NA are null, a missing value.
 
-    Dates become ISO 8601; pictures, and the bytes of files, base64.
+    Dates become ISO 8601, spans of time seconds; pictures, and the bytes of files, base64.
     """
     if type(value) in _EXACT:
         return value
@@ -94,8 +99,8 @@ def _finite(value: float) -> float | None:
 def _scalar(value: Any) -> Any:
     if type(value).__name__ in {"NAType", "NaTType"}:
         return None
-    if isinstance(value, dt.date):
-        return value.isoformat()
+    if isinstance(value, dt.date | dt.time | dt.timedelta):
+        return value.isoformat() if isinstance(value, dt.date) else _seconds(value)
     if isinstance(value, decimal.Decimal):
         return _finite(float(value))
     if isinstance(value, Path | bytes):
@@ -105,12 +110,19 @@ def _scalar(value: Any) -> Any:
     return str(value) if isinstance(value, str) else value
 
 
+def _seconds(value: dt.time | dt.timedelta) -> float:
+    """Return a span of time, or the time since midnight, as preparation reads it."""
+    if isinstance(value, dt.timedelta):
+        return value.total_seconds()
+    return (value.hour * 60 + value.minute) * 60 + value.second + value.microsecond / 1e6
+
+
 def _array(value: Any) -> Any:
     """Return an array, a tensor, or a NumPy number or text as lists or a plain value."""
     kind = getattr(getattr(value, "dtype", None), "kind", "")
     if kind == "M":  # times of nanoseconds would become numbers
         return _times(value.astype(str).tolist())
-    plain = value.tolist()
+    plain = (value.astype("m8[us]") if kind == "m" else value).tolist()  # spans of nanoseconds, too
     return plain if kind and kind in _NUMBERS else to_json(plain)
 
 
@@ -127,6 +139,13 @@ def _path_of(inputs: Any) -> Path | None:
     if not isinstance(inputs, str) or "\n" in inputs or Path(inputs).suffix.lower() not in CONTENT_TYPES:
         return None
     return Path(inputs) if Path(inputs).is_file() else None
+
+
+def _warn_of_a_missing_file(text: str) -> None:
+    """Warn where a text looks like the path of a file that is not there."""
+    if not any(map(str.isspace, text)) and Path(text).suffix.lower() in CONTENT_TYPES:
+        message = f"no_such_file: there is no file {text!r} here, and so it was sent as a text"
+        warnings.warn(message, GraftworkWarning, stacklevel=outside_the_client())
 
 
 def _content_type(path: Path) -> str:

@@ -92,7 +92,7 @@ class Transport:
             message = f"{warning['code']}: {warning['message']}{remedy}"
             if message not in self._reported:
                 self._reported.add(message)
-                warnings.warn(message, GraftworkWarning, stacklevel=_outside_the_client())
+                warnings.warn(message, GraftworkWarning, stacklevel=outside_the_client())
 
     def pause_or_raise(self, attempt: int, error: httpx.TransportError | GraftworkApiError) -> None:
         """Wait before the next attempt; raise `error` after the last one, or where another attempt cannot help."""
@@ -114,7 +114,7 @@ class Transport:
             yield response
 
 
-def _outside_the_client() -> int:
+def outside_the_client() -> int:
     """Return the `stacklevel` of the code that called the client, as seen from the caller of this function."""
     frame, level = sys._getframe(1), 1  # noqa: SLF001 - as the warnings module itself does
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("app.client"):

@@ -1,9 +1,10 @@
 """What a JSON Schema expects at a place of a document, in words.
 
-Only what pydantic writes is known: references, unions, discriminators by `kind`, properties and items.
+Only what pydantic writes is known: references, unions, discriminators by `kind`, properties (by pattern, too), items.
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -84,7 +85,9 @@ class Schema:
         if isinstance(part, int):
             child = node.get("items")
         else:
-            child = node.get("properties", {}).get(part, node.get("additionalProperties"))
+            patterns = node.get("patternProperties", {})
+            matching = next((child for pattern, child in patterns.items() if re.search(pattern, part)), None)
+            child = node.get("properties", {}).get(part, matching or node.get("additionalProperties"))
         if isinstance(child, Mapping):
             yield from self._branches(child)
 

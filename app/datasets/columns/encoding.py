@@ -110,7 +110,7 @@ def _array_columns(loaded: Loaded, *, nullable: bool) -> tuple[ColumnSpec, ...]:
         what = "channel" if loaded.modality == "series" else "column"
         message = f"{what} {name} holds no value; remove it"
         raise DatasetError(Code.EMPTY_COLUMN, message, [RowError((name,), message)])
-    return tuple(ColumnSpec(name=name, type="number", nullable=nullable) for name in names)
+    return tuple(ColumnSpec(name=name, type="number", nullable=nullable, decimal=loaded.decimal) for name in names)
 
 
 def _has_value(inputs: npt.NDArray[Any]) -> Bools:

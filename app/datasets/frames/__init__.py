@@ -71,7 +71,8 @@ class Loaded:
     NaN, or texts; where it is None, `columns` hold the inputs too. `roles` and `types` are what the file itself
     declares of its columns. Pixels were multiplied by `value_scale`, or `pixel_range` of them became 0 .. 255;
     `background` lies under transparent ones. `channels` are the names of the channels of series, `input_names` those
-    of the columns that became `inputs`. `windows`: the rows are overlapping pieces of one long text, in order.
+    of the columns that became `inputs`, `decimal` the sign that stood before the fractions of their numbers, None: not
+    known. `windows`: the rows are overlapping pieces of one long text, in order.
     """
 
     format: str
@@ -88,6 +89,7 @@ class Loaded:
     pixel_range: PixelRange | None = None
     channels: tuple[str, ...] = ()
     input_names: tuple[str, ...] = ()
+    decimal: DecimalSign | None = None
     windows: bool = False
 
 

@@ -17,6 +17,7 @@ from app.datasets.frames.chunks import row_chunks
 from app.datasets.options import SeriesOptions
 from app.datasets.readers.collectors import EmptyRows, open_series, take_rows
 from app.datasets.report import Notes
+from app.ml.spec import DecimalSign
 
 CHANNEL = "value"
 
@@ -199,7 +200,14 @@ def _finish(
         corrupt=EmptyRows(table.rows[~observed], "the series holds no value"),
         channels=channels,
         input_names=tuple(column.name for column in input_columns),
+        decimal=_decimal(input_columns),
     )
+
+
+def _decimal(columns: list[Column]) -> DecimalSign | None:
+    """Return the sign before the fractions of all columns that tell one, None where they differ."""
+    signs = {column.decimal for column in columns if isinstance(column, TextColumn)} - {None}
+    return signs.pop() if len(signs) == 1 else None
 
 
 def _compact(series: Floats, positions: Ints) -> Floats:

@@ -1,6 +1,7 @@
 """Targets that something can be learned from."""
 
 import json
+from difflib import get_close_matches
 
 from app.ml.errors import ConfigError, Location
 from app.ml.spec import DataSpec, TargetSpec
@@ -17,7 +18,10 @@ def no_such_target(spec: DataSpec, name: str, of_model: str = "") -> str:
     known = ", ".join(repr(target.name) for target in spec.targets[:MAX_SHOWN]) or "none: upload labels"
     sentence = f"the dataset has no target {name!r}{of_model}; it has {known}"
     if not any(column.name == name for column in spec.columns):
-        return sentence
+        known_names = [*(column.name for column in spec.columns), *(target.name for target in spec.targets)]
+        names = {known_name.casefold(): known_name for known_name in known_names}
+        close = get_close_matches(name.casefold(), names, 1)
+        return f"{sentence}; did you mean {names[close[0]]!r}?" if close else sentence
     version = json.dumps({"options": {"columns": {name: "target"}}}, ensure_ascii=False)
     return (
         f"{sentence}. {name!r} is one of its input columns: make it a target by POST /v1/datasets/{{id}}/versions "

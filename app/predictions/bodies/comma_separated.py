@@ -27,7 +27,8 @@ def read(content: bytes) -> list[Any]:
     separator = _SEPARATOR_LINE.match(text)
     text = text[separator.end() :] if separator else text
     delimiter = separator[1] if separator else _delimiter(text)
-    records = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    padded = any(f'{delimiter} "' in line for line in text.splitlines()[:2])  # "a", "b"
+    records = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=padded, strict=True)
     try:
         lines = list(islice((record for record in records if record), MAX_INPUTS + 2))
     except csv.Error as error:
@@ -52,7 +53,7 @@ def _delimiter(text: str) -> str:
 
 
 FORM = BodyForm(
-    ("text/csv", "text/tab-separated-values"),
+    ("text/csv", "application/csv", "text/tab-separated-values"),
     (".csv", ".tsv"),
     read,
     schema={"type": "string", "description": "A header with the training file's names of columns, then rows."},

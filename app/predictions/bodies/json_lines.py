@@ -1,5 +1,6 @@
 """JSON Lines: an input on every line."""
 
+from codecs import BOM_UTF8
 from typing import Any
 
 from app.kit import strict_json
@@ -8,7 +9,9 @@ from app.predictions.bodies.form import BodyForm, check_count, unreadable
 
 def read(content: bytes) -> list[Any]:
     """Return the inputs of all lines that are not blank. Raises UnprocessableError for a line that is no JSON."""
-    lines = [(number, line) for number, line in enumerate(content.splitlines(), 1) if line.strip()]
+    lines = [
+        (number, line) for number, line in enumerate(content.removeprefix(BOM_UTF8).splitlines(), 1) if line.strip()
+    ]
     check_count(len(lines))
     inputs = []
     for number, line in lines:
@@ -21,7 +24,7 @@ def read(content: bytes) -> list[Any]:
 
 
 FORM = BodyForm(
-    ("application/x-ndjson", "application/jsonl", "application/x-jsonlines"),
+    ("application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines"),
     (".jsonl", ".ndjson"),
     read,
     schema={"type": "string", "description": "An input on each line, as in the list `inputs` of a JSON body."},

@@ -46,6 +46,13 @@ def _in_microseconds(table: Any) -> Any:
     return table
 
 
+def _seconds(value: dt.time | dt.timedelta) -> float:
+    """Return a span of time, or the time since midnight, in seconds, as preparation reads it."""
+    if isinstance(value, dt.timedelta):
+        return value.total_seconds()
+    return (value.hour * 60 + value.minute) * 60 + value.second + value.microsecond / 1e6
+
+
 def _plain(value: Any) -> Any:
     """Return a value as JSON has it; NaN is a missing value, and bytes stay."""
     match value:
@@ -53,14 +60,27 @@ def _plain(value: Any) -> Any:
             return {str(key): _plain(item) for key, item in value.items()}
         case list():
             return [_plain(item) for item in value]
-        case dt.date():
-            return value.isoformat()
-        case decimal.Decimal():
-            return float(value)
         case float() if math.isnan(value):
             return None
+        case _:
+            return _scalar(value)
+
+
+def _scalar(value: Any) -> Any:
+    match value:
+        case dt.date():
+            return value.isoformat()
+        case dt.time() | dt.timedelta():
+            return _seconds(value)
+        case decimal.Decimal():
+            return float(value)
         case _:
             return value
 
 
-FORM = BodyForm(("application/vnd.apache.parquet", "application/x-parquet"), (".parquet",), read, magic=(b"PAR1",))
+FORM = BodyForm(
+    ("application/vnd.apache.parquet", "application/parquet", "application/x-parquet"),
+    (".parquet",),
+    read,
+    magic=(b"PAR1",),
+)

@@ -11,7 +11,7 @@ def read(content: bytes) -> list[Any]:
 
 
 FORM = BodyForm(
-    ("image/png", "image/jpeg", "image/webp"),
+    ("image/png", "image/jpeg", "image/jpg", "image/webp"),
     (".png", ".jpg", ".jpeg", ".webp"),
     read,
     magic=(b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF"),

@@ -1,6 +1,8 @@
 """Rows to predict in every form that people have them in."""
 
 import base64
+import datetime as dt
+import decimal
 import io
 import json
 import shutil
@@ -75,6 +77,9 @@ BODIES: list[tuple[str, bytes]] = [
     ("text/csv", csv_of()),
     ("text/csv; charset=utf-8", b"\xef\xbb\xbf" + csv_of(";")),
     ("text/csv", b"sep=;\n" + csv_of(";")),
+    ("application/csv", csv_of()),
+    ("text/csv", b'"width", "height", "depth"\n"1.5", "-2.0", "0.5"\n"3.0", "4.0", "-5.0"\n'),
+    ("application/ndjson", b"\xef\xbb\xbf" + b"\r\n".join(json.dumps(row).encode() for row in ROWS)),
     ("text/tab-separated-values", csv_of("\t") + b"\n\n"),
     ("application/x-ndjson", b"\n\n".join(json.dumps(row).encode() for row in ROWS)),
     ("application/x-ndjson", b"\n".join(json.dumps(row).encode() for row in SHOWN)),
@@ -98,6 +103,14 @@ def test_every_form_is_answered_alike(client: Http, send: Send, model: ModelRow)
             assert answer.json()["warnings"] == []
 
 
+def test_times_and_spans_of_parquet_are_seconds_as_in_training(client: Http, send: Send, model: ModelRow) -> None:
+    rows = [{"width": dt.time(0, 1, 30), "height": dt.timedelta(milliseconds=-2500), "depth": decimal.Decimal("0.5")}]
+    answer = send(parquet_of(rows), PARQUET)
+    plain = [{"width": 90, "height": -2.5, "depth": 0.5}]
+    expected = client.post(f"/v1/models/{model.id}/predictions", json={"inputs": plain}).json()
+    assert answer.json()["predictions"] == expected["predictions"]
+
+
 def test_a_picture_is_an_input_by_itself_and_in_a_form(client: Http, services: Services, project_id: str) -> None:
     add_bundle(services, project_id, "shades", make_image_bundle(height=2, width=3))
     url, pixels = "/v1/models/shades/embeddings", np.arange(0, 60, 10, dtype=np.uint8).reshape(2, 3)
@@ -105,7 +118,7 @@ def test_a_picture_is_an_input_by_itself_and_in_a_form(client: Http, services: S
     Image.fromarray(pixels).save(buffer, "PNG")
     png = buffer.getvalue()
     expected = client.post(url, json={"inputs": [pixels.tolist()]}).json()["embeddings"]
-    for content_type in ("image/png", "application/octet-stream"):
+    for content_type in ("image/png", "image/jpg", "application/octet-stream"):
         assert client.post(url, content=png, headers={"content-type": content_type}).json()["embeddings"] == expected
     assert client.post(url, json={"inputs": base64.b64encode(png).decode()}).json()["embeddings"] == expected
     assert client.post(url, content=npy(pixels[None]), headers={"content-type": NPY}).json()["embeddings"] == expected

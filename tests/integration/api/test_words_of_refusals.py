@@ -60,6 +60,22 @@ def test_a_job(client: Http, fields: dict[str, Any], place: str, message: str) -
     assert problem["detail"].startswith(f"body.{place}: ")
 
 
+@pytest.mark.parametrize(
+    ("span", "message"),
+    [
+        ({"choices": [0.1, 0.01]}, "say its kind: one of uniform, log_uniform, integer, choice"),
+        ({"kind": "choise"}, "did you mean choice?"),
+        ([0.1, 0.01], "this is an object with a kind: uniform, log_uniform, integer, choice"),
+        ({"kind": "choice", "choices": [1]}, "there is no such field; there are values"),
+    ],
+)
+def test_a_sweep(client: Http, span: Any, message: str) -> None:
+    base = {"kind": "fine_tuning", "dataset": "ds_1", "heads": HEADS}
+    body = {"kind": "sweep", "base": base, "space": {"training.optimizer.lr": span}}
+    errors = check_problem(client.post("/v1/jobs", json=body), 422, "invalid_request")["errors"]
+    assert any(message in error["msg"] for error in errors), errors
+
+
 def test_what_is_no_kind_is_not_echoed(client: Http) -> None:
     body = {"kind": "fine_tuning", "dataset": "ds_1", "heads": HEADS, "strategy": "My secret 1"}
     assert "secret" not in client.post("/v1/jobs", json=body).text
@@ -87,6 +103,10 @@ def test_a_target_that_is_an_input_column(client: Http, settings: Settings) -> N
     problem = check_problem(client.post("/v1/jobs", json=body), 422, "config_does_not_fit")
     assert "'origin' is one of its input columns" in problem["detail"]
     assert '{"options": {"columns": {"origin": "target"}}}' in problem["detail"]
+    for target, meant in (("Origin", "origin"), ("Label", "label"), ("lable", "label")):
+        near = {**body, "heads": [{"kind": "classifier", "target": target}]}
+        problem = check_problem(client.post("/v1/jobs", json=near), 422, "config_does_not_fit")
+        assert str(problem["detail"]).endswith(f"did you mean {meant!r}?")
     version = client.post(
         f"/v1/datasets/{dataset}/versions", json={"options": {"columns": {"origin": "target"}}}
     ).json()

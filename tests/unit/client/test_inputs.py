@@ -42,6 +42,10 @@ DAY = dt.date(2024, 2, 29)
         (DAY, "2024-02-29"),
         (dt.datetime(2024, 2, 29, 10, tzinfo=dt.UTC), "2024-02-29T10:00:00+00:00"),
         (decimal.Decimal("1.5"), 1.5),
+        (dt.time(1, 0, 1, 500_000), 3601.5),
+        (dt.timedelta(days=1, milliseconds=500), 86400.5),
+        (np.timedelta64(1_500_000_000, "ns"), 1.5),
+        (np.array([2, "NaT"], "m8[h]"), [7200, None]),
         ({"a": np.str_("x"), 1: (1, None)}, {"a": "x", "1": [1, None]}),
         (b"abc", "YWJj"),
     ],
@@ -91,6 +95,9 @@ def test_files_are_sent_as_they_are(tmp_path: Path) -> None:
         assert request == {"content": b"a\n1\n", "headers": {"Content-Type": "text/csv"}}
     (text,) = requests_of("no file.csv")
     assert text == {"json": {"inputs": ["no file.csv"]}}
+    with pytest.warns(GraftworkWarning, match="there is no file 'none.csv'"):
+        (text,) = requests_of("none.csv")
+    assert text == {"json": {"inputs": ["none.csv"]}}
     (tmp_path / "a.txt").write_bytes(b"")
     with pytest.raises(ValueError, match=r"end in \.csv"):
         list(requests_of(tmp_path / "a.txt"))

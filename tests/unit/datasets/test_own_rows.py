@@ -30,6 +30,16 @@ DIGITS = table(
     [[i % 10, 0, 7 * i % 256, 11 * i % 256, i, 0] for i in ROWS],
 )
 REVIEWS = table("id,text,label", [[i, f"review {i} of so many words", "good" if i % 2 else "bad"] for i in ROWS])
+GERMAN = "umsatz;preis;kunde\n" + "".join(
+    f"{1 + i % 9}.{37 * i % 1000:03d};{i},{i % 10};{'ja' if i % 2 else 'nein'}\n" for i in ROWS
+)
+AMERICAN = table(
+    "revenue, price ,churn",
+    [[f"{1 + i % 9},{37 * i % 1000:03d}", f"{1 + i % 9},{37 * i % 1000:03d}.5", "ab"[i % 2]] for i in ROWS],
+)
+GERMAN_WAVES = "t0;t1;t2;label\n" + "".join(
+    f"{i},5;{1 + i % 9}.{37 * i % 1000:03d};{i},25;{'ab'[i % 2]}\n" for i in ROWS
+)
 WAVES = table("t0,t1,t2,label", [[i, i / 2, -i, "ab"[i % 2]] for i in ROWS])
 
 
@@ -50,6 +60,9 @@ def fitted(prepared: Outcome) -> Any:
         (DIGITS, {}, ["label", "pixel0", "pixel4"]),
         (REVIEWS, {}, ["id", "label"]),
         (WAVES, {"modality": "series"}, ["label"]),
+        (GERMAN, {"columns": {"kunde": "target"}}, ["kunde"]),
+        (AMERICAN, {"columns": {"churn": "target"}}, ["churn"]),
+        (GERMAN_WAVES, {"modality": "series"}, ["label"]),
     ],
 )
 def test_rows_of_the_file_are_asked_as_they_are(
@@ -57,7 +70,7 @@ def test_rows_of_the_file_are_asked_as_they_are(
 ) -> None:
     prepared = make(file, **options)
     modality, doubts = fitted(prepared), Doubts()
-    records = list(csv.DictReader(io.StringIO(file)))
+    records = list(csv.DictReader(io.StringIO(file), delimiter=";" if ";" in file else ","))
     rows = modality.decode(records, doubts)
     assert len(rows) == len(ROWS)
     if prepared.spec.modality != "text":

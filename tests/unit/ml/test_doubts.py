@@ -250,3 +250,56 @@ def test_pictures_come_as_arrays_too() -> None:
         assert image.decode([value])[0, :, :, 0].tolist() == pixels.tolist()
     with pytest.raises(InputError, match="shape"):
         image.decode([pixels.T])
+
+
+@pytest.mark.parametrize(
+    ("header", "name"), [(" b ", "b"), ("b\n(cm)", "b (cm)"), ("gro\u0308sse", "gr\u00f6sse"), ("\tb", "b")]
+)
+def test_keys_are_names_of_columns_as_preparation_writes_them(header: str, name: str) -> None:
+    table = fit(ColumnSpec(name=name, type="number"), rows=[[1], [2]], left_out=("y",))
+    doubts = Doubts()
+    assert table.decode([{header: 2, " y": "p"}], doubts) == 2
+    assert doubts.errors() == []
+    data = text_data(["one two", "three"])
+    text = TextModality.fit(data.inputs, data.spec.model_copy(update={"input_names": (name,), "left_out": ("y",)}))
+    assert doubts_of(text, {header: "three", " y": "p"}).errors() == []
+    wide = DataSpec(
+        modality="series",
+        shape=(2, 1),
+        columns=(ColumnSpec(name="value", type="number"),),
+        input_names=(name, "c"),
+        rows={"train": 2},
+    )
+    steps = SeriesModality.fit(np.arange(4, dtype=np.float32).reshape(2, 2, 1), wide)
+    assert steps.decode([{header: "1", " c": "2"}]).ravel().tolist() == [1, 2]
+
+
+def test_a_list_of_numbers_is_the_columns_that_preparation_made_of_it() -> None:
+    columns = [ColumnSpec(name=name, type="number") for name in ("e0", "e2", "age")]
+    table = fit(*columns, rows=[[1, 2, 3], [2, 9, 5], [NAN, NAN, 4]], left_out=("e1", "y"))
+    for vector in ([1, 2, 7], np.array([1.0, 2, 7])):
+        doubts = Doubts()
+        assert table.decode([{"e": vector, "age": 4}], doubts).tolist() == [[1, 7, 4]]
+        assert doubts.errors() == []
+    assert np.isnan(table.decode([{"e": None, "age": 4}])[0, :2]).all()
+    with pytest.raises(InputError, match="a list of 4 numbers is given, and each training row had 3"):
+        table.decode([{"e": [1, 2, 3, 4], "age": 4}])
+
+
+def test_a_file_without_a_header_is_told_how_its_columns_are_called() -> None:
+    with pytest.raises(InputError, match="name its columns x0, x1"):
+        fit(ColumnSpec(name="x0", type="number"), rows=[[1], [2]]).decode([{"3.5": "4"}])
+
+
+def test_steps_are_numbers_as_the_training_file_writes_them() -> None:
+    wide = DataSpec(
+        modality="series",
+        shape=(3, 1),
+        columns=(ColumnSpec(name="value", type="number", decimal="comma"),),
+        input_names=("a", "b", "c"),
+        rows={"train": 2},
+    )
+    series = SeriesModality.fit(np.arange(6.0).reshape(2, 3, 1), wide)
+    later = series.adapted_to(np.arange(6.0).reshape(2, 3, 1), wide)
+    for modality in (series, later):
+        assert modality.decode([{"a": "1.234", "b": "5,5", "c": "5.5"}]).ravel().tolist() == [1234, 5.5, 5.5]

@@ -2,7 +2,8 @@
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+import unicodedata
+from collections.abc import Callable, Container, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, TypeVar
 
@@ -22,6 +23,7 @@ _GROUPED: dict[DecimalSign, re.Pattern[str]] = {
     "point": re.compile(r"[+-]?[1-9]\d{0,2}(,\d{2,3})*,\d{3}(\.\d*)?", re.ASCII),
     "comma": re.compile(r"[+-]?[1-9]\d{0,2}(\.\d{3})+(,\d*)?", re.ASCII),
 }
+_LINE_BREAKS = re.compile(r"\s*[\r\n]+\s*")
 _SWAPPED = str.maketrans(",.", ".,")
 _MISSING_WORDS = frozenset(["", "na", "n/a", "nan", "null", "none", "nil", "?", "-", "unknown"])
 _THOUSANDS = 3
@@ -63,6 +65,14 @@ def plain(value: Any) -> Any:
         missing = np.isnan(value)
         return np.where(missing, None, value).tolist() if missing.any() else value.tolist()  # type: ignore[call-overload]
     return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+
+
+def with_clean_keys(row: dict[str, Any], names: Container[str]) -> dict[str, Any]:
+    """Return a row with its keys as preparation writes names of columns: NFC, without blanks around or line breaks."""
+    if all(key in names for key in row):
+        return row
+    cleaned = {_LINE_BREAKS.sub(" ", unicodedata.normalize("NFC", key).strip()): value for key, value in row.items()}
+    return cleaned if len(cleaned) == len(row) else row
 
 
 def ignore_keys(keys: Sequence[str], left_out: Sequence[str], known: Sequence[str], doubts: Doubts) -> None:

@@ -31,10 +31,11 @@ from app.ml.kinds.modalities.decoding import (
     is_missing,
     number_of,
     plain,
+    with_clean_keys,
 )
 from app.ml.kinds.modalities.ranges import Bounds, Range
 from app.ml.kinds.preprocessing.series import SeriesPreprocessing
-from app.ml.spec import DataSpec, Frozen, WarningCode
+from app.ml.spec import ColumnSpec, DataSpec, DecimalSign, Frozen, WarningCode
 
 _MAX = float(np.finfo(np.float32).max)
 _MAX_DEVIATIONS = 1e4  # a value beyond is a fault of measuring, and would drown every other one
@@ -49,6 +50,9 @@ class Channel(Frozen):
     mean: Real = Field(0.0, description="Mean of the train split's values.")
     std: Real = Field(1.0, gt=0, description="Deviation of the train split's values; 1 for a constant.")
     range: Range | None = Field(None, description="Of the train split's values; null: not known.")
+    decimal: DecimalSign | None = Field(
+        default=None, description="The sign before the fractions of the training file's numbers; null: not known."
+    )
 
 
 class SeriesModality(Modality):
@@ -70,9 +74,7 @@ class SeriesModality(Modality):
             values = inputs[block]
             for index, of_channel in enumerate(moments):
                 of_channel.add(values[:, :, index].astype(np.float64))
-        channels = tuple(
-            _fitted(column.name, of_channel) for column, of_channel in zip(spec.columns, moments, strict=True)
-        )
+        channels = tuple(_fitted(column, of_channel) for column, of_channel in zip(spec.columns, moments, strict=True))
         return cls(
             steps=spec.shape[0],
             channels=channels,
@@ -88,7 +90,12 @@ class SeriesModality(Modality):
             bounds = bounds.with_rows(np.reshape(inputs[block], (-1, len(spec.columns))))
         places = {column.name: index for index, column in enumerate(spec.columns)}
         channels = tuple(
-            channel.model_copy(update={"range": bounds.joined(places[channel.name], channel.range)})
+            channel.model_copy(
+                update={
+                    "range": bounds.joined(places[channel.name], channel.range),
+                    "decimal": spec.columns[places[channel.name]].decimal or channel.decimal,
+                }
+            )
             for channel in self.channels
         )
         names = {"step_columns": _step_columns(spec), "left_out": spec.left_out}
@@ -198,6 +205,7 @@ class SeriesModality(Modality):
     def _steps_of(self, row: dict[str, Any], doubts: Doubts) -> list[Any]:
         """Return the steps of a row of the training file: a list by channel, or a value by step."""
         names = [channel.name for channel in self.channels]
+        row = with_clean_keys(row, [*names, *self.step_columns])
         if self.step_columns and not set(names) & set(row):
             names = list(self.step_columns)
         missing = [name for name in names if name not in row]
@@ -227,24 +235,24 @@ class SeriesModality(Modality):
         if len(values) != len(self.channels):
             msg = f"the step has {len(values)} values; expected {len(self.channels)}"
             raise DecodingError(msg, step)
-        return [_number(number, step) for number in values]
+        return [_number(number, step, channel) for number, channel in zip(values, self.channels, strict=True)]
 
 
-def _number(value: Any, step: int) -> float:
+def _number(value: Any, step: int, channel: Channel) -> float:
     if value is None or (isinstance(value, str) and is_missing(value)):
         return math.nan
     if isinstance(value, str):
-        value = number_of(value)
+        value = number_of(value, channel.decimal)
     if isinstance(value, bool) or not isinstance(value, int | float) or not -_MAX <= value <= _MAX:
         msg = "expected a finite number, or null for a missing one"
         raise DecodingError(msg, step)
     return float(value)
 
 
-def _fitted(name: str, moments: Moments) -> Channel:
+def _fitted(column: ColumnSpec, moments: Moments) -> Channel:
     """A channel of which so much was seen; 1 is the deviation where nothing varies."""
     known = Range(low=moments.low, high=moments.high) if moments.count else None
-    return Channel(name=name, mean=moments.mean, std=moments.scale, range=known)
+    return Channel(name=column.name, mean=moments.mean, std=moments.scale, range=known, decimal=column.decimal)
 
 
 def _step_columns(spec: DataSpec) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ there is a missing value where training had some, and texts are read by the colu
 mean the category that is written in one of these ways. A date is ISO 8601 text, or a number of days.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, count
@@ -24,12 +25,20 @@ from app.ml.interfaces.doubts import Doubts
 from app.ml.interfaces.modality import UnknownValues
 from app.ml.interfaces.signature import Signature
 from app.ml.kinds.modalities.columns import AnyColumn, CategoryColumn, fit_columns
-from app.ml.kinds.modalities.decoding import DecodingError, as_list, decode_each, ignore_keys, plain
+from app.ml.kinds.modalities.decoding import (
+    DecodingError,
+    as_list,
+    decode_each,
+    ignore_keys,
+    plain,
+    with_clean_keys,
+)
 from app.ml.kinds.modalities.ranges import Bounds
 from app.ml.kinds.preprocessing.table import TablePreprocessing
 from app.ml.spec import ColumnSpec, DataSpec
 
 _USUAL = TablePreprocessing()
+_GENERATED = re.compile(r"x\d+", re.ASCII)  # names of the columns of files without a header
 
 
 class TableModality(Modality):
@@ -171,7 +180,7 @@ class _RowReader:
             msg = f"{len(value)} values are given; expected {len(columns)}: {_some([c.name for c in columns])}"
             raise DecodingError(msg)
         if isinstance(value, dict):
-            value = self._with_lists_spread(value)
+            value = self._with_lists_spread(with_clean_keys(value, {column.name for column in columns}))
             unused = self._unused_keys(value)
             if unused:
                 ignore_keys(unused, self.table.left_out, [column.name for column in columns], self.doubts)
@@ -185,16 +194,17 @@ class _RowReader:
         Raises:
             DecodingError: the list has another length.
         """
-        names = {column.name for column in self.table.columns}
-        spread: dict[str, Any] = {}
-        for key, value in row.items():
-            items = as_list(value) if key not in names and f"{key}0" in names and f"{key}0" not in row else None
-            if items is None:
-                spread[key] = value
-                continue
+        names = {*(column.name for column in self.table.columns), *self.table.left_out}
+        lists = [key for key in row if key not in names and f"{key}0" in names and f"{key}0" not in row]
+        if not lists:
+            return row
+        spread = {key: value for key, value in row.items() if key not in lists}
+        for key in lists:
+            items = [] if row[key] is None else as_list(plain(row[key]))
             width = next(place for place in count() if f"{key}{place}" not in names)
-            if len(items) != width:
-                msg = f"a list of {len(items)} numbers is given, and each training row had {width}"
+            if items is None or len(items) not in {0, width}:
+                what = "no list of numbers" if items is None else f"a list of {len(items)} numbers"
+                msg = f"{what} is given, and each training row had {width}"
                 raise DecodingError(msg, key)
             spread |= {f"{key}{place}": item for place, item in enumerate(items)}
         return spread
@@ -207,6 +217,8 @@ class _RowReader:
         if missing:
             problems = [f"unknown: {_some(unused)}"] if unused else []
             msg = f"the keys do not match the columns; {'; '.join([*problems, f'missing: {_some(missing)}'])}"
+            if any(_GENERATED.fullmatch(name) for name in missing):
+                msg += "; the training file had no header: name its columns x0, x1, ... in their order"
             raise DecodingError(msg)
         return unused
 

@@ -27,7 +27,14 @@ from app.ml.interfaces.doubts import Doubts
 from app.ml.interfaces.modality import UnknownValues
 from app.ml.interfaces.signature import Signature
 from app.ml.interfaces.tokenizer import BEGIN, END, MAX_TOKENS, PADDING, UNKNOWN
-from app.ml.kinds.modalities.decoding import MAX_ERRORS, DecodingError, decode_each, only_value, plain
+from app.ml.kinds.modalities.decoding import (
+    MAX_ERRORS,
+    DecodingError,
+    decode_each,
+    only_value,
+    plain,
+    with_clean_keys,
+)
 from app.ml.kinds.preprocessing.text import ResolvedTextPreprocessing
 from app.ml.kinds.tokenizers import AnyTokenizer
 from app.ml.kinds.tokenizers.bpe import BpeTokenizer
@@ -197,6 +204,7 @@ class TextModality(Modality):
                 doubts.add(WarningCode.TEXT_TRUNCATED, reason="a row of a dataset that was cut off to be shown")
             value = {key: item for key, item in value.items() if key != "truncated" or item is not False}
             names = ("text",) if self.column is None else (self.column, "text")
+            value = with_clean_keys(value, names)
             value = only_value(value, names, (*self.left_out, "truncated"), "text", doubts)
         return text_of(value)
 
