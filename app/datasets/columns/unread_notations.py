@@ -9,17 +9,23 @@ NUMBER_NOTATION = (
     "write numbers as 1234.5, without separators or currency; of a CSV with 1,5 for 1.5 set decimal to comma"
 )
 TIME = r"(?i)^\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?( ?[ap]\.?m\.?)?$"
-MEASURE = r"^[+-]?(\d+[.,]\d+\s?|\d+\s)[a-zA-Z\p{Greek}µ°%/²³]{1,6}$"
+MEASURE = r"^[+-]?(\d+[.,]\d+\s?|\d+\s|\d+°)[a-zA-Z\p{Greek}µ°%/²³]{1,6}$"
+PAIR = r"^\(?[+-]?\d+(\.\d+)?\s*[,;/x]\s*[+-]?\d+(\.\d+)?\)?$"
+NESTED = r"(?s)^\[\s*[\[{].*\]$"
+OBJECT = r"""(?s)^\{\s*['"].*:.*\}$"""
+HINTS = (
+    (TIME, "its values look like times: write them as numbers, of minutes say"),
+    (MEASURE, "its values look like numbers with units: write the numbers alone, all in one unit"),
+    (PAIR, "its values look like two numbers each: write a column for each of them"),
+    (NESTED, "its values look like lists of lists: write them as JSON Lines or Parquet, which hold lists"),
+    (OBJECT, "its values look like objects: write a column for each key"),
+)
 
 
 def unread_notation(text: Any) -> str | None:
-    """Return how to write the values of a column, where most look like dates, times or numbers; else None."""
+    """Return how to write the values of a column, where most look like dates, times, numbers or lists; else None."""
     if looks_like_other_date_notation(text):
         return f"its values look like dates: {DATE_NOTATION}"
-    if mostly(text, TIME):
-        return "its values look like times: write them as numbers, of minutes say"
     if looks_like_other_number_notation(text):
         return f"its values look like numbers: {NUMBER_NOTATION}"
-    if mostly(text, MEASURE):
-        return "its values look like numbers with units: write the numbers alone, all in one unit"
-    return None
+    return next((hint for pattern, hint in HINTS if mostly(text, pattern)), None)

@@ -8,7 +8,7 @@ from typing import TypeAlias
 from zipfile import ZipInfo
 
 from app.datasets.context import Context
-from app.datasets.errors import Code, DatasetError
+from app.datasets.errors import Code, DatasetError, RowError
 from app.datasets.frames import Loaded
 from app.datasets.limits import Limits
 from app.datasets.readers.archive import open_archive, read_chunks
@@ -32,6 +32,8 @@ Reader: TypeAlias = Callable[[Path, Context], Loaded]
 ACCEPTED = "CSV, JSON Lines, Parquet, plain text, .npy, .npz, and zips of JPEG, PNG or WebP images or of .txt files"
 IMAGE_MAGIC = {b"\x89PNG\r\n\x1a\n": "PNG", b"\xff\xd8\xff": "JPEG", b"GIF8": "GIF", b"II*\0": "TIFF"}
 HEAD_BYTES = 4096
+MIN_UTF16 = 8
+UTF16_SHARE = 0.9
 MAX_TEXTS_PER_IMAGE = 10
 MAX_NOTES = 3
 BOM = b"\xef\xbb\xbf"
@@ -76,6 +78,9 @@ def read(path: Path, context: Context) -> Loaded:
 
 def _read_any(path: Path, context: Context) -> Loaded:
     """Read a file by the reader of its format; text is made UTF-8 first."""
+    if context.options.encoding == "utf-16":  # without a byte order mark its bytes are those of no text
+        path = as_utf8(path, context)
+        return detect(path, context.limits)(path, context)
     reader = detect(path, context.limits)
     if reader not in {_read_json_or_text, _read_csv_or_text}:
         return reader(path, context)
@@ -104,6 +109,9 @@ def detect(path: Path, limits: Limits) -> Reader:
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return _zip_reader(path, limits)
     _refuse_known(head)
+    if not head.startswith(UTF16_BOMS) and _is_utf16(head):
+        message = 'this may be UTF-16 text without a byte order mark; send encoding="utf-16", or save it as UTF-8'
+        raise DatasetError(Code.ENCODING, message, [RowError(("encoding",), message)])
     if b"\0" in head and not head.startswith(UTF16_BOMS) and not _mostly_text(head):
         raise DatasetError(Code.UNSUPPORTED_FORMAT, f"the format of this file is not known; {ACCEPTED} are accepted")
     return _text_reader(head)
@@ -115,6 +123,13 @@ def _is_text(head: bytes) -> bool:
         return not CONTROLS.search(codecs.getincrementaldecoder("utf-8")().decode(head))
     except UnicodeDecodeError:
         return False
+
+
+def _is_utf16(head: bytes) -> bool:
+    """Return whether every second byte is NUL and the others are ASCII, as in UTF-16 without its mark."""
+    high, low = head[1::2], head[0::2]
+    nuls, letters = (high, low) if high.count(0) > low.count(0) else (low, high)
+    return len(head) > MIN_UTF16 and nuls.count(0) > UTF16_SHARE * len(nuls) and _mostly_text(letters)
 
 
 def _mostly_text(head: bytes) -> bool:

@@ -152,11 +152,11 @@ class TableParser:
         """Return the error of rows of unequal length: of a table, or of lines that are none."""
         is_table = width > 1 and (not self._short or self._even > len(self._ragged))
         name = DELIMITER_NAMES.get(self._layout.delimiter, repr(self._layout.delimiter))
-        advice = (
-            f"put a text that holds a {name} between double quotes"
-            if is_table
-            else "if this is plain text, give the modality text"
-        )
+        advice = f"put a text that holds a {name} between double quotes"
+        if not is_table:
+            advice = "if this is plain text, give the modality text"
+        elif self._short == len(self._ragged):
+            advice = "or delete it where it is no row of the table"
         return DatasetError(Code.RAGGED_ROWS, f"{self._ragged[0].msg}; {advice}", self._ragged)
 
     def _records(self) -> Iterator[list[str]]:

@@ -14,6 +14,7 @@ UTF16_BOMS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 CHUNK_CHARS = 1 << 20
 MAX_LINE = 16 << 20
 MAX_SHOWN = 60
+HEAD_BYTES = 4096
 
 
 def as_utf8(path: Path, context: Context) -> Path:
@@ -32,10 +33,22 @@ def as_utf8(path: Path, context: Context) -> Path:
     return path if encoding == "utf-8" else _transcode(path, encoding, context)
 
 
+def _codec(path: Path, encoding: str) -> str:
+    """Return the name of Python's codec; UTF-16 without a mark is little-endian unless NULs come first."""
+    with path.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+    if encoding != "utf-16" or head.startswith(UTF16_BOMS):
+        return encoding
+    return "utf-16-be" if head[0::2].count(0) > head[1::2].count(0) else "utf-16-le"
+
+
 def _transcode(path: Path, encoding: str, context: Context) -> Path:
     out = context.scratch / "utf8.txt"
     try:
-        with path.open(encoding=encoding, newline="") as source, out.open("w", encoding="utf-8", newline="") as target:
+        with (
+            path.open(encoding=_codec(path, encoding), newline="") as source,
+            out.open("w", encoding="utf-8", newline="") as target,
+        ):
             while chunk := source.read(CHUNK_CHARS):
                 target.write(chunk)
     except UnicodeError as error:

@@ -39,9 +39,25 @@ def read_jsonl(path: Path, context: Context) -> Loaded:
         DatasetError: bad_json, encoding, mixed_types, bad_series, bad_number, bad_name, too_large or empty_dataset.
     """
     with closing(_Table(context)) as table:
-        for row, value, size in _values(path, context):
-            table.add(row, value, size)
-        return table.finish()
+        try:
+            for row, value, size in _values(path, context):
+                table.add(row, value, size)
+            return table.finish()
+        except DatasetError as error:
+            raise _of_document(path, error) from None
+
+
+def _of_document(path: Path, error: DatasetError) -> DatasetError:
+    """Return the error of a file, and how to write a document as rows where an object is its only line."""
+    with path.open("rb") as file:
+        first, more = file.readline(MAX_LINE), file.read(MAX_LINE).strip()
+    if more or error.code not in {Code.MIXED_TYPES, Code.UNSUPPORTED_COLUMN} or not first.lstrip(BOM).startswith(b"{"):
+        return error
+    message = (
+        f"{error.message}; the file has one line: if that is a whole document, write each row on a line, as pandas "
+    )
+    message += 'does with to_json(path, orient="records", lines=True)'
+    return DatasetError(error.code, message, error.errors)
 
 
 def _values(path: Path, context: Context) -> Iterator[tuple[int, Any, int]]:

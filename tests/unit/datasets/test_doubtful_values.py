@@ -89,7 +89,7 @@ def test_a_last_row_that_is_called_a_total_warns(make: Preparer) -> None:
         ("{m}.05.2024", "ISO 8601"),
         ("{k:02}:{m:02}", "of minutes"),
         ("{m}.5 kg", "in one unit"),
-        ("{k}{m}/{m}", None),
+        ("{k}-{m}-z", None),
     ],
 )
 def test_a_column_in_a_notation_that_is_not_read_warns(make: Preparer, value: str, remedy: str | None) -> None:
@@ -156,3 +156,43 @@ def test_formats_of_other_programs_are_named(refused: Refuser, content: bytes, w
 @pytest.mark.parametrize(("ending", "advice"), [(".tif", "PNG"), (".bmp", "PNG"), (".zip", "unpack"), ("", "ending")])
 def test_files_that_are_not_read_are_refused_with_the_way_out(refused: Refuser, ending: str, advice: str) -> None:
     assert advice in refused(Code.BAD_IMAGE, zipped({f"cat/{k}{ending}": b"data" for k in range(4)})).message
+
+
+@pytest.mark.parametrize(
+    ("value", "remedy"),
+    [
+        ('"47.{m:02}, 8.{k}"', "a column for each of them"),
+        ("{m}/100", "a column for each of them"),
+        ('"[[{m}, 1], [2, 3]]"', "JSON Lines"),
+        ("\"{{'a': {m}}}\"", "a column for each key"),
+        ("{m}°C", "in one unit"),
+    ],
+)
+def test_a_column_of_several_values_in_a_text_warns(make: Preparer, value: str, remedy: str) -> None:
+    done = make(table("what", [value.format(k=k % 24, m=k) for k in range(60)]))
+    assert remedy in str(done.warning(WarningCode.UNREAD_NOTATION).remedy)
+
+
+@pytest.mark.parametrize("codec", ["utf-16-le", "utf-16-be"])
+def test_utf16_without_its_mark_is_read_once_it_is_said(make: Preparer, refused: Refuser, codec: str) -> None:
+    content = table("städte", ["Zürich", "Bern"]).encode(codec)
+    assert 'encoding="utf-16"' in refused(Code.ENCODING, content).message
+    assert make(content, encoding="utf-16").spec.columns[0].categories == ("Bern", "Zürich")
+
+
+@pytest.mark.parametrize(
+    ("code", "document"),
+    [
+        (Code.MIXED_TYPES, '{"a": [1], "b": ["x", 3]}'),
+        (Code.UNSUPPORTED_COLUMN, '{"data": [{"a": 1}]}'),
+        (Code.MIXED_TYPES, '{"a": {"0": 1, "1": 2}}'),
+    ],
+)
+def test_one_document_of_json_is_no_row(refused: Refuser, code: Code, document: str) -> None:
+    assert "lines=True" in refused(code, document).message
+    assert "lines=True" not in refused(code, f"{document}\n{document}").message
+
+
+def test_a_line_below_a_table_is_named_as_such(refused: Refuser) -> None:
+    error = refused(Code.RAGGED_ROWS, table("a", ["x", "y"]) + "\nSource: an office\n")
+    assert "no row of the table" in error.message
