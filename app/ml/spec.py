@@ -170,6 +170,9 @@ class DataSpec(Frozen):
     input_names: tuple[str, ...] = Field(
         default=(), description="The columns of the file that became texts or series; empty for other rows."
     )
+    missing_values: tuple[str, ...] = Field(
+        default=(), description="What the user lists as meaning a missing value in every input column."
+    )
     continuous: bool = Field(
         default=False,
         description="Whether texts are pieces of one long text, each repeating the last character of the one before.",

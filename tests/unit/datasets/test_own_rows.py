@@ -30,6 +30,9 @@ DIGITS = table(
     [[i % 10, 0, 7 * i % 256, 11 * i % 256, i, 0] for i in ROWS],
 )
 REVIEWS = table("id,text,label", [[i, f"review {i} of so many words", "good" if i % 2 else "bad"] for i in ROWS])
+SENTINELS = table(
+    "age,shop,churn", [["-999" if i % 4 == 0 else 20 + i, ("u", "none", "v")[i % 3], "ab"[i % 2]] for i in ROWS]
+)
 GERMAN = "umsatz;preis;kunde\n" + "".join(
     f"{1 + i % 9}.{37 * i % 1000:03d};{i},{i % 10};{'ja' if i % 2 else 'nein'}\n" for i in ROWS
 )
@@ -61,6 +64,7 @@ def fitted(prepared: Outcome) -> Any:
         (REVIEWS, {}, ["id", "label"]),
         (WAVES, {"modality": "series"}, ["label"]),
         (GERMAN, {"columns": {"kunde": "target"}}, ["kunde"]),
+        (SENTINELS, {"columns": {"churn": "target"}, "missing_values": ["-999", "none"]}, ["churn"]),
         (AMERICAN, {"columns": {"churn": "target"}}, ["churn"]),
         (GERMAN_WAVES, {"modality": "series"}, ["label"]),
     ],

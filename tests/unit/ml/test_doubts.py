@@ -303,3 +303,14 @@ def test_steps_are_numbers_as_the_training_file_writes_them() -> None:
     later = series.adapted_to(np.arange(6.0).reshape(2, 3, 1), wide)
     for modality in (series, later):
         assert modality.decode([{"a": "1.234", "b": "5,5", "c": "5.5"}]).ravel().tolist() == [1234, 5.5, 5.5]
+
+
+def test_listed_values_are_missing_as_texts_and_as_numbers() -> None:
+    columns = (ColumnSpec(name="age", type="number"), ColumnSpec(name="shop", type="category", categories=("u", "v")))
+    fields = {"shape": (2,), "columns": columns, "missing_values": ("-999", "none"), "rows": {"train": 2}}
+    spec = DataSpec.model_validate({"modality": "table", **fields})
+    table = TableModality.fit(np.array([[20, 0], [NAN, NAN], [30, 1]]), spec)
+    for modality in (table, table.adapted_to(np.array([[20.0, 0]]), spec)):
+        rows = modality.decode([[-999, "none"], ["-999", " none "], ["-999.0", "none"], [-999.0, None], [20, "u"]])
+        assert np.isnan(rows[:4]).all()
+        assert rows[4].tolist() == [20, 0]

@@ -30,6 +30,7 @@ from app.ml.kinds.modalities.decoding import (
     as_list,
     decode_each,
     ignore_keys,
+    number_of,
     plain,
     with_clean_keys,
 )
@@ -48,11 +49,13 @@ class TableModality(Modality):
     bounded: ClassVar[bool] = False
     learns: ClassVar[bool] = True
     columns: tuple[AnyColumn, ...] = Field(min_length=1, description="The columns in order, with what was learned.")
+    missing_values: tuple[str, ...] = Field((), description="What means a missing value, as null does; as in training.")
 
     @classmethod
     def fit(cls, inputs: StoredRows, spec: DataSpec, chosen: TablePreprocessing = _USUAL) -> Self:  # noqa: ARG003 - no choice yet
         """Learn every column from the train rows (N, D)."""
-        return cls(columns=fit_columns(spec.columns, inputs), left_out=spec.left_out)
+        columns = fit_columns(spec.columns, inputs)
+        return cls(columns=columns, left_out=spec.left_out, missing_values=spec.missing_values)
 
     def adapted_to(self, inputs: StoredRows, spec: DataSpec) -> Self:
         """The same, which also understands null and values where the other dataset's train rows (N, D) have them."""
@@ -72,7 +75,8 @@ class TableModality(Modality):
             )
             for column in self.columns
         )
-        return self.model_copy(update={"columns": columns, "left_out": spec.left_out})
+        names = {"left_out": spec.left_out, "missing_values": spec.missing_values}
+        return self.model_copy(update={"columns": columns, **names})
 
     @property
     def shape(self) -> Shape:
@@ -170,7 +174,17 @@ class _RowReader:
     def read(self, value: Any) -> list[float]:
         """Read one row."""
         cells = self._cells(plain(value))
+        if self.table.missing_values:
+            cells = [None if self._is_listed(cell) else cell for cell in cells]
         return [column.decode(cell, self.doubts) for column, cell in zip(self.table.columns, cells, strict=True)]
+
+    def _is_listed(self, cell: Any) -> bool:
+        """Whether a cell is one of the `missing_values`, as a text or as a number."""
+        listed = [value.strip() for value in self.table.missing_values]
+        number = number_of(cell) if isinstance(cell, str) else cell
+        if isinstance(number, int | float) and not isinstance(number, bool):
+            return any(number == number_of(value) for value in listed)
+        return isinstance(cell, str) and cell.strip() in listed
 
     def _cells(self, value: Any) -> list[Any]:
         columns = self.table.columns
