@@ -157,7 +157,7 @@ def _refuse_several(texts: list[TextColumn], others: list[Column]) -> NoReturn:
     names = [text.name for text in texts]
     first, *rest = names[:MAX_SHOWN]
     request = ", ".join([f'"{first}": "input"', *(f'"{name}": "ignored"' for name in rest)])
-    request += "".join(f', "{other.name}": "target"' for other in others if is_called_label(other.name))
+    request += "".join(f', "{other.name}": "target"' for other in others if _is_label(other))
     what = f"the table has {len(texts)} columns of texts: {', '.join(names[:MAX_SHOWN])}"
     words = {word for name in names for word in words_of(name)}
     if any(set(pair) <= words for pair in DIALOGUES):

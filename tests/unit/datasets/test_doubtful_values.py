@@ -1,6 +1,7 @@
 """Values that may mean something else than they say: they are read, and the doubt is a warning with its remedy."""
 
 import io
+import json
 import math
 from typing import Any
 
@@ -196,3 +197,11 @@ def test_one_document_of_json_is_no_row(refused: Refuser, code: Code, document: 
 def test_a_line_below_a_table_is_named_as_such(refused: Refuser) -> None:
     error = refused(Code.RAGGED_ROWS, table("a", ["x", "y"]) + "\nSource: an office\n")
     assert "no row of the table" in error.message
+
+
+def test_two_columns_of_texts_are_refused_with_a_request_that_works(make: Preparer, refused: Refuser) -> None:
+    rows = "".join(f'"{k % 4 + 1}","the title of story {k}","nobody knew of the {k} of them"\n' for k in range(60))
+    message = refused(Code.BAD_ROLES, rows).message
+    request = json.loads(message.rpartition("columns=")[2])
+    done = make(rows, columns=request)
+    assert (done.spec.modality, [target.name for target in done.spec.targets]) == ("text", ["x0"])
