@@ -38,7 +38,7 @@ hypothesis_settings.load_profile("repeatable")
 
 # ---- order ----------------------------------------------------------------------------------------------------------
 
-_LONG_FIRST = ("e2e", "contracts", "chaos", "integration", "unit/training")
+_LONG_FIRST = ("e2e", "unit/jobs", "contracts", "chaos", "integration", "unit/training")
 _SERVICES = ("shared", "on_postgres")  # a service costs as much to start as several tests that use it
 
 

@@ -72,15 +72,12 @@ def run_with_a_kill(settings: Settings, database: Database, moment: int, monkeyp
     return False
 
 
-def kill_everywhere(
-    client: Http,
-    settings: Settings,
-    database: Database,
-    dataset: str,
-    monkeypatch: pytest.MonkeyPatch,
-    start: int,
-    stride: int,
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_a_kill_between_any_two_transactions_loses_and_doubles_no_trial(
+    client: Http, settings: Settings, database: Database, dataset: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Every moment on one of the two databases, the next on the other."""
     halving = {"kind": "successive_halving", "sampler": "tpe", "reduction_factor": 2}
     training = {**BASE_TRAINING, "epochs": 2, "checkpoint_steps": 4}
     body = sweep(dataset, trials=3, algorithm=halving, metric="val/loss", base=base(dataset, training=training))
@@ -88,7 +85,7 @@ def kill_everywhere(
     run_jobs(settings)
     wanted = job_of(client, undisturbed)
     assert wanted["status"] == "succeeded", wanted["error"]
-    moment, kills = start, 0
+    moment, kills = 2 if settings.database_url else 3, 0
     while True:
         job = submit(client, body)
         if not run_with_a_kill(settings, database, moment, monkeypatch):
@@ -98,25 +95,8 @@ def kill_everywhere(
         assert tried(done) == tried(wanted), moment
         assert weights(client, job) == weights(client, undisturbed), moment
         assert len(trials_of(client, job)) == 3
-        moment, kills = moment + stride, kills + 1
+        moment, kills = moment + 2, kills + 1
     assert kills >= 5
-
-
-@pytest.mark.slow
-def test_a_kill_between_transactions_loses_and_doubles_no_trial(
-    client: Http, settings: Settings, database: Database, dataset: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    kill_everywhere(client, settings, database, dataset, monkeypatch, start=2, stride=31)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1200)
-def test_a_kill_between_any_two_transactions_loses_and_doubles_no_trial(
-    client: Http, settings: Settings, database: Database, dataset: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Every moment on one of the two databases, the next on the other."""
-    start = 2 if settings.database_url else 3
-    kill_everywhere(client, settings, database, dataset, monkeypatch, start=start, stride=2)
 
 
 def test_a_worker_that_dies_in_every_turn_ends_the_sweep_and_its_trials(
