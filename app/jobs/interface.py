@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, get_a
 from pydantic import Field, StringConstraints, model_validator
 from sqlalchemy.orm import Session
 
-from app.errors import ErrorItem, UnprocessableError
+from app.errors import ConflictError, ErrorItem, UnprocessableError
 from app.ml.errors import ConfigError
 from app.ml.fields import Integer, Real
 from app.ml.spec import Frozen
@@ -103,13 +103,14 @@ class JobKind(Frozen):
 
     @classmethod
     def extended(cls, config: dict[str, Any], request: ExtendRequest) -> dict[str, Any]:
-        """Return the config of a job that goes on where one with `config` ended; only where `cannot_extend` is None.
+        """Return the config of a job that goes on where one with `config` ended.
 
         Raises:
+            ConflictError: no job of this kind can go on.
             UnprocessableError: its training is counted in the other unit.
         """
         del config, request
-        raise NotImplementedError
+        raise ConflictError(cls.cannot_extend or CANNOT_EXTEND, code="cannot_extend")
 
     @classmethod
     def was_solved(cls, checkpoint: Mapping[str, Any]) -> bool:

@@ -7,9 +7,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from app.datasets.columns.number_parsing import MISSING_WORD, to_bools
+from app.datasets.columns.number_parsing import to_bools
 from app.datasets.frames import Bools, Floats
 from app.ml.data.dates import FIRST, LAST, PATTERN, from_iso, to_iso
+from app.ml.data.written_numbers import MISSING_WORD
 
 __all__ = ["DATE_NOTATION", "FIRST", "LAST", "ParsedDates", "looks_like_other_date_notation", "parse_dates", "to_iso"]
 DATE_NOTATION = "write dates as 2024-02-29 or 2024-02-29T13:45 (ISO 8601)"

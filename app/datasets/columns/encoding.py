@@ -155,10 +155,9 @@ def _inputs(
             if isinstance(values, Numbers):
                 warn_of_sentinels(column.name, values.values, reader.rows, reader.notes)
             kind: Literal["number", "date"] = "date" if isinstance(values, Dates) else "number"
-            written = column if isinstance(column, TextColumn) and kind == "number" else TextColumn("", None)
-            spec = ColumnSpec(
-                name=column.name, type=kind, nullable=nullable, decimal=written.decimal, sign=written.sign
-            )
+            spec = ColumnSpec(name=column.name, type=kind, nullable=nullable)
+            if isinstance(column, TextColumn) and kind == "number":
+                spec = spec.model_copy(update={"decimal": column.decimal, "sign": column.sign})
             specs.append(spec)
     if not specs:
         reasons = [*(item.message for item in reader.notes.warnings), *reader.notes.notices]

@@ -10,11 +10,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from app.datasets.columns.number_parsing import MISSING_WORD
 from app.datasets.errors import Code, DatasetError, RowError
 from app.datasets.frames import Column, Floats, Ints, LabelsColumn, TextColumn
 from app.datasets.limits import Limits
 from app.datasets.report import Notes
+from app.ml.data.written_numbers import MISSING_WORD
 from app.ml.fields import MAX_TARGETS
 from app.ml.spec import MAX_WARNING_ROWS, TargetSpec, WarningCode
 

@@ -8,9 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from app.datasets.columns.number_parsing import MISSING_WORD, parse_numbers
+from app.datasets.columns.number_parsing import parse_numbers
 from app.datasets.frames import Column, Floats, LabelsColumn, TextColumn
 from app.datasets.report import Notes
+from app.ml.data.written_numbers import MISSING_WORD
 from app.ml.spec import WarningCode
 
 SENTINELS = (-9, -99, -999, -9999, -99999, -999999, 99, 999, 9999, 99999, 999999)

@@ -8,14 +8,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from app.datasets.frames import Bools, Floats
+from app.ml.data.written_numbers import MISSING_WORD
 
 NUMBER = r"^[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?$"
 INFINITE = r"(?i)^[+-]?(inf|infinity)$"
-MISSING_WORD = (
-    r"(?i)^([+-]?nan|na|n/a|n\.a\.?|#n/a|#na|<na>|nat|null|<null>|\\n|none|nil|missing|unknown|undefined|\?+|\.{1,3}"
-    r"|#(null|div/0|value|ref|num|name)[!?]"  # errors of spreadsheets
-    "|-{1,3}|\u2013|\u2014)$"
-)
 OTHER_NOTATION = r"^[+-]?[$€£]?\d{1,3}([ _.,']?\d{3})*([.,]\d+)?\s?[%$€£]?$"
 
 

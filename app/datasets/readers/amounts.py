@@ -8,11 +8,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from app.datasets.columns.names import is_called_code
-from app.datasets.columns.number_parsing import MISSING_WORD
 from app.datasets.context import Context
 from app.datasets.frames import TextColumn
 from app.datasets.readers.spill import spill
-from app.ml.data.written_numbers import AMOUNT, SIGN, UNCOMMON, without_signs
+from app.ml.data.written_numbers import AMOUNT, MISSING_WORD, SIGN, UNCOMMON, without_signs
 
 SAMPLED_ROWS = 1000
 ZERO = r"^\s*0+([.,]0*)?\s*$"

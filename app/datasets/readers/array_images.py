@@ -12,7 +12,7 @@ from app.datasets.frames import Bytes
 from app.datasets.frames.chunks import row_chunks
 from app.datasets.readers.npy import bad_array
 from app.datasets.readers.pixels import resize
-from app.datasets.readers.ranges import DeepPixels
+from app.datasets.readers.ranges import DeepPixels, warn_of_dark
 from app.datasets.report import Notes
 from app.ml.data.image_decoding import ROUNDING, to_bytes
 from app.ml.spec import PixelRange, ValueScale, WarningCode
@@ -24,7 +24,6 @@ CHUNK_BYTES = 8 << 20
 MAX_BYTE = 255
 MAX_UINT16 = 65535
 MIN_FRACTION_RANGE = 16
-MAX_DARK = 31
 MIN_SIDE = 8
 MIN_CERTAIN_SIDE = 16
 MAX_RATIO = 4
@@ -157,11 +156,8 @@ def _scaling(x: Array, values: Values, notes: Notes) -> tuple[ValueScale, PixelR
 
 
 def _warn_of_dark(values: Values, images: int, notes: Notes) -> None:
-    """Warn where whole pixels use few of the 256 levels, as those of 0 .. 16 do: what they show is nearly black."""
-    if 1 < values.high <= MAX_DARK:
-        message = f"no pixel is above {values.high:g} of 255, so that all images are nearly black"
-        remedy = f'image={{"pixel_range": [0, {values.high:g}]}} makes {values.high:g} white'
-        notes.warn(WarningCode.FEW_LEVELS, message, count=images, remedy=remedy)
+    remedy = f'image={{"pixel_range": [0, {values.high:g}]}} makes {values.high:g} white'
+    warn_of_dark(values.high, images, remedy, notes)
 
 
 def _range_problem(values: Values) -> str:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from app.datasets.columns.date_parsing import OTHER_DATES
-from app.datasets.columns.number_parsing import MISSING_WORD
 from app.ml.data.dates import PATTERN
+from app.ml.data.written_numbers import MISSING_WORD
 
 Evidence: TypeAlias = Literal["name", "value", "repeated", "unlike", "none"]
 ANY_NUMBER = re.compile(r"[+-]?(\d[\d.,']*|[.,]\d+)([eE][+-]?\d+)?")

@@ -29,14 +29,13 @@ from app.datasets.readers.contents import (
 from app.datasets.readers.folders import LABEL, ROLES, SPLIT, TYPES, folder_columns, read_folders
 from app.datasets.readers.label_tables import read_label_table
 from app.datasets.readers.pixels import CorruptImageError, Drawing, HugeImageError, ImageInfo, decode, read_info
-from app.datasets.readers.ranges import DeepPixels
+from app.datasets.readers.ranges import DeepPixels, warn_of_dark
 from app.datasets.report import Notes, Removal
 from app.ml.spec import Resize, WarningCode
 
 MAX_MEDIAN_SIDE = 128
 MAX_ROW_ERRORS = 20
 MAX_DARK = 127
-MAX_DARK_LEVEL = 31
 OUT = "take them out"
 ADVICE = (
     (
@@ -181,12 +180,10 @@ def _decode_all(
 
 
 def _warn_of_dark(inputs: Bytes, notes: Notes) -> None:
-    """Warn where images use few of the 256 levels, as masks of 0 and 1 do: what they show is nearly black."""
     brightest = max((int(inputs[rows].max()) for rows in row_chunks(inputs)), default=0)
-    if 0 < brightest <= MAX_DARK_LEVEL:
-        message = f"no pixel is above {brightest} of 255, so that all images are nearly black"
-        remedy = "save them with pixels from 0 to 255, such as masks of 0 and 1 times 255"
-        notes.warn(WarningCode.FEW_LEVELS, message, count=len(inputs), remedy=remedy)
+    warn_of_dark(
+        brightest, len(inputs), "save them with pixels from 0 to 255, such as masks of 0 and 1 times 255", notes
+    )
 
 
 def _drawing(images: list[_Member], deep_pixels: DeepPixels, context: Context) -> Drawing:

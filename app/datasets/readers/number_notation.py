@@ -13,25 +13,24 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from app.datasets.columns.number_parsing import MISSING_WORD
 from app.datasets.context import Context
 from app.datasets.errors import Code, DatasetError, RowError
 from app.datasets.frames import TextColumn
 from app.datasets.readers.amounts import with_plain_amounts
 from app.datasets.readers.spill import spill
+from app.ml.data.written_numbers import GROUPED_BY_COMMAS, GROUPED_BY_POINTS, MISSING_WORD
 from app.ml.spec import DecimalSign, WarningCode
 
-Notation = DecimalSign
 Columns = tuple[TextColumn, ...]
 WORDS = MISSING_WORD.removeprefix("(?i)^").removesuffix("$")
 EXPONENT = r"(e[+-]?\d+)?"
-POINT = rf"(?i)^\s*([+-]?([1-9]\d{{0,2}}(,\d{{2,3}})*,\d{{3}}(\.\d*)?|\d*(\.\d*)?{EXPONENT})|{WORDS})\s*$"
-COMMA = rf"(?i)^\s*([+-]?([1-9]\d{{0,2}}(\.\d{{3}})+(,\d*)?|\d*(,\d*)?{EXPONENT})|{WORDS})\s*$"
+POINT = rf"(?i)^\s*([+-]?({GROUPED_BY_COMMAS}(\.\d*)?|\d*(\.\d*)?{EXPONENT})|{WORDS})\s*$"
+COMMA = rf"(?i)^\s*([+-]?({GROUPED_BY_POINTS}(,\d*)?|\d*(,\d*)?{EXPONENT})|{WORDS})\s*$"
 SIGN = r"\d[.,]|[.,]\d"
 POINT_SIGN, COMMA_SIGN = r"\d\.|\.\d", r"\d,|,\d"
 SMALL, LARGE = r"^\s*[+-]?[1-9]\d{0,2}\s*$", r"^\s*[+-]?[1-9]\d{3,}\s*$"
-SIGNS: dict[Notation, str] = {"point": ".", "comma": ","}
-OTHER: dict[Notation, Notation] = {"point": "comma", "comma": "point"}
+SIGNS: dict[DecimalSign, str] = {"point": ".", "comma": ","}
+OTHER: dict[DecimalSign, DecimalSign] = {"point": "comma", "comma": "point"}
 MIN_CERTAIN = 40  # of so many fractions some would have fewer digits than three (0.9 ** 40 = 0.015)
 MAX_SHOWN = 5
 
@@ -44,11 +43,11 @@ class Written:
     """
 
     column: TextColumn
-    notations: tuple[Notation, ...]
-    signs: tuple[Notation, ...]
+    notations: tuple[DecimalSign, ...]
+    signs: tuple[DecimalSign, ...]
 
     @property
-    def proven(self) -> Notation | None:
+    def proven(self) -> DecimalSign | None:
         """Return the only notation in which all values are numbers, or None."""
         return self.notations[0] if len(self.notations) == 1 else None
 
@@ -97,8 +96,8 @@ def _is_open(column: TextColumn, context: Context) -> bool:
 def _written(column: TextColumn) -> Written:
     if not _any(column, SIGN):
         return Written(column, (), ())
-    patterns: dict[Notation, str] = {"point": POINT, "comma": COMMA}
-    signs: dict[Notation, str] = {"point": POINT_SIGN, "comma": COMMA_SIGN}
+    patterns: dict[DecimalSign, str] = {"point": POINT, "comma": COMMA}
+    signs: dict[DecimalSign, str] = {"point": POINT_SIGN, "comma": COMMA_SIGN}
     return Written(
         column,
         tuple(notation for notation, pattern in patterns.items() if _all(column, pattern)),
@@ -106,7 +105,7 @@ def _written(column: TextColumn) -> Written:
     )
 
 
-def _forced(item: Written, chosen: dict[str, str]) -> Notation | None:
+def _forced(item: Written, chosen: dict[str, str]) -> DecimalSign | None:
     """Return the notation that the user chose for a column, where all of its values are such numbers."""
     return next((notation for notation in item.notations if notation == chosen[item.column.name]), None)
 
@@ -125,7 +124,7 @@ def _note_proven(free: Sequence[Written], context: Context) -> None:
             context.notes.decide("decimal", notation, reason, f'decimal={{"{first.name}": "{OTHER[notation]}"}}')
 
 
-def _decide(item: Written, evidence: set[Notation], delimiter: str, context: Context) -> Notation:
+def _decide(item: Written, evidence: set[DecimalSign], delimiter: str, context: Context) -> DecimalSign:
     """Return the notation of a column whose signs all stand before three digits, and say so."""
     column = item.column
     fraction = item.signs[0]  # the notation in which they part fractions
@@ -154,7 +153,9 @@ def _decide(item: Written, evidence: set[Notation], delimiter: str, context: Con
     return notation
 
 
-def _note_decided(item: Written, notation: Notation, why: str, *, certain: bool, count: int, context: Context) -> None:
+def _note_decided(
+    item: Written, notation: DecimalSign, why: str, *, certain: bool, count: int, context: Context
+) -> None:
     name, example = item.column.name, _example(item.column, SIGN)
     option = f'decimal={{"{name}": "{OTHER[notation]}"}}'
     context.notes.decide(f"decimal.{name}", notation, why, option)
@@ -164,7 +165,7 @@ def _note_decided(item: Written, notation: Notation, why: str, *, certain: bool,
         context.notes.warn(WarningCode.AMBIGUOUS_NUMBERS, message, count=count, remedy=f"{option} reads them otherwise")
 
 
-def _rewrite(column: TextColumn, notation: Notation, context: Context) -> TextColumn:
+def _rewrite(column: TextColumn, notation: DecimalSign, context: Context) -> TextColumn:
     """Return the column with points for fractions and no sign for thousands."""
     if notation == "point" and not _any(column, COMMA_SIGN):
         return replace(column, decimal=notation)

@@ -13,7 +13,15 @@ BITS = 16
 FULL_RANGE: PixelRange = (0, (1 << BITS) - 1)
 HALF = 1 << (BITS - 1)
 MIN_LEVELS = 16
+MAX_DARK_LEVEL = 31
 TAIL = 0.005
+
+
+def warn_of_dark(brightest: float, images: int, remedy: str, notes: Notes) -> None:
+    """Warn where images use few of the 256 levels, as those of 0 .. 16 do: what they show is nearly black."""
+    if 0 < brightest <= MAX_DARK_LEVEL:
+        message = f"no pixel is above {brightest:g} of 255, so that all images are nearly black"
+        notes.warn(WarningCode.FEW_LEVELS, message, count=images, remedy=remedy)
 
 
 class DeepPixels:

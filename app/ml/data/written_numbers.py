@@ -2,6 +2,15 @@
 
 import re
 
+MISSING_WORD = (
+    r"(?i)^([+-]?nan|na|n/a|n\.a\.?|#n/a|#na|<na>|nat|null|<null>|\\n|none|nil|missing|unknown|undefined|\?+|\.{1,3}"
+    r"|#(null|div/0|value|ref|num|name)[!?]"  # errors of spreadsheets
+    "|-{1,3}|\u2013|\u2014)$"
+)
+"""What means a missing number or date, without the blanks around it."""
+GROUPED_BY_COMMAS = r"[1-9]\d{0,2}(,\d{2,3})*,\d{3}"  # lakhs and crores have two digits
+GROUPED_BY_POINTS = r"[1-9]\d{0,2}(\.\d{3})+"
+
 GROUP = "[ \u00a0\u2009\u202f'\u2019_]"  # between thousands: blanks of several widths, apostrophes, an underscore
 MINUS = "[-+\u2212]"
 CURRENCY = (

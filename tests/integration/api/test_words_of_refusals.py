@@ -5,9 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 
+from app.dependencies import Services
 from app.settings import Settings
 from tests.support.http import Http
+from tests.support.models import add_model
 from tests.support.problems import check_problem
 from tests.support.work import run_jobs
 
@@ -113,3 +116,14 @@ def test_a_target_that_is_an_input_column(client: Http, settings: Settings) -> N
     run_jobs(settings)
     answer = client.post("/v1/jobs", json={**body, "dataset": version["id"]})
     assert answer.status_code == 202, answer.text
+
+
+@pytest.mark.parametrize("asked", ["predictions", "generations", "embeddings"])
+def test_a_body_of_several_forms_is_refused_in_the_same_words(
+    client: Http, app: FastAPI, services: Services, project_id: str, asked: str
+) -> None:
+    model = add_model(services, project_id, "sizes")
+    refused = client.post(f"/v1/models/{model.id}/{asked}", json={"inputs": ["a"], "unknwon": "refuse"})
+    problem = check_problem(refused, 422, "invalid_request")
+    assert (problem["errors"][0]["loc"], "did you mean unknown?" in problem["detail"]) == (["body", "unknwon"], True)
+    assert app.openapi_schema is None  # a second of work; a refusal needs the schema of its body alone

@@ -118,6 +118,13 @@ def test_half_of_the_pictures_or_several_rows_of_one_only_warn(make: Preparer, t
     assert done.warning(WarningCode.FILES_NOT_READ)
 
 
+def test_two_tables_that_name_the_same_pictures_only_warn(make: Preparer) -> None:
+    tables = {f"{rater}.csv": lines("file,label", f"{{k}}.png,{rater}") for rater in ("first", "second")}
+    done = make(zipped({**pictures("images"), **tables}))
+    assert done.spec.targets == ()
+    assert done.warning(WarningCode.FILES_NOT_READ)
+
+
 def test_folders_of_classes_come_before_a_table(make: Preparer) -> None:
     done = make(zipped({**pictures("cat", "dog"), "l.csv": lines("file,label", "{k}.png,{name}")}))
     assert done.spec.targets[0].classes == ("cat", "dog")

@@ -3,11 +3,13 @@
 import csv
 import io
 import math
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
+from app.datasets.columns.number_parsing import parse_numbers
 from app.ml.errors import InputError
 from app.ml.interfaces.doubts import Doubts
 from app.ml.kinds.modalities.image import ImageModality
@@ -190,6 +192,17 @@ def test_a_lone_other_key_is_read_and_said() -> None:
         == "1 input was read from a key that is not the training file's: 'sentence' (the training file's is 'text')."
     )
     assert [loc for loc, _ in doubts.errors()] == [(0, "sentence")]
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["NA", "n.a.", "#N/A", "<NA>", "NaT", "missing", "Undefined", "nil", "???", "--", "\u2013", "...", "#DIV/0!"],
+)
+def test_a_word_that_preparation_reads_as_missing_is_missing_when_asked(word: str) -> None:
+    assert parse_numbers(pa.array([word])).words.all()
+    types: list[Literal["number", "date"]] = ["number", "date"]
+    table = fit(*(ColumnSpec(name=kind, type=kind) for kind in types), rows=[[NAN, NAN], [2, 3]])
+    assert np.isnan(table.decode([dict.fromkeys(types, f" {word} ")])).all()
 
 
 def test_a_key_that_is_not_there_is_missing_where_training_lacked_some() -> None:

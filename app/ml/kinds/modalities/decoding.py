@@ -9,7 +9,15 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from app.ml.data.written_numbers import BARE, BRACKETED, numbers_of_list, plain_amount
+from app.ml.data.written_numbers import (
+    BARE,
+    BRACKETED,
+    GROUPED_BY_COMMAS,
+    GROUPED_BY_POINTS,
+    MISSING_WORD,
+    numbers_of_list,
+    plain_amount,
+)
 from app.ml.errors import InputError, Location
 from app.ml.interfaces.doubts import MAX_SHOWN, Doubts
 from app.ml.spec import DecimalSign, WarningCode
@@ -20,12 +28,12 @@ _NUMBER = re.compile(r"[+-]?(0|[1-9]\d*|(?=\.\d))(\.\d*)?([eE][+-]\d+)?", re.ASC
 _ANY_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _COMMA_NUMBER = re.compile(r"[+-]?(\d{1,3}(\.\d{3})+|\d+),(\d+)", re.ASCII)
 _GROUPED: dict[DecimalSign, re.Pattern[str]] = {
-    "point": re.compile(r"[+-]?[1-9]\d{0,2}(,\d{2,3})*,\d{3}(\.\d*)?", re.ASCII),
-    "comma": re.compile(r"[+-]?[1-9]\d{0,2}(\.\d{3})+(,\d*)?", re.ASCII),
+    "point": re.compile(rf"[+-]?{GROUPED_BY_COMMAS}(\.\d*)?", re.ASCII),
+    "comma": re.compile(rf"[+-]?{GROUPED_BY_POINTS}(,\d*)?", re.ASCII),
 }
 _LINE_BREAKS = re.compile(r"\s*[\r\n]+\s*")
 _SWAPPED = str.maketrans(",.", ".,")
-_MISSING_WORDS = frozenset(["", "na", "n/a", "nan", "null", "none", "nil", "?", "-", "unknown"])
+_MISSING_WORD = re.compile(MISSING_WORD)
 _THOUSANDS = 3
 
 Row = TypeVar("Row")
@@ -112,7 +120,8 @@ def only_value(
 
 def is_missing(text: str) -> bool:
     """Whether a text stands for a missing number, as in a file: blank, NA, NaN, null, ?"""
-    return text.strip().casefold() in _MISSING_WORDS
+    stripped = text.strip()
+    return not stripped or _MISSING_WORD.match(stripped) is not None
 
 
 def number_of(text: str, decimal: DecimalSign | None = None, sign: str | None = None) -> float | None:
