@@ -17,7 +17,7 @@ from app.ml.interfaces import Modality, Objective, Rows
 from app.ml.learning import collapse_metrics
 from app.ml.spec import TargetSpec
 from worker.training.events import Note
-from worker.training.state import LoopState, Progress
+from worker.training.state import LoopState, TrainingProgress
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class OnlineProbe:
             self._update_best(state, score)
         return metrics
 
-    def kept_note(self, progress: Progress) -> Note:
+    def kept_note(self, progress: TrainingProgress) -> Note:
         """Which weights were kept."""
         data = {"step": progress.best_step, "score": progress.best_score}
         message = f"The weights of step {progress.best_step} are kept: the probe's score was {progress.best_score:.4f}."

@@ -17,7 +17,7 @@ from app.ml.errors import CorruptCheckpointError
 from app.ml.interfaces import Losses, Objective
 
 
-class Progress(pydantic.BaseModel):
+class TrainingProgress(pydantic.BaseModel):
     """Where a training is. `position` counts the steps done in this epoch. Saved in checkpoints: names must stay."""
 
     model_config = pydantic.ConfigDict(extra="forbid", strict=True)
@@ -63,7 +63,7 @@ class LoopState:
     objective: Objective
     optimizer: Optimizer
     device: torch.device
-    progress: Progress = field(default_factory=Progress)
+    progress: TrainingProgress = field(default_factory=TrainingProgress)
     best: Tensors | None = None
     ranks: StepSharing | None = None  # set while several devices share each step
     frozen: frozenset[str] = frozenset()
@@ -220,9 +220,9 @@ class LoopState:
             torch.cuda.set_rng_state(states["cuda"], self.device)
 
 
-def _progress(manifest: dict[str, Any]) -> Progress:
+def _progress(manifest: dict[str, Any]) -> TrainingProgress:
     try:
-        return Progress.model_validate(manifest.get("progress"))
+        return TrainingProgress.model_validate(manifest.get("progress"))
     except pydantic.ValidationError as error:
         msg = f"the checkpoint's progress cannot be read: {error}"
         raise CorruptCheckpointError(msg) from error

@@ -51,7 +51,7 @@ class KeptRows:
     empty: EmptyRows
 
 
-class TextRows:
+class CollectedTexts:
     """Collects texts: `add` every row in order, then `finish`; `close` in any case.
 
     With `keep_blank`, a text of white space alone is not empty.
@@ -107,7 +107,7 @@ def check_text(text: str, row: int, limits: Limits) -> None:
 
 
 class SeriesRows:
-    """Collects series of any length with the same number of channels; used like `TextRows`."""
+    """Collects series of any length with the same number of channels; used like `CollectedTexts`."""
 
     def __init__(self, context: Context) -> None:
         self._context = context

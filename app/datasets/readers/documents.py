@@ -8,7 +8,7 @@ from app.datasets.context import Context
 from app.datasets.errors import Code
 from app.datasets.frames import Loaded
 from app.datasets.readers.archive import archive_error, open_archive, read_member
-from app.datasets.readers.collectors import TextRows
+from app.datasets.readers.collectors import CollectedTexts
 from app.datasets.readers.contents import notice_left_out, sort_members, warn_of_left_out
 from app.datasets.readers.folders import LABEL, ROLES, SPLIT, TYPES, folder_columns, read_folders
 from app.datasets.readers.label_tables import read_label_table
@@ -21,7 +21,7 @@ def read_documents(path: Path, context: Context) -> Loaded:
         DatasetError: bad_archive, bad_name, encoding, bad_text, mixed_layout, encrypted, too_large or empty_dataset.
     """
     opened = open_archive(path, context.limits, context.options.name_encoding, context.notes)
-    with opened as (archive, members), closing(TextRows(context)) as rows:
+    with opened as (archive, members), closing(CollectedTexts(context)) as rows:
         contents = sort_members(members)
         documents, folders = read_folders(contents.texts, context)
         table = (

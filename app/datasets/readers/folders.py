@@ -17,7 +17,7 @@ from app.datasets.limits import Limits
 from app.datasets.options import FolderLevel
 from app.datasets.readers.archive import archive_error
 from app.datasets.readers.contents import name_some
-from app.datasets.readers.layouts import Folders, Layout, folders_option, infer_layout, shared_folders
+from app.datasets.readers.layouts import FolderLayout, Folders, folders_option, infer_layout, shared_folders
 from app.datasets.readers.names import clean_name
 from app.datasets.readers.split_names import splits_of
 from app.datasets.report import Notes
@@ -71,7 +71,7 @@ def folder_columns(folders: dict[str, list[str | None]], rows: Ints) -> tuple[Co
     )
 
 
-def _inferred(paths: list[Folders], notes: Notes) -> Layout:
+def _inferred(paths: list[Folders], notes: Notes) -> FolderLayout:
     """Find out what the folders are, and record it."""
     wrappers = shared_folders(paths)
     layout = infer_layout(paths, len(wrappers))
@@ -87,9 +87,9 @@ def _inferred(paths: list[Folders], notes: Notes) -> Layout:
     return layout
 
 
-def _as_given(paths: list[Folders], levels: tuple[FolderLevel, ...]) -> Layout:
+def _as_given(paths: list[Folders], levels: tuple[FolderLevel, ...]) -> FolderLayout:
     """Read the folders as the user says; a file that lies in fewer of them has no label, or is in train."""
-    layout = Layout(paths)
+    layout = FolderLayout(paths)
     for level, meaning in enumerate(levels):
         names = [path[level] if len(path) > level else None for path in paths]
         if meaning == "label":

@@ -30,7 +30,7 @@ YEARS = range(1800, 2101)
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class HeaderVerdict:
     """Whether the first line holds names, and the evidence in words.
 
     `evident`: something says so, rather than nothing the contrary; `doubtful`: some of it does say the contrary.
@@ -42,14 +42,14 @@ class Verdict:
     doubtful: bool = False
 
 
-def judge_first_line(first: Sequence[str], below: Sequence[Sequence[str]]) -> Verdict:
+def judge_first_line(first: Sequence[str], below: Sequence[Sequence[str]]) -> HeaderVerdict:
     """Return whether the fields `first` are the names of the columns whose values are `below`, rows of the table."""
     if _repeats_as_names(first, below):
-        return Verdict(names=True, reason="it stands among the rows again, and none of its fields does otherwise")
+        return HeaderVerdict(names=True, reason="it stands among the rows again, and none of its fields does otherwise")
     return _judge_fields(first, below)
 
 
-def _judge_fields(first: Sequence[str], below: Sequence[Sequence[str]]) -> Verdict:
+def _judge_fields(first: Sequence[str], below: Sequence[Sequence[str]]) -> HeaderVerdict:
     """Return the verdict by the evidence of each field."""
     columns = [[row[j].strip() for row in below if j < len(row)] for j in range(len(first))]
     evidence = [_evidence(field.strip(), values) for field, values in zip(first, columns, strict=True)]
@@ -59,17 +59,19 @@ def _judge_fields(first: Sequence[str], below: Sequence[Sequence[str]]) -> Verdi
     count = Counter(evidence)
     fits = count["value"] + count["repeated"]
     if not below and all(ANY_NUMBER.fullmatch(field.strip()) for field in first) and not counting:
-        return Verdict(names=False, reason="it holds only numbers")
+        return HeaderVerdict(names=False, reason="it holds only numbers")
     if not count["name"] and fits > (0 if count["value"] else count["unlike"]):
-        return Verdict(names=False, reason=f"{fits} of its {len(first)} fields are like the values below them")
+        return HeaderVerdict(names=False, reason=f"{fits} of its {len(first)} fields are like the values below them")
     if fits > len(first) / 2:
-        return Verdict(names=True, reason=f"{count['name']} of its fields are unlike the values below", doubtful=True)
+        return HeaderVerdict(
+            names=True, reason=f"{count['name']} of its fields are unlike the values below", doubtful=True
+        )
     if counting:
         known = all(field.strip() in values for field, values in zip(first, columns, strict=True))
-        return Verdict(names=True, reason="its numbers count up, unlike the rows below", doubtful=known)
+        return HeaderVerdict(names=True, reason="its numbers count up, unlike the rows below", doubtful=known)
     if count["name"] or count["unlike"]:
-        return Verdict(names=True, reason="its fields are unlike the values below them")
-    return Verdict(names=True, reason="nothing says that it is a row", evident=False)
+        return HeaderVerdict(names=True, reason="its fields are unlike the values below them")
+    return HeaderVerdict(names=True, reason="nothing says that it is a row", evident=False)
 
 
 def _repeats_as_names(first: Sequence[str], below: Sequence[Sequence[str]]) -> bool:

@@ -29,7 +29,7 @@ MAX_SHOWN = 5
 
 
 @dataclass(slots=True)
-class Layout:
+class FolderLayout:
     """What is known of files (N,) by the folders around them.
 
     `tails` are the folders of each file that are not understood yet, `open_rows` the files that may have a label.
@@ -88,13 +88,13 @@ def folders_option(wrappers: int, *levels: FolderLevel) -> str:
     return "folders=" + str(["ignored"] * wrappers + list(levels)).replace("'", '"')
 
 
-def infer_layout(paths: Sequence[Folders], wrappers: int) -> Layout:
+def infer_layout(paths: Sequence[Folders], wrappers: int) -> FolderLayout:
     """Return what the folders of the files say, without their outermost `wrappers`.
 
     Raises:
         DatasetError: mixed_layout.
     """
-    layout = Layout([path[wrappers:] for path in paths])
+    layout = FolderLayout([path[wrappers:] for path in paths])
     _drop_loose(layout)
     _set_unlabelled_aside(layout)
     _take_repeated_folders_off(layout)
@@ -118,7 +118,7 @@ def infer_layout(paths: Sequence[Folders], wrappers: int) -> Layout:
     return layout
 
 
-def _drop_loose(layout: Layout) -> None:
+def _drop_loose(layout: FolderLayout) -> None:
     """Drop a few files next to folders that hold very many: lists, samples and the like."""
     loose = [row for row in layout.open_rows if not layout.tails[row]]
     if len(loose) <= MAX_DROPPED and MIN_PER_DROPPED * len(loose) <= len(layout.open_rows):
@@ -126,7 +126,7 @@ def _drop_loose(layout: Layout) -> None:
         layout.open_rows = [row for row in layout.open_rows if layout.tails[row]]
 
 
-def _set_unlabelled_aside(layout: Layout) -> None:
+def _set_unlabelled_aside(layout: FolderLayout) -> None:
     """Close the rows in folders for files without labels, and take off what then wraps all others."""
     unlabelled = {row for row in layout.open_rows if layout.tails[row] and UNLABELLED.fullmatch(layout.tails[row][0])}
     names = _shown(layout.tails[row][0] for row in unlabelled)
@@ -137,7 +137,7 @@ def _set_unlabelled_aside(layout: Layout) -> None:
         layout.reasons.append(f"{name} holds all {'other ' if unlabelled else ''}files")
 
 
-def _take_repeated_folders_off(layout: Layout) -> None:
+def _take_repeated_folders_off(layout: FolderLayout) -> None:
     """Take off a folder that is called like the one around it, and holds all of it (test/test/cat)."""
     for name, inner in layout.tree().items():
         if inner == {name}:
@@ -207,7 +207,7 @@ def _are_parts(tree: Tree) -> bool:
     return _hold_the_same(tree) and (of_one_split or all(PARTS.fullmatch(name) for name in tree))
 
 
-def _take_splits(layout: Layout, splits: dict[str, Split]) -> None:
+def _take_splits(layout: FolderLayout, splits: dict[str, Split]) -> None:
     names = layout.enter()
     layout.levels.append("split")
     layout.reasons.append(", ".join(f"{name[:100]!r} is {split}" for name, split in list(splits.items())[:MAX_SHOWN]))
@@ -216,7 +216,7 @@ def _take_splits(layout: Layout, splits: dict[str, Split]) -> None:
     layout.close(others, f"{_shown(names[row] for row in others)} holds no folders, so its files have no labels")
 
 
-def _take_labels(layout: Layout) -> None:
+def _take_labels(layout: FolderLayout) -> None:
     """Take the next folders for classes; files of splits without any have no label.
 
     Raises:

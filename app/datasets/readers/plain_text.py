@@ -13,7 +13,7 @@ from app.datasets.context import Context
 from app.datasets.errors import Code, DatasetError
 from app.datasets.frames import Loaded
 from app.datasets.options import TextOptions
-from app.datasets.readers.collectors import TextRows
+from app.datasets.readers.collectors import CollectedTexts
 from app.datasets.readers.encodings import not_utf8
 
 CHUNK_CHARS = 1 << 20
@@ -34,7 +34,7 @@ def read_plain(path: Path, context: Context) -> Loaded:
         context.notes.decide("text.rows", "windows", why)
     windows = options.rows in {"auto", "windows"}
     try:
-        with path.open(encoding="utf-8-sig") as file, closing(TextRows(context, keep_blank=windows)) as rows:
+        with path.open(encoding="utf-8-sig") as file, closing(CollectedTexts(context, keep_blank=windows)) as rows:
             for text in _windows(file, options.window) if windows else CUTS[options.rows](file, context):
                 rows.add(text)
             texts, kept = rows.finish()
@@ -64,7 +64,7 @@ def _paragraphs(file: TextIO, context: Context) -> Iterator[str]:
             lines.append(line)
             room -= len(line)
         if lines and (not line.strip() or room < -1):
-            yield "".join(lines).removesuffix("\n")  # TextRows refuses one that is too long
+            yield "".join(lines).removesuffix("\n")  # CollectedTexts refuses one that is too long
             lines, room = [], context.limits.field_chars
     if lines:
         yield "".join(lines).removesuffix("\n")

@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 
 from app.datasets.limits import Limits
-from app.datasets.readers.headers import ANY_NUMBER, Verdict, judge_first_line
+from app.datasets.readers.headers import ANY_NUMBER, HeaderVerdict, judge_first_line
 from app.datasets.readers.single_lines import split_line, squeeze_blanks
 
 DELIMITERS = ",;\t|"
@@ -41,7 +41,7 @@ class Layout:
     """
 
     delimiter: str
-    verdict: Verdict
+    verdict: HeaderVerdict
     skipped: int = 0
     titles: tuple[str, ...] = ()
     row_names: bool = False
@@ -111,10 +111,10 @@ def _find_header(reading: _Reading, header: str) -> Layout:
     """Return the layout by the records of a sample."""
     records = reading.records
     if header == "first" or not records:
-        return Layout(reading.delimiter, Verdict(names=True, reason="header says so"))
+        return Layout(reading.delimiter, HeaderVerdict(names=True, reason="header says so"))
     comments = next((k for k, r in enumerate(records) if not r.fields[0].startswith(COMMENT)), len(records))
     if header == "none":
-        return _after(reading, min(comments, len(records) - 1), Verdict(names=False, reason="header says so"))
+        return _after(reading, min(comments, len(records) - 1), HeaderVerdict(names=False, reason="header says so"))
     lead = reading.lead if reading.even == 1 else 0
     if not lead and 0 < comments < len(records):
         return _below_comments(reading, comments)
@@ -130,7 +130,7 @@ def _below_titles(reading: _Reading, lead: int, comments: int) -> Layout:
             return _after(reading, lead - 1, _judge(records[lead - 1 :], width - 1))
         if _lacks_a_name(records[lead - 1], records[lead:], verdict):
             reason = "it has one name less than the rows have fields"
-            return replace(_after(reading, lead - 1, Verdict(names=True, reason=reason)), row_names=True)
+            return replace(_after(reading, lead - 1, HeaderVerdict(names=True, reason=reason)), row_names=True)
     if lead > comments and not (verdict.names and verdict.evident):  # no table is seen: its lines will be refused
         return _after(reading, 0, _judge(records, len(records[0].fields)))
     return _after(reading, lead, verdict)
@@ -144,18 +144,18 @@ def _below_comments(reading: _Reading, comments: int) -> Layout:
     return _after(reading, comments - 1, _judge(reading.records[comments - 1 :], reading.width))
 
 
-def _after(reading: _Reading, lead: int, verdict: Verdict) -> Layout:
+def _after(reading: _Reading, lead: int, verdict: HeaderVerdict) -> Layout:
     """Return the layout of a table that begins behind the first `lead` records."""
     titles = tuple(reading.delimiter.join(record.fields).strip(reading.delimiter) for record in reading.records[:lead])
     return Layout(reading.delimiter, verdict, reading.records[lead].line if lead else 0, titles)
 
 
-def _judge(records: list[Record], width: int) -> Verdict:
+def _judge(records: list[Record], width: int) -> HeaderVerdict:
     below = [record.fields for record in records[1 : SAMPLE_ROWS + 1] if len(record.fields) >= width]
     return judge_first_line(records[0].fields, below)
 
 
-def _lacks_a_name(header: Record, rows: list[Record], verdict: Verdict) -> bool:
+def _lacks_a_name(header: Record, rows: list[Record], verdict: HeaderVerdict) -> bool:
     """Return whether rows of one field more than the header begin with row names, as R writes tables."""
     if not all(field.strip() for field in header.fields):
         return False

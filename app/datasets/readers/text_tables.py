@@ -11,7 +11,7 @@ from app.datasets.columns.roles import assign_roles
 from app.datasets.context import Context
 from app.datasets.errors import Code, DatasetError, RowError
 from app.datasets.frames import Column, Loaded, TextColumn
-from app.datasets.readers.collectors import TextRows, take_rows
+from app.datasets.readers.collectors import CollectedTexts, take_rows
 from app.datasets.readers.text_columns import TextChoice, choose_text, labels_beside
 from app.datasets.report import Notes
 
@@ -65,7 +65,7 @@ def _collect_texts(loaded: Loaded, column: TextColumn, context: Context) -> Load
     """Return the table with the texts of `column` as inputs, without rows whose text is empty."""
     chunks = column.values.chunks if isinstance(column.values, pa.ChunkedArray) else [column.values]
     batches = (chunk.slice(start, BATCH_ROWS) for chunk in chunks for start in range(0, len(chunk), BATCH_ROWS))
-    with closing(TextRows(context)) as rows:
+    with closing(CollectedTexts(context)) as rows:
         for text in chain.from_iterable(batch.to_pylist() for batch in batches):
             rows.add(text)
         texts, kept = rows.finish()

@@ -64,7 +64,7 @@ class Bert(BackboneConfig):
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class PackedLayout:
     """Positions of the packed tokens of all rows in a padded batch (B, T)."""
 
     places: Tensor  # int64 (N,), below rows * steps
@@ -73,7 +73,7 @@ class Layout:
     steps: int
 
     @classmethod
-    def of(cls, codes: Tensor) -> "Layout":
+    def of(cls, codes: Tensor) -> "PackedLayout":
         """Compute it from codes (B, T); a row of only padding counts whole, and on the meta device every row."""
         is_token = codes != PADDING
         is_token = is_token | ~is_token.any(1, keepdim=True)  # else an empty row's softmax would be over nothing
@@ -118,19 +118,19 @@ class BertBackbone(Backbone, Sequences):
     def forward(self, inputs: Tensor) -> Tensor:
         """To (B, width)."""
         codes = self._read(inputs)
-        layout = Layout.of(codes)
+        layout = PackedLayout.of(codes)
         return self._pooled(self._each_layer(codes, layout)[-1], layout)
 
     def layers(self, inputs: Tensor) -> list[Tensor]:
         """Pooled features after every block, each (B, width)."""
         codes = self._read(inputs)
-        layout = Layout.of(codes)
+        layout = PackedLayout.of(codes)
         return [self._pooled(values, layout) for values in self._each_layer(codes, layout)]
 
     def sequence(self, inputs: Tensor) -> Tensor:
         """Features of every token, (B, T, width); zeros for padding, and for tokens that have no place."""
         codes = self._read(inputs)
-        layout = Layout.of(codes)
+        layout = PackedLayout.of(codes)
         padded = layout.in_rows(self._each_layer(codes, layout)[-1])
         return F.pad(padded, (0, 0, 0, inputs.shape[1] - padded.shape[1]))
 
@@ -151,7 +151,7 @@ class BertBackbone(Backbone, Sequences):
         used = (codes != PADDING).any(0).nonzero()
         return codes[:, : int(used[-1]) + 1] if len(used) else codes
 
-    def _each_layer(self, codes: Tensor, layout: Layout) -> list[Tensor]:
+    def _each_layer(self, codes: Tensor, layout: PackedLayout) -> list[Tensor]:
         """After every block, packed (N, width)."""
         packed_codes = codes.flatten().index_select(0, layout.places)
         step = layout.places % layout.steps  # int64 (N,): each token's step in its own text
@@ -162,7 +162,7 @@ class BertBackbone(Backbone, Sequences):
             outputs.append(values)
         return outputs
 
-    def _pooled(self, packed: Tensor, layout: Layout) -> Tensor:
+    def _pooled(self, packed: Tensor, layout: PackedLayout) -> Tensor:
         return layout.mean(packed) if self.pooling == "mean" else layout.in_rows(packed)[:, 0]
 
     def _start(self) -> None:
@@ -190,13 +190,13 @@ class BertBlock(nn.Module):
         self.norm_mlp = nn.LayerNorm(config.width, config.epsilon)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, values: Tensor, layout: Layout) -> Tensor:
+    def forward(self, values: Tensor, layout: PackedLayout) -> Tensor:
         """Attention, then the perceptron, each behind its shortcut normalised."""
         values = self.norm_attention(values + self.dropout(self.out(self._seen(values, layout))))
         changed: Tensor = self.norm_mlp(values + self.dropout(self.mlp(values)))
         return changed
 
-    def _seen(self, values: Tensor, layout: Layout) -> Tensor:
+    def _seen(self, values: Tensor, layout: PackedLayout) -> Tensor:
         projected = layout.in_rows(self.to_all(values)).view(layout.rows, layout.steps, 3, self.heads, -1)
         # Attention alone needs rows: its products are over the tokens of one text.
         query, key, value = projected.permute(2, 0, 3, 1, 4).unbind(0)  # each (B, H, T, D)

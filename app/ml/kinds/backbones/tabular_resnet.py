@@ -56,7 +56,7 @@ class TabularResNetBackbone(Backbone, Mirrors):
         numbers = tuple(range(size)) if encoding.numbers is None else encoding.numbers
         self.waves = Waves(config, numbers) if numbers else None
         self.entrance = nn.Linear(size + len(numbers) * config.embedding, config.width)
-        self.blocks = nn.ModuleList(ResidualBlock(config) for _ in range(config.depth))
+        self.blocks = nn.ModuleList(TabularBlock(config) for _ in range(config.depth))
         self.norm = nn.LayerNorm(config.width)
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -75,7 +75,7 @@ class TabularResNetBackbone(Backbone, Mirrors):
     def mirror(self) -> nn.Module:
         """As many blocks, behind a layer that undoes the last relu; rows come out as they are encoded."""
         width, (size,) = self.config.width, self.input_shape
-        blocks = [ResidualBlock(self.config) for _ in range(self.config.depth)]
+        blocks = [TabularBlock(self.config) for _ in range(self.config.depth)]
         return nn.Sequential(nn.Linear(width, width), *blocks, nn.LayerNorm(width), nn.Linear(width, size))
 
 
@@ -102,7 +102,7 @@ class Waves(nn.Module):
         return embedded.relu().flatten(1)
 
 
-class ResidualBlock(nn.Module):
+class TabularBlock(nn.Module):
     """z + C relu(B norm(z) + b) + c, (B, width) to the same."""
 
     def __init__(self, config: TabularResNet) -> None:
