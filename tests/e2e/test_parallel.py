@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from app.client import Graftwork
-from tests.support.servers import HANGS, Service, service, wait_until
+from tests.support.servers import HANGS, Service, has_ended, service, wait_until
 
 TRAINING = {"steps": 800, "batch_size": 32, "checkpoint_steps": 50, "seed": 3}
 MLP = {"kind": "mlp", "hidden": [64, 32]}
@@ -37,7 +37,7 @@ def test_two_ranks_train_and_a_killed_one_is_made_good(
         wait_until(lambda: bool(graftwork.jobs.checkpoints(job)["data"]), "it has a checkpoint")
         follower, leader = pair(running)
         follower.kill()
-        wait_until(lambda: gone(leader, follower), "both are gone")
+        wait_until(lambda: has_ended(leader) and has_ended(follower), "both are gone")
         wait_until(
             lambda: len(running.tree("worker.distributed.rank")) == 1 and progress(graftwork, job) > 50, "it goes on"
         )
@@ -45,7 +45,7 @@ def test_two_ranks_train_and_a_killed_one_is_made_good(
         supervisor = leader.parent()
         assert supervisor is not None
         supervisor.kill()
-        wait_until(lambda: gone(leader, follower), "nothing outlives the supervisor")
+        wait_until(lambda: has_ended(leader) and has_ended(follower), "nothing outlives the supervisor")
         assert graftwork.jobs.wait(job, timeout=HANGS)["attempt"] == 3
         endings = [(one["ending"], one["charged"]) for one in graftwork.jobs.attempts(job)]
         assert endings == [("died", True), ("silent", True), ("succeeded", True)]
@@ -65,7 +65,3 @@ def pair(running: Service) -> tuple[psutil.Process, psutil.Process]:
 
 def progress(graftwork: Graftwork, job: str) -> int:
     return int((graftwork.jobs.get(job)["progress"] or {"step": 0})["step"])
-
-
-def gone(*processes: psutil.Process) -> bool:
-    return not any(one.is_running() and one.status() != psutil.STATUS_ZOMBIE for one in processes)

@@ -12,7 +12,6 @@ from typing import Any
 
 import httpx
 import numpy as np
-import psutil
 import pytest
 
 from app.cli.broker import EmbeddedBroker
@@ -20,7 +19,7 @@ from app.client import Graftwork
 from app.db.session import Database
 from app.db.tables import JobRow
 from tests.support.jobs import step_of, weights
-from tests.support.servers import HANGS, KEY, Service, service, wait_until
+from tests.support.servers import HANGS, KEY, Service, has_ended, service, wait_until
 
 Digits = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
 
@@ -198,7 +197,7 @@ def stop_midway(started: Service, graftwork: Graftwork, job: str, number: signal
     processes = started.tree()
     assert len(processes) >= 6
     started.stop(number)
-    assert not [one for one in processes if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+    assert all(map(has_ended, processes))
 
 
 @pytest.mark.slow

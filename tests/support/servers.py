@@ -299,9 +299,10 @@ class Service:
         """The running processes below ours whose command line holds all of `words`."""
         found = []
         for process in self.processes:
-            if process.poll() is None:
-                me = psutil.Process(process.pid)
-                found += [me, *me.children(recursive=True)]
+            with suppress(psutil.NoSuchProcess):
+                if process.poll() is None:
+                    me = psutil.Process(process.pid)
+                    found += [me, *me.children(recursive=True)]
         return [one for one in found if all(word in " ".join(_command(one)) for word in words)]
 
     def trainer(self) -> psutil.Process:
@@ -309,9 +310,9 @@ class Service:
         at_work: list[psutil.Process] = []
 
         def seen() -> bool:
-            before = {process: sum(process.cpu_times()[:2]) for process in self.tree("trainer")}
+            before = {process: _cpu_seconds(process) for process in self.tree("trainer")}
             time.sleep(0.1)
-            at_work[:] = [process for process in before if sum(process.cpu_times()[:2]) > before[process] + 0.02]
+            at_work[:] = [process for process in before if _cpu_seconds(process) > before[process] + 0.02]
             return len(at_work) == 1
 
         wait_until(seen, "one trainer computes")
@@ -346,6 +347,22 @@ def _command(process: psutil.Process | None) -> list[str]:
         return []
 
 
+def has_ended(process: psutil.Process) -> bool:
+    """Tell whether a process runs no more, be it waited for or not."""
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def _cpu_seconds(process: psutil.Process) -> float:
+    """CPU seconds that a process has used; none where it has ended, as those of short work do at any moment."""
+    try:
+        return sum(process.cpu_times()[:2])
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return 0.0
+
+
 @contextmanager
 def service(folder: Path, **settings: object) -> Iterator[Service]:
     """A service that is stopped at the end, gently or not."""
@@ -357,5 +374,5 @@ def service(folder: Path, **settings: object) -> Iterator[Service]:
         left = running.tree()
         running.stop()
         for one in left:
-            if one.is_running():
+            with suppress(psutil.NoSuchProcess):
                 one.kill()
