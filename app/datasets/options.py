@@ -189,7 +189,7 @@ class PrepareOptions(Frozen):
     unlabelled: Literal["auto", "remove", "keep"] = Field(
         default="auto",
         description="What happens to rows without any label; those that are kept go to train. auto: they are kept "
-        "where most rows lack a label, else removed.",
+        "where their folder is called unlabelled or the like, or where most rows lack a label, else removed.",
     )
     unlabelled_value: Name | Annotated[tuple[Name, ...], Field(max_length=100)] | None = Field(
         default=None,

@@ -74,6 +74,7 @@ class WarningCode(StrEnum):
     MISSING_WORD_CLASSES = "missing_word_classes", "Classes of a target are words such as NA, which may mean no label."
     DIGITS_LOST = "digits_lost", "Whole numbers have more digits than a float64 holds."
     FILES_NOT_READ = "files_not_read", "Files in a zip that may hold rows or labels were not read."
+    GUESSED_SPLITS = "guessed_splits", "Which of two folders is train and which is test was guessed by their sizes."
     PERHAPS_SERIES = "perhaps_series", "An array was taken for images, and may hold series."
     CHANNELS_FIRST = (
         "channels_first",

@@ -72,7 +72,8 @@ class Loaded:
     declares of its columns. Pixels were multiplied by `value_scale`, or `pixel_range` of them became 0 .. 255;
     `background` lies under transparent ones. `channels` are the names of the channels of series, `input_names` those
     of the columns that became `inputs`, `decimal` the sign that stood before the fractions of their numbers, None: not
-    known. `windows`: the rows are overlapping pieces of one long text, in order.
+    known. `windows`: the rows are overlapping pieces of one long text, in order. `unlabelled` are the numbers of rows
+    that the upload itself says to have no label, in a folder of that name.
     """
 
     format: str
@@ -91,6 +92,7 @@ class Loaded:
     input_names: tuple[str, ...] = ()
     decimal: DecimalSign | None = None
     windows: bool = False
+    unlabelled: Ints = field(default_factory=lambda: np.empty(0, np.int64))
 
 
 @dataclass(frozen=True, slots=True)

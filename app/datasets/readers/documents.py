@@ -10,7 +10,7 @@ from app.datasets.frames import Loaded
 from app.datasets.readers.archive import archive_error, open_archive, read_member
 from app.datasets.readers.collectors import CollectedTexts
 from app.datasets.readers.contents import notice_left_out, sort_members, warn_of_left_out
-from app.datasets.readers.folders import LABEL, ROLES, SPLIT, TYPES, folder_columns, read_folders
+from app.datasets.readers.folders import read_folders
 from app.datasets.readers.label_tables import read_label_table
 
 
@@ -23,26 +23,27 @@ def read_documents(path: Path, context: Context) -> Loaded:
     opened = open_archive(path, context.limits, context.options.name_encoding, context.notes)
     with opened as (archive, members), closing(CollectedTexts(context)) as rows:
         contents = sort_members(members)
-        documents, folders = read_folders(contents.texts, context)
-        table = (
-            None if LABEL in folders else read_label_table(archive, contents, documents, folders.get(SPLIT), context)
-        )
+        folders = read_folders(contents.texts, context)
+        table = None
+        if not folders.have_labels:
+            table = read_label_table(archive, contents, folders.members, folders.splits, context)
         rows_of = [*contents.texts, *(table.members if table else ())]
         notice_left_out(contents, rows_of, context.notes)
-        warn_of_left_out(archive, contents, rows_of, context.notes, labelled=LABEL in folders or table is not None)
-        for member in documents:
+        warn_of_left_out(archive, contents, rows_of, context.notes, labelled=folders.have_labels or table is not None)
+        for member in folders.members:
             rows.add(_text(archive, member, context))
         texts, kept = rows.finish()
     return Loaded(
         format="zip",
         modality="text",
-        rows_read=len(documents),
+        rows_read=len(folders.members),
         rows=kept.positions,
         inputs=texts,
-        columns=(*folder_columns(folders, kept.positions), *(table.at(kept.positions) if table else ())),
-        roles={name: ROLES[name] for name in folders} | (table.roles if table else {}),
-        types=dict(TYPES) if LABEL in folders else {},
+        columns=(*folders.columns(kept.positions), *(table.at(kept.positions) if table else ())),
+        roles=folders.roles | (table.roles if table else {}),
+        types=folders.types,
         corrupt=kept.empty,
+        unlabelled=folders.unlabelled,
     )
 
 

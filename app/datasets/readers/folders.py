@@ -7,7 +7,9 @@ import unicodedata
 import zipfile
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 
 from app.datasets.context import Context
@@ -28,10 +30,47 @@ ROLES: dict[str, Role] = {LABEL: "target", SPLIT: "split"}
 TYPES: dict[str, ColumnType] = {LABEL: "category"}
 
 
-def read_folders(
-    members: Sequence[zipfile.ZipInfo], context: Context
-) -> tuple[list[zipfile.ZipInfo], dict[str, list[str | None]]]:
-    """Return the files that are rows, and their {"label": (files,), "split": (files,)}, where folders give them.
+@dataclass(frozen=True, slots=True)
+class MemberFolders:
+    """The files (N,) that are rows, and what folders say of them: `values` has "label" (N,) and "split" (N,), or less.
+
+    `unlabelled` are the rows of folders that say that they have no label.
+    """
+
+    members: list[zipfile.ZipInfo]
+    values: dict[str, list[str | None]]
+    unlabelled: Ints
+
+    @property
+    def splits(self) -> list[str | None] | None:
+        """The splits of the files, (N,); None where folders give none."""
+        return self.values.get(SPLIT)
+
+    @property
+    def have_labels(self) -> bool:
+        """Whether folders give labels."""
+        return LABEL in self.values
+
+    @property
+    def roles(self) -> dict[str, Role]:
+        """The roles of the columns."""
+        return {name: ROLES[name] for name in self.values}
+
+    @property
+    def types(self) -> dict[str, ColumnType]:
+        """The types of the columns."""
+        return dict(TYPES) if self.have_labels else {}
+
+    def columns(self, rows: Ints) -> tuple[Column, ...]:
+        """Return the labels and splits of the files at `rows` (n,) as columns."""
+        return tuple(
+            TextColumn(name, pa.array([values[row] for row in rows], pa.string()), typed=True)
+            for name, values in self.values.items()
+        )
+
+
+def read_folders(members: Sequence[zipfile.ZipInfo], context: Context) -> MemberFolders:
+    """Return the files that are rows, with their labels and splits where folders give them.
 
     Files in a folder that says that they have no label have the label None, and are in train. A few files next to
     folders that hold very many are no rows, which is a warning.
@@ -52,8 +91,9 @@ def read_folders(
     if any(label is not None for label in layout.labels):
         values[LABEL] = _class_names(layout.labels, context.limits)
     _warn_of_dropped([members[row] for row in layout.dropped], context.notes)
-    rows = sorted(set(range(len(members))) - set(layout.dropped))
-    return [members[row] for row in rows], {name: [column[row] for row in rows] for name, column in values.items()}
+    rows = np.setdiff1d(np.arange(len(members)), layout.dropped)
+    kept = {name: [column[row] for row in rows] for name, column in values.items()}
+    return MemberFolders([members[row] for row in rows], kept, np.flatnonzero(np.isin(rows, layout.unlabelled)))
 
 
 def _warn_of_dropped(members: Sequence[zipfile.ZipInfo], notes: Notes) -> None:
@@ -63,18 +103,12 @@ def _warn_of_dropped(members: Sequence[zipfile.ZipInfo], notes: Notes) -> None:
         notes.warn(WarningCode.FILES_NOT_READ, message + name_some(members), count=len(members), remedy=remedy)
 
 
-def folder_columns(folders: dict[str, list[str | None]], rows: Ints) -> tuple[Column, ...]:
-    """Return the labels and splits that `read_folders` returned, of the files at `rows` (n,), as columns."""
-    return tuple(
-        TextColumn(name, pa.array([values[row] for row in rows], pa.string()), typed=True)
-        for name, values in folders.items()
-    )
-
-
 def _inferred(paths: list[Folders], notes: Notes) -> FolderLayout:
     """Find out what the folders are, and record it."""
     wrappers = shared_folders(paths)
     layout = infer_layout(paths, len(wrappers))
+    if layout.guess is not None:
+        notes.warn(WarningCode.GUESSED_SPLITS, layout.guess, count=2, remedy=layout.remedy)
     if wrappers:
         why = "one folder holds everything, so it is taken for a wrapper and not for a class"
         notes.decide("folder", "/".join(wrappers)[:100], why, folders_option(len(wrappers) - 1, "label"))

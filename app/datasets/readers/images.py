@@ -26,7 +26,7 @@ from app.datasets.readers.contents import (
     sort_members,
     warn_of_left_out,
 )
-from app.datasets.readers.folders import LABEL, ROLES, SPLIT, TYPES, folder_columns, read_folders
+from app.datasets.readers.folders import read_folders
 from app.datasets.readers.label_tables import read_label_table
 from app.datasets.readers.pixels import CorruptImageError, Drawing, HugeImageError, ImageInfo, decode, read_info
 from app.datasets.readers.ranges import DeepPixels, warn_of_dark
@@ -74,11 +74,13 @@ def read_images(path: Path, context: Context) -> Loaded:
     with opened as (archive, entries):
         contents = sort_members(entries)
         _check_contents(contents)
-        members, folders = read_folders(contents.images, context)
-        table = None if LABEL in folders else read_label_table(archive, contents, members, folders.get(SPLIT), context)
+        folders = read_folders(contents.images, context)
+        members, table = folders.members, None
+        if not folders.have_labels:
+            table = read_label_table(archive, contents, members, folders.splits, context)
         rows_of = [*contents.images, *(table.members if table else ())]
         notice_left_out(contents, rows_of, context.notes)
-        warn_of_left_out(archive, contents, rows_of, context.notes, labelled=LABEL in folders or table is not None)
+        warn_of_left_out(archive, contents, rows_of, context.notes, labelled=folders.have_labels or table is not None)
         deep_pixels = DeepPixels()
         images, corrupt = _check_all(archive, members, deep_pixels, context)
         drawing = _drawing(images, deep_pixels, context)
@@ -86,7 +88,7 @@ def read_images(path: Path, context: Context) -> Loaded:
     if drawing.pixel_range is None:
         _warn_of_dark(inputs, context.notes)
     _check_corrupt(corrupt, len(members))
-    columns = (*folder_columns(folders, rows), *(table.at(rows) if table else ()))
+    columns = (*folders.columns(rows), *(table.at(rows) if table else ()))
     removals = tuple(sorted(corrupt, key=lambda removal: removal.row))
     return Loaded(
         format="zip",
@@ -95,9 +97,10 @@ def read_images(path: Path, context: Context) -> Loaded:
         rows=rows,
         inputs=inputs,
         columns=columns,
-        roles={name: ROLES[name] for name in folders} | (table.roles if table else {}),
-        types=dict(TYPES) if LABEL in folders else {},
+        roles=folders.roles | (table.roles if table else {}),
+        types=folders.types,
         corrupt=removals,
+        unlabelled=folders.unlabelled,
         background=drawing.background,
         pixel_range=drawing.pixel_range,
     )

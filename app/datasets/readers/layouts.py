@@ -1,10 +1,12 @@
 """Finds out what the folders around files are: wrappers, splits, classes, or places of files without labels.
 
 Names are the first evidence ("Training", "X_test", "unlabelled"), and what folders hold the second: folders next to
-each other that hold the same folders are no classes, as those in them are. What cannot be known is refused.
+each other that hold the same folders are no classes, as those in them are. A pair of such folders is train and test,
+the larger one train, which is a doubt that the layout says. What cannot be known is refused.
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -22,6 +24,11 @@ UNLABELLED = re.compile(
     re.IGNORECASE,
 )
 PARTS = re.compile(r"(fold|part|batch|set|split|chunk|shard|subset|cv)[-_ ]?([a-z]|\d+)", re.IGNORECASE)
+KINDS = re.compile(
+    r"(rgb|raw|original|image|img|picture|photo|mask|segmentation|label|annotation|annot|depth|edge|seg|gt|text|meta)s?",
+    re.IGNORECASE,
+)
+"""Names of folders of one kind of file each: images and their masks, say. They are no classes."""
 MIN_COMMON = 2
 MAX_DROPPED = 5
 MIN_PER_DROPPED = 20
@@ -34,6 +41,8 @@ class FolderLayout:
 
     `tails` are the folders of each file that are not understood yet, `open_rows` the files that may have a label.
     `deeper`: there are folders in the folders of classes. `dropped` are a few files outside all folders: no rows.
+    `unlabelled` are files in folders that are called so. `guess` says which of two folders was taken for train by its
+    size; None: names say what is a split.
     """
 
     tails: list[Folders]
@@ -44,6 +53,9 @@ class FolderLayout:
     reasons: list[str] = field(default_factory=list)
     deeper: bool = False
     dropped: list[int] = field(default_factory=list)
+    unlabelled: list[int] = field(default_factory=list)
+    guess: str | None = None
+    remedy: str = ""
 
     def __post_init__(self) -> None:
         self.labels = [None] * len(self.tails)
@@ -103,7 +115,7 @@ def infer_layout(paths: Sequence[Folders], wrappers: int) -> FolderLayout:
         _take_labels(layout)
         _take_splits(layout, splits_in_classes)
         return layout
-    splits = _splits_by_name(layout.tree()) or _splits_by_content(layout.tree(), wrappers)
+    splits = _splits_by_name(layout.tree()) or _splits_by_content(layout.tree()) or _splits_by_size(layout, wrappers)
     if splits:
         _take_splits(layout, splits)
         _set_unlabelled_aside(layout)
@@ -130,6 +142,7 @@ def _set_unlabelled_aside(layout: FolderLayout) -> None:
     """Close the rows in folders for files without labels, and take off what then wraps all others."""
     unlabelled = {row for row in layout.open_rows if layout.tails[row] and UNLABELLED.fullmatch(layout.tails[row][0])}
     names = _shown(layout.tails[row][0] for row in unlabelled)
+    layout.unlabelled += sorted(unlabelled)
     layout.close(unlabelled, f"by its name {names} holds {len(unlabelled)} files without labels")
     for _ in shared_folders([layout.tails[row] for row in layout.open_rows]):
         name = _shown(layout.enter().values())
@@ -166,29 +179,43 @@ def _splits_by_name(tree: Tree) -> dict[str, Split]:
     return splits if len(nested) < len(tree) else {}
 
 
-def _splits_by_content(tree: Tree, wrappers: int) -> dict[str, Split]:
-    """Return the splits of folders next to each other that hold the same folders, as far as names say which is which.
-
-    Raises:
-        DatasetError: mixed_layout: they are no classes, and not known to be splits either.
-    """
-    if not _hold_the_same(tree):
+def _splits_by_content(tree: Tree) -> dict[str, Split]:
+    """Return the splits of folders next to each other that hold the same folders, where names say which is which."""
+    if not _hold_the_same(tree) or _are_parts(tree):
         return {}
     splits = splits_of(tree, alike=False)
     unknown = [name for name in tree if name not in splits]
     if len(tree) == 2 and len(unknown) == 1 and splits:  # noqa: PLR2004 - a pair: one name says what the other is
         (known,) = splits.values()
-        splits[unknown[0]] = "test" if known == "train" else "train"
-        unknown = []
-    if _are_parts(tree):
+        return splits | {unknown[0]: "test" if known == "train" else "train"}
+    return {} if unknown else splits
+
+
+def _splits_by_size(layout: FolderLayout, wrappers: int) -> dict[str, Split]:
+    """Return the splits of two folders that hold the same folders and whose names say nothing: the larger is train.
+
+    Raises:
+        DatasetError: mixed_layout: there are more than two, or what they hold are no classes.
+    """
+    tree = layout.tree()
+    if not _hold_the_same(tree) or _are_parts(tree):
         return {}
-    if not unknown:
-        return splits
-    inner = _shown(sorted(set().union(*tree.values())))
-    message = f"the folders {_shown(tree)} hold the same folders ({inner}), and which of them are classes is not known;"
-    message += f" send {folders_option(wrappers, 'ignored', 'label')} where the inner ones are, or"
-    message += f" {folders_option(wrappers, 'label')} where the outer ones are; or call the outer ones train and test"
-    raise DatasetError(Code.MIXED_LAYOUT, message)
+    inner = sorted(set().union(*tree.values()))
+    are_classes = not (all(map(KINDS.fullmatch, inner)) or all(map(PARTS.fullmatch, inner)))
+    same = f"the folders {_shown(tree)} hold the same folders ({_shown(inner)})"
+    depth = wrappers + layout.levels.count("ignored")
+    classes_outside = f"{folders_option(depth, 'label')} where the outer ones are classes"
+    one_set = f"{folders_option(depth, 'ignored', 'label')} where the inner ones are classes, of one set"
+    if len(tree) != 2 or not are_classes:  # noqa: PLR2004 - a pair
+        message = f"{same}, and which of them are classes is not known; send {one_set}, or {classes_outside}; or call "
+        raise DatasetError(Code.MIXED_LAYOUT, f"{message}the outer ones train and test, or leave out some")
+    sizes = Counter(layout.tails[row][0] for row in layout.open_rows)
+    train, test = sorted(tree, key=lambda name: (-sizes[name], name))
+    layout.guess = f"{same}: {train[:100]!r} ({sizes[train]} files) was taken for train, as the "
+    layout.guess += "larger one" if sizes[train] > sizes[test] else "first by name"
+    layout.guess += f", and {test[:100]!r} ({sizes[test]}) for test"
+    layout.remedy = f"call them train and test where that is wrong; or send {classes_outside}, or {one_set}"
+    return {train: "train", test: "test"}
 
 
 def _hold_the_same(tree: Tree) -> bool:
@@ -210,7 +237,8 @@ def _are_parts(tree: Tree) -> bool:
 def _take_splits(layout: FolderLayout, splits: dict[str, Split]) -> None:
     names = layout.enter()
     layout.levels.append("split")
-    layout.reasons.append(", ".join(f"{name[:100]!r} is {split}" for name, split in list(splits.items())[:MAX_SHOWN]))
+    shown = ", ".join(f"{name[:100]!r} is {split}" for name, split in list(splits.items())[:MAX_SHOWN])
+    layout.reasons.append(layout.guess or shown)
     layout.splits = [splits.get(names.get(row, ""), "train") for row in range(len(layout.tails))]
     others = {row for row, name in names.items() if name not in splits}
     layout.close(others, f"{_shown(names[row] for row in others)} holds no folders, so its files have no labels")

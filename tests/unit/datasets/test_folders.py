@@ -112,6 +112,27 @@ def test_folders_of_rows_without_labels(make: Preparer, name: str) -> None:
         assert any(name in item.reason for item in kept.report.decisions if item.field == "folders")
 
 
+def test_a_few_rows_of_a_folder_without_labels_are_kept_by_default(make: Preparer) -> None:
+    """The person named the folder so: those rows are for learning without labels, however few they are."""
+    members = texts("cat", "dog", each=20) | texts("unlabelled", each=5)
+    done = make(zipped(members))
+    assert split_sizes(done) == (37, 4, 4)
+    assert done.spec.labelled["label"]["train"] == 32
+    assert done.decision("unlabelled") == "keep"
+    assert done.says("5 of 45 rows lie in folders that say that they have no label; they are kept, in train")
+    assert WarningCode.UNLABELLED_REMOVED not in [item.code for item in done.report.warnings]
+    assert make(zipped(members), unlabelled="remove").report.rows.kept == 40
+
+
+def test_only_rows_of_that_folder_are_kept_by_its_name(make: Preparer) -> None:
+    """A test set without labels does not say that it is for learning: the rule of all rows without a label holds."""
+    members = texts("train/cat", "train/dog", each=20) | texts("test", "unlabelled", each=5)
+    done = make(zipped(members))
+    assert done.report.rows.removed["missing_target"] == 5
+    assert done.warning(WarningCode.UNLABELLED_REMOVED).count == 5
+    assert done.spec.rows["train"] == 45
+
+
 def test_splits_without_classes_hold_rows_without_labels(make: Preparer) -> None:
     members = texts(
         "seg_train/seg_train/sea", "seg_train/seg_train/ice", "seg_test/seg_test/sea", "seg_test/seg_test/ice"
@@ -122,13 +143,60 @@ def test_splits_without_classes_hold_rows_without_labels(make: Preparer) -> None
     assert (classes(contest), split_sizes(contest)) == (("ice", "sea"), (9, 0, 0))
 
 
-def test_folders_that_cannot_be_known_are_refused_with_both_ways_out(make: Preparer, refused: Refuser) -> None:
-    members = texts("x/walk/left", "x/walk/right", "x/run/left", "x/run/right")
-    message = refused(Code.MIXED_LAYOUT, zipped(members)).message
+@pytest.mark.parametrize(
+    ("larger", "smaller"), [("seen", "unseen"), ("B", "A"), ("2020", "2019"), ("unseen", "seen"), ("A", "B")]
+)
+def test_a_pair_of_folders_with_the_same_folders_are_splits_by_size(make: Preparer, larger: str, smaller: str) -> None:
+    members = texts(f"set/{larger}/cat", f"set/{larger}/dog", each=12) | texts(
+        f"set/{smaller}/cat", f"set/{smaller}/dog", each=4
+    )
+    done = make(zipped(members))
+    assert (classes(done), split_sizes(done)) == (("cat", "dog"), (24, 0, 8))
+    warning = done.warning(WarningCode.GUESSED_SPLITS)
+    assert (
+        f"{larger!r} (24 files) was taken for train, as the larger one, and {smaller!r} (8) for test" in warning.message
+    )
+    assert done.decision("folders") == "split, label"
+    for option, labels in (
+        ('["ignored", "label"]', {larger, smaller}),
+        ('["ignored", "ignored", "label"]', {"cat", "dog"}),
+    ):
+        assert f"folders={option}" in str(warning.remedy)
+        other = make(zipped(members), folders=json.loads(option))
+        assert set(classes(other)) == labels
+        assert WarningCode.GUESSED_SPLITS not in [item.code for item in other.report.warnings]
+
+
+def test_of_an_equal_pair_the_first_by_name_is_train(make: Preparer) -> None:
+    done = make(zipped(texts("run/left", "run/right", "walk/left", "walk/right", each=10)))
+    assert (
+        "'run' (20 files) was taken for train, as the first by name" in done.warning(WarningCode.GUESSED_SPLITS).message
+    )
+    assert split_sizes(done) == (20, 0, 20)
+
+
+@pytest.mark.parametrize(
+    ("folders", "labels"),
+    [
+        (
+            ["x/walk/left", "x/walk/right", "x/run/left", "x/run/right", "x/jump/left", "x/jump/right"],
+            ("left", "right"),
+        ),
+        (["x/covid/images", "x/covid/masks", "x/normal/images", "x/normal/masks"], ("images", "masks")),
+        (["x/cat/part1", "x/cat/part2", "x/dog/part1", "x/dog/part2"], ("part1", "part2")),
+    ],
+)
+def test_folders_that_cannot_be_known_are_refused_with_both_ways_out(
+    make: Preparer, refused: Refuser, folders: list[str], labels: tuple[str, ...]
+) -> None:
+    members = zipped(texts(*folders))
+    message = refused(Code.MIXED_LAYOUT, members).message
     assert 'folders=["ignored", "ignored", "label"]' in message
     assert 'folders=["ignored", "label"]' in message
-    assert classes(make(zipped(members), folders=["ignored", "ignored", "label"])) == ("left", "right")
-    assert classes(make(zipped(members), folders=["ignored", "label"])) == ("run", "walk")
+    assert classes(make(members, folders=["ignored", "ignored", "label"])) == labels
+    assert classes(make(members, folders=["ignored", "label"])) == tuple(
+        sorted({name.split("/")[1] for name in folders})
+    )
     assert "folders=" in refused(Code.BAD_SPLIT, zipped(texts("val/a", "val/b", "test/a", "test/b"))).message
 
 
