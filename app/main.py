@@ -22,7 +22,7 @@ from app.openapi import document
 from app.predictions.endpoints import router as predictions
 from app.queue import CeleryQueue, JobQueue, MemoryQueue
 from app.recommendations.endpoints import router as recommendations
-from app.security import Authenticator
+from app.security import Authenticator, refuse_unknown_parameters
 from app.serving.engine import Engine
 from app.settings import Settings
 from app.storage.collector import Collector
@@ -49,6 +49,7 @@ def create_app(settings: Settings, queue: JobQueue | None = None, artifacts: Art
         docs_url="/docs" if settings.docs else None,
         redoc_url=None,
         openapi_url="/openapi.json" if settings.docs else None,
+        swagger_ui_oauth2_redirect_url=None,  # keys are bearer tokens
     )
     app.state.services = services
     app.state.authenticator = Authenticator(database)
@@ -57,6 +58,7 @@ def create_app(settings: Settings, queue: JobQueue | None = None, artifacts: Art
     secured = (datasets, estimates, jobs, models, predictions, recommendations, catalogue, storage)
     for router in (health.router, health.metrics_router, *secured):
         app.router.routes.extend(router.routes)  # complete as they are; `include_router` would build each once more
+    refuse_unknown_parameters(app.routes)
     app.openapi = lambda: document(app)  # type: ignore[method-assign]
     hosts = hosts_for(settings.host, settings.allowed_hosts)
     app.add_middleware(RequestLimits, hosts=hosts, max_requests=settings.max_requests, metrics=services.metrics)

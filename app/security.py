@@ -4,7 +4,7 @@ The key is checked before the body is read, so that requests without a valid key
 """
 
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable, MutableMapping
 from difflib import get_close_matches
 from typing import Annotated, Any
 
@@ -17,6 +17,8 @@ from fastapi.security import HTTPBearer
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Receive, Send
 
 from app.db.session import Database
 from app.errors import (
@@ -126,14 +128,13 @@ class SecureRoute(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return FastAPI's handler behind authentication, with strict JSON bodies."""
         handler = super().get_route_handler()
-        parameters = _query_parameters(self.dependant) if self.path.startswith("/v1/") else None
+        parameters = _query_parameters(self.dependant)
 
         async def secured(request: Request) -> Response:
             authenticator: Authenticator = request.app.state.authenticator
             request.state.principal = await authenticator.authenticate(request)
             _refuse_nul(request)
-            if parameters is not None:
-                _refuse_unknown_parameters(request, parameters)
+            _refuse_unknown_parameters(request, parameters)
             try:
                 return await handler(_StrictRequest(request.scope, request.receive))
             except HTTPException as error:
@@ -143,6 +144,24 @@ class SecureRoute(APIRoute):
                 raise
 
         return secured
+
+
+def refuse_unknown_parameters(routes: Iterable[BaseRoute]) -> None:
+    """Let open routes, such as health and the documentation, refuse query parameters as a `SecureRoute` does."""
+    for route in routes:
+        if isinstance(route, Route) and not isinstance(route, SecureRoute):
+            route.app = _without_unknown_parameters(route)
+
+
+def _without_unknown_parameters(route: Route) -> ASGIApp:
+    parameters = _query_parameters(route.dependant) if isinstance(route, APIRoute) else []
+    answer = route.app
+
+    async def checked(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        _refuse_unknown_parameters(Request(scope), parameters)
+        await answer(scope, receive, send)
+
+    return checked
 
 
 def _query_parameters(dependant: Dependant) -> list[str]:

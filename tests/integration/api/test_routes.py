@@ -19,7 +19,7 @@ from tests.support.models import add_model
 from tests.support.problems import check_problem
 from tests.support.work import run_jobs
 
-OPEN = re.compile(r"/health/\w+|/docs(/oauth2-redirect)?|/openapi\.json")
+OPEN = re.compile(r"/health/\w+|/docs|/openapi\.json")
 CSV = b"a,b\n" + b"".join(b"%d,%d\n" % (i, i * i) for i in range(20))
 
 
@@ -164,16 +164,16 @@ def test_a_query_parameter_that_a_route_does_not_have_is_refused_everywhere(
     app: FastAPI, client: Http, things: dict[str, str]
 ) -> None:
     parameters = {**things, "name": "sizes", "alias": "best"}
-    tried = 0
-    for method, path in closed(app):
-        if path.startswith("/v1/"):
-            answer = client.request(
-                method, path.format(**parameters), params={"stat us": "x"}, **body_for(path, method)
-            )
-            problem = check_problem(answer, 422, "unknown_parameter")
-            assert problem["errors"][0]["loc"] == ["query", "stat us"], path
-            tried += 1
-    assert tried >= 30
+    tried = set()
+    for method, path in routes(app):
+        if method == "HEAD":  # the answer of its GET, without the body
+            continue
+        answer = client.request(method, path.format(**parameters), params={"stat us": "x"}, **body_for(path, method))
+        problem = check_problem(answer, 422, "unknown_parameter")
+        assert problem["errors"][0]["loc"] == ["query", "stat us"], path
+        tried.add(path)
+    assert tried >= {"/metrics", "/health/live", "/health/ready", "/docs", "/openapi.json", "/v1/jobs"}
+    assert all(client.get(path).status_code == 200 for path in ("/metrics", "/health/live", "/docs", "/openapi.json"))
     assert client.get("/v1/jobs").json()["data"][0]["id"] == things["job_id"]
 
 
