@@ -75,6 +75,10 @@ class WarningCode(StrEnum):
     DIGITS_LOST = "digits_lost", "Whole numbers have more digits than a float64 holds."
     FILES_NOT_READ = "files_not_read", "Files in a zip that may hold rows or labels were not read."
     GUESSED_SPLITS = "guessed_splits", "Which of two folders is train and which is test was guessed by their sizes."
+    FILES_JOINED = (
+        "files_joined",
+        "Tables of a zip were put below each other, and their names may say something of the rows.",
+    )
     PERHAPS_SERIES = "perhaps_series", "An array was taken for images, and may hold series."
     CHANNELS_FIRST = (
         "channels_first",

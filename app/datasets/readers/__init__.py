@@ -11,9 +11,9 @@ from app.datasets.context import Context
 from app.datasets.errors import Code, DatasetError, RowError
 from app.datasets.frames import Loaded
 from app.datasets.limits import Limits
-from app.datasets.readers.archive import open_archive, read_chunks
+from app.datasets.readers.archive import open_archive
 from app.datasets.readers.arrays import read_npy, read_npz
-from app.datasets.readers.contents import Contents, ending, name_some, notice_left_out, sort_members
+from app.datasets.readers.contents import Contents, ending, notice_left_out, sort_members
 from app.datasets.readers.csv import looks_like_table, read_csv
 from app.datasets.readers.documents import read_documents
 from app.datasets.readers.encodings import UTF16_BOMS, as_utf8
@@ -23,6 +23,7 @@ from app.datasets.readers.npy import MAGIC as NPY
 from app.datasets.readers.parquet import read_parquet
 from app.datasets.readers.plain_text import read_plain
 from app.datasets.readers.series_tables import with_series
+from app.datasets.readers.several_tables import read_tables, tables_of, unpack
 from app.datasets.readers.text_tables import with_texts
 from app.datasets.readers.written_lists import with_written_lists
 from app.datasets.readers.written_vectors import with_written_vectors
@@ -191,19 +192,18 @@ def _zip_reader(path: Path, limits: Limits) -> Reader:
         return read_images
     if _packed_file(contents) is not None:
         return _read_packed
+    if contents.tables and len(contents.texts) <= MAX_NOTES:
+        return _read_tables
     if contents.texts:
         return read_documents
-    if contents.tables:
-        message = f"the archive holds {len(contents.tables)} tables: {name_some(contents.tables)}; upload one, or put "
-        message += "the rows of all into one, with a column split where they are train and test"
-        raise DatasetError(Code.UNSUPPORTED_FORMAT, message)
     return read_images
 
 
 def _packed_file(contents: Contents) -> ZipInfo | None:
     """Return the only file of an archive that holds rows, all of them: a table, or one text."""
-    if len(contents.tables) == 1 and len(contents.texts) <= MAX_NOTES:
-        return contents.tables[0]
+    tables = tables_of(contents)
+    if len(tables) == 1 and len(contents.texts) <= MAX_NOTES:
+        return tables[0]
     if len(contents.texts) == 1 and not contents.tables:
         return contents.texts[0]
     documents = [member for member in contents.others if ending(member) == ".json"]
@@ -213,20 +213,19 @@ def _packed_file(contents: Contents) -> ZipInfo | None:
 def _read_packed(path: Path, context: Context) -> Loaded:
     """Read the only file of an archive that holds rows."""
     opened = open_archive(path, context.limits, context.options.name_encoding, context.notes)
-    target = context.scratch / "packed"
     with opened as (archive, infos):
         contents = sort_members(infos)
         member = _packed_file(contents)
         assert member is not None  # _zip_reader has looked
-        with target.open("wb") as file:
-            for chunk in read_chunks(archive, member, context.limits.unpacked_bytes):
-                file.write(chunk)
+        target = unpack(archive, member, context)
         notice_left_out(contents, [member], context.notes)
-    with target.open("rb") as file:
-        if file.read(2) == b"PK":
-            raise DatasetError(Code.UNSUPPORTED_FORMAT, f"{member.filename!r} is an archive in the archive; unpack it")
     context.notes.decide("file", member.filename[:200], "it is the only file of the archive that holds rows")
     return _read_any(target, context)
+
+
+def _read_tables(path: Path, context: Context) -> Loaded:
+    """Read the tables of an archive as one."""
+    return read_tables(path, context, _read_any)
 
 
 def _read_json_or_text(path: Path, context: Context) -> Loaded:

@@ -23,6 +23,7 @@ ABOUT = re.compile(
     r"(read[-_ ]?me|licen[cs]e|copying|notice|citation|authors?|contributors|changelog|changes|attribution|credits)\b",
     re.IGNORECASE,
 )
+SUBMISSION = re.compile(r"submission[^/]*$", re.IGNORECASE)  # how answers to a competition are written, made-up labels
 JUNK_FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"})
 JUNK_FOLDERS = frozenset(
     {"__macosx", "@eadir", "__pycache__", "$recycle.bin", "system volume information", "lost+found"}

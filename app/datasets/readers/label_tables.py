@@ -20,8 +20,9 @@ from app.datasets.errors import DatasetError
 from app.datasets.frames import Column, DateColumn, Ints, LabelsColumn, Loaded, NumberColumn, Role, TextColumn
 from app.datasets.options import PrepareOptions
 from app.datasets.readers.archive import read_chunks
-from app.datasets.readers.contents import Contents, ending
+from app.datasets.readers.contents import SUBMISSION, Contents, ending
 from app.datasets.readers.csv import read_csv
+from app.datasets.readers.joining import concatenated
 from app.datasets.readers.jsonl import read_jsonl
 from app.datasets.readers.text_columns import labels_beside
 from app.datasets.report import Notes
@@ -31,7 +32,6 @@ MAX_TABLE_BYTES = 64 << 20
 MIN_NAMED_SHARE = 0.9
 MAX_SHOWN = 20
 READERS = {".csv": read_csv, ".tsv": read_csv, ".jsonl": read_jsonl, ".ndjson": read_jsonl}
-NO_LABELS = re.compile(r"submission[^/]*$", re.IGNORECASE)  # how answers to a competition are written, made-up labels
 FILE_ENDING = re.compile(r"\.(jpe?g|jfif|png|webp|gif|bmp|tiff?|txt)$", re.IGNORECASE)
 SEVERAL = -1
 
@@ -113,7 +113,7 @@ class _Names:
 def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo, names: _Names, context: Context) -> _Table | None:
     """Return a table that names files, each once; None where it does not, or cannot be read."""
     reader = READERS.get(ending(member))
-    if reader is None or member.file_size > MAX_TABLE_BYTES or NO_LABELS.search(member.filename):
+    if reader is None or member.file_size > MAX_TABLE_BYTES or SUBMISSION.search(member.filename):
         return None
     path = context.scratch / "labels"
     with path.open("wb") as file:
@@ -176,19 +176,11 @@ def _join(group: list[_Table], files: int) -> _Joined | None:
         rows[table.files] = start + table.rows
         start += table.loaded.rows_read
     columns = [
-        _concatenated([table.loaded.columns[place] for table in group])
+        concatenated([table.loaded.columns[place] for table in group])
         for place, column in enumerate(group[0].loaded.columns)
         if column.name != group[0].key and group[0].loaded.roles.get(column.name) != "ignored"
     ]
     return _Joined(tuple(columns), rows)
-
-
-def _concatenated(columns: list[Any]) -> Column:
-    first: Column = columns[0]
-    if isinstance(first, TextColumn | LabelsColumn):
-        chunks = [chunk for column in columns for chunk in pa.chunked_array(column.values).chunks]
-        return replace(first, values=pa.chunked_array(chunks))
-    return replace(first, values=np.concatenate([column.values for column in columns]))
 
 
 def _take(column: Column, rows: Ints) -> Column:

@@ -24,6 +24,7 @@ UNLABELLED = re.compile(
     re.IGNORECASE,
 )
 PARTS = re.compile(r"(fold|part|batch|set|split|chunk|shard|subset|cv)[-_ ]?([a-z]|\d+)", re.IGNORECASE)
+"""Names of folders that hold parts of the files, and say nothing of them."""
 KINDS = re.compile(
     r"(rgb|raw|original|image|img|picture|photo|mask|segmentation|label|annotation|annot|depth|edge|seg|gt|text|meta)s?",
     re.IGNORECASE,
