@@ -142,7 +142,7 @@ class PrepareOptions(Frozen):
     )
     missing_values: Annotated[tuple[Name, ...], Field(max_length=100)] = Field(
         default=(),
-        description="Values that mean a missing one in every input column of a table, such as -999 or ?; [] for none.",
+        description="Values that mean a missing one in inputs of tables and series, such as -999 or ?; [] for none.",
     )
     decimal: Decimal | dict[str, Decimal] = Field(
         default="auto",

@@ -126,6 +126,7 @@ def _spec(frame: Frame, split: Bytes, loaded: Loaded, options: PrepareOptions, n
         left_out=tuple(column.name for column in loaded.columns if column.name not in inputs),
         input_names=loaded.input_names,
         missing_values=options.missing_values,
+        step_decimals=loaded.decimals if len({*loaded.decimals} - {None}) > 1 and len(frame.columns) == 1 else (),
         continuous=frame.windows,
         rows=rows,
         labelled={spec.name: _rows_per_split(split[labelled[:, t]]) for t, spec in enumerate(frame.target_specs)},

@@ -69,10 +69,10 @@ class WarningCode(StrEnum):
     TOTAL_ROW = "total_row", "The last row of a CSV file is called a total, and was read like the others."
     STRAY_QUOTES = "stray_quotes", "Quotes of a CSV file enclose whole rows, or have no partner."
     SENTINEL_VALUES = "sentinel_values", "A number such as -999 far from all others may mean a missing value."
-    AMBIGUOUS_NUMBERS = "ambiguous_numbers", "Numbers such as 1.234 may be thousands or fractions."
+    AMBIGUOUS_NUMBERS = "ambiguous_numbers", "Numbers may mean others: 1.234 a thousand, 1.10 a version."
     MISSING_WORDS = "missing_words", "Words such as NA or unknown were read as missing values."
     MISSING_WORD_CLASSES = "missing_word_classes", "Classes of a target are words such as NA, which may mean no label."
-    DIGITS_LOST = "digits_lost", "Whole numbers have more digits than a float64 holds."
+    DIGITS_LOST = "digits_lost", "Whole numbers or times have more digits than a float64 holds."
     FILES_NOT_READ = "files_not_read", "Files in a zip that may hold rows or labels were not read."
     GUESSED_SPLITS = "guessed_splits", "Which of two folders is train and which is test was guessed by their sizes."
     FILES_JOINED = (
@@ -177,6 +177,10 @@ class DataSpec(Frozen):
     )
     missing_values: tuple[str, ...] = Field(
         default=(), description="What the user lists as meaning a missing value in every input column."
+    )
+    step_decimals: tuple[DecimalSign | None, ...] = Field(
+        default=(),
+        description="The sign before the fractions of each of `input_names`, where these are steps and differ.",
     )
     continuous: bool = Field(
         default=False,

@@ -1,9 +1,9 @@
 """Classes that are spelt in several ways: "Cat", "cat ", "CAT".
 
 Names are spellings of one class where they are equal once normalised (Unicode NFKC, case folded, blanks trimmed and
-made single). The most frequent spelling stays. Short names are not merged, since "a" and "A" may be two letters and
-"CO" is not "Co"; but "no" and "No" are one word, and so are "Y" and "y" where all classes are y and n. A rare class
-one letter away from a frequent one is only reported: it may be a misspelling, or a word of its own.
+made single, dots at the end cut). The most frequent spelling stays. Short names are not merged, since "a" and "A" may
+be two letters and "CO" is not "Co"; but "no" and "No" are one word, and so are "Y" and "y" where all classes are y and
+n. A rare class one letter away from a frequent one is only reported: it may be a misspelling, or a word of its own.
 """
 
 import unicodedata
@@ -170,7 +170,8 @@ def _is_short_word(name: str, words: set[str]) -> bool:
 
 
 def _normalise(name: str) -> str:
-    return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+    words = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+    return words.rstrip(".") or words
 
 
 def _recode(codes: Floats, new_codes: Floats) -> Floats:

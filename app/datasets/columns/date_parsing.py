@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from app.datasets.columns.number_parsing import to_bools
-from app.datasets.frames import Bools, Floats
-from app.ml.data.dates import FIRST, LAST, PATTERN, from_iso, to_iso
+from app.datasets.frames import Bools, Floats, Ints
+from app.ml.data.dates import EXACT_DAYS, FIRST, LAST, PATTERN, from_iso, loses_microseconds, to_iso
 from app.ml.data.written_numbers import MISSING_WORD
 
 __all__ = ["DATE_NOTATION", "FIRST", "LAST", "ParsedDates", "looks_like_other_date_notation", "parse_dates", "to_iso"]
@@ -26,7 +26,7 @@ class ParsedDates:
     """A text column parsed as dates: days (N,), NaN where missing or no date; foreign (N,) marks what is no date.
 
     `words` (N,) marks missing values that are written out (NaT, NA, null, unknown, ?), `present` is the number of other
-    values, `zoned` that of dates with a time zone.
+    values, `zoned` that of dates with a time zone. `cut` are the rows whose microseconds are lost in days.
     """
 
     days: Floats
@@ -34,6 +34,7 @@ class ParsedDates:
     foreign: Bools
     present: int
     zoned: int
+    cut: Ints
 
 
 def parse_dates(text: Any, *, force: bool) -> ParsedDates | None:
@@ -53,7 +54,22 @@ def parse_dates(text: Any, *, force: bool) -> ParsedDates | None:
         days[start : start + len(chunk)] = np.fromiter(numbers, np.float64, len(chunk))
         start += len(chunk)
     zoned = to_bools(pc.match_substring_regex(trimmed, r":\d{2}.*(Z|[+-]\d{2}(:?\d{2})?)$"))
-    return ParsedDates(days, words, np.isnan(days) & ~missing & ~words, present, int((zoned & ~np.isnan(days)).sum()))
+    foreign = np.isnan(days) & ~missing & ~words
+    return ParsedDates(days, words, foreign, present, int((zoned & ~np.isnan(days)).sum()), _cut(trimmed, days))
+
+
+def _cut(text: Any, days: Floats) -> Ints:
+    """Return the rows of dates in far years whose microseconds are lost."""
+    far = np.flatnonzero((np.abs(days) >= EXACT_DAYS) & (days != np.floor(days)))
+    lost = [row for row in far.tolist() if loses_microseconds(text[row].as_py(), days[row])]
+    return np.array(lost, dtype=np.int64)
+
+
+def rows_with_cut_times(days: Floats) -> Ints:
+    """Return the rows of days (N,) in far years that are no tenths of milliseconds, but for rounding."""
+    whole = np.floor(days)
+    coarse = whole + np.round((days - whole) * 864e6) / 864e6
+    return np.flatnonzero((np.abs(days) >= EXACT_DAYS) & (np.abs(coarse - days) > np.spacing(np.abs(days))))
 
 
 def looks_like_other_date_notation(text: Any) -> bool:

@@ -8,17 +8,16 @@ import numpy as np
 import numpy.typing as npt
 
 from app.datasets.columns.free_text import has_words, is_lost_text, names_rows
-from app.datasets.columns.missing_values import notice_words, warn_of_sentinels, without_missing_values
+from app.datasets.columns.missing_values import (
+    notice_words,
+    warn_of_array_sentinels,
+    warn_of_sentinels,
+    without_missing_values,
+)
 from app.datasets.columns.roles import SPLIT_WORDS, Assigned, assign_roles
 from app.datasets.columns.target_encoding import encode_targets
-from app.datasets.columns.type_inference import (
-    Categories,
-    ColumnReader,
-    Dates,
-    Numbers,
-    Unusable,
-    Values,
-)
+from app.datasets.columns.type_inference import ColumnReader
+from app.datasets.columns.values import Categories, Dates, Numbers, Unusable, Values
 from app.datasets.context import Context
 from app.datasets.errors import Code, DatasetError, RowError
 from app.datasets.frames import Bools, Bytes, Column, ColumnType, Floats, Frame, Inputs, Loaded, TextColumn
@@ -47,6 +46,8 @@ def encode_columns(loaded: Loaded, context: Context) -> Frame:
     if loaded.inputs is not None:
         inputs: Inputs = loaded.inputs
         columns = _array_columns(loaded, nullable=options.missing == "impute")
+        if columns and not isinstance(inputs, Texts):
+            warn_of_array_sentinels(inputs, [column.name for column in columns], loaded.rows, notes)
     else:
         chosen = [column for column in loaded.columns if roles[column.name] in {"input", "auto"}]
         chosen = _without_row_ids(chosen, roles, options, notes)
@@ -89,6 +90,9 @@ def _check_options(loaded: Loaded, options: PrepareOptions) -> None:
     if options.folders is not None and loaded.format != "zip":
         message = "folders says what the folders of a zip are, and this file has none; leave it out"
         raise DatasetError(Code.BAD_OPTION, message, [RowError(("folders",), message)])
+    if options.missing_values and loaded.modality in {"image", "text"}:
+        message = f"missing_values names numbers and categories that are missing, and this file holds {loaded.modality}"
+        raise DatasetError(Code.BAD_OPTION, message, [RowError(("missing_values",), f"{message}; leave it out")])
     if options.text is not None and loaded.format != "text":
         message = "text says how plain text is cut into rows; the rows of this file are given, so leave it out"
         raise DatasetError(Code.BAD_OPTION, message, [RowError(("text",), message)])
@@ -110,7 +114,13 @@ def _array_columns(loaded: Loaded, *, nullable: bool) -> tuple[ColumnSpec, ...]:
         what = "channel" if loaded.modality == "series" else "column"
         message = f"{what} {name} holds no value; remove it"
         raise DatasetError(Code.EMPTY_COLUMN, message, [RowError((name,), message)])
-    return tuple(ColumnSpec(name=name, type="number", nullable=nullable, decimal=loaded.decimal) for name in names)
+    signs = {*loaded.decimals} - {None}
+    common = signs.pop() if len(signs) == 1 else None
+    decimals = loaded.decimals if len(loaded.decimals) == len(names) else [common] * len(names)
+    return tuple(
+        ColumnSpec(name=name, type="number", nullable=nullable, decimal=decimal)
+        for name, decimal in zip(names, decimals, strict=True)
+    )
 
 
 def _has_value(inputs: npt.NDArray[Any]) -> Bools:

@@ -83,6 +83,7 @@ CODE_NAMES = POSTAL_NAMES | frozenset(
 AMOUNT_NAMES = frozenset(
     ["count", "number", "length", "len", "share", "rate", "score", "amount", "total", "price", "age", "size"]
 )
+VERSION_NAMES = frozenset(["version", "ver", "release", "section", "chapter", "clause", "paragraph", "revision", "rev"])
 ID_NAME = re.compile(r"(^|[_ .-])(id|uuid|guid|index|key)$|^unnamed: 0$", re.IGNORECASE)
 CAMEL_ID = re.compile(r"[a-z](Id|ID|Uuid|UUID)$")
 PROPER_NAMES = frozenset(["name", "address", "street", "title", "url", "path", "file", "filename"])
@@ -121,6 +122,12 @@ def is_called_code(name: str) -> bool:
 def is_called_postal(name: str) -> bool:
     """Return whether a column is called zip, plz, postal code or the like."""
     return bool(set(words_of(name)) & POSTAL_NAMES) and is_called_code(name)
+
+
+def is_called_version(name: str) -> bool:
+    """Return whether a column is called version, release, section or the like."""
+    words = set(words_of(name))
+    return bool(words & VERSION_NAMES) and not words & AMOUNT_NAMES
 
 
 def is_called_id(name: str) -> bool:

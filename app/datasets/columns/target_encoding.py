@@ -5,7 +5,8 @@ import numpy as np
 from app.datasets.columns.free_text import MAX_CATEGORIES, MAX_CERTAIN_CATEGORIES
 from app.datasets.columns.label_lists import blank_out, label_targets, split_labels, warn_of_missing_words
 from app.datasets.columns.roles import TARGET_NAMES, Assigned
-from app.datasets.columns.type_inference import ColumnReader, Dates, Numbers, Unusable
+from app.datasets.columns.type_inference import ColumnReader
+from app.datasets.columns.values import Dates, Numbers, Unusable
 from app.datasets.errors import Code, DatasetError, RowError
 from app.datasets.frames import Column, Floats, LabelsColumn, Loaded
 from app.datasets.options import PrepareOptions

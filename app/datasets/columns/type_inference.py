@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,12 +17,16 @@ from app.datasets.columns.date_parsing import (
     ParsedDates,
     looks_like_other_date_notation,
     parse_dates,
+    rows_with_cut_times,
     to_iso,
 )
 from app.datasets.columns.free_text import MAX_CATEGORIES, MAX_CERTAIN_CATEGORIES, MAX_NAME, has_too_many_values
 from app.datasets.columns.names import is_called_postal
 from app.datasets.columns.number_parsing import ParsedNumbers, looks_like_other_number_notation, parse_numbers
+from app.datasets.columns.section_numbers import find_section_numbers
+from app.datasets.columns.truths import are_mixed_truths, merge_truths
 from app.datasets.columns.unread_notations import NUMBER_NOTATION, unread_notation
+from app.datasets.columns.values import Categories, Dates, Numbers, Unusable, Values
 from app.datasets.errors import Code, DatasetError, RowError
 from app.datasets.frames import (
     Bools,
@@ -51,45 +55,6 @@ INTEGER = re.compile(r"-?(0|[1-9]\d{0,15})")
 
 
 @dataclass(frozen=True, slots=True)
-class Numbers:
-    """A column of numbers: (N,), NaN = missing."""
-
-    values: Floats
-    whole: bool = False
-    boolean: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Categories:
-    """A column of categories: codes (N,), NaN = missing; code i means names[i]."""
-
-    codes: Floats
-    names: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Dates:
-    """A column of dates: days since 1970-01-01 (N,), NaN = missing."""
-
-    values: Floats
-
-
-@dataclass(frozen=True, slots=True)
-class Unusable:
-    """A column that no model can use, the reason, and what to send to use it, where something does.
-
-    `notation`: how to write its values, where they look like dates or numbers in a notation that is not read.
-    """
-
-    reason: str
-    remedy: str | None = None
-    notation: str | None = None
-
-
-Values: TypeAlias = Numbers | Categories | Dates | Unusable
-
-
-@dataclass(frozen=True, slots=True)
 class ColumnReader:
     """Reads columns as numbers, categories or dates, under the user's options and the service's limits."""
 
@@ -115,7 +80,7 @@ class ColumnReader:
             parsed = self._dates(column, declared)
             if parsed is not None:
                 return parsed
-        if declared is None and codes and self._are_codes(column):
+        if declared is None and codes and (self._are_codes(column) or self._are_sections(column)):
             return self._categories(column, declared, codes=True)
         names = declared is None and column.typed and not self._are_written_numbers(column)
         if names or declared == "category":
@@ -130,6 +95,19 @@ class ColumnReader:
         kind, reason = judged
         self._decide(column.name, kind, reason, "number" if kind == "category" else "category")
         return kind == "category"
+
+    def _are_sections(self, column: TextColumn) -> bool:
+        """Return whether values such as 1.10 are versions or the like, and say so; warn where they may be fractions."""
+        sections = find_section_numbers(column)
+        if sections is None:
+            return False
+        if sections.certain:
+            self._decide(column.name, "category", sections.reason, "number")
+            return True
+        message = f"column {column.name} was read as numbers, but {sections.reason}; perhaps they are versions"
+        remedy = f'types={{"{column.name}": "category"}} keeps them apart; "number" says that they are numbers'
+        self.notes.warn(WarningCode.AMBIGUOUS_NUMBERS, message, count=1, remedy=remedy)
+        return False
 
     def _are_written_numbers(self, column: TextColumn) -> bool:
         """Return whether text of a file with types is numbers all the same: not where few whole ones may be names."""
@@ -161,6 +139,7 @@ class ColumnReader:
             return Numbers(column.values)
         if declared == "category":
             return self.as_categories(column.name, Numbers(column.values), to_iso)
+        self._warn_of_cut_times(column.name, rows_with_cut_times(column.values))
         return self._to_dates(column.name, column.values)
 
     def _dates(self, column: TextColumn, declared: ColumnType | None) -> Values | None:
@@ -184,7 +163,17 @@ class ColumnReader:
             )
         if 0 < parsed.zoned < parsed.present:
             self.notes.notice(f"column {column.name}: times without a zone were taken as UTC, as some have one")
+        self._warn_of_cut_times(column.name, parsed.cut)
         return Dates(parsed.days)
+
+    def _warn_of_cut_times(self, name: str, positions: Ints) -> None:
+        if len(positions):
+            message = (
+                f"column {name}: {len(positions)} times before 1790 or after 2149 were rounded to 0.1 milliseconds"
+            )
+            rows = self.rows[positions[:MAX_WARNING_ROWS]]
+            remedy = "write their fractions of a second into a column of their own, if they matter"
+            self.notes.warn(WarningCode.DIGITS_LOST, message, count=len(positions), rows=rows, remedy=remedy)
 
     def _warn_of_other_dates(self, name: str, positions: Ints) -> None:
         message = f"column {name} looks like dates, but {len(positions)} values are no ISO 8601 dates: it stays text"
@@ -232,6 +221,8 @@ class ColumnReader:
     def _number_text(self, column: TextColumn, parsed: ParsedNumbers, declared: ColumnType | None) -> Values:
         foreign = int(parsed.foreign.sum())
         numbers = int(np.isfinite(parsed.values).sum())
+        if foreign and declared is None and are_mixed_truths(pc.utf8_trim_whitespace(column.values)):
+            return self._categories(column, declared)
         if foreign and (declared == "number" or numbers >= MIN_NUMBER_SHARE * (numbers + foreign)):
             raise self._mixed_types(column, parsed.foreign, declared)
         if foreign:
@@ -309,7 +300,7 @@ class ColumnReader:
         ]
 
     def _categories(self, column: TextColumn, declared: ColumnType | None, *, codes: bool = False) -> Values:
-        text = self._category_texts(column)
+        text = merge_truths(column.name, self._category_texts(column), self.notes, declared=declared is not None)
         names = pc.unique(text).drop_null().to_pylist()
         present = len(text) - text.null_count
         if not names:

@@ -71,9 +71,9 @@ class Loaded:
     NaN, or texts; where it is None, `columns` hold the inputs too. `roles` and `types` are what the file itself
     declares of its columns. Pixels were multiplied by `value_scale`, or `pixel_range` of them became 0 .. 255;
     `background` lies under transparent ones. `channels` are the names of the channels of series, `input_names` those
-    of the columns that became `inputs`, `decimal` the sign that stood before the fractions of their numbers, None: not
-    known. `windows`: the rows are overlapping pieces of one long text, in order. `unlabelled` are the numbers of rows
-    that the upload itself says to have no label, in a folder of that name.
+    of the columns that became `inputs`, `decimals` the signs before the fractions of their numbers, by channel, or by
+    step of the only one; None: not known. `windows`: the rows are overlapping pieces of one long text, in order.
+    `unlabelled` are the numbers of rows that the upload itself says to have no label, in a folder of that name.
     """
 
     format: str
@@ -90,7 +90,7 @@ class Loaded:
     pixel_range: PixelRange | None = None
     channels: tuple[str, ...] = ()
     input_names: tuple[str, ...] = ()
-    decimal: DecimalSign | None = None
+    decimals: tuple[DecimalSign | None, ...] = ()
     windows: bool = False
     unlabelled: Ints = field(default_factory=lambda: np.empty(0, np.int64))
 

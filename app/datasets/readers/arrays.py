@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from app.datasets.columns.missing_values import MissingNumbers
 from app.datasets.context import Context
 from app.datasets.errors import Code, DatasetError, RowError
 from app.datasets.frames import Column, ColumnType, Ints, Loaded, NumberColumn, Role, TextColumn
@@ -136,17 +137,20 @@ def _series(kind: str, arrays: dict[str, Array], labels: _Labels, context: Conte
     _warn_of_channels(x, context)
     out = open_series((x.shape[0], x.shape[1], x.shape[2] if x.ndim == 3 else 1), context)  # noqa: PLR2004
     lengths = _lengths(arrays.get(LENGTHS), x)
+    missing = MissingNumbers(context.options.missing_values)
     kept: list[Array] = []
     count = 0
     for rows in row_chunks(x, CHUNK_BYTES):
         chunk = x[rows]
         series = chunk.reshape(len(chunk), *out.shape[1:]).astype(np.float64)
         series[np.arange(series.shape[1]) >= lengths[rows, None]] = np.nan
+        missing.blank(series)
         _check_finite(series, rows.start, context.options)
         observed = np.flatnonzero(~np.isnan(series).all(axis=(1, 2)))
         out[count : count + len(observed)] = series[observed]
         count += len(observed)
         kept.append(rows.start + observed)
+    missing.note(context.notes)
     positions = np.concatenate(kept)
     if not count:
         raise DatasetError(Code.EMPTY_DATASET, f"none of the {len(x)} series holds any value; add some")
@@ -198,14 +202,17 @@ def _matrix(x: Array, context: Context) -> Array:
     if x.size * 8 > context.limits.canonical_bytes:
         raise DatasetError(Code.TOO_LARGE, f"array x of shape {x.shape} is too large to prepare")
     out = np.lib.format.open_memmap(context.scratch / "matrix.npy", mode="w+", dtype=np.float64, shape=x.shape)
+    missing = MissingNumbers(context.options.missing_values)
     errors: list[RowError] = []
     for rows in row_chunks(x, CHUNK_BYTES):
         numbers = x[rows].astype(np.float64)
+        missing.blank(numbers)
         infinite = np.abs(numbers) > FLOAT32_MAX
         if infinite.any():
             errors += _number_errors(numbers, infinite, rows.start)
             numbers[infinite] = np.nan
         out[rows] = numbers
+    missing.note(context.notes)
     if errors and context.options.missing != "impute":
         message = f'array x: {errors[0].msg}; or set missing to "impute"'
         raise DatasetError(Code.BAD_NUMBER, message, errors[:MAX_ROW_ERRORS])

@@ -9,6 +9,7 @@ from typing import NoReturn, overload
 import numpy as np
 import pyarrow as pa
 
+from app.datasets.columns.missing_values import MissingNumbers
 from app.datasets.context import Context
 from app.datasets.errors import Code, DatasetError, RowError
 from app.datasets.frames import Column, Floats, Ints, LabelsColumn, TextColumn
@@ -115,6 +116,7 @@ class SeriesRows:
         self._file = self._path.open("wb")
         self._ends = array("q", [0])
         self._empty = array("q")
+        self._missing = MissingNumbers(context.options.missing_values)
         self.channels = 0
         self.count = 0
 
@@ -126,6 +128,7 @@ class SeriesRows:
         """
         row = self.count
         self.count += 1
+        self._missing.blank(series)
         observed = np.flatnonzero(~np.isnan(series).all(axis=1)) if series.size else np.empty(0)
         if not len(observed):
             self._empty.append(row)
@@ -164,6 +167,7 @@ class SeriesRows:
     def finish(self) -> tuple[Floats, KeptRows]:
         """Return the series float64 (n, T, C), memory-mapped and padded with NaN, and their rows."""
         self._file.close()
+        self._missing.note(self._context.notes)
         if len(self._ends) == 1:
             raise DatasetError(Code.EMPTY_DATASET, f"none of the {self.count} series holds any value; add some")
         lengths = np.diff(self._ends)

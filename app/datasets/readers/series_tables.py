@@ -7,9 +7,11 @@ import numpy as np
 import pyarrow.compute as pc
 
 from app.datasets.columns.encoding import read_times
+from app.datasets.columns.missing_values import without_missing_values
 from app.datasets.columns.number_parsing import parse_numbers
 from app.datasets.columns.roles import Assigned, assign_roles
-from app.datasets.columns.type_inference import MIN_NUMBER_SHARE, ColumnReader, Numbers, Unusable
+from app.datasets.columns.type_inference import MIN_NUMBER_SHARE, ColumnReader
+from app.datasets.columns.values import Numbers, Unusable
 from app.datasets.context import Context
 from app.datasets.errors import Code, DatasetError, RowError
 from app.datasets.frames import Bools, Column, DateColumn, Floats, Ints, LabelsColumn, Loaded, TextColumn
@@ -17,7 +19,6 @@ from app.datasets.frames.chunks import row_chunks
 from app.datasets.options import SeriesOptions
 from app.datasets.readers.collectors import EmptyRows, open_series, take_rows
 from app.datasets.report import Notes
-from app.ml.spec import DecimalSign
 
 CHANNEL = "value"
 
@@ -45,7 +46,7 @@ def with_series(loaded: Loaded, context: Context) -> Loaded:
 
 def _from_wide_form(loaded: Loaded, context: Context) -> Loaded:
     """Make a series of each row: every input column is a step, in the order of the file."""
-    columns = _step_columns(loaded.columns, assign_roles(loaded, context.options, Notes()), context.notes)
+    columns = _step_columns(loaded.columns, assign_roles(loaded, context.options, Notes()), context)
     reader = ColumnReader(context.options, context.limits, loaded.rows, context.notes)
     series = open_series((len(loaded.rows), len(columns), 1), context)
     observed = np.zeros(len(series), dtype=np.bool_)
@@ -54,7 +55,7 @@ def _from_wide_form(loaded: Loaded, context: Context) -> Loaded:
         series[:, step, 0] = values
         observed |= ~np.isnan(values)
     context.notes.decide("series", f"{len(columns)} steps", "every input column is a step, in the order of the file")
-    return _finish(loaded, series, observed, (CHANNEL,), columns)
+    return _finish(loaded, series, observed, (CHANNEL,), columns, columns)
 
 
 def _from_long_form(loaded: Loaded, options: SeriesOptions, context: Context) -> Loaded:
@@ -63,7 +64,7 @@ def _from_long_form(loaded: Loaded, options: SeriesOptions, context: Context) ->
     keys = [column for column in (id_column, time_column) if column is not None]
     roles = assign_roles(loaded, context.options, Notes())
     reader = ColumnReader(context.options, context.limits, loaded.rows, context.notes)
-    channels = _step_columns(_without(loaded.columns, keys), roles, context.notes)
+    channels = _step_columns(_without(loaded.columns, keys), roles, context)
     series_of = _series_numbers(id_column, loaded.rows)
     times = None if time_column is None else read_times(time_column, reader)
     series, observed = _stack([_read_numbers(column, reader) for column in channels], series_of, times, context)
@@ -75,7 +76,8 @@ def _from_long_form(loaded: Loaded, options: SeriesOptions, context: Context) ->
     context.notes.decide("series", f"{len(first)} series", f"rows with the same {options.id} are one series")
     columns = tuple(take_rows(column, first) for column in others)
     table = replace(loaded, rows_read=len(first), rows=loaded.rows[first], columns=columns)
-    return _finish(table, series, observed, tuple(column.name for column in channels), [*keys, *channels])
+    names = tuple(column.name for column in channels)
+    return _finish(table, series, observed, names, [*keys, *channels], channels)
 
 
 def _key_columns(loaded: Loaded, options: SeriesOptions) -> tuple[Column, Column | None]:
@@ -96,10 +98,16 @@ def _without(columns: Sequence[Column], others: Sequence[Column]) -> tuple[Colum
     return tuple(column for column in columns if column.name not in names)
 
 
-def _step_columns(columns: Sequence[Column], roles: dict[str, Assigned], notes: Notes) -> list[Column]:
-    """Return the columns that hold steps: those with the role input, or else all numbers without another role."""
-    inputs = [column for column in columns if roles[column.name] == "input"]
-    free = [column for column in columns if roles[column.name] == "auto"]
+def _step_columns(columns: Sequence[Column], roles: dict[str, Assigned], context: Context) -> list[Column]:
+    """Return the columns that hold steps: those with the role input, or else all numbers without another role.
+
+    Values that the options list as missing are missing in them.
+    """
+    notes, listed = context.notes, context.options.missing_values
+    open_columns = [column for column in columns if roles[column.name] in {"input", "auto"}]
+    given = [without_missing_values(column, listed, notes) for column in open_columns]
+    inputs = [column for column in given if roles[column.name] == "input"]
+    free = [column for column in given if roles[column.name] == "auto"]
     steps = inputs or [column for column in free if not _is_text(column)]
     for column in _without(free, steps):
         hint = "if it says something of a whole series, give it the role target or group"
@@ -186,8 +194,12 @@ def _finish(
     observed: Bools,
     channels: tuple[str, ...],
     input_columns: list[Column],
+    value_columns: list[Column],
 ) -> Loaded:
-    """Return the table with its series (S, T, C) as inputs, without series that have no value."""
+    """Return the table with its series (S, T, C) as inputs, without series that have no value.
+
+    `input_columns` became the series, keys and all; `value_columns` of them hold the values.
+    """
     if not observed.any():
         raise DatasetError(Code.EMPTY_DATASET, f"none of the {len(observed)} series holds any value; add some")
     positions = np.flatnonzero(observed)
@@ -200,14 +212,8 @@ def _finish(
         corrupt=EmptyRows(table.rows[~observed], "the series holds no value"),
         channels=channels,
         input_names=tuple(column.name for column in input_columns),
-        decimal=_decimal(input_columns),
+        decimals=tuple(column.decimal if isinstance(column, TextColumn) else None for column in value_columns),
     )
-
-
-def _decimal(columns: list[Column]) -> DecimalSign | None:
-    """Return the sign before the fractions of all columns that tell one, None where they differ."""
-    signs = {column.decimal for column in columns if isinstance(column, TextColumn)} - {None}
-    return signs.pop() if len(signs) == 1 else None
 
 
 def _compact(series: Floats, positions: Ints) -> Floats:

@@ -20,6 +20,7 @@ MIN_NUMBER_SHARE = 0.5
 SEPARATOR_LINE = re.compile(r"\"?sep=(\\t|[^\w\"\r\n])\"?[ ,;\t]*(\r\n|\r|\n)", re.IGNORECASE)
 SHORT_NAME = re.compile(r"[\w.-]{1,40}( [\w.-]{1,40})?")
 COMMENT = "#"
+OTHER_COMMENTS = ("|", "%", "//")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +113,22 @@ def _find_header(reading: _Reading, header: str) -> Layout:
     records = reading.records
     if header == "first" or not records:
         return Layout(reading.delimiter, HeaderVerdict(names=True, reason="header says so"))
-    comments = next((k for k, r in enumerate(records) if not r.fields[0].startswith(COMMENT)), len(records))
+    comments = _count_comments(reading)
     if header == "none":
         return _after(reading, min(comments, len(records) - 1), HeaderVerdict(names=False, reason="header says so"))
     lead = reading.lead if reading.even == 1 else 0
     if not lead and 0 < comments < len(records):
         return _below_comments(reading, comments)
     return _below_titles(reading, lead, comments)
+
+
+def _count_comments(reading: _Reading) -> int:
+    """Return how many records before the table are comments; of those of C4.5, MATLAB and C, of one field each."""
+    for number, record in enumerate(reading.records):
+        alone = number < reading.lead and len(record.fields) == 1
+        if not record.fields[0].startswith((COMMENT, *OTHER_COMMENTS) if alone else COMMENT):
+            return number
+    return len(reading.records)
 
 
 def _below_titles(reading: _Reading, lead: int, comments: int) -> Layout:

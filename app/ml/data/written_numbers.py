@@ -8,6 +8,7 @@ MISSING_WORD = (
     "|-{1,3}|\u2013|\u2014)$"
 )
 """What means a missing number or date, without the blanks around it."""
+_MISSING_WORD = re.compile(MISSING_WORD)
 GROUPED_BY_COMMAS = r"[1-9]\d{0,2}(,\d{2,3})*,\d{3}"  # lakhs and crores have two digits
 GROUPED_BY_POINTS = r"[1-9]\d{0,2}(\.\d{3})+"
 
@@ -32,6 +33,11 @@ BRACKETED = rf"^\s*[\[(]\s*({ITEM}(\s*,\s*|\s+))*({ITEM}\s*,?\s*)?[\])]\s*$"
 MIN_BARE = 8  # numbers without brackets: fewer may be a telephone number
 BARE = rf"^\s*{ITEM}((\s*[,;]\s*|\s+){ITEM}){{{MIN_BARE - 1},}}\s*$"
 NO_VALUE = re.compile(r"nan|none|null", re.IGNORECASE)
+
+
+def is_missing_word(text: str) -> bool:
+    """Return whether a text, without blanks around it, means a missing value."""
+    return _MISSING_WORD.match(text) is not None
 
 
 def numbers_of_list(text: str) -> list[float]:

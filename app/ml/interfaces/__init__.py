@@ -382,6 +382,11 @@ class HeadConfig(Config, ABC):
         """
         return self, {}
 
+    def handed_on(self, targets: tuple[TargetSpec, ...]) -> Self:
+        """Return the config with which its head goes on with another dataset's `targets`; by default the same."""
+        del targets
+        return self
+
     @abstractmethod
     def build(self, features: int, targets: tuple[TargetSpec, ...]) -> Head:
         """Build it for `features` inputs, with fresh weights from torch's global generator.

@@ -37,7 +37,8 @@ def _as_requested(entry: HeadEntry, spec: DataSpec) -> AnyHead:
     """The config of a model's head; one of a column of lists names the column again, whose labels may be others now."""
     group = entry.targets[0].group if entry.targets else None
     if entry.config.accepts != "label" or group is None or not spec.labels_of(group):
-        return entry.config
+        targets = tuple(target for name in entry.config.targets if (target := spec.target(name)) is not None)
+        return entry.config.handed_on(targets) if targets else entry.config
     return entry.config.model_copy(update={"target": group, "name": entry.config.key})
 
 

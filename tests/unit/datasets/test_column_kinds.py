@@ -301,7 +301,7 @@ def test_letters_that_may_be_two_classes_are_warned_of(make: Preparer) -> None:
 
 
 def test_spellings_of_an_input_are_warned_of(make: Preparer) -> None:
-    done = make(csv_of(v=numbers(), member=["Yes", "yes", "No"] * 20, label=labels()))
+    done = make(csv_of(v=numbers(), member=["Gold", "gold", "Blue"] * 20, label=labels()))
     assert "member" in done.warning(WarningCode.SIMILAR_CLASSES).message
 
 

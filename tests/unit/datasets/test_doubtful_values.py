@@ -45,6 +45,40 @@ def test_a_number_among_others_means_itself(make: Preparer, values: list[str]) -
     assert codes(make(table("points", values))) == []
 
 
+WAVES = np.random.default_rng(0).normal(size=(60, 8, 2))
+WAVES[::3, 2] = -999
+LONG = "id,heat,label\n" + "".join(f"{i // 6},{-999 if i % 4 == 0 else i % 7},{'ab'[i // 6 % 2]}\n" for i in range(360))
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "count"),
+    [
+        (npz(x=WAVES, y=Y % 2), {"modality": "series"}, 40),
+        (npz(x=WAVES[:, :, 0], y=Y % 2), {}, 20),
+        ("".join(json.dumps({"s": [i, -999, 3], "label": "ab"[i % 2]}) + "\n" for i in range(60)), {}, 60),
+        ("a,b,c,label\n" + "".join(f"{i},-999,{i % 7},{'ab'[i % 2]}\n" for i in range(60)), {"modality": "series"}, 60),
+        (LONG, {"series": {"id": "id"}}, 90),
+    ],
+)
+def test_listed_values_are_missing_in_series_and_arrays(
+    make: Preparer, content: bytes | str, options: dict[str, Any], count: int
+) -> None:
+    plain = make(content, **options)
+    warnings = [item for item in plain.report.warnings if item.code == "sentinel_values"]
+    assert sum(item.count for item in warnings) == count
+    assert {item.remedy for item in warnings} == {'missing_values=["-999"] makes it one'}
+    again = make(content, **options, missing_values=["-999"])
+    assert not [item for item in again.report.warnings if item.code == "sentinel_values"]
+    before, after = plain.array("inputs"), again.array("inputs")
+    assert np.array_equal(np.where(before == -999, np.nan, before), after, equal_nan=True)
+    assert again.says(f"{count} values are missing") or again.says(f"{count // 2} values are missing")
+
+
+def test_missing_values_of_texts_are_refused(refused: Refuser) -> None:
+    texts = "text,label\n" + "".join(f"a text of some words {i},{'ab'[i % 2]}\n" for i in range(60))
+    assert "leave it out" in str(refused(Code.BAD_OPTION, texts, missing_values=["-999"]).errors[0].msg)
+
+
 def test_words_for_missing_values_among_categories_are_named(make: Preparer) -> None:
     done = make(table("colour", ["?", "red", "blue", "NA"]))
     assert done.spec.columns[0].categories == ("?", "NA", "blue", "red")

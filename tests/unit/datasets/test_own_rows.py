@@ -43,6 +43,12 @@ AMERICAN = table(
 GERMAN_WAVES = "t0;t1;t2;label\n" + "".join(
     f"{i},5;{1 + i % 9}.{37 * i % 1000:03d};{i},25;{'ab'[i % 2]}\n" for i in ROWS
 )
+MIXED_WAVES = "t0;t1;t2;label\n" + "".join(
+    f"{1 + i % 9}.{37 * i % 1000:03d},5;{1 + i % 9}.{37 * i % 1000:03d}5;{i};{'ab'[i % 2]}\n" for i in ROWS
+)
+SENTINEL_WAVES = table("t0,t1,t2,label", [[i, ("-999", "gone", i)[i % 3], -i, "ab"[i % 2]] for i in ROWS])
+TRUTHS = table("age,ok,churn", [[20 + i, ("yes", "0", "TRUE", "n", "1", "False")[i % 6], "ab"[i % 2]] for i in ROWS])
+VERSIONS = table("size,version,churn", [[i / 2, ("1.9", "1.10", "1.1", "2")[i % 4], "ab"[i % 2]] for i in ROWS])
 WAVES = table("t0,t1,t2,label", [[i, i / 2, -i, "ab"[i % 2]] for i in ROWS])
 
 
@@ -67,6 +73,10 @@ def fitted(prepared: Outcome) -> Any:
         (SENTINELS, {"columns": {"churn": "target"}, "missing_values": ["-999", "none"]}, ["churn"]),
         (AMERICAN, {"columns": {"churn": "target"}}, ["churn"]),
         (GERMAN_WAVES, {"modality": "series"}, ["label"]),
+        (MIXED_WAVES, {"modality": "series"}, ["label"]),
+        (SENTINEL_WAVES, {"modality": "series", "missing_values": ["-999", "gone"]}, ["label"]),
+        (TRUTHS, {"columns": {"churn": "target"}}, ["churn"]),
+        (VERSIONS, {"columns": {"churn": "target"}}, ["churn"]),
     ],
 )
 def test_rows_of_the_file_are_asked_as_they_are(

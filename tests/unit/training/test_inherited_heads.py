@@ -12,6 +12,7 @@ from app.ml.configs.learning import FineTuningConfig
 from app.ml.configs.resolved import Resolved, ResolvedFineTuning
 from app.ml.data.arrays import ArrayData
 from app.ml.errors import ConfigError
+from app.ml.kinds.heads.classifier import Classifier
 from app.ml.models.bundle import Bundle
 from app.ml.resolution.fine_tuning import resolve_fine_tuning
 from app.ml.spec import SPLITS, TargetSpec, WarningItem
@@ -176,6 +177,19 @@ def test_labels_are_added_and_other_layers_start_anew() -> None:
     assert torch.allclose(outputs(run, data)[:, 1], given[:, 0], atol=1e-6)
     deeper = {**LABEL, "hidden": [4]}
     assert resolved(data, trained(data), heads=[deeper], strategy=FULL).config.inherited_heads == ()
+
+
+@pytest.mark.parametrize(
+    ("names", "positive"),
+    [(("bar", "circle", "cross"), None), (("bar", "circle"), "circle"), (("circle", "cross"), "cross")],
+)
+def test_the_class_that_counts_goes_on_where_it_is_still_one_of_two(
+    names: tuple[str, ...], positive: str | None
+) -> None:
+    parent = trained(with_classes("circle", "cross"), heads=[{**LABEL, "positive": "cross"}])
+    (head,) = resolved(with_classes(*names), parent, heads="inherit").config.heads
+    assert isinstance(head, Classifier)
+    assert head.positive == positive
 
 
 def test_heads_that_cannot_be_inherited_are_refused() -> None:

@@ -71,6 +71,13 @@ class Classifier(HeadConfig):
         positive, reason = _rarer(classes, class_rows.get(targets[0].name))
         return self.model_copy(update={"positive": positive}), {"positive": (positive, reason)}
 
+    def handed_on(self, targets: tuple[TargetSpec, ...]) -> Self:
+        """Without the class that counts, where it is no longer one of two."""
+        classes = targets[0].classes
+        if len(classes) == _BINARY and self.positive in classes:
+            return self
+        return self.model_copy(update={"positive": None})
+
     @property
     def solvable(self) -> bool:
         """Where it has no hidden layers."""

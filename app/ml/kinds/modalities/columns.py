@@ -9,10 +9,9 @@ date       days since 1970-01-01 like a number; sine and cosine of the place in 
 """
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from pydantic import Field
@@ -24,8 +23,9 @@ from app.ml.interfaces import Rows, StoredRows
 from app.ml.interfaces.doubts import Doubts
 from app.ml.interfaces.modality import UnknownValues
 from app.ml.interfaces.signature import SignatureColumn
+from app.ml.kinds.modalities.category_names import TRUE_AND_FALSE, CategoryNames
 from app.ml.kinds.modalities.column_statistics import ColumnStatistics
-from app.ml.kinds.modalities.decoding import DecodingError, did_you_mean, is_missing, number_of, plain_number
+from app.ml.kinds.modalities.decoding import DecodingError, did_you_mean, is_missing, number_of
 from app.ml.kinds.modalities.ranges import Bounds, Range
 from app.ml.spec import ColumnSpec, DecimalSign, Frozen, WarningCode
 
@@ -35,8 +35,6 @@ _MAX = float(np.finfo(np.float32).max)
 _MAX_NAME = 2**63
 MAX_EXAMPLES = 5  # of unknown categories
 _MISSING_SPECIMENS = 0.2
-Key = TypeVar("Key")
-_TRUTHS = {"true": True, "false": False}
 
 
 class Column(Frozen):
@@ -165,7 +163,7 @@ class NumberColumn(RangedColumn):
         return float(number)
 
     def _read(self, text: str) -> float | bool:
-        truth = _TRUTHS.get(text.strip().casefold())
+        truth = TRUE_AND_FALSE.get(text.strip().casefold())
         number = number_of(text, self.decimal, self.sign) if truth is None else truth
         if number is None:
             msg = "expected a number: this text is none; write numbers as 1234.5"
@@ -227,11 +225,11 @@ class CategoryColumn(Column):
         if value is None:
             return self._missing("category")
         text = _text(value)
-        if text is None and (isinstance(value, bool) or not isinstance(value, float) or not self._by_number):
+        if text is None and (isinstance(value, bool) or not isinstance(value, float) or not self._names.by_number):
             msg = f"expected a category as text or a whole number, not a {type(value).__name__}"
             raise DecodingError(msg, self.name)
         text = repr(value) if text is None else text
-        code = self._code_of(text)
+        code = self._names.code_of(text)
         if code is not None:
             if code in self.unseen:
                 doubts.add(WarningCode.UNKNOWN_CATEGORY, self.name, "known to the dataset, and in no training row")
@@ -241,37 +239,9 @@ class CategoryColumn(Column):
         doubts.add(WarningCode.UNKNOWN_CATEGORY, self.name, did_you_mean(text, self.categories).removeprefix("; "))
         return math.nan
 
-    def _code_of(self, text: str) -> int | None:
-        """Return the code of the category that a text means: the same, without blanks, as a truth, as a number."""
-        trimmed = text.strip()
-        for name in (text, trimmed):
-            if name in self._by_name:
-                return self._by_name[name]
-        number, truth = plain_number(trimmed), _TRUTHS.get(trimmed.casefold())
-        if truth is not None:
-            return self._by_truth.get(truth, self._by_number.get(float(truth)) if self._is_binary else None)
-        if number in (0, 1) and self._by_truth:
-            return self._by_truth.get(bool(number))
-        return None if number is None else self._by_number.get(number)
-
     @cached_property
-    def _by_name(self) -> dict[str, int]:
-        return {name: code for code, name in enumerate(self.categories)}
-
-    @cached_property
-    def _by_number(self) -> dict[float, int]:
-        """Codes of the categories that are numbers, by their values; two that are equal are in doubt."""
-        return _unambiguous([plain_number(name) for name in self.categories])
-
-    @cached_property
-    def _by_truth(self) -> dict[bool, int]:
-        """Codes of the categories true and false, however they are written."""
-        return _unambiguous([_TRUTHS.get(name.casefold()) for name in self.categories])
-
-    @property
-    def _is_binary(self) -> bool:
-        """Whether the only categories are 0 and 1, so that true and false are understood."""
-        return len(self._by_number) == len(self.categories) and set(self._by_number) <= {0, 1}
+    def _names(self) -> CategoryNames:
+        return CategoryNames(self.categories)
 
     def unknown_values(self, counts: Mapping[str, int]) -> UnknownValues:
         """Count those of so many values of each category, by name, whose category no train row had."""
@@ -391,9 +361,3 @@ def _text(value: Any) -> str | None:
 def _days(text: str) -> float | None:
     days = from_iso(text)
     return number_of(text) if days is None else days
-
-
-def _unambiguous(keys: Sequence[Key | None]) -> dict[Key, int]:
-    """Return the position of each key that stands once among `keys`."""
-    counts = Counter(keys)
-    return {key: position for position, key in enumerate(keys) if key is not None and counts[key] == 1}

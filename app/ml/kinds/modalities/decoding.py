@@ -124,6 +124,14 @@ def is_missing(text: str) -> bool:
     return not stripped or _MISSING_WORD.match(stripped) is not None
 
 
+def is_listed(cell: Any, listed: Sequence[str]) -> bool:
+    """Whether a cell is one of the values `listed` as missing, as a text or as a number."""
+    number = number_of(cell) if isinstance(cell, str) else cell
+    if isinstance(number, int | float) and not isinstance(number, bool):
+        return any(number == number_of(value.strip()) for value in listed)
+    return isinstance(cell, str) and cell.strip() in {value.strip() for value in listed}
+
+
 def number_of(text: str, decimal: DecimalSign | None = None, sign: str | None = None) -> float | None:
     """Return the number that a text is, or None; `decimal` is the sign before the fractions of the training file.
 

@@ -28,6 +28,7 @@ from app.ml.kinds.modalities.decoding import (
     DecodingError,
     decode_each,
     ignore_keys,
+    is_listed,
     is_missing,
     number_of,
     plain,
@@ -65,6 +66,10 @@ class SeriesModality(Modality):
     channels: tuple[Channel, ...] = Field(min_length=1, description="The channels in order, with what was learned.")
     scaling: Literal["channel", "series"] = Field("channel", description="Whose values standardise.")
     step_columns: tuple[str, ...] = Field((), description="The training file's columns, where each was a step.")
+    step_decimals: tuple[DecimalSign | None, ...] = Field(
+        (), description="The sign before the fractions of each of these columns, where they differ."
+    )
+    missing_values: tuple[str, ...] = Field((), description="What means a missing value, as null does; as in training.")
 
     @classmethod
     def fit(cls, inputs: StoredRows, spec: DataSpec, chosen: SeriesPreprocessing = _USUAL) -> Self:
@@ -79,8 +84,7 @@ class SeriesModality(Modality):
             steps=spec.shape[0],
             channels=channels,
             scaling=chosen.scaling,
-            step_columns=_step_columns(spec),
-            left_out=spec.left_out,
+            **_written(spec),
         )
 
     def adapted_to(self, inputs: StoredRows, spec: DataSpec) -> Self:
@@ -98,8 +102,7 @@ class SeriesModality(Modality):
             )
             for channel in self.channels
         )
-        names = {"step_columns": _step_columns(spec), "left_out": spec.left_out}
-        return self.model_copy(update={"channels": channels, **names})
+        return self.model_copy(update={"channels": channels, **_written(spec)})
 
     @property
     def shape(self) -> Shape:
@@ -235,14 +238,19 @@ class SeriesModality(Modality):
         if len(values) != len(self.channels):
             msg = f"the step has {len(values)} values; expected {len(self.channels)}"
             raise DecodingError(msg, step)
-        return [_number(number, step, channel) for number, channel in zip(values, self.channels, strict=True)]
+        return [self._number(number, step, channel) for number, channel in zip(values, self.channels, strict=True)]
+
+    def _number(self, value: Any, step: int, channel: Channel) -> float:
+        decimal = self.step_decimals[step] if step < len(self.step_decimals) else channel.decimal
+        missing = self.missing_values and is_listed(value, self.missing_values)
+        return math.nan if missing else _number(value, step, decimal)
 
 
-def _number(value: Any, step: int, channel: Channel) -> float:
+def _number(value: Any, step: int, decimal: DecimalSign | None) -> float:
     if value is None or (isinstance(value, str) and is_missing(value)):
         return math.nan
     if isinstance(value, str):
-        value = number_of(value, channel.decimal)
+        value = number_of(value, decimal)
     if isinstance(value, bool) or not isinstance(value, int | float) or not -_MAX <= value <= _MAX:
         msg = "expected a finite number, or null for a missing one"
         raise DecodingError(msg, step)
@@ -253,6 +261,16 @@ def _fitted(column: ColumnSpec, moments: Moments) -> Channel:
     """A channel of which so much was seen; 1 is the deviation where nothing varies."""
     known = Range(low=moments.low, high=moments.high) if moments.count else None
     return Channel(name=column.name, mean=moments.mean, std=moments.scale, range=known, decimal=column.decimal)
+
+
+def _written(spec: DataSpec) -> dict[str, Any]:
+    """Return the fields that say how the rows of a dataset's file are written."""
+    return {
+        "step_columns": _step_columns(spec),
+        "step_decimals": spec.step_decimals,
+        "missing_values": spec.missing_values,
+        "left_out": spec.left_out,
+    }
 
 
 def _step_columns(spec: DataSpec) -> tuple[str, ...]:

@@ -30,7 +30,7 @@ from app.ml.kinds.modalities.decoding import (
     as_list,
     decode_each,
     ignore_keys,
-    number_of,
+    is_listed,
     plain,
     with_clean_keys,
 )
@@ -175,16 +175,8 @@ class _RowReader:
         """Read one row."""
         cells = self._cells(plain(value))
         if self.table.missing_values:
-            cells = [None if self._is_listed(cell) else cell for cell in cells]
+            cells = [None if is_listed(cell, self.table.missing_values) else cell for cell in cells]
         return [column.decode(cell, self.doubts) for column, cell in zip(self.table.columns, cells, strict=True)]
-
-    def _is_listed(self, cell: Any) -> bool:
-        """Whether a cell is one of the `missing_values`, as a text or as a number."""
-        listed = [value.strip() for value in self.table.missing_values]
-        number = number_of(cell) if isinstance(cell, str) else cell
-        if isinstance(number, int | float) and not isinstance(number, bool):
-            return any(number == number_of(value) for value in listed)
-        return isinstance(cell, str) and cell.strip() in listed
 
     def _cells(self, value: Any) -> list[Any]:
         columns = self.table.columns
