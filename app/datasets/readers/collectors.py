@@ -116,6 +116,7 @@ class SeriesRows:
         self._file = self._path.open("wb")
         self._ends = array("q", [0])
         self._empty = array("q")
+        self._shortest, self._longest = np.iinfo(np.int64).max, 0
         self._missing = MissingNumbers(context.options.missing_values)
         self.channels = 0
         self.count = 0
@@ -136,6 +137,7 @@ class SeriesRows:
         self._check(series, row)
         self._file.write(series[: observed[-1] + 1].tobytes())
         self._ends.append(self._ends[-1] + int(observed[-1]) + 1)
+        self._shortest, self._longest = min(self._shortest, len(series)), max(self._longest, len(series))
         if row % PROGRESS_ROWS == 0:
             self._context.progress(0.4, f"{row} series read")
 
@@ -160,9 +162,8 @@ class SeriesRows:
         self._file.close()
 
     def lengths(self) -> tuple[int, int]:
-        """Return the fewest and the most steps of the series that are not empty."""
-        lengths = np.diff(self._ends)
-        return int(lengths.min()), int(lengths.max())
+        """Return the fewest and the most steps of the series that are not empty, with missing ones at the end."""
+        return self._shortest, self._longest
 
     def finish(self) -> tuple[Floats, KeptRows]:
         """Return the series float64 (n, T, C), memory-mapped and padded with NaN, and their rows."""

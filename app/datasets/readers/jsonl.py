@@ -1,7 +1,8 @@
 """Reads JSON Lines: each line is a row, an object of columns and values, or a list that is a series.
 
 A value is a number, true or false, a text, a list of texts (labels) or null. In one column it may be a list of numbers,
-a series of one channel, or of lists of numbers, a step each with a number per channel. Blank lines are skipped.
+which is a series of one channel, or columns of the table where all have one length and no order; or a list of lists of
+numbers, a step each with a number per channel. Blank lines are skipped.
 """
 
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from app.datasets.readers.collectors import SeriesRows, take_rows
 from app.datasets.readers.json_values import JsonColumn, channel_names, is_labels, to_series
 from app.datasets.readers.named_classes import number_labels
 from app.datasets.readers.names import check_names
-from app.datasets.readers.vectors import choose_kind, finish_series, series_as_columns
+from app.datasets.readers.vectors import SAMPLED_ROWS, choose_kind, finish_series, series_as_columns
 from app.kit import strict_json
 
 MAX_LINE = 16 << 20
@@ -240,23 +241,23 @@ class _Table:
             columns = self._finish_columns()
             return Loaded("jsonl", "table", self._count, np.arange(self._count), None, columns)
         series, kept = self._series.finish()
-        columns = tuple(take_rows(column, kept.positions) for column in self._finish_columns())
+        columns, name = self._finish_columns(), self._series_name
+        if name is not None and series.shape[2] == 1:
+            kind = choose_kind(name, self._series.lengths(), series[:SAMPLED_ROWS, :, 0], self._context)
+            if kind == "table":
+                table = Loaded("jsonl", "table", self._count, np.arange(self._count), None, columns)
+                return series_as_columns(table, name, series, kept.positions, self._context)
         loaded = Loaded(
             format="jsonl",
             modality="series",
             rows_read=self._count,
             rows=kept.positions,
             inputs=series,
-            columns=columns,
+            columns=tuple(take_rows(column, kept.positions) for column in columns),
             corrupt=kept.empty,
-            channels=channel_names(self._series_name, series.shape[2]),
-            input_names=() if self._series_name is None else (self._series_name,),
+            channels=channel_names(name, series.shape[2]),
+            input_names=() if name is None else (name,),
         )
-        name = self._series_name
-        if name is None or series.shape[2] > 1:
-            return finish_series(loaded, self._context)
-        if choose_kind(name, self._series.lengths(), self._context, "series") == "table":
-            return series_as_columns(loaded, name, series, self._context)
         return finish_series(loaded, self._context)
 
     def _finish_columns(self) -> tuple[Column, ...]:

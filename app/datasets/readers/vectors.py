@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
+from itertools import islice
 from typing import Any, Literal
 
 import numpy as np
@@ -13,7 +14,7 @@ from app.datasets.columns.names import is_called_label, words_of
 from app.datasets.columns.roles import assign_roles
 from app.datasets.context import Context
 from app.datasets.errors import Code, DatasetError, RowError
-from app.datasets.frames import Column, Floats, Loaded, NumberColumn, TextColumn
+from app.datasets.frames import Column, Floats, Ints, Loaded, NumberColumn, TextColumn
 from app.datasets.readers.collectors import SeriesRows, take_rows
 from app.datasets.readers.json_values import channel_names, to_series
 from app.datasets.readers.names import check_names
@@ -21,12 +22,48 @@ from app.datasets.readers.text_columns import labels_beside
 from app.datasets.report import Notes
 
 Kind = Literal["table", "series"]
-EMBEDDINGS = frozenset({"embedding", "emb", "vector", "feature", "hidden", "latent", "representation", "logit"})
-SERIES = frozenset({"serie", "series", "signal", "ecg", "eeg", "wave", "waveform", "history", "sequence", "trace"})
+UNORDERED = frozenset(
+    {
+        "embedding",
+        "emb",
+        "vector",
+        "feature",
+        "hidden",
+        "latent",
+        "representation",
+        "logit",
+        "pixel",
+        "coordinate",
+        "bbox",
+    }
+)
+SERIES = frozenset(
+    {
+        "serie",
+        "series",
+        "signal",
+        "ecg",
+        "eeg",
+        "emg",
+        "ppg",
+        "wave",
+        "waveform",
+        "history",
+        "sequence",
+        "trace",
+        "audio",
+    }
+)
+MIN_ORDERED = 8
+MAX_STEP_SHARE = 0.5
+SAMPLED_ROWS = 1000
 
 
-def choose_kind(name: str, lengths: tuple[int, int], context: Context, default: Kind) -> Kind:
+def choose_kind(name: str, lengths: tuple[int, int], sample: Floats, context: Context) -> Kind:
     """Return whether lists of numbers, of `lengths` (shortest, longest), become columns of a table or series.
+
+    The user says so; else their lengths, the column's name, or whether neighbours are alike in a `sample` (n, T) of
+    them, NaN = missing. Lists without any of that are columns.
 
     Raises:
         DatasetError: bad_series: a table is asked for, and the lists have different lengths.
@@ -38,20 +75,47 @@ def choose_kind(name: str, lengths: tuple[int, int], context: Context, default: 
         raise DatasetError(Code.BAD_SERIES, f'{message}; modality="series" reads series', [RowError((name,), message)])
     if modality in {"table", "series"}:
         return "table" if modality == "table" else "series"
-    words = set(words_of(name))
-    kind: Kind = default
-    if shortest != longest or words & SERIES:
-        kind = "series"
-    elif words & EMBEDDINGS:
-        kind = "table"
+    if shortest != longest:
+        reason = f"rows hold lists of {shortest} to {longest} numbers"
+        context.notes.decide("modality", "series", f"column {name}: {reason}", f'columns={{"{name}": "ignored"}}')
+        return "series"
+    kind, why = _kind_of_equal(name, sample)
+    held = f"every row holds {longest} numbers, {why}"
     if kind == "table":
-        reason = f"every row holds {longest} numbers: they are columns {name}0 to {name}{longest - 1}"
+        reason = f"{held}: they are columns {name}0 to {name}{longest - 1}"
         context.notes.decide(f"columns.{name}", "columns", reason, option='modality="series"')
     else:
-        reason = f"rows hold lists of {shortest} to {longest} numbers" if shortest != longest else "rows hold series"
-        option = 'modality="table"' if shortest == longest else f'columns={{"{name}": "ignored"}}'
-        context.notes.decide("modality", "series", f"column {name}: {reason}", option=option)
+        context.notes.decide("modality", "series", f"column {name}: {held}", option='modality="table"')
     return kind
+
+
+def _kind_of_equal(name: str, sample: Floats) -> tuple[Kind, str]:
+    """Return what lists of one length are, and the evidence."""
+    for word in reversed(words_of(name)):
+        if word in UNORDERED | SERIES:
+            return ("series" if word in SERIES else "table"), f"and {name} is what such are called"
+    share = step_share(sample)
+    if share is None:
+        return "table", "too few to show an order"
+    shown = f"steps to the next one are {share:.2f} of those to far ones, squared"
+    return ("series", f"in an order: {shown}") if share < MAX_STEP_SHARE else ("table", f"in no order: {shown}")
+
+
+def step_share(sample: Floats) -> float | None:
+    """Return how far neighbours in lists (n, T) differ against numbers half a list apart: about 1 without order.
+
+    It is the ratio of mean squared differences (as von Neumann's, 1941) of numbers that are standardised over the rows,
+    so that columns of different scales show no order. None where the lists are short, or equal.
+    """
+    length = sample.shape[1]
+    if length < MIN_ORDERED:
+        return None
+    filled = np.where(np.isnan(sample), np.nanmean(sample) if np.isfinite(sample).any() else 0.0, sample)
+    spread = filled.std(axis=0)
+    standard = (filled - filled.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
+    far = float(np.mean((standard[:, length // 2 :] - standard[:, : -(length // 2)]) ** 2))
+    near = float(np.mean((standard[:, 1:] - standard[:, :-1]) ** 2))
+    return near / far if far > 0 else None
 
 
 def with_vectors(loaded: Loaded, vectors: dict[str, Any], context: Context) -> Loaded:
@@ -66,7 +130,7 @@ def with_vectors(loaded: Loaded, vectors: dict[str, Any], context: Context) -> L
             kinds[name] = "series"
             context.notes.decide("modality", "series", f"column {name}: rows hold lists of steps")
         else:
-            kinds[name] = choose_kind(name, _lengths(name, values), context, "table")
+            kinds[name] = choose_kind(name, _lengths(name, values), _sample(values), context)
     series = [name for name, kind in kinds.items() if kind == "series"]
     if len(series) > 1:
         shown = ", ".join(series[:10])
@@ -78,10 +142,11 @@ def with_vectors(loaded: Loaded, vectors: dict[str, Any], context: Context) -> L
     return _with_series(loaded, series[0], vectors[series[0]], context) if series else loaded
 
 
-def series_as_columns(loaded: Loaded, name: str, series: Any, context: Context) -> Loaded:
-    """Return series of one channel and one length, (N, T, 1), as columns of a table."""
-    matrix = np.ascontiguousarray(np.asarray(series[:, :, 0], dtype=np.float64).T)  # (T, N)
-    return _add_columns(replace(loaded, modality="table", inputs=None, channels=()), name, matrix, context)
+def series_as_columns(table: Loaded, name: str, series: Any, rows: Ints, context: Context) -> Loaded:
+    """Return the table (N rows) with the series of one channel and length (n, T, 1) of `rows` (n,) as columns."""
+    matrix = np.full((series.shape[1], len(table.rows)), np.nan)
+    matrix[:, rows] = series[:, :, 0].T
+    return _add_columns(table, name, matrix, context)
 
 
 def finish_series(loaded: Loaded, context: Context) -> Loaded:
@@ -109,6 +174,15 @@ def _lengths(name: str, values: Any) -> tuple[int, int]:
         message = f'column {name} holds no numbers; leave it out with columns={{"{name}": "ignored"}}'
         raise DatasetError(Code.EMPTY_COLUMN, message, [RowError((name,), message)])
     return int(lengths["min"]), int(lengths["max"])
+
+
+def _sample(values: Any) -> Floats:
+    """Return the first lists as (n, T), NaN after their ends."""
+    rows = list(islice(_rows(values), SAMPLED_ROWS))
+    sample = np.full((len(rows), max(len(row) for row in rows)), np.nan)
+    for row, numbers in zip(sample, rows, strict=True):
+        row[: len(numbers)] = numbers[:, 0]
+    return sample
 
 
 def _with_columns(loaded: Loaded, name: str, values: Any, context: Context) -> Loaded:

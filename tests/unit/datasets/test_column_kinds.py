@@ -1,9 +1,12 @@
 """What a column is: text or category, number or code, id or value; what its labels are, and what is asked for."""
 
+import io
 import json
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from app.datasets.errors import Code
@@ -325,15 +328,62 @@ def test_a_list_of_objects_may_be_left_out(make: Preparer, refused: Refuser) -> 
 
 def test_lists_of_numbers_are_series_or_columns_which_a_decision_says(make: Preparer, refused: Refuser) -> None:
     lists = [[row, row + 1.5, row * 2] for row in range(60)]
-    done = make(json_of(x=lists, activity=labels(), hour=numbers()))
+    done = make(json_of(wave=lists, activity=labels(), hour=numbers()))
     assert (done.spec.modality, option(done, "modality")) == ("series", 'modality="table"')
     assert done.says("columns left out, as the rows are series: activity, hour")
     for name, options in (("x", {"modality": "table"}), ("embedding", {})):
         table = make(json_of(**{name: lists}, hour=numbers(), label=labels()), **options)
         assert list(types(table)) == ["hour", f"{name}0", f"{name}1", f"{name}2"]
         np.testing.assert_array_equal(table.array("inputs")[:, 1:], lists)
-    labelled = make(json_of(x=lists, activity=labels()))
+    labelled = make(json_of(wave=lists, activity=labels()))
     assert [target.name for target in labelled.spec.targets] == ["activity"]
     unequal = json_of(x=[row[: 1 + k % 3] for k, row in enumerate(lists)])
     assert make(unequal).decision("modality") == "series"
     assert "1 to 3 numbers" in refused(Code.BAD_SERIES, unequal, modality="table").message
+
+
+RANDOM = np.random.default_rng(0)
+WAVES = np.sin(np.arange(24) / 3 + RANDOM.uniform(0, 6, (60, 1))) + RANDOM.normal(0, 0.1, (60, 24))
+NOISE = RANDOM.normal(size=(60, 24)) * RANDOM.uniform(0.1, 100, 24) + RANDOM.uniform(-100, 100, 24)
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet", "csv"])
+@pytest.mark.parametrize(
+    ("name", "values", "modality"),
+    [
+        ("x", WAVES, "series"),
+        ("x", NOISE, "table"),
+        ("values", WAVES + np.arange(60)[:, None], "series"),
+        ("values", NOISE + np.arange(60)[:, None], "table"),
+        ("position", WAVES[:, :3], "table"),
+        ("embedding", WAVES, "table"),
+        ("ecg_features", WAVES, "table"),
+        ("signal", NOISE, "series"),
+    ],
+)
+def test_lists_of_one_length_are_read_alike_from_every_format(
+    make: Preparer, kind: str, name: str, values: Any, modality: str
+) -> None:
+    rows = [{name: numbers.tolist(), "label": "xy"[row % 2]} for row, numbers in enumerate(values)]
+    sink = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows), sink)
+    content = {
+        "jsonl": "\n".join(map(json.dumps, rows)),
+        "parquet": sink.getvalue(),
+        "csv": f"{name},label\n" + "".join(f'"{row[name]}",{row["label"]}\n' for row in rows),
+    }[kind]
+    done = make(content)
+    assert done.spec.modality == modality
+    other = "series" if modality == "table" else "table"
+    (decision,) = (item for item in done.report.decisions if item.option == f'modality="{other}"')
+    assert f"every row holds {values.shape[1]} numbers" in decision.reason
+    assert make(content, modality=other).spec.modality == other
+    np.testing.assert_array_equal(done.array("inputs").reshape(values.shape), values)
+
+
+def test_rows_without_a_list_are_kept_where_lists_are_columns(make: Preparer) -> None:
+    rows = [{"embedding": [row, 2.5, None], "hour": row % 7} for row in range(20)]
+    rows[3]["embedding"] = None
+    done = make("\n".join(map(json.dumps, rows)))
+    assert done.report.rows.kept == 20
+    assert np.isnan(done.array("inputs")).any(axis=1).sum() == 1
