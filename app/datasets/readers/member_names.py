@@ -8,6 +8,7 @@ import unicodedata
 import zipfile
 import zlib
 from collections.abc import Sequence
+from typing import get_args
 
 from app.datasets.errors import Code, DatasetError, RowError
 from app.datasets.options import NameEncoding
@@ -107,16 +108,36 @@ def _with_slashes(name: str) -> str:
 
 
 def _note(utf8: list[zipfile.ZipInfo], guessed: list[zipfile.ZipInfo], guess: str, notes: Notes) -> None:
-    option = f'name_encoding="{"cp437" if guess == "cp1252" else "cp1252"}"'
     if utf8:
         why = f"{len(utf8)} names do not say how they are encoded, and are valid UTF-8: {_shown(utf8)}"
-        notes.decide("name_encoding", "utf-8", why, option)
+        notes.decide("name_encoding", "utf-8", why, 'name_encoding="cp1252"')
     if guessed:
+        readings = _readings([raw_name(info) for info in guessed], guess)
+        option = f'name_encoding="{next(iter(readings), "cp1252" if guess == "cp437" else "cp437")}"'
         shown = f"{len(guessed)} names in the archive do not say how they are encoded, and are not UTF-8: "
         notes.decide("name_encoding", guess, f"{shown}{_shown(guessed)}", option)
-        remedy = f"where that is wrong, name_encoding says how to read them, such as {option}; or pack them as UTF-8"
+        others = "; ".join(f'name_encoding="{encoding}" reads {name!r}' for encoding, name in readings.items())
+        remedy = f"where that is wrong, say name_encoding: {others or option}; or pack them again as UTF-8"
         message = f"{shown}they were read as {guess}: {_shown(guessed)}"
         notes.warn(WarningCode.GUESSED_NAMES, message, count=len(guessed), remedy=remedy)
+
+
+def _readings(names: Sequence[bytes], guess: str) -> dict[str, str]:
+    """Return the encodings in which all names consist of letters, each with the first folder or file as it reads it."""
+    readings = {}
+    for encoding in get_args(NameEncoding):
+        if encoding in {"auto", "utf-8", guess}:
+            continue
+        try:
+            decoded = [name.decode(encoding) for name in names]
+        except UnicodeDecodeError:
+            continue
+        others = {char for name in decoded for char in name if not char.isascii()}
+        if all(unicodedata.category(char) in {"Lu", "Ll", "Lo", "Mn"} for char in others):
+            readings[encoding] = next(part for part in decoded[0].replace("\\", "/").split("/") if not part.isascii())[
+                :50
+            ]
+    return readings
 
 
 def _shown(infos: Sequence[zipfile.ZipInfo]) -> str:

@@ -54,6 +54,29 @@ def test_the_encoding_of_names_can_be_given(make: Preparer, refused: Refuser, en
     assert refused(Code.ENCODING, data, name_encoding="utf-8").errors[0].loc == ("name_encoding",)
 
 
+@pytest.mark.parametrize(
+    ("name", "encoding"),
+    [
+        ("りんご", "cp932"),
+        ("林檎の木", "cp932"),
+        ("苹果", "cp936"),
+        ("蘋果", "cp950"),
+        ("사과", "cp949"),
+        ("яблоки", "cp866"),
+    ],
+)
+def test_names_in_other_scripts_warn_and_the_remedy_shows_how_each_encoding_reads_them(
+    make: Preparer, name: str, encoding: str
+) -> None:
+    data = with_folder(name.encode(encoding))
+    warning = make(data).warning(WarningCode.GUESSED_NAMES)
+    assert f'name_encoding="{encoding}" reads {name!r}' in str(warning.remedy)
+    assert "pack them again as UTF-8" in str(warning.remedy)
+    done = make(data, name_encoding=encoding)
+    assert set(done.spec.targets[0].classes) == {name, "pears"}
+    assert WarningCode.GUESSED_NAMES not in [item.code for item in done.report.warnings]
+
+
 @pytest.mark.parametrize(("intact", "expected"), [(True, "Äpfel"), (False, "APFEL")])
 def test_the_unicode_path_field_is_honoured_where_its_checksum_fits(
     make: Preparer, expected: str, *, intact: bool
