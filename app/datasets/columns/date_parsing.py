@@ -14,11 +14,17 @@ from app.ml.data.written_numbers import MISSING_WORD
 
 __all__ = ["DATE_NOTATION", "FIRST", "LAST", "ParsedDates", "looks_like_other_date_notation", "parse_dates", "to_iso"]
 DATE_NOTATION = "write dates as 2024-02-29 or 2024-02-29T13:45 (ISO 8601)"
+MONTH = r"(jan|feb|m[aä]r|apr|ma[iy]|jun|jul|aug|sep|o[ck]t|nov|de[cz])[a-z]{0,6}\.?"
 OTHER_DATES = (
-    r"(?i)^(\d{1,2}[./-]\d{1,2}[./-](\d{2}|\d{4})|\d{4}[./]\d{1,2}[./]\d{1,2}|\d{1,2}\.? ?[a-z]{3,9}\.?,? ?\d{4})"
-    r"([ T,].*)?$"
+    r"(?i)^(\d{1,2}[./-]\d{1,2}[./-](\d{2}|\d{4})|\d{4}[./]\d{1,2}[./]\d{1,2}|\d{1,2}\.? ?[a-z]{3,9}\.?,? ?\d{4}"
+    rf"|([a-z]{{2,10}}\.?,? )?(\d{{1,2}}[-/. ]{{1,2}}{MONTH}[-/,. ]{{1,2}}(\d{{4}}|\d{{2}})"
+    rf"|{MONTH} \d{{1,2}},? \d{{4}})|(19|20)\d\d-(\d{{2,3}}|W\d{{2}}(-\d)?|Q[1-4])|\d{{8}}T\d{{4,6}}"
+    r"|\d{4}-\d{2}-\d{2}[T ]\d{1,2}:\d{2}[^a-z]*( ?[a-z]{1,5})?)"
+    r"([ T,Z+].*)?$"
 )
 MIN_DATE_SHARE = 0.8
+MIN_CALENDAR_DAYS = 5  # one number in 27 is a day of the calendar by chance
+FIRST_CALENDAR_DAY, LAST_CALENDAR_DAY = 19_000_101, 21_001_231
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +59,7 @@ def parse_dates(text: Any, *, force: bool) -> ParsedDates | None:
         numbers = (np.nan if value is None else value for value in parsed)
         days[start : start + len(chunk)] = np.fromiter(numbers, np.float64, len(chunk))
         start += len(chunk)
-    zoned = to_bools(pc.match_substring_regex(trimmed, r":\d{2}.*(Z|[+-]\d{2}(:?\d{2})?)$"))
+    zoned = to_bools(pc.match_substring_regex(trimmed, r":\d{2}.*(Z|UTC|GMT|[+-]\d{2}(:?\d{2})?)$"))
     foreign = np.isnan(days) & ~missing & ~words
     return ParsedDates(days, words, foreign, present, int((zoned & ~np.isnan(days)).sum()), _cut(trimmed, days))
 
@@ -70,6 +76,17 @@ def rows_with_cut_times(days: Floats) -> Ints:
     whole = np.floor(days)
     coarse = whole + np.round((days - whole) * 864e6) / 864e6
     return np.flatnonzero((np.abs(days) >= EXACT_DAYS) & (np.abs(coarse - days) > np.spacing(np.abs(days))))
+
+
+def look_like_calendar_days(values: Floats) -> bool:
+    """Return whether whole numbers (N,), NaN = missing, are days such as 20240229: several, all in the calendar."""
+    if not (np.fmin.reduce(values) >= FIRST_CALENDAR_DAY and np.fmax.reduce(values) <= LAST_CALENDAR_DAY):
+        return False
+    days = np.unique(values[~np.isnan(values)])
+    if len(days) < MIN_CALENDAR_DAYS or (days != np.floor(days)).any():
+        return False
+    month, day = days // 100 % 100, days % 100
+    return bool(((month >= 1) & (month <= 12) & (day >= 1) & (day <= 31)).all())  # noqa: PLR2004 - of a calendar
 
 
 def looks_like_other_date_notation(text: Any) -> bool:

@@ -2,13 +2,14 @@
 
 import numpy as np
 
+from app.datasets.columns.date_parsing import parse_dates
 from app.datasets.columns.free_text import MAX_CATEGORIES, MAX_CERTAIN_CATEGORIES
 from app.datasets.columns.label_lists import blank_out, label_targets, split_labels, warn_of_missing_words
 from app.datasets.columns.roles import TARGET_NAMES, Assigned
 from app.datasets.columns.type_inference import ColumnReader
 from app.datasets.columns.values import Dates, Numbers, Unusable
 from app.datasets.errors import Code, DatasetError, RowError
-from app.datasets.frames import Column, Floats, LabelsColumn, Loaded
+from app.datasets.frames import Column, Floats, LabelsColumn, Loaded, TextColumn
 from app.datasets.options import PrepareOptions
 from app.datasets.report import Notes
 from app.ml.spec import TargetSpec
@@ -48,12 +49,12 @@ def _target(column: Column, loaded: Loaded, options: PrepareOptions, reader: Col
     name = column.name
     declared = options.types.get(name, loaded.types.get(name))
     values = reader.read(blank_out(column, options.unlabelled_value, reader.notes), declared)
+    if isinstance(values, Dates) or (isinstance(values, Unusable) and _holds_dates(column)):
+        message = f"target {name} holds dates, which no head answers; write them as numbers, of days say"
+        raise DatasetError(Code.BAD_TARGET, message, [RowError((name,), message)])
     if isinstance(values, Unusable):
         hint = f"; {values.remedy}" if values.remedy and "types" in values.remedy else ""
         message = f"target {name} cannot be learned: {values.reason}{hint}"
-        raise DatasetError(Code.BAD_TARGET, message, [RowError((name,), message)])
-    if isinstance(values, Dates):
-        message = f"target {name} holds dates, which no head answers; write them as numbers, of days say"
         raise DatasetError(Code.BAD_TARGET, message, [RowError((name,), message)])
     if isinstance(values, Numbers):
         if declared == "number" or not _are_classes(name, values, reader.notes):
@@ -62,6 +63,10 @@ def _target(column: Column, loaded: Loaded, options: PrepareOptions, reader: Col
     if declared is None:
         warn_of_missing_words(name, values.names, values.codes, reader.rows, reader.notes)
     return TargetSpec(name=name, type="category", classes=values.names), values.codes
+
+
+def _holds_dates(column: Column) -> bool:
+    return isinstance(column, TextColumn) and parse_dates(column.values, force=False) is not None
 
 
 def _are_classes(name: str, numbers: Numbers, notes: Notes) -> bool:

@@ -1,5 +1,6 @@
 """Infers the types of columns: numbers, categories, dates, or nothing that a model can use."""
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from app.datasets.columns.date_parsing import (
     FIRST,
     LAST,
     ParsedDates,
-    looks_like_other_date_notation,
+    look_like_calendar_days,
     parse_dates,
     rows_with_cut_times,
     to_iso,
@@ -198,6 +199,8 @@ class ColumnReader:
             return self.as_categories(column.name, Numbers(values, column.whole, column.boolean))
         if declared is None and column.whole and is_called_postal(column.name):
             return self._postal_codes(column.name, values)
+        if declared is None:
+            self._warn_of_calendar_days(column.name, values)
         return self._numbers(column.name, values, whole=column.whole, boolean=column.boolean)
 
     def _postal_codes(self, name: str, values: Floats) -> Values:
@@ -233,6 +236,8 @@ class ColumnReader:
         self._check_missing_words(column, parsed.words, "numbers")
         bad = parsed.infinite | (np.abs(parsed.values) > FLOAT32_MAX)
         values = self._without_bad_numbers(column.name, parsed.values, bad, column.values)
+        if declared is None and parsed.whole:
+            self._warn_of_calendar_days(column.name, values)
         return self._numbers(column.name, values, whole=parsed.whole)
 
     def _check_missing_words(self, column: TextColumn, words: Bools, kind: str) -> None:
@@ -269,6 +274,13 @@ class ColumnReader:
             self.notes.warn(WarningCode.DIGITS_LOST, message, count=len(rounded), rows=rows, remedy=remedy)
         return Numbers(values, whole, boolean)
 
+    def _warn_of_calendar_days(self, name: str, values: Floats) -> None:
+        """Warn of numbers such as 20240229, whose differences are no spans of time."""
+        if look_like_calendar_days(values):
+            message = f"column {name} was read as numbers, but they look like days, such as {np.nanmin(values):.0f}"
+            remedy = f'{DATE_NOTATION}; types={{"{name}": "number"}} says that this is meant'
+            self.notes.warn(WarningCode.UNREAD_NOTATION, message, count=1, remedy=remedy)
+
     def _without_bad_numbers(self, name: str, values: Floats, bad: Bools, source: Any) -> Floats:
         """Return `values` (N,) with bad ones missing, or refuse these by row unless the user chose missing = impute."""
         if not bad.any():
@@ -288,6 +300,12 @@ class ColumnReader:
         message = f"column {column.name} {why}, but {int(foreign.sum())} rows hold text; correct them"
         if looks_like_other_number_notation(column.values.filter(pa.array(foreign))):
             message += f" ({NUMBER_NOTATION})"
+        if foreign[0] and foreign.sum() == 1:
+            message += "; row 0 may belong to the header, as a line of units: delete it then"
+        words = pc.unique(pc.utf8_trim_whitespace(column.values.filter(pa.array(foreign)))).to_pylist()
+        if len(words) <= MAX_SHOWN_WORDS and len(words) < foreign.sum():
+            listed = json.dumps(words, ensure_ascii=False)
+            message += f", or send missing_values={listed} (of a target unlabelled_value) if they mean missing ones"
         message += f', or declare types {{"{column.name}": "category"}}'
         return DatasetError(
             Code.MIXED_TYPES, message, self._row_errors(column.name, foreign, column.values, "is no number; correct it")
@@ -311,14 +329,10 @@ class ColumnReader:
         if max(map(len, names)) > MAX_NAME or any("\0" in name for name in names):
             return Unusable(f"it holds texts longer than {MAX_NAME} characters, or with NUL inside")
         names = _sorted_names(names)
-        if declared is None and looks_like_other_date_notation(pa.array(names)):
-            self.notes.notice(
-                f"column {column.name} became a category, but its values look like dates: {DATE_NOTATION}"
-            )
-        elif not (column.typed or codes) and declared is None and looks_like_other_number_notation(pa.array(names)):
-            self.notes.notice(
-                f"column {column.name} became a category, but its values look like numbers: {NUMBER_NOTATION}"
-            )
+        if declared is None and not codes:
+            notation = unread_notation(pa.array(names), numbers=not column.typed)
+            if notation is not None:
+                self.notes.notice(f"column {column.name} became a category, but {notation}")
         positions = pc.index_in(text, pa.array(names, pa.string()))
         return Categories(np.array(positions.to_numpy(zero_copy_only=False), dtype=np.float64), tuple(names))
 

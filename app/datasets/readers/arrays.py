@@ -33,6 +33,7 @@ MAX_CHARACTERS = 255
 MAX_CODE_POINT = 0x10FFFF
 SURROGATES = (0xD800, 0xDFFF)
 MAX_ROW_ERRORS = 20
+MAX_EXACT, LARGE_BYTES = 2**53, 8  # whole numbers that float64 holds; fewer bytes hold none beyond
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
@@ -135,6 +136,7 @@ def _series(kind: str, arrays: dict[str, Array], labels: _Labels, context: Conte
     """Return x (N, T) or (N, T, C) as series, cut at their lengths, without those that have no value."""
     x = arrays[X]
     _warn_of_channels(x, context)
+    _warn_of_large(x, context)
     out = open_series((x.shape[0], x.shape[1], x.shape[2] if x.ndim == 3 else 1), context)  # noqa: PLR2004
     lengths = _lengths(arrays.get(LENGTHS), x)
     missing = MissingNumbers(context.options.missing_values)
@@ -166,6 +168,19 @@ def _series(kind: str, arrays: dict[str, Array], labels: _Labels, context: Conte
         corrupt=EmptyRows(np.setdiff1d(np.arange(len(x)), positions), "the series holds no value"),
         channels=tuple(f"x{channel}" for channel in range(out.shape[2])),
     )
+
+
+def _warn_of_large(x: Array, context: Context) -> None:
+    """Warn of whole numbers from 2^53 on, which float64 rounds, so that different rows may become equal."""
+    if x.dtype.kind not in "iu" or x.dtype.itemsize < LARGE_BYTES:
+        return
+    count = 0
+    for rows in row_chunks(x, CHUNK_BYTES):
+        count += int(((x[rows] >= MAX_EXACT) | (x[rows] <= -MAX_EXACT)).sum())
+    if count:
+        message = f"array x: {count} whole numbers from 2^53 on were rounded to what a float64 holds"
+        remedy = "leave ids out, or store what differs: subtract the smallest number"
+        context.notes.warn(WarningCode.DIGITS_LOST, message, count=count, remedy=remedy)
 
 
 def _warn_of_channels(x: Array, context: Context) -> None:
@@ -201,6 +216,7 @@ def _matrix(x: Array, context: Context) -> Array:
     """Return the rows as float64 (N, D); NaN is missing; infinity and what float32 cannot hold is refused."""
     if x.size * 8 > context.limits.canonical_bytes:
         raise DatasetError(Code.TOO_LARGE, f"array x of shape {x.shape} is too large to prepare")
+    _warn_of_large(x, context)
     out = np.lib.format.open_memmap(context.scratch / "matrix.npy", mode="w+", dtype=np.float64, shape=x.shape)
     missing = MissingNumbers(context.options.missing_values)
     errors: list[RowError] = []

@@ -164,6 +164,8 @@ def _note_layout(layout: Layout, table: Table, context: Context) -> None:
         message = f"{table.repeated} lines hold the names of the columns again, and were left out"
         remedy = "delete them where files were put below each other"
         notes.warn(WarningCode.REPEATED_HEADER, message, count=table.repeated, remedy=remedy)
+    if table.ruled:
+        notes.notice("the line of dashes below the names was skipped")
     if table.blank:
         notes.notice(f"{table.blank} blank lines were skipped")
     if table.trimmed:

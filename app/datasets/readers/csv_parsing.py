@@ -5,6 +5,7 @@ Python's own parser is used: it is strict about quotes, knows its line and loses
 
 import csv
 import io
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -28,6 +29,7 @@ BATCH_CELLS = 1 << 18
 CELL_CHARS = 64
 MAX_ROW_ERRORS = 20
 MAX_SPANS = 20
+RULE = re.compile(r":?(-{2,}|={3,})[-+=]*:?")
 LONG_FIELD = "field larger"  # as Python's parser says it
 
 
@@ -36,7 +38,7 @@ class Table:
     """The columns of a CSV file, all text; columns at the positions `unnamed` got their names here.
 
     `blank` lines were skipped and `trimmed` lines ended in empty fields too many; `spans` are records that look like
-    several rows, `spanning` is their number. `repeated` lines held the names again.
+    several rows, `spanning` is their number. `repeated` lines held the names again; `ruled`: dashes stood below them.
     """
 
     columns: tuple[TextColumn, ...]
@@ -47,6 +49,7 @@ class Table:
     spans: tuple[Span, ...]
     spanning: int
     repeated: int
+    ruled: bool
 
 
 class TableParser:
@@ -74,6 +77,7 @@ class TableParser:
         self._spans: list[Span] = []
         self._header: list[str] | None = None  # names of two columns at least, none a number
         self._repeated = 0
+        self._ruled = False
 
     def read(self) -> Table:
         """Return all columns, large ones from mapped files."""
@@ -91,7 +95,17 @@ class TableParser:
             TextColumn(name, pa.chunked_array(column, pa.string())) for name, column in zip(names, chunks, strict=True)
         )
         spans = tuple(self._spans)
-        return Table(columns, self._count, unnamed, self._blank, self._trimmed, spans, self._spanning, self._repeated)
+        return Table(
+            columns,
+            self._count,
+            unnamed,
+            self._blank,
+            self._trimmed,
+            spans,
+            self._spanning,
+            self._repeated,
+            ruled=self._ruled,
+        )
 
     def _names(self, records: Iterator[list[str]]) -> tuple[list[str], tuple[int, ...], Iterator[list[str]]]:
         """Return the names of the columns, the positions of those without one, and the records of the rows."""
@@ -129,6 +143,9 @@ class TableParser:
         for record in records:
             if record == self._header:
                 self._repeated += 1
+                continue
+            if self._header is not None and not self._count and _is_rule(record):
+                self._ruled = True
                 continue
             if len(record) > width and not any(record[width:]):
                 del record[width:]
@@ -206,6 +223,12 @@ class TableParser:
             what = "text follows a closing quote; double the quotes inside a quoted field"
         message = f"line {line}: {what}"
         return DatasetError(Code.BAD_CSV, message, [RowError(("file",), message, self._count)])
+
+
+def _is_rule(record: list[str]) -> bool:
+    """Return whether a record is the line below the names of a table in Markdown, or as SQL shells draw it."""
+    fields = [field for field in map(str.strip, record) if field]
+    return bool(fields) and all(RULE.fullmatch(field) for field in fields)
 
 
 def _lines(file: io.TextIOWrapper, record_lines: list[str]) -> Iterator[str]:

@@ -11,6 +11,7 @@ from app.datasets.readers.headers import ANY_NUMBER, HeaderVerdict, judge_first_
 from app.datasets.readers.single_lines import split_line, squeeze_blanks
 
 DELIMITERS = ",;\t|"
+RARE_DELIMITERS = "^~\x01\u00a6"  # for files that no other one makes a table of
 DELIMITER_NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar", " ": "blank"}
 SAMPLE_CHARS = 1 << 16
 SAMPLE_ROWS = 200
@@ -193,6 +194,11 @@ def _best_reading(sample: str, delimiters: str, limits: Limits, *, whole: bool) 
             score = reading.score(limits)
             if reading.width > 1 and score > best_score:
                 best, best_score = reading, score
+    if best.width == 1 and delimiters == DELIMITERS:
+        for delimiter in RARE_DELIMITERS:
+            reading = _read(delimiter, _records(sample, delimiter, whole=whole))
+            if reading.width > 1 and reading.even == 1 and len(reading.records) >= MIN_EVEN_ROWS:
+                return reading
     if best.even < 1 and " " not in delimiters:
         reading = _read(" ", _lines(sample, " ", whole=whole))
         regular = reading.width > 1 and reading.even == 1 and len(reading.records) >= MIN_EVEN_ROWS

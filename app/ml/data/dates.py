@@ -10,9 +10,10 @@ import re
 import struct
 from datetime import UTC, datetime, timedelta
 
-PATTERN = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}([.,]\d{1,9})?)?(Z|[+-]\d{2}(:?\d{2})?)?)?$"
+PATTERN = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}([.,]\d{1,9})?)?( ?(Z|UTC|GMT|[+-]\d{2}(:?\d{2})?))?)?$"
 FIRST, LAST = -719_162.0, 2_932_897.0  # 0001-01-01 and the end of 9999-12-31
 _ISO = re.compile(PATTERN, re.ASCII)
+_ZONE = re.compile(r" ?(Z|UTC|GMT|[+-]\d{2}(:?\d{2})?)$")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY = timedelta(days=1)
 _DAY_SECONDS = 86_400
@@ -38,6 +39,9 @@ def loses_microseconds(text: str, days: float) -> bool:
 
 
 def _since_epoch(text: str) -> timedelta:
+    zone = _ZONE.search(text, len("2024-02-29"))
+    if zone is not None:  # Python knows no blank before a zone, and no names
+        text = text[: zone.start()] + ("Z" if zone[1].isalpha() else zone[1])
     moment = datetime.fromisoformat(text)
     return moment.replace(tzinfo=moment.tzinfo or UTC) - _EPOCH
 

@@ -9,8 +9,9 @@ from typing import Any
 from app.predictions.bodies.form import BodyForm, check_count, unreadable
 from app.predictions.schemas import MAX_INPUTS
 
-DELIMITERS = ",;\t|"
-_SEPARATOR_LINE = re.compile(r"sep=([,;\t|])\r?\n", re.IGNORECASE)
+DELIMITERS = ",;\t|^~\x01\u00a6"
+_SEPARATOR_LINE = re.compile(r"sep=([^\w\"\r\n])\r?\n", re.IGNORECASE)
+_RULE = re.compile(r":?-{2,}[-+]*:?")
 
 
 def read(content: bytes) -> list[Any]:
@@ -34,8 +35,8 @@ def read(content: bytes) -> list[Any]:
     except csv.Error as error:
         msg = f"line {records.line_num}: {error}"
         raise unreadable(msg) from None
-    check_count(len(lines) - 1 if lines else 0)
-    header, *rows = lines
+    header, *rows = _without_decoration(lines) or [[]]
+    check_count(len(rows))
     if len(set(header)) < len(header):
         msg = "two columns of the CSV have the same name"
         raise unreadable(msg)
@@ -46,9 +47,23 @@ def read(content: bytes) -> list[Any]:
     return [dict(zip(header, row, strict=True)) for row in rows]
 
 
+def _without_decoration(lines: list[list[str]]) -> list[list[str]]:
+    """Return the lines of a file without titles before it, dashes below the names and delimiters at their ends."""
+    width = max((len(line) for line in lines), default=0)
+    while len(lines) > 1 and width > 1 and not any(lines[0][1:]):
+        lines = lines[1:]
+    if len(lines) > 1 and any(lines[1]) and all(_RULE.fullmatch(field.strip()) for field in lines[1] if field.strip()):
+        del lines[1]
+    names = len(lines[0]) if lines else 0
+    if names > 1 and not lines[0][-1].strip() and not any(line[names - 1 :] != [""] for line in lines[1:]):
+        names -= 1
+    return [line if any(line[names:]) else line[:names] for line in lines]
+
+
 def _delimiter(text: str) -> str:
-    """Return the delimiter that stands most often in the first line, outside quotes; a comma where none does."""
-    first = re.sub(r'"[^"]*"', "", text.partition("\n")[0])
+    """Return the delimiter that stands most often in the first line that has one, outside quotes, but for comments."""
+    lines = (re.sub(r'"[^"]*"', "", line) for line in text.split("\n", 3)[:3] if not line.startswith("#"))
+    first = next((line for line in lines if any(sign in line for sign in DELIMITERS)), "")
     return max(DELIMITERS, key=first.count)
 
 
