@@ -75,6 +75,8 @@ class WarningCode(StrEnum):
     DIGITS_LOST = "digits_lost", "Whole numbers or times have more digits than a float64 holds."
     FILES_NOT_READ = "files_not_read", "Files in a zip that may hold rows or labels were not read."
     GUESSED_SPLITS = "guessed_splits", "Which of two folders is train and which is test was guessed by their sizes."
+    LABELS_IN_NAMES = "labels_in_names", "Names of files without labels begin with a few words, which may be classes."
+    UNREADABLE_FILES = "unreadable_files", "Images of a zip that cannot be opened were left out."
     FILES_JOINED = (
         "files_joined",
         "Tables of a zip were put below each other, and their names may say something of the rows.",

@@ -33,6 +33,7 @@ Reader: TypeAlias = Callable[[Path, Context], Loaded]
 ACCEPTED = "CSV, JSON Lines, Parquet, plain text, .npy, .npz, and zips of JPEG, PNG or WebP images or of .txt files"
 IMAGE_MAGIC = {b"\x89PNG\r\n\x1a\n": "PNG", b"\xff\xd8\xff": "JPEG", b"GIF8": "GIF", b"II*\0": "TIFF"}
 HEAD_BYTES = 4096
+TAR_PLACE = 257
 MIN_UTF16 = 8
 UTF16_SHARE = 0.9
 MAX_TEXTS_PER_IMAGE = 10
@@ -43,7 +44,7 @@ JSON_ROW = re.compile(rb'\s*(\{[ \t]*["}]|\[[ \t]*\[)')
 JSON_DOCUMENT = re.compile(rb"\s*(\[[ \t]*\{|\[\s*[\r\n]|\{\s*[\r\n])")
 JSON_NUMBERS = re.compile(rb"\s*\[\s*(-?\d|null)")
 UNSUPPORTED_MAGIC = {
-    b"\x1f\x8b": "a gzip file; unpack it first",
+    b"\x1f\x8b": "a gzip file; unpack it first, and pack several files as zip",
     b"\xfd7zXZ\0": "an xz file; unpack it first",
     b"7z\xbc\xaf": "a 7z archive; pack it as zip",
     b"Rar!": "a rar archive; pack it as zip",
@@ -110,6 +111,9 @@ def detect(path: Path, limits: Limits) -> Reader:
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return _zip_reader(path, limits)
     _refuse_known(head)
+    if head[TAR_PLACE : TAR_PLACE + 5] == b"ustar":
+        what = "a tar archive; pack the files as zip"
+        raise _unsupported(what)
     if not head.startswith(UTF16_BOMS) and _is_utf16(head):
         message = 'this may be UTF-16 text without a byte order mark; send encoding="utf-16", or save it as UTF-8'
         raise DatasetError(Code.ENCODING, message, [RowError(("encoding",), message)])

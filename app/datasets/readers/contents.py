@@ -102,29 +102,49 @@ def notice_left_out(contents: Contents, rows: Sequence[zipfile.ZipInfo], notes: 
 
 
 def warn_of_left_out(
-    archive: zipfile.ZipFile, contents: Contents, rows: Sequence[zipfile.ZipInfo], notes: Notes, *, labelled: bool
+    archive: zipfile.ZipFile,
+    contents: Contents,
+    rows: Sequence[zipfile.ZipInfo],
+    notes: Notes,
+    *,
+    without_labels: Sequence[zipfile.ZipInfo],
+    classes: set[str],
 ) -> None:
-    """Warn where files that are not among the `rows` may hold labels of theirs, or further rows."""
+    """Warn where files that are not among the `rows` may hold labels of theirs, or further rows.
+
+    Rows `without_labels` may have some there; where folders give the `classes`, a file that names the rows and not all
+    classes may hold others.
+    """
     others = [member for member in contents.besides(rows) if not ABOUT.match(PurePosixPath(member.filename).name)]
     stems = {PurePosixPath(member.filename).stem for member in rows}
     sidecars = [member for member in others if PurePosixPath(member.filename).stem in stems]
-    labels = [] if labelled else [member for member in others if _names_files(archive, member, rows)]
-    if not labelled and 2 * len(sidecars) >= len(rows):
+    labels = [member for member in others if without_labels and _names_files(archive, member, without_labels)]
+    if without_labels and not classes and 2 * len(sidecars) >= len(rows):
         labels = sidecars
     if labels:
         message = f"{len(labels)} files were not read, and perhaps hold the labels of the rows: {name_some(labels)}"
         remedy = "labels come from folders: put the files of each class into a folder of its own"
         notes.warn(WarningCode.FILES_NOT_READ, message, count=len(labels), remedy=remedy)
+    further = [m for m in others if classes and m not in labels and _names_files(archive, m, rows, no_words=classes)]
+    if further:
+        message = f"the labels are the folders, and {len(further)} files that perhaps hold others were not read: "
+        remedy = 'folders=["ignored"] (one for each folder around the files) reads the labels from a table'
+        notes.warn(WarningCode.FILES_NOT_READ, message + name_some(further), count=len(further), remedy=remedy)
     others = [member for member in others if member not in sidecars and ending(member) not in DOCUMENTATION_ENDINGS]
     if len(others) > MAX_OTHER_SHARE * len(rows):
         message = f"{len(others)} files of another kind than the {len(rows)} rows were not read: {name_some(others)}"
         notes.warn(WarningCode.FILES_NOT_READ, message, count=len(others), remedy="pack files of one kind together")
 
 
-def _names_files(archive: zipfile.ZipFile, member: zipfile.ZipInfo, rows: Sequence[zipfile.ZipInfo]) -> bool:
-    """Return whether the file names half of the rows: a list of labels, say."""
+def _names_files(
+    archive: zipfile.ZipFile, member: zipfile.ZipInfo, rows: Sequence[zipfile.ZipInfo], no_words: set[str] | None = None
+) -> bool:
+    """Return whether the file names half of the rows, and not all of `no_words`: a list of labels, say."""
     if ending(member) not in LABEL_ENDINGS or member.file_size > MAX_LABEL_BYTES:
         return False
-    words = set(re.split(r"[^\w.-]+", b"".join(read_chunks(archive, member, MAX_LABEL_BYTES)).decode(errors="replace")))
+    text = b"".join(read_chunks(archive, member, MAX_LABEL_BYTES)).decode(errors="replace")
+    words = set(re.split(r"[^\w.-]+", text))
     paths = [PurePosixPath(row.filename) for row in rows]
-    return 2 * sum(path.name in words or path.stem in words for path in paths) >= len(paths)
+    named = 2 * sum(path.name in words or path.stem in words for path in paths) >= len(paths)
+    plain = re.compile(r"[\w.-]+")
+    return named and not (no_words and all(word in (words if plain.fullmatch(word) else text) for word in no_words))

@@ -10,6 +10,7 @@ from app.datasets.frames import Loaded
 from app.datasets.readers.archive import archive_error, open_archive, read_member
 from app.datasets.readers.collectors import CollectedTexts
 from app.datasets.readers.contents import notice_left_out, sort_members, warn_of_left_out
+from app.datasets.readers.file_names import warn_of_names
 from app.datasets.readers.folders import read_folders
 from app.datasets.readers.label_tables import read_label_table
 
@@ -26,10 +27,19 @@ def read_documents(path: Path, context: Context) -> Loaded:
         folders = read_folders(contents.texts, context)
         table = None
         if not folders.have_labels:
-            table = read_label_table(archive, contents, folders.members, folders.splits, context)
+            table = read_label_table(archive, contents, folders, context)
         rows_of = [*contents.texts, *(table.members if table else ())]
         notice_left_out(contents, rows_of, context.notes)
-        warn_of_left_out(archive, contents, rows_of, context.notes, labelled=folders.have_labels or table is not None)
+        if table is None and not folders.have_labels:
+            warn_of_names(folders.train, context.notes)
+        warn_of_left_out(
+            archive,
+            contents,
+            rows_of,
+            context.notes,
+            without_labels=folders.without_labels if table is None else [],
+            classes=folders.classes,
+        )
         for member in folders.members:
             rows.add(_text(archive, member, context))
         texts, kept = rows.finish()

@@ -8,6 +8,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +20,7 @@ from app.datasets.limits import Limits
 from app.datasets.options import FolderLevel
 from app.datasets.readers.archive import archive_error
 from app.datasets.readers.contents import name_some
-from app.datasets.readers.layouts import FolderLayout, Folders, folders_option, infer_layout, shared_folders
+from app.datasets.readers.layouts import KINDS, FolderLayout, Folders, folders_option, infer_layout, shared_folders
 from app.datasets.readers.names import clean_name
 from app.datasets.readers.split_names import splits_of
 from app.datasets.report import Notes
@@ -50,6 +51,24 @@ class MemberFolders:
     def have_labels(self) -> bool:
         """Whether folders give labels."""
         return LABEL in self.values
+
+    @property
+    def classes(self) -> set[str]:
+        """The classes."""
+        return {label for label in self.values.get(LABEL, []) if label is not None}
+
+    @property
+    def train(self) -> list[zipfile.ZipInfo]:
+        """The files of train; all of them where folders give no splits."""
+        splits = self.splits or ["train"] * len(self.members)
+        return [member for member, split in zip(self.members, splits, strict=True) if split == "train"]
+
+    @property
+    def without_labels(self) -> list[zipfile.ZipInfo]:
+        """The files to which folders give no label, except those in folders that say so."""
+        labels = self.values.get(LABEL, [None] * len(self.members))
+        said = set(self.unlabelled.tolist())
+        return [member for row, member in enumerate(self.members) if labels[row] is None and row not in said]
 
     @property
     def roles(self) -> dict[str, Role]:
@@ -89,11 +108,33 @@ def read_folders(members: Sequence[zipfile.ZipInfo], context: Context) -> Member
             raise DatasetError(Code.BAD_SPLIT, message)
         values[SPLIT] = list(layout.splits)
     if any(label is not None for label in layout.labels):
+        if levels is None:
+            _check_kinds(members, layout.labels, folders_option(len(shared_folders(paths)), *layout.levels))
         values[LABEL] = _class_names(layout.labels, context.limits)
     _warn_of_dropped([members[row] for row in layout.dropped], context.notes)
     rows = np.setdiff1d(np.arange(len(members)), layout.dropped)
     kept = {name: [column[row] for row in rows] for name, column in values.items()}
     return MemberFolders([members[row] for row in rows], kept, np.flatnonzero(np.isin(rows, layout.unlabelled)))
+
+
+def _check_kinds(members: Sequence[zipfile.ZipInfo], labels: Sequence[str | None], option: str) -> None:
+    """Refuse folders of kinds of files, such as images and masks, that hold files of the same names: they are pairs.
+
+    Raises:
+        DatasetError: mixed_layout.
+    """
+    stems: dict[str, set[str]] = {}
+    for member, label in zip(members, labels, strict=True):
+        if label is not None:
+            stems.setdefault(label, set()).add(PurePosixPath(member.filename).stem)
+    sizes = [len(names) for names in stems.values()]
+    if len(stems) > 1 and all(map(KINDS.fullmatch, stems)):
+        paired = set.intersection(*stems.values())
+        if 2 * len(paired) >= max(sizes):
+            names = " and ".join(sorted(stems)[:5])
+            message = f"the folders {names} hold files of the same names: they are kinds of files and no classes; "
+            message += f"masks and the like cannot be learned: leave them out, or send {option} where they are classes"
+            raise DatasetError(Code.MIXED_LAYOUT, message)
 
 
 def _warn_of_dropped(members: Sequence[zipfile.ZipInfo], notes: Notes) -> None:

@@ -26,6 +26,7 @@ from app.datasets.readers.contents import (
     sort_members,
     warn_of_left_out,
 )
+from app.datasets.readers.file_names import warn_of_names
 from app.datasets.readers.folders import read_folders
 from app.datasets.readers.label_tables import read_label_table
 from app.datasets.readers.pixels import CorruptImageError, Drawing, HugeImageError, ImageInfo, decode, read_info
@@ -77,10 +78,19 @@ def read_images(path: Path, context: Context) -> Loaded:
         folders = read_folders(contents.images, context)
         members, table = folders.members, None
         if not folders.have_labels:
-            table = read_label_table(archive, contents, members, folders.splits, context)
+            table = read_label_table(archive, contents, folders, context)
         rows_of = [*contents.images, *(table.members if table else ())]
         notice_left_out(contents, rows_of, context.notes)
-        warn_of_left_out(archive, contents, rows_of, context.notes, labelled=folders.have_labels or table is not None)
+        if table is None and not folders.have_labels:
+            warn_of_names(folders.train, context.notes)
+        warn_of_left_out(
+            archive,
+            contents,
+            rows_of,
+            context.notes,
+            without_labels=folders.without_labels if table is None else [],
+            classes=folders.classes,
+        )
         deep_pixels = DeepPixels()
         images, corrupt = _check_all(archive, members, deep_pixels, context)
         drawing = _drawing(images, deep_pixels, context)
@@ -88,6 +98,7 @@ def read_images(path: Path, context: Context) -> Loaded:
     if drawing.pixel_range is None:
         _warn_of_dark(inputs, context.notes)
     _check_corrupt(corrupt, len(members))
+    _warn_of_corrupt(corrupt, context.notes)
     columns = (*folders.columns(rows), *(table.at(rows) if table else ()))
     removals = tuple(sorted(corrupt, key=lambda removal: removal.row))
     return Loaded(
@@ -156,6 +167,14 @@ def _check_corrupt(corrupt: list[Removal], total: int) -> None:
         message = f"{len(corrupt)} of {total} images cannot be read; is this archive whole?"
         errors = [RowError(("file",), removal.detail, removal.row) for removal in corrupt[:MAX_ROW_ERRORS]]
         raise DatasetError(Code.BAD_IMAGE, message, errors)
+
+
+def _warn_of_corrupt(corrupt: list[Removal], notes: Notes) -> None:
+    if corrupt:
+        shown = "; ".join(removal.detail for removal in corrupt[:5]) + (" ..." if len(corrupt) > 5 else "")  # noqa: PLR2004
+        message = f"{len(corrupt)} images cannot be opened and were left out: {shown}"
+        rows, remedy = (removal.row for removal in corrupt), "save them anew as PNG or JPEG, or take them out"
+        notes.warn(WarningCode.UNREADABLE_FILES, message, count=len(corrupt), rows=rows, remedy=remedy)
 
 
 def _decode_all(

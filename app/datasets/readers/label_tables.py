@@ -22,8 +22,10 @@ from app.datasets.options import PrepareOptions
 from app.datasets.readers.archive import read_chunks
 from app.datasets.readers.contents import SUBMISSION, Contents, ending
 from app.datasets.readers.csv import read_csv
+from app.datasets.readers.folders import ROLES, MemberFolders
 from app.datasets.readers.joining import concatenated
 from app.datasets.readers.jsonl import read_jsonl
+from app.datasets.readers.split_names import splits_of
 from app.datasets.readers.text_columns import labels_beside
 from app.datasets.report import Notes
 from app.ml.spec import WarningCode
@@ -52,20 +54,22 @@ class LabelTable:
 def read_label_table(
     archive: zipfile.ZipFile,
     contents: Contents,
-    files: Sequence[zipfile.ZipInfo],
-    splits: Sequence[str | None] | None,
+    folders: MemberFolders,
     context: Context,
 ) -> LabelTable | None:
-    """Return the labels of `files` (N,) that tables next to them hold; None where no table names nearly all files.
+    """Return the labels of the files of `folders` (N,) that tables next to them hold; None where none names nearly all.
 
-    `splits` (N,) are those that folders give; with them it is enough that a table names nearly all of train.
+    Where folders give splits, or say that files have no label, it is enough that a table names nearly all of the others
+    in train. Tables called train and test are splits, unless folders give them.
     """
-    names = _Names(files)
+    files, splits = folders.members, folders.splits
+    names = _Names(files, folders.unlabelled)
     tables = [table for member in contents.tables if (table := _read(archive, member, names, context)) is not None]
     asked = np.array([split in {None, "train"} for split in splits or [None] * len(files)])
+    asked[folders.unlabelled] = False
     for group in _alike(tables):
         joined = _join(group, len(files))
-        if joined is not None and (joined.rows >= 0)[asked].mean() >= MIN_NAMED_SHARE:
+        if joined is not None and asked.any() and (joined.rows >= 0)[asked].mean() >= MIN_NAMED_SHARE:
             return _labels(joined, group, splits is not None, context)
     return None
 
@@ -92,9 +96,12 @@ class _Joined:
 class _Names:
     """Finds files by what tables call them: the path, its last parts, with or without the ending, in any case."""
 
-    def __init__(self, files: Sequence[zipfile.ZipInfo]) -> None:
+    def __init__(self, files: Sequence[zipfile.ZipInfo], unlabelled: Ints) -> None:
         self._places: dict[str, int] = {}
+        nameless = set(unlabelled.tolist())  # no table means these, even where it names others that are called so
         for place, file in enumerate(files):
+            if place in nameless:
+                continue
             path = file.filename.casefold()
             parts = path.split("/")
             for start in range(len(parts)):
@@ -215,7 +222,26 @@ def _labels(joined: _Joined, group: list[_Table], has_splits: bool, context: Con
         _warn_of_open_target(shown, named, others, context)
     if targets and others:
         context.notes.notice(f"columns left out, as the rows are files: {', '.join(others[:MAX_SHOWN])}")
-    return LabelTable(tuple(columns), dict.fromkeys(targets, "target"), [table.member for table in group])
+    columns, label_roles = list(columns), dict.fromkeys(targets, ROLES["label"])
+    splits = None if has_splits or any(column.name == "split" for column in columns) else _splits(joined, group)
+    if splits is not None:
+        context.notes.decide("split", shown, "the tables are called so", 'columns={"split": "ignored"}')
+        columns.append(splits)
+        label_roles["split"] = ROLES["split"]
+    return LabelTable(tuple(columns), label_roles, [table.member for table in group])
+
+
+def _splits(joined: _Joined, group: list[_Table]) -> Column | None:
+    """Return the splits of all files by the names of the tables that name them; None where these say none."""
+    stems = {table.member.filename.rpartition(".")[0] for table in group}
+    splits = splits_of(stems, alike=True)
+    if "train" not in splits.values():
+        return None
+    values = ["train"] * len(joined.rows)
+    for table in group:
+        for place in table.files:
+            values[place] = splits[table.member.filename.rpartition(".")[0]]
+    return TextColumn("split", pa.chunked_array([pa.array(values, pa.string())]), typed=True)
 
 
 def _only(columns: list[Column]) -> str | None:

@@ -23,6 +23,7 @@ UNLABELLED = re.compile(
     r"([-_ ]?(data|images|imgs|set|\d+))?",
     re.IGNORECASE,
 )
+LABELLED = re.compile(r"label+ed|annotated|supervised|with[-_ ]?labels?", re.IGNORECASE)
 PARTS = re.compile(r"(fold|part|batch|set|split|chunk|shard|subset|cv)[-_ ]?([a-z]|\d+)", re.IGNORECASE)
 """Names of folders that hold parts of the files, and say nothing of them."""
 KINDS = re.compile(
@@ -113,6 +114,7 @@ def infer_layout(paths: Sequence[Folders], wrappers: int) -> FolderLayout:
     _take_repeated_folders_off(layout)
     splits_in_classes = _splits_in_classes(layout.tree())
     if splits_in_classes:
+        _check_splits_in_classes(layout, wrappers)
         _take_labels(layout)
         _take_splits(layout, splits_in_classes)
         return layout
@@ -145,6 +147,9 @@ def _set_unlabelled_aside(layout: FolderLayout) -> None:
     names = _shown(layout.tails[row][0] for row in unlabelled)
     layout.unlabelled += sorted(unlabelled)
     layout.close(unlabelled, f"by its name {names} holds {len(unlabelled)} files without labels")
+    for row in layout.open_rows if unlabelled else []:
+        if len(layout.tails[row]) > 1 and LABELLED.fullmatch(layout.tails[row][0]):
+            layout.tails[row] = layout.tails[row][1:]
     for _ in shared_folders([layout.tails[row] for row in layout.open_rows]):
         name = _shown(layout.enter().values())
         layout.levels.append("ignored")
@@ -166,6 +171,19 @@ def _splits_in_classes(tree: Tree) -> dict[str, Split]:
     if "" in tree or "" in inner or len(tree) < MIN_COMMON or splits_of(tree, alike=True):
         return {}
     return splits_of(inner, alike=True) if len(inner) >= MIN_COMMON else {}
+
+
+def _check_splits_in_classes(layout: FolderLayout, wrappers: int) -> None:
+    """Refuse splits whose folders hold the same folders (s1/train/run, s2/train/run): they may be the classes."""
+    inner: Tree = {}
+    for row in layout.open_rows:
+        inner.setdefault(layout.tails[row][0], set()).add((*layout.tails[row], "")[2])
+    if _hold_the_same(inner):
+        shown = _shown(sorted(set().union(*inner.values())))
+        message = f"the folders {_shown(inner)} hold splits, and in these the same folders ({shown}); send "
+        message += f"{folders_option(wrappers, 'ignored', 'split', 'label')} where the inner ones are the classes, or "
+        message += f"{folders_option(wrappers, 'label', 'split')} where the outer ones are"
+        raise DatasetError(Code.MIXED_LAYOUT, message)
 
 
 def _splits_by_name(tree: Tree) -> dict[str, Split]:
@@ -266,8 +284,13 @@ def _take_labels(layout: FolderLayout) -> None:
     for row, name in names.items():
         layout.labels[row] = name
     layout.levels.append("label")
+    if layout.splits is not None and set(layout.splits) == {"train"}:
+        layout.splits = None
+        layout.reasons.append("only files of train have labels, so these are split anew")
     classes = len(set(names.values()))
-    layout.reasons.append(f"each of the {classes} folders {'in the splits ' if layout.splits else ''}is a class")
+    layout.reasons.append(
+        f"each of the {classes} folders {'in the splits ' if 'split' in layout.levels else ''}is a class"
+    )
 
 
 def _shown(names: Iterable[str]) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 import sklearn.datasets
 
 from app.datasets.report import StepReport
+from app.ml.spec import SPLITS
 from tests.support.digits import mnist_data
 
 from .conftest import Outcome
@@ -45,3 +46,16 @@ def digits() -> tuple[Any, Any]:
     x, y = mnist_data()
     chosen = np.delete(np.arange(0, 5000, 10), 93)
     return np.append(x[chosen], x[5:6], axis=0).astype(np.uint8).reshape(-1, 28, 28), np.append(y[chosen], y[5])
+
+
+def folders_of_texts(*folders: str, each: int = 3) -> dict[str, bytes]:
+    """`each` different texts in every folder."""
+    return {f"{folder}/{k}.txt": f"the {k}th text of {folder}".encode() for folder in folders for k in range(each)}
+
+
+def classes(done: Outcome) -> tuple[str, ...]:
+    return done.spec.targets[0].classes if done.spec.targets else ()
+
+
+def split_sizes(done: Outcome) -> tuple[int, ...]:
+    return tuple(done.spec.rows[split] for split in SPLITS)

@@ -135,3 +135,31 @@ def test_a_table_labels_texts_too(make: Preparer) -> None:
     done = make(zipped({**documents, "labels.csv": lines("doc,topic", "{k}.txt,{name}")}))
     assert done.spec.modality == "text"
     assert labels(done) == RIGHT
+
+
+def test_tables_called_train_and_test_are_splits(make: Preparer) -> None:
+    members = {f"images/{k}.png": picture(k) for k in range(30)}
+    tables = {
+        name: "image,label\n" + "".join(f"{k}.png,{'xy'[k % 2]}\n" for k in rows)
+        for name, rows in (("train.csv", range(20)), ("test.csv", range(20, 30)))
+    }
+    done = make(zipped(members | {name: text.encode() for name, text in tables.items()}))
+    assert done.spec.rows == {"train": 20, "validation": 0, "test": 10}
+    (decision,) = (item for item in done.report.decisions if item.field == "split")
+    assert decision.option == 'columns={"split": "ignored"}'
+    assert make(
+        zipped(members | {name: text.encode() for name, text in tables.items()}), columns={"split": "ignored"}
+    ).spec.rows == {"train": 24, "validation": 3, "test": 3}
+
+
+def test_files_that_are_called_unlabelled_need_no_label_in_a_table(make: Preparer) -> None:
+    members = {
+        f"{folder}/{k}.png": picture(k + 20 * (folder == "unlabelled"))
+        for folder in ("all", "unlabelled")
+        for k in range(16)
+    }
+    table = "file,label\n" + "".join(f"{k}.png,{'xy'[k % 2]}\n" for k in range(16))
+    done = make(zipped(members | {"labels.csv": table.encode()}))
+    assert done.spec.targets[0].classes == ("x", "y")
+    assert sum(done.spec.labelled["label"].values()) == 16
+    assert sum(done.spec.rows.values()) == 32
