@@ -6,6 +6,8 @@ import re
 from itertools import islice
 from typing import Any
 
+from app.datasets.readers.headers import ANY_NUMBER
+from app.datasets.readers.single_lines import split_line, squeeze_blanks
 from app.predictions.bodies.form import BodyForm, check_count, unreadable
 from app.predictions.schemas import MAX_INPUTS
 
@@ -28,13 +30,17 @@ def read(content: bytes) -> list[Any]:
     separator = _SEPARATOR_LINE.match(text)
     text = text[separator.end() :] if separator else text
     delimiter = separator[1] if separator else _delimiter(text)
+    if delimiter not in text and _is_parted_by_blanks(text):
+        delimiter, text = " ", "\n".join(squeeze_blanks(line, " ") for line in text.splitlines())
     padded = any(f'{delimiter} "' in line for line in text.splitlines()[:2])  # "a", "b"
     records = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=padded, strict=True)
     try:
         lines = list(islice((record for record in records if record), MAX_INPUTS + 2))
     except csv.Error as error:
-        msg = f"line {records.line_num}: {error}"
-        raise unreadable(msg) from None
+        lines = _line_by_line(text, delimiter)
+        if "expected after" not in str(error) or len({len(line) for line in lines}) > 1:  # else a quote is open
+            msg = f"line {records.line_num}: {error}"
+            raise unreadable(msg) from None
     header, *rows = _without_decoration(lines) or [[]]
     check_count(len(rows))
     if len(set(header)) < len(header):
@@ -47,10 +53,24 @@ def read(content: bytes) -> list[Any]:
     return [dict(zip(header, row, strict=True)) for row in rows]
 
 
+def _is_parted_by_blanks(text: str) -> bool:
+    """Return whether all lines have equally many words, more than one, and those below the first are mostly numbers."""
+    lines = [line.split() for line in text.splitlines() if line.strip()]
+    words = [word for line in lines[1:] for word in line]
+    even = len({len(line) for line in lines}) == 1 and len(lines[0]) > 1
+    return even and 2 * sum(ANY_NUMBER.fullmatch(word) is not None for word in words) >= len(words) > 0
+
+
+def _line_by_line(text: str, delimiter: str) -> list[list[str]]:
+    """Return the fields of each line; as in preparation, quotes without a partner in it are part of the text."""
+    lines = islice(io.StringIO(text, newline=""), MAX_INPUTS + 2)
+    return [split_line(line, delimiter) for line in lines if line.strip()]
+
+
 def _without_decoration(lines: list[list[str]]) -> list[list[str]]:
     """Return the lines of a file without titles before it, dashes below the names and delimiters at their ends."""
     width = max((len(line) for line in lines), default=0)
-    while len(lines) > 1 and width > 1 and not any(lines[0][1:]):
+    while len(lines) > 1 and width > 1 and (not any(lines[0][1:]) or _is_comment(lines[0], width)):
         lines = lines[1:]
     if len(lines) > 1 and any(lines[1]) and all(_RULE.fullmatch(field.strip()) for field in lines[1] if field.strip()):
         del lines[1]
@@ -58,6 +78,10 @@ def _without_decoration(lines: list[list[str]]) -> list[list[str]]:
     if names > 1 and not lines[0][-1].strip() and not any(line[names - 1 :] != [""] for line in lines[1:]):
         names -= 1
     return [line if any(line[names:]) else line[:names] for line in lines]
+
+
+def _is_comment(line: list[str], width: int) -> bool:
+    return line[0].startswith("#") and len(line) < width
 
 
 def _delimiter(text: str) -> str:

@@ -11,6 +11,7 @@ import pytest
 from app.ml.interfaces.doubts import Doubts
 from app.ml.kinds.modalities import AnyModality
 from app.ml.kinds.registry import kinds
+from app.predictions.bodies import comma_separated
 
 from .conftest import Outcome, Preparer
 
@@ -49,7 +50,14 @@ MIXED_WAVES = "t0;t1;t2;label\n" + "".join(
 SENTINEL_WAVES = table("t0,t1,t2,label", [[i, ("-999", "gone", i)[i % 3], -i, "ab"[i % 2]] for i in ROWS])
 TRUTHS = table("age,ok,churn", [[20 + i, ("yes", "0", "TRUE", "n", "1", "False")[i % 6], "ab"[i % 2]] for i in ROWS])
 VERSIONS = table("size,version,churn", [[i / 2, ("1.9", "1.10", "1.1", "2")[i % 4], "ab"[i % 2]] for i in ROWS])
+STRAY = "a,note,churn\n" + "".join(f'{i * 1.5},"he said \\"{i % 3}\\"",{"ab"[i % 2]}\n' for i in ROWS)
 WAVES = table("t0,t1,t2,label", [[i, i / 2, -i, "ab"[i % 2]] for i in ROWS])
+
+
+def test_a_file_with_stray_quotes_is_read_alike_when_asked(make: Preparer) -> None:
+    prepared = make(STRAY, columns={"churn": "target"})
+    rows = fitted(prepared).decode(comma_separated.read(STRAY.encode()), Doubts())
+    assert np.array_equal(rows[prepared.array("rows")], prepared.array("inputs"))
 
 
 def fitted(prepared: Outcome) -> Any:

@@ -26,7 +26,7 @@ MAX_ERRORS = 20
 # A significant leading zero (007) or digits-E-digits (12E4) make a code of a text, not a number.
 _NUMBER = re.compile(r"[+-]?(0|[1-9]\d*|(?=\.\d))(\.\d*)?([eE][+-]\d+)?", re.ASCII)
 _ANY_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-_COMMA_NUMBER = re.compile(r"[+-]?(\d{1,3}(\.\d{3})+|\d+),(\d+)", re.ASCII)
+_COMMA_NUMBER = re.compile(r"[+-]?(\d{1,3}(\.\d{3})+|\d+),(\d+)([eE][+-]?\d+)?", re.ASCII)
 _GROUPED: dict[DecimalSign, re.Pattern[str]] = {
     "point": re.compile(rf"[+-]?{GROUPED_BY_COMMAS}(\.\d*)?", re.ASCII),
     "comma": re.compile(rf"[+-]?{GROUPED_BY_POINTS}(,\d*)?", re.ASCII),
@@ -143,7 +143,7 @@ def number_of(text: str, decimal: DecimalSign | None = None, sign: str | None = 
     match = _COMMA_NUMBER.fullmatch(text)
     if decimal is not None and _GROUPED[decimal].fullmatch(text):
         text = (text if decimal == "point" else text.translate(_SWAPPED)).replace(",", "")
-    elif match and (decimal == "comma" or match[2] or len(match[3]) != _THOUSANDS):
+    elif match and (decimal == "comma" or match[2] or match[4] or len(match[3]) != _THOUSANDS):
         text = text.replace(".", "").replace(",", ".")
     return float(text) if _ANY_NUMBER.fullmatch(text) else None
 
