@@ -44,6 +44,6 @@ def warn_of_names(members: Sequence[zipfile.ZipInfo], notes: Notes) -> None:
         shown = ", ".join(sorted(words)[:MAX_SHOWN]) + (" ..." if len(words) > MAX_SHOWN else "")
         message = f"no file has a label, and all names begin with one of {len(words)} words, perhaps classes: {shown}"
         remedy = (
-            "put the files of each class into a folder of its own, or a table beside them that names file and label"
+            "put the files of each class into a folder of its own, or a table next to them that names file and label"
         )
         notes.warn(WarningCode.LABELS_IN_NAMES, message, count=len(members), remedy=remedy)

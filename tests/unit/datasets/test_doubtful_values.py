@@ -55,7 +55,7 @@ LONG = "id,heat,label\n" + "".join(f"{i // 6},{-999 if i % 4 == 0 else i % 7},{'
     [
         (npz(x=WAVES, y=Y % 2), {"modality": "series"}, 40),
         (npz(x=WAVES[:, :, 0], y=Y % 2), {}, 20),
-        ("".join(json.dumps({"s": [i, -999, 3], "label": "ab"[i % 2]}) + "\n" for i in range(60)), {}, 60),
+        ("".join(json.dumps({"signal": [i, -999, 3], "label": "ab"[i % 2]}) + "\n" for i in range(60)), {}, 60),
         ("a,b,c,label\n" + "".join(f"{i},-999,{i % 7},{'ab'[i % 2]}\n" for i in range(60)), {"modality": "series"}, 60),
         (LONG, {"series": {"id": "id"}}, 90),
     ],

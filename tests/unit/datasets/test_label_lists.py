@@ -69,7 +69,7 @@ def test_empty_lists_may_come_first_of_labels_and_of_series(make: Preparer) -> N
     done = make(lines([[], None, [], *TAGS]), **KEEP)
     assert done.array("targets")[0].tolist() == [0, 0, 0]
     assert np.isnan(done.array("targets")[1]).all()
-    series = make("\n".join(json.dumps({"s": s}) for s in [[], *([i, i + 1, 2 * i] for i in range(30))]))
+    series = make("\n".join(json.dumps({"signal": s}) for s in [[], *([i, i + 1, 2 * i] for i in range(30))]))
     assert series.spec.modality == "series"
     assert series.report.rows.removed["corrupt"] == 1
 
