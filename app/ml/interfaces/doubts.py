@@ -70,6 +70,11 @@ class Doubts:
         """Doubt the input at hand; a harmless doubt is never refused."""
         self._by_code.setdefault(code, []).append(Doubt(self.row, subject, reason, harmless))
 
+    @property
+    def any(self) -> bool:
+        """Whether anything is doubtful."""
+        return bool(self._by_code)
+
     def warnings(self) -> list[WarningItem]:
         """Return one warning for each code, with the inputs that it is about."""
         return [_warning(code, self._by_code[code]) for code in _SENTENCES if code in self._by_code]

@@ -79,7 +79,7 @@ class Modality(Config, ABC):
         """Encode rows as stored: float32 (N, *shape), or for texts int64 (N, T)."""
 
     @abstractmethod
-    def decode(self, inputs: Sequence[Any], doubts: Doubts | None = None) -> Rows:
+    def decode(self, inputs: Sequence[Any] | Rows, doubts: Doubts | None = None) -> Rows:
         """Read JSON values, or NumPy arrays, as rows as stored (N, ...); what is doubtful of them goes to `doubts`.
 
         Raises:

@@ -29,9 +29,8 @@ from app.ml.kinds.modalities.decoding import DecodingError, did_you_mean, is_mis
 from app.ml.kinds.modalities.ranges import Bounds, Range
 from app.ml.spec import ColumnSpec, DecimalSign, Frozen, WarningCode
 
-MAX_DEVIATIONS = 1e4  # beyond it a squared error in float32 would drown every other column
 YEAR, WEEK, DAY = 365.2425, 7.0, 1.0
-_MAX = float(np.finfo(np.float32).max)
+MAX_NUMBER = float(np.finfo(np.float32).max)
 _MAX_NAME = 2**63
 MAX_EXAMPLES = 5  # of unknown categories
 _MISSING_SPECIMENS = 0.2
@@ -140,13 +139,6 @@ class NumberColumn(RangedColumn):
         """Numbers within two deviations, and now and then a missing one where that is understood; (count,)."""
         return self._specimens(self.mean + self.std * random.uniform(-2, 2, count), random)
 
-    def encode(self, values: Rows, into: Rows) -> None:
-        """(N,) to (N, width)."""
-        missing = np.isnan(values)
-        into[:, 0] = np.where(missing, 0, _standardised(values, self.mean, self.std))
-        if self.had_missing:
-            into[:, 1] = missing
-
     def decode(self, value: Any, doubts: Doubts) -> float:
         """A JSON value, or a text as a file has it, to the stored number."""
         if value is None or (isinstance(value, str) and is_missing(value)):
@@ -155,7 +147,7 @@ class NumberColumn(RangedColumn):
         if not isinstance(number, int | float) or (isinstance(number, bool) and not self.binary):
             msg = f"expected a number, not a {type(value).__name__}"
             raise DecodingError(msg, self.name)
-        if not -_MAX <= number <= _MAX:  # also catches NaN
+        if not -MAX_NUMBER <= number <= MAX_NUMBER:  # also catches NaN
             msg = "expected a finite number"
             raise DecodingError(msg, self.name)
         if self.range is not None and self.range.is_far(number):
@@ -213,13 +205,6 @@ class CategoryColumn(Column):
         codes = random.integers(0, len(self.categories) + 1, count)
         return np.where(codes < len(self.categories), codes, np.nan)
 
-    def encode(self, values: Rows, into: Rows) -> None:
-        """(N,) to (N, width), one-hot."""
-        known = (values >= 0) & (values < len(self.categories)) & ~np.isin(values, self.unseen)  # NaN compares false
-        into[np.flatnonzero(known), values[known].astype(np.int64)] = 1
-        if self.had_missing:
-            into[~known, -1] = 1
-
     def decode(self, value: Any, doubts: Doubts) -> float:
         """A JSON value, or a text as a file has it, to the stored code; an unknown category is stored as missing."""
         if value is None:
@@ -262,7 +247,7 @@ class DateColumn(RangedColumn):
     @property
     def width(self) -> int:
         """How many features it becomes."""
-        return 1 + 2 * len(self._periods()) + self.had_missing
+        return 1 + 2 * len(self.periods) + self.had_missing
 
     @classmethod
     def fit(cls, column: ColumnSpec, statistics: ColumnStatistics) -> Self:
@@ -294,19 +279,6 @@ class DateColumn(RangedColumn):
         days = self.mean + self.std * random.uniform(-2, 2, count)
         return self._specimens(np.clip(days if self.timed else np.floor(days), FIRST, LAST), random)
 
-    def encode(self, values: Rows, into: Rows) -> None:
-        """(N,) to (N, width)."""
-        missing = np.isnan(values)
-        days = np.where(missing, 0, values).astype(np.float64)
-        into[:, 0] = _standardised(days, self.mean, self.std)
-        for index, period in enumerate(self._periods()):
-            angle = 2 * math.pi * (days % period) / period
-            into[:, 1 + 2 * index] = np.sin(angle)
-            into[:, 2 + 2 * index] = np.cos(angle)
-        into[missing] = 0
-        if self.had_missing:
-            into[:, -1] = missing
-
     def decode(self, value: Any, doubts: Doubts) -> float:
         """A JSON value, or a text as a file has it, to the stored day."""
         if value is None or (isinstance(value, str) and is_missing(value)):
@@ -320,7 +292,9 @@ class DateColumn(RangedColumn):
             doubts.add(WarningCode.OUT_OF_RANGE, self.name, seen)
         return float(days)
 
-    def _periods(self) -> tuple[float, ...]:
+    @property
+    def periods(self) -> tuple[float, ...]:
+        """The periods in days of which it has features."""
         return (YEAR, WEEK, DAY) if self.timed else (YEAR, WEEK)
 
 
@@ -342,11 +316,6 @@ def fit_columns(columns: Sequence[ColumnSpec], rows: StoredRows) -> tuple[AnyCol
     return tuple(
         _TYPES[column.type].fit(column, of_column) for column, of_column in zip(columns, statistics, strict=True)
     )
-
-
-def _standardised(values: Rows, mean: float, std: float) -> Rows:
-    """Standardise (N,), within +-10,000 deviations."""
-    return np.clip((values.astype(np.float64) - mean) / std, -MAX_DEVIATIONS, MAX_DEVIATIONS)
 
 
 def _text(value: Any) -> str | None:

@@ -19,6 +19,7 @@ from app.ml.data.written_numbers import (
     plain_amount,
 )
 from app.ml.errors import InputError, Location
+from app.ml.interfaces import Rows
 from app.ml.interfaces.doubts import MAX_SHOWN, Doubts
 from app.ml.spec import DecimalSign, WarningCode
 
@@ -48,13 +49,15 @@ class DecodingError(Exception):
         self.loc: Location = loc
 
 
-def decode_each(inputs: Sequence[Any], decode: Callable[[Any], Row], doubts: Doubts) -> list[Row]:
-    """Decode every input. Raises `InputError` with the first 20 bad ones, each by its index."""
+def decode_each(
+    inputs: Sequence[Any] | Rows, decode: Callable[[Any], Row], doubts: Doubts, indices: Sequence[int] | None = None
+) -> list[Row]:
+    """Decode every input. Raises `InputError` with the first 20 bad ones, each by its index among all inputs."""
     rows: list[Row] = []
     errors: list[tuple[Location, str]] = []
     if not len(inputs):
         raise InputError([((), "give at least one input")])
-    for index, value in enumerate(inputs):
+    for index, value in zip(indices or range(len(inputs)), inputs, strict=True):
         doubts.row = index
         try:
             rows.append(decode(value))

@@ -19,6 +19,7 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 import PIL.Image
 import torch
+from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
@@ -81,9 +82,12 @@ class ImageModality(Modality):
         stored = torch.from_numpy(np.require(inputs, np.uint8, ["C", "W"]))
         return stored.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format).div_(255)
 
-    def decode(self, inputs: Sequence[Any], doubts: Doubts | None = None) -> Rows:
+    def decode(self, inputs: Sequence[Any] | Rows, doubts: Doubts | None = None) -> Rows:
         """JSON to uint8 (N, H, W, C). Raises `InputError`."""
         doubts, budget = doubts or Doubts(), _Budget(MAX_PIXELS_TOGETHER)
+        pixels = self._pixels_of(inputs) if isinstance(inputs, np.ndarray) else None
+        if pixels is not None:
+            return pixels
         return as_rows(decode_each(inputs, lambda value: self._decode_one(value, budget, doubts), doubts), np.uint8)
 
     def signature(self) -> Signature:
@@ -157,6 +161,17 @@ class ImageModality(Modality):
         if array.dtype == np.uint8 and self.value_scale == 1 and self.pixel_range is None:
             return self._upright(array.reshape(shape))
         return self._upright(_bytes(array.ravel().tolist(), self.value_scale, self.pixel_range).reshape(shape))
+
+    def _pixels_of(self, inputs: Rows) -> Rows | None:
+        """Return the pixels (N, H, W, C) of an array of pictures; None where some may be at fault, each by itself."""
+        shape = (self.height, self.width, self.channels)
+        shapes = (shape, shape[:2]) if self.channels == 1 else (shape,)
+        if inputs.shape[1:] not in shapes or inputs.dtype.kind not in "iuf" or self.pixel_range is not None:
+            return None
+        if inputs.dtype == np.uint8 and self.value_scale == 1:
+            return inputs.reshape(len(inputs), *shape)
+        values = inputs.reshape(len(inputs), *shape).astype(np.float64)
+        return to_bytes(values, self.value_scale, None) if _are_good(values, self.value_scale).all() else None
 
     def _known_shape(self, shape: Shape) -> Shape:
         """Return the shape of numbers that are a picture: (H, W, C), or (H, W) of one channel, or channels first."""
@@ -241,9 +256,7 @@ def _bytes(flat: list[Any], scale: ValueScale, pixel_range: PixelRange | None = 
     if {type(item) for item in flat} <= kinds:
         most, slack = (MAX_NUMBER, 0.0) if pixel_range else (255 // scale, 0.0 if scale == 1 else ROUNDING)
         numbers = np.array([float(item) if abs(item) <= most + slack else np.nan for item in flat])
-        good = ~np.isnan(numbers) if pixel_range else (numbers >= -slack) & (numbers <= most + slack)
-        if scale == 1 and pixel_range is None:
-            good &= numbers == np.floor(numbers)
+        good = ~np.isnan(numbers) if pixel_range else _are_good(numbers, scale)
         if good.all():
             if pixel_range:
                 _check_range(numbers, pixel_range)
@@ -253,6 +266,13 @@ def _bytes(flat: list[Any], scale: ValueScale, pixel_range: PixelRange | None = 
     position, kind = next((i, type(v).__name__) for i, v in enumerate(flat) if type(v) not in kinds)
     msg = f"a {kind} at position {position}: use {_numbers(scale, pixel_range)}"
     raise DecodingError(msg)
+
+
+def _are_good(numbers: Rows, scale: ValueScale) -> NDArray[np.bool_]:
+    """Tell which numbers lie in the scale of the dataset: whole ones up to 255, or any from 0 to 1."""
+    slack = 0.0 if scale == 1 else ROUNDING
+    good = (numbers >= -slack) & (numbers <= 255 // scale + slack)
+    return good & (numbers == np.floor(numbers)) if scale == 1 else good
 
 
 def _numbers(scale: ValueScale, pixel_range: PixelRange | None) -> str:

@@ -20,10 +20,19 @@ class Range(Frozen):
     def __str__(self) -> str:
         return f"{self.low:.6g} to {self.high:.6g}"
 
-    def is_far(self, value: float) -> bool:
-        """Whether a value lies outside by more than the range is wide; a constant's range counts as its size wide."""
+    @property
+    def near(self) -> tuple[float, float]:
+        """The least and the greatest value that are not far: outside by no more than the range is wide.
+
+        A constant's range counts as its size wide.
+        """
         width = self.high - self.low or abs(self.low) or 1.0
-        return not self.low - width <= value <= self.high + width
+        return self.low - width, self.high + width
+
+    def is_far(self, value: float) -> bool:
+        """Whether a value lies far outside."""
+        low, high = self.near
+        return not low <= value <= high
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,7 +119,7 @@ class SeriesModality(Modality):
         together = np.concatenate([scaled, observed], axis=2).astype(np.float32)
         return torch.from_numpy(np.ascontiguousarray(together.transpose(0, 2, 1)))
 
-    def decode(self, inputs: Sequence[Any], doubts: Doubts | None = None) -> Rows:
+    def decode(self, inputs: Sequence[Any] | Rows, doubts: Doubts | None = None) -> Rows:
         """JSON to float64 (N, T, C). Raises `InputError`."""
         doubts = doubts or Doubts()
         return as_rows(decode_each(inputs, partial(self._decode_one, doubts=doubts), doubts), np.float64)

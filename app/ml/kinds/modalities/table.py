@@ -7,10 +7,9 @@ there is a missing value where training had some, and texts are read by the colu
 mean the category that is written in one of these ways. A date is ISO 8601 text, or a number of days.
 """
 
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import accumulate, count
+from functools import cached_property
+from itertools import accumulate
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -18,28 +17,21 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from app.ml.data.chunks import as_rows, each_block, rows_per_read
+from app.ml.data.chunks import each_block, rows_per_read
 from app.ml.fields import Integer
 from app.ml.interfaces import Encoding, Modality, Rows, Shape, StoredRows
 from app.ml.interfaces.doubts import Doubts
 from app.ml.interfaces.modality import UnknownValues
 from app.ml.interfaces.signature import Signature
+from app.ml.kinds.modalities.column_blocks import Block, blocks_of
 from app.ml.kinds.modalities.columns import AnyColumn, CategoryColumn, fit_columns
-from app.ml.kinds.modalities.decoding import (
-    DecodingError,
-    as_list,
-    decode_each,
-    ignore_keys,
-    is_listed,
-    plain,
-    with_clean_keys,
-)
+from app.ml.kinds.modalities.decoding import decode_each
 from app.ml.kinds.modalities.ranges import Bounds
+from app.ml.kinds.modalities.table_rows import RowReader, SoundRows
 from app.ml.kinds.preprocessing.table import TablePreprocessing
 from app.ml.spec import ColumnSpec, DataSpec
 
 _USUAL = TablePreprocessing()
-_GENERATED = re.compile(r"x\d+", re.ASCII)  # names of the columns of files without a header
 
 
 class TableModality(Modality):
@@ -75,15 +67,15 @@ class TableModality(Modality):
             )
             for column in self.columns
         )
-        names = {"left_out": spec.left_out, "missing_values": spec.missing_values}
-        return self.model_copy(update={"columns": columns, **names})
+        # Made anew, since a copy would keep what was learned of the other columns.
+        return type(self)(columns=columns, left_out=spec.left_out, missing_values=spec.missing_values)
 
-    @property
+    @cached_property
     def shape(self) -> Shape:
         """(D',)."""
         return (sum(column.width for column in self.columns),)
 
-    @property
+    @cached_property
     def encoding(self) -> Encoding:
         """(D',), and the indices of the standardised value of each number and date."""
         starts = accumulate((column.width for column in self.columns), initial=0)
@@ -98,16 +90,26 @@ class TableModality(Modality):
     def encode(self, inputs: Rows) -> Tensor:
         """float64 (N, D) to float32 (N, D'), standardised before it is rounded."""
         encoded = np.zeros((len(inputs), *self.shape), np.float32)
-        start = 0
-        for index, column in enumerate(self.columns):
-            column.encode(inputs[:, index], encoded[:, start : start + column.width])
-            start += column.width
+        for block in self._blocks:
+            block.encode(inputs, encoded)
         return torch.from_numpy(encoded)
 
-    def decode(self, inputs: Sequence[Any], doubts: Doubts | None = None) -> Rows:
+    def decode(self, inputs: Sequence[Any] | Rows, doubts: Doubts | None = None) -> Rows:
         """JSON to float64 (N, D). Raises `InputError`."""
-        reader = _RowReader(self, doubts or Doubts())
-        return as_rows(decode_each(inputs, reader.read, reader.doubts), np.float64)
+        reader = RowReader(self.columns, self.left_out, self.missing_values, doubts or Doubts())
+        rows, is_sound = self._sound_rows.read(inputs)
+        doubtful = np.flatnonzero(~is_sound).tolist()
+        if doubtful or not len(inputs):
+            rows[doubtful] = decode_each([inputs[row] for row in doubtful], reader.read, reader.doubts, doubtful)
+        return rows
+
+    @cached_property
+    def _sound_rows(self) -> SoundRows:
+        return SoundRows(self.columns, self.missing_values)
+
+    @cached_property
+    def _blocks(self) -> list[Block]:
+        return blocks_of(self.columns)
 
     def signature(self) -> Signature:
         """The columns; the example has the means of the train rows and their first categories."""
@@ -164,71 +166,6 @@ class TableModality(Modality):
         return np.stack([column.specimens(count, random) for column in self.columns], axis=1, dtype=np.float64)
 
 
-@dataclass
-class _RowReader:
-    """Reads the rows of one request."""
-
-    table: TableModality
-    doubts: Doubts
-
-    def read(self, value: Any) -> list[float]:
-        """Read one row."""
-        cells = self._cells(plain(value))
-        if self.table.missing_values:
-            cells = [None if is_listed(cell, self.table.missing_values) else cell for cell in cells]
-        return [column.decode(cell, self.doubts) for column, cell in zip(self.table.columns, cells, strict=True)]
-
-    def _cells(self, value: Any) -> list[Any]:
-        columns = self.table.columns
-        if isinstance(value, list):
-            if len(value) == len(columns):
-                return value
-            msg = f"{len(value)} values are given; expected {len(columns)}: {_some([c.name for c in columns])}"
-            raise DecodingError(msg)
-        if isinstance(value, dict):
-            value = self._with_lists_spread(with_clean_keys(value, {column.name for column in columns}))
-            unused = self._unused_keys(value)
-            if unused:
-                ignore_keys(unused, self.table.left_out, [column.name for column in columns], self.doubts)
-            return [value.get(column.name) for column in columns]
-        msg = "a row is a list of values in column order or an object of column and value"
-        raise DecodingError(msg)
-
-    def _with_lists_spread(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Return the row with emb0, emb1 ... in place of a list under emb, where those are the columns.
-
-        Raises:
-            DecodingError: the list has another length.
-        """
-        names = {*(column.name for column in self.table.columns), *self.table.left_out}
-        lists = [key for key in row if key not in names and f"{key}0" in names and f"{key}0" not in row]
-        if not lists:
-            return row
-        spread = {key: value for key, value in row.items() if key not in lists}
-        for key in lists:
-            items = [] if row[key] is None else as_list(plain(row[key]))
-            width = next(place for place in count() if f"{key}{place}" not in names)
-            if items is None or len(items) not in {0, width}:
-                what = "no list of numbers" if items is None else f"a list of {len(items)} numbers"
-                msg = f"{what} is given, and each training row had {width}"
-                raise DecodingError(msg, key)
-            spread |= {f"{key}{place}": item for place, item in enumerate(items)}
-        return spread
-
-    def _unused_keys(self, row: dict[str, Any]) -> list[str]:
-        """Return the keys that are no columns. Raises `DecodingError` where a column that is needed has no key."""
-        names = {column.name for column in self.table.columns}
-        unused = [key for key in row if key not in names]
-        missing = [c.name for c in self.table.columns if c.name not in row and not c.may_be_missing]
-        if missing:
-            problems = [f"unknown: {_some(unused)}"] if unused else []
-            msg = f"the keys do not match the columns; {'; '.join([*problems, f'missing: {_some(missing)}'])}"
-            if any(_GENERATED.fullmatch(name) for name in missing):
-                msg += "; the training file had no header: name its columns x0, x1, ... in their order"
-            raise DecodingError(msg)
-        return unused
-
-
 def _recoded(values: Rows, column: AnyColumn, given: ColumnSpec) -> Rows:
     """Translate category codes (N,) by their names; names that the column does not know become NaN."""
     if not isinstance(column, CategoryColumn) or column.categories == given.categories:
@@ -238,8 +175,3 @@ def _recoded(values: Rows, column: AnyColumn, given: ColumnSpec) -> Rows:
     known = ~np.isnan(values)
     codes = np.where(known, np.nan_to_num(values), len(given.categories)).astype(np.int64)
     return table[codes]
-
-
-def _some(names: Sequence[Any]) -> str:
-    listed = ", ".join(repr(str(name)[:40]) for name in names[:5])
-    return listed if len(names) <= 5 else f"{listed} and {len(names) - 5} more"  # noqa: PLR2004 - enough to see

@@ -178,7 +178,7 @@ class TextModality(Modality):
         """How many characters each code stands for, (V,)."""
         return self.codec.characters()
 
-    def decode(self, inputs: Sequence[Any], doubts: Doubts | None = None) -> Rows:
+    def decode(self, inputs: Sequence[Any] | Rows, doubts: Doubts | None = None) -> Rows:
         """JSON to texts (N,). Raises `InputError`."""
         doubts = doubts or Doubts()
         texts = decode_each(inputs, partial(self._decode_one, doubts=doubts), doubts)
