@@ -1,5 +1,6 @@
 """`graftwork api`: the HTTP API under uvicorn."""
 
+import gc
 import logging
 import resource
 
@@ -32,17 +33,18 @@ def run() -> None:
     logs.configure("api")
     settings = Settings()
     exit_unless_fit(settings.sql_url)
+    app = create_app(settings)
+    gc.collect()
+    gc.freeze()  # modules and routes live to the end: no search for garbage is to go through them
     uvicorn.run(
-        create_app(settings),
+        app,
         host=settings.host,
         port=settings.port,
         log_config=None,
         log_level=logging.WARNING,
         access_log=False,
         server_header=False,
-        # h11, which limits the size of headers; httptools does not.
         http=bounded_protocol(settings.receive_seconds, settings.receive_rate),
-        h11_max_incomplete_event_size=1 << 16,
         limit_concurrency=_max_connections(),
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=3,

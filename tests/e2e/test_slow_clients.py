@@ -63,6 +63,17 @@ def test_what_drips_is_cut(running: Service, part: str) -> None:
     assert SECONDS / 2 < drip(running, start, piece, 0.2) < HANGS
 
 
+def test_a_head_that_has_no_end_is_refused(running: Service) -> None:
+    """However fast it comes, and though each of its lines is short."""
+    with socket.create_connection(("127.0.0.1", running.port), timeout=HANGS) as connection:
+        connection.sendall(f"GET /v1/jobs HTTP/1.1\r\n{HEAD}".encode())
+        with suppress(ConnectionError):
+            for _ in range(100):
+                connection.sendall(b"X-A: " + b"a" * 1000 + b"\r\n")
+        with suppress(ConnectionError):
+            assert connection.recv(100).startswith(b"HTTP/1.1 431 ")
+
+
 def test_a_steady_upload_is_not(running: Service) -> None:
     """Four times as long as a head may take, twice as fast as it must be."""
     rows = b"a,b\n" + b"1,2\n3,4\n" * 1500
