@@ -55,6 +55,7 @@ bench: $(STAMP) ## Time training, probing, starting and each lever against their
 	$(BIN)/python bench/levers.py
 	$(BIN)/python bench/estimate.py
 	$(BIN)/python -m bench.jobs
+	$(BIN)/python -m bench.serving
 
 lock: ## Write the lock files anew
 	$(BIN)/pip-compile --quiet -o requirements.lock pyproject.toml

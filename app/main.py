@@ -20,6 +20,7 @@ from app.middleware import RequestLimits, hosts_for
 from app.models.endpoints import router as models
 from app.openapi import document
 from app.predictions.endpoints import router as predictions
+from app.predictions.wire import PredictionWire
 from app.queue import CeleryQueue, JobQueue, MemoryQueue
 from app.recommendations.endpoints import router as recommendations
 from app.security import Authenticator, refuse_unknown_parameters
@@ -61,7 +62,14 @@ def create_app(settings: Settings, queue: JobQueue | None = None, artifacts: Art
     refuse_unknown_parameters(app.routes)
     app.openapi = lambda: document(app)  # type: ignore[method-assign]
     hosts = hosts_for(settings.host, settings.allowed_hosts)
-    app.add_middleware(RequestLimits, hosts=hosts, max_requests=settings.max_requests, metrics=services.metrics)
+    build = app.build_middleware_stack
+    app.build_middleware_stack = lambda: RequestLimits(  # type: ignore[method-assign]
+        build(),  # as a middleware of the framework it would stand behind others, which cost as much as a prediction
+        hosts=hosts,
+        max_requests=settings.max_requests,
+        metrics=services.metrics,
+        shortcut=PredictionWire(app.state.authenticator),
+    )
     return app
 
 

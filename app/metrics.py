@@ -7,6 +7,7 @@ failed rings and warnings of answers are counted by the process that is scraped.
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from functools import lru_cache
 
 import numpy as np
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
@@ -36,12 +37,15 @@ class Metrics:
             buckets=_BUCKETS,
             registry=self._registry,
         )
+        self._requests_of = lru_cache(maxsize=4096)(
+            lambda method, route, status: self._requests.labels(method, route, str(status))
+        )
         self._warnings = _Warnings(database)
         self._registry.register(self._warnings)
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count a request; `route` is the template of its path, so that there are few of them."""
-        self._requests.labels(method, route, str(status)).observe(seconds)
+        self._requests_of(method, route, status).observe(seconds)
 
     def warning(self, code: str) -> None:
         """Count a warning of a prediction, an embedding or a generation."""

@@ -21,7 +21,7 @@ from app.ml.kinds.registry import kinds
 from app.ml.spec import WarningItem
 from app.models import service as models
 from app.predictions.schemas import Embeddings, Generation, Generations, ModelName, Predictions, Prompts, Unknown
-from app.serving.engine import LoadedModel, Rows
+from app.serving.engine import LoadedModel, Resident, Rows
 
 _GENERATORS = {kind for kind, config in kinds(AnyHead).items() if issubclass(config, HeadConfig) and config.generates}
 MAX_ERRORS = 20
@@ -32,7 +32,7 @@ Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
-class _ResolvedModel:
+class ResolvedModel:
     """The part of a model's row that predictions need; cached by reference."""
 
     name: ModelName
@@ -48,12 +48,12 @@ def predict(state: Services, project_id: str, ref: str, inputs: Sequence[Any], u
         ConflictError: the model has no heads.
         UnprocessableError: some inputs cannot be read, or hold what training did not see and `unknown` refuses that.
     """
-    model = _resolve(state, project_id, ref)
+    model = resolve(state, project_id, ref)
     if not model.has_heads:
         msg = "This model is a backbone without heads; ask it for embeddings, or fine-tune it and ask the new model."
         raise ConflictError(msg, code="model_has_no_heads")
-    predictor = _predictor(state, model)
-    with _compute_slot(state), _ignore_overflow():
+    predictor = load(state, model).model
+    with _compute_slot(state), ignore_overflow():
         rows, warnings = _decode(predictor, inputs, unknown)
         answers = predictor.predict(rows)
     return Predictions(model=model.name, predictions=answers, warnings=_counted(state, warnings))
@@ -65,9 +65,9 @@ def embed(state: Services, project_id: str, ref: str, inputs: Sequence[Any], unk
     Raises:
         UnprocessableError: as of `predict`; or inputs are so large that their features are not finite.
     """
-    model = _resolve(state, project_id, ref)
-    predictor = _predictor(state, model)
-    with _compute_slot(state), _ignore_overflow():
+    model = resolve(state, project_id, ref)
+    predictor = load(state, model).model
+    with _compute_slot(state), ignore_overflow():
         rows, warnings = _decode(predictor, inputs, unknown)
         features = predictor.embed(rows)
     overflown = np.flatnonzero(~np.isfinite(features).all(axis=1))[:20]
@@ -83,11 +83,11 @@ def generate(state: Services, project_id: str, ref: str, prompts: Prompts, unkno
         ConflictError: the model has no generator.
         UnprocessableError: some inputs are not texts, or are too long and `unknown` refuses that.
     """
-    model = _resolve(state, project_id, ref)
+    model = resolve(state, project_id, ref)
     if not model.generates:
         msg = 'This model continues no texts; fine-tune a language model with {"kind": "generator"} among its heads.'
         raise ConflictError(msg, code="model_has_no_generator")
-    predictor = _predictor(state, model)
+    predictor = load(state, model).model
     config = GenerationConfig(**prompts.model_dump(exclude={"inputs", "stop", "unknown"}), stop=tuple(prompts.stop))
     with _compute_slot(state):
         doubts = Doubts()
@@ -113,21 +113,24 @@ def _compute_slot(state: Services) -> Iterator[None]:
         state.engine.computing.release()
 
 
-def _resolve(state: Services, project_id: str, ref: str) -> _ResolvedModel:
-    def look_up() -> _ResolvedModel:
+def resolve(state: Services, project_id: str, ref: str) -> ResolvedModel:
+    """Return the model that a reference means, as it was at most two seconds ago. Raises NotFoundError."""
+
+    def look_up() -> ResolvedModel:
         with state.database.reading() as session:
             row = models.resolve(session, project_id, ref)
         name = ModelName(id=row.id, name=row.name, version=row.version)
         heads = {head["config"]["kind"] for head in row.manifest["heads"]}
-        return _ResolvedModel(name, row.files, has_heads=bool(heads), generates=bool(heads & _GENERATORS))
+        return ResolvedModel(name, row.files, has_heads=bool(heads), generates=bool(heads & _GENERATORS))
 
-    model: _ResolvedModel = state.engine.references.get((project_id, ref), look_up)
+    model: ResolvedModel = state.engine.references.get((project_id, ref), look_up)
     return model
 
 
-def _predictor(state: Services, model: _ResolvedModel) -> LoadedModel:
+def load(state: Services, model: ResolvedModel) -> Resident:
+    """Return a model in memory, loaded if need be. Raises CorruptError for damaged files."""
     try:
-        return state.engine.predictor(model.name.id, lambda: _load(state.artifacts, model.files))
+        return state.engine.resident(model.name.id, lambda: _load(state.artifacts, model.files))
     except CorruptModelError as error:
         raise CorruptError(str(error)) from error
 
@@ -143,7 +146,7 @@ def _load(store: ArtifactStore, files: dict[str, Any]) -> LoadedModel:
         return load_bundle(link_files(store, files, Path(scratch)))
 
 
-def _ignore_overflow() -> np.errstate:
+def ignore_overflow() -> np.errstate:
     """Silence NumPy's warnings where huge inputs overflow float32: the results are checked instead."""
     return np.errstate(over="ignore", invalid="ignore")
 

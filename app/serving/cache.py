@@ -39,6 +39,12 @@ class ExpiringCache(Generic[Key, Value]):
                 self._entries[key] = (started_at, value)
         return value
 
+    def peek(self, key: Key) -> Value | None:
+        """Return the cached value of `key`, None without one."""
+        with self._lock:
+            entry = self._entries.get(key)
+        return None if entry is None else entry[1]
+
     def clear(self) -> None:
         """Drop all values."""
         with self._lock:

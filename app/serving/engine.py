@@ -5,6 +5,7 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from app.ml.configs.generation import Continuations, GenerationConfig
 from app.ml.interfaces.doubts import Doubts
+from app.serving.batching import Batcher
 from app.serving.cache import ExpiringCache
 
 REFERENCE_SECONDS = 2.0  # for which a resolved reference is cached
@@ -22,8 +24,21 @@ Rows = NDArray[Any]
 class LoadedModel(Protocol):
     """A loaded model. Safe to use from several threads."""
 
-    def decode(self, inputs: Sequence[Any], doubts: Doubts | None = None) -> Rows:
+    def decode(self, inputs: Sequence[Any] | Rows, doubts: Doubts | None = None) -> Rows:
         """Encode N JSON values as rows (N, ...). Raises `InputError` with the place of each unreadable value."""
+
+    @property
+    def rows_at_once(self) -> int:
+        """How many rows may be encoded and computed together."""
+
+    def encode(self, rows: Rows) -> Rows:
+        """Encode rows (N, ...), at most `rows_at_once` of them."""
+
+    def predict_encoded(self, encoded: Rows) -> list[dict[str, Any]]:
+        """Return the answers `{head: {...}}` of N encoded rows."""
+
+    def embed_encoded(self, encoded: Rows) -> NDArray[np.float32]:
+        """Return the features (N, F) of N encoded rows."""
 
     def predict(self, rows: Rows) -> list[dict[str, Any]]:
         """Return the answers `{head: {...}}` of N rows (N, ...)."""
@@ -40,6 +55,14 @@ class LoadedModel(Protocol):
         """Continue encoded texts, for at most `seconds`."""
 
 
+@dataclass(frozen=True)
+class Resident:
+    """A model in memory, and the batchers of its computations by name, which go when it goes."""
+
+    model: LoadedModel
+    batchers: dict[str, Batcher] = field(default_factory=dict)
+
+
 class Engine:
     """Keeps the `capacity` most recently used models.
 
@@ -49,10 +72,10 @@ class Engine:
     def __init__(self, capacity: int, references: ExpiringCache[tuple[str, str], Any] | None = None) -> None:
         self.references = references or ExpiringCache(REFERENCE_SECONDS)
         self.computing = threading.BoundedSemaphore(os.cpu_count() or 1)
-        self._loaded: LRUCache[str, Future[LoadedModel]] = LRUCache(capacity)
+        self._loaded: LRUCache[str, Future[Resident]] = LRUCache(capacity)
         self._lock = threading.Lock()
 
-    def predictor(self, model_id: str, load: Callable[[], LoadedModel]) -> LoadedModel:
+    def resident(self, model_id: str, load: Callable[[], LoadedModel]) -> Resident:
         """Return a model; concurrent calls for the same model run `load` once.
 
         An exception of `load` is raised in all of these calls; the next call loads again.
@@ -65,6 +88,12 @@ class Engine:
             self._load(model_id, future, load)
         return future.result()
 
+    def peek(self, model_id: str) -> Resident | None:
+        """Return a model that is in memory, None for any other."""
+        with self._lock:
+            future = self._loaded.get(model_id)
+        return future.result() if future is not None and future.done() and future.exception() is None else None
+
     def unload(self, model_id: str) -> None:
         """Drop a model from memory; predictions in progress finish with it."""
         with self._lock:
@@ -76,9 +105,9 @@ class Engine:
             loaded = copy.copy(self._loaded)  # reading the values of the cache itself would count as use
         return [model_id for model_id, future in loaded.items() if future.done()]
 
-    def _load(self, model_id: str, future: "Future[LoadedModel]", load: Callable[[], LoadedModel]) -> None:
+    def _load(self, model_id: str, future: "Future[Resident]", load: Callable[[], LoadedModel]) -> None:
         try:
-            future.set_result(load())
+            future.set_result(Resident(load()))
         except BaseException as error:
             with self._lock:
                 if self._loaded.get(model_id) is future:

@@ -36,7 +36,7 @@ def test_a_model_is_loaded_once_however_many_ask() -> None:
         return Echo()
 
     with ThreadPoolExecutor(8) as pool:
-        predictors = list(pool.map(lambda _: engine.predictor("m", load), range(32)))
+        predictors = list(pool.map(lambda _: engine.resident("m", load), range(32)))
     assert len(loads) == 1
     assert len(set(map(id, predictors))) == 1
 
@@ -49,8 +49,8 @@ def test_loading_one_model_does_not_hold_up_another() -> None:
         return Echo()
 
     with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(engine.predictor, "slow", slow)
-        engine.predictor("fast", Echo)
+        waiting = pool.submit(engine.resident, "slow", slow)
+        engine.resident("fast", Echo)
         assert engine.loaded() == ["fast"]
         gate.set()
         waiting.result(240)
@@ -59,21 +59,21 @@ def test_loading_one_model_does_not_hold_up_another() -> None:
 
 def test_the_model_used_longest_ago_goes_first() -> None:
     engine = Engine(2)
-    engine.predictor("a", Echo)
-    engine.predictor("b", Echo)
-    engine.predictor("a", refuse)
-    engine.predictor("c", Echo)
+    engine.resident("a", Echo)
+    engine.resident("b", Echo)
+    engine.resident("a", refuse)
+    engine.resident("c", Echo)
     assert set(engine.loaded()) == {"a", "c"}
 
 
 def test_asking_what_is_loaded_uses_no_model() -> None:
     engine = Engine(2)
-    engine.predictor("a", Echo)
-    engine.predictor("b", Echo)
-    engine.predictor("a", refuse)
+    engine.resident("a", Echo)
+    engine.resident("b", Echo)
+    engine.resident("a", refuse)
     assert set(engine.loaded()) == {"a", "b"}
-    engine.predictor("c", Echo)
-    engine.predictor("a", refuse)
+    engine.resident("c", Echo)
+    engine.resident("a", refuse)
 
 
 def test_a_failed_load_reaches_all_who_wait_and_is_tried_again() -> None:
@@ -87,20 +87,20 @@ def test_a_failed_load_reaches_all_who_wait_and_is_tried_again() -> None:
 
     def second() -> None:
         asked.wait(240)
-        engine.predictor("m", refuse)
+        engine.resident("m", refuse)
 
     with ThreadPoolExecutor(2) as pool:
-        first, other = pool.submit(engine.predictor, "m", damaged), pool.submit(second)
+        first, other = pool.submit(engine.resident, "m", damaged), pool.submit(second)
         for future in (first, other):
             with pytest.raises(OSError, match="damaged"):
                 future.result(240)
     assert engine.loaded() == []
-    engine.predictor("m", Echo)
+    engine.resident("m", Echo)
     assert engine.loaded() == ["m"]
 
 
 def test_an_unloaded_model_is_loaded_anew() -> None:
     engine = Engine(4)
-    first = engine.predictor("m", Echo)
+    first = engine.resident("m", Echo)
     engine.unload("m")
-    assert engine.predictor("m", Echo) is not first
+    assert engine.resident("m", Echo) is not first

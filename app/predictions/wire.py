@@ -1,0 +1,208 @@
+"""The short way of predictions and embeddings: sound JSON requests for models in memory, answered in batches.
+
+It stands before the application and answers nothing but 200: whatever is unusual in a request, be it an error or a form
+of the body that only the endpoints read, it leaves to them, with the body as it came. So there is one place for every
+other answer, and this one can be short: no framework, no thread and no line of log for a request.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+from pydantic_core import to_json
+from starlette.types import Message, Receive, Scope, Send
+
+from app.dependencies import Services
+from app.keys.service import Principal, hash_key
+from app.kit.single_flight import SingleFlight
+from app.ml.interfaces.doubts import Doubts
+from app.predictions.bodies import plain_json
+from app.predictions.service import ResolvedModel, ignore_overflow, load, resolve
+from app.security import Authenticator
+from app.serving.batching import Batcher
+from app.serving.engine import LoadedModel, Resident, Rows
+
+MAX_BODY_BYTES = 1 << 20  # larger ones would hold up the event loop for milliseconds
+_JSON = (b"application/json", b"application/json; charset=utf-8", b"application/json;charset=utf-8")
+_BASE = ("", "v1", "models")
+_UNUSUAL = (b"content-encoding", b"transfer-encoding", b"expect")
+_ROUTES = {operation: f"/v1/models/{{ref}}/{operation}" for operation in ("predictions", "embeddings")}
+
+
+class _Answer(NamedTuple):
+    """What an operation computes for encoded rows (n, ...), and the key under which an answer holds the n items."""
+
+    key: bytes
+    compute: Callable[[LoadedModel, Rows], Sequence[Any]]
+
+
+def _predictions(model: LoadedModel, encoded: Rows) -> Sequence[Any]:
+    with ignore_overflow():
+        return model.predict_encoded(encoded)
+
+
+def _embeddings(model: LoadedModel, encoded: Rows) -> Sequence[Any]:
+    """Return the features of each row as a list; None where they are not finite, which the endpoint refuses."""
+    with ignore_overflow():
+        features = model.embed_encoded(encoded)
+    return [row if np.isfinite(row).all() else None for row in features.tolist()]
+
+
+_ANSWERS = {"predictions": _Answer(b"predictions", _predictions), "embeddings": _Answer(b"embeddings", _embeddings)}
+
+
+class _Request(NamedTuple):
+    services: Services
+    operation: str
+    model: ResolvedModel
+    resident: Resident
+
+
+class PredictionWire:
+    """Answers what it can of requests, and hands back the rest."""
+
+    def __init__(self, authenticator: Authenticator) -> None:
+        self._authenticator = authenticator
+        self._calls = SingleFlight()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._executor = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="predictions")
+
+    async def answer(self, scope: Scope, receive: Receive, send: Send, request_id: bytes) -> Receive | None:
+        """Answer a request and return None; or return how whoever answers it instead is to receive it."""
+        began = time.perf_counter()
+        if not self._is_of_this_loop():
+            return receive
+        try:
+            request = await self._understood(scope)
+        except Exception:  # noqa: BLE001 - the endpoint asks once more, and says what is wrong
+            return receive
+        if request is None:
+            return receive
+        body, whole = await _body(receive)
+        content = await self._content(request, body) if whole else None
+        if content is None:
+            return _again(body, whole, receive)
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(content)).encode()),
+            (b"x-request-id", request_id),
+            (b"x-content-type-options", b"nosniff"),
+        ]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": content})
+        request.services.metrics.request("POST", _ROUTES[request.operation], 200, time.perf_counter() - began)
+        return None
+
+    def _is_of_this_loop(self) -> bool:
+        """Whether requests may share batches: a server has one event loop, and tests may have several."""
+        loop = asyncio.get_running_loop()
+        if self._loop is None or self._loop.is_closed():
+            self._loop = loop
+        return self._loop is loop
+
+    async def _understood(self, scope: Scope) -> _Request | None:
+        """Return what a request asks of which model; None where it is unusual, or has no key that allows it."""
+        services: Services = scope["app"].state.services
+        headers = dict(scope["headers"])
+        *base, ref, operation = scope["path"].split("/")
+        is_usual = (
+            tuple(base) == _BASE
+            and operation in _ANSWERS
+            and not scope["query_string"]
+            and len(headers) == len(scope["headers"])  # none stands twice
+            and headers.get(b"content-type") in _JSON
+            and not any(name in headers for name in _UNUSUAL)
+            and headers.get(b"content-length", b"").isdigit()
+            and 0 < int(headers[b"content-length"]) <= min(services.settings.max_json_bytes, MAX_BODY_BYTES)
+        )
+        scheme, _, key = headers.get(b"authorization", b"").partition(b" ")
+        if not is_usual or scheme.lower() != b"bearer":
+            return None
+        principal = await self._principal(hash_key(key.strip(b" ")))
+        if principal is None or not principal.may("predict"):
+            return None
+        model = await self._model(services, principal.project_id, ref)
+        if not (model.has_heads or operation == "embeddings"):
+            return None
+        return _Request(services, operation, model, await self._resident(services, model))
+
+    async def _principal(self, digest: str) -> Principal | None:
+        principal = self._authenticator.cached(digest)
+        if principal is not None:
+            return principal
+        return await self._calls.run(digest, lambda: self._authenticator.look_up(digest))
+
+    async def _model(self, services: Services, project_id: str, ref: str) -> ResolvedModel:
+        model: ResolvedModel | None = services.engine.references.peek((project_id, ref))
+        if model is not None:
+            return model
+        return await self._calls.run((project_id, ref), lambda: resolve(services, project_id, ref))
+
+    async def _resident(self, services: Services, model: ResolvedModel) -> Resident:
+        resident = services.engine.peek(model.name.id)
+        if resident is not None:
+            return resident
+        return await self._calls.run(model.name.id, lambda: load(services, model))
+
+    async def _content(self, request: _Request, body: bytes) -> bytes | None:
+        """Return the answer as JSON; None where the endpoint is to say what is wrong."""
+        inputs = plain_json.read(body)
+        model = request.resident.model
+        if inputs is None or len(inputs) > model.rows_at_once:
+            return None
+        doubts = Doubts()
+        try:
+            with ignore_overflow():
+                rows = model.decode(inputs, doubts)
+                encoded = model.encode(rows)  # at once, as long as the row lies in the processor's cache
+            items = await self._batcher(request).submit(encoded)
+        except Exception:  # noqa: BLE001 - the endpoint computes it once more, and says what is wrong
+            return None
+        if None in items:
+            return None
+        warnings = doubts.warnings() if doubts.any else []
+        for warning in warnings:
+            request.services.metrics.warning(warning.code)
+        key = _ANSWERS[request.operation].key
+        return b'{"model":%b,"%b":%b,"warnings":%b}' % (
+            to_json(request.model.name),
+            key,
+            to_json(items),
+            to_json(warnings),
+        )
+
+    def _batcher(self, request: _Request) -> Batcher:
+        batchers = request.resident.batchers
+        if request.operation not in batchers:
+            compute = partial(_ANSWERS[request.operation].compute, request.resident.model)
+            batchers[request.operation] = Batcher(compute, self._executor)
+        return batchers[request.operation]
+
+
+async def _body(receive: Receive) -> tuple[bytes, bool]:
+    """Return a request's body, and whether it is whole; it is not where the client is gone."""
+    chunks: list[bytes] = []
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            return b"".join(chunks), False
+        chunks.append(message.get("body", b""))
+        if not message.get("more_body", False):
+            return chunks[0] if len(chunks) == 1 else b"".join(chunks), True
+
+
+def _again(body: bytes, whole: bool, receive: Receive) -> Receive:
+    """Return a function that receives a body once more, and what comes after it."""
+    messages: list[Message] = [{"type": "http.request", "body": body, "more_body": not whole}]
+    if not whole:
+        messages.append({"type": "http.disconnect"})
+
+    async def replay() -> Message:
+        return messages.pop(0) if messages else await receive()
+
+    return replay

@@ -1,0 +1,138 @@
+"""Greedy batches: what waits for a computation goes together into the next one; nothing ever waits for more to come.
+
+A batcher belongs to one event loop. Light batches are computed on the loop itself, since handing work to a thread costs
+more than they do; heavy ones in a thread, so that the loop stays free. Which are light is measured, batch by batch.
+"""
+
+import asyncio
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from app.ml.interfaces import Rows
+
+MAX_BATCH_ROWS = 256
+MAX_LOOP_SECONDS = 0.005  # for which a batch may hold up the event loop
+_WEIGHT = 0.1  # of the newest batch in what is expected of the next
+Compute = Callable[[Rows], Sequence[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    rows: Rows  # (n, ...)
+    answers: "asyncio.Future[Sequence[Any]]"
+
+
+class _Cost:
+    """Seconds of a batch by its rows: the line of least squares through all batches, the newest weighing most."""
+
+    def __init__(self) -> None:
+        self._is_known = False
+        self._rows = self._seconds = self._variance = self._covariance = 0.0
+
+    def add(self, rows: int, seconds: float) -> None:
+        """Learn what a batch has cost."""
+        weight = _WEIGHT if self._is_known else 1.0
+        self._is_known = True
+        more_rows, more_seconds = rows - self._rows, seconds - self._seconds
+        self._rows += weight * more_rows
+        self._seconds += weight * more_seconds
+        self._variance = (1 - weight) * (self._variance + weight * more_rows**2)
+        self._covariance = (1 - weight) * (self._covariance + weight * more_rows * more_seconds)
+
+    def seconds(self, rows: int) -> float:
+        """Return what a batch is expected to cost: infinitely much as long as none was measured."""
+        if not self._is_known:
+            return math.inf
+        if self._variance < 1:  # all batches were of one size: each row may cost as much as all of it
+            return self._seconds * max(1.0, rows / self._rows)
+        return self._seconds + max(0.0, self._covariance / self._variance) * (rows - self._rows)
+
+
+class Batcher:
+    """Collects the rows of concurrent requests for one computation, such as the predictions of a model."""
+
+    def __init__(self, compute: Compute, executor: Executor) -> None:
+        self._compute = compute
+        self._executor = executor
+        self._waiting: deque[_Request] = deque()
+        self._is_busy = False
+        self._cost = _Cost()
+
+    def submit(self, rows: Rows) -> "asyncio.Future[Sequence[Any]]":
+        """Return a future of the answers to rows (n, ...), one for each; an exception of the computation is its own."""
+        loop = asyncio.get_running_loop()
+        answers: asyncio.Future[Sequence[Any]] = loop.create_future()
+        self._waiting.append(_Request(rows, answers))
+        if not self._is_busy:
+            self._is_busy = True
+            loop.call_soon(self._run, loop)  # after all requests that have arrived by now
+        return answers
+
+    def _run(self, loop: asyncio.AbstractEventLoop) -> None:
+        requests = self._next_batch()
+        if not requests:
+            self._is_busy = False
+            return
+        rows = requests[0].rows if len(requests) == 1 else np.concatenate([request.rows for request in requests])
+        if self._is_light(len(rows)):
+            self._deliver(requests, *self._timed(rows))
+            loop.call_soon(self._run, loop)
+        else:
+            done = loop.run_in_executor(self._executor, self._timed, rows)
+            done.add_done_callback(lambda future: self._resume(loop, requests, future.result()))
+
+    def _resume(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        requests: list[_Request],
+        result: tuple[Sequence[Any], BaseException | None],
+    ) -> None:
+        self._deliver(requests, *result)
+        self._run(loop)
+
+    def _next_batch(self) -> list[_Request]:
+        """Take the requests that wait, up to MAX_BATCH_ROWS rows of one shape; skip those that nobody waits for."""
+        batch: list[_Request] = []
+        count = 0
+        while self._waiting:
+            request = self._waiting[0]
+            fits = not batch or (
+                count + len(request.rows) <= MAX_BATCH_ROWS and request.rows.shape[1:] == batch[0].rows.shape[1:]
+            )
+            if not fits:
+                break
+            self._waiting.popleft()
+            if not request.answers.done():
+                batch.append(request)
+                count += len(request.rows)
+        return batch
+
+    def _is_light(self, rows: int) -> bool:
+        return self._cost.seconds(rows) <= MAX_LOOP_SECONDS
+
+    def _timed(self, rows: Rows) -> tuple[Sequence[Any], BaseException | None]:
+        began = time.perf_counter()
+        try:
+            answers = self._compute(rows)
+        except Exception as error:  # noqa: BLE001 - it is raised in every request of the batch
+            return (), error
+        self._cost.add(len(rows), time.perf_counter() - began)
+        return answers, None
+
+    def _deliver(self, requests: list[_Request], answers: Sequence[Any], error: BaseException | None) -> None:
+        start = 0
+        for request in requests:
+            end = start + len(request.rows)
+            if not request.answers.done():
+                if error is None:
+                    request.answers.set_result(answers[start:end])
+                else:
+                    request.answers.set_exception(error)
+            start = end
