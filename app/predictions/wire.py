@@ -28,6 +28,8 @@ from app.serving.batching import Batcher
 from app.serving.engine import LoadedModel, Resident, Rows
 
 MAX_BODY_BYTES = 1 << 20  # larger ones would hold up the event loop for milliseconds
+MAX_LOOP_ARRAY_BYTES = 1 << 15  # numbers that are not sound are read one by one, for tens of milliseconds
+MAX_LOOP_LIST_BYTES = 1 << 12  # a picture in base64 may unpack to a thousand times as much
 _JSON = (b"application/json", b"application/json; charset=utf-8", b"application/json;charset=utf-8")
 _BASE = ("", "v1", "models")
 _UNUSUAL = (b"content-encoding", b"transfer-encoding", b"expect")
@@ -157,9 +159,7 @@ class PredictionWire:
             return None
         doubts = Doubts()
         try:
-            with ignore_overflow():
-                rows = model.decode(inputs, doubts)
-                encoded = model.encode(rows)  # at once, as long as the row lies in the processor's cache
+            encoded = await self._encoded(partial(_encode, model, inputs, doubts), inputs, len(body))
             items = await self._batcher(request).submit(encoded)
         except Exception:  # noqa: BLE001 - the endpoint computes it once more, and says what is wrong
             return None
@@ -176,12 +176,24 @@ class PredictionWire:
             to_json(warnings),
         )
 
+    async def _encoded(self, encode: Callable[[], Rows], inputs: Rows | list[Any], size: int) -> Rows:
+        """Encode on the event loop what is small, and in a thread what may hold it up."""
+        if size <= (MAX_LOOP_ARRAY_BYTES if isinstance(inputs, np.ndarray) else MAX_LOOP_LIST_BYTES):
+            return encode()
+        return await asyncio.get_running_loop().run_in_executor(self._executor, encode)
+
     def _batcher(self, request: _Request) -> Batcher:
         batchers = request.resident.batchers
         if request.operation not in batchers:
             compute = partial(_ANSWERS[request.operation].compute, request.resident.model)
             batchers[request.operation] = Batcher(compute, self._executor)
         return batchers[request.operation]
+
+
+def _encode(model: LoadedModel, inputs: Rows | list[Any], doubts: Doubts) -> Rows:
+    with ignore_overflow():
+        rows = model.decode(inputs, doubts)
+        return model.encode(rows)  # at once, as long as the rows lie in the processor's cache
 
 
 async def _body(receive: Receive) -> tuple[bytes, bool]:
