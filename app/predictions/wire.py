@@ -33,14 +33,6 @@ MAX_LOOP_LIST_BYTES = 1 << 12  # a picture in base64 may unpack to a thousand ti
 _JSON = (b"application/json", b"application/json; charset=utf-8", b"application/json;charset=utf-8")
 _BASE = ("", "v1", "models")
 _UNUSUAL = (b"content-encoding", b"transfer-encoding", b"expect")
-_ROUTES = {operation: f"/v1/models/{{ref}}/{operation}" for operation in ("predictions", "embeddings")}
-
-
-class _Answer(NamedTuple):
-    """What an operation computes for encoded rows (n, ...), and the key under which an answer holds the n items."""
-
-    key: bytes
-    compute: Callable[[LoadedModel, Rows], Sequence[Any]]
 
 
 def _predictions(model: LoadedModel, encoded: Rows) -> Sequence[Any]:
@@ -55,7 +47,9 @@ def _embeddings(model: LoadedModel, encoded: Rows) -> Sequence[Any]:
     return [row if np.isfinite(row).all() else None for row in features.tolist()]
 
 
-_ANSWERS = {"predictions": _Answer(b"predictions", _predictions), "embeddings": _Answer(b"embeddings", _embeddings)}
+_COMPUTATIONS = {"predictions": _predictions, "embeddings": _embeddings}
+"""What an operation computes for encoded rows (n, ...): an item for each, under the operation's name in the answer."""
+_ROUTES = {operation: f"/v1/models/{{ref}}/{operation}" for operation in _COMPUTATIONS}
 
 
 class _Request(NamedTuple):
@@ -114,7 +108,7 @@ class PredictionWire:
         *base, ref, operation = scope["path"].split("/")
         is_usual = (
             tuple(base) == _BASE
-            and operation in _ANSWERS
+            and operation in _COMPUTATIONS
             and not scope["query_string"]
             and len(headers) == len(scope["headers"])  # none stands twice
             and headers.get(b"content-type") in _JSON
@@ -168,13 +162,8 @@ class PredictionWire:
         warnings = doubts.warnings() if doubts.any else []
         for warning in warnings:
             request.services.metrics.warning(warning.code)
-        key = _ANSWERS[request.operation].key
-        return b'{"model":%b,"%b":%b,"warnings":%b}' % (
-            to_json(request.model.name),
-            key,
-            to_json(items),
-            to_json(warnings),
-        )
+        parts = to_json(request.model.name), request.operation.encode(), to_json(items), to_json(warnings)
+        return b'{"model":%b,"%b":%b,"warnings":%b}' % parts
 
     async def _encoded(self, encode: Callable[[], Rows], inputs: Rows | list[Any], size: int) -> Rows:
         """Encode on the event loop what is small, and in a thread what may hold it up."""
@@ -185,7 +174,7 @@ class PredictionWire:
     def _batcher(self, request: _Request) -> Batcher:
         batchers = request.resident.batchers
         if request.operation not in batchers:
-            compute = partial(_ANSWERS[request.operation].compute, request.resident.model)
+            compute = partial(_COMPUTATIONS[request.operation], request.resident.model)
             batchers[request.operation] = Batcher(compute, self._executor)
         return batchers[request.operation]
 

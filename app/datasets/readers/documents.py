@@ -9,10 +9,8 @@ from app.datasets.errors import Code
 from app.datasets.frames import Loaded
 from app.datasets.readers.archive import archive_error, open_archive, read_member
 from app.datasets.readers.collectors import CollectedTexts
-from app.datasets.readers.contents import notice_left_out, sort_members, warn_of_left_out
-from app.datasets.readers.file_names import warn_of_names
-from app.datasets.readers.folders import read_folders
-from app.datasets.readers.label_tables import read_label_table
+from app.datasets.readers.contents import sort_members
+from app.datasets.readers.label_tables import read_labels
 
 
 def read_documents(path: Path, context: Context) -> Loaded:
@@ -24,22 +22,7 @@ def read_documents(path: Path, context: Context) -> Loaded:
     opened = open_archive(path, context.limits, context.options.name_encoding, context.notes)
     with opened as (archive, members), closing(CollectedTexts(context)) as rows:
         contents = sort_members(members)
-        folders = read_folders(contents.texts, context)
-        table = None
-        if not folders.have_labels:
-            table = read_label_table(archive, contents, folders, context)
-        rows_of = [*contents.texts, *(table.members if table else ())]
-        notice_left_out(contents, rows_of, context.notes)
-        if table is None and not folders.have_labels:
-            warn_of_names(folders.train, context.notes)
-        warn_of_left_out(
-            archive,
-            contents,
-            rows_of,
-            context.notes,
-            without_labels=folders.without_labels if table is None else [],
-            classes=folders.classes,
-        )
+        folders, table = read_labels(archive, contents, contents.texts, context)
         for member in folders.members:
             rows.add(_text(archive, member, context))
         texts, kept = rows.finish()

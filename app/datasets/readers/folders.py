@@ -157,7 +157,7 @@ def _inferred(paths: list[Folders], notes: Notes) -> FolderLayout:
         overruling: list[FolderLevel] = ["label"]
         if layout.levels == ["label"]:
             overruling = ["ignored", "label"] if layout.deeper else ["ignored"]
-        option = folders_option(len(wrappers), *overruling)
+        option = folders_option(len(wrappers) + layout.repeated, *overruling)
         notes.decide("folders", ", ".join(layout.levels), "; ".join(layout.reasons), option)
     return layout
 

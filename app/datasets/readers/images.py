@@ -22,13 +22,9 @@ from app.datasets.readers.contents import (
     Contents,
     ending,
     name_some,
-    notice_left_out,
     sort_members,
-    warn_of_left_out,
 )
-from app.datasets.readers.file_names import warn_of_names
-from app.datasets.readers.folders import read_folders
-from app.datasets.readers.label_tables import read_label_table
+from app.datasets.readers.label_tables import read_labels
 from app.datasets.readers.pixels import CorruptImageError, Drawing, HugeImageError, ImageInfo, decode, read_info
 from app.datasets.readers.ranges import DeepPixels, warn_of_dark
 from app.datasets.report import Notes, Removal
@@ -75,22 +71,8 @@ def read_images(path: Path, context: Context) -> Loaded:
     with opened as (archive, entries):
         contents = sort_members(entries)
         _check_contents(contents)
-        folders = read_folders(contents.images, context)
-        members, table = folders.members, None
-        if not folders.have_labels:
-            table = read_label_table(archive, contents, folders, context)
-        rows_of = [*contents.images, *(table.members if table else ())]
-        notice_left_out(contents, rows_of, context.notes)
-        if table is None and not folders.have_labels:
-            warn_of_names(folders.train, context.notes)
-        warn_of_left_out(
-            archive,
-            contents,
-            rows_of,
-            context.notes,
-            without_labels=folders.without_labels if table is None else [],
-            classes=folders.classes,
-        )
+        folders, table = read_labels(archive, contents, contents.images, context)
+        members = folders.members
         deep_pixels = DeepPixels()
         images, corrupt = _check_all(archive, members, deep_pixels, context)
         drawing = _drawing(images, deep_pixels, context)

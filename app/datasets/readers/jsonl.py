@@ -247,6 +247,10 @@ class _Table:
             if kind == "table":
                 table = Loaded("jsonl", "table", self._count, np.arange(self._count), None, columns)
                 return series_as_columns(table, name, series, kept.positions, self._context)
+        if name is None and self._context.options.modality is None:
+            lines = "each line is a list, whose order is taken for that of time"
+            option = 'an object {"x": [...]} a line, with modality="table", makes columns'
+            self._context.notes.decide("modality", "series", lines, option=option)
         loaded = Loaded(
             format="jsonl",
             modality="series",

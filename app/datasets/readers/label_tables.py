@@ -20,9 +20,10 @@ from app.datasets.errors import DatasetError
 from app.datasets.frames import Column, DateColumn, Ints, LabelsColumn, Loaded, NumberColumn, Role, TextColumn
 from app.datasets.options import PrepareOptions
 from app.datasets.readers.archive import read_chunks
-from app.datasets.readers.contents import SUBMISSION, Contents, ending
+from app.datasets.readers.contents import SUBMISSION, Contents, ending, notice_left_out, warn_of_left_out
 from app.datasets.readers.csv import read_csv
-from app.datasets.readers.folders import ROLES, MemberFolders
+from app.datasets.readers.file_names import warn_of_names
+from app.datasets.readers.folders import ROLES, MemberFolders, read_folders
 from app.datasets.readers.joining import concatenated
 from app.datasets.readers.jsonl import read_jsonl
 from app.datasets.readers.split_names import splits_of
@@ -72,6 +73,27 @@ def read_label_table(
         if joined is not None and asked.any() and (joined.rows >= 0)[asked].mean() >= MIN_NAMED_SHARE:
             return _labels(joined, group, splits is not None, context)
     return None
+
+
+def read_labels(
+    archive: zipfile.ZipFile, contents: Contents, members: Sequence[zipfile.ZipInfo], context: Context
+) -> tuple[MemberFolders, LabelTable | None]:
+    """Return what folders say of the `members` that are rows, and what tables say where folders give no labels.
+
+    Files that were not read are named, and warned of where they may hold labels.
+
+    Raises:
+        DatasetError: as of `read_folders`.
+    """
+    folders = read_folders(members, context)
+    table = None if folders.have_labels else read_label_table(archive, contents, folders, context)
+    rows = [*members, *(table.members if table else ())]
+    notice_left_out(contents, rows, context.notes)
+    if table is None and not folders.have_labels:
+        warn_of_names(folders.train, context.notes)
+    without_labels = folders.without_labels if table is None else []
+    warn_of_left_out(archive, contents, rows, context.notes, without_labels=without_labels, classes=folders.classes)
+    return folders, table
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,8 @@ class FolderLayout:
     `tails` are the folders of each file that are not understood yet, `open_rows` the files that may have a label.
     `deeper`: there are folders in the folders of classes. `dropped` are a few files outside all folders: no rows.
     `unlabelled` are files in folders that are called so. `guess` says which of two folders was taken for train by its
-    size; None: names say what is a split.
+    size; None: names say what is a split. `repeated` is 1 where all outermost folders hold one of their own name, which
+    was taken off, so that an option has one folder more to ignore.
     """
 
     tails: list[Folders]
@@ -56,6 +57,7 @@ class FolderLayout:
     deeper: bool = False
     dropped: list[int] = field(default_factory=list)
     unlabelled: list[int] = field(default_factory=list)
+    repeated: int = 0
     guess: str | None = None
     remedy: str = ""
 
@@ -158,7 +160,10 @@ def _set_unlabelled_aside(layout: FolderLayout) -> None:
 
 def _take_repeated_folders_off(layout: FolderLayout) -> None:
     """Take off a folder that is called like the one around it, and holds all of it (test/test/cat)."""
-    for name, inner in layout.tree().items():
+    tree = layout.tree()
+    if "" not in tree and tree and all(inner == {name} for name, inner in tree.items()):
+        layout.repeated = 1
+    for name, inner in tree.items():
         if inner == {name}:
             for row in layout.open_rows:
                 if layout.tails[row][:1] == (name,):
@@ -222,7 +227,7 @@ def _splits_by_size(layout: FolderLayout, wrappers: int) -> dict[str, Split]:
     inner = sorted(set().union(*tree.values()))
     are_classes = not (all(map(KINDS.fullmatch, inner)) or all(map(PARTS.fullmatch, inner)))
     same = f"the folders {_shown(tree)} hold the same folders ({_shown(inner)})"
-    depth = wrappers + layout.levels.count("ignored")
+    depth = wrappers + layout.repeated + layout.levels.count("ignored")
     classes_outside = f"{folders_option(depth, 'label')} where the outer ones are classes"
     one_set = f"{folders_option(depth, 'ignored', 'label')} where the inner ones are classes, of one set"
     if len(tree) != 2 or not are_classes:  # noqa: PLR2004 - a pair

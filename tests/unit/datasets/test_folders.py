@@ -156,6 +156,14 @@ def test_a_pair_of_folders_with_the_same_folders_are_splits_by_size(make: Prepar
         assert WarningCode.GUESSED_SPLITS not in [item.code for item in other.report.warnings]
 
 
+def test_options_count_folders_that_repeat_the_one_around_them(make: Preparer) -> None:
+    members = texts("seen/seen/cat", "seen/seen/dog", each=12) | texts("unseen/unseen/cat", "unseen/unseen/dog", each=4)
+    warning = make(zipped(members)).warning(WarningCode.GUESSED_SPLITS)
+    assert 'folders=["ignored", "label"] where the outer ones are classes' in str(warning.remedy)
+    assert set(classes(make(zipped(members), folders=["ignored", "label"]))) == {"seen", "unseen"}
+    assert set(classes(make(zipped(members), folders=["ignored", "ignored", "label"]))) == {"cat", "dog"}
+
+
 def test_of_an_equal_pair_the_first_by_name_is_train(make: Preparer) -> None:
     done = make(zipped(texts("run/left", "run/right", "walk/left", "walk/right", each=10)))
     assert (

@@ -217,3 +217,12 @@ def test_repeated_series_are_one_where_that_is_asked_for(make: Preparer) -> None
     repeated = npz(x=np.concatenate([X, X[:5]]), y=np.concatenate([Y, Y[:5]]))
     done = make(repeated, modality="series", duplicates="remove")
     assert done.report.rows.removed["duplicate"] == 5
+
+
+def test_lines_that_are_lists_are_series_by_a_decision(make: Preparer) -> None:
+    content = b"".join(b"[%d, %d, %d]\n" % (row, row + 1, row * 2) for row in range(30))
+    done = make(content)
+    assert done.spec.modality == "series"
+    assert done.decision("modality") == "series"
+    asked = make(content, modality="series")
+    assert "modality" not in [decision.field for decision in asked.report.decisions]

@@ -14,7 +14,7 @@ from app.ml.data.written_numbers import (
     BRACKETED,
     GROUPED_BY_COMMAS,
     GROUPED_BY_POINTS,
-    MISSING_WORD,
+    is_missing_word,
     numbers_of_list,
     plain_amount,
 )
@@ -34,7 +34,6 @@ _GROUPED: dict[DecimalSign, re.Pattern[str]] = {
 }
 _LINE_BREAKS = re.compile(r"\s*[\r\n]+\s*")
 _SWAPPED = str.maketrans(",.", ".,")
-_MISSING_WORD = re.compile(MISSING_WORD)
 _THOUSANDS = 3
 
 Row = TypeVar("Row")
@@ -124,7 +123,7 @@ def only_value(
 def is_missing(text: str) -> bool:
     """Whether a text stands for a missing number, as in a file: blank, NA, NaN, null, ?"""
     stripped = text.strip()
-    return not stripped or _MISSING_WORD.match(stripped) is not None
+    return not stripped or is_missing_word(stripped)
 
 
 def is_listed(cell: Any, listed: Sequence[str]) -> bool:
