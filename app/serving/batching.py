@@ -80,12 +80,11 @@ class Batcher:
         if not requests:
             self._is_busy = False
             return
-        rows = requests[0].rows if len(requests) == 1 else np.concatenate([request.rows for request in requests])
-        if self._is_light(len(rows)):
-            self._deliver(requests, *self._timed(rows))
+        if self._is_light(sum(len(request.rows) for request in requests)):
+            self._deliver(requests, *self._timed(requests))
             loop.call_soon(self._run, loop)
         else:
-            done = loop.run_in_executor(self._executor, self._timed, rows)
+            done = loop.run_in_executor(self._executor, self._timed, requests)
             done.add_done_callback(lambda future: self._resume(loop, requests, future.result()))
 
     def _resume(
@@ -117,9 +116,10 @@ class Batcher:
     def _is_light(self, rows: int) -> bool:
         return self._cost.seconds(rows) <= MAX_LOOP_SECONDS
 
-    def _timed(self, rows: Rows) -> tuple[Sequence[Any], BaseException | None]:
+    def _timed(self, requests: list[_Request]) -> tuple[Sequence[Any], BaseException | None]:
         began = time.perf_counter()
         try:
+            rows = requests[0].rows if len(requests) == 1 else np.concatenate([request.rows for request in requests])
             answers = self._compute(rows)
         except Exception as error:  # noqa: BLE001 - it is raised in every request of the batch
             return (), error

@@ -3,9 +3,13 @@
 A query parameter is enough to make a request unusual, so that the endpoint answers it.
 """
 
+import asyncio
+import json
 import logging
+import threading
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 from fastapi import FastAPI
@@ -17,9 +21,10 @@ from app.middleware import RequestLimits
 from app.ml.configs.learning import FineTuningConfig
 from app.ml.models.bundle import Bundle
 from app.ml.resolution.fine_tuning import resolve_fine_tuning
+from app.predictions.wire import PredictionWire
 from tests.conftest import MakeKey
 from tests.support import tiny
-from tests.support.http import Http
+from tests.support.http import BASE, Http
 from tests.support.models import add_bundle, add_model
 from tests.support.problems import check_problem
 from worker.training.run import prepare
@@ -102,6 +107,38 @@ def test_refusals_are_the_endpoints(client: Http, make_key: MakeKey, app: FastAP
     check_problem(client.post(url, json={"inputs": []}), 422)
     check_problem(client.post(url, json={"inputs": [{**ROW, "width": 1e39}]}), 422, "invalid_input")
     check_problem(client.post(url, content=b'{"inputs": [', headers={"content-type": "application/json"}), 422)
+    packed = {"content-type": "application/json", "content-encoding": "gzip"}
+    check_problem(client.post(url, content=json.dumps(body).encode(), headers=packed), 415)
+
+
+def test_of_two_keys_the_first_counts(app: FastAPI, key: str, model: ModelRow) -> None:
+    async def ask(*keys: str) -> int:
+        headers = [("authorization", f"Bearer {each}") for each in keys]
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=BASE) as asking:
+            answer = await asking.post("/v1/models/sizes/predictions", json={"inputs": [ROW]}, headers=headers)
+            return answer.status_code
+
+    assert [asyncio.run(ask(*keys)) for keys in ([key], [key, "x" * 40], ["x" * 40, key])] == [200, 200, 401]
+
+
+def test_more_rows_than_a_network_takes_at_once_are_the_endpoints(
+    client: Http, model: ModelRow, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "app.middleware"):
+        answer = client.post("/v1/models/sizes/predictions", json={"inputs": [[1, 2, 3]] * 1025})
+    assert len(answer.json()["predictions"]) == 1025
+    assert "predictions" in caplog.text
+
+
+@pytest.mark.parametrize(("inputs", "small"), [([["a"]], 1 << 12), (np.zeros((1, 1)), 1 << 15)])
+def test_what_may_take_long_to_read_is_read_in_a_thread(app: FastAPI, inputs: Any, small: int) -> None:
+    wire = PredictionWire(app.state.authenticator)
+
+    def thread() -> Any:
+        return np.array([threading.get_ident()])
+
+    here = [asyncio.run(wire._encoded(thread, inputs, size))[0] == threading.get_ident() for size in (small, small + 1)]
+    assert here == [True, False]
 
 
 def test_a_backbone_answers_embeddings_alone(client: Http, services: Services, project_id: str) -> None:

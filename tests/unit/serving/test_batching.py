@@ -22,14 +22,18 @@ class Computation:
         self.sizes: list[int] = []
         self.threads: list[int] = []
         self.begun = threading.Event()
+        self.at_once = 0
 
     def __call__(self, rows: Rows) -> Sequence[Any]:
         self.sizes.append(len(rows))
         self.threads.append(threading.get_ident())
         self.begun.set()
+        self.at_once += 1
+        assert self.at_once == 1, "two batches are computed at the same time"
         began = time.thread_time()
         while time.thread_time() - began < self.seconds:
             pass
+        self.at_once -= 1
         if (rows < 0).any():
             msg = "negative"
             raise ValueError(msg)
