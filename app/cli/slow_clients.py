@@ -100,7 +100,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _waits_for_client(self) -> bool:
         """Tell whether the client is to send something: the rest of a body, or of a head when all else is answered."""
-        if self._idle or self._phase == "answer" or self.flow.read_paused:
+        if self._idle or self.flow.read_paused:
             return False
         return self._phase == "body" or self.cycle is None or self.cycle.response_complete
 

@@ -104,6 +104,11 @@ def test_rows_of_the_file_are_asked_as_they_are(
     assert doubts.errors() == []
 
 
+def test_each_step_of_a_wide_series_is_read_by_its_own_notation(make: Preparer) -> None:
+    modality = fitted(make(MIXED_WAVES, modality="series"))
+    assert modality.decode([["1.234", "1.234", "5"]])[0, :, 0].tolist() == pytest.approx([1234, 1.234, 5])
+
+
 @pytest.mark.parametrize("member", [True, "True", "TRUE", "true", 1, 1.0])
 def test_true_meets_the_category_that_pandas_writes(make: Preparer, member: Any) -> None:
     modality, doubts = fitted(make(MEMBERS, columns={"churn": "target"})), Doubts()

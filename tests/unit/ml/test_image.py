@@ -111,6 +111,15 @@ def test_a_bad_number_is_named(value: Any) -> None:
     assert len(message) <= 200
 
 
+@pytest.mark.parametrize("value", [300, 0.5, -1])
+def test_a_bad_number_of_an_array_is_named(value: float) -> None:
+    pictures = np.stack([ramp(4, 5), np.array(with_value(value))]).astype(float)
+    with pytest.raises(InputError) as caught:
+        GREY.decode(pictures)
+    assert [loc for loc, _ in caught.value.errors] == [(1,)]
+    assert "position 7" in caught.value.errors[0][1]
+
+
 @pytest.mark.parametrize(
     "value",
     [

@@ -19,6 +19,7 @@ from app.ml.kinds.modalities.decoding import decode_each
 from app.ml.kinds.modalities.ranges import Range
 from app.ml.kinds.modalities.table import TableModality
 from app.ml.kinds.modalities.table_rows import RowReader
+from app.ml.spec import ColumnSpec, DataSpec
 
 NAMES = ("no", "yes", "3", "-9", "true")
 
@@ -156,6 +157,19 @@ def test_an_array_is_read_as_its_rows_are(case: tuple[TableModality, list[Any]],
     values[random.random(values.shape) < 0.1] = np.nan if "f" in dtype else 3
     array = values.astype(dtype)
     assert repr(outcome(partial(modality.decode, array))) == repr(cell_by_cell(modality, list(array)))
+
+
+def test_an_adapted_table_reads_by_its_own_missing_values() -> None:
+    modality = TableModality(columns=(NumberColumn(name="a", had_missing=True),))
+    assert modality.decode([[-9]]).tolist() == [[-9.0]]
+    spec = DataSpec(
+        modality="table",
+        shape=(1,),
+        rows={"train": 1},
+        columns=(ColumnSpec(name="a", type="number"),),
+        missing_values=("-9",),
+    )
+    assert np.isnan(modality.adapted_to(np.array([[1.0]]), spec).decode([[-9]])).all()
 
 
 def one_column(column: AnyColumn, values: Rows) -> Rows:

@@ -65,6 +65,7 @@ def test_numbers_become_an_array(body: bytes, shape: tuple[int, ...]) -> None:
         [["a", True]],
         [{"a": 1, "b": "x"}],
         [[1, 2], [3]],
+        [[1, 2], [3], [4, 5, 6]],
         [[2**53 + 1]],
         [[1, [2]], [3, 4]],
         [[[1], [2]], [[3]]],
