@@ -8,6 +8,7 @@
     ├── ConflictError 409             its state does not allow this
     ├── TooLargeError 413
     ├── UnsupportedMediaError 415
+    ├── RangeError 416                no byte of a file is in the range that was asked for
     ├── UnprocessableError 422        well-formed, with wrong values; `errors` names the places
     ├── TooManyError 429
     ├── CorruptError 500              stored bytes are damaged
@@ -20,6 +21,7 @@ A full disk is answered 507 `storage_full`. Anything else that escapes is record
 import errno
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from http import HTTPStatus
 from typing import ClassVar
 
 from fastapi import FastAPI, Request
@@ -28,6 +30,8 @@ from pydantic import BaseModel
 from sqlalchemy.exc import DataError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
+
+from app.methods import allowed_methods
 
 log = logging.getLogger(__name__)
 
@@ -120,6 +124,21 @@ class UnsupportedMediaError(GraftworkError):
     status, default_code = 415, "unsupported_media_type"
 
 
+class RangeError(GraftworkError):
+    """No byte of the content is in the range that was asked for; `size` is that of the content, in bytes."""
+
+    status, default_code = 416, "range_not_satisfiable"
+
+    def __init__(self, detail: str, size: int) -> None:
+        super().__init__(detail)
+        self.size = size
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Content-Range: how long the content is."""
+        return {"Content-Range": f"bytes */{self.size}"}
+
+
 class UnprocessableError(GraftworkError):
     """A well-formed request with wrong values; `errors` names their places."""
 
@@ -172,6 +191,7 @@ _TITLES = {
     409: "Conflict",
     413: "Too large",
     415: "Unsupported media type",
+    416: "Range not satisfiable",
     422: "Not acceptable as it stands",
     429: "Too many",
     500: "Internal error",
@@ -214,7 +234,9 @@ async def _on_graftwork_error(request: Request, error: Exception) -> JSONRespons
 async def _on_http_exception(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     code = _FRAMEWORK_CODES.get(error.status_code, "error")
-    headers = dict(error.headers) if error.headers else None
+    headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(allowed_methods(request.app.routes, request.scope))
     return problem(request, error.status_code, code, str(error.detail), headers=headers)
 
 

@@ -15,6 +15,7 @@ from app.dependencies import Services
 from app.estimates.endpoints import router as estimates
 from app.jobs.endpoints import router as jobs
 from app.jobs.sweeper import Sweeper
+from app.methods import HeadAndOptions
 from app.metrics import Metrics
 from app.middleware import RequestLimits, hosts_for
 from app.models.endpoints import router as models
@@ -63,8 +64,9 @@ def create_app(settings: Settings, queue: JobQueue | None = None, artifacts: Art
     app.openapi = lambda: document(app)  # type: ignore[method-assign]
     hosts = hosts_for(settings.host, settings.allowed_hosts)
     build = app.build_middleware_stack
+    # As a middleware of the framework it would stand behind others, which cost as much as a prediction.
     app.build_middleware_stack = lambda: RequestLimits(  # type: ignore[method-assign]
-        build(),  # as a middleware of the framework it would stand behind others, which cost as much as a prediction
+        HeadAndOptions(build(), app.routes),
         hosts=hosts,
         max_requests=settings.max_requests,
         metrics=services.metrics,

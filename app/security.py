@@ -32,6 +32,7 @@ from app.errors import (
 )
 from app.keys.service import Principal, Scope, hash_key, principal_of
 from app.kit import strict_json
+from app.kit.downloads import conditional
 from app.kit.streaming import refuse_compressed, refuse_too_long, too_large
 
 _INPUT_PATHS = ("/predictions", "/embeddings")
@@ -136,7 +137,7 @@ class SecureRoute(APIRoute):
             _refuse_nul(request)
             _refuse_unknown_parameters(request, parameters)
             try:
-                return await handler(_StrictRequest(request.scope, request.receive))
+                return conditional(request, await handler(_StrictRequest(request.scope, request.receive)))
             except HTTPException as error:
                 # FastAPI turns every error while reading a body into a plain 400: raise the original one.
                 if isinstance(error.__cause__, GraftworkError | RequestValidationError):

@@ -4,12 +4,14 @@ import base64
 from typing import Annotated, Any
 
 from fastapi import Path, Query, Request, Response
-from fastapi.responses import FileResponse
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
 
+from app.artifacts import fetch_blob
 from app.dependencies import Reading, State
 from app.errors import Problem
 from app.idempotency.service import IdempotencyKey
+from app.kit.downloads import Download, is_current, not_modified
 from app.kit.pages import Listing, PageQuery, ViewQuery
 from app.kit.streaming import receive_form
 from app.models import importing, service
@@ -31,6 +33,11 @@ BUSY: dict[int | str, dict[str, Any]] = {
 }
 BYTES: dict[int | str, dict[str, Any]] = {
     200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
+}
+PARTS: dict[int | str, dict[str, Any]] = {
+    206: {"description": "The ranges of bytes that were asked for."},
+    304: {"description": "The file is the one that If-None-Match names."},
+    416: {"model": Problem, "description": "The file has no byte in the range that was asked for."},
 }
 
 REFUSED: dict[int | str, dict[str, Any]] = {
@@ -102,13 +109,18 @@ def lineage(session: Reading, principal: CanRead, ref: Ref) -> Lineage:
     return service.lineage(session, principal.project_id, ref)
 
 
-@router.get("/{ref}/files/{name}", responses=MISSING | BYTES, response_class=FileResponse)
-def file(state: State, principal: CanRead, ref: Ref, name: Annotated[str, Path(max_length=100)]) -> FileResponse:
-    """Download one file of a model, after its bytes were checked against their digest."""
-    path, sha256 = service.file(state, principal.project_id, ref, name)
+@router.get("/{ref}/files/{name}", responses=MISSING | BYTES | PARTS, response_class=Download)
+def file(
+    request: Request, state: State, principal: CanRead, ref: Ref, name: Annotated[str, Path(max_length=100)]
+) -> Response:
+    """Download one file of a model, or ranges of it, after its bytes were checked against their digest."""
+    sha256 = service.file_sha256(state, principal.project_id, ref, name)
     digest = base64.b64encode(bytes.fromhex(sha256)).decode()
-    headers = {"ETag": f'"{sha256}"', "Repr-Digest": f"sha-256=:{digest}:"}
-    return FileResponse(path, media_type="application/octet-stream", filename=name, headers=headers)
+    headers = {"ETag": f'"{sha256}"', "Cache-Control": "no-cache", "Repr-Digest": f"sha-256=:{digest}:"}
+    if is_current(request, headers["ETag"]):
+        return not_modified(Headers(headers))
+    path = fetch_blob(state.artifacts, sha256)
+    return Download(path, 200, headers, "application/octet-stream", filename=name, stat_result=path.stat())
 
 
 @router.put("/{name}/aliases/{alias}", responses=MISSING | BUSY)

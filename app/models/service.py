@@ -1,7 +1,6 @@
 """Resolves references to models; registers, lists and deletes models; moves aliases. Imports no torch."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 from unicodedata import normalize
 
@@ -9,7 +8,6 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from app.artifacts import fetch_blob
 from app.db.session import after_commit, db_now
 from app.dependencies import Services
 from app.errors import ConflictError, ErrorItem, NotFoundError, UnprocessableError
@@ -179,19 +177,15 @@ def _trained_by_labels(model: ModelRow) -> bool:
     return labels is not None or (strategy is not None and strategy["kind"] != "linear_probe")
 
 
-def file(state: Services, project_id: str, ref: str, name: str) -> tuple[Path, str]:
-    """Return one file of a model and its sha256, after verifying the bytes. No transaction is open meanwhile.
-
-    Raises:
-        NotFoundError: the model has no such file.
-    """
+def file_sha256(state: Services, project_id: str, ref: str, name: str) -> str:
+    """Return the sha256 of one file of a model. Raises NotFoundError: the model has no such file."""
     with state.database.reading() as session:
         row = resolve(session, project_id, ref)
-    blob = row.files.get(name)
-    if blob is None:
+    if name not in row.files:
         msg = f"This model has the files {', '.join(sorted(row.files))}."
         raise NotFoundError(msg, code="file_not_found")
-    return fetch_blob(state.artifacts, blob["sha256"]), blob["sha256"]
+    sha256: str = row.files[name]["sha256"]
+    return sha256
 
 
 def put_alias(session: Session, state: Services, project_id: str, name: str, alias: str, ref: str) -> Alias:
