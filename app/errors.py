@@ -6,6 +6,7 @@
     ├── ForbiddenError 403            the key lacks a scope
     ├── NotFoundError 404             the project has no such thing
     ├── ConflictError 409             its state does not allow this
+    ├── PreconditionFailedError 412   it is not as If-Match or If-None-Match say
     ├── TooLargeError 413
     ├── UnsupportedMediaError 415
     ├── RangeError 416                no byte of a file is in the range that was asked for
@@ -112,6 +113,12 @@ class ConflictError(GraftworkError):
     status, default_code = 409, "conflict"
 
 
+class PreconditionFailedError(GraftworkError):
+    """The thing is not as the request's conditions say."""
+
+    status, default_code = 412, "precondition_failed"
+
+
 class TooLargeError(GraftworkError):
     """More bytes than the limit."""
 
@@ -189,6 +196,7 @@ _TITLES = {
     404: "Not found",
     405: "Method not allowed",
     409: "Conflict",
+    412: "Precondition failed",
     413: "Too large",
     415: "Unsupported media type",
     416: "Range not satisfiable",

@@ -7,6 +7,7 @@ from anyio import to_thread
 from fastapi import FastAPI
 
 from app import errors, health, validation
+from app.aliases.endpoints import router as aliases
 from app.artifacts import ArtifactStore, open_store
 from app.catalogue.endpoints import router as catalogue
 from app.datasets.endpoints import router as datasets
@@ -57,7 +58,7 @@ def create_app(settings: Settings, queue: JobQueue | None = None, artifacts: Art
     app.state.authenticator = Authenticator(database)
     errors.install(app)
     validation.install(app)
-    secured = (datasets, estimates, jobs, models, predictions, recommendations, catalogue, storage)
+    secured = (aliases, datasets, estimates, jobs, models, predictions, recommendations, catalogue, storage)
     for router in (health.router, health.metrics_router, *secured):
         app.router.routes.extend(router.routes)  # complete as they are; `include_router` would build each once more
     refuse_unknown_parameters(app.routes)

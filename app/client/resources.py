@@ -143,8 +143,28 @@ class Models:
         return self._transport.get(path_of("models", ref, "lineage"))
 
     def alias(self, name: str, alias: str, ref: str) -> Json:
-        """Point an alias of a name at one of its versions."""
+        """Point an alias of a name at one of its versions, which is loaded and checked before."""
         return self._transport.send("PUT", path_of("models", name, "aliases", alias), json={"model": ref})
+
+    def aliases(self, name: str) -> builtins.list[Json]:
+        """Return the aliases of a name."""
+        aliases: builtins.list[Json] = self._transport.get(path_of("models", name, "aliases"))["data"]
+        return aliases
+
+    def alias_history(self, name: str, alias: str) -> builtins.list[Json]:
+        """Return the changes of an alias, the newest first."""
+        changes: builtins.list[Json] = self._transport.get(path_of("models", name, "aliases", alias, "history"))["data"]
+        return changes
+
+    def roll_back(self, name: str, alias: str, *, revision: int | None = None) -> Json:
+        """Point an alias at the version that it meant before, or at a revision of its history."""
+        return self._transport.create(
+            path_of("models", name, "aliases", alias, "rollback"), json={"revision": revision}
+        )
+
+    def delete_alias(self, name: str, alias: str) -> None:
+        """Delete an alias; the version that it means stays."""
+        self._transport.send("DELETE", path_of("models", name, "aliases", alias))
 
     def predict(self, ref: str, inputs: Any, *, unknown: Unknown = "warn") -> Predictions:
         """Return one prediction `{head: answer}` per input.

@@ -234,7 +234,23 @@ class AliasRow(Base):
     name: Mapped[str] = mapped_column(Name, primary_key=True)
     alias: Mapped[str] = mapped_column(Name, primary_key=True)
     model_id: Mapped[str] = mapped_column(ForeignKey("models.id"))
+    revision: Mapped[int] = mapped_column(default=1, server_default="1")  # counts its changes
     updated_at: Mapped[float]
+
+
+class AliasChangeRow(Base):
+    """One change of an alias: what it has meant since, null where it was deleted."""
+
+    __tablename__ = "alias_changes"
+
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"), primary_key=True)
+    name: Mapped[str] = mapped_column(Name, primary_key=True)
+    alias: Mapped[str] = mapped_column(Name, primary_key=True)
+    revision: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    action: Mapped[str] = mapped_column(String(20))
+    model_id: Mapped[str | None] = mapped_column(Id)
+    restores: Mapped[int | None]  # the revision that a rollback went back to
+    changed_at: Mapped[float]
 
 
 class IdempotencyRow(Base):

@@ -17,7 +17,7 @@ from app.kit.streaming import receive_form
 from app.models import importing, service
 from app.models.packages import MAX_VOCAB_BYTES
 from app.models.refs import MAX_REF
-from app.models.schemas import Alias, AliasRequest, Kind, Lineage, Model, ModelSummary
+from app.models.schemas import Kind, Lineage, Model, ModelSummary
 from app.security import CanRead, CanWrite, secure_router
 
 router = secure_router("/v1/models", "models")
@@ -27,9 +27,6 @@ MISSING: dict[int | str, dict[str, Any]] = {
 }
 IN_USE: dict[int | str, dict[str, Any]] = {
     409: {"model": Problem, "description": "The name has versions, and none is named; or an unfinished job uses it."}
-}
-BUSY: dict[int | str, dict[str, Any]] = {
-    409: {"model": Problem, "description": "Another request is making this alias."}
 }
 BYTES: dict[int | str, dict[str, Any]] = {
     200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
@@ -121,17 +118,3 @@ def file(
         return not_modified(Headers(headers))
     path = fetch_blob(state.artifacts, sha256)
     return Download(path, 200, headers, "application/octet-stream", filename=name, stat_result=path.stat())
-
-
-@router.put("/{name}/aliases/{alias}", responses=MISSING | BUSY)
-def put_alias(
-    principal: CanWrite,
-    state: State,
-    name: Ref,
-    alias: Annotated[str, Path(max_length=100)],
-    body: AliasRequest,
-) -> Alias:
-    """Point an alias at a version of the model."""
-    return state.database.transact(
-        lambda session: service.put_alias(session, state, principal.project_id, name, alias, body.model)
-    )

@@ -4,11 +4,11 @@ from collections.abc import Iterable
 from typing import Any
 from unicodedata import normalize
 
-from sqlalchemy import ColumnElement, delete, func, select, update
+from sqlalchemy import ColumnElement, delete, func, insert, literal, select, update
 from sqlalchemy.orm import Session
 
 from app.db.session import db_now
-from app.db.tables import AliasRow, DatasetRow, JobRow, ModelRow
+from app.db.tables import AliasChangeRow, AliasRow, DatasetRow, JobRow, ModelRow
 from app.jobs.states import TERMINAL
 from app.kit.ids import new_id
 from app.kit.pages import Page, fetch_page
@@ -132,19 +132,14 @@ def job_using(session: Session, project_id: str, model_id: str) -> str | None:
 
 def mark_deleted(session: Session, project_id: str, model_id: str) -> None:
     """Mark the model as deleted and delete its aliases; garbage collection removes files that no other row names."""
-    session.execute(delete(AliasRow).where(AliasRow.project_id == project_id, AliasRow.model_id == model_id))
     session.execute(
         update(ModelRow).where(ModelRow.id == model_id, ModelRow.project_id == project_id).values(deleted_at=db_now())
     )
-
-
-def put_alias(session: Session, project_id: str, name: str, alias: str, model_id: str, now: float) -> AliasRow:
-    """Point an alias at a model."""
-    row = session.get(AliasRow, (project_id, name, alias))
-    if row is None:
-        row = AliasRow(project_id=project_id, name=name, alias=alias, model_id=model_id, updated_at=now)
-        session.add(row)
-    else:
-        row.model_id, row.updated_at = model_id, now
-    session.flush()
-    return row
+    # After the model, whose row is locked from now on: who points an alias at it has come before, or is refused.
+    mine = (AliasRow.project_id == project_id) & (AliasRow.model_id == model_id)
+    note = select(
+        AliasRow.project_id, AliasRow.name, AliasRow.alias, AliasRow.revision + 1, literal("deleted"), db_now()
+    ).where(mine)
+    columns = ["project_id", "name", "alias", "revision", "action", "changed_at"]
+    session.execute(insert(AliasChangeRow).from_select(columns, note))
+    session.execute(delete(AliasRow).where(mine))

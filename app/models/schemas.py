@@ -1,13 +1,12 @@
 """Request and response bodies of the model endpoints. Every field is present, null if empty."""
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from app.kit.clock import Timestamp
 from app.ml.interfaces.signature import Signature
 from app.ml.spec import WarningItem
-from app.models.refs import MAX_REF
 
 Kind = Literal["backbone", "fine_tuned"]
 
@@ -96,22 +95,3 @@ class Lineage(BaseModel):
     model: LineageModel
     ancestors: list[LineageModel] = Field(description="The parent first, the root last.")
     children: list[LineageModel] = Field(description="The models fine-tuned directly from it, oldest first.")
-
-
-class AliasRequest(BaseModel):
-    """The version that an alias is to point at."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    model: Annotated[str, Field(min_length=1, max_length=MAX_REF, description="Reference to a version of the model.")]
-
-
-class Alias(BaseModel):
-    """A movable name for one version of a model."""
-
-    object: Literal["alias"] = "alias"
-    name: str
-    alias: str
-    model: str
-    version: int
-    updated_at: Timestamp

@@ -1,21 +1,18 @@
-"""Resolves references to models; registers, lists and deletes models; moves aliases. Imports no torch."""
+"""Resolves references to models; registers, lists and deletes models. Imports no torch."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
-from unicodedata import normalize
 
-from sqlalchemy import select
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from app.db.session import after_commit, db_now
+from app.db.session import after_commit
 from app.dependencies import Services
-from app.errors import ConflictError, ErrorItem, NotFoundError, UnprocessableError
+from app.errors import ConflictError, NotFoundError
 from app.kit.pages import Listing, Page, View, listing, summary_of
 from app.models import repository
-from app.models.refs import NAME, Ref, is_alias, parse
+from app.models.refs import Ref, parse
 from app.models.repository import ModelRow
-from app.models.schemas import Alias, FileSummary, Lineage, LineageModel, Model, ModelLinks, ModelSummary
+from app.models.schemas import FileSummary, Lineage, LineageModel, Model, ModelLinks, ModelSummary
 from app.models.signatures import heads_of, signature_of, warn_of_changes
 
 MAX_ANCESTORS = 1000
@@ -186,34 +183,6 @@ def file_sha256(state: Services, project_id: str, ref: str, name: str) -> str:
         raise NotFoundError(msg, code="file_not_found")
     sha256: str = row.files[name]["sha256"]
     return sha256
-
-
-def put_alias(session: Session, state: Services, project_id: str, name: str, alias: str, ref: str) -> Alias:
-    """Point an alias at a version. This process resolves it to the new version at once, others within 2 s.
-
-    Raises:
-        UnprocessableError: the alias is not valid, or the model has another name.
-        ConflictError: another request is making this alias.
-    """
-    name, alias = normalize("NFC", name), normalize("NFC", alias)
-    if not is_alias(alias):
-        raise _refuse(["path", "alias"], f"an alias has {NAME}; digits alone would be a version")
-    row = resolve(session, project_id, ref)
-    if row.name != name:
-        msg = f"this is a version of {row.name!r}; an alias points at a version of its own name"
-        raise _refuse(["body", "model"], msg)
-    now = session.execute(select(db_now())).scalar_one()
-    try:
-        alias_row = repository.put_alias(session, project_id, name, alias, row.id, now)
-    except IntegrityError:
-        msg = "Another request is making this alias; repeat this one."
-        raise ConflictError(msg, code="alias_in_progress") from None
-    after_commit(session, state.engine.references.clear)
-    return Alias(name=name, alias=alias, model=row.id, version=row.version, updated_at=alias_row.updated_at)
-
-
-def _refuse(loc: list[str | int], msg: str) -> UnprocessableError:
-    return UnprocessableError(f"{loc[-1]}: {msg}", errors=[ErrorItem(loc=loc, msg=msg)])
 
 
 def _relative(row: ModelRow) -> LineageModel:

@@ -1,24 +1,22 @@
 """Predictions, embeddings and generations of loaded models; resolved references are cached for two seconds."""
 
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
-from app.artifacts import ArtifactStore, link_files
 from app.dependencies import Services
-from app.errors import ConflictError, CorruptError, ErrorItem, UnavailableError, UnprocessableError
+from app.errors import ConflictError, ErrorItem, UnavailableError, UnprocessableError
 from app.ml.configs.generation import GenerationConfig
-from app.ml.errors import CorruptModelError, InputError, Location
+from app.ml.errors import InputError, Location
 from app.ml.interfaces import HeadConfig
 from app.ml.interfaces.doubts import Doubts
 from app.ml.kinds.heads import AnyHead
 from app.ml.kinds.registry import kinds
 from app.ml.spec import WarningItem
+from app.models import loading
 from app.models import service as models
 from app.predictions.schemas import Embeddings, Generation, Generations, ModelName, Predictions, Prompts, Unknown
 from app.serving.engine import LoadedModel, Resident, Rows
@@ -129,21 +127,7 @@ def resolve(state: Services, project_id: str, ref: str) -> ResolvedModel:
 
 def load(state: Services, model: ResolvedModel) -> Resident:
     """Return a model in memory, loaded if need be. Raises CorruptError for damaged files."""
-    try:
-        return state.engine.resident(model.name.id, lambda: _load(state.artifacts, model.files))
-    except CorruptModelError as error:
-        raise CorruptError(str(error)) from error
-
-
-def _load(store: ArtifactStore, files: dict[str, Any]) -> LoadedModel:
-    """Load a model from its verified files; loading replays its golden outputs as a check."""
-    import torch  # noqa: PLC0415 - loaded by the first prediction only
-
-    from app.ml.models.predictor import load_bundle  # noqa: PLC0415 - the same
-
-    torch.set_num_threads(1)  # one thread per request: requests run in parallel already
-    with tempfile.TemporaryDirectory() as scratch:
-        return load_bundle(link_files(store, files, Path(scratch)))
+    return loading.load(state, model.name.id, model.files)
 
 
 def ignore_overflow() -> np.errstate:

@@ -1,0 +1,53 @@
+"""The commands and the Python of docs/releasing.md, run in their order against four versions of a model."""
+
+import re
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import uvicorn
+from fastapi import FastAPI
+
+from app.client import Graftwork
+from app.dependencies import Services
+from tests.support.models import add_model
+from tests.support.servers import HANGS, wait_until
+
+PAGE = (Path(__file__).parents[3] / "docs" / "releasing.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(bash|python)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture
+def url(app: FastAPI) -> Iterator[str]:
+    """The application on a port of its own."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="on"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        wait_until(lambda: server.started, "it serves")
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        server.should_exit = True
+        thread.join(HANGS)
+
+
+@pytest.mark.one_database
+def test_the_page_on_releasing(url: str, key: str, services: Services, project_id: str) -> None:
+    for seed in range(4):
+        add_model(services, project_id, "churn", seed=seed)
+    environment = {"PATH": "/usr/bin:/bin", "URL": url, "AUTH": f"Authorization: Bearer {key}"}
+    with Graftwork(url, key) as graftwork:
+        for language, block in BLOCKS:
+            if language == "bash":
+                command = block.replace("curl -s", "curl -sS --fail-with-body")
+                subprocess.run(["/bin/bash", "-ec", command], env=environment, check=True, timeout=HANGS)
+            else:
+                for line in block.splitlines():
+                    eval(line, {"graftwork": graftwork})  # noqa: S307 - the page of this repository
+        assert [(alias["alias"], alias["version"]) for alias in graftwork.models.aliases("churn")] == [
+            ("production", 4)
+        ]
+        graftwork.models.delete_alias("churn", "production")
+        assert graftwork.models.aliases("churn") == []
