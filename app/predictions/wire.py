@@ -30,26 +30,31 @@ from app.serving.engine import LoadedModel, Resident, Rows
 MAX_BODY_BYTES = 1 << 20  # larger ones would hold up the event loop for milliseconds
 MAX_LOOP_ARRAY_BYTES = 1 << 15  # numbers that are not sound are read one by one, for tens of milliseconds
 MAX_LOOP_LIST_BYTES = 1 << 12  # a picture in base64 may unpack to a thousand times as much
+RECENT_SECONDS = 0.5  # for which the same head of a request means the same
+_MAX_RECENT = 4096
 _JSON = (b"application/json", b"application/json; charset=utf-8", b"application/json;charset=utf-8")
 _BASE = ("", "v1", "models")
 _UNUSUAL = (b"content-encoding", b"transfer-encoding", b"expect")
 
 
-def _predictions(model: LoadedModel, encoded: Rows) -> Sequence[Any]:
+def _predictions(model: LoadedModel, rows: Rows) -> Sequence[Any]:
     with ignore_overflow():
-        return model.predict_encoded(encoded)
+        return model.predict(rows)
 
 
-def _embeddings(model: LoadedModel, encoded: Rows) -> Sequence[Any]:
+def _embeddings(model: LoadedModel, rows: Rows) -> Sequence[Any]:
     """Return the features of each row as a list; None where they are not finite, which the endpoint refuses."""
     with ignore_overflow():
-        features = model.embed_encoded(encoded)
+        features = model.embed(rows)
     return [row if np.isfinite(row).all() else None for row in features.tolist()]
 
 
 _COMPUTATIONS = {"predictions": _predictions, "embeddings": _embeddings}
-"""What an operation computes for encoded rows (n, ...): an item for each, under the operation's name in the answer."""
+"""What an operation computes for rows (n, ...): an item for each, under the operation's name in the answer."""
 _ROUTES = {operation: f"/v1/models/{{ref}}/{operation}" for operation in _COMPUTATIONS}
+
+
+Head = tuple[Any, ...]
 
 
 class _Request(NamedTuple):
@@ -57,6 +62,7 @@ class _Request(NamedTuple):
     operation: str
     model: ResolvedModel
     resident: Resident
+    name: bytes  # of the model, as JSON
 
 
 class PredictionWire:
@@ -65,6 +71,8 @@ class PredictionWire:
     def __init__(self, authenticator: Authenticator) -> None:
         self._authenticator = authenticator
         self._calls = SingleFlight()
+        self._recent: dict[Head, _Request] = {}  # clients send the same head again and again
+        self._generation = 0  # of the references that `_recent` was made from
         self._loop: asyncio.AbstractEventLoop | None = None
         self._executor = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="predictions")
 
@@ -74,7 +82,7 @@ class PredictionWire:
         if not self._is_of_this_loop():
             return receive
         try:
-            request = await self._understood(scope)
+            request = await self._request(scope)
         except Exception:  # noqa: BLE001 - the endpoint asks once more, and says what is wrong
             return receive
         if request is None:
@@ -101,9 +109,26 @@ class PredictionWire:
             self._loop = loop
         return self._loop is loop
 
-    async def _understood(self, scope: Scope) -> _Request | None:
-        """Return what a request asks of which model; None where it is unusual, or has no key that allows it."""
+    async def _request(self, scope: Scope) -> _Request | None:
+        """Return what a request asks of which model, by its head where that was understood just now."""
         services: Services = scope["app"].state.services
+        length, head = _head(scope)
+        if not 0 < length <= min(services.settings.max_json_bytes, MAX_BODY_BYTES):
+            return None
+        generation = services.engine.references.generation
+        if generation != self._generation or len(self._recent) >= _MAX_RECENT:
+            self._recent.clear()
+            self._generation = generation
+        request = self._recent.get(head)
+        if request is None and (request := await self._understood(scope, services)) is not None:
+            if not self._recent:
+                asyncio.get_running_loop().call_later(RECENT_SECONDS, self._recent.clear)
+            if generation == self._generation:
+                self._recent[head] = request
+        return request
+
+    async def _understood(self, scope: Scope, services: Services) -> _Request | None:
+        """Return what a request asks of which model; None where it is unusual, or has no key that allows it."""
         headers = dict(scope["headers"])
         *base, ref, operation = scope["path"].split("/")
         is_usual = (
@@ -113,8 +138,6 @@ class PredictionWire:
             and len(headers) == len(scope["headers"])  # none stands twice
             and headers.get(b"content-type") in _JSON
             and not any(name in headers for name in _UNUSUAL)
-            and headers.get(b"content-length", b"").isdigit()
-            and 0 < int(headers[b"content-length"]) <= min(services.settings.max_json_bytes, MAX_BODY_BYTES)
         )
         scheme, _, key = headers.get(b"authorization", b"").partition(b" ")
         if not is_usual or scheme.lower() != b"bearer":
@@ -125,7 +148,8 @@ class PredictionWire:
         model = await self._model(services, principal.project_id, ref)
         if not (model.has_heads or operation == "embeddings"):
             return None
-        return _Request(services, operation, model, await self._resident(services, model))
+        resident = await self._resident(services, model)
+        return _Request(services, operation, model, resident, to_json(model.name))
 
     async def _principal(self, digest: str) -> Principal | None:
         principal = self._authenticator.cached(digest)
@@ -153,8 +177,8 @@ class PredictionWire:
             return None
         doubts = Doubts()
         try:
-            encoded = await self._encoded(partial(_encode, model, inputs, doubts), inputs, len(body))
-            items = await self._batcher(request).submit(encoded)
+            rows = await self._decoded(partial(_decode, model, inputs, doubts), inputs, len(body))
+            items = await self._batcher(request).submit(rows)
         except Exception:  # noqa: BLE001 - the endpoint computes it once more, and says what is wrong
             return None
         if None in items:
@@ -162,14 +186,14 @@ class PredictionWire:
         warnings = doubts.warnings() if doubts.any else []
         for warning in warnings:
             request.services.metrics.warning(warning.code)
-        parts = to_json(request.model.name), request.operation.encode(), to_json(items), to_json(warnings)
+        parts = request.name, request.operation.encode(), to_json(items), to_json(warnings) if warnings else b"[]"
         return b'{"model":%b,"%b":%b,"warnings":%b}' % parts
 
-    async def _encoded(self, encode: Callable[[], Rows], inputs: Rows | list[Any], size: int) -> Rows:
-        """Encode on the event loop what is small, and in a thread what may hold it up."""
+    async def _decoded(self, decode: Callable[[], Rows], inputs: Rows | list[Any], size: int) -> Rows:
+        """Decode on the event loop what is small, and in a thread what may hold it up."""
         if size <= (MAX_LOOP_ARRAY_BYTES if isinstance(inputs, np.ndarray) else MAX_LOOP_LIST_BYTES):
-            return encode()
-        return await asyncio.get_running_loop().run_in_executor(self._executor, encode)
+            return decode()
+        return await asyncio.get_running_loop().run_in_executor(self._executor, decode)
 
     def _batcher(self, request: _Request) -> Batcher:
         batchers = request.resident.batchers
@@ -179,10 +203,21 @@ class PredictionWire:
         return batchers[request.operation]
 
 
-def _encode(model: LoadedModel, inputs: Rows | list[Any], doubts: Doubts) -> Rows:
+def _decode(model: LoadedModel, inputs: Rows | list[Any], doubts: Doubts) -> Rows:
     with ignore_overflow():
-        rows = model.decode(inputs, doubts)
-        return model.encode(rows)  # at once, as long as the rows lie in the processor's cache
+        return model.decode(inputs, doubts)
+
+
+def _head(scope: Scope) -> tuple[int, Head]:
+    """Return the length of a request's body, 0 where it does not say, and all else of its head that may matter."""
+    length = 0
+    head = [scope["path"], scope["query_string"]]
+    for header in scope["headers"]:
+        if not length and header[0] == b"content-length" and header[1].isdigit():
+            length = int(header[1])
+        else:
+            head.append(header)
+    return length, tuple(head)
 
 
 async def _body(receive: Receive) -> tuple[bytes, bool]:

@@ -23,19 +23,19 @@ class ExpiringCache(Generic[Key, Value]):
         self._entries: TLRUCache[Key, tuple[float, Value]] = TLRUCache(
             size, ttu=lambda _, entry, __: entry[0] + seconds, timer=clock
         )
-        self._generation = 0  # number of calls of `clear`
+        self.generation = 0  # number of calls of `clear`: what was made from values before is out of date
         self._lock = threading.Lock()
 
     def get(self, key: Key, look_up: Callable[[], Value]) -> Value:
         """Return the cached value of `key`, or else what `look_up` returns; an exception of it is not cached."""
         with self._lock:
-            started_at, generation = self._clock(), self._generation
+            started_at, generation = self._clock(), self.generation
             entry = self._entries.get(key)
         if entry is not None:
             return entry[1]
         value = look_up()  # outside the lock: it may take long
         with self._lock:
-            if generation == self._generation:
+            if generation == self.generation:
                 self._entries[key] = (started_at, value)
         return value
 
@@ -48,5 +48,5 @@ class ExpiringCache(Generic[Key, Value]):
     def clear(self) -> None:
         """Drop all values."""
         with self._lock:
-            self._generation += 1
+            self.generation += 1
             self._entries.clear()

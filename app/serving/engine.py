@@ -29,16 +29,7 @@ class LoadedModel(Protocol):
 
     @property
     def rows_at_once(self) -> int:
-        """How many rows may be encoded and computed together."""
-
-    def encode(self, rows: Rows) -> Rows:
-        """Encode rows (N, ...), at most `rows_at_once` of them."""
-
-    def predict_encoded(self, encoded: Rows) -> list[dict[str, Any]]:
-        """Return the answers `{head: {...}}` of N encoded rows."""
-
-    def embed_encoded(self, encoded: Rows) -> NDArray[np.float32]:
-        """Return the features (N, F) of N encoded rows."""
+        """How many rows are computed together; more are computed one block after another."""
 
     def predict(self, rows: Rows) -> list[dict[str, Any]]:
         """Return the answers `{head: {...}}` of N rows (N, ...)."""

@@ -36,24 +36,10 @@ class Predictor:
         """JSON values to rows as stored (N, ...). Raises `InputError` naming every bad input."""
         return self.manifest.modality.decode(inputs, doubts)
 
-    def encode(self, rows: Rows) -> NDArray[Any]:
-        """Rows as stored to encoded rows (N, *shape); not more at once than `rows_at_once`."""
-        return self.manifest.modality.encode(rows).numpy()
-
     @property
     def rows_at_once(self) -> int:
         """How many encoded rows take bounded memory, in them and in a network."""
         return rows_per_block(self.manifest.modality.encoding.volume)
-
-    @torch.inference_mode()
-    def predict_encoded(self, encoded: NDArray[Any]) -> list[dict[str, Any]]:
-        """Encoded rows (N, *shape) to one answer per row, {head key: JSON}."""
-        return self._answer(torch.from_numpy(encoded))
-
-    @torch.inference_mode()
-    def embed_encoded(self, encoded: NDArray[Any]) -> NDArray[np.float32]:
-        """Encoded rows (N, *shape) to features (N, F)."""
-        return self.bundle.backbone(torch.from_numpy(encoded)).numpy()  # type: ignore[no-any-return]
 
     @torch.inference_mode()
     def predict(self, rows: Rows) -> list[dict[str, Any]]:
@@ -96,8 +82,7 @@ class Predictor:
     def _encoded(self, rows: Rows) -> Iterator[Tensor]:
         """Encoded blocks (b, *shape) of bounded size, so that a large request takes bounded memory."""
         modality = self.manifest.modality
-        blocks = each_block(len(rows), rows_per_block(modality.encoding.volume))
-        return (modality.encode(rows[block]) for block in blocks)
+        return (modality.encode(rows[block]) for block in each_block(len(rows), self.rows_at_once))
 
     def _answer(self, encoded: Tensor) -> list[dict[str, Any]]:
         outputs = self.bundle.outputs(encoded)

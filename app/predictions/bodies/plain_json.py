@@ -15,6 +15,7 @@ from app.predictions.schemas import MAX_INPUTS
 
 _MAX_DEPTH = 4  # inputs, rows, lines of pixels, channels
 _CELLS = (str, int, float, bool, type(None))
+_BRACKET = ord("[")
 _MAX_EXACT = 2.0**53  # beyond it whole numbers would be rounded, which a category must not be
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # no JSON, though simdjson reads it
 _UNSTORABLE = b"\\u0000"  # strict JSON refuses it
@@ -29,14 +30,14 @@ def read(body: bytes) -> Rows | list[Any] | None:
         inputs = document["inputs"] if isinstance(document, simdjson.Object) and len(document) == 1 else None
         if not isinstance(inputs, simdjson.Array) or not 1 <= len(inputs) <= MAX_INPUTS:
             return None
-        if isinstance(inputs[0], simdjson.Array) and (numbers := _numbers(inputs, body.count(b"["))) is not None:
+        if isinstance(inputs[0], simdjson.Array) and (numbers := _numbers(inputs, body)) is not None:
             return numbers
         return None if _UNSTORABLE in body else _rows(inputs)
     except (ValueError, KeyError, RuntimeError, UnicodeDecodeError):
         return None
 
 
-def _numbers(inputs: simdjson.Array, brackets: int) -> Rows | None:
+def _numbers(inputs: simdjson.Array, body: bytes) -> Rows | None:
     """Return lists that hold numbers alone, evenly nested, as an array; None for any others."""
     shape: list[int] = []
     level: Any = inputs
@@ -51,6 +52,7 @@ def _numbers(inputs: simdjson.Array, brackets: int) -> Rows | None:
         return None
     # Nothing but numbers and lists is in it: with so many brackets there is no list in place of a number.
     lists = sum(math.prod(shape[:depth]) for depth in range(len(shape)))
+    brackets = np.count_nonzero(np.frombuffer(body, np.uint8) == _BRACKET)
     is_whole = brackets == lists and values.size == math.prod(shape)
     is_exact = is_whole and values.max() < _MAX_EXACT and values.min() > -_MAX_EXACT
     return values.reshape(shape) if is_exact else None

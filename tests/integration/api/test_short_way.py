@@ -137,7 +137,7 @@ def test_what_may_take_long_to_read_is_read_in_a_thread(app: FastAPI, inputs: An
     def thread() -> Any:
         return np.array([threading.get_ident()])
 
-    here = [asyncio.run(wire._encoded(thread, inputs, size))[0] == threading.get_ident() for size in (small, small + 1)]
+    here = [asyncio.run(wire._decoded(thread, inputs, size))[0] == threading.get_ident() for size in (small, small + 1)]
     assert here == [True, False]
 
 
