@@ -21,9 +21,9 @@ A full disk is answered 507 `storage_full`. Anything else that escapes is record
 
 import errno
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
@@ -180,6 +180,7 @@ class UnavailableError(GraftworkError):
         return {"Retry-After": "2"}
 
 
+_FAULT = "This is a fault of the service; its log has the details."
 _FRAMEWORK_CODES = {
     400: "bad_request",
     401: "unauthorized",
@@ -208,6 +209,10 @@ _TITLES = {
 }
 
 
+ErrorShape = Callable[[Problem], dict[str, Any]]
+"""How another protocol writes an error: its body."""
+
+
 def problem(
     request: Request,
     status: int,
@@ -216,17 +221,38 @@ def problem(
     errors: Sequence[ErrorItem] = (),
     headers: dict[str, str] | None = None,
 ) -> JSONResponse:
-    """Render one error answer."""
-    body = Problem(
+    """Render one error answer, as problem details or, under the path of another protocol, in its shape."""
+    body = _problem(status, code, detail, errors, getattr(request.state, "request_id", None))
+    shapes: Mapping[str, ErrorShape] = request.app.state.error_shapes
+    for beginning, shape in shapes.items():
+        if f"{request.scope['path']}/".startswith(beginning):
+            return JSONResponse(shape(body), foreign_status(status), headers)
+    return JSONResponse(body.model_dump(), status, headers, media_type="application/problem+json")
+
+
+def _problem(status: int, code: str, detail: str, errors: Sequence[ErrorItem], request_id: str | None) -> Problem:
+    return Problem(
         type=f"urn:graftwork:problem:{code}",
         title=_TITLES.get(status, "Error"),
         status=status,
         code=code,
         detail=printable(detail),
         errors=list(errors),
-        request_id=getattr(request.state, "request_id", None),
+        request_id=request_id,
     )
-    return JSONResponse(body.model_dump(), status, headers, media_type="application/problem+json")
+
+
+def problem_on_the_way(error: Exception, request_id: str | None) -> Problem:
+    """Return the problem of an answer that has begun when it fails; what is a fault of the service is logged."""
+    if isinstance(error, GraftworkError):
+        return _problem(error.status, error.code, error.detail, error.errors, request_id)
+    log.error("request %s failed on the way", request_id, exc_info=error)
+    return _problem(500, "internal_error", _FAULT, (), request_id)
+
+
+def foreign_status(status: int) -> int:
+    """Return the status that other protocols have for a problem: 400 for all that is wrong with a sound request."""
+    return 400 if status in (409, 422) else status
 
 
 def printable(text: str) -> str:
@@ -269,15 +295,16 @@ async def _on_value_out_of_range(request: Request, error: Exception) -> JSONResp
 
 async def _on_unexpected_error(request: Request, error: Exception) -> JSONResponse:
     log.error("request %s failed", getattr(request.state, "request_id", None), exc_info=error)
-    return problem(request, 500, "internal_error", "This is a fault of the service; its log has the details.")
+    return problem(request, 500, "internal_error", _FAULT)
 
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 Handler = Callable[[Request, Exception], Awaitable[JSONResponse]]
 
 
-def install(app: FastAPI) -> None:
-    """Let `app` answer every error as problem details."""
+def install(app: FastAPI, shapes: Mapping[str, ErrorShape]) -> None:
+    """Let `app` answer every error as problem details, or in the shape of the protocol whose paths begin so."""
+    app.state.error_shapes = shapes
     handlers: dict[type[Exception], Handler] = {
         GraftworkError: _on_graftwork_error,
         HTTPException: _on_http_exception,

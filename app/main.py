@@ -56,7 +56,7 @@ def create_app(settings: Settings, queue: JobQueue | None = None, artifacts: Art
     )
     app.state.services = services
     app.state.authenticator = Authenticator(database)
-    errors.install(app)
+    errors.install(app, shapes={})
     validation.install(app)
     secured = (aliases, datasets, estimates, jobs, models, predictions, recommendations, catalogue, storage)
     for router in (health.router, health.metrics_router, *secured):

@@ -17,6 +17,7 @@ from app.jobs.interface import ExtendRequest
 from app.jobs.kinds import JobRequest
 from app.jobs.schemas import AttemptList, CheckpointList, EventList, Job, JobSummary, MetricList
 from app.jobs.submission import submit_once
+from app.kit import sse
 from app.kit.pages import Listing, PageQuery, ViewQuery
 from app.ml.evaluation.curve import Curve, CurveKind
 from app.security import CanRead, CanWrite, secure_router
@@ -171,7 +172,8 @@ def get_job_events(
     project = principal.project_id
     with state.database.reading() as session:
         data, more = service.events_after(session, project, job_id, after, limit)
-    if "text/event-stream" not in accept.lower():
+    if not sse.is_asked_for(accept):
         return EventList(data=data, has_more=more)
-    lines = stream.event_lines(state.database, job_id, after if last_event_id is None else last_event_id)
-    return StreamingResponse(lines, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+    return sse.event_stream(
+        stream.event_lines(state.database, job_id, after if last_event_id is None else last_event_id)
+    )

@@ -2,14 +2,17 @@
 
 from typing import Annotated, Any
 
-from fastapi import Depends, Query
+from fastapi import Depends, Header, Query, Request
+from fastapi.responses import StreamingResponse
 
 from app.dependencies import State
-from app.errors import Problem
+from app.errors import ErrorItem, Problem, UnprocessableError
+from app.kit import sse
 from app.models.endpoints import Ref
 from app.predictions import service
 from app.predictions.bodies import read_inputs, read_prompts, request_body
 from app.predictions.schemas import Embeddings, Generations, Inputs, Predictions, Prompts, Unknown
+from app.predictions.stream import generation_lines
 from app.security import CanPredict, secure_router
 
 router = secure_router("/v1/models", "predictions")
@@ -24,12 +27,14 @@ UnknownQuery = Annotated[
     ),
 ]
 
+NO_BEAMS = "a beam search knows its texts at the end alone; leave out beams, or ask for no text/event-stream"
 MISSING: dict[int | str, dict[str, Any]] = {
     404: {"model": Problem, "description": "There is no such model."},
     413: {"model": Problem, "description": "The body is too large."},
     415: {"model": Problem, "description": "The body's Content-Type is none of those that are read."},
 }
 NO_GENERATOR: dict[int | str, dict[str, Any]] = {409: {"model": Problem, "description": "The model has no generator."}}
+STREAM: dict[int | str, dict[str, Any]] = {200: {"content": {sse.MEDIA_TYPE: {}}}}
 NO_HEADS: dict[int | str, dict[str, Any]] = {
     409: {"model": Problem, "description": "The model is a backbone without heads."}
 }
@@ -43,12 +48,28 @@ def predict(
     return service.predict(state, principal.project_id, ref, body.inputs, body.unknown or unknown)
 
 
-@router.post("/{ref}/generations", responses=MISSING | NO_GENERATOR, openapi_extra=request_body(Prompts))
+@router.post(
+    "/{ref}/generations",
+    responses=MISSING | NO_GENERATOR | STREAM,
+    response_model=Generations,
+    openapi_extra=request_body(Prompts),
+)
 def generate(
-    state: State, principal: CanPredict, ref: Ref, body: PromptsBody, unknown: UnknownQuery = "warn"
-) -> Generations:
+    request: Request,
+    state: State,
+    principal: CanPredict,
+    ref: Ref,
+    body: PromptsBody,
+    unknown: UnknownQuery = "warn",
+    accept: Annotated[str, Header(description="text/event-stream sends the texts as they grow.")] = "",
+) -> Generations | StreamingResponse:
     """Continue texts with a model that has a generator."""
-    return service.generate(state, principal.project_id, ref, body, body.unknown or unknown)
+    if not sse.is_asked_for(accept):
+        return service.generate(state, principal.project_id, ref, body, body.unknown or unknown)
+    if body.beams > 1:
+        raise UnprocessableError(NO_BEAMS, errors=[ErrorItem(loc=["body", "beams"], msg=NO_BEAMS)])
+    begun = service.begin_generation(state, principal.project_id, ref, body, body.unknown or unknown, streamed=True)
+    return sse.event_stream(generation_lines(begun, request.state.request_id))
 
 
 @router.post("/{ref}/embeddings", responses=MISSING, openapi_extra=request_body())

@@ -1,6 +1,7 @@
 """Predictions, embeddings and generations of loaded models; resolved references are cached for two seconds."""
 
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
@@ -9,7 +10,7 @@ import numpy as np
 
 from app.dependencies import Services
 from app.errors import ConflictError, ErrorItem, UnavailableError, UnprocessableError
-from app.ml.configs.generation import GenerationConfig
+from app.ml.configs.generation import GenerationConfig, Piece, result_of
 from app.ml.errors import InputError, Location
 from app.ml.interfaces import HeadConfig
 from app.ml.interfaces.doubts import Doubts
@@ -25,6 +26,8 @@ _GENERATORS = {kind for kind, config in kinds(AnyHead).items() if issubclass(con
 MAX_ERRORS = 20
 _MAX_WAIT_SECONDS = 5.0
 _GENERATION_SECONDS = 20.0  # after which continuations end as they are
+_SLICE_SECONDS = 0.02  # for which a generation keeps a slot, or as long as a token takes
+_PAUSE_SECONDS = 0.0002  # in which whoever waits for the slot gets it
 
 Value = TypeVar("Value")
 
@@ -74,12 +77,32 @@ def embed(state: Services, project_id: str, ref: str, inputs: Sequence[Any], unk
     return Embeddings(model=model.name, embeddings=features.tolist(), warnings=_counted(state, warnings))
 
 
+@dataclass(frozen=True)
+class Generating:
+    """A generation that has begun: nothing is wrong with its request. `steps` return its answer."""
+
+    model: ModelName
+    prompt_tokens: list[int]
+    steps: Generator[list[Piece], None, Generations]
+
+
 def generate(state: Services, project_id: str, ref: str, prompts: Prompts, unknown: Unknown) -> Generations:
     """Continue every text.
 
     Raises:
         ConflictError: the model has no generator.
         UnprocessableError: some inputs are not texts, or are too long and `unknown` refuses that.
+    """
+    return result_of(begin_generation(state, project_id, ref, prompts, unknown).steps)
+
+
+def begin_generation(
+    state: Services, project_id: str, ref: str, prompts: Prompts, unknown: Unknown, *, streamed: bool = False
+) -> Generating:
+    """Begin to continue every text; raises as `generate`.
+
+    Each step is a slice of the computing, so that other requests compute between any two of them. Where it is
+    `streamed`, a step says what the continuations have grown by; those of a beam search are known at its end only.
     """
     model = resolve(state, project_id, ref)
     if not model.generates:
@@ -90,13 +113,33 @@ def generate(state: Services, project_id: str, ref: str, prompts: Prompts, unkno
     with _compute_slot(state):
         doubts = Doubts()
         codes = _readable(lambda: predictor.prompts(prompts.inputs, doubts))
-        warnings = _settled(doubts, unknown)
-        continuations = predictor.generate(codes, config, _GENERATION_SECONDS)
-    return Generations(
-        model=model.name,
-        generations=[Generation.model_validate(asdict(item)) for item in continuations],
-        warnings=_counted(state, warnings),
-    )
+        warnings = _counted(state, _settled(doubts, unknown))
+
+    def steps() -> Generator[list[Piece], None, Generations]:
+        generating = predictor.generating(codes, config, _GENERATION_SECONDS, streamed=streamed)
+        continuations = yield from _in_slices(state, generating)
+        generations = [Generation.model_validate(asdict(item)) for item in continuations]
+        return Generations(model=model.name, generations=generations, warnings=warnings)
+
+    return Generating(model.name, list(map(len, codes)), steps())
+
+
+def _in_slices(state: Services, steps: Generator[list[Piece], None, Value]) -> Generator[list[Piece], None, Value]:
+    """Take steps in slices of time, holding a slot for each and none between them; yields the pieces of each slice."""
+    while True:
+        pieces: list[Piece] = []
+        with _compute_slot(state):
+            end_of_slice = time.monotonic() + _SLICE_SECONDS
+            try:
+                while time.monotonic() < end_of_slice:
+                    pieces += next(steps)
+            except StopIteration as end:
+                result: Value = end.value
+                break
+        yield pieces
+        time.sleep(_PAUSE_SECONDS)
+    yield pieces
+    return result
 
 
 @contextmanager

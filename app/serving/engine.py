@@ -12,7 +12,7 @@ import numpy as np
 from cachetools import LRUCache
 from numpy.typing import NDArray
 
-from app.ml.configs.generation import Continuations, GenerationConfig
+from app.ml.configs.generation import Generating, GenerationConfig
 from app.ml.interfaces.doubts import Doubts
 from app.serving.batching import Batcher
 from app.serving.cache import ExpiringCache
@@ -40,10 +40,10 @@ class LoadedModel(Protocol):
     def prompts(self, inputs: Sequence[Any], doubts: Doubts | None = None) -> list[list[int]]:
         """Encode texts to continue. Raises `InputError` with the place of each input that is no text."""
 
-    def generate(
-        self, prompts: Sequence[Sequence[int]], config: GenerationConfig, seconds: float
-    ) -> list[Continuations]:
-        """Continue encoded texts, for at most `seconds`."""
+    def generating(
+        self, prompts: Sequence[Sequence[int]], config: GenerationConfig, seconds: float, *, streamed: bool = False
+    ) -> Generating:
+        """Continue encoded texts, token by token, for at most `seconds`; `streamed`: say what they grow by."""
 
 
 @dataclass(frozen=True)

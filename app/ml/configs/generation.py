@@ -1,8 +1,10 @@
 """How a text is continued, and the continuations; no torch, so that schemas stay light."""
 
+from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
+Result = TypeVar("Result")
 Finish = Literal["end", "stop", "length", "time"]
 
 
@@ -18,6 +20,15 @@ class GenerationConfig:
     n: int = 1
     seed: int = 0
     stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What one continuation of one text has grown by; `prompt` and `continuation` count from 0."""
+
+    prompt: int
+    continuation: int
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,3 +54,17 @@ class Continuations:
 
     truncated: bool
     continuations: tuple[Continuation, ...]
+
+
+Generating = Generator[list[Piece], None, list[Continuations]]
+"""Yields after every token what continuations have grown by, and returns them."""
+
+
+def result_of(steps: Generator[Any, None, Result]) -> Result:
+    """Take all steps of a generator, and return what it returns."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: Result = end.value
+            return result

@@ -11,16 +11,17 @@ T / 2 tokens and not at every token.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from app.ml.configs.generation import Continuation, Finish, GenerationConfig
+from app.ml.configs.generation import Continuation, Finish, GenerationConfig, Piece, result_of
 from app.ml.interfaces import Head
 from app.ml.interfaces.abilities import Sequences, State
 from app.ml.interfaces.tokenizer import END, FIRST, Tokenizer
+from app.ml.models.growing_text import GrowingText
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +35,44 @@ class LanguageModel:
     ends: bool
 
 
+Steps = Generator[list[Piece], None, tuple[Continuation, ...]]
+
+
 @torch.inference_mode()
+def generation(
+    model: LanguageModel,
+    prompt: Sequence[int],
+    config: GenerationConfig,
+    deadline: float,
+    *,
+    row: int = 0,
+    streamed: bool = False,
+) -> Steps:
+    """Continue the codes of one text, of which there is at least one; `deadline` is in seconds of time.monotonic().
+
+    Yields after every token, and returns the continuations. Where it is `streamed`, it yields what they have grown by,
+    as pieces of the text `row`; joined, they are the continuations' texts. A beam search yields no pieces.
+    """
+    if config.beams > 1:
+        return (yield from _search(model, prompt, config, deadline))
+    texts = [GrowingText(model.tokenizer, config.stop) for _ in range(config.n if streamed else 0)]
+    sampling = _sample(model, prompt, config, deadline)
+    while True:
+        try:
+            drafts = next(sampling)
+        except StopIteration as end:
+            continuations: tuple[Continuation, ...] = end.value
+            rests = [text.end(whole.text) for text, whole in zip(texts, continuations, strict=False)]
+            yield _pieces(row, rests)
+            return continuations
+        yield _pieces(row, [_grown(*pair, model, config.stop) for pair in zip(texts, drafts, strict=False)])
+
+
 def generate(
     model: LanguageModel, prompt: Sequence[int], config: GenerationConfig, deadline: float
 ) -> tuple[Continuation, ...]:
-    """Continue the codes of one text, of which there is at least one; `deadline` is in seconds of time.monotonic()."""
-    if config.beams > 1:
-        return _search(model, prompt, config, deadline)
-    return _sample(model, prompt, config, deadline)
+    """Continue the codes of one text at once."""
+    return result_of(generation(model, prompt, config, deadline))
 
 
 def filtered(logits: Tensor, top_k: int | None, top_p: float | None) -> Tensor:
@@ -82,6 +113,17 @@ class _Draft:
         if self.finish == "stop":
             text = text[: _stop_index(text, stops)]
         return Continuation(text, len(self.codes), self.score, self.finish or otherwise)
+
+
+def _grown(text: GrowingText, draft: _Draft, model: LanguageModel, stops: tuple[str, ...]) -> str:
+    """What a draft's text has grown by."""
+    if text.has_ended or draft.finish is None:
+        return "" if text.has_ended else text.grow(draft.codes)
+    return text.end(draft.continuation(model, stops, draft.finish).text)
+
+
+def _pieces(row: int, texts: Sequence[str]) -> list[Piece]:
+    return [Piece(row, index, text) for index, text in enumerate(texts) if text]
 
 
 def _stop_index(text: str, stops: tuple[str, ...]) -> int | None:
@@ -130,8 +172,11 @@ def _only_end(logits: Tensor) -> Tensor:
 
 def _sample(
     model: LanguageModel, prompt: Sequence[int], config: GenerationConfig, deadline: float
-) -> tuple[Continuation, ...]:
-    """Greedy or random continuations, `n` at once; one that has finished is drawn on, and what it draws is dropped."""
+) -> Generator[list[_Draft], None, tuple[Continuation, ...]]:
+    """Greedy or random continuations, `n` at once; yields them as drafts after every token.
+
+    One that has finished is drawn on, and what it draws is dropped.
+    """
     generator = torch.Generator().manual_seed(config.seed)
     drafts = [_Draft() for _ in range(config.n)]
     reader = _Reader(model, prompt)
@@ -144,6 +189,7 @@ def _sample(
         for index, (draft, code, score) in enumerate(zip(drafts, chosen.tolist(), scores, strict=True)):
             if draft.finish is None:
                 drafts[index] = draft.extended(code, draft.score + score, model, config.stop)
+        yield drafts
         is_late = time.monotonic() > deadline
         if is_late or all(draft.finish for draft in drafts):
             break
@@ -160,10 +206,8 @@ def _drawn(log_probabilities: Tensor, config: GenerationConfig, generator: torch
     return torch.multinomial(logits.softmax(1), 1, generator=generator)[:, 0]
 
 
-def _search(
-    model: LanguageModel, prompt: Sequence[int], config: GenerationConfig, deadline: float
-) -> tuple[Continuation, ...]:
-    """Beam search: the `n` most probable continuations that were found."""
+def _search(model: LanguageModel, prompt: Sequence[int], config: GenerationConfig, deadline: float) -> Steps:
+    """Beam search: the `n` most probable continuations that were found; yields after every token."""
     alive, ended = [_Draft()], list[_Draft]()
     reader, is_late = _Reader(model, prompt), False
     for _ in range(config.max_tokens):
@@ -171,6 +215,7 @@ def _search(
         ended = _ranked([*ended, *(draft for _, draft in candidates if draft.finish)])[: config.n]
         going_on = [(row, draft) for row, draft in candidates if not draft.finish][: config.beams]
         alive = [draft for _, draft in going_on]
+        yield []
         is_late = time.monotonic() > deadline
         # A probability only falls: once n ended ones are better than all that go on, nothing changes any more.
         if is_late or not alive or (len(ended) == config.n and ended[-1].score >= alive[0].score):

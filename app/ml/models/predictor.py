@@ -11,14 +11,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from app.ml.configs.generation import Continuations, GenerationConfig
+from app.ml.configs.generation import Continuations, Generating, GenerationConfig, result_of
 from app.ml.data.chunks import each_block, rows_per_block
 from app.ml.interfaces import Backbone, Rows
 from app.ml.interfaces.abilities import Sequences
 from app.ml.interfaces.doubts import Doubts
 from app.ml.kinds.modalities.text import TextModality
 from app.ml.models.bundle import Bundle, Manifest, read_bundle
-from app.ml.models.generation import LanguageModel, generate
+from app.ml.models.generation import LanguageModel, generation
 
 
 class Predictor:
@@ -57,20 +57,28 @@ class Predictor:
         assert isinstance(modality, TextModality)
         return modality.prompts(inputs, doubts)
 
+    def generating(
+        self, prompts: Sequence[Sequence[int]], config: GenerationConfig, seconds: float, *, streamed: bool = False
+    ) -> Generating:
+        """Continue the codes of texts within so many seconds, by a model that has a generator head.
+
+        Yields after every token: pieces of the continuations' texts where they are `streamed`, else nothing.
+        """
+        deadline = time.monotonic() + seconds
+        model = self._language_model()
+        results = []
+        for row, prompt in enumerate(prompts):
+            # A seed per row, so that a row's continuations do not depend on the other rows of the request.
+            of_row = replace(config, seed=(config.seed + row) % 2**63)
+            continuations = yield from generation(model, prompt, of_row, deadline, row=row, streamed=streamed)
+            results.append(Continuations(truncated=len(prompt) > model.window, continuations=continuations))
+        return results
+
     def generate(
         self, prompts: Sequence[Sequence[int]], config: GenerationConfig, seconds: float
     ) -> list[Continuations]:
-        """Continue the codes of texts within so many seconds, by a model that has a generator head."""
-        deadline = time.monotonic() + seconds
-        model = self._language_model()
-        return [
-            Continuations(
-                truncated=len(prompt) > model.window,
-                # A seed per row, so that a row's continuations do not depend on the other rows of the request.
-                continuations=generate(model, prompt, replace(config, seed=(config.seed + row) % 2**63), deadline),
-            )
-            for row, prompt in enumerate(prompts)
-        ]
+        """Continue the codes of texts at once."""
+        return result_of(self.generating(prompts, config, seconds))
 
     def _language_model(self) -> LanguageModel:
         modality, backbone = self.manifest.modality, self.bundle.backbone

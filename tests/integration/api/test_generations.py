@@ -3,15 +3,20 @@
 import io
 import json
 import shutil
+import threading
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
 from app.dependencies import Services
 from app.ml.models.predictor import Predictor
+from app.predictions import service
+from app.predictions.schemas import Prompts
+from app.predictions.stream import generation_lines
 from app.settings import Settings
 from tests.support.http import Http
 from tests.support.models import add_bundle
@@ -72,7 +77,7 @@ def test_what_is_doubtful_is_said_or_refused_before_it_is_continued(
 ) -> None:
     (warning,) = client.post(URL, json={"inputs": [text], "max_tokens": 2}).json()["warnings"]
     assert warning["code"] == code
-    monkeypatch.delattr(Predictor, "generate")  # a refusal asks nothing of the model
+    monkeypatch.delattr(Predictor, "generating")  # a refusal asks nothing of the model
     for query, fields in (("?unknown=refuse", {}), ("", {"unknown": "refuse"})):
         problem = check_problem(client.post(URL + query, json={"inputs": [text], **fields}), 422, "invalid_input")
         assert problem["errors"][0]["loc"][:2] == ["inputs", 0]  # type: ignore[index]
@@ -85,3 +90,61 @@ def test_bodies_are_checked_as_before(client: Http) -> None:
     many = b"text\n" + b"a\n" * 257
     problem = check_problem(client.post(URL, content=many, headers={"content-type": "text/csv"}), 422)
     assert json.dumps(problem["errors"]).count("256") == 1
+
+
+def events_of(answer: httpx.Response) -> list[tuple[str, Any]]:
+    """Return the kinds and the data of server-sent events."""
+    blocks = [dict(line.split(": ", 1) for line in block.split("\n")) for block in answer.text.strip().split("\n\n")]
+    return [(block["event"], json.loads(block["data"])) for block in blocks]
+
+
+STREAM = {"accept": "text/event-stream"}
+
+
+def test_a_stream_ends_with_the_same_answer(client: Http) -> None:
+    body = {"inputs": ["ab", "c"], "max_tokens": 32, "temperature": 1.3, "n": 3, "seed": 7, "stop": ["abca", "bb"]}
+    answer = client.post(URL, json=body, headers=STREAM)
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    assert (answer.headers["cache-control"], answer.headers["x-accel-buffering"]) == ("no-store", "no")
+    *pieces, (kind, result) = events_of(answer)
+    assert kind == "result"
+    assert result == client.post(URL, json=body).json()
+    assert {kind for kind, _ in pieces} == {"text"}
+    for row, generation in enumerate(result["generations"]):
+        for index, continuation in enumerate(generation["continuations"]):
+            own = [piece["text"] for _, piece in pieces if (piece["prompt"], piece["continuation"]) == (row, index)]
+            assert "".join(own) == continuation["text"]
+    csv = client.post(URL, content=b"text\nab\n", headers={"content-type": "text/csv", **STREAM})
+    assert events_of(csv)[-1][0] == "result"
+
+
+def test_what_is_wrong_is_told_before_a_stream_begins(client: Http) -> None:
+    check_problem(client.post(URL, json={"inputs": [3]}, headers=STREAM), 422, "invalid_input")
+    check_problem(client.post("/v1/models/no/generations", json={"inputs": ["a"]}, headers=STREAM), 404)
+    problem = check_problem(client.post(URL, json={"inputs": ["a"], "beams": 2}, headers=STREAM), 422)
+    assert problem["errors"][0]["loc"] == ["body", "beams"]  # type: ignore[index]
+    assert client.post(URL, json={"inputs": ["a"], "beams": 2}).status_code == 200
+
+
+def test_others_compute_between_the_slices(services: Services, project_id: str) -> None:
+    services.engine.computing = threading.BoundedSemaphore(1)
+    prompts = Prompts(inputs=["ab"], max_tokens=4096)
+    begun = service.begin_generation(services, project_id, "verses", prompts, "warn", streamed=True)
+    assert next(begun.steps)
+    assert service.embed(services, project_id, "verses", ["ab"], "warn").embeddings
+    begun.steps.close()
+
+
+def test_a_fault_on_the_way_ends_a_stream_with_an_error(
+    services: Services, project_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "_MAX_WAIT_SECONDS", 0.01)
+    begun = service.begin_generation(services, project_id, "verses", Prompts(inputs=["ab"]), "warn", streamed=True)
+    next(begun.steps)
+    services.engine.computing = threading.BoundedSemaphore(1)
+    services.engine.computing.acquire()
+    (line,) = list(generation_lines(begun, "req_1"))
+    assert line.startswith(b"event: error\n")
+    error = json.loads(line.split(b"data: ")[1])
+    assert (error["code"], error["status"], error["request_id"]) == ("busy", 503, "req_1")

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import uvicorn
 from fastapi import FastAPI
 from sqlalchemy import select
 
@@ -15,6 +14,7 @@ from app.client import DatasetFailedError, Graftwork, GraftworkApiError
 from app.db.tables import DatasetRow
 from app.dependencies import Services
 from app.settings import Settings
+from tests.support.live import served
 from tests.support.models import add_model
 from tests.support.servers import HANGS, wait_until
 from tests.support.work import run_jobs
@@ -22,17 +22,8 @@ from tests.support.work import run_jobs
 
 @pytest.fixture
 def port(app: FastAPI) -> Iterator[int]:
-    """The application on a port of its own."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="on"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    wait_until(lambda: server.started, "it serves")
-    yield listener.getsockname()[1]
-    server.should_exit = True
-    thread.join(HANGS)
-    listener.close()
-    assert not thread.is_alive()
+    with served(app) as port:
+        yield port
 
 
 @pytest.fixture
