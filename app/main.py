@@ -41,7 +41,7 @@ def create_app(settings: Settings, queue: JobQueue | None = None, artifacts: Art
         database=database,
         artifacts=artifacts or open_store(settings),
         queue=queue,
-        engine=Engine(settings.loaded_models),
+        engine=Engine(settings.loaded_models, max_bytes=settings.loaded_bytes),
         metrics=Metrics(database, queue),
     )
     app = FastAPI(

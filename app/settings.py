@@ -73,8 +73,17 @@ class Settings(BaseSettings):
         default=1024, gt=0, description="Bytes of a body that extend its time by a second: slower uploads are cut."
     )
     max_queued_jobs: int = Field(default=10_000, gt=0, description="Maximum number of unfinished jobs of a project.")
+    serving_device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description="Device that predictions are computed on; auto: a GPU if there is one."
+    )
     loaded_models: int = Field(
-        default=16, gt=0, description="Maximum number of models that an API process keeps in memory."
+        default=10_000, gt=0, description="Maximum number of models that an API process keeps in memory."
+    )
+    loaded_bytes: int = Field(
+        default=4 << 30,
+        gt=0,
+        description="Memory that these models may take; the one used longest ago goes first. A backbone counts once, "
+        "however many models have it.",
     )
     lease_seconds: float = Field(
         default=60, gt=0, description="Time without a heartbeat after which a worker loses its job."

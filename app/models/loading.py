@@ -3,11 +3,11 @@
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from app.artifacts import ArtifactStore, link_files
+from app.artifacts import link_files
 from app.dependencies import Services
-from app.errors import CorruptError
+from app.errors import CorruptError, UnavailableError
 from app.ml.errors import CorruptModelError
 from app.serving.engine import LoadedModel, Resident
 
@@ -15,12 +15,12 @@ from app.serving.engine import LoadedModel, Resident
 def load(state: Services, model_id: str, files: Mapping[str, Any]) -> Resident:
     """Return a model in memory, loaded if need be. Raises CorruptError for damaged files."""
     try:
-        return state.engine.resident(model_id, lambda: _load(state.artifacts, files))
+        return state.engine.resident(model_id, lambda: _load(state, files))
     except CorruptModelError as error:
         raise CorruptError(str(error)) from error
 
 
-def _load(store: ArtifactStore, files: Mapping[str, Any]) -> LoadedModel:
+def _load(state: Services, files: Mapping[str, Any]) -> LoadedModel:
     """Load a model from its verified files; loading replays its golden outputs as a check."""
     import torch  # noqa: PLC0415 - loaded by the first prediction only
 
@@ -28,4 +28,16 @@ def _load(store: ArtifactStore, files: Mapping[str, Any]) -> LoadedModel:
 
     torch.set_num_threads(1)  # one thread per request: requests run in parallel already
     with tempfile.TemporaryDirectory() as scratch:
-        return load_bundle(link_files(store, files, Path(scratch)))
+        folder = link_files(state.artifacts, files, Path(scratch))
+        return load_bundle(folder, state.engine.shared, device_of(state.settings.serving_device))
+
+
+def device_of(setting: Literal["auto", "cpu", "cuda"]) -> str:
+    """Return the device that models are loaded to. Raises UnavailableError for a GPU that is not there."""
+    import torch  # noqa: PLC0415 - loaded by the first prediction only
+
+    has_gpu = torch.cuda.is_available()
+    if setting == "cuda" and not has_gpu:
+        msg = "GRAFTWORK_SERVING_DEVICE is cuda, and there is no GPU here; set it to auto or cpu."
+        raise UnavailableError(msg, code="no_such_device")
+    return "cuda" if has_gpu and setting != "cpu" else "cpu"

@@ -7,6 +7,7 @@ other answer, and this one can be short: no framework, no thread and no line of 
 
 import asyncio
 import os
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +25,7 @@ from app.ml.interfaces.doubts import Doubts
 from app.predictions.bodies import plain_json
 from app.predictions.service import ResolvedModel, ignore_overflow, load, resolve
 from app.security import Authenticator
-from app.serving.batching import Batcher
+from app.serving.batching import Batcher, Part
 from app.serving.engine import LoadedModel, Resident, Rows
 
 MAX_BODY_BYTES = 1 << 20  # larger ones would hold up the event loop for milliseconds
@@ -37,20 +38,24 @@ _BASE = ("", "v1", "models")
 _UNUSUAL = (b"content-encoding", b"transfer-encoding", b"expect")
 
 
-def _predictions(model: LoadedModel, rows: Rows) -> Sequence[Any]:
+def _predictions(rows: Rows, parts: Sequence[Part]) -> Sequence[Any]:
+    model: LoadedModel = parts[0][0]
     with ignore_overflow():
-        return model.predict(rows)
+        if all(other is model for other, _ in parts):
+            return model.predict(rows)
+        return model.predict_together(rows, parts)
 
 
-def _embeddings(model: LoadedModel, rows: Rows) -> Sequence[Any]:
+def _embeddings(rows: Rows, parts: Sequence[Part]) -> Sequence[Any]:
     """Return the features of each row as a list; None where they are not finite, which the endpoint refuses."""
+    model: LoadedModel = parts[0][0]
     with ignore_overflow():
         features = model.embed(rows)
     return [row if np.isfinite(row).all() else None for row in features.tolist()]
 
 
 _COMPUTATIONS = {"predictions": _predictions, "embeddings": _embeddings}
-"""What an operation computes for rows (n, ...): an item for each, under the operation's name in the answer."""
+"""What an operation answers to rows (N, ...) of models of one family: an item for each, under the operation's name."""
 _ROUTES = {operation: f"/v1/models/{{ref}}/{operation}" for operation in _COMPUTATIONS}
 
 
@@ -72,8 +77,9 @@ class PredictionWire:
         self._authenticator = authenticator
         self._calls = SingleFlight()
         self._recent: dict[Head, _Request] = {}  # clients send the same head again and again
-        self._generation = 0  # of the references that `_recent` was made from
+        self._state: tuple[int, float] = (0, 0.0)  # of the references that `_recent` was made from, and its time
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._lock = threading.Lock()
         self._executor = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="predictions")
 
     async def answer(self, scope: Scope, receive: Receive, send: Send, request_id: bytes) -> Receive | None:
@@ -105,9 +111,10 @@ class PredictionWire:
     def _is_of_this_loop(self) -> bool:
         """Whether requests may share batches: a server has one event loop, and tests may have several."""
         loop = asyncio.get_running_loop()
-        if self._loop is None or self._loop.is_closed():
-            self._loop = loop
-        return self._loop is loop
+        with self._lock:
+            if self._loop is None or self._loop.is_closed():
+                self._loop = loop
+            return self._loop is loop
 
     async def _request(self, scope: Scope) -> _Request | None:
         """Return what a request asks of which model, by its head where that was understood just now."""
@@ -115,15 +122,16 @@ class PredictionWire:
         length, head = _head(scope)
         if not 0 < length <= min(services.settings.max_json_bytes, MAX_BODY_BYTES):
             return None
-        generation = services.engine.references.generation
-        if generation != self._generation or len(self._recent) >= _MAX_RECENT:
+        references = services.engine.references
+        state = references.generation, references.clock() // RECENT_SECONDS
+        if state != self._state or len(self._recent) >= _MAX_RECENT:
             self._recent.clear()
-            self._generation = generation
+            self._state = state
         request = self._recent.get(head)
         if request is None and (request := await self._understood(scope, services)) is not None:
-            if not self._recent:
+            if not self._recent:  # models must not be kept in memory by requests of long ago
                 asyncio.get_running_loop().call_later(RECENT_SECONDS, self._recent.clear)
-            if generation == self._generation:
+            if state == self._state:
                 self._recent[head] = request
         return request
 
@@ -178,7 +186,7 @@ class PredictionWire:
         doubts = Doubts()
         try:
             rows = await self._decoded(partial(_decode, model, inputs, doubts), inputs, len(body))
-            items = await self._batcher(request).submit(rows)
+            items = await self._batcher(request).submit(rows, model)
         except Exception:  # noqa: BLE001 - the endpoint computes it once more, and says what is wrong
             return None
         if None in items:
@@ -198,8 +206,9 @@ class PredictionWire:
     def _batcher(self, request: _Request) -> Batcher:
         batchers = request.resident.batchers
         if request.operation not in batchers:
-            compute = partial(_COMPUTATIONS[request.operation], request.resident.model)
-            batchers[request.operation] = Batcher(compute, self._executor)
+            batchers[request.operation] = Batcher(
+                _COMPUTATIONS[request.operation], self._executor, request.resident.model.rows_at_once
+            )
         return batchers[request.operation]
 
 

@@ -1,7 +1,8 @@
 """Greedy batches: what waits for a computation goes together into the next one; nothing ever waits for more to come.
 
-A batcher belongs to one event loop. Light batches are computed on the loop itself, since handing work to a thread costs
-more than they do; heavy ones in a thread, so that the loop stays free. Which are light is measured, batch by batch.
+A batcher belongs to one event loop at a time. Light batches are computed on the loop itself, since handing work to a
+thread costs more than they do; heavy ones in a thread, so that the loop stays free. Which are light is measured, batch
+by batch.
 """
 
 import asyncio
@@ -20,12 +21,15 @@ from app.ml.interfaces import Rows
 MAX_BATCH_ROWS = 256
 MAX_LOOP_SECONDS = 0.005  # for which a batch may hold up the event loop
 _WEIGHT = 0.1  # of the newest batch in what is expected of the next
-Compute = Callable[[Rows], Sequence[Any]]
+Part = tuple[Any, int]
+Compute = Callable[[Rows, Sequence[Part]], Sequence[Any]]
+"""Answers rows (N, ...), one for each, of which the first so many are for each asker in turn."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Request:
     rows: Rows  # (n, ...)
+    asker: Any
     answers: "asyncio.Future[Sequence[Any]]"
 
 
@@ -56,20 +60,28 @@ class _Cost:
 
 
 class Batcher:
-    """Collects the rows of concurrent requests for one computation, such as the predictions of a model."""
+    """Collects the rows of concurrent requests for one computation, such as the predictions of a family of models."""
 
-    def __init__(self, compute: Compute, executor: Executor) -> None:
+    def __init__(self, compute: Compute, executor: Executor, max_rows: int = MAX_BATCH_ROWS) -> None:
         self._compute = compute
+        self._max_rows = min(max_rows, MAX_BATCH_ROWS)
         self._executor = executor
         self._waiting: deque[_Request] = deque()
         self._is_busy = False
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._cost = _Cost()
 
-    def submit(self, rows: Rows) -> "asyncio.Future[Sequence[Any]]":
-        """Return a future of the answers to rows (n, ...), one for each; an exception of the computation is its own."""
+    def submit(self, rows: Rows, asker: Any = None) -> "asyncio.Future[Sequence[Any]]":
+        """Return a future of the answers to rows (n, ...), one for each; an exception of the computation is its own.
+
+        `asker` is whom they are for, such as a model.
+        """
         loop = asyncio.get_running_loop()
+        if loop is not self._loop:  # what waited on a loop that has ended waits for ever
+            self._loop, self._is_busy = loop, False
+            self._waiting.clear()
         answers: asyncio.Future[Sequence[Any]] = loop.create_future()
-        self._waiting.append(_Request(rows, answers))
+        self._waiting.append(_Request(rows, asker, answers))
         if not self._is_busy:
             self._is_busy = True
             loop.call_soon(self._run, loop)  # after all requests that have arrived by now
@@ -97,13 +109,13 @@ class Batcher:
         self._run(loop)
 
     def _next_batch(self) -> list[_Request]:
-        """Take the requests that wait, up to MAX_BATCH_ROWS rows of one shape; skip those that nobody waits for."""
+        """Take the requests that wait, up to `max_rows` rows of one shape; skip those that nobody waits for."""
         batch: list[_Request] = []
         count = 0
         while self._waiting:
             request = self._waiting[0]
             fits = not batch or (
-                count + len(request.rows) <= MAX_BATCH_ROWS and request.rows.shape[1:] == batch[0].rows.shape[1:]
+                count + len(request.rows) <= self._max_rows and request.rows.shape[1:] == batch[0].rows.shape[1:]
             )
             if not fits:
                 break
@@ -120,7 +132,7 @@ class Batcher:
         began = time.perf_counter()
         try:
             rows = requests[0].rows if len(requests) == 1 else np.concatenate([request.rows for request in requests])
-            answers = self._compute(rows)
+            answers = self._compute(rows, [(request.asker, len(request.rows)) for request in requests])
         except Exception as error:  # noqa: BLE001 - it is raised in every request of the batch
             return (), error
         self._cost.add(len(rows), time.perf_counter() - began)

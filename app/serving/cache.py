@@ -18,7 +18,7 @@ class ExpiringCache(Generic[Key, Value]):
     """
 
     def __init__(self, seconds: float, size: int = 10_000, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+        self.clock = clock
         # A value is stored with the time at which its look-up began.
         self._entries: TLRUCache[Key, tuple[float, Value]] = TLRUCache(
             size, ttu=lambda _, entry, __: entry[0] + seconds, timer=clock
@@ -29,7 +29,7 @@ class ExpiringCache(Generic[Key, Value]):
     def get(self, key: Key, look_up: Callable[[], Value]) -> Value:
         """Return the cached value of `key`, or else what `look_up` returns; an exception of it is not cached."""
         with self._lock:
-            started_at, generation = self._clock(), self.generation
+            started_at, generation = self.clock(), self.generation
             entry = self._entries.get(key)
         if entry is not None:
             return entry[1]

@@ -1,28 +1,38 @@
 """Keeps loaded models in memory. Callers pass the function that loads a model: the engine knows no SQL and no files."""
 
-import copy
 import os
+import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, Self
+from weakref import WeakValueDictionary
 
 import numpy as np
-from cachetools import LRUCache
 from numpy.typing import NDArray
 
 from app.ml.configs.generation import Generating, GenerationConfig
 from app.ml.interfaces.doubts import Doubts
+from app.ml.models.shared import SharedParts
 from app.serving.batching import Batcher
 from app.serving.cache import ExpiringCache
 
-REFERENCE_SECONDS = 2.0  # for which a resolved reference is cached
+REFERENCE_SECONDS = 1.5  # for which a resolved reference is cached
 Rows = NDArray[Any]
 
 
 class LoadedModel(Protocol):
     """A loaded model. Safe to use from several threads."""
+
+    @property
+    def parts(self) -> Mapping[Hashable, int]:
+        """What it consists of, and the bytes that each takes; models that share a part name it alike."""
+
+    @property
+    def family(self) -> Hashable:
+        """What it has in common with models whose rows are computed together with its own."""
 
     def decode(self, inputs: Sequence[Any] | Rows, doubts: Doubts | None = None) -> Rows:
         """Encode N JSON values as rows (N, ...). Raises `InputError` with the place of each unreadable value."""
@@ -33,6 +43,9 @@ class LoadedModel(Protocol):
 
     def predict(self, rows: Rows) -> list[dict[str, Any]]:
         """Return the answers `{head: {...}}` of N rows (N, ...)."""
+
+    def predict_together(self, rows: Rows, parts: Sequence[tuple[Self, int]]) -> list[dict[str, Any]]:
+        """Return the answers of N rows, at most `rows_at_once`, for models of its family: the first so many of each."""
 
     def embed(self, rows: Rows) -> NDArray[np.float32]:
         """Return the features (N, F) of rows (N, ...)."""
@@ -46,24 +59,41 @@ class LoadedModel(Protocol):
         """Continue encoded texts, token by token, for at most `seconds`; `streamed`: say what they grow by."""
 
 
+class Batchers(dict[str, Batcher]):
+    """The batchers of a family of models, by the name of what they compute."""
+
+
 @dataclass(frozen=True)
 class Resident:
-    """A model in memory, and the batchers of its computations by name, which go when it goes."""
+    """A model in memory, and the batchers that it shares with all of its family."""
 
     model: LoadedModel
-    batchers: dict[str, Batcher] = field(default_factory=dict)
+    batchers: Batchers
 
 
 class Engine:
-    """Keeps the `capacity` most recently used models.
+    """Keeps the models that were used most recently, as many as fit: `max_bytes` in `max_models`.
 
+    What models share counts once, and for as long as one of them is in memory. A model larger than that is kept alone.
     `references` caches which model a reference means; `computing` limits concurrent predictions to the number of cores.
     """
 
-    def __init__(self, capacity: int, references: ExpiringCache[tuple[str, str], Any] | None = None) -> None:
+    def __init__(
+        self,
+        max_models: int,
+        references: ExpiringCache[tuple[str, str], Any] | None = None,
+        *,
+        max_bytes: int = sys.maxsize,
+    ) -> None:
         self.references = references or ExpiringCache(REFERENCE_SECONDS)
         self.computing = threading.BoundedSemaphore(os.cpu_count() or 1)
-        self._loaded: LRUCache[str, Future[Resident]] = LRUCache(capacity)
+        self.shared = SharedParts()
+        self._max_models, self._max_bytes = max_models, max_bytes
+        self._loaded: OrderedDict[str, Future[Resident]] = OrderedDict()  # the one used longest ago first
+        self._pinned: frozenset[str] = frozenset()
+        self._families: WeakValueDictionary[Hashable, Batchers] = WeakValueDictionary()
+        self._users: Counter[Hashable] = Counter()  # how many models in memory have a part
+        self._bytes = 0
         self._lock = threading.Lock()
 
     def resident(self, model_id: str, load: Callable[[], LoadedModel]) -> Resident:
@@ -72,7 +102,7 @@ class Engine:
         An exception of `load` is raised in all of these calls; the next call loads again.
         """
         with self._lock:
-            future = self._loaded.get(model_id)
+            future = self._used(model_id)
             if must_load := future is None:
                 future = self._loaded[model_id] = Future()
         if must_load:
@@ -82,26 +112,77 @@ class Engine:
     def peek(self, model_id: str) -> Resident | None:
         """Return a model that is in memory, None for any other."""
         with self._lock:
-            future = self._loaded.get(model_id)
-        return future.result() if future is not None and future.done() and future.exception() is None else None
+            future = self._used(model_id)
+        return _resident(future) if future is not None else None
 
     def unload(self, model_id: str) -> None:
         """Drop a model from memory; predictions in progress finish with it."""
         with self._lock:
-            self._loaded.pop(model_id, None)
+            self._drop(model_id)
+
+    def pin(self, model_ids: Iterable[str]) -> None:
+        """Keep these models once they are in memory, and no others, however long ago they were used."""
+        with self._lock:
+            self._pinned = frozenset(model_ids)
+            self._make_room()
 
     def loaded(self) -> list[str]:
         """Return the ids of the models in memory."""
         with self._lock:
-            loaded = copy.copy(self._loaded)  # reading the values of the cache itself would count as use
-        return [model_id for model_id, future in loaded.items() if future.done()]
+            loaded = dict(self._loaded)
+        return [model_id for model_id, future in loaded.items() if _resident(future) is not None]
+
+    @property
+    def bytes_in_use(self) -> int:
+        """How much memory the models take, nearly."""
+        with self._lock:
+            return self._bytes
+
+    def _used(self, model_id: str) -> "Future[Resident] | None":
+        if model_id in self._loaded:
+            self._loaded.move_to_end(model_id)
+        return self._loaded.get(model_id)
 
     def _load(self, model_id: str, future: "Future[Resident]", load: Callable[[], LoadedModel]) -> None:
         try:
-            future.set_result(Resident(load()))
+            model = load()
         except BaseException as error:
             with self._lock:
                 if self._loaded.get(model_id) is future:
                     del self._loaded[model_id]
             future.set_exception(error)
             raise
+        with self._lock:
+            future.set_result(Resident(model, self._families.setdefault(model.family, Batchers())))
+            if self._loaded.get(model_id) is future:
+                self._count(model, 1)
+                self._make_room(newest=model_id)
+
+    def _make_room(self, newest: str | None = None) -> None:
+        """Drop models, the one used longest ago first, but none that is pinned, is being loaded or is the newest."""
+        for model_id, future in list(self._loaded.items()):
+            if self._bytes <= self._max_bytes and len(self._loaded) <= self._max_models:
+                return
+            if model_id != newest and model_id not in self._pinned and _resident(future) is not None:
+                self._drop(model_id)
+
+    def _drop(self, model_id: str) -> None:
+        future = self._loaded.pop(model_id, None)
+        resident = None if future is None else _resident(future)
+        if resident is not None:
+            self._count(resident.model, -1)
+
+    def _count(self, model: LoadedModel, change: Literal[1, -1]) -> None:
+        """Count the bytes of a model's parts that came with it, or went."""
+        for part, size in model.parts.items():
+            before = self._users[part]
+            self._users[part] += change
+            if before + change == 0:
+                del self._users[part]
+            if 0 in (before, before + change):
+                self._bytes += change * size
+
+
+def _resident(future: "Future[Resident]") -> Resident | None:
+    """Return a model that is loaded, None while it is loading or where it cannot be."""
+    return future.result() if future.done() and future.exception() is None else None

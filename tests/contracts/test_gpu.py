@@ -68,3 +68,19 @@ def test_a_gpu_learns_as_the_cpu_does(request_: dict[str, Any], tmp_path: Path) 
     on_gpu.save_bundle(folder)
     predictor = load_bundle(folder)
     assert predictor.embed(on_gpu.data.inputs[:3]).shape[0] == 3
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("request_", REQUESTS, ids=str)
+def test_a_gpu_serves_what_the_cpu_does(request_: dict[str, Any], tmp_path: Path) -> None:
+    run = make(request_, "cpu")
+    run.save_bundle(tmp_path)
+    on_cpu, on_gpu = load_bundle(tmp_path), load_bundle(tmp_path, device="cuda")
+    assert all(parameter.device.type == "cuda" for parameter in on_gpu.bundle.backbone.parameters())
+    rows = on_cpu.manifest.modality.specimens(5)
+    torch.testing.assert_close(on_gpu.embed(rows), on_cpu.embed(rows), rtol=1e-3, atol=1e-4)
+    if on_cpu.bundle.heads:
+        alone, together = on_gpu.predict(rows), on_gpu.predict_together(rows, [(on_gpu, 2), (on_gpu, 3)])
+        classes = [[row["label"]["class"] for row in answers] for answers in (on_cpu.predict(rows), alone, together)]
+        assert classes[0] == classes[1] == classes[2]

@@ -42,6 +42,13 @@ class Standardize(nn.Module):
         """(B, F) to (B, F)."""
         return (values - self.mean) / self.std
 
+    @torch.no_grad()
+    def folded_into(self, layer: nn.Linear) -> tuple[Tensor, Tensor]:
+        """Return weights (K, F) and biases (K,) that do as this and then the layer."""
+        weight = layer.weight.double() / self.std.double()
+        bias = layer.bias.double() - weight @ self.mean.double()
+        return weight.to(layer.weight.dtype), bias.to(layer.bias.dtype)
+
 
 def floored_std(values: Tensor) -> Tensor:
     """Standard deviation per feature (F,) of (N, F), at least a hundredth of the typical one.

@@ -4,8 +4,8 @@ A backbone's config says so in `provides`, which methods and heads `need`; a hea
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Hashable, Sequence
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,34 @@ from app.ml.solvers.solution import Solution
 
 State = list[Tensor]  # what a backbone remembers of the steps before, each (B, ...); empty at the start
 Ability = Literal["mirror", "sequence", "patches", "centroids"]
+
+
+Stacked = tuple[Tensor, Tensor]  # weights (K, F) and biases (K,) of a linear head, which take features as they are
+
+
+class Stackable(ABC):
+    """A head that may be linear, so that many of one shape are computed as one product."""
+
+    @property
+    @abstractmethod
+    def stack_key(self) -> Hashable:
+        """What heads have in common that are stacked; the head itself where it cannot be."""
+
+    @property
+    @abstractmethod
+    def folded(self) -> Stacked:
+        """Weights and biases with the standardisation in them; of a head whose weights change no more."""
+
+    @abstractmethod
+    def predict(self, output: Tensor) -> list[dict[str, Any]]:
+        """Return one JSON answer per row of raw outputs, as every head does."""
+
+    def answer_stacked(
+        self, heads: "Sequence[Stackable]", counts: Sequence[int], outputs: Tensor
+    ) -> list[dict[str, Any]]:
+        """Return the answers for raw outputs (n, K): the first counts[0] rows are of the first head, and so on."""
+        pairs = zip(heads, torch.split(outputs, list(counts)), strict=True)
+        return [answer for head, of_head in pairs for answer in head.predict(of_head)]
 
 
 class Mirrors(ABC):

@@ -37,6 +37,7 @@ from app.ml.kinds.preprocessing import ResolvedPreprocessing
 from app.ml.kinds.strategies import ResolvedStrategy
 from app.ml.kinds.supervision import ResolvedSupervision
 from app.ml.models.assembly import build_head, outputs_of
+from app.ml.models.shared import SharedParts, key_of
 from app.ml.spec import Frozen, TargetSpec
 
 MANIFEST = "manifest.json"
@@ -45,6 +46,7 @@ HEADS = "heads.safetensors"
 METHOD = "method.safetensors"
 GOLDEN = "golden.safetensors"
 GOLDEN_ROWS = 8
+CPU = torch.device("cpu")
 _RTOL, _ATOL = 1e-3, 1e-4  # float32 on another processor differs by less; a changed model by far more
 
 
@@ -78,12 +80,13 @@ class Manifest(Frozen):
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A model in memory: what it is, and its modules on the CPU in eval mode."""
+    """A model in memory: what it is, and its modules on one device in eval mode."""
 
     manifest: Manifest
     backbone: Backbone
     heads: Mapping[str, Head]  # by key, in order
     method: Tensors = field(default_factory=dict)  # what the method learned besides the backbone
+    device: torch.device = CPU
 
     @torch.inference_mode()
     def outputs(self, encoded: Tensor) -> dict[str, Tensor]:
@@ -97,7 +100,7 @@ class Bundle:
 
 def save_bundle(folder: Path, bundle: Bundle) -> list[str]:
     """Write a model's files and return their names."""
-    bundle = copy.deepcopy(bundle)  # the training goes on, maybe on another device
+    bundle = replace(copy.deepcopy(bundle), device=CPU)  # the training goes on, maybe on another device
     modules = [bundle.backbone, *bundle.heads.values()]
     for module in modules:
         module.cpu().eval()
@@ -130,18 +133,21 @@ def read_manifest(folder: Path) -> Manifest:
         raise CorruptModelError(msg) from error
 
 
-def read_bundle(folder: Path, known: Mapping[str, Backbone] | None = None, *, for_training: bool = False) -> Bundle:
+def read_bundle(
+    folder: Path, shared: SharedParts | None = None, *, for_training: bool = False, device: str = "cpu"
+) -> Bundle:
     """Load a model, check every file's hash and tensors, and replay its golden rows. Raises `CorruptModelError`.
 
-    `known` holds backbones already in memory by the SHA-256 of their weights: many heads share one. What the method
-    learned besides the backbone is only read for training.
+    A backbone and a preprocessing that are among the `shared` ones are not loaded again. What the method learned
+    besides the backbone is only read for training.
     """
-    manifest = _with_assets(folder, read_manifest(folder))
+    shared = shared or SharedParts()
+    manifest = _with_assets(folder, read_manifest(folder), shared)
     if not manifest.encoding.fits(manifest.modality.encoding):
         msg = f"the backbone takes {manifest.encoding} and preprocessing gives {manifest.modality.encoding}"
         raise CorruptModelError(msg)
     try:
-        bundle = _built(folder, manifest, known or {})
+        bundle = _built(folder, manifest, shared, torch.device(device))
         if for_training and METHOD in manifest.files:
             bundle = replace(bundle, method=_read(folder, METHOD, manifest))
         _replay(bundle, _read(folder, GOLDEN, manifest))
@@ -151,19 +157,18 @@ def read_bundle(folder: Path, known: Mapping[str, Backbone] | None = None, *, fo
     return bundle
 
 
-def _with_assets(folder: Path, manifest: Manifest) -> Manifest:
+def _with_assets(folder: Path, manifest: Manifest, shared: SharedParts) -> Manifest:
     """The manifest with its modality's own files, once their hashes are checked."""
-    for name in manifest.files.keys() - {BACKBONE, HEADS, METHOD, GOLDEN}:
+    assets = sorted(manifest.files.keys() - {BACKBONE, HEADS, METHOD, GOLDEN})
+    for name in assets:
         _verified(folder, name, manifest)
-    return manifest.model_copy(update={"modality": manifest.modality.loaded(folder)})
+    key = key_of("modality", manifest.modality.model_dump_json(), *(manifest.files[name] for name in assets))
+    modality = shared.get(key) or shared.adopt(key, manifest.modality.loaded(folder))
+    return manifest.model_copy(update={"modality": modality})
 
 
-def _built(folder: Path, manifest: Manifest, known: Mapping[str, Backbone]) -> Bundle:
-    backbone = known.get(manifest.files.get(BACKBONE, ""))
-    if backbone is None:
-        with torch.device("meta"):
-            backbone = manifest.backbone.build(manifest.encoding)
-        _fill(backbone, folder, BACKBONE, manifest)
+def _built(folder: Path, manifest: Manifest, shared: SharedParts, device: torch.device) -> Bundle:
+    backbone = _shared_backbone(folder, manifest, shared, device)
     with torch.device("meta"):
         heads = {
             entry.config.key: build_head(entry.config, manifest.strategy, backbone, entry.targets)
@@ -171,7 +176,20 @@ def _built(folder: Path, manifest: Manifest, known: Mapping[str, Backbone]) -> B
         }
     if heads:
         _fill(_head_modules(heads), folder, HEADS, manifest)
-    return Bundle(manifest, backbone.eval(), {key: head.eval() for key, head in heads.items()})
+    shared_too = manifest.model_copy(update={"encoding": backbone.encoding})  # one of many columns is large
+    return Bundle(shared_too, backbone, {key: head.to(device).eval() for key, head in heads.items()}, device=device)
+
+
+def _shared_backbone(folder: Path, manifest: Manifest, shared: SharedParts, device: torch.device) -> Backbone:
+    architecture = manifest.backbone.model_dump_json(), manifest.encoding.model_dump_json()
+    key = key_of("backbone", manifest.files.get(BACKBONE, ""), *architecture, str(device))
+    known: Backbone | None = shared.get(key)
+    if known is not None:
+        return known
+    with torch.device("meta"):
+        backbone = manifest.backbone.build(manifest.encoding)
+    _fill(backbone, folder, BACKBONE, manifest)
+    return shared.adopt(key, backbone.to(device).eval())
 
 
 def _head_modules(heads: Mapping[str, Head]) -> nn.ModuleDict:
@@ -210,9 +228,10 @@ def _fill(module: nn.Module, folder: Path, name: str, manifest: Manifest) -> Non
 
 @torch.inference_mode()
 def _golden(bundle: Bundle, rows: Rows) -> Tensors:
-    encoded = bundle.manifest.modality.encode(rows)
+    encoded = bundle.manifest.modality.encode(rows).to(bundle.device)
     outputs = {f"head.{index}": output for index, output in enumerate(bundle.outputs(encoded).values())}
-    return {"inputs": _packed(rows), "encoded": encoded, "features": bundle.backbone(encoded), **outputs}
+    golden = {"inputs": _packed(rows), "encoded": encoded, "features": bundle.backbone(encoded), **outputs}
+    return {name: tensor.cpu() for name, tensor in golden.items()}
 
 
 def _packed(rows: Rows) -> Tensor:

@@ -23,6 +23,8 @@ from app.ml.interfaces.abilities import Sequences, State
 from app.ml.interfaces.tokenizer import END, FIRST, Tokenizer
 from app.ml.models.growing_text import GrowingText
 
+CPU = torch.device("cpu")
+
 
 @dataclass(frozen=True, slots=True)
 class LanguageModel:
@@ -33,6 +35,7 @@ class LanguageModel:
     tokenizer: Tokenizer
     window: int
     ends: bool
+    device: torch.device = CPU  # that backbone and head are on
 
 
 Steps = Generator[list[Piece], None, tuple[Continuation, ...]]
@@ -136,18 +139,19 @@ class _Reader:
 
     def __init__(self, model: LanguageModel, prompt: Sequence[int]) -> None:
         self._model = model
-        self._codes = torch.tensor([list(prompt)[-model.window :]])  # (1, S)
+        self._codes = torch.tensor([list(prompt)[-model.window :]], device=model.device)  # (1, S)
         self._state: State = []
         self._logits = self._read(self._codes)
 
     def log_probabilities(self) -> Tensor:
-        """Of each token to come next, float64 (B, V); -inf for what is no token of a text."""
-        logits = self._logits.double()
+        """Of each token to come next, float64 (B, V) on the CPU; -inf for what is no token of a text."""
+        logits = self._logits.cpu().double()
         logits[:, :FIRST] = -torch.inf if not self._model.ends else _only_end(logits)
         return logits.log_softmax(1)
 
     def advance(self, rows: Tensor, chosen: Tensor) -> None:
         """Row b becomes what row rows[b] was, followed by the token chosen[b]; both int64 (B,)."""
+        rows, chosen = rows.to(self._model.device), chosen.to(self._model.device)
         self._codes = torch.cat((self._codes[rows], chosen[:, None]), dim=1)
         self._state = [part[rows] for part in self._state]
         new = chosen[:, None]  # the backbone reads this one code only, its state holds what came before

@@ -1,24 +1,31 @@
 """Answers from a model in memory: JSON rows to features and to every head's answer."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from app.ml.configs.generation import Continuations, Generating, GenerationConfig, result_of
 from app.ml.data.chunks import each_block, rows_per_block
-from app.ml.interfaces import Backbone, Rows
+from app.ml.interfaces import Rows
 from app.ml.interfaces.abilities import Sequences
 from app.ml.interfaces.doubts import Doubts
 from app.ml.kinds.modalities.text import TextModality
+from app.ml.kinds.strategies.layers import of_layer
 from app.ml.models.bundle import Bundle, Manifest, read_bundle
 from app.ml.models.generation import LanguageModel, generation
+from app.ml.models.shared import SharedParts
+from app.ml.models.together import Part, answers_of
+
+_MEMORY_OF_JSON = 12  # bytes that a fitted preprocessing takes for each byte of its JSON
+_MIN_BYTES = 32 << 10  # of a model's manifest and modules, without their weights
 
 
 class Predictor:
@@ -47,9 +54,40 @@ class Predictor:
         return [answer for encoded in self._encoded(rows) for answer in self._answer(encoded)]
 
     @torch.inference_mode()
+    def predict_together(self, rows: Rows, parts: Sequence[tuple["Predictor", int]]) -> list[dict[str, Any]]:
+        """Do the same for models of this one's family, at most `rows_at_once` rows: the first so many are of each."""
+        (encoded,) = self._encoded(rows)
+        layers = self.bundle.backbone.layers(encoded)
+        features = {model.source: of_layer(layers, model.source) for model, _ in parts}
+        return answers_of([Part(model.bundle.heads, count, model.source) for model, count in parts], features, encoded)
+
+    @cached_property
+    def source(self) -> str:
+        """Which layers of the backbone the heads take their features from."""
+        strategy = self.manifest.strategy
+        return strategy.source if strategy else "last"
+
+    @cached_property
+    def parts(self) -> dict[Hashable, int]:
+        """The backbone and the preprocessing, which models may share, and the rest; with the bytes of each, nearly."""
+        modality = self.manifest.modality
+        return {
+            id(self.bundle.backbone): _bytes_of(self.bundle.backbone),
+            id(modality): _MEMORY_OF_JSON * len(modality.model_dump_json()),
+            id(self): _MIN_BYTES + sum(map(_bytes_of, self.bundle.heads.values())),
+        }
+
+    @cached_property
+    def family(self) -> Hashable:
+        """What models have in common whose rows are computed together: all but their heads; by default nothing."""
+        if any("sequence" in entry.config.needs for entry in self.manifest.heads):
+            return self
+        return id(self.bundle.backbone), id(self.manifest.modality)
+
+    @torch.inference_mode()
     def embed(self, rows: Rows) -> NDArray[np.float32]:
         """Rows as stored to features (N, F)."""
-        return torch.cat([self.bundle.backbone(encoded) for encoded in self._encoded(rows)]).numpy()
+        return torch.cat([self.bundle.backbone(encoded).cpu() for encoded in self._encoded(rows)]).numpy()
 
     def prompts(self, inputs: Sequence[Any], doubts: Doubts | None = None) -> list[list[int]]:
         """JSON texts as codes to continue. Raises `InputError`."""
@@ -85,12 +123,13 @@ class Predictor:
         head = next(self.bundle.heads[entry.config.key] for entry in self.manifest.heads if entry.config.generates)
         assert isinstance(modality, TextModality)
         assert isinstance(backbone, Sequences)
-        return LanguageModel(backbone, head, modality.codec, modality.tokens, modality.marked)
+        return LanguageModel(backbone, head, modality.codec, modality.tokens, modality.marked, self.bundle.device)
 
     def _encoded(self, rows: Rows) -> Iterator[Tensor]:
         """Encoded blocks (b, *shape) of bounded size, so that a large request takes bounded memory."""
         modality = self.manifest.modality
-        return (modality.encode(rows[block]) for block in each_block(len(rows), self.rows_at_once))
+        blocks = each_block(len(rows), self.rows_at_once)
+        return (modality.encode(rows[block]).to(self.bundle.device) for block in blocks)
 
     def _answer(self, encoded: Tensor) -> list[dict[str, Any]]:
         outputs = self.bundle.outputs(encoded)
@@ -98,6 +137,10 @@ class Predictor:
         return [{key: answers[key][row] for key in answers} for row in range(len(encoded))]
 
 
-def load_bundle(folder: Path, known: Mapping[str, Backbone] | None = None) -> Predictor:
-    """Load a model and replay its golden rows. Raises `CorruptModelError`."""
-    return Predictor(read_bundle(folder, known))
+def _bytes_of(module: nn.Module) -> int:
+    return sum(tensor.nbytes for tensor in (*module.parameters(), *module.buffers()))
+
+
+def load_bundle(folder: Path, shared: SharedParts | None = None, device: str = "cpu") -> Predictor:
+    """Load a model to a device, and replay its golden rows there. Raises `CorruptModelError`."""
+    return Predictor(read_bundle(folder, shared, device=device))

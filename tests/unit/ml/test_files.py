@@ -16,6 +16,7 @@ from app.ml.data.arrays import ArrayData, InMemory, OnDisk
 from app.ml.errors import CorruptCheckpointError, CorruptModelError
 from app.ml.models import bundle
 from app.ml.models.predictor import load_bundle
+from app.ml.models.shared import SharedParts
 from app.ml.resolution.fine_tuning import resolve_fine_tuning
 from app.ml.resolution.pretraining import resolve_pretraining
 from tests.support import tiny
@@ -84,9 +85,9 @@ def test_a_fine_tuned_model_can_be_a_parent(fine_tuned: Path) -> None:
 
 
 def test_models_share_a_backbone_already_in_memory(model: Path, fine_tuned: Path) -> None:
-    parent = load_bundle(model)
-    known = {parent.manifest.files[bundle.BACKBONE]: parent.bundle.backbone}
-    child = load_bundle(fine_tuned, known)
+    shared = SharedParts()
+    parent = load_bundle(model, shared)
+    child = load_bundle(fine_tuned, shared)
     assert child.bundle.backbone is parent.bundle.backbone
     rows = tiny.images().inputs
     assert np.array_equal(child.embed(rows), parent.embed(rows))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from app.ml.interfaces import Rows
-from app.serving.batching import MAX_BATCH_ROWS, MAX_LOOP_SECONDS, Batcher
+from app.serving.batching import MAX_BATCH_ROWS, MAX_LOOP_SECONDS, Batcher, Part
 
 
 class Computation:
@@ -24,7 +24,7 @@ class Computation:
         self.begun = threading.Event()
         self.at_once = 0
 
-    def __call__(self, rows: Rows) -> Sequence[Any]:
+    def __call__(self, rows: Rows, _: Sequence[Part]) -> Sequence[Any]:
         self.sizes.append(len(rows))
         self.threads.append(threading.get_ident())
         self.begun.set()

@@ -1,6 +1,6 @@
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -12,6 +12,10 @@ from app.serving.engine import Engine
 
 
 class Echo:
+    def __init__(self, **parts: int) -> None:
+        self.family: Hashable = self
+        self.parts = parts
+
     def decode(self, inputs: Sequence[Any]) -> NDArray[Any]:
         return np.asarray(inputs)
 
@@ -104,3 +108,62 @@ def test_an_unloaded_model_is_loaded_anew() -> None:
     first = engine.resident("m", Echo)
     engine.unload("m")
     assert engine.resident("m", Echo) is not first
+
+
+def test_models_go_by_the_bytes_that_they_take_and_what_they_share_counts_once() -> None:
+    engine = Engine(100, max_bytes=100)
+    engine.resident("a", lambda: Echo(backbone=60, a=10))
+    engine.resident("b", lambda: Echo(backbone=60, b=10))
+    assert engine.bytes_in_use == 80
+    engine.resident("c", lambda: Echo(c=30))
+    assert engine.loaded() == ["b", "c"]  # the backbone stays for b
+    assert engine.bytes_in_use == 100
+    engine.unload("b")
+    assert engine.bytes_in_use == 30
+    engine.resident("large", lambda: Echo(large=500))
+    assert engine.loaded() == ["large"]
+    engine.resident("d", lambda: Echo(d=1))
+    assert engine.loaded() == ["d"]
+    assert engine.bytes_in_use == 1
+
+
+def test_pinned_models_stay() -> None:
+    engine = Engine(2)
+    engine.pin(["a"])
+    for model_id in ("a", "b", "c"):
+        engine.resident(model_id, Echo)
+    assert engine.loaded() == ["a", "c"]
+    engine.pin([])
+    engine.resident("d", Echo)
+    assert engine.loaded() == ["c", "d"]
+
+
+def test_a_model_dropped_while_it_loads_takes_no_room() -> None:
+    engine, gate, begun = Engine(4), threading.Event(), threading.Event()
+
+    def slow() -> Echo:
+        begun.set()
+        assert gate.wait(240)
+        return Echo(slow=7)
+
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(engine.resident, "slow", slow)
+        assert begun.wait(240)
+        engine.unload("slow")
+        gate.set()
+        waiting.result(240)
+    assert engine.loaded() == []
+    assert engine.bytes_in_use == 0
+
+
+def test_models_of_one_family_share_their_batchers() -> None:
+    engine, family = Engine(4), object()
+
+    def member() -> Echo:
+        echo = Echo()
+        echo.family = family
+        return echo
+
+    first, second, other = engine.resident("a", member), engine.resident("b", member), engine.resident("c", Echo)
+    assert first.batchers is second.batchers
+    assert other.batchers is not first.batchers

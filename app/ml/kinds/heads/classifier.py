@@ -5,7 +5,8 @@ class (Szegedy et al., "Rethinking the Inception architecture", 2016), weighted 
 N / (K N_class) over the train rows (King and Zeng, 2001). Answers are scaled by a temperature: see temperature.py.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import torch
@@ -19,7 +20,7 @@ from app.ml.errors import ConfigError
 from app.ml.evaluation.classification import Classification
 from app.ml.fields import Integer, Name, Rate
 from app.ml.interfaces import Accepts, Choices, Head, HeadConfig
-from app.ml.interfaces.abilities import SoftLabelSolver
+from app.ml.interfaces.abilities import SoftLabelSolver, Stackable, Stacked
 from app.ml.kinds.heads.temperature import fitted_temperature
 from app.ml.solvers.logistic import SoftLabels, solve_logistic, solve_soft
 from app.ml.solvers.solution import Solution
@@ -96,7 +97,7 @@ def _rarer(classes: tuple[str, ...], rows: Sequence[int] | None) -> tuple[str, s
     return classes[code], f"the rarer class: {rows[code]} of {sum(rows)} labelled train rows"
 
 
-class ClassifierHead(Head, SoftLabelSolver):
+class ClassifierHead(Head, SoftLabelSolver, Stackable):
     """(B, F) to logits (B, K)."""
 
     class_weight: Tensor
@@ -143,12 +144,26 @@ class ClassifierHead(Head, SoftLabelSolver):
 
     def predict(self, output: Tensor) -> list[dict[str, Any]]:
         """{"class", "probabilities"}; the probabilities are finite and sum to 1."""
-        probabilities = _probabilities(output, self.temperature)
-        best = probabilities.argmax(1).tolist()
-        return [
-            {"class": self.classes[top], "probabilities": dict(zip(self.classes, row, strict=True))}
-            for top, row in zip(best, probabilities.tolist(), strict=True)
-        ]
+        return _answers(_probabilities(output, self.temperature), [self.classes] * len(output))
+
+    @property
+    def stack_key(self) -> Hashable:
+        """Linear classifiers of as many features and classes."""
+        return self if self.config.hidden else (ClassifierHead, single_layer(self.layers).weight.shape)
+
+    @cached_property
+    def folded(self) -> Stacked:
+        """Weights (K, F) and biases (K,)."""
+        return self.standardize.folded_into(single_layer(self.layers))
+
+    def answer_stacked(
+        self, heads: Sequence[Stackable], counts: Sequence[int], outputs: Tensor
+    ) -> list[dict[str, Any]]:
+        """As `predict`, each row by its head's temperature and classes."""
+        pairs = list(zip(heads, counts, strict=True))
+        each = [head for head, count in pairs for _ in range(count) if isinstance(head, ClassifierHead)]
+        temperatures = torch.stack([head.temperature for head in each])
+        return _answers(_probabilities(outputs, temperatures.unsqueeze(1)), [head.classes for head in each])
 
     def outcomes(self, output: Tensor, target: Tensor) -> Classification:
         """Probabilities of the rows whose class is known."""
@@ -204,6 +219,15 @@ class ClassifierHead(Head, SoftLabelSolver):
         # N / (K N_class): the classes together weigh as much as N rows.
         weights = counts.sum() / (len(self.classes) * counts.clamp(min=1))
         self.class_weight.copy_(torch.where(counts > 0, weights, 1.0))
+
+
+def _answers(probabilities: Tensor, classes: Sequence[tuple[str, ...]]) -> list[dict[str, Any]]:
+    """Probabilities (B, K) to the answers of rows, each with the classes of its head."""
+    best = probabilities.argmax(1).tolist()
+    return [
+        {"class": of_row[top], "probabilities": dict(zip(of_row, row, strict=True))}
+        for top, row, of_row in zip(best, probabilities.tolist(), classes, strict=True)
+    ]
 
 
 def _probabilities(output: Tensor, temperature: Tensor | None) -> Tensor:

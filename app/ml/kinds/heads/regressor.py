@@ -14,7 +14,8 @@ normal quantile, times the leave-one-out error where the head was solved for, el
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
+from functools import cached_property
 from statistics import NormalDist
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -28,6 +29,7 @@ from app.ml.blocks.standardize import Standardize
 from app.ml.evaluation.regression import Regression, Regressions
 from app.ml.fields import Integer, Name, NameOrNames, Rate, Real
 from app.ml.interfaces import Accepts, Head, HeadConfig
+from app.ml.interfaces.abilities import Stackable, Stacked
 from app.ml.solvers.regression import solve_regression
 from app.ml.solvers.solution import Solution
 from app.ml.spec import TargetSpec
@@ -88,7 +90,7 @@ class Regressor(HeadConfig):
         return RegressorHead(self, features, tuple(target.name for target in targets))
 
 
-class RegressorHead(Head):
+class RegressorHead(Head, Stackable):
     """(B, F) to (B, T), or with variances (B, 2 T), in deviations from the train rows' means; labels (B,) or (B, T)."""
 
     scales_targets: ClassVar[bool] = True
@@ -140,6 +142,16 @@ class RegressorHead(Head):
         if len(self.names) == 1:
             return [row[0] for row in rows]
         return [dict(zip(self.names, row, strict=True)) for row in rows]
+
+    @property
+    def stack_key(self) -> Hashable:
+        """Linear regressors of as many features and outputs."""
+        return self if self.config.hidden else (RegressorHead, single_layer(self.layers).weight.shape)
+
+    @cached_property
+    def folded(self) -> Stacked:
+        """Weights (K, F) and biases (K,)."""
+        return self.standardize.folded_into(single_layer(self.layers))
 
     def outcomes(self, output: Tensor, target: Tensor) -> Regression | Regressions:
         """Values and intervals, in the targets' units, of the rows where any number is known."""

@@ -1,5 +1,6 @@
 """Features of a backbone's layers, and their widths."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -12,8 +13,14 @@ def layered_features(backbone: Backbone, inputs: Tensor, layer: Literal["last", 
     """Compute one layer's features (B, F) of rows (B, *shape), or concatenate all layers'."""
     if layer == "last":
         return backbone(inputs)  # type: ignore[no-any-return]
-    layers = backbone.layers(inputs)
-    return torch.cat(layers, dim=1) if layer == "all" else layers[layer]
+    return of_layer(backbone.layers(inputs), str(layer))
+
+
+def of_layer(layers: Sequence[Tensor], source: str) -> Tensor:
+    """Return the features (B, F) that a strategy's `source` names, of the features (B, F_i) of all layers."""
+    if source == "all":
+        return torch.cat(list(layers), dim=1)
+    return layers[-1 if source == "last" else int(source)]
 
 
 @torch.no_grad()
