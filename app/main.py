@@ -22,6 +22,7 @@ from app.middleware import RequestLimits, hosts_for
 from app.models.endpoints import router as models
 from app.openapi import document
 from app.predictions.endpoints import router as predictions
+from app.predictions.forwarding import Forwarding
 from app.predictions.wire import PredictionWire
 from app.queue import CeleryQueue, JobQueue, MemoryQueue
 from app.recommendations.endpoints import router as recommendations
@@ -64,6 +65,8 @@ def create_app(settings: Settings, queue: JobQueue | None = None, artifacts: Art
     refuse_unknown_parameters(app.routes)
     app.openapi = lambda: document(app)  # type: ignore[method-assign]
     hosts = hosts_for(settings.host, settings.allowed_hosts)
+    elsewhere = settings.predictor.startswith("http")
+    shortcut = Forwarding(settings.predictor) if elsewhere else PredictionWire(app.state.authenticator)
     build = app.build_middleware_stack
     # As a middleware of the framework it would stand behind others, which cost as much as a prediction.
     app.build_middleware_stack = lambda: RequestLimits(  # type: ignore[method-assign]
@@ -71,7 +74,7 @@ def create_app(settings: Settings, queue: JobQueue | None = None, artifacts: Art
         hosts=hosts,
         max_requests=settings.max_requests,
         metrics=services.metrics,
-        shortcut=PredictionWire(app.state.authenticator),
+        shortcut=shortcut,
     )
     return app
 

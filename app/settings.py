@@ -73,6 +73,21 @@ class Settings(BaseSettings):
         default=1024, gt=0, description="Bytes of a body that extend its time by a second: slower uploads are cut."
     )
     max_queued_jobs: int = Field(default=10_000, gt=0, description="Maximum number of unfinished jobs of a project.")
+    api_processes: int = Field(
+        default=1, ge=1, le=64, description="API processes that `graftwork up` starts; they share the port."
+    )
+    api_stall_seconds: float = Field(
+        default=60,
+        ge=1,
+        description="Time without progress, of its event loop or of a batch of predictions, after which an API process "
+        "ends itself; `graftwork up` starts another.",
+    )
+    predictor: str = Field(
+        default="",
+        pattern=r"^(process|https?://.+)?$",
+        description="Where predictions are computed; empty: in the API processes. `process`: in a process of its own, "
+        "which `graftwork up` starts. A URL: by the API of the same database and artifacts that runs there.",
+    )
     serving_device: Literal["auto", "cpu", "cuda"] = Field(
         default="auto", description="Device that predictions are computed on; auto: a GPU if there is one."
     )

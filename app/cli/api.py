@@ -3,10 +3,13 @@
 import gc
 import logging
 import resource
+import socket
+import sys
 
 import uvicorn
 
 from app.cli.slow_clients import bounded_protocol
+from app.cli.watched_server import WatchedServer
 from app.db.revisions import exit_unless_fit
 from app.kit import logs
 from app.main import create_app
@@ -36,7 +39,7 @@ def run() -> None:
     app = create_app(settings)
     gc.collect()
     gc.freeze()  # modules and routes live to the end: no search for garbage is to go through them
-    uvicorn.run(
+    config = uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
@@ -49,3 +52,21 @@ def run() -> None:
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=3,
     )
+    engine = app.state.services.engine
+    server = WatchedServer(config, settings.api_stall_seconds, engine.seconds_of_longest_batch)
+    server.run(sockets=[_listening(settings)])
+
+
+def _listening(settings: Settings) -> socket.socket:
+    """Return a socket bound to the address of the API; several processes share its port, and the kernel deals out."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listening = socket.socket(family)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if settings.api_processes > 1:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    try:
+        listening.bind((settings.host, settings.port))
+    except OSError as error:
+        sys.exit(f"graftwork api: {settings.host}:{settings.port} cannot be served ({error.strerror}); see --port.")
+    listening.set_inheritable(True)
+    return listening

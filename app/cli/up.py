@@ -1,5 +1,6 @@
 """`graftwork up`: one process that starts, restarts and stops an API, a worker and an embedded broker."""
 
+import json
 import os
 import signal
 import socket
@@ -13,7 +14,7 @@ import httpx
 
 from app.cli.broker import EmbeddedBroker
 from app.cli.prepare import prepare
-from app.kit.process import die_with_parent
+from app.kit.process import die_with_parent, free_port
 from app.settings import Settings
 
 _READY_SECONDS = 60.0
@@ -62,13 +63,17 @@ def _on_signal(*_: object) -> None:
     raise _StoppedError
 
 
-def _starter(*command: str) -> Start:
-    """Return a function that starts a command of this program in a process that dies with this one."""
+def _starter(*command: str, **variables: str) -> Start:
+    """Return a function that starts a command of this program in a process that dies with this one.
+
+    The process gets this one's environment as it is then, with these variables.
+    """
 
     def start() -> "subprocess.Popen[bytes]":
         parent = os.getpid()
         return subprocess.Popen(
             [sys.executable, "-m", "app.cli.main", *command],
+            env={**os.environ, **variables},
             start_new_session=True,
             preexec_fn=lambda: die_with_parent(parent),  # noqa: PLW1509 - this process has one thread
         )
@@ -107,7 +112,10 @@ def run() -> int:
             os.environ["GRAFTWORK_BROKER_URL"] = broker.url
             children.append(Child("broker", broker.start))
         key = prepare(settings, invent_key=True)
-        children += [Child("api", _starter("api")), Child("worker", _starter("worker"))]
+        if settings.predictor == "process":
+            children.append(_predictor())
+        names = ["api", *(f"api {number}" for number in range(2, settings.api_processes + 1))]
+        children += [*(Child(name, _starter("api")) for name in names), Child("worker", _starter("worker"))]
         for child in children:
             child.ensure()
         url = f"http://{_reachable(settings.host)}:{port}"
@@ -122,6 +130,16 @@ def run() -> int:
         return 0
     finally:
         _stop(children)
+
+
+def _predictor() -> Child:
+    """Return an API of its own for predictions, which those of users ask."""
+    host = "127.0.0.1"
+    port = free_port(host)
+    os.environ["GRAFTWORK_PREDICTOR"] = f"http://{host}:{port}"
+    own = {"GRAFTWORK_PREDICTOR": "", "GRAFTWORK_API_PROCESSES": "1", "GRAFTWORK_HOST": host}
+    own["GRAFTWORK_ALLOWED_HOSTS"] = json.dumps([host])
+    return Child("predictor", _starter("api", "--port", str(port), **own))
 
 
 def _check_port(settings: Settings) -> int:

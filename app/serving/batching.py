@@ -69,6 +69,7 @@ class Batcher:
         self._waiting: deque[_Request] = deque()
         self._is_busy = False
         self._loop: asyncio.AbstractEventLoop | None = None
+        self.began: float | None = None  # when the batch began that is computed in a thread, by time.monotonic()
         self._cost = _Cost()
 
     def submit(self, rows: Rows, asker: Any = None) -> "asyncio.Future[Sequence[Any]]":
@@ -96,6 +97,7 @@ class Batcher:
             self._deliver(requests, *self._timed(requests))
             loop.call_soon(self._run, loop)
         else:
+            self.began = time.monotonic()
             done = loop.run_in_executor(self._executor, self._timed, requests)
             done.add_done_callback(lambda future: self._resume(loop, requests, future.result()))
 
@@ -105,6 +107,7 @@ class Batcher:
         requests: list[_Request],
         result: tuple[Sequence[Any], BaseException | None],
     ) -> None:
+        self.began = None
         self._deliver(requests, *result)
         self._run(loop)
 

@@ -3,6 +3,7 @@
 import os
 import sys
 import threading
+import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
@@ -137,6 +138,13 @@ class Engine:
         """How much memory the models take, nearly."""
         with self._lock:
             return self._bytes
+
+    def seconds_of_longest_batch(self) -> float:
+        """Return for how long the batch has been computed that has been for longest; 0 where there is none."""
+        with self._lock:
+            families = list(self._families.values())
+        began = [batcher.began for batchers in families for batcher in list(batchers.values()) if batcher.began]
+        return time.monotonic() - min(began) if began else 0.0
 
     def _used(self, model_id: str) -> "Future[Resident] | None":
         if model_id in self._loaded:
