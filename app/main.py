@@ -24,6 +24,7 @@ from app.openapi import document
 from app.predictions.endpoints import router as predictions
 from app.predictions.forwarding import Forwarding
 from app.predictions.wire import PredictionWire
+from app.projects.endpoints import router as admin
 from app.queue import CeleryQueue, JobQueue, MemoryQueue
 from app.recommendations.endpoints import router as recommendations
 from app.security import Authenticator, refuse_unknown_parameters
@@ -35,7 +36,7 @@ from app.storage.endpoints import router as storage
 
 def create_app(settings: Settings, queue: JobQueue | None = None, artifacts: ArtifactStore | None = None) -> FastAPI:
     """Build the application. `queue` and `artifacts` replace those that the settings name, for tests."""
-    database = Database(settings.sql_url)
+    database = Database(settings.sql_url, settings.project_limits)
     queue = queue or (CeleryQueue(settings.broker_url) if settings.broker_url else MemoryQueue())
     services = Services(
         settings=settings,
@@ -59,7 +60,7 @@ def create_app(settings: Settings, queue: JobQueue | None = None, artifacts: Art
     app.state.authenticator = Authenticator(database)
     errors.install(app, shapes={})
     validation.install(app)
-    secured = (aliases, datasets, estimates, jobs, models, predictions, recommendations, catalogue, storage)
+    secured = (admin, aliases, datasets, estimates, jobs, models, predictions, recommendations, catalogue, storage)
     for router in (health.router, health.metrics_router, *secured):
         app.router.routes.extend(router.routes)  # complete as they are; `include_router` would build each once more
     refuse_unknown_parameters(app.routes)

@@ -7,6 +7,8 @@ from typing import Literal
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from app.projects.limits import ProjectLimits
+
 
 class Settings(BaseSettings):
     """The settings that every process of the service starts with."""
@@ -73,6 +75,16 @@ class Settings(BaseSettings):
         default=1024, gt=0, description="Bytes of a body that extend its time by a second: slower uploads are cut."
     )
     max_queued_jobs: int = Field(default=10_000, gt=0, description="Maximum number of unfinished jobs of a project.")
+    max_running_jobs: int = Field(
+        default=0,
+        ge=0,
+        description="Maximum number of jobs of a project that run at the same time; 0: as many as there are workers.",
+    )
+    job_seconds: float = Field(
+        default=0, ge=0, description="Time limit of a job whose request names none (resources.max_seconds); 0: none."
+    )
+    quota_bytes: int = Field(default=0, ge=0, description="Maximum disk space of a project's files; 0: no maximum.")
+    quota_rows: int = Field(default=0, ge=0, description="Maximum number of rows of a project's datasets; 0: none.")
     api_processes: int = Field(
         default=1, ge=1, le=64, description="API processes that `graftwork up` starts; they share the port."
     )
@@ -155,6 +167,16 @@ class Settings(BaseSettings):
     def feature_cache(self) -> Path:
         """The folder that caches features of frozen backbones."""
         return self.data_folder / "cache" / "features"
+
+    @cached_property
+    def project_limits(self) -> ProjectLimits:
+        """What a project may use unless its own row says otherwise."""
+        return ProjectLimits(
+            max_running_jobs=self.max_running_jobs,
+            job_seconds=self.job_seconds,
+            quota_bytes=self.quota_bytes,
+            quota_rows=self.quota_rows,
+        )
 
     @cached_property
     def sql_url(self) -> str:

@@ -7,11 +7,12 @@ from alembic import context
 from app.db.tables import Base
 
 connection = context.config.attributes["connection"]
+_ORDERED = ("ix_jobs_queue", "ix_jobs_turn")
 
 
 def is_told_whole(_: Any, name: str | None, kind: str, *__: Any) -> bool:
     """Tell whether the database says all of it: SQLite does not say in which order an index lies."""
-    return not (kind == "index" and name == "ix_jobs_queue" and connection.dialect.name == "sqlite")
+    return not (kind == "index" and name in _ORDERED and connection.dialect.name == "sqlite")
 
 
 context.configure(

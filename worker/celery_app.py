@@ -90,7 +90,7 @@ def _check_schema(**_: Any) -> None:
 def _open_slot(**_: Any) -> None:
     """Open everything in the child: connections do not survive a fork."""
     die_with_parent()
-    slot.database = Database(settings.sql_url)
+    slot.database = Database(settings.sql_url, settings.project_limits)
     slot.supervisor = Supervisor(settings, slot.database, _draining)
     slot.supervisor.start()
     queue = CeleryQueue(settings.broker_url)

@@ -6,13 +6,14 @@ locked" under load) and comes from `pysqlite3`, whose SQLite has the WAL-reset f
 
 import logging
 import random
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, ExecutionContext, create_engine, event
+from sqlalchemy import Connection, Engine, ExceptionContext, ExecutionContext, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.compiler import compiles
@@ -21,13 +22,17 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import FunctionElement
 from sqlalchemy.types import Double
 
+from app.projects.limits import ProjectLimits
+
 log = logging.getLogger(__name__)
 
-_AFTER_COMMIT = "after_commit"
+_AFTER_COMMIT, _LIMITS = "after_commit", "limits"
 _MIN_SQLITE = (3, 51, 3)
 MAX_REPEATS = 5
 _FIRST_PAUSE_SECONDS = 0.05
 _COLLISIONS = ("40001", "40P01")  # what PostgreSQL calls serialization_failure and deadlock_detected
+_DATA_EXCEPTIONS = "22"  # what PostgreSQL says of values, which it quotes; other messages quote names of the schema
+_QUOTED = re.compile(r'".*"', re.DOTALL)
 T = TypeVar("T")
 
 
@@ -56,7 +61,8 @@ def _sqlite_engine(url: str) -> Engine:
         raise RuntimeError(msg)
     if path := make_url(url).database:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url, module=pysqlite3, connect_args={"timeout": 10, "check_same_thread": False})
+    arguments = {"timeout": 10, "check_same_thread": False}
+    engine = create_engine(url, module=pysqlite3, hide_parameters=True, connect_args=arguments)
 
     @event.listens_for(engine, "connect")
     def _connect(connection: Any, _record: Any) -> None:
@@ -75,6 +81,7 @@ def _sqlite_engine(url: str) -> Engine:
 def _postgresql_engine(url: str) -> Engine:
     return create_engine(
         make_url(url).set(drivername="postgresql+psycopg"),
+        hide_parameters=True,
         pool_pre_ping=True,
         pool_size=10,
         max_overflow=20,
@@ -91,12 +98,27 @@ def _postgresql_engine(url: str) -> Engine:
     )
 
 
-class Database:
-    """One engine and its transactions."""
+def _keep_values_out(context: ExceptionContext) -> None:
+    """Leave the values of rows out of an error, which may be logged: PostgreSQL's details and messages repeat them."""
+    error, wrapped = context.original_exception, context.sqlalchemy_exception
+    diagnosis = getattr(error, "diag", None)
+    if diagnosis is None or diagnosis.message_primary is None or wrapped is None:
+        return
+    message = diagnosis.message_primary
+    if diagnosis.sqlstate.startswith(_DATA_EXCEPTIONS):
+        message = _QUOTED.sub('"..."', message)
+    error.args = (f"{message} [{diagnosis.sqlstate}]",)
+    wrapped.args = (f"({type(error).__module__}.{type(error).__name__}) {error}",)
 
-    def __init__(self, url: str) -> None:
+
+class Database:
+    """One engine and its transactions; `limits` are those of a project whose row has none."""
+
+    def __init__(self, url: str, limits: ProjectLimits | None = None) -> None:
         self.url = url
+        self._limits = limits or ProjectLimits()
         self.engine = _sqlite_engine(url) if url.startswith("sqlite") else _postgresql_engine(url)
+        event.listen(self.engine, "handle_error", _keep_values_out)
         self._reading = self.engine.execution_options(reading=True)
         self.statements = 0
         event.listen(self.engine, "before_cursor_execute", self._count)
@@ -107,13 +129,13 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Session]:
         """Open a transaction that only reads and never waits for a writer."""
-        with Session(self._reading, expire_on_commit=False) as session:
+        with Session(self._reading, expire_on_commit=False, info={_LIMITS: self._limits}) as session:
             yield session
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
         """Open a transaction, commit it at the end of the block, and then run the actions given to `after_commit`."""
-        with Session(self.engine, expire_on_commit=False) as session:
+        with Session(self.engine, expire_on_commit=False, info={_LIMITS: self._limits}) as session:
             yield session
             session.commit()
         for action in session.info.pop(_AFTER_COMMIT, ()):
@@ -145,3 +167,9 @@ class Database:
 def after_commit(session: Session, action: Callable[[], Any]) -> None:
     """Run `action` once this transaction is committed; never if it is not."""
     session.info.setdefault(_AFTER_COMMIT, []).append(action)
+
+
+def default_limits(session: Session) -> ProjectLimits:
+    """Return the limits of a project whose row has none."""
+    limits: ProjectLimits = session.info.get(_LIMITS, ProjectLimits())
+    return limits

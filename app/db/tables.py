@@ -18,13 +18,18 @@ class Base(DeclarativeBase):
 
 
 class ProjectRow(Base):
-    """A project, the owner of all other rows; nothing is visible across projects."""
+    """A project, the owner of all other rows; nothing is visible across projects. Limits are null by default."""
 
     __tablename__ = "projects"
 
     id: Mapped[str] = mapped_column(Id, primary_key=True)
     name: Mapped[str] = mapped_column(Name, unique=True)
     created_at: Mapped[float]
+    turn: Mapped[int] = mapped_column(default=0, server_default="0")  # number of the last claim of a job of it
+    max_running_jobs: Mapped[int | None]
+    job_seconds: Mapped[float | None]
+    quota_bytes: Mapped[int | None]
+    quota_rows: Mapped[int | None]
 
 
 class ApiKeyRow(Base):
@@ -79,6 +84,7 @@ class JobRow(Base):
     status: Mapped[str] = mapped_column(String(20))
     phase: Mapped[str | None] = mapped_column(String(50))
     priority: Mapped[int] = mapped_column(default=0)
+    urgency: Mapped[int] = mapped_column(default=0, server_default="0")  # a priority across projects, set by an admin
     config: Mapped[dict[str, Any]]
     job_metadata: Mapped[dict[str, Any]] = mapped_column("metadata")
     dataset_id: Mapped[str | None] = mapped_column(ForeignKey("datasets.id"))
@@ -112,6 +118,7 @@ class JobRow(Base):
     __table_args__ = (
         Index("ix_jobs_queue", "status", desc("priority"), "id"),
         Index("ix_jobs_project", "project_id", "id"),
+        Index("ix_jobs_turn", "project_id", "status", desc("urgency"), desc("priority"), "id"),
         Index("ix_jobs_sweep", "sweep_id", "status"),
     )
 

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from app.db.session import db_now
 from app.jobs.repository import AttemptRow, JobRow
+from app.projects.repository import limits_of
 
 Ending = Literal[
     "succeeded",
@@ -60,11 +61,15 @@ def of_job(session: Session, job_id: str) -> list[AttemptRow]:
 
 
 def seconds_left(session: Session, job_id: str) -> float | None:
-    """Return the seconds that a job may still run, None without a limit. Only attempts since its last retry count."""
+    """Return the seconds that a job may still run, None without a limit. Only attempts since its last retry count.
+
+    The limit is that of its request (`resources.max_seconds`) or else of its project.
+    """
     job = session.get_one(JobRow, job_id)
-    max_seconds = (job.config.get("resources") or {}).get("max_seconds")
-    if max_seconds is None:
+    max_seconds: float | None = (job.config.get("resources") or {}).get("max_seconds")
+    max_seconds = max_seconds or limits_of(session, job.project_id).job_seconds
+    if not max_seconds:
         return None
     total = func.coalesce(func.sum(AttemptRow.ended_at - AttemptRow.started_at), 0.0)
     ended = select(total).where(AttemptRow.job_id == job_id, AttemptRow.started_at >= (job.tried_since or 0.0))
-    return float(max_seconds - session.execute(ended).scalar_one())
+    return max_seconds - float(session.execute(ended).scalar_one() or 0.0)

@@ -27,7 +27,7 @@ Metadata = Annotated[dict[ShortText, Annotated[str, StringConstraints(max_length
 Priority = Annotated[Integer, Field(ge=-100, le=100)]
 Lane = Literal["short", "long"]  # a worker does short jobs, of seconds to minutes, next to a long one
 CANNOT_EXTEND = "Only a pretraining or a fine-tuning that has succeeded, and is no trial of a sweep, can go on."
-PRIORITY = "Higher ones start first; of equal ones the oldest."
+PRIORITY = "Of a project's jobs higher ones start first, of equal ones the oldest; projects take turns."
 
 
 class Resources(Frozen):
@@ -36,7 +36,8 @@ class Resources(Frozen):
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: a GPU where the worker has one.")
     max_seconds: Annotated[Real, Field(gt=0, le=1e8)] | None = Field(
         None,
-        description="How long its attempts may run together; then it stops at a checkpoint and fails, to be retried.",
+        description="How long its attempts may run together; then it stops at a checkpoint and fails, to be retried. "
+        "null: the time limit of its project, GRAFTWORK_JOB_SECONDS.",
     )
     devices: Integer = Field(
         1, ge=1, le=8, description="On how many devices of one worker a training runs: each takes its share of a batch."

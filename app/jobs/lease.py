@@ -1,20 +1,35 @@
 """The lease protocol: who may work on a job, and whose writes count.
 
-A worker claims the best queued row by compare-and-set and gets a lease and a fencing token. It renews the lease
+A worker claims the best queued row of the project whose turn it is (`app.jobs.turns`) by compare-and-set, and gets a
+lease and a fencing token. It renews the lease
 (`beat`); every write of the attempt names the token and changes nothing once another attempt holds the job. Every
 API and worker process sweeps expired leases (`sweep`). Only the database's clock counts.
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, case, func, or_, select, true, update
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Double,
+    Select,
+    Update,
+    bindparam,
+    case,
+    func,
+    or_,
+    select,
+    true,
+    update,
+)
 from sqlalchemy.orm import Session, aliased
 
 from app import events
 from app.db.session import db_now
 from app.db.tables import JobRow
-from app.jobs import attempts
+from app.jobs import attempts, turns
 from app.jobs.attempts import Ending, Lease
 from app.jobs.states import LEASED, TERMINAL, Status, sources
 from app.jobs.transitions import JobError, end_owned, record_end, record_owner_paused, record_paused
@@ -41,8 +56,8 @@ def _holds(lease: Lease) -> ColumnElement[bool]:
     return (JobRow.id == lease.job_id) & (JobRow.token == lease.token) & JobRow.status.in_(LEASED)
 
 
-def _startable(now: float) -> ColumnElement[bool]:
-    """Queued and due; of a waiting sweep few enough trials are unfinished.
+def _startable() -> ColumnElement[bool]:
+    """Queued and due at `now`; of a waiting sweep few enough trials are unfinished.
 
     Asked of the trials themselves and written nowhere, so that no end of a trial can be missed.
     """
@@ -54,8 +69,12 @@ def _startable(now: float) -> ColumnElement[bool]:
         .correlate(JobRow)
         .scalar_subquery()
     )
-    due = or_(JobRow.not_before.is_(None), JobRow.not_before <= now)
+    due = or_(JobRow.not_before.is_(None), JobRow.not_before <= _NOW)
     return (JobRow.status == "queued") & due & or_(JobRow.wakes_at.is_(None), unfinished <= JobRow.wakes_at)
+
+
+_NOW: BindParameter[float] = bindparam("now", type_=Double())
+_STARTABLE = _startable()  # statements are made once: to build one costs as much as to run it
 
 
 def claim(
@@ -63,21 +82,33 @@ def claim(
 ) -> Lease | None:
     """Take the best queued job (of a lane, if one is given) that so many devices of these kinds can run, or None.
 
-    Counts the attempt at once, so that a poisonous job runs out of them.
+    It is one of the project whose turn it is. Counts the attempt at once, so that a poisonous job runs out of them.
     """
+    turns.wait_for_claims(session)
     now = session.execute(select(db_now())).scalar_one()
-    return _claim(session, _claimable(now, devices, lane), owner, now, seconds)
+    next_project, best = _claiming(tuple(devices.items()), lane)
+    passed: list[str] = []
+    while (project_id := turns.next_project(session, next_project, now, passed)) is not None:
+        lease = _claim(session, best, owner, now, seconds, project=project_id)
+        if lease is not None:
+            turns.serve(session, project_id)
+            return lease
+        passed.append(project_id)  # somebody is changing its jobs at this moment
+    return None
 
 
 def has_claimable(session: Session, devices: Mapping[str, int], lane: str) -> bool:
     """Whether `claim` would find a job of this lane."""
     now = session.execute(select(db_now())).scalar_one()
-    return session.execute(select(JobRow.id).where(_claimable(now, devices, lane)).limit(1)).first() is not None
+    next_project, _ = _claiming(tuple(devices.items()), lane)
+    return turns.next_project(session, next_project, now) is not None
 
 
-def _claimable(now: float, devices: Mapping[str, int], lane: str | None) -> ColumnElement[bool]:
-    in_lane = true() if lane is None else JobRow.lane == lane
-    return _startable(now) & _fits(devices) & in_lane
+@lru_cache
+def _claiming(devices: tuple[tuple[str, int], ...], lane: str | None) -> tuple[Select[str], Update]:
+    """Return the statements that choose a project, and claim the best job of it."""
+    claimable = _STARTABLE & _fits(dict(devices)) & (true() if lane is None else JobRow.lane == lane)
+    return turns.choice(claimable), _claim_of(claimable & (JobRow.project_id == bindparam("project")))
 
 
 def _fits(devices: Mapping[str, int]) -> ColumnElement[bool]:
@@ -88,21 +119,20 @@ def _fits(devices: Mapping[str, int]) -> ColumnElement[bool]:
 def claim_sweep(session: Session, trial_id: str, seconds: float) -> Lease | None:
     """Take the sweep of a trial that has just ended, if it may go on and no turn of it has died before this one."""
     now = session.execute(select(db_now())).scalar_one()
+    return _claim(session, _claim_of_sweep(), trial_id, now, seconds, trial=trial_id)
+
+
+@lru_cache
+def _claim_of_sweep() -> Update:
     trial = aliased(JobRow)
-    sweep_id = select(trial.sweep_id).where(trial.id == trial_id).scalar_subquery()
-    which = _startable(now) & (JobRow.id == sweep_id) & (JobRow.attempts == 0)
-    return _claim(session, which, trial_id, now, seconds)
+    sweep_id = select(trial.sweep_id).where(trial.id == bindparam("trial")).scalar_subquery()
+    return _claim_of(_STARTABLE & (JobRow.id == sweep_id) & (JobRow.attempts == 0))
 
 
-def _claim(session: Session, which: ColumnElement[bool], owner: str, now: float, seconds: float) -> Lease | None:
-    best = (
-        select(JobRow.id)
-        .where(which)
-        .order_by(JobRow.priority.desc(), JobRow.id)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-    )
-    take = (
+def _claim_of(which: ColumnElement[bool]) -> Update:
+    """Return the statement that claims the best of these jobs, if it is still queued then."""
+    best = select(JobRow.id).where(which).order_by(*turns.FIRST).limit(1).with_for_update(skip_locked=True)
+    return (
         update(JobRow)
         .where(JobRow.id == best.scalar_subquery(), JobRow.status == "queued")
         .values(
@@ -110,13 +140,18 @@ def _claim(session: Session, which: ColumnElement[bool], owner: str, now: float,
             phase=None,
             token=JobRow.token + 1,
             attempts=JobRow.attempts + 1,
-            owner=owner,
-            lease_until=now + seconds,
-            started_at=case((JobRow.wakes_at.is_not(None), JobRow.started_at), else_=now),
+            owner=bindparam("by"),
+            lease_until=_NOW + bindparam("seconds", type_=Double()),
+            started_at=case((JobRow.wakes_at.is_not(None), JobRow.started_at), else_=_NOW),
         )
         .returning(JobRow.id, JobRow.token, JobRow.attempts, JobRow.wakes_at, JobRow.traceparent)
-    ).execution_options(**_NO_ORM)
-    row = session.execute(take).one_or_none()
+    )
+
+
+def _claim(session: Session, best: Update, owner: str, now: float, seconds: float, **names: str) -> Lease | None:
+    session.flush()
+    values = {"by": owner, "now": now, "seconds": seconds, **names}
+    row = session.connection().execute(best, values).one_or_none()
     if row is None:
         return None
     lease = Lease(job_id=row.id, token=row.token, attempt=row.attempts, traceparent=row.traceparent)
@@ -316,12 +351,17 @@ def sweep(session: Session, max_attempts: int, backoff: float = BACKOFF_SECONDS)
 def waiting(session: Session, longer_than: float) -> bool:
     """Tell whether a job that may start has been queued for longer than so many seconds."""
     now = session.execute(select(db_now())).scalar_one()
-    query = select(JobRow.id).where(_startable(now), JobRow.queued_at < now - longer_than)
-    return session.execute(query.limit(1)).first() is not None
+    query = select(JobRow.id).where(_may_start(session), JobRow.queued_at < now - longer_than)
+    return session.execute(query.limit(1), {"now": now}).first() is not None
 
 
 def longest_wait(session: Session) -> float:
     """Return for how many seconds the oldest of the jobs that may start has been queued, 0 where there is none."""
     now = session.execute(select(db_now())).scalar_one()
-    oldest = session.execute(select(func.min(JobRow.queued_at)).where(_startable(now))).scalar_one()
+    oldest = session.scalar(select(func.min(JobRow.queued_at)).where(_may_start(session)), {"now": now})
     return 0.0 if oldest is None else max(0.0, now - oldest)
+
+
+def _may_start(session: Session) -> ColumnElement[bool]:
+    """Startable, and of a project that may run one more job."""
+    return _STARTABLE & JobRow.project_id.not_in(turns.full_projects(session))

@@ -64,12 +64,18 @@ def add(session: Session, project_id: str, columns: JobColumns, traceparent: str
         extends_id=columns.extends_id,
         warnings=_dataset_warnings(session, columns.dataset_id),
         priority=columns.priority,
+        urgency=_urgency_of_sweep(session, columns.sweep_id),
         lane=columns.lane,
         **{name: resources[name] for name in ("device", "devices") if name in resources},
     )
     session.add(row)
     session.flush()
     return row
+
+
+def _urgency_of_sweep(session: Session, sweep_id: str | None) -> int:
+    """Return the urgency of a new job: a trial's is its sweep's, and 0 is that of all others."""
+    return session.scalar(select(JobRow.urgency).where(JobRow.id == sweep_id)) or 0 if sweep_id else 0
 
 
 def _dataset_warnings(session: Session, dataset_id: str | None) -> list[Any]:
@@ -87,6 +93,25 @@ def find(session: Session, project_id: str, job_id: str) -> JobRow | None:
 def get(session: Session, job_id: str) -> JobRow:
     """Return a job that is known to exist, of any project."""
     return session.get_one(JobRow, job_id)
+
+
+def find_any(session: Session, job_id: str) -> JobRow | None:
+    """Return a job of any project, for administrators."""
+    return session.get(JobRow, job_id)
+
+
+def page_of_all(
+    session: Session, limits: Page, status: str | None, project_id: str | None
+) -> tuple[list[JobRow], bool]:
+    """Return one page of the jobs of all projects, or of one, and whether more follow."""
+    jobs = select(JobRow) if project_id is None else select(JobRow).where(JobRow.project_id == project_id)
+    return fetch_page(session, jobs if status is None else jobs.where(_has_status(status)), JobRow.id, limits)
+
+
+def set_urgency(session: Session, job_id: str, urgency: int) -> None:
+    """Change the place of a job and of its trials among the jobs of all projects."""
+    own = (JobRow.id == job_id) | (JobRow.sweep_id == job_id)
+    session.execute(update(JobRow).where(own).values(urgency=urgency).execution_options(synchronize_session=False))
 
 
 def lock(session: Session, project_id: str, job_id: str, *, share: bool = False) -> JobRow | None:
@@ -181,14 +206,6 @@ def has_pausing_child(session: Session, job_id: str) -> bool:
     """Tell whether some job that belongs to a job has been asked to pause and has not yet."""
     query = select(JobRow.id).where(JobRow.sweep_id == job_id, JobRow.status == "pausing")
     return session.execute(query.limit(1)).first() is not None
-
-
-def queue_position(session: Session, job: JobRow) -> int | None:
-    """Return how many jobs start before this one, None once it has started; a sweep has, while its trials run."""
-    if job.status != "queued" or job.wakes_at is not None:
-        return None
-    before = (JobRow.priority > job.priority) | ((JobRow.priority == job.priority) & (JobRow.id < job.id))
-    return session.execute(select(func.count()).where(JobRow.status == "queued", before)).scalar_one()
 
 
 def outputs(session: Session, job_id: str) -> list[str]:

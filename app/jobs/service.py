@@ -5,7 +5,7 @@ from sqlalchemy.orm import Session
 from app import events
 from app.datasets.access import dataset_ids_ever
 from app.errors import NotFoundError
-from app.jobs import attempts, repository, workers
+from app.jobs import attempts, repository, turns, workers
 from app.jobs.kinds import KINDS
 from app.jobs.queueing import Resolve, check_room, enqueue
 from app.jobs.repository import EventRow, JobFilters, JobRow
@@ -92,7 +92,7 @@ def render(session: Session, row: JobRow) -> Job:
     return Job(
         **fields,
         status="pausing" if pauses else row.status,
-        queue_position=repository.queue_position(session, row),
+        queue_position=turns.queue_position(session, row),
         waiting_for=_waiting_for(session, row),
         attempt=row.attempts,
         dataset=row.dataset_id,
@@ -110,7 +110,7 @@ def render(session: Session, row: JobRow) -> Job:
 
 
 def _waiting_for(session: Session, row: JobRow) -> str | None:
-    """Say which worker a queued job waits for, None where one that can run it was seen."""
+    """Say which worker, or whose end, a queued job waits for; None where a worker that can run it was seen."""
     if row.status != "queued" or row.wakes_at is not None:
         return None
     devices = workers.devices_seen(session)
@@ -120,6 +120,8 @@ def _waiting_for(session: Session, row: JobRow) -> str | None:
         return f"A worker with {row.device}: none was seen in the last two minutes."
     if row.devices > devices[row.device]:
         return f"A worker with {row.devices} devices ({row.device}): the most that one has is {devices[row.device]}."
+    if (maximum := turns.max_running(session, row.project_id)) is not None:
+        return f"A job of its project to end: it runs {maximum}, as many as it may at the same time."
     return None
 
 

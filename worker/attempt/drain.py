@@ -10,8 +10,8 @@ StopReason = Literal["shutdown", "pause", "time_limit"]
 OVERDUE = JobError(
     code="time_limit",
     category="user",
-    message="The job ran for as long as resources.max_seconds allows. Retry lets it go on from its last checkpoint, "
-    "for as long again.",
+    message="The job ran for as long as resources.max_seconds allows or, without it, the time limit of its project. "
+    "Retry lets it go on from its last checkpoint, for as long again; ask for more in resources.max_seconds.",
     param="resources.max_seconds",
 )
 

@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 def run(lease: Lease, draining: Draining, settings: Settings | None = None) -> None:
     """Run the job of `lease` to its end, or give it back when `draining` is set."""
     settings = settings or Settings()
-    database = Database(settings.sql_url)
+    database = Database(settings.sql_url, settings.project_limits)
     attempt = Attempt(database, open_store(settings), lease)
     folder = _fresh_folder(attempt_folder(settings, lease), lease)
     try:

@@ -136,7 +136,7 @@ def test_another_project_sees_and_changes_nothing(
     tried = 0
     for ref in (things["ref"], "sizes", "sizes@1", "sizes@best"):
         for method, path in closed(app):
-            if "{" not in path:
+            if "{" not in path or path.startswith("/v1/admin/"):  # an administrator's: tests/integration/api/test_admin
                 continue
             here = {**parameters, "ref": ref}
             here |= {"name": "manifest.json"} if "files" in path else {}

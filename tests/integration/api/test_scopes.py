@@ -28,8 +28,8 @@ pytestmark = pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
 
 def scope_of(method: str, path: str) -> Scope:
     """What a route needs, by what it does: said here once more, from the reference alone."""
-    if path == "/metrics":
-        return "admin"  # figures of all projects
+    if path == "/metrics" or path.startswith("/v1/admin/"):
+        return "admin"  # figures and jobs of all projects
     if path.rsplit("/", 1)[-1] in ANSWERING:
         return "predict"
     return "read" if method == "GET" or path.endswith("/previews") else "write"

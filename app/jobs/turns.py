@@ -1,0 +1,136 @@
+"""Fair turns: whose job is claimed next, and how many jobs of the queue start before one.
+
+Of the projects that have a job to start and may run one more, the one with the fewest running jobs is next; of those,
+the one that was served longest ago. A project's priorities order its own jobs. Only `urgency`, which an administrator
+sets, comes before turns.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import BigInteger, ColumnElement, Select, bindparam, case, func, select, update
+from sqlalchemy.orm import Session
+
+from app.db.session import default_limits
+from app.db.tables import JobRow, ProjectRow
+from app.jobs.states import LEASED
+from app.projects.repository import limits_of
+
+FIRST = (JobRow.urgency.desc(), JobRow.priority.desc(), JobRow.id)  # the order within a project
+_LOCK = 0x67726167  # "grag", PostgreSQL's advisory lock for claims
+_ALONE = select(func.pg_advisory_xact_lock(_LOCK))
+
+
+def wait_for_claims(session: Session) -> None:
+    """Wait until no other claim is under way, as SQLite does by itself.
+
+    Turns and caps hold only where each claim sees those before it; a claim takes milliseconds.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(_ALONE)
+
+
+def choice(claimable: ColumnElement[bool]) -> Select[str]:
+    """Return the statement of `next_project`, for the jobs that are `claimable` at a time `now`."""
+    running = _running().subquery()
+    urgency = (
+        select(JobRow.urgency)
+        .where(JobRow.project_id == ProjectRow.id, claimable)
+        .order_by(*FIRST)
+        .limit(1)
+        .correlate(ProjectRow)
+        .scalar_subquery()
+    )
+    passed = ProjectRow.id.in_(bindparam("passed", expanding=True))
+    projects = (
+        select(ProjectRow.id, ProjectRow.turn, running.c.jobs, urgency.label("urgency"))
+        .outerjoin(running, running.c.project_id == ProjectRow.id)
+        .where(ProjectRow.id.not_in(_FULL), ~passed)
+        .subquery()
+    )
+    order = (projects.c.urgency.desc(), func.coalesce(projects.c.jobs, 0), projects.c.turn, projects.c.id)
+    return select(projects.c.id).where(projects.c.urgency.is_not(None)).order_by(*order).limit(1)
+
+
+def next_project(session: Session, chosen: Select[str], now: float, passed: Sequence[str] = ()) -> str | None:
+    """Return the project whose turn it is, among those with a job to claim and not `passed`; None without any."""
+    values = {"now": now, "passed": passed, "maximum": default_limits(session).max_running_jobs}
+    return session.scalar(chosen, values)
+
+
+def serve(session: Session, project_id: str) -> None:
+    """Note that a job of the project was claimed: all others come before its next one."""
+    session.connection().execute(_SERVE, {"project": project_id})
+
+
+def full_projects(session: Session) -> Select[str]:
+    """Select the ids of the projects that run as many jobs as they may."""
+    return _FULL.params(maximum=default_limits(session).max_running_jobs)
+
+
+def _full() -> Select[str]:
+    maximum = func.nullif(func.coalesce(ProjectRow.max_running_jobs, bindparam("maximum", type_=BigInteger())), 0)
+    running = select(JobRow.project_id).join(ProjectRow, ProjectRow.id == JobRow.project_id)
+    running = running.where(JobRow.status.in_(LEASED))
+    return running.group_by(JobRow.project_id, ProjectRow.max_running_jobs).having(func.count() >= maximum)
+
+
+def max_running(session: Session, project_id: str) -> int | None:
+    """Return how many jobs a project may run where it runs so many now, else None."""
+    if session.scalar(full_projects(session).where(JobRow.project_id == project_id)) is None:
+        return None
+    return limits_of(session, project_id).max_running_jobs
+
+
+def queue_position(session: Session, job: JobRow) -> int | None:
+    """Return how many jobs start before this one if nobody submits and none ends, None once it has started.
+
+    A sweep has started while its trials run.
+    """
+    if job.status != "queued" or job.wakes_at is not None:
+        return None
+    queues = {row.project_id: row for row in session.execute(_queues(job))}
+    turns = {row.id: row for row in session.execute(_turns(list(queues)))}
+    own, own_turn = queues.pop(job.project_id), turns[job.project_id]
+    place = own_turn.jobs + own.earlier  # the running and the earlier jobs of its project, when it starts
+    before = own.urgent + own.earlier
+    for project_id, queue in queues.items():
+        turn = turns[project_id]
+        is_first = (turn.turn, project_id) < (own_turn.turn, job.project_id)
+        before += queue.urgent + min(queue.peers, max(0, place - turn.jobs + is_first))
+    return int(before)
+
+
+def _running() -> Select[str, int]:
+    """Select the projects that have running jobs, and how many."""
+    count = func.count().label("jobs")
+    return select(JobRow.project_id, count).where(JobRow.status.in_(LEASED)).group_by(JobRow.project_id)
+
+
+def _queues(job: JobRow) -> Select[*tuple[Any, ...]]:
+    """Select for each project its queued jobs that are more urgent than a job, as urgent, and those before it."""
+    peer = JobRow.urgency == job.urgency
+    first = (JobRow.priority > job.priority) | ((JobRow.priority == job.priority) & (JobRow.id < job.id))
+    counts = {
+        "urgent": JobRow.urgency > job.urgency,
+        "peers": peer,
+        "earlier": peer & first & (JobRow.project_id == job.project_id),
+    }
+    columns = (func.sum(case((condition, 1), else_=0)).label(name) for name, condition in counts.items())
+    queued = (JobRow.status == "queued") & JobRow.wakes_at.is_(None)
+    return select(JobRow.project_id, *columns).where(queued).group_by(JobRow.project_id)
+
+
+def _turns(project_ids: Sequence[str]) -> Select[*tuple[Any, ...]]:
+    running = _running().subquery()
+    jobs = func.coalesce(running.c.jobs, 0).label("jobs")
+    rows = select(ProjectRow.id, ProjectRow.turn, jobs).outerjoin(running, running.c.project_id == ProjectRow.id)
+    return rows.where(ProjectRow.id.in_(project_ids))
+
+
+_FULL = _full()
+_SERVE = (
+    update(ProjectRow)
+    .where(ProjectRow.id == bindparam("project"))
+    .values(turn=select(func.max(ProjectRow.turn)).scalar_subquery() + 1)
+)
