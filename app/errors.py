@@ -23,7 +23,7 @@ import errno
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
@@ -209,8 +209,11 @@ _TITLES = {
 }
 
 
-ErrorShape = Callable[[Problem], dict[str, Any]]
-"""How another protocol writes an error: its body."""
+class ErrorShape(NamedTuple):
+    """How another protocol writes an error: its body, and the JSON Schema of that."""
+
+    write: Callable[[Problem], dict[str, Any]]
+    schema: dict[str, Any]
 
 
 def problem(
@@ -223,10 +226,8 @@ def problem(
 ) -> JSONResponse:
     """Render one error answer, as problem details or, under the path of another protocol, in its shape."""
     body = _problem(status, code, detail, errors, getattr(request.state, "request_id", None))
-    shapes: Mapping[str, ErrorShape] = request.app.state.error_shapes
-    for beginning, shape in shapes.items():
-        if f"{request.scope['path']}/".startswith(beginning):
-            return JSONResponse(shape(body), foreign_status(status), headers)
+    if (shape := shape_of(request.app, request.scope["path"])) is not None:
+        return JSONResponse(shape.write(body), foreign_status(status), headers)
     return JSONResponse(body.model_dump(), status, headers, media_type="application/problem+json")
 
 
@@ -248,6 +249,12 @@ def problem_on_the_way(error: Exception, request_id: str | None) -> Problem:
         return _problem(error.status, error.code, error.detail, error.errors, request_id)
     log.error("request %s failed on the way", request_id, exc_info=error)
     return _problem(500, "internal_error", _FAULT, (), request_id)
+
+
+def shape_of(app: FastAPI, path: str) -> ErrorShape | None:
+    """Return how errors of a path are written where it is another protocol's."""
+    shapes: Mapping[str, ErrorShape] = app.state.error_shapes
+    return next((shape for prefix, shape in shapes.items() if f"{path}/".startswith(prefix)), None)
 
 
 def foreign_status(status: int) -> int:

@@ -23,6 +23,7 @@ from app.models.endpoints import router as models
 from app.openapi import document
 from app.predictions.endpoints import router as predictions
 from app.predictions.forwarding import Forwarding
+from app.predictions.protocols import PROTOCOLS
 from app.predictions.wire import PredictionWire
 from app.projects.endpoints import router as admin
 from app.queue import CeleryQueue, JobQueue, MemoryQueue
@@ -58,10 +59,11 @@ def create_app(settings: Settings, queue: JobQueue | None = None, artifacts: Art
     )
     app.state.services = services
     app.state.authenticator = Authenticator(database)
-    errors.install(app, shapes={})
+    errors.install(app, {protocol.prefix: protocol.error for protocol in PROTOCOLS})
     validation.install(app)
     secured = (admin, aliases, datasets, estimates, jobs, models, predictions, recommendations, catalogue, storage)
-    for router in (health.router, health.metrics_router, *secured):
+    foreign = (router for protocol in PROTOCOLS for router in protocol.routers)
+    for router in (health.router, health.metrics_router, *secured, *foreign):
         app.router.routes.extend(router.routes)  # complete as they are; `include_router` would build each once more
     refuse_unknown_parameters(app.routes)
     app.openapi = lambda: document(app)  # type: ignore[method-assign]

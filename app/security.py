@@ -35,7 +35,7 @@ from app.kit import strict_json
 from app.kit.downloads import conditional
 from app.kit.streaming import refuse_compressed, refuse_too_long, too_large
 
-_INPUT_PATHS = ("/predictions", "/embeddings")
+_INPUT_PATHS = ("/predictions", "/embeddings", "/infer")
 _MAX_SMALL_BODY_BYTES = 1 << 20
 _MAX_INLINE_JSON_BYTES = 1 << 18  # larger bodies are parsed in a thread, so that the event loop stays free
 _CACHE_SECONDS = 5.0

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 from unicodedata import normalize
 
-from sqlalchemy import ColumnElement, delete, func, insert, literal, select, update
+from sqlalchemy import ColumnElement, delete, func, insert, literal, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from app.db.session import db_now
@@ -73,6 +73,19 @@ def page(
 def newest(session: Session, project_id: str, limit: int) -> list[ModelRow]:
     """Return the project's models, newest first."""
     return list(session.scalars(select(ModelRow).where(_of(project_id)).order_by(ModelRow.id.desc()).limit(limit)))
+
+
+def newest_of_names(session: Session, project_id: str) -> list[ModelRow]:
+    """Return the newest version of every name."""
+    newest = select(ModelRow.name, func.max(ModelRow.version)).where(_of(project_id)).group_by(ModelRow.name)
+    pair = tuple_(ModelRow.name, ModelRow.version)
+    return list(session.scalars(select(ModelRow).where(_of(project_id), pair.in_(newest))))
+
+
+def aliased(session: Session, project_id: str) -> list[tuple[str, ModelRow]]:
+    """Return every name@alias and its version."""
+    query = select(AliasRow, ModelRow).join(ModelRow, AliasRow.model_id == ModelRow.id).where(_of(project_id))
+    return [(f"{alias.name}@{alias.alias}", row) for alias, row in session.execute(query)]
 
 
 def next_version(session: Session, project_id: str, name: str) -> int:

@@ -1,6 +1,7 @@
 """Resolves references to models; registers, lists and deletes models. Imports no torch."""
 
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -76,6 +77,18 @@ def resolve(session: Session, project_id: str, ref: str) -> ModelRow:
         msg = "There is no such model. A reference is an id, a name, name@version or name@alias."
         raise NotFoundError(msg, code="model_not_found")
     return row
+
+
+def named(session: Session, project_id: str) -> list[tuple[str, ModelRow]]:
+    """Return every name, with its newest version, and every name@alias with its own, in the order of references."""
+    newest = {row.name: row for row in repository.newest_of_names(session, project_id)}
+    aliased = repository.aliased(session, project_id)
+    return sorted([*newest.items(), *aliased], key=itemgetter(0))
+
+
+def versions(session: Session, project_id: str, name: str) -> list[int]:
+    """Return the versions of a name, the oldest first."""
+    return repository.versions(session, project_id, name)[::-1]
 
 
 def list_page(

@@ -5,18 +5,30 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from app.ml.interfaces.answers import AnswerPart
 from app.ml.interfaces.signature import Signature
+from app.ml.kinds.heads import AnyHead
 from app.ml.kinds.modalities import AnyModality
-from app.ml.spec import WarningCode, WarningItem
+from app.ml.spec import TargetSpec, WarningCode, WarningItem
 from app.models.schemas import HeadSummary
 
 MAX_CHANGES = 5
+_HEAD: TypeAdapter[AnyHead] = TypeAdapter(AnyHead)
+_TARGETS: TypeAdapter[tuple[TargetSpec, ...]] = TypeAdapter(tuple[TargetSpec, ...])
 _MODALITY: TypeAdapter[AnyModality] = TypeAdapter(AnyModality)
 
 
 def signature_of(manifest: dict[str, Any]) -> Signature:
     """Return what a model takes."""
     return _MODALITY.validate_python(manifest["modality"]).signature()
+
+
+def answer_parts_of(manifest: dict[str, Any]) -> dict[str, tuple[AnswerPart, ...]]:
+    """Return the parts of every head's answers, by the head's key."""
+    entries = (
+        (_HEAD.validate_python(head["config"]), _TARGETS.validate_python(head["targets"])) for head in manifest["heads"]
+    )
+    return {config.key: config.answer_parts(targets) for config, targets in entries}
 
 
 def heads_of(manifest: dict[str, Any]) -> list[HeadSummary]:

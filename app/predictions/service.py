@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
@@ -13,12 +14,15 @@ from app.errors import ConflictError, ErrorItem, UnavailableError, Unprocessable
 from app.ml.configs.generation import GenerationConfig, Piece, result_of
 from app.ml.errors import InputError, Location
 from app.ml.interfaces import HeadConfig
+from app.ml.interfaces.answers import AnswerPart
 from app.ml.interfaces.doubts import Doubts
+from app.ml.interfaces.signature import Signature
 from app.ml.kinds.heads import AnyHead
 from app.ml.kinds.registry import kinds
 from app.ml.spec import WarningItem
 from app.models import loading
 from app.models import service as models
+from app.models.signatures import answer_parts_of, signature_of
 from app.predictions.schemas import Embeddings, Generation, Generations, ModelName, Predictions, Prompts, Unknown
 from app.serving.engine import LoadedModel, Resident, Rows
 
@@ -40,6 +44,17 @@ class ResolvedModel:
     files: dict[str, Any]
     has_heads: bool
     generates: bool
+    manifest: dict[str, Any]
+
+    @cached_property
+    def signature(self) -> Signature:
+        """What it takes."""
+        return signature_of(self.manifest)
+
+    @cached_property
+    def answer_parts(self) -> dict[str, tuple[AnswerPart, ...]]:
+        """The parts of every head's answers, by the head's key."""
+        return answer_parts_of(self.manifest)
 
 
 def predict(state: Services, project_id: str, ref: str, inputs: Sequence[Any], unknown: Unknown) -> Predictions:
@@ -124,6 +139,11 @@ def begin_generation(
     return Generating(model.name, list(map(len, codes)), steps())
 
 
+def count_tokens(state: Services, model: ResolvedModel, texts: Sequence[str]) -> int:
+    """Return how many tokens texts have for a model of texts, begin marks included."""
+    return sum(map(len, load(state, model).model.prompts(texts)))
+
+
 def _in_slices(state: Services, steps: Generator[list[Piece], None, Value]) -> Generator[list[Piece], None, Value]:
     """Take steps in slices of time, holding a slot for each and none between them; yields the pieces of each slice."""
     while True:
@@ -162,10 +182,18 @@ def resolve(state: Services, project_id: str, ref: str) -> ResolvedModel:
             row = models.resolve(session, project_id, ref)
         name = ModelName(id=row.id, name=row.name, version=row.version)
         heads = {head["config"]["kind"] for head in row.manifest["heads"]}
-        return ResolvedModel(name, row.files, has_heads=bool(heads), generates=bool(heads & _GENERATORS))
+        return ResolvedModel(
+            name, row.files, has_heads=bool(heads), generates=bool(heads & _GENERATORS), manifest=row.manifest
+        )
 
     model: ResolvedModel = state.engine.references.get((project_id, ref), look_up)
     return model
+
+
+def versions_of(state: Services, project_id: str, model: ResolvedModel) -> list[int]:
+    """Return the versions of a model's name, the oldest first."""
+    with state.database.reading() as session:
+        return models.versions(session, project_id, model.name.name)
 
 
 def load(state: Services, model: ResolvedModel) -> Resident:

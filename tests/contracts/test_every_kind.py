@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from pydantic import BaseModel, TypeAdapter
@@ -29,7 +30,7 @@ from app.ml.kinds.strategies.layers import layer_widths
 from app.ml.kinds.supervision.base import SupervisionRequest
 from app.ml.models.assembly import FineTuning, build_heads, stacked, targets_of
 from app.ml.models.bundle import Bundle
-from app.ml.models.predictor import load_bundle
+from app.ml.models.predictor import Predictor, load_bundle
 from app.ml.resolution.devices import check_splittable
 from app.ml.resolution.fine_tuning import resolve_fine_tuning
 from app.ml.resolution.pretraining import resolve_pretraining
@@ -423,6 +424,7 @@ def test_a_backbone_keeps_its_shapes(case: Case) -> None:
     assert torch.allclose(backbone(inputs[1:2]), features[1:2], atol=1e-5), "rows do not depend on each other"
 
 
+PART_TYPES = {"text": "U", "number": "f", "probability": "f", "truth": "b", "count": "i"}
 HEAD_CASES = {name: case for name, case in CASES.items() if name.startswith("heads")}
 
 
@@ -449,6 +451,21 @@ def test_a_head_ignores_missing_labels_and_stays_finite(case: Case) -> None:
     assert set(nothing) == set(head.evaluate(output, target))
     for scale in (1, 1e38, math.inf):
         json.dumps(head.predict(output * scale), allow_nan=False)
+
+
+@pytest.mark.parametrize("case", HEAD_CASES.values(), ids=HEAD_CASES)
+def test_a_head_says_of_which_parts_its_answers_are(case: Case) -> None:
+    run = case.run()
+    bundle = run.bundle()
+    (entry,) = bundle.manifest.heads
+    answers = Predictor(bundle).predict(tiny.DATASETS[case.modality](5).inputs)
+    parts = entry.config.answer_parts(entry.targets)
+    assert [part.name for part in parts].index("") == 0
+    assert len({part.name for part in parts}) == len(parts)
+    for part in parts:
+        values = np.array([part.read(answer[entry.config.key]) for answer in answers])
+        assert values.reshape(5, *part.shape).dtype.kind == PART_TYPES[part.type]
+        assert not part.labels or len(part.labels) == part.shape[-1]
 
 
 def plain_name(name: str) -> str:

@@ -9,6 +9,7 @@ import torch
 from app.artifacts import put_blob
 from app.db.tables import ModelRow
 from app.dependencies import Services
+from app.ml.configs.learning import FineTuningConfig
 from app.ml.kinds.backbones.mlp import ResolvedMlp
 from app.ml.kinds.heads.classifier import Classifier
 from app.ml.kinds.methods.autoencoder import Autoencoder
@@ -19,8 +20,11 @@ from app.ml.kinds.preprocessing.image import ImagePreprocessing
 from app.ml.kinds.preprocessing.table import TablePreprocessing
 from app.ml.kinds.strategies.linear_probe import ResolvedLinearProbe
 from app.ml.models.bundle import Bundle, HeadEntry, Manifest, json_of, read_manifest, save_bundle
-from app.ml.spec import TargetSpec
+from app.ml.resolution.fine_tuning import resolve_fine_tuning
+from app.ml.spec import ModalityKind, TargetSpec
 from app.models.service import register
+from tests.support import tiny
+from worker.training.run import prepare
 
 COLUMNS = ("width", "height", "depth")
 CLASSES = ("large", "small")
@@ -69,6 +73,21 @@ def make_image_bundle(height: int, width: int, channels: int = 1) -> Bundle:
         method=Autoencoder(),
     )
     return Bundle(manifest, mlp.build(image.encoding).eval(), {})
+
+
+_BACKBONES = {"image": "mlp", "table": "mlp", "series": "gru", "text": "gru"}
+_HEADS = [{"kind": "classifier", "target": "label"}, {"kind": "regressor", "target": "size"}]
+
+
+def bundle_of(modality: ModalityKind) -> Bundle:
+    """An untrained model for the tiny rows of a modality, which answers a class and a number."""
+    data = tiny.DATASETS[modality]()
+    request = {"backbone": {"kind": _BACKBONES[modality]}, "heads": _HEADS, "strategy": {"kind": "full"}}
+    config = FineTuningConfig.model_validate({**request, "training": {"epochs": 1}})
+    bundle = prepare(resolve_fine_tuning(config, data.spec, None).config, data).bundle()
+    for module in (bundle.backbone, *bundle.heads.values()):
+        module.eval()
+    return bundle
 
 
 def add_model(services: Services, project_id: str, name: str, *, heads: bool = True, **fields: Any) -> ModelRow:

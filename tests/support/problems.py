@@ -17,3 +17,17 @@ def check_problem(answer: httpx.Response, status: int, code: str | None = None) 
     if code is not None:
         assert body["code"] == code
     return body
+
+
+OTHER_PROTOCOLS = ("/v2", "/openai/")
+
+
+def check_refusal(answer: httpx.Response, status: int, code: str | None = None) -> None:
+    """Check an error of any path: a problem or, of another protocol, its status and shape for one."""
+    if not answer.request.url.path.startswith(OTHER_PROTOCOLS):
+        check_problem(answer, status, code)
+        return
+    assert answer.status_code == (400 if status in (409, 422) else status), (answer.request.url, answer.text)
+    assert answer.headers["content-type"] == "application/json"
+    assert set(answer.json()) == {"error"}
+    assert answer.headers["x-request-id"]

@@ -29,6 +29,7 @@ from torch import Tensor, nn
 
 from app.ml.evaluation.outcomes import Outcomes
 from app.ml.interfaces.abilities import Ability
+from app.ml.interfaces.answers import AnswerPart
 from app.ml.interfaces.modality import Modality, PreprocessingConfig, PreprocessingRequest
 from app.ml.interfaces.resolvable import (
     Choices,
@@ -55,8 +56,8 @@ from app.ml.solvers.solution import Solution
 from app.ml.spec import Decision, ModalityKind, TargetSpec
 
 __all__ = [
-    "Accepts", "AugmentationConfig", "Backbone", "BackboneConfig", "BackboneRequest", "Batch", "Choices", "Config",
-    "Decision", "Decisions", "Encoding", "ExampleSource", "Head", "HeadConfig", "Losses", "MethodConfig",
+    "Accepts", "AnswerPart", "AugmentationConfig", "Backbone", "BackboneConfig", "BackboneRequest", "Batch", "Choices",
+    "Config", "Decision", "Decisions", "Encoding", "ExampleSource", "Head", "HeadConfig", "Losses", "MethodConfig",
     "MethodRequest", "Mix", "Modality", "Objective", "ParamGroup", "PreprocessingConfig", "PreprocessingRequest",
     "ResolutionContext", "Rows", "Shape", "StoredRows",
 ]  # fmt: skip
@@ -386,6 +387,10 @@ class HeadConfig(Config, ABC):
         """Return the config with which its head goes on with another dataset's `targets`; by default the same."""
         del targets
         return self
+
+    @abstractmethod
+    def answer_parts(self, targets: tuple[TargetSpec, ...]) -> tuple[AnswerPart, ...]:
+        """Return the parts of its head's answers that have one shape for every row, the answer itself first."""
 
     @abstractmethod
     def build(self, features: int, targets: tuple[TargetSpec, ...]) -> Head:

@@ -24,6 +24,7 @@ from tests.unit.datasets.conftest import picture, zipped
 from tests.unit.datasets.test_data_page import EXAMPLES, OPTION
 
 PAGE = (Path(__file__).parents[3] / "docs" / "predicting.md").read_text(encoding="utf-8")
+PROTOCOLS = (Path(__file__).parents[3] / "docs" / "protocols.md").read_text(encoding="utf-8")
 COMMANDS = re.findall(r"^```bash\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 LINES = [
     line
@@ -98,6 +99,8 @@ def test_the_page_on_predicting(url: str, key: str, folder: Path, monkeypatch: p
         warnings.simplefilter("ignore")  # those of the service: two files of the page hold keys that are ignored
         for line in LINES:
             assert eval(line, {"graftwork": graftwork}), line  # noqa: S307 - the page of this repository
+    for block in re.findall(r"^```python\n(.*?)^```", PROTOCOLS, re.MULTILINE | re.DOTALL):
+        exec(block.replace("127.0.0.1:8000", url.removeprefix("http://")), {"key": key})  # noqa: S102 - the same
 
 
 def ask(command: str, url: str, key: str) -> Any:

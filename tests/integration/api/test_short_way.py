@@ -18,32 +18,15 @@ from prometheus_client.parser import text_string_to_metric_families
 from app.db.tables import ModelRow
 from app.dependencies import Services
 from app.middleware import RequestLimits
-from app.ml.configs.learning import FineTuningConfig
-from app.ml.models.bundle import Bundle
-from app.ml.resolution.fine_tuning import resolve_fine_tuning
 from app.predictions.wire import PredictionWire
 from tests.conftest import MakeKey
-from tests.support import tiny
 from tests.support.http import BASE, Http
-from tests.support.models import add_bundle, add_model
+from tests.support.models import add_bundle, add_model, bundle_of
 from tests.support.problems import check_problem
-from worker.training.run import prepare
 
 pytestmark = pytest.mark.one_database
 
-HEADS = [{"kind": "classifier", "target": "label"}, {"kind": "regressor", "target": "size"}]
-BACKBONES = {"image": "mlp", "table": "mlp", "series": "gru", "text": "gru"}
 ROW = {"width": 3, "height": 4, "depth": -5}
-
-
-def bundle_of(modality: str) -> Bundle:
-    data = tiny.DATASETS[modality]()  # type: ignore[index]
-    request = {"backbone": {"kind": BACKBONES[modality]}, "heads": HEADS, "strategy": {"kind": "full"}}
-    config = FineTuningConfig.model_validate({**request, "training": {"epochs": 1}})
-    bundle = prepare(resolve_fine_tuning(config, data.spec, None).config, data).bundle()
-    for module in (bundle.backbone, *bundle.heads.values()):
-        module.eval()
-    return bundle
 
 
 SOUND: dict[str, list[Any]] = {

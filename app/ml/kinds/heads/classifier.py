@@ -7,6 +7,7 @@ N / (K N_class) over the train rows (King and Zeng, 2001). Answers are scaled by
 
 from collections.abc import Hashable, Mapping, Sequence
 from functools import cached_property
+from operator import itemgetter
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import torch
@@ -19,7 +20,7 @@ from app.ml.blocks.standardize import Standardize
 from app.ml.errors import ConfigError
 from app.ml.evaluation.classification import Classification
 from app.ml.fields import Integer, Name, Rate
-from app.ml.interfaces import Accepts, Choices, Head, HeadConfig
+from app.ml.interfaces import Accepts, AnswerPart, Choices, Head, HeadConfig
 from app.ml.interfaces.abilities import SoftLabelSolver, Stackable, Stacked
 from app.ml.kinds.heads.temperature import fitted_temperature
 from app.ml.solvers.logistic import SoftLabels, solve_logistic, solve_soft
@@ -83,6 +84,20 @@ class Classifier(HeadConfig):
     def solvable(self) -> bool:
         """Where it has no hidden layers."""
         return not self.hidden
+
+    def answer_parts(self, targets: tuple[TargetSpec, ...]) -> tuple[AnswerPart, ...]:
+        """The class, and each class's probability."""
+        classes = targets[0].classes
+        return (
+            AnswerPart("", "text", (1,), itemgetter("class")),
+            AnswerPart(
+                "probabilities",
+                "probability",
+                (len(classes),),
+                lambda answer: [*answer["probabilities"].values()],
+                classes,
+            ),
+        )
 
     def build(self, features: int, targets: tuple[TargetSpec, ...]) -> "ClassifierHead":
         """Build it for the target's classes."""

@@ -6,6 +6,7 @@ Its predictions say how well it foresees a text: perplexity, accuracy and bits p
 """
 
 from collections.abc import Mapping
+from operator import itemgetter
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor
 from app.ml.blocks.tokens import TOKENS, TokenLayer, is_predicted, mean_nats, rates, token_sums
 from app.ml.evaluation.language_model import TokenSums
 from app.ml.fields import Name
-from app.ml.interfaces import Accepts, Backbone, ExampleSource, Head, HeadConfig
+from app.ml.interfaces import Accepts, AnswerPart, Backbone, ExampleSource, Head, HeadConfig
 from app.ml.interfaces.abilities import Ability, Sequences
 from app.ml.spec import ModalityKind, TargetSpec
 
@@ -31,6 +32,15 @@ class Generator(HeadConfig):
     kind: Literal["generator"] = "generator"
     target: None = Field(None, description="None: it learns from the texts themselves.")
     name: Name | None = Field(None, description="The key of its answers; null takes generator.")
+
+    def answer_parts(self, targets: tuple[TargetSpec, ...]) -> tuple[AnswerPart, ...]:
+        """How well it foresees a text: the perplexity, and the other figures."""
+        return (
+            AnswerPart("", "number", (1,), itemgetter("perplexity")),
+            AnswerPart("token_accuracy", "number", (1,), itemgetter("token_accuracy")),
+            AnswerPart("bits_per_character", "number", (1,), itemgetter("bits_per_character")),
+            AnswerPart("tokens", "count", (1,), itemgetter("tokens")),
+        )
 
     def build(self, features: int, targets: tuple[TargetSpec, ...]) -> "GeneratorHead":
         """Build it for the vocabulary, whose codes are the classes of the only target."""

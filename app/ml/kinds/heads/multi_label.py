@@ -18,7 +18,7 @@ from app.ml.blocks.mlp import last_layer_tensors, mlp_layers, single_layer
 from app.ml.blocks.standardize import Standardize
 from app.ml.evaluation import multi_label
 from app.ml.fields import Integer, Name, NameOrNames, Rate
-from app.ml.interfaces import Accepts, Head, HeadConfig
+from app.ml.interfaces import Accepts, AnswerPart, Head, HeadConfig
 from app.ml.solvers.multi_label import solve_multi_label
 from app.ml.solvers.solution import Solution
 from app.ml.spec import TargetSpec
@@ -56,10 +56,26 @@ class MultiLabel(HeadConfig):
         """Where it has no hidden layers."""
         return not self.hidden
 
+    def answer_parts(self, targets: tuple[TargetSpec, ...]) -> tuple[AnswerPart, ...]:
+        """Whether each label is answered, and its probability."""
+        labels = _labels(targets)
+        shape = (len(labels),)
+        return (
+            AnswerPart("", "truth", shape, lambda answer: [label in answer["labels"] for label in labels], labels),
+            AnswerPart(
+                "probabilities", "probability", shape, lambda answer: [*answer["probabilities"].values()], labels
+            ),
+        )
+
     def build(self, features: int, targets: tuple[TargetSpec, ...]) -> "MultiLabelHead":
         """Build it with one output a label."""
-        alike = len({target.group for target in targets}) == 1
-        return MultiLabelHead(self, features, tuple(target.label if alike else target.name for target in targets))
+        return MultiLabelHead(self, features, _labels(targets))
+
+
+def _labels(targets: tuple[TargetSpec, ...]) -> tuple[str, ...]:
+    """What each target is called among the answers."""
+    alike = len({target.group for target in targets}) == 1
+    return tuple(target.label if alike else target.name for target in targets)
 
 
 class MultiLabelHead(Head):

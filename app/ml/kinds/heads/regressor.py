@@ -16,6 +16,7 @@ normal quantile, times the leave-one-out error where the head was solved for, el
 import math
 from collections.abc import Hashable, Sequence
 from functools import cached_property
+from operator import itemgetter
 from statistics import NormalDist
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -28,7 +29,7 @@ from app.ml.blocks.mlp import mlp_layers, single_layer
 from app.ml.blocks.standardize import Standardize
 from app.ml.evaluation.regression import Regression, Regressions
 from app.ml.fields import Integer, Name, NameOrNames, Rate, Real
-from app.ml.interfaces import Accepts, Head, HeadConfig
+from app.ml.interfaces import Accepts, AnswerPart, Head, HeadConfig
 from app.ml.interfaces.abilities import Stackable, Stacked
 from app.ml.solvers.regression import solve_regression
 from app.ml.solvers.solution import Solution
@@ -39,6 +40,8 @@ _FAR = 100.0  # robust deviations from the median; a target that far out is most
 _NORMAL_RANGE = 2 * NormalDist().inv_cdf(0.75)  # between the quartiles of a normal distribution of deviation 1
 _MAX_SAMPLED = 1_000_000  # torch's quantile takes no more than 16 million numbers
 _MAX_LOG_VARIANCE = 8.0  # deviations from 0.02 to 55 of the target's
+
+_ENDS = ("low", "high")
 
 
 class Regressor(HeadConfig):
@@ -84,6 +87,25 @@ class Regressor(HeadConfig):
     def signed(self) -> bool:
         """Where it is a log likelihood."""
         return self.loss == "gaussian"
+
+    def answer_parts(self, targets: tuple[TargetSpec, ...]) -> tuple[AnswerPart, ...]:
+        """The values of all targets, and the ends of their intervals."""
+        names = tuple(target.name for target in targets)
+        if len(names) == 1:
+            return (
+                AnswerPart("", "number", (1,), itemgetter("value")),
+                AnswerPart("interval", "number", (2,), itemgetter("interval"), _ENDS),
+            )
+        return (
+            AnswerPart("", "number", (len(names),), lambda answer: [answer[name]["value"] for name in names], names),
+            AnswerPart(
+                "interval",
+                "number",
+                (len(names), 2),
+                lambda answer: [answer[name]["interval"] for name in names],
+                _ENDS,
+            ),
+        )
 
     def build(self, features: int, targets: tuple[TargetSpec, ...]) -> "RegressorHead":
         """Build it with an output, or two, for every target."""

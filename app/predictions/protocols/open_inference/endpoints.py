@@ -1,0 +1,252 @@
+"""Endpoints of the Open Inference Protocol, under /v2. Health needs no key, as under /health."""
+
+from dataclasses import dataclass
+from importlib.metadata import version as version_of
+from typing import Annotated, Any
+
+import numpy as np
+from fastapi import APIRouter, Depends, Path, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+from pydantic_core import to_json
+from starlette.concurrency import run_in_threadpool
+
+from app.dependencies import Services, State
+from app.errors import BadRequestError, NotFoundError, Problem, UnprocessableError
+from app.health import ready
+from app.kit import strict_json
+from app.ml.interfaces import Rows
+from app.models.endpoints import Ref
+from app.models.refs import MAX_NAME, parse
+from app.predictions import service
+from app.predictions.protocols.open_inference.inputs import INPUTS, input_tensors, rows_of
+from app.predictions.protocols.open_inference.outputs import Output, Selection, Written, array_of, outputs_of, select
+from app.predictions.protocols.open_inference.schemas import (
+    InferRequest,
+    InferResponse,
+    ModelMetadata,
+    ModelReady,
+    ServerLive,
+    ServerMetadata,
+    ServerReady,
+)
+from app.predictions.protocols.open_inference.tensors import arrays_of
+from app.predictions.schemas import Unknown
+from app.predictions.service import ResolvedModel
+from app.security import CanPredict, secure_router
+
+health = APIRouter(prefix="/v2/health", tags=["open inference protocol"])
+router = secure_router("/v2", "open inference protocol")
+
+_JSON_LENGTH = "Inference-Header-Content-Length"
+_MISSING: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "There is no such model."}}
+_TOO_LARGE: dict[int | str, dict[str, Any]] = {413: {"model": Problem, "description": "The body is too large."}}
+_BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
+_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": InferRequest.model_json_schema()},
+            "application/octet-stream": _BINARY,
+        },
+    }
+}
+_ANSWER: dict[int | str, dict[str, Any]] = {200: {"content": {"application/octet-stream": _BINARY}}}
+_INFER: dict[str, Any] = {
+    "responses": _MISSING | _TOO_LARGE | _ANSWER,
+    "openapi_extra": _BODY,
+    "response_model": InferResponse,
+}
+Version = Annotated[str, Path(max_length=MAX_NAME, description="A version or an alias of the model's name.")]
+
+
+@dataclass(frozen=True)
+class _Body:
+    request: InferRequest
+    content: memoryview  # of binary tensors
+    has_content: bool
+
+
+async def _read(request: Request) -> _Body:
+    """Return a request's JSON and the bytes that follow it."""
+    body = await request.body()
+    length = request.headers.get(_JSON_LENGTH)
+    if length is not None and not (length.isdecimal() and 0 < int(length[:20]) <= len(body)):
+        msg = f"{_JSON_LENGTH} is the length of the JSON at the beginning of the body, which has {len(body)} bytes."
+        raise BadRequestError(msg)
+    end = len(body) if length is None else int(length)
+    try:
+        document = await run_in_threadpool(strict_json.loads, body[:end])
+        return _Body(InferRequest.model_validate(document), memoryview(body)[end:], length is not None)
+    except strict_json.StrictJsonError as error:
+        msg = f"the JSON of the request: {error}"
+        raise UnprocessableError(msg, code="invalid_request") from None
+    except ValidationError as error:
+        errors = [{**item, "loc": ("body", *item["loc"])} for item in error.errors(include_url=False)]
+        raise RequestValidationError(errors, body=document) from None
+
+
+Body = Annotated[_Body, Depends(_read)]
+
+
+@health.get("/live")
+async def server_live() -> ServerLive:
+    """Answer that the process is alive."""
+    return ServerLive()
+
+
+@health.get("/ready")
+def server_ready(state: State) -> ServerReady:
+    """Answer that the service can serve, that is, reach its database; else 503."""
+    ready(state)
+    return ServerReady()
+
+
+@router.get("")
+def server_metadata(_: CanPredict) -> ServerMetadata:
+    """Return what answers, and its extensions of the protocol."""
+    return ServerMetadata(version=version_of("graftwork"))
+
+
+@router.get("/models/{ref}", responses=_MISSING)
+def model_metadata(state: State, principal: CanPredict, ref: Ref) -> ModelMetadata:
+    """Return the tensors that a model takes and gives."""
+    return _metadata(state, principal.project_id, _model(state, principal.project_id, ref))
+
+
+@router.get("/models/{ref}/versions/{version}", responses=_MISSING)
+def version_metadata(state: State, principal: CanPredict, ref: Ref, version: Version) -> ModelMetadata:
+    """Return the tensors that a version of a model takes and gives."""
+    return _metadata(state, principal.project_id, _model(state, principal.project_id, ref, version))
+
+
+@router.get("/models/{ref}/ready", responses=_MISSING)
+def model_ready(state: State, principal: CanPredict, ref: Ref) -> ModelReady:
+    """Load a model, unless it is in memory, and answer that it can be asked."""
+    return _ready(state, _model(state, principal.project_id, ref))
+
+
+@router.get("/models/{ref}/versions/{version}/ready", responses=_MISSING)
+def version_ready(state: State, principal: CanPredict, ref: Ref, version: Version) -> ModelReady:
+    """Load a version of a model, unless it is in memory, and answer that it can be asked."""
+    return _ready(state, _model(state, principal.project_id, ref, version))
+
+
+@router.post("/models/{ref}/infer", **_INFER)
+def infer(state: State, principal: CanPredict, ref: Ref, body: Body) -> Response:
+    """Answer the rows of tensors with tensors."""
+    return _infer(state, principal.project_id, _model(state, principal.project_id, ref), body)
+
+
+@router.post("/models/{ref}/versions/{version}/infer", **_INFER)
+def infer_version(state: State, principal: CanPredict, ref: Ref, version: Version, body: Body) -> Response:
+    """Answer the rows of tensors with tensors, by a version of a model."""
+    return _infer(state, principal.project_id, _model(state, principal.project_id, ref, version), body)
+
+
+def _model(state: Services, project_id: str, ref: str, version: str | None = None) -> ResolvedModel:
+    """Return the model that a path names. Raises NotFoundError."""
+    reference = parse(ref)
+    is_selector = version is not None and reference is not None and reference.is_bare_name
+    model = service.resolve(state, project_id, f"{ref}@{version}" if is_selector else ref)
+    if version is not None and not is_selector and version != str(model.name.version):
+        msg = f"The path names {model.name.name}@{model.name.version} and another version: name one of them."
+        raise NotFoundError(msg, code="model_not_found")
+    return model
+
+
+def _metadata(state: Services, project_id: str, model: ResolvedModel) -> ModelMetadata:
+    return ModelMetadata(
+        name=model.name.name,
+        versions=[str(version) for version in service.versions_of(state, project_id, model)],
+        inputs=input_tensors(model.signature),
+        outputs=[output.metadata for output in _outputs(model).values()],
+    )
+
+
+def _outputs(model: ResolvedModel) -> dict[str, Output]:
+    return outputs_of(model.answer_parts, model.manifest["features"])
+
+
+def _ready(state: Services, model: ResolvedModel) -> ModelReady:
+    service.load(state, model)
+    return ModelReady(name=model.name.name)
+
+
+def _infer(state: Services, project_id: str, model: ResolvedModel, body: _Body) -> Response:
+    request = body.request
+    binary, unknown = _parameters(request)
+    selections = select(_outputs(model), request.outputs, binary=binary)
+    arrays = arrays_of(request.inputs, body.content, has_content=body.has_content)
+    rows = rows_of(arrays, model.signature)
+    try:
+        written, warnings = _answered(state, project_id, model, rows, selections, unknown)
+    except UnprocessableError as error:
+        raise _in_tensors(error, [*arrays]) from None
+    response = InferResponse(
+        model_name=model.name.name,
+        model_version=str(model.name.version),
+        id=request.id,
+        parameters={"warnings": to_json(warnings).decode()} if warnings else None,
+        outputs=written.tensors,
+    )
+    header = response.model_dump_json(exclude_none=True).encode()
+    if not written.content:
+        return Response(header, media_type="application/json")
+    headers = {_JSON_LENGTH: str(len(header))}
+    return Response(b"".join([header, *written.content]), media_type="application/octet-stream", headers=headers)
+
+
+def _parameters(request: InferRequest) -> tuple[bool, Unknown]:
+    """Return whether outputs are bytes, and what becomes of doubtful rows."""
+    parameters = dict(request.parameters)
+    binary, unknown = parameters.pop("binary_data_output", False), parameters.pop("unknown", "warn")
+    parameters.pop("content_type", None)  # by which clients of MLServer say what they made a tensor of
+    for key in parameters:
+        msg = f"parameters: there is no {key[:100]!r}; there are binary_data_output and unknown"
+        raise UnprocessableError(msg, code="invalid_request")
+    if not isinstance(binary, bool) or unknown not in ("warn", "refuse"):
+        msg = 'parameters: binary_data_output is true or false, and unknown "warn" or "refuse"'
+        raise UnprocessableError(msg, code="invalid_request")
+    return binary, unknown
+
+
+def _answered(
+    state: Services, project_id: str, model: ResolvedModel, rows: Any, selections: list[Selection], unknown: Unknown
+) -> tuple[Written, list[Any]]:
+    """Compute the outputs that are asked for, and return them with what is doubtful."""
+    ref = model.name.id  # whatever its aliases mean by now
+    predictions = embeddings = None
+    if any(selection.output.head is not None for selection in selections):
+        predictions = service.predict(state, project_id, ref, rows, unknown)
+    if any(selection.output.head is None for selection in selections):
+        embeddings = service.embed(state, project_id, ref, rows, unknown)
+
+    def values(output: Output) -> Rows:
+        if output.head is None:
+            assert embeddings is not None
+            return np.array(embeddings.embeddings, np.float32)
+        assert predictions is not None
+        return array_of(output, predictions.predictions)
+
+    written = Written()
+    for selection in selections:
+        written.add(selection, values)
+    answer = predictions or embeddings
+    return written, list(answer.warnings) if answer else []
+
+
+def _in_tensors(error: UnprocessableError, names: list[str]) -> UnprocessableError:
+    """Return an error of rows with the tensor and the row that it is about."""
+    messages = []
+    for item in error.errors:
+        _, *place = item.loc
+        row, inside = (place[0], place[1:]) if place else (None, [])
+        tensor = next((name for name in names if [name] == inside[:1]), INPUTS if names == [INPUTS] else None)
+        if tensor is not None and inside[:1] == [tensor]:
+            inside = inside[1:]
+        where = [] if tensor is None else [f"input tensor {tensor[:200]!r}"]
+        where += [] if row is None else [f"row {row}"]
+        where += [repr(part) for part in inside]
+        messages.append(f"{', '.join(where)}: {item.msg}")
+    return UnprocessableError("; ".join(messages[:5]) or error.detail, code=error.code)

@@ -1,0 +1,104 @@
+"""Endpoints in OpenAI's shape, under /openai/v1."""
+
+import base64
+from typing import Any
+
+import numpy as np
+from fastapi import Request
+from fastapi.responses import StreamingResponse
+from pydantic import ValidationError
+
+from app.dependencies import Reading, State
+from app.errors import ErrorItem, Problem, UnprocessableError
+from app.kit import sse
+from app.ml.configs.generation import result_of
+from app.models import service as models
+from app.models.endpoints import Ref
+from app.predictions import service
+from app.predictions.protocols.openai_shaped.completions import Completions, prompts_of
+from app.predictions.protocols.openai_shaped.schemas import (
+    Completion,
+    CompletionsRequest,
+    Embedding,
+    EmbeddingList,
+    EmbeddingsRequest,
+    ListedModel,
+    ModelList,
+    Usage,
+)
+from app.predictions.schemas import Prompts
+from app.security import CanPredict, secure_router
+
+router = secure_router("/openai/v1", "openai")
+
+_MISSING: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "There is no such model."}}
+_STREAM: dict[int | str, dict[str, Any]] = {200: {"content": {sse.MEDIA_TYPE: {}}}}
+
+
+@router.get("/models")
+def list_models(session: Reading, principal: CanPredict) -> ModelList:
+    """List what models are called: every name, which means its newest version, and every alias."""
+    named = models.named(session, principal.project_id)
+    return ModelList(data=[_listed(ref, row) for ref, row in named])
+
+
+@router.get("/models/{ref}", responses=_MISSING)
+def get_model(session: Reading, principal: CanPredict, ref: Ref) -> ListedModel:
+    """Return what a reference to a model means."""
+    return _listed(ref, models.resolve(session, principal.project_id, ref))
+
+
+def _listed(ref: str, row: Any) -> ListedModel:
+    return ListedModel(id=ref, created=int(row.created_at), modality=row.manifest["modality"]["kind"])
+
+
+@router.post("/embeddings", responses=_MISSING)
+def create_embeddings(principal: CanPredict, state: State, body: EmbeddingsRequest) -> EmbeddingList:
+    """Return the embedding of every text: the features of the model's backbone."""
+    model = service.resolve(state, principal.project_id, body.model)
+    if model.signature.modality != "text":
+        msg = f"this model takes {model.signature.modality} rows: ask POST /v1/models/{{ref}}/embeddings"
+        raise _refuse(msg, "model")
+    if body.dimensions not in (None, model.manifest["features"]):
+        msg = f"this model's embeddings have {model.manifest['features']} dimensions, and cannot be shortened"
+        raise _refuse(msg, "dimensions")
+    answer = service.embed(state, principal.project_id, model.name.id, body.input, "warn")
+    tokens = service.count_tokens(state, model, body.input)
+    written = (_written(numbers, body.encoding_format) for numbers in answer.embeddings)
+    return EmbeddingList(
+        data=[Embedding(index=index, embedding=embedding) for index, embedding in enumerate(written)],
+        model=f"{answer.model.name}@{answer.model.version}",
+        usage=Usage(prompt_tokens=tokens, total_tokens=tokens),
+        warnings=answer.warnings,
+    )
+
+
+def _written(numbers: list[float], encoding_format: str | None) -> list[float] | str:
+    return base64.b64encode(np.array(numbers, "<f4").tobytes()).decode() if encoding_format == "base64" else numbers
+
+
+@router.post("/completions", responses=_MISSING | _STREAM, response_model=Completion)
+def create_completions(
+    request: Request, principal: CanPredict, state: State, body: CompletionsRequest
+) -> Completion | StreamingResponse:
+    """Continue texts with a model that has a generator."""
+    prompts = _checked(body)
+    begun = service.begin_generation(
+        state, principal.project_id, body.model, prompts, "warn", streamed=bool(body.stream)
+    )
+    completions = Completions(body, begun)
+    if body.stream:
+        return sse.event_stream(completions.lines(request.state.request_id))
+    return completions.answer(result_of(begun.steps))
+
+
+def _checked(body: CompletionsRequest) -> Prompts:
+    """Return a request as our own generations have it. Raises UnprocessableError: it asks for too much at once."""
+    try:
+        return prompts_of(body)
+    except ValidationError as error:
+        raise _refuse(str(error.errors()[0]["msg"]).removeprefix("Value error, "), "max_tokens") from None
+
+
+def _refuse(msg: str, param: str) -> UnprocessableError:
+    return UnprocessableError(f"{param}: {msg}", errors=[ErrorItem(loc=["body", param], msg=msg)])
