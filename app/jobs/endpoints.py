@@ -3,21 +3,23 @@
 from functools import partial
 from typing import Annotated, Any, Literal
 
-from fastapi import Header, Query, Response
+from fastapi import Header, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
+from app.artifacts import fetch_blob
 from app.dependencies import Reading, State
 from app.errors import Problem
 from app.idempotency.service import IdempotencyKey
-from app.jobs import actions, curves, service, stream
+from app.jobs import actions, curves, files, service, stream
 from app.jobs.curve_rendering import MEDIA, render_curve
 from app.jobs.curves import CurveList
 from app.jobs.filters import JobFilterQuery
 from app.jobs.interface import ExtendRequest
 from app.jobs.kinds import JobRequest
-from app.jobs.schemas import AttemptList, CheckpointList, EventList, Job, JobSummary, MetricList
+from app.jobs.schemas import AttemptList, CheckpointList, EventList, Job, JobFileList, JobSummary, MetricList
 from app.jobs.submission import submit_once
 from app.kit import sse
+from app.kit.downloads import Download, checked_file
 from app.kit.pages import Listing, PageQuery, ViewQuery
 from app.ml.evaluation.curve import Curve, CurveKind
 from app.security import CanRead, CanWrite, secure_router
@@ -153,6 +155,30 @@ def get_job_curve(
         return curve
     headers = {"Content-Disposition": f'attachment; filename="{kind}.{form}"', "Content-Security-Policy": _INERT}
     return Response(render_curve(curve, form), media_type=MEDIA[form], headers=headers)
+
+
+_FILE: dict[int | str, dict[str, Any]] = {
+    **_NOT_FOUND,
+    200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}},
+    206: {"description": "The ranges of bytes that were asked for."},
+    304: {"description": "The file is the one that If-None-Match names."},
+    416: {"model": Problem, "description": "The file has no byte in the range that was asked for."},
+}
+
+
+@router.get("/{job_id}/files", responses=_NOT_FOUND)
+def list_job_files(job_id: str, state: State, principal: CanRead) -> JobFileList:
+    """List the files of a job, such as the results of a batch prediction."""
+    return files.index(state, principal.project_id, job_id)
+
+
+@router.get("/{job_id}/files/{name}", responses=_FILE, response_class=Download)
+def get_job_file(
+    job_id: str, name: Annotated[str, Path(max_length=100)], request: Request, state: State, principal: CanRead
+) -> Response:
+    """Download a file of a job, or ranges of it, after its bytes were checked against their digest."""
+    sha256 = files.sha256_of(state, principal.project_id, job_id, name)
+    return checked_file(request, sha256, name, lambda: fetch_blob(state.artifacts, sha256))
 
 
 _STREAM: dict[int | str, dict[str, Any]] = {**_NOT_FOUND, 200: {"content": {"text/event-stream": {}}}}

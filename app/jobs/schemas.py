@@ -39,6 +39,24 @@ class Output(BaseModel):
     model: str
 
 
+class JobFile(BaseModel):
+    """A file of a job, and where it is downloaded."""
+
+    object: Literal["file"] = "file"
+    name: str
+    bytes: int
+    sha256: str
+    link: str
+
+
+class JobFileList(BaseModel):
+    """The files of a job: results of a batch prediction, or the file that it works from until they are there."""
+
+    object: Literal["list"] = "list"
+    data: list[JobFile]
+    has_more: Literal[False] = False
+
+
 class JobLinks(BaseModel):
     """Addresses of what belongs to a job."""
 
@@ -48,6 +66,7 @@ class JobLinks(BaseModel):
     metrics: str
     checkpoints: str
     curves: str
+    files: str
     dataset: str | None
     trials: str | None
 

@@ -71,6 +71,7 @@ def render(session: Session, row: JobRow) -> Job:
         metrics=f"{base}/metrics",
         checkpoints=f"{base}/checkpoints",
         curves=f"{base}/curves",
+        files=f"{base}/files",
         dataset=row.dataset_id and f"/v1/datasets/{row.dataset_id}",
         trials=KINDS[row.kind].links(row.id).get("trials"),
     )

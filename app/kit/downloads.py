@@ -3,8 +3,11 @@
 A Range header that is malformed is ignored, as the RFC says; one that no byte of the content lies in is answered 416.
 """
 
+import base64
 import hashlib
 import re
+from collections.abc import Callable
+from pathlib import Path
 from typing import NoReturn
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -14,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from app.errors import RangeError
 
+_MEDIA_TYPES = {".parquet": "application/vnd.apache.parquet", ".csv": "text/csv; charset=utf-8"}
 _TAG = re.compile(r'(?:W/)?("[^"]*")')
 _RANGE = re.compile(r"\s*(?:(\d+)\s*-\s*(\d*)|-\s*(\d+))\s*")
 _KEPT = ("etag", "cache-control", "vary", "last-modified")  # by an answer that nothing has changed
@@ -121,3 +125,17 @@ class Download(FileResponse):
         if spans is not None:
             headers["range"] = "bytes=" + ", ".join(f"{start}-{end - 1}" for start, end in spans)
         await super().__call__({**scope, "headers": headers.raw}, receive, send)
+
+
+def checked_file(request: Request, sha256: str, name: str, fetch: Callable[[], Path]) -> Response:
+    """Return a file as the answer to a request: 304 where the client has it, else all of it or the ranges asked for.
+
+    `fetch` returns the file, after its bytes were checked against their digest.
+    """
+    digest = base64.b64encode(bytes.fromhex(sha256)).decode()
+    headers = {"ETag": f'"{sha256}"', "Cache-Control": "no-cache", "Repr-Digest": f"sha-256=:{digest}:"}
+    if is_current(request, headers["ETag"]):
+        return not_modified(Headers(headers))
+    path = fetch()
+    media_type = _MEDIA_TYPES.get(Path(name).suffix, "application/octet-stream")
+    return Download(path, 200, headers, media_type, filename=name, stat_result=path.stat())

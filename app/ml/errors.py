@@ -5,6 +5,7 @@ LearningError
 ├── InputError                rows sent for prediction cannot be read; the user changes the rows
 ├── CorruptCheckpointError    a resumable state does not belong to this job, or is damaged
 ├── CorruptModelError         a model's files are damaged, or it no longer answers as when it was saved
+├── ExportError               a model has no form of the kind that was asked for; the user asks for another
 └── WeightsError              a file of weights cannot be imported; the user sends another
 """
 
@@ -45,6 +46,10 @@ class CorruptCheckpointError(LearningError):
 
 class CorruptModelError(LearningError):
     """A model's files are damaged or no longer give the outputs saved with them."""
+
+
+class ExportError(LearningError):
+    """A model cannot be written in the form that was asked for; the message says why, and what can be."""
 
 
 class WeightsError(LearningError):

@@ -1,17 +1,15 @@
 """Endpoints of models."""
 
-import base64
 from typing import Annotated, Any
 
 from fastapi import Path, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import Headers
 
 from app.artifacts import fetch_blob
 from app.dependencies import Reading, State
 from app.errors import Problem
 from app.idempotency.service import IdempotencyKey
-from app.kit.downloads import Download, is_current, not_modified
+from app.kit.downloads import Download, checked_file
 from app.kit.pages import Listing, PageQuery, ViewQuery
 from app.kit.streaming import receive_form
 from app.models import importing, service
@@ -112,9 +110,4 @@ def file(
 ) -> Response:
     """Download one file of a model, or ranges of it, after its bytes were checked against their digest."""
     sha256 = service.file_sha256(state, principal.project_id, ref, name)
-    digest = base64.b64encode(bytes.fromhex(sha256)).decode()
-    headers = {"ETag": f'"{sha256}"', "Cache-Control": "no-cache", "Repr-Digest": f"sha-256=:{digest}:"}
-    if is_current(request, headers["ETag"]):
-        return not_modified(Headers(headers))
-    path = fetch_blob(state.artifacts, sha256)
-    return Download(path, 200, headers, "application/octet-stream", filename=name, stat_result=path.stat())
+    return checked_file(request, sha256, name, lambda: fetch_blob(state.artifacts, sha256))

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, ValidationError
 from sqlalchemy.exc import IntegrityError
@@ -26,9 +26,12 @@ from app.kit.streaming import Form
 from app.ml.errors import CorruptModelError, WeightsError
 from app.ml.spec import Frozen
 from app.models import service
-from app.models.packages import Parts, json_field, parts_of
+from app.models.packages import MANIFEST, MODEL_FILES, Parts, json_field, parts_of, unpack_model
 from app.models.refs import ModelName
 from app.models.schemas import Model
+
+if TYPE_CHECKING:
+    from app.ml.models.bundle import Bundle
 
 _MAX_WAIT_SECONDS = 5.0
 _MAX_ATTEMPTS = 5
@@ -39,7 +42,9 @@ class ImportOptions(Frozen):
     """The form fields of an import."""
 
     name: ModelName = Field(description="Name of the model; a name that exists gets its next version.")
-    architecture: Literal["efficientnet_lite0", "bert"] = Field(description="Architecture of the weights.")
+    architecture: Literal["efficientnet_lite0", "bert", "graftwork"] = Field(
+        description="Architecture of the weights; graftwork: a whole model, as an export in the format safetensors."
+    )
     image_size: int = Field(
         224, ge=32, le=1024, description="For image models: side of the square input images, in pixels."
     )
@@ -70,7 +75,7 @@ def create(state: Services, project_id: str, key: str | None, form: Form) -> Mod
     request = fingerprint("models", form.sha256, *(f"{k}={v}" for k, v in sorted(form.fields.items())))
     with _one_at_a_time(), tempfile.TemporaryDirectory(dir=form.path.parent) as scratch:
         folder = Path(scratch)
-        manifest, names = _build(options, parts_of(form.path, folder / "weights"), folder / "model")
+        manifest, names = _build(options, form.path, folder)
         files = {name: put_blob(state.artifacts, folder / "model" / name).model_dump() for name in names}
     candidate = {"name": options.name, "kind": manifest["kind"], "manifest": manifest, "files": files, "metrics": {}}
     return _registered(state, project_id, key, request, candidate)
@@ -103,32 +108,61 @@ def _one_at_a_time() -> Iterator[None]:
         _import_lock.release()
 
 
-def _build(options: ImportOptions, parts: Parts, folder: Path) -> tuple[dict[str, Any], list[str]]:
-    """Write the model's files, load them as a check, and return the manifest and the names of the files."""
+def _build(options: ImportOptions, upload: Path, scratch: Path) -> tuple[dict[str, Any], list[str]]:
+    """Write the model's files into the folder `model`, load them as a check; return manifest and names of the files."""
     import torch  # noqa: PLC0415 - only imports need it
 
     from app.ml.models.bundle import json_of, read_bundle, save_bundle  # noqa: PLC0415 - the same
-    from app.ml.models.imports import ImportRequest, import_model  # noqa: PLC0415 - the same
 
-    request = ImportRequest(
-        options.architecture,
-        parts.weights,
-        side=options.image_size,
-        vocabulary=options.vocab or parts.vocab,
-        config=options.config or parts.config or {},
-        max_tokens=options.max_tokens,
-        uncased=options.uncased,
-    )
+    folder = scratch / "model"
     folder.mkdir()
     torch.set_num_threads(1)  # leaves the other cores to predictions
     try:
-        names = save_bundle(folder, import_model(request))
+        if options.architecture == "graftwork":
+            unpack_model(upload, folder)
+            _check_manifest(folder)
+            manifest = read_bundle(folder, for_training=True).manifest
+            return json_of(manifest), [MANIFEST, *manifest.files]
+        names = save_bundle(folder, _converted(options, parts_of(upload, scratch / "weights")))
         return json_of(read_bundle(folder).manifest), names
     except WeightsError as error:
         raise _refusal(error) from None
     except CorruptModelError as error:
         msg = f"file: the weights make a model that does not answer with numbers: {error}"
+        if options.architecture == "graftwork":
+            msg = f"file: this package makes no model that answers as it did when it was exported: {str(error)[:300]}"
         raise UnprocessableError(msg, code="weights_do_not_fit") from None
+
+
+def _check_manifest(folder: Path) -> None:
+    """Refuse the manifest of a package that is none of a model of this release, or names other files than a model's."""
+    from app.ml.models.bundle import read_manifest  # noqa: PLC0415 - only imports need it
+
+    try:
+        others = sorted(read_manifest(folder).files.keys() - set(MODEL_FILES))
+    except CorruptModelError:
+        others = [""]
+    if others:
+        msg = f"file: {MANIFEST} is not that of a model that this release exports; export the model once more"
+        raise UnprocessableError(msg, code="weights_do_not_fit", errors=[ErrorItem(loc=["body", "file"], msg=msg)])
+
+
+def _converted(options: ImportOptions, parts: Parts) -> "Bundle":
+    """Return the model that published weights make."""
+    from app.ml.models.imports import ImportRequest, import_model  # noqa: PLC0415 - only imports need it
+
+    assert options.architecture != "graftwork"
+    return import_model(
+        ImportRequest(
+            options.architecture,
+            parts.weights,
+            side=options.image_size,
+            vocabulary=options.vocab or parts.vocab,
+            config=options.config or parts.config or {},
+            max_tokens=options.max_tokens,
+            uncased=options.uncased,
+        )
+    )
 
 
 def _refusal(error: WeightsError) -> GraftworkError:

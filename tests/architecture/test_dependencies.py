@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 OWN = ("app", "worker", "migrations")
 # Used without an import: FastAPI reads forms with the first, SQLAlchemy finds the second by a URL's name.
-LOADED_BY_OTHERS = {"python-multipart", "psycopg"}
+LOADED_BY_OTHERS = {"python-multipart", "psycopg", "onnx", "onnxscript"}
 
 
 def named(requirement: str) -> str:

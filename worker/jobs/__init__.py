@@ -9,6 +9,7 @@ from worker.attempt.context import JobContext
 from worker.jobs import (
     estimate,
     evaluation,
+    export,
     fine_tuning,
     preparation,
     pretraining,
@@ -24,4 +25,5 @@ WORK: dict[str, Callable[[JobContext], None]] = {
     "evaluation": evaluation.run,
     "recommendation": recommendation.run,
     "estimate": estimate.run,
+    "export": export.run,
 }

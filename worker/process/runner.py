@@ -20,7 +20,7 @@ from app.jobs import lease as leases
 from app.jobs.attempts import Lease
 from app.jobs.lease import CancelledError, LeaseLostError, PausingError
 from app.jobs.transitions import JobError
-from app.ml.errors import ConfigError, CorruptModelError
+from app.ml.errors import ConfigError, CorruptModelError, ExportError
 from app.settings import Settings
 from worker.attempt.attempt import Attempt
 from worker.attempt.checkpoints import StorageFullError
@@ -136,6 +136,8 @@ def _explain(error: Exception) -> JobError:
         case ConfigError():
             param = ".".join(str(part) for part in error.loc)
             explanation = JobError(code="config_does_not_fit", category="user", message=error.msg, param=param)
+        case ExportError():
+            explanation = JobError(code="cannot_export", category="user", message=str(error), param="format")
         case DivergedError():
             explanation = JobError(code="diverged", category="user", message=str(error), param="training.optimizer.lr")
         case DeviceMemoryError():

@@ -12,6 +12,7 @@ from app.jobs.kinds.any_training import AnyTraining as AnyTraining
 from app.jobs.kinds.any_training import learning_config as learning_config
 from app.jobs.kinds.estimate import EstimateRequest
 from app.jobs.kinds.evaluation import EvaluationRequest
+from app.jobs.kinds.export import ExportRequest
 from app.jobs.kinds.fine_tuning import FineTuningRequest
 from app.jobs.kinds.preparation import Preparation
 from app.jobs.kinds.pretraining import PretrainingRequest
@@ -25,7 +26,8 @@ JobRequest = Annotated[
     | SweepRequest
     | EvaluationRequest
     | RecommendationJobRequest
-    | EstimateRequest,
+    | EstimateRequest
+    | ExportRequest,
     Field(discriminator="kind"),
 ]
 

@@ -8,6 +8,7 @@ from app.ml.interfaces.tokenizer import FIRST, MASK, PADDING
 
 _STD = 0.02
 NATS, TOKENS, HITS, CHARACTERS = range(4)  # the columns of `token_sums`
+MAX_NATS = 80  # beyond, the exponential overflows a float32
 
 
 class TokenLayer(nn.Module):
@@ -45,7 +46,10 @@ def token_sums(logits: Tensor, codes: Tensor, counted: Tensor, characters: Tenso
     """
     logits = logits.float()  # a softmax over a vocabulary loses too much in bfloat16
     # Per token, so that sums over rows and splits can weigh tokens alike; (B, S).
-    nats = F.cross_entropy(logits.flatten(0, 1), codes.flatten(), reduction="none").view_as(codes)
+    if torch.compiler.is_exporting():  # the same, in operators that have an ONNX form
+        nats = -logits.log_softmax(2).gather(2, codes[:, :, None])[:, :, 0]
+    else:
+        nats = F.cross_entropy(logits.flatten(0, 1), codes.flatten(), reduction="none").view_as(codes)
     with torch.no_grad():
         hits = logits.argmax(2) == codes
         counts = characters[codes]
@@ -65,7 +69,7 @@ def rates(sums: Tensor) -> dict[str, Tensor]:
     tokens = total[TOKENS].clamp(min=1)
     bits = total[NATS] / total[CHARACTERS].clamp(min=1) / torch.log(torch.tensor(2.0))
     return {
-        "perplexity": (total[NATS] / tokens).clamp(max=80).exp(),  # beyond, a float32 overflows
+        "perplexity": (total[NATS] / tokens).clamp(max=MAX_NATS).exp(),
         "token_accuracy": total[HITS] / tokens,
         "bits_per_character": bits,
     }

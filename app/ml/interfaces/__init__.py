@@ -239,6 +239,14 @@ class Head(nn.Module, ABC):
     def predict(self, output: Tensor) -> list[dict[str, Any]]:
         """Return one JSON answer per row of raw outputs; every number is finite."""
 
+    def answers(self, output: Tensor) -> dict[str, Tensor]:
+        """Return the numbers of `predict` as tensors (B, ...) by name: what an exported model answers."""
+        return {"output": output}
+
+    def answer_details(self) -> dict[str, Any]:
+        """Return what is needed to read `answers`, as JSON: the classes, for example."""
+        return {}
+
     @abstractmethod
     def outcomes(self, output: Tensor, target: Tensor) -> Outcomes:
         """Return the outcomes of the rows that carry the target: metrics, intervals and curves follow from them."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from app.ml.interfaces.doubts import Doubts
 from app.ml.interfaces.resolvable import Complete, Config, Resolvable, Shape
@@ -85,6 +85,16 @@ class Modality(Config, ABC):
         Raises:
             InputError: it names every bad input (at most 20).
         """
+
+    export_input: ClassVar[str] = "encoded"  # the name of what an exported model takes
+
+    def encoder(self) -> nn.Module:
+        """Return `encode` as a module, as far as it is arithmetic: it becomes part of exported models."""
+        return nn.Identity()
+
+    def export_rows(self, inputs: Rows) -> Tensor:
+        """Return rows as stored (N, ...) as `encoder` takes them."""
+        return self.encode(inputs)
 
     @property
     def warnings(self) -> tuple[WarningItem, ...]:

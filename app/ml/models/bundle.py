@@ -250,6 +250,16 @@ def _unpacked(rows: Tensor, modality: AnyModality) -> Rows:
     return texts
 
 
+def golden_rows(folder: Path, manifest: Manifest) -> tuple[Tensors, Tensor]:
+    """Return the golden tensors of a model, and the golden rows as its exports take them.
+
+    Raises:
+        CorruptModelError: the file is damaged.
+    """
+    golden = _read(folder, GOLDEN, manifest)
+    return golden, manifest.modality.export_rows(_unpacked(golden["inputs"], manifest.modality))
+
+
 def _replay(bundle: Bundle, golden: Tensors) -> None:
     if "inputs" not in golden:
         msg = f"{GOLDEN} holds no inputs"

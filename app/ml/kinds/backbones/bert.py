@@ -71,6 +71,7 @@ class PackedLayout:
     mask: Tensor  # bool (B, 1, 1, T): which tokens are there to be seen
     rows: int
     steps: int
+    whole: bool = False  # whether padding is packed too: an exported graph knows no lengths that depend on the data
 
     @classmethod
     def of(cls, codes: Tensor) -> "PackedLayout":
@@ -78,6 +79,8 @@ class PackedLayout:
         is_token = codes != PADDING
         is_token = is_token | ~is_token.any(1, keepdim=True)  # else an empty row's softmax would be over nothing
         rows, steps = codes.shape
+        if torch.compiler.is_exporting():
+            return cls(torch.arange(rows * steps), is_token[:, None, None, :], rows, steps, whole=True)
         if codes.is_meta:
             places = torch.empty(rows * steps, dtype=torch.int64, device="meta")
         else:
@@ -86,11 +89,15 @@ class PackedLayout:
 
     def in_rows(self, packed: Tensor) -> Tensor:
         """Unpack (N, F) to (B, T, F), with zeros at padding."""
+        if self.whole:
+            return packed.view(self.rows, self.steps, -1) * self.mask[:, 0, 0, :, None]
         flat = packed.new_zeros(self.rows * self.steps, packed.shape[1]).index_copy(0, self.places, packed)
         return flat.view(self.rows, self.steps, -1)
 
     def packed(self, padded: Tensor) -> Tensor:
         """Pack (B, T, F) to (N, F)."""
+        if self.whole:
+            return padded.flatten(0, 1)
         return padded.flatten(0, 1).index_select(0, self.places)
 
     def mean(self, packed: Tensor) -> Tensor:
@@ -146,7 +153,7 @@ class BertBackbone(Backbone, Sequences):
     def _read(self, inputs: Tensor) -> Tensor:
         """Cut codes after the longest row of the batch, and at the number of positions."""
         codes = inputs[:, : len(self.places)]
-        if codes.is_meta:
+        if codes.is_meta or torch.compiler.is_exporting():
             return codes
         used = (codes != PADDING).any(0).nonzero()
         return codes[:, : int(used[-1]) + 1] if len(used) else codes

@@ -103,6 +103,8 @@ class KMeansPatchesBackbone(Backbone, Centroids):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(B, C, H, W) to (B, F), in float32 whatever the precision: distances are differences of large numbers."""
+        if torch.compiler.is_exporting():  # as one block: a graph holds for any number of rows
+            return self._features(inputs)
         with full_precision(inputs.device):
             return torch.cat([self._features(rows) for rows in torch.split(inputs, _ROWS_AT_ONCE)])
 
@@ -139,7 +141,7 @@ class KMeansPatchesBackbone(Backbone, Centroids):
             codes = triangle(patches, self.centroids)
         else:
             codes = soft_threshold(patches, self.centroids, self.config.threshold)
-        maps = codes.view(len(inputs), *self.positions, -1).permute(0, 3, 1, 2)  # (b, K, rows, columns)
+        maps = codes.view(inputs.shape[0], *self.positions, -1).permute(0, 3, 1, 2)  # (b, K, rows, columns)
         return F.adaptive_avg_pool2d(maps, self.config.grid).flatten(1)
 
 

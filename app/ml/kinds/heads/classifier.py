@@ -180,6 +180,14 @@ class ClassifierHead(Head, SoftLabelSolver, Stackable):
         temperatures = torch.stack([head.temperature for head in each])
         return _answers(_probabilities(outputs, temperatures.unsqueeze(1)), [head.classes for head in each])
 
+    def answers(self, output: Tensor) -> dict[str, Tensor]:
+        """{"probabilities": (B, K)}, float64."""
+        return {"probabilities": _probabilities(output, self.temperature)}
+
+    def answer_details(self) -> dict[str, Any]:
+        """The classes, in the order of the probabilities."""
+        return {"classes": list(self.classes)}
+
     def outcomes(self, output: Tensor, target: Tensor) -> Classification:
         """Probabilities of the rows whose class is known."""
         known = target >= 0

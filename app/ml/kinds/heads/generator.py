@@ -5,6 +5,7 @@ was pretrained so, it starts from the layer that was learned there. How texts ar
 Its predictions say how well it foresees a text: perplexity, accuracy and bits per character.
 """
 
+import math
 from collections.abc import Mapping
 from operator import itemgetter
 from typing import Any, ClassVar, Literal
@@ -13,7 +14,18 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from app.ml.blocks.tokens import TOKENS, TokenLayer, is_predicted, mean_nats, rates, token_sums
+from app.ml.blocks.tokens import (
+    CHARACTERS,
+    HITS,
+    MAX_NATS,
+    NATS,
+    TOKENS,
+    TokenLayer,
+    is_predicted,
+    mean_nats,
+    rates,
+    token_sums,
+)
 from app.ml.evaluation.language_model import TokenSums
 from app.ml.fields import Name
 from app.ml.interfaces import Accepts, AnswerPart, Backbone, ExampleSource, Head, HeadConfig
@@ -77,6 +89,17 @@ class GeneratorHead(Head):
     def predict(self, output: Tensor) -> list[dict[str, Any]]:
         """{"perplexity", "token_accuracy", "bits_per_character", "tokens"} of every text."""
         return [_said(row) for row in torch.nan_to_num(output.detach())]
+
+    def answers(self, output: Tensor) -> dict[str, Tensor]:
+        """{"perplexity", "token_accuracy", "bits_per_character", "tokens"}, each float64 (B,)."""
+        sums = output.detach().double()
+        tokens = sums[:, TOKENS].clamp(min=1)
+        return {
+            "perplexity": (sums[:, NATS] / tokens).clamp(max=MAX_NATS).exp(),
+            "token_accuracy": sums[:, HITS] / tokens,
+            "bits_per_character": sums[:, NATS] / sums[:, CHARACTERS].clamp(min=1) / math.log(2),
+            "tokens": sums[:, TOKENS],
+        }
 
     def outcomes(self, output: Tensor, target: Tensor) -> TokenSums:
         """Sums of every text: the same rates over all of them follow."""

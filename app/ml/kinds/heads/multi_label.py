@@ -129,6 +129,14 @@ class MultiLabelHead(Head):
             for row, of_row in zip(is_answered, probabilities.tolist(), strict=True)
         ]
 
+    def answers(self, output: Tensor) -> dict[str, Tensor]:
+        """{"probabilities": (B, K)}, float64."""
+        return {"probabilities": _probabilities(output)}
+
+    def answer_details(self) -> dict[str, Any]:
+        """The labels, in the order of the probabilities, and from which probability on each is answered."""
+        return {"labels": list(self.names), "thresholds": self.thresholds.tolist()}
+
     def outcomes(self, output: Tensor, target: Tensor) -> multi_label.MultiLabel:
         """Probabilities of the rows of which any label is known."""
         labels = self._table(target)

@@ -165,6 +165,14 @@ class RegressorHead(Head, Stackable):
             return [row[0] for row in rows]
         return [dict(zip(self.names, row, strict=True)) for row in rows]
 
+    def answers(self, output: Tensor) -> dict[str, Tensor]:
+        """{"value", "low", "high"}, each (B, T), in the targets' units."""
+        return dict(zip(("value", "low", "high"), self._intervals(output), strict=True))
+
+    def answer_details(self) -> dict[str, Any]:
+        """The share of rows whose number lies between low and high."""
+        return {"level": self.config.level}
+
     @property
     def stack_key(self) -> Hashable:
         """Linear regressors of as many features and outputs."""

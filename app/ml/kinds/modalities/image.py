@@ -30,6 +30,7 @@ from app.ml.interfaces import Modality, Rows, Shape, StoredRows
 from app.ml.interfaces.doubts import Doubts
 from app.ml.interfaces.signature import ImageSignature, Signature
 from app.ml.kinds.modalities.decoding import DecodingError, decode_each, only_value
+from app.ml.kinds.modalities.encoders import ImageEncoder
 from app.ml.kinds.preprocessing.image import ImagePreprocessing
 from app.ml.spec import Background, DataSpec, PixelRange, Resize, ValueScale
 
@@ -81,6 +82,16 @@ class ImageModality(Modality):
         """uint8 (N, H, W, C) to float32 (N, C, H, W) in [0, 1]."""
         stored = torch.from_numpy(np.require(inputs, np.uint8, ["C", "W"]))
         return stored.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format).div_(255)
+
+    export_input: ClassVar[str] = "images"
+
+    def encoder(self) -> ImageEncoder:
+        """All of `encode`."""
+        return ImageEncoder()
+
+    def export_rows(self, inputs: Rows) -> Tensor:
+        """uint8 (N, H, W, C)."""
+        return torch.from_numpy(np.array(inputs, dtype=np.uint8))
 
     def decode(self, inputs: Sequence[Any] | Rows, doubts: Doubts | None = None) -> Rows:
         """JSON to uint8 (N, H, W, C). Raises `InputError`."""

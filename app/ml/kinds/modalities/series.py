@@ -34,6 +34,7 @@ from app.ml.kinds.modalities.decoding import (
     plain,
     with_clean_keys,
 )
+from app.ml.kinds.modalities.encoders import SeriesEncoder
 from app.ml.kinds.modalities.ranges import Bounds, Range
 from app.ml.kinds.preprocessing.series import SeriesPreprocessing
 from app.ml.spec import ColumnSpec, DataSpec, DecimalSign, Frozen, WarningCode
@@ -118,6 +119,17 @@ class SeriesModality(Modality):
         observed = ~missing.all(axis=2, keepdims=True)
         together = np.concatenate([scaled, observed], axis=2).astype(np.float32)
         return torch.from_numpy(np.ascontiguousarray(together.transpose(0, 2, 1)))
+
+    export_input: ClassVar[str] = "series"
+
+    def encoder(self) -> SeriesEncoder:
+        """All of `encode`."""
+        means, stds = zip(*((channel.mean, channel.std) for channel in self.channels), strict=True)
+        return SeriesEncoder((means, stds) if self.scaling == "channel" else None)
+
+    def export_rows(self, inputs: Rows) -> Tensor:
+        """float64 (N, T, C)."""
+        return torch.from_numpy(np.array(inputs, dtype=np.float64))
 
     def decode(self, inputs: Sequence[Any] | Rows, doubts: Doubts | None = None) -> Rows:
         """JSON to float64 (N, T, C). Raises `InputError`."""

@@ -26,6 +26,7 @@ from app.ml.interfaces.signature import Signature
 from app.ml.kinds.modalities.column_blocks import Block, blocks_of
 from app.ml.kinds.modalities.columns import AnyColumn, CategoryColumn, fit_columns
 from app.ml.kinds.modalities.decoding import decode_each
+from app.ml.kinds.modalities.encoders import TableEncoder
 from app.ml.kinds.modalities.ranges import Bounds
 from app.ml.kinds.modalities.table_rows import RowReader, SoundRows
 from app.ml.kinds.preprocessing.table import TablePreprocessing
@@ -93,6 +94,16 @@ class TableModality(Modality):
         for block in self._blocks:
             block.encode(inputs, encoded)
         return torch.from_numpy(encoded)
+
+    export_input: ClassVar[str] = "rows"
+
+    def encoder(self) -> TableEncoder:
+        """All of `encode`."""
+        return TableEncoder(self.columns)
+
+    def export_rows(self, inputs: Rows) -> Tensor:
+        """float64 (N, D)."""
+        return torch.from_numpy(np.array(inputs, dtype=np.float64))
 
     def decode(self, inputs: Sequence[Any] | Rows, doubts: Doubts | None = None) -> Rows:
         """JSON to float64 (N, D). Raises `InputError`."""

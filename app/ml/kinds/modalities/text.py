@@ -124,6 +124,8 @@ class TextModality(Modality):
         assert self.tokenizer is not None
         return self.tokenizer
 
+    export_input: ClassVar[str] = "codes"
+
     def encode(self, inputs: Rows) -> Tensor:
         """Texts (N,) to int64 (N, T)."""
         result = np.full((len(inputs), self.tokens), PADDING, dtype=np.int64)
