@@ -17,6 +17,8 @@ from app.metrics import Metrics
 from app.queue import JobQueue
 from app.serving.engine import Engine
 from app.settings import Settings
+from app.shares.admission import Shares
+from app.shares.turns import Turns
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,8 @@ class Services:
     queue: JobQueue
     engine: Engine
     metrics: Metrics
+    shares: Shares
+    turns: Turns
 
 
 def _services(request: Request) -> Services:

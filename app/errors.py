@@ -157,10 +157,16 @@ class TooManyError(GraftworkError):
 
     status, default_code = 429, "too_many"
 
+    def __init__(
+        self, detail: str, *, code: str | None = None, errors: Sequence[ErrorItem] = (), retry_seconds: int = 30
+    ) -> None:
+        super().__init__(detail, code=code, errors=errors)
+        self.retry_seconds = retry_seconds
+
     @property
     def headers(self) -> dict[str, str]:
         """Retry-After: seconds to wait before another attempt."""
-        return {"Retry-After": "30"}
+        return {"Retry-After": str(self.retry_seconds)}
 
 
 class CorruptError(GraftworkError):

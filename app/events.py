@@ -1,19 +1,14 @@
-"""Events of jobs: numbered, appended in the transaction that they report, and streamed from any number on."""
+"""Events of jobs: numbered, appended in the transaction that they report, and read from any number on."""
 
-from collections.abc import AsyncIterator
 from typing import Any, Literal
 
-import anyio
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
-from starlette.concurrency import run_in_threadpool
 
-from app.db.session import Database, db_now
+from app.db.session import db_now
 from app.jobs.repository import EventRow, JobRow
 
 Level = Literal["info", "warning", "error"]
-POLL_SECONDS = 0.25
-PING_SECONDS = 15.0
 
 
 def append(
@@ -43,33 +38,3 @@ def last_of(session: Session, job_id: str, kinds: tuple[str, ...]) -> str | None
     """Return the kind of the last event of a job that is one of these; None where there is none."""
     query = select(EventRow.type).where(EventRow.job_id == job_id, EventRow.type.in_(kinds))
     return session.scalar(query.order_by(EventRow.seq.desc()).limit(1))
-
-
-async def follow(database: Database, job_id: str, seq: int, ends: frozenset[str]) -> AsyncIterator[EventRow | None]:
-    """Yield the events after number `seq` as they are appended, and None after `PING_SECONDS` without one.
-
-    Ends once the job is in one of the states `ends` and every event was yielded. Polls the database, since any process
-    may append events.
-    """
-
-    def poll(after: int) -> tuple[list[EventRow], bool]:
-        with database.reading() as session:
-            status = session.scalar(select(JobRow.status).where(JobRow.id == job_id))
-            return since(session, job_id, after), status is None or status in ends
-
-    silence = 0.0
-    while True:
-        rows, ended = await run_in_threadpool(poll, seq)
-        for row in rows:
-            yield row
-            seq = row.seq
-        if rows:
-            silence = 0.0
-        elif ended:
-            return
-        else:
-            await anyio.sleep(POLL_SECONDS)
-            silence += POLL_SECONDS
-        if silence >= PING_SECONDS:
-            yield None
-            silence = 0.0

@@ -53,7 +53,8 @@ def ready(state: State) -> Readiness:
         "workers": "ok" if has_workers else "none was seen of late: jobs wait",
         **_other_parts(state),
     }
-    return Readiness(status="ok" if set(parts.values()) == {"ok"} else "degraded", parts=parts)
+    is_well = set(parts.values()) == {"ok"} and not state.shares.is_exhausted()  # one greedy key is no reason
+    return Readiness(status="ok" if is_well else "degraded", parts={**parts, **state.shares.states()})
 
 
 def _other_parts(state: Services) -> dict[str, str]:

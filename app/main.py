@@ -1,5 +1,6 @@
 """The FastAPI application: routers, error handlers, lifespan."""
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -15,7 +16,10 @@ from app.db.session import Database
 from app.dependencies import Services
 from app.estimates.endpoints import router as estimates
 from app.jobs.endpoints import router as jobs
+from app.jobs.stream import Streams
 from app.jobs.sweeper import Sweeper
+from app.keys.endpoints import router as keys
+from app.keys.usage import KeyUsage
 from app.methods import HeadAndOptions
 from app.metrics import Metrics
 from app.middleware import RequestLimits, hosts_for
@@ -31,6 +35,9 @@ from app.recommendations.endpoints import router as recommendations
 from app.security import Authenticator, refuse_unknown_parameters
 from app.serving.engine import Engine
 from app.settings import Settings
+from app.shares.admission import Shares
+from app.shares.limits import Limits
+from app.shares.turns import Turns
 from app.storage.collector import Collector
 from app.storage.endpoints import router as storage
 
@@ -46,6 +53,8 @@ def create_app(settings: Settings, queue: JobQueue | None = None, artifacts: Art
         queue=queue,
         engine=Engine(settings.loaded_models, max_bytes=settings.loaded_bytes),
         metrics=Metrics(database, queue),
+        shares=Shares(Limits.of(settings)),
+        turns=Turns(os.cpu_count() or 1),
     )
     app = FastAPI(
         title="Graftwork",
@@ -58,10 +67,24 @@ def create_app(settings: Settings, queue: JobQueue | None = None, artifacts: Art
         swagger_ui_oauth2_redirect_url=None,  # keys are bearer tokens
     )
     app.state.services = services
-    app.state.authenticator = Authenticator(database)
+    app.state.key_usage = KeyUsage(database)
+    app.state.authenticator = Authenticator(database, app.state.key_usage)
+    app.state.streams = Streams(database)
     errors.install(app, {protocol.prefix: protocol.error for protocol in PROTOCOLS})
     validation.install(app)
-    secured = (admin, aliases, datasets, estimates, jobs, models, predictions, recommendations, catalogue, storage)
+    secured = (
+        admin,
+        aliases,
+        datasets,
+        estimates,
+        jobs,
+        keys,
+        models,
+        predictions,
+        recommendations,
+        catalogue,
+        storage,
+    )
     foreign = (router for protocol in PROTOCOLS for router in protocol.routers)
     for router in (health.router, health.metrics_router, *secured, *foreign):
         app.router.routes.extend(router.routes)  # complete as they are; `include_router` would build each once more
@@ -69,13 +92,14 @@ def create_app(settings: Settings, queue: JobQueue | None = None, artifacts: Art
     app.openapi = lambda: document(app)  # type: ignore[method-assign]
     hosts = hosts_for(settings.host, settings.allowed_hosts)
     elsewhere = settings.predictor.startswith("http")
-    shortcut = Forwarding(settings.predictor) if elsewhere else PredictionWire(app.state.authenticator)
+    authenticator = app.state.authenticator
+    shortcut = Forwarding(settings.predictor, authenticator) if elsewhere else PredictionWire(authenticator)
     build = app.build_middleware_stack
     # As a middleware of the framework it would stand behind others, which cost as much as a prediction.
     app.build_middleware_stack = lambda: RequestLimits(  # type: ignore[method-assign]
         HeadAndOptions(build(), app.routes),
         hosts=hosts,
-        max_requests=settings.max_requests,
+        shares=services.shares,
         metrics=services.metrics,
         shortcut=shortcut,
     )
@@ -86,12 +110,15 @@ def create_app(settings: Settings, queue: JobQueue | None = None, artifacts: Art
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     services: Services = app.state.services
     # A thread for every request: a request that can proceed must never wait for one that waits for the database.
-    to_thread.current_default_thread_limiter().total_tokens = services.settings.max_requests
+    settings = services.settings
+    to_thread.current_default_thread_limiter().total_tokens = 2 * settings.max_requests + settings.max_streams
     sweeper = Sweeper(services.database, services.queue, services.settings)
     collector = Collector(services.database, services.artifacts, services.settings)
     sweeper.start()
     collector.start()
+    app.state.key_usage.start()
     yield
+    app.state.key_usage.stop()
     collector.stop()
     sweeper.stop()
     services.database.close()

@@ -1,4 +1,4 @@
-"""Middleware of all requests: checks the Host header, sets a request id, and limits concurrent requests."""
+"""Middleware of all requests: checks the Host header, sets a request id, and counts requests by their shares."""
 
 import logging
 import re
@@ -14,6 +14,7 @@ from app.errors import problem
 from app.kit import logs
 from app.kit.ids import new_id
 from app.metrics import Metrics
+from app.shares.admission import Shares, Slot
 
 log = logging.getLogger(__name__)
 
@@ -42,22 +43,24 @@ class Shortcut(Protocol):
 
 
 class RequestLimits:
-    """Sets a request id on each request and response; refuses unknown Host headers and too many concurrent requests."""
+    """Sets a request id on each request and response; refuses unknown Host headers and too many concurrent requests.
+
+    What a request holds of the shares is given back when it ends; whoever knows its key lets it enter them.
+    """
 
     def __init__(
         self,
         app: ASGIApp,
         hosts: frozenset[str] | None,
-        max_requests: int,
+        shares: Shares,
         metrics: Metrics,
         shortcut: Shortcut | None = None,
     ) -> None:
         self.app = app
         self.hosts = hosts
-        self.max_requests = max_requests
+        self.shares = shares
         self.metrics = metrics
         self.shortcut = shortcut
-        self.under_way = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -68,31 +71,33 @@ class RequestLimits:
         client_id = headers.get("x-request-id", "")
         request_id = client_id if _REQUEST_ID.fullmatch(client_id) else new_id("req")
         scope.setdefault("state", {})["request_id"] = request_id
-        rest = await self._short_way(scope, receive, send, headers, request_id)
-        if rest is None:
-            return
-        receive = rest
+        slot = None if scope["path"] in _HEALTH else self.shares.arrive()
+        scope["state"]["slot"] = slot
+        try:
+            await self._by_either_way(scope, receive, send, headers, request_id)
+        finally:
+            if slot is not None:
+                slot.leave()
+
+    async def _by_either_way(
+        self, scope: Scope, receive: Receive, send: Send, headers: Headers, request_id: str
+    ) -> None:
+        """Let the shortcut answer what it can, and the application the rest."""
+        is_short = self.shortcut is not None and scope["state"]["slot"] is not None and scope["method"] == "POST"
+        if self.shortcut is not None and is_short and self._is_known_host(headers):
+            rest = await self.shortcut.answer(scope, receive, send, request_id.encode())
+            if rest is None:
+                return
+            receive = rest
         with logs.traced(headers.get("traceparent")), logs.bound(request_id=request_id):
             await self._answer(scope, receive, send, headers, request_id)
-
-    async def _short_way(
-        self, scope: Scope, receive: Receive, send: Send, headers: Headers, request_id: str
-    ) -> Receive | None:
-        """Let the shortcut answer what it can, within the same limits; None where it has answered."""
-        is_admitted = self.under_way < self.max_requests and self._is_known_host(headers)
-        if self.shortcut is None or not is_admitted or scope["method"] != "POST":
-            return receive
-        self.under_way += 1
-        try:
-            return await self.shortcut.answer(scope, receive, send, request_id.encode())
-        finally:
-            self.under_way -= 1
 
     def _is_known_host(self, headers: Headers) -> bool:
         return self.hosts is None or _without_port(headers.get("host", "")) in self.hosts
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send, headers: Headers, request_id: str) -> None:
         began = time.perf_counter()
+        slot: Slot | None = scope["state"]["slot"]
 
         async def labelled(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -100,20 +105,20 @@ class RequestLimits:
                 answer = MutableHeaders(scope=message)
                 answer["X-Request-Id"] = request_id
                 answer["X-Content-Type-Options"] = "nosniff"
+                if slot is not None:
+                    answer.raw.extend(slot.headers())
             await send(message)
 
         if not self._is_known_host(headers) and scope["path"] not in _HEALTH:
             refusal = problem(Request(scope), 400, "unknown_host", "This service does not answer to that Host header.")
             await refusal(scope, receive, labelled)
             return
-        if scope["path"] in _HEALTH:
-            await self.app(scope, receive, labelled)
-        elif self.under_way >= self.max_requests:
+        if slot is None and scope["path"] not in _HEALTH:
             detail = "Too many requests are under way; nothing was done. Try again."
             refusal = problem(Request(scope), 429, "too_many_requests", detail, headers={"Retry-After": "1"})
             await refusal(scope, receive, labelled)
         else:
-            await self._counted(scope, receive, labelled)
+            await self.app(scope, receive, labelled)
 
     def _record(self, scope: Scope, status: int, seconds: float) -> None:
         """Count and log an answer. All paths without a route count as one route."""
@@ -122,13 +127,6 @@ class RequestLimits:
         self.metrics.request(method, route, status, seconds)
         if route not in _UNLOGGED:
             log.info("%s %s %d %.0f ms", scope["method"], route, status, 1000 * seconds)
-
-    async def _counted(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.under_way += 1
-        try:
-            await self.app(scope, receive, send)
-        finally:
-            self.under_way -= 1
 
 
 @lru_cache(maxsize=1024)

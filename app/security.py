@@ -1,10 +1,12 @@
 """Authentication by API key, and limits on request bodies, for every router made by `secure_router`.
 
-The key is checked before the body is read, so that requests without a valid key are never parsed.
+The key and its scopes are checked before the body is read, and the request enters the shares of its key: what may
+not be asked, or not now, is never parsed.
 """
 
+import asyncio
 import threading
-from collections.abc import Callable, Coroutine, Iterable, MutableMapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, MutableMapping
 from difflib import get_close_matches
 from typing import Annotated, Any
 
@@ -30,25 +32,29 @@ from app.errors import (
     UnauthorizedError,
     UnprocessableError,
 )
-from app.keys.service import Principal, Scope, hash_key, principal_of
+from app.keys.service import SCOPES, Principal, Scope, hash_key, principal_of
+from app.keys.usage import KeyUsage
 from app.kit import strict_json
 from app.kit.downloads import conditional
+from app.kit.json_outline import outline, parsed_bytes
 from app.kit.streaming import refuse_compressed, refuse_too_long, too_large
 
 _INPUT_PATHS = ("/predictions", "/embeddings", "/infer")
 _MAX_SMALL_BODY_BYTES = 1 << 20
-_MAX_INLINE_JSON_BYTES = 1 << 18  # larger bodies are parsed in a thread, so that the event loop stays free
-_CACHE_SECONDS = 5.0
+_MAX_INLINE_JSON_BYTES = 1 << 15  # larger bodies are parsed in a thread, so that the event loop stays free
+_PART_BYTES = 1 << 14
+_CACHE_SECONDS = 4.0  # a look-up, and what was understood of a request by then, may take some of the rest
 _CACHE_SIZE = 10_000
 _MAX_SHOWN = 200
 _MAX_ERRORS = 20
 
 
 class Authenticator:
-    """Finds the owner of an API key by its sha256. Valid keys are cached for 5 s, so a revocation may take as long."""
+    """Finds the owner of an API key by its sha256. Valid keys are cached, so a revocation takes up to 5 s."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, usage: KeyUsage) -> None:
         self._database = database
+        self._usage = usage
         self._cache: TTLCache[str, Principal] = TTLCache(_CACHE_SIZE, _CACHE_SECONDS)
         self._lock = threading.Lock()
 
@@ -62,6 +68,7 @@ class Authenticator:
         with self._database.reading() as session:
             principal = principal_of(session, digest)
         if principal is not None:
+            self._usage.note(principal.key_id)
             with self._lock:
                 self._cache[digest] = principal
         return principal
@@ -83,10 +90,24 @@ class Authenticator:
         return principal
 
 
-class _StrictRequest(Request):
-    """A request with a limited body and strict JSON decoding."""
+class StrictRequest(Request):
+    """A request with a limited body and strict JSON decoding, whose memory is reserved before it is taken."""
+
+    async def stream(self) -> AsyncGenerator[bytes, None]:
+        """Yield the body as it comes; one that has been read in small parts, between which others have their turn."""
+        async for part in super().stream():
+            for start in range(0, len(part), _PART_BYTES) if hasattr(self, "_body") else ():
+                yield part[start : start + _PART_BYTES]
+                await asyncio.sleep(0)
+            if not (hasattr(self, "_body") and part):
+                yield part
+
+    async def reserve(self, count: int) -> None:
+        """Reserve so many bytes of memory for what the body becomes. Raises TooLargeError, UnavailableError."""
+        await self.state.slot.reserve(count)
 
     async def body(self) -> bytes:
+        """Return the whole body, within the limit."""
         if not hasattr(self, "_body"):
             self._body = await self._bounded_body(self._max_body_bytes())
         return self._body
@@ -100,12 +121,18 @@ class _StrictRequest(Request):
         """Read the body. Raises TooLargeError if it is announced as longer than `limit` bytes, or proves to be."""
         refuse_compressed(self)
         refuse_too_long(self, limit)
+        announced = self.headers.get("content-length", "")
+        reserved = int(announced) if announced.isdecimal() else 0
+        await self.reserve(reserved)
         chunks, size = [], 0
         try:
             async for chunk in self.stream():
                 size += len(chunk)
                 if size > limit:
                     raise too_large(limit)
+                if size > reserved:
+                    await self.reserve(size - reserved)
+                    reserved = size
                 chunks.append(chunk)
         except ClientDisconnect:
             msg = "The connection ended before the body did."
@@ -113,10 +140,13 @@ class _StrictRequest(Request):
         return b"".join(chunks)
 
     async def json(self) -> Any:
+        """Return the body as strict JSON."""
         try:
             body = await self.body()
             if len(body) <= _MAX_INLINE_JSON_BYTES:
+                await self.reserve(outline(body).parsed_bytes(body))
                 return strict_json.loads(body)
+            await self.reserve(await run_in_threadpool(parsed_bytes, body))
             return await run_in_threadpool(strict_json.loads, body)
         except strict_json.StrictJsonError as error:
             detail = {"type": "json_invalid", "loc": ("body",), "msg": str(error)}
@@ -129,15 +159,18 @@ class SecureRoute(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return FastAPI's handler behind authentication, with strict JSON bodies."""
         handler = super().get_route_handler()
-        parameters = _query_parameters(self.dependant)
+        parameters, scopes = _query_parameters(self.dependant), _scopes(self.dependant)
 
         async def secured(request: Request) -> Response:
             authenticator: Authenticator = request.app.state.authenticator
-            request.state.principal = await authenticator.authenticate(request)
+            principal = request.state.principal = await authenticator.authenticate(request)
+            for scope in scopes:
+                _check_scope(principal, scope)
+            request.state.slot.enter(principal)
             _refuse_nul(request)
             _refuse_unknown_parameters(request, parameters)
             try:
-                return conditional(request, await handler(_StrictRequest(request.scope, request.receive)))
+                return conditional(request, await handler(StrictRequest(request.scope, request.receive)))
             except HTTPException as error:
                 # FastAPI turns every error while reading a body into a plain 400: raise the original one.
                 if isinstance(error.__cause__, GraftworkError | RequestValidationError):
@@ -169,6 +202,12 @@ def _query_parameters(dependant: Dependant) -> list[str]:
     """Return the names of the query parameters that a route and its dependencies declare, sorted."""
     nested = (name for dependency in dependant.dependencies for name in _query_parameters(dependency))
     return sorted({*(field.alias for field in dependant.query_params), *nested})
+
+
+def _scopes(dependant: Dependant) -> list[Scope]:
+    """Return the scopes that a route needs: those of its dependencies, `CanRead` and the like."""
+    own = [scope for scope, check in _CHECKS.items() if dependant.call is check]
+    return own + [scope for dependency in dependant.dependencies for scope in _scopes(dependency)]
 
 
 def _refuse_unknown_parameters(request: Request, known: list[str]) -> None:
@@ -209,18 +248,23 @@ def secure_router(prefix: str, tag: str) -> APIRouter:
     )
 
 
+def _check_scope(principal: Principal, scope: Scope) -> None:
+    if not principal.may(scope):
+        msg = f"This key lacks the scope {scope!r}; it has {sorted(principal.scopes)}."
+        raise ForbiddenError(msg)
+
+
 def _requires(scope: Scope) -> Callable[[Request], Principal]:
     def check(request: Request) -> Principal:
         principal: Principal = request.state.principal
-        if not principal.may(scope):
-            msg = f"This key lacks the scope {scope!r}; it has {sorted(principal.scopes)}."
-            raise ForbiddenError(msg)
+        _check_scope(principal, scope)  # once more: `SecureRoute` has done it before the body was read
         return principal
 
     return check
 
 
-CanRead = Annotated[Principal, Depends(_requires("read"))]
-CanWrite = Annotated[Principal, Depends(_requires("write"))]
-CanPredict = Annotated[Principal, Depends(_requires("predict"))]
-CanAdminister = Annotated[Principal, Depends(_requires("admin"))]
+_CHECKS: dict[Scope, Callable[[Request], Principal]] = {scope: _requires(scope) for scope in SCOPES}
+CanRead = Annotated[Principal, Depends(_CHECKS["read"])]
+CanWrite = Annotated[Principal, Depends(_CHECKS["write"])]
+CanPredict = Annotated[Principal, Depends(_CHECKS["predict"])]
+CanAdminister = Annotated[Principal, Depends(_CHECKS["admin"])]

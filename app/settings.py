@@ -66,7 +66,41 @@ class Settings(BaseSettings):
         description="Maximum size of a JSON body with rows to predict; other JSON bodies: 1 MiB.",
     )
     max_requests: int = Field(
-        default=256, gt=0, description="Maximum concurrent requests of an API process; further ones are answered 429."
+        default=256,
+        gt=0,
+        description="Maximum concurrent requests of an API process; further ones are answered 429, but for those that "
+        "are reserved.",
+    )
+    project_requests: int = Field(
+        default=0, ge=0, description="Maximum concurrent requests of a project in an API process; 0: all of them."
+    )
+    key_requests: int = Field(
+        default=0, ge=0, description="Maximum concurrent requests of a key in an API process; 0: all of its project."
+    )
+    reserved_requests: int = Field(
+        default=32,
+        ge=1,
+        description="Concurrent requests that each project always has in an API process, whatever others hold; a "
+        "quarter of it for each key.",
+    )
+    project_rate: float = Field(
+        default=0, ge=0, description="Requests per second of a project in an API process; 0: no limit."
+    )
+    key_rate: float = Field(default=0, ge=0, description="Requests per second of a key in an API process; 0: no limit.")
+    max_streams: int = Field(
+        default=256, gt=0, description="Maximum open event streams of an API process; they do not count as requests."
+    )
+    project_streams: int = Field(
+        default=128, ge=0, description="Maximum open event streams of a project in an API process; 0: all of them."
+    )
+    key_streams: int = Field(
+        default=64, ge=0, description="Maximum open event streams of a key in an API process; 0: all of its project."
+    )
+    reserved_streams: int = Field(
+        default=16, ge=1, description="Event streams that each project always has, as of GRAFTWORK_RESERVED_REQUESTS."
+    )
+    stream_seconds: float = Field(
+        default=3600, gt=0, description="Longest life of an event stream; then the client goes on with a new one."
     )
     receive_seconds: float = Field(
         default=20, gt=0, description="Time in which a request's headers, and then its body, must arrive."

@@ -19,11 +19,18 @@ app.add_typer(keys, name="keys")
 
 Host = Annotated[str | None, typer.Option(help="Address to bind; 127.0.0.1 unless GRAFTWORK_HOST says otherwise.")]
 Port = Annotated[int | None, typer.Option(help="Port to bind; 0: any free one.", min=0, max=65535)]
+Project = Annotated[str, typer.Option(help="Project of the key.")]
+KeyId = Annotated[str, typer.Argument(help="Id of the key, as `graftwork keys list` shows it.")]
+Days = Annotated[float | None, typer.Option(help="Days until the key expires; it does not by default.", min=0.0001)]
 Data = Annotated[Path | None, typer.Option(help="Folder for database, artifacts and caches.")]
 
 
 def _environment(**values: str | int | Path | None) -> None:
-    """Set options as environment variables: settings are read from there, in child processes too."""
+    """Set options as environment variables: settings are read from there, in child processes too.
+
+    What the process and its children write is for their user alone.
+    """
+    os.umask(0o077)
     for name, value in values.items():
         if value is not None:
             os.environ[f"GRAFTWORK_{name.upper()}"] = str(value)
@@ -111,13 +118,47 @@ def create_key(
     project: Annotated[str, typer.Option(help="Project of the key; created if it does not exist.")] = "default",
     name: Annotated[str, typer.Option(help="Name of the key.")] = "key",
     scope: Annotated[list[str] | None, typer.Option(help="read, write, predict or admin; may be repeated.")] = None,
+    days: Days = None,
     data: Data = None,
 ) -> None:
     """Create an API key and print it. It cannot be shown again."""
     _environment(data=data)
     from app.cli.keys import create  # noqa: PLC0415 - keeps --help fast
 
-    print(create(project, name, scope or ["read", "write", "predict"]))
+    print(create(project, name, scope or ["read", "write", "predict"], days))
+
+
+@keys.command("list")
+def list_keys(project: Project = "default", data: Data = None) -> None:
+    """Print the keys of a project, newest first, with their ids; secrets are stored nowhere."""
+    _environment(data=data)
+    from app.cli.keys import list_all  # noqa: PLC0415 - keeps --help fast
+
+    print(list_all(project))
+
+
+@keys.command("revoke")
+def revoke_key(key_id: KeyId, project: Project = "default", data: Data = None) -> None:
+    """Revoke a key: within 5 seconds it opens nothing any more."""
+    _environment(data=data)
+    from app.cli.keys import revoke  # noqa: PLC0415 - keeps --help fast
+
+    revoke(project, key_id)
+
+
+@keys.command("rotate")
+def rotate_key(
+    key_id: KeyId,
+    project: Project = "default",
+    overlap: Annotated[float, typer.Option(help="Seconds for which the old key stays valid.", min=0)] = 3600,
+    days: Days = None,
+    data: Data = None,
+) -> None:
+    """Replace a key by one of the same name and scopes, and print it. It cannot be shown again."""
+    _environment(data=data)
+    from app.cli.keys import rotate  # noqa: PLC0415 - keeps --help fast
+
+    print(rotate(project, key_id, overlap, days))
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ from app.db.migrate import migrate
 from app.db.revisions import OtherSchemaError
 from app.db.session import Database
 from app.keys.service import first_key
+from app.kit.files import keep_private
 from app.settings import Settings
 
 
@@ -19,6 +20,7 @@ def prepare(settings: Settings, *, invent_key: bool) -> str | None:
 
     Returns the key if it was created. Exits for a damaged database, and for one of a later release.
     """
+    keep_private(settings.data_folder)
     if settings.sql_url.startswith("sqlite"):
         _refuse_damaged(settings)
     database = Database(settings.sql_url)

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 import httpx
 
 from app.cli.broker import EmbeddedBroker
+from app.cli.keys import write_first_key
 from app.cli.prepare import prepare
+from app.kit.files import keep_private
 from app.kit.process import die_with_parent, free_port
 from app.settings import Settings
 
@@ -101,7 +103,7 @@ def run() -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _on_signal)
     settings = Settings()
-    settings.data_folder.mkdir(parents=True, exist_ok=True)
+    keep_private(settings.data_folder)
     port = _check_port(settings)
     children: list[Child] = []
     os.environ["GRAFTWORK_PORT"] = str(port)
@@ -163,7 +165,7 @@ def _reachable(host: str) -> str:
 def _print_welcome(url: str, key: str | None, settings: Settings) -> None:
     print(f"Graftwork serves at {url} (documentation: {url}/docs); data in {settings.data_folder}")
     if key is not None and settings.bootstrap_key is None:
-        print(f"API key, shown only now: {key}")
+        print(f"An API key with all scopes is in {write_first_key(settings.data_folder, key)}")
     print("Ctrl-C stops everything.", flush=True)
 
 

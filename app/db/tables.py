@@ -45,6 +45,7 @@ class ApiKeyRow(Base):
     created_at: Mapped[float]
     expires_at: Mapped[float | None]
     revoked_at: Mapped[float | None]
+    last_used_at: Mapped[float | None]
 
 
 class DatasetRow(Base):

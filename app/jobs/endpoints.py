@@ -1,22 +1,23 @@
 """/v1/jobs."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Any, Literal
 
-from fastapi import Header, Path, Query, Request, Response
-from fastapi.responses import StreamingResponse
+from fastapi import Depends, Header, Path, Query, Request, Response
 
 from app.artifacts import fetch_blob
 from app.dependencies import Reading, State
 from app.errors import Problem
 from app.idempotency.service import IdempotencyKey
-from app.jobs import actions, curves, files, service, stream
+from app.jobs import actions, curves, files, service
 from app.jobs.curve_rendering import MEDIA, render_curve
 from app.jobs.curves import CurveList
 from app.jobs.filters import JobFilterQuery
 from app.jobs.interface import ExtendRequest
 from app.jobs.kinds import JobRequest
 from app.jobs.schemas import AttemptList, CheckpointList, EventList, Job, JobFileList, JobSummary, MetricList
+from app.jobs.stream import Streams
 from app.jobs.submission import submit_once
 from app.kit import sse
 from app.kit.downloads import Download, checked_file
@@ -181,7 +182,23 @@ def get_job_file(
     return checked_file(request, sha256, name, lambda: fetch_blob(state.artifacts, sha256))
 
 
-_STREAM: dict[int | str, dict[str, Any]] = {**_NOT_FOUND, 200: {"content": {"text/event-stream": {}}}}
+_STREAM: dict[int | str, dict[str, Any]] = {
+    **_NOT_FOUND,
+    200: {"content": {"text/event-stream": {}}},
+    429: {"model": Problem, "description": "Too many event streams are open."},
+}
+
+
+def _follow(request: Request, state: State) -> Callable[[str, int], Response]:
+    """Return a function that answers with the stream of a job's events above a number."""
+
+    def follow(job_id: str, after: int) -> Response:
+        request.state.slot.become_stream()
+        streams: Streams = request.app.state.streams
+        lines = streams.lines(job_id, after, request.state.principal, state.settings.stream_seconds)
+        return sse.event_stream(lines)
+
+    return follow
 
 
 @router.get("/{job_id}/events", responses=_STREAM, response_model=EventList)
@@ -189,17 +206,16 @@ def get_job_events(
     job_id: str,
     state: State,
     principal: CanRead,
+    follow: Annotated[Callable[[str, int], Response], Depends(_follow)],
     after: Annotated[int, Query(ge=0, lt=2**63, description="Only events above this number.")] = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     accept: Annotated[str, Header(description="text/event-stream follows the job until it ends.")] = "",
     last_event_id: Annotated[int | None, Header(ge=0, lt=2**63, description="Where a broken stream goes on.")] = None,
-) -> EventList | StreamingResponse:
+) -> EventList | Response:
     """List a job's events or, asked for text/event-stream, follow them; both give the same rows."""
     project = principal.project_id
     with state.database.reading() as session:
         data, more = service.events_after(session, project, job_id, after, limit)
     if not sse.is_asked_for(accept):
         return EventList(data=data, has_more=more)
-    return sse.event_stream(
-        stream.event_lines(state.database, job_id, after if last_event_id is None else last_event_id)
-    )
+    return follow(job_id, after if last_event_id is None else last_event_id)

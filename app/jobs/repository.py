@@ -254,3 +254,9 @@ def running_progress(session: Session) -> Iterator[tuple[str, dict[str, Any] | N
     """Yield (kind, progress) of every running job."""
     query = select(JobRow.kind, JobRow.progress).where(JobRow.status == "running")
     yield from session.execute(query)
+
+
+def last_events(session: Session, job_ids: Sequence[str]) -> dict[str, tuple[int, str]]:
+    """Return the number of the last event and the status of each of these jobs that exists."""
+    query = select(JobRow.id, JobRow.last_seq, JobRow.status).where(JobRow.id.in_(job_ids))
+    return {job_id: (last_seq, status) for job_id, last_seq, status in session.execute(query)}

@@ -1,6 +1,7 @@
 """SQL of API keys and projects."""
 
 import time
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -16,18 +17,55 @@ def find(session: Session, sha256: str) -> ApiKeyRow | None:
     return session.scalar(select(ApiKeyRow).where(ApiKeyRow.sha256 == sha256))
 
 
+def find_all(session: Session, key_ids: Sequence[str]) -> list[ApiKeyRow]:
+    """Return the keys with these ids."""
+    return list(session.scalars(select(ApiKeyRow).where(ApiKeyRow.id.in_(key_ids))))
+
+
 def has_any(session: Session) -> bool:
     """Whether there is any key at all."""
     return session.scalar(select(ApiKeyRow.id).limit(1)) is not None
 
 
-def add(session: Session, project: str, name: str, sha256: str, scopes: list[str]) -> None:
-    """Insert a key of a project, and the project where it does not exist yet."""
-    now = time.time()
-    owner = session.scalar(select(ProjectRow).where(ProjectRow.name == project))
-    if owner is None:
-        owner = ProjectRow(id=new_id("prj"), name=project, created_at=now)
-        session.add(owner)
+def find_in(session: Session, project_id: str, key_id: str) -> ApiKeyRow | None:
+    """Return a key of a project; nobody else changes it until the transaction ends."""
+    query = select(ApiKeyRow).where(ApiKeyRow.project_id == project_id, ApiKeyRow.id == key_id)
+    return session.scalar(query.with_for_update())
+
+
+def list_of(session: Session, project_id: str) -> list[ApiKeyRow]:
+    """Return the keys of a project, newest first."""
+    query = select(ApiKeyRow).where(ApiKeyRow.project_id == project_id)
+    return list(session.scalars(query.order_by(ApiKeyRow.created_at.desc(), ApiKeyRow.id.desc())))
+
+
+def project_named(session: Session, name: str) -> str | None:
+    """Return the id of a project; None where there is none of this name."""
+    return session.scalar(select(ProjectRow.id).where(ProjectRow.name == name))
+
+
+def ensure_project(session: Session, name: str) -> str:
+    """Return the id of a project, which is made where it does not exist yet."""
+    project_id = project_named(session, name)
+    if project_id is None:
+        project_id = new_id("prj")
+        session.add(ProjectRow(id=project_id, name=name, created_at=time.time()))
         session.flush()
-    dates = {"created_at": now, "expires_at": None, "revoked_at": None}
-    session.add(ApiKeyRow(id=new_id("key"), project_id=owner.id, name=name, sha256=sha256, scopes=scopes, **dates))
+    return project_id
+
+
+def add(
+    session: Session, project_id: str, name: str, sha256: str, scopes: list[str], expires_at: float | None = None
+) -> ApiKeyRow:
+    """Insert a key of a project."""
+    dates = {"created_at": time.time(), "expires_at": expires_at, "revoked_at": None, "last_used_at": None}
+    row = ApiKeyRow(id=new_id("key"), project_id=project_id, name=name, sha256=sha256, scopes=scopes, **dates)
+    session.add(row)
+    session.flush()
+    return row
+
+
+def note_uses(session: Session, used: Mapping[str, float]) -> None:
+    """Write when keys were last used, by id; a later time that another process has written stays."""
+    for row in session.scalars(select(ApiKeyRow).where(ApiKeyRow.id.in_(list(used))).with_for_update()):
+        row.last_used_at = max(used[row.id], row.last_used_at or 0)

@@ -3,6 +3,7 @@
 import hashlib
 import secrets
 import time
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 from pydantic import BaseModel
@@ -35,9 +36,25 @@ def hash_key(key: bytes) -> str:
 def principal_of(session: Session, digest: str) -> Principal | None:
     """Return the owner of the key with this digest, or None for a key that is unknown, revoked or expired."""
     row = repository.find(session, digest)
-    if row is None or row.revoked_at is not None or (row.expires_at is not None and row.expires_at <= time.time()):
+    if row is None or not is_valid(row, time.time()):
         return None
     return Principal(key_id=row.id, project_id=row.project_id, scopes=frozenset(row.scopes))
+
+
+def valid_keys(session: Session, key_ids: Sequence[str]) -> set[str]:
+    """Return those of the keys that are neither revoked nor expired."""
+    now = time.time()
+    return {row.id for row in repository.find_all(session, key_ids) if is_valid(row, now)}
+
+
+def is_valid(row: repository.ApiKeyRow, now: float) -> bool:
+    """Whether a key is neither revoked nor expired."""
+    return row.revoked_at is None and (row.expires_at is None or row.expires_at > now)
+
+
+def new_secret() -> str:
+    """Return a new random key."""
+    return f"gw_{secrets.token_urlsafe(32)}"
 
 
 def create_key(session: Session, project: str, name: str, scopes: list[Scope], key: str | None = None) -> str:
@@ -46,11 +63,11 @@ def create_key(session: Session, project: str, name: str, scopes: list[Scope], k
     Raises:
         ValueError: `key` is too short.
     """
-    secret = (key or f"gw_{secrets.token_urlsafe(32)}").strip()
+    secret = (key or new_secret()).strip()
     if len(secret) < MIN_KEY_LENGTH:
         msg = f"A key has at least {MIN_KEY_LENGTH} characters."
         raise ValueError(msg)
-    repository.add(session, project, name, hash_key(secret.encode()), list(scopes))
+    repository.add(session, repository.ensure_project(session, project), name, hash_key(secret.encode()), list(scopes))
     return secret
 
 

@@ -11,6 +11,13 @@ def space(folder: Path) -> tuple[int, int]:
     return usage.free, usage.total
 
 
+def keep_private(folder: Path) -> None:
+    """Create a folder that its owner alone may enter; one that exists and is ours becomes so."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if folder.stat().st_uid == os.geteuid():
+        folder.chmod(0o700)
+
+
 def sync_folder(folder: Path) -> None:
     """Make the folder's entries durable: a rename is only safe once this is done."""
     descriptor = os.open(folder, os.O_RDONLY)

@@ -9,13 +9,8 @@ import re
 from collections import Counter
 from typing import Any, NoReturn
 
-import numpy as np
+from app.kit.json_outline import MAX_DEPTH, full_outline
 
-MAX_DEPTH = 64
-# Possessive quantifier and optional closing quote: linear time for any sequence of quotes and backslashes.
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
-_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
-_STEPS = bytes.maketrans(b"[{]}", bytes([1, 1, 255, 255]))  # as int8: opening is +1, closing -1
 _UNSTORABLE = re.compile("[\ud800-\udfff\x00]")
 
 
@@ -37,31 +32,32 @@ def _refuse_constant(name: str) -> NoReturn:
     raise StrictJsonError(msg)
 
 
-def _check_strings(text: str) -> None:
+def _check_strings(text: str, value: Any) -> None:
     """Refuse strings that hold a NUL or a lone surrogate.
 
-    Valid UTF-8 has surrogates only as escapes, so a text without escapes needs no second decoding.
+    Valid UTF-8 has surrogates only as escapes, so a text without escapes needs no look at the strings.
     """
     if "\\u" not in text and "\x00" not in text:
         return
-    decoded = json.loads(text, object_pairs_hook=lambda pairs: pairs)  # keeps the keys as strings to check
-    stack = [decoded]
+    stack: list[Any] = [iter((value,))]  # iterators: what is still to be seen takes no memory
     while stack:
-        item = stack.pop()
-        if isinstance(item, str) and _UNSTORABLE.search(item):
-            msg = "a string holds a NUL or half of a surrogate pair; remove it"
-            raise StrictJsonError(msg)
-        if isinstance(item, list | tuple):
-            stack.extend(item)
+        for item in stack[-1]:
+            if isinstance(item, str) and _UNSTORABLE.search(item):
+                msg = "a string holds a NUL or half of a surrogate pair; remove it"
+                raise StrictJsonError(msg)
+            if isinstance(item, dict):
+                stack.append(iter((*item, *item.values())))
+                break
+            if isinstance(item, list):
+                stack.append(iter(item))
+                break
+        else:
+            stack.pop()
 
 
 def _check_depth(body: bytes) -> None:
-    """Refuse nesting deeper than `MAX_DEPTH`: track the depth over brackets outside strings, in linear time."""
-    if body.count(b"[") + body.count(b"{") <= MAX_DEPTH:
-        return
-    unquoted = _STRING.sub(b"", body) if b'"' in body else body
-    steps = np.frombuffer(unquoted.translate(_STEPS, _NO_BRACKETS), np.int8)
-    if steps.cumsum(dtype=np.int32).max(initial=0) > MAX_DEPTH:
+    """Refuse nesting deeper than `MAX_DEPTH`, which is seen before anything is parsed."""
+    if body.count(b"[") + body.count(b"{") > MAX_DEPTH and full_outline(body).depth > MAX_DEPTH:
         msg = f"the document is nested deeper than {MAX_DEPTH} levels"
         raise StrictJsonError(msg)
 
@@ -76,7 +72,7 @@ def loads(body: bytes) -> Any:
         text = body.decode("utf-8")
         _check_depth(body)
         value = json.loads(text, object_pairs_hook=_object, parse_constant=_refuse_constant)
-        _check_strings(text)
+        _check_strings(text, value)
     except UnicodeDecodeError as error:
         msg = f"the body is not UTF-8 (byte {error.start})"
         raise StrictJsonError(msg) from None

@@ -1,7 +1,8 @@
 """Sends requests for predictions on to a predictor: an API of the same service in another process or machine.
 
 What crashes or hangs there costs the requests under way and nothing else; whoever asks again reaches its successor. The
-predictor looks at keys, scopes and bodies itself, so a request is passed on as it came, and so is the answer.
+predictor looks at keys, scopes and bodies itself, so a request is passed on as it came, and so is the answer; here it
+takes its slot of the shares.
 """
 
 import re
@@ -12,7 +13,8 @@ import httpx
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
-from app.errors import problem
+from app.errors import GraftworkError, problem
+from app.security import Authenticator
 
 _PATH = re.compile(r"/v1/.*(predictions|embeddings|generations)|/v2/.*/infer|/openai/v1/(embeddings|completions)")
 _OF_ONE_CONNECTION = {b"connection", b"keep-alive", b"transfer-encoding", b"te", b"upgrade", b"host", b"expect"}
@@ -22,14 +24,19 @@ _CONNECT_SECONDS = 5.0
 class Forwarding:
     """Answers requests for predictions by asking a predictor; hands back all others."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, authenticator: Authenticator) -> None:
         self._url = url.rstrip("/")
+        self._authenticator = authenticator
         self._client: httpx.AsyncClient | None = None
 
     async def answer(self, scope: Scope, receive: Receive, send: Send, request_id: bytes) -> Receive | None:
         """Answer a request and return None; or return how whoever answers it instead is to receive it."""
         if _PATH.fullmatch(scope["path"]) is None:
             return receive
+        try:
+            scope["state"]["slot"].enter(await self._authenticator.authenticate(Request(scope)))
+        except GraftworkError:
+            return receive  # the endpoint says what is wrong
         async with anyio.create_task_group() as until_answered:
             body_read = anyio.Event()
             until_answered.start_soon(_watch, receive, body_read, until_answered.cancel_scope)

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, TypeVar
@@ -10,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from app.dependencies import Services
-from app.errors import ConflictError, ErrorItem, UnavailableError, UnprocessableError
+from app.errors import ConflictError, ErrorItem, UnprocessableError
 from app.ml.configs.generation import GenerationConfig, Piece, result_of
 from app.ml.errors import InputError, Location
 from app.ml.interfaces import HeadConfig
@@ -23,15 +22,15 @@ from app.ml.spec import WarningItem
 from app.models import loading
 from app.models import service as models
 from app.models.signatures import answer_parts_of, signature_of
+from app.predictions.bodies.json_rows import JsonRows
 from app.predictions.schemas import Embeddings, Generation, Generations, ModelName, Predictions, Prompts, Unknown
 from app.serving.engine import LoadedModel, Resident, Rows
 
 _GENERATORS = {kind for kind, config in kinds(AnyHead).items() if issubclass(config, HeadConfig) and config.generates}
 MAX_ERRORS = 20
-_MAX_WAIT_SECONDS = 5.0
 _GENERATION_SECONDS = 20.0  # after which continuations end as they are
-_SLICE_SECONDS = 0.02  # for which a generation keeps a slot, or as long as a token takes
-_PAUSE_SECONDS = 0.0002  # in which whoever waits for the slot gets it
+_SLICE_SECONDS = 0.02  # for which a generation keeps its turn, or as long as a token takes
+_BLOCKS_AT_ONCE = 8  # in the time and memory that as many rows take as a model computes together
 
 Value = TypeVar("Value")
 
@@ -69,10 +68,10 @@ def predict(state: Services, project_id: str, ref: str, inputs: Sequence[Any], u
         msg = "This model is a backbone without heads; ask it for embeddings, or fine-tune it and ask the new model."
         raise ConflictError(msg, code="model_has_no_heads")
     predictor = load(state, model).model
-    with _compute_slot(state), ignore_overflow():
-        rows, warnings = _decode(predictor, inputs, unknown)
-        answers = predictor.predict(rows)
-    return Predictions(model=model.name, predictions=answers, warnings=_counted(state, warnings))
+    doubts, answers = Doubts(), list[dict[str, Any]]()
+    for rows in _in_turns(state, project_id, predictor, inputs, doubts, unknown):
+        answers += predictor.predict(rows)
+    return Predictions(model=model.name, predictions=answers, warnings=_counted(state, doubts.warnings()))
 
 
 def embed(state: Services, project_id: str, ref: str, inputs: Sequence[Any], unknown: Unknown) -> Embeddings:
@@ -83,13 +82,14 @@ def embed(state: Services, project_id: str, ref: str, inputs: Sequence[Any], unk
     """
     model = resolve(state, project_id, ref)
     predictor = load(state, model).model
-    with _compute_slot(state), ignore_overflow():
-        rows, warnings = _decode(predictor, inputs, unknown)
+    doubts, answers = Doubts(), list[list[float]]()
+    for rows in _in_turns(state, project_id, predictor, inputs, doubts, unknown):
         features = predictor.embed(rows)
-    overflown = np.flatnonzero(~np.isfinite(features).all(axis=1))[:20]
-    if len(overflown):
-        raise _unprocessable([((int(row),), "its values are too large for this model") for row in overflown])
-    return Embeddings(model=model.name, embeddings=features.tolist(), warnings=_counted(state, warnings))
+        overflown = doubts.first + np.flatnonzero(~np.isfinite(features).all(axis=1))[:MAX_ERRORS]
+        if len(overflown):
+            raise _unprocessable([((int(row),), "its values are too large for this model") for row in overflown])
+        answers += features.tolist()
+    return Embeddings(model=model.name, embeddings=answers, warnings=_counted(state, doubts.warnings()))
 
 
 @dataclass(frozen=True)
@@ -125,14 +125,15 @@ def begin_generation(
         raise ConflictError(msg, code="model_has_no_generator")
     predictor = load(state, model).model
     config = GenerationConfig(**prompts.model_dump(exclude={"inputs", "stop", "unknown"}), stop=tuple(prompts.stop))
-    with _compute_slot(state):
+    with state.turns.turn(project_id):
         doubts = Doubts()
         codes = _readable(lambda: predictor.prompts(prompts.inputs, doubts))
-        warnings = _counted(state, _settled(doubts, unknown))
+        _refuse_doubts(doubts, unknown)
+    warnings = _counted(state, doubts.warnings())
 
     def steps() -> Generator[list[Piece], None, Generations]:
         generating = predictor.generating(codes, config, _GENERATION_SECONDS, streamed=streamed)
-        continuations = yield from _in_slices(state, generating)
+        continuations = yield from _in_slices(state, project_id, generating)
         generations = [Generation.model_validate(asdict(item)) for item in continuations]
         return Generations(model=model.name, generations=generations, warnings=warnings)
 
@@ -144,11 +145,13 @@ def count_tokens(state: Services, model: ResolvedModel, texts: Sequence[str]) ->
     return sum(map(len, load(state, model).model.prompts(texts)))
 
 
-def _in_slices(state: Services, steps: Generator[list[Piece], None, Value]) -> Generator[list[Piece], None, Value]:
-    """Take steps in slices of time, holding a slot for each and none between them; yields the pieces of each slice."""
+def _in_slices(
+    state: Services, project_id: str, steps: Generator[list[Piece], None, Value]
+) -> Generator[list[Piece], None, Value]:
+    """Take steps in slices of time, each in a turn of its own; yields the pieces of each slice."""
     while True:
         pieces: list[Piece] = []
-        with _compute_slot(state):
+        with state.turns.turn(project_id, goes_on=True):
             end_of_slice = time.monotonic() + _SLICE_SECONDS
             try:
                 while time.monotonic() < end_of_slice:
@@ -157,21 +160,33 @@ def _in_slices(state: Services, steps: Generator[list[Piece], None, Value]) -> G
                 result: Value = end.value
                 break
         yield pieces
-        time.sleep(_PAUSE_SECONDS)
     yield pieces
     return result
 
 
-@contextmanager
-def _compute_slot(state: Services) -> Iterator[None]:
-    """Hold one of as many slots as there are cores. Raises UnavailableError after `_MAX_WAIT_SECONDS` without one."""
-    if not state.engine.computing.acquire(timeout=_MAX_WAIT_SECONDS):
-        msg = "All cores are busy with predictions; try again."
-        raise UnavailableError(msg, code="busy")
-    try:
-        yield
-    finally:
-        state.engine.computing.release()
+def _in_turns(
+    state: Services, project_id: str, predictor: LoadedModel, inputs: Sequence[Any], doubts: Doubts, unknown: Unknown
+) -> Iterator[Rows]:
+    """Yield inputs in blocks of decoded rows (n, ...), each within a turn of computing of its own.
+
+    Between two of them others have their turn, and no more than a block is in memory. `doubts.first` is the index of
+    a block's first row.
+
+    Raises:
+        UnprocessableError: some inputs cannot be read, or are doubtful and `unknown` refuses that.
+    """
+    for doubts.first, block in _blocks(inputs, max(1, predictor.rows_at_once // _BLOCKS_AT_ONCE)):
+        with state.turns.turn(project_id, goes_on=doubts.first > 0), ignore_overflow():
+            rows = _readable(lambda block=block: predictor.decode(block, doubts), doubts.first)  # type: ignore[misc]
+            _refuse_doubts(doubts, unknown)
+            yield rows
+
+
+def _blocks(inputs: Sequence[Any], size: int) -> Iterator[tuple[int, Sequence[Any] | Rows]]:
+    """Yield inputs in blocks of at most so many, with the index of the first; large bodies are parsed by and by."""
+    if isinstance(inputs, JsonRows):
+        return inputs.blocks(size)
+    return ((start, inputs[start : start + size]) for start in range(0, len(inputs), size))
 
 
 def resolve(state: Services, project_id: str, ref: str) -> ResolvedModel:
@@ -206,26 +221,24 @@ def ignore_overflow() -> np.errstate:
     return np.errstate(over="ignore", invalid="ignore")
 
 
-def _decode(predictor: LoadedModel, inputs: Sequence[Any], unknown: Unknown) -> tuple[Rows, list[WarningItem]]:
-    doubts = Doubts()
-    rows = _readable(lambda: predictor.decode(inputs, doubts))
-    return rows, _settled(doubts, unknown)
-
-
-def _readable(read: Callable[[], Value]) -> Value:
-    """Return what `read` returns. Raises UnprocessableError for its `InputError`."""
+def _readable(read: Callable[[], Value], first: int = 0) -> Value:
+    """Return what `read` returns. Raises UnprocessableError for its `InputError`; `first` is the index of its row 0."""
     try:
         return read()
     except InputError as error:
-        raise _unprocessable(error.errors) from None
+        raise _unprocessable([_moved(loc, msg, first) for loc, msg in error.errors]) from None
 
 
-def _settled(doubts: Doubts, unknown: Unknown) -> list[WarningItem]:
-    """Return the warnings of a request. Raises UnprocessableError where what is doubtful is to be refused."""
+def _moved(loc: Location, msg: str, first: int) -> tuple[Location, str]:
+    row, *inner = loc or (None,)
+    return ((row + first, *inner) if isinstance(row, int) else loc), msg
+
+
+def _refuse_doubts(doubts: Doubts, unknown: Unknown) -> None:
+    """Raise UnprocessableError where there are doubts and `unknown` refuses them."""
     errors = doubts.errors() if unknown == "refuse" else []
     if errors:
         raise _unprocessable(errors[:MAX_ERRORS])
-    return doubts.warnings()
 
 
 def _counted(state: Services, warnings: list[WarningItem]) -> list[WarningItem]:

@@ -27,6 +27,7 @@ from app.predictions.service import ResolvedModel, ignore_overflow, load, resolv
 from app.security import Authenticator
 from app.serving.batching import Batcher, Part
 from app.serving.engine import LoadedModel, Resident, Rows
+from app.shares.admission import Slot
 
 MAX_BODY_BYTES = 1 << 20  # larger ones would hold up the event loop for milliseconds
 MAX_LOOP_ARRAY_BYTES = 1 << 15  # numbers that are not sound are read one by one, for tens of milliseconds
@@ -34,6 +35,8 @@ MAX_LOOP_LIST_BYTES = 1 << 12  # a picture in base64 may unpack to a thousand ti
 RECENT_SECONDS = 0.5  # for which the same head of a request means the same
 _MAX_RECENT = 4096
 _JSON = (b"application/json", b"application/json; charset=utf-8", b"application/json;charset=utf-8")
+_SMALL_BODY_BYTES = 1 << 12
+_PARSED_BYTES = 8  # for each byte of a body of numbers or of strings, with what parses it
 _BASE = ("", "v1", "models")
 _UNUSUAL = (b"content-encoding", b"transfer-encoding", b"expect")
 
@@ -64,6 +67,7 @@ Head = tuple[Any, ...]
 
 class _Request(NamedTuple):
     services: Services
+    principal: Principal
     operation: str
     model: ResolvedModel
     resident: Resident
@@ -88,10 +92,11 @@ class PredictionWire:
         if not self._is_of_this_loop():
             return receive
         try:
-            request = await self._request(scope)
+            length, head = _head(scope)
+            request = await self._request(scope, length, head)
+            if request is None or not _is_admitted(request.principal, scope["state"]["slot"], length):
+                return receive
         except Exception:  # noqa: BLE001 - the endpoint asks once more, and says what is wrong
-            return receive
-        if request is None:
             return receive
         body, whole = await _body(receive)
         content = await self._content(request, body) if whole else None
@@ -102,6 +107,7 @@ class PredictionWire:
             (b"content-length", str(len(content)).encode()),
             (b"x-request-id", request_id),
             (b"x-content-type-options", b"nosniff"),
+            *scope["state"]["slot"].headers(),
         ]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": content})
@@ -116,10 +122,9 @@ class PredictionWire:
                 self._loop = loop
             return self._loop is loop
 
-    async def _request(self, scope: Scope) -> _Request | None:
+    async def _request(self, scope: Scope, length: int, head: Head) -> _Request | None:
         """Return what a request asks of which model, by its head where that was understood just now."""
         services: Services = scope["app"].state.services
-        length, head = _head(scope)
         if not 0 < length <= min(services.settings.max_json_bytes, MAX_BODY_BYTES):
             return None
         references = services.engine.references
@@ -153,11 +158,12 @@ class PredictionWire:
         principal = await self._principal(hash_key(key.strip(b" ")))
         if principal is None or not principal.may("predict"):
             return None
+        scope["state"]["slot"].enter(principal)  # before a model is loaded; the endpoint says why where it may not
         model = await self._model(services, principal.project_id, ref)
         if not (model.has_heads or operation == "embeddings"):
             return None
         resident = await self._resident(services, model)
-        return _Request(services, operation, model, resident, to_json(model.name))
+        return _Request(services, principal, operation, model, resident, to_json(model.name))
 
     async def _principal(self, digest: str) -> Principal | None:
         principal = self._authenticator.cached(digest)
@@ -227,6 +233,12 @@ def _head(scope: Scope) -> tuple[int, Head]:
         else:
             head.append(header)
     return length, tuple(head)
+
+
+def _is_admitted(principal: Principal, slot: Slot, length: int) -> bool:
+    """Take a slot, and memory for a body that is not small; False where there is none now. Raises TooManyError."""
+    slot.enter(principal)
+    return length <= _SMALL_BODY_BYTES or slot.reserve_now(_PARSED_BYTES * length)
 
 
 async def _body(receive: Receive) -> tuple[bytes, bool]:

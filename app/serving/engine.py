@@ -1,6 +1,5 @@
 """Keeps loaded models in memory. Callers pass the function that loads a model: the engine knows no SQL and no files."""
 
-import os
 import sys
 import threading
 import time
@@ -76,7 +75,7 @@ class Engine:
     """Keeps the models that were used most recently, as many as fit: `max_bytes` in `max_models`.
 
     What models share counts once, and for as long as one of them is in memory. A model larger than that is kept alone.
-    `references` caches which model a reference means; `computing` limits concurrent predictions to the number of cores.
+    `references` caches which model a reference means.
     """
 
     def __init__(
@@ -87,7 +86,6 @@ class Engine:
         max_bytes: int = sys.maxsize,
     ) -> None:
         self.references = references or ExpiringCache(REFERENCE_SECONDS)
-        self.computing = threading.BoundedSemaphore(os.cpu_count() or 1)
         self.shared = SharedParts()
         self._max_models, self._max_bytes = max_models, max_bytes
         self._loaded: OrderedDict[str, Future[Resident]] = OrderedDict()  # the one used longest ago first

@@ -2,9 +2,11 @@
 
 import random
 import signal
+import stat
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -163,6 +165,16 @@ def test_the_event_stream_goes_on_where_it_broke(running: Service, graftwork: Gr
     assert seen == listed == list(range(1, len(listed) + 1))
 
 
+def readable_by_others(folder: Path) -> list[Path]:
+    """What others than the owner may read or enter, of a folder and all in it; what goes meanwhile is no matter."""
+    found = []
+    for path in (folder, *folder.rglob("*")):
+        with suppress(FileNotFoundError):
+            if not path.is_symlink() and stat.S_IMODE(path.stat().st_mode) & 0o077:
+                found.append(path)
+    return found
+
+
 @pytest.mark.slow
 def test_a_stop_leaves_no_process_and_the_job_goes_on_at_the_next_start(tmp_path: Path, digits: Digits) -> None:
     """By SIGTERM and by SIGINT, each in the midst of a job; a key is printed by the first start alone."""
@@ -170,7 +182,11 @@ def test_a_stop_leaves_no_process_and_the_job_goes_on_at_the_next_start(tmp_path
         del started.environment["GRAFTWORK_BOOTSTRAP_KEY"]
         started.up()
         wait_until(lambda: "API key" in started.log.read_text(), "a key is printed")
-        key = next(line for line in started.log.read_text().splitlines() if "API key" in line).split()[-1]
+        file = Path(next(line for line in started.log.read_text().splitlines() if "API key" in line).split()[-1])
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        key = file.read_text().strip()
+        assert key not in started.log.read_text()
+        assert readable_by_others(tmp_path / "data") == []
         with started.client(key) as graftwork:
             dataset = str(graftwork.datasets.create({"x": digits[0][:1000]}, name="digits")["id"])
             job = long_job(graftwork, dataset, "interrupted")

@@ -61,14 +61,19 @@ class Doubt:
 
 @dataclass
 class Doubts:
-    """Gathers the doubts of a request while its inputs are decoded; `row` is the index of the input at hand."""
+    """Gathers the doubts of a request while its inputs are decoded.
+
+    `row` is the index of the input at hand in the inputs that are decoded together, and `first` that of the first of
+    these in the request.
+    """
 
     row: int = 0
+    first: int = 0
     _by_code: dict[WarningCode, list[Doubt]] = field(default_factory=dict)
 
     def add(self, code: WarningCode, subject: str = "", reason: str = "", *, harmless: bool = False) -> None:
         """Doubt the input at hand; a harmless doubt is never refused."""
-        self._by_code.setdefault(code, []).append(Doubt(self.row, subject, reason, harmless))
+        self._by_code.setdefault(code, []).append(Doubt(self.first + self.row, subject, reason, harmless))
 
     @property
     def any(self) -> bool:

@@ -1,7 +1,8 @@
 """Bodies in every form become a list of inputs. A new form is a file here and an entry in FORMS."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from email.message import Message
+from functools import partial
 from typing import Any, TypeVar
 
 from fastapi import Request
@@ -12,9 +13,12 @@ from starlette.datastructures import UploadFile
 
 from app.errors import UnsupportedMediaError
 from app.kit import strict_json
-from app.predictions.bodies import comma_separated, json_lines, npy, parquet, pictures
+from app.kit.json_outline import parsed_bytes
+from app.predictions.bodies import comma_separated, json_lines, json_rows, npy, parquet, pictures
 from app.predictions.bodies.form import BodyForm, check_count, unreadable
+from app.predictions.bodies.json_rows import JsonRows, without_labels
 from app.predictions.schemas import MAX_INPUTS, Inputs, Prompts
+from app.security import StrictRequest
 
 JSON, MULTIPART = "application/json", "multipart/form-data"
 FORMS: tuple[BodyForm, ...] = (
@@ -25,8 +29,8 @@ FORMS: tuple[BodyForm, ...] = (
     pictures.FORM,
 )
 _UNTYPED = ("", "application/octet-stream", "application/vnd.ms-excel")  # as browsers send files that they do not know
-_SHOWN_ROW = {"row", "split", "input", "targets"}
 _MAX_FIELDS = 16
+_MAX_LOOP_BYTES = 1 << 15
 _TEXTS = (comma_separated.FORM, json_lines.FORM, parquet.FORM)
 AnyInputs = TypeVar("AnyInputs", Inputs, Prompts)
 
@@ -51,11 +55,17 @@ async def _read(request: Request, model: type[AnyInputs], forms: Sequence[BodyFo
     if content_type == MULTIPART:
         body = _validated(model, await _from_multipart(request, forms))
     elif content_type == JSON or content_type.endswith("+json"):
-        body = _validated(model, _under_inputs(await request.json()))
+        assert isinstance(request, StrictRequest)  # as of all routes that need a key
+        document = _under_inputs(await json_rows.read(request))
+        if isinstance(document, dict) and isinstance(rows := document.get("inputs"), JsonRows):
+            fields = _validated(model, {**document, "inputs": [0] * len(rows)})
+            return fields.model_copy(update={"inputs": rows})
+        body = _validated(model, document)
     else:
         form = _form_of(content_type, "", content := await request.body(), forms)
+        await _reserve(request, form.parsed_bytes, content)
         body = _validated(model, {"inputs": await run_in_threadpool(form.read, content)})
-    return body.model_copy(update={"inputs": [_without_labels(row) for row in body.inputs]})
+    return body.model_copy(update={"inputs": [without_labels(row) for row in body.inputs]})
 
 
 def request_body(model: type[Inputs | Prompts] = Inputs) -> dict[str, Any]:
@@ -98,13 +108,16 @@ def _in_body(error: ValidationError) -> list[dict[str, Any]]:
 
 async def _from_multipart(request: Request, forms: Sequence[BodyForm]) -> dict[str, Any]:
     """Return the rows of every file of a form, in order, with the form's other fields."""
-    await request.body()  # within the limit; what follows reads it from memory
+    body = await request.body()  # within the limit; what follows reads it from memory
+    await _reserve(request, len, body)
     inputs: list[Any] = []
     fields: dict[str, Any] = {}
     async with request.form(max_files=MAX_INPUTS, max_fields=_MAX_FIELDS) as parts:
         for name, part in parts.multi_items():
             if isinstance(part, UploadFile):
-                inputs += await run_in_threadpool(_rows_of_file, part, await part.read(), forms)
+                content = await part.read()
+                await _reserve(request, partial(_parsed_bytes_of_file, part, forms=forms), content)
+                inputs += await run_in_threadpool(_rows_of_file, part, content, forms)
                 check_count(len(inputs))
             else:
                 fields[name] = _field(part)
@@ -114,10 +127,28 @@ async def _from_multipart(request: Request, forms: Sequence[BodyForm]) -> dict[s
     return {"inputs": inputs, **fields}
 
 
+async def _reserve(request: Request, parsed_bytes: Callable[[bytes], int], content: bytes) -> None:
+    """Reserve the memory that a body or file takes once it is read. Raises TooLargeError, UnavailableError."""
+    count = await run_in_threadpool(parsed_bytes, content) if len(content) > _MAX_LOOP_BYTES else parsed_bytes(content)
+    assert isinstance(request, StrictRequest)  # as of all routes that need a key
+    await request.reserve(count)
+
+
+def _parsed_bytes_of_file(part: UploadFile, content: bytes, forms: Sequence[BodyForm]) -> int:
+    content_type, filename = _media_type(part.content_type or ""), part.filename or ""
+    if _is_json(content_type, filename):
+        return parsed_bytes(content)
+    return _form_of(content_type, filename, content, forms).parsed_bytes(content)
+
+
+def _is_json(content_type: str, filename: str) -> bool:
+    return content_type == JSON or (content_type in _UNTYPED and filename.lower().endswith(".json"))
+
+
 def _rows_of_file(part: UploadFile, content: bytes, forms: Sequence[BodyForm]) -> list[Any]:
     """Return the rows of a file of a form, which may be a JSON body, too."""
     content_type, filename = _media_type(part.content_type or ""), part.filename or ""
-    if content_type != JSON and not (content_type in _UNTYPED and filename.lower().endswith(".json")):
+    if not _is_json(content_type, filename):
         return _form_of(content_type, filename, content, forms).read(content)
     try:
         value = strict_json.loads(content)
@@ -151,8 +182,3 @@ def _form_of(content_type: str, filename: str, content: bytes, forms: Sequence[B
         msg = f"Send rows as {', '.join(types)}, and say which in the Content-Type."
         raise UnsupportedMediaError(msg)
     return form
-
-
-def _without_labels(row: Any) -> Any:
-    """Return the input of a row as `GET /v1/datasets/{id}/rows` shows it, and any other row as it is."""
-    return row["input"] if isinstance(row, Mapping) and set(row) == _SHOWN_ROW else row

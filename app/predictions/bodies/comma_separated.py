@@ -8,11 +8,13 @@ from typing import Any
 
 from app.datasets.readers.headers import ANY_NUMBER
 from app.datasets.readers.single_lines import split_line, squeeze_blanks
+from app.kit.json_outline import text_bytes
 from app.predictions.bodies.form import BodyForm, check_count, unreadable
 from app.predictions.schemas import MAX_INPUTS
 
 DELIMITERS = ",;\t|^~\x01\u00a6"
 _SEPARATOR_LINE = re.compile(r"sep=([^\w\"\r\n])\r?\n", re.IGNORECASE)
+_CELL_BYTES = 128
 _RULE = re.compile(r":?-{2,}[-+]*:?")
 
 
@@ -91,9 +93,18 @@ def _delimiter(text: str) -> str:
     return max(DELIMITERS, key=first.count)
 
 
+def parsed_bytes(content: bytes) -> int:
+    """Return the bytes of memory that the rows take at most: text, fields, and an entry of a row's object for each."""
+    cells = content.count(b"\n") + content.count(b"\r") + sum(content.count(sign.encode()) for sign in DELIMITERS) + 1
+    if cells < 2 * content.count(b"\n") + 2:  # no delimiter: blanks may part the fields
+        cells += content.count(b" ")
+    return 3 * text_bytes(content) + _CELL_BYTES * cells
+
+
 FORM = BodyForm(
     ("text/csv", "application/csv", "text/tab-separated-values"),
     (".csv", ".tsv"),
     read,
+    parsed_bytes=parsed_bytes,
     schema={"type": "string", "description": "A header with the training file's names of columns, then rows."},
 )

@@ -19,6 +19,7 @@ class BodyForm:
     suffixes: tuple[str, ...]
     read: Callable[[bytes], list[Any]]
     magic: tuple[bytes, ...] = ()
+    parsed_bytes: Callable[[bytes], int] = len  # of memory that the inputs take at most
     schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "string", "format": "binary"})
 
     def fits(self, filename: str, content: bytes) -> bool:

@@ -8,8 +8,10 @@ from typing import Any
 
 from app.errors import TooLargeError
 from app.predictions.bodies.form import BodyForm, check_count, unreadable
+from app.predictions.schemas import MAX_INPUTS
 
-MAX_UNPACKED_BYTES = 512 << 20
+_ROWS_AT_ONCE = 64
+_VALUE_BYTES = 128  # an object, and its entry in that of its row
 
 
 def read(content: bytes) -> list[Any]:
@@ -17,7 +19,7 @@ def read(content: bytes) -> list[Any]:
 
     Raises:
         UnprocessableError: the file is damaged, or has too many rows.
-        TooLargeError: it unpacks to more than 512 MiB.
+        TooLargeError: it unpacks to more than it says.
     """
     import pyarrow as pa  # noqa: PLC0415 - half a second, for this form alone
     from pyarrow import parquet  # noqa: PLC0415 - the same
@@ -25,14 +27,50 @@ def read(content: bytes) -> list[Any]:
     try:
         file = parquet.ParquetFile(io.BytesIO(content))
         check_count(file.metadata.num_rows)
-        groups = [file.metadata.row_group(index) for index in range(file.metadata.num_row_groups)]
-        if sum(group.total_byte_size for group in groups) > MAX_UNPACKED_BYTES:
-            msg = f"The file unpacks to more than {MAX_UNPACKED_BYTES} bytes: send fewer rows at once."
-            raise TooLargeError(msg)
-        return [_plain(row) for row in _in_microseconds(file.read()).to_pylist()]
+        return [_plain(row) for row in _rows(file)]
     except (pa.ArrowException, OSError, ValueError) as error:
         msg = f"this is no Parquet file that can be read: {str(error)[:200]}"
         raise unreadable(msg) from None
+
+
+def _rows(file: Any) -> list[Any]:
+    """Return the rows, a few at a time: a value that a dictionary holds once may stand in every row.
+
+    Raises:
+        TooLargeError: they take more than was reserved for them.
+    """
+    import pyarrow as pa  # noqa: PLC0415 - as above
+
+    rows: list[Any] = []
+    unpacked, most = 0, _unpacked_bytes(file.metadata)
+    for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE):
+        unpacked += batch.nbytes
+        if unpacked > most:
+            msg = (
+                f"Long values that the file holds once stand in many rows, and take over {most} bytes: send fewer rows."
+            )
+            raise TooLargeError(msg)
+        rows += _in_microseconds(pa.Table.from_batches([batch])).to_pylist()
+    return rows
+
+
+def parsed_bytes(content: bytes) -> int:
+    """Return the bytes of memory that the rows take at most, by what the file says of itself; 0 for a damaged one."""
+    import pyarrow as pa  # noqa: PLC0415 - as above
+    from pyarrow import parquet  # noqa: PLC0415 - the same
+
+    try:
+        metadata = parquet.ParquetFile(io.BytesIO(content)).metadata
+        return _unpacked_bytes(metadata) if metadata.num_rows <= MAX_INPUTS else 0  # more are not read
+    except (pa.ArrowException, OSError, ValueError):
+        return 0
+
+
+def _unpacked_bytes(metadata: Any) -> int:
+    groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
+    values = sum(group.column(index).num_values for group in groups for index in range(group.num_columns))
+    unpacked = sum(int(group.total_byte_size) for group in groups)
+    return 3 * unpacked + _VALUE_BYTES * int(values)
 
 
 def _in_microseconds(table: Any) -> Any:
@@ -83,4 +121,5 @@ FORM = BodyForm(
     (".parquet",),
     read,
     magic=(b"PAR1",),
+    parsed_bytes=parsed_bytes,
 )

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import simdjson
 
+from app.kit.json_outline import quick_outline
 from app.ml.interfaces import Rows
 from app.predictions.schemas import MAX_INPUTS
 
@@ -18,6 +19,8 @@ _CELLS = (str, int, float, bool, type(None))
 _BRACKET = ord("[")
 _MAX_EXACT = 2.0**53  # beyond it whole numbers would be rounded, which a category must not be
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # no JSON, though simdjson reads it
+_CHEAP_BYTES = 1 << 14
+_MAX_PARSED_BYTES = 4 << 20  # of values other than numbers: more would hold up the event loop
 _UNSTORABLE = b"\\u0000"  # strict JSON refuses it
 
 
@@ -32,7 +35,8 @@ def read(body: bytes) -> Rows | list[Any] | None:
             return None
         if isinstance(inputs[0], simdjson.Array) and (numbers := _numbers(inputs, body)) is not None:
             return numbers
-        return None if _UNSTORABLE in body else _rows(inputs)
+        is_cheap = len(body) <= _CHEAP_BYTES or quick_outline(body).parsed_bytes(body) <= _MAX_PARSED_BYTES
+        return _rows(inputs) if is_cheap and _UNSTORABLE not in body else None
     except (ValueError, KeyError, RuntimeError, UnicodeDecodeError):
         return None
 

@@ -1,9 +1,9 @@
 """Texts to continue come in every form of texts, and what is doubtful of them is said before anything is generated."""
 
+import dataclasses
 import io
 import json
 import shutil
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,13 @@ import pytest
 from pyarrow import parquet
 
 from app.dependencies import Services
+from app.errors import UnavailableError
 from app.ml.models.predictor import Predictor
 from app.predictions import service
 from app.predictions.schemas import Prompts
 from app.predictions.stream import generation_lines
 from app.settings import Settings
+from app.shares.turns import Turns
 from tests.support.http import Http
 from tests.support.models import add_bundle
 from tests.support.problems import check_problem
@@ -127,8 +129,13 @@ def test_what_is_wrong_is_told_before_a_stream_begins(client: Http) -> None:
     assert client.post(URL, json={"inputs": ["a"], "beams": 2}).status_code == 200
 
 
-def test_others_compute_between_the_slices(services: Services, project_id: str) -> None:
-    services.engine.computing = threading.BoundedSemaphore(1)
+@pytest.fixture
+def one_core(services: Services) -> Services:
+    return dataclasses.replace(services, turns=Turns(1))
+
+
+def test_others_compute_between_the_slices(one_core: Services, project_id: str) -> None:
+    services = one_core
     prompts = Prompts(inputs=["ab"], max_tokens=4096)
     begun = service.begin_generation(services, project_id, "verses", prompts, "warn", streamed=True)
     assert next(begun.steps)
@@ -137,13 +144,16 @@ def test_others_compute_between_the_slices(services: Services, project_id: str) 
 
 
 def test_a_fault_on_the_way_ends_a_stream_with_an_error(
-    services: Services, project_id: str, monkeypatch: pytest.MonkeyPatch
+    one_core: Services, project_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service, "_MAX_WAIT_SECONDS", 0.01)
-    begun = service.begin_generation(services, project_id, "verses", Prompts(inputs=["ab"]), "warn", streamed=True)
+    prompts = Prompts(inputs=["ab"], max_tokens=4096)
+    begun = service.begin_generation(one_core, project_id, "verses", prompts, "warn", streamed=True)
     next(begun.steps)
-    services.engine.computing = threading.BoundedSemaphore(1)
-    services.engine.computing.acquire()
+
+    def busy(*_: object, **__: object) -> None:
+        raise UnavailableError("All cores are busy.", code="busy")  # noqa: EM101, TRY003 - as they are at times
+
+    monkeypatch.setattr(one_core.turns, "_take", busy)
     (line,) = list(generation_lines(begun, "req_1"))
     assert line.startswith(b"event: error\n")
     error = json.loads(line.split(b"data: ")[1])

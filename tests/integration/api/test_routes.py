@@ -94,6 +94,8 @@ def test_a_key_with_no_scope_may_do_nothing(app: FastAPI, make_key: MakeKey, key
 
 
 BODIES: dict[str, dict[str, Any]] = {
+    "/v1/keys": {"json": {"name": "mine"}},
+    "/rotate": {"json": {}},
     "/extend": {"json": {"epochs": 1}},
     "/v1/datasets": {"files": {"file": ("a.csv", CSV)}, "data": {"name": "mine"}},
     "/v1/jobs": {"json": {"kind": "pretraining", "dataset": "ds_x"}},
@@ -122,7 +124,9 @@ def things(client: Http, services: Services, settings: Settings, project_id: str
     client.put("/v1/models/sizes/aliases/best", json={"model": model.id})
     dataset = client.post("/v1/datasets", files={"file": ("a.csv", CSV)}, data={"name": "mine"}).json()
     run_jobs(settings)
-    return {"dataset_id": dataset["id"], "job_id": dataset["job"], "ref": model.id, "kind": "learning", "version": "1"}
+    key = client.get("/v1/keys").json()["data"][0]["id"]
+    job = {"job_id": dataset["job"], "kind": "learning"}
+    return {"dataset_id": dataset["id"], **job, "ref": model.id, "version": "1", "key_id": key}
 
 
 def snapshot(services: Services) -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from fastapi import FastAPI
@@ -28,8 +28,8 @@ pytestmark = pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
 
 def scope_of(method: str, path: str) -> Scope:
     """What a route needs, by what it does: said here once more, from the reference alone."""
-    if path == "/metrics" or path.startswith("/v1/admin/"):
-        return "admin"  # figures and jobs of all projects
+    if path == "/metrics" or path.startswith(("/v1/admin/", "/v1/keys")):
+        return "admin"  # figures and jobs of all projects, and who may do what
     if path.rsplit("/", 1)[-1] in ANSWERING:
         return "predict"
     return "read" if method == "GET" or path.endswith("/previews") else "write"
@@ -112,3 +112,28 @@ def test_a_key_in_use_is_refused_soon_after_its_end(
     wait_until(lambda: client.get("/v1/jobs").status_code == 401, "the key is refused")
     check_problem(client.get("/v1/jobs"), 401, "unauthorized")
     app.state.services.database.close()
+
+
+# ---- before the body -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", ["application/json", "multipart/form-data; boundary=x", "text/csv"])
+def test_a_body_is_not_read_for_a_key_without_the_scope(app: FastAPI, make_key: MakeKey, form: str) -> None:
+    """Nor for no key: each route is asked with a body that answers whoever reads it with an error."""
+    keys: dict[str, tuple[Scope, ...]] = {
+        "read": ("write", "predict"),
+        "write": ("read", "predict"),
+        "predict": ("read", "write"),
+    }
+    made = {scope: make_key(scopes=others) for scope, others in keys.items()} | {"admin": make_key(scopes=("read",))}
+    for method, path in closed(app):
+        for key, expected in ((made[scope_of(method, path)], 403), ("x" * 40, 401)):
+            read: list[bool] = []
+
+            async def body(read: list[bool] = read) -> AsyncIterator[bytes]:
+                read.append(True)
+                yield b"{" * 1000
+
+            headers = {"content-type": form, "content-length": str(1 << 20)}
+            answer = Http(app, key).request(method, re.sub(r"\{\w+\}", "x", path), content=body(), headers=headers)
+            assert (answer.status_code, read) == (expected, []), (method, path)

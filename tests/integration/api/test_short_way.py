@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from app.db.tables import ModelRow
 from app.dependencies import Services
-from app.middleware import RequestLimits
+from app.keys.service import Principal
 from app.predictions.wire import PredictionWire
 from tests.conftest import MakeKey
 from tests.support.http import BASE, Http
@@ -147,10 +147,15 @@ def test_short_answers_are_counted(client: Http, services: Services, model: Mode
 def test_too_many_requests_are_refused_on_the_short_way_too(app: FastAPI, client: Http, model: ModelRow) -> None:
     url, body = "/v1/models/sizes/predictions", {"inputs": [ROW]}
     assert client.post(url, json=body).status_code == 200
-    limits = app.middleware_stack
-    assert isinstance(limits, RequestLimits)
-    limits.under_way = limits.max_requests
+    services: Services = app.state.services
+    others = [services.shares.arrive() for _ in range(services.settings.max_requests)]
     check_problem(client.post(url, json=body), 429, "too_many_requests")
-    limits.under_way = 0
+    for slot in others:
+        assert slot is not None
+        slot.enter(Principal(key_id="key_a", project_id="prj_a", scopes=frozenset({"predict"})))
+    assert client.post(url, json=body).status_code == 200  # slots are reserved for each project
+    for slot in others:
+        assert slot is not None
+        slot.leave()
     check_problem(client.post(url, json=body, headers={"host": "elsewhere"}), 400, "unknown_host")
     assert client.post(url, json=body).status_code == 200

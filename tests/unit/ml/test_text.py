@@ -8,6 +8,7 @@ import pytest
 from app.ml.data.arrays import ArrayData, TextRows
 from app.ml.errors import CorruptModelError, InputError
 from app.ml.interfaces import ResolutionContext
+from app.ml.interfaces.doubts import Doubts
 from app.ml.interfaces.tokenizer import BEGIN, END, FIRST, PADDING, UNKNOWN
 from app.ml.kinds.modalities.text import MAX_BYTES, TOKENIZER, TextModality
 from app.ml.kinds.preprocessing.text import TextPreprocessing
@@ -160,3 +161,18 @@ def test_longer_texts_get_a_tokenizer_and_a_context_that_read_them(
 ) -> None:
     chosen, _ = TextPreprocessing().resolve(ResolutionContext("text", (characters,), rows))
     assert (chosen.tokenizer, chosen.max_tokens) == (tokenizer, tokens)
+
+
+def test_of_a_text_far_beyond_the_context_only_a_part_is_taken_and_that_is_said() -> None:
+    text = fitted(["abb", "b"], max_tokens=16)
+    doubts = Doubts()
+    (row,) = text.decode(["ab" * 50_000], doubts)
+    assert len(row) < 20_000
+    assert [(warning.code, warning.count) for warning in doubts.warnings()] == [("text_truncated", 1)]
+    assert text.encode(np.array([row], object)).tolist() == text.encode(np.array(["ab" * 50_000], object)).tolist()
+    (codes,) = text.prompts([("ab" * 50_000) + "b"])
+    assert len(codes) < 20_000
+    assert codes[-1] == codes[-2]  # it goes on from the end
+    blanks = Doubts()
+    text.decode([" " * 100_000 + "ab"], blanks)
+    assert [warning.code for warning in blanks.warnings()] == ["text_truncated"]

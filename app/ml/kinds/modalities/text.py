@@ -49,6 +49,8 @@ EXAMPLE = "the text to answer"
 _MAX_FILE_BYTES = 32 << 20
 _SPECIMEN_TOKENS = 64
 _ENCODED_AT_ONCE = 1024
+_ASKED_AT_ONCE = 64  # texts of a request may be long
+_ALWAYS_READ = 1 << 14  # characters of a text, whatever the context
 _COUNTED_TEXTS, _MAX_EXAMPLES = 2000, 3
 _USUAL = ResolvedTextPreprocessing(tokenizer="character", vocabulary=4096, max_tokens=512, limits="marked")
 _TOKENIZERS: TypeAdapter[AnyTokenizer] = TypeAdapter(AnyTokenizer)
@@ -129,7 +131,9 @@ class TextModality(Modality):
     def encode(self, inputs: Rows) -> Tensor:
         """Texts (N,) to int64 (N, T)."""
         result = np.full((len(inputs), self.tokens), PADDING, dtype=np.int64)
-        for row, codes in enumerate(self.codes(list(inputs))):
+        blocks = each_block(len(inputs), _ASKED_AT_ONCE)
+        each = (codes for block in blocks for codes in self.codes(list(inputs[block])))
+        for row, codes in enumerate(each):
             kept = [BEGIN, *codes, END][: self.tokens] if self.marked else codes[: self.tokens]
             result[row, : len(kept)] = kept
         return torch.from_numpy(result)
@@ -162,7 +166,8 @@ class TextModality(Modality):
     def prompts(self, inputs: Sequence[Any], doubts: Doubts | None = None) -> list[list[int]]:
         """Encode JSON texts as prompts, uncut. Raises `InputError`."""
         doubts = doubts or Doubts()
-        prompts = self.codes(decode_each(inputs, partial(self._text_of, doubts=doubts), doubts))
+        texts = decode_each(inputs, partial(self._text_of, doubts=doubts), doubts)
+        prompts = self.codes([text[-self._most_characters(text) :] for text in texts])
         for doubts.row, codes in enumerate(prompts):
             if len(codes) + self.marked > self.tokens:
                 doubts.add(WarningCode.TEXT_TRUNCATED, reason=f"the last {self.tokens} tokens alone")
@@ -215,7 +220,19 @@ class TextModality(Modality):
         if not text:
             msg = "the text is empty"
             raise DecodingError(msg)
-        return text
+        most = self._most_characters(text)
+        if len(text) > most:
+            doubts.add(WarningCode.TEXT_TRUNCATED, reason=f"the first {self.tokens} tokens alone")
+        return text[:most]
+
+    def _most_characters(self, text: str) -> int:
+        """Return how many characters of a text may matter, by the context: the tokens of more take memory for nothing.
+
+        Eight times as many as the longest tokens have, since tokens of what is unknown may be longer.
+        """
+        if len(text) <= _ALWAYS_READ:
+            return _ALWAYS_READ
+        return max(_ALWAYS_READ, 8 * self.tokens * max(self.characters(), default=1))
 
     def signature(self) -> Signature:
         """The context; the example is a text that fits into it."""

@@ -15,6 +15,7 @@ from app.dependencies import Services, State
 from app.errors import BadRequestError, NotFoundError, Problem, UnprocessableError
 from app.health import ready
 from app.kit import strict_json
+from app.kit.json_outline import parsed_bytes
 from app.ml.interfaces import Rows
 from app.models.endpoints import Ref
 from app.models.refs import MAX_NAME, parse
@@ -33,7 +34,7 @@ from app.predictions.protocols.open_inference.schemas import (
 from app.predictions.protocols.open_inference.tensors import arrays_of
 from app.predictions.schemas import Unknown
 from app.predictions.service import ResolvedModel
-from app.security import CanPredict, secure_router
+from app.security import CanPredict, StrictRequest, secure_router
 
 health = APIRouter(prefix="/v2/health", tags=["open inference protocol"])
 router = secure_router("/v2", "open inference protocol")
@@ -57,6 +58,7 @@ _INFER: dict[str, Any] = {
     "openapi_extra": _BODY,
     "response_model": InferResponse,
 }
+_COPIES = 2  # of the bytes of binary tensors
 Version = Annotated[str, Path(max_length=MAX_NAME, description="A version or an alias of the model's name.")]
 
 
@@ -75,6 +77,8 @@ async def _read(request: Request) -> _Body:
         msg = f"{_JSON_LENGTH} is the length of the JSON at the beginning of the body, which has {len(body)} bytes."
         raise BadRequestError(msg)
     end = len(body) if length is None else int(length)
+    assert isinstance(request, StrictRequest)  # as of all routes that need a key
+    await request.reserve(await run_in_threadpool(parsed_bytes, body[:end]) + _COPIES * (len(body) - end))
     try:
         document = await run_in_threadpool(strict_json.loads, body[:end])
         return _Body(InferRequest.model_validate(document), memoryview(body)[end:], length is not None)
