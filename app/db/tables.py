@@ -230,7 +230,11 @@ class ModelRow(Base):
     created_at: Mapped[float]
     deleted_at: Mapped[float | None]
 
-    __table_args__ = (UniqueConstraint("project_id", "name", "version"), UniqueConstraint("job_id"))
+    __table_args__ = (
+        UniqueConstraint("project_id", "name", "version"),
+        UniqueConstraint("job_id"),
+        Index("models_deleted_at", "deleted_at"),
+    )
 
 
 class AliasRow(Base):

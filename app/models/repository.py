@@ -5,7 +5,7 @@ from typing import Any
 from unicodedata import normalize
 
 from sqlalchemy import ColumnElement, delete, func, insert, literal, select, tuple_, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, load_only
 
 from app.db.session import db_now
 from app.db.tables import AliasChangeRow, AliasRow, DatasetRow, JobRow, ModelRow
@@ -37,9 +37,20 @@ def add(session: Session, *, project_id: str, name: str, warnings: list[Any], **
     return row
 
 
-def find(session: Session, project_id: str, ref: Ref) -> ModelRow | None:
-    """Return the model that a reference resolves to."""
+def revision(session: Session) -> tuple[Any, ...]:
+    """Return what is another whenever a model was registered or deleted, or an alias changed."""
+    models = session.execute(select(func.count(ModelRow.id), func.max(ModelRow.id))).one()
+    deleted = select(func.count(ModelRow.deleted_at), func.max(ModelRow.deleted_at))
+    gone = session.execute(deleted.where(ModelRow.deleted_at.is_not(None))).one()
+    changes = session.execute(select(func.count(), func.max(AliasChangeRow.changed_at)).select_from(AliasChangeRow))
+    return (*models, *gone, *changes.one())
+
+
+def find(session: Session, project_id: str, ref: Ref, *, light: bool = False) -> ModelRow | None:
+    """Return the model that a reference resolves to; of a `light` one, what is large is read when it is asked for."""
     query = select(ModelRow).where(_of(project_id))
+    if light:
+        query = query.options(load_only(ModelRow.id, ModelRow.name, ModelRow.version))
     if ref.id is not None:
         query = query.where(ModelRow.id == ref.id)
     elif ref.alias is not None:

@@ -65,14 +65,19 @@ def add(session: Session, **fields: Any) -> Model:
     return _signed(_answer(row, [], has_job=fields["job_id"] is not None), row)
 
 
-def resolve(session: Session, project_id: str, ref: str) -> ModelRow:
-    """Return the model that a reference resolves to.
+def revision(session: Session) -> tuple[Any, ...]:
+    """Return what is another whenever a reference may mean another model than before."""
+    return repository.revision(session)
+
+
+def resolve(session: Session, project_id: str, ref: str, *, light: bool = False) -> ModelRow:
+    """Return the model that a reference resolves to; of a `light` one, what is large is read when it is asked for.
 
     Raises:
         NotFoundError: the project has no such model.
     """
     reference = parse(ref)
-    row = repository.find(session, project_id, reference) if reference is not None else None
+    row = repository.find(session, project_id, reference, light=light) if reference is not None else None
     if row is None:
         msg = "There is no such model. A reference is an id, a name, name@version or name@alias."
         raise NotFoundError(msg, code="model_not_found")

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
@@ -21,6 +20,7 @@ from app.ml.kinds.registry import kinds
 from app.ml.spec import WarningItem
 from app.models import loading
 from app.models import service as models
+from app.models.repository import ModelRow
 from app.models.signatures import answer_parts_of, signature_of
 from app.predictions.bodies.json_rows import JsonRows
 from app.predictions.schemas import Embeddings, Generation, Generations, ModelName, Predictions, Prompts, Unknown
@@ -37,23 +37,22 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True)
 class ResolvedModel:
-    """The part of a model's row that predictions need; cached by reference."""
+    """The part of a model's row that predictions need; cached by reference, and by id."""
 
     name: ModelName
     files: dict[str, Any]
     has_heads: bool
     generates: bool
-    manifest: dict[str, Any]
+    modality: str
+    features: int  # of an embedding
 
-    @cached_property
-    def signature(self) -> Signature:
-        """What it takes."""
-        return signature_of(self.manifest)
 
-    @cached_property
-    def answer_parts(self) -> dict[str, tuple[AnswerPart, ...]]:
-        """The parts of every head's answers, by the head's key."""
-        return answer_parts_of(self.manifest)
+@dataclass(frozen=True)
+class Description:
+    """What a model takes, and the parts of every head's answers by its key; large where there are many columns."""
+
+    signature: Signature
+    answer_parts: dict[str, tuple[AnswerPart, ...]]
 
 
 def predict(state: Services, project_id: str, ref: str, inputs: Sequence[Any], unknown: Unknown) -> Predictions:
@@ -191,18 +190,51 @@ def _blocks(inputs: Sequence[Any], size: int) -> Iterator[tuple[int, Sequence[An
 
 def resolve(state: Services, project_id: str, ref: str) -> ResolvedModel:
     """Return the model that a reference means, as it was at most two seconds ago. Raises NotFoundError."""
+    references = state.engine.references
 
     def look_up() -> ResolvedModel:
         with state.database.reading() as session:
-            row = models.resolve(session, project_id, ref)
-        name = ModelName(id=row.id, name=row.name, version=row.version)
-        heads = {head["config"]["kind"] for head in row.manifest["heads"]}
-        return ResolvedModel(
-            name, row.files, has_heads=bool(heads), generates=bool(heads & _GENERATORS), manifest=row.manifest
-        )
+            row = models.resolve(session, project_id, ref, light=True)
+            resolved: ResolvedModel = references.known(row.id, lambda: _resolved(row))
+            return resolved
 
-    model: ResolvedModel = state.engine.references.get((project_id, ref), look_up)
+    refresh(state)
+    model: ResolvedModel = references.get((project_id, ref), look_up)
     return model
+
+
+def refresh(state: Services) -> None:
+    """Forget what references mean if the registry has changed since it was looked at, a second ago or longer."""
+
+    def revision() -> tuple[Any, ...]:
+        with state.database.reading() as session:
+            return models.revision(session)
+
+    state.engine.references.refresh(revision)
+
+
+def _resolved(row: ModelRow) -> ResolvedModel:
+    heads = {head["config"]["kind"] for head in row.manifest["heads"]}
+    return ResolvedModel(
+        ModelName(id=row.id, name=row.name, version=row.version),
+        row.files,
+        has_heads=bool(heads),
+        generates=bool(heads & _GENERATORS),
+        modality=row.manifest["modality"]["kind"],
+        features=row.manifest["features"],
+    )
+
+
+def describe(state: Services, project_id: str, model: ResolvedModel) -> Description:
+    """Return what a model takes and answers. Raises NotFoundError where it was deleted just now."""
+
+    def look_up() -> Description:
+        with state.database.reading() as session:
+            manifest = models.resolve(session, project_id, model.name.id).manifest
+        return Description(signature_of(manifest), answer_parts_of(manifest))
+
+    description: Description = state.engine.references.described(model.name.id, look_up)
+    return description
 
 
 def versions_of(state: Services, project_id: str, model: ResolvedModel) -> list[int]:

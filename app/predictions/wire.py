@@ -23,7 +23,7 @@ from app.keys.service import Principal, hash_key
 from app.kit.single_flight import SingleFlight
 from app.ml.interfaces.doubts import Doubts
 from app.predictions.bodies import plain_json
-from app.predictions.service import ResolvedModel, ignore_overflow, load, resolve
+from app.predictions.service import ResolvedModel, ignore_overflow, load, refresh, resolve
 from app.security import Authenticator
 from app.serving.batching import Batcher, Part
 from app.serving.engine import LoadedModel, Resident, Rows
@@ -32,7 +32,7 @@ from app.shares.admission import Slot
 MAX_BODY_BYTES = 1 << 20  # larger ones would hold up the event loop for milliseconds
 MAX_LOOP_ARRAY_BYTES = 1 << 15  # numbers that are not sound are read one by one, for tens of milliseconds
 MAX_LOOP_LIST_BYTES = 1 << 12  # a picture in base64 may unpack to a thousand times as much
-RECENT_SECONDS = 0.5  # for which the same head of a request means the same
+RECENT_SECONDS = 1.0  # for which the same head of a request means the same
 _MAX_RECENT = 4096
 _JSON = (b"application/json", b"application/json; charset=utf-8", b"application/json;charset=utf-8")
 _SMALL_BODY_BYTES = 1 << 12
@@ -128,6 +128,8 @@ class PredictionWire:
         if not 0 < length <= min(services.settings.max_json_bytes, MAX_BODY_BYTES):
             return None
         references = services.engine.references
+        if not references.is_current:
+            await self._calls.run("registry", lambda: refresh(services))
         state = references.generation, references.clock() // RECENT_SECONDS
         if state != self._state or len(self._recent) >= _MAX_RECENT:
             self._recent.clear()

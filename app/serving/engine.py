@@ -17,9 +17,8 @@ from app.ml.configs.generation import Generating, GenerationConfig
 from app.ml.interfaces.doubts import Doubts
 from app.ml.models.shared import SharedParts
 from app.serving.batching import Batcher
-from app.serving.cache import ExpiringCache
+from app.serving.references import References
 
-REFERENCE_SECONDS = 1.5  # for which a resolved reference is cached
 Rows = NDArray[Any]
 
 
@@ -81,11 +80,11 @@ class Engine:
     def __init__(
         self,
         max_models: int,
-        references: ExpiringCache[tuple[str, str], Any] | None = None,
+        references: References | None = None,
         *,
         max_bytes: int = sys.maxsize,
     ) -> None:
-        self.references = references or ExpiringCache(REFERENCE_SECONDS)
+        self.references = references or References()
         self.shared = SharedParts()
         self._max_models, self._max_bytes = max_models, max_bytes
         self._loaded: OrderedDict[str, Future[Resident]] = OrderedDict()  # the one used longest ago first

@@ -50,11 +50,11 @@ class Server:
         process = psutil.Process(self.pid)
         return sum(sum(each.cpu_times()[:2]) for each in (process, *process.children(recursive=True)))
 
-    def measure(self, rows: int, clients: int, seconds: float) -> None:
-        """Load it once."""
+    def measure(self, rows: int, clients: int, seconds: float, count: int = 1) -> None:
+        """Load it once; a * in its path stands for so many numbers in turn."""
         before = self.cpu_seconds()
         options = [str(self.port), self.path, str(self.bodies[rows]), str(clients), str(seconds)]
-        command = [sys.executable, "-m", "bench.serving.load", *options, *([self.key] if self.key else [])]
+        command = [sys.executable, "-m", "bench.serving.load", *options, *([self.key, str(count)] if self.key else [])]
         ended = subprocess.run(command, check=True, capture_output=True, timeout=60 + seconds)
         result: dict[str, float] = json.loads(ended.stdout)
         assert not result["failed"], f"{self.name}: {result['failed']} answers were not 200"

@@ -1,14 +1,17 @@
 """Loads a server over keep-alive connections: a process of its own, so that its time is not the server's.
 
-    python -m bench.serving.load PORT PATH BODY CLIENTS SECONDS [KEY]
+    python -m bench.serving.load PORT PATH BODY CLIENTS SECONDS [KEY [COUNT]]
 
-Prints one JSON line: requests, seconds, latencies in milliseconds (p50, p99), and how many answers were not 200.
+A * in PATH stands for the numbers 0 to COUNT - 1, which requests go through in turn. Prints one JSON line: requests,
+seconds, latencies in milliseconds (p50, p99), and how many answers were not 200.
 """
 
 import asyncio
+import itertools
 import json
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +24,8 @@ _LENGTH = b"content-length: "
 class Client(asyncio.Protocol):
     """Sends one request after the other on its connection."""
 
-    def __init__(self, request: bytes, deadline: float, latencies: list[float]) -> None:
-        self._request = request
+    def __init__(self, requests: Iterator[bytes], deadline: float, latencies: list[float]) -> None:
+        self._requests = requests
         self._deadline = deadline
         self._latencies = latencies
         self._received = b""
@@ -61,17 +64,17 @@ class Client(asyncio.Protocol):
 
     def _send(self) -> None:
         self._sent_at = time.perf_counter()
-        self._transport.write(self._request)
+        self._transport.write(next(self._requests))
 
 
-async def load(port: int, request: bytes, clients: int, seconds: float) -> dict[str, float]:
+async def load(port: int, requests: Iterator[bytes], clients: int, seconds: float) -> dict[str, float]:
     """Send requests by so many clients for so many seconds."""
     latencies: list[float] = []
     began = time.perf_counter()
     connections = [
         (
             await asyncio.get_running_loop().create_connection(
-                lambda: Client(request, began + seconds, latencies), "127.0.0.1", port
+                lambda: Client(requests, began + seconds, latencies), "127.0.0.1", port
             )
         )[1]
         for _ in range(clients)
@@ -89,13 +92,15 @@ async def load(port: int, request: bytes, clients: int, seconds: float) -> dict[
 
 
 def main() -> None:
-    port, path, body_file, clients, seconds, *key = sys.argv[1:]
+    port, path, body_file, clients, seconds, *rest = sys.argv[1:]
+    key, count = rest[0] if rest else "", int(rest[1]) if len(rest) > 1 else 1
     body = Path(body_file).read_bytes()
-    lines = [f"POST {path} HTTP/1.1", f"Host: 127.0.0.1:{port}", "Content-Type: application/json"]
-    lines += [f"Authorization: Bearer {key[0]}"] if key else []
-    lines += [f"Content-Length: {len(body)}", "", ""]
-    request = "\r\n".join(lines).encode() + body
-    print(json.dumps(uvloop.run(load(int(port), request, int(clients), float(seconds)))))
+    lines = [f"Host: 127.0.0.1:{port}", "Content-Type: application/json", f"Content-Length: {len(body)}"]
+    lines += [f"Authorization: Bearer {key}"] if key else []
+    rest_of_head = "\r\n".join([*lines, "", ""])
+    paths = [path.replace("*", str(number)) for number in range(count)]
+    requests = itertools.cycle([f"POST {each} HTTP/1.1\r\n{rest_of_head}".encode() + body for each in paths])
+    print(json.dumps(uvloop.run(load(int(port), requests, int(clients), float(seconds)))))
 
 
 if __name__ == "__main__":

@@ -11,8 +11,8 @@ from app.db.session import Database
 from app.db.tables import ModelRow
 from app.dependencies import Services
 from app.predictions.schemas import MAX_INPUTS
-from app.serving.cache import ExpiringCache
 from app.serving.engine import Engine
+from app.serving.references import References
 from tests.conftest import MakeKey
 from tests.support.http import Http
 from tests.support.models import CLASSES, add_model, make_bundle
@@ -39,7 +39,7 @@ def model(services: Services, project_id: str) -> ModelRow:
 def clock(app: FastAPI) -> Clock:
     """Time as the engine's memory of references sees it."""
     clock = Clock()
-    engine = Engine(16, ExpiringCache(2.0, clock=clock))
+    engine = Engine(16, References(2.0, clock=clock))
     app.state.services = Services(**{**app.state.services.__dict__, "engine": engine})
     return clock
 

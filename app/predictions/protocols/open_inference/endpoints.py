@@ -33,7 +33,7 @@ from app.predictions.protocols.open_inference.schemas import (
 )
 from app.predictions.protocols.open_inference.tensors import arrays_of
 from app.predictions.schemas import Unknown
-from app.predictions.service import ResolvedModel
+from app.predictions.service import Description, ResolvedModel
 from app.security import CanPredict, StrictRequest, secure_router
 
 health = APIRouter(prefix="/v2/health", tags=["open inference protocol"])
@@ -160,16 +160,17 @@ def _model(state: Services, project_id: str, ref: str, version: str | None = Non
 
 
 def _metadata(state: Services, project_id: str, model: ResolvedModel) -> ModelMetadata:
+    description = service.describe(state, project_id, model)
     return ModelMetadata(
         name=model.name.name,
         versions=[str(version) for version in service.versions_of(state, project_id, model)],
-        inputs=input_tensors(model.signature),
-        outputs=[output.metadata for output in _outputs(model).values()],
+        inputs=input_tensors(description.signature),
+        outputs=[output.metadata for output in _outputs(model, description).values()],
     )
 
 
-def _outputs(model: ResolvedModel) -> dict[str, Output]:
-    return outputs_of(model.answer_parts, model.manifest["features"])
+def _outputs(model: ResolvedModel, description: Description) -> dict[str, Output]:
+    return outputs_of(description.answer_parts, model.features)
 
 
 def _ready(state: Services, model: ResolvedModel) -> ModelReady:
@@ -179,10 +180,11 @@ def _ready(state: Services, model: ResolvedModel) -> ModelReady:
 
 def _infer(state: Services, project_id: str, model: ResolvedModel, body: _Body) -> Response:
     request = body.request
+    description = service.describe(state, project_id, model)
     binary, unknown = _parameters(request)
-    selections = select(_outputs(model), request.outputs, binary=binary)
+    selections = select(_outputs(model, description), request.outputs, binary=binary)
     arrays = arrays_of(request.inputs, body.content, has_content=body.has_content)
-    rows = rows_of(arrays, model.signature)
+    rows = rows_of(arrays, description.signature)
     try:
         written, warnings = _answered(state, project_id, model, rows, selections, unknown)
     except UnprocessableError as error:

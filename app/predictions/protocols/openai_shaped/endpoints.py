@@ -56,11 +56,11 @@ def _listed(ref: str, row: Any) -> ListedModel:
 def create_embeddings(principal: CanPredict, state: State, body: EmbeddingsRequest) -> EmbeddingList:
     """Return the embedding of every text: the features of the model's backbone."""
     model = service.resolve(state, principal.project_id, body.model)
-    if model.signature.modality != "text":
-        msg = f"this model takes {model.signature.modality} rows: ask POST /v1/models/{{ref}}/embeddings"
+    if model.modality != "text":
+        msg = f"this model takes {model.modality} rows: ask POST /v1/models/{{ref}}/embeddings"
         raise _refuse(msg, "model")
-    if body.dimensions not in (None, model.manifest["features"]):
-        msg = f"this model's embeddings have {model.manifest['features']} dimensions, and cannot be shortened"
+    if body.dimensions not in (None, model.features):
+        msg = f"this model's embeddings have {model.features} dimensions, and cannot be shortened"
         raise _refuse(msg, "dimensions")
     answer = service.embed(state, principal.project_id, model.name.id, body.input, "warn")
     tokens = service.count_tokens(state, model, body.input)

@@ -1,0 +1,95 @@
+from typing import Any
+
+import pytest
+
+from app.serving.references import References
+
+
+class Registry:
+    """A clock, a revision, and how often each was asked for."""
+
+    def __init__(self) -> None:
+        self.now, self.revision = 100.0, 1
+        self.looks: list[float] = []
+        self.references = References(2.0, clock=lambda: self.now)
+
+    def look(self) -> int:
+        self.looks.append(self.now)
+        return self.revision
+
+    def get(self, model: Any) -> Any:
+        self.references.refresh(self.look)
+        return self.references.get(("p", "m"), lambda: model)
+
+
+def test_a_reference_is_looked_up_once_while_the_registry_stays_as_it_is() -> None:
+    registry = Registry()
+    assert [registry.get("a"), registry.get("b")] == ["a", "a"]
+    registry.now += 1.9
+    assert registry.get("b") == "a"
+    assert registry.looks == [100.0]
+    registry.now += 100
+    assert registry.get("b") == "a"
+    assert len(registry.looks) == 2
+
+
+def test_what_another_process_changes_is_seen_when_the_registry_is_looked_at_again() -> None:
+    registry = Registry()
+    registry.get("a")
+    registry.revision = 2
+    assert registry.get("b") == "a"
+    registry.now += 2.1
+    generation = registry.references.generation
+    assert registry.get("b") == "b"
+    assert registry.references.generation > generation
+
+
+def test_the_time_counts_from_before_the_look() -> None:
+    registry = Registry()
+
+    def slow() -> int:
+        registry.now += 1.5
+        return 1
+
+    registry.references.refresh(slow)
+    assert registry.references.is_current
+    registry.now += 1
+    assert not registry.references.is_current
+    assert registry.references.peek(("p", "m")) is None
+
+
+def test_what_is_forgotten_during_a_look_up_is_not_kept() -> None:
+    registry = Registry()
+    registry.references.refresh(registry.look)
+
+    def overtaken() -> str:
+        registry.references.clear()
+        return "old"
+
+    assert registry.references.get(("p", "m"), overtaken) == "old"
+    assert registry.get("new") == "new"
+    assert registry.references.peek(("p", "m")) == "new"
+    registry.references.clear()
+    assert registry.references.peek(("p", "m")) is None
+
+
+def test_errors_are_not_remembered() -> None:
+    registry = Registry()
+
+    def missing() -> Any:
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        registry.references.get(("p", "m"), missing)
+    assert registry.get("a") == "a"
+
+
+def test_what_is_known_of_a_model_outlives_what_references_mean() -> None:
+    registry = Registry()
+    for cached in (registry.references.known, registry.references.described):
+        assert cached("id", lambda: 1) == 1
+        registry.references.clear()
+        assert cached("id", lambda: 2) == 1
+    for number in range(100):
+        registry.references.described(str(number), lambda: number)  # noqa: B023 - called at once
+    assert registry.references.described("id", lambda: 3) == 3  # few are kept
