@@ -13,7 +13,8 @@
     ├── UnprocessableError 422        well-formed, with wrong values; `errors` names the places
     ├── TooManyError 429
     ├── CorruptError 500              stored bytes are damaged
-    └── UnavailableError 503          try again later
+    ├── UnavailableError 503          try again later
+    └── QuotaError 507                the project's quota of disk or rows is used up
 
 A full disk is answered 507 `storage_full`. Anything else that escapes is recorded with its traceback; users get
 `internal_error` and a request id.
@@ -167,6 +168,12 @@ class TooManyError(GraftworkError):
     def headers(self) -> dict[str, str]:
         """Retry-After: seconds to wait before another attempt."""
         return {"Retry-After": str(self.retry_seconds)}
+
+
+class QuotaError(GraftworkError):
+    """The project's quota of disk or rows is used up."""
+
+    status, default_code = 507, "quota_exceeded"
 
 
 class CorruptError(GraftworkError):

@@ -210,6 +210,7 @@ class Settings(BaseSettings):
             job_seconds=self.job_seconds,
             quota_bytes=self.quota_bytes,
             quota_rows=self.quota_rows,
+            grace_seconds=self.gc_grace_seconds,
         )
 
     @cached_property

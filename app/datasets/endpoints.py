@@ -17,6 +17,7 @@ from app.idempotency.service import IdempotencyKey, fingerprint, once
 from app.kit.pages import Listing, PageQuery, ViewQuery
 from app.kit.streaming import receive_form
 from app.security import CanRead, CanWrite, secure_router
+from app.storage.service import upload_limit
 
 router = secure_router("/v1/datasets", "datasets")
 
@@ -26,7 +27,7 @@ REFUSED: dict[int | str, dict[str, Any]] = {
     400: {"model": Problem, "description": "The multipart body is malformed, or not what its Content-Digest says."},
     413: {"model": Problem, "description": "The upload is too large."},
     415: {"model": Problem, "description": "The body is no multipart/form-data, or the file of no known format."},
-    507: {"model": Problem, "description": "The service has no room left for the upload."},
+    507: {"model": Problem, "description": "The project's quota or the service has no room left."},
 }
 
 
@@ -62,7 +63,8 @@ async def create(
     request: Request, response: Response, principal: CanWrite, state: State, key: IdempotencyKey
 ) -> Dataset:
     """Upload a dataset. It is `preparing` until its job is done, then `ready` or `failed`."""
-    async with receive_form(request, state.settings.data_folder / "tmp", state.settings.max_upload_bytes) as form:
+    limit = await run_in_threadpool(upload_limit, state, principal.project_id)
+    async with receive_form(request, state.settings.data_folder / "tmp", limit) as form:
         dataset = await run_in_threadpool(service.create, state, principal.project_id, key, form)
     response.headers["Location"] = dataset.links.self
     return dataset

@@ -31,6 +31,7 @@ from app.kit.json_schema import Schema
 from app.kit.pages import Listing, Page, View, listing, summary_of
 from app.kit.streaming import Form, display_name
 from app.queue import JobQueue
+from app.storage.quotas import refuse_exceeded, refuse_full
 from app.validation import error_items, sentence
 
 MAX_NAME = 200
@@ -74,7 +75,12 @@ def queue_preparation(
     options: PrepareOptions,
     source: Blob,
 ) -> Dataset:
-    """Add a dataset and the job that prepares it from a stored source."""
+    """Add a dataset and the job that prepares it from a stored source.
+
+    Raises:
+        QuotaError: the project has used up its quota, or would exceed it.
+    """
+    refuse_full(session, project_id)
     row = repository.add(
         session,
         project_id=project_id,
@@ -87,6 +93,7 @@ def queue_preparation(
     columns = Preparation(dataset=row.id).resolve(session, project_id)
     row.job_id = enqueue(session, queue, project_id, columns).id
     session.flush()
+    refuse_exceeded(session, project_id)
     return to_answer(row)
 
 

@@ -14,6 +14,7 @@ from app.jobs.interface import JobColumns
 from app.jobs.repository import JobRow
 from app.kit import logs
 from app.queue import JobQueue
+from app.storage.quotas import refuse_full
 
 log = logging.getLogger(__name__)
 
@@ -21,10 +22,16 @@ Resolve = Callable[[Session, str], JobColumns]
 
 
 def check_room(session: Session, project_id: str, max_unfinished: int) -> None:
-    """Raise TooManyError where no further job may be queued."""
+    """Check whether a further job may be queued.
+
+    Raises:
+        TooManyError: too many jobs of the project are unfinished.
+        QuotaError: the project has used up its quota of disk or rows.
+    """
     if repository.unfinished(session, project_id) >= max_unfinished:
         msg = f"{max_unfinished} jobs of this project are unfinished; wait for some or cancel them."
         raise TooManyError(msg, code="too_many_jobs")
+    refuse_full(session, project_id)
 
 
 def enqueue(session: Session, queue: JobQueue, project_id: str, columns: JobColumns) -> JobRow:

@@ -9,7 +9,7 @@ import binascii
 import hashlib
 import re
 import unicodedata
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +20,14 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 
-from app.errors import BadRequestError, ErrorItem, TooLargeError, UnprocessableError, UnsupportedMediaError
+from app.errors import (
+    BadRequestError,
+    ErrorItem,
+    GraftworkError,
+    TooLargeError,
+    UnprocessableError,
+    UnsupportedMediaError,
+)
 from app.kit.ids import new_id
 
 if TYPE_CHECKING:
@@ -61,15 +68,23 @@ def too_large(limit: int) -> TooLargeError:
     return TooLargeError(f"The body is larger than the {limit} bytes that this service takes.")
 
 
-def refuse_too_long(request: Request, limit: int) -> None:
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """How many bytes a body may have, and the error for a longer one."""
+
+    bytes: int
+    error: Callable[[int], GraftworkError] = too_large
+
+
+def refuse_too_long(request: Request, limit: int, error: Callable[[int], GraftworkError] = too_large) -> None:
     """Check the Content-Length before the body is read; it may be missing.
 
     Raises:
-        TooLargeError: it is above `limit` bytes.
+        GraftworkError: `error`, where it is above `limit` bytes.
     """
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced[:20]) > limit:
-        raise too_large(limit)
+        raise error(limit)
 
 
 def display_name(text: str) -> str:
@@ -80,27 +95,27 @@ def display_name(text: str) -> str:
 
 @asynccontextmanager
 async def receive_form(
-    request: Request, folder: Path, max_bytes: int, *, field_bytes: int = MAX_FIELD_BYTES
+    request: Request, folder: Path, limit: "Limit", *, field_bytes: int = MAX_FIELD_BYTES
 ) -> AsyncIterator[Form]:
     """Receive a multipart body; its file exists in `folder` until the block ends.
 
     Raises:
         UnsupportedMediaError: the body is not multipart/form-data, or is compressed.
-        TooLargeError: the body is announced as longer than `max_bytes`, or proves to be.
+        GraftworkError: that of the limit; the body is announced as longer, or proves to be.
         BadRequestError: the body is malformed, ends early, or does not match its Content-Digest.
         UnprocessableError: the form has no file, more than one, or a field over `field_bytes`.
     """
     refuse_compressed(request)
     boundary = _boundary(request)
     digest = _announced_digest(request)
-    refuse_too_long(request, max_bytes)
+    refuse_too_long(request, limit.bytes, limit.error)
     await run_in_threadpool(folder.mkdir, parents=True, exist_ok=True)
     path = folder / new_id("upload")
     try:
         with path.open("wb") as file:
             parts = _Parts(file, field_bytes)
             parser = MultipartParser(boundary, parts.callbacks(), max_header_count=8, max_header_size=MAX_HEADER_BYTES)
-            await _receive(request, parser, parts, max_bytes, digest)
+            await _receive(request, parser, parts, limit, digest)
         yield parts.form(path)
     finally:
         path.unlink(missing_ok=True)  # not in a thread: a cancelled request would not wait for it
@@ -129,15 +144,15 @@ def _announced_digest(request: Request) -> bytes | None:
 
 
 async def _receive(
-    request: Request, parser: MultipartParser, parts: "_Parts", max_bytes: int, digest: bytes | None
+    request: Request, parser: MultipartParser, parts: "_Parts", limit: "Limit", digest: bytes | None
 ) -> None:
     """Feed the body to the parser chunk by chunk, and check its size and digest."""
     sha256, size = hashlib.sha256(), 0
     try:
         async for chunk in request.stream():
             size += len(chunk)
-            if size > max_bytes:
-                raise too_large(max_bytes)
+            if size > limit.bytes:
+                raise limit.error(limit.bytes)
             if digest is not None:
                 sha256.update(chunk)
             parser.write(chunk)

@@ -17,6 +17,7 @@ from app.models.packages import MAX_VOCAB_BYTES
 from app.models.refs import MAX_REF
 from app.models.schemas import Kind, Lineage, Model, ModelSummary
 from app.security import CanRead, CanWrite, secure_router
+from app.storage.service import upload_limit
 
 router = secure_router("/v1/models", "models")
 
@@ -66,8 +67,9 @@ def _import_schema() -> dict[str, Any]:
 @router.post("", status_code=201, responses=REFUSED, openapi_extra=_import_schema())
 async def create(request: Request, response: Response, principal: CanWrite, state: State, key: IdempotencyKey) -> Model:
     """Import the weights of a pretrained backbone of a known architecture."""
-    folder, max_bytes = state.settings.data_folder / "tmp", state.settings.max_upload_bytes
-    async with receive_form(request, folder, max_bytes, field_bytes=MAX_VOCAB_BYTES) as form:
+    limit = await run_in_threadpool(upload_limit, state, principal.project_id)
+    folder = state.settings.data_folder / "tmp"
+    async with receive_form(request, folder, limit, field_bytes=MAX_VOCAB_BYTES) as form:
         model = await run_in_threadpool(importing.create, state, principal.project_id, key, form)
     response.headers["Location"] = model.links.self
     return model

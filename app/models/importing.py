@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, ValidationError
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 
 from app.artifacts import put_blob
 from app.dependencies import Services
@@ -29,6 +30,7 @@ from app.models import service
 from app.models.packages import MANIFEST, MODEL_FILES, Parts, json_field, parts_of, unpack_model
 from app.models.refs import ModelName
 from app.models.schemas import Model
+from app.storage.quotas import refuse_exceeded
 
 if TYPE_CHECKING:
     from app.ml.models.bundle import Bundle
@@ -84,7 +86,12 @@ def create(state: Services, project_id: str, key: str | None, form: Form) -> Mod
 def _registered(state: Services, project_id: str, key: str | None, request: str, candidate: dict[str, Any]) -> Model:
     """Register the model as the next version; retry if another request took that version meanwhile."""
     origin: dict[str, Any] = {"project_id": project_id, "job_id": None, "dataset_id": None, "parent_id": None}
-    add = partial(service.add, **origin, **candidate)
+
+    def add(session: Session) -> Model:
+        model = service.add(session, **origin, **candidate)
+        refuse_exceeded(session, project_id)
+        return model
+
     for _ in range(_MAX_ATTEMPTS):
         try:
             return state.database.transact(

@@ -11,3 +11,4 @@ class ProjectLimits:
     job_seconds: float = 0.0
     quota_bytes: int = 0
     quota_rows: int = 0
+    grace_seconds: float = 0.0  # for which files of deleted rows stay; the service's alone

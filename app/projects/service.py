@@ -1,7 +1,6 @@
 """What administrators do: see the jobs of all projects, end or pause any of them, and limit what a project may use."""
 
 from collections.abc import Callable
-from dataclasses import asdict
 
 from sqlalchemy.orm import Session
 
@@ -109,7 +108,7 @@ def _render_project(session: Session, row: ProjectRow) -> Project:
         id=row.id,
         name=row.name,
         created_at=row.created_at,
-        limits=ProjectLimitsAnswer(**asdict(limits)),
+        limits=ProjectLimitsAnswer(**{name: getattr(limits, name) for name in _LIMITS}),
         own_limits=[name for name in _LIMITS if getattr(row, name) is not None],
         running_jobs=running,
         queued_jobs=queued,

@@ -10,5 +10,5 @@ router = secure_router("/v1/storage", "storage")
 
 @router.get("")
 def get(state: State, principal: CanRead) -> Storage:
-    """Return the disk space used by the project's files and, for a key with the scope admin, by the whole service."""
+    """Return the disk space of the project's files, what is left of its quota and, for an administrator, all files."""
     return service.report(state, principal)

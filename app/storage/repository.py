@@ -100,6 +100,13 @@ def _is_extended(job: type[JobRow]) -> ColumnElement[bool]:
     return exists().where(extension.extends_id == job.id, extension.status.not_in(TERMINAL))
 
 
+def count_rows(session: Session, project_id: str) -> int:
+    """Return how many rows the datasets of a project have that are prepared and not deleted."""
+    kept = (DatasetRow.project_id == project_id) & DatasetRow.deleted_at.is_(None) & DatasetRow.spec.is_not(None)
+    splits = session.scalars(select(DatasetRow.spec["rows"]).where(kept))
+    return sum(sum(rows.values()) for rows in splits if rows)
+
+
 def is_due(session: Session, task: str, seconds: float) -> bool:
     """Whether so many seconds have passed since a task was begun; a task that is not known yet begins to wait."""
     begun_at = session.scalar(select(HousekeepingRow.begun_at).where(HousekeepingRow.task == task))

@@ -4,6 +4,8 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
+from app.storage.quotas import Quota
+
 
 class Amount(BaseModel):
     """A number of files and their bytes; equal contents count once."""
@@ -39,8 +41,9 @@ class ServiceStorage(BaseModel):
 
 
 class Storage(BaseModel):
-    """The disk space of a project's files and, for keys with the scope admin, of the whole service."""
+    """The disk space of a project's files, its quota and, for keys with the scope admin, of the whole service."""
 
     object: Literal["storage"] = "storage"
     project: Usage
+    quota: Quota
     service: ServiceStorage | None

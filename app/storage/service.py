@@ -7,8 +7,10 @@ from app.db.session import Database
 from app.dependencies import Services
 from app.keys.service import Principal
 from app.kit.files import space
+from app.kit.streaming import Limit
 from app.settings import Settings
 from app.storage.inventory import inventory
+from app.storage.quotas import quota_of, refuse_full, too_large_for
 from app.storage.repository import Reference, references
 from app.storage.schemas import Amount, ServiceStorage, Storage, Usage
 
@@ -18,8 +20,17 @@ def report(state: Services, principal: Principal) -> Storage:
     admin = "admin" in principal.scopes
     with state.database.reading() as session:
         own = usage(references(session, state.settings.gc_grace_seconds, principal.project_id))
+        quota = quota_of(session, principal.project_id)
     whole = whole_service(state.database, state.artifacts, state.settings) if admin else None
-    return Storage(project=own, service=whole)
+    return Storage(project=own, quota=quota, service=whole)
+
+
+def upload_limit(state: Services, project_id: str) -> Limit:
+    """Return how large an upload may be. Raises QuotaError where nothing is left of the project's quota."""
+    largest = state.settings.max_upload_bytes
+    with state.database.reading() as session:
+        left = refuse_full(session, project_id).left_bytes
+    return Limit(largest) if left is None or left >= largest else Limit(left, too_large_for)
 
 
 def whole_service(database: Database, store: ArtifactStore, settings: Settings) -> ServiceStorage:

@@ -28,6 +28,7 @@ from app.jobs.transitions import JobError
 from app.kit.ids import new_id
 from app.ml.evaluation.curve import Curve
 from app.ml.spec import WarningItem
+from app.storage.quotas import refuse_exceeded
 
 log = logging.getLogger(__name__)
 
@@ -172,6 +173,7 @@ class Attempt:
             session.add(row)
             session.flush()
             self._prune(session)
+            refuse_exceeded(session, repository.get(session, lease.job_id).project_id)
             message = f"Checkpoint at step {step}."
             events.append(
                 session, lease.job_id, "checkpoint.saved", message, {"step": step, "epoch": epoch, "bytes": size}
@@ -236,6 +238,7 @@ class Attempt:
         def end(session: Session) -> None:
             leases.hold(session, self.lease)
             publish(session)
+            refuse_exceeded(session, repository.get(session, self.lease.job_id).project_id)
             leases.finish(session, self.lease, "succeeded", message)
             failpoints.reach("finish.before_commit")
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from app.artifacts import open_store
 from app.datasets.errors import DatasetError
 from app.db.session import Database
-from app.errors import CorruptError, UnavailableError
+from app.errors import CorruptError, QuotaError, UnavailableError
 from app.jobs import lease as leases
 from app.jobs.attempts import Lease
 from app.jobs.lease import CancelledError, LeaseLostError, PausingError
@@ -146,6 +146,8 @@ def _explain(error: Exception) -> JobError:
             )
         case CorruptError() | CorruptModelError():
             explanation = JobError(code="corrupt_artifact", category="platform", message=str(error))
+        case QuotaError():
+            explanation = JobError(code=error.code, category="user", message=error.detail)
         case StorageFullError() | OSError(errno=errno.ENOSPC | errno.EDQUOT | errno.EFBIG):
             explanation = _FULL_STORAGE
         case _:
