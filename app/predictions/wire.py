@@ -9,9 +9,8 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,8 +29,7 @@ from app.serving.engine import LoadedModel, Resident, Rows
 from app.shares.admission import Slot
 
 MAX_BODY_BYTES = 1 << 20  # larger ones would hold up the event loop for milliseconds
-MAX_LOOP_ARRAY_BYTES = 1 << 15  # numbers that are not sound are read one by one, for tens of milliseconds
-MAX_LOOP_LIST_BYTES = 1 << 12  # a picture in base64 may unpack to a thousand times as much
+MAX_LOOP_BYTES = 1 << 12  # of a body whose rows are read one by one; a picture may unpack to a thousand times as much
 RECENT_SECONDS = 1.0  # for which the same head of a request means the same
 _MAX_RECENT = 4096
 _JSON = (b"application/json", b"application/json; charset=utf-8", b"application/json;charset=utf-8")
@@ -193,7 +191,7 @@ class PredictionWire:
             return None
         doubts = Doubts()
         try:
-            rows = await self._decoded(partial(_decode, model, inputs, doubts), inputs, len(body))
+            rows = await self._decoded(model, inputs, doubts, len(body))
             items = await self._batcher(request).submit(rows, model)
         except Exception:  # noqa: BLE001 - the endpoint computes it once more, and says what is wrong
             return None
@@ -205,11 +203,16 @@ class PredictionWire:
         parts = request.name, request.operation.encode(), to_json(items), to_json(warnings) if warnings else b"[]"
         return b'{"model":%b,"%b":%b,"warnings":%b}' % parts
 
-    async def _decoded(self, decode: Callable[[], Rows], inputs: Rows | list[Any], size: int) -> Rows:
-        """Decode on the event loop what is small, and in a thread what may hold it up."""
-        if size <= (MAX_LOOP_ARRAY_BYTES if isinstance(inputs, np.ndarray) else MAX_LOOP_LIST_BYTES):
-            return decode()
-        return await asyncio.get_running_loop().run_in_executor(self._executor, decode)
+    async def _decoded(self, model: LoadedModel, inputs: Rows | list[Any], doubts: Doubts, size: int) -> Rows:
+        """Decode on the event loop what is small or quickly read, and in a thread what may hold it up."""
+        if isinstance(inputs, np.ndarray):
+            with ignore_overflow():
+                rows = model.decode_sound(inputs)
+            if rows is not None:
+                return rows
+        if size <= MAX_LOOP_BYTES:
+            return _decode(model, inputs, doubts)
+        return await asyncio.get_running_loop().run_in_executor(self._executor, _decode, model, inputs, doubts)
 
     def _batcher(self, request: _Request) -> Batcher:
         batchers = request.resident.batchers

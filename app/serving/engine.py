@@ -36,6 +36,9 @@ class LoadedModel(Protocol):
     def decode(self, inputs: Sequence[Any] | Rows, doubts: Doubts | None = None) -> Rows:
         """Encode N JSON values as rows (N, ...). Raises `InputError` with the place of each unreadable value."""
 
+    def decode_sound(self, inputs: Rows) -> Rows | None:
+        """Encode an array of N inputs as `decode` does, where nothing in it is doubtful; None where it takes longer."""
+
     @property
     def rows_at_once(self) -> int:
         """How many rows are computed together; more are computed one block after another."""

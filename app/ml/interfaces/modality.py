@@ -96,6 +96,13 @@ class Modality(Config, ABC):
         """Return rows as stored (N, ...) as `encoder` takes them."""
         return self.encode(inputs)
 
+    def decode_sound(self, inputs: Rows) -> Rows | None:
+        """Read an array at once where nothing in it is doubtful or wrong, as `decode` does; None where something is.
+
+        By default None: kinds that read arrays value by value have no faster way.
+        """
+        return None
+
     @property
     def warnings(self) -> tuple[WarningItem, ...]:
         """What is doubtful of the rows that it was fitted on, or adapted to."""

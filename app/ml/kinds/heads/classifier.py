@@ -161,7 +161,7 @@ class ClassifierHead(Head, SoftLabelSolver, Stackable):
         """{"class", "probabilities"}; the probabilities are finite and sum to 1."""
         return _answers(_probabilities(output, self.temperature), [self.classes] * len(output))
 
-    @property
+    @cached_property
     def stack_key(self) -> Hashable:
         """Linear classifiers of as many features and classes."""
         return self if self.config.hidden else (ClassifierHead, single_layer(self.layers).weight.shape)

@@ -173,7 +173,7 @@ class RegressorHead(Head, Stackable):
         """The share of rows whose number lies between low and high."""
         return {"level": self.config.level}
 
-    @property
+    @cached_property
     def stack_key(self) -> Hashable:
         """Linear regressors of as many features and outputs."""
         return self if self.config.hidden else (RegressorHead, single_layer(self.layers).weight.shape)

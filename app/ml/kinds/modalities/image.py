@@ -96,7 +96,7 @@ class ImageModality(Modality):
     def decode(self, inputs: Sequence[Any] | Rows, doubts: Doubts | None = None) -> Rows:
         """JSON to uint8 (N, H, W, C). Raises `InputError`."""
         doubts, budget = doubts or Doubts(), _Budget(MAX_PIXELS_TOGETHER)
-        pixels = self._pixels_of(inputs) if isinstance(inputs, np.ndarray) else None
+        pixels = self.decode_sound(inputs) if isinstance(inputs, np.ndarray) else None
         if pixels is not None:
             return pixels
         return as_rows(decode_each(inputs, lambda value: self._decode_one(value, budget, doubts), doubts), np.uint8)
@@ -173,8 +173,8 @@ class ImageModality(Modality):
             return self._upright(array.reshape(shape))
         return self._upright(_bytes(array.ravel().tolist(), self.value_scale, self.pixel_range).reshape(shape))
 
-    def _pixels_of(self, inputs: Rows) -> Rows | None:
-        """Return the pixels (N, H, W, C) of an array of pictures; None where some may be at fault, each by itself."""
+    def decode_sound(self, inputs: Rows) -> Rows | None:
+        """An array of pictures to uint8 (N, H, W, C); None where some may be at fault, each by itself."""
         shape = (self.height, self.width, self.channels)
         shapes = (shape, shape[:2]) if self.channels == 1 else (shape,)
         if inputs.shape[1:] not in shapes or inputs.dtype.kind not in "iuf" or self.pixel_range is not None:

@@ -114,6 +114,11 @@ class TableModality(Modality):
             rows[doubtful] = decode_each([inputs[row] for row in doubtful], reader.read, reader.doubts, doubtful)
         return rows
 
+    def decode_sound(self, inputs: Rows) -> Rows | None:
+        """Numbers (N, D) of a table of numbers to float64 (N, D)."""
+        rows, is_sound = self._sound_rows.read(inputs)
+        return rows if is_sound.all() else None
+
     @cached_property
     def _sound_rows(self) -> SoundRows:
         return SoundRows(self.columns, self.missing_values)
