@@ -19,7 +19,12 @@ from app.shares.admission import Shares, Slot
 log = logging.getLogger(__name__)
 
 _REQUEST_ID = re.compile(r"[\w.-]{1,64}")
-_HEALTH = ("/health/live", "/health/ready")  # answer any Host: load balancers send an address
+_HEALTH = (
+    "/health/live",
+    "/health/ready",
+    "/v2/health/live",
+    "/v2/health/ready",
+)  # of any Host: load balancers send addresses
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _UNLOGGED = (*_HEALTH, "/metrics")
 _LOOPBACK = ("127.0.0.1", "localhost", "::1", "[::1]")

@@ -1,5 +1,6 @@
 """Endpoints of predictions, embeddings and generations; with the model in memory they need no database."""
 
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import Depends, Header, Query, Request
@@ -8,6 +9,7 @@ from fastapi.responses import StreamingResponse
 from app.dependencies import State
 from app.errors import ErrorItem, Problem, UnprocessableError
 from app.kit import sse
+from app.kit.hang_ups import has_hung_up
 from app.models.endpoints import Ref
 from app.predictions import service
 from app.predictions.bodies import read_inputs, read_prompts, request_body
@@ -64,11 +66,12 @@ def generate(
     accept: Annotated[str, Header(description="text/event-stream sends the texts as they grow.")] = "",
 ) -> Generations | StreamingResponse:
     """Continue texts with a model that has a generator."""
-    if not sse.is_asked_for(accept):
-        return service.generate(state, principal.project_id, ref, body, body.unknown or unknown)
-    if body.beams > 1:
+    streamed = sse.is_asked_for(accept)
+    if streamed and body.beams > 1:
         raise UnprocessableError(NO_BEAMS, errors=[ErrorItem(loc=["body", "beams"], msg=NO_BEAMS)])
-    begun = service.begin_generation(state, principal.project_id, ref, body, body.unknown or unknown, streamed=True)
+    begun = service.begin_generation(state, principal.project_id, ref, body, body.unknown or unknown, streamed=streamed)
+    if not streamed:
+        return service.finish(begun, partial(has_hung_up, request))
     return sse.event_stream(generation_lines(begun, request.state.request_id))
 
 

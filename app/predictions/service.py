@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from app.dependencies import Services
-from app.errors import ConflictError, ErrorItem, UnprocessableError
-from app.ml.configs.generation import GenerationConfig, Piece, result_of
+from app.errors import BadRequestError, ConflictError, ErrorItem, UnprocessableError
+from app.ml.configs.generation import GenerationConfig, Piece
 from app.ml.errors import InputError, Location
 from app.ml.interfaces import HeadConfig
 from app.ml.interfaces.answers import AnswerPart
@@ -100,23 +100,31 @@ class Generating:
     steps: Generator[list[Piece], None, Generations]
 
 
-def generate(state: Services, project_id: str, ref: str, prompts: Prompts, unknown: Unknown) -> Generations:
-    """Continue every text.
-
-    Raises:
-        ConflictError: the model has no generator.
-        UnprocessableError: some inputs are not texts, or are too long and `unknown` refuses that.
-    """
-    return result_of(begin_generation(state, project_id, ref, prompts, unknown).steps)
+def finish(generating: Generating, has_hung_up: Callable[[], bool]) -> Generations:
+    """Compute a generation to its end. Raises BadRequestError as soon as the client has hung up."""
+    while True:
+        try:
+            next(generating.steps)
+        except StopIteration as end:
+            generations: Generations = end.value
+            return generations
+        if has_hung_up():
+            generating.steps.close()
+            msg = "The client hung up before its texts were continued."
+            raise BadRequestError(msg, code="aborted")
 
 
 def begin_generation(
     state: Services, project_id: str, ref: str, prompts: Prompts, unknown: Unknown, *, streamed: bool = False
 ) -> Generating:
-    """Begin to continue every text; raises as `generate`.
+    """Begin to continue every text.
 
     Each step is a slice of the computing, so that other requests compute between any two of them. Where it is
     `streamed`, a step says what the continuations have grown by; those of a beam search are known at its end only.
+
+    Raises:
+        ConflictError: the model has no generator.
+        UnprocessableError: some inputs are not texts, or are too long and `unknown` refuses that.
     """
     model = resolve(state, project_id, ref)
     if not model.generates:

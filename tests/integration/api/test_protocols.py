@@ -23,12 +23,13 @@ from app.db.session import Database
 from app.dependencies import Services
 from app.main import create_app
 from app.ml.models.generation import _Reader
+from app.predictions import service
 from app.settings import Settings
 from tests.conftest import MakeKey
 from tests.support.http import Http
 from tests.support.live import served
 from tests.support.models import COLUMNS, add_bundle, add_model, bundle_of, make_image_bundle
-from tests.support.servers import wait_until
+from tests.support.servers import HANGS, wait_until
 from tests.support.texts import CHARACTERS, SMALL, run_of, text_data
 
 
@@ -48,8 +49,18 @@ def port(app: FastAPI) -> Iterator[int]:
 
 @pytest.fixture
 def verses(services: Services, project_id: str) -> None:
-    """A language model that has seen one step, with an alias."""
-    request = {"backbone": SMALL, "preprocessing": CHARACTERS, "training": {"steps": 1, "batch_size": 8}}
+    """A language model that has seen one step."""
+    add_verses(services, project_id, CHARACTERS)
+
+
+@pytest.fixture
+def endless(services: Services, project_id: str) -> None:
+    """One whose texts have no end."""
+    add_verses(services, project_id, {**CHARACTERS, "limits": "open"})
+
+
+def add_verses(services: Services, project_id: str, preprocessing: dict[str, Any]) -> None:
+    request = {"backbone": SMALL, "preprocessing": preprocessing, "training": {"steps": 1, "batch_size": 8}}
     run = run_of(
         text_data(["abcabc", "bcabca"] * 6), {**request, "heads": [{"kind": "generator"}], "strategy": {"kind": "full"}}
     )
@@ -60,6 +71,7 @@ def verses(services: Services, project_id: str) -> None:
 @pytest.fixture
 def tokens(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Grows by one with each token that is computed."""
+    monkeypatch.setattr(service, "_GENERATION_SECONDS", HANGS)  # so that nothing else ends a generation
     computed: list[int] = []
     advance = _Reader.advance
 
@@ -71,17 +83,29 @@ def tokens(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return computed
 
 
-@pytest.mark.usefixtures("verses")
-def test_who_hangs_up_is_not_computed_for(port: int, key: str, services: Services, tokens: list[int]) -> None:
-    """8 x 4,096 tokens take long; of a stream that nobody reads only the first are computed."""
-    body = json.dumps({"inputs": ["ab"] * 8, "max_tokens": 4096, "temperature": 1}).encode()
+LONG = {"max_tokens": 4096, "temperature": 1}
+ENDLESS = {
+    "ours": ("/v1/models/verses/generations", {"inputs": ["ab"] * 8, **LONG}, "text/event-stream"),
+    "ours at once": ("/v1/models/verses/generations", {"inputs": ["ab"] * 8, **LONG}, "*/*"),
+    "OpenAI's": ("/openai/v1/completions", {"model": "verses", "prompt": ["ab"] * 8, **LONG, "stream": True}, "*/*"),
+    "OpenAI's at once": ("/openai/v1/completions", {"model": "verses", "prompt": ["ab"] * 8, **LONG}, "*/*"),
+}
+
+
+@pytest.mark.usefixtures("endless")
+@pytest.mark.parametrize(("path", "request_body", "accept"), ENDLESS.values(), ids=ENDLESS)
+def test_who_hangs_up_is_not_computed_for(
+    port: int, key: str, tokens: list[int], path: str, request_body: dict[str, Any], accept: str
+) -> None:
+    """8 x 4,096 tokens take long; for one who is gone only the first are computed."""
+    body = json.dumps(request_body).encode()
     head = (
-        f"POST /v1/models/verses/generations HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {key}\r\n"
-        f"Content-Type: application/json\r\nAccept: text/event-stream\r\nContent-Length: {len(body)}\r\n\r\n"
+        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {key}\r\n"
+        f"Content-Type: application/json\r\nAccept: {accept}\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     with socket.create_connection(("127.0.0.1", port)) as connection:
         connection.sendall(head.encode() + body)
-        assert b"200 OK" in connection.recv(1000)
+        wait_until(lambda: tokens, "it computes")
     url, headers = f"http://127.0.0.1:{port}/v1/models/verses/embeddings", {"Authorization": f"Bearer {key}"}
     counts: list[int] = []
 
@@ -488,3 +512,11 @@ def test_too_many_requests_are_a_rate_limit(settings: Settings, database: Databa
         with openai.OpenAI(base_url=url, api_key=key, max_retries=0) as ai, pytest.raises(openai.RateLimitError):
             ai.models.list()
     assert database
+
+
+def test_health_answers_load_balancers_by_any_name(client: Http) -> None:
+    for path in ("/v2/health/live", "/v2/health/ready"):
+        assert client.get(path, headers={"host": "10.0.0.7", "authorization": ""}).status_code == 200
+    assert client.get("/v2", headers={"host": "10.0.0.7"}).json() == {
+        "error": "This service does not answer to that Host header."
+    }

@@ -20,7 +20,7 @@ from app.ml.interfaces import Rows
 from app.models.endpoints import Ref
 from app.models.refs import MAX_NAME, parse
 from app.predictions import service
-from app.predictions.protocols.open_inference.inputs import INPUTS, input_tensors, rows_of
+from app.predictions.protocols.open_inference.inputs import input_tensors, rows_of
 from app.predictions.protocols.open_inference.outputs import Output, Selection, Written, array_of, outputs_of, select
 from app.predictions.protocols.open_inference.schemas import (
     InferRequest,
@@ -248,7 +248,7 @@ def _in_tensors(error: UnprocessableError, names: list[str]) -> UnprocessableErr
     for item in error.errors:
         _, *place = item.loc
         row, inside = (place[0], place[1:]) if place else (None, [])
-        tensor = next((name for name in names if [name] == inside[:1]), INPUTS if names == [INPUTS] else None)
+        tensor = next((name for name in names if [name] == inside[:1]), names[0] if len(names) == 1 else None)
         if tensor is not None and inside[:1] == [tensor]:
             inside = inside[1:]
         where = [] if tensor is None else [f"input tensor {tensor[:200]!r}"]

@@ -1,6 +1,7 @@
 """Endpoints in OpenAI's shape, under /openai/v1."""
 
 import base64
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from pydantic import ValidationError
 from app.dependencies import Reading, State
 from app.errors import ErrorItem, Problem, UnprocessableError
 from app.kit import sse
-from app.ml.configs.generation import result_of
+from app.kit.hang_ups import has_hung_up
 from app.models import service as models
 from app.models.endpoints import Ref
 from app.predictions import service
@@ -89,7 +90,7 @@ def create_completions(
     completions = Completions(body, begun)
     if body.stream:
         return sse.event_stream(completions.lines(request.state.request_id))
-    return completions.answer(result_of(begun.steps))
+    return completions.answer(service.finish(begun, partial(has_hung_up, request)))
 
 
 def _checked(body: CompletionsRequest) -> Prompts:
