@@ -55,6 +55,16 @@ class Outline:
         )
 
 
+def count_bytes(body: bytes, signs: bytes) -> int:
+    """Return how many bytes of a body are among the signs, without holding the interpreter for long."""
+    is_sign = np.zeros(256, bool)
+    is_sign[list(signs)] = True
+    return sum(
+        int(np.count_nonzero(is_sign[np.frombuffer(body, np.uint8, min(BLOCK_BYTES, len(body) - offset), offset)]))
+        for offset in range(0, len(body), BLOCK_BYTES)
+    )
+
+
 def parsed_bytes(body: bytes) -> int:
     """Return the bytes that parsing a document takes at most; one that is nested too deep is not parsed."""
     seen = outline(body)

@@ -16,15 +16,15 @@ _MIN_TOTAL_BYTES = 16 << 20
 
 
 class BodyMemory:
-    """A budget of 2.5 times the largest body, of which one project may hold 2.25 times the largest body.
+    """A budget of 2.25 times the largest body, of which one project may hold twice the largest body.
 
-    Beside it, the body that is put together from its chunks exists twice for a moment: with that, and with what models
-    compute with, the process takes less than four times the largest body.
+    A body that is put together from its chunks exists twice for a moment: with that, and with what models compute with,
+    the process takes less than four times the largest body more than when it is idle.
     """
 
     def __init__(self, max_body_bytes: int) -> None:
-        self.total = max(5 * max_body_bytes // 2, _MIN_TOTAL_BYTES)
-        self.of_one = max(9 * max_body_bytes // 4, 3 * _MIN_TOTAL_BYTES // 4)
+        self.total = max(9 * max_body_bytes // 4, _MIN_TOTAL_BYTES)
+        self.of_one = max(2 * max_body_bytes, 3 * _MIN_TOTAL_BYTES // 4)
         self.reserved = max(max_body_bytes // 16, 1 << 20)  # of each project, whatever others hold
         self.held = 0
         self._of_project: dict[str, int] = {}

@@ -275,12 +275,15 @@ def test_fifty_clients_with_the_costliest_bodies(town: Town, kind: str) -> None:
             except httpx.TransportError:  # refused before the body was read
                 return 0
 
+    with Watch(town) as calm:
+        time.sleep(2)
     with Watch(town) as watch, ThreadPoolExecutor(50) as pool:
         sent = pool.map(send, range(50))
         others = answered(town)
         statuses = set(sent)
-    print(f"{kind}: {watch.growth / 2**20:.0f} MiB, live p99 {watch.slow_answer * 1000:.0f} ms, {statuses}")  # noqa: T201 - the figures
+    milliseconds = f"{1000 * watch.slow_answer:.0f} ms, calm {1000 * calm.slow_answer:.0f} ms"
+    print(f"{kind}: {watch.growth / 2**20:.0f} MiB, live p99 {milliseconds}, {statuses}")  # noqa: T201 - the figures
     assert statuses <= {0, 400, 413, 422, 429, 503}
     assert others >= ANSWERED
     assert watch.growth <= 4 * MAX_JSON_BYTES
-    assert watch.slow_answer < 0.5  # 0.1 on a machine that does nothing else
+    assert watch.slow_answer < max(0.5, 10 * calm.slow_answer)  # 0.1 on a machine that does nothing else

@@ -8,7 +8,7 @@ from typing import Any
 
 from app.datasets.readers.headers import ANY_NUMBER
 from app.datasets.readers.single_lines import split_line, squeeze_blanks
-from app.kit.json_outline import text_bytes
+from app.kit.json_outline import count_bytes, text_bytes
 from app.predictions.bodies.form import BodyForm, check_count, unreadable
 from app.predictions.schemas import MAX_INPUTS
 
@@ -95,9 +95,10 @@ def _delimiter(text: str) -> str:
 
 def parsed_bytes(content: bytes) -> int:
     """Return the bytes of memory that the rows take at most: text, fields, and an entry of a row's object for each."""
-    cells = content.count(b"\n") + content.count(b"\r") + sum(content.count(sign.encode()) for sign in DELIMITERS) + 1
-    if cells < 2 * content.count(b"\n") + 2:  # no delimiter: blanks may part the fields
-        cells += content.count(b" ")
+    lines = count_bytes(content, b"\n\r") + 1
+    cells = lines + count_bytes(content, DELIMITERS.encode("latin-1"))
+    if cells < 2 * lines:  # no delimiter: blanks may part the fields
+        cells += count_bytes(content, b" ")
     return 3 * text_bytes(content) + _CELL_BYTES * cells
 
 

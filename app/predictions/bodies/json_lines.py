@@ -4,7 +4,7 @@ from codecs import BOM_UTF8
 from typing import Any
 
 from app.kit import strict_json
-from app.kit.json_outline import VALUE_BYTES, parsed_bytes
+from app.kit.json_outline import VALUE_BYTES, count_bytes, parsed_bytes
 from app.predictions.bodies.form import BodyForm, check_count, unreadable
 
 
@@ -28,6 +28,6 @@ FORM = BodyForm(
     ("application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines"),
     (".jsonl", ".ndjson"),
     read,
-    parsed_bytes=lambda content: parsed_bytes(content) + VALUE_BYTES * content.count(b"\n"),
+    parsed_bytes=lambda content: parsed_bytes(content) + VALUE_BYTES * count_bytes(content, b"\n"),
     schema={"type": "string", "description": "An input on each line, as in the list `inputs` of a JSON body."},
 )
