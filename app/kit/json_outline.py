@@ -44,7 +44,7 @@ class Outline:
         """How many values and containers there are at most."""
         return self.commas + self.containers + 1
 
-    def parsed_bytes(self, body: bytes) -> int:
+    def parsed_bytes(self, body: bytes | memoryview) -> int:
         """Return the bytes that parsing the document takes at most: its text, once as a whole, and all objects."""
         return (
             2 * text_bytes(body)
@@ -65,15 +65,15 @@ def count_bytes(body: bytes, signs: bytes) -> int:
     )
 
 
-def parsed_bytes(body: bytes) -> int:
+def parsed_bytes(body: bytes | memoryview) -> int:
     """Return the bytes that parsing a document takes at most; one that is nested too deep is not parsed."""
-    seen = outline(body)
+    seen = outline(body) if isinstance(body, bytes) else full_outline(body)
     return 2 * text_bytes(body) if seen.depth > MAX_DEPTH else seen.parsed_bytes(body)
 
 
-def text_bytes(body: bytes) -> int:
+def text_bytes(body: bytes | memoryview) -> int:
     """Return the bytes that the text takes as a string: 1, 2 or 4 for each of its characters."""
-    if body.isascii():
+    if isinstance(body, bytes) and body.isascii():
         return len(body)
     characters, widest = 0, 0
     for offset in range(0, len(body), BLOCK_BYTES):
@@ -98,7 +98,7 @@ def outline(body: bytes) -> Outline:
     return quick_outline(body) if len(body) <= QUICK_BYTES else full_outline(body)
 
 
-def full_outline(body: bytes) -> Outline:
+def full_outline(body: bytes | memoryview) -> Outline:
     """Return the outline of a document with the positions of a list's items."""
     result = Outline()
     depth = 0
@@ -107,7 +107,9 @@ def full_outline(body: bytes) -> Outline:
     return result
 
 
-def _outside_strings(body: bytes, result: Outline) -> Iterator[tuple[int, NDArray[np.uint8], NDArray[np.bool_]]]:
+def _outside_strings(
+    body: bytes | memoryview, result: Outline
+) -> Iterator[tuple[int, NDArray[np.uint8], NDArray[np.bool_]]]:
     """Yield blocks of bytes with their offsets, and which of the bytes are outside strings; count the quotes."""
     is_escaped = is_inside = False
     for offset in range(0, len(body), BLOCK_BYTES):

@@ -58,10 +58,10 @@ class JsonRows(Sequence[Any]):
             yield start, self._parsed(start, stop)
             start = stop
 
-    def widest(self) -> bytes:
-        """Return the bytes of the longest row."""
+    def widest(self) -> memoryview:
+        """Return the bytes of the longest row, without a copy."""
         row = int(np.diff(self._edges).argmax())
-        return self._body[int(self._edges[row]) + 1 : int(self._edges[row + 1])]
+        return memoryview(self._body)[int(self._edges[row]) + 1 : int(self._edges[row + 1])]
 
     def _parsed(self, start: int, stop: int) -> list[Any] | Rows:
         """Return some rows: numbers as an array where they are nothing else."""

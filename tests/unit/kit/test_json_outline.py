@@ -80,3 +80,12 @@ def test_no_parsed_value_takes_more_than_is_said(item: str) -> None:
         tracemalloc.stop()
     assert len(value) == 20_000
     assert taken <= full_outline(body).parsed_bytes(body) + (1 << 16)
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", '["\u4e00"]', '["\U0001f600", "a"]', '["a\u00e9"]', "[]"])
+def test_a_part_of_a_body_is_looked_at_without_a_copy(text: str) -> None:
+    part = text.encode()
+    body = b"xx" + part + b"yy"
+    seen = memoryview(body)[2 : 2 + len(part)]
+    assert json_outline.text_bytes(seen) == json_outline.text_bytes(part)
+    assert json_outline.parsed_bytes(seen) == full_outline(part).parsed_bytes(part)
