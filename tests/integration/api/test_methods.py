@@ -12,7 +12,7 @@ from app.dependencies import Services
 from app.settings import Settings
 from tests.support.http import Http
 from tests.support.models import add_model
-from tests.support.problems import check_problem
+from tests.support.problems import check_problem, check_refusal
 from tests.support.work import run_jobs
 
 pytestmark = pytest.mark.one_database
@@ -42,6 +42,8 @@ def parameters(client: Http, settings: Settings, model: ModelRow) -> dict[str, s
         "dataset_id": dataset["id"],
         "job_id": dataset["job"],
         "ref": model.id,
+        "version": "1",
+        "key_id": "key_none",
         "kind": "learning",
         "name": "manifest.json",
         "alias": "best",
@@ -81,7 +83,7 @@ def test_every_path_says_which_methods_it_allows(app: FastAPI, client: Http, par
             assert answer.status_code == 405, (method, path)
             assert set(answer.headers["allow"].split(", ")) == allowed, (method, path)
             if method != "HEAD":
-                check_problem(answer, 405, "method_not_allowed")
+                check_refusal(answer, 405, "method_not_allowed")
     for method in ("OPTIONS", "HEAD", "PUT"):
         assert client.request(method, "/v1/nothing").status_code == 404
 
@@ -91,6 +93,7 @@ def test_the_head_of_a_stream_ends(client: Http, parameters: dict[str, str]) -> 
     answer = client.request("HEAD", f"/v1/jobs/{parameters['job_id']}/events", headers=headers)
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("text/event-stream")
+    assert (answer.headers["cache-control"], answer.headers["x-accel-buffering"]) == ("no-store", "no")
 
 
 def test_files_of_models_are_asked_for_again_and_in_parts(client: Http, model: ModelRow) -> None:

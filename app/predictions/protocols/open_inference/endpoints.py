@@ -174,7 +174,8 @@ def _outputs(model: ResolvedModel, description: Description) -> dict[str, Output
 
 
 def _ready(state: Services, model: ResolvedModel) -> ModelReady:
-    service.load(state, model)
+    if not state.settings.predictor.startswith("http"):  # else another process loads models, when it is asked
+        service.load(state, model)
     return ModelReady(name=model.name.name)
 
 
