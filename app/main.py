@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from app import errors, health, validation
 from app.aliases.endpoints import router as aliases
 from app.artifacts import ArtifactStore, open_store
+from app.batch_predictions.endpoints import router as batch_predictions
 from app.catalogue.endpoints import router as catalogue
 from app.datasets.endpoints import router as datasets
 from app.db.session import Database
@@ -75,6 +76,7 @@ def create_app(settings: Settings, queue: JobQueue | None = None, artifacts: Art
     secured = (
         admin,
         aliases,
+        batch_predictions,
         datasets,
         estimates,
         jobs,

@@ -3,6 +3,7 @@
 import builtins
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import urlencode
 
@@ -10,6 +11,7 @@ import httpx
 from httpx_sse import EventSource
 
 from app.client.errors import GraftworkApiError, JobFailedError
+from app.client.transfers import UPLOAD_TIMEOUT, Source, download, form_field, open_source
 from app.client.transport import Transport, path_of
 
 Json: TypeAlias = dict[str, Any]
@@ -87,6 +89,51 @@ class Jobs:
         """
         job = self._transport.create("/v1/jobs/estimate", json={"kind": kind, "dataset": dataset, **fields})
         return self.wait(job["id"]) if wait else job
+
+    def batch_predict(
+        self,
+        model: str,
+        source: Source | None = None,
+        *,
+        dataset: str | None = None,
+        filename: str | None = None,
+        wait: bool = False,
+        **options: Any,
+    ) -> Json:
+        """Submit a job that answers every row of a file, or of a dataset, whatever its size.
+
+        `source` is a path, the bytes of a file, or arrays by name; `options` are the other fields of the request, such
+        as `outputs=["embeddings"]`. `download(job["id"], "results.parquet", path)` fetches its results.
+
+        Raises:
+            JobFailedError: with `wait`, the job did not succeed.
+        """
+        if source is None:
+            body = {"kind": "batch_prediction", "model": model, "dataset": dataset, **options}
+            job = self._transport.create("/v1/jobs", json=body)
+        else:
+            fields = {name: form_field(value) for name, value in options.items() if value is not None}
+            with open_source(source, filename) as (file, file_name):
+                job = self._transport.create(
+                    "/v1/batch_predictions",
+                    data={"model": model, **fields},
+                    files={"file": (file_name, file)},
+                    timeout=UPLOAD_TIMEOUT,
+                )
+        return self.wait(job["id"]) if wait else job
+
+    def files(self, job_id: str) -> builtins.list[Json]:
+        """Return the `name`, `bytes` and `sha256` of each file of a job."""
+        files: builtins.list[Json] = self._transport.get(path_of("jobs", job_id, "files"))["data"]
+        return files
+
+    def download(self, job_id: str, name: str, target: Path) -> Path:
+        """Write one file of a job to `target`.
+
+        Raises:
+            DamagedError: the bytes do not match their announced digest; no file is left then.
+        """
+        return download(self._transport, path_of("jobs", job_id, "files", name), target)
 
     def get(self, job_id: str) -> Json:
         """Return a job."""

@@ -1,19 +1,14 @@
 """The resources /v1/datasets and /v1/models. Methods return the service's JSON as dictionaries."""
 
 import builtins
-import hashlib
-import json
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
-import httpx
-
-from app.client.errors import DamagedError, DatasetFailedError, GraftworkApiError
+from app.client.errors import DatasetFailedError, GraftworkApiError
 from app.client.inputs import requests_of, rows_of, to_json
 from app.client.jobs import Jobs
+from app.client.transfers import UPLOAD_TIMEOUT, Source, download, form_field, open_source
 from app.client.transport import Transport, path_of
 
 Json: TypeAlias = dict[str, Any]
@@ -21,10 +16,8 @@ Predictions: TypeAlias = list[Json]
 Embeddings: TypeAlias = list[list[float]]
 Generations: TypeAlias = list[Json]
 Unknown: TypeAlias = Literal["warn", "refuse"]
-Source: TypeAlias = "str | Path | bytes | Mapping[str, Any]"
 
 MAX_PROMPTS = 256  # in one request
-_UPLOAD_TIMEOUT = httpx.Timeout(600, connect=10)
 
 
 class Datasets:
@@ -45,13 +38,13 @@ class Datasets:
         Raises:
             DatasetFailedError: its preparation failed.
         """
-        fields = {key: _form_field(value) for key, value in options.items() if value is not None}
-        with _open_source(source, filename) as (file, file_name):
+        fields = {key: form_field(value) for key, value in options.items() if value is not None}
+        with open_source(source, filename) as (file, file_name):
             dataset = self._transport.create(
                 "/v1/datasets",
                 data={"name": name, **fields},
                 files={"file": (file_name, file)},
-                timeout=_UPLOAD_TIMEOUT,
+                timeout=UPLOAD_TIMEOUT,
             )
         return self.wait(dataset["id"]) if wait else dataset
 
@@ -117,11 +110,11 @@ class Models:
 
         `options` are the form's fields: image_size; for bert vocab (vocab.txt's text), config, max_tokens, uncased.
         """
-        fields = {key: _form_field(value) for key, value in options.items() if value is not None}
+        fields = {key: form_field(value) for key, value in options.items() if value is not None}
         fields |= {"name": name, "architecture": architecture}
-        with _open_source(source, filename) as (file, file_name):
+        with open_source(source, filename) as (file, file_name):
             files = {"file": (file_name, file)}
-            return self._transport.create("/v1/models", data=fields, files=files, timeout=_UPLOAD_TIMEOUT)
+            return self._transport.create("/v1/models", data=fields, files=files, timeout=UPLOAD_TIMEOUT)
 
     def get(self, ref: str) -> Json:
         """Return a model."""
@@ -210,42 +203,4 @@ class Models:
         Raises:
             DamagedError: the bytes do not match their announced digest; no file is left then.
         """
-        scratch = target.with_name(f".{target.name}.part")
-        try:
-            self._download(path_of("models", ref, "files", name), scratch)
-            return scratch.replace(target)
-        finally:
-            scratch.unlink(missing_ok=True)
-
-    def _download(self, path: str, target: Path) -> None:
-        digest = hashlib.sha256()
-        with self._transport.stream(path) as response, target.open("wb") as file:
-            for chunk in response.iter_bytes():
-                digest.update(chunk)
-                file.write(chunk)
-        if response.headers.get("etag") != f'"{digest.hexdigest()}"':
-            msg = f"{path} came damaged; download it again."
-            raise DamagedError(msg)
-
-
-def _form_field(value: Any) -> str:
-    """Text as it is; any other value as JSON."""
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-@contextmanager
-def _open_source(source: Source, filename: str | None) -> Iterator[tuple[IO[bytes] | bytes, str]]:
-    """Yield the file to upload and its filename."""
-    if isinstance(source, bytes):
-        yield source, filename or "upload"
-    elif isinstance(source, Mapping):
-        import numpy as np  # noqa: PLC0415 - only where arrays are sent
-
-        with tempfile.TemporaryFile() as file:
-            np.savez(file, **source)
-            file.seek(0)
-            yield file, filename or "arrays.npz"
-    else:
-        path = Path(source)
-        with path.open("rb") as file:
-            yield file, filename or path.name
+        return download(self._transport, path_of("models", ref, "files", name), target)

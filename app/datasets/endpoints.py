@@ -14,6 +14,7 @@ from app.datasets.schemas import Dataset, DatasetSummary, Leaks, RowsPage, Statu
 from app.dependencies import Reading, State
 from app.errors import Problem
 from app.idempotency.service import IdempotencyKey, fingerprint, once
+from app.kit.json_schema import inline_references
 from app.kit.pages import Listing, PageQuery, ViewQuery
 from app.kit.streaming import receive_form
 from app.security import CanRead, CanWrite, secure_router
@@ -31,21 +32,10 @@ REFUSED: dict[int | str, dict[str, Any]] = {
 }
 
 
-def _inline_references(schema: Any, definitions: dict[str, Any]) -> Any:
-    """Replace each $ref by the schema that it refers to."""
-    if isinstance(schema, list):
-        return [_inline_references(item, definitions) for item in schema]
-    if not isinstance(schema, dict):
-        return schema
-    if "$ref" in schema:
-        return _inline_references(definitions[schema["$ref"].rpartition("/")[2]], definitions)
-    return {key: _inline_references(value, definitions) for key, value in schema.items() if key != "discriminator"}
-
-
 def _upload_schema() -> dict[str, Any]:
     """Return the schema of the form for OpenAPI; FastAPI cannot derive it, as the body is read as a stream."""
     options = PrepareOptions.model_json_schema()
-    properties = _inline_references(options["properties"], options.get("$defs", {}))
+    properties = inline_references(options["properties"], options.get("$defs", {}))
     fields = {
         "file": {
             "type": "string",

@@ -34,6 +34,7 @@ class Code(StrEnum):
     BAD_NUMBER = "bad_number"
     BAD_DATE = "bad_date"
     BAD_JSON = "bad_json"
+    BAD_ROW = "bad_row"
     BAD_TEXT = "bad_text"
     BAD_SERIES = "bad_series"
     BAD_TIME = "bad_time"

@@ -104,6 +104,11 @@ def get(session: Session, dataset_id: str | None) -> DatasetRow:
     return session.get_one(DatasetRow, dataset_id)
 
 
+def find_ever(session: Session, dataset_id: str) -> DatasetRow | None:
+    """Return a dataset that a model names, deleted or not; None where its row is gone."""
+    return session.get(DatasetRow, dataset_id)
+
+
 def mark_preparing(session: Session, dataset_id: str | None, job_id: str) -> None:
     """Note that the job that prepares a dataset begins once more; other jobs own no dataset."""
     _change_owned(session, dataset_id, job_id, status="preparing", error=None)

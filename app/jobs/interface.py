@@ -72,6 +72,7 @@ class JobColumns:
     extends_id: str | None = None
     priority: int = 0
     lane: Lane = "long"
+    files: dict[str, Any] | None = None  # {name: {sha256, bytes}} of files that it works from
 
 
 class JobKind(Frozen):

@@ -66,6 +66,7 @@ def add(session: Session, project_id: str, columns: JobColumns, traceparent: str
         priority=columns.priority,
         urgency=_urgency_of_sweep(session, columns.sweep_id),
         lane=columns.lane,
+        files=columns.files,
         **{name: resources[name] for name in ("device", "devices") if name in resources},
     )
     session.add(row)

@@ -123,3 +123,14 @@ def _inside(value: Any, part: str | int) -> Any:
     if isinstance(value, dict):
         return value.get(part)
     return value[part] if isinstance(value, list) and isinstance(part, int) and part < len(value) else None
+
+
+def inline_references(schema: Any, definitions: Mapping[str, Any]) -> Any:
+    """Return a schema with what each $ref refers to in its place."""
+    if isinstance(schema, list):
+        return [inline_references(item, definitions) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        return inline_references(definitions[schema["$ref"].rpartition("/")[2]], definitions)
+    return {key: inline_references(value, definitions) for key, value in schema.items() if key != "discriminator"}

@@ -100,6 +100,13 @@ class WarningCode(StrEnum):
     TEXT_TRUNCATED = "text_truncated", "A text is longer than the model's context; only a part of it was read."
     IGNORED_KEYS = "ignored_keys", "An input holds keys that are no inputs of the model; they were ignored."
     OTHER_KEY = "other_key", "An input holds its text or picture under a key that is not the training file's."
+    # Batch predictions
+    UNREADABLE_ROWS = "unreadable_rows", "Rows of a batch prediction could not be read; their `error` says why."
+    COLUMNS_MISSING = "columns_missing", "A file to answer lacks columns of the model, which count as missing."
+    ROWS_NOT_IN_DATASET = (
+        "rows_not_in_dataset",
+        "Preparation removed rows of the dataset's file, so that a batch prediction does not answer them.",
+    )
     # Learning
     CLASSES_DROPPED = "classes_dropped", "A pretrained model answers classes that the dataset lacks; a new head cannot."
     FAR_TARGETS = "far_targets", "Target values lie a hundred times as far from the median as the usual ones."

@@ -20,7 +20,10 @@ class Usage(BaseModel):
     datasets: Amount
     models: Amount
     checkpoints: Amount
-    job_files: Amount = Field(description="Curves, and models of the trials of unfinished sweeps.")
+    job_files: Amount = Field(
+        description="Curves, results of batch predictions, files sent for unfinished ones, and models of the trials of "
+        "unfinished sweeps."
+    )
     deleted: Amount = Field(description="Files of deleted datasets and models, until garbage collection removes them.")
 
 

@@ -65,6 +65,30 @@ def test_a_kill_changes_nothing(
         assert numbers == list(range(1, len(numbers) + 1))
 
 
+def test_a_batch_prediction_answers_each_row_once_however_often_its_trainer_is_killed(
+    running: Service, graftwork: Graftwork, digits: Digits, tmp_path: Path
+) -> None:
+    """kill -9 where a part is stored and not named, and in the transaction that ends the job: two attempts are lost."""
+    pixels = digits[0][:3000]
+    dataset = graftwork.datasets.create({"x": pixels[:100]}, name="rows")
+    body: dict[str, Any] = {"kind": "pretraining", "dataset": dataset["id"], "name": "rows", "training": {"steps": 1}}
+    graftwork.jobs.create(**body, backbone={"kind": "mlp", "hidden": [16]}, wait=True)
+    options = {"outputs": ["embeddings"], "checkpoint_rows": 1, "wait": True}
+    undisturbed = graftwork.jobs.batch_predict("rows", {"x": pixels}, **options)
+    places = ("checkpoint.stored", "finish.before_commit")
+    running.arm(*places)
+    job = graftwork.jobs.batch_predict("rows", {"x": pixels}, **options)
+    assert all(running.acted(place) for place in places)
+    endings = [attempt["ending"] for attempt in graftwork.jobs.attempts(job["id"])]
+    assert endings == ["died", "died", "succeeded"]
+    tables = [
+        graftwork.jobs.download(one["id"], "results.csv", tmp_path / f"{index}.csv").read_text()
+        for index, one in enumerate((undisturbed, job))
+    ]
+    assert tables[0] == tables[1]
+    assert [line.partition(",")[0] for line in tables[1].splitlines()] == ["row", *map(str, range(len(pixels)))]
+
+
 def test_a_migration_that_is_killed_half_way_runs_again(tmp_path: Path) -> None:
     code = "from app.db.migrate import migrate; from app.db.session import Database; import sys; migrate(Database({}))"
     command = [sys.executable, "-c", code.format(repr(f"sqlite:///{tmp_path / 'fresh.db'}"))]

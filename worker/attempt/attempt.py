@@ -145,10 +145,15 @@ class Attempt:
             else:
                 row.values = {**point["values"], **row.values}
 
-    def save_checkpoint(self, file: Path, step: int, epoch: int, manifest: dict[str, Any]) -> None:
-        """Keep a resumable state; the pointer moves once the bytes are durable, then the oldest ones go."""
+    def save_checkpoint(
+        self, file: Path, step: int, epoch: int, manifest: dict[str, Any], *, keep_all: bool = False
+    ) -> None:
+        """Keep a resumable state; the pointer moves once the bytes are durable, then the oldest ones go.
+
+        With `keep_all` none goes: each holds a part of what the job has made.
+        """
         lease = self.lease
-        key = f"jobs/{lease.job_id}/t{lease.token}/s{step}.safetensors"
+        key = f"jobs/{lease.job_id}/t{lease.token}/s{step}{file.suffix}"
         sha256, size = file_sha256(file), file.stat().st_size
         self.artifacts.put(key, file)
         failpoints.reach("checkpoint.stored")
@@ -172,7 +177,8 @@ class Attempt:
             )
             session.add(row)
             session.flush()
-            self._prune(session)
+            if not keep_all:
+                self._prune(session)
             refuse_exceeded(session, repository.get(session, lease.job_id).project_id)
             message = f"Checkpoint at step {step}."
             events.append(
@@ -183,7 +189,14 @@ class Attempt:
         failpoints.reach("checkpoint.pointed")
 
     def _prune(self, session: Session) -> None:
-        for row in self._checkpoints(session)[KEPT_CHECKPOINTS:]:
+        self._drop(session, self._checkpoints(session)[KEPT_CHECKPOINTS:])
+
+    def drop_checkpoints(self, session: Session) -> None:
+        """Forget all checkpoints of the job in this transaction, which ends it."""
+        self._drop(session, self._checkpoints(session))
+
+    def _drop(self, session: Session, rows: Iterable[CheckpointRow]) -> None:
+        for row in rows:
             session.delete(row)
             after_commit(session, partial(self._delete, row.key))
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from worker.attempt.context import JobContext
 from worker.jobs import (
+    batch_prediction,
     estimate,
     evaluation,
     export,
@@ -24,6 +25,7 @@ WORK: dict[str, Callable[[JobContext], None]] = {
     "sweep": sweep.run,
     "evaluation": evaluation.run,
     "recommendation": recommendation.run,
+    "batch_prediction": batch_prediction.run,
     "estimate": estimate.run,
     "export": export.run,
 }

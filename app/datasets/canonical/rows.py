@@ -30,7 +30,7 @@ def preview(folder: Path, spec: DataSpec, offset: int, limit: int) -> list[dict[
     """
     window = slice(offset, offset + limit)
     split, rows = (_open(folder, name)[window] for name in ("split", "rows"))
-    inputs = _inputs(folder, spec, window)
+    inputs = _shown_inputs(folder, spec, window)
     targets = _open(folder, "targets")[window] if spec.targets else np.empty((len(rows), 0))
     return [
         {
@@ -43,13 +43,19 @@ def preview(folder: Path, spec: DataSpec, offset: int, limit: int) -> list[dict[
     ]
 
 
-def _inputs(folder: Path, spec: DataSpec, window: slice) -> list[Any]:
+def _shown_inputs(folder: Path, spec: DataSpec, window: slice) -> list[Any]:
     if spec.modality == "text":
-        texts = Texts(_open(folder, "text"), _open(folder, "offsets"))
-        return [_text(text) for text in texts[window]]
-    stored = _open(folder, "inputs")[window]
+        return [_text(text) for text in inputs_of(folder, spec, window)]
     if spec.modality == "image":
-        return [as_png(row) for row in stored]
+        return [as_png(row) for row in _open(folder, "inputs")[window]]
+    return inputs_of(folder, spec, window)
+
+
+def inputs_of(folder: Path, spec: DataSpec, window: slice) -> list[Any]:
+    """Return stored texts, series or rows of a table as JSON: whole texts, lists of steps, objects by column."""
+    if spec.modality == "text":
+        return list(Texts(_open(folder, "text"), _open(folder, "offsets"))[window])
+    stored = _open(folder, "inputs")[window]
     return [_steps(row) if spec.modality == "series" else _cells(spec.columns, row) for row in stored]
 
 

@@ -148,7 +148,12 @@ def _text_reader(head: bytes) -> Reader:
     reason = next((reason for pattern, reason in UNSUPPORTED_TEXT.items() if pattern.match(head)), None)
     if reason is not None:
         raise _unsupported(reason)
-    return _read_json_or_text if JSON_ROW.match(head) or _is_list(head) else _read_csv_or_text
+    return _read_json_or_text if is_json_lines(head) else _read_csv_or_text
+
+
+def is_json_lines(head: bytes) -> bool:
+    """Return whether a text file that begins like this, without a byte order mark, is JSON Lines."""
+    return JSON_ROW.match(head) is not None or _is_list(head)
 
 
 def _is_list(head: bytes) -> bool:
@@ -194,7 +199,7 @@ def _zip_reader(path: Path, limits: Limits) -> Reader:
         return read_npz
     if contents.images and MAX_TEXTS_PER_IMAGE * len(contents.images) >= len(contents.texts):
         return read_images
-    if _packed_file(contents) is not None:
+    if packed_file(contents) is not None:
         return _read_packed
     if contents.tables and len(contents.texts) <= MAX_NOTES:
         return _read_tables
@@ -203,7 +208,7 @@ def _zip_reader(path: Path, limits: Limits) -> Reader:
     return read_images
 
 
-def _packed_file(contents: Contents) -> ZipInfo | None:
+def packed_file(contents: Contents) -> ZipInfo | None:
     """Return the only file of an archive that holds rows, all of them: a table, or one text."""
     tables = tables_of(contents)
     if len(tables) == 1 and len(contents.texts) <= MAX_NOTES:
@@ -219,7 +224,7 @@ def _read_packed(path: Path, context: Context) -> Loaded:
     opened = open_archive(path, context.limits, context.options.name_encoding, context.notes)
     with opened as (archive, infos):
         contents = sort_members(infos)
-        member = _packed_file(contents)
+        member = packed_file(contents)
         assert member is not None  # _zip_reader has looked
         target = unpack(archive, member, context)
         notice_left_out(contents, [member], context.notes)

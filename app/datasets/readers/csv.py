@@ -48,7 +48,7 @@ def read_csv(path: Path, context: Context) -> Loaded:
 
 def _layout(path: Path, context: Context) -> Layout:
     with _open(path) as file:
-        sample, whole = _sample(file)
+        sample, whole = read_sample(file)
     return sniff(sample, context.limits, _header_option(sample, context), whole=whole)
 
 
@@ -56,7 +56,7 @@ def _open(path: Path) -> io.TextIOWrapper:
     return path.open(encoding="utf-8-sig", newline="")
 
 
-def _sample(file: io.TextIOWrapper) -> tuple[str, bool]:
+def read_sample(file: io.TextIOWrapper) -> tuple[str, bool]:
     """Return the first characters of a file, more where lines are long, and whether they are all of it."""
     sample = file.read(SAMPLE_CHARS)
     while sample.count("\n") + sample.count("\r") < MIN_SAMPLE_LINES and len(sample) < MAX_SAMPLE_CHARS:
@@ -201,7 +201,7 @@ def looks_like_table(path: Path, limits: Limits) -> str | None:
     """Return how the first lines of a file are those of a table with several columns, or None."""
     try:
         with _open(path) as file:
-            sample, whole = _sample(file)
+            sample, whole = read_sample(file)
     except UnicodeDecodeError:
         return None
     layout = sniff(sample, limits, whole=whole)

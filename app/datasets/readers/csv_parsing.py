@@ -62,7 +62,7 @@ class TableParser:
         self._multiline = multiline
         self._record_lines: list[str] = []
         self._line = layout.skipped
-        lines = _lines(file, self._record_lines)
+        lines = bounded_lines(file, self._record_lines)
         if layout.delimiter == " ":
             lines = (squeeze_blanks(line, " ") for line in lines)
         for _ in islice(lines, layout.skipped):
@@ -144,7 +144,7 @@ class TableParser:
             if record == self._header:
                 self._repeated += 1
                 continue
-            if self._header is not None and not self._count and _is_rule(record):
+            if self._header is not None and not self._count and is_rule(record):
                 self._ruled = True
                 continue
             if len(record) > width and not any(record[width:]):
@@ -225,13 +225,13 @@ class TableParser:
         return DatasetError(Code.BAD_CSV, message, [RowError(("file",), message, self._count)])
 
 
-def _is_rule(record: list[str]) -> bool:
+def is_rule(record: list[str]) -> bool:
     """Return whether a record is the line below the names of a table in Markdown, or as SQL shells draw it."""
     fields = [field for field in map(str.strip, record) if field]
     return bool(fields) and all(RULE.fullmatch(field) for field in fields)
 
 
-def _lines(file: io.TextIOWrapper, record_lines: list[str]) -> Iterator[str]:
+def bounded_lines(file: io.TextIOWrapper, record_lines: list[str]) -> Iterator[str]:
     """Yield lines of bounded length and without NUL, and append them to those of the record at hand."""
     number = 0
     while line := file.readline(MAX_LINE):

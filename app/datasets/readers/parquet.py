@@ -55,14 +55,14 @@ def read_parquet(path: Path, context: Context) -> Loaded:
         DatasetError: bad_parquet, encrypted, unsupported_column, duplicate_columns, too_large, empty_dataset, or what
             is wrong with images or series.
     """
-    _check_footer(path)
-    with _arrow_errors(), _open(path, []) as file:
+    check_footer(path)
+    with arrow_errors(), _open(path, []) as file:
         ignored = {name for name, role in context.options.columns.items() if role == "ignored"}
         names = _check_schema(file, ignored, context.limits)
         fields = {name: field for name, field in zip(names, file.schema_arrow, strict=True) if name not in ignored}
         text = [field.name for field in fields.values() if is_text(field.type)]
         classes = class_names(file.schema_arrow)
-    with _arrow_errors(), _open(path, text) as file:
+    with arrow_errors(), _open(path, text) as file:
         chunks, count = _read(file, fields, context)
     return _load(fields, chunks, count, names, classes, context)
 
@@ -113,7 +113,8 @@ def _open(path: Path, text: list[str]) -> Any:
     )
 
 
-def _check_footer(path: Path) -> None:
+def check_footer(path: Path) -> None:
+    """Refuse a file that is encrypted or cut short."""
     with path.open("rb") as file:
         head = file.read(4)
         file.seek(max(0, file.seek(0, 2) - 4))
@@ -125,7 +126,7 @@ def _check_footer(path: Path) -> None:
 
 
 @contextmanager
-def _arrow_errors() -> Iterator[None]:
+def arrow_errors() -> Iterator[None]:
     """Replace Arrow's errors of damaged files, whose messages may hold parts of the file."""
     try:
         yield
@@ -159,13 +160,13 @@ def _check_schema(file: Any, ignored: set[str], limits: Limits) -> list[str]:
 
 def _check_leaves(metadata: Any, limits: Limits) -> None:
     """Refuse lists that hold too many values together."""
-    leaves = _leaves(metadata)
+    leaves = most_values(metadata)
     if leaves > limits.cells:
         message = f"the table holds {leaves} values in one column of lists; at most {limits.cells} are taken"
         raise DatasetError(Code.TOO_LARGE, message)
 
 
-def _leaves(metadata: Any) -> int:
+def most_values(metadata: Any) -> int:
     """Return the values of the column that has most, those of lists counted one by one."""
     groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
     counts = [sum(group.column(k).num_values for group in groups) for k in range(metadata.num_columns)]
@@ -177,7 +178,7 @@ def _read(file: Any, fields: dict[str, Any], context: Context) -> tuple[dict[str
     chunks: dict[str, list[Any]] = {name: [] for name in fields}
     chosen = [field.name for field in fields.values()]
     total = file.metadata.num_rows
-    values_per_row = max(1, len(chosen), _leaves(file.metadata) // total)
+    values_per_row = max(1, len(chosen), most_values(file.metadata) // total)
     step = max(1, BATCH_CELLS // values_per_row)
     if any(is_picture(field.type) for field in fields.values()):
         step = PICTURE_ROWS

@@ -10,6 +10,7 @@ from pydantic import Field
 from app.jobs.interface import JobKind, kinds_of
 from app.jobs.kinds.any_training import AnyTraining as AnyTraining
 from app.jobs.kinds.any_training import learning_config as learning_config
+from app.jobs.kinds.batch_prediction import BatchPredictionRequest
 from app.jobs.kinds.estimate import EstimateRequest
 from app.jobs.kinds.evaluation import EvaluationRequest
 from app.jobs.kinds.export import ExportRequest
@@ -26,8 +27,9 @@ JobRequest = Annotated[
     | SweepRequest
     | EvaluationRequest
     | RecommendationJobRequest
-    | EstimateRequest
-    | ExportRequest,
+    | BatchPredictionRequest
+    | ExportRequest
+    | EstimateRequest,
     Field(discriminator="kind"),
 ]
 

@@ -1,5 +1,6 @@
 """What is doubtful of rows that are read for an answer: each doubt belongs to an input and to a column or key of it."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from app.ml.errors import Location
@@ -80,6 +81,10 @@ class Doubts:
         """Whether anything is doubtful."""
         return bool(self._by_code)
 
+    def each(self) -> Iterator[tuple[WarningCode, Doubt]]:
+        """Yield every doubt, with its code."""
+        return ((code, doubt) for code, doubts in self._by_code.items() for doubt in doubts)
+
     def warnings(self) -> list[WarningItem]:
         """Return one warning for each code, with the inputs that it is about."""
         return [_warning(code, self._by_code[code]) for code in _SENTENCES if code in self._by_code]
@@ -94,17 +99,22 @@ class Doubts:
 
 
 def _warning(code: WarningCode, doubts: list[Doubt]) -> WarningItem:
-    (singular, plural), sentence, remedy = _SENTENCES[code]
     rows = sorted({doubt.row for doubt in doubts})
     first = {doubt.subject: doubt for doubt in reversed(doubts)}  # one reason a column is enough
     subjects = list(dict.fromkeys(first[doubt.subject].words for doubt in doubts if doubt.words))
+    return warning_of(code, len(rows), rows, subjects)
+
+
+def warning_of(code: WarningCode, count: int, rows: Sequence[int], subjects: Sequence[str]) -> WarningItem:
+    """Return the warning about `count` inputs; `rows` are some of them, and `subjects` what is doubtful of them."""
+    (singular, plural), sentence, remedy = _SENTENCES[code]
     named = ", ".join(subjects[:MAX_SUBJECTS])
     more = f" and {len(subjects) - MAX_SUBJECTS} more" if len(subjects) > MAX_SUBJECTS else ""
-    verb = singular if len(rows) == 1 else plural
+    verb = singular if count == 1 else plural
     return WarningItem(
         code=code,
-        message=f"{len(rows)} {verb} {sentence}{f': {named}{more}' if named else ''}.",
-        count=len(rows),
+        message=f"{count} {verb} {sentence}{f': {named}{more}' if named else ''}.",
+        count=count,
         rows=tuple(rows[:MAX_WARNING_ROWS]),
         remedy=remedy,
     )

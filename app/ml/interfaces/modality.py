@@ -104,6 +104,16 @@ class Modality(Config, ABC):
         return None
 
     @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys under which an object of a row holds what is encoded; other keys of it say nothing."""
+        return ()
+
+    @property
+    def required_keys(self) -> tuple[str, ...]:
+        """Those of `keys` without which no row can be read."""
+        return ()
+
+    @property
     def warnings(self) -> tuple[WarningItem, ...]:
         """What is doubtful of the rows that it was fitted on, or adapted to."""
         return ()

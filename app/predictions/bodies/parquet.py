@@ -33,6 +33,11 @@ def read(content: bytes) -> list[Any]:
         raise unreadable(msg) from None
 
 
+def rows_of(table: Any) -> list[Any]:
+    """Return the rows of an Arrow table as objects by column."""
+    return [_plain(row) for row in _in_microseconds(table).to_pylist()]
+
+
 def _rows(file: Any) -> list[Any]:
     """Return the rows, a few at a time: a value that a dictionary holds once may stand in every row.
 

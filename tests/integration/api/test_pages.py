@@ -90,10 +90,21 @@ def url(app: FastAPI) -> Iterator[str]:
 
 
 @pytest.mark.usefixtures("trained")
-def test_the_page_on_predicting(url: str, key: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_page_on_predicting(
+    url: str, key: str, folder: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(folder)
-    answers = [ask(command, url, key) for command in COMMANDS]
+    answers, jobs = [], []
+    for command in COMMANDS:
+        answer = ask(command, url, key, *jobs)
+        if answer is not None and answer.get("object") == "job":
+            jobs.append(answer["id"])
+            run_jobs(settings)
+        elif answer is not None:
+            answers.append(answer)
     assert all(len(answer["predictions"]) >= 1 for answer in answers[:-1])
+    rows = EXAMPLES["customers"][1].strip().splitlines()[1:]
+    assert len((folder / "results.csv").read_text(encoding="utf-8").splitlines()) == 1 + len(rows)
     assert (answers[-1]["status"], answers[-1]["errors"][0]["loc"][-1]) == (422, "city")
     with Graftwork(url, key) as graftwork, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # those of the service: two files of the page hold keys that are ignored
@@ -103,9 +114,10 @@ def test_the_page_on_predicting(url: str, key: str, folder: Path, monkeypatch: p
         exec(block.replace("127.0.0.1:8000", url.removeprefix("http://")), {"key": key})  # noqa: S102 - the same
 
 
-def ask(command: str, url: str, key: str) -> Any:
-    environment = {"PATH": "/usr/bin:/bin", "URL": url, "AUTH": f"Authorization: Bearer {key}"}
+def ask(command: str, url: str, key: str, job: str = "") -> Any:
+    """Run a command; what it prints is JSON, or nothing."""
+    environment = {"PATH": "/usr/bin:/bin", "URL": url, "AUTH": f"Authorization: Bearer {key}", "JOB": job}
     done = subprocess.run(
         ["/bin/bash", "-ec", command], env=environment, capture_output=True, check=True, timeout=HANGS
     )
-    return json.loads(done.stdout)
+    return json.loads(done.stdout or "null")

@@ -101,6 +101,11 @@ class ImageModality(Modality):
             return pixels
         return as_rows(decode_each(inputs, lambda value: self._decode_one(value, budget, doubts), doubts), np.uint8)
 
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """What a picture is called, by itself or as a file."""
+        return ("image", "bytes")
+
     def signature(self) -> Signature:
         """The size; the example is a grey picture, in base64 where pictures have so many channels."""
         shape = (self.height, self.width, self.channels)

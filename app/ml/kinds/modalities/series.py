@@ -136,6 +136,11 @@ class SeriesModality(Modality):
         doubts = doubts or Doubts()
         return as_rows(decode_each(inputs, partial(self._decode_one, doubts=doubts), doubts), np.float64)
 
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The names of the channels, or of the columns that were steps."""
+        return (*(channel.name for channel in self.channels), *self.step_columns)
+
     def aligned(self, inputs: Rows, spec: DataSpec) -> Rows:
         """Another dataset's shorter series, padded to T, with the channels in this one's order."""
         places = {column.name: index for index, column in enumerate(spec.columns)}

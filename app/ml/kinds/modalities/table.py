@@ -119,6 +119,16 @@ class TableModality(Modality):
         rows, is_sound = self._sound_rows.read(inputs)
         return rows if is_sound.all() else None
 
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The names of the columns."""
+        return tuple(column.name for column in self.columns)
+
+    @property
+    def required_keys(self) -> tuple[str, ...]:
+        """The columns of which no value may be missing."""
+        return tuple(column.name for column in self.columns if not column.may_be_missing)
+
     @cached_property
     def _sound_rows(self) -> SoundRows:
         return SoundRows(self.columns, self.missing_values)

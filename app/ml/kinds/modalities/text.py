@@ -192,6 +192,11 @@ class TextModality(Modality):
         self._doubt(texts, doubts)
         return _as_objects(texts)
 
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The training file's column of texts, or "text"."""
+        return ("text",) if self.column is None else (self.column,)
+
     def _doubt(self, texts: list[str], doubts: Doubts) -> None:
         """Doubt texts that are cut off, or that are mostly unknown."""
         for doubts.row, text in enumerate(texts):

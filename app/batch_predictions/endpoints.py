@@ -1,0 +1,52 @@
+"""/v1/batch_predictions: a file of any size is sent, and a job answers its rows."""
+
+from typing import Any
+
+from fastapi import Request, Response
+from starlette.concurrency import run_in_threadpool
+
+from app.batch_predictions import service
+from app.dependencies import State
+from app.errors import Problem
+from app.idempotency.service import IdempotencyKey
+from app.jobs.kinds.batch_prediction import UploadOptions
+from app.jobs.schemas import Job
+from app.kit.json_schema import inline_references
+from app.kit.streaming import receive_form
+from app.security import CanWrite, secure_router
+from app.storage.service import upload_limit
+
+router = secure_router("/v1/batch_predictions", "jobs")
+
+_REFUSED: dict[int | str, dict[str, Any]] = {
+    400: {"model": Problem, "description": "The multipart body is malformed, or not what its Content-Digest says."},
+    404: {"model": Problem, "description": "There is no such model."},
+    409: {"model": Problem, "description": "The model is a backbone without heads."},
+    413: {"model": Problem, "description": "The upload is too large."},
+    415: {"model": Problem, "description": "The body is no multipart/form-data, or the file of no known format."},
+    429: {"model": Problem, "description": "Too many jobs of the project are unfinished."},
+    507: {"model": Problem, "description": "The project's quota or the service has no room left."},
+}
+
+
+def _schema() -> dict[str, Any]:
+    """Return the schema of the form for OpenAPI; FastAPI cannot derive it, as the body is read as a stream."""
+    options = UploadOptions.model_json_schema()
+    file = {
+        "type": "string",
+        "format": "binary",
+        "description": "CSV, JSON Lines, Parquet, plain text, .npy, .npz, or a zip of images or of .txt files.",
+    }
+    properties = {"file": file} | inline_references(options["properties"], options.get("$defs", {}))
+    schema = {"type": "object", "required": ["file", *options["required"]], "properties": properties}
+    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
+
+
+@router.post("", status_code=202, responses=_REFUSED, openapi_extra=_schema())
+async def create(request: Request, response: Response, principal: CanWrite, state: State, key: IdempotencyKey) -> Job:
+    """Send a file of rows and queue the job that answers every one of them; its results are files of the job."""
+    limit = await run_in_threadpool(upload_limit, state, principal.project_id)
+    async with receive_form(request, state.settings.data_folder / "tmp", limit) as form:
+        job = await run_in_threadpool(service.create, state, principal.project_id, key, form)
+    response.headers["Location"] = job.links.self
+    return job
