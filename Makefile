@@ -9,7 +9,7 @@ PROCESSES ?= 3
 export OMP_NUM_THREADS ?= 1
 unexport PYTHONDONTWRITEBYTECODE # each process that tests start would compile every file anew
 
-.PHONY: help install test slow fuzz check chaos demo bench lock clean
+.PHONY: help install test slow fuzz check chaos fire demo bench lock clean
 
 help: ## Say what can be made
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/'
@@ -44,6 +44,9 @@ check: $(STAMP) ## Lint, types and architecture
 chaos: $(STAMP) ## Kill, freeze and empty what can be while jobs run; SEED=7 JOBS=200 SECONDS=90 DATABASE="sqlite postgresql"
 	$(BIN)/python -m tests.chaos.run $(if $(SEED),--seed $(SEED)) $(if $(JOBS),--jobs $(JOBS)) \
 		$(if $(SECONDS),--seconds $(SECONDS)) $(if $(DATABASE),--database $(DATABASE))
+
+fire: $(STAMP) ## Predict for 20 minutes while aliases move, models are evicted and APIs are killed
+	GRAFTWORK_FIRE_SECONDS=1200 $(BIN)/python -m pytest -s tests/e2e/test_under_fire.py
 
 demo: $(STAMP) ## Pretrain, fine-tune and predict on real digits over HTTP; CI=1 ends by itself
 	OMP_NUM_THREADS= $(BIN)/python bench/demo.py $(if $(CI),--ci,)
