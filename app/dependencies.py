@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from app.artifacts import ArtifactStore
 from app.db.session import Database
 from app.metrics import Metrics
+from app.predictions.shadow import Shadows
 from app.queue import JobQueue
 from app.serving.engine import Engine
 from app.settings import Settings
@@ -31,6 +32,7 @@ class Services:
     queue: JobQueue
     engine: Engine
     metrics: Metrics
+    shadows: Shadows
     shares: Shares
     turns: Turns
 

@@ -29,6 +29,7 @@ from app.openapi import document
 from app.predictions.endpoints import router as predictions
 from app.predictions.forwarding import Forwarding
 from app.predictions.protocols import PROTOCOLS
+from app.predictions.shadow import Shadows
 from app.predictions.wire import PredictionWire
 from app.projects.endpoints import router as admin
 from app.queue import CeleryQueue, JobQueue, MemoryQueue
@@ -47,6 +48,7 @@ def create_app(settings: Settings, queue: JobQueue | None = None, artifacts: Art
     """Build the application. `queue` and `artifacts` replace those that the settings name, for tests."""
     database = Database(settings.sql_url, settings.project_limits)
     queue = queue or (CeleryQueue(settings.broker_url) if settings.broker_url else MemoryQueue())
+    turns = Turns(os.cpu_count() or 1)
     services = Services(
         settings=settings,
         database=database,
@@ -54,8 +56,9 @@ def create_app(settings: Settings, queue: JobQueue | None = None, artifacts: Art
         queue=queue,
         engine=Engine(settings.loaded_models, max_bytes=settings.loaded_bytes),
         metrics=Metrics(database, queue),
+        shadows=Shadows(database, turns),
         shares=Shares(Limits.of(settings)),
-        turns=Turns(os.cpu_count() or 1),
+        turns=turns,
     )
     app = FastAPI(
         title="Graftwork",
@@ -120,6 +123,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     collector.start()
     app.state.key_usage.start()
     yield
+    services.shadows.stop()
     app.state.key_usage.stop()
     collector.stop()
     sweeper.stop()

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import Body, Path, Response
 
 from app.aliases import service
-from app.aliases.schemas import Alias, AliasHistory, AliasList, AliasRequest, RollbackRequest
+from app.aliases.schemas import Alias, AliasHistory, AliasList, AliasReport, AliasRequest, RollbackRequest
 from app.dependencies import Reading, State
 from app.errors import Problem
 from app.idempotency.service import IdempotencyKey
@@ -48,8 +48,8 @@ def put(
     body: AliasRequest,
     conditions: ConditionHeaders,
 ) -> Alias:
-    """Point an alias at a version of the model, which is loaded and checked before."""
-    return _with_etag(service.put(state, principal.project_id, name, alias, body.model, conditions), response)
+    """Point an alias at a version of the model, or at several by weight; each is loaded and checked before."""
+    return _with_etag(service.put(state, principal.project_id, name, alias, body, conditions), response)
 
 
 @router.delete("/{name}/aliases/{alias}", status_code=204, responses=MISSING | CHANGED)
@@ -64,6 +64,12 @@ def delete(principal: CanWrite, state: State, name: Name, alias: AliasPath, cond
 def history(session: Reading, principal: CanRead, name: Name, alias: AliasPath) -> AliasHistory:
     """List the newest 200 changes of an alias, the newest first, also of one that is deleted."""
     return service.history(session, principal.project_id, name, alias)
+
+
+@router.get("/{name}/aliases/{alias}/report", responses=MISSING)
+def report(session: Reading, principal: CanRead, name: Name, alias: AliasPath) -> AliasReport:
+    """Return how the predictions of an alias differ from those of its shadow."""
+    return service.report(session, principal.project_id, name, alias)
 
 
 @router.post("/{name}/aliases/{alias}/rollback", responses=MISSING | CHANGED)

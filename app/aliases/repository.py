@@ -6,10 +6,12 @@ from typing import Any
 from sqlalchemy import ColumnElement, delete, func, select
 from sqlalchemy.orm import Session
 
+from app.aliases.comparison import Counts
+from app.aliases.traffic import Traffic
 from app.db.session import db_now
-from app.db.tables import AliasChangeRow, AliasRow, ModelRow
+from app.db.tables import AliasChangeRow, AliasRow, ModelRow, ShadowReportRow
 
-__all__ = ["AliasChangeRow", "AliasRow", "ModelRow"]  # services know the types of rows from here
+__all__ = ["AliasChangeRow", "AliasRow", "ModelRow", "ShadowReportRow"]  # services know the types of rows from here
 
 MAX_CHANGES = 1000  # kept of an alias
 MAX_LISTED = 200
@@ -23,7 +25,7 @@ class AliasKey:
     name: str
     alias: str
 
-    def of(self, table: type[AliasRow | AliasChangeRow]) -> ColumnElement[bool]:
+    def of(self, table: type[AliasRow | AliasChangeRow | ShadowReportRow]) -> ColumnElement[bool]:
         """The condition of its rows in a table."""
         return (table.project_id == self.project_id) & (table.name == self.name) & (table.alias == self.alias)
 
@@ -60,8 +62,8 @@ def changes(session: Session, key: AliasKey, *, limit: int = MAX_CHANGES) -> lis
     return list(session.scalars(query))
 
 
-def put(session: Session, key: AliasKey, row: AliasRow | None, model_id: str, **change: Any) -> AliasRow:
-    """Point an alias, which is `row` unless it is new, at a model, and note the change.
+def put(session: Session, key: AliasKey, row: AliasRow | None, traffic: Traffic, **change: Any) -> AliasRow:
+    """Let an alias, which is `row` unless it is new, mean this traffic, and note the change.
 
     Raises:
         IntegrityError: another transaction has made it meanwhile.
@@ -73,9 +75,10 @@ def put(session: Session, key: AliasKey, row: AliasRow | None, model_id: str, **
     else:
         note_first(session, row)
         row.revision += 1
-    row.model_id, row.updated_at = model_id, now
+    meaning = {"model_id": traffic.primary, "traffic": traffic.as_json()}
+    row.model_id, row.traffic, row.updated_at = traffic.primary, traffic.as_json(), now
     session.flush()
-    _note(session, key, row.revision, now, model_id=model_id, **change)
+    _note(session, key, row.revision, now, **meaning, **change)
     return row
 
 
@@ -83,6 +86,7 @@ def remove(session: Session, key: AliasKey, row: AliasRow) -> None:
     """Delete an alias, and note it in its history, which stays."""
     note_first(session, row)
     session.delete(row)
+    session.execute(delete(ShadowReportRow).where(key.of(ShadowReportRow)))
     now = session.execute(select(db_now())).scalar_one()
     _note(session, key, row.revision + 1, now, model_id=None, action="deleted")
 
@@ -91,7 +95,29 @@ def note_first(session: Session, row: AliasRow) -> None:
     """Note what an alias means now, where its history does not tell: an earlier release kept none."""
     if session.get(AliasChangeRow, (row.project_id, row.name, row.alias, row.revision)) is None:
         key = AliasKey(row.project_id, row.name, row.alias)
-        _note(session, key, row.revision, row.updated_at, model_id=row.model_id, action="set")
+        _note(session, key, row.revision, row.updated_at, model_id=row.model_id, traffic=row.traffic, action="set")
+
+
+def add_counts(session: Session, key: AliasKey, model_id: str, shadow_id: str, counts: Counts) -> None:
+    """Add what a process has counted to what is known of a model and its shadow; nothing if the alias is gone.
+
+    The alias is locked: several processes count, and none of their counts is lost.
+    """
+    if find(session, key, lock=True) is None:
+        return
+    now = session.execute(select(db_now())).scalar_one()
+    row = session.get(ShadowReportRow, (key.project_id, key.name, key.alias, model_id, shadow_id))
+    if row is None:
+        fields = {"project_id": key.project_id, "name": key.name, "alias": key.alias, "model_id": model_id}
+        session.add(ShadowReportRow(**fields, shadow_id=shadow_id, counts=counts.model_dump(), updated_at=now))
+    else:
+        row.counts, row.updated_at = Counts.model_validate(row.counts).plus(counts).model_dump(), now
+
+
+def shadow_reports(session: Session, key: AliasKey) -> list[ShadowReportRow]:
+    """Return what the shadows of an alias have shown, the newest first."""
+    query = select(ShadowReportRow).where(key.of(ShadowReportRow)).order_by(ShadowReportRow.updated_at.desc())
+    return list(session.scalars(query.limit(MAX_LISTED)))
 
 
 def _note(session: Session, key: AliasKey, revision: int, now: float, **change: Any) -> None:

@@ -4,14 +4,22 @@ So a request finds either the version before or the new one, and both answer. Th
 once, others within 2 s.
 """
 
+from dataclasses import dataclass
 from unicodedata import normalize
 
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from app.aliases import repository
+from app.aliases import answers, repository
 from app.aliases.repository import AliasChangeRow, AliasKey, AliasRow, ModelRow
-from app.aliases.schemas import Alias, AliasChange, AliasHistory, AliasList
+from app.aliases.schemas import (
+    Alias,
+    AliasHistory,
+    AliasList,
+    AliasReport,
+    AliasRequest,
+)
+from app.aliases.traffic import Traffic, traffic_of
 from app.db.session import after_commit
 from app.dependencies import Services
 from app.errors import ConflictError, CorruptError, ErrorItem, NotFoundError, UnprocessableError
@@ -19,41 +27,69 @@ from app.idempotency.service import fingerprint, once
 from app.kit.conditions import Conditions, etag_of
 from app.models import service as models
 from app.models.loading import load
-from app.models.refs import NAME, is_alias
+from app.models.refs import NAME, is_alias, parse
 
 MAX_ALIASES = 1000  # of one name
 
 
-def put(state: Services, project_id: str, name: str, alias: str, ref: str, conditions: Conditions) -> Alias:
-    """Point an alias at a version, once that version has answered as when it was made.
+def put(state: Services, project_id: str, name: str, alias: str, body: AliasRequest, conditions: Conditions) -> Alias:
+    """Let an alias mean a version, or several by weight, once each has answered as when it was made.
 
     Raises:
-        UnprocessableError: the alias is not valid, or the model has another name.
-        ConflictError: the model cannot answer, another request is making this alias, or the name has too many.
+        UnprocessableError: the alias is not valid, a model has another name, or they cannot stand together.
+        ConflictError: a model cannot answer, another request is making this alias, or the name has too many.
         PreconditionFailedError: the alias is not as the request's conditions say.
     """
     key = AliasKey(project_id, normalize("NFC", name), normalize("NFC", alias))
     if not is_alias(key.alias):
         raise _refuse(["path", "alias"], f"an alias has {NAME}; digits alone would be a version")
     with state.database.reading() as session:
-        model = models.resolve(session, project_id, ref)
-    if model.name != key.name:
-        msg = f"this is a version of {model.name!r}; an alias points at a version of its own name"
-        raise _refuse(["body", "model"], msg)
-    _check_answers(state, model)
+        traffic, chosen = _requested(session, key, body)
+    for model in chosen:
+        _check_answers(state, model)
 
     def move(session: Session) -> Alias:
-        _lock_model(session, key, model.id)
+        _lock_models(session, key, traffic)
         row = repository.find(session, key, lock=True)
-        if row is not None and row.model_id == model.id:
-            return _answer(row, model.version)  # so that a repeated request is no other change
+        if row is not None and traffic_of(row.model_id, row.traffic) == traffic:
+            return answers.aliases_of(session, [row])[0]  # so that a repeated request is no other change
         conditions.check(_etag(row))
         if row is None and len(repository.list_of(session, project_id, key.name)) >= MAX_ALIASES:
             msg = f"This name has {MAX_ALIASES} aliases, which is the most: delete one that nobody uses."
             raise ConflictError(msg, code="too_many_aliases")
-        return _moved(session, state, key, row, model, action="set")
+        return _moved(session, state, key, row, traffic, action="set")
 
     return state.database.transact(move)
+
+
+def _requested(session: Session, key: AliasKey, body: AliasRequest) -> tuple[Traffic, list[ModelRow]]:
+    """Return what a request lets an alias mean, and its models."""
+    if body.versions is None:
+        weighted = [(_version(session, key, str(body.model), ["body", "model"]), 1.0)]
+    else:
+        weighted = [(_version(session, key, ref, ["body", "versions", ref]), w) for ref, w in body.versions.items()]
+    shadow = None if body.shadow is None else _version(session, key, body.shadow, ["body", "shadow"])
+    weighted.sort(key=lambda pair: pair[0].version)
+    chosen = [*(model for model, _ in weighted), *([shadow] if shadow else [])]
+    if len({model.id for model in chosen}) < len(chosen):
+        loc: list[str | int] = ["body", "shadow" if shadow else "versions"]
+        raise _refuse(loc, "a version stands here twice: name each once, and another one as shadow")
+    if shadow is not None and not all(model.manifest["heads"] for model in chosen):
+        raise _refuse(["body", "shadow"], "predictions are compared, and a backbone without heads answers none")
+    weights = tuple((model.id, float(weight)) for model, weight in weighted)
+    share = body.shadow_share if shadow else 1.0
+    if len(weights) == 1:
+        weights = ((weights[0][0], 1.0),)
+    return Traffic(weights, shadow.id if shadow else None, share), chosen
+
+
+def _version(session: Session, key: AliasKey, ref: str, loc: list[str | int]) -> ModelRow:
+    """Return the version of the alias's name that a reference means; digits alone are its number."""
+    model = models.resolve(session, key.project_id, f"{key.name}@{ref}" if ref.isascii() and ref.isdigit() else ref)
+    if model.name != key.name:
+        msg = f"this is a version of {model.name!r}; an alias points at a version of its own name"
+        raise _refuse(loc, msg)
+    return model
 
 
 def roll_back(
@@ -65,7 +101,7 @@ def roll_back(
     conditions: Conditions,
     idempotency_key: str | None,
 ) -> Alias:
-    """Point an alias at what it meant before, or at a revision of its history.
+    """Let an alias mean what it meant before, or at a revision of its history.
 
     Raises:
         NotFoundError: there is no such alias, or it has no such revision.
@@ -74,19 +110,21 @@ def roll_back(
     """
     key = AliasKey(project_id, normalize("NFC", name), normalize("NFC", alias))
     with state.database.reading() as session:
-        row = _existing(session, key)
-        model = _model_of(session, key, _earlier(session, key, row, revision))
-    _check_answers(state, model)
+        change = _earlier(session, key, _existing(session, key), revision)
+        traffic, chosen = answers.meaning_of(change), _models_of(session, key, change)
+    for model in chosen:
+        _check_answers(state, model)
 
     def move(session: Session) -> Alias:
         row = _existing(session, key, lock=True)
         conditions.check(_etag(row))
         repository.note_first(session, row)
         change = _earlier(session, key, row, revision)
-        if change.model_id != model.id:
-            raise _moving()
-        _lock_model(session, key, model.id)
-        return _moved(session, state, key, row, model, action="rolled_back", restores=change.revision)
+        if answers.meaning_of(change) != traffic:
+            msg = "Another request moves this alias just now; repeat this one."
+            raise ConflictError(msg, code="alias_in_progress")
+        _lock_models(session, key, traffic)
+        return _moved(session, state, key, row, traffic, action="rolled_back", restores=change.revision)
 
     request = fingerprint("rollback", key.name, key.alias, str(revision))
     return state.database.transact(
@@ -106,7 +144,7 @@ def delete(session: Session, state: Services, project_id: str, name: str, alias:
 def get(session: Session, project_id: str, name: str, alias: str) -> Alias:
     """Return an alias. Raises NotFoundError."""
     row = _existing(session, AliasKey(project_id, normalize("NFC", name), normalize("NFC", alias)))
-    return _answer(row, repository.versions_of(session, {row.model_id})[row.model_id])
+    return answers.aliases_of(session, [row])[0]
 
 
 def list_all(session: Session, project_id: str, name: str) -> AliasList:
@@ -114,9 +152,7 @@ def list_all(session: Session, project_id: str, name: str) -> AliasList:
     name = normalize("NFC", name)
     if models.resolve(session, project_id, name).name != name:
         raise _no_alias()  # another reference than a name
-    rows = repository.list_of(session, project_id, name)
-    versions = repository.versions_of(session, {row.model_id for row in rows})
-    return AliasList(data=[_answer(row, versions[row.model_id]) for row in rows])
+    return AliasList(data=answers.aliases_of(session, repository.list_of(session, project_id, name)))
 
 
 def history(session: Session, project_id: str, name: str, alias: str) -> AliasHistory:
@@ -124,9 +160,50 @@ def history(session: Session, project_id: str, name: str, alias: str) -> AliasHi
     key = AliasKey(project_id, normalize("NFC", name), normalize("NFC", alias))
     rows = repository.changes(session, key, limit=repository.MAX_LISTED)
     if not rows:
-        rows = [_as_change(_existing(session, key))]
-    versions = repository.versions_of(session, {row.model_id for row in rows if row.model_id is not None})
-    return AliasHistory(data=[_as_answer(row, versions) for row in rows])
+        rows = [answers.only_change(_existing(session, key))]
+    versions = repository.versions_of(
+        session, {m for row in rows if row.model_id for m in answers.meaning_of(row).models}
+    )
+    return AliasHistory(data=[answers.change_of(row, versions) for row in rows])
+
+
+def report(session: Session, project_id: str, name: str, alias: str) -> AliasReport:
+    """Return what the shadows of an alias have shown. Raises NotFoundError."""
+    key = AliasKey(project_id, normalize("NFC", name), normalize("NFC", alias))
+    row = _existing(session, key)
+    reports = repository.shadow_reports(session, key)
+    versions = repository.versions_of(session, {m for entry in reports for m in (entry.model_id, entry.shadow_id)})
+    return AliasReport(
+        name=row.name, alias=row.alias, data=[answers.comparison_of(entry, versions) for entry in reports]
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Dealing:
+    """How the requests for an alias are dealt out: models by weight, and a shadow for a share of them."""
+
+    key: AliasKey
+    weights: tuple[tuple[ModelRow, float], ...]
+    shadow: ModelRow | None
+    shadow_share: float
+
+
+def dealing(session: Session, project_id: str, ref: str) -> Dealing | None:
+    """Return how a reference's requests are dealt out; None where all go to the one model that it means."""
+    reference = parse(ref)
+    if reference is None or reference.alias is None or reference.name is None:
+        return None
+    key = AliasKey(project_id, reference.name, reference.alias)
+    row = repository.find(session, key)
+    if row is None or row.traffic is None:
+        return None
+    traffic = traffic_of(row.model_id, row.traffic)
+    found = {model: repository.find_model(session, project_id, model) for model in traffic.models}
+    weights = tuple((model, weight) for id_, weight in traffic.weights if (model := found[id_]) is not None)
+    shadow = found[traffic.shadow] if traffic.shadow else None
+    if not weights or (len(weights) == 1 and shadow is None):
+        return None
+    return Dealing(key, weights, shadow, traffic.shadow_share)
 
 
 def _check_answers(state: Services, model: ModelRow) -> None:
@@ -139,15 +216,15 @@ def _check_answers(state: Services, model: ModelRow) -> None:
 
 
 def _moved(
-    session: Session, state: Services, key: AliasKey, row: AliasRow | None, model: ModelRow, **change: str | int
+    session: Session, state: Services, key: AliasKey, row: AliasRow | None, traffic: Traffic, **change: str | int
 ) -> Alias:
     try:
-        row = repository.put(session, key, row, model.id, **change)
+        row = repository.put(session, key, row, traffic, **change)
     except IntegrityError:
         msg = "Another request is making this alias; repeat this one."
         raise ConflictError(msg, code="alias_in_progress") from None
     after_commit(session, state.engine.references.clear)
-    return _answer(row, model.version)
+    return answers.aliases_of(session, [row])[0]
 
 
 def _earlier(session: Session, key: AliasKey, row: AliasRow, revision: int | None) -> AliasChangeRow:
@@ -158,7 +235,11 @@ def _earlier(session: Session, key: AliasKey, row: AliasRow, revision: int | Non
     current = next((change for change in changes if change.revision == row.revision), None)
     place = row.revision if current is None else current.restores or current.revision
     for change in changes:
-        if change.revision < place and change.model_id not in {None, row.model_id}:
+        if (
+            change.revision < place
+            and change.model_id
+            and answers.meaning_of(change) != traffic_of(row.model_id, row.traffic)
+        ):
             return change
     msg = "This alias has meant nothing else before; point it at a version with PUT."
     raise ConflictError(msg, code="no_earlier_version")
@@ -172,23 +253,28 @@ def _change_at(changes: list[AliasChangeRow], revision: int) -> AliasChangeRow:
     raise NotFoundError(msg, code="revision_not_found")
 
 
-def _model_of(session: Session, key: AliasKey, change: AliasChangeRow) -> ModelRow:
-    model = repository.find_model(session, key.project_id, str(change.model_id))
-    if model is None:
-        version = repository.versions_of(session, {str(change.model_id)}).get(str(change.model_id))
+def _models_of(session: Session, key: AliasKey, change: AliasChangeRow) -> list[ModelRow]:
+    """Return the models that an alias meant from a change on."""
+    found = {
+        model: repository.find_model(session, key.project_id, model) for model in answers.meaning_of(change).models
+    }
+    gone = {model for model, row in found.items() if row is None}
+    if gone:
+        versions = ", ".join(str(version) for version in sorted(repository.versions_of(session, gone).values()))
         msg = (
-            f"Revision {change.revision} meant version {version}, which has been deleted: name another revision of "
+            f"Revision {change.revision} meant version {versions}, which has been deleted: name another revision of "
             "the alias's history, or point it at a version with PUT."
         )
         raise ConflictError(msg, code="version_deleted")
-    return model
+    return [row for row in found.values() if row is not None]
 
 
-def _lock_model(session: Session, key: AliasKey, model_id: str) -> None:
-    """Keep a model from being deleted until the transaction ends."""
-    if repository.find_model(session, key.project_id, model_id, lock=True) is None:
-        msg = "This version is being deleted."
-        raise NotFoundError(msg, code="model_not_found")
+def _lock_models(session: Session, key: AliasKey, traffic: Traffic) -> None:
+    """Keep models from being deleted until the transaction ends."""
+    for model in sorted(traffic.models):
+        if repository.find_model(session, key.project_id, model, lock=True) is None:
+            msg = "This version is being deleted."
+            raise NotFoundError(msg, code="model_not_found")
 
 
 def _existing(session: Session, key: AliasKey, *, lock: bool = False) -> AliasRow:
@@ -203,45 +289,9 @@ def _no_alias() -> NotFoundError:
     return NotFoundError(msg, code="alias_not_found")
 
 
-def _moving() -> ConflictError:
-    msg = "Another request moves this alias just now; repeat this one."
-    return ConflictError(msg, code="alias_in_progress")
-
-
 def _refuse(loc: list[str | int], msg: str) -> UnprocessableError:
     return UnprocessableError(f"{loc[-1]}: {msg}", errors=[ErrorItem(loc=loc, msg=msg)])
 
 
 def _etag(row: AliasRow | None) -> str | None:
     return None if row is None else etag_of(row.revision)
-
-
-def _answer(row: AliasRow, version: int) -> Alias:
-    return Alias(
-        name=row.name,
-        alias=row.alias,
-        model=row.model_id,
-        version=version,
-        revision=row.revision,
-        updated_at=row.updated_at,
-    )
-
-
-def _as_change(row: AliasRow) -> AliasChangeRow:
-    """Return an alias of an earlier release, whose history is not kept, as its only change."""
-    return AliasChangeRow(
-        revision=row.revision, action="set", model_id=row.model_id, restores=None, changed_at=row.updated_at
-    )
-
-
-def _as_answer(row: AliasChangeRow, versions: dict[str, int]) -> AliasChange:
-    return AliasChange.model_validate(
-        {
-            "revision": row.revision,
-            "action": row.action,
-            "model": row.model_id,
-            "version": versions.get(row.model_id or ""),
-            "restores": row.restores,
-            "changed_at": row.changed_at,
-        }
-    )

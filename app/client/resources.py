@@ -1,7 +1,7 @@
 """The resources /v1/datasets and /v1/models. Methods return the service's JSON as dictionaries."""
 
 import builtins
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -135,9 +135,20 @@ class Models:
         """Return a model's ancestors and the models made from it."""
         return self._transport.get(path_of("models", ref, "lineage"))
 
-    def alias(self, name: str, alias: str, ref: str) -> Json:
-        """Point an alias of a name at one of its versions, which is loaded and checked before."""
-        return self._transport.send("PUT", path_of("models", name, "aliases", alias), json={"model": ref})
+    def alias(self, name: str, alias: str, ref: str | Mapping[str, float], *, shadow: str | None = None) -> Json:
+        """Point an alias of a name at one of its versions, or at several by weight; each is checked before.
+
+        A `shadow` is a version whose answers are compared and never sent: see `alias_report`.
+        """
+        meaning: Json = {"model": ref} if isinstance(ref, str) else {"versions": dict(ref)}
+        return self._transport.send(
+            "PUT", path_of("models", name, "aliases", alias), json={**meaning, "shadow": shadow}
+        )
+
+    def alias_report(self, name: str, alias: str) -> builtins.list[Json]:
+        """Return how the predictions of an alias differ from those of its shadows, the newest first."""
+        reports: builtins.list[Json] = self._transport.get(path_of("models", name, "aliases", alias, "report"))["data"]
+        return reports
 
     def aliases(self, name: str) -> builtins.list[Json]:
         """Return the aliases of a name."""

@@ -247,6 +247,7 @@ class AliasRow(Base):
     alias: Mapped[str] = mapped_column(Name, primary_key=True)
     model_id: Mapped[str] = mapped_column(ForeignKey("models.id"))
     revision: Mapped[int] = mapped_column(default=1, server_default="1")  # counts its changes
+    traffic: Mapped[dict[str, Any] | None]  # versions with weights, and a shadow; null: model_id answers everything
     updated_at: Mapped[float]
 
 
@@ -261,8 +262,23 @@ class AliasChangeRow(Base):
     revision: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     action: Mapped[str] = mapped_column(String(20))
     model_id: Mapped[str | None] = mapped_column(Id)
+    traffic: Mapped[dict[str, Any] | None]
     restores: Mapped[int | None]  # the revision that a rollback went back to
     changed_at: Mapped[float]
+
+
+class ShadowReportRow(Base):
+    """What comparing a model with its shadow under an alias has counted."""
+
+    __tablename__ = "shadow_reports"
+
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"), primary_key=True)
+    name: Mapped[str] = mapped_column(Name, primary_key=True)
+    alias: Mapped[str] = mapped_column(Name, primary_key=True)
+    model_id: Mapped[str] = mapped_column(Id, primary_key=True)
+    shadow_id: Mapped[str] = mapped_column(Id, primary_key=True)
+    counts: Mapped[dict[str, Any]]
+    updated_at: Mapped[float]
 
 
 class IdempotencyRow(Base):

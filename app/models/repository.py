@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, delete, func, insert, literal, select, tup
 from sqlalchemy.orm import Session, load_only
 
 from app.db.session import db_now
-from app.db.tables import AliasChangeRow, AliasRow, DatasetRow, JobRow, ModelRow
+from app.db.tables import AliasChangeRow, AliasRow, DatasetRow, JobRow, ModelRow, ShadowReportRow
 from app.jobs.states import TERMINAL
 from app.kit.ids import new_id
 from app.kit.pages import Page, fetch_page
@@ -154,6 +154,18 @@ def job_using(session: Session, project_id: str, model_id: str) -> str | None:
     )
 
 
+def alias_sharing(session: Session, project_id: str, name: str, model_id: str) -> str | None:
+    """Return an alias that deals some of its requests, or copies of them, to the model, and means another one first."""
+    query = select(AliasRow).where(
+        AliasRow.project_id == project_id, AliasRow.name == name, AliasRow.model_id != model_id
+    )
+    for row in session.scalars(query.order_by(AliasRow.alias)):
+        traffic = row.traffic or {"weights": [], "shadow": None}
+        if model_id in {*(model for model, _ in traffic["weights"]), traffic["shadow"]}:
+            return row.alias
+    return None
+
+
 def mark_deleted(session: Session, project_id: str, model_id: str) -> None:
     """Mark the model as deleted and delete its aliases; garbage collection removes files that no other row names."""
     session.execute(
@@ -166,4 +178,8 @@ def mark_deleted(session: Session, project_id: str, model_id: str) -> None:
     ).where(mine)
     columns = ["project_id", "name", "alias", "revision", "action", "changed_at"]
     session.execute(insert(AliasChangeRow).from_select(columns, note))
+    reported = (ShadowReportRow.project_id == project_id) & (
+        (ShadowReportRow.model_id == model_id) | (ShadowReportRow.shadow_id == model_id)
+    )
+    session.execute(delete(ShadowReportRow).where(reported))
     session.execute(delete(AliasRow).where(mine))

@@ -127,6 +127,10 @@ def delete(session: Session, state: Services, project_id: str, ref: str) -> None
     if job_id is not None:
         msg = f"The job {job_id} starts from this model; wait for it or cancel it first."
         raise ConflictError(msg, code="in_use")
+    alias = repository.alias_sharing(session, project_id, row.name, row.id)
+    if alias is not None:
+        msg = f"{row.name}@{alias} deals requests to this version, too; take it out of that alias first."
+        raise ConflictError(msg, code="in_use")
     repository.mark_deleted(session, project_id, row.id)
     after_commit(session, state.engine.references.clear)
     after_commit(session, lambda: state.engine.unload(row.id))

@@ -30,6 +30,15 @@ UnknownQuery = Annotated[
 ]
 
 NO_BEAMS = "a beam search knows its texts at the end alone; leave out beams, or ask for no text/event-stream"
+RoutingKey = Annotated[
+    str | None,
+    Header(
+        alias="X-Routing-Key",
+        max_length=500,
+        description="Under an alias of several versions: requests with equal keys are answered by the same version.",
+    ),
+]
+
 MISSING: dict[int | str, dict[str, Any]] = {
     404: {"model": Problem, "description": "There is no such model."},
     413: {"model": Problem, "description": "The body is too large."},
@@ -44,10 +53,15 @@ NO_HEADS: dict[int | str, dict[str, Any]] = {
 
 @router.post("/{ref}/predictions", responses=MISSING | NO_HEADS, openapi_extra=request_body())
 def predict(
-    state: State, principal: CanPredict, ref: Ref, body: InputsBody, unknown: UnknownQuery = "warn"
+    state: State,
+    principal: CanPredict,
+    ref: Ref,
+    body: InputsBody,
+    unknown: UnknownQuery = "warn",
+    key: RoutingKey = None,
 ) -> Predictions:
     """Return the prediction of every head of a model for every input."""
-    return service.predict(state, principal.project_id, ref, body.inputs, body.unknown or unknown)
+    return service.predict(state, principal.project_id, ref, body.inputs, body.unknown or unknown, key)
 
 
 @router.post(
@@ -77,7 +91,12 @@ def generate(
 
 @router.post("/{ref}/embeddings", responses=MISSING, openapi_extra=request_body())
 def embed(
-    state: State, principal: CanPredict, ref: Ref, body: InputsBody, unknown: UnknownQuery = "warn"
+    state: State,
+    principal: CanPredict,
+    ref: Ref,
+    body: InputsBody,
+    unknown: UnknownQuery = "warn",
+    key: RoutingKey = None,
 ) -> Embeddings:
     """Return the embedding of every input: the features of the model's backbone."""
-    return service.embed(state, principal.project_id, ref, body.inputs, body.unknown or unknown)
+    return service.embed(state, principal.project_id, ref, body.inputs, body.unknown or unknown, key)

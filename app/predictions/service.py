@@ -2,11 +2,14 @@
 
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
 
+from app.aliases import service as aliases
+from app.aliases.repository import AliasKey
+from app.aliases.traffic import choose
 from app.dependencies import Services
 from app.errors import BadRequestError, ConflictError, ErrorItem, UnprocessableError
 from app.ml.configs.generation import GenerationConfig, Piece
@@ -24,6 +27,7 @@ from app.models.repository import ModelRow
 from app.models.signatures import answer_parts_of, signature_of
 from app.predictions.bodies.json_rows import JsonRows
 from app.predictions.schemas import Embeddings, Generation, Generations, ModelName, Predictions, Prompts, Unknown
+from app.predictions.shadow import MAX_WAITING_BYTES, Copy, is_chosen
 from app.serving.engine import LoadedModel, Resident, Rows
 
 _GENERATORS = {kind for kind, config in kinds(AnyHead).items() if issubclass(config, HeadConfig) and config.generates}
@@ -45,6 +49,17 @@ class ResolvedModel:
     generates: bool
     modality: str
     features: int  # of an embedding
+    deal: "Deal | None" = None
+
+
+@dataclass(frozen=True)
+class Deal:
+    """How the requests for an alias are dealt out, where one version is not all that it means."""
+
+    key: AliasKey
+    weights: tuple[tuple[ResolvedModel, float], ...]
+    shadow: ResolvedModel | None
+    shadow_share: float
 
 
 @dataclass(frozen=True)
@@ -55,31 +70,77 @@ class Description:
     answer_parts: dict[str, tuple[AnswerPart, ...]]
 
 
-def predict(state: Services, project_id: str, ref: str, inputs: Sequence[Any], unknown: Unknown) -> Predictions:
+def predict(
+    state: Services,
+    project_id: str,
+    ref: str,
+    inputs: Sequence[Any],
+    unknown: Unknown,
+    routing_key: str | None = None,
+) -> Predictions:
     """Return the prediction of every head for every input.
+
+    Where the reference is an alias of several versions, requests of one `routing_key` are answered by the same.
 
     Raises:
         ConflictError: the model has no heads.
         UnprocessableError: some inputs cannot be read, or hold what training did not see and `unknown` refuses that.
     """
-    model = resolve(state, project_id, ref)
+    model = resolve(state, project_id, ref, routing_key)
     if not model.has_heads:
         msg = "This model is a backbone without heads; ask it for embeddings, or fine-tune it and ask the new model."
         raise ConflictError(msg, code="model_has_no_heads")
     predictor = load(state, model).model
     doubts, answers = Doubts(), list[dict[str, Any]]()
+    began, size = time.perf_counter(), 0
     for rows in _in_turns(state, project_id, predictor, inputs, doubts, unknown):
         answers += predictor.predict(rows)
+        size += sum(map(len, rows)) if rows.dtype == object else rows.nbytes
+    _offer_copy(state, model, Answered(inputs, size, answers, time.perf_counter() - began))
     return Predictions(model=model.name, predictions=answers, warnings=_counted(state, doubts.warnings()))
 
 
-def embed(state: Services, project_id: str, ref: str, inputs: Sequence[Any], unknown: Unknown) -> Embeddings:
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """Inputs, the bytes of the rows that they were read as, the answers, and how long it took."""
+
+    inputs: Sequence[Any]
+    size: int
+    answers: list[dict[str, Any]]
+    seconds: float
+
+
+def _offer_copy(state: Services, model: ResolvedModel, answered: Answered) -> None:
+    """Let the shadow of an alias, if there is one, compute what was answered; large JSON bodies are not kept for it."""
+    deal = model.deal
+    if deal is None or deal.shadow is None or not is_chosen(deal.shadow_share):
+        return
+    shadow = deal.shadow
+
+    def predict_again(inputs: Sequence[Any]) -> list[dict[str, Any]]:
+        predictor = load(state, shadow).model
+        with ignore_overflow():
+            return predictor.predict(predictor.decode(inputs, Doubts()))
+
+    pair = deal.key, model.name.id, shadow.name.id
+    size = MAX_WAITING_BYTES + 1 if isinstance(answered.inputs, JsonRows) else answered.size
+    state.shadows.offer(Copy(pair, answered.inputs, answered.answers, answered.seconds, size, predict_again))
+
+
+def embed(
+    state: Services,
+    project_id: str,
+    ref: str,
+    inputs: Sequence[Any],
+    unknown: Unknown,
+    routing_key: str | None = None,
+) -> Embeddings:
     """Return the embedding of every input.
 
     Raises:
         UnprocessableError: as of `predict`; or inputs are so large that their features are not finite.
     """
-    model = resolve(state, project_id, ref)
+    model = resolve(state, project_id, ref, routing_key)
     predictor = load(state, model).model
     doubts, answers = Doubts(), list[list[float]]()
     for rows in _in_turns(state, project_id, predictor, inputs, doubts, unknown):
@@ -196,19 +257,35 @@ def _blocks(inputs: Sequence[Any], size: int) -> Iterator[tuple[int, Sequence[An
     return ((start, inputs[start : start + size]) for start in range(0, len(inputs), size))
 
 
-def resolve(state: Services, project_id: str, ref: str) -> ResolvedModel:
-    """Return the model that a reference means, as it was at most two seconds ago. Raises NotFoundError."""
+def resolve(state: Services, project_id: str, ref: str, routing_key: str | None = None) -> ResolvedModel:
+    """Return the model that is to answer a request, by what its reference meant at most two seconds ago.
+
+    Of an alias of several versions it is one by weight: always the same for the same routing key, at random without.
+
+    Raises:
+        NotFoundError: the project has no such model.
+    """
     references = state.engine.references
 
     def look_up() -> ResolvedModel:
         with state.database.reading() as session:
             row = models.resolve(session, project_id, ref, light=True)
             resolved: ResolvedModel = references.known(row.id, lambda: _resolved(row))
-            return resolved
+            dealing = aliases.dealing(session, project_id, ref)
+            return replace(resolved, deal=_deal(dealing)) if dealing else resolved
 
     refresh(state)
     model: ResolvedModel = references.get((project_id, ref), look_up)
-    return model
+    if model.deal is None:
+        return model
+    salt = f"{model.deal.key.name}@{model.deal.key.alias}"
+    return replace(choose(model.deal.weights, routing_key, salt), deal=model.deal)
+
+
+def _deal(dealing: aliases.Dealing) -> Deal:
+    weights = tuple((_resolved(row), weight) for row, weight in dealing.weights)
+    shadow = _resolved(dealing.shadow) if dealing.shadow else None
+    return Deal(dealing.key, weights, shadow, dealing.shadow_share)
 
 
 def refresh(state: Services) -> None:

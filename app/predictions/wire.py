@@ -160,8 +160,8 @@ class PredictionWire:
             return None
         scope["state"]["slot"].enter(principal)  # before a model is loaded; the endpoint says why where it may not
         model = await self._model(services, principal.project_id, ref)
-        if not (model.has_heads or operation == "embeddings"):
-            return None
+        if model.deal is not None or not (model.has_heads or operation == "embeddings"):
+            return None  # of an alias of several versions, each request is dealt to one of them by the endpoint
         resident = await self._resident(services, model)
         return _Request(services, principal, operation, model, resident, to_json(model.name))
 

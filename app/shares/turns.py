@@ -42,6 +42,20 @@ class Turns:
         finally:
             self._give_back(project_id)
 
+    @contextmanager
+    def spare_turn(self, project_id: str) -> Iterator[bool]:
+        """Hold a turn that nobody else asks for just now; yields whether there was one, and never waits."""
+        with self._lock:
+            is_spare = self._free > 0 and not self._waiting
+            if is_spare:
+                self._free -= 1
+                self._computing[project_id] = self._computing.get(project_id, 0) + 1
+        try:
+            yield is_spare
+        finally:
+            if is_spare:
+                self._give_back(project_id)
+
     def _take(self, project_id: str, *, goes_on: bool) -> None:
         granted = threading.Event()
         with self._lock:

@@ -53,7 +53,7 @@ def token_sums(logits: Tensor, codes: Tensor, counted: Tensor, characters: Tenso
     with torch.no_grad():
         hits = logits.argmax(2) == codes
         counts = characters[codes]
-    columns = [(values * counted).sum(1) for values in (nats, torch.ones_like(nats), hits, counts)]
+    columns = [(values * counted).sum(1).to(nats.dtype) for values in (nats, torch.ones_like(nats), hits, counts)]
     return torch.stack(columns, dim=1)
 
 

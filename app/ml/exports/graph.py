@@ -5,6 +5,7 @@ missing value; a series float64 (N, T, C); pixels uint8 (N, H, W, C). They are s
 of their tokens come in, int64 (N, T): a tokenizer is no arithmetic, and stays outside.
 """
 
+import warnings
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -81,7 +82,8 @@ def graph_of(bundle: Bundle, golden: dict[str, Tensor], rows: Tensor, model: dic
     answers = _answers(bundle, golden)
     module = ExportedModel(bundle)
     try:
-        with torch.no_grad():
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the tracer, about the insides of torch's own modules
             program = torch.export.export(module, (rows,), dynamic_shapes={"rows": {0: Dim("batch", min=1)}})
     except Exception as error:  # torch raises whatever it meets in a model, and all of it means the same
         kinds = ", ".join([bundle.manifest.backbone.kind, *(entry.config.kind for entry in bundle.manifest.heads)])

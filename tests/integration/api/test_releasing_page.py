@@ -46,8 +46,8 @@ def test_the_page_on_releasing(url: str, key: str, services: Services, project_i
             else:
                 for line in block.splitlines():
                     eval(line, {"graftwork": graftwork})  # noqa: S307 - the page of this repository
-        assert [(alias["alias"], alias["version"]) for alias in graftwork.models.aliases("churn")] == [
-            ("production", 4)
-        ]
+        aliases = {alias["alias"]: alias for alias in graftwork.models.aliases("churn")}
+        assert {name: alias["version"] for name, alias in aliases.items()} == {"production": 4, "trial": 3}
+        assert aliases["trial"]["shadow"]["version"] == 2
         graftwork.models.delete_alias("churn", "production")
-        assert graftwork.models.aliases("churn") == []
+        assert [alias["alias"] for alias in graftwork.models.aliases("churn")] == ["trial"]
