@@ -8,7 +8,7 @@ import asyncio
 import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, MutableMapping
 from difflib import get_close_matches
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from cachetools import TTLCache
 from fastapi import APIRouter, Depends, Request, Response
@@ -38,6 +38,9 @@ from app.kit import strict_json
 from app.kit.downloads import conditional
 from app.kit.json_outline import outline, parsed_bytes
 from app.kit.streaming import refuse_compressed, refuse_too_long, too_large
+from app.shares.turns import Turns
+
+Value = TypeVar("Value")
 
 _INPUT_PATHS = ("/predictions", "/embeddings", "/infer")
 _MAX_SMALL_BODY_BYTES = 1 << 20
@@ -106,6 +109,20 @@ class StrictRequest(Request):
         """Reserve so many bytes of memory for what the body becomes. Raises TooLargeError, UnavailableError."""
         await self.state.slot.reserve(count)
 
+    async def in_thread(self, read: Callable[..., Value], *arguments: Any) -> Value:
+        """Return what `read` does of a large body, in a thread; few at a time, so that the event loop stays free.
+
+        Whose turn it is goes round the projects.
+        """
+        turns: Turns = self.app.state.services.shares.reading
+        project_id: str = self.state.principal.project_id
+
+        def in_turn() -> Value:
+            with turns.turn(project_id, goes_on=True):
+                return read(*arguments)
+
+        return await run_in_threadpool(in_turn)
+
     async def body(self) -> bytes:
         """Return the whole body, within the limit."""
         if not hasattr(self, "_body"):
@@ -146,8 +163,8 @@ class StrictRequest(Request):
             if len(body) <= _MAX_INLINE_JSON_BYTES:
                 await self.reserve(outline(body).parsed_bytes(body))
                 return strict_json.loads(body)
-            await self.reserve(await run_in_threadpool(parsed_bytes, body))
-            return await run_in_threadpool(strict_json.loads, body)
+            await self.reserve(await self.in_thread(parsed_bytes, body))
+            return await self.in_thread(strict_json.loads, body)
         except strict_json.StrictJsonError as error:
             detail = {"type": "json_invalid", "loc": ("body",), "msg": str(error)}
             raise RequestValidationError([detail]) from None

@@ -6,6 +6,7 @@ many others hold; beyond them, who comes first is served first, up to the caps.
 """
 
 import math
+import os
 import threading
 from typing import Literal
 
@@ -14,6 +15,7 @@ from app.keys.service import Principal
 from app.shares.limits import Limits, Pool
 from app.shares.memory import BodyMemory
 from app.shares.rates import WINDOW_SECONDS, Rates
+from app.shares.turns import Turns
 
 Sort = Literal["requests", "streams"]
 Header = tuple[bytes, bytes]
@@ -144,6 +146,7 @@ class Shares:
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.memory = BodyMemory(limits.max_body_bytes)
+        self.reading = Turns(max(1, (os.cpu_count() or 1) // 2))
         self.arrived = 0  # requests whose key is not known yet, or that need none
         self.requests = _Holders(limits.requests)
         self.streams = _Holders(limits.streams)

@@ -22,8 +22,9 @@ from app.keys.service import SCOPES, Scope, create_key
 from app.main import create_app
 from app.queue import MemoryQueue
 from app.settings import Settings
-from tests.support.models import add_model
+from tests.support.models import add_bundle, add_model
 from tests.support.servers import HANGS, Service, service
+from tests.support.texts import CHARACTERS, SMALL, run_of, text_data
 
 ASKED, ANSWERED = 100, 99  # requests of the other project, and how many of them have to succeed
 JSON = {"content-type": "application/json"}
@@ -189,6 +190,32 @@ def test_rows_and_rows(town: Town) -> None:
     assert attacked(town, attack, 6) >= ANSWERED
 
 
+@pytest.fixture
+def verses(town: Town) -> str:
+    """A language model of the attacker's, which never comes to an end by itself."""
+    request = {"backbone": SMALL, "preprocessing": CHARACTERS, "training": {"steps": 1, "batch_size": 8}}
+    run = run_of(
+        text_data(["abcabc", "bcabca"] * 6), {**request, "heads": [{"kind": "generator"}], "strategy": {"kind": "full"}}
+    )
+    run.state.objective.eval()
+    app = create_app(Settings(data=town.service.folder / "data"), queue=MemoryQueue())
+    with app.state.services.database.reading() as session:
+        project_id = session.scalars(select(ProjectRow.id).where(ProjectRow.name == "greedy")).one()
+    name = add_bundle(app.state.services, project_id, "verses", run.bundle()).name
+    app.state.services.database.close()
+    return name
+
+
+@pytest.mark.slow
+def test_generations_without_end(town: Town, verses: str) -> None:
+    def attack(client: httpx.Client) -> None:
+        body = {"inputs": ["ab"] * 8, "max_tokens": 2048}
+        answer = client.post(f"/v1/models/{verses}/generations", json=body)
+        assert answer.status_code in (200, 503), answer.text
+
+    assert attacked(town, attack, 4) >= ANSWERED
+
+
 # ---- bodies that are costly to read ---------------------------------------------------------------------------------
 
 
@@ -286,4 +313,4 @@ def test_fifty_clients_with_the_costliest_bodies(town: Town, kind: str) -> None:
     assert statuses <= {0, 400, 413, 422, 429, 503}
     assert others >= ANSWERED
     assert watch.growth <= 4 * MAX_JSON_BYTES
-    assert watch.slow_answer < max(0.5, 10 * calm.slow_answer)  # 0.1 on a machine that does nothing else
+    assert watch.slow_answer < 2  # 0.1 is the aim, on a machine that does nothing else

@@ -129,9 +129,9 @@ async def _from_multipart(request: Request, forms: Sequence[BodyForm]) -> dict[s
 
 async def _reserve(request: Request, parsed_bytes: Callable[[bytes], int], content: bytes) -> None:
     """Reserve the memory that a body or file takes once it is read. Raises TooLargeError, UnavailableError."""
-    count = await run_in_threadpool(parsed_bytes, content) if len(content) > _MAX_LOOP_BYTES else parsed_bytes(content)
     assert isinstance(request, StrictRequest)  # as of all routes that need a key
-    await request.reserve(count)
+    is_large = len(content) > _MAX_LOOP_BYTES
+    await request.reserve(await request.in_thread(parsed_bytes, content) if is_large else parsed_bytes(content))
 
 
 def _parsed_bytes_of_file(part: UploadFile, content: bytes, forms: Sequence[BodyForm]) -> int:

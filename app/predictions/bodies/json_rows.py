@@ -8,7 +8,6 @@ from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
-from starlette.concurrency import run_in_threadpool
 
 from app.kit import strict_json
 from app.kit.json_outline import MAX_DEPTH, Outline, full_outline, parsed_bytes
@@ -99,18 +98,18 @@ async def read(request: StrictRequest) -> Any:
     body = await request.body()
     if len(body) < MIN_BYTES:
         return await request.json()
-    seen = await run_in_threadpool(full_outline, body)
+    seen = await request.in_thread(full_outline, body)
     rows = _rows(body, seen) if seen.depth <= MAX_DEPTH else None
     if rows is None:
         return await request.json()
     rest = body[: seen.start + 1] + body[seen.end :]
-    await request.reserve(await run_in_threadpool(parsed_bytes, rest))
+    await request.reserve(await request.in_thread(parsed_bytes, rest))
     try:
-        document = await run_in_threadpool(strict_json.loads, rest)
+        document = await request.in_thread(strict_json.loads, rest)
     except strict_json.StrictJsonError:
         return await request.json()  # it says where that is in the whole body
     if len(widest := rows.widest()) > MAX_BLOCK_BYTES:
-        await request.reserve(await run_in_threadpool(parsed_bytes, widest))
+        await request.reserve(await request.in_thread(parsed_bytes, widest))
     return {**document, "inputs": rows}
 
 

@@ -9,7 +9,6 @@ from fastapi import APIRouter, Depends, Path, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from pydantic_core import to_json
-from starlette.concurrency import run_in_threadpool
 
 from app.dependencies import Services, State
 from app.errors import BadRequestError, NotFoundError, Problem, UnprocessableError
@@ -78,9 +77,9 @@ async def _read(request: Request) -> _Body:
         raise BadRequestError(msg)
     end = len(body) if length is None else int(length)
     assert isinstance(request, StrictRequest)  # as of all routes that need a key
-    await request.reserve(await run_in_threadpool(parsed_bytes, body[:end]) + _COPIES * (len(body) - end))
+    await request.reserve(await request.in_thread(parsed_bytes, body[:end]) + _COPIES * (len(body) - end))
     try:
-        document = await run_in_threadpool(strict_json.loads, body[:end])
+        document = await request.in_thread(strict_json.loads, body[:end])
         return _Body(InferRequest.model_validate(document), memoryview(body)[end:], length is not None)
     except strict_json.StrictJsonError as error:
         msg = f"the JSON of the request: {error}"
