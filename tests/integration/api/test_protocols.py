@@ -238,7 +238,7 @@ def test_metadata_says_what_works(triton: Triton, client: Http, add: Callable[[s
         for output in result.get_response()["outputs"]:
             assert output["datatype"] == described[output["name"]]["datatype"]
             assert output["shape"] == [3, *described[output["name"]]["shape"][1:]]
-        assert set(described) == {*(output["name"] for output in result.get_response()["outputs"]), "embeddings"}
+        assert [*described] == [*(output["name"] for output in result.get_response()["outputs"]), "embeddings"]
         assert triton.client.is_model_ready(modality, headers=triton.headers)
         assert triton.client.is_model_ready(modality, "1", headers=triton.headers)
         assert not triton.client.is_model_ready(modality, "2", headers=triton.headers)

@@ -55,8 +55,9 @@ def outputs_of(parts: dict[str, tuple[AnswerPart, ...]], features: int) -> dict[
         for head, of_head in parts.items()
         for part in of_head
     ]
-    embeddings = Output(EMBEDDINGS, "FP32", (features,))
-    return {output.name: output for output in (embeddings, *outputs)}  # a head of that name comes first
+    by_name = {output.name: output for output in outputs}
+    by_name.setdefault(EMBEDDINGS, Output(EMBEDDINGS, "FP32", (features,)))  # unless a head has that name
+    return by_name
 
 
 @dataclass(frozen=True)
