@@ -47,7 +47,7 @@ from app.storage.endpoints import router as storage
 def create_app(settings: Settings, queue: JobQueue | None = None, artifacts: ArtifactStore | None = None) -> FastAPI:
     """Build the application. `queue` and `artifacts` replace those that the settings name, for tests."""
     database = Database(settings.sql_url, settings.project_limits)
-    queue = queue or (CeleryQueue(settings.broker_url) if settings.broker_url else MemoryQueue())
+    queue = queue or (CeleryQueue(settings.broker) if settings.broker else MemoryQueue())
     turns = Turns(os.cpu_count() or 1)
     services = Services(
         settings=settings,

@@ -3,11 +3,14 @@
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
+from urllib.parse import quote, urlsplit
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.projects.limits import ProjectLimits
+
+URL_FILE = "broker.url"  # in the data folder, while an embedded broker runs; readable by its owner alone
 
 
 class Settings(BaseSettings):
@@ -25,6 +28,9 @@ class Settings(BaseSettings):
     )
     broker_url: str = Field(
         default="", description="Redis URL of the broker; empty: `graftwork up` starts an embedded broker."
+    )
+    broker_password: SecretStr | None = Field(
+        default=None, description="Password of the broker, where its URL names none."
     )
     artifacts_url: str = Field(
         default="", description="Where artifacts are stored, s3://bucket/prefix; empty: in the data folder."
@@ -196,6 +202,20 @@ class Settings(BaseSettings):
     def data_folder(self) -> Path:
         """The data folder as an absolute path."""
         return self.data.expanduser().resolve()
+
+    @cached_property
+    def broker(self) -> str:
+        """The URL of the broker with its password, an embedded one's where none is named; empty: there is none."""
+        if not self.broker_url:
+            try:
+                return (self.data_folder / URL_FILE).read_text(encoding="ascii")
+            except FileNotFoundError:
+                return ""
+        url = urlsplit(self.broker_url)
+        if self.broker_password is None or url.password:
+            return self.broker_url
+        password = quote(self.broker_password.get_secret_value(), safe="")
+        return url._replace(netloc=f"default:{password}@{url.netloc.rpartition('@')[2]}").geturl()
 
     @cached_property
     def feature_cache(self) -> Path:

@@ -21,10 +21,12 @@ from app.kit.process import die_with_parent
 from app.queue import QUEUE, TRANSPORT, CeleryQueue
 from app.settings import Settings
 from app.storage.collector import Collector
+from worker import ring_transport
 from worker.process.supervisor import Supervisor
 
 settings = Settings()
-celery = Celery("graftwork", broker=settings.broker_url, include=["worker.tasks"])
+ring_transport.use()
+celery = Celery("graftwork", broker=settings.broker, include=["worker.tasks"])
 celery.conf.update(
     task_default_queue=QUEUE,
     task_ignore_result=True,  # the truth is in SQL
@@ -93,7 +95,7 @@ def _open_slot(**_: Any) -> None:
     slot.database = Database(settings.sql_url, settings.project_limits)
     slot.supervisor = Supervisor(settings, slot.database, _draining)
     slot.supervisor.start()
-    queue = CeleryQueue(settings.broker_url)
+    queue = CeleryQueue(settings.broker)
     slot.sweeper = Sweeper(slot.database, queue, settings, idle=slot.supervisor.poll)
     slot.sweeper.start()
     slot.collector = Collector(slot.database, open_store(settings), settings)

@@ -58,7 +58,9 @@ def api(host: Host = None, port: Port = None, data: Data = None) -> None:
 def worker(data: Data = None) -> None:
     """Run a worker; it works on one job at a time, and on a short one next to it."""
     _environment(data=data)
-    if not os.environ.get("GRAFTWORK_BROKER_URL"):
+    from app.settings import Settings  # noqa: PLC0415 - keeps --help fast
+
+    if not Settings().broker:
         sys.exit("graftwork worker: set GRAFTWORK_BROKER_URL (redis://...); `graftwork up` brings a broker of its own.")
     options = "--pool prefork --concurrency 1 --disable-prefetch --without-gossip --without-mingle"
     options += " --without-heartbeat --loglevel WARNING"  # a heartbeat would wait for a dead broker forever

@@ -106,12 +106,12 @@ def run() -> int:
     keep_private(settings.data_folder)
     port = _check_port(settings)
     children: list[Child] = []
+    broker: EmbeddedBroker | None = None
     os.environ["GRAFTWORK_PORT"] = str(port)
     os.environ["GRAFTWORK_DATA"] = str(settings.data_folder)
     try:
         if not settings.broker_url:
-            broker = EmbeddedBroker()
-            os.environ["GRAFTWORK_BROKER_URL"] = broker.url
+            broker = EmbeddedBroker(settings.data_folder)
             children.append(Child("broker", broker.start))
         key = prepare(settings, invent_key=True)
         if settings.predictor == "process":
@@ -132,6 +132,8 @@ def run() -> int:
         return 0
     finally:
         _stop(children)
+        if broker is not None:
+            broker.forget()
 
 
 def _predictor() -> Child:

@@ -38,8 +38,8 @@ def run(context: JobContext) -> None:
     attempt, settings = context.attempt, context.settings
     config = SweepConfig.model_validate(context.job.config)
     # This turn's own worker goes on to the next trial unasked; others are rung for.
-    alone = config.parallel == 1 or not settings.broker_url
-    queue = MemoryQueue() if alone else CeleryQueue(settings.broker_url)
+    alone = config.parallel == 1 or not settings.broker
+    queue = MemoryQueue() if alone else CeleryQueue(settings.broker)
     trials = attempt.commit_with_retry(partial(_turn, attempt.lease, config, queue))
     if trials is None:
         return
