@@ -86,14 +86,18 @@ class DatasetSource:
     """The rows of a prepared dataset in the order of its file, each with its number there and its split."""
 
     fixed = (SPLIT,)
-    kept: Mapping[str, ColumnType] = {}
 
-    def __init__(self, data: ArrayData, folder: Path, modality: Modality) -> None:
-        self._data, self._folder, self._modality = data, folder, modality
+    def __init__(self, data: ArrayData, folder: Path, modality: Modality, copied: FileSource | None) -> None:
+        self._data, self._folder, self._modality, self._copied = data, folder, modality, copied
         self._numbers: NDArray[np.int64] = np.load(folder / "rows.npy", mmap_mode="r", allow_pickle=False)
         self.rows = len(self._numbers)
         row_bytes = 8 * int(np.prod(data.spec.shape))
         self._step = max(1, min(MAX_BLOCK_ROWS, MAX_BLOCK_BYTES // row_bytes))
+
+    @property
+    def kept(self) -> Mapping[str, ColumnType]:
+        """The columns of the dataset's file that are copied."""
+        return {} if self._copied is None else self._copied.kept
 
     def blocks(self, start: int) -> Iterator[SourceBlock]:
         """Yield the rows from place `start` on.
@@ -101,12 +105,28 @@ class DatasetSource:
         They are read as JSON, too, so that what is doubtful of them is found as it is in rows that are sent.
         """
         spec = self._data.spec
+        copies = self._copies(int(self._numbers[start])) if start < self.rows else iter(())
         for first in range(start, self.rows, self._step):
             window = slice(first, min(first + self._step, self.rows))
             stored = self._modality.aligned(self._data.inputs[window], spec)
             inputs = None if spec.modality == "image" else inputs_of(self._folder, spec, window)
             splits = [SPLITS[int(code)] for code in self._data.split[window]]
-            yield SourceBlock(first, self._numbers[window].tolist(), inputs, fixed={SPLIT: splits}, stored=stored)
+            numbers = self._numbers[window].tolist()
+            rows = [next(row for number, row in copies if number == place) for place in numbers] if self.kept else []
+            kept = {name: [row[name] for row in rows] for name in self.kept}
+            yield SourceBlock(first, numbers, inputs, fixed={SPLIT: splits}, kept=kept, stored=stored)
+
+    def _copies(self, start: int) -> Iterator[tuple[int, Mapping[str, Any]]]:
+        """Yield the numbers of the file's rows, from `start` on, and what is copied of each."""
+        for block in self._copied.blocks(start) if self._copied is not None else ():
+            for place, number in enumerate(block.numbers):
+                yield number, {name: values[place] for name, values in block.kept.items()}
+
+
+def are_ascending(folder: Path) -> bool:
+    """Return whether the rows of a dataset stand in the order of its file."""
+    numbers = np.load(folder / "rows.npy", mmap_mode="r", allow_pickle=False)
+    return bool((np.diff(numbers) > 0).all())
 
 
 def check_columns(file: RowFile, modality: Modality) -> list[str]:

@@ -9,11 +9,12 @@ from sqlalchemy.orm import Session
 from app.artifacts import fetch_blob
 from app.batch_predictions.row_files import Expected, Opening, open_rows
 from app.datasets.errors import Code, DatasetError, RowError
+from app.datasets.options import PrepareOptions
 from app.datasets.report import Notes
 from app.datasets.repository import DatasetRow
 from app.jobs import lease as leases
 from app.ml.interfaces import Modality
-from app.ml.spec import MAX_WARNING_ROWS, ModalityKind, WarningCode, WarningItem
+from app.ml.spec import MAX_WARNING_ROWS, DataSpec, ModalityKind, WarningCode, WarningItem
 from worker.attempt.context import JobContext
 from worker.attempt.job_inputs import device_for, open_data, open_model
 from worker.attempt.reporter import progress_of
@@ -21,7 +22,14 @@ from worker.batch_prediction.answers import Answerer, Answers
 from worker.batch_prediction.columns import Columns
 from worker.batch_prediction.parts import Counts, Parts
 from worker.batch_prediction.results import write_results
-from worker.batch_prediction.sources import DatasetSource, FileSource, Source, SourceBlock, check_columns
+from worker.batch_prediction.sources import (
+    DatasetSource,
+    FileSource,
+    Source,
+    SourceBlock,
+    are_ascending,
+    check_columns,
+)
 
 _REPORT_SECONDS = 0.5
 _MAX_NAMED = 10
@@ -63,8 +71,36 @@ def _source(context: JobContext, modality: Modality) -> tuple[Source, dict[str, 
         removed = _rows_not_in(dataset)
         if removed["rows_not_in_dataset"]:
             context.attempt.warn([_warning_of_removed(dataset, removed)])
-        return DatasetSource(data, context.folder / "data", modality), removed
+        folder = context.folder / "data"
+        copied = _columns_to_copy(context, dataset, modality) if are_ascending(folder) else None
+        if copied is None and context.job.config["keep"] not in ("auto", []):
+            message = "keep: the rows of this dataset's file cannot be told by their columns; leave it out"
+            raise DatasetError(Code.UNKNOWN_COLUMN, message, [RowError(("keep",), message)])
+        return DatasetSource(data, folder, modality, copied), removed
     return _file_source(context, modality), {}
+
+
+def _columns_to_copy(context: JobContext, dataset: DatasetRow, modality: Modality) -> FileSource | None:
+    """Open the dataset's file for the columns that are to be copied; None where it has none, or numbers rows otherwise.
+
+    Raises:
+        DatasetError: a column is to be kept that there is not.
+    """
+    keep = context.job.config["keep"]
+    options, spec = PrepareOptions.model_validate(dataset.options), DataSpec.model_validate(dataset.spec)
+    scratch = context.folder / "scratch"
+    scratch.mkdir()
+    names = (*(column.name for column in spec.columns), *spec.input_names)
+    expected = Expected(spec.modality, inputs=names, left_out=spec.left_out, encoding=options.encoding)
+    path = fetch_blob(context.attempt.artifacts, dataset.source_sha256)
+    try:
+        file = open_rows(path, Opening(scratch, expected, Notes(), context.stop_if_draining, dataset.filename))
+    except DatasetError:
+        return None
+    if not file.columns or file.rows != (dataset.report or {}).get("rows", {}).get("read"):
+        return None
+    chosen = [name for name in file.columns if name in spec.left_out] if keep == "auto" else keep
+    return FileSource(file, chosen, modality, has_files=False)
 
 
 def _file_source(context: JobContext, modality: Modality) -> FileSource:

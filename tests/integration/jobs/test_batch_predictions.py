@@ -261,6 +261,8 @@ def test_a_dataset_is_answered_by_the_numbers_of_its_rows_in_the_file(client: Ht
     found, of_file = results(client, asked.json()["id"]), results(client, job)
     assert [row["row"] for row in found] == [row for row in range(90) if row != 7]
     assert {row["split"] for row in found} == {"train", "validation", "test"}
+    assert [row["id"] for row in found] == [str(row) for row in range(90) if row != 7]
+    assert [row["input.churn"] if "input.churn" in row else row["churn"] for row in found[:3]] == ["yes", "no", "no"]
     told = job_of(client, asked.json()["id"])
     assert told["metrics"]["rows_not_in_dataset"] == 1
     assert told["metrics"]["why_not_in_dataset"] == {"missing_target": 1}
@@ -342,3 +344,42 @@ def test_a_file_without_a_column_of_the_model_is_refused_in_words(client: Http, 
         error["message"]
         == "the file lacks columns that the model needs: 'depth'; its columns are 'id', 'width', 'height'"
     )
+
+
+REVIEWS = "id,review,label\n" + "".join(
+    f'r{number},"{("Good,", "Bad,")[number % 2]} number {number}",{("yes", "no")[number % 2]}\n' for number in range(40)
+)
+LOADS = "".join(
+    json.dumps({"id": number, "load": [number % 7, number % 3, 5, number % 2], "label": ("a", "b")[number % 2]}) + "\n"
+    for number in range(40)
+)
+
+
+@pytest.mark.parametrize(
+    ("content", "media_type", "options"),
+    [
+        (REVIEWS, "text/csv", {"columns": '{"review": "input", "label": "target"}', "modality": "text"}),
+        (LOADS, "application/x-ndjson", {"columns": '{"label": "target"}', "modality": "series"}),
+    ],
+    ids=["texts", "series"],
+)
+def test_the_training_file_is_answered_as_a_request_and_as_a_dataset(
+    client: Http, settings: Settings, content: str, media_type: str, options: dict[str, str]
+) -> None:
+    dataset = upload(client, settings, content, **options)
+    body = {"kind": "fine_tuning", "dataset": dataset, "heads": [{"kind": "classifier", "target": "label"}]}
+    client.post("/v1/jobs", json={**body, "name": "trained", "training": {"epochs": 1}})
+    run_jobs(settings)
+    asked = client.post("/v1/jobs", json={"kind": "batch_prediction", "model": "trained", "dataset": dataset}).json()
+    job = send(client, content.encode(), "rows", model="trained")
+    run_jobs(settings)
+    request = client.post("/v1/models/trained/predictions", content=content, headers={"Content-Type": media_type})
+    answers = [prediction["label"]["probabilities"] for prediction in request.json()["predictions"]]
+    of_file, of_dataset = results(client, job), results(client, asked["id"])
+    assert len(of_file) == len(of_dataset) == len(answers) == 40
+    for found in (of_file, of_dataset):
+        assert [str(row["id"]).removeprefix("r") for row in found] == [str(number) for number in range(40)]
+        assert {row["error"] for row in found} == {None}
+        for name in answers[0]:
+            given = [row[f"label.probabilities.{name}"] for row in found]
+            assert given == pytest.approx([one[name] for one in answers], abs=1e-5)
