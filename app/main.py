@@ -28,6 +28,7 @@ from app.models.endpoints import router as models
 from app.openapi import document
 from app.predictions.endpoints import router as predictions
 from app.predictions.forwarding import Forwarding
+from app.predictions.pins import Pins
 from app.predictions.protocols import PROTOCOLS
 from app.predictions.shadow import Shadows
 from app.predictions.wire import PredictionWire
@@ -119,12 +120,15 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     to_thread.current_default_thread_limiter().total_tokens = 2 * settings.max_requests + settings.max_streams
     sweeper = Sweeper(services.database, services.queue, services.settings)
     collector = Collector(services.database, services.artifacts, services.settings)
+    pins = Pins(services)
     sweeper.start()
     collector.start()
+    pins.start()
     app.state.key_usage.start()
     yield
     services.shadows.stop()
     app.state.key_usage.stop()
+    pins.stop()
     collector.stop()
     sweeper.stop()
     services.database.close()

@@ -2,7 +2,7 @@
 
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 from urllib.parse import quote, urlsplit
 
 from pydantic import Field, SecretStr
@@ -151,6 +151,11 @@ class Settings(BaseSettings):
         gt=0,
         description="Memory that these models may take; the one used longest ago goes first. A backbone counts once, "
         "however many models have it.",
+    )
+    pinned_models: list[Annotated[str, Field(pattern="^[^/]+/[^/]+$")]] = Field(
+        default=[],
+        description="Models that stay in memory from the start on, whatever they take: a list of project/reference, "
+        'such as ["default/churn@prod"].',
     )
     lease_seconds: float = Field(
         default=60, gt=0, description="Time without a heartbeat after which a worker loses its job."

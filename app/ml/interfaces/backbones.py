@@ -1,0 +1,57 @@
+"""Backbones: networks from rows to features."""
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from app.ml.interfaces.abilities import Ability
+from app.ml.interfaces.resolvable import Complete, Config, Resolvable, Shape
+from app.ml.interfaces.values import Encoding
+from app.ml.spec import ModalityKind
+
+
+class Backbone(nn.Module, ABC):
+    """A network from rows (B, *shape) to features (B, F)."""
+
+    encoding: Encoding
+    features: int
+
+    @property
+    def input_shape(self) -> Shape:
+        """Shape of one encoded row."""
+        return self.encoding.shape
+
+    @abstractmethod
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(B, *input_shape) to (B, F)."""
+
+    @abstractmethod
+    def layers(self, inputs: Tensor) -> list[Tensor]:
+        """Return intermediate features, one (B, F_i) per layer; the last are those of `forward`."""
+
+    def stages(self) -> list[list[nn.Parameter]]:
+        """Return every parameter once, by stages from the input to the last; strategies treat stages apart."""
+        stages: list[list[nn.Parameter]] = []
+        for child in self.children():
+            parts = child if isinstance(child, nn.ModuleList | nn.Sequential) else [child]
+            stages += [list(part.parameters()) for part in parts]
+        own = list(self.parameters(recurse=False))
+        return [stage for stage in [own, *stages] if stage]
+
+
+class BackboneRequest(Config, Resolvable["BackboneConfig"], ABC):
+    """A choice of backbone, in which fields may be "auto"."""
+
+    accepts: ClassVar[tuple[ModalityKind, ...]] = ("image", "table")
+    provides: ClassVar[frozenset[Ability]] = frozenset()
+    mixes_rows: ClassVar[bool] = True  # whether a row's features depend on its batch in training; rows alone: False
+    min_side: ClassVar[int] = 1  # pixels that height and width of an image must have at least
+
+
+class BackboneConfig(Complete, BackboneRequest, ABC):
+    """A choice of backbone with nothing left to choose."""
+
+    @abstractmethod
+    def build(self, encoding: Encoding) -> Backbone:
+        """Build it with fresh weights from torch's global generator."""
