@@ -175,4 +175,4 @@ def test_of_a_text_far_beyond_the_context_only_a_part_is_taken_and_that_is_said(
     assert codes[-1] == codes[-2]  # it goes on from the end
     blanks = Doubts()
     text.decode([" " * 100_000 + "ab"], blanks)
-    assert [warning.code for warning in blanks.warnings()] == ["text_truncated"]
+    assert "text_truncated" in [warning.code for warning in blanks.warnings()]
