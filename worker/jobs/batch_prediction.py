@@ -74,7 +74,7 @@ def _source(context: JobContext, modality: Modality) -> tuple[Source, dict[str, 
         folder = context.folder / "data"
         copied = _columns_to_copy(context, dataset, modality) if are_ascending(folder) else None
         if copied is None and context.job.config["keep"] not in ("auto", []):
-            message = "keep: the rows of this dataset's file cannot be told by their columns; leave it out"
+            message = "keep: this dataset's file has no columns to copy, or not a line for each row; leave it out"
             raise DatasetError(Code.UNKNOWN_COLUMN, message, [RowError(("keep",), message)])
         return DatasetSource(data, folder, modality, copied), removed
     return _file_source(context, modality), {}

@@ -317,6 +317,23 @@ def test_a_download_is_whole_or_not_there(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["x"]
 
 
+def test_batch_predictions_send_a_file_or_name_a_dataset(tmp_path: Path) -> None:
+    sent: list[tuple[str, bytes]] = []
+
+    def service(request: httpx.Request) -> httpx.Response:
+        sent.append((request.url.path, request.read()))
+        return httpx.Response(202, json={"id": "job_1"})
+
+    (tmp_path / "rows.csv").write_text("a\n1\n", encoding="utf-8")
+    graftwork, _ = connect(service)
+    graftwork.jobs.batch_predict("m@prod", tmp_path / "rows.csv", outputs=["embeddings"])
+    graftwork.jobs.batch_predict("m", dataset="ds_1", keep=["id"])
+    (path, form), (other, body) = sent
+    assert (path, other) == ("/v1/batch_predictions", "/v1/jobs")
+    assert all(part in form for part in (b"m@prod", b'["embeddings"]', b'filename="rows.csv"', b"a\n1\n"))
+    assert json.loads(body) == {"kind": "batch_prediction", "model": "m", "dataset": "ds_1", "keep": ["id"]}
+
+
 def test_evaluations_and_curves_are_asked_for() -> None:
     asked: list[tuple[str, dict[str, str], Any]] = []
 
