@@ -54,6 +54,7 @@ def test_no_request_fails_while_an_alias_moves(client: Http, versions: list[Mode
     assert client.get(PRODUCTION).json()["version"] == 2
 
 
+@pytest.mark.one_database
 @pytest.mark.usefixtures("versions")
 def test_aliases_are_listed_and_deleted(client: Http) -> None:
     assert client.get("/v1/models/sizes/aliases").json() == {"object": "list", "data": []}
@@ -76,6 +77,7 @@ def test_aliases_are_listed_and_deleted(client: Http) -> None:
     check_problem(client.get("/v1/models/sizes/aliases/nothing/history"), 404, "alias_not_found")
 
 
+@pytest.mark.one_database
 @pytest.mark.usefixtures("versions")
 def test_a_rollback_goes_back_step_by_step(client: Http) -> None:
     for version in (1, 2, 2, 3):
@@ -137,6 +139,7 @@ def test_changes_at_once_are_all_counted(client: Http, versions: list[ModelRow])
     assert client.get(PRODUCTION).json()["model"] == changes[0]["model"]
 
 
+@pytest.mark.one_database
 def test_an_alias_does_not_move_to_a_model_that_does_not_answer(
     client: Http, services: Services, versions: list[ModelRow]
 ) -> None:
@@ -152,6 +155,7 @@ def test_an_alias_does_not_move_to_a_model_that_does_not_answer(
     assert client.post("/v1/models/sizes@production/predictions", json=INPUTS).json()["model"]["version"] == 1
 
 
+@pytest.mark.one_database
 @pytest.mark.usefixtures("versions")
 def test_a_deleted_version_is_not_rolled_back_to(client: Http) -> None:
     for version in (1, 2, 3):

@@ -56,6 +56,7 @@ def reported(client: Http, requests: int) -> dict[str, Any]:
     return report
 
 
+@pytest.mark.one_database
 def test_requests_are_dealt_by_weight_and_key(client: Http, versions: list[ModelRow]) -> None:
     alias = put(client, HALVES)
     assert [(entry["version"], entry["weight"]) for entry in alias["versions"]] == [(1, 1.0), (2, 1.0)]
@@ -79,6 +80,7 @@ def test_a_rollback_brings_weights_back(client: Http, versions: list[ModelRow]) 
     assert ([entry["version"] for entry in back["versions"]], back["revision"]) == ([1, 2], 3)
 
 
+@pytest.mark.one_database
 @pytest.mark.usefixtures("versions")
 def test_what_cannot_stand_together_is_refused(client: Http, services: Services, project_id: str) -> None:
     add_model(services, project_id, "sizes", heads=False)
@@ -100,6 +102,7 @@ def test_what_cannot_stand_together_is_refused(client: Http, services: Services,
     check_problem(client.get(PRODUCTION), 404, "alias_not_found")
 
 
+@pytest.mark.one_database
 def test_a_shadow_is_compared_and_never_answers(client: Http, versions: list[ModelRow]) -> None:
     alias = put(client, {"model": "sizes@1", "shadow": "3"})
     assert (alias["shadow"]["version"], alias["shadow"]["share"]) == (3, 1.0)
@@ -125,6 +128,7 @@ def test_a_shadow_is_compared_and_never_answers(client: Http, versions: list[Mod
     assert versions
 
 
+@pytest.mark.one_database
 def test_a_shadow_that_fails_or_is_slow_harms_no_answer(
     client: Http, services: Services, versions: list[ModelRow], monkeypatch: pytest.MonkeyPatch
 ) -> None:
