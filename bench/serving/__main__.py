@@ -2,7 +2,8 @@
 
     python -m bench.serving [--rounds 3] [--seconds 4] [--kserve PYTHON]
 
-One network (784-256-128-10), one row of 784 numbers as JSON or 32 of them; the image is 28 x 28 bytes. All servers
+One network (784-256-128-10), one row of 784 numbers as JSON or 32 of them; the image is 28 x 28 bytes. A text of 20
+words goes through a GRU of 64, in Graftwork and in FastAPI with the same tokenizer and network. All servers
 run side by side, one is loaded at a time, and rounds go over all of them again: a machine that slows down slows all.
 Printed is the minimum of the rounds. KServe is skipped with a word unless a Python that has it is named.
 """
@@ -10,6 +11,7 @@ Printed is the minimum of the rounds. KServe is skipped with a word unless a Pyt
 import argparse
 import io
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -22,9 +24,14 @@ from pathlib import Path
 import httpx
 import numpy as np
 import psutil
+from sqlalchemy import select
 
+from app.artifacts import link_files, open_store
 from app.client import Graftwork
+from app.db.session import Database
+from app.db.tables import ModelRow
 from app.kit.process import free_port
+from app.settings import Settings
 from bench.service import KEY, start, wait_ready
 
 HERE = Path(__file__).parent
@@ -107,9 +114,43 @@ def train(client: Graftwork, name: str, arrays: dict[str, np.ndarray], modality:
     client.jobs.wait(job["id"], timeout=600)
 
 
+def train_text(client: Graftwork) -> None:
+    """Train a small GRU on made-up texts of 20 words."""
+    random = np.random.default_rng(0)
+    lines = ["text,label", *(f"{text(random)},{'ab'[row % 2]}" for row in range(ROWS))]
+    dataset = client.datasets.create("\n".join(lines).encode(), filename="texts.csv", name="text", modality="text")
+    job = client.jobs.create(
+        kind="fine_tuning",
+        name="text",
+        dataset=dataset["id"],
+        model=None,
+        backbone={"kind": "gru", "width": 64},
+        heads=[{"kind": "classifier", "target": "label"}],
+        strategy={"kind": "full"},
+        training={"epochs": 1},
+    )
+    client.jobs.wait(job["id"], timeout=600)
+
+
+def text(random: np.random.Generator) -> str:
+    """Return 20 words out of 2,000."""
+    return " ".join(f"w{number}" for number in random.integers(0, 2000, 20))
+
+
+def copy_model(data: Path, name: str, folder: Path) -> Path:
+    """Copy the files of a model out of the service's data folder."""
+    settings = Settings(data=data)
+    database = Database(settings.sql_url)
+    with database.reading() as session:
+        files = session.scalars(select(ModelRow).where(ModelRow.name == name)).one().files
+    database.close()
+    folder.mkdir()
+    return link_files(open_store(settings), files, folder)
+
+
 @contextmanager
 def graftwork(folder: Path) -> Iterator[list[Server]]:
-    """Train a model of a table and one of images, and yield the API that serves both."""
+    """Train a model of a table, one of images and one of texts, and yield the API that serves them."""
     random = np.random.default_rng(0)
     table = random.random((ROWS, 784), dtype=np.float32)
     images = random.integers(0, 256, (ROWS, 28, 28), dtype=np.uint8)
@@ -121,12 +162,14 @@ def graftwork(folder: Path) -> Iterator[list[Server]]:
         with Graftwork(f"http://127.0.0.1:{port}", KEY) as client:
             train(client, "table", {"x": table, "y": labels}, "table")
             train(client, "image", {"x": images, "y": labels}, "image")
+            train_text(client)
+        texts = np.array([text(random) for _ in range(32)])
         (api,) = [each for each in psutil.Process(process.pid).children() if each.cmdline()[-1] == "api"]
         yield [
             Server(
                 f"graftwork {name}", port, f"/v1/models/{name}/predictions", bodies(folder, name, rows), api.pid, KEY
             )
-            for name, rows in (("table", table), ("image", images))
+            for name, rows in (("table", table), ("image", images), ("text", texts))
         ]
     finally:
         process.terminate()
@@ -150,6 +193,11 @@ def main() -> None:
             command = [sys.executable, "-m", "uvicorn", f"bench.serving.{name}:app", "--port", str(port)]
             command += ["--log-level", "warning", "--no-access-log"]
             servers.append(stack.enter_context(python_server(name, command, port, "/predict", plain)))
+        port, texts = free_port(), servers[-3].bodies
+        command = [sys.executable, "-m", "uvicorn", "bench.serving.naive_text:app", "--port", str(port)]
+        command += ["--log-level", "warning", "--no-access-log"]
+        os.environ["MODEL"] = str(copy_model(folder / "service", "text", folder / "text"))
+        servers.append(stack.enter_context(python_server("naive text", command, port, "/predict", texts)))
         if options.kserve is None:
             print("KServe is skipped: --kserve names a Python that has it")
         else:
