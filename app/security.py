@@ -141,7 +141,7 @@ class StrictRequest(Request):
         announced = self.headers.get("content-length", "")
         reserved = int(announced) if announced.isdecimal() else 0
         await self.reserve(reserved)
-        chunks, size = [], 0
+        body, size = bytearray(), 0  # which grows in place: a list of small chunks would leave its memory in pieces
         try:
             async for chunk in self.stream():
                 size += len(chunk)
@@ -150,11 +150,11 @@ class StrictRequest(Request):
                 if size > reserved:
                     await self.reserve(size - reserved)
                     reserved = size
-                chunks.append(chunk)
+                body += chunk
         except ClientDisconnect:
             msg = "The connection ended before the body did."
             raise BadRequestError(msg, code="aborted") from None
-        return b"".join(chunks)
+        return bytes(body)
 
     async def json(self) -> Any:
         """Return the body as strict JSON."""
