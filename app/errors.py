@@ -5,6 +5,7 @@
     ├── UnauthorizedError 401         no valid key
     ├── ForbiddenError 403            the key lacks a scope
     ├── NotFoundError 404             the project has no such thing
+    ├── NotAcceptableError 406        no form of the answer is one that Accept takes
     ├── ConflictError 409             its state does not allow this
     ├── PreconditionFailedError 412   it is not as If-Match or If-None-Match say
     ├── TooLargeError 413
@@ -108,6 +109,12 @@ class NotFoundError(GraftworkError):
     status, default_code = 404, "not_found"
 
 
+class NotAcceptableError(GraftworkError):
+    """The answer comes in no form that Accept takes."""
+
+    status, default_code = 406, "not_acceptable"
+
+
 class ConflictError(GraftworkError):
     """The thing is not in a state that allows this."""
 
@@ -209,6 +216,7 @@ _TITLES = {
     403: "Forbidden",
     404: "Not found",
     405: "Method not allowed",
+    406: "Not acceptable",
     409: "Conflict",
     412: "Precondition failed",
     413: "Too large",

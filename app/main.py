@@ -26,6 +26,7 @@ from app.metrics import Metrics
 from app.middleware import RequestLimits, hosts_for
 from app.models.endpoints import router as models
 from app.openapi import document
+from app.predictions.endpoints import joint_router as joint_predictions
 from app.predictions.endpoints import router as predictions
 from app.predictions.forwarding import Forwarding
 from app.predictions.pins import Pins
@@ -87,6 +88,7 @@ def create_app(settings: Settings, queue: JobQueue | None = None, artifacts: Art
         keys,
         models,
         predictions,
+        joint_predictions,
         recommendations,
         catalogue,
         storage,

@@ -170,22 +170,35 @@ class Models:
         """Delete an alias; the version that it means stays."""
         self._transport.send("DELETE", path_of("models", name, "aliases", alias))
 
-    def predict(self, ref: str, inputs: Any, *, unknown: Unknown = "warn") -> Predictions:
+    def predict(
+        self,
+        ref: str,
+        inputs: Any,
+        *,
+        unknown: Unknown = "warn",
+        heads: builtins.list[str] | None = None,
+        top_k: int | None = None,
+        digits: int | None = None,
+    ) -> Predictions:
         """Return one prediction `{head: answer}` per input.
 
         `inputs` are a list of rows, a single row, an array (N, ...), a pandas, polars or Arrow frame, a PIL image, or
         the path or bytes of a file, or an open one: a picture, CSV, JSON Lines, Parquet or .npy, of any number of rows.
         `unknown="refuse"` raises where an input holds what training did not see; else that is a `GraftworkWarning`.
+        `heads` answer alone, with their `top_k` most probable classes, in so many significant `digits`.
         """
-        return self._post_inputs(path_of("models", ref, "predictions"), "predictions", inputs, unknown)
+        options = {"unknown": unknown, "heads": heads, "top_k": top_k, "digits": digits}
+        return self._post_inputs(path_of("models", ref, "predictions"), "predictions", inputs, options)
 
-    def embed(self, ref: str, inputs: Any, *, unknown: Unknown = "warn") -> Embeddings:
-        """Return one embedding per input; `inputs` and `unknown` are as in `predict`."""
-        return self._post_inputs(path_of("models", ref, "embeddings"), "embeddings", inputs, unknown)
+    def embed(self, ref: str, inputs: Any, *, unknown: Unknown = "warn", digits: int | None = None) -> Embeddings:
+        """Return one embedding per input; `inputs`, `unknown` and `digits` are as in `predict`."""
+        options = {"unknown": unknown, "digits": digits}
+        return self._post_inputs(path_of("models", ref, "embeddings"), "embeddings", inputs, options)
 
-    def _post_inputs(self, path: str, field: str, inputs: Any, unknown: Unknown) -> builtins.list[Any]:
+    def _post_inputs(self, path: str, field: str, inputs: Any, options: Json) -> builtins.list[Any]:
         """Return the answers in the order of the inputs, which are sent in batches."""
-        query = {} if unknown == "warn" else {"params": {"unknown": unknown}}
+        chosen = {name: value for name, value in options.items() if value not in (None, "warn")}
+        query = {"params": chosen} if chosen else {}
         answers: builtins.list[Any] = []
         for request in requests_of(inputs):
             try:

@@ -12,11 +12,12 @@ from app.aliases.repository import AliasKey
 from app.aliases.traffic import choose
 from app.dependencies import Services
 from app.errors import BadRequestError, ConflictError, ErrorItem, UnprocessableError
-from app.ml.configs.generation import GenerationConfig, Piece
+from app.ml.configs.generation import Continuations, GenerationConfig, Piece
 from app.ml.errors import InputError, Location
 from app.ml.interfaces import HeadConfig
 from app.ml.interfaces.answers import AnswerPart
 from app.ml.interfaces.doubts import Doubts
+from app.ml.interfaces.head_answers import PROBABILITY_DIGITS, USUAL, AnswerOptions, Answers, feature_rows, rounded
 from app.ml.interfaces.signature import Signature
 from app.ml.kinds.heads import AnyHead
 from app.ml.kinds.registry import kinds
@@ -26,6 +27,8 @@ from app.models import service as models
 from app.models.repository import ModelRow
 from app.models.signatures import answer_parts_of, signature_of
 from app.predictions.bodies.json_rows import JsonRows
+from app.predictions.formats import ArrayAnswer
+from app.predictions.heads import chosen_heads, only_head
 from app.predictions.schemas import Embeddings, Generation, Generations, ModelName, Predictions, Prompts, Unknown
 from app.predictions.shadow import MAX_WAITING_BYTES, Copy, is_chosen
 from app.serving.engine import LoadedModel, Resident, Rows
@@ -74,40 +77,80 @@ def predict(
     state: Services,
     project_id: str,
     ref: str,
-    inputs: Sequence[Any],
+    inputs: Sequence[Any] | Rows,
     unknown: Unknown,
+    heads: Sequence[str] | None = None,
+    options: AnswerOptions = USUAL,
+    *,
     routing_key: str | None = None,
 ) -> Predictions:
-    """Return the prediction of every head for every input.
+    """Return the prediction of every head, or of those that are asked for, for every input.
 
     Where the reference is an alias of several versions, requests of one `routing_key` are answered by the same.
 
     Raises:
         ConflictError: the model has no heads.
-        UnprocessableError: some inputs cannot be read, or hold what training did not see and `unknown` refuses that.
+        UnprocessableError: some inputs cannot be read, or hold what training did not see and `unknown` refuses that;
+            there is no such head.
     """
+    model = predicting(state, project_id, ref, routing_key)
+    predictor = load(state, model).model
+    keys = chosen_heads(predictor.heads, heads)
+    doubts, answers = Doubts(), list[dict[str, Any]]()
+    began, size = time.perf_counter(), 0
+    for rows in in_turns(state, project_id, predictor, inputs, doubts, unknown):
+        answers += predictor.predict(rows, keys, options)
+        size += sum(map(len, rows)) if rows.dtype == object else rows.nbytes
+    if options.top_k is None:  # else not all of two answers could be compared
+        _offer_copy(state, model, Answered(inputs, size, answers, time.perf_counter() - began, keys, options))
+    return Predictions(model=model.name, predictions=answers, warnings=counted(state, doubts.warnings()))
+
+
+def predict_array(
+    state: Services,
+    project_id: str,
+    ref: str,
+    inputs: Sequence[Any] | Rows,
+    unknown: Unknown,
+    heads: Sequence[str] | None = None,
+    *,
+    routing_key: str | None = None,
+) -> ArrayAnswer:
+    """Return the predictions of one head as an array: (N, K) of probabilities or several numbers, else (N,).
+
+    Raises:
+        ConflictError, UnprocessableError: as of `predict`; or there are several heads, and none is chosen.
+    """
+    model = predicting(state, project_id, ref, routing_key)
+    predictor = load(state, model).model
+    head = only_head(predictor.heads, heads)
+    doubts, blocks = Doubts(), list[Answers]()
+    for rows in in_turns(state, project_id, predictor, inputs, doubts, unknown):
+        blocks += predictor.answers(rows, head)
+    numbers = np.concatenate([block.array for block in blocks])
+    warnings = counted(state, doubts.warnings())
+    return ArrayAnswer(model.name, numbers, warnings, head, blocks[0].names, blocks[0].omitted)
+
+
+def predicting(state: Services, project_id: str, ref: str, routing_key: str | None = None) -> ResolvedModel:
+    """Return the model that a reference means. Raises ConflictError where it has no heads."""
     model = resolve(state, project_id, ref, routing_key)
     if not model.has_heads:
         msg = "This model is a backbone without heads; ask it for embeddings, or fine-tune it and ask the new model."
         raise ConflictError(msg, code="model_has_no_heads")
-    predictor = load(state, model).model
-    doubts, answers = Doubts(), list[dict[str, Any]]()
-    began, size = time.perf_counter(), 0
-    for rows in _in_turns(state, project_id, predictor, inputs, doubts, unknown):
-        answers += predictor.predict(rows)
-        size += sum(map(len, rows)) if rows.dtype == object else rows.nbytes
-    _offer_copy(state, model, Answered(inputs, size, answers, time.perf_counter() - began))
-    return Predictions(model=model.name, predictions=answers, warnings=_counted(state, doubts.warnings()))
+    return model
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """Inputs, the bytes of the rows that they were read as, the answers, and how long it took."""
+    """Inputs, the bytes of the rows that they were read as, the answers, how long it took, and what was asked for."""
 
-    inputs: Sequence[Any]
+    inputs: Sequence[Any] | Rows
     size: int
     answers: list[dict[str, Any]]
     seconds: float
+    heads: Sequence[str] | None
+    options: AnswerOptions
 
 
 def _offer_copy(state: Services, model: ResolvedModel, answered: Answered) -> None:
@@ -117,10 +160,10 @@ def _offer_copy(state: Services, model: ResolvedModel, answered: Answered) -> No
         return
     shadow = deal.shadow
 
-    def predict_again(inputs: Sequence[Any]) -> list[dict[str, Any]]:
+    def predict_again(inputs: Sequence[Any] | Rows) -> list[dict[str, Any]]:
         predictor = load(state, shadow).model
         with ignore_overflow():
-            return predictor.predict(predictor.decode(inputs, Doubts()))
+            return predictor.predict(predictor.decode(inputs, Doubts()), answered.heads, answered.options)
 
     pair = deal.key, model.name.id, shadow.name.id
     size = MAX_WAITING_BYTES + 1 if isinstance(answered.inputs, JsonRows) else answered.size
@@ -131,25 +174,42 @@ def embed(
     state: Services,
     project_id: str,
     ref: str,
-    inputs: Sequence[Any],
+    inputs: Sequence[Any] | Rows,
     unknown: Unknown,
+    digits: int | None = None,
+    *,
     routing_key: str | None = None,
 ) -> Embeddings:
-    """Return the embedding of every input.
+    """Return the embedding of every input; raises as `embed_array`."""
+    answer = embed_array(state, project_id, ref, inputs, unknown, routing_key=routing_key)
+    rows = feature_rows(answer.numbers, digits)
+    return Embeddings(model=answer.model, embeddings=rows, warnings=answer.warnings)
+
+
+def embed_array(
+    state: Services,
+    project_id: str,
+    ref: str,
+    inputs: Sequence[Any] | Rows,
+    unknown: Unknown,
+    *,
+    routing_key: str | None = None,
+) -> ArrayAnswer:
+    """Return the embeddings of all inputs, float32 (N, D).
 
     Raises:
         UnprocessableError: as of `predict`; or inputs are so large that their features are not finite.
     """
     model = resolve(state, project_id, ref, routing_key)
     predictor = load(state, model).model
-    doubts, answers = Doubts(), list[list[float]]()
-    for rows in _in_turns(state, project_id, predictor, inputs, doubts, unknown):
+    doubts, blocks = Doubts(), list[Rows]()
+    for rows in in_turns(state, project_id, predictor, inputs, doubts, unknown):
         features = predictor.embed(rows)
         overflown = doubts.first + np.flatnonzero(~np.isfinite(features).all(axis=1))[:MAX_ERRORS]
         if len(overflown):
             raise _unprocessable([((int(row),), "its values are too large for this model") for row in overflown])
-        answers += features.tolist()
-    return Embeddings(model=model.name, embeddings=answers, warnings=_counted(state, doubts.warnings()))
+        blocks.append(features)
+    return ArrayAnswer(model.name, np.concatenate(blocks), counted(state, doubts.warnings()))
 
 
 @dataclass(frozen=True)
@@ -176,7 +236,14 @@ def finish(generating: Generating, has_hung_up: Callable[[], bool]) -> Generatio
 
 
 def begin_generation(
-    state: Services, project_id: str, ref: str, prompts: Prompts, unknown: Unknown, *, streamed: bool = False
+    state: Services,
+    project_id: str,
+    ref: str,
+    prompts: Prompts,
+    unknown: Unknown,
+    digits: int | None = None,
+    *,
+    streamed: bool = False,
 ) -> Generating:
     """Begin to continue every text.
 
@@ -192,17 +259,19 @@ def begin_generation(
         msg = 'This model continues no texts; fine-tune a language model with {"kind": "generator"} among its heads.'
         raise ConflictError(msg, code="model_has_no_generator")
     predictor = load(state, model).model
-    config = GenerationConfig(**prompts.model_dump(exclude={"inputs", "stop", "unknown"}), stop=tuple(prompts.stop))
+    config = GenerationConfig(
+        **prompts.model_dump(exclude={"inputs", "stop", "unknown", "digits"}), stop=tuple(prompts.stop)
+    )
     with state.turns.turn(project_id):
         doubts = Doubts()
         codes = _readable(lambda: predictor.prompts(prompts.inputs, doubts))
         _refuse_doubts(doubts, unknown)
-    warnings = _counted(state, doubts.warnings())
+    warnings = counted(state, doubts.warnings())
 
     def steps() -> Generator[list[Piece], None, Generations]:
         generating = predictor.generating(codes, config, _GENERATION_SECONDS, streamed=streamed)
         continuations = yield from _in_slices(state, project_id, generating)
-        generations = [Generation.model_validate(asdict(item)) for item in continuations]
+        generations = [_shown(item, digits) for item in continuations]
         return Generations(model=model.name, generations=generations, warnings=warnings)
 
     return Generating(model.name, list(map(len, codes)), steps())
@@ -232,8 +301,22 @@ def _in_slices(
     return result
 
 
-def _in_turns(
-    state: Services, project_id: str, predictor: LoadedModel, inputs: Sequence[Any], doubts: Doubts, unknown: Unknown
+def _shown(item: Continuations, digits: int | None) -> Generation:
+    """Return continuations as an answer; the log-probability of each is rounded."""
+    generation = Generation.model_validate(asdict(item))
+    for continuation in generation.continuations:
+        number = np.array([continuation.log_probability])
+        continuation.log_probability = rounded(number, digits, PROBABILITY_DIGITS).item()
+    return generation
+
+
+def in_turns(
+    state: Services,
+    project_id: str,
+    predictor: LoadedModel,
+    inputs: Sequence[Any] | Rows,
+    doubts: Doubts,
+    unknown: Unknown,
 ) -> Iterator[Rows]:
     """Yield inputs in blocks of decoded rows (n, ...), each within a turn of computing of its own.
 
@@ -243,15 +326,23 @@ def _in_turns(
     Raises:
         UnprocessableError: some inputs cannot be read, or are doubtful and `unknown` refuses that.
     """
-    for doubts.first, block in _blocks(inputs, max(1, predictor.rows_at_once // _BLOCKS_AT_ONCE)):
+    for doubts.first, block in blocks_of(inputs, [predictor]):
         with state.turns.turn(project_id, goes_on=doubts.first > 0), ignore_overflow():
-            rows = _readable(lambda block=block: predictor.decode(block, doubts), doubts.first)  # type: ignore[misc]
-            _refuse_doubts(doubts, unknown)
-            yield rows
+            yield decoded(predictor, block, doubts, unknown)
 
 
-def _blocks(inputs: Sequence[Any], size: int) -> Iterator[tuple[int, Sequence[Any] | Rows]]:
-    """Yield inputs in blocks of at most so many, with the index of the first; large bodies are parsed by and by."""
+def decoded(predictor: LoadedModel, block: Sequence[Any] | Rows, doubts: Doubts, unknown: Unknown) -> Rows:
+    """Return a block of inputs as rows, the first of which is `doubts.first`; raises as `in_turns`."""
+    rows = _readable(lambda: predictor.decode(block, doubts), doubts.first)
+    _refuse_doubts(doubts, unknown)
+    return rows
+
+
+def blocks_of(
+    inputs: Sequence[Any] | Rows, predictors: Sequence[LoadedModel]
+) -> Iterator[tuple[int, Sequence[Any] | Rows]]:
+    """Yield inputs in blocks that suit all models, with the index of the first; large bodies are parsed by and by."""
+    size = max(1, min(predictor.rows_at_once for predictor in predictors) // _BLOCKS_AT_ONCE)
     if isinstance(inputs, JsonRows):
         return inputs.blocks(size)
     return ((start, inputs[start : start + size]) for start in range(0, len(inputs), size))
@@ -358,7 +449,8 @@ def _refuse_doubts(doubts: Doubts, unknown: Unknown) -> None:
         raise _unprocessable(errors[:MAX_ERRORS])
 
 
-def _counted(state: Services, warnings: list[WarningItem]) -> list[WarningItem]:
+def counted(state: Services, warnings: list[WarningItem]) -> list[WarningItem]:
+    """Return the warnings of an answer, once the metrics have counted them."""
     for warning in warnings:
         state.metrics.warning(warning.code)
     return warnings

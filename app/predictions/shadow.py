@@ -18,6 +18,7 @@ from typing import Any
 from app.aliases.comparison import Answer, Counts, compare
 from app.aliases.repository import AliasKey, add_counts
 from app.db.session import Database
+from app.ml.interfaces import Rows
 from app.shares.turns import Turns
 
 log = logging.getLogger(__name__)
@@ -36,11 +37,11 @@ class Copy:
     """A prediction that was answered, and how its shadow answers it."""
 
     pair: Pair
-    inputs: Sequence[Any]
+    inputs: Sequence[Any] | Rows
     answers: Sequence[Answer]
     seconds: float
     bytes: int
-    predict: Callable[[Sequence[Any]], Sequence[Answer]]
+    predict: Callable[[Sequence[Any] | Rows], Sequence[Answer]]
 
 
 class Shadows:

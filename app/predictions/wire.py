@@ -21,6 +21,7 @@ from app.dependencies import Services
 from app.keys.service import Principal, hash_key
 from app.kit.single_flight import SingleFlight
 from app.ml.interfaces.doubts import Doubts
+from app.ml.interfaces.head_answers import feature_rows
 from app.predictions.bodies import plain_json
 from app.predictions.service import ResolvedModel, ignore_overflow, load, refresh, resolve
 from app.security import Authenticator
@@ -33,6 +34,7 @@ MAX_LOOP_BYTES = 1 << 12  # of a body whose rows are read one by one; a picture 
 RECENT_SECONDS = 1.0  # for which the same head of a request means the same
 _MAX_RECENT = 4096
 _JSON = (b"application/json", b"application/json; charset=utf-8", b"application/json;charset=utf-8")
+_ACCEPTED = (b"*/*", b"application/json", b"application/json, text/plain, */*", b"application/json, */*")
 _SMALL_BODY_BYTES = 1 << 12
 _PARSED_BYTES = 8  # for each byte of a body of numbers or of strings, with what parses it
 _BASE = ("", "v1", "models")
@@ -52,7 +54,9 @@ def _embeddings(rows: Rows, parts: Sequence[Part]) -> Sequence[Any]:
     model: LoadedModel = parts[0][0]
     with ignore_overflow():
         features = model.embed(rows)
-    return [row if np.isfinite(row).all() else None for row in features.tolist()]
+    if np.isfinite(features).all():
+        return feature_rows(features)
+    return [feature_rows(row[None])[0] if np.isfinite(row).all() else None for row in features]
 
 
 _COMPUTATIONS = {"predictions": _predictions, "embeddings": _embeddings}
@@ -150,6 +154,7 @@ class PredictionWire:
             and not scope["query_string"]
             and len(headers) == len(scope["headers"])  # none stands twice
             and headers.get(b"content-type") in _JSON
+            and headers.get(b"accept", b"*/*") in _ACCEPTED
             and not any(name in headers for name in _UNUSUAL)
         )
         scheme, _, key = headers.get(b"authorization", b"").partition(b" ")

@@ -4,7 +4,7 @@ import sys
 import threading
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, Self
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from app.ml.configs.generation import Generating, GenerationConfig
 from app.ml.interfaces.doubts import Doubts
+from app.ml.interfaces.head_answers import USUAL, AnswerOptions, Answers
 from app.ml.models.shared import SharedParts
 from app.serving.batching import Batcher
 from app.serving.references import References
@@ -43,8 +44,36 @@ class LoadedModel(Protocol):
     def rows_at_once(self) -> int:
         """How many rows are computed together; more are computed one block after another."""
 
-    def predict(self, rows: Rows) -> list[dict[str, Any]]:
-        """Return the answers `{head: {...}}` of N rows (N, ...)."""
+    def encode(self, rows: Rows) -> Rows:
+        """Encode rows (N, ...), at most `rows_at_once` of them."""
+
+    def predict_encoded(
+        self,
+        encoded: Rows,
+        heads: Collection[str] | None = None,
+        options: AnswerOptions = USUAL,
+        features: dict[str, Any] | None = None,
+    ) -> list[dict[str, Any]]:
+        """Return the answers `{head: {...}}` of N encoded rows, of all heads or of those with the keys.
+
+        `features` keeps what the backbone made of these rows, for other models on it.
+        """
+
+    @property
+    def backbone(self) -> Hashable:
+        """What it has in common with models of which its backbone is, too."""
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """The keys of the heads."""
+
+    def predict(
+        self, rows: Rows, heads: Collection[str] | None = None, options: AnswerOptions = USUAL
+    ) -> list[dict[str, Any]]:
+        """Return the answers `{head: {...}}` of N rows (N, ...), of all heads or of those with the keys."""
+
+    def answers(self, rows: Rows, key: str) -> list[Answers]:
+        """Return the answers of one head to rows (N, ...), in blocks."""
 
     def predict_together(self, rows: Rows, parts: Sequence[tuple[Self, int]]) -> list[dict[str, Any]]:
         """Return the answers of N rows, at most `rows_at_once`, for models of its family: the first so many of each."""

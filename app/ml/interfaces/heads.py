@@ -11,13 +11,14 @@ from app.ml.evaluation.outcomes import Outcomes
 from app.ml.interfaces.abilities import Ability
 from app.ml.interfaces.answers import AnswerPart
 from app.ml.interfaces.backbones import Backbone
+from app.ml.interfaces.head_answers import Answering
 from app.ml.interfaces.resolvable import Choices, Config
 from app.ml.interfaces.values import Accepts, ExampleSource
 from app.ml.solvers.solution import Solution
 from app.ml.spec import ModalityKind, TargetSpec
 
 
-class Head(nn.Module, ABC):
+class Head(nn.Module, Answering, ABC):
     """Predicts a target from features (B, F). `fit_*` set buffers from the train split before training."""
 
     @abstractmethod
@@ -34,18 +35,6 @@ class Head(nn.Module, ABC):
 
         `target` is (B,), or for T targets (B, T).
         """
-
-    @abstractmethod
-    def predict(self, output: Tensor) -> list[dict[str, Any]]:
-        """Return one JSON answer per row of raw outputs; every number is finite."""
-
-    def answers(self, output: Tensor) -> dict[str, Tensor]:
-        """Return the numbers of `predict` as tensors (B, ...) by name: what an exported model answers."""
-        return {"output": output}
-
-    def answer_details(self) -> dict[str, Any]:
-        """Return what is needed to read `answers`, as JSON: the classes, for example."""
-        return {}
 
     @abstractmethod
     def outcomes(self, output: Tensor, target: Tensor) -> Outcomes:

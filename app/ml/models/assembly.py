@@ -16,6 +16,8 @@ from app.ml.learning.task_affinity import Affinity
 from app.ml.solvers.solution import Solution
 from app.ml.spec import DataSpec, TargetSpec
 
+_STEPS = "steps"  # the source of features of every step
+
 MAX_PARAMETERS = 500_000_000  # of a network; what has more is refused
 
 
@@ -63,23 +65,28 @@ def outputs_of(
     configs: Sequence[HeadConfig],
     heads: Sequence[Head],
     inputs: Tensor,
+    features: dict[str, Tensor] | None = None,
 ) -> list[Tensor]:
     """Return every head's raw output for encoded rows (B, *shape).
 
-    The backbone runs at most twice: once for features of every step, once for those of whole rows.
+    The backbone runs at most twice: once for features of every step, once for those of whole rows. `features` keeps
+    them by where they come from; what is in it is not computed again.
     """
-    per_step = per_row = None
+    features = {} if features is None else features
     outputs = []
     for config, head in zip(configs, heads, strict=True):
-        if "sequence" in config.needs:
-            if per_step is None:
-                assert isinstance(backbone, Sequences)
-                per_step = backbone.sequence(inputs)
-            outputs.append(head.read(per_step, inputs))
-        else:
-            per_row = strategy.features(backbone, inputs) if per_row is None else per_row
-            outputs.append(head.read(per_row, inputs))
+        source = _STEPS if "sequence" in config.needs else strategy.source
+        if source not in features:
+            features[source] = _features(backbone, strategy, source, inputs)
+        outputs.append(head.read(features[source], inputs))
     return outputs
+
+
+def _features(backbone: Backbone, strategy: StrategyConfig, source: str, inputs: Tensor) -> Tensor:
+    if source != _STEPS:
+        return strategy.features(backbone, inputs)
+    assert isinstance(backbone, Sequences)
+    return backbone.sequence(inputs)
 
 
 def stacked(config: HeadConfig, targets: dict[str, Tensor]) -> Tensor:

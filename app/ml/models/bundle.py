@@ -13,7 +13,7 @@ Nothing here is code: architectures come from our own unions, weights from safet
 
 import copy
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -89,13 +89,22 @@ class Bundle:
     device: torch.device = CPU
 
     @torch.inference_mode()
-    def outputs(self, encoded: Tensor) -> dict[str, Tensor]:
-        """Encoded rows (n, *shape) to every head's raw output (n, ...), by key."""
-        configs = [entry.config for entry in self.manifest.heads]
+    def outputs(
+        self, encoded: Tensor, keys: Collection[str] | None = None, features: dict[str, Tensor] | None = None
+    ) -> dict[str, Tensor]:
+        """Encoded rows (n, *shape) to the raw output (n, ...) of every head, or of those with the keys, by key.
+
+        `features` keeps what the backbone made of these rows, for other heads on it.
+        """
+        configs = {entry.config.key: entry.config for entry in self.manifest.heads}
+        heads = {key: head for key, head in self.heads.items() if keys is None or key in keys}
         strategy = self.manifest.strategy
-        assert strategy is not None or not configs
-        found = outputs_of(self.backbone, strategy, configs, list(self.heads.values()), encoded) if strategy else []
-        return dict(zip(self.heads, found, strict=True))
+        if strategy is None:
+            assert not configs
+            return {}
+        chosen = [configs[key] for key in heads]
+        outputs = outputs_of(self.backbone, strategy, chosen, list(heads.values()), encoded, features)
+        return dict(zip(heads, outputs, strict=True))
 
 
 def save_bundle(folder: Path, bundle: Bundle) -> list[str]:

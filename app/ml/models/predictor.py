@@ -1,7 +1,7 @@
 """Answers from a model in memory: JSON rows to features and to every head's answer."""
 
 import time
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Collection, Hashable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +17,7 @@ from app.ml.data.chunks import each_block, rows_per_block
 from app.ml.interfaces import Rows
 from app.ml.interfaces.abilities import Sequences
 from app.ml.interfaces.doubts import Doubts
+from app.ml.interfaces.head_answers import USUAL, AnswerOptions, Answers, answer_rows
 from app.ml.kinds.modalities.text import TextModality
 from app.ml.kinds.strategies.layers import of_layer
 from app.ml.models.bundle import Bundle, Manifest, read_bundle
@@ -39,9 +40,23 @@ class Predictor:
         """What the model is."""
         return self.bundle.manifest
 
+    @property
+    def backbone(self) -> Hashable:
+        """What models have in common that share a backbone in memory."""
+        return id(self.bundle.backbone)
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """The keys of the heads."""
+        return tuple(self.bundle.heads)
+
     def decode(self, inputs: Sequence[Any] | Rows, doubts: Doubts | None = None) -> Rows:
         """JSON values to rows as stored (N, ...). Raises `InputError` naming every bad input."""
         return self.manifest.modality.decode(inputs, doubts)
+
+    def encode(self, rows: Rows) -> NDArray[Any]:
+        """Rows as stored to encoded rows (N, *shape); not more at once than `rows_at_once`."""
+        return self.manifest.modality.encode(rows).numpy()
 
     def decode_sound(self, inputs: Rows) -> Rows | None:
         """An array to rows as stored (N, ...), where nothing in it is doubtful or wrong and that takes no time."""
@@ -53,9 +68,36 @@ class Predictor:
         return rows_per_block(self.manifest.modality.encoding.volume)
 
     @torch.inference_mode()
-    def predict(self, rows: Rows) -> list[dict[str, Any]]:
-        """Rows as stored to one answer per row, {head key: JSON}."""
-        return [answer for encoded in self._encoded(rows) for answer in self._answer(encoded)]
+    def predict_encoded(
+        self,
+        encoded: NDArray[Any],
+        heads: Collection[str] | None = None,
+        options: AnswerOptions = USUAL,
+        features: dict[str, Tensor] | None = None,
+    ) -> list[dict[str, Any]]:
+        """Encoded rows (N, *shape) to one answer per row, {head key: JSON}, of all heads or of those with the keys.
+
+        `features` keeps what the backbone made of these rows, for other models on it.
+        """
+        return answer_rows(
+            self._answers(torch.from_numpy(encoded).to(self.bundle.device), heads, features), len(encoded), options
+        )
+
+    @torch.inference_mode()
+    def predict(
+        self, rows: Rows, heads: Collection[str] | None = None, options: AnswerOptions = USUAL
+    ) -> list[dict[str, Any]]:
+        """Rows as stored to one answer per row, {head key: JSON}, of all heads or of those with the keys."""
+        return [
+            answer
+            for encoded in self._encoded(rows)
+            for answer in answer_rows(self._answers(encoded, heads), len(encoded), options)
+        ]
+
+    @torch.inference_mode()
+    def answers(self, rows: Rows, key: str) -> list[Answers]:
+        """Rows as stored to the answers of one head, block by block."""
+        return [self._answers(encoded, (key,))[key] for encoded in self._encoded(rows)]
 
     @torch.inference_mode()
     def predict_together(self, rows: Rows, parts: Sequence[tuple["Predictor", int]]) -> list[dict[str, Any]]:
@@ -135,10 +177,11 @@ class Predictor:
         blocks = each_block(len(rows), self.rows_at_once)
         return (modality.encode(rows[block]).to(self.bundle.device) for block in blocks)
 
-    def _answer(self, encoded: Tensor) -> list[dict[str, Any]]:
-        outputs = self.bundle.outputs(encoded)
-        answers = {key: head.predict(outputs[key]) for key, head in self.bundle.heads.items()}
-        return [{key: answers[key][row] for key in answers} for row in range(len(encoded))]
+    def _answers(
+        self, encoded: Tensor, heads: Collection[str] | None = None, features: dict[str, Tensor] | None = None
+    ) -> dict[str, Answers]:
+        outputs = self.bundle.outputs(encoded, heads, features)
+        return {key: self.bundle.heads[key].answer(output) for key, output in outputs.items()}
 
 
 def _bytes_of(module: nn.Module) -> int:

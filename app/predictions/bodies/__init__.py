@@ -1,10 +1,11 @@
-"""Bodies in every form become a list of inputs. A new form is a file here and an entry in FORMS."""
+"""Bodies in every form become a list of inputs, or an array. A new form is a file here and an entry in FORMS."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from email.message import Message
 from functools import partial
 from typing import Any, TypeVar
 
+import numpy as np
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
@@ -14,10 +15,11 @@ from starlette.datastructures import UploadFile
 from app.errors import UnsupportedMediaError
 from app.kit import strict_json
 from app.kit.json_outline import parsed_bytes
-from app.predictions.bodies import comma_separated, json_lines, json_rows, npy, parquet, pictures
+from app.ml.interfaces import Rows
+from app.predictions.bodies import comma_separated, json_lines, json_rows, npy, parquet, pictures, raw
 from app.predictions.bodies.form import BodyForm, check_count, unreadable
 from app.predictions.bodies.json_rows import JsonRows, without_labels
-from app.predictions.schemas import MAX_INPUTS, Inputs, Prompts
+from app.predictions.schemas import MAX_INPUTS, Inputs, JointInputs, PredictionInputs, Prompts
 from app.security import StrictRequest
 
 JSON, MULTIPART = "application/json", "multipart/form-data"
@@ -28,11 +30,11 @@ FORMS: tuple[BodyForm, ...] = (
     npy.FORM,
     pictures.FORM,
 )
-_UNTYPED = ("", "application/octet-stream", "application/vnd.ms-excel")  # as browsers send files that they do not know
+_UNTYPED = ("", raw.CONTENT_TYPE, "application/vnd.ms-excel")  # as browsers send files that they do not know
 _MAX_FIELDS = 16
 _MAX_LOOP_BYTES = 1 << 15
 _TEXTS = (comma_separated.FORM, json_lines.FORM, parquet.FORM)
-AnyInputs = TypeVar("AnyInputs", Inputs, Prompts)
+AnyInputs = TypeVar("AnyInputs", Inputs, PredictionInputs, JointInputs, Prompts)
 
 
 async def read_inputs(request: Request) -> Inputs:
@@ -45,35 +47,55 @@ async def read_inputs(request: Request) -> Inputs:
     return await _read(request, Inputs, FORMS)
 
 
+async def read_prediction_inputs(request: Request) -> PredictionInputs:
+    """Return the inputs of a request for predictions, with its options; raises as `read_inputs`."""
+    return await _read(request, PredictionInputs, FORMS)
+
+
+async def read_joint_inputs(request: Request) -> JointInputs:
+    """Return the inputs of a request to several models; raises as `read_inputs`."""
+    return await _read(request, JointInputs, FORMS)
+
+
 async def read_prompts(request: Request) -> Prompts:
     """Return the texts of a request's body to continue; raises as `read_inputs`."""
     return await _read(request, Prompts, _TEXTS)
 
 
 async def _read(request: Request, model: type[AnyInputs], forms: Sequence[BodyForm]) -> AnyInputs:
-    content_type = _media_type(request.headers.get("content-type", JSON))
+    content_type, parameters = _media_type(request.headers.get("content-type", JSON))
     if content_type == MULTIPART:
-        body = _validated(model, await _from_multipart(request, forms))
+        body = await _from_multipart(request, forms)
     elif content_type == JSON or content_type.endswith("+json"):
         assert isinstance(request, StrictRequest)  # as of all routes that need a key
-        document = _under_inputs(await json_rows.read(request))
-        if isinstance(document, dict) and isinstance(rows := document.get("inputs"), JsonRows):
-            fields = _validated(model, {**document, "inputs": [0] * len(rows)})
-            return fields.model_copy(update={"inputs": rows})
-        body = _validated(model, document)
+        body = _under_inputs(await json_rows.read(request))
     else:
-        form = _form_of(content_type, "", content := await request.body(), forms)
-        await _reserve(request, form.parsed_bytes, content)
-        body = _validated(model, {"inputs": await run_in_threadpool(form.read, content)})
-    return body.model_copy(update={"inputs": [without_labels(row) for row in body.inputs]})
+        content = await request.body()
+        reader, parsed = _reader_of(content_type, parameters, "", content, forms)
+        await _reserve(request, parsed, content)
+        body = {"inputs": await run_in_threadpool(reader, content)}
+    fields = body | _listed_in_query(request, model) if isinstance(body, dict) else body
+    inputs = body["inputs"] if isinstance(body, dict) and "inputs" in body else None
+    if isinstance(inputs, np.ndarray | JsonRows):  # whose rows were counted
+        return _validated(model, {**fields, "inputs": [0] * len(inputs)}).model_copy(update={"inputs": inputs})
+    validated = _validated(model, fields)
+    return validated.model_copy(update={"inputs": [without_labels(row) for row in validated.inputs]})
+
+
+def _listed_in_query(request: Request, model: type[AnyInputs]) -> dict[str, list[str]]:
+    """Return the models that the query names, which a body of rows alone cannot."""
+    names: list[str] = request.query_params.getlist("models") if model is JointInputs else []
+    return {"models": names} if names else {}
 
 
 def request_body(model: type[Inputs | Prompts] = Inputs) -> dict[str, Any]:
     """Return the OpenAPI description of a body with inputs."""
     binary = {"type": "string", "format": "binary"}
-    forms = FORMS if model is Inputs else _TEXTS
+    forms = _TEXTS if model is Prompts else FORMS
     content: dict[str, Any] = {JSON: {"schema": model.model_json_schema()}}
     content |= {content_type: {"schema": dict(form.schema)} for form in forms for content_type in form.content_types}
+    if model is not Prompts:
+        content[raw.CONTENT_TYPE] = {"schema": {**binary, "description": raw.DESCRIPTION}}
     files = {"type": "array", "items": binary, "description": "Files of these forms; their rows in order."}
     content[MULTIPART] = {"schema": {"type": "object", "properties": {"file": files}, "required": ["file"]}}
     return {"requestBody": {"required": True, "content": content}}
@@ -89,7 +111,7 @@ def _under_inputs(body: Any) -> Any:
 
 def _named(body: dict[str, Any]) -> bool:
     """Whether an object holds fields of a request, or lists of rows under another name."""
-    return bool(body.keys() & {*Inputs.model_fields, *Prompts.model_fields}) or any(
+    return bool(body.keys() & {*JointInputs.model_fields, *Prompts.model_fields}) or any(
         isinstance(value, list) for value in body.values()
     )
 
@@ -110,20 +132,21 @@ async def _from_multipart(request: Request, forms: Sequence[BodyForm]) -> dict[s
     """Return the rows of every file of a form, in order, with the form's other fields."""
     body = await request.body()  # within the limit; what follows reads it from memory
     await _reserve(request, len, body)
-    inputs: list[Any] = []
+    files: list[list[Any] | Rows] = []
     fields: dict[str, Any] = {}
     async with request.form(max_files=MAX_INPUTS, max_fields=_MAX_FIELDS) as parts:
         for name, part in parts.multi_items():
             if isinstance(part, UploadFile):
                 content = await part.read()
                 await _reserve(request, partial(_parsed_bytes_of_file, part, forms=forms), content)
-                inputs += await run_in_threadpool(_rows_of_file, part, content, forms)
-                check_count(len(inputs))
+                files.append(await run_in_threadpool(_rows_of_file, part, content, forms))
+                check_count(sum(map(len, files)))
             else:
                 fields[name] = _field(part)
-    if not inputs:
+    if not files:
         msg = "the form holds no file; send pictures, or files of rows"
         raise unreadable(msg)
+    inputs = files[0] if len(files) == 1 else [row for rows in files for row in rows]
     return {"inputs": inputs, **fields}
 
 
@@ -135,21 +158,21 @@ async def _reserve(request: Request, parsed_bytes: Callable[[bytes], int], conte
 
 
 def _parsed_bytes_of_file(part: UploadFile, content: bytes, forms: Sequence[BodyForm]) -> int:
-    content_type, filename = _media_type(part.content_type or ""), part.filename or ""
+    (content_type, parameters), filename = _media_type(part.content_type or ""), part.filename or ""
     if _is_json(content_type, filename):
         return parsed_bytes(content)
-    return _form_of(content_type, filename, content, forms).parsed_bytes(content)
+    return _reader_of(content_type, parameters, filename, content, forms)[1](content)
 
 
 def _is_json(content_type: str, filename: str) -> bool:
     return content_type == JSON or (content_type in _UNTYPED and filename.lower().endswith(".json"))
 
 
-def _rows_of_file(part: UploadFile, content: bytes, forms: Sequence[BodyForm]) -> list[Any]:
+def _rows_of_file(part: UploadFile, content: bytes, forms: Sequence[BodyForm]) -> list[Any] | Rows:
     """Return the rows of a file of a form, which may be a JSON body, too."""
-    content_type, filename = _media_type(part.content_type or ""), part.filename or ""
+    (content_type, parameters), filename = _media_type(part.content_type or ""), part.filename or ""
     if not _is_json(content_type, filename):
-        return _form_of(content_type, filename, content, forms).read(content)
+        return _reader_of(content_type, parameters, filename, content, forms)[0](content)
     try:
         value = strict_json.loads(content)
     except strict_json.StrictJsonError as error:
@@ -166,19 +189,32 @@ def _field(text: str) -> Any:
         return text
 
 
-def _media_type(header: str) -> str:
+def _media_type(header: str) -> tuple[str, dict[str, str]]:
+    """Return the content type that a header says, and its parameters."""
+    if not header:
+        return "", {}
     message = Message()
     message["content-type"] = header
-    return message.get_content_type() if header else ""
+    parameters = message.get_params([])[1:]
+    return message.get_content_type(), {name.lower(): value for name, value in parameters if name}
 
 
-def _form_of(content_type: str, filename: str, content: bytes, forms: Sequence[BodyForm]) -> BodyForm:
-    """Return the form of a body or file: by its type, or by its first bytes or its name where that says nothing."""
+def _reader_of(
+    content_type: str, parameters: Mapping[str, str], filename: str, content: bytes, forms: Sequence[BodyForm]
+) -> tuple[Callable[[bytes], list[Any] | Rows], Callable[[bytes], int]]:
+    """Return what reads a body or file, and what says how many bytes of memory its inputs take at most.
+
+    The form is known by its type, or by its first bytes or its name where that says nothing.
+    """
+    takes_arrays = npy.FORM in forms
+    if content_type == raw.CONTENT_TYPE and raw.is_raw(parameters) and takes_arrays:
+        return partial(raw.read, parameters=parameters), len
     form = next((form for form in forms if content_type in form.content_types), None)
     if form is None and content_type in _UNTYPED:
         form = next((form for form in forms if form.fits(filename, content)), None)
     if form is None:
         types = [JSON, *(content_type for form in forms for content_type in form.content_types), MULTIPART]
-        msg = f"Send rows as {', '.join(types)}, and say which in the Content-Type."
+        arrays = f" Of a raw array it says dtype and shape, too: {raw.EXAMPLE}" if takes_arrays else ""
+        msg = f"Send rows as {', '.join(types)}, and say which in the Content-Type.{arrays}"
         raise UnsupportedMediaError(msg)
-    return form
+    return form.read, form.parsed_bytes

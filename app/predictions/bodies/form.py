@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from numpy.typing import NDArray
+
 from app.errors import ErrorItem, UnprocessableError
 from app.predictions.schemas import MAX_INPUTS
 
@@ -17,7 +19,7 @@ class BodyForm:
 
     content_types: tuple[str, ...]
     suffixes: tuple[str, ...]
-    read: Callable[[bytes], list[Any]]
+    read: Callable[[bytes], list[Any] | NDArray[Any]]
     magic: tuple[bytes, ...] = ()
     parsed_bytes: Callable[[bytes], int] = len  # of memory that the inputs take at most
     schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "string", "format": "binary"})

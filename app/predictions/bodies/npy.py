@@ -4,13 +4,15 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
+
 from app.datasets.errors import DatasetError
 from app.datasets.readers.npy import MAGIC, open_array
 from app.predictions.bodies.form import BodyForm, check_count, unreadable
 
 
-def read(content: bytes) -> list[Any]:
-    """Return the rows of an array (N, ...) as arrays. Raises UnprocessableError where the bytes are no such array."""
+def read(content: bytes) -> NDArray[Any]:
+    """Return an array (N, ...). Raises UnprocessableError where the bytes are no such array."""
     with tempfile.NamedTemporaryFile() as file:
         file.write(content)
         file.flush()
@@ -22,7 +24,7 @@ def read(content: bytes) -> list[Any]:
         msg = "the array has no rows: save an array (N, ...) with numpy.save"
         raise unreadable(msg)
     check_count(len(array))
-    return list(array)
+    return array
 
 
 FORM = BodyForm(("application/x-npy",), (".npy",), read, magic=(MAGIC,))

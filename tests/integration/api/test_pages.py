@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import uvicorn
 from fastapi import FastAPI
@@ -102,7 +103,9 @@ def test_the_page_on_predicting(
             run_jobs(settings)
         elif answer is not None:
             answers.append(answer)
-    assert all(len(answer["predictions"]) >= 1 for answer in answers[:-1])
+    of_models = [model for answer in answers[:-1] for model in answer.get("models", [answer])]
+    assert all(len(model["predictions"]) >= 1 for model in of_models)
+    assert np.load("features.npy").shape[0] == 2
     rows = EXAMPLES["customers"][1].strip().splitlines()[1:]
     assert len((folder / "results.csv").read_text(encoding="utf-8").splitlines()) == 1 + len(rows)
     assert (answers[-1]["status"], answers[-1]["errors"][0]["loc"][-1]) == (422, "city")

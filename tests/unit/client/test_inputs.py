@@ -121,6 +121,21 @@ def test_each_warning_is_issued_once_where_the_user_asked() -> None:
     assert warning.filename == __file__
 
 
+def test_what_is_asked_of_the_answers_is_sent_with_every_request() -> None:
+    queries = []
+
+    def service(request: httpx.Request) -> httpx.Response:
+        queries.append(request.url.query.decode())
+        field = request.url.path.rsplit("/", 1)[1]
+        return httpx.Response(200, json={field: [{}] * len(json.loads(request.content)["inputs"])})
+
+    graftwork = Graftwork("http://service", "a-key", transport=httpx.MockTransport(service))
+    graftwork.models.predict("m", ["a"] * 1500, heads=["x", "y z"], top_k=2, digits=3)
+    graftwork.models.embed("m", ["a"], digits=4)
+    graftwork.models.predict("m", ["a"])
+    assert queries == ["heads=x&heads=y+z&top_k=2&digits=3"] * 2 + ["digits=4", ""]
+
+
 class Row:
     """A row of a pandas frame, as far as the client looks at it: a Series, whose index are the columns' names."""
 

@@ -22,6 +22,7 @@ from app.ml.evaluation.classification import Classification
 from app.ml.fields import Integer, Name, Rate
 from app.ml.interfaces import Accepts, AnswerPart, Choices, Head, HeadConfig
 from app.ml.interfaces.abilities import SoftLabelSolver, Stackable, Stacked
+from app.ml.interfaces.head_answers import ClassAnswers, named_classes
 from app.ml.kinds.heads.temperature import fitted_temperature
 from app.ml.solvers.logistic import SoftLabels, solve_logistic, solve_soft
 from app.ml.solvers.solution import Solution
@@ -157,9 +158,9 @@ class ClassifierHead(Head, SoftLabelSolver, Stackable):
         weights = self.class_weight[target.clamp(min=0)] * (target >= 0)
         return summed / weights.sum().clamp(min=torch.finfo(output.dtype).tiny)
 
-    def predict(self, output: Tensor) -> list[dict[str, Any]]:
-        """{"class", "probabilities"}; the probabilities are finite and sum to 1."""
-        return _answers(_probabilities(output, self.temperature), [self.classes] * len(output))
+    def answer(self, output: Tensor) -> ClassAnswers:
+        """The probabilities are finite and sum to 1."""
+        return ClassAnswers(self.classes, _probabilities(output, self.temperature).numpy(force=True))
 
     @cached_property
     def stack_key(self) -> Hashable:
@@ -178,7 +179,8 @@ class ClassifierHead(Head, SoftLabelSolver, Stackable):
         pairs = list(zip(heads, counts, strict=True))
         each = [head for head, count in pairs for _ in range(count) if isinstance(head, ClassifierHead)]
         temperatures = torch.stack([head.temperature for head in each])
-        return _answers(_probabilities(outputs, temperatures.unsqueeze(1)), [head.classes for head in each])
+        probabilities = _probabilities(outputs, temperatures.unsqueeze(1)).numpy(force=True)
+        return named_classes([head.classes for head in each], probabilities)
 
     def answers(self, output: Tensor) -> dict[str, Tensor]:
         """{"probabilities": (B, K)}, float64."""
@@ -242,15 +244,6 @@ class ClassifierHead(Head, SoftLabelSolver, Stackable):
         # N / (K N_class): the classes together weigh as much as N rows.
         weights = counts.sum() / (len(self.classes) * counts.clamp(min=1))
         self.class_weight.copy_(torch.where(counts > 0, weights, 1.0))
-
-
-def _answers(probabilities: Tensor, classes: Sequence[tuple[str, ...]]) -> list[dict[str, Any]]:
-    """Probabilities (B, K) to the answers of rows, each with the classes of its head."""
-    best = probabilities.argmax(1).tolist()
-    return [
-        {"class": of_row[top], "probabilities": dict(zip(of_row, row, strict=True))}
-        for top, row, of_row in zip(best, probabilities.tolist(), classes, strict=True)
-    ]
 
 
 def _probabilities(output: Tensor, temperature: Tensor | None) -> Tensor:

@@ -8,8 +8,9 @@ Its predictions say how well it foresees a text: perplexity, accuracy and bits p
 import math
 from collections.abc import Mapping
 from operator import itemgetter
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -30,6 +31,7 @@ from app.ml.evaluation.language_model import TokenSums
 from app.ml.fields import Name
 from app.ml.interfaces import Accepts, AnswerPart, Backbone, ExampleSource, Head, HeadConfig
 from app.ml.interfaces.abilities import Ability, Sequences
+from app.ml.interfaces.head_answers import RateAnswers
 from app.ml.spec import ModalityKind, TargetSpec
 
 
@@ -86,9 +88,13 @@ class GeneratorHead(Head):
         """Nats per token of sums (B, 4)."""
         return mean_nats(output)
 
-    def predict(self, output: Tensor) -> list[dict[str, Any]]:
-        """{"perplexity", "token_accuracy", "bits_per_character", "tokens"} of every text."""
-        return [_said(row) for row in torch.nan_to_num(output.detach())]
+    def answer(self, output: Tensor) -> RateAnswers:
+        """Return perplexity, token_accuracy and bits_per_character of every text, and its tokens."""
+        sums = torch.nan_to_num(output.detach())
+        by_row = [{name: float(value) for name, value in rates(row.unsqueeze(0)).items()} for row in sums]
+        names = tuple(by_row[0]) if by_row else ()
+        numbers = np.array([[row[name] for name in names] for row in by_row], np.float64)
+        return RateAnswers(names, numbers, sums[:, TOKENS].long().cpu().numpy())
 
     def answers(self, output: Tensor) -> dict[str, Tensor]:
         """{"perplexity", "token_accuracy", "bits_per_character", "tokens"}, each float64 (B,)."""
@@ -127,9 +133,3 @@ class GeneratorHead(Head):
             return
         weight.copy_(own)
         self.layer.bias.copy_(bias)
-
-
-def _said(sums: Tensor) -> dict[str, Any]:
-    """Rates of one row of sums (4,), as JSON."""
-    numbers = {name: float(value) for name, value in rates(sums.unsqueeze(0)).items()}
-    return {**numbers, "tokens": int(sums[TOKENS])}

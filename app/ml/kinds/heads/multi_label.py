@@ -19,6 +19,7 @@ from app.ml.blocks.standardize import Standardize
 from app.ml.evaluation import multi_label
 from app.ml.fields import Integer, Name, NameOrNames, Rate
 from app.ml.interfaces import Accepts, AnswerPart, Head, HeadConfig
+from app.ml.interfaces.head_answers import LabelAnswers
 from app.ml.solvers.multi_label import solve_multi_label
 from app.ml.solvers.solution import Solution
 from app.ml.spec import TargetSpec
@@ -117,17 +118,9 @@ class MultiLabelHead(Head):
         )
         return (losses * known).sum() / known.sum().clamp(min=1)
 
-    def predict(self, output: Tensor) -> list[dict[str, Any]]:
-        """{"labels", "probabilities"}: the labels answered, and every label's probability, finite."""
-        probabilities = _probabilities(output)
-        is_answered = (probabilities >= self.thresholds).tolist()
-        return [
-            {
-                "labels": [name for name, answered in zip(self.names, row, strict=True) if answered],
-                "probabilities": dict(zip(self.names, of_row, strict=True)),
-            }
-            for row, of_row in zip(is_answered, probabilities.tolist(), strict=True)
-        ]
+    def answer(self, output: Tensor) -> LabelAnswers:
+        """Every label's probability, finite, and from which on it is answered."""
+        return LabelAnswers(self.names, _probabilities(output).cpu().numpy(), self.thresholds.cpu().numpy())
 
     def answers(self, output: Tensor) -> dict[str, Tensor]:
         """{"probabilities": (B, K)}, float64."""

@@ -31,6 +31,7 @@ from app.ml.evaluation.regression import Regression, Regressions
 from app.ml.fields import Integer, Name, NameOrNames, Rate, Real
 from app.ml.interfaces import Accepts, AnswerPart, Head, HeadConfig
 from app.ml.interfaces.abilities import Stackable, Stacked
+from app.ml.interfaces.head_answers import NumberAnswers
 from app.ml.solvers.regression import solve_regression
 from app.ml.solvers.solution import Solution
 from app.ml.spec import TargetSpec
@@ -154,16 +155,10 @@ class RegressorHead(Head, Stackable):
             return (log_variance + (targets - prediction).square() * (-log_variance).exp()) / 2
         return (F.mse_loss if self.config.loss == "mse" else F.huber_loss)(prediction, targets, reduction="none")
 
-    def predict(self, output: Tensor) -> list[dict[str, Any]]:
-        """{"value", "interval", "level"} in the target's unit, finite; of several targets one such under each name."""
-        values, low, high = (ends.tolist() for ends in self._intervals(output))
-        rows = [
-            [{"value": v, "interval": [a, b], "level": self.config.level} for v, a, b in zip(*row, strict=True)]
-            for row in zip(values, low, high, strict=True)
-        ]
-        if len(self.names) == 1:
-            return [row[0] for row in rows]
-        return [dict(zip(self.names, row, strict=True)) for row in rows]
+    def answer(self, output: Tensor) -> NumberAnswers:
+        """Values and intervals in the targets' units, finite."""
+        values, low, high = (ends.cpu().numpy() for ends in self._intervals(output))
+        return NumberAnswers(self.names, values, low, high, self.config.level, self.target_std.cpu().numpy())
 
     def answers(self, output: Tensor) -> dict[str, Tensor]:
         """{"value", "low", "high"}, each (B, T), in the targets' units."""

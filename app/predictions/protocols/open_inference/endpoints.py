@@ -16,6 +16,7 @@ from app.health import ready
 from app.kit import strict_json
 from app.kit.json_outline import parsed_bytes
 from app.ml.interfaces import Rows
+from app.ml.interfaces.head_answers import MAX_DIGITS, AnswerOptions
 from app.models.endpoints import Ref
 from app.models.refs import MAX_NAME, parse
 from app.predictions import service
@@ -38,6 +39,7 @@ from app.security import CanPredict, StrictRequest, secure_router
 health = APIRouter(prefix="/v2/health", tags=["open inference protocol"])
 router = secure_router("/v2", "open inference protocol")
 
+_EXACT = AnswerOptions(digits=MAX_DIGITS)  # tensors hold all digits anyway
 _JSON_LENGTH = "Inference-Header-Content-Length"
 _MISSING: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "There is no such model."}}
 _TOO_LARGE: dict[int | str, dict[str, Any]] = {413: {"model": Problem, "description": "The body is too large."}}
@@ -224,7 +226,7 @@ def _answered(
     ref = model.name.id  # whatever its aliases mean by now
     predictions = embeddings = None
     if any(selection.output.head is not None for selection in selections):
-        predictions = service.predict(state, project_id, ref, rows, unknown)
+        predictions = service.predict(state, project_id, ref, rows, unknown, options=_EXACT)
     if any(selection.output.head is None for selection in selections):
         embeddings = service.embed(state, project_id, ref, rows, unknown)
 
