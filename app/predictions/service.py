@@ -76,7 +76,7 @@ class Description:
 def predict(
     state: Services,
     project_id: str,
-    ref: str,
+    ref: "str | ResolvedModel",
     inputs: Sequence[Any] | Rows,
     unknown: Unknown,
     heads: Sequence[str] | None = None,
@@ -132,7 +132,9 @@ def predict_array(
     return ArrayAnswer(model.name, numbers, warnings, head, blocks[0].names, blocks[0].omitted)
 
 
-def predicting(state: Services, project_id: str, ref: str, routing_key: str | None = None) -> ResolvedModel:
+def predicting(
+    state: Services, project_id: str, ref: "str | ResolvedModel", routing_key: str | None = None
+) -> ResolvedModel:
     """Return the model that a reference means. Raises ConflictError where it has no heads."""
     model = resolve(state, project_id, ref, routing_key)
     if not model.has_heads:
@@ -173,7 +175,7 @@ def _offer_copy(state: Services, model: ResolvedModel, answered: Answered) -> No
 def embed(
     state: Services,
     project_id: str,
-    ref: str,
+    ref: "str | ResolvedModel",
     inputs: Sequence[Any] | Rows,
     unknown: Unknown,
     digits: int | None = None,
@@ -189,7 +191,7 @@ def embed(
 def embed_array(
     state: Services,
     project_id: str,
-    ref: str,
+    ref: "str | ResolvedModel",
     inputs: Sequence[Any] | Rows,
     unknown: Unknown,
     *,
@@ -348,14 +350,19 @@ def blocks_of(
     return ((start, inputs[start : start + size]) for start in range(0, len(inputs), size))
 
 
-def resolve(state: Services, project_id: str, ref: str, routing_key: str | None = None) -> ResolvedModel:
+def resolve(
+    state: Services, project_id: str, ref: str | ResolvedModel, routing_key: str | None = None
+) -> ResolvedModel:
     """Return the model that is to answer a request, by what its reference meant at most two seconds ago.
 
     Of an alias of several versions it is one by weight: always the same for the same routing key, at random without.
+    A model that was resolved before is returned as it is.
 
     Raises:
         NotFoundError: the project has no such model.
     """
+    if isinstance(ref, ResolvedModel):
+        return ref
     references = state.engine.references
 
     def look_up() -> ResolvedModel:

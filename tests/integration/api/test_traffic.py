@@ -200,3 +200,23 @@ def test_answers_of_every_head_are_compared() -> None:
     assert found == {"c": (1, 1, 0.5), "m": (1, 0, 0.25), "r": (0, 0, 2.0), "rs": (0, 0, 0.5)}
     twice = Counts(requests=1, heads=counts).plus(Counts(requests=2, heads=counts))
     assert (twice.requests, twice.heads["c"].rows, twice.heads["c"].difference) == (3, 2, 1.0)
+
+
+def test_other_protocols_are_dealt_and_shadowed_alike(client: Http, versions: list[ModelRow]) -> None:
+    tensor = {"name": "inputs", "shape": [1, 3], "datatype": "FP64", "data": [1, 2, 3]}
+
+    def version_of(key: str) -> str:
+        headers = {"X-Routing-Key": key}
+        answer = client.post("/v2/models/sizes@production/infer", json={"inputs": [tensor]}, headers=headers)
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["model_version"])
+
+    put(client, HALVES)
+    assert [version_of(str(key)) for key in range(12)] == [
+        str(ask(client, str(key))["model"]["version"]) for key in range(12)
+    ]
+    put(client, {"model": "sizes@1", "shadow": "3"})
+    assert {version_of(str(key)) for key in range(3)} == {"1"}
+    report = reported(client, 3)
+    assert (report["requests"], report["rows"], report["errors"], report["dropped"]) == (3, 3, 0, 0)
+    assert versions

@@ -20,6 +20,7 @@ from app.ml.interfaces.head_answers import MAX_DIGITS, AnswerOptions
 from app.models.endpoints import Ref
 from app.models.refs import MAX_NAME, parse
 from app.predictions import service
+from app.predictions.endpoints import RoutingKey
 from app.predictions.protocols.open_inference.inputs import input_tensors, rows_of
 from app.predictions.protocols.open_inference.outputs import Output, Selection, Written, array_of, outputs_of, select
 from app.predictions.protocols.open_inference.schemas import (
@@ -138,22 +139,26 @@ def version_ready(state: State, principal: CanPredict, ref: Ref, version: Versio
 
 
 @router.post("/models/{ref}/infer", **_INFER)
-def infer(state: State, principal: CanPredict, ref: Ref, body: Body) -> Response:
+def infer(state: State, principal: CanPredict, ref: Ref, body: Body, key: RoutingKey = None) -> Response:
     """Answer the rows of tensors with tensors."""
-    return _infer(state, principal.project_id, _model(state, principal.project_id, ref), body)
+    return _infer(state, principal.project_id, _model(state, principal.project_id, ref, key=key), body)
 
 
 @router.post("/models/{ref}/versions/{version}/infer", **_INFER)
-def infer_version(state: State, principal: CanPredict, ref: Ref, version: Version, body: Body) -> Response:
+def infer_version(
+    state: State, principal: CanPredict, ref: Ref, version: Version, body: Body, key: RoutingKey = None
+) -> Response:
     """Answer the rows of tensors with tensors, by a version of a model."""
-    return _infer(state, principal.project_id, _model(state, principal.project_id, ref, version), body)
+    return _infer(state, principal.project_id, _model(state, principal.project_id, ref, version, key), body)
 
 
-def _model(state: Services, project_id: str, ref: str, version: str | None = None) -> ResolvedModel:
+def _model(
+    state: Services, project_id: str, ref: str, version: str | None = None, key: str | None = None
+) -> ResolvedModel:
     """Return the model that a path names. Raises NotFoundError."""
     reference = parse(ref)
     is_selector = version is not None and reference is not None and reference.is_bare_name
-    model = service.resolve(state, project_id, f"{ref}@{version}" if is_selector else ref)
+    model = service.resolve(state, project_id, f"{ref}@{version}" if is_selector else ref, key)
     if version is not None and not is_selector and version != str(model.name.version):
         msg = f"The path names {model.name.name}@{model.name.version} and another version: name one of them."
         raise NotFoundError(msg, code="model_not_found")
@@ -223,12 +228,11 @@ def _answered(
     state: Services, project_id: str, model: ResolvedModel, rows: Any, selections: list[Selection], unknown: Unknown
 ) -> tuple[Written, list[Any]]:
     """Compute the outputs that are asked for, and return them with what is doubtful."""
-    ref = model.name.id  # whatever its aliases mean by now
     predictions = embeddings = None
     if any(selection.output.head is not None for selection in selections):
-        predictions = service.predict(state, project_id, ref, rows, unknown, options=_EXACT)
+        predictions = service.predict(state, project_id, model, rows, unknown, options=_EXACT)
     if any(selection.output.head is None for selection in selections):
-        embeddings = service.embed(state, project_id, ref, rows, unknown)
+        embeddings = service.embed(state, project_id, model, rows, unknown)
 
     def values(output: Output) -> Rows:
         if output.head is None:

@@ -16,6 +16,7 @@ from app.kit.hang_ups import has_hung_up
 from app.models import service as models
 from app.models.endpoints import Ref
 from app.predictions import service
+from app.predictions.endpoints import RoutingKey
 from app.predictions.protocols.openai_shaped.completions import Completions, prompts_of
 from app.predictions.protocols.openai_shaped.schemas import (
     Completion,
@@ -54,16 +55,18 @@ def _listed(ref: str, row: Any) -> ListedModel:
 
 
 @router.post("/embeddings", responses=_MISSING)
-def create_embeddings(principal: CanPredict, state: State, body: EmbeddingsRequest) -> EmbeddingList:
+def create_embeddings(
+    principal: CanPredict, state: State, body: EmbeddingsRequest, key: RoutingKey = None
+) -> EmbeddingList:
     """Return the embedding of every text: the features of the model's backbone."""
-    model = service.resolve(state, principal.project_id, body.model)
+    model = service.resolve(state, principal.project_id, body.model, key)
     if model.modality != "text":
         msg = f"this model takes {model.modality} rows: ask POST /v1/models/{{ref}}/embeddings"
         raise _refuse(msg, "model")
     if body.dimensions not in (None, model.features):
         msg = f"this model's embeddings have {model.features} dimensions, and cannot be shortened"
         raise _refuse(msg, "dimensions")
-    answer = service.embed(state, principal.project_id, model.name.id, body.input, "warn")
+    answer = service.embed(state, principal.project_id, model, body.input, "warn")
     tokens = service.count_tokens(state, model, body.input)
     written = (_written(numbers, body.encoding_format) for numbers in answer.embeddings)
     return EmbeddingList(
