@@ -189,6 +189,12 @@ class CorruptError(GraftworkError):
     status, default_code = 500, "corrupt_artifact"
 
 
+class DeadlineError(GraftworkError):
+    """The answer took longer than the request allows."""
+
+    status, default_code = 504, "deadline_exceeded"
+
+
 class UnavailableError(GraftworkError):
     """Try again later."""
 
@@ -226,6 +232,7 @@ _TITLES = {
     429: "Too many",
     500: "Internal error",
     503: "Unavailable",
+    504: "Too late",
     507: "Storage full",
 }
 

@@ -143,6 +143,12 @@ class Settings(BaseSettings):
     serving_device: Literal["auto", "cpu", "cuda"] = Field(
         default="auto", description="Device that predictions are computed on; auto: a GPU if there is one."
     )
+    prediction_seconds: float = Field(
+        default=60,
+        gt=0,
+        le=3600,
+        description="Time that an answer of a model may take, unless a request says `timeout`.",
+    )
     loaded_models: int = Field(
         default=10_000, gt=0, description="Maximum number of models that an API process keeps in memory."
     )

@@ -20,6 +20,7 @@ from app.predictions.bodies import (
     read_prompts,
     request_body,
 )
+from app.predictions.deadlines import limited
 from app.predictions.formats import JSON, NPY, RAW, acceptable, array_response, refuse_options
 from app.predictions.schemas import (
     Embeddings,
@@ -38,6 +39,8 @@ from app.security import CanPredict, secure_router
 
 router = secure_router("/v1/models", "predictions")
 joint_router = secure_router("/v1/predictions", "predictions")
+for each in (router, joint_router):
+    each.dependencies.append(Depends(limited))
 
 UnknownQuery = Annotated[
     Unknown,

@@ -9,6 +9,7 @@ import numpy as np
 from app.dependencies import Services
 from app.errors import UnprocessableError
 from app.ml.interfaces.doubts import Doubts
+from app.predictions.deadlines import check_deadline
 from app.predictions.heads import chosen_heads, refuse_heads
 from app.predictions.schemas import JointPredictions, ModelPredictions, PredictionOptions, Unknown
 from app.predictions.service import ResolvedModel, blocks_of, counted, decoded, ignore_overflow, load, predicting
@@ -50,6 +51,7 @@ def predict(
     ]
     for first, block in blocks_of(inputs, models):
         with state.turns.turn(project_id, goes_on=first > 0), ignore_overflow():
+            check_deadline()
             _answer(asked, first, block, options)
     return JointPredictions(
         models=[

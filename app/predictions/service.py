@@ -27,6 +27,7 @@ from app.models import service as models
 from app.models.repository import ModelRow
 from app.models.signatures import answer_parts_of, signature_of
 from app.predictions.bodies.json_rows import JsonRows
+from app.predictions.deadlines import check_deadline, remaining
 from app.predictions.formats import ArrayAnswer
 from app.predictions.heads import chosen_heads, only_head
 from app.predictions.schemas import Embeddings, Generation, Generations, ModelName, Predictions, Prompts, Unknown
@@ -270,8 +271,10 @@ def begin_generation(
         _refuse_doubts(doubts, unknown)
     warnings = counted(state, doubts.warnings())
 
+    seconds = remaining(at_most=_GENERATION_SECONDS)
+
     def steps() -> Generator[list[Piece], None, Generations]:
-        generating = predictor.generating(codes, config, _GENERATION_SECONDS, streamed=streamed)
+        generating = predictor.generating(codes, config, seconds, streamed=streamed)
         continuations = yield from _in_slices(state, project_id, generating)
         generations = [_shown(item, digits) for item in continuations]
         return Generations(model=model.name, generations=generations, warnings=warnings)
@@ -327,9 +330,12 @@ def in_turns(
 
     Raises:
         UnprocessableError: some inputs cannot be read, or are doubtful and `unknown` refuses that.
+        DeadlineError: the request's time is up.
+        BadRequestError: its client is gone.
     """
     for doubts.first, block in blocks_of(inputs, [predictor]):
         with state.turns.turn(project_id, goes_on=doubts.first > 0), ignore_overflow():
+            check_deadline()
             yield decoded(predictor, block, doubts, unknown)
 
 
