@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from starlette.requests import Request
 
 from app.errors import GraftworkError
-from app.kit.streaming import MAX_FIELD_BYTES, Form, display_name, receive_form
+from app.kit.streaming import MAX_FIELD_BYTES, Form, Limit, display_name, receive_form
 
 BOUNDARY = "frontier"
 
@@ -41,7 +41,7 @@ def receive(
     scope = {"type": "http", "headers": [(name.encode(), value.encode()) for name, value in fields.items()]}
 
     async def run() -> tuple[Form, bytes]:
-        async with receive_form(Request(scope, next_message), folder, limit) as form:
+        async with receive_form(Request(scope, next_message), folder, Limit(limit)) as form:
             return form, form.path.read_bytes()
 
     try:
