@@ -8,11 +8,10 @@ from typing import Any
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
-from app import failpoints
-from app.artifacts import Blob, put_blob
-from app.datasets.errors import DatasetError
+from app.artifacts import Blob
+from app.datasets.uploads import store_upload
 from app.dependencies import Services
-from app.errors import ErrorItem, UnprocessableError, UnsupportedMediaError
+from app.errors import ErrorItem, UnprocessableError
 from app.idempotency.service import fingerprint, once
 from app.jobs import service as jobs
 from app.jobs.interface import JobColumns
@@ -39,9 +38,7 @@ def create(state: Services, project_id: str, key: str | None, form: Form) -> Job
     options = _options(form.fields)
     with state.database.reading() as session:
         find_model(session, project_id, options)  # before a large file is stored
-    _check_content(form.path)
-    blob = put_blob(state.artifacts, form.path, form.sha256)
-    failpoints.reach("upload.stored")
+    blob = store_upload(state.artifacts, form, _check_format)
     fields = (f"{name}={text}" for name, text in sorted(form.fields.items()))
     request = fingerprint("batch_predictions", form.sha256, form.filename, *fields)
     resolve = partial(_columns, options=options, filename=form.filename[:MAX_NAME], blob=blob)
@@ -88,13 +85,8 @@ def _value(name: str, text: str) -> Any:
         raise UnprocessableError(msg, errors=[ErrorItem(loc=["body", name], msg=str(error))]) from None
 
 
-def _check_content(path: Path) -> None:
-    """Refuse a file of an unknown format before anything is stored."""
+def _check_format(path: Path) -> None:
+    """Raise DatasetError for a file of an unknown format, before anything is stored."""
     from app.batch_predictions.row_files import check_format  # noqa: PLC0415 - brings pyarrow, for uploads alone
 
-    try:
-        check_format(path)
-    except DatasetError as error:
-        items = [ErrorItem(loc=["body", *fault.loc], msg=fault.msg, row=fault.row) for fault in error.errors]
-        kind = UnsupportedMediaError if error.code == "unsupported_format" else UnprocessableError
-        raise kind(error.message, code=error.code, errors=items) from None
+    check_format(path)

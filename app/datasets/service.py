@@ -10,18 +10,17 @@ from unicodedata import normalize
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
-from app import failpoints
-from app.artifacts import Blob, link_files, put_blob
+from app.artifacts import Blob, link_files
 from app.datasets import repository
 from app.datasets.access import find_dataset, not_ready, ready_spec
 from app.datasets.canonical.fingerprints import OWN_FILES
-from app.datasets.errors import DatasetError
 from app.datasets.limits import Limits
 from app.datasets.options import PrepareOptions
 from app.datasets.repository import DatasetRow
 from app.datasets.schemas import Dataset, DatasetLinks, DatasetSummary, RowsPage
+from app.datasets.uploads import store_upload
 from app.dependencies import Services
-from app.errors import ConflictError, ErrorItem, UnprocessableError, UnsupportedMediaError
+from app.errors import ConflictError, ErrorItem, UnprocessableError
 from app.idempotency.service import fingerprint, once
 from app.jobs.kinds.preparation import Preparation
 from app.jobs.queueing import enqueue
@@ -47,9 +46,7 @@ def create(state: Services, project_id: str, key: str | None, form: Form) -> Dat
     name, options = check_name(form.fields.get("name", "")), _options(form.fields)
     with state.database.reading() as session:
         options = with_earlier_dataset(session, project_id, options)
-    _check_content(form.path)
-    blob = put_blob(state.artifacts, form.path, form.sha256)
-    failpoints.reach("upload.stored")
+    blob = store_upload(state.artifacts, form, _check_format)
     request = fingerprint("datasets", form.sha256, form.filename, *(f"{k}={v}" for k, v in sorted(form.fields.items())))
     prepare = partial(
         queue_preparation,
@@ -169,16 +166,11 @@ def prepared_files(row: DatasetRow, names: Sequence[str]) -> dict[str, dict[str,
     return {name: row.files[name] for name in names}
 
 
-def _check_content(path: Path) -> None:
-    """Refuse a file of an unknown format before anything is stored."""
+def _check_format(path: Path) -> None:
+    """Raise DatasetError for a file of an unknown format, before anything is stored."""
     from app.datasets.readers import detect  # noqa: PLC0415 - brings pyarrow, which only uploads need
 
-    try:
-        detect(path, Limits())
-    except DatasetError as error:
-        items = [ErrorItem(loc=["body", *fault.loc], msg=fault.msg, row=fault.row) for fault in error.errors]
-        kind = UnsupportedMediaError if error.code == "unsupported_format" else UnprocessableError
-        raise kind(error.message, code=error.code, errors=items) from None
+    detect(path, Limits())
 
 
 def list_page(
