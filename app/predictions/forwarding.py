@@ -17,7 +17,16 @@ from app.errors import GraftworkError, problem
 from app.security import Authenticator
 
 _PATH = re.compile(r"/v1/.*(predictions|embeddings|generations)|/v2/.*/infer|/openai/v1/(embeddings|completions)")
-_OF_ONE_CONNECTION = {b"connection", b"keep-alive", b"transfer-encoding", b"te", b"upgrade", b"host", b"expect"}
+_OF_ONE_CONNECTION = {
+    b"connection",
+    b"keep-alive",
+    b"transfer-encoding",
+    b"te",
+    b"upgrade",
+    b"host",
+    b"expect",
+    b"date",
+}
 _CONNECT_SECONDS = 5.0
 
 

@@ -11,8 +11,9 @@ from app.errors import UnprocessableError
 from app.ml.interfaces.doubts import Doubts
 from app.predictions.deadlines import check_deadline
 from app.predictions.heads import chosen_heads, refuse_heads
+from app.predictions.resolution import ResolvedModel, load, predicting
 from app.predictions.schemas import JointPredictions, ModelPredictions, PredictionOptions, Unknown
-from app.predictions.service import ResolvedModel, blocks_of, counted, decoded, ignore_overflow, load, predicting
+from app.predictions.service import blocks_of, counted, decoded, ignore_overflow
 from app.serving.engine import LoadedModel, Rows
 
 

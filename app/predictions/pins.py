@@ -9,7 +9,7 @@ import threading
 from app.db.session import Database
 from app.dependencies import Services
 from app.errors import GraftworkError
-from app.predictions.service import ResolvedModel, load, refresh, resolve
+from app.predictions.resolution import ResolvedModel, load, refresh, resolve
 from app.projects import repository as projects
 
 log = logging.getLogger(__name__)

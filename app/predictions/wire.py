@@ -23,7 +23,8 @@ from app.kit.single_flight import SingleFlight
 from app.ml.interfaces.doubts import Doubts
 from app.ml.interfaces.head_answers import feature_rows
 from app.predictions.bodies import plain_json
-from app.predictions.service import ResolvedModel, ignore_overflow, load, refresh, resolve
+from app.predictions.resolution import ResolvedModel, load, refresh, resolve
+from app.predictions.service import ignore_overflow
 from app.security import Authenticator
 from app.serving.batching import Batcher, Part
 from app.serving.engine import LoadedModel, Resident, Rows

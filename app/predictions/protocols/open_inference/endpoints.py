@@ -19,7 +19,7 @@ from app.ml.interfaces import Rows
 from app.ml.interfaces.head_answers import MAX_DIGITS, AnswerOptions
 from app.models.endpoints import Ref
 from app.models.refs import MAX_NAME, parse
-from app.predictions import service
+from app.predictions import resolution, service
 from app.predictions.endpoints import RoutingKey
 from app.predictions.protocols.open_inference.inputs import input_tensors, rows_of
 from app.predictions.protocols.open_inference.outputs import Output, Selection, Written, array_of, outputs_of, select
@@ -33,8 +33,8 @@ from app.predictions.protocols.open_inference.schemas import (
     ServerReady,
 )
 from app.predictions.protocols.open_inference.tensors import arrays_of
+from app.predictions.resolution import Description, ResolvedModel
 from app.predictions.schemas import Unknown
-from app.predictions.service import Description, ResolvedModel
 from app.security import CanPredict, StrictRequest, secure_router
 
 health = APIRouter(prefix="/v2/health", tags=["open inference protocol"])
@@ -158,7 +158,7 @@ def _model(
     """Return the model that a path names. Raises NotFoundError."""
     reference = parse(ref)
     is_selector = version is not None and reference is not None and reference.is_bare_name
-    model = service.resolve(state, project_id, f"{ref}@{version}" if is_selector else ref, key)
+    model = resolution.resolve(state, project_id, f"{ref}@{version}" if is_selector else ref, key)
     if version is not None and not is_selector and version != str(model.name.version):
         msg = f"The path names {model.name.name}@{model.name.version} and another version: name one of them."
         raise NotFoundError(msg, code="model_not_found")
@@ -166,10 +166,10 @@ def _model(
 
 
 def _metadata(state: Services, project_id: str, model: ResolvedModel) -> ModelMetadata:
-    description = service.describe(state, project_id, model)
+    description = resolution.describe(state, project_id, model)
     return ModelMetadata(
         name=model.name.name,
-        versions=[str(version) for version in service.versions_of(state, project_id, model)],
+        versions=[str(version) for version in resolution.versions_of(state, project_id, model)],
         inputs=input_tensors(description.signature),
         outputs=[output.metadata for output in _outputs(model, description).values()],
     )
@@ -181,13 +181,13 @@ def _outputs(model: ResolvedModel, description: Description) -> dict[str, Output
 
 def _ready(state: Services, model: ResolvedModel) -> ModelReady:
     if not state.settings.predictor.startswith("http"):  # else another process loads models, when it is asked
-        service.load(state, model)
+        resolution.load(state, model)
     return ModelReady(name=model.name.name)
 
 
 def _infer(state: Services, project_id: str, model: ResolvedModel, body: _Body) -> Response:
     request = body.request
-    description = service.describe(state, project_id, model)
+    description = resolution.describe(state, project_id, model)
     binary, unknown = _parameters(request)
     selections = select(_outputs(model, description), request.outputs, binary=binary)
     arrays = arrays_of(request.inputs, body.content, has_content=body.has_content)

@@ -15,7 +15,7 @@ from app.kit import sse
 from app.kit.hang_ups import has_hung_up
 from app.models import service as models
 from app.models.endpoints import Ref
-from app.predictions import service
+from app.predictions import resolution, service
 from app.predictions.endpoints import RoutingKey
 from app.predictions.protocols.openai_shaped.completions import Completions, prompts_of
 from app.predictions.protocols.openai_shaped.schemas import (
@@ -59,7 +59,7 @@ def create_embeddings(
     principal: CanPredict, state: State, body: EmbeddingsRequest, key: RoutingKey = None
 ) -> EmbeddingList:
     """Return the embedding of every text: the features of the model's backbone."""
-    model = service.resolve(state, principal.project_id, body.model, key)
+    model = resolution.resolve(state, principal.project_id, body.model, key)
     if model.modality != "text":
         msg = f"this model takes {model.modality} rows: ask POST /v1/models/{{ref}}/embeddings"
         raise _refuse(msg, "model")

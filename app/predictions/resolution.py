@@ -1,0 +1,146 @@
+"""Which model a reference means, what is known of it, and the model in memory; references are cached."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from app.aliases import service as aliases
+from app.aliases.repository import AliasKey
+from app.aliases.traffic import choose
+from app.dependencies import Services
+from app.errors import ConflictError
+from app.ml.interfaces import HeadConfig
+from app.ml.interfaces.answers import AnswerPart
+from app.ml.interfaces.signature import Signature
+from app.ml.kinds.heads import AnyHead
+from app.ml.kinds.registry import kinds
+from app.models import loading
+from app.models import service as models
+from app.models.repository import ModelRow
+from app.models.signatures import answer_parts_of, signature_of
+from app.predictions.schemas import ModelName
+from app.serving.engine import Resident
+
+_GENERATORS = {kind for kind, config in kinds(AnyHead).items() if issubclass(config, HeadConfig) and config.generates}
+
+
+@dataclass(frozen=True)
+class ResolvedModel:
+    """The part of a model's row that predictions need; cached by reference, and by id."""
+
+    name: ModelName
+    files: dict[str, Any]
+    has_heads: bool
+    generates: bool
+    modality: str
+    features: int  # of an embedding
+    deal: "Deal | None" = None
+
+
+@dataclass(frozen=True)
+class Deal:
+    """How the requests for an alias are dealt out, where one version is not all that it means."""
+
+    key: AliasKey
+    weights: tuple[tuple[ResolvedModel, float], ...]
+    shadow: ResolvedModel | None
+    shadow_share: float
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a model takes, and the parts of every head's answers by its key; large where there are many columns."""
+
+    signature: Signature
+    answer_parts: dict[str, tuple[AnswerPart, ...]]
+
+
+def predicting(
+    state: Services, project_id: str, ref: "str | ResolvedModel", routing_key: str | None = None
+) -> ResolvedModel:
+    """Return the model that a reference means. Raises ConflictError where it has no heads."""
+    model = resolve(state, project_id, ref, routing_key)
+    if not model.has_heads:
+        msg = "This model is a backbone without heads; ask it for embeddings, or fine-tune it and ask the new model."
+        raise ConflictError(msg, code="model_has_no_heads")
+    return model
+
+
+def resolve(
+    state: Services, project_id: str, ref: str | ResolvedModel, routing_key: str | None = None
+) -> ResolvedModel:
+    """Return the model that is to answer a request, by what its reference meant at most two seconds ago.
+
+    Of an alias of several versions it is one by weight: always the same for the same routing key, at random without.
+    A model that was resolved before is returned as it is.
+
+    Raises:
+        NotFoundError: the project has no such model.
+    """
+    if isinstance(ref, ResolvedModel):
+        return ref
+    references = state.engine.references
+
+    def look_up() -> ResolvedModel:
+        with state.database.reading() as session:
+            row = models.resolve(session, project_id, ref, light=True)
+            resolved: ResolvedModel = references.known(row.id, lambda: _resolved(row))
+            dealing = aliases.dealing(session, project_id, ref)
+            return replace(resolved, deal=_deal(dealing)) if dealing else resolved
+
+    refresh(state)
+    model: ResolvedModel = references.get((project_id, ref), look_up)
+    if model.deal is None:
+        return model
+    salt = f"{model.deal.key.name}@{model.deal.key.alias}"
+    return replace(choose(model.deal.weights, routing_key, salt), deal=model.deal)
+
+
+def _deal(dealing: aliases.Dealing) -> Deal:
+    weights = tuple((_resolved(row), weight) for row, weight in dealing.weights)
+    shadow = _resolved(dealing.shadow) if dealing.shadow else None
+    return Deal(dealing.key, weights, shadow, dealing.shadow_share)
+
+
+def refresh(state: Services) -> None:
+    """Forget what references mean if the registry has changed since it was looked at, a second ago or longer."""
+
+    def revision() -> tuple[Any, ...]:
+        with state.database.reading() as session:
+            return models.revision(session)
+
+    state.engine.references.refresh(revision)
+
+
+def _resolved(row: ModelRow) -> ResolvedModel:
+    heads = {head["config"]["kind"] for head in row.manifest["heads"]}
+    return ResolvedModel(
+        ModelName(id=row.id, name=row.name, version=row.version),
+        row.files,
+        has_heads=bool(heads),
+        generates=bool(heads & _GENERATORS),
+        modality=row.manifest["modality"]["kind"],
+        features=row.manifest["features"],
+    )
+
+
+def describe(state: Services, project_id: str, model: ResolvedModel) -> Description:
+    """Return what a model takes and answers. Raises NotFoundError where it was deleted just now."""
+
+    def look_up() -> Description:
+        with state.database.reading() as session:
+            manifest = models.resolve(session, project_id, model.name.id).manifest
+        return Description(signature_of(manifest), answer_parts_of(manifest))
+
+    description: Description = state.engine.references.described(model.name.id, look_up)
+    return description
+
+
+def versions_of(state: Services, project_id: str, model: ResolvedModel) -> list[int]:
+    """Return the versions of a model's name, the oldest first."""
+    with state.database.reading() as session:
+        return models.versions(session, project_id, model.name.name)
+
+
+def load(state: Services, model: ResolvedModel) -> Resident:
+    """Return a model in memory, loaded if need be. Raises CorruptError for damaged files."""
+    return loading.load(state, model.name.id, model.files)
