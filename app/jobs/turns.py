@@ -90,8 +90,11 @@ def queue_position(session: Session, job: JobRow) -> int | None:
     if job.status != "queued" or job.wakes_at is not None:
         return None
     queues = {row.project_id: row for row in session.execute(_queues(job))}
-    turns = {row.id: row for row in session.execute(_turns(list(queues)))}
-    own, own_turn = queues.pop(job.project_id), turns[job.project_id]
+    own = queues.pop(job.project_id, None)
+    if own is None:  # it was claimed since its row was read
+        return None
+    turns = {row.id: row for row in session.execute(_turns([job.project_id, *queues]))}
+    own_turn = turns[job.project_id]
     place = own_turn.jobs + own.earlier  # the running and the earlier jobs of its project, when it starts
     before = own.urgent + own.earlier
     for project_id, queue in queues.items():

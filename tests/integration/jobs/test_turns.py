@@ -246,3 +246,14 @@ def test_a_job_without_a_limit_of_its_own_has_that_of_its_project(
     limit(database, "a", job_seconds=0)
     assert (seconds(own), seconds(none)) == (5.0, None)
     limited.close()
+
+
+def test_a_job_that_is_claimed_while_its_place_is_counted_has_none(database: Database, queue: Queue) -> None:
+    (job,) = queue("a")
+    with database.reading() as session:
+        row = session.get_one(JobRow, job)
+        assert turns.queue_position(session, row) == 0
+        session.expunge(row)
+    taken(database)
+    with database.reading() as session:
+        assert turns.queue_position(session, row) is None
