@@ -17,7 +17,7 @@ from app.datasets.errors import DatasetError
 from app.db.session import Database
 from app.errors import CorruptError, QuotaError, UnavailableError
 from app.jobs import lease as leases
-from app.jobs.attempts import Lease
+from app.jobs.attempts import Lease, folder_name
 from app.jobs.lease import CancelledError, LeaseLostError, PausingError
 from app.jobs.transitions import JobError
 from app.ml.errors import ConfigError, CorruptModelError, ExportError
@@ -75,9 +75,12 @@ def _go_on_with_sweep(attempt: Attempt, folder: Path, draining: Draining, settin
 
 
 def _fresh_folder(folder: Path, lease: Lease) -> Path:
-    """Make an empty folder for this attempt; those that killed attempts at the same job left behind go."""
-    for left in folder.parent.glob(f"{lease.job_id}-t*"):
-        shutil.rmtree(left, ignore_errors=True)
+    """Make an empty folder for this attempt; those that killed attempts at the same job left behind go.
+
+    Not those of later ones, which hold the job by now if this attempt was frozen before it came here.
+    """
+    for token in range(1, lease.token + 1):
+        shutil.rmtree(folder.with_name(folder_name(lease.job_id, token)), ignore_errors=True)
     folder.mkdir(parents=True)
     return folder
 
