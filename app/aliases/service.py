@@ -198,9 +198,9 @@ def dealing(session: Session, project_id: str, ref: str) -> Dealing | None:
     if row is None or row.traffic is None:
         return None
     traffic = traffic_of(row.model_id, row.traffic)
-    found = {model: repository.find_model(session, project_id, model) for model in traffic.models}
-    weights = tuple((model, weight) for id_, weight in traffic.weights if (model := found[id_]) is not None)
-    shadow = found[traffic.shadow] if traffic.shadow else None
+    rows = {model: repository.find_model(session, project_id, model) for model in traffic.models}
+    weights = tuple((model, weight) for id_, weight in traffic.weights if (model := rows[id_]) is not None)
+    shadow = rows[traffic.shadow] if traffic.shadow else None
     if not weights or (len(weights) == 1 and shadow is None):
         return None
     return Dealing(key, weights, shadow, traffic.shadow_share)
@@ -255,10 +255,8 @@ def _change_at(changes: list[AliasChangeRow], revision: int) -> AliasChangeRow:
 
 def _models_of(session: Session, key: AliasKey, change: AliasChangeRow) -> list[ModelRow]:
     """Return the models that an alias meant from a change on."""
-    found = {
-        model: repository.find_model(session, key.project_id, model) for model in answers.meaning_of(change).models
-    }
-    gone = {model for model, row in found.items() if row is None}
+    rows = {model: repository.find_model(session, key.project_id, model) for model in answers.meaning_of(change).models}
+    gone = {model for model, row in rows.items() if row is None}
     if gone:
         versions = ", ".join(str(version) for version in sorted(repository.versions_of(session, gone).values()))
         msg = (
@@ -266,7 +264,7 @@ def _models_of(session: Session, key: AliasKey, change: AliasChangeRow) -> list[
             "the alias's history, or point it at a version with PUT."
         )
         raise ConflictError(msg, code="version_deleted")
-    return [row for row in found.values() if row is not None]
+    return [row for row in rows.values() if row is not None]
 
 
 def _lock_models(session: Session, key: AliasKey, traffic: Traffic) -> None:

@@ -1,7 +1,8 @@
 """Both databases that the service runs on, real ones; every test gets an empty, migrated one.
 
 Tests run on both. Where a module trains, and its SQL is that of other modules, too, it is marked `one_database`: each
-of its tests runs on one of the two, which its name decides, so that about half of them run on either.
+of its tests runs on one of the two, which its name decides, so that about half of them run on either; or the mark
+names the one, where it is not about SQL at all.
 """
 
 import shutil
@@ -22,9 +23,10 @@ DATABASES = ("sqlite", "postgresql")
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Choose the database of a test that runs on one: as a mark, which overrides the parameters of the fixture."""
     chosen = any(mark.args[0] == "settings" for mark in metafunc.definition.iter_markers("parametrize"))
-    needs = "settings" in metafunc.fixturenames and metafunc.definition.get_closest_marker("one_database")
-    if needs and not chosen:
-        database = DATABASES[zlib.crc32(metafunc.definition.name.encode()) % len(DATABASES)]
+    mark = metafunc.definition.get_closest_marker("one_database")
+    if mark is not None and "settings" in metafunc.fixturenames and not chosen:
+        by_name = DATABASES[zlib.crc32(metafunc.definition.name.encode()) % len(DATABASES)]
+        database = mark.args[0] if mark.args else by_name
         metafunc.definition.add_marker(pytest.mark.parametrize("settings", [database], indirect=True))
 
 

@@ -2,8 +2,6 @@
 
 import io
 import json
-import shutil
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,23 +9,16 @@ import pytest
 
 from app.db.tables import ModelRow
 from app.dependencies import Services
-from app.settings import Settings
 from tests.integration.api.test_short_way import bundle_of
 from tests.support import tiny
 from tests.support.http import Http
 from tests.support.models import CLASSES, add_bundle, add_model, make_bundle, make_image_bundle
 from tests.support.problems import check_problem
 
+pytestmark = pytest.mark.one_database("sqlite")  # no database answers a prediction
+
 NPY, RAW, JSON = "application/x-npy", "application/octet-stream", "application/json"
 ROWS = np.array([[1.5, -2.0, 0.5], [3.0, 4.0, -5.0]])
-
-
-@pytest.fixture
-def settings(data_folder: Path, migrated: Path) -> Settings:
-    """SQLite alone: no database answers a prediction."""
-    data_folder.mkdir()
-    shutil.copy(migrated, data_folder / "graftwork.db")
-    return Settings(data=data_folder)
 
 
 @pytest.fixture

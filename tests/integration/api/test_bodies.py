@@ -5,9 +5,7 @@ import datetime as dt
 import decimal
 import io
 import json
-import shutil
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,20 +17,13 @@ from pyarrow import parquet
 from app.db.tables import ModelRow
 from app.dependencies import Services
 from app.predictions.schemas import MAX_INPUTS
-from app.settings import Settings
 from tests.support.http import Http
 from tests.support.models import add_bundle, add_model, make_bundle, make_image_bundle
 from tests.support.problems import check_problem
 
+pytestmark = pytest.mark.one_database("sqlite")  # no database answers a prediction
+
 ROWS = [{"width": 1.5, "height": -2.0, "depth": 0.5}, {"width": 3.0, "height": 4.0, "depth": -5.0}]
-
-
-@pytest.fixture
-def settings(data_folder: Path, migrated: Path) -> Settings:
-    """SQLite alone: no database answers a prediction."""
-    data_folder.mkdir()
-    shutil.copy(migrated, data_folder / "graftwork.db")
-    return Settings(data=data_folder)
 
 
 @pytest.fixture

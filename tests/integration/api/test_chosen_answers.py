@@ -1,8 +1,6 @@
 """What of the answers is asked for: heads, the most probable classes, digits; and several models in one request."""
 
 import re
-import shutil
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,24 +8,17 @@ import pytest
 from app.db.tables import ModelRow
 from app.dependencies import Services
 from app.ml.models.predictor import Predictor
-from app.settings import Settings
 from tests.integration.api.test_short_way import SOUND, bundle_of
 from tests.support.http import Http
 from tests.support.models import add_bundle, add_model, make_bundle
 from tests.support.problems import check_problem
 
+pytestmark = pytest.mark.one_database("sqlite")  # no database answers a prediction
+
 ROWS = [[1.5, -2.0, 0.5], [3.0, 4.0, -5.0]]
 BODY = {"inputs": ROWS}
 SEVERAL = "/v1/models/several/predictions"
 NUMBER = re.compile(rb"-?\d+(?:\.\d+)?(?:e-?\d+)?")
-
-
-@pytest.fixture
-def settings(data_folder: Path, migrated: Path) -> Settings:
-    """SQLite alone: no database answers a prediction."""
-    data_folder.mkdir()
-    shutil.copy(migrated, data_folder / "graftwork.db")
-    return Settings(data=data_folder)
 
 
 @pytest.fixture

@@ -3,8 +3,6 @@
 import dataclasses
 import io
 import json
-import shutil
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -18,22 +16,15 @@ from app.ml.models.predictor import Predictor
 from app.predictions import service
 from app.predictions.schemas import Prompts
 from app.predictions.stream import generation_lines
-from app.settings import Settings
 from app.shares.turns import Turns
 from tests.support.http import Http
 from tests.support.models import add_bundle
 from tests.support.problems import check_problem
 from tests.support.texts import CHARACTERS, SMALL, run_of, text_data
 
+pytestmark = pytest.mark.one_database("sqlite")  # no database answers a generation
+
 URL = "/v1/models/verses/generations"
-
-
-@pytest.fixture
-def settings(data_folder: Path, migrated: Path) -> Settings:
-    """SQLite alone: no database answers a generation."""
-    data_folder.mkdir()
-    shutil.copy(migrated, data_folder / "graftwork.db")
-    return Settings(data=data_folder)
 
 
 @pytest.fixture(autouse=True)

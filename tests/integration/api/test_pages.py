@@ -2,10 +2,7 @@
 
 import json
 import re
-import shutil
-import socket
 import subprocess
-import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,16 +10,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-import uvicorn
 from fastapi import FastAPI
 
 from app.client import Graftwork
 from app.settings import Settings
 from tests.support.http import Http
-from tests.support.servers import HANGS, wait_until
+from tests.support.live import served
+from tests.support.servers import HANGS
 from tests.support.work import run_jobs
 from tests.unit.datasets.conftest import picture, zipped
 from tests.unit.datasets.test_data_page import EXAMPLES, OPTION
+
+pytestmark = pytest.mark.one_database("sqlite")  # no database answers a prediction
 
 PAGE = (Path(__file__).parents[3] / "docs" / "predicting.md").read_text(encoding="utf-8")
 PROTOCOLS = (Path(__file__).parents[3] / "docs" / "protocols.md").read_text(encoding="utf-8")
@@ -39,14 +38,6 @@ MODELS = {
     "pets": ("pets", "label"),
 }
 TRAINING = {"epochs": 1, "batch_size": 2}
-
-
-@pytest.fixture
-def settings(data_folder: Path, migrated: Path) -> Settings:
-    """SQLite alone: no database answers a prediction."""
-    data_folder.mkdir()
-    shutil.copy(migrated, data_folder / "graftwork.db")
-    return Settings(data=data_folder)
 
 
 @pytest.fixture
@@ -80,14 +71,8 @@ def trained(client: Http, settings: Settings) -> None:
 @pytest.fixture
 def url(app: FastAPI) -> Iterator[str]:
     """The application on a port of its own."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="on"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        wait_until(lambda: server.started, "it serves")
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        server.should_exit = True
-        thread.join(HANGS)
+    with served(app) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 @pytest.mark.usefixtures("trained")

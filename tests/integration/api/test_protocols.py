@@ -3,11 +3,9 @@
 import base64
 import io
 import json
-import shutil
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -32,13 +30,7 @@ from tests.support.models import COLUMNS, add_bundle, add_model, bundle_of, make
 from tests.support.servers import HANGS, wait_until
 from tests.support.texts import CHARACTERS, SMALL, run_of, text_data
 
-
-@pytest.fixture
-def settings(data_folder: Path, migrated: Path) -> Settings:
-    """SQLite alone: the SQL is that of other modules."""
-    data_folder.mkdir()
-    shutil.copy(migrated, data_folder / "graftwork.db")
-    return Settings(data=data_folder)
+pytestmark = pytest.mark.one_database("sqlite")  # the SQL is that of other modules
 
 
 @pytest.fixture

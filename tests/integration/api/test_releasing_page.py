@@ -1,20 +1,18 @@
 """The commands and the Python of docs/releasing.md, run in their order against four versions of a model."""
 
 import re
-import socket
 import subprocess
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import uvicorn
 from fastapi import FastAPI
 
 from app.client import Graftwork
 from app.dependencies import Services
+from tests.support.live import served
 from tests.support.models import add_model
-from tests.support.servers import HANGS, wait_until
+from tests.support.servers import HANGS
 
 PAGE = (Path(__file__).parents[3] / "docs" / "releasing.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(bash|python)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
@@ -23,14 +21,8 @@ BLOCKS = re.findall(r"^```(bash|python)\n(.*?)^```", PAGE, re.MULTILINE | re.DOT
 @pytest.fixture
 def url(app: FastAPI) -> Iterator[str]:
     """The application on a port of its own."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="on"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        wait_until(lambda: server.started, "it serves")
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        server.should_exit = True
-        thread.join(HANGS)
+    with served(app) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 @pytest.mark.one_database

@@ -17,6 +17,7 @@ from worker.training.run import prepare
 
 CLASSIFIER = {"kind": "classifier", "target": "label"}
 REGRESSOR = {"kind": "regressor", "target": "size"}
+MULTI_LABEL = {"kind": "multi_label", "target": ["round", "large"], "name": "labels"}
 
 
 def models(*heads: list[dict[str, Any]], layers: Sequence[int | str] = ("last",)) -> list[Predictor]:
@@ -42,7 +43,7 @@ def models(*heads: list[dict[str, Any]], layers: Sequence[int | str] = ("last",)
 
 
 @pytest.mark.parametrize("layers", [("last",), ("last", 0, "all")])
-@pytest.mark.parametrize("counts", [(1, 1, 1, 1, 1), (3, 1, 4, 2, 5), (0, 2, 0, 1, 1)])
+@pytest.mark.parametrize("counts", [(1, 1, 1, 1, 1, 1, 1), (3, 1, 4, 2, 5, 2, 1), (0, 2, 0, 1, 1, 0, 2)])
 def test_the_answers_are_those_of_each_alone(counts: tuple[int, ...], layers: tuple[int | str, ...]) -> None:
     predictors = models(
         [CLASSIFIER],
@@ -50,6 +51,8 @@ def test_the_answers_are_those_of_each_alone(counts: tuple[int, ...], layers: tu
         [{**CLASSIFIER, "hidden": [5]}],
         [{**REGRESSOR, "loss": "gaussian"}],
         [{**CLASSIFIER, "name": "kind"}, {**REGRESSOR, "name": "how large"}],
+        [MULTI_LABEL, CLASSIFIER],
+        [{**MULTI_LABEL, "name": "others"}],
         layers=layers,
     )
     assert len({predictor.family for predictor in predictors}) == 1

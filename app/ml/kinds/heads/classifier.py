@@ -5,8 +5,7 @@ class (Szegedy et al., "Rethinking the Inception architecture", 2016), weighted 
 N / (K N_class) over the train rows (King and Zeng, 2001). Answers are scaled by a temperature: see temperature.py.
 """
 
-from collections.abc import Hashable, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Mapping, Sequence
 from operator import itemgetter
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -21,8 +20,9 @@ from app.ml.errors import ConfigError
 from app.ml.evaluation.classification import Classification
 from app.ml.fields import Integer, Name, Rate
 from app.ml.interfaces import Accepts, AnswerPart, Choices, Head, HeadConfig
-from app.ml.interfaces.abilities import SoftLabelSolver, Stackable, Stacked
+from app.ml.interfaces.abilities import SoftLabelSolver, Stackable
 from app.ml.interfaces.head_answers import ClassAnswers, named_classes
+from app.ml.kinds.heads.stacking import LinearOrDeep
 from app.ml.kinds.heads.temperature import fitted_temperature
 from app.ml.solvers.logistic import SoftLabels, solve_logistic, solve_soft
 from app.ml.solvers.solution import Solution
@@ -113,7 +113,7 @@ def _rarer(classes: tuple[str, ...], rows: Sequence[int] | None) -> tuple[str, s
     return classes[code], f"the rarer class: {rows[code]} of {sum(rows)} labelled train rows"
 
 
-class ClassifierHead(Head, SoftLabelSolver, Stackable):
+class ClassifierHead(Head, SoftLabelSolver, LinearOrDeep):
     """(B, F) to logits (B, K)."""
 
     class_weight: Tensor
@@ -161,16 +161,6 @@ class ClassifierHead(Head, SoftLabelSolver, Stackable):
     def answer(self, output: Tensor) -> ClassAnswers:
         """The probabilities are finite and sum to 1."""
         return ClassAnswers(self.classes, _probabilities(output, self.temperature).numpy(force=True))
-
-    @cached_property
-    def stack_key(self) -> Hashable:
-        """Linear classifiers of as many features and classes."""
-        return self if self.config.hidden else (ClassifierHead, single_layer(self.layers).weight.shape)
-
-    @cached_property
-    def folded(self) -> Stacked:
-        """Weights (K, F) and biases (K,)."""
-        return self.standardize.folded_into(single_layer(self.layers))
 
     def answer_stacked(
         self, heads: Sequence[Stackable], counts: Sequence[int], outputs: Tensor

@@ -20,6 +20,7 @@ from app.ml.evaluation import multi_label
 from app.ml.fields import Integer, Name, NameOrNames, Rate
 from app.ml.interfaces import Accepts, AnswerPart, Head, HeadConfig
 from app.ml.interfaces.head_answers import LabelAnswers
+from app.ml.kinds.heads.stacking import LinearOrDeep
 from app.ml.solvers.multi_label import solve_multi_label
 from app.ml.solvers.solution import Solution
 from app.ml.spec import TargetSpec
@@ -79,7 +80,7 @@ def _labels(targets: tuple[TargetSpec, ...]) -> tuple[str, ...]:
     return tuple(target.label if alike else target.name for target in targets)
 
 
-class MultiLabelHead(Head):
+class MultiLabelHead(Head, LinearOrDeep):
     """(B, F) to logits (B, K); its labels are (B, K), or (B,) for one."""
 
     positive_weight: Tensor

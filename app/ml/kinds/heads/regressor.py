@@ -14,8 +14,7 @@ normal quantile, times the leave-one-out error where the head was solved for, el
 """
 
 import math
-from collections.abc import Hashable, Sequence
-from functools import cached_property
+from collections.abc import Sequence
 from operator import itemgetter
 from statistics import NormalDist
 from typing import Annotated, Any, ClassVar, Literal
@@ -30,8 +29,8 @@ from app.ml.blocks.standardize import Standardize
 from app.ml.evaluation.regression import Regression, Regressions
 from app.ml.fields import Integer, Name, NameOrNames, Rate, Real
 from app.ml.interfaces import Accepts, AnswerPart, Head, HeadConfig
-from app.ml.interfaces.abilities import Stackable, Stacked
 from app.ml.interfaces.head_answers import NumberAnswers
+from app.ml.kinds.heads.stacking import LinearOrDeep
 from app.ml.solvers.regression import solve_regression
 from app.ml.solvers.solution import Solution
 from app.ml.spec import TargetSpec
@@ -113,7 +112,7 @@ class Regressor(HeadConfig):
         return RegressorHead(self, features, tuple(target.name for target in targets))
 
 
-class RegressorHead(Head, Stackable):
+class RegressorHead(Head, LinearOrDeep):
     """(B, F) to (B, T), or with variances (B, 2 T), in deviations from the train rows' means; labels (B,) or (B, T)."""
 
     scales_targets: ClassVar[bool] = True
@@ -167,16 +166,6 @@ class RegressorHead(Head, Stackable):
     def answer_details(self) -> dict[str, Any]:
         """The share of rows whose number lies between low and high."""
         return {"level": self.config.level}
-
-    @cached_property
-    def stack_key(self) -> Hashable:
-        """Linear regressors of as many features and outputs."""
-        return self if self.config.hidden else (RegressorHead, single_layer(self.layers).weight.shape)
-
-    @cached_property
-    def folded(self) -> Stacked:
-        """Weights (K, F) and biases (K,)."""
-        return self.standardize.folded_into(single_layer(self.layers))
 
     def outcomes(self, output: Tensor, target: Tensor) -> Regression | Regressions:
         """Values and intervals, in the targets' units, of the rows where any number is known."""
