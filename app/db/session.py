@@ -18,6 +18,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
+from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import FunctionElement
 from sqlalchemy.types import Double
@@ -122,6 +123,8 @@ class Database:
         self._reading = self.engine.execution_options(reading=True)
         self.statements = 0
         event.listen(self.engine, "before_cursor_execute", self._count)
+        self._is_closed = False
+        event.listen(self.engine, "checkin", self._close_late)
 
     def _count(self, *_: ExecutionContext | Any) -> None:
         self.statements += 1
@@ -160,8 +163,13 @@ class Database:
             return action(session)
 
     def close(self) -> None:
-        """Close all connections."""
+        """Close all connections: those that a thread still uses as soon as it gives them back."""
+        self._is_closed = True
         self.engine.dispose()
+
+    def _close_late(self, _connection: Any, record: ConnectionPoolEntry) -> None:
+        if self._is_closed:
+            record.invalidate()
 
 
 def after_commit(session: Session, action: Callable[[], Any]) -> None:

@@ -66,6 +66,7 @@ def test_aliases_are_listed_and_deleted(client: Http) -> None:
         ("production", 2, 1),
     ]
     assert client.get(PRODUCTION).json() == listed[1]
+    assert client.post("/v1/models/sizes@production/predictions", json=INPUTS).status_code == 200
     assert client.delete(PRODUCTION).status_code == 204
     for answer in (client.get(PRODUCTION), client.delete(PRODUCTION), client.post(f"{PRODUCTION}/rollback")):
         check_problem(answer, 404, "alias_not_found")

@@ -1,6 +1,7 @@
 """What of the answers is asked for: heads, the most probable classes, digits; and several models in one request."""
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -150,6 +151,22 @@ def test_a_backbone_that_models_share_runs_once(
     assert client.post("/v1/predictions", json=body).status_code == 200
     assert len(runs) > 2
     assert runs == [0, 1] * (len(runs) // 2)
+
+
+def test_a_shared_backbone_is_given_the_rows_as_each_model_reads_them(
+    client: Http, services: Services, project_id: str
+) -> None:
+    first = make_bundle()
+    columns = tuple(column.model_copy(update={"mean": 5.0, "std": 3.0}) for column in first.manifest.modality.columns)
+    modality = first.manifest.modality.model_copy(update={"columns": columns})
+    other = replace(first, manifest=first.manifest.model_copy(update={"modality": modality}))
+    rows = [add_bundle(services, project_id, name, bundle) for name, bundle in (("usual", first), ("scaled", other))]
+    together = client.post("/v1/predictions", json={"models": ["usual", "scaled"], **BODY}).json()["models"]
+    alone = [client.post(f"/v1/models/{name}/predictions", json=BODY).json() for name in ("usual", "scaled")]
+    assert [model["predictions"] for model in together] == [model["predictions"] for model in alone]
+    assert alone[0]["predictions"] != alone[1]["predictions"]
+    residents = [services.engine.peek(row.id) for row in rows]
+    assert len({resident.model.backbone for resident in residents if resident}) == 1
 
 
 def test_models_by_query_and_heads_of_several(client: Http, relatives: dict[str, ModelRow], several: ModelRow) -> None:

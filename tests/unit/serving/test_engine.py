@@ -1,3 +1,4 @@
+import asyncio
 import threading
 import time
 from collections.abc import Hashable, Sequence
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from app.serving.batching import Batcher
 from app.serving.engine import Engine
 
 
@@ -167,3 +169,30 @@ def test_models_of_one_family_share_their_batchers() -> None:
     first, second, other = engine.resident("a", member), engine.resident("b", member), engine.resident("c", Echo)
     assert first.batchers is second.batchers
     assert other.batchers is not first.batchers
+
+
+def test_the_longest_batch_of_all_families_is_told() -> None:
+    engine = Engine(4)
+    first, second = engine.resident("a", Echo), engine.resident("b", Echo)
+    assert engine.seconds_of_longest_batch() == 0
+    begun = threading.Event()
+    go_on = threading.Event()
+
+    def compute(rows: NDArray[Any], _: Any) -> list[Any]:
+        begun.set()
+        assert go_on.wait(240)
+        return rows.tolist()
+
+    async def ask() -> None:
+        with ThreadPoolExecutor(1) as pool:
+            second.batchers["predictions"] = Batcher(compute, pool)
+            first.batchers["predictions"] = Batcher(compute, pool)
+            answers = second.batchers["predictions"].submit(np.zeros((1, 1)))  # of no known cost: in a thread
+            await asyncio.to_thread(begun.wait)
+            seconds = engine.seconds_of_longest_batch()
+            go_on.set()
+            await answers
+        assert seconds > 0
+        assert engine.seconds_of_longest_batch() == 0
+
+    asyncio.run(ask())

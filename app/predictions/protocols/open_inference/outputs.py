@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from app.errors import UnprocessableError
+from app.errors import ConflictError, UnprocessableError
 from app.ml.interfaces import Rows
 from app.ml.interfaces.answers import AnswerPart, PartType
 from app.predictions.protocols.open_inference.schemas import OutputTensor, RequestedOutput, TensorMetadata
@@ -42,7 +42,11 @@ class Output:
 
 
 def outputs_of(parts: dict[str, tuple[AnswerPart, ...]], features: int) -> dict[str, Output]:
-    """Return a model's outputs by name: for each head the answer itself and its further parts, then the embeddings."""
+    """Return a model's outputs by name: for each head the answer itself and its further parts, then the embeddings.
+
+    Raises:
+        ConflictError: two heads are named so that two outputs have one name.
+    """
     outputs = [
         Output(
             name=f"{head}.{part.name}" if part.name else head,
@@ -56,6 +60,11 @@ def outputs_of(parts: dict[str, tuple[AnswerPart, ...]], features: int) -> dict[
         for part in of_head
     ]
     by_name = {output.name: output for output in outputs}
+    if len(by_name) < len(outputs):
+        names = [output.name for output in outputs]
+        twice = next(name for name in names if names.count(name) > 1)
+        msg = f"two heads of this model would answer with a tensor {twice[:200]!r}: ask /v1/models/{{ref}}/predictions"
+        raise ConflictError(msg, code="ambiguous_outputs")
     by_name.setdefault(EMBEDDINGS, Output(EMBEDDINGS, "FP32", (features,)))  # unless a head has that name
     return by_name
 
