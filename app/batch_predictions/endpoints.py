@@ -35,7 +35,8 @@ def _schema() -> dict[str, Any]:
     file = {
         "type": "string",
         "format": "binary",
-        "description": "CSV, JSON Lines, Parquet, plain text, .npy, .npz, or a zip of images or of .txt files.",
+        "description": "CSV, JSON Lines, one JSON document, Parquet, plain text, .npy, .npz, or a zip of images, of "
+        ".txt files, or of one or several tables.",
     }
     properties = {"file": file} | inline_references(options["properties"], options.get("$defs", {}))
     schema = {"type": "object", "required": ["file", *options["required"]], "properties": properties}

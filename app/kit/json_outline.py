@@ -5,7 +5,7 @@ Documents that are no JSON have an outline as well: it bounds what parsing them 
 wrong.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -59,10 +59,7 @@ def count_bytes(body: bytes, signs: bytes) -> int:
     """Return how many bytes of a body are among the signs, without holding the interpreter for long."""
     is_sign = np.zeros(256, bool)
     is_sign[list(signs)] = True
-    return sum(
-        int(np.count_nonzero(is_sign[np.frombuffer(body, np.uint8, min(BLOCK_BYTES, len(body) - offset), offset)]))
-        for offset in range(0, len(body), BLOCK_BYTES)
-    )
+    return sum(int(np.count_nonzero(is_sign[block])) for block in _blocks(body))
 
 
 def parsed_bytes(body: bytes | memoryview) -> int:
@@ -76,8 +73,7 @@ def text_bytes(body: bytes | memoryview) -> int:
     if isinstance(body, bytes) and body.isascii():
         return len(body)
     characters, widest = 0, 0
-    for offset in range(0, len(body), BLOCK_BYTES):
-        block = np.frombuffer(body, np.uint8, min(BLOCK_BYTES, len(body) - offset), offset)
+    for block in _blocks(body):
         characters += int(np.count_nonzero((block & 0xC0) != 0x80))  # noqa: PLR2004 - bytes that go on with a character
         widest = max(widest, int(block.max()))
     return characters * (4 if widest >= _FOUR_BYTES else 2 if widest >= _BEYOND_LATIN_1 else 1)
@@ -102,24 +98,50 @@ def full_outline(body: bytes | memoryview) -> Outline:
     """Return the outline of a document with the positions of a list's items."""
     result = Outline()
     depth = 0
-    for offset, block, outside in _outside_strings(body, result):
+    for offset, block, outside in _outside_strings(_blocks(body), result):
         depth = _add(result, offset, np.where(outside, block, 0), depth)
     return result
 
 
+def item_edges(blocks: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.int64]]:
+    """Yield the edges of a list's items, or of an object's members, block by block.
+
+    The first byte of the blocks is the opening bracket. Edges are its position, those of the commas between the items,
+    and that of the closing bracket, after which nothing is read; where it is missing, the last edge is a comma's.
+    """
+    depth = 0
+    yield np.zeros(1, np.int64)
+    for offset, block, outside in _outside_strings(blocks, Outline()):
+        signs = np.where(outside, block, 0)
+        depths = np.cumsum(_STEPS[signs], dtype=np.int32) + depth
+        ends = np.flatnonzero(depths == 0)
+        end = int(ends[0]) if len(ends) else len(block)
+        yield offset + np.flatnonzero((signs[:end] == _COMMA) & (depths[:end] == 1))
+        if len(ends):
+            yield np.array([offset + end])
+            return
+        depth = int(depths[-1])
+
+
+def _blocks(body: bytes | memoryview) -> Iterator[NDArray[np.uint8]]:
+    for offset in range(0, len(body), BLOCK_BYTES):
+        yield np.frombuffer(body, np.uint8, min(BLOCK_BYTES, len(body) - offset), offset)
+
+
 def _outside_strings(
-    body: bytes | memoryview, result: Outline
+    blocks: Iterable[NDArray[np.uint8]], result: Outline
 ) -> Iterator[tuple[int, NDArray[np.uint8], NDArray[np.bool_]]]:
     """Yield blocks of bytes with their offsets, and which of the bytes are outside strings; count the quotes."""
     is_escaped = is_inside = False
-    for offset in range(0, len(body), BLOCK_BYTES):
-        block = np.frombuffer(body, np.uint8, min(BLOCK_BYTES, len(body) - offset), offset)
+    offset = 0
+    for block in blocks:
         quotes = block == _QUOTE
         is_escaped = _drop_escaped(block, quotes, is_escaped)
         inside = (np.cumsum(quotes, dtype=np.uint8) & 1).astype(bool) ^ is_inside
         is_inside = bool(inside[-1])
         result.quotes += int(np.count_nonzero(quotes))
         yield offset, block, ~inside
+        offset += len(block)
 
 
 def _drop_escaped(block: NDArray[np.uint8], quotes: NDArray[np.bool_], is_escaped: bool) -> bool:

@@ -113,6 +113,7 @@ def _file_source(context: JobContext, modality: Modality) -> FileSource:
         inputs=modality.keys,
         required=modality.required_keys,
         left_out=modality.left_out,
+        channels=max(1, len(modality.signature().columns)),
         **config["reading"],
     )
     context.attempt.report(progress_of(0, 1, 0, None), [], "counting the rows")

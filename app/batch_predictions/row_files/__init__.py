@@ -8,15 +8,17 @@ from app.batch_predictions.row_files.archives import open_members, unpack_only
 from app.batch_predictions.row_files.arrays import open_npy, open_npz
 from app.batch_predictions.row_files.base import LIMITS, Block, Expected, Opening, RowFile
 from app.batch_predictions.row_files.comma_separated import CommaSeparated, is_table
+from app.batch_predictions.row_files.json_document import is_like_document, open_document
 from app.batch_predictions.row_files.json_lines import JsonLines
 from app.batch_predictions.row_files.parquet import Parquet
 from app.batch_predictions.row_files.plain_text import PlainText
+from app.batch_predictions.row_files.several_tables import open_tables
 from app.datasets.context import Context
 from app.datasets.errors import Code, DatasetError
 from app.datasets.options import PrepareOptions
-from app.datasets.readers import BOM, HEAD_BYTES, detect, is_json_lines, packed_file
+from app.datasets.readers import BOM, HEAD_BYTES, MAX_NOTES, detect, is_json_lines, packed_file
 from app.datasets.readers.archive import open_archive
-from app.datasets.readers.contents import name_some, sort_members
+from app.datasets.readers.contents import sort_members
 from app.datasets.readers.csv import looks_like_table, read_sample
 from app.datasets.readers.encodings import UTF16_BOMS, as_utf8
 
@@ -28,7 +30,8 @@ _LINES, _TABLES = (".jsonl", ".ndjson"), (".csv", ".tsv")
 
 def check_format(path: Path) -> None:
     """Refuse a file whose format is not known. Raises DatasetError."""
-    detect(path, LIMITS)
+    if not is_like_document(path):
+        detect(path, LIMITS)
 
 
 def open_rows(path: Path, opening: Opening) -> RowFile:
@@ -40,7 +43,7 @@ def open_rows(path: Path, opening: Opening) -> RowFile:
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
     if opening.expected.encoding == "auto" and not head.startswith(UTF16_BOMS):
-        detect(path, LIMITS)
+        check_format(path)
     if head.startswith(_ZIP):
         return _open_archive(path, opening)
     if head.startswith(b"PAR1"):
@@ -53,7 +56,10 @@ def open_rows(path: Path, opening: Opening) -> RowFile:
 
 
 def _open_text(path: Path, opening: Opening) -> RowFile:
-    """Open a text file: JSON Lines, CSV or, for a model of texts, plain text where the first line names no column."""
+    """Open a text file: JSON, CSV or, for a model of texts where the first line names no column, plain text."""
+    document = open_document(path, opening)
+    if document is not None:
+        return document
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
     if is_json_lines(head.removeprefix(BOM)) or opening.filename.lower().endswith(_LINES):
@@ -88,10 +94,11 @@ def _open_archive(path: Path, opening: Opening) -> RowFile:
     if only is not None:
         unpacked = unpack_only(path, opening, only.filename)
         return open_rows(unpacked, replace(opening.below("packed_scratch"), filename=only.filename))
+    if contents.tables and len(contents.texts) <= MAX_NOTES:
+        return open_tables(path, opening, open_rows)
     if contents.texts and opening.expected.modality == "text":
         return of_texts()
     if contents.tables:
-        message = f"the zip holds several tables ({name_some(contents.tables)}); send each in a job of its own"
-        raise DatasetError(Code.MIXED_LAYOUT, message)
+        return open_tables(path, opening, open_rows)
     message = f"the zip holds nothing that a model of {opening.expected.modality}s answers"
     raise DatasetError(Code.WRONG_MODALITY, message)

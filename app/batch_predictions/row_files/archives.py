@@ -71,7 +71,7 @@ def open_members(path: Path, opening: Opening, *, pictures: bool) -> Members:
     with open_archive(path, LIMITS, opening.expected.name_encoding, opening.notes) as (_, infos):
         contents = sort_members(infos)
     members = contents.images if pictures else contents.texts
-    _warn_of_others(contents, members, opening)
+    warn_of_others(contents, members, opening)
     return Members(path, opening, [member.filename for member in members], pictures=pictures)
 
 
@@ -80,7 +80,7 @@ def unpack_only(path: Path, opening: Opening, name: str) -> Path:
     target = opening.scratch / "packed"
     with open_archive(path, LIMITS, opening.expected.name_encoding, opening.notes) as (archive, infos):
         member = next(info for info in infos if info.filename == name)
-        _warn_of_others(sort_members(infos), [member], opening)
+        warn_of_others(sort_members(infos), [member], opening)
         with target.open("wb") as file:
             for chunk in read_chunks(archive, member, LIMITS.unpacked_bytes):
                 opening.tick()
@@ -88,7 +88,8 @@ def unpack_only(path: Path, opening: Opening, name: str) -> Path:
     return target
 
 
-def _warn_of_others(contents: Contents, rows: Sequence[zipfile.ZipInfo], opening: Opening) -> None:
+def warn_of_others(contents: Contents, rows: Sequence[zipfile.ZipInfo], opening: Opening) -> None:
+    """Warn of the files of a zip that are none of the `rows`."""
     others = contents.besides(rows)
     if others:
         message = f"{len(others)} files of the zip are not answered: {name_some(others)}"

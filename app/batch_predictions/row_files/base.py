@@ -36,6 +36,7 @@ class Expected:
     encoding: Encoding = "auto"
     name_encoding: NameEncoding = "auto"
     paragraphs: bool = False  # rows of plain text; else they are its lines
+    channels: int = 1  # of series
 
     @property
     def names(self) -> frozenset[str]:
@@ -142,6 +143,11 @@ def wider(known: ColumnType | None, value: Any) -> ColumnType | None:
             own = "number"
         case _:
             own = "text"
-    if known is None or known == own:
-        return own
-    return "number" if {known, own} == {"whole", "number"} else "text"
+    return own if known is None else wider_type(known, own)
+
+
+def wider_type(one: ColumnType, other: ColumnType) -> ColumnType:
+    """Return the type of a column that holds values of both types."""
+    if one == other:
+        return one
+    return "number" if {one, other} == {"whole", "number"} else "text"

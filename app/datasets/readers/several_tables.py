@@ -71,7 +71,7 @@ def read_tables(path: Path, context: Context, read_any: Callable[[Path, Context]
             scratch.mkdir()
             file_context = replace(context, scratch=scratch, notes=Notes())
             loaded = _read(archive, member, file_context, read_any)
-            _take_notes(file_context.notes, member.filename, start, context.notes)
+            take_notes(file_context.notes, member.filename, start, context.notes)
             tables.append(_Table(member.filename[:200], loaded, splits.get(member.filename)))
             context.progress(0.4 * (place + 1) / len(members), f"{place + 1} of {len(members)} files read")
     return _joined(tables, context)
@@ -150,7 +150,7 @@ def unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo, context: Context) 
     return target
 
 
-def _take_notes(notes: Notes, name: str, start: int, into: Notes) -> None:
+def take_notes(notes: Notes, name: str, start: int, into: Notes) -> None:
     """Add the notes of a file whose first row is row `start` of all; what other files say, too, is said once."""
     known = {decision.field: decision.value for decision in into.decisions}
     for decision in notes.decisions:

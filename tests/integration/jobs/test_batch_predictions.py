@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import zipfile
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -162,6 +163,46 @@ def test_the_next_attempt_goes_on_and_the_results_are_the_same_to_the_byte(
     assert job_of(client, job)["metrics"] == job_of(client, undisturbed)["metrics"]
     assert client.get(f"/v1/jobs/{job}/checkpoints").json()["data"] == []
     assert [entry.key for entry in services.artifacts.entries() if entry.key.startswith(f"jobs/{job}")] == []
+
+
+def as_zip(rows: list[list[float]]) -> bytes:
+    """The rows in three tables of unequal sizes."""
+    head, *lines = as_csv(rows).decode().splitlines(keepends=True)
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for part, (start, stop) in enumerate(((0, 7), (7, 1500), (1500, len(lines)))):
+            archive.writestr(f"part-{part}.csv", head + "".join(lines[start:stop]))
+    return packed.getvalue()
+
+
+def as_objects(rows: list[list[float]]) -> list[dict[str, Any]]:
+    return [{"id": f"c{number}", **dict(zip(COLUMNS, row, strict=True))} for number, row in enumerate(rows)]
+
+
+OTHER_FORMS: dict[str, Callable[[list[list[float]]], bytes]] = {
+    "several tables": as_zip,
+    "a list": lambda rows: json.dumps(as_objects(rows)).encode(),
+    "a request": lambda rows: json.dumps({"inputs": as_objects(rows)}).encode(),
+    "columns": lambda rows: json.dumps(
+        {name: [row[name] for row in as_objects(rows)] for name in ("id", *COLUMNS)}, indent=1
+    ).encode(),
+}
+
+
+@pytest.mark.parametrize("form", OTHER_FORMS)
+@pytest.mark.usefixtures("model")
+def test_files_of_other_forms_are_answered_and_go_on_as_a_csv_does(
+    client: Http, settings: Settings, database: Database, form: str
+) -> None:
+    undisturbed = answer(client, settings, as_csv(numbers()))
+    job = interrupted(client, settings, database, OTHER_FORMS[form](numbers()), 2)
+    started = [event["data"]["from"] for event in events_of(client, job) if event["type"] == "job.running"]
+    assert started[0] < started[1] < started[2]
+    rows = results(client, job)
+    assert [{key: value for key, value in row.items() if key != "file"} for row in rows] == undisturbed
+    if form == "several tables":
+        assert [row["file"] for row in rows] == ["part-0.csv"] * 7 + ["part-1.csv"] * 1493 + ["part-2.csv"] * 1000
+    assert job_of(client, job)["warnings"] == []
 
 
 @pytest.mark.usefixtures("model")

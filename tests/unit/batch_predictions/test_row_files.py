@@ -2,8 +2,6 @@
 
 import io
 import json
-import zipfile
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,54 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from app.batch_predictions.row_files import Block, Expected, Opening, RowFile, open_rows
+from app.batch_predictions.row_files import Expected
 from app.batch_predictions.row_files.base import MAX_BLOCK_ROWS
 from app.datasets.errors import DatasetError
-from app.datasets.report import Notes
-
-TABLE = Expected("table", inputs=("age", "city"), required=("age",), left_out=("id", "churn"))
-NUMBERED = Expected("table", inputs=("x0", "x1"), required=("x0", "x1"))
-TEXT = Expected("text", inputs=("review",), left_out=("id",))
-IMAGE = Expected("image", inputs=("image", "bytes"))
-SERIES = Expected("series", inputs=("load",))
-
-
-class Reader:
-    """Writes a file and opens it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.notes = folder, Notes()
-
-    def open(self, content: bytes | str, expected: Expected = TABLE, name: str = "rows") -> RowFile:
-        path = self.folder / "file"
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
-        scratch = self.folder / "scratch"
-        scratch.mkdir(exist_ok=True)
-        return open_rows(path, Opening(scratch, expected, self.notes, filename=name))
-
-    def rows(self, content: bytes | str, expected: Expected = TABLE, name: str = "rows") -> list[Any]:
-        """All inputs, an error as a text after an exclamation mark; read from any block on they are equal."""
-        file = self.open(content, expected, name)
-        blocks = list(file.blocks(0))
-        for start in [block.first for block in blocks[1:]]:
-            again = [inputs_of(block) for block in file.blocks(start)]
-            assert str(again) == str([inputs_of(block) for block in blocks if block.first >= start])
-        rows = [row for block in blocks for row in inputs_of(block)]
-        assert len(rows) == file.rows
-        assert [block.first for block in blocks] == list(np.cumsum([0, *(len(block) for block in blocks)])[:-1])
-        return rows
-
-    def codes(self) -> list[str]:
-        return [warning.code for warning in self.notes.warnings]
-
-
-def inputs_of(block: Block) -> list[Any]:
-    return [f"!{block.errors[place]}" if place in block.errors else row for place, row in enumerate(block.inputs)]
-
-
-@pytest.fixture
-def reader(tmp_path: Path) -> Reader:
-    return Reader(tmp_path)
+from tests.support.row_files import IMAGE, NUMBERED, SERIES, TEXT, Reader, packed
 
 
 def test_a_csv_has_an_object_of_texts_for_each_row(reader: Reader) -> None:
@@ -181,14 +135,6 @@ def test_arrays_are_mapped_and_labels_in_them_are_not_read(reader: Reader) -> No
     assert [row.tolist() for row in reader.rows(file.getvalue(), SERIES)] == [[0.0], [2.0, 3.0]]
 
 
-def packed(**members: bytes | str) -> bytes:
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as archive:
-        for name, content in members.items():
-            archive.writestr(name.replace("__", "/").replace("_", "."), content)
-    return file.getvalue()
-
-
 def test_a_zip_holds_pictures_texts_or_one_table(reader: Reader) -> None:
     pictures = reader.open(packed(b_png=b"\x89PNG", a__c_png=b"\x89PNG..", notes_csv="x"), IMAGE)
     (block,) = pictures.blocks(0)
@@ -197,8 +143,6 @@ def test_a_zip_holds_pictures_texts_or_one_table(reader: Reader) -> None:
     texts = packed(**{f"{name}_txt": f"{name}\r\n" for name in ("one", "two")})
     assert reader.rows(texts, TEXT) == ["one", "two"]
     assert reader.rows(packed(rows_csv="age,city\n41,Bern\n")) == [{"age": "41", "city": "Bern"}]
-    with pytest.raises(DatasetError, match="several tables"):
-        reader.open(packed(a_csv="age\n1\n", b_csv="age\n2\n"))
 
 
 def test_what_no_reader_knows_is_refused(reader: Reader) -> None:
