@@ -29,7 +29,7 @@ from app.openapi import document
 from app.predictions.endpoints import joint_router as joint_predictions
 from app.predictions.endpoints import router as predictions
 from app.predictions.forwarding import Forwarding
-from app.predictions.pins import Pins
+from app.predictions.preloading import Preloading
 from app.predictions.protocols import PROTOCOLS
 from app.predictions.shadow import Shadows
 from app.predictions.wire import PredictionWire
@@ -122,15 +122,15 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     to_thread.current_default_thread_limiter().total_tokens = 2 * settings.max_requests + settings.max_streams
     sweeper = Sweeper(services.database, services.queue, services.settings)
     collector = Collector(services.database, services.artifacts, services.settings)
-    pins = Pins(services)
+    preloading = Preloading(services)
     sweeper.start()
     collector.start()
-    pins.start()
+    preloading.start()
     app.state.key_usage.start()
     yield
     services.shadows.stop()
     app.state.key_usage.stop()
-    pins.stop()
+    preloading.stop()
     collector.stop()
     sweeper.stop()
     services.database.close()

@@ -1,7 +1,7 @@
 """Moves aliases: what an alias is to mean is loaded and checked first, then one transaction moves it.
 
 So a request finds either the version before or the new one, and both answer. This process resolves an alias anew at
-once, others within 2 s.
+once, others within 2 s, or as soon as they have loaded what it means (`app.serving.references`).
 """
 
 from dataclasses import dataclass

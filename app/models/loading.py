@@ -1,15 +1,19 @@
 """Loads registered models into memory; what is loaded has its files verified and its golden rows replayed."""
 
+import logging
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Literal
 
 from app.artifacts import link_files
 from app.dependencies import Services
-from app.errors import CorruptError, UnavailableError
+from app.errors import CorruptError, GraftworkError, UnavailableError
 from app.ml.errors import CorruptModelError
 from app.serving.engine import LoadedModel, Resident
+
+log = logging.getLogger(__name__)
 
 
 def load(state: Services, model_id: str, files: Mapping[str, Any]) -> Resident:
@@ -18,6 +22,19 @@ def load(state: Services, model_id: str, files: Mapping[str, Any]) -> Resident:
         return state.engine.resident(model_id, lambda: _load(state, files))
     except CorruptModelError as error:
         raise CorruptError(str(error)) from error
+
+
+def preload(state: Services, models: Sequence[tuple[str, Mapping[str, Any]]]) -> Future[object]:
+    """Load models (id, files) in the background; what cannot be loaded is logged, and is an error of its requests."""
+
+    def load_all() -> None:
+        for model_id, files in models:
+            try:
+                load(state, model_id, files)
+            except GraftworkError as error:
+                log.warning("model %s answers from now on and cannot be loaded: %s", model_id, error.detail)
+
+    return state.engine.in_background(load_all)
 
 
 def _load(state: Services, files: Mapping[str, Any]) -> LoadedModel:

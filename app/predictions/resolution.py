@@ -1,13 +1,16 @@
 """Which model a reference means, what is known of it, and the model in memory; references are cached."""
 
+from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from app.aliases import service as aliases
 from app.aliases.repository import AliasKey
 from app.aliases.traffic import choose
 from app.dependencies import Services
-from app.errors import ConflictError
+from app.errors import ConflictError, NotFoundError
 from app.ml.interfaces import HeadConfig
 from app.ml.interfaces.answers import AnswerPart
 from app.ml.interfaces.signature import Signature
@@ -15,6 +18,7 @@ from app.ml.kinds.heads import AnyHead
 from app.ml.kinds.registry import kinds
 from app.models import loading
 from app.models import service as models
+from app.models.loading import preload
 from app.models.repository import ModelRow
 from app.models.signatures import answer_parts_of, signature_of
 from app.predictions.schemas import ModelName
@@ -34,6 +38,12 @@ class ResolvedModel:
     modality: str
     features: int  # of an embedding
     deal: "Deal | None" = None
+
+    @property
+    def answering(self) -> dict[str, "ResolvedModel"]:
+        """The models that answer or shadow the requests for it, by id."""
+        dealt = (*(model for model, _ in self.deal.weights), self.deal.shadow) if self.deal else (self,)
+        return {model.name.id: model for model in dealt if model is not None}
 
 
 @dataclass(frozen=True)
@@ -70,14 +80,30 @@ def resolve(
 ) -> ResolvedModel:
     """Return the model that is to answer a request, by what its reference meant at most two seconds ago.
 
-    Of an alias of several versions it is one by weight: always the same for the same routing key, at random without.
-    A model that was resolved before is returned as it is.
+    Where it means another model since, and that is not in memory, the former answers until it is, for some seconds at
+    most. Of an alias of several versions it is one by weight: always the same for the same routing key, at random
+    without. A model that was resolved before is returned as it is.
 
     Raises:
         NotFoundError: the project has no such model.
     """
     if isinstance(ref, ResolvedModel):
         return ref
+    model = _meaning(state, project_id, ref)
+    if model.deal is None:
+        return model
+    salt = f"{model.deal.key.name}@{model.deal.key.alias}"
+    return replace(choose(model.deal.weights, routing_key, salt), deal=model.deal)
+
+
+def follow(state: Services) -> None:
+    """Load what references mean since another process changed the registry, before a request has to wait for it."""
+    for project_id, ref in state.engine.references.outdated():
+        with suppress(NotFoundError):
+            _meaning(state, project_id, ref, is_use=False)
+
+
+def _meaning(state: Services, project_id: str, ref: str, *, is_use: bool = True) -> ResolvedModel:
     references = state.engine.references
 
     def look_up() -> ResolvedModel:
@@ -88,11 +114,16 @@ def resolve(
             return replace(resolved, deal=_deal(dealing)) if dealing else resolved
 
     refresh(state)
-    model: ResolvedModel = references.get((project_id, ref), look_up)
-    if model.deal is None:
-        return model
-    salt = f"{model.deal.key.name}@{model.deal.key.alias}"
-    return replace(choose(model.deal.weights, routing_key, salt), deal=model.deal)
+    model: ResolvedModel = references.get((project_id, ref), look_up, partial(_loading, state), is_use=is_use)
+    return model
+
+
+def _loading(state: Services, former: ResolvedModel, model: ResolvedModel) -> Future[object] | None:
+    """Begin to load a model through which a former one, in memory, can answer; None where nothing has to wait."""
+    absent = [(id_, each.files) for id_, each in model.answering.items() if state.engine.peek(id_) is None]
+    if not absent or any(state.engine.peek(id_) is None for id_ in former.answering):
+        return None
+    return preload(state, absent)
 
 
 def _deal(dealing: aliases.Dealing) -> Deal:
@@ -102,7 +133,7 @@ def _deal(dealing: aliases.Dealing) -> Deal:
 
 
 def refresh(state: Services) -> None:
-    """Forget what references mean if the registry has changed since it was looked at, a second ago or longer."""
+    """Look up anew what references mean if the registry has changed since it was looked at, a second ago or longer."""
 
     def revision() -> tuple[Any, ...]:
         with state.database.reading() as session:

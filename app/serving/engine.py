@@ -5,7 +5,7 @@ import threading
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, Self
 from weakref import WeakValueDictionary
@@ -125,6 +125,7 @@ class Engine:
         self._users: Counter[Hashable] = Counter()  # how many models in memory have a part
         self._bytes = 0
         self._lock = threading.Lock()
+        self._background = ThreadPoolExecutor(1, thread_name_prefix="preloading")
 
     def resident(self, model_id: str, load: Callable[[], LoadedModel]) -> Resident:
         """Return a model; concurrent calls for the same model run `load` once.
@@ -144,6 +145,10 @@ class Engine:
         with self._lock:
             future = self._used(model_id)
         return _resident(future) if future is not None else None
+
+    def in_background(self, load: Callable[[], object]) -> Future[object]:
+        """Run what loads models after all that was asked for before, in a thread that requests do not wait for."""
+        return self._background.submit(load)
 
     def unload(self, model_id: str) -> None:
         """Drop a model from memory; predictions in progress finish with it."""

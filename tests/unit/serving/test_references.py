@@ -1,3 +1,4 @@
+from concurrent.futures import Future
 from typing import Any
 
 import pytest
@@ -93,3 +94,92 @@ def test_what_is_known_of_a_model_outlives_what_references_mean() -> None:
     for number in range(100):
         registry.references.described(str(number), lambda: number)  # noqa: B023 - called at once
     assert registry.references.described("id", lambda: 3) == 3  # few are kept
+
+
+class Succession:
+    """A reference that another process lets mean "b" instead of "a", the loading of which the test ends."""
+
+    def __init__(self) -> None:
+        self.registry, self.loading = Registry(), Future[None]()
+        self.asked: list[tuple[str, str]] = []
+        self.get("a")
+        self.change()
+
+    def change(self) -> None:
+        self.registry.revision += 1
+        self.registry.now += 2.1
+
+    def successor(self, former: str, model: str) -> Future[None] | None:
+        self.asked.append((former, model))
+        return None if former == model else self.loading
+
+    def get(self, model: str, *, is_use: bool = True) -> Any:
+        self.registry.references.refresh(self.registry.look)
+        return self.registry.references.get(("p", "m"), lambda: model, self.successor, is_use=is_use)
+
+    def peek(self) -> Any:
+        return self.registry.references.peek(("p", "m"))
+
+
+def test_the_former_answers_until_its_successor_is_loaded() -> None:
+    moved = Succession()
+    assert [moved.get("b"), moved.get("b"), moved.peek()] == ["a", "a", "a"]
+    assert moved.asked == [("a", "b")]
+    moved.loading.set_result(None)
+    assert [moved.peek(), moved.get("b")] == ["b", "b"]
+
+
+def test_the_former_answers_for_a_bounded_time_however_often_the_registry_changes() -> None:
+    moved = Succession()
+    for _ in range(4):
+        assert moved.get("b") == "a"
+        moved.change()
+    assert moved.registry.now - 100 > 10
+    moved.registry.now += 2
+    assert moved.get("b") == "b"
+
+
+def test_what_this_process_changes_counts_at_once() -> None:
+    moved = Succession()
+    assert moved.get("b") == "a"
+    moved.registry.references.clear()
+    assert moved.get("b") == "b"
+    assert moved.asked == [("a", "b")]
+
+
+def test_references_in_use_are_outdated_once_the_registry_has_changed() -> None:
+    moved = Succession()
+    references = moved.registry.references
+    assert references.outdated() == []
+    references.refresh(moved.registry.look)
+    assert references.outdated() == [("p", "m")]
+    moved.get("a", is_use=False)
+    assert references.outdated() == []
+    moved.registry.now += 599  # nobody has asked for it since the beginning
+    moved.change()
+    references.refresh(moved.registry.look)
+    assert references.outdated() == []
+    assert not references.are_used
+    moved.get("a")
+    assert references.are_used
+
+
+def test_a_reference_that_means_nothing_any_more_is_forgotten() -> None:
+    moved = Succession()
+    references = moved.registry.references
+    references.refresh(moved.registry.look)
+
+    def gone() -> Any:
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        references.get(("p", "m"), gone)
+    assert references.outdated() == []
+    assert moved.get("b") == "b"
+
+
+def test_the_former_does_not_answer_where_nobody_followed_what_it_means() -> None:
+    moved = Succession()
+    moved.registry.now += 600
+    assert moved.get("b") == "b"
+    assert moved.asked == []

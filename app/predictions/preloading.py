@@ -1,6 +1,7 @@
-"""Keeps the models in memory that the operator names, from the start on: their first request waits for no loading.
+"""Loads models before they are asked for: those that the operator pins, and what references in use come to mean.
 
-What a reference means may change any time; then the new version is loaded before the old one may go.
+What a reference means may change any time, in another process, too; then the new version is loaded before the old one
+may go, and no request waits for it.
 """
 
 import logging
@@ -9,28 +10,31 @@ import threading
 from app.db.session import Database
 from app.dependencies import Services
 from app.errors import GraftworkError
-from app.predictions.resolution import ResolvedModel, load, refresh, resolve
+from app.predictions.resolution import ResolvedModel, follow, load, refresh, resolve
 from app.projects import repository as projects
 
 log = logging.getLogger(__name__)
 
-_LOOK_SECONDS = 1.0
+_LOOK_SECONDS = 0.5
 _STOP_SECONDS = 5.0
 
 
-class Pins:
-    """A thread that loads and pins the models of `pinned_models`, each `project/reference`."""
+class Preloading:
+    """A thread that loads and pins the models of `pinned_models`, each `project/reference`, and follows references.
+
+    It asks the database for nothing where no model is pinned, and none was asked for lately.
+    """
 
     def __init__(self, services: Services) -> None:
         self._services = services
         self._references = services.settings.pinned_models
+        self._seen: int | None = None  # the generation of references at which all was loaded
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="pins", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="preloading", daemon=True)
 
     def start(self) -> None:
         """Begin."""
-        if self._references:
-            self._thread.start()
+        self._thread.start()
 
     def stop(self) -> None:
         """End, soon after what is being loaded."""
@@ -39,18 +43,25 @@ class Pins:
             self._thread.join(timeout=_STOP_SECONDS)
 
     def _run(self) -> None:
-        seen: int | None = None
         while True:
             try:
-                refresh(self._services)
-                generation = self._services.engine.references.generation
-                if generation != seen:
-                    self.load_all()
-                seen = generation
+                self.look()
             except Exception:
-                log.exception("pinned models were not looked at; they are again in a moment")
+                log.exception("models were not loaded ahead; this is tried again in a moment")
             if self._stop.wait(_LOOK_SECONDS):
                 return
+
+    def look(self) -> None:
+        """Load what is to be in memory and is not, where the registry has changed."""
+        references = self._services.engine.references
+        if not self._references and not references.are_used:
+            return
+        refresh(self._services)
+        follow(self._services)
+        generation = references.generation
+        if generation != self._seen:
+            self.load_all()
+        self._seen = generation
 
     def load_all(self) -> None:
         """Load what the references mean now, and let go what they meant before; what cannot be loaded is logged."""

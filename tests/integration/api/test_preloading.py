@@ -6,7 +6,7 @@ import pytest
 
 from app.db.tables import ProjectRow
 from app.dependencies import Services
-from app.predictions.pins import Pins
+from app.predictions.preloading import Preloading
 from tests.support.http import Http
 from tests.support.models import add_model
 from tests.support.servers import wait_until
@@ -31,14 +31,14 @@ def test_what_is_pinned_is_loaded_by_itself_and_follows_its_alias(
     client.put("/v1/models/sizes/aliases/prod", json={"model": first.id})
     for model in (first, second):
         pinned.engine.unload(model.id)
-    pins = Pins(pinned)
-    with caplog.at_level(logging.WARNING, "app.predictions.pins"):
-        pins.start()
+    preloading = Preloading(pinned)
+    with caplog.at_level(logging.WARNING, "app.predictions.preloading"):
+        preloading.start()
         wait_until(lambda: pinned.engine.loaded() == [first.id], "the pinned model is in memory")
         wait_until(lambda: "nobody/sizes" in caplog.text, "what cannot be loaded is logged")
     assert "/none" in caplog.text
     client.put("/v1/models/sizes/aliases/prod", json={"model": second.id})
     pinned.engine.unload(second.id)
     wait_until(lambda: second.id in pinned.engine.loaded(), "the new version is in memory")
-    pins.stop()
-    assert not pins._thread.is_alive()
+    preloading.stop()
+    assert not preloading._thread.is_alive()
