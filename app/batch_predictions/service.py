@@ -57,7 +57,7 @@ def create(state: Services, project_id: str, key: str | None, form: Form) -> Job
 def _columns(session: Session, project_id: str, *, options: UploadOptions, filename: str, blob: Blob) -> JobColumns:
     model = find_model(session, project_id, options)
     file = {"name": filename, **blob.model_dump()}
-    return columns_of(options, model, file=file, reading=reading_of(session, model, options.encoding))
+    return columns_of(options, model, file=file, reading=reading_of(session, model, options))
 
 
 def _options(fields: Mapping[str, str]) -> UploadOptions:

@@ -2,19 +2,19 @@
 
 import time
 from dataclasses import asdict
-from typing import Any, cast
+from typing import Any
 
 from sqlalchemy.orm import Session
 
 from app.artifacts import fetch_blob
 from app.batch_predictions.row_files import Expected, Opening, open_rows
 from app.datasets.errors import Code, DatasetError, RowError
-from app.datasets.options import PrepareOptions
+from app.datasets.options import PrepareOptions, SeriesOptions
 from app.datasets.report import Notes
 from app.datasets.repository import DatasetRow
 from app.jobs import lease as leases
 from app.ml.interfaces import Modality
-from app.ml.spec import MAX_WARNING_ROWS, DataSpec, ModalityKind, WarningCode, WarningItem
+from app.ml.spec import MAX_WARNING_ROWS, DataSpec, WarningCode, WarningItem
 from worker.attempt.context import JobContext
 from worker.attempt.job_inputs import device_for, open_data, open_model
 from worker.attempt.reporter import progress_of
@@ -108,13 +108,17 @@ def _file_source(context: JobContext, modality: Modality) -> FileSource:
     path = fetch_blob(context.attempt.artifacts, config["file"]["sha256"])
     scratch = context.folder / "scratch"
     scratch.mkdir()
+    signature, reading = modality.signature(), dict(config["reading"])
+    series = reading.pop("series", None)
     expected = Expected(
-        modality=cast("ModalityKind", modality.kind),
+        modality=signature.modality,
         inputs=modality.keys,
         required=modality.required_keys,
         left_out=modality.left_out,
-        channels=max(1, len(modality.signature().columns)),
-        **config["reading"],
+        channels=max(1, len(signature.columns)),
+        steps=signature.steps or 1,
+        series=None if series is None else SeriesOptions.model_validate(series),
+        **reading,
     )
     context.attempt.report(progress_of(0, 1, 0, None), [], "counting the rows")
     file = open_rows(path, Opening(scratch, expected, notes, context.stop_if_draining, config["file"]["name"]))

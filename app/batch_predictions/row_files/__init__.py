@@ -10,6 +10,7 @@ from app.batch_predictions.row_files.base import LIMITS, Block, Expected, Openin
 from app.batch_predictions.row_files.comma_separated import CommaSeparated, is_table
 from app.batch_predictions.row_files.json_document import is_like_document, open_document
 from app.batch_predictions.row_files.json_lines import JsonLines
+from app.batch_predictions.row_files.long_series import series_of
 from app.batch_predictions.row_files.parquet import Parquet
 from app.batch_predictions.row_files.plain_text import PlainText
 from app.batch_predictions.row_files.several_tables import open_tables
@@ -40,6 +41,11 @@ def open_rows(path: Path, opening: Opening) -> RowFile:
     Raises:
         DatasetError: a fault of the file as a whole, in words for the person who sent it; faults of rows are in blocks.
     """
+    return series_of(_open_any(path, opening), opening)
+
+
+def _open_any(path: Path, opening: Opening) -> RowFile:
+    """Open a file whose rows are lines, pictures, arrays or values of JSON."""
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
     if opening.expected.encoding == "auto" and not head.startswith(UTF16_BOMS):
@@ -93,12 +99,12 @@ def _open_archive(path: Path, opening: Opening) -> RowFile:
     only = packed_file(contents)
     if only is not None:
         unpacked = unpack_only(path, opening, only.filename)
-        return open_rows(unpacked, replace(opening.below("packed_scratch"), filename=only.filename))
+        return _open_any(unpacked, replace(opening.below("packed_scratch"), filename=only.filename))
     if contents.tables and len(contents.texts) <= MAX_NOTES:
-        return open_tables(path, opening, open_rows)
+        return open_tables(path, opening, _open_any)
     if contents.texts and opening.expected.modality == "text":
         return of_texts()
     if contents.tables:
-        return open_tables(path, opening, open_rows)
+        return open_tables(path, opening, _open_any)
     message = f"the zip holds nothing that a model of {opening.expected.modality}s answers"
     raise DatasetError(Code.WRONG_MODALITY, message)

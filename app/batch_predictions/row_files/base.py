@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 import numpy.typing as npt
 
 from app.datasets.limits import Limits
-from app.datasets.options import Encoding, NameEncoding
+from app.datasets.options import Encoding, NameEncoding, SeriesOptions
 from app.datasets.report import Notes
 from app.ml.spec import ModalityKind
 
@@ -36,7 +36,10 @@ class Expected:
     encoding: Encoding = "auto"
     name_encoding: NameEncoding = "auto"
     paragraphs: bool = False  # rows of plain text; else they are its lines
-    channels: int = 1  # of series
+    channels: int = 1  # of series: the first of the inputs
+    steps: int = 1 << 40  # of the longest series
+    series: SeriesOptions | None = None  # how lines make series
+    is_long: bool = False  # whether this file has to be one of such lines
 
     @property
     def names(self) -> frozenset[str]:

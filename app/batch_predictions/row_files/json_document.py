@@ -187,7 +187,8 @@ def _reading_of_object(file: JsonBytes, top: int, opening: Opening) -> Reading |
     one_row: Reading | None = None if file.is_one_line(top) else partial(_only_row, at=top)
     spread = any(f"{name}0" in expected.names for name in members)
     if spread or not expected.names.isdisjoint(name.strip() for name in members):
-        are_columns = len(nested) == len(members) and expected.modality != "series" and not spread
+        is_long = expected.series is not None and expected.series.id in members
+        are_columns = len(nested) == len(members) and (is_long or expected.modality != "series") and not spread
         return _decided(partial(_rows_of_columns, columns=nested), "columns", opening) if are_columns else one_row
     if {"columns", "data"} <= lists.keys():
         names = _names(file, lists["columns"])

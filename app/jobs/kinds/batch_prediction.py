@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from app.datasets import repository as datasets
 from app.datasets.access import find_dataset, ready_spec
-from app.datasets.options import Encoding, PrepareOptions
+from app.datasets.options import Encoding, PrepareOptions, SeriesOptions
 from app.errors import ConflictError
 from app.jobs.interface import (
     PRIORITY,
@@ -81,6 +81,11 @@ class UploadOptions(BatchPredictionOptions):
     encoding: Encoding | None = Field(
         None, description="Encoding of a text file; null: that of the model's training file."
     )
+    series: SeriesOptions | None = Field(
+        None,
+        description="For a model of series: the columns of a file with a line for each step that say its series and "
+        "its time, as for datasets; null: those of the model's training file.",
+    )
 
 
 class BatchPredictionRequest(BatchPredictionOptions, JobKind):
@@ -140,13 +145,16 @@ def columns_of(
     )
 
 
-def reading_of(session: Session, model: ModelRow, encoding: Encoding | None) -> dict[str, Any]:
-    """Return how a file is read: as the model's training file was, where that is known, but in a given encoding."""
+def reading_of(session: Session, model: ModelRow, chosen: UploadOptions) -> dict[str, Any]:
+    """Return how a file is read: as the model's training file was, where that is known, but as it is chosen."""
     dataset = None if model.dataset_id is None else datasets.find_ever(session, model.dataset_id)
     options = PrepareOptions() if dataset is None else PrepareOptions.model_validate(dataset.options)
     paragraphs = options.text is not None and options.text.rows == "paragraphs"
+    series = chosen.series or options.series
     return {
-        "encoding": encoding or options.encoding,
+        "encoding": chosen.encoding or options.encoding,
         "name_encoding": options.name_encoding,
         "paragraphs": paragraphs,
+        "series": None if series is None else series.model_dump(),
+        "is_long": chosen.series is not None,
     }

@@ -424,3 +424,39 @@ def test_the_training_file_is_answered_as_a_request_and_as_a_dataset(
         for name in answers[0]:
             given = [row[f"label.probabilities.{name}"] for row in found]
             assert given == pytest.approx([one[name] for one in answers], abs=1e-5)
+
+
+def test_series_in_long_form_are_answered_once_each_as_whole_series_are(
+    client: Http, settings: Settings, database: Database
+) -> None:
+    """Lines of all series stand among each other, the last step first; a job that goes on answers the same."""
+    series = {f"p{number}": [number % 7, number % 3, 5, number % 2][: 2 + number % 3] for number in range(40)}
+    steps = [(name, time, load) for name, loads in series.items() for time, load in enumerate(loads)]
+    shuffled = sorted(steps, key=lambda step: (-step[1], step[0]))
+    content = "patient,t,load,label\n" + "".join(
+        f"{name},{time},{load},{'ab'[int(name[1:]) % 2]}\n" for name, time, load in shuffled
+    )
+    options = {"series": '{"id": "patient", "time": "t"}', "columns": '{"label": "target"}'}
+    dataset = upload(client, settings, content, **options)
+    body = {"kind": "fine_tuning", "dataset": dataset, "heads": [{"kind": "classifier", "target": "label"}]}
+    client.post("/v1/jobs", json={**body, "name": "trained", "training": {"epochs": 1}})
+    run_jobs(settings)
+    file = "patient,t,load\n" + "".join(f"{name},{time},{load}\n" for name, time, load in shuffled)
+    file += "".join(f"far,{time},1\n" for time in range(5))
+    job = send(client, file.encode(), model="trained", checkpoint_rows=1)
+    run_drained(settings, database)
+    run_jobs(settings)
+    rows = {row["patient"]: row for row in results(client, job)}
+    assert len(rows) == job_of(client, job)["metrics"]["rows"] == 41
+    assert rows.pop("far")["error"] == "the series has 5 steps; the model takes at most 4"
+    request = client.post("/v1/models/trained/predictions", json={"inputs": list(series.values())}).json()
+    answers = [answer["label"]["probabilities"]["a"] for answer in request["predictions"]]
+    assert [rows[name]["label.probabilities.a"] for name in series] == pytest.approx(answers, abs=1e-5)
+    decided = [
+        event["data"]["field"] for event in events_of(client, job) if event["type"] == "batch_prediction.decided"
+    ]
+    assert decided == ["series"]
+    whole = "".join(f'{{"patient": "{name}", "load": {loads}}}\n' for name, loads in series.items())
+    of_whole = answer(client, settings, whole.encode(), model="trained")
+    given = [row["label.probabilities.a"] for row in of_whole]
+    assert given == pytest.approx(answers, abs=1e-5)
