@@ -6,6 +6,8 @@ TORCH := torch==2.13.0
 STAMP := $(VENV)/installed
 # One more than there are cores: tests of the whole service wait for its processes.
 PROCESSES ?= 3
+# Where `make bench` installs what Graftwork is compared with, each server into an environment of its own.
+PEERS ?= bench-peers
 export OMP_NUM_THREADS ?= 1
 unexport PYTHONDONTWRITEBYTECODE # each process that tests start would compile every file anew
 
@@ -58,11 +60,14 @@ bench: $(STAMP) ## Time training, probing, starting and each lever against their
 	$(BIN)/python bench/levers.py
 	$(BIN)/python bench/estimate.py
 	$(BIN)/python -m bench.jobs
-	$(BIN)/python -m bench.serving
+	$(BIN)/python -m bench.claims
+	$(BIN)/python -m bench.serving --peers $(PEERS)
+	$(BIN)/python -m bench.serving.heads
+	$(BIN)/python -m bench.serving.health
 
 lock: ## Write the lock files anew
 	$(BIN)/pip-compile --quiet -o requirements.lock pyproject.toml
 	$(BIN)/pip-compile --quiet --extra test --extra dev -o requirements-dev.lock pyproject.toml
 
 clean: ## Remove what was made
-	rm -rf $(VENV) demo-data dist
+	rm -rf $(VENV) demo-data dist $(PEERS)

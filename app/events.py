@@ -2,13 +2,14 @@
 
 from typing import Any, Literal
 
-from sqlalchemy import select, update
+from sqlalchemy import insert, select, update
 from sqlalchemy.orm import Session
 
 from app.db.session import db_now
 from app.jobs.repository import EventRow, JobRow
 
 Level = Literal["info", "warning", "error"]
+_INSERT = insert(EventRow)  # a statement made once: to build one costs as much as to run it
 
 
 def append(
@@ -20,12 +21,23 @@ def append(
     ).execution_options(synchronize_session=False)
     seq = session.execute(number).scalar_one()
     created_at = session.execute(select(db_now())).scalar_one()
-    row = EventRow(
-        job_id=job_id, seq=seq, created_at=created_at, level=level, type=kind, message=message, data=data or {}
-    )
-    session.add(row)
-    session.flush()
+    write(session, job_id, seq, created_at, kind, message, data, level)
     return seq
+
+
+def write(
+    session: Session,
+    job_id: str,
+    seq: int,
+    created_at: float,
+    kind: str,
+    message: str,
+    data: dict[str, Any] | None = None,
+    level: Level = "info",
+) -> None:
+    """Write an event whose number `seq` this transaction has taken from the job's row."""
+    values = {"job_id": job_id, "seq": seq, "created_at": created_at, "level": level, "type": kind, "message": message}
+    session.connection().execute(_INSERT, {**values, "data": data or {}})
 
 
 def since(session: Session, job_id: str, seq: int, limit: int = 1000) -> list[EventRow]:

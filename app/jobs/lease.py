@@ -143,8 +143,10 @@ def _claim_of(which: ColumnElement[bool]) -> Update:
             owner=bindparam("by"),
             lease_until=_NOW + bindparam("seconds", type_=Double()),
             started_at=case((JobRow.wakes_at.is_not(None), JobRow.started_at), else_=_NOW),
+            # The number of the event that the attempt started; a sweep's turns have none.
+            last_seq=JobRow.last_seq + case((JobRow.wakes_at.is_(None), 1), else_=0),
         )
-        .returning(JobRow.id, JobRow.token, JobRow.attempts, JobRow.wakes_at, JobRow.traceparent)
+        .returning(JobRow.id, JobRow.token, JobRow.attempts, JobRow.wakes_at, JobRow.traceparent, JobRow.last_seq)
     )
 
 
@@ -158,7 +160,7 @@ def _claim(session: Session, best: Update, owner: str, now: float, seconds: floa
     if row.wakes_at is None:  # a sweep's story is that of its trials, not of its turns between them
         attempts.begin(session, lease, owner, now)
         data = {"attempt": row.token, "worker": owner}
-        events.append(session, row.id, "attempt.started", f"Attempt {row.token} started.", data)
+        events.write(session, row.id, row.last_seq, now, "attempt.started", f"Attempt {row.token} started.", data)
     return lease
 
 

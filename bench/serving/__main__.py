@@ -1,229 +1,208 @@
-"""CPU seconds a request, requests a second and latency of Graftwork beside other servers of the same network.
+"""CPU, requests a second, latency, memory and cold start of Graftwork beside other servers of the same models.
 
-    python -m bench.serving [--rounds 3] [--seconds 4] [--kserve PYTHON]
+    python -m bench.serving --peers FOLDER [--rounds 2] [--seconds 2] [--starts 2] [--only kserve,naive] [--json FILE]
 
-One network (784-256-128-10), one row of 784 numbers as JSON or 32 of them; the image is 28 x 28 bytes. A text of 20
-words goes through a GRU of 64, in Graftwork and in FastAPI with the same tokenizer and network. All servers
-run side by side, one is loaded at a time, and rounds go over all of them again: a machine that slows down slows all.
-Printed is the minimum of the rounds. KServe is skipped with a word unless a Python that has it is named.
+A network (784-256-128-10) answers rows of 784 numbers, and one like it pictures of 28 x 28 bytes, as JSON; a text of 20
+words goes through a GRU of 64, in Graftwork and in FastAPI with the same tokenizer and network. Peers have the weights
+of the models that Graftwork trained, and every server's answers are compared with the right ones before it is loaded
+and afterwards. All servers run side by side, one is loaded at a time, and rounds go over all of them again: a machine
+that slows down slows all. Each figure is the best of the rounds. Graftwork is one `graftwork api` as it is by default:
+with authentication, validation, limits, metrics and warnings.
+
+Each peer is installed into a virtual environment of its own in FOLDER, if it is not there, and skipped with a line
+where that cannot be done. Two rounds of two seconds beside five peers take some eight minutes.
 """
 
 import argparse
-import io
 import json
 import os
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
-import httpx
 import numpy as np
-import psutil
-from sqlalchemy import select
+from numpy.typing import NDArray
 
-from app.artifacts import link_files, open_store
 from app.client import Graftwork
-from app.db.session import Database
-from app.db.tables import ModelRow
 from app.kit.process import free_port
-from app.settings import Settings
-from bench.service import KEY, start, wait_ready
+from bench.service import KEY
+from bench.serving import report
+from bench.serving.models import ROWS, copy_model, expected, text, train, train_text, trained, write_weights
+from bench.serving.network import MODELS
+from bench.serving.peers import PEERS, Peer, install
+from bench.serving.server import Load, Server, Target
 
-HERE = Path(__file__).parent
-BACKBONE = {"kind": "mlp", "hidden": [256, 128]}
-LOADS = ((1, 1), (1, 8), (1, 64), (32, 8))  # rows, clients
-ROWS = 3000
-
-
-@dataclass
-class Server:
-    """A server under test: where it answers, and the processes whose time is counted."""
-
-    name: str
-    port: int
-    path: str
-    bodies: dict[int, Path]
-    pid: int
-    key: str | None = None
-    results: dict[tuple[int, int], list[dict[str, float]]] = field(default_factory=dict)
-
-    def cpu_seconds(self) -> float:
-        """Return the CPU seconds of its process and of those below it."""
-        process = psutil.Process(self.pid)
-        return sum(sum(each.cpu_times()[:2]) for each in (process, *process.children(recursive=True)))
-
-    def measure(self, rows: int, clients: int, seconds: float, count: int = 1) -> None:
-        """Load it once; a * in its path stands for so many numbers in turn."""
-        before = self.cpu_seconds()
-        options = [str(self.port), self.path, str(self.bodies[rows]), str(clients), str(seconds)]
-        command = [sys.executable, "-m", "bench.serving.load", *options, *([self.key, str(count)] if self.key else [])]
-        ended = subprocess.run(command, check=True, capture_output=True, timeout=60 + seconds)
-        result: dict[str, float] = json.loads(ended.stdout)
-        assert not result["failed"], f"{self.name}: {result['failed']} answers were not 200"
-        result["cpu"] = (self.cpu_seconds() - before) / result["requests"] * 1000
-        self.results.setdefault((rows, clients), []).append(result)
+LOADS: tuple[Load, ...] = ((1, 1), (1, 8), (1, 64), (32, 8))
+MAX_ROWS = max(rows for rows, _ in LOADS)
+Inputs = dict[str, NDArray[Any]]  # MAX_ROWS rows of each model
 
 
-def bodies(folder: Path, name: str, inputs: np.ndarray, key: str = "inputs") -> dict[int, Path]:
-    """Write the bodies of requests with 1 and with 32 rows."""
-    paths = {}
-    for rows in {rows for rows, _ in LOADS}:
-        paths[rows] = folder / f"{name}-{rows}.json"
-        paths[rows].write_text(json.dumps({key: inputs[:rows].tolist()}))
-    return paths
+class Bench:
+    """The models, what is asked of them, and the servers that answer."""
 
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        random = np.random.default_rng(1)
+        self.inputs: Inputs = {
+            "table": random.random((MAX_ROWS, 784), dtype=np.float32),
+            "image": random.integers(0, 256, (MAX_ROWS, 28, 28), dtype=np.uint8),
+            "text": np.array([text(random) for _ in range(MAX_ROWS)]),
+        }
+        self.targets: list[Target] = []
+        with trained(folder / "service") as (client, _):
+            self._train(client)
+        for name in self.inputs:
+            copy_model(folder / "service", name, folder / name)
+        self.expected = {name: expected(folder / name, rows.tolist()) for name, rows in self.inputs.items()}
+        (folder / "weights").mkdir()
+        for name, step in zip(MODELS, (1, 255), strict=True):
+            shape = self.inputs[name].shape[1:]
+            rows = [np.full(shape, value).tolist() for value in (0, step)]
+            write_weights(folder / name, folder / "weights" / f"{name}.npz", *rows, step=step)
 
-@contextmanager
-def python_server(name: str, command: list[str], port: int, path: str, body: dict[int, Path]) -> Iterator[Server]:
-    """Start a peer and wait until it answers."""
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline and process.poll() is None:
+    def _train(self, client: Graftwork) -> None:
+        random = np.random.default_rng(2)
+        images = random.integers(0, 256, (ROWS, 28, 28), dtype=np.uint8)
+        train(client, "image", {"x": images, "y": images[:, 0, :10].argmax(1)}, "image")
+        train_text(client)
+
+    @property
+    def servers(self) -> list[Server]:
+        """Return the servers in order."""
+        return list({id(target.server): target.server for target in self.targets}.values())
+
+    def add(self, server: Server, peer: Peer, names: tuple[str, ...] = MODELS, *, checked: bool = True) -> None:
+        """Add the models of a server, which is asked as a peer is."""
+        server.environment["WEIGHTS"] = str(self.folder / "weights")
+        for name in names:
+            bodies = {}
+            for rows in {rows for rows, _ in LOADS}:
+                bodies[rows] = self.folder / f"{server.name}-{name}-{rows}.json"
+                bodies[rows].write_text(json.dumps(peer.body(name, self.inputs[name][:rows])))
+            target = Target(name, server, peer.path.format(name), bodies)
+            if checked:
+                target.expected, target.read = self.expected[name], peer.read
+            self.targets.append(target)
+
+    def add_graftwork(self) -> None:
+        """Add an API process as it is by default."""
+        port = free_port()
+        command = [sys.executable, "-m", "app.cli.main", "api", "--port", str(port)]
+        command += ["--data", str(self.folder / "service")]
+        server = Server("Graftwork", command, port, {"OMP_NUM_THREADS": "1"}, KEY)
+        self.add(server, Peer("", (), _none, "/v1/models/{}/predictions", read=_probabilities), tuple(self.inputs))
+
+    def add_uvicorn(self, name: str, module: str, path: str, names: tuple[str, ...] = MODELS) -> None:
+        """Add a server of this package: an ASGI application on uvicorn."""
+        port = free_port()
+        command = [sys.executable, "-m", "uvicorn", f"bench.serving.{module}:app", "--port", str(port)]
+        command += ["--log-level", "warning", "--no-access-log"]
+        server = Server(name, command, port, {"MODEL": str(self.folder / "text")}, is_peer=module == "naive")
+        read = _texts if "text" in names else _plain
+        self.add(server, Peer("", (), _none, path, read=read), names, checked=module != "bare")
+
+    def add_peer(self, peer: Peer, programs: Path) -> None:
+        """Add a peer that is installed."""
+        port, home = free_port(), self.folder / peer.name
+        environment = {"PYTHONPATH": str(Path(__file__).parent), "PATH": f"{programs}:{os.defpath}"}
+        environment |= dict.fromkeys(("LOG_LOCATION", "METRICS_LOCATION"), str(home))  # TorchServe's
+        try:
+            command = peer.command(programs, port, home)
+        except subprocess.CalledProcessError as error:
+            print(f"{peer.name} is skipped, its models cannot be made: {error.stderr.decode().strip()[-200:]}")
+        else:
+            self.add(Server(peer.name, command, port, environment, is_peer=True), peer)
+
+    def start(self, stack: ExitStack, *, keep: bool) -> None:
+        """Start each server, one after the other, and stop it again unless it is to be kept; drop what does not run."""
+        for server in self.servers:
+            targets = [target for target in self.targets if target.server is server]
             try:
-                httpx.post(f"http://127.0.0.1:{port}{path}", content=body[1].read_bytes(), trust_env=False)
-                break
-            except httpx.TransportError:
-                time.sleep(0.1)
-        yield Server(name, port, path, body, process.pid)
-    finally:
-        process.terminate()
-        process.wait()
+                server.start(targets, self.folder / f"{server.name}.log")
+            except RuntimeError as error:
+                print(f"{server.name} is skipped: {error}")
+                server.stop()
+                self.targets = [target for target in self.targets if target.server is not server]
+            else:
+                stack.callback(server.stop) if keep else server.stop()
 
 
-def train(client: Graftwork, name: str, arrays: dict[str, np.ndarray], modality: str) -> None:
-    """Train a model on made-up rows: only what it costs counts."""
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
-    dataset = client.datasets.create(buffer.getvalue(), filename="rows.npz", name=name, modality=modality)
-    job = client.jobs.create(
-        kind="fine_tuning",
-        name=name,
-        dataset=dataset["id"],
-        model=None,
-        backbone=BACKBONE,
-        heads=[{"kind": "classifier", "target": "label"}],
-        strategy={"kind": "full"},
-        training={"epochs": 1},
-    )
-    client.jobs.wait(job["id"], timeout=600)
+def _none(*_: object) -> list[str]:
+    return []
 
 
-def train_text(client: Graftwork) -> None:
-    """Train a small GRU on made-up texts of 20 words."""
-    random = np.random.default_rng(0)
-    lines = ["text,label", *(f"{text(random)},{'ab'[row % 2]}" for row in range(ROWS))]
-    dataset = client.datasets.create("\n".join(lines).encode(), filename="texts.csv", name="text", modality="text")
-    job = client.jobs.create(
-        kind="fine_tuning",
-        name="text",
-        dataset=dataset["id"],
-        model=None,
-        backbone={"kind": "gru", "width": 64},
-        heads=[{"kind": "classifier", "target": "label"}],
-        strategy={"kind": "full"},
-        training={"epochs": 1},
-    )
-    client.jobs.wait(job["id"], timeout=600)
+def _probabilities(answer: dict[str, Any]) -> NDArray[Any]:
+    return np.array([list(each["label"]["probabilities"].values()) for each in answer["predictions"]])
 
 
-def text(random: np.random.Generator) -> str:
-    """Return 20 words out of 2,000."""
-    return " ".join(f"w{number}" for number in random.integers(0, 2000, 20))
+def _texts(answer: list[dict[str, Any]]) -> NDArray[Any]:
+    return _probabilities({"predictions": answer})
 
 
-def copy_model(data: Path, name: str, folder: Path) -> Path:
-    """Copy the files of a model out of the service's data folder."""
-    settings = Settings(data=data)
-    database = Database(settings.sql_url)
-    with database.reading() as session:
-        files = session.scalars(select(ModelRow).where(ModelRow.name == name)).one().files
-    database.close()
-    folder.mkdir()
-    return link_files(open_store(settings), files, folder)
-
-
-@contextmanager
-def graftwork(folder: Path) -> Iterator[list[Server]]:
-    """Train a model of a table, one of images and one of texts, and yield the API that serves them."""
-    random = np.random.default_rng(0)
-    table = random.random((ROWS, 784), dtype=np.float32)
-    images = random.integers(0, 256, (ROWS, 28, 28), dtype=np.uint8)
-    labels = table[:, :10].argmax(1)
-    port = free_port()
-    process = start(folder / "service", f"http://127.0.0.1:{port}", threads=1)
-    try:
-        wait_ready(f"http://127.0.0.1:{port}", process)
-        with Graftwork(f"http://127.0.0.1:{port}", KEY) as client:
-            train(client, "table", {"x": table, "y": labels}, "table")
-            train(client, "image", {"x": images, "y": labels}, "image")
-            train_text(client)
-        texts = np.array([text(random) for _ in range(32)])
-        (api,) = [each for each in psutil.Process(process.pid).children() if each.cmdline()[-1] == "api"]
-        yield [
-            Server(
-                f"graftwork {name}", port, f"/v1/models/{name}/predictions", bodies(folder, name, rows), api.pid, KEY
-            )
-            for name, rows in (("table", table), ("image", images), ("text", texts))
-        ]
-    finally:
-        process.terminate()
-        process.wait()
+def _plain(answer: dict[str, Any]) -> NDArray[Any]:
+    return np.array(answer["probabilities"])
 
 
 def main() -> None:
-    """Run the rounds and print the table."""
+    """Run the rounds and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=4)
-    parser.add_argument("--kserve", type=Path, help="a Python that has kserve, torch and numpy")
+    parser.add_argument(
+        "--peers", type=Path, help="folder of the peers' virtual environments; without it there are none"
+    )
+    parser.add_argument("--only", default="", help="names of the peers to compare with, by commas")
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--seconds", type=float, default=2)
+    parser.add_argument("--starts", type=int, default=2)
+    parser.add_argument("--json", type=Path, help="file for all figures of all rounds")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="graftwork-bench-") as scratch, ExitStack() as stack:
-        folder = Path(scratch)
-        servers = stack.enter_context(graftwork(folder))
-        rows = np.random.default_rng(1).random((32, 784), dtype=np.float32)
-        plain = bodies(folder, "plain", rows)
-        for name in ("bare", "naive"):
-            port = free_port()
-            command = [sys.executable, "-m", "uvicorn", f"bench.serving.{name}:app", "--port", str(port)]
-            command += ["--log-level", "warning", "--no-access-log"]
-            servers.append(stack.enter_context(python_server(name, command, port, "/predict", plain)))
-        port, texts = free_port(), servers[-3].bodies
-        command = [sys.executable, "-m", "uvicorn", "bench.serving.naive_text:app", "--port", str(port)]
-        command += ["--log-level", "warning", "--no-access-log"]
-        os.environ["MODEL"] = str(copy_model(folder / "service", "text", folder / "text"))
-        servers.append(stack.enter_context(python_server("naive text", command, port, "/predict", texts)))
-        if options.kserve is None:
-            print("KServe is skipped: --kserve names a Python that has it")
-        else:
-            port = free_port()
-            command = [str(options.kserve), str(HERE / "kserve_peer.py"), str(port)]
-            instances = bodies(folder, "instances", rows, "instances")
-            path = "/v1/models/m:predict"
-            servers.append(stack.enter_context(python_server("kserve", command, port, path, instances)))
+        bench = Bench(Path(scratch))
+        bench.add_graftwork()
+        bench.add_uvicorn("uvicorn alone", "bare", "/", (*MODELS, "text"))
+        bench.add_uvicorn("naive FastAPI", "naive", "/{}")
+        bench.add_uvicorn("naive FastAPI of texts", "naive_text", "/predict", ("text",))
+        for peer in PEERS if options.peers else ():
+            wanted = peer.name.split()[0].lower() in options.only.split(",") or not options.only
+            if wanted and (programs := install(peer, options.peers)) is not None:
+                bench.add_peer(peer, programs)
+        for number in range(options.starts):
+            bench.start(stack, keep=number == options.starts - 1)
         for _ in range(options.rounds):
             for load in LOADS:
-                for server in servers:
-                    server.measure(*load, options.seconds)
-        report(servers)
+                for target in bench.targets:
+                    target.measure(load, options.seconds)
+        for target in bench.targets:
+            target.check()
+        print_all(bench)
+        if options.json:
+            options.json.write_text(json.dumps(figures(bench), indent=1))
 
 
-def report(servers: list[Server]) -> None:
-    """Print the minima of CPU milliseconds a request with the requests a second, p50 and p99 of that round."""
-    print("| server | " + " | ".join(f"{rows} row(s), {clients} client(s)" for rows, clients in LOADS) + " |")
-    print("|---" * (len(LOADS) + 1) + "|")
-    for server in servers:
-        best = [min(server.results[load], key=lambda result: result["cpu"]) for load in LOADS]
-        cells = [
-            f"{one['cpu']:.3f} ms ({one['requests'] / one['seconds']:,.0f}/s, {one['p50']:.1f} / {one['p99']:.1f} ms)"
-            for one in best
-        ]
-        print(f"| {server.name} | " + " | ".join(cells) + " |", flush=True)
+def print_all(bench: Bench) -> None:
+    """Print costs, ratios, and memory and starts."""
+    report.print_costs(bench.targets, LOADS)
+    own = bench.servers[0]
+    for target in (each for each in bench.targets if each.server is own):
+        others = [each for each in bench.targets if each.model == target.model and each.server is not own]
+        peers = [each for each in others if each.expected is not None]
+        report.print_ratios(target, peers, next(each for each in others if each.expected is None), LOADS)
+    report.print_processes(bench.servers)
+
+
+def figures(bench: Bench) -> dict[str, Any]:
+    """Return all figures of all rounds by target, and memory and starts by server."""
+    results = {
+        target.name: {report.name_of(load): rounds for load, rounds in target.results.items()}
+        for target in bench.targets
+    }
+    memory = {
+        server.name: {"loaded": server.loaded_bytes, "largest": server.peak_bytes, "cold_starts": server.cold_starts}
+        for server in bench.servers
+    }
+    return {"results": results, "servers": memory}
 
 
 if __name__ == "__main__":

@@ -3,34 +3,38 @@
     python -m bench.serving.heads [--heads 1000] [--whole 100] [--rounds 3] [--seconds 4]
 
 One row of 784 numbers as JSON by 64 clients, who go through the models in turn. The models are made without training,
-from one that was: heads differ in their weights, whole models in the backbone's, too.
+from one that was: heads differ in their weights, whole models in the backbone's, too. One head is asked before there
+are others in memory, and beside all of them again.
 """
 
 import argparse
 import copy
 import itertools
+import json
+import sys
 import tempfile
 import time
 from pathlib import Path
 
 import httpx
 import numpy as np
-import psutil
 import torch
+from numpy.typing import NDArray
 from sqlalchemy import select
 
 from app.artifacts import ArtifactStore, link_files, open_store, put_blob
-from app.client import Graftwork
 from app.db.session import Database
 from app.db.tables import ModelRow
 from app.kit.process import free_port
 from app.ml.models.bundle import Bundle, json_of, read_bundle, read_manifest, save_bundle
 from app.models.service import register
 from app.settings import Settings
-from bench.service import KEY, start, wait_ready
-from bench.serving.__main__ import ROWS, Server, bodies, train
+from bench.service import KEY
+from bench.serving.models import trained
+from bench.serving.report import print_head, print_row
+from bench.serving.server import Load, Server, Target
 
-CLIENTS = 64
+LOAD: Load = (1, 64)
 
 
 def varied(bundle: Bundle, seed: int, *, whole: bool) -> Bundle:
@@ -70,7 +74,7 @@ def make_models(folder: Path, heads: int, whole: int) -> None:
     database.close()
 
 
-def first_requests(port: int, names: list[str], body: bytes) -> tuple[list[float], bytes]:
+def first_requests(port: int, names: list[str], body: bytes) -> NDArray[np.float64]:
     """Return the seconds of the first request to each model."""
     seconds = []
     headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
@@ -79,7 +83,7 @@ def first_requests(port: int, names: list[str], body: bytes) -> tuple[list[float
             began = time.perf_counter()
             client.post(f"/v1/models/{name}/predictions", content=body).raise_for_status()
             seconds.append(time.perf_counter() - began)
-    return seconds, body
+    return np.array(seconds)
 
 
 def main() -> None:
@@ -92,44 +96,56 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="graftwork-bench-") as scratch:
         folder, port = Path(scratch), free_port()
-        table = np.random.default_rng(0).random((ROWS, 784), dtype=np.float32)
-        body = bodies(folder, "table", table)
-        process = start(folder / "service", f"http://127.0.0.1:{port}", threads=1)
+        body = folder / "body.json"
+        body.write_text(json.dumps({"inputs": np.random.default_rng(0).random((1, 784), dtype=np.float32).tolist()}))
+        with trained(folder / "service"):
+            pass
+        began = time.perf_counter()
+        make_models(folder / "service", options.heads, options.whole)
+        print(f"{options.heads} heads and {options.whole} whole models made in {time.perf_counter() - began:.0f} s")
+        command = [sys.executable, "-m", "app.cli.main", "api", "--port", str(port)]
+        command += ["--data", str(folder / "service")]
+        server = Server("Graftwork", command, port, {"OMP_NUM_THREADS": "1"}, KEY)
+        models = {"one head": ("head-0", 1)}
+        models[f"{options.heads} heads"] = ("head-*", options.heads)
+        models[f"{options.whole} whole models"] = ("whole-*", options.whole)
+        targets = {
+            name: (Target(name, server, f"/v1/models/{path}/predictions", {1: body}), count)
+            for name, (path, count) in models.items()
+        }
         try:
-            wait_ready(f"http://127.0.0.1:{port}", process)
-            with Graftwork(f"http://127.0.0.1:{port}", KEY) as client:
-                train(client, "table", {"x": table, "y": table[:, :10].argmax(1)}, "table")
-            make_models(folder / "service", options.heads, options.whole)
-            (api,) = [each for each in psutil.Process(process.pid).children() if each.cmdline()[-1] == "api"]
-            first_requests(port, ["table"], body[1].read_bytes())
-            memory = [api.memory_info().rss]
-            loads = []
-            for name, count in (("head", options.heads), ("whole", options.whole)):
-                names = [f"{name}-{number}" for number in range(count)]
-                loads.append(np.array(first_requests(port, names, body[1].read_bytes())[0]))
-                memory.append(api.memory_info().rss)
-            servers = []
-            for label, path, count in (
-                ("one head", "head-0", 1),
-                (f"{options.heads} heads", "head-*", options.heads),
-                (f"{options.whole} whole models", "whole-*", options.whole),
-            ):
-                server = Server(label, port, f"/v1/models/{path}/predictions", body, api.pid, KEY)
-                servers.append((server, count))
-            for _ in range(options.rounds):
-                for server, count in servers:
-                    server.measure(1, CLIENTS, options.seconds, count)
+            server.start([targets["one head"][0]], folder / "api.log")
+            measure(targets, body.read_bytes(), options.rounds, options.seconds)
         finally:
-            process.terminate()
-            process.wait()
-    print("| models | MB more | first request, s: median (largest) | CPU ms a request | p50 ms | to one head |")
-    print("|---|---|---|---|---|---|")
-    best = [min(server.results[1, CLIENTS], key=lambda result: result["cpu"]) for server, _ in servers]
-    grown = ["", *(f"{(after - before) / 1e6:.0f}" for before, after in itertools.pairwise(memory))]
-    firsts = ["", *(f"{np.median(each):.3f} ({each.max():.3f})" for each in loads)]
-    for (server, _), result, more, first in zip(servers, best, grown, firsts, strict=True):
-        ratio = f"{result['cpu'] / best[0]['cpu']:.2f} CPU, {result['p50'] / best[0]['p50']:.2f} p50"
-        print(f"| {server.name} | {more} | {first} | {result['cpu']:.3f} | {result['p50']:.1f} | {ratio} |")
+            server.stop()
+
+
+def measure(targets: dict[str, tuple[Target, int]], body: bytes, rounds: int, seconds: float) -> None:
+    """Load one head alone, then all in turns; print the first requests, memory, CPU and latency."""
+    (alone, _) = next(iter(targets.values()))
+    for _ in range(rounds):
+        alone.measure(LOAD, seconds)
+    first = alone.results.pop(LOAD)
+    memory, firsts = [alone.server.resident_bytes("VmRSS")], []
+    for target, count in list(targets.values())[1:]:
+        names = [target.path.split("/")[3].replace("*", str(number)) for number in range(count)]
+        firsts.append(first_requests(target.server.port, names, body))
+        memory.append(target.server.resident_bytes("VmRSS"))
+    for _ in range(rounds):
+        for target, count in targets.values():
+            target.measure(LOAD, seconds, count)
+    figures = {"one head, alone": min(first, key=lambda result: result["cpu"])}
+    for name, (target, _) in targets.items():
+        figures[name] = min(target.results[LOAD], key=lambda result: result["cpu"])
+    print_head(
+        ["models", "MB more", "first request, s: median (p99, largest)", "CPU ms a request", "p50 ms", "to one head"]
+    )
+    more = ["", "", *(f"{(after - before) / 1e6:.0f}" for before, after in itertools.pairwise(memory))]
+    words = ["", "", *(f"{np.median(one):.3f} ({np.quantile(one, 0.99):.3f}, {one.max():.3f})" for one in firsts)]
+    one = figures["one head"]
+    for (name, figure), grown, asked_first in zip(figures.items(), more, words, strict=True):
+        ratio = f"{figure['cpu'] / one['cpu']:.2f} CPU, {figure['p50'] / one['p50']:.2f} p50"
+        print_row([name, grown, asked_first, f"{figure['cpu']:.3f}", f"{figure['p50']:.1f}", ratio])
 
 
 if __name__ == "__main__":

@@ -1,30 +1,25 @@
-"""KServe's model server with the same network; run by a Python that has kserve and torch: `kserve_peer.py PORT`."""
+"""KServe's model server with the same networks: `kserve_peer.py PORT`, run by a Python that has kserve and torch."""
 
 import sys
 
 import kserve
-import numpy as np
-import torch
-from network import network
+from network import MODELS, network, probabilities
 
 
 class Peer(kserve.Model):
-    """Answers {"instances": [[...]]}."""
+    """Answers {"instances": [...]}."""
 
-    def __init__(self) -> None:
-        super().__init__("m")
-        torch.set_num_threads(1)
-        self.network = network()
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.network = network(name)
         self.ready = True
 
-    def predict(self, payload: dict[str, object], *_: object, **__: object) -> dict[str, object]:
+    def predict(self, payload: dict[str, list[object]], *_: object, **__: object) -> dict[str, object]:
         """Return probabilities and classes."""
-        with torch.inference_mode():
-            rows = torch.from_numpy(np.asarray(payload["instances"], dtype=np.float32))
-            probabilities = self.network(rows).softmax(1)
-        return {"predictions": {"probabilities": probabilities.tolist(), "classes": probabilities.argmax(1).tolist()}}
+        answer = probabilities(self.network, payload["instances"])
+        return {"predictions": {"probabilities": answer.tolist(), "classes": answer.argmax(1).tolist()}}
 
 
 if __name__ == "__main__":
     server = kserve.ModelServer(http_port=int(sys.argv[1]), enable_grpc=False, enable_latency_logging=False, workers=1)
-    server.start([Peer()])
+    server.start([Peer(name) for name in MODELS])

@@ -1,17 +1,17 @@
 """What is written first: FastAPI, pydantic, a plain endpoint, torch.
 
-It computes what the benched models of Graftwork do; its weights are random, since only their cost counts.
+uvicorn bench.serving.naive:app
 """
 
 import torch
 from fastapi import FastAPI
 from pydantic import BaseModel
 
-from bench.serving.network import network
+from bench.serving.network import MODELS, network
 
-torch.set_num_threads(1)
 app = FastAPI()
-model = network()
+networks = {name: network(name) for name in MODELS}
+Answer = dict[str, list[list[float]] | list[int]]
 
 
 class Rows(BaseModel):
@@ -20,9 +20,26 @@ class Rows(BaseModel):
     inputs: list[list[float]]
 
 
-@app.post("/predict")
-def predict(rows: Rows) -> dict[str, list[list[float]] | list[int]]:
+class Images(BaseModel):
+    """Pictures of 28 x 28 bytes."""
+
+    inputs: list[list[list[int]]]
+
+
+@app.post("/table")
+def predict_table(rows: Rows) -> Answer:
     """Return probabilities and classes."""
+    return answer("table", torch.tensor(rows.inputs))
+
+
+@app.post("/image")
+def predict_image(images: Images) -> Answer:
+    """Return probabilities and classes."""
+    return answer("image", torch.tensor(images.inputs).float().flatten(1))
+
+
+def answer(model: str, rows: torch.Tensor) -> Answer:
+    """Rows (N, 784) to probabilities and classes."""
     with torch.inference_mode():
-        probabilities = model(torch.tensor(rows.inputs)).softmax(1)
+        probabilities = networks[model](rows).softmax(1)
     return {"probabilities": probabilities.tolist(), "classes": probabilities.argmax(1).tolist()}
