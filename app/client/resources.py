@@ -179,20 +179,30 @@ class Models:
         heads: builtins.list[str] | None = None,
         top_k: int | None = None,
         digits: int | None = None,
+        timeout: float | None = None,
     ) -> Predictions:
         """Return one prediction `{head: answer}` per input.
 
         `inputs` are a list of rows, a single row, an array (N, ...), a pandas, polars or Arrow frame, a PIL image, or
         the path or bytes of a file, or an open one: a picture, CSV, JSON Lines, Parquet or .npy, of any number of rows.
         `unknown="refuse"` raises where an input holds what training did not see; else that is a `GraftworkWarning`.
-        `heads` answer alone, with their `top_k` most probable classes, in so many significant `digits`.
+        `heads` answer alone, with their `top_k` most probable classes, in so many significant `digits`. Inputs that
+        are not answered within `timeout` seconds, of those that one request holds, are an error of status 504.
         """
-        options = {"unknown": unknown, "heads": heads, "top_k": top_k, "digits": digits}
+        options = {"unknown": unknown, "heads": heads, "top_k": top_k, "digits": digits, "timeout": timeout}
         return self._post_inputs(path_of("models", ref, "predictions"), "predictions", inputs, options)
 
-    def embed(self, ref: str, inputs: Any, *, unknown: Unknown = "warn", digits: int | None = None) -> Embeddings:
-        """Return one embedding per input; `inputs`, `unknown` and `digits` are as in `predict`."""
-        options = {"unknown": unknown, "digits": digits}
+    def embed(
+        self,
+        ref: str,
+        inputs: Any,
+        *,
+        unknown: Unknown = "warn",
+        digits: int | None = None,
+        timeout: float | None = None,
+    ) -> Embeddings:
+        """Return one embedding per input; `inputs`, `unknown`, `digits` and `timeout` are as in `predict`."""
+        options = {"unknown": unknown, "digits": digits, "timeout": timeout}
         return self._post_inputs(path_of("models", ref, "embeddings"), "embeddings", inputs, options)
 
     def _post_inputs(self, path: str, field: str, inputs: Any, options: Json) -> builtins.list[Any]:
@@ -212,7 +222,7 @@ class Models:
     def generate(self, ref: str, inputs: Any, **options: Any) -> Generations:
         """Return one generation per text: its `continuations`, and whether the text was `truncated`.
 
-        `options` are max_tokens, temperature, top_k, top_p, beams, n, seed, stop and unknown.
+        `options` are max_tokens, temperature, top_k, top_p, beams, n, seed, stop, unknown and timeout.
         """
         rows, seed = to_json(rows_of(inputs)), options.pop("seed", 0)
         generations: Generations = []

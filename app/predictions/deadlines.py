@@ -1,22 +1,26 @@
 """How long a request for predictions may take: what it says by `timeout`, or the service's default.
 
-Computing goes on in blocks of rows, and between two of them ends where the time is up, or where nobody waits any more.
+The time counts from the request's arrival, which whoever sees it first notes in its scope. Computing goes on in blocks
+of rows, and between two of them ends where the time is up, or where nobody waits any more.
 """
 
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from fastapi import Query, Request
+from starlette.types import Scope
 
 from app.dependencies import State
 from app.errors import BadRequestError, DeadlineError
 from app.kit.hang_ups import has_hung_up
+from app.predictions.schemas import MAX_SECONDS
 
-MAX_SECONDS = 3600
+Answer = TypeVar("Answer")
 
 TimeoutQuery = Annotated[
     float | None,
@@ -34,13 +38,13 @@ TimeoutQuery = Annotated[
 class Deadline:
     """When an answer is of no more use."""
 
+    arrived: float  # of time.monotonic()
     seconds: float
-    at: float  # of time.monotonic()
     is_nobody_waiting: Callable[[], bool]
 
     def check(self) -> None:
         """Raise DeadlineError where the time is up, and BadRequestError where the client is gone."""
-        if time.monotonic() > self.at:
+        if self.remaining() <= 0:
             msg = f"The answer was not ready within {self.seconds:g} s: send fewer rows, or a longer `timeout`."
             raise DeadlineError(msg)
         if self.is_nobody_waiting():
@@ -49,7 +53,7 @@ class Deadline:
 
     def remaining(self) -> float:
         """Return the seconds that are left."""
-        return max(0.0, self.at - time.monotonic())
+        return max(0.0, self.arrived + self.seconds - time.monotonic())
 
 
 _current: ContextVar[Deadline | None] = ContextVar("deadline", default=None)
@@ -58,7 +62,30 @@ _current: ContextVar[Deadline | None] = ContextVar("deadline", default=None)
 async def limited(request: Request, state: State, timeout: TimeoutQuery = None) -> None:  # noqa: ASYNC109 - the query's name
     """Let the answer to a request take so long: a dependency, which the threads of the request then know of."""
     seconds = timeout or state.settings.prediction_seconds
-    _current.set(Deadline(seconds, time.monotonic() + seconds, partial(has_hung_up, request)))
+    _current.set(Deadline(arrival(request.scope), seconds, partial(has_hung_up, request)))
+
+
+def arrival(scope: Scope) -> float:
+    """Return when a request arrived, by time.monotonic(): now, where this is asked for the first time."""
+    arrived: float = scope["state"].setdefault("arrived", time.monotonic())
+    return arrived
+
+
+async def in_time(scope: Scope, seconds: float, answer: Awaitable[Answer]) -> Answer:
+    """Return an answer of the short way, or cancel it once the request has taken so many seconds.
+
+    Raises:
+        TimeoutError: the time is up; the endpoint, to which the request is left then, says so.
+    """
+    async with asyncio.timeout(arrival(scope) + seconds - time.monotonic()):
+        return await answer
+
+
+def allow(seconds: float | None) -> None:
+    """Let the answer to the request at hand take so long, where its body says so."""
+    deadline = _current.get()
+    if seconds is not None and deadline is not None:
+        _current.set(replace(deadline, seconds=seconds))
 
 
 def check_deadline() -> None:

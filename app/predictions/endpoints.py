@@ -76,6 +76,11 @@ def prediction_options(
     return PredictionOptions(unknown, heads, top_k, digits)
 
 
+def generation_options(unknown: UnknownQuery = "warn", digits: DigitsQuery = None) -> PredictionOptions:
+    """Return what the query says of generations."""
+    return PredictionOptions(unknown, None, None, digits)
+
+
 QueryOptions = Annotated[PredictionOptions, Depends(prediction_options)]
 Accept = Annotated[
     list[str] | None,
@@ -151,11 +156,12 @@ def predict_by_several(
     models: Annotated[  # noqa: ARG001 - it is read with the body
         list[str] | None, Query(description="As the field of a JSON body, for bodies that hold rows alone.")
     ] = None,
+    key: RoutingKey = None,
     accept: Accept = None,
 ) -> JointPredictions:
     """Return the predictions of several models for the same inputs; a backbone that some of them share runs once."""
     acceptable(accept or (), (JSON,))
-    return joint.predict(state, principal.project_id, body.models, body.inputs, query.with_body(body))
+    return joint.predict(state, principal.project_id, body.models, body.inputs, query.with_body(body), key)
 
 
 @router.post(
@@ -170,16 +176,16 @@ def generate(
     principal: CanPredict,
     ref: Ref,
     body: Annotated[Prompts, Depends(read_prompts)],
-    unknown: UnknownQuery = "warn",
-    digits: DigitsQuery = None,
+    query: Annotated[PredictionOptions, Depends(generation_options)],
+    key: RoutingKey = None,
     accept: Annotated[str, Header(description="text/event-stream sends the texts as they grow.")] = "",
 ) -> Generations | StreamingResponse:
     """Continue texts with a model that has a generator."""
-    asked = state, principal.project_id, ref, body, body.unknown or unknown, body.digits or digits
+    asked = state, principal.project_id, ref, body, body.unknown or query.unknown, body.digits or query.digits
     streamed = sse.is_asked_for(accept)
     if streamed and body.beams > 1:
         raise UnprocessableError(NO_BEAMS, errors=[ErrorItem(loc=["body", "beams"], msg=NO_BEAMS)])
-    begun = service.begin_generation(*asked, streamed=streamed)
+    begun = service.begin_generation(*asked, streamed=streamed, routing_key=key)
     if not streamed:
         return service.finish(begun, partial(has_hung_up, request))
     return sse.event_stream(generation_lines(begun, request.state.request_id))

@@ -35,6 +35,7 @@ def predict(
     refs: Sequence[str],
     inputs: Sequence[Any] | Rows,
     options: PredictionOptions,
+    routing_key: str | None = None,
 ) -> JointPredictions:
     """Return the predictions of each model for the inputs.
 
@@ -44,7 +45,7 @@ def predict(
         ConflictError: a model has no heads.
         UnprocessableError: a model cannot read the inputs; no model has such a head, or one has none of them.
     """
-    resolved = [predicting(state, project_id, ref) for ref in refs]
+    resolved = [predicting(state, project_id, ref, routing_key) for ref in refs]
     models = [load(state, model).model for model in resolved]
     asked = [
         _Asked(ref, name, model, heads)

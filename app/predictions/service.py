@@ -1,4 +1,4 @@
-"""Predictions, embeddings and generations of loaded models; resolved references are cached for two seconds."""
+"""Predictions, embeddings and generations of loaded models; references are resolved from memory."""
 
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -193,6 +193,7 @@ def begin_generation(
     digits: int | None = None,
     *,
     streamed: bool = False,
+    routing_key: str | None = None,
 ) -> Generating:
     """Begin to continue every text.
 
@@ -203,13 +204,13 @@ def begin_generation(
         ConflictError: the model has no generator.
         UnprocessableError: some inputs are not texts, or are too long and `unknown` refuses that.
     """
-    model = resolve(state, project_id, ref)
+    model = resolve(state, project_id, ref, routing_key)
     if not model.generates:
         msg = 'This model continues no texts; fine-tune a language model with {"kind": "generator"} among its heads.'
         raise ConflictError(msg, code="model_has_no_generator")
     predictor = load(state, model).model
     config = GenerationConfig(
-        **prompts.model_dump(exclude={"inputs", "stop", "unknown", "digits"}), stop=tuple(prompts.stop)
+        **prompts.model_dump(exclude={"inputs", "stop", "unknown", "digits", "timeout"}), stop=tuple(prompts.stop)
     )
     with state.turns.turn(project_id):
         doubts = Doubts()

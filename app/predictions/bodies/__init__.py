@@ -19,6 +19,7 @@ from app.ml.interfaces import Rows
 from app.predictions.bodies import comma_separated, json_lines, json_rows, npy, parquet, pictures, raw
 from app.predictions.bodies.form import BodyForm, check_count, unreadable
 from app.predictions.bodies.json_rows import JsonRows, without_labels
+from app.predictions.deadlines import allow
 from app.predictions.schemas import MAX_INPUTS, Inputs, JointInputs, PredictionInputs, Prompts
 from app.security import StrictRequest
 
@@ -77,9 +78,12 @@ async def _read(request: Request, model: type[AnyInputs], forms: Sequence[BodyFo
     fields = body | _listed_in_query(request, model) if isinstance(body, dict) else body
     inputs = body["inputs"] if isinstance(body, dict) and "inputs" in body else None
     if isinstance(inputs, np.ndarray | JsonRows):  # whose rows were counted
-        return _validated(model, {**fields, "inputs": [0] * len(inputs)}).model_copy(update={"inputs": inputs})
-    validated = _validated(model, fields)
-    return validated.model_copy(update={"inputs": [without_labels(row) for row in validated.inputs]})
+        validated = _validated(model, {**fields, "inputs": [0] * len(inputs)})
+    else:
+        validated = _validated(model, fields)
+        inputs = [without_labels(row) for row in validated.inputs]
+    allow(validated.timeout)
+    return validated.model_copy(update={"inputs": inputs})
 
 
 def _listed_in_query(request: Request, model: type[AnyInputs]) -> dict[str, list[str]]:

@@ -12,6 +12,7 @@ from pyarrow import parquet
 
 from app.dependencies import Services
 from app.errors import UnavailableError
+from app.ml.models.bundle import Bundle
 from app.ml.models.predictor import Predictor
 from app.predictions import service
 from app.predictions.schemas import Prompts
@@ -30,11 +31,15 @@ URL = "/v1/models/verses/generations"
 @pytest.fixture(autouse=True)
 def model(services: Services, project_id: str) -> None:
     """A language model that has seen one step."""
+    add_bundle(services, project_id, "verses", made())
+
+
+def made() -> Bundle:
     request = {"backbone": SMALL, "preprocessing": CHARACTERS, "training": {"steps": 1, "batch_size": 8}}
     generator = {"heads": [{"kind": "generator"}], "strategy": {"kind": "full"}}
     run = run_of(text_data(["abcabc", "bcabca"] * 6), {**request, **generator})
     run.state.objective.eval()
-    add_bundle(services, project_id, "verses", run.bundle())
+    return run.bundle()
 
 
 def parquet_of(rows: list[dict[str, Any]]) -> bytes:
@@ -74,6 +79,55 @@ def test_what_is_doubtful_is_said_or_refused_before_it_is_continued(
     for query, fields in (("?unknown=refuse", {}), ("", {"unknown": "refuse"})):
         problem = check_problem(client.post(URL + query, json={"inputs": [text], **fields}), 422, "invalid_input")
         assert problem["errors"][0]["loc"][:2] == ["inputs", 0]  # type: ignore[index]
+
+
+@pytest.mark.parametrize("url", [URL, "/openai/v1/completions"])
+def test_a_body_says_how_long_a_generation_may_take(client: Http, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    seconds, generating = list[float](), Predictor.generating
+
+    def noted(predictor: Predictor, prompts: Any, config: Any, limit: float, **options: Any) -> Any:
+        seconds.append(limit)
+        return generating(predictor, prompts, config, limit, **options)
+
+    monkeypatch.setattr(Predictor, "generating", noted)
+    body = {"inputs": ["ab"], "max_tokens": 2} if url == URL else {"model": "verses", "prompt": "ab", "max_tokens": 2}
+    for timeout in ({}, {"timeout": 9}, {"timeout": 600}):
+        assert client.post(url, json=body | timeout).status_code == 200
+    assert client.post(f"{url}?timeout=9", json=body).status_code == 200
+    default, chosen, long, query = seconds
+    assert 5 < chosen <= 9 < default == long == 20
+    assert 5 < query <= 9
+    assert client.post(url, json={**body, "timeout": 0}).status_code in {400, 422}
+
+
+def test_a_routing_key_chooses_the_version_of_every_operation(
+    client: Http, services: Services, project_id: str
+) -> None:
+    add_bundle(services, project_id, "verses", made())
+    alias = client.put("/v1/models/verses/aliases/trial", json={"versions": {"1": 1, "2": 1}})
+    assert alias.status_code == 200, alias.text
+    ref, versions = "verses@trial", set()
+    for number in range(8):
+        headers = {"X-Routing-Key": str(number)}
+        requests: dict[str, dict[str, Any]] = {
+            f"/v1/models/{ref}/predictions": {"inputs": ["ab"]},
+            f"/v1/models/{ref}/embeddings": {"inputs": ["ab"]},
+            f"/v1/models/{ref}/generations": {"inputs": ["ab"], "max_tokens": 2},
+        }
+        answers = [client.post(url, json=body, headers=headers) for url, body in requests.items()]
+        joint = client.post("/v1/predictions", json={"models": [ref], "inputs": ["ab"]}, headers=headers)
+        completions = {"model": ref, "prompt": "ab", "max_tokens": 2}
+        embeddings = {"model": ref, "input": "ab"}
+        openai = [
+            client.post(f"/openai/v1/{path}", json=body, headers=headers).json()["model"]
+            for path, body in (("completions", completions), ("embeddings", embeddings))
+        ]
+        named = {answer.json()["model"]["version"] for answer in answers}
+        named |= {model["model"]["version"] for model in joint.json()["models"]}
+        named |= {int(name.removeprefix("verses@")) for name in openai}
+        assert len(named) == 1
+        versions |= named
+    assert versions == {1, 2}
 
 
 def test_bodies_are_checked_as_before(client: Http) -> None:

@@ -20,6 +20,7 @@ from app.ml.interfaces.head_answers import MAX_DIGITS, AnswerOptions
 from app.models.endpoints import Ref
 from app.models.refs import MAX_NAME, parse
 from app.predictions import resolution, service
+from app.predictions.deadlines import allow, limited
 from app.predictions.endpoints import RoutingKey
 from app.predictions.protocols.open_inference.inputs import input_tensors, rows_of
 from app.predictions.protocols.open_inference.outputs import Output, Selection, Written, array_of, outputs_of, select
@@ -34,7 +35,7 @@ from app.predictions.protocols.open_inference.schemas import (
 )
 from app.predictions.protocols.open_inference.tensors import arrays_of
 from app.predictions.resolution import Description, ResolvedModel
-from app.predictions.schemas import Unknown
+from app.predictions.schemas import MAX_SECONDS, Unknown
 from app.security import CanPredict, StrictRequest, secure_router
 
 health = APIRouter(prefix="/v2/health", tags=["open inference protocol"])
@@ -59,8 +60,12 @@ _INFER: dict[str, Any] = {
     "responses": _MISSING | _TOO_LARGE | _ANSWER,
     "openapi_extra": _BODY,
     "response_model": InferResponse,
+    "dependencies": [Depends(limited)],
 }
+_PARAMETERS = "binary_data_output, unknown and timeout"
 _COPIES = 2  # of the bytes of binary tensors
+_MICROSECONDS = 1_000_000  # of a second
+_MAX_MICROSECONDS = MAX_SECONDS * _MICROSECONDS
 Version = Annotated[str, Path(max_length=MAX_NAME, description="A version or an alias of the model's name.")]
 
 
@@ -188,7 +193,8 @@ def _ready(state: Services, model: ResolvedModel) -> ModelReady:
 def _infer(state: Services, project_id: str, model: ResolvedModel, body: _Body) -> Response:
     request = body.request
     description = resolution.describe(state, project_id, model)
-    binary, unknown = _parameters(request)
+    binary, unknown, timeout = _parameters(request)
+    allow(timeout)
     selections = select(_outputs(model, description), request.outputs, binary=binary)
     arrays = arrays_of(request.inputs, body.content, has_content=body.has_content)
     rows = rows_of(arrays, description.signature)
@@ -210,18 +216,25 @@ def _infer(state: Services, project_id: str, model: ResolvedModel, body: _Body) 
     return Response(b"".join([header, *written.content]), media_type="application/octet-stream", headers=headers)
 
 
-def _parameters(request: InferRequest) -> tuple[bool, Unknown]:
-    """Return whether outputs are bytes, and what becomes of doubtful rows."""
+def _parameters(request: InferRequest) -> tuple[bool, Unknown, float | None]:
+    """Return whether outputs are bytes, what becomes of doubtful rows, and how many seconds the answer may take.
+
+    `timeout` is in microseconds, as in Triton's schedule policy extension.
+    """
     parameters = dict(request.parameters)
     binary, unknown = parameters.pop("binary_data_output", False), parameters.pop("unknown", "warn")
+    timeout = parameters.pop("timeout", 0)
     parameters.pop("content_type", None)  # by which clients of MLServer say what they made a tensor of
     for key in parameters:
-        msg = f"parameters: there is no {key[:100]!r}; there are binary_data_output and unknown"
+        msg = f"parameters: there is no {key[:100]!r}; there are {_PARAMETERS}"
         raise UnprocessableError(msg, code="invalid_request")
     if not isinstance(binary, bool) or unknown not in ("warn", "refuse"):
         msg = 'parameters: binary_data_output is true or false, and unknown "warn" or "refuse"'
         raise UnprocessableError(msg, code="invalid_request")
-    return binary, unknown
+    if not isinstance(timeout, int) or isinstance(timeout, bool) or not 0 <= timeout <= _MAX_MICROSECONDS:
+        msg = f"parameters: timeout is a whole number of microseconds, 1 to {_MAX_MICROSECONDS}, or 0: as if left out"
+        raise UnprocessableError(msg, code="invalid_request")
+    return binary, unknown, timeout / _MICROSECONDS or None
 
 
 def _answered(

@@ -39,7 +39,9 @@ class InferRequest(BaseModel):
 
     id: Annotated[str, Field(max_length=1000)] | None = None
     parameters: Parameters = Field(
-        {}, description='binary_data_output: outputs as bytes, unless they say otherwise; unknown: "warn" or "refuse".'
+        {},
+        description='binary_data_output: outputs as bytes, unless they say otherwise; unknown: "warn" or "refuse"; '
+        "timeout: microseconds that the answer may take.",
     )
     inputs: list[InputTensor] = Field(min_length=1, max_length=MAX_TENSORS)
     outputs: list[RequestedOutput] | None = Field(

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from fastapi import Request
+from fastapi import Depends, Request
 from fastapi.responses import StreamingResponse
 from pydantic import ValidationError
 
@@ -16,6 +16,7 @@ from app.kit.hang_ups import has_hung_up
 from app.models import service as models
 from app.models.endpoints import Ref
 from app.predictions import resolution, service
+from app.predictions.deadlines import allow, limited
 from app.predictions.endpoints import RoutingKey
 from app.predictions.protocols.openai_shaped.completions import Completions, prompts_of
 from app.predictions.protocols.openai_shaped.schemas import (
@@ -54,11 +55,12 @@ def _listed(ref: str, row: Any) -> ListedModel:
     return ListedModel(id=ref, created=int(row.created_at), modality=row.manifest["modality"]["kind"])
 
 
-@router.post("/embeddings", responses=_MISSING)
+@router.post("/embeddings", responses=_MISSING, dependencies=[Depends(limited)])
 def create_embeddings(
     principal: CanPredict, state: State, body: EmbeddingsRequest, key: RoutingKey = None
 ) -> EmbeddingList:
     """Return the embedding of every text: the features of the model's backbone."""
+    allow(body.timeout)
     model = resolution.resolve(state, principal.project_id, body.model, key)
     if model.modality != "text":
         msg = f"this model takes {model.modality} rows: ask POST /v1/models/{{ref}}/embeddings"
@@ -81,14 +83,15 @@ def _written(numbers: list[float], encoding_format: str | None) -> list[float] |
     return base64.b64encode(np.array(numbers, "<f4").tobytes()).decode() if encoding_format == "base64" else numbers
 
 
-@router.post("/completions", responses=_MISSING | _STREAM, response_model=Completion)
+@router.post("/completions", responses=_MISSING | _STREAM, response_model=Completion, dependencies=[Depends(limited)])
 def create_completions(
-    request: Request, principal: CanPredict, state: State, body: CompletionsRequest
+    request: Request, principal: CanPredict, state: State, body: CompletionsRequest, key: RoutingKey = None
 ) -> Completion | StreamingResponse:
     """Continue texts with a model that has a generator."""
+    allow(body.timeout)
     prompts = _checked(body)
     begun = service.begin_generation(
-        state, principal.project_id, body.model, prompts, "warn", streamed=bool(body.stream)
+        state, principal.project_id, body.model, prompts, "warn", streamed=bool(body.stream), routing_key=key
     )
     completions = Completions(body, begun)
     if body.stream:

@@ -7,9 +7,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationIn
 from app.ml.fields import Integer, Real
 from app.ml.spec import WarningItem
 from app.models.refs import MAX_REF
-from app.predictions.schemas import MAX_INPUTS, MAX_PROMPTS
+from app.predictions.schemas import MAX_INPUTS, MAX_PROMPTS, Timeout
 
 Reference = Annotated[str, Field(min_length=1, max_length=MAX_REF)]
+_TIMEOUT = "Our own addition, by extra_body of OpenAI's client: seconds that the answer may take."
 
 
 def _texts(value: Any) -> Any:
@@ -37,6 +38,7 @@ class EmbeddingsRequest(BaseModel):
     )
     dimensions: Integer | None = Field(None, description="The backbone's number of features, or nothing.")
     user: str | None = Field(None, description="Not used.")
+    timeout: Timeout | None = Field(None, description=_TIMEOUT)
 
 
 class StreamOptions(BaseModel):
@@ -79,6 +81,7 @@ class CompletionsRequest(BaseModel):
     stream: bool | None = Field(default=False, description="Whether completions are sent as they grow.")
     stream_options: StreamOptions | None = None
     user: str | None = Field(None, description="Not used.")
+    timeout: Timeout | None = Field(None, description=_TIMEOUT)
     suffix: Any = Field(None, description="Not supported.")
     logprobs: Any = Field(None, description="Not supported.")
     logit_bias: Any = Field(None, description="Not supported.")
