@@ -1,4 +1,4 @@
-"""What administrators do with the keys of a project: list, make, revoke, rotate."""
+"""What administrators do with the keys of a project, their own or another: list, make, revoke, rotate."""
 
 import time
 from collections.abc import Sequence
@@ -9,6 +9,21 @@ from app.errors import ConflictError, NotFoundError
 from app.keys import repository
 from app.keys.schemas import ApiKey, KeyList, NewApiKey
 from app.keys.service import Scope, hash_key, is_valid, new_secret
+
+
+def project_of(session: Session, own: str, project: str | None, *, make: bool = False) -> str:
+    """Return the id of the project of this id or name, by default the administrator's own.
+
+    Raises:
+        NotFoundError: there is none, and it is not to be made.
+    """
+    project_id = own if project is None else repository.project_named(session, project)
+    if project_id is None and project is not None and make:
+        return repository.ensure_project(session, project)
+    if project_id is None:
+        msg = "There is no such project; GET /v1/admin/projects lists them."
+        raise NotFoundError(msg, code="project_not_found")
+    return project_id
 
 
 def list_keys(session: Session, project_id: str) -> KeyList:

@@ -1,45 +1,66 @@
-"""Endpoints of keys, for administrators of their project."""
+"""Endpoints of keys, for administrators: those of their own project, or of another that they name."""
 
-from typing import Any
+from typing import Annotated, Any
+
+from fastapi import Query
+from sqlalchemy.orm import Session
 
 from app.dependencies import Reading, State
 from app.errors import Problem
 from app.keys import administration
-from app.keys.schemas import ApiKey, KeyList, KeyRequest, NewApiKey, RotationRequest
+from app.keys.schemas import MAX_PROJECT, ApiKey, KeyList, KeyRequest, NewApiKey, RotationRequest
 from app.security import CanAdminister, secure_router
 
 router = secure_router("/v1/keys", "keys")
 
-MISSING: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "The project has no such key."}}
+ProjectQuery = Annotated[
+    str | None,
+    Query(max_length=MAX_PROJECT, description="Id or name of a project; by default that of the request's key."),
+]
+
+MISSING: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "There is no such key or project."}}
 LAST: dict[int | str, dict[str, Any]] = {
     409: {"model": Problem, "description": "It is the last key that may administer the project."}
 }
 ENDED: dict[int | str, dict[str, Any]] = {409: {"model": Problem, "description": "The key is revoked or expired."}}
 
 
-@router.get("")
-def index(session: Reading, principal: CanAdminister) -> KeyList:
-    """List the project's keys, newest first, without their secrets."""
-    return administration.list_keys(session, principal.project_id)
+@router.get("", responses=MISSING)
+def index(session: Reading, principal: CanAdminister, project: ProjectQuery = None) -> KeyList:
+    """List the keys of a project, newest first, without their secrets."""
+    return administration.list_keys(session, administration.project_of(session, principal.project_id, project))
 
 
 @router.post("", status_code=201)
 def create(state: State, principal: CanAdminister, body: KeyRequest) -> NewApiKey:
     """Make a key; its secret is shown this once."""
-    return state.database.transact(
-        lambda session: administration.create(session, principal.project_id, body.name, body.scopes, body.expires_in)
-    )
+
+    def made(session: Session) -> NewApiKey:
+        project_id = administration.project_of(session, principal.project_id, body.project, make=True)
+        return administration.create(session, project_id, body.name, body.scopes, body.expires_in)
+
+    return state.database.transact(made)
 
 
 @router.post("/{key_id}/rotate", status_code=201, responses=MISSING | ENDED)
-def rotate(state: State, principal: CanAdminister, key_id: str, body: RotationRequest) -> NewApiKey:
+def rotate(
+    state: State, principal: CanAdminister, key_id: str, body: RotationRequest, project: ProjectQuery = None
+) -> NewApiKey:
     """Replace a key by one of the same name and scopes; the old one stays valid for a while."""
-    return state.database.transact(
-        lambda session: administration.rotate(session, principal.project_id, key_id, body.overlap, body.expires_in)
-    )
+
+    def rotated(session: Session) -> NewApiKey:
+        project_id = administration.project_of(session, principal.project_id, project)
+        return administration.rotate(session, project_id, key_id, body.overlap, body.expires_in)
+
+    return state.database.transact(rotated)
 
 
 @router.delete("/{key_id}", responses=MISSING | LAST)
-def revoke(state: State, principal: CanAdminister, key_id: str) -> ApiKey:
+def revoke(state: State, principal: CanAdminister, key_id: str, project: ProjectQuery = None) -> ApiKey:
     """Revoke a key; within 5 seconds it opens nothing any more."""
-    return state.database.transact(lambda session: administration.revoke(session, principal.project_id, key_id))
+
+    def revoked(session: Session) -> ApiKey:
+        project_id = administration.project_of(session, principal.project_id, project)
+        return administration.revoke(session, project_id, key_id)
+
+    return state.database.transact(revoked)

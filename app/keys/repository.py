@@ -3,7 +3,7 @@
 import time
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from app.db.tables import ApiKeyRow, ProjectRow
@@ -39,9 +39,10 @@ def list_of(session: Session, project_id: str) -> list[ApiKeyRow]:
     return list(session.scalars(query.order_by(ApiKeyRow.created_at.desc(), ApiKeyRow.id.desc())))
 
 
-def project_named(session: Session, name: str) -> str | None:
-    """Return the id of a project; None where there is none of this name."""
-    return session.scalar(select(ProjectRow.id).where(ProjectRow.name == name))
+def project_named(session: Session, project: str) -> str | None:
+    """Return the id of the project of this id, or else of this name; None where there is none."""
+    named = select(ProjectRow.id).where(or_(ProjectRow.id == project, ProjectRow.name == project))
+    return session.scalar(named.order_by((ProjectRow.id == project).desc()).limit(1))
 
 
 def ensure_project(session: Session, name: str) -> str:

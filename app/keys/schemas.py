@@ -9,15 +9,20 @@ from app.kit.clock import Timestamp
 from app.ml.fields import Real
 
 MAX_KEY_NAME = 100
+MAX_PROJECT = 200
 MAX_SECONDS = 100 * 365 * 86_400
 
 Seconds = Annotated[Real, Field(gt=0, le=MAX_SECONDS)]
 
 
 class KeyRequest(BaseModel):
-    """A new key of the project."""
+    """A new key."""
 
     model_config = ConfigDict(extra="forbid")
+
+    project: Annotated[str, Field(min_length=1, max_length=MAX_PROJECT)] | None = Field(
+        None, description="Id or name of its project, which is made where there is none; null: that of the request."
+    )
 
     name: Annotated[str, Field(min_length=1, max_length=MAX_KEY_NAME, description="Whose it is, or what it is for.")]
     scopes: list[Scope] = Field(["read", "write", "predict"], min_length=1, max_length=4)

@@ -1,4 +1,4 @@
-"""Keys are listed, made, revoked and rotated by administrators of their project."""
+"""Keys are listed, made, revoked and rotated by administrators, those of their own project and of others."""
 
 import time
 from datetime import datetime
@@ -8,15 +8,21 @@ from fastapi import FastAPI
 
 from app import security
 from app.db.session import Database
+from app.dependencies import Services
 from app.keys.usage import KeyUsage
 from app.main import create_app
+from app.predictions import wire
 from app.queue import MemoryQueue
 from app.settings import Settings
 from tests.conftest import MakeKey
 from tests.support.http import Http
+from tests.support.models import add_model
 from tests.support.problems import check_problem
+from tests.support.servers import wait_until
 
 pytestmark = pytest.mark.one_database
+
+CACHE_SECONDS = security._CACHE_SECONDS
 
 
 @pytest.fixture(autouse=True)
@@ -83,6 +89,56 @@ def test_keys_of_other_projects_are_out_of_reach(app: FastAPI, client: Http, mak
     check_problem(stranger.delete(f"/v1/keys/{own}"), 404, "key_not_found")
     check_problem(stranger.post(f"/v1/keys/{own}/rotate", json={}), 404, "key_not_found")
     assert own not in stranger.get("/v1/keys").text
+
+
+def test_administrators_reach_the_keys_of_every_project(app: FastAPI, client: Http) -> None:
+    check_problem(client.get("/v1/keys?project=labs"), 404, "project_not_found")
+    made = client.post("/v1/keys", json={"name": "robot", "project": "labs", "scopes": ["read"]}).json()
+    assert opens(app, made["secret"])
+    chief = client.post("/v1/keys", json={"name": "chief", "project": "labs", "scopes": ["admin"]}).json()
+    own = Http(app, chief["secret"]).get("/v1/keys").json()
+    assert [key["name"] for key in own["data"]] == ["chief", "robot"]
+    (labs,) = [item for item in client.get("/v1/admin/projects").json()["data"] if item["name"] == "labs"]
+    for project in ("labs", labs["id"]):
+        assert client.get("/v1/keys", params={"project": project}).json() == own
+    assert {"chief", "robot"}.isdisjoint(key["name"] for key in client.get("/v1/keys").json()["data"])
+
+    url = f"/v1/keys/{made['id']}"
+    for project, code in (("", "key_not_found"), ("?project=nowhere", "project_not_found")):
+        check_problem(client.delete(url + project), 404, code)
+        check_problem(client.post(f"{url}/rotate{project}", json={}), 404, code)
+    assert opens(app, made["secret"])
+    rotated = client.post(f"{url}/rotate?project=labs", json={"overlap": 0}).json()
+    assert (rotated["name"], opens(app, rotated["secret"]), opens(app, made["secret"])) == ("robot", True, False)
+    assert client.delete(f"/v1/keys/{rotated['id']}?project=labs").json()["revoked_at"] is not None
+    assert not opens(app, rotated["secret"])
+    check_problem(client.delete(f"/v1/keys/{chief['id']}?project=labs"), 409, "last_admin_key")
+
+
+def test_a_revoked_key_opens_nothing_in_another_process(
+    settings: Settings,
+    services: Services,
+    project_id: str,
+    client: Http,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert CACHE_SECONDS + wire.RECENT_SECONDS <= 5
+    monkeypatch.setattr(security, "_CACHE_SECONDS", 0.4)
+    monkeypatch.setattr(wire, "RECENT_SECONDS", 0.1)
+    add_model(services, project_id, "sizes")
+    made = client.post("/v1/keys", json={"name": "a robot", "scopes": ["read", "predict"]}).json()
+    other = create_app(settings, queue=MemoryQueue())
+    far, url = Http(other, made["secret"]), "/v1/models/sizes/predictions"
+
+    def statuses() -> set[int]:
+        """Of both ways of predicting, and of a request that no model answers."""
+        asked = [far.post(url + query, json={"inputs": [[1, 2, 3]]}) for query in ("", "?unknown=warn")]
+        return {answer.status_code for answer in (*asked, far.get("/v1/jobs"))}
+
+    assert statuses() == {200}
+    assert client.delete(f"/v1/keys/{made['id']}").status_code == 200
+    wait_until(lambda: statuses() == {401}, "the key is refused in every way")
+    other.state.services.database.close()
 
 
 @pytest.mark.parametrize(
