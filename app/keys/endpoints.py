@@ -3,7 +3,6 @@
 from typing import Annotated, Any
 
 from fastapi import Query
-from sqlalchemy.orm import Session
 
 from app.dependencies import Reading, State
 from app.errors import Problem
@@ -34,12 +33,15 @@ def index(session: Reading, principal: CanAdminister, project: ProjectQuery = No
 @router.post("", status_code=201)
 def create(state: State, principal: CanAdminister, body: KeyRequest) -> NewApiKey:
     """Make a key; its secret is shown this once."""
-
-    def made(session: Session) -> NewApiKey:
-        project_id = administration.project_of(session, principal.project_id, body.project, make=True)
-        return administration.create(session, project_id, body.name, body.scopes, body.expires_in)
-
-    return state.database.transact(made)
+    return state.database.transact(
+        lambda session: administration.create(
+            session,
+            administration.project_of(session, principal.project_id, body.project, make=True),
+            body.name,
+            body.scopes,
+            body.expires_in,
+        )
+    )
 
 
 @router.post("/{key_id}/rotate", status_code=201, responses=MISSING | ENDED)
@@ -47,20 +49,22 @@ def rotate(
     state: State, principal: CanAdminister, key_id: str, body: RotationRequest, project: ProjectQuery = None
 ) -> NewApiKey:
     """Replace a key by one of the same name and scopes; the old one stays valid for a while."""
-
-    def rotated(session: Session) -> NewApiKey:
-        project_id = administration.project_of(session, principal.project_id, project)
-        return administration.rotate(session, project_id, key_id, body.overlap, body.expires_in)
-
-    return state.database.transact(rotated)
+    return state.database.transact(
+        lambda session: administration.rotate(
+            session,
+            administration.project_of(session, principal.project_id, project),
+            key_id,
+            body.overlap,
+            body.expires_in,
+        )
+    )
 
 
 @router.delete("/{key_id}", responses=MISSING | LAST)
 def revoke(state: State, principal: CanAdminister, key_id: str, project: ProjectQuery = None) -> ApiKey:
     """Revoke a key; within 5 seconds it opens nothing any more."""
-
-    def revoked(session: Session) -> ApiKey:
-        project_id = administration.project_of(session, principal.project_id, project)
-        return administration.revoke(session, project_id, key_id)
-
-    return state.database.transact(revoked)
+    return state.database.transact(
+        lambda session: administration.revoke(
+            session, administration.project_of(session, principal.project_id, project), key_id
+        )
+    )
