@@ -142,13 +142,22 @@ def test_event_streams_that_never_end(town: Town) -> None:
         assert client.get(f"/v1/jobs/{town.job}").status_code == 200
 
 
-def test_bodies_that_drip(town: Town) -> None:
-    path = "/v1/models/sizes/predictions"
+FORM = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.csv"\r\n\r\na,b\r\n'
+DRIPPING = {
+    "/v1/models/sizes/predictions": ("application/json", b'{"inputs": ['),
+    "/v1/datasets": ("multipart/form-data; boundary=x", FORM),
+    "/v2/models/sizes/infer": ("application/json", b'{"inputs": ['),
+}
+
+
+@pytest.mark.parametrize("path", DRIPPING)
+def test_bodies_that_drip(town: Town, path: str) -> None:
+    content_type, begin = DRIPPING[path]
     length = f"Content-Length: {100_000}"
-    with crowd(town, head_of(town, f"POST {path}", "Content-Type: application/json", length), 300) as connections:
+    with crowd(town, head_of(town, f"POST {path}", f"Content-Type: {content_type}", length), 300) as connections:
         for connection in connections:
             with suppress(ConnectionError):
-                connection.sendall(b'{"inputs": [')
+                connection.sendall(begin)
         assert answered(town) >= ANSWERED
         assert any(refused(answer) for answer in heard(connections))
     assert answered(town) == ASKED
@@ -215,6 +224,20 @@ def test_generations_without_end(town: Town, verses: str) -> None:
         assert answer.status_code in (200, 503), answer.text
 
     assert attacked(town, attack, 4) >= ANSWERED
+
+
+@pytest.mark.slow
+def test_streamed_generations_that_nobody_reads(town: Town, verses: str) -> None:
+    content = json.dumps({"inputs": ["ab"] * 8, "max_tokens": 2048})
+    head = head_of(
+        town,
+        f"POST /v1/models/{verses}/generations",
+        "Content-Type: application/json",
+        "Accept: text/event-stream",
+        f"Content-Length: {len(content)}",
+    )
+    with crowd(town, head + content, 100):
+        assert answered(town) >= ANSWERED
 
 
 # ---- bodies that are costly to read ---------------------------------------------------------------------------------
