@@ -1,22 +1,39 @@
 """Bodies of requests that are costly to read."""
 
+from collections.abc import Callable
 
-def filled(begin: str, item: str, end: str, size: int) -> bytes:
-    return (begin + ",".join([item] * (size // (len(item) + 1))) + end).encode()
+JSON = "application/json"
 
 
-def costly(size: int) -> dict[str, tuple[str, bytes]]:
-    """Bodies of nearly so many bytes by what is costly about them, with their types."""
-    size -= 1000
-    rows = filled('{"inputs":[', "[" + ",".join(["0.123"] * (size // 6 // 4096)) + "]", "]}", size)
-    return {
-        "objects": ("application/json", filled('{"inputs":[[', "{}", "]]}", size)),
-        "texts": ("application/json", filled('{"inputs":[[', '"ab"', "]]}", size)),
-        "numbers": ("application/json", filled('{"inputs":[[', "1", "]]}", size)),
-        "rows of numbers": ("application/json", rows),
-        "nesting": ("application/json", b'{"inputs":' + b"[" * size),
-        "escapes": ("application/json", filled('{"inputs":[[', r'"\u00e9\"', "]]}", size)),
-        "lines": ("application/x-ndjson", b"[{},{}]\n" * (size // 8)),
-        "cells": ("text/csv", b"a,b\n" + b"1," * (size // 2)),
-        "form": ("multipart/form-data; boundary=x", b"--x\r\n" + b"\r\n--" * (size // 4)),
-    }
+def _filled(begin: str, item: str, end: str) -> Callable[[int], bytes]:
+    """Return what makes a body of nearly so many bytes."""
+
+    def make(size: int) -> bytes:
+        return (begin + ",".join([item] * (size // (len(item) + 1))) + end).encode()
+
+    return make
+
+
+def _rows_of_numbers(size: int) -> bytes:
+    row = "[" + ",".join(["0.123"] * (size // 6 // 4096)) + "]"
+    return _filled('{"inputs":[', row, "]}")(size)
+
+
+_MAKERS: dict[str, tuple[str, Callable[[int], bytes]]] = {
+    "objects": (JSON, _filled('{"inputs":[[', "{}", "]]}")),
+    "texts": (JSON, _filled('{"inputs":[[', '"ab"', "]]}")),
+    "numbers": (JSON, _filled('{"inputs":[[', "1", "]]}")),
+    "rows of numbers": (JSON, _rows_of_numbers),
+    "nesting": (JSON, lambda size: b'{"inputs":' + b"[" * size),
+    "escapes": (JSON, _filled('{"inputs":[[', r'"\u00e9\"', "]]}")),
+    "lines": ("application/x-ndjson", lambda size: b"[{},{}]\n" * (size // 8)),
+    "cells": ("text/csv", lambda size: b"a,b\n" + b"1," * (size // 2)),
+    "form": ("multipart/form-data; boundary=x", lambda size: b"--x\r\n" + b"\r\n--" * (size // 4)),
+}
+KINDS = tuple(sorted(_MAKERS))
+
+
+def costly(kind: str, size: int) -> tuple[str, bytes]:
+    """Return the type and a body of nearly so many bytes of a kind."""
+    content_type, make = _MAKERS[kind]
+    return content_type, make(size - 1000)
