@@ -13,6 +13,7 @@ from app.kit.hang_ups import has_hung_up
 from app.ml.interfaces.head_answers import MAX_DIGITS
 from app.models.endpoints import Ref
 from app.predictions import joint, service
+from app.predictions.answers import pieces_response, reserving
 from app.predictions.bodies import (
     read_inputs,
     read_joint_inputs,
@@ -76,11 +77,12 @@ def prediction_options(
     return PredictionOptions(unknown, heads, top_k, digits)
 
 
-def generation_options(unknown: UnknownQuery = "warn", digits: DigitsQuery = None) -> PredictionOptions:
-    """Return what the query says of generations."""
+def unknown_and_digits(unknown: UnknownQuery = "warn", digits: DigitsQuery = None) -> PredictionOptions:
+    """Return what the query says of embeddings, or of generations."""
     return PredictionOptions(unknown, None, None, digits)
 
 
+UnknownAndDigits = Annotated[PredictionOptions, Depends(unknown_and_digits)]
 QueryOptions = Annotated[PredictionOptions, Depends(prediction_options)]
 Accept = Annotated[
     list[str] | None,
@@ -130,6 +132,7 @@ ARRAYS: dict[int | str, dict[str, Any]] = {
     response_model=Predictions,
 )
 def predict(
+    request: Request,
     state: State,
     principal: CanPredict,
     ref: Ref,
@@ -137,18 +140,21 @@ def predict(
     query: QueryOptions,
     key: RoutingKey = None,
     accept: Accept = None,
-) -> Predictions | Response:
+) -> Response:
     """Return the prediction of every head of a model, or of those that are asked for, for every input."""
     form, options = acceptable(accept or ()), query.with_body(body)
-    asked = state, principal.project_id, ref, body.inputs, options.unknown, options.heads
+    asked = state, principal.project_id, ref, body.inputs, options, reserving(request)
     if form == JSON:
-        return service.predict(*asked, options.shown, routing_key=key)
+        return pieces_response(service.predict(*asked, routing_key=key))
     refuse_options(form, digits=options.digits, top_k=options.top_k)
     return array_response(service.predict_array(*asked, routing_key=key), form)
 
 
-@joint_router.post("", responses=MISSING | NO_HEADS, openapi_extra=request_body(JointInputs))
+@joint_router.post(
+    "", responses=MISSING | NO_HEADS, openapi_extra=request_body(JointInputs), response_model=JointPredictions
+)
 def predict_by_several(
+    request: Request,
     state: State,
     principal: CanPredict,
     body: Annotated[JointInputs, Depends(read_joint_inputs)],
@@ -158,10 +164,12 @@ def predict_by_several(
     ] = None,
     key: RoutingKey = None,
     accept: Accept = None,
-) -> JointPredictions:
+) -> Response:
     """Return the predictions of several models for the same inputs; a backbone that some of them share runs once."""
     acceptable(accept or (), (JSON,))
-    return joint.predict(state, principal.project_id, body.models, body.inputs, query.with_body(body), key)
+    options, reserve = query.with_body(body), reserving(request)
+    asked = state, principal.project_id, body.models, body.inputs, options, reserve
+    return pieces_response(joint.predict(*asked, routing_key=key))
 
 
 @router.post(
@@ -176,7 +184,7 @@ def generate(
     principal: CanPredict,
     ref: Ref,
     body: Annotated[Prompts, Depends(read_prompts)],
-    query: Annotated[PredictionOptions, Depends(generation_options)],
+    query: UnknownAndDigits,
     key: RoutingKey = None,
     accept: Annotated[str, Header(description="text/event-stream sends the texts as they grow.")] = "",
 ) -> Generations | StreamingResponse:
@@ -193,19 +201,19 @@ def generate(
 
 @router.post("/{ref}/embeddings", responses=MISSING | ARRAYS, openapi_extra=request_body(), response_model=Embeddings)
 def embed(
+    request: Request,
     state: State,
     principal: CanPredict,
     ref: Ref,
     body: Annotated[Inputs, Depends(read_inputs)],
-    unknown: UnknownQuery = "warn",
-    digits: DigitsQuery = None,
+    query: UnknownAndDigits,
     key: RoutingKey = None,
     accept: Accept = None,
-) -> Embeddings | Response:
+) -> Response:
     """Return the embedding of every input: the features of the model's backbone."""
-    form = acceptable(accept or ())
-    asked = state, principal.project_id, ref, body.inputs, body.unknown or unknown
+    form, digits = acceptable(accept or ()), body.digits or query.digits
+    asked = state, principal.project_id, ref, body.inputs, body.unknown or query.unknown, reserving(request)
     if form == JSON:
-        return service.embed(*asked, body.digits or digits, routing_key=key)
-    refuse_options(form, digits=body.digits or digits)
+        return pieces_response(service.embed(*asked, digits, routing_key=key))
+    refuse_options(form, digits=digits)
     return array_response(service.embed_array(*asked, routing_key=key), form)

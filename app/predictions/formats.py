@@ -19,6 +19,7 @@ from starlette.responses import Response
 
 from app.errors import ErrorItem, NotAcceptableError, UnprocessableError
 from app.ml.spec import WarningItem
+from app.predictions.answers import array_pieces, pieces_response
 from app.predictions.schemas import ModelName
 
 Form = Literal["application/json", "application/x-npy", "application/octet-stream"]
@@ -104,10 +105,10 @@ def array_response(answer: ArrayAnswer, form: Form) -> Response:
     }
     if form == NPY:
         file = io.BytesIO()
-        np.save(file, numbers)
-        return Response(file.getvalue(), 200, headers, NPY)
+        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(numbers))
+        return pieces_response([file.getvalue(), *array_pieces(numbers)], NPY, **headers)
     shape = ",".join(map(str, numbers.shape))
-    return Response(numbers.tobytes(), 200, headers, f'{RAW}; dtype={numbers.dtype.name}; shape="{shape}"')
+    return pieces_response(array_pieces(numbers), f'{RAW}; dtype={numbers.dtype.name}; shape="{shape}"', **headers)
 
 
 def _described(answer: ArrayAnswer) -> str:

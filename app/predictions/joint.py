@@ -5,14 +5,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from pydantic_core import to_json
 
 from app.dependencies import Services
 from app.errors import UnprocessableError
 from app.ml.interfaces.doubts import Doubts
+from app.predictions.answers import Chunk, JsonItems, Reserve, json_pieces
 from app.predictions.deadlines import check_deadline
 from app.predictions.heads import chosen_heads, refuse_heads
 from app.predictions.resolution import ResolvedModel, load, predicting
-from app.predictions.schemas import JointPredictions, ModelPredictions, PredictionOptions, Unknown
+from app.predictions.schemas import PredictionOptions, Unknown
 from app.predictions.service import blocks_of, counted, decoded, ignore_overflow
 from app.serving.engine import LoadedModel, Rows
 
@@ -25,8 +27,8 @@ class _Asked:
     name: ResolvedModel
     model: LoadedModel
     heads: tuple[str, ...] | None
+    items: JsonItems
     doubts: Doubts = field(default_factory=Doubts)
-    answers: list[dict[str, Any]] = field(default_factory=list)
 
 
 def predict(
@@ -35,37 +37,34 @@ def predict(
     refs: Sequence[str],
     inputs: Sequence[Any] | Rows,
     options: PredictionOptions,
+    reserve: Reserve,
+    *,
     routing_key: str | None = None,
-) -> JointPredictions:
-    """Return the predictions of each model for the inputs.
+) -> list[Chunk]:
+    """Return the predictions of each model for the inputs, as JSON in pieces.
 
     The heads that are asked for are of any of the models; each answers with those that it has.
 
     Raises:
         ConflictError: a model has no heads.
         UnprocessableError: a model cannot read the inputs; no model has such a head, or one has none of them.
+        TooLargeError, UnavailableError: `reserve` has no memory for the answer.
     """
     resolved = [predicting(state, project_id, ref, routing_key) for ref in refs]
     models = [load(state, model).model for model in resolved]
     asked = [
-        _Asked(ref, name, model, heads)
+        _Asked(ref, name, model, heads, JsonItems(len(inputs), reserve))
         for ref, name, model, heads in zip(refs, resolved, models, _chosen(refs, models, options.heads), strict=True)
     ]
     for first, block in blocks_of(inputs, models):
         with state.turns.turn(project_id, goes_on=first > 0), ignore_overflow():
             check_deadline()
             _answer(asked, first, block, options)
-    return JointPredictions(
-        models=[
-            ModelPredictions(
-                ref=each.ref,
-                model=each.name.name,
-                predictions=each.answers,
-                warnings=counted(state, each.doubts.warnings()),
-            )
-            for each in asked
-        ]
-    )
+    pieces: list[Chunk] = [b'{"models":[']
+    for place, each in enumerate(asked):
+        *whole, end = json_pieces(each.name.name, "predictions", each.items, counted(state, each.doubts.warnings()))
+        pieces += [b"," if place else b"", *whole, bytes(end)[:-1] + b',"ref":%b}' % to_json(each.ref)]
+    return [*pieces, b"]}"]
 
 
 def _chosen(
@@ -89,7 +88,7 @@ def _answer(asked: Sequence[_Asked], first: int, block: Sequence[Any] | Rows, op
         each.doubts.first = first
         encoded = each.model.encode(_decoded(each, block, options.unknown))
         features = _kept(kept, each.model.backbone, encoded)
-        each.answers.extend(each.model.predict_encoded(encoded, each.heads, options.shown, features))
+        each.items.add(each.model.predict_encoded(encoded, each.heads, options.shown, features))
 
 
 def _decoded(asked: _Asked, block: Sequence[Any] | Rows, unknown: Unknown) -> Rows:

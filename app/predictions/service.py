@@ -12,21 +12,28 @@ from app.errors import BadRequestError, ConflictError, ErrorItem, UnprocessableE
 from app.ml.configs.generation import Continuations, GenerationConfig, Piece
 from app.ml.errors import InputError, Location
 from app.ml.interfaces.doubts import Doubts
-from app.ml.interfaces.head_answers import PROBABILITY_DIGITS, USUAL, AnswerOptions, Answers, feature_rows, rounded
+from app.ml.interfaces.head_answers import (
+    MAX_DIGITS,
+    PROBABILITY_DIGITS,
+    AnswerOptions,
+    Answers,
+    feature_rows,
+    rounded,
+)
 from app.ml.spec import WarningItem
-from app.predictions.bodies.json_rows import JsonRows
+from app.predictions.answers import ArrayItems, Chunk, JsonItems, Reserve, json_pieces
+from app.predictions.bodies.lazy_rows import LazyRows
+from app.predictions.copies import KeptAnswers
 from app.predictions.deadlines import check_deadline, remaining
 from app.predictions.formats import ArrayAnswer
 from app.predictions.heads import chosen_heads, only_head
 from app.predictions.resolution import ResolvedModel, load, predicting, resolve
-from app.predictions.schemas import Embeddings, Generation, Generations, ModelName, Predictions, Prompts, Unknown
-from app.predictions.shadow import MAX_WAITING_BYTES, Copy, is_chosen
+from app.predictions.schemas import Generation, Generations, ModelName, PredictionOptions, Prompts, Unknown
 from app.serving.engine import LoadedModel, Rows
 
 MAX_ERRORS = 20
 _GENERATION_SECONDS = 20.0  # after which continuations end as they are
 _SLICE_SECONDS = 0.02  # for which a generation keeps its turn, or as long as a token takes
-_BLOCKS_AT_ONCE = 8  # in the time and memory that as many rows take as a model computes together
 
 Value = TypeVar("Value")
 
@@ -36,13 +43,12 @@ def predict(
     project_id: str,
     ref: "str | ResolvedModel",
     inputs: Sequence[Any] | Rows,
-    unknown: Unknown,
-    heads: Sequence[str] | None = None,
-    options: AnswerOptions = USUAL,
+    options: PredictionOptions,
+    reserve: Reserve,
     *,
     routing_key: str | None = None,
-) -> Predictions:
-    """Return the prediction of every head, or of those that are asked for, for every input.
+) -> list[Chunk]:
+    """Return the prediction of every head, or of those that are asked for, for every input, as JSON in pieces.
 
     Where the reference is an alias of several versions, requests of one `routing_key` are answered by the same.
 
@@ -50,18 +56,43 @@ def predict(
         ConflictError: the model has no heads.
         UnprocessableError: some inputs cannot be read, or hold what training did not see and `unknown` refuses that;
             there is no such head.
+        TooLargeError, UnavailableError: `reserve` has no memory for the answer.
     """
     model = predicting(state, project_id, ref, routing_key)
     predictor = load(state, model).model
-    keys = chosen_heads(predictor.heads, heads)
-    doubts, answers = Doubts(), list[dict[str, Any]]()
-    began, size = time.perf_counter(), 0
+    keys = chosen_heads(predictor.heads, options.heads)
+    doubts, items = Doubts(), JsonItems(len(inputs), reserve)
+    kept = KeptAnswers(model, inputs, keys, options.shown)
+    for rows in in_turns(state, project_id, predictor, inputs, doubts, options.unknown):
+        answers = predictor.predict(rows, keys, options.shown)
+        kept.add(rows, answers)
+        items.add(answers)
+    kept.offer(state)
+    return json_pieces(model.name, "predictions", items, counted(state, doubts.warnings()))
+
+
+def predicted_blocks(
+    state: Services,
+    project_id: str,
+    model: ResolvedModel,
+    inputs: Sequence[Any] | Rows,
+    unknown: Unknown,
+    warnings: list[WarningItem],
+) -> Iterator[list[dict[str, Any]]]:
+    """Yield the exact predictions of all heads block by block, and add what is doubtful to the warnings.
+
+    Raises:
+        ConflictError, UnprocessableError: as of `predict`.
+    """
+    predictor = load(state, predicting(state, project_id, model)).model
+    doubts, options = Doubts(), AnswerOptions(digits=MAX_DIGITS)
+    kept = KeptAnswers(model, inputs, None, options)
     for rows in in_turns(state, project_id, predictor, inputs, doubts, unknown):
-        answers += predictor.predict(rows, keys, options)
-        size += sum(map(len, rows)) if rows.dtype == object else rows.nbytes
-    if options.top_k is None:  # else not all of two answers could be compared
-        _offer_copy(state, model, Answered(inputs, size, answers, time.perf_counter() - began, keys, options))
-    return Predictions(model=model.name, predictions=answers, warnings=counted(state, doubts.warnings()))
+        answers = predictor.predict(rows, None, options)
+        kept.add(rows, answers)
+        yield answers
+    kept.offer(state)
+    warnings += counted(state, doubts.warnings())
 
 
 def predict_array(
@@ -69,54 +100,27 @@ def predict_array(
     project_id: str,
     ref: str,
     inputs: Sequence[Any] | Rows,
-    unknown: Unknown,
-    heads: Sequence[str] | None = None,
+    options: PredictionOptions,
+    reserve: Reserve,
     *,
     routing_key: str | None = None,
 ) -> ArrayAnswer:
     """Return the predictions of one head as an array: (N, K) of probabilities or several numbers, else (N,).
 
     Raises:
-        ConflictError, UnprocessableError: as of `predict`; or there are several heads, and none is chosen.
+        ConflictError, UnprocessableError, TooLargeError, UnavailableError: as of `predict`; or there are several heads,
+            and none is chosen.
     """
     model = predicting(state, project_id, ref, routing_key)
     predictor = load(state, model).model
-    head = only_head(predictor.heads, heads)
-    doubts, blocks = Doubts(), list[Answers]()
-    for rows in in_turns(state, project_id, predictor, inputs, doubts, unknown):
-        blocks += predictor.answers(rows, head)
-    numbers = np.concatenate([block.array for block in blocks])
-    warnings = counted(state, doubts.warnings())
-    return ArrayAnswer(model.name, numbers, warnings, head, blocks[0].names, blocks[0].omitted)
-
-
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """Inputs, the bytes of the rows that they were read as, the answers, how long it took, and what was asked for."""
-
-    inputs: Sequence[Any] | Rows
-    size: int
-    answers: list[dict[str, Any]]
-    seconds: float
-    heads: Sequence[str] | None
-    options: AnswerOptions
-
-
-def _offer_copy(state: Services, model: ResolvedModel, answered: Answered) -> None:
-    """Let the shadow of an alias, if there is one, compute what was answered; large JSON bodies are not kept for it."""
-    deal = model.deal
-    if deal is None or deal.shadow is None or not is_chosen(deal.shadow_share):
-        return
-    shadow = deal.shadow
-
-    def predict_again(inputs: Sequence[Any] | Rows) -> list[dict[str, Any]]:
-        predictor = load(state, shadow).model
-        with ignore_overflow():
-            return predictor.predict(predictor.decode(inputs, Doubts()), answered.heads, answered.options)
-
-    pair = deal.key, model.name.id, shadow.name.id
-    size = MAX_WAITING_BYTES + 1 if isinstance(answered.inputs, JsonRows) else answered.size
-    state.shadows.offer(Copy(pair, answered.inputs, answered.answers, answered.seconds, size, predict_again))
+    head = only_head(predictor.heads, options.heads)
+    doubts, items = Doubts(), ArrayItems(len(inputs), reserve)
+    last: Answers | None = None
+    for rows in in_turns(state, project_id, predictor, inputs, doubts, options.unknown):
+        for last in predictor.answers(rows, head):
+            items.add(last.array)
+    assert last is not None  # a request has an input
+    return ArrayAnswer(model.name, items.array, counted(state, doubts.warnings()), head, last.names, last.omitted)
 
 
 def embed(
@@ -125,14 +129,17 @@ def embed(
     ref: "str | ResolvedModel",
     inputs: Sequence[Any] | Rows,
     unknown: Unknown,
+    reserve: Reserve,
     digits: int | None = None,
     *,
     routing_key: str | None = None,
-) -> Embeddings:
-    """Return the embedding of every input; raises as `embed_array`."""
-    answer = embed_array(state, project_id, ref, inputs, unknown, routing_key=routing_key)
-    rows = feature_rows(answer.numbers, digits)
-    return Embeddings(model=answer.model, embeddings=rows, warnings=answer.warnings)
+) -> list[Chunk]:
+    """Return the embedding of every input as JSON in pieces; raises as `embed_array`."""
+    model = resolve(state, project_id, ref, routing_key)
+    items, warnings = JsonItems(len(inputs), reserve), list[WarningItem]()
+    for features in embedded_blocks(state, project_id, model, inputs, unknown, warnings):
+        items.add(feature_rows(features, digits))
+    return json_pieces(model.name, "embeddings", items, warnings)
 
 
 def embed_array(
@@ -141,24 +148,40 @@ def embed_array(
     ref: "str | ResolvedModel",
     inputs: Sequence[Any] | Rows,
     unknown: Unknown,
+    reserve: Reserve,
     *,
     routing_key: str | None = None,
 ) -> ArrayAnswer:
     """Return the embeddings of all inputs, float32 (N, D).
 
     Raises:
-        UnprocessableError: as of `predict`; or inputs are so large that their features are not finite.
+        UnprocessableError, TooLargeError, UnavailableError: as of `predict`; or inputs are so large that their features
+            are not finite.
     """
     model = resolve(state, project_id, ref, routing_key)
-    predictor = load(state, model).model
-    doubts, blocks = Doubts(), list[Rows]()
+    items, warnings = ArrayItems(len(inputs), reserve), list[WarningItem]()
+    for features in embedded_blocks(state, project_id, model, inputs, unknown, warnings):
+        items.add(features)
+    return ArrayAnswer(model.name, items.array, warnings)
+
+
+def embedded_blocks(
+    state: Services,
+    project_id: str,
+    model: ResolvedModel,
+    inputs: Sequence[Any] | Rows,
+    unknown: Unknown,
+    warnings: list[WarningItem],
+) -> Iterator[Rows]:
+    """Yield the features of inputs block by block, and add to the warnings what is doubtful; raises as `embed`."""
+    predictor, doubts = load(state, model).model, Doubts()
     for rows in in_turns(state, project_id, predictor, inputs, doubts, unknown):
         features = predictor.embed(rows)
         overflown = doubts.first + np.flatnonzero(~np.isfinite(features).all(axis=1))[:MAX_ERRORS]
         if len(overflown):
             raise _unprocessable([((int(row),), "its values are too large for this model") for row in overflown])
-        blocks.append(features)
-    return ArrayAnswer(model.name, np.concatenate(blocks), counted(state, doubts.warnings()))
+        yield features
+    warnings += counted(state, doubts.warnings())
 
 
 @dataclass(frozen=True)
@@ -297,8 +320,8 @@ def blocks_of(
     inputs: Sequence[Any] | Rows, predictors: Sequence[LoadedModel]
 ) -> Iterator[tuple[int, Sequence[Any] | Rows]]:
     """Yield inputs in blocks that suit all models, with the index of the first; large bodies are parsed by and by."""
-    size = max(1, min(predictor.rows_at_once for predictor in predictors) // _BLOCKS_AT_ONCE)
-    if isinstance(inputs, JsonRows):
+    size = min(predictor.rows_in_a_turn for predictor in predictors)
+    if isinstance(inputs, LazyRows):
         return inputs.blocks(size)
     return ((start, inputs[start : start + size]) for start in range(0, len(inputs), size))
 

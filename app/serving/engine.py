@@ -44,6 +44,10 @@ class LoadedModel(Protocol):
     def rows_at_once(self) -> int:
         """How many rows are computed together; more are computed one block after another."""
 
+    @property
+    def rows_in_a_turn(self) -> int:
+        """How many rows of a large request are computed before other requests have their turn."""
+
     def encode(self, rows: Rows) -> Rows:
         """Encode rows (N, ...), at most `rows_at_once` of them."""
 

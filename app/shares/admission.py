@@ -21,6 +21,14 @@ Sort = Literal["requests", "streams"]
 Header = tuple[bytes, bytes]
 RETRY_SECONDS = 1
 STREAM_RETRY_SECONDS = 10
+_LARGE_BODY = (
+    "The body holds more values than are read at once: send fewer rows in one request, or send them in a form that "
+    "takes less memory (.npy; pictures as PNG)."
+)
+_LARGE_ANSWER = (
+    "The answer would take more memory than one request may: send fewer rows, or ask for less of each (heads, top_k, "
+    "digits) or for an array (Accept: application/x-npy); POST /v1/batch_predictions answers any number of rows."
+)
 
 
 class _Holders:
@@ -115,14 +123,17 @@ class Slot:
             TooLargeError: it would be more than one project may ever hold.
             UnavailableError: it is not free within seconds.
         """
+        await self._reserve(count, _LARGE_BODY, "too_many_values")
+
+    async def reserve_answer(self, count: int) -> None:
+        """Reserve memory for an answer, on top of what is reserved; raises as `reserve`."""
+        await self._reserve(count, _LARGE_ANSWER, "answer_too_large")
+
+    async def _reserve(self, count: int, refusal: str, code: str) -> None:
         assert self.principal is not None  # as above
         memory = self._shares.memory
         if self._bytes + count > memory.of_one:
-            msg = (
-                "The body holds more values than are read at once: send fewer rows in one request, or send them in a "
-                "form that takes less memory (.npy; pictures as PNG)."
-            )
-            raise TooLargeError(msg, code="too_many_values")
+            raise TooLargeError(refusal, code=code)
         await memory.wait_for(self.principal.project_id, count)
         self._bytes += count
 

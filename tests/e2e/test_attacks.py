@@ -23,7 +23,7 @@ from app.main import create_app
 from app.queue import MemoryQueue
 from app.settings import Settings
 from tests.support.bodies import KINDS, costly
-from tests.support.models import add_bundle, add_model
+from tests.support.models import add_bundle, add_model, make_bundle
 from tests.support.servers import HANGS, Service, service
 from tests.support.texts import CHARACTERS, SMALL, run_of, text_data
 
@@ -289,6 +289,56 @@ class Watch:
     def slow_answer(self) -> float:
         """The 99th percentile of the seconds until it said that it lives."""
         return sorted(self.seconds)[int(0.99 * (len(self.seconds) - 1))]
+
+
+WIDE_CLASSES = tuple(f"class {number:04}" for number in range(2000))
+SMALL_ROWS = {"inputs": [[1, 2, 3]] * 900}  # 10 KB, of which 45 MB are made
+LARGE_ANSWERS = {
+    "predictions": ("/v1/models/wide/predictions", SMALL_ROWS, {}),
+    "several models": ("/v1/predictions", {"models": ["wide", "wide@1"], "inputs": [[1, 2, 3]] * 450}, {}),
+    "array": ("/v1/models/wide/predictions", {"inputs": [[1, 2, 3]] * 3000}, {"accept": "application/x-npy"}),
+    "too many": ("/v1/models/wide/predictions", {"inputs": [[1, 2, 3]] * 4096}, {}),
+}
+
+
+@pytest.fixture(scope="module")
+def wide(town: Town) -> str:
+    """A model of the attacker's with many classes."""
+    app = create_app(Settings(data=town.service.folder / "data"), queue=MemoryQueue())
+    with app.state.services.database.reading() as session:
+        project_id = session.scalars(select(ProjectRow.id).where(ProjectRow.name == "greedy")).one()
+    name = add_bundle(app.state.services, project_id, "wide", make_bundle(classes=WIDE_CLASSES)).name
+    app.state.services.database.close()
+    return name
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("wide")
+@pytest.mark.parametrize("kind", LARGE_ANSWERS)
+def test_fifty_clients_with_small_bodies_and_large_answers(town: Town, kind: str) -> None:
+    """Memory grows by at most four times the largest body, also where nobody reads what is sent."""
+    path, body, headers = LARGE_ANSWERS[kind]
+
+    def send(_: int) -> int:
+        with (
+            client_of(town, town.attacker) as client,
+            client.stream("POST", path, json=body, headers=headers) as answer,
+        ):
+            time.sleep(0.5)  # what was answered waits to be read
+            answer.read()
+            return answer.status_code
+
+    with Watch(town) as watch, ThreadPoolExecutor(50) as pool:
+        sent = pool.map(send, range(50))
+        others = answered(town)
+        statuses = list(sent)
+    counted = {status: statuses.count(status) for status in sorted(set(statuses))}
+    print(f"{kind}: {watch.growth / 2**20:.0f} MiB, live p99 {1000 * watch.slow_answer:.0f} ms, {counted}")  # noqa: T201
+    assert counted.keys() <= {200, 413, 429, 503}
+    assert (counted.get(413, 0) > 0) == (kind == "too many")
+    assert kind == "too many" or counted[200] > 0
+    assert others >= ANSWERED
+    assert watch.growth <= 4 * MAX_JSON_BYTES
 
 
 @pytest.mark.slow

@@ -28,6 +28,9 @@ _MAKERS: dict[str, tuple[str, Callable[[int], bytes]]] = {
     "escapes": (JSON, _filled('{"inputs":[[', r'"\u00e9\"', "]]}")),
     "lines": ("application/x-ndjson", lambda size: b"[{},{}]\n" * (size // 8)),
     "cells": ("text/csv", lambda size: b"a,b\n" + b"1," * (size // 2)),
+    "rows of cells": ("text/csv", lambda size: (b"width,height,depth" + b",1" * (size // 8192) + b"\n") * 4000),
+    "rows of quoted cells": ("text/csv", lambda size: (b'"a","b"' + b',""' * (size // 16384) + b"\n") * 4000),
+    "rows of lines": ("application/x-ndjson", lambda size: (b"[1" + b",1" * (size // 8192) + b"]\n") * 4000),
     "form": ("multipart/form-data; boundary=x", lambda size: b"--x\r\n" + b"\r\n--" * (size // 4)),
 }
 KINDS = tuple(sorted(_MAKERS))

@@ -1,5 +1,6 @@
 """Answers from a model in memory: JSON rows to features and to every head's answer."""
 
+import math
 import time
 from collections.abc import Collection, Hashable, Iterator, Sequence
 from dataclasses import replace
@@ -26,6 +27,8 @@ from app.ml.models.shared import SharedParts
 from app.ml.models.together import Part, answers_of
 
 _MEMORY_OF_JSON = 12  # bytes that a fitted preprocessing takes for each byte of its JSON
+_TURNS_IN_A_BLOCK = 8
+_MAX_ANSWERED = 1 << 15  # numbers of predictions at once: as JSON is made of them each takes some 100 bytes
 _MIN_BYTES = 32 << 10  # of a model's manifest and modules, without their weights
 
 
@@ -64,8 +67,20 @@ class Predictor:
 
     @property
     def rows_at_once(self) -> int:
-        """How many encoded rows take bounded memory, in them and in a network."""
-        return rows_per_block(self.manifest.modality.encoding.volume)
+        """How many rows take bounded memory, encoded, in a network and in their answers."""
+        return min(rows_per_block(self.manifest.modality.encoding.volume), self._rows_answered_at_once)
+
+    @property
+    def rows_in_a_turn(self) -> int:
+        """How many rows of a large request are computed before others have their turn, in some of that memory."""
+        rows = rows_per_block(self.manifest.modality.encoding.volume) // _TURNS_IN_A_BLOCK
+        return max(1, min(rows, self._rows_answered_at_once))
+
+    @cached_property
+    def _rows_answered_at_once(self) -> int:
+        parts = (part for entry in self.manifest.heads for part in entry.config.answer_parts(entry.targets))
+        values = max(sum(math.prod(part.shape) for part in parts), self.manifest.features // 2)  # which have no names
+        return max(1, _MAX_ANSWERED // max(1, values))
 
     @torch.inference_mode()
     def predict_encoded(

@@ -18,7 +18,7 @@ from app.kit.json_outline import parsed_bytes
 from app.ml.interfaces import Rows
 from app.predictions.bodies import comma_separated, json_lines, json_rows, npy, parquet, pictures, raw
 from app.predictions.bodies.form import BodyForm, check_count, unreadable
-from app.predictions.bodies.json_rows import JsonRows, without_labels
+from app.predictions.bodies.lazy_rows import JoinedRows, LazyRows, without_labels
 from app.predictions.deadlines import allow
 from app.predictions.schemas import MAX_INPUTS, Inputs, JointInputs, PredictionInputs, Prompts
 from app.security import StrictRequest
@@ -77,7 +77,7 @@ async def _read(request: Request, model: type[AnyInputs], forms: Sequence[BodyFo
         body = {"inputs": await run_in_threadpool(reader, content)}
     fields = body | _listed_in_query(request, model) if isinstance(body, dict) else body
     inputs = body["inputs"] if isinstance(body, dict) and "inputs" in body else None
-    if isinstance(inputs, np.ndarray | JsonRows):  # whose rows were counted
+    if isinstance(inputs, np.ndarray | LazyRows):  # whose rows were counted
         validated = _validated(model, {**fields, "inputs": [0] * len(inputs)})
     else:
         validated = _validated(model, fields)
@@ -136,7 +136,7 @@ async def _from_multipart(request: Request, forms: Sequence[BodyForm]) -> dict[s
     """Return the rows of every file of a form, in order, with the form's other fields."""
     body = await request.body()  # within the limit; what follows reads it from memory
     await _reserve(request, len, body)
-    files: list[list[Any] | Rows] = []
+    files: list[Sequence[Any] | Rows] = []
     fields: dict[str, Any] = {}
     async with request.form(max_files=MAX_INPUTS, max_fields=_MAX_FIELDS) as parts:
         for name, part in parts.multi_items():
@@ -150,8 +150,14 @@ async def _from_multipart(request: Request, forms: Sequence[BodyForm]) -> dict[s
     if not files:
         msg = "the form holds no file; send pictures, or files of rows"
         raise unreadable(msg)
-    inputs = files[0] if len(files) == 1 else [row for rows in files for row in rows]
-    return {"inputs": inputs, **fields}
+    return {"inputs": files[0] if len(files) == 1 else _joined(files), **fields}
+
+
+def _joined(files: Sequence[Sequence[Any] | Rows]) -> Sequence[Any]:
+    """Return the rows of several files as those of one."""
+    if any(isinstance(rows, LazyRows) for rows in files):
+        return JoinedRows(files)
+    return [row for rows in files for row in rows]
 
 
 async def _reserve(request: Request, parsed_bytes: Callable[[bytes], int], content: bytes) -> None:
@@ -172,7 +178,7 @@ def _is_json(content_type: str, filename: str) -> bool:
     return content_type == JSON or (content_type in _UNTYPED and filename.lower().endswith(".json"))
 
 
-def _rows_of_file(part: UploadFile, content: bytes, forms: Sequence[BodyForm]) -> list[Any] | Rows:
+def _rows_of_file(part: UploadFile, content: bytes, forms: Sequence[BodyForm]) -> Sequence[Any] | Rows:
     """Return the rows of a file of a form, which may be a JSON body, too."""
     (content_type, parameters), filename = _media_type(part.content_type or ""), part.filename or ""
     if not _is_json(content_type, filename):
@@ -205,7 +211,7 @@ def _media_type(header: str) -> tuple[str, dict[str, str]]:
 
 def _reader_of(
     content_type: str, parameters: Mapping[str, str], filename: str, content: bytes, forms: Sequence[BodyForm]
-) -> tuple[Callable[[bytes], list[Any] | Rows], Callable[[bytes], int]]:
+) -> tuple[Callable[[bytes], Sequence[Any] | Rows], Callable[[bytes], int]]:
     """Return what reads a body or file, and what says how many bytes of memory its inputs take at most.
 
     The form is known by its type, or by its first bytes or its name where that says nothing.

@@ -1,6 +1,6 @@
 """What a form of a body is."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +19,7 @@ class BodyForm:
 
     content_types: tuple[str, ...]
     suffixes: tuple[str, ...]
-    read: Callable[[bytes], list[Any] | NDArray[Any]]
+    read: Callable[[bytes], Sequence[Any] | NDArray[Any]]
     magic: tuple[bytes, ...] = ()
     parsed_bytes: Callable[[bytes], int] = len  # of memory that the inputs take at most
     schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "string", "format": "binary"})

@@ -14,15 +14,13 @@ from app.kit.json_outline import MAX_DEPTH, Outline, full_outline, parsed_bytes
 from app.ml.interfaces import Rows
 from app.predictions.bodies import plain_json
 from app.predictions.bodies.form import check_count, unreadable
+from app.predictions.bodies.lazy_rows import MAX_BLOCK_BYTES, MIN_BYTES, LazyRows, without_labels
 from app.security import StrictRequest
 
-MIN_BYTES = 1 << 18  # of bodies that are read so: smaller ones are parsed as a whole
-MAX_BLOCK_BYTES = 1 << 17  # parsed at once, for a few milliseconds, unless one row is larger
 _KEY = b'"inputs"'
-_SHOWN_ROW = {"row", "split", "input", "targets"}
 
 
-class JsonRows(Sequence[Any]):
+class JsonRows(LazyRows):
     """The items of the list `inputs` of a JSON body, from its bytes; `blocks` is the cheapest way to all of them."""
 
     def __init__(self, body: bytes, edges: NDArray[np.int64]) -> None:
@@ -80,11 +78,6 @@ class JsonRows(Sequence[Any]):
             msg = f"row {start}: not JSON: there is nothing between two commas"
             raise unreadable(msg, start)
         return [without_labels(row) for row in rows]
-
-
-def without_labels(row: Any) -> Any:
-    """Return the input of a row as `GET /v1/datasets/{id}/rows` shows it, and any other row as it is."""
-    return row["input"] if isinstance(row, dict) and set(row) == _SHOWN_ROW else row
 
 
 async def read(request: StrictRequest) -> Any:

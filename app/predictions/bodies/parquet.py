@@ -4,30 +4,84 @@ import datetime as dt
 import decimal
 import io
 import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from app.errors import TooLargeError
+from app.ml.interfaces import Rows
 from app.predictions.bodies.form import BodyForm, check_count, unreadable
+from app.predictions.bodies.lazy_rows import MIN_BYTES, LazyRows, without_labels
 from app.predictions.schemas import MAX_INPUTS
 
 _ROWS_AT_ONCE = 64
+_BUFFER_BYTES = 1 << 20
+_MIN_UNPACKED_BYTES = 1 << 20
 _VALUE_BYTES = 128  # an object, and its entry in that of its row
 
 
-def read(content: bytes) -> list[Any]:
+class ParquetRows(LazyRows):
+    """The rows of a file, a few of which are unpacked at a time."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        self._rows = int(self._opened().metadata.num_rows)
+
+    def __len__(self) -> int:
+        return self._rows
+
+    def blocks(self, max_rows: int) -> Iterator[tuple[int, Sequence[Any] | Rows]]:
+        """Yield blocks of objects.
+
+        Raises:
+            UnprocessableError: the file is damaged.
+            TooLargeError: rows unpack to more than the file says.
+        """
+        import pyarrow as pa  # noqa: PLC0415 - half a second, for this form alone
+
+        first = unpacked = 0
+        is_small = len(self._content) < MIN_BYTES  # of which all rows are kept
+        with _damage():
+            file = self._opened()
+            most = max(_MIN_UNPACKED_BYTES, _unpacked_bytes(file.metadata))
+            for batch in file.iter_batches(batch_size=min(max_rows, _ROWS_AT_ONCE), use_threads=False):
+                unpacked = batch.nbytes + (unpacked if is_small else 0)
+                if unpacked > most:
+                    raise _too_large(most)
+                yield first, [without_labels(row) for row in rows_of(pa.Table.from_batches([batch]))]
+                first += len(batch)
+
+    def _opened(self) -> Any:
+        from pyarrow import parquet  # noqa: PLC0415 - the same
+
+        return parquet.ParquetFile(io.BytesIO(self._content), buffer_size=_BUFFER_BYTES, pre_buffer=False)
+
+
+def read(content: bytes) -> Sequence[Any]:
     """Return the rows of a Parquet file.
 
     Raises:
         UnprocessableError: the file is damaged, or has too many rows.
         TooLargeError: it unpacks to more than it says.
     """
-    import pyarrow as pa  # noqa: PLC0415 - half a second, for this form alone
-    from pyarrow import parquet  # noqa: PLC0415 - the same
+    with _damage():
+        rows = ParquetRows(content)
+    check_count(len(rows))
+    return rows if len(content) >= MIN_BYTES else list(rows)
+
+
+def _too_large(most: int) -> TooLargeError:
+    msg = f"Long values that the file holds once stand in many rows, and take over {most} bytes: send fewer rows."
+    return TooLargeError(msg, code="too_many_values")
+
+
+@contextmanager
+def _damage() -> Iterator[None]:
+    """Raise UnprocessableError for what Arrow says of a file."""
+    import pyarrow as pa  # noqa: PLC0415 - as above
 
     try:
-        file = parquet.ParquetFile(io.BytesIO(content))
-        check_count(file.metadata.num_rows)
-        return [_plain(row) for row in _rows(file)]
+        yield
     except (pa.ArrowException, OSError, ValueError) as error:
         msg = f"this is no Parquet file that can be read: {str(error)[:200]}"
         raise unreadable(msg) from None
@@ -38,44 +92,32 @@ def rows_of(table: Any) -> list[Any]:
     return [_plain(row) for row in _in_microseconds(table).to_pylist()]
 
 
-def _rows(file: Any) -> list[Any]:
-    """Return the rows, a few at a time: a value that a dictionary holds once may stand in every row.
-
-    Raises:
-        TooLargeError: they take more than was reserved for them.
-    """
-    import pyarrow as pa  # noqa: PLC0415 - as above
-
-    rows: list[Any] = []
-    unpacked, most = 0, _unpacked_bytes(file.metadata)
-    for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE):
-        unpacked += batch.nbytes
-        if unpacked > most:
-            msg = (
-                f"Long values that the file holds once stand in many rows, and take over {most} bytes: send fewer rows."
-            )
-            raise TooLargeError(msg)
-        rows += _in_microseconds(pa.Table.from_batches([batch])).to_pylist()
-    return rows
-
-
 def parsed_bytes(content: bytes) -> int:
-    """Return the bytes of memory that the rows take at most, by what the file says of itself; 0 for a damaged one."""
+    """Return the bytes of memory that the rows take at most, by what the file says of itself; 0 for a damaged one.
+
+    Of a large file that is a group of rows unpacked, and the objects of some rows.
+    """
     import pyarrow as pa  # noqa: PLC0415 - as above
     from pyarrow import parquet  # noqa: PLC0415 - the same
 
     try:
         metadata = parquet.ParquetFile(io.BytesIO(content)).metadata
-        return _unpacked_bytes(metadata) if metadata.num_rows <= MAX_INPUTS else 0  # more are not read
     except (pa.ArrowException, OSError, ValueError):
         return 0
+    if not 0 < metadata.num_rows <= MAX_INPUTS:  # more are not read
+        return 0
+    groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
+    values = sum(int(group.column(index).num_values) for group in groups for index in range(group.num_columns))
+    if len(content) < MIN_BYTES:
+        return 3 * _unpacked_bytes(metadata) + _VALUE_BYTES * values
+    at_once = _VALUE_BYTES * values * min(_ROWS_AT_ONCE, metadata.num_rows) // metadata.num_rows
+    largest: int = max(int(group.total_byte_size) for group in groups)
+    return 2 * largest + int(at_once)
 
 
 def _unpacked_bytes(metadata: Any) -> int:
-    groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
-    values = sum(group.column(index).num_values for group in groups for index in range(group.num_columns))
-    unpacked = sum(int(group.total_byte_size) for group in groups)
-    return 3 * unpacked + _VALUE_BYTES * int(values)
+    sizes = (int(metadata.row_group(index).total_byte_size) for index in range(metadata.num_row_groups))
+    return sum(sizes)
 
 
 def _in_microseconds(table: Any) -> Any:

@@ -154,3 +154,63 @@ def test_arrays_are_taken_up_to_the_limit(client: Http) -> None:
     answer = client.post(URL, content=file.getvalue(), headers={"content-type": "application/x-npy"})
     assert answer.status_code == 200
     assert len(answer.json()["predictions"]) == 4096
+
+
+def as_csv(rows: list[list[float]]) -> bytes:
+    return "\n".join(["width,height,depth,rest", *(",".join(map(str, [*row, "x" * 80])) for row in rows)]).encode()
+
+
+def as_lines(rows: list[list[float]]) -> bytes:
+    return "\n".join(json.dumps(row) + " " * 70 for row in rows).encode()
+
+
+def as_parquet(rows: list[list[float]]) -> bytes:
+    file = io.BytesIO()
+    columns = dict(zip(("width", "height", "depth"), np.array(rows).T, strict=True))
+    rest = [np.random.default_rng(row).bytes(40).hex() for row in range(len(rows))]
+    parquet.write_table(pa.table({**columns, "rest": rest}), file)
+    return file.getvalue()
+
+
+FORMS = {CSV: as_csv, LINES: as_lines, PARQUET: as_parquet}
+
+
+@pytest.mark.parametrize("content_type", FORMS)
+def test_large_bodies_of_other_forms_are_answered_as_json_is(client: Http, content_type: str) -> None:
+    rows = np.random.default_rng(0).normal(size=(4096, 3)).round(4).tolist()
+    body = FORMS[content_type](rows)
+    assert len(body) > 1 << 18
+    memory, held = client.app.state.services.shares.memory, list[int]()
+    take = memory.take
+    memory.take = lambda project, count: take(project, count) and not held.append(memory.held)
+    answer = client.post(URL, content=body, headers={"content-type": content_type})
+    assert answer.status_code == 200, answer.text[:500]
+    of_json = client.post(URL, json={"inputs": rows}).json()
+    assert answer.json()["predictions"] == of_json["predictions"]
+    files = [("file", ("a", body, content_type)), ("file", ("b.json", b"[[1, 2, 3]]", "application/json"))]
+    refused = check_problem(client.post(URL, files=files), 422, "invalid_body")
+    assert "4096 rows" in str(refused["detail"])
+    assert memory.held == 0
+
+
+def test_errors_in_large_bodies_name_their_row_and_column(client: Http) -> None:
+    rows: list[Any] = [[1, 2, 3] for _ in range(4000)]
+    rows[3000][1] = "many"
+    for content_type, content in ((CSV, as_csv(rows)), (LINES, as_lines(rows))):
+        problem = check_problem(client.post(URL, content=content, headers={"content-type": content_type}), 422)
+        assert problem["errors"][0]["loc"][:2] == ["inputs", 3000]  # type: ignore[index]
+    broken = as_lines(rows[:3000]) + b"\n[1, 2, tru]"
+    problem = check_problem(client.post(URL, content=broken, headers={"content-type": LINES}), 422, "invalid_body")
+    assert problem["errors"][0]["row"] == 3000  # type: ignore[index]
+    assert "line 3001: " in str(problem["detail"])
+
+
+def test_many_cells_are_answered_in_little_memory(client: Http) -> None:
+    """As objects they would take ten times the body, which was more than a request may hold."""
+    names = ["width", "height", "depth", *(f"other{place}" for place in range(97))]
+    rows = (",".join(f"0.{row % 7}" for _ in names) for row in range(1500))
+    content = "\n".join([",".join(names), *rows])
+    assert content.count(",") > 140_000
+    answer = client.post(URL, content=content.encode(), headers={"content-type": CSV})
+    assert answer.status_code == 200, answer.text[:500]
+    assert len(answer.json()["predictions"]) == 1500

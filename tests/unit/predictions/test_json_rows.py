@@ -10,6 +10,7 @@ from app.errors import UnprocessableError
 from app.kit.json_outline import full_outline
 from app.predictions.bodies import json_rows
 from app.predictions.bodies.json_rows import JsonRows
+from app.predictions.bodies.lazy_rows import without_labels
 
 ROWS: dict[str, list[Any]] = {
     "numbers": [[0.5, 1, -2e3], [4, 5, 6], [7, 8, 9]] * 40,
@@ -38,7 +39,7 @@ def test_blocks_hold_all_rows_in_order(
     monkeypatch: pytest.MonkeyPatch, kind: str, indent: int | None, before: dict[str, Any]
 ) -> None:
     monkeypatch.setattr(json_rows, "MAX_BLOCK_BYTES", 100)
-    expected = [json_rows.without_labels(row) for row in ROWS[kind]]
+    expected = [without_labels(row) for row in ROWS[kind]]
     if before and "other" in before:  # another list stands first: the body is parsed as a whole
         body = json.dumps({**before, "inputs": ROWS[kind]}, indent=indent).encode()
         assert json_rows._rows(body, full_outline(body)) is None

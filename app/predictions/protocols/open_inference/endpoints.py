@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from importlib.metadata import version as version_of
 from typing import Annotated, Any
 
-import numpy as np
 from fastapi import APIRouter, Depends, Path, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
@@ -15,11 +14,11 @@ from app.errors import BadRequestError, NotFoundError, Problem, UnprocessableErr
 from app.health import ready
 from app.kit import strict_json
 from app.kit.json_outline import parsed_bytes
-from app.ml.interfaces import Rows
-from app.ml.interfaces.head_answers import MAX_DIGITS, AnswerOptions
+from app.ml.spec import WarningItem
 from app.models.endpoints import Ref
 from app.models.refs import MAX_NAME, parse
 from app.predictions import resolution, service
+from app.predictions.answers import ArrayItems, Reserve, pieces_response, reserving
 from app.predictions.deadlines import allow, limited
 from app.predictions.endpoints import RoutingKey
 from app.predictions.protocols.open_inference.inputs import input_tensors, rows_of
@@ -41,7 +40,6 @@ from app.security import CanPredict, StrictRequest, secure_router
 health = APIRouter(prefix="/v2/health", tags=["open inference protocol"])
 router = secure_router("/v2", "open inference protocol")
 
-_EXACT = AnswerOptions(digits=MAX_DIGITS)  # tensors hold all digits anyway
 _JSON_LENGTH = "Inference-Header-Content-Length"
 _MISSING: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "There is no such model."}}
 _TOO_LARGE: dict[int | str, dict[str, Any]] = {413: {"model": Problem, "description": "The body is too large."}}
@@ -64,6 +62,7 @@ _INFER: dict[str, Any] = {
 }
 _PARAMETERS = "binary_data_output, unknown and timeout"
 _COPIES = 2  # of the bytes of binary tensors
+_ELEMENT_BYTES = 64  # of an element on its way to JSON
 _MICROSECONDS = 1_000_000  # of a second
 _MAX_MICROSECONDS = MAX_SECONDS * _MICROSECONDS
 Version = Annotated[str, Path(max_length=MAX_NAME, description="A version or an alias of the model's name.")]
@@ -144,17 +143,27 @@ def version_ready(state: State, principal: CanPredict, ref: Ref, version: Versio
 
 
 @router.post("/models/{ref}/infer", **_INFER)
-def infer(state: State, principal: CanPredict, ref: Ref, body: Body, key: RoutingKey = None) -> Response:
+def infer(
+    request: Request, state: State, principal: CanPredict, ref: Ref, body: Body, key: RoutingKey = None
+) -> Response:
     """Answer the rows of tensors with tensors."""
-    return _infer(state, principal.project_id, _model(state, principal.project_id, ref, key=key), body)
+    model = _model(state, principal.project_id, ref, key=key)
+    return _infer(state, principal.project_id, model, body, reserving(request))
 
 
 @router.post("/models/{ref}/versions/{version}/infer", **_INFER)
 def infer_version(
-    state: State, principal: CanPredict, ref: Ref, version: Version, body: Body, key: RoutingKey = None
+    request: Request,
+    state: State,
+    principal: CanPredict,
+    ref: Ref,
+    version: Version,
+    body: Body,
+    key: RoutingKey = None,
 ) -> Response:
     """Answer the rows of tensors with tensors, by a version of a model."""
-    return _infer(state, principal.project_id, _model(state, principal.project_id, ref, version, key), body)
+    model = _model(state, principal.project_id, ref, version, key)
+    return _infer(state, principal.project_id, model, body, reserving(request))
 
 
 def _model(
@@ -190,7 +199,7 @@ def _ready(state: Services, model: ResolvedModel) -> ModelReady:
     return ModelReady(name=model.name.name)
 
 
-def _infer(state: Services, project_id: str, model: ResolvedModel, body: _Body) -> Response:
+def _infer(state: Services, project_id: str, model: ResolvedModel, body: _Body, reserve: Reserve) -> Response:
     request = body.request
     description = resolution.describe(state, project_id, model)
     binary, unknown, timeout = _parameters(request)
@@ -199,7 +208,7 @@ def _infer(state: Services, project_id: str, model: ResolvedModel, body: _Body) 
     arrays = arrays_of(request.inputs, body.content, has_content=body.has_content)
     rows = rows_of(arrays, description.signature)
     try:
-        written, warnings = _answered(state, project_id, model, rows, selections, unknown)
+        written, warnings = _answered(state, project_id, model, rows, selections, unknown, reserve)
     except UnprocessableError as error:
         raise _in_tensors(error, [*arrays]) from None
     response = InferResponse(
@@ -211,9 +220,9 @@ def _infer(state: Services, project_id: str, model: ResolvedModel, body: _Body) 
     )
     header = response.model_dump_json(exclude_none=True).encode()
     if not written.content:
-        return Response(header, media_type="application/json")
+        return pieces_response([header])
     headers = {_JSON_LENGTH: str(len(header))}
-    return Response(b"".join([header, *written.content]), media_type="application/octet-stream", headers=headers)
+    return pieces_response([header, *written.content], "application/octet-stream", **headers)
 
 
 def _parameters(request: InferRequest) -> tuple[bool, Unknown, float | None]:
@@ -238,27 +247,31 @@ def _parameters(request: InferRequest) -> tuple[bool, Unknown, float | None]:
 
 
 def _answered(
-    state: Services, project_id: str, model: ResolvedModel, rows: Any, selections: list[Selection], unknown: Unknown
-) -> tuple[Written, list[Any]]:
-    """Compute the outputs that are asked for, and return them with what is doubtful."""
-    predictions = embeddings = None
-    if any(selection.output.head is not None for selection in selections):
-        predictions = service.predict(state, project_id, model, rows, unknown, options=_EXACT)
-    if any(selection.output.head is None for selection in selections):
-        embeddings = service.embed(state, project_id, model, rows, unknown)
-
-    def values(output: Output) -> Rows:
-        if output.head is None:
-            assert embeddings is not None
-            return np.array(embeddings.embeddings, np.float32)
-        assert predictions is not None
-        return array_of(output, predictions.predictions)
-
+    state: Services,
+    project_id: str,
+    model: ResolvedModel,
+    rows: Any,
+    selections: list[Selection],
+    unknown: Unknown,
+    reserve: Reserve,
+) -> tuple[Written, list[WarningItem]]:
+    """Compute the outputs that are asked for, block by block, and return them with what is doubtful."""
+    asked = state, project_id, model, rows, unknown
+    tensors = {selection.output: ArrayItems(len(rows), reserve) for selection in selections}
+    of_heads = [output for output in tensors if output.head is not None]
+    warnings, of_embeddings = list[WarningItem](), list[WarningItem]()
+    for answers in service.predicted_blocks(*asked, warnings) if of_heads else ():
+        for output in of_heads:
+            tensors[output].add(array_of(output, answers))
+    for output in tensors.keys() - of_heads:
+        for features in service.embedded_blocks(*asked, of_embeddings):
+            tensors[output].add(features)
     written = Written()
     for selection in selections:
-        written.add(selection, values)
-    answer = predictions or embeddings
-    return written, list(answer.warnings) if answer else []
+        array = tensors[selection.output].array
+        reserve(_COPIES * array.nbytes if selection.binary and selection.top is None else _ELEMENT_BYTES * array.size)
+        written.add(selection, array)
+    return written, warnings if of_heads else of_embeddings
 
 
 def _in_tensors(error: UnprocessableError, names: list[str]) -> UnprocessableError:

@@ -1,6 +1,6 @@
 """Answers of a model become named tensors."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
@@ -121,9 +121,8 @@ class Written:
     tensors: list[OutputTensor] = field(default_factory=list)
     content: list[bytes] = field(default_factory=list)
 
-    def add(self, selection: Selection, values: Callable[[Output], Rows]) -> None:
-        """Write an output whose array `values` returns."""
-        array = values(selection.output)
+    def add(self, selection: Selection, array: Rows) -> None:
+        """Write an output, an array (N, ...)."""
         datatype = selection.output.datatype
         if selection.top is not None:
             array, datatype = _classified(array, selection.top, selection.output.labels), "BYTES"

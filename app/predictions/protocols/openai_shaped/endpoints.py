@@ -4,18 +4,22 @@ import base64
 from functools import partial
 from typing import Any
 
-import numpy as np
-from fastapi import Depends, Request
+from fastapi import Depends, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import ValidationError
+from pydantic_core import to_json
 
 from app.dependencies import Reading, State
 from app.errors import ErrorItem, Problem, UnprocessableError
 from app.kit import sse
 from app.kit.hang_ups import has_hung_up
+from app.ml.interfaces import Rows
+from app.ml.interfaces.head_answers import feature_rows
+from app.ml.spec import WarningItem
 from app.models import service as models
 from app.models.endpoints import Ref
 from app.predictions import resolution, service
+from app.predictions.answers import JsonItems, pieces_response, reserving
 from app.predictions.deadlines import allow, limited
 from app.predictions.endpoints import RoutingKey
 from app.predictions.protocols.openai_shaped.completions import Completions, prompts_of
@@ -55,10 +59,10 @@ def _listed(ref: str, row: Any) -> ListedModel:
     return ListedModel(id=ref, created=int(row.created_at), modality=row.manifest["modality"]["kind"])
 
 
-@router.post("/embeddings", responses=_MISSING, dependencies=[Depends(limited)])
+@router.post("/embeddings", responses=_MISSING, dependencies=[Depends(limited)], response_model=EmbeddingList)
 def create_embeddings(
-    principal: CanPredict, state: State, body: EmbeddingsRequest, key: RoutingKey = None
-) -> EmbeddingList:
+    request: Request, principal: CanPredict, state: State, body: EmbeddingsRequest, key: RoutingKey = None
+) -> Response:
     """Return the embedding of every text: the features of the model's backbone."""
     allow(body.timeout)
     model = resolution.resolve(state, principal.project_id, body.model, key)
@@ -68,19 +72,26 @@ def create_embeddings(
     if body.dimensions not in (None, model.features):
         msg = f"this model's embeddings have {model.features} dimensions, and cannot be shortened"
         raise _refuse(msg, "dimensions")
-    answer = service.embed(state, principal.project_id, model, body.input, "warn")
+    warnings, index = list[WarningItem](), 0
+    items = JsonItems(len(body.input), reserving(request))
+    for features in service.embedded_blocks(state, principal.project_id, model, body.input, "warn", warnings):
+        written = enumerate(_written(features, body.encoding_format), index)
+        items.add([Embedding(index=place, embedding=embedding) for place, embedding in written])
+        index += len(features)
     tokens = service.count_tokens(state, model, body.input)
-    written = (_written(numbers, body.encoding_format) for numbers in answer.embeddings)
-    return EmbeddingList(
-        data=[Embedding(index=index, embedding=embedding) for index, embedding in enumerate(written)],
-        model=f"{answer.model.name}@{answer.model.version}",
-        usage=Usage(prompt_tokens=tokens, total_tokens=tokens),
-        warnings=answer.warnings,
-    )
+    rest = {
+        "model": f"{model.name.name}@{model.name.version}",
+        "usage": Usage(prompt_tokens=tokens, total_tokens=tokens),
+        "warnings": warnings,
+    }
+    return pieces_response([b'{"object":"list","data":[', *items.pieces, b"]," + to_json(rest)[1:]])
 
 
-def _written(numbers: list[float], encoding_format: str | None) -> list[float] | str:
-    return base64.b64encode(np.array(numbers, "<f4").tobytes()).decode() if encoding_format == "base64" else numbers
+def _written(features: Rows, encoding_format: str | None) -> list[Any]:
+    """Return embeddings (N, F) as lists of numbers, or as float32 in base64."""
+    if encoding_format == "base64":
+        return [base64.b64encode(row.astype("<f4").tobytes()).decode() for row in features]
+    return feature_rows(features)
 
 
 @router.post("/completions", responses=_MISSING | _STREAM, response_model=Completion, dependencies=[Depends(limited)])
