@@ -7,6 +7,8 @@ may go, and no request waits for it.
 import logging
 import threading
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from app.db.session import Database
 from app.dependencies import Services
 from app.errors import GraftworkError
@@ -16,6 +18,7 @@ from app.projects import repository as projects
 log = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 0.5
+_RETRY_SECONDS = 5.0
 _STOP_SECONDS = 5.0
 
 
@@ -43,13 +46,17 @@ class Preloading:
             self._thread.join(timeout=_STOP_SECONDS)
 
     def _run(self) -> None:
-        while True:
+        wait = 0.0
+        while not self._stop.wait(wait):
+            wait = _LOOK_SECONDS
             try:
                 self.look()
+            except SQLAlchemyError as error:
+                log.warning("models are loaded ahead once the database answers: %s", type(error).__name__)
+                wait = _RETRY_SECONDS
             except Exception:
                 log.exception("models were not loaded ahead; this is tried again in a moment")
-            if self._stop.wait(_LOOK_SECONDS):
-                return
+                wait = _RETRY_SECONDS
 
     def look(self) -> None:
         """Load what is to be in memory and is not, where the registry has changed."""

@@ -1,5 +1,6 @@
 """What one process changes, another follows: it has loaded what a reference means before it answers by it."""
 
+import logging
 import threading
 import time
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from contextlib import contextmanager
 import pytest
 from fastapi import FastAPI
 
+from app.artifacts import blob_key
 from app.db.tables import ModelRow
 from app.dependencies import Services
 from app.main import create_app
@@ -131,3 +133,51 @@ def test_what_another_process_deletes_is_gone(client: Http, other: FastAPI, key:
     Preloading(other.state.services).look()
     for ref in (f"/v1/models/{versions[0].id}/predictions", url):
         check_problem(far.post(ref, json=INPUTS), 404, "model_not_found")
+
+
+def test_a_version_that_cannot_be_loaded_is_told(
+    client: Http, other: FastAPI, key: str, versions: list[ModelRow], caplog: pytest.LogCaptureFixture
+) -> None:
+    far, services = Http(other, key), other.state.services
+    client.put(PRODUCTION, json={"model": "sizes@1"})
+    assert versions_answered(far) == {1}
+    client.put(PRODUCTION, json={"model": "sizes@2"})
+    path = services.artifacts.fetch(blob_key(versions[1].files["heads.safetensors"]["sha256"]))
+    path.write_bytes(path.read_bytes()[:-1] + b"\1")
+    later(other, 2)
+    with caplog.at_level(logging.WARNING, "app.models.loading"):
+        Preloading(services).look()
+        services.engine.in_background(lambda: None).result()
+    assert "cannot be loaded" in caplog.text
+    for query in QUERIES:
+        answer = far.post(f"/v1/models/sizes@production/predictions{query}", json=INPUTS)
+        check_problem(answer, 500, "corrupt_artifact")
+
+
+def test_who_asks_for_nothing_costs_no_query(client: Http, other: FastAPI, key: str, versions: list[ModelRow]) -> None:
+    services = other.state.services
+    preloading, database = Preloading(services), services.database
+    preloading.look()
+    assert database.statements == 0
+    Http(other, key).post(f"/v1/models/{versions[0].id}/predictions", json=INPUTS)
+    later(other, 2)
+    before = database.statements
+    preloading.look()
+    assert database.statements > before
+
+
+def test_nothing_is_waited_for_where_the_new_version_is_in_memory_or_the_former_is_not(
+    client: Http, other: FastAPI, key: str, versions: list[ModelRow]
+) -> None:
+    far, engine = Http(other, key), other.state.services.engine
+    client.put(PRODUCTION, json={"model": "sizes@1"})
+    assert versions_answered(far) == {1}
+    far.post(f"/v1/models/{versions[1].id}/predictions", json=INPUTS)
+    with background_busy(other.state.services):
+        client.put(PRODUCTION, json={"model": "sizes@2"})
+        later(other, 2)
+        assert versions_answered(far) == {2}
+        engine.unload(versions[1].id)
+        client.put(PRODUCTION, json={"model": "sizes@3"})
+        later(other, 2)
+        assert versions_answered(far) == {3}

@@ -2,13 +2,16 @@
 
 import time
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 from fastapi import FastAPI
 
 from app import security
 from app.db.session import Database
+from app.db.tables import ApiKeyRow
 from app.dependencies import Services
+from app.keys import repository
 from app.keys.usage import KeyUsage
 from app.main import create_app
 from app.predictions import wire
@@ -81,6 +84,40 @@ def test_the_last_key_that_may_administer_stays(app: FastAPI, client: Http) -> N
     other = client.post("/v1/keys", json={"name": "another", "scopes": ["admin"]}).json()
     assert client.delete(f"/v1/keys/{own}").status_code == 200
     assert [entry["name"] for entry in Http(app, other["secret"]).get("/v1/keys").json()["data"]] == ["another", "test"]
+
+
+def test_an_expired_key_administers_nothing(client: Http) -> None:
+    own = client.get("/v1/keys").json()["data"][0]["id"]
+    client.post("/v1/keys", json={"name": "brief", "scopes": ["admin"], "expires_in": 0.1})
+    time.sleep(0.15)
+    check_problem(client.delete(f"/v1/keys/{own}"), 409, "last_admin_key")
+
+
+def test_a_rotation_prolongs_no_key(client: Http) -> None:
+    old = client.post("/v1/keys", json={"name": "brief", "expires_in": 60}).json()
+    client.post(f"/v1/keys/{old['id']}/rotate", json={"overlap": 3600})
+    (row,) = [entry for entry in client.get("/v1/keys").json()["data"] if entry["id"] == old["id"]]
+    assert row["expires_at"] == old["expires_at"]
+
+
+def test_uses_wait_for_a_database_that_is_away_and_a_later_one_stays(
+    database: Database, tmp_path: Path, client: Http
+) -> None:
+    key_id = client.get("/v1/keys").json()["data"][0]["id"]
+    away = Database(f"sqlite:///{tmp_path}/nowhere/graftwork.db")
+    usage = KeyUsage(away)
+    usage.note(key_id)
+    used = usage._used[key_id]
+    usage.write()
+    away.close()
+    usage._database = database
+    usage.write()
+    for earlier in (0.0, 100.0):
+        with database.writing() as session:
+            assert session.get_one(ApiKeyRow, key_id).last_used_at == used
+            repository.note_uses(session, {key_id: used - earlier})
+    with database.reading() as session:
+        assert session.get_one(ApiKeyRow, key_id).last_used_at == used
 
 
 def test_keys_of_other_projects_are_out_of_reach(app: FastAPI, client: Http, make_key: MakeKey) -> None:

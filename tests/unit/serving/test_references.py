@@ -74,6 +74,20 @@ def test_what_is_forgotten_during_a_look_up_is_not_kept() -> None:
     assert registry.references.peek(("p", "m")) is None
 
 
+def test_what_this_process_has_overtaken_is_no_former_meaning() -> None:
+    moved = Succession()
+    references = moved.registry.references
+    references.refresh(moved.registry.look)
+
+    def overtaken() -> str:
+        references.clear()
+        return "b"
+
+    assert references.get(("p", "m"), overtaken) == "b"
+    assert moved.get("c") == "c"
+    assert moved.asked == []
+
+
 def test_errors_are_not_remembered() -> None:
     registry = Registry()
 
@@ -153,9 +167,16 @@ def test_references_in_use_are_outdated_once_the_registry_has_changed() -> None:
     assert references.outdated() == []
     references.refresh(moved.registry.look)
     assert references.outdated() == [("p", "m")]
-    moved.get("a", is_use=False)
-    assert references.outdated() == []
-    moved.registry.now += 599  # nobody has asked for it since the beginning
+    assert moved.peek() is None
+    for _ in range(2):
+        moved.registry.now += 250
+        moved.change()
+        references.refresh(moved.registry.look)
+        assert references.outdated() == [("p", "m")]
+        moved.get("a", is_use=False)
+        moved.get("a", is_use=False)
+        assert references.outdated() == []
+    moved.registry.now += 100  # nobody has asked for it since the beginning
     moved.change()
     references.refresh(moved.registry.look)
     assert references.outdated() == []

@@ -1,9 +1,13 @@
 """What a key and its project may hold at a time, and what is reserved for everybody else."""
 
+import asyncio
+from pathlib import Path
+
 import pytest
 
-from app.errors import TooManyError
+from app.errors import TooLargeError, TooManyError
 from app.keys.service import Principal
+from app.settings import Settings
 from app.shares.admission import Shares, Slot
 from app.shares.limits import Limits, Pool
 from app.shares.rates import Rates
@@ -117,6 +121,48 @@ def test_what_a_request_holds_is_told() -> None:
     arrived = shares.arrive()
     assert arrived is not None
     assert arrived.headers() == []
+
+
+def test_what_is_reserved_is_told_where_nothing_else_is_left() -> None:
+    shares = shares_of(total=8, reserved=4)
+    slots = [entered(shares, principal("greedy")) for _ in range(8)]
+    assert entered(shares, principal("modest")).headers()[1] == (b"ratelimit", b'"requests";r=3')
+    assert slots[0].headers()[1] == (b"ratelimit", b'"requests";r=0')
+    for slot in slots:
+        slot.leave()
+    assert list(shares.requests._of_key) == ["key of modest"]  # keys come and go: only those that hold something
+
+
+def test_bodies_of_a_request_are_counted_together() -> None:
+    shares = shares_of()
+    slot = entered(shares, principal("p"))
+
+    async def reserve() -> None:
+        half = shares.memory.of_one // 2
+        await slot.reserve(half)
+        await slot.reserve(half)
+        with pytest.raises(TooLargeError):
+            await slot.reserve(2)
+
+    asyncio.run(reserve())
+    slot.leave()
+    assert shares.memory.held == 0
+
+
+def test_the_settings_say_what_a_key_and_a_project_may_hold(tmp_path: Path) -> None:
+    chosen = {"key_requests": 3, "project_requests": 5, "key_streams": 2, "project_streams": 4}
+    limits = Limits.of(Settings(data=tmp_path, **chosen))
+    pools = limits.requests, limits.streams
+    assert [(pool.key, pool.project) for pool in pools] == [(3, 5), (2, 4)]
+    default = Limits.of(Settings(data=tmp_path)).requests
+    assert default.key <= default.project <= default.total
+
+
+def test_many_holders_leave_the_rates_of_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.shares.rates._MAX_BUCKETS", 2)
+    rates = Rates(0.1, clock=lambda: 0.0)
+    assert [rates.take("a"), rates.take("b"), rates.take("c")] == [0.0] * 3
+    assert rates.take("a") > 0
 
 
 def test_a_rate_lets_a_window_pass_at_once_and_then_no_more_than_the_rate() -> None:

@@ -1,6 +1,7 @@
 """Turns of computing go round the projects that wait, a slice each."""
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 
@@ -82,6 +83,19 @@ def test_who_computes_already_is_refused_in_the_end_and_the_others_are_not(monke
         pass
     with turns.turn("modest"):  # nothing is left behind
         pass
+
+
+def test_who_goes_on_waits_as_long_as_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.02)
+    monkeypatch.setattr(module, "LONG_PATIENCE_SECONDS", 0.02)
+    turns = Turns(1)
+    line = Line(turns)
+    with turns.turn("modest"):
+        line.join("greedy")
+        time.sleep(0.1)
+        assert line.waiting("greedy") == 1
+    assert line.end() == ["greedy"]
+    assert not turns._computing  # projects come and go: only those that compute are kept
 
 
 def test_a_turn_is_given_back_after_an_error() -> None:
