@@ -5,6 +5,7 @@ not be asked, or not now, is never parsed.
 """
 
 import asyncio
+import io
 import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, MutableMapping
 from difflib import get_close_matches
@@ -141,7 +142,11 @@ class StrictRequest(Request):
         announced = self.headers.get("content-length", "")
         reserved = int(announced) if announced.isdecimal() else 0
         await self.reserve(reserved)
-        body, size = bytearray(), 0  # which grows in place: a list of small chunks would leave its memory in pieces
+        body, size = io.BytesIO(), 0  # whose value is no copy; a list of small chunks would leave its memory in pieces
+        if 0 < reserved <= limit:  # the whole at once: what grows is copied
+            body.seek(reserved - 1)
+            body.write(b"\0")
+            body.seek(0)
         try:
             async for chunk in self.stream():
                 size += len(chunk)
@@ -150,11 +155,12 @@ class StrictRequest(Request):
                 if size > reserved:
                     await self.reserve(size - reserved)
                     reserved = size
-                body += chunk
+                body.write(chunk)
         except ClientDisconnect:
             msg = "The connection ended before the body did."
             raise BadRequestError(msg, code="aborted") from None
-        return bytes(body)
+        body.truncate(size)
+        return body.getvalue()
 
     async def json(self) -> Any:
         """Return the body as strict JSON."""
@@ -188,6 +194,10 @@ class SecureRoute(APIRoute):
             _refuse_unknown_parameters(request, parameters)
             try:
                 return conditional(request, await handler(StrictRequest(request.scope, request.receive)))
+            except GraftworkError as error:
+                # Its frames hold the body, maybe until garbage is collected, when its memory is given to others.
+                error.__context__ = error.__cause__ = None
+                raise error.with_traceback(None) from None
             except HTTPException as error:
                 # FastAPI turns every error while reading a body into a plain 400: raise the original one.
                 if isinstance(error.__cause__, GraftworkError | RequestValidationError):

@@ -18,8 +18,8 @@ _MIN_TOTAL_BYTES = 16 << 20
 class BodyMemory:
     """A budget of 2.25 times the largest body, of which one project may hold twice the largest body.
 
-    A body that has been received exists twice for a moment: with that, and with what models compute with,
-    the process takes less than four times the largest body more than when it is idle.
+    With that, and with what models compute with, the process takes less than four times the largest body more than
+    when it is idle.
     """
 
     def __init__(self, max_body_bytes: int) -> None:
