@@ -158,6 +158,27 @@ def test_an_alias_does_not_move_to_a_model_that_does_not_answer(
 
 @pytest.mark.one_database
 @pytest.mark.usefixtures("versions")
+def test_a_rollback_goes_past_the_time_without_the_alias(client: Http) -> None:
+    point(client, "sizes@1")
+    assert client.delete(PRODUCTION).status_code == 204
+    point(client, "sizes@2")
+    answer = client.post(f"{PRODUCTION}/rollback")
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["version"] == 1
+
+
+@pytest.mark.one_database
+@pytest.mark.usefixtures("versions")
+def test_a_history_keeps_the_newest_changes(client: Http, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.aliases.repository.MAX_CHANGES", 3)
+    for version in (1, 2, 3, 1, 2):
+        point(client, f"sizes@{version}")
+    changes = client.get(f"{PRODUCTION}/history").json()["data"]
+    assert [change["revision"] for change in changes] == [5, 4, 3]
+
+
+@pytest.mark.one_database
+@pytest.mark.usefixtures("versions")
 def test_a_deleted_version_is_not_rolled_back_to(client: Http) -> None:
     for version in (1, 2, 3):
         point(client, f"sizes@{version}")

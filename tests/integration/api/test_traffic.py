@@ -56,6 +56,12 @@ def reported(client: Http, requests: int) -> dict[str, Any]:
     return report
 
 
+def test_a_shadow_computes_its_share_of_the_requests() -> None:
+    assert 300 < sum(shadow.is_chosen(0.5) for _ in range(1000)) < 700
+    assert all(shadow.is_chosen(1.0) for _ in range(1000))
+    assert not any(shadow.is_chosen(0.0) for _ in range(1000))
+
+
 @pytest.mark.one_database
 def test_requests_are_dealt_by_weight_and_key(client: Http, versions: list[ModelRow]) -> None:
     alias = put(client, HALVES)
@@ -220,3 +226,20 @@ def test_other_protocols_are_dealt_and_shadowed_alike(client: Http, versions: li
     report = reported(client, 3)
     assert (report["requests"], report["rows"], report["errors"], report["dropped"]) == (3, 3, 0, 0)
     assert versions
+
+
+@pytest.mark.one_database
+def test_a_report_goes_with_its_alias(services: Services, client: Http, versions: list[ModelRow]) -> None:
+    alias = put(client, {"model": "sizes@1", "shadow": "2"})
+    key = AliasKey(versions[0].project_id, "sizes", "production")
+
+    def add() -> None:
+        services.database.transact(
+            lambda session: add_counts(session, key, alias["model"], alias["shadow"]["model"], Counts(requests=1))
+        )
+
+    add()
+    assert client.delete(PRODUCTION).status_code == 204
+    add()  # what was counted until then
+    put(client, {"model": "sizes@1", "shadow": "2"})
+    assert client.get(f"{PRODUCTION}/report").json()["data"] == []
