@@ -101,7 +101,8 @@ def create_app(settings: Settings, queue: JobQueue | None = None, artifacts: Art
     hosts = hosts_for(settings.host, settings.allowed_hosts)
     elsewhere = settings.predictor.startswith("http")
     authenticator = app.state.authenticator
-    shortcut = Forwarding(settings.predictor, authenticator) if elsewhere else PredictionWire(authenticator)
+    app.state.wire = None if elsewhere else PredictionWire(app.state, authenticator)
+    shortcut = app.state.wire or Forwarding(settings.predictor, authenticator)
     build = app.build_middleware_stack
     # As a middleware of the framework it would stand behind others, which cost as much as a prediction.
     app.build_middleware_stack = lambda: RequestLimits(  # type: ignore[method-assign]

@@ -12,13 +12,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.errors import problem
 from app.kit import logs
-from app.kit.ids import new_id
+from app.kit.ids import request_id as request_id_of
 from app.metrics import Metrics
 from app.shares.admission import Shares, Slot
 
 log = logging.getLogger(__name__)
 
-_REQUEST_ID = re.compile(r"[\w.-]{1,64}")
 _HEALTH = (
     "/health/live",
     "/health/ready",
@@ -73,8 +72,7 @@ class RequestLimits:
             await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        client_id = headers.get("x-request-id", "")
-        request_id = client_id if _REQUEST_ID.fullmatch(client_id) else new_id("req")
+        request_id = request_id_of(headers.get("x-request-id", ""))
         scope.setdefault("state", {})["request_id"] = request_id
         slot = None if scope["path"] in _HEALTH else self.shares.arrive()
         scope["state"]["slot"] = slot

@@ -7,8 +7,9 @@ import socket
 import sys
 
 import uvicorn
+from threadpoolctl import threadpool_limits
 
-from app.cli.slow_clients import bounded_protocol
+from app.cli.short_protocol import short_protocol
 from app.cli.watched_server import WatchedServer
 from app.db.revisions import exit_unless_fit
 from app.kit import logs
@@ -36,6 +37,7 @@ def run() -> None:
     logs.configure("api")
     settings = Settings()
     exit_unless_fit(settings.sql_url)
+    threadpool_limits(1, user_api="blas")  # NumPy computes small batches, which two threads take twice the time for
     app = create_app(settings)
     gc.collect()
     gc.freeze()  # modules and routes live to the end: no search for garbage is to go through them
@@ -47,7 +49,7 @@ def run() -> None:
         log_level=logging.WARNING,
         access_log=False,
         server_header=False,
-        http=bounded_protocol(settings.receive_seconds, settings.receive_rate),
+        http=short_protocol(settings.receive_seconds, settings.receive_rate, app.state.wire),
         limit_concurrency=_max_connections(),
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=3,

@@ -114,8 +114,3 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.abort()
         else:
             self._timer = self.loop.call_later(_CHECK_SECONDS, self._check)
-
-
-def bounded_protocol(seconds: float, rate: int) -> type[BoundedProtocol]:
-    """Return the protocol class with these limits, as uvicorn takes it."""
-    return type("ConfiguredProtocol", (BoundedProtocol,), {"seconds": seconds, "rate": rate})

@@ -6,6 +6,7 @@ import time
 
 ID_PATTERN = r"^[a-z]+_[0-9a-f]{32}$"
 _SHAPE = re.compile(ID_PATTERN)
+_REQUEST_ID = re.compile(r"[\w.-]{1,64}")
 
 
 def new_id(prefix: str) -> str:
@@ -14,6 +15,11 @@ def new_id(prefix: str) -> str:
     random = int.from_bytes(os.urandom(10), "big")
     value = milliseconds << 80 | 0x7 << 76 | (random >> 68) << 64 | 0b10 << 62 | random & (1 << 62) - 1
     return f"{prefix}_{value:032x}"
+
+
+def request_id(client_id: str) -> str:
+    """Return the id of a request: the one that its client gives it where that is sound, else a fresh one."""
+    return client_id if client_id and _REQUEST_ID.fullmatch(client_id) else new_id("req")
 
 
 def is_id(text: str, prefix: str) -> bool:

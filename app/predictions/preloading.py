@@ -17,7 +17,7 @@ from app.projects import repository as projects
 
 log = logging.getLogger(__name__)
 
-_LOOK_SECONDS = 0.5
+_LOOK_SECONDS = 0.4
 _RETRY_SECONDS = 5.0
 _STOP_SECONDS = 5.0
 
@@ -63,7 +63,7 @@ class Preloading:
         references = self._services.engine.references
         if not self._references and not references.are_used:
             return
-        refresh(self._services)
+        refresh(self._services, early=True)
         follow(self._services)
         generation = references.generation
         if generation != self._seen:

@@ -132,14 +132,17 @@ def _deal(dealing: aliases.Dealing) -> Deal:
     return Deal(dealing.key, weights, shadow, dealing.shadow_share)
 
 
-def refresh(state: Services) -> None:
-    """Look up anew what references mean if the registry has changed since it was looked at, a second ago or longer."""
+def refresh(state: Services, *, early: bool = False) -> None:
+    """Look up anew what references mean if the registry has changed since it was looked at, a second ago or longer.
+
+    `early`: half a second.
+    """
 
     def revision() -> tuple[Any, ...]:
         with state.database.reading() as session:
             return models.revision(session)
 
-    state.engine.references.refresh(revision)
+    state.engine.references.refresh(revision, early=early)
 
 
 def _resolved(row: ModelRow) -> ResolvedModel:

@@ -2,7 +2,8 @@
 
 It stands before the application and answers nothing but 200: whatever is unusual in a request, be it an error or a form
 of the body that only the endpoints read, it leaves to them, with the body as it came. So there is one place for every
-other answer, and this one can be short: no framework, no thread and no line of log for a request.
+other answer, and this one can be short: no framework, no thread and no line of log for a request. One whose head is
+known the HTTP protocol takes to it directly (`recall`), without even a task of the event loop.
 """
 
 import asyncio
@@ -15,62 +16,48 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from pydantic_core import to_json
+from starlette.datastructures import State
 from starlette.types import Message, Receive, Scope, Send
 
 from app.dependencies import Services
+from app.errors import TooManyError
 from app.keys.service import Principal, hash_key
+from app.kit.ids import request_id
 from app.kit.single_flight import SingleFlight
 from app.ml.interfaces.doubts import Doubts
-from app.ml.interfaces.head_answers import feature_rows
 from app.predictions.bodies import plain_json
+from app.predictions.computations import COMPUTATIONS
 from app.predictions.resolution import ResolvedModel, load, refresh, resolve
 from app.predictions.service import ignore_overflow
 from app.security import Authenticator
-from app.serving.batching import Batcher, Part
+from app.serving.batching import Batcher, Receiver
 from app.serving.engine import LoadedModel, Resident, Rows
 from app.shares.admission import Slot
 
 MAX_BODY_BYTES = 1 << 20  # larger ones would hold up the event loop for milliseconds
 MAX_LOOP_BYTES = 1 << 12  # of a body whose rows are read one by one; a picture may unpack to a thousand times as much
-RECENT_SECONDS = 1.0  # for which the same head of a request means the same
+RECENT_SECONDS = 5.0  # after which heads are understood anew: models must not stay in memory for those of long ago
+KEY_SECONDS = 1.0  # for which an owner of a key that was known is taken to be known
 _MAX_RECENT = 4096
 _JSON = (b"application/json", b"application/json; charset=utf-8", b"application/json;charset=utf-8")
 _ACCEPTED = (b"*/*", b"application/json", b"application/json, text/plain, */*", b"application/json, */*")
 _SMALL_BODY_BYTES = 1 << 12
 _PARSED_BYTES = 8  # for each byte of a body of numbers or of strings, with what parses it
 _BASE = ("", "v1", "models")
+_TRACES = (b"traceparent", b"tracestate")  # of each request its own; they are for lines of log, and it has none
 _UNUSUAL = (b"content-encoding", b"transfer-encoding", b"expect")
-
-
-def _predictions(rows: Rows, parts: Sequence[Part]) -> Sequence[Any]:
-    model: LoadedModel = parts[0][0]
-    with ignore_overflow():
-        if all(other is model for other, _ in parts):
-            return model.predict(rows)
-        return model.predict_together(rows, parts)
-
-
-def _embeddings(rows: Rows, parts: Sequence[Part]) -> Sequence[Any]:
-    """Return the features of each row as a list; None where they are not finite, which the endpoint refuses."""
-    model: LoadedModel = parts[0][0]
-    with ignore_overflow():
-        features = model.embed(rows)
-    if np.isfinite(features).all():
-        return feature_rows(features)
-    return [feature_rows(row[None])[0] if np.isfinite(row).all() else None for row in features]
-
-
-_COMPUTATIONS = {"predictions": _predictions, "embeddings": _embeddings}
-"""What an operation answers to rows (N, ...) of models of one family: an item for each, under the operation's name."""
-_ROUTES = {operation: f"/v1/models/{{ref}}/{operation}" for operation in _COMPUTATIONS}
-
+_ROUTES = {operation: f"/v1/models/{{ref}}/{operation}" for operation in COMPUTATIONS}
 
 Head = tuple[Any, ...]
+Headers = list[tuple[bytes, bytes]]
 
 
-class _Request(NamedTuple):
-    services: Services
+class Question(NamedTuple):
+    """What the head of a request asks, of which model, for whom."""
+
     principal: Principal
+    digest: str  # of the key
+    ref: str
     operation: str
     model: ResolvedModel
     resident: Resident
@@ -80,11 +67,12 @@ class _Request(NamedTuple):
 class PredictionWire:
     """Answers what it can of requests, and hands back the rest."""
 
-    def __init__(self, authenticator: Authenticator) -> None:
+    def __init__(self, application: State, authenticator: Authenticator) -> None:
+        self._application = application
         self._authenticator = authenticator
         self._calls = SingleFlight()
-        self._recent: dict[Head, _Request] = {}  # clients send the same head again and again
-        self._state: tuple[int, float] = (0, 0.0)  # of the references that `_recent` was made from, and its time
+        self._recent: dict[Head, Question] = {}  # clients send the same head again and again
+        self._owners: dict[str, tuple[float, Principal | None]] = {}  # of keys, with when each was known
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lock = threading.Lock()
         self._executor = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="predictions")
@@ -95,27 +83,50 @@ class PredictionWire:
         if not self._is_of_this_loop():
             return receive
         try:
-            length, head = _head(scope)
-            request = await self._request(scope, length, head)
-            if request is None or not _is_admitted(request.principal, scope["state"]["slot"], length):
+            length, _, head = _head(scope)
+            question = await self._question(scope, length, head)
+            if question is None or not _is_admitted(question.principal, scope["state"]["slot"], length):
                 return receive
         except Exception:  # noqa: BLE001 - the endpoint asks once more, and says what is wrong
             return receive
         body, whole = await _body(receive)
-        content = await self._content(request, body) if whole else None
+        content = await self._content(question, body) if whole else None
         if content is None:
             return _again(body, whole, receive)
-        headers = [
-            (b"content-type", b"application/json"),
-            (b"content-length", str(len(content)).encode()),
-            (b"x-request-id", request_id),
-            (b"x-content-type-options", b"nosniff"),
-            *scope["state"]["slot"].headers(),
-        ]
+        headers = _headers(content, request_id, scope["state"]["slot"])
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": content})
-        request.services.metrics.request("POST", _ROUTES[request.operation], 200, time.perf_counter() - began)
+        self.count(question, time.perf_counter() - began)
         return None
+
+    def recall(self, scope: Scope) -> "Exchange | None":
+        """Return the exchange for a request whose head was understood just now; None where `answer` is to be asked.
+
+        It holds what the request takes of the shares until `Exchange.leave`. Call it on the event loop.
+        """
+        if scope["method"] != "POST" or asyncio.get_running_loop() is not self._loop:
+            return None
+        length, client_id, head = _head(scope)
+        question = self._recalled(head) if self._is_of_good_length(length) else None
+        slot = None if question is None else self._services.shares.arrive()
+        if question is None or slot is None:
+            return None
+        try:
+            if _is_admitted(question.principal, slot, length):
+                return Exchange(self, question, slot, request_id(client_id).encode())
+        except TooManyError:
+            pass
+        slot.leave()
+        return None
+
+    def count(self, question: Question, seconds: float) -> None:
+        """Count a request that was answered."""
+        self._services.metrics.request("POST", _ROUTES[question.operation], 200, seconds)
+
+    @property
+    def _services(self) -> Services:
+        services: Services = self._application.services
+        return services
 
     def _is_of_this_loop(self) -> bool:
         """Whether requests may share batches: a server has one event loop, and tests may have several."""
@@ -125,33 +136,58 @@ class PredictionWire:
                 self._loop = loop
             return self._loop is loop
 
-    async def _request(self, scope: Scope, length: int, head: Head) -> _Request | None:
-        """Return what a request asks of which model, by its head where that was understood just now."""
-        services: Services = scope["app"].state.services
-        if not 0 < length <= min(services.settings.max_json_bytes, MAX_BODY_BYTES):
+    def _is_of_good_length(self, length: int) -> bool:
+        return 0 < length <= min(self._services.settings.max_json_bytes, MAX_BODY_BYTES)
+
+    def _recalled(self, head: Head) -> Question | None:
+        """Return what a head was understood as, where its key, its reference and its model are what they were."""
+        engine, question = self._services.engine, self._recent.get(head)
+        if (
+            question is None
+            or engine.references.peek((question.principal.project_id, question.ref)) is not question.model
+        ):
             return None
+        is_same = engine.peek(question.model.name.id) is question.resident
+        return question if is_same and self._owner(question.digest) == question.principal else None
+
+    def _forget(self) -> None:
+        self._recent.clear()
+        self._owners.clear()
+
+    def _owner(self, digest: str) -> Principal | None:
+        """Return the owner of a key as it was known within `KEY_SECONDS`."""
+        now = time.monotonic()
+        seen_at, owner = self._owners.get(digest, (0.0, None))
+        if now - seen_at > KEY_SECONDS:
+            owner = self._authenticator.cached(digest)
+            if owner is not None:
+                self._owners[digest] = now, owner
+        return owner
+
+    async def _question(self, scope: Scope, length: int, head: Head) -> Question | None:
+        """Return what a request asks of which model, by its head where that was understood just now."""
+        if not self._is_of_good_length(length):
+            return None
+        services = self._services
         references = services.engine.references
         if not references.is_current:
             await self._calls.run("registry", lambda: refresh(services))
-        state = references.generation, references.clock() // RECENT_SECONDS
-        if state != self._state or len(self._recent) >= _MAX_RECENT:
-            self._recent.clear()
-            self._state = state
-        request = self._recent.get(head)
-        if request is None and (request := await self._understood(scope, services)) is not None:
-            if not self._recent:  # models must not be kept in memory by requests of long ago
-                asyncio.get_running_loop().call_later(RECENT_SECONDS, self._recent.clear)
-            if state == self._state:
-                self._recent[head] = request
-        return request
+        question = self._recalled(head)
+        if question is None and (question := await self._understood(scope)) is not None:
+            if len(self._recent) >= _MAX_RECENT:
+                self._recent.clear()
+            if not self._recent:
+                asyncio.get_running_loop().call_later(RECENT_SECONDS, self._forget)
+            self._recent[head] = question
+        return question
 
-    async def _understood(self, scope: Scope, services: Services) -> _Request | None:
+    async def _understood(self, scope: Scope) -> Question | None:
         """Return what a request asks of which model; None where it is unusual, or has no key that allows it."""
         headers = dict(scope["headers"])
         *base, ref, operation = scope["path"].split("/")
         is_usual = (
             tuple(base) == _BASE
-            and operation in _COMPUTATIONS
+            and operation in COMPUTATIONS
             and not scope["query_string"]
             and len(headers) == len(scope["headers"])  # none stands twice
             and headers.get(b"content-type") in _JSON
@@ -161,15 +197,15 @@ class PredictionWire:
         scheme, _, key = headers.get(b"authorization", b"").partition(b" ")
         if not is_usual or scheme.lower() != b"bearer":
             return None
-        principal = await self._principal(hash_key(key.strip(b" ")))
+        digest = hash_key(key.strip(b" "))
+        principal = await self._principal(digest)
         if principal is None or not principal.may("predict"):
             return None
         scope["state"]["slot"].enter(principal)  # before a model is loaded; the endpoint says why where it may not
-        model = await self._model(services, principal.project_id, ref)
+        model = await self._model(principal.project_id, ref)
         if model.deal is not None or not (model.has_heads or operation == "embeddings"):
             return None  # of an alias of several versions, each request is dealt to one of them by the endpoint
-        resident = await self._resident(services, model)
-        return _Request(services, principal, operation, model, resident, to_json(model.name))
+        return Question(principal, digest, ref, operation, model, await self._resident(model), to_json(model.name))
 
     async def _principal(self, digest: str) -> Principal | None:
         principal = self._authenticator.cached(digest)
@@ -177,56 +213,124 @@ class PredictionWire:
             return principal
         return await self._calls.run(digest, lambda: self._authenticator.look_up(digest))
 
-    async def _model(self, services: Services, project_id: str, ref: str) -> ResolvedModel:
+    async def _model(self, project_id: str, ref: str) -> ResolvedModel:
+        services = self._services
         model: ResolvedModel | None = services.engine.references.peek((project_id, ref))
         if model is not None:
             return model
         return await self._calls.run((project_id, ref), lambda: resolve(services, project_id, ref))
 
-    async def _resident(self, services: Services, model: ResolvedModel) -> Resident:
+    async def _resident(self, model: ResolvedModel) -> Resident:
+        services = self._services
         resident = services.engine.peek(model.name.id)
         if resident is not None:
             return resident
         return await self._calls.run(model.name.id, lambda: load(services, model))
 
-    async def _content(self, request: _Request, body: bytes) -> bytes | None:
+    async def _content(self, question: Question, body: bytes) -> bytes | None:
         """Return the answer as JSON; None where the endpoint is to say what is wrong."""
-        inputs = plain_json.read(body)
-        model = request.resident.model
-        if inputs is None or len(inputs) > model.rows_at_once:
-            return None
-        doubts = Doubts()
+        model, doubts = question.resident.model, Doubts()
         try:
+            inputs = _inputs(model, body)
+            if inputs is None:
+                return None
             rows = await self._decoded(model, inputs, doubts, len(body))
-            items = await self._batcher(request).submit(rows, model)
+            items = await self._batcher(question).submit(rows, model)
         except Exception:  # noqa: BLE001 - the endpoint computes it once more, and says what is wrong
             return None
+        return self.json(question, items, doubts)
+
+    async def _decoded(self, model: LoadedModel, inputs: Rows | list[Any], doubts: Doubts, size: int) -> Rows:
+        rows = _decoded_quickly(model, inputs, doubts, size)
+        if rows is not None:
+            return rows
+        return await asyncio.get_running_loop().run_in_executor(self._executor, _decode, model, inputs, doubts)
+
+    def submit(self, question: Question, body: bytes, doubts: Doubts, receiver: Receiver) -> bool:
+        """Let an item for each row be computed; False for a body that is not sound, or takes long to read."""
+        model = question.resident.model
+        try:
+            inputs = _inputs(model, body)
+            rows = None if inputs is None else _decoded_quickly(model, inputs, doubts, len(body))
+        except Exception:  # noqa: BLE001 - as above
+            return False
+        if rows is not None:
+            self._batcher(question).submit_for(receiver, rows, model)
+        return rows is not None
+
+    def json(self, question: Question, items: Sequence[Any], doubts: Doubts) -> bytes | None:
+        """Return an answer; None where the endpoint is to say what is wrong with an item."""
         if None in items:
             return None
         warnings = doubts.warnings() if doubts.any else []
         for warning in warnings:
-            request.services.metrics.warning(warning.code)
-        parts = request.name, request.operation.encode(), to_json(items), to_json(warnings) if warnings else b"[]"
+            self._services.metrics.warning(warning.code)
+        parts = question.name, question.operation.encode(), to_json(items), to_json(warnings) if warnings else b"[]"
         return b'{"model":%b,"%b":%b,"warnings":%b}' % parts
 
-    async def _decoded(self, model: LoadedModel, inputs: Rows | list[Any], doubts: Doubts, size: int) -> Rows:
-        """Decode on the event loop what is small or quickly read, and in a thread what may hold it up."""
-        if isinstance(inputs, np.ndarray):
-            with ignore_overflow():
-                rows = model.decode_sound(inputs)
-            if rows is not None:
-                return rows
-        if size <= MAX_LOOP_BYTES:
-            return _decode(model, inputs, doubts)
-        return await asyncio.get_running_loop().run_in_executor(self._executor, _decode, model, inputs, doubts)
-
-    def _batcher(self, request: _Request) -> Batcher:
-        batchers = request.resident.batchers
-        if request.operation not in batchers:
-            batchers[request.operation] = Batcher(
-                _COMPUTATIONS[request.operation], self._executor, request.resident.model.rows_at_once
+    def _batcher(self, question: Question) -> Batcher:
+        batchers = question.resident.batchers
+        if question.operation not in batchers:
+            batchers[question.operation] = Batcher(
+                COMPUTATIONS[question.operation], self._executor, question.resident.model.rows_at_once
             )
-        return batchers[request.operation]
+        return batchers[question.operation]
+
+
+class Exchange:
+    """A request that is answered without a task for it: from its head, through its body, to its answer."""
+
+    __slots__ = ("_began", "_doubts", "_id", "_question", "_slot", "_wire")
+
+    def __init__(self, wire: PredictionWire, question: Question, slot: Slot, request_id: bytes) -> None:
+        self._began = time.perf_counter()
+        self._wire = wire
+        self._question = question
+        self._slot = slot
+        self._id = request_id
+        self._doubts = Doubts()
+
+    def submit(self, body: bytes, receiver: Receiver) -> bool:
+        """Let the answer be computed; False where `PredictionWire.answer` is to be asked instead."""
+        return self._wire.submit(self._question, body, self._doubts, receiver)
+
+    def response(self, items: Sequence[Any]) -> tuple[Headers, bytes] | None:
+        """Return the headers and the content of the answer, and count it; None where `answer` is to be asked."""
+        content = self._wire.json(self._question, items, self._doubts)
+        if content is None:
+            return None
+        self._wire.count(self._question, time.perf_counter() - self._began)
+        return _headers(content, self._id, self._slot), content
+
+    def leave(self) -> None:
+        """Give back what the request holds."""
+        self._slot.leave()
+
+
+def _headers(content: bytes, request_id: bytes, slot: Slot) -> Headers:
+    return [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(content)).encode()),
+        (b"x-request-id", request_id),
+        (b"x-content-type-options", b"nosniff"),
+        *slot.headers(),
+    ]
+
+
+def _inputs(model: LoadedModel, body: bytes) -> Rows | list[Any] | None:
+    """Return the inputs of a body; None where it is unusual, or has more rows than are computed at once."""
+    inputs = plain_json.read(body)
+    return None if inputs is None or len(inputs) > model.rows_at_once else inputs
+
+
+def _decoded_quickly(model: LoadedModel, inputs: Rows | list[Any], doubts: Doubts, size: int) -> Rows | None:
+    """Decode what is small or quickly read; None for what may hold up the event loop."""
+    if isinstance(inputs, np.ndarray):
+        with ignore_overflow():
+            rows = model.decode_sound(inputs)
+        if rows is not None:
+            return rows
+    return _decode(model, inputs, doubts) if size <= MAX_LOOP_BYTES else None
 
 
 def _decode(model: LoadedModel, inputs: Rows | list[Any], doubts: Doubts) -> Rows:
@@ -234,16 +338,19 @@ def _decode(model: LoadedModel, inputs: Rows | list[Any], doubts: Doubts) -> Row
         return model.decode(inputs, doubts)
 
 
-def _head(scope: Scope) -> tuple[int, Head]:
-    """Return the length of a request's body, 0 where it does not say, and all else of its head that may matter."""
-    length = 0
+def _head(scope: Scope) -> tuple[int, str, Head]:
+    """Return the length of a request's body, 0 where it does not say; its id; and all of its head that may matter."""
+    length, client_id = 0, b""
     head = [scope["path"], scope["query_string"]]
     for header in scope["headers"]:
-        if not length and header[0] == b"content-length" and header[1].isdigit():
+        name = header[0]
+        if name == b"content-length" and not length and header[1].isdigit():
             length = int(header[1])
-        else:
+        elif name == b"x-request-id" and not client_id:
+            client_id = header[1]
+        elif name not in _TRACES:
             head.append(header)
-    return length, tuple(head)
+    return length, client_id.decode("latin-1"), tuple(head)
 
 
 def _is_admitted(principal: Principal, slot: Slot, length: int) -> bool:

@@ -11,8 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -26,11 +25,40 @@ Compute = Callable[[Rows, Sequence[Part]], Sequence[Any]]
 """Answers rows (N, ...), one for each, of which the first so many are for each asker in turn."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Request:
+class Receiver(Protocol):
+    """Who waits for answers, on the event loop."""
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the answers are of any use still."""
+
+    def receive(self, answers: Sequence[Any], error: BaseException | None) -> None:
+        """Take the answers, one for each row; or an error in their place. Must not raise."""
+
+
+class _Awaiting:
+    """Gives answers to a future."""
+
+    __slots__ = ("future",)
+
+    def __init__(self, future: "asyncio.Future[Sequence[Any]]") -> None:
+        self.future = future
+
+    @property
+    def is_waiting(self) -> bool:
+        return not self.future.done()
+
+    def receive(self, answers: Sequence[Any], error: BaseException | None) -> None:
+        if error is None:
+            self.future.set_result(answers)
+        else:
+            self.future.set_exception(error)
+
+
+class _Request(NamedTuple):
     rows: Rows  # (n, ...)
     asker: Any
-    answers: "asyncio.Future[Sequence[Any]]"
+    receiver: Receiver
 
 
 class _Cost:
@@ -77,16 +105,20 @@ class Batcher:
 
         `asker` is whom they are for, such as a model.
         """
+        answers: asyncio.Future[Sequence[Any]] = asyncio.get_running_loop().create_future()
+        self.submit_for(_Awaiting(answers), rows, asker)
+        return answers
+
+    def submit_for(self, receiver: Receiver, rows: Rows, asker: Any = None) -> None:
+        """Do the same, and call the receiver: a future takes another turn of the event loop."""
         loop = asyncio.get_running_loop()
         if loop is not self._loop:  # what waited on a loop that has ended waits for ever
             self._loop, self._is_busy = loop, False
             self._waiting.clear()
-        answers: asyncio.Future[Sequence[Any]] = loop.create_future()
-        self._waiting.append(_Request(rows, asker, answers))
+        self._waiting.append(_Request(rows, asker, receiver))
         if not self._is_busy:
             self._is_busy = True
             loop.call_soon(self._run, loop)  # after all requests that have arrived by now
-        return answers
 
     def _run(self, loop: asyncio.AbstractEventLoop) -> None:
         requests = self._next_batch()
@@ -95,7 +127,10 @@ class Batcher:
             return
         if self._is_light(sum(len(request.rows) for request in requests)):
             self._deliver(requests, *self._timed(requests))
-            loop.call_soon(self._run, loop)
+            if self._waiting:
+                loop.call_soon(self._run, loop)
+            else:
+                self._is_busy = False
         else:
             self.began = time.monotonic()
             done = loop.run_in_executor(self._executor, self._timed, requests)
@@ -123,7 +158,7 @@ class Batcher:
             if not fits:
                 break
             self._waiting.popleft()
-            if not request.answers.done():
+            if request.receiver.is_waiting:
                 batch.append(request)
                 count += len(request.rows)
         return batch
@@ -145,9 +180,6 @@ class Batcher:
         start = 0
         for request in requests:
             end = start + len(request.rows)
-            if not request.answers.done():
-                if error is None:
-                    request.answers.set_result(answers[start:end])
-                else:
-                    request.answers.set_exception(error)
+            if request.receiver.is_waiting:
+                request.receiver.receive(answers[start:end], error)
             start = end

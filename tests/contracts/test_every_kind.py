@@ -35,6 +35,7 @@ from app.ml.resolution.devices import check_splittable
 from app.ml.resolution.fine_tuning import resolve_fine_tuning
 from app.ml.resolution.pretraining import resolve_pretraining
 from tests.support import tiny
+from tests.support.answers import flat
 from worker.training.evaluation import evaluate
 from worker.training.events import EpochDone, Evaluated, Event, Finished, Started, StepDone
 from worker.training.run import Run, prepare
@@ -309,18 +310,24 @@ def test_measuring_is_deterministic_and_leaves_training_untouched(case: Case) ->
 
 
 @EVERY_CASE
-def test_a_saved_model_answers_the_same(case: Case, tmp_path: Path) -> None:
+def test_a_saved_model_answers_the_same(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = case.run(epochs=1)
     list(run.train())
     names = run.save_bundle(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
+    quick = load_bundle(tmp_path)
+    monkeypatch.setattr("app.ml.models.array_model.MAX_MULTIPLICATIONS", 0)
     predictor = load_bundle(tmp_path)
     objective = run.state.objective.eval()
     features = everything(objective.backbone, run)
     assert torch.equal(torch.from_numpy(predictor.embed(run.data.inputs)), features)
+    assert torch.allclose(torch.from_numpy(quick.embed(run.data.inputs)), features, rtol=1e-4, atol=1e-5)
     answers = predictor.predict(run.data.inputs)
     json.dumps(answers, allow_nan=False)
     assert len(answers) == 48
+    assert [flat(answer) for answer in quick.predict(run.data.inputs)] == [
+        pytest.approx(flat(answer), rel=1e-3, abs=1e-5) for answer in answers
+    ]
     heads = run.config.heads if isinstance(run.config, ResolvedFineTuning) else ()
     assert all(set(answer) == {head.key for head in heads} for answer in answers)
     with torch.no_grad():

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import uvicorn
 from fastapi import FastAPI
 
+from app.cli.short_protocol import short_protocol
+from app.settings import Settings
 from tests.support.servers import HANGS, wait_until
 
 
@@ -15,7 +17,8 @@ from tests.support.servers import HANGS, wait_until
 def served(app: FastAPI) -> Iterator[int]:
     """Serve an application on a port of its own."""
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="on"))
+    protocol = short_protocol(Settings().receive_seconds, Settings().receive_rate, app.state.wire)
+    server = uvicorn.Server(uvicorn.Config(app, http=protocol, log_level="critical", lifespan="on"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     wait_until(lambda: server.started, "it serves")

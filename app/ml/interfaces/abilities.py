@@ -7,9 +7,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Hashable, Sequence
 from typing import Any, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from app.ml.interfaces.head_answers import Answering
 from app.ml.solvers.logistic import SoftLabels
 from app.ml.solvers.solution import Solution
 
@@ -17,11 +20,12 @@ State = list[Tensor]  # what a backbone remembers of the steps before, each (B, 
 Ability = Literal["mirror", "sequence", "patches", "centroids"]
 
 
-Stacked = tuple[Tensor, Tensor]  # weights (K, F) and biases (K,) of a linear head, which take features as they are
+Array = NDArray[np.float32]
+Stacked = tuple[Array, Array]  # weights (K, F) and biases (K,) of a linear head, which take features as they are
 
 
-class Stackable(ABC):
-    """A head that may be linear, so that many of one shape are computed as one product."""
+class Stackable(Answering):
+    """A head that may be linear, so that many of one shape are computed as one product. It answers arrays, too."""
 
     @property
     @abstractmethod
@@ -31,17 +35,13 @@ class Stackable(ABC):
     @property
     @abstractmethod
     def folded(self) -> Stacked:
-        """Weights and biases with the standardisation in them; of a head whose weights change no more."""
-
-    @abstractmethod
-    def predict(self, output: Tensor) -> list[dict[str, Any]]:
-        """Return one JSON answer per row of raw outputs, as every head does."""
+        """Weights and biases with the standardisation in them, on the CPU; of a head whose weights change no more."""
 
     def answer_stacked(
-        self, heads: "Sequence[Stackable]", counts: Sequence[int], outputs: Tensor
+        self, heads: "Sequence[Stackable]", counts: Sequence[int], outputs: Array
     ) -> list[dict[str, Any]]:
         """Return the answers for raw outputs (n, K): the first counts[0] rows are of the first head, and so on."""
-        pairs = zip(heads, torch.split(outputs, list(counts)), strict=True)
+        pairs = zip(heads, np.split(outputs, np.cumsum(counts)[:-1]), strict=True)
         return [answer for head, of_head in pairs for answer in head.predict(of_head)]
 
 

@@ -1,6 +1,7 @@
 """Backbones: networks from rows to features."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import ClassVar
 
 from torch import Tensor, nn
@@ -29,6 +30,10 @@ class Backbone(nn.Module, ABC):
     @abstractmethod
     def layers(self, inputs: Tensor) -> list[Tensor]:
         """Return intermediate features, one (B, F_i) per layer; the last are those of `forward`."""
+
+    def dense_blocks(self) -> Sequence[nn.Module] | None:
+        """Return what `layers` sends flattened rows through, where that is fully connected layers; else None."""
+        return None
 
     def stages(self) -> list[list[nn.Parameter]]:
         """Return every parameter once, by stages from the input to the last; strategies treat stages apart."""

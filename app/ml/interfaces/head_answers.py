@@ -24,6 +24,7 @@ _MAX_EXPONENT = len(_EXACT_POWERS) - 1
 _MAX_POWER = 308  # of ten, as a float64
 _MANTISSA_BITS = np.uint64(52)  # of a float64, below its exponent and sign
 Numbers = NDArray[np.float64]
+RawOutput = Tensor | NDArray[np.float32]  # (B, K) of a head's network
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +56,19 @@ class Answers(ABC):
         """Return a JSON value for each row; every number is finite."""
 
 
+def finite_numbers(output: RawOutput) -> Numbers:
+    """Return raw outputs as float64, with the largest number of their type for infinity, and 0 for NaN."""
+    array = output.numpy(force=True) if isinstance(output, Tensor) else output
+    numbers = array.astype(np.float64)
+    return numbers if np.isfinite(numbers).all() else np.nan_to_num(array).astype(np.float64)
+
+
 class Answering(ABC):
     """What answers rows: a head."""
 
     @abstractmethod
-    def answer(self, output: Tensor) -> Answers:
-        """Return the answers to raw outputs (B, K); every number is finite."""
+    def answer(self, output: Any) -> Answers:
+        """Return the answers to raw outputs (B, K), a tensor; every number is finite. Some heads take arrays, too."""
 
     def answers(self, output: Tensor) -> dict[str, Tensor]:
         """Return the numbers of `answer` as tensors (B, ...) by name: what an exported model answers."""
@@ -70,7 +78,7 @@ class Answering(ABC):
         """Return what is needed to read `answers`, as JSON: the classes, for example."""
         return {}
 
-    def predict(self, output: Tensor, options: AnswerOptions = USUAL) -> list[Any]:
+    def predict(self, output: Any, options: AnswerOptions = USUAL) -> list[Any]:
         """Return one JSON answer per row of raw outputs."""
         return self.answer(output).rows(options)
 

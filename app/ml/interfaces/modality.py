@@ -78,6 +78,10 @@ class Modality(Config, ABC):
     def encode(self, inputs: Rows) -> Tensor:
         """Encode rows as stored: float32 (N, *shape), or for texts int64 (N, T)."""
 
+    def encoded(self, inputs: Rows) -> Rows:
+        """Do the same, to an array."""
+        return self.encode(inputs).numpy()
+
     @abstractmethod
     def decode(self, inputs: Sequence[Any] | Rows, doubts: Doubts | None = None) -> Rows:
         """Read JSON values, or NumPy arrays, as rows as stored (N, ...); what is doubtful of them goes to `doubts`.

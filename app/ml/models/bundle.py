@@ -276,13 +276,13 @@ def _replay(bundle: Bundle, golden: Tensors) -> None:
     again = _golden(bundle, _unpacked(golden["inputs"], bundle.manifest.modality))
     wrong = tensor_file.differences(golden, again)
     if not wrong:
-        wrong = [name for name in sorted(again.keys() - {"inputs"}) if not _close(golden[name], again[name])]
+        wrong = [name for name in sorted(again.keys() - {"inputs"}) if not are_close(golden[name], again[name])]
     if wrong:
         msg = f"the model does not answer as when it was saved: {', '.join(wrong)}"
         raise CorruptModelError(msg)
 
 
-def _close(saved: Tensor, now: Tensor) -> bool:
+def are_close(saved: Tensor, now: Tensor) -> bool:
     """Whether both are finite and nearly equal: a model that answers inf or NaN is of no use."""
     if not (saved.isfinite().all() and now.isfinite().all()):
         return False

@@ -15,12 +15,13 @@ from torch import Tensor, nn
 
 from app.ml.configs.generation import Continuations, Generating, GenerationConfig, result_of
 from app.ml.data.chunks import each_block, rows_per_block
-from app.ml.interfaces import Rows
+from app.ml.interfaces import Head, Rows
 from app.ml.interfaces.abilities import Sequences
 from app.ml.interfaces.doubts import Doubts
 from app.ml.interfaces.head_answers import USUAL, AnswerOptions, Answers, answer_rows
 from app.ml.kinds.modalities.text import TextModality
 from app.ml.kinds.strategies.layers import of_layer
+from app.ml.models.array_model import ArrayModel
 from app.ml.models.bundle import Bundle, Manifest, read_bundle
 from app.ml.models.generation import LanguageModel, generation
 from app.ml.models.shared import SharedParts
@@ -37,6 +38,7 @@ class Predictor:
 
     def __init__(self, bundle: Bundle) -> None:
         self.bundle = bundle
+        self._arrays = ArrayModel.of(bundle)
 
     @property
     def manifest(self) -> Manifest:
@@ -59,7 +61,7 @@ class Predictor:
 
     def encode(self, rows: Rows) -> NDArray[Any]:
         """Rows as stored to encoded rows (N, *shape); not more at once than `rows_at_once`."""
-        return self.manifest.modality.encode(rows).numpy()
+        return self.manifest.modality.encoded(rows)
 
     def decode_sound(self, inputs: Rows) -> Rows | None:
         """An array to rows as stored (N, ...), where nothing in it is doubtful or wrong and that takes no time."""
@@ -82,34 +84,26 @@ class Predictor:
         values = max(sum(math.prod(part.shape) for part in parts), self.manifest.features // 2)  # which have no names
         return max(1, _MAX_ANSWERED // max(1, values))
 
-    @torch.inference_mode()
     def predict_encoded(
         self,
         encoded: NDArray[Any],
         heads: Collection[str] | None = None,
         options: AnswerOptions = USUAL,
-        features: dict[str, Tensor] | None = None,
+        features: dict[Any, Any] | None = None,
     ) -> list[dict[str, Any]]:
         """Encoded rows (N, *shape) to one answer per row, {head key: JSON}, of all heads or of those with the keys.
 
         `features` keeps what the backbone made of these rows, for other models on it.
         """
-        return answer_rows(
-            self._answers(torch.from_numpy(encoded).to(self.bundle.device), heads, features), len(encoded), options
-        )
+        return answer_rows(self._answers(encoded, heads, features), len(encoded), options)
 
-    @torch.inference_mode()
     def predict(
         self, rows: Rows, heads: Collection[str] | None = None, options: AnswerOptions = USUAL
     ) -> list[dict[str, Any]]:
         """Rows as stored to one answer per row, {head key: JSON}, of all heads or of those with the keys."""
-        return [
-            answer
-            for encoded in self._encoded(rows)
-            for answer in answer_rows(self._answers(encoded, heads), len(encoded), options)
-        ]
+        blocks = self._encoded(rows)
+        return [answer for encoded in blocks for answer in self.predict_encoded(encoded, heads, options)]
 
-    @torch.inference_mode()
     def answers(self, rows: Rows, key: str) -> list[Answers]:
         """Rows as stored to the answers of one head, block by block."""
         return [self._answers(encoded, (key,))[key] for encoded in self._encoded(rows)]
@@ -117,10 +111,24 @@ class Predictor:
     @torch.inference_mode()
     def predict_together(self, rows: Rows, parts: Sequence[tuple["Predictor", int]]) -> list[dict[str, Any]]:
         """Do the same for models of this one's family, at most `rows_at_once` rows: the first so many are of each."""
-        (encoded,) = self._encoded(rows)
-        layers = self.bundle.backbone.layers(encoded)
-        features = {model.source: of_layer(layers, model.source) for model, _ in parts}
-        return answers_of([Part(model.bundle.heads, count, model.source) for model, count in parts], features, encoded)
+        encoded = self.encode(rows)
+        sources = {model.source for model, _ in parts}
+        arrays = self._arrays_for(len(rows))
+        if arrays is not None:
+            features = {source: arrays.features(encoded, source) for source in sources}
+        else:
+            layers = self.bundle.backbone.layers(self._tensor(encoded))
+            features = {source: of_layer(layers, source).numpy(force=True) for source in sources}
+
+        def alone(head: Head, of_head: NDArray[np.float32], of_rows: slice) -> list[Any]:
+            return head.predict(head.read(self._tensor(of_head), self._tensor(encoded[of_rows])))
+
+        return answers_of([Part(model.bundle.heads, count, model.source) for model, count in parts], features, alone)
+
+    def _arrays_for(self, rows: int) -> ArrayModel | None:
+        """Return the model as arrays where these compute so many rows sooner than torch does."""
+        arrays = self._arrays
+        return arrays if arrays is not None and rows <= arrays.max_rows else None
 
     @cached_property
     def source(self) -> str:
@@ -145,10 +153,16 @@ class Predictor:
             return self
         return id(self.bundle.backbone), id(self.manifest.modality)
 
-    @torch.inference_mode()
     def embed(self, rows: Rows) -> NDArray[np.float32]:
         """Rows as stored to features (N, F)."""
-        return torch.cat([self.bundle.backbone(encoded).cpu() for encoded in self._encoded(rows)]).numpy()
+        return np.concatenate([self._features(encoded) for encoded in self._encoded(rows)])
+
+    def _features(self, encoded: NDArray[Any]) -> NDArray[np.float32]:
+        arrays = self._arrays_for(len(encoded))
+        if arrays is not None:
+            return arrays.features(encoded, "last")
+        with torch.inference_mode():
+            return self.bundle.backbone(self._tensor(encoded)).numpy(force=True)  # type: ignore[no-any-return]
 
     def prompts(self, inputs: Sequence[Any], doubts: Doubts | None = None) -> list[list[int]]:
         """JSON texts as codes to continue. Raises `InputError`."""
@@ -186,17 +200,28 @@ class Predictor:
         assert isinstance(backbone, Sequences)
         return LanguageModel(backbone, head, modality.codec, modality.tokens, modality.marked, self.bundle.device)
 
-    def _encoded(self, rows: Rows) -> Iterator[Tensor]:
+    def _encoded(self, rows: Rows) -> Iterator[NDArray[Any]]:
         """Encoded blocks (b, *shape) of bounded size, so that a large request takes bounded memory."""
-        modality = self.manifest.modality
-        blocks = each_block(len(rows), self.rows_at_once)
-        return (modality.encode(rows[block]).to(self.bundle.device) for block in blocks)
+        if len(rows) <= self.rows_at_once:
+            return iter((self.encode(rows),))
+        return (self.encode(rows[block]) for block in each_block(len(rows), self.rows_at_once))
+
+    def _tensor(self, encoded: NDArray[Any]) -> Tensor:
+        return torch.from_numpy(encoded).to(self.bundle.device)
 
     def _answers(
-        self, encoded: Tensor, heads: Collection[str] | None = None, features: dict[str, Tensor] | None = None
+        self, encoded: NDArray[Any], heads: Collection[str] | None = None, features: dict[Any, Any] | None = None
     ) -> dict[str, Answers]:
-        outputs = self.bundle.outputs(encoded, heads, features)
-        return {key: self.bundle.heads[key].answer(output) for key, output in outputs.items()}
+        features = {} if features is None else features
+        arrays = self._arrays_for(len(encoded))
+        if arrays is None:
+            with torch.inference_mode():
+                outputs = self.bundle.outputs(self._tensor(encoded), heads, features)
+                return {key: self.bundle.heads[key].answer(output) for key, output in outputs.items()}
+        place = "arrays", self.source
+        if place not in features:
+            features[place] = arrays.features(encoded, self.source)
+        return arrays.answers(features[place], heads)
 
 
 def _bytes_of(module: nn.Module) -> int:

@@ -6,17 +6,19 @@ W'[head] x[row] + b'[head]: a batched product (n, K, F) x (n, F, 1).
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import torch
-from torch import Tensor
+import numpy as np
 
+from app.ml.blocks.arrays import Array
 from app.ml.interfaces import Head
 from app.ml.interfaces.abilities import Stackable
 
 Answers = list[dict[str, Any]]
+Alone = Callable[[Head, Array, slice], list[Any]]
+"""Answers features (n, F) by one head; the slice says which rows of the batch they are of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +36,8 @@ class _Entry(NamedTuple):
     rows: range  # of the batch
 
 
-def answers_of(parts: Sequence[Part], features: Mapping[str, Tensor], inputs: Tensor) -> Answers:
-    """Return an answer {head key: JSON} for each row, from features (N, F) by source and encoded rows (N, *shape)."""
+def answers_of(parts: Sequence[Part], features: Mapping[str, Array], alone: Alone) -> Answers:
+    """Return an answer {head key: JSON} for each row, from features (N, F) by source."""
     answers: Answers = [dict.fromkeys(part.heads) for part in parts for _ in range(part.count)]
     stacks: dict[Any, list[_Entry]] = defaultdict(list)
     end = 0
@@ -45,26 +47,27 @@ def answers_of(parts: Sequence[Part], features: Mapping[str, Tensor], inputs: Te
             stack = head.stack_key if isinstance(head, Stackable) else head
             stacks[part.source, stack].append(_Entry(key, head, rows))
     for (source, _), entries in stacks.items():
-        given = features[source]
-        values = iter(_together(entries, given) if len(entries) > 1 else _alone(entries[0], given, inputs))
+        values = iter(_values(entries, features[source], alone))
         for entry in entries:
             for row in entry.rows:
                 answers[row][entry.key] = next(values)
     return answers
 
 
-def _alone(entry: _Entry, features: Tensor, inputs: Tensor) -> list[Any]:
-    rows = slice(entry.rows.start, entry.rows.stop)
-    return entry.head.predict(entry.head.read(features[rows], inputs[rows]))
+def _values(entries: Sequence[_Entry], features: Array, alone: Alone) -> list[Any]:
+    if len(entries) > 1:
+        return _together(entries, features)
+    rows = slice(entries[0].rows.start, entries[0].rows.stop)
+    return alone(entries[0].head, features[rows], rows)
 
 
-def _together(entries: Sequence[_Entry], features: Tensor) -> list[Any]:
+def _together(entries: Sequence[_Entry], features: Array) -> list[Any]:
     heads = [entry.head for entry in entries if isinstance(entry.head, Stackable)]
     counts = [len(entry.rows) for entry in entries]
-    weights, biases = (torch.stack(each) for each in zip(*(head.folded for head in heads), strict=True))
+    weights, biases = (np.stack(each) for each in zip(*(head.folded for head in heads), strict=True))
     if set(counts) != {1}:
-        repeats = torch.tensor(counts, device=weights.device)
-        weights, biases = weights.repeat_interleave(repeats, dim=0), biases.repeat_interleave(repeats, dim=0)
+        weights, biases = weights.repeat(counts, axis=0), biases.repeat(counts, axis=0)
     rows = [row for entry in entries for row in entry.rows]
-    outputs = torch.baddbmm(biases.unsqueeze(2), weights, features[rows].unsqueeze(2)).squeeze(2)
+    outputs = np.matmul(weights, features[rows][:, :, None])[:, :, 0]
+    outputs += biases
     return heads[0].answer_stacked(heads, counts, outputs)

@@ -21,6 +21,8 @@ _MAX_EXACT = 2.0**53  # beyond it whole numbers would be rounded, which a catego
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # no JSON, though simdjson reads it
 _CHEAP_BYTES = 1 << 14
 _MAX_PARSED_BYTES = 4 << 20  # of values other than numbers: more would hold up the event loop
+_MAX_KEPT_BYTES = 1 << 20
+_BLOCK_BYTES = 1 << 16
 _UNSTORABLE = b"\\u0000"  # strict JSON refuses it
 
 
@@ -29,16 +31,32 @@ def read(body: bytes) -> Rows | list[Any] | None:
     if body.startswith(_BYTE_ORDER_MARK):
         return None
     try:
-        document = simdjson.Parser().parse(body)
-        inputs = document["inputs"] if isinstance(document, simdjson.Object) and len(document) == 1 else None
-        if not isinstance(inputs, simdjson.Array) or not 1 <= len(inputs) <= MAX_INPUTS:
-            return None
-        if isinstance(inputs[0], simdjson.Array) and (numbers := _numbers(inputs, body)) is not None:
-            return numbers
-        is_cheap = len(body) <= _CHEAP_BYTES or quick_outline(body).parsed_bytes(body) <= _MAX_PARSED_BYTES
-        return _rows(inputs) if is_cheap and _UNSTORABLE not in body else None
+        parser = _parsers.pop()
+    except IndexError:
+        parser = simdjson.Parser()
+    try:
+        inputs = _inputs(parser, body)
     except (ValueError, KeyError, RuntimeError, UnicodeDecodeError):
+        inputs = None
+    if len(body) <= _MAX_KEPT_BYTES:  # a parser keeps memory for the longest document that it has read
+        _parsers.append(parser)
+    return inputs
+
+
+_parsers: list[
+    simdjson.Parser
+] = []  # those that no thread is using: getting their memory anew takes half as long again
+
+
+def _inputs(parser: simdjson.Parser, body: bytes) -> Rows | list[Any] | None:
+    document = parser.parse(body)
+    inputs = document["inputs"] if isinstance(document, simdjson.Object) and len(document) == 1 else None
+    if not isinstance(inputs, simdjson.Array) or not 1 <= len(inputs) <= MAX_INPUTS:
         return None
+    if isinstance(inputs[0], simdjson.Array) and (numbers := _numbers(inputs, body)) is not None:
+        return numbers
+    is_cheap = len(body) <= _CHEAP_BYTES or quick_outline(body).parsed_bytes(body) <= _MAX_PARSED_BYTES
+    return _rows(inputs) if is_cheap and _UNSTORABLE not in body else None
 
 
 def _numbers(inputs: simdjson.Array, body: bytes) -> Rows | None:
@@ -56,10 +74,15 @@ def _numbers(inputs: simdjson.Array, body: bytes) -> Rows | None:
         return None
     # Nothing but numbers and lists is in it: with so many brackets there is no list in place of a number.
     lists = sum(math.prod(shape[:depth]) for depth in range(len(shape)))
-    brackets = np.count_nonzero(np.frombuffer(body, np.uint8) == _BRACKET)
-    is_whole = brackets == lists and values.size == math.prod(shape)
-    is_exact = is_whole and values.max() < _MAX_EXACT and values.min() > -_MAX_EXACT
+    is_whole = _count_brackets(body) == lists and values.size == math.prod(shape)
+    is_exact = is_whole and np.maximum.reduce(values) < _MAX_EXACT and np.minimum.reduce(values) > -_MAX_EXACT
     return values.reshape(shape) if is_exact else None
+
+
+def _count_brackets(body: bytes) -> int:
+    characters = np.frombuffer(body, np.uint8)
+    blocks = range(0, len(characters), _BLOCK_BYTES)  # small ones: memory that is taken anew costs more than counting
+    return sum(int(np.count_nonzero(characters[start : start + _BLOCK_BYTES] == _BRACKET)) for start in blocks)
 
 
 def _is_even(inputs: Iterable[Any], shape: list[int]) -> bool:

@@ -17,6 +17,7 @@ from pyarrow import parquet
 from app.db.tables import ModelRow
 from app.dependencies import Services
 from app.predictions.schemas import MAX_INPUTS
+from tests.support.answers import flat
 from tests.support.http import Http
 from tests.support.models import add_bundle, add_model, make_bundle, make_image_bundle
 from tests.support.problems import check_problem
@@ -225,7 +226,7 @@ def test_a_json_file_of_a_form_is_read_too(client: Http, model: ModelRow) -> Non
             files = {"file": (name, json.dumps(document).encode(), content_type)}
             assert client.post(url, files=files).json()["predictions"] == expected
     one = client.post(url, files={"file": ("a.json", json.dumps(ROWS[0]).encode(), "application/json")})
-    assert one.json()["predictions"] == expected[:1]
+    assert flat(one.json()["predictions"]) == pytest.approx(flat(expected[:1]), rel=1e-6), "one row is computed alone"
     bad = client.post(url, files={"file": ("a.json", b'{"width": NaN}', "application/json")})
     assert "NaN is not JSON" in str(check_problem(bad, 422, "invalid_body")["detail"])
 

@@ -8,6 +8,7 @@ import pytest
 
 from app.db.tables import ModelRow
 from app.dependencies import Services
+from app.ml.models.array_model import ArrayModel
 from app.ml.models.predictor import Predictor
 from tests.integration.api.test_short_way import SOUND, bundle_of
 from tests.support.http import Http
@@ -134,9 +135,28 @@ def test_several_models_answer_the_same_inputs(client: Http, relatives: dict[str
         assert model == client.post(f"/v1/models/{ref}/predictions", json=BODY).json()
 
 
-def test_a_backbone_that_models_share_runs_once(
-    client: Http, services: Services, relatives: dict[str, ModelRow]
+def test_features_that_models_share_are_computed_once(
+    client: Http, relatives: dict[str, ModelRow], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    computed: list[str] = []
+    features = ArrayModel.features
+
+    def counted(self: ArrayModel, encoded: Any, source: str) -> Any:
+        computed.append(source)
+        return features(self, encoded, source)
+
+    body = {"models": ["a", "b", "c"], "inputs": ROWS}
+    assert client.post("/v1/predictions", json=body).status_code == 200
+    monkeypatch.setattr(ArrayModel, "features", counted)
+    assert client.post("/v1/predictions", json=body).status_code == 200
+    assert relatives
+    assert len(computed) == 2
+
+
+def test_a_backbone_that_models_share_runs_once(
+    client: Http, services: Services, relatives: dict[str, ModelRow], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.ml.models.array_model.MAX_MULTIPLICATIONS", 0)
     body = {"models": ["a", "b", "c"], "inputs": ROWS * 700}  # in several blocks
     assert client.post("/v1/predictions", json=body).status_code == 200
     backbones = {}

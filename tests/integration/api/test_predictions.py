@@ -17,6 +17,7 @@ from tests.conftest import MakeKey
 from tests.support.http import Http
 from tests.support.models import CLASSES, add_model, make_bundle
 from tests.support.problems import check_problem
+from tests.support.servers import wait_until
 
 pytestmark = pytest.mark.one_database
 
@@ -209,7 +210,7 @@ def test_what_another_process_changes_is_followed_within_two_seconds(
     clock.now += 1.9
     assert predict(client, "sizes").json()["model"]["version"] == 1
     clock.now += 0.2
-    assert predict(client, "sizes").json()["model"]["id"] == second.id
+    wait_until(lambda: predict(client, "sizes").json()["model"]["id"] == second.id, "the new version is loaded")
     assert predict(client, model.id).status_code == 200
     with database.writing() as session:
         session.get_one(ModelRow, model.id).deleted_at = 1.0

@@ -134,7 +134,7 @@ class Reader:
     ],
 )
 def test_what_may_take_long_to_read_is_read_in_a_thread(app: FastAPI, inputs: Any, size: int, here: bool) -> None:
-    wire: Any = PredictionWire(app.state.authenticator)
+    wire: Any = PredictionWire(app.state, app.state.authenticator)
     (thread,) = asyncio.run(wire._decoded(Reader(), inputs, None, size))
     assert (thread == threading.get_ident()) == here
 

@@ -103,6 +103,7 @@ def test_predictions_start_from_json(fine_tuned: Path) -> None:
 
 
 def test_large_rows_go_through_the_backbone_in_small_blocks(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.ml.models.array_model.MAX_MULTIPLICATIONS", 0)
     predictor, rows = load_bundle(model), tiny.images().inputs
     expected = predictor.embed(rows)
     seen: list[int] = []

@@ -18,7 +18,8 @@ HEADS: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("strategy", ["linear_probe", "full"])
-def test_the_backbone_runs_once_for_all_heads(tmp_path: Path, strategy: str) -> None:
+def test_the_backbone_runs_once_for_all_heads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, strategy: str) -> None:
+    monkeypatch.setattr("app.ml.models.array_model.MAX_MULTIPLICATIONS", 0)
     data = tiny.table()
     run = run_of(data, {"heads": HEADS, "strategy": {"kind": strategy}, "training": {"epochs": 1}})
     run.save_bundle(tmp_path)

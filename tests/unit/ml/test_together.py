@@ -13,6 +13,7 @@ from app.ml.models.bundle import Bundle
 from app.ml.models.predictor import Predictor
 from app.ml.resolution.fine_tuning import resolve_fine_tuning
 from tests.support import tiny
+from tests.support.answers import flat
 from worker.training.run import prepare
 
 CLASSIFIER = {"kind": "classifier", "target": "label"}
@@ -68,14 +69,6 @@ def test_the_answers_are_those_of_each_alone(counts: tuple[int, ...], layers: tu
             assert list(answer) == list(expected)
         start += count
     assert start == len(together)
-
-
-def flat(answer: Any, place: str = "") -> dict[str, Any]:
-    if isinstance(answer, dict):
-        return {name: value for key in answer for name, value in flat(answer[key], f"{place}.{key}").items()}
-    if isinstance(answer, list):
-        return {name: value for i, item in enumerate(answer) for name, value in flat(item, f"{place}.{i}").items()}
-    return {} if isinstance(answer, str) else {place: answer}
 
 
 def classes(answer: dict[str, Any]) -> list[str]:

@@ -82,6 +82,10 @@ class MlpBackbone(Backbone, Mirrors):
             activations.append(values)
         return activations
 
+    def dense_blocks(self) -> list[nn.Module]:
+        """All of its blocks."""
+        return list(self.blocks)
+
     def mirror(self) -> nn.Module:
         """The same widths backwards, linear at the end: (B, F) to (B, *input_shape)."""
         sizes = (*reversed(self.hidden), math.prod(self.input_shape))

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from operator import itemgetter
 from typing import Annotated, Any, ClassVar, Literal, Self
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from pydantic import Field
@@ -20,8 +21,8 @@ from app.ml.errors import ConfigError
 from app.ml.evaluation.classification import Classification
 from app.ml.fields import Integer, Name, Rate
 from app.ml.interfaces import Accepts, AnswerPart, Choices, Head, HeadConfig
-from app.ml.interfaces.abilities import SoftLabelSolver, Stackable
-from app.ml.interfaces.head_answers import ClassAnswers, named_classes
+from app.ml.interfaces.abilities import Array, SoftLabelSolver, Stackable
+from app.ml.interfaces.head_answers import ClassAnswers, Numbers, RawOutput, finite_numbers, named_classes
 from app.ml.kinds.heads.stacking import LinearOrDeep
 from app.ml.kinds.heads.temperature import fitted_temperature
 from app.ml.solvers.logistic import SoftLabels, solve_logistic, solve_soft
@@ -158,18 +159,16 @@ class ClassifierHead(Head, SoftLabelSolver, LinearOrDeep):
         weights = self.class_weight[target.clamp(min=0)] * (target >= 0)
         return summed / weights.sum().clamp(min=torch.finfo(output.dtype).tiny)
 
-    def answer(self, output: Tensor) -> ClassAnswers:
+    def answer(self, output: RawOutput) -> ClassAnswers:
         """The probabilities are finite and sum to 1."""
-        return ClassAnswers(self.classes, _probabilities(output, self.temperature).numpy(force=True))
+        return ClassAnswers(self.classes, _softmax(finite_numbers(output) / self.temperature.item()))
 
-    def answer_stacked(
-        self, heads: Sequence[Stackable], counts: Sequence[int], outputs: Tensor
-    ) -> list[dict[str, Any]]:
+    def answer_stacked(self, heads: Sequence[Stackable], counts: Sequence[int], outputs: Array) -> list[dict[str, Any]]:
         """As `predict`, each row by its head's temperature and classes."""
         pairs = list(zip(heads, counts, strict=True))
         each = [head for head, count in pairs for _ in range(count) if isinstance(head, ClassifierHead)]
-        temperatures = torch.stack([head.temperature for head in each])
-        probabilities = _probabilities(outputs, temperatures.unsqueeze(1)).numpy(force=True)
+        temperatures = np.array([head.temperature.item() for head in each])
+        probabilities = _softmax(finite_numbers(outputs) / temperatures[:, None])
         return named_classes([head.classes for head in each], probabilities)
 
     def answers(self, output: Tensor) -> dict[str, Tensor]:
@@ -234,6 +233,14 @@ class ClassifierHead(Head, SoftLabelSolver, LinearOrDeep):
         # N / (K N_class): the classes together weigh as much as N rows.
         weights = counts.sum() / (len(self.classes) * counts.clamp(min=1))
         self.class_weight.copy_(torch.where(counts > 0, weights, 1.0))
+
+
+def _softmax(logits: Numbers) -> Numbers:
+    """(B, K) to (B, K), in place."""
+    logits -= np.maximum.reduce(logits, 1, keepdims=True)
+    np.exp(logits, out=logits)
+    logits /= np.add.reduce(logits, 1, keepdims=True)
+    return logits
 
 
 def _probabilities(output: Tensor, temperature: Tensor | None) -> Tensor:

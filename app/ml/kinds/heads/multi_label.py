@@ -12,6 +12,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from pydantic import Field
+from scipy.special import expit
 from torch import Tensor, nn
 
 from app.ml.blocks.mlp import last_layer_tensors, mlp_layers, single_layer
@@ -19,7 +20,7 @@ from app.ml.blocks.standardize import Standardize
 from app.ml.evaluation import multi_label
 from app.ml.fields import Integer, Name, NameOrNames, Rate
 from app.ml.interfaces import Accepts, AnswerPart, Head, HeadConfig
-from app.ml.interfaces.head_answers import LabelAnswers
+from app.ml.interfaces.head_answers import LabelAnswers, RawOutput, finite_numbers
 from app.ml.kinds.heads.stacking import LinearOrDeep
 from app.ml.solvers.multi_label import solve_multi_label
 from app.ml.solvers.solution import Solution
@@ -119,9 +120,9 @@ class MultiLabelHead(Head, LinearOrDeep):
         )
         return (losses * known).sum() / known.sum().clamp(min=1)
 
-    def answer(self, output: Tensor) -> LabelAnswers:
+    def answer(self, output: RawOutput) -> LabelAnswers:
         """Every label's probability, finite, and from which on it is answered."""
-        return LabelAnswers(self.names, _probabilities(output).cpu().numpy(), self.thresholds.cpu().numpy())
+        return LabelAnswers(self.names, expit(finite_numbers(output)), self.thresholds.numpy(force=True))
 
     def answers(self, output: Tensor) -> dict[str, Tensor]:
         """{"probabilities": (B, K)}, float64."""

@@ -19,6 +19,7 @@ from operator import itemgetter
 from statistics import NormalDist
 from typing import Annotated, Any, ClassVar, Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from pydantic import Field
@@ -29,7 +30,7 @@ from app.ml.blocks.standardize import Standardize
 from app.ml.evaluation.regression import Regression, Regressions
 from app.ml.fields import Integer, Name, NameOrNames, Rate, Real
 from app.ml.interfaces import Accepts, AnswerPart, Head, HeadConfig
-from app.ml.interfaces.head_answers import NumberAnswers
+from app.ml.interfaces.head_answers import NumberAnswers, RawOutput, finite_numbers
 from app.ml.kinds.heads.stacking import LinearOrDeep
 from app.ml.solvers.regression import solve_regression
 from app.ml.solvers.solution import Solution
@@ -154,10 +155,18 @@ class RegressorHead(Head, LinearOrDeep):
             return (log_variance + (targets - prediction).square() * (-log_variance).exp()) / 2
         return (F.mse_loss if self.config.loss == "mse" else F.huber_loss)(prediction, targets, reduction="none")
 
-    def answer(self, output: Tensor) -> NumberAnswers:
+    def answer(self, output: RawOutput) -> NumberAnswers:
         """Values and intervals in the targets' units, finite."""
-        values, low, high = (ends.cpu().numpy() for ends in self._intervals(output))
-        return NumberAnswers(self.names, values, low, high, self.config.level, self.target_std.cpu().numpy())
+        numbers = finite_numbers(output)
+        mean, units, spread = (of.numpy(force=True) for of in (self.target_mean, self.target_std, self.spread))
+        count = len(self.names)
+        values = numbers[:, :count] * units + mean
+        half = spread * units
+        if self.config.loss == "gaussian":
+            log_variance = _MAX_LOG_VARIANCE * np.tanh(numbers[:, count:] / _MAX_LOG_VARIANCE)
+            half = np.exp(log_variance / 2) * half
+        low, value, high = (np.nan_to_num(ends, copy=False) for ends in (values - half, values, values + half))
+        return NumberAnswers(self.names, value, low, high, self.config.level, units)
 
     def answers(self, output: Tensor) -> dict[str, Tensor]:
         """{"value", "low", "high"}, each (B, T), in the targets' units."""

@@ -63,7 +63,8 @@ class _Standardised:
     def __call__(self, values: Rows, missing: NDArray[np.bool_]) -> Rows:
         scaled: Rows = values - self._mean  # in place from here on: memory costs more than arithmetic
         scaled /= self._std
-        np.clip(scaled, -MAX_DEVIATIONS, MAX_DEVIATIONS, out=scaled)
+        np.maximum(scaled, -MAX_DEVIATIONS, out=scaled)
+        np.minimum(scaled, MAX_DEVIATIONS, out=scaled)
         scaled[missing] = 0
         return scaled
 

@@ -83,6 +83,12 @@ class ImageModality(Modality):
         stored = torch.from_numpy(np.require(inputs, np.uint8, ["C", "W"]))
         return stored.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format).div_(255)
 
+    def encoded(self, inputs: Rows) -> Rows:
+        """Do the same, to an array."""
+        pixels = inputs.transpose(0, 3, 1, 2).astype(np.float32, order="C")
+        pixels /= 255
+        return pixels
+
     export_input: ClassVar[str] = "images"
 
     def encoder(self) -> ImageEncoder:
