@@ -42,14 +42,15 @@ class ShortProtocol(BoundedProtocol):
         if self._is_received:
             self._submit()
 
-    @property
-    def is_waiting(self) -> bool:
-        """Whether the client waits for an answer that is computed."""
-        return self._under_way is not None
+    def _check(self) -> None:
+        """Leave what takes too long to the application, which says so."""
+        super()._check()
+        if self._under_way is not None and not self._under_way[1].more_body and self._under_way[0].is_late:
+            self._hand_back()
 
-    def receive(self, answers: Sequence[Any], error: BaseException | None) -> None:
+    def _take(self, answers: Sequence[Any], error: BaseException | None) -> None:
         """Answer the client; the application says what is wrong."""
-        assert self._under_way is not None  # it is waiting
+        assert self._under_way is not None  # an exchange that has left takes nothing
         exchange, cycle = self._under_way
         response = exchange.response(answers) if error is None else None
         if response is None or self.flow.write_paused:
@@ -80,7 +81,7 @@ class ShortProtocol(BoundedProtocol):
     def _submit(self) -> None:
         assert self._under_way is not None  # as its callers know
         exchange, cycle = self._under_way
-        if not exchange.submit(bytes(cycle.body), self):
+        if not exchange.submit(bytes(cycle.body), self._take):
             self._hand_back()
 
     def _write(self, cycle: RequestResponseCycle, headers: list[tuple[bytes, bytes]], content: bytes) -> None:

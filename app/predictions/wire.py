@@ -10,9 +10,9 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from pydantic_core import to_json
@@ -21,47 +21,27 @@ from starlette.types import Message, Receive, Scope, Send
 
 from app.dependencies import Services
 from app.errors import TooManyError
-from app.keys.service import Principal, hash_key
+from app.keys.service import Principal
 from app.kit.ids import request_id
-from app.kit.single_flight import SingleFlight
 from app.ml.interfaces.doubts import Doubts
 from app.predictions.bodies import plain_json
 from app.predictions.computations import COMPUTATIONS
-from app.predictions.resolution import ResolvedModel, load, refresh, resolve
+from app.predictions.deadlines import arrival, in_time
+from app.predictions.questions import Question, Questions, head_of
 from app.predictions.service import ignore_overflow
 from app.security import Authenticator
 from app.serving.batching import Batcher, Receiver
-from app.serving.engine import LoadedModel, Resident, Rows
+from app.serving.engine import LoadedModel, Rows
 from app.shares.admission import Slot
 
 MAX_BODY_BYTES = 1 << 20  # larger ones would hold up the event loop for milliseconds
 MAX_LOOP_BYTES = 1 << 12  # of a body whose rows are read one by one; a picture may unpack to a thousand times as much
-RECENT_SECONDS = 5.0  # after which heads are understood anew: models must not stay in memory for those of long ago
-KEY_SECONDS = 1.0  # for which an owner of a key that was known is taken to be known
-_MAX_RECENT = 4096
-_JSON = (b"application/json", b"application/json; charset=utf-8", b"application/json;charset=utf-8")
-_ACCEPTED = (b"*/*", b"application/json", b"application/json, text/plain, */*", b"application/json, */*")
 _SMALL_BODY_BYTES = 1 << 12
 _PARSED_BYTES = 8  # for each byte of a body of numbers or of strings, with what parses it
-_BASE = ("", "v1", "models")
-_TRACES = (b"traceparent", b"tracestate")  # of each request its own; they are for lines of log, and it has none
-_UNUSUAL = (b"content-encoding", b"transfer-encoding", b"expect")
 _ROUTES = {operation: f"/v1/models/{{ref}}/{operation}" for operation in COMPUTATIONS}
 
-Head = tuple[Any, ...]
 Headers = list[tuple[bytes, bytes]]
-
-
-class Question(NamedTuple):
-    """What the head of a request asks, of which model, for whom."""
-
-    principal: Principal
-    digest: str  # of the key
-    ref: str
-    operation: str
-    model: ResolvedModel
-    resident: Resident
-    name: bytes  # of the model, as JSON
+Take = Callable[[Sequence[Any], BaseException | None], None]
 
 
 class PredictionWire:
@@ -69,10 +49,7 @@ class PredictionWire:
 
     def __init__(self, application: State, authenticator: Authenticator) -> None:
         self._application = application
-        self._authenticator = authenticator
-        self._calls = SingleFlight()
-        self._recent: dict[Head, Question] = {}  # clients send the same head again and again
-        self._owners: dict[str, tuple[float, Principal | None]] = {}  # of keys, with when each was known
+        self._questions = Questions(application, authenticator)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lock = threading.Lock()
         self._executor = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="predictions")
@@ -80,17 +57,18 @@ class PredictionWire:
     async def answer(self, scope: Scope, receive: Receive, send: Send, request_id: bytes) -> Receive | None:
         """Answer a request and return None; or return how whoever answers it instead is to receive it."""
         began = time.perf_counter()
+        arrival(scope)
         if not self._is_of_this_loop():
             return receive
         try:
-            length, _, head = _head(scope)
-            question = await self._question(scope, length, head)
+            length, _, head = head_of(scope)
+            question = await self._questions.understand(scope, head) if self._is_of_good_length(length) else None
             if question is None or not _is_admitted(question.principal, scope["state"]["slot"], length):
                 return receive
         except Exception:  # noqa: BLE001 - the endpoint asks once more, and says what is wrong
             return receive
         body, whole = await _body(receive)
-        content = await self._content(question, body) if whole else None
+        content = await self._content_in_time(scope, question, body) if whole else None
         if content is None:
             return _again(body, whole, receive)
         headers = _headers(content, request_id, scope["state"]["slot"])
@@ -106,18 +84,24 @@ class PredictionWire:
         """
         if scope["method"] != "POST" or asyncio.get_running_loop() is not self._loop:
             return None
-        length, client_id, head = _head(scope)
-        question = self._recalled(head) if self._is_of_good_length(length) else None
+        length, client_id, head = head_of(scope)
+        question = self._questions.recall(head) if self._is_of_good_length(length) else None
         slot = None if question is None else self._services.shares.arrive()
         if question is None or slot is None:
             return None
         try:
             if _is_admitted(question.principal, slot, length):
+                arrival(scope)
                 return Exchange(self, question, slot, request_id(client_id).encode())
         except TooManyError:
             pass
         slot.leave()
         return None
+
+    @property
+    def seconds(self) -> float:
+        """How long an answer may take."""
+        return self._services.settings.prediction_seconds
 
     def count(self, question: Question, seconds: float) -> None:
         """Count a request that was answered."""
@@ -139,93 +123,11 @@ class PredictionWire:
     def _is_of_good_length(self, length: int) -> bool:
         return 0 < length <= min(self._services.settings.max_json_bytes, MAX_BODY_BYTES)
 
-    def _recalled(self, head: Head) -> Question | None:
-        """Return what a head was understood as, where its key, its reference and its model are what they were."""
-        engine, question = self._services.engine, self._recent.get(head)
-        if (
-            question is None
-            or engine.references.peek((question.principal.project_id, question.ref)) is not question.model
-        ):
+    async def _content_in_time(self, scope: Scope, question: Question, body: bytes) -> bytes | None:
+        try:
+            return await in_time(scope, self.seconds, self._content(question, body))
+        except TimeoutError:
             return None
-        is_same = engine.peek(question.model.name.id) is question.resident
-        return question if is_same and self._owner(question.digest) == question.principal else None
-
-    def _forget(self) -> None:
-        self._recent.clear()
-        self._owners.clear()
-
-    def _owner(self, digest: str) -> Principal | None:
-        """Return the owner of a key as it was known within `KEY_SECONDS`."""
-        now = time.monotonic()
-        seen_at, owner = self._owners.get(digest, (0.0, None))
-        if now - seen_at > KEY_SECONDS:
-            owner = self._authenticator.cached(digest)
-            if owner is not None:
-                self._owners[digest] = now, owner
-        return owner
-
-    async def _question(self, scope: Scope, length: int, head: Head) -> Question | None:
-        """Return what a request asks of which model, by its head where that was understood just now."""
-        if not self._is_of_good_length(length):
-            return None
-        services = self._services
-        references = services.engine.references
-        if not references.is_current:
-            await self._calls.run("registry", lambda: refresh(services))
-        question = self._recalled(head)
-        if question is None and (question := await self._understood(scope)) is not None:
-            if len(self._recent) >= _MAX_RECENT:
-                self._recent.clear()
-            if not self._recent:
-                asyncio.get_running_loop().call_later(RECENT_SECONDS, self._forget)
-            self._recent[head] = question
-        return question
-
-    async def _understood(self, scope: Scope) -> Question | None:
-        """Return what a request asks of which model; None where it is unusual, or has no key that allows it."""
-        headers = dict(scope["headers"])
-        *base, ref, operation = scope["path"].split("/")
-        is_usual = (
-            tuple(base) == _BASE
-            and operation in COMPUTATIONS
-            and not scope["query_string"]
-            and len(headers) == len(scope["headers"])  # none stands twice
-            and headers.get(b"content-type") in _JSON
-            and headers.get(b"accept", b"*/*") in _ACCEPTED
-            and not any(name in headers for name in _UNUSUAL)
-        )
-        scheme, _, key = headers.get(b"authorization", b"").partition(b" ")
-        if not is_usual or scheme.lower() != b"bearer":
-            return None
-        digest = hash_key(key.strip(b" "))
-        principal = await self._principal(digest)
-        if principal is None or not principal.may("predict"):
-            return None
-        scope["state"]["slot"].enter(principal)  # before a model is loaded; the endpoint says why where it may not
-        model = await self._model(principal.project_id, ref)
-        if model.deal is not None or not (model.has_heads or operation == "embeddings"):
-            return None  # of an alias of several versions, each request is dealt to one of them by the endpoint
-        return Question(principal, digest, ref, operation, model, await self._resident(model), to_json(model.name))
-
-    async def _principal(self, digest: str) -> Principal | None:
-        principal = self._authenticator.cached(digest)
-        if principal is not None:
-            return principal
-        return await self._calls.run(digest, lambda: self._authenticator.look_up(digest))
-
-    async def _model(self, project_id: str, ref: str) -> ResolvedModel:
-        services = self._services
-        model: ResolvedModel | None = services.engine.references.peek((project_id, ref))
-        if model is not None:
-            return model
-        return await self._calls.run((project_id, ref), lambda: resolve(services, project_id, ref))
-
-    async def _resident(self, model: ResolvedModel) -> Resident:
-        services = self._services
-        resident = services.engine.peek(model.name.id)
-        if resident is not None:
-            return resident
-        return await self._calls.run(model.name.id, lambda: load(services, model))
 
     async def _content(self, question: Question, body: bytes) -> bytes | None:
         """Return the answer as JSON; None where the endpoint is to say what is wrong."""
@@ -280,19 +182,36 @@ class PredictionWire:
 class Exchange:
     """A request that is answered without a task for it: from its head, through its body, to its answer."""
 
-    __slots__ = ("_began", "_doubts", "_id", "_question", "_slot", "_wire")
+    __slots__ = ("_began", "_doubts", "_id", "_question", "_slot", "_take", "_wire")
 
     def __init__(self, wire: PredictionWire, question: Question, slot: Slot, request_id: bytes) -> None:
         self._began = time.perf_counter()
+        self._take: Take | None = None  # whom the answer is for
         self._wire = wire
         self._question = question
         self._slot = slot
         self._id = request_id
         self._doubts = Doubts()
 
-    def submit(self, body: bytes, receiver: Receiver) -> bool:
+    def submit(self, body: bytes, take: Take) -> bool:
         """Let the answer be computed; False where `PredictionWire.answer` is to be asked instead."""
-        return self._wire.submit(self._question, body, self._doubts, receiver)
+        self._take = take
+        return self._wire.submit(self._question, body, self._doubts, self)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether somebody waits for the answer."""
+        return self._take is not None
+
+    def receive(self, answers: Sequence[Any], error: BaseException | None) -> None:
+        """Hand on what was computed."""
+        assert self._take is not None  # it is waiting
+        self._take(answers, error)
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the answer would be of no more use: the endpoint says so."""
+        return time.perf_counter() - self._began > self._wire.seconds
 
     def response(self, items: Sequence[Any]) -> tuple[Headers, bytes] | None:
         """Return the headers and the content of the answer, and count it; None where `answer` is to be asked."""
@@ -303,7 +222,8 @@ class Exchange:
         return _headers(content, self._id, self._slot), content
 
     def leave(self) -> None:
-        """Give back what the request holds."""
+        """Give back what the request holds; what is computed for it goes nowhere."""
+        self._take = None
         self._slot.leave()
 
 
@@ -336,21 +256,6 @@ def _decoded_quickly(model: LoadedModel, inputs: Rows | list[Any], doubts: Doubt
 def _decode(model: LoadedModel, inputs: Rows | list[Any], doubts: Doubts) -> Rows:
     with ignore_overflow():
         return model.decode(inputs, doubts)
-
-
-def _head(scope: Scope) -> tuple[int, str, Head]:
-    """Return the length of a request's body, 0 where it does not say; its id; and all of its head that may matter."""
-    length, client_id = 0, b""
-    head = [scope["path"], scope["query_string"]]
-    for header in scope["headers"]:
-        name = header[0]
-        if name == b"content-length" and not length and header[1].isdigit():
-            length = int(header[1])
-        elif name == b"x-request-id" and not client_id:
-            client_id = header[1]
-        elif name not in _TRACES:
-            head.append(header)
-    return length, client_id.decode("latin-1"), tuple(head)
 
 
 def _is_admitted(principal: Principal, slot: Slot, length: int) -> bool:

@@ -124,6 +124,7 @@ class Engine:
         self.shared = SharedParts()
         self._max_models, self._max_bytes = max_models, max_bytes
         self._loaded: OrderedDict[str, Future[Resident]] = OrderedDict()  # the one used longest ago first
+        self._residents: dict[str, Resident] = {}  # those of `_loaded` that are
         self._pinned: frozenset[str] = frozenset()
         self._families: WeakValueDictionary[Hashable, Batchers] = WeakValueDictionary()
         self._users: Counter[Hashable] = Counter()  # how many models in memory have a part
@@ -147,8 +148,10 @@ class Engine:
     def peek(self, model_id: str) -> Resident | None:
         """Return a model that is in memory, None for any other."""
         with self._lock:
-            future = self._used(model_id)
-        return _resident(future) if future is not None else None
+            resident = self._residents.get(model_id)
+            if resident is not None:
+                self._loaded.move_to_end(model_id)
+        return resident
 
     def in_background(self, load: Callable[[], object]) -> Future[object]:
         """Run what loads models after all that was asked for before, in a thread that requests do not wait for."""
@@ -168,8 +171,7 @@ class Engine:
     def loaded(self) -> list[str]:
         """Return the ids of the models in memory."""
         with self._lock:
-            loaded = dict(self._loaded)
-        return [model_id for model_id, future in loaded.items() if _resident(future) is not None]
+            return [model_id for model_id in self._loaded if model_id in self._residents]
 
     @property
     def bytes_in_use(self) -> int:
@@ -199,22 +201,24 @@ class Engine:
             future.set_exception(error)
             raise
         with self._lock:
-            future.set_result(Resident(model, self._families.setdefault(model.family, Batchers())))
+            resident = Resident(model, self._families.setdefault(model.family, Batchers()))
+            future.set_result(resident)
             if self._loaded.get(model_id) is future:
+                self._residents[model_id] = resident
                 self._count(model, 1)
                 self._make_room(newest=model_id)
 
     def _make_room(self, newest: str | None = None) -> None:
         """Drop models, the one used longest ago first, but none that is pinned, is being loaded or is the newest."""
-        for model_id, future in list(self._loaded.items()):
+        for model_id in list(self._loaded):
             if self._bytes <= self._max_bytes and len(self._loaded) <= self._max_models:
                 return
-            if model_id != newest and model_id not in self._pinned and _resident(future) is not None:
+            if model_id != newest and model_id not in self._pinned and model_id in self._residents:
                 self._drop(model_id)
 
     def _drop(self, model_id: str) -> None:
-        future = self._loaded.pop(model_id, None)
-        resident = None if future is None else _resident(future)
+        self._loaded.pop(model_id, None)
+        resident = self._residents.pop(model_id, None)
         if resident is not None:
             self._count(resident.model, -1)
 
@@ -227,8 +231,3 @@ class Engine:
                 del self._users[part]
             if 0 in (before, before + change):
                 self._bytes += change * size
-
-
-def _resident(future: "Future[Resident]") -> Resident | None:
-    """Return a model that is loaded, None while it is loading or where it cannot be."""
-    return future.result() if future.done() and future.exception() is None else None

@@ -14,7 +14,7 @@ from app.dependencies import Services
 from app.keys import repository
 from app.keys.usage import KeyUsage
 from app.main import create_app
-from app.predictions import wire
+from app.predictions import questions
 from app.queue import MemoryQueue
 from app.settings import Settings
 from tests.conftest import MakeKey
@@ -159,9 +159,9 @@ def test_a_revoked_key_opens_nothing_in_another_process(
     client: Http,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert CACHE_SECONDS + wire.KEY_SECONDS <= 5
+    assert CACHE_SECONDS + questions.KEY_SECONDS <= 5
     monkeypatch.setattr(security, "_CACHE_SECONDS", 0.4)
-    monkeypatch.setattr(wire, "RECENT_SECONDS", 0.1)
+    monkeypatch.setattr(questions, "KEY_SECONDS", 0.1)
     add_model(services, project_id, "sizes")
     made = client.post("/v1/keys", json={"name": "a robot", "scopes": ["read", "predict"]}).json()
     other = create_app(settings, queue=MemoryQueue())

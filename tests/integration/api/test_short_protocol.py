@@ -226,3 +226,35 @@ def test_what_a_head_means_changes_with_the_registry(
     assert connection.ask()[0] == 200
     add_model(services, project_id, "sizes", seed=1)
     wait_until(lambda: connection.ask()[2]["model"]["version"] == 2, "the newest version answers")
+
+
+def test_an_answer_that_comes_too_late_is_of_nobody(
+    connect: Callable[[], Connection], app: FastAPI, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The endpoint says so, and what was computed meanwhile answers no later request of the connection."""
+    go_on, asked = threading.Event(), threading.Event()
+    predict = Predictor.predict
+
+    def waiting(self: Predictor, rows: Any, *arguments: Any) -> Any:
+        asked.set()
+        assert go_on.wait(HANGS)
+        return predict(self, rows, *arguments)
+
+    late, other = connect(), connect()
+    expected = late.ask({"inputs": [[1, 2, 3]]})[2]
+    assert other.ask({"inputs": [[90, 1, 5]]})[2]["predictions"] != expected["predictions"]
+    short = services.settings.model_copy(update={"prediction_seconds": 1.0})
+    app.state.services = Services(**{**services.__dict__, "settings": short})
+    with monkeypatch.context() as patch:
+        patch.setattr(Predictor, "predict", waiting)
+        patch.setattr("app.serving.batching.MAX_LOOP_SECONDS", 0.0)
+        late.socket.sendall(late.request({"inputs": [[90, 1, 5]]}))
+        assert asked.wait(HANGS)
+        status, _, problem = late.answer()
+        assert (status, problem["code"]) == (504, "deadline_exceeded")
+        app.state.services = services
+        late.socket.sendall(late.request({"inputs": [[1, 2, 3]]}))
+        wait_until(lambda: services.shares.requests.total == 1, "the next request waits")
+        go_on.set()
+        assert late.answer()[2] == expected
+    wait_until(lambda: is_all_given_back(services), "all is given back")
