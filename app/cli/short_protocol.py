@@ -23,6 +23,7 @@ class ShortProtocol(BoundedProtocol):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._under_way: tuple[Exchange, RequestResponseCycle] | None = None  # that is received, or computed
+        self._parts: list[bytes] = []  # of its body
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Compute nothing more for a client that is gone."""
@@ -31,10 +32,12 @@ class ShortProtocol(BoundedProtocol):
             self._end()
 
     def on_body(self, body: bytes) -> None:
-        """Go on reading: an exchange has memory for its whole body."""
-        super().on_body(body)
-        if self.flow.read_paused and self._is_received:
-            self.flow.resume_reading()
+        """Keep what belongs to the exchange, which has memory for its whole body; nothing is copied."""
+        if self._is_received:
+            self._body_bytes += len(body)
+            self._parts.append(body)
+        else:
+            super().on_body(body)
 
     def on_message_complete(self) -> None:
         """Compute the answer."""
@@ -81,7 +84,9 @@ class ShortProtocol(BoundedProtocol):
     def _submit(self) -> None:
         assert self._under_way is not None  # as its callers know
         exchange, cycle = self._under_way
-        if not exchange.submit(bytes(cycle.body), self._take):
+        body = self._parts[0] if len(self._parts) == 1 else b"".join((cycle.body, *self._parts))
+        self._parts = [body]
+        if not exchange.submit(body, self._take):
             self._hand_back()
 
     def _write(self, cycle: RequestResponseCycle, headers: list[tuple[bytes, bytes]], content: bytes) -> None:
@@ -96,6 +101,7 @@ class ShortProtocol(BoundedProtocol):
     def _hand_back(self) -> None:
         assert self._under_way is not None  # as its callers know
         cycle = self._under_way[1]
+        cycle.body = bytearray(self._parts[0])
         self._end()
         super()._start_asgi_task(cycle, self.app)
 
@@ -103,6 +109,7 @@ class ShortProtocol(BoundedProtocol):
         assert self._under_way is not None  # as its callers know
         self._under_way[0].leave()
         self._under_way = None
+        self._parts = []
 
 
 def short_protocol(seconds: float, rate: int, wire: PredictionWire | None) -> type[ShortProtocol]:

@@ -1,7 +1,7 @@
 """What the heads of requests for predictions and embeddings ask, of which model, for whom.
 
-Clients send the same head again and again: what it was understood as is kept for some seconds, and holds while its key,
-its reference and its model in memory are what they were.
+Clients send the same head again and again: what it was understood as is kept for some seconds, and holds while its key
+is what it was, and the registry. So long may a model stay in memory that the engine has dropped.
 """
 
 import asyncio
@@ -37,11 +37,11 @@ class Question(NamedTuple):
 
     principal: Principal
     digest: str  # of the key
-    ref: str
     operation: str
     model: ResolvedModel
     resident: Resident
     name: bytes  # of the model, as JSON
+    generation: int  # of the references that it was understood by
 
 
 class Questions:
@@ -61,13 +61,8 @@ class Questions:
 
     def recall(self, head: Head) -> Question | None:
         """Return what a head was understood as, where its key, its reference and its model are what they were."""
-        engine, question = self._services.engine, self._recent.get(head)
-        if (
-            question is None
-            or engine.references.peek((question.principal.project_id, question.ref)) is not question.model
-        ):
-            return None
-        if engine.peek(question.model.name.id) is not question.resident:
+        question, references = self._recent.get(head), self._services.engine.references
+        if question is None or question.generation != references.generation or not references.is_current:
             return None
         return question if self._owner(question.digest) == question.principal else None
 
@@ -96,12 +91,18 @@ class Questions:
             await self._calls.run("registry", lambda: refresh(services))
         question = self.recall(head)
         if question is None and (question := await self._understood(scope)) is not None:
-            if len(self._recent) >= _MAX_RECENT:
-                self._recent.clear()
-            if not self._recent:
-                asyncio.get_running_loop().call_later(RECENT_SECONDS, self._forget)
-            self._recent[head] = question
+            key = question.principal.project_id, scope["path"].split("/")[-2]
+            if references.is_settled(key, question.generation):
+                self._remember(head, question)
         return question
+
+    def _remember(self, head: Head, question: Question) -> None:
+        """Keep what holds until the registry changes."""
+        if len(self._recent) >= _MAX_RECENT:
+            self._recent.clear()
+        if not self._recent:
+            asyncio.get_running_loop().call_later(RECENT_SECONDS, self._forget)
+        self._recent[head] = question
 
     async def _understood(self, scope: Scope) -> Question | None:
         """Return what a request asks of which model; None where it is unusual, or has no key that allows it."""
@@ -124,10 +125,12 @@ class Questions:
         if principal is None or not principal.may("predict"):
             return None
         scope["state"]["slot"].enter(principal)  # before a model is loaded; the endpoint says why where it may not
+        generation = self._services.engine.references.generation
         model = await self._model(principal.project_id, ref)
         if model.deal is not None or not (model.has_heads or operation == "embeddings"):
             return None  # of an alias of several versions, each request is dealt to one of them by the endpoint
-        return Question(principal, digest, ref, operation, model, await self._resident(model), to_json(model.name))
+        resident = await self._resident(model)
+        return Question(principal, digest, operation, model, resident, to_json(model.name), generation)
 
     async def _principal(self, digest: str) -> Principal | None:
         principal = self._authenticator.cached(digest)

@@ -144,6 +144,13 @@ class References:
                 return None
             return self._answering(meaning, is_use=True)
 
+    def is_settled(self, key: Key, generation: int) -> bool:
+        """Whether what a reference meant at a generation holds until the next, since nothing else answers for it."""
+        with self._lock:
+            meaning = self._meanings.get(key)
+            is_of_now = meaning is not None and meaning.generation == generation == self.generation
+            return is_of_now and meaning is not None and meaning.loading is None
+
     def outdated(self) -> list[Key]:
         """Return the references that were used lately, and may mean something else by now; the last used one first."""
         since = self.clock() - RECENT_SECONDS

@@ -204,3 +204,33 @@ def test_the_former_does_not_answer_where_nobody_followed_what_it_means() -> Non
     moved.registry.now += 600
     assert moved.get("b") == "b"
     assert moved.asked == []
+
+
+def test_what_a_reference_means_is_settled_once_nothing_else_answers_for_it() -> None:
+    registry, loading = Registry(), Future[None]()
+    key = ("p", "m")
+    registry.get("a")
+    first = registry.references.generation
+    assert registry.references.is_settled(key, first)
+    assert not registry.references.is_settled(("p", "other"), first)
+    registry.revision, registry.now = 2, registry.now + 2.1
+    registry.references.refresh(registry.look)
+    assert not registry.references.is_settled(key, first)
+    assert registry.references.get(key, lambda: "b", lambda *_: loading) == "a"
+    second = registry.references.generation
+    assert not registry.references.is_settled(key, second), "the former model answers"
+    loading.set_result(None)
+    assert registry.references.peek(key) == "b"
+    assert registry.references.is_settled(key, second)
+
+
+def test_a_look_may_be_early() -> None:
+    registry = Registry()
+    registry.references.refresh(registry.look)
+    registry.now += 0.9
+    registry.references.refresh(registry.look, early=True)
+    registry.now += 0.2
+    registry.references.refresh(registry.look)
+    assert registry.looks == [100.0]
+    registry.references.refresh(registry.look, early=True)
+    assert len(registry.looks) == 2

@@ -70,7 +70,7 @@ class SoundRows:
         """Read numbers (N, D) of a table of numbers; of other arrays and tables no row is sound."""
         if self._others or inputs.dtype.kind not in "iuf" or inputs.shape[1:] != (self._width,):
             return np.full((len(inputs), self._width), np.nan), np.zeros(len(inputs), dtype=bool)
-        values = inputs.astype(np.float64)
+        values = np.asarray(inputs, np.float64)
         return values, self._numbers.are_sound(values)
 
     def _cells(self, value: Any) -> Sequence[Any] | None:
