@@ -55,8 +55,8 @@ class ShortProtocol(BoundedProtocol):
         """Answer the client; the application says what is wrong."""
         assert self._under_way is not None  # an exchange that has left takes nothing
         exchange, cycle = self._under_way
-        response = exchange.response(answers) if error is None else None
-        if response is None or self.flow.write_paused:
+        response = exchange.response(answers) if error is None and not self.flow.write_paused else None
+        if response is None:
             self._hand_back()
             return
         self._end()
@@ -84,7 +84,8 @@ class ShortProtocol(BoundedProtocol):
     def _submit(self) -> None:
         assert self._under_way is not None  # as its callers know
         exchange, cycle = self._under_way
-        body = self._parts[0] if len(self._parts) == 1 else b"".join((cycle.body, *self._parts))
+        is_in_one_piece = len(self._parts) == 1 and not cycle.body  # which has what came before the exchange began
+        body = self._parts[0] if is_in_one_piece else b"".join((cycle.body, *self._parts))
         self._parts = [body]
         if not exchange.submit(body, self._take):
             self._hand_back()

@@ -31,6 +31,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._phase: Phase = "head"  # which part of a request is awaited, or its answer by the client
         self._waited = 0.0  # seconds waited for the client in this phase
         self._unread = 0.0  # seconds in which the client read nothing
+        self._has_ended = False  # whether a request has, in what was just received
         self._head_bytes = 0
         self._body_bytes = 0
         self._idle = False  # between two requests: uvicorn limits that time itself
@@ -53,8 +54,9 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._idle:
             self._idle = False
             self._enter("head")
+        self._has_ended = False
         super().data_received(data)
-        if self._phase == "head":
+        if self._phase == "head" and not self._has_ended:  # else most of it was of requests before this head
             self._head_bytes += len(data)
             if self._head_bytes > _MAX_HEAD_BYTES and not self.transport.is_closing():
                 self.transport.write(_TOO_LARGE)
@@ -79,6 +81,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """Note that the request is whole."""
         super().on_message_complete()
+        self._has_ended = True
         self._enter("answer")
 
     def on_response_complete(self) -> None:

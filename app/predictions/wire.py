@@ -215,7 +215,10 @@ class Exchange:
 
     def response(self, items: Sequence[Any]) -> tuple[Headers, bytes] | None:
         """Return the headers and the content of the answer, and count it; None where `answer` is to be asked."""
-        content = self._wire.json(self._question, items, self._doubts)
+        try:
+            content = self._wire.json(self._question, items, self._doubts)
+        except Exception:  # noqa: BLE001 - the endpoint computes it once more, and says what is wrong
+            return None
         if content is None:
             return None
         self._wire.count(self._question, time.perf_counter() - self._began)

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from http.client import HTTPResponse
+from random import Random
 from typing import Any
 
 import pytest
@@ -147,6 +148,50 @@ def self_reading(connection: Connection, count: int) -> list[tuple[int, Any]]:
         headers = dict(iter(lambda: tuple(stream.readline().decode().lower().rstrip().split(": ", 1)), ("",)))
         answers.append((status, json.loads(stream.read(int(headers["content-length"])))))
     return answers
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_any_requests_in_any_pieces_are_answered_in_order(connect: Callable[[], Connection], seed: int) -> None:
+    random = Random(seed)  # noqa: S311 - the pieces are to be the same again
+    connection = connect()
+    choices = [{"inputs": [[number, 4, -5]] * (1 + number % 3)} for number in range(8)]
+    choices += [
+        {"inputs": [[1, 2]]},
+        {"inputs": [[1, 2, 3]], "unknown": "warn"},
+        b"[",
+        b'{"inputs": [[1, 2, 3]]}' + b" " * 99_000,
+    ]
+    alone = [connection.ask(body) for body in choices]
+    chosen = [random.randrange(len(choices)) for _ in range(60)]
+    sent = b"".join(connection.request(choices[place]) for place in chosen)
+    writer = threading.Thread(target=send_in_pieces, args=(connection.socket, sent, random))
+    writer.start()
+    answers = self_reading(connection, len(chosen))
+    writer.join()
+    assert [status for status, _ in answers] == [alone[place][0] for place in chosen]
+    for (status, content), place in zip(answers, chosen, strict=True):
+        assert status != 200 or content == alone[place][2]
+
+
+def send_in_pieces(receiver: socket.socket, content: bytes, random: Random) -> None:
+    """Send bytes in pieces of any size; most are small."""
+    start = 0
+    while start < len(content):
+        end = start + int(10 ** random.uniform(0, 5))
+        receiver.sendall(content[start:end])
+        start = end
+
+
+def test_a_request_may_come_half_behind_another(connect: Callable[[], Connection]) -> None:
+    connection = connect()
+    bodies = [{"inputs": [[1, 2, 3]]}, {"inputs": [[90, 1, 5]]}]
+    alone = [connection.ask(body)[2] for body in bodies]
+    first, second = (connection.request(body) for body in bodies)
+    connection.socket.sendall(first + second[:-9])
+    answers = [connection.answer()[2]]
+    connection.socket.sendall(second[-9:])
+    answers.append(connection.answer()[2])
+    assert answers == alone
 
 
 @pytest.mark.parametrize("size", [0, 200_000])
