@@ -43,7 +43,7 @@ from app.shares.turns import Turns
 
 Value = TypeVar("Value")
 
-_INPUT_PATHS = ("/predictions", "/embeddings", "/infer")
+_INPUT_PATHS = ("/predictions", "/embeddings", "/infer", "/v1/heads")
 _MAX_SMALL_BODY_BYTES = 1 << 20
 _MAX_INLINE_JSON_BYTES = 1 << 15  # larger bodies are parsed in a thread, so that the event loop stays free
 _PART_BYTES = 1 << 14

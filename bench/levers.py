@@ -19,10 +19,10 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from app.ml.configs.learning import PretrainingConfig
 from app.ml.data.arrays import ArrayData, InMemory
+from app.ml.fitting.evaluation import evaluate
 from app.ml.resolution.pretraining import resolve_pretraining
 from app.ml.spec import DataSpec
 from worker.training.batches import epoch_batches
-from worker.training.evaluation import evaluate
 from worker.training.events import EpochDone, StepDone
 from worker.training.precision import multiplies_bfloat16
 from worker.training.run import Run, prepare

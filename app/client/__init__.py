@@ -22,7 +22,7 @@ from app.client.errors import (
     UnreachableError,
 )
 from app.client.jobs import Jobs
-from app.client.resources import Datasets, Models
+from app.client.resources import Datasets, Heads, Models
 from app.client.transport import Transport
 
 __all__ = [
@@ -45,6 +45,7 @@ class Graftwork:
         self.jobs = Jobs(self._transport)
         self.datasets = Datasets(self._transport, self.jobs)
         self.models = Models(self._transport)
+        self.heads = Heads(self._transport)
 
     def catalogue(self) -> dict[str, Any]:
         """Return every kind that a job's config can name, by family."""

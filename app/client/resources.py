@@ -97,6 +97,37 @@ class Datasets:
         self._transport.send("DELETE", path_of("datasets", dataset_id))
 
 
+class Heads:
+    """Fits heads while the request waits: /v1/heads."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def create(
+        self,
+        *,
+        model: str,
+        dataset: str | None = None,
+        rows: Any = None,
+        labels: Any = None,
+        target: str | builtins.list[str] | None = None,
+        **options: Any,
+    ) -> Json:
+        """Fit heads on a model's backbone, on a dataset or on rows with labels, and return the model that they make.
+
+        `rows` and `labels` are lists, or NumPy arrays. `options` are the request's other fields: heads, layer,
+        name, unknown, timeout.
+        """
+        body: Json = {"model": model, "dataset": dataset, "target": target, **options}
+        if rows is not None:
+            body["rows"] = [to_json(row) for row in rows]
+        if labels is not None:
+            body["labels"] = [to_json(label) for label in labels]
+        return self._transport.create(
+            "/v1/heads", json={key: value for key, value in body.items() if value is not None}
+        )
+
+
 class Models:
     """Reads, imports and runs models: /v1/models. `ref` is an id, a name, name@version or name@alias."""
 

@@ -1,5 +1,8 @@
 """Datasets as requests name them: this module alone says that there is no such dataset, or that it cannot be read."""
 
+import hashlib
+import json
+
 from sqlalchemy.orm import Session
 
 from app.datasets import repository
@@ -8,6 +11,7 @@ from app.errors import ConflictError, NotFoundError
 from app.kit.ids import is_id
 from app.ml.spec import DataSpec
 
+INPUT_FILES = ("inputs.npy", "text.npy", "offsets.npy")
 NO_SUCH_DATASET = "there is no such dataset in this project"
 
 
@@ -58,3 +62,11 @@ def not_ready(row: DatasetRow) -> ConflictError:
         msg = "The preparation of this dataset failed; its `error` says why."
         return ConflictError(msg, code="dataset_failed")
     return ConflictError("This dataset is still being prepared; follow its job.", code="dataset_not_ready")
+
+
+def rows_digest(dataset: DatasetRow) -> str:
+    """Return a digest of what the stored rows are: their files, and how they are to be read."""
+    files = {name: blob["sha256"] for name, blob in (dataset.files or {}).items() if name in INPUT_FILES}
+    spec = dataset.spec or {}
+    meaning = {name: spec.get(name) for name in ("modality", "shape", "value_scale", "columns")}
+    return hashlib.sha256(json.dumps([files, meaning], sort_keys=True).encode()).hexdigest()

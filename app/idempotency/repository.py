@@ -10,6 +10,11 @@ from app.db.tables import IdempotencyRow
 __all__ = ["IdempotencyRow"]  # services know the type of a row from here
 
 
+def find(session: Session, project_id: str, key: str) -> IdempotencyRow | None:
+    """Return the row of a key."""
+    return session.get(IdempotencyRow, (project_id, key))
+
+
 def reserve(session: Session, project_id: str, key: str, fingerprint: str) -> tuple[IdempotencyRow, bool]:
     """Return the row of a key, and whether it is new: a new one still lacks its answer.
 

@@ -55,6 +55,16 @@ def once(
     return answer
 
 
+def answered(session: Session, project_id: str, key: str | None, request: str, kind: type[Answer]) -> Answer | None:
+    """Return the answer that is stored under the key, None where there is none: for work too long for `once`.
+
+    Raises:
+        UnprocessableError: the key was used with another request.
+    """
+    row = None if key is None else repository.find(session, project_id, key)
+    return None if row is None else _replay(row, request, kind)
+
+
 def _replay(earlier: repository.IdempotencyRow, request: str, kind: type[Answer]) -> Answer:
     if earlier.fingerprint != request:
         msg = "This Idempotency-Key was used with another request; take a fresh key."

@@ -9,13 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, ValidationError
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app.artifacts import put_blob
 from app.dependencies import Services
 from app.errors import (
-    ConflictError,
     ErrorItem,
     GraftworkError,
     UnavailableError,
@@ -36,7 +34,6 @@ if TYPE_CHECKING:
     from app.ml.models.bundle import Bundle
 
 _MAX_WAIT_SECONDS = 5.0
-_MAX_ATTEMPTS = 5
 _import_lock = threading.Lock()  # one import at a time: each holds a network in memory
 
 
@@ -84,7 +81,7 @@ def create(state: Services, project_id: str, key: str | None, form: Form) -> Mod
 
 
 def _registered(state: Services, project_id: str, key: str | None, request: str, candidate: dict[str, Any]) -> Model:
-    """Register the model as the next version; retry if another request took that version meanwhile."""
+    """Register the model as the next version."""
     origin: dict[str, Any] = {"project_id": project_id, "job_id": None, "dataset_id": None, "parent_id": None}
 
     def add(session: Session) -> Model:
@@ -92,15 +89,9 @@ def _registered(state: Services, project_id: str, key: str | None, request: str,
         refuse_exceeded(session, project_id)
         return model
 
-    for _ in range(_MAX_ATTEMPTS):
-        try:
-            return state.database.transact(
-                lambda session: once(session, project_id, key, request, partial(add, session), Model)
-            )
-        except IntegrityError:
-            continue
-    msg = "Other requests are making versions of this name; repeat this one."
-    raise ConflictError(msg, code="version_in_progress")
+    return service.with_next_version(
+        state.database, lambda session: once(session, project_id, key, request, partial(add, session), Model)
+    )
 
 
 @contextmanager

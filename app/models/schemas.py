@@ -9,6 +9,10 @@ from app.ml.interfaces.signature import Signature
 from app.ml.spec import WarningItem
 
 Kind = Literal["backbone", "fine_tuned"]
+Origin = Literal["job", "import", "dataset", "rows"]
+_ORIGIN = (
+    "What made it: a job; an import; or POST /v1/heads, on a dataset, or on rows of the request, which are not kept."
+)
 
 
 class HeadSummary(BaseModel):
@@ -56,6 +60,7 @@ class ModelSummary(BaseModel):
     dataset: str | None
     parent: str | None = Field(description="The model that it was fine-tuned from; null if trained from scratch.")
     warnings: list[WarningItem] = Field([], description="Those of the job that made it; empty: nothing is known.")
+    origin: Origin = Field("import", description=_ORIGIN)
     aliases: list[str]
     created_at: Timestamp
     links: ModelLinks
@@ -84,6 +89,7 @@ class LineageModel(BaseModel):
     kind: Kind
     job: str | None
     dataset: str | None
+    origin: Origin = Field(description=_ORIGIN)
     created_at: Timestamp
     deleted: bool
 

@@ -1,24 +1,28 @@
 """Resolves references to models; registers, lists and deletes models. Imports no torch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
-from typing import Any
+from typing import Any, TypeVar
 
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from app.db.session import after_commit
+from app.db.session import Database, after_commit
 from app.dependencies import Services
 from app.errors import ConflictError, NotFoundError
 from app.kit.pages import Listing, Page, View, listing, summary_of
+from app.ml.spec import WarningItem
 from app.models import repository
 from app.models.refs import Ref, parse
 from app.models.repository import ModelRow
-from app.models.schemas import FileSummary, Lineage, LineageModel, Model, ModelLinks, ModelSummary
+from app.models.schemas import FileSummary, Lineage, LineageModel, Model, ModelLinks, ModelSummary, Origin
 from app.models.signatures import heads_of, signature_of, warn_of_changes
 
 MAX_ANCESTORS = 1000
 MAX_CHILDREN = 1000
 _MAX_NAMED_VERSIONS = 20
+_MAX_ATTEMPTS = 5  # at a version that other requests want, too
+Answer = TypeVar("Answer")
 
 
 def register(  # noqa: PLR0913 - the fields of a model, all by keyword
@@ -33,20 +37,22 @@ def register(  # noqa: PLR0913 - the fields of a model, all by keyword
     manifest: dict[str, Any],
     files: Mapping[str, Mapping[str, Any]],
     metrics: dict[str, Any],
+    warnings: Sequence[WarningItem] = (),
 ) -> ModelRow:
     """Add a model as the next version of its name; part of the caller's transaction.
 
-    `files` is `{name: {"sha256", "bytes"}}` of blobs that are already stored.
+    `files` is `{name: {"sha256", "bytes"}}` of blobs that are already stored; `warnings` are its own, where no job has
+    any.
 
     Raises:
         IntegrityError: another transaction took this version, so that the caller retries; or the job has registered
             a model before.
     """
     older = repository.find(session, project_id, Ref(name=name))
-    warnings = [] if older is None else warn_of_changes(manifest, older.manifest, older.version)
+    changes = [] if older is None else warn_of_changes(manifest, older.manifest, older.version)
     return repository.add(
         session,
-        warnings=[warning.model_dump(mode="json") for warning in warnings],
+        warnings=[warning.model_dump(mode="json") for warning in (*warnings, *changes)],
         project_id=project_id,
         name=name,
         kind=kind,
@@ -63,6 +69,21 @@ def add(session: Session, **fields: Any) -> Model:
     """Register a model as `register` does, and return it as a response."""
     row = register(session, **fields)
     return _signed(_answer(row, [], has_job=fields["job_id"] is not None), row)
+
+
+def with_next_version(database: Database, register: Callable[[Session], Answer]) -> Answer:
+    """Run what registers a model as a transaction; again where another request took its version meanwhile.
+
+    Raises:
+        ConflictError: other requests keep registering versions of this name.
+    """
+    for _ in range(_MAX_ATTEMPTS):
+        try:
+            return database.transact(register)
+        except IntegrityError:
+            continue
+    msg = "Other requests are making versions of this name; repeat this one."
+    raise ConflictError(msg, code="version_in_progress")
 
 
 def revision(session: Session) -> tuple[Any, ...]:
@@ -216,10 +237,19 @@ def _relative(row: ModelRow) -> LineageModel:
             "kind": row.kind,
             "job": row.job_id,
             "dataset": row.dataset_id,
+            "origin": _origin(row),
             "created_at": row.created_at,
             "deleted": row.deleted_at is not None,
         }
     )
+
+
+def _origin(row: ModelRow) -> Origin:
+    if row.job_id is not None:
+        return "job"
+    if row.parent_id is None:
+        return "import"
+    return "rows" if row.dataset_id is None else "dataset"
 
 
 def _answers(session: Session, project_id: str, rows: Sequence[ModelRow]) -> list[Model]:
@@ -261,6 +291,7 @@ def _answer(row: ModelRow, aliases: list[str], *, has_job: bool) -> Model:
             "job": row.job_id,
             "dataset": row.dataset_id,
             "parent": row.parent_id,
+            "origin": _origin(row),
             "metrics": row.metrics,
             "warnings": row.warnings,
             "files": [FileSummary(name=n, url=f"{path}/files/{n}", **blob) for n, blob in sorted(row.files.items())],

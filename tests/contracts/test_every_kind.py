@@ -22,6 +22,7 @@ from app.ml.configs.learning import FineTuningConfig, PretrainingConfig
 from app.ml.configs.resolved import ResolvedFineTuning, ResolvedPretraining
 from app.ml.data.arrays import ArrayData
 from app.ml.errors import ConfigError, CorruptCheckpointError
+from app.ml.fitting.evaluation import evaluate
 from app.ml.interfaces import Backbone, BackboneRequest, HeadConfig, MethodRequest, ModalityKind
 from app.ml.interfaces.abilities import Centroids, Mirrors, Patches, Sequences
 from app.ml.kinds.registry import FAMILIES, kinds
@@ -36,7 +37,6 @@ from app.ml.resolution.fine_tuning import resolve_fine_tuning
 from app.ml.resolution.pretraining import resolve_pretraining
 from tests.support import tiny
 from tests.support.answers import flat
-from worker.training.evaluation import evaluate
 from worker.training.events import EpochDone, Evaluated, Event, Finished, Started, StepDone
 from worker.training.run import Run, prepare
 

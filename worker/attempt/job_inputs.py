@@ -1,7 +1,5 @@
 """What a job works on: its dataset, a model, and the device that it asks for."""
 
-import hashlib
-import json
 from pathlib import Path
 
 import torch
@@ -17,8 +15,6 @@ from app.ml.models.bundle import Bundle, read_bundle
 from app.models import repository as models
 from worker.attempt.attempt import Attempt
 from worker.attempt.context import JobContext
-
-_INPUT_FILES = ("inputs.npy", "text.npy", "offsets.npy")
 
 
 def open_data(context: JobContext) -> tuple[DatasetRow, ArrayData]:
@@ -54,11 +50,3 @@ def device_for(job: JobRow) -> torch.device:
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(device)
-
-
-def rows_digest(dataset: DatasetRow) -> str:
-    """What the stored rows are: their files, and how they are to be read."""
-    files = {name: blob["sha256"] for name, blob in (dataset.files or {}).items() if name in _INPUT_FILES}
-    spec = dataset.spec or {}
-    meaning = {name: spec.get(name) for name in ("modality", "shape", "value_scale", "columns")}
-    return hashlib.sha256(json.dumps([files, meaning], sort_keys=True).encode()).hexdigest()

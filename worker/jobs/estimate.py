@@ -5,12 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
+from app.datasets.access import rows_digest
 from app.estimates.schemas import Estimate, Measured
 from app.jobs.kinds import learning_config
+from app.ml.fitting.feature_cache import FeatureCache
 from app.ml.kinds.strategies.base import StrategyConfig
 from worker.attempt.context import JobContext
-from worker.attempt.feature_cache import FeatureCache
-from worker.attempt.job_inputs import device_for, open_auxiliary, open_data, open_model, rows_digest
+from worker.attempt.job_inputs import device_for, open_auxiliary, open_data, open_model
 from worker.attempt.reporter import progress_of
 from worker.distributed.leader import distributed
 from worker.training import measured_cost

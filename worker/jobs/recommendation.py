@@ -3,11 +3,14 @@
 import time
 from pathlib import Path
 
+from app.datasets.access import rows_digest
 from app.datasets.repository import DatasetRow
 from app.jobs.repository import JobRow
 from app.ml.configs.learning import FineTuningConfig
 from app.ml.configs.resolved import ResolvedFineTuning
 from app.ml.data.arrays import ArrayData
+from app.ml.fitting.feature_cache import FeatureCache
+from app.ml.fitting.features import GetOrCompute
 from app.ml.kinds.strategies.full import Full
 from app.ml.learning.untrained_backbones import RawBackbone, RawConfig
 from app.ml.resolution.fine_tuning import resolve_fine_tuning
@@ -17,8 +20,7 @@ from app.recommendations.schemas import Candidate, RecommendationConfig
 from app.settings import Settings
 from worker.attempt.attempt import Attempt
 from worker.attempt.context import JobContext
-from worker.attempt.feature_cache import FeatureCache
-from worker.attempt.job_inputs import device_for, open_data, open_model, rows_digest
+from worker.attempt.job_inputs import device_for, open_data, open_model
 from worker.attempt.reporter import progress_of
 from worker.training.backbone_ranking.ranking import (
     MeasuredBackbone,
@@ -28,7 +30,6 @@ from worker.training.backbone_ranking.ranking import (
     measure,
     sample_rows,
 )
-from worker.training.features import GetOrCompute
 from worker.training.run import fit_modality
 
 

@@ -12,9 +12,12 @@ from pydantic import TypeAdapter
 from sqlalchemy.orm import Session
 
 from app import failpoints
+from app.datasets.access import rows_digest
 from app.estimates import repository as estimates
 from app.jobs import lease as leases
 from app.jobs.kinds import learning_config
+from app.ml.fitting.evaluation import Evaluation
+from app.ml.fitting.feature_cache import FeatureCache
 from app.ml.kinds.strategies import ResolvedStrategy
 from app.ml.kinds.strategies.base import StrategyConfig
 from app.ml.models.bundle import Bundle, read_manifest
@@ -25,12 +28,10 @@ from worker.attempt.checkpoints import Checkpoints
 from worker.attempt.context import JobContext
 from worker.attempt.divergence import DivergedError
 from worker.attempt.drain import DrainedError
-from worker.attempt.feature_cache import FeatureCache
-from worker.attempt.job_inputs import device_for, open_auxiliary, open_data, open_model, rows_digest
+from worker.attempt.job_inputs import device_for, open_auxiliary, open_data, open_model
 from worker.attempt.reporter import Reporter, progress_of
 from worker.distributed.leader import distributed
 from worker.jobs.trial import RunningTrial, trial_of
-from worker.training.evaluation import Evaluation
 from worker.training.events import Evaluated, Finished, Note, Started, StepDone
 from worker.training.precision import computes_in_bfloat16
 from worker.training.run import Run, prepare

@@ -11,13 +11,13 @@ from app.jobs import lease as leases
 from app.jobs import repository as jobs
 from app.jobs.repository import JobRow
 from app.ml.errors import ConfigError
+from app.ml.fitting.evaluation import Evaluation
 from app.sweeps import repository
 from app.sweeps.config import SweepConfig
 from app.sweeps.halving import goes_on
 from app.sweeps.space import SuccessiveHalving
 from worker.attempt.attempt import Attempt
 from worker.attempt.reporter import Reporter
-from worker.training.evaluation import Evaluation
 from worker.training.events import Evaluated
 
 log = logging.getLogger(__name__)

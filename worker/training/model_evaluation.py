@@ -8,12 +8,12 @@ from torch import Tensor
 
 from app.ml.data.arrays import ArrayData
 from app.ml.data.chunks import each_block, rows_per_block
+from app.ml.fitting.evaluation import Evaluation
 from app.ml.interfaces import Rows
 from app.ml.models.assembly import stacked
 from app.ml.models.bundle import Bundle, HeadEntry
 from app.ml.resolution.compatibility import EvaluatedSplit
 from app.ml.spec import SPLITS, DataSpec, TargetSpec
-from worker.training.evaluation import Evaluation
 
 MAX_NUMBERS = 20_000_000  # in the outputs of all heads for all rows
 _MIN_NUMBERS_PER_ROW = 4  # that any head is counted with

@@ -13,6 +13,8 @@ import torch
 
 from app.ml.configs.resolved import ResolvedFineTuning
 from app.ml.data.arrays import ArrayData, Examples, OnDisk
+from app.ml.fitting.evaluation import Evaluation
+from app.ml.fitting.features import GetOrCompute, feature_key, uncached
 from app.ml.interfaces import Backbone, Modality, ResolutionContext, Rows
 from app.ml.kinds.strategies.automatic import Automatic, Candidate
 from app.ml.kinds.strategies.base import StrategyConfig
@@ -23,9 +25,7 @@ from app.ml.kinds.strategies.lp_ft import LpFt
 from app.ml.models.assembly import stacked, targets_of
 from app.ml.spec import SPLITS
 from worker.training.cross_validation import assign_folds, with_validation_rows
-from worker.training.evaluation import Evaluation
 from worker.training.events import Note
-from worker.training.features import GetOrCompute, feature_key, uncached
 from worker.training.flops import row_seconds, solving_seconds, training_seconds
 
 Layer = Literal["last", "all"] | int

@@ -19,21 +19,29 @@ import torch
 
 from app.ml.configs.resolved import ResolvedFineTuning, ResolvedPretraining
 from app.ml.data.arrays import ArrayData, Examples, InMemory, Subset
+from app.ml.fitting.evaluation import Evaluation, calibrate, evaluate, features_of
+from app.ml.fitting.far_targets import warn_of_far_targets
+from app.ml.fitting.features import GetOrCompute, feature_key, uncached
+from app.ml.fitting.objective import (
+    build_objective,
+    fit_statistics,
+    head_entries,
+    inherited_by,
+    warn_of_dropped_classes,
+)
+from app.ml.fitting.unknown_values import check_unknown_values
 from app.ml.interfaces import Backbone, Head, Modality, Objective
 from app.ml.kinds.modalities import AnyModality
 from app.ml.kinds.registry import FAMILIES, kinds
 from app.ml.kinds.strategies.base import StrategyConfig
 from app.ml.kinds.supervision.base import JointObjective
-from app.ml.models.assembly import FineTuning, build_heads, stacked, targets_of
-from app.ml.models.bundle import Bundle, HeadEntry, Manifest, save_bundle
+from app.ml.models.assembly import FineTuning
+from app.ml.models.bundle import Bundle, Manifest, save_bundle
 from app.ml.models.partial_loading import load_partially
-from app.ml.resolution.inheritance import Inherited, entry_for, with_inherited_classes
+from app.ml.resolution.inheritance import with_inherited_classes
 from app.ml.resolution.pretrained import inherits_preprocessing
-from app.ml.spec import Split, WarningCode, WarningItem
-from worker.training.evaluation import Evaluation, calibrate, evaluate, features_of
+from app.ml.spec import Split, WarningItem
 from worker.training.events import EpochDone, Event, Note
-from worker.training.far_targets import warn_of_far_targets
-from worker.training.features import GetOrCompute, feature_key, uncached
 from worker.training.label_propagation.pseudo_labels import LabelPropagation
 from worker.training.loop import Metrics, Plan, train
 from worker.training.model_selection import SelectionContext, select_strategy
@@ -43,9 +51,7 @@ from worker.training.precision import use_channels_last
 from worker.training.solve import solve_heads, train_by_solving
 from worker.training.state import LoopState
 from worker.training.task_affinity import is_due, measure_task_affinity
-from worker.training.unknown_values import check_unknown_values
 
-_MAX_SHOWN = 5
 AnyRunConfig = ResolvedPretraining | ResolvedFineTuning
 
 
@@ -97,8 +103,13 @@ class Run:
                 measure_task_affinity(objective, examples, self.plan, event.epoch)
         if self._solving == "around":
             assert isinstance(objective, FineTuning)
-            _fit_heads(self, objective)  # anew: solving scales the standardisation by the layers' widths
+            # Anew: solving scales the standardisation by the layers' widths.
+            fit_statistics(objective, examples, self._inherited_heads)
             yield solve_heads(objective, examples)
+
+    @property
+    def _inherited_heads(self) -> tuple[str, ...]:
+        return self.config.inherited_heads if isinstance(self.config, ResolvedFineTuning) else ()
 
     @property
     def _solving(self) -> str:
@@ -167,7 +178,7 @@ class Run:
             backbone=config.backbone,
             encoding=backbone.encoding,
             features=backbone.features,
-            heads=_head_entries(config, self.data),
+            heads=head_entries(config, self.data.spec) if isinstance(config, ResolvedFineTuning) else (),
             method=config.method if isinstance(config, ResolvedPretraining) else None,
             labels=config.labels if isinstance(config, ResolvedPretraining) else None,
             watch=config.watch if isinstance(config, ResolvedPretraining) else None,
@@ -203,7 +214,7 @@ def prepare(
     # the heads (on the CPU), then what objectives fit at random. In another order it would be another training.
     torch.manual_seed(config.training.seed)
     device = torch.device(device)
-    inherited = _inherited(config, parent)
+    inherited = inherited_by(config, parent) if isinstance(config, ResolvedFineTuning) else {}
     data = data.with_classes(with_inherited_classes(data.spec, inherited.values()))
     modality = _modality(config, data, parent)
     unknown = () if parent is None else check_unknown_values(modality, data)
@@ -219,7 +230,7 @@ def prepare(
             context = SelectionContext(config, data, modality, backbone, pretrained, device, train_and_evaluate, cache)
             strategy, notes = select_strategy(config.strategy, context)
         # Heads draw their weights on the CPU, whatever the device: the same seed gives the same weights everywhere.
-        objective = _fine_tuning(config, data, backbone.cpu(), strategy, parent)
+        objective = build_objective(config, data.spec, backbone.cpu(), strategy, parent)
     objective.augmentations = config.augmentations
     objective.to(device)
     use_channels_last(objective)
@@ -234,9 +245,10 @@ def prepare(
     # The objective first, on the device: initial centroids, say. Heads after it: they standardise by features.
     objective.fit(run.examples("train"))
     if isinstance(objective, FineTuning):
-        _fit_heads(run, objective)
+        assert isinstance(config, ResolvedFineTuning)
+        fit_statistics(objective, run.examples("train"), config.inherited_heads)
         run.notes = (
-            *_dropped_classes(config, objective, parent),
+            *warn_of_dropped_classes(config, objective, parent),
             *warn_of_far_targets(objective, run.examples("train")),
             *run.notes,
         )
@@ -252,40 +264,6 @@ def _frozen(
     trained = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
     named = objective.backbone.named_parameters(prefix="backbone", remove_duplicate=False)
     return frozenset(name for name, parameter in named if id(parameter) not in trained)
-
-
-def _inherited(config: AnyRunConfig, parent: Bundle | None) -> Inherited:
-    """The parent's heads that heads go on from, by the heads' keys."""
-    if parent is None or not isinstance(config, ResolvedFineTuning):
-        return {}
-    entries = {
-        head.key: entry_for(head, parent.manifest) for head in config.heads if head.key in config.inherited_heads
-    }
-    return {key: entry for key, entry in entries.items() if entry is not None}
-
-
-def _dropped_classes(config: AnyRunConfig, objective: FineTuning, parent: Bundle | None) -> list[WarningItem]:
-    """A warning for each head that cannot answer what the parent's head for the same target does."""
-    if parent is None or not isinstance(config, ResolvedFineTuning):
-        return []
-    warnings = []
-    for head_config, head in zip(config.heads, objective.each_head(), strict=True):
-        entry = entry_for(head_config, parent.manifest) if parent.heads else None
-        names = () if entry is None else parent.heads[entry.config.key].output_names
-        dropped = [name for name in names if name not in head.output_names]
-        if dropped and len(dropped) < len(names):  # where it shares none, it is another question of the same name
-            warnings.append(_warn_of_dropped(head_config.key, dropped))
-    return warnings
-
-
-def _warn_of_dropped(key: str, dropped: list[str]) -> WarningItem:
-    shown = ", ".join(repr(name[:40]) for name in dropped[:_MAX_SHOWN])
-    more = f" and {len(dropped) - _MAX_SHOWN} more" if len(dropped) > _MAX_SHOWN else ""
-    message = (
-        f"Head {key!r} of the pretrained model answers {shown}{more}, of which the dataset has no row: this one cannot."
-    )
-    remedy = '`"heads": "inherit"` goes on from the model\'s heads and keeps their classes.'
-    return WarningItem(code=WarningCode.CLASSES_DROPPED, message=message, count=len(dropped), remedy=remedy)
 
 
 def fit_modality(config: AnyRunConfig, data: ArrayData) -> AnyModality:
@@ -315,20 +293,6 @@ def _pretraining(config: ResolvedPretraining, data: ArrayData, backbone: Backbon
     return JointObjective(objective, labels.build(backbone.features, target), labels)
 
 
-def _fine_tuning(
-    config: ResolvedFineTuning, data: ArrayData, backbone: Backbone, strategy: StrategyConfig, parent: Bundle | None
-) -> FineTuning:
-    targets = [targets_of(head, data.spec) for head in config.heads]
-    heads = build_heads(config.heads, strategy, backbone, targets)
-    objective = FineTuning(strategy.adapt(backbone), heads, config.heads, strategy, config.balancing)
-    inherited = _inherited(config, parent)
-    for head_config, head in zip(config.heads, objective.each_head(), strict=True):
-        head.inherit(parent.method if parent else {}, backbone)
-        if parent is not None and head_config.key in inherited:
-            head.take_over(parent.heads[inherited[head_config.key].config.key])
-    return objective
-
-
 def _train_and_evaluate(
     device: torch.device, parent: Bundle | None, config: ResolvedFineTuning, data: ArrayData
 ) -> Evaluation | None:
@@ -350,27 +314,6 @@ def _backbone(config: AnyRunConfig, modality: AnyModality, parent: Bundle | None
         return built, (Note("weights.loaded", f"{loaded.words}.", loaded.as_json()),)
     built.load_state_dict(parent.backbone.state_dict())
     return built, ()
-
-
-def _fit_heads(run: Run, objective: FineTuning) -> None:
-    """Let the heads take standardisation and class weights from the train split; inherited ones keep their scales."""
-    examples = run.examples("train")
-    features = examples if objective.strategy.caches_features else None
-    inherited = run.config.inherited_heads if isinstance(run.config, ResolvedFineTuning) else ()
-    for config, head in zip(objective.configs, objective.each_head(), strict=True):
-        goes_on = config.key in inherited
-        if not config.needs_labels:
-            head.fit_examples(examples)
-        elif not (goes_on and head.scales_targets):
-            head.fit_target(stacked(config, examples.targets))  # labels (N,), of several targets (N, T)
-        if features is not None and not goes_on:
-            head.fit_features(features.inputs.take(None))
-
-
-def _head_entries(config: AnyRunConfig, data: ArrayData) -> tuple[HeadEntry, ...]:
-    if isinstance(config, ResolvedPretraining):
-        return ()
-    return tuple(HeadEntry(config=head, targets=targets_of(head, data.spec)) for head in config.heads)
 
 
 def _targets(config: AnyRunConfig) -> tuple[str, ...]:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 import torch
 
 from app.ml.data.arrays import Examples, InMemory
+from app.ml.fitting.evaluation import features_of
 from app.ml.models.assembly import FineTuning
 from app.ml.solvers.solution import Solution
-from worker.training.evaluation import features_of
 from worker.training.events import EpochDone, Evaluated, Event, Finished, Note, Started, StepDone
 from worker.training.label_propagation.pseudo_labels import LabelPropagation
 from worker.training.state import LoopState

@@ -5,10 +5,10 @@ import math
 import torch
 
 from app.ml.data.arrays import Examples
+from app.ml.fitting.evaluation import fixed_seed
 from app.ml.interfaces import Objective
 from app.ml.models.assembly import FineTuning
 from worker.training.batches import epoch_order
-from worker.training.evaluation import fixed_seed
 from worker.training.loop import Plan
 
 _MEASUREMENTS = 5  # evenly over a training: a few per cent of its cost

@@ -57,7 +57,7 @@ def _target(column: Column, loaded: Loaded, options: PrepareOptions, reader: Col
         message = f"target {name} cannot be learned: {values.reason}{hint}"
         raise DatasetError(Code.BAD_TARGET, message, [RowError((name,), message)])
     if isinstance(values, Numbers):
-        if declared == "number" or not _are_classes(name, values, reader.notes):
+        if declared == "number" or not _decide_classes(name, values, reader.notes):
             return TargetSpec(name=name, type="number"), values.values
         values = reader.as_categories(name, values)
     if declared is None:
@@ -69,24 +69,30 @@ def _holds_dates(column: Column) -> bool:
     return isinstance(column, TextColumn) and parse_dates(column.values, force=False) is not None
 
 
-def _are_classes(name: str, numbers: Numbers, notes: Notes) -> bool:
-    """Return whether the numbers of a target are classes: booleans are, and few different whole numbers."""
+def _decide_classes(name: str, numbers: Numbers, notes: Notes) -> bool:
+    """Return whether the numbers of a target are classes, once the notes say why."""
+    is_category, reason = are_classes(name, numbers)
+    kind, other = ("category", "number") if is_category else ("number", "category")
+    option = f'types={{"{name}": "{other}"}}'
+    notes.decide(f"types.{name}", kind, reason, option=option)
+    present = numbers.values[~np.isnan(numbers.values)]
+    if not is_category and (present == np.floor(present)).all():
+        notes.notice(f"target {name} is learned as a number: {reason}; {option} makes classes of them")
+    return is_category
+
+
+def are_classes(name: str, numbers: Numbers) -> tuple[bool, str]:
+    """Return whether the numbers of a target are classes, and why: booleans are, and few different whole numbers."""
     present = numbers.values[~np.isnan(numbers.values)]
     distinct = np.unique(present)
     whole = bool((present == np.floor(present)).all())
     few = len(distinct) <= MAX_CERTAIN_CATEGORIES and (2 * len(distinct) <= len(present) or _count_up(distinct))
-    are_classes = numbers.boolean or (whole and (few or _are_class_numbers(name, numbers.whole, distinct, present)))
-    reason = "it holds true and false"
-    if not numbers.boolean:
-        span = f", {distinct[0]:g} to {distinct[-1]:g}," if len(distinct) else ""
-        what = "whole numbers" if whole else "numbers, not all of them whole"
-        reason = f"{len(distinct)} different {what}{span} in {len(present)} rows"
-    kind, other = ("category", "number") if are_classes else ("number", "category")
-    option = f'types={{"{name}": "{other}"}}'
-    notes.decide(f"types.{name}", kind, reason, option=option)
-    if whole and not are_classes:
-        notes.notice(f"target {name} is learned as a number: {reason}; {option} makes classes of them")
-    return are_classes
+    is_category = numbers.boolean or (whole and (few or _are_class_numbers(name, numbers.whole, distinct, present)))
+    if numbers.boolean:
+        return is_category, "it holds true and false"
+    span = f", {distinct[0]:g} to {distinct[-1]:g}," if len(distinct) else ""
+    what = "whole numbers" if whole else "numbers, not all of them whole"
+    return is_category, f"{len(distinct)} different {what}{span} in {len(present)} rows"
 
 
 def _count_up(distinct: Floats) -> bool:

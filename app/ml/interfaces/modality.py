@@ -127,6 +127,10 @@ class Modality(Config, ABC):
         """Return what rows to answer hold, with an example."""
 
     @abstractmethod
+    def spec(self) -> DataSpec:
+        """Return the description of rows as stored that fit; it counts none."""
+
+    @abstractmethod
     def differences(self, spec: DataSpec) -> list[str]:
         """Return in words how a dataset's rows differ from those this was fitted on; empty when they fit."""
 

@@ -141,10 +141,14 @@ class FineTuning(Objective):
 
     def train(self, mode: bool = True) -> "FineTuning":
         """As usual, except that a frozen backbone stays in eval mode (no dropout on features that are kept)."""
-        super().train(mode)
-        if self.strategy.caches_features:
-            self.backbone.eval()
-        self._freeze_statistics()
+        if not self.strategy.caches_features:
+            super().train(mode)
+            self._freeze_statistics()
+            return self
+        # A frozen backbone is never in train mode, not for a moment: it may be answering requests in other threads.
+        self.training = mode
+        for module in self.children():
+            module.train(mode and module is not self.backbone)
         return self
 
     def _freeze_statistics(self) -> None:

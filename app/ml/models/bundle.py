@@ -109,18 +109,36 @@ class Bundle:
 
 def save_bundle(folder: Path, bundle: Bundle) -> list[str]:
     """Write a model's files and return their names."""
-    bundle = replace(copy.deepcopy(bundle), device=CPU)  # the training goes on, maybe on another device
-    modules = [bundle.backbone, *bundle.heads.values()]
-    for module in modules:
-        module.cpu().eval()
-    tensors = {
-        BACKBONE: bundle.backbone.state_dict(),
-        GOLDEN: _golden(bundle, bundle.manifest.modality.specimens(GOLDEN_ROWS)),
-    }
-    if bundle.heads:
-        tensors[HEADS] = _head_modules(bundle.heads).state_dict()
+    bundle = _on_cpu(bundle)
+    tensors = {BACKBONE: bundle.backbone.state_dict(), **_answering(bundle)}
     if bundle.method:
         tensors[METHOD] = bundle.method
+    return _write(folder, bundle, tensors, {})
+
+
+def save_heads(folder: Path, bundle: Bundle, backbone: str) -> list[str]:
+    """Write the files of a model but its backbone's, the SHA-256 of whose file is `backbone`; return their names."""
+    if bundle.device != CPU:
+        bundle = _on_cpu(bundle)  # else the modules are only read: the backbone may be answering requests
+    return _write(folder, bundle, _answering(bundle), {BACKBONE: backbone})
+
+
+def _on_cpu(bundle: Bundle) -> Bundle:
+    """A copy in eval mode: the training goes on, maybe on another device."""
+    bundle = replace(copy.deepcopy(bundle), device=CPU)
+    for module in (bundle.backbone, *bundle.heads.values()):
+        module.cpu().eval()
+    return bundle
+
+
+def _answering(bundle: Bundle) -> dict[str, Tensors]:
+    """Return the heads, and what they make of the golden rows, by the name of the file."""
+    golden = {GOLDEN: _golden(bundle, bundle.manifest.modality.specimens(GOLDEN_ROWS))}
+    return {**golden, HEADS: _head_modules(bundle.heads).state_dict()} if bundle.heads else golden
+
+
+def _write(folder: Path, bundle: Bundle, tensors: dict[str, Tensors], known: dict[str, str]) -> list[str]:
+    """Write files of tensors, the preprocessing's and the manifest, which names the `known` files, too."""
     files = {
         name: tensor_file.write_atomically(folder / name, tensor_file.to_bytes(values))
         for name, values in tensors.items()
@@ -128,7 +146,7 @@ def save_bundle(folder: Path, bundle: Bundle) -> list[str]:
     for name in bundle.manifest.modality.save(folder):
         files[name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
     versions = {"torch": str(torch.__version__), "numpy": np.__version__}
-    manifest = bundle.manifest.model_copy(update={"files": files, "versions": versions})
+    manifest = bundle.manifest.model_copy(update={"files": {**known, **files}, "versions": versions})
     tensor_file.write_atomically(folder / MANIFEST, manifest.model_dump_json(indent=2).encode())
     return [MANIFEST, *files]
 

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from app.ml.configs.learning import FineTuningConfig, PretrainingConfig
+from app.ml.fitting.feature_cache import FeatureCache
+from app.ml.fitting.features import GetOrCompute
 from app.ml.kinds.backbones.mlp import MlpBackbone
 from app.ml.models.bundle import Bundle
 from app.ml.resolution.fine_tuning import resolve_fine_tuning
 from app.ml.resolution.pretraining import resolve_pretraining
 from tests.support import tiny
-from worker.attempt.feature_cache import FeatureCache
-from worker.training.features import GetOrCompute
 from worker.training.run import Run, prepare
 
 

@@ -11,13 +11,13 @@ from torch.func import jacrev, vmap
 from app.ml.blocks.regularizers import contraction, divergence_from_rate, squared_projections
 from app.ml.configs.learning import PretrainingConfig
 from app.ml.data.arrays import Examples, InMemory
+from app.ml.fitting.evaluation import evaluate
 from app.ml.interfaces import Backbone, Batch, Encoding
 from app.ml.kinds.backbones.convnet import ConvNet
 from app.ml.kinds.backbones.mlp import ResolvedMlp
 from app.ml.kinds.methods.autoencoder import Autoencoder, AutoencoderObjective
 from app.ml.resolution.pretraining import resolve_pretraining
 from tests.support import tiny
-from worker.training.evaluation import evaluate
 
 
 def mlp() -> Backbone:

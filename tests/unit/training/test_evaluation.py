@@ -13,6 +13,7 @@ from app.ml.configs.learning import FineTuningConfig, PretrainingConfig
 from app.ml.data import arrays as data_module
 from app.ml.data.arrays import ArrayData, Examples, InMemory
 from app.ml.data.chunks import rows_per_block
+from app.ml.fitting.evaluation import Evaluation, features_of
 from app.ml.interfaces import Encoding
 from app.ml.kinds.backbones.mlp import ResolvedMlp
 from app.ml.kinds.heads.classifier import ClassifierHead
@@ -22,7 +23,6 @@ from app.ml.models.predictor import load_bundle
 from app.ml.resolution.fine_tuning import resolve_fine_tuning
 from app.ml.resolution.pretraining import resolve_pretraining
 from tests.support import tiny
-from worker.training.evaluation import Evaluation, features_of
 from worker.training.run import Run, prepare
 
 

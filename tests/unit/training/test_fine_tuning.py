@@ -10,6 +10,7 @@ import torch
 from app.ml.configs.learning import FineTuningConfig, PretrainingConfig
 from app.ml.data.arrays import ArrayData
 from app.ml.errors import InputError
+from app.ml.fitting.evaluation import Evaluation
 from app.ml.kinds.strategies.full import ResolvedFull
 from app.ml.models.bundle import Bundle
 from app.ml.resolution.fine_tuning import resolve_fine_tuning
@@ -17,7 +18,6 @@ from app.ml.resolution.pretraining import resolve_pretraining
 from app.ml.spec import SPLITS, DataSpec, Split, TargetSpec
 from tests.support import tiny
 from tests.support.digits import mnist_data
-from worker.training.evaluation import Evaluation
 from worker.training.run import Run, prepare
 
 DIGITS = TargetSpec(name="digit", type="category", classes=tuple("0123456789"))

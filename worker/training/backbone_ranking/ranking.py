@@ -20,6 +20,7 @@ from torch import Tensor
 from app.ml.configs.resolved import ResolvedFineTuning
 from app.ml.data.arrays import ArrayData
 from app.ml.evaluation.paired_comparison import RoundScores, paired_gain
+from app.ml.fitting.features import GetOrCompute
 from app.ml.interfaces import Backbone, Modality, Rows
 from app.ml.kinds.heads import AnyHead
 from app.ml.kinds.strategies.layers import layer_widths
@@ -28,7 +29,6 @@ from app.ml.models.assembly import stacked, targets_of
 from app.ml.spec import SPLITS
 from worker.training.backbone_ranking.logme import indicators, logme, standardised
 from worker.training.cross_validation import assign_folds, with_rows
-from worker.training.features import GetOrCompute
 from worker.training.flops import row_seconds, training_seconds
 from worker.training.model_selection import SelectionContext, layer_features, layer_indices, select_layer
 

@@ -12,6 +12,8 @@ from torch import Tensor
 from app.ml.configs.resolved import ResolvedFineTuning
 from app.ml.configs.training import ResolvedTraining
 from app.ml.data.arrays import ArrayData
+from app.ml.fitting.evaluation import row_scores
+from app.ml.fitting.features import GetOrCompute, uncached
 from app.ml.interfaces import Backbone
 from app.ml.kinds.modalities import AnyModality
 from app.ml.kinds.strategies.automatic import Automatic
@@ -21,9 +23,7 @@ from app.ml.kinds.strategies.linear_probe import ResolvedLinearProbe
 from app.ml.learning.untrained_backbones import ConstantConfig, RawBackbone, RawConfig
 from app.ml.models.bundle import Bundle
 from app.ml.spec import Split
-from worker.training.evaluation import row_scores
 from worker.training.events import Event, Note
-from worker.training.features import GetOrCompute, uncached
 from worker.training.flops import solving_seconds
 from worker.training.run import Run, prepare
 

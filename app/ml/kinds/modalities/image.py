@@ -130,6 +130,11 @@ class ImageModality(Modality):
             example={"inputs": [_as_base64(grey) if self.channels in MODES else numbers.tolist()]},
         )
 
+    def spec(self) -> DataSpec:
+        """Its size and the range of its pixels."""
+        reading = self.model_dump(include={"resize", "value_scale", "background", "pixel_range"})
+        return DataSpec(modality="image", shape=(self.height, self.width, self.channels), rows={}, **reading)
+
     def differences(self, spec: DataSpec) -> list[str]:
         """In words, how a dataset's images differ."""
         if spec.modality != "image":

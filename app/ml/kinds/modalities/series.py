@@ -170,6 +170,11 @@ class SeriesModality(Modality):
             example={"inputs": [steps]},
         )
 
+    def spec(self) -> DataSpec:
+        """Its channels, over as many steps as it takes."""
+        columns = tuple(ColumnSpec(name=channel.name, type="number") for channel in self.channels)
+        return DataSpec(modality="series", shape=(self.steps, len(columns)), columns=columns, rows={})
+
     def differences(self, spec: DataSpec) -> list[str]:
         """In words, how a dataset's series differ by length or channels."""
         if spec.modality != "series":

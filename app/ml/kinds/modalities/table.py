@@ -153,6 +153,18 @@ class TableModality(Modality):
             example={"inputs": [row]},
         )
 
+    def spec(self) -> DataSpec:
+        """Its columns."""
+        columns = tuple(
+            ColumnSpec(
+                name=column.name,
+                type=column.type,
+                categories=column.categories if isinstance(column, CategoryColumn) else (),
+            )
+            for column in self.columns
+        )
+        return DataSpec(modality="table", shape=(len(columns),), columns=columns, rows={})
+
     def differences(self, spec: DataSpec) -> list[str]:
         """In words, how a dataset's columns differ by name, type or order."""
         if spec.modality != "table":

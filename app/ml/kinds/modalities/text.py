@@ -249,6 +249,10 @@ class TextModality(Modality):
             example={"inputs": [EXAMPLE[: max(1, self.tokens - 1)]]},
         )
 
+    def spec(self) -> DataSpec:
+        """Texts of any length."""
+        return DataSpec(modality="text", shape=(1,), rows={})
+
     def differences(self, spec: DataSpec) -> list[str]:
         """Name another modality; texts of any length fit, since what is too long is cut off."""
         if spec.modality != "text":

@@ -1,8 +1,8 @@
 """Evaluating an objective on a split, in eval mode and batch by batch."""
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -70,21 +70,26 @@ def _intervals(outcomes: Outcomes | None) -> dict[str, Any]:
 def evaluate(objective: Objective, examples: Examples, split: Split) -> Evaluation:
     """Evaluate in eval mode and with the same random numbers every time; afterwards the objective trains again."""
     objective.eval()
-    outcomes: dict[str, Outcomes] = {}
-    loss_outcomes: Outcomes | None = None
     with torch.no_grad(), fixed_seed(objective):  # not inference mode: a penalty may differentiate inside
         if isinstance(objective, FineTuning):
-            # Of the split as a whole: a head's loss is a mean over the rows that carry its target, and so not the
-            # mean of its batches' losses.
-            outputs = _outputs(objective, examples)
-            losses: Losses = objective.losses_of(outputs, examples.targets)
-            outcomes = objective.outcomes(outputs, examples.targets)
+            evaluation = evaluation_of(objective, _outputs(objective, examples), examples, split)
         else:
-            losses, loss_outcomes = objective.measured(map(examples.batch, examples.blocks(objective.least_rows)))
+            losses, outcomes = objective.measured(map(examples.batch, examples.blocks(objective.least_rows)))
+            scalars = {name: value.item() for name, value in losses.items()}
+            evaluation = Evaluation(split, len(examples), scalars, loss_outcomes=outcomes)
     objective.train()
+    return evaluation
+
+
+@torch.no_grad()
+def evaluation_of(objective: FineTuning, outputs: list[Tensor], examples: Examples, split: Split) -> Evaluation:
+    """Evaluate every head's outputs (N, K) for the rows of a split."""
+    # Of the split as a whole: a head's loss is a mean over the rows that carry its target, and so not the mean of its
+    # batches' losses.
+    losses: Losses = objective.losses_of(outputs, examples.targets)
+    outcomes = objective.outcomes(outputs, examples.targets)
     heads = {key: of_head.metrics() for key, of_head in outcomes.items()}
-    scalars = {name: value.item() for name, value in losses.items()}
-    return Evaluation(split, len(examples), scalars, heads, outcomes, loss_outcomes)
+    return Evaluation(split, len(examples), {name: value.item() for name, value in losses.items()}, heads, outcomes)
 
 
 @contextmanager
@@ -106,11 +111,16 @@ def _outputs(objective: FineTuning, examples: Examples) -> list[Tensor]:
 @torch.no_grad()
 def calibrate(objective: FineTuning, examples: Examples) -> None:
     """Fit the heads' calibration on rows that they did not learn from."""
-    outputs = _outputs(objective.eval(), examples)  # one (N, K) a head
+    calibrate_by(objective, _outputs(objective.eval(), examples), examples)
+    objective.train()
+
+
+@torch.no_grad()
+def calibrate_by(objective: FineTuning, outputs: list[Tensor], examples: Examples) -> None:
+    """Fit the heads' calibration on every head's outputs (N, K) for rows that these do not come from."""
     for config, head, output in zip(objective.configs, objective.each_head(), outputs, strict=True):
         if config.needs_labels:
             head.fit_calibration(output, stacked(config, examples.targets))
-    objective.train()
 
 
 @torch.no_grad()
@@ -126,12 +136,15 @@ def row_scores(objective: FineTuning, examples: Examples) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def features_of(objective: FineTuning, examples: Examples) -> Tensor:
-    """The features (N, F) that the heads get of these rows, in eval mode."""
+def features_of(
+    objective: FineTuning, examples: Examples, turn: Callable[[], AbstractContextManager[None]] = nullcontext
+) -> Tensor:
+    """The features (N, F) that the heads get of these rows, in eval mode; each block is computed within a `turn`."""
     backbone = objective.backbone.eval()
     features: Tensor | None = None
     for block in examples.blocks():
-        of_block = objective.strategy.features(backbone, examples.inputs.take(block))
+        with turn():
+            of_block = objective.strategy.features(backbone, examples.inputs.take(block))
         if features is None:  # filled rather than joined at the end, which would hold everything twice
             features = of_block.new_empty((len(examples), of_block.shape[1]))
         features[int(block[0]) : int(block[-1]) + 1] = of_block

@@ -21,13 +21,15 @@ def uncached(key: str, compute: Callable[[], Tensor]) -> Tensor:  # noqa: ARG001
     return compute()
 
 
-def feature_key(backbone: Backbone, modality: Modality, rows: Rows, source: str, config: Any) -> str:
+def feature_key(
+    backbone: Backbone, modality: Modality, rows: Rows, source: str, config: Any, weights: str | None = None
+) -> str:
     """A digest of all that features depend on but the stored rows themselves.
 
     That is the weights, the backbone's `config`, preprocessing, positions of the rows (n,), which layers, and what
-    computes them.
+    computes them. `weights` is the SHA-256 of the backbone's file, which is that of the weights, where it is known.
     """
-    weights = hashlib.sha256(tensor_file.to_bytes(backbone.state_dict())).hexdigest()
+    weights = weights or hashlib.sha256(tensor_file.to_bytes(backbone.state_dict())).hexdigest()
     positions = hashlib.sha256(np.ascontiguousarray(rows, dtype=np.int64).tobytes()).hexdigest()
     device = next(backbone.parameters()).device.type
     # The device's type and the torch release belong to it: other kernels give other last bits.

@@ -1,0 +1,1 @@
+"""Fits heads on features of a frozen backbone: the features, their cache, solving, calibration and evaluation."""

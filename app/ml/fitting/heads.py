@@ -1,0 +1,139 @@
+"""Heads fitted at once on features of a frozen backbone: solved for, calibrated and measured, without a training loop.
+
+Train rows alone decide the weights, as in a fine-tuning by a linear probe. Where the data have validation rows,
+they calibrate; else the train rows do, each answered by heads that were fitted without it (cross-fitting). These
+out-of-fold outputs measure the heads, too, where there are neither test nor validation rows.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from app.ml.configs.resolved import ResolvedFineTuning
+from app.ml.data.arrays import Examples, InMemory
+from app.ml.fitting.evaluation import Evaluation, calibrate, calibrate_by, evaluate, evaluation_of
+from app.ml.fitting.far_targets import warn_of_far_targets
+from app.ml.fitting.objective import build_objective, fit_statistics, head_entries, warn_of_dropped_classes
+from app.ml.interfaces import Head
+from app.ml.kinds.modalities import AnyModality
+from app.ml.models.assembly import FineTuning, stacked
+from app.ml.models.bundle import Bundle, Manifest
+from app.ml.solvers.folds import stratified
+from app.ml.solvers.solution import Solution
+from app.ml.spec import DataSpec, Split, WarningItem
+
+FOLDS = 5
+_MAX_ROWS_OF_ALL_FOLDS = 2_000  # of more rows one fold is held out: it says enough, and all take long
+
+Turn = Callable[[], AbstractContextManager[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class FittedHeads:
+    """A model of fitted heads on its parent's backbone, how it was measured, and what is doubtful of it."""
+
+    bundle: Bundle
+    solutions: dict[str, Solution]  # by the head's key
+    evaluation: Evaluation | None  # None where no row could be held out
+    calibrated_on: str  # in words
+    warnings: tuple[WarningItem, ...]
+
+
+def frozen_objective(config: ResolvedFineTuning, spec: DataSpec, parent: Bundle) -> FineTuning:
+    """Build heads on the backbone of a loaded model, which is shared and not changed."""
+    objective = build_objective(config, spec, parent.backbone, config.strategy, parent)
+    for head in objective.each_head():
+        head.to(parent.device)
+    return objective
+
+
+def fit_heads(
+    config: ResolvedFineTuning,
+    spec: DataSpec,
+    parent: Bundle,
+    modality: AnyModality,
+    splits: Mapping[Split, Examples],
+    turn: Turn,
+) -> FittedHeads:
+    """Fit heads on the features (N, F) of each split, on the parent's device; each solving is within a `turn`."""
+    objective, train = frozen_objective(config, spec, parent), splits["train"]
+    with turn():
+        fit_statistics(objective, train)
+        solutions = objective.solve(train.inputs.take(None), train.targets)
+        warnings = (*warn_of_dropped_classes(config, objective, parent), *warn_of_far_targets(objective, train))
+    measured: Split = "test" if len(splits["test"]) else "validation"
+    if len(splits["validation"]):
+        with turn():
+            calibrate(objective, splits["validation"])
+            evaluation: Evaluation | None = evaluate(objective, splits[measured], measured)
+        calibrated_on = f"{len(splits['validation'])} validation rows"
+    else:
+        rows, outputs = _out_of_fold(config, spec, parent, objective, train, turn)
+        held_out = Examples(InMemory(train.inputs.take(rows)), train.batch(rows).targets)
+        with turn():
+            calibrate_by(objective, outputs, held_out)
+            evaluation = evaluation_of(objective, outputs, held_out, "validation") if len(rows) else None
+            if measured == "test":
+                evaluation = evaluate(objective, splits["test"], "test")
+        calibrated_on = f"{len(rows)} train rows, each answered by heads that were fitted without it"
+    bundle = _bundle(config, spec, parent, modality, objective)
+    return FittedHeads(bundle, solutions, evaluation, calibrated_on, warnings)
+
+
+@torch.no_grad()
+def _out_of_fold(
+    config: ResolvedFineTuning, spec: DataSpec, parent: Bundle, whole: FineTuning, train: Examples, turn: Turn
+) -> tuple[Tensor, list[Tensor]]:
+    """Return train rows (n,), and every head's outputs (n, K) for them by heads fitted on the rows of other folds.
+
+    Targets are scaled as for all rows, so that outputs of different folds, and of the whole, have one unit.
+    """
+    nothing = torch.empty(0, dtype=torch.int64)
+    rows = [nothing]
+    outputs = [whole.outputs(train.inputs.take(nothing))]  # (0, K) of each head
+    for held_out in _folds(whole, train):
+        with turn():
+            objective = frozen_objective(config, spec, parent)
+            fit_statistics(objective, train)
+            others = train.batch(torch.nonzero(~held_out).flatten())
+            objective.solve(others.inputs, others.targets)
+            rows.append(torch.nonzero(held_out).flatten())
+            outputs.append(objective.outputs(train.inputs.take(rows[-1])))
+    return torch.cat(rows), [torch.cat(of_head) for of_head in zip(*outputs, strict=True)]
+
+
+def _folds(objective: FineTuning, train: Examples) -> Iterator[Tensor]:
+    """Yield which rows are held out, bool (N,), fold by fold; rows with equal features are in the same fold."""
+    labels = stacked(objective.configs[0], train.targets).cpu()  # (N,), of several targets (N, T)
+    features = train.inputs.take(None).cpu().numpy()
+    _, first, group = np.unique(features, axis=0, return_index=True, return_inverse=True)
+    first_labels = labels[torch.from_numpy(first)]
+    is_classes = not labels.is_floating_point() and labels.ndim == 1
+    classes = first_labels + 1 if is_classes else torch.zeros(len(first), dtype=torch.int64)
+    folds = stratified(classes.long(), FOLDS)[torch.from_numpy(group.reshape(-1))]
+    for fold in range(FOLDS if len(train) <= _MAX_ROWS_OF_ALL_FOLDS else 1):
+        if (folds == fold).any():
+            yield folds == fold
+
+
+def _bundle(
+    config: ResolvedFineTuning, spec: DataSpec, parent: Bundle, modality: AnyModality, objective: FineTuning
+) -> Bundle:
+    heads: dict[str, Head] = {
+        head_config.key: head.eval() for head_config, head in zip(objective.configs, objective.each_head(), strict=True)
+    }
+    manifest = Manifest(
+        kind="fine_tuned",
+        preprocessing=config.preprocessing,
+        modality=modality,
+        backbone=config.backbone,
+        encoding=parent.manifest.encoding,
+        features=parent.manifest.features,
+        heads=head_entries(config, spec),
+        strategy=config.strategy,
+    )
+    return Bundle(manifest, parent.backbone, heads, {}, parent.device)
