@@ -11,9 +11,12 @@ Why not scikit-learn or scipy:
 - All penalties and folds share one eigendecomposition: min(N, F) variables instead of F, and a spectrum that scales
   them. The folds are solved side by side in the same matrix products, each with its own step length, and the path
   ends where the held-out loss rises. `scipy.optimize.minimize` sees one vector, so each fold would be a call.
-- Features stay on their device, in float64 where the problem is small and in float32 where it is large; sums of squares
-  are float64, block by block. scipy's L-BFGS computes on the CPU, and would copy at each evaluation.
+- The path is solved in float32 to what a comparison of losses needs; the last solve, in float64 where the problem is
+  small, begins at the mean of the folds' optima.
+- Features stay on their device; scipy's L-BFGS computes on the CPU, and would copy at each evaluation. Sums of squares
+  are float64, block by block.
 - scikit-learn brings joblib, which unpickles.
 
-The optimum is theirs: `tests/unit/ml/test_solvers.py` compares with scikit-learn. docs/log.md has the times of both.
+The optimum is theirs: `tests/unit/ml/test_solvers.py` compares with scikit-learn. `python -m bench.solvers` times both
+side by side (docs/figures.md).
 """

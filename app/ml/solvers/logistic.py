@@ -28,7 +28,7 @@ def solve_logistic(features: Tensor, classes: Tensor, class_weight: Tensor, smoo
     one_hot = torch.nn.functional.one_hot(classes, count).to(basis.rows)
     mass = (one_hot * (1 - smoothing) + smoothing / count) * weight  # (N, K): w_k q_nk
     present = mass.sum(0) > 0  # (K,): classes that have rows, or all of them with smoothing
-    problem = LinearProblem(basis, SoftmaxLoss(mass[:, present], weight[classes]))
+    problem = LinearProblem(basis, SoftmaxLoss(mass[:, present].T.contiguous(), weight[classes]))
     return _with_absent(solve(problem, stratified(classes, FOLDS), FOLDS), present, len(features))
 
 
@@ -62,7 +62,7 @@ def solve_soft(
     present = total_mass.sum(0) > 0
 
     def loss(mass: Tensor) -> SoftmaxLoss:
-        return SoftmaxLoss(mass[:, present], mass[:, present].sum(1))
+        return SoftmaxLoss(mass[:, present].T.contiguous(), mass[:, present].sum(1))
 
     folds = [FoldLabels(loss(trial.mass(class_weight).to(total_mass)), held_out) for trial, held_out in trials]
     return _with_absent(solve_with_folds(LinearProblem(basis, loss(total_mass)), folds), present, len(features))

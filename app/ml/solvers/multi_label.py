@@ -28,7 +28,8 @@ def solve_multi_label(features: Tensor, labels: Tensor, positive_weight: Tensor)
     basis = principal(features)
     dtype = basis.rows.dtype
     known = (labels >= 0)[:, learnable].sum(1).to(dtype)  # (N,): a row counts once for every label that is known
-    loss = SigmoidLoss((positive * positive_weight)[:, learnable].to(dtype), negative[:, learnable].to(dtype), known)
+    weighted = (positive * positive_weight)[:, learnable].T.contiguous()
+    loss = SigmoidLoss(weighted.to(dtype), negative[:, learnable].T.contiguous().to(dtype), known)
     solution = solve(LinearProblem(basis, loss), stratified(_rarest(positive), FOLDS), FOLDS)
     weight = solution.weight.new_zeros(len(learnable), solution.weight.shape[1])
     bias = odds.to(solution.bias)

@@ -2,13 +2,15 @@
 
     minimise over W, b:  sum_n loss(W x_n + b, y_n) + strength / 2 |W|^2
 
-The folds are solved side by side. The path ends when the held-out loss has risen twice: the loss has a single minimum
-along the path, and the weakest penalties take by far the longest. In a large problem only one fold is held out, and
-the path ends at the first rise: there are enough rows to compare on, and every solve is expensive.
+The folds are solved side by side, in float32 and to a tolerance that is small beside the standard errors of the losses.
+The path ends when the held-out loss has risen twice: the loss has a single minimum along the path, and the weakest
+penalties take by far the longest. In a large problem only one fold is held out, and the path ends at the first rise:
+there are enough rows to compare on, and every solve is expensive. The optimum over all rows is then solved for from the
+mean of the folds' optima, in float64 where the problem is small.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -23,8 +25,9 @@ STRENGTHS = tuple(10.0 ** (1 - half / 2) for half in range(17))  # 10 to 1e-7, p
 UNTESTED = 1e-2  # the strength where there is nothing to hold out
 _PATIENCE, _PATIENCE_IF_LARGE = 2, 1
 _MAX_AT_ONCE = 1 << 26  # numbers in the outputs of the folds that are solved side by side
-_PATH_TOLERANCE, _FINAL_TOLERANCE = 1e-6, {torch.float64: 1e-12, torch.float32: 1e-8}
+_PATH_TOLERANCE, _FINAL_TOLERANCE = 3e-6, {torch.float64: 1e-11, torch.float32: 1e-8}
 _MAX_STEPS = 300
+_MIN_CURVATURE = 1e-4  # of an output: where all rows are certain, the penalty has all the curvature that counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,57 +37,75 @@ class LinearProblem:
     basis: Basis
     loss: LinearLoss
 
+    def to(self, dtype: torch.dtype) -> "LinearProblem":
+        """The same in another precision."""
+        basis = replace(self.basis, rows=self.basis.rows.to(dtype), spectrum=self.basis.spectrum.to(dtype))
+        return LinearProblem(basis, self.loss.to(dtype))
+
     @property
     def total_variance(self) -> float:
         """The summed variance of the features: strengths are multiples of it."""
         return max(self.basis.spectrum.sum().item(), torch.finfo(torch.float32).tiny)
 
     def start(self, problems: int) -> Tensor:
-        """Weights and in the last row biases, zeros (P, R + 1, K)."""
+        """Weights and in the last column biases, zeros (P, K, R + 1)."""
         rows = self.basis.rows
-        return rows.new_zeros(problems, rows.shape[1] + 1, self.loss.outputs)
+        return rows.new_zeros(problems, self.loss.outputs, rows.shape[1] + 1)
 
     @property
     def every_row(self) -> Tensor:
-        """The mask of a single problem that learns from every row, (N, 1)."""
+        """The mask of a single problem that learns from every row, (1, N)."""
         rows = self.basis.rows
-        return rows.new_ones(len(rows), 1)
+        return rows.new_ones(1, len(rows))
 
     def outputs(self, point: Tensor) -> Tensor:
-        """Outputs of weights and biases (P, R + 1, K) for all rows, (N, P, K)."""
-        problems, size, outputs = point.shape
-        weights = point[:, :-1].transpose(1, 2).reshape(problems * outputs, size - 1)
+        """Outputs of weights and biases (P, K, R + 1) for all rows, (P, K, N)."""
         # The few outputs stand on the left of the product: on the right it takes up to ten times as long.
-        products = (weights @ self.basis.rows.T).view(problems, outputs, -1)
-        return products.permute(2, 0, 1) + point[:, -1]
+        products = point[:, :, :-1].flatten(0, 1) @ self.basis.rows.T
+        return products.view(*point.shape[:2], -1).add_(point[:, :, -1:])
 
     def solved(self, start: Tensor, included: Tensor, strength: float, tolerance: float) -> Tensor:
-        """Solve P problems, each over the rows that `included` (N, P) marks with 1; their optima (P, R + 1, K)."""
+        """Solve P problems, each over the rows that `included` (P, N) marks with 1; their optima (P, K, R + 1)."""
         # The mean loss over a problem's rows plus its share of the penalty: so tolerances do not depend on N.
-        share = included * self.loss.share[:, None]
-        total = share.sum(0).clamp(min=torch.finfo(share.dtype).tiny)  # (P,)
-        penalty = (strength / total)[:, None, None]  # (P, 1, 1)
+        share = included * self.loss.share
+        total = share.sum(1, keepdim=True).clamp(min=torch.finfo(share.dtype).tiny)  # (P, 1)
+        row_weight, penalty = included / total, strength / total  # (P, N), (P, 1)
 
-        def function(point: Tensor) -> tuple[Tensor, Tensor]:
-            outputs, weights = self.outputs(point), point[:, :-1]
-            # The mean loss of each problem's rows, (P,); then with the penalty, (P, 1, 1).
-            value = (self.loss.rows(outputs) * included).sum(0) / total
-            value = value[:, None, None] + penalty / 2 * weights.square().sum((1, 2), keepdim=True)
-            slopes = self.loss.slopes(outputs) * (included / total)[:, :, None]  # (N, P, K)
-            # The gradient by the weights: all problems' and outputs' slopes in one product with the rows, (P K, R).
-            flat = slopes.permute(1, 2, 0).reshape(-1, len(slopes)) @ self.basis.rows
-            by_weight = flat.view(len(point), -1, flat.shape[1]).transpose(1, 2) + penalty * weights
-            return value, torch.cat([by_weight, slopes.sum(0)[:, None]], dim=1)
+        def function(flat: Tensor) -> tuple[Tensor, Tensor]:
+            point = flat.view_as(start)
+            weights = point[:, :, :-1]
+            rows, slopes = self.loss.rows_and_slopes(self.outputs(point))  # (P, N), (P, K, N)
+            # The mean loss of each problem's rows with the penalty, (P, 1).
+            value = (rows * row_weight).sum(1, keepdim=True) + penalty / 2 * weights.square().sum((1, 2))[:, None]
+            slopes.mul_(row_weight[:, None])
+            gradient = torch.empty_like(point)
+            # All problems' and outputs' slopes in one product with the rows, (P K, R).
+            gradient[:, :, :-1] = (slopes.flatten(0, 1) @ self.basis.rows).view_as(weights)
+            gradient[:, :, :-1] += penalty[:, :, None] * weights
+            gradient[:, :, -1] = slopes.sum(2)
+            return value, gradient.flatten(1)
 
-        # About the inverse second derivative along each axis; a bias is the weight of a column of ones.
-        scale = 1 / (self.loss.curvature * self.basis.spectrum[None, :, None] + penalty)
-        bias = torch.full_like(scale[:, :1], 1 / self.loss.curvature)
-        return minimise(function, start, torch.cat([scale, bias], dim=1), tolerance, _MAX_STEPS)
+        scale = self._inverse_curvature(start, row_weight, penalty).flatten(1)
+        return minimise(function, start.flatten(1), scale, tolerance, _MAX_STEPS).view_as(start)
+
+    def _inverse_curvature(self, point: Tensor, row_weight: Tensor, penalty: Tensor) -> Tensor:
+        """About the inverse second derivatives at a point: a guess of the inverse Hessian's diagonal, (P, K, R + 1)."""
+        # As if a row's curvature did not depend on its features; a bias is the weight of a column of ones.
+        curvature = (self.loss.curvatures(self.outputs(point)) * row_weight[:, None]).sum(2, keepdim=True)  # (P, K, 1)
+        curvature = curvature.clamp(min=_MIN_CURVATURE)
+        return torch.cat([1 / (curvature * self.basis.spectrum + penalty[:, :, None]), 1 / curvature], dim=2)
 
 
 def solve(problem: LinearProblem, folds: Tensor, count: int) -> Solution:
     """Choose the strength by `count` folds (N,), and return the optimum over all rows at that strength."""
-    return _optimum(problem, _scores(problem, folds, count) if (folds != NEVER).any() else ())
+    if not (folds != NEVER).any():
+        return _optimum(problem, _Path((), problem.start(1)))
+    rows = problem.basis.rows
+    # 1 where a fold holds a row out, (P, N); of a large problem the first fold that holds out any.
+    held = folds == torch.arange(count, device=folds.device)[:, None]
+    held = held[held.any(1)][: 1 if is_large(*rows.shape) else count]
+    at_once = max(1, _MAX_AT_ONCE // (len(folds) * problem.loss.outputs))
+    return _optimum(problem, _path(problem, [(problem.loss, group) for group in torch.split(held, at_once)]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,67 +118,63 @@ class FoldLabels:
 
 def solve_with_folds(problem: LinearProblem, folds: Sequence[FoldLabels]) -> Solution:
     """Choose the strength by folds with labels of their own, and return the problem's optimum at that strength."""
-    return _optimum(problem, _scores_of_labels(problem, folds) if folds else ())
+    if not folds:
+        return _optimum(problem, _Path((), problem.start(1)))
+    return _optimum(problem, _path(problem, [(fold.loss, fold.held_out[None]) for fold in folds]))
 
 
-def _optimum(problem: LinearProblem, scores: tuple[Score, ...]) -> Solution:
+@dataclass(frozen=True, slots=True)
+class _Path:
+    """The scores of the strengths that were tried, and the mean over the folds of their optima at the best one."""
+
+    scores: tuple[Score, ...]
+    start: Tensor  # (1, K, R + 1)
+
+
+def _optimum(problem: LinearProblem, path: _Path) -> Solution:
+    scores = path.scores
     strength = min(scores, key=lambda score: score.loss).strength if scores else UNTESTED * problem.total_variance
-    tolerance = _FINAL_TOLERANCE[problem.basis.rows.dtype]
-    point = problem.solved(problem.start(1), problem.every_row, strength, tolerance)[0]
-    return Solution(problem.basis.weights(point[:-1]).T, point[-1], strength, scores)
+    dtype = problem.basis.rows.dtype
+    point = problem.solved(path.start.to(dtype), problem.every_row, strength, _FINAL_TOLERANCE[dtype])[0]
+    return Solution(problem.basis.weights(point[:, :-1].T).T, point[:, -1], strength, scores)
 
 
-def _scores(problem: LinearProblem, folds: Tensor, count: int) -> tuple[Score, ...]:
-    rows = problem.basis.rows
-    # 1 where a fold holds a row out, (N, P); of a large problem the first fold that holds out any.
-    held = (folds[:, None] == torch.arange(count, device=folds.device)).to(rows.dtype)
-    held = held[:, held.any(0)][:, : 1 if is_large(*rows.shape) else count]
-    at_once = max(1, _MAX_AT_ONCE // (len(folds) * problem.loss.outputs))
-    groups = list(torch.split(held, at_once, dim=1))
-    points = [problem.start(group.shape[1]) for group in groups]
+def _path(problem: LinearProblem, groups: Sequence[tuple[LinearLoss, Tensor]]) -> _Path:
+    """Score strengths from the strongest on, until the loss has risen `patience` times since its minimum.
 
-    def score(strength: float) -> Score:
-        for index, group in enumerate(groups):
-            points[index] = problem.solved(points[index], 1 - group, strength, _PATH_TOLERANCE)
-        return _score(problem, points, groups, strength)
-
-    return _along_path(problem, score)
-
-
-def _scores_of_labels(problem: LinearProblem, folds: Sequence[FoldLabels]) -> tuple[Score, ...]:
-    points = [problem.start(1) for _ in folds]
-    held = [fold.held_out.to(problem.basis.rows.dtype)[:, None] for fold in folds]
-
-    def score(strength: float) -> Score:
-        for index, fold in enumerate(folds):
-            fold_problem = LinearProblem(problem.basis, fold.loss)
-            points[index] = fold_problem.solved(points[index], problem.every_row, strength, _PATH_TOLERANCE)
-        return _score(problem, points, held, strength)
-
-    return _along_path(problem, score)
-
-
-def _along_path(problem: LinearProblem, score: Callable[[float], Score]) -> tuple[Score, ...]:
-    """Score strengths from the strongest on, until the loss has risen `patience` times since its minimum."""
+    A group is of folds that are solved side by side: what they learn from, and the rows that each holds out, (P, N).
+    """
+    # Scores need no more than float32: their standard errors are a thousand times its rounding.
+    problem, dtype = problem.to(torch.float32), torch.float32
+    parts = [(LinearProblem(problem.basis, loss.to(dtype)), held.to(dtype)) for loss, held in groups]
     patience = _PATIENCE_IF_LARGE if is_large(*problem.basis.rows.shape) else _PATIENCE
+    points = [problem.start(len(held)) for _, held in parts]
     scores: list[Score] = []
+    best, start = 0, problem.start(1)
     for relative in STRENGTHS:
-        scores.append(score(relative * problem.total_variance))
-        best = min(range(len(scores)), key=lambda index: scores[index].loss)
+        strength = relative * problem.total_variance
+        points = [
+            part.solved(point, 1 - held, strength, _PATH_TOLERANCE)
+            for (part, held), point in zip(parts, points, strict=True)
+        ]
+        scores.append(_score(problem, points, [held for _, held in parts], strength))
+        if scores[-1].loss <= scores[best].loss:
+            best, start = len(scores) - 1, torch.cat(points).mean(0, keepdim=True)
         if len(scores) - 1 - best >= patience:
             break
-    return tuple(scores)
+    return _Path(tuple(scores), start)
 
 
 def _score(problem: LinearProblem, points: list[Tensor], groups: list[Tensor], strength: float) -> Score:
     """Average every held-out row's loss under the fold that did not know it: the mean and its standard error."""
-    costs = sum(
-        (problem.loss.rows(problem.outputs(point)) * group).sum(1) for point, group in zip(points, groups, strict=True)
+    costs, tested = (
+        problem.loss.share.new_zeros(len(problem.basis.rows)),
+        torch.zeros_like(groups[0][0], dtype=torch.bool),
     )
-    tested = sum(group.sum(1) for group in groups) > 0
-    assert isinstance(costs, Tensor)
-    assert isinstance(tested, Tensor)
-    costs, share = costs[tested], problem.loss.share[tested]
+    for point, group in zip(points, groups, strict=True):
+        costs += (problem.loss.rows(problem.outputs(point)) * group).sum(0)
+        tested |= group.any(0)
+    costs, share = costs[tested].double(), problem.loss.share[tested].double()
     mean = costs.sum() / share.sum()
     # Rows have weights, so this is the standard error of a weighted mean.
     error = (costs - mean * share).square().sum().sqrt() / share.sum()

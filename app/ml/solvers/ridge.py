@@ -29,7 +29,7 @@ def solve_ridge(features: Tensor, targets: Tensor) -> Solution:
     targets = targets.to(basis.rows)
     if basis.axes is None:
         folds = torch.arange(len(features), device=features.device) % _FOLDS
-        problem = LinearProblem(basis, SquaredLoss(targets, torch.ones_like(targets[:, 0])))
+        problem = LinearProblem(basis, SquaredLoss(targets.T.contiguous(), torch.ones_like(targets[:, 0])))
         solution = solve(problem, folds, _FOLDS)
     else:
         solution = _closed_form(basis, targets)
