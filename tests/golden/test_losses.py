@@ -113,6 +113,10 @@ RUNS: dict[str, tuple[str, dict[str, Any]]] = {
         "series",
         {"backbone": {"kind": "tcn", "width": 8, "depth": 2}, "method": {"kind": "simclr", "hidden": 16}},
     ),
+    "full_random_kernels_series": (
+        "series",
+        {"backbone": {"kind": "random_kernels", "features": 300}, "heads": [LABEL], "strategy": {"kind": "full"}},
+    ),
     "masked_steps_gru": ("series", {"backbone": GRU, "method": {"kind": "masked_steps"}}),
     "vicreg_mlp_table": ("table", {"backbone": MLP, "method": {"kind": "vicreg", "hidden": 16, "projection": 8}}),
     "augmented_images": (

@@ -218,7 +218,7 @@ def prepare(
     data = data.with_classes(with_inherited_classes(data.spec, inherited.values()))
     modality = _modality(config, data, parent)
     unknown = () if parent is None else check_unknown_values(modality, data)
-    backbone, loaded = _backbone(config, modality, parent)
+    backbone, loaded = _backbone(config, data, modality, parent)
     objective: Objective
     notes: tuple[Note | WarningItem, ...] = ()
     if isinstance(config, ResolvedPretraining):
@@ -303,13 +303,18 @@ def _train_and_evaluate(
     return run.evaluate("validation")
 
 
-def _backbone(config: AnyRunConfig, modality: AnyModality, parent: Bundle | None) -> tuple[Backbone, tuple[Note, ...]]:
+def _backbone(
+    config: AnyRunConfig, data: ArrayData, modality: AnyModality, parent: Bundle | None
+) -> tuple[Backbone, tuple[Note, ...]]:
     """The backbone with the weights that training starts from: copies, the parent may be serving."""
     built = config.backbone.build(modality.encoding)
+    loads_partially = isinstance(config, ResolvedFineTuning) and config.loading == "partial"
+    if parent is None or loads_partially:
+        built.initialize(data.to_initialize(modality))
     if parent is None:
         return built, ()
     # Fresh weights are drawn first and then overwritten: what does not fit the parent keeps them.
-    if isinstance(config, ResolvedFineTuning) and config.loading == "partial":
+    if loads_partially:
         loaded = load_partially(built, parent.backbone.state_dict(), parent.manifest.encoding)
         return built, (Note("weights.loaded", f"{loaded.words}.", loaded.as_json()),)
     built.load_state_dict(parent.backbone.state_dict())

@@ -64,7 +64,7 @@ class FineTuningConfig(Frozen):
     strategy: Auto[AnyStrategy] = Field(
         "auto",
         description="How the backbone is adapted; auto: a pretrained one as cross-validation on the labels says, a new "
-        "one by full.",
+        "one by full, and one that labels have nothing to teach by linear_probe.",
     )
     preprocessing: Auto[AnyPreprocessing] = Field(
         "auto", description="How rows become numbers, when no pretrained model is given."

@@ -212,6 +212,10 @@ class ArrayData:
             positions = positions[:: max(1, math.ceil(int(sizes.sum()) / _MAX_BYTES_TO_FIT))]
         return Subset(self.inputs, positions)
 
+    def to_initialize(self, modality: Modality) -> Examples:
+        """The train rows that fresh weights may take something from, on the CPU; encoded when they are asked for."""
+        return Examples(OnDisk(self, self.positions("train"), modality, torch.device("cpu")), {})
+
     def encoded(self, positions: Rows, modality: Modality) -> Tensor:
         """Encode chosen rows block by block, so that only the result is large: (n, *shape)."""
         dtype = torch.int64 if modality.encoding.vocabulary else torch.float32

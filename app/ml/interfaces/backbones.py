@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from app.ml.interfaces.abilities import Ability
 from app.ml.interfaces.resolvable import Complete, Config, Resolvable, Shape
-from app.ml.interfaces.values import Encoding
+from app.ml.interfaces.values import Encoding, ExampleSource
 from app.ml.spec import ModalityKind
 
 
@@ -31,6 +31,12 @@ class Backbone(nn.Module, ABC):
     def layers(self, inputs: Tensor) -> list[Tensor]:
         """Return intermediate features, one (B, F_i) per layer; the last are those of `forward`."""
 
+    def initialize(self, examples: ExampleSource) -> None:
+        """Set what fresh weights take from train rows and no gradient learns; called once, before anything trains.
+
+        By default nothing is set. Whatever is drawn comes from torch's global generator.
+        """
+
     def dense_blocks(self) -> Sequence[nn.Module] | None:
         """Return what `layers` sends flattened rows through, where that is fully connected layers; else None."""
         return None
@@ -51,6 +57,7 @@ class BackboneRequest(Config, Resolvable["BackboneConfig"], ABC):
     accepts: ClassVar[tuple[ModalityKind, ...]] = ("image", "table")
     provides: ClassVar[frozenset[Ability]] = frozenset()
     mixes_rows: ClassVar[bool] = True  # whether a row's features depend on its batch in training; rows alone: False
+    learns: ClassVar[bool] = True  # False: its features are fixed, and heads are all that labels can teach
     min_side: ClassVar[int] = 1  # pixels that height and width of an image must have at least
 
 

@@ -10,7 +10,7 @@ from torch import nn
 from app.ml.configs.learning import FineTuningConfig
 from app.ml.configs.resolved import Resolved, ResolvedFineTuning
 from app.ml.errors import ConfigError
-from app.ml.interfaces import Backbone, Decision, Decisions, ResolutionContext
+from app.ml.interfaces import Backbone, BackboneConfig, Decision, Decisions, ResolutionContext
 from app.ml.interfaces.abilities import Ability
 from app.ml.kinds.strategies.automatic import Automatic
 from app.ml.kinds.strategies.base import StrategyConfig, StrategyRequest
@@ -87,7 +87,7 @@ def resolve_fine_tuning(
         backbone, of_backbone = resolve_backbone(config.backbone, context, needs, "this head")
     of_loading = resolve_loading(config, backbone, encoding, parent)
     all_go_on = len(inherited) == len(heads)
-    strategy, of_strategy = _resolve_strategy(config, heads, spec, parent, context, all_go_on=all_go_on)
+    strategy, of_strategy = _resolve_strategy(config, heads, spec, parent, backbone, context, all_go_on=all_go_on)
     inherited = keep_inherited(config, heads, inherited, strategy, parent)
     spec = with_inherited_classes(spec, inherited.values())
     check_augmentations(config.augmentations, context, ("augmentations",))
@@ -145,6 +145,7 @@ def _resolve_strategy(
     heads: Heads,
     spec: DataSpec,
     parent: Manifest | None,
+    backbone: BackboneConfig,
     context: ResolutionContext,
     *,
     all_go_on: bool,
@@ -154,7 +155,7 @@ def _resolve_strategy(
         request = config.strategy
         return resolve_kind(request, context, "strategy")
     going_on = strategy_to_go_on(parent, config) if parent is not None and all_go_on else None
-    request, reason = _default_strategy(config, heads, spec, parent, context)
+    request, reason = _default_strategy(config, heads, spec, parent, backbone, context)
     if going_on is not None:
         request, reason = going_on, "the model's heads are taken over, and go on learning from where they are"
     strategy, decisions = resolve_kind(request, context, "strategy")
@@ -162,11 +163,18 @@ def _resolve_strategy(
 
 
 def _default_strategy(
-    config: FineTuningConfig, heads: Heads, spec: DataSpec, parent: Manifest | None, context: ResolutionContext
+    config: FineTuningConfig,
+    heads: Heads,
+    spec: DataSpec,
+    parent: Manifest | None,
+    backbone: BackboneConfig,
+    context: ResolutionContext,
 ) -> tuple[StrategyRequest, str]:
     """The strategy that auto becomes, and why."""
     if config.unlabelled is not None:
         return LinearProbe(), "pseudo-labels join a probe"
+    if not backbone.learns and not config.augmentations:
+        return LinearProbe(layer="last"), f"labels have nothing to teach {backbone.kind}"
     if parent is None:
         return Full(), "a backbone from scratch must learn too"
     classes = max(
@@ -177,6 +185,6 @@ def _default_strategy(
         return LinearProbe(), "labels have nothing to teach typical patches"
     if context.solvable and not config.augmentations and not any(head.needs for head in heads):
         return Automatic(), f"chosen by cross-validation on {per_class} labelled rows a class, in the trainer"
-    if per_class < _FEW_LABELS_PER_CLASS:
-        return LinearProbe(), f"{per_class} labelled rows a class are too few to move the backbone"
-    return Full(), f"{per_class} labelled rows a class are enough to move the backbone"
+    few = per_class < _FEW_LABELS_PER_CLASS
+    reason = f"{per_class} labelled rows a class are {'too few' if few else 'enough'} to move the backbone"
+    return (LinearProbe() if few else Full()), reason

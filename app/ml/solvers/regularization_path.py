@@ -2,7 +2,7 @@
 
     minimise over W, b:  sum_n loss(W x_n + b, y_n) + strength / 2 |W|^2
 
-The folds are solved side by side, in float32 and to a tolerance that is small beside the standard errors of the losses.
+The folds are solved side by side, in float32 and to a tolerance far below the standard errors of the losses.
 The path ends when the held-out loss has risen twice: the loss has a single minimum along the path, and the weakest
 penalties take by far the longest. In a large problem only one fold is held out, and the path ends at the first rise:
 there are enough rows to compare on, and every solve is expensive. The optimum over all rows is then solved for from the

@@ -100,7 +100,7 @@ def build_arms(run: Run, parent: Bundle) -> list[Arm]:
     from_scratch = {"strategy": ResolvedFull(backbone_lr_scale=1.0), "training": _without_evaluations(report.scratch)}
     linear = plain.model_copy(update={"strategy": _probe(config), "augmentations": ()})
     majority, raw = (linear.model_copy(update={"backbone": backbone}) for backbone in (ConstantConfig(), RawConfig()))
-    untrained = _UntrainedModels(plain, modality, parent)
+    untrained = _UntrainedModels(plain, modality, parent, run.data)
     constant_model = untrained.around(ConstantConfig().build(modality.encoding))
     raw_model = untrained.around(_fitted(RawConfig().build(modality.encoding), run))
     return [
@@ -119,12 +119,15 @@ class _UntrainedModels:
     config: ResolvedFineTuning
     modality: AnyModality
     parent: Bundle
+    data: ArrayData
 
     def drawn(self, number: int) -> Bundle:
         """The configured backbone with the weights of round `number`; torch's global generator stays untouched."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(_SEED_OF_FRESH_WEIGHTS + number)
-            return self.around(self.config.backbone.build(self.modality.encoding))
+            backbone = self.config.backbone.build(self.modality.encoding)
+            backbone.initialize(self.data.to_initialize(self.modality))
+            return self.around(backbone)
 
     def around(self, backbone: Backbone) -> Bundle:
         """A model of the parent's kind with this backbone, which has no heads and learned nothing for any."""

@@ -13,6 +13,7 @@ from app.ml.kinds.backbones.gru import Gru
 from app.ml.kinds.backbones.kmeans_patches import KMeansPatches
 from app.ml.kinds.backbones.lstm import Lstm
 from app.ml.kinds.backbones.mlp import Mlp
+from app.ml.kinds.backbones.random_kernels import RandomKernels
 from app.ml.kinds.backbones.resnet import ResNet
 from app.ml.kinds.backbones.tabular_resnet import TabularResNet
 from app.ml.kinds.backbones.tcn import Tcn
@@ -29,6 +30,7 @@ AnyBackbone = Annotated[
     | Gru
     | Lstm
     | Tcn
+    | RandomKernels
     | TabularResNet
     | Transformer
     | Bert,
