@@ -38,14 +38,13 @@ def read(body: bytes) -> Rows | list[Any] | None:
         inputs = _inputs(parser, body)
     except (ValueError, KeyError, RuntimeError, UnicodeDecodeError):
         inputs = None
-    if len(body) <= _MAX_KEPT_BYTES:  # a parser keeps memory for the longest document that it has read
+    if len(body) <= _MAX_KEPT_BYTES and not _parsers:  # one keeps memory for the longest document that it has read
         _parsers.append(parser)
     return inputs
 
 
-_parsers: list[
-    simdjson.Parser
-] = []  # those that no thread is using: getting their memory anew takes half as long again
+# One at most that no thread is using: getting its memory anew takes half as long again.
+_parsers: list[simdjson.Parser] = []
 
 
 def _inputs(parser: simdjson.Parser, body: bytes) -> Rows | list[Any] | None:
