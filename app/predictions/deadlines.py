@@ -6,6 +6,7 @@ of rows, and between two of them ends where the time is up, or where nobody wait
 
 import asyncio
 import time
+import weakref
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
@@ -62,7 +63,16 @@ _current: ContextVar[Deadline | None] = ContextVar("deadline", default=None)
 async def limited(request: Request, state: State, timeout: TimeoutQuery = None) -> None:  # noqa: ASYNC109 - the query's name
     """Let the answer to a request take so long: a dependency, which the threads of the request then know of."""
     seconds = timeout or state.settings.prediction_seconds
-    _current.set(Deadline(arrival(request.scope), seconds, partial(has_hung_up, request)))
+    _current.set(Deadline(arrival(request.scope), seconds, partial(_is_over, weakref.ref(request))))
+
+
+def _is_over(request: weakref.ref[Request]) -> bool:
+    """Whether a request is answered, or its client is gone.
+
+    The timer of an idle connection keeps the context of its last request, and would keep the body by it.
+    """
+    asking = request()
+    return asking is None or has_hung_up(asking)
 
 
 def arrival(scope: Scope) -> float:

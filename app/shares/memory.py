@@ -16,14 +16,14 @@ _MIN_TOTAL_BYTES = 16 << 20
 
 
 class BodyMemory:
-    """A budget of twice the largest body, all of which one project may hold.
+    """A budget of 2.25 times the largest body, of which one project may hold twice the largest body.
 
     With that, and with what models compute with, the process takes less than four times the largest body more than
     when it is idle.
     """
 
     def __init__(self, max_body_bytes: int) -> None:
-        self.total = max(2 * max_body_bytes, _MIN_TOTAL_BYTES)
+        self.total = max(9 * max_body_bytes // 4, _MIN_TOTAL_BYTES)
         self.of_one = max(2 * max_body_bytes, 3 * _MIN_TOTAL_BYTES // 4)
         self.reserved = max(max_body_bytes // 16, 1 << 20)  # of each project, whatever others hold
         self.held = 0

@@ -18,7 +18,8 @@ def served(app: FastAPI) -> Iterator[int]:
     """Serve an application on a port of its own."""
     listener = socket.create_server(("127.0.0.1", 0))
     protocol = short_protocol(Settings().receive_seconds, Settings().receive_rate, app.state.wire)
-    server = uvicorn.Server(uvicorn.Config(app, http=protocol, log_level="critical", lifespan="on"))
+    config = uvicorn.Config(app, http=protocol, log_level="critical", lifespan="on", timeout_keep_alive=HANGS)
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     wait_until(lambda: server.started, "it serves")

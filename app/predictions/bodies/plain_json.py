@@ -21,7 +21,7 @@ _MAX_EXACT = 2.0**53  # beyond it whole numbers would be rounded, which a catego
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # no JSON, though simdjson reads it
 _CHEAP_BYTES = 1 << 14
 _MAX_PARSED_BYTES = 4 << 20  # of values other than numbers: more would hold up the event loop
-_MAX_KEPT_BYTES = 1 << 16
+_MAX_KEPT_BYTES = 1 << 20
 _BLOCK_BYTES = 1 << 16
 _UNSTORABLE = b"\\u0000"  # strict JSON refuses it
 

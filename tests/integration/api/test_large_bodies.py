@@ -1,21 +1,30 @@
 """Large bodies are read block by block; those that would take more memory than there is are refused before that."""
 
+import gc
 import io
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import httpx
 import numpy as np
 import pyarrow as pa
 import pytest
+from fastapi import FastAPI
 from pyarrow import parquet
 
 from app.dependencies import Services
+from app.predictions.bodies.lazy_rows import LazyRows
+from app.security import StrictRequest
 from app.settings import Settings
 from tests.support.http import Http
+from tests.support.live import served
 from tests.support.models import add_model
 from tests.support.problems import check_problem
+from tests.support.servers import wait_until
 
 URL = "/v1/models/sizes/predictions"
 JSON = {"content-type": "application/json"}
@@ -214,3 +223,48 @@ def test_many_cells_are_answered_in_little_memory(client: Http) -> None:
     answer = client.post(URL, content=content.encode(), headers={"content-type": CSV})
     assert answer.status_code == 200, answer.text[:500]
     assert len(answer.json()["predictions"]) == 1500
+
+
+ENDED = {
+    "sound": (URL, JSON, large([[1, 2, 3]] * 2000)),
+    "wrong": (URL, JSON, large([[1, 2]] * 2000)),
+    "no JSON": (URL, JSON, b'{"inputs": [' + b"[1, 2, 3]," * 40_000),
+    "embeddings": ("/v1/models/sizes/embeddings", JSON, large([[1, 2, 3]] * 2000)),
+    "several models": ("/v1/predictions?models=sizes", JSON, large([[1, 2, 3]] * 2000)),
+    "lines": (URL, {"content-type": "application/x-ndjson"}, b"[1,2,3]\n" * 4000),
+    "cells": (URL, {"content-type": "text/csv"}, b"width,height,depth\n" + b"1,2,3\n" * 4000),
+    "late": (f"{URL}?timeout=0.0001", JSON, large([[1, 2, 3]] * 2000)),
+    "tensors": (
+        "/v2/models/sizes/infer",
+        JSON,
+        json.dumps(
+            {"inputs": [{"name": "inputs", "datatype": "FP64", "shape": [4000, 3], "data": [1, 2, 3] * 4000}]}
+        ).encode(),
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", ENDED)
+def test_a_body_is_let_go_of_with_its_answer(app: FastAPI, key: str, collects: ModuleType, kind: str) -> None:
+    """Its memory is given back then: nothing may keep it, though the connection stays open."""
+    path, headers, content = ENDED[kind]
+    collects.disable()  # what only the collector finds may wait for it for long
+    with served(app) as port, httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+        for _ in range(2):
+            answer = client.post(path, content=content, headers={**headers, "authorization": f"Bearer {key}"})
+            assert answer.status_code in (200, 413, 422, 504), answer.text
+        del answer
+        wait_until(lambda: not bodies_alive(), "nothing holds a request or its rows")
+
+
+@pytest.fixture
+def collects() -> Iterator[ModuleType]:
+    """The collector of garbage, which is enabled again."""
+    gc.collect()
+    yield gc
+    gc.enable()
+
+
+def bodies_alive() -> list[Any]:
+    """What holds bodies."""
+    return [each for each in gc.get_objects() if isinstance(each, StrictRequest | LazyRows)]

@@ -13,14 +13,14 @@ MIB = 1 << 20
 
 def test_all_together_are_bounded_and_each_project_keeps_what_is_reserved() -> None:
     memory = BodyMemory(32 * MIB)
-    assert (memory.total, memory.of_one, memory.reserved) == (64 * MIB, 64 * MIB, 2 * MIB)
+    assert (memory.total, memory.of_one, memory.reserved) == (72 * MIB, 64 * MIB, 2 * MIB)
     assert memory.take("greedy", 64 * MIB)
     assert not memory.take("greedy", 1)  # more than one project may hold
-    assert memory.take("second", 2 * MIB)
+    assert memory.take("second", 8 * MIB)
     assert not memory.take("third", 3 * MIB)  # the total is used up
     assert memory.take("third", 2 * MIB)  # but for what is reserved
     assert not memory.take("third", 1)
-    assert memory.held == 68 * MIB
+    assert memory.held == 74 * MIB
     memory.give_back("greedy", 64 * MIB)
     assert memory.take("third", 3 * MIB)
 
