@@ -18,6 +18,7 @@ from app.client import Graftwork
 Json = dict[str, Any]
 DRAWS = (0, 1, 2)
 BATCH_SIZE = 200  # inputs of one request: 1,000 texts may exceed the client's timeout on a busy machine
+COUNTED = ("job.running", "training.finished")  # events that tell CPU seconds, none twice
 TRAIN_ONLY = {"train": 1.0, "validation": 0.0, "test": 0.0}
 
 
@@ -85,17 +86,22 @@ class Lab:
     def job(self, **request: Any) -> Json:
         """Run a job to its end and count its CPU seconds."""
         job = self.client.jobs.create(wait=True, **request)
-        self.cpu_seconds += sum(event["data"].get("cpu_seconds", 0.0) for event in self.client.jobs.events(job["id"]))
+        self.cpu_seconds += self.cpu_seconds_of(job["id"])
         return job
+
+    def cpu_seconds_of(self, job_id: str) -> float:
+        """Return the CPU seconds of a job: of what it did before its first step, and of its training."""
+        events = self.client.jobs.events(job_id)
+        return float(sum(event["data"].get("cpu_seconds", 0.0) for event in events if event["type"] in COUNTED))
 
     def pretrain(self, dataset: str, **fields: Any) -> str:
         """Pretrain and return the model's id."""
-        return self._model(self.job(kind="pretraining", dataset=dataset, **fields))
+        return self.model_of(self.job(kind="pretraining", dataset=dataset, **fields))
 
     def fine_tune(self, dataset: str, model: str | None, **fields: Any) -> str:
         """Fine-tune a classifier of `label` and return the model's id."""
         request = {"heads": [{"kind": "classifier", "target": "label"}], "model": model, **fields}
-        return self._model(self.job(kind="fine_tuning", dataset=dataset, **request))
+        return self.model_of(self.job(kind="fine_tuning", dataset=dataset, **request))
 
     def classes(self, model: str, inputs: Any) -> Array:
         """Return the classes (N,) that a model predicts, as text."""
@@ -116,7 +122,8 @@ class Lab:
             print(f"  {accuracies[-1]:.1f} {fields}", file=sys.stderr, flush=True)
         return accuracies
 
-    def _model(self, job: Json) -> str:
+    def model_of(self, job: Json) -> str:
+        """Return the id of the model that a job has made, and keep the digests of its files."""
         model = str(job["outputs"][0]["model"])
         files = self.client.models.get(model)["files"]
         self.digests.append({file["name"]: file["sha256"] for file in files})
