@@ -32,13 +32,14 @@ from worker.attempt.job_inputs import device_for, open_auxiliary, open_data, ope
 from worker.attempt.reporter import Reporter, progress_of
 from worker.distributed.leader import distributed
 from worker.jobs.trial import RunningTrial, trial_of
+from worker.training.cross_fitting import cross_fit
 from worker.training.events import Evaluated, Finished, Note, Started, StepDone
 from worker.training.precision import computes_in_bfloat16
 from worker.training.run import Run, prepare
 
 log = logging.getLogger(__name__)
 
-
+_REPORT_SECONDS = 1.0
 AfterTraining = Callable[[JobContext, Run, Bundle | None, Checkpoints], dict[str, Any]]
 
 
@@ -62,6 +63,7 @@ def train(context: JobContext, after_training: AfterTraining | None = None) -> N
     watch = _Stopwatch()
     _train(context, training, trial, checkpoints)
     seconds = watch.elapsed()["seconds"] if step == 0 and training.state.progress.went_through else None
+    _cross_fit(context, training, parent)
     further_metrics = after_training(context, training, parent, checkpoints) if after_training else {}
     attempt.enter("finalizing", "evaluating", "Training has ended; measuring on the test split.")
     measured = training.evaluate("test") or training.evaluate("validation")
@@ -153,6 +155,19 @@ def _train_on(context: JobContext, training: Run, trial: RunningTrial | None, ch
             kept = "" if event.kept_step == event.step else f" The weights of step {event.kept_step} are kept."
             data = {**watch.elapsed(), "reason": event.reason, "step": event.step, "kept_step": event.kept_step}
             attempt.record_event("training.finished", f"Trained to step {event.step} ({event.reason}).{kept}", data)
+
+
+def _cross_fit(context: JobContext, training: Run, parent: Bundle | None) -> None:
+    """Calibrate on train rows where validation rows are too few, which trains again; another attempt begins anew."""
+    reported = time.monotonic()
+    for event in cross_fit(training, parent):
+        context.stop_if_draining()
+        if isinstance(event, Note):
+            _record(context.attempt, event)
+        elif time.monotonic() - reported >= _REPORT_SECONDS:
+            reported = time.monotonic()
+            progress = training.state.progress
+            context.attempt.report(progress_of(progress.step, progress.step, progress.epoch, None), [], "calibrating")
 
 
 def _record(attempt: Attempt, note: Note | WarningItem) -> None:

@@ -72,7 +72,7 @@ def evaluate(objective: Objective, examples: Examples, split: Split) -> Evaluati
     objective.eval()
     with torch.no_grad(), fixed_seed(objective):  # not inference mode: a penalty may differentiate inside
         if isinstance(objective, FineTuning):
-            evaluation = evaluation_of(objective, _outputs(objective, examples), examples, split)
+            evaluation = evaluation_of(objective, raw_outputs(objective, examples), examples, split)
         else:
             losses, outcomes = objective.measured(map(examples.batch, examples.blocks(objective.least_rows)))
             scalars = {name: value.item() for name, value in losses.items()}
@@ -101,8 +101,8 @@ def fixed_seed(objective: Objective) -> Iterator[None]:
         yield
 
 
-def _outputs(objective: FineTuning, examples: Examples) -> list[Tensor]:
-    """Every head's raw output (N, K) for all rows."""
+def raw_outputs(objective: FineTuning, examples: Examples) -> list[Tensor]:
+    """Return every head's raw output (N, K) for all rows."""
     # A list over blocks of lists over heads becomes a list over heads.
     blocks = [objective.outputs(examples.inputs.take(block)) for block in examples.blocks()]
     return [torch.cat(of_head) for of_head in zip(*blocks, strict=True)]
@@ -111,7 +111,7 @@ def _outputs(objective: FineTuning, examples: Examples) -> list[Tensor]:
 @torch.no_grad()
 def calibrate(objective: FineTuning, examples: Examples) -> None:
     """Fit the heads' calibration on rows that they did not learn from."""
-    calibrate_by(objective, _outputs(objective.eval(), examples), examples)
+    calibrate_by(objective, raw_outputs(objective.eval(), examples), examples)
     objective.train()
 
 
@@ -127,7 +127,7 @@ def calibrate_by(objective: FineTuning, outputs: list[Tensor], examples: Example
 def row_scores(objective: FineTuning, examples: Examples) -> dict[str, Tensor]:
     """How well each row of a split is answered, by the head's key (N,), in eval mode; see `Head.row_scores`."""
     objective.eval()
-    heads = zip(objective.configs, objective.each_head(), _outputs(objective, examples), strict=True)
+    heads = zip(objective.configs, objective.each_head(), raw_outputs(objective, examples), strict=True)
     scores = {
         config.key: head.row_scores(output, stacked(config, examples.targets)).cpu() for config, head, output in heads
     }

@@ -162,6 +162,11 @@ class HeadConfig(Config, ABC):
         return False
 
     @property
+    def min_calibration_rows(self) -> int:
+        """How many rows that it has not learned from its calibration cannot do without; 0: it needs none."""
+        return 0
+
+    @property
     def signed(self) -> bool:
         """Whether its loss may be below 0."""
         return False

@@ -18,27 +18,20 @@ def solve_regression(features: Tensor, targets: Tensor) -> Solution:
     # Targets that are known in the same rows form a group: patterns bool (G, N), group (K,).
     patterns, group = torch.unique((~targets.isnan()).T, dim=0, return_inverse=True)
     weight = torch.zeros(targets.shape[1], features.shape[1], dtype=torch.float64, device=features.device)
-    bias, left_out = weight.new_zeros(len(weight)), weight.new_ones(len(weight))
+    bias, left_out = weight.new_zeros(len(weight)), torch.full_like(targets, torch.nan, dtype=torch.float64)
     parts: list[Solution] = []
     for index, rows in enumerate(patterns):
         members = group == index
         if rows.any():
             solution = solve_ridge(features[rows], targets[rows][:, members])
             weight[members], bias[members] = solution.weight.double(), solution.bias.double()
-            left_out[members] = _deviations(solution).to(left_out)
+            if solution.left_out is not None:
+                left_out[rows.nonzero(), members.nonzero().T] = solution.left_out.to(left_out)
             parts.append(solution)
     if len(parts) == len(patterns) == 1:
         return parts[0]
     scores = _sum(parts)
     return Solution(weight, bias, scores[0].strength if scores else 0.0, scores, left_out)
-
-
-def _deviations(solution: Solution) -> Tensor:
-    """Root mean square held-out errors (K,); the same for all outputs where only their summed loss is known."""
-    if solution.left_out is not None:
-        return solution.left_out
-    outputs = len(solution.bias)
-    return torch.full((outputs,), (2 * solution.loss / outputs) ** 0.5 if solution.loss is not None else 1.0)
 
 
 def _sum(parts: list[Solution]) -> tuple[Score, ...]:

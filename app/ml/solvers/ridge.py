@@ -31,11 +31,22 @@ def solve_ridge(features: Tensor, targets: Tensor) -> Solution:
         folds = torch.arange(len(features), device=features.device) % _FOLDS
         problem = LinearProblem(basis, SquaredLoss(targets.T.contiguous(), torch.ones_like(targets[:, 0])))
         solution = solve(problem, folds, _FOLDS)
+        solution = replace(solution, left_out=_normal_errors(solution, len(features)))
     else:
         solution = _closed_form(basis, targets)
     # The fit was on centred features: w (x - mean) + b.
     bias = solution.bias - solution.weight @ mean.to(solution.weight)
     return replace(solution, bias=bias)
+
+
+def _normal_errors(solution: Solution, rows: int) -> Tensor | None:
+    """Errors (N, K) of a normal distribution that have the held-out loss: of the folds nothing else is known."""
+    if solution.loss is None:
+        return None
+    outputs = len(solution.bias)
+    shares = (torch.arange(rows, dtype=torch.float64) + 0.5) / rows
+    errors: Tensor = (2 * solution.loss / outputs) ** 0.5 * torch.special.ndtri(shares)
+    return errors[:, None].expand(-1, outputs)
 
 
 def leave_one_out(features: Tensor, targets: Tensor) -> Tensor:
@@ -66,7 +77,7 @@ def _closed_form(basis: Basis, targets: Tensor) -> Solution:
     strength = min(scores, key=lambda score: score.loss).strength if scores else UNTESTED * total_variance
     projections = basis.rows.T @ (targets - mean)  # (R, K): s_j u_j'y
     weight = basis.weights(projections / (squares + strength)[:, None])
-    return Solution(weight.T, mean, strength, scores, held_out.deviations(strength) if scores else None)
+    return Solution(weight.T, mean, strength, scores, held_out.errors(strength) if scores else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +109,6 @@ class _LeaveOneOut:
         """The mean over rows of half the squared errors, summed over the outputs, and its standard error."""
         costs = self.errors(strength).square().sum(1) / 2
         return Score(strength, costs.mean().item(), (costs.std(correction=0) / len(costs) ** 0.5).item())
-
-    def deviations(self, strength: float) -> Tensor:
-        """Root mean square of every output's errors, (K,)."""
-        return self.errors(strength).square().mean(0).sqrt()
 
     def errors(self, strength: float) -> Tensor:
         """Targets less leave-one-out predictions, (N, K)."""

@@ -23,7 +23,7 @@ class Solution:
     bias: Tensor  # (K,)
     strength: float  # of the penalty: the optimum minimises sum(losses) + strength / 2 * |weight|^2
     scores: tuple[Score, ...]  # from the strongest penalty on; empty where nothing could be held out
-    left_out: Tensor | None = None  # (K,) root mean square error of squared losses on rows left out, where it is known
+    left_out: Tensor | None = None  # (N, K) errors of squared losses on rows left out, NaN where a number is unknown
 
     @property
     def loss(self) -> float | None:

@@ -7,10 +7,12 @@ says how sure it is (Nix and Weigend, "Estimating the mean and variance of the t
     1/2 (log v + (t - o)^2 / v),   log v = 8 tanh(a / 8) of a second output a, so that no row's weight runs away
 
 The interval is o +- q s, s being sqrt(v), or 1 without a variance. q is the ceil((n + 1) level)-th smallest of
-|t - o| / s over the n validation rows (split conformal prediction: Lei et al., "Distribution-free predictive inference
-for regression", 2018): it holds a new row's number with at least that probability. Without enough such rows q is the
-normal quantile, times the leave-one-out error where the head was solved for, else times the target's own deviation
-(or sqrt(v)): rather too wide than too narrow.
+|t - o| / s over n rows that the head has not learned from (Lei et al., "Distribution-free predictive inference for
+regression", 2018): it holds a new row's number with at least that probability. These are the validation rows (split
+conformal prediction); or train rows, each left out once: by their leave-one-out errors where the head was solved for
+(the jackknife), else by cross-fitting. Where n is so small that there is no such rank, q is what Student's t gives of
+the root mean square of these errors, and not below the largest of them. A head that was never compared with a row has
+intervals by the target's own deviation.
 """
 
 import math
@@ -23,6 +25,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from pydantic import Field
+from scipy.special import stdtrit
 from torch import Tensor, nn
 
 from app.ml.blocks.mlp import mlp_layers, single_layer
@@ -40,6 +43,7 @@ _MIN_DEVIATION = 1e-7  # relative to the mean, as in tables; targets may be in a
 _FAR = 100.0  # robust deviations from the median; a target that far out is most likely a mistake
 _NORMAL_RANGE = 2 * NormalDist().inv_cdf(0.75)  # between the quartiles of a normal distribution of deviation 1
 _MAX_SAMPLED = 1_000_000  # torch's quantile takes no more than 16 million numbers
+_ROUNDING = 1e-9
 _MAX_LOG_VARIANCE = 8.0  # deviations from 0.02 to 55 of the target's
 
 _ENDS = ("low", "high")
@@ -64,7 +68,9 @@ class Regressor(HeadConfig):
         "off it will be.",
     )
     level: Annotated[Real, Field(ge=0.01, le=0.999)] = Field(
-        0.9, description="Share of numbers that the intervals are to hold; they are measured on the validation rows."
+        0.9,
+        description="Share of numbers that the intervals are to hold; their width is measured on the validation rows, "
+        "or where these are too few on train rows, each left out once.",
     )
 
     @property
@@ -83,6 +89,11 @@ class Regressor(HeadConfig):
     def robust(self) -> bool:
         """Under huber."""
         return self.loss == "huber"
+
+    @property
+    def min_calibration_rows(self) -> int:
+        """The fewest of which an error is the conformal quantile: 9 for intervals that are to hold 90 %."""
+        return math.ceil(self.level / (1 - self.level) - _ROUNDING)
 
     @property
     def signed(self) -> bool:
@@ -133,6 +144,7 @@ class RegressorHead(Head, LinearOrDeep):
         self.register_buffer("target_mean", torch.zeros(len(names), dtype=torch.float64))
         self.register_buffer("target_std", torch.ones(len(names), dtype=torch.float64))
         self.register_buffer("spread", torch.full((len(names),), quantile, dtype=torch.float64))
+        self._calibration_rows = [0] * len(names)  # how many errors each spread is from
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, F) to (B, T) or (B, 2 T)."""
@@ -208,8 +220,7 @@ class RegressorHead(Head, LinearOrDeep):
         solution = solve_regression(self.standardize(features[known]), targets[known])
         solution.copy_to(single_layer(self.layers))
         if solution.left_out is not None:
-            # Until calibration, intervals are as wide as the leave-one-out error implies.
-            self.spread.mul_(solution.left_out.to(self.spread))
+            self._fit_spread(solution.left_out)
         return solution
 
     def far_targets(self, target: Tensor) -> dict[str, int]:
@@ -234,15 +245,17 @@ class RegressorHead(Head, LinearOrDeep):
                 self.target_std[index] = torch.where(constant, torch.ones_like(std), std)
 
     def fit_calibration(self, output: Tensor, target: Tensor) -> None:
-        """Take the intervals' width from how far off these rows are, where there are enough of them."""
+        """Take the intervals' width from how far off these rows are; too few do not replace more train rows."""
         prediction, deviation = self._normal(output)
-        errors = (self._standardised(target) - prediction).abs() / deviation
-        for index, of_target in enumerate(errors.T):
+        self._fit_spread((self._standardised(target) - prediction) / deviation)
+
+    def _fit_spread(self, errors: Tensor) -> None:
+        """Set the spreads from the errors (N, T) of rows that were not learned from, NaN where unknown."""
+        for index, of_target in enumerate(errors.double().abs().T):
             known = of_target[~of_target.isnan()].sort().values
-            # Split conformal prediction: the ceil((n + 1) level)-th smallest error; it does not exist for small n.
-            rank = math.ceil((len(known) + 1) * self.config.level)
-            if rank <= len(known):
-                self.spread[index] = known[rank - 1]
+            if len(known) >= self.config.min_calibration_rows or len(known) > self._calibration_rows[index]:
+                self.spread[index] = _half_width(known, self.config.level)
+                self._calibration_rows[index] = len(known)
 
     def _table(self, target: Tensor) -> Tensor:
         """(B, T), or (B,) of one target, to (B, T)."""
@@ -272,6 +285,15 @@ class RegressorHead(Head, LinearOrDeep):
         half = deviation * self.spread * self.target_std
         low, value, high = (torch.nan_to_num(ends) for ends in (values - half, values, values + half))
         return value, low, high
+
+
+def _half_width(errors: Tensor, level: float) -> float:
+    """The conformal quantile of absolute errors (n,), ascending; of too few for one what Student's t gives."""
+    rank = math.ceil((len(errors) + 1) * level - _ROUNDING)
+    if rank <= len(errors):
+        return errors[rank - 1].item()
+    rms = errors.square().mean().sqrt().item()
+    return max(errors[-1].item(), float(stdtrit(len(errors), (1 + level) / 2)) * rms)
 
 
 def _robust_scale(numbers: Tensor) -> tuple[Tensor, Tensor]:
