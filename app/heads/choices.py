@@ -21,6 +21,7 @@ from app.ml.spec import DataSpec, Decision
 
 MAX_ROWS = 20_000
 MAX_WORK = 400_000_000  # rows x features x outputs: some seconds of a core
+MAX_SECONDS = 10.0  # of a core, to fit an estimator once; cross-fitting does it up to six times
 _A_JOB = 'a job has no such limit: POST /v1/jobs {"kind": "fine_tuning", "strategy": {"kind": "linear_probe"}, ...}'
 _REPORTED = ("heads", "target", "name")
 
@@ -101,6 +102,12 @@ def _check_size(config: ResolvedFineTuning, spec: DataSpec, width: int) -> None:
     if rows * width * outputs > MAX_WORK:
         msg = f"{rows} rows of {width} features and {outputs} outputs are too much to be solved for at once; {_A_JOB}"
         raise _too_large(msg)
+
+    for head, of_head in zip(config.heads, _outputs(config, spec), strict=True):
+        seconds = head.fitting_seconds(rows, width, of_head)
+        if seconds > MAX_SECONDS:
+            msg = f"fitting the estimator of {head.key!r} would take about {seconds:.0f} s of a core; {_A_JOB}"
+            raise _too_large(msg)
 
 
 def _too_large(msg: str) -> UnprocessableError:

@@ -104,12 +104,9 @@ class _Fitting:
         self._warnings, self._rows = source.warnings, len(splits["train"])
         made = fit_heads(config, spec, parent, source.modality, splits, self._turn)
         solved = (
-            Decision(
-                field=f"heads.{key}.penalty",
-                value=solution.strength,
-                reason="the L2 penalty of the least loss in cross-validation on the train rows",
-            )
-            for key, solution in made.solutions.items()
+            Decision(field=f"heads.{key}.{name}", value=value, reason=reason)
+            for key, fit in made.fits.items()
+            for name, (value, reason) in fit.choices.items()
         )
         calibration = Decision(field="calibration", value=made.calibrated_on, reason="rows that the heads did not see")
         return made, [*decisions, *of_heads, *solved, calibration]

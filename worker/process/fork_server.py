@@ -25,6 +25,7 @@ from worker.process import trainer
 def import_all() -> None:
     """Import what every job uses, and what optimizers would import at their first step."""
     os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"  # to look for a GPU must not begin to use it
+    import sklearn.ensemble  # noqa: F401, PLC0415 - as below: of what fits estimators
     import torch._dynamo  # noqa: F401, PLC0415 - imported late: the supervisor's death is to be seen in the meantime
 
     from app.jobs import kinds  # noqa: F401, PLC0415

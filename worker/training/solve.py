@@ -8,12 +8,10 @@ import torch
 from app.ml.data.arrays import Examples, InMemory
 from app.ml.fitting.evaluation import features_of
 from app.ml.models.assembly import FineTuning
-from app.ml.solvers.solution import Solution
+from app.ml.solvers.solution import Fit
 from worker.training.events import EpochDone, Evaluated, Event, Finished, Note, Started, StepDone
 from worker.training.label_propagation.pseudo_labels import LabelPropagation
 from worker.training.state import LoopState
-
-_DIGITS = 6
 
 
 def train_by_solving(
@@ -31,10 +29,10 @@ def train_by_solving(
     yield Started(progress.step, 1, 1)
     if progress.step == 0:
         # The step's loss is computed after solving: unlike a gradient step's, it is that of the final weights.
-        solutions, notes = _solve(objective, features, label_propagation)
+        fits, notes = _solve(objective, features, label_propagation)
         progress.step, progress.epoch = 1, 1
         yield from notes
-        yield StepDone(1, 0, 0.0, _losses(objective, features, solutions))
+        yield StepDone(1, 0, 0.0, _losses(objective, features, fits))
     yield EpochDone(0, 1)
     if evaluate is not None:
         yield Evaluated(0, 1, evaluate(), best=True)
@@ -49,36 +47,28 @@ def solve_heads(objective: FineTuning, examples: Examples) -> Note:
 
 def _solve(
     objective: FineTuning, features: Examples, label_propagation: LabelPropagation | None = None
-) -> tuple[dict[str, Solution], tuple[Note, ...]]:
-    """Set the heads to their optimum; return the solutions by the head's key, and the notes on them."""
+) -> tuple[dict[str, Fit], tuple[Note, ...]]:
+    """Set the heads to their optimum; return how by the head's key, and the notes on it."""
     began = time.monotonic()
     notes: tuple[Note, ...] = ()
     if label_propagation is None:
-        solutions = objective.solve(features.inputs.take(None), features.targets)
+        fits = objective.solve(features.inputs.take(None), features.targets)
     else:
-        solutions, note = label_propagation.solve(objective, features)
+        fits, note = label_propagation.solve(objective, features)
         notes = (note,)
     seconds = time.monotonic() - began
-    summary = ", ".join(f"{key} with an L2 penalty of {solution.strength:.3g}" for key, solution in solutions.items())
-    heads = {key: _as_json(solution) for key, solution in solutions.items()}
+    summary = ", ".join(f"{key} with {fit.summary}" for key, fit in fits.items())
+    heads = {key: fit.as_json() for key, fit in fits.items()}
     data = {"seconds": seconds, "rows": len(features), "heads": heads}
-    return solutions, (*notes, Note("heads.solved", f"Solved for {summary}, in {seconds:.1f} s.", data))
-
-
-def _as_json(solution: Solution) -> dict[str, object]:
-    scores = [
-        {"strength": score.strength, "loss": round(score.loss, _DIGITS), "standard_error": round(score.error, _DIGITS)}
-        for score in solution.scores
-    ]
-    return {"strength": solution.strength, "held_out_loss": solution.loss, "scores": scores}
+    return fits, (*notes, Note("heads.solved", f"Solved for {summary}, in {seconds:.1f} s.", data))
 
 
 @torch.no_grad()
-def _losses(objective: FineTuning, features: Examples, solutions: dict[str, Solution]) -> dict[str, torch.Tensor]:
+def _losses(objective: FineTuning, features: Examples, fits: dict[str, Fit]) -> dict[str, torch.Tensor]:
     """The losses, (), of the train rows at the optimum, and the cross-validated one where every head has it."""
     losses = objective.eval().loss(features.batch(None))  # over all N rows at once
     # The cross-validated loss is comparable between penalties and layers; the train rows' own one is not.
-    held_out = [solution.loss for solution in solutions.values() if solution.loss is not None]
-    if len(held_out) == len(solutions):
+    held_out = [fit.loss for fit in fits.values() if fit.loss is not None]
+    if len(held_out) == len(fits):
         losses["held_out_loss"] = losses["loss"].new_tensor(sum(held_out))
     return losses

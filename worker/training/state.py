@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from app.ml.blocks.sized import expected_tensors
 from app.ml.data import tensor_file
 from app.ml.data.tensor_file import Tensors
 from app.ml.errors import CorruptCheckpointError
@@ -89,7 +90,9 @@ class LoopState:
         progress = _progress(manifest)
         objective, best = _under(tensors, "objective"), _under(tensors, "best")
         # Checkpoints of earlier releases hold the frozen weights, too.
-        expected = self._trained() if "frozen" in manifest else self.objective.state_dict()
+        expected = expected_tensors(self.objective, objective)
+        if "frozen" in manifest:
+            expected = {name: tensor for name, tensor in expected.items() if name not in self.frozen}
         differences = self._frozen_differences(manifest.get("frozen"))
         differences += tensor_file.differences(objective, expected)
         differences += tensor_file.differences(best, expected) if best else []

@@ -3,6 +3,7 @@
 The arrays are views of the modules' weights: such a network takes no memory, and changes with its modules.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 
 import numpy as np
@@ -17,12 +18,22 @@ ArrayLayer = Callable[[Array], Array]
 """(B, F) to (B, F'). It may compute in place: its input is no longer used."""
 
 
+class HasArrayLayer(ABC):
+    """A module that has a form in NumPy of its own."""
+
+    @abstractmethod
+    def array_layer(self) -> ArrayLayer:
+        """Return what the module, whose weights change no more, does on the CPU."""
+
+
 def array_layers(modules: Iterable[nn.Module]) -> list[ArrayLayer] | None:
     """Return what modules in eval mode do one after another; None if one is not of those that are known here."""
     layers: list[ArrayLayer] = []
     for module in modules:
         if isinstance(module, nn.Sequential):
             inner = array_layers(module)
+        elif isinstance(module, HasArrayLayer):
+            inner = [module.array_layer()]
         else:
             inner = _LAYERS[type(module)](module) if type(module) in _LAYERS else None
         if inner is None:

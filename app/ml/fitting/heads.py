@@ -23,7 +23,7 @@ from app.ml.kinds.modalities import AnyModality
 from app.ml.models.assembly import FineTuning, stacked
 from app.ml.models.bundle import Bundle, Manifest
 from app.ml.solvers.folds import stratified
-from app.ml.solvers.solution import Solution
+from app.ml.solvers.solution import Fit
 from app.ml.spec import DataSpec, Split, WarningItem
 
 FOLDS = 5
@@ -37,7 +37,7 @@ class FittedHeads:
     """A model of fitted heads on its parent's backbone, how it was measured, and what is doubtful of it."""
 
     bundle: Bundle
-    solutions: dict[str, Solution]  # by the head's key
+    fits: dict[str, Fit]  # by the head's key
     evaluation: Evaluation | None  # None where no row could be held out
     calibrated_on: str  # in words
     warnings: tuple[WarningItem, ...]
@@ -63,7 +63,7 @@ def fit_heads(
     objective, train = frozen_objective(config, spec, parent), splits["train"]
     with turn():
         fit_statistics(objective, train)
-        solutions = objective.solve(train.inputs.take(None), train.targets)
+        fits = objective.solve(train.inputs.take(None), train.targets)
         warnings = (*warn_of_dropped_classes(config, objective, parent), *warn_of_far_targets(objective, train))
     measured: Split = "test" if len(splits["test"]) else "validation"
     if len(splits["validation"]):
@@ -81,7 +81,7 @@ def fit_heads(
                 evaluation = evaluate(objective, splits["test"], "test")
         calibrated_on = f"{len(rows)} train rows, each answered by heads that were fitted without it"
     bundle = _bundle(config, spec, parent, modality, objective)
-    return FittedHeads(bundle, solutions, evaluation, calibrated_on, warnings)
+    return FittedHeads(bundle, fits, evaluation, calibrated_on, warnings)
 
 
 @torch.no_grad()

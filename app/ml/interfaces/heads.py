@@ -14,7 +14,7 @@ from app.ml.interfaces.backbones import Backbone
 from app.ml.interfaces.head_answers import Answering
 from app.ml.interfaces.resolvable import Choices, Config
 from app.ml.interfaces.values import Accepts, ExampleSource
-from app.ml.solvers.solution import Solution
+from app.ml.solvers.solution import Fit
 from app.ml.spec import ModalityKind, TargetSpec
 
 
@@ -73,10 +73,11 @@ class Head(nn.Module, Answering, ABC):
         """Return how many labels (N,) or (N, T) of each target lie so far from the others that they rule the scale."""
         return {}
 
-    def solve(self, features: Tensor, target: Tensor, widths: Sequence[int]) -> Solution | None:
+    def solve(self, features: Tensor, target: Tensor, widths: Sequence[int]) -> Fit | None:
         """Set standardisation and weights to the optimum on the train split's features (N, F) and labels (N,).
 
-        `widths` are those of the layers that the features come from. None where the head cannot be solved for.
+        A head that learns an estimator fits it. `widths` are those of the layers that the features come from. None
+        where the head cannot be solved for.
         """
         return None
 
@@ -153,8 +154,17 @@ class HeadConfig(Config, ABC):
 
     @property
     def solvable(self) -> bool:
-        """Whether its best weights on fixed features can be solved for: it is linear, and its loss convex."""
+        """Whether it is fitted at once on fixed features: it is linear and its loss convex, or it has an estimator."""
         return False
+
+    @property
+    def needs_fixed_features(self) -> bool:
+        """Whether nothing else can fit it: no gradient reaches the backbone through it."""
+        return False
+
+    def fitting_seconds(self, rows: int, features: int, outputs: int) -> float:
+        """Return about how many CPU seconds of one core fitting an estimator takes; 0 for heads without one."""
+        return 0.0
 
     @property
     def robust(self) -> bool:
@@ -178,10 +188,13 @@ class HeadConfig(Config, ABC):
             return ()
         return (self.target,) if isinstance(self.target, str) else self.target
 
-    def settled(self, targets: tuple[TargetSpec, ...], class_rows: Mapping[str, Sequence[int]]) -> tuple[Self, Choices]:
+    def settled(
+        self, targets: tuple[TargetSpec, ...], class_rows: Mapping[str, Sequence[int]], rows: int
+    ) -> tuple[Self, Choices]:
         """Fill fields that the dataset decides, and return them with their reasons; by default there are none.
 
-        `class_rows` are the train rows of each class by target. Raises `ConfigError` for what the targets refuse.
+        `class_rows` are the train rows of each class by target, `rows` those that carry a target. Raises `ConfigError`
+        for what the targets refuse.
         """
         return self, {}
 

@@ -41,6 +41,7 @@ class ResolutionContext:
     causal: bool = False  # whether step t of a sequence may only see the steps up to t
     continuous: bool = False  # whether texts are pieces of one long text
     solvable: bool = True  # whether the best weights of every head can be solved for
+    linear: bool = True  # whether none of them learns an estimator
 
 
 class Config(Frozen):

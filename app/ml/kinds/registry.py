@@ -5,6 +5,7 @@ from typing import Any, get_args
 from app.ml.kinds.augmentations import AnyAugmentation
 from app.ml.kinds.backbones import AnyBackbone
 from app.ml.kinds.balancing import AnyBalancing
+from app.ml.kinds.estimators import AnyEstimator
 from app.ml.kinds.heads import AnyHead
 from app.ml.kinds.methods import AnyMethod
 from app.ml.kinds.modalities import AnyModality
@@ -23,6 +24,7 @@ FAMILIES: dict[str, Any] = {
     "methods": AnyMethod,
     "supervision": AnySupervision,
     "heads": AnyHead,
+    "estimators": AnyEstimator,
     "strategies": AnyStrategy,
     "balancing": AnyBalancing,
     "optimizers": AnyOptimizer,

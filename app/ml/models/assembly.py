@@ -13,7 +13,7 @@ from app.ml.kinds.balancing.fixed import Fixed
 from app.ml.kinds.heads import AnyHead
 from app.ml.kinds.strategies.base import StrategyConfig
 from app.ml.learning.task_affinity import Affinity
-from app.ml.solvers.solution import Solution
+from app.ml.solvers.solution import Fit
 from app.ml.spec import DataSpec, TargetSpec
 
 _STEPS = "steps"  # the source of features of every step
@@ -229,14 +229,14 @@ class FineTuning(Objective):
         self._freeze_statistics()  # a stage that joins now has its statistics move from now on
 
     @torch.no_grad()
-    def solve(self, features: Tensor, targets: dict[str, Tensor]) -> dict[str, Solution]:
-        """Set every head to its optimum on the train split's features (N, F); return solutions by the head's key."""
+    def solve(self, features: Tensor, targets: dict[str, Tensor]) -> dict[str, Fit]:
+        """Set every head to its optimum on the train split's features (N, F); return how by the head's key."""
         widths = self.strategy.widths(self.backbone)
-        solutions = {
+        fits = {
             config.key: head.solve(features, stacked(config, targets), widths)
             for config, head in zip(self.configs, self.each_head(), strict=True)
         }
-        return {key: solution for key, solution in solutions.items() if solution is not None}
+        return {key: fit for key, fit in fits.items() if fit is not None}
 
     def outcomes(self, outputs: list[Tensor], targets: dict[str, Tensor]) -> dict[str, Outcomes]:
         """Return every head's outcomes on a whole split, by the head's key."""

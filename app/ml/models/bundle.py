@@ -24,6 +24,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from app.ml.blocks.sized import expected_tensors
 from app.ml.configs.online_probe import OnlineProbeConfig
 from app.ml.data import tensor_file
 from app.ml.data.tensor_file import Tensors
@@ -246,7 +247,7 @@ def _verified(folder: Path, name: str, manifest: Manifest) -> Path:
 def _fill(module: nn.Module, folder: Path, name: str, manifest: Manifest) -> None:
     """Give a module on the meta device its weights."""
     found = _read(folder, name, manifest)
-    wrong = tensor_file.differences(found, module.state_dict())
+    wrong = tensor_file.differences(found, expected_tensors(module, found))
     if wrong:
         msg = f"{name} does not fit its manifest: {'; '.join(wrong)}"
         raise CorruptModelError(msg)

@@ -39,7 +39,7 @@ def check_label_propagation(
     if strategy.solving != "only":
         msg = "pseudo-labels join a linear_probe that is solved for: choose that strategy, or leave this out"
         raise ConfigError(("unlabelled",), msg)
-    if len(heads) != 1 or not heads[0].learns_soft_labels:
+    if len(heads) != 1 or not heads[0].learns_soft_labels or heads[0].needs_fixed_features:
         raise ConfigError(("unlabelled",), "pseudo-labels are classes: give a lone classifier, or leave this out")
     _check_rows_fit(spec, auxiliary, "unlabelled")
     labelled = spec.labelled.get(heads[0].targets[0], spec.rows).get("train", 0)

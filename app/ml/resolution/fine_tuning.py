@@ -69,6 +69,7 @@ def resolve_fine_tuning(
         pretrained=parent is not None,
         causal=any(head.causal for head in heads),
         solvable=all(head.solvable for head in heads),
+        linear=not any(head.needs_fixed_features for head in heads),
         continuous=spec.continuous,
     )
     if parent is not None and inherits_preprocessing(config, spec, parent):
@@ -92,6 +93,7 @@ def resolve_fine_tuning(
     spec = with_inherited_classes(spec, inherited.values())
     check_augmentations(config.augmentations, context, ("augmentations",))
     _check_frozen(config, strategy, heads)
+    _check_estimators(strategy, heads)
     check_label_propagation(config.unlabelled, strategy, heads, spec, auxiliary)
     check_size(lambda: _network(backbone.build(encoding), heads, strategy, spec))
     targets = tuple(name for head in heads for name in head.targets)
@@ -140,6 +142,17 @@ def _check_frozen(config: FineTuningConfig, strategy: StrategyConfig, heads: Hea
             raise ConfigError(("heads", index, "kind"), msg)
 
 
+def _check_estimators(strategy: StrategyConfig, heads: Heads) -> None:
+    """Raise `ConfigError` where a head's estimator would have to be trained by steps."""
+    for index, head in enumerate(heads):
+        if head.needs_fixed_features and strategy.solving != "only":
+            msg = (
+                f"it is fitted at once on fixed features, and {strategy.kind} trains by steps: choose the strategy "
+                'linear_probe with {"solver": "exact"}, or leave this out'
+            )
+            raise ConfigError(("heads", index, "estimator"), msg)
+
+
 def _resolve_strategy(
     config: FineTuningConfig,
     heads: Heads,
@@ -171,8 +184,9 @@ def _default_strategy(
     context: ResolutionContext,
 ) -> tuple[StrategyRequest, str]:
     """The strategy that auto becomes, and why."""
-    if config.unlabelled is not None:
-        return LinearProbe(), "pseudo-labels join a probe"
+    if config.unlabelled is not None or not context.linear:
+        an_estimator = "an estimator is fitted on the features of a frozen backbone"
+        return LinearProbe(), "pseudo-labels join a probe" if context.linear else an_estimator
     if not backbone.learns and not config.augmentations:
         return LinearProbe(layer="last"), f"labels have nothing to teach {backbone.kind}"
     if parent is None:

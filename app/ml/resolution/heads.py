@@ -36,7 +36,7 @@ def _settled(head: AnyHead, index: int, spec: DataSpec) -> tuple[AnyHead, Decisi
     """Fill what the dataset decides of a head. Raises `ConfigError` for what its targets refuse."""
     place: Location = ("heads", index)
     try:
-        settled, choices = head.settled(targets_of(head, spec), spec.class_rows)
+        settled, choices = head.settled(targets_of(head, spec), spec.class_rows, labelled_rows((head,), spec))
     except ConfigError as error:
         raise error.under(*place) from error
     decisions = (

@@ -56,7 +56,11 @@ def find_inherited(config: FineTuningConfig, heads: Heads, spec: DataSpec, paren
     inherited = {}
     for head in heads:
         asked, entry = _is_asked_for(config, head), entry_for(head, parent)
-        if (
+        if head.needs_fixed_features:
+            if asked:
+                msg = f"{head.key!r} learns an estimator, which is fitted anew: list the heads, and leave it out here"
+                raise ConfigError(("heads" if config.heads == "inherit" else "inherited_heads",), msg)
+        elif (
             entry is not None
             and _continues(head, entry, spec, keeps_classes=asked)
             and _fits(head, entry, spec, parent)

@@ -33,6 +33,9 @@ def resolve_report(
         if not head.needs_labels:
             msg = f"heads.{index}: a {head.kind} learns from rows without labels, and the report compares by labels"
             raise ConfigError(_PLACE, msg)
+        if head.needs_fixed_features:
+            msg = f"heads.{index}: an estimator cannot be trained together with a backbone from scratch, as it compares"
+            raise ConfigError(_PLACE, msg)
     measured_on, reason = _measured_on(report, purpose)
     scratch = config.training if report.scratch == "auto" else report.scratch
     if measured_on != "test":  # nothing may stop early by the rows that it is compared on

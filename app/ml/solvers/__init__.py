@@ -1,9 +1,9 @@
-"""Solvers: the best weights of a linear head, found at once instead of step by step.
+"""Solvers: what a head learns on fixed features at once instead of step by step, mostly the best linear weights.
 
 `logistic` (one of several classes), `multi_label` (each label there or not), `ridge` and `regression` (numbers) share
 `basis` (principal axes of the features), `regularization_path` (the penalty by cross-validation) and `lbfgs`.
 
-Why not scikit-learn or scipy:
+Trees are grown by scikit-learn (`trees`). Why not linear weights, too, by it or scipy:
 
 - Classes may be soft (label smoothing, pseudo-labels), each label may be missing in other rows under one common
   penalty, and each fold may have pseudo-labels that were made without what it holds out. scikit-learn's
@@ -15,7 +15,6 @@ Why not scikit-learn or scipy:
   small, begins at the mean of the folds' optima.
 - Features stay on their device; scipy's L-BFGS computes on the CPU, and would copy at each evaluation. Sums of squares
   are float64, block by block.
-- scikit-learn brings joblib, which unpickles.
 
 The optimum is theirs: `tests/unit/ml/test_solvers.py` compares with scikit-learn. `python -m bench.solvers` times both
 side by side (docs/figures.md).

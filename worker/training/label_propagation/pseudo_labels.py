@@ -32,7 +32,7 @@ from app.ml.models.assembly import FineTuning
 from app.ml.solvers.basis import principal
 from app.ml.solvers.folds import FOLDS, NEVER, stratified
 from app.ml.solvers.logistic import SoftLabels
-from app.ml.solvers.solution import Solution
+from app.ml.solvers.solution import Fit
 from worker.training.events import Note
 from worker.training.label_propagation.graph import neighbour_graph, soft_labels, spread
 
@@ -84,7 +84,7 @@ class LabelPropagation:
         return cls(config.unlabelled, OnDisk(source, positions[order.numpy()], modality, device))
 
     @torch.no_grad()
-    def solve(self, objective: FineTuning, labelled: Examples) -> tuple[dict[str, Solution], Note]:
+    def solve(self, objective: FineTuning, labelled: Examples) -> tuple[dict[str, Fit], Note]:
         """Set the head to its optimum on labelled features (n, F) and, where they help, on pseudo-labelled ones."""
         (head,), (config,) = objective.each_head(), objective.configs
         assert isinstance(head, SoftLabelSolver)

@@ -20,19 +20,21 @@ from app.ml.blocks.standardize import Standardize
 from app.ml.errors import ConfigError
 from app.ml.evaluation.classification import Classification
 from app.ml.fields import Integer, Name, Rate
-from app.ml.interfaces import Accepts, AnswerPart, Choices, Head, HeadConfig
+from app.ml.interfaces import Accepts, AnswerPart, Choices, Head
 from app.ml.interfaces.abilities import Array, SoftLabelSolver, Stackable
 from app.ml.interfaces.head_answers import ClassAnswers, Numbers, RawOutput, finite_numbers, named_classes
+from app.ml.kinds.estimators import AnyEstimator
+from app.ml.kinds.heads.estimating import EstimatingConfig, estimator_of, fit_estimator
 from app.ml.kinds.heads.stacking import LinearOrDeep
 from app.ml.kinds.heads.temperature import fitted_temperature
 from app.ml.solvers.logistic import SoftLabels, solve_logistic, solve_soft
-from app.ml.solvers.solution import Solution
+from app.ml.solvers.solution import Fit, Solution
 from app.ml.spec import TargetSpec
 
 _BINARY = 2
 
 
-class Classifier(HeadConfig):
+class Classifier(EstimatingConfig):
     """Predict which class a row belongs to."""
 
     accepts: ClassVar[Accepts] = "category"
@@ -53,27 +55,38 @@ class Classifier(HeadConfig):
         "the rarer one in the train rows.",
     )
     class_weights: Literal["none", "balanced"] = Field("none", description="Whether rare classes weigh more.")
+    estimator: AnyEstimator | None = Field(
+        None, description="What is learned on the features of a frozen backbone instead of layers; null: layers."
+    )
 
     @property
     def batch_dependence(self) -> str | None:
         """Class weights are normalised over the batch."""
         return None if self.class_weights == "none" else super().batch_dependence
 
-    def settled(self, targets: tuple[TargetSpec, ...], class_rows: Mapping[str, Sequence[int]]) -> tuple[Self, Choices]:
-        """Say which of two classes counts. Raises `ConfigError` for a class that the target does not have."""
-        classes = targets[0].classes
-        if len(classes) != _BINARY:
-            if self.positive is not None:
-                msg = f"target {targets[0].name!r} has {len(classes)} classes, and each has figures: leave this out"
-                raise ConfigError(("positive",), msg)
-            return self, {}
-        if self.positive is not None:
-            if self.positive not in classes:
-                msg = f"target {targets[0].name!r} has the classes {classes[0]!r} and {classes[1]!r}: name one of them"
-                raise ConfigError(("positive",), msg)
-            return self, {}
-        positive, reason = _rarer(classes, class_rows.get(targets[0].name))
-        return self.model_copy(update={"positive": positive}), {"positive": (positive, reason)}
+    def settled(
+        self, targets: tuple[TargetSpec, ...], class_rows: Mapping[str, Sequence[int]], rows: int
+    ) -> tuple[Self, Choices]:
+        """Say which of two classes counts, and settle the estimator. Raises `ConfigError` for what does not fit."""
+        positive, of_positive = self._settled_positive(targets[0], class_rows)
+        estimator, of_estimator = self.settled_estimator(rows, len(targets[0].classes))
+        return self.model_copy(update={**positive, **estimator}), {**of_positive, **of_estimator}
+
+    def _settled_positive(
+        self, target: TargetSpec, class_rows: Mapping[str, Sequence[int]]
+    ) -> tuple[dict[str, Any], Choices]:
+        """The field `positive`, where it is left out of two classes; raises `ConfigError` for what is no such class."""
+        classes = target.classes
+        if self.positive is not None and len(classes) != _BINARY:
+            msg = f"target {target.name!r} has {len(classes)} classes, and each has figures: leave this out"
+            raise ConfigError(("positive",), msg)
+        if self.positive is not None and self.positive not in classes:
+            msg = f"target {target.name!r} has the classes {classes[0]!r} and {classes[1]!r}: name one of them"
+            raise ConfigError(("positive",), msg)
+        if self.positive is not None or len(classes) != _BINARY:
+            return {}, {}
+        positive, reason = _rarer(classes, class_rows.get(target.name))
+        return {"positive": positive}, {"positive": (positive, reason)}
 
     def handed_on(self, targets: tuple[TargetSpec, ...]) -> Self:
         """Without the class that counts, where it is no longer one of two."""
@@ -84,7 +97,7 @@ class Classifier(HeadConfig):
 
     @property
     def solvable(self) -> bool:
-        """Where it has no hidden layers."""
+        """Where it has no hidden layers, or an estimator, which has none."""
         return not self.hidden
 
     def answer_parts(self, targets: tuple[TargetSpec, ...]) -> tuple[AnswerPart, ...]:
@@ -125,8 +138,11 @@ class ClassifierHead(Head, SoftLabelSolver, LinearOrDeep):
         self.config = config
         self.classes = classes
         self.standardize = Standardize(features)
-        sizes = (features, *config.hidden, len(classes))
-        self.layers = nn.Sequential(*mlp_layers(sizes, "relu", config.dropout, last_is_linear=True))
+        if config.estimator is not None:
+            self.layers = nn.Sequential(config.estimator.resolved().build_classifier(features, len(classes)))
+        else:
+            sizes = (features, *config.hidden, len(classes))
+            self.layers = nn.Sequential(*mlp_layers(sizes, "relu", config.dropout, last_is_linear=True))
         self.register_buffer("class_weight", torch.ones(len(classes)))
         self.register_buffer("temperature", torch.ones((), dtype=torch.float64))
 
@@ -137,7 +153,9 @@ class ClassifierHead(Head, SoftLabelSolver, LinearOrDeep):
 
     @property
     def output_tensors(self) -> frozenset[str]:
-        """The last layer and the classes' weights."""
+        """The last layer and the classes' weights; an estimator's outputs are in all of its tensors."""
+        if estimator_of(self.layers) is not None:
+            return frozenset()
         return last_layer_tensors(self.layers, "layers") | {"class_weight"}
 
     def forward(self, features: Tensor) -> Tensor:
@@ -196,19 +214,23 @@ class ClassifierHead(Head, SoftLabelSolver, LinearOrDeep):
         return torch.where(target >= 0, right, torch.nan)
 
     def fit_features(self, features: Tensor) -> None:
-        """Standardise by (N, F)."""
-        self.standardize.fit(features)
+        """Standardise by (N, F); an estimator takes features as they are."""
+        if estimator_of(self.layers) is None:
+            self.standardize.fit(features)
 
     def fit_calibration(self, output: Tensor, target: Tensor) -> None:
         """Fit the temperature on (N, K) and (N,); few rows leave it 1."""
         known = target >= 0
         self.temperature.fill_(fitted_temperature(_finite(output[known]), target[known]))
 
-    def solve(self, features: Tensor, target: Tensor, widths: Sequence[int]) -> Solution | None:
-        """Multinomial logistic regression on the rows whose class is known."""
+    def solve(self, features: Tensor, target: Tensor, widths: Sequence[int]) -> Fit | None:
+        """Fit the estimator, or multinomial logistic regression, on the rows whose class is known."""
         if not self.config.solvable:
             return None
         known = target >= 0
+        if self.config.estimator is not None:
+            classes = target[known]
+            return fit_estimator(self.layers, features[known], classes, self.class_weight[classes])
         # One scale per layer: the penalty must not treat features that hardly vary like all others.
         self.standardize.fit_together(features[known], widths)
         rows = self.standardize(features[known])

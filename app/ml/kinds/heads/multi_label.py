@@ -23,7 +23,7 @@ from app.ml.interfaces import Accepts, AnswerPart, Head, HeadConfig
 from app.ml.interfaces.head_answers import LabelAnswers, RawOutput, finite_numbers
 from app.ml.kinds.heads.stacking import LinearOrDeep
 from app.ml.solvers.multi_label import solve_multi_label
-from app.ml.solvers.solution import Solution
+from app.ml.solvers.solution import Fit
 from app.ml.spec import TargetSpec
 
 _HALF = 0.5
@@ -164,7 +164,7 @@ class MultiLabelHead(Head, LinearOrDeep):
         weights = (negatives / positives.clamp(min=1)).clamp(max=_MAX_WEIGHT)
         self.positive_weight.copy_(torch.where((positives > 0) & (negatives > 0), weights, 1.0))
 
-    def solve(self, features: Tensor, target: Tensor, widths: Sequence[int]) -> Solution | None:
+    def solve(self, features: Tensor, target: Tensor, widths: Sequence[int]) -> Fit | None:
         """A logistic regression for every label, on the rows where any is known."""
         if not self.config.solvable:
             return None

@@ -16,10 +16,10 @@ intervals by the target's own deviation.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from operator import itemgetter
 from statistics import NormalDist
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -32,11 +32,13 @@ from app.ml.blocks.mlp import mlp_layers, single_layer
 from app.ml.blocks.standardize import Standardize
 from app.ml.evaluation.regression import Regression, Regressions
 from app.ml.fields import Integer, Name, NameOrNames, Rate, Real
-from app.ml.interfaces import Accepts, AnswerPart, Head, HeadConfig
+from app.ml.interfaces import Accepts, AnswerPart, Choices, Head
 from app.ml.interfaces.head_answers import NumberAnswers, RawOutput, finite_numbers
+from app.ml.kinds.estimators import AnyEstimator
+from app.ml.kinds.heads.estimating import EstimatingConfig, estimator_of, fit_estimator
 from app.ml.kinds.heads.stacking import LinearOrDeep
 from app.ml.solvers.regression import solve_regression
-from app.ml.solvers.solution import Solution
+from app.ml.solvers.solution import EstimatorFit, Fit, Solution
 from app.ml.spec import TargetSpec
 
 _MIN_DEVIATION = 1e-7  # relative to the mean, as in tables; targets may be in any unit, so none is absolute
@@ -49,7 +51,7 @@ _MAX_LOG_VARIANCE = 8.0  # deviations from 0.02 to 55 of the target's
 _ENDS = ("low", "high")
 
 
-class Regressor(HeadConfig):
+class Regressor(EstimatingConfig):
     """Predict a number, or several, each with an interval that is likely to hold it."""
 
     accepts: ClassVar[Accepts] = "number"
@@ -72,6 +74,17 @@ class Regressor(HeadConfig):
         description="Share of numbers that the intervals are to hold; their width is measured on the validation rows, "
         "or where these are too few on train rows, each left out once.",
     )
+    estimator: AnyEstimator | None = Field(
+        None, description="What is learned on the features of a frozen backbone instead of layers; null: layers."
+    )
+
+    def settled(
+        self, targets: tuple[TargetSpec, ...], class_rows: Mapping[str, Sequence[int]], rows: int
+    ) -> tuple[Self, Choices]:
+        """Settle the estimator. Raises `ConfigError` for what does not fit."""
+        del class_rows
+        estimator, choices = self.settled_estimator(rows, len(targets))
+        return self.model_copy(update=estimator), choices
 
     @property
     def batch_dependence(self) -> str | None:
@@ -137,9 +150,12 @@ class RegressorHead(Head, LinearOrDeep):
         self.config = config
         self.names = names
         self.standardize = Standardize(features)
-        outputs = len(names) * (2 if config.loss == "gaussian" else 1)
-        sizes = (features, *config.hidden, outputs)
-        self.layers = nn.Sequential(*mlp_layers(sizes, "relu", config.dropout, last_is_linear=True))
+        if config.estimator is not None:
+            self.layers = nn.Sequential(config.estimator.resolved().build_regressor(features, len(names)))
+        else:
+            outputs = len(names) * (2 if config.loss == "gaussian" else 1)
+            sizes = (features, *config.hidden, outputs)
+            self.layers = nn.Sequential(*mlp_layers(sizes, "relu", config.dropout, last_is_linear=True))
         quantile = NormalDist().inv_cdf((1 + config.level) / 2)
         self.register_buffer("target_mean", torch.zeros(len(names), dtype=torch.float64))
         self.register_buffer("target_std", torch.ones(len(names), dtype=torch.float64))
@@ -207,18 +223,24 @@ class RegressorHead(Head, LinearOrDeep):
         return (1 - errors.square()).nanmean(1)
 
     def fit_features(self, features: Tensor) -> None:
-        """Standardise by (N, F)."""
-        self.standardize.fit(features)
+        """Standardise by (N, F); an estimator takes features as they are."""
+        if estimator_of(self.layers) is None:
+            self.standardize.fit(features)
 
-    def solve(self, features: Tensor, target: Tensor, widths: Sequence[int]) -> Solution | None:
-        """Ridge regression on the rows where a number is known."""
+    def solve(self, features: Tensor, target: Tensor, widths: Sequence[int]) -> Fit | None:
+        """Fit the estimator, or ridge regression, on the rows where a number is known."""
         if not self.config.solvable:
             return None
         targets = self._standardised(target)
         known = ~targets.isnan().all(1)
-        self.standardize.fit_together(features[known], widths)
-        solution = solve_regression(self.standardize(features[known]), targets[known])
-        solution.copy_to(single_layer(self.layers))
+        solution: Solution | EstimatorFit
+        if self.config.estimator is not None:
+            weights = torch.ones_like(targets[known, 0])
+            solution = fit_estimator(self.layers, features[known], targets[known], weights)
+        else:
+            self.standardize.fit_together(features[known], widths)
+            solution = solve_regression(self.standardize(features[known]), targets[known])
+            solution.copy_to(single_layer(self.layers))
         if solution.left_out is not None:
             self._fit_spread(solution.left_out)
         return solution

@@ -52,11 +52,14 @@ class LinearProbe(StrategyRequest):
             raise ConfigError(("solver",), "only linear heads with a convex loss are solved for: choose gradient")
         if solver == "gradient" and self.layer == "best":
             raise ConfigError(("layer",), "the best layer is found by solving: choose the solver exact, or a layer")
+        if self.layer == "best" and not context.linear:
+            raise ConfigError(("layer",), "the best layer is found for linear heads: choose last, all or a layer")
 
     def choices(self, context: ResolutionContext) -> Choices:
         """Solve where every head is linear and the rows are not too many."""
         solver = _solver(context)
-        return {"solver": solver, "layer": _layer(solver[0] if self.solver == "auto" else self.solver)}
+        layer = _layer(solver[0] if self.solver == "auto" else self.solver, linear=context.linear)
+        return {"solver": solver, "layer": layer}
 
 
 class ResolvedLinearProbe(LinearProbe, StrategyConfig):
@@ -107,10 +110,12 @@ def _solver(context: ResolutionContext) -> tuple[Literal["gradient", "exact"], s
         return "gradient", "not every head is linear with a convex loss"
     if context.train_rows > _MAX_ROWS:
         return "gradient", f"{context.train_rows} labelled rows are too many to keep all of their features at once"
+    if not context.linear:
+        return "exact", "estimators are fitted at once, and the settings of training do not matter"
     return "exact", "the heads are linear: they are solved for, and the settings of training do not matter"
 
 
-def _layer(solver: str) -> tuple[Literal["best", "last"], str]:
-    if solver == "exact":
+def _layer(solver: str, *, linear: bool) -> tuple[Literal["best", "last"], str]:
+    if solver == "exact" and linear:
         return "best", "chosen in cross-validation on the labelled train rows"
     return "last", "the backbone's features"

@@ -1,0 +1,14 @@
+"""Estimators: what heads can learn on fixed features besides weights. A new kind is a file here and two lines below."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from app.ml.kinds.estimators.boosted_trees import BoostedTrees
+from app.ml.kinds.estimators.random_forest import RandomForest
+
+AnyEstimator = Annotated[
+    BoostedTrees
+    | RandomForest,
+    Field(discriminator="kind"),
+]  # fmt: skip
