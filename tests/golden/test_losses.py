@@ -117,6 +117,11 @@ RUNS: dict[str, tuple[str, dict[str, Any]]] = {
         "series",
         {"backbone": {"kind": "random_kernels", "features": 300}, "heads": [LABEL], "strategy": {"kind": "full"}},
     ),
+    "full_raw_series": ("series", {"backbone": {"kind": "raw"}, "heads": [LABEL], "strategy": {"kind": "full"}}),
+    "full_tfidf": (
+        "text",
+        {"backbone": {"kind": "tfidf", "features": 300}, "heads": [LABEL], "strategy": {"kind": "full"}},
+    ),
     "masked_steps_gru": ("series", {"backbone": GRU, "method": {"kind": "masked_steps"}}),
     "vicreg_mlp_table": ("table", {"backbone": MLP, "method": {"kind": "vicreg", "hidden": 16, "projection": 8}}),
     "augmented_images": (

@@ -12,8 +12,8 @@ from app.ml.data.arrays import ArrayData
 from app.ml.fitting.feature_cache import FeatureCache
 from app.ml.fitting.features import GetOrCompute
 from app.ml.kinds.strategies.full import Full
-from app.ml.learning.untrained_backbones import RawBackbone, RawConfig
 from app.ml.resolution.fine_tuning import resolve_fine_tuning
+from app.ml.resolution.network import PLAIN_BACKBONES
 from app.ml.resolution.probe import resolve_probe
 from app.ml.spec import DataSpec
 from app.recommendations.schemas import Candidate, RecommendationConfig
@@ -91,12 +91,11 @@ class _Work:
         return "accuracy" if target is not None and target.type == "category" else "r2"
 
     def raw(self) -> MeasuredBackbone:
-        """The rows as they are encoded by default: what a backbone must be better than."""
-        config = resolve_probe(self.spec, self.config.target).model_copy(update={"backbone": RawConfig()})
+        """The rows as they are: what a backbone must be better than."""
+        config = resolve_probe(self.spec, self.config.target, backbone=PLAIN_BACKBONES[self.spec.modality])
         modality = fit_modality(config, self.some)
-        backbone = RawBackbone(modality.encoding)
-        if backbone.grid is None:
-            backbone.fit(self.some.encoded(self.some.positions("train"), modality))
+        backbone = config.backbone.build(modality.encoding)
+        backbone.initialize(self.some.to_initialize(modality))
         measured = measure(config, self.some, modality, backbone, self.device, self.keep)
         nothing = {"features_seconds": 0.0, "fine_tuning_seconds": None}
         return self._with_estimate(measured.with_fields(model=None, name="raw", version=None, shared_by=[]), nothing)

@@ -196,8 +196,7 @@ class ArrayData:
         """Encode a split, once if all splits fit into memory; `also` are targets that a row may lack."""
         positions = self.positions(split, labelled)
         targets = {name: self.labels(name, positions).to(device) for name in (*labelled, *also)}
-        characters = modality.characters()
-        counts = None if characters is None else torch.tensor(characters, device=device)
+        counts = _characters(modality, device)
         row_bytes = (8 if modality.encoding.vocabulary else 4) * int(np.prod(modality.shape))
         if sum(len(self.positions(name, labelled)) for name in SPLITS) * row_bytes > MAX_BYTES_IN_MEMORY:
             return Examples(OnDisk(self, positions, modality, device), targets, counts)
@@ -214,7 +213,8 @@ class ArrayData:
 
     def to_initialize(self, modality: Modality) -> Examples:
         """The train rows that fresh weights may take something from, on the CPU; encoded when they are asked for."""
-        return Examples(OnDisk(self, self.positions("train"), modality, torch.device("cpu")), {})
+        cpu = torch.device("cpu")
+        return Examples(OnDisk(self, self.positions("train"), modality, cpu), {}, _characters(modality, cpu))
 
     def encoded(self, positions: Rows, modality: Modality) -> Tensor:
         """Encode chosen rows block by block, so that only the result is large: (n, *shape)."""
@@ -227,6 +227,12 @@ class ArrayData:
 
     def _column(self, name: str) -> int:
         return [target.name for target in self.spec.targets].index(name)
+
+
+def _characters(modality: Modality, device: torch.device) -> Tensor | None:
+    """How many characters each code of texts stands for, (V,)."""
+    counts = modality.characters()
+    return None if counts is None else torch.tensor(counts, device=device)
 
 
 def _open_inputs(folder: Path) -> Rows | TextRows:

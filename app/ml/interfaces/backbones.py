@@ -7,7 +7,8 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from app.ml.interfaces.abilities import Ability
-from app.ml.interfaces.resolvable import Complete, Config, Resolvable, Shape
+from app.ml.interfaces.modality import PreprocessingRequest
+from app.ml.interfaces.resolvable import Complete, Config, ResolutionContext, Resolvable, Shape
 from app.ml.interfaces.values import Encoding, ExampleSource
 from app.ml.spec import ModalityKind
 
@@ -59,6 +60,11 @@ class BackboneRequest(Config, Resolvable["BackboneConfig"], ABC):
     mixes_rows: ClassVar[bool] = True  # whether a row's features depend on its batch in training; rows alone: False
     learns: ClassVar[bool] = True  # False: its features are fixed, and heads are all that labels can teach
     min_side: ClassVar[int] = 1  # pixels that height and width of an image must have at least
+
+    def usual_preprocessing(self, context: ResolutionContext) -> PreprocessingRequest | None:
+        """Return what preprocessing "auto" becomes for this backbone; None: what it becomes for any other."""
+        del context
+        return None
 
 
 class BackboneConfig(Complete, BackboneRequest, ABC):

@@ -76,7 +76,7 @@ def resolve_fine_tuning(
         preprocessing, of_preprocessing = inherit_preprocessing(config, parent)
         encoding = parent.encoding
     else:
-        preprocessing, of_preprocessing = resolve_preprocessing(config.preprocessing, context)
+        preprocessing, of_preprocessing = resolve_preprocessing(config.preprocessing, context, config.backbone)
         encoding = preprocessing.largest(spec)
     if parent is not None and (config.loading == "strict" or config.backbone == "auto"):
         backbone, of_backbone = inherit_backbone(config, spec, parent)

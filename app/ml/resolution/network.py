@@ -29,7 +29,9 @@ from app.ml.kinds.backbones import AnyBackbone
 from app.ml.kinds.backbones.convnet import ConvNet
 from app.ml.kinds.backbones.kmeans_patches import KMeansPatches
 from app.ml.kinds.backbones.mlp import Mlp
+from app.ml.kinds.backbones.raw import Raw
 from app.ml.kinds.backbones.tcn import Tcn
+from app.ml.kinds.backbones.tfidf import Tfidf
 from app.ml.kinds.backbones.transformer import Transformer
 from app.ml.kinds.backbones.vit import Vit
 from app.ml.kinds.methods import AnyMethod
@@ -64,6 +66,8 @@ BACKBONES: dict[ModalityKind, tuple[AnyBackbone, ...]] = {
     "series": (ConvNet(), Mlp(), Tcn()),
     "text": (Transformer(),),
 }
+# The rows as they are, without any network: what others must be better than.
+PLAIN_BACKBONES: dict[ModalityKind, AnyBackbone] = {"image": Raw(), "table": Raw(), "series": Raw(), "text": Tfidf()}
 # In order of preference: the first that the given backbone has the abilities for; each with the reason for its place.
 METHODS: dict[ModalityKind, tuple[tuple[AnyMethod, str], ...]] = {
     "image": (
@@ -98,17 +102,25 @@ def resolve_kind(
 
 
 def resolve_preprocessing(
-    choice: AnyPreprocessing | Auto, context: ResolutionContext
+    choice: AnyPreprocessing | Auto, context: ResolutionContext, backbone: AnyBackbone | Auto = "auto"
 ) -> tuple[PreprocessingConfig, Decisions]:
-    """Resolve the preprocessing; auto is the modality's own. Raises `ConfigError`."""
-    request: PreprocessingRequest = PREPROCESSING[context.modality] if choice == "auto" else choice
+    """Resolve the preprocessing; auto is the backbone's, where it has its own, or else the modality's.
+
+    Raises `ConfigError`.
+    """
+    request: PreprocessingRequest = choice if choice != "auto" else PREPROCESSING[context.modality]
+    reason = f"the dataset is of modality {context.modality}"
+    if choice == "auto" and backbone != "auto" and context.modality in backbone.accepts:
+        usual = backbone.usual_preprocessing(context)
+        if usual is not None:
+            request, reason = usual, f"what {backbone.kind} reads best"
     if request.kind != context.modality:
         msg = f"the dataset is of modality {context.modality}: use its kind, or auto"
         raise ConfigError(("preprocessing", "kind"), msg)
     config, decisions = resolve_kind(request, context, "preprocessing")
     if choice != "auto":
         return config, decisions
-    return config, (decision_of("preprocessing", config, f"the dataset is of modality {context.modality}"), *decisions)
+    return config, (decision_of("preprocessing", config, reason), *decisions)
 
 
 def resolve_method(

@@ -14,20 +14,22 @@ from app.ml.configs.training import ResolvedTraining
 from app.ml.data.arrays import ArrayData
 from app.ml.fitting.evaluation import row_scores
 from app.ml.fitting.features import GetOrCompute, uncached
-from app.ml.interfaces import Backbone
+from app.ml.interfaces import Backbone, BackboneConfig, ResolutionContext
 from app.ml.kinds.modalities import AnyModality
 from app.ml.kinds.strategies.automatic import Automatic
 from app.ml.kinds.strategies.base import StrategyConfig
 from app.ml.kinds.strategies.full import ResolvedFull
 from app.ml.kinds.strategies.linear_probe import ResolvedLinearProbe
-from app.ml.learning.untrained_backbones import ConstantConfig, RawBackbone, RawConfig
+from app.ml.learning.untrained_backbones import ConstantConfig
 from app.ml.models.bundle import Bundle
+from app.ml.resolution.network import PLAIN_BACKBONES
 from app.ml.spec import Split
 from worker.training.events import Event, Note
 from worker.training.flops import solving_seconds
 from worker.training.run import Run, prepare
 
-PRETRAINED, CONTROLS = "pretrained", ("majority", "raw_linear", "untrained", "scratch")
+PRETRAINED, RAW_LINEAR = "pretrained", "raw_linear"
+CONTROLS = ("majority", RAW_LINEAR, "untrained", "scratch")
 _SEED_OF_FRESH_WEIGHTS = 1_000_003  # far from any job's seed: the weights are not those that a job draws
 _MAX_BYTES = 2 << 30  # of a linear model's inputs
 
@@ -54,9 +56,9 @@ class Arm:
         0 for an arm that is not solved for on raw values: it can be stopped while it trains, so nobody needs to know.
         """
         backbone = self.start(0).backbone
-        if not isinstance(backbone, RawBackbone) or not self.deterministic:
+        if self.name != RAW_LINEAR or not self.deterministic:
             return 0.0
-        width = backbone.features  # raw values of a row, float64 while they are solved for
+        width = backbone.features  # values of a row, float64 while they are solved for
         return solving_seconds(rows, width, outputs) if rows * width * 8 <= _MAX_BYTES else float("inf")
 
     def with_steps_of(self, rows: int) -> "Arm":
@@ -99,14 +101,17 @@ def build_arms(run: Run, parent: Bundle) -> list[Arm]:
     plain = pretrained.model_copy(update={"loading": "strict"})
     from_scratch = {"strategy": ResolvedFull(backbone_lr_scale=1.0), "training": _without_evaluations(report.scratch)}
     linear = plain.model_copy(update={"strategy": _probe(config), "augmentations": ()})
-    majority, raw = (linear.model_copy(update={"backbone": backbone}) for backbone in (ConstantConfig(), RawConfig()))
+    spec = run.data.spec
+    context = ResolutionContext(spec.modality, spec.shape, spec.rows.get("train", 0))
+    plain_backbone, _ = PLAIN_BACKBONES[spec.modality].resolve(context)
+    majority, raw = (linear.model_copy(update={"backbone": kind}) for kind in (ConstantConfig(), plain_backbone))
     untrained = _UntrainedModels(plain, modality, parent, run.data)
     constant_model = untrained.around(ConstantConfig().build(modality.encoding))
-    raw_model = untrained.around(_fitted(RawConfig().build(modality.encoding), run))
+    raw_model = untrained.around(untrained.initialized(plain_backbone))
     return [
         Arm(PRETRAINED, pretrained, lambda _: parent, cache=_MemoryCache().get_or_compute),
         Arm("majority", majority, lambda _: constant_model),
-        Arm("raw_linear", raw, lambda _: raw_model, cache=_MemoryCache().get_or_compute),
+        Arm(RAW_LINEAR, raw, lambda _: raw_model, cache=_MemoryCache().get_or_compute),
         Arm("untrained", plain, untrained.drawn, fresh_weights=True),
         Arm("scratch", plain.model_copy(update=from_scratch), untrained.drawn, fresh_weights=True),
     ]
@@ -125,9 +130,13 @@ class _UntrainedModels:
         """The configured backbone with the weights of round `number`; torch's global generator stays untouched."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(_SEED_OF_FRESH_WEIGHTS + number)
-            backbone = self.config.backbone.build(self.modality.encoding)
-            backbone.initialize(self.data.to_initialize(self.modality))
-            return self.around(backbone)
+            return self.around(self.initialized(self.config.backbone))
+
+    def initialized(self, config: BackboneConfig) -> Backbone:
+        """A backbone that has taken from train rows what is not learned."""
+        backbone = config.build(self.modality.encoding)
+        backbone.initialize(self.data.to_initialize(self.modality))
+        return backbone
 
     def around(self, backbone: Backbone) -> Bundle:
         """A model of the parent's kind with this backbone, which has no heads and learned nothing for any."""
@@ -149,13 +158,6 @@ class _MemoryCache:
         if sum(cached.nbytes for cached in self._features.values()) + features.nbytes <= _MAX_BYTES // 4:
             self._features[key] = features
         return features
-
-
-def _fitted(backbone: RawBackbone, run: Run) -> RawBackbone:
-    if backbone.grid is None:
-        examples = run.data.examples("train", run.modality, torch.device("cpu"))
-        backbone.fit(torch.cat([examples.inputs.take(block) for block in examples.blocks()]))
-    return backbone
 
 
 def _strategy_to_repeat(config: ResolvedFineTuning, selected: StrategyConfig | None) -> StrategyConfig:

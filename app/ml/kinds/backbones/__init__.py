@@ -14,9 +14,11 @@ from app.ml.kinds.backbones.kmeans_patches import KMeansPatches
 from app.ml.kinds.backbones.lstm import Lstm
 from app.ml.kinds.backbones.mlp import Mlp
 from app.ml.kinds.backbones.random_kernels import RandomKernels
+from app.ml.kinds.backbones.raw import Raw
 from app.ml.kinds.backbones.resnet import ResNet
 from app.ml.kinds.backbones.tabular_resnet import TabularResNet
 from app.ml.kinds.backbones.tcn import Tcn
+from app.ml.kinds.backbones.tfidf import Tfidf
 from app.ml.kinds.backbones.transformer import Transformer
 from app.ml.kinds.backbones.vit import Vit
 
@@ -32,8 +34,10 @@ AnyBackbone = Annotated[
     | Tcn
     | RandomKernels
     | TabularResNet
+    | Raw
     | Transformer
-    | Bert,
+    | Bert
+    | Tfidf,
     Field(discriminator="kind"),
 ]  # fmt: skip
 ResolvedBackbone = Annotated[BackboneConfig, ResolvedKinds(AnyBackbone)]

@@ -15,10 +15,11 @@ _USUAL_TOKENS, _LONG_TOKENS = 512, 1024
 _AFFORDABLE = 2_000_000  # tokens of an epoch for which longer rows are no burden
 _MAX_BYTES = 4  # of a character
 MIN_TOKENS = FIRST + 256  # every byte is known
+LONGEST = 8192  # tokens of a row
 
 
 Vocabulary = Annotated[Integer, Field(ge=MIN_TOKENS, le=MAX_TOKENS)]
-MaxTokens = Annotated[Integer, Field(ge=4, le=8192)]
+MaxTokens = Annotated[Integer, Field(ge=4, le=LONGEST)]
 
 
 class TextPreprocessing(PreprocessingRequest):

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Literal
 
+import numpy as np
+
 from app.ml.interfaces.tokenizer import FIRST, Tokenizer
 
 CONTINUATION = range(0x80, 0xC0)  # bytes that go on with a character begun before
@@ -20,7 +22,7 @@ class ByteTokenizer(Tokenizer):
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """The bytes of every text."""
-        return [[FIRST + byte for byte in text.encode()] for text in texts]
+        return [(np.frombuffer(text.encode(), np.uint8).astype(np.int64) + FIRST).tolist() for text in texts]
 
     def decode(self, codes: Sequence[int]) -> str:
         """What is no UTF-8 becomes U+FFFD."""
