@@ -18,14 +18,16 @@ from service import service
 from sources import MissingDataError
 
 from app.client import GraftworkWarning
-from bench.simple import report, tables
-from bench.simple.asked import GaveUpError, ask
+from bench.simple import images, report, series, tables, texts
+from bench.simple.asked import ask
 from bench.simple.baseline_cache import BaselineCache
 from bench.simple.sets import Draw, Set, Source, draws
-from bench.simple.verdicts import Cell, Scores, nothing, scores
+from bench.simple.verdicts import Cell, Scores, scores
 
-SOURCES: dict[str, Source] = {**tables.sources()}
-QUICK = ("iris", "Glass", "Servo")
+SOURCES: dict[str, Source] = {
+    name: source for kind in (tables, series, texts, images) for name, source in kind.sources().items()
+}
+QUICK = ("iris", "Glass", "Servo", "BasicMotions", "subjects", "digit images")
 
 
 def main() -> None:
@@ -97,10 +99,7 @@ def _cell(
 
 def _asked(lab: Lab, draw: Draw, arguments: argparse.Namespace) -> tuple[Scores, str]:
     options = {"splits": TRAIN_ONLY} if arguments.splits == "train" else {}
-    try:
-        result, taken = ask(lab, draw, arguments.limit, **options)
-    except GaveUpError as error:
-        return nothing(draw, arguments.limit), str(error)
+    result, taken = ask(lab, draw, arguments.limit, **options)
     return scores(draw, result), taken
 
 

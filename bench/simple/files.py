@@ -21,7 +21,7 @@ def csv_file(data: Set, positions: Array) -> Upload:
 
 
 def json_lines(data: Set, positions: Array) -> Upload:
-    """An object a line: texts, or a list of numbers for each channel of a series."""
+    """An object a line: texts, or the values of a series, a list of the channels' for each step."""
     pairs = zip(take(data.rows, positions), data.y[positions].tolist(), strict=True)
     lines = [json.dumps({**_fields(data, row), data.target: label}) for row, label in pairs]
     return "\n".join(lines).encode(), f"{_plain(data)}.jsonl", _role(data)
@@ -60,7 +60,7 @@ def inputs_of(data: Set, positions: Array) -> list[Any]:
     if data.modality == "table":
         return rows.to_dict("records")
     if data.modality == "series":
-        return [row.squeeze(-1).tolist() if data.file is arrays else _fields(data, row) for row in rows]
+        return [row.squeeze(-1).tolist() if row.shape[1] == 1 else row.tolist() for row in rows]
     if data.modality == "image":
         return [png(row) if data.file is zipped_images else row for row in rows]
     return list(rows)
@@ -76,12 +76,11 @@ def png(pixels: Array) -> bytes:
 def _fields(data: Set, row: Any) -> dict[str, Any]:
     if data.modality == "text":
         return {"text": row}
-    return dict(zip(_channels(data), row.T.tolist(), strict=True))
+    return {"values": row.squeeze(-1).tolist() if row.shape[1] == 1 else row.tolist()}
 
 
 def _channels(data: Set) -> list[str]:
-    count = data.rows[0].shape[1]
-    return ["value"] if count == 1 else [f"channel_{number}" for number in range(count)]
+    return [f"channel_{number}" for number in range(data.rows[0].shape[1])]
 
 
 def _column(data: Set, positions: Array) -> pd.DataFrame:

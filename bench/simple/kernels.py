@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from sklearn.base import BaseEstimator, TransformerMixin
 from sources import Array
 
-KERNELS = 5000
+MAX_KERNELS = 5000
+_MAX_VALUES = 1.5e9  # that kernels make of the rows to learn from
 LENGTHS = (7, 9, 11)
 _AT_ONCE = 1 << 24  # values of a block
 
@@ -27,7 +28,8 @@ class RandomKernels(TransformerMixin, BaseEstimator):
         random = np.random.default_rng(0)
         longest, channels = max(map(len, rows)), values.shape[1]
         groups: dict[tuple[int, int], list[tuple[Array, float]]] = {}
-        for _ in range(KERNELS):
+        kernels = min(MAX_KERNELS, int(_MAX_VALUES / (len(rows) * longest)))
+        for _ in range(kernels):
             length = int(random.choice(LENGTHS))
             octaves = int(np.log2(max(1, (longest - 1) / (length - 1))))
             weights = random.normal(size=(channels, length))

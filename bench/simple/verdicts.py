@@ -33,17 +33,14 @@ class Scores:
 
 
 def scores(draw: Draw, result: Result) -> Scores:
-    """Score the answers of a draw's test rows."""
+    """Score the answers of a draw's test rows; what was not answered is wrong, or no better than the mean."""
     if draw.set.regression:
-        rows = 100 * (1 - (result.answers.astype(float) - draw.truth) ** 2 / draw.truth.var())
+        answers = np.array([np.nan if answer is None else answer for answer in result.answers], dtype=float)
+        rows = 100 * (1 - (answers - draw.truth) ** 2 / draw.truth.var())
+        rows = np.nan_to_num(rows)
     else:
         rows = 100.0 * (result.answers.astype(str) == draw.truth.astype(str))
     return Scores(tuple(np.round(rows, 4).tolist()), result.cpu_seconds)
-
-
-def nothing(draw: Draw, seconds: float) -> Scores:
-    """Return the scores of a job that came to no end: as of no right answer, or of the mean."""
-    return Scores((0.0,) * len(draw.test), seconds)
 
 
 @dataclass(frozen=True)

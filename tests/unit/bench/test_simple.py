@@ -1,14 +1,20 @@
 """The bench of simple things: its draws, its files, its verdicts, and that it asks for nothing but the defaults."""
 
 import io
+import json
+import zipfile
 
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from bench.simple.baselines import Result, baselines, run
+from bench.simple.files import inputs_of, json_lines, long_csv, zipped_images
+from bench.simple.series import read_ts
 from bench.simple.sets import Count, Set, draws
 from bench.simple.tables import table
+from bench.simple.texts import read_mail
 from bench.simple.verdicts import Cell, Scores, clustered_error, scores
 
 
@@ -80,3 +86,48 @@ def test_a_cell_is_held_within_one_standard_error_of_the_best() -> None:
     assert cell([0.0, 100.0, 100.0, 0.0]).held  # one row of four: exactly one standard error
     assert not cell([0.0, 100.0, 0.0, 0.0]).held
     assert not cell([0.0, 100.0, 100.0, 100.0]).cheap
+
+
+def test_series_are_read_with_all_their_channels_and_lengths() -> None:
+    text = "# made up\n@problemName walk\n@data\n1,2,3:4,5,6:left\n7,8:9,10:right\n"
+    rows, labels = read_ts(text)
+    assert labels == ["left", "right"]
+    assert [row.tolist() for row in rows] == [[[1, 4], [2, 5], [3, 6]], [[7, 9], [8, 10]]]
+
+
+@pytest.fixture
+def waves() -> Set:
+    random = np.random.default_rng(0)
+    y = np.repeat(["slow", "fast"], 20)
+    rows = [np.sin(np.arange(random.integers(20, 30)) / (3 if label == "slow" else 1))[:, None] for label in y]
+    return Set("waves", "series", rows, y, (Count(),), json_lines)
+
+
+def test_series_in_each_form_say_the_same(waves: Set) -> None:
+    lines = json_lines(waves, np.array([0, 39]))[0].decode().splitlines()
+    frame = pd.read_csv(io.BytesIO(long_csv(waves, np.array([0, 39]))[0]))
+    assert [json.loads(line)["label"] for line in lines] == ["slow", "fast"]
+    assert (
+        json.loads(lines[1])["values"] == frame[frame.series == 1].channel_0.to_list() == waves.rows[39][:, 0].tolist()
+    )
+    assert inputs_of(waves, np.array([39])) == [waves.rows[39][:, 0].tolist()]
+
+
+def test_random_kernels_know_waves_by_their_frequency(waves: Set) -> None:
+    (draw,) = draws(waves, [0])
+    assert scores(draw, run(draw, baselines(draw)["random kernels + ridge"])).mean == 100
+
+
+def test_a_mail_has_a_subject_and_the_beginning_of_its_text() -> None:
+    assert read_mail("From: a\nSubject: Re: the\n key\n\nIt is under the mat.\n") == (
+        "Re: the key",
+        "It is under the mat.",
+    )
+
+
+def test_images_are_a_zip_with_a_folder_for_each_class() -> None:
+    pixels = np.arange(2 * 3 * 4, dtype=np.uint8).reshape(2, 3, 4)
+    images = Set("dots", "image", pixels, np.array(["a", "b"]), (Count(),), zipped_images)
+    with zipfile.ZipFile(io.BytesIO(zipped_images(images, np.array([1]))[0])) as file:
+        assert file.namelist() == ["b/00000.png"]
+        assert (np.asarray(Image.open(file.open("b/00000.png"))) == pixels[1]).all()
