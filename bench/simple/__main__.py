@@ -37,7 +37,9 @@ def main() -> None:
     if arguments.blind:
         prove(arguments)
         return
-    cells = list(measure(arguments)[0])
+    cells = report.load(arguments.merge) if arguments.merge else measure(arguments)[0]
+    if arguments.write:
+        report.write(cells)
     print(report.markdown(cells))
     print("\n".join(report.verdicts(cells)))
 
@@ -105,7 +107,9 @@ def _asked(lab: Lab, draw: Draw, arguments: argparse.Namespace) -> tuple[Scores,
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder of the public data, as for bench/quality")
+    parser.add_argument(
+        "--data", type=Path, default=Path("data"), help="folder of the public data, as for bench/quality"
+    )
     default = os.environ.get("GRAFTWORK_BENCH_CACHE", str(Path.home() / ".cache" / "graftwork-bench"))
     parser.add_argument("--cache", type=Path, default=Path(default), help="folder of packages and of baselines")
     parser.add_argument("--only", nargs="+", choices=[*SOURCES], default=[*SOURCES], metavar="SET", help="these sets")
@@ -115,6 +119,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--splits", choices=("default", "train"), default="default", help="train: all rows are train")
     parser.add_argument("--limit", type=float, default=300, help="seconds after which a job is cancelled")
     parser.add_argument("--keep", type=Path, help="write the scores as JSON into this file")
+    parser.add_argument("--merge", type=Path, nargs="+", help="measure nothing: report what these files keep")
+    parser.add_argument("--write", action="store_true", help="write the report into docs/figures.md")
     parser.add_argument("--blind", action="store_true", help="prove that no test label reaches a job")
     arguments = parser.parse_args()
     if arguments.quick:

@@ -26,9 +26,15 @@ from sources import Array
 from bench.simple.kernels import RandomKernels
 from bench.simple.sets import Draw, take
 
-FOLDS = 5
+FOLDS = {"table": 5, "series": 5, "image": 3, "text": 3}
+MAX_STEPS = 200
 MAX_FEATURES_BOOSTED = 10_000  # times classes
-PENALTIES = np.logspace(-4, 3, 8)
+PENALTIES = {  # of logistic regression: many columns take long where it is weak
+    "table": np.logspace(-4, 3, 8),
+    "series": np.logspace(-4, 3, 8),
+    "image": np.logspace(-3, 1, 5),
+    "text": np.logspace(0, 2, 3),
+}
 NEIGHBOUR, LINEAR, BOOSTING, FOREST = "1-NN", "logistic or ridge", "gradient boosting", "random forest"
 KERNELS = "random kernels + ridge"
 Model = Callable[[], Any]
@@ -44,7 +50,7 @@ class Result:
 
 def baselines(draw: Draw) -> dict[str, Model]:
     """Return what makes each simple thing for a draw, before it is fitted."""
-    kinds = _regressors() if draw.set.regression else _classifiers(_fewest(draw))
+    kinds = _regressors() if draw.set.regression else _classifiers(draw)
     if draw.set.modality == "text" or _is_wide(draw):
         del kinds[BOOSTING]  # scikit-learn's takes no sparse rows, and on wide ones minutes
     if draw.set.modality == "text":
@@ -81,10 +87,10 @@ def _is_wide(draw: Draw) -> bool:
     return numbers * len(np.unique(draw.set.y)) > MAX_FEATURES_BOOSTED
 
 
-def _classifiers(fewest: int) -> dict[str, Model]:
+def _classifiers(draw: Draw) -> dict[str, Model]:
     return {
         NEIGHBOUR: lambda: KNeighborsClassifier(1),
-        LINEAR: lambda: _logistic(fewest),
+        LINEAR: lambda: _logistic(draw),
         BOOSTING: HistGradientBoostingClassifier,
         FOREST: lambda: RandomForestClassifier(random_state=0),
     }
@@ -99,11 +105,12 @@ def _regressors() -> dict[str, Model]:
     }
 
 
-def _logistic(fewest: int) -> Any:
+def _logistic(draw: Draw) -> Any:
     """Logistic regression, its penalty by cross-validation where every class has rows for it."""
+    fewest, kind = _fewest(draw), draw.set.modality
     if fewest < 2:
-        return LogisticRegression(max_iter=1000)
-    return LogisticRegressionCV(Cs=PENALTIES, cv=min(FOLDS, fewest), max_iter=1000)
+        return LogisticRegression(max_iter=MAX_STEPS)
+    return LogisticRegressionCV(Cs=PENALTIES[kind], cv=min(FOLDS[kind], fewest), max_iter=MAX_STEPS)
 
 
 def _encoder(draw: Draw, *, scaled: bool) -> Any:

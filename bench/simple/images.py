@@ -1,6 +1,6 @@
 """Images: scikit-learn's digits, MNIST, Fashion-MNIST, and pieces of the two photographs that scikit-learn brings.
 
-The pieces are 24 x 24 pixels in colour, none overlaps another; which photograph, and which third of its height, is
+The pieces are 16 x 16 pixels in colour, none overlaps another; which photograph, and which third of its height, is
 to be told.
 """
 
@@ -15,7 +15,7 @@ from bench.simple.files import arrays, zipped_images
 from bench.simple.packages import debian, npm
 from bench.simple.sets import Count, FileFormat, Set, Source
 
-PIECE = 24
+PIECE = 16
 FEW, MANY = Count(per_class=10), Count(per_class=100)
 
 
@@ -59,4 +59,4 @@ def _photographs(_data: Path, _cache: Path) -> Set:
                 top, left = row * PIECE, column * PIECE
                 pieces.append(photograph[top : top + PIECE, left : left + PIECE])
                 y.append(f"{name}-{('top', 'middle', 'bottom')[3 * row // rows]}")
-    return Set("photographs", "image", np.stack(pieces), np.array(y), (FEW, Count()), zipped_images)
+    return Set("photographs", "image", np.stack(pieces), np.array(y), (FEW, MANY), zipped_images)

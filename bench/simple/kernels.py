@@ -13,7 +13,8 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sources import Array
 
 MAX_KERNELS = 5000
-_MAX_VALUES = 1.5e9  # that kernels make of the rows to learn from
+_MAX_VALUES = 1.5e9  # that kernels make of some usual rows, or of the rows to learn from where they are more
+_USUAL_ROWS = 1000
 LENGTHS = (7, 9, 11)
 _AT_ONCE = 1 << 24  # values of a block
 
@@ -28,7 +29,7 @@ class RandomKernels(TransformerMixin, BaseEstimator):
         random = np.random.default_rng(0)
         longest, channels = max(map(len, rows)), values.shape[1]
         groups: dict[tuple[int, int], list[tuple[Array, float]]] = {}
-        kernels = min(MAX_KERNELS, int(_MAX_VALUES / (len(rows) * longest)))
+        kernels = min(MAX_KERNELS, int(_MAX_VALUES / (max(_USUAL_ROWS, len(rows)) * longest)))
         for _ in range(kernels):
             length = int(random.choice(LENGTHS))
             octaves = int(np.log2(max(1, (longest - 1) / (length - 1))))

@@ -4,11 +4,14 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from bench.simple.verdicts import BOOSTINGS, SECONDS, Cell, mean
+from bench.simple.verdicts import BOOSTINGS, SECONDS, Cell, Scores, mean
 
+PAGE = Path(__file__).parents[2] / "docs" / "figures.md"
+BEGIN, END = "<!-- simple -->\n", "<!-- /simple -->\n"
 SHORT = {
     "1-NN": "1-NN",
     "logistic or ridge": "linear",
@@ -57,6 +60,21 @@ def save(cells: Sequence[Cell], path: Path) -> None:
     path.write_text(json.dumps(plain, separators=(",", ":")), encoding="utf-8")
 
 
+def load(paths: Iterable[Path]) -> list[Cell]:
+    """Read the cells of several runs; of cells of the same set and labels the last one."""
+    read = [_cell(fields) for path in paths for fields in json.loads(path.read_text(encoding="utf-8"))]
+    return list({(cell.set, cell.labels): cell for cell in read}.values())
+
+
+def write(cells: Sequence[Cell]) -> None:
+    """Put the table and the verdicts between the marks of docs/figures.md."""
+    text = PAGE.read_text(encoding="utf-8")
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    sentences = "".join(f"- {sentence}.\n" for sentence in verdicts(cells))
+    PAGE.write_text(f"{before}{BEGIN}{sentences}\n{markdown(cells)}{END}{after}", encoding="utf-8")
+
+
 def line(cell: Cell) -> str:
     """Return a cell as a line for people."""
     simple = ", ".join(f"{SHORT[name]} {mean(draws):.1f}" for name, draws in cell.simple.items())
@@ -65,6 +83,15 @@ def line(cell: Cell) -> str:
     return (
         f"{cell.set} ({cell.labels}): {mean(cell.service):.1f} [{cell.taken}]; {simple}; "
         f"gain {cell.gain:+.1f} ± {cell.error:.1f}{verdict}; {cell.cpu_seconds:.1f} CPU s{cost}"
+    )
+
+
+def _cell(fields: dict[str, Any]) -> Cell:
+    """Make a cell of what `save` has written."""
+    of_simple = {name: [Scores(**draw) for draw in draws] for name, draws in fields["simple"].items()}
+    ours = [Scores(**draw) for draw in fields["service"]]
+    return Cell(
+        **{**fields, "tests": [np.array(test) for test in fields["tests"]], "service": ours, "simple": of_simple}
     )
 
 

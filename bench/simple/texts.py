@@ -42,7 +42,7 @@ def read_mail(text: str) -> tuple[str, str]:
 def _banking(data: Path, _cache: Path) -> Set:
     read = banking77(data)
     test = np.arange(len(read.x), len(read.x) + len(read.test_x))
-    counts = (Count(per_class=10), Count(per_class=30))
+    counts = (Count(per_class=10), Count(per_class=20))
     return Set(
         "BANKING77", "text", [*read.x, *read.test_x], np.append(read.y, read.test_y), counts, csv_file, test=test
     )

@@ -3,12 +3,14 @@
 import io
 import json
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
+from bench.simple import report
 from bench.simple.baselines import Result, baselines, run
 from bench.simple.files import inputs_of, json_lines, long_csv, zipped_images
 from bench.simple.series import read_ts
@@ -131,3 +133,23 @@ def test_images_are_a_zip_with_a_folder_for_each_class() -> None:
     with zipfile.ZipFile(io.BytesIO(zipped_images(images, np.array([1]))[0])) as file:
         assert file.namelist() == ["b/00000.png"]
         assert (np.asarray(Image.open(file.open("b/00000.png"))) == pixels[1]).all()
+
+
+def test_kept_cells_are_merged_and_become_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def cell(labels: str, *rows: float) -> Cell:
+        simple = {"1-NN": [Scores((0.0, 100.0), 1.0)]}
+        return Cell("a", "table", labels, [np.arange(2)], [Scores(rows, 2.0)], simple, "mlp, full")
+
+    report.save([cell("few", 0, 0), cell("all", 0, 0)], tmp_path / "first.json")
+    report.save([cell("all", 100, 100)], tmp_path / "second.json")
+    cells = report.load([tmp_path / "first.json", tmp_path / "second.json"])
+    assert [(kept.labels, kept.gain) for kept in cells] == [("few", -50.0), ("all", 50.0)]
+    monkeypatch.setattr(report, "PAGE", tmp_path / "page.md")
+    report.PAGE.write_text(f"above\n{report.BEGIN}old\n{report.END}below\n", encoding="utf-8")
+    report.write(cells)
+    text = report.PAGE.read_text(encoding="utf-8")
+    assert text.startswith("above\n")
+    assert text.endswith("below\n")
+    assert "missed in 1 of 2: a (few) -50.0" not in text  # one row of two is one standard error
+    assert "| a | all | 100.0 | 50.0 |" in text
+    assert "old" not in text
