@@ -109,7 +109,7 @@ class _Fitting:
             for name, (value, reason) in fit.choices.items()
         )
         calibration = Decision(field="calibration", value=made.calibrated_on, reason="rows that the heads did not see")
-        return made, [*decisions, *of_heads, *solved, calibration]
+        return made, [*decisions, *of_heads, *made.decisions, *solved, calibration]
 
     def warnings(self, made: FittedHeads) -> list[WarningItem]:
         """Return what is doubtful of the model, each once."""

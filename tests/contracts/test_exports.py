@@ -34,6 +34,8 @@ def exported() -> dict[str, Case]:
         assert issubclass(config, HeadConfig)
         modality = "text" if config.accepts == "inputs" else "table"
         found[name] = Case(modality, {"heads": [example(config)], "strategy": FULL})
+    of_roots = {"kind": "regressor", "target": "size", "transform": "sqrt", "loss": "gaussian"}
+    found["regressor-transformed"] = Case("table", {"heads": [of_roots], "strategy": FULL})
     strategies = {name for name, _ in registered("strategies")}
     return found | {name: case for name, case in cases().items() if name in strategies}
 

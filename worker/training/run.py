@@ -29,6 +29,7 @@ from app.ml.fitting.objective import (
     inherited_by,
     warn_of_dropped_classes,
 )
+from app.ml.fitting.settling import settle_heads
 from app.ml.fitting.unknown_values import check_unknown_values
 from app.ml.interfaces import Backbone, Head, Modality, Objective
 from app.ml.kinds.modalities import AnyModality
@@ -40,7 +41,7 @@ from app.ml.models.bundle import Bundle, Manifest, save_bundle
 from app.ml.models.partial_loading import load_partially
 from app.ml.resolution.inheritance import with_inherited_classes
 from app.ml.resolution.pretrained import inherits_preprocessing
-from app.ml.spec import Split, WarningItem
+from app.ml.spec import Decision, Split, WarningItem
 from worker.training.events import EpochDone, Event, Note
 from worker.training.label_propagation.pseudo_labels import LabelPropagation
 from worker.training.loop import Metrics, Plan, train
@@ -246,13 +247,19 @@ def prepare(
     objective.fit(run.examples("train"))
     if isinstance(objective, FineTuning):
         assert isinstance(config, ResolvedFineTuning)
+        run.config, decisions = settle_heads(config, objective, run.examples("train"))
         fit_statistics(objective, run.examples("train"), config.inherited_heads)
         run.notes = (
             *warn_of_dropped_classes(config, objective, parent),
             *warn_of_far_targets(objective, run.examples("train")),
+            *map(_note_of, decisions),
             *run.notes,
         )
     return run
+
+
+def _note_of(decision: Decision) -> Note:
+    return Note("head.settled", f"{decision.field} is {decision.value}: {decision.reason}.", decision.model_dump())
 
 
 def _frozen(

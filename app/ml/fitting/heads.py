@@ -18,13 +18,14 @@ from app.ml.data.arrays import Examples, InMemory
 from app.ml.fitting.evaluation import Evaluation, calibrate, calibrate_by, evaluate, evaluation_of
 from app.ml.fitting.far_targets import warn_of_far_targets
 from app.ml.fitting.objective import build_objective, fit_statistics, head_entries, warn_of_dropped_classes
+from app.ml.fitting.settling import settle_heads
 from app.ml.interfaces import Head
 from app.ml.kinds.modalities import AnyModality
 from app.ml.models.assembly import FineTuning, stacked
 from app.ml.models.bundle import Bundle, Manifest
 from app.ml.solvers.folds import stratified
 from app.ml.solvers.solution import Fit
-from app.ml.spec import DataSpec, Split, WarningItem
+from app.ml.spec import DataSpec, Decision, Split, WarningItem
 
 FOLDS = 5
 _MAX_ROWS_OF_ALL_FOLDS = 2_000  # of more rows one fold is held out: it says enough, and all take long
@@ -41,6 +42,7 @@ class FittedHeads:
     evaluation: Evaluation | None  # None where no row could be held out
     calibrated_on: str  # in words
     warnings: tuple[WarningItem, ...]
+    decisions: list[Decision]  # on what the train labels decide
 
 
 def frozen_objective(config: ResolvedFineTuning, spec: DataSpec, parent: Bundle) -> FineTuning:
@@ -62,6 +64,7 @@ def fit_heads(
     """Fit heads on the features (N, F) of each split, on the parent's device; each solving is within a `turn`."""
     objective, train = frozen_objective(config, spec, parent), splits["train"]
     with turn():
+        config, decisions = settle_heads(config, objective, train)
         fit_statistics(objective, train)
         fits = objective.solve(train.inputs.take(None), train.targets)
         warnings = (*warn_of_dropped_classes(config, objective, parent), *warn_of_far_targets(objective, train))
@@ -81,7 +84,7 @@ def fit_heads(
                 evaluation = evaluate(objective, splits["test"], "test")
         calibrated_on = f"{len(rows)} train rows, each answered by heads that were fitted without it"
     bundle = _bundle(config, spec, parent, modality, objective)
-    return FittedHeads(bundle, fits, evaluation, calibrated_on, warnings)
+    return FittedHeads(bundle, fits, evaluation, calibrated_on, warnings, decisions)
 
 
 @torch.no_grad()

@@ -1,7 +1,7 @@
 """Heads: networks from features to the answers of targets."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import torch
@@ -68,6 +68,16 @@ class Head(nn.Module, Answering, ABC):
     @abstractmethod
     def fit_target(self, target: Tensor) -> None:
         """Set what the loss needs from the train split's labels (N,): balance of classes, mean, deviation."""
+
+    def settled_by_labels(self, features: Callable[[], Tensor], target: Tensor) -> "tuple[HeadConfig, str] | None":
+        """Return the config with what the train labels (N,) decide of it, and why; None where that is nothing.
+
+        `features` computes those of the rows (N, F), as far as they are known before the training.
+        """
+        return None
+
+    def settle(self, config: "HeadConfig") -> None:
+        """Go on with a config that `settled_by_labels` returned."""
 
     def far_targets(self, target: Tensor) -> Mapping[str, int]:
         """Return how many labels (N,) or (N, T) of each target lie so far from the others that they rule the scale."""

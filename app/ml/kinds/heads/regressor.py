@@ -1,8 +1,9 @@
 """A regressor: numbers, trained on standardised targets and answered in the targets' own units, each with an interval.
 
-With t = (y - mean) / std over the train rows, the loss is mse (t - o)^2, huber, which is 1/2 (t - o)^2 near 0 and
-|t - o| - 1/2 beyond 1 (Huber, "Robust estimation of a location parameter", 1964), or gaussian, in which the head also
-says how sure it is (Nix and Weigend, "Estimating the mean and variance of the target probability distribution", 1994):
+With t = (y - mean) / std over the train rows, of a skewed target after a transform of y, the loss is mse (t - o)^2,
+huber, which is 1/2 (t - o)^2 near 0 and |t - o| - 1/2 beyond 1 (Huber, "Robust estimation of a location parameter",
+1964), or gaussian, in which the head also says how sure it is (Nix and Weigend, "Estimating the mean and variance of
+the target probability distribution", 1994):
 
     1/2 (log v + (t - o)^2 / v),   log v = 8 tanh(a / 8) of a second output a, so that no row's weight runs away
 
@@ -16,7 +17,7 @@ intervals by the target's own deviation.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 from statistics import NormalDist
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -30,13 +31,16 @@ from torch import Tensor, nn
 
 from app.ml.blocks.mlp import mlp_layers, single_layer
 from app.ml.blocks.standardize import Standardize
+from app.ml.errors import ConfigError
 from app.ml.evaluation.regression import Regression, Regressions
 from app.ml.fields import Integer, Name, NameOrNames, Rate, Real
-from app.ml.interfaces import Accepts, AnswerPart, Choices, Head
+from app.ml.interfaces import Accepts, AnswerPart, Choices, Head, HeadConfig
 from app.ml.interfaces.head_answers import NumberAnswers, RawOutput, finite_numbers
 from app.ml.kinds.estimators import AnyEstimator
 from app.ml.kinds.heads.estimating import EstimatingConfig, estimator_of, fit_estimator
 from app.ml.kinds.heads.stacking import LinearOrDeep
+from app.ml.kinds.heads.target_transforms import TargetTransform
+from app.ml.kinds.heads.transform_choice import choose_transform
 from app.ml.solvers.regression import solve_regression
 from app.ml.solvers.solution import EstimatorFit, Fit, Solution
 from app.ml.spec import TargetSpec
@@ -73,6 +77,12 @@ class Regressor(EstimatingConfig):
         0.9,
         description="Share of numbers that the intervals are to hold; their width is measured on the validation rows, "
         "or where these are too few on train rows, each left out once.",
+    )
+    transform: Literal["auto", "none", "log", "sqrt", "yeo_johnson"] = Field(
+        "auto",
+        description="What of the target is learned: its logarithm, square root, or Yeo and Johnson's power of it; "
+        "answers and intervals are in its own units. auto compares them where train labels are skewed, by the squared "
+        "error in these units on rows left out, and takes none unless one is better by a standard error.",
     )
     estimator: AnyEstimator | None = Field(
         None, description="What is learned on the features of a frozen backbone instead of layers; null: layers."
@@ -149,6 +159,7 @@ class RegressorHead(Head, LinearOrDeep):
         super().__init__()
         self.config = config
         self.names = names
+        self.transform = _transform(config, len(names))
         self.standardize = Standardize(features)
         if config.estimator is not None:
             self.layers = nn.Sequential(config.estimator.resolved().build_regressor(features, len(names)))
@@ -188,12 +199,19 @@ class RegressorHead(Head, LinearOrDeep):
         numbers = finite_numbers(output)
         mean, units, spread = (of.numpy(force=True) for of in (self.target_mean, self.target_std, self.spread))
         count = len(self.names)
-        values = numbers[:, :count] * units + mean
-        half = spread * units
+        deviation: Any = 1.0
         if self.config.loss == "gaussian":
             log_variance = _MAX_LOG_VARIANCE * np.tanh(numbers[:, count:] / _MAX_LOG_VARIANCE)
-            half = np.exp(log_variance / 2) * half
-        low, value, high = (np.nan_to_num(ends, copy=False) for ends in (values - half, values, values + half))
+            deviation = np.exp(log_variance / 2)
+        if self.transform is None:
+            values, half = numbers[:, :count] * units + mean, deviation * (spread * units)
+            parts = [values - half, values, values + half]
+        else:
+            prediction = numbers[:, :count]
+            deviation = deviation * np.ones_like(prediction)
+            parts = self.transform.in_units(np, prediction, deviation, deviation * spread, (mean, units))
+            units = self.transform.deviation.numpy(force=True)
+        low, value, high = (np.nan_to_num(ends, copy=False) for ends in parts)
         return NumberAnswers(self.names, value, low, high, self.config.level, units)
 
     def answers(self, output: Tensor) -> dict[str, Tensor]:
@@ -219,8 +237,27 @@ class RegressorHead(Head, LinearOrDeep):
 
     def row_scores(self, output: Tensor, target: Tensor) -> Tensor:
         """1 - (error / the train labels' deviation)^2, so that their mean is about r2; over the numbers known."""
-        errors = (self._table(target) - self._intervals(output)[0]) / self.target_std
+        deviation = self.target_std if self.transform is None else self.transform.deviation
+        errors = (self._table(target) - self._intervals(output)[0]) / deviation
         return (1 - errors.square()).nanmean(1)
+
+    def settled_by_labels(self, features: Callable[[], Tensor], target: Tensor) -> tuple[HeadConfig, str] | None:
+        """Choose the transform of a skewed target, by leave-one-out errors of ridge regressions; of trees none."""
+        chosen = None
+        if self.config.transform == "auto" and self.config.estimator is None:
+            chosen = choose_transform(features, self._table(target))
+        if chosen is None:
+            return None
+        kind, reason = chosen
+        return self.config.model_copy(update={"transform": kind}), reason
+
+    def settle(self, config: HeadConfig) -> None:
+        """Take the config that `settled_by_labels` returned."""
+        assert isinstance(config, Regressor)
+        self.config = config
+        self.transform = _transform(config, len(self.names))
+        if self.transform is not None:
+            self.transform.to(self.target_mean.device)
 
     def fit_features(self, features: Tensor) -> None:
         """Standardise by (N, F); an estimator takes features as they are."""
@@ -255,7 +292,8 @@ class RegressorHead(Head, LinearOrDeep):
 
         Under huber, where a few far numbers would set both, the median and the quartiles take their place.
         """
-        for index, numbers in enumerate(self._table(target).T):
+        table = self._table(target)
+        for index, numbers in enumerate(table.T if self.transform is None else self._transformed(table).T):
             known = numbers[~numbers.isnan()]
             if len(known):
                 mean, std = known.mean(), known.std(correction=0)
@@ -266,6 +304,19 @@ class RegressorHead(Head, LinearOrDeep):
                 self.target_mean[index] = mean
                 self.target_std[index] = torch.where(constant, torch.ones_like(std), std)
 
+    def _transformed(self, table: Tensor) -> Tensor:
+        """Fit the transform to the known numbers of (N, T), and return these transformed."""
+        assert self.transform is not None
+        for index, numbers in enumerate(table.T):
+            known = numbers[~numbers.isnan()]
+            if len(known) and known.min() < 0 and self.config.transform in {"log", "sqrt"}:
+                msg = f"target {self.names[index]!r} holds {known.min().item():g}, and {self.config.transform} takes"
+                remedy = 'no number below 0: send "transform": "yeo_johnson", "none" or "auto"'
+                raise ConfigError(("heads",), f"{msg} {remedy}")
+            if len(known):
+                self.transform.fit(index, known)
+        return self.transform(table)  # type: ignore[no-any-return]
+
     def fit_calibration(self, output: Tensor, target: Tensor) -> None:
         """Take the intervals' width from how far off these rows are; too few do not replace more train rows."""
         prediction, deviation = self._normal(output)
@@ -273,11 +324,14 @@ class RegressorHead(Head, LinearOrDeep):
 
     def _fit_spread(self, errors: Tensor) -> None:
         """Set the spreads from the errors (N, T) of rows that were not learned from, NaN where unknown."""
-        for index, of_target in enumerate(errors.double().abs().T):
-            known = of_target[~of_target.isnan()].sort().values
+        for index, of_target in enumerate(errors.double().T):
+            signed = of_target[~of_target.isnan()]
+            known = signed.abs().sort().values
             if len(known) >= self.config.min_calibration_rows or len(known) > self._calibration_rows[index]:
                 self.spread[index] = _half_width(known, self.config.level)
                 self._calibration_rows[index] = len(known)
+                if self.transform is not None and len(known):
+                    self.transform.fit_errors(index, signed)
 
     def _table(self, target: Tensor) -> Tensor:
         """(B, T), or (B,) of one target, to (B, T)."""
@@ -285,7 +339,8 @@ class RegressorHead(Head, LinearOrDeep):
 
     def _standardised(self, target: Tensor) -> Tensor:
         """(B, T) in deviations from the mean."""
-        return (self._table(target) - self.target_mean) / self.target_std
+        table = self._table(target) if self.transform is None else self.transform(self._table(target))
+        return (table - self.target_mean) / self.target_std
 
     def _log_variance(self, output: Tensor) -> Tensor:
         """Log variances (B, T), bounded by a tanh, which has a gradient everywhere."""
@@ -303,10 +358,21 @@ class RegressorHead(Head, LinearOrDeep):
     def _intervals(self, output: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Values, and the intervals' lower and upper ends, (B, T) in the targets' units."""
         prediction, deviation = self._normal(output)
-        values = prediction * self.target_std + self.target_mean
-        half = deviation * self.spread * self.target_std
-        low, value, high = (torch.nan_to_num(ends) for ends in (values - half, values, values + half))
+        if self.transform is None:
+            values = prediction * self.target_std + self.target_mean
+            half = deviation * self.spread * self.target_std
+            parts = [values - half, values, values + half]
+        else:
+            scale = (self.target_mean, self.target_std)
+            parts = self.transform.in_units(torch, prediction, deviation, deviation * self.spread, scale)
+        low, value, high = (torch.nan_to_num(ends) for ends in parts)
         return value, low, high
+
+
+def _transform(config: Regressor, targets: int) -> TargetTransform | None:
+    """Models of earlier releases say nothing, and learned targets as they are."""
+    kind = config.transform
+    return None if kind == "auto" or kind == "none" else TargetTransform(kind, targets)  # noqa: PLR1714 - mypy narrows it
 
 
 def _half_width(errors: Tensor, level: float) -> float:
