@@ -117,7 +117,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--draws", type=int, default=len(DRAWS), help="of the labels")
     parser.add_argument("--baselines", choices=("cached", "fresh"), default="cached", help="fresh: run them again")
     parser.add_argument("--splits", choices=("default", "train"), default="default", help="train: all rows are train")
-    parser.add_argument("--limit", type=float, default=300, help="seconds after which a job is cancelled")
+    parser.add_argument("--limit", type=float, default=900, help="wall seconds after which a job is cancelled")
     parser.add_argument("--keep", type=Path, help="write the scores as JSON into this file")
     parser.add_argument("--merge", type=Path, nargs="+", help="measure nothing: report what these files keep")
     parser.add_argument("--write", action="store_true", help="write the report into docs/figures.md")
