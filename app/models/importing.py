@@ -4,6 +4,7 @@ import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, ValidationError
 from sqlalchemy.orm import Session
 
-from app.artifacts import put_blob
+from app.artifacts import ArtifactStore, put_blob
+from app.db.session import Database
 from app.dependencies import Services
 from app.errors import (
     ErrorItem,
@@ -21,13 +23,16 @@ from app.errors import (
     UnsupportedMediaError,
 )
 from app.idempotency.service import fingerprint, once
+from app.kit import strict_json
 from app.kit.streaming import Form
 from app.ml.errors import CorruptModelError, WeightsError
 from app.ml.spec import Frozen
 from app.models import service
 from app.models.packages import MANIFEST, MODEL_FILES, Parts, json_field, parts_of, unpack_model
+from app.models.published import BY_SOURCE, Architecture, PublishedWeights, fetch
 from app.models.refs import ModelName
 from app.models.schemas import Model
+from app.settings import Settings
 from app.storage.quotas import refuse_exceeded
 
 if TYPE_CHECKING:
@@ -37,15 +42,28 @@ _MAX_WAIT_SECONDS = 5.0
 _import_lock = threading.Lock()  # one import at a time: each holds a network in memory
 
 
+class SourceRequest(Frozen):
+    """The JSON body of an import of published weights."""
+
+    source: Literal["minilm", "efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"] = Field(
+        description="Published weights, by their name in the catalogue; they must be on the service's machine."
+    )
+    name: ModelName | None = Field(None, description="Name of the model; null: that of the source.")
+
+
 class ImportOptions(Frozen):
     """The form fields of an import."""
 
     name: ModelName = Field(description="Name of the model; a name that exists gets its next version.")
-    architecture: Literal["efficientnet_lite0", "bert", "graftwork"] = Field(
+    architecture: Literal[Architecture, "graftwork"] = Field(
         description="Architecture of the weights; graftwork: a whole model, as an export in the format safetensors."
     )
-    image_size: int = Field(
-        224, ge=32, le=1024, description="For image models: side of the square input images, in pixels."
+    image_size: int | None = Field(
+        None,
+        ge=32,
+        le=1024,
+        description="For image models: side of the square input images, in pixels; null: 224, of lite1 240, of lite2 "
+        "260.",
     )
     vocab: str | None = Field(None, description="For bert: the text of vocab.txt; not needed if the package holds one.")
     config: dict[str, Any] | None = Field(
@@ -77,21 +95,50 @@ def create(state: Services, project_id: str, key: str | None, form: Form) -> Mod
         manifest, names = _build(options, form.path, folder)
         files = {name: put_blob(state.artifacts, folder / "model" / name).model_dump() for name in names}
     candidate = {"name": options.name, "kind": manifest["kind"], "manifest": manifest, "files": files, "metrics": {}}
-    return _registered(state, project_id, key, request, candidate)
+
+    def register(session: Session) -> Model:
+        return once(session, project_id, key, request, partial(_registered, session, project_id, candidate), Model)
+
+    return service.with_next_version(state.database, register)
 
 
-def _registered(state: Services, project_id: str, key: str | None, request: str, candidate: dict[str, Any]) -> Model:
+def bring_in(
+    database: Database, artifacts: ArtifactStore, settings: Settings, project_id: str, request: SourceRequest
+) -> tuple[Model, bool]:
+    """Make a model of published weights that are on this machine, unless the project has it: (model, if it is new).
+
+    Raises:
+        NotFoundError: they are not on this machine; the message says how to bring them there.
+        UnprocessableError: a file is not the published one.
+        UnavailableError: other imports are in progress.
+        ConflictError: other requests keep registering versions of this name.
+    """
+    weights, name = BY_SOURCE[request.source], request.name or request.source
+    with database.reading() as session:
+        model = service.find_published(session, project_id, name, weights.source)
+    if model is not None:
+        return model, False
+    scratch_folder = settings.data_folder / "tmp"
+    scratch_folder.mkdir(parents=True, exist_ok=True)
+    with _one_at_a_time(), tempfile.TemporaryDirectory(dir=scratch_folder) as scratch:
+        folder = Path(scratch)
+        paths = fetch(weights, settings.weights_folder, folder)
+        manifest, names = _build_published(weights, paths, folder)
+        files = {file: put_blob(artifacts, folder / "model" / file).model_dump() for file in names}
+    candidate = {"name": name, "kind": manifest["kind"], "manifest": manifest, "files": files, "metrics": {}}
+
+    def register(session: Session) -> tuple[Model, bool]:
+        model = service.find_published(session, project_id, name, weights.source)  # another request was faster
+        return (model, False) if model else (_registered(session, project_id, candidate), True)
+
+    return service.with_next_version(database, register)
+
+
+def _registered(session: Session, project_id: str, candidate: dict[str, Any]) -> Model:
     """Register the model as the next version."""
-    origin: dict[str, Any] = {"project_id": project_id, "job_id": None, "dataset_id": None, "parent_id": None}
-
-    def add(session: Session) -> Model:
-        model = service.add(session, **origin, **candidate)
-        refuse_exceeded(session, project_id)
-        return model
-
-    return service.with_next_version(
-        state.database, lambda session: once(session, project_id, key, request, partial(add, session), Model)
-    )
+    model = service.add(session, project_id=project_id, job_id=None, dataset_id=None, parent_id=None, **candidate)
+    refuse_exceeded(session, project_id)
+    return model
 
 
 @contextmanager
@@ -104,6 +151,31 @@ def _one_at_a_time() -> Iterator[None]:
         yield
     finally:
         _import_lock.release()
+
+
+def _build_published(
+    weights: PublishedWeights, paths: Mapping[str, Path], scratch: Path
+) -> tuple[dict[str, Any], list[str]]:
+    """Write the files of the model that published weights make; return manifest and names of the files."""
+    import torch  # noqa: PLC0415 - only imports need it
+
+    from app.ml.models.bundle import PublishedSource, json_of, read_bundle, save_bundle  # noqa: PLC0415 - the same
+
+    folder, file = scratch / "model", weights.files[0]
+    folder.mkdir()
+    torch.set_num_threads(1)  # leaves the other cores to predictions
+    parts = Parts(
+        paths[file.name],
+        paths["vocab.txt"].read_text(encoding="utf-8") if "vocab.txt" in paths else None,
+        strict_json.loads(paths["config.json"].read_bytes()) if "config.json" in paths else None,
+    )
+    source = PublishedSource(
+        source=weights.source, title=weights.title, licence=weights.licence, home=weights.home, sha256=file.sha256
+    )
+    bundle = _converted(ImportOptions(name=weights.source, architecture=weights.architecture), parts)
+    manifest = bundle.manifest.model_copy(update={"published": source})
+    names = save_bundle(folder, replace(bundle, manifest=manifest))
+    return json_of(read_bundle(folder).manifest), names
 
 
 def _build(options: ImportOptions, upload: Path, scratch: Path) -> tuple[dict[str, Any], list[str]]:
@@ -171,6 +243,16 @@ def _refusal(error: WeightsError) -> GraftworkError:
     return kind(first, code=error.code, errors=items)
 
 
+def source_request(body: bytes) -> SourceRequest:
+    """Validate a JSON body. Raises UnprocessableError, naming each wrong field."""
+    try:
+        return SourceRequest.model_validate(strict_json.loads(body))
+    except strict_json.StrictJsonError as error:
+        raise UnprocessableError(str(error), errors=[ErrorItem(loc=["body"], msg=str(error))]) from None
+    except ValidationError as error:
+        raise _wrong_fields(error) from None
+
+
 def _options(fields: Mapping[str, str]) -> ImportOptions:
     """Validate the form fields; numbers, booleans and `config` are parsed as JSON."""
     values: dict[str, Any] = {name: text for name, text in fields.items() if text.strip()}
@@ -179,9 +261,13 @@ def _options(fields: Mapping[str, str]) -> ImportOptions:
     try:
         return ImportOptions.model_validate(values)
     except ValidationError as error:
-        items = [
-            ErrorItem(loc=["body", *entry["loc"]], msg=entry["msg"].removeprefix("Value error, "))
-            for entry in error.errors(include_url=False, include_input=False, include_context=False)[:20]
-        ]
-        msg = f"{'.'.join(str(part) for part in items[0].loc)}: {items[0].msg}"
-        raise UnprocessableError(msg, errors=items) from None
+        raise _wrong_fields(error) from None
+
+
+def _wrong_fields(error: ValidationError) -> UnprocessableError:
+    items = [
+        ErrorItem(loc=["body", *entry["loc"]], msg=entry["msg"].removeprefix("Value error, "))
+        for entry in error.errors(include_url=False, include_input=False, include_context=False)[:20]
+    ]
+    msg = f"{'.'.join(str(part) for part in items[0].loc)}: {items[0].msg}"
+    return UnprocessableError(msg, errors=items)

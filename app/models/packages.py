@@ -27,7 +27,13 @@ MODEL_FILES = (
 )
 _ZIP = b"PK\x03\x04"
 # Endings of the file names of weights, in order of preference.
-_WEIGHTS = ("model.safetensors", ".safetensors", "efficientnet-lite0-57934424.pth")
+_WEIGHTS = (
+    "model.safetensors",
+    ".safetensors",
+    "efficientnet-lite0-57934424.pth",
+    "efficientnet-lite1-77cc7160.pth",
+    "efficientnet-lite2-9656183e.pth",
+)
 
 
 @dataclass(frozen=True, slots=True)

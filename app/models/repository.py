@@ -124,6 +124,17 @@ def aliases_of(session: Session, project_id: str, model_ids: list[str]) -> dict[
     return aliases
 
 
+def find_published(
+    session: Session, project_id: str, source: str, name: str | None = None, *, deleted: bool = False
+) -> ModelRow | None:
+    """Return the newest model that was brought in from a source of published weights; with `deleted`, any that was."""
+    of_project = (ModelRow.project_id == project_id) if deleted else _of(project_id)
+    query = select(ModelRow).where(of_project, ModelRow.manifest["published"]["source"].as_string() == source)
+    if name is not None:
+        query = query.where(ModelRow.name == name)
+    return session.scalar(query.order_by(ModelRow.id.desc()).limit(1))
+
+
 def by_id(session: Session, project_id: str, model_id: str) -> ModelRow | None:
     """Return a model of the project, deleted or not."""
     return session.scalar(select(ModelRow).where(ModelRow.id == model_id, ModelRow.project_id == project_id))

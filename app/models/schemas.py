@@ -47,6 +47,16 @@ class ModelLinks(BaseModel):
     parent: str | None
 
 
+class Published(BaseModel):
+    """Where a model's weights were published, and under which licence."""
+
+    source: str = Field(description="Their name in the catalogue.")
+    title: str
+    licence: str = Field(description="SPDX identifier.")
+    home: str = Field(description="Where they are described.")
+    sha256: str = Field(description="Of the published file.")
+
+
 class ModelSummary(BaseModel):
     """A model as lists show it: without its configs, heads, metrics and files."""
 
@@ -77,6 +87,9 @@ class Model(ModelSummary):
     strategy: dict[str, Any] | None = Field(description="The fine-tuning strategy; null for a backbone.")
     metrics: dict[str, Any]
     files: list[FileSummary]
+    published: Published | None = Field(
+        None, description="Where its weights were published; null: it was not brought in by the name of a source."
+    )
     signature: Signature | None = Field(None, description="The inputs that it takes, with an example; null in lists.")
 
 

@@ -135,6 +135,17 @@ def get(session: Session, project_id: str, ref: str) -> Model:
     return _signed(_answers(session, project_id, [row])[0], row)
 
 
+def find_published(session: Session, project_id: str, name: str, source: str) -> Model | None:
+    """Return the newest version of a name that was brought in from this source of published weights."""
+    row = repository.find_published(session, project_id, source, name)
+    return None if row is None else _signed(_answers(session, project_id, [row])[0], row)
+
+
+def was_brought_in(session: Session, project_id: str, source: str) -> bool:
+    """Return whether the project has had a model of this source, which may have been deleted since."""
+    return repository.find_published(session, project_id, source, deleted=True) is not None
+
+
 def delete(session: Session, state: Services, project_id: str, ref: str) -> None:
     """Delete one version and its aliases. Models made from it keep working: they name the files they share.
 
@@ -288,6 +299,7 @@ def _answer(row: ModelRow, aliases: list[str], *, has_job: bool) -> Model:
             "labels": manifest.get("labels"),
             "watch": manifest.get("watch"),
             "strategy": manifest.get("strategy"),
+            "published": manifest.get("published"),
             "job": row.job_id,
             "dataset": row.dataset_id,
             "parent": row.parent_id,

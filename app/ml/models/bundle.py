@@ -58,6 +58,16 @@ class HeadEntry(Frozen):
     targets: tuple[TargetSpec, ...]
 
 
+class PublishedSource(Frozen):
+    """Where the weights of an imported model were published, and under which licence."""
+
+    source: str = Field(description="Their name in the catalogue.")
+    title: str
+    licence: str = Field(description="SPDX identifier.")
+    home: str = Field(description="Where they are described.")
+    sha256: str = Field(description="Of the published file.")
+
+
 class Manifest(Frozen):
     """What a model is, without its weights."""
 
@@ -75,6 +85,7 @@ class Manifest(Frozen):
         None, description="What watched the pretraining, and may have chosen its weights."
     )
     strategy: ResolvedStrategy | None = Field(None, description="How a backbone was adapted.")
+    published: PublishedSource | None = Field(None, description="Of weights that were brought in by their name.")
     files: dict[str, str] = Field(default_factory=dict, description="SHA-256 by file name.")
     versions: dict[str, str] = Field(default_factory=dict, description="Of the libraries that made it.")
 

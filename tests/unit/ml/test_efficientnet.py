@@ -1,5 +1,6 @@
 """EfficientNet-Lite0 and its import against an independent forward pass over the checkpoint's raw tensors."""
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,8 @@ BLOCKS += [(2, 5), (1, 5), (1, 5), (1, 5), (1, 3)]
 
 @pytest.fixture(scope="module")
 def tensors() -> dict[str, Tensor]:
-    return read_published(member("efficientnet_lite0", CHECKPOINT))
+    content = member("efficientnet_lite0", CHECKPOINT)
+    return read_published(content, hashlib.sha256(content).hexdigest())
 
 
 @pytest.fixture(scope="module")

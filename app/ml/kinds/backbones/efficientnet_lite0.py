@@ -2,7 +2,7 @@
 
 Tan and Le, "EfficientNet: rethinking model scaling for convolutional neural networks", 2019; the Lite variant (Liu,
 "Higher accuracy on vision models with EfficientNet-Lite", 2020) leaves out squeeze and excitation, takes relu6 for
-swish, and does not scale stem and head.
+swish, and does not scale stem and head. Lite1 and Lite2 are wider and deeper (`width`, `depth`, `fixed_ends`).
 
     block(x) = [x +] project(relu6(depthwise(relu6(expand(x)))))
 
@@ -51,6 +51,11 @@ class EfficientNetLite0(BackboneConfig):
     depth: Annotated[Real, Field(ge=0.1, le=4, examples=[0.25])] = Field(
         1.0, description="Multiplies the stages' blocks, rounded up; 1 as published."
     )
+    fixed_ends: bool = Field(
+        default=False,
+        strict=True,
+        description="Whether depth leaves the blocks of the first and the last stage alone, as published.",
+    )
     features: Annotated[Integer, Field(ge=8, le=8192, examples=[32])] = Field(
         1280, description="Channels of the head, whose means over the image are the features."
     )
@@ -68,8 +73,9 @@ class EfficientNetLite0Backbone(Backbone):
         self.encoding, self.features = encoding, config.features
         self.parts = nn.ModuleList([_convolved(encoding.shape[0], STEM, 3, stride=2)])
         before = STEM
-        for expansion, side, stride, channels, blocks in STAGES:
-            after, more = rounded(channels * config.width), math.ceil(blocks * config.depth) - 1
+        counts = block_counts(config)
+        for (expansion, side, stride, channels, _), count in zip(STAGES, counts, strict=True):
+            after, more = rounded(channels * config.width), count - 1
             first = Block(before, after, expansion, side, stride)
             self.parts.append(nn.Sequential(first, *(Block(after, after, expansion, side, 1) for _ in range(more))))
             before = after
@@ -130,6 +136,12 @@ class Convolution(nn.Conv2d):
             lack = max((-(-side // stride) - 1) * stride + kernel - side, 0)
             pads += [lack // 2, lack - lack // 2]
         return super().forward(F.pad(input, pads) if any(pads) else input)
+
+
+def block_counts(config: EfficientNetLite0) -> list[int]:
+    """How many blocks each stage has."""
+    counts = [math.ceil(blocks * config.depth) for *_, blocks in STAGES]
+    return [STAGES[0][-1], *counts[1:-1], STAGES[-1][-1]] if config.fixed_ends else counts
 
 
 def rounded(channels: float) -> int:

@@ -1,6 +1,6 @@
 """Imported backbones: weights of a closed list of architectures, read as data and turned into our own model's files.
 
-    efficientnet_lite0   images; safetensors, or the one published checkpoint that is known by its digest
+    efficientnet_lite0   images, as _lite1 and _lite2; safetensors, or the published checkpoint, known by its digest
     bert                 texts; safetensors, with the lines of a vocab.txt and some numbers of a config.json
 
 The file never says what is built: it gives numbers, and every tensor's name, shape and type is compared with what the
@@ -20,10 +20,10 @@ from app.ml.kinds.modalities import AnyModality
 from app.ml.kinds.preprocessing.image import ImagePreprocessing
 from app.ml.models.bundle import Bundle, Manifest
 from app.ml.models.imports import bert, efficientnet_lite0
-from app.ml.models.imports.published import SHA256, read_published
+from app.ml.models.imports.published import TABLES, read_published
 from app.ml.models.imports.weights import Weights, from_tensors, open_safetensors
 
-Architecture = Literal["efficientnet_lite0", "bert"]
+Architecture = Literal["efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2", "bert"]
 USUAL_TOKENS = 256
 
 
@@ -33,7 +33,7 @@ class ImportRequest:
 
     architecture: Architecture
     path: Path
-    side: int = efficientnet_lite0.SIDE  # of images, in pixels
+    side: int | None = None  # of images, in pixels; None: that of its training
     vocabulary: str | None = None  # the lines of a vocab.txt
     config: dict[str, Any] = field(default_factory=dict)  # a config.json
     max_tokens: int | None = None
@@ -42,13 +42,15 @@ class ImportRequest:
 
 def import_model(request: ImportRequest) -> Bundle:
     """Return the model that the weights make, on the CPU in eval mode. Raises `WeightsError`."""
-    return _image_model(request) if request.architecture == "efficientnet_lite0" else _text_model(request)
+    return _text_model(request) if request.architecture == "bert" else _image_model(request)
 
 
 def _image_model(request: ImportRequest) -> Bundle:
-    modality = efficientnet_lite0.modality(request.side)
+    config = efficientnet_lite0.CONFIGS[request.architecture]
+    modality = efficientnet_lite0.modality(request.side or efficientnet_lite0.SIDES[request.architecture])
     with _weights(request.path) as weights:
-        return _bundle(ImagePreprocessing(), modality, *efficientnet_lite0.load(weights, modality.encoding))
+        backbone = efficientnet_lite0.load(weights, config, modality.encoding)
+    return _bundle(ImagePreprocessing(), modality, config, backbone)
 
 
 def _text_model(request: ImportRequest) -> Bundle:
@@ -78,11 +80,11 @@ def _bundle(
 
 @contextmanager
 def _weights(path: Path) -> Iterator[Weights]:
-    """Open the published checkpoint, known by its SHA-256; anything else as safetensors. Raises `WeightsError`."""
+    """Open a published checkpoint, known by its SHA-256; anything else as safetensors. Raises `WeightsError`."""
     with path.open("rb") as file:
-        published = hashlib.file_digest(file, "sha256").hexdigest() == SHA256
-    if published:
-        yield from_tensors(read_published(path.read_bytes()))
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    if sha256 in TABLES:
+        yield from_tensors(read_published(path.read_bytes(), sha256))
         return
     with open_safetensors(path) as weights:
         yield weights
