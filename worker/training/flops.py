@@ -6,7 +6,7 @@ Model selection spends its budget by them, so that the same rows always select t
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from app.ml.interfaces import Backbone
+from app.ml.interfaces import Backbone, HeadConfig
 from app.ml.interfaces.abilities import Sequences
 from app.ml.models.assembly import count_parameters
 from app.ml.solvers.basis import MAX_AXES, is_large
@@ -48,3 +48,11 @@ def solving_seconds(rows: int, width: int, outputs: int) -> float:
     numbers = axes if has_basis else width
     solving = _OPERATIONS_OF_SOLVING_LARGE if is_large(rows, numbers) else _OPERATIONS_OF_SOLVING
     return (basis + solving * rows * outputs * (numbers + _PRODUCTS_OF_LOSS)) / OPERATIONS_PER_SECOND
+
+
+def fitting_seconds(head: HeadConfig, rows: int, width: int, outputs: int) -> float:
+    """Seconds to fit a head at once on features (rows, width): its estimator, or linear weights by solving.
+
+    Those of estimators are measured on one core, not counted: see each one's `seconds`.
+    """
+    return head.fitting_seconds(rows, width, outputs) or solving_seconds(rows, width, outputs)

@@ -90,7 +90,7 @@ class LoopState:
         progress = _progress(manifest)
         objective, best = _under(tensors, "objective"), _under(tensors, "best")
         # Checkpoints of earlier releases hold the frozen weights, too.
-        expected = expected_tensors(self.objective, objective)
+        expected = self._expected(objective)
         if "frozen" in manifest:
             expected = {name: tensor for name, tensor in expected.items() if name not in self.frozen}
         differences = self._frozen_differences(manifest.get("frozen"))
@@ -137,6 +137,14 @@ class LoopState:
     def _trained(self) -> Tensors:
         """The weights that training may change, by name, and buffers."""
         return {name: tensor for name, tensor in self.objective.state_dict().items() if name not in self.frozen}
+
+    def _expected(self, weights: Tensors) -> Tensors:
+        """The objective's tensors in the sizes that a checkpoint gives them. Raises `CorruptCheckpointError`."""
+        try:
+            return expected_tensors(self.objective, weights)
+        except ValueError as error:
+            msg = f"the checkpoint's weights cannot be loaded: {error}"
+            raise CorruptCheckpointError(msg) from error
 
     def _load_weights(self, weights: Tensors) -> None:
         """Load weights; frozen ones that are not among them stay as they are."""

@@ -12,11 +12,15 @@ class Sized(nn.Module, ABC):
     """A module that takes its sizes, too, from the tensors that are loaded into it."""
 
     @abstractmethod
-    def resize(self, tensors: Mapping[str, Tensor]) -> None:
-        """Give every tensor the size of its namesake. Raises `ValueError`, and changes nothing, where they are unsound.
+    def check(self, tensors: Mapping[str, Tensor]) -> None:
+        """Raise `ValueError` for tensors that do not belong together.
 
         All names are there, with the types and dimensions that this module has.
         """
+
+    @abstractmethod
+    def resize(self, tensors: Mapping[str, Tensor]) -> None:
+        """Give every tensor the size of its namesake. Raises `ValueError`, and changes nothing, as `check` does."""
 
     def make_room(self, tensors: Mapping[str, Tensor]) -> None:
         """Put empty buffers of these sizes in the place of this module's own."""
@@ -32,11 +36,15 @@ class Sized(nn.Module, ABC):
 
 
 def expected_tensors(module: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return a module's tensors by name; those of sized modules, as they are to be loaded, in their new sizes."""
+    """Return a module's tensors by name; those of sized modules, as they are to be loaded, in their new sizes.
+
+    Raises `ValueError` where these do not belong together.
+    """
     expected: dict[str, Tensor] = dict(module.state_dict())
     for prefix, sized in _sized(module):
         given = {name: tensors[f"{prefix}{name}"] for name, _ in sized.named_buffers() if f"{prefix}{name}" in tensors}
         if fits(sized, given):
+            sized.check(given)
             expected |= {f"{prefix}{name}": tensor for name, tensor in given.items()}
     return expected
 

@@ -42,11 +42,18 @@ class TreeEnsemble(Sized, HasArrayLayer):
         for name, values in table._asdict().items():
             setattr(self, name, torch.from_numpy(values).to(device))
 
+    def check(self, tensors: Mapping[str, Tensor]) -> None:
+        """Raise `ValueError` for tensors that are no trees."""
+        self._depth_of(tensors)
+
     def resize(self, tensors: Mapping[str, Tensor]) -> None:
-        """Make room for the trees of a file. Raises `ValueError` where these are none."""
-        table = NodeTable(**{name: tensors[name].numpy(force=True) for name in NodeTable._fields})
-        self.depth = depth_of(table, self.features, self.outputs)
+        """Make room for the trees of a file."""
+        self.depth = self._depth_of(tensors)
         self.make_room(tensors)
+
+    def _depth_of(self, tensors: Mapping[str, Tensor]) -> int:
+        table = NodeTable(**{name: tensors[name].numpy(force=True) for name in NodeTable._fields})
+        return depth_of(table, self.features, self.outputs)
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, F) to (B, K)."""
@@ -121,7 +128,7 @@ def depth_of(table: NodeTable, features: int, outputs: int) -> int:
         and _within(starts, nodes)
         # Children come after their parents, and no node is reached in two ways: no path is endless.
         and bool((children > np.flatnonzero(inner)).all())
-        and len(np.unique(starts)) == len(starts)
+        and np.bincount(starts).max() == 1
         and bool((table.threshold[~inner] >= np.finfo(np.float32).max).all())
     )
     if not is_sound:

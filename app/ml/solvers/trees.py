@@ -46,6 +46,7 @@ class BoostingSettings(NamedTuple):
     learning_rate: float
     max_leaves: int
     min_leaf_rows: int
+    feature_share: float  # of the features, drawn anew at each split
     l2: float
 
 
@@ -178,6 +179,7 @@ def _boosting(settings: BoostingSettings) -> dict[str, Any]:
         "learning_rate": settings.learning_rate,
         "max_leaf_nodes": settings.max_leaves,
         "min_samples_leaf": settings.min_leaf_rows,
+        "max_features": settings.feature_share,
         "l2_regularization": settings.l2,
         "early_stopping": False,
     }

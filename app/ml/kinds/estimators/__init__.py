@@ -5,10 +5,12 @@ from typing import Annotated
 from pydantic import Field
 
 from app.ml.kinds.estimators.boosted_trees import BoostedTrees
+from app.ml.kinds.estimators.nearest_neighbours import NearestNeighbours
 from app.ml.kinds.estimators.random_forest import RandomForest
 
 AnyEstimator = Annotated[
     BoostedTrees
-    | RandomForest,
+    | RandomForest
+    | NearestNeighbours,
     Field(discriminator="kind"),
 ]  # fmt: skip

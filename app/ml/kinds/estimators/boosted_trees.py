@@ -39,6 +39,9 @@ class BoostedTrees(EstimatorRequest):
     min_leaf_rows: Auto[MinLeafRows] = Field(
         "auto", description="Train rows in a leaf at least; auto: fewer for few rows."
     )
+    feature_share: Annotated[Real, Field(gt=0, le=1)] = Field(
+        0.3, description="Share of the features that a split chooses from, drawn anew each time: trees differ more."
+    )
     l2: Real = Field(0.0, ge=0, le=1e6, description="Penalty on the values of leaves, in rows.")
 
     @classmethod
@@ -85,7 +88,14 @@ class ResolvedBoostedTrees(BoostedTrees, EstimatorConfig):
     @property
     def settings(self) -> BoostingSettings:
         """What the solver takes."""
-        return BoostingSettings(self.iterations, self.learning_rate, self.max_leaves, self.min_leaf_rows, self.l2)
+        return BoostingSettings(
+            self.iterations,
+            self.learning_rate,
+            self.max_leaves,
+            self.min_leaf_rows,
+            self.feature_share,
+            self.l2,
+        )
 
 
 class BoostedClasses(TreeEnsemble, Estimator):

@@ -17,6 +17,7 @@ intervals by the target's own deviation.
 """
 
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 from statistics import NormalDist
@@ -38,6 +39,7 @@ from app.ml.interfaces import Accepts, AnswerPart, Choices, Head, HeadConfig
 from app.ml.interfaces.head_answers import NumberAnswers, RawOutput, finite_numbers
 from app.ml.kinds.estimators import AnyEstimator
 from app.ml.kinds.heads.estimating import EstimatingConfig, estimator_of, fit_estimator
+from app.ml.kinds.heads.far_numbers import count_far, robust_scale
 from app.ml.kinds.heads.stacking import LinearOrDeep
 from app.ml.kinds.heads.target_transforms import TargetTransform
 from app.ml.kinds.heads.transform_choice import choose_transform
@@ -46,9 +48,6 @@ from app.ml.solvers.solution import EstimatorFit, Fit, Solution
 from app.ml.spec import TargetSpec
 
 _MIN_DEVIATION = 1e-7  # relative to the mean, as in tables; targets may be in any unit, so none is absolute
-_FAR = 100.0  # robust deviations from the median; a target that far out is most likely a mistake
-_NORMAL_RANGE = 2 * NormalDist().inv_cdf(0.75)  # between the quartiles of a normal distribution of deviation 1
-_MAX_SAMPLED = 1_000_000  # torch's quantile takes no more than 16 million numbers
 _ROUNDING = 1e-9
 _MAX_LOG_VARIANCE = 8.0  # deviations from 0.02 to 55 of the target's
 
@@ -285,7 +284,7 @@ class RegressorHead(Head, LinearOrDeep):
     def far_targets(self, target: Tensor) -> dict[str, int]:
         """Return how many numbers (N,) or (N, T) of each target lie a hundred times as far out as the usual ones."""
         columns = zip(self.names, self._table(target).T, strict=True)
-        return {name: _count_far(numbers[~numbers.isnan()]) for name, numbers in columns}
+        return {name: count_far(numbers[~numbers.isnan()]) for name, numbers in columns}
 
     def fit_target(self, target: Tensor) -> None:
         """Take mean and deviation of the known numbers; a constant's deviation counts as 1.
@@ -297,8 +296,8 @@ class RegressorHead(Head, LinearOrDeep):
             known = numbers[~numbers.isnan()]
             if len(known):
                 mean, std = known.mean(), known.std(correction=0)
-                if self.config.robust and _count_far(known):
-                    mean, std = _robust_scale(known)
+                if self.config.robust and count_far(known):
+                    mean, std = robust_scale(known)
                 # Rounding gives a constant a tiny deviation: seven times 0.1 has 1.4e-17.
                 constant = std <= _MIN_DEVIATION * mean.abs()
                 self.target_mean[index] = mean
@@ -332,6 +331,14 @@ class RegressorHead(Head, LinearOrDeep):
                 self._calibration_rows[index] = len(known)
                 if self.transform is not None and len(known):
                     self.transform.fit_errors(index, signed)
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *others: Any) -> None:
+        super()._load_from_state_dict(state_dict, prefix, *others)
+        spread = state_dict.get(f"{prefix}spread")
+        if isinstance(spread, Tensor) and spread.shape == (len(self.names),):
+            # How many errors a spread is from is not kept: one that was measured gives way to enough rows alone.
+            measured = spread != NormalDist().inv_cdf((1 + self.config.level) / 2)
+            self._calibration_rows = [sys.maxsize if of_target else 0 for of_target in measured.tolist()]
 
     def _table(self, target: Tensor) -> Tensor:
         """(B, T), or (B,) of one target, to (B, T)."""
@@ -382,19 +389,3 @@ def _half_width(errors: Tensor, level: float) -> float:
         return errors[rank - 1].item()
     rms = errors.square().mean().sqrt().item()
     return max(errors[-1].item(), float(stdtrit(len(errors), (1 + level) / 2)) * rms)
-
-
-def _robust_scale(numbers: Tensor) -> tuple[Tensor, Tensor]:
-    """Median and deviation of (n,): the interquartile range, as wide as a normal distribution's deviation makes it."""
-    quartiles = torch.quantile(
-        numbers[:: -(-len(numbers) // _MAX_SAMPLED)], torch.tensor([0.25, 0.5, 0.75]).to(numbers)
-    )
-    return quartiles[1], (quartiles[2] - quartiles[0]) / _NORMAL_RANGE
-
-
-def _count_far(numbers: Tensor) -> int:
-    """How many of (n,) are over a hundred robust deviations from the median; none where half of them are equal."""
-    if not len(numbers):
-        return 0
-    median, deviation = _robust_scale(numbers)
-    return int(((numbers - median).abs() > _FAR * deviation).sum()) if deviation > 0 else 0
