@@ -29,13 +29,23 @@ def mnist_data() -> tuple[np.ndarray, np.ndarray]:
 
 def few_labels(draw: int, per_class: int) -> ArrayData:
     """1,200 train rows, of which so many of each digit are labelled, and 597 labelled test rows."""
+    labels = truth(draw)[:TRAIN]
+    return _labelled(draw, np.concatenate([np.flatnonzero(labels == digit)[:per_class] for digit in range(10)]))
+
+
+def random_labels(draw: int, count: int) -> ArrayData:
+    """1,200 train rows, of which the first `count` are labelled, whatever digits they are, and 597 test rows."""
+    return _labelled(draw, np.arange(count))
+
+
+def _labelled(draw: int, kept: np.ndarray) -> ArrayData:
+    """1,200 train rows, of which those at the positions `kept` are labelled, and 597 labelled test rows."""
     pixels, digits = load_digits(return_X_y=True)
     order = np.random.default_rng(draw).permutation(len(pixels))
     images = (pixels[order] * 15.9).astype(np.uint8).reshape(-1, 8, 8, 1)
     labels = digits[order].astype(np.float64)
     split = np.where(np.arange(len(images)) < TRAIN, 0, 2).astype(np.uint8)
-    kept = [np.flatnonzero(labels[:TRAIN] == digit)[:per_class] for digit in range(10)]
-    hidden = np.setdiff1d(np.arange(TRAIN), np.concatenate(kept))
+    hidden = np.setdiff1d(np.arange(TRAIN), kept)
     labels[hidden] = math.nan
     counts: dict[Split, int] = {name: int((split == code).sum()) for code, name in enumerate(SPLITS)}
     labelled = {"label": {**counts, "train": TRAIN - len(hidden)}}
@@ -54,6 +64,7 @@ def probed(model: Bundle, data: ArrayData) -> float:
     request = {
         "heads": [{"kind": "classifier", "target": "label"}],
         "strategy": {"kind": "linear_probe", "layer": "last"},
+        "unlabelled": None,
     }
     config = FineTuningConfig.model_validate(request)
     run = prepare(resolve_fine_tuning(config, data.spec, model.manifest).config, data, parent=model)

@@ -13,8 +13,9 @@ from app.ml.solvers.basis import MAX_AXES, is_large
 
 OPERATIONS_PER_SECOND = 2e10  # about what one core does
 _FORWARD_AND_BACKWARD = 3  # times the forward pass: the backward pass costs about twice as much
-# Operations per number and output of a cross-validated solution, see docs/log.md.
-_OPERATIONS_OF_SOLVING, _OPERATIONS_OF_SOLVING_LARGE = 8000, 2000
+# Operations per number and output of a cross-validated solution, and the many small calls of any, see docs/log.md.
+_OPERATIONS_OF_SOLVING, _OPERATIONS_OF_SOLVING_LARGE = 2000, 600
+_OPERATIONS_OF_CALLS = 2e9
 _OPERATIONS_OF_EIGENBASIS = 10  # per cube of its size
 _PRODUCTS_OF_LOSS = 30  # the exponentials of one output of a row cost as much as so many products
 
@@ -47,7 +48,8 @@ def solving_seconds(rows: int, width: int, outputs: int) -> float:
     basis = 2.0 * rows * width * axes + _OPERATIONS_OF_EIGENBASIS * axes**3 if has_basis else 0.0
     numbers = axes if has_basis else width
     solving = _OPERATIONS_OF_SOLVING_LARGE if is_large(rows, numbers) else _OPERATIONS_OF_SOLVING
-    return (basis + solving * rows * outputs * (numbers + _PRODUCTS_OF_LOSS)) / OPERATIONS_PER_SECOND
+    products = solving * rows * outputs * (numbers + _PRODUCTS_OF_LOSS)
+    return (basis + products + _OPERATIONS_OF_CALLS) / OPERATIONS_PER_SECOND
 
 
 def fitting_seconds(head: HeadConfig, rows: int, width: int, outputs: int) -> float:

@@ -1,13 +1,13 @@
 """Solving for linear heads: instead of the training steps, or before the first and after the last of them."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 
 from app.ml.data.arrays import Examples, InMemory
 from app.ml.fitting.evaluation import features_of
-from app.ml.models.assembly import FineTuning
+from app.ml.models.assembly import FineTuning, stacked
 from app.ml.solvers.solution import Fit
 from worker.training.events import EpochDone, Evaluated, Event, Finished, Note, Started, StepDone
 from worker.training.label_propagation.pseudo_labels import LabelPropagation
@@ -56,11 +56,21 @@ def _solve(
     else:
         fits, note = label_propagation.solve(objective, features)
         notes = (note,)
+    _calibrate(objective, fits, features)
     seconds = time.monotonic() - began
     summary = ", ".join(f"{key} with {fit.summary}" for key, fit in fits.items())
     heads = {key: fit.as_json() for key, fit in fits.items()}
     data = {"seconds": seconds, "rows": len(features), "heads": heads}
     return fits, (*notes, Note("heads.solved", f"Solved for {summary}, in {seconds:.1f} s.", data))
+
+
+@torch.no_grad()
+def _calibrate(objective: FineTuning, fits: Mapping[str, Fit], examples: Examples) -> None:
+    """Fit the heads' calibration on outputs for rows left out in cross-validation; validation rows may follow."""
+    for config, head in zip(objective.configs, objective.each_head(), strict=True):
+        held_out = fits[config.key].out_of_fold if config.key in fits else None
+        if held_out is not None:
+            head.fit_calibration(held_out.outputs, stacked(config, examples.targets)[held_out.rows])
 
 
 @torch.no_grad()

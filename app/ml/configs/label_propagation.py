@@ -18,19 +18,21 @@ class LabelPropagationConfig(Frozen):
         description="Id or name of the dataset whose train rows are used, labels or not; null: the rows of this one "
         "that carry no label.",
     )
-    use: Literal["auto", "always"] = Field(
+    use: Literal["auto", "if_better", "always"] = Field(
         "auto",
-        description="auto: unless the graph answers labels left out worse than a probe by over a standard error.",
+        description="auto: unless a probe with them answers labels left out worse than one without, by over a standard "
+        "error; if_better: where it answers them better by over a standard error.",
     )
     answers: Literal["soft", "hard"] = Field(
-        "soft",
-        description="What a row is given: its share of each class, or its most probable class; either way it "
+        "hard",
+        description="What a row is given: its most probable class, or its share of each class; either way it "
         "counts by its certainty.",
     )
-    shares: Literal["auto", "labels", "free"] = Field(
+    shares: Literal["auto", "near", "labels", "free"] = Field(
         "auto",
-        description="How many rows each class gets: labels: the share that it has of the labels; free: as the graph "
-        "says; auto: whichever answers more labels left out.",
+        description="How many rows each class gets: labels: the share that it has of the labels; near: that share to "
+        "within its standard error; free: as the graph says; auto: near, unless another one answers more labels left "
+        "out by over a standard error.",
     )
     neighbours: Integer = Field(10, ge=2, le=100, description="Edges that start at every row.")
     alpha: Real = Field(0.99, gt=0, lt=1, description="How far labels spread: the weight of a row's neighbours.")

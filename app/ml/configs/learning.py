@@ -79,8 +79,10 @@ class FineTuningConfig(Frozen):
         default_factory=Fixed, description="How several heads share the backbone: whose loss counts how much."
     )
     augmentations: Augmentations = Field((), description="Random changes of every training batch, in order.")
-    unlabelled: LabelPropagationConfig | None = Field(
-        None, description="Rows without labels that join a linear probe by pseudo-labels; null: none."
+    unlabelled: Auto[LabelPropagationConfig | None] = Field(
+        "auto",
+        description="Rows without labels that join a linear probe by pseudo-labels; null: none; auto: those of this "
+        "dataset, where cross-validation on the labels says that they pay.",
     )
     training: TrainingConfig = Field(default_factory=TrainingConfig, description="How it is trained.")
     transfer_report: TransferReport | None = Field(
@@ -91,7 +93,8 @@ class FineTuningConfig(Frozen):
     def auxiliary_dataset(self) -> tuple[Location, str] | None:
         """Another dataset that is looked at, and the field that names it."""
         chosen = self.unlabelled
-        return (("unlabelled", "dataset"), chosen.dataset) if chosen and chosen.dataset else None
+        named = isinstance(chosen, LabelPropagationConfig) and chosen.dataset
+        return (("unlabelled", "dataset"), named) if named else None
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:

@@ -1,15 +1,17 @@
 """What another dataset may do for a training: label an online probe, or join a fine-tuning without labels."""
 
 from app.ml.configs.label_propagation import LabelPropagationConfig
+from app.ml.configs.learning import FineTuningConfig
 from app.ml.configs.online_probe import OnlineProbeConfig
 from app.ml.configs.training import TrainingConfig
 from app.ml.errors import ConfigError
 from app.ml.kinds.heads import AnyHead
 from app.ml.kinds.strategies.base import StrategyConfig
 from app.ml.resolution.targets import learnable_target
-from app.ml.spec import DataSpec
+from app.ml.spec import DataSpec, Decision
 
 _MAX_SHOWN = 5
+_MAX_LABELLED_ROWS = 2000  # with more labels those of other rows add next to nothing, and cost most
 
 
 def check_online_probe(
@@ -26,26 +28,60 @@ def check_online_probe(
         learnable_target(auxiliary or spec, probe.target, ("watch", "target"))
 
 
-def check_label_propagation(
-    choice: LabelPropagationConfig | None,
+def resolve_label_propagation(
+    config: FineTuningConfig,
     strategy: StrategyConfig,
     heads: tuple[AnyHead, ...],
     spec: DataSpec,
     auxiliary: DataSpec | None,
-) -> None:
-    """Raise `ConfigError` where there are no rows to label, or pseudo-labels have nothing to join."""
+) -> tuple[LabelPropagationConfig | None, tuple[Decision, ...]]:
+    """Check a choice of unlabelled rows; auto are the dataset's own where they may pay, which the trainer finds out.
+
+    Raises `ConfigError` where there are no rows to label, or pseudo-labels have nothing to join.
+    """
+    choice = config.unlabelled
+    if choice == "auto":
+        if config.transfer_report is not None:
+            return None, ()
+        return default_label_propagation(strategy, heads, spec)
     if choice is None:
-        return
+        return None, ()
     if strategy.solving != "only":
         msg = "pseudo-labels join a linear_probe that is solved for: choose that strategy, or leave this out"
         raise ConfigError(("unlabelled",), msg)
-    if len(heads) != 1 or not heads[0].learns_soft_labels or heads[0].needs_fixed_features:
+    if not _learns_pseudo_labels(heads):
         raise ConfigError(("unlabelled",), "pseudo-labels are classes: give a lone classifier, or leave this out")
     _check_rows_fit(spec, auxiliary, "unlabelled")
-    labelled = spec.labelled.get(heads[0].targets[0], spec.rows).get("train", 0)
-    rows = auxiliary.rows.get("train", 0) if auxiliary else spec.rows.get("train", 0) - labelled
-    if rows < 1:
+    if _unlabelled_rows(heads, spec, auxiliary) < 1:
         raise ConfigError(("unlabelled", "dataset"), "there are no train rows without a label: name other rows")
+    return choice, ()
+
+
+def default_label_propagation(
+    strategy: StrategyConfig, heads: tuple[AnyHead, ...], spec: DataSpec
+) -> tuple[LabelPropagationConfig | None, tuple[Decision, ...]]:
+    """Return how a dataset's own rows without a label join, where they may pay, which the trainer finds out."""
+    if strategy.solving != "only" or not _learns_pseudo_labels(heads):
+        return None, ()
+    labelled, rows = _labelled_rows(heads, spec), _unlabelled_rows(heads, spec, None)
+    if not 1 <= labelled <= min(rows, _MAX_LABELLED_ROWS):
+        return None, ()
+    default = LabelPropagationConfig.model_validate({"use": "if_better"})
+    reason = f"{rows} train rows have no label: they join where cross-validation on the {labelled} labels says so"
+    return default, (Decision(field="unlabelled", value=default.model_dump(mode="json"), reason=reason),)
+
+
+def _learns_pseudo_labels(heads: tuple[AnyHead, ...]) -> bool:
+    return len(heads) == 1 and heads[0].learns_soft_labels and not heads[0].needs_fixed_features
+
+
+def _labelled_rows(heads: tuple[AnyHead, ...], spec: DataSpec) -> int:
+    return spec.labelled.get(heads[0].targets[0], spec.rows).get("train", 0)
+
+
+def _unlabelled_rows(heads: tuple[AnyHead, ...], spec: DataSpec, auxiliary: DataSpec | None) -> int:
+    """Train rows of the other dataset, or else those of this one that have no label."""
+    return (auxiliary or spec).rows.get("train", 0) - (0 if auxiliary else _labelled_rows(heads, spec))
 
 
 def _check_rows_fit(spec: DataSpec, auxiliary: DataSpec | None, field: str) -> None:

@@ -7,6 +7,7 @@ import math
 
 from torch import nn
 
+from app.ml.configs.label_propagation import LabelPropagationConfig
 from app.ml.configs.learning import FineTuningConfig
 from app.ml.configs.resolved import Resolved, ResolvedFineTuning
 from app.ml.errors import ConfigError
@@ -18,7 +19,7 @@ from app.ml.kinds.strategies.full import Full
 from app.ml.kinds.strategies.linear_probe import LinearProbe
 from app.ml.models.assembly import build_heads, targets_of
 from app.ml.models.bundle import Manifest
-from app.ml.resolution.auxiliary import check_label_propagation
+from app.ml.resolution.auxiliary import resolve_label_propagation
 from app.ml.resolution.heads import Heads, check_balancing, labelled_rows, resolve_heads
 from app.ml.resolution.inheritance import (
     find_inherited,
@@ -94,7 +95,7 @@ def resolve_fine_tuning(
     check_augmentations(config.augmentations, context, ("augmentations",))
     _check_frozen(config, strategy, heads)
     _check_estimators(strategy, heads)
-    check_label_propagation(config.unlabelled, strategy, heads, spec, auxiliary)
+    unlabelled, of_unlabelled = resolve_label_propagation(config, strategy, heads, spec, auxiliary)
     check_size(lambda: _network(backbone.build(encoding), heads, strategy, spec))
     targets = tuple(name for head in heads for name in head.targets)
     purpose = Purpose(_purpose(strategy, parent), rows, spec, targets)
@@ -109,13 +110,13 @@ def resolve_fine_tuning(
         loading=config.loading,
         balancing=config.balancing,
         augmentations=config.augmentations,
-        unlabelled=config.unlabelled,
+        unlabelled=unlabelled,
         training=training,
         transfer_report=report,
     )
     of_heads = (*of_heads, *inheritance_decisions(heads, inherited, spec))
     of_network = (*of_preprocessing, *of_backbone, *of_loading)
-    return Resolved(resolved, (*of_heads, *of_network, *of_strategy, *of_training, *of_report))
+    return Resolved(resolved, (*of_heads, *of_network, *of_strategy, *of_unlabelled, *of_training, *of_report))
 
 
 def _network(backbone: Backbone, heads: Heads, strategy: StrategyConfig, spec: DataSpec) -> nn.Module:
@@ -184,7 +185,7 @@ def _default_strategy(
     context: ResolutionContext,
 ) -> tuple[StrategyRequest, str]:
     """The strategy that auto becomes, and why."""
-    if config.unlabelled is not None or not context.linear:
+    if isinstance(config.unlabelled, LabelPropagationConfig) or not context.linear:
         an_estimator = "an estimator is fitted on the features of a frozen backbone"
         return LinearProbe(), "pseudo-labels join a probe" if context.linear else an_estimator
     if not backbone.learns and not config.augmentations:

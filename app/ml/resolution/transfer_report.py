@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from app.ml.configs.label_propagation import LabelPropagationConfig
 from app.ml.configs.learning import FineTuningConfig
 from app.ml.configs.transfer_report import ResolvedTransferReport, TransferReport
 from app.ml.errors import ConfigError, Location
@@ -26,7 +27,7 @@ def resolve_report(
         return None, ()
     if parent is None:
         raise ConfigError(_PLACE, "nothing was transferred: name a pretrained model, or leave this out")
-    if config.unlabelled is not None:
+    if isinstance(config.unlabelled, LabelPropagationConfig):
         msg = "rows without labels would be labelled by what is compared: leave unlabelled out, or this"
         raise ConfigError(_PLACE, msg)
     for index, head in enumerate(heads):

@@ -17,7 +17,7 @@ from app.ml.solvers.basis import principal
 from app.ml.solvers.folds import FOLDS, stratified
 from app.ml.solvers.losses import SoftmaxLoss
 from app.ml.solvers.regularization_path import FoldLabels, LinearProblem, solve, solve_with_folds
-from app.ml.solvers.solution import Solution
+from app.ml.solvers.solution import OutOfFold, Solution
 
 
 def solve_logistic(features: Tensor, classes: Tensor, class_weight: Tensor, smoothing: float = 0.0) -> Solution:
@@ -71,8 +71,17 @@ def solve_soft(
 def _with_absent(solution: Solution, present: Tensor, rows: int) -> Solution:
     """Add the classes that no row has, K in all: weights of 0, and a bias as if less than one row had the class."""
     weight = solution.weight.new_zeros(len(present), solution.weight.shape[1])
-    # At features of 0 an absent class gets 1 / (N + 1) of what all others have together.
-    rare = solution.bias.logsumexp(0) - torch.log(torch.tensor(rows + 1.0))
-    bias = torch.full_like(present, 0, dtype=solution.bias.dtype) + rare
-    weight[present], bias[present] = solution.weight, solution.bias
-    return Solution(weight, bias, solution.strength, solution.scores)
+    weight[present] = solution.weight
+    bias = _add_rare(solution.bias, present, rows)
+    held_out = solution.out_of_fold
+    if held_out is not None:
+        held_out = OutOfFold(held_out.rows, _add_rare(held_out.outputs, present, rows))
+    return Solution(weight, bias, solution.strength, solution.scores, out_of_fold=held_out)
+
+
+def _add_rare(outputs: Tensor, present: Tensor, rows: int) -> Tensor:
+    """Outputs (..., P) of the classes present to (..., K) of all: an absent one gets 1 / (N + 1) of their sum."""
+    rare = outputs.logsumexp(-1, keepdim=True) - torch.log(torch.tensor(rows + 1.0))
+    filled = rare.expand(*outputs.shape[:-1], len(present)).clone()
+    filled[..., present] = outputs
+    return filled

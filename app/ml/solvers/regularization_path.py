@@ -19,7 +19,7 @@ from app.ml.solvers.basis import Basis, is_large
 from app.ml.solvers.folds import NEVER
 from app.ml.solvers.lbfgs import minimise
 from app.ml.solvers.losses import LinearLoss
-from app.ml.solvers.solution import Score, Solution
+from app.ml.solvers.solution import OutOfFold, Score, Solution
 
 STRENGTHS = tuple(10.0 ** (1 - half / 2) for half in range(17))  # 10 to 1e-7, per unit of the features' variance
 UNTESTED = 1e-2  # the strength where there is nothing to hold out
@@ -125,10 +125,11 @@ def solve_with_folds(problem: LinearProblem, folds: Sequence[FoldLabels]) -> Sol
 
 @dataclass(frozen=True, slots=True)
 class _Path:
-    """The scores of the strengths that were tried, and the mean over the folds of their optima at the best one."""
+    """The scores of the strengths that were tried; at the best one the mean over the folds of their optima."""
 
     scores: tuple[Score, ...]
     start: Tensor  # (1, K, R + 1)
+    out_of_fold: OutOfFold | None = None  # by the folds' own optima at the best strength
 
 
 def _optimum(problem: LinearProblem, path: _Path) -> Solution:
@@ -136,7 +137,8 @@ def _optimum(problem: LinearProblem, path: _Path) -> Solution:
     strength = min(scores, key=lambda score: score.loss).strength if scores else UNTESTED * problem.total_variance
     dtype = problem.basis.rows.dtype
     point = problem.solved(path.start.to(dtype), problem.every_row, strength, _FINAL_TOLERANCE[dtype])[0]
-    return Solution(problem.basis.weights(point[:, :-1].T).T, point[:, -1], strength, scores)
+    weights = problem.basis.weights(point[:, :-1].T).T
+    return Solution(weights, point[:, -1], strength, scores, out_of_fold=path.out_of_fold)
 
 
 def _path(problem: LinearProblem, groups: Sequence[tuple[LinearLoss, Tensor]]) -> _Path:
@@ -150,7 +152,7 @@ def _path(problem: LinearProblem, groups: Sequence[tuple[LinearLoss, Tensor]]) -
     patience = _PATIENCE_IF_LARGE if is_large(*problem.basis.rows.shape) else _PATIENCE
     points = [problem.start(len(held)) for _, held in parts]
     scores: list[Score] = []
-    best, start = 0, problem.start(1)
+    best, best_points = 0, points
     for relative in STRENGTHS:
         strength = relative * problem.total_variance
         points = [
@@ -159,10 +161,23 @@ def _path(problem: LinearProblem, groups: Sequence[tuple[LinearLoss, Tensor]]) -
         ]
         scores.append(_score(problem, points, [held for _, held in parts], strength))
         if scores[-1].loss <= scores[best].loss:
-            best, start = len(scores) - 1, torch.cat(points).mean(0, keepdim=True)
+            best, best_points = len(scores) - 1, points
         if len(scores) - 1 - best >= patience:
             break
-    return _Path(tuple(scores), start)
+    out_of_fold = _out_of_fold(problem, best_points, [held for _, held in parts])
+    return _Path(tuple(scores), torch.cat(best_points).mean(0, keepdim=True), out_of_fold)
+
+
+def _out_of_fold(problem: LinearProblem, points: list[Tensor], groups: list[Tensor]) -> OutOfFold:
+    """The outputs of every held-out row under the fold that did not know it."""
+    outputs = problem.basis.rows.new_zeros(problem.loss.outputs, len(problem.basis.rows))  # (K, N)
+    tested = torch.zeros_like(groups[0][0], dtype=torch.bool)
+    for point, group in zip(points, groups, strict=True):
+        # A row is held out by one fold: of the other folds' outputs nothing is added.
+        outputs += (problem.outputs(point) * group[:, None]).sum(0)
+        tested |= group.any(0)
+    rows = tested.nonzero()[:, 0]
+    return OutOfFold(rows, outputs[:, rows].T)
 
 
 def _score(problem: LinearProblem, points: list[Tensor], groups: list[Tensor], strength: float) -> Score:

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -11,8 +11,21 @@ from torch import Tensor, nn
 _DIGITS = 6
 
 
+@dataclass(frozen=True, slots=True)
+class OutOfFold:
+    """Outputs (n, K) for some of the rows, (n,) their numbers, each by the fold that did not know it."""
+
+    rows: Tensor
+    outputs: Tensor
+
+
 class Fit(ABC):
     """How a head was fitted at once."""
+
+    @property
+    def out_of_fold(self) -> OutOfFold | None:
+        """The outputs for rows that were left out, which calibrate the head; None where they are not kept."""
+        return None
 
     @property
     @abstractmethod
@@ -52,11 +65,19 @@ class Solution(Fit):
     strength: float  # of the penalty: the optimum minimises sum(losses) + strength / 2 * |weight|^2
     scores: tuple[Score, ...]  # from the strongest penalty on; empty where nothing could be held out
     left_out: Tensor | None = None  # (N, K) errors of squared losses on rows left out, NaN where a number is unknown
+    out_of_fold: OutOfFold | None = None  # at the chosen strength; None where nothing was held out, or it is not kept
 
     @property
     def loss(self) -> float | None:
         """The cross-validated loss of the chosen strength."""
         return min((score.loss for score in self.scores), default=None)
+
+    def of_rows(self, known: Tensor) -> "Solution":
+        """The same for N rows, of which those marked by `known`, bool (N,), were solved for."""
+        if self.out_of_fold is None:
+            return self
+        rows = known.nonzero()[:, 0][self.out_of_fold.rows]
+        return replace(self, out_of_fold=OutOfFold(rows, self.out_of_fold.outputs))
 
     @property
     def summary(self) -> str:

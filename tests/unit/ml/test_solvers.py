@@ -43,6 +43,25 @@ def test_the_optimum_is_scikit_learns(rows: int, width: int, monkeypatch: pytest
     assert np.allclose(centred(found.bias.numpy()), centred(reference.intercept_), atol=2e-5)
 
 
+def test_the_optimum_of_many_classes_is_scikit_learns() -> None:
+    """With 120 classes, three rows each: the probabilities, and the loss with the penalty to a millionth."""
+    random = np.random.default_rng(0)
+    classes = np.repeat(np.arange(120), 3)
+    rows = random.normal(size=(120, 12))[classes] + random.normal(size=(360, 12))
+    features, labels = torch.from_numpy(rows - rows.mean(0)).float(), torch.from_numpy(classes)
+    solution = solve_logistic(features, labels, torch.ones(120))
+    reference = LogisticRegression(C=1 / solution.strength, tol=1e-7, max_iter=10_000)
+    reference.fit(features.double().numpy(), classes)
+    logits = features.double() @ solution.weight.double().T + solution.bias.double()
+    assert logits.softmax(1).numpy() == pytest.approx(reference.predict_proba(features.double().numpy()), abs=1e-4)
+
+    def penalised_loss(probabilities: Any, weight: Any) -> float:
+        return float(log_loss(classes, probabilities) * 360 + solution.strength / 2 * (weight**2).sum())
+
+    optimum = penalised_loss(reference.predict_proba(features.double().numpy()), reference.coef_)
+    assert penalised_loss(logits.softmax(1).numpy(), solution.weight.numpy()) == pytest.approx(optimum, rel=1e-6)
+
+
 def test_balanced_classes_and_smoothing_are_part_of_the_optimum() -> None:
     features, labels = problem(200, 10, 3)
     weight = torch.tensor([0.5, 1.0, 3.0])
@@ -75,6 +94,25 @@ def test_every_strengths_score_is_the_log_loss_of_rows_held_out() -> None:
         assert score.loss == pytest.approx(sum(losses) / len(rows), abs=1e-3)
     assert found.strength == min(found.scores, key=lambda score: score.loss).strength
     assert found.scores[-1].loss > found.scores[-2].loss > found.loss, "the path ends beyond its valley"  # type: ignore[operator]
+
+
+def test_every_row_has_the_output_of_the_fold_that_did_not_know_it() -> None:
+    """At the chosen strength, against scikit-learn; of classes that have rows."""
+    features, labels = problem(150, 30, 3)
+    solution = solve_logistic(features, labels + (labels == 2), torch.ones(4))  # class 2 has no rows
+    folds = stratified(labels, 5).numpy()
+    rows, classes = features.double().numpy(), labels.numpy()
+    assert solution.out_of_fold is not None
+    assert solution.out_of_fold.rows.tolist() == list(range(150))
+    probabilities = solution.out_of_fold.outputs.double().softmax(1).numpy()
+    for fold in range(5):
+        held = folds == fold
+        model = LogisticRegression(C=1 / solution.strength, tol=1e-9, max_iter=100_000).fit(rows[~held], classes[~held])
+        known = probabilities[held][:, [0, 1, 3]]
+        assert known / known.sum(1, keepdims=True) == pytest.approx(model.predict_proba(rows[held]), abs=2e-2)
+    assert probabilities[:, 2] == pytest.approx(1 / 152, rel=0.02), "less than one row's share"
+    lone = solve_logistic(features[:3], torch.tensor([0, 1, 2]), torch.ones(3))
+    assert lone.out_of_fold is None
 
 
 def test_a_large_problem_holds_out_one_fold_and_keeps_its_optimum(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,14 +63,14 @@ def test_every_class_gets_the_share_of_rows_that_it_has_of_the_labels() -> None:
     scores = torch.from_numpy(random.gamma(0.5, size=(2000, 3)) * [5, 1, 0.2])
     labels = torch.full((2000,), -1)
     labels[:10] = torch.tensor([0, 0, 0, 0, 0, 1, 1, 1, 2, 2])
-    shares, certainty = soft_labels(scores, labels, as_labels=True)
+    shares, certainty = soft_labels(scores, labels, within=0.0)
     counts = np.bincount(shares.argmax(1), minlength=3) / 2000
     assert counts == pytest.approx([0.5, 0.3, 0.2], abs=2e-3)
     scales = (shares / scores).numpy()
     assert (scales / scales[:, :1]) == pytest.approx(np.tile(scales[0] / scales[0, 0], (2000, 1))), "columns are scaled"
     assert shares.sum(1).numpy() == pytest.approx(1)
     assert certainty.numpy() == pytest.approx(1 - entropy(shares.numpy(), axis=1) / np.log(3), abs=1e-6)
-    free, _ = soft_labels(scores, labels, as_labels=False)
+    free, _ = soft_labels(scores, labels, within=None)
     expected = scores.numpy() * [0.5, 0.3, 0.2] / scores.numpy().sum(0)
     assert free.numpy() == pytest.approx(expected / expected.sum(1, keepdims=True)), "by the masses alone"
 
@@ -79,7 +79,7 @@ def test_who_cannot_be_reached_gets_the_masses_and_no_certainty() -> None:
     rows = torch.cat([points(20), points(20, seed=1) + 1000])
     labels = torch.full((40,), -1)
     labels[:4] = torch.tensor([0, 0, 0, 1])
-    shares, certainty = soft_labels(spread(neighbour_graph(rows, 3), labels, 2, 0.9), labels, as_labels=True)
+    shares, certainty = soft_labels(spread(neighbour_graph(rows, 3), labels, 2, 0.9), labels, within=0.0)
     assert torch.equal(shares[20:], torch.tensor([0.75, 0.25]).double().expand(20, 2))
     assert certainty[20:].max() < certainty[:4].min()
 
@@ -90,7 +90,7 @@ def test_one_label_for_each_real_digit_names_most_of_the_others() -> None:
     for digit in range(10):
         labels[np.flatnonzero(digits == digit)[:3]] = digit
     graph = neighbour_graph(torch.from_numpy(pixels).float(), 10)
-    shares, certainty = soft_labels(spread(graph, labels, 10, 0.99), labels, as_labels=True)
+    shares, certainty = soft_labels(spread(graph, labels, 10, 0.99), labels, within=0.0)
     right = shares.argmax(1).numpy() == digits
     assert right.mean() > 0.9
     assert certainty[right].mean() > certainty[~right].mean()

@@ -6,8 +6,8 @@ as the solution of linear equations by conjugate gradients, and soft labels with
 propagation for deep semi-supervised learning", 2019)
     q_ik = F_ik / sum_j F_ij,    w_i = 1 - H(q_i) / log K
 The columns of F are first scaled to the masses that the classes have of the labels, or further, until every class has
-that share of the rows: the volume constraint of PoissonMBO (Calder et al., "Poisson learning", 2020), whose weights
-are used too:
+about that share of the rows: the volume constraint of PoissonMBO (Calder et al., "Poisson learning", 2020), whose
+weights are used too:
     w_ij = exp(-4 |x_i - x_j|^2 / d_i^2),  d_i the distance to i's last neighbour,  W = (w + w') / 2
 """
 
@@ -85,11 +85,11 @@ def spread(graph: Tensor, labels: Tensor, classes: int, alpha: float) -> Tensor:
     return solution.clamp(min=0)
 
 
-def soft_labels(spread_labels: Tensor, labels: Tensor, *, as_labels: bool) -> tuple[Tensor, Tensor]:
+def soft_labels(spread_labels: Tensor, labels: Tensor, within: float | None) -> tuple[Tensor, Tensor]:
     """The shares (N, K) of the classes and a certainty (N,) in [0, 1] for every row, from F (N, K) and labels (N,).
 
-    The classes have the masses that they have among the labels. With `as_labels` every class is also the most probable
-    one of as large a share of the rows as it has of the labels.
+    The classes have the masses that they have among the labels. Unless `within` is None, every class is also the most
+    probable one of as large a share of the rows as it has of the labels, to within so many standard errors of that.
     """
     known = labels[labels >= 0]
     masses = torch.bincount(known, minlength=spread_labels.shape[1]).to(spread_labels) / len(known)  # (K,)
@@ -98,23 +98,25 @@ def soft_labels(spread_labels: Tensor, labels: Tensor, *, as_labels: bool) -> tu
     shares = masses.expand_as(spread_labels).clone()
     # Each column is scaled to its class's mass: a class whose labels happen to lie centrally would win everywhere.
     scaled = spread_labels[reached] * masses / spread_labels[reached].sum(0).clamp(min=_TINY)
-    scaled = balanced(scaled, masses) if as_labels else scaled
+    if within is not None:
+        scaled = balanced(scaled, masses, within * (masses * (1 - masses) / len(known)).sqrt())
     shares[reached] = scaled / scaled.sum(1, keepdim=True)
     # 1 - H(q) / log K; xlogy(0, 0) is 0.
     entropy = -torch.special.xlogy(shares, shares).sum(1)
     return shares, (1 - entropy / torch.log(torch.tensor(float(spread_labels.shape[1])))).clamp(min=0)
 
 
-def balanced(scores: Tensor, masses: Tensor) -> Tensor:
+def balanced(scores: Tensor, masses: Tensor, tolerances: Tensor) -> Tensor:
     """Scores (N, K) with scaled columns, so that each class has the largest score in about its share of `masses` (K,).
 
-    A class that wins too few rows is scaled up, by smaller and smaller steps: whole rows change sides, so that a
-    constant step would go back and forth for ever.
+    A share may be off by the class's tolerance (K,). A class that wins too few rows is scaled up, by smaller and
+    smaller steps: whole rows change sides, so that a constant step would go back and forth for ever.
     """
     scales = torch.ones_like(masses)
     for turn in range(_MAX_ROUNDS):
         counts = torch.bincount((scores * scales).argmax(1), minlength=len(masses)).to(masses)
-        deviations = masses - counts / len(scores)  # (K,)
+        differences = masses - counts / len(scores)  # (K,)
+        deviations = differences.sign() * (differences.abs() - tolerances).clamp(min=0)
         if bool(deviations.abs().max() <= _MAX_DEVIATION):
             break
         # Relative to the class's mass: a rare class needs as large a factor for a smaller deviation.

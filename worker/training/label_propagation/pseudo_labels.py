@@ -1,13 +1,12 @@
 """Pseudo-labels for a linear probe: labels propagate over a graph of the labelled and the unlabelled rows' features.
 
 The graph's points are the features as the probe scales them, of wide ones the first principal axes. All else is
-decided on the labels alone: in each fold of the labels, the graph and a probe that know the other folds both predict
-the labels held out.
+decided on the labels alone: each fold of the labels is held out from a graph, and from the probe that learns from it.
 
-- The class balance ("shares"), with or without the labels' own shares, is the one that predicts more of them.
-- Pseudo-labels are left out where the graph predicts fewer than the probe by more than a standard error of the
-  difference: few labels cannot tell more.
-- The probe's penalty is the one with the lowest loss on the folds, learned from the graph that knows the other folds.
+- The class balance ("shares") holds to the labels' own shares, as far as few labels can tell them, unless another one
+  predicts more of the labels held out by over a standard error.
+- The probe's penalty is the one with the lowest loss on the labels held out, whose outputs calibrate it as well.
+- Pseudo-labels are left out where a probe without them does better, see `comparison`.
 """
 
 import copy
@@ -32,13 +31,16 @@ from app.ml.models.assembly import FineTuning
 from app.ml.solvers.basis import principal
 from app.ml.solvers.folds import FOLDS, NEVER, stratified
 from app.ml.solvers.logistic import SoftLabels
-from app.ml.solvers.solution import Fit
+from app.ml.solvers.solution import Fit, Solution
 from worker.training.events import Note
+from worker.training.label_propagation.comparison import Comparison, compare, paired
 from worker.training.label_propagation.graph import neighbour_graph, soft_labels, spread
 
-_MAX_NODES, _MAX_ROWS_FOR_AXES = 100_000, 2000
+_MAX_NODES, _MAX_NODES_UNASKED = 100_000, 5000  # the latter where nobody has asked for what they cost
+_MAX_ROWS_FOR_AXES = 2000
 _MAX_WIDTH, _AXES_OF_WIDE = 512, 100  # wider features are reduced to so many axes: distances cost N^2 times the width
 _MAX_LABELS_HELD_OUT = 2000
+_BALANCES: dict[str, float | None] = {"near": 1.0, "labels": 0.0, "free": None}  # standard errors of the shares
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,27 +82,49 @@ class LabelPropagation:
         if not len(positions):
             raise ConfigError(("unlabelled", "dataset"), "there are no train rows without a label: name other rows")
         # Shuffled by a fixed seed: any first part of them is a fair sample, the same in every attempt.
-        order = torch.randperm(len(positions), generator=torch.Generator().manual_seed(0))[:_MAX_NODES]
+        order = torch.randperm(len(positions), generator=torch.Generator().manual_seed(0))
+        order = order[: _MAX_NODES_UNASKED if config.unlabelled.use == "if_better" else _MAX_NODES]
         return cls(config.unlabelled, OnDisk(source, positions[order.numpy()], modality, device))
 
     @torch.no_grad()
     def solve(self, objective: FineTuning, labelled: Examples) -> tuple[dict[str, Fit], Note]:
         """Set the head to its optimum on labelled features (n, F) and, where they help, on pseudo-labelled ones."""
         (head,), (config,) = objective.each_head(), objective.configs
-        assert isinstance(head, SoftLabelSolver)
         labels = labelled.targets[config.targets[0]]
         features, labels = labelled.inputs.take(None)[labels >= 0], labels[labels >= 0]  # (n, F), (n,)
+        joined = copy.deepcopy(head)
+        joint, data = self._solve_jointly(objective, joined, features, labels)
+        without = objective.solve(features, {config.targets[0]: labels})[config.key]
+        comparison = compare(joint.out_of_fold, without.out_of_fold, labels)
+        data |= {} if comparison is None else comparison.as_json()
+        used, reason = self._judge(comparison, data["graph"])
+        if not used:
+            return {config.key: without}, Note("pseudo_labels.left_out", f"Pseudo-labels are left out: {reason}.", data)
+        head.load_state_dict(joined.state_dict())
+        return {config.key: joint}, Note("pseudo_labels.used", f"Pseudo-labels are used: {reason}.", data)
+
+    def _judge(self, comparison: Comparison | None, graph: float | None) -> tuple[bool, str]:
+        """Whether to use pseudo-labels, and why: `graph` is the share of labels left out that the graph knows."""
+        if comparison is None:
+            return self.config.use != "if_better", "no label can be left out to compare on"
+        reason = (
+            f"of {comparison.rows} labels left out a probe with them knows {comparison.joined:.3f} and one without "
+            f"{comparison.probe:.3f}, the graph {graph:.3f}"
+        )
+        judgements = {"always": True, "auto": not comparison.is_worse, "if_better": comparison.is_better}
+        return judgements[self.config.use], reason
+
+    def _solve_jointly(
+        self, objective: FineTuning, head: Head, features: Tensor, labels: Tensor
+    ) -> tuple[Solution, dict[str, Any]]:
+        """Set the head to its optimum on labelled and pseudo-labelled rows; also what the graph is like, as JSON."""
+        assert isinstance(head, SoftLabelSolver)
         # These rows are used twice, for the graph and to learn from; all others' features are too many to keep.
         count = max(self.config.rows, _MAX_ROWS_FOR_AXES)
         first = torch.cat(list(self._features(objective, 0, count)))  # (m, F)
         graph = self._graph(objective, features, first)  # sparse (n + N, n + N)
         folds = self._folds(graph, labels, len(head.classes))
-        correct = {name: _correct(folds, name, labels) for name in self._class_balances}
-        # Of two balances that predict as many labels, max() takes the first.
-        balance = max(self._class_balances, key=lambda name: int(correct[name].sum()))
-        used, note = self._compare_with_probe(objective, head, folds, correct[balance], features, labels, balance)
-        if not used:
-            return objective.solve(features, {config.targets[0]: labels}), note
+        balance, knows = self._select_balance(folds, labels)
         # The probe learns from the labelled rows and the first `rows` pseudo-labelled ones.
         rows = torch.cat([features, first[: self.config.rows]])
         targets = self._soft_targets(self._predict(graph, labels, len(head.classes))[balance], labels, len(rows))
@@ -109,13 +133,25 @@ class LabelPropagation:
             known = labels.masked_fill(fold.held_out, NEVER)
             held_out = F.pad(fold.held_out, (0, len(rows) - len(labels)))  # pseudo-labelled rows are never held out
             trials.append((self._soft_targets(fold.predictions[balance], known, len(rows)), held_out))
-        widths = objective.strategy.widths(objective.backbone)
-        return {config.key: head.solve_soft(rows, targets, trials, widths)}, note
+        solution = head.solve_soft(rows, targets, trials, objective.strategy.widths(objective.backbone))
+        learned_from = len(rows) - len(labels)
+        return solution, {"rows": len(self.unlabelled), "learned_from": learned_from, "shares": balance, "graph": knows}
+
+    def _select_balance(self, folds: Sequence[_Fold], labels: Tensor) -> tuple[str, float | None]:
+        """The class balance, and the share of held-out labels that the graph then knows (None without any)."""
+        best, *others = self._class_balances
+        if not folds:
+            return best, None
+        correct = {name: _correct(folds, name, labels) for name in self._class_balances}
+        for name in others:
+            gain, error = paired(correct[name], correct[best])
+            best = name if gain > error else best
+        return best, float(correct[best].mean())
 
     @property
     def _class_balances(self) -> tuple[str, ...]:
         """The class balances to compare; the first wins where labels cannot tell."""
-        return ("labels", "free") if self.config.shares == "auto" else (self.config.shares,)
+        return tuple(_BALANCES) if self.config.shares == "auto" else (self.config.shares,)
 
     def _soft_targets(self, predictions: SoftLabels, labels: Tensor, rows: int) -> SoftLabels:
         """What the probe learns of the first `rows` nodes: labels (n,) for certain, and what the graph predicts.
@@ -177,49 +213,10 @@ class LabelPropagation:
         node_labels = torch.full((len(graph),), NEVER, device=labels.device)
         node_labels[: len(labels)] = labels
         scores = spread(graph, node_labels, classes, self.config.alpha)
-        return {
-            name: SoftLabels(*soft_labels(scores, node_labels, as_labels=name == "labels"))
-            for name in self._class_balances
-        }
-
-    def _compare_with_probe(
-        self,
-        objective: FineTuning,
-        head: Head,
-        folds: Sequence[_Fold],
-        graph_correct: Tensor,
-        features: Tensor,
-        labels: Tensor,
-        balance: str,
-    ) -> tuple[bool, Note]:
-        """Whether to use pseudo-labels, and why: `graph_correct` (m,) is 1 for each held-out label that it predicts."""
-        rows = len(self.unlabelled)
-        data: dict[str, Any] = {"rows": rows, "learned_from": min(rows, self.config.rows), "shares": balance}
-        data |= {"graph": float(graph_correct.mean()) if folds else None, "probe": None}
-        if self.config.use == "always" or not folds:
-            reason = "as asked for" if self.config.use == "always" else "no label can be left out to compare on"
-            return True, Note("pseudo_labels.used", f"Pseudo-labels are used: {reason}.", data)
-        widths = objective.strategy.widths(objective.backbone)
-        correct = []
-        for fold in folds:
-            # The probe without pseudo-labels, which knows the same labels as the graph of this fold.
-            probe = copy.deepcopy(head)
-            probe.solve(features, labels.masked_fill(fold.held_out, NEVER), widths)
-            correct.append((probe(features[fold.held_out]).argmax(1) == labels[fold.held_out]).double())
-        probe_correct = torch.cat(correct)
-        # Paired over the same m labels: the standard error of the mean difference.
-        error = float((graph_correct - probe_correct).std(correction=0)) / len(probe_correct) ** 0.5
-        data |= {"probe": float(probe_correct.mean()), "standard_error": error}
-        comparison = (
-            f"of {len(probe_correct)} labels left out the graph knows {data['graph']:.3f} and a probe "
-            f"{data['probe']:.3f}"
-        )
-        if data["graph"] >= data["probe"] - error:
-            return True, Note("pseudo_labels.used", f"Pseudo-labels are used: {comparison}.", data)
-        return False, Note("pseudo_labels.left_out", f"Pseudo-labels are left out: {comparison}.", data)
+        return {name: SoftLabels(*soft_labels(scores, node_labels, _BALANCES[name])) for name in self._class_balances}
 
 
 def _correct(folds: Sequence[_Fold], balance: str, labels: Tensor) -> Tensor:
     """1 for each held-out label (m,) that the graph predicts, else 0; fold by fold."""
     correct = [(fold.predictions[balance].shares[: len(labels)].argmax(1) == labels)[fold.held_out] for fold in folds]
-    return torch.cat(correct).double() if correct else torch.zeros(0, dtype=torch.float64)
+    return torch.cat(correct).double()

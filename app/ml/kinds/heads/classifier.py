@@ -236,7 +236,7 @@ class ClassifierHead(Head, SoftLabelSolver, LinearOrDeep):
         rows = self.standardize(features[known])
         solution = solve_logistic(rows, target[known], self.class_weight, self.config.label_smoothing)
         solution.copy_to(single_layer(self.layers))
-        return solution
+        return solution.of_rows(known)
 
     def solve_soft(
         self, features: Tensor, rows: SoftLabels, trials: Sequence[tuple[SoftLabels, Tensor]], widths: Sequence[int]
