@@ -1,5 +1,6 @@
 """The transfer report: what is trained, on which rows, and what is told. Real data and verdicts: test_verdict.py."""
 
+import time
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,11 @@ from app.ml.resolution.fine_tuning import resolve_fine_tuning
 from app.ml.resolution.pretraining import resolve_pretraining
 from app.ml.spec import ModalityKind
 from tests.support import tiny
-from tests.support.reports import report_on
+from tests.support.reports import report_on, trained
 from worker.training.run import prepare
+from worker.training.transfer_report.arms import build_arms
+from worker.training.transfer_report.budget import Budget, recommended
+from worker.training.transfer_report.controlled_comparison import ControlledComparison
 from worker.training.transfer_report.held_out import HeldOut
 
 LABEL, SIZE = {"kind": "classifier", "target": "label"}, {"kind": "regressor", "target": "size"}
@@ -110,6 +114,65 @@ def test_what_the_budget_does_not_allow_is_null_and_told() -> None:
     assert {control["score"] for control in head["controls"].values()} == {None}
     assert "budget" in head["reason"]
     assert all("budget" in control["reason"] for control in head["controls"].values())
+    assert report["needed_seconds"] > report["budget_seconds"] == 1e-6
+    assert f"a budget of about {report['needed_seconds']:g} CPU seconds would tell more" in head["reason"]
+
+
+def test_a_table_of_324_rows_gets_a_verdict_over_every_control() -> None:
+    data = tiny.table(rows=324)
+    data.targets[:, 0] = np.random.default_rng(0).permutation(data.targets[:, 0])
+    request = {"heads": [LABEL], "strategy": {"kind": "linear_probe", "layer": "last"}, "training": SHORT}
+    report, notes = report_on(data, pretrained(data), request, {"measured_on": "folds"})
+    head = report["heads"]["label"]
+    assert {control["reason"] for control in head["controls"].values()} == {None}
+    assert (head["verdict"], report["needed_seconds"]) == ("no evidence", None)
+    assert "more labelled rows might" in head["reason"]
+    assert report["rounds"] < 10, "the labels are shuffled: no further round would change that"
+    assert notes[-1].data["needed_seconds"] is None
+    assert report["seconds"] < report["budget_seconds"] == 60
+
+
+def test_an_arm_that_does_not_fit_is_left_out_and_the_budget_for_it_is_told() -> None:
+    data = tiny.table(rows=96)
+    scratch = {"steps": 5_000_000, "batch_size": 32}
+    request = {"heads": [LABEL], **PROBE}
+    report, _ = report_on(data, pretrained(data), request, {**FOLDS, "budget_seconds": 3.0, "scratch": scratch})
+    head = report["heads"]["label"]
+    assert {name for name, control in head["controls"].items() if control["trainings"] == 0} == {"scratch"}
+    assert all(control["trainings"] == 2 for name, control in head["controls"].items() if name != "scratch")
+    assert "do not fit the budget" in head["controls"]["scratch"]["reason"]
+    assert head["verdict"] == "hurts" or report["needed_seconds"] > 100
+    assert report["seconds"] < 3, "its first steps told what it would cost"
+
+
+def test_cheap_arms_are_trained_first_and_fewer_folds_where_the_budget_needs_it() -> None:
+    data = tiny.table(rows=96)
+    parent = pretrained(data)
+    request = {"heads": [LABEL], **PROBE, "transfer_report": {"measured_on": "folds", "budget_seconds": 3000}}
+    config = resolve_fine_tuning(FineTuningConfig.model_validate(request), data.spec, parent.manifest).config
+    run = trained(prepare(config, data, parent=parent))
+    arms = build_arms(run, parent)
+    assert [arm.name for arm in arms] == ["majority", "raw_linear", "pretrained", "untrained", "scratch"]
+    for seconds, folds in ((1.0, 5), (24.0, 4), (1000.0, 3)):
+        comparison = ControlledComparison(run, parent)
+        for arm in arms:
+            comparison.first[arm.name] = {}
+            comparison.budget.record(arm.name, seconds)
+        comparison.choose_folds(arms)  # 2,250 s for 4 rounds of 5 arms
+        assert comparison.held_out.folds == folds
+        assert bool(comparison.first) == (folds == 5), "a training on other folds would not count"
+
+
+def test_on_a_cpu_the_budget_is_cpu_seconds() -> None:
+    budget = Budget(60.0, torch.device("cpu"))
+    time.sleep(0.2)
+    assert budget.spent < 0.1
+    assert budget.unit == "CPU seconds"
+    assert Budget(60.0, torch.device("cuda")).unit == "wall seconds"
+    budget.record("raw_linear", 2.0)
+    budget.record("scratch", 30.0)
+    assert budget.seconds_of("untrained") == 30.0, "what was never trained costs as much as the dearest"
+    assert recommended(100.0) == 120.0
 
 
 def test_rows_without_a_label_are_not_compared() -> None:
@@ -123,7 +186,7 @@ def test_rows_without_a_label_are_not_compared() -> None:
 def test_held_out_rows_are_never_trained_on() -> None:
     data = tiny.images(rows=96)
     train = data.positions("train")
-    folds = HeldOut(data, ("label",), TransferReport(measured_on="folds", folds=3))
+    folds = HeldOut(data, ("label",), TransferReport(measured_on="folds"), folds=3)
     for number in range(2):
         splits = list(folds.datasets(number))
         held = [split.positions(folds.split) for split in splits]
@@ -135,7 +198,7 @@ def test_held_out_rows_are_never_trained_on() -> None:
             assert len(some.positions("train")) == pytest.approx(len(split.positions("train")) / 4, abs=1)
             assert np.array_equal(some.positions(folds.split), rows)
     assert [list(rows) for rows in held] != [list(dataset.positions("validation")) for dataset in folds.datasets(0)]
-    (test,) = HeldOut(data, ("label",), TransferReport(measured_on="test")).datasets(0)
+    (test,) = HeldOut(data, ("label",), TransferReport(measured_on="test"), folds=3).datasets(0)
     assert np.array_equal(test.split, data.split)
 
 

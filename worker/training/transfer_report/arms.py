@@ -85,7 +85,7 @@ class Arm:
 
 
 def build_arms(run: Run, parent: Bundle) -> list[Arm]:
-    """The pretrained arm of a training, and then its controls in their order."""
+    """The pretrained arm of a training and its controls, about in the order of their cost."""
     config, modality = run.config, run.modality
     assert isinstance(config, ResolvedFineTuning)
     report = config.transfer_report
@@ -109,9 +109,9 @@ def build_arms(run: Run, parent: Bundle) -> list[Arm]:
     constant_model = untrained.around(ConstantConfig().build(modality.encoding))
     raw_model = untrained.around(untrained.initialized(plain_backbone))
     return [
-        Arm(PRETRAINED, pretrained, lambda _: parent, cache=_MemoryCache().get_or_compute),
         Arm("majority", majority, lambda _: constant_model),
         Arm(RAW_LINEAR, raw, lambda _: raw_model, cache=_MemoryCache().get_or_compute),
+        Arm(PRETRAINED, pretrained, lambda _: parent, cache=_MemoryCache().get_or_compute),
         Arm("untrained", plain, untrained.drawn, fresh_weights=True),
         Arm("scratch", plain.model_copy(update=from_scratch), untrained.drawn, fresh_weights=True),
     ]

@@ -21,6 +21,7 @@ class HeldOut:
     data: ArrayData
     labels: tuple[str, ...]
     report: ResolvedTransferReport
+    folds: int  # into how many parts the train rows are cut, at most as many as the report asks for
 
     @property
     def in_folds(self) -> bool:
@@ -46,8 +47,8 @@ class HeldOut:
             return
         # Folds follow the order of the rows, so that shuffling draws other folds.
         rows = _shuffled(self.rows, number)
-        folds = assign_folds(self.data, self.labels, rows, self.report.folds)
-        for fold in range(self.report.folds):
+        folds = assign_folds(self.data, self.labels, rows, self.folds)
+        for fold in range(self.folds):
             if (folds == fold).any():
                 yield with_validation_rows(self.data, rows, folds == fold)
 

@@ -1,14 +1,21 @@
 """From scores to a verdict: whether pretraining helps, and how many labels it saves."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Any, Literal
 
-from app.ml.evaluation.paired_comparison import Gain, RoundScores, paired_gain
+from app.ml.evaluation.interval import LEVEL
+from app.ml.evaluation.paired_comparison import Gain, RoundScores, gain_in_prospect, paired_gain
 
 Verdict = Literal["helps", "no evidence", "hurts"]
+MAX_LOOKS = 3  # at what the rounds so far say, before the last round
 _DIGITS = 6
+# The looks before the last round take some of the 5 % by which the intervals may err.
+_LEVEL_OF_LOOKS = 0.999
+_LEVEL = LEVEL + MAX_LOOKS * (1 - _LEVEL_OF_LOOKS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +37,7 @@ def judge(scores: HeadScores) -> dict[str, Any]:
     needed, since all of them must (Berger, "Multiparameter hypothesis testing", 1982). It `hurts` where it is worse
     than some control, at 95 % for all of them together (Bonferroni). So no control is chosen by the rows measured on.
     """
-    comparisons = _compare_with_controls(scores)
+    comparisons = _compare(scores, partial(paired_gain, level=_LEVEL))
     best_control = min(comparisons, key=lambda name: comparisons[name].value, default=None)
     verdict, reason = _verdict(scores, comparisons)
     gain = None
@@ -50,12 +57,27 @@ def judge(scores: HeadScores) -> dict[str, Any]:
     }
 
 
-def _compare_with_controls(scores: HeadScores) -> dict[str, Gain]:
+def is_settled(scores: HeadScores, rounds: int) -> bool:
+    """Whether further rounds, up to `rounds` in all, need not be trained: the verdict is clear, or will not change.
+
+    It is clear only at `_LEVEL_OF_LOOKS`: looking `MAX_LOOKS` times more at the level of the last look would find
+    something where nothing is (Haybittle, 1971; Peto et al., 1976). That it will not change is decided as if the means
+    moved by two standard errors; stopping then can make no verdict but `no evidence`.
+    """
+    verdict, _ = _verdict(scores, _compare(scores, partial(paired_gain, level=_LEVEL_OF_LOOKS)))
+    if verdict != "no evidence":
+        return True
+    prospects = _compare(scores, partial(gain_in_prospect, rounds=rounds, level=_LEVEL))
+    may_help = scores.controls.keys() == prospects.keys() and all(gain.low > 0 for gain in prospects.values())
+    return not may_help and all(gain.simultaneous_high >= 0 for gain in prospects.values())
+
+
+def _compare(scores: HeadScores, compare: Callable[..., Gain | None]) -> dict[str, Gain]:
     """The gain over each control, where both were trained and enough rows were held out."""
     if scores.pretrained is None:
         return {}
     comparisons = {
-        name: paired_gain(scores.pretrained, control, scores.folds, comparisons=len(scores.controls))
+        name: compare(scores.pretrained, control, scores.folds, comparisons=len(scores.controls))
         for name, control in scores.controls.items()
         if control is not None
     }

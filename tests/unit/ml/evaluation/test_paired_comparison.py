@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.stats import t
 
-from app.ml.evaluation.paired_comparison import Gain, RoundScores, paired_gain
+from app.ml.evaluation.paired_comparison import Gain, RoundScores, gain_in_prospect, paired_gain
 
 
 def scores(random: np.random.Generator, share: float, rows: int = 400) -> Any:
@@ -68,3 +68,33 @@ def test_few_rows_tell_nothing() -> None:
         )
         is None
     )
+
+
+def test_what_more_rounds_may_change_is_the_noise_of_training_alone() -> None:
+    random = np.random.default_rng(3)
+    same = np.repeat(scores(random, 0.6), 3, axis=0)
+    noisy = same + np.array([[-0.05], [0.0], [0.05]])
+    ours = RoundScores(np.repeat(scores(random, 0.7), 3, axis=0))
+    rows_alone, noise_too = (RoundScores(each, fresh_weights=True) for each in (same, noisy))
+    now = gained(ours, rows_alone, None, 4)
+    later = gain_in_prospect(ours, rows_alone, None, 4, 10)
+    assert later is not None
+    assert (later.low, later.simultaneous_high) == pytest.approx((now.low, now.simultaneous_high))
+    now, later = gained(ours, noise_too, None, 4), gain_in_prospect(ours, noise_too, None, 4, 10)
+    assert later is not None
+    assert later.value == now.value
+    shift = 2 * 0.05 * math.sqrt(1 / 3 - 1 / 10)
+    rows = gained(ours, rows_alone, None, 4)
+    runs = t.ppf(0.975, 9) * 0.05 * math.sqrt(1 + 1 / 10)
+    assert later.low == pytest.approx(later.value - math.hypot(rows.value - rows.low, runs) + shift)
+    none_left = gain_in_prospect(ours, noise_too, None, 4, 3)
+    assert none_left is not None
+    assert none_left.low == pytest.approx(now.low)
+
+
+def test_a_level_beyond_the_resamples_is_wider_as_students_is() -> None:
+    random = np.random.default_rng(4)
+    ours, others = (RoundScores(scores(random, share), deterministic=True) for share in (0.8, 0.6))
+    wide, usual = (gained(ours, others, None, 1, level) for level in (0.9999, 0.99))
+    ratio = t.ppf(0.99995, 399) / t.ppf(0.995, 399)
+    assert wide.value - wide.low == pytest.approx(ratio * (usual.value - usual.low))
