@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from app.datasets.canonical.fingerprints import Fingerprints, write_fingerprints
-from app.datasets.canonical.writer import write_inputs, write_labels
+from app.datasets.canonical.writer import write_column_texts, write_inputs, write_labels
 from app.datasets.cleaning import clean_columns, clean_rows
 from app.datasets.cleaning.state import CleaningState
 from app.datasets.columns.encoding import encode_columns
@@ -76,7 +76,8 @@ def prepare(
         digests, sketches = state.digests()[state.keep], state.sketches()[state.keep]
         fingerprints = Fingerprints(frame.modality, digests, sketches, split, frame.rows)
         spec = _spec(frame, split, loaded, options, notes)
-        files = [*write_labels(frame, split, spec, out), *write_fingerprints(fingerprints, out)]
+        texts = write_column_texts(frame, state.keep, out)
+        files = [*write_labels(frame, split, spec, out), *texts, *write_fingerprints(fingerprints, out)]
         source_info = SourceInfo(name=filename, format=loaded.format, bytes=source.stat().st_size)
         report = _report(source_info, state, frame, fingerprints, notes)
     progress(1.0, "ready")

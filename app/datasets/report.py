@@ -108,7 +108,7 @@ class ColumnProfile(Frozen):
     """
 
     name: str
-    type: Literal["number", "category", "date"]
+    type: Literal["number", "category", "date", "text"]
     count: int
     missing: int
     distinct: int | None

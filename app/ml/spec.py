@@ -131,7 +131,7 @@ class ColumnSpec(Frozen):
     """One input column of a table, or one channel of a series, in the order of `inputs.npy`."""
 
     name: str
-    type: Literal["number", "category", "date"]
+    type: Literal["number", "category", "date", "text"]
     categories: tuple[str, ...] = Field(default=(), description="Code i means categories[i].")
     nullable: bool = Field(default=False, description="Whether a missing value is fine even where no row lacks it.")
     decimal: DecimalSign | None = Field(

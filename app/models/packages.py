@@ -24,6 +24,7 @@ MODEL_FILES = (
     "method.safetensors",
     "golden.safetensors",
     "tokenizer.json",
+    "words.npz",
 )
 _ZIP = b"PK\x03\x04"
 # Endings of the file names of weights, in order of preference.

@@ -56,7 +56,22 @@ def inputs_of(folder: Path, spec: DataSpec, window: slice) -> list[Any]:
     if spec.modality == "text":
         return list(Texts(_open(folder, "text"), _open(folder, "offsets"))[window])
     stored = _open(folder, "inputs")[window]
-    return [_steps(row) if spec.modality == "series" else _cells(spec.columns, row) for row in stored]
+    if spec.modality == "series":
+        return [_steps(row) for row in stored]
+    rows = [_cells(spec.columns, row) for row in stored]
+    for name, texts in _column_texts(folder, spec):
+        for row, text in zip(rows, texts[window], strict=True):
+            row[name] = text if row[name] is not None else None
+    return rows
+
+
+def _column_texts(folder: Path, spec: DataSpec) -> list[tuple[str, Texts]]:
+    """Open the columns of texts of a table, by name; they stand one after the other, each with all rows."""
+    names = [column.name for column in spec.columns if column.type == "text"]
+    if not names:
+        return []
+    content, offsets, count = _open(folder, "column_texts"), _open(folder, "column_offsets"), len(_open(folder, "rows"))
+    return [(name, Texts(content, offsets[k * count : (k + 1) * count + 1])) for k, name in enumerate(names)]
 
 
 def _text(text: str) -> dict[str, Any]:
@@ -83,7 +98,7 @@ def _cells(specs: Sequence[ColumnSpec | TargetSpec], values: npt.NDArray[Any]) -
 def _cell(spec: ColumnSpec | TargetSpec, value: Stored) -> Cell:
     if math.isnan(value):
         return None
-    if spec.type == "number":
+    if spec.type in {"number", "text"}:  # of a text its digest, in whose place it is put
         return _number(value)
     if spec.type == "date":
         return stored_to_iso(float(value)) if isinstance(value, np.float32) else to_iso(float(value))

@@ -1,6 +1,7 @@
 """Writes the canonical form: inputs.npy, targets.npy, split.npy, rows.npy and manifest.json in one folder.
 
 Inputs are uint8 for images and float64 for tables and series, as they were uploaded.
+Columns of texts of a table have column_texts.npy and column_offsets.npy besides; in inputs.npy stand digests of them.
 Texts have text.npy, the UTF-8 bytes of all rows, and offsets.npy, where each row begins, instead of inputs.npy.
 """
 
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from app.datasets.frames import Bools, Bytes, Frame, Inputs
 from app.datasets.frames.chunks import row_chunks
@@ -45,6 +47,17 @@ def _write_array(inputs: npt.NDArray[Any], keep: Bools, out: Path) -> npt.NDArra
         start += len(kept)
     written.flush()
     return written
+
+
+def write_column_texts(frame: Frame, keep: Bools, out: Path) -> list[str]:
+    """Write the kept rows of a table's columns of texts, one after the other, and return the names of the files."""
+    chosen = [frame.texts[column.name].filter(pa.array(keep)) for column in frame.columns if column.type == "text"]
+    if not chosen:
+        return []
+    encoded = [(text or "").encode() for column in chosen for text in column.to_pylist()]
+    np.save(out / "column_texts.npy", np.frombuffer(b"".join(encoded), np.uint8), allow_pickle=False)
+    np.save(out / "column_offsets.npy", np.cumsum([0, *map(len, encoded)]), allow_pickle=False)
+    return ["column_texts.npy", "column_offsets.npy"]
 
 
 def write_labels(frame: Frame, split: Bytes, spec: DataSpec, out: Path) -> list[str]:

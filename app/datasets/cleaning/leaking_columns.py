@@ -51,6 +51,8 @@ class LeakingColumns(CleaningStep):
         for start, block in state.blocks(positions):
             for j in range(block.shape[1]):
                 column = state.frame.columns[start + j]
+                if column.type == "text":
+                    continue
                 if _names_rows(column, block[:, j], state.frame.rows[positions]):
                     reasons[start + j] = "it numbers or names every row"
                     ids.append(start + j)

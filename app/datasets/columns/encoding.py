@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from app.datasets.columns.free_text import has_words, is_lost_text, names_rows
 from app.datasets.columns.missing_values import (
@@ -25,6 +27,7 @@ from app.datasets.frames.chunks import row_chunks
 from app.datasets.frames.texts import Texts
 from app.datasets.options import PrepareOptions
 from app.datasets.report import Notes
+from app.ml.data.words import MAX_WORDS, codes_of, digest
 from app.ml.spec import ColumnSpec, WarningCode
 
 
@@ -43,6 +46,7 @@ def encode_columns(loaded: Loaded, context: Context) -> Frame:
     given = _given_split(single["split"], reader) if "split" in single else None
     groups = _groups(single["group"], reader) if "group" in single else None
     times = read_times(single["time"], reader) if "time" in single else None
+    texts: dict[str, Any] = {}
     if loaded.inputs is not None:
         inputs: Inputs = loaded.inputs
         columns = _array_columns(loaded, nullable=options.missing == "impute")
@@ -51,7 +55,7 @@ def encode_columns(loaded: Loaded, context: Context) -> Frame:
     else:
         chosen = [column for column in loaded.columns if roles[column.name] in {"input", "auto"}]
         chosen = _without_row_ids(chosen, roles, options, notes)
-        inputs, columns = _inputs(chosen, roles, loaded.types | options.types, reader, context.scratch)
+        inputs, columns, texts = _inputs(chosen, roles, loaded.types | options.types, reader, context.scratch)
         if not specs:
             _notice_no_target(columns, notes)
     return Frame(
@@ -68,6 +72,7 @@ def encode_columns(loaded: Loaded, context: Context) -> Frame:
         pixel_range=loaded.pixel_range,
         times=times,
         windows=loaded.windows,
+        texts=texts,
     )
 
 
@@ -139,19 +144,25 @@ def _inputs(
     types: dict[str, ColumnType],
     reader: ColumnReader,
     scratch: Path,
-) -> tuple[npt.NDArray[Any], tuple[ColumnSpec, ...]]:
-    """Return the usable ones of the `chosen` columns as a mapped float64 (N, D), and their descriptions."""
+) -> tuple[npt.NDArray[Any], tuple[ColumnSpec, ...], dict[str, Any]]:
+    """Return the usable ones of the `chosen` columns as a mapped float64 (N, D), their descriptions, and the texts."""
     rows = len(reader.rows)
     matrix = np.lib.format.open_memmap(
         scratch / "table.npy", mode="w+", dtype=np.float64, shape=(rows, max(1, len(chosen)))
     )
     specs: list[ColumnSpec] = []
+    texts: dict[str, Any] = {}
     nullable = reader.options.missing == "impute"
     for given in chosen:
         column = without_missing_values(given, reader.options.missing_values, reader.notes)
-        values = reader.read(column, types.get(column.name), dates=True)
+        values = _read(column, types.get(column.name), reader)
         unusable = _as_unusable(values)
-        if unusable is not None:
+        if isinstance(column, TextColumn) and unusable is not None and _is_learned(column, unusable, roles, types):
+            texts[column.name] = pc.cast(column.values, pa.string())
+            matrix[:, len(specs)] = _digests(texts[column.name])
+            specs.append(ColumnSpec(name=column.name, type="text", nullable=nullable))
+            _report_text(column, types, reader)
+        elif unusable is not None:
             _report_left_out(column, unusable, roles, reader.notes)
         elif isinstance(values, Categories):
             matrix[:, len(specs)] = values.codes
@@ -170,10 +181,57 @@ def _inputs(
                 spec = spec.model_copy(update={"decimal": column.decimal, "sign": column.sign})
             specs.append(spec)
     if not specs:
-        reasons = [*(item.message for item in reader.notes.warnings), *reader.notes.notices]
-        why = "; ".join(reasons[:5]) or "next to the target the file has none; add columns of what is known of each row"
-        raise DatasetError(Code.NO_INPUTS, f"no column is left to learn from: {why}")
-    return matrix[:, : len(specs)], tuple(specs)
+        raise _no_inputs(reader.notes)
+    return matrix[:, : len(specs)], tuple(specs), texts
+
+
+def _no_inputs(notes: Notes) -> DatasetError:
+    reasons = [*(item.message for item in notes.warnings), *notes.notices]
+    why = "; ".join(reasons[:5]) or "next to the target the file has none; add columns of what is known of each row"
+    return DatasetError(Code.NO_INPUTS, f"no column is left to learn from: {why}")
+
+
+def _read(column: Column, declared: ColumnType | None, reader: ColumnReader) -> Values:
+    """Read an input. Raises `DatasetError` where numbers or dates are declared to be texts."""
+    if declared != "text":
+        return reader.read(column, declared, dates=True)
+    if isinstance(column, TextColumn):
+        return Unusable("its words are learned from", is_text=True)
+    message = f"column {column.name} holds numbers, dates or lists, and types says text; write texts, or leave that out"
+    raise DatasetError(Code.BAD_OPTION, message, [RowError(("types", column.name), message)])
+
+
+def _is_learned(
+    column: TextColumn, unusable: Unusable, roles: dict[str, Assigned], types: dict[str, ColumnType]
+) -> bool:
+    """Return whether a column that is neither numbers, dates nor categories is learned from by its words."""
+    if types.get(column.name) == "text":
+        return True
+    return unusable.is_text and (roles[column.name] == "input" or is_lost_text(column))
+
+
+def _digests(texts: Any) -> Floats:
+    """Return a digest of each text (N,), NaN where it is blank."""
+    encoded = pc.dictionary_encode(texts)
+    encoded = encoded.combine_chunks() if isinstance(encoded, pa.ChunkedArray) else encoded
+    known = [np.nan if not text.strip() else digest(text) for text in encoded.dictionary.to_pylist()]
+    codes = pc.fill_null(encoded.indices, len(known)).to_numpy(zero_copy_only=False)
+    digests: Floats = np.array([*known, np.nan])[codes.astype(np.int64)]
+    return digests
+
+
+def _report_text(column: TextColumn, types: dict[str, ColumnType], reader: ColumnReader) -> None:
+    """Say that a column's words are learned from, and how many rows have more of them than are read."""
+    name = column.name
+    if name not in types:
+        reason = "its texts differ and have several words, which are learned from together with the other columns"
+        reader.notes.decide(f"types.{name}", "text", reason, option=f'columns={{"{name}": "ignored"}}')
+    counts = np.array([len(codes_of(text or "")) for text in column.values.to_pylist()])
+    long = np.flatnonzero(counts > MAX_WORDS)
+    if len(long):
+        message = f"column {name}: {len(long)} texts have more than {MAX_WORDS} different words; the rest was not read"
+        remedy = 'give the modality "text" to learn from longer texts, by these alone'
+        reader.notes.warn(WarningCode.TEXTS_CUT, message, count=len(long), rows=reader.rows[long], remedy=remedy)
 
 
 def _without_row_ids(

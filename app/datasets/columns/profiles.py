@@ -135,7 +135,9 @@ def _statistics(name: str, categories: tuple[str, ...], kind: str, values: Float
     fields: dict[str, Any] = {"name": name, "type": kind, "count": len(present), "missing": len(values) - len(present)}
     fields |= dict.fromkeys(("min", "max", "mean", "std", "distinct", "earliest", "latest"))
     fields["top"] = {}
-    if kind == "category":
+    if kind == "text":
+        fields["distinct"] = len(np.unique(present))
+    elif kind == "category":
         counts = np.bincount(present.astype(np.int64), minlength=len(categories))
         most_frequent = np.argsort(-counts, kind="stable")[:MAX_TOP_VALUES]
         fields["top"] = {categories[i]: int(counts[i]) for i in most_frequent if counts[i]}

@@ -75,6 +75,8 @@ class ColumnReader:
         """
         if isinstance(column, LabelsColumn) or declared == "labels":
             return Unusable("it holds lists of labels, which only a target does; give it that role")
+        if declared == "text":  # of a target, a group or a split, which know categories
+            declared = "category"
         if isinstance(column, DateColumn | NumberColumn):
             return self._typed_column(column, declared)
         if declared == "date" or (dates and declared is None):
@@ -327,7 +329,7 @@ class ColumnReader:
             return _too_many_codes(column.name, len(names)) if codes else _too_many_texts(len(names), column)
         self._check_count(column.name, len(names))
         if max(map(len, names)) > MAX_NAME or any("\0" in name for name in names):
-            return Unusable(f"it holds texts longer than {MAX_NAME} characters, or with NUL inside")
+            return Unusable(f"it holds texts longer than {MAX_NAME} characters, or with NUL inside", is_text=True)
         names = _sorted_names(names)
         if declared is None and not codes:
             notation = unread_notation(pa.array(names), numbers=not column.typed)
@@ -374,7 +376,8 @@ def _too_many_codes(name: str, distinct: int) -> Unusable:
 def _too_many_texts(distinct: int, column: TextColumn) -> Unusable:
     reason = f"it is text with {distinct} different values; only categories of up to {MAX_CATEGORIES} are used"
     notation = unread_notation(column.values)
-    return Unusable(reason if notation is None else f"{reason} ({notation})", TEXT_HINT, notation)
+    reason = reason if notation is None else f"{reason} ({notation})"
+    return Unusable(reason, TEXT_HINT, notation, is_text=notation is None)
 
 
 def _shown(value: Any) -> str:

@@ -40,6 +40,8 @@ class Unusable:
     reason: str
     remedy: str | None = None
     notation: str | None = None
+    is_text: bool = False
+    """Whether it holds texts, whose words can be learned from."""
 
 
 Values: TypeAlias = Numbers | Categories | Dates | Unusable

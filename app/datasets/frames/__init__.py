@@ -17,7 +17,7 @@ Bools: TypeAlias = npt.NDArray[np.bool_]
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 Inputs: TypeAlias = npt.NDArray[Any] | Texts
 Role: TypeAlias = Literal["input", "target", "group", "ignored", "split", "time"]
-ColumnType: TypeAlias = Literal["number", "category", "date", "labels"]
+ColumnType: TypeAlias = Literal["number", "category", "date", "text", "labels"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,3 +118,5 @@ class Frame:
     pixel_range: PixelRange | None = None
     times: Floats | None = None
     windows: bool = False
+    texts: dict[str, Any] = field(default_factory=dict)
+    """Of all rows of the file, the columns of texts of a table: Arrow string arrays, null = missing."""

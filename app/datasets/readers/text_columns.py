@@ -49,7 +49,7 @@ def choose_text(inputs: list[Column], free: list[Column], targets: list[Column],
     candidates = [column for column in free if column not in ids and column not in repeated]
     texts = _texts(candidates, targets)
     others = [column for column in candidates if column not in texts]
-    if len(texts) > 1 and not [column for column in others if not _is_label(column)]:
+    if len(texts) > 1 and not targets and not [column for column in others if not _is_label(column)]:
         _refuse_several(texts, others)
     if len(texts) != 1:
         return None
@@ -147,7 +147,7 @@ def _refuse_open_labels(text: TextColumn, others: list[Column]) -> NoReturn:
     request = f'columns={{"{text.name}": "input", "{guess.name}": "target"{rest}}}'
     message = (
         f"column {text.name} is free text, and which other column is its target is open: {names}; send "
-        f'{request} to learn {guess.name} from the texts, or modality="table" to learn from the others without them'
+        f'{request} to learn {guess.name} from the texts, or modality="table" to learn from all columns'
     )
     raise DatasetError(Code.BAD_ROLES, message, [RowError(("columns",), message)])
 

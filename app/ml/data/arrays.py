@@ -12,9 +12,11 @@ import torch
 from torch import Tensor
 
 from app.ml.data.chunks import each_block, rows_per_block
+from app.ml.data.words import cells_of
 from app.ml.interfaces import Batch, Encoding, Modality, Rows, Shape, StoredRows
 from app.ml.spec import SPLITS, DataSpec, Split
 
+COLUMN_TEXTS, OFFSETS = "column_texts.npy", "column_offsets.npy"
 _MAX_BYTES_TO_FIT = 64 << 20
 MAX_BYTES_IN_MEMORY = 1 << 30  # of all splits' encoded rows; above it every batch is encoded from the mapped file
 
@@ -40,10 +42,25 @@ class TextRows:
 
 
 @dataclass(frozen=True, slots=True)
+class TableRows:
+    """Rows of a table with columns of texts: float64 (N, D), behind them the codes of each text's words, 128 a text."""
+
+    values: Rows
+    texts: tuple[TextRows, ...]
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, chosen: Rows | slice) -> Rows:
+        """Rows by position, (n, D + 128 T)."""
+        return np.concatenate([self.values[chosen], *(cells_of(text[chosen]) for text in self.texts)], axis=1)
+
+
+@dataclass(frozen=True, slots=True)
 class Subset:
     """Some of the stored rows, at positions (n,), read from the file when they are indexed."""
 
-    rows: Rows | TextRows
+    rows: Rows | TextRows | TableRows
     positions: Rows
 
     def __len__(self) -> int:
@@ -141,7 +158,7 @@ class ArrayData:
     """A prepared dataset as its files hold it: inputs (N, ...), targets (N, T), split (N,)."""
 
     spec: DataSpec
-    inputs: Rows | TextRows
+    inputs: Rows | TextRows | TableRows
     targets: Rows
     split: Rows
 
@@ -235,10 +252,19 @@ def _characters(modality: Modality, device: torch.device) -> Tensor | None:
     return None if counts is None else torch.tensor(counts, device=device)
 
 
-def _open_inputs(folder: Path) -> Rows | TextRows:
+def _open_inputs(folder: Path) -> Rows | TextRows | TableRows:
     text = folder / "text.npy"
     if text.exists():
         content = np.load(text, mmap_mode="r", allow_pickle=False)
         return TextRows(content, np.load(folder / "offsets.npy", allow_pickle=False))
     inputs: Rows = np.load(folder / "inputs.npy", mmap_mode="r", allow_pickle=False)
+    if (folder / COLUMN_TEXTS).exists():
+        return TableRows(inputs, open_column_texts(folder, len(inputs)))
     return inputs
+
+
+def open_column_texts(folder: Path, rows: int) -> tuple[TextRows, ...]:
+    """Map the columns of texts of a table of so many rows, one after the other."""
+    content, offsets = (np.load(folder / name, mmap_mode="r", allow_pickle=False) for name in (COLUMN_TEXTS, OFFSETS))
+    starts = range(0, len(offsets) - 1, rows)
+    return tuple(TextRows(content, offsets[start : start + rows + 1]) for start in starts)

@@ -11,7 +11,7 @@ class SignatureColumn(Frozen):
     """A column of a table, or a channel of series."""
 
     name: str
-    type: str = Field(description="number, category or date.")
+    type: str = Field(description="number, category, date or text.")
     categories: tuple[str, ...] | None = Field(description="Of a category; null for other types.")
     range: tuple[float | str, float | str] | None = Field(
         description="Least and greatest value that training saw, dates in ISO 8601; null: not known."

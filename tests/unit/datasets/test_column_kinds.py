@@ -79,10 +79,12 @@ def test_a_table_with_numbers_keeps_categories_of_three_words(make: Preparer) ->
     assert WarningCode.TEXT_LEFT_OUT not in [item.code for item in done.report.warnings]
 
 
-def test_texts_that_a_table_leaves_out_are_a_warning(make: Preparer) -> None:
+def test_texts_in_a_table_are_columns_of_texts_and_names_are_left_out(make: Preparer) -> None:
     done = make(csv_of(comment=reviews(), income=numbers(), label=labels()))
-    assert types(done) == {"income": "number"}
-    assert "comment" in done.warning(WarningCode.TEXT_LEFT_OUT).message
+    assert types(done) == {"comment": "text", "income": "number"}
+    assert done.decision("types.comment") == "text"
+    assert option(done, "types.comment") == 'columns={"comment": "ignored"}'
+    assert done.report.warnings == ()
     names = [f"Ann Marie {chr(65 + row % 26)}. Person{row}" for row in range(60)]
     done = make(csv_of(name=names, income=numbers(), label=labels()))
     assert done.report.warnings == ()
@@ -140,7 +142,8 @@ def test_the_request_that_is_asked_for_works(make: Preparer) -> None:
     content = csv_of(review=reviews(), sentiment=labels(), topic=labels(names="cde"))
     done = make(content, columns=roles)
     assert (done.spec.modality, [target.name for target in done.spec.targets]) == ("text", ["sentiment"])
-    assert types(make(content, modality="table")) == {"sentiment": "category", "topic": "category"}
+    as_table = types(make(content, modality="table"))
+    assert as_table == {"review": "text", "sentiment": "category", "topic": "category"}
 
 
 @pytest.mark.parametrize(

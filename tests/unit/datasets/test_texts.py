@@ -14,7 +14,6 @@ from app.datasets.frames.digests import digest_rows
 from app.datasets.frames.texts import Texts, write_texts
 from app.datasets.limits import Limits
 from app.datasets.readers import csv_parsing, plain_text
-from app.ml.spec import WarningCode
 
 from .conftest import Outcome, Preparer, Refuser, zipped
 
@@ -111,7 +110,7 @@ def test_tables_with_other_columns_stay_tables(make: Preparer) -> None:
     text = "n,text,label\n" + "".join(f'{i % 7},"{text}",{"ab"[i % 2]}\n' for i, text in enumerate(SENTENCES))
     done = make(text)
     assert done.spec.modality == "table"
-    assert 'give the modality "text"' in str(done.warning(WarningCode.TEXT_LEFT_OUT).remedy)
+    assert [(column.name, column.type) for column in done.spec.columns] == [("n", "number"), ("text", "text")]
     done = make(text, modality="text")
     assert done.spec.modality == "text"
     assert done.decision("columns.text") == "input"

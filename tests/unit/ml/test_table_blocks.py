@@ -14,7 +14,8 @@ from app.ml.data.dates import to_iso
 from app.ml.errors import InputError
 from app.ml.interfaces import Rows
 from app.ml.interfaces.doubts import Doubts
-from app.ml.kinds.modalities.columns import AnyColumn, CategoryColumn, DateColumn, NumberColumn
+from app.ml.kinds.modalities.column_kinds import AnyColumn
+from app.ml.kinds.modalities.columns import CategoryColumn, DateColumn, NumberColumn
 from app.ml.kinds.modalities.decoding import decode_each
 from app.ml.kinds.modalities.ranges import Range
 from app.ml.kinds.modalities.table import TableModality

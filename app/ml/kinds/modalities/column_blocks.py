@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.ml.interfaces import Rows
-from app.ml.kinds.modalities.columns import AnyColumn, CategoryColumn, DateColumn, NumberColumn
+from app.ml.kinds.modalities.column_kinds import AnyColumn, cells_at
+from app.ml.kinds.modalities.columns import CategoryColumn, DateColumn, NumberColumn
+from app.ml.kinds.modalities.text_column import TextColumn
 
 MAX_DEVIATIONS = 1e4  # beyond it a squared error in float32 would drown every other column
 Places = slice | NDArray[np.intp]
@@ -34,8 +36,13 @@ def blocks_of(columns: Sequence[AnyColumn]) -> list[Block]:
     categories = [(column, *places) for column, *places in placed if isinstance(column, CategoryColumn)]
     days = [(column, *places) for column, *places in placed if isinstance(column, DateColumn) and not column.timed]
     times = [(column, *places) for column, *places in placed if isinstance(column, DateColumn) and column.timed]
+    texts = [(column, place, start) for column, place, start in placed if isinstance(column, TextColumn)]
     blocks = ((_Numbers, numbers), (_Categories, categories), (_Dates, days), (_Dates, times))
-    return [block(*zip(*chosen, strict=True)) for block, chosen in blocks if chosen]
+    words = [
+        _Words(column, place, start, cells_at(len(columns), number))
+        for number, (column, place, start) in enumerate(texts)
+    ]
+    return [*(block(*zip(*chosen, strict=True)) for block, chosen in blocks if chosen), *words]
 
 
 class _Missing:
@@ -123,6 +130,18 @@ class _Dates:
             features += [np.sin(angle), np.cos(angle)]
         for places, feature in zip(self._features, features, strict=True):
             encoded[:, places] = np.where(missing, 0, feature)
+        self._missing.encode(missing, encoded)
+
+
+class _Words:
+    def __init__(self, column: TextColumn, place: int, start: int, cells: slice) -> None:
+        self._words, self._place, self._cells = column.words, place, cells
+        self._features = slice(start, start + column.dimensions)
+        self._missing = _Missing([column], [start])
+
+    def encode(self, inputs: Rows, encoded: Rows) -> None:
+        missing = np.isnan(inputs[:, [self._place]])
+        encoded[:, self._features] = np.where(missing, 0, self._words(inputs[:, self._cells]))
         self._missing.encode(missing, encoded)
 
 

@@ -6,20 +6,20 @@ category   one feature per category, and one that is 1 when missing, or when no 
            latter stays 0 where the train split had no missing values: its weights would be untrained
 date       days since 1970-01-01 like a number; sine and cosine of the place in the year (of 365.2425 days) and in
            the week; of the place in the day where the train split had times; and the feature for missing ones
+text       in `text_column.py`
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cached_property
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from pydantic import Field
 
-from app.ml.data.chunks import each_block, rows_per_read
 from app.ml.data.dates import FIRST, LAST, from_iso, to_iso
 from app.ml.fields import Real
-from app.ml.interfaces import Rows, StoredRows
+from app.ml.interfaces import Rows
 from app.ml.interfaces.doubts import Doubts
 from app.ml.interfaces.modality import UnknownValues
 from app.ml.interfaces.signature import SignatureColumn
@@ -296,26 +296,6 @@ class DateColumn(RangedColumn):
     def periods(self) -> tuple[float, ...]:
         """The periods in days of which it has features."""
         return (YEAR, WEEK, DAY) if self.timed else (YEAR, WEEK)
-
-
-AnyColumn = Annotated[NumberColumn | CategoryColumn | DateColumn, Field(discriminator="type")]
-_TYPES: dict[str, type[NumberColumn | CategoryColumn | DateColumn]] = {
-    "number": NumberColumn,
-    "category": CategoryColumn,
-    "date": DateColumn,
-}
-
-
-def fit_columns(columns: Sequence[ColumnSpec], rows: StoredRows) -> tuple[AnyColumn, ...]:
-    """Learn columns from the train rows (N, D), a block of them at a time."""
-    statistics = [ColumnStatistics() for _ in columns]
-    for block in each_block(len(rows), rows_per_read(len(columns))):
-        values = rows[block]
-        for index, (column, of_column) in enumerate(zip(columns, statistics, strict=True)):
-            of_column.add(values[:, index], codes=column.type == "category")
-    return tuple(
-        _TYPES[column.type].fit(column, of_column) for column, of_column in zip(columns, statistics, strict=True)
-    )
 
 
 def _text(value: Any) -> str | None:

@@ -11,10 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from app.ml.data.moments import MIN_DEVIATION
+from app.ml.data.words import CODES
 from app.ml.kinds.modalities.column_blocks import MAX_DEVIATIONS
-from app.ml.kinds.modalities.columns import AnyColumn, CategoryColumn, DateColumn, NumberColumn
+from app.ml.kinds.modalities.column_kinds import AnyColumn, cells_at
+from app.ml.kinds.modalities.columns import CategoryColumn, DateColumn, NumberColumn
+from app.ml.kinds.modalities.text_column import TextColumn
 
 _PIXEL = 255.0
+_MIN_LENGTH = 1e-6
 
 
 class ImageEncoder(nn.Module):
@@ -71,12 +75,21 @@ class TableEncoder(nn.Module):
         ranged = [place for place, column in enumerate(columns) if isinstance(column, NumberColumn | DateColumn)]
         dated = [place for place, column in enumerate(columns) if isinstance(column, DateColumn)]
         named = [place for place, column in enumerate(columns) if isinstance(column, CategoryColumn)]
+        texts = [(place, column) for place, column in enumerate(columns) if isinstance(column, TextColumn)]
+        unnamed = [place for place, column in enumerate(columns) if not isinstance(column, CategoryColumn)]
         parts = [
             (_Scaled(columns, ranged), [starts[place] for place in ranged]),
-            (_Missing(columns, ranged), [starts[p] + columns[p].width - 1 for p in ranged if columns[p].had_missing]),
+            (_Missing(columns, unnamed), [starts[p] + columns[p].width - 1 for p in unnamed if columns[p].had_missing]),
             (_Cycles(columns, dated), _Cycles.features_of(columns, dated, starts)),
             (_OneHot(columns, named), [starts[p] + code for p in named for code in range(columns[p].width - 1)]),
             (_Unknown(columns, named), [starts[p] + columns[p].width - 1 for p in named]),
+            *(
+                (
+                    _Words(text, place, cells_at(len(columns), number)),
+                    [starts[place] + k for k in range(text.dimensions)],
+                )
+                for number, (place, text) in enumerate(texts)
+            ),
         ]
         used = [(part, features) for part, features in parts if features]
         self.parts = nn.ModuleList(part for part, _ in used)
@@ -109,7 +122,7 @@ class _Scaled(_Columns):
 
     def __init__(self, columns: Sequence[AnyColumn], places: Sequence[int]) -> None:
         super().__init__(places)
-        chosen = [column for column in (columns[place] for place in places) if not isinstance(column, CategoryColumn)]
+        chosen = [column for column in (columns[p] for p in places) if isinstance(column, NumberColumn | DateColumn)]
         self.register_buffer("mean", torch.tensor([column.mean for column in chosen], dtype=torch.float64))
         self.register_buffer("std", torch.tensor([column.std for column in chosen], dtype=torch.float64))
 
@@ -199,6 +212,33 @@ class _Unknown(_Columns):
             hits = (rows.index_select(1, self.unseen_columns) == self.unseen_codes).float()
             known = known - hits @ self.belongs
         return (1.0 - known) * self.had_missing
+
+
+class _Words(nn.Module):
+    """Tf-idf of the words of a column of texts, reduced to some dimensions; 0 where the text is missing."""
+
+    weight: Tensor
+    weighted: Tensor
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, column: TextColumn, place: int, cells: slice) -> None:
+        super().__init__()
+        self.place, self.cells = place, cells
+        words = column.words
+        self.register_buffer("weight", torch.from_numpy(words.weight))
+        self.register_buffer("weighted", torch.from_numpy(words.weight[:, None] * words.vectors))
+        self.register_buffer("mean", torch.from_numpy(words.mean))
+        self.register_buffer("std", torch.from_numpy(words.std))
+
+    def forward(self, rows: Tensor) -> Tensor:
+        cells = rows[:, self.cells]
+        codes = torch.where(cells.isnan(), float(CODES), cells).long()  # (N, 128); the last code has no weight
+        flat = codes.flatten()
+        lengths = self.weight.index_select(0, flat).reshape(codes.shape).square().sum(1, keepdim=True).sqrt()
+        vectors = self.weighted.index_select(0, flat).reshape(*codes.shape, -1).sum(1)
+        features = (vectors / lengths.clamp(min=_MIN_LENGTH) - self.mean) / self.std
+        return torch.where(rows[:, self.place : self.place + 1].isnan(), 0.0, features)
 
 
 def _periods(column: AnyColumn) -> tuple[float, ...]:

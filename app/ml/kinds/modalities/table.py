@@ -1,15 +1,18 @@
-"""Rows of numbers, categories and dates, standardised by the train split.
+"""Rows of numbers, categories, dates and texts, standardised by the train split.
 
-Stored as float64 (N, D), by earlier releases as float32: categories as codes, dates as days since 1970-01-01, NaN =
-missing; what each column becomes in the encoded float32 (N, D'), `columns.py` says. JSON inputs are lists of D values
-in column order or objects {column: value}, as a row of the training file is: other keys are ignored, a key that is not
-there is a missing value where training had some, and texts are read by the column's type. true, True, 1, 1.0 and "1"
-mean the category that is written in one of these ways. A date is ISO 8601 text, or a number of days.
+Stored as float64 (N, D), by earlier releases as float32: categories as codes, dates as days since 1970-01-01, texts as
+digests, NaN = missing; behind the D columns come the codes of the words of each of T columns of texts, (N, D + 128 T).
+What each column becomes in the encoded float32 (N, D'), `columns.py` and `text_column.py` say. JSON inputs are lists of
+D values in column order or objects {column: value}, as a row of the training file is: other keys are ignored, a key
+that is not there is a missing value where training had some, and texts are read by the column's type. true, True, 1,
+1.0 and "1" mean the category that is written in one of these ways. A date is ISO 8601 text, or a number of days.
 """
 
+import zipfile
 from collections.abc import Sequence
 from functools import cached_property
 from itertools import accumulate
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -18,20 +21,27 @@ from pydantic import Field
 from torch import Tensor
 
 from app.ml.data.chunks import each_block, rows_per_read
+from app.ml.data.words import MAX_WORDS
+from app.ml.errors import CorruptModelError
 from app.ml.fields import Integer
 from app.ml.interfaces import Encoding, Modality, Rows, Shape, StoredRows
 from app.ml.interfaces.doubts import Doubts
 from app.ml.interfaces.modality import UnknownValues
 from app.ml.interfaces.signature import Signature
 from app.ml.kinds.modalities.column_blocks import Block, blocks_of
-from app.ml.kinds.modalities.columns import AnyColumn, CategoryColumn, fit_columns
+from app.ml.kinds.modalities.column_kinds import AnyColumn, cells_at, fit_columns
+from app.ml.kinds.modalities.columns import CategoryColumn
 from app.ml.kinds.modalities.decoding import decode_each
 from app.ml.kinds.modalities.encoders import TableEncoder
 from app.ml.kinds.modalities.ranges import Bounds
 from app.ml.kinds.modalities.table_rows import RowReader, SoundRows
+from app.ml.kinds.modalities.text_column import TextColumn
+from app.ml.kinds.modalities.word_vectors import WordVectors
 from app.ml.kinds.preprocessing.table import TablePreprocessing
 from app.ml.spec import ColumnSpec, DataSpec
 
+WORDS = "words.npz"
+_ORDERED = {"number", "date"}
 _USUAL = TablePreprocessing()
 _VALUES_AT_ONCE = 1 << 15  # of float64, which stay in a processor's cache from one step to the next
 
@@ -57,7 +67,7 @@ class TableModality(Modality):
         lacking = np.array([column.nullable for column in spec.columns])
         bounds = Bounds.of_none(len(spec.columns))
         for block in each_block(len(inputs), rows_per_read(len(spec.columns))):
-            values = inputs[block]
+            values = inputs[block][:, : len(spec.columns)]
             lacking |= np.isnan(values).any(0)
             bounds = bounds.with_rows(values)
         columns = tuple(
@@ -82,12 +92,12 @@ class TableModality(Modality):
         """(D',), and the indices of the standardised value of each number and date."""
         starts = accumulate((column.width for column in self.columns), initial=0)
         pairs = zip(starts, self.columns, strict=False)
-        return Encoding(shape=self.shape, numbers=tuple(start for start, column in pairs if column.type != "category"))
+        return Encoding(shape=self.shape, numbers=tuple(start for start, column in pairs if column.type in _ORDERED))
 
     @property
     def row_width(self) -> Integer:
-        """D, the number of columns."""
-        return len(self.columns)
+        """D + 128 T, of D columns of which T are texts."""
+        return len(self.columns) + MAX_WORDS * len(self._texts)
 
     def encode(self, inputs: Rows) -> Tensor:
         """float64 (N, D) to float32 (N, D'), standardised before it is rounded."""
@@ -114,6 +124,8 @@ class TableModality(Modality):
     def decode(self, inputs: Sequence[Any] | Rows, doubts: Doubts | None = None) -> Rows:
         """JSON to float64 (N, D). Raises `InputError`."""
         reader = RowReader(self.columns, self.left_out, self.missing_values, doubts or Doubts())
+        if self._texts:
+            return np.array(decode_each(inputs, reader.read, reader.doubts), np.float64)
         rows, is_sound = self._sound_rows.read(inputs)
         doubtful = np.flatnonzero(~is_sound).tolist()
         if doubtful or not len(inputs):
@@ -122,6 +134,8 @@ class TableModality(Modality):
 
     def decode_sound(self, inputs: Rows) -> Rows | None:
         """Numbers (N, D) of a table of numbers to float64 (N, D)."""
+        if self._texts:
+            return None
         rows, is_sound = self._sound_rows.read(inputs)
         return rows if is_sound.all() else None
 
@@ -134,6 +148,10 @@ class TableModality(Modality):
     def required_keys(self) -> tuple[str, ...]:
         """The columns of which no value may be missing."""
         return tuple(column.name for column in self.columns if not column.may_be_missing)
+
+    @cached_property
+    def _texts(self) -> list[TextColumn]:
+        return [column for column in self.columns if isinstance(column, TextColumn)]
 
     @cached_property
     def _sound_rows(self) -> SoundRows:
@@ -183,10 +201,14 @@ class TableModality(Modality):
     def aligned(self, inputs: Rows, spec: DataSpec) -> Rows:
         """Reorder another dataset's columns (N, D) to this one's order, and translate its category codes."""
         positions = {column.name: (index, column) for index, column in enumerate(spec.columns)}
-        result = np.empty((len(inputs), len(self.columns)), np.float64)
+        result = np.empty((len(inputs), self.row_width), np.float64)
         for index, column in enumerate(self.columns):
             position, given = positions[column.name]
             result[:, index] = _recoded(inputs[:, position], column, given)
+        texts = [column.name for column in spec.columns if column.type == "text"]
+        for number, text in enumerate(self._texts):
+            theirs = cells_at(len(spec.columns), texts.index(text.name))
+            result[:, cells_at(len(self.columns), number)] = inputs[:, theirs]
         return result
 
     def unknown_values(self, inputs: StoredRows, spec: DataSpec) -> list[UnknownValues]:
@@ -207,7 +229,45 @@ class TableModality(Modality):
     def specimens(self, count: int) -> Rows:
         """Numbers and dates near the train split's, every category and missing values, float64 (count, D)."""
         random = np.random.default_rng(0)
-        return np.stack([column.specimens(count, random) for column in self.columns], axis=1, dtype=np.float64)
+        rows = np.stack([column.specimens(count, random) for column in self.columns], axis=1, dtype=np.float64)
+        return np.concatenate([rows, *(text.word_specimens(count, random) for text in self._texts)], axis=1)
+
+    def save(self, folder: Path) -> list[str]:
+        """Write words.npz, where there are columns of texts."""
+        if not self._texts:
+            return []
+        arrays = [text.words.compact() for text in self._texts]
+        named = {f"{number}.{name}": array for number, of in enumerate(arrays) for name, array in of.items()}
+        np.savez(folder / WORDS, **named)  # type: ignore[arg-type]
+        return [WORDS]
+
+    def loaded(self, folder: Path) -> Self:
+        """With the vectors of words.npz. Raises `CorruptModelError`."""
+        if not self._texts:
+            return self
+        try:
+            words = iter(_read_words(folder / WORDS, self._texts))
+        except (OSError, KeyError, ValueError, IndexError, zipfile.BadZipFile) as error:
+            msg = f"{WORDS} cannot be read: {error}"
+            raise CorruptModelError(msg) from error
+        columns = tuple(
+            column.with_words(next(words)) if isinstance(column, TextColumn) else column for column in self.columns
+        )
+        return type(self)(columns=columns, left_out=self.left_out, missing_values=self.missing_values)
+
+
+def _read_words(path: Path, texts: Sequence[TextColumn]) -> list[WordVectors]:
+    """Read the vectors of columns. Raises ValueError where these have other numbers of dimensions."""
+    names = ("codes", "weight", "vectors", "mean", "std")
+    with np.load(path, allow_pickle=False) as file:
+        arrays = [{name: file[f"{number}.{name}"] for name in names} for number in range(len(texts))]
+    for text, of_text in zip(texts, arrays, strict=True):
+        if of_text["mean"].shape != (text.dimensions,) or not all(
+            np.isfinite(array).all() for array in of_text.values()
+        ):
+            msg = f"the words of {text.name!r} are not those of {text.dimensions} dimensions"
+            raise ValueError(msg)
+    return [WordVectors.of(of_text) for of_text in arrays]
 
 
 def _recoded(values: Rows, column: AnyColumn, given: ColumnSpec) -> Rows:

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from app.ml.interfaces import Rows
 from app.ml.interfaces.doubts import Doubts
-from app.ml.kinds.modalities.columns import MAX_NUMBER, AnyColumn, CategoryColumn, DateColumn, NumberColumn
+from app.ml.kinds.modalities.column_kinds import AnyColumn
+from app.ml.kinds.modalities.columns import MAX_NUMBER, CategoryColumn, DateColumn, NumberColumn
 from app.ml.kinds.modalities.decoding import (
     DecodingError,
     as_list,
@@ -26,8 +27,10 @@ from app.ml.kinds.modalities.decoding import (
     plain,
     with_clean_keys,
 )
+from app.ml.kinds.modalities.text_column import TextColumn, word_cells
 
 _GENERATED = re.compile(r"x\d+", re.ASCII)  # names of the columns of files without a header
+_NO_WORDS = np.empty(0)
 _NUMBERS = frozenset({int, float, type(None)})
 Sound = NDArray[np.bool_]
 
@@ -159,11 +162,10 @@ class _SoundDates:
         return np.nan if doubts.any else day
 
 
-def _sound_column(
-    column: CategoryColumn | DateColumn, missing_values: Sequence[str]
-) -> "_SoundCategories | _SoundDates":
+def _sound_column(column: AnyColumn, missing_values: Sequence[str]) -> "_SoundCategories | _SoundDates":
     if isinstance(column, CategoryColumn):
         return _SoundCategories(column, missing_values)
+    assert isinstance(column, DateColumn), "rows with texts are read one by one"
     return _SoundDates(column, missing_values)
 
 
@@ -188,7 +190,9 @@ class RowReader:
         cells = self._cells(plain(value))
         if self.missing_values:
             cells = [None if is_listed(cell, self.missing_values) else cell for cell in cells]
-        return [column.decode(cell, self.doubts) for column, cell in zip(self.columns, cells, strict=True)]
+        pairs = list(zip(self.columns, cells, strict=True))
+        words = [word_cells(cell) for column, cell in pairs if isinstance(column, TextColumn)]
+        return [*(column.decode(cell, self.doubts) for column, cell in pairs), *np.concatenate([*words, _NO_WORDS])]
 
     def _cells(self, value: Any) -> list[Any]:
         columns = self.columns

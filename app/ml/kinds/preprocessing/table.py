@@ -1,11 +1,12 @@
-"""Choices for tables: numbers are standardised, categories get a feature each."""
+"""Choices for tables: numbers are standardised, categories get a feature each, texts some dozens."""
 
 from typing import Literal
 
+from app.ml.data.words import MAX_DIMENSIONS
 from app.ml.interfaces import Encoding, PreprocessingConfig
 from app.ml.spec import ColumnSpec, DataSpec
 
-_MAX_WIDTH = {"number": 2, "date": 8}
+_MAX_WIDTH = {"number": 2, "date": 8, "text": MAX_DIMENSIONS + 1}
 
 
 class TablePreprocessing(PreprocessingConfig):
