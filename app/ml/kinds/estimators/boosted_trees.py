@@ -81,7 +81,7 @@ class ResolvedBoostedTrees(BoostedTrees, EstimatorConfig):
         return BoostedNumbers(self, features, targets)
 
     def seconds(self, rows: int, features: int, outputs: int) -> float:
-        """Measured: see docs/figures.md."""
+        """Roughly what was measured on an idle core: a busy one takes several times as long."""
         leaves = min(self.max_leaves, max(1, rows // self.min_leaf_rows))
         return self.iterations * outputs * (2e-4 + leaves * (6e-5 + 2e-6 * features) + 1.5e-9 * rows * features)
 

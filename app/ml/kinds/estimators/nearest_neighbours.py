@@ -62,7 +62,7 @@ class NearestNeighbours(EstimatorConfig):
         return NeighboursOfNumbers(self, features, targets, targets)
 
     def seconds(self, rows: int, features: int, outputs: int) -> float:
-        """Measured: see docs/figures.md."""
+        """Roughly what was measured on an idle core: a busy one takes several times as long."""
         distances = min(rows * rows, _MAX_LEFT_OUT)
         return 5e-3 + distances * (features * 1e-10 + (1e-8 + outputs * 2e-10) * len(_NEIGHBOURS) * len(_SHARPNESS))
 

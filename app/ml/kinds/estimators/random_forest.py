@@ -72,7 +72,7 @@ class ResolvedRandomForest(RandomForest, EstimatorConfig):
         return ForestOfNumbers(self, features, targets)
 
     def seconds(self, rows: int, features: int, outputs: int) -> float:
-        """Measured: see docs/figures.md."""
+        """Roughly what was measured on an idle core: a busy one takes several times as long."""
         tried = math.sqrt(features) if self.feature_share is None else self.feature_share * features
         depth = math.log2(max(2.0, rows / self.min_leaf_rows))
         return self.trees * (1e-3 + 2e-8 * rows * depth * max(1.0, tried) * (1 + outputs / 50))
