@@ -21,11 +21,11 @@ class BaselineCache:
         """Return the scores of each simple thing on a draw."""
         entry = self._draws.get(draw.key)
         if entry is None or entry["rows"] != draw.rows_digest:
-            entry = {"rows": draw.rows_digest, "simple": {}}
-            for name, make in baselines(draw).items():
+            entry = self._draws[draw.key] = {"rows": draw.rows_digest, "simple": {}}
+        if missing := {name: make for name, make in baselines(draw).items() if name not in entry["simple"]}:
+            for name, make in missing.items():
                 result = scores(draw, run(draw, make))
                 entry["simple"][name] = [result.rows, result.cpu_seconds]
-            self._draws[draw.key] = entry
             self._write(draw.key, entry)
         return {name: Scores(tuple(rows), seconds) for name, (rows, seconds) in entry["simple"].items()}
 

@@ -1,7 +1,9 @@
 """Random convolution kernels for series, written apart from the service's: neither can hide the other's faults.
 
 ROCKET (Dempster, Petitjean and Webb, 2020), with dilations that are powers of 2: of each kernel the greatest value
-and the share of positive values, over the steps of the row alone where rows are of unequal length.
+and the share of positive values, over the steps of the row alone where rows are of unequal length. Half of the kernels
+see each row standardised by itself, as published, and half see all rows on one scale: where it matters how large
+values are, the former are blind, and where rows differ in it without a meaning the latter.
 """
 
 from typing import Self
@@ -12,9 +14,10 @@ import torch.nn.functional as F
 from sklearn.base import BaseEstimator, TransformerMixin
 from sources import Array
 
-MAX_KERNELS = 5000
-_MAX_VALUES = 1.5e9  # that kernels make of some usual rows, or of the rows to learn from where they are more
+MAX_KERNELS = 2500  # of each view
+_MAX_VALUES = 0.75e9  # that kernels make of some usual rows, or of the rows to learn from where they are more
 _USUAL_ROWS = 1000
+_FLAT = 1e-9
 LENGTHS = (7, 9, 11)
 _AT_ONCE = 1 << 24  # values of a block
 
@@ -23,11 +26,31 @@ class RandomKernels(TransformerMixin, BaseEstimator):
     """Series, a list of N arrays (T, C), to features (N, 2 K)."""
 
     def fit(self, rows: list[Array], y: Array | None = None) -> Self:
-        """Draw kernels for the longest row, and find each channel's mean and deviation."""
+        """Draw kernels for both views of the rows, and find each channel's mean and deviation."""
         values = np.concatenate(rows)
-        self.mean, self.scale = values.mean(0), values.std(0) + 1e-9
-        random = np.random.default_rng(0)
-        longest, channels = max(map(len, rows)), values.shape[1]
+        self.mean, self.scale = values.mean(0), values.std(0) + _FLAT
+        self.views = [_Kernels(seed).fit(view) for seed, view in enumerate(self._views(rows))]
+        return self
+
+    def transform(self, rows: list[Array]) -> Array:
+        """Return the greatest values and the shares of positive ones."""
+        return np.hstack([kernels.transform(view) for kernels, view in zip(self.views, self._views(rows), strict=True)])
+
+    def _views(self, rows: list[Array]) -> list[list[Array]]:
+        together = [(row - self.mean) / self.scale for row in rows]
+        return [together, [(row - row.mean(0)) / (row.std(0) + _FLAT) for row in rows]]
+
+
+class _Kernels:
+    """The kernels of one view."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def fit(self, rows: list[Array]) -> Self:
+        """Draw kernels for the longest row."""
+        random = np.random.default_rng(self.seed)
+        longest, channels = max(map(len, rows)), rows[0].shape[1]
         groups: dict[tuple[int, int], list[tuple[Array, float]]] = {}
         kernels = min(MAX_KERNELS, int(_MAX_VALUES / (max(_USUAL_ROWS, len(rows)) * longest)))
         for _ in range(kernels):
@@ -60,7 +83,7 @@ class RandomKernels(TransformerMixin, BaseEstimator):
             values = torch.zeros(len(block), weights.shape[1], longest)
             observed = torch.zeros(len(block), 1, longest, dtype=torch.bool)
             for place, mask, row in zip(values, observed, block, strict=True):
-                place[:, : len(row)] = torch.from_numpy((row - self.mean) / self.scale).T
+                place[:, : len(row)] = torch.from_numpy(row).T
                 mask[:, : len(row)] = True
             convolved = F.conv1d(values, weights, bias, padding="same", dilation=dilation)
             positive = ((convolved > 0) & observed).sum(2) / observed.sum(2)
