@@ -52,6 +52,7 @@ def start(folder: Path, url: str, threads: int) -> "subprocess.Popen[bytes]":
         **os.environ,
         "OMP_NUM_THREADS": str(threads),
         "GRAFTWORK_BOOTSTRAP_KEY": KEY,
+        "GRAFTWORK_BRING_IN_WEIGHTS": "false",
         "PYTHONWARNINGS": "ignore",
     }
     command = [sys.executable, "-m", "app.cli.main", "up", "--data", str(folder), "--port", url.rsplit(":", 1)[1]]

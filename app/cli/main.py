@@ -115,6 +115,17 @@ def gc(
     collect(dry_run=dry_run, as_json=as_json)
 
 
+@app.command()
+def weights(
+    project: Annotated[str, typer.Option(help="Project of the models.")] = "default", data: Data = None
+) -> None:
+    """Bring published weights that are on this machine into a project, each once."""
+    _environment(data=data)
+    from app.cli.weights import run  # noqa: PLC0415 - keeps --help fast
+
+    run(project)
+
+
 @keys.command("create")
 def create_key(
     project: Annotated[str, typer.Option(help="Project of the key; created if it does not exist.")] = "default",

@@ -15,6 +15,7 @@ import httpx
 from app.cli.broker import EmbeddedBroker
 from app.cli.keys import write_first_key
 from app.cli.prepare import prepare
+from app.cli.weights import is_any_here
 from app.kit.files import keep_private
 from app.kit.process import die_with_parent, free_port
 from app.settings import Settings
@@ -107,6 +108,7 @@ def run() -> int:
     port = _check_port(settings)
     children: list[Child] = []
     broker: EmbeddedBroker | None = None
+    weights = Child("weights", _starter("weights"))  # works once, and is not started again
     os.environ["GRAFTWORK_PORT"] = str(port)
     os.environ["GRAFTWORK_DATA"] = str(settings.data_folder)
     try:
@@ -123,6 +125,8 @@ def run() -> int:
         url = f"http://{_reachable(settings.host)}:{port}"
         _wait_ready(url, next(child for child in children if child.name == "api"))
         _print_welcome(url, key, settings)
+        if settings.bring_in_weights and is_any_here(settings):
+            weights.process = weights.start()
         while True:
             time.sleep(0.5)
             for child in children:
@@ -131,7 +135,7 @@ def run() -> int:
         print("stopping", flush=True)
         return 0
     finally:
-        _stop(children)
+        _stop([*children, weights])
         if broker is not None:
             broker.forget()
 

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from app.errors import ConflictError, ErrorItem, UnprocessableError
 from app.ml.errors import ConfigError
 from app.ml.fields import Integer, Real
-from app.ml.spec import Frozen
+from app.ml.spec import Frozen, WarningItem
 from app.models.refs import MAX_REF
 
 ShortText = Annotated[str, StringConstraints(min_length=1, max_length=200)]
@@ -73,6 +73,7 @@ class JobColumns:
     priority: int = 0
     lane: Lane = "long"
     files: dict[str, Any] | None = None  # {name: {sha256, bytes}} of files that it works from
+    warnings: tuple[WarningItem, ...] = ()  # of the request itself, beside those of its dataset
 
 
 class JobKind(Frozen):

@@ -62,7 +62,10 @@ def add(session: Session, project_id: str, columns: JobColumns, traceparent: str
         parent_model_id=columns.parent_model_id,
         sweep_id=columns.sweep_id,
         extends_id=columns.extends_id,
-        warnings=_dataset_warnings(session, columns.dataset_id),
+        warnings=[
+            *_dataset_warnings(session, columns.dataset_id),
+            *(warning.model_dump(mode="json") for warning in columns.warnings),
+        ],
         priority=columns.priority,
         urgency=_urgency_of_sweep(session, columns.sweep_id),
         lane=columns.lane,

@@ -108,6 +108,7 @@ class WarningCode(StrEnum):
         "Preparation removed rows of the dataset's file, so that a batch prediction does not answer them.",
     )
     # Learning
+    PUBLISHED_WEIGHTS = "published_weights", "A training starts from scratch, and published weights suit its rows."
     CLASSES_DROPPED = "classes_dropped", "A pretrained model answers classes that the dataset lacks; a new head cannot."
     FAR_TARGETS = "far_targets", "Target values lie a hundred times as far from the median as the usual ones."
     UNKNOWN_TO_MODEL = "unknown_to_model", "Rows hold categories or tokens that the pretrained model has never seen."

@@ -242,6 +242,7 @@ class Service:
             "PYTHONWARNINGS": "default",
             "GRAFTWORK_DATA": str(folder / "data"),
             "GRAFTWORK_BOOTSTRAP_KEY": KEY,
+            "GRAFTWORK_BRING_IN_WEIGHTS": "false",  # a test finds the models that it makes
             **{f"GRAFTWORK_{name.upper()}": str(value) for name, value in settings.items()},
         }
         self.processes: list[subprocess.Popen[bytes]] = []

@@ -8,7 +8,8 @@ from sqlalchemy.orm import Session
 
 from app.datasets.repository import DatasetRow
 from app.jobs.interface import ModelRef, does_not_fit
-from app.jobs.kinds.trainings import TrainingRequest
+from app.jobs.kinds.proposals import propose_weights
+from app.jobs.kinds.trainings import Proposals, TrainingRequest
 from app.ml.configs.learning import FineTuningConfig
 from app.ml.configs.resolved import Resolved, ResolvedFineTuning
 from app.ml.errors import ConfigError
@@ -44,6 +45,12 @@ class FineTuningRequest(TrainingRequest, FineTuningConfig):
         """Resolve against the dataset, the pretrained model, and the dataset of the unlabelled rows."""
         manifest = Manifest.model_validate(parent.manifest) if parent else None
         return resolve_fine_tuning(FineTuningConfig(**self.learning_half()), spec, manifest, auxiliary)
+
+    def proposals(self, resolved: Resolved[Any], spec: DataSpec) -> Proposals:
+        """Propose published weights where the user has named neither a model nor a backbone."""
+        if self.model is not None or self.backbone != "auto":
+            return (), ()
+        return propose_weights(resolved.config, spec)
 
     @classmethod
     def was_solved(cls, checkpoint: Mapping[str, Any]) -> bool:

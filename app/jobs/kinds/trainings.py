@@ -26,12 +26,13 @@ from app.ml.configs.learning import FineTuningConfig, PretrainingConfig
 from app.ml.configs.resolved import Resolved, ResolvedFineTuning, ResolvedPretraining
 from app.ml.errors import ConfigError
 from app.ml.resolution.devices import check_splittable
-from app.ml.spec import DataSpec, Decision
+from app.ml.spec import DataSpec, Decision, WarningItem
 from app.models.refs import ModelName, as_name
 from app.models.repository import ModelRow
 
 _STEM_CHARACTERS = 70
 _ID_DIGITS = 8  # random ones
+Proposals = tuple[tuple[Decision, ...], tuple[WarningItem, ...]]
 ResolvedConfig = ResolvedPretraining | ResolvedFineTuning
 
 
@@ -58,6 +59,11 @@ class TrainingRequest(JobKind):
         self, spec: DataSpec, parent: ModelRow | None, auxiliary: DataSpec | None
     ) -> Resolved[ResolvedPretraining] | Resolved[ResolvedFineTuning]:
         """Return the learning config with every "auto" replaced. Raises `ConfigError`."""
+
+    def proposals(self, resolved: Resolved[Any], spec: DataSpec) -> Proposals:
+        """Return what else could be done, which the answer says as decisions and warnings; by default nothing."""
+        del resolved, spec
+        return (), ()
 
     def check_resolved(
         self, session: Session, config: dict[str, Any], dataset: DatasetRow, parent: ModelRow | None
@@ -94,7 +100,8 @@ class TrainingRequest(JobKind):
         except ConfigError as error:
             raise does_not_fit(error) from None
         name = self.model_name(session, dataset)
-        decisions = [decision.model_dump(mode="json") for decision in resolved.decisions]
+        proposed, warnings = self.proposals(resolved, spec)
+        decisions = [decision.model_dump(mode="json") for decision in (*resolved.decisions, *proposed)]
         if self.name is None:
             decisions.append({"field": "name", "value": name, "reason": "named after the dataset"})
         config = {
@@ -111,6 +118,7 @@ class TrainingRequest(JobKind):
             dataset_id=dataset.id,
             parent_model_id=parent.id if parent else None,
             priority=self.priority,
+            warnings=warnings,
         )
 
     def learning_half(self) -> dict[str, Any]:

