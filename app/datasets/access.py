@@ -11,7 +11,7 @@ from app.errors import ConflictError, NotFoundError
 from app.kit.ids import is_id
 from app.ml.spec import DataSpec
 
-INPUT_FILES = ("inputs.npy", "text.npy", "offsets.npy")
+INPUT_FILES = ("inputs.npy", "text.npy", "offsets.npy", "column_texts.npy", "column_offsets.npy")
 NO_SUCH_DATASET = "there is no such dataset in this project"
 
 

@@ -25,7 +25,7 @@ class Column(BaseModel):
     """An input column of a table, or a channel of series."""
 
     name: str
-    type: Literal["number", "category", "date"]
+    type: Literal["number", "category", "date", "text"]
     categories: list[str]
 
 
