@@ -112,6 +112,10 @@ class WarningCode(StrEnum):
     CLASSES_DROPPED = "classes_dropped", "A pretrained model answers classes that the dataset lacks; a new head cannot."
     FAR_TARGETS = "far_targets", "Target values lie a hundred times as far from the median as the usual ones."
     UNKNOWN_TO_MODEL = "unknown_to_model", "Rows hold categories or tokens that the pretrained model has never seen."
+    WORSE_THAN_UNTRAINED = (
+        "worse_than_untrained",
+        "A linear probe does worse on the features of a pretraining than on those of the network before it.",
+    )
     EVALUATED_ON_TRAIN = "evaluated_on_train", "An evaluation measured rows that the model has learned from."
 
 

@@ -88,6 +88,9 @@ def train(
         # The epoch is counted before the caller sees the evaluation: what it saves then resumes at the next epoch.
         progress.epoch, progress.position = progress.epoch + 1, 0
         if evaluated:
+            warning = probe.warning(progress, evaluated.metrics, plan.total_steps) if probe else None
+            if warning is not None:
+                yield warning
             yield evaluated
     # Early stopping, or the online probe, has kept the best weights; without either there are none to restore.
     state.restore_best()

@@ -245,6 +245,8 @@ def prepare(
         run.label_propagation = LabelPropagation.open(config, data, auxiliary, modality, device)
     # The objective first, on the device: initial centroids, say. Heads after it: they standardise by features.
     objective.fit(run.examples("train"))
+    if run.probe is not None:
+        run.probe = run.probe.with_untrained(objective)
     if isinstance(objective, FineTuning):
         assert isinstance(config, ResolvedFineTuning)
         run.config, decisions = settle_heads(config, objective, run.examples("train"))

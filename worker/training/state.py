@@ -33,6 +33,8 @@ class TrainingProgress(pydantic.BaseModel):
     best_score: float | None = None  # of the online probe
     best_step: int | None = None  # the step of that score
     looks_without_gain: int = 0  # evaluations of the online probe since then
+    looks_below_untrained: int = 0  # evaluations in a row at which the probe was clearly below the untrained network
+    warned_of_untrained: bool = False
     pieces: int = 1  # into which a batch is cut, where the device has too little memory for all of it
     rate: float = 1.0  # share of the configured learning rate
     setbacks: int = 0  # how often the training diverged and went back

@@ -41,15 +41,19 @@ class PretrainingConfig(Frozen):
     labels: AnySupervision | None = Field(
         None, description="What the labels of some rows add to the loss; null: no label is looked at."
     )
-    watch: OnlineProbeConfig | None = Field(
-        None, description="What is looked at at each evaluation, and whether it chooses the weights; null: nothing."
+    watch: Auto[OnlineProbeConfig] | None = Field(
+        "auto",
+        description="What is looked at at each evaluation, and whether it chooses the weights; auto: where train rows "
+        "carry a target, a probe of the first such target on a few of them, which warns where pretraining loses what "
+        "the target needs; null: nothing.",
     )
     training: TrainingConfig = Field(default_factory=TrainingConfig, description="How it is trained.")
 
     @property
     def auxiliary_dataset(self) -> tuple[Location, str] | None:
         """Another dataset that is looked at, and the field that names it."""
-        return (("watch", "dataset"), self.watch.dataset) if self.watch and self.watch.dataset else None
+        watch = self.watch
+        return (("watch", "dataset"), watch.dataset) if watch and watch != "auto" and watch.dataset else None
 
 
 class FineTuningConfig(Frozen):

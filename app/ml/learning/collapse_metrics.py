@@ -40,15 +40,16 @@ def dead_units(features: Tensor) -> float:
     return float((high - low <= _ROUNDING * size).double().mean())
 
 
-def probe_score(features: Tensor, labels: Tensor, target: TargetSpec) -> float:
-    """Return accuracy or R2 of ridge regression on rows (N, F) left out one at a time; NaN where all labels are equal.
+def probe_scores(features: Tensor, labels: Tensor, target: TargetSpec) -> Tensor:
+    """Return the scores (N,) of ridge regression on rows (N, F) left out one at a time; NaN where all labels are equal.
 
-    Labels (N,) are all known. Classes are predicted by the largest of K regressions onto 0 and 1.
+    Their mean is the accuracy, or R2. Labels (N,) are all known. Classes are predicted by the largest of K regressions
+    onto 0 and 1.
     """
     if bool((labels == labels[:1]).all()):
-        return float("nan")
+        return torch.full_like(labels, torch.nan, dtype=torch.float64)
     if target.type == "category":
         indicators = F.one_hot(labels, len(target.classes)).double()  # (N, K)
-        return float((leave_one_out(features, indicators).argmax(1) == labels).double().mean())
+        return (leave_one_out(features, indicators).argmax(1) == labels).double()
     errors = leave_one_out(features, labels.double()[:, None])[:, 0] - labels  # (N,)
-    return float(1 - errors.square().mean() / labels.double().var(correction=0))
+    return 1 - errors.square() / labels.double().var(correction=0)

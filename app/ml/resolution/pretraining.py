@@ -5,15 +5,20 @@ Nothing here reads rows: the description of the data is enough, so that a reques
 
 import math
 from dataclasses import replace
+from functools import partial
+
+import torch
 
 from app.ml.configs.learning import PretrainingConfig
+from app.ml.configs.online_probe import OnlineProbeConfig
 from app.ml.configs.resolved import Resolved, ResolvedPretraining
 from app.ml.errors import ConfigError
-from app.ml.interfaces import Decisions, MethodConfig, ResolutionContext
+from app.ml.interfaces import Decision, Decisions, MethodConfig, ResolutionContext
 from app.ml.interfaces.resolvable import filled
 from app.ml.kinds.supervision import AnySupervision
 from app.ml.kinds.supervision.base import SupervisionConfig, SupervisionRequest
 from app.ml.resolution.auxiliary import check_online_probe
+from app.ml.resolution.cost import max_steps
 from app.ml.resolution.network import (
     check_size,
     resolve_augmentations,
@@ -26,6 +31,8 @@ from app.ml.resolution.training import Purpose, resolve_training
 from app.ml.spec import DataSpec
 
 _ROWS_TO_COMPARE = 2
+_MIN_ROWS_TO_WATCH = 50  # with fewer labels only a very large loss is more than noise
+_ROWS_TO_WATCH = 300  # each evaluation costs the features of these rows, and a decomposition of that size
 _LABELS_SHARE = 0.1  # of a row's values: Kingma et al., 2014, give the labels a tenth too
 
 
@@ -43,12 +50,23 @@ def resolve_pretraining(
     backbone, of_backbone = resolve_backbone(config.backbone, context, method.needs, method.kind)
     augmentations, of_augmentations = resolve_augmentations(config.augmentations, method, context)
     labels, of_labels = _resolve_labels(config.labels, method, spec, context)
-    check_online_probe(config.watch, config.training, spec, auxiliary)
+    watch, of_watch = _resolve_watch(config, spec)
+    check_online_probe(watch, config.training, spec, auxiliary)
     if method.compares_rows:
         _check_rows_to_compare(method, rows, config)
-    check_size(lambda: method.build(backbone.build(preprocessing.largest(spec))))
+    encoding = preprocessing.largest(spec)
+    check_size(lambda: method.build(backbone.build(encoding)))
     least_rows = _ROWS_TO_COMPARE if method.compares_rows else 1
-    purpose = Purpose("pretraining", rows, spec, own_defaults=method.training_defaults(context), least_rows=least_rows)
+    with torch.device("meta"):
+        network = backbone.build(encoding)
+    purpose = Purpose(
+        "pretraining",
+        rows,
+        spec,
+        own_defaults=method.training_defaults(context),
+        least_rows=least_rows,
+        max_steps=partial(max_steps, network, spec) if method.runs_backbone else None,
+    )
     training, of_training = resolve_training(config.training, purpose)
     resolved = ResolvedPretraining(
         preprocessing=preprocessing,
@@ -56,12 +74,26 @@ def resolve_pretraining(
         method=method,
         augmentations=augmentations,
         labels=labels,
-        watch=config.watch,
+        watch=watch,
         training=training,
     )
     return Resolved(
-        resolved, (*of_preprocessing, *of_backbone, *of_method, *of_augmentations, *of_labels, *of_training)
+        resolved,
+        (*of_preprocessing, *of_backbone, *of_method, *of_augmentations, *of_labels, *of_watch, *of_training),
     )
+
+
+def _resolve_watch(config: PretrainingConfig, spec: DataSpec) -> tuple[OnlineProbeConfig | None, Decisions]:
+    """Resolve what is looked at: a probe of the first target that enough train rows carry, where there is one."""
+    if config.watch != "auto":
+        return config.watch, ()
+    for target in spec.targets:
+        rows = spec.labelled.get(target.name, spec.rows).get("train", 0)
+        if rows >= _MIN_ROWS_TO_WATCH and (target.type == "number" or len(target.classes) > 1):
+            watch = OnlineProbeConfig(target=target.name, rows=_ROWS_TO_WATCH)
+            reason = f"{rows} train rows carry {target.name!r}: a probe on {min(rows, _ROWS_TO_WATCH)} measures alone"
+            return watch, (Decision(field="watch", value=watch.model_dump(), reason=reason),)
+    return None, ()
 
 
 def _check_rows_to_compare(method: MethodConfig, rows: int, config: PretrainingConfig) -> None:

@@ -5,12 +5,13 @@ of them is among the digits that any reported accuracy is measured on.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 from app.ml.configs.training import MAX_EPOCHS, ResolvedTraining, TrainingConfig
 from app.ml.errors import ConfigError
-from app.ml.interfaces import Choices, Decisions
+from app.ml.interfaces import Choices, Decision, Decisions
 from app.ml.interfaces.resolvable import filled
 from app.ml.interfaces.values import TrainingDefaults
 from app.ml.kinds.optimizers import Adam, AnyOptimizer, ResolvedAdam, ResolvedAdamW, ResolvedOptimizer, ResolvedSgd, Sgd
@@ -32,6 +33,7 @@ class Purpose:
     targets: tuple[str, ...] = ()
     own_defaults: TrainingDefaults | None = None  # the method's
     least_rows: int = 1  # that a batch, and the validation split, must have
+    max_steps: Callable[[int], int] | None = None  # of so many rows, by default, so that they end in minutes
 
     @property
     def defaults(self) -> TrainingDefaults:
@@ -65,7 +67,12 @@ def resolve_training(config: TrainingConfig, purpose: Purpose) -> tuple[Resolved
     defaults, rows = purpose.defaults, purpose.rows
     batch_size: int = _batch_size(defaults, rows) if config.batch_size == "auto" else config.batch_size
     steps_per_epoch = math.ceil(rows / batch_size)
+    of_length: Decisions = ()
     epochs = _epochs(defaults, steps_per_epoch) if config.epochs == "auto" else config.epochs
+    if config.epochs == "auto" and purpose.max_steps is not None:
+        config, epochs, of_length = _shortened(
+            config, epochs, steps_per_epoch, purpose.max_steps(min(batch_size, rows))
+        )
     total_steps: int = config.steps or (epochs or 0) * steps_per_epoch
     optimizer, of_optimizer = _resolve_optimizer(config.optimizer, purpose)
     schedule, of_schedule = _resolve_schedule(config.schedule, defaults, total_steps)
@@ -77,7 +84,7 @@ def resolve_training(config: TrainingConfig, purpose: Purpose) -> tuple[Resolved
     }
     known = config.model_copy(update={"optimizer": optimizer, "schedule": schedule})
     training, decisions = filled(known, ResolvedTraining, choices, "training.")
-    return training, (*decisions, *of_optimizer, *of_schedule)
+    return training, (*of_length, *decisions, *of_optimizer, *of_schedule)
 
 
 def _check_early_stopping(config: TrainingConfig, purpose: Purpose) -> None:
@@ -97,6 +104,22 @@ def _batch_size(defaults: TrainingDefaults, rows: int) -> int:
 def _epochs(defaults: TrainingDefaults, steps_per_epoch: int) -> int:
     """Passes that make about as many steps as is usual."""
     return max(defaults.min_epochs, min(defaults.max_epochs, round(defaults.steps / steps_per_epoch)))
+
+
+def _shortened(
+    config: TrainingConfig, epochs: int | None, steps_per_epoch: int, most: int
+) -> tuple[TrainingConfig, int | None, Decisions]:
+    """Shorten what would take longer than minutes to at most so many steps, be it a part of an epoch."""
+    usual = (epochs or 0) * steps_per_epoch
+    if usual <= most:
+        return config, epochs, ()
+    fewer = most // steps_per_epoch
+    reason = f"{usual} steps of this network would take long on a processor: about {most} end in minutes"
+    if fewer:
+        decision = Decision(field="training.epochs", value=fewer, reason=reason)
+        return config.model_copy(update={"epochs": fewer}), fewer, (decision,)
+    decision = Decision(field="training.steps", value=most, reason=reason)
+    return config.model_copy(update={"epochs": None, "steps": most}), None, (decision,)
 
 
 def _evaluate_every(config: TrainingConfig, epochs: int) -> tuple[int, str]:

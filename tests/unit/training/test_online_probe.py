@@ -10,8 +10,9 @@ import torch
 from app.ml.configs.learning import PretrainingConfig
 from app.ml.data.arrays import ArrayData
 from app.ml.errors import ConfigError
-from app.ml.learning.collapse_metrics import effective_rank, probe_score
+from app.ml.learning.collapse_metrics import effective_rank, probe_scores
 from app.ml.resolution.pretraining import resolve_pretraining
+from app.ml.spec import ModalityKind, WarningCode, WarningItem
 from tests.support import digits, tiny
 from worker.training.events import Evaluated, Event, Finished, Note, StepDone
 from worker.training.run import Run, prepare
@@ -51,9 +52,8 @@ def test_every_evaluation_tells_the_gauges_and_the_probe() -> None:
     with torch.no_grad():
         features = run.state.objective.backbone.eval()(data.encoded(positions, run.modality))
     assert evaluations[-1]["watch/effective_rank"] == effective_rank(features)
-    assert evaluations[-1]["watch/probe_accuracy"] == probe_score(
-        features, data.labels("label", positions), data.spec.targets[0]
-    )
+    expected = probe_scores(features, data.labels("label", positions), data.spec.targets[0])
+    assert evaluations[-1]["watch/probe_accuracy"] == expected.mean()
 
 
 def test_without_labels_the_gauges_are_told_alone_and_without_a_validation_split_too() -> None:
@@ -206,3 +206,41 @@ def test_what_does_not_fit_is_refused_by_name() -> None:
     config = PretrainingConfig.model_validate({"watch": {**PROBE, "dataset": "ds_1"}})
     with pytest.raises(ConfigError, match="it lacks column 'width'"):
         resolve_pretraining(config, fewer.spec, spec)
+
+
+def warnings_of(events: list[Event]) -> list[WarningItem]:
+    return [event for event in events if isinstance(event, WarningItem)]
+
+
+def test_a_pretraining_that_loses_the_target_warns_once_while_it_runs() -> None:
+    data = tiny.images(rows=240)
+    training = {**TRAINING, "epochs": 10, "optimizer": {"kind": "adamw", "lr": 3.0}}
+    events = list(watched(data, PROBE, training=training).train())
+    (warning,) = warnings_of(events)
+    assert warning.code == WarningCode.WORSE_THAN_UNTRAINED
+    assert "'label'" in warning.message
+    assert "untrained network" in warning.message
+    assert warning.count == len(data.positions("train"))
+    place = events.index(warning)
+    assert isinstance(events[place + 1], Evaluated), "the evaluation that showed it"
+    assert sum(isinstance(event, Evaluated) for event in events[place:]) > 1, "it comes while training runs"
+
+
+@pytest.mark.parametrize("modality", tiny.DATASETS)
+def test_sound_pretrainings_do_not_warn_and_are_watched_by_default(modality: ModalityKind) -> None:
+    data = tiny.DATASETS[modality](rows=90)
+    config = PretrainingConfig.model_validate({"training": {**TRAINING, "optimizer": {"kind": "adamw", "lr": 1e-3}}})
+    resolved = resolve_pretraining(config, data.spec)
+    assert resolved.config.watch is not None
+    assert (resolved.config.watch.target, resolved.config.watch.keep) == ("label", "last")
+    assert "watch" in {decision.field for decision in resolved.decisions}
+    events = list(prepare(resolved.config, data).train())
+    assert len(scores(events)) == 6
+    assert not warnings_of(events)
+
+
+def test_few_labels_or_null_are_not_watched() -> None:
+    data = tiny.table(rows=60)
+    assert resolve_pretraining(PretrainingConfig(), data.spec).config.watch is None, "40 train rows"
+    many = tiny.table(rows=90)
+    assert resolve_pretraining(PretrainingConfig(watch=None), many.spec).config.watch is None
