@@ -210,6 +210,11 @@ class Settings(BaseSettings):
     feature_cache_bytes: int = Field(
         default=4 << 30, ge=0, description="Maximum size of a worker's disk cache of features of frozen backbones."
     )
+    choosing_seconds: float = Field(
+        default=86_400,
+        ge=0,
+        description="Maximum of CPU seconds in which a job may choose among ways of learning, whatever it asks for.",
+    )
     short_lane: bool = Field(
         default=True,
         description="Whether a worker that is busy with one job does short ones next to it: preparations, evaluations, "

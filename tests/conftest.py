@@ -24,6 +24,7 @@ from app.keys.service import SCOPES, Scope, create_key
 from app.main import create_app
 from app.queue import MemoryQueue
 from app.settings import Settings
+from tests.support.choosing import CHOOSING_SECONDS
 from tests.support.http import Http
 from tests.support.servers import Postgres
 
@@ -103,7 +104,7 @@ def data_folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def settings(data_folder: Path) -> Settings:
-    return Settings(data=data_folder)
+    return Settings(data=data_folder, choosing_seconds=CHOOSING_SECONDS)
 
 
 @pytest.fixture(scope="session")

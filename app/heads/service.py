@@ -22,9 +22,10 @@ from app.jobs.interface import does_not_fit
 from app.ml.configs.resolved import ResolvedFineTuning
 from app.ml.data.arrays import Examples, InMemory
 from app.ml.errors import ConfigError, CorruptModelError
+from app.ml.fitting.cross_fitting import Turn
 from app.ml.fitting.evaluation import features_of
 from app.ml.fitting.features import feature_key
-from app.ml.fitting.heads import FittedHeads, Turn, fit_heads, frozen_objective
+from app.ml.fitting.heads import FittedHeads, fit_heads, frozen_objective
 from app.ml.models.bundle import BACKBONE, json_of, read_manifest, save_heads
 from app.ml.models.predictor import Predictor, load_bundle
 from app.ml.spec import SPLITS, DataSpec, Decision, Split, WarningCode, WarningItem

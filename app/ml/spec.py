@@ -111,6 +111,7 @@ class WarningCode(StrEnum):
     PUBLISHED_WEIGHTS = "published_weights", "A training starts from scratch, and published weights suit its rows."
     CLASSES_DROPPED = "classes_dropped", "A pretrained model answers classes that the dataset lacks; a new head cannot."
     FAR_TARGETS = "far_targets", "Target values lie a hundred times as far from the median as the usual ones."
+    MODEL_NOT_USED = "model_not_used", "A pretrained model was given, and a way without it answered better."
     UNKNOWN_TO_MODEL = "unknown_to_model", "Rows hold categories or tokens that the pretrained model has never seen."
     WORSE_THAN_UNTRAINED = (
         "worse_than_untrained",

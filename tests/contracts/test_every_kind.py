@@ -38,7 +38,8 @@ from app.ml.resolution.pretraining import resolve_pretraining
 from tests.support import tiny
 from tests.support.answers import flat
 from worker.training.events import EpochDone, Evaluated, Event, Finished, Started, StepDone
-from worker.training.run import Run, prepare
+from worker.training.model_selection.automatic import prepare
+from worker.training.run import Run
 
 MLP = {"kind": "mlp"}
 TARGETS = {"category": "label", "number": "size", "label": ["round", "large"]}

@@ -14,6 +14,7 @@ import pytest
 
 from app.db.session import Database
 from app.settings import Settings
+from tests.support.choosing import CHOOSING_SECONDS
 from tests.support.servers import Postgres
 
 DATABASES = ("sqlite", "postgresql")
@@ -36,11 +37,11 @@ def settings(request: pytest.FixtureRequest, data_folder: Path) -> Iterator[Sett
     if request.param == "postgresql":
         server: Postgres = request.getfixturevalue("postgres")
         with server.lent(request.getfixturevalue("template")) as name:
-            yield Settings(data=data_folder, database_url=server.url(name))
+            yield Settings(data=data_folder, database_url=server.url(name), choosing_seconds=CHOOSING_SECONDS)
         return
     data_folder.mkdir()
     shutil.copy(request.getfixturevalue("migrated"), data_folder / "graftwork.db")
-    yield Settings(data=data_folder)
+    yield Settings(data=data_folder, choosing_seconds=CHOOSING_SECONDS)
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from app.ml.resolution.fine_tuning import resolve_fine_tuning
 from app.ml.spec import ModalityKind, TargetSpec
 from app.models.service import register
 from tests.support import tiny
-from worker.training.run import prepare
+from worker.training.model_selection.automatic import prepare
 
 COLUMNS = ("width", "height", "depth")
 CLASSES = ("large", "small")

@@ -33,6 +33,7 @@ from app.main import create_app
 from app.queue import MemoryQueue
 from app.settings import Settings
 from tests.support import tiny
+from tests.support.choosing import CHOOSING_SECONDS
 from tests.support.http import Http
 from tests.support.weights import send_weights
 from tests.support.work import run_jobs
@@ -63,7 +64,7 @@ class Release:
     """A service in this process on an empty data folder, and the real runner."""
 
     def __init__(self, folder: Path) -> None:
-        self.settings = Settings(data=folder)
+        self.settings = Settings(data=folder, choosing_seconds=CHOOSING_SECONDS)
         folder.mkdir(parents=True)
         self.database = Database(self.settings.sql_url)
         migrate(self.database)

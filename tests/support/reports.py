@@ -14,7 +14,8 @@ from app.ml.resolution.pretraining import resolve_pretraining
 from app.ml.spec import DataSpec
 from tests.support import digits
 from worker.training.events import Note
-from worker.training.run import Run, prepare
+from worker.training.model_selection.automatic import prepare
+from worker.training.run import Run
 from worker.training.transfer_report.controlled_comparison import ControlledComparison
 
 HEADS = [{"kind": "classifier", "target": "label"}]

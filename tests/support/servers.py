@@ -23,6 +23,7 @@ from app import failpoints
 from app.client import Graftwork
 from app.db.tables import Base
 from app.kit.process import free_port
+from tests.support.choosing import CHOOSING_SECONDS
 
 # Short where a test waits for something to be noticed, and long enough for a process that has to wait for its turn.
 QUICK = {"lease_seconds": 6, "sweep_seconds": 0.5, "poll_seconds": 1, "stall_seconds": 6, "backoff_seconds": 0.5}
@@ -242,6 +243,7 @@ class Service:
             "PYTHONWARNINGS": "default",
             "GRAFTWORK_DATA": str(folder / "data"),
             "GRAFTWORK_BOOTSTRAP_KEY": KEY,
+            "GRAFTWORK_CHOOSING_SECONDS": str(CHOOSING_SECONDS),
             "GRAFTWORK_BRING_IN_WEIGHTS": "false",  # a test finds the models that it makes
             **{f"GRAFTWORK_{name.upper()}": str(value) for name, value in settings.items()},
         }

@@ -11,7 +11,8 @@ from app.ml.models.bundle import Bundle
 from app.ml.resolution.fine_tuning import resolve_fine_tuning
 from app.ml.resolution.pretraining import resolve_pretraining
 from app.ml.spec import SPLITS, DataSpec, Split, TargetSpec
-from worker.training.run import Run, prepare
+from worker.training.model_selection.automatic import prepare
+from worker.training.run import Run
 
 CHARACTERS = {"kind": "text", "tokenizer": "character"}
 SMALL = {"kind": "transformer", "width": 32, "depth": 2, "heads": 2}

@@ -81,7 +81,8 @@ class Checkpoints:
         training.state.save(self._path)
         self._sound = self._path
         strategy = training.strategy.model_dump(mode="json") if training.strategy else None
-        manifest = {"progress": progress.model_dump(), "strategy": strategy}
+        selected = training.selected.model_dump(mode="json") if training.selected else None
+        manifest = {"progress": progress.model_dump(), "strategy": strategy, "selected": selected}
         self._attempt.save_checkpoint(self._path, progress.step, progress.epoch, manifest)
 
     def _tell_full(self, error: OSError) -> None:

@@ -64,9 +64,10 @@ def _write_setup(training: Run, folder: Path, rank_folder: Path) -> None:
     parent = folder / "parent"
     setup = {
         "kind": "pretraining" if isinstance(training.config, ResolvedPretraining) else "fine_tuning",
-        "config": training.config.model_dump(mode="json"),
+        "config": (training.requested or training.config).model_dump(mode="json"),
         "data": str(folder / "data"),
         "parent": str(parent) if parent.exists() else None,
+        "selected": training.selected.model_dump(mode="json") if training.selected else None,
         "strategy": training.strategy.model_dump(mode="json") if training.strategy else None,
     }
     (rank_folder / "setup.json").write_text(json.dumps(setup))

@@ -28,7 +28,9 @@ from worker.attempt.exit_codes import RANK_OUT_OF_MEMORY
 from worker.distributed.collectives import Ranks
 from worker.training.loop import follow
 from worker.training.micro_batches import DeviceMemoryError
-from worker.training.run import Run, prepare
+from worker.training.model_selection.automatic import prepare
+from worker.training.run import Run
+from worker.training.selected import Selected
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +65,9 @@ def _prepare(setup: dict[str, Any], device: torch.device) -> Run:
         config = config.model_copy(update={"watch": None})  # only the leader evaluates
     parent = read_bundle(Path(setup["parent"]), for_training=True) if setup["parent"] else None
     strategy = TypeAdapter[StrategyConfig | None](ResolvedStrategy | None).validate_python(setup["strategy"])
-    return prepare(config, ArrayData.open(Path(setup["data"])), device=device, parent=parent, strategy=strategy)
+    data = ArrayData.open(Path(setup["data"]))
+    selected = Selected.model_validate(setup["selected"]) if setup["selected"] else None
+    return prepare(config, data, device=device, parent=parent, selected=selected, strategy=strategy)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import statistics
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +16,9 @@ from worker.attempt.job_inputs import device_for, open_auxiliary, open_data, ope
 from worker.attempt.reporter import progress_of
 from worker.distributed.leader import distributed
 from worker.training import measured_cost
-from worker.training.run import Run, prepare
+from worker.training.model_selection.automatic import prepare
+from worker.training.run import Run
+from worker.training.selected import Selected
 
 _BLOCKS = 10
 
@@ -26,11 +29,11 @@ def run(context: JobContext) -> None:
     attempt.report(progress_of(0, 1, 0, None), [], "loading the data")
     work = _Work(context)
     measured_cost.reset_peak_memory(work.device)
-    training = work.prepared(None, None)
+    training = work.prepared(None, None, None)
     attempt.enter("running", "measuring", "Measuring some steps.", {"device": work.device.type})
     steps = work.steps_of(training)
     costs = _costs(training, steps, folder)
-    plan, strategy = training.plan, training.strategy
+    plan, selected, strategy = training.plan, training.selected, training.strategy
     peaks, sizes = {plan.batch_size: steps.peak_bytes}, measured_cost.batch_sizes(plan.batch_size, plan.rows)
     del training
     available = measured_cost.available_bytes(work.device)
@@ -40,7 +43,7 @@ def run(context: JobContext) -> None:
         context.stop_if_draining()
         attempt.report(progress_of(len(peaks), len(sizes), 0, None), [], "measuring")
         measured_cost.reset_peak_memory(work.device)
-        peaks[size] = work.steps_of(work.prepared(size, strategy)).peak_bytes
+        peaks[size] = work.steps_of(work.prepared(size, selected, strategy)).peak_bytes
     attempt.enter("finalizing", "measuring", "All is measured.")
     metrics = Estimate(
         **costs,
@@ -61,6 +64,7 @@ class _Work:
         attempt, job, folder, settings = context.attempt, context.job, context.folder, context.settings
         dataset, self.data = open_data(context)
         self.config = learning_config(job.config["estimates"], job.config)
+        self._settings = settings
         self.device, self._devices, self._folder = device_for(job), job.devices, folder
         self.keep = FeatureCache(settings.feature_cache, settings.feature_cache_bytes, rows_digest(dataset))
         self.auxiliary = open_auxiliary(context, self.config)
@@ -72,21 +76,29 @@ class _Work:
         with distributed(training, self._devices, self._folder):
             return measured_cost.measure_steps(training)
 
-    def prepared(self, batch_size: int | None, strategy: StrategyConfig | None) -> Run:
+    def prepared(self, batch_size: int | None, selected: Selected | None, strategy: StrategyConfig | None) -> Run:
         """The training as the real job would prepare it, with another batch size where one is given."""
         config = self.config
         if batch_size is not None:
-            training = config.training.model_copy(update={"batch_size": batch_size})
-            config = config.model_copy(update={"training": training})
+            config = _in_batches(config, batch_size)
+            if selected is not None:
+                selected = selected.model_copy(update={"config": _in_batches(selected.config, batch_size)})
         return prepare(
             config,
             self.data,
             device=self.device,
             parent=self.parent,
+            selected=selected,
             strategy=strategy,
             cache=self.keep,
             auxiliary=self.auxiliary,
+            most_seconds=self._settings.choosing_seconds,
         )
+
+
+def _in_batches(config: Any, size: int) -> Any:
+    """The config with another batch size."""
+    return config.model_copy(update={"training": config.training.model_copy(update={"batch_size": size})})
 
 
 def _costs(training: Run, steps: measured_cost.StepCosts, folder: Path) -> dict[str, float | int]:

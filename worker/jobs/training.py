@@ -34,8 +34,10 @@ from worker.distributed.leader import distributed
 from worker.jobs.trial import RunningTrial, trial_of
 from worker.training.cross_fitting import cross_fit
 from worker.training.events import Evaluated, Finished, Note, Started, StepDone
+from worker.training.model_selection.automatic import prepare
 from worker.training.precision import computes_in_bfloat16
-from worker.training.run import Run, prepare
+from worker.training.run import AnyRunConfig, Run
+from worker.training.selected import Selected, selected_of
 
 log = logging.getLogger(__name__)
 
@@ -83,17 +85,27 @@ def _prepare(context: JobContext, parent: Bundle | None) -> Run:
     device = device_for(job)
     keep = FeatureCache(settings.feature_cache, settings.feature_cache_bytes, rows_digest(dataset))
     auxiliary = open_auxiliary(context, config)
+    selected, strategy = _selected(attempt, config)
     return prepare(
-        config, data, device=device, parent=parent, strategy=_chosen(attempt), cache=keep, auxiliary=auxiliary
+        config,
+        data,
+        device=device,
+        parent=parent,
+        selected=selected,
+        strategy=strategy,
+        cache=keep,
+        auxiliary=auxiliary,
+        most_seconds=settings.choosing_seconds,
     )
 
 
-def _chosen(attempt: Attempt) -> StrategyConfig | None:
-    """What an earlier attempt chose; its checkpoints belong to that choice."""
+def _selected(attempt: Attempt, config: AnyRunConfig) -> tuple[Selected | None, StrategyConfig | None]:
+    """What an earlier attempt selected; its checkpoints belong to that choice."""
     for row in attempt.checkpoints():
         if row.manifest.get("strategy") is not None:
-            return TypeAdapter[StrategyConfig](ResolvedStrategy).validate_python(row.manifest["strategy"])
-    return None
+            strategy = TypeAdapter[StrategyConfig](ResolvedStrategy).validate_python(row.manifest["strategy"])
+            return selected_of(row.manifest.get("selected"), config, strategy), strategy
+    return None, None
 
 
 def _parent(context: JobContext) -> Bundle | None:
@@ -191,7 +203,7 @@ def _candidate(attempt: Attempt, training: Run, folder: Path, measured: Evaluati
     out.mkdir()
     training.save_bundle(out)
     manifest = read_manifest(out).model_dump(mode="json")
-    metrics = {**(measured.as_json() if measured else {}), **training.tasks()}
+    metrics = {**(measured.as_json() if measured else {}), **training.tasks(), **training.ladder()}
     return {"kind": manifest["kind"], "manifest": manifest, "files": attempt.keep(out), "metrics": metrics}
 
 
@@ -215,7 +227,7 @@ def _register(
             name=job.name or job.id,
             job_id=job.id,
             dataset_id=job.dataset_id,
-            parent_id=job.parent_model_id,
+            parent_id=job.parent_model_id if training.starts_from_model else None,
             **candidate,
         )
         leases.write(session, attempt.lease, metrics=metrics, files=files)

@@ -28,7 +28,9 @@ def cross_fit(run: Run, parent: Bundle | None) -> Iterator[Event]:
     config, objective = run.config, run.state.objective
     if not isinstance(config, ResolvedFineTuning) or not isinstance(objective, FineTuning):
         return
-    if objective.strategy.solving == "only" or not _lack_rows(objective, run.examples("validation")):
+    if objective.strategy.solving == "only" or run.state.held_out:
+        return  # train rows left out have calibrated it already
+    if not _lack_rows(objective, run.examples("validation")):
         return
     # Torch's global generators go on as if nothing was: what comes after does not depend on this.
     devices = [run.state.device] if run.state.device.type == "cuda" else []
@@ -67,8 +69,7 @@ def _cross_fit(run: Run, config: ResolvedFineTuning, objective: FineTuning, pare
     if not outputs:
         return
     together = {name: torch.cat([of_fold[name] for of_fold in targets]) for name in targets[0]}
-    rows = Examples(run.examples("train").inputs, together)
-    calibrate_by(objective, [torch.cat(of_head) for of_head in outputs], rows)
+    calibrate_by(objective, [torch.cat(of_head) for of_head in outputs], together)
     objective.train()
     count = len(next(iter(together.values())))
     message = (

@@ -19,7 +19,7 @@ import torch
 
 from app.ml.configs.resolved import ResolvedFineTuning, ResolvedPretraining
 from app.ml.data.arrays import ArrayData, Examples, InMemory, Subset
-from app.ml.fitting.evaluation import Evaluation, calibrate, evaluate, features_of
+from app.ml.fitting.evaluation import Evaluation, calibrate, calibrate_by, evaluate, features_of
 from app.ml.fitting.far_targets import warn_of_far_targets
 from app.ml.fitting.features import GetOrCompute, feature_key, uncached
 from app.ml.fitting.objective import (
@@ -35,6 +35,7 @@ from app.ml.interfaces import Backbone, Head, Modality, Objective
 from app.ml.kinds.modalities import AnyModality
 from app.ml.kinds.registry import FAMILIES, kinds
 from app.ml.kinds.strategies.base import StrategyConfig
+from app.ml.kinds.strategies.linear_probe import ResolvedLinearProbe
 from app.ml.kinds.supervision.base import JointObjective
 from app.ml.models.assembly import FineTuning
 from app.ml.models.bundle import Bundle, Manifest, save_bundle
@@ -44,11 +45,12 @@ from app.ml.resolution.pretrained import inherits_preprocessing
 from app.ml.spec import Decision, Split, WarningItem
 from worker.training.events import EpochDone, Event, Note
 from worker.training.label_propagation.pseudo_labels import LabelPropagation
+from worker.training.layer_selection import SelectionContext, select_layer
 from worker.training.loop import Metrics, Plan, train
-from worker.training.model_selection import SelectionContext, select_strategy
 from worker.training.online_probe import OnlineProbe
 from worker.training.optimizer import build_optimizer
 from worker.training.precision import use_channels_last
+from worker.training.selected import Selected
 from worker.training.solve import solve_heads, train_by_solving
 from worker.training.state import LoopState
 from worker.training.task_affinity import is_due, measure_task_affinity
@@ -69,6 +71,8 @@ class Run:
     cache: GetOrCompute = uncached  # for features of a frozen backbone
     probe: OnlineProbe | None = None  # of a pretraining
     label_propagation: LabelPropagation | None = None  # of a fine-tuning
+    selected: Selected | None = None  # of a fine-tuning that chose among candidates: how the config was found
+    requested: ResolvedFineTuning | None = None  # and the config that left it open
 
     @property
     def plan(self) -> Plan:
@@ -83,10 +87,23 @@ class Run:
         return self.plan.lr(max(progress.step - 1, 0)) * progress.rate
 
     def train(self) -> Iterator[Event]:
-        """Train from where the state is; once that has ended, calibrate the heads on the validation rows."""
+        """Train from where the state is; once that has ended, calibrate the heads on rows that they did not learn."""
         yield from self._steps()
-        if isinstance(self.state.objective, FineTuning) and len(self.examples("validation")):
-            calibrate(self.state.objective, self.examples("validation"))
+        objective = self.state.objective
+        if not isinstance(objective, FineTuning):
+            return
+        if len(self.examples("validation")):
+            calibrate(objective, self.examples("validation"))
+        elif self.state.held_out and self.label_propagation is None:  # which learns its own temperature
+            self._calibrate_by_held_out(objective)
+
+    def _calibrate_by_held_out(self, objective: FineTuning) -> None:
+        """Calibrate on train rows, each answered by heads that were fitted without it in the selection."""
+        rows = self.state.held_out["rows"].cpu().numpy()
+        device = self.state.device
+        labels = {name: self.data.labels(name, rows).to(device) for name in _targets(self.config)}
+        outputs = [self.state.held_out[str(index)].to(device) for index in range(len(objective.configs))]
+        calibrate_by(objective, outputs, labels)
 
     def _steps(self) -> Iterator[Event]:
         examples, objective = self.examples("train"), self.state.objective
@@ -129,6 +146,15 @@ class Run:
         if not isinstance(objective, FineTuning) or objective.affinity is None:
             return {}
         return {"tasks": objective.affinity.as_json([config.key for config in objective.configs])}
+
+    def ladder(self) -> dict[str, Any]:
+        """{"ladder": all candidates with their scores and costs}, where the config was selected among several."""
+        return {"ladder": [rung.model_dump(mode="json") for rung in self.selected.ladder]} if self.selected else {}
+
+    @property
+    def starts_from_model(self) -> bool:
+        """Whether it starts from the pretrained model that was given, if any was."""
+        return self.selected is None or self.selected.pretrained
 
     def examples(self, split: Split) -> Examples:
         """A split's rows, or for a frozen backbone their features; of a fine-tuning only labelled rows."""
@@ -225,11 +251,9 @@ def prepare(
     if isinstance(config, ResolvedPretraining):
         objective = _pretraining(config, data, backbone)
     else:
+        assert not config.strategy.selects_strategy, "what automatic stands for must be selected before"
         if strategy is None:
-            train_and_evaluate = partial(_train_and_evaluate, device, parent)
-            pretrained = parent is not None
-            context = SelectionContext(config, data, modality, backbone, pretrained, device, train_and_evaluate, cache)
-            strategy, notes = select_strategy(config.strategy, context)
+            strategy, notes = _select(SelectionContext(config, data, modality, backbone, device, cache))
         # Heads draw their weights on the CPU, whatever the device: the same seed gives the same weights everywhere.
         objective = build_objective(config, data.spec, backbone.cpu(), strategy, parent)
     objective.augmentations = config.augmentations
@@ -302,14 +326,14 @@ def _pretraining(config: ResolvedPretraining, data: ArrayData, backbone: Backbon
     return JointObjective(objective, labels.build(backbone.features, target), labels)
 
 
-def _train_and_evaluate(
-    device: torch.device, parent: Bundle | None, config: ResolvedFineTuning, data: ArrayData
-) -> Evaluation | None:
-    """Train a candidate of the model selection from the parent on, and evaluate it on the validation split."""
-    run = prepare(config, data, device=device, parent=parent)
-    for _ in run.train():
-        pass
-    return run.evaluate("validation")
+def _select(context: SelectionContext) -> tuple[StrategyConfig, tuple[Note, ...]]:
+    """The strategy with the layer that it leaves open; torch's global generators stay untouched."""
+    strategy = context.config.strategy
+    if not isinstance(strategy, ResolvedLinearProbe) or strategy.layer != "best":
+        return strategy, ()
+    with torch.random.fork_rng(devices=[context.device] if context.device.type == "cuda" else []):
+        probe, note = select_layer(strategy, context)
+    return probe, (note,)
 
 
 def _backbone(

@@ -70,6 +70,7 @@ class LoopState:
     best: Tensors | None = None
     ranks: StepSharing | None = None  # set while several devices share each step
     frozen: frozenset[str] = frozenset()
+    held_out: Tensors = field(default_factory=dict)  # `rows` (n,), and the outputs (n, K) of each head without them
 
     def save(self, path: Path) -> str:
         """Write everything, random generators included, atomically; return the file's SHA-256."""
@@ -78,6 +79,7 @@ class LoopState:
             **_prefixed("best", self.best or {}),
             **_prefixed("optimizer", self._optimizer_tensors()),
             **_prefixed("random", self._generators()),
+            **_prefixed("held_out", self.held_out),
         }
         # The optimizer's state has tensors alone; which parameters have any, in order to miss none, is in the manifest.
         manifest = {"format": 1, "progress": self.progress.model_dump(), "stepped": self._stepped()}
@@ -110,6 +112,7 @@ class LoopState:
         self.best = {name: tensor.to(self.device) for name, tensor in best.items()} or None
         self._load_optimizer(optimizer)
         self._set_generators(generators)
+        self.held_out = _under(tensors, "held_out")
 
     def clear_early_stopping(self) -> None:
         """Forget that the training has stopped early, and count evaluations without gain anew: it is extended."""

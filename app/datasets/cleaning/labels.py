@@ -3,7 +3,8 @@
 Names are spellings of one class where they are equal once normalised (Unicode NFKC, case folded, blanks trimmed and
 made single, dots at the end cut). The most frequent spelling stays. Short names are not merged, since "a" and "A" may
 be two letters and "CO" is not "Co"; but "no" and "No" are one word, and so are "Y" and "y" where all classes are y and
-n. A rare class one letter away from a frequent one is only reported: it may be a misspelling, or a word of its own.
+n. Neither are names with capitals inside of a word, as in "hid" and "hId", unless they are rare: who writes so means
+it. A rare class one letter away from a frequent one is only reported: it may be a misspelling, or a word of its own.
 """
 
 import unicodedata
@@ -98,7 +99,11 @@ class Labels(CleaningStep):
         """Return the groups of codes whose names are merged, the one that stays first, and report these and others."""
         spellings = find_spellings(names, counts)
         words = {_normalise(name) for name in names} if spellings else set()
-        merged = [group for group in spellings if self._are_one(_normalise(names[group[0]]), words)]
+        merged = [
+            group
+            for group in spellings
+            if self._are_one(_normalise(names[group[0]]), words) and not _means_its_case(group, names, counts)
+        ]
         kept = [group for group in spellings if group not in merged]
         self._record_groups(
             f"{what}: names that are one but for case, blanks or Unicode form were merged", merged, names, state
@@ -167,6 +172,19 @@ def _is_word(name: str, words: set[str]) -> bool:
 def _is_short_word(name: str, words: set[str]) -> bool:
     """Return whether a short name is a word in any case: "no", or a letter of a pair that makes up all `words`."""
     return name in SHORT_WORDS or (name in words and any(words <= pair for pair in SHORT_PAIRS))
+
+
+def _means_its_case(group: Sequence[int], names: Names, counts: Sequence[int]) -> bool:
+    """Return whether a spelling that is not rare has capitals inside of a word that is not written in capitals."""
+    often = max(counts[code] for code in group)
+    return any(
+        MIN_FREQUENCY_RATIO * counts[code] > often and not (name.isupper() or all(map(_has_usual_case, name.split())))
+        for code, name in ((code, names[code]) for code in group)
+    )
+
+
+def _has_usual_case(word: str) -> bool:
+    return word[1:] == word[1:].lower() or word.isupper()
 
 
 def _normalise(name: str) -> str:

@@ -48,6 +48,13 @@ class TrainingConfig(Frozen):
         None, description="Also write one every so many steps; null does not."
     )
 
+    @property
+    def says_how(self) -> bool:
+        """Whether anything is said of how a network is to be trained: not where it starts, nor what is saved."""
+        fields = {"epochs", "steps", "batch_size", "optimizer", "schedule", "clip_grad_norm", "early_stopping"}
+        usual = TrainingConfig()
+        return any(getattr(self, name) != getattr(usual, name) for name in fields)
+
     @model_validator(mode="before")
     @classmethod
     def _one_length(cls, values: object) -> object:

@@ -111,16 +111,16 @@ def raw_outputs(objective: FineTuning, examples: Examples) -> list[Tensor]:
 @torch.no_grad()
 def calibrate(objective: FineTuning, examples: Examples) -> None:
     """Fit the heads' calibration on rows that they did not learn from."""
-    calibrate_by(objective, raw_outputs(objective.eval(), examples), examples)
+    calibrate_by(objective, raw_outputs(objective.eval(), examples), examples.targets)
     objective.train()
 
 
 @torch.no_grad()
-def calibrate_by(objective: FineTuning, outputs: list[Tensor], examples: Examples) -> None:
+def calibrate_by(objective: FineTuning, outputs: list[Tensor], targets: dict[str, Tensor]) -> None:
     """Fit the heads' calibration on every head's outputs (N, K) for rows that these do not come from."""
     for config, head, output in zip(objective.configs, objective.each_head(), outputs, strict=True):
         if config.needs_labels:
-            head.fit_calibration(output, stacked(config, examples.targets))
+            head.fit_calibration(output, stacked(config, targets))
 
 
 @torch.no_grad()

@@ -5,8 +5,7 @@ they calibrate; else the train rows do, each answered by heads that were fitted 
 out-of-fold outputs measure the heads, too, where there are neither test nor validation rows.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from app.ml.configs.resolved import ResolvedFineTuning
 from app.ml.data.arrays import Examples, InMemory
+from app.ml.fitting.cross_fitting import Turn, cross_fit
 from app.ml.fitting.evaluation import Evaluation, calibrate, calibrate_by, evaluate, evaluation_of
 from app.ml.fitting.far_targets import warn_of_far_targets
 from app.ml.fitting.objective import build_objective, fit_statistics, head_entries, warn_of_dropped_classes
@@ -23,14 +23,12 @@ from app.ml.interfaces import Head
 from app.ml.kinds.modalities import AnyModality
 from app.ml.models.assembly import FineTuning, stacked
 from app.ml.models.bundle import Bundle, Manifest
-from app.ml.solvers.folds import stratified
+from app.ml.solvers.folds import NEVER, stratified
 from app.ml.solvers.solution import Fit
 from app.ml.spec import DataSpec, Decision, Split, WarningItem
 
 FOLDS = 5
 _MAX_ROWS_OF_ALL_FOLDS = 2_000  # of more rows one fold is held out: it says enough, and all take long
-
-Turn = Callable[[], AbstractContextManager[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +76,7 @@ def fit_heads(
         rows, outputs = _out_of_fold(config, spec, parent, objective, train, turn)
         held_out = Examples(InMemory(train.inputs.take(rows)), train.batch(rows).targets)
         with turn():
-            calibrate_by(objective, outputs, held_out)
+            calibrate_by(objective, outputs, held_out.targets)
             evaluation = evaluation_of(objective, outputs, held_out, "validation") if len(rows) else None
             if measured == "test":
                 evaluation = evaluate(objective, splits["test"], "test")
@@ -87,30 +85,15 @@ def fit_heads(
     return FittedHeads(bundle, fits, evaluation, calibrated_on, warnings, decisions)
 
 
-@torch.no_grad()
 def _out_of_fold(
     config: ResolvedFineTuning, spec: DataSpec, parent: Bundle, whole: FineTuning, train: Examples, turn: Turn
 ) -> tuple[Tensor, list[Tensor]]:
-    """Return train rows (n,), and every head's outputs (n, K) for them by heads fitted on the rows of other folds.
-
-    Targets are scaled as for all rows, so that outputs of different folds, and of the whole, have one unit.
-    """
-    nothing = torch.empty(0, dtype=torch.int64)
-    rows = [nothing]
-    outputs = [whole.outputs(train.inputs.take(nothing))]  # (0, K) of each head
-    for held_out in _folds(whole, train):
-        with turn():
-            objective = frozen_objective(config, spec, parent)
-            fit_statistics(objective, train)
-            others = train.batch(torch.nonzero(~held_out).flatten())
-            objective.solve(others.inputs, others.targets)
-            rows.append(torch.nonzero(held_out).flatten())
-            outputs.append(objective.outputs(train.inputs.take(rows[-1])))
-    return torch.cat(rows), [torch.cat(of_head) for of_head in zip(*outputs, strict=True)]
+    """Return train rows (n,), and every head's outputs (n, K) for them by heads fitted on the rows of other folds."""
+    return cross_fit(lambda: frozen_objective(config, spec, parent), train, _folds(whole, train), turn)
 
 
-def _folds(objective: FineTuning, train: Examples) -> Iterator[Tensor]:
-    """Yield which rows are held out, bool (N,), fold by fold; rows with equal features are in the same fold."""
+def _folds(objective: FineTuning, train: Examples) -> Tensor:
+    """Return the fold of each row (N,); rows with equal features are in the same one."""
     labels = stacked(objective.configs[0], train.targets).cpu()  # (N,), of several targets (N, T)
     features = train.inputs.take(None).cpu().numpy()
     _, first, group = np.unique(features, axis=0, return_index=True, return_inverse=True)
@@ -118,9 +101,7 @@ def _folds(objective: FineTuning, train: Examples) -> Iterator[Tensor]:
     is_classes = not labels.is_floating_point() and labels.ndim == 1
     classes = first_labels + 1 if is_classes else torch.zeros(len(first), dtype=torch.int64)
     folds = stratified(classes.long(), FOLDS)[torch.from_numpy(group.reshape(-1))]
-    for fold in range(FOLDS if len(train) <= _MAX_ROWS_OF_ALL_FOLDS else 1):
-        if (folds == fold).any():
-            yield folds == fold
+    return folds if len(train) <= _MAX_ROWS_OF_ALL_FOLDS else torch.where(folds == 0, folds, NEVER)
 
 
 def _bundle(

@@ -7,6 +7,7 @@ from app.ml.configs.training import TrainingConfig
 from app.ml.errors import ConfigError
 from app.ml.kinds.heads import AnyHead
 from app.ml.kinds.strategies.base import StrategyConfig
+from app.ml.kinds.strategies.linear_probe import ResolvedLinearProbe
 from app.ml.resolution.targets import learnable_target
 from app.ml.spec import DataSpec, Decision
 
@@ -43,7 +44,8 @@ def resolve_label_propagation(
     if choice == "auto":
         if config.transfer_report is not None:
             return None, ()
-        return default_label_propagation(strategy, heads, spec)
+        solved = ResolvedLinearProbe(solver="exact", layer="last")  # which automatic may choose
+        return default_label_propagation(solved if strategy.selects_strategy else strategy, heads, spec)
     if choice is None:
         return None, ()
     if strategy.solving != "only":

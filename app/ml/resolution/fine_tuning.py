@@ -190,16 +190,16 @@ def _default_strategy(
         return LinearProbe(), "pseudo-labels join a probe" if context.linear else an_estimator
     if not backbone.learns and not config.augmentations:
         return LinearProbe(layer="last"), f"labels have nothing to teach {backbone.kind}"
-    if parent is None:
-        return Full(), "a backbone from scratch must learn too"
     classes = max(
         (len(target.classes) or _NUMBER_AS_CLASSES for head in heads for target in targets_of(head, spec)), default=1
     )
     per_class = math.ceil(context.train_rows / classes)
-    if "centroids" in parent.backbone.provides and not config.augmentations:
-        return LinearProbe(), "labels have nothing to teach typical patches"
-    if context.solvable and not config.augmentations and not any(head.needs for head in heads):
+    free = context.solvable and not config.augmentations and not any(head.needs for head in heads)
+    says_how_to_train = config.backbone != "auto" or config.training.says_how
+    if free and (parent is not None or not says_how_to_train):
         return Automatic(), f"chosen by cross-validation on {per_class} labelled rows a class, in the trainer"
+    if parent is None:
+        return Full(), "a backbone from scratch must learn too"
     few = per_class < _FEW_LABELS_PER_CLASS
     reason = f"{per_class} labelled rows a class are {'too few' if few else 'enough'} to move the backbone"
     return (LinearProbe() if few else Full()), reason

@@ -52,8 +52,52 @@ def test_a_pretrained_model_is_adapted_as_its_labels_say(client: Http, settings:
     assert "strategy.kind" in {one["field"] for one in job_of(client, job)["config"]["decisions"]}
     run_jobs(settings)
     told = data_of(client, job, "strategy.chosen")
-    assert set(told["scores"]) == {"linear_probe", "lp_ft", "full"}
+    assert {rung["candidate"] for rung in told["ladder"]} >= {"raw", "random_forest", "linear_probe", "full"}
+    assert {"nearest_neighbours", "raw"} <= set(told["scores"])
     assert strategy_of(client, job)["kind"] == told["strategy"]
+    assert job_of(client, job)["metrics"]["ladder"] == told["ladder"]
+
+
+def test_a_model_that_helps_less_than_the_rows_themselves_is_not_used(
+    client: Http, settings: Settings, labelled: str
+) -> None:
+    """A sum of two columns is linear in the rows: what was pretrained on them can only lose some of it."""
+    job = fine_tune(client, labelled, strategy={"kind": "automatic", "candidates": ["raw", "linear_probe"]})
+    run_jobs(settings)
+    found = job_of(client, job)
+    (output,) = found["outputs"]
+    model = client.get(f"/v1/models/{output['model']}").json()
+    assert (model["backbone"]["kind"], model["parent"]) == ("raw", None)
+    (warning,) = [one for one in model["warnings"] if one["code"] == "model_not_used"]
+    assert "linear_probe" in warning["remedy"]
+    rows = [{"a": 0.4, "b": 0.4, "c": 0.0, "d": 0.1}, {"a": -0.4, "b": -0.4, "c": 0.0, "d": 0.1}]
+    answers = client.post(f"/v1/models/{output['model']}/predictions", json={"inputs": rows}).json()["predictions"]
+    assert [answer["label"]["class"] for answer in answers] == ["up", "down"]
+
+
+def test_without_a_model_simple_ways_are_compared(client: Http, settings: Settings, labelled: str) -> None:
+    body = {"kind": "fine_tuning", "dataset": labelled, "heads": HEADS}
+    job = str(client.post("/v1/jobs", json=body).json()["id"])
+    run_jobs(settings)
+    ladder = {rung["candidate"]: rung for rung in job_of(client, job)["metrics"]["ladder"]}
+    assert {"nearest_neighbours", "raw", "boosted_trees", "random_forest", "tabular_resnet", "scratch"} <= ladder.keys()
+    assert all((rung["score"] is None) == (rung["reason"] is not None) for rung in ladder.values())
+    best = max(rung["score"] for rung in ladder.values() if rung["score"] is not None)
+    chosen = data_of(client, job, "strategy.chosen")["selected"]
+    assert ladder[chosen]["score"] >= best - 0.1
+
+
+def test_trees_that_were_chosen_survive_a_drained_worker(
+    client: Http, settings: Settings, database: Database, labelled: str
+) -> None:
+    job = fine_tune(client, labelled, strategy={"kind": "automatic", "candidates": ["random_forest", "boosted_trees"]})
+    run_drained(settings, database)
+    assert job_of(client, job)["status"] == "queued"
+    run_jobs(settings)
+    found = job_of(client, job)
+    assert found["status"] == "succeeded"
+    assert len([event for event in events_of(client, job) if event["type"] == "strategy.chosen"]) == 1
+    assert [rung["candidate"] for rung in found["metrics"]["ladder"]] == ["random_forest", "boosted_trees"]
 
 
 def test_a_solved_probe_tells_its_penalty_and_the_next_one_finds_its_features(

@@ -146,6 +146,17 @@ def test_letters_that_differ_in_case_stay_two_classes(make: Preparer) -> None:
     assert step(done, "labels").action == "report"
 
 
+def test_capitals_inside_of_words_mean_something(make: Preparer) -> None:
+    """As in names of vowels; a capital that slipped in is none."""
+    vowels = ("hid", "hId", "hEd", "hed", "had", "hAd")
+    done = make("size,label\n" + "".join(f"{row},{vowels[row % 6]}\n" for row in range(60)))
+    assert set(done.spec.targets[0].classes) == {*vowels}
+    assert "'hid' = 'hId'" in done.warning("similar_classes").message
+    names = ["caT" if row == 9 else ("cat", "Cat", "dog")[row % 3] for row in range(60)]
+    slips = make("size,label\n" + "".join(f"{row},{name}\n" for row, name in enumerate(names)))
+    assert len(slips.spec.targets[0].classes) == 2
+
+
 def test_categories_of_inputs_are_merged_on_demand(make: Preparer) -> None:
     town = ["Bern", "bern", "Genf", "BERN "] * 10
     table = csv({"town": town, "size": [k * k for k in range(40)], "label": list("xy") * 20})

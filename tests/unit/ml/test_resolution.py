@@ -15,6 +15,7 @@ from app.ml.kinds.preprocessing.image import ImagePreprocessing
 from app.ml.kinds.preprocessing.table import TablePreprocessing
 from app.ml.kinds.registry import kinds
 from app.ml.models.bundle import Manifest
+from app.ml.resolution.candidates import candidates_of
 from app.ml.resolution.fine_tuning import resolve_fine_tuning
 from app.ml.resolution.pretraining import resolve_pretraining
 from app.ml.spec import DataSpec, TargetSpec
@@ -106,7 +107,9 @@ def test_wide_tables_get_wide_layers() -> None:
 
 def test_labels_do_not_move_typical_patches() -> None:
     parent = manifest(pretraining(IMAGES).backbone, ImageModality(height=28, width=28))  # type: ignore[arg-type]
-    assert fine_tuning(sized(100), parent).strategy.kind == "linear_probe"  # type: ignore[union-attr]
+    candidates = candidates_of(fine_tuning(sized(100), parent), sized(100), 100, pretrained=True)
+    names = {candidate.name for candidate in candidates}
+    assert names & {"linear_probe", "lp_ft", "full", "scratch"} == {"linear_probe"}
     views: dict[str, Any] = {"augmentations": [{"kind": "noise"}]}
     assert fine_tuning(sized(100), parent, **views).strategy.kind == "full"  # type: ignore[union-attr]
 
@@ -138,7 +141,9 @@ def test_resolved_trainings_stay_sane_at_every_size(rows: int) -> None:
 
 def test_the_strategy_follows_parent_and_labels() -> None:
     parent = manifest(pretraining(IMAGES, **CONVNET).backbone, ImageModality(height=28, width=28))  # type: ignore[arg-type]
-    assert fine_tuning(sized(100), None).strategy.kind == "full"  # type: ignore[union-attr]
+    assert fine_tuning(sized(100), None).strategy.kind == "automatic"  # type: ignore[union-attr]
+    for said in ({"backbone": {"kind": "mlp"}}, {"training": {"epochs": 3}}, {"augmentations": [{"kind": "noise"}]}):
+        assert fine_tuning(sized(100), None, **said).strategy.kind == "full"  # type: ignore[union-attr, arg-type]
     assert fine_tuning(sized(100), parent).strategy.kind == "automatic"  # type: ignore[union-attr]
     deep = [{**CLASSIFY[0], "hidden": [16]}]  # cannot be solved for
     found = {rows: fine_tuning(sized(rows), parent, heads=deep).strategy.kind for rows in (9, 90, 91, 60_000)}  # type: ignore[union-attr]

@@ -10,11 +10,15 @@ from app.ml.configs.label_propagation import LabelPropagationConfig
 from app.ml.configs.learning import FineTuningConfig, PretrainingConfig
 from app.ml.configs.resolved import ResolvedFineTuning, ResolvedPretraining
 from app.ml.interfaces.resolvable import ResolvedKinds
+from app.ml.kinds.estimators.base import EstimatorRequest
+from app.ml.kinds.heads.regressor import Regressor
 from app.ml.kinds.registry import FAMILIES, kinds
 from app.ml.models.bundle import Manifest
 
 # Measured on the rows themselves, in the trainer: there "auto" is a choice of its own, and stays one.
 CHOSEN_IN_THE_TRAINER = {(LabelPropagationConfig, "use"), (LabelPropagationConfig, "shares")}
+# Heads keep their class when their fields are settled, and so do the estimators in them.
+SETTLED_WITH_ITS_HEAD = {(Regressor, "transform")}
 
 
 def autos(kind: type[BaseModel], seen: set[type[BaseModel]]) -> Iterator[str]:
@@ -23,7 +27,7 @@ def autos(kind: type[BaseModel], seen: set[type[BaseModel]]) -> Iterator[str]:
         return
     seen.add(kind)
     for name, field in kind.model_fields.items():
-        if (kind, name) in CHOSEN_IN_THE_TRAINER:
+        if (kind, name) in CHOSEN_IN_THE_TRAINER | SETTLED_WITH_ITS_HEAD or issubclass(kind, EstimatorRequest):
             continue
         for part in parts(field.annotation, field.metadata):
             if part == "auto":

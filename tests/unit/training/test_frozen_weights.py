@@ -14,7 +14,8 @@ from app.ml.resolution.fine_tuning import resolve_fine_tuning
 from app.ml.resolution.pretraining import resolve_pretraining
 from tests.support import tiny
 from worker.training.events import StepDone
-from worker.training.run import Run, prepare
+from worker.training.model_selection.automatic import prepare
+from worker.training.run import Run
 
 DATA = tiny.table()
 STEP = 5

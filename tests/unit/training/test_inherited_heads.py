@@ -17,7 +17,8 @@ from app.ml.models.bundle import Bundle
 from app.ml.resolution.fine_tuning import resolve_fine_tuning
 from app.ml.spec import SPLITS, TargetSpec, WarningItem
 from tests.support import tiny
-from worker.training.run import Run, prepare
+from worker.training.model_selection.automatic import prepare
+from worker.training.run import Run
 
 LABEL, SIZE = {"kind": "classifier", "target": "label"}, {"kind": "regressor", "target": "size"}
 FULL = {"kind": "full"}

@@ -14,7 +14,8 @@ from app.ml.data.tensor_file import Tensors
 from app.ml.errors import CorruptCheckpointError
 from app.ml.resolution.pretraining import resolve_pretraining
 from tests.support import tiny
-from worker.training.run import Run, prepare
+from worker.training.model_selection.automatic import prepare
+from worker.training.run import Run
 
 
 def pretraining(optimizer: str = "adamw") -> Run:

@@ -26,7 +26,8 @@ from app.ml.resolution.pretraining import resolve_pretraining
 from app.ml.spec import WarningItem
 from tests.support import tiny
 from worker.training.events import EpochDone, Evaluated, Finished, Note, Started, StepDone
-from worker.training.run import Run, prepare
+from worker.training.model_selection.automatic import prepare
+from worker.training.run import Run
 from worker.training.solve import solve_heads
 
 LABEL, SIZE = {"kind": "classifier", "target": "label"}, {"kind": "regressor", "target": "size"}

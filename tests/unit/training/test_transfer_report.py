@@ -70,7 +70,12 @@ def test_every_modality_gets_all_controls(modality: ModalityKind) -> None:
 
 @pytest.mark.parametrize(
     "strategy",
-    [{"kind": "automatic"}, {"kind": "full"}, {"kind": "lora"}, {"kind": "lp_ft"}],
+    [
+        {"kind": "automatic", "candidates": ["linear_probe", "full"]},
+        {"kind": "full"},
+        {"kind": "lora"},
+        {"kind": "lp_ft"},
+    ],
     ids=lambda strategy: strategy["kind"],
 )
 def test_every_strategy_is_compared_under_itself(strategy: dict[str, Any]) -> None:

@@ -30,7 +30,7 @@ from app.ml.spec import SPLITS
 from worker.training.backbone_ranking.logme import indicators, logme, standardised
 from worker.training.cross_validation import assign_folds, with_rows
 from worker.training.flops import row_seconds, training_seconds
-from worker.training.model_selection import SelectionContext, layer_features, layer_indices, select_layer
+from worker.training.layer_selection import SelectionContext, layer_features, layer_indices, select_layer
 
 _FOLDS = 3
 _DIGITS = 6
@@ -93,9 +93,7 @@ def measure(
         data,
         modality,
         backbone.to(device),
-        pretrained=True,
         device=device,
-        train_and_evaluate=lambda *_: None,  # selecting a layer solves for heads and trains nothing by gradient
         cache=recording,
     )
     assert isinstance(config.strategy, ResolvedLinearProbe)

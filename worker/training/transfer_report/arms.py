@@ -16,7 +16,6 @@ from app.ml.fitting.evaluation import row_scores
 from app.ml.fitting.features import GetOrCompute, uncached
 from app.ml.interfaces import Backbone, BackboneConfig, ResolutionContext
 from app.ml.kinds.modalities import AnyModality
-from app.ml.kinds.strategies.automatic import Automatic
 from app.ml.kinds.strategies.base import StrategyConfig
 from app.ml.kinds.strategies.full import ResolvedFull
 from app.ml.kinds.strategies.linear_probe import ResolvedLinearProbe
@@ -86,13 +85,12 @@ class Arm:
 
 def build_arms(run: Run, parent: Bundle) -> list[Arm]:
     """The pretrained arm of a training and its controls, about in the order of their cost."""
-    config, modality = run.config, run.modality
-    assert isinstance(config, ResolvedFineTuning)
+    config, modality, strategy = _pretrained_way(run, parent)
     report = config.transfer_report
     assert report is not None
     alone = {"transfer_report": None, "unlabelled": None}  # what rows without labels add is another question
     shared = {
-        "strategy": _strategy_to_repeat(config, run.strategy),
+        "strategy": strategy,
         "training": _without_evaluations(config.training),
         **alone,
     }
@@ -160,18 +158,23 @@ class _MemoryCache:
         return features
 
 
-def _strategy_to_repeat(config: ResolvedFineTuning, selected: StrategyConfig | None) -> StrategyConfig:
-    """The strategy of the trained model. A layer that was selected by labels is selected anew, by each round's labels.
+def _pretrained_way(run: Run, parent: Bundle) -> tuple[ResolvedFineTuning, AnyModality, StrategyConfig]:
+    """The config of the trained model, its preprocessing, and the strategy that each round repeats.
 
-    Otherwise the held-out rows of a fold would have taken part in the selection.
+    Where a way without the pretrained weights was selected, that of a probe on them: what are they worth?
+    A layer that was selected by labels is selected anew, by each round's labels: otherwise the held-out rows of a fold
+    would have taken part in the selection.
     """
-    requested = config.strategy
-    assert selected is not None
-    if isinstance(selected, ResolvedLinearProbe) and isinstance(requested, ResolvedLinearProbe):
-        return requested
-    if isinstance(selected, ResolvedLinearProbe) and isinstance(requested, Automatic):
-        return selected.model_copy(update={"layer": "best"})
-    return selected
+    if run.selected is not None and not run.selected.pretrained:
+        assert run.requested is not None
+        modality = parent.manifest.modality.adapted_to(run.data.to_fit(), run.data.spec)
+        return run.requested, modality, ResolvedLinearProbe(solver="exact", layer="best")
+    config, strategy = run.config, run.strategy
+    assert isinstance(config, ResolvedFineTuning)
+    assert strategy is not None
+    if isinstance(strategy, ResolvedLinearProbe) and isinstance(config.strategy, ResolvedLinearProbe):
+        return config, run.modality, config.strategy
+    return config, run.modality, strategy
 
 
 def _probe(config: ResolvedFineTuning) -> ResolvedLinearProbe:

@@ -7,7 +7,7 @@ Coates, Lee and Ng, "An analysis of single-layer networks in unsupervised featur
                 soft_threshold  f_k = max(0, z . c_k / |c_k| - a)    (Coates and Ng, "The importance of encoding
                                 versus training", 2011)
 and the codes are averaged in the cells of a grid, which is the published sum up to a constant. The method `kmeans`
-learns m, W (buffers) and the centroids c (parameters); until then they are 0, the identity and gaussian noise.
+learns m, W (buffers) and the centroids c (parameters); until then the centroids are random patches of train rows.
 """
 
 from typing import Annotated, ClassVar, Literal
@@ -22,6 +22,7 @@ from app.ml.errors import ConfigError
 from app.ml.fields import Auto, Integer, Real
 from app.ml.interfaces import Backbone, BackboneConfig, BackboneRequest, Choices, Encoding, ResolutionContext
 from app.ml.interfaces.abilities import Ability, Centroids
+from app.ml.interfaces.values import ExampleSource
 from app.ml.spec import ModalityKind
 
 _USUAL_PATCH, _USUAL_CENTROIDS = 6, 200
@@ -29,6 +30,7 @@ _PATCHES_PER_CENTROID = 10  # fewer cannot tell where its middle is
 _CONTRAST = 10 / 255**2  # e: what a patch varies by noise alone
 _WHITENING = 0.1  # e'
 _ROWS_AT_ONCE = 4  # the codes of so many images fit into a processor's cache
+_MAX_ROWS_TO_INITIALIZE, _PATCHES_TO_WHITEN = 1_000, 10_000
 _MIN_SQUARE = 1e-6  # below it a distance has no slope
 
 
@@ -111,6 +113,21 @@ class KMeansPatchesBackbone(Backbone, Centroids):
     def layers(self, inputs: Tensor) -> list[Tensor]:
         """There is one."""
         return [self(inputs)]
+
+    @torch.no_grad()
+    def initialize(self, examples: ExampleSource) -> None:
+        """Take random patches of train rows as typical ones: nearly as good as k-means (Coates and Ng, 2011).
+
+        Torch's global generator stays as it is: the k-means that may follow draws as if nothing was.
+        """
+        with torch.random.fork_rng(devices=[]):
+            rows = torch.randperm(len(examples))[:_MAX_ROWS_TO_INITIALIZE]
+            count = -(-_PATCHES_TO_WHITEN // max(1, len(rows)))
+            inputs = examples.batch(rows).inputs.to(self.centroids.device)
+            patches = self.draw_patches(inputs, count)
+            self.fit_whitening(patches)
+            chosen = torch.randperm(len(patches))[: len(self.centroids)]
+            self.centroids[: len(chosen)] = self.whitened(patches[chosen.to(patches.device)])
 
     def whitened(self, patches: Tensor) -> Tensor:
         """Normalised patches (N, D) to z (N, D)."""

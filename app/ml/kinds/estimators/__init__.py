@@ -4,12 +4,14 @@ from typing import Annotated
 
 from pydantic import Field
 
+from app.ml.kinds.estimators.blend import Blend
 from app.ml.kinds.estimators.boosted_trees import BoostedTrees
 from app.ml.kinds.estimators.nearest_neighbours import NearestNeighbours
 from app.ml.kinds.estimators.random_forest import RandomForest
 
 AnyEstimator = Annotated[
     BoostedTrees
+    | Blend
     | RandomForest
     | NearestNeighbours,
     Field(discriminator="kind"),

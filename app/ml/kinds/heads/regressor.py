@@ -77,11 +77,11 @@ class Regressor(EstimatingConfig):
         description="Share of numbers that the intervals are to hold; their width is measured on the validation rows, "
         "or where these are too few on train rows, each left out once.",
     )
-    transform: Literal["auto", "none", "log", "sqrt", "yeo_johnson"] = Field(
+    transform: Literal["auto", "best", "none", "log", "sqrt", "yeo_johnson"] = Field(
         "auto",
         description="What of the target is learned: its logarithm, square root, or Yeo and Johnson's power of it; "
-        "answers and intervals are in its own units. auto compares them where train labels are skewed, by the squared "
-        "error in these units on rows left out, and takes none unless one is better by a standard error.",
+        "answers and intervals are in its own units. best (auto) compares them where train labels are skewed, by the "
+        "squared error in these units on rows left out, and takes none unless one is better by a standard error.",
     )
     estimator: AnyEstimator | None = Field(
         None, description="What is learned on the features of a frozen backbone instead of layers; null: layers."
@@ -90,10 +90,13 @@ class Regressor(EstimatingConfig):
     def settled(
         self, targets: tuple[TargetSpec, ...], class_rows: Mapping[str, Sequence[int]], rows: int
     ) -> tuple[Self, Choices]:
-        """Settle the estimator. Raises `ConfigError` for what does not fit."""
+        """Settle the estimator, and leave the transform to the trainer. Raises `ConfigError` for what does not fit."""
         del class_rows
-        estimator, choices = self.settled_estimator(rows, len(targets))
-        return self.model_copy(update=estimator), choices
+        changes, choices = self.settled_estimator(rows, len(targets))
+        if self.transform == "auto":
+            changes = {**changes, "transform": "best"}
+            choices = {**choices, "transform": ("best", "chosen in the trainer where the train labels are skewed")}
+        return self.model_copy(update=changes), choices
 
     @property
     def batch_dependence(self) -> str | None:
@@ -243,7 +246,7 @@ class RegressorHead(Head, LinearOrDeep):
     def settled_by_labels(self, features: Callable[[], Tensor], target: Tensor) -> tuple[HeadConfig, str] | None:
         """Choose the transform of a skewed target, by leave-one-out errors of ridge regressions; of trees none."""
         chosen = None
-        if self.config.transform == "auto" and self.config.estimator is None:
+        if self.config.transform in ("auto", "best") and self.config.estimator is None:
             chosen = choose_transform(features, self._table(target))
         if chosen is None:
             return None
@@ -379,7 +382,9 @@ class RegressorHead(Head, LinearOrDeep):
 def _transform(config: Regressor, targets: int) -> TargetTransform | None:
     """Models of earlier releases say nothing, and learned targets as they are."""
     kind = config.transform
-    return None if kind == "auto" or kind == "none" else TargetTransform(kind, targets)  # noqa: PLR1714 - mypy narrows it
+    if kind == "auto" or kind == "best" or kind == "none":  # noqa: PLR1714 - mypy narrows it
+        return None
+    return TargetTransform(kind, targets)
 
 
 def _half_width(errors: Tensor, level: float) -> float:
