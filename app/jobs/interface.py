@@ -73,7 +73,7 @@ class JobColumns:
     priority: int = 0
     lane: Lane = "long"
     files: dict[str, Any] | None = None  # {name: {sha256, bytes}} of files that it works from
-    warnings: tuple[WarningItem, ...] = ()  # of the request itself, beside those of its dataset
+    warnings: tuple[WarningItem, ...] = ()  # of the request itself, next to those of its dataset
 
 
 class JobKind(Frozen):

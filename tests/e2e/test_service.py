@@ -55,7 +55,7 @@ def test_the_main_job(graftwork: Graftwork, digits: Digits, unlabelled: str) -> 
     assert accuracy > 0.5, accuracy
     assert all(abs(sum(answer["label"]["probabilities"].values()) - 1) < 1e-4 for answer in answers)
     embeddings = np.array(graftwork.models.embed(job["outputs"][0]["model"], inputs[:5]))
-    assert embeddings.shape == (5, 64)
+    assert embeddings.shape in {(5, 64), (5, 784)}  # of the pretrained network, or of the rows where these are better
     assert np.isfinite(embeddings).all()
     lineage = graftwork.models.lineage("main-reader")
     assert "main-root" in str(lineage)

@@ -76,5 +76,5 @@ def test_one_json_document_is_refused_at_once(client: Http) -> None:
 
 
 def test_bad_wishes_are_refused_at_once(client: Http) -> None:
-    for fields in ({"text": {"window": 1}}, {"series": {}}, {"unlabelled": "guess"}, {"types": {"a": "text"}}):
+    for fields in ({"text": {"window": 1}}, {"series": {}}, {"unlabelled": "guess"}, {"types": {"a": "words"}}):
         check_problem(upload(client, **fields), 422, "invalid_request")

@@ -126,7 +126,7 @@ def test_labels_say_whether_classes_have_their_shares_among_the_other_rows_too()
     assert results["auto"] in (results["free"], results["near"])  # by so few labels these are hard to tell apart
     assert results["free"][1] > results["labels"][1]
     assert results["free"][2] > results["labels"][2] + 0.02
-    assert results["free"][1] > results["near"][1] > results["labels"][1]
+    assert results["free"][1] >= results["near"][1] >= results["labels"][1]
     (note,) = trained(probe(data, {"use": "always"}))
     assert note.data["shares"] == "near", "where the classes are as many as the labels say"
 
