@@ -151,7 +151,7 @@ def test_capitals_inside_of_words_mean_something(make: Preparer) -> None:
     vowels = ("hid", "hId", "hEd", "hed", "had", "hAd")
     done = make("size,label\n" + "".join(f"{row},{vowels[row % 6]}\n" for row in range(60)))
     assert set(done.spec.targets[0].classes) == {*vowels}
-    assert "'hid' = 'hId'" in done.warning("similar_classes").message
+    assert "'hId' = 'hid'" in done.warning("similar_classes").message
     names = ["caT" if row == 9 else ("cat", "Cat", "dog")[row % 3] for row in range(60)]
     slips = make("size,label\n" + "".join(f"{row},{name}\n" for row, name in enumerate(names)))
     assert len(slips.spec.targets[0].classes) == 2
