@@ -56,6 +56,7 @@ from worker.training.state import LoopState
 from worker.training.task_affinity import is_due, measure_task_affinity
 
 AnyRunConfig = ResolvedPretraining | ResolvedFineTuning
+_MANY_VALIDATION_ROWS = 50  # of fewer, train rows that were left out in the selection say more
 
 
 @dataclass
@@ -92,9 +93,11 @@ class Run:
         objective = self.state.objective
         if not isinstance(objective, FineTuning):
             return
-        if len(self.examples("validation")):
+        # Pseudo-labels learn their own temperature.
+        left_out = bool(self.state.held_out) and self.label_propagation is None
+        if len(self.examples("validation")) >= (_MANY_VALIDATION_ROWS if left_out else 1):
             calibrate(objective, self.examples("validation"))
-        elif self.state.held_out and self.label_propagation is None:  # which learns its own temperature
+        elif left_out:
             self._calibrate_by_held_out(objective)
 
     def _calibrate_by_held_out(self, objective: FineTuning) -> None:

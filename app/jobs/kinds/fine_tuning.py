@@ -32,7 +32,7 @@ class FineTuningRequest(TrainingRequest, FineTuningConfig):
 
     kind: Literal["fine_tuning"]
     model: ModelRef | None = Field(
-        None, description="The pretrained model: an id, name, name@version or name@alias; null trains from scratch."
+        None, description="The pretrained model: an id, name, name@version or name@alias; null: none."
     )
 
     def parent(self, session: Session, project_id: str) -> ModelRow | None:

@@ -67,8 +67,8 @@ class FineTuningConfig(Frozen):
     )
     strategy: Auto[AnyStrategy] = Field(
         "auto",
-        description="How the backbone is adapted; auto: a pretrained one as cross-validation on the labels says, a new "
-        "one by full, and one that labels have nothing to teach by linear_probe.",
+        description="How it learns; auto: automatic, which compares several ways by cross-validation on the labels, "
+        "and full where the request says how a network is trained.",
     )
     preprocessing: Auto[AnyPreprocessing] = Field(
         "auto", description="How rows become numbers, when no pretrained model is given."

@@ -1,5 +1,6 @@
 """The ladder of `automatic`: what is tried, what is taken, and what calibrates it."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,21 @@ def test_what_is_linear_is_learned_by_a_line_and_what_is_not_by_others() -> None
     alone = fine_tuned(squares(), CLASSIFY, ["raw"])
     assert accuracy(square) > accuracy(alone) + 0.2
     assert accuracy(line) > 0.85
+
+
+def test_a_few_validation_rows_do_not_calibrate_where_more_were_left_out() -> None:
+    data = squares(train=200)
+    split = data.split.copy()
+    split[200:210] = 1
+    labels = data.targets.copy()
+    labels[200:210] = 1 - labels[200:210]  # these would make any answer doubtful
+    few = replace(data, split=split, targets=labels)
+    temperatures = []
+    for rows in (data, few):
+        objective = fine_tuned(rows, CLASSIFY, ["random_forest", "nearest_neighbours"]).state.objective
+        assert isinstance(objective, FineTuning)
+        temperatures.append(float(objective.each_head()[0].temperature))  # type: ignore[arg-type]
+    assert temperatures[0] == temperatures[1]
 
 
 def test_few_rows_prove_no_network_better() -> None:

@@ -52,12 +52,11 @@ def blend(members: Sequence[Measured], data: ArrayData) -> Blended | None:
     each = [outputs, *(member.outputs(0)[1] for member in members[1:])]
     target = stacked(config, {name: data.labels(name, positions) for name in config.targets})
     parts = torch.arange(len(positions)) % _PARTS
-    scores = torch.full((len(positions),), torch.nan, dtype=torch.float64)
     together = torch.zeros_like(outputs)
     for part in range(_PARTS):
         left_out = parts == part
-        found = _weigh(head, [of[~left_out] for of in each], target[~left_out])
-        together[left_out] = _combined(head, [of[left_out] for of in each], found)
+        by_others = _weigh(head, [of[~left_out] for of in each], target[~left_out])
+        together[left_out] = _combined(head, [of[left_out] for of in each], by_others)
     scores = head.row_scores(together, target)
     weights = _weigh(head, each, target)
     places = np.searchsorted(first.rows, positions)

@@ -1,8 +1,8 @@
 """The ladder: candidates compared by cross-validation on the labelled train rows, from the cheapest on.
 
-- Of up to 2,000 rows all are held out, in five folds, three times over where they are few. Of more rows the candidates
-  are compared on 1,000 first, and those that may still win on four times as many (successive halving: Jamieson and
-  Talwalkar, "Non-stochastic best arm identification", 2016).
+- Of up to 2,000 rows all are held out, in five folds, three times over where they are few; of more rows one fold is. Of
+  4,000 rows and more the candidates are compared on 1,000 first, and those that may still win on four times as many
+  (successive halving: Jamieson and Talwalkar, "Non-stochastic best arm identification", 2016).
 - The budget is seconds of the job's processor. What would not fit into what is left of it is not tried, and the ladder
   says so; something is always selected.
 - A network that is trained by gradient must be better than the best of what is solved for by more than a standard
