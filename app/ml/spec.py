@@ -98,6 +98,7 @@ class WarningCode(StrEnum):
     UNKNOWN_TOKENS = "unknown_tokens", "Most of a text consists of characters or words that training did not see."
     OUT_OF_RANGE = "out_of_range", "An input holds a value far outside of those that training saw."
     TEXT_TRUNCATED = "text_truncated", "A text is longer than the model's context; only a part of it was read."
+    SERIES_TRUNCATED = "series_truncated", "A series is longer than those of training; only its first steps were read."
     IGNORED_KEYS = "ignored_keys", "An input holds keys that are no inputs of the model; they were ignored."
     OTHER_KEY = "other_key", "An input holds its text or picture under a key that is not the training file's."
     # Batch predictions

@@ -117,6 +117,10 @@ RUNS: dict[str, tuple[str, dict[str, Any]]] = {
         "series",
         {"backbone": {"kind": "random_kernels", "features": 300}, "heads": [LABEL], "strategy": {"kind": "full"}},
     ),
+    "full_rocket_series": (
+        "series",
+        {"backbone": {"kind": "rocket", "kernels": 60}, "heads": [LABEL], "strategy": {"kind": "full"}},
+    ),
     "full_raw_series": ("series", {"backbone": {"kind": "raw"}, "heads": [LABEL], "strategy": {"kind": "full"}}),
     "full_tfidf": (
         "text",

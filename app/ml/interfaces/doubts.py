@@ -30,6 +30,11 @@ _SENTENCES = {
         "read in part",
         "send shorter texts, or train with more `max_tokens`",
     ),
+    WarningCode.SERIES_TRUNCATED: (
+        ("series was", "series were"),
+        "read in part",
+        "send shorter series, or train with longer ones",
+    ),
     WarningCode.IGNORED_KEYS: (
         ("input holds", "inputs hold"),
         "keys that are no inputs of the model; they were ignored",

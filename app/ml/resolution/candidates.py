@@ -16,6 +16,7 @@ from app.ml.kinds.backbones import AnyBackbone
 from app.ml.kinds.backbones.kmeans_patches import KMeansPatches
 from app.ml.kinds.backbones.random_kernels import RandomKernels
 from app.ml.kinds.backbones.raw import Raw
+from app.ml.kinds.backbones.rocket import Rocket
 from app.ml.kinds.backbones.tabular_resnet import TabularResNet
 from app.ml.kinds.backbones.tfidf import Tfidf
 from app.ml.kinds.estimators.base import EstimatorRequest
@@ -23,6 +24,7 @@ from app.ml.kinds.estimators.blend import BlendMember, ResolvedBlend
 from app.ml.kinds.estimators.boosted_trees import BoostedTrees
 from app.ml.kinds.estimators.nearest_neighbours import NearestNeighbours
 from app.ml.kinds.estimators.random_forest import RandomForest
+from app.ml.kinds.estimators.ridge import Ridge
 from app.ml.kinds.heads import AnyHead
 from app.ml.kinds.heads.classifier import Classifier
 from app.ml.kinds.heads.regressor import Regressor
@@ -39,6 +41,7 @@ from app.ml.spec import DataSpec
 _BACKBONES: dict[CandidateName, AnyBackbone] = {
     "tfidf": Tfidf(),
     "random_kernels": RandomKernels(),
+    "rocket": Rocket(),
     "random_patches": KMeansPatches(),
     "tabular_resnet": TabularResNet(),
 }
@@ -47,6 +50,7 @@ _ESTIMATORS: dict[CandidateName, EstimatorRequest] = {
     "boosted_trees": BoostedTrees(),
     "random_forest": RandomForest(),
 }
+_LEAST_SQUARES: tuple[CandidateName, ...] = ("random_kernels", "rocket")  # many more features than rows
 BLENDED: tuple[CandidateName, ...] = ("nearest_neighbours", "raw", "boosted_trees", "random_forest")
 """Candidates that learn from the same features, so that their answers can be averaged."""
 _MOVES: tuple[CandidateName, ...] = ("scratch", "lp_ft", "full")  # the config's own backbone
@@ -87,7 +91,7 @@ def candidates_of(config: ResolvedFineTuning, spec: DataSpec, rows: int, *, pret
         except ConfigError:  # an image smaller than a patch, say
             continue
         if candidate is not None:
-            if name in _BY_GRADIENT or name in _ESTIMATORS:  # pseudo-labels join linear weights alone
+            if name in (*_BY_GRADIENT, *_ESTIMATORS, *_LEAST_SQUARES):  # pseudo-labels join linear weights alone
                 candidate = candidate.model_copy(update={"unlabelled": None})
             candidates.append(Candidate(name, candidate, of_model and name != "untrained"))
     return candidates
@@ -117,6 +121,8 @@ def _fresh(
         changes["heads"] = _with_estimator(_ESTIMATORS[name], config.heads, spec, context.train_rows)
         if changes["heads"] is None:
             return None
+    elif name in _LEAST_SQUARES:
+        changes["heads"] = tuple(map(_by_least_squares, config.heads))
     backbone: AnyBackbone | Literal["auto"] = "auto" if name == "scratch" else _BACKBONES.get(name, Raw())
     own = backbone != "auto" and backbone.usual_preprocessing(context) is not None
     if context.pretrained or own:  # the config's is the model's, or the network's
@@ -145,6 +151,13 @@ def _with_estimator(
         with_it = head.model_copy(update={"estimator": estimator})
         changed.append(with_it.settled(targets_of(head, spec), spec.class_rows, rows)[0])
     return tuple(changed)
+
+
+def _by_least_squares(head: AnyHead) -> AnyHead:
+    """A classifier with ridge regression in place of logistic regression; other heads as they are."""
+    if not isinstance(head, Classifier) or head.label_smoothing:
+        return head
+    return head.model_copy(update={"estimator": Ridge()})
 
 
 def blend_of(members: Sequence[Candidate], weights: Sequence[float], temperatures: Sequence[float]) -> Candidate:

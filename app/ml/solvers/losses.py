@@ -108,7 +108,7 @@ class SigmoidLoss:
 
 @dataclass(frozen=True, slots=True)
 class SquaredLoss:
-    """Row n costs |outputs - targets|^2 / 2."""
+    """Row n costs share_n |outputs - targets|^2 / 2."""
 
     targets: Tensor  # (K, N)
     share: Tensor  # (N,)
@@ -124,13 +124,13 @@ class SquaredLoss:
 
     def rows(self, outputs: Tensor) -> Tensor:
         """(P, K, N) to (P, N)."""
-        return (outputs - self.targets).square().sum(1) / 2
+        return self.share * (outputs - self.targets).square().sum(1) / 2
 
     def rows_and_slopes(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
         """(P, K, N) to (P, N) and (P, K, N)."""
         errors = outputs - self.targets
-        return errors.square().sum(1) / 2, errors
+        return self.share * errors.square().sum(1) / 2, self.share * errors
 
     def curvatures(self, outputs: Tensor) -> Tensor:
-        """(P, K, N): 1."""
-        return torch.ones_like(outputs)
+        """(P, K, N): the share of the row."""
+        return self.share.expand_as(outputs)

@@ -22,14 +22,15 @@ _FOLDS = 3
 _MIN_RESIDUAL = 1e-6  # of 1 - h at strength 0; what is below is rounding
 
 
-def solve_ridge(features: Tensor, targets: Tensor) -> Solution:
-    """Fit features (N, F) to numbers (N, K), every one of them known."""
+def solve_ridge(features: Tensor, targets: Tensor, weights: Tensor | None = None) -> Solution:
+    """Fit features (N, F) to numbers (N, K), every one of them known; `weights` (N,) of the rows, all 1 if None."""
     mean = features.mean(0, dtype=torch.float64)
     basis = principal(features - mean.to(features))
     targets = targets.to(basis.rows)
-    if basis.axes is None:
+    if basis.axes is None or weights is not None:
         folds = torch.arange(len(features), device=features.device) % _FOLDS
-        problem = LinearProblem(basis, SquaredLoss(targets.T.contiguous(), torch.ones_like(targets[:, 0])))
+        shares = torch.ones_like(targets[:, 0]) if weights is None else weights.to(targets)
+        problem = LinearProblem(basis, SquaredLoss(targets.T.contiguous(), shares))
         solution = solve(problem, folds, _FOLDS)
         solution = replace(solution, left_out=_normal_errors(solution, len(features)))
     else:

@@ -442,16 +442,20 @@ def test_series_in_long_form_are_answered_once_each_as_whole_series_are(
     client.post("/v1/jobs", json={**body, "name": "trained", "training": {"epochs": 1}})
     run_jobs(settings)
     file = "patient,t,load\n" + "".join(f"{name},{time},{load}\n" for name, time, load in shuffled)
-    file += "".join(f"far,{time},1\n" for time in range(5))
+    file += "".join(f"far,{time},1\n" for time in range(9))
+    file += "".join(f"longer,{time},{load}\n" for time, load in enumerate([3, 1, 5, 0, 9]))
     job = send(client, file.encode(), model="trained", checkpoint_rows=1)
     run_drained(settings, database)
     run_jobs(settings)
     rows = {row["patient"]: row for row in results(client, job)}
-    assert len(rows) == job_of(client, job)["metrics"]["rows"] == 41
-    assert rows.pop("far")["error"] == "the series has 5 steps; the model takes at most 4"
-    request = client.post("/v1/models/trained/predictions", json={"inputs": list(series.values())}).json()
-    answers = [answer["label"]["probabilities"]["a"] for answer in request["predictions"]]
-    assert [rows[name]["label.probabilities.a"] for name in series] == pytest.approx(answers, abs=1e-5)
+    assert len(rows) == job_of(client, job)["metrics"]["rows"] == 42
+    assert rows.pop("far")["error"] == "the series has 9 steps; the model takes at most 8"
+    request = client.post("/v1/models/trained/predictions", json={"inputs": [*series.values(), [3, 1, 5, 0, 9]]}).json()
+    assert [warning["code"] for warning in request["warnings"]] == ["series_truncated"]
+    assert "series_truncated" in {warning["code"] for warning in job_of(client, job)["warnings"]}
+    *of_series, longer = (answer["label"]["probabilities"]["a"] for answer in request["predictions"])
+    assert rows.pop("longer")["label.probabilities.a"] == pytest.approx(longer, abs=1e-5)
+    assert [rows[name]["label.probabilities.a"] for name in series] == pytest.approx(of_series, abs=1e-5)
     decided = [
         event["data"]["field"] for event in events_of(client, job) if event["type"] == "batch_prediction.decided"
     ]
@@ -459,4 +463,4 @@ def test_series_in_long_form_are_answered_once_each_as_whole_series_are(
     whole = "".join(f'{{"patient": "{name}", "load": {loads}}}\n' for name, loads in series.items())
     of_whole = answer(client, settings, whole.encode(), model="trained")
     given = [row["label.probabilities.a"] for row in of_whole]
-    assert given == pytest.approx(answers, abs=1e-5)
+    assert given == pytest.approx(of_series, abs=1e-5)

@@ -15,6 +15,7 @@ from sklearn.ensemble import (
     HistGradientBoostingClassifier,
     HistGradientBoostingRegressor,
 )
+from sklearn.linear_model import Ridge as RidgeModel
 
 from app.ml.blocks.tree_ensemble import TreeEnsemble
 from app.ml.configs.learning import FineTuningConfig
@@ -27,6 +28,7 @@ from app.ml.kinds.heads.regressor import Regressor
 from app.ml.kinds.registry import FAMILIES, kinds
 from app.ml.models.bundle import read_bundle
 from app.ml.resolution.fine_tuning import resolve_fine_tuning
+from app.ml.solvers.regularization_path import STRENGTHS
 from app.ml.solvers.trees import (
     BoostingSettings,
     ForestSettings,
@@ -238,6 +240,55 @@ def test_neighbours_are_weighed_as_the_formula_says(kind: str) -> None:
     for layer in head.array_layers:
         by_numpy = layer(by_numpy)
     assert by_numpy == pytest.approx(output.numpy(), abs=1e-4)
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_ridge_answers_as_scikit_learns_at_its_penalty(count: int) -> None:
+    """Many more features than rows, as random kernels have."""
+    random = np.random.default_rng(0)
+    features = random.normal(size=(60, 400)).astype(np.float32)
+    features[:, :20] *= 3
+    classes = classes_of(features, count)
+    head = classifier("ridge", count, 400)
+    fit = head.solve(torch.from_numpy(features), torch.from_numpy(classes), [400])
+    new = random.normal(size=(40, 400)).astype(np.float32)
+    output = head(torch.from_numpy(new)).double().numpy()
+    scaled = (features - head.layers[0].standardize.mean.numpy()) / head.layers[0].standardize.std.numpy()
+    wanted = 2 * np.eye(count)[classes] - 1
+    other = (new - head.layers[0].standardize.mean.numpy()) / head.layers[0].standardize.std.numpy()
+    expected, losses = [], []
+    for strength in np.array(STRENGTHS) * scaled.var(0).sum():
+        fitted = RidgeModel(alpha=strength, solver="svd").fit(scaled, wanted)
+        kept = [
+            RidgeModel(alpha=strength, solver="svd").fit(scaled[keep], wanted[keep]) for keep in ~np.eye(60, dtype=bool)
+        ]
+        left_out = np.concatenate([model.predict(row[None]) for model, row in zip(kept, scaled, strict=True)])
+        losses.append(((wanted - left_out) ** 2).sum())
+        expected.append(fitted.predict(other))
+    best = expected[int(np.argmin(losses))]
+    multiple = np.ptp(output[0]) / np.ptp(best[0])
+    assert output - output.mean(1, keepdims=True) == pytest.approx(
+        multiple * (best - best.mean(1, keepdims=True)), abs=2e-3
+    )
+    assert math.log2(multiple) == pytest.approx(round(math.log2(multiple)), abs=1e-3)
+    assert fit.loss < math.log(count)
+    by_numpy = new
+    for layer in head.array_layers:
+        by_numpy = layer(by_numpy)
+    assert by_numpy == pytest.approx(output, abs=1e-4)
+
+
+def test_ridge_lets_rare_classes_weigh_more_where_asked() -> None:
+    random = np.random.default_rng(0)
+    features = np.concatenate([random.normal(size=(190, 3)), random.normal(size=(10, 3)) + 1.5]).astype(np.float32)
+    target = torch.tensor([0] * 190 + [1] * 10)
+    found = {}
+    for weights in ("none", "balanced"):
+        head = classifier("ridge", 2, 3, class_weights=weights)
+        head.fit_target(target)
+        head.solve(torch.from_numpy(features), target, [3])
+        found[weights] = (head(torch.from_numpy(features)).argmax(1)[-10:] == 1).sum().item()
+    assert found["balanced"] > found["none"] + 3
 
 
 def test_what_is_chosen_answers_rows_that_were_left_out() -> None:

@@ -2,19 +2,20 @@
 
 import math
 from itertools import combinations
+from typing import Literal
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from app.ml.blocks.kernels import dilations_of
 from app.ml.configs.learning import FineTuningConfig
 from app.ml.interfaces import Encoding
 from app.ml.interfaces.values import Batch
 from app.ml.kinds.backbones.random_kernels import (
     RandomKernelsBackbone,
     ResolvedRandomKernels,
-    dilations_of,
     draw_kernels,
 )
 from app.ml.resolution.fine_tuning import resolve_fine_tuning
@@ -51,19 +52,29 @@ def made_rows(count: int = 12) -> Tensor:
     return torch.from_numpy(np.concatenate([values * observed, observed], axis=1)).float()
 
 
-def fitted(inputs: Tensor, features: int = 900) -> RandomKernelsBackbone:
+def fitted(inputs: Tensor, features: int = 900, views: Literal["channel", "both"] = "both") -> RandomKernelsBackbone:
     torch.manual_seed(0)
-    backbone = ResolvedRandomKernels(features=features).build(Encoding(shape=tuple(inputs.shape[1:])))
+    config = ResolvedRandomKernels(features=features, views=views)
+    backbone = config.build(Encoding(shape=tuple(inputs.shape[1:])))
     backbone.initialize(Rows(inputs))
     return backbone.eval()
+
+
+def shares(backbone: RandomKernelsBackbone, inputs: Tensor) -> Tensor:
+    """The features before they are weighted."""
+    return backbone(inputs) / backbone.weights.detach()
 
 
 def shares_by_definition(backbone: RandomKernelsBackbone, row: Tensor) -> list[float]:
     """The features of one row (C + 1, T), as the module's docstring has them."""
     values, observed = row[:-1].double().numpy(), row[-1].numpy() > 0
     length = int(np.flatnonzero(observed)[-1]) + 1
+    seen = values[:, observed]
+    own = (values - seen.mean(1, keepdims=True)) / seen.std(1, keepdims=True) * observed
     result = []
-    for index, dilation in enumerate(backbone.dilations):
+    for table in range(len(backbone.thresholds)):
+        view, index = divmod(table, len(backbone.dilations))
+        x, dilation = (values, own)[view], backbone.dilations[index]
         whole = [t for t in range(STEPS) if observed[t] and t - 4 * dilation >= 0 and t + 4 * dilation < length]
         padded = [t for t in range(STEPS) if observed[t]]
         for kernel in range(84):
@@ -73,8 +84,8 @@ def shares_by_definition(backbone: RandomKernelsBackbone, row: Tensor) -> list[f
             for t in counts:
                 taps = [(j, t + dilation * (j - 4)) for j in range(9)]
                 seen = [(j, place) for j, place in taps if 0 <= place < STEPS]
-                sums.append(sum(weights[c, j] * values[c, place] for c in range(CHANNELS) for j, place in seen))
-            thresholds = backbone.thresholds[index, kernel].tolist()
+                sums.append(sum(weights[c, j] * x[c, place] for c in range(CHANNELS) for j, place in seen))
+            thresholds = backbone.thresholds[table, kernel].tolist()
             result += [sum(value > threshold for value in sums) / len(counts) for threshold in thresholds]
     for channel in range(CHANNELS):
         result += [float(np.mean(values[channel][observed] > level)) for level in backbone.levels[channel].tolist()]
@@ -84,10 +95,37 @@ def shares_by_definition(backbone: RandomKernelsBackbone, row: Tensor) -> list[f
 def test_features_are_shares_by_the_definition() -> None:
     inputs = made_rows()
     backbone = fitted(inputs)
-    features = backbone(inputs)
+    features = shares(backbone, inputs)
     assert features.shape == (12, backbone.features)
     for row in (0, 1, 4, 11):
         assert features[row].tolist() == pytest.approx(shares_by_definition(backbone, inputs[row]), abs=1e-6)
+
+
+def test_one_view_is_what_models_of_earlier_releases_have() -> None:
+    """Their manifests name no views, and their features weigh 1."""
+    config = ResolvedRandomKernels.model_validate({"kind": "random_kernels", "features": 900})
+    inputs = made_rows()
+    backbone = config.build(Encoding(shape=tuple(inputs.shape[1:])))
+    earlier = {
+        "kernels": (4, 84, CHANNELS, 9),
+        "thresholds": (4, 84, 2),
+        "levels": (CHANNELS, 30),
+        "weights": (4 * 84 * 2 + CHANNELS * 30,),
+    }
+    assert {name: tuple(tensor.shape) for name, tensor in backbone.state_dict().items()} == earlier
+    one = fitted(inputs, views="channel")
+    assert shares(one, inputs)[1].tolist() == pytest.approx(shares_by_definition(one, inputs[1]), abs=1e-6)
+
+
+def test_half_of_the_thresholds_do_not_see_a_rows_level_and_scale() -> None:
+    inputs = made_rows()
+    other = inputs.clone()
+    other[:, :-1] = (4 * inputs[:, :-1] + 8) * inputs[:, -1:]
+    backbone = fitted(inputs)
+    difference = (shares(backbone, other) - shares(backbone, inputs)).abs().amax(0)
+    half = backbone.thresholds.numel() // 2
+    assert (difference[:half] > 0.02).float().mean() > 0.5
+    assert (difference[half : 2 * half] > 0.02).float().mean() < 0.01
 
 
 def test_the_kernels_are_all_choices_of_three_of_nine_on_few_channels() -> None:
@@ -109,18 +147,18 @@ def test_the_kernels_are_all_choices_of_three_of_nine_on_few_channels() -> None:
 
 @pytest.mark.parametrize("steps", [1, 2, 8, 9, 17, 150, 1344])
 def test_the_widest_kernel_is_no_longer_than_the_series(steps: int) -> None:
-    dilations = dilations_of(steps, 100)
+    dilations = dilations_of(steps, 9, 100)
     assert dilations[0] == 1
     assert dilations == sorted(set(dilations))
     assert dilations[-1] <= max(1, (steps - 1) / 8)
     assert dilations[-1] >= math.floor((steps - 1) / 8)
-    assert len(dilations_of(steps, 2)) <= 2
+    assert len(dilations_of(steps, 9, 2)) <= 2
 
 
 def test_thresholds_cut_the_train_rows_evenly() -> None:
     """Over all kernels a share is as often below as above one half; one that is always 0 or 1 tells nothing."""
     inputs = made_rows(200)
-    features = fitted(inputs, 3000)(inputs)
+    features = shares(fitted(inputs, 3000), inputs)
     assert features.mean().item() == pytest.approx(0.5, abs=0.05)
     assert (features.std(0) > 0.01).float().mean() > 0.95
 
@@ -146,7 +184,7 @@ def test_a_level_is_seen_although_kernels_sum_to_zero() -> None:
     higher[:, 0] += inputs[:, -1]
     backbone = fitted(torch.cat([inputs, higher]))
     levels = backbone.levels.numel()
-    assert (backbone(higher)[:, -levels:] - backbone(inputs)[:, -levels:]).mean() > 0.05
+    assert (shares(backbone, higher)[:, -levels:] - shares(backbone, inputs)[:, -levels:]).mean() > 0.05
 
 
 def test_flat_and_empty_rows_are_finite() -> None:

@@ -178,6 +178,35 @@ def test_several_heads_share_what_is_chosen() -> None:
     assert isinstance(objective.each_head()[1], RegressorHead)
 
 
+def test_kernels_are_taken_for_series_unless_another_way_is_proved_better() -> None:
+    """Twelve rows of each class: what a blend of simple things scores by chance proves nothing."""
+    random = np.random.default_rng(3)
+    series = random.normal(size=(324, 60, 1)) * 0.4
+    y = np.arange(324) % 2
+    for row, label in enumerate(y):
+        place = random.integers(0, 40)
+        series[row, place : place + 20, 0] += np.sin(np.linspace(0, (2 + label) * np.pi, 20))
+    split = np.full(324, 2, np.uint8)
+    split[:24] = 0
+    counts: Any = {"train": 24, "validation": 0, "test": 300}
+    target = TargetSpec(name="y", type="category", classes=("two", "three"))
+    columns = (ColumnSpec(name="value", type="number"),)
+    spec = DataSpec(
+        modality="series", shape=(60, 1), columns=columns, targets=(target,), rows=counts, labelled={"y": counts}
+    )
+    data = ArrayData(spec, series, y[:, None].astype(float), split)
+    run = fine_tuned(data, CLASSIFY, ["nearest_neighbours", "raw", "random_kernels", "rocket", "blend"])
+    assert run.selected is not None
+    assert run.selected.candidate == "rocket"
+    assert accuracy(run) > 0.85
+    noise = random.normal(size=series.shape)
+    by_place = replace(data, inputs=noise, targets=(noise[:, ::9, 0].sum(1) > 0).astype(float)[:, None])
+    many = replace(by_place, split=np.where(np.arange(324) < 200, 0, 2).astype(np.uint8))
+    other = fine_tuned(many, CLASSIFY, ["raw", "rocket"])
+    assert other.selected is not None
+    assert other.selected.candidate == "raw"
+
+
 def test_many_rows_are_compared_on_few_first() -> None:
     assert _rungs(1500) == [1500]
     assert _rungs(2000) == [2000]

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from app.ml.configs.resolved import ResolvedFineTuning
 from app.ml.data.arrays import ArrayData
 from app.ml.interfaces import Backbone, Rows
-from app.ml.kinds.strategies.automatic import OF_THE_MODEL, ResolvedAutomatic
+from app.ml.kinds.strategies.automatic import OF_THE_MODEL, USUALLY_BEST, ResolvedAutomatic
 from app.ml.kinds.strategies.layers import layer_widths
 from app.ml.models.assembly import targets_of
 from app.ml.resolution.candidates import BLENDED, Candidate, blend_of, candidates_of
@@ -152,7 +152,7 @@ class Ladder:
     def _best(self, candidates: list[Candidate]) -> Candidate:
         """The best of what is solved for, or a network that is better by more than a standard error.
 
-        A blend is taken unless another is better by more than a standard error: it hardly ever loses much.
+        What is usually best for such data is taken unless another is better by more than a standard error.
         """
         most = max((len(each.rows) for each in self.measured.values()), default=0)
         finalists = [
@@ -165,9 +165,9 @@ class Ladder:
         solved = [each for each in finalists if not each.candidate.by_gradient]
         trained = [each for each in finalists if each.candidate.by_gradient]
         best = max(solved, key=_rank, default=None)
-        blended = self.measured.get("blend")
-        if best is not None and blended in solved and not _is_worse(blended, best, 1.0):
-            best = blended
+        usual = self.measured.get(USUALLY_BEST[self.trainer.data.spec.modality])
+        if best is not None and usual in solved and not _is_worse(usual, best, 1.0):
+            best = usual
         challenger = max(trained, key=_rank, default=None)
         if best is None or (challenger is not None and _is_worse(best, challenger, 1.0)):
             assert challenger is not None

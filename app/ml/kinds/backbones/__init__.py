@@ -16,6 +16,7 @@ from app.ml.kinds.backbones.mlp import Mlp
 from app.ml.kinds.backbones.random_kernels import RandomKernels
 from app.ml.kinds.backbones.raw import Raw
 from app.ml.kinds.backbones.resnet import ResNet
+from app.ml.kinds.backbones.rocket import Rocket
 from app.ml.kinds.backbones.tabular_resnet import TabularResNet
 from app.ml.kinds.backbones.tcn import Tcn
 from app.ml.kinds.backbones.tfidf import Tfidf
@@ -33,6 +34,7 @@ AnyBackbone = Annotated[
     | Lstm
     | Tcn
     | RandomKernels
+    | Rocket
     | TabularResNet
     | Raw
     | Transformer

@@ -12,10 +12,13 @@ others count only steps from which they see no end. Kernels that sum to 0 are bl
 some features are the share of steps at which a channel's own value is above a quantile of it. Steps that were not
 observed, and what is behind the end of a shorter row, are 0 for every kernel, and no step that counts.
 
+With the views "both" one half of the thresholds are of rows that are standardised one by one: where rows differ in
+scale or level without a meaning, the other half is blind.
+
 Values are first rounded to 2^-30, so that float64 holds every c exactly, in whatever order it was added up: a row has
 the same features in any batch, on any device, and once exported.
 
-Nothing here is learned by gradient but a weight of each feature, which is 1 at first.
+Nothing here is learned by gradient but a weight of each feature, at first the inverse of its deviation.
 """
 
 import math
@@ -23,10 +26,10 @@ from itertools import combinations
 from typing import Annotated, ClassVar, Literal
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
+from app.ml.blocks.kernels import dilations_of, random_rows, shifted, split_channels, standardised, weights_of
 from app.ml.blocks.precision import full_precision
 from app.ml.fields import Auto, Integer
 from app.ml.interfaces import Backbone, BackboneConfig, BackboneRequest, Choices, Encoding, ResolutionContext
@@ -35,16 +38,13 @@ from app.ml.spec import ModalityKind
 
 _KERNELS, _TAPS, _MIDDLE = 84, 9, 4
 _HALF = _KERNELS // 2
-_MAX_DILATIONS, _DILATIONS_PER_OCTAVE = 32, 2
 _MAX_CHANNELS = 9  # that one kernel sums
 _MAX_LEVELS = 32  # thresholds of a channel's own values
 _USUAL_FEATURES, _MIN_FEATURES = 10_000, 1_000
 _MANY_ROWS, _FEATURES_OF_MANY_ROWS = 2_000, 2_000  # a head is solved for among as many axes as the smaller of the two
 _COMPARISONS = 3e10  # of values with thresholds: half a minute of a core
 _NUMBERS_AT_ONCE = 1 << 20  # they fit into a processor's cache
-_MAX_ROWS_TO_FIT, _MAX_ROWS_TO_SUIT = 1_000, 10_000
 _GOLDEN_RATIO = (math.sqrt(5) + 1) / 2  # its multiples, modulo 1, are spread evenly however many they are
-_GRID, _MAX_VALUE = 2.0**-30, 2.0**14  # of standardised values: with the sum over 81 weights that is 51 bits
 _MARGIN = 2.0**-17  # between a threshold and the rows' own values: those of a flat row are equal but for rounding
 
 Count = Annotated[Integer, Field(ge=84, le=100_000)]
@@ -62,6 +62,10 @@ class RandomKernels(BackboneRequest):
         description="About how many features there are; auto: 10,000, fewer of many or long series.",
         examples=[300],
     )
+    views: Auto[Literal["channel", "both"]] = Field(
+        "auto",
+        description="How rows are seen: as channels are scaled, or both so and standardised one by one; auto: both.",
+    )
 
     @classmethod
     def resolved_type(cls) -> "type[ResolvedRandomKernels]":
@@ -73,13 +77,17 @@ class RandomKernels(BackboneRequest):
         values = max(1, context.train_rows) * context.shape[0]
         most = _USUAL_FEATURES if context.train_rows <= _MANY_ROWS else _FEATURES_OF_MANY_ROWS
         features = max(_MIN_FEATURES, min(most, int(_COMPARISONS / values)))
-        return {"features": (features, f"{context.train_rows} train rows of up to {context.shape[0]} steps")}
+        return {
+            "features": (features, f"{context.train_rows} train rows of up to {context.shape[0]} steps"),
+            "views": ("both", "what is to be told apart may lie in a row's scale, or hide behind it"),
+        }
 
 
 class ResolvedRandomKernels(RandomKernels, BackboneConfig):
     """The same with a known number of features."""
 
     features: Count
+    views: Literal["channel", "both"] = "channel"  # as earlier releases saw rows
 
     def build(self, encoding: Encoding) -> "RandomKernelsBackbone":
         """Build it for (C + 1, T); random channels are drawn, and all thresholds are 0 until they are fitted."""
@@ -87,22 +95,24 @@ class ResolvedRandomKernels(RandomKernels, BackboneConfig):
 
 
 class RandomKernelsBackbone(Backbone):
-    """(B, C + 1, T) to (B, D * 84 * N + C * M): D dilations, N thresholds of each kernel, M of each channel."""
+    """(B, C + 1, T) to (B, V D * 84 * N + C * M): V views, D dilations, N thresholds of each kernel, M of a channel."""
 
     kernels: Tensor  # (D, 84, C, 9)
-    thresholds: Tensor  # (D, 84, N)
+    thresholds: Tensor  # (V D, 84, N)
     levels: Tensor  # (C, M)
 
     def __init__(self, config: ResolvedRandomKernels, encoding: Encoding) -> None:
         super().__init__()
-        self.encoding = encoding
+        self.encoding, self.views = encoding, config.views
         channels, steps = encoding.shape[0] - 1, encoding.shape[1]
-        self.dilations = dilations_of(steps, max(1, config.features // _KERNELS))
-        count = max(1, config.features // (_KERNELS * len(self.dilations)))
+        views = 2 if config.views == "both" else 1
+        self.dilations = dilations_of(steps, _TAPS, max(1, config.features // (_KERNELS * views)))
+        tables = views * len(self.dilations)
+        count = max(1, config.features // (_KERNELS * tables))
         levels = max(1, min(_MAX_LEVELS, config.features // (10 * channels)))
-        self.features = len(self.dilations) * _KERNELS * count + channels * levels
+        self.features = tables * _KERNELS * count + channels * levels
         self.register_buffer("kernels", draw_kernels(len(self.dilations), channels))
-        self.register_buffer("thresholds", torch.zeros(len(self.dilations), _KERNELS, count))
+        self.register_buffer("thresholds", torch.zeros(tables, _KERNELS, count))
         self.register_buffer("levels", torch.zeros(channels, levels))
         self.weights = nn.Parameter(torch.ones(self.features))
 
@@ -110,10 +120,8 @@ class RandomKernelsBackbone(Backbone):
         """(B, C + 1, T) to (B, F), in float32 whatever the precision: it is compared with thresholds."""
         if torch.compiler.is_exporting():  # as one block: a graph holds for any number of rows
             return self.weights * self._shares(inputs)
-        numbers = max(_KERNELS, _TAPS * self.kernels.shape[2]) * inputs.shape[2]  # of one row
-        blocks = torch.split(inputs, max(1, _NUMBERS_AT_ONCE // numbers))
         with full_precision(inputs.device):
-            return self.weights * torch.cat([self._shares(block.float()) for block in blocks])
+            return self.weights * torch.cat([self._shares(block.float()) for block in self._blocks(inputs)])
 
     def layers(self, inputs: Tensor) -> list[Tensor]:
         """There is one."""
@@ -122,45 +130,49 @@ class RandomKernelsBackbone(Backbone):
     @torch.no_grad()
     def initialize(self, examples: ExampleSource) -> None:
         """Set thresholds to quantiles of what kernels and channels make of random train rows, one row for each."""
-        chosen = torch.randperm(len(examples))[:_MAX_ROWS_TO_FIT]
-        rows = examples.batch(chosen).inputs.to(self.levels.device)
+        rows = random_rows(examples).to(self.levels.device)
         count = self.thresholds.shape[2]
         # One sequence runs on through the thresholds of all kernels, so that together they cover all quantiles.
         quantiles = (torch.arange(1, self.thresholds.numel() + 1, dtype=torch.float64) * _GOLDEN_RATIO % 1).to(rows)
         parts = torch.split(quantiles.view(-1, count), _KERNELS)  # each (84, N)
-        for index, dilation in enumerate(self.dilations):
+        for table in range(len(self.thresholds)):
+            index = table % len(self.dilations)
             drawn = rows[torch.randint(len(rows), (_KERNELS,)).to(rows.device)]  # row k for kernel k
             values, observed = split_channels(drawn)
+            values = values if table == index else standardised(values, observed)
             kernels = self.kernels[index].double().flatten(1).unsqueeze(1)  # (84, 1, C * 9)
-            convolved = (kernels @ shifted(values, dilation)).squeeze(1).float()  # (84, T)
+            dilation = self.dilations[index]
+            convolved = (kernels @ shifted(values, dilation, _TAPS)).squeeze(1).float()  # (84, T)
             counts = torch.cat([observed[:_HALF], whole_steps(observed[_HALF:], dilation)]).squeeze(1)
-            self.thresholds[index] = quantiles_of(convolved, counts, parts[index])
+            self.thresholds[table] = quantiles_of(convolved, counts, parts[table])
         values, observed = split_channels(rows)
         values = values.float().transpose(0, 1).flatten(1)  # (C, n * T)
         places = (torch.arange(self.levels.shape[1]) + 0.5) / self.levels.shape[1]
         counts = observed.flatten().expand(len(values), -1)
         self.levels.copy_(quantiles_of(values, counts, places.to(rows).expand(len(values), -1)))
+        self.weights.copy_(weights_of(torch.cat([self._shares(block) for block in self._blocks(rows)])))
+
+    def _blocks(self, inputs: Tensor) -> tuple[Tensor, ...]:
+        """Rows (B, C + 1, T), so many at a time that what is computed of them fits into a processor's cache."""
+        numbers = max(_KERNELS, _TAPS * self.kernels.shape[2]) * inputs.shape[2]  # of one row
+        return torch.split(inputs, max(1, _NUMBERS_AT_ONCE // numbers))
 
     @torch.no_grad()
     def _shares(self, inputs: Tensor) -> Tensor:
         """(b, C + 1, T) to (b, F)."""
         values, observed = split_channels(inputs)
+        views = [values, standardised(values, observed)] if self.views == "both" else [values]
         parts = []
-        for index, dilation in enumerate(self.dilations):
-            convolved = (self.kernels[index].double().flatten(1) @ shifted(values, dilation)).float()  # (b, 84, T)
-            thresholds, whole = self.thresholds[index], whole_steps(observed, dilation)
+        for table, thresholds in enumerate(self.thresholds):
+            view, index = divmod(table, len(self.dilations))
+            dilation = self.dilations[index]
+            moved = shifted(views[view], dilation, _TAPS)
+            convolved = (self.kernels[index].double().flatten(1) @ moved).float()  # (b, 84, T)
+            whole = whole_steps(observed, dilation)
             parts.append(shares_above(convolved[:, :_HALF], thresholds[:_HALF], observed))
             parts.append(shares_above(convolved[:, _HALF:], thresholds[_HALF:], whole))
         parts.append(shares_above(values.float(), self.levels, observed))
         return torch.cat([part.flatten(1) for part in parts], dim=1)
-
-
-def dilations_of(steps: int, most: int) -> list[int]:
-    """Return at most so many dilations, spread evenly by their logarithm, the widest kernel as long as the series."""
-    octaves = math.log2(max(1.0, (steps - 1) / (_TAPS - 1)))
-    count = min(most, _MAX_DILATIONS, 1 + math.ceil(octaves * _DILATIONS_PER_OCTAVE))
-    exponents = [octaves * index / max(1, count - 1) for index in range(count)]
-    return sorted({int(2**exponent + 1e-9) for exponent in exponents})
 
 
 def draw_kernels(dilations: int, channels: int) -> Tensor:
@@ -179,20 +191,6 @@ def draw_kernels(dilations: int, channels: int) -> Tensor:
     counts = (2 ** (torch.rand(dilations, _KERNELS, 1) * math.log2(most + 1))).floor()
     ranks = torch.rand(dilations, _KERNELS, channels).argsort(2).argsort(2)
     return (ranks < counts)[..., None] * turns[:, :, None]
-
-
-def split_channels(inputs: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows (B, C + 1, T) to rounded values float64 (B, C, T), and which steps were observed (B, 1, T)."""
-    values = inputs[:, :-1].double().clamp(-_MAX_VALUE, _MAX_VALUE)
-    return (values / _GRID).round() * _GRID, inputs[:, -1:] > 0
-
-
-def shifted(values: Tensor, dilation: int) -> Tensor:
-    """Move values by what each of the nine weights sees: (b, C, T) to (b, C * 9, T), 0 beyond both ends."""
-    steps, reach = values.shape[2], _MIDDLE * dilation
-    padded = F.pad(values, (reach, reach))
-    views = [padded[:, :, tap * dilation : tap * dilation + steps] for tap in range(_TAPS)]
-    return torch.stack(views, dim=2).flatten(1, 2)
 
 
 def whole_steps(observed: Tensor, dilation: int) -> Tensor:

@@ -8,11 +8,13 @@ from app.ml.kinds.estimators.blend import Blend
 from app.ml.kinds.estimators.boosted_trees import BoostedTrees
 from app.ml.kinds.estimators.nearest_neighbours import NearestNeighbours
 from app.ml.kinds.estimators.random_forest import RandomForest
+from app.ml.kinds.estimators.ridge import Ridge
 
 AnyEstimator = Annotated[
     BoostedTrees
     | Blend
     | RandomForest
-    | NearestNeighbours,
+    | NearestNeighbours
+    | Ridge,
     Field(discriminator="kind"),
 ]  # fmt: skip

@@ -18,23 +18,21 @@ from pydantic import Field
 from scipy.special import log_softmax, logsumexp
 from torch import Tensor, nn
 
-from app.ml.blocks.arrays import Array, ArrayLayer, HasArrayLayer, dense
-from app.ml.blocks.standardize import Standardize
+from app.ml.blocks.arrays import Array, ArrayLayer, HasArrayLayer
 from app.ml.fields import Real
 from app.ml.interfaces.resolvable import Choices
 from app.ml.kinds.estimators.base import Estimator, EstimatorConfig, EstimatorContext, EstimatorRequest
 from app.ml.kinds.estimators.boosted_trees import BoostedTrees
+from app.ml.kinds.estimators.linear import LinearClasses, LinearNumbers
 from app.ml.kinds.estimators.nearest_neighbours import NearestNeighbours
 from app.ml.kinds.estimators.random_forest import RandomForest
-from app.ml.solvers.logistic import solve_logistic
-from app.ml.solvers.regression import solve_regression
-from app.ml.solvers.solution import EstimatorFit, Solution
+from app.ml.kinds.estimators.ridge import Ridge
+from app.ml.solvers.solution import EstimatorFit
 from app.ml.spec import Frozen
 
-_FAR = 1e15  # a number farther out may have no finite product in float32
 _SECONDS_PER_NUMBER = 1e-6  # of solving for linear weights
 
-AnyMember = Annotated[BoostedTrees | RandomForest | NearestNeighbours, Field(discriminator="kind")]
+AnyMember = Annotated[BoostedTrees | RandomForest | NearestNeighbours | Ridge, Field(discriminator="kind")]
 
 
 class BlendMember(Frozen):
@@ -86,7 +84,7 @@ class ResolvedBlend(Blend, EstimatorConfig):
         return BlendOfClasses(
             self,
             [
-                _LinearClasses(features, classes)
+                LinearClasses(features, classes)
                 if member.estimator is None
                 else member.estimator.resolved().build_classifier(features, classes)
                 for member in self.members
@@ -98,7 +96,7 @@ class ResolvedBlend(Blend, EstimatorConfig):
         return BlendOfNumbers(
             self,
             [
-                _LinearNumbers(features, targets)
+                LinearNumbers(features, targets)
                 if member.estimator is None
                 else member.estimator.resolved().build_regressor(features, targets)
                 for member in self.members
@@ -185,61 +183,3 @@ class BlendOfNumbers(_Blend):
             return answers
 
         return layer
-
-
-class _Linear(HasArrayLayer, Estimator):
-    """Linear weights on standardised features, (B, F) to (B, K)."""
-
-    weight: Tensor
-    bias: Tensor
-
-    def __init__(self, features: int, outputs: int) -> None:
-        super().__init__()
-        self.standardize = Standardize(features)
-        self.register_buffer("weight", torch.zeros(outputs, features))
-        self.register_buffer("bias", torch.zeros(outputs))
-
-    def forward(self, features: Tensor) -> Tensor:
-        """(B, F) to (B, K)."""
-        finite = torch.nan_to_num(features).clamp(-_FAR, _FAR)
-        return nn.functional.linear(self.standardize(finite), self.weight, self.bias)
-
-    def array_layer(self) -> ArrayLayer:
-        """The same in NumPy."""
-        layer = dense(self.weight.numpy(), self.bias.numpy())
-        mean, std = self.standardize.mean.numpy(), self.standardize.std.numpy()
-        return lambda features: layer((np.nan_to_num(features).clip(-_FAR, _FAR) - mean) / std)
-
-    def _unfitted(self) -> EstimatorFit:
-        """Nothing is learned from no rows: all outputs stay 0."""
-        return EstimatorFit("linear", {"features": self.weight.shape[1]})
-
-    @torch.no_grad()
-    def _set(self, solution: Solution) -> EstimatorFit:
-        self.weight.copy_(solution.weight)
-        self.bias.copy_(solution.bias)
-        return EstimatorFit("linear", {"features": self.weight.shape[1]})
-
-
-class _LinearClasses(_Linear):
-    """Logits of multinomial logistic regression."""
-
-    def fit(self, features: Tensor, target: Tensor, weights: Tensor) -> EstimatorFit:
-        """Solve for the weights, the penalty by cross-validation."""
-        if not len(features):
-            return self._unfitted()
-        self.standardize.fit_together(features, [features.shape[1]])
-        of_class = torch.ones(len(self.bias), dtype=weights.dtype, device=weights.device).scatter(0, target, weights)
-        return self._set(solve_logistic(self.standardize(features), target, of_class))
-
-
-class _LinearNumbers(_Linear):
-    """Numbers of ridge regression."""
-
-    def fit(self, features: Tensor, target: Tensor, weights: Tensor) -> EstimatorFit:
-        """Solve for the weights, the penalty by cross-validation."""
-        del weights
-        if not len(features):
-            return self._unfitted()
-        self.standardize.fit_together(features, [features.shape[1]])
-        return self._set(solve_regression(self.standardize(features), target))

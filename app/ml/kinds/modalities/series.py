@@ -42,6 +42,7 @@ from app.ml.spec import ColumnSpec, DataSpec, DecimalSign, Frozen, WarningCode
 _MAX = float(np.finfo(np.float32).max)
 _MAX_DEVIATIONS = 1e4  # a value beyond is a fault of measuring, and would drown every other one
 _MISSING_SPECIMENS = 0.1
+_LONGER = 2  # where lengths differ, the longest of the rows to come is hardly the longest of the train rows
 _USUAL = SeriesPreprocessing()
 
 
@@ -64,6 +65,9 @@ class SeriesModality(Modality):
     bounded: ClassVar[bool] = False
     learns: ClassVar[bool] = True
     steps: Integer = Field(ge=1, le=1_000_000, description="T, the longest series.")
+    unequal: bool = Field(
+        default=False, description="Whether train rows differed in length: then up to 2 T steps are taken, and T read."
+    )
     channels: tuple[Channel, ...] = Field(min_length=1, description="The channels in order, with what was learned.")
     scaling: Literal["channel", "series"] = Field("channel", description="Whose values standardise.")
     step_columns: tuple[str, ...] = Field((), description="The training file's columns, where each was a step.")
@@ -76,13 +80,16 @@ class SeriesModality(Modality):
     def fit(cls, inputs: StoredRows, spec: DataSpec, chosen: SeriesPreprocessing = _USUAL) -> Self:
         """Learn every channel from the train rows (N, T, C), a block of them at a time."""
         moments = [Moments() for _ in spec.columns]
+        unequal = False
         for block in each_block(len(inputs), rows_per_read(math.prod(spec.shape))):
             values = inputs[block]
+            unequal = unequal or bool(np.isnan(values[:, -1]).all(1).any())
             for index, of_channel in enumerate(moments):
                 of_channel.add(values[:, :, index].astype(np.float64))
         channels = tuple(_fitted(column, of_channel) for column, of_channel in zip(spec.columns, moments, strict=True))
         return cls(
             steps=spec.shape[0],
+            unequal=unequal,
             channels=channels,
             scaling=chosen.scaling,
             **_written(spec),
@@ -104,6 +111,11 @@ class SeriesModality(Modality):
             for channel in self.channels
         )
         return self.model_copy(update={"channels": channels, **_written(spec)})
+
+    @property
+    def most_steps(self) -> int:
+        """The longest series that is answered; of one that is longer than T the first T steps are read."""
+        return _LONGER * self.steps if self.unequal else self.steps
 
     @property
     def shape(self) -> Shape:
@@ -165,7 +177,7 @@ class SeriesModality(Modality):
         return Signature(
             modality="series",
             columns=columns,
-            steps=self.steps,
+            steps=self.most_steps,
             ignored=self.left_out,
             example={"inputs": [steps]},
         )
@@ -215,9 +227,12 @@ class SeriesModality(Modality):
         if not isinstance(steps, list) or not steps:
             msg = "a series is a list of numbers, or of steps that are lists of numbers"
             raise DecodingError(msg)
-        if len(steps) > self.steps:
-            msg = f"the series has {len(steps)} steps; the model takes at most {self.steps}"
+        if len(steps) > self.most_steps:
+            msg = f"the series has {len(steps)} steps; the model takes at most {self.most_steps}"
             raise DecodingError(msg)
+        if len(steps) > self.steps:
+            doubts.add(WarningCode.SERIES_TRUNCATED, reason=f"the first {self.steps} steps alone")
+            steps = steps[: self.steps]
         row = np.full((self.steps, len(self.channels)), np.nan, np.float64)
         for step, channels in enumerate(steps):
             row[step] = self._decode_step(channels, step)

@@ -24,6 +24,7 @@ CandidateName = Literal[
     "boosted_trees",
     "random_forest",
     "random_kernels",
+    "rocket",
     "random_patches",
     "blend",
     "untrained",
@@ -37,10 +38,17 @@ OF_THE_MODEL: tuple[CandidateName, ...] = ("untrained", "linear_probe", "lp_ft",
 """Candidates that take a pretrained model, or its network with new weights."""
 _SIMPLE: dict[ModalityKind, tuple[CandidateName, ...]] = {
     "table": ("nearest_neighbours", "raw", "boosted_trees", "random_forest", "blend"),
-    "series": ("nearest_neighbours", "raw", "random_kernels", "random_forest", "blend"),
+    "series": ("nearest_neighbours", "raw", "random_kernels", "rocket", "random_forest", "blend"),
     "image": ("nearest_neighbours", "raw", "random_patches", "random_forest", "blend"),
     "text": ("tfidf",),
 }
+USUALLY_BEST: dict[ModalityKind, CandidateName] = {
+    "table": "blend",
+    "series": "rocket",
+    "image": "blend",
+    "text": "tfidf",
+}
+"""Taken unless held-out labels prove another better: few of them tell good candidates apart by chance alone."""
 _NETWORKS: dict[ModalityKind, tuple[CandidateName, ...]] = {
     "table": ("tabular_resnet", "scratch"),
     "series": ("scratch",),
