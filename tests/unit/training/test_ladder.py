@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,14 @@ from app.ml.configs.learning import FineTuningConfig
 from app.ml.data.arrays import ArrayData
 from app.ml.interfaces import Rows
 from app.ml.kinds.heads.regressor import RegressorHead
+from app.ml.kinds.strategies.automatic import CandidateName
 from app.ml.models.assembly import FineTuning
+from app.ml.resolution.candidates import Candidate
 from app.ml.resolution.fine_tuning import resolve_fine_tuning
 from app.ml.spec import ColumnSpec, DataSpec, TargetSpec
 from tests.support import tiny
 from worker.training.model_selection.automatic import prepare
-from worker.training.model_selection.ladder import _is_worse, _rungs
+from worker.training.model_selection.ladder import Ladder, _is_less_sure, _is_worse, _rungs
 from worker.training.model_selection.measurement import Measured
 from worker.training.run import Run
 
@@ -178,35 +181,6 @@ def test_several_heads_share_what_is_chosen() -> None:
     assert isinstance(objective.each_head()[1], RegressorHead)
 
 
-def test_kernels_are_taken_for_series_unless_another_way_is_proved_better() -> None:
-    """Twelve rows of each class: what a blend of simple things scores by chance proves nothing."""
-    random = np.random.default_rng(3)
-    series = random.normal(size=(324, 60, 1)) * 0.4
-    y = np.arange(324) % 2
-    for row, label in enumerate(y):
-        place = random.integers(0, 40)
-        series[row, place : place + 20, 0] += np.sin(np.linspace(0, (2 + label) * np.pi, 20))
-    split = np.full(324, 2, np.uint8)
-    split[:24] = 0
-    counts: Any = {"train": 24, "validation": 0, "test": 300}
-    target = TargetSpec(name="y", type="category", classes=("two", "three"))
-    columns = (ColumnSpec(name="value", type="number"),)
-    spec = DataSpec(
-        modality="series", shape=(60, 1), columns=columns, targets=(target,), rows=counts, labelled={"y": counts}
-    )
-    data = ArrayData(spec, series, y[:, None].astype(float), split)
-    run = fine_tuned(data, CLASSIFY, ["nearest_neighbours", "raw", "random_kernels", "rocket", "blend"])
-    assert run.selected is not None
-    assert run.selected.candidate == "rocket"
-    assert accuracy(run) > 0.85
-    noise = random.normal(size=series.shape)
-    by_place = replace(data, inputs=noise, targets=(noise[:, ::9, 0].sum(1) > 0).astype(float)[:, None])
-    many = replace(by_place, split=np.where(np.arange(324) < 200, 0, 2).astype(np.uint8))
-    other = fine_tuned(many, CLASSIFY, ["raw", "rocket"])
-    assert other.selected is not None
-    assert other.selected.candidate == "raw"
-
-
 def test_many_rows_are_compared_on_few_first() -> None:
     assert _rungs(1500) == [1500]
     assert _rungs(2000) == [2000]
@@ -214,13 +188,59 @@ def test_many_rows_are_compared_on_few_first() -> None:
     assert _rungs(60_000) == [1000, 4000, 16_000]
 
 
-def test_a_difference_is_judged_over_the_rows_that_both_have() -> None:
-    def measured(rows: list[int], scores: list[float]) -> Measured:
-        return Measured(None, np.array(rows), np.array(scores), 0.0, 5, 0.0, {}, None)  # type: ignore[arg-type]
+def measured(name: CandidateName, rows: list[int], scores: list[float], certainties: list[float]) -> Measured:
+    candidate = Candidate(name, None, pretrained=False)  # type: ignore[arg-type]
+    arrays = np.array(rows), np.array(scores), np.array(certainties)
+    return Measured(candidate, *arrays, 0.0, 5, 0.0, {}, None)  # type: ignore[arg-type]
 
-    good, bad = measured(list(range(40)), [1.0] * 40), measured(list(range(40)), [1.0, 0.0] * 20)
+
+def test_a_difference_is_judged_over_the_rows_that_both_have() -> None:
+    rows = list(range(40))
+    good, bad = measured("raw", rows, [1.0] * 40, [-1.0] * 40), measured("raw", rows, [1.0, 0.0] * 20, [-1.0, 0.0] * 20)
     assert _is_worse(bad, good, 2.0)
     assert not _is_worse(good, bad, 2.0)
-    one_row = measured(list(range(40)), [0.0] + [1.0] * 39)
+    assert _is_less_sure(good, bad, 2.0)
+    assert not _is_less_sure(bad, good, 2.0)
+    one_row = measured("raw", rows, [0.0] + [1.0] * 39, [-1.0] * 40)
     assert not _is_worse(one_row, good, 2.0)
-    assert not _is_worse(measured([0, 1], [torch.nan, torch.nan]), good, 1.0)
+    unknown = measured("raw", [0, 1], [torch.nan, torch.nan], [torch.nan, torch.nan])
+    assert not _is_worse(unknown, good, 1.0)
+    assert not _is_less_sure(unknown, good, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("modality", "right", "sure", "taken"),
+    [
+        # Rows of 50 that each candidate answers rightly, and how probable it holds every row's class.
+        ("series", {"rocket": 35, "random_kernels": 37}, {}, "rocket"),
+        ("series", {"rocket": 25, "random_kernels": 37}, {}, "random_kernels"),
+        ("series", {"rocket": 35, "random_kernels": 35}, {"rocket": 0.6, "random_kernels": 0.8}, "random_kernels"),
+        ("series", {"rocket": 37, "random_kernels": 35}, {"rocket": 0.6, "random_kernels": 0.8}, "rocket"),
+        ("series", {"blend": 37, "rocket": 36}, {}, "rocket"),
+        ("table", {"blend": 35, "random_forest": 37, "raw": 30}, {}, "blend"),
+        ("table", {"blend": 35, "random_forest": 46, "raw": 30}, {}, "random_forest"),
+        ("image", {"random_patches": 38, "raw": 30, "blend": 37}, {}, "blend"),
+        ("text", {"tfidf": 35, "scratch": 37}, {}, "tfidf"),
+        ("table", {"raw": 35, "tabular_resnet": 37}, {}, "raw"),
+        ("table", {"raw": 35, "tabular_resnet": 47}, {}, "tabular_resnet"),
+        ("table", {"nearest_neighbours": 36, "raw": 35}, {}, "nearest_neighbours"),  # no blend was made
+    ],
+)
+def test_few_rows_take_what_is_usually_best_unless_another_is_proved_better(
+    modality: str, right: dict[CandidateName, int], sure: dict[CandidateName, float], taken: str
+) -> None:
+    rows = list(range(50))
+    found = {
+        # Not the same rows as the others: of 50, four more may be chance, and eleven more are not.
+        name: measured(
+            name,
+            rows,
+            [float((row + 7 * place) % 50 < count) for row in rows],
+            [float(np.log(sure.get(name, 0.7)))] * 50,
+        )
+        for place, (name, count) in enumerate(right.items())
+    }
+    spec = SimpleNamespace(modality=modality)
+    trainer: Any = SimpleNamespace(data=SimpleNamespace(spec=spec))
+    ladder = Ladder(None, trainer, 0.0, found)  # type: ignore[arg-type]
+    assert ladder._best([each.candidate for each in found.values()]).name == taken

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from app.ml.data.arrays import ArrayData
@@ -14,7 +13,7 @@ from app.ml.kinds.estimators.blend import blended_classes, blended_numbers
 from app.ml.kinds.heads.classifier import ClassifierHead
 from app.ml.kinds.heads.temperature import fitted_temperature
 from app.ml.models.assembly import stacked
-from worker.training.model_selection.measurement import Measured
+from worker.training.model_selection.measurement import Measured, calibrated_log_probabilities
 
 _STEPS = 25
 _PARTS = 5
@@ -58,13 +57,20 @@ def blend(members: Sequence[Measured], data: ArrayData) -> Blended | None:
         by_others = _weigh(head, [of[~left_out] for of in each], target[~left_out])
         together[left_out] = _combined(head, [of[left_out] for of in each], by_others)
     scores = head.row_scores(together, target)
+    certainties = (
+        calibrated_log_probabilities(together, target)
+        if isinstance(head, ClassifierHead)
+        else torch.full_like(scores, torch.nan)
+    )
     weights = _weigh(head, each, target)
     places = np.searchsorted(first.rows, positions)
-    of_rows: NDArray[np.float64] = np.full(len(first.rows), np.nan)
-    of_rows[places] = scores.numpy()
+    of_rows, of_truth = np.full((2, len(first.rows)), np.nan)
+    of_rows[places], of_truth[places] = scores.numpy(), certainties.numpy()
     held_out = {"rows": torch.from_numpy(positions.astype(np.int64)), "0": together}
     loss = float(head.loss(together, target))
-    measured = Measured(first.candidate, first.rows, of_rows, loss, first.folds, 0.0, held_out, first.objective)
+    measured = Measured(
+        first.candidate, first.rows, of_rows, of_truth, loss, first.folds, 0.0, held_out, first.objective
+    )
     return Blended(weights, measured)
 
 

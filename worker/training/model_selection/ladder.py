@@ -12,7 +12,9 @@ Only labelled train rows take part, so that validation rows stay an honest measu
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -152,7 +154,8 @@ class Ladder:
     def _best(self, candidates: list[Candidate]) -> Candidate:
         """The best of what is solved for, or a network that is better by more than a standard error.
 
-        What is usually best for such data is taken unless another is better by more than a standard error.
+        What is usually best for such data is taken unless another is better by more than a standard error, in what is
+        answered rightly or, where that is no less, in how sure the right answers are: of few rows the latter says more.
         """
         most = max((len(each.rows) for each in self.measured.values()), default=0)
         finalists = [
@@ -167,7 +170,8 @@ class Ladder:
         best = max(solved, key=_rank, default=None)
         usual = self.measured.get(USUALLY_BEST[self.trainer.data.spec.modality])
         if best is not None and usual in solved and not _is_worse(usual, best, 1.0):
-            best = usual
+            surer = [each for each in solved if each.score >= usual.score and _is_less_sure(usual, each, 1.0)]
+            best = max(surer, key=_rank, default=usual)
         challenger = max(trained, key=_rank, default=None)
         if best is None or (challenger is not None and _is_worse(best, challenger, 1.0)):
             assert challenger is not None
@@ -201,8 +205,17 @@ def _rank(measured: Measured) -> tuple[float, float]:
 
 def _is_worse(measured: Measured, than: Measured, errors: float) -> bool:
     """Whether it is worse by more than so many standard errors of the difference over the rows that both have."""
+    return _is_below(measured, than, errors, attrgetter("scores"))
+
+
+def _is_less_sure(measured: Measured, than: Measured, errors: float) -> bool:
+    """Whether the right classes are less probable by more than so many standard errors of the difference."""
+    return _is_below(measured, than, errors, attrgetter("certainties"))
+
+
+def _is_below(measured: Measured, than: Measured, errors: float, of: Callable[[Measured], NDArray[np.float64]]) -> bool:
     common = np.intersect1d(measured.rows, than.rows, assume_unique=True)
-    ours, theirs = (each.scores[np.searchsorted(each.rows, common)] for each in (measured, than))
+    ours, theirs = (of(each)[np.searchsorted(each.rows, common)] for each in (measured, than))
     differences = (theirs - ours)[np.isfinite(ours) & np.isfinite(theirs)]
     if len(differences) < 2:  # noqa: PLR2004 - no deviation of one number
         return False

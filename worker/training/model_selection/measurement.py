@@ -20,7 +20,9 @@ from app.ml.fitting.objective import build_objective
 from app.ml.interfaces import Head, Rows
 from app.ml.kinds.estimators.random_forest import RandomForest
 from app.ml.kinds.heads import AnyHead
+from app.ml.kinds.heads.classifier import ClassifierHead
 from app.ml.kinds.heads.regressor import Regressor
+from app.ml.kinds.heads.temperature import fitted_temperature
 from app.ml.models.assembly import FineTuning, stacked
 from app.ml.models.bundle import Bundle
 from app.ml.resolution.candidates import Candidate
@@ -55,6 +57,7 @@ class Measured:
     candidate: Candidate
     rows: Rows
     scores: NDArray[np.float64]
+    certainties: NDArray[np.float64]  # (n,) log probability of a row's class, once calibrated; NaN of numbers
     loss: float
     folds: int
     cpu_seconds: float
@@ -101,12 +104,12 @@ def measure(candidate: Candidate, trainer: Trainer, rows: Rows, folds: Folds, se
         if repeats and spent * (1 + 1 / len(repeats)) > _SHARE_OF_REPEATS * seconds:
             break
         repeats.append(by_fold(candidate, trainer, rows, assigned, seconds - spent))
-    scores = np.stack([_scores(outcome, trainer.data, len(rows)) for outcome in repeats])
     first = repeats[0]
     return Measured(
         first.candidate,
         rows,
-        np.nanmean(scores, axis=0) if len(repeats) > 1 else scores[0],
+        _mean([_scores(outcome, trainer.data, len(rows)) for outcome in repeats]),
+        _mean([_certainties(outcome, trainer.data, len(rows)) for outcome in repeats]),
         float(np.mean([_loss(outcome, trainer.data) for outcome in repeats])),
         sum(outcome.folds for outcome in repeats),
         time.process_time() - began,
@@ -232,6 +235,34 @@ def _scores(outcome: _Outcome, data: ArrayData, count: int) -> NDArray[np.float6
     scores = np.full(count, np.nan)
     scores[outcome.places.numpy()] = by_head.nanmean(0).numpy()
     return scores
+
+
+@torch.no_grad()
+def _certainties(outcome: _Outcome, data: ArrayData, count: int) -> NDArray[np.float64]:
+    """The mean over classifiers of the log probability of every row's class, (n,); NaN where there is none."""
+    labels, objective = _labels(outcome, data), outcome.objective
+    of_heads = []
+    for config, head, output in zip(objective.configs, objective.each_head(), outcome.outputs, strict=True):
+        if isinstance(head, ClassifierHead):
+            of_heads.append(calibrated_log_probabilities(output, stacked(config, labels)).cpu())
+    certainties = np.full(count, np.nan)
+    if of_heads:
+        certainties[outcome.places.numpy()] = torch.stack(of_heads).nanmean(0).numpy()
+    return certainties
+
+
+def calibrated_log_probabilities(output: Tensor, target: Tensor) -> Tensor:
+    """Logits (m, K) to the log probability of each row's class (m,), by the temperature that suits these rows best."""
+    known, output = target >= 0, torch.nan_to_num(output).double()
+    scaled = output / fitted_temperature(output[known], target[known])
+    found = scaled.log_softmax(1).gather(1, target.clamp(min=0)[:, None])[:, 0]
+    return torch.where(known, found, torch.nan)
+
+
+def _mean(each: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """The mean of arrays (n,), where each is known; NaN where none is."""
+    known = np.isfinite(each)
+    return np.where(known.any(0), np.where(known, each, 0).sum(0) / np.maximum(known.sum(0), 1), np.nan)
 
 
 @torch.no_grad()
