@@ -25,6 +25,7 @@ from worker.training.model_selection.measurement import Measured
 from worker.training.run import Run
 
 CLASSIFY, REGRESS = {"kind": "classifier", "target": "y"}, {"kind": "regressor", "target": "y"}
+BRIEF = {"budget_seconds": 2}
 SIMPLE = ["nearest_neighbours", "raw", "boosted_trees", "random_forest", "blend"]
 
 
@@ -44,14 +45,14 @@ def table(x: Rows, y: Rows, train: int, *, classes: tuple[str, ...] = ()) -> Arr
     return ArrayData(spec, x.astype(np.float32), y[:, None].astype(float), split)
 
 
-def lines(train: int = 200) -> ArrayData:
+def lines(train: int = 120) -> ArrayData:
     """Two classes on both sides of a plane, with noise."""
     random = np.random.default_rng(0)
     x = random.normal(size=(train + 300, 6))
     return table(x, x @ [1, -1, 1, 0, 0, 0] + random.normal(size=len(x)) / 2 > 0, train, classes=("below", "above"))
 
 
-def squares(train: int = 200) -> ArrayData:
+def squares(train: int = 150) -> ArrayData:
     """Two classes by the sign of a product: no plane tells them apart."""
     x = np.random.default_rng(0).uniform(-1, 1, size=(train + 300, 4))
     return table(x, x[:, 0] * x[:, 1] > 0, train, classes=("unlike", "like"))
@@ -85,11 +86,11 @@ def test_what_is_linear_is_learned_by_a_line_and_what_is_not_by_others() -> None
 
 
 def test_a_few_validation_rows_do_not_calibrate_where_more_were_left_out() -> None:
-    data = squares(train=200)
+    data = squares(train=150)
     split = data.split.copy()
-    split[200:210] = 1
+    split[150:160] = 1
     labels = data.targets.copy()
-    labels[200:210] = 1 - labels[200:210]  # these would make any answer doubtful
+    labels[150:160] = 1 - labels[150:160]  # these would make any answer doubtful
     few = replace(data, split=split, targets=labels)
     temperatures = []
     for rows in (data, few):
@@ -159,8 +160,8 @@ def test_a_target_of_which_the_logarithm_is_learned_is_not_blended() -> None:
 @pytest.mark.parametrize("modality", tiny.DATASETS)
 def test_every_modality_has_a_ladder(modality: str) -> None:
     data = tiny.DATASETS[modality](rows=48)  # type: ignore[index]
-    heads: list[dict[str, Any]] = [{"kind": "classifier", "target": "label"}]
-    config = resolve_fine_tuning(FineTuningConfig.model_validate({"heads": heads}), data.spec, None).config
+    request = {"heads": [{"kind": "classifier", "target": "label"}], "strategy": {"kind": "automatic", **BRIEF}}
+    config = resolve_fine_tuning(FineTuningConfig.model_validate(request), data.spec, None).config
     run = prepare(config, data)
     list(run.train())
     tried = [name for name, rung in rungs(run).items() if rung["score"] is not None]
@@ -171,7 +172,7 @@ def test_every_modality_has_a_ladder(modality: str) -> None:
 def test_several_heads_share_what_is_chosen() -> None:
     data = tiny.table(rows=64)
     heads = [{"kind": "classifier", "target": "label"}, {"kind": "regressor", "target": "size"}]
-    strategy = {"kind": "automatic", "candidates": SIMPLE}
+    strategy = {"kind": "automatic", "candidates": ["nearest_neighbours", "raw", "blend"]}
     config = FineTuningConfig.model_validate({"heads": heads, "strategy": strategy})
     run = prepare(resolve_fine_tuning(config, data.spec, None).config, data)
     list(run.train())
