@@ -50,7 +50,7 @@ _ESTIMATORS: dict[CandidateName, EstimatorRequest] = {
     "boosted_trees": BoostedTrees(),
     "random_forest": RandomForest(),
 }
-_LEAST_SQUARES: tuple[CandidateName, ...] = ("random_kernels", "rocket")  # many more features than rows
+_BY_RIDGE: tuple[CandidateName, ...] = ("random_kernels", "rocket")  # many more features than rows
 BLENDED: tuple[CandidateName, ...] = ("nearest_neighbours", "raw", "boosted_trees", "random_forest")
 """Candidates that learn from the same features, so that their answers can be averaged."""
 _MOVES: tuple[CandidateName, ...] = ("scratch", "lp_ft", "full")  # the config's own backbone
@@ -91,7 +91,7 @@ def candidates_of(config: ResolvedFineTuning, spec: DataSpec, rows: int, *, pret
         except ConfigError:  # an image smaller than a patch, say
             continue
         if candidate is not None:
-            if name in (*_BY_GRADIENT, *_ESTIMATORS, *_LEAST_SQUARES):  # pseudo-labels join linear weights alone
+            if name in (*_BY_GRADIENT, *_ESTIMATORS, *_BY_RIDGE):  # pseudo-labels join linear weights alone
                 candidate = candidate.model_copy(update={"unlabelled": None})
             candidates.append(Candidate(name, candidate, of_model and name != "untrained"))
     return candidates
@@ -121,8 +121,8 @@ def _fresh(
         changes["heads"] = _with_estimator(_ESTIMATORS[name], config.heads, spec, context.train_rows)
         if changes["heads"] is None:
             return None
-    elif name in _LEAST_SQUARES:
-        changes["heads"] = tuple(map(_by_least_squares, config.heads))
+    elif name in _BY_RIDGE:
+        changes["heads"] = tuple(map(_by_ridge, config.heads))
     backbone: AnyBackbone | Literal["auto"] = "auto" if name == "scratch" else _BACKBONES.get(name, Raw())
     own = backbone != "auto" and backbone.usual_preprocessing(context) is not None
     if context.pretrained or own:  # the config's is the model's, or the network's
@@ -153,7 +153,7 @@ def _with_estimator(
     return tuple(changed)
 
 
-def _by_least_squares(head: AnyHead) -> AnyHead:
+def _by_ridge(head: AnyHead) -> AnyHead:
     """A classifier with ridge regression in place of logistic regression; other heads as they are."""
     if not isinstance(head, Classifier) or head.label_smoothing:
         return head

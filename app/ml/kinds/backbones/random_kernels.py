@@ -79,7 +79,7 @@ class RandomKernels(BackboneRequest):
         features = max(_MIN_FEATURES, min(most, int(_COMPARISONS / values)))
         return {
             "features": (features, f"{context.train_rows} train rows of up to {context.shape[0]} steps"),
-            "views": ("both", "what is to be told apart may lie in a row's scale, or hide behind it"),
+            "views": ("both", "what sets rows apart may lie in a row's scale, or hide behind it"),
         }
 
 

@@ -139,5 +139,5 @@ def _draw(count: int, channels: int, length: int) -> Tensor:
     chosen = torch.rand(count, channels).argsort(1).argsort(1) < counts
     weights = torch.randn(count, channels, length)
     weights = (weights - weights.mean(2, keepdim=True)) * chosen[:, :, None]
-    beside = (_TAPS - length) // 2
-    return nn.functional.pad(weights, (beside, beside))
+    missing = (_TAPS - length) // 2
+    return nn.functional.pad(weights, (missing, missing))
