@@ -54,12 +54,18 @@ def put(state: Services, project_id: str, name: str, alias: str, body: AliasRequ
         if row is not None and traffic_of(row.model_id, row.traffic) == traffic:
             return answers.aliases_of(session, [row])[0]  # so that a repeated request is no other change
         conditions.check(_etag(row))
-        if row is None and len(repository.list_of(session, project_id, key.name)) >= MAX_ALIASES:
-            msg = f"This name has {MAX_ALIASES} aliases, which is the most: delete one that nobody uses."
-            raise ConflictError(msg, code="too_many_aliases")
-        return _moved(session, state, key, row, traffic, action="set")
+        return _set(session, state, key, row, traffic)
 
     return state.database.transact(move)
+
+
+def point(session: Session, state: Services, key: AliasKey, model_id: str) -> Alias:
+    """Let an alias mean a model that has just answered; part of the caller's transaction.
+
+    Raises:
+        ConflictError: another request is making this alias, or the name has too many.
+    """
+    return _set(session, state, key, repository.find(session, key, lock=True), Traffic(((model_id, 1.0),)))
 
 
 def _requested(session: Session, key: AliasKey, body: AliasRequest) -> tuple[Traffic, list[ModelRow]]:
@@ -213,6 +219,14 @@ def _check_answers(state: Services, model: ModelRow) -> None:
     except CorruptError as error:
         msg = f"{model.name}@{model.version} cannot answer, so the alias stays as it is: {error.detail}"
         raise ConflictError(msg, code="model_does_not_answer") from error
+
+
+def _set(session: Session, state: Services, key: AliasKey, row: AliasRow | None, traffic: Traffic) -> Alias:
+    """Note a new meaning; a new alias needs room among those of its name."""
+    if row is None and len(repository.list_of(session, key.project_id, key.name)) >= MAX_ALIASES:
+        msg = f"This name has {MAX_ALIASES} aliases, which is the most: delete one that nobody uses."
+        raise ConflictError(msg, code="too_many_aliases")
+    return _moved(session, state, key, row, traffic, action="set")
 
 
 def _moved(

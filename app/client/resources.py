@@ -116,7 +116,7 @@ class Heads:
         """Fit heads on a model's backbone, on a dataset or on rows with labels, and return the model that they make.
 
         `rows` and `labels` are lists, or NumPy arrays. `options` are the request's other fields: heads, layer,
-        name, unknown, timeout.
+        name, climb, alias, unknown, timeout.
         """
         body: Json = {"model": model, "dataset": dataset, "target": target, **options}
         if rows is not None:

@@ -17,7 +17,8 @@ router.dependencies.append(Depends(limited))
 
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     404: {"model": Problem, "description": "There is no such model or dataset."},
-    409: {"model": Problem, "description": "The dataset is not ready; or others are registering versions of the name."},
+    409: {"model": Problem, "description": "The dataset is not ready, the alias is taken, or others make versions."},
+    429: {"model": Problem, "description": "It is to climb, and too many jobs of the project are unfinished."},
     413: {"model": Problem, "description": "The body is too large."},
     504: {"model": Problem, "description": "The heads were not fitted in time."},
 }

@@ -14,6 +14,7 @@ from app.datasets.access import find_dataset
 from app.db.session import after_commit
 from app.dependencies import Services
 from app.errors import UnprocessableError
+from app.heads import climbing
 from app.heads.choices import resolve_request
 from app.heads.schemas import FittedModel, HeadsRequest
 from app.heads.sources import FoundDataset, RequestRows, Source, look_up_dataset, open_dataset
@@ -48,6 +49,7 @@ def create(state: Services, project_id: str, key: str | None, request: HeadsRequ
         UnprocessableError: rows or labels cannot be read, or do not fit the model; or they are too many.
         DeadlineError: the request's time is up.
         QuotaError: the project may keep no more.
+        TooManyError: it is to climb, and too many jobs of the project are unfinished.
     """
     digest = fingerprint("POST /v1/heads", request.model_dump_json())
     with state.database.reading() as session:
@@ -60,7 +62,7 @@ def create(state: Services, project_id: str, key: str | None, request: HeadsRequ
     assert isinstance(predictor, Predictor)
     with tempfile.TemporaryDirectory() as scratch:
         fitting = _Fitting(state, project_id, request, predictor, Path(scratch))
-        made, decisions = fitting.fit()
+        made, config, decisions = fitting.fit()
         loaded, candidate = _saved(state, made, predictor, parent, Path(scratch) / "model")
     origin = {"project_id": project_id, "job_id": None, "dataset_id": fitting.dataset and fitting.dataset.id}
     name = request.name or as_name("-".join((parent.name.name, *made.bundle.heads)))
@@ -75,7 +77,11 @@ def create(state: Services, project_id: str, key: str | None, request: HeadsRequ
         model = models.add(session, warnings=fitting.warnings(made), **fields)
         after_commit(session, state.engine.references.clear)
         after_commit(session, lambda: state.engine.resident(model.id, lambda: loaded))
-        return FittedModel(**model.model_dump(), decisions=decisions)
+        if not request.climb:
+            return FittedModel(**model.model_dump(), decisions=decisions)
+        climb, decision = climbing.start(session, state, project_id, request, model, config)
+        fields = {**model.model_dump(), "aliases": [climb.alias]}
+        return FittedModel(**fields, decisions=[*decisions, decision], climb=climb)
 
     return models.with_next_version(
         state.database, lambda session: once(session, project_id, key, digest, partial(add, session), FittedModel)
@@ -95,8 +101,8 @@ class _Fitting:
         self._warnings: tuple[WarningItem, ...] = ()
         self._rows = 0
 
-    def fit(self) -> tuple[FittedHeads, list[Decision]]:
-        """Return the heads, and the decisions on them."""
+    def fit(self) -> tuple[FittedHeads, ResolvedFineTuning, list[Decision]]:
+        """Return the heads, the fine-tuning that they are, and the decisions on them."""
         parent, request = self._predictor.bundle, self._request
         spec, decisions, open_source = self._look_up()
         config, of_heads = resolve_request(request, spec, parent)
@@ -110,7 +116,7 @@ class _Fitting:
             for name, (value, reason) in fit.choices.items()
         )
         calibration = Decision(field="calibration", value=made.calibrated_on, reason="rows that the heads did not see")
-        return made, [*decisions, *of_heads, *made.decisions, *solved, calibration]
+        return made, config, [*decisions, *of_heads, *made.decisions, *solved, calibration]
 
     def warnings(self, made: FittedHeads) -> list[WarningItem]:
         """Return what is doubtful of the model, each once."""

@@ -40,7 +40,16 @@ def _to_name(text: str) -> str:
     return name
 
 
+def _to_alias(text: str) -> str:
+    alias = normalize("NFC", text)
+    if not is_alias(alias):
+        msg = f"an alias has {NAME}; digits alone would be a version"
+        raise ValueError(msg)
+    return alias
+
+
 ModelName = Annotated[str, Field(min_length=1, max_length=MAX_NAME), AfterValidator(_to_name)]
+AliasName = Annotated[str, Field(min_length=1, max_length=MAX_NAME), AfterValidator(_to_alias)]
 
 
 class Ref(BaseModel):

@@ -89,6 +89,35 @@ def test_a_batch_prediction_answers_each_row_once_however_often_its_trainer_is_k
     assert [line.partition(",")[0] for line in tables[1].splitlines()] == ["row", *map(str, range(len(pixels)))]
 
 
+@pytest.mark.filterwarnings("ignore:model_not_used")
+def test_an_alias_is_moved_once_however_often_the_trainer_is_killed(running: Service, graftwork: Graftwork) -> None:
+    """kill -9 between the registration of the climbing job's model and the commit, and once that is done."""
+    rows = np.random.default_rng(0).normal(size=(300, 3)).round(3).tolist()
+    lines = [f"{a},{b},{c},{'yes' if a * b > 0 else 'no'}" for a, b, c in rows]
+    content = "\n".join(["a,b,c,kind", *lines]).encode()
+    dataset = graftwork.datasets.create(content, name="products", columns={"kind": "target"})
+    body: dict[str, Any] = {
+        "kind": "pretraining",
+        "dataset": dataset["id"],
+        "name": "products",
+        "training": {"steps": 1},
+    }
+    graftwork.jobs.create(**body, backbone={"kind": "mlp", "hidden": [4]}, wait=True)
+    places = ("submit.committed", "finish.before_commit", "finish.committed")
+    running.arm(*places)
+    head = graftwork.heads.create(model="products", dataset="products", name="climber", climb=True)
+    job = graftwork.jobs.wait(head["climb"]["job"])
+    assert all(running.acted(place) for place in places)
+    assert [attempt["ending"] for attempt in graftwork.jobs.attempts(job["id"])] == ["died", "succeeded"]
+    assert job["metrics"]["climb"]["moved"] is True
+    history = graftwork.models.alias_history("climber", "best")
+    assert [change["version"] for change in history] == [2, 1]
+    assert graftwork.models.get("climber@best")["job"] == job["id"]
+    assert len(graftwork.models.lineage("products")["children"]) == 1 + (
+        graftwork.models.get("climber@2")["parent"] is not None
+    )
+
+
 def test_a_migration_that_is_killed_half_way_runs_again(tmp_path: Path) -> None:
     code = "from app.db.migrate import migrate; from app.db.session import Database; import sys; migrate(Database({}))"
     command = [sys.executable, "-c", code.format(repr(f"sqlite:///{tmp_path / 'fresh.db'}"))]

@@ -31,6 +31,7 @@ from worker.attempt.drain import DrainedError
 from worker.attempt.job_inputs import device_for, open_auxiliary, open_data, open_model
 from worker.attempt.reporter import Reporter, progress_of
 from worker.distributed.leader import distributed
+from worker.jobs.climbing import ascent_of, baseline_of
 from worker.jobs.trial import RunningTrial, trial_of
 from worker.training.cross_fitting import cross_fit
 from worker.training.events import Evaluated, Finished, Note, Started, StepDone
@@ -96,6 +97,7 @@ def _prepare(context: JobContext, parent: Bundle | None) -> Run:
         cache=keep,
         auxiliary=auxiliary,
         most_seconds=settings.choosing_seconds,
+        baseline=baseline_of(job),
     )
 
 
@@ -219,6 +221,7 @@ def _register(
     candidate = _candidate(attempt, training, folder, measured)
     files = attempt.keep_curves(measured.curves(), folder / "curves") if measured else None
     metrics = {**candidate["metrics"], **further_metrics}
+    ascent = ascent_of(job, training, folder / "model")
 
     def publish(session: Session) -> None:
         row = models.register(
@@ -230,7 +233,8 @@ def _register(
             parent_id=job.parent_model_id if training.starts_from_model else None,
             **candidate,
         )
-        leases.write(session, attempt.lease, metrics=metrics, files=files)
+        of_climb = {} if ascent is None else ascent.end(session, job, row)
+        leases.write(session, attempt.lease, metrics={**metrics, **of_climb}, files=files)
         if seconds is not None:  # else it did not train all steps at one go
             estimates.record_error(session, job, seconds)
         log.info("job %s: model %s, %s version %d", job.id, row.id, row.name, row.version)

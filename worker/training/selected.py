@@ -21,6 +21,21 @@ class Rung(Frozen):
     reason: str | None = None
 
 
+class Gain(Frozen):
+    """How much better the selected candidate answers train rows left out than a baseline does, with its interval.
+
+    Both are paired by row. The interval holds for all candidates at once (Bonferroni), since the selected one is the
+    best of them.
+    """
+
+    score: float
+    baseline_score: float
+    difference: float
+    low: float
+    high: float
+    rows: int
+
+
 class Selected(Frozen):
     """The config that was selected. It is kept with checkpoints, which belong to that choice."""
 
@@ -28,6 +43,7 @@ class Selected(Frozen):
     config: ResolvedFineTuning
     pretrained: bool
     ladder: tuple[Rung, ...] = ()
+    gain: Gain | None = None  # over a baseline, where there was one and rows enough
 
 
 def selected_of(

@@ -7,7 +7,7 @@ from pydantic import Field, TypeAdapter
 from sqlalchemy.orm import Session
 
 from app.datasets.repository import DatasetRow
-from app.jobs.interface import ModelRef, does_not_fit
+from app.jobs.interface import ExtendRequest, ModelRef, does_not_fit
 from app.jobs.kinds.proposals import propose_weights
 from app.jobs.kinds.trainings import Proposals, TrainingRequest
 from app.ml.configs.learning import FineTuningConfig
@@ -51,6 +51,12 @@ class FineTuningRequest(TrainingRequest, FineTuningConfig):
         if self.model is not None or self.backbone != "auto":
             return (), ()
         return propose_weights(resolved.config, spec)
+
+    @classmethod
+    def extended(cls, config: dict[str, Any], request: ExtendRequest) -> dict[str, Any]:
+        """Return the config of a job that trains on. It does not climb: what was compared is not what it makes."""
+        longer = super().extended(config, request)
+        return {name: value for name, value in longer.items() if name != "climb"}
 
     @classmethod
     def was_solved(cls, checkpoint: Mapping[str, Any]) -> bool:

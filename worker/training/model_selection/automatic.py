@@ -11,6 +11,7 @@ from app.ml.fitting.features import GetOrCompute, uncached
 from app.ml.kinds.strategies.automatic import OF_THE_MODEL, ResolvedAutomatic
 from app.ml.kinds.strategies.base import StrategyConfig
 from app.ml.models.bundle import Bundle
+from app.ml.resolution.candidates import Candidate
 from app.ml.spec import WarningCode, WarningItem
 from worker.training import run
 from worker.training.events import Note
@@ -31,11 +32,13 @@ def prepare(  # noqa: PLR0913 - what a training is made of, all by name
     cache: GetOrCompute = uncached,
     auxiliary: ArrayData | None = None,
     most_seconds: float = math.inf,
+    baseline: StrategyConfig | None = None,
 ) -> Run:
     """Prepare a training as `run.prepare` does, once what `automatic` leaves open is selected.
 
     `selected` and `strategy` are what an earlier attempt at the same training selected; nothing is selected again.
-    Choosing takes `most_seconds` of CPU at most, whatever the config says.
+    Choosing takes `most_seconds` of CPU at most, whatever the config says. `baseline` is a strategy for the same heads
+    on the pretrained model, which what is selected is compared with.
     """
     device = torch.device(device)
     if not isinstance(config, ResolvedFineTuning) or not isinstance(config.strategy, ResolvedAutomatic):
@@ -45,7 +48,8 @@ def prepare(  # noqa: PLR0913 - what a training is made of, all by name
     held_out: Tensors = {}
     notes: tuple[Note, ...] = ()
     if selected is None:
-        ladder = Ladder(config, Trainer(data, parent, device, cache), min(config.strategy.budget_seconds, most_seconds))
+        budget = min(config.strategy.budget_seconds, most_seconds)
+        ladder = Ladder(config, Trainer(data, parent, device, cache), budget, baseline=_baseline(config, baseline))
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             selected, measured, notes = ladder.climb()
         held_out = measured.held_out if measured else {}
@@ -58,6 +62,12 @@ def prepare(  # noqa: PLR0913 - what a training is made of, all by name
     training.notes = (*unused, *training.notes, *notes)
     training.state.held_out = held_out
     return training
+
+
+def _baseline(config: ResolvedFineTuning, strategy: StrategyConfig | None) -> Candidate | None:
+    if strategy is None:
+        return None
+    return Candidate("linear_probe", config.model_copy(update={"strategy": strategy}), pretrained=True)
 
 
 def _not_used(selected: Selected) -> WarningItem:

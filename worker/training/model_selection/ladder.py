@@ -5,6 +5,7 @@
   (successive halving: Jamieson and Talwalkar, "Non-stochastic best arm identification", 2016).
 - The budget is seconds of the job's processor. What would not fit into what is left of it is not tried, and the ladder
   says so; something is always selected.
+- A baseline, where there is one, is measured on the same folds and is no candidate: see `gain`.
 - A network that is trained by gradient must be better than the best of what is solved for by more than a standard
   error of their difference over the same rows.
 
@@ -30,6 +31,7 @@ from worker.training.cross_validation import assign_folds
 from worker.training.events import Note
 from worker.training.flops import row_seconds, solving_seconds, training_seconds
 from worker.training.model_selection.blending import blend
+from worker.training.model_selection.gain import measure_gain
 from worker.training.model_selection.measurement import BudgetSpentError, Folds, Measured, Trainer, measure
 from worker.training.selected import Rung, Selected
 
@@ -54,6 +56,8 @@ class Ladder:
     measured: dict[str, Measured] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)  # why a candidate was not tried
     spent: float = 0.0
+    baseline: Candidate | None = None  # what is selected is compared with it
+    measured_baseline: Measured | None = None
 
     def climb(self) -> tuple[Selected, Measured | None, tuple[Note, ...]]:
         """Select a candidate; return it, its measurement where there is one, and what to tell."""
@@ -62,19 +66,26 @@ class Ladder:
         candidates = candidates_of(self.config, data.spec, len(rows), pretrained=parent is not None)
         alive = candidates
         for count in _rungs(len(rows)):
-            if len(alive) > 1:
+            if len(alive) > 1 or self.baseline is not None:
                 self._compare(alive, np.sort(rows[:count]))
                 alive = self._alive(alive)
         candidates += self._blended()
         best = self._best(candidates)
         ladder = tuple(self._rung(candidate) for candidate in candidates)
-        selected = Selected(candidate=best.name, config=best.config, pretrained=best.pretrained, ladder=ladder)
         measured = self.measured.get(best.name)
+        gain = None
+        if measured is not None and self.measured_baseline is not None:
+            gain = measure_gain(measured, self.measured_baseline, FOLDS, len(self.measured))
+        selected = Selected(
+            candidate=best.name, config=best.config, pretrained=best.pretrained, ladder=ladder, gain=gain
+        )
         return selected, measured, (_note(selected),)
 
     def _compare(self, candidates: list[Candidate], rows: Rows) -> None:
         """Measure candidates on the same folds of the rows, (n,), as far as the budget goes."""
         folds = _folds(self.trainer.data, self.config.targets, rows)
+        if self.baseline is not None:
+            self.measured_baseline = measure(self.baseline, self.trainer, rows, folds, self.budget)
         for candidate in candidates:
             few = len(rows) < _MIN_ROWS_OF_NETWORKS and bool(self.measured)
             if few and candidate.by_gradient and not candidate.pretrained:
