@@ -3,10 +3,10 @@
     minimise over W, b:  sum_n loss(W x_n + b, y_n) + strength / 2 |W|^2
 
 The folds are solved side by side, in float32 and to a tolerance far below the standard errors of the losses.
-The path ends when the held-out loss has risen twice: the loss has a single minimum along the path, and the weakest
-penalties take by far the longest. In a large problem only one fold is held out, and the path ends at the first rise:
-there are enough rows to compare on, and every solve is expensive. The optimum over all rows is then solved for from the
-mean of the folds' optima, in float64 where the problem is small.
+The path ends when the held-out loss has risen twice, or once beyond doubt: the loss has a single minimum along the
+path, and the weakest penalties take by far the longest. In a large problem only one fold is held out, and the path ends
+at the first rise: there are enough rows to compare on, and every solve is expensive. The optimum over all rows is then
+solved for from the mean of the folds' optima, in float64 where the problem is small.
 """
 
 from collections.abc import Sequence
@@ -24,6 +24,7 @@ from app.ml.solvers.solution import OutOfFold, Score, Solution
 STRENGTHS = tuple(10.0 ** (1 - half / 2) for half in range(17))  # 10 to 1e-7, per unit of the features' variance
 UNTESTED = 1e-2  # the strength where there is nothing to hold out
 _PATIENCE, _PATIENCE_IF_LARGE = 2, 1
+_CERTAIN, _MIN_ROWS = 3.0, 10  # a rise beyond doubt: in standard errors of it, over so many held-out rows
 _MAX_AT_ONCE = 1 << 26  # numbers in the outputs of the folds that are solved side by side
 _PATH_TOLERANCE, _FINAL_TOLERANCE = 3e-6, {torch.float64: 1e-11, torch.float32: 1e-8}
 _MAX_STEPS = 300
@@ -152,17 +153,20 @@ def _path(problem: LinearProblem, groups: Sequence[tuple[LinearLoss, Tensor]]) -
     patience = _PATIENCE_IF_LARGE if is_large(*problem.basis.rows.shape) else _PATIENCE
     points = [problem.start(len(held)) for _, held in parts]
     scores: list[Score] = []
-    best, best_points = 0, points
+    best, best_points, best_costs = 0, points, problem.loss.share.new_zeros(())
     for relative in STRENGTHS:
         strength = relative * problem.total_variance
         points = [
             part.solved(point, 1 - held, strength, _PATH_TOLERANCE)
             for (part, held), point in zip(parts, points, strict=True)
         ]
-        scores.append(_score(problem, points, [held for _, held in parts], strength))
+        costs, share = _held_out_costs(problem, points, [held for _, held in parts])
+        scores.append(Score(strength, *_weighted_mean(costs, share)))
         if scores[-1].loss <= scores[best].loss:
-            best, best_points = len(scores) - 1, points
-        if len(scores) - 1 - best >= patience:
+            best, best_points, best_costs = len(scores) - 1, points, costs
+        rise, error = _weighted_mean(costs - best_costs, share)
+        is_certain = len(costs) >= _MIN_ROWS and rise > _CERTAIN * error
+        if is_certain or len(scores) - 1 - best >= patience:
             break
     out_of_fold = _out_of_fold(problem, best_points, [held for _, held in parts])
     return _Path(tuple(scores), torch.cat(best_points).mean(0, keepdim=True), out_of_fold)
@@ -180,8 +184,8 @@ def _out_of_fold(problem: LinearProblem, points: list[Tensor], groups: list[Tens
     return OutOfFold(rows, outputs[:, rows].T)
 
 
-def _score(problem: LinearProblem, points: list[Tensor], groups: list[Tensor], strength: float) -> Score:
-    """Average every held-out row's loss under the fold that did not know it: the mean and its standard error."""
+def _held_out_costs(problem: LinearProblem, points: list[Tensor], groups: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """Every held-out row's loss under the fold that did not know it, and the row's weight in the mean, (n,) each."""
     costs, tested = (
         problem.loss.share.new_zeros(len(problem.basis.rows)),
         torch.zeros_like(groups[0][0], dtype=torch.bool),
@@ -189,8 +193,12 @@ def _score(problem: LinearProblem, points: list[Tensor], groups: list[Tensor], s
     for point, group in zip(points, groups, strict=True):
         costs += (problem.loss.rows(problem.outputs(point)) * group).sum(0)
         tested |= group.any(0)
-    costs, share = costs[tested].double(), problem.loss.share[tested].double()
+    return costs[tested].double(), problem.loss.share[tested].double()
+
+
+def _weighted_mean(costs: Tensor, share: Tensor) -> tuple[float, float]:
+    """The mean of costs (n,), which are multiplied with the weights (n,) of their rows, and its standard error."""
     mean = costs.sum() / share.sum()
     # Rows have weights, so this is the standard error of a weighted mean.
     error = (costs - mean * share).square().sum().sqrt() / share.sum()
-    return Score(strength, mean.item(), error.item())
+    return mean.item(), error.item()

@@ -96,6 +96,17 @@ def test_every_strengths_score_is_the_log_loss_of_rows_held_out() -> None:
     assert found.scores[-1].loss > found.scores[-2].loss > found.loss, "the path ends beyond its valley"  # type: ignore[operator]
 
 
+def test_the_path_ends_at_one_rise_that_is_beyond_doubt() -> None:
+    random = torch.Generator().manual_seed(0)
+    features, noise = torch.randn(800, 200, generator=random), torch.randn(800, 5, generator=random)
+    labels = (features[:, :5] + noise).argmax(1)
+    after_the_best = []
+    for rows in (800, 60):
+        losses = [score.loss for score in solve_logistic(features[:rows], labels[:rows], torch.ones(5)).scores]
+        after_the_best.append(len(losses) - 1 - losses.index(min(losses)))
+    assert after_the_best == [1, 2], "of few rows a rise may be chance"
+
+
 def test_every_row_has_the_output_of_the_fold_that_did_not_know_it() -> None:
     """At the chosen strength, against scikit-learn; of classes that have rows."""
     features, labels = problem(150, 30, 3)
