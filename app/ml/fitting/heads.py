@@ -1,8 +1,9 @@
 """Heads fitted at once on features of a frozen backbone: solved for, calibrated and measured, without a training loop.
 
 Train rows alone decide the weights, as in a fine-tuning by a linear probe. Where the data have validation rows,
-they calibrate; else the train rows do, each answered by heads that were fitted without it (cross-fitting). These
-out-of-fold outputs measure the heads, too, where there are neither test nor validation rows.
+they calibrate; else the train rows do, each answered by heads that were fitted without it: in the cross-validation that
+chose the penalty, or anew where a head has none, or rows are equal (cross-fitting). These out-of-fold outputs measure
+the heads, too, where there are neither test nor validation rows.
 """
 
 from collections.abc import Mapping
@@ -73,7 +74,12 @@ def fit_heads(
             evaluation: Evaluation | None = evaluate(objective, splits[measured], measured)
         calibrated_on = f"{len(splits['validation'])} validation rows"
     else:
-        rows, outputs = _out_of_fold(config, spec, parent, objective, train, turn)
+        equals = _equals(train)
+        kept = _kept_out_of_fold(objective, fits) if len(equals.bincount()) == len(train) else None
+        if kept is None:
+            folds = _folds(objective, train, equals)
+            kept = cross_fit(lambda: frozen_objective(config, spec, parent), train, folds, turn)
+        rows, outputs = kept
         held_out = Examples(InMemory(train.inputs.take(rows)), train.batch(rows).targets)
         with turn():
             calibrate_by(objective, outputs, held_out.targets)
@@ -85,22 +91,36 @@ def fit_heads(
     return FittedHeads(bundle, fits, evaluation, calibrated_on, warnings, decisions)
 
 
-def _out_of_fold(
-    config: ResolvedFineTuning, spec: DataSpec, parent: Bundle, whole: FineTuning, train: Examples, turn: Turn
-) -> tuple[Tensor, list[Tensor]]:
-    """Return train rows (n,), and every head's outputs (n, K) for them by heads fitted on the rows of other folds."""
-    return cross_fit(lambda: frozen_objective(config, spec, parent), train, _folds(whole, train), turn)
+def _kept_out_of_fold(objective: FineTuning, fits: Mapping[str, Fit]) -> tuple[Tensor, list[Tensor]] | None:
+    """Return train rows (n,) and every head's outputs (n, K) for them, as the solvers kept them; None: one did not.
+
+    Each row was held out while the penalty was chosen: the outputs are by the weights at that penalty without the row.
+    """
+    of_heads = [fits[config.key].out_of_fold if config.key in fits else None for config in objective.configs]
+    kept = [each for each in of_heads if each is not None]
+    if not kept or len(kept) < len(of_heads):
+        return None
+    orders = [each.rows.argsort() for each in kept]
+    rows = [each.rows[order] for each, order in zip(kept, orders, strict=True)]
+    if not all(torch.equal(each, rows[0]) for each in rows):
+        return None
+    return rows[0], [each.outputs[order] for each, order in zip(kept, orders, strict=True)]
 
 
-def _folds(objective: FineTuning, train: Examples) -> Tensor:
+def _equals(train: Examples) -> Tensor:
+    """Return which of the distinct rows of features each row (N,) is."""
+    inverse = np.unique(train.inputs.take(None).cpu().numpy(), axis=0, return_inverse=True)[1]
+    return torch.from_numpy(inverse.reshape(-1))
+
+
+def _folds(objective: FineTuning, train: Examples, equals: Tensor) -> Tensor:
     """Return the fold of each row (N,); rows with equal features are in the same one."""
     labels = stacked(objective.configs[0], train.targets).cpu()  # (N,), of several targets (N, T)
-    features = train.inputs.take(None).cpu().numpy()
-    _, first, group = np.unique(features, axis=0, return_index=True, return_inverse=True)
-    first_labels = labels[torch.from_numpy(first)]
+    first = torch.from_numpy(np.unique(equals.numpy(), return_index=True)[1])
+    first_labels = labels[first]
     is_classes = not labels.is_floating_point() and labels.ndim == 1
     classes = first_labels + 1 if is_classes else torch.zeros(len(first), dtype=torch.int64)
-    folds = stratified(classes.long(), FOLDS)[torch.from_numpy(group.reshape(-1))]
+    folds = stratified(classes.long(), FOLDS)[equals]
     return folds if len(train) <= _MAX_ROWS_OF_ALL_FOLDS else torch.where(folds == 0, folds, NEVER)
 
 

@@ -92,6 +92,26 @@ def test_heads_on_a_dataset_are_those_of_a_fine_tuning_job(
     assert "validation rows" in decided["calibration"]
 
 
+def test_without_validation_rows_a_classifier_is_calibrated_as_by_a_job(client: Http, settings: Settings) -> None:
+    """Both by the rows that the choice of the penalty left out, so that nothing is fitted a second time."""
+    content = "\n".join(json.dumps({**row, "tags": None}) for row in shapes(120)).encode()
+    fields = {"name": "train", "columns": '{"kind": "target", "area": "ignored", "tags": "ignored"}'}
+    fields["splits"] = '{"train": 1.0, "validation": 0.0, "test": 0.0}'
+    assert client.post("/v1/datasets", files={"file": ("shapes.jsonl", content)}, data=fields).status_code == 202
+    run_jobs(settings)
+    wide = {"backbone": {"kind": "mlp", "hidden": [32]}, "training": {"steps": 1}}  # no two rows have equal features
+    client.post("/v1/jobs", json={"kind": "pretraining", "dataset": "train", "name": "wide", **wide})
+    run_jobs(settings)
+    model = fit(client, model="wide", dataset="train", name="instant")
+    body = {"kind": "fine_tuning", "dataset": "train", "model": "wide", "strategy": PROBE, "name": "job"}
+    assert (
+        client.post("/v1/jobs", json={**body, "heads": [{"kind": "classifier", "target": "kind"}]}).status_code == 202
+    )
+    run_jobs(settings)
+    assert predict(client, "instant") == predict(client, "job")
+    assert model["metrics"]["rows"] == 120
+
+
 def test_features_are_cached_for_the_next_request_and_for_jobs(
     client: Http, settings: Settings, backbone: str, dataset: str
 ) -> None:
