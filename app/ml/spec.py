@@ -110,6 +110,7 @@ class WarningCode(StrEnum):
     )
     # Learning
     PUBLISHED_WEIGHTS = "published_weights", "A training starts from scratch, and published weights suit its rows."
+    GUESSED_SCALING = "guessed_scaling", "Imported weights do not say how pixels were scaled when they were trained."
     CLASSES_DROPPED = "classes_dropped", "A pretrained model answers classes that the dataset lacks; a new head cannot."
     FAR_TARGETS = "far_targets", "Target values lie a hundred times as far from the median as the usual ones."
     MODEL_NOT_USED = "model_not_used", "A pretrained model was given, and a way without it answered better."

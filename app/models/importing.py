@@ -26,7 +26,7 @@ from app.idempotency.service import fingerprint, once
 from app.kit import strict_json
 from app.kit.streaming import Form
 from app.ml.errors import CorruptModelError, WeightsError
-from app.ml.spec import Frozen
+from app.ml.spec import Frozen, WarningItem
 from app.models import service
 from app.models.packages import MANIFEST, MODEL_FILES, Parts, json_field, parts_of, unpack_model
 from app.models.published import BY_SOURCE, Architecture, PublishedWeights, fetch
@@ -63,11 +63,16 @@ class ImportOptions(Frozen):
         ge=32,
         le=1024,
         description="For image models: side of the square input images, in pixels; null: 224, of lite1 240, of lite2 "
-        "260.",
+        "260; of vit that of its positions, and another multiple of its patch interpolates them.",
     )
     vocab: str | None = Field(None, description="For bert: the text of vocab.txt; not needed if the package holds one.")
     config: dict[str, Any] | None = Field(
-        None, description="For bert: config.json; not needed if the package holds one."
+        None, description="For bert and vit: config.json; not needed if the package holds one."
+    )
+    preprocessor: dict[str, Any] | None = Field(
+        None,
+        description="For vit: preprocessor_config.json, whose image_mean and image_std say how pixels were scaled; not "
+        "needed if the package holds one.",
     )
     max_tokens: int | None = Field(
         None,
@@ -95,6 +100,7 @@ def create(state: Services, project_id: str, key: str | None, form: Form) -> Mod
         manifest, names = _build(options, form.path, folder)
         files = {name: put_blob(state.artifacts, folder / "model" / name).model_dump() for name in names}
     candidate = {"name": options.name, "kind": manifest["kind"], "manifest": manifest, "files": files, "metrics": {}}
+    candidate["warnings"] = _warnings(manifest)
 
     def register(session: Session) -> Model:
         return once(session, project_id, key, request, partial(_registered, session, project_id, candidate), Model)
@@ -126,12 +132,18 @@ def bring_in(
         manifest, names = _build_published(weights, paths, folder)
         files = {file: put_blob(artifacts, folder / "model" / file).model_dump() for file in names}
     candidate = {"name": name, "kind": manifest["kind"], "manifest": manifest, "files": files, "metrics": {}}
+    candidate["warnings"] = _warnings(manifest)
 
     def register(session: Session) -> tuple[Model, bool]:
         model = service.find_published(session, project_id, name, weights.source)  # another request was faster
         return (model, False) if model else (_registered(session, project_id, candidate), True)
 
     return service.with_next_version(database, register)
+
+
+def _warnings(manifest: Mapping[str, Any]) -> list[WarningItem]:
+    """Return what was doubtful when the weights were imported."""
+    return [WarningItem.model_validate(warning) for warning in manifest["warnings"]]
 
 
 def _registered(session: Session, project_id: str, candidate: dict[str, Any]) -> Model:
@@ -164,11 +176,12 @@ def _build_published(
     folder, file = scratch / "model", weights.files[0]
     folder.mkdir()
     torch.set_num_threads(1)  # leaves the other cores to predictions
-    parts = Parts(
-        paths[file.name],
-        paths["vocab.txt"].read_text(encoding="utf-8") if "vocab.txt" in paths else None,
-        strict_json.loads(paths["config.json"].read_bytes()) if "config.json" in paths else None,
+    config, preprocessor = (
+        strict_json.loads(paths[name].read_bytes()) if name in paths else None
+        for name in ("config.json", "preprocessor_config.json")
     )
+    vocab = paths["vocab.txt"].read_text(encoding="utf-8") if "vocab.txt" in paths else None
+    parts = Parts(paths[file.name], vocab, config, preprocessor)
     source = PublishedSource(
         source=weights.source, title=weights.title, licence=weights.licence, home=weights.home, sha256=file.sha256
     )
@@ -229,6 +242,7 @@ def _converted(options: ImportOptions, parts: Parts) -> "Bundle":
             side=options.image_size,
             vocabulary=options.vocab or parts.vocab,
             config=options.config or parts.config or {},
+            preprocessor=options.preprocessor or parts.preprocessor or {},
             max_tokens=options.max_tokens,
             uncased=options.uncased,
         )
@@ -256,7 +270,7 @@ def source_request(body: bytes) -> SourceRequest:
 def _options(fields: Mapping[str, str]) -> ImportOptions:
     """Validate the form fields; numbers, booleans and `config` are parsed as JSON."""
     values: dict[str, Any] = {name: text for name, text in fields.items() if text.strip()}
-    for name in values.keys() & {"image_size", "max_tokens", "uncased", "config"}:
+    for name in values.keys() & {"image_size", "max_tokens", "uncased", "config", "preprocessor"}:
         values[name] = json_field(name, values[name])
     try:
         return ImportOptions.model_validate(values)

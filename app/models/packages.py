@@ -39,11 +39,12 @@ _WEIGHTS = (
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The file of weights, and the vocabulary and config that a package holds in the same folder."""
+    """The file of weights, and the vocabulary and configs that a package holds in the same folder."""
 
     weights: Path
     vocab: str | None = None
     config: dict[str, Any] | None = None
+    preprocessor: dict[str, Any] | None = None
 
 
 def json_field(name: str, text: str) -> Any:
@@ -130,11 +131,17 @@ def _parts_of_package(archive: zipfile.ZipFile, members: list[zipfile.ZipInfo], 
         for member in members
         if PurePosixPath(member.filename).parent == folder
     }
-    vocab, config = siblings.get("vocab.txt"), siblings.get("config.json")
+
+    def document(field: str, name: str) -> dict[str, Any] | None:
+        member = siblings.get(name)
+        return _object(field, read_member(archive, member, _MAX_CONFIG_BYTES)) if member else None
+
+    vocab = siblings.get("vocab.txt")
     return Parts(
         target,
         _decoded(read_member(archive, vocab, MAX_VOCAB_BYTES)) if vocab else None,
-        _object(read_member(archive, config, _MAX_CONFIG_BYTES)) if config else None,
+        document("config", "config.json"),
+        document("preprocessor", "preprocessor_config.json"),
     )
 
 
@@ -142,12 +149,12 @@ def _decoded(content: bytes) -> str:
     try:
         return content.decode()
     except UnicodeDecodeError:
-        msg = "vocab.txt and config.json are UTF-8, and this is not"
+        msg = "vocab.txt, config.json and preprocessor_config.json are UTF-8, and this is not"
         raise UnprocessableError(msg, errors=[_item(msg)]) from None
 
 
-def _object(content: bytes) -> dict[str, Any]:
-    return TypeAdapter[dict[str, Any]](dict[str, Any]).validate_python(json_field("config", _decoded(content)))
+def _object(field: str, content: bytes) -> dict[str, Any]:
+    return TypeAdapter[dict[str, Any]](dict[str, Any]).validate_python(json_field(field, _decoded(content)))
 
 
 def _item(msg: str) -> ErrorItem:

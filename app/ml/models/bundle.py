@@ -39,7 +39,7 @@ from app.ml.kinds.strategies import ResolvedStrategy
 from app.ml.kinds.supervision import ResolvedSupervision
 from app.ml.models.assembly import build_head, outputs_of
 from app.ml.models.shared import SharedParts, key_of
-from app.ml.spec import Frozen, TargetSpec
+from app.ml.spec import Decision, Frozen, TargetSpec, WarningItem
 
 MANIFEST = "manifest.json"
 BACKBONE = "backbone.safetensors"
@@ -86,6 +86,8 @@ class Manifest(Frozen):
     )
     strategy: ResolvedStrategy | None = Field(None, description="How a backbone was adapted.")
     published: PublishedSource | None = Field(None, description="Of weights that were brought in by their name.")
+    decisions: tuple[Decision, ...] = Field((), description="What imported weights did not say, and was decided.")
+    warnings: tuple[WarningItem, ...] = Field((), description="What is doubtful of imported weights.")
     files: dict[str, str] = Field(default_factory=dict, description="SHA-256 by file name.")
     versions: dict[str, str] = Field(default_factory=dict, description="Of the libraries that made it.")
 

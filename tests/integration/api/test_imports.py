@@ -1,7 +1,10 @@
 """Importing weights over HTTP, and what an imported model can then do."""
 
+import io
 import json
+import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +13,7 @@ from app.dependencies import Services
 from app.models import importing
 from tests.support.http import Http
 from tests.support.problems import check_problem
-from tests.support.weights import send_weights, wheel
+from tests.support.weights import PIXELS, VIT, as_file, send_weights, small_vit, wheel
 from tests.support.work import run_jobs
 
 from .test_datasets import upload
@@ -73,7 +76,7 @@ def test_fine_tuning_learns_on_an_imported_backbone(client: Http, services: Serv
     assert run_jobs(services.settings) == 1
     heads = [{"kind": "classifier", "target": "thing"}]
     training = {"epochs": 40, "batch_size": 16, "optimizer": {"kind": "adamw", "lr": 0.02}}
-    for strategy in ("auto", {"kind": "lora"}, {"kind": "layerwise_decay"}):
+    for strategy in ({"kind": "full"}, {"kind": "lora"}, {"kind": "layerwise_decay"}):
         request = {"kind": "fine_tuning", "dataset": dataset, "model": "small", "heads": heads}
         body = {**request, "strategy": strategy, "training": training}
         job = client.post("/v1/jobs", json=body).json()
@@ -102,3 +105,69 @@ def test_real_photographs_models_come_from_their_wheel(client: Http, services: S
     assert np.shape(found) == (1, 1280)
     assert Path(services.settings.data_folder / "tmp").exists()
     assert not list((services.settings.data_folder / "tmp").iterdir())
+
+
+OF_VIT: dict[str, Any] = {"name": "photos", "architecture": "vit", "vocab": None, "config": VIT}
+
+
+def package_of_vit() -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("photos/model.safetensors", as_file(small_vit("vit.")))
+        archive.writestr("photos/config.json", json.dumps({**VIT, "model_type": "vit", "id2label": {"0": "cat"}}))
+        archive.writestr("photos/preprocessor_config.json", json.dumps({**PIXELS, "size": {"height": 8, "width": 8}}))
+    return file.getvalue()
+
+
+def test_a_vision_transformer_says_what_was_decided_and_is_doubtful(client: Http) -> None:
+    packed = send_weights(client, package_of_vit(), **{**OF_VIT, "config": None})
+    assert packed.status_code == 201, packed.text
+    whole, plain = packed.json(), send_weights(client, as_file(small_vit()), **OF_VIT, preprocessor=PIXELS).json()
+    for model in (whole, plain):
+        assert (model["modality"], model["decisions"], model["warnings"]) == ("image", [], [])
+        assert (model["backbone"]["kind"], model["backbone"]["pooling"]) == ("vit", "first")
+    assert whole["files"][0]["sha256"] == plain["files"][0]["sha256"]
+    bare = send_weights(client, as_file(small_vit()), **OF_VIT).json()
+    assert [decision["field"] for decision in bare["decisions"]] == ["preprocessor"]
+    assert [warning["code"] for warning in bare["warnings"]] == ["guessed_scaling"]
+    assert client.get(f"/v1/models/{bare['id']}").json()["decisions"] == bare["decisions"]
+    larger = send_weights(client, as_file(small_vit()), **OF_VIT, preprocessor=PIXELS, image_size="32").json()
+    assert larger["signature"]["image"]["height"] == 32
+    assert [decision["field"] for decision in larger["decisions"]] == ["image_size"]
+    wrong = check_problem(send_weights(client, as_file(small_vit()), **OF_VIT, preprocessor="[]"), 422)
+    assert wrong["errors"][0]["loc"] == ["body", "preprocessor"]  # type: ignore[index]
+    refused = check_problem(send_weights(client, as_file(small_vit()), **{**OF_VIT, "config": None}), 422)
+    assert refused["errors"][0]["loc"] == ["body", "config", "num_attention_heads"]  # type: ignore[index]
+
+
+@SQLITE
+def test_an_imported_vision_transformer_is_tuned_probed_and_exported(client: Http, services: Services) -> None:
+    parent = send_weights(client, package_of_vit(), **{**OF_VIT, "config": None}).json()
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 8, 8, 3), dtype=np.uint8)
+    classes = np.arange(60) % 2
+    pixels[classes == 1] //= 4
+    file = io.BytesIO()
+    np.savez(file, x=pixels, y=classes)
+    answer = client.post("/v1/datasets", files={"file": ("d.npz", file.getvalue())}, data={"name": "d"})
+    assert run_jobs(services.settings) == 1
+    dataset = answer.json()["id"]
+    head = client.post("/v1/heads", json={"model": "photos", "dataset": dataset, "target": "label", "layer": 0})
+    assert head.status_code == 201, head.text
+    heads = [{"kind": "classifier", "target": "label"}]
+    training = {"epochs": 40, "batch_size": 16, "optimizer": {"kind": "adamw", "lr": 0.01}}
+    for strategy in ({"kind": "linear_probe"}, {"kind": "lora"}, {"kind": "full"}):
+        body = {"kind": "fine_tuning", "dataset": dataset, "model": "photos", "heads": heads, "strategy": strategy}
+        job = client.post("/v1/jobs", json={**body, "training": training}).json()
+        assert run_jobs(services.settings) == 1
+        done = client.get(f"/v1/jobs/{job['id']}").json()
+        assert done["status"] == "succeeded", done["error"]
+        made = client.get(f"/v1/models/{done['outputs'][0]['model']}").json()
+        assert made["parent"] == parent["id"]
+        inputs = {"inputs": pixels.tolist()}
+        predictions = client.post(f"/v1/models/{made['id']}/predictions", json=inputs).json()["predictions"]
+        right = [int(one["label"]["class"]) == label for one, label in zip(predictions, classes, strict=True)]
+        assert np.mean(right) > 0.9
+    for form in ("safetensors", "onnx"):
+        job = client.post("/v1/jobs", json={"kind": "export", "model": made["id"], "format": form}).json()
+        assert run_jobs(services.settings) == 1
+        assert client.get(f"/v1/jobs/{job['id']}").json()["status"] == "succeeded"

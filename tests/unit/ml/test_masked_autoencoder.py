@@ -52,6 +52,22 @@ def test_all_patches_in_any_order_are_the_whole_image() -> None:
     assert not torch.allclose(elsewhere, found(inputs), atol=1e-3), "places matter"
 
 
+def test_learned_tokens_see_patches_and_are_none() -> None:
+    found, inputs = backbone(tokens=2, pooling="first"), rows(3)
+    assert found.encode_patches(found.patches(inputs), torch.arange(9).expand(3, -1)).shape == (3, 9, 16)
+    assert found.tokens is not None
+    found(inputs).sum().backward()
+    assert found.tokens.grad is not None
+    assert found.tokens.grad.any(1).all(), "the second one is seen by the first"
+    mean = backbone(tokens=2)
+    order = torch.arange(8, -1, -1).expand(3, -1)
+    patches = mean.patches(inputs).flip(1)
+    assert torch.allclose(mean.encode_patches(patches, order).mean(1), mean(inputs), atol=1e-5)
+    assert [layer.shape for layer in mean.layers(inputs)] == [(3, 16)] * 2
+    with pytest.raises(ValidationError, match="set tokens to 1, or pooling to mean"):
+        Vit(pooling="first")
+
+
 @pytest.mark.parametrize("normalize", [True, False])
 def test_the_loss_is_that_of_the_masked_patches(normalize: bool) -> None:
     found, inputs = objective(normalize=normalize), rows(4)

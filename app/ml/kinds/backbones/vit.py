@@ -1,8 +1,12 @@
 """A vision transformer: an image is a sequence of patches, each a linear map of its pixels plus its place.
 
-Dosovitskiy et al., "An image is worth 16x16 words", 2021, with the mean of all patches as features instead of a class
-token (appendix D.3 there) and places that begin as sinusoids of row and column. Images whose side is no multiple of
-the patch are filled up with zeros below and at the right.
+Dosovitskiy et al., "An image is worth 16x16 words", 2021, by default with the mean of all patches as features instead
+of a class token (appendix D.3 there) and places that begin as sinusoids of row and column. Images whose side is no
+multiple of the patch are filled up with zeros below and at the right.
+
+Learned tokens may stand before the patches: the first is the class token, others are DeiT's distillation token (Touvron
+et al., 2021) or registers (Darcet et al., 2024). They have no place of their own, as they are learned anyway. Imported
+weights (`app.ml.models.imports.vit`) have them.
 """
 
 import math
@@ -14,7 +18,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from app.ml.blocks.attention import AttentionBlock
-from app.ml.fields import Auto, Integer, Rate
+from app.ml.fields import Auto, Integer, Rate, Real
 from app.ml.interfaces import Backbone, BackboneConfig, BackboneRequest, Choices, Encoding, ResolutionContext
 from app.ml.interfaces.abilities import Ability, Patches
 from app.ml.spec import ModalityKind
@@ -22,6 +26,7 @@ from app.ml.spec import ModalityKind
 _MAX_PATCHES = 64  # the work grows with their square
 _MIN_PATCH, _MAX_PATCH = 2, 128
 _WAVES = 4  # sine and cosine of row and column
+_STD = 0.02  # of fresh tokens, as published
 
 
 Side = Annotated[Integer, Field(ge=1, le=_MAX_PATCH)]
@@ -42,6 +47,20 @@ class Vit(BackboneRequest):
     heads: Integer = Field(4, ge=1, le=64, description="Attention heads; they share the width.")
     mlp_ratio: Integer = Field(2, ge=1, le=16, description="Width of a block's hidden layer, in widths.")
     dropout: Rate = Field(0.0, description="Share of activations dropped in every block while training.")
+    tokens: Integer = Field(
+        0, ge=0, le=64, description="Learned tokens before the patches: a class token, then others; 0: none."
+    )
+    pooling: Literal["mean", "first"] = Field(
+        "mean", description="An image's features: the mean over its patches, or the first of the learned tokens."
+    )
+    epsilon: Real = Field(1e-5, gt=0, le=0.1, description="What is added to the variance in every norm.")
+
+    @model_validator(mode="after")
+    def _first_is_a_token(self) -> Self:
+        if self.pooling == "first" and not self.tokens:
+            msg = "pooling first takes the class token, and there is none: set tokens to 1, or pooling to mean"
+            raise ValueError(msg)
+        return self
 
     @model_validator(mode="after")
     def _width_is_shared(self) -> Self:
@@ -88,19 +107,25 @@ class VitBackbone(Backbone, Patches):
         # (P, width): learned, but they begin as sinusoids, so that neighbours are alike from the start.
         self.places = nn.Parameter(sinusoids(rows, columns, config.width))
         self.embed = nn.Linear(self.patch_values, config.width)
+        hidden, epsilon = config.mlp_ratio * config.width, config.epsilon
         self.blocks = nn.ModuleList(
-            AttentionBlock(config.width, config.heads, config.mlp_ratio * config.width, config.dropout, rotary=False)
+            AttentionBlock(config.width, config.heads, hidden, config.dropout, rotary=False, epsilon=epsilon)
             for _ in range(config.depth)
         )
-        self.norm = nn.LayerNorm(config.width)
+        self.norm = nn.LayerNorm(config.width, epsilon)
+        self.token_count, self.pooling = config.tokens, config.pooling
+        self.tokens = nn.Parameter(_STD * torch.randn(config.tokens, config.width)) if config.tokens else None
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(B, C, H, W) to (B, width)."""
         return self.layers(inputs)[-1]
 
     def layers(self, inputs: Tensor) -> list[Tensor]:
-        """The mean over all patches after every block, the last one normalised."""
-        return [values.mean(1) for values in self._run(self._embedded(self.patches(inputs), None))]
+        """The mean over all patches, or the first token, after every block; the last one normalised."""
+        outputs = self._run(self._embedded(self.patches(inputs), None))
+        if self.pooling == "first":
+            return [values[:, 0] for values in outputs]
+        return [values[:, self.token_count :].mean(1) for values in outputs]
 
     def patches(self, inputs: Tensor) -> Tensor:
         """(B, C, H, W) to raw patches (B, P, C * patch * patch), row by row."""
@@ -108,14 +133,18 @@ class VitBackbone(Backbone, Patches):
 
     def encode_patches(self, patches: Tensor, places: Tensor) -> Tensor:
         """Raw patches (B, K, patch_values) at places int64 (B, K) to (B, K, width)."""
-        return self._run(self._embedded(patches, places))[-1]
+        return self._run(self._embedded(patches, places))[-1][:, self.token_count :]
 
     def _embedded(self, patches: Tensor, places: Tensor | None) -> Tensor:
+        """The T learned tokens, then patches with their places: (B, T + K, width)."""
         values: Tensor = self.embed(patches)
-        return values + (self.places if places is None else self.places[places])
+        values = values + (self.places if places is None else self.places[places])
+        if self.tokens is None:
+            return values
+        return torch.cat([self.tokens.to(values.dtype).expand(values.shape[0], -1, -1), values], dim=1)
 
     def _run(self, values: Tensor) -> list[Tensor]:
-        """After every block, the last one normalised, each (B, K, width)."""
+        """After every block, the last one normalised, each (B, T + K, width)."""
         outputs = []
         for block in self.blocks:
             values = block(values, None, causal=False)

@@ -13,7 +13,7 @@ import pydantic
 import torch
 from pydantic import Field
 
-from app.ml.errors import Location, WeightsError
+from app.ml.errors import WeightsError
 from app.ml.fields import Integer, Real
 from app.ml.interfaces import Encoding
 from app.ml.interfaces.tokenizer import MAX_TOKENS
@@ -21,11 +21,12 @@ from app.ml.kinds.backbones.bert import Bert, BertBackbone
 from app.ml.kinds.modalities.text import TextModality
 from app.ml.kinds.preprocessing.text import MIN_TOKENS, ResolvedTextPreprocessing
 from app.ml.kinds.tokenizers.wordpiece import WordPieceTokenizer
+from app.ml.models.imports.documents import refuse_others, validated
 from app.ml.models.imports.weights import Weights
 from app.ml.spec import Frozen
 
 COMMON = ("[PAD]", "[UNK]", "[MASK]", "[CLS]", "[SEP]")  # in the order of our codes 0 to 4
-_SAME = {"hidden_act": "gelu", "position_embedding_type": "absolute", "model_type": "bert"}
+_KNOWN = {"hidden_act": ("gelu",), "position_embedding_type": ("absolute",), "model_type": ("bert",)}
 _PASSED_OVER = ("pooler.", "cls.", "embeddings.position_ids")
 _LINEARS = {"out": "attention.output.dense", "mlp.0": "intermediate.dense", "mlp.2": "output.dense"}
 _NORMS = {"norm_attention": "attention.output.LayerNorm", "norm_mlp": "output.LayerNorm"}
@@ -46,18 +47,8 @@ class BertNumbers(Frozen):
 
 def numbers_of(document: Any) -> BertNumbers:
     """The numbers of a config.json. Raises `WeightsError` naming those that are missing or wrong."""
-    if not isinstance(document, dict):
-        raise WeightsError([(("config",), "a config is a JSON object")], code="weights_do_not_fit")
-    for name, value in _SAME.items():
-        if document.get(name, value) != value:
-            msg = f"only {value!r} is known here, and this is another network"
-            raise WeightsError([(("config", name), msg)], code="weights_do_not_fit")
-    try:
-        return BertNumbers.model_validate(document)
-    except pydantic.ValidationError as error:
-        items = error.errors(include_url=False, include_input=False, include_context=False)
-        wrong: list[tuple[Location, str]] = [(("config", *item["loc"]), item["msg"]) for item in items[:20]]
-        raise WeightsError(wrong, code="weights_do_not_fit") from None
+    refuse_others(document, _KNOWN)
+    return validated(BertNumbers, document, "config")
 
 
 def vocabulary_of(text: str) -> tuple[str, ...]:
