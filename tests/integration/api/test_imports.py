@@ -76,7 +76,7 @@ def test_fine_tuning_learns_on_an_imported_backbone(client: Http, services: Serv
     assert run_jobs(services.settings) == 1
     heads = [{"kind": "classifier", "target": "thing"}]
     training = {"epochs": 40, "batch_size": 16, "optimizer": {"kind": "adamw", "lr": 0.02}}
-    for strategy in ({"kind": "full"}, {"kind": "lora"}, {"kind": "layerwise_decay"}):
+    for strategy in ({"kind": "linear_probe"}, {"kind": "lora"}, {"kind": "layerwise_decay"}):
         request = {"kind": "fine_tuning", "dataset": dataset, "model": "small", "heads": heads}
         body = {**request, "strategy": strategy, "training": training}
         job = client.post("/v1/jobs", json=body).json()
