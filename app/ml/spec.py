@@ -94,6 +94,7 @@ class WarningCode(StrEnum):
         "Texts are longer than the model's context; their rest was not learned.",
     )
     SIGNATURE_CHANGED = "signature_changed", "A model takes or answers other things than its name's version before."
+    MISSING_VALUE = "missing_value", "An input lacks a value that no training row lacked; it was taken as missing."
     UNKNOWN_CATEGORY = "unknown_category", "An input holds a category that training did not see."
     UNKNOWN_TOKENS = "unknown_tokens", "Most of a text consists of characters or words that training did not see."
     OUT_OF_RANGE = "out_of_range", "An input holds a value far outside of those that training saw."

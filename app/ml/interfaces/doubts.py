@@ -10,6 +10,11 @@ MAX_SHOWN = 40  # characters of a subject
 MAX_SUBJECTS = 10  # columns and keys that one message names
 # The subject and verb of one input and of several, what is doubtful, and the remedy.
 _SENTENCES = {
+    WarningCode.MISSING_VALUE: (
+        ("input lacks", "inputs lack"),
+        "values that no training row lacked; a number or date counts as the mean, a category or text as unknown",
+        "send the values, or train on rows of which some lack them",
+    ),
     WarningCode.UNKNOWN_CATEGORY: (
         ("input holds", "inputs hold"),
         "categories that training did not see; they count as unknown",

@@ -114,7 +114,7 @@ class Modality(Config, ABC):
 
     @property
     def required_keys(self) -> tuple[str, ...]:
-        """Those of `keys` without which no row can be read."""
+        """Those of `keys` that every train row had, so that a file of rows has them."""
         return ()
 
     @property

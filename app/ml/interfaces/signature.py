@@ -16,7 +16,9 @@ class SignatureColumn(Frozen):
     range: tuple[float | str, float | str] | None = Field(
         description="Least and greatest value that training saw, dates in ISO 8601; null: not known."
     )
-    may_be_missing: bool = Field(description="Whether null, or no key at all, is understood.")
+    may_be_missing: bool = Field(
+        description="Whether null, or no key at all, is understood; else the answer warns (`missing_value`)."
+    )
 
 
 class ImageSignature(Frozen):
@@ -65,5 +67,5 @@ def _column_changes(now: SignatureColumn, before: SignatureColumn) -> list[str]:
     lost = [name for name in before.categories or () if name not in (now.categories or ())]
     changes = [f"{now.name!r} lost {len(lost)} categories, such as {lost[0]!r}"] if lost else []
     if before.may_be_missing and not now.may_be_missing:
-        changes.append(f"{now.name!r} may not be missing any more")
+        changes.append(f"{now.name!r} may not be missing any more without a warning")
     return changes

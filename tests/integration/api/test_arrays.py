@@ -122,11 +122,22 @@ def test_what_is_wrong_with_an_array_is_said(
 def test_rows_that_do_not_fit_are_named(client: Http, model: ModelRow) -> None:
     wide = post(client, FLOATS, f"{RAW}; dtype=float32; shape=3,2")
     assert check_problem(wide, 422, "invalid_input")["errors"][0]["loc"] == ["inputs", 0]
-    for array in (np.array([[1, 2, 3], [1, np.inf, 3]]), np.array([[1, 2, 3], [1, np.nan, 3]])):
-        ways = [post(client, array.tobytes(), f"{RAW}; dtype=float64; shape=2,3"), post(client, npy(array), NPY)]
-        errors = [check_problem(answer, 422, "invalid_input")["errors"] for answer in ways]
-        assert errors[0] == errors[1]
-        assert errors[0][0]["loc"] == ["inputs", 1, "height"]
+    array = np.array([[1, 2, 3], [1, np.inf, 3]])
+    ways = [post(client, array.tobytes(), f"{RAW}; dtype=float64; shape=2,3"), post(client, npy(array), NPY)]
+    errors = [check_problem(answer, 422, "invalid_input")["errors"] for answer in ways]
+    assert errors[0] == errors[1]
+    assert errors[0][0]["loc"] == ["inputs", 1, "height"]
+
+
+def test_nan_is_a_missing_value_whichever_way_it_comes(client: Http, model: ModelRow) -> None:
+    array = np.array([[1, 2, 3], [1, np.nan, 3]])
+    url = "/v1/models/sizes/predictions"
+    ways = [post(client, array.tobytes(), f"{RAW}; dtype=float64; shape=2,3"), post(client, npy(array), NPY)]
+    ways.append(client.post(url, json={"inputs": [[1, 2, 3], [1, None, 3]]}))
+    answers = [way.json() for way in ways]
+    assert answers[0] == answers[1] == answers[2]
+    (warning,) = answers[0]["warnings"]
+    assert (warning["code"], warning["rows"]) == ("missing_value", [1])
 
 
 def test_files_without_parameters_are_known_by_their_first_bytes_as_before(client: Http, model: ModelRow) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from app.settings import Settings
 from tests.support.http import Http
+from tests.support.problems import check_problem
 from tests.support.work import run_jobs
 
 pytestmark = pytest.mark.one_database
@@ -78,6 +79,29 @@ def test_rows_of_the_file_are_answered_without_false_warnings(
     assert whole.json()["predictions"] == answer["predictions"]
     inputs = [{key: value for key, value in record.items() if key not in ignored} for record in records]
     assert ask(client, path, inputs) == {**answer, "warnings": []}
+
+
+def test_rows_that_lack_what_no_train_row_lacked_are_answered_with_a_warning(client: Http, settings: Settings) -> None:
+    """However a row says that a value is missing, in every form of body; `unknown=refuse` refuses it."""
+    path = trained(client, settings, MEMBERS, "churn", columns={"churn": "target"})
+    rows: list[Any] = [{"age": 30, "member": "True"}, {"age": None, "member": "True"}, {"age": 30, "member": None}]
+    answer = ask(client, path, rows)
+    (warning,) = answer["warnings"]
+    assert (warning["code"], warning["rows"]) == ("missing_value", [1, 2])
+    assert all(f"'{column}' (no training row lacked it" in warning["message"] for column in ("age", "member"))
+    assert answer["predictions"][1] != answer["predictions"][0] != answer["predictions"][2]
+    assert ask(client, path, [[30, "True"], [None, "True"], [30, None]]) == answer
+    assert ask(client, path, [rows[0], {"member": "True"}, {"age": 30}]) == answer
+    bodies = {
+        "text/csv": "age,member\n30,True\n,True\n30,\n",
+        "application/x-ndjson": "\n".join(map(json.dumps, rows)),
+    }
+    for kind, body in bodies.items():
+        assert client.post(path, content=body.encode(), headers={"Content-Type": kind}).json() == answer, kind
+    refused = check_problem(client.post(f"{path}?unknown=refuse", json={"inputs": rows}), 422)["errors"]
+    assert [error["loc"][-2:] for error in refused] == [[1, "age"], [2, "member"]]
+    misspelt = client.post(path, json={"inputs": [{"aeg": 30, "member": "True"}]})
+    assert "unknown: 'aeg'; missing: 'age'" in misspelt.text
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ SOUND: dict[str, list[Any]] = {
     "text": ["a red ring", "one plus"],
 }
 DOUBTFUL: dict[str, Any] = {
-    "table": {"width": 1e9, "weight": "1", "age": None, "colour": "green", "else": 1},
+    "table": {"width": 1e9, "weight": "", "age": None, "colour": "green"},
     "series": [[1e9, 1.0]],
     "text": "one two three four " * 90,
 }

@@ -94,7 +94,7 @@ def test_rows_that_cannot_be_read_say_so_and_the_others_are_answered(client: Htt
     lines[3] = "c2,many,1,2"
     lines[5] = "c4,1,2"
     for number in range(1100, 1150):
-        lines[number + 1] = f"c{number},,1,2"
+        lines[number + 1] = f"c{number},x,1,2"
     lines[ROWS] = f"c{ROWS - 1},1e9,0,0"
     job = send(client, "\n".join(lines).encode())
     run_jobs(settings)
@@ -316,6 +316,20 @@ def test_a_dataset_is_answered_by_the_numbers_of_its_rows_in_the_file(client: Ht
     assert of_file[90]["warnings"][0].startswith("unknown_category: 'city'")
     (unknown,) = [warning for warning in job_of(client, job)["warnings"] if warning["code"] == "unknown_category"]
     assert (unknown["count"], unknown["rows"]) == (1, [90])
+
+
+@pytest.mark.usefixtures("model")
+def test_rows_that_lack_a_value_are_answered_and_told(client: Http, settings: Settings) -> None:
+    rows: list[list[Any]] = [[1.0, 2.0, 3.0], [1.0, "", 3.0]]
+    job = send(client, as_csv(rows))
+    run_jobs(settings)
+    whole, lacking = results(client, job)
+    assert whole["warnings"] is None
+    assert lacking["error"] is None
+    assert lacking["size.class"] is not None
+    assert lacking["warnings"][0].startswith(f"missing_value: {COLUMNS[1]!r} (no training row lacked it")
+    (told,) = [warning for warning in job_of(client, job)["warnings"] if warning["code"] == "missing_value"]
+    assert (told["count"], told["rows"]) == (1, [1])
 
 
 def test_pictures_of_a_zip_are_rows_with_the_names_of_their_files(

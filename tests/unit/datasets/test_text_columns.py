@@ -119,10 +119,14 @@ def test_what_a_prediction_may_hold(make: Preparer) -> None:
     assert not doubts.any
     modality.decode([{**row, "body": "Quelle surprise que vous ayez vu"}], doubts)
     assert doubts.any
-    for bad, message in ((3, "expected a text, not a int"), (None, "give a text"), ("  ", "give a text")):
-        with pytest.raises(InputError) as caught:
-            modality.decode([{**row, "body": bad}])
-        assert message in str(caught.value)
+    with pytest.raises(InputError, match="expected a text, not a int"):
+        modality.decode([{**row, "body": 3}])
+    for missing in (None, "  "):  # a missing text has no words
+        doubts = Doubts()
+        encoded = modality.encode(modality.decode([{**row, "body": missing}], doubts))
+        assert encoded.count_nonzero() == 2  # the category and the number
+        (warning,) = doubts.warnings()
+        assert (warning.code, "give a text" in warning.message) == ("missing_value", True)
     assert modality.decode_sound(np.zeros((2, 3))) is None
 
 

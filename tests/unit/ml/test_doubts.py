@@ -205,13 +205,15 @@ def test_a_word_that_preparation_reads_as_missing_is_missing_when_asked(word: st
     assert np.isnan(table.decode([dict.fromkeys(types, f" {word} ")])).all()
 
 
-def test_a_key_that_is_not_there_is_missing_where_training_lacked_some() -> None:
+def test_a_key_that_is_not_there_is_a_missing_value_and_doubtful_where_training_lacked_none() -> None:
     some = ColumnSpec(name="some", type="number")
     table = fit(ColumnSpec(name="all", type="number"), some, rows=[[1, NAN], [2, 3]])
-    assert np.isnan(table.decode([{"all": 1}])[0, 1])
-    assert np.isnan(table.decode([{"all": 1, "some": "N/A"}])[0, 1])
-    with pytest.raises(InputError, match="missing: 'all'"):
-        table.decode([{"some": 1}])
+    for row in ({"all": 1}, {"all": 1, "some": "N/A"}):
+        assert np.isnan(table.decode([row])[0, 1])
+        assert doubts_of(table, row).warnings() == []
+    (warning,) = doubts_of(table, {"some": 1}).warnings()
+    assert warning.code == WarningCode.MISSING_VALUE
+    assert "'all' (no training row lacked it" in warning.message
 
 
 def test_a_text_that_is_cut_is_doubted() -> None:

@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app.ml.data.dates import from_iso, stored_to_iso, to_iso
 from app.ml.errors import InputError
+from app.ml.interfaces.doubts import Doubts
 from app.ml.kinds.modalities import AnyModality
 from app.ml.kinds.modalities.table import TableModality
 from app.ml.kinds.registry import kinds
@@ -79,11 +81,8 @@ def test_booleans_whole_numbers_and_blanks_are_read_as_they_were_learned() -> No
 @pytest.mark.parametrize(
     ("row", "column", "words"),
     [
-        ([None, 0, 1, "red"], "age", "no training row lacked it"),
-        ([1, 0, 1, None], "colour", "no training row lacked it"),
         (["one", 0, 1, "red"], "age", "this text is none"),
         (["1,234", 0, 1, "red"], "age", "this text is none"),
-        (["", 0, 1, "red"], "age", "no training row lacked it"),
         ([True, 0, 1, "red"], "age", "not a bool"),
         ([NAN, 0, 1, "red"], "age", "finite"),
         ([math.inf, 0, 1, "red"], "age", "finite"),
@@ -105,7 +104,8 @@ def test_a_bad_value_is_named_by_input_and_column(table: TableModality, row: Any
     ("row", "words"),
     [
         ([1, 2, 3], "3 values are given; expected 4"),
-        ({"age": 1}, "missing: 'constant', 'colour'"),
+        ({"income": 1, "shoe": 3}, "unknown: 'shoe'; missing: 'age', 'constant', 'colour'; send null where"),
+        ({"": 1}, "missing: 'age', 'constant', 'colour'"),
         ({"age": 1, "income": 1, "colour": "red", "shoe": 3}, "unknown: 'shoe'; missing: 'constant'"),
         (3, "list of values"),
         ("red", "list of values"),
@@ -115,6 +115,31 @@ def test_a_bad_row_is_named(table: TableModality, row: Any, words: str) -> None:
     ((loc, message),) = errors(table, row)
     assert loc == (0,)
     assert words in message
+
+
+@pytest.mark.parametrize(
+    ("row", "full", "lacked"),
+    [
+        ([None, 0, 1, "red"], [25, 0, 1, "red"], ["age"]),
+        (["", 0, 1, "red"], [25, 0, 1, "red"], ["age"]),
+        (np.array([NAN, 0.1, 1, 0]), [25, 0.1, 1, 0], ["age"]),
+        ([1, None, None, None], [1, 0.1, None, "mauve"], ["constant", "colour"]),
+        ({"income": 2}, [25, 0.1, 2, "mauve"], ["age", "constant", "colour"]),
+        ({"age": 1, "constant": 0, "colour": " "}, [1, 0, None, "mauve"], ["colour"]),
+    ],
+)
+def test_a_value_that_no_train_row_lacked_is_taken_as_missing_and_told(
+    table: TableModality, row: Any, full: list[Any], lacked: list[str]
+) -> None:
+    """A number counts as the mean, a category as one that is not known; income lacked values in training."""
+    doubts = Doubts()
+    rows = table.encode(table.decode([[1, 0, 1, "red"], row], doubts))
+    torch.testing.assert_close(rows[1], table.encode(table.decode([full]))[0], rtol=0, atol=1e-6)
+    warning = next(warning for warning in doubts.warnings() if warning.code == "missing_value")
+    assert (warning.count, warning.rows) == (1, (1,))
+    assert all(f"'{name}' (no training row lacked it: give a" in warning.message for name in lacked)
+    assert "'income'" not in warning.message
+    assert [loc for loc, _ in doubts.errors() if loc[1] in lacked] == [(1, name) for name in lacked]
 
 
 VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
@@ -217,7 +242,9 @@ def test_dates_become_a_number_and_places_in_year_week_and_day() -> None:
 def test_missing_dates_have_their_own_feature_where_that_was_learned() -> None:
     table = dates()
     assert table.encode(table.decode([[3, None]])).numpy()[0, 5:].tolist() == [0, 0, 0, 0, 0, 0, 0, 1]
-    ((loc, message),) = errors(table, [None, 1])
+    doubts = Doubts()
+    assert table.encode(table.decode([[None, 1]], doubts)).numpy()[0, :5].tolist() == [0, 0, 0, 0, 0]
+    ((loc, message),) = doubts.errors()
     assert loc == (0, "day")
     assert "give a date" in message
 

@@ -46,7 +46,7 @@ class Column(Frozen):
 
     @property
     def may_be_missing(self) -> bool:
-        """Whether a row may lack it."""
+        """Whether a row may lack it without a doubt."""
         return self.had_missing or self.nullable
 
     @property
@@ -60,12 +60,11 @@ class Column(Frozen):
         """Return the column as it is for another dataset, where it is `given`; its values have `bounds` at `index`."""
         return self.model_copy(update={"nullable": self.nullable or nullable})
 
-    def _missing(self, what: str) -> float:
-        """Return NaN, as which null is stored. Raises `DecodingError` where no train row lacked the value."""
-        if self.may_be_missing:
-            return math.nan
-        msg = f"no value is given, and no training row lacked it: give a {what}"
-        raise DecodingError(msg, self.name)
+    def _missing(self, what: str, doubts: Doubts) -> float:
+        """Return NaN, as which a missing value is stored; it is doubtful where no train row lacked one."""
+        if not self.may_be_missing:
+            doubts.add(WarningCode.MISSING_VALUE, self.name, f"no training row lacked it: give a {what}")
+        return math.nan
 
     def _specimens(self, values: Rows, random: np.random.Generator) -> Rows:
         """Made-up values (count,), now and then a missing one where that is understood."""
@@ -142,7 +141,7 @@ class NumberColumn(RangedColumn):
     def decode(self, value: Any, doubts: Doubts) -> float:
         """A JSON value, or a text as a file has it, to the stored number."""
         if value is None or (isinstance(value, str) and is_missing(value)):
-            return self._missing("number")
+            return self._missing("number", doubts)
         number = self._read(value) if isinstance(value, str) else value
         if not isinstance(number, int | float) or (isinstance(number, bool) and not self.binary):
             msg = f"expected a number, not a {type(value).__name__}"
@@ -208,7 +207,7 @@ class CategoryColumn(Column):
     def decode(self, value: Any, doubts: Doubts) -> float:
         """A JSON value, or a text as a file has it, to the stored code; an unknown category is stored as missing."""
         if value is None:
-            return self._missing("category")
+            return self._missing("category", doubts)
         text = _text(value)
         if text is None and (isinstance(value, bool) or not isinstance(value, float) or not self._names.by_number):
             msg = f"expected a category as text or a whole number, not a {type(value).__name__}"
@@ -220,7 +219,7 @@ class CategoryColumn(Column):
                 doubts.add(WarningCode.UNKNOWN_CATEGORY, self.name, "known to the dataset, and in no training row")
             return float(code)
         if not text.strip():
-            return self._missing("category")
+            return self._missing("category", doubts)
         doubts.add(WarningCode.UNKNOWN_CATEGORY, self.name, did_you_mean(text, self.categories).removeprefix("; "))
         return math.nan
 
@@ -282,7 +281,7 @@ class DateColumn(RangedColumn):
     def decode(self, value: Any, doubts: Doubts) -> float:
         """A JSON value, or a text as a file has it, to the stored day."""
         if value is None or (isinstance(value, str) and is_missing(value)):
-            return self._missing("date")
+            return self._missing("date", doubts)
         days = _days(value) if isinstance(value, str) else value
         if isinstance(days, bool) or not isinstance(days, int | float) or not FIRST <= days <= LAST:
             msg = "expected a date as 2024-02-29 or 2024-02-29T13:45, or a number of days since 1970-01-01"

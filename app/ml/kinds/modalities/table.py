@@ -4,7 +4,7 @@ Stored as float64 (N, D), by earlier releases as float32: categories as codes, d
 digests, NaN = missing; behind the D columns come the codes of the words of each of T columns of texts, (N, D + 128 T).
 What each column becomes in the encoded float32 (N, D'), `columns.py` and `text_column.py` say. JSON inputs are lists of
 D values in column order or objects {column: value}, as a row of the training file is: other keys are ignored, a key
-that is not there is a missing value where training had some, and texts are read by the column's type. true, True, 1,
+that is not there is a missing value, and texts are read by the column's type. true, True, 1,
 1.0 and "1" mean the category that is written in one of these ways. A date is ISO 8601 text, or a number of days.
 """
 
@@ -129,6 +129,7 @@ class TableModality(Modality):
         rows, is_sound = self._sound_rows.read(inputs)
         doubtful = np.flatnonzero(~is_sound).tolist()
         if doubtful or not len(inputs):
+            rows = rows.copy()  # an array is read as it is, and may be the body of a request
             rows[doubtful] = decode_each([inputs[row] for row in doubtful], reader.read, reader.doubts, doubtful)
         return rows
 
@@ -146,7 +147,7 @@ class TableModality(Modality):
 
     @property
     def required_keys(self) -> tuple[str, ...]:
-        """The columns of which no value may be missing."""
+        """The columns that no train row lacked."""
         return tuple(column.name for column in self.columns if not column.may_be_missing)
 
     @cached_property

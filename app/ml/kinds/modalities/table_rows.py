@@ -232,15 +232,23 @@ class RowReader:
         return spread
 
     def _unused_keys(self, row: dict[str, Any]) -> list[str]:
-        """Return the keys that are no columns. Raises `DecodingError` where a column that is needed has no key."""
+        """Return the keys that are no columns.
+
+        Raises:
+            DecodingError: columns that no train row lacked have no key, and nothing says that they are missing: no key
+                is a column's, or others are unknown, which may be misspelt.
+        """
         names = {column.name for column in self.columns}
         unused = [key for key in row if key not in names]
+        unknown = [key for key in unused if key.strip() and key not in self.left_out]
         missing = [c.name for c in self.columns if c.name not in row and not c.may_be_missing]
-        if missing:
-            problems = [f"unknown: {_some(unused)}"] if unused else []
+        if missing and (unknown or len(unused) == len(row)):
+            problems = [f"unknown: {_some(unknown)}"] if unknown else []
             msg = f"the keys do not match the columns; {'; '.join([*problems, f'missing: {_some(missing)}'])}"
             if any(_GENERATED.fullmatch(name) for name in missing):
                 msg += "; the training file had no header: name its columns x0, x1, ... in their order"
+            elif unknown:
+                msg += "; send null where a value is missing"
             raise DecodingError(msg)
         return unused
 

@@ -68,7 +68,7 @@ class TextColumn(Column):
     def decode(self, value: Any, doubts: Doubts) -> float:
         """A text to its digest, NaN where it is missing."""
         if value is None or (isinstance(value, str) and not value.strip()):
-            return self._missing("text")
+            return self._missing("text", doubts)
         if not isinstance(value, str):
             msg = f"expected a text, not a {type(value).__name__}"
             raise DecodingError(msg, self.name)
