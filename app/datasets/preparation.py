@@ -10,6 +10,7 @@ from app.datasets.canonical.fingerprints import Fingerprints, write_fingerprints
 from app.datasets.canonical.writer import write_column_texts, write_inputs, write_labels
 from app.datasets.cleaning import clean_columns, clean_rows
 from app.datasets.cleaning.state import CleaningState
+from app.datasets.columns.date_parts import with_date_parts
 from app.datasets.columns.encoding import encode_columns
 from app.datasets.columns.profiles import column_profiles, image_profile, series_profile, target_profiles, text_profile
 from app.datasets.columns.targets import finish_targets, notice_untrained_classes
@@ -74,6 +75,7 @@ def prepare(
         progress(0.9, "writing")
         frame = replace(frame, columns=state.frame.columns, inputs=write_inputs(state.frame.inputs, state.keep, out))
         digests, sketches = state.digests()[state.keep], state.sketches()[state.keep]
+        frame = replace(frame, columns=with_date_parts(frame, split, notes))
         fingerprints = Fingerprints(frame.modality, digests, sketches, split, frame.rows)
         spec = _spec(frame, split, loaded, options, notes)
         texts = write_column_texts(frame, state.keep, out)

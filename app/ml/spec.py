@@ -15,6 +15,7 @@ DIMENSIONS: dict[ModalityKind, int] = {"image": 3, "table": 1, "text": 1, "serie
 ValueScale = Literal[1, 255]
 Resize = Literal["stretch", "pad", "crop"]
 DecimalSign = Literal["point", "comma"]
+DatePart = Literal["month", "weekday", "hour", "day_of_month"]
 Background = Literal["black", "white"]
 PixelRange = tuple[float, float]
 _NO_AND_YES = {("0", "1"), ("-1", "1"), ("false", "true"), ("no", "yes"), ("n", "y"), ("f", "t"), ("absent", "present")}
@@ -148,6 +149,9 @@ class ColumnSpec(Frozen):
     )
     sign: str | None = Field(
         default=None, description="The currency or percent sign next to the file's numbers; null: they are plain."
+    )
+    parts: tuple[DatePart, ...] | None = Field(
+        default=None, description="Parts of a date that vary in train rows; null: prepared before parts were learned."
     )
 
 

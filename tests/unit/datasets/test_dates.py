@@ -34,6 +34,22 @@ def test_a_column_of_iso_dates_is_one_of_days(make: Preparer) -> None:
     assert preview(done.folder, done.spec, 1, 1)[0]["input"] == {"n": 1, "when": "2020-03-01"}
 
 
+def test_parts_in_which_train_rows_differ_are_a_decision(make: Preparer) -> None:
+    """The rows before June train: Mondays at noon. Those from June on are of all days and hours."""
+    before = [dt.datetime(2024, 1, 1, 12, tzinfo=dt.UTC) + dt.timedelta(days=7 * i) for i in range(20)]
+    after = [dt.datetime(2024, 6, 1, tzinfo=dt.UTC) + dt.timedelta(hours=31 * i) for i in range(20)]
+    rows = [
+        f"{when.isoformat()},{'ab'[i % 2]},{'train' if when < after[0] else 'test'}"
+        for i, when in enumerate(before + after)
+    ]
+    done = make("when,label,fold\n" + "\n".join(rows), columns={"fold": "split"})
+    assert done.spec.columns[0].parts == ("month", "day_of_month")
+    assert done.decision("parts.when") == "month, day of month"
+    (told,) = [decision for decision in done.report.decisions if decision.field == "parts.when"]
+    assert "do not differ in weekday, hour" in told.reason
+    assert '"dates": "time"' in str(told.option)
+
+
 @pytest.mark.parametrize(
     ("text", "day"),
     [

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from app.ml.data.date_parts import PARTS
 from app.ml.interfaces import Modality, Rows
 from app.ml.kinds.modalities.columns import CategoryColumn, DateColumn, NumberColumn
 from app.ml.kinds.modalities.image import ImageModality
@@ -18,6 +19,9 @@ COLUMNS = (
     CategoryColumn(name="e", categories=("no", "yes"), unseen=(0,)),
     DateColumn(name="f", mean=-3e4, std=1.0),
     CategoryColumn(name="g", categories=()),
+    DateColumn(name="h", mean=1e4, std=100.0, parts=PARTS, had_missing=True),
+    DateColumn(name="i", parts=("day_of_month",)),
+    DateColumn(name="j", parts=()),
 )
 
 
@@ -32,6 +36,7 @@ def table_rows(count: int) -> Rows:
             random.integers(0, 2, count),
             np.floor(random.uniform(-4e4, 4e4, count)),
             np.full(count, np.nan),
+            *random.uniform(-7e5, 2.9e6, (3, count)),
         ],
         axis=1,
     )

@@ -1,5 +1,7 @@
 """Tables are read and encoded a block at a time; each block is held to the definition of one cell and one column."""
 
+import calendar
+import datetime as dt
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -10,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.ml.data.date_parts import PARTS
 from app.ml.data.dates import to_iso
 from app.ml.errors import InputError
 from app.ml.interfaces import Rows
@@ -57,6 +60,7 @@ def columns() -> st.SearchStrategy[tuple[AnyColumn, ...]]:
         had_missing=flags,
         nullable=flags,
         timed=flags,
+        parts=st.none() | st.sets(st.sampled_from(PARTS)).map(tuple),
         range=st.sampled_from([None, Range(low=0, high=9000)]),
     )
     named = st.lists(st.one_of(numbers, categories, dates), min_size=1, max_size=4)
@@ -173,6 +177,17 @@ def test_an_adapted_table_reads_by_its_own_missing_values() -> None:
     assert np.isnan(modality.adapted_to(np.array([[1.0]]), spec).decode([[-9]])).all()
 
 
+def place(name: str, days: float) -> float:
+    """The definition of `date_parts.py`, by Python's calendar."""
+    day = dt.date(1970, 1, 1) + dt.timedelta(days=math.floor(days))
+    if name == "day_of_month":
+        length = 28 if day.month == 2 else calendar.monthrange(day.year, day.month)[1]
+        return (day.day - 1 + days % 1) / length
+    return {"month": days % 365.2425 / 365.2425, "week": days % 7 / 7, "weekday": days // 1 % 7 / 7, "hour": days % 1}[
+        name
+    ]
+
+
 def one_column(column: AnyColumn, values: Rows) -> Rows:
     """The definition of `columns.py`, value by value: (N,) to (N, width)."""
     rows = []
@@ -185,8 +200,8 @@ def one_column(column: AnyColumn, values: Rows) -> Rows:
                 row[int(value)] = 1.0
         elif not missing:
             row[0] = min(max((value - column.mean) / column.std, -1e4), 1e4)
-            for index, period in enumerate(getattr(column, "periods", ())):
-                angle = 2 * math.pi * (value % period) / period
+            for index, (name, harmonic) in enumerate(getattr(column, "cycles", ())):
+                angle = 2 * math.pi * harmonic * place(name, value)
                 row[1 + 2 * index : 3 + 2 * index] = [math.sin(angle), math.cos(angle)]
         if column.had_missing:
             row[-1] = float(missing)

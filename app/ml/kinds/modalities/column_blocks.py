@@ -5,13 +5,14 @@ What the features of a column are, `columns.py` says.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from itertools import accumulate
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from app.ml.data.date_parts import PLACES
 from app.ml.interfaces import Rows
 from app.ml.kinds.modalities.column_kinds import AnyColumn, cells_at
 from app.ml.kinds.modalities.columns import CategoryColumn, DateColumn, NumberColumn
@@ -34,15 +35,18 @@ def blocks_of(columns: Sequence[AnyColumn]) -> list[Block]:
     placed = [(column, place, starts[place]) for place, column in enumerate(columns)]
     numbers = [(column, *places) for column, *places in placed if isinstance(column, NumberColumn)]
     categories = [(column, *places) for column, *places in placed if isinstance(column, CategoryColumn)]
-    days = [(column, *places) for column, *places in placed if isinstance(column, DateColumn) and not column.timed]
-    times = [(column, *places) for column, *places in placed if isinstance(column, DateColumn) and column.timed]
+    dates: dict[Hashable, list[tuple[DateColumn, int, int]]] = {}
+    for column, place, start in placed:
+        if isinstance(column, DateColumn):
+            dates.setdefault(column.cycles, []).append((column, place, start))
     texts = [(column, place, start) for column, place, start in placed if isinstance(column, TextColumn)]
-    blocks = ((_Numbers, numbers), (_Categories, categories), (_Dates, days), (_Dates, times))
+    blocks = ((_Numbers, numbers), (_Categories, categories))
     words = [
         _Words(column, place, start, cells_at(len(columns), number))
         for number, (column, place, start) in enumerate(texts)
     ]
-    return [*(block(*zip(*chosen, strict=True)) for block, chosen in blocks if chosen), *words]
+    of_dates = [_Dates(*zip(*alike, strict=True)) for alike in dates.values()]
+    return [*(block(*zip(*chosen, strict=True)) for block, chosen in blocks if chosen), *of_dates, *words]
 
 
 class _Missing:
@@ -112,11 +116,13 @@ class _Categories:
 
 
 class _Dates:
+    """Dates whose features are of the same places in periods."""
+
     def __init__(self, columns: Sequence[DateColumn], places: Sequence[int], starts: Sequence[int]) -> None:
         self._places = _places(places)
-        self._periods = columns[0].periods
+        self._cycles = columns[0].cycles
         self._features = [
-            _places([start + feature for start in starts]) for feature in range(1 + 2 * len(self._periods))
+            _places([start + feature for start in starts]) for feature in range(1 + 2 * len(self._cycles))
         ]
         self._standardised = _Standardised(columns)
         self._missing = _Missing(columns, starts)
@@ -125,8 +131,9 @@ class _Dates:
         values = inputs[:, self._places].astype(np.float64, copy=False)
         missing = np.isnan(values)
         features = [self._standardised(values, missing)]
-        for period in self._periods:
-            angle = 2 * math.pi * (values % period) / period
+        of_name = {name: PLACES[name](values, np.floor) for name, _ in self._cycles}
+        for name, harmonic in self._cycles:
+            angle = 2 * math.pi * harmonic * of_name[name]
             features += [np.sin(angle), np.cos(angle)]
         for places, feature in zip(self._features, features, strict=True):
             encoded[:, places] = np.where(missing, 0, feature)

@@ -4,8 +4,9 @@ number     (x - mean) / std, within +-10,000, a missing one as the mean (0); and
            missing values, one more feature that is 1 when missing
 category   one feature per category, and one that is 1 when missing, or when no train row had the category; the
            latter stays 0 where the train split had no missing values: its weights would be untrained
-date       days since 1970-01-01 like a number; sine and cosine of the place in the year (of 365.2425 days) and in
-           the week; of the place in the day where the train split had times; and the feature for missing ones
+date       days since 1970-01-01 like a number; sines and cosines of those of its parts that vary (`date_parts.py`);
+           and the feature for missing ones. Of earlier releases: of the places in the year, in the week and, where
+           the train split had times, in the day
 text       in `text_column.py`
 """
 
@@ -17,6 +18,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from pydantic import Field
 
+from app.ml.data.date_parts import HARMONICS
 from app.ml.data.dates import FIRST, LAST, from_iso, to_iso
 from app.ml.fields import Real
 from app.ml.interfaces import Rows
@@ -27,9 +29,8 @@ from app.ml.kinds.modalities.category_names import TRUE_AND_FALSE, CategoryNames
 from app.ml.kinds.modalities.column_statistics import ColumnStatistics
 from app.ml.kinds.modalities.decoding import DecodingError, did_you_mean, is_missing, number_of
 from app.ml.kinds.modalities.ranges import Bounds, Range
-from app.ml.spec import ColumnSpec, DecimalSign, Frozen, WarningCode
+from app.ml.spec import ColumnSpec, DatePart, DecimalSign, Frozen, WarningCode
 
-YEAR, WEEK, DAY = 365.2425, 7.0, 1.0
 MAX_NUMBER = float(np.finfo(np.float32).max)
 _MAX_NAME = 2**63
 MAX_EXAMPLES = 5  # of unknown categories
@@ -241,12 +242,15 @@ class DateColumn(RangedColumn):
     type: Literal["date"] = "date"
     mean: Real = Field(0.0, description="Mean day since 1970-01-01 over the train rows that have it.")
     std: Real = Field(1.0, gt=0, description="Deviation in days over the train rows that have it; 1 for a constant.")
-    timed: bool = Field(default=False, description="Whether train rows had times of day, so that those have features.")
+    timed: bool = Field(default=False, description="Whether train rows had times of day.")
+    parts: tuple[DatePart, ...] | None = Field(
+        None, description="The parts that have features; null: the places in year, week and, where timed, day."
+    )
 
     @property
     def width(self) -> int:
         """How many features it becomes."""
-        return 1 + 2 * len(self.periods) + self.had_missing
+        return 1 + 2 * len(self.cycles) + self.had_missing
 
     @classmethod
     def fit(cls, column: ColumnSpec, statistics: ColumnStatistics) -> Self:
@@ -259,6 +263,7 @@ class DateColumn(RangedColumn):
             std=std,
             had_missing=statistics.missing,
             timed=not statistics.whole,
+            parts=column.parts,
             range=statistics.range,
         )
 
@@ -292,9 +297,11 @@ class DateColumn(RangedColumn):
         return float(days)
 
     @property
-    def periods(self) -> tuple[float, ...]:
-        """The periods in days of which it has features."""
-        return (YEAR, WEEK, DAY) if self.timed else (YEAR, WEEK)
+    def cycles(self) -> tuple[tuple[str, int], ...]:
+        """Name and harmonic of each place in a period whose sine and cosine are features; see `date_parts.PLACES`."""
+        if self.parts is None:
+            return (("month", 1), ("week", 1), ("hour", 1)) if self.timed else (("month", 1), ("week", 1))
+        return tuple((part, harmonic) for part in self.parts for harmonic in range(1, HARMONICS[part] + 1))
 
 
 def _text(value: Any) -> str | None:

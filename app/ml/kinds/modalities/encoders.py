@@ -10,6 +10,7 @@ from itertools import accumulate
 import torch
 from torch import Tensor, nn
 
+from app.ml.data.date_parts import PLACES
 from app.ml.data.moments import MIN_DEVIATION
 from app.ml.data.words import CODES
 from app.ml.kinds.modalities.column_blocks import MAX_DEVIATIONS
@@ -143,19 +144,20 @@ class _Missing(_Columns):
 
 
 class _Cycles(_Columns):
-    """Sine and cosine of each date's place in each of its periods; 0 where it is missing."""
+    """Sine and cosine of each harmonic of each date's place in each of its periods; 0 where it is missing."""
 
-    period: Tensor
+    harmonic: Tensor
 
     def __init__(self, columns: Sequence[AnyColumn], places: Sequence[int]) -> None:
-        pairs = [(place, period) for place in places for period in _periods(columns[place])]
-        super().__init__([place for place, _ in pairs])
-        self.register_buffer("period", torch.tensor([period for _, period in pairs], dtype=torch.float64))
+        cycles = [(place, *cycle) for place in places for cycle in _cycles(columns[place])]
+        super().__init__([place for place, _, _ in cycles])
+        self.names = [name for _, name, _ in cycles]
+        self.register_buffer("harmonic", torch.tensor([of for _, _, of in cycles], dtype=torch.float64))
 
     @staticmethod
     def features_of(columns: Sequence[AnyColumn], places: Sequence[int], starts: Sequence[int]) -> list[int]:
         """Return the features: all sines, then all cosines."""
-        sines = [starts[place] + 1 + 2 * k for place in places for k in range(len(_periods(columns[place])))]
+        sines = [starts[place] + 1 + 2 * k for place in places for k in range(len(_cycles(columns[place])))]
         return [*sines, *(sine + 1 for sine in sines)]
 
     def forward(self, rows: Tensor) -> Tensor:
@@ -163,8 +165,9 @@ class _Cycles(_Columns):
         missing = values.isnan()
         days = torch.where(missing, 0.0, values)
         # In [0, 1), as a share of the period; float32 is as good from here on, and every runtime has its sine.
-        share = days / self.period - (days / self.period).floor()
-        angle = (2 * torch.pi * share).float()
+        each = [PLACES[name](days[:, place], torch.floor) for place, name in enumerate(self.names)]
+        share = torch.stack(each, dim=1) * self.harmonic
+        angle = (2 * torch.pi * (share - share.floor())).float()
         cycles = torch.cat((angle.sin(), angle.cos()), dim=1)
         return torch.where(torch.cat((missing, missing), dim=1), 0.0, cycles)
 
@@ -241,8 +244,8 @@ class _Words(nn.Module):
         return torch.where(rows[:, self.place : self.place + 1].isnan(), 0.0, features)
 
 
-def _periods(column: AnyColumn) -> tuple[float, ...]:
-    return column.periods if isinstance(column, DateColumn) else ()
+def _cycles(column: AnyColumn) -> tuple[tuple[str, int], ...]:
+    return column.cycles if isinstance(column, DateColumn) else ()
 
 
 def _unseen(column: AnyColumn) -> frozenset[int]:

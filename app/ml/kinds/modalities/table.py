@@ -56,9 +56,12 @@ class TableModality(Modality):
     missing_values: tuple[str, ...] = Field((), description="What means a missing value, as null does; as in training.")
 
     @classmethod
-    def fit(cls, inputs: StoredRows, spec: DataSpec, chosen: TablePreprocessing = _USUAL) -> Self:  # noqa: ARG003 - no choice yet
+    def fit(cls, inputs: StoredRows, spec: DataSpec, chosen: TablePreprocessing = _USUAL) -> Self:
         """Learn every column from the train rows (N, D)."""
-        columns = fit_columns(spec.columns, inputs)
+        given = spec.columns
+        if chosen.dates == "time":
+            given = tuple(column.model_copy(update={"parts": ()}) for column in given)
+        columns = fit_columns(given, inputs)
         return cls(columns=columns, left_out=spec.left_out, missing_values=spec.missing_values)
 
     def adapted_to(self, inputs: StoredRows, spec: DataSpec) -> Self:
