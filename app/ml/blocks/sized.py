@@ -42,7 +42,8 @@ def expected_tensors(module: nn.Module, tensors: Mapping[str, Tensor]) -> dict[s
     """
     expected: dict[str, Tensor] = dict(module.state_dict())
     for prefix, sized in _sized(module):
-        given = {name: tensors[f"{prefix}{name}"] for name, _ in sized.named_buffers() if f"{prefix}{name}" in tensors}
+        names = [name for name, _ in sized.named_buffers(recurse=False) if f"{prefix}{name}" in tensors]
+        given = {name: tensors[f"{prefix}{name}"] for name in names}
         if fits(sized, given):
             sized.check(given)
             expected |= {f"{prefix}{name}": tensor for name, tensor in given.items()}

@@ -1,4 +1,6 @@
-"""What the train labels decide of heads, before anything is learned: the transform of a skewed target."""
+"""What train rows decide of heads, before anything is learned: a target's transform, and how categories are encoded."""
+
+from typing import Any
 
 import torch
 
@@ -29,6 +31,11 @@ def settle_heads(
     for index, head in enumerate(objective.each_head()):
         if not heads[index].needs_labels or heads[index].key in config.inherited_heads:
             continue
+        by_features = head.settled_by_features(objective.backbone.categories)
+        if by_features is not None:
+            heads[index], choices = by_features  # type: ignore[call-overload]
+            head.settle(heads[index])
+            decisions += [_encoded(index, name, value, reason) for name, (value, reason) in choices.items()]
         target = stacked(heads[index], train.targets)[few.to(train.targets[heads[index].targets[0]].device)]
         settled = head.settled_by_labels(features, target)
         if settled is None:
@@ -43,3 +50,8 @@ def settle_heads(
     objective.configs = tuple(heads)
     objective.train()
     return config.model_copy(update={"heads": tuple(heads)}), decisions
+
+
+def _encoded(index: int, name: str, value: Any, reason: str) -> Decision:
+    option = '`"target_encoding": []` of the estimator gives each category a feature of its own'
+    return Decision(field=f"heads.{index}.{name}", value=value, reason=reason, option=option)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from app.ml.interfaces.abilities import Ability
 from app.ml.interfaces.modality import PreprocessingRequest
 from app.ml.interfaces.resolvable import Complete, Config, ResolutionContext, Resolvable, Shape
-from app.ml.interfaces.values import Encoding, ExampleSource
+from app.ml.interfaces.values import CategoryFeatures, Encoding, ExampleSource
 from app.ml.spec import ModalityKind
 
 
@@ -23,6 +23,11 @@ class Backbone(nn.Module, ABC):
     def input_shape(self) -> Shape:
         """Shape of one encoded row."""
         return self.encoding.shape
+
+    @property
+    def categories(self) -> tuple[CategoryFeatures, ...]:
+        """The columns of categories whose features are in those of `forward` as they were encoded; mostly none are."""
+        return ()
 
     @abstractmethod
     def forward(self, inputs: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from app.ml.interfaces.answers import AnswerPart
 from app.ml.interfaces.backbones import Backbone
 from app.ml.interfaces.head_answers import Answering
 from app.ml.interfaces.resolvable import Choices, Config
-from app.ml.interfaces.values import Accepts, ExampleSource
+from app.ml.interfaces.values import Accepts, CategoryFeatures, ExampleSource
 from app.ml.solvers.solution import Fit
 from app.ml.spec import ModalityKind, TargetSpec
 
@@ -76,8 +76,16 @@ class Head(nn.Module, Answering, ABC):
         """
         return None
 
+    def settled_by_features(self, categories: Sequence[CategoryFeatures]) -> "tuple[HeadConfig, Choices] | None":
+        """Return the config with what the features of columns of categories decide, and why; None where it is nothing.
+
+        Raises:
+            ConfigError: the config names other features.
+        """
+        return None
+
     def settle(self, config: "HeadConfig") -> None:
-        """Go on with a config that `settled_by_labels` returned."""
+        """Go on with a config that `settled_by_labels` or `settled_by_features` returned."""
 
     def far_targets(self, target: Tensor) -> Mapping[str, int]:
         """Return how many labels (N,) or (N, T) of each target lie so far from the others that they rule the scale."""

@@ -4,16 +4,27 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 from numpy.typing import NDArray
+from pydantic import Field
 from torch import Tensor, nn
 
+from app.ml.fields import Integer
 from app.ml.interfaces.resolvable import Shape
 from app.ml.spec import Frozen
 
 Rows = NDArray[Any]
 Losses = dict[str, Tensor]
+_MAX_FEATURES = 1 << 31
 _MIN_TOKEN_VALUES = 256  # of a token inside a network
 Accepts = Literal["number", "category", "label", "inputs"]
 """The type of a head's targets; "label": a category of no and yes; "inputs": it learns from the rows themselves."""
+
+
+class CategoryFeatures(Frozen):
+    """A column of categories by its features, first .. end - 1: one is 1, or none where the category is unknown."""
+
+    name: str
+    first: Integer = Field(ge=0, le=_MAX_FEATURES)
+    end: Integer = Field(ge=0, le=_MAX_FEATURES)
 
 
 class Encoding(Frozen):
@@ -22,10 +33,12 @@ class Encoding(Frozen):
     shape: tuple[int, ...]
     vocabulary: int | None = None
     numbers: tuple[int, ...] | None = None  # of a table: which features are measured, not 0 or 1; None: any may be
+    categories: tuple[CategoryFeatures, ...] | None = None  # of a table; None: not known
 
     def fits(self, other: "Encoding") -> bool:
-        """Return whether a backbone built for this takes `other`; old models do not say which features are numbers."""
-        return self in {other, other.model_copy(update={"numbers": None})}
+        """Return whether a backbone built for this takes `other`; old models do not say what their features are."""
+        unsaid = {name: None for name in ("numbers", "categories") if getattr(self, name) is None}
+        return self == other.model_copy(update=unsaid)
 
     @property
     def volume(self) -> Shape:

@@ -28,7 +28,7 @@ from app.ml.blocks.sized import expected_tensors
 from app.ml.configs.online_probe import OnlineProbeConfig
 from app.ml.data import tensor_file
 from app.ml.data.tensor_file import Tensors
-from app.ml.errors import CorruptCheckpointError, CorruptModelError
+from app.ml.errors import ConfigError, CorruptCheckpointError, CorruptModelError
 from app.ml.interfaces import Backbone, Encoding, Head, Rows
 from app.ml.kinds.backbones import ResolvedBackbone
 from app.ml.kinds.heads import AnyHead
@@ -192,7 +192,7 @@ def read_bundle(
         if for_training and METHOD in manifest.files:
             bundle = replace(bundle, method=_read(folder, METHOD, manifest))
         _replay(bundle, _read(folder, GOLDEN, manifest))
-    except (RuntimeError, ValueError, IndexError, TypeError) as error:  # torch's and numpy's, for what does not fit
+    except (RuntimeError, ValueError, IndexError, TypeError, ConfigError) as error:  # torch's, numpy's, and our kinds'
         msg = f"the model cannot be built or replayed: {error}"
         raise CorruptModelError(msg) from error
     return bundle

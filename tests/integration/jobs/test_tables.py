@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from app.settings import Settings
-from tests.integration.jobs.test_job_life import job_of, upload
+from tests.integration.jobs.test_job_life import events_of, job_of, upload
 from tests.support.http import Http
 from tests.support.work import run_jobs
 
@@ -65,3 +65,42 @@ def test_what_depends_on_the_weekday_and_the_hour_is_learned_from_dates(client: 
         == [is_busy(moment) for moment in asked]
         == ["no", "no", "yes", "no"]
     )
+
+
+def test_what_depends_on_one_of_two_hundred_cities_is_learned_by_trees(client: Http, settings: Settings) -> None:
+    """Of each city there are five rows; in half of them a larger flat costs less."""
+    random = np.random.default_rng(0)
+    of_city = 3 * random.normal(size=200)
+    codes, sizes = random.integers(0, 200, 1_200), random.normal(size=1_200)
+
+    def price(code: Any, size: Any) -> Any:
+        return of_city[code] + np.sign(of_city[code]) * size
+
+    numbers = price(codes, sizes) + random.normal(size=1_200) / 2
+    rows = zip(codes, sizes, numbers, strict=True)
+    lines = "".join(f"town {code},{size:.4f},{number:.4f}\n" for code, size, number in rows)
+    dataset = upload(client, settings, f"city,size,price\n{lines}", columns='{"price": "target"}')
+
+    def r2(**estimator: Any) -> tuple[float, dict[str, Any]]:
+        head = {"kind": "regressor", "target": "price", "estimator": {"kind": "boosted_trees", **estimator}}
+        ways = {"heads": [head], "backbone": {"kind": "raw"}, "strategy": {"kind": "linear_probe"}}
+        ended = learn(client, settings, dataset, **ways)
+        return ended["metrics"]["heads"]["price"]["r2"], ended
+
+    (score, job), (without, plain) = r2(), r2(target_encoding=[])
+    assert score > 0.75 > without + 0.3
+    told = [
+        [event["data"] for event in events_of(client, one["id"]) if event["type"] == "head.settled"]
+        for one in (job, plain)
+    ]
+    assert [[decision["field"] for decision in of_job] for of_job in told] == [
+        ["heads.0.estimator.target_encoding"],
+        [],
+    ]
+    assert told[0][0]["value"] == ["city"]
+    chosen = learn(client, settings, dataset, heads=[{"kind": "regressor", "target": "price"}])
+    for ended in (job, chosen):
+        best, worst = int(np.argmax(of_city)), int(np.argmin(of_city))
+        high, low, unknown = ask(client, ended, [{"city": f"town {code}", "size": 0.0} for code in (best, worst, 999)])
+        assert low["price"]["value"] < unknown["price"]["value"] < high["price"]["value"]
+        assert high["price"]["value"] == pytest.approx(of_city[best], abs=2)

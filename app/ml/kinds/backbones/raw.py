@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from app.ml.interfaces import Backbone, BackboneConfig, Encoding, Shape
+from app.ml.interfaces.values import CategoryFeatures
 from app.ml.spec import ModalityKind
 
 _MAX_VALUES = 12_288
@@ -39,6 +40,11 @@ class RawBackbone(Backbone):
         self.grid = coarser(encoding.shape)
         self.features = math.prod(self.grid)
         self.weights = nn.Parameter(torch.ones(self.features))
+
+    @property
+    def categories(self) -> tuple[CategoryFeatures, ...]:
+        """All that the rows have."""
+        return self.encoding.categories or ()
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(B, *shape) to (B, F)."""

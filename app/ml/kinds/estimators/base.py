@@ -1,6 +1,7 @@
 """The base classes of estimators: what a head can learn on fixed features besides weights."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from app.ml.interfaces.resolvable import Choices, Complete, Config
+from app.ml.interfaces.values import CategoryFeatures
 from app.ml.solvers.solution import EstimatorFit
 
 
@@ -40,6 +42,16 @@ class EstimatorRequest(Config, ABC):
         self.check(context)
         choices = {name: choice for name, choice in self.choices(context).items() if getattr(self, name) == "auto"}
         return self.model_copy(update={name: value for name, (value, _) in choices.items()}), choices
+
+    def settled_by_features(
+        self, categories: Sequence[CategoryFeatures], outputs: int
+    ) -> tuple[Self, tuple[CategoryFeatures, ...]]:
+        """Settle what depends on the features of columns of categories; return these, where they are encoded.
+
+        By default nothing does. Raises `ConfigError`.
+        """
+        del categories, outputs
+        return self, ()
 
     def resolved(self) -> "EstimatorConfig":
         """Return the config with nothing left to choose, of which `settled` has chosen."""

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from app.ml.blocks.arrays import Array, ArrayLayer, HasArrayLayer
 from app.ml.fields import Real
 from app.ml.interfaces.resolvable import Choices
+from app.ml.interfaces.values import CategoryFeatures
 from app.ml.kinds.estimators.base import Estimator, EstimatorConfig, EstimatorContext, EstimatorRequest
 from app.ml.kinds.estimators.boosted_trees import BoostedTrees
 from app.ml.kinds.estimators.linear import LinearClasses, LinearNumbers
@@ -74,6 +75,21 @@ class Blend(EstimatorRequest):
             members.append(member.model_copy(update={"estimator": estimator}))
             choices |= {f"members.{index}.estimator.{name}": choice for name, choice in chosen.items()}
         return self.model_copy(update={"members": tuple(members)}), choices
+
+    def settled_by_features(
+        self, categories: Sequence[CategoryFeatures], outputs: int
+    ) -> tuple["Blend", tuple[CategoryFeatures, ...]]:
+        """Settle the members."""
+        members: list[BlendMember] = []
+        encoded: dict[CategoryFeatures, None] = {}
+        for member in self.members:
+            if member.estimator is None:
+                members.append(member)
+                continue
+            estimator, chosen = member.estimator.settled_by_features(categories, outputs)
+            members.append(member.model_copy(update={"estimator": estimator}))
+            encoded |= dict.fromkeys(chosen)
+        return self.model_copy(update={"members": tuple(members)}), tuple(encoded)
 
 
 class ResolvedBlend(Blend, EstimatorConfig):

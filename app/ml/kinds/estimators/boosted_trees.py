@@ -10,10 +10,10 @@ from typing import Annotated, Literal
 from pydantic import Field
 from torch import Tensor
 
-from app.ml.blocks.tree_ensemble import TreeEnsemble
 from app.ml.fields import Auto, Integer, Real
 from app.ml.interfaces.resolvable import Choices
-from app.ml.kinds.estimators.base import Estimator, EstimatorConfig, EstimatorContext, EstimatorRequest, drawn_seed
+from app.ml.kinds.estimators.base import EstimatorConfig, EstimatorContext, drawn_seed
+from app.ml.kinds.estimators.trees import EncodingTrees, TreesRequest, values_of, values_per_class
 from app.ml.solvers.solution import EstimatorFit
 from app.ml.solvers.trees import BoostingSettings, boost_classes, boost_numbers
 
@@ -27,7 +27,7 @@ MaxLeaves = Annotated[Integer, Field(ge=2, le=1_024)]
 MinLeafRows = Annotated[Integer, Field(ge=1, le=10_000)]
 
 
-class BoostedTrees(EstimatorRequest):
+class BoostedTrees(TreesRequest):
     """Boost decision trees."""
 
     kind: Literal["boosted_trees"] = "boosted_trees"
@@ -98,30 +98,30 @@ class ResolvedBoostedTrees(BoostedTrees, EstimatorConfig):
         )
 
 
-class BoostedClasses(TreeEnsemble, Estimator):
+class BoostedClasses(EncodingTrees):
     """Margins, whose softmax are probabilities."""
 
     def __init__(self, config: ResolvedBoostedTrees, features: int, classes: int) -> None:
-        super().__init__(features, classes)
+        super().__init__(config, features, classes, values_per_class(classes))
         self.config = config
 
     def fit(self, features: Tensor, target: Tensor, weights: Tensor) -> EstimatorFit:
         """Boost under the cross-entropy."""
-        rows, classes, shares = features.numpy(force=True), target.numpy(force=True), weights.double().numpy(force=True)
+        rows = self.encode_rows(features, values_of(target, self.outputs), weights)
+        classes, shares = target.numpy(force=True), weights.double().numpy(force=True)
         self.set_table(boost_classes(rows, classes, shares, self.outputs, self.config.settings, drawn_seed()))
-        return EstimatorFit(self.config.kind, {"trees": len(self.roots)})
+        return EstimatorFit(self.config.kind, self.sizes)
 
 
-class BoostedNumbers(TreeEnsemble, Estimator):
+class BoostedNumbers(EncodingTrees):
     """Standardised numbers."""
 
     def __init__(self, config: ResolvedBoostedTrees, features: int, targets: int) -> None:
-        super().__init__(features, targets)
+        super().__init__(config, features, targets, targets)
         self.config = config
 
     def fit(self, features: Tensor, target: Tensor, weights: Tensor) -> EstimatorFit:
         """Boost under the squared error."""
-        del weights
-        rows, numbers = features.numpy(force=True), target.numpy(force=True)
+        rows, numbers = self.encode_rows(features, target, weights), target.numpy(force=True)
         self.set_table(boost_numbers(rows, numbers, self.config.settings, drawn_seed()))
-        return EstimatorFit(self.config.kind, {"trees": len(self.roots)})
+        return EstimatorFit(self.config.kind, self.sizes)

@@ -13,10 +13,10 @@ from pydantic import Field
 from torch import Tensor
 
 from app.ml.blocks.arrays import Array, ArrayLayer
-from app.ml.blocks.tree_ensemble import TreeEnsemble
 from app.ml.fields import Auto, Integer, Real
 from app.ml.interfaces.resolvable import Choices
-from app.ml.kinds.estimators.base import Estimator, EstimatorConfig, EstimatorContext, EstimatorRequest, drawn_seed
+from app.ml.kinds.estimators.base import EstimatorConfig, EstimatorContext, drawn_seed
+from app.ml.kinds.estimators.trees import EncodingTrees, TreesRequest, values_of, values_per_class
 from app.ml.solvers.solution import EstimatorFit
 from app.ml.solvers.trees import ForestSettings, grow_forest_of_classes, grow_forest_of_numbers
 
@@ -27,7 +27,7 @@ Trees = Annotated[Integer, Field(ge=1, le=2_000)]
 MinLeafRows = Annotated[Integer, Field(ge=1, le=100_000)]
 
 
-class RandomForest(EstimatorRequest):
+class RandomForest(TreesRequest):
     """Average decision trees that are grown at random."""
 
     kind: Literal["random_forest"] = "random_forest"
@@ -83,11 +83,11 @@ class ResolvedRandomForest(RandomForest, EstimatorConfig):
         return ForestSettings(self.trees, self.min_leaf_rows, self.feature_share)
 
 
-class ForestOfClasses(TreeEnsemble, Estimator):
+class ForestOfClasses(EncodingTrees):
     """Logarithms of the mean shares, whose softmax are the shares."""
 
     def __init__(self, config: ResolvedRandomForest, features: int, classes: int) -> None:
-        super().__init__(features, classes)
+        super().__init__(config, features, classes, values_per_class(classes))
         self.config = config
         self.base.fill_(1 / classes)
 
@@ -107,21 +107,21 @@ class ForestOfClasses(TreeEnsemble, Estimator):
 
     def fit(self, features: Tensor, target: Tensor, weights: Tensor) -> EstimatorFit:
         """Grow the trees."""
-        rows, classes, shares = features.numpy(force=True), target.numpy(force=True), weights.double().numpy(force=True)
+        rows = self.encode_rows(features, values_of(target, self.outputs), weights)
+        classes, shares = target.numpy(force=True), weights.double().numpy(force=True)
         self.set_table(grow_forest_of_classes(rows, classes, shares, self.outputs, self.config.settings, drawn_seed()))
-        return EstimatorFit(self.config.kind, {"trees": len(self.roots)})
+        return EstimatorFit(self.config.kind, self.sizes)
 
 
-class ForestOfNumbers(TreeEnsemble, Estimator):
+class ForestOfNumbers(EncodingTrees):
     """Standardised numbers."""
 
     def __init__(self, config: ResolvedRandomForest, features: int, targets: int) -> None:
-        super().__init__(features, targets)
+        super().__init__(config, features, targets, targets)
         self.config = config
 
     def fit(self, features: Tensor, target: Tensor, weights: Tensor) -> EstimatorFit:
         """Grow the trees of each target."""
-        del weights
-        rows, numbers = features.numpy(force=True), target.numpy(force=True)
+        rows, numbers = self.encode_rows(features, target, weights), target.numpy(force=True)
         self.set_table(grow_forest_of_numbers(rows, numbers, self.config.settings, drawn_seed()))
-        return EstimatorFit(self.config.kind, {"trees": len(self.roots)})
+        return EstimatorFit(self.config.kind, self.sizes)

@@ -20,11 +20,11 @@ from app.ml.blocks.standardize import Standardize
 from app.ml.errors import ConfigError
 from app.ml.evaluation.classification import Classification
 from app.ml.fields import Integer, Name, Rate
-from app.ml.interfaces import Accepts, AnswerPart, Choices, Head
+from app.ml.interfaces import Accepts, AnswerPart, Choices, HeadConfig
 from app.ml.interfaces.abilities import Array, SoftLabelSolver, Stackable
 from app.ml.interfaces.head_answers import ClassAnswers, Numbers, RawOutput, finite_numbers, named_classes
 from app.ml.kinds.estimators import AnyEstimator
-from app.ml.kinds.heads.estimating import EstimatingConfig, estimator_of, fit_estimator
+from app.ml.kinds.heads.estimating import EstimatingConfig, EstimatingHead, estimator_of, fit_estimator
 from app.ml.kinds.heads.stacking import LinearOrDeep
 from app.ml.kinds.heads.temperature import fitted_temperature
 from app.ml.solvers.logistic import SoftLabels, solve_logistic, solve_soft
@@ -127,22 +127,19 @@ def _rarer(classes: tuple[str, ...], rows: Sequence[int] | None) -> tuple[str, s
     return classes[code], f"the rarer class: {rows[code]} of {sum(rows)} labelled train rows"
 
 
-class ClassifierHead(Head, SoftLabelSolver, LinearOrDeep):
+class ClassifierHead(EstimatingHead, SoftLabelSolver, LinearOrDeep):
     """(B, F) to logits (B, K)."""
 
+    config: Classifier
     class_weight: Tensor
     temperature: Tensor  # (), float64
 
     def __init__(self, config: Classifier, features: int, classes: tuple[str, ...]) -> None:
         super().__init__()
         self.config = config
-        self.classes = classes
+        self.classes, self.outputs = classes, len(classes)
         self.standardize = Standardize(features)
-        if config.estimator is not None:
-            self.layers = nn.Sequential(config.estimator.resolved().build_classifier(features, len(classes)))
-        else:
-            sizes = (features, *config.hidden, len(classes))
-            self.layers = nn.Sequential(*mlp_layers(sizes, "relu", config.dropout, last_is_linear=True))
+        self.layers = _layers(config, features, len(classes))
         self.register_buffer("class_weight", torch.ones(len(classes)))
         self.register_buffer("temperature", torch.ones((), dtype=torch.float64))
 
@@ -213,10 +210,11 @@ class ClassifierHead(Head, SoftLabelSolver, LinearOrDeep):
         right = (output.argmax(1) == target).double()
         return torch.where(target >= 0, right, torch.nan)
 
-    def fit_features(self, features: Tensor) -> None:
-        """Standardise by (N, F); an estimator takes features as they are."""
-        if estimator_of(self.layers) is None:
-            self.standardize.fit(features)
+    def settle(self, config: HeadConfig) -> None:
+        """Take the config that `settled_by_features` returned, with its estimator."""
+        assert isinstance(config, Classifier)
+        self.config = config
+        self.layers = _layers(config, len(self.standardize.mean), len(self.classes)).to(self.class_weight.device)
 
     def fit_calibration(self, output: Tensor, target: Tensor) -> None:
         """Fit the temperature on (N, K) and (N,); few rows leave it 1."""
@@ -255,6 +253,13 @@ class ClassifierHead(Head, SoftLabelSolver, LinearOrDeep):
         # N / (K N_class): the classes together weigh as much as N rows.
         weights = counts.sum() / (len(self.classes) * counts.clamp(min=1))
         self.class_weight.copy_(torch.where(counts > 0, weights, 1.0))
+
+
+def _layers(config: Classifier, features: int, classes: int) -> nn.Sequential:
+    if config.estimator is not None:
+        return nn.Sequential(config.estimator.resolved().build_classifier(features, classes))
+    sizes = (features, *config.hidden, classes)
+    return nn.Sequential(*mlp_layers(sizes, "relu", config.dropout, last_is_linear=True))
 
 
 def _softmax(logits: Numbers) -> Numbers:

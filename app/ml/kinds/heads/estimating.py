@@ -1,13 +1,16 @@
 """What heads have in common that can learn an estimator on fixed features instead of layers."""
 
 from abc import ABC
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationInfo, field_validator
 from torch import Tensor, nn
 
+from app.ml.blocks.standardize import Standardize
 from app.ml.errors import ConfigError
-from app.ml.interfaces import Choices, HeadConfig
+from app.ml.interfaces import Choices, Head, HeadConfig
+from app.ml.interfaces.values import CategoryFeatures
 from app.ml.kinds.estimators import AnyEstimator
 from app.ml.kinds.estimators.base import Estimator, EstimatorContext
 from app.ml.solvers.solution import EstimatorFit
@@ -51,6 +54,38 @@ class EstimatingConfig(HeadConfig, ABC):
         except ConfigError as error:
             raise ConfigError(("estimator", *error.loc), error.msg) from error
         return {"estimator": estimator}, {f"estimator.{name}": choice for name, choice in choices.items()}
+
+    def encoding_categories(
+        self, categories: Sequence[CategoryFeatures], outputs: int
+    ) -> tuple["EstimatingConfig", Choices] | None:
+        """Return the config with an estimator that knows which columns it encodes; None where it encodes none."""
+        if self.estimator is None:
+            return None
+        estimator, columns = self.estimator.settled_by_features(categories, outputs)
+        if not columns:
+            return None
+        counts = ", ".join(str(column.end - column.first - 1) for column in columns)
+        reason = f"of so many categories ({counts}) each has few rows: they are encoded by what they predict"
+        choices = {"estimator.target_encoding": ([column.name for column in columns], reason)}
+        return self.model_copy(update={"estimator": estimator}), choices
+
+
+class EstimatingHead(Head, ABC):
+    """A head of K outputs whose `layers` may be an estimator."""
+
+    config: EstimatingConfig
+    standardize: Standardize
+    layers: nn.Sequential
+    outputs: int
+
+    def settled_by_features(self, categories: Sequence[CategoryFeatures]) -> tuple[HeadConfig, Choices] | None:
+        """Let an estimator encode columns of many categories."""
+        return self.config.encoding_categories(categories, self.outputs)
+
+    def fit_features(self, features: Tensor) -> None:
+        """Standardise by (N, F); an estimator takes features as they are."""
+        if estimator_of(self.layers) is None:
+            self.standardize.fit(features)
 
 
 def estimator_of(layers: nn.Sequential) -> Estimator | None:

@@ -35,10 +35,10 @@ from app.ml.blocks.standardize import Standardize
 from app.ml.errors import ConfigError
 from app.ml.evaluation.regression import Regression, Regressions
 from app.ml.fields import Integer, Name, NameOrNames, Rate, Real
-from app.ml.interfaces import Accepts, AnswerPart, Choices, Head, HeadConfig
+from app.ml.interfaces import Accepts, AnswerPart, Choices, HeadConfig
 from app.ml.interfaces.head_answers import NumberAnswers, RawOutput, finite_numbers
 from app.ml.kinds.estimators import AnyEstimator
-from app.ml.kinds.heads.estimating import EstimatingConfig, estimator_of, fit_estimator
+from app.ml.kinds.heads.estimating import EstimatingConfig, EstimatingHead, fit_estimator
 from app.ml.kinds.heads.far_numbers import count_far, robust_scale
 from app.ml.kinds.heads.stacking import LinearOrDeep
 from app.ml.kinds.heads.target_transforms import TargetTransform
@@ -149,9 +149,10 @@ class Regressor(EstimatingConfig):
         return RegressorHead(self, features, tuple(target.name for target in targets))
 
 
-class RegressorHead(Head, LinearOrDeep):
+class RegressorHead(EstimatingHead, LinearOrDeep):
     """(B, F) to (B, T), or with variances (B, 2 T), in deviations from the train rows' means; labels (B,) or (B, T)."""
 
+    config: Regressor
     scales_targets: ClassVar[bool] = True
     target_mean: Tensor
     target_std: Tensor
@@ -160,15 +161,10 @@ class RegressorHead(Head, LinearOrDeep):
     def __init__(self, config: Regressor, features: int, names: tuple[str, ...]) -> None:
         super().__init__()
         self.config = config
-        self.names = names
+        self.names, self.outputs = names, len(names)
         self.transform = _transform(config, len(names))
         self.standardize = Standardize(features)
-        if config.estimator is not None:
-            self.layers = nn.Sequential(config.estimator.resolved().build_regressor(features, len(names)))
-        else:
-            outputs = len(names) * (2 if config.loss == "gaussian" else 1)
-            sizes = (features, *config.hidden, outputs)
-            self.layers = nn.Sequential(*mlp_layers(sizes, "relu", config.dropout, last_is_linear=True))
+        self.layers = _layers(config, features, len(names))
         quantile = NormalDist().inv_cdf((1 + config.level) / 2)
         self.register_buffer("target_mean", torch.zeros(len(names), dtype=torch.float64))
         self.register_buffer("target_std", torch.ones(len(names), dtype=torch.float64))
@@ -254,17 +250,15 @@ class RegressorHead(Head, LinearOrDeep):
         return self.config.model_copy(update={"transform": kind}), reason
 
     def settle(self, config: HeadConfig) -> None:
-        """Take the config that `settled_by_labels` returned."""
+        """Take the config that `settled_by_labels` or `settled_by_features` returned."""
         assert isinstance(config, Regressor)
         self.config = config
+        if config.estimator is not None:
+            layers = _layers(config, len(self.standardize.mean), len(self.names))
+            self.layers = layers.to(self.target_mean.device)
         self.transform = _transform(config, len(self.names))
         if self.transform is not None:
             self.transform.to(self.target_mean.device)
-
-    def fit_features(self, features: Tensor) -> None:
-        """Standardise by (N, F); an estimator takes features as they are."""
-        if estimator_of(self.layers) is None:
-            self.standardize.fit(features)
 
     def solve(self, features: Tensor, target: Tensor, widths: Sequence[int]) -> Fit | None:
         """Fit the estimator, or ridge regression, on the rows where a number is known."""
@@ -377,6 +371,13 @@ class RegressorHead(Head, LinearOrDeep):
             parts = self.transform.in_units(torch, prediction, deviation, deviation * self.spread, scale)
         low, value, high = (torch.nan_to_num(ends) for ends in parts)
         return value, low, high
+
+
+def _layers(config: Regressor, features: int, targets: int) -> nn.Sequential:
+    if config.estimator is not None:
+        return nn.Sequential(config.estimator.resolved().build_regressor(features, targets))
+    sizes = (features, *config.hidden, targets * (2 if config.loss == "gaussian" else 1))
+    return nn.Sequential(*mlp_layers(sizes, "relu", config.dropout, last_is_linear=True))
 
 
 def _transform(config: Regressor, targets: int) -> TargetTransform | None:

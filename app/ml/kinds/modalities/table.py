@@ -28,6 +28,7 @@ from app.ml.interfaces import Encoding, Modality, Rows, Shape, StoredRows
 from app.ml.interfaces.doubts import Doubts
 from app.ml.interfaces.modality import UnknownValues
 from app.ml.interfaces.signature import Signature
+from app.ml.interfaces.values import CategoryFeatures
 from app.ml.kinds.modalities.column_blocks import Block, blocks_of
 from app.ml.kinds.modalities.column_kinds import AnyColumn, cells_at, fit_columns
 from app.ml.kinds.modalities.columns import CategoryColumn
@@ -92,10 +93,18 @@ class TableModality(Modality):
 
     @cached_property
     def encoding(self) -> Encoding:
-        """(D',), and the indices of the standardised value of each number and date."""
+        """(D',), the indices of the standardised value of each number and date, and the features of each category."""
         starts = accumulate((column.width for column in self.columns), initial=0)
-        pairs = zip(starts, self.columns, strict=False)
-        return Encoding(shape=self.shape, numbers=tuple(start for start, column in pairs if column.type in _ORDERED))
+        pairs = list(zip(starts, self.columns, strict=False))
+        return Encoding(
+            shape=self.shape,
+            numbers=tuple(start for start, column in pairs if column.type in _ORDERED),
+            categories=tuple(
+                CategoryFeatures(name=column.name, first=start, end=start + column.width)
+                for start, column in pairs
+                if isinstance(column, CategoryColumn)
+            ),
+        )
 
     @property
     def row_width(self) -> Integer:
