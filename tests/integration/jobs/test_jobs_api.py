@@ -118,7 +118,8 @@ def test_a_model_is_asked_in_the_scale_of_its_dataset(
     run_jobs(settings)
     for parent in ("root", None):
         for name, dataset in (("unit", small), ("bytes", large)):
-            submit(client, fine_tuning(dataset, parent, name=name, training={**TRAINING, "seed": 1}))
+            strategy = {"kind": "linear_probe" if parent else "full"}
+            submit(client, fine_tuning(dataset, parent, name=name, training={**TRAINING, "seed": 1}, strategy=strategy))
         assert run_jobs(settings) == 2
         unit, whole = (
             client.post(f"/v1/models/{name}/predictions", json={"inputs": inputs.tolist()}).json()["predictions"]

@@ -56,7 +56,7 @@ def test_numbers_and_dates_have_waves_and_flags_and_categories_have_none() -> No
     rows = np.array([[0, 1, 20.0, 3], [1, np.nan, 30, 4], [1, 2, 40, 5]], np.float32)
     spec = DataSpec(modality="table", shape=(4,), columns=columns, targets=(), rows={"train": 3}, labelled={})
     encoding = TableModality.fit(rows, spec).encoding
-    assert encoding == Encoding(shape=(3 + 2 + 5 + 1,), numbers=(3, 5, 10))
+    assert (encoding.shape, encoding.numbers) == ((3 + 2 + 5 + 1,), (3, 5, 10))
     backbone = TabularResNet.model_validate(SMALL).build(encoding)
     assert backbone.entrance.in_features == 11 + 3 * 3
     categories = TabularResNet.model_validate(SMALL).build(Encoding(shape=(5,), numbers=()))

@@ -9,13 +9,14 @@ import torch
 
 from app.ml.configs.learning import FineTuningConfig, PretrainingConfig
 from app.ml.data.arrays import ArrayData
-from app.ml.errors import InputError
 from app.ml.fitting.evaluation import Evaluation
+from app.ml.interfaces.doubts import Doubts
+from app.ml.kinds.modalities import AnyModality
 from app.ml.kinds.strategies.full import ResolvedFull
 from app.ml.models.bundle import Bundle
 from app.ml.resolution.fine_tuning import resolve_fine_tuning
 from app.ml.resolution.pretraining import resolve_pretraining
-from app.ml.spec import SPLITS, DataSpec, Split, TargetSpec
+from app.ml.spec import SPLITS, DataSpec, Split, TargetSpec, WarningCode
 from tests.support import tiny
 from tests.support.digits import mnist_data
 from worker.training.model_selection.automatic import prepare
@@ -165,7 +166,7 @@ def test_the_way_is_chosen_within_a_budget_and_told(taught: Bundle) -> None:
 
 
 def test_a_choice_made_before_is_not_made_again(taught: Bundle) -> None:
-    run = fine_tuned(taught, {"kind": "automatic", "candidates": ["linear_probe", "lp_ft"]}, epochs=1)
+    run = fine_tuned(taught, {"kind": "automatic", "candidates": ["nearest_neighbours", "raw"]}, epochs=1)
     assert run.requested is not None
     assert run.selected is not None
     earlier = run.selected.model_copy(
@@ -237,21 +238,27 @@ def test_probe_features_are_standardised_by_the_train_split(pretrained: Bundle) 
     assert torch.allclose(standardised[:, alive].std(0, correction=0), torch.ones(int(alive.sum())), atol=1e-3)
 
 
-def test_a_value_first_lacking_in_fine_tuning_may_be_lacking_when_asked() -> None:
+def test_a_value_first_lacking_in_fine_tuning_is_no_doubt_when_asked() -> None:
     old, new = tiny.table(), tiny.table(seed=1)
     new.inputs[new.positions("train")[0], 1] = np.nan
     config = PretrainingConfig.model_validate({"backbone": {"kind": "mlp", "hidden": [8]}, "training": {"epochs": 1}})
     parent = prepare(resolve_pretraining(config, old.spec).config, old).bundle()
     row = [[100, None, 0.5, "red"]]
-    with pytest.raises(InputError, match="weight"):
-        parent.manifest.modality.decode(row)
+    assert _lacking(parent.manifest.modality, row) == ["weight"]
     request = {"heads": [{"kind": "classifier", "target": "label"}], "strategy": PROBE}
     resolved = resolve_fine_tuning(FineTuningConfig.model_validate(request), new.spec, parent.manifest).config
     modality = prepare(resolved, new, parent=parent).modality
     assert modality.shape == parent.manifest.modality.shape
     assert modality.encode(modality.decode(row))[0, 1] == 0
-    with pytest.raises(InputError, match="width"):
-        modality.decode([[None, 1, 0.5, "red"]])
+    assert _lacking(modality, row) == []
+    assert _lacking(modality, [[None, 1, 0.5, "red"]]) == ["width"]
+
+
+def _lacking(modality: AnyModality, rows: list[list[Any]]) -> list[str]:
+    """The columns that are doubted since they lack a value."""
+    doubts = Doubts()
+    modality.decode(rows, doubts)
+    return [doubt.subject for code, doubt in doubts.each() if code == WarningCode.MISSING_VALUE]
 
 
 @pytest.mark.parametrize("strategy", [PROBE, {"kind": "full"}])

@@ -66,7 +66,7 @@ class Automatic(StrategyRequest):
         "auto",
         description="What is tried, the preferred one first; auto: what suits the data, and all ways of adapting the "
         "pretrained model where there is one.",
-        examples=[["linear_probe", "full"]],
+        examples=[["untrained", "linear_probe"]],
     )
     budget_seconds: Real = Field(
         40.0, ge=0, le=86_400, description="Seconds of the processor that the choice may take in the job."
