@@ -74,7 +74,7 @@ def test_a_backup_of_a_running_service_is_a_service(running: Service, graftwork:
     short = graftwork.jobs.create(kind="pretraining", dataset=dataset, name="kept", training={"steps": 5})["id"]
     graftwork.jobs.wait(short, timeout=HANGS)
     embedded = graftwork.models.embed("kept", rows[:3])
-    long = {"steps": 1500, "batch_size": 16, "checkpoint_steps": 300}
+    long = {"steps": 5000, "batch_size": 16, "checkpoint_steps": 300}  # it outlasts two backups
     job = graftwork.jobs.create(kind="pretraining", dataset=dataset, training=long)["id"]
     wait_until(lambda: graftwork.jobs.checkpoints(job)["data"], "its first checkpoint")
     graftwork_command(running, "backup", str(tmp_path / "data"))
