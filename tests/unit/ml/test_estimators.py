@@ -254,16 +254,17 @@ def test_ridge_answers_as_scikit_learns_at_its_penalty(count: int) -> None:
     new = random.normal(size=(40, 400)).astype(np.float32)
     output = head(torch.from_numpy(new)).double().numpy()
     scaled = (features - head.layers[0].standardize.mean.numpy()) / head.layers[0].standardize.std.numpy()
-    wanted = 2 * np.eye(count)[classes] - 1
+    indicators = 2 * np.eye(count)[classes] - 1
     other = (new - head.layers[0].standardize.mean.numpy()) / head.layers[0].standardize.std.numpy()
     expected, losses = [], []
     for strength in np.array(STRENGTHS) * scaled.var(0).sum():
-        fitted = RidgeModel(alpha=strength, solver="svd").fit(scaled, wanted)
+        fitted = RidgeModel(alpha=strength, solver="svd").fit(scaled, indicators)
         kept = [
-            RidgeModel(alpha=strength, solver="svd").fit(scaled[keep], wanted[keep]) for keep in ~np.eye(60, dtype=bool)
+            RidgeModel(alpha=strength, solver="svd").fit(scaled[keep], indicators[keep])
+            for keep in ~np.eye(60, dtype=bool)
         ]
         left_out = np.concatenate([model.predict(row[None]) for model, row in zip(kept, scaled, strict=True)])
-        losses.append(((wanted - left_out) ** 2).sum())
+        losses.append(((indicators - left_out) ** 2).sum())
         expected.append(fitted.predict(other))
     best = expected[int(np.argmin(losses))]
     multiple = np.ptp(output[0]) / np.ptp(best[0])
@@ -282,13 +283,13 @@ def test_ridge_lets_rare_classes_weigh_more_where_asked() -> None:
     random = np.random.default_rng(0)
     features = np.concatenate([random.normal(size=(190, 3)), random.normal(size=(10, 3)) + 1.5]).astype(np.float32)
     target = torch.tensor([0] * 190 + [1] * 10)
-    found = {}
+    right = {}
     for weights in ("none", "balanced"):
         head = classifier("ridge", 2, 3, class_weights=weights)
         head.fit_target(target)
         head.solve(torch.from_numpy(features), target, [3])
-        found[weights] = (head(torch.from_numpy(features)).argmax(1)[-10:] == 1).sum().item()
-    assert found["balanced"] > found["none"] + 3
+        right[weights] = (head(torch.from_numpy(features)).argmax(1)[-10:] == 1).sum().item()
+    assert right["balanced"] > right["none"] + 3
 
 
 def test_what_is_chosen_answers_rows_that_were_left_out() -> None:

@@ -2,7 +2,7 @@
 
 import math
 from itertools import combinations
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -195,10 +195,11 @@ def test_flat_and_empty_rows_are_finite() -> None:
     assert (features == 0).all()
 
 
+@pytest.mark.parametrize("backbone", [{"kind": "random_kernels"}, {"kind": "rocket", "kernels": 300}])
 @pytest.mark.parametrize("head", [{"kind": "classifier", "target": "label"}, {"kind": "regressor", "target": "size"}])
-def test_heads_are_solved_on_random_kernels(head: dict[str, str]) -> None:
+def test_heads_are_solved_on_random_kernels(backbone: dict[str, Any], head: dict[str, str]) -> None:
     data = tiny.series(60)
-    request = {"backbone": {"kind": "random_kernels"}, "heads": [head]}
+    request = {"backbone": backbone, "heads": [head]}
     resolved = resolve_fine_tuning(FineTuningConfig.model_validate(request), data.spec, None)
     assert resolved.config.strategy.kind == "linear_probe"
     run = prepare(resolved.config, data)

@@ -231,7 +231,7 @@ def test_few_rows_take_what_is_usually_best_unless_another_is_proved_better(
     modality: str, right: dict[CandidateName, int], sure: dict[CandidateName, float], taken: str
 ) -> None:
     rows = list(range(50))
-    found = {
+    each_measured = {
         # Not the same rows as the others: of 50, four more may be chance, and eleven more are not.
         name: measured(
             name,
@@ -243,5 +243,5 @@ def test_few_rows_take_what_is_usually_best_unless_another_is_proved_better(
     }
     spec = SimpleNamespace(modality=modality)
     trainer: Any = SimpleNamespace(data=SimpleNamespace(spec=spec))
-    ladder = Ladder(None, trainer, 0.0, found)  # type: ignore[arg-type]
-    assert ladder._best([each.candidate for each in found.values()]).name == taken
+    ladder = Ladder(None, trainer, 0.0, each_measured)  # type: ignore[arg-type]
+    assert ladder._best([each.candidate for each in each_measured.values()]).name == taken

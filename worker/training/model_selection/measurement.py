@@ -255,8 +255,8 @@ def calibrated_log_probabilities(output: Tensor, target: Tensor) -> Tensor:
     """Logits (m, K) to the log probability of each row's class (m,), by the temperature that suits these rows best."""
     known, output = target >= 0, torch.nan_to_num(output).double()
     scaled = output / fitted_temperature(output[known], target[known])
-    found = scaled.log_softmax(1).gather(1, target.clamp(min=0)[:, None])[:, 0]
-    return torch.where(known, found, torch.nan)
+    of_class = scaled.log_softmax(1).gather(1, target.clamp(min=0)[:, None])[:, 0]
+    return torch.where(known, of_class, torch.nan)
 
 
 def _mean(each: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:

@@ -46,22 +46,22 @@ class RidgeOfClasses(Linear):
         if not len(features):
             return self._unfitted()
         self.standardize.fit_together(features, [features.shape[1]])
-        wanted = 2.0 * F.one_hot(target, len(self.bias)).double() - 1
+        indicators = 2.0 * F.one_hot(target, len(self.bias)).double() - 1
         is_weighted = len(weights) > 0 and bool((weights != weights[0]).any())
-        solution = solve_ridge(self.standardize(features), wanted, weights if is_weighted else None)
-        multiple, loss = _multiple(solution, wanted, target)
+        solution = solve_ridge(self.standardize(features), indicators, weights if is_weighted else None)
+        multiple, loss = _multiple(solution, indicators, target)
         self._set(solution)
         self.weight *= multiple
         self.bias *= multiple
         return EstimatorFit("ridge", {"features": features.shape[1]}, loss=loss)
 
 
-def _multiple(solution: Solution, wanted: Tensor, target: Tensor) -> tuple[float, float | None]:
+def _multiple(solution: Solution, indicators: Tensor, target: Tensor) -> tuple[float, float | None]:
     """The multiple of the outputs with the least log loss of rows that were left out, and that loss."""
     if solution.out_of_fold is not None:
         outputs, truth = solution.out_of_fold.outputs.double(), target[solution.out_of_fold.rows]
     elif solution.left_out is not None:
-        outputs, truth = wanted - solution.left_out.double(), target
+        outputs, truth = indicators - solution.left_out.double(), target
     else:
         return _USUAL_MULTIPLE, None
     losses = [(F.cross_entropy(outputs * multiple, truth).item(), multiple) for multiple in _MULTIPLES]
