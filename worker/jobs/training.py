@@ -66,7 +66,7 @@ def train(context: JobContext, after_training: AfterTraining | None = None) -> N
     watch = _Stopwatch()
     _train(context, training, trial, checkpoints)
     seconds = watch.elapsed()["seconds"] if step == 0 and training.state.progress.went_through else None
-    _cross_fit(context, training, parent if training.starts_from_model else None)
+    _cross_fit(context, training, parent)
     further_metrics = after_training(context, training, parent, checkpoints) if after_training else {}
     attempt.enter("finalizing", "evaluating", "Training has ended; measuring on the test split.")
     measured = training.evaluate("test") or training.evaluate("validation")

@@ -24,7 +24,11 @@ _ROWS = 100  # so many errors say well enough where nine tenths of them end
 
 
 def cross_fit(run: Run, parent: Bundle | None) -> Iterator[Event]:
-    """Calibrate a trained run's heads on train rows left out, where they need it; yield the steps, and a note."""
+    """Calibrate a trained run's heads on train rows left out, where they need it; yield the steps, and a note.
+
+    `parent` is the pretrained model that the training was given: the networks that calibrate start from it where the
+    run does.
+    """
     config, objective = run.config, run.state.objective
     if not isinstance(config, ResolvedFineTuning) or not isinstance(objective, FineTuning):
         return
@@ -35,7 +39,7 @@ def cross_fit(run: Run, parent: Bundle | None) -> Iterator[Event]:
     # Torch's global generators go on as if nothing was: what comes after does not depend on this.
     devices = [run.state.device] if run.state.device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
-        yield from _cross_fit(run, config, objective, parent)
+        yield from _cross_fit(run, config, objective, parent if run.starts_from_model else None)
 
 
 def _lack_rows(objective: FineTuning, validation: Examples) -> bool:

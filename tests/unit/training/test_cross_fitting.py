@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from app.ml.data.arrays import ArrayData
+from app.ml.data.tensor_file import Tensors
+from app.ml.models.bundle import Bundle
 from app.ml.spec import SPLITS, ColumnSpec, DataSpec, Split, TargetSpec
 from tests.support import tiny
 from tests.support.texts import run_of
@@ -60,6 +62,26 @@ def test_intervals_hold_nine_tenths_where_validation_rows_are_too_few(validation
     assert note.data == {"rows": 120 + validation, "folds": 5}
     assert all(isinstance(step, StepDone) for step in steps)
     assert torch.equal(torch.random.get_rng_state(), drawn), "what comes after does not depend on it"
+
+
+def test_networks_that_calibrate_start_from_the_model_where_the_training_does() -> None:
+    """`auto` may train a network from scratch in spite of a model: its intervals may not depend on the model either."""
+    data = trend(120, 0)
+    model = trained(data, backbone={"kind": "mlp"}).bundle()  # it knows the rows that are left out
+    heads = [{"kind": "regressor", "target": "y"}]
+    training = {"epochs": 5}
+
+    def calibrated(strategy: dict[str, Any], parent: Bundle | None) -> tuple[bool, Tensors]:
+        run = run_of(data, {"heads": heads, "strategy": strategy, "training": training}, model)
+        assert list(cross_fit(run, parent))
+        return run.starts_from_model, run.state.objective.state_dict()
+
+    from_scratch = {"kind": "automatic", "candidates": ["scratch"]}
+    for strategy, starts_from_model in (({"kind": "full"}, True), (from_scratch, False)):
+        (starts, with_model), (_, without) = (calibrated(strategy, parent) for parent in (model, None))
+        assert starts == starts_from_model
+        same = all(torch.equal(value, without[name]) for name, value in with_model.items())
+        assert same != starts_from_model
 
 
 def test_enough_rows_are_left_out_and_no_more() -> None:
