@@ -17,7 +17,7 @@ def main() -> None:
     with service() as graftwork:
         dataset = graftwork.datasets.create({"x": digits()[0]}, name="digits")["id"]
         for name, config in CONFIGS.items():
-            request = {"kind": "pretraining", "dataset": dataset, **config}
+            request = {"kind": "pretraining", "dataset": dataset, "method": {"kind": "autoencoder"}, **config}
             estimate = graftwork.jobs.estimate(**request)["metrics"]
             job = graftwork.jobs.create(**request, wait=True)
             actual = event(graftwork, job["id"], "estimate.error")

@@ -21,13 +21,13 @@ from tests.support.servers import HANGS, KEY, Postgres, Service, service, wait_u
 Digits = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
 HEADERS = {"Authorization": f"Bearer {KEY}"}
 TRAINING = {"steps": 3000, "batch_size": 32, "checkpoint_steps": 500, "seed": 3}
-MLP = {"kind": "mlp", "hidden": [128, 64]}
+NETWORK: dict[str, Any] = {"backbone": {"kind": "mlp", "hidden": [128, 64]}, "method": {"kind": "autoencoder"}}
 
 
 def begin(graftwork: Graftwork, digits: Digits, steps: int = TRAINING["steps"]) -> str:
     dataset = graftwork.datasets.create({"x": digits[0][:1000]}, name="digits")["id"]
     return str(
-        graftwork.jobs.create(kind="pretraining", dataset=dataset, backbone=MLP, training={**TRAINING, "steps": steps})[
+        graftwork.jobs.create(kind="pretraining", dataset=dataset, **NETWORK, training={**TRAINING, "steps": steps})[
             "id"
         ]
     )

@@ -10,7 +10,7 @@ from app.client import Graftwork
 from tests.support.servers import HANGS, Service, wait_until
 
 Digits = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
-MLP = {"kind": "mlp", "hidden": [128, 64]}
+NETWORK: dict[str, Any] = {"backbone": {"kind": "mlp", "hidden": [128, 64]}, "method": {"kind": "autoencoder"}}
 TRAINING = {"steps": 2500, "batch_size": 32, "checkpoint_steps": 100, "seed": 3}
 TOO_SMALL = 200_000  # bytes; a state has some 2 million
 
@@ -30,7 +30,7 @@ def test_checkpoints_wait_for_room_and_a_job_that_has_none_may_be_retried(
     running: Service, graftwork: Graftwork, digits: Digits
 ) -> None:
     dataset = graftwork.datasets.create({"x": digits[0][:1000]}, name="digits")["id"]
-    job = graftwork.jobs.create(kind="pretraining", dataset=dataset, backbone=MLP, training=TRAINING)["id"]
+    job = graftwork.jobs.create(kind="pretraining", dataset=dataset, **NETWORK, training=TRAINING)["id"]
     wait_until(lambda: graftwork.jobs.checkpoints(job)["data"], "its first checkpoint")
     trainer = running.trainer().pid
     unlimited = resource.prlimit(trainer, resource.RLIMIT_FSIZE)

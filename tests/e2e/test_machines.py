@@ -26,7 +26,7 @@ Digits = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
 QUICK = {"lease_seconds": 3, "sweep_seconds": 0.5, "poll_seconds": 1, "loaded_models": 1}
 LONG = {"steps": 1000, "batch_size": 32, "checkpoint_steps": 50, "seed": 3}
 ENDLESS = {"steps": 10_000_000, "batch_size": 32}
-MLP = {"kind": "mlp", "hidden": [128, 64]}
+NETWORK: dict[str, Any] = {"backbone": {"kind": "mlp", "hidden": [128, 64]}, "method": {"kind": "autoencoder"}}
 
 
 class Machines:
@@ -117,7 +117,7 @@ def undisturbed(graftwork: Graftwork, dataset: str) -> str:
 
 
 def pretraining(graftwork: Graftwork, dataset: str, training: dict[str, int], name: str) -> str:
-    job = graftwork.jobs.create(kind="pretraining", dataset=dataset, name=name, backbone=MLP, training=training)
+    job = graftwork.jobs.create(kind="pretraining", dataset=dataset, name=name, **NETWORK, training=training)
     return str(job["id"])
 
 

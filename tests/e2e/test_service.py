@@ -26,7 +26,7 @@ from tests.support.servers import HANGS, KEY, Service, has_ended, service, wait_
 Digits = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
 
 LONG = {"steps": 1500, "batch_size": 32, "checkpoint_steps": 200, "seed": 3}
-MLP = {"kind": "mlp", "hidden": [128, 64]}
+NETWORK: dict[str, Any] = {"backbone": {"kind": "mlp", "hidden": [128, 64]}, "method": {"kind": "autoencoder"}}
 
 
 @pytest.fixture
@@ -36,13 +36,13 @@ def unlabelled(graftwork: Graftwork, digits: Digits) -> str:
 
 def long_job(graftwork: Graftwork, dataset: str, name: str, **training: int) -> str:
     training = {**LONG, **training}
-    job = graftwork.jobs.create(kind="pretraining", dataset=dataset, name=name, backbone=MLP, training=training)
+    job = graftwork.jobs.create(kind="pretraining", dataset=dataset, name=name, **NETWORK, training=training)
     return str(job["id"])
 
 
 def test_the_main_job(graftwork: Graftwork, digits: Digits, unlabelled: str) -> None:
     pixels, labels = digits
-    fields = {"backbone": MLP, "training": {"epochs": 3}}
+    fields = {**NETWORK, "training": {"epochs": 3}}
     graftwork.jobs.create(kind="pretraining", dataset=unlabelled, name="main-root", **fields, wait=True)
     labelled = graftwork.datasets.create({"x": pixels[1000:1300], "y": labels[1000:1300]}, name="labelled")
     heads = [{"kind": "classifier", "target": "label"}]
@@ -123,7 +123,7 @@ def test_a_killed_trainer_is_replaced(running: Service, graftwork: Graftwork, un
 def test_a_killed_broker_stops_nothing(running: Service, graftwork: Graftwork, unlabelled: str) -> None:
     (broker,) = running.tree("valkey-server")
     broker.kill()
-    job = graftwork.jobs.create(kind="pretraining", dataset=unlabelled, backbone=MLP, training={"steps": 5})
+    job = graftwork.jobs.create(kind="pretraining", dataset=unlabelled, **NETWORK, training={"steps": 5})
     assert graftwork.jobs.wait(job["id"], timeout=HANGS)["status"] == "succeeded"
     wait_until(lambda: running.tree("valkey-server"), "the broker is back")
 
@@ -149,7 +149,7 @@ def test_cancel_stops_a_running_job_and_publishes_nothing(graftwork: Graftwork, 
 
 
 def test_the_event_stream_goes_on_where_it_broke(running: Service, graftwork: Graftwork, unlabelled: str) -> None:
-    job = graftwork.jobs.create(kind="pretraining", dataset=unlabelled, backbone=MLP, training={"steps": 50})["id"]
+    job = graftwork.jobs.create(kind="pretraining", dataset=unlabelled, **NETWORK, training={"steps": 50})["id"]
     headers = {"Authorization": f"Bearer {KEY}", "Accept": "text/event-stream"}
     url = f"{running.url}/v1/jobs/{job}/events"
     seen: list[int] = []

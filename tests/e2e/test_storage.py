@@ -137,7 +137,7 @@ def test_a_bucket_that_is_away_costs_no_attempt_and_no_result(tmp_path: Path, di
 
 def begun(graftwork: Graftwork, dataset: str) -> str:
     training = {"steps": 3000, "batch_size": 32, "checkpoint_steps": 100, "seed": 3}
-    backbone = {"kind": "mlp", "hidden": [128, 64]}
-    job = graftwork.jobs.create(kind="pretraining", dataset=dataset, backbone=backbone, training=training)["id"]
+    network: dict[str, Any] = {"backbone": {"kind": "mlp", "hidden": [128, 64]}, "method": {"kind": "autoencoder"}}
+    job = graftwork.jobs.create(kind="pretraining", dataset=dataset, **network, training=training)["id"]
     wait_until(lambda: (graftwork.jobs.get(job)["progress"] or {"step": 0})["step"] > 0, "it has begun")
     return str(job)

@@ -13,7 +13,7 @@ from worker.attempt.exit_codes import DEVICE_LOST
 
 Digits = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
 LONG = {"steps": 1500, "batch_size": 32, "checkpoint_steps": 200, "seed": 3}
-MLP = {"kind": "mlp", "hidden": [128, 64]}
+NETWORK: dict[str, Any] = {"backbone": {"kind": "mlp", "hidden": [128, 64]}, "method": {"kind": "autoencoder"}}
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def unlabelled(graftwork: Graftwork, digits: Digits) -> str:
 
 
 def begun(graftwork: Graftwork, dataset: str, **fields: Any) -> str:
-    job = graftwork.jobs.create(kind="pretraining", dataset=dataset, backbone=MLP, training=LONG, **fields)["id"]
+    job = graftwork.jobs.create(kind="pretraining", dataset=dataset, **NETWORK, training=LONG, **fields)["id"]
     wait_until(lambda: (graftwork.jobs.get(job)["progress"] or {"step": 0})["step"] > 0, "it has begun")
     return str(job)
 
@@ -32,7 +32,7 @@ def test_a_paused_job_frees_its_worker_and_goes_on_when_asked(graftwork: Graftwo
     job = begun(graftwork, unlabelled)
     assert graftwork.jobs.pause(job)["status"] == "pausing"
     wait_until(lambda: graftwork.jobs.get(job)["status"] == "paused", "it is paused")
-    other = graftwork.jobs.create(kind="pretraining", dataset=unlabelled, backbone=MLP, training={"steps": 5})
+    other = graftwork.jobs.create(kind="pretraining", dataset=unlabelled, **NETWORK, training={"steps": 5})
     assert graftwork.jobs.wait(other["id"], timeout=HANGS)["status"] == "succeeded"
     assert graftwork.jobs.get(job)["status"] == "paused"
     graftwork.jobs.resume(job)
@@ -83,7 +83,7 @@ def test_a_hanging_trainer_shows_where_and_a_lost_device_is_no_fault_of_the_job(
         running.up().client() as graftwork,
     ):
         dataset = graftwork.datasets.create({"x": digits[0][:1000]}, name="digits")["id"]
-        job = graftwork.jobs.create(kind="pretraining", dataset=dataset, backbone=MLP, training=LONG)["id"]
+        job = graftwork.jobs.create(kind="pretraining", dataset=dataset, **NETWORK, training=LONG)["id"]
         wait_until((once / "checkpoint.stored").exists, "the second life is over")
         wait_until(lambda: graftwork.jobs.get(job)["status"] == "queued", "it is queued again")
         assert endings(graftwork, job) == [("stalled", True), ("device_lost", False)]

@@ -20,7 +20,8 @@ from worker.training.run import prepare
 
 def trained():
     data = tiny.images(48)  # the last batch of an epoch has one row: the case that differed
-    request = {"backbone": {"kind": "convnet"}, "training": {"batch_size": 7, "epochs": 3}}
+    network = {"backbone": {"kind": "convnet"}, "method": {"kind": "autoencoder"}}
+    request = {**network, "training": {"batch_size": 7, "epochs": 3}}
     config = resolve_pretraining(PretrainingConfig.model_validate(request), data.spec).config
     run = prepare(config, data)
     losses = torch.stack([event.losses["loss"] for event in run.train() if isinstance(event, StepDone)])

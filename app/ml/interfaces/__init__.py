@@ -145,7 +145,7 @@ class MethodRequest(Config, Resolvable["MethodConfig"], ABC):
     causal: ClassVar[bool] = False  # whether the backbone must not look ahead
     compares_views: ClassVar[bool] = False  # whether it cannot do without augmentations
     compares_rows: ClassVar[bool] = False  # whether its loss needs batches of two rows and more
-    runs_backbone: ClassVar[bool] = True  # whether each step runs the backbone on its rows
+    backbone_passes: ClassVar[int] = 1  # how often each step runs the backbone on its rows; 0: not at all
 
     def suits(self, context: ResolutionContext) -> bool:
         """Return whether it is a sensible default for such data."""

@@ -19,14 +19,16 @@ from app.ml.spec import DataSpec
 _MAX_OPERATIONS = 1.2e13  # of a default pretraining: ten minutes at 2e10 a second, as measured one to five
 _MAX_OPERATIONS_OF_TEXTS = 2.4e13
 _FORWARD_AND_BACKWARD = 3  # times the forward pass: the backward pass costs about twice as much
-_MIN_STEPS = 100
 
 
-def max_steps(backbone: Backbone, spec: DataSpec, batch_size: int) -> int:
-    """The optimizer steps that a default pretraining of a backbone on the meta device may take."""
+def max_steps(backbone: Backbone, spec: DataSpec, passes: int, batch_size: int) -> int:
+    """The optimizer steps that a default pretraining of a backbone on the meta device may take.
+
+    Each runs the backbone `passes` times on its rows.
+    """
     most = _MAX_OPERATIONS_OF_TEXTS if spec.modality == "text" else _MAX_OPERATIONS
-    step = _FORWARD_AND_BACKWARD * batch_size * row_operations(backbone, spec)
-    return max(_MIN_STEPS, int(most / max(step, 1.0)))
+    step = _FORWARD_AND_BACKWARD * passes * batch_size * row_operations(backbone, spec)
+    return int(most / max(step, 1.0))
 
 
 def row_operations(backbone: Backbone, spec: DataSpec) -> float:

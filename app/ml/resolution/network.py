@@ -35,7 +35,6 @@ from app.ml.kinds.backbones.tfidf import Tfidf
 from app.ml.kinds.backbones.transformer import Transformer
 from app.ml.kinds.backbones.vit import Vit
 from app.ml.kinds.methods import AnyMethod
-from app.ml.kinds.methods.autoencoder import Autoencoder
 from app.ml.kinds.methods.denoising_autoencoder import DenoisingAutoencoder
 from app.ml.kinds.methods.kmeans import KMeans
 from app.ml.kinds.methods.masked_autoencoder import MaskedAutoencoder
@@ -68,13 +67,14 @@ BACKBONES: dict[ModalityKind, tuple[AnyBackbone, ...]] = {
 }
 # The rows as they are, without any network: what others must be better than.
 PLAIN_BACKBONES: dict[ModalityKind, AnyBackbone] = {"image": Raw(), "table": Raw(), "series": Raw(), "text": Tfidf()}
-# In order of preference: the first that the given backbone has the abilities for; each with the reason for its place.
+_VIEWS = "probes mostly learn more from recognising a row in two views than from rebuilding it"
+# In order of preference, each with the reason for its place. A given backbone takes the first that it has the abilities
+# for, and what needs an ability of it before what needs none.
 METHODS: dict[ModalityKind, tuple[tuple[AnyMethod, str], ...]] = {
     "image": (
-        (KMeans(), "for small images patches are cheaper, and probes learn more from them, than from autoencoders"),
-        (Autoencoder(), "the usual one for images"),
+        (KMeans(), "for small images patches are cheaper, and probes learn more from them, than from networks"),
+        (SimClr(), _VIEWS),
         (MaskedAutoencoder(), "the usual one for backbones that see patches"),
-        (SimClr(), "it asks nothing of the backbone"),
     ),
     "table": (
         (DenoisingAutoencoder(), "swapped values teach which columns go together; a plain autoencoder copies"),
@@ -82,8 +82,7 @@ METHODS: dict[ModalityKind, tuple[tuple[AnyMethod, str], ...]] = {
     ),
     "series": (
         (MaskedSteps(), "probes learn far more from guessing hidden steps than from rebuilding all"),
-        (Autoencoder(), "the usual one for series that are seen as a whole"),
-        (SimClr(), "it asks nothing of the backbone"),
+        (SimClr(), _VIEWS),
     ),
     "text": ((NextToken(), "the usual one for texts"),),
 }
@@ -212,6 +211,7 @@ def _default_method(backbone: AnyBackbone | Auto, context: ResolutionContext) ->
     if backbone == "auto":
         return candidates[0]
     able = [(method, reason) for method, reason in candidates if method.needs <= backbone.provides]
+    able.sort(key=lambda pair: not pair[0].needs)
     return able[0] if able else candidates[0]  # which resolve_backbone then refuses in words
 
 

@@ -65,7 +65,7 @@ def resolve_pretraining(
         spec,
         own_defaults=method.training_defaults(context),
         least_rows=least_rows,
-        max_steps=partial(max_steps, network, spec) if method.runs_backbone else None,
+        max_steps=partial(max_steps, network, spec, method.backbone_passes) if method.backbone_passes else None,
     )
     training, of_training = resolve_training(config.training, purpose)
     resolved = ResolvedPretraining(

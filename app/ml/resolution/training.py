@@ -55,6 +55,7 @@ DEFAULTS: dict[PurposeKind, TrainingDefaults] = {
     "from_scratch": TrainingDefaults(lr=1e-3, batches=8, steps=400, min_epochs=10, max_epochs=100),
 }
 _MIN_BATCH = 32
+_MIN_STEPS = 100  # of a training that is shortened: batches become smaller first
 _PRECISION_REASONS = {
     "native": "bfloat16 where the worker has it: this loses nothing",
     "float32": "exact, and no slower here",
@@ -65,19 +66,19 @@ def resolve_training(config: TrainingConfig, purpose: Purpose) -> tuple[Resolved
     """Replace every `"auto"`. Raises `ConfigError` for a choice that the data refuses."""
     _check_early_stopping(config, purpose)
     defaults, rows = purpose.defaults, purpose.rows
-    batch_size: int = _batch_size(defaults, rows) if config.batch_size == "auto" else config.batch_size
+    batch_size, of_batch = _batch_size(config, purpose)
     steps_per_epoch = math.ceil(rows / batch_size)
     of_length: Decisions = ()
     epochs = _epochs(defaults, steps_per_epoch) if config.epochs == "auto" else config.epochs
     if config.epochs == "auto" and purpose.max_steps is not None:
         config, epochs, of_length = _shortened(
-            config, epochs, steps_per_epoch, purpose.max_steps(min(batch_size, rows))
+            config, epochs, steps_per_epoch, max(_MIN_STEPS, purpose.max_steps(min(batch_size, rows)))
         )
     total_steps: int = config.steps or (epochs or 0) * steps_per_epoch
     optimizer, of_optimizer = _resolve_optimizer(config.optimizer, purpose)
     schedule, of_schedule = _resolve_schedule(config.schedule, defaults, total_steps)
     choices: Choices = {
-        "batch_size": (batch_size, f"{rows} rows to train on"),
+        "batch_size": (batch_size, of_batch),
         "epochs": (epochs, f"{rows} rows in batches of {min(batch_size, rows)}"),
         "evaluate_every": _evaluate_every(config, math.ceil(total_steps / steps_per_epoch)),
         "precision": (defaults.precision, _PRECISION_REASONS[defaults.precision]),
@@ -95,10 +96,18 @@ def _check_early_stopping(config: TrainingConfig, purpose: Purpose) -> None:
         raise ConfigError(("training", "early_stopping"), msg)
 
 
-def _batch_size(defaults: TrainingDefaults, rows: int) -> int:
-    """A power of two near rows / batches."""
+def _batch_size(config: TrainingConfig, purpose: Purpose) -> tuple[int, str]:
+    """A power of two near rows / batches, or less where the network is so large that hardly a step would fit."""
+    if config.batch_size != "auto":
+        return config.batch_size, ""
+    defaults, rows = purpose.defaults, purpose.rows
     near: int = 2 ** round(math.log2(max(rows / defaults.batches, 1)))
-    return max(1, min(rows, defaults.max_batch_size, max(_MIN_BATCH, near)))
+    size = max(1, min(rows, defaults.max_batch_size, max(_MIN_BATCH, near)))
+    reason = f"{rows} rows to train on"
+    if config.epochs == "auto" and purpose.max_steps is not None:
+        while size > _MIN_BATCH and purpose.max_steps(size) < _MIN_STEPS:
+            size, reason = max(_MIN_BATCH, size // 2), "steps of this network would take long on a processor"
+    return size, reason
 
 
 def _epochs(defaults: TrainingDefaults, steps_per_epoch: int) -> int:
@@ -115,7 +124,7 @@ def _shortened(
         return config, epochs, ()
     fewer = most // steps_per_epoch
     reason = f"{usual} steps of this network would take long on a processor: about {most} end in minutes"
-    if fewer:
+    if fewer * steps_per_epoch >= _MIN_STEPS:
         decision = Decision(field="training.epochs", value=fewer, reason=reason)
         return config.model_copy(update={"epochs": fewer}), fewer, (decision,)
     decision = Decision(field="training.steps", value=most, reason=reason)

@@ -7,21 +7,24 @@ from pydantic import ValidationError
 
 from app.ml.configs.learning import FineTuningConfig, PretrainingConfig
 from app.ml.errors import ConfigError
+from app.ml.interfaces import ResolutionContext
 from app.ml.kinds.backbones import AnyBackbone
 from app.ml.kinds.backbones.mlp import Mlp
 from app.ml.kinds.modalities.image import ImageModality
 from app.ml.kinds.modalities.table import TableModality
 from app.ml.kinds.preprocessing.image import ImagePreprocessing
 from app.ml.kinds.preprocessing.table import TablePreprocessing
-from app.ml.kinds.registry import kinds
+from app.ml.kinds.registry import FAMILIES, kinds
 from app.ml.models.bundle import Manifest
 from app.ml.resolution.candidates import candidates_of
 from app.ml.resolution.fine_tuning import resolve_fine_tuning
+from app.ml.resolution.network import resolve_method
 from app.ml.resolution.pretraining import resolve_pretraining
 from app.ml.spec import DataSpec, TargetSpec
 from tests.support import tiny
 
-IMAGES, TABLE = tiny.images().spec, tiny.table().spec
+IMAGES, TABLE, SERIES, TEXTS = (each().spec for each in (tiny.images, tiny.table, tiny.series, tiny.texts))
+PHOTOS = IMAGES.model_copy(update={"shape": (96, 96, 3)})
 CONVNET: dict[str, Any] = {"backbone": {"kind": "convnet"}}
 CLASSIFY = [{"kind": "classifier", "target": "label"}]
 
@@ -75,23 +78,77 @@ def test_series_are_convolved_unless_each_step_is_asked_for(steps: int) -> None:
     assert pretraining(series, method={"kind": "masked_steps"}).backbone.kind == "tcn"  # type: ignore[union-attr]
 
 
-def test_the_method_follows_the_data_and_the_backbone() -> None:
-    def method(spec: DataSpec, backbone: str | None = None) -> str:
-        given = {} if backbone is None else {"backbone": {"kind": backbone}}
-        return pretraining(spec, **given).method.kind  # type: ignore[union-attr]
+def default_method(spec: DataSpec, backbone: str | None) -> str:
+    given = {} if backbone is None else {"backbone": {"kind": backbone}}
+    return pretraining(spec, **given).method.kind  # type: ignore[union-attr]
 
-    photos = IMAGES.model_copy(update={"shape": (96, 96, 3)})
-    assert method(IMAGES) == "kmeans"
-    assert method(photos) == "autoencoder"
-    assert method(TABLE) == "denoising_autoencoder"
-    found = {kind: method(IMAGES, kind) for kind in ("kmeans_patches", "mlp", "convnet", "vit", "resnet")}
-    assert found == {
-        "kmeans_patches": "kmeans",
-        "mlp": "autoencoder",
-        "convnet": "autoencoder",
-        "vit": "masked_autoencoder",
-        "resnet": "simclr",
-    }
+
+@pytest.mark.parametrize(
+    ("spec", "by_backbone"),
+    [
+        (
+            IMAGES,
+            {
+                None: "kmeans",
+                "kmeans_patches": "kmeans",
+                "mlp": "simclr",
+                "convnet": "simclr",
+                "vit": "masked_autoencoder",
+                "resnet": "simclr",
+            },
+        ),
+        (PHOTOS, {None: "simclr", "mlp": "simclr", "convnet": "simclr", "vit": "masked_autoencoder"}),
+        (TABLE, dict.fromkeys((None, "mlp", "tabular_resnet"), "denoising_autoencoder")),
+        (
+            SERIES,
+            {
+                None: "masked_steps",
+                "tcn": "masked_steps",
+                "gru": "masked_steps",
+                "convnet": "simclr",
+                "mlp": "simclr",
+            },
+        ),
+        (TEXTS, dict.fromkeys((None, "transformer", "tcn"), "next_token")),
+    ],
+    ids=["images", "photos", "table", "series", "texts"],
+)
+def test_the_method_follows_the_data_and_the_backbone(spec: DataSpec, by_backbone: dict[str | None, str]) -> None:
+    assert {backbone: default_method(spec, backbone) for backbone in by_backbone} == by_backbone
+
+
+def learnable(modality: str) -> list[str]:
+    """Kinds of backbones that a pretraining may learn, those of the future among them."""
+    backbones: dict[str, Any] = kinds(FAMILIES["backbones"])
+    return [kind for kind, backbone in backbones.items() if modality in backbone.accepts and backbone.learns]
+
+
+@pytest.mark.parametrize(
+    ("spec", "backbone"),
+    [(spec, kind) for spec in (IMAGES, PHOTOS, TABLE, SERIES) for kind in learnable(spec.modality)],
+    ids=lambda value: value if isinstance(value, str) else "x".join(map(str, value.shape)),
+)
+def test_no_backbone_is_pretrained_by_a_plain_autoencoder_unless_asked_for(spec: DataSpec, backbone: str) -> None:
+    request: Any = kinds(FAMILIES["backbones"])[backbone]()
+    method, _ = resolve_method("auto", request, ResolutionContext(spec.modality, spec.shape, 100))
+    assert method.kind != "autoencoder"
+
+
+def test_an_autoencoder_that_is_asked_for_is_trained() -> None:
+    for spec in (IMAGES, PHOTOS, SERIES):
+        asked = pretraining(spec, backbone={"kind": "convnet"}, method={"kind": "autoencoder"})
+        assert asked.method.kind == "autoencoder"  # type: ignore[union-attr]
+
+
+def test_the_report_says_why_views_are_compared() -> None:
+    decisions = resolve_pretraining(PretrainingConfig.model_validate(CONVNET), IMAGES).decisions
+    reason = next(decision.reason for decision in decisions if decision.field == "method")
+    assert reason == "probes mostly learn more from recognising a row in two views than from rebuilding it"
+
+
+def test_two_views_need_two_rows() -> None:
+    with pytest.raises(ConfigError, match="has 1 train row: upload more"):
+        pretraining(sized(1), **CONVNET)
 
 
 def test_wide_tables_get_wide_layers() -> None:
@@ -132,10 +189,12 @@ def test_a_long_training_is_measured_about_twenty_times() -> None:
 
 @pytest.mark.parametrize("rows", [1, 8, 100, 4000, 60_000, 1_000_000])
 def test_resolved_trainings_stay_sane_at_every_size(rows: int) -> None:
-    for config in (pretraining(sized(rows), **CONVNET).training, fine_tuning(sized(rows)).training):
+    compared = pretraining(sized(max(rows, 2)), **CONVNET)
+    rebuilt = pretraining(sized(rows), **CONVNET, method={"kind": "autoencoder"})
+    for config in (compared.training, rebuilt.training, fine_tuning(sized(rows)).training):
         assert isinstance(config.batch_size, int)
         assert isinstance(config.steps or config.epochs, int)
-        assert 1 <= config.batch_size <= min(rows, 512)
+        assert 1 <= config.batch_size <= min(max(rows, 2), 512)
         assert config.steps is not None or 5 <= config.epochs <= 300  # of very many rows less than a few passes
 
 
@@ -329,7 +388,7 @@ def test_a_probe_decays_with_the_rows() -> None:
         for rows in (10, 1000, 10_000_000)
     }
     assert decays == {10: 1.0, 1000: 0.1, 10_000_000: 1e-4}
-    assert pretraining(IMAGES, **CONVNET).training.optimizer.weight_decay == 0.01
+    assert pretraining(IMAGES, **CONVNET, method={"kind": "autoencoder"}).training.optimizer.weight_decay == 0.01
 
 
 def test_heads_count_among_the_parameters() -> None:

@@ -27,6 +27,7 @@ def pretraining(**training: Any) -> Run:
     data = tiny.images()
     request = {
         "backbone": {"kind": "mlp", "hidden": [16, 8]},
+        "method": {"kind": "autoencoder"},
         "training": {"epochs": 3, "batch_size": 10, "optimizer": {"kind": "adamw", "lr": 0.01}, **training},
     }
     return prepare(resolve_pretraining(PretrainingConfig.model_validate(request), data.spec).config, data)

@@ -22,7 +22,8 @@ TRAINING = {"epochs": 6, "batch_size": 7, "evaluate_every": 1, "optimizer": {"ki
 
 
 def watched(data: ArrayData, watch: dict[str, Any] | None, auxiliary: ArrayData | None = None, **fields: Any) -> Run:
-    request = {"backbone": {"kind": "mlp", "hidden": [16, 8]}, "training": TRAINING, "watch": watch, **fields}
+    network = {"backbone": {"kind": "mlp", "hidden": [16, 8]}, "method": {"kind": "autoencoder"}}
+    request = {**network, "training": TRAINING, "watch": watch, **fields}
     config = PretrainingConfig.model_validate(request)
     resolved = resolve_pretraining(config, data.spec, auxiliary.spec if auxiliary else None)
     return prepare(resolved.config, data, auxiliary=auxiliary)

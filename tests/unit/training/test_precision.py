@@ -21,7 +21,8 @@ BACKBONES = pytest.mark.parametrize("backbone", ["mlp", "convnet"])
 
 def prepared(backbone: str, **training: Any) -> Run:
     data = tiny.images()
-    request = {"backbone": {"kind": backbone}, "training": {"epochs": 6, "batch_size": 10, **training}}
+    training = {"epochs": 6, "batch_size": 10, **training}
+    request = {"backbone": {"kind": backbone}, "method": {"kind": "autoencoder"}, "training": training}
     return prepare(resolve_pretraining(PretrainingConfig.model_validate(request), data.spec).config, data)
 
 

@@ -42,7 +42,7 @@ class KMeans(MethodConfig):
 
     accepts: ClassVar[tuple[ModalityKind, ...]] = ("image",)
     needs: ClassVar[frozenset[Ability]] = frozenset({"centroids"})
-    runs_backbone: ClassVar[bool] = False  # it averages patches
+    backbone_passes: ClassVar[int] = 0  # it averages patches
     kind: Literal["kmeans"] = "kmeans"
     patches_per_row: Integer = Field(16, ge=1, le=1024, description="Random patches of every image in a step.")
 

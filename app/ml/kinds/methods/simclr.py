@@ -29,6 +29,7 @@ class SimClr(MethodConfig):
     accepts: ClassVar[tuple[ModalityKind, ...]] = ("image", "table", "series")
     compares_views: ClassVar[bool] = True
     compares_rows: ClassVar[bool] = True
+    backbone_passes: ClassVar[int] = 2  # one for each view
     kind: Literal["simclr"] = "simclr"
     temperature: Real = Field(0.2, ge=0.01, le=10, description="Tau: the smaller, the more the nearest rows count.")
     hidden: Integer = Field(256, ge=1, le=8192, description="Width of the projection's hidden layer.")

@@ -49,6 +49,7 @@ class VicReg(MethodRequest):
     accepts: ClassVar[tuple[ModalityKind, ...]] = ("image", "table", "series")
     compares_views: ClassVar[bool] = True
     compares_rows: ClassVar[bool] = True
+    backbone_passes: ClassVar[int] = 2  # one for each view
     kind: Literal["vicreg"] = "vicreg"
     invariance: Real = Field(25.0, ge=0, le=1e4, description="Lambda, the weight of the views' distance.")
     variance: Real = Field(25.0, ge=0, le=1e4, description="Mu, the weight of the hinge on each dimension's deviation.")
