@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 
 from app.datasets.cleaning import Cleaning
 from app.datasets.frames import ColumnType, Role
+from app.ml.fields import Auto
 from app.ml.spec import SPLITS, Background, Frozen, ModalityKind, PixelRange, Resize, Split
 
 Decimal: TypeAlias = Literal["auto", "point", "comma"]
@@ -91,6 +92,9 @@ class ImageOptions(Frozen):
         return self
 
 
+_USUAL_SHARES: dict[Split, float] = {"train": 0.8, "validation": 0.1, "test": 0.1}
+
+
 class TextOptions(Frozen):
     """How a plain text file is cut into rows."""
 
@@ -130,9 +134,10 @@ class PrepareOptions(Frozen):
     types: dict[str, ColumnType] = Field(
         default_factory=dict, max_length=4096, description="Type of a column by its name; others are inferred."
     )
-    splits: dict[Split, float] = Field(
-        default={"train": 0.8, "validation": 0.1, "test": 0.1},
-        description="Share of each split; the shares add up to 1 and train has some.",
+    splits: Auto[dict[Split, float]] = Field(
+        default="auto",
+        description="Share of each split; the shares add up to 1 and train has some. auto: 0.8, 0.1 and 0.1, and where "
+        "heads are solved for and labels few, they learn from all of them once the test rows have measured them.",
     )
     seed: int = Field(default=0, ge=0, lt=2**63, description="Another seed gives another split.")
     missing: Literal["auto", "impute", "reject"] = Field(
@@ -212,6 +217,12 @@ class PrepareOptions(Frozen):
         "version the dataset that it is made from.",
     )
 
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """The share of each split, in the order of `SPLITS`."""
+        shares = _USUAL_SHARES if self.splits == "auto" else self.splits
+        return tuple(shares.get(split, 0.0) for split in SPLITS)
+
     @model_validator(mode="after")
     def _check_folders(self) -> Self:
         levels = self.folders or ()
@@ -229,7 +240,7 @@ class PrepareOptions(Frozen):
 
     @model_validator(mode="after")
     def _check_shares(self) -> Self:
-        shares = [self.splits.get(split, 0.0) for split in SPLITS]
+        shares = self.shares
         if not all(math.isfinite(share) and 0 <= share <= 1 for share in shares):
             msg = "each share of splits lies between 0 and 1"
             raise ValueError(msg)

@@ -23,7 +23,7 @@ from app.datasets.options import PrepareOptions
 from app.datasets.readers import read
 from app.datasets.report import REASONS, Notes, Report, RowCounts, SourceInfo
 from app.datasets.soundness import warn_of_classes, warn_of_rows
-from app.datasets.splits.assignment import assign_splits
+from app.datasets.splits.assignment import are_usual, assign_splits
 from app.datasets.splits.earlier import EarlierDataset
 from app.datasets.splits.leakage import leaks_between_splits
 from app.ml.spec import SPLITS, DataSpec, Split
@@ -77,7 +77,7 @@ def prepare(
         digests, sketches = state.digests()[state.keep], state.sketches()[state.keep]
         frame = replace(frame, columns=with_date_parts(frame, split, notes))
         fingerprints = Fingerprints(frame.modality, digests, sketches, split, frame.rows)
-        spec = _spec(frame, split, loaded, options, notes)
+        spec = _spec(frame, split, loaded, options, notes, usual_splits=are_usual(frame, options, earlier))
         texts = write_column_texts(frame, state.keep, out)
         files = [*write_labels(frame, split, spec, out), *texts, *write_fingerprints(fingerprints, out)]
         source_info = SourceInfo(name=filename, format=loaded.format, bytes=source.stat().st_size)
@@ -110,7 +110,9 @@ def _near_pairs(state: CleaningState) -> Pairs:
     return np.cumsum(state.keep)[state.near_pairs()] - 1
 
 
-def _spec(frame: Frame, split: Bytes, loaded: Loaded, options: PrepareOptions, notes: Notes) -> DataSpec:
+def _spec(
+    frame: Frame, split: Bytes, loaded: Loaded, options: PrepareOptions, notes: Notes, *, usual_splits: bool
+) -> DataSpec:
     rows = _rows_per_split(split)
     for name, count in rows.items():
         if not count:
@@ -134,6 +136,7 @@ def _spec(frame: Frame, split: Bytes, loaded: Loaded, options: PrepareOptions, n
         rows=rows,
         labelled={spec.name: _rows_per_split(split[labelled[:, t]]) for t, spec in enumerate(frame.target_specs)},
         class_rows=_class_rows(frame, split),
+        usual_splits=usual_splits,
     )
 
 

@@ -212,7 +212,11 @@ class DataSpec(Frozen):
     labelled: dict[str, dict[Split, int]] = Field(
         default_factory=dict, description="Per target: how many rows of each split carry it."
     )
-
+    usual_splits: bool = Field(
+        default=False,
+        description="Whether rows were drawn into splits one by one with the usual shares: neither the request, nor "
+        "the file, nor groups or times said how.",
+    )
     class_rows: dict[str, tuple[int, ...]] = Field(
         default_factory=dict, description="Per target of classes: how many train rows carry each, in code order."
     )

@@ -11,7 +11,7 @@ from app.db.session import Database, after_commit
 from app.dependencies import Services
 from app.errors import ConflictError, NotFoundError
 from app.kit.pages import Listing, Page, View, listing, summary_of
-from app.ml.spec import WarningItem
+from app.ml.spec import Split, WarningItem
 from app.models import repository
 from app.models.refs import Ref, parse
 from app.models.repository import ModelRow
@@ -211,15 +211,15 @@ def find_model_trained_on(session: Session, model: ModelRow, source_sha256: str)
     return None
 
 
-def learned_datasets(session: Session, model: ModelRow) -> list[str]:
-    """Return the ids of the datasets whose labels the model has learned, itself or by an ancestor's backbone."""
-    found: list[str] = []
+def learned_splits(session: Session, model: ModelRow) -> dict[str, set[Split]]:
+    """Return the splits whose labels the model has learned, itself or by an ancestor's backbone, by dataset id."""
+    found: dict[str, set[Split]] = {}
     row: ModelRow | None = model
     while row is not None and len(found) < MAX_ANCESTORS:
         if row.dataset_id is not None and (_trained_by_labels(row) or (row is model and row.kind == "fine_tuned")):
-            found.append(row.dataset_id)
+            found.setdefault(row.dataset_id, set()).update(row.manifest.get("learned_splits", ("train",)))
         row = repository.by_id(session, row.project_id, row.parent_id) if row.parent_id else None
-    return list(dict.fromkeys(found))
+    return found
 
 
 def _trained_by_labels(model: ModelRow) -> bool:

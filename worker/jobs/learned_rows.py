@@ -4,7 +4,7 @@ Rows of the same upload are known by their numbers. Those of another one are kno
 repeat their rows: where equal rows are separate observations, a new one may equal an old one and not be the same.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,14 +17,13 @@ from app.datasets.canonical.fingerprints import OWN_FILES
 from app.datasets.frames.digests import find_rows, group_ids
 from app.datasets.repository import DatasetRow
 from app.ml.interfaces import Rows
-from app.ml.spec import MAX_WARNING_ROWS, SPLITS, WarningCode, WarningItem
+from app.ml.spec import MAX_WARNING_ROWS, SPLITS, Split, WarningCode, WarningItem
 from app.models import repository as models
 from app.models import service
 from worker.attempt.context import JobContext
 
 _FILES = ("split.npy", "rows.npy", *OWN_FILES)
 _MIN_SHARE = 0.01  # of the rows of another upload that are known again; a few may be there by chance
-_TRAIN = SPLITS.index("train")
 
 Bools = NDArray[np.bool_]
 
@@ -59,30 +58,40 @@ def _warning(model_id: str, known: Rows, measured: int) -> WarningItem:
         message=message,
         count=len(known),
         rows=tuple(known[:MAX_WARNING_ROWS].tolist()),
-        remedy='`"split": "test"`, or a dataset of rows that it has not seen.',
+        remedy='`"split": "test"`, or rows that it has not seen. A refitted model has learned from the test rows, too: '
+        'the metrics of its job are of before, and `"refit": "no"` in the strategy keeps them out.',
     )
 
 
 def _learned(context: JobContext, model_id: str) -> Iterator[_Rows]:
-    """The train rows of the datasets whose labels the model has learned, as far as they are still there."""
-    rows = context.attempt.commit_with_retry(
+    """The rows of the datasets whose labels the model has learned, as far as they are still there."""
+    learned = context.attempt.commit_with_retry(
         lambda session: [
-            row
-            for dataset_id in service.learned_datasets(session, models.get(session, model_id))
+            (row, splits)
+            for dataset_id, splits in service.learned_splits(session, models.get(session, model_id)).items()
             if (row := datasets.find(session, context.job.project_id, dataset_id)) is not None
         ]
     )
-    for row in rows:
+    for row, splits in learned:
         if row.files is not None and set(_FILES) <= set(row.files):
-            yield _open(context, row, context.folder / f"learned-{model_id}-{row.id}", None)
+            folder = context.folder / f"learned-{model_id}-{row.id}"
+            yield _open(context, row, folder, splits=splits)
 
 
-def _open(context: JobContext, dataset: DatasetRow, folder: Path, positions: Rows | None) -> _Rows:
-    """Open rows of a dataset by position; None: its train rows."""
+def _open(
+    context: JobContext,
+    dataset: DatasetRow,
+    folder: Path,
+    positions: Rows | None = None,
+    *,
+    splits: Collection[Split] = SPLITS,
+) -> _Rows:
+    """Open rows of a dataset by position; None: those of the splits."""
     files = {name: blob for name, blob in (dataset.files or {}).items() if name in _FILES}
     link_files(context.attempt.artifacts, files, folder)
     if positions is None:
-        positions = np.flatnonzero(np.load(folder / "split.npy", allow_pickle=False) == _TRAIN)
+        codes = [SPLITS.index(split) for split in splits]
+        positions = np.flatnonzero(np.isin(np.load(folder / "split.npy", allow_pickle=False), codes))
     digests = folder / OWN_FILES[0]
     return _Rows(
         dataset,

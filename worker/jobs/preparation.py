@@ -60,13 +60,14 @@ def _earlier(attempt: Attempt, dataset: DatasetRow, options: PrepareOptions) -> 
     paths = {name: fetch_blob(attempt.artifacts, files[name]["sha256"]) for name in (*KEPT, "manifest.json")}
     digests, split, rows = (np.load(paths[name], mmap_mode="r", allow_pickle=False) for name in KEPT)
     manifest = json.loads(paths["manifest.json"].read_text(encoding="utf-8"))
+    spec = DataSpec.model_validate(manifest["spec"])
     labels = None
     if "targets.npy" in files:
         targets_path = fetch_blob(attempt.artifacts, files["targets.npy"]["sha256"])
         targets = np.load(targets_path, allow_pickle=False)
-        labels = digest_labels(targets, DataSpec.model_validate(manifest["spec"]).targets)
+        labels = digest_labels(targets, spec.targets)
     rounded = manifest["format"] < FORMAT
-    return EarlierDataset(dataset_id, digests, split, rows if same else None, labels, rounded=rounded)
+    return EarlierDataset(dataset_id, digests, split, rows if same else None, labels, rounded, spec.usual_splits)
 
 
 def _numbering(options: PrepareOptions) -> tuple[object, ...]:

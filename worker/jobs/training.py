@@ -37,6 +37,7 @@ from worker.training.cross_fitting import cross_fit
 from worker.training.events import Evaluated, Finished, Note, Started, StepDone
 from worker.training.model_selection.automatic import prepare
 from worker.training.precision import computes_in_bfloat16
+from worker.training.refitting import refit
 from worker.training.run import AnyRunConfig, Run
 from worker.training.selected import Selected, selected_of
 
@@ -74,6 +75,7 @@ def train(context: JobContext, after_training: AfterTraining | None = None) -> N
     if measured is not None and not all(map(math.isfinite, measured.losses.values())):
         raise DivergedError(training.state.progress.step, training.lr, training.state)
     if trial is None:
+        training = _refit(context, training, parent)
         _register(context, training, measured, further_metrics, seconds)
     else:
         _offer(context, trial, training, measured)
@@ -182,6 +184,23 @@ def _cross_fit(context: JobContext, training: Run, parent: Bundle | None) -> Non
             reported = time.monotonic()
             progress = training.state.progress
             context.attempt.report(progress_of(progress.step, progress.step, progress.epoch, None), [], "calibrating")
+
+
+def _refit(context: JobContext, measured: Run, parent: Bundle | None) -> Run:
+    """Learn again from the labelled rows of all splits, where that is asked for; another attempt begins anew."""
+    refitted = refit(measured, parent, context.settings.choosing_seconds)
+    if refitted is None:
+        return measured
+    for _ in refitted.train():
+        context.stop_if_draining()
+    before, rows = len(measured.examples("train")), len(refitted.examples("train"))
+    assert refitted.selected is not None
+    selected = refitted.selected.candidate
+    message = f"Measured after learning from {before} rows; learned again from all {rows} labelled ones: {selected}."
+    ladder = refitted.ladder()["ladder"] if refitted.selected is not measured.selected else None
+    data = {"rows": rows, "rows_before": before, "selected": selected, "ladder": ladder}
+    context.attempt.record_event("model.refitted", message, data)
+    return refitted
 
 
 def _record(attempt: Attempt, note: Note | WarningItem) -> None:

@@ -33,6 +33,11 @@ def with_validation_rows(data: ArrayData, rows: Rows, held_out: Rows) -> ArrayDa
     return replace(data, split=split)
 
 
+def with_all_rows_in_train(data: ArrayData) -> ArrayData:
+    """The same data without other splits than train."""
+    return replace(data, split=np.full_like(data.split, SPLITS.index("train")))
+
+
 def with_rows(data: ArrayData, split: Split, rows: Rows) -> ArrayData:
     """The same data whose split holds only the rows (n,)."""
     code = SPLITS.index(split)

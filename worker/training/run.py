@@ -74,6 +74,7 @@ class Run:
     label_propagation: LabelPropagation | None = None  # of a fine-tuning
     selected: Selected | None = None  # of a fine-tuning that chose among candidates: how the config was found
     requested: ResolvedFineTuning | None = None  # and the config that left it open
+    learned_splits: tuple[Split, ...] = ("train",)  # which rows of the dataset are in the run's train split
 
     @property
     def plan(self) -> Plan:
@@ -213,6 +214,7 @@ class Run:
             labels=config.labels if isinstance(config, ResolvedPretraining) else None,
             watch=config.watch if isinstance(config, ResolvedPretraining) else None,
             strategy=self.strategy,
+            learned_splits=self.learned_splits,
         )
 
     @property

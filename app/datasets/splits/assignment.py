@@ -13,6 +13,7 @@ there. A row without a label evaluates nothing and is in train, unless its group
 """
 
 import hashlib
+from collections.abc import Sequence
 from typing import TypeAlias, TypeVar
 
 import numpy as np
@@ -24,7 +25,7 @@ from app.datasets.frames.digests import Digests, digest_labels, digest_rows, gro
 from app.datasets.options import PrepareOptions
 from app.datasets.report import Notes
 from app.datasets.splits.earlier import EarlierDataset
-from app.ml.spec import SPLITS, ModalityKind
+from app.ml.spec import ModalityKind
 
 Keys: TypeAlias = npt.NDArray[np.uint64]
 MIN_ROWS_TO_SHARE = 3
@@ -65,6 +66,13 @@ def assign_splits(
         message = "no row is left for train: all of them are in validation or test of the earlier dataset"
         raise DatasetError(Code.BAD_SPLIT, message, [RowError(("same_splits_as",), message)])
     return split
+
+
+def are_usual(frame: Frame, options: PrepareOptions, earlier: EarlierDataset | None) -> bool:
+    """Whether rows are drawn into splits one by one with the usual shares, since nobody said how."""
+    if frame.given_split is not None or frame.groups is not None or frame.times is not None or frame.windows:
+        return False
+    return options.splits == "auto" and (earlier is None or earlier.usual)
 
 
 def _labelled(frame: Frame) -> Bools:
@@ -177,8 +185,7 @@ def split_rows(digests: Keys, strata: Floats | None, options: PrepareOptions, si
     codes = np.zeros(count) if strata is None else np.where(np.isnan(strata), -1, strata)
     order = np.lexsort((digests[:, 1], _mix_with_seed(digests[:, 0], options.seed), codes))
     _, starts = np.unique(codes[order], return_index=True)
-    shares = [options.splits.get(split, 0.0) for split in SPLITS]
-    quotas = _quotas(np.add.reduceat(sizes[order], starts), shares)
+    quotas = _quotas(np.add.reduceat(sizes[order], starts), options.shares)
     split = np.zeros(count, dtype=np.uint8)
     for members, validation, test in zip(np.split(order, starts[1:]), *quotas, strict=True):
         split[members] = _fill(sizes[members], int(validation), int(test))
@@ -250,8 +257,8 @@ def _cut(order: Ints, sizes: Ints, options: PrepareOptions) -> Bytes:
     `sizes` (G,) are the rows of each group. One group at least is train.
     """
     middle = (np.cumsum(sizes[order]) - sizes[order] / 2) / sizes.sum()
-    test = options.splits.get("test", 0.0)
-    edges = (test, test + options.splits.get("validation", 0.0))
+    _, validation, test = options.shares
+    edges = (test, test + validation)
     codes = np.where(middle < edges[0], 2, np.where(middle < edges[1], 1, 0)).astype(np.uint8)
     if not (codes == 0).any():
         codes[-1] = 0
@@ -282,7 +289,7 @@ def _mix_with_seed(keys: Keys, seed: int) -> Keys:
     return mixed ^ (mixed >> np.uint64(31))
 
 
-def _quotas(sizes: Ints, shares: list[float]) -> tuple[Ints, Ints]:
+def _quotas(sizes: Ints, shares: Sequence[float]) -> tuple[Ints, Ints]:
     """Return how many rows of each class, of `sizes` (C,), validate and how many test, (C,) and (C,)."""
     validation, test = _portions(sizes, shares[1]), _portions(sizes, shares[2])
     over = np.maximum(0, validation + test - (sizes - 1))  # one row of each class stays in train

@@ -14,7 +14,7 @@ class EarlierDataset:
 
     Where the new dataset is made from the same source, also the numbers of its rows there (M,): cleaning may change
     what a row holds, and it remains the same row. `labels` (M, 2) are digests of its targets. `rounded`: an earlier
-    release prepared it, whose digests were of numbers rounded to float32.
+    release prepared it, whose digests were of numbers rounded to float32. `usual`: nobody said how it was to be split.
     """
 
     id: str
@@ -23,6 +23,7 @@ class EarlierDataset:
     rows: Ints | None = None
     labels: Digests | None = None
     rounded: bool = False
+    usual: bool = False
 
     def splits_of(self, digests: Digests, rows: Ints, labels: Digests | None = None) -> Ints:
         """Return the split here of each row, by its number (N,) or else by its digest (N, 2); -1 = not in here, (N,).

@@ -42,6 +42,8 @@ class ResolutionContext:
     continuous: bool = False  # whether texts are pieces of one long text
     solvable: bool = True  # whether the best weights of every head can be solved for
     linear: bool = True  # whether none of them learns an estimator
+    labelled_rows: int = 0  # of all splits
+    usual_splits: bool = False  # whether nobody said how rows are split
 
 
 class Config(Frozen):

@@ -39,7 +39,7 @@ from app.ml.kinds.strategies import ResolvedStrategy
 from app.ml.kinds.supervision import ResolvedSupervision
 from app.ml.models.assembly import build_head, outputs_of
 from app.ml.models.shared import SharedParts, key_of
-from app.ml.spec import Decision, Frozen, TargetSpec, WarningItem
+from app.ml.spec import Decision, Frozen, Split, TargetSpec, WarningItem
 
 MANIFEST = "manifest.json"
 BACKBONE = "backbone.safetensors"
@@ -85,6 +85,7 @@ class Manifest(Frozen):
         None, description="What watched the pretraining, and may have chosen its weights."
     )
     strategy: ResolvedStrategy | None = Field(None, description="How a backbone was adapted.")
+    learned_splits: tuple[Split, ...] = Field(("train",), description="Splits whose rows its heads have learned from.")
     published: PublishedSource | None = Field(None, description="Of weights that were brought in by their name.")
     decisions: tuple[Decision, ...] = Field((), description="What imported weights did not say, and was decided.")
     warnings: tuple[WarningItem, ...] = Field((), description="What is doubtful of imported weights.")

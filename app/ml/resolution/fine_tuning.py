@@ -20,7 +20,7 @@ from app.ml.kinds.strategies.linear_probe import LinearProbe
 from app.ml.models.assembly import build_heads, targets_of
 from app.ml.models.bundle import Manifest
 from app.ml.resolution.auxiliary import resolve_label_propagation
-from app.ml.resolution.heads import Heads, check_balancing, labelled_rows, resolve_heads
+from app.ml.resolution.heads import Heads, check_balancing, labelled_rows, labelled_rows_of_all_splits, resolve_heads
 from app.ml.resolution.inheritance import (
     find_inherited,
     inheritance_decisions,
@@ -72,6 +72,8 @@ def resolve_fine_tuning(
         solvable=all(head.solvable for head in heads),
         linear=not any(head.needs_fixed_features for head in heads),
         continuous=spec.continuous,
+        labelled_rows=labelled_rows_of_all_splits(heads, spec),
+        usual_splits=spec.usual_splits,
     )
     if parent is not None and inherits_preprocessing(config, spec, parent):
         preprocessing, of_preprocessing = inherit_preprocessing(config, parent)

@@ -9,7 +9,7 @@ from app.ml.kinds.balancing.fixed import Fixed
 from app.ml.kinds.heads import AnyHead
 from app.ml.models.assembly import targets_of
 from app.ml.resolution.targets import learnable_target
-from app.ml.spec import DataSpec, TargetSpec
+from app.ml.spec import SPLITS, DataSpec, Split, TargetSpec
 
 Heads = tuple[AnyHead, ...]
 _BALANCING: Location = ("balancing",)
@@ -92,10 +92,19 @@ def check_balancing(balancing: AnyBalancing, heads: Heads) -> None:
 
 def labelled_rows(heads: Heads, spec: DataSpec) -> int:
     """Return how many train rows carry at least one of the heads' targets, by the description; at least 1."""
+    return _labelled_rows(heads, spec, "train") or 1
+
+
+def labelled_rows_of_all_splits(heads: Heads, spec: DataSpec) -> int:
+    """Return how many rows carry at least one of the heads' targets, by the description."""
+    return sum(_labelled_rows(heads, spec, split) for split in SPLITS)
+
+
+def _labelled_rows(heads: Heads, spec: DataSpec, split: Split) -> int:
     counts = [
-        spec.rows.get("train", 0)
+        spec.rows.get(split, 0)
         if not head.needs_labels
-        else max(spec.labelled.get(name, spec.rows).get("train", 0) for name in head.targets)
+        else max(spec.labelled.get(name, spec.rows).get(split, 0) for name in head.targets)
         for head in heads
     ]
-    return max(counts, default=0) or 1
+    return max(counts, default=0)

@@ -215,3 +215,26 @@ def test_new_observations_that_equal_known_ones_are_not_warned_about(client: Htt
     train(client, settings, upload(client, settings, observed(90), **options), "guesses")
     new = upload(client, settings, observed(80), **options)
     assert learned(evaluate(client, settings, model="guesses", dataset=new, split="all")) == []
+
+
+@pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
+def test_a_model_of_few_labels_learns_from_the_test_rows_once_they_have_measured_it(
+    client: Http, settings: Settings
+) -> None:
+    first = upload(client, settings, rows(count=200), columns=LABELLED)
+    counts = client.get(f"/v1/datasets/{first}").json()["rows"]
+    strategy = {"kind": "automatic", "candidates": ["nearest_neighbours", "raw"]}
+    job = job_of(client, train(client, settings, first, "tumours", strategy=strategy, training={}))
+    assert (job["metrics"]["split"], job["metrics"]["rows"]) == ("test", counts["test"])
+    (event,) = [event for event in events_of(client, job["id"]) if event["type"] == "model.refitted"]
+    assert (event["data"]["rows"], event["data"]["rows_before"]) == (200, counts["train"])
+    assert [rung["rows"] for rung in event["data"]["ladder"]] == [200, 200], "selected again, on all labelled rows"
+    assert client.get("/v1/models/tumours").json()["metrics"]["rows"] == counts["test"]
+    measured = evaluate(client, settings, model="tumours", dataset=first)
+    assert learned(measured) == [("evaluated_on_train", counts["test"])]
+    assert '"refit": "no"' in measured["warnings"][-1]["remedy"]
+    train(client, settings, first, "tumours", strategy={**strategy, "refit": "no"}, training={})
+    assert learned(evaluate(client, settings, model="tumours", dataset=first)) == []
+    chosen = upload(client, settings, rows(count=200), columns=LABELLED, splits='{"train": 0.8, "test": 0.2}')
+    train(client, settings, chosen, "tumours", strategy=strategy, training={})
+    assert learned(evaluate(client, settings, model="tumours", dataset=chosen)) == []

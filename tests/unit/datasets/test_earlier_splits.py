@@ -12,7 +12,7 @@ from app.datasets.frames import Frame
 from app.datasets.frames.digests import digest_rows
 from app.datasets.options import PrepareOptions
 from app.datasets.report import Notes
-from app.datasets.splits.assignment import assign_splits, split_times
+from app.datasets.splits.assignment import are_usual, assign_splits, split_times
 from app.datasets.splits.earlier import EarlierDataset
 from app.ml.spec import TargetSpec
 
@@ -123,3 +123,23 @@ def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(DatasetError) as twice:
         assign(everything, given_split=np.zeros(300, np.uint8))
     assert twice.value.errors[0].loc == ("same_splits_as",)
+
+
+def test_splits_are_usual_where_nobody_said_how_and_rows_are_drawn_one_by_one(make: Preparer) -> None:
+    def usual(**options: Any) -> bool:
+        return make(days(range(60)), **options).spec.usual_splits
+
+    assert usual()
+    assert usual(seed=1)
+    assert not usual(splits={"train": 0.8, "validation": 0.1, "test": 0.1}), "the same shares, and somebody means them"
+    assert not usual(columns={"day": "time"})
+    assert not usual(columns={"label": "group", "size": "target"})
+    file_says = days(range(60)).replace(",a", ",train").replace(",b", ",test")
+    assert not make(file_says, columns={"label": "split"}).spec.usual_splits
+
+
+@pytest.mark.parametrize("usual", [True, False])
+def test_a_dataset_that_keeps_the_splits_of_another_one_is_as_usual_as_that(usual: bool) -> None:
+    assert (
+        are_usual(frame(), PrepareOptions(), EarlierDataset(ID, DIGESTS, np.zeros(300, np.uint8), usual=usual)) == usual
+    )

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from app.ml.configs.resolved import ResolvedFineTuning
 from app.ml.data.arrays import ArrayData
 from app.ml.interfaces import Backbone, Rows
-from app.ml.kinds.strategies.automatic import OF_THE_MODEL, USUALLY_BEST, ResolvedAutomatic
+from app.ml.kinds.strategies.automatic import MAX_ROWS_OF_REFIT, OF_THE_MODEL, USUALLY_BEST, ResolvedAutomatic
 from app.ml.kinds.strategies.layers import layer_widths
 from app.ml.models.assembly import targets_of
 from app.ml.resolution.candidates import BLENDED, Candidate, blend_of, candidates_of
@@ -36,9 +36,8 @@ from worker.training.model_selection.measurement import BudgetSpentError, Folds,
 from worker.training.selected import Rung, Selected
 
 FOLDS = 5
-_FEW_ROWS, _REPEATS_OF_FEW = 300, 3
+FEW_ROWS, _REPEATS_OF_FEW = 300, 3
 _FIRST_ROWS, _GROWTH, _MAX_ROWS = 1_000, 4, 16_000
-_ALL_AT_ONCE = 2_000  # rows, of which all are held out from the first rung on
 _MIN_ROWS_OF_NETWORKS = 50
 _HOPELESS = 2.0  # standard errors below the best
 _SECONDS_PER_STEP = 2e-3  # besides its operations
@@ -237,7 +236,7 @@ def _is_below(measured: Measured, than: Measured, errors: float, of: Callable[[M
 
 def _rungs(rows: int) -> list[int]:
     """How many rows the candidates are compared on, rung by rung."""
-    if rows <= _ALL_AT_ONCE:
+    if rows <= MAX_ROWS_OF_REFIT:
         return [rows]
     most, count, rungs = min(rows, _MAX_ROWS), _FIRST_ROWS, []
     while count * _GROWTH <= most:
@@ -248,7 +247,7 @@ def _rungs(rows: int) -> list[int]:
 
 def _folds(data: ArrayData, targets: tuple[str, ...], rows: Rows) -> Folds:
     """Folds (n,) of the rows, one assignment for each repeat; of many rows only one fold is held out."""
-    repeats = _REPEATS_OF_FEW if len(rows) <= _FEW_ROWS else 1
+    repeats = _REPEATS_OF_FEW if len(rows) <= FEW_ROWS else 1
     return [_assigned(data, targets, rows, repeat) for repeat in range(repeats)]
 
 
@@ -256,7 +255,7 @@ def _assigned(data: ArrayData, targets: tuple[str, ...], rows: Rows, repeat: int
     order = np.random.default_rng(repeat).permutation(len(rows))
     folds = np.empty(len(rows), dtype=np.int64)
     folds[order] = assign_folds(data, targets, rows[order], FOLDS)
-    return folds if len(rows) <= _ALL_AT_ONCE else np.where(folds == 0, 0, -1)
+    return folds if len(rows) <= MAX_ROWS_OF_REFIT else np.where(folds == 0, 0, -1)
 
 
 def _shuffled(positions: Rows) -> Rows:

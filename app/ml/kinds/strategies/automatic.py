@@ -58,6 +58,9 @@ _NETWORKS: dict[ModalityKind, tuple[CandidateName, ...]] = {
 Candidates = Annotated[tuple[CandidateName, ...], Field(min_length=1, max_length=len(get_args(CandidateName)))]
 
 
+MAX_ROWS_OF_REFIT = 2_000  # all of so many are held out once when candidates are compared
+
+
 class Automatic(StrategyRequest):
     """Try several ways, from the cheapest on, and take the one with the best cross-validated score."""
 
@@ -70,6 +73,13 @@ class Automatic(StrategyRequest):
     )
     budget_seconds: Real = Field(
         40.0, ge=0, le=86_400, description="Seconds of the processor that the choice may take in the job."
+    )
+
+    refit: Literal["auto", "yes", "no"] = Field(
+        "auto",
+        description="Whether heads that are solved for, and were selected among several, learn anew from the labelled "
+        "rows of all splits once they are measured on the test rows. auto: yes where nobody said how to split the "
+        "dataset, and at most 2,000 rows are labelled.",
     )
 
     @classmethod
@@ -90,7 +100,10 @@ class Automatic(StrategyRequest):
     def choices(self, context: ResolutionContext) -> Choices:
         """All that suit the modality, the cheapest first."""
         names = candidates_for(context.modality, pretrained=context.pretrained)
-        return {"candidates": (names, f"what suits {context.modality} data, the cheapest first")}
+        return {
+            "candidates": (names, f"what suits {context.modality} data, the cheapest first"),
+            "refit": _refit(context),
+        }
 
 
 class ResolvedAutomatic(Automatic, StrategyConfig):
@@ -99,10 +112,21 @@ class ResolvedAutomatic(Automatic, StrategyConfig):
     caches_features = True  # until something is chosen it is like a linear probe on the last layer
     selects_strategy = True
     candidates: Candidates
+    refit: Literal["yes", "no"] = "no"  # as before there was a choice
 
     def groups(self, backbone: Backbone, heads: nn.ModuleDict) -> list[ParamGroup]:
         """The heads."""
         return [ParamGroup(list(heads.parameters()))]
+
+
+def _refit(context: ResolutionContext) -> tuple[str, str]:
+    """Whether the winner learns from all labelled rows in the end, and why."""
+    rows = context.labelled_rows
+    if not context.usual_splits:
+        return "no", "the request or the file says which rows are not learned from"
+    if rows > MAX_ROWS_OF_REFIT:
+        return "no", f"of {rows:,} labelled rows the test rows measure well, and a model learns little more from them"
+    return "yes", f"of {rows:,} labelled rows each teaches; cross-validation and the test rows measure before that"
 
 
 def candidates_for(modality: ModalityKind, *, pretrained: bool) -> tuple[CandidateName, ...]:
