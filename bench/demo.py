@@ -18,8 +18,8 @@ from rich.console import Console
 from rich.table import Table
 from service import KEY, start, wait_ready
 
-from app.client import Graftwork
 from app.kit.process import free_port
+from graftwork import Graftwork
 
 UNLABELLED, PER_CLASS = 4000, 10
 HEADS = [{"kind": "classifier", "target": "label"}]

@@ -14,7 +14,7 @@ import numpy as np
 from digits import digits
 from service import service
 
-from app.client import Graftwork
+from graftwork import Graftwork
 
 ROWS, FEW = 1000, 64
 TARGET_SECONDS = {"cached": 0.3, "rows": 0.5}

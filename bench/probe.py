@@ -24,8 +24,8 @@ import torch
 from digits import digits, enlarge
 from service import event, service
 
-from app.client import Graftwork
 from app.ml.models.bundle import read_bundle
+from graftwork import Graftwork
 
 EPOCHS, ROWS, TEST = 20, 10_000, 1000
 TARGETS = {"mlp": 5, "convnet": 10}  # times faster than the plain loop

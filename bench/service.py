@@ -12,8 +12,8 @@ from pathlib import Path
 
 import httpx
 
-from app.client import Graftwork
 from app.kit.process import free_port
+from graftwork import Graftwork
 
 _STARTS = 5
 KEY = "a-key-for-benches-only-0123456789abcdef"

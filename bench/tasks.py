@@ -18,7 +18,7 @@ from digits import Array, digits
 from scipy.stats import spearmanr, t
 from service import service
 
-from app.client import Graftwork
+from graftwork import Graftwork
 
 Json = dict[str, Any]
 Scores = dict[str, float]  # by task

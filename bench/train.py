@@ -18,7 +18,7 @@ import torch
 from digits import digits, enlarge
 from service import event, service
 
-from app.client import Graftwork
+from graftwork import Graftwork
 
 BODY = {
     "backbone": {"kind": "mlp", "hidden": [256, 128]},

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from sources import Array, Labelled
 
-from app.client import Graftwork
+from graftwork import Graftwork
 
 Json = dict[str, Any]
 DRAWS = (0, 1, 2)

@@ -26,7 +26,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app.client import Graftwork
 from app.kit.process import free_port
 from bench.service import KEY
 from bench.serving import report
@@ -34,6 +33,7 @@ from bench.serving.models import ROWS, copy_model, expected, text, train, train_
 from bench.serving.network import MODELS
 from bench.serving.peers import PEERS, Peer, install
 from bench.serving.server import Load, Server, Target
+from graftwork import Graftwork
 
 LOADS: tuple[Load, ...] = ((1, 1), (1, 8), (1, 64), (32, 8))
 MAX_ROWS = max(rows for rows, _ in LOADS)

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from sqlalchemy import select
 
 from app.artifacts import link_files, open_store
-from app.client import Graftwork
 from app.db.session import Database
 from app.db.tables import ModelRow
 from app.kit.process import free_port
@@ -20,6 +19,7 @@ from app.ml.models.bundle import Bundle, read_bundle
 from app.ml.models.predictor import Predictor
 from app.settings import Settings
 from bench.service import KEY, start, wait_ready
+from graftwork import Graftwork
 
 BACKBONE: dict[str, Any] = {"kind": "mlp", "hidden": [256, 128]}
 ROWS = 3000

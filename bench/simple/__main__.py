@@ -17,12 +17,12 @@ from protocol import DRAWS, TRAIN_ONLY, Lab
 from service import service
 from sources import MissingDataError
 
-from app.client import GraftworkWarning
 from bench.simple import images, report, series, tables, texts
 from bench.simple.asked import ask
 from bench.simple.baseline_cache import BaselineCache
 from bench.simple.sets import Draw, Set, Source, draws
 from bench.simple.verdicts import Cell, Scores, scores
+from graftwork import GraftworkWarning
 
 SOURCES: dict[str, Source] = {
     name: source for kind in (tables, series, texts, images) for name, source in kind.sources().items()

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from protocol import BATCH_SIZE, Json, Lab
 
-from app.client import GraftworkApiError, GraftworkError
 from bench.simple.baselines import Result
 from bench.simple.files import inputs_of
 from bench.simple.sets import Draw
+from graftwork import GraftworkApiError, GraftworkError
 
 ENDED = {"succeeded", "failed", "cancelled"}
 DEFAULTS: Json = {"splits": None, "duplicates": None}  # instead of what Lab gives

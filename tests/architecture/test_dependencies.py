@@ -9,8 +9,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 OWN = ("app", "worker", "migrations")
-# Used without an import: FastAPI reads forms with the first, SQLAlchemy finds the second by a URL's name.
-LOADED_BY_OTHERS = {"python-multipart", "psycopg", "onnx", "onnxscript"}
+CLIENT = ROOT / "clients" / "python"
+# Used without an import: FastAPI reads forms with the first, SQLAlchemy finds the second by a URL's name; users have
+# the client with the service.
+LOADED_BY_OTHERS = {"python-multipart", "psycopg", "onnx", "onnxscript", "graftwork"}
 
 
 def named(requirement: str) -> str:
@@ -39,3 +41,23 @@ def test_dependencies_are_what_is_imported() -> None:
     )
     assert used <= locked | {"torch"}, "imported, and not installed with the service"
     assert dependencies <= used | LOADED_BY_OTHERS, "a dependency that nothing imports"
+
+
+def test_the_client_imports_what_it_depends_on() -> None:
+    project = tomllib.loads((CLIENT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    modules = set().union(*(imported(path) for path in (CLIENT / "src").rglob("*.py")))
+    foreign, distributions = modules - sys.stdlib_module_names - {"graftwork"}, packages_distributions()
+    used = {named(name) for module in foreign for name in distributions[module]}
+    needed, optional = (
+        set(map(named, project["dependencies"])),
+        set(map(named, project["optional-dependencies"]["frames"])),
+    )
+    assert needed == {"httpx", "httpx-sse", "pydantic"}
+    assert needed <= used <= needed | optional
+
+
+def test_the_service_depends_on_this_release_of_the_client() -> None:
+    server = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    client = tomllib.loads((CLIENT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert client["version"] == server["version"]
+    assert f"graftwork=={client['version']}" in server["dependencies"]

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SOURCES = [path for folder in ("app", "worker", "migrations") for path in (ROOT / folder).rglob("*.py")]
+SOURCES = [path for folder in ("app", "worker", "migrations", "clients") for path in (ROOT / folder).rglob("*.py")]
+GENERATED = ("requests.py", "answers.py")  # of the client
 UNPICKLERS = re.compile(
     r"(?:import|from) +(?:pickle|cloudpickle|dill|joblib|shelve|marshal)\b"
     r"|(?<!safetensors\.)torch\.(?:load|save)\b|allow_pickle=True"
@@ -64,5 +65,6 @@ def test_row_classes_stay_below_the_services() -> None:
 
 
 def test_no_file_grows_without_end() -> None:
-    long = [str(path) for path in SOURCES if len(path.read_text(encoding="utf-8").splitlines()) > 400]
+    written = [path for path in SOURCES if path.name not in GENERATED]
+    long = [str(path) for path in written if len(path.read_text(encoding="utf-8").splitlines()) > 400]
     assert not long, long

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from app import failpoints
-from app.client import Graftwork
-from app.client.jobs import ENDED
+from graftwork import Graftwork
+from graftwork.progress import ENDED
 from tests.support.digits import mnist_data
 from tests.support.servers import QUICK, Postgres, Service, service, wait_until
 

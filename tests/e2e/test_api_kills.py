@@ -20,9 +20,9 @@ import numpy as np
 import psutil
 import pytest
 
-from app.client import Graftwork, UnreachableError
 from app.kit.process import free_port
 from app.settings import Settings
+from graftwork import Graftwork, UnreachableError
 from tests.support.servers import HANGS, KEY, Postgres, Service, service, wait_until
 from tests.support.work import run_jobs
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from pysqlite3 import dbapi2 as sqlite
 
-from app.client import Graftwork
+from graftwork import Graftwork
 from tests.support.jobs import step_of, weights
 from tests.support.servers import HANGS, KEY, Postgres, Service, service, wait_until
 

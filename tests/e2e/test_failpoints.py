@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from app import failpoints
-from app.client import Graftwork
+from graftwork import Graftwork
 from tests.support.jobs import weights
 from tests.support.servers import Service
 

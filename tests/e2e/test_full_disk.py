@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.client import Graftwork
+from graftwork import Graftwork
 from tests.support.servers import HANGS, Service, wait_until
 
 Digits = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from app.artifacts import blob_key, file_sha256, trash_key
-from app.client import Graftwork
+from graftwork import Graftwork
 from tests.support.jobs import began_at, endings, made, step_of, weights, workers_of
 from tests.support.servers import HANGS, Postgres, Service, make_bucket, s3, service, valkey, wait_until
 from tests.support.storage import collected, files, graftwork_command

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from app.client import Graftwork
+from graftwork import Graftwork
 from tests.support.servers import HANGS, KEY, QUICK, Service, service, wait_until
 from tests.support.storage import graftwork_command
 

@@ -7,7 +7,7 @@ import numpy as np
 import psutil
 import pytest
 
-from app.client import Graftwork
+from graftwork import Graftwork
 from tests.support.servers import HANGS, Service, has_ended, service, wait_until
 
 TRAINING = {"steps": 800, "batch_size": 32, "checkpoint_steps": 50, "seed": 3}

@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 
 from app.cli.broker import EmbeddedBroker
-from app.client import Graftwork
 from app.db.session import Database
 from app.db.tables import JobRow
+from graftwork import Graftwork
 from tests.support.jobs import step_of, weights
 from tests.support.servers import HANGS, KEY, Service, has_ended, service, wait_until
 

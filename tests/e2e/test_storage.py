@@ -11,7 +11,7 @@ import httpx
 import numpy as np
 import pytest
 
-from app.client import Graftwork, GraftworkApiError
+from graftwork import Graftwork, GraftworkApiError
 from tests.support.jobs import endings, weights
 from tests.support.servers import HANGS, KEY, QUICK, Service, make_bucket, s3_server, service, wait_until
 from tests.support.storage import collected, files, graftwork_command

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.client import Graftwork
+from graftwork import Graftwork
 from tests.support.jobs import endings
 from tests.support.servers import HANGS, QUICK, Service, service, wait_until
 from worker.attempt.exit_codes import DEVICE_LOST

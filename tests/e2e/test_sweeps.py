@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from app.client import Graftwork
+from graftwork import Graftwork
 from tests.e2e.test_service import Digits
 from tests.support.servers import HANGS, Service, wait_until
 

@@ -1,6 +1,6 @@
 """What a client is told of a job: what it made, how far it has come, and how its attempts ended."""
 
-from app.client import Graftwork
+from graftwork import Graftwork
 from tests.support.servers import HANGS
 
 

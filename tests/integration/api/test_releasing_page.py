@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from fastapi import FastAPI
 
-from app.client import Graftwork
 from app.dependencies import Services
+from graftwork import Graftwork
 from tests.support.live import served
 from tests.support.models import add_model
 from tests.support.servers import HANGS

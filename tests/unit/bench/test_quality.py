@@ -11,8 +11,8 @@ import pytest
 from fastapi import FastAPI
 from sklearn.datasets import load_digits
 
-from app.client import Graftwork
 from app.settings import Settings
+from graftwork import Graftwork
 from tests.support.http import Http
 from tests.support.work import run_jobs
 

@@ -1,7 +1,7 @@
 import hashlib
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ import httpx
 import numpy as np
 import pytest
 
-from app.client import (
+from graftwork import (
     DamagedError,
     DatasetFailedError,
     Graftwork,
@@ -17,16 +17,36 @@ from app.client import (
     JobFailedError,
     UnreachableError,
 )
-from app.client.transport import MAX_ATTEMPTS
+from graftwork.retries import MAX_ATTEMPTS
+from tests.support.blocking import BlockingGraftwork
 
 Handler = Callable[[httpx.Request], httpx.Response]
 
 
-def connect(handler: Handler) -> tuple[Graftwork, list[float]]:
-    """A client whose service is `handler`, and the pauses that it makes instead of sleeping."""
-    graftwork, pauses = Graftwork("http://service", "a-key", transport=httpx.MockTransport(handler)), []
-    graftwork._transport.sleep = pauses.append  # type: ignore[method-assign]
-    return graftwork, pauses
+Connect = Callable[[Handler], tuple[Graftwork, list[float]]]
+
+
+@pytest.fixture(params=["sync", "async"])
+def connect(request: pytest.FixtureRequest) -> Iterator[Connect]:
+    """Make a client whose service is a handler, and the list of the pauses that it makes instead of sleeping."""
+    kind, clients = Graftwork if request.param == "sync" else BlockingGraftwork, []
+
+    def make(handler: Handler) -> tuple[Any, list[float]]:
+        graftwork, pauses = kind("http://service", "a-key", transport=httpx.MockTransport(handler)), []
+        clients.append(graftwork)
+
+        async def pause(seconds: float) -> None:
+            pauses.append(seconds)
+
+        if request.param == "sync":
+            graftwork._transport.sleep = pauses.append
+        else:
+            graftwork._inner._transport.sleep = pause
+        return graftwork, pauses
+
+    yield make
+    for graftwork in clients:
+        graftwork.close()
 
 
 def answer(body: Any, status: int = 200) -> httpx.Response:
@@ -38,7 +58,7 @@ def sse(*events: dict[str, Any], tail: str = "") -> httpx.Response:
     return httpx.Response(200, text="".join(lines) + tail, headers={"content-type": "text/event-stream"})
 
 
-def test_creating_survives_broken_connections_under_one_key() -> None:
+def test_creating_survives_broken_connections_under_one_key(connect: Connect) -> None:
     seen: list[tuple[str, bytes]] = []
 
     def service(request: httpx.Request) -> httpx.Response:
@@ -59,7 +79,7 @@ def test_creating_survives_broken_connections_under_one_key() -> None:
     assert seen[3][0] != seen[0][0]
 
 
-def test_the_whole_upload_is_sent_again(tmp_path: Path) -> None:
+def test_the_whole_upload_is_sent_again(connect: Connect, tmp_path: Path) -> None:
     bodies: list[bytes] = []
     file = tmp_path / "rows.csv"
     file.write_bytes(b"a,b\n1,2\n" * 10_000)
@@ -79,7 +99,7 @@ def test_the_whole_upload_is_sent_again(tmp_path: Path) -> None:
     assert file.read_bytes() in second
 
 
-def test_arrays_are_sent_as_npz() -> None:
+def test_arrays_are_sent_as_npz(connect: Connect) -> None:
     sent: list[bytes] = []
 
     def service(request: httpx.Request) -> httpx.Response:
@@ -94,7 +114,7 @@ def test_arrays_are_sent_as_npz() -> None:
     assert b'filename="arrays.npz"' in sent[0]
 
 
-def test_a_model_is_deleted_by_its_id_and_once() -> None:
+def test_a_model_is_deleted_by_its_id_and_once(connect: Connect) -> None:
     """The answer to the deletion is lost, and by then the name means another version."""
     versions, asked = {"mdl_2": 2, "mdl_1": 1}, []
 
@@ -114,13 +134,13 @@ def test_a_model_is_deleted_by_its_id_and_once() -> None:
     assert asked == [("GET", "sizes"), ("DELETE", "mdl_2"), ("DELETE", "mdl_2")]
 
 
-def test_what_was_never_there_cannot_be_deleted() -> None:
+def test_what_was_never_there_cannot_be_deleted(connect: Connect) -> None:
     graftwork, _ = connect(lambda _: answer({"code": "job_not_found"}, 404))
     with pytest.raises(GraftworkApiError, match="404 job_not_found"):
         graftwork.jobs.delete("job_1")
 
 
-def test_a_refusal_carries_the_problem() -> None:
+def test_a_refusal_carries_the_problem(connect: Connect) -> None:
     problem = {"code": "config_does_not_fit", "detail": "no", "errors": [{"loc": ["a"], "msg": "m"}], "request_id": "r"}
     graftwork, pauses = connect(lambda _: answer(problem, 422))
     with pytest.raises(GraftworkApiError, match="422 config_does_not_fit: no") as caught:
@@ -129,28 +149,49 @@ def test_a_refusal_carries_the_problem() -> None:
     assert pauses == []
 
 
-def test_a_proxys_error_page_is_an_api_error_too() -> None:
+def test_a_proxys_error_page_is_an_api_error_too(connect: Connect) -> None:
     graftwork, _ = connect(lambda _: httpx.Response(502, text="<h1>Bad gateway</h1>"))
     with pytest.raises(GraftworkApiError, match="502 error: <h1>"):
         graftwork.models.get("m")
 
 
-def test_it_gives_up_in_the_end() -> None:
-    calls = []
+def answers_once() -> Handler:
+    """A service that is gone after its first answer."""
+    calls: list[httpx.Request] = []
 
     def service(request: httpx.Request) -> httpx.Response:
         calls.append(request)
+        if len(calls) == 1:
+            return answer({"status": "ok"})
+        msg = "refused"
+        raise httpx.ConnectError(msg, request=request)
+
+    return service
+
+
+def test_a_service_that_has_answered_is_waited_for_and_given_up_in_the_end(connect: Connect) -> None:
+    graftwork, pauses = connect(answers_once())
+    graftwork.live()
+    with pytest.raises(UnreachableError, match="refused"):
+        graftwork.models.get("m")
+    assert len(pauses) + 1 == MAX_ATTEMPTS
+    assert 5 < sum(pauses) < 20
+
+
+def test_where_nothing_has_ever_answered_that_is_told_soon(connect: Connect) -> None:
+    def service(request: httpx.Request) -> httpx.Response:
         msg = "refused"
         raise httpx.ConnectError(msg)
 
     graftwork, pauses = connect(service)
-    with pytest.raises(UnreachableError, match="refused"):
+    with pytest.raises(UnreachableError, match="refused") as caught:
         graftwork.models.get("m")
-    assert len(calls) == len(pauses) + 1 == MAX_ATTEMPTS
-    assert sum(pauses) < 20
+    assert sum(pauses) < 3
+    assert caught.value.code == "unreachable"
+    assert "graftwork up" in str(caught.value.remedy)
 
 
-def test_lists_go_through_all_pages() -> None:
+def test_lists_go_through_all_pages(connect: Connect) -> None:
     pages = {None: (["a", "b"], True), "b": (["c"], False)}
 
     def service(request: httpx.Request) -> httpx.Response:
@@ -162,7 +203,7 @@ def test_lists_go_through_all_pages() -> None:
     assert [one["id"] for one in graftwork.datasets.list(status="ready")] == ["a", "b", "c"]
 
 
-def test_waiting_looks_until_the_job_has_ended() -> None:
+def test_waiting_looks_until_the_job_has_ended(connect: Connect) -> None:
     states = iter(["queued", "running", "running", "succeeded"])
     graftwork, pauses = connect(lambda _: answer({"id": "job_1", "status": next(states)}))
     assert graftwork.jobs.wait("job_1")["status"] == "succeeded"
@@ -170,7 +211,7 @@ def test_waiting_looks_until_the_job_has_ended() -> None:
     assert len(pauses) == 3
 
 
-def test_waiting_tells_a_failure_and_a_timeout() -> None:
+def test_waiting_tells_a_failure_and_a_timeout(connect: Connect) -> None:
     failed = {"id": "job_1", "status": "failed", "error": {"message": "too little memory"}}
     graftwork, _ = connect(lambda _: answer(failed))
     with pytest.raises(JobFailedError, match="job_1 failed: too little memory"):
@@ -181,14 +222,14 @@ def test_waiting_tells_a_failure_and_a_timeout() -> None:
         graftwork.jobs.wait("job_1", timeout=0.01)
 
 
-def test_a_dataset_that_cannot_be_prepared_raises() -> None:
+def test_a_dataset_that_cannot_be_prepared_raises(connect: Connect) -> None:
     dataset = {"id": "ds_1", "status": "failed", "job": "job_1", "error": {"message": "line 3 has 2 fields"}}
     graftwork, _ = connect(lambda _: answer(dataset))
     with pytest.raises(DatasetFailedError, match="ds_1: line 3 has 2 fields"):
         graftwork.datasets.create(b"a,b\n", name="rows")
 
 
-def test_a_broken_event_stream_goes_on_where_it_broke() -> None:
+def test_a_broken_event_stream_goes_on_where_it_broke(connect: Connect) -> None:
     resumed: list[str] = []
     one, two, three = ({"seq": seq, "type": "x"} for seq in (1, 2, 3))
 
@@ -216,7 +257,7 @@ def test_a_broken_event_stream_goes_on_where_it_broke() -> None:
     assert resumed == ["0", "2", "2"]
 
 
-def test_a_stream_that_is_refused_for_a_while_is_asked_for_again() -> None:
+def test_a_stream_that_is_refused_for_a_while_is_asked_for_again(connect: Connect) -> None:
     answers = iter([httpx.Response(503), httpx.Response(503), sse({"seq": 1, "type": "x"})])
 
     def service(request: httpx.Request) -> httpx.Response:
@@ -230,7 +271,7 @@ def test_a_stream_that_is_refused_for_a_while_is_asked_for_again() -> None:
 
 
 @pytest.mark.parametrize(("status", "tries"), [(503, MAX_ATTEMPTS), (404, 1)])
-def test_a_stream_that_is_refused_for_good_is_told_so(status: int, tries: int) -> None:
+def test_a_stream_that_is_refused_for_good_is_told_so(connect: Connect, status: int, tries: int) -> None:
     asked: list[httpx.Request] = []
 
     def service(request: httpx.Request) -> httpx.Response:
@@ -243,18 +284,15 @@ def test_a_stream_that_is_refused_for_good_is_told_so(status: int, tries: int) -
     assert len(asked) == tries
 
 
-def test_following_gives_up_when_nothing_comes_any_more() -> None:
-    def service(request: httpx.Request) -> httpx.Response:
-        msg = "refused"
-        raise httpx.ConnectError(msg, request=request)
-
-    graftwork, pauses = connect(service)
+def test_following_gives_up_when_nothing_comes_any_more(connect: Connect) -> None:
+    graftwork, pauses = connect(answers_once())
+    graftwork.live()
     with pytest.raises(UnreachableError):
         list(graftwork.jobs.follow("job_1"))
     assert len(pauses) == MAX_ATTEMPTS - 1
 
 
-def test_events_are_read_as_the_standard_says() -> None:
+def test_events_are_read_as_the_standard_says(connect: Connect) -> None:
     story = (
         ': comment\nretry: 2000\n\nid: 1\ndata: {"seq": 1,\ndata: "text": "a\u2028b"}\n\n: ping\n\n'
         'data:{"seq": 2}\r\n\r\ndata: {"se'
@@ -269,13 +307,13 @@ def test_events_are_read_as_the_standard_says() -> None:
     assert list(graftwork.jobs.follow("job_1")) == [{"seq": 1, "text": "a\u2028b"}, {"seq": 2}]
 
 
-def test_an_answer_that_is_no_event_stream_is_told_so() -> None:
+def test_an_answer_that_is_no_event_stream_is_told_so(connect: Connect) -> None:
     graftwork, _ = connect(lambda _: httpx.Response(200, text="<html>", headers={"content-type": "text/html"}))
     with pytest.raises(UnreachableError, match="text/html"):
         list(graftwork.jobs.follow("job_1"))
 
 
-def test_references_are_quoted_and_arrays_become_lists() -> None:
+def test_references_are_quoted_and_arrays_become_lists(connect: Connect) -> None:
     seen: list[httpx.Request] = []
 
     def service(request: httpx.Request) -> httpx.Response:
@@ -290,7 +328,7 @@ def test_references_are_quoted_and_arrays_become_lists() -> None:
     assert seen[1].url.raw_path == b"/v1/models/m@best/embeddings"
 
 
-def test_many_inputs_are_sent_in_several_requests_and_answered_in_order() -> None:
+def test_many_inputs_are_sent_in_several_requests_and_answered_in_order(connect: Connect) -> None:
     sizes: list[int] = []
 
     def service(request: httpx.Request) -> httpx.Response:
@@ -306,7 +344,7 @@ def test_many_inputs_are_sent_in_several_requests_and_answered_in_order() -> Non
     assert sizes[3:] == [0], "the service says what is wrong with none"
 
 
-def test_a_download_is_whole_or_not_there(tmp_path: Path) -> None:
+def test_a_download_is_whole_or_not_there(connect: Connect, tmp_path: Path) -> None:
     content = b"weights"
     tag = f'"{hashlib.sha256(content).hexdigest()}"'
     graftwork, _ = connect(lambda _: httpx.Response(200, content=content, headers={"etag": tag}))
@@ -317,7 +355,7 @@ def test_a_download_is_whole_or_not_there(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["x"]
 
 
-def test_batch_predictions_send_a_file_or_name_a_dataset(tmp_path: Path) -> None:
+def test_batch_predictions_send_a_file_or_name_a_dataset(connect: Connect, tmp_path: Path) -> None:
     sent: list[tuple[str, bytes]] = []
 
     def service(request: httpx.Request) -> httpx.Response:
@@ -334,7 +372,7 @@ def test_batch_predictions_send_a_file_or_name_a_dataset(tmp_path: Path) -> None
     assert json.loads(body) == {"kind": "batch_prediction", "model": "m", "dataset": "ds_1", "keep": ["id"]}
 
 
-def test_evaluations_and_curves_are_asked_for() -> None:
+def test_evaluations_and_curves_are_asked_for(connect: Connect) -> None:
     asked: list[tuple[str, dict[str, str], Any]] = []
 
     def service(request: httpx.Request) -> httpx.Response:

@@ -17,9 +17,9 @@ import pytest
 from PIL import Image
 from pyarrow import parquet
 
-from app.client import Graftwork, GraftworkApiError, GraftworkWarning
-from app.client.files import MAX_FILE_ROWS
-from app.client.inputs import requests_of, rows_of, to_json
+from graftwork import Graftwork, GraftworkApiError, GraftworkWarning
+from graftwork.files import MAX_FILE_ROWS
+from graftwork.inputs import requests_of, rows_of, to_json
 
 DAY = dt.date(2024, 2, 29)
 

@@ -13,9 +13,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from app.client.errors import GraftworkWarning
-from app.client.files import CONTENT_TYPES, PICTURES, content_type_of, parts_of
-from app.client.transport import outside_the_client
+from graftwork.doubts import outside_the_client
+from graftwork.errors import GraftworkWarning
+from graftwork.files import CONTENT_TYPES, PICTURES, content_type_of, parts_of
 
 MAX_ROWS = 1000  # in one request: 1,000 images as JSON numbers are a few megabytes
 MAX_PIXEL = 65535  # of a PNG
@@ -197,3 +197,10 @@ def _is_picture(value: Any) -> bool:
 
 def _base64(content: bytes) -> str:
     return base64.b64encode(content).decode()
+
+
+def index_of(inputs: Any) -> Any:
+    """Return the index of a pandas frame, None of anything else."""
+    return (
+        inputs.index if hasattr(inputs, "columns") and hasattr(inputs, "to_dict") and hasattr(inputs, "index") else None
+    )

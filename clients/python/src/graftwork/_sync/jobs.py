@@ -1,0 +1,339 @@
+"""The resources /v1/jobs, /v1/recommendations and /v1/batch_predictions."""
+
+import builtins
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Unpack, overload
+
+import httpx
+from httpx_sse import EventSource
+
+from graftwork import answers, requests
+from graftwork._sync.job import Job, JobMethods, JobSummary
+from graftwork._sync.transfers import download
+from graftwork._sync.transport import UPLOAD_SECONDS, Transport
+from graftwork.errors import GraftworkApiError, JobFailedError
+from graftwork.progress import ENDED, Progress, show_with
+from graftwork.uploads import Source, form_fields, open_source
+
+JobType = TypeVar("JobType", bound=JobMethods)
+
+FIRST_POLL_SECONDS, MAX_POLL_SECONDS = 0.05, 1.0
+
+
+class Jobs:
+    """Creates, follows and controls jobs: /v1/jobs.
+
+    A method with `wait=True` returns once the job has ended, and raises `JobFailedError` if it did not succeed;
+    `progress=True` shows meanwhile how far it is.
+    """
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    @overload
+    def create(
+        self, *, wait: bool = ..., progress: Progress = ..., **fields: Unpack[requests.PretrainingRequest]
+    ) -> Job: ...
+    @overload
+    def create(
+        self, *, wait: bool = ..., progress: Progress = ..., **fields: Unpack[requests.FineTuningRequest]
+    ) -> Job: ...
+    @overload
+    def create(self, *, wait: bool = ..., progress: Progress = ..., **fields: Unpack[requests.SweepRequest]) -> Job: ...
+    @overload
+    def create(
+        self, *, wait: bool = ..., progress: Progress = ..., **fields: Unpack[requests.EvaluationRequest]
+    ) -> Job: ...
+    @overload
+    def create(
+        self, *, wait: bool = ..., progress: Progress = ..., **fields: Unpack[requests.RecommendationJobRequest]
+    ) -> Job: ...
+    @overload
+    def create(
+        self, *, wait: bool = ..., progress: Progress = ..., **fields: Unpack[requests.BatchPredictionRequest]
+    ) -> Job: ...
+    @overload
+    def create(
+        self, *, wait: bool = ..., progress: Progress = ..., **fields: Unpack[requests.ExportRequest]
+    ) -> Job: ...
+    @overload
+    def create(
+        self, *, wait: bool = ..., progress: Progress = ..., **fields: Unpack[requests.EstimateRequest]
+    ) -> Job: ...
+    def create(self, *, wait: bool = False, progress: Progress = False, **fields: Any) -> Job:
+        """Submit a job of a `kind`; `fields` are its request.
+
+        Raises:
+            JobFailedError: with `wait`, the job did not succeed.
+        """
+        return self._submit("POST /v1/jobs", fields, wait=wait, progress=progress)
+
+    def sweep(self, *, wait: bool = False, progress: Progress = False, **fields: Unpack[requests.SweepOptions]) -> Job:
+        """Submit a sweep: `base` is a job's request, `space` names its fields to search, dotted, and their values.
+
+        `list(sweep=job.id)` yields its trials.
+
+        Raises:
+            JobFailedError: with `wait`, the sweep did not succeed.
+        """
+        return self._submit("POST /v1/jobs", {"kind": "sweep", **fields}, wait=wait, progress=progress)
+
+    def evaluate(
+        self,
+        model: str,
+        dataset: str,
+        *,
+        baseline: str | None = None,
+        wait: bool = True,
+        progress: Progress = False,
+        **fields: Unpack[requests.EvaluationOptions],
+    ) -> Job:
+        """Measure a model on a dataset; with a `baseline`, compare both on the same rows: `metrics["comparison"]`.
+
+        `list(kind="evaluation", model=model, view="full")` yields earlier evaluations of the model.
+
+        Raises:
+            JobFailedError: with `wait`, the evaluation did not succeed.
+        """
+        body = {"kind": "evaluation", "model": model, "dataset": dataset, "baseline": baseline, **fields}
+        return self._submit("POST /v1/jobs", body, wait=wait, progress=progress)
+
+    def recommend(
+        self,
+        dataset: str,
+        target: str,
+        *,
+        models: Sequence[str] | None = None,
+        wait: bool = True,
+        progress: Progress = False,
+        **fields: Unpack[requests.RecommendationOptions],
+    ) -> Job:
+        """Rank the models of the project, or only `models`, as backbones for a labelled dataset.
+
+        The returned job's `metrics["ranking"]` holds the ranking.
+
+        Raises:
+            JobFailedError: with `wait`, the job did not succeed.
+        """
+        candidates = None if models is None else [*models]
+        body = {"dataset": dataset, "target": target, "models": candidates, **fields}
+        return self._submit("POST /v1/recommendations", body, wait=wait, progress=progress)
+
+    @overload
+    def estimate(
+        self, *, wait: bool = ..., progress: Progress = ..., **fields: Unpack[requests.PretrainingRequest]
+    ) -> Job: ...
+    @overload
+    def estimate(
+        self, *, wait: bool = ..., progress: Progress = ..., **fields: Unpack[requests.FineTuningRequest]
+    ) -> Job: ...
+    def estimate(self, *, wait: bool = True, progress: Progress = False, **fields: Any) -> Job:
+        """Estimate the time and memory that a job would need, without running it; the fields are those of `create`.
+
+        The returned job's `metrics` hold the estimate.
+
+        Raises:
+            JobFailedError: with `wait`, the estimate did not succeed.
+        """
+        return self._submit("POST /v1/jobs/estimate", fields, wait=wait, progress=progress)
+
+    def batch_predict(
+        self,
+        model: str,
+        source: Source | None = None,
+        *,
+        dataset: str | None = None,
+        filename: str | None = None,
+        wait: bool = False,
+        progress: Progress = False,
+        **options: Unpack[requests.BatchPredictionOptions],
+    ) -> Job:
+        """Submit a job that answers every row of a file, or of a dataset, whatever its size.
+
+        `source` is what `datasets.create` takes; `options` are the other fields of the request, such as
+        `outputs=["embeddings"]`. `job.download("results.parquet", path)` fetches its results.
+
+        Raises:
+            JobFailedError: with `wait`, the job did not succeed.
+        """
+        if source is None:
+            body = {"kind": "batch_prediction", "model": model, "dataset": dataset, **options}
+            return self._submit("POST /v1/jobs", body, wait=wait, progress=progress)
+        with open_source(source, filename) as (file, file_name):
+            job = self._transport.create(
+                Job,
+                "POST /v1/batch_predictions",
+                data=form_fields({"model": model, **options}),
+                files={"file": (file_name, file)},
+                seconds=UPLOAD_SECONDS,
+            )
+        return self._begun(job, wait=wait, progress=progress)
+
+    def files(self, job_id: str) -> builtins.list[answers.JobFile]:
+        """Return the `name`, `bytes` and `sha256` of each file of a job."""
+        return self._transport.data(answers.JobFile, "GET /v1/jobs/{job_id}/files", job_id)
+
+    def download(self, job_id: str, name: str, target: Path | str) -> Path:
+        """Write one file of a job to `target`.
+
+        Raises:
+            DamagedError: the bytes do not match their announced digest; no file is left then.
+        """
+        return download(self._transport, target, "GET /v1/jobs/{job_id}/files/{name}", job_id, name)
+
+    def get(self, job_id: str) -> Job:
+        """Return a job."""
+        return self._own(self._transport.ask(Job, "GET /v1/jobs/{job_id}", job_id))
+
+    @overload
+    def list(self, *, view: Literal["full"], **filters: Unpack[requests.JobFilters]) -> Iterator[Job]: ...
+    @overload
+    def list(
+        self, *, view: Literal["summary"] = ..., **filters: Unpack[requests.JobFilters]
+    ) -> Iterator[JobSummary]: ...
+    def list(self, *, view: Literal["summary", "full"] = "summary", **filters: Any) -> Iterator[Any]:
+        """Yield the jobs, newest first: summaries, without config and metrics unless `view="full"`."""
+        entry = Job if view == "full" else JobSummary
+        for job in self._transport.items(entry, "GET /v1/jobs", {"view": view, **filters}):
+            yield self._own(job)
+
+    def cancel(self, job_id: str) -> Job:
+        """Cancel a job; a running one stops within seconds."""
+        return self._own(self._transport.ask(Job, "POST /v1/jobs/{job_id}/cancel", job_id))
+
+    def pause(self, job_id: str) -> Job:
+        """Pause a job; a running one writes a checkpoint and frees its worker within seconds."""
+        return self._own(self._transport.ask(Job, "POST /v1/jobs/{job_id}/pause", job_id))
+
+    def resume(self, job_id: str) -> Job:
+        """Queue a paused job again."""
+        return self._own(self._transport.ask(Job, "POST /v1/jobs/{job_id}/resume", job_id))
+
+    def retry(self, job_id: str) -> Job:
+        """Queue a failed or cancelled job again; it continues from its last checkpoint."""
+        return self._own(self._transport.ask(Job, "POST /v1/jobs/{job_id}/retry", job_id))
+
+    def extend(
+        self,
+        job_id: str,
+        *,
+        wait: bool = False,
+        progress: Progress = False,
+        **more: Unpack[requests.ExtendRequest],
+    ) -> Job:
+        """Submit a job that continues the training of a succeeded one for `epochs=10` or `steps=1000` more.
+
+        The unit has to be the one that the succeeded job was counted in.
+
+        Raises:
+            JobFailedError: with `wait`, the job did not succeed.
+        """
+        job = self._transport.create(Job, "POST /v1/jobs/{job_id}/extend", job_id, json=more)
+        return self._begun(job, wait=wait, progress=progress)
+
+    def delete(self, job_id: str) -> None:
+        """Delete an ended job with its events, metrics, checkpoints and curves; the models that it made stay."""
+        self._transport.send("DELETE /v1/jobs/{job_id}", job_id)
+
+    def attempts(self, job_id: str) -> builtins.list[answers.Attempt]:
+        """Return a job's attempts, oldest first, and how each ended."""
+        return self._transport.data(answers.Attempt, "GET /v1/jobs/{job_id}/attempts", job_id)
+
+    def metrics(self, job_id: str, *, after: int = -1, limit: int = 1000) -> answers.MetricList:
+        """Return the metrics measured after the step `after`, oldest first."""
+        query = {"after": after, "limit": limit}
+        return self._transport.ask(answers.MetricList, "GET /v1/jobs/{job_id}/metrics", job_id, query=query)
+
+    def curves(self, job_id: str) -> builtins.list[answers.CurveEntry]:
+        """Return the `kind` and `head` of each curve that a job has."""
+        return self._transport.data(answers.CurveEntry, "GET /v1/jobs/{job_id}/curves", job_id)
+
+    def curve(self, job_id: str, kind: str, *, head: str | None = None) -> answers.Curve:
+        """Return a curve as numbers: `lines`, each with `x` and `y`."""
+        route = "GET /v1/jobs/{job_id}/curves/{kind}"
+        return self._transport.ask(answers.Curve, route, job_id, kind, query={"head": head})
+
+    def draw(self, job_id: str, kind: str, *, head: str | None = None, form: str = "png") -> bytes:
+        """Return a curve as an image file, png or svg."""
+        query = {"format": form, "head": head}
+        return self._transport.read("GET /v1/jobs/{job_id}/curves/{kind}", job_id, kind, query=query)
+
+    def checkpoints(self, job_id: str) -> answers.CheckpointList:
+        """Return the stored checkpoints, newest first."""
+        return self._transport.ask(answers.CheckpointList, "GET /v1/jobs/{job_id}/checkpoints", job_id)
+
+    def wait(self, job_id: str, *, check: bool = True, timeout: float | None = None, progress: Progress = False) -> Job:
+        """Return the job once it has ended; `timeout` is in seconds.
+
+        Raises:
+            JobFailedError: the job did not succeed, and `check` is set.
+            TimeoutError: the job did not end in time; it continues to run.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        pause, show = FIRST_POLL_SECONDS, show_with(progress)
+        while True:
+            job = self.get(job_id)
+            show(job)
+            if job["status"] in ENDED:
+                break
+            if deadline is not None and time.monotonic() + pause > deadline:
+                msg = f"{job_id} has not ended within {timeout} seconds."
+                raise TimeoutError(msg)
+            self._transport.sleep(pause)
+            pause = min(pause * 1.5, MAX_POLL_SECONDS)
+        if check and job["status"] != "succeeded":
+            raise JobFailedError(job)
+        return job
+
+    def events(self, job_id: str, *, after: int = 0, limit: int = 1000) -> Iterator[answers.JobEvent]:
+        """Yield the events so far, those after number `after`; `limit` is the size of a page."""
+        while True:
+            query = {"after": after, "limit": limit}
+            page = self._transport.send("GET /v1/jobs/{job_id}/events", job_id, query=query)
+            for event in page["data"]:
+                yield answers.JobEvent.from_json(event)
+            if not page["has_more"]:
+                return
+            after = page["data"][-1]["seq"]
+
+    def follow(self, job_id: str, *, after: int = 0) -> Iterator[answers.JobEvent]:
+        """Yield the events after number `after` as they happen, each once, until the job has ended.
+
+        A broken stream, or one that the service refuses temporarily, is resumed after the last event received.
+        """
+        retries = self._transport.retries()
+        while True:
+            try:
+                for event in self._stream(job_id, after):
+                    yield event
+                    after = event["seq"]
+                    retries.succeeded()
+            except (httpx.TransportError, GraftworkApiError) as error:
+                self._transport.sleep(retries.pause_after(error))
+                continue
+            job = self.get(job_id)
+            if job["status"] in ENDED:
+                for event in self.events(job_id, after=after):
+                    yield event
+                return
+
+    def _stream(self, job_id: str, after: int) -> Iterator[answers.JobEvent]:
+        headers = {"Accept": "text/event-stream", "Last-Event-ID": str(after)}
+        with self._transport.stream("GET /v1/jobs/{job_id}/events", job_id, headers=headers) as response:
+            for event in EventSource(response).iter_sse():
+                if event.data:  # a ping has none
+                    yield answers.JobEvent.from_json(event.json())
+
+    def _submit(self, route: str, body: Any, *, wait: bool, progress: Progress) -> Job:
+        job = self._transport.create(Job, route, json=body)
+        return self._begun(job, wait=wait, progress=progress)
+
+    def _begun(self, job: Job, *, wait: bool, progress: Progress) -> Job:
+        return self.wait(job["id"], progress=progress) if wait else self._own(job)
+
+    def _own(self, job: JobType) -> JobType:
+        """Let the methods of a job act by these."""
+        job._jobs = self  # noqa: SLF001 - it is private to the client
+        return job
