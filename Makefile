@@ -66,9 +66,11 @@ bench: $(STAMP) ## Time training, probing, starting and each lever against their
 	$(BIN)/python -m bench.serving.heads
 	$(BIN)/python -m bench.serving.health
 
+# The client is built here: no index is asked for a package of its name.
 lock: ## Write the lock files anew
-	$(BIN)/pip-compile --quiet -o requirements.lock pyproject.toml
-	$(BIN)/pip-compile --quiet --extra test --extra dev -o requirements-dev.lock pyproject.toml
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation -w dist clients/python
+	$(BIN)/pip-compile --quiet --find-links dist -o requirements.lock pyproject.toml
+	$(BIN)/pip-compile --quiet --find-links dist --extra test --extra dev -o requirements-dev.lock pyproject.toml
 
 clean: ## Remove what was made
 	rm -rf $(VENV) demo-data dist $(PEERS)

@@ -2,6 +2,8 @@ import hashlib
 import io
 import json
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +12,23 @@ import numpy as np
 import pytest
 
 from graftwork import (
+    BadRequestError,
+    ConflictError,
     DamagedError,
     DatasetFailedError,
+    DeadlineError,
+    ForbiddenError,
     Graftwork,
     GraftworkApiError,
     JobFailedError,
+    NotFoundError,
+    PreconditionFailedError,
+    QuotaError,
+    ServerError,
+    TooManyError,
+    UnauthorizedError,
+    UnavailableError,
+    UnprocessableError,
     UnreachableError,
 )
 from graftwork.retries import MAX_ATTEMPTS
@@ -398,3 +412,117 @@ def test_evaluations_and_curves_are_asked_for(connect: Connect) -> None:
         ("/v1/jobs/job_1/curves/roc", {"format": "svg", "head": "a b"}, None),
         ("/v1/jobs/job_1/curves/learning", {"format": "png"}, None),
     ]
+
+
+@pytest.mark.parametrize("status", [429, 503, 502])
+def test_pauses_are_as_long_as_the_service_says(connect: Connect, status: int) -> None:
+    later = format_datetime(datetime.now(UTC) + timedelta(seconds=9), usegmt=True)
+    answers = iter([("3", status), (later, status), ("", 200)])
+
+    def service(request: httpx.Request) -> httpx.Response:
+        retry_after, code = next(answers)
+        return httpx.Response(code, json={"code": "too_many", "status": "ok"}, headers={"retry-after": retry_after})
+
+    graftwork, pauses = connect(service)
+    assert graftwork.live().status == "ok"
+    assert 3 <= pauses[0] <= 3.6
+    assert 7.5 <= pauses[1] <= 10.8
+
+
+def test_a_limit_that_no_pause_lifts_is_told_at_once(connect: Connect) -> None:
+    graftwork, pauses = connect(lambda _: answer({"code": "too_many_jobs", "detail": "100 jobs wait"}, 429))
+    with pytest.raises(TooManyError, match="429 too_many_jobs: 100 jobs wait") as caught:
+        graftwork.jobs.create(kind="pretraining", dataset="ds_1")
+    assert (pauses, bool(caught.value.remedy)) == ([], True)
+
+
+def test_pauses_add_up_to_a_minute_at_most(connect: Connect) -> None:
+    busy = httpx.Response(429, json={"code": "too_many"}, headers={"retry-after": "20"})
+    graftwork, pauses = connect(lambda _: httpx.Response(429, content=busy.content, headers=busy.headers))
+    with pytest.raises(TooManyError):
+        graftwork.live()
+    assert len(pauses) >= 1
+    assert sum(pauses) <= 60
+
+
+@pytest.mark.parametrize("retry_after", ["soon", "-3", "1.5e99", "Thu, 99 Foo 2024"])
+def test_a_senseless_retry_after_is_none(connect: Connect, retry_after: str) -> None:
+    answers = iter([httpx.Response(503, headers={"retry-after": retry_after}), answer({"status": "ok"})])
+    graftwork, pauses = connect(lambda _: next(answers))
+    graftwork.live()
+    assert len(pauses) == 1
+    assert pauses[0] < 1
+
+
+ERRORS = {
+    400: BadRequestError,
+    401: UnauthorizedError,
+    403: ForbiddenError,
+    404: NotFoundError,
+    409: ConflictError,
+    412: PreconditionFailedError,
+    413: BadRequestError,
+    415: BadRequestError,
+    418: BadRequestError,
+    422: UnprocessableError,
+    429: TooManyError,
+    500: ServerError,
+    503: UnavailableError,
+    504: DeadlineError,
+    507: QuotaError,
+    599: ServerError,
+}
+
+
+@pytest.mark.parametrize(("status", "error"), ERRORS.items())
+def test_errors_are_a_tree(connect: Connect, status: int, error: type[GraftworkApiError]) -> None:
+    problem = {"code": "c", "detail": "d", "errors": [{"loc": ["a"], "msg": "m", "row": 3}], "remedy": "send less"}
+    graftwork, _ = connect(lambda _: answer(problem, status))
+    with pytest.raises(GraftworkApiError, match=f"{status} c: d") as caught:
+        graftwork.models.predict("m", [1])
+    assert type(caught.value) is error
+    assert (caught.value.status, caught.value.errors[0]["row"], caught.value.remedy) == (status, 3, "send less")
+
+
+def test_a_stream_of_text_ends_in_the_error_that_came(connect: Connect) -> None:
+    problem = {"status": 504, "code": "deadline_exceeded", "detail": "too slow"}
+    story = f'event: text\ndata: {{"input": 0, "text": "a"}}\n\nevent: error\ndata: {json.dumps(problem)}\n\n'
+
+    def service(request: httpx.Request) -> httpx.Response:
+        assert json.loads(request.read()) == {"inputs": ["once"], "max_tokens": 3}
+        return httpx.Response(200, text=story, headers={"content-type": "text/event-stream"})
+
+    graftwork, _ = connect(service)
+    pieces = graftwork.models.stream("m", "once", max_tokens=3)
+    assert next(pieces)["text"] == "a"
+    with pytest.raises(DeadlineError, match="too slow"):
+        next(pieces)
+
+
+def test_conditions_and_routing_are_headers(connect: Connect) -> None:
+    seen: list[dict[str, str]] = []
+
+    def service(request: httpx.Request) -> httpx.Response:
+        names = ("if-match", "if-none-match", "x-routing-key")
+        seen.append({name: request.headers[name] for name in names if name in request.headers})
+        return answer({"predictions": [{}], "generations": [{}], "embeddings": [[1]], "models": [{"predictions": [1]}]})
+
+    graftwork, _ = connect(service)
+    graftwork.models.alias("m", "best", "1", only_new=True)
+    graftwork.models.roll_back("m", "best", if_revision=3)
+    graftwork.models.predict("m", [1], routing_key="k")
+    graftwork.models.embed("m", [1], routing_key="k")
+    graftwork.models.generate("m", ["a"], routing_key="k")
+    graftwork.models.predict_by_several(["m"], [1], routing_key="k")
+    assert seen == [{"if-none-match": "*"}, {"if-match": '"3"'}, *[{"x-routing-key": "k"}] * 4]
+
+
+def test_filters_may_be_times(connect: Connect) -> None:
+    def service(request: httpx.Request) -> httpx.Response:
+        assert request.url.params["created_after"] == "2024-02-29T10:00:00+00:00"
+        assert request.url.params.get_list("metadata") == ["a:1", "b:2"]
+        return answer({"data": [], "has_more": False, "last_id": None})
+
+    graftwork, _ = connect(service)
+    since = datetime(2024, 2, 29, 10, tzinfo=UTC)
+    assert [*graftwork.jobs.list(created_after=since, metadata=["a:1", "b:2"])] == []

@@ -30,7 +30,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
-    from graftwork.answer import Answer
+    from graftwork.answers import Dataset, Job
 
 ErrorPlace: TypeAlias = dict[str, Any]  # `loc`, `msg`, and `row` of a file
 
@@ -150,7 +150,7 @@ class ConnectionSettingsError(GraftworkError, ValueError):
 class DatasetFailedError(GraftworkError):
     """The preparation of a dataset failed."""
 
-    def __init__(self, dataset: "Answer") -> None:
+    def __init__(self, dataset: "Dataset") -> None:
         self.dataset = dataset
         error = dataset.get("error") or {}
         self.code = error.get("code", "dataset_failed")
@@ -161,7 +161,7 @@ class DatasetFailedError(GraftworkError):
 class JobFailedError(GraftworkError):
     """A job failed or was cancelled."""
 
-    def __init__(self, job: "Answer") -> None:
+    def __init__(self, job: "Job") -> None:
         self.job = job
         error = job.get("error") or {}
         self.code = error.get("code", f"job_{job['status']}")
