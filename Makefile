@@ -66,7 +66,7 @@ bench: $(STAMP) ## Time training, probing, starting and each lever against their
 	$(BIN)/python -m bench.serving.heads
 	$(BIN)/python -m bench.serving.health
 
-# The client is built here: no index is asked for a package of its name.
+# The client's wheel says what it depends on; it is left out of the locks, and installed out of its folder.
 lock: ## Write the lock files anew
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation -w dist clients/python
 	$(BIN)/pip-compile --quiet --find-links dist -o requirements.lock pyproject.toml

@@ -33,15 +33,19 @@ class Answered(list[Entry]):
             self.model = answers.ModelName.from_json(answer["model"])
         self.warnings += map(answers.WarningItem.from_json, answer.get("warnings") or ())
 
-    def to_pandas(self) -> pd.DataFrame:
-        """Return a frame with one row per input, under the index of the frame that was asked with, if it was one.
+    def to_rows(self) -> list[Json]:
+        """Return one flat dictionary per input.
 
         A prediction `{"size": {"class": "large", "probabilities": {"large": 0.9}}}` becomes the columns `size.class`
         and `size.probabilities.large`, as in the results of a batch prediction; an interval its `low` and `high`.
         """
+        return [dict(_leaves("", entry)) for entry in self]
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return the rows of `to_rows` as a frame, under the index of the frame that was asked with, if it was one."""
         import pandas as pd  # noqa: PLC0415 - an optional package, for this alone
 
-        return pd.DataFrame([dict(_leaves("", entry)) for entry in self], index=self._index)
+        return pd.DataFrame(self.to_rows(), index=self._index)
 
 
 class Predictions(Answered[Json]):

@@ -1,0 +1,89 @@
+"""The commands on datasets."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from graftwork.command.references import DatasetRef, Detach, Settings, dataset_of, fields_of
+from graftwork.command.session import Session, asks
+
+data = typer.Typer(help="Datasets: add, list, show, rows, warnings, delete.", no_args_is_help=True)
+
+
+@data.command("add")
+@asks
+def add_data(
+    at: Session,
+    file: Annotated[str, typer.Argument(help="CSV, JSON Lines, Parquet, NumPy, text, a zip; - for standard input.")],
+    name: Annotated[str | None, typer.Option(help="Name of the dataset; else that of the file.")] = None,
+    target: Annotated[list[str] | None, typer.Option(help="Column to predict; may be repeated.")] = None,
+    options: Settings = None,
+    *,
+    detach: Detach = False,
+) -> None:
+    """Upload a dataset, and print what was found in it."""
+    fields = fields_of(options)
+    if target:
+        fields["columns"] = {**fields.get("columns", {}), **dict.fromkeys(target, "target")}
+    source: Any = sys.stdin.buffer.read() if file == "-" else Path(file)
+    name = name or ("stdin" if file == "-" else Path(file).stem)
+    dataset = at.graftwork.datasets.create(source, name=name, wait=not detach, progress=not at.quiet, **fields)
+    at.show(dataset, "id", "name", "status", "modality", "rows", "targets")
+
+
+@data.command("list")
+@asks
+def list_data(at: Session) -> None:
+    """List the datasets, newest first."""
+    at.table(
+        at.graftwork.datasets.list(),
+        id="id",
+        name="name",
+        status="status",
+        modality="modality",
+        rows=lambda dataset: sum((dataset["rows"] or {}).values()) if dataset["rows"] else None,
+        warnings=lambda dataset: len(dataset["warnings"]),
+        created="created_at",
+    )
+
+
+@data.command("show")
+@asks
+def show_data(at: Session, dataset: DatasetRef) -> None:
+    """Print a dataset."""
+    fields = ("id", "name", "status", "modality", "rows", "targets", "columns", "decisions", "warnings", "error")
+    at.show(dataset_of(at, dataset), *fields)
+
+
+@data.command("rows")
+@asks
+def show_rows(
+    at: Session,
+    dataset: DatasetRef,
+    limit: Annotated[int, typer.Option(help="How many rows.", min=1)] = 20,
+    offset: Annotated[int, typer.Option(help="The first row.", min=0)] = 0,
+) -> None:
+    """Print prepared rows, one JSON object a line."""
+    page = at.graftwork.datasets.rows(dataset_of(at, dataset)["id"], limit=limit, offset=offset)
+    for row in page["data"]:
+        print(json.dumps(row, ensure_ascii=False))
+
+
+@data.command("warnings")
+@asks
+def show_warnings(at: Session, dataset: DatasetRef) -> None:
+    """Print what was lost or is doubtful in a dataset, and what changes it."""
+    from graftwork.answers import WarningItem  # noqa: PLC0415 - keeps --help fast
+
+    found = map(WarningItem.from_json, dataset_of(at, dataset)["warnings"])
+    at.table(found, code="code", count="count", message="message", remedy="remedy")
+
+
+@data.command("delete")
+@asks
+def delete_data(at: Session, dataset: DatasetRef) -> None:
+    """Delete a dataset."""
+    at.graftwork.datasets.delete(dataset_of(at, dataset)["id"])

@@ -1,0 +1,169 @@
+"""The commands on models, and those that ask one."""
+
+import csv
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from graftwork.command.references import ModelRef
+from graftwork.command.session import Session, asks, print_table
+
+asking = typer.Typer()
+models = typer.Typer(help="Models: list, show, alias, export, delete.", no_args_is_help=True)
+
+Inputs = Annotated[
+    list[str], typer.Argument(help="A file of rows, pictures, texts, or - for standard input.", show_default=False)
+]
+
+
+@models.command("list")
+@asks
+def list_models(at: Session) -> None:
+    """List the models, newest first."""
+    found = at.graftwork.models.list()
+    at.table(
+        found,
+        id="id",
+        name="name",
+        version="version",
+        kind="kind",
+        modality="modality",
+        aliases="aliases",
+        created="created_at",
+    )
+
+
+@models.command("show")
+@asks
+def show_model(at: Session, model: ModelRef) -> None:
+    """Print a model."""
+    at.show(
+        at.graftwork.models.get(model),
+        "id",
+        "name",
+        "version",
+        "kind",
+        "modality",
+        "aliases",
+        "heads",
+        "metrics",
+        "warnings",
+    )
+
+
+@models.command("alias")
+@asks
+def alias_model(at: Session, name: str, alias: str, version: str) -> None:
+    """Point an alias of a name at one of its versions."""
+    at.show(at.graftwork.models.alias(name, alias, version), "name", "alias", "version", "revision")
+
+
+@models.command("export")
+@asks
+def export_model(
+    at: Session,
+    model: ModelRef,
+    out: Annotated[Path, typer.Option(help="File to write: .onnx or .zip.")],
+) -> None:
+    """Write a model as a file that needs nothing of the service: .onnx for any ONNX runtime, .zip for torch."""
+    forms = {".onnx": ("onnx", "model.onnx"), ".zip": ("safetensors", "model.zip")}
+    if out.suffix not in forms:
+        msg = f"--out {out}: a model is written as {' or '.join(forms)}"
+        raise ValueError(msg)
+    form, file = forms[out.suffix]
+    job = at.graftwork.jobs.create(kind="export", model=model, format=form, wait=True, progress=not at.quiet)
+    print(job.download(file, out))
+
+
+@models.command("delete")
+@asks
+def delete_model(at: Session, model: ModelRef) -> None:
+    """Delete one version of a model; a name alone means its newest one."""
+    at.graftwork.models.delete(model)
+
+
+@asking.command()
+@asks
+def predict(
+    at: Session,
+    model: ModelRef,
+    inputs: Inputs,
+    out: Annotated[Path | None, typer.Option(help="File to write: .csv, .json or .jsonl.")] = None,
+    top_k: Annotated[int | None, typer.Option(help="Only so many of the most probable classes.", min=1)] = None,
+) -> None:
+    """Ask a model about rows, pictures or texts."""
+    _check(out)
+    _write(at, at.graftwork.models.predict(model, _inputs(inputs), top_k=top_k), out)
+
+
+@asking.command()
+@asks
+def embed(
+    at: Session,
+    model: ModelRef,
+    inputs: Inputs,
+    out: Annotated[Path | None, typer.Option(help="File to write: .csv, .json or .jsonl.")] = None,
+) -> None:
+    """Compute the features of rows, pictures or texts."""
+    _check(out)
+    _write(at, at.graftwork.models.embed(model, _inputs(inputs)), out)
+
+
+def _inputs(words: Sequence[str]) -> Any:
+    """Return what the words name: standard input, one file of rows, or pictures, texts and rows as JSON."""
+    if [*words] == ["-"]:
+        return sys.stdin.buffer.read()
+    if len(words) == 1 and (file := _existing(words[0])):
+        return file
+    return [_existing(word) or _row(word) for word in words]
+
+
+def _row(word: str) -> Any:
+    """Return a row that is written as JSON, else the word as a text."""
+    if word.startswith(("{", "[")):
+        try:
+            return json.loads(word)
+        except ValueError:
+            return word
+    return word
+
+
+def _existing(path: str) -> Path | None:
+    return Path(path) if Path(path).is_file() else None
+
+
+def _check(out: Path | None) -> None:
+    """Refuse a file whose form is not known, before a model is asked."""
+    if out is not None and out.suffix not in (".csv", ".json", ".jsonl"):
+        msg = f"--out {out}: answers are written as .csv, .json or .jsonl"
+        raise ValueError(msg)
+
+
+def _write(at: Session, answers: Any, out: Path | None) -> None:
+    """Print answers, or write them as the suffix of `out` says."""
+    if out is None:
+        if at.as_json:
+            print(json.dumps([*answers], ensure_ascii=False))
+        else:
+            rows = answers.to_rows()
+            header = list(dict.fromkeys(name for row in rows for name in row))
+            print_table(header, [[_short(row.get(name)) for name in header] for row in rows])
+        return
+    with out.open("w", encoding="utf-8", newline="") as file:
+        if out.suffix == ".csv":
+            rows = answers.to_rows()
+            writer = csv.DictWriter(file, list(dict.fromkeys(name for row in rows for name in row)))
+            writer.writeheader()
+            writer.writerows(rows)
+        elif out.suffix == ".json":
+            json.dump([*answers], file, ensure_ascii=False)
+        else:
+            file.writelines(json.dumps(answer, ensure_ascii=False) + "\n" for answer in answers)
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
