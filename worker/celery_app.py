@@ -13,7 +13,7 @@ from celery.signals import (
 )
 
 from app.artifacts import open_store
-from app.db.revisions import exit_unless_fit
+from app.cli.database import exit_unless_usable
 from app.db.session import Database
 from app.jobs.sweeper import Sweeper
 from app.kit import logs
@@ -85,7 +85,7 @@ def _configure_logs(**_: Any) -> None:
 
 @worker_init.connect  # type: ignore[untyped-decorator]
 def _check_schema(**_: Any) -> None:
-    exit_unless_fit(settings.sql_url)
+    exit_unless_usable(settings, may_be_away=True)
 
 
 @worker_process_init.connect  # type: ignore[untyped-decorator]

@@ -9,9 +9,9 @@ import sys
 import uvicorn
 from threadpoolctl import threadpool_limits
 
+from app.cli.database import exit_unless_usable
 from app.cli.short_protocol import short_protocol
 from app.cli.watched_server import WatchedServer
-from app.db.revisions import exit_unless_fit
 from app.kit import logs
 from app.main import create_app
 from app.settings import Settings
@@ -34,9 +34,9 @@ def _max_connections() -> int:
 
 def run() -> None:
     """Serve until a signal arrives; open event streams are cut after three seconds."""
-    logs.configure("api")
     settings = Settings()
-    exit_unless_fit(settings.sql_url)
+    exit_unless_usable(settings, may_be_away=True)
+    logs.configure("api")
     threadpool_limits(1, user_api="blas")  # NumPy computes small batches, which two threads take twice the time for
     app = create_app(settings)
     gc.collect()

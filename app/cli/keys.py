@@ -8,6 +8,7 @@ from typing import TypeVar, cast
 
 from sqlalchemy.orm import Session
 
+from app.cli.database import exit_unless_usable
 from app.db.session import Database
 from app.errors import GraftworkError
 from app.keys import administration, repository
@@ -66,7 +67,9 @@ def write_first_key(folder: Path, key: str) -> Path:
 
 
 def _transacted(action: Callable[[Session], Value]) -> Value:
-    database = Database(Settings().sql_url)
+    settings = Settings()
+    exit_unless_usable(settings)
+    database = Database(settings.sql_url)
     try:
         return database.transact(action)
     except GraftworkError as error:

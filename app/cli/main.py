@@ -175,11 +175,13 @@ def rotate_key(
 
 
 def main() -> None:
-    """Run the `graftwork` command; a wrong setting is reported in one line, without a traceback."""
+    """Run the `graftwork` command; a wrong setting or folder is reported in one line, without a traceback."""
     try:
         app()
     except ValueError as error:
         sys.exit(_wrong_setting(error))
+    except OSError as error:  # such as a --data that is a file, or that may not be written to
+        sys.exit(f"graftwork: {error}")
 
 
 def _wrong_setting(error: ValueError) -> str:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pydantic import TypeAdapter
 
 from app.artifacts import ArtifactStore, open_store
+from app.cli.database import exit_unless_usable
 from app.db.session import Database
 from app.settings import Settings
 from app.storage.garbage_collection import Verdict, carry_out, plan
@@ -17,6 +18,7 @@ _VERDICTS = TypeAdapter(list[Verdict])
 
 @contextmanager
 def _opened(settings: Settings) -> Iterator[tuple[Database, ArtifactStore]]:
+    exit_unless_usable(settings)
     database = Database(settings.sql_url)
     try:
         yield database, open_store(settings)

@@ -4,6 +4,7 @@ import os
 import sys
 
 from app.artifacts import open_store
+from app.cli.database import exit_unless_usable
 from app.cli.keys import PROJECT
 from app.db.session import Database
 from app.errors import GraftworkError
@@ -24,7 +25,9 @@ def is_any_here(settings: Settings) -> bool:
 def run(project: str = PROJECT) -> None:
     """Bring in what is here and has never been in the project; print each model."""
     os.nice(_NICENESS)
-    for line in bring_in_all(Settings(), project):
+    settings = Settings()
+    exit_unless_usable(settings)
+    for line in bring_in_all(settings, project):
         print(line, flush=True)
 
 

@@ -4,8 +4,6 @@ A revision's name is four digits, the first two its generation. Within a generat
 additions have defaults, so that processes of the previous release keep working next to those of the next one.
 """
 
-import sys
-from contextlib import closing
 from pathlib import Path
 
 from sqlalchemy import Connection, text
@@ -42,15 +40,6 @@ def check(database: Database) -> None:
         msg = f"the database {state}: run `graftwork migrate`"
         raise OtherSchemaError(msg)
     refuse_later_generation(revision)
-
-
-def exit_unless_fit(url: str) -> None:
-    """Exit with the reason where this release cannot work on the database at `url`."""
-    with closing(Database(url)) as database:
-        try:
-            check(database)
-        except OtherSchemaError as error:
-            sys.exit(f"graftwork: {error}.")
 
 
 def refuse_later_generation(revision: str) -> None:

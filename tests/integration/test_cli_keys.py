@@ -1,12 +1,15 @@
 """`graftwork keys`, on a database of its own."""
 
+import os
 import shutil
 import stat
+import sys
 from pathlib import Path
 
 import pytest
 
 from app.cli import keys
+from app.cli.main import main
 from app.db.session import Database
 from app.keys.service import hash_key, principal_of
 from app.kit.files import keep_private
@@ -68,3 +71,48 @@ def test_the_first_key_and_its_folder_are_for_their_owner_alone(tmp_path: Path) 
         path = keys.write_first_key(folder, key)
         assert path.read_text() == f"{key}\n"
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+COMMANDS = [
+    ("keys", "list"),
+    ("keys", "create"),
+    ("storage",),
+    ("gc", "--dry-run"),
+    ("weights",),
+    ("api",),
+    ("backup", "x"),
+]
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_a_wrong_data_folder_is_one_line_and_stays_as_it_is(
+    words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = tmp_path / "wrong"
+    monkeypatch.setenv("GRAFTWORK_DATA", str(wrong))  # the command sets it, too: it is put back
+    monkeypatch.setattr(sys, "argv", ["graftwork", *words, "--data", str(wrong)])
+    monkeypatch.setattr(os, "umask", lambda mask: mask)
+    monkeypatch.setattr(os, "nice", lambda more: more)
+    with pytest.raises(SystemExit, match=r"there is no database in .*wrong.*--data"):
+        main()
+    assert not wrong.exists()
+
+
+def test_a_data_folder_that_cannot_be_one_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "file"
+    file.write_text("x", encoding="utf-8")
+    monkeypatch.setenv("GRAFTWORK_DATA", str(file))
+    monkeypatch.setattr(sys, "argv", ["graftwork", "migrate", "--data", str(file)])
+    monkeypatch.setattr(os, "umask", lambda mask: mask)
+    with pytest.raises(SystemExit, match=r"graftwork: .*file"):
+        main()
+
+
+def test_a_damaged_database_is_one_line(data_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data_folder.mkdir()
+    (data_folder / "graftwork.db").write_bytes(b"this is no database" * 100)
+    monkeypatch.setenv("GRAFTWORK_DATA", str(data_folder))
+    monkeypatch.setattr(sys, "argv", ["graftwork", "storage", "--data", str(data_folder)])
+    monkeypatch.setattr(os, "umask", lambda mask: mask)
+    with pytest.raises(SystemExit, match=r"graftwork: the database cannot be used: "):
+        main()
