@@ -74,6 +74,7 @@ def worker(settings: Settings) -> Iterator[None]:
 def test_the_main_job(graftwork: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     dataset = graftwork.datasets.create(FRAME, name="customers", columns={"churn": "target"}, progress=True)
     assert (dataset.status, dataset.filename, dataset["modality"]) == ("ready", "upload.parquet", "table")
+    assert [column.name for column in dataset.columns] == ["age", "plan"], "the index of a frame is no column"
     states: list[Any] = []
     job = graftwork.jobs.create(name="churn", dataset=dataset.id, **FINE_TUNING)
     assert not job.ended

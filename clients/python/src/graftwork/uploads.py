@@ -49,8 +49,11 @@ def _write(source: Any, file: IO[bytes]) -> str:
     Raises:
         TypeError: it is neither.
     """
-    if hasattr(source, "to_parquet") or hasattr(source, "write_parquet"):  # pandas, polars
-        (getattr(source, "to_parquet", None) or source.write_parquet)(file)
+    if hasattr(source, "to_parquet"):  # pandas, whose index is no column
+        source.to_parquet(file, index=False)
+        return ".parquet"
+    if hasattr(source, "write_parquet"):  # polars
+        source.write_parquet(file)
         return ".parquet"
     if hasattr(source, "to_batches"):  # Arrow
         from pyarrow import parquet  # noqa: PLC0415 - it is there, since it made the table
