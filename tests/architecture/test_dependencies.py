@@ -44,16 +44,20 @@ def test_dependencies_are_what_is_imported() -> None:
 
 
 def test_the_client_imports_what_it_depends_on() -> None:
+    """Its command alone imports what the extra of this name brings."""
     project = tomllib.loads((CLIENT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    modules = set().union(*(imported(path) for path in (CLIENT / "src").rglob("*.py")))
-    foreign, distributions = modules - sys.stdlib_module_names - {"graftwork"}, packages_distributions()
-    used = {named(name) for module in foreign for name in distributions[module]}
-    needed, optional = (
-        set(map(named, project["dependencies"])),
-        set(map(named, project["optional-dependencies"]["frames"])),
-    )
+    needed = set(map(named, project["dependencies"]))
+    extras = {extra: set(map(named, names)) for extra, names in project["optional-dependencies"].items()}
+    distributions = packages_distributions()
+
+    def used_in(files: set[Path]) -> set[str]:
+        foreign = set().union(*map(imported, files)) - sys.stdlib_module_names - {"graftwork"}
+        return {named(name) for module in foreign for name in distributions[module]}
+
+    files, command = set((CLIENT / "src").rglob("*.py")), set((CLIENT / "src" / "graftwork" / "command").rglob("*.py"))
     assert needed == {"httpx", "httpx-sse", "pydantic"}
-    assert needed <= used <= needed | optional
+    assert needed <= used_in(files - command) <= needed | extras["frames"]
+    assert used_in(command) == extras["command"]
 
 
 def test_the_service_depends_on_this_release_of_the_client() -> None:
