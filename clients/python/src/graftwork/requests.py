@@ -376,8 +376,8 @@ class PrepareOptions(TypedDict, total=False):
     """Role of a column by its name; others are inferred."""
     types: Mapping[str, Literal["number", "category", "date", "text", "labels"]]
     """Type of a column by its name; others are inferred."""
-    splits: Mapping[str, float]
-    """Share of each split; the shares add up to 1 and train has some. Default: {"train": 0.8, "validation": 0.1, "test": 0.1}."""
+    splits: Mapping[str, float] | Literal["auto"]
+    """Share of each split; the shares add up to 1 and train has some. auto: 0.8, 0.1 and 0.1, and where heads are solved for and labels few, they learn from all of them once the test rows have measured them. Default: "auto"."""
     seed: int
     """Another seed gives another split. Default: 0."""
     missing: Literal["auto", "impute", "reject"]
@@ -1412,6 +1412,8 @@ class Automatic(TypedDict, total=False):
     """What is tried, the preferred one first; auto: what suits the data, and all ways of adapting the pretrained model where there is one. Default: "auto"."""
     budget_seconds: float
     """Seconds of the processor that the choice may take in the job. Default: 40.0."""
+    refit: Literal["auto", "yes", "no"]
+    """Whether heads that are solved for, and were selected among several, learn anew from the labelled rows of all splits once they are measured on the test rows. auto: yes where nobody said how to split the dataset, and at most 2,000 rows are labelled. Default: "auto"."""
 
 
 class Fixed(TypedDict, total=False):
@@ -1822,8 +1824,8 @@ class DatasetOptions(TypedDict, total=False):
     """Role of a column by its name; others are inferred."""
     types: Mapping[str, Literal["number", "category", "date", "text", "labels"]]
     """Type of a column by its name; others are inferred."""
-    splits: Mapping[str, float]
-    """Share of each split; the shares add up to 1 and train has some. Default: {"train": 0.8, "validation": 0.1, "test": 0.1}."""
+    splits: Mapping[str, float] | Literal["auto"]
+    """Share of each split; the shares add up to 1 and train has some. auto: 0.8, 0.1 and 0.1, and where heads are solved for and labels few, they learn from all of them once the test rows have measured them. Default: "auto"."""
     seed: int
     """Another seed gives another split. Default: 0."""
     missing: Literal["auto", "impute", "reject"]
