@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Literal, get_args
 
+from pydantic import Field
+
 from app.ml.spec import MAX_WARNING_ROWS, Decision, Frozen, ModalityKind, Split, WarningCode, WarningItem
 
 Reason = Literal["corrupt", "duplicate", "near_duplicate", "conflicting_labels", "missing_target", "outlier", "length"]
@@ -119,6 +121,11 @@ class ColumnProfile(Frozen):
     top: dict[str, int]
     earliest: str | None
     latest: str | None
+    histogram: tuple[int, ...] = Field(
+        (),
+        description="Of numbers and dates: how many lie in each of 20 equal parts of min to max; empty for others, and "
+        "where the report is older than this field.",
+    )
 
 
 class TargetProfile(ColumnProfile):

@@ -15,6 +15,7 @@ from app.ml.spec import SPLITS, TargetSpec
 
 MAX_TOP_VALUES = 10
 MAX_DISTINCT_ROWS = 100_000
+HISTOGRAM_BINS = 20
 
 
 def image_profile(frame: Frame) -> ImageProfile | None:
@@ -145,8 +146,16 @@ def _statistics(name: str, categories: tuple[str, ...], kind: str, values: Float
     elif len(present):
         fields |= {"min": float(present.min()), "max": float(present.max())}
         fields |= {"mean": float(present.mean()), "std": float(present.std())}
+        fields["histogram"] = _histogram(present, fields["min"], fields["max"])
         if len(present) <= MAX_DISTINCT_ROWS:
             fields["distinct"] = len(np.unique(present))
         if kind == "date":
             fields |= {"earliest": to_iso(fields["min"]), "latest": to_iso(fields["max"])}
     return fields
+
+
+def _histogram(values: Floats, low: float, high: float) -> tuple[int, ...]:
+    """Return how many of the values (N,) lie in each of equal parts from `low` to `high`, which the last one holds."""
+    shares = (values - low) / ((high - low) or 1)
+    bins = np.minimum((shares * HISTOGRAM_BINS).astype(np.int64), HISTOGRAM_BINS - 1)
+    return tuple(np.bincount(bins, minlength=HISTOGRAM_BINS).tolist())

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from app.ml.evaluation.curve import Curve, Line
 from app.ml.evaluation.outcomes import Values, finite
 from app.ml.evaluation.ranking import Ranking
+from app.ml.evaluation.thinning import largest_triangles
 
 MAX_LINES = 20
 _PIECES_TO_ONE = 125
@@ -63,12 +64,13 @@ def predictions(head: str, targets: Mapping[str, tuple[Values, Values]]) -> Curv
 
 
 def learning(points: Sequence[tuple[int, Mapping[str, float | None]]]) -> Curve:
-    """Learning curves: a line per metric over steps, each of at most 500 points, evenly spread."""
+    """Learning curves: a line per metric over steps, each of at most 500 points that show its shape, peaks and gaps."""
     names = dict.fromkeys(name for _, values in points for name in values)
     lines = []
     for name in names:
         measured = [(step, values[name]) for step, values in points if name in values]
-        chosen = [measured[index] for index in _spread(len(measured))]
+        x, y = np.array(measured, dtype=np.float64).reshape(-1, 2).T
+        chosen = [measured[index] for index in largest_triangles(x, y, _MAX_POINTS)]
         lines.append(Line(name=name, x=tuple(step for step, _ in chosen), y=tuple(value for _, value in chosen)))
     return Curve(kind="learning", head=None, x_label="step", y_label="value", lines=tuple(lines))
 

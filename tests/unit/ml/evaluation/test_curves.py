@@ -87,7 +87,7 @@ def test_curves_of_one_class_of_labels_and_of_numbers() -> None:
     assert Regression(np.empty(0), np.empty(0)).curves("size")[0].lines[0].x == ()
 
 
-def test_learning_curves_are_spread_and_keep_gaps() -> None:
+def test_learning_curves_are_thinned_and_keep_gaps() -> None:
     points = [
         (step, {"train/loss": 1 / step, **({"val/loss": None} if step % 100 == 0 else {})}) for step in range(1, 3001)
     ]
