@@ -11,7 +11,7 @@ PEERS ?= bench-peers
 export OMP_NUM_THREADS ?= 1
 unexport PYTHONDONTWRITEBYTECODE # each process that tests start would compile every file anew
 
-.PHONY: help install test slow fuzz check chaos fire demo bench lock clean
+.PHONY: help install test slow browser fuzz check chaos fire demo bench lock clean
 
 help: ## Say what can be made
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/'
@@ -29,10 +29,13 @@ $(STAMP): requirements-dev.lock requirements-weights.lock pyproject.toml clients
 	touch $@
 
 test: $(STAMP) ## Run all fast tests
-	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadgroup --no-loadscope-reorder -m "not slow and not gpu"
+	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadgroup --no-loadscope-reorder -m "not slow and not gpu and not browser"
 
 slow: $(STAMP) ## Run the slow tests
 	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadgroup --no-loadscope-reorder -m "slow and not gpu"
+
+browser: $(STAMP) ## Run the tests of the page in Chromium, Debian's or the one that CHROMIUM names
+	$(BIN)/python -m pytest -m browser tests/browser
 
 fuzz: $(STAMP) ## Draw new examples where `make test` repeats the same ones
 	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadgroup --no-loadscope-reorder -m "hypothesis and not slow" --hypothesis-profile=fuzz

@@ -45,6 +45,7 @@ from app.shares.limits import Limits
 from app.shares.turns import Turns
 from app.storage.collector import Collector
 from app.storage.endpoints import router as storage
+from app.web import pages
 
 
 def create_app(settings: Settings, queue: JobQueue | None = None, artifacts: ArtifactStore | None = None) -> FastAPI:
@@ -68,10 +69,9 @@ def create_app(settings: Settings, queue: JobQueue | None = None, artifacts: Art
         summary="Transfer learning as a service: pretrain one backbone, fine-tune many heads, predict.",
         version="0.1.0",
         lifespan=_lifespan,
-        docs_url="/docs" if settings.docs else None,
+        docs_url=None,  # the page shows it, without anything of another host
         redoc_url=None,
         openapi_url="/openapi.json" if settings.docs else None,
-        swagger_ui_oauth2_redirect_url=None,  # keys are bearer tokens
     )
     app.state.services = services
     app.state.key_usage = KeyUsage(database)
@@ -98,6 +98,7 @@ def create_app(settings: Settings, queue: JobQueue | None = None, artifacts: Art
     foreign = (router for protocol in PROTOCOLS for router in protocol.routers)
     for router in (health.router, health.metrics_router, *secured, *foreign):
         app.router.routes.extend(router.routes)  # complete as they are; `include_router` would build each once more
+    app.router.routes.extend(pages.routes(docs=settings.docs))
     refuse_unknown_parameters(app.routes)
     app.openapi = lambda: document(app)  # type: ignore[method-assign]
     hosts = hosts_for(settings.host, settings.allowed_hosts)

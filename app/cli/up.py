@@ -169,7 +169,7 @@ def _reachable(host: str) -> str:
 
 
 def _print_welcome(url: str, key: str | None, settings: Settings) -> None:
-    print(f"Graftwork serves at {url} (documentation: {url}/docs); data in {settings.data_folder}")
+    print(f"Graftwork serves at {url} (the page for people; the API: {url}/docs); data in {settings.data_folder}")
     if key is not None and settings.bootstrap_key is None:
         print(f"An API key with all scopes is in {write_first_key(settings.data_folder, key)}")
     print("Ctrl-C stops everything.", flush=True)

@@ -19,6 +19,7 @@ class Target(BaseModel):
     name: str
     type: Literal["number", "category"]
     classes: list[str]
+    group: str | None = Field(None, description="The column of lists that this is a label of; null: it is a column.")
 
 
 class Column(BaseModel):

@@ -34,6 +34,7 @@ OFFENCES = {
     "the kit knows no domain": ("app.kit.pages", "app.jobs.states"),
     "the client speaks HTTP and knows nothing of the service": ("graftwork.retries", "app.jobs.states"),
     "the service does not ask itself: only its command knows the client": ("app.jobs.service", "graftwork.retries"),
+    "the page is files: it asks the API as everybody does": ("app.web.pages", "app.jobs.service"),
     "endpoints ask services: they know no SQL and no repository": ("app.models.endpoints", "app.models.repository"),
     "services know no endpoint": ("app.models.service", "app.models.endpoints"),
     "repositories know no service and no endpoint": ("app.models.repository", "app.models.service"),

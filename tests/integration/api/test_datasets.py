@@ -68,7 +68,7 @@ def test_a_prepared_dataset_tells_all_about_itself(client: Http, services: Servi
     assert dataset["status"] == "ready"
     assert dataset["modality"] == "table"
     assert sum(dataset["rows"].values()) == 40
-    assert dataset["targets"] == [{"name": "label", "type": "category", "classes": ["a", "b"]}]
+    assert dataset["targets"] == [{"name": "label", "type": "category", "classes": ["a", "b"], "group": None}]
     assert [column["name"] for column in dataset["columns"]] == ["width", "height"]
     assert dataset["prepared_at"] > dataset["created_at"]
     report = client.get(f"/v1/datasets/{dataset_id}/report").json()

@@ -19,7 +19,8 @@ from tests.support.models import add_model
 from tests.support.problems import OTHER_PROTOCOLS, check_problem, check_refusal
 from tests.support.work import run_jobs
 
-OPEN = re.compile(r"(/v2)?/health/\w+|/docs|/openapi\.json")
+OPEN = re.compile(r"(/v2)?/health/\w+|/|/docs|/page/.*|/openapi\.json")
+SHARED = ("/v1/admin/", "/v1/catalogue/")  # an administrator's (tests/integration/api/test_admin), and everybody's
 CSV = b"a,b\n" + b"".join(b"%d,%d\n" % (i, i * i) for i in range(20))
 
 
@@ -127,7 +128,7 @@ def things(client: Http, services: Services, settings: Settings, project_id: str
     with services.database.writing() as session:
         session.get_one(JobRow, dataset["job"]).files = {"manifest.json": model.files["manifest.json"]}
     key = client.get("/v1/keys").json()["data"][0]["id"]
-    job = {"job_id": dataset["job"], "kind": "learning"}
+    job = {"job_id": dataset["job"], "kind": "learning", "job_kind": "export"}
     return {"dataset_id": dataset["id"], **job, "ref": model.id, "version": "1", "key_id": key}
 
 
@@ -146,7 +147,7 @@ def test_another_project_sees_and_changes_nothing(
     tried = 0
     for ref in (things["ref"], "sizes", "sizes@1", "sizes@best"):
         for method, path in closed(app):
-            if "{" not in path or path.startswith("/v1/admin/"):  # an administrator's: tests/integration/api/test_admin
+            if "{" not in path or path.startswith(SHARED):
                 continue
             here = {**parameters, "ref": ref}
             here |= {"name": "manifest.json"} if "files" in path else {}
@@ -174,7 +175,7 @@ def test_the_owner_does_see_them(app: FastAPI, client: Http, things: dict[str, s
 def test_a_query_parameter_that_a_route_does_not_have_is_refused_everywhere(
     app: FastAPI, client: Http, things: dict[str, str]
 ) -> None:
-    parameters = {**things, "name": "sizes", "alias": "best"}
+    parameters = {**things, "name": "sizes", "alias": "best", "folder": "views"}
     tried = set()
     for method, path in routes(app):
         if method == "HEAD":  # the answer of its GET, without the body
@@ -217,7 +218,7 @@ def test_one_key_of_idempotency_in_two_projects_is_two(app: FastAPI, client: Htt
 
 def test_the_frameworks_own_errors_are_problems(client: Http) -> None:
     check_problem(client.get("/v1/nothing"), 404, "not_found")
-    check_problem(client.get("/"), 404, "not_found")
+    check_problem(client.get("/nothing"), 404, "not_found")
     answer = client.request("PATCH", "/v1/models/x")
     check_problem(answer, 405, "method_not_allowed")
     assert answer.headers["allow"] == "GET, HEAD, DELETE, OPTIONS"

@@ -385,6 +385,8 @@ class Target(Answer):
     name: str
     type: Literal["number", "category"]
     classes: list[str]
+    group: str | None
+    """The column of lists that this is a label of; null: it is a column."""
 
 
 class Column(Answer):
@@ -502,6 +504,8 @@ class ColumnProfile(Answer):
     top: dict[str, int]
     earliest: str | None
     latest: str | None
+    histogram: list[int]
+    """Of numbers and dates: how many lie in each of 20 equal parts of min to max; empty for others, and where the report is older than this field."""
 
 
 class TargetProfile(Answer):
@@ -519,6 +523,8 @@ class TargetProfile(Answer):
     top: dict[str, int]
     earliest: str | None
     latest: str | None
+    histogram: list[int]
+    """Of numbers and dates: how many lie in each of 20 equal parts of min to max; empty for others, and where the report is older than this field."""
     classes: dict[str, dict[str, int]]
 
 

@@ -38,6 +38,10 @@ class AsyncGraftwork:
         """Return every kind that a job's config can name, by family, and the published weights."""
         return await self._transport.ask(answers.Catalogue, "GET /v1/catalogue")
 
+    async def job_kind(self, kind: str) -> answers.CatalogueEntry:
+        """Return a kind of job with the JSON Schema of its request, of a preparation of its options."""
+        return await self._transport.ask(answers.CatalogueEntry, "GET /v1/catalogue/jobs/{job_kind}", kind)
+
     async def storage(self) -> answers.Storage:
         """Return what the files of the project take, and its quota."""
         return await self._transport.ask(answers.Storage, "GET /v1/storage")

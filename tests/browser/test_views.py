@@ -1,0 +1,113 @@
+"""Every view, in both themes and at every width: accessible, fast, and of this host alone."""
+
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from graftwork import DatasetFailedError, Graftwork
+from tests.browser.conftest import Visit
+from tests.support.pages import HOSTILE, people, pictures, sensors, tickets
+from tests.support.servers import Service
+
+_WIDTHS = (320, 1280, 3840)
+
+
+@pytest.fixture(scope="module")
+def views(running: Service, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Views by name, of a service that holds something of everything."""
+    folder = tmp_path_factory.mktemp("files")
+    with running.client() as graftwork:
+        table = _upload(graftwork, people(folder / "people.csv"), HOSTILE, columns={"churn": "target"})
+        _upload(graftwork, tickets(folder / "tickets.jsonl"), "tickets")
+        series = _upload(graftwork, sensors(folder / "sensors.npz"), "sensors", modality="series")
+        with pytest.raises(DatasetFailedError) as failed:
+            graftwork.datasets.create(folder / "sensors.npz", name="doubtful")
+        images = _upload(graftwork, pictures(folder / "digits.zip"), "digits")
+        strategy = {"kind": "linear_probe"}
+        heads = [{"kind": "classifier", "target": "churn"}]
+        job = graftwork.jobs.create(
+            kind="fine_tuning", dataset=table, heads=heads, name="churn", training={"epochs": 3}, wait=True
+        )
+        backbone = graftwork.jobs.create(
+            kind="pretraining",
+            dataset=images,
+            name="digits",
+            method={"kind": "autoencoder"},
+            training={"epochs": 4},
+            wait=True,
+        )
+        digits = graftwork.jobs.create(
+            kind="fine_tuning",
+            dataset=images,
+            name="reader",
+            model="digits",
+            strategy=strategy,
+            heads=[{"kind": "classifier", "target": "label"}],
+            wait=True,
+        )
+    models = {
+        name: made["outputs"][0]["model"]
+        for name, made in {"table": job, "backbone": backbone, "image": digits}.items()
+    }
+    return {
+        "data": "data",
+        **{
+            f"dataset of {name}": f"data/{one}"
+            for name, one in {
+                "a table": table,
+                "series": series,
+                "pictures": images,
+                "what failed": failed.value.dataset["id"],
+            }.items()
+        },
+        "jobs": "jobs",
+        "job": f"jobs/{job['id']}",
+        "pretraining": f"jobs/{backbone['id']}",
+        "new job": f"jobs/new?dataset={table}",
+        "models": "models",
+        **{f"model of a {name}": f"models/{one}" for name, one in models.items()},
+        "status": "status",
+        "keys": "keys",
+        "api": "api",
+        "request": "api/post%20%2Fv1%2Fjobs",
+        "request of a form": "api/post%20%2Fv1%2Fdatasets",
+    }
+
+
+def _upload(graftwork: Graftwork, file: Path, name: str, **options: object) -> str:
+    dataset_id: str = graftwork.datasets.create(file, name=name, **options)["id"]
+    return dataset_id
+
+
+def _settle(page: Page) -> None:
+    """Wait until the view is whole: nothing loads, and nothing was asked for half a second."""
+    expect(page.locator(".loading")).to_have_count(0)
+    page.wait_for_load_state("networkidle")
+
+
+def _violations(page: Page) -> list[str]:
+    found = Axe().run(page).response["violations"]
+    return [f"{one['id']}: {node['target']} {node['failureSummary']}" for one in found for node in one["nodes"]]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing_in_any_view(theme: str, visit: Visit, views: dict[str, str]) -> None:
+    assert _violations(visit(key=None, theme=theme)) == []
+    page = visit(theme=theme)
+    for name, view in views.items():
+        page.goto(f"{page.url.split('#')[0]}#/{view}")
+        _settle(page)
+        page.evaluate("document.querySelectorAll('details').forEach((details) => { details.open = true; })")
+        assert _violations(page) == [], name
+
+
+def test_no_view_scrolls_sideways_at_any_width(visit: Visit, views: dict[str, str]) -> None:
+    for width in _WIDTHS:
+        page = visit(width=width)
+        for name, view in views.items():
+            page.goto(f"{page.url.split('#')[0]}#/{view}")
+            _settle(page)
+            widths = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+            assert widths[0] <= widths[1], f"{name} at {width}"
