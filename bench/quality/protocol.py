@@ -18,7 +18,7 @@ from graftwork import Graftwork
 Json = dict[str, Any]
 DRAWS = (0, 1, 2)
 BATCH_SIZE = 200  # inputs of one request: 1,000 texts may exceed the client's timeout on a busy machine
-COUNTED = ("job.running", "training.finished")  # events that tell CPU seconds, none twice
+COUNTED = ("job.running", "training.finished", "model.refitted")  # events that tell CPU seconds, none twice
 TRAIN_ONLY = {"train": 1.0, "validation": 0.0, "test": 0.0}
 
 

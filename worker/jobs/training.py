@@ -188,6 +188,7 @@ def _cross_fit(context: JobContext, training: Run, parent: Bundle | None) -> Non
 
 def _refit(context: JobContext, measured: Run, parent: Bundle | None) -> Run:
     """Learn again from the labelled rows of all splits, where that is asked for; another attempt begins anew."""
+    watch = _Stopwatch()
     refitted = refit(measured, parent, context.settings.choosing_seconds)
     if refitted is None:
         return measured
@@ -198,7 +199,7 @@ def _refit(context: JobContext, measured: Run, parent: Bundle | None) -> Run:
     selected = refitted.selected.candidate
     message = f"Measured after learning from {before} rows; learned again from all {rows} labelled ones: {selected}."
     ladder = refitted.ladder()["ladder"] if refitted.selected is not measured.selected else None
-    data = {"rows": rows, "rows_before": before, "selected": selected, "ladder": ladder}
+    data = {**watch.elapsed(), "rows": rows, "rows_before": before, "selected": selected, "ladder": ladder}
     context.attempt.record_event("model.refitted", message, data)
     return refitted
 
