@@ -24,6 +24,7 @@ PLACES = {
     "finish.before_commit": "a job's results are in the transaction that ends it",
     "finish.committed": "a job has ended, and its trainer still runs",
     "cleanup.begun": "a supervisor cleans up after a trainer's death",
+    "webhook.sent": "a message was sent to a receiver, and its row does not say so",
     "migration.begun": "a migration's transaction is open",
 }
 _ACTION = re.compile(r"^(kill|exit:\d{1,3}|sleep:\d+(?:\.\d+)?)(?:@(\d+))?$")

@@ -46,6 +46,8 @@ from app.shares.turns import Turns
 from app.storage.collector import Collector
 from app.storage.endpoints import router as storage
 from app.web import pages
+from app.webhooks.delivery import Deliverer
+from app.webhooks.endpoints import router as webhooks
 
 
 def create_app(settings: Settings, queue: JobQueue | None = None, artifacts: ArtifactStore | None = None) -> FastAPI:
@@ -94,6 +96,7 @@ def create_app(settings: Settings, queue: JobQueue | None = None, artifacts: Art
         recommendations,
         catalogue,
         storage,
+        webhooks,
     )
     foreign = (router for protocol in PROTOCOLS for router in protocol.routers)
     for router in (health.router, health.metrics_router, *secured, *foreign):
@@ -127,11 +130,14 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     sweeper = Sweeper(services.database, services.queue, services.settings)
     collector = Collector(services.database, services.artifacts, services.settings)
     preloading = Preloading(services)
+    deliverer = Deliverer(services.database, settings, services.metrics)
     sweeper.start()
     collector.start()
     preloading.start()
+    deliverer.start()
     app.state.key_usage.start()
     yield
+    deliverer.stop()
     services.shadows.stop()
     app.state.key_usage.stop()
     preloading.stop()

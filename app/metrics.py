@@ -11,6 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
+from prometheus_client import Counter as PrometheusCounter
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from sqlalchemy.orm import Session
@@ -19,6 +20,7 @@ from app.db.session import Database
 from app.estimates import repository as estimates
 from app.jobs import lease, repository, workers
 from app.queue import JobQueue
+from app.webhooks import repository as webhooks
 
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
@@ -42,6 +44,13 @@ class Metrics:
         )
         self._warnings = _Warnings(database)
         self._registry.register(self._warnings)
+        self._registry.register(_Webhooks(database))
+        self._webhook_attempts = PrometheusCounter(
+            "graftwork_webhook_attempts",
+            "Attempts of this process to deliver messages of webhooks: delivered, failed (another follows) or dead.",
+            ("outcome",),
+            registry=self._registry,
+        )
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count a request; `route` is the template of its path, so that there are few of them."""
@@ -50,6 +59,10 @@ class Metrics:
     def warning(self, code: str) -> None:
         """Count a warning of a prediction, an embedding or a generation."""
         self._warnings.add(code)
+
+    def webhook_attempt(self, outcome: str) -> None:
+        """Count an attempt to deliver a message of a webhook."""
+        self._webhook_attempts.labels(outcome).inc()
 
     def text(self) -> bytes:
         """Return all metrics in Prometheus' text format. Raises SQLAlchemyError where the database is away."""
@@ -83,6 +96,29 @@ class _Warnings(Collector):
         for code, number in sorted(totals.items()):
             family.add_metric((code,), number)
         yield family
+
+
+class _Webhooks(Collector):
+    """Deliveries that are kept in the database, by status."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def describe(self) -> list[Metric]:
+        """Describe nothing, so that registering this collector queries no database."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        with self._database.reading() as session:
+            counts = {"pending": 0, "delivered": 0, "dead": 0, **dict(webhooks.counts(session))}
+            waited = webhooks.longest_wait(session)
+        help_text = "Deliveries of webhooks that are kept, by status; dead ones were given up."
+        deliveries = GaugeMetricFamily("graftwork_webhook_deliveries", help_text, labels=("status",))
+        for status, number in counts.items():
+            deliveries.add_metric((status,), number)
+        yield deliveries
+        help_text = "Seconds since the oldest pending delivery of a webhook was queued; 0 if there is none."
+        yield GaugeMetricFamily("graftwork_webhook_oldest_pending_seconds", help_text, value=waited)
 
 
 class _Rings(Collector):

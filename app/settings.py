@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import quote, urlsplit
 
-from pydantic import Field, SecretStr
+from pydantic import Field, IPvAnyNetwork, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.projects.limits import ProjectLimits
@@ -60,6 +60,31 @@ class Settings(BaseSettings):
     )
     allowed_hosts: list[str] = Field(
         default=[], description="Accepted Host headers; empty: loopback names if the API listens there, else all."
+    )
+    webhook_http: bool = Field(default=False, description="Whether webhooks may be sent by http; else by https alone.")
+    webhook_networks: list[IPvAnyNetwork] = Field(
+        default=[],
+        description='Networks that are not public and that webhooks may reach all the same, such as ["10.1.2.0/24"].',
+    )
+    webhook_seconds: float = Field(
+        default=1,
+        ge=0,
+        description="Interval at which an API process looks for messages of webhooks to deliver; 0: it delivers none.",
+    )
+    webhook_backoff_seconds: list[Annotated[float, Field(ge=0, le=7 * 86_400)]] = Field(
+        default=[5, 300, 1800, 7200, 18_000, 36_000, 36_000],
+        max_length=50,
+        description="Seconds to wait after each failed attempt of a delivery, up to a fifth more or less; after one "
+        "more attempt it is dead.",
+    )
+    webhook_failing_days: float = Field(
+        default=5,
+        ge=0,
+        description="Days for which every attempt of a webhook must have failed for it to be disabled when a delivery "
+        "dies; 0: it is never disabled.",
+    )
+    webhook_days: float = Field(
+        default=30, ge=0, description="Days for which deliveries of webhooks are kept after their end."
     )
     log_format: Literal["text", "json"] = Field(
         default="text", description="Log lines as plain text, or as JSON objects."

@@ -10,6 +10,7 @@ from app.aliases.comparison import Counts
 from app.aliases.traffic import Traffic
 from app.db.session import db_now
 from app.db.tables import AliasChangeRow, AliasRow, ModelRow, ShadowReportRow
+from app.webhooks import outbox
 
 __all__ = ["AliasChangeRow", "AliasRow", "ModelRow", "ShadowReportRow"]  # services know the types of rows from here
 
@@ -79,6 +80,7 @@ def put(session: Session, key: AliasKey, row: AliasRow | None, traffic: Traffic,
     row.model_id, row.traffic, row.updated_at = traffic.primary, traffic.as_json(), now
     session.flush()
     _note(session, key, row.revision, now, **meaning, **change)
+    _tell(session, key, row.revision, change["action"], traffic.primary)
     return row
 
 
@@ -89,6 +91,7 @@ def remove(session: Session, key: AliasKey, row: AliasRow) -> None:
     session.execute(delete(ShadowReportRow).where(key.of(ShadowReportRow)))
     now = session.execute(select(db_now())).scalar_one()
     _note(session, key, row.revision + 1, now, model_id=None, action="deleted")
+    _tell(session, key, row.revision + 1, "deleted", None)
 
 
 def note_first(session: Session, row: AliasRow) -> None:
@@ -127,6 +130,12 @@ def _note(session: Session, key: AliasKey, revision: int, now: float, **change: 
     session.execute(
         delete(AliasChangeRow).where(key.of(AliasChangeRow), AliasChangeRow.revision <= revision - MAX_CHANGES)
     )
+
+
+def _tell(session: Session, key: AliasKey, revision: int, action: str, model_id: str | None) -> None:
+    """Queue the messages of webhooks about a change."""
+    which = {"name": key.name, "alias": key.alias, "action": action}
+    outbox.alias_moved(session, key.project_id, **which, revision=revision, model_id=model_id)
 
 
 def _next_revision(session: Session, key: AliasKey) -> int:

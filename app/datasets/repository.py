@@ -4,7 +4,7 @@ import time
 from typing import Any
 from unicodedata import normalize
 
-from sqlalchemy import ColumnElement, case, select, update
+from sqlalchemy import ColumnElement, case, select, true, update
 from sqlalchemy.orm import Session
 
 from app.db.session import db_now
@@ -12,6 +12,7 @@ from app.db.tables import DatasetRow, JobRow
 from app.jobs.states import TERMINAL
 from app.kit.ids import new_id
 from app.kit.pages import Page, fetch_page
+from app.webhooks import outbox
 
 __all__ = ["DatasetRow"]  # services know the type of a row from here
 
@@ -111,26 +112,19 @@ def find_ever(session: Session, dataset_id: str) -> DatasetRow | None:
 
 def mark_preparing(session: Session, dataset_id: str | None, job_id: str) -> None:
     """Note that the job that prepares a dataset begins once more; other jobs own no dataset."""
-    _change_owned(session, dataset_id, job_id, status="preparing", error=None)
+    change = update(DatasetRow).where(DatasetRow.id == dataset_id, DatasetRow.job_id == job_id)
+    session.execute(change.values(status="preparing", error=None).execution_options(synchronize_session=False))
 
 
 def mark_failed(session: Session, dataset_id: str | None, job_id: str, error: dict[str, Any]) -> None:
     """Note that the job that prepares a dataset has ended without success, unless the dataset says why by itself."""
-    _change_owned(session, dataset_id, job_id, before="preparing", status="failed", error=error)
-
-
-def _change_owned(
-    session: Session, dataset_id: str | None, job_id: str, *, before: str | None = None, **values: Any
-) -> None:
-    change = update(DatasetRow).where(DatasetRow.id == dataset_id, DatasetRow.job_id == job_id)
-    if before is not None:
-        change = change.where(DatasetRow.status == before)
-    session.execute(change.values(**values).execution_options(synchronize_session=False))
+    own = (DatasetRow.job_id == job_id) & (DatasetRow.status == "preparing")
+    _end(session, dataset_id, own, status="failed", error=error)
 
 
 def save_error(session: Session, dataset_id: str, error: dict[str, Any]) -> None:
     """Keep why a preparation failed, with the places in the upload."""
-    session.execute(update(DatasetRow).where(DatasetRow.id == dataset_id).values(status="failed", error=error))
+    _end(session, dataset_id, DatasetRow.status != "failed", status="failed", error=error)
 
 
 def save_prepared(
@@ -138,5 +132,12 @@ def save_prepared(
 ) -> None:
     """Keep what a preparation made; the dataset is ready."""
     ready = {"status": "ready", "spec": spec, "report": report, "files": files, "prepared_at": db_now()}
-    change = update(DatasetRow).where(DatasetRow.id == dataset_id).values(**ready)
-    session.execute(change.execution_options(synchronize_session=False))
+    _end(session, dataset_id, true(), **ready)
+
+
+def _end(session: Session, dataset_id: str | None, which: ColumnElement[bool], **values: Any) -> None:
+    """Change a dataset to ready or failed, if it is as the condition says, and queue the messages about it."""
+    change = update(DatasetRow).where(DatasetRow.id == dataset_id, which).values(**values).returning(DatasetRow.id)
+    changed = session.execute(change.execution_options(synchronize_session=False)).scalar_one_or_none()
+    if changed is not None:
+        outbox.dataset_ended(session, changed)

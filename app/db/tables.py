@@ -281,6 +281,59 @@ class ShadowReportRow(Base):
     updated_at: Mapped[float]
 
 
+class WebhookRow(Base):
+    """A receiver of messages about a project; its secrets sign them."""
+
+    __tablename__ = "webhooks"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
+    name: Mapped[str | None] = mapped_column(Name)
+    url: Mapped[str] = mapped_column(Text)
+    events: Mapped[list[Any]]  # types of events, or patterns such as job.*
+    secret: Mapped[str] = mapped_column(String(100))
+    old_secrets: Mapped[list[Any]]  # [{secret, until}] of rotated secrets, which sign, too, until then
+    enabled: Mapped[bool]
+    disabled_reason: Mapped[str | None] = mapped_column(Text)
+    disabled_at: Mapped[float | None]
+    failing_since: Mapped[float | None]  # the first attempt that failed since the last one that was answered 2xx
+    served_at: Mapped[float] = mapped_column(default=0.0)  # the last claim of a delivery of it
+    created_at: Mapped[float]
+
+    __table_args__ = (Index("ix_webhooks_project", "project_id", "id"),)
+
+
+class WebhookDeliveryRow(Base):
+    """One message to one webhook: pending, delivered or dead. Its id is the message's.
+
+    It names its webhook by no foreign key: one that is deleted at the moment must not fail the transaction of a job.
+    """
+
+    __tablename__ = "webhook_deliveries"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    webhook_id: Mapped[str] = mapped_column(Id)
+    type: Mapped[str] = mapped_column(String(100))
+    body: Mapped[str] = mapped_column(Text)  # what is signed and sent, the same at each attempt
+    status: Mapped[str] = mapped_column(String(20), default="pending")
+    attempts: Mapped[int] = mapped_column(default=0)  # since it was queued
+    token: Mapped[int] = mapped_column(default=0)  # counts its claims: the outcome of an earlier one is not written
+    created_at: Mapped[float]
+    queued_at: Mapped[float]  # when it was made, or last asked to be delivered again
+    next_attempt_at: Mapped[float]
+    lease_until: Mapped[float | None]  # until then the attempt under way is somebody's
+    last_attempt_at: Mapped[float | None]
+    last_status: Mapped[int | None]
+    last_error: Mapped[str | None] = mapped_column(Text)
+    ended_at: Mapped[float | None]
+
+    __table_args__ = (
+        Index("ix_webhook_deliveries_webhook", "webhook_id", "id"),
+        Index("ix_webhook_deliveries_due", "status", "next_attempt_at"),
+        Index("ix_webhook_deliveries_ended", "ended_at"),
+    )
+
+
 class IdempotencyRow(Base):
     """The response to a creating request with an Idempotency-Key, replayed when it is retried."""
 

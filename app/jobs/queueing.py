@@ -15,6 +15,7 @@ from app.jobs.repository import JobRow
 from app.kit import logs
 from app.queue import JobQueue
 from app.storage.quotas import refuse_full
+from app.webhooks import outbox
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +39,7 @@ def enqueue(session: Session, queue: JobQueue, project_id: str, columns: JobColu
     """Add a queued job and its first event; a worker is rung once that is committed."""
     row = repository.add(session, project_id, columns, logs.trace.get())
     events.append(session, row.id, "job.queued", "Queued.")
+    outbox.warned(session, row.id, (warning.model_dump(mode="json") for warning in columns.warnings))
     after_commit(session, partial(log.info, "job %s is queued", row.id))
     session.refresh(row)
     after_commit(session, partial(failpoints.reach, "submit.committed"))

@@ -16,6 +16,7 @@ from app.db.session import db_now
 from app.jobs.repository import JobRow, has_pausing_child, unfinished_children
 from app.jobs.states import Status, sources
 from app.sweeps import repository as trials
+from app.webhooks import outbox
 
 
 class JobError(BaseModel):
@@ -136,6 +137,8 @@ def end_owned(session: Session, job_id: str, dataset_id: str | None, error: dict
 
 
 def record_end(session: Session, job_id: str, to: str, message: str, error: JobError | None) -> None:
-    """Append the event of a job's end."""
+    """Append the event of a job's end, and queue the messages of webhooks about it."""
     level: events.Level = "error" if to == "failed" else "info"
-    events.append(session, job_id, f"job.{to}", message, {"error": error and error.model_dump()}, level=level)
+    reason = None if error is None else error.model_dump()
+    events.append(session, job_id, f"job.{to}", message, {"error": reason}, level=level)
+    outbox.job_ended(session, job_id, to, reason)

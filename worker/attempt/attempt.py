@@ -29,6 +29,7 @@ from app.kit.ids import new_id
 from app.ml.evaluation.curve import Curve
 from app.ml.spec import WarningItem
 from app.storage.quotas import refuse_exceeded
+from app.webhooks import outbox
 
 log = logging.getLogger(__name__)
 
@@ -103,6 +104,7 @@ class Attempt:
             for item in new:
                 kind = f"warning.{item['code']}"
                 events.append(session, self.lease.job_id, kind, item["message"], item, "warning")
+            outbox.warned(session, self.lease.job_id, new)
 
         self.commit_with_retry(add)
 

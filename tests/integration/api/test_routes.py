@@ -10,9 +10,11 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute, iter_route_contexts
 from sqlalchemy import select
 
-from app.db.tables import AliasRow, DatasetRow, JobRow, ModelRow
+from app.db.tables import AliasRow, DatasetRow, JobRow, ModelRow, WebhookDeliveryRow, WebhookRow
 from app.dependencies import Services
 from app.settings import Settings
+from app.webhooks import repository as webhooks
+from app.webhooks.signing import new_secret
 from tests.conftest import MakeKey
 from tests.support.http import Http
 from tests.support.models import add_model
@@ -97,6 +99,7 @@ def test_a_key_with_no_scope_may_do_nothing(app: FastAPI, make_key: MakeKey, key
 BODIES: dict[str, dict[str, Any]] = {
     "/v1/keys": {"json": {"name": "mine"}},
     "/rotate": {"json": {}},
+    "/v1/webhooks": {"json": {"url": "https://192.0.2.1/", "events": ["*"]}},
     "/extend": {"json": {"epochs": 1}},
     "/v1/datasets": {"files": {"file": ("a.csv", CSV)}, "data": {"name": "mine"}},
     "/v1/jobs": {"json": {"kind": "pretraining", "dataset": "ds_x"}},
@@ -115,12 +118,17 @@ def body_for(path: str, method: str) -> dict[str, Any]:
     """A body that the route accepts, so that it gets as far as looking for its thing."""
     if method == "PUT":
         return {"json": {"model": "sizes"}}
+    if method == "PATCH":
+        return {"json": {}}
     return next((body for end, body in BODIES.items() if method == "POST" and path.endswith(end)), {})
 
 
 @pytest.fixture
 def things(client: Http, services: Services, settings: Settings, project_id: str) -> dict[str, str]:
     """One of each, of the first project: what stands in for a path's parameters."""
+    url, secret = "https://192.0.2.1/", new_secret()
+    with services.database.writing() as session:
+        webhook = webhooks.add(session, project_id, name=None, url=url, events=["*"], secret=secret).id
     model = add_model(services, project_id, "sizes")
     client.put("/v1/models/sizes/aliases/best", json={"model": model.id})
     dataset = client.post("/v1/datasets", files={"file": ("a.csv", CSV)}, data={"name": "mine"}).json()
@@ -128,13 +136,16 @@ def things(client: Http, services: Services, settings: Settings, project_id: str
     with services.database.writing() as session:
         session.get_one(JobRow, dataset["job"]).files = {"manifest.json": model.files["manifest.json"]}
     key = client.get("/v1/keys").json()["data"][0]["id"]
+    delivery = client.get(f"/v1/webhooks/{webhook}/deliveries").json()["data"][0]["id"]
     job = {"job_id": dataset["job"], "kind": "learning", "job_kind": "export"}
-    return {"dataset_id": dataset["id"], **job, "ref": model.id, "version": "1", "key_id": key}
+    sent = {"webhook_id": webhook, "delivery_id": delivery}
+    return {"dataset_id": dataset["id"], **job, "ref": model.id, "version": "1", "key_id": key, **sent}
 
 
 def snapshot(services: Services) -> list[dict[str, Any]]:
     with services.database.reading() as session:
-        rows = [row for table in (DatasetRow, JobRow, ModelRow, AliasRow) for row in session.scalars(select(table))]
+        tables = (DatasetRow, JobRow, ModelRow, AliasRow, WebhookRow, WebhookDeliveryRow)
+        rows = [row for table in tables for row in session.scalars(select(table))]
         return [{column.key: getattr(row, column.key) for column in row.__table__.columns} for row in rows]
 
 
@@ -155,7 +166,7 @@ def test_another_project_sees_and_changes_nothing(
             check_refusal(answer, 404)
             tried += 1
     assert tried >= 60
-    for path in ("/v1/datasets", "/v1/jobs", "/v1/models"):
+    for path in ("/v1/datasets", "/v1/jobs", "/v1/models", "/v1/webhooks"):
         assert stranger.get(path).json()["data"] == []
         assert len(client.get(path).json()["data"]) == 1
         after = client.get(path).json()["data"][0]["id"]

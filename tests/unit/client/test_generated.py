@@ -14,7 +14,7 @@ import pytest
 
 import graftwork
 from graftwork import requests
-from graftwork._async import admin, client, datasets, heads, jobs, keys, models
+from graftwork._async import admin, client, datasets, heads, jobs, keys, models, webhooks
 
 CLIENT = Path(__file__).parents[3] / "clients" / "python"
 ROUTE = re.compile(r"(GET|POST|PUT|PATCH|DELETE) /")
@@ -26,6 +26,7 @@ RESOURCES: dict[str, type[Any]] = {
     "heads.py": heads.AsyncHeads,
     "keys.py": keys.AsyncKeys,
     "admin.py": admin.AsyncAdmin,
+    "webhooks.py": webhooks.AsyncWebhooks,
 }
 # Fields that go by another name.
 OTHERWISE = {

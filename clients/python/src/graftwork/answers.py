@@ -1332,3 +1332,80 @@ class Storage(Answer):
     project: Usage
     quota: Quota
     service: ServiceStorage | None
+
+
+class NewWebhook(Answer):
+    """A webhook with a secret that was just made."""
+
+    id: str
+    object: Literal["webhook"]
+    name: str | None
+    url: str
+    events: list[str]
+    enabled: bool
+    disabled_reason: str | None
+    """Why it is disabled; null while it is enabled."""
+    disabled_at: datetime | None
+    failing_since: datetime | None
+    """When its attempts began to fail; null: the last one went well."""
+    old_secrets_until: datetime | None
+    """Until when earlier secrets sign, too; null: none does."""
+    created_at: datetime
+    secret: str
+    """What signs its messages, `whsec_...`; it is shown this once."""
+
+
+class Webhook(Answer):
+    """A webhook without its secret."""
+
+    id: str
+    object: Literal["webhook"]
+    name: str | None
+    url: str
+    events: list[str]
+    enabled: bool
+    disabled_reason: str | None
+    """Why it is disabled; null while it is enabled."""
+    disabled_at: datetime | None
+    failing_since: datetime | None
+    """When its attempts began to fail; null: the last one went well."""
+    old_secrets_until: datetime | None
+    """Until when earlier secrets sign, too; null: none does."""
+    created_at: datetime
+
+
+class WebhookTest(Answer):
+    """What a receiver said to a message of type `webhook.test`."""
+
+    object: Literal["webhook_test"]
+    id: str
+    """The message's webhook-id."""
+    delivered: bool
+    """Whether it answered 2xx."""
+    status: int | None
+    """The HTTP status of its answer; null: there was none."""
+    error: str | None
+    """What went wrong; null: nothing."""
+    seconds: float
+
+
+class WebhookDelivery(Answer):
+    """One message to a webhook; it is sent again and again until it is delivered or dead."""
+
+    id: str
+    """The message's webhook-id, the same at each attempt."""
+    object: Literal["webhook_delivery"]
+    type: str
+    status: Literal["pending", "delivered", "dead"]
+    attempts: int
+    """Made since it was queued, or asked to be delivered again."""
+    last_attempt_at: datetime | None
+    last_status: int | None
+    """The HTTP status of the last answer; null: there was none."""
+    last_error: str | None
+    next_attempt_at: datetime | None
+    """Of a pending one: the earliest time of its next attempt."""
+    created_at: datetime
+    ended_at: datetime | None
+    payload: dict[str, Any]
+    """What is sent."""

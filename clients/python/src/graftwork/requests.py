@@ -1815,6 +1815,37 @@ class RecommendationRequest(TypedDict, total=False):
     """Up to 16 strings of your own."""
 
 
+class WebhookRequest(TypedDict, total=False):
+    """A new webhook."""
+
+    url: Required[str]
+    """Where messages are sent by POST; https, without user name, password and #."""
+    events: Required[Sequence[str]]
+    """Types of events (job.succeeded), or patterns of them: job.* or *."""
+    name: str | None
+    """What it is for."""
+
+
+class WebhookChange(TypedDict, total=False):
+    """What is to change of a webhook; fields that are left out stay as they are."""
+
+    url: str | None
+    """Where messages are sent by POST; https, without user name, password and #."""
+    events: Sequence[str] | None
+    """Types of events (job.succeeded), or patterns of them: job.* or *."""
+    name: str | None
+    """What it is for; null: it has no name."""
+    enabled: bool | None
+    """false: nothing is sent to it, and no message is kept for it; true: from now on again."""
+
+
+class SecretRequest(TypedDict, total=False):
+    """How the secret of a webhook is replaced."""
+
+    overlap: float
+    """Seconds for which earlier secrets sign, too; 0: they never sign again. Default: 86400."""
+
+
 class DatasetOptions(TypedDict, total=False):
     """Keyword arguments of a method."""
 
@@ -2029,6 +2060,30 @@ class AllJobsFilters(TypedDict, total=False):
 class ProjectFilters(TypedDict, total=False):
     """Keyword arguments of a method."""
 
+    limit: int
+    """Entries in one page. Default: 20."""
+    after: str | None
+    """The last id of the page before."""
+    order: Literal["asc", "desc"]
+    """By time of creation. Default: "desc"."""
+
+
+class WebhookFilters(TypedDict, total=False):
+    """Keyword arguments of a method."""
+
+    limit: int
+    """Entries in one page. Default: 20."""
+    after: str | None
+    """The last id of the page before."""
+    order: Literal["asc", "desc"]
+    """By time of creation. Default: "desc"."""
+
+
+class DeliveryFilters(TypedDict, total=False):
+    """Keyword arguments of a method."""
+
+    status: Literal["pending", "delivered", "dead"] | None
+    """Only those of this status."""
     limit: int
     """Entries in one page. Default: 20."""
     after: str | None

@@ -12,6 +12,7 @@ from graftwork._async.jobs import AsyncJobs
 from graftwork._async.keys import AsyncKeys
 from graftwork._async.models import AsyncModels
 from graftwork._async.transport import AsyncTransport
+from graftwork._async.webhooks import AsyncWebhooks
 
 
 class AsyncGraftwork:
@@ -33,6 +34,7 @@ class AsyncGraftwork:
         self.heads = AsyncHeads(self._transport)
         self.keys = AsyncKeys(self._transport)
         self.admin = AsyncAdmin(self._transport)
+        self.webhooks = AsyncWebhooks(self._transport)
 
     async def catalogue(self) -> answers.Catalogue:
         """Return every kind that a job's config can name, by family, and the published weights."""

@@ -61,12 +61,12 @@ class AsyncTransport:
         return [answer.from_json(entry) for entry in (await self.send(route, *parts, **options))["data"]]
 
     async def items(
-        self, answer: type[AnswerType], route: str, filters: Mapping[str, Any]
+        self, answer: type[AnswerType], route: str, filters: Mapping[str, Any], *parts: str
     ) -> AsyncIterator[AnswerType]:
         """Yield the entries of a list, page by page, from `after` on; `limit` is the size of a page."""
         query = {"limit": PAGE_SIZE, **filters}
         while True:
-            page = await self.send(route, query=query)
+            page = await self.send(route, *parts, query=query)
             for entry in page["data"]:
                 yield answer.from_json(entry)
             if not page["has_more"]:

@@ -12,6 +12,7 @@ from graftwork._sync.jobs import Jobs
 from graftwork._sync.keys import Keys
 from graftwork._sync.models import Models
 from graftwork._sync.transport import Transport
+from graftwork._sync.webhooks import Webhooks
 
 
 class Graftwork:
@@ -33,6 +34,7 @@ class Graftwork:
         self.heads = Heads(self._transport)
         self.keys = Keys(self._transport)
         self.admin = Admin(self._transport)
+        self.webhooks = Webhooks(self._transport)
 
     def catalogue(self) -> answers.Catalogue:
         """Return every kind that a job's config can name, by family, and the published weights."""

@@ -60,11 +60,13 @@ class Transport:
         """Return the entries of a list that is answered whole."""
         return [answer.from_json(entry) for entry in (self.send(route, *parts, **options))["data"]]
 
-    def items(self, answer: type[AnswerType], route: str, filters: Mapping[str, Any]) -> Iterator[AnswerType]:
+    def items(
+        self, answer: type[AnswerType], route: str, filters: Mapping[str, Any], *parts: str
+    ) -> Iterator[AnswerType]:
         """Yield the entries of a list, page by page, from `after` on; `limit` is the size of a page."""
         query = {"limit": PAGE_SIZE, **filters}
         while True:
-            page = self.send(route, query=query)
+            page = self.send(route, *parts, query=query)
             for entry in page["data"]:
                 yield answer.from_json(entry)
             if not page["has_more"]:

@@ -1,0 +1,1 @@
+"""Webhooks: messages about jobs, datasets, aliases and warnings, signed and sent to receivers of a project."""
