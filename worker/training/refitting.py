@@ -19,6 +19,7 @@ from worker.training.cross_validation import with_all_rows_in_train
 from worker.training.model_selection import automatic
 from worker.training.model_selection.ladder import FEW_ROWS
 from worker.training.run import Run
+from worker.training.selected import Selected
 
 
 def refit(measured: Run, parent: Bundle | None, most_seconds: float = math.inf) -> Run | None:
@@ -54,8 +55,13 @@ def _selected_again(measured: Run, parent: Bundle | None, most_seconds: float) -
     again = automatic.prepare(
         config, data, device=measured.state.device, parent=parent, cache=measured.cache, most_seconds=left
     )
-    # Whether the model helps has been said, and is its lineage.
-    return again if again.starts_from_model == measured.starts_from_model and again.state.held_out else None
+    # Whether the model helps has been said, and is its lineage; and nothing may win because the budget left others out.
+    complete = again.selected is not None and _compared(selected) <= _compared(again.selected)
+    return again if complete and again.starts_from_model == measured.starts_from_model else None
+
+
+def _compared(selected: Selected) -> set[str]:
+    return {rung.candidate for rung in selected.ladder if rung.score is not None and rung.candidate != "blend"}
 
 
 def _solved_again(measured: Run, parent: Bundle | None) -> Run | None:

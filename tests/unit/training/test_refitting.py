@@ -98,6 +98,17 @@ def test_of_very_few_rows_the_selection_is_repeated_on_all_of_them() -> None:
     assert solved_for.selected is run.selected, "the budget is not enough to select twice"
 
 
+def test_a_selection_that_lacks_candidates_of_the_first_one_does_not_count() -> None:
+    run = trained(table(count=120), ("raw", "nearest_neighbours"))
+    assert run.selected is not None
+    assert run.requested is not None
+    fewer = run.requested.strategy.model_copy(update={"candidates": ("raw",)})
+    run.requested = run.requested.model_copy(update={"strategy": fewer})
+    again = refit(run, None)
+    assert again is not None
+    assert again.selected is run.selected
+
+
 @pytest.mark.parametrize(
     "run",
     [

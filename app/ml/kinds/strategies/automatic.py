@@ -130,6 +130,9 @@ def _refit(context: ResolutionContext) -> tuple[str, str]:
 
 
 def candidates_for(modality: ModalityKind, *, pretrained: bool) -> tuple[CandidateName, ...]:
-    """Return what may be tried on data of a modality, the cheapest first."""
+    """Return what may be tried on data of a modality, the cheapest first; the probe of a given model early."""
     cheap, networks = _SIMPLE[modality], _NETWORKS[modality]
-    return (*cheap, "untrained", "linear_probe", *networks, "lp_ft", "full") if pretrained else (*cheap, *networks)
+    if not pretrained:
+        return (*cheap, *networks)
+    cheapest, others = cheap[:2], cheap[2:]
+    return (*cheapest, "linear_probe", *others, "untrained", *networks, "lp_ft", "full")
