@@ -11,7 +11,7 @@ PEERS ?= bench-peers
 export OMP_NUM_THREADS ?= 1
 unexport PYTHONDONTWRITEBYTECODE # each process that tests start would compile every file anew
 
-.PHONY: help install test slow browser fuzz check chaos fire demo bench lock clean
+.PHONY: help install test slow browser notebooks fuzz check chaos fire demo bench lock clean
 
 help: ## Say what can be made
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/'
@@ -36,6 +36,9 @@ slow: $(STAMP) ## Run the slow tests
 
 browser: $(STAMP) ## Run the tests of the page in Chromium, Debian's or the one that CHROMIUM names
 	$(BIN)/python -m pytest -m browser tests/browser
+
+notebooks: $(STAMP) ## Execute the notebooks, each with a service of its own; KEEP=1 writes down what they answer
+	$(BIN)/python -m pytest --nbmake --nbmake-timeout 600 $(if $(KEEP),--overwrite) notebooks
 
 fuzz: $(STAMP) ## Draw new examples where `make test` repeats the same ones
 	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadgroup --no-loadscope-reorder -m "hypothesis and not slow" --hypothesis-profile=fuzz
