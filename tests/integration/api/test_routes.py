@@ -21,7 +21,7 @@ from tests.support.models import add_model
 from tests.support.problems import OTHER_PROTOCOLS, check_problem, check_refusal
 from tests.support.work import run_jobs
 
-OPEN = re.compile(r"(/v2)?/health/\w+|/|/docs|/page/.*|/openapi\.json")
+OPEN = re.compile(r"(/v2)?/health/\w+|/|/docs|/page/.*|/guide(/.*)?|/openapi\.json")
 SHARED = ("/v1/admin/", "/v1/catalogue/")  # an administrator's (tests/integration/api/test_admin), and everybody's
 CSV = b"a,b\n" + b"".join(b"%d,%d\n" % (i, i * i) for i in range(20))
 
@@ -186,7 +186,8 @@ def test_the_owner_does_see_them(app: FastAPI, client: Http, things: dict[str, s
 def test_a_query_parameter_that_a_route_does_not_have_is_refused_everywhere(
     app: FastAPI, client: Http, things: dict[str, str]
 ) -> None:
-    parameters = {**things, "name": "sizes", "alias": "best", "folder": "views"}
+    folders = dict.fromkeys(("folder", "inner", "innermost"), "views")
+    parameters = {**things, **folders, "name": "sizes", "alias": "best"}
     tried = set()
     for method, path in routes(app):
         if method == "HEAD":  # the answer of its GET, without the body
