@@ -38,7 +38,7 @@ browser: $(STAMP) ## Run the tests of the page in Chromium, Debian's or the one 
 	$(BIN)/python -m pytest -m browser tests/browser
 
 notebooks: $(STAMP) ## Execute the notebooks, each with a service of its own; KEEP=1 writes down what they answer
-	$(BIN)/python -m pytest --nbmake --nbmake-timeout 600 $(if $(KEEP),--overwrite) notebooks
+	$(BIN)/python -m pytest -n 2 --nbmake --nbmake-timeout 600 $(if $(KEEP),--overwrite) notebooks
 
 guide: $(STAMP) ## Build the guide out of docs/ into build/guide, where the service finds it
 	$(BIN)/zensical build --strict
