@@ -45,6 +45,8 @@ from app.shares.limits import Limits
 from app.shares.turns import Turns
 from app.storage.collector import Collector
 from app.storage.endpoints import router as storage
+from app.tracking.endpoints import router as tracking
+from app.tracking.writer import MlflowWriter
 from app.web import pages
 from app.webhooks.delivery import Deliverer
 from app.webhooks.endpoints import router as webhooks
@@ -96,6 +98,7 @@ def create_app(settings: Settings, queue: JobQueue | None = None, artifacts: Art
         recommendations,
         catalogue,
         storage,
+        tracking,
         webhooks,
     )
     foreign = (router for protocol in PROTOCOLS for router in protocol.routers)
@@ -135,9 +138,12 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     sweeper.start()
     collector.start()
     preloading.start()
+    writer = MlflowWriter(services.database, settings)
     deliverer.start()
+    writer.start()
     app.state.key_usage.start()
     yield
+    writer.stop()
     deliverer.stop()
     services.shadows.stop()
     app.state.key_usage.stop()

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import quote, urlsplit
 
-from pydantic import Field, IPvAnyNetwork, SecretStr
+from pydantic import Field, IPvAnyNetwork, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.projects.limits import ProjectLimits
@@ -61,10 +61,14 @@ class Settings(BaseSettings):
     allowed_hosts: list[str] = Field(
         default=[], description="Accepted Host headers; empty: loopback names if the API listens there, else all."
     )
-    webhook_http: bool = Field(default=False, description="Whether webhooks may be sent by http; else by https alone.")
+    webhook_http: bool = Field(
+        default=False,
+        description="Whether webhooks, and MLflow servers named by requests, may be reached by http; else https alone.",
+    )
     webhook_networks: list[IPvAnyNetwork] = Field(
         default=[],
-        description='Networks that are not public and that webhooks may reach all the same, such as ["10.1.2.0/24"].',
+        description="Networks that are not public, and where webhooks, and MLflow servers named by requests, may "
+        'be all the same, such as ["10.1.2.0/24"].',
     )
     webhook_seconds: float = Field(
         default=1,
@@ -85,6 +89,26 @@ class Settings(BaseSettings):
     )
     webhook_days: float = Field(
         default=30, ge=0, description="Days for which deliveries of webhooks are kept after their end."
+    )
+    public_url: str = Field(
+        default="",
+        pattern=r"^(https?://.+[^/])?$",
+        description="URL under which people reach the API, for links that other programs keep; empty: links are paths.",
+    )
+    mlflow_url: SecretStr = Field(
+        default=SecretStr(""),
+        description="URL of an MLflow tracking server, with user name and password where it wants them, to which jobs "
+        "that have ended are written; empty: only to servers that requests name.",
+    )
+    mlflow_token: SecretStr | None = Field(default=None, description="Bearer token that this server wants.")
+    mlflow_experiment: str = Field(
+        default="graftwork",
+        min_length=1,
+        max_length=500,
+        description="Experiment that runs belong to in MLflow, made where there is none.",
+    )
+    mlflow_seconds: float = Field(
+        default=10, gt=0, description="Interval at which jobs that have ended are looked for, to be written to MLflow."
     )
     log_format: Literal["text", "json"] = Field(
         default="text", description="Log lines as plain text, or as JSON objects."
@@ -249,6 +273,14 @@ class Settings(BaseSettings):
         "recommendations and estimates.",
     )
     threads: int = Field(default=0, ge=0, description="CPU threads of a trainer; 0: all cores.")
+
+    @field_validator("mlflow_url")
+    @classmethod
+    def _is_url(cls, url: SecretStr) -> SecretStr:
+        if url.get_secret_value() and not url.get_secret_value().startswith(("http://", "https://")):
+            msg = "write a whole URL that begins with https:// or http://"
+            raise ValueError(msg)
+        return url
 
     @cached_property
     def guide_folder(self) -> Path:

@@ -85,6 +85,7 @@ class JobKind(Frozen):
     cannot_pause: ClassVar[str | None] = None
     cannot_retry: ClassVar[str | None] = None
     cannot_extend: ClassVar[str | None] = CANNOT_EXTEND
+    is_tracked: ClassVar[bool] = False  # whether such jobs are written to the operator's MLflow server
     if TYPE_CHECKING:  # no field of its own: the order of a subclass's fields is its schema's
         kind: str
 

@@ -121,6 +121,8 @@ class WarningCode(StrEnum):
         "worse_than_untrained",
         "A linear probe does worse on the features of a pretraining than on those of the network before it.",
     )
+    NOT_TRACKED = "not_tracked", "A job could not be written to the tracking server that the service writes to."
+    TRACKING_CHANGED = "tracking_changed", "A tracking server keeps names or values of a job in another form."
     EVALUATED_ON_TRAIN = "evaluated_on_train", "An evaluation measured rows that the model has learned from."
 
 

@@ -1,6 +1,6 @@
 """Evaluation: a model, and maybe a baseline, measured on the rows of a split. It makes no model."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 from sqlalchemy.orm import Session
@@ -25,6 +25,8 @@ from app.models import service as models
 
 class EvaluationRequest(JobKind):
     """Measure a fine-tuned model on a dataset, or compare it with another one on the same rows."""
+
+    is_tracked: ClassVar[bool] = True
 
     kind: Literal["evaluation"]
     model: ModelRef = Field(description="The model: an id, name, name@version or name@alias.")

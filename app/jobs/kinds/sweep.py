@@ -39,6 +39,7 @@ class SweepRequest(JobKind):
     """Try many values for some fields of a pretraining or a fine-tuning, and keep the best model."""
 
     cannot_retry: ClassVar[str | None] = CANNOT_RETRY
+    is_tracked: ClassVar[bool] = True
 
     kind: Literal["sweep"]
     name: ModelName | None = Field(None, description="Name of the best model; null: the base's.")

@@ -40,6 +40,7 @@ class TrainingRequest(JobKind):
     """The fields of every training; a subclass is a learning config, too, which is half of the request."""
 
     cannot_extend: ClassVar[str | None] = None
+    is_tracked: ClassVar[bool] = True
     learning: ClassVar[type[PretrainingConfig] | type[FineTuningConfig]]
     resolved_learning: ClassVar[type[ResolvedPretraining] | type[ResolvedFineTuning]]
 

@@ -100,6 +100,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "/v1/keys": {"json": {"name": "mine"}},
     "/rotate": {"json": {}},
     "/v1/webhooks": {"json": {"url": "https://192.0.2.1/", "events": ["*"]}},
+    "/mlflow": {"json": {}},
     "/extend": {"json": {"epochs": 1}},
     "/v1/datasets": {"files": {"file": ("a.csv", CSV)}, "data": {"name": "mine"}},
     "/v1/jobs": {"json": {"kind": "pretraining", "dataset": "ds_x"}},

@@ -262,6 +262,8 @@ WarningCode: TypeAlias = Literal[
     "model_not_used",
     "unknown_to_model",
     "worse_than_untrained",
+    "not_tracked",
+    "tracking_changed",
     "evaluated_on_train",
 ]
 
@@ -1332,6 +1334,27 @@ class Storage(Answer):
     project: Usage
     quota: Quota
     service: ServiceStorage | None
+
+
+class MlflowRun(Answer):
+    """The run that a job has become."""
+
+    object: Literal["mlflow_run"]
+    job: str
+    experiment: str
+    """Id of the experiment in MLflow."""
+    run: str
+    """Id of the run in MLflow."""
+    url: str
+    """Of the run's page there."""
+    created: bool
+    """False: the job had this run already, which was completed."""
+    metrics: int
+    """How many values of metrics were sent."""
+    parameters: int
+    """How many parameters were sent; those that the run had are not sent again."""
+    warnings: list[WarningItem]
+    """What MLflow has in another form."""
 
 
 class NewWebhook(Answer):

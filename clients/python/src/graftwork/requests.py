@@ -1815,6 +1815,21 @@ class RecommendationRequest(TypedDict, total=False):
     """Up to 16 strings of your own."""
 
 
+class MlflowRequest(TypedDict, total=False):
+    """Which MLflow tracking server a job is written to."""
+
+    url: str | None
+    """Of the server, without /api; null: the one that GRAFTWORK_MLFLOW_URL names. It must be public and https, unless GRAFTWORK_WEBHOOK_NETWORKS and GRAFTWORK_WEBHOOK_HTTP allow more."""
+    experiment: str | None
+    """Name of the experiment, made where there is none; null: GRAFTWORK_MLFLOW_EXPERIMENT."""
+    token: str | None
+    """Sent to this URL as a bearer token; it is not kept."""
+    username: str | None
+    """Sent to this URL with the password; it is not kept."""
+    password: str | None
+    """Sent to this URL with the user name; it is not kept."""
+
+
 class WebhookRequest(TypedDict, total=False):
     """A new webhook."""
 

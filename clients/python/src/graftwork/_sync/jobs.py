@@ -260,6 +260,14 @@ class Jobs:
         query = {"format": form, "head": head}
         return self._transport.read("GET /v1/jobs/{job_id}/curves/{kind}", job_id, kind, query=query)
 
+    def event_file(self, job_id: str) -> bytes:
+        """Return a job's curves, results and parameters as an event file of TensorBoard."""
+        return self._transport.read("GET /v1/jobs/{job_id}/tensorboard", job_id)
+
+    def write_to_mlflow(self, job_id: str, **server: Unpack[requests.MlflowRequest]) -> answers.MlflowRun:
+        """Write a job that has ended to an MLflow tracking server, by `url`, or to the service's own."""
+        return self._transport.ask(answers.MlflowRun, "POST /v1/jobs/{job_id}/mlflow", job_id, json=server)
+
     def checkpoints(self, job_id: str) -> answers.CheckpointList:
         """Return the stored checkpoints, newest first."""
         return self._transport.ask(answers.CheckpointList, "GET /v1/jobs/{job_id}/checkpoints", job_id)

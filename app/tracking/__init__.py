@@ -1,0 +1,1 @@
+"""What jobs measured, for programs that keep track of experiments: TensorBoard and MLflow."""
