@@ -11,7 +11,7 @@ PEERS ?= bench-peers
 export OMP_NUM_THREADS ?= 1
 unexport PYTHONDONTWRITEBYTECODE # each process that tests start would compile every file anew
 
-.PHONY: help install test slow browser notebooks guide fuzz check chaos fire demo bench mlflow lock clean
+.PHONY: help install test slow browser notebooks guide fuzz check chaos fire demo bench mlflow label-studio lock clean
 
 help: ## Say what can be made
 	@grep -E '^[a-z -]+:.*##' Makefile | sed 's/:.*##/\t/'
@@ -76,7 +76,7 @@ bench: $(STAMP) ## Time training, probing, starting and each lever against their
 	$(BIN)/python -m bench.serving.health
 
 # Programs that tests talk to, each in an environment of its own: they want other releases than ours.
-mlflow: ## Install a program that tests talk to; without it these tests are skipped
+mlflow label-studio: ## Install a program that tests talk to; without it these tests are skipped
 	$(PYTHON) -m venv $(VENV)/programs/$@
 	$(VENV)/programs/$@/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-$@.txt
 

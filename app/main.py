@@ -81,6 +81,7 @@ def create_app(settings: Settings, queue: JobQueue | None = None, artifacts: Art
     app.state.key_usage = KeyUsage(database)
     app.state.authenticator = Authenticator(database, app.state.key_usage)
     app.state.streams = Streams(database)
+    app.state.basic_prefixes = tuple(protocol.prefix for protocol in PROTOCOLS if protocol.takes_basic)
     errors.install(app, {protocol.prefix: protocol.error for protocol in PROTOCOLS})
     validation.install(app)
     secured = (

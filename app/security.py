@@ -5,9 +5,12 @@ not be asked, or not now, is never parsed.
 """
 
 import asyncio
+import base64
+import binascii
 import io
 import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, MutableMapping
+from contextlib import suppress
 from difflib import get_close_matches
 from typing import Annotated, Any, TypeVar
 
@@ -43,7 +46,7 @@ from app.shares.turns import Turns
 
 Value = TypeVar("Value")
 
-_INPUT_PATHS = ("/predictions", "/embeddings", "/infer", "/v1/heads")
+_INPUT_PATHS = ("/predictions", "/embeddings", "/infer", "/v1/heads", "/predict", "/webhook")
 _MAX_SMALL_BODY_BYTES = 1 << 20
 _MAX_INLINE_JSON_BYTES = 1 << 15  # larger bodies are parsed in a thread, so that the event loop stays free
 _PART_BYTES = 1 << 14
@@ -83,15 +86,29 @@ class Authenticator:
         Raises:
             UnauthorizedError: there is no key, or it is not valid.
         """
-        scheme, _, key = request.headers.get("authorization", "").partition(" ")
-        key = key.strip(" ")
-        if scheme.lower() != "bearer" or not key:
+        key = _key_of(request)
+        if not key:
             raise UnauthorizedError
-        digest = hash_key(key.encode("latin-1"))  # undoes the header's decoding, back to the bytes sent
+        digest = hash_key(key)
         principal = self.cached(digest) or await run_in_threadpool(self.look_up, digest)
         if principal is None:
             raise UnauthorizedError
         return principal
+
+
+def _key_of(request: Request) -> bytes:
+    """Return the key that a request shows: as a bearer token or, of some protocols, as the password of HTTP Basic.
+
+    Basic is no way to our own routes: browsers send it by themselves, whoever makes them ask.
+    """
+    scheme, _, value = request.headers.get("authorization", "").partition(" ")
+    shown = value.strip(" ").encode("latin-1")  # undoes the header's decoding, back to the bytes sent
+    if scheme.lower() == "bearer":
+        return shown
+    if scheme.lower() == "basic" and request.scope["path"].startswith(request.app.state.basic_prefixes):
+        with suppress(binascii.Error):
+            return base64.b64decode(shown, validate=True).partition(b":")[2]
+    return b""
 
 
 class StrictRequest(Request):

@@ -110,6 +110,15 @@ class Settings(BaseSettings):
     mlflow_seconds: float = Field(
         default=10, gt=0, description="Interval at which jobs that have ended are looked for, to be written to MLflow."
     )
+    label_studio_url: str = Field(
+        default="",
+        pattern=r"^(https?://.+[^/])?$",
+        description="URL of the Label Studio from which data of tasks are read that are given by their URLs; empty: "
+        "tasks hold their data.",
+    )
+    label_studio_token: SecretStr | None = Field(
+        default=None, description="Access token of a Label Studio user (the legacy one), to read uploaded files."
+    )
     log_format: Literal["text", "json"] = Field(
         default="text", description="Log lines as plain text, or as JSON objects."
     )

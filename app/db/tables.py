@@ -281,6 +281,21 @@ class ShadowReportRow(Base):
     updated_at: Mapped[float]
 
 
+class LabelledRow(Base):
+    """A row that a person has labelled in a labelling program, as an input of models of this name, and its label."""
+
+    __tablename__ = "labelled_rows"
+
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"), primary_key=True)
+    name: Mapped[str] = mapped_column(Name, primary_key=True)  # of models
+    source: Mapped[str] = mapped_column(Name, primary_key=True)  # the program's project
+    task: Mapped[str] = mapped_column(Id, primary_key=True)
+    annotation: Mapped[str] = mapped_column(Id)
+    content: Mapped[dict[str, Any]]  # {input, label}
+    is_learned: Mapped[bool]
+    updated_at: Mapped[float]
+
+
 class WebhookRow(Base):
     """A receiver of messages about a project; its secrets sign them."""
 

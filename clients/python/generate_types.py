@@ -18,7 +18,7 @@ from graftwork.answer import Answer
 Schema: TypeAlias = dict[str, Any]
 
 PACKAGE = Path(__file__).parent / "src" / "graftwork"
-FOREIGN_PROTOCOLS = ("/v2", "/openai")
+FOREIGN_PROTOCOLS = ("/v2", "/openai", "/label-studio")
 _PRIMITIVES = {"string": "str", "integer": "int", "number": "float", "boolean": "bool", "null": "None"}
 
 

@@ -19,7 +19,7 @@ def check_problem(answer: httpx.Response, status: int, code: str | None = None) 
     return body
 
 
-OTHER_PROTOCOLS = ("/v2", "/openai/")
+OTHER_PROTOCOLS = ("/v2", "/openai/", "/label-studio/")
 
 
 def check_refusal(answer: httpx.Response, status: int, code: str | None = None) -> None:

@@ -15,3 +15,4 @@ class Protocol:
     prefix: str
     routers: Sequence[APIRouter]
     error: ErrorShape
+    takes_basic: bool = False  # whether keys may come as the password of HTTP Basic: its clients send nothing else

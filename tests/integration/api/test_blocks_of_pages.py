@@ -50,6 +50,8 @@ NOT_RUN = {  # by page, the first line of a block
     ("evaluation.md", '"metrics": {"split": "test"'): "a part of an answer",
     ("jobs.md", "queued ─> preparing"): "a picture of the states",
     ("webhooks.md", '{"type": "job.succeeded"'): "a message",
+    ("tracking.md", "curl -OJ"): "its file is read in test_tensorboard.py",
+    ("tracking.md", 'curl -H "Authorization: Bearer $KEY"'): "it needs an MLflow; test_mlflow.py sends it to one",
     ("operations.md", 'RateLimit-Policy: "requests"'): "headers of an answer",
 }
 HERE = ("estimators.md", "evaluation.md", "heads.md", "imports.md", "jobs.md", "operations.md", "pretraining.md")

@@ -30,7 +30,9 @@ def scope_of(method: str, path: str) -> Scope:
     """What a route needs, by what it does: said here once more, from the reference alone."""
     if path == "/metrics" or path.startswith(("/v1/admin/", "/v1/keys")):
         return "admin"  # figures and jobs of all projects, and who may do what
-    if path.rsplit("/", 1)[-1] in ANSWERING or path.startswith(("/v2", "/openai/")):
+    if path == "/label-studio/{ref}/webhook":
+        return "write"
+    if path.rsplit("/", 1)[-1] in ANSWERING or path.startswith(("/v2", "/openai/", "/label-studio/")):
         return "predict"
     return "read" if method == "GET" or path.endswith("/previews") else "write"
 
