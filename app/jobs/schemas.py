@@ -19,6 +19,9 @@ class Progress(BaseModel):
     total_steps: int
     epoch: int
     eta_seconds: float | None
+    loss: float | None = Field(
+        default=None, description="Of a training: the mean training loss of the steps since the report before."
+    )
     kept_step: int | None = Field(
         default=None, description="Of a training that has ended: the step whose weights it kept; else null."
     )

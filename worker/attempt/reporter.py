@@ -28,6 +28,7 @@ class Reporter:
     points: dict[int, dict[str, Any]] = field(default_factory=dict)
     losses: list[dict[str, torch.Tensor]] = field(default_factory=list)
     last: StepDone | None = None
+    loss: float | None = None
 
     def start(self, event: Started) -> None:
         """Note where the run begins."""
@@ -60,7 +61,7 @@ class Reporter:
             self._collect(self.last)
         progress = progress_of(event.step, self.total_steps, self.last.epoch if self.last else 0, 0.0)
         ended = {"fraction": 1.0, "kept_step": event.kept_step}
-        self.attempt.report({**progress, **ended}, list(self.points.values()), "training")
+        self.attempt.report({**progress, **self._loss(), **ended}, list(self.points.values()), "training")
 
     def evaluated(self, event: Evaluated) -> None:
         """Collect a measurement."""
@@ -69,7 +70,11 @@ class Reporter:
     def _collect(self, event: StepDone) -> None:
         losses = self._mean_losses()
         self._refuse_diverged(event, losses.get("train/loss", 0.0))
+        self.loss = losses.get("train/loss", self.loss)
         self._point(event.step, event.epoch, {**losses, "train/lr": event.lr})
+
+    def _loss(self) -> dict[str, float | None]:
+        return {"loss": None if self.loss is None else _finite(self.loss)}
 
     def _write(self, event: StepDone) -> None:
         self._collect(event)
@@ -77,7 +82,7 @@ class Reporter:
         done = event.step - self.first_step
         eta = (time.monotonic() - self.began) / done * left if done else None
         progress = progress_of(event.step, self.total_steps, event.epoch, eta)
-        if self.attempt.report(progress, list(self.points.values()), "training"):
+        if self.attempt.report({**progress, **self._loss()}, list(self.points.values()), "training"):
             self.points.clear()
 
     def _refuse_diverged(self, event: StepDone, loss: float) -> None:

@@ -20,7 +20,7 @@ JOB: dict[str, Any] = {
     "name": "digits",
     "status": "running",
     "phase": "training",
-    "progress": {"fraction": 0.25, "step": 5, "total_steps": 20, "epoch": 1, "eta_seconds": 200.0},
+    "progress": {"fraction": 0.25, "step": 5, "total_steps": 20, "epoch": 1, "eta_seconds": 200.0, "loss": 0.51234},
     "created_at": "2024-02-29T10:00:00Z",
     "outputs": [{"model": "mdl_1"}],
     "error": None,
@@ -114,7 +114,7 @@ def test_progress_is_one_line_of_a_terminal() -> None:
     show(answers.Job.from_json(JOB))
     show(answers.Job.from_json({**JOB, "status": "succeeded"}))
     first, last = terminal.getvalue().removeprefix("\r").split("\r")
-    assert first == "pretraining digits running (training) 25%, step 5 of 20 3:20 min left"
+    assert first == "pretraining digits running (training) 25%, step 5 of 20 loss 0.5123 3:20 min left"
     assert last.rstrip() == "pretraining digits succeeded"
     assert last.endswith("\n")
     assert len(last) == len(first) + 1, "nothing of the longer line is left"

@@ -115,7 +115,7 @@ def server_ready(state: State) -> ServerReady:
 @router.get("")
 def server_metadata(_: CanPredict) -> ServerMetadata:
     """Return what answers, and its extensions of the protocol."""
-    return ServerMetadata(version=version_of("graftwork"))
+    return ServerMetadata(version=version_of("graftwork-server"))
 
 
 @router.get("/models/{ref}", responses=_MISSING)

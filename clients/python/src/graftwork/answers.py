@@ -200,6 +200,8 @@ class Progress(Answer):
     total_steps: int
     epoch: int
     eta_seconds: float | None
+    loss: float | None
+    """Of a training: the mean training loss of the steps since the report before."""
     kept_step: int | None
     """Of a training that has ended: the step whose weights it kept; else null."""
 

@@ -47,7 +47,7 @@ class ProgressLine:
 
 
 def describe(job: Answer) -> str:
-    """Return a job's name, state, share, step and remaining time, as far as they are known."""
+    """Return a job's name, state, share, step, loss and remaining time, as far as they are known."""
     words = [job.get("kind") or "job", job.get("name") or job["id"], job["status"]]
     if job.get("phase") and job["status"] not in ENDED:
         words.append(f"({job['phase']})")
@@ -56,6 +56,8 @@ def describe(job: Answer) -> str:
     progress = job.get("progress")
     if progress and job["status"] not in ENDED:
         words.append(f"{progress['fraction']:.0%}, step {progress['step']} of {progress['total_steps']}")
+        if progress.get("loss") is not None:
+            words.append(f"loss {progress['loss']:.4g}")
         if progress.get("eta_seconds") is not None:
             words.append(f"{duration(progress['eta_seconds'])} left")
     if job["status"] == "failed" and job.get("error"):
