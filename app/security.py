@@ -279,7 +279,9 @@ def _refuse_nul(request: Request) -> None:
         raise BadRequestError(msg)
 
 
-_bearer = HTTPBearer(auto_error=False, description="An API key, as printed by `graftwork keys create`.")
+_bearer = HTTPBearer(
+    auto_error=False, description="An API key, as `graftwork keys create` or `graftwork server keys create` prints it."
+)
 
 
 def secure_router(prefix: str, tag: str) -> APIRouter:

@@ -1,4 +1,4 @@
-"""`graftwork keys`: creates, lists, revokes and rotates the API keys of a project."""
+"""`graftwork server keys`: creates, lists, revokes and rotates the API keys of a project."""
 
 import os
 import sys
@@ -25,7 +25,7 @@ def create(project: str, name: str, scopes: list[str], days: float | None = None
     """Create a key of a project, which expires after so many days, and return it. Exits for an unknown scope."""
     unknown = sorted(set(scopes) - set(SCOPES))
     if unknown:
-        sys.exit(f"graftwork keys create: unknown scope {unknown[0]!r}; choose among {', '.join(SCOPES)}.")
+        sys.exit(f"graftwork server keys create: unknown scope {unknown[0]!r}; choose among {', '.join(SCOPES)}.")
 
     def made(session: Session) -> str:
         project_id = repository.ensure_project(session, project)
@@ -73,7 +73,7 @@ def _transacted(action: Callable[[Session], Value]) -> Value:
     try:
         return database.transact(action)
     except GraftworkError as error:
-        sys.exit(f"graftwork keys: {error.detail}")
+        sys.exit(f"graftwork server keys: {error.detail}")
     finally:
         database.close()
 
@@ -81,7 +81,7 @@ def _transacted(action: Callable[[Session], Value]) -> Value:
 def _project(session: Session, name: str) -> str:
     project_id = repository.project_named(session, name)
     if project_id is None:
-        sys.exit(f"graftwork keys: there is no project {name!r}.")
+        sys.exit(f"graftwork server keys: there is no project {name!r}.")
     return project_id
 
 

@@ -1,26 +1,44 @@
-"""The `graftwork` command line. Each command imports what it needs itself, so that `--help` is fast."""
+"""What the server adds to the `graftwork` command. Each command imports what it needs itself: `--help` is fast."""
 
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
+
+
+class Commands(TyperGroup):
+    """Commands that report a wrong setting or folder in one line, without a traceback."""
+
+    def main(self, *args: Any, **options: Any) -> Any:
+        """Run the command that the arguments name."""
+        try:
+            return super().main(*args, **options)
+        except ValueError as error:
+            sys.exit(_wrong_setting(error))
+        except OSError as error:  # such as a --data that is a file, or that may not be written to
+            sys.exit(f"graftwork: {error}")
+
 
 app = typer.Typer(
-    name="graftwork",
-    help="Pretrain one backbone, fine-tune many heads, predict, all over HTTP.",
+    cls=Commands,
+    help="Run Graftwork on this machine.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
 )
-keys = typer.Typer(help="API keys.", no_args_is_help=True)
-app.add_typer(keys, name="keys")
+server = typer.Typer(help="What asks no service, but works on its database: keys, storage.", no_args_is_help=True)
+keys = typer.Typer(help="API keys, without one.", no_args_is_help=True)
+app.add_typer(server, name="server")
+server.add_typer(keys, name="keys")
 
 Host = Annotated[str | None, typer.Option(help="Address to bind; 127.0.0.1 unless GRAFTWORK_HOST says otherwise.")]
 Port = Annotated[int | None, typer.Option(help="Port to bind; 0: any free one.", min=0, max=65535)]
 Project = Annotated[str, typer.Option(help="Project of the key.")]
-KeyId = Annotated[str, typer.Argument(help="Id of the key, as `graftwork keys list` shows it.")]
+KeyId = Annotated[str, typer.Argument(help="Id of the key, as `graftwork server keys list` shows it.")]
 Days = Annotated[float | None, typer.Option(help="Days until the key expires; it does not by default.", min=0.0001)]
 Data = Annotated[Path | None, typer.Option(help="Folder for database, artifacts and caches.")]
 
@@ -88,7 +106,7 @@ def backup(target: Annotated[Path, typer.Argument(help="New folder for the copy.
     copy(Settings(), target)
 
 
-@app.command()
+@server.command()
 def storage(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     data: Data = None,
@@ -175,13 +193,8 @@ def rotate_key(
 
 
 def main() -> None:
-    """Run the `graftwork` command; a wrong setting or folder is reported in one line, without a traceback."""
-    try:
-        app()
-    except ValueError as error:
-        sys.exit(_wrong_setting(error))
-    except OSError as error:  # such as a --data that is a file, or that may not be written to
-        sys.exit(f"graftwork: {error}")
+    """Run one of these commands."""
+    app(prog_name="graftwork")
 
 
 def _wrong_setting(error: ValueError) -> str:

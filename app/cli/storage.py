@@ -1,4 +1,4 @@
-"""The commands `graftwork storage`, the space that files take, and `graftwork gc`, garbage collection."""
+"""The commands `graftwork server storage`, the space that files take, and `graftwork gc`, garbage collection."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -45,6 +45,16 @@ def test_each_block_of_the_page_runs(page: str, running: Service, folder: Path) 
             assert re.search(r"^\d\s+0\.\d+|label", printed, re.MULTILINE), printed
 
 
+def test_the_main_job_is_short() -> None:
+    """At most eight commands, and at most twelve lines of Python."""
+    _, _, job = (ROOT / "README.md").read_text(encoding="utf-8").partition("### With the command")
+    (_, commands), (_, lines) = BLOCK.findall(job)[:2]
+    assert len([line for line in commands.splitlines() if line.startswith(("graftwork", "GRAFTWORK"))]) <= 8
+    assert len([line for line in lines.splitlines() if line.strip()]) <= 12
+    assert "graftwork predict" in commands
+    assert "models.predict" in lines
+
+
 def request(text: str, running: Service) -> str:
     """The body of a request as it is sent: with the id of the page's dataset."""
     body = json.loads(text)

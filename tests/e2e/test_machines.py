@@ -257,7 +257,7 @@ def test_a_collection_from_the_api_takes_what_no_row_names_and_leaves_the_models
     going = {name for name, action in told.items() if action == "trash"}
     assert going >= strays | {blob_key(sha256) for sha256 in passing.values()}
     assert blob_key(undisturbed) not in going
-    amounts = json.loads(graftwork_command(machines.api, "storage", "--json"))
+    amounts = json.loads(graftwork_command(machines.api, "server", "storage", "--json"))
     assert amounts["unreferenced"]["count"] >= 3  # a kill may have left one more
     collected(machines.api)
     assert machines.keys() == before - going | {trash_key(key) for key in going}

@@ -108,7 +108,7 @@ def test_an_api_that_is_killed_before_the_row_is_there_leaves_one_blob_for_the_s
     wait_until(lambda: files(running, "tmp") == [], "nothing is under way")
     assert collected(running) == {f"trash/{blob}": "delete"}
     assert [name for name in files(running, "artifacts") if name.endswith(blob)] == [blob]
-    assert "datasets" in graftwork_command(running, "storage")
+    assert "datasets" in graftwork_command(running, "server", "storage")
 
 
 @pytest.mark.slow

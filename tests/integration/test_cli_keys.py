@@ -1,4 +1,4 @@
-"""`graftwork keys`, on a database of its own."""
+"""`graftwork server keys`, on a database of its own."""
 
 import os
 import shutil
@@ -53,7 +53,7 @@ def test_a_key_is_made_listed_rotated_and_revoked(database: Database) -> None:
 @pytest.mark.parametrize("project", ["labs", "nowhere"])
 def test_what_is_not_there_is_said(database: Database, project: str) -> None:
     keys.create("labs", "one", ["admin"])
-    with pytest.raises(SystemExit, match="graftwork keys: "):
+    with pytest.raises(SystemExit, match="graftwork server keys: "):
         keys.revoke(project, "key_x")
     with pytest.raises(SystemExit, match="unknown scope 'root'"):
         keys.create("labs", "one", ["root"])
@@ -74,9 +74,9 @@ def test_the_first_key_and_its_folder_are_for_their_owner_alone(tmp_path: Path) 
 
 
 COMMANDS = [
-    ("keys", "list"),
-    ("keys", "create"),
-    ("storage",),
+    ("server", "keys", "list"),
+    ("server", "keys", "create"),
+    ("server", "storage"),
     ("gc", "--dry-run"),
     ("weights",),
     ("api",),
@@ -112,7 +112,7 @@ def test_a_damaged_database_is_one_line(data_folder: Path, monkeypatch: pytest.M
     data_folder.mkdir()
     (data_folder / "graftwork.db").write_bytes(b"this is no database" * 100)
     monkeypatch.setenv("GRAFTWORK_DATA", str(data_folder))
-    monkeypatch.setattr(sys, "argv", ["graftwork", "storage", "--data", str(data_folder)])
+    monkeypatch.setattr(sys, "argv", ["graftwork", "server", "storage", "--data", str(data_folder)])
     monkeypatch.setattr(os, "umask", lambda mask: mask)
     with pytest.raises(SystemExit, match=r"graftwork: the database cannot be used: "):
         main()

@@ -1,4 +1,4 @@
-"""`graftwork storage` and `graftwork gc` as one types them, and what lies in a service's folder."""
+"""`graftwork server storage` and `graftwork gc` as one types them, and what lies in a service's folder."""
 
 import json
 import subprocess

@@ -19,7 +19,7 @@ export const text = {
   nav: { data: "Data", jobs: "Jobs", models: "Models", status: "Status", keys: "Keys", api: "API" },
   signIn: {
     title: "Sign in",
-    where: "With an API key. The first one stands in the file first.key of the data folder; others are made with graftwork keys create.",
+    where: "With an API key. The first one stands in the file first.key of the data folder; others are made with graftwork keys create, or on its machine with graftwork server keys create.",
     key: "API key",
     kept: "It stays in this tab and is forgotten when the tab is closed.",
     button: "Sign in",

@@ -4,27 +4,23 @@ import csv
 import json
 import os
 import re
+import shlex
 import stat
 import subprocess
 import sys
 import threading
-import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import Result
 from fastapi import FastAPI
-from typer.main import get_command
 from typer.testing import CliRunner
 
-from app.cli.main import app as server
 from app.settings import Settings
 from graftwork import answers
 from graftwork.command import login
 from graftwork.command.commands import app as commands
-from graftwork.command.main import GROUP
 from graftwork.command.session import Session
 from tests.support.live import served
 from tests.support.servers import HANGS
@@ -32,7 +28,6 @@ from tests.support.work import run_jobs
 
 pytestmark = pytest.mark.one_database
 
-ROOT = Path(__file__).parents[3]
 Run = Callable[..., Result]
 
 
@@ -141,6 +136,118 @@ def test_the_main_job_in_eight_commands(run: Run, customers: Path, tmp_path: Pat
     assert run("data", "list", "--quiet").stdout == ""
 
 
+@pytest.mark.usefixtures("worker")
+def test_the_example_project(run: Run, url: str, key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the README of `graftwork init` says to type, and its script, are run as they stand there."""
+    folder = tmp_path / "example"
+    said = run("init", folder).stdout
+    page = (folder / "README.md").read_text(encoding="utf-8")
+    assert all(name in said and name in page for name in ("churn.py", "customers.csv", "finetune.toml", "new.csv"))
+    assert "is there already" in run("init", folder, code=2).stderr
+    monkeypatch.chdir(folder)
+    lines = [shlex.split(line) for line in re.findall(r"^ {4}(.*)", page, re.MULTILINE)]
+    assert [words[0] for words in lines].count("graftwork") == 7
+    for words in lines:
+        if words[0] == "graftwork" and words[1] != "login":
+            run(*words[1:])
+        elif words[0] == "python":
+            environment = {**os.environ, "GRAFTWORK_URL": url, "GRAFTWORK_KEY": key}
+            line = [sys.executable, *words[1:]]
+            done = subprocess.run(line, env=environment, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
+            assert done.stdout.count("'yes'") == 3
+    assert len((folder / "answers.csv").read_text(encoding="utf-8").splitlines()) == 4
+    versions = json.loads(run("models", "list", "--name", "churn", "--json").stdout)
+    assert [model["version"] for model in versions] == [3, 2, 1], "of the request, of the sweep, of the script"
+
+
+@pytest.mark.usefixtures("worker")
+def test_requests_sweeps_heads_and_what_they_leave(run: Run, customers: Path, tmp_path: Path) -> None:
+    run("data", "add", customers, "--target", "churn")
+    training = ("--strategy", "full", "--set", "training.epochs=1")
+    request = run("finetune", "customers", "--name", "churn", *training, "--dry-run").stdout
+    assert run("jobs", "list", "--kind", "fine_tuning", "--quiet").stdout == "", "nothing was submitted"
+    estimated = run("jobs", "estimate", "-", "--json", stdin=request.encode())
+    assert json.loads(estimated.stdout)["metrics"]["total_steps"] > 0
+    assert "churn" in run("jobs", "create", "-", stdin=request.encode()).stdout
+    (tmp_path / "request.json").write_text(request, encoding="utf-8")
+    search = ("--search", "training.epochs=1..2", "--search", "training.optimizer.lr=1e-3..1e-2:log")
+    swept = run("sweep", tmp_path / "request.json", *search, "--trials", "2", "--name", "best", "--json")
+    assert len(json.loads(swept.stdout)["metrics"]["trials"]) == 2
+    assert json.loads(run("models", "show", "best", "--json").stdout)["version"] == 1
+
+    extended = json.loads(run("jobs", "extend", "churn", "--epochs", "1", "--json").stdout)
+    assert extended["extends"]
+    relations = run("models", "lineage", "churn").stdout.splitlines()
+    assert relations[0].split()[:2] == ["RELATION", "ID"]
+    assert {"ancestor", "model"} & {line.split()[0] for line in relations[1:]}
+    assert json.loads(run("models", "lineage", "churn", "--json").stdout)["model"]["name"] == "churn"
+    fitted = json.loads(run("heads", "create", "churn", "customers", "--name", "quick", "--json").stdout)
+    assert (fitted["name"], fitted["origin"]) == ("quick", "dataset")
+
+    for version in ("1", "2"):
+        run("models", "alias", "churn", "production", version)
+    assert run("models", "rollback", "churn", "production", "--json").stdout.count('"version": 1')
+    assert run("models", "aliases", "churn").stdout.splitlines()[1].split()[:3] == ["churn", "production", "1"]
+    assert (
+        run("models", "predict", "churn", '{"age": 30, "plan": "basic"}').stdout
+        == run("predict", "churn", '{"age": 30, "plan": "basic"}').stdout
+    )
+
+    exported = run("models", "export", "churn", "--out", tmp_path / "churn.zip", "--quiet").stdout.strip()
+    assert exported == str(tmp_path / "churn.zip")
+    job = json.loads(run("jobs", "list", "--kind", "export", "--json").stdout)[0]["id"]
+    assert run("jobs", "files", job, "--quiet").stdout == "model.zip\n"
+    run("jobs", "download", job, "model.zip", "--out", tmp_path / "again.zip")
+    assert (tmp_path / "again.zip").read_bytes() == (tmp_path / "churn.zip").read_bytes()
+    assert json.loads(run("jobs", "delete", job, "--json").stdout) == {"id": job, "deleted": True}
+
+    prepared = run("data", "prepare", "customers", "--set", "seed=3", "--quiet").stdout.strip()
+    assert run("data", "versions", "customers", "--quiet").stdout.splitlines()[0] == prepared
+    assert run("data", "delete", "customers", "--quiet").stdout.strip() == prepared
+    assert len(run("data", "versions", "customers", "--quiet").stdout.splitlines()) == 1
+    events = [json.loads(line) for line in run("jobs", "watch", extended["id"], "--json").stdout.splitlines()]
+    assert [event["type"] for event in events][:: len(events) - 1] == ["job.queued", "job.succeeded"]
+
+
+def test_keys_and_storage_ask_the_service(run: Run, url: str) -> None:
+    header, *rows = run("storage").stdout.splitlines()
+    assert header.split() == ["FILES", "COUNT", "BYTES"]
+    assert {"datasets", "models", "all", "trash"} <= {row.split()[0] for row in rows}
+    assert json.loads(run("storage", "--json").stdout)["object"] == "storage"
+    assert run("storage", "--quiet").stdout == "0\n"
+    secret = run("keys", "create", "--name", "a robot", "--scope", "read", "--days", "30", "--quiet").stdout.strip()
+    assert run("login", url, "--key-file", "-", "--json", stdin=f"{secret}\n".encode()).stdout.count(url)
+    refused = run("keys", "list", code=1).stderr
+    assert "403" in refused
+
+
+def test_keys_are_listed_rotated_and_revoked(run: Run) -> None:
+    made = json.loads(run("keys", "create", "--name", "a robot", "--json").stdout)
+    assert made["secret"]
+    listed = run("keys", "list").stdout
+    assert "a robot" in listed
+    assert made["secret"] not in listed
+    rotated = run("keys", "rotate", made["id"], "--overlap", "0").stdout
+    (new,) = re.findall(r"^id +(\S+)", rotated, re.MULTILINE)
+    assert re.search(r"^secret +\S+", rotated, re.MULTILINE)
+    assert "revoked_at" in run("keys", "revoke", new).stdout
+    assert "REVOKED" in run("keys", "list").stdout.splitlines()[0]
+
+
+def test_names_are_completed_from_the_service(run: Run, customers: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run("data", "add", customers, "--detach")
+    for line, completed in (("data show cus", ["customers"]), ("predict cus", []), ("data show x", [])):
+        words = ["graftwork", *line.split()]
+        environment = {"COMP_WORDS": " ".join(words), "COMP_CWORD": str(len(words) - 1)}
+        environment["_GRAFTWORK_COMPLETE"] = "complete_bash"
+        result = CliRunner().invoke(commands, [], prog_name="graftwork", env=environment)
+        assert result.stdout.split() == completed, line
+    monkeypatch.setenv("GRAFTWORK_URL", "http://127.0.0.1:9")
+    result = CliRunner().invoke(commands, [], prog_name="graftwork", env=environment)
+    assert (result.stdout.strip(), result.stderr) == ("", ""), "nothing is said where nothing can be asked"
+
+
 def test_jobs_are_cancelled_paused_and_retried(run: Run, customers: Path) -> None:
     run("data", "add", customers, "--name", "rows", "--detach")
     job = json.loads(run("jobs", "list", "--json").stdout)[0]["id"]
@@ -160,8 +267,16 @@ def test_mistakes_are_one_line_with_a_remedy(run: Run, customers: Path, tmp_path
     assert ".csv" in run("predict", "m", "x", "--out", tmp_path / "x.txt", code=2).stderr
     assert 'write "http://localhost:8000"' in run("data", "list", "--url", "localhost:8000", code=2).stderr
     nowhere = run("data", "list", "--url", "http://127.0.0.1:9", code=2).stderr
-    assert "no key was given" in nowhere, "the key of the login is sent to no other service"
+    assert "no key was given for http://127.0.0.1:9" in nowhere, "the key of the login is sent to no other service"
     assert "traceback" not in nowhere.lower()
+    login.file().unlink()
+    for words in (("data", "list"), ("keys", "create"), ("storage",)):
+        unknown = run(*words, code=2).stderr
+        assert "graftwork login" in unknown
+        assert "graftwork server keys create" in unknown
+    assert "no TOML" in run("jobs", "create", customers.rename(tmp_path / "r.toml"), code=2).stderr
+    (tmp_path / "r.json").write_text("[]", encoding="utf-8")
+    assert "an object" in run("sweep", tmp_path / "r.json", "--search", "a=[1]", code=2).stderr
 
 
 def test_a_service_that_is_not_there(home: Path, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,40 +301,3 @@ def test_what_a_name_holds_does_not_reach_the_terminal(capsys: pytest.CaptureFix
     model = answers.ModelName.from_json({"id": "mdl_1", "name": "red \x1b[31m\nline\u202e", "version": 3})
     Session(None, as_json=False, quiet=False).table([model], name="name", version="version", kind="kind")
     assert capsys.readouterr().out.splitlines() == ["NAME             VERSION  KIND", "red  [31m line   3        -"]
-
-
-def test_the_server_adds_its_commands() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    own = {command.name or command.callback.__name__ for command in server.registered_commands if command.callback}
-    groups = {group.name for group in server.registered_groups}
-    assert set(project["entry-points"][GROUP]) == own | groups
-    assert set(project["entry-points"][GROUP].values()) == {"app.cli.main:main"}
-    client: set[Any] = {group.name for group in commands.registered_groups}
-    assert not client & (own | groups)
-
-
-def test_the_page_names_every_command() -> None:
-    page = (ROOT / "docs" / "command.md").read_text(encoding="utf-8")
-    group: Any = get_command(commands)
-    for name, one in group.commands.items():
-        for path in [f"{name} {inner}" for inner in getattr(one, "commands", {})] or [name]:
-            assert f"`{path}`" in page, path
-
-
-def command(*words: str, **environment: str) -> "subprocess.CompletedProcess[str]":
-    line = [sys.executable, "-m", "graftwork.command.main", *words]
-    return subprocess.run(line, capture_output=True, text=True, check=False, env={**os.environ, **environment})
-
-
-def test_it_starts_at_once() -> None:
-    script = "import sys, time; from graftwork.command.commands import app; print(time.process_time())"
-    seconds = float(subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout)
-    assert seconds < 0.3
-    assert "predict" in command("--help").stdout
-
-
-def test_who_reads_the_output_may_stop(home: Path) -> None:
-    line = f"{sys.executable} -m graftwork.command.main --help | head -1; exit ${{PIPESTATUS[0]}}"
-    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
-    assert done.stderr == ""
-    assert done.stdout

@@ -48,11 +48,13 @@ def checked_key(key: str | None) -> str:
     key = (os.environ.get(KEY_VARIABLE, "") if key is None else str(key)).strip()
     if not key:
         msg = "no key was given"
-        raise ConnectionSettingsError(msg, remedy=f"give one, or set {KEY_VARIABLE}; `graftwork keys create` makes one")
+        raise ConnectionSettingsError(
+            msg, remedy=f"give one, or set {KEY_VARIABLE}; `graftwork server keys create` makes one"
+        )
     if key.lower().startswith("bearer "):
         msg = "the key begins with the word Bearer"
         raise ConnectionSettingsError(msg, remedy="leave the word out")
     if not key.isascii() or not key.isprintable() or " " in key:
         msg = "the key holds white space, or letters that no key has"
-        raise ConnectionSettingsError(msg, remedy="give it as `graftwork keys create` printed it, on one line")
+        raise ConnectionSettingsError(msg, remedy="give it as it was printed when it was made, on one line")
     return key

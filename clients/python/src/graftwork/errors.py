@@ -72,7 +72,7 @@ class BadRequestError(GraftworkApiError):
 class UnauthorizedError(GraftworkApiError):
     """No valid key."""
 
-    remedy = "give a key of this service, as an argument or as GRAFTWORK_KEY; `graftwork keys create` makes one"
+    remedy = "give a key of this service, as an argument or as GRAFTWORK_KEY; `graftwork server keys create` makes one"
 
 
 class ForbiddenError(GraftworkApiError):

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +11,9 @@ import typer
 from graftwork.command.references import DatasetRef, Detach, Settings, dataset_of, fields_of
 from graftwork.command.session import Session, asks
 
-data = typer.Typer(help="Datasets: add, list, show, rows, warnings, delete.", no_args_is_help=True)
+data = typer.Typer(help="Datasets: add, list, show, rows, warnings, versions, prepare, delete.", no_args_is_help=True)
+
+SHOWN = ("id", "name", "status", "modality", "rows", "targets")
 
 
 @data.command("add")
@@ -30,24 +33,33 @@ def add_data(
         fields["columns"] = {**fields.get("columns", {}), **dict.fromkeys(target, "target")}
     source: Any = sys.stdin.buffer.read() if file == "-" else Path(file)
     name = name or ("stdin" if file == "-" else Path(file).stem)
-    dataset = at.graftwork.datasets.create(source, name=name, wait=not detach, progress=not at.quiet, **fields)
-    at.show(dataset, "id", "name", "status", "modality", "rows", "targets")
+    dataset = at.graftwork.datasets.create(source, name=name, wait=not detach, progress=at.progress, **fields)
+    at.show(dataset, *SHOWN)
 
 
 @data.command("list")
 @asks
 def list_data(at: Session) -> None:
     """List the datasets, newest first."""
-    at.table(
-        at.graftwork.datasets.list(),
-        id="id",
-        name="name",
-        status="status",
-        modality="modality",
-        rows=lambda dataset: sum((dataset["rows"] or {}).values()) if dataset["rows"] else None,
-        warnings=lambda dataset: len(dataset["warnings"]),
-        created="created_at",
+    _table(at, at.graftwork.datasets.list())
+
+
+@data.command("versions")
+@asks
+def list_versions(at: Session, dataset: DatasetRef) -> None:
+    """List the datasets of one name, newest first: the newest ready one is what the name means."""
+    _table(at, at.graftwork.datasets.list(name=dataset_of(at, dataset)["name"]))
+
+
+@data.command("prepare")
+@asks
+def prepare_data(at: Session, dataset: DatasetRef, options: Settings = None, *, detach: Detach = False) -> None:
+    """Prepare the uploaded file again by other options, as a new dataset of the same name."""
+    found, fields = dataset_of(at, dataset), fields_of(options)
+    made = at.graftwork.datasets.version(
+        found["id"], name=found["name"], wait=not detach, progress=at.progress, **fields
     )
+    at.show(made, *SHOWN)
 
 
 @data.command("show")
@@ -79,11 +91,26 @@ def show_warnings(at: Session, dataset: DatasetRef) -> None:
     from graftwork.answers import WarningItem  # noqa: PLC0415 - keeps --help fast
 
     found = map(WarningItem.from_json, dataset_of(at, dataset)["warnings"])
-    at.table(found, code="code", count="count", message="message", remedy="remedy")
+    at.table(found, key="code", code="code", count="count", message="message", remedy="remedy")
 
 
 @data.command("delete")
 @asks
 def delete_data(at: Session, dataset: DatasetRef) -> None:
     """Delete a dataset."""
-    at.graftwork.datasets.delete(dataset_of(at, dataset)["id"])
+    found = dataset_of(at, dataset)
+    at.graftwork.datasets.delete(found["id"])
+    at.tell(f"deleted  {found['id']}  {found['name']}", found["id"], id=found["id"], deleted=True)
+
+
+def _table(at: Session, datasets: Iterable[Any]) -> None:
+    at.table(
+        datasets,
+        id="id",
+        name="name",
+        status="status",
+        modality="modality",
+        rows=lambda dataset: sum(dataset["rows"].values()) if dataset["rows"] else None,
+        warnings=lambda dataset: len(dataset["warnings"]),
+        created="created_at",
+    )

@@ -1,7 +1,11 @@
 """The commands on jobs, and those that submit one."""
 
+import json
+import re
+import sys
 from collections.abc import Sequence
 from itertools import islice
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -9,18 +13,26 @@ import typer
 from graftwork.command.references import (
     DatasetRef,
     Detach,
+    DryRun,
     JobRef,
     ModelRef,
+    RequestFile,
     Settings,
     dataset_of,
     fields_of,
     job_of,
+    request_of,
 )
 from graftwork.command.session import Session, asks
 
 training = typer.Typer()
-jobs = typer.Typer(help="Jobs: list, show, watch, cancel, pause, resume, retry.", no_args_is_help=True)
+jobs = typer.Typer(
+    help="Jobs: create, estimate, list, show, watch, cancel, pause, resume, retry, extend, files, download, delete.",
+    no_args_is_help=True,
+)
 
+NUMBER = r"[+-]?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?"
+RANGE = re.compile(rf"(?P<low>{NUMBER})\.\.(?P<high>{NUMBER})(?P<log>:log)?")
 HEADS = {"category": "classifier", "number": "regressor"}  # by the type of a target
 
 
@@ -34,17 +46,18 @@ def pretrain(
     options: Settings = None,
     *,
     detach: Detach = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Pretrain a backbone on a dataset, and show how far it is."""
     fields: dict[str, Any] = {"kind": "pretraining", "dataset": dataset_of(at, dataset)["id"], **fields_of(options)}
     fields |= {"name": name} if name else {}
     fields |= {"method": {"kind": method}} if method else {}
-    _run(at, fields, detach=detach)
+    _run(at, fields, detach=detach, dry_run=dry_run)
 
 
 @training.command()
 @asks
-def finetune(
+def finetune(  # noqa: PLR0913 - the options of a command
     at: Session,
     dataset: DatasetRef,
     name: Annotated[str | None, typer.Option(help="Name of the new model.")] = None,
@@ -54,6 +67,7 @@ def finetune(
     options: Settings = None,
     *,
     detach: Detach = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Fine-tune heads on the labels of a dataset: a classifier for a category, a regressor for a number."""
     found = dataset_of(at, dataset)
@@ -61,16 +75,61 @@ def finetune(
     fields.setdefault("heads", _heads(found, target))
     fields |= {field: value for field, value in (("name", name), ("model", model)) if value}
     fields |= {"strategy": {"kind": strategy}} if strategy else {}
-    _run(at, fields, detach=detach)
+    _run(at, fields, detach=detach, dry_run=dry_run)
 
 
 @training.command()
 @asks
-def evaluate(at: Session, model: ModelRef, dataset: DatasetRef, baseline: str | None = None) -> None:
+def sweep(
+    at: Session,
+    request: RequestFile,
+    search: Annotated[
+        list[str],
+        typer.Option(
+            metavar="FIELD=VALUES",
+            help="A field to search, and a JSON list of values, or LOW..HIGH, or LOW..HIGH:log. May be repeated.",
+        ),
+    ],
+    name: Annotated[str | None, typer.Option(help="Name of the best model; else that of the request.")] = None,
+    trials: Annotated[int | None, typer.Option(help="How many jobs are tried; else 20.", min=1)] = None,
+    options: Settings = None,
+    *,
+    detach: Detach = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Try many values for some fields of a training, and keep the best model."""
+    space = dict(map(searched, search))
+    fields: dict[str, Any] = {"kind": "sweep", "base": request_of(request), "space": space, **fields_of(options)}
+    fields |= {field: value for field, value in (("name", name), ("trials", trials)) if value}
+    _run(at, fields, detach=detach, dry_run=dry_run)
+
+
+@training.command()
+@asks
+def evaluate(
+    at: Session,
+    model: ModelRef,
+    dataset: DatasetRef,
+    baseline: Annotated[str | None, typer.Option(help="A model to compare with, on the same rows.")] = None,
+) -> None:
     """Measure a model on a dataset; with --baseline, compare both."""
     found = dataset_of(at, dataset)["id"]
-    job = at.graftwork.jobs.evaluate(model, found, baseline=baseline, progress=not at.quiet)
+    job = at.graftwork.jobs.evaluate(model, found, baseline=baseline, progress=at.progress)
     at.show(job, "id", "status", "metrics")
+
+
+@jobs.command("create")
+@asks
+def create_job(at: Session, request: RequestFile, *, detach: Detach = False) -> None:
+    """Submit a job of any kind by its request, and show how far it is."""
+    _run(at, request_of(request), detach=detach)
+
+
+@jobs.command("estimate")
+@asks
+def estimate_job(at: Session, request: RequestFile) -> None:
+    """Estimate the time and the memory that a training would take, on some of its own steps."""
+    at.show(at.graftwork.jobs.estimate(**request_of(request), progress=at.progress), "id", "status", "metrics")
 
 
 @jobs.command("list")
@@ -108,7 +167,8 @@ def watch_job(at: Session, job: JobRef) -> None:
     """Print the events of a job as they happen, until it has ended."""
     found = job_of(at, job)
     for event in found.follow():
-        print(f"{event['created_at']}  {event['type']}  {event['message']}", flush=True)
+        at.tell(f"{event['created_at']}  {event['type']}  {event['message']}", **event)
+        sys.stdout.flush()
     found.wait()
 
 
@@ -140,6 +200,74 @@ def retry_job(at: Session, job: JobRef) -> None:
     at.show(job_of(at, job).retry(), "id", "status")
 
 
+@jobs.command("extend")
+@asks
+def extend_job(
+    at: Session,
+    job: JobRef,
+    epochs: Annotated[int | None, typer.Option(help="Further passes.", min=1)] = None,
+    steps: Annotated[int | None, typer.Option(help="Further steps, where it is counted in steps.", min=1)] = None,
+    *,
+    detach: Detach = False,
+) -> None:
+    """Continue the training of a succeeded job in a new one."""
+    more = {field: value for field, value in (("epochs", epochs), ("steps", steps)) if value}
+    _wait_for(at, job_of(at, job).extend(**more), detach=detach)
+
+
+@jobs.command("files")
+@asks
+def list_files(at: Session, job: JobRef) -> None:
+    """List the files of a job, such as the results of a batch prediction."""
+    at.table(job_of(at, job).files(), key="name", name="name", bytes="bytes", sha256="sha256")
+
+
+@jobs.command("download")
+@asks
+def download_file(
+    at: Session,
+    job: JobRef,
+    name: Annotated[str, typer.Argument(help="Name of the file, as `graftwork jobs files` shows it.")],
+    out: Annotated[Path | None, typer.Option(help="File to write; else of the same name.")] = None,
+) -> None:
+    """Write a file of a job; where the connection breaks, it goes on after the bytes that have come."""
+    file = job_of(at, job).download(name, out or Path(name).name)
+    at.tell(str(file), str(file), file=str(file))
+
+
+@jobs.command("delete")
+@asks
+def delete_job(at: Session, job: JobRef) -> None:
+    """Delete a job that has ended, with its events and checkpoints; the models that it made stay."""
+    found = job_of(at, job)
+    found.delete()
+    at.tell(f"deleted  {found['id']}", found["id"], id=found["id"], deleted=True)
+
+
+def searched(setting: str) -> tuple[str, dict[str, Any]]:
+    """Return a searched field and where its values come from: a list, LOW..HIGH or LOW..HIGH:log.
+
+    Raises:
+        ValueError: it is written otherwise.
+    """
+    field, _, text = setting.partition("=")
+    ends = RANGE.fullmatch(text)
+    if field and ends:
+        low, high = (json.loads(end) for end in ends.group("low", "high"))
+        if isinstance(low, int) and isinstance(high, int):
+            return field, {"kind": "integer", "low": low, "high": high, "log": bool(ends["log"])}
+        return field, {"kind": "log_uniform" if ends["log"] else "uniform", "low": low, "high": high}
+    try:
+        values = json.loads(text)
+    except ValueError:
+        values = None
+    if not field or not isinstance(values, list | dict):
+        example = 'training.epochs=[5, 10], training.optimizer.lr=1e-4..1e-1:log or strategy.kind=["full", "lora"]'
+        msg = f"--search {setting}: write FIELD=VALUES, such as {example}"
+        raise ValueError(msg)
+    return field, values if isinstance(values, dict) else {"kind": "choice", "values": values}
+
+
 def _heads(dataset: Any, names: Sequence[str] | None) -> list[dict[str, Any]]:
     """Return a head for each target, as its type asks for."""
     targets = {target["name"]: target["type"] for target in dataset["targets"] or ()}
@@ -155,8 +283,21 @@ def _heads(dataset: Any, names: Sequence[str] | None) -> list[dict[str, Any]]:
     return [{"kind": HEADS[targets[name]], "target": name} for name in chosen]
 
 
-def _run(at: Session, fields: dict[str, Any], *, detach: bool) -> None:
-    job = at.graftwork.jobs.create(**fields)
-    if not detach:
-        job = job.wait(progress=not at.quiet)
+def _run(at: Session, fields: dict[str, Any], *, detach: bool, dry_run: bool = False) -> None:
+    """Submit a job, or print its request."""
+    if dry_run:
+        print(json.dumps(fields, indent=2, ensure_ascii=False))
+        return
+    _wait_for(at, at.graftwork.jobs.create(**fields), detach=detach)
+
+
+def _wait_for(at: Session, job: Any, *, detach: bool) -> None:
+    """Show how far a job is until it has ended; who interrupts that leaves it running."""
+    try:
+        if not detach:
+            job = job.wait(progress=at.progress)
+    except KeyboardInterrupt:
+        commands = f"`graftwork jobs watch {job['id']}` shows it, `graftwork jobs cancel {job['id']}` ends it"
+        print(f"\n{job['id']} goes on: {commands}", file=sys.stderr)
+        raise
     at.show(job, "id", "kind", "name", "status", "outputs")

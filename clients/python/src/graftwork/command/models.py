@@ -13,20 +13,28 @@ from graftwork.command.references import ModelRef
 from graftwork.command.session import Session, asks, print_table
 
 asking = typer.Typer()
-models = typer.Typer(help="Models: list, show, alias, export, delete.", no_args_is_help=True)
+models = typer.Typer(
+    help="Models: list, show, predict, embed, lineage, alias, aliases, rollback, export, delete.", no_args_is_help=True
+)
 
 Inputs = Annotated[
     list[str], typer.Argument(help="A file of rows, pictures, texts, or - for standard input.", show_default=False)
 ]
 
+Name = Annotated[str, typer.Argument(help="Name of the model.")]
+Alias = Annotated[str, typer.Argument(help="The alias, such as production.")]
+
+ALIAS = ("name", "alias", "version", "revision")
+
 
 @models.command("list")
 @asks
-def list_models(at: Session) -> None:
+def list_models(
+    at: Session, name: Annotated[str | None, typer.Option(help="Only versions of this name.")] = None
+) -> None:
     """List the models, newest first."""
-    found = at.graftwork.models.list()
     at.table(
-        found,
+        at.graftwork.models.list(name=name),
         id="id",
         name="name",
         version="version",
@@ -57,9 +65,46 @@ def show_model(at: Session, model: ModelRef) -> None:
 
 @models.command("alias")
 @asks
-def alias_model(at: Session, name: str, alias: str, version: str) -> None:
-    """Point an alias of a name at one of its versions."""
-    at.show(at.graftwork.models.alias(name, alias, version), "name", "alias", "version", "revision")
+def alias_model(
+    at: Session,
+    name: Name,
+    alias: Alias,
+    version: Annotated[str, typer.Argument(help="Number of the version, or id of the model.")],
+) -> None:
+    """Point an alias of a name at one of its versions, once that has answered."""
+    at.show(at.graftwork.models.alias(name, alias, version), *ALIAS)
+
+
+@models.command("rollback")
+@asks
+def roll_back(at: Session, name: Name, alias: Alias) -> None:
+    """Point an alias at the version that it meant before."""
+    at.show(at.graftwork.models.roll_back(name, alias), *ALIAS)
+
+
+@models.command("aliases")
+@asks
+def list_aliases(at: Session, name: Name) -> None:
+    """List the aliases of a name."""
+    at.table(at.graftwork.models.aliases(name), key="alias", **{field: field for field in ALIAS})
+
+
+@models.command("lineage")
+@asks
+def show_lineage(at: Session, model: ModelRef) -> None:
+    """Print the ancestors of a model, the model, and the models that were made from it."""
+    lineage = at.graftwork.models.lineage(model)
+    if at.as_json:
+        at.show(lineage)
+        return
+    family = [
+        *(("ancestor", entry) for entry in reversed(lineage["ancestors"])),
+        ("model", lineage["model"]),
+        *(("child", entry) for entry in lineage["children"]),
+    ]
+    entries = [{"relation": relation, **entry} for relation, entry in family]
+    fields = ("relation", "id", "name", "version", "kind", "job", "dataset", "deleted")
+    at.table(entries, **{field: field for field in fields})
 
 
 @models.command("export")
@@ -75,17 +120,22 @@ def export_model(
         msg = f"--out {out}: a model is written as {' or '.join(forms)}"
         raise ValueError(msg)
     form, file = forms[out.suffix]
-    job = at.graftwork.jobs.create(kind="export", model=model, format=form, wait=True, progress=not at.quiet)
-    print(job.download(file, out))
+    job = at.graftwork.jobs.create(kind="export", model=model, format=form, wait=True, progress=at.progress)
+    job.download(file, out)
+    at.tell(str(out), str(out), file=str(out), job=job["id"])
 
 
 @models.command("delete")
 @asks
 def delete_model(at: Session, model: ModelRef) -> None:
     """Delete one version of a model; a name alone means its newest one."""
-    at.graftwork.models.delete(model)
+    found = at.graftwork.models.get(model)
+    at.graftwork.models.delete(found["id"])
+    what = f"{found['name']}@{found['version']}"
+    at.tell(f"deleted  {found['id']}  {what}", found["id"], id=found["id"], deleted=True)
 
 
+@models.command()
 @asking.command()
 @asks
 def predict(
@@ -100,6 +150,7 @@ def predict(
     _write(at, at.graftwork.models.predict(model, _inputs(inputs), top_k=top_k), out)
 
 
+@models.command()
 @asking.command()
 @asks
 def embed(

@@ -1,16 +1,49 @@
 """Arguments that several commands take: datasets and jobs by name or id, and fields of a request."""
 
 import json
-from collections.abc import Sequence
+import sys
+import tomllib
+from collections.abc import Callable, Sequence
+from itertools import islice
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from graftwork.command.session import Session, newest
+from graftwork.command import login
+from graftwork.command.session import Session, client, newest
+from graftwork.errors import GraftworkError
 
-DatasetRef = Annotated[str, typer.Argument(metavar="DATASET", help="Name or id; a name means its newest dataset.")]
-JobRef = Annotated[str, typer.Argument(metavar="JOB", help="Id, or a name: its newest job.")]
-ModelRef = Annotated[str, typer.Argument(metavar="MODEL", help="Name, name@version, name@alias or id.")]
+MAX_COMPLETED = 100
+
+
+def _names_of(kind: str) -> Callable[[str], list[str]]:
+    """Return a function that completes the names of the newest datasets, jobs or models of the login's service."""
+
+    def complete(incomplete: str) -> list[str]:
+        try:
+            with client(*login.known(None)) as graftwork:
+                found = {entry["name"] for entry in islice(getattr(graftwork, kind).list(), MAX_COMPLETED)}
+        except GraftworkError:
+            return []
+        return sorted(name for name in found if name and name.isprintable() and name.startswith(incomplete))
+
+    return complete
+
+
+DatasetRef = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATASET", help="Name or id; a name means its newest dataset.", autocompletion=_names_of("datasets")
+    ),
+]
+JobRef = Annotated[
+    str, typer.Argument(metavar="JOB", help="Id, or a name: its newest job.", autocompletion=_names_of("jobs"))
+]
+ModelRef = Annotated[
+    str,
+    typer.Argument(metavar="MODEL", help="Name, name@version, name@alias or id.", autocompletion=_names_of("models")),
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option(
@@ -18,6 +51,11 @@ Settings = Annotated[
     ),
 ]
 Detach = Annotated[bool, typer.Option("--detach", help="Return at once, and leave the job running.")]
+
+RequestFile = Annotated[
+    str, typer.Argument(metavar="REQUEST", help="A .toml or .json file with a job's request, or - for standard input.")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the request, and submit nothing.")]
 
 
 def dataset_of(at: Session, ref: str) -> Any:
@@ -32,6 +70,26 @@ def job_of(at: Session, ref: str) -> Any:
     if not ref.startswith("job_"):
         ref = newest(at.graftwork.jobs.list(name=ref), "job", ref)["id"]
     return at.graftwork.jobs.get(ref)
+
+
+def request_of(file: str) -> dict[str, Any]:
+    """Return the request that a .toml or .json file holds; - is JSON from standard input.
+
+    Raises:
+        ValueError: it holds none.
+    """
+    content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    try:
+        text = content.decode("utf-8-sig")
+        request = tomllib.loads(text) if file.endswith(".toml") else json.loads(text)
+    except ValueError as error:
+        form = "TOML" if file.endswith(".toml") else "JSON"
+        msg = f"{'standard input' if file == '-' else file} is no {form}: {error}"
+        raise ValueError(msg) from None
+    if not isinstance(request, dict):
+        msg = f"{file}: a request is an object of fields, such as kind and dataset"
+        raise TypeError(msg)
+    return request
 
 
 def fields_of(settings: Sequence[str] | None) -> dict[str, Any]:

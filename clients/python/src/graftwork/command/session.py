@@ -14,16 +14,21 @@ import typer
 
 from graftwork import errors
 from graftwork.command import login
+from graftwork.connection import checked_url
 
-REFUSED, USAGE, UNREACHABLE = 1, 2, 3
+REFUSED, USAGE, UNREACHABLE, INTERRUPTED = 1, 2, 3, 130
 
 Parameters = ParamSpec("Parameters")
 Cell: TypeAlias = "str | Callable[[Any], object]"
 Url = Annotated[
     str | None, typer.Option("--url", help="URL of the service; else GRAFTWORK_URL, or that of `graftwork login`.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the JSON of the service.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, whole as the service answers it.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print ids alone, and neither progress nor warnings.")]
+NO_LOGIN = (
+    "run `graftwork login URL`, or give --url and GRAFTWORK_KEY; "
+    "on the service's machine, `graftwork server keys create` makes a key"
+)
 
 
 class Session:
@@ -35,12 +40,26 @@ class Session:
     @functools.cached_property
     def graftwork(self) -> Any:
         """The client of the service that the options, the environment or the login name."""
-        from graftwork import Graftwork  # noqa: PLC0415 - keeps --help fast
+        url, key = login.known(self._url)
+        if not key:
+            url = url and checked_url(url)
+            msg = "no URL of a service is known" if not url else f"no key was given for {url}"
+            raise errors.ConnectionSettingsError(msg, remedy=NO_LOGIN)
+        return client(url, key)
 
-        return Graftwork(*login.known(self._url))
+    @functools.cached_property
+    def progress(self) -> Any:
+        """What is told of a job that is waited for: bars on a terminal, else lines now and then; quietly nothing."""
+        if self.quiet or not sys.stderr.isatty():
+            return not self.quiet
+        from graftwork.command.bars import ProgressBars  # noqa: PLC0415 - rich takes a tenth of a second
+
+        return ProgressBars()
 
     def close(self) -> None:
-        """Close the client's connections, where it was used."""
+        """Leave the terminal as it was, and close the client's connections, where they were used."""
+        if callable(self.__dict__.get("progress")):
+            self.progress.stop()
         if "graftwork" in self.__dict__:
             self.graftwork.close()
 
@@ -56,14 +75,23 @@ class Session:
                 if answer.get(field) not in (None, {}, []):
                     print(f"{field.ljust(width)}  {_text(answer[field])}")
 
-    def table(self, answers: Iterable[Any], **columns: Cell) -> None:
-        """Print answers as a table of columns: each is a field, or a function of an answer."""
+    def tell(self, line: str, quietly: str = "", **fields: Any) -> None:
+        """Print what was done: a line; as JSON its fields, quietly what a program needs of it, if anything."""
+        if self.as_json:
+            print(json.dumps(fields, ensure_ascii=False))
+        elif not self.quiet:
+            print(line)
+        elif quietly:
+            print(quietly)
+
+    def table(self, answers: Iterable[Any], *, key: str = "id", **columns: Cell) -> None:
+        """Print answers as a table of columns: each is a field, or a function of an answer; quietly the key alone."""
         entries = list(answers)
         if self.as_json:
             print(json.dumps([entry.to_dict() for entry in entries], indent=2, ensure_ascii=False))
         elif self.quiet:
             for entry in entries:
-                print(entry.get("id", ""))
+                print(entry.get(key, ""))
         else:
             rows = [[_text(_cell(entry, cell)) for cell in columns.values()] for entry in entries]
             print_table([name.upper().replace("_", " ") for name in columns], rows)
@@ -80,6 +108,8 @@ def reporting(*, quiet: bool = False) -> Iterator[None]:
         sys.stdout.flush()
     except BrokenPipeError:  # who read the output has seen enough
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - until the process ends
+    except KeyboardInterrupt:
+        raise typer.Exit(INTERRUPTED) from None
     except errors.GraftworkError as error:
         raise typer.Exit(_report(error)) from None
     except (OSError, ValueError, TypeError) as error:
@@ -87,24 +117,41 @@ def reporting(*, quiet: bool = False) -> Iterator[None]:
         raise typer.Exit(USAGE) from None
 
 
+def client(url: str | None, key: str | None) -> Any:
+    """Return a client of a service."""
+    sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]  # its own command would bring rich and pygments
+    from graftwork import Graftwork  # noqa: PLC0415 - keeps --help fast
+
+    return Graftwork(url, key)
+
+
+def tells(command: Callable[Concatenate[Session, Parameters], None]) -> Callable[..., None]:
+    """Give a command a session as its first argument, and the options that say in what form it prints."""
+    return _with_session(command, {"as_json": (False, AsJson), "quiet": (False, Quiet)})
+
+
 def asks(command: Callable[Concatenate[Session, Parameters], None]) -> Callable[..., None]:
-    """Give a command a session as its first argument, and the options that say which service and what form."""
+    """Give a command what `tells` gives it, and the option that says which service is asked."""
+    return _with_session(command, {"url": (None, Url), "as_json": (False, AsJson), "quiet": (False, Quiet)})
+
+
+def _with_session(
+    command: Callable[Concatenate[Session, Parameters], None], options: dict[str, tuple[Any, Any]]
+) -> Callable[..., None]:
 
     @functools.wraps(command)
-    def run(
-        *arguments: Any, url: str | None = None, as_json: bool = False, quiet: bool = False, **options: Any
-    ) -> None:
-        session = Session(url, as_json=as_json, quiet=quiet)
+    def run(*arguments: Any, as_json: bool = False, quiet: bool = False, **others: Any) -> None:
+        session = Session(others.pop("url") if "url" in options else None, as_json=as_json, quiet=quiet)
         with reporting(quiet=quiet):
             try:
-                command(session, *arguments, **options)
+                command(session, *arguments, **others)
             finally:
                 session.close()
 
     signature = inspect.signature(command)
     own = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
-        for name, default, annotation in (("url", None, Url), ("as_json", False, AsJson), ("quiet", False, Quiet))
+        for name, (default, annotation) in options.items()
     ]
     parameters = [*signature.parameters.values()][1:]
     run.__signature__ = signature.replace(parameters=[*parameters, *own])  # type: ignore[attr-defined]
