@@ -227,4 +227,10 @@ def test_many_requests_at_once(url: str, key: str, services: Services, project_i
         async with AsyncGraftwork(url, key) as graftwork:
             return await asyncio.gather(*(graftwork.models.predict("sizes", [[k, 0, 0]]) for k in range(20)))
 
-    assert [len(predictions) for predictions in asyncio.run(ask())] == [1] * 20
+    at_once = asyncio.run(ask())
+    with Graftwork(url, key) as graftwork:
+        one_by_one = [graftwork.models.predict("sizes", [[k, 0, 0]]) for k in range(20)]
+    numbers = [[value for value in one.to_rows()[0].values() if isinstance(value, float)] for one in one_by_one]
+    assert len({tuple(row) for row in numbers}) == 20, "each input has its own answer"
+    for one, expected in zip(at_once, numbers, strict=True):
+        assert [value for value in one.to_rows()[0].values() if isinstance(value, float)] == pytest.approx(expected)

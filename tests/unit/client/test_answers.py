@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from graftwork import Embeddings, Predictions, answers
+from graftwork import Embeddings, Job, JobSummary, Predictions, answers
+from graftwork._sync.job import JobMethods
 from graftwork.answer import Answer
 from graftwork.inputs import index_of
 from graftwork.progress import ProgressLine, describe, duration, show_with
@@ -66,6 +67,9 @@ def test_no_field_hides_a_method() -> None:
     for name, model in vars(answers).items():
         if isinstance(model, type) and issubclass(model, Answer):
             assert not {field for field in model.model_fields if hasattr(Answer, field)}, name
+    for job in (Job, JobSummary):
+        methods = {name for name in vars(JobMethods) if not name.startswith("_")}
+        assert not methods & set(job.model_fields), job
 
 
 PREDICTION = {

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import select
+import shlex
 import shutil
 import signal
 import subprocess
@@ -89,6 +90,12 @@ def test_it_starts_with_little() -> None:
     """What takes its time is imported where it is used; bench/start.py measures the seconds."""
     of_all = imported("import graftwork.command.commands")
     assert not of_all & (HEAVY | {"httpx", "pydantic", "importlib.metadata", "graftwork.answers", "asyncio"})
+    of_help = imported(
+        "from typer.testing import CliRunner\n"
+        "from graftwork.command.commands import app\n"
+        f"assert not any(CliRunner().invoke(app, [*words, '--help']).exit_code for words in {[*LEAVES]})"
+    )
+    assert not of_help & (HEAVY | {"httpx", "graftwork.answers"})  # pydantic is typer's own
     of_those_that_ask = imported("from graftwork.command.session import client\nclient('http://127.0.0.1:9', 'a-key')")
     assert "httpx" in of_those_that_ask
     assert not of_those_that_ask & HEAVY
@@ -139,16 +146,20 @@ def test_the_server_adds_its_commands(program: dict[str, str], tmp_path: Path) -
 
 
 def test_who_reads_the_output_may_stop(program: dict[str, str]) -> None:
-    line = "graftwork --help | head -1; exit ${PIPESTATUS[0]}"
-    done = subprocess.run(["bash", "-c", line], env=program, capture_output=True, text=True, check=False)
-    assert done.stderr == ""
-    assert done.stdout
+    script = "from graftwork.command.session import Session, reporting\n"
+    script += "with reporting():\n    for number in range(100_000):\n"
+    script += "        Session(None, as_json=False, quiet=False).tell(str(number))"
+    for program_line in ("graftwork --help", shlex.join([sys.executable, "-c", script])):
+        line = f"{program_line} | head -1; exit ${{PIPESTATUS[0]}}"
+        done = subprocess.run(["bash", "-c", line], env=program, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert len(done.stdout.splitlines()) == 1
 
 
 # ---- completion in real shells --------------------------------------------------------------------------------------
 
 SHELLS = {"bash": ["bash", "--noprofile"], "zsh": ["zsh"], "fish": ["fish"]}
-LINES = {"graftwork jobs estim": "estimate", "graftwork vers": "version", "graftwork server key": "keys"}
+LINES = {"graftwork jobs estim": "estimate", "graftwork vers": "version", "graftwork up --por": "--port"}
 
 
 class Terminal:
@@ -197,7 +208,10 @@ def test_a_shell_completes_commands(shell: str, program: dict[str, str]) -> None
         terminal.type("echo rea''dy\n")
         terminal.wait_for("ready")
         if shell == "zsh":
-            terminal.type("graftwork \t\x15")  # the first Tab reads the script, the next one completes
+            terminal.wait_for(r"(?s)ready.*\$ ")
+            terminal.type("graftwork \t")
+            terminal.wait_for("\x07")  # the first Tab reads the script, the next one completes
+            terminal.type("\x15")
         for begun, completed in LINES.items():
             terminal.type(f"{begun}\t")
             terminal.wait_for(rf"{begun.split()[-1]}\S*{completed[-1]} ")
