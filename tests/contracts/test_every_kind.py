@@ -41,7 +41,7 @@ from worker.training.events import EpochDone, Evaluated, Event, Finished, Starte
 from worker.training.model_selection.automatic import prepare
 from worker.training.run import Run
 
-MLP = {"kind": "mlp"}
+REBUILD = {"backbone": {"kind": "mlp"}, "method": {"kind": "autoencoder"}}
 TARGETS = {"category": "label", "number": "size", "label": ["round", "large"]}
 
 
@@ -80,7 +80,7 @@ def make_run(data: ArrayData, request: dict[str, Any], parent: Bundle | None = N
 
 @cache
 def _pretrained(modality: ModalityKind) -> Bundle:
-    run = make_run(tiny.DATASETS[modality](), {"backbone": MLP, "training": {"epochs": 2}})
+    run = make_run(tiny.DATASETS[modality](), {**REBUILD, "training": {"epochs": 2}})
     for _ in run.train():
         pass
     return run.bundle()
@@ -162,7 +162,7 @@ def supervision_cases() -> dict[str, Case]:
         for accepted in config.accepts:
             labels = {**example(config), "target": TARGETS[accepted], "rows": 8}
             watch = {"target": TARGETS[accepted], "keep": "best", "rows": 20}
-            found[f"{name}-{accepted}"] = Case("image", {"backbone": MLP, "labels": labels, "watch": watch})
+            found[f"{name}-{accepted}"] = Case("image", {**REBUILD, "labels": labels, "watch": watch})
     return found
 
 
