@@ -96,9 +96,9 @@ def _run(server: TrackingServer, experiment_id: str, record: JobRecord) -> tuple
         "filter": f"tags.`{JOB_TAG}` = '{record.job.id}'",
         "max_results": 1,
     }
-    found = server.ask("POST", "runs/search", query).get("runs", [])
-    if found:
-        return found[0], False
+    runs = server.ask("POST", "runs/search", query).get("runs", [])
+    if runs:
+        return runs[0], False
     began = record.job.started_at or record.job.created_at
     start = {"experiment_id": experiment_id, "run_name": record.title, "start_time": _milliseconds(began.timestamp())}
     tags = [_pair(JOB_TAG, record.job.id)]  # with the run itself, so that it is found however soon this ends

@@ -48,9 +48,9 @@ def routes(*, docs: bool) -> list[BaseRoute]:
 
     async def file(request: Request) -> Response:
         """Return a file of the page. Raises NotFoundError, also for a file of another release."""
-        wanted, *parts = request.path_params.values()
+        release, *parts = request.path_params.values()
         name = "/".join(parts)
-        if wanted != version or name not in files:
+        if release != version or name not in files:
             msg = "There is no such file of the page: load the page again."
             raise NotFoundError(msg)
         headers = {**HEADERS, "Cache-Control": "public, max-age=31536000, immutable", "Vary": "Accept-Encoding"}

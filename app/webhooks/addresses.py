@@ -127,8 +127,8 @@ class Policy:
             UnresolvedError: the name has no address, or it was not found within `seconds`.
         """
         self.check(target)
-        found = resolve(target.host, target.port, seconds)
-        allowed = [address for address in found if self._may_reach(address)]
+        addresses = resolve(target.host, target.port, seconds)
+        allowed = [address for address in addresses if self._may_reach(address)]
         if not allowed:
             msg = (
                 "its host has no public address; who runs the service may allow a network by GRAFTWORK_WEBHOOK_NETWORKS"

@@ -90,8 +90,8 @@ def listeners(session: Session, project_id: str) -> list[Listener]:
 def listeners_to_job(session: Session, job_id: str) -> list[Listener]:
     """Return the enabled webhooks of a job's project; none for a trial, whose sweep tells of it."""
     query = select(WebhookRow.id, WebhookRow.events).join(JobRow, JobRow.project_id == WebhookRow.project_id)
-    wanted = (JobRow.id == job_id) & JobRow.sweep_id.is_(None) & WebhookRow.enabled.is_(True)
-    return [Listener(*row) for row in session.execute(query.where(wanted))]
+    listens = (JobRow.id == job_id) & JobRow.sweep_id.is_(None) & WebhookRow.enabled.is_(True)
+    return [Listener(*row) for row in session.execute(query.where(listens))]
 
 
 def queue(session: Session, webhook_ids: Collection[str], event_type: str, body: str, created_at: float) -> None:

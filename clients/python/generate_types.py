@@ -243,9 +243,9 @@ def _fields(document: Schema, known: dict[str, Schema], source: str) -> tuple[Sc
     else:
         route, _, part = source.rpartition(" ")
         if part == "query":
-            parameters = [one for one in known[route]["parameters"] if one["in"] == "query"]
-            return {one["name"]: one["schema"] for one in parameters}, {
-                one["name"] for one in parameters if one["required"]
+            parameters = [entry for entry in known[route]["parameters"] if entry["in"] == "query"]
+            return {entry["name"]: entry["schema"] for entry in parameters}, {
+                entry["name"] for entry in parameters if entry["required"]
             }
         schema = known[route]["requestBody"]["content"][part]["schema"]
     return schema["properties"], set(schema.get("required", ()))

@@ -1,4 +1,4 @@
-"""A job with curves, results, a dataset and a model: what tracking programs are told of."""
+"""A job with curves, results, a dataset and a model: what tracking programs are sent."""
 
 import json
 from typing import Any

@@ -46,8 +46,8 @@ async function show() {
   leaving.abort();
   leaving = new AbortController();
   const { signal } = leaving;
-  const found = match(ROUTES);
-  if (!session.key && found?.view !== apiView) { // what the API can do, it tells everybody
+  const route = match(ROUTES);
+  if (!session.key && route?.view !== apiView) { // what the API can do, it tells everybody
     main = null;
     document.title = text.shell.title(text.signIn.title);
     frame(signInView(icon, show));
@@ -56,14 +56,14 @@ async function show() {
   }
   if (!main) frame(shell());
   for (const link of document.querySelectorAll(".nav a")) {
-    const isHere = link.dataset.section === (found?.section || (isDocs ? "api" : "data"));
+    const isHere = link.dataset.section === (route?.section || (isDocs ? "api" : "data"));
     if (isHere) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
   fill(main, h("p", { class: "loading", role: "status" }, text.common.loading));
   let view;
   try {
-    view = found ? await found.view({ ...found, signal, again: show }) : h("p", {}, text.shell.unknown);
+    view = route ? await route.view({ ...route, signal, again: show }) : h("p", {}, text.shell.unknown);
   } catch (error) {
     if (error.name === "AbortError") return;
     view = h("div", { class: "column" }, h("h1", { tabindex: "-1" }, text.shell.failed), errorNote(error));

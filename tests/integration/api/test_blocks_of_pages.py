@@ -4,7 +4,6 @@ import json
 import re
 import shlex
 import subprocess
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,6 @@ from tests.support import weights
 from tests.support.http import Http
 from tests.support.live import served
 from tests.support.servers import HANGS
-from tests.support.work import run_jobs
 from tests.unit.datasets.test_data_page import EXAMPLES
 
 pytestmark = [
@@ -42,7 +40,7 @@ RUN_BY = {
     "protocols.md": "tests/integration/api/test_pages.py",
     "releasing.md": "tests/integration/api/test_releasing_page.py",
     "start.md": "tests/e2e/test_first_pages.py",
-    "webhooks.md": "tests/integration/api/test_webhooks.py",  # the receiver; the request below
+    "webhooks.md": "tests/integration/api/webhooks/test_delivery.py",  # the receiver; the request below
 }
 NOT_RUN = {  # by page, the first line of a block
     ("command.md", "graftwork login http://127.0.0.1:8000"): "a summary; the same commands are run in start.md",
@@ -85,22 +83,6 @@ def test_each_block_of_each_page_is_run_or_named() -> None:
 
 def _outdented(block: str) -> str:
     return re.sub(r"^ {4}", "", block, flags=re.MULTILINE)
-
-
-@pytest.fixture
-def worker(settings: Settings) -> Iterator[None]:
-    """A worker that looks for jobs all the time."""
-    stop = threading.Event()
-
-    def loop() -> None:
-        while not stop.wait(0.05):
-            run_jobs(settings)
-
-    thread = threading.Thread(target=loop)
-    thread.start()
-    yield
-    stop.set()
-    thread.join(HANGS)
 
 
 @pytest.fixture

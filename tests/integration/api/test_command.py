@@ -8,7 +8,6 @@ import shlex
 import stat
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,14 +16,11 @@ from click.testing import Result
 from fastapi import FastAPI
 from typer.testing import CliRunner
 
-from app.settings import Settings
 from graftwork import answers
 from graftwork.command import login
 from graftwork.command.commands import app as commands
 from graftwork.command.session import Session
 from tests.support.live import served
-from tests.support.servers import HANGS
-from tests.support.work import run_jobs
 
 pytestmark = pytest.mark.one_database
 
@@ -59,22 +55,6 @@ def run(home: Path, url: str, key: str, monkeypatch: pytest.MonkeyPatch) -> Run:
 
     run("login", url, "--key", key)
     return run
-
-
-@pytest.fixture
-def worker(settings: Settings) -> Iterator[None]:
-    """A worker that looks for jobs all the time."""
-    stop = threading.Event()
-
-    def loop() -> None:
-        while not stop.wait(0.05):
-            run_jobs(settings)
-
-    thread = threading.Thread(target=loop)
-    thread.start()
-    yield
-    stop.set()
-    thread.join(HANGS)
 
 
 @pytest.fixture

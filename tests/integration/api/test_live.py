@@ -1,7 +1,6 @@
 """What only a real server and a real socket show: aborted uploads, streams, and the client that users have."""
 
 import socket
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,12 +11,10 @@ from sqlalchemy import select
 
 from app.db.tables import DatasetRow
 from app.dependencies import Services
-from app.settings import Settings
 from graftwork import DatasetFailedError, Graftwork, GraftworkApiError
 from tests.support.live import served
 from tests.support.models import add_model
 from tests.support.servers import HANGS, wait_until
-from tests.support.work import run_jobs
 
 
 @pytest.fixture
@@ -30,22 +27,6 @@ def port(app: FastAPI) -> Iterator[int]:
 def graftwork(port: int, key: str) -> Iterator[Graftwork]:
     with Graftwork(f"http://127.0.0.1:{port}", key) as graftwork:
         yield graftwork
-
-
-@pytest.fixture
-def worker(settings: Settings) -> Iterator[None]:
-    """A worker that looks for jobs all the time."""
-    stop = threading.Event()
-
-    def loop() -> None:
-        while not stop.wait(0.05):
-            run_jobs(settings)
-
-    thread = threading.Thread(target=loop)
-    thread.start()
-    yield
-    stop.set()
-    thread.join(HANGS)
 
 
 def leftovers(services: Services) -> list[Path]:

@@ -3,7 +3,6 @@
 import asyncio
 import io
 import re
-import threading
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,13 +16,10 @@ from PIL import Image
 
 import graftwork as package
 from app.dependencies import Services
-from app.settings import Settings
 from graftwork import AsyncGraftwork, Graftwork, JobFailedError, answers
 from tests.support.blocking import BlockingGraftwork
 from tests.support.live import served
 from tests.support.models import add_model
-from tests.support.servers import HANGS
-from tests.support.work import run_jobs
 
 pytestmark = pytest.mark.one_database
 
@@ -52,22 +48,6 @@ def graftwork(request: pytest.FixtureRequest, url: str, key: str) -> Iterator[An
     kind: Callable[..., Any] = Graftwork if request.param == "sync" else BlockingGraftwork
     with kind(url, key) as graftwork:
         yield graftwork
-
-
-@pytest.fixture
-def worker(settings: Settings) -> Iterator[None]:
-    """A worker that looks for jobs all the time."""
-    stop = threading.Event()
-
-    def loop() -> None:
-        while not stop.wait(0.05):
-            run_jobs(settings)
-
-    thread = threading.Thread(target=loop)
-    thread.start()
-    yield
-    stop.set()
-    thread.join(HANGS)
 
 
 @pytest.mark.usefixtures("worker")
@@ -125,7 +105,7 @@ def test_what_administrators_and_keys_do(graftwork: Any, services: Services, pro
     job = graftwork.datasets.create(b"a,b\n1,2\n", name="waits", wait=False)["job"]
     assert graftwork.admin.set_urgency(job, 3).urgency == 3
     assert graftwork.admin.job(job).urgency == 3
-    assert [one.id for one in graftwork.admin.jobs()] == [job]
+    assert [entry.id for entry in graftwork.admin.jobs()] == [job]
     assert graftwork.admin.cancel(job).status == "cancelled"
     assert graftwork.live().status == "ok"
     assert graftwork.ready().status in {"ok", "degraded"}
@@ -229,8 +209,8 @@ def test_many_requests_at_once(url: str, key: str, services: Services, project_i
 
     at_once = asyncio.run(ask())
     with Graftwork(url, key) as graftwork:
-        one_by_one = [graftwork.models.predict("sizes", [[k, 0, 0]]) for k in range(20)]
-    numbers = [[value for value in one.to_rows()[0].values() if isinstance(value, float)] for one in one_by_one]
+        in_turn = [graftwork.models.predict("sizes", [[k, 0, 0]]) for k in range(20)]
+    numbers = [[value for value in answer.to_rows()[0].values() if isinstance(value, float)] for answer in in_turn]
     assert len({tuple(row) for row in numbers}) == 20, "each input has its own answer"
-    for one, expected in zip(at_once, numbers, strict=True):
-        assert [value for value in one.to_rows()[0].values() if isinstance(value, float)] == pytest.approx(expected)
+    for answer, expected in zip(at_once, numbers, strict=True):
+        assert [value for value in answer.to_rows()[0].values() if isinstance(value, float)] == pytest.approx(expected)

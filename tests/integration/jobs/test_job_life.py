@@ -281,8 +281,8 @@ def test_a_training_that_stops_early_is_done_and_says_whose_weights_it_kept(
     job = done(client, settings, "/v1/jobs", {**BODY, "dataset": dataset, "training": training})
     progress = job["progress"]
     assert (progress["fraction"], progress["eta_seconds"]) == (1.0, 0.0)
-    points = client.get(f"/v1/jobs/{job['id']}/metrics").json()["data"]
-    assert progress["loss"] == [one["values"]["train/loss"] for one in points if "train/loss" in one["values"]][-1]
+    measured = [point["values"] for point in client.get(f"/v1/jobs/{job['id']}/metrics").json()["data"]]
+    assert progress["loss"] == [values["train/loss"] for values in measured if "train/loss" in values][-1]
     assert progress["step"] < progress["total_steps"]
     assert progress["kept_step"] == progress["step"] // 3
     (end,) = [event for event in events_of(client, job["id"]) if event["type"] == "training.finished"]

@@ -147,7 +147,7 @@ def test_everything_public_can_be_imported() -> None:
     with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
         graftwork.Nothing  # noqa: B018 - it is asked for
     classes = [getattr(graftwork, name) for name in graftwork.__all__ if name.endswith("Error")]
-    assert all(issubclass(one, graftwork.GraftworkError) for one in classes)
-    assert {one.__name__ for one in classes} == {
+    assert all(issubclass(error, graftwork.GraftworkError) for error in classes)
+    assert {error.__name__ for error in classes} == {
         name for name in vars(graftwork.errors) if name.endswith("Error") and name != "Error"
     }

@@ -14,8 +14,8 @@ def test_mypy_finds_nothing_in_a_users_program_and_every_mistake_of_another(tmp_
     shutil.copytree(EXAMPLE, tmp_path, dirs_exist_ok=True)
     command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", "cache", "uses.py", "misuses.py"]
     output = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False).stdout
-    found = {(name, int(line)) for name, line in re.findall(r"^(\S+):(\d+): error", output, re.MULTILINE)}
+    errors = {(name, int(line)) for name, line in re.findall(r"^(\S+):(\d+): error", output, re.MULTILINE)}
     lines = (EXAMPLE / "misuses.py").read_text(encoding="utf-8").splitlines()
     mistakes = {("misuses.py", number) for number, line in enumerate(lines, 1) if number > 5 and line}
     assert len(mistakes) == 10
-    assert found == mistakes, output
+    assert errors == mistakes, output

@@ -51,10 +51,10 @@ def test_the_wheel_works_alone(tmp_path: Path) -> None:
     python = tmp_path / "fresh" / "bin" / "python"
     (packages,) = (tmp_path / "fresh").glob("lib/*/site-packages")
     for package in ("httpx", "httpx-sse", "pydantic"):
-        for one in needed(package, {}).values():
-            for top in {file.parts[0] for file in one.files or () if file.parts[0] not in ("..", "__pycache__")}:
+        for installed in needed(package, {}).values():
+            for top in {file.parts[0] for file in installed.files or ()} - {"..", "__pycache__"}:
                 if not (packages / top).exists():
-                    (packages / top).symlink_to(Path(str(one.locate_file(top))))
+                    (packages / top).symlink_to(Path(str(installed.locate_file(top))))
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(packages)
     done = subprocess.run([python, "-I", "-c", PROGRAM], capture_output=True, text=True, check=False)

@@ -82,8 +82,8 @@ export function learningCharts(curve) {
 /** The curves of a job's heads, without its confusion matrices, which stand among the figures. */
 export async function headCurves(jobId, signal) {
   const listed = await ask(`/v1/jobs/${encodeURIComponent(jobId)}/curves`, { signal });
-  const wanted = listed.data.filter((entry) => !["learning", "confusion_matrix"].includes(entry.kind));
-  const curves = await Promise.all(wanted.slice(0, 12).map((entry) => ask(`/v1/jobs/${encodeURIComponent(jobId)}/curves/${entry.kind}`, { query: { head: entry.head }, signal })));
+  const shown = listed.data.filter((entry) => !["learning", "confusion_matrix"].includes(entry.kind));
+  const curves = await Promise.all(shown.slice(0, 12).map((entry) => ask(`/v1/jobs/${encodeURIComponent(jobId)}/curves/${entry.kind}`, { query: { head: entry.head }, signal })));
   return curves.map((curve) => {
     const name = text.measures.curve(word(curve.kind), curve.head);
     const isUnit = curve.kind === "roc" || curve.kind === "calibration";

@@ -49,12 +49,12 @@ export function optionButtons(sentence, prepare) {
 
 /** Return the options of a preparation that a sentence names as `name=JSON`: a list of [name, value]. */
 export function optionsIn(sentence) {
-  const found = [];
+  const settings = [];
   for (const match of sentence.matchAll(/(?<![\w.`"])([a-z_]+)=(?=["{[\d]|null\b|true\b|false\b)/g)) {
     const setting = jsonAt(sentence, match.index + match[0].length);
-    if (setting !== undefined) found.push([match[1], setting]);
+    if (setting !== undefined) settings.push([match[1], setting]);
   }
-  return found;
+  return settings;
 }
 
 /** Return the JSON value that begins at a place of a text: the longest prefix that is one. */

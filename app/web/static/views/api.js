@@ -24,16 +24,16 @@ export async function apiView({ params, signal }) {
 }
 
 function listView(operations) {
-  const found = h("div", { class: "parts" });
+  const list = h("div", { class: "parts" });
   const input = h("input", { type: "search", oninput: show, autocomplete: "off" });
   function show() {
-    const wanted = input.value.trim().toLowerCase();
-    const matching = operations.filter((one) => `${one.id} ${one.description ?? ""}`.toLowerCase().includes(wanted));
+    const words = input.value.trim().toLowerCase();
+    const matching = operations.filter((operation) => `${operation.id} ${operation.description ?? ""}`.toLowerCase().includes(words));
     const tags = [...new Set(matching.map((one) => one.tags?.[0] ?? "health"))];
-    fill(found, tags.map((tag) => card(word(tag), h("ul", { class: "stack" }, matching.filter((one) => (one.tags?.[0] ?? "health") === tag).map(entry)))));
+    fill(list, tags.map((tag) => card(word(tag), h("ul", { class: "stack" }, matching.filter((operation) => (operation.tags?.[0] ?? "health") === tag).map(entry)))));
   }
   show();
-  return page(text.api.title, { meta: [text.api.about, h("a", { href: "openapi.json" }, text.api.document)] }, field(text.api.find, input), found);
+  return page(text.api.title, { meta: [text.api.about, h("a", { href: "openapi.json" }, text.api.document)] }, field(text.api.find, input), list);
 }
 
 function entry(operation) {

@@ -15,7 +15,7 @@ Progress: TypeAlias = bool | Callable[[Any], object]
 
 
 def show_with(progress: Progress) -> Callable[[Answer], object]:
-    """Return the function that is told of a job each time that it is looked at."""
+    """Return the function that shows a job each time that it is looked at."""
     if callable(progress):
         return progress
     return ProgressLine(sys.stderr) if progress else lambda _: None

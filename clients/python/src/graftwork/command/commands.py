@@ -82,13 +82,13 @@ def status(at: Session) -> None:
 @asks
 def storage(at: Session) -> None:
     """Print what the files of the project take, and its quota; to administrators, those of the whole service, too."""
-    found = at.graftwork.storage()
-    amounts = dict(found["project"])
-    for name, amount in (found["service"] or {}).items():
-        amounts |= {f"all {inner}": one for inner, one in amount.items()} if name == "named" else {name: amount}
-    quota = {name: value for name, value in found["quota"].items() if value is not None}
+    storage = at.graftwork.storage()
+    amounts = dict(storage["project"])
+    for name, amount in (storage["service"] or {}).items():
+        amounts |= {f"all {inner}": number for inner, number in amount.items()} if name == "named" else {name: amount}
+    quota = {name: value for name, value in storage["quota"].items() if value is not None}
     if at.as_json or at.quiet:
-        at.tell("", str(sum(amount["bytes"] for amount in found["project"].values())), **found)
+        at.tell("", str(sum(amount["bytes"] for amount in storage["project"].values())), **storage)
         return
     entries = [
         {"files": name.replace("_", " "), **(amount if isinstance(amount, dict) else {"bytes": amount})}

@@ -55,9 +55,9 @@ def list_versions(at: Session, dataset: DatasetRef) -> None:
 @asks
 def prepare_data(at: Session, dataset: DatasetRef, options: Settings = None, *, detach: Detach = False) -> None:
     """Prepare the uploaded file again by other options, as a new dataset of the same name."""
-    found, fields = dataset_of(at, dataset), fields_of(options)
+    source, fields = dataset_of(at, dataset), fields_of(options)
     made = at.graftwork.datasets.version(
-        found["id"], name=found["name"], wait=not detach, progress=at.progress, **fields
+        source["id"], name=source["name"], wait=not detach, progress=at.progress, **fields
     )
     at.show(made, *SHOWN)
 
@@ -90,17 +90,17 @@ def show_warnings(at: Session, dataset: DatasetRef) -> None:
     """Print what was lost or is doubtful in a dataset, and what changes it."""
     from graftwork.answers import WarningItem  # noqa: PLC0415 - keeps --help fast
 
-    found = map(WarningItem.from_json, dataset_of(at, dataset)["warnings"])
-    at.table(found, key="code", code="code", count="count", message="message", remedy="remedy")
+    warnings = map(WarningItem.from_json, dataset_of(at, dataset)["warnings"])
+    at.table(warnings, key="code", code="code", count="count", message="message", remedy="remedy")
 
 
 @data.command("delete")
 @asks
 def delete_data(at: Session, dataset: DatasetRef) -> None:
     """Delete a dataset."""
-    found = dataset_of(at, dataset)
-    at.graftwork.datasets.delete(found["id"])
-    at.tell(f"deleted  {found['id']}  {found['name']}", found["id"], id=found["id"], deleted=True)
+    deleted = dataset_of(at, dataset)
+    at.graftwork.datasets.delete(deleted["id"])
+    at.tell(f"deleted  {deleted['id']}  {deleted['name']}", deleted["id"], id=deleted["id"], deleted=True)
 
 
 def _table(at: Session, datasets: Iterable[Any]) -> None:

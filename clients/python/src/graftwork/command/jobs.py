@@ -70,9 +70,9 @@ def finetune(  # noqa: PLR0913 - the options of a command
     dry_run: DryRun = False,
 ) -> None:
     """Fine-tune heads on the labels of a dataset: a classifier for a category, a regressor for a number."""
-    found = dataset_of(at, dataset)
-    fields: dict[str, Any] = {"kind": "fine_tuning", "dataset": found["id"], **fields_of(options)}
-    fields.setdefault("heads", _heads(found, target))
+    labelled = dataset_of(at, dataset)
+    fields: dict[str, Any] = {"kind": "fine_tuning", "dataset": labelled["id"], **fields_of(options)}
+    fields.setdefault("heads", _heads(labelled, target))
     fields |= {field: value for field, value in (("name", name), ("model", model)) if value}
     fields |= {"strategy": {"kind": strategy}} if strategy else {}
     _run(at, fields, detach=detach, dry_run=dry_run)
@@ -113,8 +113,8 @@ def evaluate(
     baseline: Annotated[str | None, typer.Option(help="A model to compare with, on the same rows.")] = None,
 ) -> None:
     """Measure a model on a dataset; with --baseline, compare both."""
-    found = dataset_of(at, dataset)["id"]
-    job = at.graftwork.jobs.evaluate(model, found, baseline=baseline, progress=at.progress)
+    dataset_id = dataset_of(at, dataset)["id"]
+    job = at.graftwork.jobs.evaluate(model, dataset_id, baseline=baseline, progress=at.progress)
     at.show(job, "id", "status", "metrics")
 
 
@@ -141,9 +141,9 @@ def list_jobs(
     limit: Annotated[int, typer.Option(help="How many.", min=1)] = 50,
 ) -> None:
     """List the jobs, newest first."""
-    found = at.graftwork.jobs.list(status=status, kind=kind)
+    newest_first = at.graftwork.jobs.list(status=status, kind=kind)
     at.table(
-        islice(found, limit),
+        islice(newest_first, limit),
         id="id",
         kind="kind",
         name="name",
@@ -165,11 +165,11 @@ def show_job(at: Session, job: JobRef) -> None:
 @asks
 def watch_job(at: Session, job: JobRef) -> None:
     """Print the events of a job as they happen, until it has ended."""
-    found = job_of(at, job)
-    for event in found.follow():
+    watched = job_of(at, job)
+    for event in watched.follow():
         at.tell(f"{event['created_at']}  {event['type']}  {event['message']}", **event)
         sys.stdout.flush()
-    found.wait()
+    watched.wait()
 
 
 @jobs.command("cancel")
@@ -239,9 +239,9 @@ def download_file(
 @asks
 def delete_job(at: Session, job: JobRef) -> None:
     """Delete a job that has ended, with its events and checkpoints; the models that it made stay."""
-    found = job_of(at, job)
-    found.delete()
-    at.tell(f"deleted  {found['id']}", found["id"], id=found["id"], deleted=True)
+    deleted = job_of(at, job)
+    deleted.delete()
+    at.tell(f"deleted  {deleted['id']}", deleted["id"], id=deleted["id"], deleted=True)
 
 
 def searched(setting: str) -> tuple[str, dict[str, Any]]:

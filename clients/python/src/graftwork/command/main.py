@@ -34,10 +34,10 @@ def main() -> None:
 
 def names(app: Any) -> set[str]:
     """Return the first words of the commands of an application."""
-    found = {command.name or command.callback.__name__ for command in app.registered_commands}
+    words = {command.name or command.callback.__name__ for command in app.registered_commands}
     for group in app.registered_groups:
-        found |= {group.name} if group.name else names(group.typer_instance)
-    return found
+        words |= {group.name} if group.name else names(group.typer_instance)
+    return words
 
 
 if __name__ == "__main__":

@@ -129,10 +129,10 @@ def export_model(
 @asks
 def delete_model(at: Session, model: ModelRef) -> None:
     """Delete one version of a model; a name alone means its newest one."""
-    found = at.graftwork.models.get(model)
-    at.graftwork.models.delete(found["id"])
-    what = f"{found['name']}@{found['version']}"
-    at.tell(f"deleted  {found['id']}  {what}", found["id"], id=found["id"], deleted=True)
+    deleted = at.graftwork.models.get(model)
+    at.graftwork.models.delete(deleted["id"])
+    what = f"{deleted['name']}@{deleted['version']}"
+    at.tell(f"deleted  {deleted['id']}  {what}", deleted["id"], id=deleted["id"], deleted=True)
 
 
 @models.command()

@@ -23,10 +23,10 @@ def _names_of(kind: str) -> Callable[[str], list[str]]:
     def complete(incomplete: str) -> list[str]:
         try:
             with client(*login.known(None)) as graftwork:
-                found = {entry["name"] for entry in islice(getattr(graftwork, kind).list(), MAX_COMPLETED)}
+                names = {entry["name"] for entry in islice(getattr(graftwork, kind).list(), MAX_COMPLETED)}
         except GraftworkError:
             return []
-        return sorted(name for name in found if name and name.isprintable() and name.startswith(incomplete))
+        return sorted(name for name in names if name and name.isprintable() and name.startswith(incomplete))
 
     return complete
 

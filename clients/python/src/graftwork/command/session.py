@@ -49,7 +49,7 @@ class Session:
 
     @functools.cached_property
     def progress(self) -> Any:
-        """What is told of a job that is waited for: bars on a terminal, else lines now and then; quietly nothing."""
+        """What is shown of a job that is waited for: bars on a terminal, else lines now and then; quietly nothing."""
         if self.quiet or not sys.stderr.isatty():
             return not self.quiet
         from graftwork.command.bars import ProgressBars  # noqa: PLC0415 - rich takes a tenth of a second
@@ -155,7 +155,7 @@ def _with_session(
     ]
     parameters = [*signature.parameters.values()][1:]
     run.__signature__ = signature.replace(parameters=[*parameters, *own])  # type: ignore[attr-defined]
-    run.__annotations__ = {one.name: one.annotation for one in [*parameters, *own]}
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in [*parameters, *own]}
     return run
 
 
@@ -166,13 +166,13 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
-def newest(found: Iterable[Any], what: str, name: str) -> Any:
-    """Return the first of what was found.
+def newest(entries: Iterable[Any], what: str, name: str) -> Any:
+    """Return the first entry.
 
     Raises:
         ValueError: there is none.
     """
-    for entry in found:
+    for entry in entries:
         return entry
     msg = f"there is no {what} named {name!r}"
     raise ValueError(msg)
