@@ -30,6 +30,7 @@ from worker.training.backbone_ranking.ranking import (
     measure,
     sample_rows,
 )
+from worker.training.flops import mean_tokens
 from worker.training.run import fit_modality
 
 
@@ -107,7 +108,8 @@ class _Work:
         measured = measure(config, self.some, bundle.manifest.modality, bundle.backbone, self.device, self.keep)
         full = resolve_fine_tuning(_full(config), self.spec, bundle.manifest).config
         train_rows = len(self.data.positions("train", [self.config.target]))
-        cost = estimate_seconds(bundle.backbone, full, count_rows(self.data), train_rows)
+        tokens = mean_tokens(self.some, self.some.positions("train"), bundle.manifest.modality)
+        cost = estimate_seconds(bundle.backbone, full, count_rows(self.data), train_rows, tokens)
         return self._with_estimate(measured.with_fields(**candidate.model_dump(mode="json")), cost)
 
     def _with_estimate(

@@ -18,9 +18,11 @@ from app.ml.kinds.strategies.layers import layer_widths
 from app.ml.kinds.strategies.linear_probe import ResolvedLinearProbe
 from app.ml.models.assembly import stacked, targets_of
 from worker.training.events import Note
-from worker.training.flops import row_seconds, solving_seconds
+from worker.training.flops import mean_tokens, row_seconds, solving_seconds
 
 Layer = Literal["last", "all"] | int
+
+LAYER_CHOSEN = "layer.chosen"
 
 _MAX_ROWS_FOR_LAYERS = 10_000
 _MAX_BYTES_FOR_LAYERS = 1 << 30
@@ -59,7 +61,8 @@ def select_layer(strategy: ResolvedLinearProbe, context: SelectionContext) -> tu
     rows = context.rows()[: max(1, min(_MAX_ROWS_FOR_LAYERS, _MAX_BYTES_FOR_LAYERS // (4 * sum(widths))))]
     layers, examples = layer_features(context, rows, widths)  # each (n, F_i)
     # Costs are computed from operations, not measured: the same budget always compares the same layers.
-    budget = strategy.budget_seconds - len(rows) * row_seconds(backbone)
+    tokens = mean_tokens(context.data, rows, context.modality)
+    budget = strategy.budget_seconds - len(rows) * row_seconds(backbone, tokens)
     candidates: list[dict[str, Any]] = []
     for layer in _layers_to_compare(widths):
         indices = layer_indices(layer, widths)
@@ -75,7 +78,7 @@ def select_layer(strategy: ResolvedLinearProbe, context: SelectionContext) -> tu
     compared = [candidate for candidate in candidates if candidate["held_out_loss"] is not None]
     best = min(compared, key=lambda candidate: candidate["held_out_loss"], default=candidates[0])
     message = f"The probe reads layer {best['layer']}: {len(compared)} of {len(candidates)} choices were compared."
-    note = Note("layer.chosen", message, {"layer": best["layer"], "rows": len(rows), "candidates": candidates})
+    note = Note(LAYER_CHOSEN, message, {"layer": best["layer"], "rows": len(rows), "candidates": candidates})
     return strategy.model_copy(update={"layer": best["layer"]}), note
 
 

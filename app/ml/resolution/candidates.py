@@ -55,6 +55,7 @@ BLENDED: tuple[CandidateName, ...] = ("nearest_neighbours", "raw", "boosted_tree
 """Candidates that learn from the same features, so that their answers can be averaged."""
 _MOVES: tuple[CandidateName, ...] = ("scratch", "lp_ft", "full")  # the config's own backbone
 _BY_GRADIENT: tuple[CandidateName, ...] = ("tabular_resnet", "scratch", "lp_ft", "full")
+_SHARE_OF_LAYERS = 0.25  # of the budget, for the choice of a probe's layer
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +103,12 @@ def _adapted(
 ) -> ResolvedFineTuning | None:
     """The model's network, or its kind with new weights, under a strategy."""
     del spec
+    assert isinstance(config.strategy, ResolvedAutomatic)
+    seconds = _SHARE_OF_LAYERS * config.strategy.budget_seconds
+    probe = ResolvedLinearProbe(solver="exact", layer="best", budget_seconds=seconds)
     strategies: dict[CandidateName, Callable[[], StrategyConfig]] = {
-        "untrained": lambda: ResolvedLinearProbe(solver="exact", layer="best"),
-        "linear_probe": lambda: ResolvedLinearProbe(solver="exact", layer="best"),
+        "untrained": lambda: probe,
+        "linear_probe": lambda: probe,
         "lp_ft": LpFt,
         "full": lambda: Full().resolve(context)[0],
     }

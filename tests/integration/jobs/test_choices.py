@@ -53,7 +53,7 @@ def test_a_pretrained_model_is_adapted_as_its_labels_say(client: Http, settings:
     run_jobs(settings)
     told = data_of(client, job, "strategy.chosen")
     assert {rung["candidate"] for rung in told["ladder"]} >= {"raw", "random_forest", "linear_probe", "full"}
-    assert {"nearest_neighbours", "raw"} <= set(told["scores"])
+    assert "linear_probe" in told["scores"], "the first to be compared, however short the budget"
     assert strategy_of(client, job)["kind"] == told["strategy"]
     assert job_of(client, job)["metrics"]["ladder"] == told["ladder"]
 
@@ -73,6 +73,32 @@ def test_a_model_that_helps_less_than_the_rows_themselves_is_not_used(
     rows = [{"a": 0.4, "b": 0.4, "c": 0.0, "d": 0.1}, {"a": -0.4, "b": -0.4, "c": 0.0, "d": 0.1}]
     answers = client.post(f"/v1/models/{output['model']}/predictions", json={"inputs": rows}).json()["predictions"]
     assert [answer["label"]["class"] for answer in answers] == ["up", "down"]
+
+
+def test_a_probe_that_was_compared_keeps_the_layer_that_it_was_compared_with(
+    client: Http, settings: Settings, labelled: str
+) -> None:
+    job = fine_tune(client, labelled, strategy={"kind": "automatic", "candidates": ["linear_probe", "untrained"]})
+    run_jobs(settings)
+    assert set(data_of(client, job, "strategy.chosen")["scores"]) == {"linear_probe", "untrained"}
+    assert strategy_of(client, job)["layer"] == data_of(client, job, "layer.chosen")["layer"]
+
+
+def test_a_model_that_is_too_costly_to_compare_is_taken_and_that_is_said(
+    client: Http, settings: Settings, labelled: str
+) -> None:
+    """Who gives a model wants it: a budget of nothing is no proof against it."""
+    job = fine_tune(client, labelled, strategy={"kind": "automatic", "budget_seconds": 0.05})
+    run_jobs(settings)
+    told = data_of(client, job, "strategy.chosen")
+    rungs = {rung["candidate"]: rung for rung in told["ladder"]}
+    assert "it would take about" in rungs["linear_probe"]["reason"]
+    assert rungs["nearest_neighbours"]["score"] is not None, "another was compared"
+    assert told["selected"] == "linear_probe"
+    (message,) = [event["message"] for event in events_of(client, job) if event["type"] == "strategy.chosen"]
+    assert f"though it was not compared: {rungs['linear_probe']['reason']}" in message
+    (output,) = job_of(client, job)["outputs"]
+    assert client.get(f"/v1/models/{output['model']}").json()["parent"] is not None
 
 
 def test_without_a_model_simple_ways_are_compared(client: Http, settings: Settings, labelled: str) -> None:

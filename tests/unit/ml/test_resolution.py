@@ -162,6 +162,13 @@ def test_wide_tables_get_wide_layers() -> None:
     assert hidden(wide, hidden=[7]) == (7,)
 
 
+def test_a_given_models_probe_is_tried_first() -> None:
+    """Whatever the budget is spent on afterwards."""
+    parent = image_parent()
+    candidates = candidates_of(fine_tuning(IMAGES, parent), IMAGES, 100, pretrained=True)
+    assert [candidate.name for candidate in candidates][:2] == ["linear_probe", "nearest_neighbours"]
+
+
 def test_labels_do_not_move_typical_patches() -> None:
     parent = manifest(pretraining(IMAGES).backbone, ImageModality(height=28, width=28))  # type: ignore[arg-type]
     candidates = candidates_of(fine_tuning(sized(100), parent), sized(100), 100, pretrained=True)

@@ -105,7 +105,11 @@ def wide() -> Run:
     """A step over all rows takes some hundred MB for its hidden layers."""
     data = tiny.images(rows=8000)
     training = {"steps": 2, "batch_size": 8000, "optimizer": {"kind": "sgd", "lr": 0.01}}
-    request = {"backbone": {"kind": "mlp", "hidden": [1024, 8]}, "training": training}
+    request = {
+        "backbone": {"kind": "mlp", "hidden": [1024, 8]},
+        "method": {"kind": "autoencoder"},
+        "training": training,
+    }
     run = prepare(resolve_pretraining(PretrainingConfig.model_validate(request), data.spec).config, data)
     run.examples("train")
     return run

@@ -125,13 +125,18 @@ def measure(
     return MeasuredBackbone(entry, scores.cpu())
 
 
-def estimate_seconds(backbone: Backbone, full: ResolvedFineTuning, rows: int, train_rows: int) -> dict[str, float]:
-    """Seconds to compute all rows' features, and to train everything on the labelled train rows, at 2e10 operations."""
+def estimate_seconds(
+    backbone: Backbone, full: ResolvedFineTuning, rows: int, train_rows: int, tokens: int | None = None
+) -> dict[str, float]:
+    """Seconds to compute all rows' features, and to train everything on the labelled train rows, at 2e10 operations.
+
+    `tokens` is the mean number of a text's, see `flops.mean_tokens`.
+    """
     training = full.training
     rows_seen = training.total_steps(train_rows) * min(int(training.batch_size), train_rows)
     return {
-        "features_seconds": round(rows * row_seconds(backbone), _DIGITS),
-        "fine_tuning_seconds": round(training_seconds(backbone, rows_seen), _DIGITS),
+        "features_seconds": round(rows * row_seconds(backbone, tokens), _DIGITS),
+        "fine_tuning_seconds": round(training_seconds(backbone, rows_seen, tokens), _DIGITS),
     }
 
 

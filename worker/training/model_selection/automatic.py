@@ -47,21 +47,28 @@ def prepare(  # noqa: PLR0913 - what a training is made of, all by name
         )
     held_out: Tensors = {}
     notes: tuple[Note, ...] = ()
+    layer: Note | None = None
     if selected is None:
         budget = min(config.strategy.budget_seconds, most_seconds)
         ladder = Ladder(config, Trainer(data, parent, device, cache), budget, baseline=_baseline(config, baseline))
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             selected, measured, notes = ladder.climb()
         held_out = measured.held_out if measured else {}
+        if measured is not None and measured.layer and len(measured.rows) == _labelled(config, data):
+            strategy, layer = measured.objective.strategy, measured.layer  # the same rows would choose it again
     start = parent if selected.pretrained else None
     training = run.prepare(
         selected.config, data, device=device, parent=start, strategy=strategy, cache=cache, auxiliary=auxiliary
     )
     training.selected, training.requested = selected, config
     unused = [_not_used(selected)] if parent is not None and not selected.pretrained and notes else []
-    training.notes = (*unused, *training.notes, *notes)
+    training.notes = (*unused, *training.notes, *([layer] if layer else []), *notes)
     training.state.held_out = held_out
     return training
+
+
+def _labelled(config: ResolvedFineTuning, data: ArrayData) -> int:
+    return len(data.positions("train", config.targets))
 
 
 def _baseline(config: ResolvedFineTuning, strategy: StrategyConfig | None) -> Candidate | None:

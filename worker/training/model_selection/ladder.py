@@ -23,13 +23,19 @@ from numpy.typing import NDArray
 from app.ml.configs.resolved import ResolvedFineTuning
 from app.ml.data.arrays import ArrayData
 from app.ml.interfaces import Backbone, Rows
-from app.ml.kinds.strategies.automatic import MAX_ROWS_OF_REFIT, OF_THE_MODEL, USUALLY_BEST, ResolvedAutomatic
+from app.ml.kinds.strategies.automatic import (
+    MAX_ROWS_OF_REFIT,
+    OF_THE_MODEL,
+    USUALLY_BEST,
+    CandidateName,
+    ResolvedAutomatic,
+)
 from app.ml.kinds.strategies.layers import layer_widths
 from app.ml.models.assembly import targets_of
 from app.ml.resolution.candidates import BLENDED, Candidate, blend_of, candidates_of
 from worker.training.cross_validation import assign_folds
 from worker.training.events import Note
-from worker.training.flops import row_seconds, solving_seconds, training_seconds
+from worker.training.flops import mean_tokens, row_seconds, solving_seconds, training_seconds
 from worker.training.model_selection.blending import blend
 from worker.training.model_selection.gain import measure_gain
 from worker.training.model_selection.measurement import BudgetSpentError, Folds, Measured, Trainer, measure
@@ -39,6 +45,7 @@ FOLDS = 5
 FEW_ROWS, _REPEATS_OF_FEW = 300, 3
 _FIRST_ROWS, _GROWTH, _MAX_ROWS = 1_000, 4, 16_000
 _MIN_ROWS_OF_NETWORKS = 50
+_A_MODELS_PROBE: CandidateName = "linear_probe"
 _HOPELESS = 2.0  # standard errors below the best
 _SECONDS_PER_STEP = 2e-3  # besides its operations
 _SHARE_OF_ONE = 0.5  # of what is left of the budget, for a single network
@@ -96,7 +103,7 @@ class Ladder:
             if expected > left * (_SHARE_OF_ONE if candidate.by_gradient else 1.0):
                 if before is None:
                     self.reasons[candidate.name] = (
-                        f"it would take about {expected:.0f} s of the {left:.0f} s that are left"
+                        f"it would take about {expected:.0f} s of the {max(0.0, left):.0f} s that are left"
                     )
                 continue
             began = time.process_time()
@@ -115,21 +122,23 @@ class Ladder:
             folds = before.folds if candidate.by_gradient else 1
             return before.cpu_seconds / folds * rows / len(before.rows)
         spec, config, parent = self.trainer.data.spec, candidate.config, self.trainer.parent
+        labelled = self.trainer.data.positions("train", config.targets)
         if parent is not None and candidate.name in OF_THE_MODEL:
             backbone: Backbone = parent.backbone
+            tokens = mean_tokens(self.trainer.data, labelled, parent.manifest.modality)
         else:
-            backbone = config.backbone.build(config.preprocessing.largest(spec))
+            backbone, tokens = config.backbone.build(config.preprocessing.largest(spec)), None
         if candidate.by_gradient:
             in_train = rows * (FOLDS - 1) // FOLDS
             seen = config.training.total_steps(in_train) * min(int(config.training.batch_size), in_train)
             steps = config.training.total_steps(in_train)
-            return training_seconds(backbone, seen) + steps * _SECONDS_PER_STEP
+            return training_seconds(backbone, seen, tokens) + steps * _SECONDS_PER_STEP
         outputs = sum(len(target.classes) or 1 for head in config.heads for target in targets_of(head, spec))
         estimated = sum(head.fitting_seconds(rows, backbone.features, outputs) for head in config.heads)
         if estimated:
-            return rows * row_seconds(backbone) + FOLDS * estimated
+            return rows * row_seconds(backbone, tokens) + FOLDS * estimated
         width = sum(layer_widths(backbone)) if candidate.name in OF_THE_MODEL else backbone.features
-        return rows * row_seconds(backbone) + FOLDS * solving_seconds(rows, width, outputs)
+        return rows * row_seconds(backbone, tokens) + FOLDS * solving_seconds(rows, width, outputs)
 
     def _alive(self, candidates: list[Candidate]) -> list[Candidate]:
         """Those that may still win: not worse than the best by two standard errors."""
@@ -173,6 +182,9 @@ class Ladder:
             for candidate in candidates
             if candidate.name in self.measured and len(self.measured[candidate.name].rows) == most
         ]
+        unmeasured = {candidate.name: candidate for candidate in candidates if candidate.name not in self.measured}
+        if _A_MODELS_PROBE in unmeasured:  # whoever gives a model wants it: a short budget is no proof against it
+            return unmeasured[_A_MODELS_PROBE]
         if not finalists:
             return candidates[0]
         solved = [each for each in finalists if not each.candidate.by_gradient]
@@ -276,6 +288,10 @@ def _note(selected: Selected) -> Note:
     }
     if not tried:
         return Note("strategy.chosen", f"{selected.candidate}: nothing else could be tried within the budget.", data)
+    if selected.candidate not in scores:
+        reason = next(rung.reason for rung in selected.ladder if rung.candidate == selected.candidate)
+        message = f"{selected.candidate}: the model that was given, though it was not compared: {reason}."
+        return Note("strategy.chosen", message, data)
     best_first = sorted(tried, key=lambda rung: -(rung.score or 0))
     summary = ", ".join(f"{rung.candidate} {rung.score:.3f}" for rung in best_first)
     return Note("strategy.chosen", f"{selected.candidate}: on train rows held out the scores are {summary}.", data)

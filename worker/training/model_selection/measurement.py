@@ -27,6 +27,8 @@ from app.ml.models.assembly import FineTuning, stacked
 from app.ml.models.bundle import Bundle
 from app.ml.resolution.candidates import Candidate
 from worker.training.cross_validation import with_rows, with_validation_rows
+from worker.training.events import Note
+from worker.training.layer_selection import LAYER_CHOSEN
 from worker.training.run import Run, prepare
 
 _TREES_OF_FOLDS = 100
@@ -63,6 +65,7 @@ class Measured:
     cpu_seconds: float
     held_out: Tensors  # see `LoopState.held_out`
     objective: FineTuning = field(repr=False)  # whose heads scale targets as the outputs are scaled
+    layer: Note | None = None  # which layer these rows chose
 
     def head(self, index: int) -> Head:
         """A head by its place."""
@@ -115,6 +118,7 @@ def measure(candidate: Candidate, trainer: Trainer, rows: Rows, folds: Folds, se
         time.process_time() - began,
         _held_out(first),
         first.objective,
+        first.layer,
     )
 
 
@@ -128,6 +132,7 @@ class _Outcome:
     positions: Rows
     outputs: list[Tensor]
     folds: int
+    layer: Note | None = None
 
 
 def _solved(candidate: Candidate, trainer: Trainer, rows: Rows, folds: NDArray[np.int64], seconds: float) -> _Outcome:
@@ -140,7 +145,8 @@ def _solved(candidate: Candidate, trainer: Trainer, rows: Rows, folds: NDArray[n
     assert isinstance(run.state.objective, FineTuning)
     count = len(set(folds[folds >= 0].tolist()))
     settled = _settled(candidate, run)
-    return _Outcome(settled, run.state.objective, places, rows[places.numpy()], outputs, count)
+    layer = next((note for note in run.notes if isinstance(note, Note) and note.kind == LAYER_CHOSEN), None)
+    return _Outcome(settled, run.state.objective, places, rows[places.numpy()], outputs, count, layer)
 
 
 def _by_gradient(

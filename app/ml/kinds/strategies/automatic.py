@@ -130,9 +130,8 @@ def _refit(context: ResolutionContext) -> tuple[str, str]:
 
 
 def candidates_for(modality: ModalityKind, *, pretrained: bool) -> tuple[CandidateName, ...]:
-    """Return what may be tried on data of a modality, the cheapest first; the probe of a given model early."""
+    """Return what may be tried on data of a modality: the probe of a given model, and then the cheapest first."""
     cheap, networks = _SIMPLE[modality], _NETWORKS[modality]
     if not pretrained:
         return (*cheap, *networks)
-    cheapest, others = cheap[:2], cheap[2:]
-    return (*cheapest, "linear_probe", *others, "untrained", *networks, "lp_ft", "full")
+    return ("linear_probe", *cheap, "untrained", *networks, "lp_ft", "full")
