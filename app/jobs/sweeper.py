@@ -5,7 +5,6 @@ lease is waited before anything is swept: a restart of the database costs no att
 """
 
 import logging
-import threading
 import time
 from collections.abc import Callable
 
@@ -13,6 +12,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
+from app.db.periodic import PeriodicThread
 from app.db.session import Database
 from app.jobs import lease
 from app.queue import JobQueue
@@ -21,41 +21,32 @@ from app.settings import Settings
 log = logging.getLogger(__name__)
 
 RING_AGAIN_SECONDS = 5.0
-_STOP_SECONDS = 35.0  # a drained job writes its checkpoint within less
 
 
-class Sweeper:
+class Sweeper(PeriodicThread):
     """Sweeps every `sweep_seconds`; `idle` is called after each sweep (a worker checks for unrung work then)."""
+
+    stop_seconds = 35.0  # a drained job writes its checkpoint within less
 
     def __init__(
         self, database: Database, queue: JobQueue, settings: Settings, idle: Callable[[], None] | None = None
     ) -> None:
+        super().__init__("sweeper", settings.sweep_seconds)
         self._database = database
         self._queue = queue
         self._settings = settings
         self._idle = idle
         self._patient_until = 0.0
         self._swept_at = time.time()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
 
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
+    def act(self) -> None:
+        """Sweep, and do what is done after each sweep, whatever came of the other."""
+        self._notice_sleep()
+        self._unless_away(self.sweep_once)
+        if self._idle is not None:
+            self._unless_away(self._idle)
 
-    def stop(self) -> None:
-        """End after the sweep under way, and what `idle` does."""
-        self._stop.set()
-        self._thread.join(timeout=_STOP_SECONDS)
-
-    def _run(self) -> None:
-        while not self._stop.wait(self._settings.sweep_seconds):
-            self._notice_sleep()
-            self._try(self.sweep_once)
-            if self._idle is not None:
-                self._try(self._idle)
-
-    def _try(self, action: Callable[[], None]) -> None:
+    def _unless_away(self, action: Callable[[], None]) -> None:
         """Run `action`; whatever goes wrong is logged, and tried again after `sweep_seconds`."""
         try:
             action()

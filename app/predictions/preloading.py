@@ -5,10 +5,8 @@ may go, and no request waits for it.
 """
 
 import logging
-import threading
 
-from sqlalchemy.exc import SQLAlchemyError
-
+from app.db.periodic import PeriodicThread
 from app.db.session import Database
 from app.dependencies import Services
 from app.errors import GraftworkError
@@ -19,46 +17,21 @@ log = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 0.4
 _RETRY_SECONDS = 5.0
-_STOP_SECONDS = 5.0
 
 
-class Preloading:
+class Preloading(PeriodicThread):
     """A thread that loads and pins the models of `pinned_models`, each `project/reference`, and follows references.
 
     It asks the database for nothing where no model is pinned, and none was asked for lately.
     """
 
     def __init__(self, services: Services) -> None:
+        super().__init__("preloading", _LOOK_SECONDS, first=0.0, retry=_RETRY_SECONDS)
         self._services = services
         self._references = services.settings.pinned_models
         self._seen: int | None = None  # the generation of references at which all was loaded
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="preloading", daemon=True)
 
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End, soon after what is being loaded."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout=_STOP_SECONDS)
-
-    def _run(self) -> None:
-        wait = 0.0
-        while not self._stop.wait(wait):
-            wait = _LOOK_SECONDS
-            try:
-                self.look()
-            except SQLAlchemyError as error:
-                log.warning("models are loaded ahead once the database answers: %s", type(error).__name__)
-                wait = _RETRY_SECONDS
-            except Exception:
-                log.exception("models were not loaded ahead; this is tried again in a moment")
-                wait = _RETRY_SECONDS
-
-    def look(self) -> None:
+    def act(self) -> None:
         """Load what is to be in memory and is not, where the registry has changed."""
         references = self._services.engine.references
         if not self._references and not references.are_used:

@@ -6,8 +6,8 @@ it does not answer, jobs are tried again for a day.
 
 import logging
 import random
-import threading
 
+from app.db.periodic import PeriodicThread
 from app.db.session import Database
 from app.errors import GraftworkError
 from app.jobs.kinds import KINDS
@@ -20,37 +20,21 @@ log = logging.getLogger(__name__)
 
 _JOBS = 100  # of a pass
 _MAX_FAILURES = 3  # of a pass, after which the server is taken to be away
-_STOP_SECONDS = 5.0
 
 
-class MlflowWriter:
+class MlflowWriter(PeriodicThread):
     """Writes every `mlflow_seconds`, where there is a server."""
 
     def __init__(self, database: Database, settings: Settings) -> None:
+        has_server = bool(settings.mlflow_url.get_secret_value())
+        super().__init__("mlflow", settings.mlflow_seconds if has_server else 0.0)
         self._database = database
         self._settings = settings
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="mlflow", daemon=True)
 
-    def start(self) -> None:
-        """Begin."""
-        if self._settings.mlflow_url.get_secret_value():
-            self._thread.start()
-
-    def stop(self) -> None:
-        """End after the job that is being written; what is cut off is completed the next time."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout=_STOP_SECONDS)
-
-    def _run(self) -> None:
-        seconds = self._settings.mlflow_seconds
-        while not self._stop.wait(seconds):
-            try:
-                if self._database.transact(lambda session: begin(session, "mlflow", seconds)):
-                    self.write_what_is_due()
-            except Exception:
-                log.exception("jobs were not written to MLflow; it is tried again after %s s", seconds)
+    def act(self) -> None:
+        """Write what is due, unless another process has begun that lately."""
+        if self._database.transact(lambda session: begin(session, "mlflow", self._settings.mlflow_seconds)):
+            self.write_what_is_due()
 
     def write_what_is_due(self) -> int:
         """Write jobs that have ended and are not in MLflow; return how many were written."""
@@ -60,7 +44,7 @@ class MlflowWriter:
         random.shuffle(jobs)  # so that some that always fail do not keep the others from their turn
         written = failures = 0
         for project_id, job_id in jobs:
-            if self._stop.is_set() or failures >= _MAX_FAILURES:
+            if self.is_stopping or failures >= _MAX_FAILURES:
                 break
             try:
                 experiment = self._settings.mlflow_experiment

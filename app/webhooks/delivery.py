@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from app import failpoints
+from app.db.periodic import PeriodicThread
 from app.db.session import Database
 from app.metrics import Metrics
 from app.settings import Settings
@@ -33,51 +34,35 @@ _THREADS = 8
 _THREADS_OF_WEBHOOK = 2
 _THREADS_OF_FAILING = 4  # of all webhooks together whose last attempt failed; one of them has one
 _JITTER = 0.2
-_STOP_SECONDS = 10.0
 _GONE = 410
 _DAY_SECONDS = 86_400
 
 
-class Deliverer:
+class Deliverer(PeriodicThread):
     """Delivers what is due, looking every `webhook_seconds`; never where that is 0."""
 
+    stop_seconds = 10.0
+
     def __init__(self, database: Database, settings: Settings, metrics: Metrics) -> None:
+        super().__init__("webhooks", settings.webhook_seconds, first=0.0)
         self._database = database
         self._settings = settings
         self._metrics = metrics
         self._policy = Policy.of(settings)
-        self._stopping = False
-        self._wake = threading.Event()
         self._lock = threading.Lock()
         self._under_way: Counter[str] = Counter()  # attempts by webhook
         self._failing: Counter[str] = Counter()  # those of webhooks whose last attempt failed
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="webhook")
-        self._thread = threading.Thread(target=self._run, name="webhooks", daemon=True)
-
-    def start(self) -> None:
-        """Begin."""
-        if self._settings.webhook_seconds > 0:
-            self._thread.start()
 
     def stop(self) -> None:
         """End after the attempts under way."""
-        self._stopping = True
-        self._wake.set()
-        if self._thread.is_alive():
-            self._thread.join(_STOP_SECONDS)
+        super().stop()
         self._pool.shutdown()
 
-    def _run(self) -> None:
-        while not self._stopping:
-            try:
-                while self._begin_one():
-                    pass
-            except SQLAlchemyError as error:
-                log.warning("the database is away, webhooks wait: %s", type(error).__name__)
-            except Exception:
-                log.exception("webhooks are not delivered; it is tried again")
-            self._wake.wait(self._settings.webhook_seconds)
-            self._wake.clear()
+    def act(self) -> None:
+        """Begin the attempts that are due, as far as there are threads; one that ends makes room for the next."""
+        while self._begin_one():
+            pass
 
     def _begin_one(self) -> bool:
         """Claim a delivery and begin its attempt in a thread; return False where there is none, or no thread."""
@@ -89,7 +74,7 @@ class Deliverer:
                 if number >= (1 if self._failing[webhook] else _THREADS_OF_WEBHOOK)
             ]
             failing = self._failing.total() < _THREADS_OF_FAILING
-        if self._stopping or full or not self._is_any_due():
+        if self.is_stopping or full or not self._is_any_due():
             return False
         claim = self._database.transact(lambda session: repository.claim(session, LEASE_SECONDS, busy, failing=failing))
         if claim is None:
@@ -115,7 +100,7 @@ class Deliverer:
             with self._lock:
                 self._under_way -= Counter({claim.webhook_id: 1})
                 self._failing -= Counter({claim.webhook_id: int(claim.is_failing)})
-            self._wake.set()
+            self.wake()
 
     def _send(self, claim: Claim) -> None:
         body = claim.body.encode()

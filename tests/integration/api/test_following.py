@@ -113,12 +113,12 @@ def test_it_is_loaded_though_nobody_asks(client: Http, other: FastAPI, key: str,
     client.put(PRODUCTION, json={"model": "sizes@2"})
     client.put("/v1/models/sizes/aliases/unused", json={"model": "sizes@3"})
     later(other, 2)
-    preloading.look()
+    preloading.act()
     wait_until(lambda: engine.loaded() == [versions[0].id, versions[1].id], "the new version is in memory")
     assert versions_answered(far) == {2}
     later(other, 700)  # nobody has asked for it for so long
     client.put(PRODUCTION, json={"model": "sizes@3"})
-    preloading.look()
+    preloading.act()
     engine.in_background(lambda: None).result()
     assert versions[2].id not in engine.loaded()
     assert versions_answered(far) == {3}
@@ -130,7 +130,7 @@ def test_what_another_process_deletes_is_gone(client: Http, other: FastAPI, key:
     assert versions_answered(far) == {1}
     assert client.delete(f"/v1/models/{versions[0].id}").status_code == 204
     later(other, 2)
-    Preloading(other.state.services).look()
+    Preloading(other.state.services).act()
     for ref in (f"/v1/models/{versions[0].id}/predictions", url):
         check_problem(far.post(ref, json=INPUTS), 404, "model_not_found")
 
@@ -146,7 +146,7 @@ def test_a_version_that_cannot_be_loaded_is_told(
     path.write_bytes(path.read_bytes()[:-1] + b"\1")
     later(other, 2)
     with caplog.at_level(logging.WARNING, "app.models.loading"):
-        Preloading(services).look()
+        Preloading(services).act()
         services.engine.in_background(lambda: None).result()
     assert "cannot be loaded" in caplog.text
     for query in QUERIES:
@@ -157,12 +157,12 @@ def test_a_version_that_cannot_be_loaded_is_told(
 def test_who_asks_for_nothing_costs_no_query(client: Http, other: FastAPI, key: str, versions: list[ModelRow]) -> None:
     services = other.state.services
     preloading, database = Preloading(services), services.database
-    preloading.look()
+    preloading.act()
     assert database.statements == 0
     Http(other, key).post(f"/v1/models/{versions[0].id}/predictions", json=INPUTS)
     later(other, 2)
     before = database.statements
-    preloading.look()
+    preloading.act()
     assert database.statements > before
 
 

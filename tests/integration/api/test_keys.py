@@ -108,10 +108,10 @@ def test_uses_wait_for_a_database_that_is_away_and_a_later_one_stays(
     usage = KeyUsage(away)
     usage.note(key_id)
     used = usage._used[key_id]
-    usage.write()
+    usage.act()
     away.close()
     usage._database = database
-    usage.write()
+    usage.act()
     for earlier in (0.0, 100.0):
         with database.writing() as session:
             assert session.get_one(ApiKeyRow, key_id).last_used_at == used
@@ -192,7 +192,7 @@ def test_the_last_use_is_written_by_and_by(app: FastAPI, client: Http, database:
     before = app.state.services.database.statements
     client.get("/v1/keys")
     assert app.state.services.database.statements <= before + 4  # nothing is written on the way
-    usage.write()
+    usage.act()
     used = datetime.fromisoformat(client.get("/v1/keys").json()["data"][0]["last_used_at"])
     assert abs(used.timestamp() - time.time()) < 60
     usage.start()

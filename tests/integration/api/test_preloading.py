@@ -37,7 +37,7 @@ def test_what_is_pinned_is_loaded_by_itself_and_follows_its_alias(
     for model in (first, second):
         pinned.engine.unload(model.id)
     preloading = Preloading(pinned)
-    with caplog.at_level(logging.WARNING, "app.predictions.preloading"):
+    with caplog.at_level(logging.WARNING, "app.db.periodic"):
         preloading.start()
         wait_until(lambda: pinned.engine.loaded() == [first.id], "the pinned model is in memory")
         wait_until(lambda: "nobody/sizes" in caplog.text, "what cannot be loaded is logged")
@@ -61,7 +61,7 @@ def test_what_is_pinned_stays_whatever_else_is_asked_for(
     few = settings.model_copy(update={"pinned_models": [f"{name}/sizes", f"{name}/none"], "loaded_models": 2})
     app = create_app(few, queue=MemoryQueue())
     preloading = Preloading(app.state.services)
-    preloading.look()
+    preloading.act()
     far = Http(app, key)
     for model in others:
         assert far.post(f"/v1/models/{model.id}/predictions", json={"inputs": [[1, 2, 3]]}).status_code == 200
@@ -74,9 +74,9 @@ def test_a_database_that_is_away_is_a_line_of_log(
 ) -> None:
     away = Database(f"sqlite:///{tmp_path}/nowhere/graftwork.db")
     preloading = Preloading(Services(**{**pinned.__dict__, "database": away}))
-    with caplog.at_level(logging.WARNING, "app.predictions.preloading"):
+    with caplog.at_level(logging.WARNING, "app.db.periodic"):
         preloading.start()
-        wait_until(lambda: "once the database answers" in caplog.text, "it is told")
+        wait_until(lambda: "preloading: the database does not answer" in caplog.text, "a line of log")
     preloading.stop()
     assert not preloading._thread.is_alive()
     assert "Traceback" not in caplog.text

@@ -166,16 +166,16 @@ def test_garbage_is_collected_by_itself_once_for_all_processes(services: Service
     key = store_checkpoint(store, settings, "job_gone")
     collectors = [Collector(database, store, settings) for _ in range(2)]
     for collector in collectors:
-        collector.collect_what_is_due()  # the first interval begins
+        collector.act()  # the first interval begins
     assert [entry.key for entry in store.entries()] == [key]
     begun(database, settings.gc_seconds - 60)
-    collectors[0].collect_what_is_due()
+    collectors[0].act()
     assert [entry.key for entry in store.entries()] == [key]
     begun(database, settings.gc_seconds + 1)
     assert [collector._begin("collect") for collector in collectors] == [True, False]
     begun(database, settings.gc_seconds + 1)
     for collector in collectors:
-        collector.collect_what_is_due()
+        collector.act()
     assert [entry.key for entry in store.entries()] == [trash_key(key)]
 
 
