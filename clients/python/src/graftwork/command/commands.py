@@ -13,6 +13,7 @@ from graftwork.command.jobs import jobs, training
 from graftwork.command.keys import keys
 from graftwork.command.models import asking, models
 from graftwork.command.session import Session, asks, client, tells
+from graftwork.command.webhooks import webhooks
 
 app = typer.Typer(
     name="graftwork",
@@ -104,3 +105,4 @@ app.add_typer(jobs, name="jobs")
 app.add_typer(models, name="models")
 app.add_typer(heads, name="heads")
 app.add_typer(keys, name="keys")
+app.add_typer(webhooks, name="webhooks")

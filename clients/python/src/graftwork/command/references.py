@@ -44,6 +44,9 @@ ModelRef = Annotated[
     str,
     typer.Argument(metavar="MODEL", help="Name, name@version, name@alias or id.", autocompletion=_names_of("models")),
 ]
+WebhookRef = Annotated[
+    str, typer.Argument(metavar="WEBHOOK", help="Name, URL or id.", autocompletion=_names_of("webhooks"))
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option(
@@ -70,6 +73,14 @@ def job_of(at: Session, ref: str) -> Any:
     if not ref.startswith("job_"):
         ref = newest(at.graftwork.jobs.list(name=ref), "job", ref)["id"]
     return at.graftwork.jobs.get(ref)
+
+
+def webhook_of(at: Session, ref: str) -> Any:
+    """Return a webhook by its id, or the newest one of a name or a URL."""
+    if ref.startswith("wh_"):
+        return at.graftwork.webhooks.get(ref)
+    known = (webhook for webhook in at.graftwork.webhooks.list() if ref in (webhook["name"], webhook["url"]))
+    return newest(known, "webhook", ref)
 
 
 def request_of(file: str) -> dict[str, Any]:
