@@ -45,6 +45,7 @@ RUN_BY = {
 NOT_RUN = {  # by page, the first line of a block
     ("command.md", "graftwork login http://127.0.0.1:8000"): "a summary; the same commands are run in start.md",
     ("command.md", "graftwork finetune labelled --model"): "command/test_command.py runs such requests",
+    ("command.md", "graftwork models bring minilm"): "command/test_weights_and_texts.py runs such commands",
     ("data.md", "curl -F file=@customers.csv"): "the form's fields, which are sent for each example of the page",
     ("evaluation.md", '"metrics": {"split": "test"'): "a part of an answer",
     ("jobs.md", "queued ─> preparing"): "a picture of the states",

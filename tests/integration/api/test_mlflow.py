@@ -2,15 +2,11 @@
 
 import json
 import math
-import os
-import subprocess
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-import httpx
 import pytest
 from pydantic import SecretStr
 
@@ -22,83 +18,18 @@ from app.tracking import mlflow_server, repository, service
 from app.tracking.writer import MlflowWriter
 from tests.conftest import MakeKey
 from tests.support.http import Http
+from tests.support.mlflow import Mlflow, tracking_server
 from tests.support.problems import check_problem
-from tests.support.programs import program
-from tests.support.servers import HANGS, wait_until
 from tests.support.tracked import measured, train
 from tests.support.work import run_jobs
 
 pytestmark = pytest.mark.one_database
 
-READ = """
-import json, sys
-from mlflow import MlflowClient
-client = MlflowClient(sys.argv[1])
-for name in sys.stdin:
-    experiment = client.get_experiment_by_name(name.strip())
-    runs = client.search_runs([experiment.experiment_id]) if experiment else []
-    print(json.dumps([{
-        "id": run.info.run_id, "name": run.info.run_name, "status": run.info.status,
-        "start": run.info.start_time, "end": run.info.end_time,
-        "params": run.data.params, "tags": run.data.tags,
-        "metrics": {key: [(m.step, m.value, m.timestamp) for m in client.get_metric_history(run.info.run_id, key)]
-                    for key in run.data.metrics},
-        "datasets": [[i.dataset.name, i.dataset.digest, i.dataset.source] for i in run.inputs.dataset_inputs],
-    } for run in runs]), flush=True)
-"""
-
-
-@dataclass
-class Mlflow:
-    """A server and its client."""
-
-    url: str
-    client: "subprocess.Popen[str]"
-
-    def runs(self, experiment: str = "graftwork") -> list[Any]:
-        """All that its client reads of the runs of an experiment."""
-        assert self.client.stdin is not None
-        assert self.client.stdout is not None
-        print(experiment, file=self.client.stdin, flush=True)
-        runs: list[Any] = json.loads(self.client.stdout.readline())
-        return runs
-
 
 @pytest.fixture(scope="module")
 def mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mlflow]:
-    folder, bin_folder, port = tmp_path_factory.mktemp("mlflow"), program("mlflow"), free_port()
-    # Its own packages, none of ours.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    environment |= {
-        "PATH": f"{bin_folder}:{os.environ['PATH']}",
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "HOME": str(folder),
-    }
-    options = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command = [bin_folder / "mlflow", "server", "--backend-store-uri", f"sqlite:///{folder}/mlflow.db", *options]
-    with (folder / "log").open("wb") as log:
-        server = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True)
-    url = f"http://127.0.0.1:{port}"
-
-    def answers() -> bool:
-        assert server.poll() is None, (folder / "log").read_text()
-        try:
-            return httpx.get(f"{url}/health", trust_env=False).status_code == 200
-        except httpx.TransportError:
-            return False
-
-    try:
-        wait_until(answers, "MLflow answers")
-        reader = [bin_folder / "python", "-c", READ, url]
-        with subprocess.Popen(
-            reader, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        ) as client:
-            yield Mlflow(url, client)
-            assert client.stdin is not None
-            client.stdin.close()
-    finally:
-        os.killpg(server.pid, 15)
-        server.wait(HANGS)
+    with tracking_server(tmp_path_factory.mktemp("mlflow")) as mlflow:
+        yield mlflow
 
 
 @pytest.fixture

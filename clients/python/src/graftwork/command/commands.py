@@ -14,6 +14,7 @@ from graftwork.command.keys import keys
 from graftwork.command.models import asking, models
 from graftwork.command.session import Session, asks, client, tells
 from graftwork.command.webhooks import webhooks
+from graftwork.command.weights import weights
 
 app = typer.Typer(
     name="graftwork",
@@ -102,6 +103,7 @@ app.add_typer(training)
 app.add_typer(asking)
 app.add_typer(data, name="data")
 app.add_typer(jobs, name="jobs")
+models.add_typer(weights)
 app.add_typer(models, name="models")
 app.add_typer(heads, name="heads")
 app.add_typer(keys, name="keys")

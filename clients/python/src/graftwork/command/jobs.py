@@ -1,6 +1,7 @@
 """The commands on jobs, and those that submit one."""
 
 import json
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -27,7 +28,8 @@ from graftwork.command.session import Session, asks
 
 training = typer.Typer()
 jobs = typer.Typer(
-    help="Jobs: create, estimate, list, show, watch, cancel, pause, resume, retry, extend, files, download, delete.",
+    help="Jobs: create, estimate, list, show, watch, cancel, pause, resume, retry, extend, files, download, "
+    "tensorboard, mlflow, delete.",
     no_args_is_help=True,
 )
 
@@ -235,6 +237,47 @@ def download_file(
     at.tell(str(file), str(file), file=str(file))
 
 
+@jobs.command("tensorboard")
+@asks
+def write_event_file(
+    at: Session,
+    job: JobRef,
+    out: Annotated[
+        Path | None, typer.Option(help="File to write, with `tfevents` in its name, or a folder; else in this folder.")
+    ] = None,
+) -> None:
+    """Write what a job has measured until now as an event file, which TensorBoard reads."""
+    job_id = job_of(at, job)["id"]
+    name = f"events.out.tfevents.{job_id}"
+    file = out / name if out and out.is_dir() else out or Path(name)
+    if "tfevents" not in file.name:
+        msg = f"--out {out}: TensorBoard reads files with `tfevents` in their names, such as {name}"
+        raise ValueError(msg)
+    file.write_bytes(at.graftwork.jobs.event_file(job_id))
+    at.tell(str(file), str(file), file=str(file))
+
+
+@jobs.command("mlflow")
+@asks
+def write_to_mlflow(
+    at: Session,
+    job: JobRef,
+    server: Annotated[
+        str | None, typer.Option(metavar="URL", help="URL of the tracking server; else that of the service's settings.")
+    ] = None,
+    experiment: Annotated[str | None, typer.Option(help="Name of the experiment; else that of the settings.")] = None,
+) -> None:
+    """Write a job that has ended to an MLflow tracking server, as a run; a repetition completes the same run.
+
+    A server that --server names gets what MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD say, or else
+    MLFLOW_TRACKING_TOKEN.
+    """
+    fields = {"url": server, "experiment": experiment, **(mlflow_credentials() if server else {})}
+    given = {name: value for name, value in fields.items() if value is not None}
+    run = at.graftwork.jobs.write_to_mlflow(job_of(at, job)["id"], **given)
+    at.show(run, "url", "experiment", "run", "created", "metrics", "parameters", "warnings", key="run")
+
+
 @jobs.command("delete")
 @asks
 def delete_job(at: Session, job: JobRef) -> None:
@@ -242,6 +285,14 @@ def delete_job(at: Session, job: JobRef) -> None:
     deleted = job_of(at, job)
     deleted.delete()
     at.tell(f"deleted  {deleted['id']}", deleted["id"], id=deleted["id"], deleted=True)
+
+
+def mlflow_credentials() -> dict[str, str | None]:
+    """Return the credentials of MLflow's own variables, as its client chooses among them: a token comes last."""
+    username, password, token = (
+        os.environ.get(f"MLFLOW_TRACKING_{name}") for name in ("USERNAME", "PASSWORD", "TOKEN")
+    )
+    return {"username": username, "password": password} if username and password else {"token": token or None}
 
 
 def searched(setting: str) -> tuple[str, dict[str, Any]]:

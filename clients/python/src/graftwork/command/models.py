@@ -9,12 +9,15 @@ from typing import Annotated, Any
 
 import typer
 
-from graftwork.command.references import ModelRef
+from graftwork.command.references import ModelRef, Settings, fields_of
 from graftwork.command.session import Session, asks, print_table
+from graftwork.files import CONTENT_TYPES
 
 asking = typer.Typer()
 models = typer.Typer(
-    help="Models: list, show, predict, embed, lineage, alias, aliases, rollback, export, delete.", no_args_is_help=True
+    help="Models: import, published, bring, list, show, predict, embed, generate, lineage, alias, aliases, rollback, "
+    "export, delete.",
+    no_args_is_help=True,
 )
 
 Inputs = Annotated[
@@ -164,6 +167,61 @@ def embed(
     _write(at, at.graftwork.models.embed(model, _inputs(inputs)), out)
 
 
+@models.command()
+@asking.command()
+@asks
+def generate(  # noqa: PLR0913 - the options of a command
+    at: Session,
+    model: ModelRef,
+    beginnings: Annotated[
+        list[str],
+        typer.Argument(metavar="BEGINNING...", help="Texts, files that hold one each, or - for standard input."),
+    ],
+    out: Annotated[Path | None, typer.Option(help="File to write: .json or .jsonl.")] = None,
+    *,
+    max_tokens: Annotated[int | None, typer.Option(help="How many tokens at most; else 64.", min=1)] = None,
+    temperature: Annotated[float | None, typer.Option(help="Of sampling; else 0, the most probable.", min=0)] = None,
+    n: Annotated[int | None, typer.Option("--n", help="Continuations of each text; else 1.", min=1)] = None,
+    seed: Annotated[int | None, typer.Option(help="Of sampling; equal seeds give equal texts; else 0.")] = None,
+    stop: Annotated[list[str] | None, typer.Option(help="A text before which a continuation ends.")] = None,
+    options: Settings = None,
+) -> None:
+    """Let a model continue texts, and print the continuations, an empty line between two."""
+    _check(out, (".json", ".jsonl"))
+    fields = {"max_tokens": max_tokens, "temperature": temperature, "n": n, "seed": seed, "stop": stop or None}
+    fields = {field: value for field, value in fields.items() if value is not None}
+    generations = at.graftwork.models.generate(
+        model, [*map(_beginning, beginnings)], **{**fields_of(options), **fields}
+    )
+    if out is not None or at.as_json:
+        _write(at, generations, out)
+        return
+    texts = (continuation["text"] for generation in generations for continuation in generation["continuations"])
+    print("\n\n".join(map(_printable, texts)))
+
+
+def _beginning(word: str) -> str:
+    """Return the text of standard input or of a file, without its last line end, or else the word itself.
+
+    Raises:
+        ValueError: it is a file of rows.
+    """
+    if word == "-":
+        return sys.stdin.buffer.read().decode().removesuffix("\n")
+    file = _existing(word)
+    if file is None:
+        return word
+    if file.suffix.lower() in CONTENT_TYPES:
+        msg = f"{file}: a file holds one text here; give the texts of its rows one by one"
+        raise ValueError(msg)
+    return file.read_text(encoding="utf-8").removesuffix("\n")
+
+
+def _printable(text: str) -> str:
+    """Return a text with its lines, without what a terminal would obey."""
+    return "".join(letter if letter.isprintable() or letter in "\n\t" else " " for letter in text)
+
+
 def _inputs(words: Sequence[str]) -> Any:
     """Return what the words name: standard input, one file of rows, or pictures, texts and rows as JSON."""
     if [*words] == ["-"]:
@@ -184,13 +242,16 @@ def _row(word: str) -> Any:
 
 
 def _existing(path: str) -> Path | None:
-    return Path(path) if Path(path).is_file() else None
+    try:
+        return Path(path) if Path(path).is_file() else None
+    except OSError:  # a text that is too long to be a path
+        return None
 
 
-def _check(out: Path | None) -> None:
+def _check(out: Path | None, suffixes: Sequence[str] = (".csv", ".json", ".jsonl")) -> None:
     """Refuse a file whose form is not known, before a model is asked."""
-    if out is not None and out.suffix not in (".csv", ".json", ".jsonl"):
-        msg = f"--out {out}: answers are written as .csv, .json or .jsonl"
+    if out is not None and out.suffix not in suffixes:
+        msg = f"--out {out}: answers are written as {', '.join(suffixes[:-1])} or {suffixes[-1]}"
         raise ValueError(msg)
 
 

@@ -3,7 +3,7 @@
 import json
 import sys
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,12 +18,17 @@ MAX_COMPLETED = 100
 
 
 def _names_of(kind: str) -> Callable[[str], list[str]]:
-    """Return a function that completes the names of the newest datasets, jobs or models of the login's service."""
+    """Return a function that completes the names of the newest entries of a resource of the login's service."""
+    return _completing(lambda graftwork: (entry["name"] for entry in getattr(graftwork, kind).list()))
+
+
+def _completing(listed: Callable[[Any], Iterable[str | None]]) -> Callable[[str], list[str]]:
+    """Return a function that completes the first names of those that a client lists."""
 
     def complete(incomplete: str) -> list[str]:
         try:
             with client(*login.known(None)) as graftwork:
-                names = {entry["name"] for entry in islice(getattr(graftwork, kind).list(), MAX_COMPLETED)}
+                names = {*islice(listed(graftwork), MAX_COMPLETED)}
         except GraftworkError:
             return []
         return sorted(name for name in names if name and name.isprintable() and name.startswith(incomplete))
@@ -46,6 +51,14 @@ ModelRef = Annotated[
 ]
 WebhookRef = Annotated[
     str, typer.Argument(metavar="WEBHOOK", help="Name, URL or id.", autocompletion=_names_of("webhooks"))
+]
+SourceRef = Annotated[
+    str,
+    typer.Argument(
+        metavar="SOURCE",
+        help="Name of published weights, as `graftwork models published` shows it.",
+        autocompletion=_completing(lambda graftwork: (entry["source"] for entry in graftwork.catalogue()["weights"])),
+    ),
 ]
 Settings = Annotated[
     list[str] | None,

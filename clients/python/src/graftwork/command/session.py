@@ -63,12 +63,12 @@ class Session:
         if "graftwork" in self.__dict__:
             self.graftwork.close()
 
-    def show(self, answer: Any, *fields: str) -> None:
-        """Print some fields of an answer, a line each; as JSON all of it, quietly its id."""
+    def show(self, answer: Any, *fields: str, key: str = "id") -> None:
+        """Print some fields of an answer, a line each; as JSON all of it, quietly the key alone."""
         if self.as_json:
             print(json.dumps(answer.to_dict(), indent=2, ensure_ascii=False))
         elif self.quiet:
-            print(answer.get("id", ""))
+            print(answer.get(key, ""))
         else:
             width = max(map(len, fields))
             for field in fields:
