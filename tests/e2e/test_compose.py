@@ -1,7 +1,6 @@
 """docker-compose.yml, without Docker: the commands and settings that it names, against a real PostgreSQL and a real
-Valkey. On machines that share no folder but a bucket: test_machines.py."""
+Valkey. The image: tests/integration/test_image.py. On machines that share no folder but a bucket: test_machines.py."""
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -74,14 +73,3 @@ def test_the_parts_do_the_main_job_on_postgresql_and_redis(settings: dict[str, s
         start(running)
         main_job(running)
         assert not list(tmp_path.rglob("*.db"))
-
-
-def test_the_image_holds_what_the_commands_need() -> None:
-    dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
-    for folder in ("app", "worker", "migrations"):
-        assert re.search(rf"^COPY {folder} {folder}$", dockerfile, re.MULTILINE)
-    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    (torch,) = re.findall(r"^TORCH := (torch==[\d.]+)$", makefile, re.MULTILINE)
-    assert f'ARG TORCH="{torch}"' in dockerfile
-    assert "USER graftwork" in dockerfile
-    assert {"postgres", "redis", "migrate", "api", "worker"} == set(COMPOSE["services"])
