@@ -135,6 +135,16 @@ def test_requests_sweeps_heads_and_what_they_leave(run: Run, customers: Path, tm
         run("models", "alias", "churn", "production", version)
     assert run("models", "rollback", "churn", "production", "--json").stdout.count('"version": 1')
     assert run("models", "aliases", "churn").stdout.splitlines()[1].split()[:3] == ["churn", "production", "1"]
+    header, *changes = run("models", "history", "churn", "production").stdout.splitlines()
+    assert header.split()[:3] == ["REVISION", "ACTION", "VERSION"]
+    assert [change.split()[:3] for change in changes] == [
+        ["3", "rolled_back", "1"],
+        ["2", "set", "2"],
+        ["1", "set", "1"],
+    ]
+    assert run("models", "report", "churn", "production", "--json").stdout == "[]\n"
+    assert run("models", "unalias", "churn", "production", "--quiet").stdout == "churn@production\n"
+    assert run("models", "aliases", "churn", "--quiet").stdout == ""
     assert (
         run("models", "predict", "churn", '{"age": 30, "plan": "basic"}').stdout
         == run("predict", "churn", '{"age": 30, "plan": "basic"}').stdout

@@ -15,8 +15,8 @@ from graftwork.files import CONTENT_TYPES
 
 asking = typer.Typer()
 models = typer.Typer(
-    help="Models: import, published, bring, list, show, predict, embed, generate, lineage, alias, aliases, rollback, "
-    "export, delete.",
+    help="Models: import, published, bring, list, show, predict, embed, generate, lineage, alias, unalias, aliases, "
+    "history, rollback, report, export, delete.",
     no_args_is_help=True,
 )
 
@@ -90,6 +90,32 @@ def roll_back(at: Session, name: Name, alias: Alias) -> None:
 def list_aliases(at: Session, name: Name) -> None:
     """List the aliases of a name."""
     at.table(at.graftwork.models.aliases(name), key="alias", **{field: field for field in ALIAS})
+
+
+@models.command("unalias")
+@asks
+def delete_alias(at: Session, name: Name, alias: Alias) -> None:
+    """Delete an alias; the version that it means stays."""
+    at.graftwork.models.delete_alias(name, alias)
+    at.tell(f"deleted  {name}@{alias}", f"{name}@{alias}", name=name, alias=alias, deleted=True)
+
+
+@models.command("history")
+@asks
+def show_history(at: Session, name: Name, alias: Alias) -> None:
+    """List what an alias has meant, newest first."""
+    fields = ("revision", "action", "version", "model", "restores")
+    columns = {field: field for field in fields}
+    at.table(at.graftwork.models.alias_history(name, alias), key="revision", **columns, changed="changed_at")
+
+
+@models.command("report")
+@asks
+def show_report(at: Session, name: Name, alias: Alias) -> None:
+    """List how the predictions of an alias differ from those of its shadows, newest first."""
+    fields = ("version", "shadow_version", "requests", "rows", "dropped", "errors", "heads")
+    columns = {field: field for field in fields}
+    at.table(at.graftwork.models.alias_report(name, alias), key="shadow", **columns, updated="updated_at")
 
 
 @models.command("lineage")
