@@ -28,10 +28,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.browser)
 
 
+# Webhooks may be sent to receivers of the tests, and are given up after the second attempt.
+_RECEIVERS = {
+    "webhook_http": "true",
+    "webhook_networks": '["127.0.0.0/8"]',
+    "webhook_seconds": 0.2,
+    "webhook_backoff_seconds": "[0.1]",
+}
+
+
 @pytest.fixture(scope="session")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """One `graftwork up` for all tests."""
-    with service(tmp_path_factory.mktemp("service"), **QUICK) as started:
+    with service(tmp_path_factory.mktemp("service"), **QUICK, **_RECEIVERS) as started:
         yield started.up()
 
 

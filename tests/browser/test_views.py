@@ -47,6 +47,8 @@ def views(running: Service, tmp_path_factory: pytest.TempPathFactory) -> dict[st
             heads=[{"kind": "classifier", "target": "label"}],
             wait=True,
         )
+        webhook = graftwork.webhooks.create(url="https://hooks.example/graftwork", events=["job.*"], name=HOSTILE)
+        graftwork.jobs.create(kind="evaluation", model="reader", dataset=images, wait=True)  # an event, to be delivered
     models = {
         name: made["outputs"][0]["model"]
         for name, made in {"table": job, "backbone": backbone, "image": digits}.items()
@@ -66,6 +68,8 @@ def views(running: Service, tmp_path_factory: pytest.TempPathFactory) -> dict[st
         "job": f"jobs/{job['id']}",
         "pretraining": f"jobs/{backbone['id']}",
         "new job": f"jobs/new?dataset={table}",
+        "webhooks": "webhooks",
+        "webhook": f"webhooks/{webhook['id']}",
         "models": "models",
         **{f"model of a {name}": f"models/{one}" for name, one in models.items()},
         "status": "status",

@@ -18,6 +18,8 @@ import { modelsView } from "./views/models.js";
 import { newJobView } from "./views/newjob.js";
 import { signInView } from "./views/signin.js";
 import { statusView } from "./views/status.js";
+import { webhookView } from "./views/webhook.js";
+import { webhooksView } from "./views/webhooks.js";
 
 const isDocs = /\/docs\/?$/.test(location.pathname);
 const ROUTES = [
@@ -30,11 +32,13 @@ const ROUTES = [
   ["/models", modelsView],
   ["/models/:ref", modelView],
   ["/status", statusView],
+  ["/webhooks", webhooksView],
+  ["/webhooks/:id", webhookView],
   ["/keys", keysView],
   ["/api", apiView],
   ["/api/:operation", apiView],
 ];
-const SECTIONS = ["data", "jobs", "models", null, "status", "keys", "api"];
+const SECTIONS = ["data", "jobs", "models", null, "status", "webhooks", "keys", "api"];
 const THEMES = ["system", "light", "dark"];
 
 const icon = document.querySelector("link[rel=icon]").href;

@@ -52,6 +52,11 @@ const LOOKS = {
   paused: "",
   queued: "",
   degraded: "warn",
+  enabled: "good",
+  failing: "warn",
+  disabled: "bad",
+  delivered: "good",
+  dead: "bad",
 };
 
 /** The state of a dataset or a job. */

@@ -72,10 +72,15 @@ export function list({ columns, load, caption, nothing, signal, everySeconds }) 
     const now = JSON.stringify([first, items.length, part]);
     if (now === drawn) return;
     drawn = now;
-    const focused = body.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
+    const focused = body.contains(document.activeElement) ? nameOf(document.activeElement) : null;
     fill(body, spacer(first), part.map((item, index) => row(item, first + index)), spacer(items.length - Math.max(last, first)));
-    if (focused) [...body.querySelectorAll("a")].find((link) => link.getAttribute("href") === focused)?.focus({ preventScroll: true });
+    if (focused) [...body.querySelectorAll("a, input, button")].find((element) => nameOf(element) === focused)?.focus({ preventScroll: true });
     if (last > items.length - AHEAD) more();
+  }
+
+  /** What an element with the focus is known by when the rows are drawn again: where it leads, or its value. */
+  function nameOf(element) {
+    return element.getAttribute("href") ?? element.value;
   }
 
   function row(item, index) {
