@@ -68,6 +68,7 @@ def views(running: Service, tmp_path_factory: pytest.TempPathFactory) -> dict[st
         "job": f"jobs/{job['id']}",
         "pretraining": f"jobs/{backbone['id']}",
         "new job": f"jobs/new?dataset={table}",
+        "compared jobs": f"jobs/compare?ids={job['id']},{digits['id']},{backbone['id']}",
         "webhooks": "webhooks",
         "webhook": f"webhooks/{webhook['id']}",
         "models": "models",

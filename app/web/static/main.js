@@ -8,6 +8,7 @@ import { match } from "./router.js";
 import { session } from "./session.js";
 import { text } from "./text.js";
 import { apiView } from "./views/api.js";
+import { compareView } from "./views/compare.js";
 import { dataView } from "./views/data.js";
 import { datasetView } from "./views/dataset.js";
 import { jobView } from "./views/job.js";
@@ -28,6 +29,7 @@ const ROUTES = [
   ["/data/:id", datasetView],
   ["/jobs", jobsView],
   ["/jobs/new", newJobView],
+  ["/jobs/compare", compareView],
   ["/jobs/:id", jobView],
   ["/models", modelsView],
   ["/models/:ref", modelView],

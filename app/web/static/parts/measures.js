@@ -27,6 +27,13 @@ export function headCards(metrics) {
   );
 }
 
+/** What a job has measured, in one list: [{head, name, shown, interval}]; losses have no head. */
+export function measuresOf(metrics) {
+  const whole = metrics?.measured ?? metrics ?? {};
+  const entries = (measured, head) => namesOf(measured).map((name) => ({ head, name, shown: shown(name, measured[name]), interval: interval(name, measured.intervals?.[name]) }));
+  return [...Object.entries(whole.heads ?? {}).flatMap(([head, measured]) => entries(measured, head)), ...entries(whole.losses ?? {}, null)];
+}
+
 function namesOf(measured) {
   const names = Object.keys(measured).filter((name) => typeof measured[name] === "number" && name !== "rows");
   const place = (name) => (FIRST.includes(name) ? FIRST.indexOf(name) : FIRST.length);
@@ -84,10 +91,13 @@ export async function headCurves(jobId, signal) {
   const listed = await ask(`/v1/jobs/${encodeURIComponent(jobId)}/curves`, { signal });
   const shown = listed.data.filter((entry) => !["learning", "confusion_matrix"].includes(entry.kind));
   const curves = await Promise.all(shown.slice(0, 12).map((entry) => ask(`/v1/jobs/${encodeURIComponent(jobId)}/curves/${entry.kind}`, { query: { head: entry.head }, signal })));
-  return curves.map((curve) => {
-    const name = text.measures.curve(word(curve.kind), curve.head);
-    const isUnit = curve.kind === "roc" || curve.kind === "calibration";
-    const lines = curve.lines.map((line) => ({ ...line, name: line.area === null ? line.name : text.measures.area(line.name, number(line.area, 3)) }));
-    return h("div", { class: "stack" }, h("h3", {}, name), chart({ lines, xLabel: curve.x_label, yLabel: curve.y_label, label: name, diagonal: isUnit || curve.kind === "predictions", points: curve.kind === "predictions", step: curve.kind === "precision_recall" }));
-  });
+  return curves.map(headCurveChart);
+}
+
+/** A curve of a head as a chart under its name. */
+export function headCurveChart(curve) {
+  const name = text.measures.curve(word(curve.kind), curve.head);
+  const isUnit = curve.kind === "roc" || curve.kind === "calibration";
+  const lines = curve.lines.map((line) => ({ ...line, name: line.area === null ? line.name : text.measures.area(line.name, number(line.area, 3)) }));
+  return h("div", { class: "stack" }, h("h3", {}, name), chart({ lines, xLabel: curve.x_label, yLabel: curve.y_label, label: name, diagonal: isUnit || curve.kind === "predictions", points: curve.kind === "predictions", step: curve.kind === "precision_recall" }));
 }

@@ -3,6 +3,7 @@
 import { ask } from "../api.js";
 import { h } from "../dom.js";
 import { ago, duration, percent, time, word } from "../format.js";
+import { idsIn, jobChoice } from "../parts/choice.js";
 import { badge, page, select, warned } from "../parts/layout.js";
 import { list } from "../parts/list.js";
 import { go, link } from "../router.js";
@@ -13,12 +14,14 @@ const STATES = ["queued", "running", "paused", "succeeded", "failed", "cancelled
 
 export async function jobsView({ query, signal }) {
   const chosen = { kind: query.get("kind") ?? "", status: query.get("status") ?? "" };
+  const choice = jobChoice(idsIn(query), titleOf);
   const filter = (name, values) => {
-    const control = select([["", text.jobs.any(name)], ...values.map((value) => [value, word(value)])], chosen[name], (value) => go(["jobs"], { ...chosen, [name]: value }));
+    const control = select([["", text.jobs.any(name)], ...values.map((value) => [value, word(value)])], chosen[name], (value) => go(["jobs"], { ...chosen, [name]: value, ids: [...choice.ids].join(",") }));
     control.setAttribute("aria-label", text.jobs[name]);
     return h("div", {}, control);
   };
   const columns = [
+    choice.column,
     { name: text.jobs.name, kind: "name", cell: (job) => h("a", { href: link(["jobs", job.id]) }, titleOf(job)) },
     { name: text.jobs.status, cell: (job) => badge(job.status) },
     { name: text.jobs.kind, kind: "middle", cell: (job) => word(job.kind) },
@@ -32,6 +35,7 @@ export async function jobsView({ query, signal }) {
     text.jobs.title,
     { meta: text.jobs.about, actions: h("a", { class: "button primary", href: link(["jobs", "new"]) }, text.jobs.start) },
     h("div", { class: "row", role: "group", "aria-label": text.jobs.filters }, filter("kind", KINDS), filter("status", STATES)),
+    choice.bar,
     list({ columns, load, caption: text.jobs.title, nothing, signal, everySeconds: 2 }),
   );
 }
