@@ -51,7 +51,7 @@ function control(node, name, context) {
 }
 
 /** The branches of unions and references, without those of one type. */
-function leavesOf(node, definitions) {
+export function leavesOf(node, definitions) {
   if (node.$ref) return leavesOf({ ...definitions[node.$ref.split("/").at(-1)], ...(node.description && { description: node.description }) }, definitions);
   const union = node.oneOf ?? node.anyOf ?? node.allOf;
   return union ? union.flatMap((branch) => leavesOf(branch, definitions)) : [node];

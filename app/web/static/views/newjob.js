@@ -1,4 +1,4 @@
-// A training: what to learn and from what; everything else is decided for the data, unless it is set here.
+// A training: what to learn and from what; everything else is decided for the data, unless it is set here or searched.
 
 import { ask, pause } from "../api.js";
 import { fill, h, uniqueId } from "../dom.js";
@@ -7,6 +7,7 @@ import { action } from "../parts/feedback.js";
 import { card, empty, errorNote, field, page, select } from "../parts/layout.js";
 import { pythonClient, pythonValue, requestTabs } from "../parts/request.js";
 import { schemaForm } from "../parts/schema_form.js";
+import { searchForm } from "../parts/search_form.js";
 import { go, link } from "../router.js";
 import { text } from "../text.js";
 import { estimateFigures } from "./job.js";
@@ -16,10 +17,11 @@ const OWN = ["kind", "dataset", "model", "heads", "name", "metadata"]; // fields
 const MANY = 200;
 
 export async function newJobView({ query, signal }) {
-  const [datasets, models, catalogue, ...kinds] = await Promise.all([
+  const [datasets, models, catalogue, sweep, ...kinds] = await Promise.all([
     ask("/v1/datasets", { query: { status: "ready", limit: MANY }, signal }),
     ask("/v1/models", { query: { limit: MANY }, signal }),
     ask("/v1/catalogue", { signal }),
+    ask("/v1/catalogue/jobs/sweep", { signal }),
     ask("/v1/catalogue/jobs/fine_tuning", { signal }),
     ask("/v1/catalogue/jobs/pretraining", { signal }),
   ]);
@@ -40,6 +42,10 @@ export async function newJobView({ query, signal }) {
   const start = h("div");
   const details = h("div");
   const shown = h("div");
+  const search = searchForm(sweep.schema, refresh);
+  const submitButton = action(text.newJob.submit, submit, { class: "primary" });
+  const estimateButton = action(text.newJob.estimate, estimateCost);
+  let drawnKind = null;
   const problem = h("div", { role: "status" });
   const estimate = h("div", { role: "status" });
   const summary = h("p", { class: "quiet" });
@@ -71,6 +77,8 @@ export async function newJobView({ query, signal }) {
     fill(start, kind === "fine_tuning" && field(text.newJob.start, model, text.newJob.startAbout));
     form = schemaForm(schemas[kind].schema, { left: OWN, onchange: refresh });
     fill(details, form.element);
+    if (drawnKind !== kind) search.clear(); // the fields of the other kind
+    drawnKind = kind;
     refresh();
   }
 
@@ -92,7 +100,7 @@ export async function newJobView({ query, signal }) {
     return { kind: target.group ? "multi_label" : target.type === "number" ? "regressor" : "classifier", target: label };
   }
 
-  function request() {
+  function training() {
     const body = { kind, dataset: dataset.id, ...(name.value.trim() && { name: name.value.trim() }), ...form.read() };
     if (kind === "fine_tuning") {
       body.heads = picked.map(headOf);
@@ -101,7 +109,15 @@ export async function newJobView({ query, signal }) {
     return body;
   }
 
+  /** What the button sends: the training, or the sweep over it. */
+  function request() {
+    return search.wrap(training());
+  }
+
   function refresh() {
+    search.offer(schemas[kind].schema, training());
+    submitButton.textContent = search.isUsed() ? text.searchForm.submit : text.newJob.submit;
+    estimateButton.textContent = search.isUsed() ? text.searchForm.estimate : text.newJob.estimate;
     fill(shown, requestTabs("/v1/jobs", request, (body) => `${pythonClient()}job = graftwork.jobs.create(\n${Object.entries(body).map(([key, value]) => `    ${key}=${pythonValue(value)},\n`).join("")}    wait=True,\n)`));
   }
 
@@ -124,7 +140,7 @@ export async function newJobView({ query, signal }) {
     fill(estimate, h("p", { class: "quiet" }, text.newJob.estimating));
     try {
       await bringIn();
-      let job = await ask("/v1/jobs/estimate", { method: "POST", json: request() });
+      let job = await ask("/v1/jobs/estimate", { method: "POST", json: training() });
       while (!ENDED.includes(job.status)) {
         await pause(500, signal);
         job = await ask(`/v1/jobs/${job.id}`, { signal });
@@ -146,10 +162,11 @@ export async function newJobView({ query, signal }) {
       h("div", { class: "fields" }, field(text.newJob.dataset, datasetSelect), start, field(text.newJob.name, name, text.newJob.nameAbout)),
       targets,
       problem,
-      h("div", { class: "row" }, action(text.newJob.submit, submit, { class: "primary" }), action(text.newJob.estimate, estimateCost)),
+      h("div", { class: "row" }, submitButton, estimateButton),
       estimate,
     ),
     card(text.newJob.how, h("p", { class: "quiet" }, text.newJob.howAbout), h("details", {}, h("summary", {}, text.newJob.choices), details)),
+    card(text.searchForm.title, h("p", { class: "quiet" }, text.searchForm.about), h("details", {}, h("summary", {}, text.searchForm.open), search.element)),
     card(text.newJob.request, h("p", { class: "quiet" }, text.newJob.requestAbout), shown),
   );
 }
