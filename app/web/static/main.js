@@ -17,6 +17,7 @@ import { keysView } from "./views/keys.js";
 import { modelView } from "./views/model.js";
 import { modelsView } from "./views/models.js";
 import { newJobView } from "./views/newjob.js";
+import { projectsView } from "./views/projects.js";
 import { signInView } from "./views/signin.js";
 import { statusView } from "./views/status.js";
 import { webhookView } from "./views/webhook.js";
@@ -36,11 +37,12 @@ const ROUTES = [
   ["/status", statusView],
   ["/webhooks", webhooksView],
   ["/webhooks/:id", webhookView],
+  ["/projects", projectsView],
   ["/keys", keysView],
   ["/api", apiView],
   ["/api/:operation", apiView],
 ];
-const SECTIONS = ["data", "jobs", "models", null, "status", "webhooks", "keys", "api"];
+const SECTIONS = ["data", "jobs", "models", null, "status", "webhooks", "projects", "keys", "api"];
 const THEMES = ["system", "light", "dark"];
 
 const icon = document.querySelector("link[rel=icon]").href;
