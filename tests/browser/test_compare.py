@@ -109,3 +109,14 @@ def test_a_job_that_is_gone_is_named_and_a_single_one_is_not_compared(visit: Vis
     expect(page.get_by_role("heading", name="What was measured")).to_be_visible()
     page = visit(f"jobs/compare?ids={trained[0]}")
     expect(page.get_by_text("Choose 2 to 6 jobs to compare them.")).to_be_visible()
+
+
+def test_jobs_that_were_measured_on_other_rows_say_so(
+    visit: Visit, graftwork: Graftwork, trained: list[str], tmp_path: Path
+) -> None:
+    other = graftwork.datasets.create(people(tmp_path / "other.csv", 200), name="other", columns={"churn": "target"})
+    job = _train(graftwork, other["id"], 0.01, 2)
+    page = visit(f"jobs/compare?ids={trained[0]},{job}")
+    expect(page.get_by_text("measured on other rows")).to_be_visible()
+    rows = page.get_by_role("group", name="What was measured").get_by_role("row")
+    expect(rows.filter(has_text="30 of test")).to_contain_text("20 of test")

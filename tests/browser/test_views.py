@@ -110,6 +110,26 @@ def test_axe_finds_nothing_in_any_view(theme: str, visit: Visit, views: dict[str
         assert _violations(page) == [], name
 
 
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing_in_forms_and_dialogs(theme: str, visit: Visit, views: dict[str, str]) -> None:
+    page = visit(views["new job"], theme=theme)
+    page.get_by_text("Fields to search").click()
+    for field in ("training.optimizer.lr", "strategy.kind", "heads.0.hidden"):
+        page.get_by_label("Add a field").select_option(field)
+    assert _violations(page) == []
+    page = visit(views["webhook"], theme=theme)
+    page.get_by_role("button", name="job.", exact=False).first.click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+    assert _violations(page) == []
+    page = visit(views["projects"], theme=theme)
+    page.get_by_role("button", name="Limits of default").click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+    assert _violations(page) == []
+    page = visit(views["jobs"], theme=theme)
+    page.locator("td.pick input").first.check()
+    assert _violations(page) == []
+
+
 def test_no_view_scrolls_sideways_at_any_width(visit: Visit, views: dict[str, str]) -> None:
     for width in _WIDTHS:
         page = visit(width=width)

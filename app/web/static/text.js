@@ -456,6 +456,7 @@ export const text = {
     same: (number) => `${count(number, "field is", "fields are")} the same`,
     sameTitle: "Fields that are the same",
     measures: "What was measured",
+    rows: (number, split) => `${number} of ${split.toLowerCase()}`,
     otherRows: "The jobs were measured on other rows: their figures cannot be compared one to one.",
     learning: "How they learned",
   },

@@ -142,12 +142,15 @@ function measuresCard(jobs, names) {
     const [head, name] = JSON.parse(key);
     return [head ? `${word(name)}: ${head}` : word(name), ...measured.map((entries) => cell(entries.get(key)))];
   });
-  const rowsOf = (job) => (job.metrics?.measured ?? job.metrics)?.rows;
-  const isOther = new Set(jobs.filter((job) => job.metrics).map((job) => `${job.dataset} ${rowsOf(job)} ${job.metrics.split}`)).size > 1;
+  const measuredOn = jobs.map((job, index) => {
+    const whole = job.metrics?.measured ?? job.metrics; // a sweep's are those of its best trial
+    return measured[index].size ? { dataset: job.dataset, split: whole.split, rows: whole.rows } : null;
+  });
+  const isOther = new Set(measuredOn.filter(Boolean).map((place) => JSON.stringify(place))).size > 1;
   return card(
     text.compare.measures,
     isOther && h("p", { class: "note warn" }, text.compare.otherRows),
-    table(columnsOf(text.measures.measure, jobs, names), [[text.measures.rows, ...jobs.map((job) => rowsOf(job) === undefined ? "–" : number(rowsOf(job)))], ...rows], text.compare.measures),
+    table(columnsOf(text.measures.measure, jobs, names), [[text.measures.rows, ...measuredOn.map((place) => (place ? text.compare.rows(number(place.rows), word(place.split)) : "–"))], ...rows], text.compare.measures),
   );
 }
 
