@@ -43,9 +43,10 @@ def test_a_message_arrives_though_its_sender_is_killed_before_it_notes_so(tmp_pa
             assert again(http, "GET", f"/v1/jobs/{job}")["status"] == "succeeded"
     assert running.acted("webhook.sent"), "no API was killed"
     assert {entry["type"] for entry in delivered} == {"dataset.ready", "job.succeeded"}
-    assert sorted(entry["attempts"] for entry in delivered) == [1, 2]
+    attempts = sorted(entry["attempts"] for entry in delivered)
+    assert attempts in ([1, 2], [2, 2]), "the other may have been on its way, too, when its sender was killed"
     ids = [message.id for message in receiver.messages]
-    assert len(ids) == 3
+    assert 3 <= len(ids) <= sum(attempts)
     assert set(ids) == {entry["id"] for entry in delivered}
 
 
