@@ -14,12 +14,14 @@ from app.ml.evaluation.curve import Curve, Line
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.typing import ColorType
 
 Format = Literal["png", "svg"]
 Place = Literal["lower right", "lower left", "upper left", "best"]
 MEDIA: dict[Format, str] = {"png": "image/png", "svg": "image/svg+xml"}
 _INCHES, _DOTS = (6.4, 4.8), 100
 _MAX_NAMED, _MAX_WRITTEN = 10, 12  # lines in a legend; classes whose counts are written into their cells
+_MAX_BANDS = 3
 _MAX_CHARACTERS = 30
 _drawing = threading.Lock()  # matplotlib is made for one thread at a time
 
@@ -56,7 +58,8 @@ def _draw_roc(curve: Curve, figure: "Figure") -> None:
     _unit(axes)
     axes.plot([0, 1], [0, 1], color="0.7", linestyle=":")
     for line in curve.lines:
-        axes.plot(line.x, _heights(line), label=_with_area(line, "AUC"))
+        (drawn,) = axes.plot(line.x, _heights(line), label=_with_area(line, "AUC"))
+        _band(axes, curve, line, drawn.get_color())
     _legend(axes, curve.lines, "lower right")
 
 
@@ -65,7 +68,8 @@ def _draw_precision(curve: Curve, figure: "Figure") -> None:
     _unit(axes)
     for line in curve.lines:
         heights = _heights(line)
-        axes.step([0, *line.x], [*heights[:1], *heights], where="pre", label=_with_area(line, "AP"))
+        (drawn,) = axes.step([0, *line.x], [*heights[:1], *heights], where="pre", label=_with_area(line, "AP"))
+        _band(axes, curve, line, drawn.get_color(), step="pre")
     _legend(axes, curve.lines, "lower left")
 
 
@@ -77,6 +81,7 @@ def _draw_calibration(curve: Curve, figure: "Figure") -> None:
         max_rows = max(line.rows, default=1)
         (drawn,) = axes.plot(line.x, _heights(line), label=_printable(line.name))
         axes.scatter(line.x, _heights(line), [8 + 60 * rows / max_rows for rows in line.rows], drawn.get_color())
+        axes.vlines(line.x[: len(line.low)], line.low, line.high, drawn.get_color(), alpha=0.4)
     _legend(axes, curve.lines, "upper left")
 
 
@@ -100,7 +105,8 @@ def _draw_confusion(curve: Curve, figure: "Figure") -> None:
 def _draw_predictions(curve: Curve, figure: "Figure") -> None:
     axes = _axes(figure, curve)
     for line in curve.lines:
-        axes.scatter(line.x, _heights(line), 10, alpha=0.6, label=_printable(line.name))
+        drawn = axes.scatter(line.x, _heights(line), 10, alpha=0.6, label=_printable(line.name))
+        axes.vlines(line.x[: len(line.low)], line.low, line.high, drawn.get_facecolor(), linewidth=0.6, alpha=0.3)
     ends = [value for line in curve.lines for value in (*line.x, *line.y) if value is not None]
     if ends:
         axes.plot([min(ends), max(ends)], [min(ends), max(ends)], color="0.7", linestyle=":")
@@ -119,6 +125,12 @@ def _draw_learning(curve: Curve, figure: "Figure") -> None:
             marker = "." if len(line.x) < _MAX_WRITTEN else ""
             axes.plot(line.x, _heights(line), marker=marker, label=_printable(line.name))
         _legend(axes, part, "best")
+
+
+def _band(axes: "Axes", curve: Curve, line: Line, color: "ColorType", step: Literal["pre"] | None = None) -> None:
+    """The intervals of a line's points; of many lines nobody could tell the bands apart."""
+    if line.low and len(curve.lines) <= _MAX_BANDS:
+        axes.fill_between(line.x, line.low, line.high, color=color, alpha=0.15, linewidth=0, step=step)
 
 
 def _unit(axes: "Axes") -> None:

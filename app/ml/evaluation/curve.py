@@ -20,6 +20,12 @@ class Line(Frozen):
         (), description="Of an ROC curve: from which score on a row counts; null: none does."
     )
     rows: tuple[int, ...] = Field((), description="Of a calibration curve: how many rows each point stands for.")
+    low: tuple[float, ...] = Field(
+        (),
+        description="Where the interval of each point begins: of a share at 95 %, of a prediction at the head's level; "
+        "empty: none is known, as of jobs of earlier releases.",
+    )
+    high: tuple[float, ...] = Field((), description="Where it ends.")
 
 
 class Curve(Frozen):

@@ -5,14 +5,19 @@ ROC         at most 502 points, the first and the last of each 1/125 of the way;
 precision   at most 250 steps, each with the mean precision over the recall that it stands for, weighted by it: the area
             under the steps, from the left, is the average precision exactly
 calibration one point a bin of confidence
+
+Intervals of points are exact ones of shares: of ROC curves of the true positive rate at each threshold, of precision of
+the rows down to each step's last threshold, of calibration of the rows of each bin. Predictions have the head's.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app.ml.evaluation.curve import Curve, Line
+from app.ml.evaluation.interval import share_intervals
 from app.ml.evaluation.outcomes import Values, finite
 from app.ml.evaluation.ranking import Ranking
 from app.ml.evaluation.thinning import largest_triangles
@@ -53,13 +58,14 @@ def confusion_matrix(head: str, classes: tuple[str, ...], counts: NDArray[np.int
     return Curve(kind="confusion_matrix", head=head, x_label="answer", y_label="truth", classes=classes, counts=rows)
 
 
-def predictions(head: str, targets: Mapping[str, tuple[Values, Values]]) -> Curve:
-    """Truth and prediction of at most 500 rows, evenly spread in the order of the truth; by target, each (N,)."""
+def predictions(head: str, targets: Mapping[str, tuple[Values, Values, Values | None, Values | None]]) -> Curve:
+    """Truth, prediction and its interval of at most 500 rows, evenly spread in the order of the truth; each (N,)."""
     lines = []
-    for name, (truth, values) in targets.items():
+    for name, (truth, values, low, high) in targets.items():
         order = np.argsort(truth, kind="stable")
         chosen = order[_spread(len(order))]
-        lines.append(Line(name=name, x=tuple(truth[chosen].tolist()), y=tuple(values[chosen].tolist())))
+        x, y, *ends = (() if each is None else tuple(each[chosen].tolist()) for each in (truth, values, low, high))
+        lines.append(Line(name=name, x=x, y=y, low=ends[0], high=ends[1]))
     return Curve(kind="predictions", head=head, x_label="truth", y_label="prediction", lines=tuple(lines))
 
 
@@ -101,6 +107,7 @@ def _roc_line(name: str, ranking: Ranking) -> Line | None:
         y=tuple(y[kept].tolist()),
         area=float(np.trapezoid(y, x)),
         thresholds=tuple(thresholds[index] for index in kept),
+        **_intervals(y[kept], np.full(len(kept), hits.sum())),
     )
 
 
@@ -123,19 +130,28 @@ def _precision_line(name: str, ranking: Ranking) -> Line:
     mean = np.add.reduceat(weights * values, starts) / total
     recall = total.cumsum() / true_positives[-1]
     area = float((weights * values).sum() / true_positives[-1])
-    return Line(
-        name=name,
-        x=tuple(recall.tolist()),
-        y=tuple(mean.tolist()),
-        area=area,
-    )
+    lasts = np.append(starts[1:], len(weights)) - 1
+    rows = (true_positives + misses.cumsum())[hits > 0][lasts]
+    return Line(name=name, x=tuple(recall.tolist()), y=tuple(mean.tolist()), area=area, **_intervals(mean, rows))
 
 
 def _calibration_line(name: str, confidence: Values, bins: NDArray[np.int64], right: Values) -> Line:
     rows = np.bincount(bins)
     kept = np.flatnonzero(rows)
     x, y = (np.bincount(bins, each)[kept] / rows[kept] for each in (confidence, right))
-    return Line(name=name, x=tuple(x.tolist()), y=tuple(map(finite, y.tolist())), rows=tuple(rows[kept].tolist()))
+    return Line(
+        name=name,
+        x=tuple(x.tolist()),
+        y=tuple(map(finite, y.tolist())),
+        rows=tuple(rows[kept].tolist()),
+        **_intervals(y, rows[kept]),
+    )
+
+
+def _intervals(shares: Values, rows: NDArray[Any]) -> dict[str, tuple[float, ...]]:
+    """The fields `low` and `high` of shares (n,) of so many rows (n,) each."""
+    low, high = share_intervals(np.clip(shares * rows, 0, rows), rows)
+    return {"low": tuple(low.tolist()), "high": tuple(high.tolist())}
 
 
 def _spread(count: int) -> NDArray[np.int64]:

@@ -49,7 +49,7 @@ class Regression(Outcomes):
         }
 
     def curves(self, head: str) -> list[Curve]:
-        """Predictions."""
+        """Predictions, each with its interval."""
         return [curve_builders.predictions(head, {head: _points(self)})]
 
 
@@ -97,8 +97,8 @@ def _known(regression: Regression) -> tuple[NDArray[np.int64], Regression]:
     return rows, regression.take(rows)
 
 
-def _points(regression: Regression) -> tuple[Values, Values]:
-    return regression.truth, regression.values
+def _points(regression: Regression) -> tuple[Values, Values, Values | None, Values | None]:
+    return regression.truth, regression.values, regression.low, regression.high
 
 
 def of_intervals(low: Values, high: Values, truth: Values) -> dict[str, Values]:

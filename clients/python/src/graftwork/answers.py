@@ -988,6 +988,10 @@ class Line(Answer):
     """Of an ROC curve: from which score on a row counts; null: none does."""
     rows: list[int]
     """Of a calibration curve: how many rows each point stands for."""
+    low: list[float]
+    """Where the interval of each point begins: of a share at 95 %, of a prediction at the head's level; empty: none is known, as of jobs of earlier releases."""
+    high: list[float]
+    """Where it ends."""
 
 
 class Curve(Answer):

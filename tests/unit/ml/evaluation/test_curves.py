@@ -8,6 +8,7 @@ from sklearn.calibration import calibration_curve
 from app.ml.evaluation.classification import Classification
 from app.ml.evaluation.curve import Curve
 from app.ml.evaluation.curve_builders import learning
+from app.ml.evaluation.interval import share_interval
 from app.ml.evaluation.multi_label import MultiLabel
 from app.ml.evaluation.regression import Regression
 
@@ -97,3 +98,34 @@ def test_learning_curves_are_thinned_and_keep_gaps() -> None:
     assert held_out.x == tuple(range(100, 3001, 100))
     assert set(held_out.y) == {None}
     assert learning([]).lines == ()
+
+
+@pytest.mark.parametrize("rows", [12, 30_000])
+def test_points_of_shares_have_exact_intervals(rows: int) -> None:
+    found = of(binary(rows))
+    (roc,), (precision,) = found["roc"].lines, found["precision_recall"].lines
+    for line in (roc, precision, *found["calibration"].lines):
+        assert len(line.low) == len(line.high) == len(line.x)
+        assert all(0 <= low <= y <= high <= 1 for low, y, high in zip(line.low, line.y, line.high, strict=True) if y)
+    middle = len(roc.x) // 2
+    expected = share_interval(round(roc.y[middle] * rows / 2), rows // 2)  # of the positive rows
+    assert (roc.low[middle], roc.high[middle]) == pytest.approx((expected.low, expected.high))
+    answered = round(precision.x[-1] * rows / 2 / precision.y[-1])  # down to the last threshold that raises the recall
+    expected = share_interval(rows // 2, answered)
+    assert (precision.low[-1], precision.high[-1]) == pytest.approx((expected.low, expected.high), abs=0.01)
+    scaled = found["calibration"].lines[0]
+    expected = share_interval(round(scaled.y[0] * scaled.rows[0]), scaled.rows[0])
+    assert (scaled.low[0], scaled.high[0]) == pytest.approx((expected.low, expected.high))
+
+
+def test_predictions_have_the_intervals_of_their_rows() -> None:
+    truth = RANDOM.normal(size=30)
+    (line,) = Regression(truth + 1, truth, truth, truth + 3).curves("size")[0].lines
+    assert np.allclose(np.array(line.high) - line.low, 3)
+    assert np.allclose(np.array(line.y) - line.low, 1)
+    assert Regression(truth, truth).curves("size")[0].lines[0].low == ()
+
+
+def test_curves_of_earlier_releases_have_no_intervals() -> None:
+    kept = '{"kind": "roc", "head": "x", "x_label": "a", "y_label": "b", "lines": [{"name": "x", "x": [0], "y": [0]}]}'
+    assert Curve.model_validate_json(kept).lines[0].low == ()
