@@ -27,6 +27,11 @@ _MEDIA_TYPES = {
 _SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
 
 
+def is_built(folder: Path) -> bool:
+    """Return whether there is a guide in a folder."""
+    return (folder / _FIRST).is_file()
+
+
 def routes(folder: Path) -> list[BaseRoute]:
     """Return the routes of the guide that was, or will be, built into a folder."""
 
@@ -61,7 +66,7 @@ def _policy(page: bytes) -> str:
 
 
 def _reason(folder: Path) -> str:
-    if not (folder / _FIRST).is_file():
+    if not is_built(folder):
         return (
             "The guide was not built on this machine: `make guide` builds it, and GRAFTWORK_GUIDE names another folder "
             "that holds it. Its pages are the Markdown files of docs/, too."

@@ -105,7 +105,7 @@ def create_app(settings: Settings, queue: JobQueue | None = None, artifacts: Art
     foreign = (router for protocol in PROTOCOLS for router in protocol.routers)
     for router in (health.router, health.metrics_router, *secured, *foreign):
         app.router.routes.extend(router.routes)  # complete as they are; `include_router` would build each once more
-    app.router.routes.extend(pages.routes(docs=settings.docs))
+    app.router.routes.extend(pages.routes(docs=settings.docs, has_guide=lambda: guide.is_built(settings.guide_folder)))
     app.router.routes.extend(guide.routes(settings.guide_folder))
     refuse_unknown_parameters(app.routes)
     app.openapi = lambda: document(app)  # type: ignore[method-assign]

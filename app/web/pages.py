@@ -6,6 +6,7 @@ two releases. All addresses in the page are relative, so that it works behind a 
 
 import gzip
 import hashlib
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 from starlette.requests import Request
@@ -31,17 +32,22 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
 }
 _DIGEST_CHARACTERS = 16
+_GUIDE = b'<link rel="help" href="guide/">'
 
 
-def routes(*, docs: bool) -> list[BaseRoute]:
-    """Return the routes of the page and of its files, which are read once; `docs`: the API's description, too."""
+def routes(*, docs: bool, has_guide: Callable[[], bool]) -> list[BaseRoute]:
+    """Return the routes of the page and of its files, which are read once; `docs`: the API's description, too.
+
+    `has_guide` says whether the guide is built by now: the page leads to it then.
+    """
     files = {path.relative_to(STATIC).as_posix(): path.read_bytes() for path in sorted(STATIC.rglob("*.*"))}
     version = hashlib.sha256(repr(files).encode()).hexdigest()[:_DIGEST_CHARACTERS]
-    index = _index(files.pop("index.html"), version, list(files))
+    template = _index(files.pop("index.html"), version, list(files))
     compressed = {name: gzip.compress(content, mtime=0) for name, content in files.items()}
 
     async def page(request: Request) -> Response:
         """Return the page; a browser asks each time whether it is still the same."""
+        index = template.replace(b"<!-- guide -->", _GUIDE if has_guide() else b"")
         headers = {**HEADERS, "Cache-Control": "no-cache", "ETag": entity_tag(index)}
         answer = Response(index, media_type=_MEDIA_TYPES[".html"], headers=headers)
         return not_modified(answer.headers) if is_current(request, headers["ETag"]) else answer

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from graftwork import Graftwork
@@ -40,7 +41,8 @@ _RECEIVERS = {
 @pytest.fixture(scope="session")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """One `graftwork up` for all tests."""
-    with service(tmp_path_factory.mktemp("service"), **QUICK, **_RECEIVERS) as started:
+    folder = tmp_path_factory.mktemp("service")
+    with service(folder, guide=folder / "guide", **QUICK, **_RECEIVERS) as started:
         yield started.up()
 
 
@@ -101,3 +103,9 @@ def visit(chromium: Browser, running: Service) -> Iterator[Visit]:
     elsewhere = [url for url in asked if not url.startswith((running.url, "data:", "blob:"))]
     assert elsewhere == []
     assert complaints == []
+
+
+def axe_violations(page: Page) -> list[str]:
+    """What axe finds in the view that is open."""
+    violations = Axe().run(page).response["violations"]
+    return [f"{rule['id']}: {node['target']} {node['failureSummary']}" for rule in violations for node in rule["nodes"]]

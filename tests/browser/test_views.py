@@ -3,12 +3,11 @@
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from graftwork import DatasetFailedError, Graftwork
-from tests.browser.conftest import Visit
-from tests.support.pages import HOSTILE, people, pictures, sensors, tickets
+from tests.browser.conftest import Visit, axe_violations
+from tests.support.pages import HOSTILE, people, pictures, sensors, sums, tickets
 from tests.support.servers import Service
 
 _WIDTHS = (320, 1280, 3840)
@@ -49,9 +48,29 @@ def views(running: Service, tmp_path_factory: pytest.TempPathFactory) -> dict[st
         )
         webhook = graftwork.webhooks.create(url="https://hooks.example/graftwork", events=["job.*"], name=HOSTILE)
         graftwork.jobs.create(kind="evaluation", model="reader", dataset=images, wait=True)  # an event, to be delivered
+        again = graftwork.jobs.create(
+            kind="fine_tuning", dataset=table, heads=heads, name="churn", strategy=strategy, wait=True
+        )
+        graftwork.models.alias("churn", "live", {"1": 90, "2": 10})
+        graftwork.models.alias("churn", "next", "churn@1", shadow="2")
+        sum_of = _upload(graftwork, sums(folder / "sums.csv"), "sums", columns={"sum": "target"})
+        graftwork.jobs.create(kind="pretraining", dataset=sum_of, name="sums", training={"epochs": 2}, wait=True)
+        judged = graftwork.jobs.create(
+            kind="fine_tuning",
+            dataset=sum_of,
+            name="adder",
+            model="sums",
+            heads=[{"kind": "regressor", "target": "sum"}],
+            strategy={**strategy, "layer": "last"},
+            transfer_report={"rounds": 2, "folds": 2, "measured_on": "folds", "budget_seconds": 300},
+            wait=True,
+        )
+        compared = graftwork.jobs.create(
+            kind="evaluation", model="churn@2", baseline="churn@1", dataset=table, wait=True
+        )
     models = {
         name: made["outputs"][0]["model"]
-        for name, made in {"table": job, "backbone": backbone, "image": digits}.items()
+        for name, made in {"table": again, "backbone": backbone, "image": digits, "number": judged}.items()
     }
     return {
         "data": "data",
@@ -67,6 +86,8 @@ def views(running: Service, tmp_path_factory: pytest.TempPathFactory) -> dict[st
         "jobs": "jobs",
         "job": f"jobs/{job['id']}",
         "pretraining": f"jobs/{backbone['id']}",
+        "transfer report": f"jobs/{judged['id']}/transfer",
+        "evaluation": f"jobs/{compared['id']}",
         "new job": f"jobs/new?dataset={table}",
         "compared jobs": f"jobs/compare?ids={job['id']},{digits['id']},{backbone['id']}",
         "webhooks": "webhooks",
@@ -94,20 +115,15 @@ def _settle(page: Page) -> None:
     page.wait_for_load_state("networkidle")
 
 
-def _violations(page: Page) -> list[str]:
-    violations = Axe().run(page).response["violations"]
-    return [f"{rule['id']}: {node['target']} {node['failureSummary']}" for rule in violations for node in rule["nodes"]]
-
-
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_axe_finds_nothing_in_any_view(theme: str, visit: Visit, views: dict[str, str]) -> None:
-    assert _violations(visit(key=None, theme=theme)) == []
+    assert axe_violations(visit(key=None, theme=theme)) == []
     page = visit(theme=theme)
     for name, view in views.items():
         page.goto(f"{page.url.split('#')[0]}#/{view}")
         _settle(page)
         page.evaluate("document.querySelectorAll('details').forEach((details) => { details.open = true; })")
-        assert _violations(page) == [], name
+        assert axe_violations(page) == [], name
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -116,18 +132,18 @@ def test_axe_finds_nothing_in_forms_and_dialogs(theme: str, visit: Visit, views:
     page.get_by_text("Fields to search").click()
     for field in ("training.optimizer.lr", "strategy.kind", "heads.0.hidden"):
         page.get_by_label("Add a field").select_option(field)
-    assert _violations(page) == []
+    assert axe_violations(page) == []
     page = visit(views["webhook"], theme=theme)
     page.get_by_role("button", name="job.", exact=False).first.click()
     expect(page.get_by_role("dialog")).to_be_visible()
-    assert _violations(page) == []
+    assert axe_violations(page) == []
     page = visit(views["projects"], theme=theme)
     page.get_by_role("button", name="Limits of default").click()
     expect(page.get_by_role("dialog")).to_be_visible()
-    assert _violations(page) == []
+    assert axe_violations(page) == []
     page = visit(views["jobs"], theme=theme)
     page.locator("td.pick input").first.check()
-    assert _violations(page) == []
+    assert axe_violations(page) == []
 
 
 def test_no_view_scrolls_sideways_at_any_width(visit: Visit, views: dict[str, str]) -> None:

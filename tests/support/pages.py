@@ -63,3 +63,12 @@ def sensors(path: Path, rows: int = 80) -> Path:
     steps = np.sin(np.arange(24) / 2)[None, :, None] * labels[:, None, None]
     np.savez(path, x=(steps + draw.normal(0, 0.3, (rows, 24, 2))).astype(np.float32), y=labels)
     return path
+
+
+def sums(path: Path, rows: int = 120) -> Path:
+    """A table of four numbers whose column sum is the sum of the first two, with some noise."""
+    draw = np.random.default_rng(0)
+    numbers = draw.uniform(-1, 1, (rows, 4))
+    table = np.column_stack([numbers, numbers[:, 0] + numbers[:, 1] + draw.normal(0, 0.1, rows)])
+    np.savetxt(path, table, "%.4f", ",", header="a,b,c,d,sum", comments="")
+    return path

@@ -20,6 +20,7 @@ import { newJobView } from "./views/newjob.js";
 import { projectsView } from "./views/projects.js";
 import { signInView } from "./views/signin.js";
 import { statusView } from "./views/status.js";
+import { transferView } from "./views/transfer.js";
 import { webhookView } from "./views/webhook.js";
 import { webhooksView } from "./views/webhooks.js";
 
@@ -32,6 +33,7 @@ const ROUTES = [
   ["/jobs/new", newJobView],
   ["/jobs/compare", compareView],
   ["/jobs/:id", jobView],
+  ["/jobs/:id/transfer", transferView],
   ["/models", modelsView],
   ["/models/:ref", modelView],
   ["/status", statusView],
@@ -45,6 +47,7 @@ const ROUTES = [
 const SECTIONS = ["data", "jobs", "models", null, "status", "webhooks", "projects", "keys", "api"];
 const THEMES = ["system", "light", "dark"];
 
+const guide = document.querySelector("link[rel=help]")?.href; // there where the service has built it
 const icon = document.querySelector("link[rel=icon]").href;
 let leaving = new AbortController();
 let main = null;
@@ -109,7 +112,7 @@ function shell() {
         "header",
         { class: "side" },
         h("a", { class: "brand", href: "#/data" }, h("img", { src: icon, alt: "" }), text.shell.name),
-        h("nav", { class: "nav", "aria-label": text.shell.navigation }, links),
+        h("nav", { class: "nav", "aria-label": text.shell.navigation }, links, guide && h("a", { href: guide }, text.nav.guide)),
         h("div", { class: "tools" }, themeButton(), session.key ? h("button", { class: "slim", type: "button", onclick: signOut }, text.shell.signOut) : h("a", { class: "button slim", href: "#/data" }, text.signIn.button)),
       ),
       main,

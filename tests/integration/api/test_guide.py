@@ -108,3 +108,16 @@ def test_where_no_guide_was_built_the_answer_says_how(settings: Settings, tmp_pa
         answer = reader.get(path)
         assert answer.status_code == 404
         assert "`make guide`" in answer.json()["detail"]
+
+
+def test_the_page_leads_to_the_guide_where_it_is_built(settings: Settings, reader: Http, tmp_path: Path) -> None:
+    link = '<link rel="help" href="guide/">'
+    assert link in reader.get("/").text
+    folder = tmp_path / "later"
+    other = Http(create_app(settings.model_copy(update={"guide": folder})), "")
+    before = other.get("/")
+    assert "guide" not in before.text
+    folder.mkdir()
+    (folder / "start.html").write_text("<title>Start</title>")  # while the service runs
+    after = other.get("/", headers={"If-None-Match": before.headers["etag"]})
+    assert (after.status_code, link in after.text) == (200, True)

@@ -8,12 +8,14 @@ const [WIDTH, HEIGHT] = [520, 240];
 const EDGE = { left: 52, right: 8, top: 8, bottom: 32 };
 const COLOURS = 6;
 const TICKS = 4;
+const MAX_BANDS = 3; // lines whose bands can be told apart
 
 /**
- * A chart of lines [{name, x, y}], y null where nothing was measured. `points`: dots instead of lines;
- * `diagonal`: draw where x equals y; `label`: what it shows.
+ * A chart of lines [{name, x, y, low, high}], y null where nothing was measured; low and high, where there are any, are
+ * the ends of each point's interval, drawn as a band, or as a line through the point where `whiskers` is set.
+ * `points`: dots instead of lines; `diagonal`: draw where x equals y; `label`: what it shows.
  */
-export function chart({ lines, xLabel, yLabel, label, points = false, diagonal = false, step = false }) {
+export function chart({ lines, xLabel, yLabel, label, points = false, diagonal = false, step = false, whiskers = false }) {
   const shown = lines.slice(0, 2 * COLOURS);
   const scale = scales(shown, diagonal);
   const legend = h("div", { class: "legend", "aria-live": "off" });
@@ -23,6 +25,7 @@ export function chart({ lines, xLabel, yLabel, label, points = false, diagonal =
     { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", tabindex: "0", "aria-label": summary(label, shown), onpointermove: byPointer, onpointerleave: leave, onblur: leave, onkeydown: byKey },
     axes(scale, xLabel, yLabel),
     diagonal && svg("line", { class: "mark", x1: scale.x(scale.low), y1: scale.y(scale.low), x2: scale.x(scale.high), y2: scale.y(scale.high) }),
+    (whiskers || shown.length <= MAX_BANDS) && shown.map((line, index) => line.low?.length > 0 && (whiskers ? whiskersOf(line, index, scale) : band(line, index, scale, step))),
     shown.map((line, index) => (points ? dots(line, index, scale) : path(line, index, scale, step))),
     cursor,
   );
@@ -62,7 +65,8 @@ export function chart({ lines, xLabel, yLabel, label, points = false, diagonal =
   function name(x) {
     const parts = shown.map((line, index) => {
       const place = x === undefined ? -1 : line.x.indexOf(x);
-      const tail = place < 0 || line.y[place] === null ? "" : ` ${number(line.y[place])}`;
+      const interval = line.low?.length ? ` (${number(line.low[place], 3)} … ${number(line.high[place], 3)})` : "";
+      const tail = place < 0 || line.y[place] === null ? "" : ` ${number(line.y[place])}${interval}`;
       return h("span", {}, h("i", { class: `b${(index % COLOURS) + 1}` }), `${line.name}${tail}`);
     });
     fill(legend, x !== undefined && h("span", {}, `${xLabel} ${number(x)}`), parts);
@@ -103,7 +107,7 @@ function scales(lines, isSquare) {
   const xs = lines.flatMap((line) => line.x);
   const ys = lines.flatMap((line) => line.y).filter((y) => y !== null);
   let [x0, x1] = ends(xs);
-  let [y0, y1] = ends(ys);
+  let [y0, y1] = withIntervals(ends(ys), lines);
   if (isSquare) [x0, x1] = [y0, y1] = [Math.min(x0, y0), Math.max(x1, y1)];
   const width = WIDTH - EDGE.left - EDGE.right;
   const height = HEIGHT - EDGE.top - EDGE.bottom;
@@ -113,6 +117,8 @@ function scales(lines, isSquare) {
     unx: (place) => x0 + ((place - EDGE.left) / width) * (x1 - x0),
     low: x0,
     high: x1,
+    bottom: y0,
+    top: y1,
     xTicks: ticks(x0, x1),
     yTicks: ticks(y0, y1),
   };
@@ -127,6 +133,12 @@ function ends(values) {
   }
   if (low > high) return [0, 1];
   return low === high ? [low - (Math.abs(low) || 1) / 2, high + (Math.abs(high) || 1) / 2] : [low, high];
+}
+
+/** Make room for intervals, but for no more than as much again: a few may be endless. */
+function withIntervals([low, high], lines) {
+  const [least, most] = ends([low, high, ...lines.flatMap((line) => [...(line.low ?? []), ...(line.high ?? [])])]);
+  return [Math.max(least, low - (high - low)), Math.min(most, high + (high - low))];
 }
 
 function ticks(low, high) {
@@ -156,6 +168,16 @@ function path(line, index, scale, isStep) {
   const colour = (index % COLOURS) + 1;
   if (places.length === 1 && places[0]) return svg("circle", { class: `b${colour}`, cx: places[0][0], cy: places[0][1], r: 3 });
   return svg("path", { class: `line c${colour}`, d: pathOf(places, isStep) });
+}
+
+function band(line, index, scale, isStep) {
+  const corners = (values) => line.x.flatMap((x, place) => [isStep && place > 0 && [scale.x(line.x[place - 1]), scale.y(values[place])], [scale.x(x), scale.y(values[place])]].filter(Boolean));
+  return svg("path", { class: `band b${(index % COLOURS) + 1}`, d: `${pathOf([...corners(line.low), ...corners(line.high).reverse()])}Z` });
+}
+
+function whiskersOf(line, index, scale) {
+  const inside = (value) => scale.y(Math.min(scale.top, Math.max(scale.bottom, value))).toFixed(2);
+  return svg("path", { class: `whisker c${(index % COLOURS) + 1}`, d: line.x.map((x, place) => `M${scale.x(x).toFixed(2)} ${inside(line.low[place])}V${inside(line.high[place])}`).join("") });
 }
 
 function pathOf(places, isStep = false) {

@@ -3,9 +3,10 @@
 import { ask } from "../api.js";
 import { h } from "../dom.js";
 import { number, percent, word } from "../format.js";
+import { link } from "../router.js";
 import { text } from "../text.js";
 import { chart } from "./chart.js";
-import { card, figure, table } from "./layout.js";
+import { card, figure, table, tableCard } from "./layout.js";
 
 const FIRST = ["accuracy", "balanced_accuracy", "macro_f1", "auc_roc", "r2", "mae", "rmse", "spearman", "perplexity"];
 const SHARES = /accuracy|f1|precision|recall/;
@@ -48,9 +49,14 @@ function interval(name, range) {
   return range ? text.measures.interval(shown(name, range.low), shown(name, range.high)) : null;
 }
 
+function withInterval(one, name) {
+  const range = one.intervals?.[name];
+  return range ? text.measures.shareWithin(percent(one[name]), percent(range.low), percent(range.high)) : percent(one[name]);
+}
+
 function allOf(measured, head) {
   const rows = namesOf(measured).map((name) => [word(name), shown(name, measured[name]), interval(name, measured.intervals?.[name]) ?? "–"]);
-  const classes = Object.entries(measured.by_class ?? {}).map(([name, one]) => [name, number(one.rows), percent(one.precision), percent(one.recall), percent(one.f1)]);
+  const classes = Object.entries(measured.by_class ?? measured.by_label ?? {}).map(([name, one]) => [name, number(one.rows), withInterval(one, "precision"), withInterval(one, "recall"), percent(one.f1)]);
   return h(
     "div",
     { class: "stack" },
@@ -72,6 +78,15 @@ export function matrix({ classes, counts }, head) {
     { class: "scroll", tabindex: "0", role: "group", "aria-label": text.measures.matrix(head) },
     h("table", { class: "matrix" }, h("thead", {}, h("tr", {}, h("th", { scope: "col" }, text.measures.truth), classes.map((name) => h("th", { scope: "col" }, name)))), h("tbody", {}, counts.map((line, index) => row(classes[index], line)))),
   );
+}
+
+/** The differences to a baseline on the same rows, by head and measure. */
+export function comparisonCard(comparison, baseline) {
+  const rows = Object.entries(comparison).flatMap(([head, measures]) =>
+    Object.entries(measures).map(([name, one]) => [head, word(name), number(one.difference), one.low === null ? "–" : `${number(one.low)} … ${number(one.high)}`, word(one.verdict)]),
+  );
+  const columns = [[text.measures.head], [text.measures.measure], [text.measures.difference, true], [text.measures.range], [text.measures.verdict]];
+  return tableCard(text.job.compared, h("p", { class: "inset" }, text.measures.baseline, h("a", { href: link(["models", baseline]) }, baseline)), table(columns, rows, text.job.compared));
 }
 
 /** Charts of how the losses and measures went over the steps: the losses first, then a chart for each measure. */
@@ -99,5 +114,6 @@ export function headCurveChart(curve) {
   const name = text.measures.curve(word(curve.kind), curve.head);
   const isUnit = curve.kind === "roc" || curve.kind === "calibration";
   const lines = curve.lines.map((line) => ({ ...line, name: line.area === null ? line.name : text.measures.area(line.name, number(line.area, 3)) }));
-  return h("div", { class: "stack" }, h("h3", {}, name), chart({ lines, xLabel: curve.x_label, yLabel: curve.y_label, label: name, diagonal: isUnit || curve.kind === "predictions", points: curve.kind === "predictions", step: curve.kind === "precision_recall" }));
+  const about = lines.some((line) => line.low?.length) && h("p", { class: "small quiet" }, text.measures.intervals[curve.kind]);
+  return h("div", { class: "stack" }, h("h3", {}, name), about, chart({ lines, xLabel: curve.x_label, yLabel: curve.y_label, label: name, diagonal: isUnit || curve.kind === "predictions", points: curve.kind === "predictions", whiskers: ["calibration", "predictions"].includes(curve.kind), step: curve.kind === "precision_recall" }));
 }

@@ -2,12 +2,13 @@
 
 import { ask, download, follow, pause } from "../api.js";
 import { fill, h } from "../dom.js";
-import { bytes, clock, duration, number, percent, time, value, word } from "../format.js";
+import { bytes, clock, duration, number, percent, time, word } from "../format.js";
 import { action, codeBlock, confirmed, toast } from "../parts/feedback.js";
 import { badge, card, errorNote, field, figure, page, pairs, table, tableCard } from "../parts/layout.js";
-import { headCards, headCurves, learningCharts } from "../parts/measures.js";
+import { comparisonCard, headCards, headCurves, learningCharts } from "../parts/measures.js";
 import { decisionTable, warningNotes } from "../parts/notices.js";
 import { rankingCard, sweepCard } from "../parts/searches.js";
+import { transferCard } from "../parts/transfer.js";
 import { go, link } from "../router.js";
 import { text } from "../text.js";
 import { titleOf } from "./jobs.js";
@@ -164,9 +165,8 @@ function resultsOf(job, path, signal) {
   if (job.kind === "sweep" && metrics?.trials) parts.push(sweepCard(metrics));
   if (job.kind === "recommendation" && metrics?.ranking) parts.push(rankingCard(metrics, (one) => h("a", { class: "button slim", href: link(["jobs", "new"], { dataset: job.dataset, model: `${one.name}@${one.version}` }) }, text.models.fineTune)));
   parts.push(...headCards(metrics?.measured ?? metrics));
-  if (metrics?.baseline ?? metrics?.comparison) parts.push(card(text.job.compared, codeBlock(JSON.stringify(metrics.comparison ?? metrics.baseline, null, 2), text.job.compared)));
-  const verdict = metrics?.transfer_report ?? metrics?.verdict;
-  if (verdict?.verdict) parts.push(card(text.job.transfer, h("p", {}, verdict.sentence ?? value(verdict.verdict))));
+  if (metrics?.comparison) parts.push(comparisonCard(metrics.comparison, metrics.baseline.model));
+  parts.push(transferCard(job));
   if (job.status === "succeeded" && metrics?.heads && Object.keys(metrics.heads).length) {
     const holder = h("div", { class: "grid" });
     parts.push(card(text.job.curves, holder));

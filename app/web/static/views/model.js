@@ -3,11 +3,13 @@
 import { ask } from "../api.js";
 import { fill, h } from "../dom.js";
 import { bytes, number, time, value, word } from "../format.js";
-import { action, confirmed, toast } from "../parts/feedback.js";
-import { card, errorNote, field, page, pairs, select, table, tableCard } from "../parts/layout.js";
+import { aliasCard, MAX_VERSIONS } from "../parts/aliases.js";
+import { action, confirmed } from "../parts/feedback.js";
+import { card, page, pairs, select, table, tableCard } from "../parts/layout.js";
 import { headCards, headCurves } from "../parts/measures.js";
 import { decisionTable, warningNotes } from "../parts/notices.js";
 import { pythonClient, pythonValue, requestTabs } from "../parts/request.js";
+import { transferCard } from "../parts/transfer.js";
 import { tryIt } from "../parts/try_it.js";
 import { go, link } from "../router.js";
 import { text } from "../text.js";
@@ -19,10 +21,12 @@ const MANY = 200;
 export async function modelView({ params, signal, again }) {
   const path = `/v1/models/${encodeURIComponent(params.ref)}`;
   const model = await ask(path, { signal });
-  const [lineage, aliases, datasets] = await Promise.all([
+  const [lineage, aliases, newest, datasets, job] = await Promise.all([
     ask(`${path}/lineage`, { signal }),
     ask(`/v1/models/${encodeURIComponent(model.name)}/aliases`, { signal }),
+    ask("/v1/models", { query: { name: model.name, limit: MAX_VERSIONS }, signal }),
     ask("/v1/datasets", { query: { status: "ready", limit: MANY }, signal }),
+    model.links.job && ask(model.links.job, { signal }),
   ]);
   const code = h("div");
   const showCode = (json) => fill(code, requestTabs(`/v1/models/${encodeURIComponent(model.name)}/${model.links.predictions ? "predictions" : "embeddings"}`, () => short(json), (body) => `${pythonClient()}answers = graftwork.models.${model.links.predictions ? "predict" : "embed"}("${model.name}", ${pythonValue(body.inputs)})`));
@@ -44,8 +48,9 @@ export async function modelView({ params, signal, again }) {
     model.warnings.length > 0 && card(text.models.warnings, warningNotes(model.warnings)),
     headCards(model.metrics),
     hasHeads && curvesCard,
+    transferCard(job),
     model.links.predictions && evaluationCard(model, datasets.data),
-    aliasCard(model, aliases.data, again),
+    aliasCard(model, aliases.data, newest.data, { signal, again }),
     lineageCard(lineage),
     signatureCard(model.signature),
     card(text.models.use, h("p", { class: "quiet" }, text.models.useAbout), code),
@@ -83,39 +88,6 @@ function evaluationCard(model, datasets) {
     go(["jobs", job.id]);
   }
   return card(text.models.evaluation, h("p", { class: "quiet" }, text.models.evaluationAbout), h("div", { class: "row" }, h("div", {}, chosen), action(text.models.evaluate, evaluate)));
-}
-
-function aliasCard(model, aliases, again) {
-  const input = h("input", { type: "text", maxlength: "100", required: true, autocomplete: "off", placeholder: "prod" });
-  const problem = h("div");
-  const path = (alias) => `/v1/models/${encodeURIComponent(model.name)}/aliases/${encodeURIComponent(alias)}`;
-  async function set(event) {
-    event.preventDefault();
-    try {
-      await ask(path(input.value.trim()), { method: "PUT", json: { model: model.id } });
-      toast(text.models.moved(input.value.trim(), model.version));
-      again();
-    } catch (error) {
-      fill(problem, errorNote(error));
-    }
-  }
-  const back = (alias) => async () => {
-    await ask(`${path(alias.alias)}/rollback`, { method: "POST" });
-    again();
-  };
-  const rows = aliases.map((alias) => [
-    h("strong", {}, alias.alias),
-    alias.versions.length > 1 ? alias.versions.map((one) => text.models.share(one.version, number(one.weight))).join(", ") : text.models.versionOf(alias.version),
-    time(alias.updated_at),
-    alias.revision > 1 && action(text.models.rollBack, back(alias), { class: "slim" }),
-  ]);
-  return card(
-    text.models.aliases,
-    h("p", { class: "quiet" }, text.models.aliasesAbout),
-    rows.length > 0 && table([[text.models.alias], [text.models.means], [text.models.changed], [text.models.actions]], rows, text.models.aliases),
-    h("form", { class: "row", onsubmit: set }, h("div", {}, field(text.models.pointHere, input)), h("button", { class: "slim" }, text.models.set)),
-    problem,
-  );
 }
 
 function lineageCard(lineage) {
