@@ -34,7 +34,7 @@ test: $(STAMP) ## Run all fast tests
 slow: $(STAMP) ## Run the slow tests
 	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadgroup --no-loadscope-reorder -m "slow and not gpu"
 
-browser: $(STAMP) ## Run the tests of the page in Chromium, Debian's or the one that CHROMIUM names
+browser: $(STAMP) ## Run the tests of the page in Chromium, Debian's or the one that CHROMIUM names; KEEP=1 writes its pictures anew
 	$(BIN)/python -m pytest -m browser tests/browser
 
 notebooks: $(STAMP) ## Execute the notebooks, each with a service of its own; KEEP=1 writes down what they answer

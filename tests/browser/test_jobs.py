@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from graftwork import Graftwork
 from tests.browser.conftest import Visit
 from tests.support.pages import people, pictures
-from tests.support.servers import Service
+from tests.support.servers import Service, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +65,28 @@ def test_what_is_set_in_the_form_stands_in_the_request_and_nothing_else(
     expect(page.get_by_role("alert")).to_contain_text("training.epochs")
 
 
+def test_a_job_is_left_while_the_page_asks_whether_more_will_happen(
+    visit: Visit, graftwork: Graftwork, images: str
+) -> None:
+    job = graftwork.jobs.create(
+        kind="pretraining", dataset=images, method={"kind": "autoencoder"}, training={"epochs": 1}, wait=True
+    )
+    page, asked = visit("models"), list[Route]()
+
+    def answer_once(route: Route) -> None:
+        asked.append(route)
+        if len(asked) == 1:
+            route.continue_()
+
+    page.route(f"**/v1/jobs/{job['id']}", answer_once)
+    page.goto(f"{page.url.split('#')[0]}#/jobs/{job['id']}")
+    expect(page.get_by_role("list", name="What happened")).to_be_visible()
+    wait_until(lambda: page.title() and len(asked) > 1, "the stream of events has ended")
+    page.get_by_role("link", name="Models").click()
+    expect(page.get_by_role("heading", name="Models", level=1)).to_be_visible()
+    assert page.locator(".toast").all_inner_texts() == []
+
+
 def test_an_estimate_stands_beside_the_button(visit: Visit, images: str) -> None:
     page = visit(f"jobs/new?dataset={images}")
     page.get_by_role("button", name="Pretrain a backbone").click()
@@ -90,7 +112,7 @@ def test_an_alias_is_pointed_at_a_version_and_a_key_is_made_and_revoked(
     page = visit(f"models/{job['outputs'][0]['model']}")
     page.get_by_label("Point an alias at this version").fill("prod")
     page.get_by_role("button", name="Set the alias").click()
-    expect(page.get_by_role("cell", name="prod")).to_be_visible()
+    expect(page.get_by_role("cell", name="prod", exact=True)).to_be_visible()
     page.get_by_role("link", name="Keys").click()
     page.get_by_label("Name").fill("made by hand")
     page.get_by_role("button", name="Create a key").click()

@@ -137,7 +137,10 @@ def test_a_transfer_report_says_first_whether_pretraining_helped(visit: Visit, r
         ({"verdict": "hurts"}, "Pretraining does not help, it hurts: +6.9 points"),
         ({"verdict": "no evidence"}, "Undecided: +6.9 points"),
         ({"score": "negative_loss"}, "Pretraining helps: +0.069 in the loss"),
-        ({"gain": None, "verdict": "no evidence", "reason": "no row was held out"}, "Undecided: no row was held out."),
+        (
+            {"gain": None, "verdict": "no evidence", "reason": "worse than raw_linear"},
+            "Undecided: worse than the row itself.",
+        ),
     ],
 )
 def test_each_verdict_has_its_sentence(
@@ -193,6 +196,8 @@ def test_curves_show_intervals(visit: Visit, versions: list[str], reported: dict
     for name, interval in (("ROC", ".band"), ("Precision and recall", ".band"), ("Calibration", ".whisker")):
         chart = page.locator(".stack").filter(has=page.get_by_role("heading", name=f"{name}: churn"))
         expect(chart.locator(interval)).not_to_have_count(0)
+    precision = page.get_by_role("img", name="Precision and recall: churn").locator(".line")
+    expect(precision).to_have_attribute("d", re.compile(r"^M52\.00 "))  # its first step begins at a recall of 0
     expect(page.get_by_role("group", name="Confusion matrix of churn")).to_be_visible()
     page.get_by_text("All measures").click()
     row = page.get_by_role("group", name="Classes of churn").get_by_role("row", name="yes")

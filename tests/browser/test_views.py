@@ -7,6 +7,7 @@ from playwright.sync_api import Page, expect
 
 from graftwork import DatasetFailedError, Graftwork
 from tests.browser.conftest import Visit, axe_violations
+from tests.browser.pictures import README_PICTURE, ROOT, is_as_before, keep_readme_picture, reduced
 from tests.support.pages import HOSTILE, people, pictures, sensors, sums, tickets
 from tests.support.servers import Service
 
@@ -154,3 +155,28 @@ def test_no_view_scrolls_sideways_at_any_width(visit: Visit, views: dict[str, st
             _settle(page)
             widths = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
             assert widths[0] <= widths[1], f"{name} at {width}"
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_every_view_looks_as_before(theme: str, visit: Visit, views: dict[str, str], tmp_path: Path) -> None:
+    page, changed = visit(theme=theme), []
+    for name, view in {"sign in": "", **views}.items():
+        if name == "sign in":
+            picture = reduced(visit(key=None, theme=theme))
+        else:
+            page.goto(f"{page.url.split('#')[0]}#/{view}")
+            _settle(page)
+            picture = reduced(page)
+        if not is_as_before(picture, f"{theme}-{name.replace(' ', '-')}.png", tmp_path):
+            changed.append(name)
+    assert not changed, f"`KEEP=1 make browser` writes down how they look now; see the pictures in {tmp_path}"
+
+
+def test_the_picture_of_the_readme_is_small(visit: Visit, views: dict[str, str]) -> None:
+    page = visit(views["model of a image"])
+    page.get_by_role("button", name="Take a picture of the data").click()
+    expect(page.locator("b.answer")).to_be_visible()
+    _settle(page)
+    keep_readme_picture(page)
+    assert README_PICTURE.stat().st_size < 150_000
+    assert README_PICTURE.relative_to(ROOT).as_posix() in (ROOT / "README.md").read_text(encoding="utf-8")

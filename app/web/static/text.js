@@ -375,6 +375,7 @@ export const text = {
     splitOf: (alias) => `Split the traffic of ${alias}`,
     splitAbout: "Each request is answered by one of the versions, by chance and share.",
     shares: "Shares in per cent",
+    version: (version) => `Version ${version}`,
     together: (sum) => `Together ${sum} %`,
     notWhole: (sum) => `The shares are ${sum} % together, and have to be 100 %.`,
     shadow: "Shadow",

@@ -69,7 +69,7 @@ function openTraffic(alias, versions, { signal, again }) {
   const shares = sharesOf(alias);
   const inputs = new Map(versions.map((version) => [version, shareInput(shares.get(version) ?? 0, "0")]));
   const total = h("p", { class: "small quiet", role: "status" });
-  const shadow = select([["", text.form.none], ...versions.map((version) => [String(version), text.models.versionOf(version)])], String(alias.shadow?.version ?? ""), update);
+  const shadow = select([["", text.form.none], ...versions.map((version) => [String(version), text.aliases.version(version)])], String(alias.shadow?.version ?? ""), update);
   const shadowShare = shareInput(100 * (alias.shadow?.share ?? 1), "0.01");
   const problem = h("div");
   const dialog = h(
@@ -80,7 +80,7 @@ function openTraffic(alias, versions, { signal, again }) {
       { onsubmit: send, oninput: update },
       h("h2", { id: "traffic" }, text.aliases.splitOf(alias.alias)),
       h("p", { class: "small quiet" }, text.aliases.splitAbout),
-      h("fieldset", { class: "stack" }, h("legend", { class: "label" }, text.aliases.shares), h("div", { class: "shares" }, [...inputs].map(([version, input]) => field(text.models.versionOf(version), input))), total),
+      h("fieldset", { class: "stack" }, h("legend", { class: "label" }, text.aliases.shares), h("div", { class: "shares" }, [...inputs].map(([version, input]) => field(text.aliases.version(version), input))), total),
       h("div", { class: "stack" }, field(text.aliases.shadow, shadow, text.aliases.shadowAbout), field(text.aliases.shadowShare, shadowShare)),
       problem,
       h("div", { class: "actions" }, h("button", { class: "primary" }, text.aliases.change), h("button", { type: "button", onclick: () => dialog.close() }, text.common.close)),

@@ -13,11 +13,12 @@ const MAX_BANDS = 3; // lines whose bands can be told apart
 /**
  * A chart of lines [{name, x, y, low, high}], y null where nothing was measured; low and high, where there are any, are
  * the ends of each point's interval, drawn as a band, or as a line through the point where `whiskers` is set.
- * `points`: dots instead of lines; `diagonal`: draw where x equals y; `label`: what it shows.
+ * `points`: dots instead of lines; `diagonal`: draw where x equals y; `unit`: both axes go from 0 to 1;
+ * `label`: what it shows.
  */
-export function chart({ lines, xLabel, yLabel, label, points = false, diagonal = false, step = false, whiskers = false }) {
+export function chart({ lines, xLabel, yLabel, label, points = false, diagonal = false, step = false, whiskers = false, unit = false }) {
   const shown = lines.slice(0, 2 * COLOURS);
-  const scale = scales(shown, diagonal);
+  const scale = scales(shown, diagonal, unit);
   const legend = h("div", { class: "legend", "aria-live": "off" });
   const cursor = svg("line", { class: "mark", y1: EDGE.top, y2: HEIGHT - EDGE.bottom, visibility: "hidden" });
   const picture = svg(
@@ -103,12 +104,13 @@ export function histogram(counts, label) {
   );
 }
 
-function scales(lines, isSquare) {
+function scales(lines, isSquare, isUnit) {
   const xs = lines.flatMap((line) => line.x);
   const ys = lines.flatMap((line) => line.y).filter((y) => y !== null);
   let [x0, x1] = ends(xs);
   let [y0, y1] = withIntervals(ends(ys), lines);
-  if (isSquare) [x0, x1] = [y0, y1] = [Math.min(x0, y0), Math.max(x1, y1)];
+  if (isUnit) [x0, x1, y0, y1] = [0, 1, 0, 1];
+  else if (isSquare) [x0, x1] = [y0, y1] = [Math.min(x0, y0), Math.max(x1, y1)];
   const width = WIDTH - EDGE.left - EDGE.right;
   const height = HEIGHT - EDGE.top - EDGE.bottom;
   return {

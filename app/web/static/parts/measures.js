@@ -112,8 +112,15 @@ export async function headCurves(jobId, signal) {
 /** A curve of a head as a chart under its name. */
 export function headCurveChart(curve) {
   const name = text.measures.curve(word(curve.kind), curve.head);
-  const isUnit = curve.kind === "roc" || curve.kind === "calibration";
-  const lines = curve.lines.map((line) => ({ ...line, name: line.area === null ? line.name : text.measures.area(line.name, number(line.area, 3)) }));
+  const isPredictions = curve.kind === "predictions"; // all other curves are of shares
+  const isPrecision = curve.kind === "precision_recall";
+  const lines = curve.lines.map((line) => ({ ...(isPrecision ? fromNoRecall(line) : line), name: line.area === null ? line.name : text.measures.area(line.name, number(line.area, 3)) }));
   const about = lines.some((line) => line.low?.length) && h("p", { class: "small quiet" }, text.measures.intervals[curve.kind]);
-  return h("div", { class: "stack" }, h("h3", {}, name), about, chart({ lines, xLabel: curve.x_label, yLabel: curve.y_label, label: name, diagonal: isUnit || curve.kind === "predictions", points: curve.kind === "predictions", whiskers: ["calibration", "predictions"].includes(curve.kind), step: curve.kind === "precision_recall" }));
+  return h("div", { class: "stack" }, h("h3", {}, name), about, chart({ lines, xLabel: curve.x_label, yLabel: curve.y_label, label: name, unit: !isPredictions, diagonal: !isPrecision, points: isPredictions, whiskers: isPredictions || curve.kind === "calibration", step: isPrecision }));
+}
+
+/** A precision curve whose first step begins where it does: at a recall of 0. */
+function fromNoRecall(line) {
+  const before = (values) => [...(values ?? []).slice(0, 1), ...(values ?? [])];
+  return { ...line, x: line.x.length ? [0, ...line.x] : [], y: before(line.y), low: before(line.low), high: before(line.high) };
 }

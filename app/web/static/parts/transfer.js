@@ -30,17 +30,22 @@ export function transferParts(report) {
 function verdicts(report) {
   const heads = Object.entries(report.heads);
   return heads.map(([name, head]) =>
-    h("div", { class: "stack" }, h("p", { class: "verdict" }, heads.length > 1 && h("strong", {}, `${name}: `), sentence(head)), head.gain && h("p", { class: "small quiet" }, text.transfer.because(head.reason))),
+    h("div", { class: "stack" }, h("p", { class: "verdict" }, heads.length > 1 && h("strong", {}, `${name}: `), sentence(head)), head.gain && h("p", { class: "small quiet" }, text.transfer.because(named(head.reason)))),
   );
 }
 
 function sentence(head) {
-  if (!head.gain) return text.transfer.unmeasured(head.reason);
+  if (!head.gain) return text.transfer.unmeasured(named(head.reason));
   return text.transfer.verdicts[head.verdict](`${gainOf(head, head.gain)} ${text.transfer.scores[head.score] ?? word(head.score)}`, intervalOf(head, head.gain), controlName(head.best_control));
 }
 
 function controlName(control) {
   return text.transfer.controls[control]?.name ?? word(control);
+}
+
+/** A reason with the names of controls instead of their keys. */
+function named(reason) {
+  return reason.replace(new RegExp(`\\b(${Object.keys(text.transfer.controls).join("|")})\\b`, "g"), controlName);
 }
 
 function signed(head, value) {

@@ -78,10 +78,11 @@ export async function jobView({ params, signal }) {
     if (isAtEnd) log.scrollTop = log.scrollHeight;
   }
 
+  const complain = (error) => error.name !== "AbortError" && toast(error.message); // the view may be left at any time
   show();
   const isDone = async () => ENDED.includes((await ask(path, { signal })).status);
-  follow(`${path}/events`, { onEvent: append, isDone, signal: isFollowing.signal }).catch((error) => toast(error.message));
-  live().catch((error) => error.name !== "AbortError" && toast(error.message));
+  follow(`${path}/events`, { onEvent: append, isDone, signal: isFollowing.signal }).catch(complain);
+  live().catch(complain);
   return page(
     titleOf(job),
     { crumb: { href: "#/jobs", name: text.jobs.title }, meta: boxes.meta, actions: boxes.actions },
