@@ -4,6 +4,7 @@ What differs from run to run is levelled before: digits, lists, charts, and the 
 """
 
 import io
+import json
 import os
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from playwright.sync_api import Page
 
 ROOT = Path(__file__).parents[2]
 KEPT = Path(__file__).with_name("pictures")
+FONTS = KEPT / "fonts.json"
 README_PICTURE = ROOT / "docs" / "page.png"
 _KEEP = bool(os.environ.get("KEEP"))
 _SIZE = (320, 200)  # of a kept picture, a quarter of the window
@@ -21,6 +23,16 @@ _MAX_DIFFERENCE = 24  # of 255, of a cell's red, green or blue: a word of anothe
 _MAX_SHARE = 0.02  # of cells that differ by more
 
 # Text is changed in place, so that a view that draws itself anew from the same answers leaves it.
+_MEASURE = r"""
+const pen = document.createElement("canvas").getContext("2d");
+return ["body", "code"].map((part) => {
+  const element = document.querySelector(part) ?? document.body.appendChild(document.createElement(part));
+  const { fontFamily } = getComputedStyle(element);
+  pen.font = `100px ${fontFamily}`;
+  return Math.round(pen.measureText("Handgloves 0123456789 mil").width);
+});
+"""
+
 _LEVEL = r"""
 const set = (parts, name, value) => {
   for (const part of document.querySelectorAll(parts)) part.style.setProperty(name, value);
@@ -34,6 +46,15 @@ while (walker.nextNode()) {
   if (level !== text.data) text.data = level;
 }
 """
+
+
+def are_fonts_as_before(page: Page) -> bool:
+    """Whether the page's fonts are about as wide as in the pictures that were kept; with KEEP=1 they are kept."""
+    widths = page.evaluate(f"(() => {{{_MEASURE}}})()")
+    if _KEEP:
+        FONTS.write_text(json.dumps(widths) + "\n", encoding="utf-8")
+    before = json.loads(FONTS.read_text(encoding="utf-8"))
+    return all(abs(width - kept) <= kept / 100 for width, kept in zip(widths, before, strict=True))
 
 
 def reduced(page: Page) -> Image.Image:

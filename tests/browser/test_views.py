@@ -7,7 +7,7 @@ from playwright.sync_api import Page, expect
 
 from graftwork import DatasetFailedError, Graftwork
 from tests.browser.conftest import Visit, axe_violations
-from tests.browser.pictures import README_PICTURE, ROOT, is_as_before, keep_readme_picture, reduced
+from tests.browser.pictures import README_PICTURE, ROOT, are_fonts_as_before, is_as_before, keep_readme_picture, reduced
 from tests.support.pages import HOSTILE, people, pictures, sensors, sums, tickets
 from tests.support.servers import Service
 
@@ -160,6 +160,8 @@ def test_no_view_scrolls_sideways_at_any_width(visit: Visit, views: dict[str, st
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_every_view_looks_as_before(theme: str, visit: Visit, views: dict[str, str], tmp_path: Path) -> None:
     page, changed = visit(theme=theme), []
+    if not are_fonts_as_before(page):
+        pytest.skip("this machine has other fonts than the pictures")
     for name, view in {"sign in": "", **views}.items():
         if name == "sign in":
             picture = reduced(visit(key=None, theme=theme))
