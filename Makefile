@@ -11,7 +11,7 @@ PEERS ?= bench-peers
 export OMP_NUM_THREADS ?= 1
 unexport PYTHONDONTWRITEBYTECODE # each process that tests start would compile every file anew
 
-.PHONY: help install test slow browser notebooks guide fuzz check chaos fire demo bench mlflow label-studio helm lock clean
+.PHONY: help install test slow browser notebooks guide fuzz check chaos fire demo bench mlflow label-studio openapi-python-client helm lock clean
 
 help: ## Say what can be made
 	@grep -E '^[a-z -]+:.*##' Makefile | sed 's/:.*##/\t/'
@@ -75,8 +75,8 @@ bench: $(STAMP) ## Time training, probing, starting and each lever against their
 	$(BIN)/python -m bench.serving.heads
 	$(BIN)/python -m bench.serving.health
 
-# Programs that tests talk to, each in an environment of its own: they want other releases than ours.
-mlflow label-studio: ## Install a program that tests talk to; without it these tests are skipped
+# Programs that tests run or talk to, each in an environment of its own: they want other releases than ours.
+mlflow label-studio openapi-python-client: ## Install a program that tests run or talk to; without it these tests are skipped
 	$(PYTHON) -m venv $(VENV)/programs/$@
 	$(VENV)/programs/$@/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-$@.txt
 

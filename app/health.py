@@ -11,9 +11,9 @@ from app.dependencies import Services, State
 from app.errors import UnavailableError
 from app.jobs import workers
 from app.kit.files import space
-from app.security import CanAdminister, secure_router
+from app.security import CanAdminister, operation_id, secure_router
 
-router = APIRouter(prefix="/health", tags=["health"])
+router = APIRouter(prefix="/health", tags=["health"], generate_unique_id_function=operation_id)
 metrics_router = secure_router("", "operations")
 _MIN_FREE_BYTES = 1 << 30
 
@@ -34,13 +34,13 @@ class Readiness(BaseModel):
 
 
 @router.get("/live")
-async def live() -> Health:
+async def get_liveness() -> Health:
     """Answer that the process is alive; needs no thread, so that it answers when all threads are busy."""
     return Health()
 
 
 @router.get("/ready")
-def ready(state: State) -> Readiness:
+def get_readiness(state: State) -> Readiness:
     """Return whether the process can serve, that is, reach its database, and the state of each other part."""
     try:
         with state.database.reading() as session:
@@ -67,6 +67,6 @@ def _other_parts(state: Services) -> dict[str, str]:
 
 
 @metrics_router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
-def read_metrics(state: State, _: CanAdminister) -> Response:
+def get_metrics(state: State, _: CanAdminister) -> Response:
     """Return the metrics of this service, over all projects, in Prometheus' text format."""
     return Response(state.metrics.text(), media_type=CONTENT_TYPE_LATEST)

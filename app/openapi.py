@@ -23,8 +23,34 @@ def document(app: FastAPI) -> dict[str, Any]:
                 else:
                     operation["responses"] = _with_foreign_statuses(operation["responses"])
                     _declare_errors(operation["responses"], {"application/json": {"schema": shape.schema}})
+        _share_definitions(schema)
         app.openapi_schema = schema
     return app.openapi_schema
+
+
+def _share_definitions(schema: dict[str, Any]) -> None:
+    """Move the definitions of bodies that are described by hand to the components, where every reference leads."""
+    components = schema["components"]["schemas"]
+    for operations in schema["paths"].values():
+        for operation in operations.values():
+            for media in operation.get("requestBody", {}).get("content", {}).values():
+                body = media["schema"]
+                definitions = body.pop("$defs", {})
+                if {"title", "properties"} <= body.keys():  # a model; a form has no title, and stays where it is
+                    definitions[body["title"]], media["schema"] = body, {"$ref": f"#/$defs/{body['title']}"}
+                for name, definition in definitions.items():
+                    shared = _in_components(definition)
+                    assert components.setdefault(name, shared) == shared, f"two schemas are named {name}"
+                media["schema"] = _in_components(media["schema"])
+
+
+def _in_components(schema: Any) -> Any:
+    """Return a schema whose references to its own definitions lead to the components."""
+    if isinstance(schema, list):
+        return [_in_components(item) for item in schema]
+    if isinstance(schema, dict):
+        return {key: _in_components(value) for key, value in schema.items()}
+    return schema.replace("#/$defs/", "#/components/schemas/") if isinstance(schema, str) else schema
 
 
 def _with_foreign_statuses(responses: dict[str, Any]) -> dict[str, Any]:

@@ -284,13 +284,23 @@ _bearer = HTTPBearer(
 )
 
 
+def operation_id(route: APIRoute) -> str:
+    """Return the name of an endpoint's function, by which generated clients call the operation: verb_noun, unique."""
+    return route.name
+
+
 def secure_router(prefix: str, tag: str) -> APIRouter:
     """Return a router all of whose routes need an API key; routers of resources are made by this alone."""
     errors: dict[int | str, dict[str, Any]] = {
         status: {"model": Problem, "content": {"application/problem+json": {}}} for status in (401, 403, 422)
     }
     return APIRouter(
-        prefix=prefix, tags=[tag], route_class=SecureRoute, responses=errors, dependencies=[Depends(_bearer)]
+        prefix=prefix,
+        tags=[tag],
+        route_class=SecureRoute,
+        responses=errors,
+        dependencies=[Depends(_bearer)],
+        generate_unique_id_function=operation_id,
     )
 
 

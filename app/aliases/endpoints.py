@@ -27,19 +27,19 @@ CHANGED: dict[int | str, dict[str, Any]] = {
 
 
 @router.get("/{name}/aliases", responses=MISSING)
-def index(session: Reading, principal: CanRead, name: Name) -> AliasList:
+def list_aliases(session: Reading, principal: CanRead, name: Name) -> AliasList:
     """List the aliases of a name."""
     return service.list_all(session, principal.project_id, name)
 
 
 @router.get("/{name}/aliases/{alias}", responses=MISSING)
-def get(session: Reading, principal: CanRead, response: Response, name: Name, alias: AliasPath) -> Alias:
+def get_alias(session: Reading, principal: CanRead, response: Response, name: Name, alias: AliasPath) -> Alias:
     """Return an alias, with its revision as its ETag."""
     return _with_etag(service.get(session, principal.project_id, name, alias), response)
 
 
 @router.put("/{name}/aliases/{alias}", responses=MISSING | CHANGED)
-def put(
+def set_alias(
     principal: CanWrite,
     state: State,
     response: Response,
@@ -53,7 +53,7 @@ def put(
 
 
 @router.delete("/{name}/aliases/{alias}", status_code=204, responses=MISSING | CHANGED)
-def delete(principal: CanWrite, state: State, name: Name, alias: AliasPath, conditions: ConditionHeaders) -> None:
+def delete_alias(principal: CanWrite, state: State, name: Name, alias: AliasPath, conditions: ConditionHeaders) -> None:
     """Delete an alias; the version that it means stays, and its history, too."""
     state.database.transact(
         lambda session: service.delete(session, state, principal.project_id, name, alias, conditions)
@@ -61,19 +61,19 @@ def delete(principal: CanWrite, state: State, name: Name, alias: AliasPath, cond
 
 
 @router.get("/{name}/aliases/{alias}/history", responses=MISSING)
-def history(session: Reading, principal: CanRead, name: Name, alias: AliasPath) -> AliasHistory:
+def get_alias_history(session: Reading, principal: CanRead, name: Name, alias: AliasPath) -> AliasHistory:
     """List the newest 200 changes of an alias, the newest first, also of one that is deleted."""
     return service.history(session, principal.project_id, name, alias)
 
 
 @router.get("/{name}/aliases/{alias}/report", responses=MISSING)
-def report(session: Reading, principal: CanRead, name: Name, alias: AliasPath) -> AliasReport:
+def get_alias_report(session: Reading, principal: CanRead, name: Name, alias: AliasPath) -> AliasReport:
     """Return how the predictions of an alias differ from those of its shadow."""
     return service.report(session, principal.project_id, name, alias)
 
 
 @router.post("/{name}/aliases/{alias}/rollback", responses=MISSING | CHANGED)
-def roll_back(
+def roll_back_alias(
     principal: CanWrite,
     state: State,
     response: Response,

@@ -11,7 +11,7 @@ from app.errors import Problem
 from app.idempotency.service import IdempotencyKey
 from app.jobs.kinds.batch_prediction import UploadOptions
 from app.jobs.schemas import Job
-from app.kit.json_schema import inline_references
+from app.kit.json_schema import form_body
 from app.kit.streaming import receive_form
 from app.security import CanWrite, secure_router
 from app.storage.service import upload_limit
@@ -29,22 +29,17 @@ _REFUSED: dict[int | str, dict[str, Any]] = {
 }
 
 
-def _schema() -> dict[str, Any]:
-    """Return the schema of the form for OpenAPI; FastAPI cannot derive it, as the body is read as a stream."""
-    options = UploadOptions.model_json_schema()
-    file = {
-        "type": "string",
-        "format": "binary",
-        "description": "CSV, JSON Lines, one JSON document, Parquet, plain text, .npy, .npz, or a zip of images, of "
-        ".txt files, or of one or several tables.",
-    }
-    properties = {"file": file} | inline_references(options["properties"], options.get("$defs", {}))
-    schema = {"type": "object", "required": ["file", *options["required"]], "properties": properties}
-    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
+_FORM = form_body(
+    UploadOptions.model_json_schema(),
+    "CSV, JSON Lines, one JSON document, Parquet, plain text, .npy, .npz, or a zip of images, of .txt files, or of one "
+    "or several tables.",
+)
 
 
-@router.post("", status_code=202, responses=_REFUSED, openapi_extra=_schema())
-async def create(request: Request, response: Response, principal: CanWrite, state: State, key: IdempotencyKey) -> Job:
+@router.post("", status_code=202, responses=_REFUSED, openapi_extra={"requestBody": _FORM})
+async def create_batch_prediction(
+    request: Request, response: Response, principal: CanWrite, state: State, key: IdempotencyKey
+) -> Job:
     """Send a file of rows and queue the job that answers every one of them; its results are files of the job."""
     limit = await run_in_threadpool(upload_limit, state, principal.project_id)
     async with receive_form(request, state.settings.data_folder / "tmp", limit) as form:

@@ -14,7 +14,7 @@ from app.datasets.schemas import Dataset, DatasetSummary, Leaks, RowsPage, Statu
 from app.dependencies import Reading, State
 from app.errors import Problem
 from app.idempotency.service import IdempotencyKey, fingerprint, once
-from app.kit.json_schema import inline_references
+from app.kit.json_schema import form_body
 from app.kit.pages import Listing, PageQuery, ViewQuery
 from app.kit.streaming import receive_form
 from app.security import CanRead, CanWrite, secure_router
@@ -32,24 +32,15 @@ REFUSED: dict[int | str, dict[str, Any]] = {
 }
 
 
-def _upload_schema() -> dict[str, Any]:
-    """Return the schema of the form for OpenAPI; FastAPI cannot derive it, as the body is read as a stream."""
-    options = PrepareOptions.model_json_schema()
-    properties = inline_references(options["properties"], options.get("$defs", {}))
-    fields = {
-        "file": {
-            "type": "string",
-            "format": "binary",
-            "description": "CSV, JSON Lines, Parquet, plain text, .npy, .npz, or a zip of images or of .txt files.",
-        },
-        "name": {"type": "string", "minLength": 1, "maxLength": service.MAX_NAME},
-    }
-    schema = {"type": "object", "required": ["file", "name"], "properties": fields | properties}
-    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
+_FORM = form_body(
+    PrepareOptions.model_json_schema(),
+    "CSV, JSON Lines, Parquet, plain text, .npy, .npz, or a zip of images or of .txt files.",
+    {"name": {"type": "string", "minLength": 1, "maxLength": service.MAX_NAME}},
+)
 
 
-@router.post("", status_code=202, responses=REFUSED, openapi_extra=_upload_schema())
-async def create(
+@router.post("", status_code=202, responses=REFUSED, openapi_extra={"requestBody": _FORM})
+async def create_dataset(
     request: Request, response: Response, principal: CanWrite, state: State, key: IdempotencyKey
 ) -> Dataset:
     """Upload a dataset. It is `preparing` until its job is done, then `ready` or `failed`."""
@@ -61,7 +52,7 @@ async def create(
 
 
 @router.get("")
-def index(
+def list_datasets(
     session: Reading,
     principal: CanRead,
     page: PageQuery,
@@ -74,19 +65,19 @@ def index(
 
 
 @router.get("/{dataset_id}", responses=MISSING)
-def get(session: Reading, principal: CanRead, dataset_id: str) -> Dataset:
+def get_dataset(session: Reading, principal: CanRead, dataset_id: str) -> Dataset:
     """Return a dataset."""
     return service.get(session, principal.project_id, dataset_id)
 
 
 @router.get("/{dataset_id}/report", responses=MISSING | NOT_READY, response_model=Report)
-def report(session: Reading, principal: CanRead, dataset_id: str) -> dict[str, Any]:
+def get_dataset_report(session: Reading, principal: CanRead, dataset_id: str) -> dict[str, Any]:
     """Return the report of the preparation: what it found, removed and decided."""
     return service.report(session, principal.project_id, dataset_id)
 
 
 @router.get("/{dataset_id}/rows", responses=MISSING | NOT_READY)
-def rows(
+def list_dataset_rows(
     state: State,
     principal: CanRead,
     dataset_id: str,
@@ -98,13 +89,13 @@ def rows(
 
 
 @router.post("/{dataset_id}/previews", responses=MISSING | NOT_READY)
-def preview(state: State, principal: CanRead, dataset_id: str, body: PreviewRequest) -> Preview:
+def preview_augmentations(state: State, principal: CanRead, dataset_id: str, body: PreviewRequest) -> Preview:
     """Preview augmentations on some rows. Nothing is stored; the same request gives the same answer."""
     return previews.preview(state, principal.project_id, dataset_id, body)
 
 
 @router.get("/{dataset_id}/leaks", responses=MISSING | NOT_READY)
-def leaks(
+def list_dataset_leaks(
     state: State,
     principal: CanRead,
     dataset_id: str,
@@ -121,7 +112,7 @@ def leaks(
 
 
 @router.post("/{dataset_id}/versions", status_code=202, responses=MISSING | NOT_READY)
-def create_version(
+def create_dataset_version(
     state: State,
     principal: CanWrite,
     dataset_id: str,
@@ -143,6 +134,6 @@ def create_version(
 
 
 @router.delete("/{dataset_id}", status_code=204, responses=MISSING | NOT_READY)
-def delete(state: State, principal: CanWrite, dataset_id: str) -> None:
+def delete_dataset(state: State, principal: CanWrite, dataset_id: str) -> None:
     """Delete a dataset. Models that were made from it stay."""
     state.database.transact(lambda session: service.delete(session, principal.project_id, dataset_id))

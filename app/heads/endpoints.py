@@ -25,7 +25,7 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
 
 
 @router.post("", status_code=201, responses=_RESPONSES)
-def create(
+def create_heads(
     body: HeadsRequest, state: State, principal: CanWrite, key: IdempotencyKey, response: Response
 ) -> FittedModel:
     """Fit heads on a model's backbone, and register and load the model that they make."""

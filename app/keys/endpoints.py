@@ -25,13 +25,13 @@ ENDED: dict[int | str, dict[str, Any]] = {409: {"model": Problem, "description":
 
 
 @router.get("", responses=MISSING)
-def index(session: Reading, principal: CanAdminister, project: ProjectQuery = None) -> KeyList:
+def list_keys(session: Reading, principal: CanAdminister, project: ProjectQuery = None) -> KeyList:
     """List the keys of a project, newest first, without their secrets."""
     return administration.list_keys(session, administration.project_of(session, principal.project_id, project))
 
 
 @router.post("", status_code=201)
-def create(state: State, principal: CanAdminister, body: KeyRequest) -> NewApiKey:
+def create_key(state: State, principal: CanAdminister, body: KeyRequest) -> NewApiKey:
     """Make a key; its secret is shown this once."""
     return state.database.transact(
         lambda session: administration.create(
@@ -45,7 +45,7 @@ def create(state: State, principal: CanAdminister, body: KeyRequest) -> NewApiKe
 
 
 @router.post("/{key_id}/rotate", status_code=201, responses=MISSING | ENDED)
-def rotate(
+def rotate_key(
     state: State, principal: CanAdminister, key_id: str, body: RotationRequest, project: ProjectQuery = None
 ) -> NewApiKey:
     """Replace a key by one of the same name and scopes; the old one stays valid for a while."""
@@ -61,7 +61,7 @@ def rotate(
 
 
 @router.delete("/{key_id}", responses=MISSING | LAST)
-def revoke(state: State, principal: CanAdminister, key_id: str, project: ProjectQuery = None) -> ApiKey:
+def revoke_key(state: State, principal: CanAdminister, key_id: str, project: ProjectQuery = None) -> ApiKey:
     """Revoke a key; within 5 seconds it opens nothing any more."""
     return state.database.transact(
         lambda session: administration.revoke(

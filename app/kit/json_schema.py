@@ -1,4 +1,4 @@
-"""What a JSON Schema expects at a place of a document, in words.
+"""What a JSON Schema expects at a place of a document, in words; and the schema of a form.
 
 Only what pydantic writes is known: references, unions, discriminators by `kind`, properties (by pattern, too), items.
 """
@@ -125,12 +125,31 @@ def _inside(value: Any, part: str | int) -> Any:
     return value[part] if isinstance(value, list) and isinstance(part, int) and part < len(value) else None
 
 
-def inline_references(schema: Any, definitions: Mapping[str, Any]) -> Any:
-    """Return a schema with what each $ref refers to in its place."""
+def form_body(options: Mapping[str, Any], file: str, fields: Node | None = None) -> dict[str, Any]:
+    """Return the OpenAPI request body of a form with a file, which FastAPI cannot derive: it is read as a stream.
+
+    Args:
+        options: The JSON Schema of the model of the form's other fields.
+        file: The description of the file.
+        fields: Schemas of required fields that are none of the model's.
+    """
+    fields = {"file": {"type": "string", "format": "binary", "description": file}, **(fields or {})}
+    schema = {
+        "type": "object",
+        "$defs": options.get("$defs", {}),
+        "required": [*fields, *options.get("required", ())],
+        "properties": {**fields, **_without_constants(options["properties"])},
+    }
+    lists = [name for name, field in options["properties"].items() if '"type": "array"' in json.dumps(field)]
+    encoding = {name: {"contentType": "application/json"} for name in lists}  # and not as a part for each item
+    return {"required": True, "content": {"multipart/form-data": {"schema": schema, "encoding": encoding}}}
+
+
+def _without_constants(schema: Any) -> Any:
+    """Return a schema with an enumeration of one value for a constant, which generated clients cannot send in forms."""
     if isinstance(schema, list):
-        return [inline_references(item, definitions) for item in schema]
+        return [_without_constants(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    if "$ref" in schema:
-        return inline_references(definitions[schema["$ref"].rpartition("/")[2]], definitions)
-    return {key: inline_references(value, definitions) for key, value in schema.items() if key != "discriminator"}
+    rest = {key: _without_constants(value) for key, value in schema.items() if key != "const"}
+    return rest | ({"enum": [schema["const"]]} if "const" in schema else {})

@@ -11,6 +11,7 @@ from app.dependencies import Reading, State
 from app.errors import Problem
 from app.idempotency.service import IdempotencyKey
 from app.kit.downloads import Download, checked_file
+from app.kit.json_schema import form_body
 from app.kit.pages import Listing, PageQuery, ViewQuery
 from app.kit.streaming import receive_form, receive_small
 from app.models import importing, service
@@ -51,26 +52,14 @@ REFUSED: dict[int | str, dict[str, Any]] = {
 Ref = Annotated[str, Path(max_length=MAX_REF, description="`mdl_...`, `name`, `name@version` or `name@alias`.")]
 
 
-def _import_schema() -> dict[str, Any]:
-    """Return the OpenAPI schema of the form, which FastAPI does not know: the body is read as a stream."""
-    options = importing.ImportOptions.model_json_schema()
-    file = {
-        "type": "string",
-        "format": "binary",
-        "description": "A .safetensors file, or a zip or wheel that holds one.",
-    }
-    schema = {
-        "type": "object",
-        "required": ["file", *options["required"]],
-        "properties": {"file": file} | options["properties"],
-    }
-    source = {"schema": importing.SourceRequest.model_json_schema()}
-    content = {"multipart/form-data": {"schema": schema}, "application/json": source}
-    return {"requestBody": {"required": True, "content": content}}
+_BODY = form_body(importing.ImportOptions.model_json_schema(), "A .safetensors file, or a zip or wheel that holds one.")
+_BODY["content"]["application/json"] = {"schema": importing.SourceRequest.model_json_schema()}
 
 
-@router.post("", status_code=201, responses=REFUSED, openapi_extra=_import_schema())
-async def create(request: Request, response: Response, principal: CanWrite, state: State, key: IdempotencyKey) -> Model:
+@router.post("", status_code=201, responses=REFUSED, openapi_extra={"requestBody": _BODY})
+async def import_model(
+    request: Request, response: Response, principal: CanWrite, state: State, key: IdempotencyKey
+) -> Model:
     """Import a pretrained backbone: weights of a known architecture, or as JSON the name of published ones."""
     if parse_options_header(request.headers.get("content-type"))[0] == b"application/json":
         body = importing.source_request(await receive_small(request))
@@ -88,7 +77,7 @@ async def create(request: Request, response: Response, principal: CanWrite, stat
 
 
 @router.get("")
-def index(
+def list_models(
     session: Reading,
     principal: CanRead,
     page: PageQuery,
@@ -101,25 +90,25 @@ def index(
 
 
 @router.get("/{ref}", responses=MISSING)
-def get(session: Reading, principal: CanRead, ref: Ref) -> Model:
+def get_model(session: Reading, principal: CanRead, ref: Ref) -> Model:
     """Return a model."""
     return service.get(session, principal.project_id, ref)
 
 
 @router.delete("/{ref}", status_code=204, responses=MISSING | IN_USE)
-def delete(principal: CanWrite, state: State, ref: Ref) -> None:
+def delete_model(principal: CanWrite, state: State, ref: Ref) -> None:
     """Delete one version of a model, by its id, name@version or name@alias, and its aliases."""
     state.database.transact(lambda session: service.delete(session, state, principal.project_id, ref))
 
 
 @router.get("/{ref}/lineage", responses=MISSING)
-def lineage(session: Reading, principal: CanRead, ref: Ref) -> Lineage:
+def get_model_lineage(session: Reading, principal: CanRead, ref: Ref) -> Lineage:
     """Return a model's ancestors up to the root, and the models fine-tuned from it."""
     return service.lineage(session, principal.project_id, ref)
 
 
 @router.get("/{ref}/files/{name}", responses=MISSING | BYTES | PARTS, response_class=Download)
-def file(
+def get_model_file(
     request: Request, state: State, principal: CanRead, ref: Ref, name: Annotated[str, Path(max_length=100)]
 ) -> Response:
     """Download one file of a model, or ranges of it, after its bytes were checked against their digest."""

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
+from pydantic import WithJsonSchema
 
 from app.dependencies import State
 from app.errors import ErrorItem, Problem, UnprocessableError
@@ -87,6 +88,7 @@ QueryOptions = Annotated[PredictionOptions, Depends(prediction_options)]
 Accept = Annotated[
     list[str] | None,
     Header(description=f"{JSON}, or as an array {NPY} or {RAW}; an array holds the answers of one head."),
+    WithJsonSchema({"type": "string"}),  # of any number of such headers; clients send one
 ]
 
 NO_BEAMS = "a beam search knows its texts at the end alone; leave out beams, or ask for no text/event-stream"
@@ -131,7 +133,7 @@ ARRAYS: dict[int | str, dict[str, Any]] = {
     openapi_extra=request_body(PredictionInputs),
     response_model=Predictions,
 )
-def predict(
+def create_predictions(
     request: Request,
     state: State,
     principal: CanPredict,
@@ -153,7 +155,7 @@ def predict(
 @joint_router.post(
     "", responses=MISSING | NO_HEADS, openapi_extra=request_body(JointInputs), response_model=JointPredictions
 )
-def predict_by_several(
+def create_joint_predictions(
     request: Request,
     state: State,
     principal: CanPredict,
@@ -178,7 +180,7 @@ def predict_by_several(
     response_model=Generations,
     openapi_extra=request_body(Prompts),
 )
-def generate(
+def create_generations(
     request: Request,
     state: State,
     principal: CanPredict,
@@ -200,7 +202,7 @@ def generate(
 
 
 @router.post("/{ref}/embeddings", responses=MISSING | ARRAYS, openapi_extra=request_body(), response_model=Embeddings)
-def embed(
+def create_embeddings(
     request: Request,
     state: State,
     principal: CanPredict,

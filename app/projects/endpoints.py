@@ -19,7 +19,7 @@ _CONFLICT: dict[int | str, dict[str, Any]] = {**_NOT_FOUND, 409: {"model": Probl
 
 
 @router.get("/jobs", responses=_NOT_FOUND)
-def list_jobs_of_all(
+def list_all_jobs(
     session: Reading,
     _: CanAdminister,
     page: PageQuery,
@@ -31,31 +31,31 @@ def list_jobs_of_all(
 
 
 @router.get("/jobs/{job_id}", responses=_NOT_FOUND)
-def get_job_of_any(job_id: str, session: Reading, _: CanAdminister) -> JobOfProject:
+def get_any_job(job_id: str, session: Reading, _: CanAdminister) -> JobOfProject:
     """Return one job of any project."""
     return service.job(session, job_id)
 
 
 @router.patch("/jobs/{job_id}", responses=_NOT_FOUND)
-def set_urgency_of_job(job_id: str, body: UrgencyRequest, state: State, _: CanAdminister) -> JobOfProject:
+def set_job_urgency(job_id: str, body: UrgencyRequest, state: State, _: CanAdminister) -> JobOfProject:
     """Start a job, and its trials, before or after the jobs of all other projects."""
     return state.database.transact(lambda session: service.set_urgency(session, job_id, body.urgency))
 
 
 @router.post("/jobs/{job_id}/cancel", status_code=202, responses=_CONFLICT)
-def cancel_job_of_any(job_id: str, state: State, _: CanAdminister) -> JobOfProject:
+def cancel_any_job(job_id: str, state: State, _: CanAdminister) -> JobOfProject:
     """Cancel a job of any project."""
     return state.database.transact(lambda session: service.cancel(session, job_id))
 
 
 @router.post("/jobs/{job_id}/pause", status_code=202, responses=_CONFLICT)
-def pause_job_of_any(job_id: str, state: State, _: CanAdminister) -> JobOfProject:
+def pause_any_job(job_id: str, state: State, _: CanAdminister) -> JobOfProject:
     """Pause a job of any project; it writes a checkpoint and frees its worker."""
     return state.database.transact(lambda session: service.pause(session, job_id))
 
 
 @router.post("/jobs/{job_id}/resume", status_code=202, responses=_CONFLICT)
-def resume_job_of_any(job_id: str, state: State, _: CanAdminister) -> JobOfProject:
+def resume_any_job(job_id: str, state: State, _: CanAdminister) -> JobOfProject:
     """Queue a paused job of any project again."""
     return state.database.transact(lambda session: service.resume(session, state.queue, job_id))
 

@@ -9,6 +9,6 @@ router = secure_router("/v1/storage", "storage")
 
 
 @router.get("")
-def get(state: State, principal: CanRead) -> Storage:
+def get_storage(state: State, principal: CanRead) -> Storage:
     """Return the disk space of the project's files, what is left of its quota and, for an administrator, all files."""
     return service.report(state, principal)

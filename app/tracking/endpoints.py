@@ -26,7 +26,7 @@ _MLFLOW: dict[int | str, dict[str, Any]] = {
 
 
 @router.get("/{job_id}/tensorboard", responses=_FILE, response_class=StreamingResponse)
-def get_job_event_file(job_id: str, state: State, principal: CanRead) -> Response:
+def get_tensorboard_file(job_id: str, state: State, principal: CanRead) -> Response:
     """Download a job's curves, results and parameters as an event file of TensorBoard."""
     name, parts = service.event_file_of(state.database, state.settings, principal.project_id, job_id)
     headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}

@@ -248,6 +248,8 @@ def _fields(document: Schema, known: dict[str, Schema], source: str) -> tuple[Sc
                 entry["name"] for entry in parameters if entry["required"]
             }
         schema = known[route]["requestBody"]["content"][part]["schema"]
+    if "$ref" in schema:
+        schema = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
     return schema["properties"], set(schema.get("required", ()))
 
 

@@ -1,4 +1,4 @@
-"""Programs that the service talks to, each in an environment of its own: they want other releases than ours."""
+"""Programs that tests run or talk to, each in an environment of its own: they want other releases than ours."""
 
 import os
 from pathlib import Path

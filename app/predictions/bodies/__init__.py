@@ -32,6 +32,7 @@ FORMS: tuple[BodyForm, ...] = (
     pictures.FORM,
 )
 _UNTYPED = ("", raw.CONTENT_TYPE, "application/vnd.ms-excel")  # as browsers send files that they do not know
+_BY_FIRST_BYTES = "Under this one the first bytes say what it is, which those of CSV and JSON Lines do not."
 _MAX_FIELDS = 16
 _MAX_LOOP_BYTES = 1 << 15
 _TEXTS = (comma_separated.FORM, json_lines.FORM, parquet.FORM)
@@ -96,10 +97,13 @@ def request_body(model: type[Inputs | Prompts] = Inputs) -> dict[str, Any]:
     """Return the OpenAPI description of a body with inputs."""
     binary = {"type": "string", "format": "binary"}
     forms = _TEXTS if model is Prompts else FORMS
-    content: dict[str, Any] = {JSON: {"schema": model.model_json_schema()}}
-    content |= {content_type: {"schema": dict(form.schema)} for form in forms for content_type in form.content_types}
+    # Generators of clients warn of any other type of content, so it stands in an extension.
+    others = {content_type: {"schema": dict(form.schema)} for form in forms for content_type in form.content_types}
+    about = f"A file, better sent under its own Content-Type: {', '.join(others)}. {_BY_FIRST_BYTES}"
     if model is not Prompts:
-        content[raw.CONTENT_TYPE] = {"schema": {**binary, "description": raw.DESCRIPTION}}
+        about = f"{about} {raw.DESCRIPTION}"
+    rows = {"schema": {**binary, "description": about}, "x-content": others}
+    content: dict[str, Any] = {JSON: {"schema": model.model_json_schema()}, raw.CONTENT_TYPE: rows}
     files = {"type": "array", "items": binary, "description": "Files of these forms; their rows in order."}
     content[MULTIPART] = {"schema": {"type": "object", "properties": {"file": files}, "required": ["file"]}}
     return {"requestBody": {"required": True, "content": content}}

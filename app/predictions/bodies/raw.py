@@ -21,7 +21,7 @@ CONTENT_TYPE = "application/octet-stream"
 PARAMETERS = ("dtype", "shape", "byteorder")
 MAX_DIMENSIONS = 8
 EXAMPLE = f"{CONTENT_TYPE}; dtype=float32; shape=32,784"
-DESCRIPTION = f"The numbers of an array, in C order; the Content-Type says which: {EXAMPLE}"
+DESCRIPTION = f"Or the numbers of an array, in C order; the Content-Type says which: {EXAMPLE}"
 _NAMES = ("bool", *(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)))
 DTYPES = (*_NAMES, "float16", "float32", "float64")
 _OTHER_NAMES = {

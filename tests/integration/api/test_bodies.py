@@ -182,7 +182,10 @@ def test_another_content_type_is_refused_with_those_that_are_read(client: Http, 
 def test_every_form_is_documented_and_limited(client: Http, services: Services, send: Send) -> None:
     document = client.get("/openapi.json").json()
     body = document["paths"]["/v1/models/{ref}/predictions"]["post"]["requestBody"]
-    assert {"application/json", "multipart/form-data", "image/png", CSV, PARQUET, LINES, NPY} <= set(body["content"])
+    assert set(body["content"]) == {"application/json", "multipart/form-data", "application/octet-stream"}
+    described = body["content"]["application/octet-stream"]
+    assert {"image/png", CSV, PARQUET, LINES, NPY} <= set(described["x-content"])
+    assert all(content_type in described["schema"]["description"] for content_type in described["x-content"])
     big = b"x" * (services.settings.max_json_bytes + 1)
     for content_type in (CSV, NPY, "image/png"):
         check_problem(send(big, content_type), 413, "too_large")

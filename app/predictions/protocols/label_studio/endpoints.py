@@ -28,20 +28,20 @@ _MISSING: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "descriptio
 
 
 @router.get("/{ref}/health", responses=_MISSING)
-def label_studio_health(ref: Ref, session: Reading, principal: CanPredict) -> BackendHealth:
+def get_label_studio_health(ref: Ref, session: Reading, principal: CanPredict) -> BackendHealth:
     """Answer that the model is there."""
     models.resolve(session, principal.project_id, ref, light=True)
     return BackendHealth()
 
 
 @router.post("/{ref}/setup", responses=_MISSING)
-def label_studio_setup(ref: Ref, body: SetupRequest, state: State, principal: CanPredict) -> Version:
+def set_up_label_studio(ref: Ref, body: SetupRequest, state: State, principal: CanPredict) -> Version:
     """Connect a project: say which version answers, or why the model does not fit the project's choices."""
     return Version(model_version=backend.set_up(state, principal.project_id, ref, body))
 
 
 @router.get("/{ref}/versions", responses=_MISSING)
-def label_studio_versions(ref: Ref, session: Reading, principal: CanPredict) -> Versions:
+def list_label_studio_versions(ref: Ref, session: Reading, principal: CanPredict) -> Versions:
     """List the versions of the model's name, the oldest first."""
     row = models.resolve(session, principal.project_id, ref, light=True)
     numbers = models.versions(session, principal.project_id, row.name)
@@ -49,12 +49,12 @@ def label_studio_versions(ref: Ref, session: Reading, principal: CanPredict) -> 
 
 
 @router.post("/{ref}/predict", responses=_MISSING, dependencies=[Depends(limited)])
-def label_studio_predict(ref: Ref, body: PredictRequest, state: State, principal: CanPredict) -> PredictResponse:
+def predict_label_studio_tasks(ref: Ref, body: PredictRequest, state: State, principal: CanPredict) -> PredictResponse:
     """Answer tasks with the choices of the project's labelling config."""
     return backend.predict(state, principal.project_id, ref, body)
 
 
 @router.post("/{ref}/webhook", responses=_MISSING)
-def label_studio_webhook(ref: Ref, body: WebhookEvent, state: State, principal: CanWrite) -> WebhookResponse:
+def receive_label_studio_event(ref: Ref, body: WebhookEvent, state: State, principal: CanWrite) -> WebhookResponse:
     """Take an event: annotations are kept as labelled rows, and learned as the next version of the model's name."""
     return backend.take(state, principal.project_id, ref, body)

@@ -11,7 +11,7 @@ from pydantic_core import to_json
 
 from app.dependencies import Services, State
 from app.errors import BadRequestError, NotFoundError, Problem, UnprocessableError
-from app.health import ready
+from app.health import get_readiness
 from app.kit import strict_json
 from app.kit.json_outline import parsed_bytes
 from app.ml.spec import WarningItem
@@ -35,9 +35,9 @@ from app.predictions.protocols.open_inference.schemas import (
 from app.predictions.protocols.open_inference.tensors import arrays_of
 from app.predictions.resolution import Description, ResolvedModel
 from app.predictions.schemas import MAX_SECONDS, Unknown
-from app.security import CanPredict, StrictRequest, secure_router
+from app.security import CanPredict, StrictRequest, operation_id, secure_router
 
-health = APIRouter(prefix="/v2/health", tags=["open inference protocol"])
+health = APIRouter(prefix="/v2/health", tags=["open inference protocol"], generate_unique_id_function=operation_id)
 router = secure_router("/v2", "open inference protocol")
 
 _JSON_LENGTH = "Inference-Header-Content-Length"
@@ -100,50 +100,50 @@ Body = Annotated[_Body, Depends(_read)]
 
 
 @health.get("/live")
-async def server_live() -> ServerLive:
+async def get_server_liveness() -> ServerLive:
     """Answer that the process is alive."""
     return ServerLive()
 
 
 @health.get("/ready")
-def server_ready(state: State) -> ServerReady:
+def get_server_readiness(state: State) -> ServerReady:
     """Answer that the service can serve, that is, reach its database; else 503."""
-    ready(state)
+    get_readiness(state)
     return ServerReady()
 
 
 @router.get("")
-def server_metadata(_: CanPredict) -> ServerMetadata:
+def get_server_metadata(_: CanPredict) -> ServerMetadata:
     """Return what answers, and its extensions of the protocol."""
     return ServerMetadata(version=version_of("graftwork-server"))
 
 
 @router.get("/models/{ref}", responses=_MISSING)
-def model_metadata(state: State, principal: CanPredict, ref: Ref) -> ModelMetadata:
+def get_model_metadata(state: State, principal: CanPredict, ref: Ref) -> ModelMetadata:
     """Return the tensors that a model takes and gives."""
     return _metadata(state, principal.project_id, _model(state, principal.project_id, ref))
 
 
 @router.get("/models/{ref}/versions/{version}", responses=_MISSING)
-def version_metadata(state: State, principal: CanPredict, ref: Ref, version: Version) -> ModelMetadata:
+def get_version_metadata(state: State, principal: CanPredict, ref: Ref, version: Version) -> ModelMetadata:
     """Return the tensors that a version of a model takes and gives."""
     return _metadata(state, principal.project_id, _model(state, principal.project_id, ref, version))
 
 
 @router.get("/models/{ref}/ready", responses=_MISSING)
-def model_ready(state: State, principal: CanPredict, ref: Ref) -> ModelReady:
+def get_model_readiness(state: State, principal: CanPredict, ref: Ref) -> ModelReady:
     """Load a model, unless it is in memory, and answer that it can be asked."""
     return _ready(state, _model(state, principal.project_id, ref))
 
 
 @router.get("/models/{ref}/versions/{version}/ready", responses=_MISSING)
-def version_ready(state: State, principal: CanPredict, ref: Ref, version: Version) -> ModelReady:
+def get_version_readiness(state: State, principal: CanPredict, ref: Ref, version: Version) -> ModelReady:
     """Load a version of a model, unless it is in memory, and answer that it can be asked."""
     return _ready(state, _model(state, principal.project_id, ref, version))
 
 
 @router.post("/models/{ref}/infer", **_INFER)
-def infer(
+def infer_tensors(
     request: Request, state: State, principal: CanPredict, ref: Ref, body: Body, key: RoutingKey = None
 ) -> Response:
     """Answer the rows of tensors with tensors."""
@@ -152,7 +152,7 @@ def infer(
 
 
 @router.post("/models/{ref}/versions/{version}/infer", **_INFER)
-def infer_version(
+def infer_tensors_by_version(
     request: Request,
     state: State,
     principal: CanPredict,

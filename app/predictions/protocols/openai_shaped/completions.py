@@ -12,7 +12,12 @@ from pydantic_core import to_json
 from app.errors import problem_on_the_way
 from app.kit.ids import new_id
 from app.predictions.protocols.openai_shaped.errors import body_of
-from app.predictions.protocols.openai_shaped.schemas import Choice, Completion, CompletionsRequest, CompletionUsage
+from app.predictions.protocols.openai_shaped.schemas import (
+    Completion,
+    CompletionChoice,
+    CompletionsRequest,
+    CompletionUsage,
+)
 from app.predictions.schemas import Continuation, Generations, Prompts
 from app.predictions.service import Generating
 
@@ -75,24 +80,24 @@ class Completions:
             yield _event(counted)
         yield _DONE
 
-    def _line(self, choices: Sequence[Choice]) -> bytes:
+    def _line(self, choices: Sequence[CompletionChoice]) -> bytes:
         return _event(self._completion(choices))
 
-    def _completion(self, choices: Sequence[Choice]) -> Completion:
+    def _completion(self, choices: Sequence[CompletionChoice]) -> Completion:
         model = self.generating.model
         return Completion(
             id=self.id, created=self.created, model=f"{model.name}@{model.version}", choices=list(choices)
         )
 
-    def _choices(self, generations: Generations, *, whole: bool) -> list[Choice]:
+    def _choices(self, generations: Generations, *, whole: bool) -> list[CompletionChoice]:
         """Return how every completion ended, with its text where it is `whole`."""
         n = self.request.n or 1
-        choices: list[Choice] = []
+        choices: list[CompletionChoice] = []
         for prompt, generation in zip(self.request.prompt, generations.generations, strict=True):
             before = prompt if self.request.echo else ""
             for continuation in _best(generation.continuations, n):
                 text = before + continuation.text if whole else ""
-                choices.append(Choice(index=len(choices), text=text, finish_reason=_reason(continuation)))
+                choices.append(CompletionChoice(index=len(choices), text=text, finish_reason=_reason(continuation)))
         return choices
 
     def _usage(self, generations: Generations) -> CompletionUsage:
@@ -101,8 +106,8 @@ class Completions:
         return CompletionUsage(prompt_tokens=read, completion_tokens=written, total_tokens=read + written)
 
 
-def _grown(index: int, text: str) -> Choice:
-    return Choice(index=index, text=text, finish_reason=None)
+def _grown(index: int, text: str) -> CompletionChoice:
+    return CompletionChoice(index=index, text=text, finish_reason=None)
 
 
 def _best(continuations: Sequence[Continuation], n: int) -> Sequence[Continuation]:

@@ -31,7 +31,7 @@ from app.predictions.protocols.openai_shaped.schemas import (
     EmbeddingsRequest,
     ListedModel,
     ModelList,
-    Usage,
+    TokenUsage,
 )
 from app.predictions.schemas import Prompts
 from app.security import CanPredict, secure_router
@@ -43,14 +43,14 @@ _STREAM: dict[int | str, dict[str, Any]] = {200: {"content": {sse.MEDIA_TYPE: {}
 
 
 @router.get("/models")
-def list_models(session: Reading, principal: CanPredict) -> ModelList:
+def list_openai_models(session: Reading, principal: CanPredict) -> ModelList:
     """List what models are called: every name, which means its newest version, and every alias."""
     named = models.named(session, principal.project_id)
     return ModelList(data=[_listed(ref, row) for ref, row in named])
 
 
 @router.get("/models/{ref}", responses=_MISSING)
-def get_model(session: Reading, principal: CanPredict, ref: Ref) -> ListedModel:
+def get_openai_model(session: Reading, principal: CanPredict, ref: Ref) -> ListedModel:
     """Return what a reference to a model means."""
     return _listed(ref, models.resolve(session, principal.project_id, ref))
 
@@ -60,7 +60,7 @@ def _listed(ref: str, row: Any) -> ListedModel:
 
 
 @router.post("/embeddings", responses=_MISSING, dependencies=[Depends(limited)], response_model=EmbeddingList)
-def create_embeddings(
+def create_openai_embeddings(
     request: Request, principal: CanPredict, state: State, body: EmbeddingsRequest, key: RoutingKey = None
 ) -> Response:
     """Return the embedding of every text: the features of the model's backbone."""
@@ -81,7 +81,7 @@ def create_embeddings(
     tokens = service.count_tokens(state, model, body.input)
     rest = {
         "model": f"{model.name.name}@{model.name.version}",
-        "usage": Usage(prompt_tokens=tokens, total_tokens=tokens),
+        "usage": TokenUsage(prompt_tokens=tokens, total_tokens=tokens),
         "warnings": warnings,
     }
     return pieces_response([b'{"object":"list","data":[', *items.pieces, b"]," + to_json(rest)[1:]])
@@ -95,7 +95,7 @@ def _written(features: Rows, encoding_format: str | None) -> list[Any]:
 
 
 @router.post("/completions", responses=_MISSING | _STREAM, response_model=Completion, dependencies=[Depends(limited)])
-def create_completions(
+def create_openai_completions(
     request: Request, principal: CanPredict, state: State, body: CompletionsRequest, key: RoutingKey = None
 ) -> Completion | StreamingResponse:
     """Continue texts with a model that has a generator."""

@@ -122,14 +122,14 @@ class CompletionsRequest(BaseModel):
         return self
 
 
-class Usage(BaseModel):
+class TokenUsage(BaseModel):
     """Tokens that were read."""
 
     prompt_tokens: int
     total_tokens: int
 
 
-class CompletionUsage(Usage):
+class CompletionUsage(TokenUsage):
     """Tokens that were read, and written."""
 
     completion_tokens: int
@@ -149,11 +149,11 @@ class EmbeddingList(BaseModel):
     object: Literal["list"] = "list"
     data: list[Embedding]
     model: str
-    usage: Usage
+    usage: TokenUsage
     warnings: list[WarningItem] = []
 
 
-class Choice(BaseModel):
+class CompletionChoice(BaseModel):
     """A completion; those of the first prompt come first. `finish_reason` is null until it is known."""
 
     index: int
@@ -169,7 +169,7 @@ class Completion(BaseModel):
     object: Literal["text_completion"] = "text_completion"
     created: int
     model: str
-    choices: list[Choice]
+    choices: list[CompletionChoice]
     usage: CompletionUsage | None = None
     warnings: list[WarningItem] = []
 

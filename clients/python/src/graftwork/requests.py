@@ -1620,7 +1620,7 @@ class IntegerRange(TypedDict, total=False):
     """Draw the logarithm uniformly; needs low of at least 1. Default: false."""
 
 
-class ChoiceInput(TypedDict, total=False):
+class Choice(TypedDict, total=False):
     """One of a list: words, numbers, or whole objects such as a backbone."""
 
     kind: Required[Literal["choice"]]
@@ -1662,7 +1662,7 @@ class SweepRequest(TypedDict, total=False):
     """Name of the best model; null: the base's."""
     base: Required[PretrainingRequest | FineTuningRequest]
     """The job whose fields are searched."""
-    space: Required[Mapping[str, Uniform | LogUniform | IntegerRange | ChoiceInput]]
+    space: Required[Mapping[str, Uniform | LogUniform | IntegerRange | Choice]]
     """By field, such as "training.optimizer.lr": where values come from."""
     algorithm: RandomSearch | Tpe | SuccessiveHalving
     """How values are chosen."""
@@ -1795,6 +1795,89 @@ class RotationRequest(TypedDict, total=False):
     """Seconds for which the old key stays valid, so that everybody can change to the new one. Default: 3600."""
     expires_in: float | None
     """Seconds until the new key expires; null: it does not."""
+
+
+class SourceRequest(TypedDict, total=False):
+    """The JSON body of an import of published weights."""
+
+    source: Required[Literal["minilm", "efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"]]
+    """Published weights, by their name in the catalogue; they must be on the service's machine."""
+    name: str | None
+    """Name of the model; null: that of the source."""
+
+
+class PredictionInputs(TypedDict, total=False):
+    """Rows to predict, encoded by modality, and what of the answers is of interest."""
+
+    inputs: Required[Sequence[Any] | Mapping[str, Any] | str]
+    unknown: Literal["warn", "refuse"] | None
+    """As the query parameter: whether what training did not see is warned of, or refused."""
+    digits: int | None
+    """As the query parameter: significant digits of every number."""
+    timeout: float | None
+    """As the query parameter: seconds that the answer may take."""
+    heads: Sequence[str] | str | None
+    """As the query parameter: the heads that answer; null: all."""
+    top_k: int | None
+    """As the query parameter: only the most probable classes or labels."""
+
+
+class Prompts(TypedDict, total=False):
+    """Texts to continue. With neither temperature nor beams, decoding is greedy: each token is the most probable."""
+
+    inputs: Required[Sequence[Any] | Mapping[str, Any] | str]
+    max_tokens: int
+    """Maximum number of generated tokens. Default: 64."""
+    temperature: float
+    """Sampling temperature; 0: no sampling. Default: 0."""
+    top_k: int | None
+    """Sample from this many of the most probable tokens; null: from all."""
+    top_p: float | None
+    """Nucleus sampling: sample from the fewest tokens with this total probability; null: from all."""
+    beams: int
+    """Width of the beam search; 1: no beam search. Default: 1."""
+    n: int
+    """Number of continuations per text. Default: 1."""
+    seed: int
+    """Seed of sampling; equal seeds give equal tokens. Default: 0."""
+    stop: Sequence[str]
+    """Strings before which a continuation ends."""
+    unknown: Literal["warn", "refuse"] | None
+    """As the query parameter: whether what training did not see is warned of, or refused."""
+    digits: int | None
+    """As the query parameter: significant digits of every number."""
+    timeout: float | None
+    """As the query parameter: seconds that the answer may take."""
+
+
+class Inputs(TypedDict, total=False):
+    """Rows, encoded by modality: lists, objects by column, texts, or images in base64."""
+
+    inputs: Required[Sequence[Any] | Mapping[str, Any] | str]
+    unknown: Literal["warn", "refuse"] | None
+    """As the query parameter: whether what training did not see is warned of, or refused."""
+    digits: int | None
+    """As the query parameter: significant digits of every number."""
+    timeout: float | None
+    """As the query parameter: seconds that the answer may take."""
+
+
+class JointInputs(TypedDict, total=False):
+    """Rows to predict by several models."""
+
+    inputs: Required[Sequence[Any] | Mapping[str, Any] | str]
+    unknown: Literal["warn", "refuse"] | None
+    """As the query parameter: whether what training did not see is warned of, or refused."""
+    digits: int | None
+    """As the query parameter: significant digits of every number."""
+    timeout: float | None
+    """As the query parameter: seconds that the answer may take."""
+    heads: Sequence[str] | str | None
+    """As the query parameter: the heads that answer; null: all."""
+    top_k: int | None
+    """As the query parameter: only the most probable classes or labels."""
+    models: Required[Sequence[str] | str]
+    """References of the models that answer: ids, names, `name@version` or `name@alias`."""
 
 
 class RecommendationRequest(TypedDict, total=False):
@@ -2114,7 +2197,7 @@ class SweepOptions(TypedDict, total=False):
     """Name of the best model; null: the base's."""
     base: Required[PretrainingRequest | FineTuningRequest]
     """The job whose fields are searched."""
-    space: Required[Mapping[str, Uniform | LogUniform | IntegerRange | ChoiceInput]]
+    space: Required[Mapping[str, Uniform | LogUniform | IntegerRange | Choice]]
     """By field, such as "training.optimizer.lr": where values come from."""
     algorithm: RandomSearch | Tpe | SuccessiveHalving
     """How values are chosen."""
@@ -2172,7 +2255,6 @@ class BatchPredictionOptions(TypedDict, total=False):
     checkpoint_rows: int | None
     """Rows between checkpoints; null: by time alone, every ten seconds."""
     resources: Resources
-    """What the job may use."""
     priority: int
     """Of a project's jobs higher ones start first, of equal ones the oldest; projects take turns. Default: 0."""
     metadata: Mapping[str, str]
