@@ -1,5 +1,6 @@
 """Builds the OpenAPI document and declares every error as a problem document, or as its protocol writes it."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from fastapi import FastAPI
@@ -24,6 +25,7 @@ def document(app: FastAPI) -> dict[str, Any]:
                     operation["responses"] = _with_foreign_statuses(operation["responses"])
                     _declare_errors(operation["responses"], {"application/json": {"schema": shape.schema}})
         _share_definitions(schema)
+        _show_examples(schema)
         app.openapi_schema = schema
     return app.openapi_schema
 
@@ -42,6 +44,24 @@ def _share_definitions(schema: dict[str, Any]) -> None:
                     shared = _in_components(definition)
                     assert components.setdefault(name, shared) == shared, f"two schemas are named {name}"
                 media["schema"] = _in_components(media["schema"])
+
+
+def _show_examples(schema: dict[str, Any]) -> None:
+    """Give each body the examples of its model, or of the models that it may be; these refer to things by name."""
+    for operations in schema["paths"].values():
+        for operation in operations.values():
+            for media in operation.get("requestBody", {}).get("content", {}).values():
+                examples = list(_examples_of(media["schema"], schema["components"]["schemas"]))
+                if examples:
+                    media["examples"] = {f"example_{number}": {"value": it} for number, it in enumerate(examples, 1)}
+
+
+def _examples_of(node: dict[str, Any], components: dict[str, Any]) -> Iterator[Any]:
+    if "$ref" in node:
+        node = components[node["$ref"].rpartition("/")[2]]
+    yield from node.get("examples", ())
+    for choice in node.get("oneOf", node.get("anyOf", ())):
+        yield from _examples_of(choice, components)
 
 
 def _in_components(schema: Any) -> Any:

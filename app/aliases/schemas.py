@@ -17,7 +17,7 @@ Weight = Annotated[Real, Field(gt=0, le=1e6)]
 class AliasRequest(BaseModel):
     """The version that an alias is to point at, or several among which requests are dealt; and maybe a shadow."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"model": "flower-kinds@1"}]})
 
     model: Reference | None = Field(None, description="Reference to the version that answers all requests.")
     versions: dict[Reference, Weight] | None = Field(
@@ -44,7 +44,7 @@ class AliasRequest(BaseModel):
 class RollbackRequest(BaseModel):
     """Where an alias goes back to."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"revision": 1}]})
 
     revision: Annotated[Integer, Field(ge=1, le=2**53)] | None = Field(
         None, description="The revision of its history to go back to; null: the one before, as far as it differs."

@@ -32,10 +32,21 @@ REFUSED: dict[int | str, dict[str, Any]] = {
 }
 
 
+_FLOWERS = "petal,sepal,kind\n" + "".join(
+    f"{(4 if i % 2 else 1) + i / 50:.2f},{3 + i * 7 % 20 / 20:.2f},{'virginica' if i % 2 else 'setosa'}\n"
+    for i in range(40)
+)
+_COMMENTS = "text,kind\n" + "".join(
+    f"parcel {i} was {'late and broken,complaint' if i % 2 else 'here at once and whole,praise'}\n" for i in range(40)
+)
 _FORM = form_body(
     PrepareOptions.model_json_schema(),
     "CSV, JSON Lines, Parquet, plain text, .npy, .npz, or a zip of images or of .txt files.",
     {"name": {"type": "string", "minLength": 1, "maxLength": service.MAX_NAME}},
+    [
+        {"file": _FLOWERS, "name": "flowers", "columns": {"kind": "target"}},
+        {"file": _COMMENTS, "name": "comments", "columns": {"kind": "target"}},
+    ],
 )
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from app.artifacts import link_files
@@ -35,6 +35,8 @@ _GENERATOR_LOCK = threading.Lock()  # torch has one global generator for the who
 
 class PreviewRequest(Frozen):
     """Augmentations to preview, and the rows to preview them on."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"augmentations": [{"kind": "noise"}], "limit": 2}]})
 
     augmentations: Augmentations = Field(description="As in a job: applied in order.")
     rows: Annotated[tuple[Annotated[Integer, Field(ge=0, lt=2**53)], ...], Field(max_length=MAX_ROWS)] = Field(

@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from app.datasets.options import PrepareOptions
 from app.datasets.report import Leak, LeakCount
@@ -87,6 +87,8 @@ class RowsPage(BaseModel):
 
 class VersionRequest(Frozen):
     """How a further dataset is prepared from the source of an existing one."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"name": "flowers-split-again", "options": {"seed": 1}}]})
 
     name: str | None = Field(default=None, max_length=200, description="Name of the new dataset; null: the same.")
     options: PrepareOptions = Field(

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from app.ml.fields import NameOrNames
 from app.ml.kinds.heads import AnyHead
@@ -17,6 +17,19 @@ DEFAULT_TARGET = "label"
 
 class HeadsRequest(Frozen):
     """Fit heads on a model's backbone: on a dataset, or on rows of the request."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"model": "flower-features", "dataset": "flowers", "target": "kind", "name": "flower-heads"},
+                {
+                    "model": "flower-features",
+                    "rows": [[1.4, 3.2], [1.5, 3.0], [4.7, 2.9], [4.9, 3.1]],
+                    "labels": ["small", "small", "large", "large"],
+                },
+            ]
+        }
+    )
 
     model: Annotated[str, Field(max_length=MAX_REF)] = Field(
         description="The pretrained model: an id, name, name@version or name@alias."

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, get_args
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import ConfigDict, Field, StringConstraints, model_validator
 from sqlalchemy.orm import Session
 
 from app.errors import ConflictError, ErrorItem, UnprocessableError
@@ -46,6 +46,8 @@ class Resources(Frozen):
 
 class ExtendRequest(Frozen):
     """How much longer a job is to train: give one of the two, the one that its training is counted in."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"epochs": 2}]})
 
     epochs: Annotated[Integer, Field(ge=1, le=100_000)] | None = Field(None, description="Further passes.")
     steps: Annotated[Integer, Field(ge=1, le=100_000_000)] | None = Field(None, description="Further optimizer steps.")

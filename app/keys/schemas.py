@@ -18,7 +18,12 @@ Seconds = Annotated[Real, Field(gt=0, le=MAX_SECONDS)]
 class KeyRequest(BaseModel):
     """A new key."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [{"name": "the reports' key", "scopes": ["read", "predict"], "expires_in": 86400}]
+        },
+    )
 
     project: Annotated[str, Field(min_length=1, max_length=MAX_PROJECT)] | None = Field(
         None, description="Id or name of its project, which is made where there is none; null: that of the request."
@@ -32,7 +37,7 @@ class KeyRequest(BaseModel):
 class RotationRequest(BaseModel):
     """How a key is replaced."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"overlap": 3600}]})
 
     overlap: Annotated[Real, Field(ge=0, le=MAX_SECONDS)] = Field(
         3600, description="Seconds for which the old key stays valid, so that everybody can change to the new one."

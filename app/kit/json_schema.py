@@ -125,17 +125,21 @@ def _inside(value: Any, part: str | int) -> Any:
     return value[part] if isinstance(value, list) and isinstance(part, int) and part < len(value) else None
 
 
-def form_body(options: Mapping[str, Any], file: str, fields: Node | None = None) -> dict[str, Any]:
+def form_body(
+    options: Mapping[str, Any], file: str, fields: Node | None = None, examples: Sequence[Node] = ()
+) -> dict[str, Any]:
     """Return the OpenAPI request body of a form with a file, which FastAPI cannot derive: it is read as a stream.
 
     Args:
         options: The JSON Schema of the model of the form's other fields.
         file: The description of the file.
         fields: Schemas of required fields that are none of the model's.
+        examples: Forms, with the text of their file.
     """
     fields = {"file": {"type": "string", "format": "binary", "description": file}, **(fields or {})}
     schema = {
         "type": "object",
+        "examples": list(examples),
         "$defs": options.get("$defs", {}),
         "required": [*fields, *options.get("required", ())],
         "properties": {**fields, **_without_constants(options["properties"])},

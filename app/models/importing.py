@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 from sqlalchemy.orm import Session
 
 from app.artifacts import ArtifactStore, put_blob
@@ -44,6 +44,8 @@ _import_lock = threading.Lock()  # one import at a time: each holds a network in
 
 class SourceRequest(Frozen):
     """The JSON body of an import of published weights."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"source": "minilm"}]})
 
     source: Literal["minilm", "efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"] = Field(
         description="Published weights, by their name in the catalogue; they must be on the service's machine."

@@ -45,7 +45,7 @@ Names = Annotated[
 class Inputs(BaseModel):
     """Rows, encoded by modality: lists, objects by column, texts, or images in base64."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"inputs": [[1.4, 3.2], [4.7, 2.9]]}]})
 
     inputs: Annotated[
         list[Any],
@@ -61,6 +61,12 @@ class Inputs(BaseModel):
 
 class PredictionInputs(Inputs):
     """Rows to predict, encoded by modality, and what of the answers is of interest."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"inputs": [{"petal": 1.4, "sepal": 3.2}, {"petal": 4.7, "sepal": 2.9}], "top_k": 1}]
+        }
+    )
 
     heads: Names | None = Field(None, description="As the query parameter: the heads that answer; null: all.")
     top_k: TopK | None = Field(None, description="As the query parameter: only the most probable classes or labels.")
@@ -93,6 +99,12 @@ class PredictionOptions:
 class JointInputs(PredictionInputs):
     """Rows to predict by several models."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"models": ["flower-kinds", "flower-heads"], "inputs": [[1.4, 3.2], [4.7, 2.9]]}]
+        }
+    )
+
     models: Annotated[
         list[Annotated[str, Field(max_length=MAX_REF)]],
         Field(min_length=1, max_length=MAX_MODELS),
@@ -103,7 +115,9 @@ class JointInputs(PredictionInputs):
 class Prompts(BaseModel):
     """Texts to continue. With neither temperature nor beams, decoding is greedy: each token is the most probable."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"inputs": ["the parcel"], "max_tokens": 8}]}
+    )
 
     inputs: Annotated[
         list[Any],

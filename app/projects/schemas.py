@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from app.jobs.kinds import Kind
 from app.jobs.states import Status
@@ -36,6 +36,8 @@ class JobOfProject(BaseModel):
 class UrgencyRequest(Frozen):
     """How urgent a job is among the jobs of all projects."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"urgency": 10}]})
+
     urgency: Annotated[Integer, Field(ge=-100, le=100)] = Field(
         description="Higher ones start before those of any other project; 0: its project waits for its turn."
     )
@@ -65,6 +67,8 @@ class Project(BaseModel):
 
 class ProjectRequest(Frozen):
     """New limits of a project. What is left out stays; null is the service's default, 0 is none."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"project": "default", "max_running_jobs": 4}]})
 
     project: Annotated[str, Field(max_length=200, description="Id or name of the project.")]
     max_running_jobs: Annotated[Integer, Field(ge=0, le=1_000_000)] | None = Field(

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from app.ml.spec import Frozen, WarningItem
 from app.tracking.mlflow_run import MAX_EXPERIMENT
@@ -13,6 +13,10 @@ Secret = Annotated[SecretStr, Field(min_length=1, max_length=4096)]
 
 class MlflowRequest(Frozen):
     """Which MLflow tracking server a job is written to."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"url": "https://mlflow.example", "experiment": "flowers"}]}
+    )
 
     url: Annotated[str, Field(min_length=1, max_length=MAX_URL)] | None = Field(
         None,

@@ -34,7 +34,18 @@ _EVENTS_TEXT = "Types of events (job.succeeded), or patterns of them: job.* or *
 class WebhookRequest(BaseModel):
     """A new webhook."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "url": "https://chat.example.com/hooks/graftwork",
+                    "events": ["job.*", "dataset.ready"],
+                    "name": "chat",
+                }
+            ]
+        },
+    )
 
     url: Url = Field(description=_URL_TEXT)
     events: Patterns = Field(description=_EVENTS_TEXT)
@@ -44,7 +55,7 @@ class WebhookRequest(BaseModel):
 class WebhookChange(BaseModel):
     """What is to change of a webhook; fields that are left out stay as they are."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"events": ["job.failed"]}]})
 
     url: Url | None = Field(None, description=_URL_TEXT)
     events: Patterns | None = Field(None, description=_EVENTS_TEXT)
@@ -65,7 +76,7 @@ class WebhookChange(BaseModel):
 class SecretRequest(BaseModel):
     """How the secret of a webhook is replaced."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"overlap": 3600}]})
 
     overlap: Annotated[Real, Field(ge=0, le=MAX_OVERLAP_SECONDS)] = Field(
         86_400, description="Seconds for which earlier secrets sign, too; 0: they never sign again."

@@ -21,6 +21,13 @@ def test_the_requests_are_described_without_a_key_and_without_another_host(chrom
     context.close()
 
 
+def test_bodies_have_examples(visit: Visit) -> None:
+    page = visit("api/post%20%2Fv1%2Frecommendations")
+    expect(page.get_by_role("group", name="Example")).to_contain_text('"dataset": "flowers"')
+    page = visit("api/post%20%2Fv1%2Fdatasets")
+    expect(page.get_by_role("group", name="Example").first).to_contain_text("petal,sepal,kind")
+
+
 def test_a_request_is_filled_in_and_sent(visit: Visit) -> None:
     page = visit("api/get%20%2Fv1%2Fdatasets")
     page.get_by_label("limit").fill("1000")

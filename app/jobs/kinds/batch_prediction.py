@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import ConfigDict, Field, field_validator
 from sqlalchemy.orm import Session
 
 from app.datasets import repository as datasets
@@ -90,6 +90,10 @@ class UploadOptions(BatchPredictionOptions):
 
 class BatchPredictionRequest(BatchPredictionOptions, JobKind):
     """Answer all rows of a dataset; a file is sent by `POST /v1/batch_predictions`."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"kind": "batch_prediction", "model": "flower-kinds", "dataset": "flowers"}]}
+    )
 
     kind: Literal["batch_prediction"]
     dataset: DatasetRef = Field(description="Id or name of a ready dataset that the model fits.")

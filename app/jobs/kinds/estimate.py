@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 from sqlalchemy.orm import Session
 
 from app.errors import UnprocessableError
@@ -15,6 +15,17 @@ from app.jobs.kinds.any_training import TRAININGS, AnyTraining, located_in_base
 
 class EstimateRequest(JobKind):
     """Measure what a training would cost, as `POST /v1/jobs/estimate` does."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "kind": "estimate",
+                    "base": {"kind": "pretraining", "dataset": "flowers", "training": {"epochs": 2}},
+                }
+            ]
+        }
+    )
 
     kind: Literal["estimate"]
     base: AnyTraining = Field(

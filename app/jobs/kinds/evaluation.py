@@ -2,7 +2,7 @@
 
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 from sqlalchemy.orm import Session
 
 from app.datasets.access import find_dataset, ready_spec
@@ -25,6 +25,10 @@ from app.models import service as models
 
 class EvaluationRequest(JobKind):
     """Measure a fine-tuned model on a dataset, or compare it with another one on the same rows."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"kind": "evaluation", "model": "flower-kinds", "dataset": "flowers"}]}
+    )
 
     is_tracked: ClassVar[bool] = True
 

@@ -2,7 +2,7 @@
 
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 from sqlalchemy.orm import Session
 
 from app.jobs.interface import PRIORITY, JobColumns, JobKind, Metadata, ModelRef, Priority
@@ -13,6 +13,10 @@ ExportFormat = Literal["onnx", "safetensors"]
 
 class ExportRequest(JobKind):
     """Write a model as ONNX, or as safetensors with a loader; it is checked on the model's golden rows."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"kind": "export", "model": "flower-kinds", "format": "onnx"}]}
+    )
 
     cannot_pause: ClassVar[str | None] = "An export takes seconds: wait for it, or cancel it."
 

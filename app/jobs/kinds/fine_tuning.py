@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import ConfigDict, Field, TypeAdapter
 from sqlalchemy.orm import Session
 
 from app.datasets.repository import DatasetRow
@@ -26,6 +26,39 @@ _STRATEGY = TypeAdapter[StrategyConfig](ResolvedStrategy)
 
 class FineTuningRequest(TrainingRequest, FineTuningConfig):
     """Train heads for labels, on a pretrained backbone or from scratch."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "kind": "fine_tuning",
+                    "name": "flower-kinds",
+                    "dataset": "flowers",
+                    "model": "flower-features",
+                    "heads": [{"kind": "classifier", "target": "kind"}],
+                    "strategy": {"kind": "linear_probe"},
+                },
+                {
+                    "kind": "fine_tuning",
+                    "name": "comment-kinds",
+                    "dataset": "comments",
+                    "backbone": {"kind": "transformer", "width": 32, "depth": 2, "heads": 2},
+                    "heads": [{"kind": "classifier", "target": "kind"}],
+                    "strategy": {"kind": "full"},
+                    "training": {"epochs": 2},
+                },
+                {
+                    "kind": "fine_tuning",
+                    "name": "comment-writer",
+                    "dataset": "comments",
+                    "backbone": {"kind": "transformer", "width": 32, "depth": 2, "heads": 2},
+                    "heads": [{"kind": "generator"}],
+                    "strategy": {"kind": "full"},
+                    "training": {"epochs": 2},
+                },
+            ]
+        }
+    )
 
     learning: ClassVar[type[FineTuningConfig]] = FineTuningConfig
     resolved_learning: ClassVar[type[ResolvedFineTuning]] = ResolvedFineTuning

@@ -2,6 +2,8 @@
 
 from typing import ClassVar, Literal
 
+from pydantic import ConfigDict
+
 from app.jobs.kinds.trainings import TrainingRequest
 from app.ml.configs.learning import PretrainingConfig
 from app.ml.configs.resolved import Resolved, ResolvedPretraining
@@ -12,6 +14,14 @@ from app.models.repository import ModelRow
 
 class PretrainingRequest(TrainingRequest, PretrainingConfig):
     """Learn features without labels."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"kind": "pretraining", "name": "flower-features", "dataset": "flowers", "training": {"epochs": 2}}
+            ]
+        }
+    )
 
     learning: ClassVar[type[PretrainingConfig]] = PretrainingConfig
     resolved_learning: ClassVar[type[ResolvedPretraining]] = ResolvedPretraining

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import ConfigDict, Field, field_validator
 from sqlalchemy.orm import Session
 
 from app.datasets.access import find_dataset, ready_spec
@@ -36,6 +36,10 @@ MAX_MODELS = 200
 class RecommendationRequest(Frozen):
     """Rank backbones by how well a target follows from their features."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"dataset": "flowers", "target": "kind", "models": ["flower-features"]}]}
+    )
+
     dataset: DatasetRef = Field(description="Id or name of a ready dataset with labels.")
     target: Name = Field(description="The target, by its name in the dataset: classes or numbers.")
     models: tuple[ModelRef, ...] | None = Field(
@@ -53,6 +57,10 @@ class RecommendationRequest(Frozen):
 
 class RecommendationJobRequest(RecommendationRequest, JobKind):
     """Rank backbones by how well a target follows from their features, as `POST /v1/recommendations` does."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"kind": "recommendation", "dataset": "flowers", "target": "kind"}]}
+    )
 
     kind: Literal["recommendation"]
 

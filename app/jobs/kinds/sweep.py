@@ -6,7 +6,7 @@ Before a sweep is queued, every end and every choice of its space must make a va
 from collections.abc import Callable, Iterator
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, StringConstraints, TypeAdapter, ValidationError, field_validator
+from pydantic import ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError, field_validator
 from sqlalchemy.orm import Session
 
 from app.datasets.access import find_dataset, ready_spec
@@ -37,6 +37,19 @@ CANNOT_RETRY = "What a sweep has tried is gone with its end: submit the sweep ag
 
 class SweepRequest(JobKind):
     """Try many values for some fields of a pretraining or a fine-tuning, and keep the best model."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "kind": "sweep",
+                    "base": {"kind": "pretraining", "dataset": "flowers", "training": {"epochs": 2}},
+                    "space": {"training.optimizer.lr": {"kind": "log_uniform", "low": 0.0001, "high": 0.01}},
+                    "trials": 2,
+                }
+            ]
+        }
+    )
 
     cannot_retry: ClassVar[str | None] = CANNOT_RETRY
     is_tracked: ClassVar[bool] = True

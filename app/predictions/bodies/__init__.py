@@ -105,7 +105,15 @@ def request_body(model: type[Inputs | Prompts] = Inputs) -> dict[str, Any]:
     rows = {"schema": {**binary, "description": about}, "x-content": others}
     content: dict[str, Any] = {JSON: {"schema": model.model_json_schema()}, raw.CONTENT_TYPE: rows}
     files = {"type": "array", "items": binary, "description": "Files of these forms; their rows in order."}
-    content[MULTIPART] = {"schema": {"type": "object", "properties": {"file": files}, "required": ["file"]}}
+    fields: dict[str, Any] = {"file": files}
+    example: dict[str, Any] = {
+        "file": ["text\nthe parcel\n" if model is Prompts else "petal,sepal\n1.4,3.2\n4.7,2.9\n"]
+    }
+    if model is JointInputs:
+        fields["models"] = {"type": "string", "description": "Reference of a model, or a JSON list of references."}
+        example["models"] = '["flower-kinds", "flower-heads"]'
+    form = {"type": "object", "properties": fields, "required": [*fields], "examples": [example]}
+    content[MULTIPART] = {"schema": form}
     return {"requestBody": {"required": True, "content": content}}
 
 

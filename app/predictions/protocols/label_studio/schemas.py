@@ -2,15 +2,20 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from app.predictions.schemas import MAX_INPUTS
 
+# The labelling config of the examples.
+LABELLING = """<View><Text name="text" value="$text"/>
+  <Choices name="kind" toName="text"><Choice value="complaint"/><Choice value="praise"/></Choices></View>"""
 LabelConfig = Annotated[str, Field(max_length=1 << 20)]
 
 
 class SetupRequest(BaseModel):
     """A project that is connected."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"project": "1.1700000000", "schema": LABELLING}]})
 
     project: str | None = None
     label_schema: LabelConfig | None = Field(None, alias="schema")
@@ -25,6 +30,18 @@ class Task(BaseModel):
 
 class PredictRequest(BaseModel):
     """Tasks to answer."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "tasks": [{"id": 1, "data": {"text": "the parcel was late"}}],
+                    "project": "1.1700000000",
+                    "label_config": LABELLING,
+                }
+            ]
+        }
+    )
 
     tasks: Annotated[list[Task], Field(min_length=1, max_length=MAX_INPUTS)]
     project: str | None = None
@@ -48,6 +65,10 @@ class LabellingProject(BaseModel):
 
 class WebhookEvent(BaseModel):
     """An event. Label Studio sends all; those that say nothing of labels are answered, and no more."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"action": "START_TRAINING", "project": {"id": 1, "label_config": LABELLING}}]}
+    )
 
     action: Annotated[str, Field(max_length=100)]
     project: LabellingProject | None = None

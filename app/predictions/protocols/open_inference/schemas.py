@@ -35,7 +35,14 @@ class RequestedOutput(BaseModel):
 class InferRequest(BaseModel):
     """Tensors to answer, all of which have equally many rows."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {"inputs": [{"name": "inputs", "shape": [2, 2], "datatype": "FP64", "data": [1.4, 3.2, 4.7, 2.9]}]}
+            ]
+        },
+    )
 
     id: Annotated[str, Field(max_length=1000)] | None = None
     parameters: Parameters = Field(

@@ -29,7 +29,12 @@ Texts = Annotated[list[str], BeforeValidator(_texts, json_schema_input_type=str 
 class EmbeddingsRequest(BaseModel):
     """Texts to embed."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [{"model": "comment-writer", "input": ["the parcel was late", "a friendly reply"]}]
+        },
+    )
 
     model: Reference
     input: Annotated[Texts, Field(min_length=1, max_length=MAX_INPUTS)]
@@ -62,7 +67,12 @@ _NEUTRAL: dict[str, tuple[tuple[Any, ...], str]] = {
 class CompletionsRequest(BaseModel):
     """Texts to continue, with OpenAI's defaults: sampling at temperature 1, and 16 tokens."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [{"model": "comment-writer", "prompt": "the parcel", "max_tokens": 8, "temperature": 0}]
+        },
+    )
 
     model: Reference
     prompt: Annotated[Texts, Field(min_length=1, max_length=MAX_PROMPTS)]

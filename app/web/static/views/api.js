@@ -55,8 +55,15 @@ function operationView(operation) {
     rows.length > 0 && card(text.api.parameters, table([[text.api.parameter], [text.api.where], [text.api.meaning], [text.api.need]], rows, text.api.parameters)),
     isForm && card(text.api.form, fieldTable(node)),
     !isForm && tryCard(operation, parameters, node, definitions),
+    exampleCard(content),
     card(text.api.answers, table([[text.api.status], [text.api.meaning]], responses, text.api.answers)),
   );
+}
+
+function exampleCard(content) {
+  const media = content["application/json"] ?? content["multipart/form-data"];
+  const examples = Object.values(media?.examples ?? {});
+  return examples.length > 0 && card(text.api.examples, h("p", { class: "quiet" }, text.api.examplesAbout), examples.map((one) => codeBlock(JSON.stringify(one.value, null, 2), text.api.example)));
 }
 
 function fieldTable(schema) {
