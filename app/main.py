@@ -17,6 +17,7 @@ from app.db.session import Database
 from app.dependencies import Services
 from app.estimates.endpoints import router as estimates
 from app.heads.endpoints import router as heads
+from app.jobs.endpoints import events_router as events
 from app.jobs.endpoints import router as jobs
 from app.jobs.stream import Streams
 from app.jobs.sweeper import Sweeper
@@ -90,6 +91,7 @@ def create_app(settings: Settings, queue: JobQueue | None = None, artifacts: Art
         batch_predictions,
         datasets,
         estimates,
+        events,
         heads,
         jobs,
         keys,

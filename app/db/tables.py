@@ -171,6 +171,7 @@ class EventRow(Base):
     """An event of a job, numbered without gaps."""
 
     __tablename__ = "events"
+    __table_args__ = (Index("ix_events_time", "created_at", "job_id", "seq"),)
 
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
     seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)

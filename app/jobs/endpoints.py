@@ -9,14 +9,24 @@ from fastapi import Depends, Header, Path, Query, Request, Response
 from app.artifacts import fetch_blob
 from app.dependencies import Reading, State
 from app.errors import Problem
+from app.events import ProjectEvents
 from app.idempotency.service import IdempotencyKey
 from app.jobs import actions, curves, files, service
 from app.jobs.curve_rendering import MEDIA, render_curve
 from app.jobs.curves import CurveList
 from app.jobs.filters import JobFilterQuery
 from app.jobs.interface import ExtendRequest
-from app.jobs.kinds import JobRequest
-from app.jobs.schemas import AttemptList, CheckpointList, EventList, Job, JobFileList, JobSummary, MetricList
+from app.jobs.kinds import JobRequest, Kind
+from app.jobs.schemas import (
+    AttemptList,
+    CheckpointList,
+    EventList,
+    Job,
+    JobFileList,
+    JobSummary,
+    MetricList,
+    ProjectEventList,
+)
 from app.jobs.stream import Streams
 from app.jobs.submission import submit_once
 from app.kit import sse
@@ -26,6 +36,7 @@ from app.ml.evaluation.curve import Curve, CurveKind
 from app.security import CanRead, CanWrite, secure_router
 
 router = secure_router("/v1/jobs", "jobs")
+events_router = secure_router("/v1/events", "jobs")
 
 _NOT_FOUND: dict[int | str, dict[str, Any]] = {404: {"model": Problem}}
 _CONFLICT: dict[int | str, dict[str, Any]] = {**_NOT_FOUND, 409: {"model": Problem}}
@@ -219,3 +230,51 @@ def get_job_events(
     if not sse.is_asked_for(accept):
         return EventList(data=data, has_more=more)
     return follow(job_id, after if last_event_id is None else last_event_id)
+
+
+_PROJECT_STREAM = {status: response for status, response in _STREAM.items() if status != 404}  # noqa: PLR2004 - a status
+EVENT_ID = r"^\d{1,12}(\.\d{1,9})?~[a-z0-9_]{0,64}~\d{1,9}$"
+
+
+def _project_events(
+    after: Annotated[
+        str | None, Query(max_length=100, pattern=EVENT_ID, description="Only events after the one of this id.")
+    ] = None,
+    kind: Annotated[Kind | None, Query(description="Only of jobs of this kind.")] = None,
+    event_type: Annotated[str | None, Query(alias="type", max_length=50, description="Only of this type.")] = None,
+    last_event_id: Annotated[
+        str | None, Header(max_length=100, pattern=EVENT_ID, description="Where a broken stream goes on.")
+    ] = None,
+) -> ProjectEvents:
+    """Return which events the query and the headers ask for."""
+    last = last_event_id or after
+    moment, job, seq = last.split("~") if last else ("", "", "")
+    return ProjectEvents((float(moment), job, int(seq)) if last else None, kind, event_type)
+
+
+def _follow_project(request: Request, state: State) -> Callable[[ProjectEvents], Response]:
+    """Return a function that answers with a stream of a project's events."""
+
+    def follow(selection: ProjectEvents) -> Response:
+        request.state.slot.become_stream()
+        streams: Streams = request.app.state.streams
+        lines = streams.project_lines(selection, request.state.principal, state.settings.stream_seconds)
+        return sse.event_stream(lines)
+
+    return follow
+
+
+@events_router.get("", responses=_PROJECT_STREAM, response_model=ProjectEventList)
+def list_events(
+    state: State,
+    principal: CanRead,
+    selection: Annotated[ProjectEvents, Depends(_project_events)],
+    follow: Annotated[Callable[[ProjectEvents], Response], Depends(_follow_project)],
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    accept: Annotated[str, Header(description="text/event-stream follows all jobs, from now or an id on.")] = "",
+) -> ProjectEventList | Response:
+    """List the events of all jobs by time or, asked for text/event-stream, follow them; one may come twice there."""
+    if sse.is_asked_for(accept):
+        return follow(selection)
+    with state.database.reading() as session:
+        return service.project_events(session, principal.project_id, selection, limit)

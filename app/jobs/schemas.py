@@ -131,6 +131,23 @@ class EventList(BaseModel):
     has_more: bool
 
 
+class ProjectEvent(JobEvent):
+    """An event of one of a project's jobs."""
+
+    id: str = Field(description="Where a stream or a list goes on: its time, its job, and its number there.")
+    object: Literal["event"] = "event"
+    job: str
+    job_kind: Kind
+
+
+class ProjectEventList(BaseModel):
+    """Events of all jobs, by time; ask again with `after` = the last `id`."""
+
+    object: Literal["list"] = "list"
+    data: list[ProjectEvent]
+    has_more: bool
+
+
 class Attempt(BaseModel):
     """One execution of a job; `ending` is null while it runs, and an attempt that is not charged does not count."""
 

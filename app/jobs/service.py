@@ -5,11 +5,23 @@ from sqlalchemy.orm import Session
 from app import events
 from app.datasets.access import dataset_ids_ever
 from app.errors import NotFoundError
+from app.events import ProjectEvents
 from app.jobs import attempts, repository, turns, workers
 from app.jobs.kinds import KINDS
 from app.jobs.queueing import Resolve, check_room, enqueue
 from app.jobs.repository import EventRow, JobFilters, JobRow
-from app.jobs.schemas import Attempt, Checkpoint, Job, JobEvent, JobLinks, JobSummary, MetricPoint, Output
+from app.jobs.schemas import (
+    Attempt,
+    Checkpoint,
+    Job,
+    JobEvent,
+    JobLinks,
+    JobSummary,
+    MetricPoint,
+    Output,
+    ProjectEvent,
+    ProjectEventList,
+)
 from app.kit.pages import Listing, Page, View, listing, summary_of
 from app.models import service as models
 from app.queue import JobQueue
@@ -136,6 +148,21 @@ def attempts_of(session: Session, project_id: str, job_id: str) -> list[Attempt]
 def render_event(row: EventRow) -> JobEvent:
     """Return the answer that describes an event."""
     return JobEvent.model_validate(row, from_attributes=True)
+
+
+def render_project_event(row: EventRow, kind: str) -> ProjectEvent:
+    """Return the answer that describes an event among those of its project."""
+    place = {"id": f"{row.created_at!r}~{row.job_id}~{row.seq}", "job": row.job_id, "job_kind": kind}
+    return ProjectEvent.model_validate({**render_event(row).model_dump(), **place})
+
+
+def project_events(session: Session, project_id: str, selection: ProjectEvents, limit: int) -> ProjectEventList:
+    """Return a page of the events of a project's jobs."""
+    rows = events.of_project(
+        session, project_id, selection.after or events.BEGINNING, limit + 1, selection.kind, selection.type
+    )
+    data = [render_project_event(row, job_kind) for row, job_kind in rows[:limit]]
+    return ProjectEventList(data=data, has_more=len(rows) > limit)
 
 
 def events_after(session: Session, project_id: str, job_id: str, after: int, limit: int) -> tuple[list[JobEvent], bool]:

@@ -21,6 +21,7 @@ ROUTE = re.compile(r"(GET|POST|PUT|PATCH|DELETE) /")
 RESOURCES: dict[str, type[Any]] = {
     "client.py": client.AsyncGraftwork,
     "jobs.py": jobs.AsyncJobs,
+    "project_events.py": jobs.AsyncJobs,
     "datasets.py": datasets.AsyncDatasets,
     "models.py": models.AsyncModels,
     "heads.py": heads.AsyncHeads,

@@ -684,6 +684,40 @@ class Leaks(Answer):
     advice: str
 
 
+class ProjectEvent(Answer):
+    """An event of one of a project's jobs."""
+
+    seq: int
+    created_at: datetime
+    level: Literal["info", "warning", "error"]
+    type: str
+    message: str
+    data: dict[str, Any]
+    id: str
+    """Where a stream or a list goes on: its time, its job, and its number there."""
+    object: Literal["event"]
+    job: str
+    job_kind: Literal[
+        "preparation",
+        "pretraining",
+        "fine_tuning",
+        "sweep",
+        "evaluation",
+        "recommendation",
+        "batch_prediction",
+        "export",
+        "estimate",
+    ]
+
+
+class ProjectEventList(Answer):
+    """Events of all jobs, by time; ask again with `after` = the last `id`."""
+
+    object: Literal["list"]
+    data: list[ProjectEvent]
+    has_more: bool
+
+
 class ModelLinks(Answer):
     """URLs of related resources."""
 

@@ -11,6 +11,7 @@ from httpx_sse import EventSource
 
 from graftwork import answers, requests
 from graftwork._async.job import AsyncJob, AsyncJobMethods, AsyncJobSummary
+from graftwork._async.project_events import AsyncProjectEvents
 from graftwork._async.transfers import download
 from graftwork._async.transport import UPLOAD_SECONDS, AsyncTransport
 from graftwork.errors import GraftworkApiError, JobFailedError
@@ -22,7 +23,7 @@ JobType = TypeVar("JobType", bound=AsyncJobMethods)
 FIRST_POLL_SECONDS, MAX_POLL_SECONDS = 0.05, 1.0
 
 
-class AsyncJobs:
+class AsyncJobs(AsyncProjectEvents):
     """Creates, follows and controls jobs: /v1/jobs.
 
     A method with `wait=True` returns once the job has ended, and raises `JobFailedError` if it did not succeed;

@@ -11,6 +11,7 @@ from httpx_sse import EventSource
 
 from graftwork import answers, requests
 from graftwork._sync.job import Job, JobMethods, JobSummary
+from graftwork._sync.project_events import ProjectEvents
 from graftwork._sync.transfers import download
 from graftwork._sync.transport import UPLOAD_SECONDS, Transport
 from graftwork.errors import GraftworkApiError, JobFailedError
@@ -22,7 +23,7 @@ JobType = TypeVar("JobType", bound=JobMethods)
 FIRST_POLL_SECONDS, MAX_POLL_SECONDS = 0.05, 1.0
 
 
-class Jobs:
+class Jobs(ProjectEvents):
     """Creates, follows and controls jobs: /v1/jobs.
 
     A method with `wait=True` returns once the job has ended, and raises `JobFailedError` if it did not succeed;
