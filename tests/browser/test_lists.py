@@ -124,3 +124,28 @@ def test_the_first_view_is_there_within_a_second(visit: Visit) -> None:
     assert min(paints) < _MAX_PAINT_MILLISECONDS
     sizes = page.evaluate("performance.getEntriesByType('resource').map((one) => [one.name, one.decodedBodySize])")
     assert sum(size for name, size in sizes if re.search(r"/page/\w+/", name)) < 300_000
+
+
+def test_the_list_of_jobs_follows_what_happens(visit: Visit, graftwork: Graftwork, tmp_path: Path) -> None:
+    """By the stream of the project's events: the page's own clock stands still."""
+    page = visit("jobs")
+    page.add_init_script("window.setInterval = () => 0")
+    with page.expect_response("**/v1/events"):
+        page.reload()
+    table = page.get_by_role("table", name="Jobs")
+    dataset = graftwork.datasets.create(people(tmp_path / "newcomers.csv"), name="newcomers")
+    row = table.get_by_role("row").filter(has=page.locator(f"a[href$='{dataset['job']}']"))
+    expect(row.get_by_text("succeeded")).to_be_visible()
+
+
+def test_without_a_stream_the_list_of_jobs_is_asked_for_again(
+    visit: Visit, graftwork: Graftwork, tmp_path: Path
+) -> None:
+    page = visit("jobs")
+    page.route("**/v1/events", lambda route: route.fulfill(status=429, json={"code": "too_many_streams"}))
+    with page.expect_response("**/v1/events"):
+        page.reload()
+    dataset = graftwork.datasets.create(people(tmp_path / "latecomers.csv"), name="latecomers")
+    table = page.get_by_role("table", name="Jobs")
+    row = table.get_by_role("row").filter(has=page.locator(f"a[href$='{dataset['job']}']"))
+    expect(row.get_by_text("succeeded")).to_be_visible()

@@ -122,15 +122,16 @@ export function upload(path, form, onProgress, signal) {
 /**
  * Follow server-sent events: call `onEvent` with each, its data parsed. EventSource cannot send the key.
  * A broken stream goes on behind the last event, until `signal` aborts it or `isDone()` says that no more will come.
+ * It begins behind the event of the id `after`; null: with what happens from now on.
  */
-export async function follow(path, { after = 0, onEvent, isDone, signal }) {
+export async function follow(path, { after = "0", onEvent, isDone, signal }) {
   let last = after;
   for (let attempt = 0; !signal.aborted; ) {
     try {
-      const headers = { Accept: "text/event-stream", "Last-Event-ID": String(last) };
+      const headers = { Accept: "text/event-stream", ...(last !== null && { "Last-Event-ID": last }) };
       const response = await send(path, { method: "GET", headers, signal });
-      await readEvents(response.body, (event) => {
-        last = event.seq;
+      await readEvents(response.body, (event, id) => {
+        last = id;
         attempt = 0;
         onEvent(event);
       });
@@ -153,11 +154,10 @@ async function readEvents(body, onEvent) {
     const blocks = (rest + value).split("\n\n");
     rest = blocks.pop();
     for (const block of blocks) {
-      const data = block
-        .split("\n")
-        .filter((line) => line.startsWith("data:"))
-        .map((line) => line.slice(5).trimStart());
-      if (data.length) onEvent(JSON.parse(data.join("\n")));
+      const lines = block.split("\n");
+      const valuesOf = (field) => lines.filter((line) => line.startsWith(field)).map((line) => line.slice(field.length).trimStart());
+      const data = valuesOf("data:");
+      if (data.length) onEvent(JSON.parse(data.join("\n")), valuesOf("id:").at(-1));
     }
   }
 }

@@ -1,5 +1,6 @@
 // A list of any length: pages are asked for as it is scrolled, and only rows near the window are elements.
 
+import { follow, pause } from "../api.js";
 import { fill, h } from "../dom.js";
 import { text } from "../text.js";
 import { empty, errorNote } from "./layout.js";
@@ -8,13 +9,15 @@ const ROW_HEIGHT = 46; // pixels, as in the style sheet
 const MARGIN = 20; // rows above and below the window, so that the keyboard always has a next one
 const PAGE = 200;
 const REFRESHED = 50; // rows at the beginning that are asked for again and again
+const GROUPED = 150; // milliseconds in which several events are answered by one request
 const AHEAD = 60; // rows from the end at which the next page is asked for
 
 /**
  * Build a list. `columns`: [{name, cell(item), kind}], kind "name", "middle" or "wide" (hidden where there is no room);
- * `load(after, limit)` returns a page of the API; `everySeconds`: how often its beginning is asked for again.
+ * `load(after, limit)` returns a page of the API. Its beginning is asked for again `everySeconds`, and whenever the
+ * events of `news`, a path, say that something has happened.
  */
-export function list({ columns, load, caption, nothing, signal, everySeconds }) {
+export function list({ columns, load, caption, nothing, signal, everySeconds, news }) {
   const body = h("tbody");
   const state = h("div", { role: "status" }, h("p", { class: "loading" }, text.common.loading));
   const table = h(
@@ -96,6 +99,18 @@ export function list({ columns, load, caption, nothing, signal, everySeconds }) 
   if (everySeconds) {
     const timer = setInterval(refresh, 1000 * everySeconds);
     signal.addEventListener("abort", () => clearInterval(timer));
+  }
+  if (news) {
+    let isAsking = false;
+    const onEvent = async () => {
+      if (isAsking) return; // events come in groups
+      isAsking = true;
+      await pause(GROUPED, signal).catch(() => {});
+      isAsking = false;
+      if (!signal.aborted) refresh();
+    };
+    // Where too many streams are open already, the clock alone says when to ask.
+    follow(news, { after: null, onEvent, isDone: () => signal.aborted, signal }).catch(() => {});
   }
   more();
   return h("div", { class: "card flush" }, table, state);

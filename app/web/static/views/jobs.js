@@ -36,7 +36,7 @@ export async function jobsView({ query, signal }) {
     { meta: text.jobs.about, actions: h("a", { class: "button primary", href: link(["jobs", "new"]) }, text.jobs.start) },
     h("div", { class: "row", role: "group", "aria-label": text.jobs.filters }, filter("kind", KINDS), filter("status", STATES)),
     choice.bar,
-    list({ columns, load, caption: text.jobs.title, nothing, signal, everySeconds: 2 }),
+    list({ columns, load, caption: text.jobs.title, nothing, signal, everySeconds: 5, news: "/v1/events" }),
   );
 }
 
