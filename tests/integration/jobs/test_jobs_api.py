@@ -117,17 +117,18 @@ def test_a_model_is_asked_in_the_scale_of_its_dataset(
     submit(client, pretraining(unlabelled, name="root"))  # on bytes: the new model speaks its own dataset's scale
     run_jobs(settings)
     for parent in ("root", None):
-        for name, dataset in (("unit", small), ("bytes", large)):
+        unit, whole = f"unit-{parent}", f"bytes-{parent}"  # a name of one version: no former one answers meanwhile
+        for name, dataset in ((unit, small), (whole, large)):
             strategy = {"kind": "linear_probe" if parent else "full"}
             submit(client, fine_tuning(dataset, parent, name=name, training={**TRAINING, "seed": 1}, strategy=strategy))
         assert run_jobs(settings) == 2
-        unit, whole = (
+        answers, same = (
             client.post(f"/v1/models/{name}/predictions", json={"inputs": inputs.tolist()}).json()["predictions"]
-            for name, inputs in (("unit", x[:20].astype(kind)), ("bytes", x[:20] * 255))
+            for name, inputs in ((unit, x[:20].astype(kind)), (whole, x[:20] * 255))
         )
-        assert unit == whole
-        assert len({str(answer) for answer in unit}) > 1
-    refused = client.post("/v1/models/unit/predictions", json={"inputs": (x[:2] * 255).tolist()})
+        assert answers == same
+        assert len({str(answer) for answer in answers}) > 1
+    refused = client.post("/v1/models/unit-None/predictions", json={"inputs": (x[:2] * 255).tolist()})
     assert refused.status_code == 422
     assert refused.json()["errors"][0]["loc"][-1] == 0
 
