@@ -2,13 +2,14 @@
 
 import logging
 import threading
+from abc import ABC, abstractmethod
 
 from sqlalchemy.exc import SQLAlchemyError
 
 log = logging.getLogger(__name__)
 
 
-class PeriodicThread:
+class PeriodicThread(ABC):
     """Calls `act` every so many seconds until it is stopped, never where they are 0; whatever fails is logged.
 
     After a failure the next call comes after `retry_seconds`, and `wake` brings any call forward. `stop` waits up to
@@ -46,9 +47,9 @@ class PeriodicThread:
         """Call at once, or once more after a call under way."""
         self._wake.set()
 
+    @abstractmethod
     def act(self) -> None:
         """Do what is due."""
-        raise NotImplementedError
 
     def _run(self) -> None:
         self._wake.wait(self._first_seconds)

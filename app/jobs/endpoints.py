@@ -200,13 +200,18 @@ _STREAM: dict[int | str, dict[str, Any]] = {
 }
 
 
+def _streams(request: Request) -> Streams:
+    """Return what yields events; from now on the request counts as a stream."""
+    request.state.slot.become_stream()
+    streams: Streams = request.app.state.streams
+    return streams
+
+
 def _follow(request: Request, state: State) -> Callable[[str, int], Response]:
     """Return a function that answers with the stream of a job's events above a number."""
 
     def follow(job_id: str, after: int) -> Response:
-        request.state.slot.become_stream()
-        streams: Streams = request.app.state.streams
-        lines = streams.lines(job_id, after, request.state.principal, state.settings.stream_seconds)
+        lines = _streams(request).lines(job_id, after, request.state.principal, state.settings.stream_seconds)
         return sse.event_stream(lines)
 
     return follow
@@ -256,9 +261,7 @@ def _follow_project(request: Request, state: State) -> Callable[[ProjectEvents],
     """Return a function that answers with a stream of a project's events."""
 
     def follow(selection: ProjectEvents) -> Response:
-        request.state.slot.become_stream()
-        streams: Streams = request.app.state.streams
-        lines = streams.project_lines(selection, request.state.principal, state.settings.stream_seconds)
+        lines = _streams(request).project_lines(selection, request.state.principal, state.settings.stream_seconds)
         return sse.event_stream(lines)
 
     return follow

@@ -130,11 +130,12 @@ export async function follow(path, { after = "0", onEvent, isDone, signal }) {
     try {
       const headers = { Accept: "text/event-stream", ...(last !== null && { "Last-Event-ID": last }) };
       const response = await send(path, { method: "GET", headers, signal });
-      await readEvents(response.body, (event, id) => {
-        last = id;
+      for await (const { id, event } of eventsOf(response.body)) {
+        last = id ?? last; // an id may stand without an event: where a stream begins
+        if (event === null) continue;
         attempt = 0;
         onEvent(event);
-      });
+      }
     } catch (error) {
       if (error.name === "AbortError") return;
       if (error instanceof ApiError && error.status > 0) throw error;
@@ -145,7 +146,7 @@ export async function follow(path, { after = "0", onEvent, isDone, signal }) {
   }
 }
 
-async function readEvents(body, onEvent) {
+async function* eventsOf(body) {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   for (;;) {
@@ -157,7 +158,7 @@ async function readEvents(body, onEvent) {
       const lines = block.split("\n");
       const valuesOf = (field) => lines.filter((line) => line.startsWith(field)).map((line) => line.slice(field.length).trimStart());
       const data = valuesOf("data:");
-      if (data.length) onEvent(JSON.parse(data.join("\n")), valuesOf("id:").at(-1));
+      yield { id: valuesOf("id:").at(-1) ?? null, event: data.length ? JSON.parse(data.join("\n")) : null };
     }
   }
 }

@@ -43,6 +43,20 @@ export function fill(element, ...children) {
   return element;
 }
 
+/**
+ * Return a function that fills an element of `boxes` by its name, but only where what it shows has changed, so that
+ * nothing moves under the pointer.
+ */
+export function drawer(boxes) {
+  const drawn = {};
+  return (name, shown, build) => {
+    const now = JSON.stringify(shown);
+    if (drawn[name] === now) return;
+    drawn[name] = now;
+    fill(boxes[name], build());
+  };
+}
+
 let lastId = 0;
 
 /** Return an id that no other element has. */

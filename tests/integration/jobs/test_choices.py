@@ -51,11 +51,12 @@ def test_a_pretrained_model_is_adapted_as_its_labels_say(client: Http, settings:
     assert job_of(client, job)["config"]["strategy"]["kind"] == "automatic"
     assert "strategy.kind" in {one["field"] for one in job_of(client, job)["config"]["decisions"]}
     run_jobs(settings)
-    told = data_of(client, job, "strategy.chosen")
-    assert {rung["candidate"] for rung in told["ladder"]} >= {"raw", "random_forest", "linear_probe", "full"}
-    assert "linear_probe" in told["scores"], "the first to be compared, however short the budget"
-    assert strategy_of(client, job)["kind"] == told["strategy"]
-    assert job_of(client, job)["metrics"]["ladder"] == told["ladder"]
+    choice = data_of(client, job, "strategy.chosen")
+    assert {rung["candidate"] for rung in choice["ladder"]} >= {"raw", "random_forest", "linear_probe", "full"}
+    assert "linear_probe" in choice["scores"], "the first to be compared, however short the budget"
+    assert all((rung["score"] is None) == (rung["reason"] is not None) for rung in choice["ladder"])
+    assert strategy_of(client, job)["kind"] == choice["strategy"]
+    assert job_of(client, job)["metrics"]["ladder"] == choice["ladder"]
 
 
 def test_a_model_that_helps_less_than_the_rows_themselves_is_not_used(
@@ -90,11 +91,11 @@ def test_a_model_that_is_too_costly_to_compare_is_taken_and_that_is_said(
     """Who gives a model wants it: a budget of nothing is no proof against it."""
     job = fine_tune(client, labelled, strategy={"kind": "automatic", "budget_seconds": 0.05})
     run_jobs(settings)
-    told = data_of(client, job, "strategy.chosen")
-    rungs = {rung["candidate"]: rung for rung in told["ladder"]}
+    choice = data_of(client, job, "strategy.chosen")
+    rungs = {rung["candidate"]: rung for rung in choice["ladder"]}
     assert "it would take about" in rungs["linear_probe"]["reason"]
     assert rungs["nearest_neighbours"]["score"] is not None, "another was compared"
-    assert told["selected"] == "linear_probe"
+    assert choice["selected"] == "linear_probe"
     (message,) = [event["message"] for event in events_of(client, job) if event["type"] == "strategy.chosen"]
     assert f"though it was not compared: {rungs['linear_probe']['reason']}" in message
     (output,) = job_of(client, job)["outputs"]

@@ -1,7 +1,5 @@
-import hashlib
 import io
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -14,11 +12,9 @@ import pytest
 from graftwork import (
     BadRequestError,
     ConflictError,
-    DamagedError,
     DatasetFailedError,
     DeadlineError,
     ForbiddenError,
-    Graftwork,
     GraftworkApiError,
     JobFailedError,
     NotFoundError,
@@ -32,44 +28,7 @@ from graftwork import (
     UnreachableError,
 )
 from graftwork.retries import MAX_ATTEMPTS
-from tests.support.blocking import BlockingGraftwork
-
-Handler = Callable[[httpx.Request], httpx.Response]
-
-
-Connect = Callable[[Handler], tuple[Graftwork, list[float]]]
-
-
-@pytest.fixture(params=["sync", "async"])
-def connect(request: pytest.FixtureRequest) -> Iterator[Connect]:
-    """Make a client whose service is a handler, and the list of the pauses that it makes instead of sleeping."""
-    kind, clients = Graftwork if request.param == "sync" else BlockingGraftwork, []
-
-    def make(handler: Handler) -> tuple[Any, list[float]]:
-        graftwork, pauses = kind("http://service", "a-key", transport=httpx.MockTransport(handler)), []
-        clients.append(graftwork)
-
-        async def pause(seconds: float) -> None:
-            pauses.append(seconds)
-
-        if request.param == "sync":
-            graftwork._transport.sleep = pauses.append
-        else:
-            graftwork._inner._transport.sleep = pause
-        return graftwork, pauses
-
-    yield make
-    for graftwork in clients:
-        graftwork.close()
-
-
-def answer(body: Any, status: int = 200) -> httpx.Response:
-    return httpx.Response(status, json=body)
-
-
-def sse(*events: dict[str, Any], tail: str = "") -> httpx.Response:
-    lines = [f": ping\n\nid: {event['seq']}\nevent: x\ndata: {json.dumps(event)}\n\n" for event in events]
-    return httpx.Response(200, text="".join(lines) + tail, headers={"content-type": "text/event-stream"})
+from tests.support.handlers import Connect, answer, answers_once
 
 
 def test_creating_survives_broken_connections_under_one_key(connect: Connect) -> None:
@@ -169,20 +128,6 @@ def test_a_proxys_error_page_is_an_api_error_too(connect: Connect) -> None:
         graftwork.models.get("m")
 
 
-def answers_once() -> Handler:
-    """A service that is gone after its first answer."""
-    calls: list[httpx.Request] = []
-
-    def service(request: httpx.Request) -> httpx.Response:
-        calls.append(request)
-        if len(calls) == 1:
-            return answer({"status": "ok"})
-        msg = "refused"
-        raise httpx.ConnectError(msg, request=request)
-
-    return service
-
-
 def test_a_service_that_has_answered_is_waited_for_and_given_up_in_the_end(connect: Connect) -> None:
     graftwork, pauses = connect(answers_once())
     graftwork.live()
@@ -243,90 +188,6 @@ def test_a_dataset_that_cannot_be_prepared_raises(connect: Connect) -> None:
         graftwork.datasets.create(b"a,b\n", name="rows")
 
 
-def test_a_broken_event_stream_goes_on_where_it_broke(connect: Connect) -> None:
-    resumed: list[str] = []
-    one, two, three = ({"seq": seq, "type": "x"} for seq in (1, 2, 3))
-
-    def service(request: httpx.Request) -> httpx.Response:
-        if "text/event-stream" not in request.headers["accept"]:
-            ended = request.url.path == "/v1/jobs/job_1"
-            return answer({"status": "succeeded"} if ended else {"data": [], "has_more": False})
-        resumed.append(request.headers["last-event-id"])
-        if len(resumed) == 1:
-            return sse(one, two, tail='id: 3\ndata: {"seq": 3, "ty')  # cut in the middle
-        if len(resumed) == 2:
-            msg = "broken"
-            raise httpx.ReadError(msg)
-        return sse(three)
-
-    states = iter(["running", "succeeded"])
-
-    def with_states(request: httpx.Request) -> httpx.Response:
-        if request.url.path == "/v1/jobs/job_1":
-            return answer({"status": next(states)})
-        return service(request)
-
-    graftwork, _ = connect(with_states)
-    assert [event["seq"] for event in graftwork.jobs.follow("job_1")] == [1, 2, 3]
-    assert resumed == ["0", "2", "2"]
-
-
-def test_a_stream_that_is_refused_for_a_while_is_asked_for_again(connect: Connect) -> None:
-    answers = iter([httpx.Response(503), httpx.Response(503), sse({"seq": 1, "type": "x"})])
-
-    def service(request: httpx.Request) -> httpx.Response:
-        if "text/event-stream" in request.headers["accept"]:
-            return next(answers)
-        return answer({"status": "succeeded", "data": [], "has_more": False})
-
-    graftwork, pauses = connect(service)
-    assert [event["seq"] for event in graftwork.jobs.follow("job_1")] == [1]
-    assert len(pauses) == 2
-
-
-@pytest.mark.parametrize(("status", "tries"), [(503, MAX_ATTEMPTS), (404, 1)])
-def test_a_stream_that_is_refused_for_good_is_told_so(connect: Connect, status: int, tries: int) -> None:
-    asked: list[httpx.Request] = []
-
-    def service(request: httpx.Request) -> httpx.Response:
-        asked.append(request)
-        return httpx.Response(status, json={"code": "c"})
-
-    graftwork, _ = connect(service)
-    with pytest.raises(GraftworkApiError, match=f"{status} c"):
-        list(graftwork.jobs.follow("job_1"))
-    assert len(asked) == tries
-
-
-def test_following_gives_up_when_nothing_comes_any_more(connect: Connect) -> None:
-    graftwork, pauses = connect(answers_once())
-    graftwork.live()
-    with pytest.raises(UnreachableError):
-        list(graftwork.jobs.follow("job_1"))
-    assert len(pauses) == MAX_ATTEMPTS - 1
-
-
-def test_events_are_read_as_the_standard_says(connect: Connect) -> None:
-    story = (
-        ': comment\nretry: 2000\n\nid: 1\ndata: {"seq": 1,\ndata: "text": "a\u2028b"}\n\n: ping\n\n'
-        'data:{"seq": 2}\r\n\r\ndata: {"se'
-    )
-
-    def service(request: httpx.Request) -> httpx.Response:
-        if "text/event-stream" in request.headers["accept"]:
-            return httpx.Response(200, text=story, headers={"content-type": "text/event-stream; charset=utf-8"})
-        return answer({"status": "succeeded", "data": [], "has_more": False})
-
-    graftwork, _ = connect(service)
-    assert list(graftwork.jobs.follow("job_1")) == [{"seq": 1, "text": "a\u2028b"}, {"seq": 2}]
-
-
-def test_an_answer_that_is_no_event_stream_is_told_so(connect: Connect) -> None:
-    graftwork, _ = connect(lambda _: httpx.Response(200, text="<html>", headers={"content-type": "text/html"}))
-    with pytest.raises(UnreachableError, match="text/html"):
-        list(graftwork.jobs.follow("job_1"))
-
-
 def test_references_are_quoted_and_arrays_become_lists(connect: Connect) -> None:
     seen: list[httpx.Request] = []
 
@@ -356,70 +217,6 @@ def test_many_inputs_are_sent_in_several_requests_and_answered_in_order(connect:
     assert sizes == [1000, 1000, 500]
     graftwork.models.predict("m", [])
     assert sizes[3:] == [0], "the service says what is wrong with none"
-
-
-def test_a_download_is_whole_or_not_there(connect: Connect, tmp_path: Path) -> None:
-    content = b"weights"
-    tag = f'"{hashlib.sha256(content).hexdigest()}"'
-    graftwork, _ = connect(lambda _: httpx.Response(200, content=content, headers={"etag": tag}))
-    assert graftwork.models.download("m", "x", tmp_path / "x").read_bytes() == content
-    graftwork, _ = connect(lambda _: httpx.Response(200, content=b"weighty", headers={"etag": tag}))
-    with pytest.raises(DamagedError):
-        graftwork.models.download("m", "y", tmp_path / "y")
-    assert [path.name for path in tmp_path.iterdir()] == ["x"]
-
-
-class Breaking(httpx.SyncByteStream, httpx.AsyncByteStream):
-    """A body whose connection breaks after so many bytes."""
-
-    def __init__(self, content: bytes, after: int) -> None:
-        self._content, self._after = content, after
-
-    def __iter__(self) -> Iterator[bytes]:
-        yield self._content[: self._after]
-        if self._after < len(self._content):
-            msg = "broken"
-            raise httpx.ReadError(msg)
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        for part in self:
-            yield part
-
-
-@pytest.mark.parametrize("changes", [False, True])
-def test_a_broken_download_goes_on_after_the_bytes_that_have_come(
-    connect: Connect, tmp_path: Path, *, changes: bool
-) -> None:
-    """The connection breaks every ten bytes; where the file changes meanwhile, it is read from its beginning."""
-    contents, asked = [bytes(range(64)), bytes(range(64, 128))], []
-
-    def service(request: httpx.Request) -> httpx.Response:
-        content = contents[len(asked) > 2 if changes else 0]
-        tag = f'"{hashlib.sha256(content).hexdigest()}"'
-        unchanged = request.headers.get("if-range") == tag
-        start = int(request.headers["range"].removeprefix("bytes=").rstrip("-")) if unchanged else 0
-        asked.append(start)
-        headers = {"etag": tag, "content-range": f"bytes {start}-63/64"} if start else {"etag": tag}
-        return httpx.Response(206 if start else 200, headers=headers, stream=Breaking(content[start:], 10))
-
-    graftwork, _ = connect(service)
-    file = graftwork.models.download("m", "x", tmp_path / "x")
-    assert file.read_bytes() == contents[changes]
-    assert asked == ([0, 10, 20, 0, 10, 20, 30, 40, 50, 60] if changes else [0, 10, 20, 30, 40, 50, 60])
-    assert [path.name for path in tmp_path.iterdir()] == ["x"]
-
-
-@pytest.mark.parametrize("lie", ["bytes 3-63/64", "bytes */64", ""])
-def test_a_part_that_was_not_asked_for_is_no_rest(connect: Connect, tmp_path: Path, lie: str) -> None:
-    content = bytes(range(64))
-    tag = f'"{hashlib.sha256(content).hexdigest()}"'
-    whole = httpx.Response(200, headers={"etag": tag}, stream=Breaking(content, 10))
-    part = httpx.Response(206, headers={"etag": tag, "content-range": lie}, stream=Breaking(content[10:], 64))
-    answers = iter([whole, part])
-    graftwork, _ = connect(lambda _: next(answers))
-    with pytest.raises(DamagedError):
-        graftwork.models.download("m", "x", tmp_path / "x")
-    assert [*tmp_path.iterdir()] == []
 
 
 def test_batch_predictions_send_a_file_or_name_a_dataset(connect: Connect, tmp_path: Path) -> None:
@@ -535,21 +332,6 @@ def test_errors_are_a_tree(connect: Connect, status: int, error: type[GraftworkA
         graftwork.models.predict("m", [1])
     assert type(caught.value) is error
     assert (caught.value.status, caught.value.errors[0]["row"], caught.value.remedy) == (status, 3, "send less")
-
-
-def test_a_stream_of_text_ends_in_the_error_that_came(connect: Connect) -> None:
-    problem = {"status": 504, "code": "deadline_exceeded", "detail": "too slow"}
-    story = f'event: text\ndata: {{"input": 0, "text": "a"}}\n\nevent: error\ndata: {json.dumps(problem)}\n\n'
-
-    def service(request: httpx.Request) -> httpx.Response:
-        assert json.loads(request.read()) == {"inputs": ["once"], "max_tokens": 3}
-        return httpx.Response(200, text=story, headers={"content-type": "text/event-stream"})
-
-    graftwork, _ = connect(service)
-    pieces = graftwork.models.stream("m", "once", max_tokens=3)
-    assert next(pieces)["text"] == "a"
-    with pytest.raises(DeadlineError, match="too slow"):
-        next(pieces)
 
 
 def test_conditions_and_routing_are_headers(connect: Connect) -> None:

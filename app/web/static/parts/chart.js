@@ -8,7 +8,7 @@ const [WIDTH, HEIGHT] = [520, 240];
 const EDGE = { left: 52, right: 8, top: 8, bottom: 32 };
 const COLOURS = 6;
 const TICKS = 4;
-const MAX_BANDS = 3; // lines whose bands can be told apart
+const MAX_BANDS = 3; // lines whose bands are still distinguished
 
 /**
  * A chart of lines [{name, x, y, low, high}], y null where nothing was measured; low and high, where there are any, are

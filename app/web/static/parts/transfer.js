@@ -8,7 +8,7 @@ import { chart } from "./chart.js";
 import { card, figure, table, tableCard } from "./layout.js";
 
 const [WIDTH, HEIGHT, EDGE] = [220, 22, 4];
-const AS_SHARES = ["accuracy", "label_accuracy", "r2"]; // scores that are told in points of 100
+const AS_SHARES = ["accuracy", "label_accuracy", "r2"]; // scores that are shown in points of 100
 
 /** The verdict of a job's report with a link to all of it; null where the job has none. */
 export function transferCard(job) {
@@ -62,9 +62,9 @@ function intervalOf(head, gain) {
 }
 
 function controlsCard(name, head) {
-  const gains = Object.values(head.controls).map((control) => control.gain).filter(Boolean);
-  const low = Math.min(0, ...gains.map((gain) => gain.low));
-  const high = Math.max(0, ...gains.map((gain) => gain.high));
+  const differences = Object.values(head.controls).map((control) => control.gain).filter(Boolean);
+  const low = Math.min(0, ...differences.map((gain) => gain.low));
+  const high = Math.max(0, ...differences.map((gain) => gain.high));
   const rows = Object.entries(head.controls).map(([control, one]) => [
     [h("strong", {}, controlName(control)), h("div", { class: "small quiet" }, text.transfer.controls[control]?.about)],
     number(one.score),

@@ -1,7 +1,7 @@
 // Jobs side by side: what differs in what was asked for, what each has reached, and their curves in shared charts.
 
 import { ask, pause } from "../api.js";
-import { fill, h } from "../dom.js";
+import { drawer, fill, h } from "../dom.js";
 import { duration, number, time, value, word } from "../format.js";
 import { MAX_COMPARED, MIN_COMPARED, idsIn } from "../parts/choice.js";
 import { chart } from "../parts/chart.js";
@@ -27,14 +27,7 @@ export async function compareView({ query, signal }) {
   let jobs = answers.filter((answer) => !(answer instanceof Error));
   const data = await dataNames(jobs, signal);
   const boxes = Object.fromEntries(["about", "request", "measures", "learning", "curves"].map((name) => [name, h("div", { class: "parts" })]));
-  const drawn = {};
-
-  function draw(name, shown, build) {
-    const now = JSON.stringify(shown);
-    if (drawn[name] === now) return;
-    drawn[name] = now;
-    fill(boxes[name], build());
-  }
+  const draw = drawer(boxes);
 
   async function show() {
     const names = namesOf(jobs);

@@ -1,7 +1,7 @@
 // One job, live: phase and progress, what `auto` chose, curves, results, and its story.
 
 import { ask, download, follow, pause } from "../api.js";
-import { fill, h } from "../dom.js";
+import { drawer, fill, h } from "../dom.js";
 import { bytes, clock, duration, number, percent, time, word } from "../format.js";
 import { action, codeBlock, confirmed, toast } from "../parts/feedback.js";
 import { badge, card, errorNote, field, figure, page, pairs, table, tableCard } from "../parts/layout.js";
@@ -26,15 +26,7 @@ export async function jobView({ params, signal }) {
   const log = h("ol", { class: "log", tabindex: "0", "aria-label": text.job.log });
   const isFollowing = new AbortController();
   signal.addEventListener("abort", () => isFollowing.abort());
-  const drawn = {};
-
-  /** Draw a part again only where what it shows has changed, so that nothing moves under the pointer. */
-  function draw(name, shown, build) {
-    const now = JSON.stringify(shown);
-    if (drawn[name] === now) return;
-    drawn[name] = now;
-    fill(boxes[name], build());
-  }
+  const draw = drawer(boxes);
 
   function show() {
     draw("meta", [job.status, job.kind, job.waiting_for, job.queue_position], () => [badge(job.status), h("span", {}, word(job.kind)), h("span", {}, time(job.created_at)), job.waiting_for && h("span", {}, text.job.waitingFor(job.waiting_for))]);

@@ -53,6 +53,12 @@ def test_gaps_stay_gaps() -> None:
     assert largest_triangles(np.arange(2000.0), np.full(2000, np.nan), 100).shape == (100,)
 
 
+def test_a_gap_of_one_point_stays() -> None:
+    y = np.sin(np.arange(2000) / 50)
+    y[307] = np.nan
+    assert 307 in largest_triangles(np.arange(2000.0), y, 100)
+
+
 def test_a_million_points_take_less_than_a_second() -> None:
     x = np.arange(1e6)
     began = time.process_time()

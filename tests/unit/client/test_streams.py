@@ -1,0 +1,109 @@
+"""Events and texts as they come."""
+
+import json
+
+import httpx
+import pytest
+
+from graftwork import DeadlineError, GraftworkApiError, UnreachableError
+from graftwork.retries import MAX_ATTEMPTS
+from tests.support.handlers import Connect, answer, answers_once, sse
+
+
+def test_a_broken_event_stream_goes_on_where_it_broke(connect: Connect) -> None:
+    resumed: list[str] = []
+    one, two, three = ({"seq": seq, "type": "x"} for seq in (1, 2, 3))
+
+    def service(request: httpx.Request) -> httpx.Response:
+        if "text/event-stream" not in request.headers["accept"]:
+            ended = request.url.path == "/v1/jobs/job_1"
+            return answer({"status": "succeeded"} if ended else {"data": [], "has_more": False})
+        resumed.append(request.headers["last-event-id"])
+        if len(resumed) == 1:
+            return sse(one, two, tail='id: 3\ndata: {"seq": 3, "ty')  # cut in the middle
+        if len(resumed) == 2:
+            msg = "broken"
+            raise httpx.ReadError(msg)
+        return sse(three)
+
+    states = iter(["running", "succeeded"])
+
+    def with_states(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/v1/jobs/job_1":
+            return answer({"status": next(states)})
+        return service(request)
+
+    graftwork, _ = connect(with_states)
+    assert [event["seq"] for event in graftwork.jobs.follow("job_1")] == [1, 2, 3]
+    assert resumed == ["0", "2", "2"]
+
+
+def test_a_stream_that_is_refused_for_a_while_is_asked_for_again(connect: Connect) -> None:
+    answers = iter([httpx.Response(503), httpx.Response(503), sse({"seq": 1, "type": "x"})])
+
+    def service(request: httpx.Request) -> httpx.Response:
+        if "text/event-stream" in request.headers["accept"]:
+            return next(answers)
+        return answer({"status": "succeeded", "data": [], "has_more": False})
+
+    graftwork, pauses = connect(service)
+    assert [event["seq"] for event in graftwork.jobs.follow("job_1")] == [1]
+    assert len(pauses) == 2
+
+
+@pytest.mark.parametrize(("status", "tries"), [(503, MAX_ATTEMPTS), (404, 1)])
+def test_a_stream_that_is_refused_for_good_is_told_so(connect: Connect, status: int, tries: int) -> None:
+    asked: list[httpx.Request] = []
+
+    def service(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        return httpx.Response(status, json={"code": "c"})
+
+    graftwork, _ = connect(service)
+    with pytest.raises(GraftworkApiError, match=f"{status} c"):
+        list(graftwork.jobs.follow("job_1"))
+    assert len(asked) == tries
+
+
+def test_following_gives_up_when_nothing_comes_any_more(connect: Connect) -> None:
+    graftwork, pauses = connect(answers_once())
+    graftwork.live()
+    with pytest.raises(UnreachableError):
+        list(graftwork.jobs.follow("job_1"))
+    assert len(pauses) == MAX_ATTEMPTS - 1
+
+
+def test_events_are_read_as_the_standard_says(connect: Connect) -> None:
+    story = (
+        ': comment\nretry: 2000\n\nid: 1\ndata: {"seq": 1,\ndata: "text": "a\u2028b"}\n\n: ping\n\n'
+        'data:{"seq": 2}\r\n\r\ndata: {"se'
+    )
+
+    def service(request: httpx.Request) -> httpx.Response:
+        if "text/event-stream" in request.headers["accept"]:
+            return httpx.Response(200, text=story, headers={"content-type": "text/event-stream; charset=utf-8"})
+        return answer({"status": "succeeded", "data": [], "has_more": False})
+
+    graftwork, _ = connect(service)
+    assert list(graftwork.jobs.follow("job_1")) == [{"seq": 1, "text": "a\u2028b"}, {"seq": 2}]
+
+
+def test_an_answer_that_is_no_event_stream_is_told_so(connect: Connect) -> None:
+    graftwork, _ = connect(lambda _: httpx.Response(200, text="<html>", headers={"content-type": "text/html"}))
+    with pytest.raises(UnreachableError, match="text/html"):
+        list(graftwork.jobs.follow("job_1"))
+
+
+def test_a_stream_of_text_ends_in_the_error_that_came(connect: Connect) -> None:
+    problem = {"status": 504, "code": "deadline_exceeded", "detail": "too slow"}
+    story = f'event: text\ndata: {{"input": 0, "text": "a"}}\n\nevent: error\ndata: {json.dumps(problem)}\n\n'
+
+    def service(request: httpx.Request) -> httpx.Response:
+        assert json.loads(request.read()) == {"inputs": ["once"], "max_tokens": 3}
+        return httpx.Response(200, text=story, headers={"content-type": "text/event-stream"})
+
+    graftwork, _ = connect(service)
+    pieces = graftwork.models.stream("m", "once", max_tokens=3)
+    assert next(pieces)["text"] == "a"
+    with pytest.raises(DeadlineError, match="too slow"):
+        next(pieces)
