@@ -149,3 +149,12 @@ def test_without_a_stream_the_list_of_jobs_is_asked_for_again(
     table = page.get_by_role("table", name="Jobs")
     row = table.get_by_role("row").filter(has=page.locator(f"a[href$='{dataset['job']}']"))
     expect(row.get_by_text("succeeded")).to_be_visible()
+
+
+def test_a_stream_that_breaks_before_its_first_event_goes_on_where_it_began(visit: Visit) -> None:
+    page = visit("jobs")
+    beginning = "1700000000.5~~0"
+    story = {"content_type": "text/event-stream", "body": f": following\nid: {beginning}\n\n"}
+    page.route("**/v1/events", lambda route: route.fulfill(**story))
+    with page.expect_request(lambda request: request.headers.get("last-event-id") == beginning):
+        page.reload()
