@@ -49,6 +49,7 @@ fuzz: $(STAMP) ## Draw new examples where `make test` repeats the same ones
 check: $(STAMP) ## Lint, types and architecture
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/oxlint app/web/static
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 

@@ -134,7 +134,7 @@ export async function follow(path, { after = "0", onEvent, isDone, signal }) {
         last = id ?? last; // an id may stand without an event: where a stream begins
         if (event === null) continue;
         attempt = 0;
-        onEvent(event);
+        queueMicrotask(() => onEvent(event)); // its faults are no breaks of the stream
       }
     } catch (error) {
       if (error.name === "AbortError") return;
@@ -161,6 +161,16 @@ async function* eventsOf(body) {
       yield { id: valuesOf("id:").at(-1) ?? null, event: data.length ? JSON.parse(data.join("\n")) : null };
     }
   }
+}
+
+/**
+ * Show an error, unless its request was given up since the view was left.
+ * One that the API did not answer is a fault of the page: it is reported, too, as if nothing had caught it.
+ */
+export function complain(error, show) {
+  if (error.name === "AbortError") return;
+  if (!(error instanceof ApiError)) reportError(error);
+  show?.(error);
 }
 
 /** Wait; rejects as `fetch` does where `signal` aborts. */

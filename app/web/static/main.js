@@ -1,6 +1,6 @@
 // The shell: navigation, theme, connection, and the view of the current address.
 
-import { connection } from "./api.js";
+import { complain, connection } from "./api.js";
 import { fill, h } from "./dom.js";
 import { errorNote } from "./parts/layout.js";
 import { toast } from "./parts/feedback.js";
@@ -76,8 +76,9 @@ async function show() {
   try {
     view = route ? await route.view({ ...route, signal, again: show }) : h("p", {}, text.shell.unknown);
   } catch (error) {
-    if (error.name === "AbortError") return;
-    view = h("div", { class: "column" }, h("h1", { tabindex: "-1" }, text.shell.failed), errorNote(error));
+    complain(error, () => {
+      view = h("div", { class: "column" }, h("h1", { tabindex: "-1" }, text.shell.failed), errorNote(error));
+    });
   }
   if (signal.aborted) return;
   fill(main, view);

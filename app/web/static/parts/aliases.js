@@ -1,6 +1,6 @@
 // The aliases of a name: what each means, moved and rolled back; its traffic split between versions, and a shadow.
 
-import { ask } from "../api.js";
+import { ask, complain } from "../api.js";
 import { fill, h } from "../dom.js";
 import { number, percent, time } from "../format.js";
 import { text } from "../text.js";
@@ -21,7 +21,7 @@ export function aliasCard(model, aliases, newest, { signal, again }) {
       toast(text.aliases.moved(input.value.trim(), model.version));
       again();
     } catch (error) {
-      fill(problem, errorNote(error));
+      complain(error, () => fill(problem, errorNote(error)));
     }
   }
   const back = (alias) => async () => {
@@ -106,7 +106,7 @@ function openTraffic(alias, versions, { signal, again }) {
       toast(text.aliases.changedNow(alias.alias));
       again();
     } catch (error) {
-      fill(problem, errorNote(error));
+      complain(error, () => fill(problem, errorNote(error)));
     }
   }
   update();
@@ -143,6 +143,6 @@ function shadowReport(alias, signal) {
   const title = text.aliases.report(alias.alias);
   ask(`${pathOf(alias.name, alias.alias)}/report`, { signal })
     .then(({ data }) => fill(body, data.length ? table(columns, data.map(row), title) : h("p", { class: "small quiet" }, text.aliases.nothingYet)))
-    .catch((error) => error.name !== "AbortError" && fill(body, errorNote(error)));
+    .catch((error) => complain(error, () => fill(body, errorNote(error))));
   return h("div", { class: "stack" }, h("h3", {}, title), body);
 }

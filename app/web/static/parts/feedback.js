@@ -1,5 +1,6 @@
 // What the page says by itself: messages that go away, and questions before what cannot be undone.
 
+import { complain } from "../api.js";
 import { fill, h } from "../dom.js";
 import { text } from "../text.js";
 
@@ -12,6 +13,11 @@ export function toast(message) {
   const element = h("div", { class: "toast" }, message);
   region.append(element);
   setTimeout(() => element.remove(), 1000 * SECONDS);
+}
+
+/** Show the message of an error for some seconds. */
+export function toastError(error) {
+  complain(error, () => toast(error.message));
 }
 
 /** Ask before something; returns whether the answer was yes. */
@@ -45,7 +51,7 @@ export function action(name, work, props = {}) {
     try {
       await work();
     } catch (error) {
-      if (error.name !== "AbortError") toast(error.message);
+      toastError(error);
     } finally {
       button.disabled = false;
     }

@@ -1,6 +1,6 @@
 // A list of any length: pages are asked for as it is scrolled, and only rows near the window are elements.
 
-import { follow, pause } from "../api.js";
+import { complain, follow, pause } from "../api.js";
 import { fill, h } from "../dom.js";
 import { text } from "../text.js";
 import { empty, errorNote } from "./layout.js";
@@ -42,7 +42,7 @@ export function list({ columns, load, caption, nothing, signal, everySeconds, ne
       hasMore = page.has_more;
       draw();
     } catch (error) {
-      if (error.name !== "AbortError") fill(state, errorNote(error));
+      complain(error, () => fill(state, errorNote(error)));
     } finally {
       isLoading = false;
     }
@@ -58,8 +58,8 @@ export function list({ columns, load, caption, nothing, signal, everySeconds, ne
       items = page.has_more ? page.data.concat(rest.filter((item) => !known.has(item.id))) : page.data;
       hasMore = page.has_more && (rest.length ? hasMore : true);
       draw();
-    } catch {
-      // the next time
+    } catch (error) {
+      complain(error); // it is asked again
     }
   }
 
@@ -110,7 +110,7 @@ export function list({ columns, load, caption, nothing, signal, everySeconds, ne
       if (!signal.aborted) refresh();
     };
     // Where too many streams are open already, the clock alone says when to ask.
-    follow(news, { after: null, onEvent, isDone: () => signal.aborted, signal }).catch(() => {});
+    follow(news, { after: null, onEvent, isDone: () => signal.aborted, signal }).catch(complain);
   }
   more();
   return h("div", { class: "card flush" }, table, state);

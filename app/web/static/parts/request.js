@@ -28,11 +28,11 @@ export function pythonClient() {
 }
 
 /** A JSON value as Python writes it. */
-export function pythonValue(value, indent = "    ") {
+export function pythonValue(value) {
   if (value === null) return "None";
   if (value === true) return "True";
   if (value === false) return "False";
-  if (Array.isArray(value)) return `[${value.map((item) => pythonValue(item, indent)).join(", ")}]`;
-  if (typeof value === "object") return `{${Object.entries(value).map(([key, item]) => `${JSON.stringify(key)}: ${pythonValue(item, indent)}`).join(", ")}}`;
+  if (Array.isArray(value)) return `[${value.map(pythonValue).join(", ")}]`;
+  if (typeof value === "object") return `{${Object.entries(value).map(([key, item]) => `${JSON.stringify(key)}: ${pythonValue(item)}`).join(", ")}}`;
   return JSON.stringify(value);
 }

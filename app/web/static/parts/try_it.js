@@ -1,6 +1,6 @@
 // Try a model: a row, a text, a picture or a series, and its answers with probabilities and warnings.
 
-import { ask } from "../api.js";
+import { ask, complain } from "../api.js";
 import { fill, h } from "../dom.js";
 import { number, percent, value } from "../format.js";
 import { text } from "../text.js";
@@ -27,7 +27,7 @@ export function tryIt(model, { signal, onInput }) {
       const answer = await ask(path, { method: "POST", signal, ...options });
       fill(answers, answerNotes(answer));
     } catch (error) {
-      if (error.name !== "AbortError") fill(answers, errorNote(error));
+      complain(error, () => fill(answers, errorNote(error)));
     }
   }
   const predictRow = (row) => {

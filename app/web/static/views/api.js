@@ -1,6 +1,6 @@
 // The API's requests, drawn from its OpenAPI document, each with a form that sends it.
 
-import { ask } from "../api.js";
+import { ask, complain } from "../api.js";
 import { fill, h } from "../dom.js";
 import { word } from "../format.js";
 import { action, codeBlock } from "../parts/feedback.js";
@@ -86,7 +86,7 @@ function tryCard(operation, parameters, node, definitions) {
       const given = await ask(path(), { method: operation.method.toUpperCase(), query: query(), json });
       fill(answer, codeBlock(JSON.stringify(given, null, 2), text.api.answer));
     } catch (error) {
-      fill(answer, errorNote(error));
+      complain(error, () => fill(answer, errorNote(error)));
     }
   }
   return card(

@@ -1,11 +1,11 @@
 // Jobs side by side: what differs in what was asked for, what each has reached, and their curves in shared charts.
 
 import { ask, pause } from "../api.js";
-import { drawer, fill, h } from "../dom.js";
+import { drawer, h } from "../dom.js";
 import { duration, number, time, value, word } from "../format.js";
 import { MAX_COMPARED, MIN_COMPARED, idsIn } from "../parts/choice.js";
 import { chart } from "../parts/chart.js";
-import { toast } from "../parts/feedback.js";
+import { toastError } from "../parts/feedback.js";
 import { badge, card, empty, errorNote, page, table } from "../parts/layout.js";
 import { headCurveChart, measuresOf } from "../parts/measures.js";
 import { link } from "../router.js";
@@ -38,10 +38,8 @@ export async function compareView({ query, signal }) {
     draw("learning", learning, () => learningCard(learning, names));
     const listed = await Promise.all(jobs.map((job) => ask(`${pathOf(job.id)}/curves`, { signal })));
     const shared = sharedCurves(listed.map((curves) => curves.data));
-    if (JSON.stringify(shared) !== drawn.shared) {
-      drawn.shared = JSON.stringify(shared);
-      fill(boxes.curves, await curvesCard(shared, jobs, names, signal));
-    }
+    const curves = await curvesOf(shared, jobs, signal);
+    draw("curves", curves, () => curvesCard(curves, names));
   }
 
   async function live() {
@@ -54,7 +52,7 @@ export async function compareView({ query, signal }) {
     }
   }
 
-  if (jobs.length) live().catch((error) => error.name !== "AbortError" && toast(error.message));
+  if (jobs.length) live().catch(toastError);
   return page(text.compare.title, { crumb, meta: text.compare.about }, notes, Object.values(boxes));
 }
 
@@ -170,15 +168,18 @@ function sharedCurves(listed) {
   return [...jobsOf].filter(([, having]) => having.length > 1).map(([key, having]) => ({ kind: JSON.parse(key)[0], head: JSON.parse(key)[1], having }));
 }
 
-async function curvesCard(shared, jobs, names, signal) {
-  if (!shared.length) return null;
-  const charts = await Promise.all(
-    shared.map(async ({ kind, head, having }) => {
-      const curves = await Promise.all(having.map((index) => ask(`${pathOf(jobs[index].id)}/curves/${kind}`, { query: { head }, signal })));
-      const lines = curves.flatMap((curve, place) => curve.lines.map((line) => ({ ...line, name: curve.lines.length > 1 ? `${names[having[place]]}: ${line.name}` : names[having[place]] })));
-      return headCurveChart({ ...curves[0], lines });
-    }),
-  );
+/** What each chart shows: for each of the jobs that have the curve its number and the curve. */
+function curvesOf(shared, jobs, signal) {
+  const curveOf = async (index, kind, head) => ({ index, curve: await ask(`${pathOf(jobs[index].id)}/curves/${kind}`, { query: { head }, signal }) });
+  return Promise.all(shared.map(({ kind, head, having }) => Promise.all(having.map((index) => curveOf(index, kind, head)))));
+}
+
+function curvesCard(curves, names) {
+  if (!curves.length) return null;
+  const charts = curves.map((having) => {
+    const lines = having.flatMap(({ index, curve }) => curve.lines.map((line) => ({ ...line, name: curve.lines.length > 1 ? `${names[index]}: ${line.name}` : names[index] })));
+    return headCurveChart({ ...having[0].curve, lines });
+  });
   return card(text.job.curves, folded(charts));
 }
 

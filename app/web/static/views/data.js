@@ -1,6 +1,6 @@
 // Data: drop a file, and the list of datasets.
 
-import { ask, upload } from "../api.js";
+import { ask, complain, upload } from "../api.js";
 import { fill, h } from "../dom.js";
 import { ago, number, percent, time, word } from "../format.js";
 import { dropZone } from "../parts/drop.js";
@@ -28,7 +28,7 @@ export async function dataView({ signal }) {
       }, signal);
       go(["data", dataset.id]);
     } catch (error) {
-      if (error.name !== "AbortError") fill(state, errorNote(error));
+      complain(error, () => fill(state, errorNote(error)));
     }
   }
 

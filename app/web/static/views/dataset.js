@@ -4,7 +4,7 @@ import { ask, pause } from "../api.js";
 import { fill, h } from "../dom.js";
 import { bytes, number, percent, time, word } from "../format.js";
 import { histogram, sparkline } from "../parts/chart.js";
-import { action, confirmed, toast } from "../parts/feedback.js";
+import { action, confirmed, toast, toastError } from "../parts/feedback.js";
 import { badge, bars, card, errorNote, figure, page, pairs, select, table, tableCard } from "../parts/layout.js";
 import { decisionTable, optionButtons, warningNotes } from "../parts/notices.js";
 import { schemaForm } from "../parts/schema_form.js";
@@ -65,8 +65,8 @@ async function waitUntilRead(path, signal, again) {
       if (now.status !== "preparing") break;
     }
     again();
-  } catch {
-    // the view was left
+  } catch (error) {
+    toastError(error);
   }
 }
 

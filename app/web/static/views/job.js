@@ -1,9 +1,9 @@
 // One job, live: phase and progress, what `auto` chose, curves, results, and its story.
 
-import { ask, download, follow, pause } from "../api.js";
+import { ask, complain, download, follow, pause } from "../api.js";
 import { drawer, fill, h } from "../dom.js";
 import { bytes, clock, duration, number, percent, time, word } from "../format.js";
-import { action, codeBlock, confirmed, toast } from "../parts/feedback.js";
+import { action, codeBlock, confirmed, toastError } from "../parts/feedback.js";
 import { badge, card, errorNote, field, figure, page, pairs, table, tableCard } from "../parts/layout.js";
 import { comparisonCard, headCards, headCurves, learningCharts } from "../parts/measures.js";
 import { decisionTable, warningNotes } from "../parts/notices.js";
@@ -70,11 +70,10 @@ export async function jobView({ params, signal }) {
     if (isAtEnd) log.scrollTop = log.scrollHeight;
   }
 
-  const complain = (error) => error.name !== "AbortError" && toast(error.message); // the view may be left at any time
   show();
   const isDone = async () => ENDED.includes((await ask(path, { signal })).status);
-  follow(`${path}/events`, { onEvent: append, isDone, signal: isFollowing.signal }).catch(complain);
-  live().catch(complain);
+  follow(`${path}/events`, { onEvent: append, isDone, signal: isFollowing.signal }).catch(toastError);
+  live().catch(toastError);
   return page(
     titleOf(job),
     { crumb: { href: "#/jobs", name: text.jobs.title }, meta: boxes.meta, actions: boxes.actions },
@@ -133,7 +132,7 @@ function extend(job, path) {
         dialog.close();
         go(["jobs", longer.id]);
       } catch (error) {
-        fill(problem, errorNote(error));
+        complain(error, () => fill(problem, errorNote(error)));
       }
     }
     document.body.append(dialog);
@@ -163,7 +162,7 @@ function resultsOf(job, path, signal) {
   if (job.status === "succeeded" && metrics?.heads && Object.keys(metrics.heads).length) {
     const holder = h("div", { class: "grid" });
     parts.push(card(text.job.curves, holder));
-    headCurves(job.id, signal).then((charts) => fill(holder, charts)).catch(() => holder.parentElement?.remove());
+    headCurves(job.id, signal).then((charts) => fill(holder, charts)).catch((error) => complain(error, () => holder.parentElement?.remove()));
   }
   if (job.status === "succeeded" && ["export", "batch_prediction"].includes(job.kind)) parts.push(filesCard(path, signal));
   return parts;
@@ -183,7 +182,7 @@ export function estimateFigures(metrics) {
 
 function filesCard(path, signal) {
   const body = h("div", { class: "stack" });
-  ask(`${path}/files`, { signal }).then((files) => fill(body, files.data.map((file) => h("div", { class: "row" }, action(text.job.download(file.name), () => save(file)), h("span", { class: "quiet" }, bytes(file.bytes)))))).catch(() => {});
+  ask(`${path}/files`, { signal }).then((files) => fill(body, files.data.map((file) => h("div", { class: "row" }, action(text.job.download(file.name), () => save(file)), h("span", { class: "quiet" }, bytes(file.bytes)))))).catch(toastError);
   return card(text.job.files, body);
 }
 

@@ -1,6 +1,6 @@
 // Keys: who may do what in a project, for administrators; by default in that of the key that asks.
 
-import { ask } from "../api.js";
+import { ask, complain } from "../api.js";
 import { fill, h, uniqueId } from "../dom.js";
 import { time } from "../format.js";
 import { action, codeBlock, confirmed } from "../parts/feedback.js";
@@ -49,7 +49,7 @@ function newKeyCard(fresh, project) {
       name.value = "";
       fill(fresh, card(text.keys.made(key.name), h("p", {}, text.keys.once), codeBlock(key.secret, text.keys.secret)));
     } catch (error) {
-      fill(fresh, errorNote(error));
+      complain(error, () => fill(fresh, errorNote(error)));
     }
   }
   return card(

@@ -1,6 +1,6 @@
 // One model: try it, how good it is, its aliases, where it comes from, and how to use it.
 
-import { ask } from "../api.js";
+import { ask, complain } from "../api.js";
 import { fill, h } from "../dom.js";
 import { bytes, number, time, value, word } from "../format.js";
 import { aliasCard, MAX_VERSIONS } from "../parts/aliases.js";
@@ -40,7 +40,7 @@ export async function modelView({ params, signal, again }) {
     action(text.common.delete, () => remove(model), { class: "danger" }),
   ];
   const hasHeads = model.job && Object.keys(model.metrics.heads ?? {}).length > 0;
-  if (hasHeads) headCurves(model.job, signal).then((charts) => fill(curves, charts)).catch(() => curvesCard.remove());
+  if (hasHeads) headCurves(model.job, signal).then((charts) => fill(curves, charts)).catch((error) => complain(error, () => curvesCard.remove()));
   return page(
     `${model.name} · ${text.models.versionOf(model.version)}`,
     { crumb: { href: "#/models", name: text.models.title }, meta, actions },

@@ -1,6 +1,6 @@
 // A training: what to learn and from what; everything else is decided for the data, unless it is set here or searched.
 
-import { ask, pause } from "../api.js";
+import { ask, complain, pause } from "../api.js";
 import { fill, h, uniqueId } from "../dom.js";
 import { word } from "../format.js";
 import { action } from "../parts/feedback.js";
@@ -132,7 +132,7 @@ export async function newJobView({ query, signal }) {
       const job = await ask("/v1/jobs", { method: "POST", json: request() });
       go(["jobs", job.id]);
     } catch (error) {
-      fill(problem, errorNote(error));
+      complain(error, () => fill(problem, errorNote(error)));
     }
   }
 
@@ -147,7 +147,7 @@ export async function newJobView({ query, signal }) {
       }
       fill(estimate, job.status === "succeeded" ? estimateFigures(job.metrics) : errorNote(job.error ?? { message: word(job.status) }));
     } catch (error) {
-      if (error.name !== "AbortError") fill(estimate, errorNote(error));
+      complain(error, () => fill(estimate, errorNote(error)));
     }
   }
 

@@ -1,6 +1,6 @@
 // Projects: what each may use and who works in it, for administrators.
 
-import { ask } from "../api.js";
+import { ask, complain } from "../api.js";
 import { fill, h } from "../dom.js";
 import { bytes, duration, number } from "../format.js";
 import { action, codeBlock } from "../parts/feedback.js";
@@ -71,7 +71,7 @@ function newProjectCard(fresh) {
       event.target.reset();
       fill(fresh, card(text.projects.made(project), h("p", {}, text.keys.once), codeBlock(key.secret, text.keys.secret)));
     } catch (error) {
-      fill(fresh, errorNote(error));
+      complain(error, () => fill(fresh, errorNote(error)));
     }
   }
   return card(
@@ -112,7 +112,7 @@ function changeLimits(project, again) {
       dialog.close();
       again();
     } catch (error) {
-      fill(problem, errorNote(error));
+      complain(error, () => fill(problem, errorNote(error)));
     }
   }
   document.body.append(dialog);

@@ -1,6 +1,6 @@
 // Sign in: the key is tried before it is kept, and stays in this tab alone.
 
-import { ask } from "../api.js";
+import { ask, complain } from "../api.js";
 import { fill, h } from "../dom.js";
 import { errorNote, field } from "../parts/layout.js";
 import { session } from "../session.js";
@@ -12,12 +12,20 @@ export function signInView(icon, onSignedIn) {
   const problem = h("div");
   const button = h("button", { class: "primary" }, text.signIn.button);
 
+  function refuse(error) {
+    fill(problem, errorNote(error));
+    input.focus();
+  }
+
   async function signIn(event) {
     event.preventDefault();
     const key = input.value.trim();
+    if (!/^[\x21-\x7e]+$/.test(key)) {
+      refuse({ message: text.signIn.malformed });
+      return;
+    }
     button.disabled = true;
     try {
-      if (!/^[\x21-\x7e]+$/.test(key)) throw new Error(text.signIn.malformed);
       await ask("/v1/datasets", { query: { limit: 1 }, key });
       session.begin(key);
       onSignedIn();
@@ -27,8 +35,7 @@ export function signInView(icon, onSignedIn) {
         onSignedIn();
         return;
       }
-      fill(problem, errorNote(error.status === 401 ? new Error(text.signIn.refused) : error));
-      input.focus();
+      complain(error, () => refuse(error.status === 401 ? { message: text.signIn.refused } : error));
     } finally {
       button.disabled = false;
     }

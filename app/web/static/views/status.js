@@ -3,6 +3,7 @@
 import { ask, pause } from "../api.js";
 import { fill, h } from "../dom.js";
 import { bytes, number, word } from "../format.js";
+import { toastError } from "../parts/feedback.js";
 import { badge, bars, card, figure, page, pairs } from "../parts/layout.js";
 import { text } from "../text.js";
 
@@ -47,6 +48,6 @@ export async function statusView({ signal }) {
   }
 
   await update();
-  live().catch(() => {});
+  live().catch(toastError);
   return page(text.status.title, { meta: text.status.about }, card(text.status.health, health), card(text.status.jobs, work), card(text.status.storage, room));
 }

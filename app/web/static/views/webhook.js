@@ -1,9 +1,9 @@
 // One webhook: what its receiver says, its secret, and what became of its messages.
 
-import { ask, pause } from "../api.js";
+import { ask, complain, pause } from "../api.js";
 import { fill, h } from "../dom.js";
 import { ago, duration, number, time, word } from "../format.js";
-import { action, codeBlock, confirmed, toast } from "../parts/feedback.js";
+import { action, codeBlock, confirmed, toast, toastError } from "../parts/feedback.js";
 import { badge, card, errorNote, field, page, pairs, select } from "../parts/layout.js";
 import { list } from "../parts/list.js";
 import { go } from "../router.js";
@@ -50,7 +50,7 @@ export async function webhookView({ params, query, signal, again }) {
       const sentence = answer.delivered ? text.webhooks.accepted(answer.status, duration(answer.seconds)) : text.webhooks.refused(answer.error);
       fill(said, h("p", { class: answer.delivered ? "note" : "note bad" }, sentence));
     } catch (error) {
-      fill(said, errorNote(error));
+      complain(error, () => fill(said, errorNote(error)));
     }
   }
 
@@ -72,7 +72,7 @@ export async function webhookView({ params, query, signal, again }) {
   }
 
   show();
-  live().catch(() => {});
+  live().catch(toastError);
   return page(
     titleOf(webhook),
     { crumb: { href: "#/webhooks", name: text.webhooks.title }, meta, actions },

@@ -1,6 +1,6 @@
 // Webhooks: the list, and the form by which one is made or changed.
 
-import { ask } from "../api.js";
+import { ask, complain } from "../api.js";
 import { fill, h, uniqueId } from "../dom.js";
 import { ago, time } from "../format.js";
 import { codeBlock } from "../parts/feedback.js";
@@ -50,7 +50,7 @@ export function webhookForm({ webhook = null, button, send }) {
       fill(problem);
       if (!webhook) event.target.reset();
     } catch (error) {
-      fill(problem, errorNote(error));
+      complain(error, () => fill(problem, errorNote(error)));
     }
   }
   return h(
