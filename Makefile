@@ -11,7 +11,7 @@ PEERS ?= bench-peers
 export OMP_NUM_THREADS ?= 1
 unexport PYTHONDONTWRITEBYTECODE # each process that tests start would compile every file anew
 
-.PHONY: help install test slow browser notebooks guide fuzz check chaos fire demo bench mlflow label-studio openapi-python-client helm lock clean
+.PHONY: help install test slow exhaustive browser notebooks guide fuzz check chaos fire demo bench mlflow label-studio openapi-python-client helm lock clean
 
 help: ## Say what can be made
 	@grep -E '^[a-z -]+:.*##' Makefile | sed 's/:.*##/\t/'
@@ -32,7 +32,10 @@ test: $(STAMP) ## Run all fast tests
 	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadgroup --no-loadscope-reorder -m "not slow and not gpu and not browser"
 
 slow: $(STAMP) ## Run the slow tests
-	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadgroup --no-loadscope-reorder -m "slow and not gpu"
+	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadgroup --no-loadscope-reorder -m "slow and not exhaustive and not gpu"
+
+exhaustive: $(STAMP) ## Run the tests that try every moment of a kill and a hundred interleavings, before a release
+	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadgroup --no-loadscope-reorder -m exhaustive
 
 browser: $(STAMP) ## Run the tests of the page in Chromium, Debian's or the one that CHROMIUM names; KEEP=1 writes its pictures anew
 	$(BIN)/python -m pytest -m browser tests/browser

@@ -1,6 +1,5 @@
 """`graftwork api`: the HTTP API under uvicorn."""
 
-import gc
 import logging
 import resource
 import socket
@@ -13,6 +12,7 @@ from app.cli.database import exit_unless_usable
 from app.cli.short_protocol import short_protocol
 from app.cli.watched_server import WatchedServer
 from app.kit import logs
+from app.kit.process import permanent
 from app.main import create_app
 from app.settings import Settings
 
@@ -38,9 +38,8 @@ def run() -> None:
     exit_unless_usable(settings, may_be_away=True)
     logs.configure("api")
     threadpool_limits(1, user_api="blas")  # NumPy computes small batches, which two threads take twice the time for
-    app = create_app(settings)
-    gc.collect()
-    gc.freeze()  # modules and routes live to the end: no search for garbage is to go through them
+    with permanent():
+        app = create_app(settings)
     config = uvicorn.Config(
         app,
         host=settings.host,

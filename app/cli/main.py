@@ -67,8 +67,10 @@ def up(host: Host = None, port: Port = None, data: Data = None) -> None:
 def api(host: Host = None, port: Port = None, data: Data = None) -> None:
     """Run the HTTP API."""
     _environment(host=host, port=port, data=data)
-    from app.cli.api import run  # noqa: PLC0415 - keeps --help fast
+    from app.kit.process import permanent  # noqa: PLC0415 - keeps --help fast
 
+    with permanent():
+        from app.cli.api import run  # noqa: PLC0415 - the same
     run()
 
 

@@ -15,9 +15,9 @@ import httpx
 from app.cli.broker import EmbeddedBroker
 from app.cli.keys import write_first_key
 from app.cli.prepare import prepare
-from app.cli.weights import is_any_here
 from app.kit.files import keep_private
 from app.kit.process import die_with_parent, free_port
+from app.models.published import is_any_here
 from app.settings import Settings
 
 _READY_SECONDS = 60.0
@@ -125,7 +125,7 @@ def run() -> int:
         url = f"http://{_reachable(settings.host)}:{port}"
         _wait_ready(url, next(child for child in children if child.name == "api"))
         _print_welcome(url, key, settings)
-        if settings.bring_in_weights and is_any_here(settings):
+        if settings.bring_in_weights and is_any_here(settings.weights_folder):
             weights.process = weights.start()
         while True:
             time.sleep(0.5)

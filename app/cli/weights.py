@@ -17,11 +17,6 @@ from app.settings import Settings
 _NICENESS = 10  # whoever serves or trains comes first
 
 
-def is_any_here(settings: Settings) -> bool:
-    """Return whether any published weights are on this machine."""
-    return any(find(weights, settings.weights_folder) is not None for weights in PUBLISHED)
-
-
 def run(project: str = PROJECT) -> None:
     """Bring in what is here and has never been in the project; print each model."""
     os.nice(_NICENESS)

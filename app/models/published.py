@@ -161,6 +161,11 @@ def find(weights: PublishedWeights, folder: Path | None) -> Place | None:
     return None
 
 
+def is_any_here(folder: Path | None) -> bool:
+    """Return whether any published weights are on this machine."""
+    return any(find(weights, folder) is not None for weights in PUBLISHED)
+
+
 def fetch(weights: PublishedWeights, folder: Path | None, target: Path) -> dict[str, Path]:
     """Copy the files into the folder `target`; return their paths by name.
 

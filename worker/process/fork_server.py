@@ -10,7 +10,6 @@ forked twice: the process in between ends at once, whereupon the kernel makes it
 the fork server harms no trainer.
 """
 
-import gc
 import os
 import socket
 import sys
@@ -18,21 +17,19 @@ import time
 import warnings
 
 from app.kit import logs
-from app.kit.process import die_with_parent, name_process
+from app.kit.process import die_with_parent, name_process, permanent
 from worker.process import trainer
 
 
 def import_all() -> None:
     """Import what every job uses, and what optimizers would import at their first step."""
     os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"  # to look for a GPU must not begin to use it
-    import sklearn.ensemble  # noqa: F401, PLC0415 - as below: of what fits estimators
-    import torch._dynamo  # noqa: F401, PLC0415 - imported late: the supervisor's death is to be seen in the meantime
+    with permanent():
+        import sklearn.ensemble  # noqa: F401, PLC0415 - as below: of what fits estimators
+        import torch._dynamo  # noqa: F401, PLC0415 - imported late: the supervisor's death is to be seen in the meantime
 
-    from app.jobs import kinds  # noqa: F401, PLC0415
-    from worker.process import runner  # noqa: F401, PLC0415
-
-    gc.collect()
-    gc.freeze()  # pages that nobody writes stay shared
+        from app.jobs import kinds  # noqa: F401, PLC0415
+        from worker.process import runner  # noqa: F401, PLC0415
 
 
 def _serve(control: socket.socket, supervisor: int) -> bool:

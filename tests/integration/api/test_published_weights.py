@@ -16,7 +16,7 @@ import pytest
 from app.cli import weights
 from app.dependencies import Services
 from app.models import service
-from app.models.published import BY_SOURCE, PublishedFile, find
+from app.models.published import BY_SOURCE, PublishedFile, find, is_any_here
 from tests.support.http import Http
 from tests.support.problems import check_problem
 from tests.support.weights import CONFIG, MINILM, VOCAB, as_file, small_bert
@@ -193,7 +193,7 @@ def test_all_that_is_here_is_brought_in_once(
     client: Http, services: Services, small: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(weights, "PUBLISHED", (BY_SOURCE["minilm"],))
-    assert weights.is_any_here(services.settings)
+    assert is_any_here(services.settings.weights_folder)
     project = "default"
     assert weights.bring_in_all(services.settings, project) == ["all-MiniLM-L6-v2 (Apache-2.0) is the model minilm@1."]
     assert weights.bring_in_all(services.settings, project) == []
@@ -201,4 +201,4 @@ def test_all_that_is_here_is_brought_in_once(
     assert weights.bring_in_all(services.settings, project) == [], "who deletes a model does not want it"
     assert client.get("/v1/models").json()["data"] == []
     shutil.rmtree(small)
-    assert not weights.is_any_here(services.settings)
+    assert not is_any_here(services.settings.weights_folder)

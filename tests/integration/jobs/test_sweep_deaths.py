@@ -74,17 +74,18 @@ def run_with_a_kill(settings: Settings, database: Database, moment: int, monkeyp
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
+@pytest.mark.parametrize("step", [16, pytest.param(2, marks=pytest.mark.exhaustive)])
 def test_a_kill_between_any_two_transactions_loses_and_doubles_no_trial(
-    client: Http, settings: Settings, database: Database, dataset: str, monkeypatch: pytest.MonkeyPatch
+    client: Http, settings: Settings, database: Database, dataset: str, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
-    """Every moment on one of the two databases, the next on the other."""
+    """By steps of two every moment: on one of the two databases this one, on the other the next."""
     halving = {"kind": "successive_halving", "sampler": "tpe", "reduction_factor": 2}
     training = {**BASE_TRAINING, "epochs": 2, "checkpoint_steps": 4}
     body = sweep(dataset, trials=3, algorithm=halving, metric="val/loss", base=base(dataset, training=training))
     undisturbed = submit(client, body)
     run_jobs(settings)
-    wanted = job_of(client, undisturbed)
-    assert wanted["status"] == "succeeded", wanted["error"]
+    expected = job_of(client, undisturbed)
+    assert expected["status"] == "succeeded", expected["error"]
     moment, kills = 2 if settings.database_url else 3, 0
     while True:
         job = submit(client, body)
@@ -92,10 +93,10 @@ def test_a_kill_between_any_two_transactions_loses_and_doubles_no_trial(
             break
         done = job_of(client, job)
         assert done["status"] == "succeeded", (moment, done["error"])
-        assert tried(done) == tried(wanted), moment
+        assert tried(done) == tried(expected), moment
         assert weights(client, job) == weights(client, undisturbed), moment
         assert len(trials_of(client, job)) == 3
-        moment, kills = moment + 2, kills + 1
+        moment, kills = moment + step, kills + 1
     assert kills >= 5
 
 

@@ -1,6 +1,7 @@
 """Events and texts as they come."""
 
 import json
+from typing import Any
 
 import httpx
 import pytest
@@ -49,6 +50,28 @@ def test_a_stream_that_is_refused_for_a_while_is_asked_for_again(connect: Connec
     graftwork, pauses = connect(service)
     assert [event["seq"] for event in graftwork.jobs.follow("job_1")] == [1]
     assert len(pauses) == 2
+
+
+def test_a_projects_stream_goes_on_where_it_broke_and_gives_each_event_once(connect: Connect) -> None:
+    events = [{"seq": seq, "id": f"{seq}.0~job_1~{seq}", "type": "x"} for seq in (1, 2, 3)]
+    stories = iter(["id: 0.0~~0\n\n" + _written(*events[:2]), _written(*events[1:])])  # the second repeats an event
+    resumed: list[str | None] = []
+
+    def service(request: httpx.Request) -> httpx.Response:
+        resumed.append(request.headers.get("last-event-id"))
+        if len(resumed) == 2:
+            msg = "broken before its first event"
+            raise httpx.ReadError(msg)
+        return httpx.Response(200, text=next(stories), headers={"content-type": "text/event-stream"})
+
+    graftwork, _ = connect(service)
+    followed = graftwork.jobs.follow_all()
+    assert [next(followed).seq for _ in events] == [1, 2, 3]
+    assert resumed == [None, events[1]["id"], events[1]["id"]]
+
+
+def _written(*events: dict[str, Any]) -> str:
+    return "".join(f"id: {event['id']}\ndata: {json.dumps(event)}\n\n" for event in events)
 
 
 @pytest.mark.parametrize(("status", "tries"), [(503, MAX_ATTEMPTS), (404, 1)])

@@ -55,11 +55,16 @@ def test_it_is_woken_and_begins_at_once_where_that_is_asked_for(running: list[Co
     assert thread.calls.acquire(timeout=HANGS)
     thread.wake()
     assert thread.calls.acquire(timeout=HANGS)
+    thread.wake()
+    assert thread.calls.acquire(timeout=HANGS)
+    thread.stop()
+    assert not thread.calls.acquire(blocking=False), "each wake is a single call"
 
 
 def test_it_does_not_act_before_its_time(running: list[Counting]) -> None:
     thread = started(running, Counting(NEVER))
     thread.stop()
+    assert not thread._thread.is_alive(), "it need not wait for its time"
     assert not thread.calls.acquire(blocking=False)
 
 

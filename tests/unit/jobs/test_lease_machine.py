@@ -280,6 +280,7 @@ def test_no_interleaving_breaks_what_is_promised() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.timeout(900)
 def test_no_interleaving_of_a_hundred_breaks_what_is_promised() -> None:
     run(100)
