@@ -70,7 +70,7 @@ def test_the_page_names_every_command_and_exit_code() -> None:
 
 WITHOUT = {  # methods of the client that need no command
     "datasets": {"report", "preview", "leaks", "wait"},  # show and warnings print what is in them
-    "models": {"get_alias", "predict_by_several", "stream", "download"},  # export and `jobs download` write files
+    "models": {"get_alias", "predict_by_several", "download"},  # export and `jobs download` write files
 }
 
 

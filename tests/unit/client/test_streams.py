@@ -117,16 +117,51 @@ def test_an_answer_that_is_no_event_stream_is_told_so(connect: Connect) -> None:
         list(graftwork.jobs.follow("job_1"))
 
 
+TEXT = {"content-type": "text/event-stream"}
+PIECE = 'event: text\ndata: {"prompt": 0, "continuation": 0, "text": "a"}\n\n'
+RESULT = 'event: result\ndata: {"warnings": []}\n\n'
+
+
 def test_a_stream_of_text_ends_in_the_error_that_came(connect: Connect) -> None:
     problem = {"status": 504, "code": "deadline_exceeded", "detail": "too slow"}
-    story = f'event: text\ndata: {{"input": 0, "text": "a"}}\n\nevent: error\ndata: {json.dumps(problem)}\n\n'
 
     def service(request: httpx.Request) -> httpx.Response:
-        assert json.loads(request.read()) == {"inputs": ["once"], "max_tokens": 3}
-        return httpx.Response(200, text=story, headers={"content-type": "text/event-stream"})
+        assert json.loads(request.read()) == {"inputs": ["once"], "max_tokens": 3, "seed": 0}
+        return httpx.Response(200, text=f"{PIECE}event: error\ndata: {json.dumps(problem)}\n\n", headers=TEXT)
 
     graftwork, _ = connect(service)
     pieces = graftwork.models.stream("m", "once", max_tokens=3)
-    assert next(pieces)["text"] == "a"
+    assert next(pieces) == {"prompt": 0, "continuation": 0, "text": "a"}
     with pytest.raises(DeadlineError, match="too slow"):
         next(pieces)
+
+
+def test_a_stream_of_text_is_asked_for_again_until_a_piece_has_come(connect: Connect) -> None:
+    asked = [
+        httpx.Response(503, json={"detail": "starting"}, headers={"retry-after": "2"}),
+        httpx.Response(200, text="", headers=TEXT),
+        httpx.Response(200, text=PIECE + RESULT, headers=TEXT),
+        httpx.Response(200, text=PIECE, headers=TEXT),
+    ]
+    responses = iter(asked)
+    graftwork, pauses = connect(lambda _: next(responses))
+    assert [piece["text"] for piece in graftwork.models.stream("m", "once")] == ["a"]
+    assert len(pauses) == 2
+    pieces = graftwork.models.stream("m", "once")
+    assert next(pieces)["text"] == "a"
+    with pytest.raises(UnreachableError, match="before the result"):
+        next(pieces)
+    assert next(responses, None) is None, "what has begun is not begun again"
+
+
+def test_streams_of_many_texts_are_several_requests(connect: Connect) -> None:
+    bodies = []
+
+    def service(request: httpx.Request) -> httpx.Response:
+        bodies.append(json.loads(request.read()))
+        return httpx.Response(200, text=PIECE + RESULT, headers=TEXT)
+
+    graftwork, _ = connect(service)
+    pieces = list(graftwork.models.stream("m", list(map(str, range(300))), seed=5))
+    assert [piece["prompt"] for piece in pieces] == [0, 256]
+    assert [(len(body["inputs"]), body["seed"]) for body in bodies] == [(256, 5), (44, 261)]

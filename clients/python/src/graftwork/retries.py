@@ -49,9 +49,13 @@ class Retries:
             if self._failures >= MAX_ATTEMPTS or waits_too_long or not _is_temporary(error, retry_after):
                 raise error
         elif self._failures >= MAX_ATTEMPTS or self._nothing_listens(error, pause):
-            raise unreachable(self._url, error) from error
+            raise self.error_of(error) from error
         self._waited += pause
         return pause
+
+    def error_of(self, error: httpx.TransportError | GraftworkApiError) -> GraftworkApiError | UnreachableError:
+        """Return the error that is raised where no further attempt is made."""
+        return error if isinstance(error, GraftworkApiError) else unreachable(self._url, error)
 
     def _nothing_listens(self, error: httpx.TransportError, pause: float) -> bool:
         """Whether the service has never answered this client, and cannot be connected to."""

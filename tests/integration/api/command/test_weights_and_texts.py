@@ -3,20 +3,32 @@
 import dataclasses
 import hashlib
 import json
+import os
+import signal
+import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import pytest
 from typer.testing import CliRunner
 
 from app.dependencies import Services
 from app.models.published import BY_SOURCE, PublishedFile
+from app.predictions import endpoints
+from app.predictions.stream import generation_lines
 from graftwork.command.commands import app as commands
+from graftwork.command.session import INTERRUPTED
 from tests.support.models import add_bundle
+from tests.support.servers import HANGS
 from tests.support.texts import CHARACTERS, SMALL, run_of, text_data
 from tests.support.weights import CONFIG, PIXELS, VIT, VOCAB, as_file, small_bert, small_vit
 
 from .conftest import Run
+
+Growing: TypeAlias = tuple["subprocess.Popen[bytes]", threading.Event]
 
 pytestmark = pytest.mark.one_database("sqlite")  # imports and generations are tested on both elsewhere
 
@@ -125,6 +137,70 @@ def test_texts_are_continued(run: Run, tmp_path: Path) -> None:
     assert stopped[0]["continuations"][0]["finish"] == "stop"
     long = json.loads(run(*words, "abc" * 200, "--json").stdout)
     assert long[0]["truncated"], "a text that is too long for a path is a text"
+
+
+@pytest.mark.usefixtures("verses")
+def test_continuations_stand_in_their_order_whichever_grows_first(run: Run) -> None:
+    words = ("generate", "verses", "ab", "c", "--max-tokens", "9", "--temperature", "1", "--n", "3")
+    for more in ((), ("--stop", "b"), ("--temperature", "0", "--set", "beams=3")):
+        generations = json.loads(run(*words, *more, "--json").stdout)
+        texts = [whole["text"] for generation in generations for whole in generation["continuations"]]
+        assert len(texts) == 6
+        assert run(*words, *more).stdout == "\n\n".join(texts) + "\n"
+        assert run(*words, *more, "--quiet").stdout == "\n\n".join(texts) + "\n"
+
+
+@pytest.fixture
+def growing(run: Run, verses: None, url: str, key: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Growing]:
+    """The program, continuing a text, of which one piece has come: the next waits until the program is let go on."""
+    go_on = threading.Event()
+
+    def waiting(*arguments: Any) -> Iterator[bytes]:
+        lines = generation_lines(*arguments)
+        yield next(lines)
+        assert go_on.wait(HANGS)
+        yield from lines
+
+    monkeypatch.setattr(endpoints, "generation_lines", waiting)
+    words = ("graftwork.command.main", "generate", "verses", "ab", "--max-tokens", "5", "--url", url)
+    environment = {**os.environ, "GRAFTWORK_KEY": key}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-m", *words], env=environment, **pipes) as program:
+        yield program, go_on
+        go_on.set()
+
+
+def test_a_text_is_shown_while_it_grows(run: Run, growing: Growing) -> None:
+    program, go_on = growing
+    assert program.stdout
+    first = program.stdout.read(1)
+    go_on.set()
+    whole = first + program.stdout.read()
+    assert program.wait(HANGS) == 0
+    assert whole.decode() == run("generate", "verses", "ab", "--max-tokens", "5").stdout
+    assert len(whole) > len("a\n")
+
+
+def test_an_interrupt_ends_a_text(growing: Growing) -> None:
+    program, _ = growing
+    assert program.stdout
+    program.stdout.read(1)
+    program.send_signal(signal.SIGINT)
+    assert program.stdout.read() == b"\n", "the next prompt stands on a line of its own"
+    assert program.wait(HANGS) == INTERRUPTED
+    assert program.stderr
+    assert program.stderr.read() == b""
+
+
+def test_a_reader_who_has_seen_enough_ends_a_text(growing: Growing) -> None:
+    program, go_on = growing
+    assert program.stdout
+    assert program.stderr
+    program.stdout.read(1)
+    program.stdout.close()
+    go_on.set()
+    assert program.wait(HANGS) == 0
+    assert program.stderr.read() == b""
 
 
 @pytest.mark.usefixtures("verses")

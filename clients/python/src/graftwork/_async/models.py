@@ -1,10 +1,11 @@
 """The resource /v1/models, its aliases, and the answers of models."""
 
 import builtins
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, Unpack, overload
 
+import httpx
 from httpx_sse import EventSource
 
 from graftwork import answers, requests
@@ -269,10 +270,8 @@ class AsyncModels:
         self, ref: str, inputs: Any, *, routing_key: str | None = None, **options: Unpack[requests.GenerationOptions]
     ) -> Generations:
         """Return one generation per text: its `continuations`, and whether the text was `truncated`."""
-        rows, seed = to_json(rows_of(inputs)), options.get("seed", 0)
         generations = Generations(index=index_of(inputs))
-        for start in range(0, max(len(rows), 1), MAX_PROMPTS):  # a text's seed is that of its place among all
-            body = {"inputs": rows[start : start + MAX_PROMPTS], **options, "seed": (seed + start) % MAX_SEED}
+        for _, body in _bodies_of(inputs, options):
             answer = await self._transport.send(
                 "POST /v1/models/{ref}/generations", ref, json=body, headers=_routing(routing_key)
             )
@@ -282,12 +281,29 @@ class AsyncModels:
     async def stream(
         self, ref: str, inputs: Any, *, routing_key: str | None = None, **options: Unpack[requests.GenerationOptions]
     ) -> AsyncIterator[Json]:
-        """Yield the pieces by which continuations of at most 256 texts grow: `text`, and which text it belongs to.
+        """Yield the pieces by which continuations grow: `text`, and of which `continuation` of which `prompt` it is.
+
+        A request that is refused temporarily, or whose connection breaks, is sent again until a piece of it has come.
 
         Raises:
             GraftworkApiError: the service refused the request, or could not finish it; what was yielded stays true.
+            UnreachableError: the service could not be reached, or no longer; what was yielded stays true.
         """
-        body = {"inputs": to_json(rows_of(inputs)), **options}
+        for start, body in _bodies_of(inputs, options):
+            retries, ended, begun = self._transport.retries(), False, False
+            while not ended:
+                try:
+                    async for piece in self._pieces(ref, body, routing_key):
+                        begun = True
+                        yield {**piece, "prompt": start + piece["prompt"]}
+                    ended = True
+                except (httpx.TransportError, GraftworkApiError) as error:
+                    if begun:
+                        raise retries.error_of(error) from error
+                    await self._transport.sleep(retries.pause_after(error))
+
+    async def _pieces(self, ref: str, body: Json, routing_key: str | None) -> AsyncIterator[Json]:
+        """Yield the pieces of one request's continuations."""
         headers = {"Accept": "text/event-stream", **_routing(routing_key)}
         route = "POST /v1/models/{ref}/generations"
         async with self._transport.stream(route, ref, json=body, headers=headers) as response:
@@ -299,6 +315,19 @@ class AsyncModels:
                     yield event.json()
                 elif event.event == "result":
                     self._transport.doubts.report(event.json())
+                    return
+        msg = "the stream ended before the result"
+        raise httpx.RemoteProtocolError(msg)
+
+
+def _bodies_of(inputs: Any, options: Mapping[str, Any]) -> Iterator[tuple[int, Json]]:
+    """Yield the bodies of the requests that continue texts, each with the place of its first text.
+
+    The seed of a text is that of its place among all of them.
+    """
+    rows, seed = to_json(rows_of(inputs)), options.get("seed", 0)
+    for start in range(0, max(len(rows), 1), MAX_PROMPTS):
+        yield start, {"inputs": rows[start : start + MAX_PROMPTS], **options, "seed": (seed + start) % MAX_SEED}
 
 
 def _conditions(*, if_match: int | None = None, if_none_match: bool = False) -> dict[str, str]:

@@ -3,7 +3,8 @@
 import csv
 import json
 import sys
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -212,18 +213,49 @@ def generate(  # noqa: PLR0913 - the options of a command
     stop: Annotated[list[str] | None, typer.Option(help="A text before which a continuation ends.")] = None,
     options: Settings = None,
 ) -> None:
-    """Let a model continue texts, and print the continuations, an empty line between two."""
+    """Let a model continue texts, and print the continuations as they grow, an empty line between two."""
     _check(out, (".json", ".jsonl"))
-    fields = {"max_tokens": max_tokens, "temperature": temperature, "n": n, "seed": seed, "stop": stop or None}
-    fields = {field: value for field, value in fields.items() if value is not None}
-    generations = at.graftwork.models.generate(
-        model, [*map(_beginning, beginnings)], **{**fields_of(options), **fields}
-    )
+    given = {"max_tokens": max_tokens, "temperature": temperature, "n": n, "seed": seed, "stop": stop or None}
+    fields = fields_of(options) | {field: value for field, value in given.items() if value is not None}
+    texts = [*map(_beginning, beginnings)]
     if out is not None or at.as_json:
-        _write(at, generations, out)
-        return
-    texts = (continuation["text"] for generation in generations for continuation in generation["continuations"])
-    print("\n\n".join(map(_printable, texts)))
+        _write(at, at.graftwork.models.generate(model, texts, **fields), out)
+    elif fields.get("beams", 1) == 1:
+        _print_growing(at.graftwork.models.stream(model, texts, **fields), len(texts), fields.get("n", 1))
+    else:  # a beam search knows its texts at its end
+        generations = at.graftwork.models.generate(model, texts, **fields)
+        print("\n\n".join(_printable(whole["text"]) for entry in generations for whole in entry["continuations"]))
+
+
+def _print_growing(pieces: Iterable[Any], prompts: int, n: int) -> None:
+    """Print `n` continuations of each prompt in their order, each piece of the first unfinished one at once.
+
+    Prompts are continued one after another, the continuations of one together: pieces of later ones wait.
+    """
+    waiting: defaultdict[tuple[int, int], str] = defaultdict(str)
+    shown, begun = (0, 0), False
+
+    def show_next() -> tuple[int, int]:
+        prompt, continuation = shown
+        following = (prompt, continuation + 1) if continuation + 1 < n else (prompt + 1, 0)
+        print(f"\n\n{waiting.pop(following, '')}", end="", flush=True)
+        return following
+
+    try:
+        for piece in pieces:
+            begun, place = True, (piece["prompt"], piece["continuation"])
+            while shown[0] < place[0]:
+                shown = show_next()
+            if place == shown:
+                print(_printable(piece["text"]), end="", flush=True)
+            else:
+                waiting[place] += _printable(piece["text"])
+        begun = True
+        while shown != (prompts - 1, n - 1):
+            shown = show_next()
+    finally:
+        if begun:
+            print()
 
 
 def _beginning(word: str) -> str:
