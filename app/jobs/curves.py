@@ -14,7 +14,7 @@ from app.ml.evaluation.curve_builders import learning
 
 FILE = "curves.json"
 CURVES = TypeAdapter(list[Curve])
-_MAX_POINTS = 100_000
+_LEARNING: tuple[CurveKind, None] = ("learning", None)
 
 
 class CurveEntry(BaseModel):
@@ -35,7 +35,8 @@ class CurveList(BaseModel):
 
 def index(state: Services, project_id: str, job_id: str) -> CurveList:
     """List the curves of a job."""
-    return CurveList(data=[_entry(job_id, curve) for curve in _all(state, project_id, job_id)])
+    of_heads = [(curve.kind, curve.head) for curve in _of_heads(state, project_id, job_id)]
+    return CurveList(data=[_entry(job_id, kind, head) for kind, head in (_LEARNING, *of_heads)])
 
 
 def get(state: Services, project_id: str, job_id: str, kind: CurveKind, head: str | None) -> Curve:
@@ -44,7 +45,11 @@ def get(state: Services, project_id: str, job_id: str, kind: CurveKind, head: st
     Raises:
         NotFoundError: the job has no such curve, or several.
     """
-    of_kind = [curve for curve in _all(state, project_id, job_id) if curve.kind == kind]
+    if (kind, head) == _LEARNING:
+        with state.database.reading() as session:
+            service.find(session, project_id, job_id)
+            return learning(repository.measurements(session, job_id))
+    of_kind = [curve for curve in _of_heads(state, project_id, job_id) if curve.kind == kind]
     matches = [curve for curve in of_kind if head is None or curve.head == head]
     if len(matches) == 1:
         return matches[0]
@@ -56,20 +61,16 @@ def get(state: Services, project_id: str, job_id: str, kind: CurveKind, head: st
     raise NotFoundError(msg, code="curve_not_found")
 
 
-def _all(state: Services, project_id: str, job_id: str) -> list[Curve]:
+def _of_heads(state: Services, project_id: str, job_id: str) -> list[Curve]:
     """The transaction ends before the artifact is read."""
     with state.database.reading() as session:
         row = service.find(session, project_id, job_id)
-        measured = repository.metrics(session, job_id, -1, _MAX_POINTS)
-        first = learning([(point.step, point.values) for point in measured])
     kept = (row.files or {}).get(FILE)
-    if kept is None:
-        return [first]
-    return [first, *CURVES.validate_json(fetch_blob(state.artifacts, kept["sha256"]).read_bytes())]
+    return [] if kept is None else CURVES.validate_json(fetch_blob(state.artifacts, kept["sha256"]).read_bytes())
 
 
-def _entry(job_id: str, curve: Curve) -> CurveEntry:
-    which = {} if curve.head is None else {"head": curve.head}
-    base = f"/v1/jobs/{job_id}/curves/{curve.kind}"
+def _entry(job_id: str, kind: CurveKind, head: str | None) -> CurveEntry:
+    which = {} if head is None else {"head": head}
+    base = f"/v1/jobs/{job_id}/curves/{kind}"
     links = {form: f"{base}?{urlencode({**which, 'format': form})}" for form in ("json", "png", "svg")}
-    return CurveEntry(kind=curve.kind, head=curve.head, links=links)
+    return CurveEntry(kind=kind, head=head, links=links)

@@ -69,6 +69,38 @@ def test_ten_thousand_jobs_are_scrolled_with_few_elements(
     expect(table.locator("tr[aria-rowindex='2']")).to_be_visible()
 
 
+_MEASURE = """
+WITH RECURSIVE steps (step) AS (SELECT 1 UNION ALL SELECT step + 1 FROM steps WHERE step < 1000000)
+INSERT INTO metrics (job_id, step, epoch, created_at, "values")
+SELECT ?, step, 1, 1.0, json_object('train/loss', CASE step WHEN 700001 THEN 99.0 ELSE 1000.0 / (step + 999) END)
+FROM steps
+"""
+
+
+def test_a_million_measured_points_are_drawn_as_a_few(
+    visit: Visit, running: Service, graftwork: Graftwork, tmp_path: Path
+) -> None:
+    dataset = graftwork.datasets.create(people(tmp_path / "long.csv"), name="long")
+    job = graftwork.jobs.create(kind="pretraining", dataset=dataset["id"], training={"epochs": 1}, wait=True)
+    with sqlite3.connect(running.folder / "data" / "graftwork.db", timeout=60) as database:
+        database.execute("DELETE FROM metrics WHERE job_id = ?", [job["id"]])
+        database.execute(_MEASURE, [job["id"]])
+    page = visit(f"jobs/{job['id']}")
+    chart = page.get_by_role("img", name="losses")
+    expect(chart).to_be_visible()
+    path = str(chart.locator("path").first.get_attribute("d"))
+    points = [
+        tuple(map(float, point.split(","))) for point in re.findall(r"[\d.-]+[, ][\d.-]+", path.replace(" ", ","))
+    ]
+    assert 400 < len(points) <= 500
+    assert min(points, key=lambda point: point[1])[0] == pytest.approx(
+        points[0][0] + 0.7 * (points[-1][0] - points[0][0]), abs=1
+    )
+    chart.focus()
+    page.keyboard.press("End")
+    expect(page.locator(".legend")).to_contain_text("1,000,000")
+
+
 @pytest.fixture
 def prefixed(running: Service) -> Iterator[str]:
     """The address of the service behind a proxy that takes a prefix away."""

@@ -10,7 +10,8 @@ Intervals of points are exact ones of shares: of ROC curves of the true positive
 the rows down to each step's last threshold, of calibration of the rows of each bin. Predictions have the head's.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from array import array
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from app.ml.evaluation.curve import Curve, Line
 from app.ml.evaluation.interval import share_intervals
 from app.ml.evaluation.outcomes import Values, finite
 from app.ml.evaluation.ranking import Ranking
-from app.ml.evaluation.thinning import largest_triangles
+from app.ml.evaluation.thinning import thinned
 
 MAX_LINES = 20
 _PIECES_TO_ONE = 125
@@ -69,16 +70,24 @@ def predictions(head: str, targets: Mapping[str, tuple[Values, Values, Values | 
     return Curve(kind="predictions", head=head, x_label="truth", y_label="prediction", lines=tuple(lines))
 
 
-def learning(points: Sequence[tuple[int, Mapping[str, float | None]]]) -> Curve:
-    """Learning curves: a line per metric over steps, each of at most 500 points that show its shape, peaks and gaps."""
-    names = dict.fromkeys(name for _, values in points for name in values)
-    lines = []
-    for name in names:
-        measured = [(step, values[name]) for step, values in points if name in values]
-        x, y = np.array(measured, dtype=np.float64).reshape(-1, 2).T
-        chosen = [measured[index] for index in largest_triangles(x, y, _MAX_POINTS)]
-        lines.append(Line(name=name, x=tuple(step for step, _ in chosen), y=tuple(value for _, value in chosen)))
-    return Curve(kind="learning", head=None, x_label="step", y_label="value", lines=tuple(lines))
+def learning(points: Iterable[tuple[int, Mapping[str, float | None]]]) -> Curve:
+    """Learning curves: a line per metric over steps, each of at most 500 points that show its shape, peaks and gaps.
+
+    Points are read once and kept as 16 bytes for each value, whatever their number.
+    """
+    measured: dict[str, tuple[array[float], array[float]]] = {}  # steps and values by metric
+    for step, values in points:
+        for name, value in values.items():
+            line = measured.get(name) or measured.setdefault(name, (array("d"), array("d")))
+            line[0].append(step)
+            line[1].append(np.nan if value is None else value)
+    lines = tuple(_learning_line(name, np.frombuffer(x), np.frombuffer(y)) for name, (x, y) in measured.items())
+    return Curve(kind="learning", head=None, x_label="step", y_label="value", lines=lines)
+
+
+def _learning_line(name: str, x: Values, y: Values) -> Line:
+    kept = thinned(x, y, _MAX_POINTS)
+    return Line(name=name, x=tuple(x[kept].tolist()), y=tuple(map(finite, y[kept].tolist())))
 
 
 def _largest(rankings: Mapping[str, Ranking]) -> Iterable[tuple[str, Ranking]]:

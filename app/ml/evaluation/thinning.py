@@ -12,6 +12,20 @@ from numpy.typing import NDArray
 from app.ml.evaluation.outcomes import Values
 
 
+def thinned(x: Values, y: Values, count: int) -> NDArray[np.int64]:
+    """Return the places of at most `count` >= 5 points of a line, x (N,) and y (N,), in order.
+
+    The first, the last, the lowest and the highest are among them: of a peak up and one down in one bucket, the largest
+    triangles alone would keep one.
+    """
+    if len(x) <= count:
+        return np.arange(len(x))
+    places = largest_triangles(x, y, count - 2)
+    if np.isnan(y).all():
+        return places
+    return np.unique([*places, np.nanargmin(y), np.nanargmax(y)])
+
+
 def largest_triangles(x: Values, y: Values, count: int) -> NDArray[np.int64]:
     """Return the places of at most `count` >= 3 points of a line, x (N,) and y (N,), in order.
 

@@ -15,6 +15,7 @@ import { titleOf } from "./jobs.js";
 
 const ENDED = ["succeeded", "failed", "cancelled"];
 const LIVE_MILLISECONDS = 1000;
+const CHART_PAUSE = 4; // times as long as the charts took, before they are asked for again
 const MAX_LOG = 1000;
 const FIRST_CHARTS = 4;
 
@@ -44,12 +45,14 @@ export async function jobView({ params, signal }) {
   }
 
   async function live() {
-    let step = -1;
+    let [step, due] = [-1, 0];
     for (;;) {
       const isLast = ENDED.includes(job.status);
-      if (job.kind !== "preparation" && (isLast || (job.progress?.step ?? 0) !== step)) {
+      if (job.kind !== "preparation" && (isLast || ((job.progress?.step ?? 0) !== step && performance.now() >= due))) {
         step = job.progress?.step ?? 0;
+        const began = performance.now();
         await drawCharts();
+        due = performance.now() + CHART_PAUSE * (performance.now() - began); // a million points take the service seconds
       }
       if (isLast) break;
       await pause(document.hidden ? 5 * LIVE_MILLISECONDS : LIVE_MILLISECONDS, signal);

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from app.ml.evaluation.curve_builders import learning
-from app.ml.evaluation.thinning import largest_triangles
+from app.ml.evaluation.thinning import largest_triangles, thinned
 
 
 def reference(x: np.ndarray, y: np.ndarray, count: int) -> list[int]:
@@ -37,8 +37,22 @@ def test_a_single_peak_among_many_points_stays() -> None:
     losses = np.ones(100_000)
     losses[31_234] = 9.0
     (line,) = learning([(step, {"train/loss": value}) for step, value in enumerate(losses.tolist())]).lines
-    assert len(line.x) == 500
+    assert 498 <= len(line.x) <= 500
     assert (31_234, 9.0) in zip(line.x, line.y, strict=True)
+
+
+def test_the_ends_and_the_extremes_of_a_line_stay() -> None:
+    y = np.sin(np.arange(2000) / 50)
+    y[1000:1004] = (9.0, -7.0, 8.0, -8.0)  # in one bucket, where two of them are the extremes
+    y[-1] = np.nan
+    x = np.arange(2000.0)
+    places = thinned(x, y, 50)
+    assert {0, 1000, 1003, 1999} <= {*places.tolist()}
+    assert len(places) <= 50
+    assert (np.diff(places) > 0).all()
+    assert {*largest_triangles(x, y, 48).tolist()} <= {*places.tolist()}
+    assert len(thinned(x, np.full(2000, np.nan), 50)) <= 50
+    assert thinned(x[:50], y[:50], 50).tolist() == list(range(50))
 
 
 def test_gaps_stay_gaps() -> None:
