@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from pydantic_core import from_json
-from sqlalchemy import ColumnElement, String, Text, cast, delete, exists, func, select, update
+from sqlalchemy import ColumnElement, Select, String, Text, cast, delete, exists, func, select, update
 from sqlalchemy.orm import Session, aliased
 
 from app.db.session import db_now
@@ -106,12 +106,9 @@ def find_any(session: Session, job_id: str) -> JobRow | None:
     return session.get(JobRow, job_id)
 
 
-def page_of_all(
-    session: Session, limits: Page, status: str | None, project_id: str | None
-) -> tuple[list[JobRow], bool]:
-    """Return one page of the jobs of all projects, or of one, and whether more follow."""
-    jobs = select(JobRow) if project_id is None else select(JobRow).where(JobRow.project_id == project_id)
-    return fetch_page(session, jobs if status is None else jobs.where(_has_status(status)), JobRow.id, limits)
+def page_of_all(session: Session, limits: Page, columns: Mapping[str, str | None]) -> tuple[list[JobRow], bool]:
+    """Return one page of the jobs of all projects whose columns have these values, null for any; and if more follow."""
+    return fetch_page(session, _with_values(select(JobRow), columns), JobRow.id, limits)
 
 
 def set_urgency(session: Session, job_id: str, urgency: int) -> None:
@@ -160,11 +157,7 @@ def page(
 
     `parent` is the id of the model that they start from, `datasets` the ids of those that they read; null for any.
     """
-    jobs = select(JobRow).where(JobRow.project_id == project_id)
-    columns = {**filters.columns, "parent_model_id": parent}
-    if (status := columns.pop("status", None)) is not None:
-        jobs = jobs.where(_has_status(status))
-    jobs = jobs.filter_by(**{name: value for name, value in columns.items() if value is not None})
+    jobs = _with_values(select(JobRow), {**filters.columns, "project_id": project_id, "parent_model_id": parent})
     if datasets is not None:
         jobs = jobs.where(JobRow.dataset_id.in_(datasets))
     if filters.created_after is not None:
@@ -174,6 +167,14 @@ def page(
     for pair in filters.metadata:
         jobs = jobs.where(_has_entry(session, pair))
     return fetch_page(session, jobs, JobRow.id, limits)
+
+
+def _with_values(jobs: Select[JobRow], columns: Mapping[str, str | None]) -> Select[JobRow]:
+    """Return the jobs whose columns have these values, null for any."""
+    values = {name: value for name, value in columns.items() if value is not None}
+    if (status := values.pop("status", None)) is not None:
+        jobs = jobs.where(_has_status(status))
+    return jobs.filter_by(**values)
 
 
 def _has_entry(session: Session, pair: str) -> ColumnElement[bool]:

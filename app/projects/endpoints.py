@@ -6,6 +6,7 @@ from fastapi import Query
 
 from app.dependencies import Reading, State
 from app.errors import Problem
+from app.jobs.kinds import Kind
 from app.jobs.states import Status
 from app.kit.pages import Listing, PageQuery
 from app.projects import service
@@ -23,11 +24,12 @@ def list_all_jobs(
     session: Reading,
     _: CanAdminister,
     page: PageQuery,
+    kind: Kind | None = None,
     status: Status | None = None,
     project: Annotated[str | None, Query(max_length=200, description="Id or name of a project.")] = None,
 ) -> Listing[JobOfProject]:
     """List the jobs of all projects, newest first: whose each is and how it stands, and nothing of what it is about."""
-    return service.jobs_page(session, page, status, project)
+    return service.jobs_page(session, page, {"kind": kind, "status": status}, project)
 
 
 @router.get("/jobs/{job_id}", responses=_NOT_FOUND)

@@ -1,6 +1,6 @@
 """What administrators do: see the jobs of all projects, end or pause any of them, and limit what a project may use."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from sqlalchemy.orm import Session
 
@@ -9,7 +9,6 @@ from app.jobs import actions
 from app.jobs import repository as jobs
 from app.jobs import service as own_jobs
 from app.jobs.repository import JobRow
-from app.jobs.states import Status
 from app.kit.pages import Listing, Page, listing
 from app.projects import repository
 from app.projects.limits import ProjectLimits
@@ -20,14 +19,16 @@ from app.queue import JobQueue
 _LIMITS = tuple(ProjectLimitsAnswer.model_fields)
 
 
-def jobs_page(session: Session, page: Page, status: Status | None, project: str | None) -> Listing[JobOfProject]:
-    """Return one page of the jobs of all projects, or of one.
+def jobs_page(
+    session: Session, page: Page, columns: Mapping[str, str | None], project: str | None
+) -> Listing[JobOfProject]:
+    """Return one page of the jobs of all projects, or of one, whose `columns` have these values, null for any.
 
     Raises:
         NotFoundError: there is no such project.
     """
     project_id = None if project is None else _find(session, project).id
-    rows, more = jobs.page_of_all(session, page, status, project_id)
+    rows, more = jobs.page_of_all(session, page, {**columns, "project_id": project_id})
     return Listing[JobOfProject](**listing([_render(session, row) for row in rows], has_more=more))
 
 

@@ -1,11 +1,14 @@
 """Projects by clicking: one is made, gets and loses keys and limits, and is for administrators alone."""
 
+from pathlib import Path
 from typing import Any
 
 import httpx
 from playwright.sync_api import expect
 
-from tests.browser.conftest import ADMIN, Visit, make_key
+from graftwork import Graftwork
+from tests.browser.conftest import ADMIN, Visit, axe_violations, make_key
+from tests.support.pages import people
 from tests.support.servers import Service
 
 _GIB = 2**30
@@ -70,4 +73,38 @@ def test_limits_are_given_and_taken_away_and_others_stay(visit: Visit, running: 
 
 def test_projects_are_for_administrators(visit: Visit, running: Service) -> None:
     page = visit("projects", key=make_key(running, "read", "write")["secret"])
+    expect(page.get_by_role("alert")).to_contain_text("lacks the scope 'admin'")
+
+
+def test_administrators_see_the_jobs_of_all_projects_and_of_each(
+    visit: Visit, running: Service, graftwork: Graftwork, tmp_path: Path
+) -> None:
+    secret = make_key(running, "read", "write", project="elsewhere")["secret"]
+    with Graftwork(running.url, secret) as other:
+        dataset = other.datasets.create(people(tmp_path / "theirs.csv"), name="theirs")
+    own = graftwork.datasets.create(people(tmp_path / "ours.csv"), name="ours")
+    page = visit("jobs")
+    theirs, ours = (page.get_by_role("cell", name=of["job"][-6:]) for of in (dataset, own))
+    expect(ours.first).to_be_visible()
+    expect(theirs).to_have_count(0)
+    choice = page.get_by_label("Project", exact=True)
+    choice.select_option(label="All projects")
+    row = page.get_by_role("row").filter(has=theirs)
+    expect(row).to_contain_text("elsewhere")
+    expect(row).to_contain_text("Succeeded")
+    expect(page.get_by_role("row").filter(has=ours)).to_contain_text("default")
+    choice.select_option(label="elsewhere")
+    expect(ours).to_have_count(0)
+    expect(row).to_be_visible()
+    assert axe_violations(page) == []
+    page.get_by_label("Kind").select_option(label="Sweep")
+    expect(page.get_by_text("No job is of this kind")).to_be_visible()
+    page.get_by_label("Kind").select_option(label="All kinds")
+    page.get_by_label("Project", exact=True).select_option(label="This project")
+    expect(theirs).to_have_count(0)
+    expect(ours.first).to_be_visible()
+    page = visit("jobs", key=secret)
+    expect(page.get_by_role("link", name=dataset["job"][-6:])).to_be_visible()
+    expect(page.get_by_label("Project", exact=True)).to_have_count(0)
+    page = visit("jobs?project=all", key=secret)
     expect(page.get_by_role("alert")).to_contain_text("lacks the scope 'admin'")

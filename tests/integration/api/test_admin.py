@@ -48,6 +48,11 @@ def test_administrators_see_every_job_and_nothing_that_it_is_about(client: Http,
     assert client.get(f"/v1/admin/jobs/{job}").json() == seen
     assert "secret" not in client.get("/v1/admin/jobs").text
     assert len(client.get("/v1/admin/jobs").json()["data"]) == 2
+    for kind, ids in (("pretraining", [job]), ("sweep", [])):
+        of_kind = client.get("/v1/admin/jobs", params={"project": "tenant", "kind": kind}).json()["data"]
+        assert [entry["id"] for entry in of_kind] == ids
+    check_problem(client.get("/v1/admin/jobs", params={"kind": "nothing"}), 422)
+    check_problem(client.get("/v1/jobs", params={"project": "tenant"}), 422)
     check_problem(client.get(f"/v1/jobs/{job}"), 404)
     check_problem(client.get("/v1/admin/jobs/job_x"), 404, "job_not_found")
     check_problem(client.get("/v1/admin/jobs", params={"project": "nobody"}), 404, "project_not_found")

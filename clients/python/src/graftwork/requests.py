@@ -2130,6 +2130,20 @@ class JobFilters(TypedDict, total=False):
 class AllJobsFilters(TypedDict, total=False):
     """Keyword arguments of a method."""
 
+    kind: (
+        Literal[
+            "preparation",
+            "pretraining",
+            "fine_tuning",
+            "sweep",
+            "evaluation",
+            "recommendation",
+            "batch_prediction",
+            "export",
+            "estimate",
+        ]
+        | None
+    )
     status: (
         Literal[
             "queued",

@@ -11,12 +11,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from fastapi import FastAPI
 from typer.testing import CliRunner
 
 from graftwork import answers
 from graftwork.command import login
 from graftwork.command.commands import app as commands
 from graftwork.command.session import Session
+from tests.conftest import MakeKey
+from tests.support.http import Http
 
 from .conftest import Run
 
@@ -257,3 +260,26 @@ def test_what_a_name_holds_does_not_reach_the_terminal(capsys: pytest.CaptureFix
     model = answers.ModelName.from_json({"id": "mdl_1", "name": "red \x1b[31m\nline\u202e", "version": 3})
     Session(None, as_json=False, quiet=False).table([model], name="name", version="version", kind="kind")
     assert capsys.readouterr().out.splitlines() == ["NAME             VERSION  KIND", "red  [31m line   3        -"]
+
+
+def test_administrators_list_the_jobs_of_other_projects(
+    run: Run, customers: Path, app: FastAPI, make_key: MakeKey, url: str
+) -> None:
+    tenant = Http(app, make_key(project="tenant", scopes=("read", "write")))
+    with customers.open("rb") as file:
+        tenant.post("/v1/datasets", files={"file": ("secret.csv", file)}, data={"name": "secret"})
+    run("data", "add", customers, "--quiet", "--detach")
+    jobs = {job["project"]: job["id"] for job in json.loads(run("jobs", "list", "--all-projects", "--json").stdout)}
+    assert set(jobs) == {"default", "tenant"}
+    listed = run("jobs", "list", "--project", "tenant", "--kind", "preparation")
+    header, row = listed.stdout.splitlines()
+    assert header.split()[:2] == ["ID", "PROJECT"]
+    assert row.split()[:4] == [jobs["tenant"], "tenant", "preparation", "queued"]
+    assert "secret" not in listed.stdout
+    assert run("jobs", "list", "--project", "tenant", "--status", "failed", "--quiet").stdout == ""
+    assert run("jobs", "list", "--quiet").stdout.split() == [jobs["default"]]
+    assert "project_not_found" in run("jobs", "list", "--project", "nobody", code=1).stderr
+    assert "one of them" in run("jobs", "list", "--project", "tenant", "--all-projects", code=2).stderr
+    run("login", url, "--key", make_key(project="tenant", scopes=("read", "write")))
+    for words in (("--all-projects",), ("--project", "default"), ("--project", "tenant")):
+        assert "'admin'" in run("jobs", "list", *words, code=1).stderr

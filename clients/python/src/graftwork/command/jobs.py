@@ -141,8 +141,24 @@ def list_jobs(
     status: Annotated[str | None, typer.Option(help="Only jobs in this state.")] = None,
     kind: Annotated[str | None, typer.Option(help="Only jobs of this kind.")] = None,
     limit: Annotated[int, typer.Option(help="How many.", min=1)] = 50,
+    project: Annotated[
+        str | None, typer.Option(help="Id or name of another project; for a key with the scope admin.")
+    ] = None,
+    *,
+    all_projects: Annotated[
+        bool, typer.Option("--all-projects", help="Jobs of all projects; for a key with the scope admin.")
+    ] = False,
 ) -> None:
-    """List the jobs, newest first."""
+    """List the jobs, newest first; of other projects whose each is and how it stands, not what it is about."""
+    if project is not None or all_projects:
+        if project is not None and all_projects:
+            msg = "--project names one project and --all-projects means all: give one of them"
+            raise ValueError(msg)
+        fields = ("id", "project", "kind", "status", "queue_position", "worker")
+        columns = {field: field for field in fields}
+        newest_first = at.graftwork.admin.jobs(status=status, kind=kind, project=project)
+        at.table(islice(newest_first, limit), **columns, created="created_at")
+        return
     newest_first = at.graftwork.jobs.list(status=status, kind=kind)
     at.table(
         islice(newest_first, limit),
