@@ -192,8 +192,12 @@ class Settings(BaseSettings):
     job_seconds: float = Field(
         default=0, ge=0, description="Time limit of a job whose request names none (resources.max_seconds); 0: none."
     )
-    quota_bytes: int = Field(default=0, ge=0, description="Maximum disk space of a project's files; 0: no maximum.")
-    quota_rows: int = Field(default=0, ge=0, description="Maximum number of rows of a project's datasets; 0: none.")
+    quota_bytes: int = Field(
+        default=0, ge=0, description="Maximum disk space of a project's files and labelled rows; 0: no maximum."
+    )
+    quota_rows: int = Field(
+        default=0, ge=0, description="Maximum number of rows of a project's datasets, and labelled ones; 0: none."
+    )
     api_processes: int = Field(
         default=1, ge=1, le=64, description="API processes that `graftwork up` starts; they share the port."
     )

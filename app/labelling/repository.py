@@ -1,5 +1,6 @@
 """The SQL of labelled rows."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import itemgetter
@@ -21,18 +22,21 @@ class Collection:
     source: str
 
 
-def keep(session: Session, collection: Collection, task: str, annotation: str, data: Any, label: Any) -> None:
-    """Keep a task's row and label, instead of what was known of it."""
+def keep(session: Session, collection: Collection, task: str, annotation: str, data: Any, label: Any) -> bool:
+    """Keep a task's row and label, instead of what was known of it; return whether more is kept than before."""
     values = {"annotation": annotation, "content": {"input": data, "label": label}, "is_learned": False}
     key = {"project_id": collection.project_id, "name": collection.name, "source": collection.source, "task": task}
     row = session.get(LabelledRow, tuple(key.values()), with_for_update=True)
     if row is None:
         session.add(LabelledRow(**key, **values, updated_at=session.execute(select(db_now())).scalar_one()))
         session.flush()
-        return
+        return True
+    has_grown = len(json.dumps(values["content"])) > len(json.dumps(row.content))
     for name, value in values.items():
         setattr(row, name, value)
     row.updated_at = session.execute(select(db_now())).scalar_one()
+    session.flush()
+    return has_grown
 
 
 def forget(

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from app.dependencies import Services
-from app.errors import ConflictError, NotFoundError
+from app.errors import ConflictError, NotFoundError, QuotaError
 from app.heads import service as heads
 from app.heads.schemas import FittedModel, HeadsRequest
 from app.labelling import repository
@@ -15,6 +15,7 @@ from app.labelling.repository import Collection
 from app.models import service as models
 from app.models.refs import parse
 from app.predictions.schemas import MAX_INPUTS
+from app.storage.quotas import refuse_exceeded
 
 MIN_ROWS = 4  # before them nothing is learned by itself
 _PARTS = 10  # one new row among so many is enough to learn again
@@ -46,8 +47,17 @@ def collection_of(state: Services, project_id: str, ref: str, source: str) -> Co
 
 
 def keep(state: Services, collection: Collection, task: str, annotation: str, data: Any, label: Any) -> None:
-    """Keep a task's row with its label, instead of what was known of the task."""
-    state.database.transact(lambda session: repository.keep(session, collection, task, annotation, data, label))
+    """Keep a task's row with its label, instead of what was known of the task.
+
+    Raises:
+        QuotaError: the project would exceed its quota.
+    """
+
+    def add(session: Session) -> None:
+        if repository.keep(session, collection, task, annotation, data, label):
+            refuse_exceeded(session, collection.project_id)
+
+    state.database.transact(add)
 
 
 def forget(state: Services, collection: Collection, *, tasks: list[str], annotations: list[str]) -> int:
@@ -61,7 +71,8 @@ def learn(state: Services, collection: Collection, target: str, *, at_once: bool
     """Fit an instant head on the labelled rows, as the next version of the name; `at_once` also if few are new.
 
     Raises:
-        NotFoundError, UnprocessableError, QuotaError: as `app.heads.service.create`.
+        NotFoundError, UnprocessableError: as `app.heads.service.create`.
+        QuotaError: it is to learn at once, and the project may keep no more; else that is the reason.
     """
     with state.database.reading() as session:
         total, new = repository.count(session, collection)
@@ -80,7 +91,12 @@ def learn(state: Services, collection: Collection, target: str, *, at_once: bool
         target=target,
         name=collection.name,
     )
-    model = heads.create(state, collection.project_id, None, request)
+    try:
+        model = heads.create(state, collection.project_id, None, request)
+    except QuotaError as error:
+        if at_once:
+            raise
+        return Learned(total, None, error.detail)  # the row is kept: the event that brought it is no failure
     until = max(time for _, time, _, _ in rows)
     state.database.transact(lambda session: repository.mark_learned(session, collection, until))
     return Learned(len(rows), model)

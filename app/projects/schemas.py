@@ -78,10 +78,10 @@ class ProjectRequest(Frozen):
         None, description="Time limit of a job whose request names none."
     )
     quota_bytes: Annotated[Integer, Field(ge=0, le=_MAX)] | None = Field(
-        None, description="Maximum disk space of its files."
+        None, description="Maximum disk space of its files and labelled rows."
     )
     quota_rows: Annotated[Integer, Field(ge=0, le=_MAX)] | None = Field(
-        None, description="Maximum number of rows of its datasets."
+        None, description="Maximum number of rows of its datasets, and labelled ones."
     )
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""Quotas: how much disk and how many rows a project may keep, asked of the rows that name its files.
+"""Quotas: how much disk and how many rows a project may keep, asked of the rows that name its files or are labelled.
 
 Nothing is added up where a project has no quota. Files of deleted datasets and models stay until garbage collection
 removes them; they count as far as they exceed the quota once more, so that what is deleted makes room at once and a
@@ -12,20 +12,20 @@ from sqlalchemy.orm import Session
 
 from app.errors import QuotaError
 from app.projects.repository import limits_of, lock
-from app.storage.repository import Reference, count_rows, references
+from app.storage.repository import Reference, count_rows, labelled_rows, references
 
 _REMEDY = (
-    "Delete datasets, models or ended jobs (GET /v1/storage adds up what takes the space), or ask who runs the service "
-    "for a larger quota."
+    "Delete datasets, models, ended jobs or labelled tasks (GET /v1/storage adds up what takes the space), or ask who "
+    "runs the service for a larger quota."
 )
 
 
 class Quota(BaseModel):
     """What a project may keep, and how much of it is left; null: there is no quota."""
 
-    bytes: int | None = Field(description="Maximum disk space of the project's files.")
+    bytes: int | None = Field(description="Maximum disk space of the project's files and labelled rows.")
     left_bytes: int | None
-    rows: int | None = Field(description="Maximum number of rows of its datasets.")
+    rows: int | None = Field(description="Maximum number of rows of its datasets, and labelled ones.")
     left_rows: int | None
 
 
@@ -35,7 +35,7 @@ def quota_of(session: Session, project_id: str) -> Quota:
     left_bytes = left_rows = None
     if limits.quota_bytes:
         named = references(session, limits.grace_seconds, project_id)
-        left_bytes = limits.quota_bytes - _counted(named, limits.quota_bytes)
+        left_bytes = limits.quota_bytes - _counted(named, limits.quota_bytes) - labelled_rows(session, project_id)[1]
     if limits.quota_rows:
         left_rows = limits.quota_rows - count_rows(session, project_id)
     return Quota(

@@ -4,13 +4,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, case, delete, exists, or_, select, true, update
+from sqlalchemy import ColumnElement, Text, case, cast, delete, exists, func, or_, select, true, update
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from app import events
 from app.artifacts import blob_key
 from app.db.session import db_now
-from app.db.tables import CheckpointRow, DatasetRow, HousekeepingRow, JobRow, ModelRow, TrialRow
+from app.db.tables import CheckpointRow, DatasetRow, HousekeepingRow, JobRow, LabelledRow, ModelRow, TrialRow
 from app.jobs.attempts import folder_name
 from app.jobs.repository import CHECKPOINTS_REMOVED
 from app.jobs.states import LEASED, TERMINAL
@@ -100,11 +100,20 @@ def _is_extended(job: type[JobRow]) -> ColumnElement[bool]:
     return exists().where(extension.extends_id == job.id, extension.status.not_in(TERMINAL))
 
 
+def labelled_rows(session: Session, project_id: str | None = None) -> tuple[int, int]:
+    """Return how many labelled rows one project or all keep in the database, and their bytes."""
+    sizes = func.octet_length(cast(LabelledRow.content, Text))
+    query = select(func.count(), func.coalesce(func.sum(sizes), 0)).select_from(LabelledRow)
+    count, size = session.execute(query.where(_of(LabelledRow.project_id, project_id))).one()
+    return count, int(size)
+
+
 def count_rows(session: Session, project_id: str) -> int:
-    """Return how many rows the datasets of a project have that are prepared and not deleted."""
+    """Return how many rows a project keeps: labelled ones, and those of its datasets, prepared and not deleted."""
     kept = (DatasetRow.project_id == project_id) & DatasetRow.deleted_at.is_(None) & DatasetRow.spec.is_not(None)
     splits = session.scalars(select(DatasetRow.spec["rows"]).where(kept))
-    return sum(sum(rows.values()) for rows in splits if rows)
+    labelled = select(func.count()).select_from(LabelledRow).where(LabelledRow.project_id == project_id)
+    return sum(sum(rows.values()) for rows in splits if rows) + session.execute(labelled).scalar_one()
 
 
 def is_due(session: Session, task: str, seconds: float) -> bool:

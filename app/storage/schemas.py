@@ -15,7 +15,7 @@ class Amount(BaseModel):
 
 
 class Usage(BaseModel):
-    """Files that rows name, by the kind of row."""
+    """Files that rows name, by the kind of row, and labelled rows."""
 
     datasets: Amount
     models: Amount
@@ -25,6 +25,7 @@ class Usage(BaseModel):
         "unfinished sweeps."
     )
     deleted: Amount = Field(description="Files of deleted datasets and models, until garbage collection removes them.")
+    labelled_rows: Amount = Field(description="Rows that people labelled in Label Studio; the database holds them.")
 
 
 class ServiceStorage(BaseModel):

@@ -1,6 +1,7 @@
 """Adds up the space that files take."""
 
 from collections.abc import Iterable
+from typing import get_args
 
 from app.artifacts import TRASH, ArtifactStore
 from app.db.session import Database
@@ -11,7 +12,7 @@ from app.kit.streaming import Limit
 from app.settings import Settings
 from app.storage.inventory import inventory
 from app.storage.quotas import quota_of, refuse_full, too_large_for
-from app.storage.repository import Reference, references
+from app.storage.repository import Kind, Reference, labelled_rows, references
 from app.storage.schemas import Amount, ServiceStorage, Storage, Usage
 
 
@@ -19,7 +20,8 @@ def report(state: Services, principal: Principal) -> Storage:
     """Return the space that the project's files take and, for an administrator, that of all files."""
     admin = "admin" in principal.scopes
     with state.database.reading() as session:
-        own = usage(references(session, state.settings.gc_grace_seconds, principal.project_id))
+        project = principal.project_id
+        own = usage(references(session, state.settings.gc_grace_seconds, project), labelled_rows(session, project))
         quota = quota_of(session, principal.project_id)
     whole = whole_service(state.database, state.artifacts, state.settings) if admin else None
     return Storage(project=own, quota=quota, service=whole)
@@ -38,11 +40,12 @@ def whole_service(database: Database, store: ArtifactStore, settings: Settings) 
     files = list(inventory(store, settings))
     with database.reading() as session:
         named = list(references(session, settings.gc_grace_seconds))
+        labelled = labelled_rows(session)
     keys = {reference.key for reference in named}
     stored = [file for file in files if file.place == "store"]
     free, total = space(settings.data_folder)
     return ServiceStorage(
-        named=usage(named),
+        named=usage(named, labelled),
         unreferenced=_amount(
             file.bytes for file in stored if not file.name.startswith(TRASH) and file.name not in keys
         ),
@@ -54,12 +57,16 @@ def whole_service(database: Database, store: ArtifactStore, settings: Settings) 
     )
 
 
-def usage(named: Iterable[Reference]) -> Usage:
-    """Add up the bytes of the named files by kind; a file that several rows name counts once."""
-    sizes: dict[str, dict[str, int]] = {kind: {} for kind in Usage.model_fields}
+def usage(named: Iterable[Reference], labelled: tuple[int, int]) -> Usage:
+    """Add up the bytes of the named files by kind; a file that several rows name counts once.
+
+    `labelled` is how many labelled rows there are, and their bytes.
+    """
+    sizes: dict[str, dict[str, int]] = {kind: {} for kind in get_args(Kind)}
     for reference in named:
         sizes[reference.kind][reference.key] = reference.bytes
-    return Usage.model_validate({kind: _amount(files.values()) for kind, files in sizes.items()})
+    amounts = {kind: _amount(files.values()) for kind, files in sizes.items()}
+    return Usage.model_validate({**amounts, "labelled_rows": Amount(count=labelled[0], bytes=labelled[1])})
 
 
 def _amount(sizes: Iterable[int]) -> Amount:

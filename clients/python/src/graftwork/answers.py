@@ -1327,7 +1327,7 @@ class Amount(Answer):
 
 
 class Usage(Answer):
-    """Files that rows name, by the kind of row."""
+    """Files that rows name, by the kind of row, and labelled rows."""
 
     datasets: Amount
     models: Amount
@@ -1336,16 +1336,18 @@ class Usage(Answer):
     """Curves, results of batch predictions, files sent for unfinished ones, and models of the trials of unfinished sweeps."""
     deleted: Amount
     """Files of deleted datasets and models, until garbage collection removes them."""
+    labelled_rows: Amount
+    """Rows that people labelled in Label Studio; the database holds them."""
 
 
 class Quota(Answer):
     """What a project may keep, and how much of it is left; null: there is no quota."""
 
     bytes: int | None
-    """Maximum disk space of the project's files."""
+    """Maximum disk space of the project's files and labelled rows."""
     left_bytes: int | None
     rows: int | None
-    """Maximum number of rows of its datasets."""
+    """Maximum number of rows of its datasets, and labelled ones."""
     left_rows: int | None
 
 

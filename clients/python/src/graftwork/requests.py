@@ -22,9 +22,9 @@ class ProjectRequest(TypedDict, total=False):
     job_seconds: float | None
     """Time limit of a job whose request names none."""
     quota_bytes: int | None
-    """Maximum disk space of its files."""
+    """Maximum disk space of its files and labelled rows."""
     quota_rows: int | None
-    """Maximum number of rows of its datasets."""
+    """Maximum number of rows of its datasets, and labelled ones."""
 
 
 class AliasRequest(TypedDict, total=False):
