@@ -11,7 +11,7 @@ from app.errors import Problem
 from app.idempotency.service import IdempotencyKey
 from app.jobs.kinds.batch_prediction import UploadOptions
 from app.jobs.schemas import Job
-from app.kit.json_schema import form_body
+from app.kit.json_schema import form_body, list_fields
 from app.kit.streaming import receive_form
 from app.security import CanWrite, secure_router
 from app.storage.service import upload_limit
@@ -29,6 +29,7 @@ _REFUSED: dict[int | str, dict[str, Any]] = {
 }
 
 
+_LISTS = list_fields(UploadOptions.model_json_schema())
 _FORM = form_body(
     UploadOptions.model_json_schema(),
     "CSV, JSON Lines, one JSON document, Parquet, plain text, .npy, .npz, or a zip of images, of .txt files, or of one "
@@ -43,7 +44,7 @@ async def create_batch_prediction(
 ) -> Job:
     """Send a file of rows and queue the job that answers every one of them; its results are files of the job."""
     limit = await run_in_threadpool(upload_limit, state, principal.project_id)
-    async with receive_form(request, state.settings.data_folder / "tmp", limit) as form:
+    async with receive_form(request, state.settings.data_folder / "tmp", limit, lists=_LISTS) as form:
         job = await run_in_threadpool(service.create, state, principal.project_id, key, form)
     response.headers["Location"] = job.links.self
     return job

@@ -14,7 +14,7 @@ from app.datasets.schemas import Dataset, DatasetSummary, Leaks, RowsPage, Statu
 from app.dependencies import Reading, State
 from app.errors import Problem
 from app.idempotency.service import IdempotencyKey, fingerprint, once
-from app.kit.json_schema import form_body
+from app.kit.json_schema import form_body, list_fields
 from app.kit.pages import Listing, PageQuery, ViewQuery
 from app.kit.streaming import receive_form
 from app.security import CanRead, CanWrite, secure_router
@@ -39,6 +39,7 @@ _FLOWERS = "petal,sepal,kind\n" + "".join(
 _COMMENTS = "text,kind\n" + "".join(
     f"parcel {i} was {'late and broken,complaint' if i % 2 else 'here at once and whole,praise'}\n" for i in range(40)
 )
+_LISTS = list_fields(PrepareOptions.model_json_schema())
 _FORM = form_body(
     PrepareOptions.model_json_schema(),
     "CSV, JSON Lines, Parquet, plain text, .npy, .npz, or a zip of images or of .txt files.",
@@ -56,7 +57,7 @@ async def create_dataset(
 ) -> Dataset:
     """Upload a dataset. It is `preparing` until its job is done, then `ready` or `failed`."""
     limit = await run_in_threadpool(upload_limit, state, principal.project_id)
-    async with receive_form(request, state.settings.data_folder / "tmp", limit) as form:
+    async with receive_form(request, state.settings.data_folder / "tmp", limit, lists=_LISTS) as form:
         dataset = await run_in_threadpool(service.create, state, principal.project_id, key, form)
     response.headers["Location"] = dataset.links.self
     return dataset

@@ -125,6 +125,20 @@ def _inside(value: Any, part: str | int) -> Any:
     return value[part] if isinstance(value, list) and isinstance(part, int) and part < len(value) else None
 
 
+def list_fields(schema: Node) -> dict[str, set[str]]:
+    """Return the fields of a model that may be lists, each with the other JSON types that it may be of."""
+    definitions = schema.get("$defs", {})
+
+    def types(node: Node) -> set[str]:
+        if "$ref" in node:
+            return types(definitions[node["$ref"].rpartition("/")[2]])
+        options = node.get("anyOf", node.get("oneOf"))
+        return set().union(*map(types, options)) if options else {node.get("type", "")}
+
+    by_name = {name: types(field) for name, field in schema["properties"].items()}
+    return {name: of_field - {"array"} for name, of_field in by_name.items() if "array" in of_field}
+
+
 def form_body(
     options: Mapping[str, Any], file: str, fields: Node | None = None, examples: Sequence[Node] = ()
 ) -> dict[str, Any]:

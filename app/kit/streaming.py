@@ -7,9 +7,11 @@ when the `receive_form` block ends, so callers copy its bytes elsewhere before.
 import base64
 import binascii
 import hashlib
+import json
 import re
 import unicodedata
-from collections.abc import AsyncIterator, Callable
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
 MAX_FIELD_BYTES = 64 << 10
 MAX_FIELDS = 20
+MAX_ITEMS = 1000  # of a list, as parts
 MAX_NAME_BYTES = 255
 MAX_HEADER_BYTES = 8 << 10  # holds the longest filename that browsers send; it is cut to 255 characters
 FILE_FIELD = "file"
@@ -95,15 +98,24 @@ def display_name(text: str) -> str:
 
 @asynccontextmanager
 async def receive_form(
-    request: Request, folder: Path, limit: "Limit", *, field_bytes: int = MAX_FIELD_BYTES
+    request: Request,
+    folder: Path,
+    limit: "Limit",
+    *,
+    field_bytes: int = MAX_FIELD_BYTES,
+    lists: Mapping[str, Collection[str]] | None = None,
 ) -> AsyncIterator[Form]:
     """Receive a multipart body; its file exists in `folder` until the block ends.
+
+    `lists` are the fields that may be lists, as `app.kit.json_schema.list_fields` names them: as one part, which is
+    JSON, or as a part for each item, which become the JSON of a list.
 
     Raises:
         UnsupportedMediaError: the body is not multipart/form-data, or is compressed.
         GraftworkError: that of the limit; the body is announced as longer, or proves to be.
         BadRequestError: the body is malformed, ends early, or does not match its Content-Digest.
-        UnprocessableError: the form has no file, more than one, or a field over `field_bytes`.
+        UnprocessableError: the form has no file, more than one, a field over `field_bytes`, or one that stands twice
+            and is no list.
     """
     refuse_compressed(request)
     boundary = _boundary(request)
@@ -113,7 +125,7 @@ async def receive_form(
     path = folder / new_id("upload")
     try:
         with path.open("wb") as file:
-            parts = _Parts(file, field_bytes)
+            parts = _Parts(file, field_bytes, lists or {})
             parser = MultipartParser(boundary, parts.callbacks(), max_header_count=8, max_header_size=MAX_HEADER_BYTES)
             await _receive(request, parser, parts, limit, digest)
         yield parts.form(path)
@@ -203,7 +215,8 @@ class _Parts:
 
     file: IO[bytes]
     field_bytes: int
-    fields: dict[str, str] = field(default_factory=dict)
+    lists: Mapping[str, Collection[str]]
+    texts: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))  # of each field's parts
     filename: str | None = None
     size: int = 0
     sha256: "hashlib._Hash" = field(default_factory=hashlib.sha256)
@@ -212,6 +225,7 @@ class _Parts:
     _header: tuple[bytearray, bytearray] = field(default_factory=lambda: (bytearray(), bytearray()))  # name, value
     _headers: dict[bytes, bytes] = field(default_factory=dict)
     _name: str = ""
+    _sizes: Counter[str] = field(default_factory=Counter)  # bytes by field
     _value: bytearray | None = None  # of the field that is being received; None for the file
     _ended: bool = False
 
@@ -245,7 +259,15 @@ class _Parts:
             raise BadRequestError(msg, code="malformed_multipart")
         if self.filename is None:
             raise _unprocessable(FILE_FIELD, "send the file as a part of this name, with a filename")
-        return Form(path, self.sha256.hexdigest(), self.size, self.filename, self.fields)
+        fields = {name: self._text_of(name, texts) for name, texts in self.texts.items()}
+        return Form(path, self.sha256.hexdigest(), self.size, self.filename, fields)
+
+    def _text_of(self, name: str, texts: list[str]) -> str:
+        """Return the text of a field: the JSON of a list whose items came as parts, even as a single one."""
+        is_whole = name not in self.lists or not texts[0].strip() or _type_of(texts[0]) in {"array", *self.lists[name]}
+        if len(texts) == 1 and is_whole:
+            return texts[0]
+        return f"[{','.join(json.dumps(text) if _type_of(text) == 'string' else text for text in texts)}]"
 
     def _header_end(self) -> None:
         name, value = self._header
@@ -276,9 +298,11 @@ class _Parts:
         name = self._name[:100]
         if is_file:
             raise _unprocessable(name, f"only the part {FILE_FIELD!r} may be a file")
-        if name in self.fields:
+        if name in self.texts and name not in self.lists:
             raise _unprocessable(name, "this field stands twice; send it once")
-        if len(self.fields) >= MAX_FIELDS:
+        if len(self.texts.get(name, ())) >= MAX_ITEMS:
+            raise _unprocessable(name, f"a list has at most {MAX_ITEMS} parts; send it as one part, which is JSON")
+        if name not in self.texts and len(self.texts) >= MAX_FIELDS:
             msg = f"A form has at most {MAX_FIELDS} fields."
             raise BadRequestError(msg, code="malformed_multipart")
         self._value = bytearray()
@@ -289,16 +313,22 @@ class _Parts:
             self.buffered_bytes += end - start
             return
         self._value += data[start:end]
-        if len(self._value) > self.field_bytes:
+        self._sizes[self._name] += end - start
+        if self._sizes[self._name] > self.field_bytes:
             raise _unprocessable(self._name[:100], f"a field has at most {self.field_bytes} bytes")
 
     def _end(self) -> None:
         if self._value is not None:
-            self.fields[self._name[:100]] = _decoded(bytes(self._value), f"the field {self._name[:100]!r}")
+            self.texts[self._name[:100]].append(_decoded(bytes(self._value), f"the field {self._name[:100]!r}"))
         self._value = None
 
     def _all_ended(self) -> None:
         self._ended = True
+
+
+def _type_of(text: str) -> str:
+    """Return the JSON type that the text of a part is taken for."""
+    return {"{": "object", "[": "array"}.get(text.lstrip()[:1], "string")
 
 
 def _decoded(raw: bytes, what: str) -> str:

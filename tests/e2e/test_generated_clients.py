@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI
+from sqlalchemy import select
 
+from app.db.tables import DatasetRow
 from app.dependencies import Services
 from app.settings import Settings
 from tests.support.live import served
@@ -29,7 +31,8 @@ from generated.types import File
 client = AuthenticatedClient(base_url=sys.argv[1], token=sys.argv[2], raise_on_unexpected_status=True)
 rows = "".join(f"{i},{i % 7}\\n" for i in range(50))
 file = File(payload=io.BytesIO(("a,b\\n" + rows).encode()), file_name="a.csv", mime_type="text/csv")
-dataset = create_dataset.sync(client=client, body=CreateDatasetBody(file=file, name="numbers"))
+body = CreateDatasetBody(file=file, name="numbers", missing_values=["-1", "n/a"])
+dataset = create_dataset.sync(client=client, body=body)
 while dataset.status == "preparing":
     time.sleep(0.1)
     dataset = get_dataset.sync(dataset.id, client=client)
@@ -73,3 +76,6 @@ def test_it_uploads_and_predicts(
         wait_until(lambda: run_jobs(settings) or user.poll() is not None, "the dataset is prepared")
         output, _ = user.communicate(timeout=HANGS)
     assert output.split() == ["ready", "numbers", "1"], output
+    with services.database.reading() as session:
+        (options,) = session.scalars(select(DatasetRow.options))
+    assert options["missing_values"] == ["-1", "n/a"]

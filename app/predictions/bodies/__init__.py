@@ -1,5 +1,6 @@
 """Bodies in every form become a list of inputs, or an array. A new form is a file here and an entry in FORMS."""
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from email.message import Message
 from functools import partial
@@ -149,7 +150,7 @@ async def _from_multipart(request: Request, forms: Sequence[BodyForm]) -> dict[s
     body = await request.body()  # within the limit; what follows reads it from memory
     await _reserve(request, len, body)
     files: list[Sequence[Any] | Rows] = []
-    fields: dict[str, Any] = {}
+    texts: defaultdict[str, list[str]] = defaultdict(list)  # of each field's parts
     async with request.form(max_files=MAX_INPUTS, max_fields=_MAX_FIELDS) as parts:
         for name, part in parts.multi_items():
             if isinstance(part, UploadFile):
@@ -158,10 +159,12 @@ async def _from_multipart(request: Request, forms: Sequence[BodyForm]) -> dict[s
                 files.append(await run_in_threadpool(_rows_of_file, part, content, forms))
                 check_count(sum(map(len, files)))
             else:
-                fields[name] = _field(part)
+                texts[name].append(part)
     if not files:
         msg = "the form holds no file; send pictures, or files of rows"
         raise unreadable(msg)
+    # A field that stands several times is a list of texts; where none may stand, validation refuses it by name.
+    fields = {name: _field(parts[0]) if len(parts) == 1 else parts for name, parts in texts.items()}
     return {"inputs": files[0] if len(files) == 1 else _joined(files), **fields}
 
 

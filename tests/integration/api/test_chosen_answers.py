@@ -54,6 +54,10 @@ def test_the_heads_that_are_asked_for_answer(client: Http, several: ModelRow) ->
     assert list(answer.json()["predictions"][0]) == ["size"]
     form = client.post(SEVERAL, files={"file": ("a.csv", csv)}, data={"heads": "size"})
     assert list(form.json()["predictions"][0]) == ["size"]
+    both = client.post(SEVERAL, files={"file": ("a.csv", csv)}, data={"heads": ["size", "label"]})
+    assert list(both.json()["predictions"][0]) == ["label", "size"]
+    twice = client.post(SEVERAL, files={"file": ("a.csv", csv)}, data={"top_k": ["1", "2"]})
+    assert check_problem(twice, 422)["errors"][0]["loc"] == ["body", "top_k"]
 
 
 def test_an_unknown_head_is_refused_with_the_nearest(client: Http, several: ModelRow) -> None:

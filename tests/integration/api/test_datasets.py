@@ -41,6 +41,27 @@ def leftovers(services: Services) -> list[Path]:
     return list(folder.iterdir()) if folder.exists() else []
 
 
+def test_lists_of_a_form_come_as_json_or_as_a_part_for_each_item(client: Http, database: Database) -> None:
+    def sent(**fields: Any) -> Any:
+        return client.post("/v1/datasets", files={"file": ("a.csv", CSV)}, data={"name": "shapes", **fields})
+
+    steps = ['{"kind": "corrupt"}', '{"kind": "duplicates"}']
+    for fields, expected in (
+        ({"missing_values": ["-1", "n/a"]}, ["-1", "n/a"]),
+        ({"missing_values": ["-1"]}, ["-1"]),
+        ({"missing_values": '["-1", "n/a"]', "cleaning": steps}, ["-1", "n/a"]),
+    ):
+        answer = sent(**fields)
+        assert answer.status_code == 202, answer.text
+        with database.reading() as session:
+            options = session.scalars(select(DatasetRow.options).where(DatasetRow.id == answer.json()["id"])).one()
+        assert options["missing_values"] == expected
+    assert [step["kind"] for step in options["cleaning"]] == ["corrupt", "duplicates"]
+    problem = check_problem(sent(seed=["1", "2"]), 422)
+    assert problem["errors"][0]["loc"] == ["body", "seed"]
+    assert "stands twice" in str(problem["detail"])
+
+
 def test_an_upload_is_kept_queued_and_rung(client: Http, services: Services, queue: MemoryQueue) -> None:
     answer = upload(client, columns={"width": "ignored"}, seed="3", splits={"train": 0.5, "test": 0.5})
     assert answer.status_code == 202

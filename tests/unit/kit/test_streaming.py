@@ -1,5 +1,6 @@
 import asyncio
 import hashlib
+import json
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -26,7 +27,12 @@ END = f"--{BOUNDARY}--\r\n".encode()
 
 
 def receive(
-    folder: Path, chunks: Sequence[bytes], limit: int = 1 << 20, whole: bool = True, **headers: str
+    folder: Path,
+    chunks: Sequence[bytes],
+    limit: int = 1 << 20,
+    whole: bool = True,
+    lists: dict[str, set[str]] | None = None,
+    **headers: str,
 ) -> tuple[Form, bytes]:
     """Take in a body that comes in these chunks; returns the form and the file's bytes."""
     fields = {"content-type": f"multipart/form-data; boundary={BOUNDARY}"}
@@ -41,7 +47,7 @@ def receive(
     scope = {"type": "http", "headers": [(name.encode(), value.encode()) for name, value in fields.items()]}
 
     async def run() -> tuple[Form, bytes]:
-        async with receive_form(Request(scope, next_message), folder, Limit(limit)) as form:
+        async with receive_form(Request(scope, next_message), folder, Limit(limit), lists=lists) as form:
             return form, form.path.read_bytes()
 
     try:
@@ -113,6 +119,48 @@ def test_whatever_is_wrong_is_refused_and_leaves_nothing(
     with pytest.raises(GraftworkError) as caught:
         receive(tmp_path, chunks, **options)
     assert (caught.value.status, caught.value.code) == (status, code)
+
+
+LISTS: dict[str, set[str]] = {"words": set(), "word_or_words": {"string"}, "steps": {"string"}}
+
+
+@pytest.mark.parametrize(
+    ("parts", "expected"),
+    [
+        ([("words", "a"), ("words", 'b"')], {"words": ["a", 'b"']}),
+        ([("words", "a")], {"words": ["a"]}),
+        ([("words", '["a", "b"]')], {"words": ["a", "b"]}),
+        ([("words", "a"), ("seed", "7"), ("words", "")], {"words": ["a", ""], "seed": 7}),
+        ([("steps", '{"kind": "a"}')], {"steps": [{"kind": "a"}]}),
+        ([("steps", '{"kind": "a"}'), ("steps", '{"kind": "b"}')], {"steps": [{"kind": "a"}, {"kind": "b"}]}),
+        ([("word_or_words", "a"), ("word_or_words", "1")], {"word_or_words": ["a", "1"]}),
+    ],
+)
+def test_a_list_may_come_as_a_part_for_each_item(
+    tmp_path: Path, parts: list[tuple[str, str]], expected: dict[str, Any]
+) -> None:
+    chunks = [*(part(name, text.encode()) for name, text in parts), FILE, END]
+    form, _ = receive(tmp_path, chunks, lists=LISTS)
+    assert {name: json.loads(text) for name, text in form.fields.items()} == expected
+
+
+def test_a_text_stays_one_where_it_may_be_a_list_or_is_empty(tmp_path: Path) -> None:
+    texts = {"word_or_words": "a", "words": " "}
+    form, _ = receive(tmp_path, [*(part(name, text.encode()) for name, text in texts.items()), FILE, END], lists=LISTS)
+    assert form.fields == texts
+
+
+@pytest.mark.parametrize(
+    ("chunks", "words"),
+    [
+        ([part("words", b"a"), part("seed", b"1"), part("seed", b"2")], "seed: this field stands twice"),
+        ([part("words", b"a")] * 1001, "words: a list has at most 1000 parts"),
+        ([part("words", b"a" * (MAX_FIELD_BYTES // 2 + 1))] * 2, "words: a field has at most"),
+    ],
+)
+def test_a_list_of_parts_has_bounds(tmp_path: Path, chunks: list[bytes], words: str) -> None:
+    with pytest.raises(GraftworkError, match=words):
+        receive(tmp_path, [*chunks, FILE, END], lists=LISTS)
 
 
 def test_a_wrong_length_is_refused_before_anything_is_read(tmp_path: Path) -> None:
