@@ -17,6 +17,8 @@ PLACES = {
     "submit.before_commit": "a job is added to the transaction of its request",
     "submit.committed": "a job is queued, and no worker was woken",
     "upload.stored": "an upload's bytes are stored, and no row names them",
+    "upload.part_stored": "a part's bytes are stored, and no row names them",
+    "upload.assembled": "the parts of an upload are stored as one file, and its row does not say so",
     "claim.committed": "a job is claimed, and no trainer has it",
     "training.step": "a training step is done, and not reported",
     "checkpoint.stored": "a checkpoint's bytes are stored, and no row names them",

@@ -48,6 +48,7 @@ from app.storage.collector import Collector
 from app.storage.endpoints import router as storage
 from app.tracking.endpoints import router as tracking
 from app.tracking.writer import MlflowWriter
+from app.uploads.endpoints import router as uploads
 from app.web import pages
 from app.webhooks.delivery import Deliverer
 from app.webhooks.endpoints import router as webhooks
@@ -102,6 +103,7 @@ def create_app(settings: Settings, queue: JobQueue | None = None, artifacts: Art
         catalogue,
         storage,
         tracking,
+        uploads,
         webhooks,
     )
     foreign = (router for protocol in PROTOCOLS for router in protocol.routers)

@@ -134,6 +134,12 @@ class Settings(BaseSettings):
         description="Whether `graftwork up` brings published weights that are on this machine into the first project, "
         "each once.",
     )
+    max_part_bytes: int = Field(
+        default=256 << 20, ge=1, description="Maximum size of a part of an upload that arrives in parts."
+    )
+    upload_days: float = Field(
+        default=1, gt=0, description="Days after its last change for which an upload in parts is kept."
+    )
     max_upload_bytes: int = Field(default=8 << 30, gt=0, description="Maximum size of an upload: a dataset or weights.")
     max_json_bytes: int = Field(
         default=32 << 20,

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
 from app.artifacts import Blob
-from app.datasets.uploads import store_upload
+from app.datasets.source_files import store_upload
 from app.dependencies import Services
 from app.errors import ErrorItem, UnprocessableError
 from app.idempotency.service import fingerprint, once

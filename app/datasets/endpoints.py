@@ -4,19 +4,20 @@ from functools import partial
 from typing import Annotated, Any
 
 from fastapi import Body, Query, Request, Response
+from python_multipart.multipart import parse_options_header
 from starlette.concurrency import run_in_threadpool
 
 from app.datasets import previews, service, versions
 from app.datasets.options import PrepareOptions
 from app.datasets.previews import Preview, PreviewRequest
 from app.datasets.report import Report
-from app.datasets.schemas import Dataset, DatasetSummary, Leaks, RowsPage, Status, VersionRequest
+from app.datasets.schemas import Dataset, DatasetRequest, DatasetSummary, Leaks, RowsPage, Status, VersionRequest
 from app.dependencies import Reading, State
 from app.errors import Problem
 from app.idempotency.service import IdempotencyKey, fingerprint, once
 from app.kit.json_schema import form_body, list_fields
 from app.kit.pages import Listing, PageQuery, ViewQuery
-from app.kit.streaming import receive_form
+from app.kit.streaming import receive_form, receive_small
 from app.security import CanRead, CanWrite, secure_router
 from app.storage.service import upload_limit
 
@@ -51,11 +52,19 @@ _FORM = form_body(
 )
 
 
+_FORM["content"]["application/json"] = {"schema": DatasetRequest.model_json_schema()}
+
+
 @router.post("", status_code=202, responses=REFUSED, openapi_extra={"requestBody": _FORM})
 async def create_dataset(
     request: Request, response: Response, principal: CanWrite, state: State, key: IdempotencyKey
 ) -> Dataset:
-    """Upload a dataset. It is `preparing` until its job is done, then `ready` or `failed`."""
+    """Upload a dataset, in parts or whole. It is `preparing` until its job is done, then `ready` or `failed`."""
+    if parse_options_header(request.headers.get("content-type"))[0] == b"application/json":
+        body = await receive_small(request)
+        dataset = await run_in_threadpool(service.create_from_upload, state, principal.project_id, key, body)
+        response.headers["Location"] = dataset.links.self
+        return dataset
     limit = await run_in_threadpool(upload_limit, state, principal.project_id)
     async with receive_form(request, state.settings.data_folder / "tmp", limit, lists=_LISTS) as form:
         dataset = await run_in_threadpool(service.create, state, principal.project_id, key, form)

@@ -85,6 +85,15 @@ class RowsPage(BaseModel):
     has_more: bool
 
 
+class DatasetRequest(PrepareOptions):
+    """A dataset from a file that has arrived in parts: the fields of the form as JSON, and the upload for the file."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"name": "flowers-in-parts", "upload": "upl_0"}]})
+
+    name: str = Field(min_length=1, max_length=200, description="Name of the dataset.")
+    upload: str = Field(max_length=64, description="Id of the complete upload (POST /v1/uploads).")
+
+
 class VersionRequest(Frozen):
     """How a further dataset is prepared from the source of an existing one."""
 

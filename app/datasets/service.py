@@ -1,24 +1,24 @@
 """Creates, answers and deletes datasets. Needs no torch."""
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from unicodedata import normalize
 
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
-from app.artifacts import Blob, link_files
+from app.artifacts import Blob, blob_key, link_files
 from app.datasets import repository
 from app.datasets.access import find_dataset, not_ready, ready_spec
 from app.datasets.canonical.fingerprints import OWN_FILES
 from app.datasets.limits import Limits
 from app.datasets.options import PrepareOptions
 from app.datasets.repository import DatasetRow
-from app.datasets.schemas import Dataset, DatasetLinks, DatasetSummary, RowsPage
-from app.datasets.uploads import store_upload
+from app.datasets.schemas import Dataset, DatasetLinks, DatasetRequest, DatasetSummary, RowsPage
+from app.datasets.source_files import check_source, store_upload
 from app.dependencies import Services
 from app.errors import ConflictError, ErrorItem, UnprocessableError
 from app.idempotency.service import fingerprint, once
@@ -31,9 +31,11 @@ from app.kit.pages import Listing, Page, View, listing, summary_of
 from app.kit.streaming import Form, display_name
 from app.queue import JobQueue
 from app.storage.quotas import refuse_exceeded, refuse_full
+from app.uploads.service import source_of
 from app.validation import error_items, sentence
 
 MAX_NAME = 200
+Request = TypeVar("Request", bound=PrepareOptions)
 
 
 def create(state: Services, project_id: str, key: str | None, form: Form) -> Dataset:
@@ -48,15 +50,49 @@ def create(state: Services, project_id: str, key: str | None, form: Form) -> Dat
         options = with_earlier_dataset(session, project_id, options)
     blob = store_upload(state.artifacts, form, _check_format)
     request = fingerprint("datasets", form.sha256, form.filename, *(f"{k}={v}" for k, v in sorted(form.fields.items())))
-    prepare = partial(
-        queue_preparation,
-        queue=state.queue,
-        project_id=project_id,
-        name=name,
-        filename=form.filename[:MAX_NAME],
-        options=options,
-        source=blob,
-    )
+    return _prepared_once(state, project_id, key, request, name, options, lambda _: (blob, form.filename[:MAX_NAME]))
+
+
+def create_from_upload(state: Services, project_id: str, key: str | None, body: bytes) -> Dataset:
+    """Queue the preparation of a dataset from a file that has arrived in parts; `body` is a `DatasetRequest` as JSON.
+
+    Raises:
+        UnprocessableError: a field is wrong, or there is no such upload, or it is not complete.
+        UnsupportedMediaError: the file is of no known format.
+    """
+    try:
+        values = strict_json.loads(body)
+    except strict_json.StrictJsonError as error:
+        raise UnprocessableError(str(error), errors=[ErrorItem(loc=["body"], msg=str(error))]) from None
+    given = _checked(DatasetRequest, values, ["body"])
+    name = check_name(given.name)
+    options = PrepareOptions.model_validate(given.model_dump(exclude={"name", "upload"}, exclude_unset=True))
+    with state.database.reading() as session:
+        options = with_earlier_dataset(session, project_id, options)
+        blob, _ = source_of(session, project_id, given.upload)
+    check_source(state.artifacts.fetch(blob_key(blob.sha256)), _check_format)
+    request = fingerprint("datasets", given.model_dump_json(exclude_unset=True))
+    source = partial(source_of, project_id=project_id, upload_id=given.upload)  # once more: it may be gone by then
+    return _prepared_once(state, project_id, key, request, name, options, source)
+
+
+def _prepared_once(
+    state: Services,
+    project_id: str,
+    key: str | None,
+    request: str,
+    name: str,
+    options: PrepareOptions,
+    source_of: Callable[[Session], tuple[Blob, str]],
+) -> Dataset:
+    """Queue the preparation once for a key; `source_of` gives the stored file and its name."""
+
+    def prepare(session: Session) -> Dataset:
+        source, filename = source_of(session)
+        return queue_preparation(
+            session, state.queue, project_id, name=name, filename=filename, options=options, source=source
+        )
+
     return state.database.transact(
         lambda session: once(session, project_id, key, request, partial(prepare, session), Dataset)
     )
@@ -118,11 +154,16 @@ def _options(fields: Mapping[str, str]) -> PrepareOptions:
 
 def check_options(values: Mapping[str, Any], loc: list[str | int]) -> PrepareOptions:
     """Validate options; `loc` says where in the request they are."""
+    return _checked(PrepareOptions, values, loc)
+
+
+def _checked(kind: type[Request], values: Any, loc: list[str | int]) -> Request:
+    """Validate `values`, which are at `loc` of a request. Raises UnprocessableError, naming each wrong field."""
     try:
-        return PrepareOptions.model_validate(values)
+        return kind.model_validate(values)
     except ValidationError as error:
         entries = [{**entry, "loc": ("body", *entry["loc"])} for entry in error.errors(include_url=False)]
-        schema = PrepareOptions.model_json_schema()
+        schema = kind.model_json_schema()
         items = error_items(entries, values, Schema(schema, schema.get("$defs", {})))
         items = [item.model_copy(update={"loc": [*loc, *item.loc[1:]]}) for item in items]
         raise UnprocessableError(sentence(items), errors=items) from None

@@ -369,3 +369,31 @@ class HousekeepingRow(Base):
 
     task: Mapped[str] = mapped_column(Name, primary_key=True)
     begun_at: Mapped[float]
+
+
+class UploadRow(Base):
+    """A file that arrives in parts, and once they are put together as one."""
+
+    __tablename__ = "uploads"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
+    filename: Mapped[str] = mapped_column(Name)
+    status: Mapped[str] = mapped_column(String(20))
+    bytes: Mapped[int | None]  # of the whole file, as announced; of a complete one as it is
+    sha256: Mapped[str | None] = mapped_column(String(64))
+    created_at: Mapped[float]
+    changed_at: Mapped[float]
+
+    __table_args__ = (Index("ix_uploads_project", "project_id", "id"), Index("ix_uploads_changed", "changed_at"))
+
+
+class UploadPartRow(Base):
+    """A part of an upload that is open; it names its file."""
+
+    __tablename__ = "upload_parts"
+
+    upload_id: Mapped[str] = mapped_column(ForeignKey("uploads.id"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    sha256: Mapped[str] = mapped_column(String(64))
+    bytes: Mapped[int]

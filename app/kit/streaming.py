@@ -45,12 +45,18 @@ _WRITE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
-class Form:
-    """A received form: its file on disk with digest and size, and its text fields."""
+class ReceivedFile:
+    """A received file on disk, with digest and size."""
 
     path: Path
     sha256: str
     bytes: int
+
+
+@dataclass(frozen=True)
+class Form(ReceivedFile):
+    """A received form: its file, and its text fields."""
+
     filename: str
     fields: dict[str, str]
 
@@ -133,6 +139,66 @@ async def receive_form(
         path.unlink(missing_ok=True)  # not in a thread: a cancelled request would not wait for it
 
 
+@asynccontextmanager
+async def receive_file(request: Request, folder: Path, limit: Limit) -> AsyncIterator[ReceivedFile]:
+    """Receive a body that is a file; it exists in `folder` until the block ends.
+
+    Raises:
+        UnsupportedMediaError: the body is compressed, or a form.
+        GraftworkError: that of the limit; the body is announced as longer, or proves to be.
+        BadRequestError: the body ends early, or does not match its Content-Digest.
+    """
+    refuse_compressed(request)
+    if parse_options_header(request.headers.get("content-type"))[0] not in (b"", b"application/octet-stream"):
+        msg = "Send the bytes as they are, as application/octet-stream."
+        raise UnsupportedMediaError(msg)
+    digest = _announced_digest(request)
+    refuse_too_long(request, limit.bytes, limit.error)
+    await run_in_threadpool(folder.mkdir, parents=True, exist_ok=True)
+    path, sha256, size = folder / new_id("upload"), hashlib.sha256(), 0
+    try:
+        with path.open("wb") as file:
+
+            def write(block: bytes) -> None:
+                sha256.update(block)
+                file.write(block)
+
+            async for block in _blocks(request, limit):
+                size += len(block)
+                await run_in_threadpool(write, block)
+        if digest is not None and sha256.digest() != digest:
+            raise _other_digest()
+        yield ReceivedFile(path, sha256.hexdigest(), size)
+    finally:
+        path.unlink(missing_ok=True)  # not in a thread: a cancelled request would not wait for it
+
+
+async def _blocks(request: Request, limit: Limit) -> AsyncIterator[bytes]:
+    """Yield a body in blocks that are worth a write, the last one may be smaller."""
+    buffer, size = bytearray(), 0
+    try:
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size > limit.bytes:
+                raise limit.error(limit.bytes)
+            buffer += chunk
+            if len(buffer) >= _WRITE_BYTES:
+                yield bytes(buffer)
+                buffer.clear()
+    except ClientDisconnect:
+        raise _aborted() from None
+    yield bytes(buffer)
+
+
+def _aborted() -> BadRequestError:
+    return BadRequestError("The connection ended before the body did.", code="aborted")
+
+
+def _other_digest() -> BadRequestError:
+    msg = "The body's sha-256 is not the one of its Content-Digest; send it again."
+    return BadRequestError(msg, code="digest_mismatch")
+
+
 async def receive_small(request: Request) -> bytes:
     """Return a body of at most `MAX_FIELD_BYTES`.
 
@@ -197,12 +263,10 @@ async def _receive(
         msg = "The multipart body is malformed or ends too early."
         raise BadRequestError(msg, code="malformed_multipart") from None
     except ClientDisconnect:
-        msg = "The connection ended before the body did."
-        raise BadRequestError(msg, code="aborted") from None
+        raise _aborted() from None
     await run_in_threadpool(parts.write)
     if digest is not None and sha256.digest() != digest:
-        msg = "The body's sha-256 is not the one of its Content-Digest; send it again."
-        raise BadRequestError(msg, code="digest_mismatch")
+        raise _other_digest()
 
 
 def _unprocessable(name: str, msg: str) -> UnprocessableError:

@@ -16,7 +16,7 @@ from app.artifacts import TRASH, ArtifactStore, trash_key
 from app.db.session import Database
 from app.settings import Settings
 from app.storage.inventory import Area, File, Place, inventory
-from app.storage.repository import attempts_under_way, expired, forget_checkpoints, references
+from app.storage.repository import attempts_under_way, expired, forget_checkpoints, forget_uploads, references
 from app.webhooks.repository import forget_ended
 
 Action = Literal["keep", "trash", "restore", "delete"]
@@ -46,8 +46,10 @@ def plan(database: Database, store: ArtifactStore, settings: Settings, area: Are
 
 
 def carry_out(verdicts: Iterable[Verdict], database: Database, store: ArtifactStore, settings: Settings) -> None:
-    """Carry out the verdicts, except on files that a row has named since; forget old deliveries of webhooks."""
+    """Carry out the verdicts, except on files that a row has named since; forget old uploads and old deliveries."""
     while database.transact(lambda session: _forget_checkpoints(session, settings)):
+        pass
+    while database.transact(lambda session: forget_uploads(session, settings.upload_days)):
         pass
     while database.transact(lambda session: forget_ended(session, settings.webhook_days)):
         pass

@@ -10,14 +10,24 @@ from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 from app import events
 from app.artifacts import blob_key
 from app.db.session import db_now
-from app.db.tables import CheckpointRow, DatasetRow, HousekeepingRow, JobRow, LabelledRow, ModelRow, TrialRow
+from app.db.tables import (
+    CheckpointRow,
+    DatasetRow,
+    HousekeepingRow,
+    JobRow,
+    LabelledRow,
+    ModelRow,
+    TrialRow,
+    UploadPartRow,
+    UploadRow,
+)
 from app.jobs.attempts import folder_name
 from app.jobs.repository import CHECKPOINTS_REMOVED
 from app.jobs.states import LEASED, TERMINAL
 
 _DAY_SECONDS = 86_400
 _MAX_EXPIRED = 100  # in one transaction
-Kind = Literal["datasets", "models", "checkpoints", "job_files", "deleted"]
+Kind = Literal["datasets", "models", "checkpoints", "job_files", "uploads", "deleted"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +46,7 @@ def references(session: Session, grace: float, project_id: str | None = None) ->
     yield from _models(session, grace, project_id)
     yield from _checkpoints(session, project_id)
     yield from _job_files(session, project_id)
+    yield from _uploads(session, project_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +81,16 @@ def forget_checkpoints(session: Session, expired_jobs: Iterable[Expired]) -> Non
         session.execute(delete(CheckpointRow).where(CheckpointRow.job_id == job.job))
         message = f"Its checkpoints were removed: {job.reason}."
         events.append(session, job.job, CHECKPOINTS_REMOVED, message, {"checkpoints": len(job.checkpoints)})
+
+
+def forget_uploads(session: Session, days: float) -> bool:
+    """Delete uploads in parts that nobody has changed for so many days, some of them; return whether there were any."""
+    old = UploadRow.changed_at <= db_now() - days * _DAY_SECONDS
+    query = select(UploadRow.id).where(old).limit(_MAX_EXPIRED).with_for_update(skip_locked=True)
+    ids = list(session.scalars(query))
+    session.execute(delete(UploadPartRow).where(UploadPartRow.upload_id.in_(ids)))
+    session.execute(delete(UploadRow).where(UploadRow.id.in_(ids)))
+    return bool(ids)
 
 
 def _expiry(grace: float, days: float) -> ColumnElement[str | None]:
@@ -182,3 +203,13 @@ def _job_files(session: Session, project_id: str | None) -> Iterator[Reference]:
     trials = select(JobRow.id, TrialRow.candidate).join(TrialRow, TrialRow.job_id == JobRow.id)
     for row, candidate in session.execute(trials.where(TrialRow.candidate.is_not(None), conditions)):
         yield from _files(candidate["files"], "job_files", row)
+
+
+def _uploads(session: Session, project_id: str | None) -> Iterator[Reference]:
+    of_project = _of(UploadRow.project_id, project_id)
+    parts = select(UploadPartRow).join(UploadRow, UploadRow.id == UploadPartRow.upload_id).where(of_project)
+    for part in session.scalars(parts):
+        yield Reference(blob_key(part.sha256), part.bytes, "uploads", part.upload_id)
+    whole = select(UploadRow).where(UploadRow.status == "complete", of_project)
+    for upload in session.scalars(whole):
+        yield Reference(blob_key(upload.sha256 or ""), upload.bytes or 0, "uploads", upload.id)

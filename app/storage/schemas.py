@@ -24,6 +24,7 @@ class Usage(BaseModel):
         description="Curves, results of batch predictions, files sent for unfinished ones, and models of the trials of "
         "unfinished sweeps."
     )
+    uploads: Amount = Field(description="Files that arrive in parts, and those that have arrived whole, for a day.")
     deleted: Amount = Field(description="Files of deleted datasets and models, until garbage collection removes them.")
     labelled_rows: Amount = Field(description="Rows that people labelled in Label Studio; the database holds them.")
 

@@ -38,6 +38,7 @@ OPTIONS = {
     "JobFilters": Options("GET /v1/jobs query", "view"),
     "AllJobsFilters": Options("GET /v1/admin/jobs query"),
     "ProjectFilters": Options("GET /v1/admin/projects query"),
+    "UploadFilters": Options("GET /v1/uploads query"),
     "WebhookFilters": Options("GET /v1/webhooks query"),
     "DeliveryFilters": Options("GET /v1/webhooks/{webhook_id}/deliveries query"),
     "SweepOptions": Options("SweepRequest", "kind"),

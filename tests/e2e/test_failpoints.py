@@ -18,7 +18,8 @@ Digits = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
 TRAINING = {"steps": 60, "batch_size": 32, "checkpoint_steps": 20, "seed": 3}
 FAST = {"submit.committed", "claim.committed", "checkpoint.stored", "finish.before_commit"}
 STARTING = {"migration.begun"}  # no service is there yet
-ELSEWHERE = {"webhook.sent"}  # come to by who has webhooks: tests/e2e/test_webhooks
+# Come to by who has webhooks, and who uploads in parts: test_webhooks and test_storage.
+ELSEWHERE = {"webhook.sent", "upload.part_stored", "upload.assembled"}
 AFTER = {"cleanup.begun": ("training.step",)}  # places that are come to after a death alone, and what it is
 PLACES = [
     pytest.param(place, marks=[] if place in FAST else [pytest.mark.slow])

@@ -25,13 +25,13 @@ import io, sys, time
 from generated import AuthenticatedClient
 from generated.api.datasets import create_dataset, get_dataset, list_datasets
 from generated.api.predictions import create_predictions
-from generated.models import CreateDatasetBody, PredictionInputs
+from generated.models import CreateDatasetFilesBody, PredictionInputs
 from generated.types import File
 
 client = AuthenticatedClient(base_url=sys.argv[1], token=sys.argv[2], raise_on_unexpected_status=True)
 rows = "".join(f"{i},{i % 7}\\n" for i in range(50))
 file = File(payload=io.BytesIO(("a,b\\n" + rows).encode()), file_name="a.csv", mime_type="text/csv")
-body = CreateDatasetBody(file=file, name="numbers", missing_values=["-1", "n/a"])
+body = CreateDatasetFilesBody(file=file, name="numbers", missing_values=["-1", "n/a"])
 dataset = create_dataset.sync(client=client, body=body)
 while dataset.status == "preparing":
     time.sleep(0.1)

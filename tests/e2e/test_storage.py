@@ -1,5 +1,6 @@
 """Storage that is full, away, or left behind by the dead, on real processes."""
 
+import hashlib
 import resource
 import signal
 import time
@@ -109,6 +110,23 @@ def test_an_api_that_is_killed_before_the_row_is_there_leaves_one_blob_for_the_s
     assert collected(running) == {f"trash/{blob}": "delete"}
     assert [name for name in files(running, "artifacts") if name.endswith(blob)] == [blob]
     assert "datasets" in graftwork_command(running, "server", "storage")
+
+
+@pytest.mark.slow
+def test_an_upload_in_parts_outlives_kills_of_the_api(running: Service, graftwork: Graftwork) -> None:
+    swept(running)
+    kept = files(running, "artifacts")
+    running.arm("upload.part_stored", "upload.assembled")
+    upload = graftwork.uploads.send(CSV, filename="rows.csv", part_bytes=len(CSV) // 3)
+    assert running.acted("upload.part_stored")
+    assert running.acted("upload.assembled")
+    assert (upload.status, upload.sha256) == ("complete", hashlib.sha256(CSV).hexdigest())
+    dataset = graftwork.datasets.create(upload, name="in-parts")
+    assert sum(dataset.rows.values()) == CSV.count(b"\n") - 1
+    graftwork.uploads.delete(upload.id)
+    swept(running)  # parts, and what the kills have left
+    whole = f"blobs/{upload.sha256[:2]}/{upload.sha256}"
+    assert whole in set(files(running, "artifacts")) - set(kept), "the dataset names it"
 
 
 @pytest.mark.slow

@@ -35,7 +35,7 @@ INDENTED = re.compile(r"(?:^\n)((?: {4}[^\n]*\n)+)", re.MULTILINE)
 RUN_BY = {
     "article.md": "tests/e2e/test_article.py",
     "client.md": "tests/integration/api/test_python_client.py",
-    "data.md": "tests/unit/datasets/test_data_page.py",
+    "data.md": "tests/unit/datasets/test_data_page.py",  # the files; the upload in parts below
     "predicting.md": "tests/integration/api/test_pages.py",
     "protocols.md": "tests/integration/api/test_pages.py",
     "releasing.md": "tests/integration/api/test_releasing_page.py",
@@ -146,6 +146,15 @@ def test_the_blocks_that_ask_models(
         exec(block, {"graftwork": graftwork, "dataset": known["tumours"]})  # noqa: S102 - the page of this repository
     assert (tmp_path / "roc.png").read_bytes().startswith(b"\x89PNG")
     send_requests(graftwork, known, client)
+
+
+def test_the_upload_in_parts(client: Http, url: str, key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "customers.csv").write_text(EXAMPLES["customers"][1])
+    ((_, block),) = blocks("data.md", "bash")
+    shell(block.replace("curl -s", "curl -sS --fail-with-body"), URL=url, AUTH=f"Authorization: Bearer {key}")
+    (dataset,) = client.get("/v1/datasets?view=full").json()["data"]
+    assert (dataset["name"], dataset["filename"]) == ("customers", "customers.csv")
 
 
 def send_requests(graftwork: Graftwork, known: dict[str, str], client: Http) -> None:

@@ -18,13 +18,14 @@ from tests.support.work import run_jobs
 pytestmark = pytest.mark.one_database("sqlite")  # what databases answer is tested elsewhere
 
 NOT_TRIED = {
+    "create_dataset application/json": "names an upload by its id, which no example can know (test_uploads.py)",
     "write_job_to_mlflow": "needs an MLflow server (tests/e2e/test_mlflow.py has one)",
     "import_model application/json": "needs published weights on the machine (test_published_weights.py)",
     "import_model multipart/form-data": "its file is a safetensors file, which no text is (test_imports.py)",
 }
 BINARY = "application/octet-stream"  # numbers or a file's bytes, which JSON cannot hold: test_bodies.py sends them
-FIRST = ("create_dataset", "create_job", "create_heads", "set_alias", "create_webhook", "create_key")
-LAST = ("delete_job", "delete_alias", "delete_model", "delete_dataset", "delete_webhook", "revoke_key")
+FIRST = ("create_dataset", "create_job", "create_heads", "set_alias", "create_webhook", "create_key", "create_upload")
+LAST = ("delete_job", "delete_alias", "delete_model", "delete_dataset", "delete_webhook", "revoke_key", "delete_upload")
 LABELLING = "set_up_label_studio predict_label_studio_tasks receive_label_studio_event"
 DATASETS = {"delete_dataset": "flowers-split-again"}  # a version of it, which no job uses
 REFERENCES = dict.fromkeys(LABELLING.split(), "comment-kinds") | {
@@ -64,6 +65,13 @@ class World:
         kind = {"get_job_file": "batch_prediction", "delete_job": "evaluation"}.get(operation, "pretraining")
         return self.first(f"/v1/jobs?kind={kind}&status=succeeded&order=asc")
 
+    def upload(self, operation: str) -> str:
+        """An upload in parts, which has one where it is to be completed."""
+        upload = self.first("/v1/uploads")
+        if operation == "complete_upload":
+            self.client.put(f"/v1/uploads/{upload}/parts/1", content=b"size\n1\n2\n")
+        return upload
+
     def file(self, operation: str) -> str:
         """The name of a file, or of a model whose aliases are asked for."""
         if operation == "get_job_file":
@@ -81,6 +89,7 @@ THINGS: dict[str, Callable[[World, str], str]] = {
     "alias": lambda *_: "best",
     "version": lambda *_: "1",
     "key_id": lambda world, _: world.first("/v1/keys"),
+    "upload_id": lambda world, operation: world.upload(operation),
     "webhook_id": lambda world, _: world.first("/v1/webhooks"),
     "delivery_id": lambda world, _: world.first(f"/v1/webhooks/{world.first('/v1/webhooks')}/deliveries"),
 }

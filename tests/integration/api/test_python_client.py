@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,7 +17,7 @@ from PIL import Image
 
 import graftwork as package
 from app.dependencies import Services
-from graftwork import AsyncGraftwork, Graftwork, JobFailedError, answers
+from graftwork import AsyncGraftwork, Graftwork, JobFailedError, answers, uploads
 from tests.support.blocking import BlockingGraftwork
 from tests.support.live import served
 from tests.support.models import add_model
@@ -29,6 +30,8 @@ FRAME = pd.DataFrame(
     {"age": range(20, 80), "plan": ["basic", "full", "trial"] * 20, "churn": ["yes", "no"] * 30},
     index=[f"customer-{number}" for number in range(60)],
 )
+CSV = b"size,kind\n" + b"".join(b"%d,%s\n" % (i, b"big" if i > 50 else b"small") for i in range(100))
+PART = 200
 FINE_TUNING: dict[str, Any] = {
     "kind": "fine_tuning",
     "heads": [{"kind": "classifier", "target": "churn"}],
@@ -214,3 +217,60 @@ def test_many_requests_at_once(url: str, key: str, services: Services, project_i
     assert len({tuple(row) for row in numbers}) == 20, "each input has its own answer"
     for answer, expected in zip(at_once, numbers, strict=True):
         assert [value for value in answer.to_rows()[0].values() if isinstance(value, float)] == pytest.approx(expected)
+
+
+class Breaking(io.BytesIO):
+    """A file that cannot be read to its end, once it has been read whole."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size == PART and self.tell() >= 3 * PART:
+            msg = "the disk is gone"
+            raise OSError(msg)
+        return super().read(size)
+
+
+def sent_by(graftwork: Any) -> list[str]:
+    """The paths of the requests that a client puts from now on."""
+    transport, paths = getattr(graftwork, "_inner", graftwork)._transport, []
+
+    def note(request: httpx.Request) -> None:
+        if request.method == "PUT":
+            paths.append(request.url.path)
+
+    async def note_later(request: httpx.Request) -> None:
+        note(request)
+
+    is_async = isinstance(transport._http, httpx.AsyncClient)
+    transport._http.event_hooks = {"request": [note_later if is_async else note]}
+    return paths
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_large_file_is_sent_in_parts_and_goes_on_where_it_broke(graftwork: Any) -> None:
+    with pytest.raises(OSError, match="disk is gone"):
+        graftwork.uploads.send(Breaking(CSV), filename="sizes.csv", part_bytes=PART)
+    (begun,) = graftwork.uploads.list(status="open")
+    assert [part.number for part in begun.parts] == [1, 2, 3]
+    paths = sent_by(graftwork)
+    upload = graftwork.uploads.send(CSV, filename="sizes.csv", part_bytes=PART)
+    assert (upload.id, upload.status, upload.bytes) == (begun.id, "complete", len(CSV))
+    assert paths == [f"/v1/uploads/{upload.id}/parts/{number}" for number in range(4, 2 + len(CSV) // PART)]
+    dataset = graftwork.datasets.create(upload, name="sizes", columns={"kind": "target"})
+    assert (dataset.status, dataset.filename, sum(dataset.rows.values())) == ("ready", "sizes.csv", 100)
+    other = graftwork.uploads.create("other.csv", bytes=2)
+    assert graftwork.uploads.put_part(other.id, 1, b"ab").bytes == 2
+    assert graftwork.uploads.get(other.id).received_bytes == 2
+    graftwork.uploads.delete(other.id)
+    assert [one.id for one in graftwork.uploads.list()] == [upload.id]
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_dataset_of_a_large_file_is_sent_in_parts_by_itself(
+    graftwork: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uploads, "LARGE_BYTES", 500)  # it is 128 MiB
+    path = tmp_path / "sizes.csv"
+    path.write_bytes(CSV)
+    paths = sent_by(graftwork)
+    dataset = graftwork.datasets.create(path, name="sizes", columns={"kind": "target"})
+    assert (dataset.status, dataset.filename, len(paths)) == ("ready", "sizes.csv", 1)

@@ -104,6 +104,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "/predict": {"json": {"tasks": [{"data": {}}], "label_config": "<View/>"}},
     "/webhook": {"json": {"action": "START_TRAINING", "project": {"id": 1}}},
     "/mlflow": {"json": {}},
+    "/v1/uploads": {"json": {"filename": "a.csv"}},
     "/extend": {"json": {"epochs": 1}},
     "/v1/datasets": {"files": {"file": ("a.csv", CSV)}, "data": {"name": "mine"}},
     "/v1/jobs": {"json": {"kind": "pretraining", "dataset": "ds_x"}},
@@ -120,6 +121,8 @@ BODIES: dict[str, dict[str, Any]] = {
 
 def body_for(path: str, method: str) -> dict[str, Any]:
     """A body that the route accepts, so that it gets as far as looking for its thing."""
+    if path.endswith("/parts/{number}"):
+        return {"content": b"x"}
     if method == "PUT":
         return {"json": {"model": "sizes"}}
     if method == "PATCH":
@@ -143,7 +146,8 @@ def things(client: Http, services: Services, settings: Settings, project_id: str
     delivery = client.get(f"/v1/webhooks/{webhook}/deliveries").json()["data"][0]["id"]
     job = {"job_id": dataset["job"], "kind": "learning", "job_kind": "export"}
     sent = {"webhook_id": webhook, "delivery_id": delivery}
-    return {"dataset_id": dataset["id"], **job, "ref": model.id, "version": "1", "key_id": key, **sent}
+    upload = {"upload_id": client.post("/v1/uploads", json={"filename": "a.csv"}).json()["id"], "number": "1"}
+    return {"dataset_id": dataset["id"], **job, "ref": model.id, "version": "1", "key_id": key, **sent, **upload}
 
 
 def snapshot(services: Services) -> list[dict[str, Any]]:

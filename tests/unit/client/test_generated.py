@@ -14,7 +14,7 @@ import pytest
 
 import graftwork
 from graftwork import requests
-from graftwork._async import admin, client, datasets, heads, jobs, keys, models, webhooks
+from graftwork._async import admin, client, datasets, heads, jobs, keys, models, uploads, webhooks
 
 CLIENT = Path(__file__).parents[3] / "clients" / "python"
 ROUTE = re.compile(r"(GET|POST|PUT|PATCH|DELETE) /")
@@ -27,11 +27,13 @@ RESOURCES: dict[str, type[Any]] = {
     "heads.py": heads.AsyncHeads,
     "keys.py": keys.AsyncKeys,
     "admin.py": admin.AsyncAdmin,
+    "uploads.py": uploads.AsyncUploads,
     "webhooks.py": webhooks.AsyncWebhooks,
 }
 # Fields that go by another name.
 OTHERWISE = {
     "file": "source inputs",
+    "upload": "source",
     "last-event-id": "after",
     "if-match": "revision",
     "if-none-match": "only_new revision",

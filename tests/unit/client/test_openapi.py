@@ -13,8 +13,8 @@ from app.settings import Settings
 VERBS = set(
     re.findall(
         r"\w+",
-        """cancel change create delete estimate extend get import infer limit list pause predict preview receive
-        redeliver resume retry revoke roll rotate set test write""",
+        """cancel change complete create delete estimate extend get import infer limit list pause predict preview
+        receive redeliver resume retry revoke roll rotate send set test write""",
     )
 )
 

@@ -1334,6 +1334,8 @@ class Usage(Answer):
     checkpoints: Amount
     job_files: Amount
     """Curves, results of batch predictions, files sent for unfinished ones, and models of the trials of unfinished sweeps."""
+    uploads: Amount
+    """Files that arrive in parts, and those that have arrived whole, for a day."""
     deleted: Amount
     """Files of deleted datasets and models, until garbage collection removes them."""
     labelled_rows: Amount
@@ -1397,6 +1399,44 @@ class MlflowRun(Answer):
     """How many parameters were sent; those that the run had are not sent again."""
     warnings: list[WarningItem]
     """What MLflow has in another form."""
+
+
+class Part(Answer):
+    """A piece of a file that has arrived."""
+
+    number: int
+    """Its place among the parts, from 1 on."""
+    bytes: int
+    sha256: str
+
+
+class UploadLinks(Answer):
+    """Addresses of an upload."""
+
+    self: str
+
+
+class Upload(Answer):
+    """A file that arrives in parts. It goes a day after the last change of it, and datasets made from it stay."""
+
+    id: str
+    object: Literal["upload"]
+    status: Literal["open", "complete"]
+    filename: str
+    bytes: int | None
+    """Size of the whole file; null: not known yet."""
+    sha256: str | None
+    """SHA-256 of the whole file; null: not known yet."""
+    parts: list[Part]
+    """The parts that are here, by number; of a complete upload none any more."""
+    received_bytes: int
+    """Bytes that are here."""
+    max_part_bytes: int
+    """The most bytes that a part may have."""
+    created_at: datetime
+    expires_at: datetime
+    """When it goes, unless another part comes."""
+    links: UploadLinks
 
 
 class NewWebhook(Answer):

@@ -47,6 +47,229 @@ class RollbackRequest(TypedDict, total=False):
     """The revision of its history to go back to; null: the one before, as far as it differs."""
 
 
+class ImageOptions(TypedDict, total=False):
+    """Size and colours of all images, and how they are resized."""
+
+    height: int | None
+    """Height in pixels; null: chosen by the images."""
+    width: int | None
+    """Width in pixels; null: chosen by the images."""
+    mode: Literal["gray", "rgb"] | None
+    """Colours; null: as in an array; of image files gray where all images are gray, else rgb."""
+    resize: Literal["stretch", "pad", "crop"]
+    """How images of another size are resized: stretch scales each side on its own; pad scales both alike and adds black borders; crop scales both alike and cuts off the edges. Default: "stretch"."""
+    background: Literal["black", "white"] | None
+    """What is laid under transparent images; null: what shows them, chosen for all alike."""
+    pixel_range: tuple[float, float] | None
+    """Values of 16-bit images, or of an array, that become black and white; others are cut off. Null: all that 16 bits hold where the images need them, else the smallest and the largest value of all images."""
+
+
+class TextOptions(TypedDict, total=False):
+    """How a plain text file is cut into rows."""
+
+    rows: Literal["auto", "lines", "paragraphs", "windows"]
+    """A row is a line, a paragraph (between blank lines), or a window of characters; auto: windows. Default: "auto"."""
+    window: int
+    """Characters of a window, which begins with the last character of the previous one. Default: 256."""
+
+
+class SeriesOptions(TypedDict, total=False):
+    """How the rows of a table in long form become series: the rows with one id, ordered by time."""
+
+    id: Required[str]
+    """Column with the id of each row's series."""
+    time: str | None
+    """Column of numbers or dates that orders the rows of a series; null: by their order in the file."""
+
+
+class ConstantColumns(TypedDict, total=False):
+    """Report or drop the columns of a table that hold one value in all kept rows of train."""
+
+    kind: Required[Literal["constant_columns"]]
+    action: Literal["report", "drop"]
+    """Report such columns, or leave them out. Default: "report"."""
+
+
+class Corrupt(TypedDict, total=False):
+    """Leave out items that cannot be read; with too many of them, refuse the file."""
+
+    kind: Required[Literal["corrupt"]]
+    most: float
+    """Maximum share of such items; a file with more is refused. Default: 1."""
+
+
+class Duplicates(TypedDict, total=False):
+    """Remove rows that repeat another row exactly, or count them."""
+
+    kind: Required[Literal["duplicates"]]
+    action: Literal["auto", "remove", "report"]
+    """Remove the repetitions, or count them; auto: count those of tables, series, and texts of which most repeat others, and remove others. Default: "remove"."""
+    conflicting: Literal["auto", "majority", "remove", "keep"]
+    """Equal rows with different labels: majority keeps those that have the label of most, remove none, keep one of each label; auto: keep in tables, majority elsewhere. Default: "auto"."""
+
+
+class Labels(TypedDict, total=False):
+    """Merge classes whose names differ only in case, blanks or Unicode form; report likely misspellings."""
+
+    kind: Required[Literal["labels"]]
+    action: Literal["merge", "report"]
+    """Merge such classes, or report them. Default: "merge"."""
+    shortest: int
+    """Names with fewer characters are only reported. Default: 3."""
+    inputs: bool
+    """Treat the categories of input columns in the same way. Default: false."""
+
+
+class LeakingColumns(TypedDict, total=False):
+    """Report or drop columns that predict a target alone, and columns that number or name the rows."""
+
+    kind: Required[Literal["leaking_columns"]]
+    action: Literal["report", "drop"]
+    """Report such columns, or leave them out. Default: "report"."""
+    above: float
+    """AUC, accuracy or R2 of a one-column rule that is too good to be true. Default: 0.999."""
+
+
+class NearDuplicates(TypedDict, total=False):
+    """Find rows that are nearly the same as another, and report or remove them."""
+
+    kind: Required[Literal["near_duplicates"]]
+    action: Literal["report", "remove"]
+    """Report them, or keep one of each. Default: "report"."""
+    distance: int
+    """Images: maximum number of the 64 bits in which two hashes differ. Default: 4."""
+    similarity: float | None
+    """Minimum correlation of image thumbnails, null: 0.99, or share of shingles of texts, null: 0.9."""
+    digits: int
+    """Tables and series: leading digits in which all numbers agree. Default: 3."""
+
+
+class Outliers(TypedDict, total=False):
+    """Find numbers far from the others of their column, and report, clip, blank or remove them."""
+
+    kind: Required[Literal["outliers"]]
+    method: Literal["mad", "iqr"]
+    """Distance from the median in median deviations, or from the quartiles in interquartile ranges. Default: "mad"."""
+    k: float | None
+    """Maximum distance; null: 5 deviations, or 3 interquartile ranges."""
+    action: Literal["report", "clip", "missing", "remove"]
+    """Report them, move them to the nearest bound, make them missing values, or remove their rows. Default: "report"."""
+    columns: Sequence[str] | None
+    """Columns of numbers to check; null: all of them, targets too."""
+
+
+class Text(TypedDict, total=False):
+    """Normalise texts, and remove those that are too short or too long."""
+
+    kind: Required[Literal["text"]]
+    unicode: Literal["NFC", "NFKC"] | None
+    """Unicode form: NFC composes letters, NFKC also unifies widths and styles; null: as it is. Default: "NFC"."""
+    strip: bool
+    """Remove blanks at both ends. Default: true."""
+    collapse: bool
+    """Replace each run of blanks and line ends by one blank. Default: false."""
+    control: bool
+    """Remove control characters, except tabs and line ends. Default: false."""
+    lower: bool
+    """Convert to lower case. Default: false."""
+    entities: bool
+    """Replace HTML entities by their characters: &amp; becomes &. Default: false."""
+    shortest: int
+    """Texts of fewer characters are removed. Default: 1."""
+    longest: int | None
+    """Texts of more characters are removed; null: none are."""
+
+
+class DatasetRequest(TypedDict, total=False):
+    """A dataset from a file that has arrived in parts: the fields of the form as JSON, and the upload for the file."""
+
+    modality: Literal["image", "table", "text", "series"] | None
+    """Kind of data; a file of another kind is refused. Null: by its content."""
+    columns: Mapping[str, Literal["input", "target", "group", "ignored", "split", "time"]]
+    """Role of a column by its name; others are inferred."""
+    types: Mapping[str, Literal["number", "category", "date", "text", "labels"]]
+    """Type of a column by its name; others are inferred."""
+    splits: Mapping[str, float] | Literal["auto"]
+    """Share of each split; the shares add up to 1 and train has some. auto: 0.8, 0.1 and 0.1, and where heads are solved for and labels few, they learn from all of them once the test rows have measured them. Default: "auto"."""
+    seed: int
+    """Another seed gives another split. Default: 0."""
+    missing: Literal["auto", "impute", "reject"]
+    """What NaN, NA, null, ? or unknown in a column of numbers or dates are: missing values (auto, impute) or errors (reject). Infinite numbers (inf, 1e999) are missing values with impute, else errors. Default: "auto"."""
+    missing_values: Sequence[str]
+    """Values that mean a missing one in inputs of tables and series, such as -999 or ?; [] for none."""
+    decimal: Literal["auto", "point", "comma"] | Mapping[str, Literal["auto", "point", "comma"]]
+    """Decimal separator of the numbers in a CSV file, or of columns by name; the other sign groups thousands. Auto: decided for each column by its values, then by those of other columns. Default: "auto"."""
+    header: Literal["auto", "first", "none"]
+    """Where a CSV file has the names of its columns: in its first line, or nowhere (they are called x0, x1 ...). Auto: none where the first line is like the rows below it; lines before the table are skipped. Default: "auto"."""
+    multiline: Literal["auto", "yes", "no"]
+    """Whether a quoted field of a CSV file may hold line ends; no: each line is a row, and a quote without a partner in its line is part of the text. Auto: no where quotes would swallow whole rows. Default: "auto"."""
+    encoding: Literal[
+        "auto",
+        "utf-8",
+        "utf-16",
+        "cp1252",
+        "latin-1",
+        "cp1250",
+        "cp1251",
+        "cp1253",
+        "cp1254",
+        "cp437",
+        "cp850",
+        "cp866",
+        "koi8-r",
+        "mac-roman",
+        "shift_jis",
+        "euc-jp",
+        "euc-kr",
+        "gb18030",
+        "big5",
+    ]
+    """Encoding of a text file; auto: UTF-8, or UTF-16 by its byte order mark. Default: "auto"."""
+    duplicates: Literal["auto", "remove", "keep"]
+    """What happens to rows whose inputs are equal, byte for byte; auto: in tables and series they are observations and kept, as are texts of which most repeat others; else they are removed. Default: "auto"."""
+    folders: Sequence[Literal["split", "label", "ignored"]] | None
+    """What the folders of a zip are, the outermost first: splits, labels, or nothing to learn; null: inferred, and listed in decisions."""
+    name_encoding: Literal[
+        "auto",
+        "utf-8",
+        "cp437",
+        "cp850",
+        "cp852",
+        "cp866",
+        "cp932",
+        "cp936",
+        "cp949",
+        "cp950",
+        "cp1250",
+        "cp1251",
+        "cp1252",
+    ]
+    """Encoding of the names in a zip that do not say theirs; auto: UTF-8 where they are valid UTF-8, else a guess, with a warning. Default: "auto"."""
+    image: ImageOptions | None
+    """Size and colours of images; null: chosen by the images."""
+    text: TextOptions | None
+    """How plain text is cut into rows; null: into windows."""
+    series: SeriesOptions | None
+    """Columns of a table in long form that make series of its rows; null: it is not in long form."""
+    unlabelled: Literal["auto", "remove", "keep"]
+    """What happens to rows without any label; those that are kept go to train. auto: they are kept where their folder is called unlabelled or the like, or where most rows lack a label, else removed. Default: "auto"."""
+    unlabelled_value: str | Sequence[str] | None
+    """Value, or list of values, of targets that mean no label, such as -1; null: no value does."""
+    label_separator: str
+    """Separator of the labels in a text column of type labels; a cell with it alone has no labels. Default: ";"."""
+    cleaning: (
+        Literal["auto"]
+        | Sequence[ConstantColumns | Corrupt | Duplicates | Labels | LeakingColumns | NearDuplicates | Outliers | Text]
+    )
+    """Cleaning steps, in order; auto: the steps that are safe for the modality. Default: "auto"."""
+    same_splits_as: str | None
+    """A prepared dataset, by id or name: rows that it contains keep their splits; null: none, or for a version the dataset that it is made from."""
+    name: Required[str]
+    """Name of the dataset."""
+    upload: Required[str]
+    """Id of the complete upload (POST /v1/uploads)."""
+
+
 class Noise(TypedDict, total=False):
     """Add gaussian noise to every value; of series: jitter."""
 
@@ -232,139 +455,6 @@ class PreviewRequest(TypedDict, total=False):
     """How many rows, where none are named. Default: 8."""
     seed: int
     """Starts every random choice: the same gives the same. Default: 0."""
-
-
-class ImageOptions(TypedDict, total=False):
-    """Size and colours of all images, and how they are resized."""
-
-    height: int | None
-    """Height in pixels; null: chosen by the images."""
-    width: int | None
-    """Width in pixels; null: chosen by the images."""
-    mode: Literal["gray", "rgb"] | None
-    """Colours; null: as in an array; of image files gray where all images are gray, else rgb."""
-    resize: Literal["stretch", "pad", "crop"]
-    """How images of another size are resized: stretch scales each side on its own; pad scales both alike and adds black borders; crop scales both alike and cuts off the edges. Default: "stretch"."""
-    background: Literal["black", "white"] | None
-    """What is laid under transparent images; null: what shows them, chosen for all alike."""
-    pixel_range: tuple[float, float] | None
-    """Values of 16-bit images, or of an array, that become black and white; others are cut off. Null: all that 16 bits hold where the images need them, else the smallest and the largest value of all images."""
-
-
-class TextOptions(TypedDict, total=False):
-    """How a plain text file is cut into rows."""
-
-    rows: Literal["auto", "lines", "paragraphs", "windows"]
-    """A row is a line, a paragraph (between blank lines), or a window of characters; auto: windows. Default: "auto"."""
-    window: int
-    """Characters of a window, which begins with the last character of the previous one. Default: 256."""
-
-
-class SeriesOptions(TypedDict, total=False):
-    """How the rows of a table in long form become series: the rows with one id, ordered by time."""
-
-    id: Required[str]
-    """Column with the id of each row's series."""
-    time: str | None
-    """Column of numbers or dates that orders the rows of a series; null: by their order in the file."""
-
-
-class ConstantColumns(TypedDict, total=False):
-    """Report or drop the columns of a table that hold one value in all kept rows of train."""
-
-    kind: Required[Literal["constant_columns"]]
-    action: Literal["report", "drop"]
-    """Report such columns, or leave them out. Default: "report"."""
-
-
-class Corrupt(TypedDict, total=False):
-    """Leave out items that cannot be read; with too many of them, refuse the file."""
-
-    kind: Required[Literal["corrupt"]]
-    most: float
-    """Maximum share of such items; a file with more is refused. Default: 1."""
-
-
-class Duplicates(TypedDict, total=False):
-    """Remove rows that repeat another row exactly, or count them."""
-
-    kind: Required[Literal["duplicates"]]
-    action: Literal["auto", "remove", "report"]
-    """Remove the repetitions, or count them; auto: count those of tables, series, and texts of which most repeat others, and remove others. Default: "remove"."""
-    conflicting: Literal["auto", "majority", "remove", "keep"]
-    """Equal rows with different labels: majority keeps those that have the label of most, remove none, keep one of each label; auto: keep in tables, majority elsewhere. Default: "auto"."""
-
-
-class Labels(TypedDict, total=False):
-    """Merge classes whose names differ only in case, blanks or Unicode form; report likely misspellings."""
-
-    kind: Required[Literal["labels"]]
-    action: Literal["merge", "report"]
-    """Merge such classes, or report them. Default: "merge"."""
-    shortest: int
-    """Names with fewer characters are only reported. Default: 3."""
-    inputs: bool
-    """Treat the categories of input columns in the same way. Default: false."""
-
-
-class LeakingColumns(TypedDict, total=False):
-    """Report or drop columns that predict a target alone, and columns that number or name the rows."""
-
-    kind: Required[Literal["leaking_columns"]]
-    action: Literal["report", "drop"]
-    """Report such columns, or leave them out. Default: "report"."""
-    above: float
-    """AUC, accuracy or R2 of a one-column rule that is too good to be true. Default: 0.999."""
-
-
-class NearDuplicates(TypedDict, total=False):
-    """Find rows that are nearly the same as another, and report or remove them."""
-
-    kind: Required[Literal["near_duplicates"]]
-    action: Literal["report", "remove"]
-    """Report them, or keep one of each. Default: "report"."""
-    distance: int
-    """Images: maximum number of the 64 bits in which two hashes differ. Default: 4."""
-    similarity: float | None
-    """Minimum correlation of image thumbnails, null: 0.99, or share of shingles of texts, null: 0.9."""
-    digits: int
-    """Tables and series: leading digits in which all numbers agree. Default: 3."""
-
-
-class Outliers(TypedDict, total=False):
-    """Find numbers far from the others of their column, and report, clip, blank or remove them."""
-
-    kind: Required[Literal["outliers"]]
-    method: Literal["mad", "iqr"]
-    """Distance from the median in median deviations, or from the quartiles in interquartile ranges. Default: "mad"."""
-    k: float | None
-    """Maximum distance; null: 5 deviations, or 3 interquartile ranges."""
-    action: Literal["report", "clip", "missing", "remove"]
-    """Report them, move them to the nearest bound, make them missing values, or remove their rows. Default: "report"."""
-    columns: Sequence[str] | None
-    """Columns of numbers to check; null: all of them, targets too."""
-
-
-class Text(TypedDict, total=False):
-    """Normalise texts, and remove those that are too short or too long."""
-
-    kind: Required[Literal["text"]]
-    unicode: Literal["NFC", "NFKC"] | None
-    """Unicode form: NFC composes letters, NFKC also unifies widths and styles; null: as it is. Default: "NFC"."""
-    strip: bool
-    """Remove blanks at both ends. Default: true."""
-    collapse: bool
-    """Replace each run of blanks and line ends by one blank. Default: false."""
-    control: bool
-    """Remove control characters, except tabs and line ends. Default: false."""
-    lower: bool
-    """Convert to lower case. Default: false."""
-    entities: bool
-    """Replace HTML entities by their characters: &amp; becomes &. Default: false."""
-    shortest: int
-    """Texts of fewer characters are removed. Default: 1."""
-    longest: int | None
-    """Texts of more characters are removed; null: none are."""
 
 
 class PrepareOptions(TypedDict, total=False):
@@ -1913,6 +2003,24 @@ class MlflowRequest(TypedDict, total=False):
     """Sent to this URL with the user name; it is not kept."""
 
 
+class UploadRequest(TypedDict, total=False):
+    """A file that is to arrive in parts."""
+
+    filename: Required[str]
+    """Name of the file, which is shown."""
+    bytes: int | None
+    """Size of the whole file; null: its parts say."""
+    sha256: str | None
+    """SHA-256 of the whole file in hexadecimal, by which an upload is looked for to go on with it."""
+
+
+class CompleteRequest(TypedDict, total=False):
+    """The end of an upload."""
+
+    sha256: str | None
+    """SHA-256 of the whole file; null: as the upload said, if it did."""
+
+
 class WebhookRequest(TypedDict, total=False):
     """A new webhook."""
 
@@ -2172,6 +2280,20 @@ class AllJobsFilters(TypedDict, total=False):
 class ProjectFilters(TypedDict, total=False):
     """Keyword arguments of a method."""
 
+    limit: int
+    """Entries in one page. Default: 20."""
+    after: str | None
+    """The last id of the page before."""
+    order: Literal["asc", "desc"]
+    """By time of creation. Default: "desc"."""
+
+
+class UploadFilters(TypedDict, total=False):
+    """Keyword arguments of a method."""
+
+    status: Literal["open", "complete"] | None
+    sha256: str | None
+    """Only those of a file of this SHA-256."""
     limit: int
     """Entries in one page. Default: 20."""
     after: str | None

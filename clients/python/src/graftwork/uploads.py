@@ -1,14 +1,23 @@
-"""What is uploaded as a form."""
+"""What is uploaded, as a form or in parts."""
 
+import base64
+import hashlib
+import io
 import json
+import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, TypeAlias
+from typing import IO, Any, TypeAlias, cast
 
 Source: TypeAlias = str | Path | bytes | Mapping[str, Any] | Any
 """A path, the bytes of a file, arrays by name, or a frame of pandas, polars or Arrow."""
+
+PART_BYTES = 64 << 20
+"""Bytes of a part, which are in memory at a time."""
+LARGE_BYTES = 2 * PART_BYTES
+"""A dataset's file of more bytes is sent in parts."""
 
 
 def form_fields(options: Mapping[str, Any]) -> dict[str, str]:
@@ -41,6 +50,45 @@ def open_source(source: Source, filename: str | None) -> Iterator[tuple[IO[bytes
             suffix = _write(source, file)
             file.seek(0)
             yield file, filename or f"upload{suffix}"
+
+
+@contextmanager
+def open_file(source: Source, filename: str | None) -> Iterator[tuple[IO[bytes], str]]:
+    """Yield the file to upload, open for reading, and its filename; a file that is open already stays the caller's."""
+    if hasattr(source, "seek"):
+        yield cast("IO[bytes]", source), filename or "upload"
+        return
+    with open_source(source, filename) as (file, name):
+        yield io.BytesIO(file) if isinstance(file, bytes) else file, name
+
+
+def is_large(file: IO[bytes] | bytes) -> bool:
+    """Whether a file is sent in parts."""
+    if isinstance(file, bytes):
+        return len(file) > LARGE_BYTES
+    place, size = file.tell(), file.seek(0, os.SEEK_END)
+    file.seek(place)
+    return size > LARGE_BYTES
+
+
+def digest_of(file: IO[bytes]) -> tuple[str, int]:
+    """Return the SHA-256 of a file in hexadecimal and its bytes; it stands at its begin afterwards."""
+    file.seek(0)
+    sha256 = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    return sha256, size
+
+
+def pieces(file: IO[bytes], part_bytes: int) -> Iterator[tuple[bytes, str]]:
+    """Yield the bytes of a file in pieces of `part_bytes`, the last may be smaller, with their SHA-256."""
+    while content := file.read(part_bytes):
+        yield content, hashlib.sha256(content).hexdigest()
+
+
+def content_digest(content: bytes) -> str:
+    """Return the Content-Digest of a body (RFC 9530)."""
+    return f"sha-256=:{base64.b64encode(hashlib.sha256(content).digest()).decode()}:"
 
 
 def _write(source: Any, file: IO[bytes]) -> str:

@@ -12,6 +12,7 @@ from graftwork._async.jobs import AsyncJobs
 from graftwork._async.keys import AsyncKeys
 from graftwork._async.models import AsyncModels
 from graftwork._async.transport import AsyncTransport
+from graftwork._async.uploads import AsyncUploads
 from graftwork._async.webhooks import AsyncWebhooks
 
 
@@ -29,7 +30,8 @@ class AsyncGraftwork:
     ) -> None:
         self._transport = AsyncTransport(url, key, transport=transport)
         self.jobs = AsyncJobs(self._transport)
-        self.datasets = AsyncDatasets(self._transport, self.jobs)
+        self.uploads = AsyncUploads(self._transport)
+        self.datasets = AsyncDatasets(self._transport, self.jobs, self.uploads)
         self.models = AsyncModels(self._transport)
         self.heads = AsyncHeads(self._transport)
         self.keys = AsyncKeys(self._transport)

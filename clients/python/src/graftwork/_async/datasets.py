@@ -6,21 +6,23 @@ from typing import Any, Literal, Unpack, overload
 from graftwork import answers, requests
 from graftwork._async.jobs import AsyncJobs
 from graftwork._async.transport import UPLOAD_SECONDS, AsyncTransport
+from graftwork._async.uploads import AsyncUploads
 from graftwork.errors import DatasetFailedError
 from graftwork.progress import Progress
-from graftwork.uploads import Source, form_fields, open_source
+from graftwork.uploads import Source, form_fields, is_large, open_source
 
 
 class AsyncDatasets:
     """Uploads, prepares and reads datasets: /v1/datasets."""
 
-    def __init__(self, transport: AsyncTransport, jobs: AsyncJobs) -> None:
+    def __init__(self, transport: AsyncTransport, jobs: AsyncJobs, uploads: AsyncUploads) -> None:
         self._transport = transport
         self._jobs = jobs
+        self._uploads = uploads
 
     async def create(
         self,
-        source: Source,
+        source: Source | answers.Upload,
         *,
         name: str,
         filename: str | None = None,
@@ -31,19 +33,25 @@ class AsyncDatasets:
         """Upload a dataset: a path, the bytes of a file, arrays by name (`x`, and `y` if labelled), or a frame.
 
         `options` are the form's fields, such as `columns={"age": "input"}`; None leaves one out. With `wait`, returns
-        once the dataset is `ready`.
+        once the dataset is `ready`. A large file is sent in parts: after a break the same call sends the rest. A
+        complete upload may stand for the file.
 
         Raises:
             DatasetFailedError: its preparation failed.
         """
-        with open_source(source, filename) as (file, file_name):
-            dataset = await self._transport.create(
-                answers.Dataset,
-                "POST /v1/datasets",
-                data=form_fields({"name": name, **options}),
-                files={"file": (file_name, file)},
-                seconds=UPLOAD_SECONDS,
-            )
+        fields = {name: value for name, value in {"name": name, **options}.items() if value is not None}
+        if not isinstance(source, answers.Upload):
+            with open_source(source, filename) as (file, file_name):
+                if is_large(file):
+                    source = await self._uploads.send(file, filename=file_name)
+                else:
+                    form = {"data": form_fields(fields), "files": {"file": (file_name, file)}}
+                    dataset = await self._transport.create(
+                        answers.Dataset, "POST /v1/datasets", **form, seconds=UPLOAD_SECONDS
+                    )
+        if isinstance(source, answers.Upload):
+            body = {**fields, "upload": source["id"]}
+            dataset = await self._transport.create(answers.Dataset, "POST /v1/datasets", json=body)
         return await self.wait(dataset["id"], progress=progress) if wait else dataset
 
     async def version(

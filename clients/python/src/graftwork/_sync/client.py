@@ -12,6 +12,7 @@ from graftwork._sync.jobs import Jobs
 from graftwork._sync.keys import Keys
 from graftwork._sync.models import Models
 from graftwork._sync.transport import Transport
+from graftwork._sync.uploads import Uploads
 from graftwork._sync.webhooks import Webhooks
 
 
@@ -29,7 +30,8 @@ class Graftwork:
     ) -> None:
         self._transport = Transport(url, key, transport=transport)
         self.jobs = Jobs(self._transport)
-        self.datasets = Datasets(self._transport, self.jobs)
+        self.uploads = Uploads(self._transport)
+        self.datasets = Datasets(self._transport, self.jobs, self.uploads)
         self.models = Models(self._transport)
         self.heads = Heads(self._transport)
         self.keys = Keys(self._transport)

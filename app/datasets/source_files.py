@@ -17,12 +17,22 @@ def store_upload(store: ArtifactStore, form: Form, check: Callable[[Path], objec
         UnsupportedMediaError: the file is of no known format.
         UnprocessableError: the file is empty, or at fault in another way that is seen at once.
     """
+    check_source(form.path, check)
+    blob = put_blob(store, form.path, form.sha256)
+    failpoints.reach("upload.stored")
+    return blob
+
+
+def check_source(path: Path, check: Callable[[Path], object]) -> None:
+    """Refuse a file that `check` refuses, which raises DatasetError.
+
+    Raises:
+        UnsupportedMediaError: the file is of no known format.
+        UnprocessableError: the file is empty, or at fault in another way that is seen at once.
+    """
     try:
-        check(form.path)
+        check(path)
     except DatasetError as error:
         items = [ErrorItem(loc=["body", *fault.loc], msg=fault.msg, row=fault.row) for fault in error.errors]
         kind = UnsupportedMediaError if error.code == "unsupported_format" else UnprocessableError
         raise kind(error.message, code=error.code, errors=items) from None
-    blob = put_blob(store, form.path, form.sha256)
-    failpoints.reach("upload.stored")
-    return blob
