@@ -1,9 +1,11 @@
 """What goes wrong: a key without a scope, a service that restarts, and a hand without a mouse."""
 
+import hashlib
 from pathlib import Path
 
 import httpx
-from playwright.sync_api import expect
+import numpy as np
+from playwright.sync_api import Route, expect
 
 from graftwork import Graftwork
 from tests.browser.conftest import ADMIN, Visit, make_key
@@ -44,6 +46,29 @@ def test_the_page_goes_on_where_a_service_restarts(visit: Visit, running: Servic
     running.wait_ready()
     page.get_by_role("link", name="Models").click()
     expect(page.get_by_role("heading", name="Models", level=1)).to_be_visible()
+
+
+def test_a_large_file_is_sent_in_parts_and_only_the_broken_one_again(
+    visit: Visit, graftwork: Graftwork, tmp_path: Path
+) -> None:
+    file = tmp_path / "noise.npy"
+    np.save(file, np.random.default_rng(0).integers(0, 255, (400, 210, 210), dtype=np.uint8))  # 17.6 MB: two parts
+    page = visit()
+    sent: list[str] = []
+
+    def break_once(route: Route) -> None:
+        sent.append(route.request.url.rpartition("/")[2])
+        if sent.count("2") == 1:
+            route.abort("connectionreset")
+        else:
+            route.continue_()
+
+    page.route("**/parts/*", break_once)
+    page.locator("input[type=file]").set_input_files(file)
+    expect(page.get_by_role("heading", name="noise")).to_be_visible()
+    assert sent == ["1", "2", "2"]
+    (upload,) = (one for one in graftwork.uploads.list(status="complete") if one.filename == "noise.npy")
+    assert (upload.bytes, upload.sha256) == (file.stat().st_size, hashlib.sha256(file.read_bytes()).hexdigest())
 
 
 def test_a_file_is_read_and_trained_on_by_keyboard_alone(visit: Visit, graftwork: Graftwork, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import { go, link } from "../router.js";
 import { text } from "../text.js";
 
 const MAX_NAME = 200;
+const PART_BYTES = 16 << 20; // a larger file is sent in parts of so many bytes
 
 export async function dataView({ signal }) {
   const state = h("div", { role: "status" });
@@ -18,14 +19,12 @@ export async function dataView({ signal }) {
     const bar = h("progress", { max: "1", value: 0, "aria-label": text.data.uploading(file.name) });
     const share = h("span", { class: "quiet" }, percent(0, 0));
     fill(state, h("div", { class: "note" }, h("span", {}, text.data.uploading(file.name)), bar, share));
-    const form = new FormData();
-    form.append("name", nameOf(file));
-    form.append("file", file);
+    const onProgress = (sent) => {
+      bar.value = sent;
+      share.textContent = sent < 1 ? percent(sent, 0) : text.data.hashing;
+    };
     try {
-      const dataset = await upload("/v1/datasets", form, (sent) => {
-        bar.value = sent;
-        share.textContent = sent < 1 ? percent(sent, 0) : text.data.hashing;
-      }, signal);
+      const dataset = await (file.size > PART_BYTES ? sendInParts : sendWhole)(file, onProgress, signal);
       go(["data", dataset.id]);
     } catch (error) {
       complain(error, () => fill(state, errorNote(error)));
@@ -44,6 +43,26 @@ export async function dataView({ signal }) {
   const load = (after, limit) => ask("/v1/datasets", { query: { after, limit }, signal });
   const datasets = list({ columns, load, caption: text.data.title, nothing: text.data.none, signal, everySeconds: 3 });
   return page(text.data.title, { meta: text.data.about }, zone, state, datasets);
+}
+
+function sendWhole(file, onProgress, signal) {
+  const form = new FormData();
+  form.append("name", nameOf(file));
+  form.append("file", file);
+  return upload("/v1/datasets", form, onProgress, signal);
+}
+
+/** Of a connection that breaks one part is sent again, and not the file. */
+async function sendInParts(file, onProgress, signal) {
+  const { links } = await ask("/v1/uploads", { method: "POST", json: { filename: file.name.slice(-MAX_NAME), bytes: file.size }, signal });
+  const headers = { "Content-Type": "application/octet-stream" };
+  for (let sent = 0; sent < file.size; sent += PART_BYTES) {
+    onProgress(sent / file.size);
+    await ask(`${links.self}/parts/${1 + sent / PART_BYTES}`, { method: "PUT", headers, body: file.slice(sent, sent + PART_BYTES), signal });
+  }
+  onProgress(1);
+  const { id } = await ask(`${links.self}/complete`, { method: "POST", signal });
+  return ask("/v1/datasets", { method: "POST", json: { name: nameOf(file), upload: id }, signal });
 }
 
 /** The file's name without its ending, as far as a name of a dataset may be long. */
