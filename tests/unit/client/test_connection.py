@@ -1,9 +1,11 @@
 """Which URLs and keys can be those of a service, and what is said of others."""
 
+import ssl
+
 import pytest
 
 from graftwork import AsyncGraftwork, ConnectionSettingsError, Graftwork
-from graftwork.connection import checked_key, checked_url
+from graftwork.connection import checked_key, checked_url, trust_for
 
 
 @pytest.mark.parametrize("kind", [Graftwork, AsyncGraftwork])
@@ -69,3 +71,11 @@ def test_the_environment_says_both(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GRAFTWORK_URL")
     with pytest.raises(ConnectionSettingsError, match="GRAFTWORK_URL"):
         Graftwork()
+
+
+def test_plain_http_reads_no_certificates_and_would_trust_none() -> None:
+    assert trust_for("https://host") is True
+    context = trust_for("http://host")
+    assert isinstance(context, ssl.SSLContext)
+    assert context.get_ca_certs() == []
+    assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import httpx
 
 from graftwork.answer import Answer, Json
-from graftwork.connection import checked_key, checked_url
+from graftwork.connection import checked_key, checked_url, trust_for
 from graftwork.doubts import Doubts
 from graftwork.errors import GraftworkApiError
 from graftwork.retries import Retries, problem_of, timeout
@@ -38,7 +38,8 @@ class AsyncTransport:
     ) -> None:
         self.url = checked_url(url)
         headers = {"Authorization": f"Bearer {checked_key(key)}", "Accept": "application/json"}
-        self._http = httpx.AsyncClient(base_url=self.url, headers=headers, transport=transport)
+        trust = trust_for(self.url)
+        self._http = httpx.AsyncClient(base_url=self.url, headers=headers, transport=transport, verify=trust)
         self.sleep = sleep
         self.doubts = Doubts()
         self._contacted = False
