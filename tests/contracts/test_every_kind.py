@@ -32,7 +32,6 @@ from app.ml.kinds.supervision.base import SupervisionRequest
 from app.ml.models.assembly import FineTuning, build_heads, stacked, targets_of
 from app.ml.models.bundle import Bundle
 from app.ml.models.predictor import Predictor, load_bundle
-from app.ml.resolution.devices import check_splittable
 from app.ml.resolution.fine_tuning import resolve_fine_tuning
 from app.ml.resolution.pretraining import resolve_pretraining
 from tests.support import tiny
@@ -226,25 +225,6 @@ def test_numbers_are_bounded_and_strict(name: str, kind: type[BaseModel]) -> Non
             for bad in (True, str(info.default), math.nan, math.inf):
                 with pytest.raises(ValueError, match=field):
                     kind.model_validate({**example(kind), field: bad})
-
-
-@EVERY_CASE
-def test_what_several_devices_may_share_takes_every_row_alone(case: Case) -> None:
-    """Two batches cost together as much when they exchange a row, under the same draws."""
-    run = case.run()
-    try:
-        check_splittable(run.config, 2)
-    except ConfigError:
-        return
-    objective, examples = run.state.objective.train(), run.examples("train")
-
-    def loss(seed: int, *rows: int) -> float:
-        torch.manual_seed(seed)
-        return objective.training_loss(examples.batch(torch.tensor(rows)))["loss"].item()
-
-    for seed in range(4):
-        exchanged = loss(seed, 0, 1, 5) + loss(seed, 3, 4, 2)
-        assert loss(seed, 0, 1, 2) + loss(seed, 3, 4, 5) == pytest.approx(exchanged, rel=1e-5)
 
 
 @EVERY_CASE

@@ -1,27 +1,49 @@
 """What the ranks of a training on several devices send each other, by torch.distributed.
 
 Rank 0, the leader, runs the loop. Before each step it broadcasts the step's number and rows to the other ranks; each
-rank computes the gradient of its own shard of the rows; one all-reduce sums the gradients, weighted by rows, which is
-the gradient of the whole batch; and each rank updates its own copy of the weights with it. Evaluating, stopping early
-and saving are the leader's alone: meanwhile the other ranks wait for the next step.
+rank computes the losses of the whole batch from its own shard (`app.ml.blocks.shards`), DistributedDataParallel
+averages the gradients while they are computed, and each rank updates its own copy of the weights. Evaluating, stopping
+early and saving are the leader's alone: meanwhile the other ranks wait for the next step.
 """
 
+import hashlib
 import os
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
-from torch.optim import Optimizer
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
-from app.ml.interfaces import Losses
+from app.ml.blocks.generators import GeneratorStates, generator_states, set_generator_states
+from app.ml.blocks.shards import Shard, SharedDraws, row_mean, sharing
+from app.ml.data.arrays import Examples
+from app.ml.interfaces import Batch, Losses, Objective
 
 _STEP_TIMEOUT = timedelta(seconds=120)
 # The leader may evaluate for long. A rank that waits for a dead leader needs no timeout: it is killed with it.
 _CONTROL_TIMEOUT = timedelta(days=30)
+
+
+class BatchLosses(nn.Module):
+    """A shard's batch to the losses of the whole batch: what DistributedDataParallel wraps."""
+
+    def __init__(self, objective: Objective) -> None:
+        super().__init__()
+        self.objective = objective
+
+    def forward(self, batch: Batch) -> Losses:
+        """Return the same losses on every rank, whose gradients on all ranks have the batch's gradient as their mean.
+
+        The mean over rows is a sum over ranks, which weighs uneven shards; its gradient reaches every rank's rows.
+        """
+        losses = self.objective.training_loss(batch)
+        whole = row_mean(torch.stack([value.float() for value in losses.values()]))
+        return dict(zip(losses, whole.unbind(), strict=True))
 
 
 @dataclass
@@ -32,31 +54,28 @@ class Ranks:
     world_size: int
     control: dist.ProcessGroup  # on the CPU: announces steps, however long the next one takes to come
     device: torch.device
-    _weight: float = field(default=1.0, init=False)  # this rank's share of the rows of the current step
+    _wrapped: DistributedDataParallel | None = field(default=None, init=False)
+    _trained: list[bool] = field(default_factory=list, init=False)  # which of the objective's parameters it wraps
 
     @classmethod
-    def join(cls, folder: Path, rank: int, world_size: int, device: torch.device) -> "Ranks":
+    def join(
+        cls, folder: Path, rank: int, world_size: int, device: torch.device, timeout: timedelta = _STEP_TIMEOUT
+    ) -> "Ranks":
         """Wait for the other ranks, which meet in a folder that all of them see and that none has used before."""
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
         store = dist.FileStore(str(folder / "meeting"), world_size)  # type: ignore[attr-defined]
         backend = "nccl" if device.type == "cuda" else "gloo"
-        dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=_STEP_TIMEOUT)
+        dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=timeout)
         return cls(rank, world_size, dist.new_group(backend="gloo", timeout=_CONTROL_TIMEOUT), device)
 
-    def shard(self, step: int, indices: Tensor | None, rows: int) -> Tensor:
-        """Return this rank's rows (b,) of a step on `indices` (B,), None being all `rows`; the leader announces it.
-
-        A rank that is left without rows (B < world size) computes one whose weight is 0: all ranks must have the same
-        losses and gradients to reduce.
-        """
+    def announce(self, step: int, indices: Tensor | None, rows: int) -> Tensor:
+        """Return the rows (B,) of a step on `indices` (B,), None being all `rows`; the leader broadcasts them."""
         batch = torch.arange(rows) if indices is None else indices
         if self.rank == 0:
             # Two messages: the other ranks learn the batch's size first, to make room for its rows.
             dist.broadcast(torch.tensor([step, len(batch)]), 0, group=self.control)
             dist.broadcast(batch.contiguous(), 0, group=self.control)
-        shard = batch.tensor_split(self.world_size)[self.rank]
-        self._weight = len(shard) / len(batch)
-        return shard if len(shard) else batch[:1]
+        return batch
 
     def announced_steps(self) -> Iterator[tuple[int, Tensor]]:
         """Wait for each step that the leader announces and give its number and rows int64 (B,); never ends."""
@@ -68,20 +87,54 @@ class Ranks:
             dist.broadcast(indices, 0, group=self.control)
             yield step, indices
 
-    def average(self, optimizer: Optimizer, losses: Losses) -> Losses:
-        """Replace the gradients by those of the whole batch, and return the losses, (), of the whole batch."""
-        parameters = (parameter for group in optimizer.param_groups for parameter in group["params"])
-        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        reported = torch.stack([value.detach().float() for value in losses.values()])
-        # One flat vector (L + P,) of L losses and P gradient entries: a single all-reduce costs one latency, not many.
-        # Losses are means over rows, so each rank's part is weighted by its share of the rows; the sum is the mean.
-        flat = torch.cat([reported, *(gradient.flatten().float() for gradient in gradients)]) * self._weight
-        dist.all_reduce(flat)
-        reported, *averaged = torch.split(flat, [len(reported), *(gradient.numel() for gradient in gradients)])
-        for gradient, value in zip(gradients, averaged, strict=True):
-            gradient.copy_(value.view_as(gradient))
-        return dict(zip(losses, reported.unbind(), strict=True))
+    def training_loss(self, objective: Objective, examples: Examples, rows: Tensor, *, last: bool) -> Losses:
+        """Return the losses, (), of rows (B,), of which this rank computes its shard.
+
+        Their backward pass adds to every rank's gradients; that of the `last` rows of a step averages them.
+        """
+        draws = SharedDraws(self._leaders_generators(), self.device)
+        shard = Shard(self.rank, self.world_size, len(rows), draws)
+        torch.manual_seed(self._seed(draws.states, rows))
+        wrapped = self._wrap(objective)
+        try:
+            with sharing(shard), nullcontext() if last else wrapped.no_sync():
+                losses: Losses = wrapped(examples.batch(shard.of(rows)))
+        finally:
+            # As in one process: what a checkpoint holds are the generators that all ranks draw from.
+            set_generator_states(draws.states, self.device)
+        return losses
 
     def leave(self) -> None:
         """Close the connections to the other ranks."""
+        self._wrapped = None
         dist.destroy_process_group()
+
+    def _wrap(self, objective: Objective) -> DistributedDataParallel:
+        """Wrap the objective, anew where other parameters train than before (a stage was unfrozen).
+
+        So every parameter that is waited for takes part in every step. The first time all ranks get the leader's
+        weights and buffers: it may have solved for heads since it started them.
+        """
+        trained = [parameter.requires_grad for parameter in objective.parameters()]
+        if self._wrapped is None or trained != self._trained:
+            first = self._wrapped is None
+            self._wrapped = DistributedDataParallel(
+                BatchLosses(objective), init_sync=first, gradient_as_bucket_view=True
+            )
+            self._wrapped.broadcast_buffers = False  # before every step: what moves them is the same on every rank
+            self._trained = trained
+        return self._wrapped
+
+    def _leaders_generators(self) -> GeneratorStates:
+        """The states of the leader's random generators, which may have drawn between two steps."""
+        states = generator_states(self.device)
+        for state in states.values():
+            dist.broadcast(state, 0, group=self.control)
+        return states
+
+    def _seed(self, states: GeneratorStates, rows: Tensor) -> int:
+        """A seed of this rank's own for these rows of this step, as resumed runs have it again: for dropout."""
+        digest = hashlib.sha256(bytes([self.rank]))
+        for part in (*states.values(), rows):
+            digest.update(part.cpu().numpy().tobytes())
+        return int.from_bytes(digest.digest()[:8], "little") >> 1

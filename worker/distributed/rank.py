@@ -4,7 +4,6 @@ It prepares the same training from the files that the leader wrote into the fold
 part in each of its steps until it is killed. It reads no SQL and writes nothing.
 """
 
-import hashlib
 import json
 import logging
 import os
@@ -19,7 +18,7 @@ from pydantic import TypeAdapter
 from app.jobs.kinds import learning_config
 from app.kit import logs
 from app.kit.process import die_with_parent
-from app.ml.configs.resolved import ResolvedPretraining
+from app.ml.configs.resolved import ResolvedFineTuning, ResolvedPretraining
 from app.ml.data.arrays import ArrayData
 from app.ml.kinds.strategies import ResolvedStrategy
 from app.ml.kinds.strategies.base import StrategyConfig
@@ -48,9 +47,6 @@ def main() -> None:
         torch.cuda.set_device(device)
     training = _prepare(json.loads((rank_folder / "setup.json").read_text()), device)
     training.state.load(rank_folder / "state.safetensors")
-    # Noise and dropout must differ between ranks, and from the steps before a resume; weights are loaded already.
-    seed = hashlib.sha256(f"{training.config.training.seed}/{rank}/{training.state.progress.step}".encode()).digest()
-    torch.manual_seed(int.from_bytes(seed[:8], "little") >> 1)
     training.state.ranks = ranks = Ranks.join(rank_folder, int(rank), int(world_size), device)
     try:
         follow(training.state, training.examples("train"), training.plan, ranks.announced_steps())
@@ -63,6 +59,8 @@ def _prepare(setup: dict[str, Any], device: torch.device) -> Run:
     config = learning_config(setup["kind"], setup["config"])
     if isinstance(config, ResolvedPretraining):
         config = config.model_copy(update={"watch": None})  # only the leader evaluates
+    elif isinstance(config, ResolvedFineTuning):
+        config = config.model_copy(update={"unlabelled": None})  # and solves for heads
     parent = read_bundle(Path(setup["parent"]), for_training=True) if setup["parent"] else None
     strategy = TypeAdapter[StrategyConfig | None](ResolvedStrategy | None).validate_python(setup["strategy"])
     data = ArrayData.open(Path(setup["data"]))

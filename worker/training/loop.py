@@ -133,14 +133,11 @@ def _step(state: LoopState, examples: Examples, plan: Plan, indices: torch.Tenso
     set_rate(optimizer, lr)
     state.objective.begin(progress.step, plan.total_steps)  # what is warmed up or unfrozen, by the step's number
     if state.ranks is not None:
-        indices = state.ranks.shard(progress.step, indices, plan.rows)  # (b,) of the (B,)
+        indices = state.ranks.announce(progress.step, indices, plan.rows)
     losses = backward(state, examples, indices, plan.config)
     if losses is None:
         return None
-    if state.ranks is not None:
-        losses = state.ranks.average(optimizer, losses)
     if plan.config.clip_grad_norm is not None:
-        # After the average over ranks: the norm that is clipped is that of the whole batch's gradient.
         parameters = (parameter for group in optimizer.param_groups for parameter in group["params"])
         torch.nn.utils.clip_grad_norm_(parameters, plan.config.clip_grad_norm)
     optimizer.step()

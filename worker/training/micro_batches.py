@@ -37,11 +37,14 @@ def backward(state: LoopState, examples: Examples, indices: Tensor | None, confi
     try:
         # In one piece the indices go through as they are: None reads all rows without copying them.
         if state.progress.pieces == 1:
-            return _backward_of_piece(state, examples, indices, config, 1.0)
+            return _backward_of_piece(state, examples, indices, config, 1.0, last=True)
         rows = torch.arange(len(examples)) if indices is None else indices
         pieces = rows.tensor_split(min(state.progress.pieces, len(rows)))
         # A loss is a mean over rows: weighted by their share of the rows, the pieces' gradients add up to the batch's.
-        losses = [_backward_of_piece(state, examples, piece, config, len(piece) / len(rows)) for piece in pieces]
+        losses = [
+            _backward_of_piece(state, examples, piece, config, len(piece) / len(rows), last=piece is pieces[-1])
+            for piece in pieces
+        ]
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
@@ -51,11 +54,21 @@ def backward(state: LoopState, examples: Examples, indices: Tensor | None, confi
 
 
 def _backward_of_piece(
-    state: LoopState, examples: Examples, indices: Tensor | None, config: ResolvedTraining, share: float
+    state: LoopState,
+    examples: Examples,
+    indices: Tensor | None,
+    config: ResolvedTraining,
+    share: float,
+    *,
+    last: bool,
 ) -> Losses:
     """Add the gradients of a piece to those that are there; return its part of the batch's losses, ()."""
     with precision(config, state.device):
-        losses = state.objective.training_loss(examples.batch(indices))  # scalars, means over the piece's rows
+        if state.ranks is None:
+            losses = state.objective.training_loss(examples.batch(indices))  # scalars, of the piece
+        else:
+            assert indices is not None
+            losses = state.ranks.training_loss(state.objective, examples, indices, last=last)
     if share < 1:  # a whole batch is not multiplied by 1: that would be one more kernel for each loss
         losses = {name: value * share for name, value in losses.items()}
     losses["loss"].backward()  # type: ignore[no-untyped-call]

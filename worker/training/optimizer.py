@@ -2,6 +2,7 @@
 
 from typing import Any, assert_never
 
+import torch
 from torch.optim import SGD, Optimizer
 from torch.optim import Adam as TorchAdam
 from torch.optim import AdamW as TorchAdamW
@@ -32,8 +33,21 @@ def build_optimizer(config: ResolvedOptimizer, groups: list[ParamGroup]) -> Opti
         case AdamW():
             return TorchAdamW(params, config.lr, config.betas, weight_decay=decay, fused=True)
         case Sgd(momentum=momentum, nesterov=nesterov):
-            return SGD(params, config.lr, momentum, weight_decay=decay, nesterov=nesterov, fused=True)
+            sgd = SGD(params, config.lr, momentum, weight_decay=decay, nesterov=nesterov, fused=True)
+            sgd.register_step_pre_hook(_begin_momentum)
+            return sgd
     assert_never(config)
+
+
+def _begin_momentum(sgd: Optimizer, *_: Any) -> None:
+    """Start from a momentum of 0 where a parameter has its first gradient, which gives what torch's own start gives.
+
+    The fused kernel takes all of a group's parameters at their first step, or none: some may be unfrozen later.
+    """
+    for group in sgd.param_groups:
+        for parameter in group["params"] if group["momentum"] else ():
+            if parameter.grad is not None and sgd.state[parameter].get("momentum_buffer") is None:
+                sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
 
 
 def set_rate(optimizer: Optimizer, lr: float) -> None:

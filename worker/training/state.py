@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from app.ml.blocks.generators import generator_states, set_generator_states
 from app.ml.blocks.sized import expected_tensors
 from app.ml.data import tensor_file
+from app.ml.data.arrays import Examples
 from app.ml.data.tensor_file import Tensors
 from app.ml.errors import CorruptCheckpointError
 from app.ml.interfaces import Losses, Objective
@@ -48,11 +50,14 @@ class TrainingProgress(pydantic.BaseModel):
 class StepSharing(Protocol):
     """How several devices share a step; `worker.distributed` implements it."""
 
-    def shard(self, step: int, indices: Tensor | None, rows: int) -> Tensor:
-        """Return this device's rows (b,) of a step on `indices` (B,), None being all `rows`."""
+    def announce(self, step: int, indices: Tensor | None, rows: int) -> Tensor:
+        """Return the rows (B,) of a step on `indices` (B,), None being all `rows`, and let the other devices know."""
 
-    def average(self, optimizer: Optimizer, losses: Losses) -> Losses:
-        """Replace the gradients by those of the whole batch, and return the losses, (), of the whole batch."""
+    def training_loss(self, objective: Objective, examples: Examples, rows: Tensor, *, last: bool) -> Losses:
+        """Return the losses, (), of rows (B,), of which this device computes its shard.
+
+        Their backward pass adds to every device's gradients; that of the `last` rows of a step averages them.
+        """
 
 
 @dataclass
@@ -216,10 +221,7 @@ class LoopState:
 
     def _generators(self) -> Tensors:
         """The states of torch's global random generators, by device."""
-        states = {"cpu": torch.get_rng_state()}
-        if self.device.type == "cuda":
-            states["cuda"] = torch.cuda.get_rng_state(self.device)
-        return states
+        return generator_states(self.device)
 
     def _generator_differences(self, states: Tensors) -> list[str]:
         """A GPU's generator may be on one side only: a training may move between workers with and without one."""
@@ -231,9 +233,7 @@ class LoopState:
         )
 
     def _set_generators(self, states: Tensors) -> None:
-        torch.set_rng_state(states["cpu"])
-        if self.device.type == "cuda" and "cuda" in states:
-            torch.cuda.set_rng_state(states["cuda"], self.device)
+        set_generator_states(states, self.device)
 
 
 def _progress(manifest: dict[str, Any]) -> TrainingProgress:

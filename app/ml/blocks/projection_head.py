@@ -2,6 +2,8 @@
 
 from torch import nn
 
+from app.ml.blocks.norms import BatchNorm1d
+
 
 def projection_head(features: int, hidden: int, projection: int) -> nn.Sequential:
     """Build two layers with batch normalisation between them: (B, features) to (B, projection); B > 1 in training.
@@ -10,7 +12,7 @@ def projection_head(features: int, hidden: int, projection: int) -> nn.Sequentia
     """
     return nn.Sequential(
         nn.Linear(features, hidden, bias=False),
-        nn.BatchNorm1d(hidden),
+        BatchNorm1d(hidden),
         nn.ReLU(),
         nn.Linear(hidden, projection),
     )

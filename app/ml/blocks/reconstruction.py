@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from app.ml.blocks.shards import row_mean
 from app.ml.interfaces import ResolutionContext
 from app.ml.interfaces.values import TrainingDefaults
 
@@ -49,8 +50,10 @@ def half_squared_error(inputs: Tensor, reconstructions: Tensor, weights: Tensor 
     return (weights * (reconstructions - inputs).square()).sum() / (2 * len(inputs))
 
 
-def values_per_row(inputs: Tensor, weights: Tensor | None) -> Tensor | int:
-    """Count the observed values of a row, on average over the batch: the divisor of an error per value."""
+def mean_squared_error(half_error: Tensor, inputs: Tensor, weights: Tensor | None) -> Tensor:
+    """Return the mean over the observed values of (B, *shape) of the squared error, of which rows have half the sum."""
     if weights is None:
-        return inputs[0].numel()
-    return (weights.sum() / len(inputs)).clamp(min=1)
+        return 2 * half_error.detach() / inputs[0].numel()
+    # Rows differ in how many values they have: both means are over the whole batch.
+    error, values = row_mean(torch.stack([half_error.detach(), weights.sum() / len(inputs)])).unbind()
+    return 2 * error / values.clamp(min=1)

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
+from app.ml.blocks.shards import drawn, row_mean
+
 _AT_ONCE = 16  # projections whose graphs are held in memory together
 _MIN_ACTIVITY = 1e-6
 
@@ -30,7 +32,7 @@ def divergence_from_rate(features: Tensor, rate: float) -> Tensor:
     a_j is the batch mean of 1 - exp(-|feature j|), which is 0 for a silent feature and near 1 for a loud one.
     """
     # In float32: the logarithms of small activities need it. (F,)
-    activity = (1 - (-features.float().abs()).exp()).mean(0).clamp(_MIN_ACTIVITY, 1 - _MIN_ACTIVITY)
+    activity = row_mean((1 - (-features.float().abs()).exp()).mean(0)).clamp(_MIN_ACTIVITY, 1 - _MIN_ACTIVITY)
     target = torch.full_like(activity, rate)
     return (target * (target / activity).log() + (1 - target) * ((1 - target) / (1 - activity)).log()).sum()
 
@@ -77,7 +79,10 @@ def _projected(backbone: nn.Module, inputs: Tensor, count: int, *, differentiabl
     """Features (B, F), and ||v^T J||^2 for `count` vectors v of random signs, (count,)."""
     leaf = inputs.detach().requires_grad_()
     features = backbone(leaf)
-    signs = torch.randint(0, 2, (count, *features.shape), device=features.device).to(features.dtype) * 2 - 1
+    # Drawn as (count, B, F), of which a rank takes its rows.
+    size, device = features.shape[1:], features.device
+    bits = drawn(lambda rows: torch.randint(0, 2, (count, rows, *size), device=device).transpose(0, 1), len(features))
+    signs = bits.transpose(0, 1).to(features.dtype) * 2 - 1
     return features, squared_projections(features, leaf, signs, differentiable=differentiable)
 
 

@@ -1,7 +1,7 @@
 """The base config of backbones over steps; whether they look ahead follows from the method and the heads."""
 
 from abc import ABC
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 from pydantic import Field
 
@@ -14,8 +14,6 @@ Causal = Annotated[bool, Field(strict=True)]
 
 class SequenceConfig(BackboneRequest, ABC):
     """A backbone over the steps of a text or series."""
-
-    mixes_rows: ClassVar[bool] = False
 
     causal: Auto[Causal] = Field(
         "auto", description="Whether a step sees only what came before it; auto: only where method or head ask for it."

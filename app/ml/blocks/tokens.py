@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from app.ml.blocks.shards import total
 from app.ml.interfaces.tokenizer import FIRST, MASK, PADDING
 
 _STD = 0.02
@@ -59,17 +60,17 @@ def token_sums(logits: Tensor, codes: Tensor, counted: Tensor, characters: Tenso
 
 def mean_nats(sums: Tensor) -> Tensor:
     """Nats per token of sums (..., 4), over all of them; 0 where no token counts."""
-    total = sums.flatten(0, -2).sum(0)
-    return total[NATS] / total[TOKENS].clamp(min=1)
+    whole = total(sums.flatten(0, -2).sum(0))
+    return whole[NATS] / whole[TOKENS].clamp(min=1)
 
 
 def rates(sums: Tensor) -> dict[str, Tensor]:
     """Perplexity, accuracy of the most probable token and bits per character over all sums (B, 4), each ()."""
-    total = sums.detach().double().sum(0)
-    tokens = total[TOKENS].clamp(min=1)
-    bits = total[NATS] / total[CHARACTERS].clamp(min=1) / torch.log(torch.tensor(2.0))
+    whole = total(sums.detach().double().sum(0))
+    tokens = whole[TOKENS].clamp(min=1)
+    bits = whole[NATS] / whole[CHARACTERS].clamp(min=1) / torch.log(torch.tensor(2.0))
     return {
-        "perplexity": (total[NATS] / tokens).clamp(max=MAX_NATS).exp(),
-        "token_accuracy": total[HITS] / tokens,
+        "perplexity": (whole[NATS] / tokens).clamp(max=MAX_NATS).exp(),
+        "token_accuracy": whole[HITS] / tokens,
         "bits_per_character": bits,
     }

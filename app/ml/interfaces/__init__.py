@@ -68,12 +68,14 @@ class AugmentationConfig(Config, ABC):
     """A random change of training rows that keeps what they mean."""
 
     accepts: ClassVar[tuple[ModalityKind, ...]]
-    mixes_rows: ClassVar[bool] = True  # whether a row may get values of others in its batch; rows kept apart: False
     mixes_labels: ClassVar[bool] = False  # whether it sets a batch's `mix`: one such is enough
 
     @abstractmethod
     def apply(self, batch: Batch) -> Batch:
-        """Change a batch on its device; only torch's global generators are drawn from, so that a resume repeats it."""
+        """Change a batch on its device, by draws from torch's global generators alone, so that a resume repeats it.
+
+        Several devices share a batch: numbers of rows are drawn by `app.ml.blocks.shards`, which has others' rows, too.
+        """
 
 
 class Objective(nn.Module, ABC):
@@ -96,7 +98,11 @@ class Objective(nn.Module, ABC):
         """
 
     def training_loss(self, batch: Batch) -> Losses:
-        """Return the losses of a training step, by default of the augmented batch; methods of views override it."""
+        """Return the losses of a training step, by default of the augmented batch; methods of views override it.
+
+        Where several devices share the batch, `batch` has the rows of one: each loss is a mean over them, or is of the
+        whole batch (`app.ml.blocks.shards`).
+        """
         return self.loss(self.augmented(batch))
 
     def measure(self, batches: Iterable[Batch]) -> Losses:
@@ -162,11 +168,6 @@ class MethodRequest(Config, Resolvable["MethodConfig"], ABC):
 
 class MethodConfig(Complete, MethodRequest, ABC):
     """A choice of pretraining method with nothing left to choose."""
-
-    @property
-    def batch_dependence(self) -> str | None:
-        """Why the loss is no plain mean over a batch's rows, in words; None where it is one, whatever the batch."""
-        return f"the loss of {self.kind} is not known to be a mean over rows, as that of an autoencoder is"
 
     @abstractmethod
     def build(self, backbone: Backbone) -> Objective:

@@ -62,7 +62,6 @@ class BackboneRequest(Config, Resolvable["BackboneConfig"], ABC):
 
     accepts: ClassVar[tuple[ModalityKind, ...]] = ("image", "table")
     provides: ClassVar[frozenset[Ability]] = frozenset()
-    mixes_rows: ClassVar[bool] = True  # whether a row's features depend on its batch in training; rows alone: False
     learns: ClassVar[bool] = True  # False: its features are fixed, and heads are all that labels can teach
     min_side: ClassVar[int] = 1  # pixels that height and width of an image must have at least
 

@@ -166,11 +166,6 @@ class HeadConfig(Config, ABC):
         return self.accepts != "inputs"
 
     @property
-    def batch_dependence(self) -> str | None:
-        """Why the loss is no plain mean over a batch's rows, in words; None where it is one, whatever the batch."""
-        return f"the loss of this {self.kind} is not a plain mean over rows"
-
-    @property
     def solvable(self) -> bool:
         """Whether it is fitted at once on fixed features: it is linear and its loss convex, or it has an estimator."""
         return False

@@ -48,7 +48,7 @@ class Encoding(Frozen):
 
 @dataclass(frozen=True, slots=True)
 class Mix:
-    """Every row b was mixed with row order[b]: its own labels count `share`, the other's 1 - share."""
+    """Row b was mixed with row order[b] of the whole batch: its own labels count `share`, the other's 1 - share."""
 
     order: Tensor  # int64 (B,)
     share: Tensor  # (B,)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from app.ml.blocks.shards import all_rows, row_mean, total
 from app.ml.evaluation.outcomes import Outcomes
 from app.ml.interfaces import Backbone, Batch, Head, HeadConfig, Losses, Objective, ParamGroup
 from app.ml.interfaces.abilities import Sequences
@@ -106,7 +107,7 @@ def _is_labelled(config: HeadConfig, batch: Batch) -> Tensor:
     if not config.needs_labels:
         return torch.ones((), dtype=torch.bool, device=batch.inputs.device)
     labels = stacked(config, batch.targets)
-    return (~labels.isnan() if labels.is_floating_point() else labels >= 0).any()
+    return total((~labels.isnan() if labels.is_floating_point() else labels >= 0).sum()) > 0
 
 
 class FineTuning(Objective):
@@ -180,8 +181,8 @@ class FineTuning(Objective):
         if batch.mix is None:
             return own
         # Row b holds `share` of itself and the rest of row order[b]: its loss counts both labels by these shares.
-        order, share = batch.mix.order, batch.mix.share.mean()
-        others = {name: values[order] for name, values in batch.targets.items()}
+        order, share = batch.mix.order, row_mean(batch.mix.share.mean())
+        others = {name: all_rows(values)[order] for name, values in batch.targets.items()}
         return share * own + (1 - share) * self.head_losses(outputs, others)
 
     def losses_of(self, outputs: list[Tensor], targets: dict[str, Tensor]) -> Losses:

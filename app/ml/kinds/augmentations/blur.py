@@ -22,7 +22,6 @@ class Blur(AugmentationConfig):
     """Blur the image."""
 
     accepts: ClassVar[tuple[ModalityKind, ...]] = ("image",)
-    mixes_rows: ClassVar[bool] = False
     kind: Literal["blur"] = "blur"
     probability: Share = Field(0.5, description="How often an image is blurred.")
     widest: Real = Field(1.0, ge=0.1, le=100, description="Largest standard deviation of the blur, in pixels.")

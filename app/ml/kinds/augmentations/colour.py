@@ -25,7 +25,6 @@ class Colour(AugmentationConfig):
     """Change brightness, contrast and saturation."""
 
     accepts: ClassVar[tuple[ModalityKind, ...]] = ("image",)
-    mixes_rows: ClassVar[bool] = False
     kind: Literal["colour"] = "colour"
     brightness: Share = Field(0.4, description="Brightness is multiplied by 1 minus to 1 plus this.")
     contrast: Share = Field(0.4, description="Contrast likewise.")

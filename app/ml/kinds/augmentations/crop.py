@@ -19,7 +19,6 @@ class Crop(AugmentationConfig):
     """Show a piece of the image, stretched to the image's size."""
 
     accepts: ClassVar[tuple[ModalityKind, ...]] = ("image",)
-    mixes_rows: ClassVar[bool] = False
     kind: Literal["crop"] = "crop"
     smallest: Real = Field(0.5, gt=0, le=1, description="Smallest area of the piece, as a share of the image.")
     stretch: Real = Field(4 / 3, ge=1, le=4, description="Most that a piece's width is divided by its height, or back.")

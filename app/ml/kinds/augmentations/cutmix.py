@@ -9,7 +9,9 @@ from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
+from torch import Tensor
 
+from app.ml.blocks.shards import all_rows, drawn, drawn_together
 from app.ml.fields import Real
 from app.ml.interfaces import AugmentationConfig, Batch, Mix
 from app.ml.kinds.augmentations.mixup import beta
@@ -32,9 +34,13 @@ class CutMix(AugmentationConfig):
         if self.alpha == 0:
             return batch
         inputs = batch.inputs
-        side = (1 - beta(self.alpha, inputs)).sqrt()
-        part = rectangles(side.view(1, 1).expand(1, 2), *inputs.shape[2:])
-        order = torch.randperm(len(inputs), device=inputs.device)
+        part = drawn_together(lambda: self._part(inputs))
+        order = drawn(lambda rows: torch.randperm(rows, device=inputs.device), len(inputs))
         # lambda is the area that stays, counted in pixels: sides were rounded to whole ones.
-        mixed = torch.where(part, inputs[order], inputs)
+        mixed = torch.where(part, all_rows(inputs)[order], inputs)
         return Batch(mixed, batch.targets, Mix(order, (1 - part.float().mean()).expand(len(inputs))))
+
+    def _part(self, images: Tensor) -> Tensor:
+        """Draw the rectangle of a batch, as a mask (1, H, W)."""
+        side = (1 - beta(self.alpha, images)).sqrt()
+        return rectangles(side.view(1, 1).expand(1, 2), *images.shape[2:])

@@ -18,7 +18,6 @@ class Drop(AugmentationConfig):
     """Leave out some tokens; also called deletion."""
 
     accepts: ClassVar[tuple[ModalityKind, ...]] = ("text",)
-    mixes_rows: ClassVar[bool] = False
     kind: Literal["drop"] = "drop"
     share: Share = Field(0.1, description="Share of the tokens that are left out; a text never loses all of them.")
 

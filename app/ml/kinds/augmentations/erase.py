@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 import torch
 from pydantic import Field
 
+from app.ml.blocks.shards import drawn_like
 from app.ml.fields import Share
 from app.ml.interfaces import AugmentationConfig, Batch
 from app.ml.kinds.augmentations.primitives import chance, rectangles, uniform
@@ -21,7 +22,6 @@ class Erase(AugmentationConfig):
     """Cover a part of the image."""
 
     accepts: ClassVar[tuple[ModalityKind, ...]] = ("image",)
-    mixes_rows: ClassVar[bool] = False
     kind: Literal["erase"] = "erase"
     probability: Share = Field(0.5, description="How often an image loses a part.")
     largest: Share = Field(0.33, description="Largest area of the part, as a share of the image.")
@@ -35,5 +35,5 @@ class Erase(AugmentationConfig):
         narrow = uniform(inputs, -1, 1).mul(math.log(_STRETCH) / 2).exp()
         part = rectangles(torch.stack([side / narrow, side * narrow], dim=1).clamp(max=1), *inputs.shape[2:])
         part = (part & chance(inputs, self.probability, 1, 1)).unsqueeze(1)
-        filling = torch.rand_like(inputs) if self.fill == "noise" else torch.zeros_like(inputs)
+        filling = drawn_like(torch.rand_like, inputs) if self.fill == "noise" else torch.zeros_like(inputs)
         return batch.with_inputs(torch.where(part, filling, inputs))

@@ -18,7 +18,6 @@ class Flip(AugmentationConfig):
     """Mirror the image; not for pictures that mean something else in a mirror, such as letters."""
 
     accepts: ClassVar[tuple[ModalityKind, ...]] = ("image",)
-    mixes_rows: ClassVar[bool] = False
     kind: Literal["flip"] = "flip"
     horizontal: Share = Field(0.5, description="How often left and right are swapped.")
     vertical: Share = Field(0.0, description="How often top and bottom are swapped.")

@@ -18,7 +18,6 @@ class Gap(AugmentationConfig):
     """Hide spans of the series."""
 
     accepts: ClassVar[tuple[ModalityKind, ...]] = ("series",)
-    mixes_rows: ClassVar[bool] = False
     kind: Literal["gap"] = "gap"
     largest: Share = Field(0.25, description="Longest span, as a share of the series.")
     count: Integer = Field(1, ge=1, le=16, description="How many spans are hidden; they may overlap.")

@@ -18,7 +18,6 @@ class Mask(AugmentationConfig):
     """Hide some values or tokens."""
 
     accepts: ClassVar[tuple[ModalityKind, ...]] = ("table", "text")
-    mixes_rows: ClassVar[bool] = False
     kind: Literal["mask"] = "mask"
     share: Share = Field(0.2, description="Share of the values or tokens that are hidden.")
 

@@ -10,6 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from app.ml.blocks.shards import all_rows, drawn, drawn_together
 from app.ml.fields import Real
 from app.ml.interfaces import AugmentationConfig, Batch, Mix
 from app.ml.kinds.augmentations.primitives import SERIES
@@ -31,12 +32,13 @@ class Mixup(AugmentationConfig):
         if self.alpha == 0:
             return batch
         inputs = batch.inputs
-        share = beta(self.alpha, inputs)
+        share = drawn_together(lambda: beta(self.alpha, inputs))
         # Partners are a permutation of the batch: every row is used twice.
-        order = torch.randperm(len(inputs), device=inputs.device)
-        mixed = share * inputs + (1 - share) * inputs[order]
+        order = drawn(lambda rows: torch.randperm(rows, device=inputs.device), len(inputs))
+        others = all_rows(inputs)[order]
+        mixed = share * inputs + (1 - share) * others
         if inputs.ndim == SERIES:  # a step is observed where either was
-            mixed[:, -1] = torch.maximum(inputs[:, -1], inputs[order, -1])
+            mixed[:, -1] = torch.maximum(inputs[:, -1], others[:, -1])
         return Batch(mixed, batch.targets, Mix(order, share.expand(len(inputs))))
 
 

@@ -10,6 +10,7 @@ from typing import ClassVar, Literal
 import torch
 from pydantic import Field
 
+from app.ml.blocks.shards import drawn_like
 from app.ml.fields import Real
 from app.ml.interfaces import AugmentationConfig, Batch
 from app.ml.kinds.augmentations.primitives import IMAGES, SERIES
@@ -20,14 +21,13 @@ class Noise(AugmentationConfig):
     """Add gaussian noise to every value; of series: jitter."""
 
     accepts: ClassVar[tuple[ModalityKind, ...]] = ("image", "table", "series")
-    mixes_rows: ClassVar[bool] = False
     kind: Literal["noise"] = "noise"
     strength: Real = Field(0.1, ge=0, le=100, description="The noise's standard deviation, in units of encoded values.")
 
     def apply(self, batch: Batch) -> Batch:
         """Shapes stay."""
         inputs = batch.inputs
-        noise = self.strength * torch.randn_like(inputs)
+        noise = self.strength * drawn_like(torch.randn_like, inputs)
         if inputs.ndim == SERIES:
             noise = noise * inputs[:, -1:]  # what was not observed stays 0
             noise[:, -1] = 0

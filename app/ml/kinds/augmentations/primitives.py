@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from app.ml.blocks.shards import drawn, drawn_like
 from app.ml.interfaces.tokenizer import FIRST, UNKNOWN
 
 TABLE, SERIES, IMAGES = 2, 3, 4  # dimensions of encoded batches
@@ -22,12 +23,16 @@ def tokens(codes: Tensor) -> Tensor:
 
 def uniform(like: Tensor, low: float, high: float, *shape: int) -> Tensor:
     """Draw numbers from [low, high), (B, *shape), on the device of `like` (B, ...)."""
-    return low + (high - low) * torch.rand(len(like), *shape, device=like.device)
+    return low + (high - low) * _uniform(like, *shape)
 
 
 def chance(like: Tensor, probability: float, *shape: int) -> Tensor:
     """Draw booleans that are True with the given probability, (B, *shape)."""
-    return torch.rand(len(like), *shape, device=like.device) < probability
+    return _uniform(like, *shape) < probability
+
+
+def _uniform(like: Tensor, *shape: int) -> Tensor:
+    return drawn(lambda rows: torch.rand(rows, *shape, device=like.device), len(like))
 
 
 def affine_warp(images: Tensor, maps: Tensor, beyond: Literal["zeros", "border"] = "zeros") -> Tensor:
@@ -58,7 +63,7 @@ def spans(shares: Tensor, lengths: Tensor, steps: int) -> Tensor:
     """Draw a span per row as a mask (B, steps): a share (B,) of the row's length (B,), at a random place within it."""
     sizes = (shares * lengths).round()
     # The first step is uniform over all places where the whole span fits into the row.
-    first = (torch.rand_like(shares) * (lengths - sizes + 1)).floor().unsqueeze(1)
+    first = (drawn_like(torch.rand_like, shares) * (lengths - sizes + 1)).floor().unsqueeze(1)
     places = torch.arange(steps, device=shares.device)
     return (places >= first) & (places < first + sizes.unsqueeze(1))
 

@@ -20,7 +20,6 @@ class Rotate(AugmentationConfig):
     """Turn the image a little."""
 
     accepts: ClassVar[tuple[ModalityKind, ...]] = ("image",)
-    mixes_rows: ClassVar[bool] = False
     kind: Literal["rotate"] = "rotate"
     degrees: Real = Field(15, ge=0, le=180, description="Largest angle, either way.")
 

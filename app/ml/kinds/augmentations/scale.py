@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 import torch
 from pydantic import Field
 
+from app.ml.blocks.shards import drawn
 from app.ml.fields import Real
 from app.ml.interfaces import AugmentationConfig, Batch
 from app.ml.spec import ModalityKind
@@ -18,13 +19,14 @@ class Scale(AugmentationConfig):
     """Make every channel larger or smaller."""
 
     accepts: ClassVar[tuple[ModalityKind, ...]] = ("series",)
-    mixes_rows: ClassVar[bool] = False
     kind: Literal["scale"] = "scale"
     strength: Real = Field(0.2, ge=0, le=3, description="Deviation of the factor's logarithm.")
 
     def apply(self, batch: Batch) -> Batch:
         """Series (B, C + 1, T)."""
         inputs = batch.inputs
-        factors = (self.strength * torch.randn(*inputs.shape[:2], 1, device=inputs.device)).exp()
+        channels, device = inputs.shape[1], inputs.device
+        epsilon = drawn(lambda rows: torch.randn(rows, channels, 1, device=device), len(inputs))
+        factors = (self.strength * epsilon).exp()
         factors[:, -1] = 1  # what was observed stays
         return batch.with_inputs(inputs * factors)

@@ -20,7 +20,6 @@ class Shift(AugmentationConfig):
     """Move the image up, down and sideways, or the series in time."""
 
     accepts: ClassVar[tuple[ModalityKind, ...]] = ("image", "series")
-    mixes_rows: ClassVar[bool] = False
     kind: Literal["shift"] = "shift"
     share: Share = Field(0.1, description="Farthest move, as a share of the image's side or the series' length.")
 

@@ -10,6 +10,7 @@ from typing import ClassVar, Literal
 import torch
 from pydantic import Field
 
+from app.ml.blocks.shards import all_rows, drawn
 from app.ml.fields import Share
 from app.ml.interfaces import AugmentationConfig, Batch
 from app.ml.kinds.augmentations.primitives import chance
@@ -27,6 +28,7 @@ class Swap(AugmentationConfig):
         """Rows (B, D)."""
         inputs = batch.inputs
         # Every value has a donor row of its own, in the same column; (B, D).
-        donors = torch.randint(len(inputs), inputs.shape, device=inputs.device)
-        swapped = torch.where(chance(inputs, self.share, inputs.shape[1]), inputs.gather(0, donors), inputs)
+        width, device = inputs.shape[1], inputs.device
+        donors = drawn(lambda rows: torch.randint(rows, (rows, width), device=device), len(inputs))
+        swapped = torch.where(chance(inputs, self.share, width), all_rows(inputs).gather(0, donors), inputs)
         return batch.with_inputs(swapped)

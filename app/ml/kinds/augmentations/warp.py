@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
+from app.ml.blocks.shards import drawn
 from app.ml.fields import Integer, Real
 from app.ml.interfaces import AugmentationConfig, Batch
 from app.ml.kinds.augmentations.primitives import at_times, lengths
@@ -22,7 +23,6 @@ class Warp(AugmentationConfig):
     """Stretch some parts of the series and compress others."""
 
     accepts: ClassVar[tuple[ModalityKind, ...]] = ("series",)
-    mixes_rows: ClassVar[bool] = False
     kind: Literal["warp"] = "warp"
     strength: Real = Field(0.3, ge=0, le=3, description="Deviation of the speed's logarithm.")
     knots: Integer = Field(4, ge=2, le=100, description="How many speeds are drawn along the longest series.")
@@ -36,8 +36,8 @@ class Warp(AugmentationConfig):
         """Fractional steps (B, T), rising from 0 to the last observed step, beyond it unchanged."""
         steps = series.shape[2]
         # Log speeds at the knots (B, 1, K), interpolated to all steps (B, T).
-        drawn = self.strength * torch.randn(len(series), 1, self.knots, device=series.device)
-        speeds = F.interpolate(drawn, steps, mode="linear", align_corners=True).squeeze(1).exp()
+        epsilon = drawn(lambda rows: torch.randn(rows, 1, self.knots, device=series.device), len(series))
+        speeds = F.interpolate(self.strength * epsilon, steps, mode="linear", align_corners=True).squeeze(1).exp()
         # Time that has passed at each step, 0 at the first; rescaled so that the last observed step stays in place.
         passed = speeds.cumsum(1) - speeds[:, :1]
         last = lengths(series).unsqueeze(1) - 1

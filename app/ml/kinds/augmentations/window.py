@@ -19,7 +19,6 @@ class Window(AugmentationConfig):
     """Show a piece of the series, stretched to the series' length."""
 
     accepts: ClassVar[tuple[ModalityKind, ...]] = ("series",)
-    mixes_rows: ClassVar[bool] = False
     kind: Literal["window"] = "window"
     smallest: Real = Field(0.7, gt=0, le=1, description="Shortest piece, as a share of the series.")
 

@@ -31,7 +31,6 @@ class Bert(BackboneConfig):
     """Attention in both directions over the tokens of a text."""
 
     accepts: ClassVar[tuple[ModalityKind, ...]] = ("text",)
-    mixes_rows: ClassVar[bool] = False
     provides: ClassVar[frozenset[Ability]] = frozenset({"sequence"})
     causal: ClassVar[bool] = False
     kind: Literal["bert"] = "bert"

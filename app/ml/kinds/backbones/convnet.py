@@ -36,7 +36,6 @@ class ConvNet(BackboneConfig):
 
     kind: Literal["convnet"] = "convnet"
     accepts: ClassVar[tuple[ModalityKind, ...]] = ("image", "series")
-    mixes_rows: ClassVar[bool] = False
     min_side: ClassVar[int] = 4
     provides: ClassVar[frozenset[Ability]] = frozenset({"mirror"})
     channels: tuple[Annotated[Integer, Field(ge=1, le=2048)], ...] = Field(

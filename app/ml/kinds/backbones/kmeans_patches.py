@@ -10,6 +10,7 @@ and the codes are averaged in the cells of a grid, which is the published sum up
 learns m, W (buffers) and the centroids c (parameters); until then the centroids are random patches of train rows.
 """
 
+from functools import partial
 from typing import Annotated, ClassVar, Literal
 
 import torch
@@ -18,6 +19,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from app.ml.blocks.precision import full_precision
+from app.ml.blocks.shards import drawn
 from app.ml.errors import ConfigError
 from app.ml.fields import Auto, Integer, Real
 from app.ml.interfaces import Backbone, BackboneConfig, BackboneRequest, Choices, Encoding, ResolutionContext
@@ -43,7 +45,6 @@ class KMeansPatches(BackboneRequest):
 
     kind: Literal["kmeans_patches"] = "kmeans_patches"
     accepts: ClassVar[tuple[ModalityKind, ...]] = ("image",)
-    mixes_rows: ClassVar[bool] = False
     provides: ClassVar[frozenset[Ability]] = frozenset({"centroids"})
     centroids: Auto[Count] = Field("auto", description="How many typical patches there are.")
     patch: Auto[Side] = Field("auto", description="Side of a patch, in pixels.")
@@ -137,7 +138,7 @@ class KMeansPatchesBackbone(Backbone, Centroids):
         """Normalised patches at `count` random places of each image: (B, C, H, W) to (B * count, D)."""
         row = torch.arange(len(inputs), device=inputs.device)[:, None]
         tops, lefts = (
-            torch.randint(side - self.patch + 1, (len(inputs), count), device=inputs.device)
+            drawn(partial(_places, side - self.patch + 1, count, inputs.device), len(inputs))
             for side in self.input_shape[1:]
         )
         windows = inputs.unfold(2, self.patch, 1).unfold(3, self.patch, 1)  # (B, C, H', W', P, P), a view
@@ -160,6 +161,11 @@ class KMeansPatchesBackbone(Backbone, Centroids):
             codes = soft_threshold(patches, self.centroids, self.config.threshold)
         maps = codes.view(inputs.shape[0], *self.positions, -1).permute(0, 3, 1, 2)  # (b, K, rows, columns)
         return F.adaptive_avg_pool2d(maps, self.config.grid).flatten(1)
+
+
+def _places(places: int, count: int, device: torch.device, rows: int) -> Tensor:
+    """Draw places below `places`, (rows, count)."""
+    return torch.randint(places, (rows, count), device=device)
 
 
 def normalised(patches: Tensor) -> Tensor:

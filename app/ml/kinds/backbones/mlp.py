@@ -28,7 +28,6 @@ class Mlp(BackboneRequest):
     """A multilayer perceptron over the flattened row."""
 
     accepts: ClassVar[tuple[ModalityKind, ...]] = ("image", "table", "series")
-    mixes_rows: ClassVar[bool] = False
     provides: ClassVar[frozenset[Ability]] = frozenset({"mirror"})
     kind: Literal["mlp"] = "mlp"
     hidden: Auto[Widths] = Field("auto", description="Width of each layer; the last is the features.")

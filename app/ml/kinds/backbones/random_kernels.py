@@ -54,7 +54,6 @@ class RandomKernels(BackboneRequest):
     """Shares of a series above thresholds after fixed convolutions, for heads that are solved for."""
 
     accepts: ClassVar[tuple[ModalityKind, ...]] = ("series",)
-    mixes_rows: ClassVar[bool] = False
     learns: ClassVar[bool] = False
     kind: Literal["random_kernels"] = "random_kernels"
     features: Auto[Count] = Field(

@@ -22,7 +22,6 @@ class Raw(BackboneConfig):
     """The encoded row itself, of large rows on a coarser grid."""
 
     accepts: ClassVar[tuple[ModalityKind, ...]] = ("image", "table", "series")
-    mixes_rows: ClassVar[bool] = False
     learns: ClassVar[bool] = False
     kind: Literal["raw"] = "raw"
 

@@ -36,11 +36,6 @@ class ResNet(BackboneConfig):
     )
     norm: NormName = Field("batch", description="Normalisation after each convolution, over batches or within a row.")
 
-    @property
-    def mixes_rows(self) -> bool:  # type: ignore[override]
-        """Batch normalisation does."""
-        return self.norm == "batch"
-
     def build(self, encoding: Encoding) -> "ResNetBackbone":
         """Build it for (C, H, W) with fresh weights."""
         return ResNetBackbone(self, encoding)

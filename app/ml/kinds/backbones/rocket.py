@@ -42,7 +42,6 @@ class Rocket(BackboneRequest):
     """Greatest answers of random convolutions, and the shares of positive ones, for heads that are solved for."""
 
     accepts: ClassVar[tuple[ModalityKind, ...]] = ("series",)
-    mixes_rows: ClassVar[bool] = False
     learns: ClassVar[bool] = False
     kind: Literal["rocket"] = "rocket"
     kernels: Auto[Count] = Field(

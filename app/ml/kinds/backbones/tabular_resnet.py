@@ -28,7 +28,6 @@ class TabularResNet(BackboneConfig):
     """Residual blocks over a row whose numbers are unfolded into waves."""
 
     accepts: ClassVar[tuple[ModalityKind, ...]] = ("table",)
-    mixes_rows: ClassVar[bool] = False
     provides: ClassVar[frozenset[Ability]] = frozenset({"mirror"})
     kind: Literal["tabular_resnet"] = "tabular_resnet"
     width: Integer = Field(128, ge=1, le=8192, description="Features between the blocks, and of the row.")

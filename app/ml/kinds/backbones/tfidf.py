@@ -49,7 +49,6 @@ class Tfidf(BackboneRequest):
     """Counts of a text's words and of pieces of them, rare ones weighing more, for heads that are solved for."""
 
     accepts: ClassVar[tuple[ModalityKind, ...]] = ("text",)
-    mixes_rows: ClassVar[bool] = False
     learns: ClassVar[bool] = False
     kind: Literal["tfidf"] = "tfidf"
     features: Auto[Count] = Field(

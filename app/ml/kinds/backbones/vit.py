@@ -37,7 +37,6 @@ class Vit(BackboneRequest):
 
     kind: Literal["vit"] = "vit"
     accepts: ClassVar[tuple[ModalityKind, ...]] = ("image",)
-    mixes_rows: ClassVar[bool] = False
     provides: ClassVar[frozenset[Ability]] = frozenset({"patches"})
     patch: Auto[Side] = Field(
         "auto", description="Side of a patch, in pixels; auto makes at most 64 patches of an image."

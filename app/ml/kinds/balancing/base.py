@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from app.ml.blocks.shards import rank_mean
 from app.ml.errors import ConfigError
 from app.ml.interfaces import Config, HeadConfig, ParamGroup
 
@@ -71,7 +72,7 @@ def gradients(losses: Tensor, parameters: list[nn.Parameter]) -> Tensor:
     for loss in losses:
         parts = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True, materialize_grads=True)
         rows.append(torch.cat([part.flatten() for part in parts]))
-    return torch.stack(rows)
+    return rank_mean(torch.stack(rows))
 
 
 def with_gradient(value: Tensor, parameters: list[nn.Parameter], gradient: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from app.ml.blocks.shards import drawn_together
 from app.ml.interfaces import HeadConfig
 from app.ml.kinds.balancing.base import BalancingConfig, LossBalancer, TaskLosses, gradients, with_gradient
 
@@ -49,7 +50,7 @@ def projected(products: Tensor) -> Tensor:
     tiny = torch.finfo(products.dtype).tiny
     # Only inner products matter: row t holds g_t's projection as a combination of all gradients, at first g_t itself.
     for task in range(count):
-        for other in torch.randperm(count).tolist():
+        for other in drawn_together(lambda: torch.randperm(count)).tolist():
             if other != task:
                 # g_t . g_o below 0: take off the part of g_t along g_o.
                 conflict = (weights[task] @ products[other]).clamp(max=0)

@@ -16,6 +16,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from app.ml.blocks.mlp import last_layer_tensors, mlp_layers, single_layer
+from app.ml.blocks.shards import mean_over
 from app.ml.blocks.standardize import Standardize
 from app.ml.errors import ConfigError
 from app.ml.evaluation.classification import Classification
@@ -58,11 +59,6 @@ class Classifier(EstimatingConfig):
     estimator: AnyEstimator | None = Field(
         None, description="What is learned on the features of a frozen backbone instead of layers; null: layers."
     )
-
-    @property
-    def batch_dependence(self) -> str | None:
-        """Class weights are normalised over the batch."""
-        return None if self.class_weights == "none" else super().batch_dependence
 
     def settled(
         self, targets: tuple[TargetSpec, ...], class_rows: Mapping[str, Sequence[int]], rows: int
@@ -172,7 +168,7 @@ class ClassifierHead(EstimatingHead, SoftLabelSolver, LinearOrDeep):
         )
         # A missing class (-1) is clamped to be an index, and then weighs 0.
         weights = self.class_weight[target.clamp(min=0)] * (target >= 0)
-        return summed / weights.sum().clamp(min=torch.finfo(output.dtype).tiny)
+        return mean_over(summed, weights.sum(), torch.finfo(output.dtype).tiny)
 
     def answer(self, output: RawOutput) -> ClassAnswers:
         """The probabilities are finite and sum to 1."""

@@ -16,6 +16,7 @@ from scipy.special import expit
 from torch import Tensor, nn
 
 from app.ml.blocks.mlp import last_layer_tensors, mlp_layers, single_layer
+from app.ml.blocks.shards import mean_over
 from app.ml.blocks.standardize import Standardize
 from app.ml.evaluation import multi_label
 from app.ml.fields import Integer, Name, NameOrNames, Rate
@@ -118,7 +119,7 @@ class MultiLabelHead(Head, LinearOrDeep):
         losses = F.binary_cross_entropy_with_logits(
             output, labels.clamp(min=0).to(output.dtype), pos_weight=self.positive_weight, reduction="none"
         )
-        return (losses * known).sum() / known.sum().clamp(min=1)
+        return mean_over((losses * known).sum(), known.sum())
 
     def answer(self, output: RawOutput) -> LabelAnswers:
         """Every label's probability, finite, and from which on it is answered."""

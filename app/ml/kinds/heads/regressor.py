@@ -31,6 +31,7 @@ from scipy.special import stdtrit
 from torch import Tensor, nn
 
 from app.ml.blocks.mlp import mlp_layers, single_layer
+from app.ml.blocks.shards import mean_over
 from app.ml.blocks.standardize import Standardize
 from app.ml.errors import ConfigError
 from app.ml.evaluation.regression import Regression, Regressions
@@ -97,13 +98,6 @@ class Regressor(EstimatingConfig):
             changes = {**changes, "transform": "best"}
             choices = {**choices, "transform": ("best", "chosen in the trainer where the train labels are skewed")}
         return self.model_copy(update=changes), choices
-
-    @property
-    def batch_dependence(self) -> str | None:
-        """The mean is over the numbers that are known; of a lone target every row has one."""
-        if isinstance(self.target, tuple | list):
-            return "several numbers may be missing in different rows, so that devices would get unequal shares"
-        return None
 
     @property
     def solvable(self) -> bool:
@@ -181,7 +175,7 @@ class RegressorHead(EstimatingHead, LinearOrDeep):
         targets = self._standardised(target)
         known = ~targets.isnan()
         losses = self._losses(output, targets.nan_to_num().to(output.dtype)) * known
-        return losses.sum() / known.sum().clamp(min=1)
+        return mean_over(losses.sum(), known.sum())
 
     def _losses(self, output: Tensor, targets: Tensor) -> Tensor:
         """(B, T)."""

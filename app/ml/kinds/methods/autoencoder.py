@@ -20,7 +20,12 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 from torch import Tensor
 
-from app.ml.blocks.reconstruction import half_squared_error, reconstruction_defaults, value_weights, values_per_row
+from app.ml.blocks.reconstruction import (
+    half_squared_error,
+    mean_squared_error,
+    reconstruction_defaults,
+    value_weights,
+)
 from app.ml.blocks.regularizers import (
     contraction,
     divergence_from_rate,
@@ -82,13 +87,6 @@ class Autoencoder(MethodConfig):
     kind: Literal["autoencoder"] = "autoencoder"
     regularizer: AnyPenalty = Field(default_factory=NoPenalty, description="R and lambda.")
 
-    @property
-    def batch_dependence(self) -> str | None:
-        """The sparse penalty is on a batch's mean activities."""
-        if self.regularizer.kind == "sparse":
-            return "a sparse autoencoder looks at how active a feature is over the whole batch"
-        return None
-
     def training_defaults(self, context: ResolutionContext) -> TrainingDefaults:
         """The optimizer shrinks no weights where the method already does."""
         if isinstance(self.regularizer, L1 | L2):
@@ -120,7 +118,7 @@ class AutoencoderObjective(Objective):
             "loss": reconstruction + penalty,
             "reconstruction": reconstruction.detach(),
             "penalty": penalty.detach(),
-            "mse": 2 * reconstruction.detach() / values_per_row(inputs, weights),
+            "mse": mean_squared_error(reconstruction, inputs, weights),
         }
 
     def _encode(self, inputs: Tensor) -> tuple[Tensor, Tensor]:

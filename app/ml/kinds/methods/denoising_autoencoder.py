@@ -16,7 +16,13 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from app.ml.blocks.reconstruction import half_squared_error, reconstruction_defaults, value_weights, values_per_row
+from app.ml.blocks.reconstruction import (
+    half_squared_error,
+    mean_squared_error,
+    reconstruction_defaults,
+    value_weights,
+)
+from app.ml.blocks.shards import all_rows, drawn, drawn_like
 from app.ml.fields import Auto, Real
 from app.ml.interfaces import (
     Backbone,
@@ -38,41 +44,39 @@ Share = Annotated[Real, Field(gt=0, lt=1)]
 class NoiseCorruption(Frozen):
     """Gaussian noise on every value."""
 
-    mixes_rows: ClassVar[bool] = False
     kind: Literal["noise"] = "noise"
     strength: Real = Field(0.3, gt=0, le=100, description="The noise's standard deviation, in units of encoded values.")
 
     def apply(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Corrupted rows (B, *shape), and where they were changed, bool of the same shape."""
-        return inputs + self.strength * torch.randn_like(inputs), torch.ones_like(inputs, dtype=torch.bool)
+        return inputs + self.strength * drawn_like(torch.randn_like, inputs), torch.ones_like(inputs, dtype=torch.bool)
 
 
 class MaskCorruption(Frozen):
     """Some values become 0."""
 
-    mixes_rows: ClassVar[bool] = False
     kind: Literal["mask"] = "mask"
     share: Share = Field(0.3, description="Share of a row's values that is masked.")
 
     def apply(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Corrupted rows (B, *shape), and where they were changed, bool of the same shape."""
-        hidden = torch.rand_like(inputs) < self.share
+        hidden = drawn_like(torch.rand_like, inputs) < self.share
         return inputs.masked_fill(hidden, 0), hidden
 
 
 class SwapCorruption(Frozen):
     """Some values are those of other rows."""
 
-    mixes_rows: ClassVar[bool] = True
     kind: Literal["swap"] = "swap"
     share: Share = Field(0.15, description="Share of a row's values that is taken from other rows of the batch.")
 
     def apply(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Corrupted rows (B, *shape), and where they were changed, bool of the same shape."""
-        swapped = torch.rand_like(inputs) < self.share
+        swapped = drawn_like(torch.rand_like, inputs) < self.share
         # Every value has a donor of its own, in the same column. (B, *shape)
-        others = torch.randint(0, len(inputs), inputs.shape, device=inputs.device)
-        return torch.where(swapped, inputs.gather(0, others), inputs), swapped
+        size, device = inputs.shape[1:], inputs.device
+        others = drawn(lambda rows: torch.randint(0, rows, (rows, *size), device=device), len(inputs))
+        return torch.where(swapped, all_rows(inputs).gather(0, others), inputs), swapped
 
 
 AnyCorruption = Annotated[NoiseCorruption | MaskCorruption | SwapCorruption, Field(discriminator="kind")]
@@ -113,13 +117,6 @@ class ResolvedDenoisingAutoencoder(DenoisingAutoencoder, MethodConfig):
 
     corruption: AnyCorruption
 
-    @property
-    def batch_dependence(self) -> str | None:
-        """Swapped values come from the batch."""
-        if self.corruption.mixes_rows:
-            return "the corruption swap mixes the rows of a batch, which no device sees whole (noise and mask do not)"
-        return None
-
     def build(self, backbone: Backbone) -> "DenoisingAutoencoderObjective":
         """Put the mirrored decoder behind the backbone."""
         return DenoisingAutoencoderObjective(self, backbone)
@@ -144,7 +141,7 @@ class DenoisingAutoencoderObjective(Objective):
         rebuilt = self.decoder(self.backbone(corrupted))
         plain = half_squared_error(inputs, rebuilt, weights)
         loss = plain if self.emphasis == 1 else half_squared_error(inputs, rebuilt, self._emphasised(changed, weights))
-        return {"loss": loss, "mse": 2 * plain.detach() / values_per_row(inputs, weights)}
+        return {"loss": loss, "mse": mean_squared_error(plain, inputs, weights)}
 
     def _emphasised(self, changed: Tensor, weights: Tensor | None) -> Tensor:
         emphasis = 1 + (self.emphasis - 1) * changed

@@ -15,6 +15,7 @@ from pydantic import Field
 from torch import Tensor
 
 from app.ml.blocks.precision import full_precision
+from app.ml.blocks.shards import all_rows
 from app.ml.fields import Integer
 from app.ml.interfaces import (
     Backbone,
@@ -103,7 +104,8 @@ class KMeansObjective(Objective):
     def training_loss(self, batch: Batch) -> Losses:
         """The loss of the augmented batch, after dead centroids were moved."""
         patches = self._patches(self.augmented(batch))
-        self._revive(patches)
+        # (B, K, D) of the whole batch: every rank moves the same centroids to the same places.
+        self._revive(all_rows(patches.view(-1, self.patches_per_row, patches.shape[1])).flatten(0, 1))
         return self._losses(patches)
 
     def _patches(self, batch: Batch) -> Tensor:

@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from app.ml.blocks.attention import AttentionBlock
+from app.ml.blocks.shards import drawn
 from app.ml.errors import ConfigError
 from app.ml.fields import Integer, Real
 from app.ml.interfaces import Backbone, Batch, Losses, MethodConfig, Objective, ResolutionContext
@@ -43,11 +44,6 @@ class MaskedAutoencoder(MethodConfig):
             msg = f"the decoder's width must be a multiple of its {self.decoder_heads} heads"
             raise ValueError(msg)
         return self
-
-    @property
-    def batch_dependence(self) -> None:
-        """None: every row has as many masked patches as any other."""
-        return None
 
     def training_defaults(self, context: ResolutionContext) -> TrainingDefaults:
         """As published, but for fewer steps."""
@@ -93,7 +89,8 @@ class MaskedAutoencoderObjective(Objective):
         assert isinstance(self.backbone, Patches)
         patches = self.backbone.patches(batch.inputs)
         # A random order of each row's patches: the first V are encoded, the rest is to be rebuilt. (B, P)
-        order = torch.rand(patches.shape[:2], device=patches.device).argsort(1)
+        count, device = patches.shape[1], patches.device
+        order = drawn(lambda rows: torch.rand(rows, count, device=device), len(patches)).argsort(1)
         visible, hidden = order[:, : self.visible], order[:, self.visible :]
         features = self.backbone.encode_patches(chosen(patches, visible), visible)
         rebuilt = self.decode(features, visible, hidden)

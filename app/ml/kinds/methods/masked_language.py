@@ -12,6 +12,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from app.ml.blocks.shards import drawn, total
 from app.ml.blocks.tokens import HITS, TOKENS, TokenLayer, is_text, mean_nats, token_sums
 from app.ml.errors import ConfigError
 from app.ml.fields import Real
@@ -80,15 +81,18 @@ class MaskedLanguageObjective(Objective):
 
 def masked(codes: Tensor, share: float, vocabulary: int) -> tuple[Tensor, Tensor]:
     """Mask codes (B, T): the changed codes, and which were chosen, bool (B, T)."""
-    chosen = (torch.rand(codes.shape, device=codes.device) < share) & is_text(codes)
+    size, device = codes.shape[1:], codes.device
+    chosen = (drawn(lambda rows: torch.rand(rows, *size, device=device), len(codes)) < share) & is_text(codes)
     # Some chosen tokens keep their code or get a wrong one, since no text has masks after pretraining.
-    fate = torch.rand(codes.shape, device=codes.device)  # (B, T): below 0.8 a mask, below 0.9 another token
-    others = torch.randint(min(FIRST, vocabulary - 1), vocabulary, codes.shape, device=codes.device)
+    # (B, T): below 0.8 a mask, below 0.9 another token.
+    fate = drawn(lambda rows: torch.rand(rows, *size, device=device), len(codes))
+    first = min(FIRST, vocabulary - 1)
+    others = drawn(lambda rows: torch.randint(first, vocabulary, (rows, *size), device=device), len(codes))
     changed = torch.where(chosen & (fate < _HIDDEN), MASK, codes)
     changed = torch.where(chosen & (fate >= _HIDDEN) & (fate < _REPLACED), others, changed)
     return changed, chosen
 
 
 def _losses(sums: Tensor) -> Losses:
-    total = sums.detach().sum(0)
-    return {"loss": mean_nats(sums), "token_accuracy": total[HITS] / total[TOKENS].clamp(min=1)}
+    whole = total(sums.detach().sum(0))
+    return {"loss": mean_nats(sums), "token_accuracy": whole[HITS] / whole[TOKENS].clamp(min=1)}

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
+from app.ml.blocks.shards import drawn, mean_over
 from app.ml.fields import Integer, Real
 from app.ml.interfaces import Backbone, Batch, Losses, MethodConfig, Objective, ResolutionContext
 from app.ml.interfaces.abilities import Ability, Sequences
@@ -78,11 +79,11 @@ def spans(values: Tensor, share: float, length: int) -> Tensor:
     """Where values (B, C, T) are hidden, bool; `share` of them, in spans of `length` steps that may overlap."""
     # A value is masked if any of `length` steps begins a span: 1 - (1 - q)^length = share.
     begins = 1 - (1 - share) ** (1 / length)
-    rows, channels, steps = values.shape
+    _, channels, steps = values.shape
     # Spans may begin before the first step; max pooling spreads each begin over the length of its span.
-    first = (torch.rand(rows, channels, steps + length - 1, device=values.device) < begins).float()
-    return F.max_pool1d(first, length, stride=1) > 0
+    drawn_steps = drawn(lambda rows: torch.rand(rows, channels, steps + length - 1, device=values.device), len(values))
+    return F.max_pool1d((drawn_steps < begins).float(), length, stride=1) > 0
 
 
 def _mean(sums: Tensor) -> Losses:
-    return {"loss": sums[0] / sums[1].clamp(min=1)}
+    return {"loss": mean_over(sums[0], sums[1])}

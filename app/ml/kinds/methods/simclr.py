@@ -16,6 +16,7 @@ from torch import Tensor
 
 from app.ml.blocks.precision import full_precision
 from app.ml.blocks.projection_head import projection_head
+from app.ml.blocks.shards import all_rows
 from app.ml.fields import Integer, Real
 from app.ml.interfaces import AugmentationConfig, Backbone, Batch, Losses, MethodConfig, Objective, ResolutionContext
 from app.ml.interfaces.values import TrainingDefaults
@@ -67,9 +68,10 @@ class SimClrObjective(Objective):
         """Scalars loss and accuracy, over two views of every row."""
         # (2B, *shape): first views of all rows, then second views, through the backbone in one pass.
         views = torch.cat([self.augmented(batch).inputs, self.augmented(batch).inputs])
-        logits = similarities(self.projector(self.backbone(views)), self.config.temperature)
+        projected = all_rows(self.projector(self.backbone(views)), views=2)
+        logits = similarities(projected, self.config.temperature)
         # NT-Xent is a cross-entropy over the other 2B - 1 views, whose class is the partner.
-        partners = partners_of(len(batch), views.device)
+        partners = partners_of(len(logits) // 2, views.device)
         accuracy = (logits.detach().argmax(1) == partners).float().mean()
         return {"loss": F.cross_entropy(logits, partners), "accuracy": accuracy}
 

@@ -27,6 +27,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from app.ml.blocks.reconstruction import reconstruction_defaults, value_weights
+from app.ml.blocks.shards import drawn_like, row_mean
 from app.ml.errors import ConfigError
 from app.ml.fields import Auto, Integer, Real
 from app.ml.interfaces import (
@@ -100,11 +101,6 @@ class ResolvedVariationalAutoencoder(VariationalAutoencoder, MethodConfig):
     likelihood: Literal["bernoulli", "gaussian"]
     latent: Dimensions
 
-    @property
-    def batch_dependence(self) -> str | None:
-        """Free bits are compared with a batch's mean divergences."""
-        return "free_bits look at how much a latent dimension tells over the whole batch" if self.free_bits else None
-
     def build(self, backbone: Backbone) -> "VariationalAutoencoderObjective":
         """Put mu, sigma and the mirrored decoder behind the backbone."""
         return VariationalAutoencoderObjective(self, backbone)
@@ -129,9 +125,9 @@ class VariationalAutoencoderObjective(Objective):
     def loss(self, batch: Batch) -> Losses:
         """Scalars loss, reconstruction, kl, active_units."""
         mean, log_variance = self.encode(batch.inputs)  # (B, Z) each
-        latents = reparameterize(mean, log_variance, torch.randn_like(mean))
+        latents = reparameterize(mean, log_variance, drawn_like(torch.randn_like, mean))
         reconstruction = -self.log_likelihood(batch.inputs, self.decode(latents)).mean()
-        divergences = divergences_of(mean, log_variance).mean(0)  # (Z,): per dimension, the mean over the batch
+        divergences = row_mean(divergences_of(mean, log_variance).mean(0))  # (Z,), means over the batch
         # What is measured counts all of beta, so that losses of different steps can be compared.
         beta = self.config.beta * (self.warmth if self.training else 1.0)
         return {

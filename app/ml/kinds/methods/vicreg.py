@@ -21,6 +21,7 @@ from torch import Tensor
 
 from app.ml.blocks.precision import full_precision
 from app.ml.blocks.projection_head import projection_head
+from app.ml.blocks.shards import all_rows
 from app.ml.fields import Auto, Integer, Real
 from app.ml.interfaces import (
     AugmentationConfig,
@@ -106,7 +107,7 @@ class VicRegObjective(Objective):
         """Scalars loss, invariance, variance and covariance, over two views of every row."""
         # (2B, *shape): first views of all rows, then second views, through the backbone in one pass.
         views = torch.cat([self.augmented(batch).inputs, self.augmented(batch).inputs])
-        projected = self.projector(self.backbone(views))
+        projected = all_rows(self.projector(self.backbone(views)), views=2)
         with full_precision(projected.device):
             first, second = projected.float().chunk(2)  # (B, D) each; covariances of bfloat16 would be noise
             invariance = F.mse_loss(first, second)

@@ -25,6 +25,13 @@ class StrategyConfig(Complete, StrategyRequest, ABC):
         """Whether heads are solved for on the features: never, before the steps, before and after, or instead."""
         return "never"
 
+    @property
+    def one_device(self) -> str | None:
+        """Why it trains on one device alone, in words; None where several can share its steps."""
+        if self.solving == "only":
+            return "the heads are solved for at once, so that there are no steps to share; full and lora take steps"
+        return None
+
     @abstractmethod
     def groups(self, backbone: Backbone, heads: nn.ModuleDict) -> list[ParamGroup]:
         """Parameter groups of the optimizer; every other parameter is frozen."""

@@ -15,6 +15,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from app.ml.blocks.shards import all_rows, drawn_together, own_rows, row_mean, sharing_rows
 from app.ml.errors import ConfigError
 from app.ml.fields import Auto, Integer, Name, Real
 from app.ml.interfaces import AugmentationConfig, Backbone, Batch, Config, ExampleSource, Losses, Objective, ParamGroup
@@ -98,9 +99,10 @@ class JointObjective(Objective):
     def training_loss(self, batch: Batch) -> Losses:
         """Add the loss of labelled rows that are drawn anew to the method's own training loss."""
         losses = self.method.training_loss(batch)
-        drawn = self._drawn()
-        views = [self.augmented(drawn) for _ in range(self.term.views)]
-        return self._joined(losses, self._of_labels(*views))
+        with sharing_rows(self._rows_to_draw):
+            drawn = self._drawn()
+            views = [self.augmented(drawn) for _ in range(self.term.views)]
+            return self._joined(losses, row_mean(self._of_labels(*views)))
 
     def measure(self, batches: Iterable[Batch]) -> Losses:
         """The method's over all rows, and the labels' over those that carry one."""
@@ -139,10 +141,14 @@ class JointObjective(Objective):
         """What the method learned; the labels' head is not kept."""
         return self.method.learned()
 
+    @property
+    def _rows_to_draw(self) -> int:
+        return min(self.config.rows, len(self._carriers))
+
     def _drawn(self) -> Batch:
         assert self._examples is not None
-        places = torch.randint(len(self._carriers), (min(self.config.rows, len(self._carriers)),))
-        return self._examples.batch(self._carriers[places])
+        places = drawn_together(lambda: torch.randint(len(self._carriers), (self._rows_to_draw,)))
+        return self._examples.batch(self._carriers[own_rows(places)])
 
     def _of_labels(self, *views: Batch) -> Tensor:
         """The labels' loss over one or more augmented copies of the same rows; mixed rows count for both labels."""
@@ -151,8 +157,8 @@ class JointObjective(Objective):
         if views[0].mix is None:
             return self.term.loss(outputs, labels)
         mixes = [view.mix for view in views if view.mix is not None]
-        others = torch.cat([view.targets[self.config.target][view.mix.order] for view in views if view.mix is not None])
-        share = torch.cat([mix.share for mix in mixes]).mean()
+        others = torch.cat([all_rows(views[0].targets[self.config.target])[mix.order] for mix in mixes])
+        share = row_mean(torch.cat([mix.share for mix in mixes]).mean())
         return share * self.term.loss(outputs, labels) + (1 - share) * self.term.loss(outputs, others)
 
     def _joined(self, losses: Losses, labels: Tensor) -> Losses:

@@ -13,6 +13,7 @@ from pydantic import Field
 from torch import Tensor
 
 from app.ml.blocks.projection_head import projection_head
+from app.ml.blocks.shards import all_rows
 from app.ml.fields import Integer, Real
 from app.ml.kinds.methods.simclr import similarities
 from app.ml.kinds.supervision.base import LabelLoss, SupervisionConfig, SupervisionRequest, Weight, known
@@ -59,6 +60,7 @@ class ContrastiveLoss(LabelLoss):
 
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """The supervised contrastive loss of the labelled rows; 0 where no two rows share a class."""
+        outputs, labels = all_rows(outputs, self.views), all_rows(labels, self.views)
         carriers = known(labels)
         return class_contrast(outputs[carriers], labels[carriers], self.temperature)
 

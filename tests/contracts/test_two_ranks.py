@@ -1,0 +1,56 @@
+"""Every registered kind on two ranks: the losses and weights of one process, or a refusal that says why.
+
+One pair of processes runs all trainings, so that torch starts twice and not for each kind.
+"""
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.contracts.sharing_cases import CASES, SharingCase
+from tests.contracts.two_ranks import RANKS
+
+pytestmark = pytest.mark.xdist_group("two_ranks")  # one worker, and so one pair
+_TOLERANCE = 1e-4
+_HANGS = 600  # seconds
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("ranks")
+    command = [sys.executable, "-m", "tests.contracts.two_ranks", str(folder)]
+    ranks = [subprocess.Popen([*command, str(rank)]) for rank in range(RANKS)]
+    try:
+        assert [rank.wait(_HANGS) for rank in ranks] == [0] * RANKS
+    finally:
+        for rank in ranks:
+            rank.kill()
+            rank.wait()
+    loaded: dict[str, dict[str, Any]] = json.loads((folder / "answers.json").read_text())
+    return loaded
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_two_ranks_learn_what_one_process_learns(name: str, answers: dict[str, dict[str, Any]]) -> None:
+    answer = answers[name]
+    assert "error" not in answer, answer["error"]
+    if "refused" in answer:
+        assert CASES[name].run().plan.solves, "only what takes no steps is refused"
+        assert answer["refused"].startswith("resources.devices: ")
+        return
+    for reported, (shared, alone) in answer["losses"].items():
+        np.testing.assert_allclose(shared, alone, rtol=_TOLERANCE, atol=_TOLERANCE / 10, err_msg=reported)
+    assert answer["difference"] < _TOLERANCE
+    assert answer["relative"] < 10 * _TOLERANCE, "to how far the weights have moved"
+
+
+def test_a_batch_of_one_row_leaves_a_rank_without_rows() -> None:
+    """What the cases are made for: uneven shards, and a last batch that is too small for both ranks."""
+    case: SharingCase = CASES["methods-vae-image"]
+    plan = case.run().plan
+    assert plan.batch_size % RANKS == 1
+    assert plan.rows % plan.batch_size == 1
