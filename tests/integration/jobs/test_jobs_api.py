@@ -236,8 +236,6 @@ BAD_FIELDS: list[dict[str, Any]] = [
     {"metadata": {str(number): "v" for number in range(100)}},
     {"resources": {"device": "tpu"}},
     {"resources": {"devices": 9}},
-    {"resources": {"devices": 2}, "method": {"kind": "vae", "free_bits": 0.1}},
-    {"resources": {"devices": 2}, "backbone": {"kind": "resnet"}},
     {"priority": 101},
 ]
 
@@ -249,6 +247,16 @@ def test_bad_fields_are_refused(client: Http, unlabelled: str) -> None:
         problem = answer.json()
         assert problem["errors"], change
         assert problem["errors"][0]["loc"][0] == "body", change
+
+
+def test_what_is_solved_for_at_once_is_refused_on_several_devices(client: Http, labelled: str) -> None:
+    exact = {"kind": "linear_probe", "solver": "exact"}
+    body = fine_tuning(labelled, None, backbone={"kind": "mlp"}, strategy=exact, resources={"devices": 2})
+    answer = client.post("/v1/jobs", json=body)
+    assert answer.status_code == 422
+    (error,) = answer.json()["errors"]
+    assert error["loc"] == ["body", "resources", "devices"]
+    assert "solved for at once" in error["msg"]
 
 
 @pytest.mark.parametrize("number", ["1e999", "NaN", "-Infinity"])
