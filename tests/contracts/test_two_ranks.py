@@ -14,7 +14,6 @@ import pytest
 from tests.contracts.sharing_cases import CASES
 from tests.contracts.two_ranks import RANKS
 
-pytestmark = pytest.mark.xdist_group("two_ranks")  # one worker, and so one pair
 _TOLERANCE = 1e-4
 _HANGS = 600  # seconds
 

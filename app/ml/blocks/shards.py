@@ -109,7 +109,8 @@ def total(values: Tensor) -> Tensor:
 def mean_over(summed: Tensor, count: Tensor, least: float = 1) -> Tensor:
     """Return `summed` / max(`count`, `least`), () each, of the whole batch."""
     if _current.get() is not None:
-        summed, count = total(torch.stack([summed, count.to(summed.dtype)])).unbind()
+        wide = torch.promote_types(summed.dtype, torch.float32)  # bfloat16 could not count beyond 256
+        summed, count = total(torch.stack([summed.to(wide), count.to(wide)])).unbind()
     return summed / count.clamp(min=least)
 
 
