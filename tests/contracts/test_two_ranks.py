@@ -14,6 +14,8 @@ import pytest
 from tests.contracts.sharing_cases import CASES
 from tests.contracts.two_ranks import RANKS
 
+pytestmark = pytest.mark.slow  # torch starts twice, and 116 trainings run three times each
+
 _TOLERANCE = 1e-4
 _HANGS = 600  # seconds
 

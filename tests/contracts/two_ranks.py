@@ -24,7 +24,7 @@ from worker.training.loop import follow
 from worker.training.run import Run
 
 RANKS = 2
-_STALLED = timedelta(seconds=10)
+_STALLED = timedelta(seconds=120)  # where one rank fails, the other one notices after so long
 
 
 def main() -> None:
