@@ -11,8 +11,8 @@ from app.errors import Problem
 from app.idempotency.service import IdempotencyKey
 from app.jobs.kinds.batch_prediction import UploadOptions
 from app.jobs.schemas import Job
+from app.kit.forms import receive_form
 from app.kit.json_schema import form_body, list_fields
-from app.kit.streaming import receive_form
 from app.security import CanWrite, secure_router
 from app.storage.service import upload_limit
 

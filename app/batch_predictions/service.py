@@ -18,8 +18,8 @@ from app.jobs.interface import JobColumns
 from app.jobs.kinds.batch_prediction import UploadOptions, columns_of, find_model, reading_of
 from app.jobs.schemas import Job
 from app.kit import strict_json
+from app.kit.forms import Form
 from app.kit.json_schema import Schema
-from app.kit.streaming import Form
 from app.storage.quotas import refuse_exceeded
 from app.validation import error_items, sentence
 

@@ -15,9 +15,10 @@ from app.datasets.schemas import Dataset, DatasetRequest, DatasetSummary, Leaks,
 from app.dependencies import Reading, State
 from app.errors import Problem
 from app.idempotency.service import IdempotencyKey, fingerprint, once
+from app.kit.forms import receive_form
 from app.kit.json_schema import form_body, list_fields
 from app.kit.pages import Listing, PageQuery, ViewQuery
-from app.kit.streaming import receive_form, receive_small
+from app.kit.streaming import receive_small
 from app.security import CanRead, CanWrite, secure_router
 from app.storage.service import upload_limit
 

@@ -25,10 +25,11 @@ from app.idempotency.service import fingerprint, once
 from app.jobs.kinds.preparation import Preparation
 from app.jobs.queueing import enqueue
 from app.kit import strict_json
+from app.kit.forms import Form
 from app.kit.ids import is_id
 from app.kit.json_schema import Schema
 from app.kit.pages import Listing, Page, View, listing, summary_of
-from app.kit.streaming import Form, display_name
+from app.kit.streaming import display_name
 from app.queue import JobQueue
 from app.storage.quotas import refuse_exceeded, refuse_full
 from app.uploads.service import source_of

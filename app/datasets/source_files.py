@@ -7,7 +7,7 @@ from app import failpoints
 from app.artifacts import ArtifactStore, Blob, put_blob
 from app.datasets.errors import DatasetError
 from app.errors import ErrorItem, UnprocessableError, UnsupportedMediaError
-from app.kit.streaming import Form
+from app.kit.forms import Form
 
 
 def store_upload(store: ArtifactStore, form: Form, check: Callable[[Path], object]) -> Blob:

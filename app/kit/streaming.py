@@ -1,47 +1,27 @@
-"""Receives multipart uploads as streams: the file is hashed and written to disk as it arrives, never held in memory.
+"""Receives bodies as streams: a file is hashed and written to disk as it arrives, never held in memory.
 
-The sizes of body, fields and part headers, and the number of fields, are limited. The file is temporary: it is deleted
-when the `receive_form` block ends, so callers copy its bytes elsewhere before.
+Its size is limited. The file is temporary: it is deleted when the `receive_file` block ends, so callers copy its bytes
+elsewhere before.
 """
 
 import base64
 import binascii
 import hashlib
-import json
 import re
 import unicodedata
-from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
 
-from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 
-from app.errors import (
-    BadRequestError,
-    ErrorItem,
-    GraftworkError,
-    TooLargeError,
-    UnprocessableError,
-    UnsupportedMediaError,
-)
+from app.errors import BadRequestError, GraftworkError, TooLargeError, UnsupportedMediaError
 from app.kit.ids import new_id
 
-if TYPE_CHECKING:
-    from python_multipart.multipart import MultipartCallbacks
-
-MAX_FIELD_BYTES = 64 << 10
-MAX_FIELDS = 20
-MAX_ITEMS = 1000  # of a list, as parts
-MAX_NAME_BYTES = 255
-MAX_HEADER_BYTES = 8 << 10  # holds the longest filename that browsers send; it is cut to 255 characters
-FILE_FIELD = "file"
-_WRITE_BYTES = 1 << 20
+SMALL_BYTES = 64 << 10
+WRITE_BYTES = 1 << 20  # that are worth a write
 
 
 @dataclass(frozen=True)
@@ -51,14 +31,6 @@ class ReceivedFile:
     path: Path
     sha256: str
     bytes: int
-
-
-@dataclass(frozen=True)
-class Form(ReceivedFile):
-    """A received form: its file, and its text fields."""
-
-    filename: str
-    fields: dict[str, str]
 
 
 def refuse_compressed(request: Request) -> None:
@@ -103,137 +75,82 @@ def display_name(text: str) -> str:
 
 
 @asynccontextmanager
-async def receive_form(
-    request: Request,
-    folder: Path,
-    limit: "Limit",
-    *,
-    field_bytes: int = MAX_FIELD_BYTES,
-    lists: Mapping[str, Collection[str]] | None = None,
-) -> AsyncIterator[Form]:
-    """Receive a multipart body; its file exists in `folder` until the block ends.
-
-    `lists` are the fields that may be lists, as `app.kit.json_schema.list_fields` names them: as one part, which is
-    JSON, or as a part for each item, which become the JSON of a list.
-
-    Raises:
-        UnsupportedMediaError: the body is not multipart/form-data, or is compressed.
-        GraftworkError: that of the limit; the body is announced as longer, or proves to be.
-        BadRequestError: the body is malformed, ends early, or does not match its Content-Digest.
-        UnprocessableError: the form has no file, more than one, a field over `field_bytes`, or one that stands twice
-            and is no list.
-    """
-    refuse_compressed(request)
-    boundary = _boundary(request)
-    digest = _announced_digest(request)
-    refuse_too_long(request, limit.bytes, limit.error)
-    await run_in_threadpool(folder.mkdir, parents=True, exist_ok=True)
-    path = folder / new_id("upload")
-    try:
-        with path.open("wb") as file:
-            parts = _Parts(file, field_bytes, lists or {})
-            parser = MultipartParser(boundary, parts.callbacks(), max_header_count=8, max_header_size=MAX_HEADER_BYTES)
-            await _receive(request, parser, parts, limit, digest)
-        yield parts.form(path)
-    finally:
-        path.unlink(missing_ok=True)  # not in a thread: a cancelled request would not wait for it
-
-
-@asynccontextmanager
 async def receive_file(request: Request, folder: Path, limit: Limit) -> AsyncIterator[ReceivedFile]:
     """Receive a body that is a file; it exists in `folder` until the block ends.
 
     Raises:
-        UnsupportedMediaError: the body is compressed, or a form.
+        UnsupportedMediaError: the body is compressed, or is no application/octet-stream.
         GraftworkError: that of the limit; the body is announced as longer, or proves to be.
         BadRequestError: the body ends early, or does not match its Content-Digest.
     """
-    refuse_compressed(request)
-    if parse_options_header(request.headers.get("content-type"))[0] not in (b"", b"application/octet-stream"):
+    if request.headers.get("content-type", "").partition(";")[0].strip() not in ("", "application/octet-stream"):
         msg = "Send the bytes as they are, as application/octet-stream."
         raise UnsupportedMediaError(msg)
-    digest = _announced_digest(request)
-    refuse_too_long(request, limit.bytes, limit.error)
-    await run_in_threadpool(folder.mkdir, parents=True, exist_ok=True)
-    path, sha256, size = folder / new_id("upload"), hashlib.sha256(), 0
-    try:
+    digest = announced_digest(request)
+    async with temporary_file(folder) as path:
+        sha256, size, buffer = hashlib.sha256(), 0, bytearray()
         with path.open("wb") as file:
 
-            def write(block: bytes) -> None:
-                sha256.update(block)
-                file.write(block)
-
-            async for block in _blocks(request, limit):
-                size += len(block)
-                await run_in_threadpool(write, block)
-        if digest is not None and sha256.digest() != digest:
-            raise _other_digest()
-        yield ReceivedFile(path, sha256.hexdigest(), size)
-    finally:
-        path.unlink(missing_ok=True)  # not in a thread: a cancelled request would not wait for it
-
-
-async def _blocks(request: Request, limit: Limit) -> AsyncIterator[bytes]:
-    """Yield a body in blocks that are worth a write, the last one may be smaller."""
-    buffer, size = bytearray(), 0
-    try:
-        async for chunk in request.stream():
-            size += len(chunk)
-            if size > limit.bytes:
-                raise limit.error(limit.bytes)
-            buffer += chunk
-            if len(buffer) >= _WRITE_BYTES:
-                yield bytes(buffer)
+            def write() -> None:
+                sha256.update(buffer)
+                file.write(buffer)
                 buffer.clear()
-    except ClientDisconnect:
-        raise _aborted() from None
-    yield bytes(buffer)
 
-
-def _aborted() -> BadRequestError:
-    return BadRequestError("The connection ended before the body did.", code="aborted")
-
-
-def _other_digest() -> BadRequestError:
-    msg = "The body's sha-256 is not the one of its Content-Digest; send it again."
-    return BadRequestError(msg, code="digest_mismatch")
+            async for chunk in chunks_of(request, limit):
+                size += len(chunk)
+                buffer += chunk
+                if len(buffer) >= WRITE_BYTES:
+                    await run_in_threadpool(write)
+            await run_in_threadpool(write)
+        refuse_other_digest(digest, sha256.digest())
+        yield ReceivedFile(path, sha256.hexdigest(), size)
 
 
 async def receive_small(request: Request) -> bytes:
-    """Return a body of at most `MAX_FIELD_BYTES`.
+    """Return a body of at most `SMALL_BYTES`.
 
     Raises:
         UnsupportedMediaError: the body is compressed.
         TooLargeError: the body is longer.
         BadRequestError: the client has hung up.
     """
+    return b"".join([chunk async for chunk in chunks_of(request, Limit(SMALL_BYTES))])
+
+
+async def chunks_of(request: Request, limit: Limit) -> AsyncIterator[bytes]:
+    """Yield a body as it arrives.
+
+    Raises:
+        UnsupportedMediaError: it is compressed.
+        GraftworkError: that of the limit; it is announced as longer, or proves to be.
+        BadRequestError: it ends early.
+    """
     refuse_compressed(request)
-    refuse_too_long(request, MAX_FIELD_BYTES)
-    body = bytearray()
+    refuse_too_long(request, limit.bytes, limit.error)
+    size = 0
     try:
         async for chunk in request.stream():
-            body += chunk
-            if len(body) > MAX_FIELD_BYTES:
-                raise too_large(MAX_FIELD_BYTES)
+            size += len(chunk)
+            if size > limit.bytes:
+                raise limit.error(limit.bytes)
+            yield chunk
     except ClientDisconnect:
-        msg = "The body ended early."
-        raise BadRequestError(msg) from None
-    return bytes(body)
+        msg = "The connection ended before the body did."
+        raise BadRequestError(msg, code="aborted") from None
 
 
-def _boundary(request: Request) -> bytes:
-    kind, parameters = parse_options_header(request.headers.get("content-type"))
-    if kind != b"multipart/form-data":
-        msg = "Send multipart/form-data with a part named 'file'."
-        raise UnsupportedMediaError(msg)
-    boundary = parameters.get(b"boundary", b"")
-    if not re.fullmatch(rb"[\x20-\x7e]{1,70}", boundary):
-        msg = "The Content-Type needs a boundary of 1 to 70 characters."
-        raise BadRequestError(msg, code="malformed_multipart")
-    return boundary
+@asynccontextmanager
+async def temporary_file(folder: Path) -> AsyncIterator[Path]:
+    """Give the path of a file of its own in `folder`, which is deleted when the block ends."""
+    await run_in_threadpool(folder.mkdir, parents=True, exist_ok=True)
+    path = folder / new_id("upload")
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)  # not in a thread: a cancelled request would not wait for it
 
 
-def _announced_digest(request: Request) -> bytes | None:
+def announced_digest(request: Request) -> bytes | None:
     """Return the sha-256 in the Content-Digest (RFC 9530), or None without one; other algorithms are ignored."""
     match = re.search(r"(?:^|,)\s*sha-256=:([^:]*):", request.headers.get("content-digest", ""))
     try:
@@ -243,165 +160,8 @@ def _announced_digest(request: Request) -> bytes | None:
         raise BadRequestError(msg, code="digest_mismatch") from None
 
 
-async def _receive(
-    request: Request, parser: MultipartParser, parts: "_Parts", limit: "Limit", digest: bytes | None
-) -> None:
-    """Feed the body to the parser chunk by chunk, and check its size and digest."""
-    sha256, size = hashlib.sha256(), 0
-    try:
-        async for chunk in request.stream():
-            size += len(chunk)
-            if size > limit.bytes:
-                raise limit.error(limit.bytes)
-            if digest is not None:
-                sha256.update(chunk)
-            parser.write(chunk)
-            if parts.buffered_bytes >= _WRITE_BYTES:
-                await run_in_threadpool(parts.write)
-        parser.finalize()
-    except FormParserError:
-        msg = "The multipart body is malformed or ends too early."
-        raise BadRequestError(msg, code="malformed_multipart") from None
-    except ClientDisconnect:
-        raise _aborted() from None
-    await run_in_threadpool(parts.write)
-    if digest is not None and sha256.digest() != digest:
-        raise _other_digest()
-
-
-def _unprocessable(name: str, msg: str) -> UnprocessableError:
-    return UnprocessableError(f"{name}: {msg}", errors=[ErrorItem(loc=["body", name], msg=msg)])
-
-
-@dataclass
-class _Parts:
-    """Collects the parts of a form from the parser's callbacks. Bytes of the file are buffered until `write`."""
-
-    file: IO[bytes]
-    field_bytes: int
-    lists: Mapping[str, Collection[str]]
-    texts: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))  # of each field's parts
-    filename: str | None = None
-    size: int = 0
-    sha256: "hashlib._Hash" = field(default_factory=hashlib.sha256)
-    buffered_bytes: int = 0
-    _buffer: list[bytes] = field(default_factory=list)
-    _header: tuple[bytearray, bytearray] = field(default_factory=lambda: (bytearray(), bytearray()))  # name, value
-    _headers: dict[bytes, bytes] = field(default_factory=dict)
-    _name: str = ""
-    _sizes: Counter[str] = field(default_factory=Counter)  # bytes by field
-    _value: bytearray | None = None  # of the field that is being received; None for the file
-    _ended: bool = False
-
-    def callbacks(self) -> "MultipartCallbacks":
-        """Return the parser's callbacks by name."""
-        return {
-            "on_part_begin": self._headers.clear,
-            "on_header_field": lambda data, start, end: self._header[0].extend(data[start:end]),
-            "on_header_value": lambda data, start, end: self._header[1].extend(data[start:end]),
-            "on_header_end": self._header_end,
-            "on_headers_finished": self._begin,
-            "on_part_data": self._data,
-            "on_part_end": self._end,
-            "on_end": self._all_ended,
-        }
-
-    def write(self) -> None:
-        """Hash and write the buffered bytes. Runs in a thread; the parser is not called meanwhile."""
-        block = b"".join(self._buffer)
-        self._buffer.clear()
-        self.buffered_bytes = 0
-        self.size += len(block)
-        self.sha256.update(block)
-        self.file.write(block)
-        self.file.flush()
-
-    def form(self, path: Path) -> Form:
-        """Return the form once the body is received and written. Raises if it is incomplete."""
-        if not self._ended:
-            msg = "The multipart body ends before its last boundary."
-            raise BadRequestError(msg, code="malformed_multipart")
-        if self.filename is None:
-            raise _unprocessable(FILE_FIELD, "send the file as a part of this name, with a filename")
-        fields = {name: self._text_of(name, texts) for name, texts in self.texts.items()}
-        return Form(path, self.sha256.hexdigest(), self.size, self.filename, fields)
-
-    def _text_of(self, name: str, texts: list[str]) -> str:
-        """Return the text of a field: the JSON of a list whose items came as parts, even as a single one."""
-        is_whole = name not in self.lists or not texts[0].strip() or _type_of(texts[0]) in {"array", *self.lists[name]}
-        if len(texts) == 1 and is_whole:
-            return texts[0]
-        return f"[{','.join(json.dumps(text) if _type_of(text) == 'string' else text for text in texts)}]"
-
-    def _header_end(self) -> None:
-        name, value = self._header
-        self._headers[bytes(name).lower()] = bytes(value)
-        self._header = (bytearray(), bytearray())
-
-    def _begin(self) -> None:
-        _, options = parse_options_header(self._headers.get(b"content-disposition", b""))
-        name = options.get(b"name", b"")
-        if not 0 < len(name) <= MAX_NAME_BYTES:
-            msg = "Every part needs a Content-Disposition with a name of at most 255 bytes."
-            raise BadRequestError(msg, code="malformed_multipart")
-        self._name = _decoded(name, "a part's name")
-        if self._name == FILE_FIELD:
-            self._begin_file(options)
-        else:
-            self._begin_field(b"filename" in options)
-
-    def _begin_file(self, options: dict[bytes, bytes]) -> None:
-        if self.filename is not None:
-            raise _unprocessable(FILE_FIELD, "send one file only")
-        if b"filename" not in options:
-            raise _unprocessable(FILE_FIELD, "this part is a field; give it a filename so that it is a file")
-        self.filename = display_name(options[b"filename"].decode("utf-8", "replace"))
-        self._value = None
-
-    def _begin_field(self, is_file: bool) -> None:
-        name = self._name[:100]
-        if is_file:
-            raise _unprocessable(name, f"only the part {FILE_FIELD!r} may be a file")
-        if name in self.texts and name not in self.lists:
-            raise _unprocessable(name, "this field stands twice; send it once")
-        if len(self.texts.get(name, ())) >= MAX_ITEMS:
-            raise _unprocessable(name, f"a list has at most {MAX_ITEMS} parts; send it as one part, which is JSON")
-        if name not in self.texts and len(self.texts) >= MAX_FIELDS:
-            msg = f"A form has at most {MAX_FIELDS} fields."
-            raise BadRequestError(msg, code="malformed_multipart")
-        self._value = bytearray()
-
-    def _data(self, data: bytes, start: int, end: int) -> None:
-        if self._value is None:
-            self._buffer.append(data[start:end])
-            self.buffered_bytes += end - start
-            return
-        self._value += data[start:end]
-        self._sizes[self._name] += end - start
-        if self._sizes[self._name] > self.field_bytes:
-            raise _unprocessable(self._name[:100], f"a field has at most {self.field_bytes} bytes")
-
-    def _end(self) -> None:
-        if self._value is not None:
-            self.texts[self._name[:100]].append(_decoded(bytes(self._value), f"the field {self._name[:100]!r}"))
-        self._value = None
-
-    def _all_ended(self) -> None:
-        self._ended = True
-
-
-def _type_of(text: str) -> str:
-    """Return the JSON type that the text of a part is taken for."""
-    return {"{": "object", "[": "array"}.get(text.lstrip()[:1], "string")
-
-
-def _decoded(raw: bytes, what: str) -> str:
-    try:
-        text = raw.decode("utf-8")
-    except UnicodeDecodeError:
-        msg = f"The body is malformed: {what} is not UTF-8."
-        raise BadRequestError(msg, code="malformed_multipart") from None
-    if "\0" in text:
-        msg = f"The body is malformed: {what} holds a NUL."
-        raise BadRequestError(msg, code="malformed_multipart")
-    return text
+def refuse_other_digest(announced: bytes | None, digest: bytes) -> None:
+    """Refuse a body whose SHA-256 is not the announced one, if any was. Raises BadRequestError."""
+    if announced is not None and digest != announced:
+        msg = "The body's sha-256 is not the one of its Content-Digest; send it again."
+        raise BadRequestError(msg, code="digest_mismatch")

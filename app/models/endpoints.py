@@ -11,9 +11,10 @@ from app.dependencies import Reading, State
 from app.errors import Problem
 from app.idempotency.service import IdempotencyKey
 from app.kit.downloads import Download, checked_file
+from app.kit.forms import receive_form
 from app.kit.json_schema import form_body
 from app.kit.pages import Listing, PageQuery, ViewQuery
-from app.kit.streaming import receive_form, receive_small
+from app.kit.streaming import receive_small
 from app.models import importing, service
 from app.models.packages import MAX_VOCAB_BYTES
 from app.models.refs import MAX_REF

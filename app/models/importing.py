@@ -24,7 +24,7 @@ from app.errors import (
 )
 from app.idempotency.service import fingerprint, once
 from app.kit import strict_json
-from app.kit.streaming import Form
+from app.kit.forms import Form
 from app.ml.errors import CorruptModelError, WeightsError
 from app.ml.spec import Frozen, WarningItem
 from app.models import service

@@ -166,7 +166,10 @@ def supervision_cases() -> dict[str, Case]:
 
 
 CASES = cases()
-EVERY_CASE = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+SLOW = {"strategies-automatic"}  # trains each of its candidates
+EVERY_CASE = pytest.mark.parametrize(
+    "case", [pytest.param(case, id=name, marks=[pytest.mark.slow] * (name in SLOW)) for name, case in CASES.items()]
+)
 EVERY_KIND = [(name, kind) for family in FAMILIES for name, kind in registered(family)]
 CHOOSABLE = [(name, kind) for name, kind in EVERY_KIND if not name.startswith("modalities")]
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from starlette.requests import Request
 
 from app.errors import GraftworkError
-from app.kit.streaming import MAX_FIELD_BYTES, Form, Limit, display_name, receive_form
+from app.kit.forms import MAX_FIELD_BYTES, Form, receive_form
+from app.kit.streaming import Limit, display_name
 
 BOUNDARY = "frontier"
 
