@@ -26,6 +26,9 @@ def test_bodies_have_examples(visit: Visit) -> None:
     expect(page.get_by_role("group", name="Example")).to_contain_text('"dataset": "flowers"')
     page = visit("api/post%20%2Fv1%2Fdatasets")
     expect(page.get_by_role("group", name="Example").first).to_contain_text("petal,sepal,kind")
+    expect(page.get_by_role("group", name="Example").last).to_contain_text('"upload": "upl_0"')
+    expect(page.get_by_role("heading", name="Fields of the form")).to_be_visible()
+    expect(page.get_by_label("Upload", exact=True)).to_have_count(1)
 
 
 def test_a_request_is_filled_in_and_sent(visit: Visit) -> None:

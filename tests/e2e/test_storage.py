@@ -117,12 +117,13 @@ def test_an_upload_in_parts_outlives_kills_of_the_api(running: Service, graftwor
     swept(running)
     kept = files(running, "artifacts")
     running.arm("upload.part_stored", "upload.assembled")
-    upload = graftwork.uploads.send(CSV, filename="rows.csv", part_bytes=len(CSV) // 3)
+    content = CSV + b"1000,1\n"  # which no other test sends
+    upload = graftwork.uploads.send(content, filename="rows.csv", part_bytes=len(content) // 3)
     assert running.acted("upload.part_stored")
     assert running.acted("upload.assembled")
-    assert (upload.status, upload.sha256) == ("complete", hashlib.sha256(CSV).hexdigest())
+    assert (upload.status, upload.sha256) == ("complete", hashlib.sha256(content).hexdigest())
     dataset = graftwork.datasets.create(upload, name="in-parts")
-    assert sum(dataset.rows.values()) == CSV.count(b"\n") - 1
+    assert sum(dataset.rows.values()) == content.count(b"\n") - 1
     graftwork.uploads.delete(upload.id)
     swept(running)  # parts, and what the kills have left
     whole = f"blobs/{upload.sha256[:2]}/{upload.sha256}"

@@ -44,8 +44,7 @@ function entry(operation) {
 function operationView(operation) {
   const parameters = operation.parameters ?? [];
   const content = operation.requestBody?.content ?? {};
-  const isForm = "multipart/form-data" in content && !("application/json" in content);
-  const node = content["application/json"]?.schema ?? content["multipart/form-data"]?.schema;
+  const [form, body] = ["multipart/form-data", "application/json"].map((type) => content[type]?.schema);
   const definitions = known.components?.schemas ?? {};
   const rows = parameters.map((one) => [h("code", {}, one.name), word(one.in), one.description ?? one.schema?.description ?? "", one.required ? text.api.required : text.api.optional]);
   const responses = Object.entries(operation.responses).map(([status, response]) => [h("code", {}, status), response.description]);
@@ -53,16 +52,15 @@ function operationView(operation) {
     `${operation.method.toUpperCase()} ${operation.path}`,
     { crumb: { href: "#/api", name: text.api.all }, meta: operation.description },
     rows.length > 0 && card(text.api.parameters, table([[text.api.parameter], [text.api.where], [text.api.meaning], [text.api.need]], rows, text.api.parameters)),
-    isForm && card(text.api.form, fieldTable(node)),
-    !isForm && tryCard(operation, parameters, node, definitions),
+    form && card(text.api.form, fieldTable(form)),
+    (body || !form) && tryCard(operation, parameters, body, definitions),
     exampleCard(content),
     card(text.api.answers, table([[text.api.status], [text.api.meaning]], responses, text.api.answers)),
   );
 }
 
 function exampleCard(content) {
-  const media = content["application/json"] ?? content["multipart/form-data"];
-  const examples = Object.values(media?.examples ?? {});
+  const examples = Object.values(content).flatMap((media) => Object.values(media.examples ?? {}));
   return examples.length > 0 && card(text.api.examples, h("p", { class: "quiet" }, text.api.examplesAbout), examples.map((one) => codeBlock(JSON.stringify(one.value, null, 2), text.api.example)));
 }
 
