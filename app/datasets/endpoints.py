@@ -4,7 +4,6 @@ from functools import partial
 from typing import Annotated, Any
 
 from fastapi import Body, Query, Request, Response
-from python_multipart.multipart import parse_options_header
 from starlette.concurrency import run_in_threadpool
 
 from app.datasets import previews, service, versions
@@ -18,7 +17,7 @@ from app.idempotency.service import IdempotencyKey, fingerprint, once
 from app.kit.forms import receive_form
 from app.kit.json_schema import form_body, list_fields
 from app.kit.pages import Listing, PageQuery, ViewQuery
-from app.kit.streaming import receive_small
+from app.kit.streaming import media_type, receive_small
 from app.security import CanRead, CanWrite, secure_router
 from app.storage.service import upload_limit
 
@@ -61,7 +60,7 @@ async def create_dataset(
     request: Request, response: Response, principal: CanWrite, state: State, key: IdempotencyKey
 ) -> Dataset:
     """Upload a dataset, in parts or whole. It is `preparing` until its job is done, then `ready` or `failed`."""
-    if parse_options_header(request.headers.get("content-type"))[0] == b"application/json":
+    if media_type(request) == "application/json":
         body = await receive_small(request)
         dataset = await run_in_threadpool(service.create_from_upload, state, principal.project_id, key, body)
         response.headers["Location"] = dataset.links.self

@@ -33,6 +33,11 @@ class ReceivedFile:
     bytes: int
 
 
+def media_type(request: Request) -> str:
+    """Return the media type of the body without its parameters, in lower case; empty where none is said."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
 def refuse_compressed(request: Request) -> None:
     """Check the Content-Encoding.
 
@@ -83,7 +88,7 @@ async def receive_file(request: Request, folder: Path, limit: Limit) -> AsyncIte
         GraftworkError: that of the limit; the body is announced as longer, or proves to be.
         BadRequestError: the body ends early, or does not match its Content-Digest.
     """
-    if request.headers.get("content-type", "").partition(";")[0].strip() not in ("", "application/octet-stream"):
+    if media_type(request) not in ("", "application/octet-stream"):
         msg = "Send the bytes as they are, as application/octet-stream."
         raise UnsupportedMediaError(msg)
     digest = announced_digest(request)

@@ -3,7 +3,6 @@
 from typing import Annotated, Any
 
 from fastapi import Path, Query, Request, Response
-from python_multipart.multipart import parse_options_header
 from starlette.concurrency import run_in_threadpool
 
 from app.artifacts import fetch_blob
@@ -14,7 +13,7 @@ from app.kit.downloads import Download, checked_file
 from app.kit.forms import receive_form
 from app.kit.json_schema import form_body
 from app.kit.pages import Listing, PageQuery, ViewQuery
-from app.kit.streaming import receive_small
+from app.kit.streaming import media_type, receive_small
 from app.models import importing, service
 from app.models.packages import MAX_VOCAB_BYTES
 from app.models.refs import MAX_REF
@@ -62,7 +61,7 @@ async def import_model(
     request: Request, response: Response, principal: CanWrite, state: State, key: IdempotencyKey
 ) -> Model:
     """Import a pretrained backbone: weights of a known architecture, or as JSON the name of published ones."""
-    if parse_options_header(request.headers.get("content-type"))[0] == b"application/json":
+    if media_type(request) == "application/json":
         body = importing.source_request(await receive_small(request))
         services = (state.database, state.artifacts, state.settings)
         model, is_new = await run_in_threadpool(importing.bring_in, *services, principal.project_id, body)

@@ -18,7 +18,7 @@ from app.errors import QuotaError
 from app.kit.streaming import ReceivedFile
 from app.settings import Settings
 from app.storage.garbage_collection import carry_out, plan
-from app.uploads import service
+from app.uploads import repository, service
 from tests.conftest import MakeKey
 from tests.support.http import Http
 from tests.support.problems import check_problem
@@ -196,6 +196,31 @@ def test_a_dataset_needs_a_complete_upload_of_its_project(client: Http, app: Fas
     problem = check_problem(client.post("/v1/datasets", json={"name": "sizes", "upload": upload, "colums": {}}), 422)
     assert problem["errors"][0]["loc"] == ["body", "colums"]
     assert client.get("/v1/datasets").json()["data"] == []
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "words"),
+    [
+        (b"{", 422, "JSON"),
+        (b'{"name": "a", "name": "b", "upload": "upl_0"}', 422, "'name' stands twice"),
+        (b"[]", 422, "body"),
+        (b" " * (64 << 10) + b"{}", 413, "larger than"),
+    ],
+)
+def test_a_body_that_is_no_request_is_refused(client: Http, body: bytes, status: int, words: str) -> None:
+    headers = {"Content-Type": "application/json; charset=utf-8"}
+    assert words in str(check_problem(client.post("/v1/datasets", content=body, headers=headers), status)["detail"])
+
+
+def test_a_project_has_a_hundred_open_uploads_at_most(client: Http, database: Database, project_id: str) -> None:
+    kept = begin(client)
+    with database.writing() as session:
+        for _ in range(service.MAX_OPEN - 1):
+            repository.add(session, project_id, filename="a.csv", bytes=None, sha256=None)
+    check_problem(client.post("/v1/uploads", json={"filename": "a.csv"}), 409, "too_many_uploads")
+    put(client, kept, 1, CSV)
+    complete(client, kept)
+    begin(client)
 
 
 def test_a_file_of_no_known_format_becomes_no_dataset(client: Http) -> None:
