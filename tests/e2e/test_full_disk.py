@@ -32,7 +32,7 @@ def test_checkpoints_wait_for_room_and_a_job_that_has_none_may_be_retried(
     dataset = graftwork.datasets.create({"x": digits[0][:1000]}, name="digits")["id"]
     job = graftwork.jobs.create(kind="pretraining", dataset=dataset, **NETWORK, training=TRAINING)["id"]
     wait_until(lambda: graftwork.jobs.checkpoints(job)["data"], "its first checkpoint")
-    trainer = running.trainer().pid
+    trainer = running.trainer(job).pid
     unlimited = resource.prlimit(trainer, resource.RLIMIT_FSIZE)
     resource.prlimit(trainer, resource.RLIMIT_FSIZE, (TOO_SMALL, unlimited[1]))
     wait_until(lambda: failures(graftwork, job), "a checkpoint has no room")

@@ -113,9 +113,9 @@ def test_a_worker_killed_again_and_again_ends_with_the_same_weights(tmp_path: Pa
 
 
 def test_a_killed_trainer_is_replaced(running: Service, graftwork: Graftwork, unlabelled: str) -> None:
-    job = long_job(graftwork, unlabelled, "trainer-killed")
+    job = long_job(graftwork, unlabelled, "trainer-killed", steps=6000)
     wait_until(lambda: step_of(graftwork, job) > 0, "it has begun")
-    running.trainer().kill()
+    running.trainer(job).kill()
     done = graftwork.jobs.wait(job, timeout=HANGS)
     assert done["attempt"] == 2
 

@@ -308,18 +308,19 @@ class Service:
                     found += [me, *me.children(recursive=True)]
         return [one for one in found if all(word in " ".join(_command(one)) for word in words)]
 
-    def trainer(self) -> psutil.Process:
-        """The trainer at work: one that computes, which spares and those of short work do not."""
-        at_work: list[psutil.Process] = []
+    def trainer(self, job: str) -> psutil.Process:
+        """The trainer of a job: it holds a file open in the folder of its attempt."""
+        found: list[psutil.Process] = []
 
         def seen() -> bool:
-            before = {process: _cpu_seconds(process) for process in self.tree("trainer")}
-            time.sleep(0.1)
-            at_work[:] = [process for process in before if _cpu_seconds(process) > before[process] + 0.02]
-            return len(at_work) == 1
+            for one in self.tree("trainer"):
+                with suppress(psutil.Error):  # it has just ended
+                    if any(f"/{job}-t" in file.path for file in one.open_files()):
+                        found.append(one)
+            return bool(found)
 
-        wait_until(seen, "one trainer computes")
-        return at_work[0]
+        wait_until(seen, f"a trainer has {job}")
+        return found[0]
 
     def kill_worker(self) -> None:
         """kill -9 of the whole worker tree at once."""
@@ -356,14 +357,6 @@ def has_ended(process: psutil.Process) -> bool:
         return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
-
-
-def _cpu_seconds(process: psutil.Process) -> float:
-    """CPU seconds that a process has used; none where it has ended, as those of short work do at any moment."""
-    try:
-        return sum(process.cpu_times()[:2])
-    except (psutil.NoSuchProcess, psutil.ZombieProcess):
-        return 0.0
 
 
 @contextmanager
