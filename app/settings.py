@@ -272,6 +272,19 @@ class Settings(BaseSettings):
         le=8,
         description="Maximum number of CPU processes for one job; GPUs are counted automatically.",
     )
+    worker_address: str = Field(
+        default="",
+        max_length=200,
+        description="IP address by which other workers reach this one, for jobs of several nodes; empty: the address "
+        "from which it reaches the database or, where that is a file, the loopback. The network between workers must "
+        "be private: what they send each other has no password.",
+    )
+    gang_seconds: float = Field(
+        default=60,
+        gt=0,
+        description="Time that a job of several nodes waits for its workers; then it lets them go, and tries again "
+        "after as long, and waits twice as long each time.",
+    )
     memory_events: Path = Field(
         default=Path("/sys/fs/cgroup/memory.events"), description="File in which the kernel counts out-of-memory kills."
     )

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import torch
+import torch.distributed as dist
 
 from app.ml.configs.learning import FineTuningConfig
 from app.ml.data.arrays import ArrayData
@@ -105,12 +106,10 @@ def efficiency(folder: Path, data: ArrayData, batch_size: int, pairs: int, steps
     print(f"CPU seconds of one process / of both ranks: {sum(alone.cpu) / sum(shared.cpu):.2f}")
 
 
-def overhead(folder: Path, data: ArrayData, batch_size: int, steps: int) -> None:
+def overhead(data: ArrayData, batch_size: int, steps: int) -> None:
     """Print what a step costs through the wrapper in a world of one rank, beside a plain step."""
     plain, wrapped = training(data, batch_size), training(data, batch_size)
-    world = folder / "world"
-    world.mkdir()
-    ranks = Ranks.join(world, 0, 1, torch.device("cpu"))
+    ranks = Ranks.join(dist.HashStore(), 0, 1, torch.device("cpu"))
     wrapped.state.ranks = ranks
     sides = [(plain.train(), Steps([], [])), (wrapped.train(), Steps([], []))]
     for step in range(-_WARM_UP, steps):
@@ -140,7 +139,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         data = dataset(folder / "data", arguments.batch_size)
-        overhead(folder, data, arguments.batch_size, 2 * arguments.steps)
+        overhead(data, arguments.batch_size, 2 * arguments.steps)
         efficiency(folder, data, arguments.batch_size, arguments.pairs, arguments.steps)
 
 

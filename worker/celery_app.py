@@ -93,9 +93,9 @@ def _open_slot(**_: Any) -> None:
     """Open everything in the child: connections do not survive a fork."""
     die_with_parent()
     slot.database = Database(settings.sql_url, settings.project_limits)
-    slot.supervisor = Supervisor(settings, slot.database, _draining)
-    slot.supervisor.start()
     queue = CeleryQueue(settings.broker)
+    slot.supervisor = Supervisor(settings, slot.database, queue, _draining)
+    slot.supervisor.start()
     slot.sweeper = Sweeper(slot.database, queue, settings, idle=slot.supervisor.poll)
     slot.sweeper.start()
     slot.collector = Collector(slot.database, open_store(settings), settings)

@@ -2,19 +2,14 @@
 
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Double, ForeignKey, Index, String, Text, UniqueConstraint, desc
-from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint, desc
+from sqlalchemy.orm import Mapped, mapped_column
 
-Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
-Id = String(64)
-Name = String(200)
+from app.db.base import Base, Id, Json, Name
+from app.db.worker_tables import GangMemberRow, GangRow, WorkerRow
 
-
-class Base(DeclarativeBase):
-    """Base class of the tables, with the SQL types of their columns."""
-
-    type_annotation_map = {float: Double, int: BigInteger, dict[str, Any]: Json, list[Any]: Json}  # noqa: RUF012
+# Whoever works with the tables knows all of them from here.
+__all__ = ["Base", "GangMemberRow", "GangRow", "Id", "Json", "Name", "WorkerRow"]
 
 
 class ProjectRow(Base):
@@ -94,7 +89,8 @@ class JobRow(Base):
     wakes_at: Mapped[int | None]  # of a waiting sweep: continues once at most this many of its trials are unfinished
     extends_id: Mapped[str | None] = mapped_column(Id)  # the ended job whose training this one continues
     device: Mapped[str] = mapped_column(String(10), default="auto", server_default="auto")
-    devices: Mapped[int] = mapped_column(default=1, server_default="1")
+    devices: Mapped[int] = mapped_column(default=1, server_default="1")  # of each node
+    nodes: Mapped[int] = mapped_column(default=1, server_default="1")  # workers that train it together
     lane: Mapped[str] = mapped_column(String(10), default="long", server_default="long")
     traceparent: Mapped[str | None] = mapped_column(String(55))  # of the request that created it (W3C Trace Context)
     progress: Mapped[dict[str, Any] | None]
@@ -137,17 +133,6 @@ class AttemptRow(Base):
     ending: Mapped[str | None] = mapped_column(String(20))
     message: Mapped[str | None] = mapped_column(Text)
     charged: Mapped[bool] = mapped_column(default=True)
-
-
-class WorkerRow(Base):
-    """A worker, updated regularly while it is alive; `devices` are such as `cpu:2 cuda:4`."""
-
-    __tablename__ = "workers"
-
-    id: Mapped[str] = mapped_column(Name, primary_key=True)
-    devices: Mapped[str] = mapped_column(String(100))
-    started_at: Mapped[float]
-    seen_at: Mapped[float]
 
 
 class TrialRow(Base):

@@ -24,9 +24,12 @@ Ending = Literal[
     "time_limit",
     "out_of_memory",  # the host's, by the kernel
     "device_lost",
+    "member_lost",  # another worker of its gang fell silent or gave up
+    "too_few_workers",  # its gang did not come together in time
 ]
 
 
+_NODE = "-n"
 _BEGIN = insert(AttemptRow)  # a statement made once: to build one costs as much as to run it
 
 
@@ -36,12 +39,18 @@ class Lease(BaseModel):
     job_id: str
     token: int
     attempt: int
+    nodes: int = 1  # workers that are to train it together
     traceparent: str | None = None  # what its work belongs to
 
 
-def folder_name(job_id: str, token: int) -> str:
-    """Return the name of an attempt's folder among the temporary files of its machine."""
-    return f"{job_id}-t{token}"
+def folder_name(job_id: str, token: int, node: int = 0) -> str:
+    """Return the name of an attempt's folder among the temporary files of its machine, or of a node of its gang."""
+    return f"{job_id}-t{token}{_NODE}{node}" if node else f"{job_id}-t{token}"
+
+
+def attempt_of(name: str) -> str:
+    """Return the name of the attempt's own folder for that of one of its nodes."""
+    return name.partition(_NODE)[0]
 
 
 def begin(session: Session, lease: Lease, worker: str, now: float) -> None:

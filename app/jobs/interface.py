@@ -40,7 +40,14 @@ class Resources(Frozen):
         "null: the time limit of its project, GRAFTWORK_JOB_SECONDS.",
     )
     devices: Integer = Field(
-        1, ge=1, le=8, description="On how many devices of one worker a training runs: each takes its share of a batch."
+        1, ge=1, le=8, description="On how many devices of a worker a training runs: each takes its share of a batch."
+    )
+    nodes: Integer = Field(
+        1,
+        ge=1,
+        le=64,
+        description="How many workers train it together, each on so many devices. It begins once all are free at the "
+        "same time; from a checkpoint it goes on with those that are.",
     )
 
 
@@ -147,5 +154,8 @@ def one_device(resources: Resources) -> Resources:
     """Validate the resources of a job that is no training: it runs on one device."""
     if resources.devices > 1:
         msg = "only trainings take several devices: leave devices at 1"
+        raise ValueError(msg)
+    if resources.nodes > 1:
+        msg = "only trainings take several workers: leave nodes at 1"
         raise ValueError(msg)
     return resources

@@ -29,7 +29,7 @@ from sqlalchemy.orm import Session, aliased
 from app import events
 from app.db.session import db_now
 from app.db.tables import JobRow
-from app.jobs import attempts, turns
+from app.jobs import attempts, gangs, turns
 from app.jobs.attempts import Ending, Lease
 from app.jobs.states import LEASED, TERMINAL, Status, sources
 from app.jobs.transitions import JobError, end_owned, record_end, record_owner_paused, record_paused
@@ -83,6 +83,7 @@ def claim(
     """Take the best queued job (of a lane, if one is given) that so many devices of these kinds can run, or None.
 
     It is one of the project whose turn it is. Counts the attempt at once, so that a poisonous job runs out of them.
+    The worker leads the gang of a job of several nodes.
     """
     turns.wait_for_claims(session)
     now = session.execute(select(db_now())).scalar_one()
@@ -91,6 +92,8 @@ def claim(
     while (project_id := turns.next_project(session, next_project, now, passed)) is not None:
         lease = _claim(session, best, owner, now, seconds, project=project_id)
         if lease is not None:
+            if lease.nodes > 1:
+                gangs.open_seats(session, lease, owner, devices)
             turns.serve(session, project_id)
             return lease
         passed.append(project_id)  # somebody is changing its jobs at this moment
@@ -107,7 +110,8 @@ def has_claimable(session: Session, devices: Mapping[str, int], lane: str) -> bo
 @lru_cache
 def _claiming(devices: tuple[tuple[str, int], ...], lane: str | None) -> tuple[Select[str], Update]:
     """Return the statements that choose a project, and claim the best job of it."""
-    claimable = _STARTABLE & _fits(dict(devices)) & (true() if lane is None else JobRow.lane == lane)
+    nodes = JobRow.nodes == 1 if lane == "short" else gangs.can_gather()
+    claimable = _STARTABLE & _fits(dict(devices)) & (true() if lane is None else JobRow.lane == lane) & nodes
     return turns.choice(claimable), _claim_of(claimable & (JobRow.project_id == bindparam("project")))
 
 
@@ -146,7 +150,15 @@ def _claim_of(which: ColumnElement[bool]) -> Update:
             # The number of the event that the attempt started; a sweep's turns have none.
             last_seq=JobRow.last_seq + case((JobRow.wakes_at.is_(None), 1), else_=0),
         )
-        .returning(JobRow.id, JobRow.token, JobRow.attempts, JobRow.wakes_at, JobRow.traceparent, JobRow.last_seq)
+        .returning(
+            JobRow.id,
+            JobRow.token,
+            JobRow.attempts,
+            JobRow.nodes,
+            JobRow.wakes_at,
+            JobRow.traceparent,
+            JobRow.last_seq,
+        )
     )
 
 
@@ -156,7 +168,7 @@ def _claim(session: Session, best: Update, owner: str, now: float, seconds: floa
     row = session.connection().execute(best, values).one_or_none()
     if row is None:
         return None
-    lease = Lease(job_id=row.id, token=row.token, attempt=row.attempts, traceparent=row.traceparent)
+    lease = Lease(job_id=row.id, token=row.token, attempt=row.attempts, nodes=row.nodes, traceparent=row.traceparent)
     if row.wakes_at is None:  # a sweep's story is that of its trials, not of its turns between them
         attempts.begin(session, lease, owner, now)
         data = {"attempt": row.token, "worker": owner}

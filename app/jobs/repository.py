@@ -72,7 +72,7 @@ def add(session: Session, project_id: str, columns: JobColumns, traceparent: str
         urgency=_urgency_of_sweep(session, columns.sweep_id),
         lane=columns.lane,
         files=columns.files,
-        **{name: resources[name] for name in ("device", "devices") if name in resources},
+        **{name: resources[name] for name in ("device", "devices", "nodes") if name in resources},
     )
     session.add(row)
     session.flush()

@@ -6,7 +6,7 @@ from app import events
 from app.datasets.access import dataset_ids_ever
 from app.errors import NotFoundError
 from app.events import ProjectEvents
-from app.jobs import attempts, repository, turns, workers
+from app.jobs import attempts, gangs, repository, turns, workers
 from app.jobs.kinds import KINDS
 from app.jobs.queueing import Resolve, check_room, enqueue
 from app.jobs.repository import EventRow, JobFilters, JobRow
@@ -122,7 +122,7 @@ def render(session: Session, row: JobRow) -> Job:
     )
 
 
-def _waiting_for(session: Session, row: JobRow) -> str | None:
+def _waiting_for(session: Session, row: JobRow) -> str | None:  # noqa: PLR0911 - one for each reason
     """Say which worker, or whose end, a queued job waits for; None where a worker that can run it was seen."""
     if row.status != "queued" or row.wakes_at is not None:
         return None
@@ -133,6 +133,8 @@ def _waiting_for(session: Session, row: JobRow) -> str | None:
         return f"A worker with {row.device}: none was seen in the last two minutes."
     if row.devices > devices[row.device]:
         return f"A worker with {row.devices} devices ({row.device}): the most that one has is {devices[row.device]}."
+    if row.nodes > 1 and (missing := gangs.waiting_for(session, row)) is not None:
+        return missing
     if (maximum := turns.max_running(session, row.project_id)) is not None:
         return f"A job of its project to end: it runs {maximum}, as many as it may at the same time."
     return None

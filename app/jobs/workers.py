@@ -46,6 +46,11 @@ def devices_seen(session: Session) -> dict[str, int]:
     return counts
 
 
+def count_capable(session: Session, device: str, count: int) -> int:
+    """Return how many living workers can run a job on so many devices of a kind, or of the one that each prefers."""
+    return sum({**devices, "auto": usual(devices)}.get(device, 0) >= count for devices in _seen(session))
+
+
 def usual(devices: Mapping[str, int]) -> int:
     """Return on how many devices a worker can run a job that names no kind: it takes GPUs where there are any."""
     return devices.get("cuda") or devices.get("cpu", 0)
@@ -58,7 +63,12 @@ def _works() -> ColumnElement[bool]:
     return lease.correlate(WorkerRow).exists()
 
 
+def lives() -> ColumnElement[bool]:
+    """Whether a worker is counted on: it was seen of late, or works."""
+    return (WorkerRow.seen_at > db_now() - SEEN_SECONDS) | _works()
+
+
 def _seen(session: Session) -> list[dict[str, int]]:
-    recent = select(WorkerRow.devices).where((WorkerRow.seen_at > db_now() - SEEN_SECONDS) | _works())
+    recent = select(WorkerRow.devices).where(lives())
     words = [[word.partition(":") for word in row.split()] for row in session.scalars(recent)]
     return [{kind: int(count or 1) for kind, _, count in row} for row in words]  # those of a release before: no count

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from app.artifacts import TRASH, ArtifactStore, trash_key
 from app.db.session import Database
+from app.jobs.attempts import attempt_of
 from app.settings import Settings
 from app.storage.inventory import Area, File, Place, inventory
 from app.storage.repository import attempts_under_way, expired, forget_checkpoints, forget_uploads, references
@@ -113,8 +114,8 @@ def _judge_local(file: File, owners: Mapping[str, str], attempts: Mapping[str, s
     name = file.name.partition("/")[2]
     if file.place == "cache":
         return _unless_named(file, "delete", owners.get(name), before)
-    if file.place == "tmp" and name in attempts:
-        return _verdict(file, "keep", attempts[name], f"{attempts[name]} is under way")
+    if file.place == "tmp" and (job := attempts.get(attempt_of(name))) is not None:
+        return _verdict(file, "keep", job, f"{job} is under way")
     return _unless_young(file, "delete", None, "it was begun and not ended", before)
 
 

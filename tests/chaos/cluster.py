@@ -32,6 +32,7 @@ _QUICK = {
     "backoff_seconds": 0.1,
     "stall_seconds": 8,
     "cancel_grace_seconds": 5,
+    "gang_seconds": 4,
 }
 
 

@@ -10,10 +10,12 @@ import shutil
 import sys
 import tempfile
 import time
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 from app.db.session import Database
+from app.db.tables import EventRow
 from tests.chaos.cluster import cluster
 from tests.chaos.faults import Faults
 from tests.chaos.rules import Evidence, delays, violations
@@ -104,6 +106,7 @@ def _figures(sql_url: str, users: Users, faults: Faults) -> dict[str, object]:
             "ended": {status: sum(row.status == status for row in seen.jobs.values()) for status in ENDED},
             "attempts": len(endings),
             "endings": {str(one): endings.count(one) for one in sorted(set(map(str, endings)))},
+            "gangs": dict(Counter(nodes for events in seen.events.values() for nodes in _gathered(events))),
             "faults": dict(faults.counts),
             "deaths with a job": len(faults.deaths),
             "longest until queued again": round(max(late, default=0.0), 1),
@@ -112,6 +115,11 @@ def _figures(sql_url: str, users: Users, faults: Faults) -> dict[str, object]:
         }
     database.close()
     return found
+
+
+def _gathered(events: list[EventRow]) -> list[int]:
+    """With how many workers each attempt of several nodes began."""
+    return [event.data["nodes"] for event in events if event.type == "gang.gathered"]
 
 
 def main() -> None:

@@ -15,6 +15,8 @@ from tests.support.servers import KEY
 
 Json = dict[str, Any]
 TRAINING: Json = {"steps": 600, "batch_size": 16, "checkpoint_steps": 60, "seed": 5}
+SHORTER: Json = {**TRAINING, "steps": 300}  # every step of several workers passes between them
+GANG = "gang of "  # how the names of templates begin that several workers train together
 MLP: Json = {"kind": "mlp", "hidden": [32, 8]}
 LIMIT = 60.0  # seconds, within which every request has to be answered, however often it is repeated
 _ANSWER = httpx.Timeout(30, connect=5)
@@ -56,6 +58,9 @@ class Users:
         self.templates = {"plain": plain, "variational": {**plain, "method": {"kind": "vae"}}}
         (output,) = self.until_ended(self.submit("plain"))["outputs"]
         self.templates["tuned"] = {**tuned, "model": output["model"], "training": TRAINING}
+        for nodes in (2, 3):
+            resources = {"device": "cpu", "nodes": nodes}
+            self.templates[f"{GANG}{nodes}"] = {**plain, "training": SHORTER, "resources": resources}
         for name in self.templates:
             self.until_ended(self.submit(name))
 

@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 
 from app.ml.errors import ConfigError
 from app.ml.resolution.devices import check_splittable
 from tests.contracts.sharing_cases import CASES, SharingCase
 from worker.distributed.collectives import Ranks
+from worker.distributed.meeting import LOOPBACK, use_interface_of
 from worker.training.events import StepDone
 from worker.training.loop import follow
 from worker.training.run import Run
@@ -31,6 +33,7 @@ def main() -> None:
     """Run the cases that FOLDER/cases.json names."""
     folder, rank = Path(sys.argv[1]), int(sys.argv[2])
     torch.set_num_threads(1)
+    use_interface_of(LOOPBACK)
     names = json.loads((folder / "cases.json").read_text())
     answers = {name: _answer_or_error(CASES[name], folder / name, rank) for name in names}
     if rank == 0:
@@ -40,7 +43,8 @@ def main() -> None:
 def _answer_or_error(case: SharingCase, folder: Path, rank: int) -> dict[str, Any]:
     # Each case has connections of its own: where one rank fails, the other one notices, and both go on.
     folder.mkdir(exist_ok=True)
-    ranks = Ranks.join(folder, rank, RANKS, torch.device("cpu"), _STALLED)
+    store = dist.FileStore(str(folder / "meeting"), RANKS)
+    ranks = Ranks.join(store, rank, RANKS, torch.device("cpu"), _STALLED)
     try:
         return _answer(case, ranks)
     except Exception:  # noqa: BLE001 - the test of this case shows it

@@ -83,6 +83,10 @@ class Attempt:
 
         self.commit_with_retry(change)
 
+    def say(self, phase: str) -> None:
+        """Change the job's phase: what it does at this moment."""
+        self.commit_with_retry(lambda session: leases.write(session, self.lease, phase=phase))
+
     def record_event(self, kind: str, message: str, data: dict[str, Any], level: events.Level = "info") -> None:
         """Append an event."""
 
@@ -274,9 +278,11 @@ class Attempt:
         """End because the user asked for it."""
         self.commit_with_retry(lambda session: leases.finish(session, self.lease, "cancelled", "Cancelled."))
 
-    def give_back(self, reason: str) -> None:
-        """Let another worker go on, or nobody where the job is to be paused; no attempt is charged."""
-        self.commit_with_retry(lambda session: leases.requeue(session, self.lease, reason, charged=False))
+    def give_back(self, reason: str, ending: Ending = "drained", after: float = 0.0) -> None:
+        """Let another worker go on in `after` seconds, or nobody where the job is paused; no attempt is charged."""
+        self.commit_with_retry(
+            lambda session: leases.requeue(session, self.lease, reason, charged=False, ending=ending, after=after)
+        )
 
 
 # SQLSTATE classes that a later try may not meet: connection, collision, resources, lock, shutdown, system.

@@ -5,7 +5,7 @@ from typing import Literal
 
 from app.jobs.transitions import JobError
 
-StopReason = Literal["shutdown", "pause", "time_limit"]
+StopReason = Literal["shutdown", "pause", "time_limit", "preempted"]
 
 OVERDUE = JobError(
     code="time_limit",

@@ -30,15 +30,30 @@ def open_auxiliary(context: JobContext, config: ResolvedPretraining | ResolvedFi
     return _open_dataset(context, dataset_id, "auxiliary")[1]
 
 
+def link_data(context: JobContext) -> None:
+    """Link the job's dataset into the folder `data`, for other processes."""
+    _link_dataset(context, context.job.dataset_id, "data")
+
+
 def _open_dataset(context: JobContext, dataset_id: str | None, folder: str) -> tuple[DatasetRow, ArrayData]:
+    row, linked = _link_dataset(context, dataset_id, folder)
+    return row, ArrayData.open(linked)
+
+
+def _link_dataset(context: JobContext, dataset_id: str | None, folder: str) -> tuple[DatasetRow, Path]:
     row = context.attempt.commit_with_retry(lambda session: datasets.get(session, dataset_id))
-    return row, ArrayData.open(link_files(context.attempt.artifacts, row.files or {}, context.folder / folder))
+    return row, link_files(context.attempt.artifacts, row.files or {}, context.folder / folder)
 
 
 def open_model(attempt: Attempt, model_id: str, folder: Path, *, for_training: bool = False) -> Bundle:
     """Link a model into `folder`, and load it. Raises `CorruptModelError`."""
+    return read_bundle(link_model(attempt, model_id, folder), for_training=for_training)
+
+
+def link_model(attempt: Attempt, model_id: str, folder: Path) -> Path:
+    """Link a model's files into `folder`, and return it."""
     row = attempt.commit_with_retry(lambda session: models.get(session, model_id))
-    return read_bundle(link_files(attempt.artifacts, row.files, folder), for_training=for_training)
+    return link_files(attempt.artifacts, row.files, folder)
 
 
 def device_for(job: JobRow) -> torch.device:

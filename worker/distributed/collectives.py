@@ -7,8 +7,7 @@ early and saving are the leader's alone: meanwhile the other ranks wait for the 
 """
 
 import hashlib
-import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -17,6 +16,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed import Store  # type: ignore[attr-defined]
 from torch.nn.parallel import DistributedDataParallel
 
 from app.ml.blocks.generators import GeneratorStates, generator_states, set_generator_states
@@ -27,6 +27,8 @@ from app.ml.interfaces import Batch, Losses, Objective
 _STEP_TIMEOUT = timedelta(seconds=120)
 # The leader may evaluate for long. A rank that waits for a dead leader needs no timeout: it is killed with it.
 _CONTROL_TIMEOUT = timedelta(days=30)
+_END = -1  # the number of a step that is none
+_PIECE_BYTES = 1 << 24  # of a file that is sent
 
 
 class BatchLosses(nn.Module):
@@ -59,11 +61,9 @@ class Ranks:
 
     @classmethod
     def join(
-        cls, folder: Path, rank: int, world_size: int, device: torch.device, timeout: timedelta = _STEP_TIMEOUT
+        cls, store: Store, rank: int, world_size: int, device: torch.device, timeout: timedelta = _STEP_TIMEOUT
     ) -> "Ranks":
-        """Wait for the other ranks, which meet in a folder that all of them see and that none has used before."""
-        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-        store = dist.FileStore(str(folder / "meeting"), world_size)  # type: ignore[attr-defined]
+        """Connect to the other ranks, which join at the same time by a store that none has used before."""
         backend = "nccl" if device.type == "cuda" else "gloo"
         dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=timeout)
         return cls(rank, world_size, dist.new_group(backend="gloo", timeout=_CONTROL_TIMEOUT), device)
@@ -77,15 +77,57 @@ class Ranks:
             dist.broadcast(batch.contiguous(), 0, group=self.control)
         return batch
 
+    def announce_end(self) -> None:
+        """Let the other ranks end: no step follows."""
+        dist.broadcast(torch.tensor([_END, 0]), 0, group=self.control)
+
     def announced_steps(self) -> Iterator[tuple[int, Tensor]]:
-        """Wait for each step that the leader announces and give its number and rows int64 (B,); never ends."""
+        """Wait for each step that the leader announces and give its number and rows int64 (B,), until the end."""
         while True:
             header = torch.zeros(2, dtype=torch.int64)
             dist.broadcast(header, 0, group=self.control)
             step, count = header.tolist()
+            if step == _END:
+                return
             indices = torch.empty(count, dtype=torch.int64)
             dist.broadcast(indices, 0, group=self.control)
             yield step, indices
+
+    def send(self, content: bytes) -> None:
+        """Send bytes from the leader to every other rank."""
+        self._broadcast_bytes(len(content), lambda start, end: content[start:end], lambda _: None)
+
+    def receive(self) -> bytes:
+        """Receive what the leader sends."""
+        received = bytearray()
+        self._broadcast_bytes(0, None, received.extend)
+        return bytes(received)
+
+    def send_file(self, path: Path) -> None:
+        """Send a file's content from the leader to every other rank."""
+        with path.open("rb") as file:
+            self._broadcast_bytes(path.stat().st_size, lambda start, end: file.read(end - start), lambda _: None)
+
+    def receive_file(self, path: Path) -> None:
+        """Write what the leader sends into a file."""
+        with path.open("wb") as file:
+            self._broadcast_bytes(0, None, file.write)
+
+    def _broadcast_bytes(
+        self, size: int, read: Callable[[int, int], bytes] | None, write: Callable[[bytes], object]
+    ) -> None:
+        """Broadcast `size` bytes in pieces, from a leader that reads them to the others, which write them."""
+        total = torch.tensor([size])
+        dist.broadcast(total, 0, group=self.control)
+        for start in range(0, int(total), _PIECE_BYTES):
+            end = min(start + _PIECE_BYTES, int(total))
+            if read is not None:
+                piece = torch.frombuffer(bytearray(read(start, end)), dtype=torch.uint8)
+            else:
+                piece = torch.empty(end - start, dtype=torch.uint8)
+            dist.broadcast(piece, 0, group=self.control)
+            if read is None:
+                write(piece.numpy().tobytes())
 
     def training_loss(self, objective: Objective, examples: Examples, rows: Tensor, *, last: bool) -> Losses:
         """Return the losses, (), of rows (B,), of which this rank computes its shard.

@@ -1,90 +1,110 @@
-"""The leader's side of a training on several devices: it starts the other ranks, watches them and ends them."""
+"""The leader's side of a training on several devices: it calls the other ranks together and leads them."""
 
 import json
 import logging
-import os
-import subprocess
-import sys
-import tempfile
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Protocol
+
+from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from app.ml.configs.resolved import ResolvedPretraining
-from worker.attempt.exit_codes import RANK_LOST, RANK_OUT_OF_MEMORY
+from worker.distributed import meeting
 from worker.distributed.collectives import Ranks
+from worker.distributed.rank_processes import RankProcesses, places_of_node
 from worker.training.run import Run
 
 log = logging.getLogger(__name__)
 
-_POLL_SECONDS = 0.2
 _GRACE_SECONDS = 2.0
 
-Processes = list[subprocess.Popen[bytes]]
+
+class Nodes(Protocol):
+    """The nodes that train together; `worker.attempt.gang` implements it."""
+
+    count: int
+    host: str  # the leader's address
+
+    def call(self, address: str) -> None:
+        """Let the ranks of the other nodes come to an address (host:port)."""
+
+    def look(self) -> None:
+        """Tell that the leader still waits for them; raises where it is not to wait any longer."""
+
+    def wait_for_loss(self) -> None:
+        """Give the supervisor time to see that a node is lost: then this process is killed here."""
 
 
 @contextmanager
-def distributed(training: Run, devices: int, folder: Path) -> Iterator[None]:
-    """Run the loop inside on `devices` devices; `folder` is the attempt's, with its `data` and its `parent`.
+def distributed(training: Run, devices: int, folder: Path, nodes: Nodes | None = None) -> Iterator[None]:
+    """Run the loop inside on `devices` devices, of each of the `nodes`; `folder` is the attempt's.
 
-    When another rank ends, this process exits with a code of `worker.attempt.exit_codes`: the attempt has died, and the
-    next one resumes from its checkpoint.
+    When a rank of this node ends, this process exits with a code of `worker.attempt.exit_codes`: the attempt has died,
+    and the next one resumes from its checkpoint.
     """
-    if devices == 1 or training.plan.solves:  # what is solved for takes no steps to share
+    count = nodes.count if nodes else 1
+    world_size = count * devices
+    if world_size == 1 or training.plan.solves:  # what is solved for takes no steps to share
         yield
         return
-    rank_folder = Path(tempfile.mkdtemp(prefix="ranks-", dir=folder))
-    _write_setup(training, folder, rank_folder)
-    ended = threading.Event()
-    processes = [_start(rank_folder, rank, devices, training.state.device.type) for rank in range(1, devices)]
-    watcher = threading.Thread(target=_exit_when_a_rank_ends, args=(processes, ended), daemon=True)
-    watcher.start()
+    host = nodes.host if nodes else meeting.LOOPBACK
+    store, address = meeting.open_store(host, world_size)
+    kind = training.state.device.type
+    _, *others = places_of_node(0, devices, count, kind, address=address, host=host, folder=folder)
+    processes = RankProcesses(others)
     ranks: Ranks | None = None
+    is_broken = False
     try:
-        training.state.ranks = ranks = Ranks.join(rank_folder, 0, devices, training.state.device)
+        if nodes is not None:
+            nodes.call(address)
+        ranks = _join(training, folder, store, world_size, host, nodes)
+        training.state.ranks = ranks
         yield
     except RuntimeError:
-        watcher.join(_GRACE_SECONDS)  # a lost rank shows as a broken connection first; then the watcher exits
+        # A lost rank shows as a broken connection first; then the watcher, or the supervisor, ends this process.
+        processes.wait_for_failure(_GRACE_SECONDS)
+        if nodes is not None:
+            nodes.wait_for_loss()
+        is_broken = True
         raise
     finally:
-        ended.set()
-        watcher.join()
-        for process in processes:
-            process.kill()
-            process.wait()
         training.state.ranks = None
+        if ranks is not None and not is_broken:
+            with suppress(RuntimeError):  # one of them has just been killed
+                ranks.announce_end()
+        processes.close()
         if ranks is not None:
             ranks.leave()
 
 
-def _write_setup(training: Run, folder: Path, rank_folder: Path) -> None:
-    """Write what another rank prepares the same training from: the state, the config and where the files are."""
-    training.state.save(rank_folder / "state.safetensors")
-    parent = folder / "parent"
-    setup = {
+def _join(training: Run, folder: Path, store: TCPStore, world_size: int, host: str, nodes: Nodes | None) -> Ranks:
+    """Wait for all ranks, and hand out what they prepare the same training from."""
+    look = nodes.look if nodes is not None else _no_look
+    meeting.use_interface_of(host)
+    meeting.arrive(store, "here", 0)
+    meeting.wait_for_all(store, "here", world_size, look)
+    ranks = Ranks.join(store, 0, world_size, training.state.device)
+    ranks.send(json.dumps(_setup(training, folder)).encode())
+    state = folder / "state-of-ranks.safetensors"
+    training.state.save(state)
+    ranks.send_file(state)
+    state.unlink()
+    meeting.arrive(store, "prepared", 0)
+    meeting.wait_for_all(store, "prepared", world_size, look)
+    return ranks
+
+
+def _no_look() -> None:
+    """Wait for ranks of the own machine: the watcher sees those that end."""
+
+
+def _setup(training: Run, folder: Path) -> dict[str, object]:
+    """What another rank prepares the same training from, next to the state and the files of its own machine."""
+    return {
         "kind": "pretraining" if isinstance(training.config, ResolvedPretraining) else "fine_tuning",
         "config": (training.requested or training.config).model_dump(mode="json"),
-        "data": str(folder / "data"),
-        "parent": str(parent) if parent.exists() else None,
+        "has_parent": (folder / "parent").exists(),
         "selected": training.selected.model_dump(mode="json") if training.selected else None,
         "strategy": training.strategy.model_dump(mode="json") if training.strategy else None,
     }
-    (rank_folder / "setup.json").write_text(json.dumps(setup))
-
-
-def _start(rank_folder: Path, rank: int, world_size: int, device: str) -> subprocess.Popen[bytes]:
-    arguments = [str(rank_folder), str(rank), str(world_size), device, str(os.getpid())]
-    return subprocess.Popen([sys.executable, "-m", "worker.distributed.rank", *arguments], stdin=subprocess.DEVNULL)
-
-
-def _exit_when_a_rank_ends(processes: Processes, ended: threading.Event) -> None:
-    while not ended.wait(_POLL_SECONDS):
-        lost = [process for process in processes if process.poll() is not None]
-        if lost and not ended.is_set():
-            code = lost[0].returncode
-            log.error("rank %d has ended with code %s", processes.index(lost[0]) + 1, code)
-            for process in processes:
-                process.kill()
-                process.wait()
-            os._exit(RANK_OUT_OF_MEMORY if code == RANK_OUT_OF_MEMORY else RANK_LOST)

@@ -1,7 +1,7 @@
-"""A rank other than the leader: `python -m worker.distributed.rank FOLDER RANK WORLD_SIZE DEVICE LEADER_PID`.
+"""A rank other than the leader: `python -m worker.distributed.rank PLACE`, where PLACE is a `RankPlace` as JSON.
 
-It prepares the same training from the files that the leader wrote into the folder, loads the leader's state, and takes
-part in each of its steps until it is killed. It reads no SQL and writes nothing.
+It joins the others, prepares the same training from what the leader sends and from the data of its own machine, and
+takes part in each step until the leader announces the end, or it is killed. It reads no SQL.
 """
 
 import json
@@ -24,7 +24,9 @@ from app.ml.kinds.strategies import ResolvedStrategy
 from app.ml.kinds.strategies.base import StrategyConfig
 from app.ml.models.bundle import read_bundle
 from worker.attempt.exit_codes import RANK_OUT_OF_MEMORY
+from worker.distributed import meeting
 from worker.distributed.collectives import Ranks
+from worker.distributed.rank_processes import RankPlace
 from worker.training.loop import follow
 from worker.training.micro_batches import DeviceMemoryError
 from worker.training.model_selection.automatic import prepare
@@ -35,35 +37,44 @@ log = logging.getLogger(__name__)
 
 
 def main() -> None:
-    """Prepare the training, join the other ranks, take part in every step."""
-    folder, rank, world_size, kind, leader = sys.argv[1:]
-    die_with_parent(int(leader))
+    """Join the other ranks, prepare the training that the leader describes, take part in every step."""
+    place = RankPlace(**json.loads(sys.argv[1]))
+    die_with_parent(place.parent_pid)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the leader saves, and then ends this process
-    logs.configure(f"rank {rank}")
+    logs.configure(f"rank {place.rank}")
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-    rank_folder = Path(folder)
-    device = torch.device("cuda", int(rank)) if kind == "cuda" else torch.device(kind)
+    device = torch.device(place.device)
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    training = _prepare(json.loads((rank_folder / "setup.json").read_text()), device)
-    training.state.load(rank_folder / "state.safetensors")
-    training.state.ranks = ranks = Ranks.join(rank_folder, int(rank), int(world_size), device)
+    meeting.use_interface_of(place.host)
+    store = meeting.connect(place.address, place.world_size)
+    meeting.arrive(store, "here", place.rank)
+    meeting.wait(store, "here", place.world_size)
+    ranks = Ranks.join(store, place.rank, place.world_size, device)
+    training = _prepare(json.loads(ranks.receive()), device, Path(place.folder))
+    state = Path(place.folder, f"state-of-rank-{place.rank}.safetensors")
+    ranks.receive_file(state)
+    training.state.load(state)
+    state.unlink()
+    training.state.ranks = ranks
+    meeting.arrive(store, "prepared", place.rank)
     try:
         follow(training.state, training.examples("train"), training.plan, ranks.announced_steps())
     except DeviceMemoryError:
-        log.exception("rank %s has too little memory", rank)
+        log.exception("rank %d has too little memory", place.rank)
         os._exit(RANK_OUT_OF_MEMORY)
+    os._exit(0)  # without waiting for the leader, which closes the connections
 
 
-def _prepare(setup: dict[str, Any], device: torch.device) -> Run:
+def _prepare(setup: dict[str, Any], device: torch.device, folder: Path) -> Run:
     config = learning_config(setup["kind"], setup["config"])
     if isinstance(config, ResolvedPretraining):
         config = config.model_copy(update={"watch": None})  # only the leader evaluates
     elif isinstance(config, ResolvedFineTuning):
         config = config.model_copy(update={"unlabelled": None})  # and solves for heads
-    parent = read_bundle(Path(setup["parent"]), for_training=True) if setup["parent"] else None
+    parent = read_bundle(folder / "parent", for_training=True) if setup["has_parent"] else None
     strategy = TypeAdapter[StrategyConfig | None](ResolvedStrategy | None).validate_python(setup["strategy"])
-    data = ArrayData.open(Path(setup["data"]))
+    data = ArrayData.open(folder / "data")
     selected = Selected.model_validate(setup["selected"]) if setup["selected"] else None
     return prepare(config, data, device=device, parent=parent, selected=selected, strategy=strategy)
 

@@ -12,6 +12,7 @@ from app.jobs.kinds import learning_config
 from app.ml.fitting.feature_cache import FeatureCache
 from app.ml.kinds.strategies.base import StrategyConfig
 from worker.attempt.context import JobContext
+from worker.attempt.gang import Gang, gather
 from worker.attempt.job_inputs import device_for, open_auxiliary, open_data, open_model
 from worker.attempt.reporter import progress_of
 from worker.distributed.leader import distributed
@@ -26,8 +27,9 @@ _BLOCKS = 10
 def run(context: JobContext) -> None:
     """Measure the training as it is asked for, then larger batches of it."""
     attempt, folder = context.attempt, context.folder
+    gang = gather(context)
     attempt.report(progress_of(0, 1, 0, None), [], "loading the data")
-    work = _Work(context)
+    work = _Work(context, gang)
     measured_cost.reset_peak_memory(work.device)
     training = work.prepared(None, None, None)
     attempt.enter("running", "measuring", "Measuring some steps.", {"device": work.device.type})
@@ -60,7 +62,8 @@ def run(context: JobContext) -> None:
 class _Work:
     """What is measured, to be prepared for any batch size."""
 
-    def __init__(self, context: JobContext) -> None:
+    def __init__(self, context: JobContext, gang: Gang | None) -> None:
+        self._gang = gang
         attempt, job, folder, settings = context.attempt, context.job, context.folder, context.settings
         dataset, self.data = open_data(context)
         self.config = learning_config(job.config["estimates"], job.config)
@@ -73,7 +76,7 @@ class _Work:
 
     def steps_of(self, training: Run) -> measured_cost.StepCosts:
         """Some of its steps, measured, on as many devices as the job asks for."""
-        with distributed(training, self._devices, self._folder):
+        with distributed(training, self._devices, self._folder, self._gang):
             return measured_cost.measure_steps(training)
 
     def prepared(self, batch_size: int | None, selected: Selected | None, strategy: StrategyConfig | None) -> Run:

@@ -28,6 +28,7 @@ from worker.attempt.checkpoints import Checkpoints
 from worker.attempt.context import JobContext
 from worker.attempt.divergence import DivergedError
 from worker.attempt.drain import DrainedError
+from worker.attempt.gang import Gang, gather
 from worker.attempt.job_inputs import device_for, open_auxiliary, open_data, open_model
 from worker.attempt.reporter import Reporter, progress_of
 from worker.distributed.leader import distributed
@@ -51,6 +52,7 @@ def train(context: JobContext, after_training: AfterTraining | None = None) -> N
     """Train, evaluate, register. `after_training` returns further metrics of the job, before the test split is used."""
     attempt, job = context.attempt, context.job
     preparing = _Stopwatch()
+    gang = gather(context)
     attempt.report(progress_of(0, 1, 0, None), [], "loading the data")
     parent = _parent(context)
     training = _prepare(context, parent)
@@ -65,7 +67,9 @@ def train(context: JobContext, after_training: AfterTraining | None = None) -> N
     for note in training.notes:
         _record(attempt, note)
     watch = _Stopwatch()
-    _train(context, training, trial, checkpoints)
+    _train(context, training, trial, checkpoints, gang)
+    if gang is not None:
+        gang.part()
     seconds = watch.elapsed()["seconds"] if step == 0 and training.state.progress.went_through else None
     _cross_fit(context, training, parent)
     further_metrics = after_training(context, training, parent, checkpoints) if after_training else {}
@@ -131,11 +135,13 @@ class _Stopwatch:
         return {"seconds": time.monotonic() - self.wall, "cpu_seconds": time.process_time() - self.cpu}
 
 
-def _train(context: JobContext, training: Run, trial: RunningTrial | None, checkpoints: Checkpoints) -> None:
+def _train(
+    context: JobContext, training: Run, trial: RunningTrial | None, checkpoints: Checkpoints, gang: Gang | None
+) -> None:
     """Train to the end; where the loss diverges, again from the last sound state. A trial that diverges fails."""
     while True:
         try:
-            with distributed(training, context.job.devices, context.folder):
+            with distributed(training, context.job.devices, context.folder, gang):
                 _train_on(context, training, trial, checkpoints)
         except DivergedError as error:
             if trial is not None:

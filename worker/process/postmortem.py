@@ -29,7 +29,7 @@ def record_death(session: Session, lease: Lease, end: TrainerExit, settings: Set
         CancelledError: the job is to be cancelled.
         LeaseLostError: another attempt holds the job, or it has ended.
     """
-    if end.reason in ("shutdown", "pause"):
+    if end.reason in ("shutdown", "pause", "preempted"):
         leases.requeue(session, lease, "Stopped before it could be saved.", charged=False)
     elif end.reason == "time_limit":
         leases.finish(session, lease, "failed", OVERDUE.message, OVERDUE, "time_limit")
@@ -52,6 +52,8 @@ def _cause(end: TrainerExit) -> tuple[str, Ending]:
         return "The trainer did nothing any more.", "stalled"
     if end.reason == "out_of_memory":
         return "The kernel killed the trainer for want of memory.", "out_of_memory"
+    if end.reason == "member_lost":
+        return "Another worker that trained it was lost.", "member_lost"
     if end.code is None:
         return "The trainer was stopped.", "stopped"
     return f"The trainer died (exit code {end.code}).", "died"

@@ -18,6 +18,7 @@ from app.db.session import Database
 from app.errors import CorruptError, QuotaError, UnavailableError
 from app.jobs import lease as leases
 from app.jobs.attempts import Lease, folder_name
+from app.jobs.gangs import Seat
 from app.jobs.lease import CancelledError, LeaseLostError, PausingError
 from app.jobs.transitions import JobError
 from app.ml.errors import ConfigError, CorruptModelError, ExportError
@@ -27,8 +28,10 @@ from worker.attempt.checkpoints import StorageFullError
 from worker.attempt.context import JobContext
 from worker.attempt.divergence import DivergedError
 from worker.attempt.drain import OVERDUE, DrainedError, Draining
-from worker.attempt.folder import attempt_folder, stacks_file
+from worker.attempt.folder import attempt_folder, member_folder, stacks_file
+from worker.attempt.gang import TooFewWorkersError
 from worker.jobs import WORK
+from worker.jobs.member import take_part
 from worker.jobs.trial import PrunedError
 from worker.process.device_loss import leaving_a_lost_device
 from worker.training.micro_batches import DeviceMemoryError
@@ -47,6 +50,23 @@ def run(lease: Lease, draining: Draining, settings: Settings | None = None) -> N
             _run(attempt, folder, draining, settings)
         if not draining.is_set():
             _go_on_with_sweep(attempt, folder, draining, settings)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        database.close()
+
+
+def run_member(seat: Seat, settings: Settings | None = None) -> None:
+    """Take part in the attempt of another worker, until its gang parts."""
+    settings = settings or Settings()
+    database = Database(settings.sql_url, settings.project_limits)
+    # It only reads with this lease: an attempt's writes are its leader's.
+    attempt = Attempt(database, open_store(settings), Lease(job_id=seat.job_id, token=seat.token, attempt=0))
+    folder = member_folder(settings, seat)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        with _stacks_on_demand(folder), leaving_a_lost_device():
+            take_part(JobContext(attempt, attempt.job(), folder, Draining(), settings), seat)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         database.close()
@@ -102,6 +122,8 @@ def _run_to_its_end(attempt: Attempt, folder: Path, draining: Draining, settings
             log.info("job %s: left behind by other trials", attempt.lease.job_id)
         except (DrainedError, PausingError):
             _let_go(attempt, draining)
+        except TooFewWorkersError as error:
+            attempt.give_back(str(error), "too_few_workers", after=error.wait)
         except UnavailableError as error:
             log.warning("job %s is given back: %s", attempt.lease.job_id, error)
             attempt.give_back("The artifact store did not answer; it is tried again.")
@@ -119,6 +141,8 @@ def _run_to_its_end(attempt: Attempt, folder: Path, draining: Draining, settings
 def _let_go(attempt: Attempt, draining: Draining) -> None:
     if draining.is_set() and draining.reason == "time_limit":
         attempt.fail(OVERDUE, "time_limit")
+    elif draining.is_set() and draining.reason == "preempted":
+        attempt.give_back("A job of several nodes that goes before it takes its worker.")
     else:
         attempt.give_back("The worker is shutting down; another goes on.")
 

@@ -15,19 +15,23 @@ from pathlib import Path
 from typing import Literal
 
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
 from app import failpoints
 from app.db.session import Database
+from app.jobs import gangs, workers
 from app.jobs import lease as leases
-from app.jobs import workers
 from app.jobs.attempts import Lease
+from app.jobs.gangs import Seat
 from app.kit import logs
+from app.queue import JobQueue
 from app.settings import Settings
 from worker.attempt.exit_codes import DEVICE_LOST
-from worker.attempt.folder import attempt_folder, stacks_file
+from worker.attempt.folder import attempt_folder, member_folder, stacks_file
 from worker.process.heartbeat import Flag, Heartbeat, TrainerExit
 from worker.process.out_of_memory import oom_kills
 from worker.process.postmortem import record_death
+from worker.process.seat_heartbeat import SeatHeartbeat
 from worker.process.trainer_process import ForkServer, TrainerProcess
 
 log = logging.getLogger(__name__)
@@ -45,9 +49,10 @@ _MAX_DUMP = 20_000
 class Supervisor:
     """Two lanes of one job at a time: one for every job and, while that is busy, one for short jobs."""
 
-    def __init__(self, settings: Settings, database: Database, draining: Flag) -> None:
+    def __init__(self, settings: Settings, database: Database, queue: JobQueue, draining: Flag) -> None:
         self._settings = settings
         self._database = database
+        self._queue = queue
         self._draining = draining
         self._owner = f"{socket.gethostname()}:{os.getpid()}"
         self._devices = devices_of(settings)
@@ -120,20 +125,32 @@ class Supervisor:
         if self._draining.is_set() or time.monotonic() < self._rests_until:
             return False
         trainer = self._ready_trainer(lane)
-        lease = self._claim(lane)
-        if lease is None:
+        right = self._claim(lane)
+        if right is None:
             return False
         del self._spares[lane]
-        with logs.traced(lease.traceparent), logs.bound(job_id=lease.job_id, attempt=str(lease.token)):
-            self._run(lease, trainer)
+        with logs.traced(right.traceparent), logs.bound(job_id=right.job_id, attempt=str(right.token)):
+            if isinstance(right, Seat):
+                self._take_part(right, trainer)
+            else:
+                self._run(right, trainer, lane)
         return True
 
-    def _claim(self, lane: Lane) -> Lease | None:
-        only = "short" if lane == "short" else None
+    def _claim(self, lane: Lane) -> Lease | Seat | None:
+        """Take a seat in the gang that gathers, or else the best job of a lane: short ones never wait for others."""
+        seconds = self._settings.lease_seconds
         with self._database.writing() as session:
-            lease = leases.claim(session, self._owner, self._settings.lease_seconds, self._devices, lane=only)
+            right: Lease | Seat | None
+            if lane == "short":
+                right = leases.claim(session, self._owner, seconds, self._devices, lane="short")
+            else:
+                right = gangs.take_seat(session, self._owner, seconds, self._devices)
+                right = right or leases.claim(session, self._owner, seconds, self._devices)
         failpoints.reach("claim.committed")
-        return lease
+        if isinstance(right, Lease):
+            for _ in range(right.nodes - 1):
+                self._queue.ring()
+        return right
 
     def _ready_trainer(self, lane: Lane) -> TrainerProcess:
         """Return a trainer that waits: no job is claimed before there is one."""
@@ -144,13 +161,14 @@ class Supervisor:
         self._spares[lane] = spare or self._fork_server.fork()
         return self._spares[lane]
 
-    def _run(self, lease: Lease, trainer: TrainerProcess) -> None:
+    def _run(self, lease: Lease, trainer: TrainerProcess, lane: Lane) -> None:
         kills = oom_kills(self._settings.memory_events)
         stacks = ""
         try:
             trainer.start(lease)
             log.info("job %s, attempt %d: trainer %d", lease.job_id, lease.attempt, trainer.pid)
-            end = Heartbeat(self._settings, self._database, lease, trainer, self._draining).run()
+            reserve = self._reserve if lane == "any" else _reserve_none  # gangs train in the other lane
+            end = Heartbeat(self._settings, self._database, lease, trainer, self._draining, reserve).run()
             if end.reason == "stalled":
                 stacks = self._stacks(lease, trainer)
         finally:
@@ -161,6 +179,24 @@ class Supervisor:
         self._rest_after(end)
         if end.code != 0:
             self._clean_up(lease, end, stacks)
+
+    def _reserve(self, session: Session, lease: Lease) -> Seat | None:
+        return gangs.preempt(session, lease, self._owner, self._settings.lease_seconds, self._devices)
+
+    def _take_part(self, seat: Seat, trainer: TrainerProcess) -> None:
+        try:
+            trainer.start(seat)
+            log.info("job %s, attempt %d, node %d: trainer %d", seat.job_id, seat.token, seat.node, trainer.pid)
+            code = SeatHeartbeat(self._settings, self._database, seat, self._owner, trainer, self._draining).run()
+        finally:
+            trainer.kill()
+        shutil.rmtree(member_folder(self._settings, seat), ignore_errors=True)
+        try:
+            self._database.transact(lambda session: gangs.leave(session, seat, self._owner, code))
+        except SQLAlchemyError as error:
+            log.warning("the seat runs out by itself: %s", error)
+        if code:
+            time.sleep(_CRASH_PAUSE_SECONDS)
 
     def _stacks(self, lease: Lease, trainer: TrainerProcess) -> str:
         """Where a hanging trainer's threads are."""
@@ -187,6 +223,10 @@ class Supervisor:
         except (SQLAlchemyError, leases.LeaseLostError, leases.CancelledError) as error:
             log.warning("left to the sweeper: %s", error)
         time.sleep(_CRASH_PAUSE_SECONDS)
+
+
+def _reserve_none(_session: Session, _lease: Lease) -> Seat | None:
+    return None
 
 
 def devices_of(settings: Settings) -> dict[str, int]:

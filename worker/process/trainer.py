@@ -5,9 +5,14 @@ import signal
 import sys
 import threading
 
+from pydantic import TypeAdapter
+
 from app.jobs.attempts import Lease
+from app.jobs.gangs import Seat
 from app.kit import logs
 from worker.attempt.drain import Draining
+
+_RIGHT: TypeAdapter[Lease | Seat] = TypeAdapter(Lease | Seat)
 
 
 def _warm_up() -> None:
@@ -32,6 +37,18 @@ def main() -> None:
     line = sys.stdin.readline()
     if not line:
         return
+    right = _RIGHT.validate_json(line)
+    if isinstance(right, Seat):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the leader saves; then its gang parts
+        from worker.process import runner  # noqa: PLC0415 - imported already where trainers are forked
+
+        with logs.traced(right.traceparent), logs.bound(job_id=right.job_id, attempt=str(right.token)):
+            runner.run_member(right)
+        return
+    _run(right)
+
+
+def _run(lease: Lease) -> None:
     draining = Draining()
     # Whoever ends all processes at once (a container that stops) wants the same as the supervisor.
     signal.signal(signal.SIGTERM, lambda *_: draining.ask("shutdown"))
@@ -39,6 +56,5 @@ def main() -> None:
 
     from worker.process import runner  # noqa: PLC0415 - imported already where trainers are forked
 
-    lease = Lease.model_validate_json(line)
     with logs.traced(lease.traceparent), logs.bound(job_id=lease.job_id, attempt=str(lease.token)):
         runner.run(lease, draining)

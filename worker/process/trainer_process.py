@@ -17,6 +17,7 @@ from contextlib import suppress
 from typing import Any
 
 from app.jobs.attempts import Lease
+from app.jobs.gangs import Seat
 from app.kit.process import adopt_orphans
 from worker.attempt.drain import StopReason
 
@@ -118,9 +119,9 @@ class TrainerProcess:
         self._handle = os.pidfd_open(pid)
         self._code: int | None = None
 
-    def start(self, lease: Lease) -> None:
-        """Give the trainer its job."""
-        self._send(lease.model_dump())
+    def start(self, right: Lease | Seat) -> None:
+        """Give the trainer its job, or its part in another worker's."""
+        self._send(right.model_dump())
 
     def drain(self, reason: StopReason) -> None:
         """Tell the trainer to write a checkpoint, give the job back and end."""

@@ -942,6 +942,8 @@ class Attempt(Answer):
             "time_limit",
             "out_of_memory",
             "device_lost",
+            "member_lost",
+            "too_few_workers",
         ]
         | None
     )

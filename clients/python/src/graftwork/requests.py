@@ -1171,7 +1171,9 @@ class Resources(TypedDict, total=False):
     max_seconds: float | None
     """How long its attempts may run together; then it stops at a checkpoint and fails, to be retried. null: the time limit of its project, GRAFTWORK_JOB_SECONDS."""
     devices: int
-    """On how many devices of one worker a training runs: each takes its share of a batch. Default: 1."""
+    """On how many devices of a worker a training runs: each takes its share of a batch. Default: 1."""
+    nodes: int
+    """How many workers train it together, each on so many devices. It begins once all are free at the same time; from a checkpoint it goes on with those that are. Default: 1."""
 
 
 class PretrainingRequest(TypedDict, total=False):

@@ -1,0 +1,231 @@
+"""Jobs of several nodes: an API and three workers as on four machines, which are killed, frozen and stopped."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+
+from graftwork import Graftwork
+from graftwork.progress import ENDED
+from tests.support.jobs import began_at, endings, step_of
+from tests.support.servers import HANGS, Postgres, Service, make_bucket, s3, service, valkey, wait_until
+from tests.support.storage import graftwork_command
+
+pytestmark = pytest.mark.slow
+
+Digits = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
+QUICK = {"lease_seconds": 6, "sweep_seconds": 0.5, "poll_seconds": 1, "gang_seconds": 10, "backoff_seconds": 0.5}
+TRAINING = {"steps": 400, "batch_size": 32, "checkpoint_steps": 50, "seed": 3}
+ENDLESS = {**TRAINING, "steps": 1_000_000}
+NETWORK: dict[str, Any] = {"backbone": {"kind": "mlp", "hidden": [64, 32]}, "method": {"kind": "autoencoder"}}
+
+
+class Machines:
+    """One with the API, and three with a worker each."""
+
+    def __init__(self, api: Service, workers: list[Service]) -> None:
+        self.api, self.workers = api, workers
+
+    def work(self, *chosen: Service) -> None:
+        """Have workers on these machines, and on no others."""
+        for machine in self.workers:
+            if machine in chosen and not machine.tree("celery"):
+                machine.run("worker")
+            elif machine not in chosen and machine.tree("celery"):
+                machine.stop()
+        for machine in chosen:
+            wait_until(lambda machine=machine: machine.tree("trainer"), "it has a trainer")  # type: ignore[misc]
+
+    def leader(self, graftwork: Graftwork, job: str) -> Service:
+        """The machine whose worker leads the job's newest attempt."""
+        owner = graftwork.jobs.attempts(job)[-1]["worker"]
+        return next(machine for machine in self.workers if machine.tree("celery") and signs_as(machine) == owner)
+
+    def members(self, graftwork: Graftwork, job: str) -> list[Service]:
+        """The other machines that train it."""
+        leader = self.leader(graftwork, job)
+        return [machine for machine in self.workers if machine is not leader and ranks(machine)]
+
+
+def signs_as(machine: Service) -> str:
+    """What the machine's supervisor, the child of Celery's main process, calls itself."""
+    (child,) = [one for one in machine.tree("celery") if one.pid != machine.processes[-1].pid]
+    return f"{socket.gethostname()}:{child.pid}"
+
+
+def ranks(machine: Service) -> list[psutil.Process]:
+    return machine.tree("worker.distributed.rank")
+
+
+@pytest.fixture(scope="module")
+def machines(tmp_path_factory: pytest.TempPathFactory, postgres: Postgres) -> Iterator[Machines]:
+    folder = tmp_path_factory.mktemp("gangs")
+    with ExitStack() as stack:
+        variables = stack.enter_context(s3())
+        shared = {
+            "database_url": postgres.url(postgres.create()),
+            "broker_url": stack.enter_context(valkey()),
+            "artifacts_url": make_bucket(variables),
+        }
+        api, *workers = (stack.enter_context(service(folder / name, **shared, **QUICK)) for name in ("api", *"abc"))
+        for machine in (api, *workers):
+            machine.environment.update(variables)
+        graftwork_command(api, "migrate")
+        api.run("api", "--port", str(api.port))
+        started = Machines(api, list(workers))
+        started.work(*workers)
+        api.wait_ready()
+        yield started
+
+
+@pytest.fixture
+def graftwork(machines: Machines) -> Iterator[Graftwork]:
+    with machines.api.client() as client:
+        yield client
+        for job in client.jobs.list():
+            if job["status"] not in ENDED:
+                client.jobs.cancel(job["id"])
+
+
+@pytest.fixture(scope="module")
+def client(machines: Machines) -> Iterator[Graftwork]:
+    with machines.api.client() as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def dataset(client: Graftwork, digits: Digits) -> str:
+    return str(client.datasets.create({"x": digits[0][:1000]}, name="digits", wait=True)["id"])
+
+
+def pretraining(graftwork: Graftwork, dataset: str, nodes: int, **fields: Any) -> str:
+    resources = {"device": "cpu", "nodes": nodes}
+    body = {"training": TRAINING, "resources": resources, **fields}
+    return str(graftwork.jobs.create(kind="pretraining", dataset=dataset, **NETWORK, **body)["id"])
+
+
+def losses(graftwork: Graftwork, job: str) -> dict[int, float]:
+    """The training loss by step, as it was reported."""
+    points = graftwork.jobs.metrics(job)["data"]
+    return {point["step"]: point["values"]["train/loss"] for point in points if "train/loss" in point["values"]}
+
+
+def gathered(graftwork: Graftwork, job: str) -> list[int]:
+    """With how many nodes each attempt trained."""
+    return [one["data"]["nodes"] for one in graftwork.jobs.events(job) if one["type"] == "gang.gathered"]
+
+
+def test_three_workers_learn_what_one_does(machines: Machines, graftwork: Graftwork, dataset: str) -> None:
+    machines.work(*machines.workers)
+    short = {**TRAINING, "steps": 10, "precision": "float32"}
+    alone, together = (pretraining(graftwork, dataset, nodes, training=short) for nodes in (1, 3))
+    for job in (alone, together):
+        assert graftwork.jobs.wait(job, timeout=HANGS)["status"] == "succeeded"
+    assert gathered(graftwork, together) == [3]
+    expected, actual = losses(graftwork, alone), losses(graftwork, together)
+    common = sorted(expected.keys() & actual.keys())
+    assert common[-1] == 10
+    np.testing.assert_allclose([actual[step] for step in common], [expected[step] for step in common], rtol=1e-4)
+    wait_until(lambda: not any(ranks(machine) for machine in machines.workers), "no rank is left")
+
+
+def test_a_job_goes_on_with_as_many_workers_as_are_left(machines: Machines, graftwork: Graftwork, dataset: str) -> None:
+    """Of three a member is killed, of two the leader; then all are there again."""
+    machines.work(*machines.workers)
+    job = pretraining(graftwork, dataset, 3, training=ENDLESS)
+    wait_until(lambda: graftwork.jobs.checkpoints(job)["data"], "its first checkpoint")
+    first, second = machines.members(graftwork, job)
+    first.kill_worker()
+    has_gathered(graftwork, job, [3, 2])
+    went_on(graftwork, job)
+    machines.leader(graftwork, job).kill_worker()
+    has_gathered(graftwork, job, [3, 2, 1])
+    went_on(graftwork, job)
+    assert endings(graftwork, job)[:2] == [("member_lost", True), ("silent", True)]
+    for machine in machines.workers:
+        machine.stop()
+    machines.work(*machines.workers)
+    has_gathered(graftwork, job, [3, 2, 1, 3])
+    wait_until(lambda: len(began_at(graftwork, job)) == 4, "it trains again")
+    steps = began_at(graftwork, job)
+    assert steps[0] == 0 < steps[1] < steps[2] < steps[3]
+    graftwork.jobs.cancel(job)
+    wait_until(lambda: not any(ranks(machine) for machine in machines.workers), "no rank is left")
+    del second
+
+
+def has_gathered(graftwork: Graftwork, job: str, nodes: list[int]) -> None:
+    wait_until(lambda: gathered(graftwork, job) == nodes, f"its attempts trained on {nodes} nodes")
+
+
+def went_on(graftwork: Graftwork, job: str) -> None:
+    """A new checkpoint has been written."""
+    last = graftwork.jobs.checkpoints(job)["data"][0]["step"]
+    wait_until(lambda: graftwork.jobs.checkpoints(job)["data"][0]["step"] > last, "another checkpoint")
+
+
+def test_a_member_that_freezes_or_stops_is_made_good(machines: Machines, graftwork: Graftwork, dataset: str) -> None:
+    """The frozen one costs an attempt within its lease; that which is stopped waits for a checkpoint and costs none."""
+    machines.work(*machines.workers)
+    job = pretraining(graftwork, dataset, 2, training=ENDLESS)
+    wait_until(lambda: graftwork.jobs.checkpoints(job)["data"], "its first checkpoint")
+    (member,) = machines.members(graftwork, job)
+    frozen = [one for process in member.processes if process.poll() is None for one in with_children(process.pid)]
+    for one in frozen:
+        one.suspend()
+    has_gathered(graftwork, job, [2, 2])
+    for one in frozen:
+        one.resume()
+    went_on(graftwork, job)
+    (member,) = machines.members(graftwork, job)
+    member.stop()
+    wait_until(lambda: len(endings(graftwork, job)) > 2, "the next attempt")
+    assert endings(graftwork, job)[:2] == [("member_lost", True), ("drained", False)]
+    wait_until(lambda: graftwork.jobs.get(job)["status"] == "running", "it goes on")
+    graftwork.jobs.cancel(job)
+
+
+def with_children(pid: int) -> list[psutil.Process]:
+    process = psutil.Process(pid)
+    return [process, *process.children(recursive=True)]
+
+
+def test_gangs_and_other_jobs_get_out_of_each_others_way(
+    machines: Machines, graftwork: Graftwork, dataset: str
+) -> None:
+    """Two gangs of two and single jobs on three workers: each of them ends."""
+    machines.work(*machines.workers)
+    short = {**TRAINING, "steps": 20}
+    jobs = [pretraining(graftwork, dataset, nodes, training=short) for nodes in (2, 1, 2, 1, 3, 1)]
+    assert [graftwork.jobs.wait(job, timeout=HANGS)["status"] for job in jobs] == ["succeeded"] * 6
+
+
+def test_a_gang_that_goes_before_a_job_takes_its_worker(machines: Machines, graftwork: Graftwork, dataset: str) -> None:
+    machines.work(*machines.workers)
+    lower = [pretraining(graftwork, dataset, 1, training=ENDLESS) for _ in range(2)]
+    for job in lower:
+        wait_until(lambda job=job: step_of(graftwork, job) > 0, "it trains")  # type: ignore[misc]
+    higher = pretraining(graftwork, dataset, 3, training={**TRAINING, "steps": 20}, priority=5)
+    assert graftwork.jobs.wait(higher, timeout=HANGS)["status"] == "succeeded"
+    assert endings(graftwork, higher) == [("succeeded", True)]
+    for job in lower:
+        assert endings(graftwork, job)[0] == ("drained", False)
+        wait_until(lambda job=job: graftwork.jobs.get(job)["status"] == "running", "it goes on")  # type: ignore[misc]
+        graftwork.jobs.cancel(job)
+
+
+def test_a_gang_waits_for_workers_that_are_busy(machines: Machines, graftwork: Graftwork, dataset: str) -> None:
+    machines.work(*machines.workers[:2])
+    busy = pretraining(graftwork, dataset, 1, training=ENDLESS)
+    wait_until(lambda: step_of(graftwork, busy) > 0, "it trains")
+    job = pretraining(graftwork, dataset, 2, training={**TRAINING, "steps": 20})
+    wait_until(lambda: endings(graftwork, job)[:1] == [("too_few_workers", False)], "it was in vain")
+    graftwork.jobs.cancel(busy)
+    assert graftwork.jobs.wait(job, timeout=HANGS)["status"] == "succeeded"
+    too_many = pretraining(graftwork, dataset, 4)
+    assert "4 workers" in graftwork.jobs.get(too_many)["waiting_for"]
+    graftwork.jobs.cancel(too_many)

@@ -1,0 +1,224 @@
+"""Gangs on both databases: who may gather, who takes a seat, and when an attempt of several nodes can go on."""
+
+import time
+from typing import Any
+
+import pytest
+from sqlalchemy import select, update
+
+from app.db.session import Database
+from app.db.tables import CheckpointRow, GangMemberRow, GangRow, JobRow, ProjectRow
+from app.jobs import gangs, workers
+from app.jobs import lease as leases
+from app.jobs.attempts import Lease
+from app.jobs.gangs import PartedError, Seat
+from app.kit.ids import new_id
+
+PROJECT = "prj_test"
+CPU = {"cpu": 2}
+
+
+@pytest.fixture
+def db(database: Database) -> Database:
+    with database.writing() as session:
+        session.add(ProjectRow(id=PROJECT, name="test", created_at=0.0))
+        for worker in "abc":
+            workers.sign_in(session, worker, CPU)
+    return database
+
+
+def add_job(db: Database, nodes: int, **fields: Any) -> str:
+    now = time.time()
+    row = {"project_id": PROJECT, "kind": "pretraining", "status": "queued", "config": {}, "job_metadata": {}}
+    job = new_id("job")
+    with db.writing() as session:
+        session.add(JobRow(**{**row, "id": job, "nodes": nodes, "created_at": now, "queued_at": now, **fields}))
+    return job
+
+
+def claim(db: Database, worker: str, devices: dict[str, int] | None = None, **options: Any) -> Lease | None:
+    with db.writing() as session:
+        return leases.claim(session, worker, 60, devices or CPU, **options)
+
+
+def lead(db: Database, worker: str = "a") -> Lease:
+    lease = claim(db, worker)
+    assert lease is not None
+    return lease
+
+
+def sit(db: Database, worker: str, devices: dict[str, int] | None = None, seconds: float = 60) -> Seat | None:
+    with db.writing() as session:
+        return gangs.take_seat(session, worker, seconds, devices or CPU)
+
+
+def begin(db: Database, lease: Lease, least: int) -> int | None:
+    with db.writing() as session:
+        return gangs.begin(session, lease, least)
+
+
+def state(db: Database, lease: Lease) -> gangs.State:
+    with db.reading() as session:
+        return gangs.state_of(session, lease)
+
+
+def renews(db: Database, seat: Seat, worker: str) -> bool:
+    with db.writing() as session:
+        return gangs.renew(session, seat, worker, 60)
+
+
+def test_all_nodes_begin_or_none(db: Database) -> None:
+    add_job(db, 3)
+    lease = lead(db)
+    assert lease.nodes == 3
+    first = sit(db, "b")
+    assert (first and first.node, begin(db, lease, 3)) == (1, None)
+    second = sit(db, "c")
+    assert (second and second.node, sit(db, "d"), begin(db, lease, 3)) == (2, None, 3)
+    assert state(db, lease).state == "whole"
+
+
+def test_one_gang_gathers_at_a_time(db: Database) -> None:
+    first, second = add_job(db, 2), add_job(db, 2)
+    lease = lead(db)
+    assert lease.job_id == first
+    assert claim(db, "b") is None
+    with db.reading() as session:
+        said = gangs.waiting_for(session, session.get_one(JobRow, second))
+    assert said == "Another job of several nodes, which gathers its workers."
+    sit(db, "b")
+    begin(db, lease, 2)
+    other = claim(db, "c")
+    assert other is not None
+    assert other.job_id == second
+
+
+def test_too_few_living_workers_gather_no_gang(db: Database) -> None:
+    job = add_job(db, 4)
+    assert claim(db, "a") is None
+    with db.reading() as session:
+        said = gangs.waiting_for(session, session.get_one(JobRow, job))
+    assert said == "4 workers with 1 devices (auto) each: 3 were seen of late."
+    add_job(db, 3, device="cuda")
+    assert claim(db, "a") is None
+    checkpoint = {"token": 1, "step": 1, "epoch": 0, "key": "k", "sha256": "", "bytes": 1, "manifest": {}}
+    with db.writing() as session:
+        session.add(CheckpointRow(id=new_id("ckpt"), job_id=job, created_at=0.0, **checkpoint))
+    lease = lead(db)
+    assert (lease.job_id, begin(db, lease, 1)) == (job, 1)
+
+
+def test_a_worker_takes_only_a_seat_that_it_can_fill(db: Database) -> None:
+    add_job(db, 2, devices=2)
+    lead(db)
+    assert sit(db, "b", {"cpu": 1}) is None
+    assert sit(db, "b", {"cuda": 2}) is None
+    assert sit(db, "b", {"cpu": 2}) is not None
+
+
+def test_no_gang_gathers_beside_a_long_job(db: Database) -> None:
+    add_job(db, 2, lane="short")
+    assert claim(db, "a", lane="short") is None
+
+
+def test_a_seat_that_runs_out_is_open_again_while_the_gang_gathers(db: Database) -> None:
+    add_job(db, 2)
+    lease = lead(db)
+    lost = sit(db, "b", seconds=-1)
+    assert begin(db, lease, 2) is None
+    taken = sit(db, "c")
+    assert taken == lost
+    assert lost is not None
+    assert not renews(db, lost, "b")
+    assert renews(db, lost, "c")
+
+
+@pytest.mark.parametrize("code", [None, 77])
+def test_a_gang_breaks_where_a_member_is_lost(db: Database, code: int | None) -> None:
+    add_job(db, 3)
+    lease = lead(db)
+    seats = [sit(db, worker) for worker in "bc"]
+    begin(db, lease, 3)
+    with db.writing() as session:
+        if code is None:
+            session.execute(update(GangMemberRow).where(GangMemberRow.node == 1).values(lease_until=0.0))
+        else:
+            assert seats[0] is not None
+            gangs.leave(session, seats[0], "b", code)
+    assert state(db, lease) == gangs.State(state="broken", exit_code=code)
+    assert sit(db, "d") is None
+
+
+def test_a_member_that_shuts_down_waits_for_the_leader(db: Database) -> None:
+    add_job(db, 2)
+    lease = lead(db)
+    seat = sit(db, "b")
+    begin(db, lease, 2)
+    assert seat is not None
+    with db.writing() as session:
+        gangs.announce_leaving(session, seat, "b")
+    assert state(db, lease).state == "leaving"
+    assert renews(db, seat, "b")
+
+
+def test_an_attempt_that_ends_lets_its_members_go(db: Database) -> None:
+    add_job(db, 2)
+    lease = lead(db)
+    seat = sit(db, "b")
+    begin(db, lease, 2)
+    assert seat is not None
+    with db.writing() as session:
+        leases.requeue(session, lease, "for a test", charged=False)
+    assert not renews(db, seat, "b")
+    again = lead(db, "c")
+    assert again.token == lease.token + 1
+    with db.reading() as session:
+        assert session.scalars(select(GangRow.token)).all() == [again.token]
+        with pytest.raises(PartedError):
+            gangs.meeting(session, seat, 0)
+
+
+def test_members_come_when_they_are_called_and_know_their_place(db: Database) -> None:
+    """Of the nodes 0, 1 and 2 the second was lost while they gathered: node 2 is the second of two."""
+    add_job(db, 3)
+    lease = lead(db)
+    gone, seat = sit(db, "b"), sit(db, "c")
+    assert gone is not None
+    assert seat is not None
+    with db.writing() as session:
+        gangs.leave(session, gone, "b", None)
+    assert begin(db, lease, 1) == 2
+    with db.writing() as session:
+        assert gangs.meeting(session, seat, 0) is None
+        gangs.call(session, lease, "10.0.0.1:1234")
+        meeting = gangs.meeting(session, seat, 0)
+        assert meeting == gangs.Meeting(round=1, address="10.0.0.1:1234", place=1, size=2, device="cpu")
+        assert gangs.meeting(session, seat, 1) is None
+        gangs.part(session, lease)
+    with db.reading() as session, pytest.raises(PartedError):
+        gangs.meeting(session, seat, 1)
+    assert state(db, lease).state == "whole"
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "goes_before"),
+    [
+        ({"priority": 1}, {"priority": 2}, True),
+        ({"priority": 2}, {"priority": 2}, False),
+        ({"priority": 9}, {"urgency": 1}, True),
+        ({"urgency": 1}, {"priority": 9}, False),
+    ],
+)
+def test_a_busy_worker_gives_way_to_what_goes_before_its_job(
+    db: Database, own: dict[str, int], other: dict[str, int], goes_before: bool
+) -> None:
+    add_job(db, 1, **own)
+    busy = lead(db, "b")
+    add_job(db, 2, **other)
+    lease = lead(db, "a")
+    with db.writing() as session:
+        seat = gangs.preempt(session, busy, "b", 60, CPU)
+    assert (seat is not None) == goes_before
+    if seat is not None:
+        assert begin(db, lease, 2) == 2
+        assert sit(db, "b") == seat  # once its job is given back, though the gang has begun
