@@ -72,6 +72,7 @@ bench: $(STAMP) ## Time training, probing, starting and each lever against their
 	$(BIN)/python bench/probe.py
 	$(BIN)/python bench/levers.py
 	$(BIN)/python bench/estimate.py
+	$(BIN)/python -m bench.parallel
 	$(BIN)/python -m bench.jobs
 	$(BIN)/python -m bench.claims
 	$(BIN)/python -m bench.solvers

@@ -1,10 +1,10 @@
-"""Steps of a convnet on one and on two ranks, and what the wrapper costs a single one: `python -m bench.parallel`.
+"""Steps of a convnet on one and on two ranks, and what the wrappers cost a single one: `python -m bench.parallel`.
 
     efficiency  a step in one process / twice a step on two ranks, of one core each
-    overhead    a step through DistributedDataParallel in a world of one rank / a plain step, in one process
+    overhead    a step through the wrapper in a world of one rank / a plain step, in one process
 
-Both sides take turns. Times are the least of all steps, since others may use the machine, and CPU seconds: of one
-process alone, and of both ranks together.
+Each for replicated weights (DistributedDataParallel) and for sharded ones (FSDP2). All sides take turns. Times are the
+least of all steps, since others may use the machine, and CPU seconds: of one process alone, and of both ranks together.
 """
 
 import argparse
@@ -14,7 +14,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +33,7 @@ from worker.training.run import Run, prepare
 
 _SIDE, _BATCHES = 32, 10  # of equal size: the least time is that of a whole batch
 _WARM_UP = 3  # steps: the second one builds the buckets of gradients anew
+SHARDING = ("replicate", "shard")
 CONVNET = {"kind": "convnet", "channels": [32, 64, 128], "features": 256}
 
 
@@ -93,27 +94,36 @@ def _cpu_seconds(processes: list[psutil.Process]) -> float:
 
 def efficiency(folder: Path, data: ArrayData, batch_size: int, pairs: int, steps: int) -> None:
     """Print how much faster two ranks are, by the least times and by CPU seconds."""
-    alone, shared = Steps([], []), Steps([], [])
+    alone = Steps([], [])
+    shared = {sharding: Steps([], []) for sharding in SHARDING}
     for _ in range(pairs):
-        for ranks, total in ((1, alone), (2, shared)):
+        for ranks, sharding, total in ((1, "replicate", alone), *((2, name, shared[name]) for name in SHARDING)):
             run = training(data, batch_size)
+            run.state.sharded = sharding == "shard"
             with distributed(run, ranks, folder):
                 measured = time_steps(run.train(), steps)
             total.wall += measured.wall
             total.cpu += measured.cpu
-    one, two = min(alone.wall), min(shared.wall)
-    print(f"one process {one * 1000:.0f} ms a step, two ranks {two * 1000:.0f} ms: efficiency {one / (2 * two):.2f}")
-    print(f"CPU seconds of one process / of both ranks: {sum(alone.cpu) / sum(shared.cpu):.2f}")
+    one = min(alone.wall)
+    print(f"one process: {one * 1000:.0f} ms a step")
+    for sharding, measured in shared.items():
+        two, cpu = min(measured.wall), sum(alone.cpu) / sum(measured.cpu)
+        print(
+            f"two ranks, {sharding}: {two * 1000:.0f} ms a step, efficiency {one / (2 * two):.2f}; "
+            f"CPU seconds of one process / of both ranks: {cpu:.2f}"
+        )
 
 
 def overhead(data: ArrayData, batch_size: int, steps: int) -> None:
-    """Print what a step costs through the wrapper in a world of one rank, beside a plain step."""
-    plain, wrapped = training(data, batch_size), training(data, batch_size)
+    """Print what a step costs through each wrapper in a world of one rank, beside a plain step."""
+    sides = {name: (training(data, batch_size), Steps([], [])) for name in ("plain", *SHARDING)}
     ranks = Ranks.join(dist.HashStore(), 0, 1, torch.device("cpu"))
-    wrapped.state.ranks = ranks
-    sides = [(plain.train(), Steps([], [])), (wrapped.train(), Steps([], []))]
+    for name in SHARDING:
+        state = sides[name][0].state
+        state.ranks, state.sharded = replace(ranks), name == "shard"
+    running = [(run.train(), measured) for run, measured in sides.values()]
     for step in range(-_WARM_UP, steps):
-        for events, measured in sides if step % 2 else reversed(sides):
+        for events, measured in running if step % 2 else reversed(running):
             wall, cpu = time.perf_counter(), time.process_time()
             while not isinstance(next(events), StepDone):
                 pass
@@ -121,14 +131,17 @@ def overhead(data: ArrayData, batch_size: int, steps: int) -> None:
                 measured.wall.append(time.perf_counter() - wall)
                 measured.cpu.append(time.process_time() - cpu)
     ranks.leave()
-    (_, before), (_, after) = sides
-    least = min(after.wall) / min(before.wall) - 1
-    pairs = (ours / theirs for ours, theirs in zip(after.cpu, before.cpu, strict=True))
-    print(f"one rank: {least:+.1%} by the least time, {statistics.median(pairs) - 1:+.1%} CPU seconds, median of pairs")
+    before = sides["plain"][1]
+    for name in SHARDING:
+        after = sides[name][1]
+        least = min(after.wall) / min(before.wall) - 1
+        pairs = (ours / theirs for ours, theirs in zip(after.cpu, before.cpu, strict=True))
+        cpu_seconds = f"{statistics.median(pairs) - 1:+.1%} CPU seconds, median of pairs"
+        print(f"one rank, {name}: {least:+.1%} by the least time, {cpu_seconds}")
 
 
 def main() -> None:
-    """Measure both."""
+    """Measure all."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch-size", type=int, default=704, help="rows of a step, for about 200 ms")
     parser.add_argument("--pairs", type=int, default=5)

@@ -25,6 +25,7 @@ ModelRef = Annotated[str, Field(max_length=MAX_REF)]
 DatasetRef = Annotated[str, Field(max_length=200)]  # an id or a name
 Metadata = Annotated[dict[ShortText, Annotated[str, StringConstraints(max_length=1000)]], Field(max_length=16)]
 Priority = Annotated[Integer, Field(ge=-100, le=100)]
+Sharding = Literal["auto", "replicate", "shard"]
 Lane = Literal["short", "long"]  # a worker does short jobs, of seconds to minutes, next to a long one
 CANNOT_EXTEND = "Only a pretraining or a fine-tuning that has succeeded, and is no trial of a sweep, can go on."
 PRIORITY = "Of a project's jobs higher ones start first, of equal ones the oldest; projects take turns."
@@ -49,6 +50,19 @@ class Resources(Frozen):
         description="How many workers train it together, each on so many devices. It begins once all are free at the "
         "same time; from a checkpoint it goes on with those that are.",
     )
+    sharding: Sharding = Field(
+        "auto",
+        description="How several devices hold weights, gradients and moments. replicate: each has all of them (DDP). "
+        "shard: each has its part, and all gather the weights for a step (FSDP2), which takes less memory and more "
+        "time. auto: shard where they would take more than half of a GPU's memory.",
+    )
+
+    @model_validator(mode="after")
+    def _several_devices_shard(self) -> Self:
+        if self.sharding == "shard" and self.devices * self.nodes == 1:
+            msg = "one device has no others to share weights with: ask for devices 2 or more, or leave sharding at auto"
+            raise ValueError(msg)
+        return self
 
 
 class ExtendRequest(Frozen):

@@ -16,15 +16,24 @@ from tests.contracts.two_ranks import RANKS
 
 pytestmark = pytest.mark.slow  # torch starts twice, and 116 trainings run three times each
 
+SHARDING = ("replicate", "shard")
 _TOLERANCE = 1e-4
 _HANGS = 600  # seconds
 
 
 @pytest.fixture(scope="module")
-def answers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    """What both ranks answered to each case that was selected."""
+def answers(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> dict[tuple[str, str], dict[str, Any]]:
+    """What both ranks answered to each case that was selected, by its name and how weights were held."""
     folder = tmp_path_factory.mktemp("ranks")
-    selected = [name for name in CASES if any(item.name.endswith(f"learns[{name}]") for item in request.session.items)]
+    names = {item.name for item in request.session.items}
+    selected = [
+        (name, sharding)
+        for name in CASES
+        for sharding in SHARDING
+        if any(item.endswith(f"learns[{name}-{sharding}]") for item in names)
+    ]
     (folder / "cases.json").write_text(json.dumps(selected))
     command = [sys.executable, "-m", "tests.contracts.two_ranks", str(folder)]
     ranks = [subprocess.Popen([*command, str(rank)]) for rank in range(RANKS)]
@@ -34,13 +43,15 @@ def answers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         for rank in ranks:
             rank.kill()
             rank.wait()
-    loaded: dict[str, dict[str, Any]] = json.loads((folder / "answers.json").read_text())
-    return loaded
+    return dict(zip(selected, json.loads((folder / "answers.json").read_text()), strict=True))
 
 
+@pytest.mark.parametrize("sharding", SHARDING)
 @pytest.mark.parametrize("name", CASES)
-def test_two_ranks_learn_what_one_process_learns(name: str, answers: dict[str, dict[str, Any]]) -> None:
-    answer = answers[name]
+def test_two_ranks_learn_what_one_process_learns(
+    name: str, sharding: str, answers: dict[tuple[str, str], dict[str, Any]]
+) -> None:
+    answer = answers[name, sharding]
     assert "error" not in answer, answer["error"]
     if "refused" in answer:
         assert CASES[name].run().plan.solves, "only what takes no steps is refused"

@@ -1,7 +1,7 @@
 """A rank of the contract suite's trainings, one after another: `python -m tests.contracts.two_ranks FOLDER RANK`.
 
-Both ranks prepare each training by themselves, as the worker's ranks do. Rank 0 leads it, then trains the same in one
-process, and writes what both gave into FOLDER/answers.json.
+Both ranks prepare each training by themselves, as the worker's ranks do. Rank 0 leads it with replicated or sharded
+weights, trains the same in one process, and writes what both gave into FOLDER/answers.json.
 """
 
 import json
@@ -9,7 +9,6 @@ import sys
 import traceback
 from dataclasses import dataclass
 from datetime import timedelta
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -30,41 +29,43 @@ _STALLED = timedelta(seconds=120)  # where one rank fails, the other one notices
 
 
 def main() -> None:
-    """Run the cases that FOLDER/cases.json names."""
+    """Run the cases that FOLDER/cases.json names, as [name, sharding]."""
     folder, rank = Path(sys.argv[1]), int(sys.argv[2])
     torch.set_num_threads(1)
     use_interface_of(LOOPBACK)
-    names = json.loads((folder / "cases.json").read_text())
-    answers = {name: _answer_or_error(CASES[name], folder / name, rank) for name in names}
+    cases = json.loads((folder / "cases.json").read_text())
+    answers = [_answer_or_error(CASES[name], sharding, folder / f"{name}-{sharding}", rank) for name, sharding in cases]
     if rank == 0:
         (folder / "answers.json").write_text(json.dumps(answers))
 
 
-def _answer_or_error(case: SharingCase, folder: Path, rank: int) -> dict[str, Any]:
+def _answer_or_error(case: SharingCase, sharding: str, folder: Path, rank: int) -> dict[str, Any]:
     # Each case has connections of its own: where one rank fails, the other one notices, and both go on.
     folder.mkdir(exist_ok=True)
     store = dist.FileStore(str(folder / "meeting"), RANKS)
     ranks = Ranks.join(store, rank, RANKS, torch.device("cpu"), _STALLED)
     try:
-        return _answer(case, ranks)
+        return _answer(case, sharding, ranks)
     except Exception:  # noqa: BLE001 - the test of this case shows it
         return {"error": traceback.format_exc()}
     finally:
         ranks.leave()
 
 
-def _answer(case: SharingCase, ranks: Ranks) -> dict[str, Any]:
+def _answer(case: SharingCase, sharding: str, ranks: Ranks) -> dict[str, Any]:
     run = case.run()
     try:
         check_splittable(run.config, RANKS)
     except ConfigError as error:
         return {"refused": str(error)}
-    run.state.ranks = ranks
+    run.state.ranks, run.state.sharded = ranks, sharding == "shard"
     if ranks.rank > 0:
-        plan = run.plan
-        follow(run.state, run.examples("train"), plan, islice(ranks.announced_steps(), plan.total_steps))
+        follow(run.state, run.examples("train"), run.plan, ranks.announced_steps())
         return {}
-    shared, alone = _trained(run), _trained(case.run())
+    shared = _trained(run)
+    ranks.finish()
+    ranks.announce_end()
+    alone = _trained(case.run())
     names = [name for name, _ in run.state.objective.named_parameters()]
     apart = torch.stack([(shared.weights[name] - alone.weights[name]).norm() for name in names]).norm()
     moved = torch.stack([(alone.first[name] - alone.weights[name]).norm() for name in names]).norm()

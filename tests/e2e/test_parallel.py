@@ -54,6 +54,51 @@ def test_two_ranks_train_and_a_killed_one_is_made_good(
         assert running.tree("worker.distributed.rank") == []
 
 
+@pytest.mark.slow
+def test_the_main_job_with_shards_and_a_kill(
+    tmp_path: Path, digits: tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
+) -> None:
+    """Pretrain and fine-tune on two devices that shard; the fine-tuning goes on from a checkpoint after a kill."""
+    pixels, labels = digits[0][:1000], digits[1][:1000]
+    short = {"lease_seconds": 6, "sweep_seconds": 0.5, "poll_seconds": 2, "worker_devices": 2}
+    with service(tmp_path, **short) as running, running.up().client() as graftwork:
+        resources = {"device": "cpu", "devices": 2, "sharding": "shard"}
+        unlabelled = graftwork.datasets.create({"x": pixels}, name="digits")["id"]
+        labelled = graftwork.datasets.create({"x": pixels, "y": labels}, name="labelled")["id"]
+        graftwork.jobs.create(
+            kind="pretraining",
+            dataset=unlabelled,
+            name="root",
+            backbone=MLP,
+            method={"kind": "autoencoder"},
+            training={"steps": 100, "batch_size": 32},
+            resources=resources,
+            wait=True,
+        )
+        fine_tuning = graftwork.jobs.create(
+            kind="fine_tuning",
+            dataset=labelled,
+            model="root",
+            name="reader",
+            heads=[{"kind": "classifier", "target": "label"}],
+            strategy={"kind": "full"},
+            training={**TRAINING, "early_stopping": {"patience": 1000}},
+            resources=resources,
+        )["id"]
+        wait_until(lambda: bool(graftwork.jobs.checkpoints(fine_tuning)["data"]), "it has a checkpoint")
+        follower, leader = pair(running)
+        follower.kill()
+        wait_until(lambda: has_ended(leader) and has_ended(follower), "both are gone")
+        ended = graftwork.jobs.wait(fine_tuning, timeout=HANGS)
+        assert ended["attempt"] == 2
+        answers = graftwork.models.predict("reader", digits[0][2000:2100])
+        correct = [
+            answer["label"]["class"] == str(label) for answer, label in zip(answers, digits[1][2000:], strict=False)
+        ]
+        assert np.mean(correct) > 0.7
+        assert running.tree("worker.distributed.rank") == []
+
+
 def pair(running: Service) -> tuple[psutil.Process, psutil.Process]:
     """The rank that follows, and the one that leads: the trainer."""
     (follower,) = running.tree("worker.distributed.rank")

@@ -2,50 +2,40 @@
 
 Rank 0, the leader, runs the loop. Before each step it broadcasts the step's number and rows to the other ranks; each
 rank computes the losses of the whole batch from its own shard (`app.ml.blocks.shards`), DistributedDataParallel
-averages the gradients while they are computed, and each rank updates its own copy of the weights. Evaluating, stopping
-early and saving are the leader's alone: meanwhile the other ranks wait for the next step.
+averages the gradients while they are computed, and each rank updates its own copy of the weights; or FSDP2 does both
+in parts (`worker.distributed.sharding`). Evaluating, stopping early and saving are the leader's alone: meanwhile the
+other ranks wait for the next step, or for their part in what the leader gathers.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributed import Store  # type: ignore[attr-defined]
 from torch.nn.parallel import DistributedDataParallel
 
 from app.ml.blocks.generators import GeneratorStates, generator_states, set_generator_states
-from app.ml.blocks.shards import Shard, SharedDraws, row_mean, sharing
+from app.ml.blocks.shards import Shard, SharedDraws, sharing
 from app.ml.data.arrays import Examples
 from app.ml.interfaces import Batch, Losses, Objective
+from worker.distributed.batch_losses import BatchLosses
+from worker.distributed.sharding import ShardedSteps
+from worker.training.state import LoopState
 
 _STEP_TIMEOUT = timedelta(seconds=120)
 # The leader may evaluate for long. A rank that waits for a dead leader needs no timeout: it is killed with it.
 _CONTROL_TIMEOUT = timedelta(days=30)
-_END = -1  # the number of a step that is none
+_END, _GATHER = -1, -2  # numbers of steps that are none
 _PIECE_BYTES = 1 << 24  # of a file that is sent
-
-
-class BatchLosses(nn.Module):
-    """A shard's batch to the losses of the whole batch: what DistributedDataParallel wraps."""
-
-    def __init__(self, objective: Objective) -> None:
-        super().__init__()
-        self.objective = objective
-
-    def forward(self, batch: Batch) -> Losses:
-        """Return the same losses on every rank, whose gradients on all ranks have the batch's gradient as their mean.
-
-        The mean over rows is a sum over ranks, which weighs uneven shards; its gradient reaches every rank's rows.
-        """
-        losses = self.objective.training_loss(batch)
-        whole = row_mean(torch.stack([value.float() for value in losses.values()]))
-        return dict(zip(losses, whole.unbind(), strict=True))
+Gathered = Literal["weights", "moments", "norm"]  # what the leader may ask for between steps
+_GATHERED: tuple[Gathered, ...] = ("weights", "moments", "norm")
 
 
 @dataclass
@@ -56,6 +46,7 @@ class Ranks:
     world_size: int
     control: dist.ProcessGroup  # on the CPU: announces steps, however long the next one takes to come
     device: torch.device
+    sharded: ShardedSteps | None = field(default=None, init=False)  # from the first step on
     _wrapped: DistributedDataParallel | None = field(default=None, init=False)
     _trained: list[bool] = field(default_factory=list, init=False)  # which of the objective's parameters it wraps
 
@@ -89,6 +80,9 @@ class Ranks:
             step, count = header.tolist()
             if step == _END:
                 return
+            if step == _GATHER:
+                self._take_part(_GATHERED[count])
+                continue
             indices = torch.empty(count, dtype=torch.int64)
             dist.broadcast(indices, 0, group=self.control)
             yield step, indices
@@ -129,6 +123,13 @@ class Ranks:
             if read is None:
                 write(piece.numpy().tobytes())
 
+    def begin(self, state: LoopState, total: int) -> None:
+        """Begin a step of `total`: weights and moments are cut into parts before the first one, if they are to be."""
+        if self.sharded is None and state.sharded:
+            self.sharded = ShardedSteps(state)
+        if self.sharded is not None:
+            self.sharded.begin(state.progress.step, total)
+
     def training_loss(self, objective: Objective, examples: Examples, rows: Tensor, *, last: bool) -> Losses:
         """Return the losses, (), of rows (B,), of which this rank computes its shard.
 
@@ -137,19 +138,73 @@ class Ranks:
         draws = SharedDraws(self._leaders_generators(), self.device)
         shard = Shard(self.rank, self.world_size, len(rows), draws)
         torch.manual_seed(self._seed(draws.states, rows))
-        wrapped = self._wrap(objective)
         try:
-            with sharing(shard), nullcontext() if last else wrapped.no_sync():
-                losses: Losses = wrapped(examples.batch(shard.of(rows)))
+            with sharing(shard):
+                return self._losses(objective, examples.batch(shard.of(rows)), last=last)
         finally:
             # As in one process: what a checkpoint holds are the generators that all ranks draw from.
             set_generator_states(draws.states, self.device)
-        return losses
+
+    def take_gradients(self) -> None:
+        """Hand the averaged gradients of a step to the optimizer; DistributedDataParallel has done so."""
+        if self.sharded is not None:
+            self.sharded.take_gradients()
+
+    def total_norm(self, parameters: Iterable[Tensor], *, asked: bool) -> Tensor:
+        """Return the Euclidean norm () of the gradients; `asked` says that the leader alone asks, between steps."""
+        if self.sharded is None:
+            return torch.nn.utils.get_total_norm([values.grad for values in parameters if values.grad is not None])
+        if asked:
+            self._ask("norm")
+        return self.sharded.total_norm(parameters)
+
+    def gather(self) -> None:
+        """Have the weights as they are in the leader's objective."""
+        if self.sharded is not None and not self.sharded.gathered:
+            self._ask("weights")
+            self.sharded.gather()
+
+    def moments(self) -> dict[int, dict[str, Any]] | None:
+        """Return the optimizer's state by the numbers of its parameters, None where the leader's optimizer has it."""
+        if self.sharded is None:
+            return None
+        self._ask("moments")
+        return self.sharded.moments()
+
+    def finish(self) -> None:
+        """Give objective and optimizer of the leader back what the ranks have in parts."""
+        if self.sharded is not None:
+            self.gather()
+            self.sharded.end(self.moments())
+            self.sharded = None
 
     def leave(self) -> None:
-        """Close the connections to the other ranks."""
-        self._wrapped = None
+        """Close the connections to the other ranks; the parts that they have are lost, unless `finish` came first."""
+        if self.sharded is not None:
+            self.sharded.end(None)
+        self._wrapped = self.sharded = None
         dist.destroy_process_group()
+
+    def _losses(self, objective: Objective, batch: Batch, *, last: bool) -> Losses:
+        if self.sharded is not None:
+            return self.sharded.losses(batch)
+        wrapped = self._wrap(objective)
+        with nullcontext() if last else wrapped.no_sync():
+            losses: Losses = wrapped(batch)
+        return losses
+
+    def _ask(self, what: Gathered) -> None:
+        dist.broadcast(torch.tensor([_GATHER, _GATHERED.index(what)]), 0, group=self.control)
+
+    def _take_part(self, what: Gathered) -> None:
+        """Take part in what the leader asks for; the answer is the leader's."""
+        assert self.sharded is not None, "only parts are gathered"
+        if what == "weights":
+            self.sharded.gather()
+        elif what == "moments":
+            self.sharded.moments()
+        else:
+            self.sharded.total_norm(self.sharded.trained())
 
     def _wrap(self, objective: Objective) -> DistributedDataParallel:
         """Wrap the objective, anew where other parameters train than before (a stage was unfrozen).

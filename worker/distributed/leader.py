@@ -61,6 +61,7 @@ def distributed(training: Run, devices: int, folder: Path, nodes: Nodes | None =
         ranks = _join(training, folder, store, world_size, host, nodes)
         training.state.ranks = ranks
         yield
+        ranks.finish()
     except RuntimeError:
         # A lost rank shows as a broken connection first; then the watcher, or the supervisor, ends this process.
         processes.wait_for_failure(_GRACE_SECONDS)
@@ -105,6 +106,7 @@ def _setup(training: Run, folder: Path) -> dict[str, object]:
         "kind": "pretraining" if isinstance(training.config, ResolvedPretraining) else "fine_tuning",
         "config": (training.requested or training.config).model_dump(mode="json"),
         "has_parent": (folder / "parent").exists(),
+        "sharded": training.state.sharded,
         "selected": training.selected.model_dump(mode="json") if training.selected else None,
         "strategy": training.strategy.model_dump(mode="json") if training.strategy else None,
     }

@@ -51,7 +51,9 @@ def main() -> None:
     meeting.arrive(store, "here", place.rank)
     meeting.wait(store, "here", place.world_size)
     ranks = Ranks.join(store, place.rank, place.world_size, device)
-    training = _prepare(json.loads(ranks.receive()), device, Path(place.folder))
+    setup = json.loads(ranks.receive())
+    training = _prepare(setup, device, Path(place.folder))
+    training.state.sharded = setup["sharded"]
     state = Path(place.folder, f"state-of-rank-{place.rank}.safetensors")
     ranks.receive_file(state)
     training.state.load(state)

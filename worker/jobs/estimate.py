@@ -16,6 +16,7 @@ from worker.attempt.gang import Gang, gather
 from worker.attempt.job_inputs import device_for, open_auxiliary, open_data, open_model
 from worker.attempt.reporter import progress_of
 from worker.distributed.leader import distributed
+from worker.distributed.sharding_choice import settle_sharding
 from worker.training import measured_cost
 from worker.training.model_selection.automatic import prepare
 from worker.training.run import Run
@@ -69,6 +70,7 @@ class _Work:
         self.config = learning_config(job.config["estimates"], job.config)
         self._settings = settings
         self.device, self._devices, self._folder = device_for(job), job.devices, folder
+        self._sharding = job.config["resources"].get("sharding", "auto")
         self.keep = FeatureCache(settings.feature_cache, settings.feature_cache_bytes, rows_digest(dataset))
         self.auxiliary = open_auxiliary(context, self.config)
         parent = job.parent_model_id
@@ -76,6 +78,7 @@ class _Work:
 
     def steps_of(self, training: Run) -> measured_cost.StepCosts:
         """Some of its steps, measured, on as many devices as the job asks for."""
+        settle_sharding(training, self._sharding, self._devices * (self._gang.count if self._gang else 1))
         with distributed(training, self._devices, self._folder, self._gang):
             return measured_cost.measure_steps(training)
 

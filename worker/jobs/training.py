@@ -32,6 +32,7 @@ from worker.attempt.gang import Gang, gather
 from worker.attempt.job_inputs import device_for, open_auxiliary, open_data, open_model
 from worker.attempt.reporter import Reporter, progress_of
 from worker.distributed.leader import distributed
+from worker.distributed.sharding_choice import settle_sharding
 from worker.jobs.climbing import ascent_of, baseline_of
 from worker.jobs.trial import RunningTrial, trial_of
 from worker.training.cross_fitting import cross_fit
@@ -56,6 +57,8 @@ def train(context: JobContext, after_training: AfterTraining | None = None) -> N
     attempt.report(progress_of(0, 1, 0, None), [], "loading the data")
     parent = _parent(context)
     training = _prepare(context, parent)
+    requested = job.config["resources"].get("sharding", "auto")  # jobs of before have none
+    settled = settle_sharding(training, requested, job.devices * (gang.count if gang else 1))
     trial = trial_of(attempt, job)
     checkpoints = Checkpoints(attempt, training, context.folder, None if trial else training.plan.total_steps)
     step = checkpoints.resume()
@@ -64,7 +67,7 @@ def train(context: JobContext, after_training: AfterTraining | None = None) -> N
     arithmetic = "bfloat16" if computes_in_bfloat16(training.config.training, device) else "float32"
     data = {**preparing.elapsed(), "step": step, "device": device.type, "precision": arithmetic}
     attempt.enter("running", "training", message, data)
-    for note in training.notes:
+    for note in (*training.notes, *([settled] if settled else [])):
         _record(attempt, note)
     watch = _Stopwatch()
     _train(context, training, trial, checkpoints, gang)

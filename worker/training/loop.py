@@ -134,12 +134,14 @@ def _step(state: LoopState, examples: Examples, plan: Plan, indices: torch.Tenso
     state.objective.begin(progress.step, plan.total_steps)  # what is warmed up or unfrozen, by the step's number
     if state.ranks is not None:
         indices = state.ranks.announce(progress.step, indices, plan.rows)
+        state.ranks.begin(state, plan.total_steps)
     losses = backward(state, examples, indices, plan.config)
     if losses is None:
         return None
+    if state.ranks is not None:
+        state.ranks.take_gradients()
     if plan.config.clip_grad_norm is not None:
-        parameters = (parameter for group in optimizer.param_groups for parameter in group["params"])
-        torch.nn.utils.clip_grad_norm_(parameters, plan.config.clip_grad_norm)
+        state.clip_gradients(plan.config.clip_grad_norm)
     optimizer.step()
     progress.step += 1
     progress.position += 1
@@ -150,6 +152,7 @@ def _evaluate(
     state: LoopState, plan: Plan, evaluate: Callable[[], Metrics] | None, probe: OnlineProbe | None
 ) -> Evaluated | None:
     """Evaluate the validation split and the online probe; None where there is neither."""
+    state.gather()
     # The validation loss decides on early stopping before the probe does: either may end the training.
     metrics = evaluate() if evaluate else {}
     best = bool(metrics) and _update_best(state, plan, metrics[VALIDATION_LOSS])

@@ -122,6 +122,7 @@ class Run:
         for event in train(self.state, examples, self.plan, validate, self.probe):
             yield event
             if isinstance(event, EpochDone) and is_due(self.plan, event.epoch, event.step):
+                self.state.gather()
                 measure_task_affinity(objective, examples, self.plan, event.epoch)
         if self._solving == "around":
             assert isinstance(objective, FineTuning)

@@ -1,7 +1,8 @@
 """Loop state: all that a resumed run needs, and how it is saved and loaded."""
 
 import hashlib
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -53,11 +54,26 @@ class StepSharing(Protocol):
     def announce(self, step: int, indices: Tensor | None, rows: int) -> Tensor:
         """Return the rows (B,) of a step on `indices` (B,), None being all `rows`, and let the other devices know."""
 
+    def begin(self, state: "LoopState", total: int) -> None:
+        """Begin a step of `total`, once it is announced."""
+
     def training_loss(self, objective: Objective, examples: Examples, rows: Tensor, *, last: bool) -> Losses:
         """Return the losses, (), of rows (B,), of which this device computes its shard.
 
         Their backward pass adds to every device's gradients; that of the `last` rows of a step averages them.
         """
+
+    def take_gradients(self) -> None:
+        """Hand the averaged gradients of a step to the optimizer."""
+
+    def total_norm(self, parameters: Iterable[Tensor], *, asked: bool) -> Tensor:
+        """Return the Euclidean norm () of the gradients; `asked` says that it is asked for between steps."""
+
+    def gather(self) -> None:
+        """Have the weights as they are in the objective of this device, which leads."""
+
+    def moments(self) -> dict[int, dict[str, Any]] | None:
+        """Return the optimizer's state by the numbers of its parameters, None where this device's optimizer has it."""
 
 
 @dataclass
@@ -65,7 +81,8 @@ class LoopState:
     """Objective, optimizer, progress and best weights. `save` is legal at any event of the loop.
 
     `frozen` names the weights that training leaves as they come from the pretrained model: they are not saved, and a
-    resumed run has them from that model.
+    resumed run has them from that model. With `sharded`, set before anything is loaded, each of several devices has its
+    part of weights and moments in steps; moments that are loaded, and the best weights, are in the host's memory.
     """
 
     objective: Objective
@@ -74,11 +91,13 @@ class LoopState:
     progress: TrainingProgress = field(default_factory=TrainingProgress)
     best: Tensors | None = None
     ranks: StepSharing | None = None  # set while several devices share each step
+    sharded: bool = False
     frozen: frozenset[str] = frozenset()
     held_out: Tensors = field(default_factory=dict)  # `rows` (n,), and the outputs (n, K) of each head without them
 
     def save(self, path: Path) -> str:
         """Write everything, random generators included, atomically; return the file's SHA-256."""
+        self.gather()
         tensors = {
             **_prefixed("objective", self._trained()),
             **_prefixed("best", self.best or {}),
@@ -114,7 +133,7 @@ class LoopState:
             raise CorruptCheckpointError(msg)
         self.progress = progress
         self._load_weights(objective)
-        self.best = {name: tensor.to(self.device) for name, tensor in best.items()} or None
+        self.best = {name: tensor.to(self._waiting_device) for name, tensor in best.items()} or None
         self._load_optimizer(optimizer)
         self._set_generators(generators)
         self.held_out = _under(tensors, "held_out")
@@ -124,25 +143,43 @@ class LoopState:
         self.progress.stopped_early = False
         self.progress.evaluations_without_gain = self.progress.looks_without_gain = 0
 
+    def gather(self) -> None:
+        """Have the weights as they are in the objective: after a step other devices may hold parts of them."""
+        if self.ranks is not None:
+            self.ranks.gather()
+
     def is_finite(self) -> bool:
         """Whether every weight is a finite number."""
+        self.gather()
         tensors = self.objective.state_dict().values()
         return all(bool(tensor.isfinite().all()) for tensor in tensors if tensor.is_floating_point())
 
     def gradient_norm(self) -> float:
         """The Euclidean norm of the last step's gradients; infinite or NaN where one of them is."""
-        gradients = [parameter.grad for _, parameter in self._parameters() if parameter.grad is not None]
-        return float(torch.nn.utils.get_total_norm(gradients))
+        return float(self._total_norm(asked=True))
+
+    def clip_gradients(self, limit: float) -> None:
+        """Scale the gradients of a step to a norm of at most `limit`, as `torch.nn.utils.clip_grad_norm_` does."""
+        parameters = [parameter for _, parameter in self._parameters()]
+        torch.nn.utils.clip_grads_with_norm_(parameters, limit, self._total_norm(asked=False))
 
     def keep_best(self) -> None:
         """Copy the weights as they are now, as the best so far."""
-        # Clones: state_dict shares its memory with the weights, which the next step moves in place.
-        self.best = {name: tensor.detach().clone() for name, tensor in self._trained().items()}
+        self.gather()
+        # Copies: state_dict shares its memory with the weights, which the next step moves in place.
+        where = self._waiting_device
+        self.best = {name: tensor.detach().to(where, copy=True) for name, tensor in self._trained().items()}
 
     def restore_best(self) -> None:
-        """Load the best weights, if any were kept."""
+        """Load the best weights, if any were kept; else those of the last step stay."""
+        self.gather()
         if self.best is not None:
             self._load_weights(self.best)
+
+    @property
+    def _waiting_device(self) -> torch.device:
+        """Where tensors are kept that no step needs."""
+        return torch.device("cpu") if self.sharded else self.device
 
     def _trained(self) -> Tensors:
         """The weights that training may change, by name, and buffers."""
@@ -174,6 +211,12 @@ class LoopState:
             return []
         return ["the frozen weights are not those that it was saved with"]
 
+    def _total_norm(self, *, asked: bool) -> Tensor:
+        parameters = [parameter for _, parameter in self._parameters()]
+        if self.ranks is not None:
+            return self.ranks.total_norm(parameters, asked=asked)
+        return torch.nn.utils.get_total_norm([values.grad for values in parameters if values.grad is not None])
+
     def _parameters(self) -> Iterator[tuple[int, Tensor]]:
         """The optimizer's parameters, numbered as torch numbers them in an optimizer's state_dict."""
         groups = self.optimizer.param_groups
@@ -181,9 +224,11 @@ class LoopState:
 
     def _optimizer_tensors(self) -> Tensors:
         """The optimizer's state as PARAMETER.MOMENT: tensor (torch numbers parameters); empty before the first step."""
+        gathered = None if self.ranks is None else self.ranks.moments()
+        states = self.optimizer.state_dict()["state"] if gathered is None else gathered
         return {
             f"{index}.{name}": value
-            for index, state in self.optimizer.state_dict()["state"].items()
+            for index, state in states.items()
             for name, value in state.items()
             if isinstance(value, Tensor)
         }
@@ -214,8 +259,12 @@ class LoopState:
     def _load_optimizer(self, tensors: Tensors) -> None:
         state: dict[int, dict[str, Any]] = {}
         for name, value in tensors.items():
-            index, _, moment = name.partition(".")
-            state.setdefault(int(index), {})[moment] = value
+            number, _, moment = name.partition(".")
+            state.setdefault(int(number), {})[moment] = value
+        if self.sharded:  # the first step takes this device's part of them
+            parameters = dict(self._parameters())
+            self.optimizer.state = defaultdict(dict, {parameters[index]: values for index, values in state.items()})
+            return
         # Rates and decays stay those of the configuration: only the moments come from the checkpoint.
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
 

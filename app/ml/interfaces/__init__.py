@@ -84,6 +84,7 @@ class Objective(nn.Module, ABC):
     backbone: Backbone
     augmentations: tuple[AugmentationConfig, ...] = ()
     compares_rows: bool = False  # whether a row's loss depends on the others of its batch, which so cannot be cut
+    reads_weights: bool = False  # whether a loss reads weights of the backbone's units, or gradients by them, by itself
 
     @property
     def least_rows(self) -> int:

@@ -47,6 +47,14 @@ class Backbone(nn.Module, ABC):
         """Return what `layers` sends flattened rows through, where that is fully connected layers; else None."""
         return None
 
+    def units(self) -> list[nn.Module]:
+        """Return the parts whose weights nothing but their own forward pass reads: the blocks of its lists.
+
+        Devices that shard the weights gather them part by part, and those of no part for the whole of a step.
+        """
+        lists = (child for child in self.children() if isinstance(child, nn.ModuleList | nn.Sequential))
+        return [part for parts in lists for part in parts if any(True for _ in part.parameters())]
+
     def stages(self) -> list[list[nn.Parameter]]:
         """Return every parameter once, by stages from the input to the last; strategies treat stages apart."""
         stages: list[list[nn.Parameter]] = []

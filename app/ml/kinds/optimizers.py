@@ -1,6 +1,9 @@
-"""Optimizers: the choices, and what they are once resolved. Pure pydantic, no torch."""
+"""Optimizers: the choices, and what they are once resolved. Pure pydantic, no torch.
 
-from typing import Annotated, Literal, Self
+`moments` says how many values an optimizer keeps of each weight.
+"""
+
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -14,6 +17,7 @@ Decay = Annotated[Real, Field(ge=0, le=100)]
 class Adam(Frozen):
     """Adam (Kingma and Ba, 2015), as torch.optim.Adam."""
 
+    moments: ClassVar[int] = 2
     kind: Literal["adam"] = "adam"
     lr: Auto[Lr] = Field("auto", description="Learning rate.")
     betas: tuple[Rate, Rate] = Field((0.9, 0.999), description="Decay rates of the two running moments.")
@@ -23,6 +27,7 @@ class Adam(Frozen):
 class AdamW(Frozen):
     """AdamW (Loshchilov and Hutter, 2019), as torch.optim.AdamW."""
 
+    moments: ClassVar[int] = 2
     kind: Literal["adamw"] = "adamw"
     lr: Auto[Lr] = Field("auto", description="Learning rate.")
     betas: tuple[Rate, Rate] = Field((0.9, 0.999), description="Decay rates of the two running moments.")
@@ -46,6 +51,11 @@ class Sgd(Frozen):
             msg = "nesterov needs a momentum above 0"
             raise ValueError(msg)
         return self
+
+    @property
+    def moments(self) -> int:
+        """None without momentum."""
+        return 1 if self.momentum else 0
 
 
 class ResolvedAdam(Adam):

@@ -130,6 +130,7 @@ class FineTuning(Objective):
         self.configs = configs
         self.strategy = strategy
         self.balance = (balancing or Fixed()).build(configs)
+        self.reads_weights = self.balance.reads_gradients
         train_together = len(configs) > 1 and not strategy.caches_features
         self.affinity = Affinity(len(configs)) if train_together else None
         self._groups = [*strategy.groups(backbone, heads), *self.balance.groups()]

@@ -54,7 +54,7 @@ def test_a_step_keeps_its_order(monkeypatch: pytest.MonkeyPatch) -> None:
     spy(loop, "set_rate", "rate")
     spy(objective, "loss", "forward")
     spy(torch.Tensor, "backward", "backward")
-    spy(torch.nn.utils, "clip_grad_norm_", "clip")
+    spy(torch.nn.utils, "clip_grads_with_norm_", "clip")
     spy(optimizer, "step", "step")
     for event in run.train():
         if isinstance(event, StepDone):

@@ -48,6 +48,8 @@ class TaskLosses:
 class LossBalancer(nn.Module, ABC):
     """Combines losses into one. Its state is saved with the training; it draws from torch's global generator."""
 
+    reads_gradients: ClassVar[bool] = False  # whether it asks for gradients by the backbone's weights
+
     @abstractmethod
     def combine(self, tasks: TaskLosses) -> tuple[Tensor, Tensor | None]:
         """Return the scalar to minimise, and the weights of the heads (T,) to report, None where they are fixed.

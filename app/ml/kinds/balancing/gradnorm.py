@@ -43,6 +43,8 @@ class GradNorm(BalancingConfig):
 class NormedGradients(LossBalancer):
     """Weights (T,) and first losses (T,) are buffers, saved with the training."""
 
+    reads_gradients: ClassVar[bool] = True
+
     weights: Tensor
     first: Tensor
 

@@ -10,7 +10,7 @@ g_t, so that only the inner products are needed to find them.
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -32,6 +32,8 @@ class PcGrad(BalancingConfig):
 
 class ProjectedGradients(LossBalancer):
     """Draws the orders from torch's global generator."""
+
+    reads_gradients: ClassVar[bool] = True
 
     def combine(self, tasks: TaskLosses) -> tuple[Tensor, Tensor]:
         """The sum of the losses, whose gradient is the projected one."""

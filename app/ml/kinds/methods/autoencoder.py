@@ -104,6 +104,7 @@ class AutoencoderObjective(Objective):
     def __init__(self, config: Autoencoder, backbone: Backbone) -> None:
         super().__init__()
         self.regularizer = config.regularizer
+        self.reads_weights = isinstance(config.regularizer, L1 | L2 | Contractive)
         self.backbone = backbone
         assert isinstance(backbone, Mirrors)
         self.decoder = backbone.mirror()

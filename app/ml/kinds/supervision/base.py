@@ -74,7 +74,7 @@ class JointObjective(Objective):
     def __init__(self, method: Objective, term: LabelLoss, config: SupervisionConfig) -> None:
         super().__init__()
         self.method, self.term, self.config = method, term, config
-        self.compares_rows = method.compares_rows
+        self.compares_rows, self.reads_weights = method.compares_rows, method.reads_weights
         self._examples: ExampleSource | None = None
         self._carriers = torch.empty(0, dtype=torch.int64)
 

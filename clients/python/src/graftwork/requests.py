@@ -1174,6 +1174,8 @@ class Resources(TypedDict, total=False):
     """On how many devices of a worker a training runs: each takes its share of a batch. Default: 1."""
     nodes: int
     """How many workers train it together, each on so many devices. It begins once all are free at the same time; from a checkpoint it goes on with those that are. Default: 1."""
+    sharding: Literal["auto", "replicate", "shard"]
+    """How several devices hold weights, gradients and moments. replicate: each has all of them (DDP). shard: each has its part, and all gather the weights for a step (FSDP2), which takes less memory and more time. auto: shard where they would take more than half of a GPU's memory. Default: "auto"."""
 
 
 class PretrainingRequest(TypedDict, total=False):
