@@ -15,7 +15,7 @@ _DEVICE_MEMORY = JobError(
     code="device_memory",
     category="user",
     message="One of the devices has too little memory for its share of a step. Lower training.batch_size, ask for more "
-    "devices, or choose a smaller backbone.",
+    'devices, set resources.sharding to "shard" where it is not, or choose a smaller backbone.',
     param="training.batch_size",
 )
 

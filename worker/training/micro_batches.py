@@ -23,8 +23,8 @@ class DeviceMemoryError(Exception):
     def __init__(self, rows: int, pieces: int) -> None:
         tried = f", even in {pieces} pieces" if pieces > 1 else ""
         super().__init__(
-            f"The device has too little memory for a step of {rows} rows{tried}. Lower training.batch_size, or choose "
-            "a smaller backbone."
+            f"The device has too little memory for a step of {rows} rows{tried}. Lower training.batch_size, choose a "
+            'smaller backbone, or let several devices share it: resources.devices, and "shard" as resources.sharding.'
         )
 
 

@@ -215,7 +215,7 @@ def test_pieces_of_a_batch_are_shared_one_by_one(tmp_path: Path) -> None:
     torch.testing.assert_close(weights(shared), weights(alone), rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize("pieces", [1, 3])
+@pytest.mark.parametrize("pieces", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_two_sharded_ranks_follow_one_process(tmp_path: Path, pieces: int) -> None:
     """Momentum, clipping and a scalar parameter among what is sharded, be the batch cut into pieces or not."""
     data = written(tiny.images(), tmp_path / "data")
