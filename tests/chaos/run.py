@@ -21,7 +21,7 @@ from tests.chaos.faults import Faults
 from tests.chaos.rules import Evidence, delays, violations
 from tests.chaos.users import ENDED, Users
 
-_SECONDS_A_JOB = 15.0  # of patience, once all is quiet
+_SECONDS_A_JOB = 40.0  # of patience, once all is quiet
 
 
 @dataclass

@@ -24,6 +24,7 @@ from app.db.tables import Base
 from app.kit.process import free_port
 from graftwork import Graftwork
 from tests.support.choosing import CHOOSING_SECONDS
+from tests.support.hosts import Host
 
 # Short where a test waits for something to be noticed, and long enough for a process that has to wait for its turn.
 QUICK = {"lease_seconds": 6, "sweep_seconds": 0.5, "poll_seconds": 1, "stall_seconds": 6, "backoff_seconds": 0.5}
@@ -248,6 +249,7 @@ class Service:
             **{f"GRAFTWORK_{name.upper()}": str(value) for name, value in settings.items()},
         }
         self.processes: list[subprocess.Popen[bytes]] = []
+        self.host: Host | None = None  # where it runs, if not here
 
     @property
     def url(self) -> str:
@@ -259,6 +261,8 @@ class Service:
             program = [sys.executable, "-m", "app.cli.main", *command]
             if open_files:
                 program = ["bash", "-c", f'ulimit -n {open_files}; exec "$@"', "limited", *program]
+            if self.host is not None:
+                program = [*self.host.command, *program]
             process = subprocess.Popen(program, env=self.environment, stdout=log, stderr=log, start_new_session=True)
         self.processes.append(process)
         return process
