@@ -140,6 +140,18 @@ class Settings(BaseSettings):
     upload_days: float = Field(
         default=1, gt=0, description="Days after its last change for which an upload in parts is kept."
     )
+    shard_bytes: int = Field(
+        default=256 << 20,
+        ge=1,
+        description="Size of the shards in which prepared inputs of more bytes are stored; smaller ones are one piece.",
+    )
+    shard_cache_bytes: int = Field(
+        default=16 << 30,
+        ge=1,
+        description="Disk space in which a job keeps shards of a dataset; one of more bytes is read through it, shard "
+        "by shard, without being copied whole.",
+    )
+    max_prepared_bytes: int = Field(default=8 << 30, gt=0, description="Maximum size of a dataset's prepared inputs.")
     max_upload_bytes: int = Field(default=8 << 30, gt=0, description="Maximum size of an upload: a dataset or weights.")
     max_json_bytes: int = Field(
         default=32 << 20,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from app.artifacts.store import Entry, trash_key
+from app.artifacts.store import Entry, link_file, trash_key
 from app.errors import CorruptError
 from app.kit.files import sync_folder
 from app.kit.ids import new_id
@@ -39,7 +39,7 @@ class LocalArtifacts:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def put(self, key: str, source: Path) -> None:
+    def put(self, key: str, source: Path, *, cached: bool = True) -> None:
         """See `ArtifactStore.put`."""
         copy_durably(source, self.root / key)
 
@@ -52,6 +52,10 @@ class LocalArtifacts:
             msg = f"The artifact {key} is missing; restore it from a backup."
             raise CorruptError(msg)
         return path
+
+    def export(self, key: str, target: Path, *, anew: bool = False) -> None:
+        """See `ArtifactStore.export`; the stored file is linked."""
+        link_file(self.fetch(key, anew=anew), target)
 
     def delete(self, key: str) -> None:
         """See `ArtifactStore.delete`."""

@@ -14,7 +14,7 @@ from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
 from app.artifacts.local import copy_durably
-from app.artifacts.store import Entry, trash_key
+from app.artifacts.store import Entry, link_file, trash_key
 from app.errors import CorruptError, UnavailableError
 from app.kit.ids import new_id
 
@@ -41,7 +41,7 @@ class S3Artifacts:
         )
         self.cache = cache
 
-    def put(self, key: str, source: Path) -> None:
+    def put(self, key: str, source: Path, *, cached: bool = True) -> None:
         """See `ArtifactStore.put`; an object becomes visible only once its upload is complete, and its size is checked.
 
         Raises:
@@ -53,7 +53,8 @@ class S3Artifacts:
         if kept != sent:
             msg = f"The bucket has {kept} of the {sent} bytes of {key}; send it again."
             raise UnavailableError(msg, code="storage_unavailable")
-        copy_durably(source, self.cache / key)
+        if cached:
+            copy_durably(source, self.cache / key)
 
     def fetch(self, key: str, *, anew: bool = False) -> Path:
         """See `ArtifactStore.fetch`.
@@ -65,6 +66,18 @@ class S3Artifacts:
         if anew or not path.is_file():
             self._download(key, path)
         return path
+
+    def export(self, key: str, target: Path, *, anew: bool = False) -> None:
+        """See `ArtifactStore.export`; a copy that is cached already is linked.
+
+        Raises:
+            UnavailableError: the bucket does not answer.
+        """
+        path = self.cache / key
+        if path.is_file() and not anew:
+            link_file(path, target)
+        else:
+            self._write(key, target)
 
     def delete(self, key: str) -> None:
         """See `ArtifactStore.delete`."""

@@ -26,13 +26,23 @@ class Entry:
 class ArtifactStore(Protocol):
     """Stores files by key. A key becomes visible once all of its bytes are durable."""
 
-    def put(self, key: str, source: Path) -> None:
-        """Store the bytes of `source` under `key` and date it now; the caller still owns `source`."""
+    def put(self, key: str, source: Path, *, cached: bool = True) -> None:
+        """Store the bytes of `source` under `key` and date it now; the caller still owns `source`.
+
+        `cached` keeps a copy on this machine, too, where the store is another one.
+        """
 
     def fetch(self, key: str, *, anew: bool = False) -> Path:
         """Return a local, read-only file with the bytes of `key`; a file in the trash is restored.
 
         `anew` ignores a cached copy.
+
+        Raises:
+            CorruptError: there is no such key.
+        """
+
+    def export(self, key: str, target: Path, *, anew: bool = False) -> None:
+        """Make `target`, in an existing folder, a file with the bytes of `key`, as `fetch` would; nothing is cached.
 
         Raises:
             CorruptError: there is no such key.
@@ -71,10 +81,10 @@ def trash_key(key: str) -> str:
     return TRASH + key
 
 
-def put_blob(store: ArtifactStore, source: Path, sha256: str | None = None) -> Blob:
-    """Store a file under its digest, so that equal contents are stored once."""
+def put_blob(store: ArtifactStore, source: Path, sha256: str | None = None, *, cached: bool = True) -> Blob:
+    """Store a file under its digest, so that equal contents are stored once; `cached`: see `ArtifactStore.put`."""
     digest = sha256 or file_sha256(source)
-    store.put(blob_key(digest), source)
+    store.put(blob_key(digest), source, cached=cached)
     return Blob(sha256=digest, bytes=source.stat().st_size)
 
 
@@ -97,8 +107,25 @@ def fetch_intact(store: ArtifactStore, key: str, sha256: str) -> Path:
         path = store.fetch(key, anew=anew)
         if file_sha256(path) == sha256:
             return path
-    msg = f"The stored bytes of {sha256[:12]} are damaged; restore them from a backup."
-    raise CorruptError(msg)
+    raise _damaged(sha256)
+
+
+def _damaged(sha256: str) -> CorruptError:
+    return CorruptError(f"The stored bytes of {sha256[:12]} are damaged; restore them from a backup.")
+
+
+def export_blob(store: ArtifactStore, sha256: str, target: Path) -> None:
+    """Make `target`, in an existing folder, a file with exactly the bytes of this digest; it must not be written to.
+
+    Raises:
+        CorruptError: the bytes are missing or damaged.
+    """
+    for anew in (False, True):
+        store.export(blob_key(sha256), target, anew=anew)
+        if file_sha256(target) == sha256:
+            return
+        target.unlink()
+    raise _damaged(sha256)
 
 
 def link_files(store: ArtifactStore, files: Mapping[str, Mapping[str, Any]], folder: Path) -> Path:
@@ -111,9 +138,13 @@ def link_files(store: ArtifactStore, files: Mapping[str, Mapping[str, Any]], fol
     """
     folder.mkdir(parents=True, exist_ok=True)
     for name, blob in files.items():
-        source = fetch_blob(store, blob["sha256"])
-        try:
-            os.link(source, folder / name)
-        except OSError:  # across file systems, or without hard links
-            (folder / name).symlink_to(source.resolve())
+        link_file(fetch_blob(store, blob["sha256"]), folder / name)
     return folder
+
+
+def link_file(source: Path, target: Path) -> None:
+    """Link a file, by its name where the file system has no hard links between the two."""
+    try:
+        os.link(source, target)
+    except OSError:  # across file systems, or without hard links
+        target.symlink_to(source.resolve())

@@ -7,11 +7,12 @@ from sqlalchemy.orm import Session
 
 from app.datasets import repository
 from app.datasets.repository import DatasetRow
+from app.datasets.shard_cache import shard_of
 from app.errors import ConflictError, NotFoundError
 from app.kit.ids import is_id
+from app.ml.data.stored_rows import INPUT_FILES
 from app.ml.spec import DataSpec
 
-INPUT_FILES = ("inputs.npy", "text.npy", "offsets.npy", "column_texts.npy", "column_offsets.npy")
 NO_SUCH_DATASET = "there is no such dataset in this project"
 
 
@@ -64,9 +65,14 @@ def not_ready(row: DatasetRow) -> ConflictError:
     return ConflictError("This dataset is still being prepared; follow its job.", code="dataset_not_ready")
 
 
+def is_input(name: str) -> bool:
+    """Return whether a file of a dataset holds inputs, of all rows or of a shard."""
+    return name in INPUT_FILES or shard_of(name) is not None
+
+
 def rows_digest(dataset: DatasetRow) -> str:
     """Return a digest of what the stored rows are: their files, and how they are to be read."""
-    files = {name: blob["sha256"] for name, blob in (dataset.files or {}).items() if name in INPUT_FILES}
+    files = {name: blob["sha256"] for name, blob in (dataset.files or {}).items() if is_input(name)}
     spec = dataset.spec or {}
     meaning = {name: spec.get(name) for name in ("modality", "shape", "value_scale", "columns")}
     return hashlib.sha256(json.dumps([files, meaning], sort_keys=True).encode()).hexdigest()

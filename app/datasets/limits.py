@@ -12,6 +12,9 @@ class Limits(Frozen):
     columns: int = Field(default=4096, description="Maximum columns of a table.")
     cells: int = Field(default=100_000_000, description="Maximum rows times columns of a table.")
     canonical_bytes: int = Field(default=8 << 30, description="Maximum bytes of the prepared inputs.")
+    shard_bytes: int = Field(
+        default=256 << 20, description="Bytes of prepared inputs above which they are stored in shards of this size."
+    )
     unpacked_bytes: int = Field(default=4 << 30, description="Maximum bytes of all members of an archive, unpacked.")
     ratio: int = Field(default=200, description="Maximum unpacked bytes per packed byte of an archive.")
     ratio_free_bytes: int = Field(default=16 << 20, description="Archives of fewer unpacked bytes are free of `ratio`.")

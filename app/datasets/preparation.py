@@ -7,6 +7,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from app.datasets.canonical.fingerprints import Fingerprints, write_fingerprints
+from app.datasets.canonical.shards import cut_into_shards, plan_shards
 from app.datasets.canonical.writer import write_column_texts, write_inputs, write_labels
 from app.datasets.cleaning import clean_columns, clean_rows
 from app.datasets.cleaning.state import CleaningState
@@ -26,6 +27,7 @@ from app.datasets.soundness import warn_of_classes, warn_of_rows
 from app.datasets.splits.assignment import are_usual, assign_splits
 from app.datasets.splits.earlier import EarlierDataset
 from app.datasets.splits.leakage import leaks_between_splits
+from app.ml.data.stored_rows import INPUT_FILES, WINDOW_SHARDS
 from app.ml.spec import SPLITS, DataSpec, Split
 
 
@@ -77,11 +79,19 @@ def prepare(
         digests, sketches = state.digests()[state.keep], state.sketches()[state.keep]
         frame = replace(frame, columns=with_date_parts(frame, split, notes))
         fingerprints = Fingerprints(frame.modality, digests, sketches, split, frame.rows)
-        spec = _spec(frame, split, loaded, options, notes, usual_splits=are_usual(frame, options, earlier))
         texts = write_column_texts(frame, state.keep, out)
+        shards = plan_shards(out, split, limits.shard_bytes)
+        if len(shards) > WINDOW_SHARDS:
+            reason = f"the inputs are in {len(shards)} shards, of which {WINDOW_SHARDS} are read together: a training "
+            reason += "that cannot hold the rows in memory shuffles the shards, and then the rows of each such window"
+            notes.decide("order", "shuffled by shards", reason, "larger shards: the setting GRAFTWORK_SHARD_BYTES")
+        usual_splits = are_usual(frame, options, earlier)
+        spec = _spec(frame, split, loaded, options, notes, usual_splits=usual_splits, shards=shards)
         files = [*write_labels(frame, split, spec, out), *texts, *write_fingerprints(fingerprints, out)]
         source_info = SourceInfo(name=filename, format=loaded.format, bytes=source.stat().st_size)
         report = _report(source_info, state, frame, fingerprints, notes)
+        if shards:  # last of all: what is above reads the inputs in one piece
+            files = [name for name in files if name not in INPUT_FILES] + cut_into_shards(out, split, shards)
     progress(1.0, "ready")
     return Prepared(spec, report, files)
 
@@ -111,7 +121,14 @@ def _near_pairs(state: CleaningState) -> Pairs:
 
 
 def _spec(
-    frame: Frame, split: Bytes, loaded: Loaded, options: PrepareOptions, notes: Notes, *, usual_splits: bool
+    frame: Frame,
+    split: Bytes,
+    loaded: Loaded,
+    options: PrepareOptions,
+    notes: Notes,
+    *,
+    usual_splits: bool,
+    shards: tuple[int, ...],
 ) -> DataSpec:
     rows = _rows_per_split(split)
     for name, count in rows.items():
@@ -137,6 +154,7 @@ def _spec(
         labelled={spec.name: _rows_per_split(split[labelled[:, t]]) for t, spec in enumerate(frame.target_specs)},
         class_rows=_class_rows(frame, split),
         usual_splits=usual_splits,
+        shards=shards,
     )
 
 

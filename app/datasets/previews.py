@@ -11,9 +11,9 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from app.artifacts import link_files
 from app.datasets.access import find_dataset
 from app.datasets.canonical.rows import as_png
+from app.datasets.opening import link_dataset
 from app.datasets.service import prepared_files, scratch_folder
 from app.dependencies import Services
 from app.errors import ErrorItem, UnprocessableError
@@ -87,8 +87,9 @@ def preview(state: Services, project_id: str, dataset_id: str, request: PreviewR
     spec = DataSpec.model_validate(row.spec)
     _check(request, spec)
     with tempfile.TemporaryDirectory(dir=scratch_folder(state)) as scratch:
-        folder = link_files(state.artifacts, files, Path(scratch))
-        data = ArrayData.open(folder)
+        folder = Path(scratch)
+        space = state.settings.shard_cache_bytes
+        data = ArrayData.open(folder, link_dataset(state.artifacts, files, folder, space, reads_some=True))
         numbers = np.load(folder / "rows.npy", mmap_mode="r", allow_pickle=False)
         return _preview(data, numbers, _positions(request, data, numbers), request)
 

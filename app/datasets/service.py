@@ -10,11 +10,12 @@ from unicodedata import normalize
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
-from app.artifacts import Blob, blob_key, link_files
+from app.artifacts import Blob, blob_key
 from app.datasets import repository
 from app.datasets.access import find_dataset, not_ready, ready_spec
 from app.datasets.canonical.fingerprints import OWN_FILES
 from app.datasets.limits import Limits
+from app.datasets.opening import link_dataset
 from app.datasets.options import PrepareOptions
 from app.datasets.repository import DatasetRow
 from app.datasets.schemas import Dataset, DatasetLinks, DatasetRequest, DatasetSummary, RowsPage
@@ -257,7 +258,9 @@ def rows(state: Services, project_id: str, dataset_id: str, limit: int, offset: 
     spec = ready_spec(row)
     total = sum(spec.rows.values())
     with tempfile.TemporaryDirectory(dir=scratch_folder(state)) as folder:
-        data = preview(link_files(state.artifacts, row.files or {}, Path(folder)), spec, offset, limit)
+        space = state.settings.shard_cache_bytes
+        shards = link_dataset(state.artifacts, row.files or {}, Path(folder), space, reads_some=True)
+        data = preview(Path(folder), spec, offset, limit, shards)
     return RowsPage(data=data, offset=offset, total=total, has_more=offset + len(data) < total)
 
 

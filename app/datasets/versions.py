@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from app.artifacts import Blob, link_files
-from app.datasets.access import find_dataset
+from app.datasets.access import find_dataset, is_input
 from app.datasets.canonical.fingerprints import FILES as FINGERPRINT_FILES
 from app.datasets.canonical.fingerprints import is_rounded, open_fingerprints
 from app.datasets.report import LeakReport
@@ -99,6 +99,7 @@ def _compare(state: Services, own: DatasetRow, other: DatasetRow) -> LeakReport:
         rounded = specs[0].modality in {"table", "series"} and is_rounded(folders[0]) != is_rounded(folders[1])
         if rounded:
             for row, files in zip((own, other), folders, strict=True):
-                link_files(state.artifacts, prepared_files(row, ["inputs.npy"]), files)
+                names = [name for name in row.files or () if is_input(name)]
+                link_files(state.artifacts, prepared_files(row, names), files)
         sides = [open_fingerprints(files, spec, rounded=rounded) for files, spec in zip(folders, specs, strict=True)]
         return leaks_against(sides[0], sides[1], other.id)

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from app.artifacts import link_files
-from app.datasets.access import INPUT_FILES, find_dataset, ready_spec, rows_digest
+from app.datasets.access import find_dataset, is_input, ready_spec, rows_digest
+from app.datasets.opening import link_dataset
 from app.datasets.report import Notes
 from app.datasets.soundness import warn_of_classes
 from app.dependencies import Services
@@ -27,7 +27,7 @@ from app.ml.models.predictor import Predictor
 from app.ml.spec import MAX_WARNING_ROWS, SPLITS, DataSpec, Decision, Split, WarningCode, WarningItem
 from app.predictions.service import counted, in_turns
 
-_FILES = ("manifest.json", "targets.npy", "split.npy", *INPUT_FILES)
+_FILES = ("manifest.json", "targets.npy", "split.npy")
 _TRAIN = SPLITS.index("train")
 
 
@@ -69,8 +69,9 @@ def look_up_dataset(state: Services, project_id: str, ref: str) -> FoundDataset:
 
 def open_dataset(state: Services, dataset: FoundDataset, predictor: Predictor, folder: Path) -> Source:
     """Link a dataset that fits the model into a folder, and map it. Raises `ConfigError` where hardly a value fits."""
-    files = {name: blob for name, blob in dataset.files.items() if name in _FILES}
-    data = ArrayData.open(link_files(state.artifacts, files, folder))
+    files = {name: blob for name, blob in dataset.files.items() if name in _FILES or is_input(name)}
+    space = state.settings.shard_cache_bytes
+    data = ArrayData.open(folder, link_dataset(state.artifacts, files, folder, space, reads_some=True))
     modality = predictor.manifest.modality.adapted_to(data.to_fit(), data.spec)
     unknown = check_unknown_values(modality, data)
     settings = state.settings

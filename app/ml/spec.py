@@ -219,6 +219,10 @@ class DataSpec(Frozen):
         description="Whether rows were drawn into splits one by one with the usual shares: neither the request, nor "
         "the file, nor groups or times said how.",
     )
+    shards: tuple[int, ...] = Field(
+        default=(),
+        description="Rows of each shard of the inputs, each of one split, train first; empty: they are in one piece.",
+    )
     class_rows: dict[str, tuple[int, ...]] = Field(
         default_factory=dict, description="Per target of classes: how many train rows carry each, in code order."
     )

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from app.artifacts import ArtifactStore, blob_key, fetch_blob, link_files, open_store, put_blob, trash_key
+from app.artifacts import ArtifactStore, blob_key, export_blob, fetch_blob, link_files, open_store, put_blob, trash_key
+from app.artifacts.s3 import S3Artifacts
 from app.errors import CorruptError, UnavailableError
 from app.settings import Settings
 from tests.support.servers import make_bucket, s3
@@ -60,6 +61,30 @@ def test_the_same_content_is_kept_once_under_its_digest(store: ArtifactStore, so
 def test_a_missing_artifact_is_an_error_in_words(store: ArtifactStore) -> None:
     with pytest.raises(CorruptError, match="missing"):
         store.fetch("nothing/here")
+
+
+def test_an_exported_file_leaves_no_copy_behind(store: ArtifactStore, source: Path, tmp_path: Path) -> None:
+    blob = put_blob(store, source, cached=False)
+    export_blob(store, blob.sha256, tmp_path / "exported")
+    assert (tmp_path / "exported").read_bytes() == source.read_bytes()
+    copies = [path for path in cached(store).rglob("*") if path.is_file()]
+    assert len(copies) == (0 if isinstance(store, S3Artifacts) else 1)
+    export_blob(store, put_blob(store, source).sha256, tmp_path / "of-a-copy")
+    assert (tmp_path / "of-a-copy").read_bytes() == source.read_bytes()
+
+
+def test_a_damaged_copy_is_not_exported(store: ArtifactStore, source: Path, tmp_path: Path) -> None:
+    blob = put_blob(store, source)
+    copy = store.fetch(blob_key(blob.sha256))
+    copy.unlink()
+    copy.write_bytes(b"weighty" * 1000)
+    if isinstance(store, S3Artifacts):
+        export_blob(store, blob.sha256, tmp_path / "exported")
+        assert (tmp_path / "exported").read_bytes() == source.read_bytes()
+        return
+    with pytest.raises(CorruptError, match="damaged"):
+        export_blob(store, blob.sha256, tmp_path / "exported")
+    assert not (tmp_path / "exported").exists()
 
 
 def test_damaged_bytes_are_never_given(store: ArtifactStore, source: Path) -> None:

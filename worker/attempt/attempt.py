@@ -241,9 +241,10 @@ class Attempt:
         """Return the states to resume from, the newest first: its own, then those of the job that it extends."""
         return self.commit_with_retry(lambda session: self._checkpoints(session) + self._source_checkpoints(session))
 
-    def keep(self, folder: Path) -> dict[str, Any]:
-        """Keep every file of a folder by its content; return name to digest and size."""
-        return {file.name: put_blob(self.artifacts, file).model_dump() for file in sorted(folder.iterdir())}
+    def keep(self, folder: Path, *, cached: bool = True) -> dict[str, Any]:
+        """Keep every file of a folder by its content, `cached` on this machine, too; return name to digest and size."""
+        files = sorted(folder.iterdir())
+        return {file.name: put_blob(self.artifacts, file, cached=cached).model_dump() for file in files}
 
     def keep_curves(self, curves: list[Curve], folder: Path) -> dict[str, Any]:
         """Keep curves as a file of the job by its content; `folder` is made for it."""

@@ -6,10 +6,13 @@ import torch
 
 from app.artifacts import link_files
 from app.datasets import repository as datasets
+from app.datasets.opening import link_dataset
 from app.datasets.repository import DatasetRow
+from app.datasets.shard_cache import ShardCache
 from app.jobs.repository import JobRow
 from app.ml.configs.resolved import ResolvedFineTuning, ResolvedPretraining
 from app.ml.data.arrays import ArrayData
+from app.ml.data.stored_rows import WINDOW_SHARDS, ShardFiles
 from app.ml.errors import ConfigError
 from app.ml.models.bundle import Bundle, read_bundle
 from app.models import repository as models
@@ -36,13 +39,31 @@ def link_data(context: JobContext) -> None:
 
 
 def _open_dataset(context: JobContext, dataset_id: str | None, folder: str) -> tuple[DatasetRow, ArrayData]:
-    row, linked = _link_dataset(context, dataset_id, folder)
-    return row, ArrayData.open(linked)
+    row, linked, shards = _link_dataset(context, dataset_id, folder)
+    return row, ArrayData.open(linked, shards)
 
 
-def _link_dataset(context: JobContext, dataset_id: str | None, folder: str) -> tuple[DatasetRow, Path]:
+def _link_dataset(
+    context: JobContext, dataset_id: str | None, folder: str
+) -> tuple[DatasetRow, Path, ShardFiles | None]:
     row = context.attempt.commit_with_retry(lambda session: datasets.get(session, dataset_id))
-    return row, link_files(context.attempt.artifacts, row.files or {}, context.folder / folder)
+    path, max_bytes = context.folder / folder, context.settings.shard_cache_bytes
+    shards = link_dataset(context.attempt.artifacts, row.files or {}, path, max_bytes)
+    if isinstance(shards, ShardCache):
+        _check_cache(context.job, shards, max_bytes)
+    return row, path, shards
+
+
+def _check_cache(job: JobRow, cache: ShardCache, max_bytes: int) -> None:
+    """Refuse what the cache of shards is too small for."""
+    size, held = f"{cache.bytes} bytes of inputs", f"GRAFTWORK_SHARD_CACHE_BYTES is {max_bytes} on this worker"
+    if job.devices * job.nodes > 1:
+        msg = f"the dataset has {size} and {held}: train on one device, or raise the setting to that size"
+        raise ConfigError(("resources", "devices" if job.devices > 1 else "nodes"), msg)
+    least = (WINDOW_SHARDS + 1) * cache.largest
+    if max_bytes < least:
+        msg = f"the dataset has {size} in shards and {held}: raise that setting to {least}, where the disk has room"
+        raise ConfigError(("dataset",), msg)
 
 
 def open_model(attempt: Attempt, model_id: str, folder: Path, *, for_training: bool = False) -> Bundle:

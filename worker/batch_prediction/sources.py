@@ -88,7 +88,7 @@ class DatasetSource:
     fixed = (SPLIT,)
 
     def __init__(self, data: ArrayData, folder: Path, modality: Modality, copied: FileSource | None) -> None:
-        self._data, self._folder, self._modality, self._copied = data, folder, modality, copied
+        self._data, self._modality, self._copied = data, modality, copied
         self._numbers: NDArray[np.int64] = np.load(folder / "rows.npy", mmap_mode="r", allow_pickle=False)
         self.rows = len(self._numbers)
         row_bytes = 8 * int(np.prod(data.spec.shape))
@@ -109,7 +109,7 @@ class DatasetSource:
         for first in range(start, self.rows, self._step):
             window = slice(first, min(first + self._step, self.rows))
             stored = self._modality.aligned(self._data.inputs[window], spec)
-            inputs = None if spec.modality == "image" else inputs_of(self._folder, spec, window)
+            inputs = None if spec.modality == "image" else inputs_of(self._data.inputs, spec, window)
             splits = [SPLITS[int(code)] for code in self._data.split[window]]
             numbers = self._numbers[window].tolist()
             rows = [next(row for number, row in copies if number == place) for place in numbers] if self.kept else []

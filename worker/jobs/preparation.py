@@ -36,9 +36,11 @@ def run(context: JobContext) -> None:
     attempt.enter("running", "reading", "Preparing the dataset.")
     out = context.folder / "canonical"
     out.mkdir()
+    settings = context.settings
+    limits = Limits(canonical_bytes=settings.max_prepared_bytes, shard_bytes=settings.shard_bytes)
     try:
         earlier = _earlier(attempt, dataset, options)
-        prepared = prepare(source, dataset.filename, options, out, Limits(), _Progress(context), earlier)
+        prepared = prepare(source, dataset.filename, options, out, limits, _Progress(context), earlier)
     except DatasetError as error:
         _record(attempt, dataset.id, error)
         raise
@@ -104,7 +106,7 @@ def _record(attempt: Attempt, dataset_id: str, error: DatasetError) -> None:
 def _publish(attempt: Attempt, dataset_id: str, prepared: Prepared, out: Path) -> None:
     attempt.enter("finalizing", "storing", "Storing the prepared dataset.")
     attempt.warn(prepared.report.warnings)
-    files = attempt.keep(out)
+    files = attempt.keep(out, cached=not prepared.spec.shards)  # shards may be more than this disk holds
 
     def publish(session: Session) -> None:
         spec, report = (part.model_dump(mode="json") for part in (prepared.spec, prepared.report))

@@ -74,7 +74,8 @@ def train(
         state.objective.train()
         # Only the rows after `position` are left of an epoch within which the run was saved.
         place = (progress.epoch, progress.position)
-        for indices in epoch_batches(plan.rows, plan.batch_size, config.seed, *place, least=plan.least_rows):
+        order = (plan.rows, plan.batch_size, config.seed, *place, plan.least_rows, examples.shards)
+        for indices in epoch_batches(*order):
             if progress.step >= plan.total_steps:
                 break
             while (done := _step(state, examples, plan, indices)) is None:

@@ -43,6 +43,7 @@ from app.ml.models.partial_loading import load_partially
 from app.ml.resolution.inheritance import with_inherited_classes
 from app.ml.resolution.pretrained import inherits_preprocessing
 from app.ml.spec import Decision, Split, WarningItem
+from worker.training.batches import notes_on_order
 from worker.training.events import EpochDone, Event, Note
 from worker.training.label_propagation.pseudo_labels import LabelPropagation
 from worker.training.layer_selection import SelectionContext, select_layer
@@ -275,6 +276,7 @@ def prepare(
         run.label_propagation = LabelPropagation.open(config, data, auxiliary, modality, device)
     # The objective first, on the device: initial centroids, say. Heads after it: they standardise by features.
     objective.fit(run.examples("train"))
+    run.notes = (*notes_on_order(run.examples("train").shards), *run.notes)
     if run.probe is not None:
         run.probe = run.probe.with_untrained(objective)
     if isinstance(objective, FineTuning):

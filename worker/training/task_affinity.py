@@ -26,7 +26,7 @@ def measure_task_affinity(objective: Objective, examples: Examples, plan: Plan, 
         return
     affinity, shared = objective.affinity, objective.shared()
     # The rows of the epoch's first step, again: a function of seed and epoch, so that a resumed run measures the same.
-    batch = examples.batch(epoch_order(plan.rows, plan.config.seed, epoch)[: plan.batch_size])
+    batch = examples.batch(epoch_order(plan.rows, plan.config.seed, epoch, examples.shards)[: plan.batch_size])
     objective.eval()
     # cuDNN's recurrent layers have no backward pass in eval mode.
     with fixed_seed(objective), torch.backends.cudnn.flags(enabled=False):

@@ -13,6 +13,7 @@ from app.datasets.canonical.writer import FORMAT
 from app.datasets.frames import Bytes, Ints
 from app.datasets.frames.digests import Digests, digest_rows
 from app.datasets.likeness import Sketches
+from app.ml.data.stored_rows import Rows, open_rows, open_sharded
 from app.ml.spec import DataSpec, ModalityKind
 
 OWN_FILES = ("digests.npy", "likeness.npy")
@@ -42,9 +43,14 @@ def open_fingerprints(folder: Path, spec: DataSpec, *, rounded: bool = False) ->
     """
     digests, *others = (np.load(folder / name, mmap_mode="r", allow_pickle=False) for name in FILES)
     if rounded and not is_rounded(folder):
-        inputs = np.load(folder / "inputs.npy", mmap_mode="r", allow_pickle=False)
-        digests = digest_rows(inputs, spec.columns, rounded=True)
+        inputs = open_sharded(folder, others[1], spec.shards) if spec.shards else open_rows(folder)
+        digests = digest_rows(_numbers(inputs[:], spec), spec.columns, rounded=True)
     return Fingerprints(spec.modality, digests, *others)
+
+
+def _numbers(rows: Rows, spec: DataSpec) -> Rows:
+    """Return rows without the words of texts that a table's rows have behind their numbers."""
+    return rows[:, : len(spec.columns)] if spec.modality == "table" else rows
 
 
 def write_fingerprints(fingerprints: Fingerprints, out: Path) -> list[str]:

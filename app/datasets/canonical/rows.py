@@ -11,8 +11,15 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from app.datasets.frames.texts import Texts
 from app.ml.data.dates import stored_to_iso, to_iso
+from app.ml.data.stored_rows import (
+    InputRows,
+    ShardedRows,
+    ShardFiles,
+    TableRows,
+    open_rows,
+    open_sharded,
+)
 from app.ml.spec import SPLITS, ColumnSpec, DataSpec, TargetSpec
 
 Cell = str | float | None
@@ -20,17 +27,19 @@ Stored = np.float32 | np.float64  # datasets of earlier releases hold float32
 MAX_CHARACTERS = 2000
 
 
-def preview(folder: Path, spec: DataSpec, offset: int, limit: int) -> list[dict[str, Any]]:
+def preview(
+    folder: Path, spec: DataSpec, offset: int, limit: int, shards: ShardFiles | None = None
+) -> list[dict[str, Any]]:
     """Return the rows from `offset` to `offset + limit - 1` of the canonical files in `folder`.
 
     A row is {"row": its number in the source, "split", "input", "targets": {name: value}}. The input is a PNG as a
     data URL for images, {column: value} for tables, with dates as ISO 8601; for texts {"text", "truncated"}, the text
     to at most 2,000 characters; for series a list of steps, each a list with a number per channel, up to the last one
-    that has a value. Null stands for a missing value.
+    that has a value. Null stands for a missing value. The files of shards come from `shards`, or are in the folder.
     """
     window = slice(offset, offset + limit)
     split, rows = (_open(folder, name)[window] for name in ("split", "rows"))
-    inputs = _shown_inputs(folder, spec, window)
+    inputs = _shown_inputs(open_inputs(folder, spec, shards), spec, window)
     targets = _open(folder, "targets")[window] if spec.targets else np.empty((len(rows), 0))
     return [
         {
@@ -43,35 +52,47 @@ def preview(folder: Path, spec: DataSpec, offset: int, limit: int) -> list[dict[
     ]
 
 
-def _shown_inputs(folder: Path, spec: DataSpec, window: slice) -> list[Any]:
+def open_inputs(folder: Path, spec: DataSpec, shards: ShardFiles | None = None) -> InputRows | ShardedRows:
+    """Map the inputs in a canonical folder; the files of their shards come from `shards`, or are in the folder."""
+    if not spec.shards:
+        return open_rows(folder)
+    return open_sharded(folder, _open(folder, "split"), spec.shards, shards)
+
+
+def _shown_inputs(inputs: InputRows | ShardedRows, spec: DataSpec, window: slice) -> list[Any]:
     if spec.modality == "text":
-        return [_text(text) for text in inputs_of(folder, spec, window)]
+        return [_text(text) for text in inputs_of(inputs, spec, window)]
     if spec.modality == "image":
-        return [as_png(row) for row in _open(folder, "inputs")[window]]
-    return inputs_of(folder, spec, window)
+        return [as_png(row) for row in inputs[window]]
+    return inputs_of(inputs, spec, window)
 
 
-def inputs_of(folder: Path, spec: DataSpec, window: slice) -> list[Any]:
+def inputs_of(inputs: InputRows | ShardedRows, spec: DataSpec, window: slice) -> list[Any]:
     """Return stored texts, series or rows of a table as JSON: whole texts, lists of steps, objects by column."""
     if spec.modality == "text":
-        return list(Texts(_open(folder, "text"), _open(folder, "offsets"))[window])
-    stored = _open(folder, "inputs")[window]
+        return list(inputs[window])
     if spec.modality == "series":
-        return [_steps(row) for row in stored]
-    rows = [_cells(spec.columns, row) for row in stored]
-    for name, texts in _column_texts(folder, spec):
-        for row, text in zip(rows, texts[window], strict=True):
-            row[name] = text if row[name] is not None else None
+        return [_steps(row) for row in inputs[window]]
+    positions = np.arange(len(inputs))[window]
+    if not isinstance(inputs, ShardedRows):
+        return _table_rows(inputs, spec, positions)
+    rows: list[Any] = [None] * len(positions)
+    for shard, indices, within in inputs.places.pieces(positions):
+        with inputs.files.opened(shard) as folder:
+            for index, row in zip(indices, _table_rows(open_rows(folder, shard), spec, within), strict=True):
+                rows[index] = row
     return rows
 
 
-def _column_texts(folder: Path, spec: DataSpec) -> list[tuple[str, Texts]]:
-    """Open the columns of texts of a table, by name; they stand one after the other, each with all rows."""
+def _table_rows(inputs: InputRows, spec: DataSpec, positions: npt.NDArray[np.int64]) -> list[dict[str, Cell]]:
+    """Return rows of a table as objects by column; a column of texts holds its text where it is not missing."""
+    values, texts = (inputs.values, inputs.texts) if isinstance(inputs, TableRows) else (inputs, ())
+    rows = [_cells(spec.columns, row) for row in values[positions]]
     names = [column.name for column in spec.columns if column.type == "text"]
-    if not names:
-        return []
-    content, offsets, count = _open(folder, "column_texts"), _open(folder, "column_offsets"), len(_open(folder, "rows"))
-    return [(name, Texts(content, offsets[k * count : (k + 1) * count + 1])) for k, name in enumerate(names)]
+    for name, column in zip(names, texts, strict=True):
+        for row, text in zip(rows, column[positions], strict=True):
+            row[name] = text if row[name] is not None else None
+    return rows
 
 
 def _text(text: str) -> dict[str, Any]:

@@ -12,55 +12,27 @@ import torch
 from torch import Tensor
 
 from app.ml.data.chunks import each_block, rows_per_block
-from app.ml.data.words import cells_of
+from app.ml.data.stored_rows import (
+    WINDOW_SHARDS,
+    InputRows,
+    ShardedRows,
+    ShardFiles,
+    TextRows,
+    open_rows,
+    open_sharded,
+)
 from app.ml.interfaces import Batch, Encoding, Modality, Rows, Shape, StoredRows
 from app.ml.spec import SPLITS, DataSpec, Split
 
-COLUMN_TEXTS, OFFSETS = "column_texts.npy", "column_offsets.npy"
 _MAX_BYTES_TO_FIT = 64 << 20
 MAX_BYTES_IN_MEMORY = 1 << 30  # of all splits' encoded rows; above it every batch is encoded from the mapped file
-
-
-@dataclass(frozen=True, slots=True)
-class TextRows:
-    """Texts in one mapped file: UTF-8 bytes (total,) and where each begins, offsets (N + 1,)."""
-
-    content: Rows
-    offsets: Rows
-
-    def __len__(self) -> int:
-        return len(self.offsets) - 1
-
-    def __getitem__(self, chosen: Rows | slice) -> Rows:
-        """Texts by position, an object array (n,) of str."""
-        positions = np.arange(len(self))[chosen]
-        texts = np.empty(len(positions), dtype=object)
-        for index, position in enumerate(positions):
-            start, end = int(self.offsets[position]), int(self.offsets[position + 1])
-            texts[index] = self.content[start:end].tobytes().decode("utf-8")
-        return texts
-
-
-@dataclass(frozen=True, slots=True)
-class TableRows:
-    """Rows of a table with columns of texts: float64 (N, D), behind them the codes of each text's words, 128 a text."""
-
-    values: Rows
-    texts: tuple[TextRows, ...]
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-    def __getitem__(self, chosen: Rows | slice) -> Rows:
-        """Rows by position, (n, D + 128 T)."""
-        return np.concatenate([self.values[chosen], *(cells_of(text[chosen]) for text in self.texts)], axis=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Subset:
     """Some of the stored rows, at positions (n,), read from the file when they are indexed."""
 
-    rows: Rows | TextRows | TableRows
+    rows: InputRows | ShardedRows
     positions: Rows
 
     def __len__(self) -> int:
@@ -130,12 +102,30 @@ class OnDisk:
 
 
 @dataclass(frozen=True, slots=True)
+class ExampleShards:
+    """The shards that a split's rows are read from: their numbers (S), and the indices of the rows in each, (n,)."""
+
+    numbers: tuple[int, ...]
+    rows: tuple[Tensor, ...]
+    files: ShardFiles
+
+    @classmethod
+    def of(cls, inputs: ShardedRows, positions: Rows) -> "ExampleShards":
+        """Group the rows at positions (N,) by their shard."""
+        shards = inputs.places.shard_of(positions)
+        numbers, starts = np.unique(np.sort(shards), return_index=True)
+        by_shard = torch.from_numpy(np.argsort(shards, kind="stable"))
+        return cls(tuple(numbers.tolist()), by_shard.tensor_split(starts[1:].tolist()), inputs.files)
+
+
+@dataclass(frozen=True, slots=True)
 class Examples:
     """A split that can be trained on or measured: rows and labels, N of each."""
 
     inputs: RowSource
     targets: dict[str, Tensor]
     characters: Tensor | None = None  # int64 (V,): how many characters each code of a text stands for
+    shards: ExampleShards | None = None  # where rows are read from shards for every batch
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -158,22 +148,27 @@ class ArrayData:
     """A prepared dataset as its files hold it: inputs (N, ...), targets (N, T), split (N,)."""
 
     spec: DataSpec
-    inputs: Rows | TextRows | TableRows
+    inputs: InputRows | ShardedRows
     targets: Rows
     split: Rows
 
     @classmethod
-    def open(cls, folder: Path) -> "ArrayData":
-        """Map a canonical folder; only the labels and the split are read now."""
+    def open(cls, folder: Path, shards: ShardFiles | None = None) -> "ArrayData":
+        """Map a canonical folder; only the labels and the split are read now.
+
+        The files of its shards, if it has any, come from `shards`; None: they are in the folder, too.
+        """
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        inputs = _open_inputs(folder)
+        spec = DataSpec.model_validate(manifest["spec"])
+        split = np.load(folder / "split.npy", allow_pickle=False)
+        inputs = open_sharded(folder, split, spec.shards, shards) if spec.shards else open_rows(folder)
         target_file = folder / "targets.npy"
         no_targets = np.empty((len(inputs), 0))
         return cls(
-            spec=DataSpec.model_validate(manifest["spec"]),
+            spec=spec,
             inputs=inputs,
             targets=np.load(target_file, allow_pickle=False) if target_file.exists() else no_targets,
-            split=np.load(folder / "split.npy", allow_pickle=False),
+            split=split,
         )
 
     def with_classes(self, spec: DataSpec) -> "ArrayData":
@@ -215,15 +210,25 @@ class ArrayData:
         targets = {name: self.labels(name, positions).to(device) for name in (*labelled, *also)}
         counts = _characters(modality, device)
         row_bytes = (8 if modality.encoding.vocabulary else 4) * int(np.prod(modality.shape))
-        if sum(len(self.positions(name, labelled)) for name in SPLITS) * row_bytes > MAX_BYTES_IN_MEMORY:
-            return Examples(OnDisk(self, positions, modality, device), targets, counts)
+        sharded = isinstance(self.inputs, ShardedRows)
+        # Of a dataset in shards a small validation split is kept, as it is read again and again between train shards.
+        alone = sharded and split != "train"
+        rows = len(positions) if alone else sum(len(self.positions(name, labelled)) for name in SPLITS)
+        if rows * row_bytes > MAX_BYTES_IN_MEMORY:
+            shards = ExampleShards.of(self.inputs, positions) if isinstance(self.inputs, ShardedRows) else None
+            return Examples(OnDisk(self, positions, modality, device), targets, counts, shards)
         encoded = self.encoded(positions, modality).to(device)
         return Examples(InMemory(encoded, modality.encoding.vocabulary), targets, counts)
 
     def to_fit(self) -> StoredRows:
-        """The train rows that preprocessing learns from: all, but of texts some of 64 MiB together, evenly spread."""
+        """The train rows that preprocessing learns from: all, but of texts some of 64 MiB together, evenly spread.
+
+        Texts in shards are taken from a few shards, which are evenly spread.
+        """
         positions = self.positions("train")
-        if isinstance(self.inputs, TextRows):
+        if isinstance(self.inputs, ShardedRows) and self.spec.modality == "text":
+            positions = _texts_to_fit(self.inputs, positions)
+        elif isinstance(self.inputs, TextRows):
             sizes = self.inputs.offsets[positions + 1] - self.inputs.offsets[positions]
             positions = positions[:: max(1, math.ceil(int(sizes.sum()) / _MAX_BYTES_TO_FIT))]
         return Subset(self.inputs, positions)
@@ -252,19 +257,16 @@ def _characters(modality: Modality, device: torch.device) -> Tensor | None:
     return None if counts is None else torch.tensor(counts, device=device)
 
 
-def _open_inputs(folder: Path) -> Rows | TextRows | TableRows:
-    text = folder / "text.npy"
-    if text.exists():
-        content = np.load(text, mmap_mode="r", allow_pickle=False)
-        return TextRows(content, np.load(folder / "offsets.npy", allow_pickle=False))
-    inputs: Rows = np.load(folder / "inputs.npy", mmap_mode="r", allow_pickle=False)
-    if (folder / COLUMN_TEXTS).exists():
-        return TableRows(inputs, open_column_texts(folder, len(inputs)))
-    return inputs
-
-
-def open_column_texts(folder: Path, rows: int) -> tuple[TextRows, ...]:
-    """Map the columns of texts of a table of so many rows, one after the other."""
-    content, offsets = (np.load(folder / name, mmap_mode="r", allow_pickle=False) for name in (COLUMN_TEXTS, OFFSETS))
-    starts = range(0, len(offsets) - 1, rows)
-    return tuple(TextRows(content, offsets[start : start + rows + 1]) for start in starts)
+def _texts_to_fit(texts: ShardedRows, positions: Rows) -> Rows:
+    """Some of the texts at positions (N,), of near 64 MiB together: as many of each of a few shards, evenly spread."""
+    shards = texts.places.shard_of(positions)
+    numbers = np.unique(shards)
+    numbers = numbers[:: math.ceil(len(numbers) / WINDOW_SHARDS)]
+    chosen = []
+    for number in numbers.tolist():
+        with texts.files.opened(number) as folder:
+            rows = open_rows(folder, number)
+            assert isinstance(rows, TextRows)
+            share = math.ceil(len(numbers) * len(rows.content) / _MAX_BYTES_TO_FIT)
+        chosen.append(positions[shards == number][:: max(1, share)])
+    return np.sort(np.concatenate(chosen)) if chosen else positions

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from app.datasets.canonical.rows import inputs_of, preview
+from app.datasets.canonical.rows import inputs_of, open_inputs, preview
 from app.datasets.errors import Code
 from app.ml.data.arrays import ArrayData
 from app.ml.data.words import MAX_WORDS, cells_of, codes_of
@@ -66,7 +66,7 @@ def test_their_words_are_learned_from_with_the_other_columns(make: Preparer, tmp
     assert "words.npz" in names
     modality = read_bundle(tmp_path).manifest.modality
     assert isinstance(modality, TableModality)
-    rows = inputs_of(done.folder, done.spec, slice(0, 7))
+    rows = inputs_of(open_inputs(done.folder, done.spec), done.spec, slice(0, 7))
     stored = data.inputs[slice(0, 7)]
     assert np.array_equal(modality.decode(rows), stored, equal_nan=True), "predictions read rows as preparation does"
     assert torch.equal(modality.encode(stored), run.modality.encode(stored))
@@ -85,7 +85,7 @@ def test_several_texts_with_a_target_are_a_table(make: Preparer) -> None:
     del columns["hours"]
     done = make(csv_of(**columns), columns=TARGET)
     assert [column.type for column in done.spec.columns] == ["text", "text", "category"]
-    shown = inputs_of(done.folder, done.spec, slice(0, 5))
+    shown = inputs_of(open_inputs(done.folder, done.spec), done.spec, slice(0, 5))
     modality = TableModality.fit(opened(done).to_fit(), done.spec)
     assert np.array_equal(modality.decode(shown), opened(done).inputs[slice(0, 5)], equal_nan=True)
 
