@@ -140,6 +140,11 @@ class Settings(BaseSettings):
     upload_days: float = Field(
         default=1, gt=0, description="Days after its last change for which an upload in parts is kept."
     )
+    sources: list[Annotated[str, Field(pattern=r"^(s3://[^/]+|file:///)[^%?#@\\]*$")]] = Field(
+        default=[],
+        description="Prefixes under which any project may register files in place as datasets, such as "
+        '["s3://corpus/public", "file:///srv/data"]; by default none.',
+    )
     shard_bytes: int = Field(
         default=256 << 20,
         ge=1,

@@ -25,20 +25,25 @@ _MIN_PAUSE, _MAX_PAUSE = timedelta(milliseconds=100), timedelta(seconds=2)
 _MAX_RETRIES = 1_000_000  # unlimited: `retry_timeout` ends the retries
 
 
+def open_bucket(url: str, retry_seconds: float) -> S3Store:
+    """Return the bucket, or the prefix of one, that `AWS_...` variables lead to; requests are retried for so long."""
+    plain = os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
+    return S3Store.from_url(
+        url,
+        client_options={"allow_http": plain},
+        retry_config={
+            "max_retries": _MAX_RETRIES,
+            "retry_timeout": timedelta(seconds=retry_seconds),
+            "backoff": {"init_backoff": _MIN_PAUSE, "max_backoff": _MAX_PAUSE, "base": 2},
+        },
+    )
+
+
 class S3Artifacts:
     """Stores artifacts as objects below one prefix; `fetch` caches downloads. Retries requests for `retry_seconds`."""
 
     def __init__(self, url: str, cache: Path, retry_seconds: float) -> None:
-        plain = os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
-        self.store = S3Store.from_url(
-            url,
-            client_options={"allow_http": plain},
-            retry_config={
-                "max_retries": _MAX_RETRIES,
-                "retry_timeout": timedelta(seconds=retry_seconds),
-                "backoff": {"init_backoff": _MIN_PAUSE, "max_backoff": _MAX_PAUSE, "base": 2},
-            },
-        )
+        self.store = open_bucket(url, retry_seconds)
         self.cache = cache
 
     def put(self, key: str, source: Path, *, cached: bool = True) -> None:

@@ -59,10 +59,10 @@ _FORM["content"]["application/json"] = {"schema": DatasetRequest.model_json_sche
 async def create_dataset(
     request: Request, response: Response, principal: CanWrite, state: State, key: IdempotencyKey
 ) -> Dataset:
-    """Upload a dataset, in parts or whole. It is `preparing` until its job is done, then `ready` or `failed`."""
+    """Upload a dataset or register one in place. It is `preparing` until its job is done, then `ready` or `failed`."""
     if media_type(request) == "application/json":
         body = await receive_small(request)
-        dataset = await run_in_threadpool(service.create_from_upload, state, principal.project_id, key, body)
+        dataset = await run_in_threadpool(service.create_from_json, state, principal.project_id, key, body)
         response.headers["Location"] = dataset.links.self
         return dataset
     limit = await run_in_threadpool(upload_limit, state, principal.project_id)

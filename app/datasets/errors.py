@@ -8,6 +8,8 @@ from enum import StrEnum
 class Code(StrEnum):
     """Codes of all faults of a dataset; the values are part of the API."""
 
+    SOURCE_REFUSED = "source_refused"
+    SOURCE_CHANGED = "source_changed"
     EMPTY_DATASET = "empty_dataset"
     UNSUPPORTED_FORMAT = "unsupported_format"
     TOO_LARGE = "too_large"

@@ -1,8 +1,8 @@
 """Requests and answers of the datasets endpoints. Every field of an answer is present, null where empty."""
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from app.datasets.options import PrepareOptions
 from app.datasets.report import Leak, LeakCount
@@ -47,6 +47,14 @@ class DatasetLinks(BaseModel):
     job: str | None
 
 
+class DatasetSource(BaseModel):
+    """Where the files of a dataset are that is registered in place."""
+
+    url: str
+    files: int
+    bytes: int = Field(description="Bytes of all files.")
+
+
 class DatasetSummary(BaseModel):
     """A dataset as lists show it: without its columns, targets and decisions."""
 
@@ -57,7 +65,8 @@ class DatasetSummary(BaseModel):
     modality: str | None
     filename: str = Field(description="The client's name for the file; only displayed.")
     bytes: int
-    sha256: str = Field(description="SHA-256 of the uploaded file.")
+    sha256: str = Field(description="SHA-256 of the uploaded file, or of the listing of a source.")
+    source: DatasetSource | None = Field(None, description="Where it is registered in place; null: it was uploaded.")
     rows: dict[str, int] | None = Field(description="Rows in each split.")
     warnings: list[WarningItem] = Field([], description="What was lost or is doubtful; empty: nothing is known to be.")
     job: str | None = Field(description="The job that prepares it.")
@@ -86,12 +95,30 @@ class RowsPage(BaseModel):
 
 
 class DatasetRequest(PrepareOptions):
-    """A dataset from a file that has arrived in parts: the fields of the form as JSON, and the upload for the file."""
+    """A dataset from an upload in parts, or from files that stay where they are: the fields of the form as JSON."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"name": "flowers-in-parts", "upload": "upl_0"}]})
 
     name: str = Field(min_length=1, max_length=200, description="Name of the dataset.")
-    upload: str = Field(max_length=64, description="Id of the complete upload (POST /v1/uploads).")
+    upload: str | None = Field(
+        default=None,
+        max_length=64,
+        description="Id of the complete upload (POST /v1/uploads), unless there is a source.",
+    )
+    source: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=1000,
+        description="A file, or a folder of files, that stays where it is: s3://bucket/path or file:///path, under a "
+        "prefix that an operator allows (GRAFTWORK_SOURCES).",
+    )
+
+    @model_validator(mode="after")
+    def _is_one(self) -> Self:
+        if (self.upload is None) == (self.source is None):
+            msg = "give `upload`, the id of a complete upload, or `source`, where the files are, and not both"
+            raise ValueError(msg)
+        return self
 
 
 class VersionRequest(Frozen):

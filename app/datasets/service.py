@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,10 +11,11 @@ from unicodedata import normalize
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
-from app.artifacts import Blob, blob_key
+from app.artifacts import Blob, blob_key, put_blob
 from app.datasets import repository
 from app.datasets.access import find_dataset, not_ready, ready_spec
 from app.datasets.canonical.fingerprints import OWN_FILES
+from app.datasets.errors import DatasetError
 from app.datasets.limits import Limits
 from app.datasets.opening import link_dataset
 from app.datasets.options import PrepareOptions
@@ -27,7 +29,7 @@ from app.jobs.kinds.preparation import Preparation
 from app.jobs.queueing import enqueue
 from app.kit import strict_json
 from app.kit.forms import Form
-from app.kit.ids import is_id
+from app.kit.ids import is_id, new_id
 from app.kit.json_schema import Schema
 from app.kit.pages import Listing, Page, View, listing, summary_of
 from app.kit.streaming import display_name
@@ -55,12 +57,12 @@ def create(state: Services, project_id: str, key: str | None, form: Form) -> Dat
     return _prepared_once(state, project_id, key, request, name, options, lambda _: (blob, form.filename[:MAX_NAME]))
 
 
-def create_from_upload(state: Services, project_id: str, key: str | None, body: bytes) -> Dataset:
-    """Queue the preparation of a dataset from a file that has arrived in parts; `body` is a `DatasetRequest` as JSON.
+def create_from_json(state: Services, project_id: str, key: str | None, body: bytes) -> Dataset:
+    """Queue the preparation of a dataset from an upload in parts or in place; `body` is a `DatasetRequest` as JSON.
 
     Raises:
-        UnprocessableError: a field is wrong, or there is no such upload, or it is not complete.
-        UnsupportedMediaError: the file is of no known format.
+        UnprocessableError: a field is wrong, or there is no such upload or source, or it is not complete or allowed.
+        UnsupportedMediaError: the uploaded file is of no known format.
     """
     try:
         values = strict_json.loads(body)
@@ -68,14 +70,42 @@ def create_from_upload(state: Services, project_id: str, key: str | None, body: 
         raise UnprocessableError(str(error), errors=[ErrorItem(loc=["body"], msg=str(error))]) from None
     given = _checked(DatasetRequest, values, ["body"])
     name = check_name(given.name)
-    options = PrepareOptions.model_validate(given.model_dump(exclude={"name", "upload"}, exclude_unset=True))
+    options = PrepareOptions.model_validate(given.model_dump(exclude={"name", "upload", "source"}, exclude_unset=True))
+    request = fingerprint("datasets", given.model_dump_json(exclude_unset=True))
     with state.database.reading() as session:
         options = with_earlier_dataset(session, project_id, options)
-        blob, _ = source_of(session, project_id, given.upload)
+    if given.source is not None:
+        blob, source = register(state, given.source)
+        filename = display_name(source["url"])[:MAX_NAME]
+        return _prepared_once(state, project_id, key, request, name, options, lambda _: (blob, filename), source)
+    upload = given.upload or ""
+    with state.database.reading() as session:
+        blob, _ = source_of(session, project_id, upload)
     check_source(state.artifacts.fetch(blob_key(blob.sha256)), _check_format)
-    request = fingerprint("datasets", given.model_dump_json(exclude_unset=True))
-    source = partial(source_of, project_id=project_id, upload_id=given.upload)  # once more: it may be gone by then
-    return _prepared_once(state, project_id, key, request, name, options, source)
+    uploaded = partial(source_of, project_id=project_id, upload_id=upload)  # once more: it may be gone by then
+    return _prepared_once(state, project_id, key, request, name, options, uploaded)
+
+
+def register(state: Services, url: str) -> tuple[Blob, dict[str, Any]]:
+    """Store the listing of a source; return it, and the source as its row has it.
+
+    Raises:
+        UnprocessableError: the source is not allowed, not there or too large.
+        UnavailableError: the bucket does not answer.
+    """
+    from app.datasets.registered.sources import list_source  # noqa: PLC0415 - needed for sources alone
+
+    try:
+        listing = list_source(url, state.settings)
+    except DatasetError as error:
+        items = [ErrorItem(loc=["body", *fault.loc], msg=fault.msg, row=fault.row) for fault in error.errors]
+        raise UnprocessableError(error.message, code=error.code, errors=items) from None
+    path = scratch_folder(state) / new_id("listing")
+    try:
+        path.write_text(listing.model_dump_json(), encoding="utf-8")
+        return put_blob(state.artifacts, path), {"url": url, "files": len(listing.files), "bytes": listing.bytes}
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def _prepared_once(
@@ -86,31 +116,33 @@ def _prepared_once(
     name: str,
     options: PrepareOptions,
     source_of: Callable[[Session], tuple[Blob, str]],
+    registered: dict[str, Any] | None = None,
 ) -> Dataset:
-    """Queue the preparation once for a key; `source_of` gives the stored file and its name."""
+    """Queue the preparation once for a key; `source_of` gives the stored file, or listing, and its name."""
 
     def prepare(session: Session) -> Dataset:
-        source, filename = source_of(session)
-        return queue_preparation(
-            session, state.queue, project_id, name=name, filename=filename, options=options, source=source
-        )
+        stored, filename = source_of(session)
+        new = NewDataset(name, filename, options, stored, registered)
+        return queue_preparation(session, state.queue, project_id, new)
 
     return state.database.transact(
         lambda session: once(session, project_id, key, request, partial(prepare, session), Dataset)
     )
 
 
-def queue_preparation(
-    session: Session,
-    queue: JobQueue,
-    project_id: str,
-    *,
-    name: str,
-    filename: str,
-    options: PrepareOptions,
-    source: Blob,
-) -> Dataset:
-    """Add a dataset and the job that prepares it from a stored source.
+@dataclass(frozen=True, slots=True)
+class NewDataset:
+    """A dataset to be prepared from a stored file, or from a `source` in place whose listing is stored."""
+
+    name: str
+    filename: str
+    options: PrepareOptions
+    stored: Blob
+    source: dict[str, Any] | None = None
+
+
+def queue_preparation(session: Session, queue: JobQueue, project_id: str, dataset: NewDataset) -> Dataset:
+    """Add a dataset and the job that prepares it.
 
     Raises:
         QuotaError: the project has used up its quota, or would exceed it.
@@ -119,11 +151,12 @@ def queue_preparation(
     row = repository.add(
         session,
         project_id=project_id,
-        name=name,
-        filename=filename,
-        options=options.model_dump(mode="json"),
-        source_sha256=source.sha256,
-        source_bytes=source.bytes,
+        name=dataset.name,
+        filename=dataset.filename,
+        options=dataset.options.model_dump(mode="json"),
+        source_sha256=dataset.stored.sha256,
+        source_bytes=dataset.stored.bytes,
+        source=dataset.source,
     )
     columns = Preparation(dataset=row.id).resolve(session, project_id)
     row.job_id = enqueue(session, queue, project_id, columns).id
@@ -294,6 +327,7 @@ def to_answer(row: DatasetRow) -> Dataset:
         filename=row.filename,
         bytes=row.source_bytes,
         sha256=row.source_sha256,
+        source=row.source,
         rows=spec.get("rows"),
         targets=spec.get("targets"),
         columns=spec["columns"] if spec.get("modality") in {"table", "series"} else None,

@@ -15,6 +15,7 @@ from app.datasets.report import LeakReport
 from app.datasets.repository import DatasetRow
 from app.datasets.schemas import Dataset, Leaks, VersionRequest
 from app.datasets.service import (
+    NewDataset,
     check_name,
     check_options,
     prepared_files,
@@ -48,10 +49,8 @@ def create_version(
     changes = body.options.model_dump(mode="json", exclude_unset=True)
     options = check_options({**row.options, **_kept_splits(row, changes), **changes}, ["body", "options"])
     options = with_earlier_dataset(session, project_id, options)
-    source = Blob(sha256=row.source_sha256, bytes=row.source_bytes)
-    return queue_preparation(
-        session, queue, project_id, name=name, filename=row.filename, options=options, source=source
-    )
+    stored = Blob(sha256=row.source_sha256, bytes=row.source_bytes)
+    return queue_preparation(session, queue, project_id, NewDataset(name, row.filename, options, stored, row.source))
 
 
 def _kept_splits(row: DatasetRow, changes: Mapping[str, Any]) -> dict[str, Any]:

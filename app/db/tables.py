@@ -56,6 +56,7 @@ class DatasetRow(Base):
     options: Mapped[dict[str, Any]]
     source_sha256: Mapped[str] = mapped_column(String(64))
     source_bytes: Mapped[int]
+    source: Mapped[dict[str, Any] | None]  # of one that is registered in place, whose stored source is a listing
     job_id: Mapped[str | None] = mapped_column(Id)
     spec: Mapped[dict[str, Any] | None]
     files: Mapped[dict[str, Any] | None]

@@ -10,6 +10,7 @@ from app.artifacts import fetch_blob
 from app.batch_predictions.row_files import Expected, Opening, open_rows
 from app.datasets.errors import Code, DatasetError, RowError
 from app.datasets.options import PrepareOptions, SeriesOptions
+from app.datasets.registered.sources import fetch_stored
 from app.datasets.report import Notes
 from app.datasets.repository import DatasetRow
 from app.jobs import lease as leases
@@ -92,7 +93,7 @@ def _columns_to_copy(context: JobContext, dataset: DatasetRow, modality: Modalit
     scratch.mkdir()
     names = (*(column.name for column in spec.columns), *spec.input_names)
     expected = Expected(spec.modality, inputs=names, left_out=spec.left_out, encoding=options.encoding)
-    path = fetch_blob(context.attempt.artifacts, dataset.source_sha256)
+    path = fetch_stored(context.attempt.artifacts, dataset, context.settings, scratch)
     try:
         file = open_rows(path, Opening(scratch, expected, Notes(), context.stop_if_draining, dataset.filename))
     except DatasetError:

@@ -16,6 +16,7 @@ from app.datasets.frames.digests import digest_labels
 from app.datasets.limits import Limits
 from app.datasets.options import PrepareOptions
 from app.datasets.preparation import Prepared, prepare
+from app.datasets.registered.sources import fetch_stored
 from app.datasets.repository import DatasetRow
 from app.datasets.splits.earlier import EarlierDataset
 from app.jobs import lease as leases
@@ -31,7 +32,6 @@ def run(context: JobContext) -> None:
     """Prepare the job's dataset; a user's fault is recorded row by row in the dataset, too."""
     attempt, dataset_id = context.attempt, context.job.dataset_id
     dataset = attempt.commit_with_retry(lambda session: repository.get(session, dataset_id))
-    source = fetch_blob(attempt.artifacts, dataset.source_sha256)
     options = PrepareOptions.model_validate(dataset.options)
     attempt.enter("running", "reading", "Preparing the dataset.")
     out = context.folder / "canonical"
@@ -39,6 +39,7 @@ def run(context: JobContext) -> None:
     settings = context.settings
     limits = Limits(canonical_bytes=settings.max_prepared_bytes, shard_bytes=settings.shard_bytes)
     try:
+        source = fetch_stored(attempt.artifacts, dataset, settings, context.folder)
         earlier = _earlier(attempt, dataset, options)
         prepared = prepare(source, dataset.filename, options, out, limits, _Progress(context), earlier)
     except DatasetError as error:

@@ -17,7 +17,7 @@ from PIL import Image
 
 import graftwork as package
 from app.dependencies import Services
-from graftwork import AsyncGraftwork, Graftwork, JobFailedError, answers, uploads
+from graftwork import AsyncGraftwork, Graftwork, JobFailedError, UnprocessableError, answers, uploads
 from tests.support.blocking import BlockingGraftwork
 from tests.support.live import served
 from tests.support.models import add_model
@@ -51,6 +51,14 @@ def graftwork(request: pytest.FixtureRequest, url: str, key: str) -> Iterator[An
     kind: Callable[..., Any] = Graftwork if request.param == "sync" else BlockingGraftwork
     with kind(url, key) as graftwork:
         yield graftwork
+
+
+def test_a_url_is_registered_in_place(graftwork: Any, services: Services, tmp_path: Path) -> None:
+    with pytest.raises(UnprocessableError, match="GRAFTWORK_SOURCES"):
+        graftwork.datasets.create(f"file://{tmp_path}/sizes.csv", name="sizes")
+    assert not services.settings.sources
+    with pytest.raises(FileNotFoundError):
+        graftwork.datasets.create(str(tmp_path / "sizes.csv"), name="sizes")
 
 
 @pytest.mark.usefixtures("worker")

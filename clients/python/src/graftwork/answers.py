@@ -358,6 +358,15 @@ class Job(Answer):
     metrics: dict[str, Any] | None
 
 
+class DatasetSource(Answer):
+    """Where the files of a dataset are that is registered in place."""
+
+    url: str
+    files: int
+    bytes: int
+    """Bytes of all files."""
+
+
 class ErrorItem(Answer):
     """A place in the request or a row of a file, and what is wrong there."""
 
@@ -424,7 +433,9 @@ class Dataset(Answer):
     """The client's name for the file; only displayed."""
     bytes: int
     sha256: str
-    """SHA-256 of the uploaded file."""
+    """SHA-256 of the uploaded file, or of the listing of a source."""
+    source: DatasetSource | None
+    """Where it is registered in place; null: it was uploaded."""
     rows: dict[str, int] | None
     """Rows in each split."""
     warnings: list[WarningItem]
@@ -454,7 +465,9 @@ class DatasetSummary(Answer):
     """The client's name for the file; only displayed."""
     bytes: int
     sha256: str
-    """SHA-256 of the uploaded file."""
+    """SHA-256 of the uploaded file, or of the listing of a source."""
+    source: DatasetSource | None
+    """Where it is registered in place; null: it was uploaded."""
     rows: dict[str, int] | None
     """Rows in each split."""
     warnings: list[WarningItem]

@@ -181,7 +181,7 @@ class Text(TypedDict, total=False):
 
 
 class DatasetRequest(TypedDict, total=False):
-    """A dataset from a file that has arrived in parts: the fields of the form as JSON, and the upload for the file."""
+    """A dataset from an upload in parts, or from files that stay where they are: the fields of the form as JSON."""
 
     modality: Literal["image", "table", "text", "series"] | None
     """Kind of data; a file of another kind is refused. Null: by its content."""
@@ -266,8 +266,10 @@ class DatasetRequest(TypedDict, total=False):
     """A prepared dataset, by id or name: rows that it contains keep their splits; null: none, or for a version the dataset that it is made from."""
     name: Required[str]
     """Name of the dataset."""
-    upload: Required[str]
-    """Id of the complete upload (POST /v1/uploads)."""
+    upload: str | None
+    """Id of the complete upload (POST /v1/uploads), unless there is a source."""
+    source: str | None
+    """A file, or a folder of files, that stays where it is: s3://bucket/path or file:///path, under a prefix that an operator allows (GRAFTWORK_SOURCES)."""
 
 
 class Noise(TypedDict, total=False):

@@ -34,13 +34,17 @@ class AsyncDatasets:
 
         `options` are the form's fields, such as `columns={"age": "input"}`; None leaves one out. With `wait`, returns
         once the dataset is `ready`. A large file is sent in parts: after a break the same call sends the rest. A
-        complete upload may stand for the file.
+        complete upload may stand for the file, and so may s3://bucket/path or file:///path on the server, where the
+        service lets files be registered in place.
 
         Raises:
             DatasetFailedError: its preparation failed.
         """
         fields = {name: value for name, value in {"name": name, **options}.items() if value is not None}
-        if not isinstance(source, answers.Upload):
+        if isinstance(source, str) and source.startswith(("s3://", "file://")):
+            body = {**fields, "source": source}
+            dataset = await self._transport.create(answers.Dataset, "POST /v1/datasets", json=body)
+        elif not isinstance(source, answers.Upload):
             with open_source(source, filename) as (file, file_name):
                 if is_large(file):
                     source = await self._uploads.send(file, filename=file_name)
