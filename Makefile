@@ -77,6 +77,7 @@ bench: $(STAMP) ## Time training, probing, starting and each lever against their
 	$(BIN)/python -m bench.claims
 	$(BIN)/python -m bench.solvers
 	$(BIN)/python -m bench.shards
+	$(BIN)/python -m bench.preparation
 	$(BIN)/python -m bench.serving --peers $(PEERS)
 	$(BIN)/python -m bench.serving.heads
 	$(BIN)/python -m bench.serving.health

@@ -27,6 +27,7 @@ from app.datasets.soundness import warn_of_classes, warn_of_rows
 from app.datasets.splits.assignment import are_usual, assign_splits
 from app.datasets.splits.earlier import EarlierDataset
 from app.datasets.splits.leakage import leaks_between_splits
+from app.kit.parts import Processes
 from app.ml.data.stored_rows import INPUT_FILES, WINDOW_SHARDS
 from app.ml.spec import SPLITS, DataSpec, Split
 
@@ -49,24 +50,26 @@ def prepare(
     limits: Limits,
     progress: Progress,
     earlier: EarlierDataset | None = None,
+    processes: int = 1,
 ) -> Prepared:
     """Turn the file `source` into the canonical form in the empty folder `out`.
 
     The format is known by the content; `filename` is the user's name for the file and only put into the report.
     `progress` is called with fractions of 0 .. 1 and may raise to stop the work. Rows in `earlier` keep their splits.
+    Images, digests and sketches of much data are worked on by several `processes`, whose number changes no byte.
 
     Raises:
         DatasetError: the file or the options are at fault; nothing usable is left in `out`.
     """
     notes = Notes()
-    with TemporaryDirectory(dir=out, prefix=".work-") as folder:
-        context = Context(Path(folder), options, limits, notes, progress)
+    with TemporaryDirectory(dir=out, prefix=".work-") as folder, Processes(processes) as helpers:
+        context = Context(Path(folder), options, limits, notes, progress, helpers)
         progress(0.0, "reading")
         loaded = read(source, context)
         progress(0.5, "finding out what each column holds")
         frame = encode_columns(loaded, context)
         progress(0.7, "cleaning")
-        state = CleaningState(frame, loaded, notes, context.scratch, limits.removals_listed)
+        state = CleaningState(frame, loaded, notes, context.scratch, limits.removals_listed, helpers)
         steps = clean_rows(state, options.cleaning, duplicates=options.duplicates, unlabelled=options.unlabelled)
         frame = finish_targets(_kept_rows(state), notes)
         digests = state.digests()[state.keep]

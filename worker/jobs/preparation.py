@@ -1,6 +1,7 @@
 """A dataset's preparation: the uploaded file becomes the canonical form and a report."""
 
 import json
+import os
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -21,6 +22,7 @@ from app.datasets.repository import DatasetRow
 from app.datasets.splits.earlier import EarlierDataset
 from app.jobs import lease as leases
 from app.ml.spec import DataSpec
+from app.settings import Settings
 from worker.attempt.attempt import Attempt
 from worker.attempt.context import JobContext
 
@@ -41,11 +43,17 @@ def run(context: JobContext) -> None:
     try:
         source = fetch_stored(attempt.artifacts, dataset, settings, context.folder)
         earlier = _earlier(attempt, dataset, options)
-        prepared = prepare(source, dataset.filename, options, out, limits, _Progress(context), earlier)
+        progress, processes = _Progress(context), _processes(settings)
+        prepared = prepare(source, dataset.filename, options, out, limits, progress, earlier, processes)
     except DatasetError as error:
         _record(attempt, dataset.id, error)
         raise
     _publish(attempt, dataset.id, prepared, out)
+
+
+def _processes(settings: Settings) -> int:
+    """Return how many processes may work on parts: as many as the trainer may use cores."""
+    return settings.threads or len(os.sched_getaffinity(0))
 
 
 def _earlier(attempt: Attempt, dataset: DatasetRow, options: PrepareOptions) -> EarlierDataset | None:

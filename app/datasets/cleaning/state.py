@@ -1,8 +1,9 @@
 """The state of a cleaning, on which its steps work: the rows, which of them are kept, and the report so far."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from app.datasets.frames import Bools, Bytes, Floats, Frame, Inputs, Ints, Loaded
-from app.datasets.frames.chunks import CHUNK_BYTES, row_chunks
+from app.datasets.frames.chunks import CHUNK_BYTES, row_chunks, work_in_parts
 from app.datasets.frames.digests import Digests, digest_rows
+from app.datasets.frames.texts import Texts
 from app.datasets.likeness import Pairs, Sketches, sketch, within
 from app.datasets.report import Notes, Reason, Removal, StepReport, Unit
+from app.kit.parts import Processes
 
 MAX_EXAMPLES = 5
 
@@ -30,6 +33,7 @@ class CleaningState:
     notes: Notes
     folder: Path
     max_listed: int
+    processes: Processes = field(default_factory=Processes)
     keep: Bools = field(init=False)
     split: Bytes | None = None
     removals: list[Removal] = field(default_factory=list)
@@ -83,7 +87,7 @@ class CleaningState:
     def digests(self) -> Digests:
         """Return the digests of all rows' inputs, (N, 2)."""
         if self._digests is None:
-            self._digests = digest_rows(self.frame.inputs, self.frame.columns)
+            self._digests = self._in_parts(partial(digest_rows, columns=self.frame.columns))
         return self._digests
 
     def rounded_digests(self) -> Digests:
@@ -93,7 +97,7 @@ class CleaningState:
     def sketches(self) -> Sketches:
         """Return the sketches of all rows' inputs, (N, K)."""
         if self._sketches is None:
-            self._sketches = sketch(self.frame.inputs, self.frame.columns)
+            self._sketches = self._in_parts(partial(sketch, columns=self.frame.columns))
         return self._sketches
 
     def near_pairs(self) -> Pairs:
@@ -130,6 +134,11 @@ class CleaningState:
         width = max(1, CHUNK_BYTES // max(1, 8 * len(positions)))
         for start in range(0, matrix.shape[1], width):
             yield start, np.array(matrix[positions, start : start + width], dtype=np.float64, order="F")
+
+    def _in_parts(self, work: Callable[[Any], npt.NDArray[Any]]) -> npt.NDArray[Any]:
+        """Return what `work` makes of each row's inputs, (N, K); texts are not cut."""
+        inputs = self.frame.inputs
+        return work(inputs) if isinstance(inputs, Texts) else work_in_parts(work, inputs, self.processes)
 
     def _forget_fingerprints(self) -> None:
         self._digests = self._sketches = self._near_pairs = None

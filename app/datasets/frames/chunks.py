@@ -1,11 +1,17 @@
 """Arrays larger than memory are worked through in chunks of rows of bounded size."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
+from app.kit.parts import Processes
+
 CHUNK_BYTES = 32 << 20
+SMALL_CHUNK_BYTES = 1 << 20  # fits the cache of a processor
+_PART_BYTES = 16 << 20
+_MIN_BYTES = 64 << 20  # of fewer, starting processes would cost more than they save
 
 
 def row_chunks(array: npt.NDArray[Any], max_bytes: int = CHUNK_BYTES) -> Iterator[slice]:
@@ -16,3 +22,18 @@ def row_chunks(array: npt.NDArray[Any], max_bytes: int = CHUNK_BYTES) -> Iterato
     rows = max(1, max_bytes // max(1, array[:1].nbytes))
     for start in range(0, len(array), rows):
         yield slice(start, min(start + rows, len(array)))
+
+
+def work_in_parts(
+    work: Callable[[npt.NDArray[Any]], npt.NDArray[Any]], rows: npt.NDArray[Any], processes: Processes
+) -> npt.NDArray[Any]:
+    """Return what `work` makes of rows (N, ...), (N, K), each row by itself; many are worked on in parts.
+
+    Parts hold whole small chunks, so that the same rows are summed up together whatever the number of processes.
+    """
+    if processes.count <= 1 or rows.nbytes < _MIN_BYTES:
+        return work(rows)
+    small = max(1, SMALL_CHUNK_BYTES // max(1, rows[:1].nbytes))
+    size = small * max(1, _PART_BYTES // (small * max(1, rows[:1].nbytes)))
+    parts = (np.ascontiguousarray(rows[start : start + size]) for start in range(0, len(rows), size))
+    return np.concatenate(list(processes.map(work, parts)))

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from app.datasets.frames.chunks import row_chunks
+from app.datasets.frames.chunks import SMALL_CHUNK_BYTES, row_chunks
 from app.datasets.likeness.pairs import Ints, Pairs, neighbours
 
 SIDE = 16
@@ -22,7 +22,6 @@ MIN_NORM = 4.0 * SIDE  # the norm of a thumbnail that varies by 4 levels
 BANDS = 4
 BLOCKS = 4
 CHUNK_PAIRS = 1 << 12
-CHUNK_BYTES = 1 << 20  # fits the cache of a processor
 SIMILARITY = 0.99
 # Four ways to compare one half of the 16 blocks with the other: columns of a Hadamard matrix, (16, 4).
 CONTRASTS = np.array([[(-1) ** (i & j).bit_count() for j in (1, 2, 4, 8)] for i in range(16)], np.float32)
@@ -34,7 +33,7 @@ Bools: TypeAlias = npt.NDArray[np.bool_]
 def sketch(inputs: npt.NDArray[np.uint8]) -> Sketches:
     """Return the gray thumbnails (256 bytes) and channel means (8 bytes) of images uint8 (N, H, W, C), (N, 33)."""
     rows, columns = _area_weights(inputs.shape[1], SIDE), _area_weights(inputs.shape[2], SIDE)
-    sketches = [_sketch_bytes(inputs[chunk], rows, columns) for chunk in row_chunks(inputs, CHUNK_BYTES)]
+    sketches = [_sketch_bytes(inputs[chunk], rows, columns) for chunk in row_chunks(inputs, SMALL_CHUNK_BYTES)]
     return np.concatenate(sketches).view(np.uint64) if sketches else np.empty((0, 33), np.uint64)
 
 

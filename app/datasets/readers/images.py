@@ -3,9 +3,12 @@
 Names of members only give labels; no file is written under them. Rows are numbered by the sorted names of the images.
 """
 
+import itertools
 import statistics
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +17,7 @@ from app.datasets.context import Context
 from app.datasets.errors import Code, DatasetError, RowError
 from app.datasets.frames import Bytes, Ints, Loaded
 from app.datasets.frames.chunks import row_chunks
+from app.datasets.limits import Limits
 from app.datasets.options import ImageOptions
 from app.datasets.readers.archive import open_archive, read_member
 from app.datasets.readers.backgrounds import choose_background
@@ -28,8 +32,11 @@ from app.datasets.readers.label_tables import read_labels
 from app.datasets.readers.pixels import CorruptImageError, Drawing, HugeImageError, ImageInfo, decode, read_info
 from app.datasets.readers.ranges import DeepPixels, warn_of_dark
 from app.datasets.report import Notes, Removal
+from app.kit.parts import Processes
 from app.ml.spec import Resize, WarningCode
 
+_PART_IMAGES, _PART_BYTES = 64, 16 << 20
+_MIN_PIXELS = 32 << 20  # of fewer, starting processes would cost more than they save
 MAX_MEDIAN_SIDE = 128
 MAX_ROW_ERRORS = 20
 MAX_DARK = 127
@@ -170,17 +177,46 @@ def _decode_all(
         )
         raise DatasetError(Code.TOO_LARGE, message)
     out = np.lib.format.open_memmap(context.scratch / "images.npy", mode="w+", dtype=np.uint8, shape=shape)
+    pixels = sum(image.info.height * image.info.width for image in images)
+    processes = context.processes if pixels >= _MIN_PIXELS else Processes()
+    work = partial(_decode_part, drawing=drawing, limits=context.limits)
+    decoded = itertools.chain.from_iterable(processes.map(work, _parts(archive, images, shape, context.limits)))
     rows: list[int] = []
-    for image in images:
-        data = read_member(archive, image.entry, context.limits.member_bytes)
-        try:
-            out[len(rows)] = decode(data, drawing, context.limits)
+    for image, result in zip(images, decoded, strict=True):
+        if isinstance(result, CorruptImageError):
+            corrupt.append(_corrupt(image.row, image.entry, result))
+        else:
+            out[len(rows)] = result
             rows.append(image.row)
-        except CorruptImageError as error:
-            corrupt.append(_corrupt(image.row, image.entry, error))
         if image.row % 256 == 0:
             context.progress(0.2 + 0.3 * len(rows) / len(images), f"{len(rows)} images decoded")
     return out[: len(rows)], np.array(rows, dtype=np.int64)
+
+
+def _parts(
+    archive: zipfile.ZipFile, images: list[_Member], shape: tuple[int, ...], limits: Limits
+) -> Iterator[list[bytes]]:
+    """Yield the files of the images in order, some at a time: few enough for their bytes, and pixels, to fit."""
+    most = max(1, min(_PART_IMAGES, _PART_BYTES // int(np.prod(shape[1:]))))
+    part: list[bytes] = []
+    for image in images:
+        part.append(read_member(archive, image.entry, limits.member_bytes))
+        if len(part) == most or sum(map(len, part)) >= _PART_BYTES:
+            yield part
+            part = []
+    if part:
+        yield part
+
+
+def _decode_part(files: list[bytes], drawing: Drawing, limits: Limits) -> list[Bytes | CorruptImageError]:
+    """Decode some images, uint8 (H, W, C) each; in place of one that cannot be decoded stands why."""
+    results: list[Bytes | CorruptImageError] = []
+    for data in files:
+        try:
+            results.append(decode(data, drawing, limits))
+        except CorruptImageError as error:
+            results.append(CorruptImageError(*error.args))
+    return results
 
 
 def _warn_of_dark(inputs: Bytes, notes: Notes) -> None:

@@ -1,0 +1,116 @@
+"""Preparations by one process and by several: `python -m bench.preparation`.
+
+    images  a zip of JPEG files of 640 x 480, resized to 96 x 96
+    table   columns of numbers and of categories, as Parquet
+
+Both sides take turns, and their files must be the same to the byte. Besides the ratio by the wall, from which all
+takes that runs beside them, stands that of CPU seconds: those of one process alone / those that the longer of two
+chains takes, this process or an equal share of all work on every core. That is what idle cores would give.
+"""
+
+import argparse
+import hashlib
+import io
+import os
+import resource
+import statistics
+import tempfile
+import time
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from app.datasets.limits import Limits
+from app.datasets.options import PrepareOptions
+from app.datasets.preparation import prepare
+
+
+def write_images(path: Path, count: int) -> None:
+    """Write a zip of smooth pictures of two classes."""
+    random = np.random.default_rng(0)
+    with zipfile.ZipFile(path, "w") as archive:
+        for number in range(count):
+            coarse = Image.fromarray(random.integers(0, 256, (24, 32, 3), dtype=np.uint8))
+            buffer = io.BytesIO()
+            coarse.resize((640, 480)).save(buffer, format="JPEG", quality=90)
+            archive.writestr(f"{'ab'[number % 2]}/{number}.jpg", buffer.getvalue())
+
+
+def write_table(path: Path, rows: int) -> None:
+    """Write 40 columns of numbers, one of categories, and a target."""
+    random = np.random.default_rng(0)
+    columns = {f"c{number}": random.normal(size=rows) for number in range(40)}
+    kinds = np.array(["red", "green", "blue"])[random.integers(0, 3, rows)]
+    pq.write_table(pa.table({**columns, "kind": kinds, "label": random.integers(0, 2, rows).astype(str)}), path)
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Seconds by the wall, and CPU seconds of this process and of those that it started."""
+
+    wall: float
+    own: float
+    others: float
+
+    @classmethod
+    def now(cls) -> "Cost":
+        """What was used until now."""
+        children = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return cls(time.perf_counter(), time.process_time(), children.ru_utime + children.ru_stime)
+
+    def since(self, start: "Cost") -> "Cost":
+        """What was used since `start`."""
+        return Cost(self.wall - start.wall, self.own - start.own, self.others - start.others)
+
+    def chain(self, processes: int) -> float:
+        """CPU seconds one after the other at least, on so many idle cores."""
+        return max(self.own, (self.own + self.others) / processes)
+
+
+def prepared(source: Path, options: PrepareOptions, processes: int) -> tuple[Cost, dict[str, str]]:
+    """Prepare a file; return what it cost, and the digest of each file that it became."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder)
+        started_at = Cost.now()
+        prepare(source, source.name, options, out, Limits(), lambda _fraction, _phase: None, None, processes)
+        cost = Cost.now().since(started_at)
+        return cost, {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in out.iterdir()}
+
+
+def compare(name: str, source: Path, options: PrepareOptions, processes: int, pairs: int) -> None:
+    """Print how much faster several processes are."""
+    costs: list[tuple[Cost, Cost]] = []
+    for _ in range(pairs):
+        (alone, expected), (together, files) = prepared(source, options, 1), prepared(source, options, processes)
+        assert files == expected, "the number of processes has changed what was prepared"
+        costs.append((alone, together))
+    wall = statistics.median(alone.wall / together.wall for alone, together in costs)
+    cpu = statistics.median(alone.own / together.chain(processes) for alone, together in costs)
+    print(f"{name}: {processes} processes are {wall:.2f} x as fast by the wall, {cpu:.2f} x by CPU seconds", flush=True)
+
+
+def main() -> None:
+    """Print the ratio of each kind of data."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--images", type=int, default=2000)
+    parser.add_argument("--rows", type=int, default=300_000)
+    parser.add_argument("--pairs", type=int, default=3)
+    parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)))
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        images, table = Path(folder) / "images.zip", Path(folder) / "table.parquet"
+        write_images(images, arguments.images)
+        small = PrepareOptions.model_validate({"image": {"height": 96, "width": 96}})
+        compare("images", images, small, arguments.processes, arguments.pairs)
+        write_table(table, arguments.rows)
+        options = PrepareOptions.model_validate({"columns": {"label": "target"}})
+        compare("table", table, options, arguments.processes, arguments.pairs)
+
+
+if __name__ == "__main__":
+    main()
