@@ -75,6 +75,7 @@ bench: $(STAMP) ## Time training, probing, starting and each lever against their
 	$(BIN)/python -m bench.parallel
 	$(BIN)/python -m bench.jobs
 	$(BIN)/python -m bench.claims
+	$(BIN)/python -m bench.scale --factor 0.05
 	$(BIN)/python -m bench.solvers
 	$(BIN)/python -m bench.shards
 	$(BIN)/python -m bench.preparation

@@ -17,6 +17,7 @@ from app.db.session import Database
 from app.dependencies import Services
 from app.estimates.endpoints import router as estimates
 from app.heads.endpoints import router as heads
+from app.history.keeper import Keeper
 from app.jobs.endpoints import events_router as events
 from app.jobs.endpoints import router as jobs
 from app.jobs.stream import Streams
@@ -138,10 +139,12 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     to_thread.current_default_thread_limiter().total_tokens = 2 * settings.max_requests + settings.max_streams
     sweeper = Sweeper(services.database, services.queue, services.settings)
     collector = Collector(services.database, services.artifacts, services.settings)
+    keeper = Keeper(services.database, settings)
     preloading = Preloading(services)
     deliverer = Deliverer(services.database, settings, services.metrics)
     sweeper.start()
     collector.start()
+    keeper.start()
     preloading.start()
     writer = MlflowWriter(services.database, settings)
     deliverer.start()
@@ -153,6 +156,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     services.shadows.stop()
     app.state.key_usage.stop()
     preloading.stop()
+    keeper.stop()
     collector.stop()
     sweeper.stop()
     services.database.close()

@@ -1,7 +1,8 @@
 """Metrics for an operator's Prometheus.
 
-Each scrape queries the database for the metrics of jobs, so that every API process answers the same; requests and
-failed rings and warnings of answers are counted by the process that is scraped.
+Each scrape queries the database for the metrics of jobs, so that every API process answers the same, and reads no more
+of it than what lives: totals of what ended are kept (`app.history`). Requests and failed rings and warnings of answers
+are counted by the process that is scraped.
 """
 
 import threading
@@ -18,6 +19,7 @@ from sqlalchemy.orm import Session
 
 from app.db.session import Database
 from app.estimates import repository as estimates
+from app.history import repository as history
 from app.jobs import lease, repository, workers
 from app.queue import JobQueue
 from app.webhooks import repository as webhooks
@@ -90,8 +92,8 @@ class _Warnings(Collector):
         with self._lock:
             totals = Counter(self._answered)
         with self._database.reading() as session:
-            totals.update(repository.count_warnings(session))
-        help_text = "Warnings of jobs, preparations among them, and of the answers of this process."
+            totals.update(history.read_total(session, history.WARNINGS))
+        help_text = "Warnings of ended jobs, preparations among them, and of the answers of this process."
         family = CounterMetricFamily("graftwork_warnings", help_text, labels=("code",))
         for code, number in sorted(totals.items()):
             family.add_metric((code,), number)
@@ -110,9 +112,9 @@ class _Webhooks(Collector):
 
     def collect(self) -> Iterator[Metric]:
         with self._database.reading() as session:
-            counts = {"pending": 0, "delivered": 0, "dead": 0, **dict(webhooks.counts(session))}
+            counts = webhooks.counts(session)
             waited = webhooks.longest_wait(session)
-        help_text = "Deliveries of webhooks that are kept, by status; dead ones were given up."
+        help_text = f"Deliveries of webhooks that are kept, by status, {webhooks.MAX_COUNTED} at most; dead: given up."
         deliveries = GaugeMetricFamily("graftwork_webhook_deliveries", help_text, labels=("status",))
         for status, number in counts.items():
             deliveries.add_metric((status,), number)
@@ -151,9 +153,14 @@ def _queue(session: Session) -> Iterator[Metric]:
     for kind, status, number in repository.count_unfinished(session):
         jobs.add_metric((kind, status), number)
     yield jobs
-    waited = lease.longest_wait(session)
+    waits = lease.longest_waits(session)
     help_text = "Seconds since the oldest job that a worker could start was queued; 0 if there is none."
-    yield GaugeMetricFamily("graftwork_oldest_queued_job_seconds", help_text, value=waited)
+    yield GaugeMetricFamily("graftwork_oldest_queued_job_seconds", help_text, value=max(waits.values()))
+    help_text = "The same by the device that the job asks for; auto: any worker may start it."
+    by_device = GaugeMetricFamily("graftwork_queue_seconds", help_text, labels=("device",))
+    for device, waited in waits.items():
+        by_device.add_metric((device,), waited)
+    yield by_device
     seen = GaugeMetricFamily("graftwork_workers", "Workers seen recently, by kind of device.", labels=("device",))
     for device, number in workers.count_seen(session).items():
         seen.add_metric((device,), number)
@@ -164,7 +171,7 @@ def _attempts(session: Session) -> Iterator[Metric]:
     """Attempts by ending; an attempt that lost its lease ended `silent`."""
     help_text = "Attempts of jobs by how they ended, including those that were followed by another."
     ended = CounterMetricFamily("graftwork_attempts", help_text, labels=("ending",))
-    for ending, number in repository.count_endings(session):
+    for ending, number in sorted(history.read_total(session, history.ATTEMPTS).items()):
         ended.add_metric((ending,), number)
     yield ended
 
@@ -187,7 +194,7 @@ def _steps(session: Session) -> Metric:
 
 def _estimates(session: Session) -> Metric:
     """Quantiles of actual over estimated seconds: above 1 where trainings took longer than estimated."""
-    help_text = "Actual over estimated seconds of all trainings that were estimated."
+    help_text = f"Actual over estimated seconds of trainings by the newest {estimates.MAX_ERRORS} estimates."
     errors = estimates.errors(session)
     ratios = GaugeMetricFamily("graftwork_estimate_ratio", help_text, labels=("quantile",))
     if errors:

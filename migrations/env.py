@@ -4,10 +4,11 @@ from typing import Any
 
 from alembic import context
 
+import app.db.indexes  # noqa: F401 - they belong to the tables
 from app.db.tables import Base
 
 connection = context.config.attributes["connection"]
-_ORDERED = ("ix_jobs_queue", "ix_jobs_turn")
+_ORDERED = ("ix_jobs_queue", "ix_jobs_place")
 
 
 def is_told_whole(_: Any, name: str | None, kind: str, *__: Any) -> bool:

@@ -4,12 +4,12 @@ import time
 from typing import Any
 from unicodedata import normalize
 
-from sqlalchemy import ColumnElement, case, select, true, update
+from sqlalchemy import ColumnElement, Text, case, cast, select, true, update
 from sqlalchemy.orm import Session
 
 from app.db.session import db_now
 from app.db.tables import DatasetRow, JobRow
-from app.jobs.states import TERMINAL
+from app.jobs.states import LIVING
 from app.kit.ids import new_id
 from app.kit.pages import Page, fetch_page
 from app.webhooks import outbox
@@ -80,8 +80,9 @@ def page(
 
 def job_using(session: Session, project_id: str, dataset_id: str) -> str | None:
     """Return the id of an unfinished job that reads the dataset, as its own or as a further one."""
-    jobs = select(JobRow.id, JobRow.dataset_id, JobRow.config)
-    unfinished = session.execute(jobs.where(JobRow.project_id == project_id, JobRow.status.not_in(TERMINAL)))
+    names_it = (JobRow.dataset_id == dataset_id) | cast(JobRow.config, Text).contains(dataset_id)
+    jobs = select(JobRow.id, JobRow.dataset_id, JobRow.config).where(names_it)
+    unfinished = session.execute(jobs.where(JobRow.project_id == project_id, JobRow.status.in_(LIVING)))
     return next((job for job, own_id, config in unfinished if dataset_id == own_id or _reads(config, dataset_id)), None)
 
 

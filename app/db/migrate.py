@@ -27,6 +27,7 @@ def migrate(database: Database) -> None:
     """
     with database.engine.begin() as connection:
         if connection.dialect.name == "postgresql":
+            connection.execute(text("SET LOCAL statement_timeout = 0"))  # an index of many rows takes its time
             connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
         failpoints.reach("migration.begun")
         revision = revisions.revision_of(connection)

@@ -116,7 +116,6 @@ class JobRow(Base):
     __table_args__ = (
         Index("ix_jobs_queue", "status", desc("priority"), "id"),
         Index("ix_jobs_project", "project_id", "id"),
-        Index("ix_jobs_turn", "project_id", "status", desc("urgency"), desc("priority"), "id"),
         Index("ix_jobs_sweep", "sweep_id", "status"),
     )
 
@@ -349,12 +348,14 @@ class IdempotencyRow(Base):
 
 
 class HousekeepingRow(Base):
-    """When a task that recurs was last begun, by whichever process."""
+    """When a task that recurs was last begun, by whichever process; up to when it has worked, and what it counted."""
 
     __tablename__ = "housekeeping"
 
     task: Mapped[str] = mapped_column(Name, primary_key=True)
     begun_at: Mapped[float]
+    reached: Mapped[float | None]
+    counts: Mapped[dict[str, Any] | None]
 
 
 class UploadRow(Base):

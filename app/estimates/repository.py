@@ -11,6 +11,7 @@ from app import events
 from app.db.tables import JobRow
 
 ERROR = "estimate.error"
+MAX_ERRORS = 1000  # estimates that are looked at
 
 
 def fingerprint(kind: str, config: dict[str, Any], dataset_id: str | None, parent_id: str | None) -> str:
@@ -45,9 +46,8 @@ def record_error(session: Session, job: JobRow, seconds: float) -> None:
 
 
 def errors(session: Session) -> list[float]:
-    """Return actual by estimated seconds of all estimates whose training has ended, in all projects, oldest first."""
-    succeeded = (
-        select(JobRow.metrics).where(JobRow.kind == "estimate", JobRow.status == "succeeded").order_by(JobRow.id)
-    )
-    known = (metrics for metrics in session.scalars(succeeded) if metrics and metrics["actual_seconds"] is not None)
+    """Return actual by estimated seconds of the newest estimates whose training has ended, in all projects."""
+    succeeded = select(JobRow.metrics).where(JobRow.kind == "estimate", JobRow.status == "succeeded")
+    newest = session.scalars(succeeded.order_by(JobRow.id.desc()).limit(MAX_ERRORS))
+    known = (metrics for metrics in newest if metrics and metrics["actual_seconds"] is not None)
     return [metrics["actual_seconds"] / metrics["seconds"] for metrics in known]

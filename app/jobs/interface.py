@@ -15,6 +15,7 @@ from pydantic import ConfigDict, Field, StringConstraints, model_validator
 from sqlalchemy.orm import Session
 
 from app.errors import ConflictError, ErrorItem, UnprocessableError
+from app.jobs.states import Device
 from app.ml.errors import ConfigError
 from app.ml.fields import Integer, Real
 from app.ml.spec import Frozen, WarningItem
@@ -34,7 +35,7 @@ PRIORITY = "Of a project's jobs higher ones start first, of equal ones the oldes
 class Resources(Frozen):
     """What the job may use."""
 
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: a GPU where the worker has one.")
+    device: Device = Field("auto", description="auto: a GPU where the worker has one.")
     max_seconds: Annotated[Real, Field(gt=0, le=1e8)] | None = Field(
         None,
         description="How long its attempts may run together; then it stops at a checkpoint and fails, to be retried. "

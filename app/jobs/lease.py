@@ -31,7 +31,7 @@ from app.db.session import db_now
 from app.db.tables import JobRow
 from app.jobs import attempts, gangs, turns
 from app.jobs.attempts import Ending, Lease
-from app.jobs.states import LEASED, TERMINAL, Status, sources
+from app.jobs.states import DEVICES, LEASED, TERMINAL, Status, sources
 from app.jobs.transitions import JobError, end_owned, record_end, record_owner_paused, record_paused
 from app.jobs.workers import usual
 
@@ -369,11 +369,16 @@ def waiting(session: Session, longer_than: float) -> bool:
     return session.execute(query.limit(1), {"now": now}).first() is not None
 
 
-def longest_wait(session: Session) -> float:
-    """Return for how many seconds the oldest of the jobs that may start has been queued, 0 where there is none."""
+def longest_waits(session: Session) -> dict[str, float]:
+    """Return for how many seconds the oldest job that may start has been queued, by device; 0 where there is none."""
     now = session.execute(select(db_now())).scalar_one()
-    oldest = session.scalar(select(func.min(JobRow.queued_at)).where(_may_start(session)), {"now": now})
-    return 0.0 if oldest is None else max(0.0, now - oldest)
+    may_start = _may_start(session)
+    waits: dict[str, float] = {}
+    for device in DEVICES:
+        oldest = select(JobRow.queued_at).where(may_start, JobRow.device == device).order_by(JobRow.queued_at).limit(1)
+        queued_at = session.scalar(oldest, {"now": now})
+        waits[device] = 0.0 if queued_at is None else max(0.0, now - queued_at)
+    return waits
 
 
 def _may_start(session: Session) -> ColumnElement[bool]:

@@ -29,7 +29,7 @@ def check_room(session: Session, project_id: str, max_unfinished: int) -> None:
         TooManyError: too many jobs of the project are unfinished.
         QuotaError: the project has used up its quota of disk or rows.
     """
-    if repository.unfinished(session, project_id) >= max_unfinished:
+    if repository.has_unfinished(session, project_id, max_unfinished):
         msg = f"{max_unfinished} jobs of this project are unfinished; wait for some or cancel them."
         raise TooManyError(msg, code="too_many_jobs")
     refuse_full(session, project_id)

@@ -1,13 +1,12 @@
 """The SQL of jobs, as endpoints need it; the lease protocol has its own file."""
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from pydantic_core import from_json
-from sqlalchemy import ColumnElement, Select, String, Text, cast, delete, exists, func, select, update
+from sqlalchemy import ColumnElement, Select, Text, cast, delete, exists, func, select, update
 from sqlalchemy.orm import Session, aliased
 
 from app.db.session import db_now
@@ -197,10 +196,10 @@ def _has_status(status: str) -> ColumnElement[bool]:
             return JobRow.status == status
 
 
-def unfinished(session: Session, project_id: str) -> int:
-    """Count the jobs of a project that have not ended."""
-    count = select(func.count()).where(JobRow.project_id == project_id, JobRow.status.not_in(TERMINAL))
-    return session.execute(count).scalar_one()
+def has_unfinished(session: Session, project_id: str, count: int) -> bool:
+    """Tell whether so many jobs of a project, or more, have not ended."""
+    living = select(JobRow.id).where(JobRow.project_id == project_id, JobRow.status.in_(LIVING))
+    return session.execute(living.offset(count - 1).limit(1)).first() is not None
 
 
 def unfinished_children(session: Session, job_id: str) -> list[str]:
@@ -252,19 +251,6 @@ def count_unfinished(session: Session) -> Iterator[tuple[str, str, int]]:
     """Yield (kind, status, number of jobs) of all projects' jobs that have not ended."""
     query = select(JobRow.kind, JobRow.status, func.count()).where(JobRow.status.in_(LIVING))
     yield from session.execute(query.group_by(JobRow.kind, JobRow.status))
-
-
-def count_endings(session: Session) -> Iterator[tuple[str, int]]:
-    """Yield (ending, number of attempts) over all projects."""
-    query = select(AttemptRow.ending, func.count()).where(AttemptRow.ending.is_not(None))
-    for ending, number in session.execute(query.group_by(AttemptRow.ending)):
-        yield str(ending), number
-
-
-def count_warnings(session: Session) -> dict[str, int]:
-    """Return the number of warnings of all jobs by their codes; rows without any are not read."""
-    query = select(JobRow.warnings).where(cast(JobRow.warnings, String) != "[]")
-    return Counter(warning["code"] for warnings in session.scalars(query) for warning in warnings)
 
 
 def running_progress(session: Session) -> Iterator[tuple[str, dict[str, Any] | None]]:

@@ -8,7 +8,7 @@ queued ─> preparing ─> running ─> finalizing ─> succeeded
 A job that is asked to pause at its very end ends.
 """
 
-from typing import Literal
+from typing import Literal, get_args
 
 Status = Literal[
     "queued",
@@ -44,3 +44,7 @@ LIVING: frozenset[Status] = frozenset(LEGAL) - TERMINAL
 def sources(to: Status) -> frozenset[Status]:
     """Return the states that may change to `to`."""
     return frozenset(status for status, targets in LEGAL.items() if to in targets)
+
+
+Device = Literal["auto", "cpu", "cuda"]  # that a job asks for; auto: a GPU where the worker has one
+DEVICES: tuple[Device, ...] = get_args(Device)

@@ -8,7 +8,7 @@ sets, comes before turns.
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Select, bindparam, case, func, select, update
+from sqlalchemy import BigInteger, ColumnElement, ScalarSelect, Select, bindparam, exists, func, select, update
 from sqlalchemy.orm import Session
 
 from app.db.session import default_limits
@@ -17,6 +17,7 @@ from app.jobs.states import LEASED
 from app.projects.repository import limits_of
 
 FIRST = (JobRow.urgency.desc(), JobRow.priority.desc(), JobRow.id)  # the order within a project
+MAX_POSITION = 1000  # the largest place in the queue that is counted
 _LOCK = 0x67726167  # "grag", PostgreSQL's advisory lock for claims
 _ALONE = select(func.pg_advisory_xact_lock(_LOCK))
 
@@ -85,23 +86,48 @@ def max_running(session: Session, project_id: str) -> int | None:
 def queue_position(session: Session, job: JobRow) -> int | None:
     """Return how many jobs start before this one if nobody submits and none ends, None once it has started.
 
-    A sweep has started while its trials run.
+    At most MAX_POSITION: further ones are not counted. A sweep has started while its trials run.
     """
     if job.status != "queued" or job.wakes_at is not None:
         return None
-    queues = {row.project_id: row for row in session.execute(_queues(job))}
-    own = queues.pop(job.project_id, None)
-    if own is None:  # it was claimed since its row was read
+    own = JobRow.project_id == job.project_id
+    peer = own & (JobRow.urgency == job.urgency)
+    running = select(func.count()).where(own, JobRow.status.in_(LEASED)).scalar_subquery()
+    columns = (
+        running,
+        _count(own & (JobRow.urgency > job.urgency), MAX_POSITION),
+        _count(peer & (JobRow.priority > job.priority), MAX_POSITION),
+        _count(peer & (JobRow.priority == job.priority) & (JobRow.id < job.id), MAX_POSITION),
+    )
+    counts = session.execute(select(*columns).where(_is_queued(job.id))).one_or_none()
+    if counts is None:  # it was claimed since its row was read
         return None
-    turns = {row.id: row for row in session.execute(_turns([job.project_id, *queues]))}
-    own_turn = turns[job.project_id]
-    place = own_turn.jobs + own.earlier  # the running and the earlier jobs of its project, when it starts
-    before = own.urgent + own.earlier
+    runs, urgent, *earlier = counts
+    before = urgent + sum(earlier)
+    if before < MAX_POSITION:
+        before += _of_others(session, job, runs + sum(earlier))
+    return int(min(before, MAX_POSITION))
+
+
+def _of_others(session: Session, job: JobRow, place: int) -> int:
+    """Count the jobs of other projects that start before a job whose own project runs or queues so many before it."""
+    queues = {row.id: row for row in session.execute(_queues(job, place))}
+    own = queues.pop(job.project_id)
+    before = 0
     for project_id, queue in queues.items():
-        turn = turns[project_id]
-        is_first = (turn.turn, project_id) < (own_turn.turn, job.project_id)
-        before += queue.urgent + min(queue.peers, max(0, place - turn.jobs + is_first))
+        is_first = (queue.turn, project_id) < (own.turn, job.project_id)
+        before += queue.urgent + min(queue.peers, max(0, place - queue.jobs + is_first))
     return int(before)
+
+
+def _is_queued(job_id: str) -> ColumnElement[bool]:
+    return exists().where(JobRow.id == job_id, _QUEUED)
+
+
+def _count(condition: ColumnElement[bool], limit: int) -> ScalarSelect[int]:
+    """Return the number of queued jobs, up to a limit, as a column; a project's where the statement names one."""
+    rows = select(JobRow.id).where(_QUEUED, condition).limit(limit).correlate(ProjectRow).subquery()
+    return select(func.count()).select_from(rows).correlate(ProjectRow).scalar_subquery()
 
 
 def _running() -> Select[str, int]:
@@ -110,27 +136,23 @@ def _running() -> Select[str, int]:
     return select(JobRow.project_id, count).where(JobRow.status.in_(LEASED)).group_by(JobRow.project_id)
 
 
-def _queues(job: JobRow) -> Select[*tuple[Any, ...]]:
-    """Select for each project its queued jobs that are more urgent than a job, as urgent, and those before it."""
-    peer = JobRow.urgency == job.urgency
-    first = (JobRow.priority > job.priority) | ((JobRow.priority == job.priority) & (JobRow.id < job.id))
-    counts = {
-        "urgent": JobRow.urgency > job.urgency,
-        "peers": peer,
-        "earlier": peer & first & (JobRow.project_id == job.project_id),
-    }
-    columns = (func.sum(case((condition, 1), else_=0)).label(name) for name, condition in counts.items())
-    queued = (JobRow.status == "queued") & JobRow.wakes_at.is_(None)
-    return select(JobRow.project_id, *columns).where(queued).group_by(JobRow.project_id)
+def _queues(job: JobRow, place: int) -> Select[*tuple[Any, ...]]:
+    """Select each project's turn, its running jobs, and its queued jobs that are more urgent than a job, or peers.
 
-
-def _turns(project_ids: Sequence[str]) -> Select[*tuple[Any, ...]]:
+    Peers are counted as far as they can matter, up to one more than the job's place in its own project.
+    """
     running = _running().subquery()
-    jobs = func.coalesce(running.c.jobs, 0).label("jobs")
-    rows = select(ProjectRow.id, ProjectRow.turn, jobs).outerjoin(running, running.c.project_id == ProjectRow.id)
-    return rows.where(ProjectRow.id.in_(project_ids))
+    own = JobRow.project_id == ProjectRow.id
+    return select(
+        ProjectRow.id,
+        ProjectRow.turn,
+        func.coalesce(running.c.jobs, 0).label("jobs"),
+        _count(own & (JobRow.urgency > job.urgency), MAX_POSITION).label("urgent"),
+        _count(own & (JobRow.urgency == job.urgency), min(place + 1, MAX_POSITION)).label("peers"),
+    ).outerjoin(running, running.c.project_id == ProjectRow.id)
 
 
+_QUEUED = (JobRow.status == "queued") & JobRow.wakes_at.is_(None)
 _FULL = _full()
 _SERVE = (
     update(ProjectRow)

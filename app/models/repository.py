@@ -9,11 +9,12 @@ from sqlalchemy.orm import Session, load_only
 
 from app.db.session import db_now
 from app.db.tables import AliasChangeRow, AliasRow, DatasetRow, JobRow, ModelRow, ShadowReportRow
-from app.jobs.states import TERMINAL
+from app.jobs.states import LIVING
 from app.kit.ids import new_id
 from app.kit.pages import Page, fetch_page
 from app.models.refs import Ref
 
+_MINUTE = 60.0
 __all__ = ["ModelRow"]  # services know the type of a row from here
 
 
@@ -38,12 +39,15 @@ def add(session: Session, *, project_id: str, name: str, warnings: list[Any], **
 
 
 def revision(session: Session) -> tuple[Any, ...]:
-    """Return what is another whenever a model was registered or deleted, or an alias changed."""
-    models = session.execute(select(func.count(ModelRow.id), func.max(ModelRow.id))).one()
-    deleted = select(func.count(ModelRow.deleted_at), func.max(ModelRow.deleted_at))
-    gone = session.execute(deleted.where(ModelRow.deleted_at.is_not(None))).one()
-    changes = session.execute(select(func.count(), func.max(AliasChangeRow.changed_at)).select_from(AliasChangeRow))
-    return (*models, *gone, *changes.one())
+    """Return what is another whenever a model was registered or deleted, or an alias changed; and once a minute.
+
+    Only the last minute or two are counted, so that the registry may be of any size: no transaction takes longer from
+    the time that it writes to its commit.
+    """
+    since = session.execute(select(db_now())).scalar_one() // _MINUTE * _MINUTE - _MINUTE
+    times = (ModelRow.created_at, ModelRow.deleted_at, AliasChangeRow.changed_at)
+    counted = (session.execute(select(func.count(time), func.max(time)).where(time >= since)).one() for time in times)
+    return (since, *(tuple(each) for each in counted))
 
 
 def find(session: Session, project_id: str, ref: Ref, *, light: bool = False) -> ModelRow | None:
@@ -160,7 +164,7 @@ def job_using(session: Session, project_id: str, model_id: str) -> str | None:
     """Return an unfinished job that starts from the model."""
     return session.scalar(
         select(JobRow.id)
-        .where(JobRow.project_id == project_id, JobRow.parent_model_id == model_id, JobRow.status.not_in(TERMINAL))
+        .where(JobRow.project_id == project_id, JobRow.parent_model_id == model_id, JobRow.status.in_(LIVING))
         .limit(1)
     )
 

@@ -52,5 +52,6 @@ def count_jobs(session: Session, project_id: str) -> tuple[int, int]:
         func.count().filter(JobRow.status.in_(LEASED)),
         func.count().filter(JobRow.status == "queued", JobRow.wakes_at.is_(None)),
     )
-    running, queued = session.execute(counted.where(JobRow.project_id == project_id)).one()
+    living = (JobRow.project_id == project_id) & JobRow.status.in_({*LEASED, "queued"})
+    running, queued = session.execute(counted.where(living)).one()
     return running, queued

@@ -1,0 +1,45 @@
+"""Indexes by which many rows are listed, claimed and counted; those that keep rows apart stand with their tables.
+
+Each serves one question: what it begins with is compared, and what it ends with is the order of the answer.
+"""
+
+from sqlalchemy import Index
+
+from app.db.tables import AliasChangeRow, AliasRow, AttemptRow, DatasetRow, JobRow, ModelRow
+
+Index("ix_datasets_name", DatasetRow.project_id, DatasetRow.name, DatasetRow.id)
+
+Index("ix_models_project", ModelRow.project_id, ModelRow.id)
+Index("ix_models_name", ModelRow.project_id, ModelRow.name, ModelRow.id)
+Index("ix_models_kind", ModelRow.project_id, ModelRow.kind, ModelRow.id)
+Index("ix_models_parent", ModelRow.project_id, ModelRow.parent_id, ModelRow.id)
+Index("ix_models_time", ModelRow.created_at)
+Index("ix_aliases_model", AliasRow.model_id)
+Index("ix_alias_changes_time", AliasChangeRow.changed_at)
+
+# The order in which a project's jobs are claimed, and all that decides whether a worker may claim one.
+Index(
+    "ix_jobs_place",
+    JobRow.project_id,
+    JobRow.status,
+    JobRow.urgency.desc(),
+    JobRow.priority.desc(),
+    JobRow.id,
+    JobRow.lane,
+    JobRow.device,
+    JobRow.devices,
+    JobRow.nodes,
+    JobRow.wakes_at,
+    JobRow.not_before,
+)
+Index("ix_jobs_lane", JobRow.project_id, JobRow.status, JobRow.lane)
+Index("ix_jobs_kind", JobRow.project_id, JobRow.kind, JobRow.id)
+Index("ix_jobs_status", JobRow.project_id, JobRow.status, JobRow.id)
+Index("ix_jobs_name", JobRow.project_id, JobRow.name, JobRow.id)
+Index("ix_jobs_dataset", JobRow.dataset_id, JobRow.id)
+Index("ix_jobs_parent", JobRow.parent_model_id, JobRow.id)
+Index("ix_jobs_extends", JobRow.extends_id)
+Index("ix_jobs_count", JobRow.status, JobRow.kind, JobRow.id)
+Index("ix_jobs_waiting", JobRow.status, JobRow.device, JobRow.queued_at)
+Index("ix_jobs_finished", JobRow.finished_at)
+Index("ix_attempts_ended", AttemptRow.ended_at)

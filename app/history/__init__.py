@@ -1,0 +1,1 @@
+"""What jobs leave behind when they have ended: totals of them, and for how long their events are kept."""

@@ -1,0 +1,1 @@
+"""Measures a service of many: `python -m bench.scale`."""

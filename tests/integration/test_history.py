@@ -1,0 +1,85 @@
+"""What jobs leave when they have ended: totals that count each once."""
+
+import time
+from typing import Any
+
+import pytest
+
+from app.db.session import Database
+from app.db.tables import AttemptRow, EventRow, JobRow, MetricRow, ProjectRow
+from app.history import repository as history
+from app.jobs import repository as jobs
+from app.kit.ids import new_id
+
+DAY = 86_400.0
+
+
+def end(database: Database, days_ago: float, *, events: int = 3, warning: str = "imbalanced") -> str:
+    """A job of the default project that ended so long ago, with an attempt, events and measurements."""
+    job, ended = new_id("job"), time.time() - days_ago * DAY
+    times = dict.fromkeys(("created_at", "queued_at", "started_at", "finished_at"), ended)
+    fields: dict[str, Any] = {"kind": "pretraining", "status": "failed", "config": {}, "job_metadata": {}}
+    with database.writing() as session:
+        project = session.query(ProjectRow).first()
+        if project is None:
+            project = ProjectRow(id="proj", name="default", created_at=0.0)
+            session.add(project)
+            session.flush()
+        session.add(
+            JobRow(id=job, project_id=project.id, last_seq=events, warnings=[{"code": warning}], **fields, **times)
+        )
+        session.flush()
+        attempt = {"worker": "w", "started_at": ended, "ended_at": ended, "ending": "failed", "charged": True}
+        session.add(AttemptRow(job_id=job, token=1, **attempt))
+        line = {"level": "info", "type": "job.queued", "message": "Queued.", "data": {}, "created_at": ended}
+        session.add_all(EventRow(job_id=job, seq=seq + 1, **line) for seq in range(events))
+        point = {"epoch": 0, "created_at": ended, "values": {"loss": 1.0}}
+        session.add_all(MetricRow(job_id=job, step=step, **point) for step in range(4))
+    return job
+
+
+def totals(database: Database) -> list[dict[str, int]]:
+    with database.reading() as session:
+        return [dict(history.read_total(session, total)) for total in history.TOTALS]
+
+
+def add_up(database: Database) -> int:
+    """Add everything up; how many transactions that took."""
+    return sum(1 + _more(database, lambda session, t=total: history.add_up(session, t)) for total in history.TOTALS)
+
+
+def _more(database: Database, step: Any) -> int:
+    number = 0
+    while database.transact(step):
+        number += 1
+    return number
+
+
+def test_totals_count_each_end_once(database: Database) -> None:
+    for _ in range(3):
+        end(database, 1)
+    assert totals(database) == [{"failed": 3}, {"imbalanced": 3}], "before anything was added up"
+    for _ in range(2):
+        add_up(database)
+        assert totals(database) == [{"failed": 3}, {"imbalanced": 3}]
+    end(database, 0)
+    add_up(database)
+    assert totals(database) == [{"failed": 4}, {"imbalanced": 4}], "the newest is counted, and not added up yet"
+    with database.reading() as session:
+        assert dict(history.read_total(session, history.ATTEMPTS)) == {"failed": 4}
+
+
+def test_totals_outlive_their_rows(database: Database) -> None:
+    job = end(database, 1)
+    add_up(database)
+    with database.writing() as session:
+        jobs.delete_jobs(session, [job])
+    assert totals(database) == [{"failed": 1}, {"imbalanced": 1}]
+
+
+def test_totals_are_added_up_in_parts_of_bounded_size(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history, "_MAX_COUNTED", 2)
+    for days in (5, 4, 3, 3, 2):
+        end(database, days)
+    assert add_up(database) > len(history.TOTALS)
+    assert totals(database) == [{"failed": 5}, {"imbalanced": 5}]
