@@ -59,6 +59,12 @@ def since(session: Session, job_id: str, seq: int, limit: int = 1000) -> list[Ev
     return list(session.scalars(query))
 
 
+def removed(session: Session, job_id: str) -> int:
+    """Return how many of a job's first events are kept no more: numbers have no gaps, and the last event stays."""
+    first = select(EventRow.seq).where(EventRow.job_id == job_id).order_by(EventRow.seq).limit(1)
+    return (session.scalar(first) or 1) - 1
+
+
 def of_project(
     session: Session,
     project_id: str,

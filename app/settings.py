@@ -55,6 +55,16 @@ class Settings(BaseSettings):
         ge=0,
         description="Days after a job's end for which its checkpoints are kept, to retry or extend it.",
     )
+    event_days: float = Field(
+        default=0,
+        ge=0,
+        description="Days after a job's end for which its events are kept, the last one always; 0: all are.",
+    )
+    metric_days: float = Field(
+        default=0,
+        ge=0,
+        description="Days after a job's end for which the measurements of its learning curve are kept; 0: always.",
+    )
     bootstrap_key: SecretStr | None = Field(
         default=None, min_length=32, description="API key with all scopes, created at startup if it does not exist."
     )

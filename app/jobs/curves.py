@@ -47,7 +47,10 @@ def get(state: Services, project_id: str, job_id: str, kind: CurveKind, head: st
     """
     if (kind, head) == _LEARNING:
         with state.database.reading() as session:
-            service.find(session, project_id, job_id)
+            row = service.find(session, project_id, job_id)
+            if service.are_measurements_removed(session, row):
+                msg = "Its measurements are kept no more: the job ended longer than GRAFTWORK_METRIC_DAYS ago."
+                raise NotFoundError(msg, code="measurements_removed")
             return learning(repository.measurements(session, job_id))
     of_kind = [curve for curve in _of_heads(state, project_id, job_id) if curve.kind == kind]
     matches = [curve for curve in of_kind if head is None or curve.head == head]

@@ -129,8 +129,7 @@ def get_job_metrics(
     limit: Annotated[int, Query(ge=1, le=5000)] = 1000,
 ) -> MetricList:
     """List what was measured, by step."""
-    points, more = service.metrics(session, principal.project_id, job_id, after, limit)
-    return MetricList(data=points, has_more=more)
+    return service.metrics(session, principal.project_id, job_id, after, limit)
 
 
 @router.get("/{job_id}/checkpoints", responses=_NOT_FOUND)
@@ -231,9 +230,9 @@ def get_job_events(
     """List a job's events or, asked for text/event-stream, follow them; both give the same rows."""
     project = principal.project_id
     with state.database.reading() as session:
-        data, more = service.events_after(session, project, job_id, after, limit)
+        page = service.events_after(session, project, job_id, after, limit)
     if not sse.is_asked_for(accept):
-        return EventList(data=data, has_more=more)
+        return page
     return follow(job_id, after if last_event_id is None else last_event_id)
 
 

@@ -129,6 +129,7 @@ class EventList(BaseModel):
     object: Literal["list"] = "list"
     data: list[JobEvent]
     has_more: bool
+    removed: int = Field(0, description="How many of its first events are kept no more (GRAFTWORK_EVENT_DAYS).")
 
 
 class ProjectEvent(JobEvent):
@@ -146,6 +147,9 @@ class ProjectEventList(BaseModel):
     object: Literal["list"] = "list"
     data: list[ProjectEvent]
     has_more: bool
+    removed_until: Timestamp | None = Field(
+        None, description="Of jobs that ended up to then only the last event is kept (GRAFTWORK_EVENT_DAYS); null: all."
+    )
 
 
 class Attempt(BaseModel):
@@ -184,6 +188,9 @@ class MetricList(BaseModel):
     object: Literal["list"] = "list"
     data: list[MetricPoint]
     has_more: bool
+    removed: bool = Field(
+        default=False, description="Whether its measurements are kept no more (GRAFTWORK_METRIC_DAYS)."
+    )
 
 
 class Checkpoint(BaseModel):

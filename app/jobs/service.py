@@ -6,6 +6,7 @@ from app import events
 from app.datasets.access import dataset_ids_ever
 from app.errors import NotFoundError
 from app.events import ProjectEvents
+from app.history import repository as history
 from app.jobs import attempts, gangs, repository, turns, workers
 from app.jobs.kinds import KINDS
 from app.jobs.queueing import Resolve, check_room, enqueue
@@ -13,10 +14,12 @@ from app.jobs.repository import EventRow, JobFilters, JobRow
 from app.jobs.schemas import (
     Attempt,
     Checkpoint,
+    EventList,
     Job,
     JobEvent,
     JobLinks,
     JobSummary,
+    MetricList,
     MetricPoint,
     Output,
     ProjectEvent,
@@ -164,22 +167,30 @@ def project_events(session: Session, project_id: str, selection: ProjectEvents, 
         session, project_id, selection.after or events.BEGINNING, limit + 1, selection.kind, selection.type
     )
     data = [render_project_event(row, job_kind) for row, job_kind in rows[:limit]]
-    return ProjectEventList(data=data, has_more=len(rows) > limit)
+    removed = history.removed_until(session, history.EVENTS)
+    return ProjectEventList(data=data, has_more=len(rows) > limit, removed_until=removed)
 
 
-def events_after(session: Session, project_id: str, job_id: str, after: int, limit: int) -> tuple[list[JobEvent], bool]:
-    """Return the events after a number, and whether there are more."""
+def events_after(session: Session, project_id: str, job_id: str, after: int, limit: int) -> EventList:
+    """Return the events after a number."""
     find(session, project_id, job_id)
     rows = events.since(session, job_id, after, limit + 1)
-    return [render_event(row) for row in rows[:limit]], len(rows) > limit
+    data = [render_event(row) for row in rows[:limit]]
+    return EventList(data=data, has_more=len(rows) > limit, removed=events.removed(session, job_id))
 
 
-def metrics(session: Session, project_id: str, job_id: str, after: int, limit: int) -> tuple[list[MetricPoint], bool]:
-    """Return the measurements after a step, and whether there are more."""
-    find(session, project_id, job_id)
+def metrics(session: Session, project_id: str, job_id: str, after: int, limit: int) -> MetricList:
+    """Return the measurements after a step."""
+    row = find(session, project_id, job_id)
     rows = repository.metrics(session, job_id, after, limit + 1)
-    points = [MetricPoint.model_validate(row, from_attributes=True) for row in rows[:limit]]
-    return points, len(rows) > limit
+    points = [MetricPoint.model_validate(point, from_attributes=True) for point in rows[:limit]]
+    return MetricList(data=points, has_more=len(rows) > limit, removed=are_measurements_removed(session, row))
+
+
+def are_measurements_removed(session: Session, row: JobRow) -> bool:
+    """Tell whether a job ended so long ago that its measurements are kept no more."""
+    until = history.removed_until(session, history.MEASUREMENTS)
+    return until is not None and row.finished_at is not None and row.finished_at <= until
 
 
 def checkpoints(session: Session, project_id: str, job_id: str) -> list[Checkpoint]:

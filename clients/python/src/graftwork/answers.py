@@ -729,6 +729,8 @@ class ProjectEventList(Answer):
     object: Literal["list"]
     data: list[ProjectEvent]
     has_more: bool
+    removed_until: datetime | None
+    """Of jobs that ended up to then only the last event is kept (GRAFTWORK_EVENT_DAYS); null: all."""
 
 
 class ModelLinks(Answer):
@@ -987,6 +989,8 @@ class MetricList(Answer):
     object: Literal["list"]
     data: list[MetricPoint]
     has_more: bool
+    removed: bool
+    """Whether its measurements are kept no more (GRAFTWORK_METRIC_DAYS)."""
 
 
 class Checkpoint(Answer):
@@ -1093,6 +1097,8 @@ class EventList(Answer):
     object: Literal["list"]
     data: list[JobEvent]
     has_more: bool
+    removed: int
+    """How many of its first events are kept no more (GRAFTWORK_EVENT_DAYS)."""
 
 
 class ApiKey(Answer):
