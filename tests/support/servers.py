@@ -248,6 +248,7 @@ class Service:
             "GRAFTWORK_BRING_IN_WEIGHTS": "false",  # a test finds the models that it makes
             **{f"GRAFTWORK_{name.upper()}": str(value) for name, value in settings.items()},
         }
+        self.code: Path | None = None  # where Python and Celery look for modules first; None: in this folder
         self.processes: list[subprocess.Popen[bytes]] = []
         self.host: Host | None = None  # where it runs, if not here
 
@@ -263,7 +264,8 @@ class Service:
                 program = ["bash", "-c", f'ulimit -n {open_files}; exec "$@"', "limited", *program]
             if self.host is not None:
                 program = [*self.host.command, *program]
-            process = subprocess.Popen(program, env=self.environment, stdout=log, stderr=log, start_new_session=True)
+            output = {"stdout": log, "stderr": log}
+            process = subprocess.Popen(program, env=self.environment, cwd=self.code, start_new_session=True, **output)
         self.processes.append(process)
         return process
 
