@@ -130,12 +130,13 @@ def small_project(filled: Filled) -> str:
 
 
 def print_times(title: str, times: Times, base: str, others: list[str]) -> None:
-    """Print p50 and p99 of each route for each target, and the ratios to those of the base."""
+    """Print p50 and p99 of each route that every target was asked, and the ratios to those of the base."""
     print(f"\n{title}: p50 and p99 in ms, and their ratios to those of a service with one page of each")
     print("| route | one page | " + " | ".join(f"{name} | p50 | p99" for name in others) + " |")
     print("|---" * (2 + 3 * len(others)) + "|")
     worst = 0.0
-    for route in dict.fromkeys(route for _, route in times):
+    asked = dict.fromkeys(route for _, route in times)
+    for route in (route for route in asked if all((name, route) in times for name in (base, *others))):
         small = quantiles(times[base, route])
         cells = [f"{small[0]:.1f}, {small[1]:.1f}"]
         for name in others:
