@@ -119,6 +119,6 @@ def _pass(source: socket.socket, sink: socket.socket) -> None:
         while block := source.recv(_BLOCK):
             sink.sendall(block)
     for end in (source, sink):
-        with suppress(OSError):
+        with suppress(OSError):  # the other direction has ended it
             end.shutdown(socket.SHUT_RDWR)
-            end.close()
+        end.close()
