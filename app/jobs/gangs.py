@@ -133,9 +133,11 @@ def _take(session: Session, owner: str, until: float, which: ColumnElement[bool]
     if row is None:
         return None
     seat = Seat(job_id=row.job_id, token=row.token, node=row.node, traceparent=row.traceparent)
-    taken = update(GangMemberRow).where(_is(seat)).values(worker=owner, lease_until=until)
-    session.execute(taken.execution_options(**_NO_ORM))
-    return seat
+    # Another worker may have been faster since it was read, or the gang have begun without it.
+    is_free = or_(GangMemberRow.worker.is_(None), GangMemberRow.worker == owner, GangMemberRow.lease_until < db_now())
+    taken = update(GangMemberRow).where(_is(seat), is_free).values(worker=owner, lease_until=until)
+    is_ours = session.execute(taken.returning(GangMemberRow.node).execution_options(**_NO_ORM)).first() is not None
+    return seat if is_ours else None
 
 
 def waiting_for(session: Session, job: JobRow) -> str | None:

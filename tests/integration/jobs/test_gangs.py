@@ -1,10 +1,11 @@
 """Gangs on both databases: who may gather, who takes a seat, and when an attempt of several nodes can go on."""
 
+import threading
 import time
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
 
 from app.db.session import Database
 from app.db.tables import CheckpointRow, GangMemberRow, GangRow, JobRow, ProjectRow
@@ -13,6 +14,7 @@ from app.jobs import lease as leases
 from app.jobs.attempts import Lease
 from app.jobs.gangs import PartedError, Seat
 from app.kit.ids import new_id
+from tests.support.servers import wait_until
 
 PROJECT = "prj_test"
 CPU = {"cpu": 2}
@@ -222,3 +224,29 @@ def test_a_busy_worker_gives_way_to_what_goes_before_its_job(
     if seat is not None:
         assert begin(db, lease, 2) == 2
         assert sit(db, "b") == seat  # once its job is given back, though the gang has begun
+
+
+@pytest.mark.one_database("postgresql")
+def test_two_busy_workers_do_not_take_the_same_seat(db: Database) -> None:
+    """Both read that it is open before either writes; writers of SQLite wait for each other."""
+    for _ in range(2):
+        add_job(db, 1)
+    one, other = lead(db, "b"), lead(db, "c")
+    add_job(db, 2, priority=1)
+    lead(db, "a")
+    seats: dict[str, Seat | None] = {}
+
+    def take_second() -> None:
+        with db.writing() as session:
+            seats["c"] = gangs.preempt(session, other, "c", 60, CPU)
+
+    with db.writing() as session:
+        seats["b"] = gangs.preempt(session, one, "b", 60, CPU)
+        second = threading.Thread(target=take_second)
+        second.start()
+        with db.reading() as watching:
+            locked = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+            wait_until(lambda: watching.scalar(locked) or not second.is_alive(), "it waits for the first")
+    second.join()
+    assert seats["b"] is not None
+    assert seats["c"] is None
