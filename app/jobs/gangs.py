@@ -61,14 +61,25 @@ _GATHERING = select(GangRow.job_id).join(JobRow, _IS_LED).where(GangRow.size.is_
 
 
 def can_gather() -> ColumnElement[bool]:
-    """Whether a gang for the job could come together: no other gathers, and as many workers as it has nodes live.
+    """Whether a gang for the job could come together: no other gathers, and as many workers live that can run it.
 
     After a checkpoint any number of workers will do. Jobs of one node need no gang.
     """
-    has_device = or_(JobRow.device == "auto", WorkerRow.devices.like(func.concat("%", JobRow.device, ":%")))
-    capable = select(func.count()).where(workers.lives(), has_device).correlate(JobRow).scalar_subquery()
+    capable = select(func.count()).where(workers.lives(), _can_run()).correlate(JobRow).scalar_subquery()
     has_checkpoint = exists().where(CheckpointRow.job_id == JobRow.id).correlate(JobRow)
     return or_(JobRow.nodes == 1, and_(~_GATHERING.exists(), or_(capable >= JobRow.nodes, has_checkpoint)))
+
+
+def _can_run() -> ColumnElement[bool]:
+    """Whether a worker's row names enough devices for a job's: such as `cuda:4` among ` cpu:2 cuda:4 `."""
+    words = func.concat(" ", WorkerRow.devices, " ")
+    enough = [
+        JobRow.device.in_((kind, "auto")) & (JobRow.devices <= count) & words.like(f"% {kind}:{count} %")
+        for kind in ("cpu", "cuda")
+        for count in range(1, 10)
+    ]
+    many = [JobRow.device.in_((kind, "auto")) & words.like(f"% {kind}:__ %") for kind in ("cpu", "cuda")]
+    return or_(*enough, *many)
 
 
 def open_seats(session: Session, lease: Lease, owner: str, devices: Mapping[str, int]) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from graftwork import Graftwork
 from graftwork.progress import ENDED
-from tests.support.hosts import network
+from tests.support.hosts import Host, network
 from tests.support.jobs import began_at, endings, step_of, workers_of
 from tests.support.servers import HANGS, Postgres, Service, has_ended, make_bucket, s3, service, valkey, wait_until
 from tests.support.storage import graftwork_command
@@ -30,6 +30,7 @@ QUICK = {
     "backoff_seconds": 0.5,
     "max_attempts": 20,
 }
+WORKERS = 3
 TRAINING = {"steps": 400, "batch_size": 32, "checkpoint_steps": 50, "seed": 3}
 ENDLESS = {**TRAINING, "steps": 1_000_000}
 NETWORK: dict[str, Any] = {"backbone": {"kind": "mlp", "hidden": [64, 32]}, "method": {"kind": "autoencoder"}}
@@ -77,24 +78,26 @@ def machines(tmp_path_factory: pytest.TempPathFactory, postgres: Postgres) -> It
     folder = tmp_path_factory.mktemp("gangs")
     with ExitStack() as stack:
         variables = stack.enter_context(s3())
-        shared = {
+        here = {
             "database_url": postgres.url(postgres.create()),
             "broker_url": stack.enter_context(valkey()),
             "artifacts_url": make_bucket(variables),
         }
-        api, *workers = (stack.enter_context(service(folder / name, **shared, **QUICK)) for name in ("api", *"abc"))
-        for machine in (api, *workers):
-            machine.environment.update(variables)
-        if (found := stack.enter_context(network(len(workers)))) is not None:
-            for machine, host in zip(workers, found.hosts, strict=True):
-                machine.host = host
-            for name in ("GRAFTWORK_DATABASE_URL", "GRAFTWORK_BROKER_URL", "AWS_ENDPOINT_URL"):
-                url = stack.enter_context(found.relayed(api.environment[name]))
-                for machine in workers:
-                    machine.environment[name] = url
+        there: dict[str, str] = here
+        hosts: list[Host | None] = [None] * WORKERS
+        if (found := stack.enter_context(network(WORKERS))) is not None:
+            relayed = {name: stack.enter_context(found.relayed(here[name])) for name in ("database_url", "broker_url")}
+            there, hosts = here | relayed, list(found.hosts)
+            bucket = stack.enter_context(found.relayed(variables["AWS_ENDPOINT_URL"]))
+        api = stack.enter_context(service(folder / "api", **here, **QUICK))
+        api.environment.update(variables)
+        workers = [stack.enter_context(service(folder / f"w{number}", **there, **QUICK)) for number in range(WORKERS)]
+        for machine, host in zip(workers, hosts, strict=True):
+            machine.host = host
+            machine.environment.update(variables if host is None else variables | {"AWS_ENDPOINT_URL": bucket})
         graftwork_command(api, "migrate")
         api.run("api", "--port", str(api.port))
-        started = Machines(api, list(workers))
+        started = Machines(api, workers)
         started.work(*workers)
         api.wait_ready()
         yield started
@@ -120,8 +123,8 @@ def dataset(client: Graftwork, digits: Digits) -> str:
     return str(client.datasets.create({"x": digits[0][:1000]}, name="digits", wait=True)["id"])
 
 
-def pretraining(graftwork: Graftwork, dataset: str, nodes: int, **fields: Any) -> str:
-    resources = {"device": "cpu", "nodes": nodes}
+def pretraining(graftwork: Graftwork, dataset: str, nodes: int, sharding: str = "auto", **fields: Any) -> str:
+    resources = {"device": "cpu", "nodes": nodes, "sharding": sharding}
     body = {"training": TRAINING, "resources": resources, **fields}
     return str(graftwork.jobs.create(kind="pretraining", dataset=dataset, **NETWORK, **body)["id"])
 
@@ -140,14 +143,17 @@ def gathered(graftwork: Graftwork, job: str) -> list[int]:
 def test_three_workers_learn_what_one_does(machines: Machines, graftwork: Graftwork, dataset: str) -> None:
     machines.work(*machines.workers)
     short = {**TRAINING, "steps": 10, "precision": "float32"}
-    alone, together = (pretraining(graftwork, dataset, nodes, training=short) for nodes in (1, 3))
-    for job in (alone, together):
+    alone = pretraining(graftwork, dataset, 1, training=short)
+    together = [pretraining(graftwork, dataset, 3, sharding, training=short) for sharding in ("replicate", "shard")]
+    for job in (alone, *together):
         assert graftwork.jobs.wait(job, timeout=HANGS)["status"] == "succeeded"
-    assert gathered(graftwork, together) == [3]
-    expected, actual = losses(graftwork, alone), losses(graftwork, together)
-    common = sorted(expected.keys() & actual.keys())
-    assert common[-1] == 10
-    np.testing.assert_allclose([actual[step] for step in common], [expected[step] for step in common], rtol=1e-4)
+    expected = losses(graftwork, alone)
+    for job in together:
+        assert gathered(graftwork, job)[-1] == 3
+        actual = losses(graftwork, job)
+        common = sorted(expected.keys() & actual.keys())
+        assert common[-1] == 10
+        np.testing.assert_allclose([actual[step] for step in common], [expected[step] for step in common], rtol=1e-4)
     wait_until(lambda: not any(ranks(machine) for machine in machines.workers), "no rank is left")
 
 

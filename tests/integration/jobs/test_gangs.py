@@ -101,13 +101,23 @@ def test_too_few_living_workers_gather_no_gang(db: Database) -> None:
     with db.reading() as session:
         said = gangs.waiting_for(session, session.get_one(JobRow, job))
     assert said == "4 workers with 1 devices (auto) each: 3 were seen of late."
-    add_job(db, 3, device="cuda")
-    assert claim(db, "a") is None
+    for fields in ({"device": "cuda"}, {"devices": 3}, {"device": "cpu", "devices": 3}):
+        add_job(db, 3, **fields)
+        assert claim(db, "a", {"cpu": 8, "cuda": 8}) is None, fields
     checkpoint = {"token": 1, "step": 1, "epoch": 0, "key": "k", "sha256": "", "bytes": 1, "manifest": {}}
     with db.writing() as session:
         session.add(CheckpointRow(id=new_id("ckpt"), job_id=job, created_at=0.0, **checkpoint))
     lease = lead(db)
     assert (lease.job_id, begin(db, lease, 1)) == (job, 1)
+
+
+@pytest.mark.parametrize("count", [2, 9, 16])
+def test_workers_with_enough_devices_are_counted_on(db: Database, count: int) -> None:
+    with db.writing() as session:
+        for worker in "xyz":
+            workers.sign_in(session, worker, {"cpu": 1, "cuda": count})
+    add_job(db, 3, device="cuda", devices=2)
+    assert claim(db, "x", {"cpu": 1, "cuda": count}) is not None
 
 
 def test_a_worker_takes_only_a_seat_that_it_can_fill(db: Database) -> None:
