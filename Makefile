@@ -76,6 +76,7 @@ bench: $(STAMP) ## Time training, probing, starting and each lever against their
 	$(BIN)/python -m bench.jobs
 	$(BIN)/python -m bench.claims
 	$(BIN)/python -m bench.scale --factor 0.05
+	$(BIN)/python -m bench.fleet
 	$(BIN)/python -m bench.solvers
 	$(BIN)/python -m bench.shards
 	$(BIN)/python -m bench.preparation

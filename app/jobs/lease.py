@@ -18,6 +18,7 @@ from sqlalchemy import (
     Update,
     bindparam,
     case,
+    exists,
     func,
     or_,
     select,
@@ -28,7 +29,7 @@ from sqlalchemy.orm import Session, aliased
 
 from app import events
 from app.db.session import db_now
-from app.db.tables import JobRow
+from app.db.tables import JobRow, ProjectRow
 from app.jobs import attempts, gangs, turns
 from app.jobs.attempts import Ending, Lease
 from app.jobs.states import DEVICES, LEASED, TERMINAL, Status, sources
@@ -101,10 +102,22 @@ def claim(
 
 
 def has_claimable(session: Session, devices: Mapping[str, int], lane: str) -> bool:
-    """Whether `claim` would find a job of this lane."""
+    """Whether `claim` would find a job of this lane.
+
+    Every busy worker asks each second, mostly in vain: whose turn it is matters only where a job of the lane is queued.
+    """
+    if session.scalar(_queued_in(lane)) is None:
+        return False
     now = session.execute(select(db_now())).scalar_one()
     next_project, _ = _claiming(tuple(devices.items()), lane)
     return turns.next_project(session, next_project, now) is not None
+
+
+@lru_cache
+def _queued_in(lane: str) -> Select[str]:
+    """Return the statement that selects a project with a queued job of a lane."""
+    queued = exists().where(JobRow.project_id == ProjectRow.id, JobRow.status == "queued", JobRow.lane == lane)
+    return select(ProjectRow.id).where(queued).limit(1)
 
 
 @lru_cache

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import event, select, update
 
 from app import events
 from app.db.session import Database
@@ -60,7 +60,7 @@ def read(db: Database, job_id: str) -> JobRow:
 
 def types(db: Database, job_id: str) -> list[str]:
     with db.reading() as session:
-        return [event.type for event in events.since(session, job_id, 0)]
+        return [each.type for each in events.since(session, job_id, 0)]
 
 
 def test_the_lane_of_short_jobs_takes_no_other(db: Database) -> None:
@@ -80,6 +80,21 @@ def test_the_lane_of_short_jobs_takes_no_other(db: Database) -> None:
     assert taken is not None
     assert taken.job_id == long
     assert {read(db, job).status for job in (later, gpu)} == {"queued"}
+
+
+def test_a_look_at_an_idle_lane_counts_no_running_jobs(db: Database) -> None:
+    """Each busy worker looks once a second: among a thousand that costs more than all else if it counts them."""
+    add_job(db)
+    add_job(db)
+    take(db)
+    statements: list[str] = []
+    event.listen(db.engine, "before_cursor_execute", lambda _c, _k, statement, *_: statements.append(statement.lower()))
+    with db.reading() as session:
+        assert not leases.has_claimable(session, leases.ONE_EACH, "short")
+        assert statements
+        assert not any("count(" in statement for statement in statements)
+        assert leases.has_claimable(session, leases.ONE_EACH, "long")
+        assert any("count(" in statement for statement in statements)
 
 
 def test_the_best_job_is_claimed_first(db: Database) -> None:
