@@ -15,6 +15,9 @@ from sklearn.datasets import load_digits
 from typer.testing import CliRunner
 
 from app.cli.main import app as server
+from app.db.session import Database
+from app.main import create_app
+from app.queue import MemoryQueue
 from app.settings import Settings
 from graftwork import Graftwork
 from tests.support import weights
@@ -35,7 +38,7 @@ INDENTED = re.compile(r"(?:^\n)((?: {4}[^\n]*\n)+)", re.MULTILINE)
 RUN_BY = {
     "article.md": "tests/e2e/test_article.py",
     "client.md": "tests/integration/api/test_python_client.py",
-    "data.md": "tests/unit/datasets/test_data_page.py",  # the files; the upload in parts below
+    "data.md": "tests/unit/datasets/test_data_page.py",  # the files; uploads and sources below
     "predicting.md": "tests/integration/api/test_pages.py",
     "protocols.md": "tests/integration/api/test_pages.py",
     "releasing.md": "tests/integration/api/test_releasing_page.py",
@@ -151,10 +154,26 @@ def test_the_blocks_that_ask_models(
 def test_the_upload_in_parts(client: Http, url: str, key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "customers.csv").write_text(EXAMPLES["customers"][1])
-    ((_, block),) = blocks("data.md", "bash")
+    (_, block), _ = blocks("data.md", "bash")
     shell(block.replace("curl -s", "curl -sS --fail-with-body"), URL=url, AUTH=f"Authorization: Bearer {key}")
     (dataset,) = client.get("/v1/datasets?view=full").json()["data"]
     assert (dataset["name"], dataset["filename"]) == ("customers", "customers.csv")
+
+
+def test_the_files_that_stay_where_they_are(settings: Settings, database: Database, key: str, tmp_path: Path) -> None:
+    """A folder stands for the bucket, and a setting for the service that the block starts."""
+    _, (_, block) = blocks("data.md", "bash")
+    begin, _, request = block.partition(" graftwork up\n")
+    assert begin.startswith('GRAFTWORK_SOURCES=\'["s3://corpus/public"')
+    folder = tmp_path / "corpus" / "public"
+    (folder / "birds").mkdir(parents=True)
+    (folder / "birds" / "birds.csv").write_text(EXAMPLES["customers"][1])
+    request = request.replace("s3://corpus/public", f"file://{folder}").replace("curl -s", "curl -sS --fail-with-body")
+    app = create_app(settings.model_copy(update={"sources": [f"file://{folder}"]}), queue=MemoryQueue())
+    with served(app) as port:
+        shell(request, URL=f"http://127.0.0.1:{port}", AUTH=f"Authorization: Bearer {key}")
+    (dataset,) = Http(app, key).get("/v1/datasets?view=full").json()["data"]
+    assert dataset["name"] == "birds"
 
 
 def send_requests(graftwork: Graftwork, known: dict[str, str], client: Http) -> None:

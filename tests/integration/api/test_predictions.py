@@ -213,7 +213,7 @@ def test_what_another_process_changes_is_followed_within_two_seconds(
     wait_until(lambda: predict(client, "sizes").json()["model"]["id"] == second.id, "the new version is loaded")
     assert predict(client, model.id).status_code == 200
     with database.writing() as session:
-        session.get_one(ModelRow, model.id).deleted_at = 1.0
+        session.get_one(ModelRow, model.id).deleted_at = time.time()
     clock.now += 2.1
     check_problem(predict(client, model.id), 404, "model_not_found")
 
