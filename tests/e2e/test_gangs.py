@@ -5,7 +5,7 @@ Where this machine allows it, each worker has a network namespace with an addres
 
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from graftwork import Graftwork
+from graftwork.errors import ConflictError
 from graftwork.progress import ENDED
 from tests.support.hosts import Host, network
 from tests.support.jobs import began_at, endings, step_of, workers_of
@@ -109,7 +110,8 @@ def graftwork(machines: Machines) -> Iterator[Graftwork]:
         yield client
         for job in client.jobs.list():
             if job["status"] not in ENDED:
-                client.jobs.cancel(job["id"])
+                with suppress(ConflictError):  # it has ended since
+                    client.jobs.cancel(job["id"])
 
 
 @pytest.fixture(scope="module")
