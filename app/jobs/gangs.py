@@ -10,6 +10,7 @@ attempt of all; the job's own lease and token decide whether there is a gang at 
 """
 
 from collections.abc import Mapping
+from itertools import takewhile
 from typing import Literal
 
 from pydantic import BaseModel
@@ -18,11 +19,12 @@ from sqlalchemy.orm import Session
 
 from app.db.session import db_now
 from app.db.tables import CheckpointRow, GangMemberRow, GangRow, JobRow, WorkerRow
-from app.jobs import turns, workers
+from app.jobs import attempts, turns, workers
 from app.jobs.attempts import Lease
 from app.jobs.states import LEASED
 
 _NO_ORM = {"synchronize_session": False}
+_MAX_PATIENCE = 3600.0
 
 
 class PartedError(Exception):
@@ -187,6 +189,13 @@ def leave(session: Session, seat: Seat, owner: str, exit_code: int | None) -> No
 def count_members(session: Session, lease: Lease) -> int:
     """Return how many nodes are held, the leader's among them."""
     return session.scalar(select(func.count()).where(*_held(lease))) or 0
+
+
+def patience(session: Session, lease: Lease, seconds: float) -> float:
+    """Return for how many seconds an attempt gathers: `seconds`, and twice as long after each that was in vain."""
+    earlier = reversed([row for row in attempts.of_job(session, lease.job_id) if row.token < lease.token])
+    in_vain = sum(1 for _ in takewhile(lambda row: row.ending == "too_few_workers", earlier))
+    return min(seconds * 2.0**in_vain, max(_MAX_PATIENCE, seconds))
 
 
 def begin(session: Session, lease: Lease, least: int) -> int | None:

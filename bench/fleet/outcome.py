@@ -2,14 +2,11 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bench.fleet.actors import Attempt, Worker
 from bench.fleet.workload import DAY, Job, WorkerKind, Workload
-
-if TYPE_CHECKING:
-    from bench.fleet.simulation import Attempt, Worker
 
 _UNMEASURED = 0.2  # share of the days in which the empty fleet fills up
 
@@ -17,7 +14,7 @@ _UNMEASURED = 0.2  # share of the days in which the empty fleet fills up
 class Outcome:
     """Counts of one run; times and jobs of the first fifth, in which the fleet fills up, are left out."""
 
-    def __init__(self, load: Workload, workers: Sequence["Worker"]) -> None:
+    def __init__(self, load: Workload, workers: Sequence[Worker]) -> None:
         self.load = load
         self.start, self.end = _UNMEASURED * load.days * DAY, load.days * DAY
         self.jobs: list[Job] = []
@@ -29,11 +26,11 @@ class Outcome:
         for worker in workers:
             self._seconds[worker.kind] += self.end - self.start
 
-    def leave(self, worker: "Worker", now: float) -> None:
+    def leave(self, worker: Worker, now: float) -> None:
         """Count that a worker leaves what it has done since `worker.since`."""
         self._busy[worker.kind] += max(0.0, now - max(worker.since, self.start))
 
-    def train(self, attempt: "Attempt", seconds: float, lost: float) -> None:
+    def train(self, attempt: Attempt, seconds: float, lost: float) -> None:
         """Count a training that ends now, after so many seconds, some of which were for nothing."""
         assert attempt.began is not None
         share = min(1.0, max(0.0, attempt.began + seconds - self.start) / max(seconds, 1e-9))
@@ -44,7 +41,7 @@ class Outcome:
             if job.device != "cpu" and "cuda" in worker.kind.devices:
                 self._used[worker.kind] += seconds * share * job.devices
 
-    def gather(self, gang: "Attempt", now: float) -> None:
+    def gather(self, gang: Attempt, now: float) -> None:
         """Count the time for which the workers of a gang waited for each other, whether or not all came."""
         if now >= self.start:
             here = (worker for worker in (gang.leader, *gang.members) if worker.attempt is gang)

@@ -9,15 +9,14 @@ worker at once, the sweepers' rings reach the others five seconds later; checkpo
 import heapq
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from itertools import count, takewhile
+from itertools import count
 from random import Random
 from typing import Any
 
 from sqlalchemy import insert, select
 
 from app.db.tables import CheckpointRow, JobRow, ProjectRow
-from app.jobs import attempts, gangs, queueing, workers
+from app.jobs import gangs, queueing, workers
 from app.jobs import lease as leases
 from app.jobs.attempts import Lease
 from app.jobs.gangs import Seat
@@ -26,6 +25,7 @@ from app.jobs.sweeper import RING_AGAIN_SECONDS
 from app.kit.ids import new_id
 from app.queue import MemoryQueue
 from app.settings import Settings
+from bench.fleet.actors import Attempt, Worker
 from bench.fleet.clock import Clock, Meter
 from bench.fleet.outcome import Outcome
 from bench.fleet.workload import DAY, WEEK, Job, WorkerKind, Workload
@@ -33,49 +33,11 @@ from bench.fleet.workload import DAY, WEEK, Job, WorkerKind, Workload
 _SETTINGS = Settings()
 LEASE, MAX_ATTEMPTS, _SWEEP_SECONDS = _SETTINGS.lease_seconds, _SETTINGS.max_attempts, _SETTINGS.sweep_seconds
 BEAT_SECONDS, CHECKPOINT_SECONDS = 5.0, 30.0  # of worker.process.heartbeat, and training.checkpoint_seconds
-_MAX_GATHERING = 3600.0
 _FOR_EVER = 1e9
 _DOWN_SECONDS = 900.0  # from a worker's death to its restart, on average
 _SAVE_SECONDS = 3.0
 _POLL_SECONDS = 1800.0  # each worker polls every 30 s; of a fleet's polls these are run
 _LEAST_SECONDS = 1.0
-
-
-@dataclass(eq=False)
-class Worker:
-    """A worker, which is another one after each restart."""
-
-    number: int
-    kind: WorkerKind
-    life: int = 0
-    lives: bool = True
-    attempt: "Attempt | None" = None
-    seat: Seat | None = None  # of a gang that another worker leads
-    reserved: "tuple[Seat, Attempt] | None" = None  # the seat for which it leaves its job
-    since: float = 0.0  # when it began what it does
-
-    @property
-    def name(self) -> str:
-        """Return its id, which is new with each process."""
-        return f"worker-{self.number}:{self.life}"
-
-
-@dataclass(eq=False)
-class Attempt:
-    """An attempt at a job by a worker, or by the leader of a gang."""
-
-    job: Job
-    lease: Lease
-    leader: Worker
-    members: set[Worker] = field(default_factory=set)
-    began: float | None = None  # when the training began
-    size: int = 1
-    is_over: bool = False  # its training has stopped, or will never begin
-
-    @property
-    def trained(self) -> float:
-        """How many of a job's seconds this attempt does in each second."""
-        return self.size / self.job.nodes
 
 
 class Fleet:
@@ -291,12 +253,9 @@ class Fleet:
     # Gangs
 
     def _patience(self, attempt: Attempt) -> float:
-        """For how long a leader waits: twice as long as the attempt before, where that was in vain."""
+        """For how long a leader waits."""
         with self._meter.database.reading() as session:
-            rows = attempts.of_job(session, attempt.lease.job_id)
-        earlier = reversed([row for row in rows if row.token < attempt.lease.token])
-        in_vain = sum(1 for _ in takewhile(lambda row: row.ending == "too_few_workers", earlier))
-        return min(_SETTINGS.gang_seconds * 2.0**in_vain, _MAX_GATHERING)
+            return gangs.patience(session, attempt.lease, _SETTINGS.gang_seconds)
 
     def _sit(self, worker: Worker, seat: Seat) -> None:
         gang = self._attempts[seat.job_id, seat.token]

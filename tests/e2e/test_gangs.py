@@ -3,7 +3,6 @@
 Where this machine allows it, each worker has a network namespace with an address of its own.
 """
 
-import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
@@ -26,7 +25,7 @@ Digits = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
 QUICK = {
     "lease_seconds": 10,
     "sweep_seconds": 0.5,
-    "poll_seconds": 1,
+    "poll_seconds": 60,  # so that workers hear of a gang by its rings alone
     "gang_seconds": 6,
     "backoff_seconds": 0.5,
     "max_attempts": 20,
@@ -56,18 +55,12 @@ class Machines:
     def leader(self, graftwork: Graftwork, job: str) -> Service:
         """The machine whose worker leads the job's newest attempt."""
         owner = graftwork.jobs.attempts(job)[-1]["worker"]
-        return next(machine for machine in self.workers if machine.tree("celery") and signs_as(machine) == owner)
+        return next(machine for machine in self.workers if machine.tree("celery") and machine.worker_name() == owner)
 
     def members(self, graftwork: Graftwork, job: str) -> list[Service]:
         """The other machines that train it."""
         leader = self.leader(graftwork, job)
         return [machine for machine in self.workers if machine is not leader and ranks(machine)]
-
-
-def signs_as(machine: Service) -> str:
-    """What the machine's supervisor, the child of Celery's main process, calls itself."""
-    (child,) = [one for one in machine.tree("celery") if one.pid != machine.processes[-1].pid]
-    return f"{socket.gethostname()}:{child.pid}"
 
 
 def ranks(machine: Service) -> list[psutil.Process]:
@@ -131,6 +124,14 @@ def pretraining(graftwork: Graftwork, dataset: str, nodes: int, sharding: str = 
     return str(graftwork.jobs.create(kind="pretraining", dataset=dataset, **NETWORK, **body)["id"])
 
 
+def in_its_midst(machines: Machines, graftwork: Graftwork, dataset: str, nodes: int) -> str:
+    """A job without an end that all machines may take, once it has a checkpoint."""
+    machines.work(*machines.workers)
+    job = pretraining(graftwork, dataset, nodes, training=ENDLESS)
+    wait_until(lambda: graftwork.jobs.checkpoints(job)["data"], "its first checkpoint")
+    return job
+
+
 def losses(graftwork: Graftwork, job: str) -> dict[int, float]:
     """The training loss by step, as it was reported."""
     points = graftwork.jobs.metrics(job)["data"]
@@ -157,13 +158,13 @@ def test_three_workers_learn_what_one_does(machines: Machines, graftwork: Graftw
         assert common[-1] == 10
         np.testing.assert_allclose([actual[step] for step in common], [expected[step] for step in common], rtol=1e-4)
     wait_until(lambda: not any(ranks(machine) for machine in machines.workers), "no rank is left")
+    for machine in machines.workers:
+        wait_until(lambda folder=machine.folder: list((folder / "data" / "tmp").iterdir()) == [], "no file is left")  # type: ignore[misc]
 
 
 def test_a_job_goes_on_with_as_many_workers_as_are_left(machines: Machines, graftwork: Graftwork, dataset: str) -> None:
     """Of three a member is killed, of two the leader; then all are there again."""
-    machines.work(*machines.workers)
-    job = pretraining(graftwork, dataset, 3, training=ENDLESS)
-    wait_until(lambda: graftwork.jobs.checkpoints(job)["data"], "its first checkpoint")
+    job = in_its_midst(machines, graftwork, dataset, 3)
     with followed_by(graftwork, job, 2):
         machines.members(graftwork, job)[0].kill_worker()
     with followed_by(graftwork, job, 1):
@@ -197,9 +198,7 @@ def went_on(graftwork: Graftwork, job: str) -> None:
 
 def test_a_member_that_freezes_or_stops_is_made_good(machines: Machines, graftwork: Graftwork, dataset: str) -> None:
     """The frozen one costs an attempt within its lease; that which is stopped waits for a checkpoint and costs none."""
-    machines.work(*machines.workers)
-    job = pretraining(graftwork, dataset, 2, training=ENDLESS)
-    wait_until(lambda: graftwork.jobs.checkpoints(job)["data"], "its first checkpoint")
+    job = in_its_midst(machines, graftwork, dataset, 2)
     (member,) = machines.members(graftwork, job)
     frozen = [one for process in member.processes if process.poll() is None for one in with_children(process.pid)]
     with followed_by(graftwork, job, 2):
@@ -217,9 +216,7 @@ def test_a_member_that_freezes_or_stops_is_made_good(machines: Machines, graftwo
 def test_a_member_that_is_cut_off_ends_by_itself_and_comes_back(
     machines: Machines, graftwork: Graftwork, dataset: str
 ) -> None:
-    machines.work(*machines.workers)
-    job = pretraining(graftwork, dataset, 3, training=ENDLESS)
-    wait_until(lambda: graftwork.jobs.checkpoints(job)["data"], "its first checkpoint")
+    job = in_its_midst(machines, graftwork, dataset, 3)
     with followed_by(graftwork, job, 3):
         with cut_off(machines.members(graftwork, job)[0]) as member, followed_by(graftwork, job, 2):
             wait_until(lambda: not ranks(member), "it has given up")
@@ -230,9 +227,7 @@ def test_a_member_that_is_cut_off_ends_by_itself_and_comes_back(
 def test_a_leader_that_is_cut_off_is_replaced_and_writes_nothing_more(
     machines: Machines, graftwork: Graftwork, dataset: str
 ) -> None:
-    machines.work(*machines.workers)
-    job = pretraining(graftwork, dataset, 3, training=ENDLESS)
-    wait_until(lambda: graftwork.jobs.checkpoints(job)["data"], "its first checkpoint")
+    job = in_its_midst(machines, graftwork, dataset, 3)
     leader = machines.leader(graftwork, job)
     own = leader.trainer(job)
     with cut_off(leader), followed_by(graftwork, job, 2):

@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -56,7 +55,7 @@ class Machines:
         """The machine whose worker has the job, and the other one."""
         signature = workers_of(graftwork, job)[-1]
         one, other = self.workers
-        return (one, other) if one.tree("celery") and signs_as(one) == signature else (other, one)
+        return (one, other) if one.tree("celery") and one.worker_name() == signature else (other, one)
 
     def keys(self) -> set[str]:
         """Every key of the bucket below the service's prefix, as the bucket lists them."""
@@ -67,12 +66,6 @@ class Machines:
     def put(self, key: str) -> None:
         """Leave something in the bucket that the service knows nothing of."""
         httpx.put(f"{self.bucket}/graftwork/{key}", content=b"stray", trust_env=False).raise_for_status()
-
-
-def signs_as(machine: Service) -> str:
-    """What the machine's supervisor, the child of Celery's main process, calls itself."""
-    (child,) = [one for one in machine.tree("celery") if one.pid != machine.processes[-1].pid]
-    return f"{socket.gethostname()}:{child.pid}"
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +167,7 @@ def test_two_jobs_are_worked_at_on_both_machines_at_once(
         wait_until(lambda: all(step_of(graftwork, job) > step for job, step in steps.items()), "both go on")
         assert [graftwork.jobs.get(job)["status"] for job in steps] == ["running", "running"]
         owners = [signature for job in steps for signature in workers_of(graftwork, job)]
-        assert sorted(owners) == sorted(signs_as(machine) for machine in machines.workers)
+        assert sorted(owners) == sorted(machine.worker_name() for machine in machines.workers)
 
 
 def test_a_drained_worker_leaves_its_job_to_another_machine_at_no_charge(
@@ -183,7 +176,7 @@ def test_a_drained_worker_leaves_its_job_to_another_machine_at_no_charge(
     machines.work(*machines.workers)
     job = in_its_midst(graftwork, dataset, "drained")
     drained, other = machines.owner(graftwork, job)
-    signatures = [signs_as(drained), signs_as(other)]
+    signatures = [drained.worker_name(), other.worker_name()]
     drained.stop()
     assert weights(graftwork, job) == undisturbed
     assert endings(graftwork, job) == [("drained", False), ("succeeded", True)]
@@ -201,7 +194,7 @@ def test_a_killed_machine_is_replaced_by_one_that_knows_nothing_of_the_job(
     job = in_its_midst(graftwork, dataset, "killed")
     killed, other = machines.owner(graftwork, job)
     shutil.rmtree(other.folder / "data", ignore_errors=True)
-    signature = signs_as(killed)
+    signature = killed.worker_name()
     killed.kill_worker()
     newest = checkpoints(graftwork, job)[0]
     assert graftwork.jobs.get(job)["status"] == "running"
@@ -209,7 +202,7 @@ def test_a_killed_machine_is_replaced_by_one_that_knows_nothing_of_the_job(
     machines.work(other)
     assert weights(graftwork, job) == undisturbed
     assert endings(graftwork, job) == [("silent", True), ("succeeded", True)]
-    assert workers_of(graftwork, job) == [signature, signs_as(other)]
+    assert workers_of(graftwork, job) == [signature, other.worker_name()]
     assert began_at(graftwork, job) == [0, newest]
     assert newest > 0
 
@@ -231,7 +224,7 @@ def test_a_model_of_one_machine_is_fine_tuned_on_another_and_predicts_on_a_third
     jobs.append(fine_tuning(graftwork, dataset))
     assert made(graftwork, jobs[1]) == first
     assert [file_sha256(copy) for copy in copies] == parent
-    assert [workers_of(graftwork, job) for job in jobs] == [[signs_as(worker)]] * 2
+    assert [workers_of(graftwork, job) for job in jobs] == [[worker.worker_name()]] * 2
     pixels, labels = digits[0][2000:2100], digits[1][2000:2100]
     answers = graftwork.models.predict("reader", pixels)
     accuracy = np.mean([answer["label"]["class"] for answer in answers] == labels.astype(str))

@@ -7,12 +7,13 @@ import pytest
 from sqlalchemy import func, select, update
 
 from app.db.session import Database
-from app.db.tables import AttemptRow, EventRow, JobRow, MetricRow, ProjectRow
+from app.db.tables import AttemptRow, EventRow, JobRow, MetricRow
 from app.history import repository as history
 from app.jobs import repository as jobs
 from app.kit.ids import new_id
 from tests.support.http import Http
 from tests.support.problems import check_problem
+from tests.support.rows import own_project
 
 DAY = 86_400.0
 
@@ -23,11 +24,7 @@ def end(database: Database, days_ago: float, *, events: int = 3, warning: str = 
     times = dict.fromkeys(("created_at", "queued_at", "started_at", "finished_at"), ended)
     fields: dict[str, Any] = {"kind": "pretraining", "status": "failed", "config": {}, "job_metadata": {}}
     with database.writing() as session:
-        project = session.query(ProjectRow).first()
-        if project is None:
-            project = ProjectRow(id="proj", name="default", created_at=0.0)
-            session.add(project)
-            session.flush()
+        project = own_project(session)
         session.add(
             JobRow(id=job, project_id=project.id, last_seq=events, warnings=[{"code": warning}], **fields, **times)
         )

@@ -9,13 +9,14 @@ from fastapi import FastAPI
 from sqlalchemy import Engine, event
 
 from app.db.session import Database
-from app.db.tables import DatasetRow, JobRow, ModelRow, ProjectRow
+from app.db.tables import DatasetRow, JobRow, ModelRow
 from app.jobs import lease as leases
 from app.jobs import repository as jobs
 from app.jobs import turns
 from app.kit.ids import new_id
 from app.models import repository as models
 from tests.support.http import Http
+from tests.support.rows import own_project
 
 # Tables that grow as long as a service lives.
 GROWING = {"jobs", "attempts", "events", "metrics", "models", "aliases", "alias_changes", "datasets"}
@@ -51,11 +52,7 @@ def queued(database: Database) -> str:
     job, dataset, model = new_id("job"), new_id("ds"), new_id("mdl")
     times = {"created_at": 1.0}
     with database.writing() as session:
-        project = session.query(ProjectRow).first()
-        if project is None:
-            project = ProjectRow(id="proj", name="default", created_at=0.0)
-            session.add(project)
-            session.flush()
+        project = own_project(session)
         own = {"project_id": project.id}
         upload = {"filename": "d.csv", "options": {}, "source_sha256": "0" * 64, "source_bytes": 1}
         session.add(DatasetRow(id=dataset, name="d", status="ready", **own, **upload, **times))

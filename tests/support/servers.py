@@ -4,6 +4,7 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -327,6 +328,11 @@ class Service:
 
         wait_until(seen, f"a trainer has {job}")
         return found[0]
+
+    def worker_name(self) -> str:
+        """What its supervisor, the child of Celery's main process, calls itself in the database."""
+        (child,) = [one for one in self.tree("celery") if one.pid != self.processes[-1].pid]
+        return f"{socket.gethostname()}:{child.pid}"
 
     def kill_worker(self) -> None:
         """kill -9 of the whole worker tree at once."""

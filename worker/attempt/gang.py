@@ -6,11 +6,10 @@
 import logging
 import time
 from dataclasses import dataclass, field
-from itertools import takewhile
 
 from sqlalchemy.orm import Session
 
-from app.jobs import attempts, gangs
+from app.jobs import gangs
 from app.jobs import lease as leases
 from worker.attempt.address import own_address
 from worker.attempt.context import JobContext
@@ -19,7 +18,6 @@ log = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 0.5
 _TELL_SECONDS = 2.0
-_MAX_WAIT = 3600.0
 
 
 class TooFewWorkersError(Exception):
@@ -79,7 +77,9 @@ def gather(context: JobContext) -> Gang | None:
     attempt, nodes = context.attempt, context.attempt.lease.nodes
     if nodes == 1:
         return None
-    wait = _wait(context)
+    wait = attempt.commit_with_retry(
+        lambda session: gangs.patience(session, attempt.lease, context.settings.gang_seconds)
+    )
     least, began = 1 if attempt.checkpoints() else nodes, time.monotonic()
     said = -1
     while True:
@@ -109,11 +109,3 @@ def _look(context: JobContext, least: int) -> tuple[int, bool]:
         return (gangs.count_members(session, lease), False) if count is None else (count, True)
 
     return context.attempt.commit_with_retry(look)
-
-
-def _wait(context: JobContext) -> float:
-    """For how many seconds this attempt gathers: twice as long as the one before, where that was in vain."""
-    rows = context.attempt.commit_with_retry(lambda session: attempts.of_job(session, context.job.id))
-    earlier = reversed([row for row in rows if row.token < context.attempt.lease.token])
-    in_vain = sum(1 for _ in takewhile(lambda row: row.ending == "too_few_workers", earlier))
-    return float(min(context.settings.gang_seconds * 2.0**in_vain, max(_MAX_WAIT, context.settings.gang_seconds)))

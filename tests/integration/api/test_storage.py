@@ -164,8 +164,15 @@ def test_leftovers_of_the_data_folder_go_and_attempts_under_way_stay(
     with database.writing() as session:
         job = session.execute(update(JobRow).values(status="running", token=2).returning(JobRow.id)).scalar_one()
     data = settings.data_folder
-    stay = [f"tmp/{job}-t2", "cache/features/kept.safetensors"]
-    go = [f"tmp/{job}-t1", "tmp/upload_1", "artifacts/blobs/ab/.new_1", "cache/blobs/ab/old", "cache/features/.a.tmp"]
+    stay = [f"tmp/{job}-t2", f"tmp/{job}-t2-n1", "cache/features/kept.safetensors"]
+    go = [
+        f"tmp/{job}-t1",
+        f"tmp/{job}-t1-n2",
+        "tmp/upload_1",
+        "artifacts/blobs/ab/.new_1",
+        "cache/blobs/ab/old",
+        "cache/features/.a.tmp",
+    ]
     for name in (*stay, *go):
         path = data / name / "file" if "-t" in name else data / name
         path.parent.mkdir(parents=True, exist_ok=True)

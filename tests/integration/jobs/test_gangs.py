@@ -11,7 +11,7 @@ from app.db.session import Database
 from app.db.tables import CheckpointRow, GangMemberRow, GangRow, JobRow, ProjectRow
 from app.jobs import gangs, workers
 from app.jobs import lease as leases
-from app.jobs.attempts import Lease
+from app.jobs.attempts import Ending, Lease
 from app.jobs.gangs import PartedError, Seat
 from app.kit.ids import new_id
 from tests.support.servers import wait_until
@@ -67,6 +67,15 @@ def state(db: Database, lease: Lease) -> gangs.State:
 def renews(db: Database, seat: Seat, worker: str) -> bool:
     with db.writing() as session:
         return gangs.renew(session, seat, worker, 60)
+
+
+def lead_two(db: Database) -> tuple[Lease, Seat]:
+    """A gang of two workers that has begun: the leader's lease, and the seat of worker `b`."""
+    add_job(db, 2)
+    lease, seat = lead(db), sit(db, "b")
+    assert seat is not None
+    assert begin(db, lease, 2) == 2
+    return lease, seat
 
 
 def test_all_nodes_begin_or_none(db: Database) -> None:
@@ -162,11 +171,7 @@ def test_a_gang_breaks_where_a_member_is_lost(db: Database, code: int | None) ->
 
 
 def test_a_member_that_shuts_down_waits_for_the_leader(db: Database) -> None:
-    add_job(db, 2)
-    lease = lead(db)
-    seat = sit(db, "b")
-    begin(db, lease, 2)
-    assert seat is not None
+    lease, seat = lead_two(db)
     with db.writing() as session:
         gangs.announce_leaving(session, seat, "b")
     assert state(db, lease).state == "leaving"
@@ -174,11 +179,7 @@ def test_a_member_that_shuts_down_waits_for_the_leader(db: Database) -> None:
 
 
 def test_an_attempt_that_ends_lets_its_members_go(db: Database) -> None:
-    add_job(db, 2)
-    lease = lead(db)
-    seat = sit(db, "b")
-    begin(db, lease, 2)
-    assert seat is not None
+    lease, seat = lead_two(db)
     with db.writing() as session:
         leases.requeue(session, lease, "for a test", charged=False)
     assert not renews(db, seat, "b")
@@ -210,6 +211,26 @@ def test_members_come_when_they_are_called_and_know_their_place(db: Database) ->
     with db.reading() as session, pytest.raises(PartedError):
         gangs.meeting(session, seat, 1)
     assert state(db, lease).state == "whole"
+
+
+def test_an_attempt_gathers_twice_as_long_after_each_in_vain(db: Database) -> None:
+    job = add_job(db, 2)
+
+    def patience(lease: Lease) -> float:
+        with db.reading() as session:
+            return gangs.patience(session, lease, 60)
+
+    def give_back(lease: Lease, ending: Ending) -> None:
+        with db.writing() as session:
+            leases.requeue(session, lease, "for a test", charged=False, ending=ending)
+
+    waited = []
+    for ending in ("too_few_workers", "too_few_workers", "drained", "too_few_workers", *["too_few_workers"] * 7):
+        lease = lead(db)
+        assert lease.job_id == job
+        waited.append(patience(lease))
+        give_back(lease, ending)
+    assert waited == [60, 120, 240, 60, 120, 240, 480, 960, 1920, 3600, 3600]
 
 
 @pytest.mark.parametrize(
