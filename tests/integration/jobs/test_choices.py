@@ -7,6 +7,7 @@ import pytest
 from app.db.session import Database
 from app.settings import Settings
 from tests.integration.jobs.test_job_life import events_of, job_of, run_drained, submit, upload
+from tests.support.choosing import patient
 from tests.support.http import Http
 from tests.support.work import run_jobs
 
@@ -64,7 +65,7 @@ def test_a_model_that_helps_less_than_the_rows_themselves_is_not_used(
 ) -> None:
     """A sum of two columns is linear in the rows: what was pretrained on them can only lose some of it."""
     job = fine_tune(client, labelled, strategy={"kind": "automatic", "candidates": ["raw", "linear_probe"]})
-    run_jobs(settings)
+    run_jobs(patient(settings))
     found = job_of(client, job)
     (output,) = found["outputs"]
     model = client.get(f"/v1/models/{output['model']}").json()
@@ -80,7 +81,7 @@ def test_a_probe_that_was_compared_keeps_the_layer_that_it_was_compared_with(
     client: Http, settings: Settings, labelled: str
 ) -> None:
     job = fine_tune(client, labelled, strategy={"kind": "automatic", "candidates": ["linear_probe", "untrained"]})
-    run_jobs(settings)
+    run_jobs(patient(settings))
     assert set(data_of(client, job, "strategy.chosen")["scores"]) == {"linear_probe", "untrained"}
     assert strategy_of(client, job)["layer"] == data_of(client, job, "layer.chosen")["layer"]
 

@@ -10,6 +10,7 @@ from app.db.session import Database
 from app.jobs import lease as leases
 from app.settings import Settings
 from tests.integration.jobs.test_job_life import done, events_of, job_of, upload
+from tests.support.choosing import patient
 from tests.support.http import Http
 from tests.support.problems import check_problem
 from tests.support.work import run_jobs
@@ -224,7 +225,7 @@ def test_a_model_of_few_labels_learns_from_the_test_rows_once_they_have_measured
     first = upload(client, settings, rows(count=200), columns=LABELLED)
     counts = client.get(f"/v1/datasets/{first}").json()["rows"]
     strategy = {"kind": "automatic", "candidates": ["nearest_neighbours", "raw"]}
-    job = job_of(client, train(client, settings, first, "tumours", strategy=strategy, training={}))
+    job = job_of(client, train(client, patient(settings), first, "tumours", strategy=strategy, training={}))
     assert (job["metrics"]["split"], job["metrics"]["rows"]) == ("test", counts["test"])
     (event,) = [event for event in events_of(client, job["id"]) if event["type"] == "model.refitted"]
     assert (event["data"]["rows"], event["data"]["rows_before"]) == (200, counts["train"])
@@ -233,8 +234,8 @@ def test_a_model_of_few_labels_learns_from_the_test_rows_once_they_have_measured
     measured = evaluate(client, settings, model="tumours", dataset=first)
     assert learned(measured) == [("evaluated_on_train", counts["test"])]
     assert '"refit": "no"' in measured["warnings"][-1]["remedy"]
-    train(client, settings, first, "tumours", strategy={**strategy, "refit": "no"}, training={})
+    train(client, patient(settings), first, "tumours", strategy={**strategy, "refit": "no"}, training={})
     assert learned(evaluate(client, settings, model="tumours", dataset=first)) == []
     chosen = upload(client, settings, rows(count=200), columns=LABELLED, splits='{"train": 0.8, "test": 0.2}')
-    train(client, settings, chosen, "tumours", strategy=strategy, training={})
+    train(client, patient(settings), chosen, "tumours", strategy=strategy, training={})
     assert learned(evaluate(client, settings, model="tumours", dataset=chosen)) == []

@@ -8,6 +8,7 @@ import pytest
 
 from app.settings import Settings
 from tests.integration.jobs.test_job_life import events_of, job_of, upload
+from tests.support.choosing import patient
 from tests.support.http import Http
 from tests.support.work import run_jobs
 
@@ -22,7 +23,7 @@ def learn(client: Http, settings: Settings, dataset: str, **fields: Any) -> dict
     body = {"kind": "fine_tuning", "dataset": dataset, "strategy": strategy, **fields}
     answer = client.post("/v1/jobs", json=body)
     assert answer.status_code == 202, answer.text
-    run_jobs(settings)
+    run_jobs(patient(settings))
     ended = job_of(client, answer.json()["id"])
     assert ended["status"] == "succeeded", ended["error"]
     return ended

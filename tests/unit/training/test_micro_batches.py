@@ -118,7 +118,9 @@ def wide() -> Run:
 def run_program(*arguments: str) -> list[str]:
     """What a process of its own says of such a training."""
     command = [sys.executable, "-c", PROGRAM, *arguments]
-    environment = {**os.environ, "MALLOC_ARENA_MAX": "1"}  # another arena, of 64 MiB, is made when threads collide
+    # So that it takes as much each time: another arena, of 64 MiB, is made when threads collide, and a threshold that
+    # grows keeps what was freed.
+    environment = {**os.environ, "MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": str(128 << 10)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip().split("\n")
