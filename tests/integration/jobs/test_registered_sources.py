@@ -2,8 +2,10 @@
 
 import io
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import httpx
@@ -12,12 +14,14 @@ import pytest
 from PIL import Image
 
 from app.artifacts.s3 import open_bucket
+from app.datasets.errors import DatasetError
+from app.datasets.registered.sources import fetch_source, list_source
 from app.db.session import Database
 from app.main import create_app
 from app.queue import MemoryQueue
 from app.settings import Settings
 from tests.support.http import Http
-from tests.support.servers import make_bucket, s3
+from tests.support.servers import make_bucket, s3, wait_until
 from tests.support.work import run_jobs
 
 pytestmark = pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
@@ -36,6 +40,7 @@ FILES = {
     "tables/sizes.csv": TABLE.encode(),
     **{f"pictures/{kind}/{i}.png": picture(i + 100 * (kind == "dog")) for kind in ("cat", "dog") for i in range(15)},
     "secret/keys.csv": TABLE.encode(),
+    "tablesandmore/sizes.csv": TABLE.encode(),
 }
 
 
@@ -135,6 +140,35 @@ def test_what_has_changed_is_refused(service: Http, place: Place) -> None:
     assert "cat/3.png, cat/new.png" in dataset["error"]["message"]
     assert "register it anew" in dataset["error"]["message"]
     assert prepared(service, place, register(service, f"{place.root}/pictures"))["status"] == "ready"
+
+
+@pytest.mark.parametrize("place", ["folder"], indirect=True)
+def test_what_changes_while_it_is_copied_is_refused(place: Place, tmp_path: Path) -> None:
+    large = tmp_path / "corpus" / "pictures" / "a.raw"
+    large.touch()
+    os.truncate(large, 300 << 20)
+    listing = list_source(f"{place.root}/pictures", place.settings)
+    copied = tmp_path / "copied"
+    copied.mkdir()
+
+    def change() -> None:
+        wait_until(lambda: any(copied.iterdir()), "the copy begins")
+        place.write("pictures/dog/9.png", picture(7))
+
+    changing = Thread(target=change)
+    changing.start()
+    with pytest.raises(DatasetError, match=r"dog/9\.png"):
+        fetch_source(listing, place.settings, copied)
+    changing.join()
+
+
+@pytest.mark.parametrize("place", ["bucket"], indirect=True)
+@pytest.mark.parametrize("store", ["", "/tables/store"])
+def test_the_bucket_of_the_service_is_refused(place: Place, store: str) -> None:
+    own = place.settings.model_copy(update={"artifacts_url": f"{place.root}{store}"})
+    assert list_source(f"{place.root}/tables", place.settings).files
+    with pytest.raises(DatasetError, match="the service's own files"):
+        list_source(f"{place.root}/tables", own)
 
 
 def test_what_is_not_allowed_any_more_is_refused(service: Http, place: Place) -> None:
