@@ -212,7 +212,7 @@ class ArrayData:
         row_bytes = (8 if modality.encoding.vocabulary else 4) * int(np.prod(modality.shape))
         sharded = isinstance(self.inputs, ShardedRows)
         # Of a dataset in shards a small validation split is kept, as it is read again and again between train shards.
-        alone = sharded and split == "val"
+        alone = sharded and split == "validation"
         rows = len(positions) if alone else sum(len(self.positions(name, labelled)) for name in SPLITS)
         if rows * row_bytes > MAX_BYTES_IN_MEMORY:
             shards = ExampleShards.of(self.inputs, positions) if isinstance(self.inputs, ShardedRows) else None

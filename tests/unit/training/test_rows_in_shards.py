@@ -16,10 +16,11 @@ from app.datasets.preparation import prepare as prepare_dataset
 from app.datasets.shard_cache import ShardCache
 from app.ml.configs.learning import FineTuningConfig, PretrainingConfig
 from app.ml.data import arrays
-from app.ml.data.arrays import ArrayData, Examples, ExampleShards
+from app.ml.data.arrays import ArrayData, Examples, ExampleShards, InMemory
 from app.ml.data.stored_rows import WINDOW_SHARDS
 from app.ml.resolution.fine_tuning import resolve_fine_tuning
 from app.ml.resolution.pretraining import resolve_pretraining
+from app.ml.spec import SPLITS
 from app.settings import Settings
 from worker.training.batches import epoch_batches, epoch_order
 from worker.training.events import EpochDone, Note, StepDone
@@ -107,6 +108,17 @@ def test_a_small_cache_changes_no_loss(local: ArrayData, cached: ArrayData, cach
     assert measured[0] is not None
     assert measured[1] is not None
     assert measured[0].losses == measured[1].losses
+
+
+def test_only_validation_rows_that_fit_into_memory_are_kept(local: ArrayData, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = training(local, "pretraining")
+    bytes_of_validation = 4 * 64 * local.spec.rows["validation"]
+    assert bytes_of_validation >= 4 * 64 * local.spec.rows["test"]
+    monkeypatch.setattr(arrays, "MAX_BYTES_IN_MEMORY", bytes_of_validation)
+    kept = {split: isinstance(run.examples(split).inputs, InMemory) for split in SPLITS}
+    assert kept == {"train": False, "validation": True, "test": False}, "test rows are read once"
+    monkeypatch.setattr(arrays, "MAX_BYTES_IN_MEMORY", bytes_of_validation - 1)
+    assert not isinstance(training(local, "pretraining").examples("validation").inputs, InMemory)
 
 
 def test_a_run_is_resumed_to_the_row(local: ArrayData, cached: ArrayData, tmp_path: Path) -> None:
