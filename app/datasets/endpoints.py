@@ -1,6 +1,5 @@
 """Datasets over HTTP."""
 
-from functools import partial
 from typing import Annotated, Any
 
 from fastapi import Body, Query, Request, Response
@@ -13,7 +12,7 @@ from app.datasets.report import Report
 from app.datasets.schemas import Dataset, DatasetRequest, DatasetSummary, Leaks, RowsPage, Status, VersionRequest
 from app.dependencies import Reading, State
 from app.errors import Problem
-from app.idempotency.service import IdempotencyKey, fingerprint, once
+from app.idempotency.service import IdempotencyKey
 from app.kit.forms import receive_form
 from app.kit.json_schema import form_body, list_fields
 from app.kit.pages import Listing, PageQuery, ViewQuery
@@ -25,6 +24,10 @@ router = secure_router("/v1/datasets", "datasets")
 
 MISSING: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "No such dataset."}}
 NOT_READY: dict[int | str, dict[str, Any]] = {409: {"model": Problem, "description": "Not prepared, or in use."}}
+NO_SOURCE: dict[int | str, dict[str, Any]] = {
+    415: {"model": Problem, "description": "The uploaded file is of no known format."},
+    507: {"model": Problem, "description": "The project's quota has no room left."},
+}
 REFUSED: dict[int | str, dict[str, Any]] = {
     400: {"model": Problem, "description": "The multipart body is malformed, or not what its Content-Digest says."},
     413: {"model": Problem, "description": "The upload is too large."},
@@ -132,7 +135,7 @@ def list_dataset_leaks(
     return versions.leaks(state, principal.project_id, dataset_id, against)
 
 
-@router.post("/{dataset_id}/versions", status_code=202, responses=MISSING | NOT_READY)
+@router.post("/{dataset_id}/versions", status_code=202, responses=MISSING | NOT_READY | NO_SOURCE)
 def create_dataset_version(
     state: State,
     principal: CanWrite,
@@ -141,15 +144,11 @@ def create_dataset_version(
     response: Response,
     body: Annotated[VersionRequest | None, Body()] = None,
 ) -> Dataset:
-    """Prepare the file of a dataset, also of a failed one, again under other options; the dataset itself stays."""
-    version, project = body or VersionRequest(), principal.project_id
-    request = fingerprint("versions", dataset_id, version.model_dump_json(exclude_unset=True))
-    prepare = partial(
-        versions.create_version, queue=state.queue, project_id=project, dataset_id=dataset_id, body=version
-    )
-    dataset = state.database.transact(
-        lambda session: once(session, project, key, request, partial(prepare, session), Dataset)
-    )
+    """Prepare the file of a dataset, also of a failed one, again under other options, or one with further rows.
+
+    The dataset itself stays.
+    """
+    dataset = versions.create_version(state, principal.project_id, key, dataset_id, body or VersionRequest())
     response.headers["Location"] = dataset.links.self
     return dataset
 

@@ -122,16 +122,36 @@ class DatasetRequest(PrepareOptions):
 
 
 class VersionRequest(Frozen):
-    """How a further dataset is prepared from the source of an existing one."""
+    """How a further dataset is prepared: from the source of an existing one, or from a new source with more rows."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"name": "flowers-split-again", "options": {"seed": 1}}]})
 
     name: str | None = Field(default=None, max_length=200, description="Name of the new dataset; null: the same.")
+    upload: str | None = Field(
+        default=None,
+        max_length=64,
+        description="Id of the complete upload (POST /v1/uploads) that the version is prepared from: all of its rows, "
+        "earlier ones and new ones. Null: the source of the dataset, unless there is a `source`.",
+    )
+    source: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=1000,
+        description="A file, or a folder of files, that stays where it is, with all rows of the version, as in "
+        "POST /v1/datasets. That of the dataset is listed anew.",
+    )
     options: PrepareOptions = Field(
         default_factory=PrepareOptions,
         description="As in an upload; options that are not given stay as they were, and so do the splits, unless "
         "`splits`, `seed`, `same_splits_as` or a column's role says how they are split.",
     )
+
+    @model_validator(mode="after")
+    def _has_one_source(self) -> Self:
+        if self.upload is not None and self.source is not None:
+            msg = "give `upload`, the id of a complete upload, or `source`, where the files are, and not both"
+            raise ValueError(msg)
+        return self
 
 
 class Leaks(BaseModel):

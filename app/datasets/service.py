@@ -52,9 +52,9 @@ def create(state: Services, project_id: str, key: str | None, form: Form) -> Dat
     name, options = check_name(form.fields.get("name", "")), _options(form.fields)
     with state.database.reading() as session:
         options = with_earlier_dataset(session, project_id, options)
-    blob = store_upload(state.artifacts, form, _check_format)
+    source = StoredSource(form.filename[:MAX_NAME], store_upload(state.artifacts, form, _check_format))
     request = fingerprint("datasets", form.sha256, form.filename, *(f"{k}={v}" for k, v in sorted(form.fields.items())))
-    return _prepared_once(state, project_id, key, request, name, options, lambda _: (blob, form.filename[:MAX_NAME]))
+    return _prepared_once(state, project_id, key, request, name, options, lambda _: source)
 
 
 def create_from_json(state: Services, project_id: str, key: str | None, body: bytes) -> Dataset:
@@ -74,20 +74,50 @@ def create_from_json(state: Services, project_id: str, key: str | None, body: by
     request = fingerprint("datasets", given.model_dump_json(exclude_unset=True))
     with state.database.reading() as session:
         options = with_earlier_dataset(session, project_id, options)
-    if given.source is not None:
-        blob, source = register(state, given.source)
-        filename = display_name(source["url"])[:MAX_NAME]
-        return _prepared_once(state, project_id, key, request, name, options, lambda _: (blob, filename), source)
-    upload = given.upload or ""
+    source = find_source(state, project_id, given.upload, given.source)
+    return _prepared_once(state, project_id, key, request, name, options, source)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSource:
+    """What a dataset is prepared from: a stored file, or the stored listing of a source that is `registered` in place.
+
+    `filename` is the user's name for it.
+    """
+
+    filename: str
+    stored: Blob
+    registered: dict[str, Any] | None = None
+
+
+def find_source(
+    state: Services, project_id: str, upload: str | None, url: str | None
+) -> Callable[[Session], StoredSource]:
+    """Check an upload in parts, or list the files at `url`; the function that is returned gives the source.
+
+    It is called in the transaction that names the source's file.
+
+    Raises:
+        UnprocessableError: there is no such upload or source, or it is not complete or allowed.
+        UnsupportedMediaError: the uploaded file is of no known format.
+        UnavailableError: the bucket does not answer.
+    """
+    if url is not None:
+        registered = _register(state, url)
+        return lambda _: registered
+
+    def uploaded(session: Session) -> StoredSource:
+        blob, filename = source_of(session, project_id, upload or "")
+        return StoredSource(filename, blob)
+
     with state.database.reading() as session:
-        blob, _ = source_of(session, project_id, upload)
+        blob = uploaded(session).stored
     check_source(state.artifacts.fetch(blob_key(blob.sha256)), _check_format)
-    uploaded = partial(source_of, project_id=project_id, upload_id=upload)  # once more: it may be gone by then
-    return _prepared_once(state, project_id, key, request, name, options, uploaded)
+    return uploaded  # which asks once more: the upload may be gone by then
 
 
-def register(state: Services, url: str) -> tuple[Blob, dict[str, Any]]:
-    """Store the listing of a source; return it, and the source as its row has it.
+def _register(state: Services, url: str) -> StoredSource:
+    """Store the listing of a source.
 
     Raises:
         UnprocessableError: the source is not allowed, not there or too large.
@@ -103,7 +133,8 @@ def register(state: Services, url: str) -> tuple[Blob, dict[str, Any]]:
     path = scratch_folder(state) / new_id("listing")
     try:
         path.write_text(listing.model_dump_json(), encoding="utf-8")
-        return put_blob(state.artifacts, path), {"url": url, "files": len(listing.files), "bytes": listing.bytes}
+        registered = {"url": url, "files": len(listing.files), "bytes": listing.bytes}
+        return StoredSource(display_name(url)[:MAX_NAME], put_blob(state.artifacts, path), registered)
     finally:
         path.unlink(missing_ok=True)
 
@@ -115,14 +146,12 @@ def _prepared_once(
     request: str,
     name: str,
     options: PrepareOptions,
-    source_of: Callable[[Session], tuple[Blob, str]],
-    registered: dict[str, Any] | None = None,
+    source: Callable[[Session], StoredSource],
 ) -> Dataset:
-    """Queue the preparation once for a key; `source_of` gives the stored file, or listing, and its name."""
+    """Queue the preparation of a source once for a key."""
 
     def prepare(session: Session) -> Dataset:
-        stored, filename = source_of(session)
-        new = NewDataset(name, filename, options, stored, registered)
+        new = NewDataset(name, options, source(session))
         return queue_preparation(session, state.queue, project_id, new)
 
     return state.database.transact(
@@ -132,13 +161,12 @@ def _prepared_once(
 
 @dataclass(frozen=True, slots=True)
 class NewDataset:
-    """A dataset to be prepared from a stored file, or from a `source` in place whose listing is stored."""
+    """A dataset to be prepared; `version_of` is the id of the dataset that it is a version of."""
 
     name: str
-    filename: str
     options: PrepareOptions
-    stored: Blob
-    source: dict[str, Any] | None = None
+    source: StoredSource
+    version_of: str | None = None
 
 
 def queue_preparation(session: Session, queue: JobQueue, project_id: str, dataset: NewDataset) -> Dataset:
@@ -152,13 +180,13 @@ def queue_preparation(session: Session, queue: JobQueue, project_id: str, datase
         session,
         project_id=project_id,
         name=dataset.name,
-        filename=dataset.filename,
+        filename=dataset.source.filename,
         options=dataset.options.model_dump(mode="json"),
-        source_sha256=dataset.stored.sha256,
-        source_bytes=dataset.stored.bytes,
-        source=dataset.source,
+        source_sha256=dataset.source.stored.sha256,
+        source_bytes=dataset.source.stored.bytes,
+        source=dataset.source.registered,
     )
-    columns = Preparation(dataset=row.id).resolve(session, project_id)
+    columns = Preparation(dataset=row.id, version_of=dataset.version_of).resolve(session, project_id)
     row.job_id = enqueue(session, queue, project_id, columns).id
     session.flush()
     refuse_exceeded(session, project_id)

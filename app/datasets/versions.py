@@ -1,7 +1,8 @@
-"""New versions of a dataset from its stored source, and rows that two datasets share."""
+"""New versions of a dataset, from its stored source or from one with more rows, and rows that two datasets share."""
 
 import tempfile
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ from app.datasets.repository import DatasetRow
 from app.datasets.schemas import Dataset, Leaks, VersionRequest
 from app.datasets.service import (
     NewDataset,
+    StoredSource,
     check_name,
     check_options,
+    find_source,
     prepared_files,
     queue_preparation,
     scratch_folder,
@@ -26,41 +29,65 @@ from app.datasets.service import (
 from app.datasets.splits.leakage import leaks_against
 from app.dependencies import Services
 from app.errors import UnprocessableError
+from app.idempotency.service import fingerprint, once
 from app.ml.spec import DataSpec
-from app.queue import JobQueue
 
 MAX_ROWS = 2_000_000
 SPLIT_OPTIONS = frozenset({"splits", "seed", "same_splits_as"})
 
 
-def create_version(
-    session: Session, queue: JobQueue, project_id: str, dataset_id: str, body: VersionRequest
-) -> Dataset:
-    """Queue the preparation of the dataset's source under other options; options that are not given stay as they were.
+def create_version(state: Services, project_id: str, key: str | None, dataset_id: str, body: VersionRequest) -> Dataset:
+    """Queue the preparation of a new source, or of the dataset's own, once for a key.
 
-    Rows keep the splits that they have in the dataset, unless the request says how they are split.
+    Options that are not given stay as they were. Rows keep the splits that they have in the dataset, unless the request
+    says how they are split.
 
     Raises:
         NotFoundError: there is no such dataset, or none that same_splits_as names.
-        UnprocessableError: the name or the options are wrong.
+        UnprocessableError: the name or the options are wrong, or there is no such upload or source, or it is not
+            complete or allowed.
+        UnsupportedMediaError: the uploaded file is of no known format.
+        ConflictError: the rows of a new source cannot keep the splits of the dataset, or not yet.
     """
-    row = find_dataset(session, project_id, dataset_id, lock=True)
-    name = check_name(body.name or row.name)
-    changes = body.options.model_dump(mode="json", exclude_unset=True)
-    options = check_options({**row.options, **_kept_splits(row, changes), **changes}, ["body", "options"])
-    options = with_earlier_dataset(session, project_id, options)
-    stored = Blob(sha256=row.source_sha256, bytes=row.source_bytes)
-    return queue_preparation(session, queue, project_id, NewDataset(name, row.filename, options, stored, row.source))
+    has_source = body.upload is not None or body.source is not None
+    new_source = find_source(state, project_id, body.upload, body.source) if has_source else None
+
+    def prepare(session: Session) -> Dataset:
+        row = find_dataset(session, project_id, dataset_id, lock=True)
+        name = check_name(body.name or row.name)
+        changes = body.options.model_dump(mode="json", exclude_unset=True)
+        kept_splits = _kept_splits(row, changes, of_other_rows=has_source)
+        options = check_options({**row.options, **kept_splits, **changes}, ["body", "options"])
+        options = with_earlier_dataset(session, project_id, options)
+        source = _source(row) if new_source is None else new_source(session)
+        return queue_preparation(session, state.queue, project_id, NewDataset(name, options, source, row.id))
+
+    request = fingerprint("versions", dataset_id, body.model_dump_json(exclude_unset=True))
+    return state.database.transact(
+        lambda session: once(session, project_id, key, request, partial(prepare, session), Dataset)
+    )
 
 
-def _kept_splits(row: DatasetRow, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the option by which rows keep their splits, unless the request or the file says how they are split."""
+def _source(row: DatasetRow) -> StoredSource:
+    return StoredSource(row.filename, Blob(sha256=row.source_sha256, bytes=row.source_bytes), row.source)
+
+
+def _kept_splits(row: DatasetRow, changes: Mapping[str, Any], *, of_other_rows: bool) -> dict[str, Any]:
+    """Return the option by which rows keep their splits, unless the request or the file says how they are split.
+
+    Raises:
+        ConflictError: the source is one of other rows, and those of the dataset cannot be known again in it.
+    """
     roles = set((changes.get("columns") or {}).values())
     if not SPLIT_OPTIONS.isdisjoint(changes) or roles & {"split", "group", "time"}:
         return {}
     decisions = {item["field"]: item["value"] for item in (row.report or {}).get("decisions", ())}
+    if decisions.get("splits") == "given":
+        return {}
+    if of_other_rows and row.status != "failed":
+        prepared_files(row, FINGERPRINT_FILES)
     comparable = row.status == "ready" and set(FINGERPRINT_FILES) <= set(row.files or ())
-    return {"same_splits_as": row.id} if comparable and decisions.get("splits") != "given" else {}
+    return {"same_splits_as": row.id} if comparable else {}
 
 
 def leaks(state: Services, project_id: str, dataset_id: str, against: str | None) -> Leaks:

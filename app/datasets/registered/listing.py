@@ -49,7 +49,8 @@ class Place(Protocol):
 def changed(names: Collection[str]) -> DatasetError:
     """Return the error that says which files have changed."""
     shown = ", ".join(sorted(names)[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
-    message = f"{len(names)} files of the source have changed since it was registered: {shown}; register it anew"
+    message = f"{len(names)} files of the source have changed since it was registered: {shown}; register it anew, "
+    message += "or as a version of this dataset with `source`"
     return DatasetError(Code.SOURCE_CHANGED, message, [RowError(("source",), message)])
 
 

@@ -273,6 +273,24 @@ def test_a_large_file_is_sent_in_parts_and_goes_on_where_it_broke(graftwork: Any
 
 
 @pytest.mark.usefixtures("worker")
+def test_a_version_of_a_new_file_keeps_the_splits_of_its_rows(graftwork: Any, tmp_path: Path) -> None:
+    header, *lines = CSV.splitlines(keepends=True)
+    first = graftwork.datasets.create(
+        header + b"".join(lines[:60]), name="sizes", columns={"kind": "target", "size": "input"}
+    )
+    path = tmp_path / "grown.csv"
+    path.write_bytes(CSV)
+    grown = graftwork.datasets.version(first.id, path, name="grown")
+    assert (grown.name, grown.filename, sum(grown.rows.values())) == ("grown", "grown.csv", 100)
+    assert "60 of 100 rows" in next(item.reason for item in grown.decisions if item.field == "splits")
+    upload = graftwork.uploads.send(CSV + lines[0], filename="more.csv")
+    more = graftwork.datasets.version(grown.id, upload)
+    assert (more.name, more.filename, sum(more.rows.values())) == ("grown", "more.csv", 101)
+    with pytest.raises(UnprocessableError, match="source_refused"):
+        graftwork.datasets.version(first.id, "s3://corpus/birds")
+
+
+@pytest.mark.usefixtures("worker")
 def test_a_dataset_of_a_large_file_is_sent_in_parts_by_itself(
     graftwork: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

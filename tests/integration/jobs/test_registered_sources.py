@@ -171,6 +171,26 @@ def test_the_bucket_of_the_service_is_refused(place: Place, store: str) -> None:
         list_source(f"{place.root}/tables", own)
 
 
+def test_a_version_lists_the_files_anew(service: Http, place: Place) -> None:
+    source = f"{place.root}/pictures"
+    first = prepared(service, place, register(service, source))
+    for i in range(6):
+        place.write(f"pictures/cat/new{i}.png", picture(70 + i))
+    stale = prepared(service, place, service.post(f"/v1/datasets/{first['id']}/versions", json={}))
+    assert stale["error"]["code"] == "source_changed", "without a source it is that of the listing"
+    grown = prepared(service, place, service.post(f"/v1/datasets/{first['id']}/versions", json={"source": source}))
+    assert (grown["status"], grown["source"]["files"], sum(grown["rows"].values())) == ("ready", 36, 36), grown["error"]
+    assert first["source"]["files"] == 30
+    before, after = (
+        {row["input"]: row["split"] for row in service.get(f"/v1/datasets/{each['id']}/rows?limit=100").json()["data"]}
+        for each in (first, grown)
+    )
+    assert after.items() >= before.items(), "rows keep their splits"
+    refused = service.post(f"/v1/datasets/{first['id']}/versions", json={"source": f"{place.root}/secret"})
+    assert (refused.status_code, refused.json()["code"]) == (422, "source_refused")
+    assert refused.json()["errors"][0]["loc"] == ["body", "source"]
+
+
 def test_what_is_not_allowed_any_more_is_refused(service: Http, place: Place) -> None:
     answer = register(service, f"{place.root}/tables/sizes.csv")
     place.settings = place.settings.model_copy(update={"sources": []})

@@ -546,10 +546,14 @@ class PrepareOptions(TypedDict, total=False):
 
 
 class VersionRequest(TypedDict, total=False):
-    """How a further dataset is prepared from the source of an existing one."""
+    """How a further dataset is prepared: from the source of an existing one, or from a new source with more rows."""
 
     name: str | None
     """Name of the new dataset; null: the same."""
+    upload: str | None
+    """Id of the complete upload (POST /v1/uploads) that the version is prepared from: all of its rows, earlier ones and new ones. Null: the source of the dataset, unless there is a `source`."""
+    source: str | None
+    """A file, or a folder of files, that stays where it is, with all rows of the version, as in POST /v1/datasets. That of the dataset is listed anew."""
     options: PrepareOptions
     """As in an upload; options that are not given stay as they were, and so do the splits, unless `splits`, `seed`, `same_splits_as` or a column's role says how they are split."""
 

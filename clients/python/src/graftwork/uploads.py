@@ -20,6 +20,11 @@ LARGE_BYTES = 2 * PART_BYTES
 """A dataset's file of more bytes is sent in parts."""
 
 
+def is_in_place(source: Source) -> bool:
+    """Whether a source stays where it is, in a bucket or on the server."""
+    return isinstance(source, str) and source.startswith(("s3://", "file://"))
+
+
 def form_fields(options: Mapping[str, Any]) -> dict[str, str]:
     """Return the fields of a form: text as it is, any other value as JSON, None left out."""
     return {

@@ -165,6 +165,11 @@ def test_requests_sweeps_heads_and_what_they_leave(run: Run, customers: Path, tm
     assert run("data", "versions", "customers", "--quiet").stdout.splitlines()[0] == prepared
     assert run("data", "delete", "customers", "--quiet").stdout.strip() == prepared
     assert len(run("data", "versions", "customers", "--quiet").stdout.splitlines()) == 1
+    more = tmp_path / "more.csv"
+    more.write_text(customers.read_text(encoding="utf-8") + "".join(f"{age},full,yes\n" for age in range(60, 70)))
+    grown = json.loads(run("data", "prepare", "customers", more, "--json").stdout)
+    assert (grown["name"], grown["filename"], sum(grown["rows"].values())) == ("customers", "more.csv", 90)
+    run("data", "delete", grown["id"])
     events = [json.loads(line) for line in run("jobs", "watch", extended["id"], "--json").stdout.splitlines()]
     assert [event["type"] for event in events][:: len(events) - 1] == ["job.queued", "job.succeeded"]
 

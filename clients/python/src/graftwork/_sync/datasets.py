@@ -9,7 +9,7 @@ from graftwork._sync.transport import UPLOAD_SECONDS, Transport
 from graftwork._sync.uploads import Uploads
 from graftwork.errors import DatasetFailedError
 from graftwork.progress import Progress
-from graftwork.uploads import Source, form_fields, is_large, open_source
+from graftwork.uploads import Source, form_fields, is_in_place, is_large, open_source
 
 
 class Datasets:
@@ -41,7 +41,7 @@ class Datasets:
             DatasetFailedError: its preparation failed.
         """
         fields = {name: value for name, value in {"name": name, **options}.items() if value is not None}
-        if isinstance(source, str) and source.startswith(("s3://", "file://")):
+        if is_in_place(source):
             body = {**fields, "source": source}
             dataset = self._transport.create(answers.Dataset, "POST /v1/datasets", json=body)
         elif not isinstance(source, answers.Upload):
@@ -61,18 +61,29 @@ class Datasets:
     def version(
         self,
         dataset_id: str,
+        source: Source | answers.Upload | None = None,
         *,
         name: str | None = None,
+        filename: str | None = None,
         wait: bool = True,
         progress: Progress = False,
         **options: Unpack[requests.PrepareOptions],
     ) -> answers.Dataset:
-        """Prepare the uploaded file of a dataset again, as a new dataset; options that are not given stay the same.
+        """Prepare a dataset again, as a new dataset; options that are not given stay the same.
+
+        It is prepared from its own file, or from a new `source` as `create` takes it, which holds all rows of the new
+        dataset: earlier ones, which keep their splits, and further ones. A file is sent in parts.
 
         Raises:
             DatasetFailedError: its preparation failed.
         """
-        body = {"name": name, "options": options}
+        body: dict[str, Any] = {"name": name, "options": options}
+        if is_in_place(source):
+            body["source"] = source
+        elif source is not None:
+            if not isinstance(source, answers.Upload):
+                source = self._uploads.send(source, filename=filename)
+            body["upload"] = source["id"]
         route = "POST /v1/datasets/{dataset_id}/versions"
         dataset = self._transport.create(answers.Dataset, route, dataset_id, json=body)
         return self.wait(dataset["id"], progress=progress) if wait else dataset

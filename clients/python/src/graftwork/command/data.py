@@ -10,6 +10,7 @@ import typer
 
 from graftwork.command.references import DatasetRef, Detach, Settings, dataset_of, fields_of
 from graftwork.command.session import Session, asks
+from graftwork.uploads import Source, is_in_place
 
 data = typer.Typer(help="Datasets: add, list, show, rows, warnings, versions, prepare, delete.", no_args_is_help=True)
 
@@ -20,7 +21,12 @@ SHOWN = ("id", "name", "status", "modality", "rows", "targets")
 @asks
 def add_data(
     at: Session,
-    file: Annotated[str, typer.Argument(help="CSV, JSON Lines, Parquet, NumPy, text, a zip; - for standard input.")],
+    file: Annotated[
+        str,
+        typer.Argument(
+            help="CSV, JSON Lines, Parquet, NumPy, text, a zip; - for standard input; s3:// or file:// in place."
+        ),
+    ],
     name: Annotated[str | None, typer.Option(help="Name of the dataset; else that of the file.")] = None,
     target: Annotated[list[str] | None, typer.Option(help="Column to predict; may be repeated.")] = None,
     options: Settings = None,
@@ -31,7 +37,7 @@ def add_data(
     fields = fields_of(options)
     if target:
         fields["columns"] = {**fields.get("columns", {}), **dict.fromkeys(target, "target")}
-    source: Any = sys.stdin.buffer.read() if file == "-" else Path(file)
+    source = _source_of(file)
     name = name or ("stdin" if file == "-" else Path(file).stem)
     dataset = at.graftwork.datasets.create(source, name=name, wait=not detach, progress=at.progress, **fields)
     at.show(dataset, *SHOWN)
@@ -53,11 +59,21 @@ def list_versions(at: Session, dataset: DatasetRef) -> None:
 
 @data.command("prepare")
 @asks
-def prepare_data(at: Session, dataset: DatasetRef, options: Settings = None, *, detach: Detach = False) -> None:
-    """Prepare the uploaded file again by other options, as a new dataset of the same name."""
-    source, fields = dataset_of(at, dataset), fields_of(options)
+def prepare_data(
+    at: Session,
+    dataset: DatasetRef,
+    file: Annotated[
+        str | None, typer.Argument(help="A file, as of `add`, with all rows of the new dataset; else the one before.")
+    ] = None,
+    options: Settings = None,
+    *,
+    detach: Detach = False,
+) -> None:
+    """Prepare the file again by other options, or a file with further rows, as a new dataset of the same name."""
+    earlier, fields = dataset_of(at, dataset), fields_of(options)
+    source = None if file is None else _source_of(file)
     made = at.graftwork.datasets.version(
-        source["id"], name=source["name"], wait=not detach, progress=at.progress, **fields
+        earlier["id"], source, name=earlier["name"], wait=not detach, progress=at.progress, **fields
     )
     at.show(made, *SHOWN)
 
@@ -101,6 +117,13 @@ def delete_data(at: Session, dataset: DatasetRef) -> None:
     deleted = dataset_of(at, dataset)
     at.graftwork.datasets.delete(deleted["id"])
     at.tell(f"deleted  {deleted['id']}  {deleted['name']}", deleted["id"], id=deleted["id"], deleted=True)
+
+
+def _source_of(file: str) -> Source:
+    """Return what the client takes for a file, for the standard input, or for files in place."""
+    if file == "-":
+        return sys.stdin.buffer.read()
+    return file if is_in_place(file) else Path(file)
 
 
 def _table(at: Session, datasets: Iterable[Any]) -> None:
