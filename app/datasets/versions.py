@@ -80,7 +80,7 @@ def _kept_splits(row: DatasetRow, changes: Mapping[str, Any], *, of_other_rows: 
     """
     roles = set((changes.get("columns") or {}).values())
     if not SPLIT_OPTIONS.isdisjoint(changes) or roles & {"split", "group", "time"}:
-        return {}
+        return {"same_splits_as": None}  # the dataset may be a version itself, and keep the splits of another one
     decisions = {item["field"]: item["value"] for item in (row.report or {}).get("decisions", ())}
     if decisions.get("splits") == "given":
         return {}

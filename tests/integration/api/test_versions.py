@@ -117,6 +117,9 @@ def test_a_version_keeps_the_splits_of_its_rows_unless_told_otherwise(client: Ht
     nested = again(client, everything, options={"cleaning": [{"kind": "duplicates"}]}).json()
     run_jobs(services.settings)
     assert splits(client, nested).items() >= before.items()
+    other_seed = again(client, nested, options={"seed": 3}).json()
+    run_jobs(services.settings)
+    assert splits(client, other_seed) == splits(client, another), "a version of a version is split anew, too"
     given = upload(
         client,
         b"width,label,split\n"
