@@ -77,7 +77,7 @@ def prepared(source: Path, options: PrepareOptions, processes: int) -> tuple[Cos
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder)
         started_at = Cost.now()
-        prepare(source, source.name, options, out, Limits(), lambda _fraction, _phase: None, None, processes)
+        prepare(source, source.name, options, out, Limits(), lambda _fraction, _phase: None, processes=processes)
         cost = Cost.now().since(started_at)
         return cost, {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in out.iterdir()}
 

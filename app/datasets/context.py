@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
+from app.datasets.frames.decodings import EarlierImages
 from app.datasets.limits import Limits
 from app.datasets.options import PrepareOptions
 from app.datasets.report import Notes
@@ -15,7 +16,10 @@ Progress: TypeAlias = Callable[[float, str], None]
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """A folder for scratch files, the user's options, the limits, notes for the report, and who hears and who helps."""
+    """A folder for scratch files, the user's options, the limits, notes for the report, and who hears and who helps.
+
+    `earlier_images` are those of an earlier dataset, which are not decoded again.
+    """
 
     scratch: Path
     options: PrepareOptions
@@ -23,3 +27,4 @@ class Context:
     notes: Notes
     progress: Progress
     processes: Processes = field(default_factory=Processes)
+    earlier_images: EarlierImages | None = None

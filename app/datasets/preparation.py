@@ -8,7 +8,7 @@ import numpy as np
 
 from app.datasets.canonical.fingerprints import Fingerprints, write_fingerprints
 from app.datasets.canonical.shards import cut_into_shards, plan_shards
-from app.datasets.canonical.writer import write_column_texts, write_inputs, write_labels
+from app.datasets.canonical.writer import write_column_texts, write_decodings, write_inputs, write_labels
 from app.datasets.cleaning import clean_columns, clean_rows
 from app.datasets.cleaning.state import CleaningState
 from app.datasets.columns.date_parts import with_date_parts
@@ -18,6 +18,7 @@ from app.datasets.columns.targets import finish_targets, notice_untrained_classe
 from app.datasets.context import Context, Progress
 from app.datasets.errors import Code, DatasetError
 from app.datasets.frames import Bytes, Frame, Loaded
+from app.datasets.frames.decodings import EarlierImages
 from app.datasets.likeness import Pairs
 from app.datasets.limits import Limits
 from app.datasets.options import PrepareOptions
@@ -41,6 +42,17 @@ class Prepared:
     files: list[str]
 
 
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """Earlier datasets: the one in which rows have their splits, and the one that holds images decoded."""
+
+    splits: EarlierDataset | None = None
+    images: EarlierImages | None = None
+
+
+NO_EARLIER = Earlier()
+
+
 @np.errstate(invalid="ignore")  # uploaded floats may be signalling NaNs, for which every cast would warn
 def prepare(
     source: Path,
@@ -49,21 +61,22 @@ def prepare(
     out: Path,
     limits: Limits,
     progress: Progress,
-    earlier: EarlierDataset | None = None,
+    earlier: Earlier = NO_EARLIER,
     processes: int = 1,
 ) -> Prepared:
     """Turn the file `source` into the canonical form in the empty folder `out`.
 
     The format is known by the content; `filename` is the user's name for the file and only put into the report.
-    `progress` is called with fractions of 0 .. 1 and may raise to stop the work. Rows in `earlier` keep their splits.
-    Images, digests and sketches of much data are worked on by several `processes`, whose number changes no byte.
+    `progress` is called with fractions of 0 .. 1 and may raise to stop the work. Rows of an `earlier` dataset keep
+    their splits, and images that one holds decoded are taken over, which changes no byte. Images, digests and sketches
+    of much data are worked on by several `processes`, whose number changes none, either.
 
     Raises:
         DatasetError: the file or the options are at fault; nothing usable is left in `out`.
     """
     notes = Notes()
     with TemporaryDirectory(dir=out, prefix=".work-") as folder, Processes(processes) as helpers:
-        context = Context(Path(folder), options, limits, notes, progress, helpers)
+        context = Context(Path(folder), options, limits, notes, progress, helpers, earlier.images)
         progress(0.0, "reading")
         loaded = read(source, context)
         progress(0.5, "finding out what each column holds")
@@ -73,8 +86,9 @@ def prepare(
         steps = clean_rows(state, options.cleaning, duplicates=options.duplicates, unlabelled=options.unlabelled)
         frame = finish_targets(_kept_rows(state), notes)
         digests = state.digests()[state.keep]
-        known_as = state.rounded_digests()[state.keep] if earlier is not None and earlier.rounded else digests
-        split = assign_splits(frame, digests, options, notes, earlier, known_as)
+        kept_splits = earlier.splits
+        known_as = state.rounded_digests()[state.keep] if kept_splits is not None and kept_splits.rounded else digests
+        split = assign_splits(frame, digests, options, notes, kept_splits, known_as)
         notice_untrained_classes(frame, split, notes)
         clean_columns(state, steps, split)
         progress(0.9, "writing")
@@ -82,15 +96,15 @@ def prepare(
         digests, sketches = state.digests()[state.keep], state.sketches()[state.keep]
         frame = replace(frame, columns=with_date_parts(frame, split, notes))
         fingerprints = Fingerprints(frame.modality, digests, sketches, split, frame.rows)
-        texts = write_column_texts(frame, state.keep, out)
+        further = [*write_column_texts(frame, state.keep, out), *write_decodings(state.decodings, state.keep, out)]
         shards = plan_shards(out, split, limits.shard_bytes)
         if len(shards) > WINDOW_SHARDS:
             reason = f"the inputs are in {len(shards)} shards, of which {WINDOW_SHARDS} are read together: a training "
             reason += "that cannot hold the rows in memory shuffles the shards, and then the rows of each such window"
             notes.decide("order", "shuffled by shards", reason, "larger shards: the setting GRAFTWORK_SHARD_BYTES")
-        usual_splits = are_usual(frame, options, earlier)
+        usual_splits = are_usual(frame, options, kept_splits)
         spec = _spec(frame, split, loaded, options, notes, usual_splits=usual_splits, shards=shards)
-        files = [*write_labels(frame, split, spec, out), *texts, *write_fingerprints(fingerprints, out)]
+        files = [*write_labels(frame, split, spec, out), *further, *write_fingerprints(fingerprints, out)]
         source_info = SourceInfo(name=filename, format=loaded.format, bytes=source.stat().st_size)
         report = _report(source_info, state, frame, fingerprints, notes)
         if shards:  # last of all: what is above reads the inputs in one piece

@@ -4,29 +4,38 @@ import json
 import os
 import time
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from sqlalchemy.orm import Session
 
-from app.artifacts import fetch_blob
+from app.artifacts import fetch_blob, link_files
 from app.datasets import repository
+from app.datasets.access import is_input
+from app.datasets.canonical.fingerprints import OWN_FILES
+from app.datasets.canonical.rows import open_inputs
 from app.datasets.canonical.writer import FORMAT
 from app.datasets.errors import Code, DatasetError, RowError
+from app.datasets.frames.decodings import DECODINGS, EarlierImages
 from app.datasets.frames.digests import digest_labels
 from app.datasets.limits import Limits
+from app.datasets.opening import link_dataset
 from app.datasets.options import PrepareOptions
-from app.datasets.preparation import Prepared, prepare
+from app.datasets.preparation import Earlier, Prepared, prepare
 from app.datasets.registered.sources import fetch_stored
 from app.datasets.repository import DatasetRow
+from app.datasets.shard_cache import Files
 from app.datasets.splits.earlier import EarlierDataset
 from app.jobs import lease as leases
+from app.ml.data.stored_rows import InputRows, ShardedRows
 from app.ml.spec import DataSpec
 from app.settings import Settings
 from worker.attempt.attempt import Attempt
 from worker.attempt.context import JobContext
 
 KEPT = ("digests.npy", "split.npy", "rows.npy")
+_DECODED = (DECODINGS, *OWN_FILES, "split.npy")
 _REPORT_SECONDS = 0.5
 
 
@@ -42,7 +51,7 @@ def run(context: JobContext) -> None:
     limits = Limits(canonical_bytes=settings.max_prepared_bytes, shard_bytes=settings.shard_bytes)
     try:
         source = fetch_stored(attempt.artifacts, dataset, settings, context.folder)
-        earlier = _earlier(attempt, dataset, options)
+        earlier = Earlier(_earlier_splits(attempt, dataset, options), _earlier_images(context, options))
         progress, processes = _Progress(context), _processes(settings)
         prepared = prepare(source, dataset.filename, options, out, limits, progress, earlier, processes)
     except DatasetError as error:
@@ -56,7 +65,38 @@ def _processes(settings: Settings) -> int:
     return settings.threads or len(os.sched_getaffinity(0))
 
 
-def _earlier(attempt: Attempt, dataset: DatasetRow, options: PrepareOptions) -> EarlierDataset | None:
+def _earlier_images(context: JobContext, options: PrepareOptions) -> EarlierImages | None:
+    """Open the images of the dataset that this is a version of, or else of that whose splits it keeps.
+
+    None: it has none that were decoded, an earlier release prepared it, or it is gone; then all are decoded.
+    """
+    for dataset_id in (context.job.config.get("version_of"), options.same_splits_as):
+        row = context.attempt.commit_with_retry(partial(_find, context.job.project_id, dataset_id))
+        files = {} if row is None else row.files or {}
+        if row is not None and {*_DECODED} <= set(files):
+            return _open_images(context, row, files)
+    return None
+
+
+def _find(project_id: str, dataset_id: str | None, session: Session) -> DatasetRow | None:
+    return None if dataset_id is None else repository.find(session, project_id, dataset_id)
+
+
+def _open_images(context: JobContext, row: DatasetRow, files: Files) -> EarlierImages:
+    """Open the keys and fingerprints of a dataset's images; the images themselves are fetched when they are read."""
+    store, folder, spec = context.attempt.artifacts, context.folder / "earlier", DataSpec.model_validate(row.spec)
+    link_files(store, {name: files[name] for name in _DECODED}, folder)
+    keys, digests, sketches, _ = (np.load(folder / name, mmap_mode="r", allow_pickle=False) for name in _DECODED)
+
+    def open_rows() -> InputRows | ShardedRows:
+        inputs = {name: blob for name, blob in files.items() if is_input(name)}
+        shards = link_dataset(store, inputs, folder, context.settings.shard_cache_bytes)
+        return open_inputs(folder, spec, shards)
+
+    return EarlierImages(row.id, keys, digests, sketches, open_rows)
+
+
+def _earlier_splits(attempt: Attempt, dataset: DatasetRow, options: PrepareOptions) -> EarlierDataset | None:
     """Open the digests and splits of the dataset whose splits are to be kept; of the same source its rows, too."""
     dataset_id = options.same_splits_as
     if dataset_id is None:

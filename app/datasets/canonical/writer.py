@@ -2,6 +2,7 @@
 
 Inputs are uint8 for images and float64 for tables and series, as they were uploaded.
 Columns of texts of a table have column_texts.npy and column_offsets.npy besides; in inputs.npy stand digests of them.
+Image files that were decoded have decodings.npy, by which a later version of the dataset knows them.
 Texts have text.npy, the UTF-8 bytes of all rows, and offsets.npy, where each row begins, instead of inputs.npy.
 """
 
@@ -16,6 +17,7 @@ import pyarrow as pa
 
 from app.datasets.frames import Bools, Bytes, Frame, Inputs
 from app.datasets.frames.chunks import row_chunks
+from app.datasets.frames.decodings import DECODINGS, Decodings
 from app.datasets.frames.texts import Texts, TextWriter
 from app.ml.spec import DataSpec
 
@@ -58,6 +60,14 @@ def write_column_texts(frame: Frame, keep: Bools, out: Path) -> list[str]:
     np.save(out / "column_texts.npy", np.frombuffer(b"".join(encoded), np.uint8), allow_pickle=False)
     np.save(out / "column_offsets.npy", np.cumsum([0, *map(len, encoded)]), allow_pickle=False)
     return ["column_texts.npy", "column_offsets.npy"]
+
+
+def write_decodings(decodings: Decodings | None, keep: Bools, out: Path) -> list[str]:
+    """Write the keys of the kept rows' image files, where they have some, and return the names of the files."""
+    if decodings is None:
+        return []
+    np.save(out / DECODINGS, decodings.keys[keep], allow_pickle=False)
+    return [DECODINGS]
 
 
 def write_labels(frame: Frame, split: Bytes, spec: DataSpec, out: Path) -> list[str]:

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy.typing as npt
 
 from app.datasets.frames import Bools, Bytes, Floats, Frame, Inputs, Ints, Loaded
 from app.datasets.frames.chunks import CHUNK_BYTES, row_chunks, work_in_parts
+from app.datasets.frames.decodings import Decodings, EarlierImages
 from app.datasets.frames.digests import Digests, digest_rows
 from app.datasets.frames.texts import Texts
 from app.datasets.likeness import Pairs, Sketches, sketch, within
@@ -25,7 +27,8 @@ MAX_EXAMPLES = 5
 class CleaningState:
     """The rows after the steps so far.
 
-    `keep` (N,) masks the rows that are kept; `split` (kept,) is None until the rows are split.
+    `keep` (N,) masks the rows that are kept; `split` (kept,) is None until the rows are split. `decodings` are those of
+    all rows while their inputs are as they were decoded.
     """
 
     frame: Frame
@@ -35,6 +38,7 @@ class CleaningState:
     max_listed: int
     processes: Processes = field(default_factory=Processes)
     keep: Bools = field(init=False)
+    decodings: Decodings | None = field(init=False)
     split: Bytes | None = None
     removals: list[Removal] = field(default_factory=list)
     counts: Counter[Reason] = field(default_factory=Counter)
@@ -46,6 +50,7 @@ class CleaningState:
 
     def __post_init__(self) -> None:
         self.keep = np.ones(len(self.frame.rows), dtype=np.bool_)
+        self.decodings = self.loaded.decodings
 
     def record(self, kind: str, action: str, affected: int, unit: Unit, decision: str, examples: Sequence[str]) -> None:
         """Put into the report what a step of cleaning found and did; `affected` counts things of the `unit`."""
@@ -87,7 +92,8 @@ class CleaningState:
     def digests(self) -> Digests:
         """Return the digests of all rows' inputs, (N, 2)."""
         if self._digests is None:
-            self._digests = self._in_parts(partial(digest_rows, columns=self.frame.columns))
+            work = partial(digest_rows, columns=self.frame.columns)
+            self._digests = self._in_parts(work, attrgetter("digests"))
         return self._digests
 
     def rounded_digests(self) -> Digests:
@@ -97,7 +103,8 @@ class CleaningState:
     def sketches(self) -> Sketches:
         """Return the sketches of all rows' inputs, (N, K)."""
         if self._sketches is None:
-            self._sketches = self._in_parts(partial(sketch, columns=self.frame.columns))
+            work = partial(sketch, columns=self.frame.columns)
+            self._sketches = self._in_parts(work, attrgetter("sketches"))
         return self._sketches
 
     def near_pairs(self) -> Pairs:
@@ -135,13 +142,23 @@ class CleaningState:
         for start in range(0, matrix.shape[1], width):
             yield start, np.array(matrix[positions, start : start + width], dtype=np.float64, order="F")
 
-    def _in_parts(self, work: Callable[[Any], npt.NDArray[Any]]) -> npt.NDArray[Any]:
-        """Return what `work` makes of each row's inputs, (N, K); texts are not cut."""
-        inputs = self.frame.inputs
-        return work(inputs) if isinstance(inputs, Texts) else work_in_parts(work, inputs, self.processes)
+    def _in_parts(
+        self, work: Callable[[Any], npt.NDArray[Any]], known: Callable[[EarlierImages], npt.NDArray[Any]]
+    ) -> npt.NDArray[Any]:
+        """Return what `work` makes of each row's inputs, (N, K), or what is `known` of it; texts are not cut."""
+        inputs, decodings = self.frame.inputs, self.decodings
+        if isinstance(inputs, Texts):
+            return work(inputs)
+        if decodings is None or decodings.earlier is None or not (decodings.places >= 0).any():
+            return work_in_parts(work, inputs, self.processes)
+        results = known(decodings.earlier)[decodings.places]
+        new = np.flatnonzero(decodings.places < 0)
+        if len(new):
+            results[new] = work_in_parts(work, inputs, self.processes, new)
+        return results
 
     def _forget_fingerprints(self) -> None:
-        self._digests = self._sketches = self._near_pairs = None
+        self._digests = self._sketches = self._near_pairs = self.decodings = None
 
     def _matrix(self) -> npt.NDArray[Any]:
         inputs: Inputs = self.frame.inputs

@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from app.datasets.frames.decodings import Decodings
 from app.datasets.frames.texts import Texts
 from app.datasets.report import Removal
 from app.ml.spec import Background, ColumnSpec, DecimalSign, ModalityKind, PixelRange, TargetSpec, ValueScale
@@ -74,6 +75,7 @@ class Loaded:
     of the columns that became `inputs`, `decimals` the signs before the fractions of their numbers, by channel, or by
     step of the only one; None: not known. `windows`: the rows are overlapping pieces of one long text, in order.
     `unlabelled` are the numbers of rows that the upload itself says to have no label, in a folder of that name.
+    `decodings` are the keys of the image files that the rows were decoded from; None: they were not.
     """
 
     format: str
@@ -93,6 +95,7 @@ class Loaded:
     decimals: tuple[DecimalSign | None, ...] = ()
     windows: bool = False
     unlabelled: Ints = field(default_factory=lambda: np.empty(0, np.int64))
+    decodings: Decodings | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,15 +25,23 @@ def row_chunks(array: npt.NDArray[Any], max_bytes: int = CHUNK_BYTES) -> Iterato
 
 
 def work_in_parts(
-    work: Callable[[npt.NDArray[Any]], npt.NDArray[Any]], rows: npt.NDArray[Any], processes: Processes
+    work: Callable[[npt.NDArray[Any]], npt.NDArray[Any]],
+    rows: npt.NDArray[Any],
+    processes: Processes,
+    chosen: npt.NDArray[np.int64] | None = None,
 ) -> npt.NDArray[Any]:
     """Return what `work` makes of rows (N, ...), (N, K), each row by itself; many are worked on in parts.
 
-    Parts hold whole small chunks, so that the same rows are summed up together whatever the number of processes.
+    With `chosen` (n,), of the rows at these positions alone, (n, K). Parts hold whole small chunks, so that the same
+    rows are summed up together whatever the number of processes.
     """
-    if processes.count <= 1 or rows.nbytes < _MIN_BYTES:
-        return work(rows)
-    small = max(1, SMALL_CHUNK_BYTES // max(1, rows[:1].nbytes))
-    size = small * max(1, _PART_BYTES // (small * max(1, rows[:1].nbytes)))
-    parts = (np.ascontiguousarray(rows[start : start + size]) for start in range(0, len(rows), size))
-    return np.concatenate(list(processes.map(work, parts)))
+    row_bytes = max(1, rows[:1].nbytes)
+    count = len(rows) if chosen is None else len(chosen)
+    is_small = processes.count <= 1 or count * row_bytes < _MIN_BYTES
+    if is_small and (chosen is None or not count):
+        return work(rows[:count])
+    small = max(1, SMALL_CHUNK_BYTES // row_bytes)
+    size = small * max(1, _PART_BYTES // (small * row_bytes))
+    pieces = (slice(start, start + size) for start in range(0, count, size))
+    parts = (np.ascontiguousarray(rows[piece if chosen is None else chosen[piece]]) for piece in pieces)
+    return np.concatenate(list((Processes() if is_small else processes).map(work, parts)))

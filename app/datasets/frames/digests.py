@@ -36,16 +36,16 @@ def digest_rows(
     if isinstance(inputs, Texts):
         for position in range(len(inputs)):
             hashes += hashlib.sha256(inputs.raw(position)).digest()[:16]
-        return _to_words(bytes(hashes))
+        return to_words(bytes(hashes))
     names = {j: _NameBits.of(column.categories) for j, column in enumerate(columns) if column.categories}
     for rows in row_chunks(inputs):
         chunk = np.ascontiguousarray(inputs[rows])
         for row in _rows_as_bytes(chunk, names, rounded=rounded):
             hashes += hashlib.sha256(row).digest()[:16]
-    return _to_words(bytes(hashes))
+    return to_words(bytes(hashes))
 
 
-def _to_words(hashes: bytes) -> Digests:
+def to_words(hashes: bytes) -> Digests:
     """Return 16 bytes per row as (N, 2)."""
     return np.frombuffer(hashes, dtype=">u8").astype(np.uint64).reshape(-1, 2)
 

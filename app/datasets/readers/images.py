@@ -3,6 +3,7 @@
 Names of members only give labels; no file is written under them. Rows are numbered by the sorted names of the images.
 """
 
+import hashlib
 import itertools
 import statistics
 import zipfile
@@ -17,6 +18,7 @@ from app.datasets.context import Context
 from app.datasets.errors import Code, DatasetError, RowError
 from app.datasets.frames import Bytes, Ints, Loaded
 from app.datasets.frames.chunks import row_chunks
+from app.datasets.frames.decodings import Decodings, decoding_keys
 from app.datasets.limits import Limits
 from app.datasets.options import ImageOptions
 from app.datasets.readers.archive import open_archive, read_member
@@ -61,11 +63,12 @@ RESIZE_REASONS: dict[Resize, str] = {
 
 @dataclass(frozen=True, slots=True)
 class _Member:
-    """An image of the archive: its row, its zip entry and its header."""
+    """An image of the archive: its row, its zip entry, its header, and the SHA-256 of its bytes."""
 
     row: int
     entry: zipfile.ZipInfo
     info: ImageInfo
+    sha256: bytes
 
 
 def read_images(path: Path, context: Context) -> Loaded:
@@ -83,7 +86,7 @@ def read_images(path: Path, context: Context) -> Loaded:
         deep_pixels = DeepPixels()
         images, corrupt = _check_all(archive, members, deep_pixels, context)
         drawing = _drawing(images, deep_pixels, context)
-        inputs, rows = _decode_all(archive, images, drawing, corrupt, context)
+        inputs, rows, decodings = _decode_all(archive, images, drawing, corrupt, context)
     if drawing.pixel_range is None:
         _warn_of_dark(inputs, context.notes)
     _check_corrupt(corrupt, len(members))
@@ -103,6 +106,7 @@ def read_images(path: Path, context: Context) -> Loaded:
         unlabelled=folders.unlabelled,
         background=drawing.background,
         pixel_range=drawing.pixel_range,
+        decodings=decodings,
     )
 
 
@@ -131,7 +135,8 @@ def _check_all(
     for row, entry in enumerate(members):
         try:
             data = read_member(archive, entry, context.limits.member_bytes)
-            images.append(_Member(row, entry, read_info(data, context.limits, deep_pixels)))
+            info = read_info(data, context.limits, deep_pixels)
+            images.append(_Member(row, entry, info, hashlib.sha256(data).digest()))
         except CorruptImageError as error:
             corrupt.append(_corrupt(row, entry, error))
         except HugeImageError as error:
@@ -168,8 +173,11 @@ def _warn_of_corrupt(corrupt: list[Removal], notes: Notes) -> None:
 
 def _decode_all(
     archive: zipfile.ZipFile, images: list[_Member], drawing: Drawing, corrupt: list[Removal], context: Context
-) -> tuple[Bytes, Ints]:
-    """Return the images that can be decoded, uint8 (N, H, W, C), and their rows (N,)."""
+) -> tuple[Bytes, Ints, Decodings]:
+    """Return the images that can be decoded, uint8 (N, H, W, C), their rows (N,), and their keys.
+
+    Those that an earlier dataset holds decoded in the same way are taken from there.
+    """
     shape = (len(images), drawing.height, drawing.width, drawing.channels)
     if np.prod(shape, dtype=np.float64) > context.limits.canonical_bytes:
         message = (
@@ -177,27 +185,46 @@ def _decode_all(
         )
         raise DatasetError(Code.TOO_LARGE, message)
     out = np.lib.format.open_memmap(context.scratch / "images.npy", mode="w+", dtype=np.uint8, shape=shape)
-    pixels = sum(image.info.height * image.info.width for image in images)
-    processes = context.processes if pixels >= _MIN_PIXELS else Processes()
-    work = partial(_decode_part, drawing=drawing, limits=context.limits)
-    decoded = itertools.chain.from_iterable(processes.map(work, _parts(archive, images, shape, context.limits)))
-    rows: list[int] = []
-    for image, result in zip(images, decoded, strict=True):
+    keys = decoding_keys([image.sha256 for image in images], drawing.decoding)
+    decodings = Decodings.of(keys, context.earlier_images)
+    results = _pixels(archive, images, drawing, decodings, context)
+    decoded: list[int] = []
+    for position, (image, result) in enumerate(zip(images, results, strict=True)):
         if isinstance(result, CorruptImageError):
             corrupt.append(_corrupt(image.row, image.entry, result))
         else:
-            out[len(rows)] = result
-            rows.append(image.row)
+            out[len(decoded)] = result
+            decoded.append(position)
         if image.row % 256 == 0:
-            context.progress(0.2 + 0.3 * len(rows) / len(images), f"{len(rows)} images decoded")
-    return out[: len(rows)], np.array(rows, dtype=np.int64)
+            context.progress(0.2 + 0.3 * len(decoded) / len(images), f"{len(decoded)} images decoded")
+    positions = np.array(decoded, dtype=np.int64)
+    rows = np.array([images[position].row for position in decoded], dtype=np.int64)
+    return out[: len(decoded)], rows, decodings.at(positions)
 
 
-def _parts(
-    archive: zipfile.ZipFile, images: list[_Member], shape: tuple[int, ...], limits: Limits
-) -> Iterator[list[bytes]]:
-    """Yield the files of the images in order, some at a time: few enough for their bytes, and pixels, to fit."""
-    most = max(1, min(_PART_IMAGES, _PART_BYTES // int(np.prod(shape[1:]))))
+def _pixels(
+    archive: zipfile.ZipFile, images: list[_Member], drawing: Drawing, decodings: Decodings, context: Context
+) -> Iterator[Bytes | CorruptImageError]:
+    """Yield the pixels of each image, uint8 (H, W, C), or why it cannot be decoded."""
+    most = max(1, min(_PART_IMAGES, _PART_BYTES // (drawing.height * drawing.width * drawing.channels)))
+    places, earlier = decodings.places, decodings.earlier
+    is_known = (places >= 0).tolist()
+    new = [image for image, known in zip(images, is_known, strict=True) if not known]
+    area = sum(image.info.height * image.info.width for image in new)
+    processes = context.processes if area >= _MIN_PIXELS else Processes()
+    work = partial(_decode_part, drawing=drawing, limits=context.limits)
+    decoded = itertools.chain.from_iterable(processes.map(work, _parts(archive, new, most, context.limits)))
+    known_pixels: Iterator[Bytes] = iter(())
+    if earlier is not None:
+        known_pixels = earlier.pixels(places[places >= 0], most)
+        taken = f"{len(images) - len(new)} of {len(images)} images were taken over from {earlier.id}"
+        context.notes.notice(f"{taken}, which holds the same files decoded in the same way")
+    for known in is_known:
+        yield next(known_pixels if known else decoded)
+
+
+def _parts(archive: zipfile.ZipFile, images: list[_Member], most: int, limits: Limits) -> Iterator[list[bytes]]:
+    """Yield the files of the images in order, at most so many at a time, and few enough for their bytes to fit."""
     part: list[bytes] = []
     for image in images:
         part.append(read_member(archive, image.entry, limits.member_bytes))

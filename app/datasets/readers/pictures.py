@@ -53,6 +53,7 @@ def with_pictures(loaded: Loaded, pictures: dict[str, list[Any]], others: list[s
         background=images.background,
         pixel_range=images.pixel_range,
         input_names=(name,),
+        decodings=images.decodings,
     )
 
 

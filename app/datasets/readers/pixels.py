@@ -4,13 +4,15 @@ Pillow opens images of 144 million pixels without a warning; these limits are lo
 """
 
 import io
+import json
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+import PIL
+from PIL import Image, UnidentifiedImageError, features
 
 from app.datasets.context import Context
 from app.datasets.errors import Code, DatasetError
@@ -26,6 +28,8 @@ ORIENTATION = 0x0112  # the EXIF tag
 PNG = b"\x89PNG\r\n\x1a\n"
 CHANNELS = {"gray": 1, "rgb": 3}
 ROTATED = frozenset({5, 6, 7, 8})
+DECODING = 1
+"""To be raised where `decode`, or the digests or sketches of images, give other bytes for the same file."""
 
 
 class CorruptImageError(Exception):
@@ -63,6 +67,12 @@ class Drawing:
     resize: Resize = "stretch"
     background: Background | None = None
     pixel_range: PixelRange | None = None
+
+    @property
+    def decoding(self) -> str:
+        """How files become bytes, as text that differs wherever the bytes may: this, our code and the libraries."""
+        libraries = {name: features.version(name) for name in ("jpg", "libjpeg_turbo", "webp")}
+        return json.dumps([DECODING, PIL.__version__, libraries, asdict(self)], sort_keys=True)
 
 
 def read_info(data: bytes, limits: Limits, deep_pixels: DeepPixels) -> ImageInfo:

@@ -15,7 +15,7 @@ from PIL import Image
 from app.datasets.errors import Code, DatasetError
 from app.datasets.limits import Limits
 from app.datasets.options import PrepareOptions
-from app.datasets.preparation import prepare
+from app.datasets.preparation import NO_EARLIER, Earlier, prepare
 from app.datasets.report import Report
 from app.ml.spec import DataSpec, WarningItem
 
@@ -54,14 +54,17 @@ def make(tmp_path: Path) -> Preparer:
     """Prepare bytes (or CSV text) with options given by keyword."""
     count = 0
 
-    def run(content: bytes | str, limits: Limits | None = None, **options: Any) -> Outcome:
+    def run(
+        content: bytes | str, limits: Limits | None = None, earlier: Earlier = NO_EARLIER, **options: Any
+    ) -> Outcome:
         nonlocal count
         count += 1
         source, out = tmp_path / f"source{count}", tmp_path / f"out{count}"
         source.write_bytes(content.encode() if isinstance(content, str) else content)
         out.mkdir()
         prepare_options = PrepareOptions.model_validate(options)
-        done = prepare(source, "upload", prepare_options, out, limits or Limits(), lambda _fraction, _message: None)
+        progress = lambda _fraction, _message: None  # noqa: E731 - nobody listens
+        done = prepare(source, "upload", prepare_options, out, limits or Limits(), progress, earlier)
         assert sorted(path.name for path in out.iterdir()) == sorted(done.files)
         Report.model_validate_json(done.report.model_dump_json())
         return Outcome(done.spec, done.report, out, done.files)

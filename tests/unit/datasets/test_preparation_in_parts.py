@@ -78,7 +78,7 @@ def prepared(
     source.write_bytes(content)
     out.mkdir()
     chosen = PrepareOptions.model_validate(options)
-    done = prepare(source, "source", chosen, out, Limits(), lambda _fraction, _phase: None, None, processes)
+    done = prepare(source, "source", chosen, out, Limits(), lambda _fraction, _phase: None, processes=processes)
     return done, {path.name: path.read_bytes() for path in out.iterdir()}
 
 
