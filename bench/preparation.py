@@ -1,7 +1,8 @@
-"""Preparations by one process and by several: `python -m bench.preparation`.
+"""Preparations by one process and by several, and of a version with more images: `python -m bench.preparation`.
 
     images  a zip of JPEG files of 640 x 480, resized to 96 x 96
     table   columns of numbers and of categories, as Parquet
+    version the zip of images, of which an earlier dataset holds all but the last tenth
 
 Both sides take turns, and their files must be the same to the byte. Besides the ratio by the wall, from which all
 takes that runs beside them, stands that of CPU seconds: those of one process alone / those that the longer of two
@@ -25,9 +26,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from app.datasets.canonical.fingerprints import OWN_FILES
+from app.datasets.canonical.rows import open_inputs
+from app.datasets.frames.decodings import DECODINGS, EarlierImages
 from app.datasets.limits import Limits
 from app.datasets.options import PrepareOptions
-from app.datasets.preparation import prepare
+from app.datasets.preparation import NO_EARLIER, Earlier, prepare
 
 
 def write_images(path: Path, count: int) -> None:
@@ -72,12 +76,14 @@ class Cost:
         return max(self.own, (self.own + self.others) / processes)
 
 
-def prepared(source: Path, options: PrepareOptions, processes: int) -> tuple[Cost, dict[str, str]]:
+def prepared(
+    source: Path, options: PrepareOptions, processes: int, earlier: Earlier = NO_EARLIER
+) -> tuple[Cost, dict[str, str]]:
     """Prepare a file; return what it cost, and the digest of each file that it became."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder)
         started_at = Cost.now()
-        prepare(source, source.name, options, out, Limits(), lambda _fraction, _phase: None, processes=processes)
+        prepare(source, source.name, options, out, Limits(), _ignore, earlier, processes)
         cost = Cost.now().since(started_at)
         return cost, {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in out.iterdir()}
 
@@ -94,6 +100,29 @@ def compare(name: str, source: Path, options: PrepareOptions, processes: int, pa
     print(f"{name}: {processes} processes are {wall:.2f} x as fast by the wall, {cpu:.2f} x by CPU seconds", flush=True)
 
 
+def compare_version(first: Path, grown: Path, options: PrepareOptions, pairs: int) -> None:
+    """Print how much faster a grown source is prepared as a version of a dataset that was prepared from the first."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder)
+        spec = prepare(first, first.name, options, out, Limits(), _ignore).spec
+        keys, digests, sketches = (np.load(out / name) for name in (DECODINGS, *OWN_FILES))
+        images = EarlierImages("first", keys, digests, sketches, lambda: open_inputs(out, spec))
+        costs: list[tuple[Cost, Cost]] = []
+        for _ in range(pairs):
+            (anew, expected), (version, files) = (
+                prepared(grown, options, 1, earlier) for earlier in (NO_EARLIER, Earlier(images=images))
+            )
+            assert files == expected, "what was taken over has changed what was prepared"
+            costs.append((anew, version))
+    wall = statistics.median(anew.wall / version.wall for anew, version in costs)
+    cpu = statistics.median(anew.own / version.own for anew, version in costs)
+    print(f"version: {wall:.2f} x as fast as preparing all anew by the wall, {cpu:.2f} x by CPU seconds", flush=True)
+
+
+def _ignore(fraction: float, phase: str) -> None:
+    """Nobody follows the progress."""
+
+
 def main() -> None:
     """Print the ratio of each kind of data."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -107,6 +136,9 @@ def main() -> None:
         write_images(images, arguments.images)
         small = PrepareOptions.model_validate({"image": {"height": 96, "width": 96}})
         compare("images", images, small, arguments.processes, arguments.pairs)
+        fewer = Path(folder) / "fewer.zip"
+        write_images(fewer, arguments.images * 9 // 10)  # the first ones are the same
+        compare_version(fewer, images, small, arguments.pairs)
         write_table(table, arguments.rows)
         options = PrepareOptions.model_validate({"columns": {"label": "target"}})
         compare("table", table, options, arguments.processes, arguments.pairs)
