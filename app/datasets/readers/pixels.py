@@ -5,6 +5,7 @@ Pillow opens images of 144 million pixels without a warning; these limits are lo
 
 import io
 import json
+import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ from app.ml.spec import Background, PixelRange, Resize
 GRAY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L"})
 ORIENTATION = 0x0112  # the EXIF tag
 PNG = b"\x89PNG\r\n\x1a\n"
+PNG_TEXTS = frozenset({b"eXIf", b"tEXt", b"zTXt", b"iTXt"})
 CHANNELS = {"gray": 1, "rgb": 3}
 ROTATED = frozenset({5, 6, 7, 8})
 DECODING = 1
@@ -84,7 +86,7 @@ def read_info(data: bytes, limits: Limits, deep_pixels: DeepPixels) -> ImageInfo
     """
     with _open(data, limits) as image:
         width, height = image.size
-        if image.getexif().get(ORIENTATION) in ROTATED:
+        if _exif(image, data).get(ORIENTATION) in ROTATED:
             width, height = height, width
         deep = image.mode.startswith("I")
         if deep:
@@ -110,6 +112,25 @@ def decode(data: bytes, drawing: Drawing, limits: Limits) -> Bytes:
     with _open(data, limits) as image:
         size = (drawing.height, drawing.width, drawing.channels)
         return draw(image, *size, drawing.resize, drawing.background, drawing.pixel_range)
+
+
+def _exif(image: Image.Image, data: bytes) -> Image.Exif:
+    """Return the EXIF data of an image; the pixels of a PNG are decoded only where some stands behind them."""
+    if data.startswith(PNG) and not _has_text_behind_pixels(data):
+        return Image.Image.getexif(image)  # that of PNG decodes the pixels first
+    return image.getexif()
+
+
+def _has_text_behind_pixels(data: bytes) -> bool:
+    """Return whether a PNG has a chunk that may hold EXIF or XMP data behind its pixels."""
+    start, pixels_began = len(PNG), False
+    while start + 8 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, start)
+        pixels_began |= kind == b"IDAT"
+        if pixels_began and kind in PNG_TEXTS:
+            return True
+        start += 12 + length  # with the length, the kind and the checksum
+    return False
 
 
 def _has_deep_colours(data: bytes) -> bool:

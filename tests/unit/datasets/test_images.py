@@ -13,6 +13,8 @@ from PIL import Image
 
 from app.datasets.errors import Code
 from app.datasets.limits import Limits
+from app.datasets.readers.pixels import read_info
+from app.datasets.readers.ranges import DeepPixels
 from app.ml.data.image_decoding import draw
 from app.ml.spec import Resize
 
@@ -115,6 +117,36 @@ def test_orientation_is_honoured(make: Preparer) -> None:
     assert done.spec.shape == (8, 6, 1)
     upright = np.asarray(Image.open(io.BytesIO(picture(0, "L", (8, 6)))).rotate(-90, expand=True))
     np.testing.assert_array_equal(done.array("inputs")[0, ..., 0], upright)
+
+
+XMP = b"XML:com.adobe.xmp\0\0\0\0\0" + b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><a tiff:Orientation="6"/></x:xmpmeta>'
+
+
+@pytest.mark.parametrize("behind", [False, True], ids=["before the pixels", "behind the pixels"])
+@pytest.mark.parametrize("kind", [b"eXIf", b"iTXt"])
+def test_orientation_is_honoured_wherever_a_png_says_it(make: Preparer, kind: bytes, *, behind: bool) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    content = exif.tobytes().removeprefix(b"Exif\0\0") if kind == b"eXIf" else XMP
+    chunk = struct.pack(">I4s", len(content), kind) + content + struct.pack(">I", zlib.crc32(kind + content))
+    plain = picture(0, "L", (8, 6))
+    place = plain.index(b"IEND" if behind else b"IDAT") - 4
+    done = make(
+        zipped(
+            {f"{k}.png": plain[:place] + chunk + plain[place:] for k in range(2)},
+        ),
+        duplicates="keep",
+    )
+    assert done.spec.shape == (8, 6, 1)
+    upright = np.asarray(Image.open(io.BytesIO(plain)).rotate(-90, expand=True))
+    np.testing.assert_array_equal(done.array("inputs")[0, ..., 0], upright)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_headers_are_read_without_decoding(kind: str) -> None:
+    data = picture(0, size=(80, 60), kind=kind)
+    info = read_info(data[: len(data) // 2], Limits(), DeepPixels())
+    assert (info.height, info.width, info.gray) == (60, 80, False)
 
 
 def test_animations_give_their_first_frame(make: Preparer) -> None:
