@@ -137,7 +137,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     # A thread for every request: a request that can proceed must never wait for one that waits for the database.
     settings = services.settings
     to_thread.current_default_thread_limiter().total_tokens = 2 * settings.max_requests + settings.max_streams
-    sweeper = Sweeper(services.database, services.queue, services.settings)
+    sweeper = Sweeper(services.database, services.queue, services.settings, rings=bool(settings.broker))
     collector = Collector(services.database, services.artifacts, services.settings)
     keeper = Keeper(services.database, settings)
     preloading = Preloading(services)

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 
-from sqlalchemy import ColumnElement, delete, select, update
+from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from app.db.session import db_now
@@ -32,6 +32,13 @@ def sign_out(session: Session, worker: str) -> None:
 def count_seen(session: Session) -> Counter[str]:
     """Count the living workers that have each kind of device."""
     return Counter(kind for devices in _seen(session) for kind in devices)
+
+
+def count_idle(session: Session) -> int:
+    """Count the living workers that lead no job."""
+    busy = select(JobRow.owner).where(JobRow.status.in_(LEASED), JobRow.owner.is_not(None))
+    idle = (WorkerRow.seen_at > db_now() - SEEN_SECONDS) & WorkerRow.id.not_in(busy)
+    return session.execute(select(func.count()).select_from(WorkerRow).where(idle)).scalar_one()
 
 
 def devices_seen(session: Session) -> dict[str, int]:

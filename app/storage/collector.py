@@ -8,10 +8,10 @@ import logging
 import socket
 
 from app.artifacts import ArtifactStore
+from app.db import housekeeping
 from app.db.periodic import PeriodicThread
 from app.db.session import Database
 from app.settings import Settings
-from app.storage import repository
 from app.storage.garbage_collection import carry_out, plan
 from app.storage.inventory import Area
 
@@ -42,9 +42,10 @@ class Collector(PeriodicThread):
         """Whether the task is due, and this process is the one that does it."""
         seconds = self._settings.gc_seconds
         with self._database.reading() as session:
-            if not repository.is_due(session, task, seconds):
-                return False
-        return self._database.transact(lambda session: repository.begin(session, task, seconds))
+            elapsed = housekeeping.seconds_since(session, task)
+        if elapsed is not None and elapsed < seconds:
+            return False
+        return self._database.transact(lambda session: housekeeping.begin(session, task, seconds))
 
     def _collect(self, area: Area) -> None:
         verdicts = plan(self._database, self._store, self._settings, area)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Text, case, cast, delete, exists, func, or_, select, true, update
+from sqlalchemy import ColumnElement, Text, case, cast, delete, exists, func, or_, select, true
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from app import events
@@ -13,7 +13,6 @@ from app.db.session import db_now
 from app.db.tables import (
     CheckpointRow,
     DatasetRow,
-    HousekeepingRow,
     JobRow,
     LabelledRow,
     ModelRow,
@@ -135,22 +134,6 @@ def count_rows(session: Session, project_id: str) -> int:
     splits = session.scalars(select(DatasetRow.spec["rows"]).where(kept))
     labelled = select(func.count()).select_from(LabelledRow).where(LabelledRow.project_id == project_id)
     return sum(sum(rows.values()) for rows in splits if rows) + session.execute(labelled).scalar_one()
-
-
-def is_due(session: Session, task: str, seconds: float) -> bool:
-    """Whether so many seconds have passed since a task was begun; a task that is not known yet begins to wait."""
-    begun_at = session.scalar(select(HousekeepingRow.begun_at).where(HousekeepingRow.task == task))
-    return begun_at is None or begun_at <= session.execute(select(db_now())).scalar_one() - seconds
-
-
-def begin(session: Session, task: str, seconds: float) -> bool:
-    """Begin a task that is due; return False where another process was faster, or it only begins to wait."""
-    now = session.execute(select(db_now())).scalar_one()
-    change = update(HousekeepingRow).where(HousekeepingRow.task == task, HousekeepingRow.begun_at <= now - seconds)
-    begun = session.execute(change.values(begun_at=now).returning(HousekeepingRow.task)).first() is not None
-    if not begun and session.get(HousekeepingRow, task) is None:
-        session.add(HousekeepingRow(task=task, begun_at=now))
-    return begun
 
 
 def attempts_under_way(session: Session) -> dict[str, str]:

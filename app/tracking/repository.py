@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import delete, exists, select, update
+from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
+from app.db import housekeeping
 from app.db.session import db_now
-from app.db.tables import EventRow, HousekeepingRow, JobRow
+from app.db.tables import EventRow, JobRow
 from app.jobs.states import TERMINAL
 from app.ml.spec import WarningItem
 
@@ -28,20 +29,12 @@ def due(session: Session, kinds: Sequence[str], limit: int) -> list[tuple[str, s
 
 def hold(session: Session, job_id: str, seconds: float) -> bool:
     """Begin to write a job; False where another process has begun that within `seconds`, and not ended."""
-    task, now = _task(job_id), session.execute(select(db_now())).scalar_one()
-    late = update(HousekeepingRow).where(HousekeepingRow.task == task, HousekeepingRow.begun_at <= now - seconds)
-    if session.execute(late.values(begun_at=now).returning(HousekeepingRow.task)).first() is not None:
-        return True
-    if session.get(HousekeepingRow, task) is not None:
-        return False
-    session.add(HousekeepingRow(task=task, begun_at=now))
-    session.flush()
-    return True
+    return housekeeping.begin(session, _task(job_id), seconds, at_once=True)
 
 
 def release(session: Session, job_id: str) -> None:
     """End what `hold` has begun."""
-    session.execute(delete(HousekeepingRow).where(HousekeepingRow.task == _task(job_id)))
+    housekeeping.release(session, _task(job_id))
 
 
 def replace_warning(session: Session, job_id: str, code: str, warning: WarningItem | None) -> bool:

@@ -7,12 +7,12 @@ it does not answer, jobs are tried again for a day.
 import logging
 import random
 
+from app.db.housekeeping import begin
 from app.db.periodic import PeriodicThread
 from app.db.session import Database
 from app.errors import GraftworkError
 from app.jobs.kinds import KINDS
 from app.settings import Settings
-from app.storage.repository import begin
 from app.tracking import repository, service
 from app.tracking.mlflow_server import TrackingError
 
