@@ -8,10 +8,12 @@ from sqlalchemy import Index
 from app.db.tables import AliasChangeRow, AliasRow, AttemptRow, DatasetRow, JobRow, ModelRow
 
 Index("ix_datasets_name", DatasetRow.project_id, DatasetRow.name, DatasetRow.id)
+Index("ix_datasets_deleted", DatasetRow.project_id, DatasetRow.deleted_at)
 
 Index("ix_models_project", ModelRow.project_id, ModelRow.id)
 Index("ix_models_name", ModelRow.project_id, ModelRow.name, ModelRow.id)
 Index("ix_models_kind", ModelRow.project_id, ModelRow.kind, ModelRow.id)
+Index("ix_models_deleted", ModelRow.project_id, ModelRow.deleted_at)
 Index("ix_models_parent", ModelRow.project_id, ModelRow.parent_id, ModelRow.id)
 Index("ix_models_time", ModelRow.created_at)
 Index("ix_aliases_model", AliasRow.model_id)

@@ -6,10 +6,11 @@ from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint, desc
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.db.base import Base, Id, Json, Name
+from app.db.storage_tables import NamedFileRow, StorageTotalRow
 from app.db.worker_tables import GangMemberRow, GangRow, WorkerRow
 
 # Whoever works with the tables knows all of them from here.
-__all__ = ["Base", "GangMemberRow", "GangRow", "Id", "Json", "Name", "WorkerRow"]
+__all__ = ["Base", "GangMemberRow", "GangRow", "Id", "Json", "Name", "NamedFileRow", "StorageTotalRow", "WorkerRow"]
 
 
 class ProjectRow(Base):

@@ -1,18 +1,16 @@
-"""Quotas: how much disk and how many rows a project may keep, asked of the rows that name its files or are labelled.
+"""Quotas: how much disk and how many rows a project may keep, by the totals that triggers keep (`app.db.named_files`).
 
-Nothing is added up where a project has no quota. Files of deleted datasets and models stay until garbage collection
+Files of deleted datasets and models stay until garbage collection
 removes them; they count as far as they exceed the quota once more, so that what is deleted makes room at once and a
 project's files never take more than twice its quota.
 """
-
-from collections.abc import Iterable
 
 from pydantic import BaseModel, Field
 from sqlalchemy.orm import Session
 
 from app.errors import QuotaError
 from app.projects.repository import limits_of, lock
-from app.storage.repository import Reference, count_rows, labelled_rows, references
+from app.storage.repository import deleted_files, totals
 
 _REMEDY = (
     "Delete datasets, models, ended jobs or labelled tasks (GET /v1/storage adds up what takes the space), or ask who "
@@ -33,11 +31,13 @@ def quota_of(session: Session, project_id: str) -> Quota:
     """Return the quota of a project, and what is left of it: below 0 where it is exceeded."""
     limits = limits_of(session, project_id)
     left_bytes = left_rows = None
+    kept = totals(session, project_id) if limits.quota_bytes or limits.quota_rows else {}
     if limits.quota_bytes:
-        named = references(session, limits.grace_seconds, project_id)
-        left_bytes = limits.quota_bytes - _counted(named, limits.quota_bytes) - labelled_rows(session, project_id)[1]
+        deleted = deleted_files(session, limits.grace_seconds, project_id, besides_kept=True).bytes
+        counted = kept["kept"].bytes + max(0, deleted - limits.quota_bytes)
+        left_bytes = limits.quota_bytes - counted - kept["labelled_rows"].bytes
     if limits.quota_rows:
-        left_rows = limits.quota_rows - count_rows(session, project_id)
+        left_rows = limits.quota_rows - kept["rows"].count - kept["labelled_rows"].count
     return Quota(
         bytes=limits.quota_bytes or None, left_bytes=left_bytes, rows=limits.quota_rows or None, left_rows=left_rows
     )
@@ -75,13 +75,3 @@ def refuse_exceeded(session: Session, project_id: str) -> None:
 def too_large_for(left: int) -> QuotaError:
     """Return the error for an upload larger than what is left."""
     return QuotaError(f"The upload is larger than the {left} bytes that are left of the project's quota. {_REMEDY}")
-
-
-def _counted(named: Iterable[Reference], quota: int) -> int:
-    """Add up the bytes that count against a quota; a file that several rows name counts once."""
-    kept: dict[str, int] = {}
-    deleted: dict[str, int] = {}
-    for reference in named:
-        (deleted if reference.kind == "deleted" else kept)[reference.key] = reference.bytes
-    stale = sum(size for key, size in deleted.items() if key not in kept)
-    return sum(kept.values()) + max(0, stale - quota)

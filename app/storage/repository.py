@@ -1,10 +1,11 @@
 """SQL of the files that rows name: a file stays if and only if a row names it."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Text, case, cast, delete, exists, func, or_, select, true
+from sqlalchemy import ColumnElement, case, column, delete, exists, func, or_, select, table, true
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from app import events
@@ -14,8 +15,9 @@ from app.db.tables import (
     CheckpointRow,
     DatasetRow,
     JobRow,
-    LabelledRow,
     ModelRow,
+    NamedFileRow,
+    StorageTotalRow,
     TrialRow,
     UploadPartRow,
     UploadRow,
@@ -26,6 +28,7 @@ from app.jobs.states import LEASED, TERMINAL
 
 _DAY_SECONDS = 86_400
 _MAX_EXPIRED = 100  # in one transaction
+_DELETED = table("deleted_files", *map(column, ("project_id", "deleted_at", "file", "bytes")))  # a view
 Kind = Literal["datasets", "models", "checkpoints", "job_files", "uploads", "deleted"]
 
 
@@ -120,20 +123,44 @@ def _is_extended(job: type[JobRow]) -> ColumnElement[bool]:
     return exists().where(extension.extends_id == job.id, extension.status.not_in(TERMINAL))
 
 
-def labelled_rows(session: Session, project_id: str | None = None) -> tuple[int, int]:
-    """Return how many labelled rows one project or all keep in the database, and their bytes."""
-    sizes = func.octet_length(cast(LabelledRow.content, Text))
-    query = select(func.count(), func.coalesce(func.sum(sizes), 0)).select_from(LabelledRow)
-    count, size = session.execute(query.where(_of(LabelledRow.project_id, project_id))).one()
-    return count, int(size)
+@dataclass(frozen=True, slots=True)
+class Total:
+    """How many files or rows, and their bytes."""
+
+    count: int = 0
+    bytes: int = 0
 
 
-def count_rows(session: Session, project_id: str) -> int:
-    """Return how many rows a project keeps: labelled ones, and those of its datasets, prepared and not deleted."""
-    kept = (DatasetRow.project_id == project_id) & DatasetRow.deleted_at.is_(None) & DatasetRow.spec.is_not(None)
-    splits = session.scalars(select(DatasetRow.spec["rows"]).where(kept))
-    labelled = select(func.count()).select_from(LabelledRow).where(LabelledRow.project_id == project_id)
-    return sum(sum(rows.values()) for rows in splits if rows) + session.execute(labelled).scalar_one()
+def totals(session: Session, project_id: str) -> Mapping[str, Total]:
+    """Return what a project keeps by kind, as triggers have counted it (`StorageTotalRow`); absent kinds are 0."""
+    sums = func.sum(StorageTotalRow.count), func.sum(StorageTotalRow.bytes)
+    query = select(StorageTotalRow.kind, *sums).where(StorageTotalRow.project_id == project_id)
+    rows = session.execute(query.group_by(StorageTotalRow.kind))
+    return defaultdict(Total, {kind: Total(int(count), int(size)) for kind, count, size in rows})
+
+
+def deleted_files(session: Session, grace: float, project_id: str, *, besides_kept: bool = False) -> Total:
+    """Add up the files that rows name which were deleted within `grace` seconds.
+
+    With `besides_kept` those count that no other row of the project names.
+    """
+    files, since = _DELETED.c, session.execute(select(db_now())).scalar_one() - grace
+    named = select(files.file, files.bytes).where(files.project_id == project_id, files.deleted_at > since)
+    if besides_kept:
+        is_kept = (NamedFileRow.project_id == project_id) & (NamedFileRow.file == files.file)
+        named = named.where(~exists().where(is_kept))
+    distinct = named.distinct().subquery()
+    count, size = session.execute(
+        select(func.count(), func.coalesce(func.sum(distinct.c.bytes), 0)).select_from(distinct)
+    ).one()
+    return Total(count, int(size))
+
+
+def labelled_rows(session: Session) -> tuple[int, int]:
+    """Return how many labelled rows all projects keep in the database, and their bytes."""
+    query = select(func.sum(StorageTotalRow.count), func.sum(StorageTotalRow.bytes))
+    count, size = session.execute(query.where(StorageTotalRow.kind == "labelled_rows")).one()
+    return int(count or 0), int(size or 0)
 
 
 def attempts_under_way(session: Session) -> dict[str, str]:

@@ -1,7 +1,10 @@
 """Adds up the space that files take."""
 
 from collections.abc import Iterable
+from dataclasses import asdict
 from typing import get_args
+
+from sqlalchemy.orm import Session
 
 from app.artifacts import TRASH, ArtifactStore
 from app.db.session import Database
@@ -12,19 +15,25 @@ from app.kit.streaming import Limit
 from app.settings import Settings
 from app.storage.inventory import inventory
 from app.storage.quotas import quota_of, refuse_full, too_large_for
-from app.storage.repository import Kind, Reference, labelled_rows, references
+from app.storage.repository import Kind, Reference, deleted_files, labelled_rows, references, totals
 from app.storage.schemas import Amount, ServiceStorage, Storage, Usage
 
 
-def report(state: Services, principal: Principal) -> Storage:
-    """Return the space that the project's files take and, for an administrator, that of all files."""
-    admin = "admin" in principal.scopes
+def report(state: Services, principal: Principal, *, lists_service: bool = True) -> Storage:
+    """Return the space that the project's files take and, for an administrator who asks for it, that of all files."""
     with state.database.reading() as session:
-        project = principal.project_id
-        own = usage(references(session, state.settings.gc_grace_seconds, project), labelled_rows(session, project))
+        own = project_usage(session, principal.project_id, state.settings.gc_grace_seconds)
         quota = quota_of(session, principal.project_id)
-    whole = whole_service(state.database, state.artifacts, state.settings) if admin else None
+    lists_service = lists_service and "admin" in principal.scopes
+    whole = whole_service(state.database, state.artifacts, state.settings) if lists_service else None
     return Storage(project=own, quota=quota, service=whole)
+
+
+def project_usage(session: Session, project_id: str, grace: float) -> Usage:
+    """Return what a project keeps, by the totals that triggers keep."""
+    kept = totals(session, project_id)
+    amounts = {kind: asdict(kept[kind]) for kind in Usage.model_fields}
+    return Usage.model_validate({**amounts, "deleted": asdict(deleted_files(session, grace, project_id))})
 
 
 def upload_limit(state: Services, project_id: str) -> Limit:

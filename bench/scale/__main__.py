@@ -51,7 +51,7 @@ class Filled:
 @contextmanager
 def started(folder: Path, url: str) -> Iterator[Filled]:
     """Start an API without workers, and make the rows that are copied."""
-    options = {"max_queued_jobs": 10_000_000, "bootstrap_key": KEY, "gc_seconds": 0}
+    options = {"max_queued_jobs": 10_000_000, "quota_bytes": 1 << 60, "bootstrap_key": KEY, "gc_seconds": 0}
     settings = Settings(data=folder / "data", database_url=url, **options)  # type: ignore[arg-type]
     prepare(settings, invent_key=False)
     with service(folder, **options, **({"database_url": url} if url else {})) as running:

@@ -31,7 +31,7 @@ class Route:
         return self.title in SEARCHES
 
 
-SEARCHES = ("jobs by metadata", "jobs by metadata, none", "events of a rare type", "storage")
+SEARCHES = ("jobs by metadata", "jobs by metadata, none", "events of a rare type", "storage of the service")
 
 
 def routes(names: Mapping[str, str], inputs: list[list[float]]) -> list[Route]:
@@ -65,7 +65,8 @@ def routes(names: Mapping[str, str], inputs: list[list[float]]) -> list[Route]:
         "datasets": "/v1/datasets",
         "datasets of a name": "/v1/datasets?name={dataset_name}",
         "a dataset": "/v1/datasets/{dataset}",
-        "storage": "/v1/storage",
+        "storage": "/v1/storage?service=false",
+        "storage of the service": "/v1/storage",
         "projects": "/v1/admin/projects",
         "queue of all projects": "/v1/admin/jobs?status=queued",
         "ready": "/health/ready",
@@ -75,7 +76,7 @@ def routes(names: Mapping[str, str], inputs: list[list[float]]) -> list[Route]:
     return [
         *(Route(title, path.format_map(names)) for title, path in gets.items()),
         Route("predictions, warm", f"/v1/models/{names['real_model']}/predictions", {"inputs": inputs}),
-        Route("a job is submitted", "/v1/jobs", job),
+        Route("a job is submitted under a quota", "/v1/jobs", job),
     ]
 
 

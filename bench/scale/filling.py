@@ -5,18 +5,20 @@ and configs, so that rows are as wide as real ones. Ids are UUIDv7 of the time a
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import Table, text
+from sqlalchemy import Connection, Table, text
 from sqlalchemy.orm import Session
 
+from app.db import named_files
 from app.db.session import Database
 from app.db.tables import AliasRow, AttemptRow, Base, DatasetRow, EventRow, JobRow, ModelRow, ProjectRow
 
 _SPAN_MS = 90 * 86_400_000
 _CHUNK = 200_000  # rows of one statement
 _ENDINGS = "CASE WHEN i / 2 % 50 = 7 THEN 'failed' WHEN i / 2 % 100 = 3 THEN 'cancelled' ELSE 'succeeded' END"
+_COUNTED_BY_TRIGGERS = 1000  # models whose files are counted as a service counts them
 _NAMES = 10  # versions of each name of models, more or less
 
 
@@ -62,6 +64,9 @@ class Filler:
     def fill(self, sizes: Sizes, project: str | None = None) -> None:
         """Insert everything, all of it to `project` where one is given."""
         owner = self._owner() if project is None else f"'{project}'"
+        is_bulk = sizes.models > _COUNTED_BY_TRIGGERS
+        if is_bulk:
+            self._count_files(named_files.remove)
         self._projects()
         job, model, data = self._template.job, self._template.model, self._template.dataset
         per_job = max(1, sizes.events // sizes.models)
@@ -107,6 +112,7 @@ class Filler:
             "version": f"i / {names} + 1",
             "job_id": self._id("job", "i", sizes.models),
             "dataset_id": dataset,
+            "files": self._own_files() if is_bulk else 't."files"',
             "created_at": made_at,
         })  # fmt: skip
         of_job = self._id("job", f"i / {per_job}", sizes.models)
@@ -132,7 +138,28 @@ class Filler:
             "project_id": owner, "name": f"'model-{self._tag}-' || (i % {names})", "alias": "'a' || i",
             "model_id": self._id("mdl", "i", sizes.models), "revision": "1", "traffic": "NULL", "updated_at": made_at,
         })  # fmt: skip
+        if is_bulk:
+            self._count_files(named_files.install)
         self._settle()
+
+    def _count_files(self, change: Callable[[Connection], None]) -> None:
+        """Let triggers count files, or not: rows of millions in one statement are counted at once, and faster."""
+        with self._database.writing() as session:
+            self._unlimited(session)
+            change(session.connection())
+
+    def _own_files(self) -> str:
+        """Return the template model's files with contents of each row's own."""
+        with self._database.reading() as session:
+            files = session.get_one(ModelRow, self._template.model).files
+        entries = (
+            f"""'"{name}": {{"bytes": {blob["bytes"]}, "sha256": "' || {self._own_sha256(place)} || '"}}'"""
+            for place, (name, blob) in enumerate(files.items())
+        )
+        return self._json("'{' || " + " || ', ' || ".join(entries) + " || '}'")
+
+    def _own_sha256(self, place: int) -> str:
+        return f"'{self._tag}{place:07d}' || {self._hex('i', 56)}"
 
     def _projects(self) -> None:
         columns = {"id": self._other("i"), "name": f"'team-{self._tag}-' || i", "created_at": "0", "turn": "0"}

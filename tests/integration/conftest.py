@@ -16,6 +16,7 @@ from app.db.session import Database
 from app.settings import Settings
 from tests.support.choosing import CHOOSING_SECONDS
 from tests.support.servers import Postgres
+from tests.support.storage_totals import check_totals
 
 DATABASES = ("sqlite", "postgresql")
 
@@ -46,6 +47,8 @@ def settings(request: pytest.FixtureRequest, data_folder: Path) -> Iterator[Sett
 
 @pytest.fixture
 def database(settings: Settings) -> Iterator[Database]:
+    """The test's database; at the end its totals are those that its rows add up to, whatever the test has done."""
     database = Database(settings.sql_url)
     yield database
+    check_totals(database)
     database.close()

@@ -6,21 +6,23 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine, event, update
 
 from app.db.session import Database
-from app.db.tables import DatasetRow, JobRow, ModelRow
+from app.db.tables import DatasetRow, JobRow, ModelRow, ProjectRow
 from app.jobs import lease as leases
 from app.jobs import repository as jobs
 from app.jobs import turns
 from app.kit.ids import new_id
 from app.models import repository as models
+from app.storage.quotas import quota_of
+from app.storage.repository import deleted_files
 from tests.support.http import Http
 from tests.support.rows import own_project
 
 # Tables that grow as long as a service lives.
 GROWING = {"jobs", "attempts", "events", "metrics", "models", "aliases", "alias_changes", "datasets"}
-GROWING |= {"webhook_deliveries", "checkpoints", "trials"}
+GROWING |= {"webhook_deliveries", "checkpoints", "trials", "named_files", "labelled_rows", "upload_parts"}
 LISTS = (
     "/metrics",
     "/v1/models",
@@ -43,6 +45,7 @@ LISTS = (
     "/v1/datasets",
     "/v1/datasets?name=d",
     "/v1/admin/projects",
+    "/v1/storage?service=false",
 )
 
 
@@ -109,6 +112,7 @@ def test_no_route_scans_a_table(path: str, client: Http, app: FastAPI, queued: s
         leases.longest_waits,
         lambda session: jobs.has_unfinished(session, "proj", 10_000),
         models.revision,
+        lambda session: deleted_files(session, 60, "proj", besides_kept=True),
     ],
 )
 def test_no_step_of_a_worker_scans_a_table(step: Callable[..., object], database: Database, queued: str) -> None:
@@ -130,6 +134,19 @@ def test_places_in_the_queue_are_counted_up_to_a_maximum(
     with database.reading() as session:
         places = [turns.queue_position(session, session.get_one(JobRow, job)) for job in (*ids, queued)]
     assert places == [0, 1, 2, 3, 3, 3]
+
+
+@pytest.mark.one_database("sqlite")
+def test_a_quota_scans_no_table(queued: str, database: Database) -> None:
+    with database.writing() as session:
+        row = session.get_one(JobRow, queued)
+        session.execute(update(ProjectRow).values(quota_bytes=1 << 40, quota_rows=1 << 40))
+        spec = {"modality": {"kind": "tabular"}, "rows": {"train": 8}}
+        session.execute(update(DatasetRow).where(DatasetRow.id == row.dataset_id).values(spec=spec, files={}))
+    with scans(database.engine) as found, database.reading() as session:
+        quota = quota_of(session, row.project_id)
+    assert (quota.left_rows, quota.left_bytes) == ((1 << 40) - 8, (1 << 40) - 1)
+    assert found == []
 
 
 def test_a_project_is_full_at_its_maximum(database: Database, queued: str) -> None:

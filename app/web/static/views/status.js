@@ -9,24 +9,25 @@ import { text } from "../text.js";
 
 const LIVING = ["queued", "preparing", "running", "paused"];
 const MILLISECONDS = 3000;
+const LISTING_MILLISECONDS = 60_000; // the whole service's files are listed for it
 
 export async function statusView({ signal }) {
   const [health, work, room] = [h("div", { class: "stack" }), h("div"), h("div", { class: "stack" })];
-  let drawn = "";
+  let [drawn, service] = ["", null];
 
   async function update() {
     const [ready, storage, ...jobs] = await Promise.all([
       ask("/health/ready", { signal }),
-      ask("/v1/storage", { signal }),
+      ask("/v1/storage", { query: { service: false }, signal }),
       ...LIVING.map((status) => ask("/v1/jobs", { query: { status, limit: 200 }, signal })),
     ]);
-    const now = JSON.stringify([ready, storage, jobs.map((page) => page.data.length)]);
+    const now = JSON.stringify([ready, storage, service, jobs.map((page) => page.data.length)]);
     if (now === drawn) return;
     drawn = now;
     fill(health, h("div", { class: "row" }, badge(ready.status)), pairs(Object.entries(ready.parts).map(([part, state]) => [word(part), state === "ok" ? text.words.ok : state])));
     fill(work, h("div", { class: "figures" }, jobs.map((page, index) => figure(word(LIVING[index]), page.has_more ? text.status.moreThan(page.data.length) : number(page.data.length)))));
     const entries = Object.entries(storage.project).filter(([, one]) => one.bytes !== undefined);
-    const { quota, service } = storage;
+    const { quota } = storage;
     fill(
       room,
       bars(entries.map(([name, one]) => [word(name), one.bytes, text.status.files(bytes(one.bytes), number(one.count))])),
@@ -47,7 +48,16 @@ export async function statusView({ signal }) {
     }
   }
 
+  async function list() {
+    for (;;) {
+      ({ service } = await ask("/v1/storage", { signal }));
+      await update();
+      await pause(LISTING_MILLISECONDS, signal);
+    }
+  }
+
   await update();
   live().catch(toastError);
+  list().catch(toastError);
   return page(text.status.title, { meta: text.status.about }, card(text.status.health, health), card(text.status.jobs, work), card(text.status.storage, room));
 }

@@ -46,9 +46,12 @@ class Graftwork:
         """Return a kind of job with the JSON Schema of its request, of a preparation of its options."""
         return self._transport.ask(answers.CatalogueEntry, "GET /v1/catalogue/jobs/{job_kind}", kind)
 
-    def storage(self) -> answers.Storage:
-        """Return what the files of the project take, and its quota."""
-        return self._transport.ask(answers.Storage, "GET /v1/storage")
+    def storage(self, *, service: bool = True) -> answers.Storage:
+        """Return what the files of the project take, and its quota; to administrators what all take, where `service`.
+
+        For that every file of the store is listed, which takes minutes where there are millions.
+        """
+        return self._transport.ask(answers.Storage, "GET /v1/storage", query={"service": service})
 
     def live(self) -> answers.Health:
         """Return that the service answers."""

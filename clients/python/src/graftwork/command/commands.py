@@ -54,7 +54,7 @@ def login(
         key = sys.stdin.read() if key_file == "-" else Path(key_file).read_text(encoding="utf-8")
     key = (key or typer.prompt("API key", hide_input=True, err=True)).strip()
     with client(url, key) as graftwork:
-        graftwork.storage()
+        graftwork.storage(service=False)
     file = logins.keep(url, key)
     at.tell(f"Kept in {file}.", url=url, file=str(file))
 
