@@ -5,7 +5,7 @@ Each serves one question: what it begins with is compared, and what it ends with
 
 from sqlalchemy import Index
 
-from app.db.tables import AliasChangeRow, AliasRow, AttemptRow, DatasetRow, JobRow, ModelRow
+from app.db.tables import AliasChangeRow, AliasRow, AttemptRow, DatasetRow, EventRow, JobRow, ModelRow
 
 Index("ix_datasets_name", DatasetRow.project_id, DatasetRow.name, DatasetRow.id)
 Index("ix_datasets_deleted", DatasetRow.project_id, DatasetRow.deleted_at)
@@ -45,3 +45,14 @@ Index("ix_jobs_count", JobRow.status, JobRow.kind, JobRow.id)
 Index("ix_jobs_waiting", JobRow.status, JobRow.device, JobRow.queued_at)
 Index("ix_jobs_finished", JobRow.finished_at)
 Index("ix_attempts_ended", AttemptRow.ended_at)
+
+# Searches for what few rows have, on PostgreSQL alone: SQLite has no index of that kind, or not its statistics.
+POSTGRESQL_ALONE = (
+    Index(
+        "ix_jobs_metadata",
+        JobRow.job_metadata,
+        postgresql_using="gin",
+        postgresql_ops={"metadata": "jsonb_path_ops"},
+    ).ddl_if(dialect="postgresql"),
+    Index("ix_events_type", EventRow.type, EventRow.created_at).ddl_if(dialect="postgresql"),
+)

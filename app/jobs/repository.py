@@ -6,7 +6,8 @@ from datetime import datetime
 from typing import Any
 
 from pydantic_core import from_json
-from sqlalchemy import ColumnElement, Select, Text, cast, delete, exists, func, select, update
+from sqlalchemy import ColumnElement, Select, Text, cast, delete, exists, func, or_, select, type_coerce, update
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Session, aliased
 
 from app.db.session import db_now
@@ -177,10 +178,13 @@ def _with_values(jobs: Select[JobRow], columns: Mapping[str, str | None]) -> Sel
 
 
 def _has_entry(session: Session, pair: str) -> ColumnElement[bool]:
-    """Whether a job's metadata have an entry that is `pair`, key:value; keys may hold any character."""
-    each = func.json_each if session.get_bind().dialect.name == "sqlite" else func.jsonb_each_text
-    entry = each(JobRow.job_metadata).table_valued("key", "value")
-    return exists().where(entry.c.key + ":" + entry.c.value == pair)
+    """Whether a job's metadata have an entry that is `pair`, key:value; keys may hold any character, a colon, too."""
+    if session.get_bind().dialect.name == "sqlite":
+        entry = func.json_each(JobRow.job_metadata).table_valued("key", "value")
+        return exists().where(entry.c.key + ":" + entry.c.value == pair)
+    colons = (place for place, character in enumerate(pair) if character == ":")
+    metadata = type_coerce(JobRow.job_metadata, JSONB)  # whose index knows what is contained
+    return or_(*(metadata.contains({pair[:place]: pair[place + 1 :]}) for place in colons))
 
 
 def _has_status(status: str) -> ColumnElement[bool]:

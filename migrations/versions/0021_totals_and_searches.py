@@ -1,4 +1,4 @@
-"""Which files each project's rows name, and their totals, kept by triggers."""
+"""Which files each project's rows name, and their totals, kept by triggers; indexes for searches for few rows."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -29,11 +29,18 @@ def upgrade() -> None:
     )
     for table in ("datasets", "models"):
         op.create_index(f"ix_{table}_deleted", table, ["project_id", "deleted_at"])
+    if op.get_bind().dialect.name == "postgresql":
+        operators = {"metadata": "jsonb_path_ops"}
+        op.create_index("ix_jobs_metadata", "jobs", ["metadata"], postgresql_using="gin", postgresql_ops=operators)
+        op.create_index("ix_events_type", "events", ["type", "created_at"])
     named_files.install(op.get_bind())
 
 
 def downgrade() -> None:
     named_files.remove(op.get_bind())
+    if op.get_bind().dialect.name == "postgresql":
+        op.drop_index("ix_events_type", "events")
+        op.drop_index("ix_jobs_metadata", "jobs")
     for table in ("datasets", "models"):
         op.drop_index(f"ix_{table}_deleted", table)
     op.drop_table("storage_totals")

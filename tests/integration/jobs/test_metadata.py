@@ -1,7 +1,13 @@
 """Jobs are found by entries of their metadata, whatever characters these hold, on both databases."""
 
+import pytest
+from sqlalchemy import insert, text
+
+from app.db.session import Database
+from app.db.tables import JobRow
 from app.settings import Settings
 from tests.support.http import Http
+from tests.support.rows import own_project
 from tests.support.work import run_jobs
 
 CSV = b"a,b\n" + b"".join(b"%d,%d\n" % (i, i * i) for i in range(40))
@@ -20,3 +26,23 @@ def test_entries_of_any_characters_are_found(client: Http, settings: Settings) -
     both = client.get("/v1/jobs", params={"metadata": [f"{key}:{value}" for key, value in METADATA.items()]})
     assert [job["id"] for job in both.json()["data"]] == [first["id"]]
     assert [job["id"] for job in client.get("/v1/jobs?metadata=a:b").json()["data"]] == [other["id"]]
+
+
+@pytest.mark.one_database("postgresql")
+def test_few_jobs_of_many_are_found_by_an_index(client: Http, database: Database) -> None:
+    fixed = {"kind": "pretraining", "status": "failed", "config": {}, "created_at": 1.0, "queued_at": 1.0}
+    with database.writing() as session:
+        own = {"project_id": own_project(session).id, **fixed}
+        rows = [{**own, "id": f"job_{n:032x}", "job_metadata": {"team": f"t{n % 500}"}} for n in range(20_000)]
+        session.execute(insert(JobRow), rows)
+        session.execute(text("ANALYZE jobs"))
+    with database.reading() as session:
+        plans = " ".join(
+            row[0]
+            for row in session.execute(
+                text('EXPLAIN SELECT id FROM jobs WHERE metadata @> \'{"team": "nobody"}\' ORDER BY id DESC LIMIT 21')
+            )
+        )
+    assert "ix_jobs_metadata" in plans
+    assert client.get("/v1/jobs?metadata=team:nobody").json()["data"] == []
+    assert len(client.get("/v1/jobs?metadata=team:t7&limit=100").json()["data"]) == 40
