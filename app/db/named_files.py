@@ -5,7 +5,8 @@ kind name a file of a project; triggers on `named_files` add to `storage_totals`
 take off what nobody names any more. Rows of datasets and labelled rows change the totals themselves (`_ROWS`). So
 totals change in the transaction that changes a row, whoever makes it: an earlier release, too, or an operator by hand.
 
-A revision that changes the triggers removes and installs them. On SQLite one that makes one of these tables anew
+A revision that changes the triggers removes and installs them, and revision 0021 then gets the statements of before
+as they are now: it runs on new databases, too, which lack the columns of later revisions. On SQLite one that makes one of these tables anew
 (`batch_alter_table`) loses its triggers, and must do the same.
 """
 
