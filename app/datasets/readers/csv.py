@@ -11,7 +11,8 @@ from app.datasets.context import Context
 from app.datasets.errors import Code, DatasetError
 from app.datasets.frames import Loaded
 from app.datasets.limits import Limits
-from app.datasets.readers.csv_parsing import Table, TableParser
+from app.datasets.readers.csv_parsing import Tally
+from app.datasets.readers.csv_parts import Table, read_in_parts
 from app.datasets.readers.encodings import not_utf8
 from app.datasets.readers.number_notation import with_decimal_points
 from app.datasets.readers.stray_quotes import judge_spans
@@ -36,14 +37,14 @@ def read_csv(path: Path, context: Context) -> Loaded:
         table = _read_table(path, layout, context)
     except UnicodeDecodeError as error:
         raise not_utf8(path) from error
-    if not table.rows:
+    count = table.tally.rows
+    if not count:
         raise DatasetError(Code.EMPTY_DATASET, "the file holds a header and no rows; add rows")
-    _note_layout(layout, table, context)
+    _note_layout(layout, table.tally, context)
     _warn_of_totals(table, context)
     sorted_out = sort_out_unnamed(table.columns, table.unnamed, context)
     columns = with_decimal_points(sorted_out.columns, layout.delimiter, context)
-    rows = np.arange(table.rows)
-    return Loaded("csv", "table", table.rows, rows, None, columns, roles=sorted_out.roles)
+    return Loaded("csv", "table", count, np.arange(count), None, columns, roles=sorted_out.roles)
 
 
 def _layout(path: Path, context: Context) -> Layout:
@@ -82,35 +83,31 @@ def _read_table(path: Path, layout: Layout, context: Context) -> Table:
     """Read the file with quoted fields over several lines, or line by line where that alone makes a table of it."""
     multiline = context.options.multiline
     if multiline != "auto":
-        return _pass(path, layout, context, multiline=multiline == "yes")
+        return read_in_parts(path, layout, context, multiline=multiline == "yes")
     try:
-        table = _pass(path, layout, context, multiline=True)
+        table = read_in_parts(path, layout, context, multiline=True)
     except DatasetError as error:
         return _read_lines(path, layout, context, error)
-    if not table.spans:
+    spans = table.tally.spans
+    if not spans:
         return table
-    what = judge_spans(table.spans, table.spanning / table.rows, layout.delimiter, table.columns)
+    what = judge_spans(spans, table.tally.spanning / table.tally.rows, layout.delimiter, table.columns)
     if what == "rows":
         lines = _even_lines(path, layout, context)
         if lines is not None:
-            _note_lines(table.spans[0].line, lines.rows - table.rows, context)
+            _note_lines(spans[0].line, lines.tally.rows - table.tally.rows, context)
             return lines
     if what != "texts":
-        _warn_of_spans(table, context)
+        _warn_of_spans(table.tally, context)
     return table
 
 
 def _even_lines(path: Path, layout: Layout, context: Context) -> Table | None:
     """Return the file read line by line, or None where that makes no table of it."""
     try:
-        return _pass(path, layout, context, multiline=False)
+        return read_in_parts(path, layout, context, multiline=False)
     except DatasetError:
         return None
-
-
-def _pass(path: Path, layout: Layout, context: Context, *, multiline: bool) -> Table:
-    with _open(path) as file:
-        return TableParser(file, layout, context, multiline=multiline).read()
 
 
 def _read_lines(path: Path, layout: Layout, context: Context, fault: DatasetError) -> Table:
@@ -136,19 +133,19 @@ def _note_lines(line: int | None, swallowed: int, context: Context, fault: str =
     context.notes.warn(WarningCode.STRAY_QUOTES, message, count=swallowed, remedy=remedy)
 
 
-def _warn_of_spans(table: Table, context: Context) -> None:
-    first = table.spans[0]
-    message = f"{table.spanning} quoted fields over several lines may hold whole rows, the first in line {first.line}"
+def _warn_of_spans(tally: Tally, context: Context) -> None:
+    first = tally.spans[0]
+    message = f"{tally.spanning} quoted fields over several lines may hold whole rows, the first in line {first.line}"
     context.notes.warn(
         WarningCode.STRAY_QUOTES,
         f"{message}; they were read as one text each",
-        count=table.spanning,
-        rows=(span.row for span in table.spans),
+        count=tally.spanning,
+        rows=(span.row for span in tally.spans),
         remedy='multiline="no" makes a row of each line',
     )
 
 
-def _note_layout(layout: Layout, table: Table, context: Context) -> None:
+def _note_layout(layout: Layout, tally: Tally, context: Context) -> None:
     """Record what was found out about the lines of the file."""
     notes, verdict = context.notes, layout.verdict
     if layout.says_delimiter or layout.delimiter != ",":
@@ -160,17 +157,17 @@ def _note_layout(layout: Layout, table: Table, context: Context) -> None:
         line, other = ("first", "none") if verdict.names else ("none", "first")
         notes.decide("header", line, verdict.reason, f'header="{other}"')
         _warn_of_header(layout, other, context)
-    if table.repeated:
-        message = f"{table.repeated} lines hold the names of the columns again, and were left out"
+    if tally.repeated:
+        message = f"{tally.repeated} lines hold the names of the columns again, and were left out"
         remedy = "delete them where files were put below each other"
-        notes.warn(WarningCode.REPEATED_HEADER, message, count=table.repeated, remedy=remedy)
-    if table.ruled:
+        notes.warn(WarningCode.REPEATED_HEADER, message, count=tally.repeated, remedy=remedy)
+    if tally.ruled:
         notes.notice("the line of dashes below the names was skipped")
-    if table.blank:
-        notes.notice(f"{table.blank} blank lines were skipped")
-    if table.trimmed:
+    if tally.blank:
+        notes.notice(f"{tally.blank} blank lines were skipped")
+    if tally.trimmed:
         notes.notice(
-            f"{table.trimmed} lines end in empty fields for which the first line has no name; they were cut off"
+            f"{tally.trimmed} lines end in empty fields for which the first line has no name; they were cut off"
         )
 
 
@@ -188,7 +185,7 @@ def _warn_of_header(layout: Layout, other: str, context: Context) -> None:
 
 def _warn_of_totals(table: Table, context: Context) -> None:
     """Warn where the last row is called a total, as spreadsheets have it: it is no observation."""
-    last = table.rows - 1
+    last = table.tally.rows - 1
     words = [str(column.values[last].as_py() or "") for column in table.columns]
     total = next((word.strip() for word in words if TOTAL.fullmatch(word.strip())), None)
     if total is not None and last > 0:
