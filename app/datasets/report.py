@@ -102,6 +102,12 @@ class Notes:
         listed = tuple(int(row) for row in islice(rows, MAX_WARNING_ROWS))
         self.warnings.append(WarningItem(code=code, message=message, count=int(count), rows=listed, remedy=remedy))
 
+    def add(self, later: "Notes") -> None:
+        """Add what was recorded elsewhere."""
+        self.decisions += later.decisions
+        self.notices += later.notices
+        self.warnings += later.warnings
+
 
 class ColumnProfile(Frozen):
     """Statistics of a column over the kept rows; numbers have moments, categories their most frequent values.

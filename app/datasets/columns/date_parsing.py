@@ -24,6 +24,7 @@ OTHER_DATES = (
 )
 MIN_DATE_SHARE = 0.8
 MIN_CALENDAR_DAYS = 5  # one number in 27 is a day of the calendar by chance
+PARSED_AT_A_TIME = 1 << 16
 FIRST_CALENDAR_DAY, LAST_CALENDAR_DAY = 19_000_101, 21_001_231
 
 
@@ -52,16 +53,23 @@ def parse_dates(text: Any, *, force: bool) -> ParsedDates | None:
     looks_like_date = to_bools(pc.match_substring_regex(trimmed, PATTERN))
     if not force and (not present or looks_like_date.sum() < MIN_DATE_SHARE * present):
         return None
-    days = np.full(len(missing), np.nan)
-    start = 0
-    for chunk in trimmed.chunks if isinstance(trimmed, pa.ChunkedArray) else [trimmed]:
-        parsed = (None if value is None else from_iso(value) for value in chunk.to_pylist())
-        numbers = (np.nan if value is None else value for value in parsed)
-        days[start : start + len(chunk)] = np.fromiter(numbers, np.float64, len(chunk))
-        start += len(chunk)
+    days = _days(trimmed)
     zoned = to_bools(pc.match_substring_regex(trimmed, r":\d{2}.*(Z|UTC|GMT|[+-]\d{2}(:?\d{2})?)$"))
     foreign = np.isnan(days) & ~missing & ~words
     return ParsedDates(days, words, foreign, present, int((zoned & ~np.isnan(days)).sum()), _cut(trimmed, days))
+
+
+def _days(text: Any) -> Floats:
+    """Return the days of each text (N,), NaN where it is no date; each different text is parsed once."""
+    encoded = pc.dictionary_encode(text)
+    encoded = encoded.combine_chunks() if isinstance(encoded, pa.ChunkedArray) else encoded
+    known = np.full(len(encoded.dictionary) + 1, np.nan)  # the last one is for missing texts
+    for start in range(0, len(encoded.dictionary), PARSED_AT_A_TIME):
+        parsed = [from_iso(value) for value in encoded.dictionary.slice(start, PARSED_AT_A_TIME).to_pylist()]
+        known[start : start + len(parsed)] = [np.nan if value is None else value for value in parsed]
+    codes = pc.fill_null(encoded.indices, len(encoded.dictionary)).to_numpy(zero_copy_only=False)
+    days: Floats = known[codes]
+    return days
 
 
 def _cut(text: Any, days: Floats) -> Ints:

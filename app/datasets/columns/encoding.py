@@ -1,34 +1,28 @@
 """Encodes columns as numbers: inputs, targets, groups, times and given splits."""
 
 import hashlib
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
 
-from app.datasets.columns.free_text import has_words, is_lost_text, names_rows
+from app.datasets.columns.free_text import names_rows
+from app.datasets.columns.inputs import encode_inputs
 from app.datasets.columns.missing_values import (
-    notice_words,
     warn_of_array_sentinels,
-    warn_of_sentinels,
-    without_missing_values,
 )
 from app.datasets.columns.roles import SPLIT_WORDS, Assigned, assign_roles
 from app.datasets.columns.target_encoding import encode_targets
 from app.datasets.columns.type_inference import ColumnReader
-from app.datasets.columns.values import Categories, Dates, Numbers, Unusable, Values
+from app.datasets.columns.values import Categories, Dates, Numbers, Unusable
 from app.datasets.context import Context
 from app.datasets.errors import Code, DatasetError, RowError
-from app.datasets.frames import Bools, Bytes, Column, ColumnType, Floats, Frame, Inputs, Loaded, TextColumn
+from app.datasets.frames import Bools, Bytes, Column, Floats, Frame, Inputs, Loaded
 from app.datasets.frames.chunks import row_chunks
 from app.datasets.frames.texts import Texts
 from app.datasets.options import PrepareOptions
 from app.datasets.report import Notes
-from app.ml.data.words import MAX_WORDS, codes_of, digest
-from app.ml.spec import ColumnSpec, WarningCode
+from app.ml.spec import ColumnSpec
 
 
 def encode_columns(loaded: Loaded, context: Context) -> Frame:
@@ -55,7 +49,7 @@ def encode_columns(loaded: Loaded, context: Context) -> Frame:
     else:
         chosen = [column for column in loaded.columns if roles[column.name] in {"input", "auto"}]
         chosen = _without_row_ids(chosen, roles, options, notes)
-        inputs, columns, texts = _inputs(chosen, roles, loaded.types | options.types, reader, context.scratch)
+        inputs, columns, texts = encode_inputs(chosen, roles, loaded.types | options.types, reader.rows, context)
         if not specs:
             _notice_no_target(columns, notes)
     return Frame(
@@ -138,102 +132,6 @@ def _has_value(inputs: npt.NDArray[Any]) -> Bools:
     return has_value
 
 
-def _inputs(
-    chosen: list[Column],
-    roles: dict[str, Assigned],
-    types: dict[str, ColumnType],
-    reader: ColumnReader,
-    scratch: Path,
-) -> tuple[npt.NDArray[Any], tuple[ColumnSpec, ...], dict[str, Any]]:
-    """Return the usable ones of the `chosen` columns as a mapped float64 (N, D), their descriptions, and the texts."""
-    rows = len(reader.rows)
-    matrix = np.lib.format.open_memmap(
-        scratch / "table.npy", mode="w+", dtype=np.float64, shape=(rows, max(1, len(chosen)))
-    )
-    specs: list[ColumnSpec] = []
-    texts: dict[str, Any] = {}
-    nullable = reader.options.missing == "impute"
-    for given in chosen:
-        column = without_missing_values(given, reader.options.missing_values, reader.notes)
-        values = _read(column, types.get(column.name), reader)
-        unusable = _as_unusable(values)
-        if isinstance(column, TextColumn) and unusable is not None and _is_learned(column, unusable, roles, types):
-            texts[column.name] = pc.cast(column.values, pa.string())
-            matrix[:, len(specs)] = _digests(texts[column.name])
-            specs.append(ColumnSpec(name=column.name, type="text", nullable=nullable))
-            _report_text(column, types, reader)
-        elif unusable is not None:
-            _report_left_out(column, unusable, roles, reader.notes)
-        elif isinstance(values, Categories):
-            matrix[:, len(specs)] = values.codes
-            spec = ColumnSpec(name=column.name, type="category", categories=values.names, nullable=nullable)
-            specs.append(spec)
-            notice_words(column.name, values.names, values.codes, reader.notes)
-            if isinstance(column, TextColumn) and column.name not in types:
-                _decide_category(column, values, alone=len(chosen) == 1, notes=reader.notes)
-        elif isinstance(values, Numbers | Dates):
-            matrix[:, len(specs)] = values.values
-            if isinstance(values, Numbers):
-                warn_of_sentinels(column.name, values.values, reader.rows, reader.notes)
-            kind: Literal["number", "date"] = "date" if isinstance(values, Dates) else "number"
-            spec = ColumnSpec(name=column.name, type=kind, nullable=nullable)
-            if isinstance(column, TextColumn) and kind == "number":
-                spec = spec.model_copy(update={"decimal": column.decimal, "sign": column.sign})
-            specs.append(spec)
-    if not specs:
-        raise _no_inputs(reader.notes)
-    return matrix[:, : len(specs)], tuple(specs), texts
-
-
-def _no_inputs(notes: Notes) -> DatasetError:
-    reasons = [*(item.message for item in notes.warnings), *notes.notices]
-    why = "; ".join(reasons[:5]) or "next to the target the file has none; add columns of what is known of each row"
-    return DatasetError(Code.NO_INPUTS, f"no column is left to learn from: {why}")
-
-
-def _read(column: Column, declared: ColumnType | None, reader: ColumnReader) -> Values:
-    """Read an input. Raises `DatasetError` where numbers or dates are declared to be texts."""
-    if declared != "text":
-        return reader.read(column, declared, dates=True)
-    if isinstance(column, TextColumn):
-        return Unusable("its words are learned from", is_text=True)
-    message = f"column {column.name} holds numbers, dates or lists, and types says text; write texts, or leave that out"
-    raise DatasetError(Code.BAD_OPTION, message, [RowError(("types", column.name), message)])
-
-
-def _is_learned(
-    column: TextColumn, unusable: Unusable, roles: dict[str, Assigned], types: dict[str, ColumnType]
-) -> bool:
-    """Return whether a column that is neither numbers, dates nor categories is learned from by its words."""
-    if types.get(column.name) == "text":
-        return True
-    return unusable.is_text and (roles[column.name] == "input" or is_lost_text(column))
-
-
-def _digests(texts: Any) -> Floats:
-    """Return a digest of each text (N,), NaN where it is blank."""
-    encoded = pc.dictionary_encode(texts)
-    encoded = encoded.combine_chunks() if isinstance(encoded, pa.ChunkedArray) else encoded
-    known = [np.nan if not text.strip() else digest(text) for text in encoded.dictionary.to_pylist()]
-    codes = pc.fill_null(encoded.indices, len(known)).to_numpy(zero_copy_only=False)
-    digests: Floats = np.array([*known, np.nan])[codes.astype(np.int64)]
-    return digests
-
-
-def _report_text(column: TextColumn, types: dict[str, ColumnType], reader: ColumnReader) -> None:
-    """Say that a column's words are learned from, and how many rows have more of them than are read."""
-    name = column.name
-    if name not in types:
-        reason = "its texts differ and have several words, which are learned from together with the other columns"
-        reader.notes.decide(f"types.{name}", "text", reason, option=f'columns={{"{name}": "ignored"}}')
-    counts = np.array([len(codes_of(text or "")) for text in column.values.to_pylist()])
-    long = np.flatnonzero(counts > MAX_WORDS)
-    if len(long):
-        message = f"column {name}: {len(long)} texts have more than {MAX_WORDS} different words; the rest was not read"
-        remedy = 'give the modality "text" to learn from longer texts, by these alone'
-        reader.notes.warn(WarningCode.TEXTS_CUT, message, count=len(long), rows=reader.rows[long], remedy=remedy)
-
-
 def _without_row_ids(
     chosen: list[Column], roles: dict[str, Assigned], options: PrepareOptions, notes: Notes
 ) -> list[Column]:
@@ -250,41 +148,6 @@ def _without_row_ids(
         notes.decide(f"columns.{column.name}", "ignored", reason, option=f'columns={{"{column.name}": "input"}}')
         notes.notice(f"column {column.name} is left out: {reason}")
     return [column for column in chosen if column not in ids]
-
-
-def _decide_category(column: TextColumn, values: Categories, *, alone: bool, notes: Notes) -> None:
-    """Say that a column with words in it, or the only one, became a category: its words are not learned from."""
-    if alone or has_words(column):
-        reason = f"its {len(values.names)} different values repeat; say modality text to learn from their words"
-        notes.decide(f"types.{column.name}", "category", reason, option='modality="text"')
-
-
-def _as_unusable(values: Values) -> Unusable | None:
-    """Return why a column cannot be an input, or None."""
-    if isinstance(values, Unusable):
-        return values
-    numbers = values.codes if isinstance(values, Categories) else values.values
-    present = numbers[~np.isnan(numbers)]
-    if present.min() == present.max() and len(present) == len(numbers):
-        return Unusable("every row holds the same value")
-    return None
-
-
-def _report_left_out(column: Column, unusable: Unusable, roles: dict[str, Assigned], notes: Notes) -> None:
-    """Report that a column is left out, or refuse that where the user gave a column of text the role input."""
-    name, reason, remedy = column.name, unusable.reason, unusable.remedy
-    if roles[name] == "input" and remedy is not None:
-        message = f"column {name} cannot be an input: {reason}; give it the role ignored, or {remedy}"
-        raise DatasetError(Code.TEXT_COLUMN, message, [RowError((name,), message)])
-    message = f"column {name} is left out: {reason}"
-    ignored = f'columns={{"{name}": "ignored"}} says that this is meant'
-    if unusable.notation is not None:
-        remedy = f"{unusable.notation.partition(': ')[2]}; {ignored}"
-        notes.warn(WarningCode.UNREAD_NOTATION, f"column {name} is left out: {reason}", count=1, remedy=remedy)
-    elif remedy is not None and is_lost_text(column):
-        notes.warn(WarningCode.TEXT_LEFT_OUT, message, count=1, remedy=f"{remedy}; {ignored}")
-    else:
-        notes.notice(message if remedy is None else f"{message}; {remedy}")
 
 
 def _given_split(column: Column, reader: ColumnReader) -> Bytes:

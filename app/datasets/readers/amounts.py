@@ -1,7 +1,7 @@
 """Amounts in a CSV file: $1,234.50, 12 %, 1'234.50, 1 234,5 and (5.00) become plain numbers, which is a decision."""
 
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -10,7 +10,8 @@ import pyarrow.compute as pc
 from app.datasets.columns.names import is_called_code
 from app.datasets.context import Context
 from app.datasets.frames import TextColumn
-from app.datasets.readers.spill import spill
+from app.datasets.frames.column_parts import map_columns
+from app.datasets.frames.spill import spill
 from app.ml.data.written_numbers import AMOUNT, MISSING_WORD, SIGN, UNCOMMON, without_signs
 
 SAMPLED_ROWS = 1000
@@ -19,7 +20,12 @@ ZERO = r"^\s*0+([.,]0*)?\s*$"
 
 def with_plain_amounts(columns: tuple[TextColumn, ...], context: Context) -> tuple[TextColumn, ...]:
     """Return the columns with plain numbers in place of amounts where all are of one currency, or all in percent."""
-    return tuple(_plain(column, context) if _is_open(column, context) else column for column in columns)
+    may_be = [column for column in columns if _is_open(column, context)]
+    amounts = map_columns(_find_amounts, may_be, context.processes, context.scratch)
+    by_name = {column.name: item for column, item in zip(may_be, amounts, strict=True) if item is not None}
+    return tuple(
+        _plain(column, by_name[column.name], context) if column.name in by_name else column for column in columns
+    )
 
 
 def _is_open(column: TextColumn, context: Context) -> bool:
@@ -29,21 +35,35 @@ def _is_open(column: TextColumn, context: Context) -> bool:
     return open_type and bool(len(sample)) and _all(sample, AMOUNT) and not is_called_code(column.name)
 
 
-def _plain(column: TextColumn, context: Context) -> TextColumn:
-    """Return the column as plain numbers, or as it is where some value is no amount, or amounts differ in kind."""
+@dataclass(frozen=True, slots=True)
+class _Amounts:
+    """The sign next to the amounts of a column, maybe an empty one, and the evidence."""
+
+    sign: str
+    evidence: str
+
+
+def _find_amounts(column: TextColumn) -> _Amounts | None:
+    """Return how amounts are written, or None where some value is none, all are plain, or they differ in kind."""
     text = _present(column.values)
     uncommon = text.filter(pc.match_substring_regex(text, UNCOMMON))
     if not len(uncommon) or not _all(text, AMOUNT):
-        return column
+        return None
     signed = pc.match_substring_regex(text, SIGN)
     examples = pc.unique(text.filter(signed)).to_pylist()
     signs = {sign for example in examples for sign in _signs(example)}
     unsigned = text.filter(pc.invert(signed))
     if len(signs) > 1 or ("%" in signs and len(unsigned) and not _all(unsigned, ZERO)):
-        return column
-    sign = next(iter(signs), "")
+        return None
+    evidence = f"{len(uncommon)} values are written like {uncommon[0].as_py().strip()[:40]}"
+    return _Amounts(next(iter(signs), ""), evidence)
+
+
+def _plain(column: TextColumn, amounts: _Amounts, context: Context) -> TextColumn:
+    """Return the column as plain numbers, which is a decision."""
+    sign = amounts.sign
     what = f" and the sign {sign} is left out" if sign else ""
-    reason = f"{len(uncommon)} values are written like {uncommon[0].as_py().strip()[:40]}: they are numbers{what}"
+    reason = f"{amounts.evidence}: they are numbers{what}"
     context.notes.decide(f"types.{column.name}", "number", reason, f'types={{"{column.name}": "category"}}')
     chunks = [spill(_without_signs(chunk), context.scratch) for chunk in column.values.chunks]
     return replace(column, values=pa.chunked_array(chunks, pa.string()), sign=sign)

@@ -20,9 +20,9 @@ import pyarrow as pa
 from app.datasets.context import Context
 from app.datasets.errors import DatasetError
 from app.datasets.frames import TextColumn
+from app.datasets.frames.spill import map_batches, spill_all, write_batches
 from app.datasets.limits import Limits
 from app.datasets.readers.csv_parsing import Head, TableParser, Tally
-from app.datasets.readers.spill import map_batches, spill_all, write_batches
 from app.datasets.readers.table_layout import Layout
 from app.datasets.report import Notes
 from app.kit.parts import Processes

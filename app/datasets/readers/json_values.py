@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from app.datasets.frames import Column, Floats, LabelsColumn, NumberColumn, TextColumn
-from app.datasets.readers.spill import spill
+from app.datasets.frames.spill import spill
 
 Kind = Literal["number", "boolean", "text", "labels"]
 KIND_NAMES: dict[Kind, str] = {

@@ -16,8 +16,9 @@ import pyarrow.compute as pc
 from app.datasets.context import Context
 from app.datasets.errors import Code, DatasetError, RowError
 from app.datasets.frames import TextColumn
+from app.datasets.frames.column_parts import map_columns
+from app.datasets.frames.spill import spill
 from app.datasets.readers.amounts import with_plain_amounts
-from app.datasets.readers.spill import spill
 from app.ml.data.written_numbers import GROUPED_BY_COMMAS, GROUPED_BY_POINTS, MISSING_WORD
 from app.ml.spec import DecimalSign, WarningCode
 
@@ -60,7 +61,9 @@ def with_decimal_points(columns: Columns, delimiter: str, context: Context) -> C
     """
     chosen = _chosen(columns, context)
     columns = with_plain_amounts(columns, context)
-    written = [_written(column) for column in columns if _is_open(column, context)]
+    may_be = [column for column in columns if _is_open(column, context)]
+    marks = map_columns(_marks, may_be, context.processes, context.scratch)
+    written = [Written(column, *signs) for column, signs in zip(may_be, marks, strict=True)]
     free = [item for item in written if item.notations and item.signs and chosen[item.column.name] == "auto"]
     decided = {item.column.name: notation for item in written if (notation := _forced(item, chosen)) is not None}
     proven = {item.column.name: item.proven for item in free if item.proven is not None}
@@ -93,13 +96,13 @@ def _is_open(column: TextColumn, context: Context) -> bool:
     return context.options.types.get(column.name, "number") == "number"
 
 
-def _written(column: TextColumn) -> Written:
+def _marks(column: TextColumn) -> tuple[tuple[DecimalSign, ...], tuple[DecimalSign, ...]]:
+    """Return the notations in which all values are numbers, and those whose sign for fractions occurs."""
     if not _any(column, SIGN):
-        return Written(column, (), ())
+        return (), ()
     patterns: dict[DecimalSign, str] = {"point": POINT, "comma": COMMA}
     signs: dict[DecimalSign, str] = {"point": POINT_SIGN, "comma": COMMA_SIGN}
-    return Written(
-        column,
+    return (
         tuple(notation for notation, pattern in patterns.items() if _all(column, pattern)),
         tuple(notation for notation, pattern in signs.items() if _any(column, pattern)),
     )

@@ -19,6 +19,7 @@ import pyarrow.types as pt
 from app.datasets.context import Context
 from app.datasets.errors import Code, DatasetError, RowError
 from app.datasets.frames import Column, ColumnType, DateColumn, Floats, LabelsColumn, Loaded, NumberColumn, TextColumn
+from app.datasets.frames.spill import spill
 from app.datasets.limits import Limits
 from app.datasets.readers.arrow_types import (
     Names,
@@ -37,7 +38,6 @@ from app.datasets.readers.arrow_types import (
 from app.datasets.readers.named_classes import labels_of_numbers, name_classes, number_labels
 from app.datasets.readers.names import check_names
 from app.datasets.readers.pictures import with_pictures
-from app.datasets.readers.spill import spill
 from app.datasets.readers.vectors import with_vectors
 
 BATCH_CELLS = 1 << 20

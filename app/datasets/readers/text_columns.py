@@ -18,8 +18,10 @@ from app.datasets.columns.free_text import (
 )
 from app.datasets.columns.names import is_called_label, is_called_text, words_of
 from app.datasets.columns.number_parsing import parse_numbers
+from app.datasets.context import Context
 from app.datasets.errors import Code, DatasetError, RowError
 from app.datasets.frames import Column, DateColumn, LabelsColumn, TextColumn
+from app.datasets.frames.column_parts import map_columns
 from app.datasets.report import Notes
 
 MAX_SHOWN = 20
@@ -34,7 +36,7 @@ class TextChoice:
     target: str | None
 
 
-def choose_text(inputs: list[Column], free: list[Column], targets: list[Column], notes: Notes) -> TextChoice | None:
+def choose_text(inputs: list[Column], free: list[Column], targets: list[Column], context: Context) -> TextChoice | None:
     """Return the texts of a table where they are what it is about, or None where it stays a table.
 
     `inputs` and `targets` have these roles, `free` have none yet.
@@ -42,12 +44,13 @@ def choose_text(inputs: list[Column], free: list[Column], targets: list[Column],
     Raises:
         DatasetError: bad_roles: it has texts, and which columns are their labels, or which text is meant, is open.
     """
+    notes = context.notes
     if inputs:
         return _from_inputs(inputs, free, notes)
     ids = [column for column in free if len(free) > 1 and names_rows(column)]
-    repeated = [column for column in free if targets and _repeats(column, targets[0])]
+    repeated = _repeated(free, targets[0], context) if targets else []
     candidates = [column for column in free if column not in ids and column not in repeated]
-    texts = _texts(candidates, targets)
+    texts = _texts(candidates, targets, context)
     others = [column for column in candidates if column not in texts]
     if len(texts) > 1 and not targets and not [column for column in others if not _is_label(column)]:
         _refuse_several(texts, others)
@@ -79,9 +82,11 @@ def _from_inputs(inputs: list[Column], free: list[Column], notes: Notes) -> Text
     return TextChoice(first, None)
 
 
-def _texts(candidates: list[Column], targets: list[Column]) -> list[TextColumn]:
+def _texts(candidates: list[Column], targets: list[Column], context: Context) -> list[TextColumn]:
     """Return the columns of texts; without any, the one of texts of three words and more next to labels alone."""
-    texts = [column for column in candidates if isinstance(column, TextColumn) and is_prose(column)]
+    are_prose = map_columns(is_prose, candidates, context.processes, context.scratch)
+    prose = (column for column, is_such in zip(candidates, are_prose, strict=True) if is_such)
+    texts = [column for column in prose if isinstance(column, TextColumn)]
     texts = [column for column in texts if is_free_text(column)] or texts
     wordy = [column for column in candidates if isinstance(column, TextColumn) and has_three_words(column)]
     labels = 1 - bool(targets)
@@ -121,10 +126,15 @@ def _are_few(values: "np.typing.NDArray[np.float64]") -> bool:
     return 1 < len(distinct) <= MAX_CERTAIN_CATEGORIES and bool((distinct == np.floor(distinct)).all())
 
 
+def _repeated(columns: list[Column], target: Column, context: Context) -> list[Column]:
+    """Return the columns whose values and those of the target are one to one, as names of classes are."""
+    if isinstance(target, LabelsColumn):
+        return []
+    are_few = map_columns(_has_few_classes, columns, context.processes, context.scratch)
+    return [column for column, few in zip(columns, are_few, strict=True) if few and _repeats(column, target)]
+
+
 def _repeats(column: Column, target: Column) -> bool:
-    """Return whether the values of a column and those of the target are one to one, as names of classes are."""
-    if isinstance(column, LabelsColumn) or isinstance(target, LabelsColumn) or not _has_few_classes(column):
-        return False
     pairs = pa.table({"column": _values(column), "target": _values(target)})
     counts = [len(pairs.select(names).group_by(names).aggregate([])) for names in (["column"], ["target"])]
     return len(pairs.group_by(["column", "target"]).aggregate([])) == counts[0] == counts[1]

@@ -33,7 +33,7 @@ def with_texts(loaded: Loaded, context: Context) -> Loaded:
     if context.options.modality == "text":
         choice: TextChoice | None = _only_text(inputs, free, targets, context.notes)
     else:
-        choice = choose_text(inputs, free, targets, context.notes)
+        choice = choose_text(inputs, free, targets, context)
     if choice is None:
         return loaded
     if choice.target is not None:

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from app.datasets.context import Context
 from app.datasets.errors import Code, DatasetError, RowError
 from app.datasets.frames import Column, LabelsColumn, Loaded, TextColumn
-from app.datasets.readers.spill import spill
+from app.datasets.frames.spill import spill
 
 BRACKETED = r"(?s)^[\[({].*[\])}]$"
 SAMPLED_ROWS = 1000

@@ -10,8 +10,8 @@ from app.datasets.columns.names import is_called_labels
 from app.datasets.context import Context
 from app.datasets.errors import Code, DatasetError, RowError
 from app.datasets.frames import Column, LabelsColumn, Loaded, TextColumn
+from app.datasets.frames.spill import spill
 from app.datasets.readers.named_classes import number_labels
-from app.datasets.readers.spill import spill
 from app.datasets.readers.vectors import with_vectors
 from app.ml.data.written_numbers import BARE, BRACKETED, ITEM, numbers_of_list
 

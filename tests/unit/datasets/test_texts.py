@@ -214,7 +214,7 @@ def test_the_profile_counts(make: Preparer) -> None:
 def test_long_texts_of_a_table_wait_on_disk(make: Preparer, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = make(TABLE)
     monkeypatch.setattr(csv_parsing, "BATCH_CELLS", 4)
-    monkeypatch.setattr("app.datasets.readers.spill.MIN_SPILLED_BYTES", 1)
+    monkeypatch.setattr("app.datasets.frames.spill.MIN_SPILLED_BYTES", 1)
     assert texts(make(TABLE)) == texts(whole)
 
 
