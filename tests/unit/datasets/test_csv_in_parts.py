@@ -100,9 +100,8 @@ def cut_small(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
 def test_parts_change_nothing(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     content, options = FILES[name]
     expected = outcome(tmp_path / "whole", content, options)
-    for size in (200, 1500):
-        cut_small(monkeypatch, size)
-        assert outcome(tmp_path / f"parts{size}", content, options) == expected, size
+    cut_small(monkeypatch, 300)
+    assert outcome(tmp_path / "parts", content, options) == expected
 
 
 @pytest.mark.parametrize(
