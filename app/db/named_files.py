@@ -5,9 +5,9 @@ kind name a file of a project; triggers on `named_files` add to `storage_totals`
 take off what nobody names any more. Rows of datasets and labelled rows change the totals themselves (`_ROWS`). So
 totals change in the transaction that changes a row, whoever makes it: an earlier release, too, or an operator by hand.
 
-A revision that changes the triggers removes and installs them, and revision 0021 then gets the statements of before
-as they are now: it runs on new databases, too, which lack the columns of later revisions. On SQLite one that makes one of these tables anew
-(`batch_alter_table`) loses its triggers, and must do the same.
+A revision that changes the triggers removes and installs them; revision 0021 then needs today's statements for itself,
+as new databases, on which it runs, too, have no columns of later revisions by then. On SQLite one that makes one of
+these tables anew (`batch_alter_table`) loses its triggers, and must install them, too.
 """
 
 from collections.abc import Iterator
