@@ -222,6 +222,12 @@ class Settings(BaseSettings):
         ge=0,
         description="Maximum number of jobs of a project that run at the same time; 0: as many as there are workers.",
     )
+    patience_hours: float = Field(
+        default=24,
+        ge=0,
+        description="Hours after which a queued job comes before the turns of projects, one of each project at a time; "
+        "0: waiting gives no precedence.",
+    )
     job_seconds: float = Field(
         default=0, ge=0, description="Time limit of a job whose request names none (resources.max_seconds); 0: none."
     )
@@ -310,7 +316,8 @@ class Settings(BaseSettings):
         default=60,
         gt=0,
         description="Time that a job of several nodes waits for its workers; then it lets them go, and tries again "
-        "after as long, and waits twice as long each time.",
+        "after as long, and waits twice as long each time. One that has been queued for GRAFTWORK_PATIENCE_HOURS "
+        "waits on.",
     )
     memory_events: Path = Field(
         default=Path("/sys/fs/cgroup/memory.events"), description="File in which the kernel counts out-of-memory kills."
@@ -379,6 +386,7 @@ class Settings(BaseSettings):
             quota_bytes=self.quota_bytes,
             quota_rows=self.quota_rows,
             grace_seconds=self.gc_grace_seconds,
+            patience_seconds=3600 * self.patience_hours,
         )
 
     @cached_property

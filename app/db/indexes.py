@@ -34,6 +34,21 @@ Index(
     JobRow.wakes_at,
     JobRow.not_before,
 )
+# The order in which those that have waited for very long are.
+Index(
+    "ix_jobs_age",
+    JobRow.project_id,
+    JobRow.status,
+    JobRow.urgency,
+    JobRow.queued_at,
+    JobRow.id,
+    JobRow.lane,
+    JobRow.device,
+    JobRow.devices,
+    JobRow.nodes,
+    JobRow.wakes_at,
+    JobRow.not_before,
+)
 Index("ix_jobs_lane", JobRow.project_id, JobRow.status, JobRow.lane)
 Index("ix_jobs_kind", JobRow.project_id, JobRow.kind, JobRow.id)
 Index("ix_jobs_status", JobRow.project_id, JobRow.status, JobRow.id)

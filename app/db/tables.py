@@ -22,6 +22,7 @@ class ProjectRow(Base):
     name: Mapped[str] = mapped_column(Name, unique=True)
     created_at: Mapped[float]
     turn: Mapped[int] = mapped_column(default=0, server_default="0")  # number of the last claim of a job of it
+    precedence_id: Mapped[str | None] = mapped_column(Id)  # the last job of it that came before turns for its waiting
     max_running_jobs: Mapped[int | None]
     job_seconds: Mapped[float | None]
     quota_bytes: Mapped[int | None]

@@ -59,6 +59,13 @@ def begin(session: Session, lease: Lease, worker: str, now: float) -> None:
     session.connection().execute(_BEGIN, values)
 
 
+def restart_clock(session: Session, lease: Lease) -> None:
+    """Let an attempt start now, whose workers have gathered: what it waited for them is no time of the job."""
+    own = (AttemptRow.job_id == lease.job_id) & (AttemptRow.token == lease.token)
+    change = update(AttemptRow).where(own).values(started_at=db_now())
+    session.execute(change.execution_options(synchronize_session=False))
+
+
 def end(session: Session, lease: Lease, ending: str, message: str, *, charged: bool = True) -> None:
     """Note how an attempt ended; of the turns of a sweep only the first is an attempt."""
     values = {"ended_at": db_now(), "ending": ending, "message": message, "charged": charged}
@@ -75,6 +82,8 @@ def of_job(session: Session, job_id: str) -> list[AttemptRow]:
 def seconds_left(session: Session, job_id: str) -> float | None:
     """Return the seconds that a job may still run, None without a limit. Only attempts since its last retry count.
 
+    Those that only gathered workers, and in vain, do not.
+
     The limit is that of its request (`resources.max_seconds`) or else of its project.
     """
     job = session.get_one(JobRow, job_id)
@@ -84,4 +93,5 @@ def seconds_left(session: Session, job_id: str) -> float | None:
         return None
     total = func.coalesce(func.sum(AttemptRow.ended_at - AttemptRow.started_at), 0.0)
     ended = select(total).where(AttemptRow.job_id == job_id, AttemptRow.started_at >= (job.tried_since or 0.0))
+    ended = ended.where(AttemptRow.ending != "too_few_workers")
     return max_seconds - float(session.execute(ended).scalar_one() or 0.0)

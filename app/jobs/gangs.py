@@ -3,7 +3,8 @@
 The worker that claims a job of several nodes leads its gang and is node 0. It opens a seat for each other node, and
 idle workers take them before any job. Once all are taken the training begins; where they are not in time, the leader
 gives the job back and lets all go: all nodes begin, or none. A job that has a checkpoint goes on with those that came.
-At any time only one gang gathers, so that no two wait for each other's workers.
+At any time only one gang gathers, so that no two wait for each other's workers. A job that has precedence for its
+waiting keeps its workers until all are there.
 
 A member renews the lease of its seat as the leader renews the job's. A seat that runs out, or is left, ends the
 attempt of all; the job's own lease and token decide whether there is a gang at all.
@@ -14,7 +15,7 @@ from itertools import takewhile
 from typing import Literal
 
 from pydantic import BaseModel
-from sqlalchemy import ColumnElement, and_, delete, exists, func, insert, or_, select, update
+from sqlalchemy import Boolean, ColumnElement, and_, delete, exists, func, insert, literal_column, or_, select, update
 from sqlalchemy.orm import Session
 
 from app.db.session import db_now
@@ -51,9 +52,9 @@ class Meeting(BaseModel):
 
 
 class State(BaseModel):
-    """Whether a gang can go on: one that gathers, or has parted, is whole."""
+    """Whether a gang can go on: one that has parted is whole, and one is leaving where a member's worker shuts down."""
 
-    state: Literal["whole", "leaving", "broken"]  # leaving: a member's worker shuts down, once the leader has saved
+    state: Literal["whole", "gathering", "leaving", "broken"]
     exit_code: int | None = None  # of a trainer that gave up
 
 
@@ -67,21 +68,30 @@ def can_gather() -> ColumnElement[bool]:
 
     After a checkpoint any number of workers will do. Jobs of one node need no gang.
     """
-    capable = select(func.count()).where(workers.lives(), _can_run()).correlate(JobRow).scalar_subquery()
     has_checkpoint = exists().where(CheckpointRow.job_id == JobRow.id).correlate(JobRow)
-    return or_(JobRow.nodes == 1, and_(~_GATHERING.exists(), or_(capable >= JobRow.nodes, has_checkpoint)))
+    return or_(JobRow.nodes == 1, and_(~_GATHERING.exists(), or_(_has_workers(), has_checkpoint)))
+
+
+def _has_workers() -> ColumnElement[bool]:
+    """Whether as many workers live that can run a job as it has nodes."""
+    capable = select(func.count()).where(workers.lives(), _can_run()).correlate(JobRow).scalar_subquery()
+    return capable >= JobRow.nodes
 
 
 def _can_run() -> ColumnElement[bool]:
-    """Whether a worker's row names enough devices for a job's: such as `cuda:4` among ` cpu:2 cuda:4 `."""
-    words = func.concat(" ", WorkerRow.devices, " ")
-    enough = [
-        JobRow.device.in_((kind, "auto")) & (JobRow.devices <= count) & words.like(f"% {kind}:{count} %")
-        for kind in ("cpu", "cuda")
-        for count in range(1, 10)
-    ]
-    many = [JobRow.device.in_((kind, "auto")) & words.like(f"% {kind}:__ %") for kind in ("cpu", "cuda")]
-    return or_(*enough, *many)
+    """Whether a worker's row names enough devices for a job's: such as `cuda:4` among ` cpu:2 cuda:4 `.
+
+    It is SQL as text: as expressions it is most of each claim's statements, and their building most of a claim's time.
+    """
+    kinds = ("cpu", "cuda")
+    enough = [(kind, f"jobs.devices <= {count}", f"{kind}:{count}") for kind in kinds for count in range(1, 10)]
+    many = [(kind, "true", f"{kind}:__") for kind in kinds]
+    words = "' ' || workers.devices || ' '"
+    rules = (
+        f"jobs.device IN ('{kind}', 'auto') AND {has_enough} AND {words} LIKE '% {word} %'"
+        for kind, has_enough, word in (*enough, *many)
+    )
+    return literal_column(f"({' OR '.join(rules)})", Boolean())
 
 
 def open_seats(session: Session, lease: Lease, owner: str, devices: Mapping[str, int]) -> None:
@@ -102,10 +112,18 @@ def open_seats(session: Session, lease: Lease, owner: str, devices: Mapping[str,
 
 
 def take_seat(session: Session, owner: str, seconds: float, devices: Mapping[str, int]) -> Seat | None:
-    """Take a seat in the gang that gathers, if its job can run on so many devices of these kinds; or one's own."""
+    """Take a seat in the gang that gathers, if its job can run on so many devices of these kinds; or one's own.
+
+    A worker that may start a more urgent job takes no further seat.
+    """
     turns.wait_for_claims(session)
     now = session.execute(select(db_now())).scalar_one()
-    return _take(session, owner, now + seconds, or_(GangMemberRow.worker == owner, _is_open(now) & _fits(devices)))
+    which = or_(GangMemberRow.worker == owner, _is_open(now) & _fits(devices))
+    urgency = session.scalar(select(JobRow.urgency).join(GangRow, _IS_LED).where(GangRow.size.is_(None)).limit(1))
+    single = (JobRow.nodes == 1) & turns.fits(devices)
+    if urgency is not None and turns.has_more_urgent(session, now, urgency, single):
+        which = GangMemberRow.worker == owner
+    return _take(session, owner, now + seconds, which)
 
 
 def preempt(session: Session, lease: Lease, owner: str, seconds: float, devices: Mapping[str, int]) -> Seat | None:
@@ -192,16 +210,39 @@ def count_members(session: Session, lease: Lease) -> int:
 
 
 def patience(session: Session, lease: Lease, seconds: float) -> float:
-    """Return for how many seconds an attempt gathers: `seconds`, and twice as long after each that was in vain."""
+    """Return for how many seconds an attempt gathers at least.
+
+    They are `seconds`, and twice as long after each attempt that was in vain; `seconds` alone where it `holds`.
+    """
+    if holds(session, lease):
+        return seconds
     earlier = reversed([row for row in attempts.of_job(session, lease.job_id) if row.token < lease.token])
     in_vain = sum(1 for _ in takewhile(lambda row: row.ending == "too_few_workers", earlier))
     return min(seconds * 2.0**in_vain, max(_MAX_PATIENCE, seconds))
 
 
+def holds(session: Session, lease: Lease) -> bool:
+    """Whether a gang keeps its workers until all are there, however long that takes.
+
+    It does where its job has waited for so long that it has precedence, unless too few workers live that could join,
+    or one of those that are there could run a more urgent job.
+    """
+    now = session.execute(select(db_now())).scalar_one()
+    columns = (JobRow.queued_at, JobRow.urgency, JobRow.nodes, JobRow.devices, GangRow.device)
+    gang = session.execute(select(*columns).join(GangRow, _IS_LED).where(*_of(GangRow, lease))).one_or_none()
+    if gang is None or gang.queued_at >= turns.long_ago(session, now):
+        return False
+    if workers.count_capable(session, gang.device, gang.devices) < gang.nodes:
+        return False
+    member = exists().where(*_held(lease), WorkerRow.id == GangMemberRow.worker, _can_run()).correlate(JobRow)
+    may_run = member & or_(JobRow.nodes == 1, _has_workers())
+    return not turns.has_more_urgent(session, now, gang.urgency, may_run)
+
+
 def begin(session: Session, lease: Lease, least: int) -> int | None:
     """Close the gang where at least `least` nodes are held, and return how many; None where they are fewer.
 
-    A closed gang takes nobody more.
+    A closed gang takes nobody more. Only now the attempt's time begins, which may be limited.
     """
     count = count_members(session, lease)
     if count < least:
@@ -211,15 +252,16 @@ def begin(session: Session, lease: Lease, least: int) -> int | None:
     session.execute(others.execution_options(**_NO_ORM))
     closed = update(GangRow).where(*_of(GangRow, lease)).values(size=count)
     session.execute(closed.execution_options(**_NO_ORM))
+    attempts.restart_clock(session, lease)
     return count
 
 
 def state_of(session: Session, lease: Lease) -> State:
     """Return whether the gang that an attempt leads can go on."""
-    size = session.scalar(select(GangRow.size).where(*_of(GangRow, lease)))
-    if size is None:
-        return State(state="whole")
-    if count_members(session, lease) < size:
+    gang = session.execute(select(GangRow.size).where(*_of(GangRow, lease))).one_or_none()
+    if gang is None or gang.size is None:
+        return State(state="whole" if gang is None else "gathering")
+    if count_members(session, lease) < gang.size:
         failed = select(func.max(GangMemberRow.exit_code)).where(*_of(GangMemberRow, lease))
         return State(state="broken", exit_code=session.scalar(failed))
     leaving = select(GangMemberRow.node).where(*_of(GangMemberRow, lease), GangMemberRow.leaving)

@@ -1,17 +1,16 @@
 """The lease protocol: who may work on a job, and whose writes count.
 
 A worker claims the best queued row of the project whose turn it is (`app.jobs.turns`) by compare-and-set, and gets a
-lease and a fencing token. It renews the lease
-(`beat`); every write of the attempt names the token and changes nothing once another attempt holds the job. Every
-API and worker process sweeps expired leases (`sweep`). Only the database's clock counts.
+lease and a fencing token. It renews the lease (`beat`); every write of the attempt names the token and changes nothing
+once another attempt holds the job. Every API and worker process sweeps expired leases (`sweep`). Only the database's
+clock counts.
 """
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
-    BindParameter,
     ColumnElement,
     Double,
     Select,
@@ -19,8 +18,6 @@ from sqlalchemy import (
     bindparam,
     case,
     exists,
-    func,
-    or_,
     select,
     true,
     update,
@@ -34,7 +31,6 @@ from app.jobs import attempts, gangs, turns
 from app.jobs.attempts import Ending, Lease
 from app.jobs.states import DEVICES, LEASED, TERMINAL, Status, sources
 from app.jobs.transitions import JobError, end_owned, record_end, record_owner_paused, record_paused
-from app.jobs.workers import usual
 
 _NO_ORM = {"synchronize_session": False}
 ONE_EACH = {"cpu": 1, "cuda": 1}
@@ -57,45 +53,34 @@ def _holds(lease: Lease) -> ColumnElement[bool]:
     return (JobRow.id == lease.job_id) & (JobRow.token == lease.token) & JobRow.status.in_(LEASED)
 
 
-def _startable() -> ColumnElement[bool]:
-    """Queued and due at `now`; of a waiting sweep few enough trials are unfinished.
-
-    Asked of the trials themselves and written nowhere, so that no end of a trial can be missed.
-    """
-    trial = aliased(JobRow)
-    unfinished = (
-        select(func.count())
-        .select_from(trial)
-        .where(trial.sweep_id == JobRow.id, trial.status.not_in(TERMINAL))
-        .correlate(JobRow)
-        .scalar_subquery()
-    )
-    due = or_(JobRow.not_before.is_(None), JobRow.not_before <= _NOW)
-    return (JobRow.status == "queued") & due & or_(JobRow.wakes_at.is_(None), unfinished <= JobRow.wakes_at)
-
-
-_NOW: BindParameter[float] = bindparam("now", type_=Double())
-_STARTABLE = _startable()  # statements are made once: to build one costs as much as to run it
-
-
 def claim(
     session: Session, owner: str, seconds: float, devices: Mapping[str, int] = ONE_EACH, *, lane: str | None = None
 ) -> Lease | None:
     """Take the best queued job (of a lane, if one is given) that so many devices of these kinds can run, or None.
 
-    It is one of the project whose turn it is. Counts the attempt at once, so that a poisonous job runs out of them.
-    The worker leads the gang of a job of several nodes.
+    It is one of the project whose turn it is, or one that has precedence since it has waited for very long. Counts the
+    attempt at once, so that a poisonous job runs out of them. The worker leads the gang of a job of several nodes.
     """
     turns.wait_for_claims(session)
-    now = session.execute(select(db_now())).scalar_one()
-    next_project, best = _claiming(tuple(devices.items()), lane)
+    statements = _claiming(tuple(devices.items()), lane)
+    now, *oldest = session.execute(statements.clock).one()
+    if (queued_at := min((each for each in oldest if each is not None), default=None)) is None:
+        return None  # a worker without GPUs reads no queue of jobs for GPUs
+    long_ago = turns.long_ago(session, now)
     passed: list[str] = []
-    while (project_id := turns.next_project(session, next_project, now, passed)) is not None:
-        lease = _claim(session, best, owner, now, seconds, project=project_id)
+    while (turn := turns.next_project(session, statements.turn, now, passed)) is not None:
+        (project_id, urgency), early = turn, None
+        if queued_at < long_ago:
+            early = turns.first_by_precedence(session, statements.precedence, now, urgency, passed)
+        if early is None:
+            lease = _claim(session, statements.best, owner, now, seconds, project=project_id)
+        else:
+            project_id, names = early, {"urgent": urgency, "long_ago": long_ago}
+            lease = _claim(session, statements.longest_waiting, owner, now, seconds, project=early, **names)
         if lease is not None:
             if lease.nodes > 1:
                 gangs.open_seats(session, lease, owner, devices)
-            turns.serve(session, project_id)
+            turns.serve(session, project_id, lease.job_id if early else None)
             return lease
         passed.append(project_id)  # somebody is changing its jobs at this moment
     return None
@@ -109,8 +94,7 @@ def has_claimable(session: Session, devices: Mapping[str, int], lane: str) -> bo
     if session.scalar(_queued_in(lane)) is None:
         return False
     now = session.execute(select(db_now())).scalar_one()
-    next_project, _ = _claiming(tuple(devices.items()), lane)
-    return turns.next_project(session, next_project, now) is not None
+    return turns.next_project(session, _claiming(tuple(devices.items()), lane).turn, now) is not None
 
 
 @lru_cache
@@ -120,17 +104,29 @@ def _queued_in(lane: str) -> Select[str]:
     return select(ProjectRow.id).where(queued).limit(1)
 
 
+class _Claiming(NamedTuple):
+    """The statements of a claim: the first three choose a project, the others claim its job."""
+
+    clock: Select[*tuple[Any, ...]]
+    turn: Select[str, int]
+    precedence: Select[*tuple[Any, ...]]
+    best: Update
+    longest_waiting: Update
+
+
 @lru_cache
-def _claiming(devices: tuple[tuple[str, int], ...], lane: str | None) -> tuple[Select[str], Update]:
-    """Return the statements that choose a project, and claim the best job of it."""
+def _claiming(devices: tuple[tuple[str, int], ...], lane: str | None) -> _Claiming:
     nodes = JobRow.nodes == 1 if lane == "short" else gangs.can_gather()
-    claimable = _STARTABLE & _fits(dict(devices)) & (true() if lane is None else JobRow.lane == lane) & nodes
-    return turns.choice(claimable), _claim_of(claimable & (JobRow.project_id == bindparam("project")))
-
-
-def _fits(devices: Mapping[str, int]) -> ColumnElement[bool]:
-    counts = {**devices, "auto": usual(devices)}
-    return or_(*((JobRow.device == kind) & (JobRow.devices <= count) for kind, count in counts.items()))
+    claimable = turns.STARTABLE & turns.fits(dict(devices)) & (true() if lane is None else JobRow.lane == lane) & nodes
+    own = claimable & (JobRow.project_id == bindparam("project"))
+    waited = own & (JobRow.urgency == bindparam("urgent")) & turns.has_waited()
+    return _Claiming(
+        turns.clock(dict(devices)),
+        turns.choice(claimable),
+        turns.precedence(claimable),
+        _claim_of(own, turns.FIRST),
+        _claim_of(waited, turns.LONGEST_WAITING),
+    )
 
 
 def claim_sweep(session: Session, trial_id: str, seconds: float) -> Lease | None:
@@ -143,12 +139,12 @@ def claim_sweep(session: Session, trial_id: str, seconds: float) -> Lease | None
 def _claim_of_sweep() -> Update:
     trial = aliased(JobRow)
     sweep_id = select(trial.sweep_id).where(trial.id == bindparam("trial")).scalar_subquery()
-    return _claim_of(_STARTABLE & (JobRow.id == sweep_id) & (JobRow.attempts == 0))
+    return _claim_of(turns.STARTABLE & (JobRow.id == sweep_id) & (JobRow.attempts == 0), turns.FIRST)
 
 
-def _claim_of(which: ColumnElement[bool]) -> Update:
-    """Return the statement that claims the best of these jobs, if it is still queued then."""
-    best = select(JobRow.id).where(which).order_by(*turns.FIRST).limit(1).with_for_update(skip_locked=True)
+def _claim_of(which: ColumnElement[bool], order: tuple[Any, ...]) -> Update:
+    """Return the statement that claims the first of these jobs, if it is still queued then."""
+    best = select(JobRow.id).where(which).order_by(*order).limit(1).with_for_update(skip_locked=True)
     return (
         update(JobRow)
         .where(JobRow.id == best.scalar_subquery(), JobRow.status == "queued")
@@ -158,8 +154,8 @@ def _claim_of(which: ColumnElement[bool]) -> Update:
             token=JobRow.token + 1,
             attempts=JobRow.attempts + 1,
             owner=bindparam("by"),
-            lease_until=_NOW + bindparam("seconds", type_=Double()),
-            started_at=case((JobRow.wakes_at.is_not(None), JobRow.started_at), else_=_NOW),
+            lease_until=turns.NOW + bindparam("seconds", type_=Double()),
+            started_at=case((JobRow.wakes_at.is_not(None), JobRow.started_at), else_=turns.NOW),
             # The number of the event that the attempt started; a sweep's turns have none.
             last_seq=JobRow.last_seq + case((JobRow.wakes_at.is_(None), 1), else_=0),
         )
@@ -175,7 +171,7 @@ def _claim_of(which: ColumnElement[bool]) -> Update:
     )
 
 
-def _claim(session: Session, best: Update, owner: str, now: float, seconds: float, **names: str) -> Lease | None:
+def _claim(session: Session, best: Update, owner: str, now: float, seconds: float, **names: Any) -> Lease | None:
     session.flush()
     values = {"by": owner, "now": now, "seconds": seconds, **names}
     row = session.connection().execute(best, values).one_or_none()
@@ -183,8 +179,8 @@ def _claim(session: Session, best: Update, owner: str, now: float, seconds: floa
         return None
     lease = Lease(job_id=row.id, token=row.token, attempt=row.attempts, nodes=row.nodes, traceparent=row.traceparent)
     if row.wakes_at is None:  # a sweep's story is that of its trials, not of its turns between them
-        attempts.begin(session, lease, owner, now)
         data = {"attempt": row.token, "worker": owner}
+        attempts.begin(session, lease, owner, now)
         events.write(session, row.id, row.last_seq, now, "attempt.started", f"Attempt {row.token} started.", data)
     return lease
 
@@ -289,9 +285,13 @@ def requeue(
 
 
 def _release(session: Session, lease: Lease, **values: Any) -> Status:
-    """Let go of the job: queued again or, where that was asked for, paused."""
+    """Let go of the job: queued again or, where that was asked for, paused.
+
+    It waits anew, unless the attempt has done nothing of it.
+    """
     to: Status = "paused" if _held(session, lease) == "pausing" else "queued"
-    move(session, lease, to, **{"lease_until": None, "owner": None, "queued_at": db_now(), **values})
+    queued_at = case((JobRow.status == "preparing", JobRow.queued_at), else_=db_now())
+    move(session, lease, to, **{"lease_until": None, "owner": None, "queued_at": queued_at, **values})
     if to == "paused":
         record_paused(session, lease.job_id)
         record_owner_paused(session, lease.job_id)
@@ -303,7 +303,7 @@ def park(session: Session, lease: Lease, wakes_at: int, **values: Any) -> None:
 
     The turn went well, so that the attempts that died before it are forgiven.
     """
-    _release(session, lease, attempts=0, wakes_at=wakes_at, not_before=None, **values)
+    _release(session, lease, attempts=0, wakes_at=wakes_at, not_before=None, queued_at=db_now(), **values)
     attempts.end(session, lease, "parked", "It waits for its trials.", charged=False)
 
 
@@ -396,4 +396,4 @@ def longest_waits(session: Session) -> dict[str, float]:
 
 def _may_start(session: Session) -> ColumnElement[bool]:
     """Startable, and of a project that may run one more job."""
-    return _STARTABLE & JobRow.project_id.not_in(turns.full_projects(session))
+    return turns.STARTABLE & JobRow.project_id.not_in(turns.full_projects(session))

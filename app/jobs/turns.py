@@ -1,25 +1,78 @@
 """Fair turns: whose job is claimed next, and how many jobs of the queue start before one.
 
 Of the projects that have a job to start and may run one more, the one with the fewest running jobs is next; of those,
-the one that was served longest ago. A project's priorities order its own jobs. Only `urgency`, which an administrator
-sets, comes before turns.
+the one that was served longest ago. A project's priorities order its own jobs. Two things come before turns: `urgency`,
+which an administrator sets, and then precedence. A job that has been queued for longer than the service's patience has
+precedence, so that none starves that only few workers can run; the job that waits longest comes first. Only one job of
+a project runs by precedence at a time: else a project could queue a thousand jobs and have all workers a day later.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, ScalarSelect, Select, bindparam, exists, func, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import (
+    BigInteger,
+    BindParameter,
+    ColumnElement,
+    Double,
+    ScalarSelect,
+    Select,
+    String,
+    bindparam,
+    exists,
+    func,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.orm import Session, aliased
 
-from app.db.session import default_limits
+from app.db.session import db_now, default_limits
 from app.db.tables import JobRow, ProjectRow
-from app.jobs.states import LEASED
+from app.jobs.states import LEASED, TERMINAL
+from app.jobs.workers import usual
 from app.projects.repository import limits_of
 
 FIRST = (JobRow.urgency.desc(), JobRow.priority.desc(), JobRow.id)  # the order within a project
+LONGEST_WAITING = (JobRow.queued_at, JobRow.id)  # the order of those that have precedence
+NOW: BindParameter[float] = bindparam("now", type_=Double())
 MAX_POSITION = 1000  # the largest place in the queue that is counted
 _LOCK = 0x67726167  # "grag", PostgreSQL's advisory lock for claims
 _ALONE = select(func.pg_advisory_xact_lock(_LOCK))
+
+
+def _startable() -> ColumnElement[bool]:
+    """Queued and due at `now`; of a waiting sweep few enough trials are unfinished.
+
+    Asked of the trials themselves and written nowhere, so that no end of a trial can be missed.
+    """
+    trial = aliased(JobRow)
+    unfinished = (
+        select(func.count())
+        .select_from(trial)
+        .where(trial.sweep_id == JobRow.id, trial.status.not_in(TERMINAL))
+        .correlate(JobRow)
+        .scalar_subquery()
+    )
+    due = or_(JobRow.not_before.is_(None), JobRow.not_before <= NOW)
+    return (JobRow.status == "queued") & due & or_(JobRow.wakes_at.is_(None), unfinished <= JobRow.wakes_at)
+
+
+STARTABLE = _startable()  # statements are made once: to build one costs as much as to run it
+
+
+def fits(devices: Mapping[str, int]) -> ColumnElement[bool]:
+    """Whether so many devices of these kinds can run a job, or a node of it."""
+    counts = {**devices, "auto": usual(devices)}
+    return or_(*((JobRow.device == kind) & (JobRow.devices <= count) for kind, count in counts.items()))
+
+
+def has_more_urgent(session: Session, now: float, urgency: int, which: ColumnElement[bool]) -> bool:
+    """Whether a job of higher urgency may start, among `which` jobs."""
+    job = select(JobRow.id).where(STARTABLE, JobRow.urgency > urgency, which)
+    return (
+        session.scalar(job.where(JobRow.project_id.not_in(full_projects(session))).limit(1), {"now": now}) is not None
+    )
 
 
 def wait_for_claims(session: Session) -> None:
@@ -31,7 +84,16 @@ def wait_for_claims(session: Session) -> None:
         session.execute(_ALONE)
 
 
-def choice(claimable: ColumnElement[bool]) -> Select[str]:
+def clock(devices: Collection[str]) -> Select[*tuple[Any, ...]]:
+    """Return the statement that reads the time, and when the oldest queued job for each kind of device was queued."""
+    oldest = (
+        select(func.min(JobRow.queued_at)).where(JobRow.status == "queued", JobRow.device == kind).scalar_subquery()
+        for kind in (*devices, "auto")
+    )
+    return select(db_now(), *oldest)
+
+
+def choice(claimable: ColumnElement[bool]) -> Select[str, int]:
     """Return the statement of `next_project`, for the jobs that are `claimable` at a time `now`."""
     running = _running().subquery()
     urgency = (
@@ -42,26 +104,67 @@ def choice(claimable: ColumnElement[bool]) -> Select[str]:
         .correlate(ProjectRow)
         .scalar_subquery()
     )
-    passed = ProjectRow.id.in_(bindparam("passed", expanding=True))
     projects = (
         select(ProjectRow.id, ProjectRow.turn, running.c.jobs, urgency.label("urgency"))
         .outerjoin(running, running.c.project_id == ProjectRow.id)
-        .where(ProjectRow.id.not_in(_FULL), ~passed)
+        .where(ProjectRow.id.not_in(_FULL), ~_PASSED)
         .subquery()
     )
     order = (projects.c.urgency.desc(), func.coalesce(projects.c.jobs, 0), projects.c.turn, projects.c.id)
-    return select(projects.c.id).where(projects.c.urgency.is_not(None)).order_by(*order).limit(1)
+    return select(projects.c.id, projects.c.urgency).where(projects.c.urgency.is_not(None)).order_by(*order).limit(1)
 
 
-def next_project(session: Session, chosen: Select[str], now: float, passed: Sequence[str] = ()) -> str | None:
-    """Return the project whose turn it is, among those with a job to claim and not `passed`; None without any."""
+def next_project(
+    session: Session, chosen: Select[str, int], now: float, passed: Sequence[str] = ()
+) -> tuple[str, int] | None:
+    """Return the project whose turn it is, and how urgent its best job is; None where no project has one to claim.
+
+    Projects that are `passed` are left out.
+    """
     values = {"now": now, "passed": passed, "maximum": default_limits(session).max_running_jobs}
-    return session.scalar(chosen, values)
+    row = session.execute(chosen, values).one_or_none()
+    return None if row is None else (row.id, row.urgency)
 
 
-def serve(session: Session, project_id: str) -> None:
-    """Note that a job of the project was claimed: all others come before its next one."""
-    session.connection().execute(_SERVE, {"project": project_id})
+def precedence(claimable: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
+    """Return the statement of `first_by_precedence`, for the jobs that are `claimable` at a time `now`."""
+    queued_at = _longest_waiting(claimable, bindparam("urgent", type_=BigInteger())).label("queued_at")
+    projects = select(ProjectRow.id, queued_at).where(ProjectRow.id.not_in(_FULL), ~_PASSED)
+    return projects.order_by(queued_at.asc().nulls_last(), ProjectRow.id).limit(1)
+
+
+def first_by_precedence(
+    session: Session, chosen: Select[*tuple[Any, ...]], now: float, urgency: int, passed: Sequence[str] = ()
+) -> str | None:
+    """Return the project of the job that has precedence, and waits longest, among those of an urgency; None without."""
+    values = {"now": now, "passed": passed, "maximum": default_limits(session).max_running_jobs}
+    row = session.execute(chosen, {**values, "urgent": urgency, "long_ago": long_ago(session, now)}).one_or_none()
+    return None if row is None or row.queued_at is None else row.id
+
+
+def long_ago(session: Session, now: float) -> float:
+    """Return the time before which a job must have been queued to have precedence; 0 where none ever has."""
+    patience = default_limits(session).patience_seconds
+    return now - patience if patience else 0.0
+
+
+def has_waited() -> ColumnElement[bool]:
+    """Whether a job has been queued since before `long_ago`."""
+    return JobRow.queued_at < _LONG_AGO
+
+
+def _longest_waiting(which: ColumnElement[bool], urgency: Any) -> ScalarSelect[float]:
+    """Return when the longest waiting of a project's jobs that have precedence was queued, null without one."""
+    early = aliased(JobRow)
+    runs_one = exists().where(early.id == ProjectRow.precedence_id, early.status.in_(LEASED)).correlate(ProjectRow)
+    own = (JobRow.project_id == ProjectRow.id) & (JobRow.urgency == urgency) & has_waited()
+    queued_at = select(JobRow.queued_at).where(own, which, ~runs_one).order_by(*LONGEST_WAITING).limit(1)
+    return queued_at.correlate(ProjectRow).scalar_subquery()
+
+
+def serve(session: Session, project_id: str, early: str | None) -> None:
+    """Note that a job of the project was claimed, `early` by precedence: all others come before its next one."""
+    session.connection().execute(_SERVE, {"project": project_id, "early": early})
 
 
 def full_projects(session: Session) -> Select[str]:
@@ -103,21 +206,53 @@ def queue_position(session: Session, job: JobRow) -> int | None:
     if counts is None:  # it was claimed since its row was read
         return None
     runs, urgent, *earlier = counts
+    since = long_ago(session, session.execute(select(db_now())).scalar_one())
+    early = session.execute(_early(job), {"long_ago": since}).one_or_none()
+    is_early = early is not None and early.id == job.id
+    if is_early:
+        earlier = []
+    elif early is not None and (-early.priority, early.id) > (-job.priority, job.id):
+        earlier.append(1)
     before = urgent + sum(earlier)
     if before < MAX_POSITION:
-        before += _of_others(session, job, runs + sum(earlier))
+        before += _of_others(session, job, None if is_early else runs + before, since)
     return int(min(before, MAX_POSITION))
 
 
-def _of_others(session: Session, job: JobRow, place: int) -> int:
-    """Count the jobs of other projects that start before a job whose own project runs or queues so many before it."""
-    queues = {row.id: row for row in session.execute(_queues(job, place))}
+def _early(job: JobRow) -> Select[str, int]:
+    """Select the id and priority of the job that has precedence among those of a job's project and urgency, if any."""
+    own = (JobRow.project_id == job.project_id) & (JobRow.urgency == job.urgency)
+    queued_at = select(_longest_waiting(_QUEUED, job.urgency)).where(ProjectRow.id == job.project_id).scalar_subquery()
+    jobs = select(JobRow.id, JobRow.priority).where(own, _QUEUED, JobRow.queued_at == queued_at)
+    return jobs.order_by(JobRow.id).limit(1)
+
+
+def _of_others(session: Session, job: JobRow, place: int | None, since: float) -> int:
+    """Count the jobs of other projects that start before a job.
+
+    The job's own project runs or queues `place` jobs before it; None where the job has precedence itself.
+    """
+    queues = {row.id: row for row in session.execute(_queues(job, place or 0), {"long_ago": since})}
     own = queues.pop(job.project_id)
-    before = 0
-    for project_id, queue in queues.items():
-        is_first = (queue.turn, project_id) < (own.turn, job.project_id)
-        before += queue.urgent + min(queue.peers, max(0, place - queue.jobs + is_first))
+    before = sum(queue.urgent for queue in queues.values())
+    if place is None:
+        waits = [(queue.queued_at, queue.id) for queue in queues.values() if queue.queued_at is not None]
+        return int(before + sum(other < (own.queued_at, own.id) for other in waits))
+    for queue in queues.values():
+        early = queue.queued_at is not None
+        rounds = place - _jobs(queue) + (_order(queue) < _order(own))
+        before += early + min(queue.peers - early, max(0, rounds))
     return int(before)
+
+
+def _jobs(queue: Any) -> int:
+    """Return how many jobs a project runs once those have started that come before turns."""
+    return int(queue.jobs + queue.urgent + (queue.queued_at is not None))
+
+
+def _order(queue: Any) -> tuple[int, float, int, int, str]:
+    """Return by what projects are ordered when they run as many jobs: who ran more before was served longer ago."""
+    return -_jobs(queue), queue.queued_at or 0.0, queue.urgent, queue.turn, queue.id
 
 
 def _is_queued(job_id: str) -> ColumnElement[bool]:
@@ -139,7 +274,8 @@ def _running() -> Select[str, int]:
 def _queues(job: JobRow, place: int) -> Select[*tuple[Any, ...]]:
     """Select each project's turn, its running jobs, and its queued jobs that are more urgent than a job, or peers.
 
-    Peers are counted as far as they can matter, up to one more than the job's place in its own project.
+    `queued_at` is that of the peer that has precedence. Peers are counted as far as they can matter, up to one more
+    than the job's place in its own project.
     """
     running = _running().subquery()
     own = JobRow.project_id == ProjectRow.id
@@ -149,13 +285,19 @@ def _queues(job: JobRow, place: int) -> Select[*tuple[Any, ...]]:
         func.coalesce(running.c.jobs, 0).label("jobs"),
         _count(own & (JobRow.urgency > job.urgency), MAX_POSITION).label("urgent"),
         _count(own & (JobRow.urgency == job.urgency), min(place + 1, MAX_POSITION)).label("peers"),
+        _longest_waiting(_QUEUED, job.urgency).label("queued_at"),
     ).outerjoin(running, running.c.project_id == ProjectRow.id)
 
 
 _QUEUED = (JobRow.status == "queued") & JobRow.wakes_at.is_(None)
+_LONG_AGO: BindParameter[float] = bindparam("long_ago", type_=Double())
+_PASSED = ProjectRow.id.in_(bindparam("passed", expanding=True))
 _FULL = _full()
 _SERVE = (
     update(ProjectRow)
     .where(ProjectRow.id == bindparam("project"))
-    .values(turn=select(func.max(ProjectRow.turn)).scalar_subquery() + 1)
+    .values(
+        turn=select(func.max(ProjectRow.turn)).scalar_subquery() + 1,
+        precedence_id=func.coalesce(bindparam("early", type_=String()), ProjectRow.precedence_id),
+    )
 )

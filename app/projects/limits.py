@@ -12,3 +12,4 @@ class ProjectLimits:
     quota_bytes: int = 0
     quota_rows: int = 0
     grace_seconds: float = 0.0  # for which files of deleted rows stay; the service's alone
+    patience_seconds: float = 0.0  # after which a job that waits comes before turns; the service's alone

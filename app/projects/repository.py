@@ -13,7 +13,7 @@ from app.kit.pages import Page, fetch_page
 from app.projects.limits import ProjectLimits
 
 __all__ = ["ProjectRow"]  # services know the type of a row from here
-_NAMES = tuple(field.name for field in fields(ProjectLimits) if field.name != "grace_seconds")
+_NAMES = tuple(field.name for field in fields(ProjectLimits) if field.name in ProjectRow.__table__.columns)
 
 
 def limits_of(session: Session, project_id: str) -> ProjectLimits:

@@ -9,6 +9,8 @@ import argparse
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 
+from app.projects.limits import ProjectLimits
+from app.settings import Settings
 from bench.fleet import loads
 from bench.fleet.clock import Clock, Meter, open_database
 from bench.fleet.outcome import Outcome, waits
@@ -98,6 +100,7 @@ def print_rest(outcome: Outcome) -> None:
     )
     share = 100 * outcome.gathering / outcome.trained
     print(f"Gangs: waited for each other {share:.2f} % of all worker time; {outcome.preempted} jobs gave way to gangs.")
+    print(f"Jobs of more nodes than the fleet has workers for, which are left out: {outcome.too_large}.")
     print(
         f"Rings that woke a worker for nothing: {outcome.rung_in_vain}. Claims that only a poll made: {outcome.missed}."
     )
@@ -148,14 +151,15 @@ def print_queues(meter: Meter, longest: int) -> None:
 
 
 @contextmanager
-def meters(*, uses_postgresql: bool) -> Iterator[Iterator[tuple[Clock, Meter]]]:
+def meters(patience_hours: float, *, uses_postgresql: bool) -> Iterator[Iterator[tuple[Clock, Meter]]]:
     """Yield new databases, each with a clock of its own."""
     server = Postgres() if uses_postgresql else None
+    limits = ProjectLimits(patience_seconds=patience_hours * HOUR)
 
     def fresh() -> Iterator[tuple[Clock, Meter]]:
         while True:
             clock = Clock()
-            with closing(open_database(clock, server and server.url(server.create()))) as database:
+            with closing(open_database(clock, server and server.url(server.create()), limits)) as database:
                 yield clock, Meter(database)
 
     try:
@@ -173,12 +177,18 @@ def main() -> None:
     parser.add_argument("--load", type=float, default=0.8, help="what is asked for, as a share of what there is")
     parser.add_argument("--mean-hours", type=float, default=12.0, help="of a job")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--patience-hours",
+        type=float,
+        default=Settings().patience_hours,
+        help="waiting after which a job comes before turns; 0: never",
+    )
     parser.add_argument("--longest-queue", type=int, default=10_000)
     parser.add_argument("--postgresql", action="store_true")
     parser.add_argument("--only", choices=("first run", "runs", "loads"), help="a part of it")
     options = parser.parse_args()
     load = Workload(options.workers, options.days, options.load, options.mean_hours, seed=options.seed)
-    with meters(uses_postgresql=options.postgresql) as fresh:
+    with meters(options.patience_hours, uses_postgresql=options.postgresql) as fresh:
         if options.only != "loads":
             print(f"{load}")
             runs: dict[str, Outcome] = {}

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from app.db.migrate import migrate
 from app.db.session import Database
+from app.projects.limits import ProjectLimits
 
 _NOW_OF_SESSION = """
 CREATE SCHEMA fleet;
@@ -32,9 +33,9 @@ class Clock:
     now: float = 0.0
 
 
-def open_database(clock: Clock, url: str | None = None) -> Database:
+def open_database(clock: Clock, url: str | None = None, limits: ProjectLimits | None = None) -> Database:
     """Return a migrated database that asks `clock` for the time: SQLite in memory, or an empty one of PostgreSQL."""
-    database = Database(url or "sqlite://")
+    database = Database(url or "sqlite://", limits)
     if url is None:
 
         @event.listens_for(database.engine, "connect")

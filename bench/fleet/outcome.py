@@ -18,6 +18,7 @@ class Outcome:
         self.load = load
         self.start, self.end = _UNMEASURED * load.days * DAY, load.days * DAY
         self.jobs: list[Job] = []
+        self._workers = workers
         self.deaths = self.missed = self.rung_in_vain = self.preempted = 0
         self._seconds: defaultdict[WorkerKind, float] = defaultdict(float)  # that there were, by kind of worker
         self._busy: defaultdict[WorkerKind, float] = defaultdict(float)
@@ -49,8 +50,16 @@ class Outcome:
 
     @property
     def measured(self) -> list[Job]:
-        """The jobs that arrived once the fleet was full."""
-        return [job for job in self.jobs if job.arrived >= self.start]
+        """The jobs that arrived once the fleet was full, but for those that it is too small for."""
+        return [job for job in self.jobs if job.arrived >= self.start and self._can_run(job)]
+
+    @property
+    def too_large(self) -> int:
+        """The number of jobs of more nodes than the fleet has workers for."""
+        return sum(not self._can_run(job) for job in self.jobs)
+
+    def _can_run(self, job: Job) -> bool:
+        return sum(worker.kind.runs(*job.shape) for worker in self._workers) >= job.nodes
 
     def wait(self, job: Job) -> float:
         """Return for how many seconds a job waited until it first trained; one that waits still, until the end."""

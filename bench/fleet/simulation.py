@@ -175,9 +175,7 @@ class Fleet:
             return
         self._gathering = attempt
         self._after(self._patience(attempt), self._give_up, attempt)
-        for (
-            other
-        ) in self._workers:  # who are at work ask at their next heartbeat, whether the gang goes before their job
+        for other in self._workers:  # those at work ask at their next heartbeat whether the gang goes before their job
             if other.attempt not in (None, attempt) and other.seat is None and other.kind.runs(*job.shape):
                 self._after(self._beat(), self._preempt, other, other.attempt, attempt)
         self._wake_some(lease.nodes - 1)
@@ -279,9 +277,12 @@ class Fleet:
         return True
 
     def _give_up(self, gang: Attempt) -> None:
-        if gang.is_over or gang.began is not None:
+        if gang.is_over or gang.began is not None or self._look(gang, 1 if gang.job.done else gang.job.nodes):
             return
-        if self._look(gang, 1 if gang.job.done else gang.job.nodes):
+        with self._meter.database.reading() as session:
+            holds = gangs.holds(session, gang.lease)
+        if holds:
+            self._after(600.0, self._give_up, gang)  # a leader asks each half second whether it waits on
             return
         wait = self._patience(gang)
         with self._meter.transaction("give back") as session:

@@ -1,7 +1,7 @@
 """What people and workers ask reads no whole table, however many rows there are."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import pytest
@@ -15,6 +15,8 @@ from app.jobs import repository as jobs
 from app.jobs import turns
 from app.kit.ids import new_id
 from app.models import repository as models
+from app.projects.limits import ProjectLimits
+from app.settings import Settings
 from app.storage.quotas import quota_of
 from app.storage.repository import deleted_files
 from tests.support.http import Http
@@ -115,9 +117,14 @@ def test_no_route_scans_a_table(path: str, client: Http, app: FastAPI, queued: s
         lambda session: deleted_files(session, 60, "proj", besides_kept=True),
     ],
 )
-def test_no_step_of_a_worker_scans_a_table(step: Callable[..., object], database: Database, queued: str) -> None:
+@pytest.mark.parametrize("patience", [0.0, 60.0])
+def test_no_step_of_a_worker_scans_a_table(
+    step: Callable[..., object], patience: float, settings: Settings, queued: str
+) -> None:
+    """Neither do those for which the job has waited for so long that it has precedence."""
     assert queued
-    with scans(database.engine) as found, database.writing() as session:
+    database = Database(settings.sql_url, ProjectLimits(patience_seconds=patience))
+    with closing(database), scans(database.engine) as found, database.writing() as session:
         step(session)
     assert found == []
 

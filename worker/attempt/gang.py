@@ -68,7 +68,7 @@ class Gang:
 def gather(context: JobContext) -> Gang | None:
     """Wait until all nodes of the job are taken, or, where it has a checkpoint, for as many as come in time.
 
-    None for a job of one node.
+    A job that has waited for very long waits on, with those that are there. None for a job of one node.
 
     Raises:
         TooFewWorkersError: they were not all free at the same time.
@@ -88,7 +88,7 @@ def gather(context: JobContext) -> Gang | None:
         count, has_begun = _look(context, nodes if waited < wait else least)
         if has_begun:
             break
-        if waited >= wait:
+        if waited >= wait and not _holds(context):
             raise TooFewWorkersError(count, nodes, wait)
         if int(waited / _TELL_SECONDS) != said:
             said = int(waited / _TELL_SECONDS)
@@ -97,6 +97,11 @@ def gather(context: JobContext) -> Gang | None:
     message = f"{count} workers train together." if count == nodes else f"{count} of {nodes} workers go on together."
     attempt.record_event("gang.gathered", message, {"nodes": count, "asked": nodes, "seconds": waited})
     return Gang(context, count, own_address(context.settings))
+
+
+def _holds(context: JobContext) -> bool:
+    lease = context.attempt.lease
+    return context.attempt.commit_with_retry(lambda session: gangs.holds(session, lease))
 
 
 def _look(context: JobContext, least: int) -> tuple[int, bool]:

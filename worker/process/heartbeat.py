@@ -136,10 +136,13 @@ class Heartbeat:
                 status = leases.beat(session, self._lease, self._settings.lease_seconds)
                 gang = gangs.state_of(session, self._lease) if self._lease.nodes > 1 else _ALONE
                 self._seat = self._reserve(session, self._lease)
-                return status, leases.activity(session, self._lease), gang
+                report = leases.activity(session, self._lease)
         except SQLAlchemyError as error:
             log.warning("job %s: the lease could not be renewed: %s", self._lease.job_id, error)
             return _DATABASE_AWAY, None, _ALONE
+        if gang.state == "gathering":
+            self._overdue_at = self._time_limit()  # the job's time begins once all are there
+        return status, report, gang
 
     def _time_limit(self) -> float | None:
         """When the job will have run for as long as it may, by the monotonic clock; None where it has no limit."""
