@@ -8,7 +8,7 @@ from app.db.indexes import POSTGRESQL_ALONE
 from app.db.tables import Base
 
 connection = context.config.attributes["connection"]
-_OTHER_ON_SQLITE = {"ix_jobs_queue", "ix_jobs_place", *(index.name for index in POSTGRESQL_ALONE)}
+_OTHER_ON_SQLITE = {"ix_jobs_place", *(index.name for index in POSTGRESQL_ALONE)}
 
 
 def is_told_whole(_: Any, name: str | None, kind: str, *__: Any) -> bool:

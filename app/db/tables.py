@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint, desc
+from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.db.base import Base, Id, Json, Name
@@ -116,7 +116,6 @@ class JobRow(Base):
     finished_at: Mapped[float | None]
 
     __table_args__ = (
-        Index("ix_jobs_queue", "status", desc("priority"), "id"),
         Index("ix_jobs_project", "project_id", "id"),
         Index("ix_jobs_sweep", "sweep_id", "status"),
     )
