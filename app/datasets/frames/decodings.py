@@ -63,6 +63,15 @@ class Decodings:
         places = np.full(len(keys), -1) if earlier is None else find_rows(keys, earlier.keys)
         return cls(keys, places, earlier)
 
+    @classmethod
+    def joined(cls, parts: Sequence["Decodings | None"]) -> "Decodings | None":
+        """Return those of several files' images below each other; None where some were not decoded."""
+        known = [part for part in parts if part is not None]
+        if not known or len(known) < len(parts):
+            return None
+        keys, places = (np.concatenate([getattr(part, name) for part in known]) for name in ("keys", "places"))
+        return cls(keys, places, known[0].earlier)
+
     def at(self, positions: Ints) -> Self:
         """Return those of the images at `positions` (n,)."""
         return type(self)(self.keys[positions], self.places[positions], self.earlier)

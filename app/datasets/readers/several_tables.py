@@ -16,6 +16,7 @@ from app.datasets.columns.names import is_called_label
 from app.datasets.context import Context
 from app.datasets.errors import Code, DatasetError, RowError
 from app.datasets.frames import Column, Loaded, TextColumn
+from app.datasets.frames.decodings import Decodings
 from app.datasets.options import PrepareOptions
 from app.datasets.readers.archive import open_archive, read_chunks
 from app.datasets.readers.contents import SUBMISSION, Contents, ending, name_some, notice_left_out, sort_members
@@ -195,6 +196,7 @@ def _joined(tables: list[_Table], context: Context) -> Loaded:
             for (_, loaded), start in zip(files, starts, strict=False)
             for removal in loaded.corrupt
         ],
+        decodings=Decodings.joined([loaded.decodings for _, loaded in files]),
     )
 
 

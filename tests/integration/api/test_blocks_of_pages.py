@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from tests.support import weights
 from tests.support.http import Http
 from tests.support.live import served
 from tests.support.servers import HANGS
+from tests.support.work import run_jobs
 from tests.unit.datasets.test_data_page import EXAMPLES
 
 pytestmark = [
@@ -154,26 +156,38 @@ def test_the_blocks_that_ask_models(
 def test_the_upload_in_parts(client: Http, url: str, key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "customers.csv").write_text(EXAMPLES["customers"][1])
-    (_, block), _ = blocks("data.md", "bash")
+    (_, block), *_ = blocks("data.md", "bash")
     shell(block.replace("curl -s", "curl -sS --fail-with-body"), URL=url, AUTH=f"Authorization: Bearer {key}")
     (dataset,) = client.get("/v1/datasets?view=full").json()["data"]
     assert (dataset["name"], dataset["filename"]) == ("customers", "customers.csv")
 
 
-def test_the_files_that_stay_where_they_are(settings: Settings, database: Database, key: str, tmp_path: Path) -> None:
+def test_the_files_that_stay_where_they_are_and_the_versions_with_more_rows(
+    settings: Settings, database: Database, key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A folder stands for the bucket, and a setting for the service that the block starts."""
-    _, (_, block) = blocks("data.md", "bash")
+    monkeypatch.chdir(tmp_path)
+    _, (_, block), (_, versions) = blocks("data.md", "bash")
     begin, _, request = block.partition(" graftwork up\n")
     assert begin.startswith('GRAFTWORK_SOURCES=\'["s3://corpus/public"')
     folder = tmp_path / "corpus" / "public"
     (folder / "birds").mkdir(parents=True)
     (folder / "birds" / "birds.csv").write_text(EXAMPLES["customers"][1])
-    request = request.replace("s3://corpus/public", f"file://{folder}").replace("curl -s", "curl -sS --fail-with-body")
-    app = create_app(settings.model_copy(update={"sources": [f"file://{folder}"]}), queue=MemoryQueue())
-    with served(app) as port:
-        shell(request, URL=f"http://127.0.0.1:{port}", AUTH=f"Authorization: Bearer {key}")
-    (dataset,) = Http(app, key).get("/v1/datasets?view=full").json()["data"]
-    assert dataset["name"] == "birds"
+    (tmp_path / "more.csv").write_text(EXAMPLES["customers"][1])
+    allowed = settings.model_copy(update={"sources": [f"file://{folder}"]})
+    app = create_app(allowed, queue=MemoryQueue())
+    commands = f"{request}\n{versions}".replace("s3://corpus/public", f"file://{folder}")
+    commands = commands.replace(" prepare ", " prepare --detach ").replace("curl -s", "curl -sS --fail-with-body")
+    with served(app) as port, Graftwork(url := f"http://127.0.0.1:{port}", key) as graftwork:
+        upload = graftwork.uploads.send(tmp_path / "more.csv").id
+        graftwork.datasets.create(tmp_path / "more.csv", name="customers", wait=False)
+        known = {"URL": url, "GRAFTWORK_URL": url, "GRAFTWORK_KEY": key, "UPLOAD": upload}
+        for command in commands.replace("\\\n", "").splitlines():
+            run_jobs(allowed)  # a version keeps the splits of what is prepared
+            shell(command, AUTH=f"Authorization: Bearer {key}", **known)
+        run_jobs(allowed)
+        datasets = [(dataset["name"], dataset["status"]) for dataset in graftwork.datasets.list()]
+    assert sorted(datasets) == [*[("birds", "ready")] * 2, *[("customers", "ready")] * 3]
 
 
 def send_requests(graftwork: Graftwork, known: dict[str, str], client: Http) -> None:
@@ -264,7 +278,7 @@ def test_the_commands_on_the_machine_of_the_service(settings: Settings, key: str
 
 def shell(command: str, **variables: str) -> None:
     """Run commands; each must succeed."""
-    environment = {"PATH": "/usr/bin:/bin", **variables}
+    environment = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", **variables}
     done = subprocess.run(
         ["/bin/bash", "-ec", command], env=environment, capture_output=True, check=False, timeout=HANGS
     )

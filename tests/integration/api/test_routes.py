@@ -216,7 +216,7 @@ def test_the_nearest_query_parameter_is_named(client: Http) -> None:
         (["query", "limti"], True),
     ]
     assert "did you mean 'status'? it has after, " in problem["detail"]
-    (nowhere,) = check_problem(client.get("/v1/storage?x=1"), 422, "unknown_parameter")["errors"]
+    (nowhere,) = check_problem(client.get("/v1/catalogue?x=1"), 422, "unknown_parameter")["errors"]
     assert nowhere["msg"] == "this request has no such query parameter: it has none"
 
 

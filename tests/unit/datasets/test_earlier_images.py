@@ -127,6 +127,15 @@ CASES = {
 }
 
 
+def test_images_of_several_files_are_taken_over(make: Preparer) -> None:
+    files = {"train.parquet": parquet(named(9)), "test.parquet": parquet(named(4, 20))}
+    first = make(zipped(files))
+    grown = zipped(files | {"train.parquet": parquet(named(12))})
+    later = make(grown, earlier=Earlier(images=images_of(first)))
+    assert digests(later) == digests(make(grown))
+    assert sum("taken over" in notice for notice in later.report.notices) == 2, "a notice for each file"
+
+
 def digests(done: Outcome) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in done.folder.iterdir()}
 

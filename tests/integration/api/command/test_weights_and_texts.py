@@ -187,9 +187,8 @@ def test_an_interrupt_ends_a_text(growing: Growing) -> None:
     program.stdout.read(1)
     program.send_signal(signal.SIGINT)
     assert program.stdout.read() == b"\n", "the next prompt stands on a line of its own"
-    assert program.wait(HANGS) == INTERRUPTED
     assert program.stderr
-    assert program.stderr.read() == b""
+    assert (program.wait(HANGS), program.stderr.read()) == (INTERRUPTED, b"")
 
 
 def test_a_reader_who_has_seen_enough_ends_a_text(growing: Growing) -> None:
