@@ -51,4 +51,4 @@ def test_checkpoints_wait_for_room_and_a_job_that_has_none_may_be_retried(
     assert graftwork.jobs.wait(job, timeout=HANGS)["status"] == "succeeded"
     resumed = [event["data"]["step"] for event in graftwork.jobs.events(job) if event["type"] == "job.running"]
     assert resumed == [0, last]
-    assert not list((running.folder / "data" / "tmp").glob("*/*"))
+    wait_until(lambda: not list((running.folder / "data" / "tmp").glob("*/*")), "no file is left")
