@@ -165,7 +165,9 @@ def growing(run: Run, verses: None, url: str, key: str, monkeypatch: pytest.Monk
     words = ("graftwork.command.main", "generate", "verses", "ab", "--max-tokens", "5", "--url", url)
     environment = {**os.environ, "GRAFTWORK_KEY": key}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen([sys.executable, "-m", *words], env=environment, **pipes) as program:
+    # What runs in the background of a shell ignores interrupts, and so do its children.
+    command = ["env", "--default-signal=INT", sys.executable, "-m", *words]
+    with subprocess.Popen(command, env=environment, **pipes) as program:
         yield program, go_on
         go_on.set()
 
