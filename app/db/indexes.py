@@ -19,36 +19,13 @@ Index("ix_models_time", ModelRow.created_at)
 Index("ix_aliases_model", AliasRow.model_id)
 Index("ix_alias_changes_time", AliasChangeRow.changed_at)
 
-# The order in which a project's jobs are claimed, and all that decides whether a worker may claim one.
-Index(
-    "ix_jobs_place",
-    JobRow.project_id,
-    JobRow.status,
-    JobRow.urgency.desc(),
-    JobRow.priority.desc(),
-    JobRow.id,
-    JobRow.lane,
-    JobRow.device,
-    JobRow.devices,
-    JobRow.nodes,
-    JobRow.wakes_at,
-    JobRow.not_before,
-)
-# The order in which those that have waited for very long are.
-Index(
-    "ix_jobs_age",
-    JobRow.project_id,
-    JobRow.status,
-    JobRow.urgency,
-    JobRow.queued_at,
-    JobRow.id,
-    JobRow.lane,
-    JobRow.device,
-    JobRow.devices,
-    JobRow.nodes,
-    JobRow.wakes_at,
-    JobRow.not_before,
-)
+# The two orders in which a project's jobs are claimed, and all that decides whether a worker may claim one: that of
+# turns, and that of those that have waited for very long.
+_MAY_BE_CLAIMED = (JobRow.lane, JobRow.device, JobRow.devices, JobRow.nodes, JobRow.wakes_at, JobRow.not_before)
+_BY_TURNS = (JobRow.urgency.desc(), JobRow.priority.desc(), JobRow.id)
+_BY_WAITING = (JobRow.urgency, JobRow.queued_at, JobRow.id)
+Index("ix_jobs_place", JobRow.project_id, JobRow.status, *_BY_TURNS, *_MAY_BE_CLAIMED)
+Index("ix_jobs_age", JobRow.project_id, JobRow.status, *_BY_WAITING, *_MAY_BE_CLAIMED)
 Index("ix_jobs_lane", JobRow.project_id, JobRow.status, JobRow.lane)
 Index("ix_jobs_kind", JobRow.project_id, JobRow.kind, JobRow.id)
 Index("ix_jobs_status", JobRow.project_id, JobRow.status, JobRow.id)

@@ -25,9 +25,7 @@ from app.settings import Settings
 
 log = logging.getLogger(__name__)
 
-RING_AGAIN_SECONDS = (
-    5.0  # a job that waits for longer is rung for until it starts, and each idle worker reached as often
-)
+RING_AGAIN_SECONDS = 5.0  # a job that waits for longer is rung for, and each idle worker reached once in so long
 _PAUSE_SECONDS = 1.0  # between rings of two processes: each process's own sweep comes after it
 _RING = "ring"  # the task's name
 

@@ -35,6 +35,13 @@ class Processes:
             self._pool.shutdown(cancel_futures=True)
             self._pool = None
 
+    def are_worth(self, size: int, least: int) -> bool:
+        """Whether several processes should share work of a size: of `least`, or of a quarter of it once they run.
+
+        To start them takes about a second.
+        """
+        return self.count > 1 and size >= (least if self._pool is None else least // 4)
+
     def map(self, work: Callable[[Part], Result], parts: Iterable[Part]) -> Iterator[Result]:
         """Yield `work(part)` of each part, in order.
 

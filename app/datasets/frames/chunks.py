@@ -11,7 +11,7 @@ from app.kit.parts import Processes
 CHUNK_BYTES = 32 << 20
 SMALL_CHUNK_BYTES = 1 << 20  # fits the cache of a processor
 _PART_BYTES = 16 << 20
-_MIN_BYTES = 64 << 20  # of fewer, starting processes would cost more than they save
+_MIN_BYTES = 256 << 20  # of fewer, starting processes would cost more than they save
 
 
 def row_chunks(array: npt.NDArray[Any], max_bytes: int = CHUNK_BYTES) -> Iterator[slice]:
@@ -37,7 +37,7 @@ def work_in_parts(
     """
     row_bytes = max(1, rows[:1].nbytes)
     count = len(rows) if chosen is None else len(chosen)
-    is_small = processes.count <= 1 or count * row_bytes < _MIN_BYTES
+    is_small = not processes.are_worth(count * row_bytes, _MIN_BYTES)
     if is_small and (chosen is None or not count):
         return work(rows[:count])
     small = max(1, SMALL_CHUNK_BYTES // row_bytes)

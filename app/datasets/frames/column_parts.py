@@ -9,19 +9,20 @@ from uuid import uuid4
 import numpy as np
 import pyarrow as pa
 
-from app.datasets.frames import Column
+from app.datasets.frames import Column, TextColumn
 from app.datasets.frames.spill import write_batches
 from app.kit.parts import Processes
 
 _PART_BYTES = 4 << 20
-_MIN_BYTES = 16 << 20  # of fewer, starting processes would cost more than they save
+_MIN_BYTES = 64 << 20  # of fewer, starting processes would cost more than they save
 AnyColumn = TypeVar("AnyColumn", bound=Column)
 Result = TypeVar("Result")
 
 
 def are_shared_out(columns: Sequence[Column], processes: Processes) -> bool:
-    """Return whether several processes work on the columns: they are large together."""
-    return processes.count > 1 and len(columns) > 1 and sum(map(_bytes, columns)) >= _MIN_BYTES
+    """Return whether several processes work on the columns: those of text, which are to be read, are large together."""
+    text = sum(_bytes(column) for column in columns if isinstance(column, TextColumn))
+    return len(columns) > 1 and processes.are_worth(text, _MIN_BYTES)
 
 
 def map_columns(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import insert, select, update
+from sqlalchemy import select, update
 
 from app.artifacts import open_store
 from app.db.session import Database
@@ -17,9 +17,9 @@ from app.jobs import attempts, gangs, transitions, turns, workers
 from app.jobs import lease as leases
 from app.jobs.attempts import Ending, Lease
 from app.jobs.gangs import Seat
-from app.kit.ids import new_id
 from app.projects.limits import ProjectLimits
 from app.settings import Settings
+from tests.support.rows import queue_jobs
 from tests.support.servers import HANGS, wait_until
 from worker.attempt.attempt import Attempt
 from worker.attempt.context import JobContext
@@ -45,16 +45,7 @@ def queue(db: Database) -> Queue:
     """Queue jobs of a project that have waited for so many hours; returns their ids."""
 
     def add(project: str, count: int = 1, hours: float = 0.0, **fields: Any) -> list[str]:
-        queued_at = time.time() - hours * HOUR
-        values = {"kind": "pretraining", "status": "queued", "config": {}, "job_metadata": {}, **fields}
-        values |= {"project_id": project, "created_at": queued_at, "queued_at": queued_at}
-        ids = [new_id("job") for _ in range(count)]
-        with db.writing() as session:
-            if session.get(ProjectRow, project) is None:
-                session.add(ProjectRow(id=project, name=project, created_at=0.0))
-                session.flush()
-            session.execute(insert(JobRow), [{"id": job, **values} for job in ids])
-        return ids
+        return queue_jobs(db, project, count, hours * HOUR, **fields)
 
     return add
 

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from app.jobs.transitions import JobError
 from app.kit.ids import new_id
 from app.projects.limits import ProjectLimits
 from app.settings import Settings
+from tests.support.rows import queue_jobs
 
 FAILED = JobError(code="diverged", category="user", message="It diverged.")
 Queue = Callable[..., list[str]]
@@ -25,19 +27,7 @@ Queue = Callable[..., list[str]]
 @pytest.fixture
 def queue(database: Database) -> Queue:
     """Queue jobs of a project, which is made where there is none yet; returns their ids."""
-
-    def add(project: str, count: int = 1, **fields: Any) -> list[str]:
-        values = {"kind": "pretraining", "status": "queued", "config": {}, "job_metadata": {}, **fields}
-        values |= {"project_id": project, "created_at": time.time(), "queued_at": time.time()}
-        ids = [new_id("job") for _ in range(count)]
-        with database.writing() as session:
-            if session.get(ProjectRow, project) is None:
-                session.add(ProjectRow(id=project, name=project, created_at=0.0))
-                session.flush()
-            session.execute(insert(JobRow), [{"id": job, **values} for job in ids])
-        return ids
-
-    return add
+    return partial(queue_jobs, database)
 
 
 def take(database: Database, **options: Any) -> Lease | None:

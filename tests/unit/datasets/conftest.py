@@ -2,7 +2,7 @@
 
 import io
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from app.datasets.limits import Limits
 from app.datasets.options import PrepareOptions
 from app.datasets.preparation import NO_EARLIER, Earlier, prepare
 from app.datasets.report import Report
+from app.kit.parts import Processes
 from app.ml.spec import DataSpec, WarningItem
 
 
@@ -47,6 +48,21 @@ class Outcome:
 
 Preparer = Callable[..., Outcome]
 Refuser = Callable[..., DatasetError]
+
+
+@pytest.fixture
+def worked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many processes there were for each part that was worked on."""
+    counts: list[int] = []
+    inner = Processes.map
+
+    def counted(self: Processes, work: Any, parts: Any) -> Iterator[Any]:
+        for result in inner(self, work, parts):
+            counts.append(self.count)
+            yield result
+
+    monkeypatch.setattr(Processes, "map", counted)
+    return counts
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import io
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ import pytest
 
 from app.datasets.frames import column_parts
 from app.datasets.frames.column_parts import load, store
-from app.kit.parts import Processes
 from tests.unit.datasets.test_csv_in_parts import outcome
 
 RANDOM = np.random.default_rng(0)
@@ -83,20 +81,14 @@ UPLOADS: dict[str, tuple[bytes, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("name", UPLOADS)
-def test_processes_change_nothing(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processes_change_nothing(
+    name: str, tmp_path: Path, worked: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     content, options = UPLOADS[name]
     alone = outcome(tmp_path / "alone", content, options)
+    worked.clear()
     monkeypatch.setattr(column_parts, "_MIN_BYTES", 0)
     monkeypatch.setattr(column_parts, "_PART_BYTES", 4000)
-    worked: list[int] = []
-    inner = Processes.map
-
-    def counted(self: Processes, work: Any, parts: Any) -> Iterator[Any]:
-        for result in inner(self, work, parts):
-            worked.append(self.count)
-            yield result
-
-    monkeypatch.setattr(Processes, "map", counted)
     assert outcome(tmp_path / "together", content, options, processes=2) == alone
     assert worked
     assert set(worked) == {2}, "other processes did it"

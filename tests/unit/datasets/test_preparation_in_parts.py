@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -83,17 +82,8 @@ def prepared(
 
 
 @pytest.mark.parametrize("upload", UPLOADS)
-def test_the_number_of_processes_changes_no_byte(upload: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_processes_changes_no_byte(upload: str, tmp_path: Path, worked: list[int]) -> None:
     content, options = UPLOADS[upload]
-    worked: list[int] = []
-    inner = Processes.map
-
-    def counted(self: Processes, work: Any, parts: Any) -> Iterator[Any]:
-        for result in inner(self, work, parts):
-            worked.append(self.count)
-            yield result
-
-    monkeypatch.setattr(Processes, "map", counted)
     (alone, expected), (together, files) = (prepared(tmp_path, content, options, count) for count in (1, 2))
     assert files == expected
     assert (together.spec, together.report) == (alone.spec, alone.report)
