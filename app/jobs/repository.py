@@ -1,6 +1,7 @@
 """The SQL of jobs, as endpoints need it; the lease protocol has its own file."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -218,9 +219,13 @@ def has_pausing_child(session: Session, job_id: str) -> bool:
     return session.execute(query.limit(1)).first() is not None
 
 
-def outputs(session: Session, job_id: str) -> list[str]:
-    """Return the ids of the models that a job made and that still are."""
-    return list(session.scalars(select(ModelRow.id).where(ModelRow.job_id == job_id, ModelRow.deleted_at.is_(None))))
+def outputs(session: Session, job_ids: Collection[str]) -> dict[str, list[str]]:
+    """Return the ids of the models that jobs made and that still are, by the ids of the jobs that made any."""
+    query = select(ModelRow.job_id, ModelRow.id).where(ModelRow.job_id.in_(job_ids), ModelRow.deleted_at.is_(None))
+    made: dict[str, list[str]] = defaultdict(list)
+    for row in session.execute(query):
+        made[str(row.job_id)].append(row.id)
+    return made
 
 
 def metrics(session: Session, job_id: str, after: int, limit: int) -> list[MetricRow]:

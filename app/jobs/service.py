@@ -1,5 +1,7 @@
 """What can be done with jobs: submitted, listed, read."""
 
+from collections.abc import Sequence
+
 from sqlalchemy.orm import Session
 
 from app import events
@@ -7,7 +9,7 @@ from app.datasets.access import dataset_ids_ever
 from app.errors import NotFoundError
 from app.events import ProjectEvents
 from app.history import repository as history
-from app.jobs import attempts, gangs, repository, turns, workers
+from app.jobs import attempts, repository
 from app.jobs.kinds import KINDS
 from app.jobs.queueing import Resolve, check_room, enqueue
 from app.jobs.repository import EventRow, JobFilters, JobRow
@@ -25,6 +27,7 @@ from app.jobs.schemas import (
     ProjectEvent,
     ProjectEventList,
 )
+from app.jobs.waiting import Waiting
 from app.kit.pages import Listing, Page, View, listing, summary_of
 from app.models import service as models
 from app.queue import JobQueue
@@ -70,7 +73,7 @@ def list_page(
     parent = None if filters.model is None else models.resolve(session, project_id, filters.model).id
     ids = None if filters.dataset is None else dataset_ids_ever(session, project_id, filters.dataset)
     rows, more = repository.page(session, project_id, page, filters, parent, ids)
-    jobs = [render(session, row) for row in rows]
+    jobs = render_all(session, rows)
     if view == "full":
         return Listing[Job](**listing(jobs, has_more=more))
     return Listing[JobSummary](**listing([summary_of(job, JobSummary) for job in jobs], has_more=more))
@@ -78,6 +81,16 @@ def list_page(
 
 def render(session: Session, row: JobRow) -> Job:
     """Return the answer that describes a job."""
+    return render_all(session, [row])[0]
+
+
+def render_all(session: Session, rows: Sequence[JobRow]) -> list[Job]:
+    """Return the answers that describe jobs."""
+    waiting, outputs = Waiting(session, rows), repository.outputs(session, [row.id for row in rows])
+    return [_render(session, row, waiting, outputs.get(row.id, [])) for row in rows]
+
+
+def _render(session: Session, row: JobRow, waiting: Waiting, outputs: list[str]) -> Job:
     base = f"/v1/jobs/{row.id}"
     links = JobLinks(
         self=base,
@@ -108,39 +121,21 @@ def render(session: Session, row: JobRow) -> Job:
     return Job(
         **fields,
         status="pausing" if pauses else row.status,
-        queue_position=turns.queue_position(session, row),
-        waiting_for=_waiting_for(session, row),
+        queue_position=waiting.position(row),
+        waiting_for=waiting.reason(row),
         attempt=row.attempts,
         dataset=row.dataset_id,
         model=row.parent_model_id,
         sweep=row.sweep_id,
         extends=row.extends_id,
         config=row.config,
-        outputs=[Output(model=model) for model in repository.outputs(session, row.id)],
+        outputs=[Output(model=model) for model in outputs],
         metrics=row.metrics,
         warnings=row.warnings,
         error=row.error,
         metadata=row.job_metadata,
         links=links,
     )
-
-
-def _waiting_for(session: Session, row: JobRow) -> str | None:  # noqa: PLR0911 - one for each reason
-    """Say which worker, or whose end, a queued job waits for; None where a worker that can run it was seen."""
-    if row.status != "queued" or row.wakes_at is not None:
-        return None
-    devices = workers.devices_seen(session)
-    if not devices:
-        return "A worker: none was seen in the last two minutes."
-    if row.device not in devices:
-        return f"A worker with {row.device}: none was seen in the last two minutes."
-    if row.devices > devices[row.device]:
-        return f"A worker with {row.devices} devices ({row.device}): the most that one has is {devices[row.device]}."
-    if row.nodes > 1 and (missing := gangs.waiting_for(session, row)) is not None:
-        return missing
-    if (maximum := turns.max_running(session, row.project_id)) is not None:
-        return f"A job of its project to end: it runs {maximum}, as many as it may at the same time."
-    return None
 
 
 def attempts_of(session: Session, project_id: str, job_id: str) -> list[Attempt]:

@@ -1,4 +1,4 @@
-"""Fair turns: whose job is claimed next, and how many jobs of the queue start before one.
+"""Fair turns: whose job is claimed next.
 
 Of the projects that have a job to start and may run one more, the one with the fewest running jobs is next; of those,
 the one that was served longest ago. A project's priorities order its own jobs. Two things come before turns: `urgency`,
@@ -36,7 +36,6 @@ from app.projects.repository import limits_of
 FIRST = (JobRow.urgency.desc(), JobRow.priority.desc(), JobRow.id)  # the order within a project
 LONGEST_WAITING = (JobRow.queued_at, JobRow.id)  # the order of those that have precedence
 NOW: BindParameter[float] = bindparam("now", type_=Double())
-MAX_POSITION = 1000  # the largest place in the queue that is counted
 _LOCK = 0x67726167  # "grag", PostgreSQL's advisory lock for claims
 _ALONE = select(func.pg_advisory_xact_lock(_LOCK))
 
@@ -95,7 +94,7 @@ def clock(devices: Collection[str]) -> Select[*tuple[Any, ...]]:
 
 def choice(claimable: ColumnElement[bool]) -> Select[str, int]:
     """Return the statement of `next_project`, for the jobs that are `claimable` at a time `now`."""
-    running = _running().subquery()
+    running = running_jobs().subquery()
     urgency = (
         select(JobRow.urgency)
         .where(JobRow.project_id == ProjectRow.id, claimable)
@@ -128,7 +127,7 @@ def next_project(
 
 def precedence(claimable: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
     """Return the statement of `first_by_precedence`, for the jobs that are `claimable` at a time `now`."""
-    queued_at = _longest_waiting(claimable, bindparam("urgent", type_=BigInteger())).label("queued_at")
+    queued_at = longest_waiting(claimable, bindparam("urgent", type_=BigInteger())).label("queued_at")
     projects = select(ProjectRow.id, queued_at).where(ProjectRow.id.not_in(_FULL), ~_PASSED)
     return projects.order_by(queued_at.asc().nulls_last(), ProjectRow.id).limit(1)
 
@@ -153,7 +152,7 @@ def has_waited() -> ColumnElement[bool]:
     return JobRow.queued_at < _LONG_AGO
 
 
-def _longest_waiting(which: ColumnElement[bool], urgency: Any) -> ScalarSelect[float]:
+def longest_waiting(which: ColumnElement[bool], urgency: ColumnElement[int]) -> ScalarSelect[float]:
     """Return when the longest waiting of a project's jobs that have precedence was queued, null without one."""
     early = aliased(JobRow)
     runs_one = exists().where(early.id == ProjectRow.precedence_id, early.status.in_(LEASED)).correlate(ProjectRow)
@@ -186,110 +185,12 @@ def max_running(session: Session, project_id: str) -> int | None:
     return limits_of(session, project_id).max_running_jobs
 
 
-def queue_position(session: Session, job: JobRow) -> int | None:
-    """Return how many jobs start before this one if nobody submits and none ends, None once it has started.
-
-    At most MAX_POSITION: further ones are not counted. A sweep has started while its trials run.
-    """
-    if job.status != "queued" or job.wakes_at is not None:
-        return None
-    own = JobRow.project_id == job.project_id
-    peer = own & (JobRow.urgency == job.urgency)
-    running = select(func.count()).where(own, JobRow.status.in_(LEASED)).scalar_subquery()
-    columns = (
-        running,
-        _count(own & (JobRow.urgency > job.urgency), MAX_POSITION),
-        _count(peer & (JobRow.priority > job.priority), MAX_POSITION),
-        _count(peer & (JobRow.priority == job.priority) & (JobRow.id < job.id), MAX_POSITION),
-    )
-    counts = session.execute(select(*columns).where(_is_queued(job.id))).one_or_none()
-    if counts is None:  # it was claimed since its row was read
-        return None
-    runs, urgent, *earlier = counts
-    since = long_ago(session, session.execute(select(db_now())).scalar_one())
-    early = session.execute(_early(job), {"long_ago": since}).one_or_none()
-    is_early = early is not None and early.id == job.id
-    if is_early:
-        earlier = []
-    elif early is not None and (-early.priority, early.id) > (-job.priority, job.id):
-        earlier.append(1)
-    before = urgent + sum(earlier)
-    if before < MAX_POSITION:
-        before += _of_others(session, job, None if is_early else runs + before, since)
-    return int(min(before, MAX_POSITION))
-
-
-def _early(job: JobRow) -> Select[str, int]:
-    """Select the id and priority of the job that has precedence among those of a job's project and urgency, if any."""
-    own = (JobRow.project_id == job.project_id) & (JobRow.urgency == job.urgency)
-    queued_at = select(_longest_waiting(_QUEUED, job.urgency)).where(ProjectRow.id == job.project_id).scalar_subquery()
-    jobs = select(JobRow.id, JobRow.priority).where(own, _QUEUED, JobRow.queued_at == queued_at)
-    return jobs.order_by(JobRow.id).limit(1)
-
-
-def _of_others(session: Session, job: JobRow, place: int | None, since: float) -> int:
-    """Count the jobs of other projects that start before a job.
-
-    The job's own project runs or queues `place` jobs before it; None where the job has precedence itself.
-    """
-    queues = {row.id: row for row in session.execute(_queues(job, place or 0), {"long_ago": since})}
-    own = queues.pop(job.project_id)
-    before = sum(queue.urgent for queue in queues.values())
-    if place is None:
-        waits = [(queue.queued_at, queue.id) for queue in queues.values() if queue.queued_at is not None]
-        return int(before + sum(other < (own.queued_at, own.id) for other in waits))
-    for queue in queues.values():
-        early = queue.queued_at is not None
-        rounds = place - _jobs(queue) + (_order(queue) < _order(own))
-        before += early + min(queue.peers - early, max(0, rounds))
-    return int(before)
-
-
-def _jobs(queue: Any) -> int:
-    """Return how many jobs a project runs once those have started that come before turns."""
-    return int(queue.jobs + queue.urgent + (queue.queued_at is not None))
-
-
-def _order(queue: Any) -> tuple[int, float, int, int, str]:
-    """Return by what projects are ordered when they run as many jobs: who ran more before was served longer ago."""
-    return -_jobs(queue), queue.queued_at or 0.0, queue.urgent, queue.turn, queue.id
-
-
-def _is_queued(job_id: str) -> ColumnElement[bool]:
-    return exists().where(JobRow.id == job_id, _QUEUED)
-
-
-def _count(condition: ColumnElement[bool], limit: int) -> ScalarSelect[int]:
-    """Return the number of queued jobs, up to a limit, as a column; a project's where the statement names one."""
-    rows = select(JobRow.id).where(_QUEUED, condition).limit(limit).correlate(ProjectRow).subquery()
-    return select(func.count()).select_from(rows).correlate(ProjectRow).scalar_subquery()
-
-
-def _running() -> Select[str, int]:
+def running_jobs() -> Select[str, int]:
     """Select the projects that have running jobs, and how many."""
     count = func.count().label("jobs")
     return select(JobRow.project_id, count).where(JobRow.status.in_(LEASED)).group_by(JobRow.project_id)
 
 
-def _queues(job: JobRow, place: int) -> Select[*tuple[Any, ...]]:
-    """Select each project's turn, its running jobs, and its queued jobs that are more urgent than a job, or peers.
-
-    `queued_at` is that of the peer that has precedence. Peers are counted as far as they can matter, up to one more
-    than the job's place in its own project.
-    """
-    running = _running().subquery()
-    own = JobRow.project_id == ProjectRow.id
-    return select(
-        ProjectRow.id,
-        ProjectRow.turn,
-        func.coalesce(running.c.jobs, 0).label("jobs"),
-        _count(own & (JobRow.urgency > job.urgency), MAX_POSITION).label("urgent"),
-        _count(own & (JobRow.urgency == job.urgency), min(place + 1, MAX_POSITION)).label("peers"),
-        _longest_waiting(_QUEUED, job.urgency).label("queued_at"),
-    ).outerjoin(running, running.c.project_id == ProjectRow.id)
-
-
-_QUEUED = (JobRow.status == "queued") & JobRow.wakes_at.is_(None)
 _LONG_AGO: BindParameter[float] = bindparam("long_ago", type_=Double())
 _PASSED = ProjectRow.id.in_(bindparam("passed", expanding=True))
 _FULL = _full()

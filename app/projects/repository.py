@@ -1,9 +1,10 @@
 """SQL of projects and their limits."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, fields
+from typing import Any
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import Row, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from app.db.session import default_limits
@@ -13,14 +14,19 @@ from app.kit.pages import Page, fetch_page
 from app.projects.limits import ProjectLimits
 
 __all__ = ["ProjectRow"]  # services know the type of a row from here
+MAX_COUNTED = 1000  # queued jobs of a project that are counted
 _NAMES = tuple(field.name for field in fields(ProjectLimits) if field.name in ProjectRow.__table__.columns)
 
 
 def limits_of(session: Session, project_id: str) -> ProjectLimits:
     """Return the limits of a project: its own, and the service's where it has none."""
     columns = [getattr(ProjectRow, name) for name in _NAMES]
-    row = session.execute(select(*columns).where(ProjectRow.id == project_id)).one()
-    own = {name: value for name, value in row._asdict().items() if value is not None}
+    return with_defaults(session, session.execute(select(*columns).where(ProjectRow.id == project_id)).one())
+
+
+def with_defaults(session: Session, row: ProjectRow | Row[tuple[Any, ...]]) -> ProjectLimits:
+    """Return the limits that a project's row names, and the service's where it names none."""
+    own = {name: getattr(row, name) for name in _NAMES if getattr(row, name) is not None}
     return ProjectLimits(**{**asdict(default_limits(session)), **own})
 
 
@@ -28,6 +34,12 @@ def find(session: Session, project: str) -> ProjectRow | None:
     """Return the project of this id, or else of this name."""
     named = select(ProjectRow).where(or_(ProjectRow.id == project, ProjectRow.name == project))
     return session.scalar(named.order_by((ProjectRow.id == project).desc()).limit(1))
+
+
+def names(session: Session, ids: Collection[str]) -> dict[str, str]:
+    """Return the names of projects by their ids."""
+    rows = session.execute(select(ProjectRow.id, ProjectRow.name).where(ProjectRow.id.in_(ids)))
+    return {row.id: row.name for row in rows}
 
 
 def lock(session: Session, project_id: str) -> None:
@@ -46,12 +58,19 @@ def set_limits(session: Session, project_id: str, values: Mapping[str, float | N
     session.execute(update(ProjectRow).where(ProjectRow.id == project_id).values(**values))
 
 
-def count_jobs(session: Session, project_id: str) -> tuple[int, int]:
-    """Return how many jobs of a project run, and how many are queued; waiting sweeps are neither."""
-    counted = select(
-        func.count().filter(JobRow.status.in_(LEASED)),
-        func.count().filter(JobRow.status == "queued", JobRow.wakes_at.is_(None)),
+def count_jobs(session: Session, ids: Collection[str]) -> dict[str, tuple[int, int]]:
+    """Return how many jobs of each project run, and how many are queued, at most MAX_COUNTED.
+
+    Waiting sweeps are neither.
+    """
+    running, queued = (
+        select(func.count())
+        .select_from(select(JobRow.id).where(JobRow.project_id == ProjectRow.id, *which).limit(most).subquery())
+        .scalar_subquery()
+        for which, most in (
+            ((JobRow.status.in_(LEASED),), None),
+            ((JobRow.status == "queued", JobRow.wakes_at.is_(None)), MAX_COUNTED),
+        )
     )
-    living = (JobRow.project_id == project_id) & JobRow.status.in_({*LEASED, "queued"})
-    running, queued = session.execute(counted.where(living)).one()
-    return running, queued
+    rows = session.execute(select(ProjectRow.id, running, queued).where(ProjectRow.id.in_(ids)))
+    return {project: (runs, waits) for project, runs, waits in rows}

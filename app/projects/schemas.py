@@ -62,7 +62,9 @@ class Project(BaseModel):
     limits: ProjectLimitsAnswer
     own_limits: list[str] = Field(description="Those of its limits that are its own, and not the service's defaults.")
     running_jobs: int
-    queued_jobs: int = Field(description="Jobs that wait for a worker; sweeps that wait for their trials do not.")
+    queued_jobs: int = Field(
+        description="Jobs that wait for a worker; sweeps that wait for their trials do not. At most 1000 are counted."
+    )
 
 
 class ProjectRequest(Frozen):

@@ -1,6 +1,6 @@
 """What administrators do: see the jobs of all projects, end or pause any of them, and limit what a project may use."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from sqlalchemy.orm import Session
 
@@ -29,12 +29,12 @@ def jobs_page(
     """
     project_id = None if project is None else _find(session, project).id
     rows, more = jobs.page_of_all(session, page, {**columns, "project_id": project_id})
-    return Listing[JobOfProject](**listing([_render(session, row) for row in rows], has_more=more))
+    return Listing[JobOfProject](**listing(_render(session, rows), has_more=more))
 
 
 def job(session: Session, job_id: str) -> JobOfProject:
     """Return a job of any project. Raises NotFoundError where there is none."""
-    return _render(session, _job(session, job_id))
+    return _render(session, [_job(session, job_id)])[0]
 
 
 def cancel(session: Session, job_id: str) -> JobOfProject:
@@ -60,7 +60,7 @@ def set_urgency(session: Session, job_id: str, urgency: int) -> JobOfProject:
 def projects_page(session: Session, page: Page) -> Listing[Project]:
     """Return one page of all projects."""
     rows, more = repository.page(session, page)
-    return Listing[Project](**listing([_render_project(session, row) for row in rows], has_more=more))
+    return Listing[Project](**listing(_render_projects(session, rows), has_more=more))
 
 
 def limit(session: Session, request: ProjectRequest) -> Project:
@@ -68,7 +68,7 @@ def limit(session: Session, request: ProjectRequest) -> Project:
     row = _find(session, request.project)
     repository.set_limits(session, row.id, request.model_dump(include=request.model_fields_set & set(_LIMITS)))
     session.refresh(row)
-    return _render_project(session, row)
+    return _render_projects(session, [row])[0]
 
 
 def _find(session: Session, project: str) -> ProjectRow:
@@ -91,20 +91,24 @@ def _act(session: Session, job_id: str, action: Callable[[JobRow], object]) -> J
     row = _job(session, job_id)
     action(row)
     session.refresh(row)
-    return _render(session, row)
+    return _render(session, [row])[0]
 
 
-def _render(session: Session, row: JobRow) -> JobOfProject:
-    shown = own_jobs.render(session, row)
-    fields = {name: getattr(shown, name) for name in JobOfProject.model_fields if hasattr(shown, name)}
-    project = repository.find(session, row.project_id)
-    assert project is not None  # a foreign key
-    return JobOfProject(**fields, project=project.name, urgency=row.urgency, worker=row.owner)
+def _render(session: Session, rows: Sequence[JobRow]) -> list[JobOfProject]:
+    names = repository.names(session, {row.project_id for row in rows})
+    answers = []
+    for row, shown in zip(rows, own_jobs.render_all(session, rows), strict=True):
+        fields = {name: getattr(shown, name) for name in JobOfProject.model_fields if hasattr(shown, name)}
+        answers.append(JobOfProject(**fields, project=names[row.project_id], urgency=row.urgency, worker=row.owner))
+    return answers
 
 
-def _render_project(session: Session, row: ProjectRow) -> Project:
-    running, queued = repository.count_jobs(session, row.id)
-    limits: ProjectLimits = repository.limits_of(session, row.id)
+def _render_projects(session: Session, rows: Sequence[ProjectRow]) -> list[Project]:
+    counts = repository.count_jobs(session, [row.id for row in rows])
+    return [_render_project(row, repository.with_defaults(session, row), *counts[row.id]) for row in rows]
+
+
+def _render_project(row: ProjectRow, limits: ProjectLimits, running: int, queued: int) -> Project:
     return Project(
         id=row.id,
         name=row.name,

@@ -132,15 +132,21 @@ async def alone(targets: list[Target], repeats: int, *, searches: bool) -> Times
 
 
 async def together(targets: list[Target], seconds: float, rate: float) -> Times:
-    """Let CLIENTS clients ask routes at random, all together `rate` requests a second, and return the times."""
+    """Let CLIENTS clients ask routes at random, all together `rate` requests a second, and return the times.
+
+    Each service is asked as often, whatever the number of its projects that are asked.
+    """
     times: Times = defaultdict(list)
     draws = random.Random(0)  # noqa: S311 - no secret
+    services: dict[str, list[Target]] = defaultdict(list)
+    for target in targets:
+        services[target.url].append(target)
     ends_at = time.perf_counter() + seconds
 
     async def ask(client: httpx.AsyncClient) -> None:
         await asyncio.sleep(draws.uniform(0, CLIENTS / rate))
         while time.perf_counter() < ends_at:
-            target = draws.choice(targets)
+            target = draws.choice(services[draws.choice(list(services))])
             route = draws.choice([route for route in target.routes if not route.is_search])
             times[target.title, route.title].append(await _send(client, target, route))
             await asyncio.sleep(draws.expovariate(rate / CLIENTS))

@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI
-from sqlalchemy import Engine, event, update
+from sqlalchemy import Engine, inspect, select, update
+from sqlalchemy.orm import Session
 
 from app.db.session import Database
-from app.db.tables import DatasetRow, JobRow, ModelRow, ProjectRow
+from app.db.tables import DatasetRow, EventRow, JobRow, ModelRow, ProjectRow
 from app.jobs import lease as leases
+from app.jobs import queue_positions
 from app.jobs import repository as jobs
-from app.jobs import turns
 from app.kit.ids import new_id
 from app.models import repository as models
 from app.projects.limits import ProjectLimits
@@ -20,6 +21,7 @@ from app.settings import Settings
 from app.storage.quotas import quota_of
 from app.storage.repository import deleted_files
 from tests.support.http import Http
+from tests.support.plans import plans, statements
 from tests.support.rows import own_project
 
 # Tables that grow as long as a service lives.
@@ -73,23 +75,12 @@ def queued(database: Database) -> str:
 @contextmanager
 def scans(engine: Engine) -> Iterator[list[str]]:
     """Gather the statements that read a growing table from end to end, by SQLite's plans of what is asked inside."""
-    statements: dict[str, Any] = {}
-
-    def keep(_: Any, __: Any, statement: str, parameters: Any, *___: Any) -> None:
-        if statement.lstrip().startswith(("SELECT", "UPDATE", "DELETE")):
-            statements.setdefault(statement, parameters)
-
-    event.listen(engine, "before_cursor_execute", keep)
     found: list[str] = []
-    try:
+    with plans(engine) as asked:
         yield found
-    finally:
-        event.remove(engine, "before_cursor_execute", keep)
-    with engine.connect() as connection:
-        for statement, parameters in statements.items():
-            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()
-            steps = [row[3].split() for row in plan]
-            found += [f"{' '.join(step)}: {statement}" for step in steps if step[0] == "SCAN" and step[1] in GROWING]
+    for statement, lines in asked.items():
+        steps = [line.split() for line in lines]
+        found += [f"{' '.join(step)}: {statement}" for step in steps if step[0] == "SCAN" and step[1] in GROWING]
 
 
 @pytest.mark.one_database("sqlite")
@@ -99,6 +90,59 @@ def test_no_route_scans_a_table(path: str, client: Http, app: FastAPI, queued: s
         answer = client.get(path.format(job=queued))
     assert answer.status_code == 200, answer.text
     assert found == []
+
+
+PAGES = ("/v1/models", "/v1/jobs", "/v1/jobs?view=full", "/v1/jobs?status=failed", "/v1/datasets", "/v1/events")
+PAGES += ("/v1/admin/jobs", "/v1/admin/jobs?status=queued", "/v1/admin/projects")
+
+
+def _fill(session: Session, queued: str, count: int) -> None:
+    """Add rows like those of the queued job: queued and failed jobs with an event each, models, datasets, projects."""
+    job = session.get_one(JobRow, queued)
+    model = session.get_one(ModelRow, job.parent_model_id)
+    dataset = session.get_one(DatasetRow, job.dataset_id)
+    for number in range(count):
+        session.add(ProjectRow(id=f"proj_{number}", name=f"p{number}", created_at=0.0))
+        copy(session, dataset, id=new_id("ds"), name=f"d{number}")
+        copy(session, job, id=new_id("job"), priority=number % 3)
+        failed = copy(session, job, id=new_id("job"), status="failed")
+        copy(session, model, id=new_id("mdl"), name=f"m{number}", job_id=failed)
+        session.flush()
+        session.add(EventRow(job_id=failed, seq=1, type="t", message="m", data={}, level="info", created_at=number))
+
+
+def copy(session: Session, row: JobRow | ModelRow | DatasetRow, **changes: Any) -> str:
+    values = {column.key: getattr(row, column.key) for column in inspect(type(row)).column_attrs}
+    session.add(type(row)(**values | changes))
+    return str(changes["id"])
+
+
+@pytest.mark.one_database("sqlite")
+@pytest.mark.parametrize("path", PAGES)
+def test_a_page_of_many_takes_as_many_statements_as_a_page_of_few(
+    path: str, client: Http, app: FastAPI, database: Database, queued: str
+) -> None:
+    with database.writing() as session:
+        _fill(session, queued, 12)
+    counts = []
+    for limit in (1, 3, 12):  # the first request of a key asks for it, too
+        with statements(app.state.services.database.engine) as executed:
+            answer = client.get(path, params={"limit": limit})
+        assert answer.status_code == 200, answer.text
+        assert len(answer.json()["data"]) == limit
+        counts.append(len(executed))
+    assert counts[1] == counts[2], counts
+
+
+def test_a_page_names_the_outputs_of_each_job_that_still_are(client: Http, database: Database, queued: str) -> None:
+    with database.writing() as session:
+        _fill(session, queued, 3)
+        session.flush()
+        gone, *kept = session.scalars(select(ModelRow).where(ModelRow.job_id.is_not(None)))
+        gone.deleted_at = 1.0
+        expected = {str(gone.job_id): [], queued: []} | {str(model.job_id): [{"model": model.id}] for model in kept}
+    listed = {job["id"]: job["outputs"] for job in client.get("/v1/jobs?view=full").json()["data"]}
+    assert expected.items() <= listed.items()
 
 
 @pytest.mark.one_database("sqlite")
@@ -132,15 +176,16 @@ def test_no_step_of_a_worker_scans_a_table(
 def test_places_in_the_queue_are_counted_up_to_a_maximum(
     database: Database, monkeypatch: pytest.MonkeyPatch, queued: str
 ) -> None:
-    monkeypatch.setattr(turns, "MAX_POSITION", 3)
+    monkeypatch.setattr(queue_positions, "MAX_POSITION", 3)
     with database.writing() as session:
         row = session.get_one(JobRow, queued)
         fields = {"kind": "pretraining", "status": "queued", "config": {}, "job_metadata": {}, "queued_at": 1.0}
         ids = [f"job_{number:032x}" for number in range(5)]
         session.add_all(JobRow(id=job, project_id=row.project_id, created_at=1.0, **fields) for job in ids)
     with database.reading() as session:
-        places = [turns.queue_position(session, session.get_one(JobRow, job)) for job in (*ids, queued)]
-    assert places == [0, 1, 2, 3, 3, 3]
+        rows = [session.get_one(JobRow, job) for job in (*ids, queued)]
+        places = queue_positions.queue_positions(session, rows)
+    assert places == dict(zip((*ids, queued), (0, 1, 2, 3, 3, 3), strict=True))
 
 
 @pytest.mark.one_database("sqlite")

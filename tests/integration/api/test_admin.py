@@ -10,6 +10,7 @@ from app.db.session import Database
 from app.db.tables import JobRow, WorkerRow
 from app.jobs import lease as leases
 from app.jobs import workers
+from app.projects import repository
 from app.settings import Settings
 from tests.conftest import MakeKey
 from tests.support.http import Http
@@ -108,3 +109,16 @@ def test_a_project_has_limits_of_its_own(client: Http, tenant: Http, job: str, d
     with database.writing() as session:
         assert leases.claim(session, "w1", 60) is not None
         assert session.scalar(select(JobRow.status).where(JobRow.id == waiting)) == "preparing"
+
+
+def test_of_a_long_queue_only_so_many_are_counted(
+    client: Http, tenant: Http, job: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = tenant.get(f"/v1/jobs/{job}").json()["dataset"]
+    submit(tenant, dataset)
+    counted = []
+    for most in (2, 1):
+        monkeypatch.setattr(repository, "MAX_COUNTED", most)
+        listed = client.get("/v1/admin/projects").json()["data"]
+        counted.append({project["name"]: project["queued_jobs"] for project in listed}["tenant"])
+    assert counted == [2, 1]

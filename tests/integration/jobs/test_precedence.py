@@ -13,10 +13,11 @@ from sqlalchemy import select, update
 from app.artifacts import open_store
 from app.db.session import Database
 from app.db.tables import JobRow, ProjectRow
-from app.jobs import attempts, gangs, transitions, turns, workers
+from app.jobs import attempts, gangs, transitions, workers
 from app.jobs import lease as leases
 from app.jobs.attempts import Ending, Lease
 from app.jobs.gangs import Seat
+from app.jobs.queue_positions import queue_positions
 from app.projects.limits import ProjectLimits
 from app.settings import Settings
 from tests.support.rows import queue_jobs
@@ -150,7 +151,7 @@ def test_places_in_the_queue_count_what_has_precedence(db: Database, queue: Queu
     jobs += [*queue("c", hours=3), *queue("c", 2, hours=2, priority=7)]
     jobs += [*queue("d", 3, priority=-7), *queue("d", urgency=3)]
     with db.reading() as session:
-        places = {job: turns.queue_position(session, session.get_one(JobRow, job)) for job in jobs}
+        places = queue_positions(session, [session.get_one(JobRow, job) for job in jobs])
     assert [places[job] for job in order(db)] == list(range(len(jobs)))
 
 

@@ -14,6 +14,7 @@ from app.db.tables import JobRow, ProjectRow
 from app.jobs import attempts, transitions, turns
 from app.jobs import lease as leases
 from app.jobs.attempts import Lease
+from app.jobs.queue_positions import queue_positions
 from app.jobs.transitions import JobError
 from app.kit.ids import new_id
 from app.projects.limits import ProjectLimits
@@ -68,7 +69,7 @@ def limit(database: Database, project: str, **limits: float) -> None:
 
 def position(database: Database, job: str) -> int | None:
     with database.reading() as session:
-        return turns.queue_position(session, session.get_one(JobRow, job))
+        return queue_positions(session, [session.get_one(JobRow, job)]).get(job)
 
 
 @pytest.mark.parametrize("priority", [0, 100])
@@ -238,12 +239,18 @@ def test_a_job_without_a_limit_of_its_own_has_that_of_its_project(
     limited.close()
 
 
+def test_all_urgent_jobs_of_others_are_counted(database: Database, queue: Queue) -> None:
+    (first,) = queue("a")
+    queue("b", 10, urgency=1)
+    assert position(database, first) == 10
+
+
 def test_a_job_that_is_claimed_while_its_place_is_counted_has_none(database: Database, queue: Queue) -> None:
     (job,) = queue("a")
     with database.reading() as session:
         row = session.get_one(JobRow, job)
-        assert turns.queue_position(session, row) == 0
+        assert queue_positions(session, [row]) == {row.id: 0}
         session.expunge(row)
     taken(database)
     with database.reading() as session:
-        assert turns.queue_position(session, row) is None
+        assert queue_positions(session, [row]) == {}

@@ -10,6 +10,7 @@ import { link } from "../router.js";
 import { text } from "../text.js";
 
 const GIB = 2 ** 30;
+const MAX_COUNTED = 1000; // queued jobs of a project
 const SCOPES = ["read", "write", "predict"]; // of a project's first key; others are made among its keys
 // Limits by name: how one is shown, and how many of the API's units one unit of the form is.
 const LIMITS = {
@@ -25,7 +26,7 @@ export async function projectsView({ signal, again }) {
   const columns = [
     { name: text.projects.name, kind: "name", cell: (project) => h("a", { href: link(["keys"], { project: project.id }), title: text.projects.keysOf(project.name) }, project.name) },
     { name: text.projects.running, kind: "middle", cell: runningJobs },
-    { name: text.projects.waiting, kind: "wide", cell: (project) => number(project.queued_jobs) },
+    { name: text.projects.waiting, kind: "wide", cell: (project) => number(project.queued_jobs) + (project.queued_jobs < MAX_COUNTED ? "" : "+") },
     ...OTHERS.map((name) => ({ name: text.projects.limits[name], kind: "wide", cell: (project) => limitOf(project, name) })),
     { name: text.models.actions, cell: (project) => action(text.projects.change, () => changeLimits(project, again), { class: "slim", value: project.id, "aria-label": text.projects.changeOf(project.name) }) },
   ];

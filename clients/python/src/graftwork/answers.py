@@ -86,7 +86,7 @@ class Project(Answer):
     """Those of its limits that are its own, and not the service's defaults."""
     running_jobs: int
     queued_jobs: int
-    """Jobs that wait for a worker; sweeps that wait for their trials do not."""
+    """Jobs that wait for a worker; sweeps that wait for their trials do not. At most 1000 are counted."""
 
 
 class WeightedVersion(Answer):
