@@ -26,6 +26,7 @@ from app.jobs.states import LEASED
 
 _NO_ORM = {"synchronize_session": False}
 _MAX_PATIENCE = 3600.0
+KINDS = ("cuda", "cpu")  # of devices; the first is preferred
 
 
 class PartedError(Exception):
@@ -63,39 +64,36 @@ _IS_LED = and_(JobRow.id == GangRow.job_id, JobRow.token == GangRow.token, JobRo
 _GATHERING = select(GangRow.job_id).join(JobRow, _IS_LED).where(GangRow.size.is_(None))
 
 
-def can_gather() -> ColumnElement[bool]:
-    """Whether a gang for the job could come together: no other gathers, and as many workers live that can run it.
+def can_gather(devices: Mapping[str, int]) -> ColumnElement[bool]:
+    """Whether a worker with these devices could gather a gang: no other gathers, and enough workers live.
 
-    After a checkpoint any number of workers will do. Jobs of one node need no gang.
+    All are to compute on one kind of device. After a checkpoint any number of workers will do. Jobs of one node need
+    no gang.
     """
     has_checkpoint = exists().where(CheckpointRow.job_id == JobRow.id).correlate(JobRow)
-    return or_(JobRow.nodes == 1, and_(~_GATHERING.exists(), or_(_has_workers(), has_checkpoint)))
+    has_workers = or_(*((JobRow.devices <= count) & _has_workers(kind) for kind, count in devices.items()))
+    return or_(JobRow.nodes == 1, and_(~_GATHERING.exists(), or_(has_workers, has_checkpoint)))
 
 
-def _has_workers() -> ColumnElement[bool]:
-    """Whether as many workers live that can run a job as it has nodes."""
-    capable = select(func.count()).where(workers.lives(), _can_run()).correlate(JobRow).scalar_subquery()
+def _has_workers(kind: str) -> ColumnElement[bool]:
+    """Whether as many workers live that can run a job on a kind of device as it has nodes."""
+    capable = select(func.count()).where(workers.lives(), _can_run(kind)).correlate(JobRow).scalar_subquery()
     return capable >= JobRow.nodes
 
 
-def _can_run() -> ColumnElement[bool]:
+def _can_run(kind: str) -> ColumnElement[bool]:
     """Whether a worker's row names enough devices for a job's: such as `cuda:4` among ` cpu:2 cuda:4 `.
 
     It is SQL as text: as expressions it is most of each claim's statements, and their building most of a claim's time.
     """
-    kinds = ("cpu", "cuda")
-    enough = [(kind, f"jobs.devices <= {count}", f"{kind}:{count}") for kind in kinds for count in range(1, 10)]
-    many = [(kind, "true", f"{kind}:__") for kind in kinds]
     words = "' ' || workers.devices || ' '"
-    rules = (
-        f"jobs.device IN ('{kind}', 'auto') AND {has_enough} AND {words} LIKE '% {word} %'"
-        for kind, has_enough, word in (*enough, *many)
-    )
-    return literal_column(f"({' OR '.join(rules)})", Boolean())
+    rules = [f"jobs.devices <= {count} AND {words} LIKE '% {kind}:{count} %'" for count in range(1, 10)]
+    has_enough = " OR ".join([*rules, f"{words} LIKE '% {kind}:__ %'"])
+    return literal_column(f"(jobs.device IN ('{kind}', 'auto') AND ({has_enough}))", Boolean())
 
 
 def open_seats(session: Session, lease: Lease, owner: str, devices: Mapping[str, int]) -> None:
-    """Let workers join the attempt that `owner` leads, on the kind of device that it uses of its own.
+    """Let workers join the attempt that `owner` leads, which has these devices.
 
     The gangs of attempts that have ended are forgotten.
     """
@@ -104,11 +102,19 @@ def open_seats(session: Session, lease: Lease, owner: str, devices: Mapping[str,
     kept = exists().where(GangRow.job_id == GangMemberRow.job_id, GangRow.token == GangMemberRow.token)
     session.execute(delete(GangMemberRow).where(~kept).execution_options(**_NO_ORM))
     key = {"job_id": lease.job_id, "token": lease.token}
-    asked = session.scalar(select(JobRow.device).where(JobRow.id == lease.job_id))
-    device = ("cuda" if devices.get("cuda") else "cpu") if asked == "auto" else asked
-    session.execute(insert(GangRow).values(**key, device=device, round=0))
+    session.execute(insert(GangRow).values(**key, device=_kind_of_device(session, lease, devices), round=0))
     rows = [{**key, "node": node, "worker": None if node else owner, "leaving": False} for node in range(lease.nodes)]
     session.execute(insert(GangMemberRow), rows)
+
+
+def _kind_of_device(session: Session, lease: Lease, devices: Mapping[str, int]) -> str:
+    """Return what a gang computes on where its job leaves it open: GPUs, unless only others have enough workers."""
+    row = session.execute(select(JobRow.device, JobRow.devices).where(JobRow.id == lease.job_id)).one()
+    if row.device != "auto":
+        return str(row.device)
+    own = [kind for kind in KINDS if devices.get(kind, 0) >= row.devices]
+    enough = (kind for kind in own if workers.count_capable(session, kind, row.devices) >= lease.nodes)
+    return next(enough, own[0])
 
 
 def take_seat(session: Session, owner: str, seconds: float, devices: Mapping[str, int]) -> Seat | None:
@@ -177,7 +183,8 @@ def waiting_for(session: Session, job: JobRow) -> str | None:
         return "Another job of several nodes, which gathers its workers."
     if session.scalar(select(CheckpointRow.id).where(CheckpointRow.job_id == job.id).limit(1)) is not None:
         return None
-    capable = workers.count_capable(session, job.device, job.devices)
+    kinds = KINDS if job.device == "auto" else (job.device,)
+    capable = max(workers.count_capable(session, kind, job.devices) for kind in kinds)
     if capable >= job.nodes:
         return None
     return f"{job.nodes} workers with {job.devices} devices ({job.device}) each: {capable} were seen of late."
@@ -234,8 +241,9 @@ def holds(session: Session, lease: Lease) -> bool:
         return False
     if workers.count_capable(session, gang.device, gang.devices) < gang.nodes:
         return False
-    member = exists().where(*_held(lease), WorkerRow.id == GangMemberRow.worker, _can_run()).correlate(JobRow)
-    may_run = member & or_(JobRow.nodes == 1, _has_workers())
+    is_member = and_(*_held(lease), WorkerRow.id == GangMemberRow.worker)
+    can_run, has_workers = (or_(*map(check, KINDS)) for check in (_can_run, _has_workers))
+    may_run = exists().where(is_member, can_run).correlate(JobRow) & or_(JobRow.nodes == 1, has_workers)
     return not turns.has_more_urgent(session, now, gang.urgency, may_run)
 
 
@@ -266,6 +274,11 @@ def state_of(session: Session, lease: Lease) -> State:
         return State(state="broken", exit_code=session.scalar(failed))
     leaving = select(GangMemberRow.node).where(*_of(GangMemberRow, lease), GangMemberRow.leaving)
     return State(state="whole" if session.scalar(leaving.limit(1)) is None else "leaving")
+
+
+def device_of(session: Session, lease: Lease) -> str:
+    """Return the kind of device that a gang computes on."""
+    return str(session.scalars(select(GangRow.device).where(*_of(GangRow, lease))).one())
 
 
 def call(session: Session, lease: Lease, address: str) -> None:

@@ -116,7 +116,7 @@ class _Claiming(NamedTuple):
 
 @lru_cache
 def _claiming(devices: tuple[tuple[str, int], ...], lane: str | None) -> _Claiming:
-    nodes = JobRow.nodes == 1 if lane == "short" else gangs.can_gather()
+    nodes = JobRow.nodes == 1 if lane == "short" else gangs.can_gather(dict(devices))
     claimable = turns.STARTABLE & turns.fits(dict(devices)) & (true() if lane is None else JobRow.lane == lane) & nodes
     own = claimable & (JobRow.project_id == bindparam("project"))
     waited = own & (JobRow.urgency == bindparam("urgent")) & turns.has_waited()

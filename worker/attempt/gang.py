@@ -35,6 +35,7 @@ class Gang:
     context: JobContext
     count: int
     host: str
+    device: str  # the kind that all ranks compute on
     _began: float = field(default_factory=time.monotonic)
     _said: float = field(default_factory=time.monotonic)
 
@@ -96,7 +97,8 @@ def gather(context: JobContext) -> Gang | None:
         time.sleep(_LOOK_SECONDS)
     message = f"{count} workers train together." if count == nodes else f"{count} of {nodes} workers go on together."
     attempt.record_event("gang.gathered", message, {"nodes": count, "asked": nodes, "seconds": waited})
-    return Gang(context, count, own_address(context.settings))
+    device = attempt.commit_with_retry(lambda session: gangs.device_of(session, attempt.lease))
+    return Gang(context, count, own_address(context.settings), device)
 
 
 def _holds(context: JobContext) -> bool:

@@ -77,9 +77,9 @@ def link_model(attempt: Attempt, model_id: str, folder: Path) -> Path:
     return link_files(attempt.artifacts, row.files, folder)
 
 
-def device_for(job: JobRow) -> torch.device:
-    """Return the device that the job asks for; auto takes a GPU where there is one."""
-    device = job.config["resources"]["device"]
+def device_for(job: JobRow, of_gang: str | None = None) -> torch.device:
+    """Return the device that the job asks for, or its gang has settled on; auto takes a GPU where there is one."""
+    device = of_gang or job.config["resources"]["device"]
     if device == "cuda" and not torch.cuda.is_available():
         msg = "this worker has no GPU: choose auto or cpu, or start a worker where one is"
         raise ConfigError(("resources", "device"), msg)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from pydantic import TypeAdapter
 from sqlalchemy.orm import Session
 
@@ -56,7 +57,7 @@ def train(context: JobContext, after_training: AfterTraining | None = None) -> N
     gang = gather(context)
     attempt.report(progress_of(0, 1, 0, None), [], "loading the data")
     parent = _parent(context)
-    training = _prepare(context, parent)
+    training = _prepare(context, parent, device_for(job, gang.device if gang else None))
     requested = job.config["resources"].get("sharding", "auto")  # jobs of before have none
     settled = settle_sharding(training, requested, job.devices * (gang.count if gang else 1))
     trial = trial_of(attempt, job)
@@ -88,11 +89,10 @@ def train(context: JobContext, after_training: AfterTraining | None = None) -> N
         _offer(context, trial, training, measured)
 
 
-def _prepare(context: JobContext, parent: Bundle | None) -> Run:
+def _prepare(context: JobContext, parent: Bundle | None, device: torch.device) -> Run:
     attempt, job, settings = context.attempt, context.job, context.settings
     dataset, data = open_data(context)
     config = learning_config(job.kind, job.config)
-    device = device_for(job)
     keep = FeatureCache(settings.feature_cache, settings.feature_cache_bytes, rows_digest(dataset))
     auxiliary = open_auxiliary(context, config)
     selected, strategy = _selected(attempt, config)

@@ -129,6 +129,39 @@ def test_workers_with_enough_devices_are_counted_on(db: Database, count: int) ->
     assert claim(db, "x", {"cpu": 1, "cuda": count}) is not None
 
 
+@pytest.mark.parametrize(
+    ("gpu_workers", "devices", "kind"), [("x", 1, "cpu"), ("xyz", 1, "cuda"), ("xyz", 2, "cuda"), ("x", 2, None)]
+)
+def test_all_nodes_compute_on_a_kind_of_device_that_enough_workers_have(
+    db: Database, gpu_workers: str, devices: int, kind: str | None
+) -> None:
+    """Three workers have two CPU devices each, others one and two GPUs. `None`: one with GPUs cannot lead them."""
+    gpus = {"cpu": 1, "cuda": 2}
+    with db.writing() as session:
+        for worker in gpu_workers:
+            workers.sign_in(session, worker, gpus)
+    add_job(db, 3, devices=devices)
+    lease = claim(db, "x", gpus) or lead(db)
+    with db.reading() as session:
+        row = session.execute(select(JobRow.owner, GangRow.device).join(GangRow, GangRow.job_id == JobRow.id)).one()
+        assert tuple(row) == (("x", kind) if kind else ("a", "cpu"))
+    for worker in "bc" if row.device == "cpu" else "yz":
+        assert sit(db, worker, CPU if row.device == "cpu" else gpus) is not None
+    assert begin(db, lease, 3) == 3
+
+
+def test_workers_of_several_kinds_are_not_added_up(db: Database) -> None:
+    with db.writing() as session:
+        workers.sign_out(session, "c")
+        workers.sign_in(session, "x", {"cpu": 1, "cuda": 2})
+    job = add_job(db, 3, devices=2)
+    assert claim(db, "a") is None
+    assert claim(db, "x", {"cpu": 1, "cuda": 2}) is None
+    with db.reading() as session:
+        said = gangs.waiting_for(session, session.get_one(JobRow, job))
+    assert said == "3 workers with 2 devices (auto) each: 2 were seen of late."
+
+
 def test_a_worker_takes_only_a_seat_that_it_can_fill(db: Database) -> None:
     add_job(db, 2, devices=2)
     lead(db)

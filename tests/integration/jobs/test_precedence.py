@@ -233,14 +233,15 @@ def test_waiting_goes_on_where_a_gang_gathers_in_vain(db: Database, queue: Queue
 
 
 def test_workers_that_the_gang_cannot_use_are_not_waited_for(db: Database, queue: Queue) -> None:
-    """A job for any device that a worker with GPUs leads takes no workers without."""
+    """Those without GPUs, where a gang for GPUs has lost a worker."""
     sign_in(db, "abc")
-    sign_in(db, "g", GPUS)
-    queue("a", hours=2, nodes=2)
+    sign_in(db, "gh", GPUS)
+    queue("a", hours=2, nodes=2, device="cuda")
     lease = claimed(db, "g", GPUS)
-    assert not holds(db, lease)
-    sign_in(db, "h", GPUS)
     assert holds(db, lease)
+    with db.writing() as session:
+        workers.sign_out(session, "h")
+    assert not holds(db, lease)
 
 
 @pytest.mark.parametrize(
