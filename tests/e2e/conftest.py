@@ -48,6 +48,15 @@ def faulty() -> Iterator[Postgres]:
     server.stop()
 
 
+@pytest.fixture(params=[pytest.param("sqlite", marks=pytest.mark.exhaustive), "postgresql"])
+def database_options(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """The setting that leads to a new database, for a slow test of what both kinds do alike."""
+    if request.param == "sqlite":
+        return {}
+    server: Postgres = request.getfixturevalue("postgres")
+    return {"database_url": server.url(server.create())}
+
+
 @pytest.fixture(scope="session")
 def on_postgres(faulty: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """`graftwork up` on that server, for tests in which no worker dies."""

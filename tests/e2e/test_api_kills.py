@@ -23,7 +23,7 @@ import pytest
 from app.kit.process import free_port
 from app.settings import Settings
 from graftwork import Graftwork, UnreachableError
-from tests.support.servers import HANGS, KEY, Postgres, Service, service, wait_until
+from tests.support.servers import HANGS, KEY, Service, service, wait_until
 from tests.support.work import run_jobs
 
 Digits = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
@@ -32,15 +32,6 @@ SEED, APIS, USERS, KILLS = 7, 2, 4, 25  # on each database
 RESTARTS = 2
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # where others use the machine, too
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest) -> Json:
-    """The setting that leads to a new database."""
-    if request.param == "sqlite":
-        return {}
-    server: Postgres = request.getfixturevalue("postgres")
-    return {"database_url": server.url(server.create())}
 
 
 FORKS = """
@@ -142,10 +133,10 @@ class Users:
         raise AssertionError
 
 
-def prepared_dataset(running: Service, api: Api, database: Json) -> str:
+def prepared_dataset(running: Service, api: Api, database_options: Json) -> str:
     with Graftwork(api.url, KEY) as graftwork:
         made = graftwork.datasets.create({"x": [[float(n), 0.0] for n in range(30)]}, name="rows", wait=False)
-    run_jobs(Settings(data=running.folder / "data", **database))
+    run_jobs(Settings(data=running.folder / "data", **database_options))
     return str(made["id"])
 
 
@@ -171,11 +162,11 @@ def usual_seconds(users: Users, api: Api) -> float:
     return statistics.median(taken)
 
 
-def test_killed_apis_make_one_job_of_each_key(tmp_path: Path, database: Json) -> None:
+def test_killed_apis_make_one_job_of_each_key(tmp_path: Path, database_options: Json) -> None:
     chance = random.Random(SEED)  # noqa: S311 - no secrets
     headers = {"Authorization": f"Bearer {KEY}"}
     with (
-        service(tmp_path, **database) as running,
+        service(tmp_path, **database_options) as running,
         closing(Forks(running)) as forks,
         httpx.Client(headers=headers, trust_env=False, timeout=HANGS) as http,
     ):
@@ -183,7 +174,7 @@ def test_killed_apis_make_one_job_of_each_key(tmp_path: Path, database: Json) ->
         apis = [Api(forks, http) for _ in range(APIS)]
         for api in apis:
             api.wait_ready()
-        users = Users(http, apis, prepared_dataset(running, apis[0], database))
+        users = Users(http, apis, prepared_dataset(running, apis[0], database_options))
         seconds = usual_seconds(users, apis[0])
         for number, api in zip(range(KILLS), cycle(apis), strict=False):
             for each in apis:
@@ -235,11 +226,11 @@ def kill_the_api(running: Service, chance: random.Random, seen: list[Json]) -> t
     return began, time.time()
 
 
-def test_a_stream_is_followed_through_kills_of_the_api(tmp_path: Path, database: Json, digits: Digits) -> None:
+def test_a_stream_is_followed_through_kills_of_the_api(tmp_path: Path, database_options: Json, digits: Digits) -> None:
     """A training tells of its checkpoints as fast as it can; it is cancelled after the last kill."""
     chance = random.Random(SEED)  # noqa: S311 - no secrets
     training = {"steps": 1_000_000, "batch_size": 32, "checkpoint_steps": 50, "seed": 3}
-    with service(tmp_path, **database) as running, running.up().client() as graftwork:
+    with service(tmp_path, **database_options) as running, running.up().client() as graftwork:
         dataset = graftwork.datasets.create({"x": digits[0][:300]}, name="digits")["id"]
         backbone = {"kind": "mlp", "hidden": [16]}
         job = graftwork.jobs.create(kind="pretraining", dataset=dataset, backbone=backbone, training=training)["id"]

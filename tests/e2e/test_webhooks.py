@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from tests.support.receiver import receiving
-from tests.support.servers import HANGS, KEY, QUICK, Postgres, service, wait_until
+from tests.support.servers import HANGS, KEY, QUICK, service, wait_until
 
 Json = dict[str, Any]
 LOCAL = {"webhook_http": "true", "webhook_networks": '["127.0.0.0/8"]', "webhook_seconds": 0.2}
@@ -16,20 +16,13 @@ CSV = b"a,b\n" + b"".join(b"%d,%d\n" % (i, i * i) for i in range(30))
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest) -> Json:
-    """The setting that leads to a new database."""
-    if request.param == "sqlite":
-        return {}
-    server: Postgres = request.getfixturevalue("postgres")
-    return {"database_url": server.url(server.create())}
-
-
-def test_a_message_arrives_though_its_sender_is_killed_before_it_notes_so(tmp_path: Path, database: Json) -> None:
+def test_a_message_arrives_though_its_sender_is_killed_before_it_notes_so(
+    tmp_path: Path, database_options: Json
+) -> None:
     """Two API processes: one is killed after it has sent; the message is sent again under its id."""
     kill = {"failpoints": "webhook.sent=kill", "failpoints_once": tmp_path / "once", "api_processes": 2}
     headers = {"Authorization": f"Bearer {KEY}"}
-    with receiving() as receiver, service(tmp_path, **QUICK, **LOCAL, **kill, **database) as running:
+    with receiving() as receiver, service(tmp_path, **QUICK, **LOCAL, **kill, **database_options) as running:
         (tmp_path / "once").mkdir()
         running.up()
         with httpx.Client(base_url=running.url, headers=headers, trust_env=False, timeout=HANGS) as http:

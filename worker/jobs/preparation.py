@@ -27,6 +27,7 @@ from app.datasets.registered.sources import fetch_stored
 from app.datasets.repository import DatasetRow
 from app.datasets.shard_cache import Files
 from app.datasets.splits.earlier import EarlierDataset
+from app.errors import CorruptError
 from app.jobs import lease as leases
 from app.ml.data.stored_rows import InputRows, ShardedRows
 from app.ml.spec import DataSpec
@@ -45,19 +46,38 @@ def run(context: JobContext) -> None:
     dataset = attempt.commit_with_retry(lambda session: repository.get(session, dataset_id))
     options = PrepareOptions.model_validate(dataset.options)
     attempt.enter("running", "reading", "Preparing the dataset.")
-    out = context.folder / "canonical"
-    out.mkdir()
-    settings = context.settings
-    limits = Limits(canonical_bytes=settings.max_prepared_bytes, shard_bytes=settings.shard_bytes)
     try:
-        source = fetch_stored(attempt.artifacts, dataset, settings, context.folder)
-        earlier = Earlier(_earlier_splits(attempt, dataset, options), _earlier_images(context, options))
-        progress, processes = _Progress(context), _processes(settings)
-        prepared = prepare(source, dataset.filename, options, out, limits, progress, earlier, processes)
+        source = fetch_stored(attempt.artifacts, dataset, context.settings, context.folder)
+        splits = _earlier_splits(attempt, dataset, options)
+        prepared, folder = _prepare(context, source, dataset.filename, options, splits)
     except DatasetError as error:
         _record(attempt, dataset.id, error)
         raise
-    _publish(attempt, dataset.id, prepared, out)
+    _publish(attempt, dataset.id, prepared, folder)
+
+
+def _prepare(
+    context: JobContext, source: Path, filename: str, options: PrepareOptions, splits: EarlierDataset | None
+) -> tuple[Prepared, Path]:
+    """Prepare a file into a folder. Images of an earlier dataset whose stored bytes are damaged are decoded anew."""
+    settings = context.settings
+    limits = Limits(canonical_bytes=settings.max_prepared_bytes, shard_bytes=settings.shard_bytes)
+    progress, processes = _Progress(context), _processes(settings)
+    try:
+        folder, images = _new_folder(context, "canonical"), _earlier_images(context, options)
+        earlier = Earlier(splits, images)
+        return prepare(source, filename, options, folder, limits, progress, earlier, processes), folder
+    except CorruptError as error:
+        message = f"All images are decoded anew, since those of the dataset before cannot be taken over. {error}"
+        context.attempt.record_event("dataset.earlier_damaged", message, {}, "warning")
+    folder = _new_folder(context, "decoded-anew")
+    return prepare(source, filename, options, folder, limits, progress, Earlier(splits), processes), folder
+
+
+def _new_folder(context: JobContext, name: str) -> Path:
+    folder = context.folder / name
+    folder.mkdir()
+    return folder
 
 
 def _processes(settings: Settings) -> int:

@@ -1,12 +1,13 @@
 """A version with more images takes over those that its dataset holds decoded, whatever becomes of that dataset."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import update
 
-from app.artifacts import blob_key, open_store
+from app.artifacts import ArtifactStore, blob_key, open_store
 from app.db.session import Database
 from app.db.tables import DatasetRow
 from app.main import create_app
@@ -119,16 +120,29 @@ def test_what_is_gone_or_of_an_earlier_release_is_decoded_anew(
     assert files_of(database, orphan) == files_of(database, anew)
 
 
-def test_damaged_images_are_never_taken_over(service: Http, place: Settings, database: Database) -> None:
-    before = ready(service, place, "/v1/datasets", name="pets", upload=send(service, first(FILES, 50), "pets.zip"))
-    blob = next(blob for name, blob in files_of(database, before).items() if name.startswith("inputs"))
-    store, key, damaged = open_store(place), blob_key(blob["sha256"]), place.data_folder / "damaged"
-    damaged.write_bytes(bytes(blob["bytes"]))
+def replace(store: ArtifactStore, key: str, path: Path) -> None:
     store.delete(key)
-    store.put(key, damaged)
+    store.put(key, path)
+
+
+@pytest.mark.parametrize("damaged", ["inputs", "decodings"])
+def test_images_that_are_damaged_in_the_store_are_decoded_anew(
+    service: Http, place: Settings, database: Database, damaged: str
+) -> None:
+    before = ready(service, place, "/v1/datasets", name="pets", upload=send(service, first(FILES, 50), "pets.zip"))
+    blob = next(blob for name, blob in files_of(database, before).items() if name.startswith(damaged))
+    store, key = open_store(place), blob_key(blob["sha256"])
+    sound, path = place.data_folder / "sound", place.data_folder / "damaged"
+    store.export(key, sound)
+    path.write_bytes(bytes(blob["bytes"]))
+    replace(store, key, path)
     upload = send(service, first(FILES, 60), "more.zip")
-    answer = service.post(f"/v1/datasets/{before['id']}/versions", json={"upload": upload})
-    run_jobs(place)
-    version = service.get(answer.json()["links"]["self"]).json()
-    assert version["status"] == "failed"
-    assert "damaged" in version["error"]["message"]
+    version = ready(service, place, f"/v1/datasets/{before['id']}/versions", upload=upload)
+    assert not taken(service, version)
+    events = service.get(f"/v1/jobs/{version['job']}/events").json()["data"]
+    said = [event["message"] for event in events if event["level"] == "warning"]
+    assert any("decoded anew" in message and "damaged" in message for message in said), said
+    replace(store, key, sound)
+    restored = ready(service, place, f"/v1/datasets/{before['id']}/versions", upload=upload)
+    assert taken(service, restored)
+    assert files_of(database, version) == files_of(database, restored)
