@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from app.datasets.frames import Bools, Bytes, Floats, Frame, Inputs, Ints, Loaded
-from app.datasets.frames.chunks import CHUNK_BYTES, row_chunks, work_in_parts
+from app.datasets.frames.chunks import CHUNK_BYTES, row_chunks, work_in_parts, work_on_texts
 from app.datasets.frames.decodings import Decodings, EarlierImages
 from app.datasets.frames.digests import Digests, digest_rows
 from app.datasets.frames.texts import Texts
@@ -145,10 +145,10 @@ class CleaningState:
     def _in_parts(
         self, work: Callable[[Any], npt.NDArray[Any]], known: Callable[[EarlierImages], npt.NDArray[Any]]
     ) -> npt.NDArray[Any]:
-        """Return what `work` makes of each row's inputs, (N, K), or what is `known` of it; texts are not cut."""
+        """Return what `work` makes of each row's inputs, (N, K), or what is `known` of it."""
         inputs, decodings = self.frame.inputs, self.decodings
         if isinstance(inputs, Texts):
-            return work(inputs)
+            return work_on_texts(work, inputs, self.processes)
         if decodings is None or decodings.earlier is None or not (decodings.places >= 0).any():
             return work_in_parts(work, inputs, self.processes)
         results = known(decodings.earlier)[decodings.places]

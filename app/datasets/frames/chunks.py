@@ -6,12 +6,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from app.datasets.frames.texts import Texts
 from app.kit.parts import Processes
 
 CHUNK_BYTES = 32 << 20
 SMALL_CHUNK_BYTES = 1 << 20  # fits the cache of a processor
 _PART_BYTES = 16 << 20
 _MIN_BYTES = 256 << 20  # of fewer, starting processes would cost more than they save
+_TEXT_PART_BYTES = 2 << 20
+_MIN_TEXT_BYTES = 16 << 20
 
 
 def row_chunks(array: npt.NDArray[Any], max_bytes: int = CHUNK_BYTES) -> Iterator[slice]:
@@ -22,6 +25,13 @@ def row_chunks(array: npt.NDArray[Any], max_bytes: int = CHUNK_BYTES) -> Iterato
     rows = max(1, max_bytes // max(1, array[:1].nbytes))
     for start in range(0, len(array), rows):
         yield slice(start, min(start + rows, len(array)))
+
+
+def work_on_texts(work: Callable[[Texts], npt.NDArray[Any]], texts: Texts, processes: Processes) -> npt.NDArray[Any]:
+    """Return what `work` makes of N texts, (N, K), each text by itself; many are worked on in parts."""
+    if not processes.are_worth(len(texts.content), _MIN_TEXT_BYTES):
+        return work(texts)
+    return np.concatenate(list(processes.map(work, texts.parts(_TEXT_PART_BYTES))))
 
 
 def work_in_parts(

@@ -4,6 +4,7 @@ from array import array
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,13 @@ class Texts:
     def raw(self, position: int) -> bytes:
         """Return one text as UTF-8 bytes."""
         return self.content[self.offsets[position] : self.offsets[position + 1]].tobytes()
+
+    def parts(self, size: int) -> Iterator["Texts"]:
+        """Yield copies of the texts in order, in parts of `size` bytes, more where a text is longer."""
+        starts = np.searchsorted(self.offsets, np.arange(0, len(self.content), size))
+        for start, end in pairwise(np.unique([0, *starts, len(self)]).tolist()):
+            first, last = self.offsets[start], self.offsets[end]
+            yield Texts(np.array(self.content[first:last]), self.offsets[start : end + 1] - first)
 
     def lengths(self) -> npt.NDArray[np.int64]:
         """Return the number of characters of each text, (N,)."""

@@ -1,6 +1,7 @@
 """Preparations by several processes: the same files to the byte, the same faults, and no process that stays."""
 
 import io
+import json
 import os
 import signal
 import subprocess
@@ -29,6 +30,8 @@ def _nothing_is_too_little(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chunks, "_MIN_BYTES", 0)
     monkeypatch.setattr(chunks, "SMALL_CHUNK_BYTES", 1 << 12)
     monkeypatch.setattr(chunks, "_PART_BYTES", 1 << 14)
+    monkeypatch.setattr(chunks, "_MIN_TEXT_BYTES", 0)
+    monkeypatch.setattr(chunks, "_TEXT_PART_BYTES", 1 << 12)
     monkeypatch.setattr(image_reader, "_MIN_PIXELS", 0)
     monkeypatch.setattr(image_reader, "_PART_IMAGES", 7)
 
@@ -62,11 +65,20 @@ def series() -> bytes:
     return buffer.getvalue()
 
 
+def texts() -> bytes:
+    random = np.random.default_rng(0)
+    words = np.array(["naïve", "Straße", "ﬁne", "日本語", "of", "the", "\uff26\uff35\uff2c", "\u200d", "x" * 40])
+    lines = [" ".join(random.choice(words, random.integers(1, 40))) for _ in range(500)]
+    lines += [*lines[:20], lines[3].upper(), "long " * 2000]  # one is longer than a part
+    return "".join(json.dumps({"text": line}) + "\n" for line in lines).encode()
+
+
 UPLOADS: dict[str, tuple[bytes, dict[str, Any]]] = {
     "images": (pictures(), {}),
     "damaged images": (pictures(damaged=True), {"image": {"height": 16, "width": 24}}),
     "table": (table(), {"columns": {"label": "target"}}),
     "series": (series(), {"modality": "series"}),
+    "texts": (texts(), {"modality": "text"}),
 }
 
 
