@@ -69,7 +69,7 @@ def texts() -> bytes:
     random = np.random.default_rng(0)
     words = np.array(["naïve", "Straße", "ﬁne", "日本語", "of", "the", "\uff26\uff35\uff2c", "\u200d", "x" * 40])
     lines = [" ".join(random.choice(words, random.integers(1, 40))) for _ in range(500)]
-    lines += [*lines[:20], lines[3].upper(), "long " * 2000]  # one is longer than a part
+    lines += ["long " * 2000, *lines[:20], lines[3].upper()]  # one is longer than a part
     return "".join(json.dumps({"text": line}) + "\n" for line in lines).encode()
 
 
