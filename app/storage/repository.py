@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, case, column, delete, exists, func, or_, select, table, true
+from sqlalchemy import ColumnElement, Row, Select, case, column, delete, exists, func, or_, select, table, true
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from app import events
@@ -28,6 +28,7 @@ from app.jobs.states import LEASED, TERMINAL
 
 _DAY_SECONDS = 86_400
 _MAX_EXPIRED = 100  # in one transaction
+_BLOCK_ROWS = 1000  # read at a time
 _DELETED = table("deleted_files", *map(column, ("project_id", "deleted_at", "file", "bytes")))  # a view
 Kind = Literal["datasets", "models", "checkpoints", "job_files", "uploads", "deleted"]
 
@@ -182,11 +183,16 @@ def _files(files: Mapping[str, Any] | None, kind: Kind, row: str) -> Iterator[Re
         yield Reference(blob_key(blob["sha256"]), blob["bytes"], kind, row)
 
 
+def _in_blocks(session: Session, query: Select[*tuple[Any, ...]]) -> Iterator[Row[*tuple[Any, ...]]]:
+    """Yield rows as they are read: of a million, one answer would take more memory and time than there is."""
+    yield from session.execute(query.execution_options(yield_per=_BLOCK_ROWS))
+
+
 def _datasets(session: Session, grace: float, project_id: str | None) -> Iterator[Reference]:
     columns = (DatasetRow.id, DatasetRow.source_sha256, DatasetRow.source_bytes, DatasetRow.files)
     conditions = _of(DatasetRow.project_id, project_id), _kept(DatasetRow.deleted_at, grace)
     query = select(*columns, DatasetRow.deleted_at).where(*conditions)
-    for row, sha256, size, files, deleted in session.execute(query):
+    for row, sha256, size, files, deleted in _in_blocks(session, query):
         kind: Kind = "datasets" if deleted is None else "deleted"
         yield Reference(blob_key(sha256), size, kind, row)
         yield from _files(files, kind, row)
@@ -195,31 +201,32 @@ def _datasets(session: Session, grace: float, project_id: str | None) -> Iterato
 def _models(session: Session, grace: float, project_id: str | None) -> Iterator[Reference]:
     conditions = _of(ModelRow.project_id, project_id), _kept(ModelRow.deleted_at, grace)
     query = select(ModelRow.id, ModelRow.files, ModelRow.deleted_at).where(*conditions)
-    for row, files, deleted in session.execute(query):
+    for row, files, deleted in _in_blocks(session, query):
         yield from _files(files, "models" if deleted is None else "deleted", row)
 
 
 def _checkpoints(session: Session, project_id: str | None) -> Iterator[Reference]:
     columns = (CheckpointRow.id, CheckpointRow.key, CheckpointRow.bytes)
     query = select(*columns).join(JobRow, JobRow.id == CheckpointRow.job_id).where(_of(JobRow.project_id, project_id))
-    for row, key, size in session.execute(query):
+    for row, key, size in _in_blocks(session, query):
         yield Reference(key, size, "checkpoints", row)
 
 
 def _job_files(session: Session, project_id: str | None) -> Iterator[Reference]:
     conditions = _of(JobRow.project_id, project_id)
-    for row, files in session.execute(select(JobRow.id, JobRow.files).where(JobRow.files.is_not(None), conditions)):
+    with_files = select(JobRow.id, JobRow.files).where(JobRow.files.is_not(None), conditions)
+    for row, files in _in_blocks(session, with_files):
         yield from _files(files, "job_files", row)
     trials = select(JobRow.id, TrialRow.candidate).join(TrialRow, TrialRow.job_id == JobRow.id)
-    for row, candidate in session.execute(trials.where(TrialRow.candidate.is_not(None), conditions)):
+    for row, candidate in _in_blocks(session, trials.where(TrialRow.candidate.is_not(None), conditions)):
         yield from _files(candidate["files"], "job_files", row)
 
 
 def _uploads(session: Session, project_id: str | None) -> Iterator[Reference]:
     of_project = _of(UploadRow.project_id, project_id)
-    parts = select(UploadPartRow).join(UploadRow, UploadRow.id == UploadPartRow.upload_id).where(of_project)
-    for part in session.scalars(parts):
-        yield Reference(blob_key(part.sha256), part.bytes, "uploads", part.upload_id)
-    whole = select(UploadRow).where(UploadRow.status == "complete", of_project)
-    for upload in session.scalars(whole):
-        yield Reference(blob_key(upload.sha256 or ""), upload.bytes or 0, "uploads", upload.id)
+    parts = select(UploadPartRow.upload_id, UploadPartRow.sha256, UploadPartRow.bytes)
+    parts = parts.join(UploadRow, UploadRow.id == UploadPartRow.upload_id).where(of_project)
+    whole = select(UploadRow.id, UploadRow.sha256, UploadRow.bytes).where(UploadRow.status == "complete", of_project)
+    for query in (parts, whole):
+        for row, sha256, size in _in_blocks(session, query):
+            yield Reference(blob_key(sha256 or ""), size or 0, "uploads", row)

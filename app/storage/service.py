@@ -1,6 +1,6 @@
 """Adds up the space that files take."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import get_args
 
@@ -48,9 +48,9 @@ def whole_service(database: Database, store: ArtifactStore, settings: Settings) 
     """Add up every file, those that no row names too. The store is listed for this, which takes a while in a bucket."""
     files = list(inventory(store, settings))
     with database.reading() as session:
-        named = list(references(session, settings.gc_grace_seconds))
+        named = sizes_by_kind(references(session, settings.gc_grace_seconds))
         labelled = labelled_rows(session)
-    keys = {reference.key for reference in named}
+    keys = set[str]().union(*named.values())
     stored = [file for file in files if file.place == "store"]
     free, total = space(settings.data_folder)
     return ServiceStorage(
@@ -66,15 +66,20 @@ def whole_service(database: Database, store: ArtifactStore, settings: Settings) 
     )
 
 
-def usage(named: Iterable[Reference], labelled: tuple[int, int]) -> Usage:
+def sizes_by_kind(named: Iterable[Reference]) -> dict[str, dict[str, int]]:
+    """Return the bytes of each named file, by kind and key."""
+    sizes: dict[str, dict[str, int]] = {kind: {} for kind in get_args(Kind)}
+    for reference in named:
+        sizes[reference.kind][reference.key] = reference.bytes
+    return sizes
+
+
+def usage(named: Mapping[str, Mapping[str, int]], labelled: tuple[int, int]) -> Usage:
     """Add up the bytes of the named files by kind; a file that several rows name counts once.
 
     `labelled` is how many labelled rows there are, and their bytes.
     """
-    sizes: dict[str, dict[str, int]] = {kind: {} for kind in get_args(Kind)}
-    for reference in named:
-        sizes[reference.kind][reference.key] = reference.bytes
-    amounts = {kind: _amount(files.values()) for kind, files in sizes.items()}
+    amounts = {kind: _amount(files.values()) for kind, files in named.items()}
     return Usage.model_validate({**amounts, "labelled_rows": Amount(count=labelled[0], bytes=labelled[1])})
 
 

@@ -1,12 +1,13 @@
 """What people and workers ask reads no whole table, however many rows there are."""
 
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import Any
 
 import pytest
 from fastapi import FastAPI
-from sqlalchemy import Engine, inspect, select, update
+from sqlalchemy import Engine, insert, inspect, select, update
 from sqlalchemy.orm import Session
 
 from app.db.session import Database
@@ -19,7 +20,7 @@ from app.models import repository as models
 from app.projects.limits import ProjectLimits
 from app.settings import Settings
 from app.storage.quotas import quota_of
-from app.storage.repository import deleted_files
+from app.storage.repository import deleted_files, references
 from tests.support.http import Http
 from tests.support.plans import plans, statements
 from tests.support.rows import own_project
@@ -186,6 +187,23 @@ def test_places_in_the_queue_are_counted_up_to_a_maximum(
         rows = [session.get_one(JobRow, job) for job in (*ids, queued)]
         places = queue_positions.queue_positions(session, rows)
     assert places == dict(zip((*ids, queued), (0, 1, 2, 3, 3, 3), strict=True))
+
+
+def test_what_rows_name_is_read_in_blocks(database: Database, queued: str) -> None:
+    """Garbage collection and the storage of the service read every row: not all of them at once."""
+    with database.writing() as session:
+        model = session.get_one(ModelRow, session.get_one(JobRow, queued).parent_model_id)
+        model.files = {f"{number:050}.bin": {"sha256": "0" * 64, "bytes": 1} for number in range(4)}
+        values = {column.key: getattr(model, column.key) for column in inspect(ModelRow).column_attrs}
+        ids = [new_id("mdl") for _ in range(6_000)]
+        session.execute(insert(ModelRow), [values | {"id": one, "name": one} for one in ids])
+    with database.reading() as session:
+        tracemalloc.start()
+        count = sum(1 for reference in references(session, 60) if reference.kind == "models")
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert count == 4 * 6_001
+    assert most < 9e6, "13 to 17 MB are read at once"
 
 
 @pytest.mark.one_database("sqlite")

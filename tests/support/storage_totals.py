@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from app.db.session import Database
 from app.db.tables import DatasetRow, LabelledRow, NamedFileRow, ProjectRow, StorageTotalRow
 from app.storage.repository import Reference, references, totals
-from app.storage.service import project_usage, usage
+from app.storage.service import project_usage, sizes_by_kind, usage
 
 GRACE = 3600.0
 
@@ -38,7 +38,7 @@ def added_up(session: Session, project: str) -> dict[str, Any]:
         DatasetRow.project_id == project, DatasetRow.deleted_at.is_(None), DatasetRow.spec.is_not(None)
     )
     return {
-        "usage": usage(named, (count, int(size))).model_dump(),
+        "usage": usage(sizes_by_kind(named), (count, int(size))).model_dump(),
         "kept": sum(kept.values()),
         "rows": sum(sum((spec.get("rows") or {}).values()) for spec in session.scalars(specs) if spec),
         "files": len(kept),
