@@ -118,8 +118,10 @@ def dataset(client: Graftwork, digits: Digits) -> str:
     return str(client.datasets.create({"x": digits[0][:1000]}, name="digits", wait=True)["id"])
 
 
-def pretraining(graftwork: Graftwork, dataset: str, nodes: int, sharding: str = "auto", **fields: Any) -> str:
-    resources = {"device": "cpu", "nodes": nodes, "sharding": sharding}
+def pretraining(
+    graftwork: Graftwork, dataset: str, nodes: int, sharding: str = "auto", device: str = "cpu", **fields: Any
+) -> str:
+    resources = {"device": device, "nodes": nodes, "sharding": sharding}
     body = {"training": TRAINING, "resources": resources, **fields}
     return str(graftwork.jobs.create(kind="pretraining", dataset=dataset, **NETWORK, **body)["id"])
 
@@ -160,6 +162,29 @@ def test_three_workers_learn_what_one_does(machines: Machines, graftwork: Graftw
     wait_until(lambda: not any(ranks(machine) for machine in machines.workers), "no rank is left")
     for machine in machines.workers:
         wait_until(lambda folder=machine.folder: list((folder / "data" / "tmp").iterdir()) == [], "no file is left")  # type: ignore[misc]
+
+
+def test_a_lone_worker_with_a_gpu_leads_others_on_their_cpus(
+    machines: Machines, graftwork: Graftwork, dataset: str
+) -> None:
+    """The worker says that it has a GPU; the other is busy as the job is claimed, and joins later."""
+    gpu, other, _ = machines.workers
+    machines.work(other)
+    busy = pretraining(graftwork, dataset, 1, training=ENDLESS)
+    wait_until(lambda: graftwork.jobs.get(busy)["status"] == "running", "the other is busy")
+    gpu.environment["GRAFTWORK_WORKER_DEVICE"] = "cuda"
+    try:
+        machines.work(gpu, other)
+        short = {**TRAINING, "steps": 10}
+        job = pretraining(graftwork, dataset, 2, device="auto", training=short)
+        wait_until(lambda: graftwork.jobs.attempts(job), "it is claimed")
+        graftwork.jobs.cancel(busy)
+        assert graftwork.jobs.wait(job, timeout=HANGS)["status"] == "succeeded"
+        assert gathered(graftwork, job) == [2]
+        assert {attempt["worker"] for attempt in graftwork.jobs.attempts(job)} == {gpu.worker_name()}
+    finally:
+        gpu.environment.pop("GRAFTWORK_WORKER_DEVICE")
+        machines.work(other)
 
 
 def test_a_job_goes_on_with_as_many_workers_as_are_left(machines: Machines, graftwork: Graftwork, dataset: str) -> None:
