@@ -1,9 +1,9 @@
 """What every part of a preparation works with."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import Self, TypeAlias
 
 from app.datasets.frames.decodings import EarlierImages
 from app.datasets.limits import Limits
@@ -28,3 +28,11 @@ class Context:
     progress: Progress
     processes: Processes = field(default_factory=Processes)
     earlier_images: EarlierImages | None = None
+
+    def for_part(self) -> Self:
+        """Return the context of a part that another process reads: it can be pickled, and nobody hears of the part."""
+        return replace(self, notes=Notes(), progress=_no_progress, processes=Processes(), earlier_images=None)
+
+
+def _no_progress(_fraction: float, _phase: str) -> None:
+    """Report nothing: the process that waits for the parts does."""

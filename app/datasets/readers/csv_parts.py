@@ -24,8 +24,6 @@ from app.datasets.frames.spill import map_batches, spill_all, write_batches
 from app.datasets.limits import Limits
 from app.datasets.readers.csv_parsing import Head, TableParser, Tally
 from app.datasets.readers.table_layout import Layout
-from app.datasets.report import Notes
-from app.kit.parts import Processes
 
 PART_BYTES = 4 << 20
 _MIN_BYTES = 16 << 20  # of fewer, starting processes would cost more than they save
@@ -124,7 +122,7 @@ def _cut(whole: _Part, head: Head) -> list[_Part]:
     """Return the parts of a large file, for other processes; of a small one none."""
     if whole.path.stat().st_size < _MIN_BYTES:
         return []
-    context = replace(whole.context, notes=Notes(), progress=_without_progress, processes=Processes())
+    context = whole.context.for_part()
     starts = [0, *_ends(whole.path, context.limits.field_chars, multiline=whole.multiline)]
     return [
         replace(whole, start=start, end=end, head=head if start else None, context=context)
@@ -172,7 +170,3 @@ def _may_follow(later: Tally, tally: Tally, width: int, limits: Limits) -> bool:
     """Return whether a part adds no rows beyond the limits, and took no row below others for a rule below the names."""
     rows = tally.rows + later.rows
     return rows <= limits.rows and rows * width <= limits.cells and not (later.ruled and tally.rows)
-
-
-def _without_progress(_fraction: float, _phase: str) -> None:
-    """Report nothing: the process that waits for the parts does."""

@@ -19,6 +19,7 @@ from app.datasets.frames.decodings import DECODINGS, EarlierImages
 from app.datasets.limits import Limits
 from app.datasets.options import PrepareOptions
 from app.datasets.preparation import Earlier, prepare
+from app.datasets.readers import csv_parts
 from app.datasets.readers import images as image_reader
 from app.datasets.readers.pixels import DECODING
 
@@ -134,6 +135,22 @@ def test_images_of_several_files_are_taken_over(make: Preparer) -> None:
     later = make(grown, earlier=Earlier(images=images_of(first)))
     assert digests(later) == digests(make(grown))
     assert sum("taken over" in notice for notice in later.report.notices) == 2, "a notice for each file"
+
+
+def test_processes_read_a_table_that_follows_images(
+    make: Preparer, worked: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    csv = "a,label\n" + "".join(f"{i},{'xy'[i % 2]}\n" for i in range(40))
+    source, out = tmp_path / "table", tmp_path / "prepared"
+    source.write_text(csv)
+    out.mkdir()
+    earlier = Earlier(images=images_of(make(zipped(named(9)))))
+    worked.clear()
+    monkeypatch.setattr(csv_parts, "_MIN_BYTES", 0)
+    monkeypatch.setattr(csv_parts, "PART_BYTES", 100)
+    prepare(source, "table", PrepareOptions(), out, Limits(), lambda _fraction, _phase: None, earlier, processes=2)
+    assert set(worked) == {2}
+    np.testing.assert_array_equal(np.load(out / "inputs.npy"), make(csv).array("inputs"))
 
 
 def digests(done: Outcome) -> dict[str, str]:
