@@ -3,6 +3,7 @@
     images  a zip of JPEG files of 640 x 480, resized to 96 x 96
     table   columns of numbers and of categories, as Parquet
     csv     columns of numbers, categories, days and times
+    jsonl   ten columns of numbers, categories and labels, as JSON Lines
     version the zip of images, of which an earlier dataset holds all but the last tenth
 
 Both sides take turns, and their files must be the same to the byte. Besides the ratio by the wall, from which all
@@ -13,6 +14,7 @@ chains takes, this process or an equal share of all work on every core. That is 
 import argparse
 import hashlib
 import io
+import json
 import os
 import resource
 import statistics
@@ -35,7 +37,7 @@ from app.datasets.limits import Limits
 from app.datasets.options import PrepareOptions
 from app.datasets.preparation import NO_EARLIER, Earlier, prepare
 
-KINDS = ("images", "version", "table", "csv")
+KINDS = ("images", "version", "table", "csv", "jsonl")
 
 
 def write_images(path: Path, count: int) -> None:
@@ -67,6 +69,21 @@ def write_csv(path: Path, rows: int) -> None:
     columns["day"] = (np.datetime64("2015-01-01") + random.integers(0, 4000, rows)).astype(str)
     columns["time"] = (np.datetime64("2015-01-01T00:00:00") + random.integers(0, 4000 * 86_400, rows)).astype(str)
     csv.write_csv(pa.table({**columns, "label": random.integers(0, 2, rows).astype(str)}), path)
+
+
+def write_jsonl(path: Path, rows: int) -> None:
+    """Write six columns of numbers, two of categories, one of true and false, and a target."""
+    random = np.random.default_rng(0)
+    columns = {f"c{number}": np.round(random.normal(size=rows), 4).tolist() for number in range(4)}
+    columns |= {f"n{number}": random.integers(0, 10**6, rows).tolist() for number in range(2)}
+    columns |= {f"k{number}": [f"kind {kind}" for kind in random.integers(0, 20, rows)] for number in range(2)}
+    columns |= {"flag": (random.integers(0, 2, rows) == 1).tolist(), "label": random.integers(0, 2, rows).astype(str)}
+    with path.open("w", encoding="utf-8") as file:
+        for row in zip(*columns.values(), strict=True):
+            file.write(json.dumps(dict(zip(columns, row, strict=True))) + "\n")
+
+
+WRITERS = {"table": write_table, "csv": write_csv, "jsonl": write_jsonl}
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +177,7 @@ def main() -> None:
             if kind in {"images", "version"}:
                 write_images(source, arguments.images)
             else:
-                (write_table if kind == "table" else write_csv)(source, arguments.rows)
+                WRITERS[kind](source, arguments.rows)
             if kind == "version":
                 fewer = Path(folder) / "fewer.zip"
                 write_images(fewer, arguments.images * 9 // 10)  # the first ones are the same

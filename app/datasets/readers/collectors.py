@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import NoReturn, overload
+from uuid import uuid4
 
 import numpy as np
 import pyarrow as pa
@@ -112,7 +113,7 @@ class SeriesRows:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._path = context.scratch / "values.bin"
+        self._path = context.scratch / f"{uuid4().hex}.bin"  # other processes write into the folder, too
         self._file = self._path.open("wb")
         self._ends = array("q", [0])
         self._empty = array("q")

@@ -1,5 +1,6 @@
 """JSON values as columns, collected row by row, and as series."""
 
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +20,18 @@ KIND_NAMES: dict[Kind, str] = {
 }
 
 _ARROW_TYPES: dict[Kind | None, Any] = {"text": pa.string(), "labels": pa.list_(pa.string())}
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnPart:
+    """What the rows of a part hold in a column: the kind of the values, if any, and what `JsonColumn` says of them."""
+
+    kind: Kind | None = None
+    whole: bool = True
+    blank: bool = True
+
+
+NO_VALUES = ColumnPart()
 
 
 class JsonColumn:
@@ -50,7 +63,9 @@ class JsonColumn:
         return None
 
     def pack(self, scratch: Path) -> None:
-        """Pack the values since the last call into an array."""
+        """Pack the values since the last call, if any, into an array."""
+        if not self._unpacked:
+            return
         if self.kind in _ARROW_TYPES:
             self._packed.append(spill(pa.array(self._unpacked, _ARROW_TYPES[self.kind]), scratch))
         elif self.kind is None:
@@ -59,15 +74,46 @@ class JsonColumn:
             self._packed.append(np.array(list(map(_number, self._unpacked)), dtype=np.float64))
         self._unpacked = []
 
+    def part(self) -> ColumnPart:
+        """Return what the rows so far hold, so that they can follow others by `append`."""
+        return ColumnPart(self.kind, self.whole, self.blank)
+
+    def packed(self) -> Any:
+        """Return all rows, once they are packed, as one Arrow array: NaN or null is missing."""
+        if self.kind is None:
+            return pa.nulls(self.start)
+        arrays = [_missing(self.kind, self.start), *self._packed]
+        return pa.concat_arrays(arrays) if self.kind in _ARROW_TYPES else pa.array(np.concatenate(arrays))
+
+    def may_precede(self, part: ColumnPart) -> bool:
+        """Return whether values of one kind are here and in rows that follow."""
+        return self.kind is None or part.kind in {None, self.kind}
+
+    def append(self, part: ColumnPart, values: Any) -> None:
+        """Add the rows of a part, an Arrow array as `packed` returns it, once all rows before are packed."""
+        self.kind = self.kind or part.kind
+        self.whole &= part.whole
+        self.blank &= part.blank
+        if self.kind is None:
+            self.start += len(values)
+        elif part.kind is None:
+            self._packed.append(_missing(self.kind, len(values)))
+        else:
+            self._packed.append(values if self.kind in _ARROW_TYPES else values.to_numpy())
+
     def finish(self, name: str) -> Column:
         """Return the column, once all values are packed; rows before its first value are missing."""
+        arrays = [_missing(self.kind, self.start), *self._packed]
         if self.kind in _ARROW_TYPES:
-            kind = _ARROW_TYPES[self.kind]
-            values = pa.chunked_array([pa.nulls(self.start, kind), *self._packed], kind)
+            values = pa.chunked_array(arrays, _ARROW_TYPES[self.kind])
             return TextColumn(name, values, typed=True) if self.kind == "text" else LabelsColumn(name, values)
-        numbers = np.concatenate([np.full(self.start, np.nan), *self._packed])
-        boolean = self.kind == "boolean"
-        return NumberColumn(name, numbers, whole=self.kind is not None and self.whole, boolean=boolean)
+        whole, boolean = self.kind is not None and self.whole, self.kind == "boolean"
+        return NumberColumn(name, np.concatenate(arrays), whole=whole, boolean=boolean)
+
+
+def _missing(kind: Kind | None, count: int) -> Any:
+    """Return `count` rows without a value, as `JsonColumn` packs them."""
+    return pa.nulls(count, _ARROW_TYPES[kind]) if kind in _ARROW_TYPES else np.full(count, np.nan)
 
 
 def channel_names(name: str | None, count: int) -> tuple[str, ...]:

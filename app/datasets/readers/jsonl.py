@@ -3,34 +3,51 @@
 A value is a number, true or false, a text, a list of texts (labels) or null. In one column it may be a list of numbers,
 which is a series of one channel, or columns of the table where all have one length and no order; or a list of lists of
 numbers, a step each with a number per channel. Blank lines are skipped.
+
+A large table is read in parts by several processes. From a part on that holds a series or a fault, or does not fit the
+rows before it, the file is read in one piece, with the lines and rows counted so far, so that series and faults are
+those of a file that is read in one piece.
 """
 
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-import numpy as np
-import pyarrow as pa
-
-from app.datasets.columns.names import is_called_labels
 from app.datasets.context import Context
 from app.datasets.errors import Code, DatasetError, RowError
-from app.datasets.frames import Column, LabelsColumn, Loaded
-from app.datasets.readers.collectors import SeriesRows, take_rows
-from app.datasets.readers.json_values import JsonColumn, channel_names, is_labels, to_series
-from app.datasets.readers.named_classes import number_labels
-from app.datasets.readers.names import check_names
-from app.datasets.readers.vectors import SAMPLED_ROWS, choose_kind, finish_series, series_as_columns
+from app.datasets.frames import Loaded
+from app.datasets.readers.json_table import JsonTable, TablePart
 from app.kit import strict_json
 
 MAX_LINE = 16 << 20
-PACKED_BYTES = 32 << 20
-CELL_BYTES = 64
 PROGRESS_ROWS = 1 << 16
-MAX_ROW_ERRORS = 20
-CHATS = (("role", "content"), ("from", "value"), ("speaker", "text"))
+HEAD_BYTES = 1 << 16
+PART_BYTES = 4 << 20
+_MIN_BYTES = 16 << 20  # of fewer, starting processes would cost more than they save
 BOM = b"\xef\xbb\xbf"
+
+
+@dataclass(slots=True)
+class _Place:
+    """Where the next line of a file begins, in bytes, and how many lines, blank lines and rows were read before it."""
+
+    offset: int = 0
+    lines: int = 0
+    blank: int = 0
+    rows: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """The lines of a file from one offset to another."""
+
+    path: Path
+    start: int
+    end: int
+    context: Context
 
 
 def read_jsonl(path: Path, context: Context) -> Loaded:
@@ -39,10 +56,9 @@ def read_jsonl(path: Path, context: Context) -> Loaded:
     Raises:
         DatasetError: bad_json, encoding, mixed_types, bad_series, bad_number, bad_name, too_large or empty_dataset.
     """
-    with closing(_Table(context)) as table:
+    with closing(JsonTable(context)) as table:
         try:
-            for row, value, size in _values(path, context):
-                table.add(row, value, size)
+            _read_rows(table, path, context)
             return table.finish()
         except DatasetError as error:
             raise _of_document(path, error) from None
@@ -61,25 +77,89 @@ def _of_document(path: Path, error: DatasetError) -> DatasetError:
     return DatasetError(error.code, message, error.errors)
 
 
-def _values(path: Path, context: Context) -> Iterator[tuple[int, Any, int]]:
-    """Yield the number of each row, its value, and the size of its line in bytes."""
-    row = blank = 0
+def _read_rows(table: JsonTable, path: Path, context: Context) -> None:
+    """Read all rows into a table: those of a large file in parts, as far as that is possible."""
+    place, size = _Place(), path.stat().st_size
+    if context.processes.are_worth(size, _MIN_BYTES):
+        ends = list(_ends(path, size))
+        _add_rows(table, path, place, ends[0], context)  # where they hold series, no process is started in vain
+        if table.is_plain:
+            parts = [_Part(path, start, end, context.for_part()) for start, end in pairwise(ends)]
+            _add_parts(table, parts, place, context)
+    _add_rows(table, path, place, size, context)
+    if place.blank:
+        context.notes.notice(f"{place.blank} blank lines were skipped")
+
+
+def _add_rows(table: JsonTable, path: Path, place: _Place, end: int, context: Context) -> None:
+    for row, value, size in _rows(path, place, end, context):
+        table.add(row, value, size)
+
+
+def _ends(path: Path, size: int) -> Iterator[int]:
+    """Yield where parts end, which is behind lines."""
+    end, least = 0, HEAD_BYTES
     with path.open("rb") as file:
-        for number, line in enumerate(iter(lambda: file.readline(MAX_LINE), b""), 1):
-            text = line.removeprefix(BOM) if number == 1 else line
+        while end < size:
+            file.seek(end + least)
+            while (line := file.readline(MAX_LINE)) and not line.endswith(b"\n"):
+                pass
+            end, least = min(file.tell(), size), PART_BYTES
+            yield end
+
+
+def _add_parts(table: JsonTable, parts: list[_Part], place: _Place, context: Context) -> None:
+    """Read parts by several processes into a table, up to the first one that has to be read in one piece."""
+    for part, rows in zip(parts, context.processes.map(_read_part, parts), strict=True):
+        if rows is None or not table.append(rows.table):
+            return
+        place.offset = part.end
+        place.lines += rows.place.lines
+        place.blank += rows.place.blank
+        place.rows += rows.place.rows
+        context.progress(0.25, f"{place.rows} rows read")
+
+
+@dataclass(frozen=True, slots=True)
+class _PartRows:
+    """The columns of a part, and what was counted in it."""
+
+    table: TablePart
+    place: _Place
+
+
+def _read_part(part: _Part) -> _PartRows | None:
+    """Read the rows of a part; None where they hold a series or a fault."""
+    place = _Place(part.start)
+    with closing(JsonTable(part.context)) as table:
+        try:
+            for row, value, size in _rows(part.path, place, part.end, part.context):
+                table.add(row, value, size)
+                if not table.is_plain:
+                    return None
+            return _PartRows(table.store(), place)
+        except DatasetError:
+            return None
+
+
+def _rows(path: Path, place: _Place, end: int, context: Context) -> Iterator[tuple[int, Any, int]]:
+    """Yield the number, the value and the bytes of each row from a place, which moves on, to the offset `end`."""
+    with path.open("rb") as file:
+        file.seek(place.offset)
+        while place.offset < end and (line := file.readline(MAX_LINE)):
+            text = line if place.offset else line.removeprefix(BOM)
+            place.offset += len(line)
+            place.lines += 1
             if not text.strip():
-                blank += 1
+                place.blank += 1
                 continue
             if len(line) >= MAX_LINE:
-                raise _line_error(
-                    Code.TOO_LARGE, number, row, f"it is longer than {MAX_LINE} bytes; is this JSON Lines?"
-                )
-            yield row, _decode(text, number, row), len(line)
-            row += 1
-            if row % PROGRESS_ROWS == 0:
-                context.progress(0.25, f"{row} rows read")
-    if blank:
-        context.notes.notice(f"{blank} blank lines were skipped")
+                what = f"it is longer than {MAX_LINE} bytes; is this JSON Lines?"
+                raise _line_error(Code.TOO_LARGE, place.lines, place.rows, what)
+            yield place.rows, _decode(text, place.lines, place.rows), len(line)
+            place.rows += 1
+            if place.rows % PROGRESS_ROWS == 0:
+                context.progress(0.25, f"{place.rows} rows read")
 
 
 def _decode(line: bytes, number: int, row: int) -> Any:
@@ -103,181 +183,3 @@ def _decode(line: bytes, number: int, row: int) -> Any:
 def _line_error(code: Code, number: int, row: int, what: str) -> DatasetError:
     message = f"line {number}: {what}"
     return DatasetError(code, message, [RowError(("file",), message, row)])
-
-
-def _why_no_objects(name: str, items: list[Any]) -> str:
-    """Say what a list of objects is, and how its row is written so that it can be read."""
-    keys = {key for item in items if isinstance(item, dict) for key in item}
-    shown = name[:100]
-    if any(set(pair) <= keys for pair in CHATS):
-        example = r'{"text": "user: hello\nassistant: hi"}'
-        return f"{shown} holds chat messages, and a row of a text dataset is one text; write each as {example}"
-    hint = "write its items as texts (labels) or numbers (a series)"
-    return f'{shown} holds a list of objects; {hint}, or leave it out with columns={{"{shown}": "ignored"}}'
-
-
-class _Table:
-    """Collects the rows of a file as columns and series."""
-
-    def __init__(self, context: Context) -> None:
-        self._context = context
-        self._ignored = {name for name, role in context.options.columns.items() if role == "ignored"}
-        self._columns: dict[str, JsonColumn] = {}
-        self._series: SeriesRows | None = None
-        self._series_name: str | None = None
-        self._numbered: set[str] = set()  # columns of labels that are numbers
-        self._errors: list[RowError] = []
-        self._lists: bool | None = None
-        self._count = 0
-        self._unpacked_bytes = 0
-
-    def add(self, row: int, value: Any, size: int) -> None:
-        """Add the value of the next row, whose line has `size` bytes."""
-        is_list = isinstance(value, list)
-        if self._lists not in {None, is_list}:
-            self._refuse(row, "some lines are lists and some are objects; make them alike")
-        self._lists = is_list
-        if is_list:
-            self._add_series(row, value)
-        else:
-            self._add_object(row, value)
-        self._count += 1
-        limits, width = self._context.limits, max(1, len(self._columns))
-        if self._count > limits.rows or self._count * width > limits.cells or width > limits.columns:
-            message = f"there are more than {limits.rows} rows, {limits.columns} columns or {limits.cells} cells"
-            raise DatasetError(Code.TOO_LARGE, f"{message}; upload less")
-        self._unpacked_bytes += size + CELL_BYTES * width
-        if self._unpacked_bytes > PACKED_BYTES:
-            self._pack()
-
-    def close(self) -> None:
-        """Close the file of series, if there is one."""
-        if self._series is not None:
-            self._series.close()
-
-    def _pack(self) -> None:
-        for column in self._columns.values():
-            column.pack(self._context.scratch)
-        self._unpacked_bytes = 0
-
-    def _add_object(self, row: int, value: dict[str, Any]) -> None:
-        if not self._ignored.isdisjoint(value):
-            value = {key: None if key in self._ignored else item for key, item in value.items()}
-        value = self._with_labels(value)
-        name = self._series_name or self._find_series(row, value)
-        if name is not None:
-            series = value.get(name)
-            self._add_series(row, [] if series is None else series)
-        for key in value:
-            if key != name and key not in self._columns:
-                self._columns[key] = JsonColumn(row)
-        max_chars = self._context.limits.field_chars
-        for key, column in self._columns.items():
-            item = value.get(key)
-            if isinstance(item, str) and len(item) > max_chars:
-                self._refuse(row, f"{key} has {len(item)} characters and at most {max_chars} are taken", Code.TOO_LARGE)
-            problem = column.add(item)
-            if problem is not None:
-                self._add_error(row, key, problem)
-
-    def _with_labels(self, value: dict[str, Any]) -> dict[str, Any]:
-        """Return the row with labels in place of the whole numbers of its only list, where this is called labels."""
-        lists = [name for name, item in value.items() if isinstance(item, list)]
-        if len(lists) != 1 or len(value) == 1 or self._series_name or self._context.options.modality == "series":
-            return value
-        (name,) = lists
-        if not is_called_labels(name) or not value[name] or any(type(item) is not int for item in value[name]):
-            return value
-        self._numbered.add(name)
-        return value | {name: [str(item) for item in value[name]]}
-
-    def _find_series(self, row: int, value: dict[str, Any]) -> str | None:
-        """Return the column that holds series from this row on, if any; it may have been null before."""
-        for name, item in value.items():
-            if isinstance(item, list) and any(isinstance(part, dict) for part in item):
-                self._refuse(row, _why_no_objects(name, item), Code.UNSUPPORTED_COLUMN)
-            known = self._columns.get(name)
-            if isinstance(item, list) and not is_labels(item) and (known is None or known.blank):
-                self._series_name = name
-                self._columns.pop(name, None)
-                self._open_series(row)
-                return name
-        return None
-
-    def _open_series(self, before: int) -> SeriesRows:
-        """Return the collector of series; it begins with the `before` rows that had none."""
-        if self._series is None:
-            self._series = SeriesRows(self._context)
-            for _ in range(before):
-                self._series.add(np.empty((0, 1)))
-        return self._series
-
-    def _add_series(self, row: int, value: Any) -> None:
-        try:
-            series = to_series(value)
-        except ValueError as error:
-            where = "" if self._series_name is None else f" in {self._series_name}"
-            self._refuse(row, f"the series{where} {error}", Code.BAD_SERIES)
-        self._open_series(row).add(series)
-
-    def _refuse(self, row: int, what: str, code: Code = Code.MIXED_TYPES) -> NoReturn:
-        message = f"row {row}: {what}"
-        raise DatasetError(code, message, [*self._errors, RowError(("file",), message, row)])
-
-    def _add_error(self, row: int, name: str, problem: str) -> None:
-        self._columns[name].add(None)
-        self._errors.append(RowError((name,), f"row {row}: column {name[:100]} {problem}", row))
-        if len(self._errors) >= MAX_ROW_ERRORS:
-            self._raise_errors()
-
-    def _raise_errors(self) -> NoReturn:
-        raise DatasetError(Code.MIXED_TYPES, self._errors[0].msg, self._errors)
-
-    def finish(self) -> Loaded:
-        """Return the rows."""
-        if self._errors:
-            self._raise_errors()
-        if self._series is None:
-            columns = self._finish_columns()
-            return Loaded("jsonl", "table", self._count, np.arange(self._count), None, columns)
-        series, kept = self._series.finish()
-        columns, name = self._finish_columns(), self._series_name
-        if name is not None and series.shape[2] == 1:
-            kind = choose_kind(name, self._series.lengths(), series[:SAMPLED_ROWS, :, 0], self._context)
-            if kind == "table":
-                table = Loaded("jsonl", "table", self._count, np.arange(self._count), None, columns)
-                return series_as_columns(table, name, series, kept.positions, self._context)
-        if name is None and self._context.options.modality is None:
-            lines = "each line is a list, whose order is taken for that of time"
-            option = 'an object {"x": [...]} a line, with modality="table", makes columns'
-            self._context.notes.decide("modality", "series", lines, option=option)
-        loaded = Loaded(
-            format="jsonl",
-            modality="series",
-            rows_read=self._count,
-            rows=kept.positions,
-            inputs=series,
-            columns=tuple(take_rows(column, kept.positions) for column in columns),
-            corrupt=kept.empty,
-            channels=channel_names(name, series.shape[2]),
-            input_names=() if name is None else (name,),
-        )
-        return finish_series(loaded, self._context)
-
-    def _finish_columns(self) -> tuple[Column, ...]:
-        if not self._columns and self._series is not None:
-            return ()
-        self._pack()
-        names = check_names(list(self._columns), self._context.limits)
-        columns = [column.finish(name) for name, column in zip(names, self._columns.values(), strict=True)]
-        return tuple(self._finish_labels(column) if column.name in self._numbered else column for column in columns)
-
-    def _finish_labels(self, column: Column) -> Column:
-        """Return labels that are numbers as they are, or as the places of the ones among zeros and ones."""
-        if not isinstance(column, LabelsColumn):
-            return column
-        try:
-            numbers = column.values.cast(pa.list_(pa.float64()))
-        except pa.ArrowInvalid:  # some rows hold texts: then all are
-            return column
-        return number_labels(column.name, numbers, self._context)

@@ -2,9 +2,11 @@
 
 import hashlib
 import io
+import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -19,7 +21,7 @@ from app.datasets.frames.decodings import DECODINGS, EarlierImages
 from app.datasets.limits import Limits
 from app.datasets.options import PrepareOptions
 from app.datasets.preparation import Earlier, prepare
-from app.datasets.readers import csv_parts
+from app.datasets.readers import csv_parts, jsonl
 from app.datasets.readers import images as image_reader
 from app.datasets.readers.pixels import DECODING
 
@@ -137,17 +139,20 @@ def test_images_of_several_files_are_taken_over(make: Preparer) -> None:
     assert sum("taken over" in notice for notice in later.report.notices) == 2, "a notice for each file"
 
 
+@pytest.mark.parametrize("reader", [csv_parts, jsonl])
 def test_processes_read_a_table_that_follows_images(
-    make: Preparer, worked: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    reader: ModuleType, make: Preparer, worked: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    csv = "a,label\n" + "".join(f"{i},{'xy'[i % 2]}\n" for i in range(40))
+    rows = [{"a": i, "label": "xy"[i % 2]} for i in range(40)]
+    csv = "a,label\n" + "".join(f"{row['a']},{row['label']}\n" for row in rows)
     source, out = tmp_path / "table", tmp_path / "prepared"
-    source.write_text(csv)
+    source.write_text(csv if reader is csv_parts else "\n".join(map(json.dumps, rows)))
     out.mkdir()
     earlier = Earlier(images=images_of(make(zipped(named(9)))))
     worked.clear()
-    monkeypatch.setattr(csv_parts, "_MIN_BYTES", 0)
-    monkeypatch.setattr(csv_parts, "PART_BYTES", 100)
+    monkeypatch.setattr(reader, "_MIN_BYTES", 0)
+    monkeypatch.setattr(reader, "PART_BYTES", 100)
+    monkeypatch.setattr(jsonl, "HEAD_BYTES", 100)
     prepare(source, "table", PrepareOptions(), out, Limits(), lambda _fraction, _phase: None, earlier, processes=2)
     assert set(worked) == {2}
     np.testing.assert_array_equal(np.load(out / "inputs.npy"), make(csv).array("inputs"))

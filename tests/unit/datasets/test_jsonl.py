@@ -8,7 +8,7 @@ import pytest
 
 from app.datasets.errors import Code
 from app.datasets.limits import Limits
-from app.datasets.readers import jsonl
+from app.datasets.readers import json_table, jsonl
 
 from .conftest import Preparer, Refuser
 
@@ -58,7 +58,7 @@ def test_pieces_do_not_show(make: Preparer, monkeypatch: pytest.MonkeyPatch, siz
     last = [{"s": "w"}, {"new": 3.5, "late": 1}, {"new": 4.5, "late": 2}]
     rows = lines(*({"late": None, **row} for row in TABLE), *(row | {"label": "a"} for row in last))
     whole = make(rows)
-    monkeypatch.setattr(jsonl, "PACKED_BYTES", size)
+    monkeypatch.setattr(json_table, "PACKED_BYTES", size)
     cut = make(rows)
     assert cut.spec == whole.spec
     assert cut.array("inputs")[-1, 0] == 2
