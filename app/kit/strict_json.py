@@ -32,6 +32,9 @@ def _refuse_constant(name: str) -> NoReturn:
     raise StrictJsonError(msg)
 
 
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_refuse_constant)
+
+
 def _check_strings(text: str, value: Any) -> None:
     """Refuse strings that hold a NUL or a lone surrogate.
 
@@ -71,7 +74,7 @@ def loads(body: bytes) -> Any:
     try:
         text = body.decode("utf-8")
         _check_depth(body)
-        value = json.loads(text, object_pairs_hook=_object, parse_constant=_refuse_constant)
+        value = json.loads(text) if text.startswith("\ufeff") else _DECODER.decode(text)  # loads names such a mark
         _check_strings(text, value)
     except UnicodeDecodeError as error:
         msg = f"the body is not UTF-8 (byte {error.start})"

@@ -69,7 +69,7 @@ class JsonTable:
         if is_list:
             self._add_series(row, value)
         else:
-            self._add_object(row, value)
+            self._add_object(row, value, size)
         self._count += 1
         limits, width = self._context.limits, max(1, len(self._columns))
         if self._are_too_many(self._count, width):
@@ -125,49 +125,52 @@ class JsonTable:
             column.pack(self._context.scratch)
         self._unpacked_bytes = 0
 
-    def _add_object(self, row: int, value: dict[str, Any]) -> None:
+    def _add_object(self, row: int, value: dict[str, Any], size: int) -> None:
         if not self._ignored.isdisjoint(value):
             value = {key: None if key in self._ignored else item for key, item in value.items()}
-        value = self._with_labels(value)
-        name = self._series_name or self._find_series(row, value)
+        if self._series_name is None:
+            lists = [name for name, item in value.items() if isinstance(item, list)]
+            if lists:
+                value = self._with_labels(value, lists)
+                self._find_series(row, value, lists)
+        name = self._series_name
         if name is not None:
             series = value.get(name)
             self._add_series(row, [] if series is None else series)
-        for key in value:
-            if key != name and key not in self._columns:
-                self._columns[key] = JsonColumn(row)
+        if not value.keys() <= self._columns.keys():
+            new = (key for key in value if key != name and key not in self._columns)
+            self._columns |= {key: JsonColumn(row) for key in new}
         max_chars = self._context.limits.field_chars
+        may_be_long = size > max_chars  # no text has more characters than its line has bytes
         for key, column in self._columns.items():
             item = value.get(key)
-            if isinstance(item, str) and len(item) > max_chars:
+            if may_be_long and isinstance(item, str) and len(item) > max_chars:
                 self._refuse(row, f"{key} has {len(item)} characters and at most {max_chars} are taken", Code.TOO_LARGE)
             problem = column.add(item)
             if problem is not None:
                 self._add_error(row, key, problem)
 
-    def _with_labels(self, value: dict[str, Any]) -> dict[str, Any]:
+    def _with_labels(self, value: dict[str, Any], lists: list[str]) -> dict[str, Any]:
         """Return the row with labels in place of the whole numbers of its only list, where this is called labels."""
-        lists = [name for name, item in value.items() if isinstance(item, list)]
-        if len(lists) != 1 or len(value) == 1 or self._series_name or self._context.options.modality == "series":
+        name = lists[0]
+        if len(lists) > 1 or len(value) == 1 or self._context.options.modality == "series":
             return value
-        (name,) = lists
         if not is_called_labels(name) or not value[name] or any(type(item) is not int for item in value[name]):
             return value
         self._numbered.add(name)
         return value | {name: [str(item) for item in value[name]]}
 
-    def _find_series(self, row: int, value: dict[str, Any]) -> str | None:
-        """Return the column that holds series from this row on, if any; it may have been null before."""
-        for name, item in value.items():
-            if isinstance(item, list) and any(isinstance(part, dict) for part in item):
+    def _find_series(self, row: int, value: dict[str, Any], lists: list[str]) -> None:
+        """Note which of the columns of lists holds series from this row on, if any; it may have been null before."""
+        for name in lists:
+            item, known = value[name], self._columns.get(name)
+            if any(isinstance(part, dict) for part in item):
                 self._refuse(row, _why_no_objects(name, item), Code.UNSUPPORTED_COLUMN)
-            known = self._columns.get(name)
-            if isinstance(item, list) and not is_labels(item) and (known is None or known.blank):
+            if not is_labels(item) and (known is None or known.blank):
                 self._series_name = name
                 self._columns.pop(name, None)
                 self._open_series(row)
-                return name
-        return None
+                return
 
     def _open_series(self, before: int) -> SeriesRows:
         """Return the collector of series; it begins with the `before` rows that had none."""

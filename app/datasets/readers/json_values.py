@@ -42,24 +42,34 @@ class JsonColumn:
         self.kind: Kind | None = None
         self.whole = True
         self.blank = True  # only null and empty lists so far, so that any kind of list may follow
+        self._checked: set[type] = {type(None)}  # of values here: others of such a type change nothing of the above
         self._unpacked: list[Any] = []
         self._packed: list[Any] = []
 
     def add(self, value: Any) -> str | None:
         """Add the value of the next row, or return why it does not fit."""
-        if value is not None:
-            kind = _kind(value)
-            if kind is None:
-                what = "an object"
-                if isinstance(value, list):
-                    what = "a list that is neither labels nor a series, of which a row has one"
-                return f"holds {what}; give each value a key of its own"
-            if self.kind is not None and self.kind != kind:
-                return f"holds {KIND_NAMES[kind]} and rows before hold {KIND_NAMES[self.kind]}; make them alike"
-            self.kind = kind
-            self.blank &= value == []
-            self.whole &= not isinstance(value, float)
+        if type(value) not in self._checked:
+            problem = self._check(value)
+            if problem is not None:
+                return problem
         self._unpacked.append(value)
+        return None
+
+    def _check(self, value: Any) -> str | None:
+        """Note what kind a value is of, or return why it does not fit."""
+        kind = _kind(value)
+        if kind is None:
+            what = "an object"
+            if isinstance(value, list):
+                what = "a list that is neither labels nor a series, of which a row has one"
+            return f"holds {what}; give each value a key of its own"
+        if self.kind is not None and self.kind != kind:
+            return f"holds {KIND_NAMES[kind]} and rows before hold {KIND_NAMES[self.kind]}; make them alike"
+        self.kind = kind
+        self.blank &= value == []
+        self.whole &= not isinstance(value, float)
+        if kind != "labels":  # of which each is looked at
+            self._checked.add(type(value))
         return None
 
     def pack(self, scratch: Path) -> None:
@@ -71,7 +81,7 @@ class JsonColumn:
         elif self.kind is None:
             self.start += len(self._unpacked)
         else:
-            self._packed.append(np.array(list(map(_number, self._unpacked)), dtype=np.float64))
+            self._packed.append(_numbers(self._unpacked))
         self._unpacked = []
 
     def part(self) -> ColumnPart:
@@ -144,7 +154,7 @@ def to_series(value: Any) -> Floats:
     if not all(item is None or type(item) in {int, float} for item in flat):
         msg = "holds something that is neither a number nor null; correct it"
         raise ValueError(msg)
-    return np.array(list(map(_number, flat)), dtype=np.float64).reshape(len(value), width)
+    return _numbers(flat).reshape(len(value), width)
 
 
 def _kind(value: Any) -> Kind | None:
@@ -162,11 +172,16 @@ def is_labels(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
-def _number(value: Any) -> float:
-    """Return a JSON number as float64; one beyond its range is infinite, null is NaN."""
-    if value is None:
-        return np.nan
+def _numbers(values: list[Any]) -> Floats:
+    """Return JSON numbers as float64 (n,); those beyond its range are infinite, null is NaN."""
     try:
-        return float(value)
+        return np.array(values, dtype=np.float64)
+    except OverflowError:
+        return np.array(list(map(_number, values)), dtype=np.float64)
+
+
+def _number(value: Any) -> float:
+    try:
+        return np.nan if value is None else float(value)
     except OverflowError:
         return np.inf if value > 0 else -np.inf

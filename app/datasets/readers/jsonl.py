@@ -26,7 +26,7 @@ MAX_LINE = 16 << 20
 PROGRESS_ROWS = 1 << 16
 HEAD_BYTES = 1 << 16
 PART_BYTES = 4 << 20
-_MIN_BYTES = 16 << 20  # of fewer, starting processes would cost more than they save
+_MIN_BYTES = 32 << 20  # of fewer, starting processes would cost more than they save
 BOM = b"\xef\xbb\xbf"
 
 
@@ -165,12 +165,11 @@ def _rows(path: Path, place: _Place, end: int, context: Context) -> Iterator[tup
 def _decode(line: bytes, number: int, row: int) -> Any:
     """Return the value of the line `number`, which is row `row`."""
     try:
-        line.decode()
-    except UnicodeDecodeError:
-        raise _line_error(Code.ENCODING, number, row, "it is not UTF-8; save the file in the encoding UTF-8") from None
-    try:
         value = strict_json.loads(line)
     except strict_json.StrictJsonError as error:
+        if not _is_utf8(line):
+            what = "it is not UTF-8; save the file in the encoding UTF-8"
+            raise _line_error(Code.ENCODING, number, row, what) from None
         hint = "; write each row as one line of JSON" if number == 1 else ""
         raise _line_error(Code.BAD_JSON, number, row, f"{str(error).replace(' (line 1, ', ' (')}{hint}") from None
     if isinstance(value, list) and any(isinstance(item, dict) for item in value[:1]):
@@ -178,6 +177,14 @@ def _decode(line: bytes, number: int, row: int) -> Any:
     if not isinstance(value, dict | list):
         raise _line_error(Code.BAD_JSON, number, row, "a row is an object of columns and values, or a list of numbers")
     return value
+
+
+def _is_utf8(line: bytes) -> bool:
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _line_error(code: Code, number: int, row: int, what: str) -> DatasetError:

@@ -36,7 +36,7 @@ def test_nothing_but_its_own_error_escapes(body: bytes) -> None:
         (b'"\xff"', "not UTF-8"),
         (b"1" * 5000, "too many digits"),
         (b"", "not JSON"),
-        (b"\xef\xbb\xbf1", "not JSON"),
+        (b"\xef\xbb\xbf1", "not JSON: Unexpected UTF-8 BOM"),
     ],
 )
 def test_what_python_would_let_through_is_refused(body: bytes, sentence: str) -> None:
