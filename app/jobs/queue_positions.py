@@ -94,7 +94,8 @@ def _of_others(queues: Mapping[str, Any], job: _Own, place: int | None) -> int:
     before = sum(queue.urgent for queue in others)
     if place is None:
         waits = [(queue.queued_at, queue.id) for queue in others if queue.queued_at is not None]
-        return int(before + sum(other < (own.queued_at, own.id) for other in waits))
+        wait = own.queued_at or 0.0  # it may have been claimed since
+        return int(before + sum(other < (wait, own.id) for other in waits))
     for queue in others:
         early = queue.queued_at is not None
         rounds = place - _jobs(queue) + (_order(queue) < _order(own))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import event, select, update
 
 from app.artifacts import open_store
 from app.db.session import Database
@@ -153,6 +153,24 @@ def test_places_in_the_queue_count_what_has_precedence(db: Database, queue: Queu
     with db.reading() as session:
         places = queue_positions(session, [session.get_one(JobRow, job) for job in jobs])
     assert [places[job] for job in order(db)] == list(range(len(jobs)))
+
+
+@pytest.mark.one_database("postgresql")
+def test_places_are_counted_though_the_first_job_is_claimed_meanwhile(db: Database, queue: Queue) -> None:
+    first, second = queue("a", hours=4) + queue("b", hours=3)
+    leased: list[str] = []
+
+    def claim_before_queues(_: Any, __: Any, statement: str, *___: Any) -> None:
+        if "AS peers" in statement and not leased:
+            leased.append(claimed(db).job_id)
+
+    event.listen(db.engine, "before_cursor_execute", claim_before_queues)
+    with db.reading() as session:
+        rows = [session.get_one(JobRow, job) for job in (first, second)]
+        places = queue_positions(session, rows)
+    event.remove(db.engine, "before_cursor_execute", claim_before_queues)
+    assert leased == [first]
+    assert places.keys() == {first, second}
 
 
 @pytest.mark.parametrize(("status", "waits_on"), [("preparing", True), ("running", False)])
