@@ -26,7 +26,7 @@ QUICK = {
     "lease_seconds": 10,
     "sweep_seconds": 0.5,
     "poll_seconds": 60,  # so that workers hear of a gang by its rings alone
-    "gang_seconds": 6,
+    "gang_seconds": 12,  # a gang that has a checkpoint goes on without those that come later, on a busy machine too
     "backoff_seconds": 0.5,
     "max_attempts": 20,
 }
@@ -231,6 +231,7 @@ def test_a_member_that_freezes_or_stops_is_made_good(machines: Machines, graftwo
             one.suspend()
     for one in frozen:
         one.resume()
+    wait_until(lambda: not ranks(member) and member.tree("trainer"), "it has let go, and is free")
     assert ("member_lost", True) in endings(graftwork, job)
     before = len(endings(graftwork, job))
     with followed_by(graftwork, job, 2):
