@@ -63,14 +63,10 @@ def count_jobs(session: Session, ids: Collection[str]) -> dict[str, tuple[int, i
 
     Waiting sweeps are neither.
     """
-    running, queued = (
-        select(func.count())
-        .select_from(select(JobRow.id).where(JobRow.project_id == ProjectRow.id, *which).limit(most).subquery())
-        .scalar_subquery()
-        for which, most in (
-            ((JobRow.status.in_(LEASED),), None),
-            ((JobRow.status == "queued", JobRow.wakes_at.is_(None)), MAX_COUNTED),
-        )
-    )
-    rows = session.execute(select(ProjectRow.id, running, queued).where(ProjectRow.id.in_(ids)))
+    own = JobRow.project_id == ProjectRow.id
+    running = select(func.count()).where(own, JobRow.status.in_(LEASED)).scalar_subquery()
+    queue = select(JobRow.id).where(own, JobRow.status == "queued", JobRow.wakes_at.is_(None)).limit(MAX_COUNTED)
+    queued = select(func.count()).select_from(queue.correlate(ProjectRow).subquery())
+    counts = running, queued.correlate(ProjectRow).scalar_subquery()
+    rows = session.execute(select(ProjectRow.id, *counts).where(ProjectRow.id.in_(ids)))
     return {project: (runs, waits) for project, runs, waits in rows}

@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from sqlalchemy import select
 
 from app.db.session import Database
-from app.db.tables import JobRow, WorkerRow
+from app.db.tables import JobRow, ProjectRow, WorkerRow
 from app.jobs import lease as leases
 from app.jobs import workers
 from app.projects import repository
@@ -15,6 +15,7 @@ from app.settings import Settings
 from tests.conftest import MakeKey
 from tests.support.http import Http
 from tests.support.problems import check_problem
+from tests.support.rows import queue_jobs
 from tests.support.work import run_jobs
 
 pytestmark = pytest.mark.one_database
@@ -122,3 +123,18 @@ def test_of_a_long_queue_only_so_many_are_counted(
         listed = client.get("/v1/admin/projects").json()["data"]
         counted.append({project["name"]: project["queued_jobs"] for project in listed}["tenant"])
     assert counted == [2, 1]
+
+
+def test_each_project_counts_its_own_jobs(client: Http, tenant: Http, job: str, database: Database) -> None:
+    for _ in range(2):
+        submit(tenant, tenant.get(f"/v1/jobs/{job}").json()["dataset"])
+    queue_jobs(database, "other", 4)
+    with database.writing() as session:
+        assert leases.claim(session, "w1", 60) is not None
+        owner = session.scalars(select(ProjectRow.name).join(JobRow).where(JobRow.owner == "w1")).one()
+    listed = client.get("/v1/admin/projects").json()["data"]
+    counts = {project["name"]: [project["running_jobs"], project["queued_jobs"]] for project in listed}
+    expected = {"tenant": [0, 3], "other": [0, 4]}
+    expected[owner] = [1, expected[owner][1] - 1]
+    assert {name: counts.pop(name) for name in expected} == expected
+    assert set(map(tuple, counts.values())) == {(0, 0)}
